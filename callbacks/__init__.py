@@ -1,0 +1,12 @@
+"""What is watched, drawn or written beside the training; no callback knows a task by its class."""
+
+from callbacks.checkpoint import Checkpoint, Stopped
+from callbacks.collapse import Collapse
+from callbacks.finite import Finite
+from callbacks.knn import KNN
+from callbacks.pictures import Pictures
+from callbacks.predictions import Predictions
+from callbacks.random_state import RandomState
+from callbacks.throughput import Throughput
+
+__all__ = ["KNN", "Checkpoint", "Collapse", "Finite", "Pictures", "Predictions", "RandomState", "Stopped", "Throughput"]

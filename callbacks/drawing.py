@@ -1,0 +1,136 @@
+"""Drawings as arrays: each function takes plain data and returns one picture, uint8 (H, W, 3)."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RIGHT, WRONG, PLAIN = "#1a7f37", "#c62828", "#222222"
+DPI = 100
+CELL = 150  # height of one picture of a grid in pixels: a 32-pixel picture must be large enough to recognise
+LINE = 18  # height of a line of caption in pixels
+
+
+def shorten(name: str, length: int = 20) -> str:
+    """`name`, cut to `length` characters with an ellipsis."""
+    return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def grid(
+    pictures: Sequence[np.ndarray], captions: Sequence[str], title: str, colours: Sequence[str] | None = None
+) -> np.ndarray:
+    """Pictures side by side, each with its caption below.
+
+    Args:
+        pictures: uint8 (H, W, 3), all of one size. An empty list draws the title alone.
+        captions: one per picture, "" for none; lines are separated by "\\n".
+        title: one line above all.
+        colours: of each caption and frame, any name that matplotlib knows; None for no frames.
+    """
+    if not pictures:
+        return _render(_titled(600, 60, title))
+    height, width = pictures[0].shape[:2]
+    # Whole factors keep the pixels of small pictures square and sharp.
+    scale = round(CELL / height) if 2 * height <= CELL else CELL / height
+    cell, row = max(round(width * scale), 110), round(height * scale)
+    below = LINE * max(caption.count("\n") + 1 if caption else 0 for caption in captions) + 14
+    columns = _columns(len(pictures), (row + below) / (cell + 14))
+    rows = -(-len(pictures) // columns)
+    total_width, total_height = max(columns * (cell + 14) + 14, 9 * len(title)), rows * (row + below) + 52
+    figure = _titled(total_width, total_height, title)
+    for index, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        left = 14 + index % columns * (cell + 14)
+        top = 44 + index // columns * (row + below)
+        colour = colours[index] if colours else PLAIN
+        bounds = (left / total_width, 1 - (top + row) / total_height, cell / total_width, row / total_height)
+        axes = figure.add_axes(bounds, xticks=[], yticks=[])
+        axes.imshow(picture, interpolation="nearest" if scale > 1 else "antialiased")
+        axes.spines[:].set(color=colour, linewidth=3, visible=colours is not None)
+        # Class names are the user's: a "$" in them is no formula.
+        axes.set_xlabel(caption, color=colour, fontsize=9, labelpad=4, parse_math=False)
+    return _render(figure)
+
+
+def _columns(count: int, aspect: float) -> int:
+    """Columns of a grid a little wider than high with few gaps in its last row; `aspect` is height/width of a cell."""
+    ideal = max(1, round((1.4 * count * aspect) ** 0.5))
+    nearby = range(min(ideal + 1, count), max(ideal - 2, 0), -1)
+    return min(nearby, key=lambda columns: -count % columns + abs(columns - ideal))
+
+
+def confusion(matrix: np.ndarray, classes: Sequence[str], title: str) -> np.ndarray:
+    """Confusion matrix: counts as numbers (up to 20 classes), shares of the true class as colours.
+
+    Args:
+        matrix: counts (C, C), rows are true classes, columns predicted ones.
+        classes: C names; up to 50 are written on the axes, numbers stand for more.
+        title: one line above all.
+    """
+    size = len(classes)
+    side = min(max(48 * size, 320), 1000)
+    labels = [shorten(name, 16) for name in classes]
+    margin = 50 + 7 * max(map(len, labels)) if size <= 50 else 60
+    total_width, total_height = max(side + margin + 110, 9 * len(title)), side + margin + 60
+    figure = _titled(total_width, total_height, title)
+    bottom = (margin + 8) / total_height
+    axes = figure.add_axes((margin / total_width, bottom, side / total_width, side / total_height))
+    share = matrix / matrix.sum(axis=1, keepdims=True).clip(min=1)
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    if size <= 50:
+        fontsize = 9 if size <= 30 else 7
+        axes.set_xticks(range(size), labels, rotation=90, fontsize=fontsize, parse_math=False)
+        axes.set_yticks(range(size), labels, fontsize=fontsize, parse_math=False)
+    if size <= 20:
+        for (row, column), count in np.ndenumerate(matrix):
+            colour = "white" if share[row, column] > 0.5 else PLAIN if count else "#b0b0b0"
+            axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=9)
+    bar = figure.add_axes(((margin + side + 20) / total_width, bottom, 16 / total_width, side / total_height))
+    figure.colorbar(image, cax=bar, format=lambda value, _: f"{100 * value:.0f} %").set_label("of the true class")
+    return _render(figure)
+
+
+def curve(points: Sequence[tuple[int, float]], chance: float, title: str) -> np.ndarray:
+    """Accuracy over epochs, with the untrained start and the level of guessing marked.
+
+    Args:
+        points: (finished epochs, accuracy 0..1) in order; epoch 0 is the model before training.
+        chance: accuracy of guessing, 0..1.
+        title: one line above all.
+    """
+    figure = _titled(720, 440, title)
+    axes = figure.add_axes((0.1, 0.13, 0.87, 0.74))
+    epochs, values = [epoch for epoch, _ in points], [100 * value for _, value in points]
+    axes.plot(epochs, values, marker="o", markersize=4, color="#1f5fa8", label="accuracy")
+    axes.axhline(100 * chance, color="#888888", linestyle="--", label=f"chance {100 * chance:.1f} %")
+    if epochs[0] == 0:
+        axes.axhline(values[0], color="#d98200", linestyle=":", label=f"before training {values[0]:.1f} %")
+    last = epochs[-1], values[-1]
+    axes.annotate(f"{values[-1]:.1f} %", last, xytext=(0, 8), textcoords="offset points", ha="center")
+    axes.set(xlabel="finished epochs", ylabel="accuracy (%)", ylim=(0, min(1.15 * max(*values, 100 * chance), 104)))
+    axes.set_xlim(epochs[0] - 0.04 * (epochs[-1] or 1), 1.06 * (epochs[-1] or 1))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.25)
+    axes.legend(loc="lower right", framealpha=0.9)
+    return _render(figure)
+
+
+def _titled(width: float, height: float, title: str) -> "Figure":
+    """An empty white figure of that many pixels; the object API leaves pyplot's global state to the user."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
+    figure.text(0.5, 1 - 14 / height, title, ha="center", va="top", fontsize=11, color=PLAIN, parse_math=False)
+    return figure
+
+
+def _render(figure: "Figure") -> np.ndarray:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

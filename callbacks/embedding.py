@@ -1,0 +1,35 @@
+"""Features of a whole split, computed beside the training without a trace in it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+
+@contextmanager
+def evaluating(task: LightningModule) -> Iterator[None]:
+    """Evaluation mode; afterwards each module is as it was, so frozen parts stay in evaluation mode."""
+    modes = {module: module.training for module in task.modules()}
+    task.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def embed(loader: DataLoader, trainer: Trainer, task: LightningModule) -> tuple[Tensor, Tensor | None]:
+    """Features float32 (N, D) and labels int64 (N,), or None, of all pictures of `loader`, on the task's device."""
+    features, labels = [], []
+    # Starting a DataLoader draws a seed from the global generator: training must not notice.
+    with isolate_rng(), evaluating(task), torch.no_grad(), trainer.precision_plugin.forward_context():
+        for batch in loader:
+            image = task.backbone.normalise(batch["image"].to(task.device, non_blocking=True))
+            features.append(task.features(trainer.precision_plugin.convert_input(image)).float())
+            if "label" in batch:
+                labels.append(batch["label"].to(task.device))
+    return torch.cat(features), torch.cat(labels) if labels else None

@@ -1,0 +1,75 @@
+"""Stops a training whose loss is no longer a number, before it spoils a checkpoint."""
+
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from modules.contracts import Batch, DataError
+
+
+class Step(NamedTuple):
+    step: int
+    epoch: int
+    batch: int
+    rate: float
+    ids: list[str]
+
+
+class Finite(Callback):
+    """Raises DataError when the loss becomes nan or infinite.
+
+    On a CPU each loss is looked at as it comes. An accelerator is not made to wait: the first bad step is noted on the
+    device and read every `log_every_n_steps` steps, at the end of an epoch, and before validation and each checkpoint.
+    """
+
+    def __init__(self) -> None:
+        self._steps: list[Step] = []  # since the last look
+        self._first: Tensor | None = None  # (2,) on the device: index into them of the first bad one (or -1), its loss
+        self._rate = 0.0
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        # Read here, because at the end of the batch the schedule has already moved on.
+        self._rate = trainer.optimizers[0].param_groups[0]["lr"]
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        loss = outputs.get("loss") if outputs else None
+        if loss is None:
+            return
+        self._note(loss.detach(), len(self._steps))
+        ids = list(batch.get("id", []))[:3]
+        self._steps.append(Step(trainer.global_step, trainer.current_epoch, batch_idx, self._rate, ids))
+        if loss.device.type == "cpu" or len(self._steps) >= max(trainer.log_every_n_steps, 1):
+            self._look()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._look()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._look()
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._look()
+
+    def _note(self, loss: Tensor, index: int) -> None:
+        """Keeps index and value of the first loss that is not finite, without reading either."""
+        entry = torch.stack([torch.full_like(loss, index, dtype=torch.float32), loss.float()])
+        if self._first is None:
+            self._first = torch.tensor([-1.0, 0.0], device=loss.device)
+        self._first = torch.where((self._first[0] >= 0) | loss.isfinite(), self._first, entry)
+
+    def _look(self) -> None:
+        if self._first is None:
+            return
+        index, loss = self._first.tolist()
+        if index >= 0:
+            bad = self._steps[int(index)]
+            pictures = f", whose pictures begin with {', '.join(bad.ids)}" if bad.ids else ""
+            raise DataError(
+                f"the loss is {loss} at step {bad.step} (epoch {bad.epoch}, batch {bad.batch}{pictures}) with learning "
+                f"rate {bad.rate:.3g}; lower it (--model.optim.lr), or look at the pictures in that batch"
+            )
+        self._first, self._steps = None, []

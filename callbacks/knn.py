@@ -1,0 +1,143 @@
+"""Weighted nearest-neighbour probe of the backbone's features: how well pretraining goes, without training a head."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch import Tensor
+from torch.nn.functional import normalize, one_hot
+
+from callbacks.drawing import curve
+from callbacks.embedding import embed
+from callbacks.pictures import log_picture
+from modules.contracts import ConfigError
+
+
+def knn_predict(bank: Tensor, labels: Tensor, queries: Tensor, k: int, temperature: float, classes: int) -> Tensor:
+    """Class of each query by a vote of its k nearest neighbours, as in Wu et al., 2018 (arXiv 1805.01978, section 3.4).
+
+    A neighbour of cosine similarity s votes for its class with weight exp(s / temperature).
+
+    Args:
+        bank: features (M, D), M >= k.
+        labels: classes of the bank, int64 (M,), 0..classes-1.
+        queries: features (N, D).
+        k: number of neighbours.
+        temperature: small values let the nearest decide, large ones make all k votes equal.
+        classes: number of classes.
+
+    Returns:
+        int64 (N,).
+    """
+    bank = normalize(bank.float(), dim=1)
+    chunk = max(1, 2**24 // max(len(bank), k * classes))  # at most 64 MB for the similarities and for the votes
+    predicted = []
+    for part in queries.split(chunk):
+        similarity, index = (normalize(part.float(), dim=1) @ bank.T).topk(k, dim=1)
+        # Relative to the nearest, which changes no winner and cannot overflow at small temperatures.
+        weight = ((similarity - similarity[:, :1]) / temperature).exp()
+        # A product instead of scatter_add, whose order of summation differs from run to run on a GPU.
+        votes = (weight[:, None] @ one_hot(labels[index], classes).float()).squeeze(1)
+        predicted.append(votes.argmax(dim=1))
+    return torch.cat(predicted)
+
+
+class KNN(Callback):
+    """Logs `val/knn` (and `test/knn`): accuracy of a weighted kNN vote on the backbone's features, with the train split
+    as the bank. Pictures are not augmented. In `fit` it runs before the first step, every `every` epochs and at the
+    end. It needs labels, though the task itself may not.
+
+    Args:
+        k: number of neighbours.
+        temperature: of the vote.
+        every: epochs between two probes.
+    """
+
+    def __init__(self, k: int = 20, temperature: float = 0.1, every: int = 5) -> None:
+        self.k = k
+        self.temperature = temperature
+        self.every = every
+        self.history: list[tuple[int, float]] = []  # (finished epochs, accuracy 0..1) of the val split
+        self.protocols: dict[str, str] = {}  # log name -> how the number came about
+        self.chance = 0.0
+        self._step = -1  # of the last probe
+        self._off: set[str] = set()  # splits without a probe
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step == 0 and not self.history:
+            self._probe_outside_validation(trainer, pl_module)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        fitting = trainer.state.fn == "fit"
+        epochs = trainer.current_epoch + trainer.is_last_batch if fitting else 0
+        if fitting and not self._due(trainer, epochs):
+            return
+        if (accuracy := self._accuracy(trainer, pl_module, "val")) is not None:
+            pl_module.log("val/knn", accuracy, batch_size=1, sync_dist=True)
+            if fitting:
+                self._record(trainer, epochs, accuracy)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # max_steps in the middle of an epoch, or early stopping: the end was not known in the last validation.
+        if self._step != trainer.global_step:
+            self._probe_outside_validation(trainer, pl_module)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if (accuracy := self._accuracy(trainer, pl_module, "test")) is not None:
+            pl_module.log("test/knn", accuracy, batch_size=1, sync_dist=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self.history, "protocols": self.protocols, "chance": self.chance, "step": self._step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.history = [(epochs, accuracy) for epochs, accuracy in state_dict["history"]]
+        self.protocols = state_dict["protocols"]
+        self.chance = state_dict["chance"]
+        self._step = state_dict["step"]
+
+    def _due(self, trainer: Trainer, epochs: int) -> bool:
+        last = trainer.global_step == trainer.max_steps or epochs == trainer.max_epochs
+        return last or not self.history or epochs - self.history[-1][0] >= self.every
+
+    def _probe_outside_validation(self, trainer: Trainer, task: LightningModule) -> None:
+        """`LightningModule.log` works in an epoch only; before and after, the loggers are told directly."""
+        if (accuracy := self._accuracy(trainer, task, "val")) is not None:
+            for logger in trainer.loggers:
+                logger.log_metrics({"val/knn": accuracy}, step=trainer.global_step)
+            self._record(trainer, trainer.current_epoch, accuracy)
+
+    def _record(self, trainer: Trainer, epochs: int, accuracy: float) -> None:
+        self._step = trainer.global_step
+        self.history.append((epochs, accuracy))
+        if trainer.is_global_zero:
+            log_picture(trainer, "knn", curve(self.history, self.chance, self.protocols["val/knn"]))
+
+    def _accuracy(self, trainer: Trainer, task: LightningModule, split: str) -> float | None:
+        """Accuracy 0..1 on `split`, the same in every process (each computes all of it); None without labels."""
+        if split in self._off:
+            return None
+        loaders = {name: trainer.datamodule.plain_dataloader(name) for name in ("train", split)}
+        missing = next((name for name, loader in loaders.items() if loader is None), None)
+        if missing or trainer.datamodule.classes is None:
+            return self._turn_off(split, f"there is no {missing} split" if missing else "the pictures have no labels")
+        embedded = {name: embed(loader, trainer, task) for name, loader in loaders.items()}
+        unlabelled = next((name for name, (_, labels) in embedded.items() if labels is None), None)
+        if unlabelled:
+            return self._turn_off(split, f"the {unlabelled} split has no labels")
+        (bank, bank_labels), (queries, labels) = embedded["train"], embedded[split]
+        if self.k > len(bank):
+            sentence = f"KNN asks for k = {self.k} neighbours, but the train split has {len(bank)} pictures"
+            raise ConfigError(f"{sentence}; set k to {len(bank)} or less")
+        classes = len(trainer.datamodule.classes)
+        self.chance = 1 / classes
+        predicted = knn_predict(bank, bank_labels, queries, self.k, self.temperature, classes)
+        samples = f"bank {len(bank):,} train pictures, {len(queries):,} {split} pictures"
+        self.protocols[f"{split}/knn"] = f"kNN, k {self.k}, T {self.temperature:g}, {samples}"
+        return (predicted == labels).double().mean().item()
+
+    def _turn_off(self, split: str, reason: str) -> None:
+        self._off.add(split)
+        rank_zero_info(f"The kNN probe of the {split} split is off: {reason}.")

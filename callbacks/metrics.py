@@ -1,0 +1,94 @@
+"""metrics.csv: every logged number, one row per step that logged something."""
+
+import csv
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from modules.contracts import writing
+
+
+class MetricsCSV(Logger):
+    """Writes `metrics.csv` into the run directory; a resumed run continues the file where its checkpoint was.
+
+    Args:
+        folder: the run directory.
+    """
+
+    def __init__(self, folder: str):
+        super().__init__()
+        self.path = Path(folder) / "metrics.csv"
+        self.columns: list[str] = ["step"]
+        self.rows = 0
+        self.pending: list[dict[str, Any]] = []
+
+    @property
+    def name(self) -> str:
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        return str(self.path.parent)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """config.yaml holds them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        if self.pending and self.pending[-1]["step"] == step and not metrics.keys() & (self.pending[-1].keys() - {"epoch"}):
+            self.pending[-1] |= metrics
+            return
+        self.rows += 1
+        self.pending.append({"step": step, **metrics})
+        if len(self.pending) >= 50:
+            self.save()
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Appends what is pending; a new column rewrites the file."""
+        if not self.pending:
+            return
+        fresh = [k for row in self.pending for k in row if k not in self.columns]
+        with writing(self.path):
+            if fresh or not self.path.exists():
+                self.columns += sorted(set(fresh))
+                self._rewrite([*self._read(), *self.pending])
+            else:
+                with self.path.open("a", newline="") as file:
+                    csv.DictWriter(file, self.columns).writerows(self.pending)
+        self.pending = []
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        self.save()
+
+    @rank_zero_only
+    def rewind(self, rows: int) -> None:
+        """Forgets all but the first rows: what was logged after the checkpoint that training resumes from."""
+        kept = self._read()[:rows]
+        if kept:
+            self.columns, self.rows = list(kept[0]), len(kept)
+            with writing(self.path):
+                self._rewrite(kept)
+
+    def _read(self) -> list[dict[str, str]]:
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def _rewrite(self, rows: list[dict[str, Any]]) -> None:
+        partial = self.path.with_suffix(".tmp")
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        partial.replace(self.path)

@@ -1,0 +1,134 @@
+"""Prediction files in the making: every process writes a part, the first one joins them in the order of the data."""
+
+import csv
+from contextlib import ExitStack
+from itertools import zip_longest
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from torch import Tensor
+
+from modules.contracts import writing
+
+
+class Table:
+    """A CSV file with one row per sample, written as the batches come.
+
+    Args:
+        path: final name.
+        rank: of this process.
+        classes: names of the classes.
+        known: whether the true classes are known and get a column.
+    """
+
+    def __init__(self, path: Path, rank: int, classes: list[str], known: bool) -> None:
+        self.path = path
+        self.classes = classes
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._part = _open(_part(path, rank), "w")
+            self._rows = csv.writer(self._part)
+            truth = ["true"] if known else []
+            self._rows.writerow(["path", "label", *truth, *(f"p({name})" for name in classes)])
+
+    def add(self, ids: list[str], label: Tensor, scores: Tensor, truth: Tensor | None) -> None:
+        """Predicted (and true) class int64 (B,), probabilities (B, C)."""
+        columns = [[self.classes[index] for index in known.tolist()] for known in (label, truth) if known is not None]
+        with writing(self.path):
+            for *names, probabilities in zip(ids, *columns, scores.tolist(), strict=True):
+                self._rows.writerow([*names, *(f"{probability:.6f}" for probability in probabilities)])
+
+    def close(self) -> None:
+        with writing(self.path):
+            self._part.close()
+
+    def discard(self) -> None:
+        self._part.close()
+        Path(self._part.name).unlink(missing_ok=True)
+
+    def merge(self, world: int) -> None:
+        """Joins the parts of `world` processes under the final name."""
+        parts = _parts(self.path, world)
+        with writing(self.path):
+            if len(parts) == 1:
+                parts[0].replace(self.path)
+                return
+            whole = self.path.with_name(f"{self.path.name}.tmp")
+            with ExitStack() as stack:
+                rows = csv.writer(stack.enter_context(_open(whole, "w")))
+                readers = [csv.reader(stack.enter_context(_open(part, "r"))) for part in parts]
+                header, *_ = map(next, readers)
+                rows.writerow(header)
+                first: set[str] = set()
+                for dealt in zip_longest(*readers):
+                    # Samples are dealt in turn, and the last round is filled up with the first samples again.
+                    fresh = [row for row in dealt if row and row[0] not in first]
+                    first = first or {row[0] for row in fresh}
+                    rows.writerows(fresh)
+            whole.replace(self.path)
+            for part in parts:
+                part.unlink()
+
+
+class Arrays:
+    """An npz file of `ids`, `features` (N, D) and perhaps `labels` (N,), collected in memory.
+
+    Args:
+        path: final name.
+        rank: of this process.
+    """
+
+    def __init__(self, path: Path, rank: int) -> None:
+        self.path = path
+        self.rank = rank
+        self._batches: dict[str, list[np.ndarray]] = {"ids": [], "features": [], "labels": []}
+
+    def add(self, ids: list[str], features: Tensor, labels: Tensor | None) -> None:
+        self._batches["ids"].append(np.array(ids))
+        self._batches["features"].append(features.float().cpu().numpy())
+        if labels is not None:
+            self._batches["labels"].append(labels.cpu().numpy())
+
+    def close(self) -> None:
+        arrays = {name: np.concatenate(batches) for name, batches in self._batches.items() if batches}
+        _save(_part(self.path, self.rank), arrays)
+
+    def discard(self) -> None:
+        """Nothing is on the disk before `close`."""
+
+    def merge(self, world: int) -> None:
+        """Joins the parts of `world` processes under the final name."""
+        paths = _parts(self.path, world)
+        if len(paths) > 1:
+            parts = [dict(np.load(path)) for path in paths]
+            position = np.concatenate([np.arange(len(part["ids"])) * len(parts) + i for i, part in enumerate(parts)])
+            order = position.argsort()
+            arrays = {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
+            first, rest = arrays["ids"][: len(parts)], arrays["ids"][len(parts) :]
+            fresh = np.r_[np.ones(len(first), dtype=bool), ~np.isin(rest, first)]  # as in Table.merge
+            _save(paths[0], {name: array[fresh] for name, array in arrays.items()})
+        with writing(self.path):
+            paths[0].replace(self.path)
+            for path in paths[1:]:
+                path.unlink()
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:  # an open file, because a name without the ending .npz would be given one
+            np.savez(file, **arrays)
+
+
+def _part(path: Path, rank: int) -> Path:
+    return path.with_name(f"{path.name}.{rank}.tmp")
+
+
+def _parts(path: Path, world: int) -> list[Path]:
+    return [part for rank in range(world) if (part := _part(path, rank)).exists()]
+
+
+def _open(path: Path, mode: str) -> IO[str]:
+    """surrogateescape: file names on Linux are bytes, and need not be valid UTF-8."""
+    return path.open(mode, newline="", encoding="utf-8", errors="surrogateescape")

@@ -1,0 +1,84 @@
+"""The folder of a run: claimed before anything is written, found again as `latest`."""
+
+import contextlib
+import fcntl
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from callbacks.metrics import MetricsCSV
+from modules.contracts import DataError, writing
+
+
+class RunDirectory(L.Callback):
+    """`runs/<name>/<date_time>/`, held by one process at a time.
+
+    Args:
+        path: the folder.
+        resumed: it may hold the run that is resumed.
+    """
+
+    def __init__(self, path: Path, resumed: bool = False):
+        self.path, self.resumed = path, resumed
+        self.lock: Any = None
+
+    def claim(self) -> None:
+        """Makes the folder and locks it.
+
+        Raises:
+            DataError: it cannot be written, holds another run, or another process is training in it.
+        """
+        if not self.resumed and self.path.is_dir() and any(self.path.iterdir()):
+            raise DataError(f"run directory {self.path} is in use: it holds another run; choose another --run_dir, or resume with --ckpt_path {self.path}")
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.lock = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise DataError(f"run directory {self.path} is in use by another process") from error
+
+    def release(self) -> None:
+        """Gives the folder back, and removes it when nothing was written."""
+        if self.lock:
+            self.lock.close()
+            (self.path / ".lock").unlink(missing_ok=True)
+            self.lock = None
+            with contextlib.suppress(OSError):  # not empty: something was written
+                self.path.rmdir()
+                self.path.parent.rmdir()
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if trainer.world_size > 1:  # started apart, the others made up a time of their own
+            trainer._default_root_dir = trainer.strategy.broadcast(trainer.default_root_dir)
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.is_global_zero:
+            link = self.path.parent / f".latest{os.getpid()}"
+            with writing(link):
+                link.symlink_to(self.path.name)
+                link.replace(self.path.parent / "latest")
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCSV):
+                logger.save()
+                checkpoint["metric_rows"] = logger.rows
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCSV) and self.resumed:
+                logger.rewind(checkpoint.get("metric_rows", 0))
+
+
+def new_path(name: str, suffix: str = "") -> Path:
+    """A fresh folder name below `runs/`, from the time."""
+    path = Path("runs") / name / f"{datetime.now():%Y-%m-%d_%H-%M-%S}{suffix}"
+    count = 1
+    while path.exists():
+        count += 1
+        path = path.with_name(f"{path.name.split('+')[0]}+{count}")
+    return path

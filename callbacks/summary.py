@@ -1,0 +1,152 @@
+"""What a run says at its start and its end: what it does, what came out, how that was measured, what to type next."""
+
+import json
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+from rich.table import Table
+
+from callbacks.knn import KNN
+from callbacks.predictions import Predictions
+from callbacks.throughput import Throughput
+from modules.contracts import writing
+
+CONSOLE = Console(soft_wrap=True, highlight=False)
+
+
+class Summary(L.Callback):
+    """Prints a head at the start, and at the end a table of results with the protocol behind each number, where
+    everything lies and the next commands; the table also goes to `results.json`.
+
+    Args:
+        name: name of the run's configuration.
+        command: fit, validate, test or predict.
+        typed: the arguments as typed.
+        seed: of the run.
+    """
+
+    def __init__(self, name: str, command: str, typed: list[str], seed: int | bool):
+        self.name, self.command, self.typed, self.seed = name, command, typed, seed
+        self.results: dict[str, float] = {}
+        self.weights = ""
+        self.began = time.monotonic()
+
+    @rank_zero_only
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if stage != self.command:
+            return  # the test at the end of fit
+        task, data = type(pl_module).__name__, trainer.datamodule
+        count = sum(p.numel() for p in pl_module.backbone.parameters()) / 1e6
+        CONSOLE.print(f"[bold]{task}[/] with {pl_module.backbone.name} ({count:.2f} M parameters) on {type(data).__name__}")
+
+    @rank_zero_only
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        data, folder = trainer.datamodule, trainer.default_root_dir
+        for line in data.describe():
+            CONSOLE.print(f"  {line}")
+        batch = data.batch_size * trainer.world_size * trainer.accumulate_grad_batches
+        parts = f"{data.batch_size} x {trainer.world_size} device(s) x {trainer.accumulate_grad_batches} accumulated"
+        CONSOLE.print(f"  effective batch size {batch} = {parts}, {trainer.precision} on {trainer.strategy.root_device}")
+        CONSOLE.print(f"  run directory {folder}")
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._collect(trainer, "val/")
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.command == "validate":
+            self._collect(trainer, "val/")
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._collect(trainer, "test/")
+
+    def judged(self, checkpoint: Path, epoch: int) -> None:
+        """Says which weights the test at the end of fit is about."""
+        self.weights = f"{checkpoint.stem} checkpoint, of epoch {epoch + 1}"
+
+    @rank_zero_only
+    def conclude(self, trainer: L.Trainer) -> None:
+        """Prints and writes the results."""
+        rows = [self._row(trainer, name, value) for name, value in sorted(self.results.items())]
+        folder = Path(trainer.default_root_dir)
+        if rows:
+            table = Table(title=f"Results, seed {self.seed}" + (f", test: {self.weights}" if self.weights else ""), title_justify="left")
+            for column, style in (("metric", "bold"), ("value", "green"), ("how", "")):
+                table.add_column(column, style=style, overflow="fold")
+            for row in rows:
+                table.add_row(row["metric"], f"{row['value']:.4f}", row["how"])
+            Console(highlight=False).print(table)
+            self._write(folder, rows, trainer)
+        self._say_speed(trainer)
+        self._say_where(trainer, folder)
+        for line in self._next(trainer, folder):
+            CONSOLE.print(line)
+
+    def _collect(self, trainer: L.Trainer, prefix: str) -> None:
+        self.results |= {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith(prefix)}
+
+    def _row(self, trainer: L.Trainer, name: str, value: float) -> dict[str, Any]:
+        split, metric = name.split("/", 1)
+        protocols = {k: v for c in trainer.callbacks if isinstance(c, KNN) for k, v in c.protocols.items()}
+        count = len(trainer.datamodule.dataset(split, "plain"))
+        how = protocols.get(name) or f"{count:,} {split} pictures; {trainer.lightning_module.protocols.get(metric, metric)}"
+        return {"metric": name, "value": value, "how": how}
+
+    def _write(self, folder: Path, rows: list[dict[str, Any]], trainer: L.Trainer) -> None:
+        path = folder / "results.json"
+        packages = ("graft", "torch", "lightning", "timm", "albumentations")
+        report = {
+            "command": ["python", "cli.py", *self.typed],
+            "seed": self.seed,
+            "test weights": self.weights,
+            "results": rows,
+            "seconds": round(time.monotonic() - self.began, 1),
+            "machine": f"{platform.processor() or platform.machine()}, {trainer.strategy.root_device}",
+            "versions": {p: version(p) for p in packages},
+        }
+        with writing(path):
+            path.write_text(json.dumps(report, indent=2) + "\n")
+
+    def _say_speed(self, trainer: L.Trainer) -> None:
+        speed = next((c for c in trainer.callbacks if isinstance(c, Throughput)), None)
+        if self.command == "fit" and speed and speed.samples_per_s:
+            minutes, seconds = divmod(round(time.monotonic() - self.began), 60)
+            CONSOLE.print(f"{minutes} min {seconds} s; {speed.samples_per_s:,.0f} pictures/s in training, {speed.data_wait:.0%} of it waiting for data")
+
+    def _say_where(self, trainer: L.Trainer, folder: Path) -> None:
+        pictures = sorted(p.name for p in (folder / "pictures").glob("*.png")) if (folder / "pictures").is_dir() else []
+        if pictures:
+            CONSOLE.print(f"pictures: {folder}/pictures/  ({', '.join(pictures)})")
+        for callback in trainer.callbacks:
+            for path in callback.files if isinstance(callback, Predictions) else ():
+                CONSOLE.print(f"predictions: {path}")
+        logger = next((x for x in trainer.loggers if isinstance(x, WandbLogger)), None)
+        if logger is not None:
+            run = Path(logger.experiment.dir).parent
+            look = f"look: wandb leet {run}"
+            CONSOLE.print(f"W&B: {logger.experiment.url}" if not logger._offline else f"W&B is offline; {look}   sync: wandb sync {run}")
+
+    def _next(self, trainer: L.Trainer, folder: Path) -> list[str]:
+        if self.command != "fit":
+            return []
+        run = folder.parent / "latest"
+        task, flags = trainer.lightning_module, ""
+        for name in ("--data", "--data.root", "--data.image_size", "--model.backbone", "--model.small_images"):
+            if name in self.typed[:-1]:
+                flags += f" {name} {self.typed[self.typed.index(name) + 1]}"
+        if task.pretraining:
+            return [
+                "next, with its labels:  " + f"python cli.py fit --config tasks/classification.yaml --model.weights {run}{flags}",
+                "next, a linear probe:   " + f"python cli.py fit --config tasks/classification.yaml --model.weights {run} --model.frozen true{flags}",
+            ]
+        config = f"--config {self.typed[self.typed.index('--config') + 1]} " if "--config" in self.typed else ""
+        return [
+            "next, test again:       " + f"python cli.py test {config}--ckpt_path {run}",
+            "next, your pictures:    " + f"python cli.py predict {config}--ckpt_path {run} --data Images --data.root FOLDER",
+        ]

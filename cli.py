@@ -1,0 +1,368 @@
+"""Graft's command line: `python cli.py fit|validate|test|predict --config tasks/TASK.yaml`.
+
+What the user types wins over what a checkpoint remembers, which wins over the YAML.
+"""
+
+import json
+import logging
+import os
+import re
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+import callbacks
+import datamodules
+import modules.heads  # noqa: F401  short names in YAML
+import tasks
+from callbacks.loggers import build_loggers
+from callbacks.run_directory import RunDirectory, new_path
+from callbacks.summary import Summary
+from modules.contracts import ConfigError, DataError, nearest, writing
+from modules.transfer import export_backbone, read_checkpoint
+
+
+class Parser(LightningArgumentParser):
+    """Errors become one sentence instead of usage text and exit."""
+
+    def error(self, message: str, ex: Exception | None = None) -> None:
+        raise ConfigError(readable(message, self)) from ex
+
+
+class CLI(LightningCLI):
+    """LightningCLI plus the run directory, class names from data to model, and checkpoints that keep their place."""
+
+    def __init__(self, argv: list[str]):
+        self.checkpoint: Path | None = None
+        self.remembered: dict[str, Any] = {}
+        self.name = run_name(argv)
+        argv = self._with_checkpoint(argv)
+        sys.argv[1:] = argv
+        super().__init__(
+            tasks.Task,
+            datamodules.DataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            parser_class=Parser,
+            trainer_defaults={"max_epochs": 10, "log_every_n_steps": 10, "num_sanity_val_steps": 0},
+        )
+
+    # Arguments -------------------------------------------------------------------------------------------------------
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--run_dir", type=str | None, default=None, help="where everything of this run goes; default runs/NAME/TIME")
+        parser.add_argument("--tensorboard", type=bool, default=False, help="also log to TensorBoard, in the run directory")
+        parser.add_lightning_class_args(callbacks.Checkpoint, "checkpoint")
+        parser.add_lightning_class_args(callbacks.Pictures, "pictures")
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        skipped = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders", "weights_only", "verbose", "return_predictions"}
+        return {name: skipped for name in ("fit", "validate", "test", "predict")}
+
+    def _with_checkpoint(self, argv: list[str]) -> list[str]:
+        """Resolves --ckpt_path; outside of fit, puts the checkpoint's settings between the YAML and what was typed."""
+        command, typed = argv[0] if argv else "", option(argv, "--ckpt_path")
+        if typed is None:
+            if command in ("validate", "test", "predict") and not {"-h", "--help", "--print_config"} & set(argv):
+                raise ConfigError(f"{command} needs weights: add --ckpt_path with a .ckpt file, a run directory, or `latest` for runs/{self.name}/latest")
+            return argv
+        self.checkpoint = find_checkpoint(typed, self.name, resume=command == "fit")
+        argv = replace_option(argv, "--ckpt_path", str(self.checkpoint))
+        checkpoint = read_checkpoint(self.checkpoint)
+        self.remembered = {
+            "model": remembered(checkpoint.get("hyper_parameters", {})),
+            "data": remembered(checkpoint.get("datamodule_hyper_parameters", {})),
+        }
+        asked, task = typed_task(argv), checkpoint.get("task", "another program")
+        if asked and asked != task:
+            raise ConfigError(f"{self.checkpoint} is a checkpoint of {task}, but this command is about {asked}; to graft its backbone use --model.weights {typed}")
+        if command == "fit":
+            return argv
+        self.remembered["model"].get("init_args", {})["weights"] = None  # the checkpoint holds them
+        after_configs = max((i + (1 if "=" in a else 2) for i, a in enumerate(argv) if re.fullmatch(r"(-c|--config)(=.*)?", a)), default=1)
+        known = json.dumps({k: v for k, v in self.remembered.items() if v})
+        return [*argv[:after_configs], "--config", known, *argv[after_configs:]]
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning would put the checkpoint above what was typed; `_with_checkpoint` has put it below."""
+
+    # Parts -----------------------------------------------------------------------------------------------------------
+
+    def instantiate_classes(self) -> None:
+        self.settings = self.config[self.subcommand]
+        self._check_resume()
+        parser = self._parser(self.subcommand)
+        self.datamodule = parser.instantiate(Namespace(data=self.settings.data)).data
+        self._link_classes()
+        del self.config_dump  # cached before the classes were known
+        self.model = parser.instantiate(Namespace(model=self.settings.model)).model
+        self.directory = self._run_directory()
+        try:
+            self.config_init = self.config.clone()
+            rest = Namespace({k: v for k, v in self.settings.items(branches=False) if k not in ("model", "data")})
+            self.config_init[self.subcommand] = parser.instantiate(rest)
+            self.trainer = self._build_trainer()
+        except BaseException:
+            self.directory.release()
+            raise
+
+    def _link_classes(self) -> None:
+        """Class names come from the data; what was typed or what a checkpoint knows must agree."""
+        args = self.settings.model.init_args
+        if "classes" not in args or self.datamodule.classes is None:
+            return
+        known, found = args.classes, list(self.datamodule.classes)
+        if known is not None and list(known) != found:
+            where = f"the checkpoint {self.checkpoint}" if self.checkpoint else "model.classes"
+            missing, extra = [c for c in known if c not in found], [c for c in found if c not in known]
+            what = f"missing from the data: {missing[:5]}, not in {where}: {extra[:5]}" if missing or extra else "their order differs"
+            raise DataError(f"{where} has {len(known)} classes, the data has {len(found)} ({what})")
+        args.classes = found
+
+    def _check_resume(self) -> None:
+        """A resumed run must be the run that was stopped; what was changed is said."""
+        if not (self.checkpoint and self.subcommand == "fit"):
+            return
+        for part in ("model", "data"):
+            now = flatten(plain(self.settings[part].init_args))
+            for key, then in flatten(self.remembered[part].get("init_args", {})).items():
+                if key in now and now[key] != then and key not in ("classes", "weights"):
+                    say(f"resuming with {part}.{key} = {now[key]} (the checkpoint had {then})")
+
+    def _run_directory(self) -> RunDirectory:
+        resumed = self.subcommand == "fit" and self.checkpoint is not None and self.checkpoint.parent.name == "checkpoints"
+        path = os.environ.get("GRAFT_RUN_DIR") or self.settings.run_dir
+        if not path:
+            suffix = "" if self.subcommand == "fit" else f"_{self.subcommand}"
+            path = self.checkpoint.parent.parent if resumed else new_path(self.name, suffix)
+        resumed = resumed and Path(path).resolve() == self.checkpoint.parent.parent.resolve()
+        directory = RunDirectory(Path(path), resumed)
+        if rank_zero_only.rank == 0:
+            directory.claim()
+            os.environ["GRAFT_RUN_DIR"] = str(directory.path)  # for the processes that a DDP launch starts
+        return directory
+
+    def _build_trainer(self) -> Trainer:
+        config = {k: v for k, v in self.config_init[self.subcommand].trainer.items(branches=False)}
+        own = config.pop("logger")
+        loggers = [] if own is False else [own] if isinstance(own, Logger) else own if isinstance(own, list) else []
+        folder = str(self.directory.path)
+        if self.subcommand != "predict":
+            loggers = [*build_loggers(folder, self.settings.tensorboard, wandb=own is not False), *loggers]
+        self.summary = Summary(self.name, self.subcommand, typed_options(sys.argv[1:]), self.settings.seed_everything)
+        parts = self.config_init[self.subcommand]
+        always = [
+            self.directory,
+            callbacks.RandomState(),
+            callbacks.Throughput(),
+            callbacks.Finite(),
+            parts.pictures,
+            callbacks.Predictions(),
+            self.summary,
+            parts.checkpoint,
+        ]
+        if config.get("enable_progress_bar") is not False:
+            always.append(RichProgressBar(leave=False))
+        given = config.pop("callbacks") or []
+        config["default_root_dir"] = folder
+        config["enable_model_summary"] = bool(config.get("enable_model_summary"))
+        return self.trainer_class(**config, logger=loggers or False, callbacks=[*(given if isinstance(given, list) else [given]), *always])
+
+    # Running ---------------------------------------------------------------------------------------------------------
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = {"model": self.model, "datamodule": self.datamodule, "ckpt_path": self.checkpoint, "weights_only": True}
+        return kwargs | {"fit": {}, "predict": {"return_predictions": False}}.get(subcommand, {"verbose": False})
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        self._save_config()
+        try:
+            getattr(self.trainer, subcommand)(**self._prepare_subcommand_kwargs(subcommand))
+            if subcommand == "fit":
+                self._finish_fit()
+            self.summary.conclude(self.trainer)
+        finally:
+            for logger in self.trainer.loggers:
+                logger.finalize("finished")
+            self.directory.release()
+
+    def _finish_fit(self) -> None:
+        """Exports the backbone of the weights that are judged best, and tests them."""
+        folder = self.directory.path
+        best = folder / "checkpoints" / "best.ckpt"
+        chosen = best if best.is_file() and not self.model.pretraining else folder / "checkpoints" / "last.ckpt"
+        if not chosen.is_file():  # fast_dev_run saves nothing
+            return
+        checkpoint = read_checkpoint(chosen)
+        self.model.load_state_dict(checkpoint["state_dict"])
+        if self.trainer.is_global_zero:
+            export_backbone(self.model.backbone, folder / "backbone.safetensors", task=type(self.model).__name__, epoch=checkpoint["epoch"])
+        self.summary.judged(chosen, checkpoint["epoch"])
+        if self.datamodule.has("test"):
+            self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+
+    @rank_zero_only
+    def _save_config(self) -> None:
+        """config.yaml reproduces the run; the same goes to W&B and every other logger that takes settings."""
+        settings = self.settings.clone()
+        settings.pop("config", None)
+        settings.ckpt_path = settings.run_dir = None
+        text = self._parser(self.subcommand).dump(settings, skip_none=False)
+        path = self.directory.path / "config.yaml"
+        if self.directory.resumed and path.exists():
+            return
+        with writing(path):
+            path.write_text(f"# {' '.join(['python cli.py', *typed_options(sys.argv[1:])])}\n{text}")
+        for logger in self.trainer.loggers:
+            logger.log_hyperparams(flatten(yaml.safe_load(text)))
+
+
+def option(argv: list[str], name: str) -> str | None:
+    """The last value of an option as typed, `--name value` or `--name=value`."""
+    value = None
+    for i, word in enumerate(argv):
+        if word == name and i + 1 < len(argv):
+            value = argv[i + 1]
+        elif word.startswith(f"{name}="):
+            value = word.partition("=")[2]
+    return value
+
+
+def replace_option(argv: list[str], name: str, value: str) -> list[str]:
+    """The arguments with one value for `name`."""
+    kept, skip = [], False
+    for word in argv:
+        if not skip and word != name and not word.startswith(f"{name}="):
+            kept.append(word)
+        skip = not skip and word == name
+    return [*kept, name, value]
+
+
+def typed_options(argv: list[str]) -> list[str]:
+    """What was typed, without the settings of a checkpoint that were put in between."""
+    return [w for i, w in enumerate(argv) if not w.startswith("{") and not (w == "--config" and i + 1 < len(argv) and argv[i + 1].startswith("{"))]
+
+
+def config_path(argv: list[str]) -> Path | None:
+    """The last --config as typed."""
+    typed = option(argv, "--config") or option(argv, "-c")
+    return Path(typed) if typed else None
+
+
+def run_name(argv: list[str]) -> str:
+    """What the run is called: its YAML's name; for a run's own config.yaml, that run's name; else the task."""
+    path = config_path(argv)
+    if path is None:
+        return (option(argv, "--model") or "run").lower()
+    return path.resolve().parent.parent.name if path.name == "config.yaml" else path.stem
+
+
+def typed_task(argv: list[str]) -> str | None:
+    """The task's class name as typed, or as the YAML says; null when neither does."""
+    path, typed = config_path(argv), option(argv, "--model")
+    if typed is None and path is not None and path.is_file():
+        try:
+            model = (yaml.safe_load(path.read_text()) or {}).get("model")
+        except (yaml.YAMLError, AttributeError):
+            return None  # parsing reports it
+        typed = model.get("class_path") if isinstance(model, dict) else model
+    return typed.rpartition(".")[2] if typed else None
+
+
+def find_checkpoint(typed: str, name: str, resume: bool) -> Path:
+    """A checkpoint file from a file, a run directory or `latest`: the last one to resume, else the best one.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = Path("runs") / name / "latest" if typed == "latest" else Path(typed)
+    if path.is_dir():
+        order = ("last", "best") if resume else ("best", "last")
+        found = [path / "checkpoints" / f"{n}.ckpt" for n in order if (path / "checkpoints" / f"{n}.ckpt").is_file()]
+        if not found:
+            raise DataError(f"{path} has no checkpoints yet")
+        path = found[0]
+    if not path.is_file():
+        raise DataError(f"no checkpoint at {path}: expected a .ckpt file, a run directory, or `latest`")
+    return path.resolve()
+
+
+def remembered(hparams: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's hyper-parameters as a class_path and init_args."""
+    hparams = {k: v for k, v in hparams.items() if k != "_instantiator"}
+    return {"class_path": hparams.pop("_class_path"), "init_args": hparams} if "_class_path" in hparams else {}
+
+
+def plain(value: Any) -> Any:
+    """A Namespace as dicts."""
+    return value.as_dict() if isinstance(value, Namespace) else value
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} to {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return flat
+
+
+def readable(message: str, parser: LightningArgumentParser) -> str:
+    """jsonargparse's report as one sentence, with the nearest name."""
+    return message
+
+
+@rank_zero_only
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in argv
+    argv = [word for word in argv if word != "--debug"]
+    quiet()
+    try:
+        CLI(argv)
+    except callbacks.Stopped as stop:
+        say(f"stopped and saved; go on with: python cli.py {' '.join(typed_options(sys.argv[1:]))} --ckpt_path {stop}")
+        return 130
+    except (ConfigError, DataError, MisconfigurationException) as error:
+        if debug:
+            raise
+        sentence = str(error).rpartition("Error: ")[2].strip()  # a worker process puts its traceback in front
+        print(f"error: {sentence}", file=sys.stderr)
+        return 1 if isinstance(error, DataError) else 2
+    return 0
+
+
+def quiet() -> None:
+    """What Lightning and torch say at every start, and no user can act on."""
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*does not round-trip.*")
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*You have overridden `on_after_batch_transfer`.*")
+    warnings.filterwarnings("ignore", message=".*does not have a `batch_size`.*")
+    noise = re.compile("available:|used:|LOCAL_RANK|Tip|litlogger|Seed set|Mixed Precision|Loading `train_data|`Trainer.fit` stopped|Restored all|Restoring states|Loaded model w")
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).addFilter(lambda record: not noise.search(record.getMessage()))
+    torch.set_float32_matmul_precision("high")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

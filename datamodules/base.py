@@ -1,0 +1,116 @@
+"""What all data modules share: loaders, workers, seeds and the position in the epoch."""
+
+import os
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.sampler import EpochSampler
+from modules.contracts import Batch, DataError
+
+Split = Literal["train", "val", "test"]
+Purpose = Literal["train", "evaluate", "plain"]
+"""`train`: augmented; `evaluate`: what the task's validation step expects; `plain`: the sample as it is."""
+
+
+class DataModule(L.LightningDataModule):
+    """Base of all data modules.
+
+    All that is random about sample i in epoch e is drawn from (seed, e, i), so the number of workers changes nothing, and
+    a killed run continues in the middle of an epoch with the samples it has not seen.
+
+    Args:
+        batch_size: samples per device and step.
+        workers: processes that load; 0 loads in the main process.
+    """
+
+    classes: list[str] | None = None
+
+    def __init__(self, batch_size: int = 64, workers: int = 2):
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        self.batch_size, self.workers = batch_size, workers
+        self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # what --seed_everything says
+        self.resume = (0, 0)
+
+    def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
+        """The samples of a split as `purpose` needs them; null when there is no such split."""
+        raise NotImplementedError
+
+    def collate(self, samples: list[Any]) -> Batch:
+        """Samples to a batch."""
+        raise NotImplementedError
+
+    def describe(self) -> list[str]:
+        """What was found, in a few lines for people."""
+        return []
+
+    def train_dataloader(self) -> DataLoader:
+        data, world = self.dataset("train", "train"), self._world()
+        if self.batch_size * world > len(data):
+            raise DataError(
+                f"batch_size {self.batch_size} on {world} device(s) is larger than the training set of {len(data)}: "
+                f"choose at most {len(data) // world}"
+            )
+        batch, resume = self.batch_size * world, self.resume
+        return self._loader(data, EpochSampler(len(data), self.seed, batch, self._rank(), world, resume))
+
+    def val_dataloader(self) -> DataLoader | list:
+        return self._in_order("val", "evaluate") or []
+
+    def test_dataloader(self) -> DataLoader:
+        loader = self._in_order("test", "evaluate")
+        if loader is None:
+            raise DataError(f"{type(self).__name__} has no test set here: use validate, or point --data.root to one")
+        return loader
+
+    def predict_dataloader(self) -> DataLoader:
+        loaders = (self._in_order(split, "plain") for split in ("test", "val", "train"))
+        return next(loader for loader in loaders if loader is not None)
+
+    def plain_dataloader(self, split: Split) -> DataLoader | None:
+        """Every sample of a split in order and without augmentation; all of it on every device."""
+        return self._in_order(split, "plain", shared=False)
+
+    def has(self, split: Split) -> bool:
+        """Whether there is such a split."""
+        return self.dataset(split, "plain") is not None
+
+    def state_dict(self) -> dict[str, int]:
+        """Where in which epoch training stands; goes into the checkpoint."""
+        loop = self.trainer.fit_loop
+        seen, epoch = loop.epoch_loop.batch_progress.current.processed, self.trainer.current_epoch
+        if seen >= loop.max_batches:  # the checkpoint of an epoch's last batch belongs to the next epoch
+            seen, epoch = 0, epoch + 1
+        return {"epoch": epoch, "samples": seen * self.batch_size * self._world()}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.resume = (state["epoch"], state["samples"])
+
+    def _in_order(self, split: Split, purpose: Purpose, shared: bool = True) -> DataLoader | None:
+        data = self.dataset(split, purpose)
+        if data is None:
+            return None
+        rank, world = (self._rank(), self._world()) if shared else (0, 1)
+        return self._loader(data, EpochSampler(len(data), None, 0, rank, world))
+
+    def _loader(self, data: Dataset, sampler: EpochSampler) -> DataLoader:
+        return DataLoader(
+            data,
+            self.batch_size,
+            sampler=sampler,
+            drop_last=sampler.seed is not None,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            collate_fn=self.collate,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # without one, every iterator draws from torch's global generator
+        )
+
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
+
+    def _world(self) -> int:
+        return self.trainer.world_size if self.trainer else 1

@@ -1,0 +1,165 @@
+"""What all data modules of single pictures share: splits, labels, augmentation and broken files."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import albumentations as A
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from datamodules.augment import Augment, Recipe
+from datamodules.base import DataModule, Purpose, Split
+from datamodules.source import Files, Source
+from modules.contracts import Batch, ConfigError, DataError, writing
+
+
+class ImageDataModule(DataModule):
+    """Base of the data modules of single pictures with at most one class each.
+
+    Args:
+        image_size: side of the square pictures that the network sees, in pixels.
+        views: 1 gives `image`; 2 or more give `views`, that many augmented versions of each picture.
+        crop: range of the random crop's area as a fraction of the picture; null keeps the whole picture.
+        augment: `none`, `flip`, `simclr` (flip, colour jitter, grey, blur above 64 pixels), or albumentations
+            transforms, applied after the crop to uint8 pictures of image_size.
+        labels: how many training pictures keep their label and are used: a fraction up to 1.0, or a count above 1;
+            the same share of every class, drawn with the seed.
+        val_split: share of the training pictures set aside for validation when the data has no validation set; the
+            same share of every class, the same pictures for every seed.
+        on_error: what a picture that cannot be read does: `raise` stops, `skip` leaves it out, counted and listed in
+            the run directory.
+        batch_size: samples per device and step.
+        workers: processes that load; 0 loads in the main process.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 64,
+        views: int = 1,
+        crop: tuple[float, float] | None = None,
+        augment: Recipe | list[A.BasicTransform] = "none",
+        labels: float = 1.0,
+        val_split: float = 0.1,
+        on_error: Literal["raise", "skip"] = "raise",
+        batch_size: int = 64,
+        workers: int = 2,
+    ):
+        super().__init__(batch_size, workers)
+        if views < 1 or image_size < 1 or labels <= 0 or not 0 <= val_split < 1:
+            raise ConfigError("data: views and image_size are at least 1, labels above 0, val_split in [0, 1)")
+        if crop and not 0 < crop[0] <= crop[1] <= 1:
+            raise ConfigError(f"data.crop is {list(crop)}, but it is a range of area fractions such as [0.2, 1.0]")
+        self.image_size, self.views, self.labels, self.val_split, self.on_error = image_size, views, labels, val_split, on_error
+        self.augmented, self.plain = Augment(image_size, crop, augment), Augment(image_size, None, "none")
+        self.skipped: list[str] = []
+        self.splits: dict[Split, tuple[Source, np.ndarray]] = {}
+
+    def sources(self) -> dict[Split, Source]:
+        """The pictures of each split on disk; called once, before the first step."""
+        raise NotImplementedError
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.splits:
+            return
+        self.splits = {split: (source, self._readable(source)) for split, source in self.sources().items()}
+        source, everything = self.splits["train"]
+        if "val" not in self.splits and self.val_split:
+            val, train = divide(source.labels, everything, self.val_split, np.random.default_rng(0))
+            if len(val):
+                self.splits |= {"val": (source, val), "train": (source, train)}
+        if self.labels != 1.0:
+            source, train = self.splits["train"]
+            few, _ = divide(source.labels, train, self.labels, np.random.default_rng((self.seed, 1)))
+            self.splits["train"] = (source, few)
+        if self.skipped and self.trainer and self.trainer.is_global_zero:
+            path = Path(self.trainer.default_root_dir) / "skipped.txt"
+            with writing(path):
+                path.write_text("\n".join(self.skipped) + "\n")
+
+    def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
+        if split not in self.splits:
+            return None
+        views = purpose != "plain" and self.views > 1
+        pipeline = self.augmented if purpose == "train" or views else self.plain
+        seed = self.seed if purpose == "train" else 0
+        return ImageDataset(*self.splits[split], pipeline, self.views if views else 1, seed, self.on_error == "skip")
+
+    def collate(self, samples: list[dict[str, Any] | None]) -> Batch:
+        """Stacks what could be read: `image` uint8 (B, 3, H, W) or `views`, a list of those; `label` (B,), `id`."""
+        samples = [s for s in samples if s is not None]
+        if not samples:
+            raise DataError("not one picture of this batch could be read")
+        views = [_stack([s["views"][i] for s in samples]) for i in range(len(samples[0]["views"]))]
+        batch: Batch = {"id": [s["id"] for s in samples]} | ({"views": views} if len(views) > 1 else {"image": views[0]})
+        if "label" in samples[0]:
+            batch["label"] = torch.tensor([s["label"] for s in samples])
+        return batch
+
+    def describe(self) -> list[str]:
+        lines = []
+        for split, (source, indices) in self.splits.items():
+            line = f"{split}: {len(indices):,} pictures"
+            if source.labels is not None and self.classes:
+                counts = np.bincount(source.labels[indices], minlength=len(self.classes))
+                line += f" of {len(self.classes)} classes, {counts.min():,} to {counts.max():,} each"
+            lines.append(line)
+        if self.skipped:
+            lines.append(f"skipped: {len(self.skipped)} pictures that cannot be read, listed in skipped.txt")
+        return lines
+
+    def _readable(self, source: Source) -> np.ndarray:
+        indices = np.arange(len(source))
+        broken = source.broken() if isinstance(source, Files) else []
+        if not broken:
+            return indices
+        if self.on_error == "raise":
+            more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+            raise DataError(f"{source.root / source.id(broken[0])}{more} cannot be decoded: mend it, or set --data.on_error skip")
+        self.skipped += [str(source.root / source.id(i)) for i in broken]
+        return np.delete(indices, broken)
+
+
+class ImageDataset(Dataset):
+    """Samples as dicts, by key (epoch, index); a picture that cannot be read is null when `skip`."""
+
+    def __init__(self, source: Source, indices: np.ndarray, pipeline: Augment, views: int, seed: int, skip: bool):
+        self.source, self.indices, self.pipeline = source, indices, pipeline
+        self.views, self.seed, self.skip = views, seed, skip
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any] | None:
+        epoch, index = key
+        index = int(self.indices[index])
+        try:
+            image = self.source.image(index)
+        except DataError:
+            if self.skip:
+                return None
+            raise
+        views = [self.pipeline(image, self.seed, epoch, index, view) for view in range(self.views)]
+        sample = {"views": views, "id": self.source.id(index)}
+        return sample if self.source.labels is None else sample | {"label": int(self.source.labels[index])}
+
+
+def divide(labels: np.ndarray | None, indices: np.ndarray, share: float, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draws a share (fraction up to 1, or a count above 1) of `indices`, the same share of every class; and the rest.
+
+    Every class keeps at least one sample on the drawn side; both results are sorted.
+
+    Raises:
+        ConfigError: a count larger than the data.
+    """
+    if share > len(indices):
+        raise ConfigError(f"data.labels is {share:g}, but there are only {len(indices)} training pictures")
+    fraction = share if share <= 1 else share / len(indices)
+    groups = [indices] if labels is None else [indices[labels[indices] == c] for c in np.unique(labels[indices])]
+    drawn = [random.permutation(group)[: max(1, round(fraction * len(group)))] for group in groups]
+    chosen = np.sort(np.concatenate(drawn))
+    return chosen, np.setdiff1d(indices, chosen)
+
+
+def _stack(images: list[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # stays channels_last in memory, which is faster

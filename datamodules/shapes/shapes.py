@@ -1,0 +1,41 @@
+"""The built-in world as a data module."""
+
+import numpy as np
+
+from datamodules.base import Split
+from datamodules.image_data import ImageDataModule
+from datamodules.shapes.render import render
+from datamodules.shapes.world import SHAPES, scene
+from datamodules.source import Arrays
+
+WORLD = 0  # the seed of the pictures; the run's seed draws order, augmentation and labels, not another world
+
+
+class Shapes(ImageDataModule):
+    """Built-in data: pictures of one large shape among small ones on a cluttered ground; its shape is the class.
+
+    Drawn when a run starts, the same on every machine. Colour, texture and ground say nothing about the class.
+
+    Args:
+        train: training pictures.
+        val: validation pictures.
+        test: test pictures.
+    """
+
+    def __init__(self, train: int = 4000, val: int = 500, test: int = 1000, **kwargs):
+        super().__init__(**kwargs)
+        self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
+        self.classes = list(SHAPES)
+
+    def sources(self) -> dict[Split, Arrays]:
+        return {split: self._draw(split, number) for number, split in enumerate(self.counts)}
+
+    def _draw(self, split: Split, number: int) -> Arrays:
+        count, first = self.counts[split], number * 10_000_000  # splits never share a scene
+        images = np.empty((count, self.image_size, self.image_size, 3), np.uint8)
+        labels = np.empty(count, np.int64)
+        for i in range(count):
+            drawn = scene(WORLD, first + i)
+            images[i] = render(drawn, self.image_size)[0]
+            labels[i] = drawn.things[drawn.main].shape
+        return Arrays(images, labels, split)

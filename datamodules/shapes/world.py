@@ -1,0 +1,182 @@
+"""What is in a scene of the built-in world: numbers drawn from (seed, index), no pixels. `render.py` draws them.
+
+Lengths and positions are fractions of the picture's side, x to the right and y down; angles are degrees, clockwise.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+RGB = tuple[int, int, int]
+
+SHAPES = ("circle", "square", "triangle", "star", "cross", "ring", "heart", "crescent", "arrow", "hourglass")
+COLOURS: dict[str, RGB] = {
+    "red": (214, 40, 40),
+    "orange": (245, 130, 32),
+    "yellow": (250, 218, 60),
+    "green": (48, 160, 64),
+    "turquoise": (64, 205, 200),
+    "blue": (40, 84, 210),
+    "purple": (128, 50, 165),
+    "pink": (248, 130, 185),
+    "brown": (120, 72, 36),
+    "white": (245, 245, 245),
+}
+TEXTURES = ("plain", "striped", "dotted", "checked")
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One shape. `shape`, `colour` and `texture` index SHAPES, COLOURS and TEXTURES.
+
+    `size` is the diameter of the smallest circle around (x, y) that holds the shape; `velocity` and `spin` are what one
+    unit of time adds to (x, y) and to `angle`.
+    """
+
+    shape: int
+    colour: int
+    texture: int
+    x: float
+    y: float
+    size: float
+    angle: float
+    velocity: tuple[float, float]
+    spin: float
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One quadrilateral of background clutter: its corners (x, y) and its colour."""
+
+    corners: tuple[tuple[float, float], ...]
+    colour: RGB
+
+
+@dataclass(frozen=True)
+class Background:
+    """`grid`: k x k colours spread smoothly over the picture (k = 2 is a gradient, 6 is cloudy).
+
+    `patches` lie on top of it, back to front; `noise` seeds the pixel noise.
+    """
+
+    grid: tuple[tuple[RGB, ...], ...]
+    patches: tuple[Patch, ...]
+    noise: int
+
+
+@dataclass(frozen=True)
+class Scene:
+    """`things` back to front; `things[main]` is what the picture is a picture of."""
+
+    things: tuple[Thing, ...]
+    background: Background
+    main: int
+
+
+class Draws:
+    """The random numbers of sample `index`; `unit` is uniform in [0, 1)."""
+
+    def __init__(self, seed: int, index: int) -> None:
+        self.unit: Callable[[], float] = _units(np.random.Philox(key=[seed, index])).__next__
+
+    def uniform(self, low: float, high: float) -> float:
+        return low + (high - low) * self.unit()
+
+    def below(self, n: int) -> int:
+        """Uniform in 0..n-1."""
+        return int(n * self.unit())
+
+    def choice(self, options: tuple[T, ...]) -> T:
+        return options[self.below(len(options))]
+
+
+def scene(
+    seed: int,
+    index: int,
+    extras: tuple[int, int] = (1, 4),
+    main_size: tuple[float, float] = (0.55, 0.85),
+    extra_size: tuple[float, float] = (0.15, 0.25),
+) -> Scene:
+    """Draw scene `index` of world `seed`: one main thing near the middle among `extras` (fewest, most) small ones.
+
+    Everything follows from the arguments alone. Shape, colour, texture, place, motion and background are independent of
+    each other, except that extras and background avoid the main thing's colour, and that what would hide much of the
+    main thing lies behind it.
+    """
+    draws = Draws(seed, index)
+    size = draws.uniform(*main_size)
+    jitter = 0.05 + 0.15 * (1 - size)  # the larger, the nearer to the middle: never cut off
+    place = (0.5 + draws.uniform(-jitter, jitter), 0.5 + draws.uniform(-jitter, jitter))
+    main = _thing(draws, draws.below(len(COLOURS)), place, size, draws.uniform(-30, 30))
+    behind: list[Thing] = []
+    before: list[Thing] = []
+    for _ in range(extras[0] + draws.below(extras[1] - extras[0] + 1)):
+        size = draws.uniform(*extra_size)
+        spots = [(draws.uniform(0.05, 0.95), draws.uniform(0.05, 0.95)) for _ in range(4)]
+        place = max(spots, key=lambda spot: min(_clearance(spot, size, thing) for thing in (main, *behind, *before)))
+        colour = (main.colour + 1 + draws.below(len(COLOURS) - 1)) % len(COLOURS)
+        thing = _thing(draws, colour, place, size, draws.uniform(-180, 180))
+        front = draws.unit() < 0.5 and _clearance(place, size, main) > -0.06
+        (before if front else behind).append(thing)
+    background = _background(draws, list(COLOURS.values())[main.colour])
+    return Scene(things=(*behind, main, *before), background=background, main=len(behind))
+
+
+def _units(philox: np.random.Philox) -> Iterator[float]:
+    """Uniform numbers in [0, 1) from Philox's raw output: a stream that NumPy promises never to change."""
+    while True:
+        # 53 bits fit a float64 exactly; in blocks, because a call per number would cost more than drawing the picture
+        yield from ((philox.random_raw(256) >> np.uint64(11)) * 2.0**-53).tolist()
+
+
+def _thing(draws: Draws, colour: int, place: tuple[float, float], size: float, angle: float) -> Thing:
+    return Thing(
+        shape=draws.below(len(SHAPES)),
+        colour=colour,
+        texture=draws.below(len(TEXTURES)),
+        x=place[0],
+        y=place[1],
+        size=size,
+        angle=angle,
+        velocity=(draws.uniform(-0.3, 0.3), draws.uniform(-0.3, 0.3)),
+        spin=draws.uniform(-90, 90),
+    )
+
+
+def _clearance(place: tuple[float, float], size: float, thing: Thing) -> float:
+    """The gap between two enclosing circles; negative where they overlap."""
+    # sqrt is the same to the last bit everywhere; hypot and ** 0.5 depend on the C library
+    dx, dy = place[0] - thing.x, place[1] - thing.y
+    return math.sqrt(dx * dx + dy * dy) - (size + thing.size) / 2
+
+
+def _background(draws: Draws, avoid: RGB) -> Background:
+    palette = tuple(_muted(draws, avoid) for _ in range(4))
+    side = draws.choice((2, 3, 4, 6))
+    grid = tuple(tuple(draws.choice(palette) for _ in range(side)) for _ in range(side))
+    patches = tuple(Patch(_corners(draws), _muted(draws, avoid)) for _ in range(3 + draws.below(6)))
+    return Background(grid, patches, noise=draws.below(2**53))
+
+
+def _muted(draws: Draws, avoid: RGB) -> RGB:
+    """A random colour, greyish for most, that differs from `avoid` by at least 96 in some channel."""
+    grey = 70 + draws.below(116)
+    colour = tuple(grey - 60 + draws.below(121) for _ in range(3))
+    if max(abs(mine - other) for mine, other in zip(colour, avoid, strict=True)) < 96:
+        colour = tuple((other + 96 + draws.below(65)) % 256 for other in avoid)
+    return colour
+
+
+def _corners(draws: Draws) -> tuple[tuple[float, float], ...]:
+    """A long bar or an irregular quadrilateral: clutter that is none of SHAPES."""
+    x, y = draws.unit(), draws.unit()
+    quadrants = ((-1, -1), (1, -1), (1, 1), (-1, 1))
+    if draws.unit() < 0.5:
+        dx, dy = draws.uniform(-0.7, 0.7), draws.uniform(-0.7, 0.7)
+        slim = draws.uniform(0.015, 0.07)
+        return tuple((x + a * dx - b * dy * slim, y + a * dy + b * dx * slim) for a, b in quadrants)
+    return tuple((x + a * draws.uniform(0.02, 0.25), y + b * draws.uniform(0.02, 0.25)) for a, b in quadrants)

@@ -1,0 +1,102 @@
+"""Where pictures come from: files that are read when needed, or an array in memory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from modules.contracts import DataError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"}
+# How whole files begin and end; anything else is decoded once to be sure.
+FRAMES = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Pictures in memory: `images` uint8 (N, H, W, 3), `labels` int64 (N,) or null."""
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    prefix: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def image(self, index: int) -> np.ndarray:
+        return self.images[index]
+
+    def id(self, index: int) -> str:
+        return f"{self.prefix}/{index:06d}"
+
+
+@dataclass(frozen=True)
+class Files:
+    """Picture files below `root`: `paths` as bytes in one array, so that workers share them; `labels` (N,) or null."""
+
+    root: Path
+    paths: np.ndarray
+    labels: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def image(self, index: int) -> np.ndarray:
+        return read_image(self.root / self.id(index))
+
+    def id(self, index: int) -> str:
+        return self.paths[index].decode()
+
+    def broken(self) -> list[int]:
+        """Indices of files that cannot be decoded. Opens each, but decodes only those that look cut short or odd."""
+        return [i for i in range(len(self)) if not _looks_whole(self.root / self.id(i)) and not _decodes(self.root / self.id(i))]
+
+
+Source = Arrays | Files
+
+
+def find_images(folder: Path) -> list[Path]:
+    """All picture files below a folder, sorted; hidden files and folders are passed over."""
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+
+
+def read_image(path: Path) -> np.ndarray:
+    """A picture file as uint8 RGB (H, W, 3): EXIF-turned upright, grey and palette expanded, 16 bits scaled to 8, alpha dropped.
+
+    Raises:
+        DataError: the file is missing, empty or no picture.
+    """
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    if image is not None:
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+    try:  # what OpenCV does not know, such as GIF
+        with Image.open(path) as file:
+            return np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} is not a picture that can be decoded: remove it, or set --data.on_error skip") from error
+
+
+def _looks_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(16)
+        for start, end in FRAMES:
+            if head.startswith(start):
+                file.seek(-len(end), 2)
+                return file.read() == end
+    return False
+
+
+def _decodes(path: Path) -> bool:
+    try:  # Pillow, unlike OpenCV, refuses files that are cut short
+        with Image.open(path) as file:
+            file.load()
+        return True
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False

@@ -1,0 +1,1 @@
+"""Pure torch.nn: no Lightning, nothing of ours from outside this folder."""

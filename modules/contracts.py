@@ -1,0 +1,87 @@
+"""What every part agrees on: feature pyramids, batches, predictions and the two kinds of user error."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+Batch = dict[str, Any]
+"""Keys and shapes as in the README's table: `image`, `views`, `label`, `id`, ..."""
+
+Prediction = dict[str, Any]
+"""Same keys as a batch; `label` + `scores` (B, C), `features` (B, D), ..."""
+
+
+class ConfigError(Exception):
+    """A wrong command or setting; one sentence, exit code 2."""
+
+
+class DataError(Exception):
+    """Wrong data or files; one sentence, exit code 1."""
+
+
+class Features(NamedTuple):
+    """Feature maps, fine to coarse.
+
+    Args:
+        channels: channels of each level.
+        strides: pixels of the picture that one cell of each level spans.
+    """
+
+    channels: list[int]
+    strides: list[int]
+
+
+class Backbone(nn.Module):
+    """Picture in, feature pyramid out: level i is (B, channels[i], H/strides[i], W/strides[i]).
+
+    `mean` and `std` (buffers, one value per input channel, for pictures scaled to 0..1) are the input statistics that
+    its weights expect. They live here, so they travel with the weights: into checkpoints, exports and other tasks.
+    """
+
+    features: Features
+    mean: Tensor
+    std: Tensor
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        raise NotImplementedError
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """uint8 (B, C, ...) in 0..255 to float32, standardised with `mean` and `std`."""
+        shape = (1, -1) + (1,) * (image.ndim - 2)
+        return image.float().sub_(255 * self.mean.view(shape)).div_(255 * self.std.view(shape))
+
+
+class Neck(nn.Module):
+    """Feature pyramid in, feature pyramid out."""
+
+    features: Features
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        raise NotImplementedError
+
+
+class Head(nn.Module):
+    """Feature pyramid in, what the task needs out."""
+
+
+NeckFactory = Callable[[Features], Neck]
+HeadFactory = Callable[[Features, int], Head]  # int: number of outputs
+
+
+def nearest(word: str, words: list[str]) -> str:
+    """A hint for a misspelt word: "; did you mean X?", or nothing when none is near."""
+    match = get_close_matches(word, words, n=1, cutoff=0.5)
+    return f"; did you mean {match[0]!r}?" if match else ""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns what the operating system says about a full disk or a read-only folder into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}; free some space or choose another --run_dir") from error

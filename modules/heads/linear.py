@@ -1,0 +1,69 @@
+"""The head of a classifier."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from modules.contracts import ConfigError, Features, Head
+from modules.losses.classification import focal_loss
+
+
+class Linear(Head):
+    """Average-pool the coarsest map, then one linear layer, with its loss.
+
+    Args:
+        features: what the backbone or neck gives.
+        outputs: number of classes C.
+        dropout: share of pooled features set to zero in training, 0..1.
+        loss: `cross_entropy` for one class per picture, `focal` for the same with many easy samples,
+            `binary` for several classes at once (one sigmoid per class).
+        label_smoothing: probability mass spread evenly over all classes, 0..1; for `cross_entropy` and `binary`.
+        focal_gamma: how strongly easy samples fade, for `focal`.
+        class_weights: one weight per class, in the order of `classes`.
+
+    Raises:
+        ConfigError: class_weights of another length than the classes, or label_smoothing with `focal`.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        outputs: int,
+        dropout: float = 0.0,
+        loss: Literal["cross_entropy", "binary", "focal"] = "cross_entropy",
+        label_smoothing: float = 0.0,
+        focal_gamma: float = 2.0,
+        class_weights: list[float] | None = None,
+    ):
+        super().__init__()
+        if class_weights is not None and len(class_weights) != outputs:
+            raise ConfigError(f"class_weights has {len(class_weights)} values, but there are {outputs} classes")
+        if loss == "focal" and label_smoothing:
+            raise ConfigError("label_smoothing does nothing with the focal loss; set it to 0 or choose cross_entropy")
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(features.channels[-1], outputs)
+        self.kind, self.label_smoothing, self.focal_gamma = loss, label_smoothing, focal_gamma
+        weights = None if class_weights is None else torch.tensor(class_weights)
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Maps, fine to coarse, to logits (B, C)."""
+        return self.fc(self.dropout(maps[-1].mean((-2, -1))))
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """(B, C) logits to (B, C) probabilities: softmax, or a sigmoid per class for `binary`."""
+        logits = logits.float()
+        return logits.sigmoid() if self.kind == "binary" else logits.softmax(1)
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Mean loss of (B, C) logits against int64 (B,) classes or float (B, C) probabilities, in float32."""
+        logits = logits.float()
+        if self.kind == "focal":
+            return focal_loss(logits, target, self.focal_gamma, self.class_weights)
+        if self.kind == "cross_entropy":
+            return functional.cross_entropy(logits, target, self.class_weights, label_smoothing=self.label_smoothing)
+        target = target if target.is_floating_point() else functional.one_hot(target, logits.shape[1])
+        target = target.to(logits) * (1 - self.label_smoothing) + self.label_smoothing / 2
+        return functional.binary_cross_entropy_with_logits(logits, target, self.class_weights)

@@ -1,0 +1,103 @@
+"""How parameters move: one dataclass for the settings, pure functions for the schedule and the parameter groups."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from timm.optim import param_groups_layer_decay
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from modules.contracts import ConfigError
+
+OptimizerCallable = Callable[[Iterable], Optimizer]
+Schedule = Literal["constant", "cosine", "linear", "step", "inverse_sqrt"]
+
+
+@dataclass(frozen=True)
+class Optim:
+    """How the parameters move.
+
+    Args:
+        optimizer: any torch optimizer; its own arguments go into init_args.
+        lr: highest learning rate; null keeps what `optimizer` says.
+        weight_decay: for weights of two or more dimensions (norms and biases get none); null keeps what `optimizer` says.
+        schedule: shape of the learning rate over all optimizer steps; `step` divides it by 10 at 60 % and 85 %.
+        warmup: optimizer steps with a linearly rising learning rate: a fraction of all steps, or a count when >= 1.
+        final: last learning rate of `cosine` and `linear` as a fraction of the highest.
+        layer_decay: factor on the learning rate per layer of the backbone, from the head down; 1 is none.
+    """
+
+    optimizer: OptimizerCallable = torch.optim.AdamW
+    lr: float | None = None
+    weight_decay: float | None = None
+    schedule: Schedule = "cosine"
+    warmup: float = 0.05
+    final: float = 0.0
+    layer_decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.layer_decay <= 1:
+            raise ConfigError(f"optim.layer_decay is {self.layer_decay}, but a factor per layer lies in (0, 1]")
+        if self.warmup < 0:
+            raise ConfigError(f"optim.warmup is {self.warmup}, but it is a fraction of all steps or a number of steps")
+
+    def build(self, module: nn.Module, backbone: nn.Module | None, steps: int) -> tuple[Optimizer, LambdaLR]:
+        """The optimizer over what is trainable in `module`, and its schedule per optimizer step over `steps` steps."""
+        optimizer = self.optimizer(parameter_groups(module, backbone, self.layer_decay))
+        for group in optimizer.param_groups:
+            if self.lr is not None:
+                group["lr"] = self.lr
+            group["lr"] *= group.pop("lr_scale")
+            if not group.pop("decay"):
+                group["weight_decay"] = 0.0
+            elif self.weight_decay is not None:
+                group["weight_decay"] = self.weight_decay
+        warmup = int(self.warmup if self.warmup >= 1 else self.warmup * steps)
+        return optimizer, LambdaLR(optimizer, schedule(self.schedule, steps, warmup, self.final))
+
+
+def parameter_groups(module: nn.Module, backbone: nn.Module | None = None, layer_decay: float = 1.0) -> list[dict[str, Any]]:
+    """Trainable parameters by (decayed or not, learning-rate scale); `lr_scale` and `decay` are keys of each group.
+
+    Biases, norms and other parameters of less than two dimensions, and those the model itself names, are not decayed.
+    With `layer_decay` < 1 the backbone's layers (timm's grouping) get layer_decay, layer_decay^2, ... from the top down.
+    """
+    scales: dict[int, float] = {}
+    exempt: set[int] = set()
+    if backbone is not None:
+        if layer_decay < 1:
+            for group in param_groups_layer_decay(backbone, layer_decay=layer_decay):
+                scales |= {id(p): group["lr_scale"] * layer_decay for p in group["params"]}
+        names = backbone.no_weight_decay() if hasattr(backbone, "no_weight_decay") else ()
+        exempt = {id(p) for name, p in backbone.named_parameters() if name in names}
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for p in filter(lambda p: p.requires_grad, module.parameters()):
+        decay = p.ndim > 1 and id(p) not in exempt
+        groups.setdefault((decay, scales.get(id(p), 1.0)), []).append(p)
+    if not groups:
+        raise ConfigError("no parameter is trainable: everything is frozen")
+    return [{"params": params, "decay": decay, "lr_scale": scale} for (decay, scale), params in groups.items()]
+
+
+def schedule(shape: Schedule, steps: int, warmup: int, final: float = 0.0) -> Callable[[int], float]:
+    """The factor on the learning rate at optimizer step 0, 1, ..., steps - 1; the first `warmup` steps rise linearly."""
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        done = min(1.0, (step - warmup) / max(1, steps - warmup))
+        if shape == "cosine":
+            return final + (1 - final) * (1 + math.cos(math.pi * done)) / 2
+        if shape == "linear":
+            return final + (1 - final) * (1 - done)
+        if shape == "step":
+            return 0.1 ** ((done >= 0.6) + (done >= 0.85))
+        if shape == "inverse_sqrt":
+            return math.sqrt(max(1, warmup) / max(1, step + 1))
+        return 1.0
+
+    return factor

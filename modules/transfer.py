@@ -1,0 +1,164 @@
+"""Weights from one task into another: the only place that loads a backbone, and the only one that exports it."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import timm
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from timm.models import adapt_input_conv
+from torch import Tensor
+
+from modules.contracts import Backbone, ConfigError, DataError, writing
+
+
+class Weights(NamedTuple):
+    """A backbone's tensors under timm's names, and what is known about them.
+
+    `about`: name, small_images, mean, std, epoch, task: whatever the source knows, all plain values.
+    """
+
+    tensors: dict[str, Tensor]
+    about: dict[str, Any]
+    source: str
+
+
+def load_backbone(backbone: Backbone, source: str) -> str:
+    """Copies weights into `backbone` and returns a line that says how many and from where.
+
+    Args:
+        backbone: changed in place: all tensors, and `mean` and `std` when the source has them.
+        source: a run directory, a `.ckpt` of any task, a `backbone.safetensors`, or `pretrained` for timm's own weights.
+
+    Raises:
+        DataError: no such file, or not a checkpoint; never unpickles anything but tensors and plain values.
+        ConfigError: weights of another architecture; names the tensors that do not fit.
+    """
+    tensors, about, label = _pretrained(backbone) if source == "pretrained" else read_weights(source)
+    tensors = _adapt_channels(tensors, backbone)
+    own = backbone.net.state_dict()
+    wrong = [
+        *[f"{k} is missing" for k in own if k not in tensors],
+        *[f"{k} is not in {backbone.name}" for k in tensors if k not in own],
+        *[f"{k} is {_size(tensors[k])} instead of {_size(v)}" for k, v in own.items() if k in tensors and tensors[k].shape != v.shape],
+    ]
+    if wrong:
+        raise ConfigError(f"weights from {label} do not fit {backbone.name}: {_first(wrong)}{_advice(backbone, about)}")
+    backbone.net.load_state_dict(tensors)
+    if len(about.get("mean", ())) == backbone.in_channels:
+        backbone.mean.copy_(torch.tensor(about["mean"]))
+        backbone.std.copy_(torch.tensor(about["std"]))
+    epoch = f", epoch {about['epoch']}" if "epoch" in about else ""
+    return f"backbone: {len(own)}/{len(own)} tensors from {label}{epoch}"
+
+
+def read_weights(source: str) -> Weights:
+    """The backbone in a run directory, a checkpoint or a safetensors file."""
+    path = Path(source)
+    if path.is_dir():
+        inside = [path / "backbone.safetensors", path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]
+        path = next((p for p in inside if p.is_file()), path)
+        if path.is_dir():
+            raise DataError(f"{source} has neither backbone.safetensors nor checkpoints: that run has not saved anything yet")
+    if not path.is_file():
+        raise DataError(f"no weights at {source}: expected a run directory, a .ckpt, a backbone.safetensors or `pretrained`")
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A Lightning checkpoint; tensors and plain values only, so that nothing in the file can run.
+
+    Raises:
+        DataError: the file is no checkpoint, is cut short, or holds pickled objects.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except Exception as error:  # the unpickler raises a dozen types for a dozen kinds of garbage
+        raise DataError(f"{path} is not a checkpoint of plain tensors (cut short, or it holds code): it was not loaded") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise DataError(f"{path} is not a checkpoint: it has no state_dict")
+    return checkpoint
+
+
+def export_backbone(backbone: Backbone, path: Path, **about: Any) -> None:
+    """Writes `backbone.safetensors` under timm's own names, with name and input statistics as metadata.
+
+    Plain timm loads it: `timm.create_model(name, num_classes=0, checkpoint_path=path)`.
+    """
+    about = {**describe(backbone), **about}
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in backbone.net.state_dict().items()}
+    partial = path.with_suffix(".tmp")
+    with writing(path):
+        save_file(tensors, partial, metadata={"format": "pt"} | {k: json.dumps(v) for k, v in about.items()})
+        partial.replace(path)
+
+
+def describe(backbone: Backbone) -> dict[str, Any]:
+    """What a reader of the exported file must know, as plain values."""
+    return {
+        "name": backbone.name,
+        "small_images": backbone.small_images,
+        "mean": [round(x, 6) for x in backbone.mean.tolist()],
+        "std": [round(x, 6) for x in backbone.std.tolist()],
+    }
+
+
+def _read_safetensors(path: Path) -> Weights:
+    try:
+        with safe_open(path, "pt") as file:
+            about = {k: json.loads(v) for k, v in (file.metadata() or {}).items() if k != "format"}
+            return Weights({k: file.get_tensor(k) for k in file.keys()}, about, str(path))  # noqa: SIM118
+    except (SafetensorError, ValueError) as error:
+        raise DataError(f"{path} is not a safetensors file: {error}") from error
+
+
+def _read_checkpoint(path: Path) -> Weights:
+    checkpoint = read_checkpoint(path)
+    prefix = "backbone.net."
+    tensors = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    if not tensors:
+        raise DataError(f"{path} has no backbone in it: its tensors are {_first(list(checkpoint['state_dict']))}")
+    statistics = {k: checkpoint["state_dict"][f"backbone.{k}"].tolist() for k in ("mean", "std")}
+    return Weights(tensors, {**checkpoint.get("backbone", {}), **statistics, "epoch": checkpoint["epoch"]}, str(path))
+
+
+def _pretrained(backbone: Backbone) -> Weights:
+    try:
+        net = timm.create_model(backbone.name, pretrained=True, num_classes=0)
+    except Exception as error:  # hub, cache and network each raise their own types
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(f"cannot get the pretrained weights of {backbone.name}: {reason}") from error
+    about = {"name": backbone.name, "mean": net.pretrained_cfg["mean"], "std": net.pretrained_cfg["std"]}
+    return Weights(net.state_dict(), about, f"timm {backbone.name}.{net.pretrained_cfg.get('tag', '')}")
+
+
+def _adapt_channels(tensors: dict[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
+    """Sums or repeats the first convolution's filters when only the number of input channels differs (timm's rule)."""
+    firsts = backbone.net.pretrained_cfg.get("first_conv") or ()
+    for name in [firsts] if isinstance(firsts, str) else firsts:
+        key = f"{name}.weight"
+        there, here = tensors.get(key), backbone.net.state_dict().get(key)
+        if there is not None and here is not None and there.shape[1] != here.shape[1] and there.shape[2:] == here.shape[2:]:
+            tensors = {**tensors, key: adapt_input_conv(here.shape[1], there)}
+    return tensors
+
+
+def _advice(backbone: Backbone, about: dict[str, Any]) -> str:
+    if about.get("name", backbone.name) != backbone.name:
+        return f"; they are of {about['name']}: add --model.backbone {about['name']}"
+    if about.get("small_images", backbone.small_images) != backbone.small_images:
+        return f"; add --model.small_images {str(about['small_images']).lower()}"
+    return ""
+
+
+def _size(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"
+
+
+def _first(words: list[str], count: int = 3) -> str:
+    more = f" and {len(words) - count} more" if len(words) > count else ""
+    return ", ".join(words[:count]) + more

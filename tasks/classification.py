@@ -1,0 +1,99 @@
+"""Image classification: fine-tuned, from scratch, or as a linear probe."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
+from torchvision.transforms import v2
+
+from modules.contracts import Batch, ConfigError, HeadFactory, Prediction
+from modules.heads import Linear
+from tasks.base import Task
+
+
+class Classification(Task):
+    """One class (or several, with `head.loss: binary`) per picture.
+
+    `frozen: true` is the linear probe; `optim.layer_decay` gives lower layers lower learning rates.
+
+    Args:
+        classes: class names in order of their index; null takes the data's.
+        head: maps to one logit per class, with its loss.
+        mixup: MixUp's alpha on training batches (Zhang et al. 2018); 0 is off.
+        cutmix: CutMix's alpha on training batches (Yun et al. 2019); 0 is off. With both, each batch draws one of them.
+    """
+
+    monitor = "val/accuracy"
+    mode = "max"
+    protocols: ClassVar[dict[str, str]] = {
+        "accuracy": "top-1, micro: mean over pictures",
+        "accuracy_top5": "top-5, micro: mean over pictures",
+        "f1": "macro: mean over classes",
+        "calibration_error": "expected, 15 bins of the highest probability, L1",
+        "loss": "mean over pictures",
+    }
+
+    def __init__(
+        self,
+        classes: list[str] | None = None,
+        head: HeadFactory = Linear,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not classes or len(classes) < 2:
+            raise ConfigError("classification needs at least two classes: from the data, or as --model.classes")
+        self.classes, count = classes, len(classes)
+        self.head = head(self.backbone.features, count)
+        mixing = [make(alpha=alpha, num_classes=count) for make, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha]
+        self.mix = v2.RandomChoice(mixing) if mixing else None
+        metrics = MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(count, average="micro"),
+                "f1": MulticlassF1Score(count, average="macro"),
+                "calibration_error": MulticlassCalibrationError(count, n_bins=15, norm="l1"),
+            }
+            | ({"accuracy_top5": MulticlassAccuracy(count, top_k=5, average="micro")} if count > 5 else {})
+        )
+        self.metrics = torch.nn.ModuleDict({s: metrics.clone(prefix=f"{s}/") for s in ("val", "test")})
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalised pictures (B, 3, H, W) to logits (B, C)."""
+        return self.head(self.backbone(image))
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        batch = super().on_after_batch_transfer(batch, dataloader_idx)
+        if self.mix and self.trainer.training:
+            batch["image"], batch["label"] = self.mix(batch["image"], batch["label"])
+        return batch
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        loss = self.head.loss(self(batch["image"]), batch["label"])
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Batch, index: int) -> Prediction:
+        return self._evaluate(batch, "val")
+
+    def test_step(self, batch: Batch, index: int) -> Prediction:
+        return self._evaluate(batch, "test")
+
+    def predict_step(self, batch: Batch, index: int) -> Prediction:
+        return self._predict(self(batch["image"]))
+
+    def _predict(self, logits: Tensor) -> Prediction:
+        scores = self.head.probabilities(logits)
+        return {"label": scores.argmax(1), "scores": scores}
+
+    def _evaluate(self, batch: Batch, stage: str) -> Prediction:
+        logits = self(batch["image"])
+        prediction = self._predict(logits)
+        metrics = self.metrics[stage]
+        metrics.update(prediction["scores"], batch["label"])
+        self.log_dict(metrics, batch_size=len(logits))
+        loss = self.head.loss(logits, batch["label"])
+        self.log(f"{stage}/loss", loss, batch_size=len(logits), sync_dist=True)
+        return prediction
