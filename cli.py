@@ -26,6 +26,18 @@ import callbacks
 import datamodules
 import modules.heads  # noqa: F401  short names in YAML
 import tasks
+from arguments import (
+    find_checkpoint,
+    flatten,
+    option,
+    plain,
+    readable,
+    remembered,
+    replace_option,
+    run_name,
+    typed_options,
+    typed_task,
+)
 from callbacks.loggers import build_loggers
 from callbacks.run_directory import RunDirectory, new_path
 from callbacks.summary import Summary
@@ -37,7 +49,7 @@ class Parser(LightningArgumentParser):
     """Errors become one sentence instead of usage text and exit."""
 
     def error(self, message: str, ex: Exception | None = None) -> None:
-        raise ConfigError(readable(message, self)) from ex
+        raise user_error(ex) or ConfigError(readable(message, self)) from ex
 
 
 class CLI(LightningCLI):
@@ -232,100 +244,6 @@ class CLI(LightningCLI):
             logger.log_hyperparams(flatten(yaml.safe_load(text)))
 
 
-def option(argv: list[str], name: str) -> str | None:
-    """The last value of an option as typed, `--name value` or `--name=value`."""
-    value = None
-    for i, word in enumerate(argv):
-        if word == name and i + 1 < len(argv):
-            value = argv[i + 1]
-        elif word.startswith(f"{name}="):
-            value = word.partition("=")[2]
-    return value
-
-
-def replace_option(argv: list[str], name: str, value: str) -> list[str]:
-    """The arguments with one value for `name`."""
-    kept, skip = [], False
-    for word in argv:
-        if not skip and word != name and not word.startswith(f"{name}="):
-            kept.append(word)
-        skip = not skip and word == name
-    return [*kept, name, value]
-
-
-def typed_options(argv: list[str]) -> list[str]:
-    """What was typed, without the settings of a checkpoint that were put in between."""
-    return [w for i, w in enumerate(argv) if not w.startswith("{") and not (w == "--config" and i + 1 < len(argv) and argv[i + 1].startswith("{"))]
-
-
-def config_path(argv: list[str]) -> Path | None:
-    """The last --config as typed."""
-    typed = option(argv, "--config") or option(argv, "-c")
-    return Path(typed) if typed else None
-
-
-def run_name(argv: list[str]) -> str:
-    """What the run is called: its YAML's name; for a run's own config.yaml, that run's name; else the task."""
-    path = config_path(argv)
-    if path is None:
-        return (option(argv, "--model") or "run").lower()
-    return path.resolve().parent.parent.name if path.name == "config.yaml" else path.stem
-
-
-def typed_task(argv: list[str]) -> str | None:
-    """The task's class name as typed, or as the YAML says; null when neither does."""
-    path, typed = config_path(argv), option(argv, "--model")
-    if typed is None and path is not None and path.is_file():
-        try:
-            model = (yaml.safe_load(path.read_text()) or {}).get("model")
-        except (yaml.YAMLError, AttributeError):
-            return None  # parsing reports it
-        typed = model.get("class_path") if isinstance(model, dict) else model
-    return typed.rpartition(".")[2] if typed else None
-
-
-def find_checkpoint(typed: str, name: str, resume: bool) -> Path:
-    """A checkpoint file from a file, a run directory or `latest`: the last one to resume, else the best one.
-
-    Raises:
-        DataError: there is none.
-    """
-    path = Path("runs") / name / "latest" if typed == "latest" else Path(typed)
-    if path.is_dir():
-        order = ("last", "best") if resume else ("best", "last")
-        found = [path / "checkpoints" / f"{n}.ckpt" for n in order if (path / "checkpoints" / f"{n}.ckpt").is_file()]
-        if not found:
-            raise DataError(f"{path} has no checkpoints yet")
-        path = found[0]
-    if not path.is_file():
-        raise DataError(f"no checkpoint at {path}: expected a .ckpt file, a run directory, or `latest`")
-    return path.resolve()
-
-
-def remembered(hparams: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint's hyper-parameters as a class_path and init_args."""
-    hparams = {k: v for k, v in hparams.items() if k != "_instantiator"}
-    return {"class_path": hparams.pop("_class_path"), "init_args": hparams} if "_class_path" in hparams else {}
-
-
-def plain(value: Any) -> Any:
-    """A Namespace as dicts."""
-    return value.as_dict() if isinstance(value, Namespace) else value
-
-
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} to {"a.b": 1}."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
-    return flat
-
-
-def readable(message: str, parser: LightningArgumentParser) -> str:
-    """jsonargparse's report as one sentence, with the nearest name."""
-    return message
-
-
 @rank_zero_only
 def say(line: str) -> None:
     print(line, flush=True)
@@ -341,13 +259,23 @@ def main(argv: list[str] | None = None) -> int:
     except callbacks.Stopped as stop:
         say(f"stopped and saved; go on with: python cli.py {' '.join(typed_options(sys.argv[1:]))} --ckpt_path {stop}")
         return 130
-    except (ConfigError, DataError, MisconfigurationException) as error:
-        if debug:
+    except Exception as error:
+        cause = user_error(error)
+        if debug or cause is None:
             raise
-        sentence = str(error).rpartition("Error: ")[2].strip()  # a worker process puts its traceback in front
+        sentence = re.split(r"(?:Config|Data)Error: ", str(cause))[-1].strip()  # a worker puts its traceback in front
         print(f"error: {sentence}", file=sys.stderr)
-        return 1 if isinstance(error, DataError) else 2
+        return 1 if isinstance(cause, DataError) else 2
     return 0
+
+
+def user_error(error: BaseException | None) -> Exception | None:
+    """What the user can mend, among an error and its causes; null for a fault of the program."""
+    while error is not None:
+        if isinstance(error, ConfigError | DataError | MisconfigurationException):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def quiet() -> None:

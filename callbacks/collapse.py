@@ -58,6 +58,6 @@ class Collapse(Callback):
             rank_zero_warn(
                 f"The embeddings have almost collapsed at step {step}: their spread is {std:.2f} (healthy: near 1) and "
                 f"they use {rank:.1f} of {embeddings.shape[1]} dimensions. The network answers nearly the same to "
-                "every picture and learns little from then on. Try a lower learning rate, a higher temperature, stronger "
-                "augmentation or batch norm in the head."
+                "every picture and learns little from then on. Try a lower learning rate, a higher temperature, "
+                "stronger augmentation or batch norm in the head."
             )

@@ -90,11 +90,14 @@ class KNN(Callback):
             pl_module.log("test/knn", accuracy, batch_size=1, sync_dist=True)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"history": self.history, "protocols": self.protocols, "chance": self.chance, "step": self._step}
+        history, protocols = list(self.history), dict(self.protocols)
+        return {"history": history, "protocols": protocols, "chance": self.chance, "step": self._step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if len(state_dict["history"]) < len(self.history):
+            return  # the best checkpoint, tested after training, is older than what this object has seen
         self.history = [(epochs, accuracy) for epochs, accuracy in state_dict["history"]]
-        self.protocols = state_dict["protocols"]
+        self.protocols = dict(state_dict["protocols"])
         self.chance = state_dict["chance"]
         self._step = state_dict["step"]
 

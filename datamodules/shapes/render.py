@@ -170,15 +170,30 @@ def _texture(
     columns, rows = np.arange(width) * FINE + FINE // 2 - x, np.arange(height) * FINE + FINE // 2 - y
     # distances to the nearest edge between two stripes along either axis of the thing, in 1/1024 of a period
     across = _wave(columns * cosine, rows * sine, period)
+    down = _wave(columns * -sine, rows * cosine, period)
     if kind == "striped":
         edge = across
+    elif kind == "barred":
+        edge = across - 128
+    elif kind == "grid":
+        edge = np.maximum(across, down) - 128
+    elif kind == "latticed":
+        edge = np.maximum(_wave(columns * (cosine + sine), rows * (sine - cosine), period), _wave(columns * (cosine - sine), rows * (sine + cosine), period)) - 96
+    elif kind == "halved":
+        edge = (columns * cosine)[None] + (rows * sine)[:, None]
+        edge = edge * 1024 // (period * ONE)
+    elif kind == "zigzag":
+        bend = _wave(columns * -sine, rows * cosine, 2 * period).astype(np.int64) * period // 512
+        along = ((columns * cosine)[None] + (rows * sine)[:, None]) // ONE + bend
+        edge = np.abs((along * 4 * ONE // period).astype(np.int16) >> 6) - 256
+    elif kind == "ringed":
+        radius = np.sqrt((columns * columns)[None] + (rows * rows)[:, None]).astype(np.int64)
+        edge = np.abs((radius * 4 * ONE // period).astype(np.int16) >> 6) - 256
+    elif kind == "checked":
+        edge = np.maximum(np.minimum(across, down), -np.maximum(across, down))
     else:
-        down = _wave(columns * -sine, rows * cosine, period)
-        if kind == "checked":
-            edge = np.maximum(np.minimum(across, down), -np.maximum(across, down))
-        else:
-            squares = (across.astype(np.int32) - 256) ** 2 + (down.astype(np.int32) - 256) ** 2
-            edge = (DOT**2 - squares) // (2 * DOT)
+        squares = (across.astype(np.int32) - 256) ** 2 + (down.astype(np.int32) - 256) ** 2
+        edge = (DOT**2 - squares) // (2 * DOT)
     # soft over one pixel: clipped to half a pixel either side before the product, which keeps it within 16 bits
     half = 512 * FINE // period
     edge = np.minimum(np.maximum(edge, -half), half).astype(np.int16, copy=False)

@@ -26,7 +26,8 @@ COLOURS: dict[str, RGB] = {
     "brown": (120, 72, 36),
     "white": (245, 245, 245),
 }
-TEXTURES = ("plain", "striped", "dotted", "checked")
+# the texture that each shape wears by nature, in the order of SHAPES
+TEXTURES = ("dotted", "checked", "striped", "plain", "grid", "ringed", "zigzag", "barred", "halved", "latticed")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,162 @@
+"""What was typed: options, the checkpoint that is meant, and sentences about mistakes."""
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from albumentations import BasicTransform
+from jsonargparse import Namespace
+from lightning.pytorch import Callback
+from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.loggers import Logger
+from torch.optim import Optimizer
+
+from datamodules import DataModule
+from modules.contracts import Backbone, DataError, Head, Neck, nearest
+from tasks import Task
+
+PARTS = (Task, DataModule, Backbone, Neck, Head, Callback, Optimizer, BasicTransform, Logger)
+
+
+def option(argv: list[str], name: str) -> str | None:
+    """The last value of an option as typed, `--name value` or `--name=value`."""
+    value = None
+    for i, word in enumerate(argv):
+        if word == name and i + 1 < len(argv):
+            value = argv[i + 1]
+        elif word.startswith(f"{name}="):
+            value = word.partition("=")[2]
+    return value
+
+
+def replace_option(argv: list[str], name: str, value: str) -> list[str]:
+    """The arguments with one value for `name`."""
+    kept, skip = [], False
+    for word in argv:
+        if not skip and word != name and not word.startswith(f"{name}="):
+            kept.append(word)
+        skip = not skip and word == name
+    return [*kept, name, value]
+
+
+def typed_options(argv: list[str]) -> list[str]:
+    """What was typed, without the settings of a checkpoint that were put in between."""
+    return [w for i, w in enumerate(argv) if not w.startswith("{") and not (w == "--config" and i + 1 < len(argv) and argv[i + 1].startswith("{"))]
+
+
+def config_path(argv: list[str]) -> Path | None:
+    """The last --config as typed."""
+    typed = option(argv, "--config") or option(argv, "-c")
+    return Path(typed) if typed else None
+
+
+def run_name(argv: list[str]) -> str:
+    """What the run is called: its YAML's name; for a run's own config.yaml, that run's name; else the task."""
+    path = config_path(argv)
+    if path is None:
+        return (option(argv, "--model") or "run").lower()
+    return path.resolve().parent.parent.name if path.name == "config.yaml" else path.stem
+
+
+def typed_task(argv: list[str]) -> str | None:
+    """The task's class name as typed, or as the YAML says; null when neither does."""
+    path, typed = config_path(argv), option(argv, "--model")
+    if typed is None and path is not None and path.is_file():
+        try:
+            model = (yaml.safe_load(path.read_text()) or {}).get("model")
+        except (yaml.YAMLError, AttributeError):
+            return None  # parsing reports it
+        typed = model.get("class_path") if isinstance(model, dict) else model
+    return typed.rpartition(".")[2] if typed else None
+
+
+def find_checkpoint(typed: str, name: str, resume: bool) -> Path:
+    """A checkpoint file from a file, a run directory or `latest`: the last one to resume, else the best one.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = Path("runs") / name / "latest" if typed == "latest" else Path(typed)
+    if path.is_dir():
+        order = ("last", "best") if resume else ("best", "last")
+        found = [path / "checkpoints" / f"{n}.ckpt" for n in order if (path / "checkpoints" / f"{n}.ckpt").is_file()]
+        if not found:
+            raise DataError(f"{path} has no checkpoints yet")
+        path = found[0]
+    if not path.is_file():
+        raise DataError(f"no checkpoint at {path}: expected a .ckpt file, a run directory, or `latest`")
+    return path.resolve()
+
+
+def remembered(hparams: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's hyper-parameters as a class_path and init_args."""
+    hparams = {k: v for k, v in hparams.items() if k != "_instantiator"}
+    return {"class_path": hparams.pop("_class_path"), "init_args": hparams} if "_class_path" in hparams else {}
+
+
+def plain(value: Any) -> Any:
+    """A Namespace as dicts."""
+    return value.as_dict() if isinstance(value, Namespace) else value
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} to {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return flat
+
+
+def readable(message: str, parser: LightningArgumentParser) -> str:
+    """jsonargparse's report as one sentence, with the nearest name.
+
+    Args:
+        message: several indented lines, the reason among what every type of a union had to say.
+        parser: knows the options.
+    """
+    nested = re.search(r"NestedArg\(key='([^']*)'", message)
+    keys = re.findall(r'Parser key "([^"]+)"', message)
+    key = ".".join([*keys[:1], *([nested[1]] if nested else keys[1:])])
+    classes = {c for part in PARTS for c in _subclasses(part)}
+
+    def found(pattern: str) -> str | None:
+        match = re.search(pattern, message)
+        return match[1] if match else None
+
+    if name := found(r"(?:unrecognized arguments: --|does not accept option '|Option ')([\w.]+)"):
+        option_of = key if nested else ".".join([*keys, name])
+        known = {action.dest for action in parser._actions} | {f"{p}.{n}" for p in ("model", "data") for n in _arguments(classes)}
+        last = {n.rpartition(".")[2] for n in known}
+        hint = nearest(option_of, sorted(known)) if "." in option_of and not keys else nearest(name.rpartition(".")[2], sorted(last))
+        return f"there is no option {option_of or name}{hint}"
+    if name := found(r"Expected a dot import path string: (\S+)"):
+        return f"{key}: there is no class {name!r}{nearest(name.rpartition('.')[2], sorted(c.__name__ for c in classes))}"
+    if names := found(r"following arguments are required: (.+)"):
+        return f"required: {', '.join(n if key == '' else f'--{key}.{n}' for n in names.replace('fit.', '--').split(', '))}"
+    if choices := found(r"Expected a typing\.Literal\[(.*?)\]"):
+        value = found(r"Got value: (.*)") or found(r"Given value: (?!NestedArg)(.*)") or found(r"val='([^']*)'")
+        return f"{key} is {value!r}, but must be one of {choices}{nearest(str(value), re.findall(chr(39) + r'(.*?)' + chr(39), choices))}"
+    if kind := found(r"Expected a <class '(?!NoneType)(\w+)'>"):
+        value = found(r"Got value: (.*)") or found(r"val='([^']*)'") or found(r"Given value: (.*)")
+        return f"{key} is {value!r}, but must be {'a number' if kind in ('int', 'float') else kind} ({kind})"
+    if path := found(r"File does not exist: '([^']+)'"):
+        folder = Path(path).parent
+        files = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+        return f"there is no file {path}{nearest(Path(path).name, files)}"
+    if word := found(r"invalid choice: '(\w+)'"):
+        commands = ["fit", "validate", "test", "predict"]
+        return f"there is no command {word!r}: choose from {', '.join(commands)}{nearest(word, commands)}"
+    if "expected \"subcommand\"" in message:
+        return "say what to do: python cli.py fit|validate|test|predict --config tasks/TASK.yaml"
+    return re.sub(r"\s+", " ", message.split("Given value")[0]).strip()
+
+
+def _subclasses(part: type) -> set[type]:
+    return {part}.union(*map(_subclasses, part.__subclasses__()))
+
+
+def _arguments(classes: set[type]) -> set[str]:
+    ours = {c for c in classes if c.__module__.split(".")[0] in ("tasks", "datamodules", "modules", "callbacks")}
+    return {name for c in ours for base in c.__mro__ if "__init__" in vars(base) for name in inspect.signature(base.__init__).parameters} - {"self", "kwargs", "args"}

@@ -1,0 +1,66 @@
+import pytest
+import torch
+from small_task import Data, Task
+
+from callbacks.finite import Finite, Step
+from modules.contracts import DataError
+
+
+def test_stops_at_once_and_says_where(trainer):
+    run = trainer(Finite(), max_epochs=2)
+    with pytest.raises(DataError) as caught:
+        run.fit(Task(lr=0.125, spoil=3), datamodule=Data())
+    sentence = str(caught.value)
+    assert sentence.startswith("the loss is nan at step 4 (epoch 0, batch 3, whose pictures begin with ")
+    assert "with learning rate 0.125; lower it (--model.optim.lr)" in sentence
+    assert run.global_step == 4
+
+
+def test_a_finite_training_goes_through(trainer):
+    run = trainer(Finite(), max_epochs=2)
+    run.fit(Task(), datamodule=Data())
+    assert run.global_step == 12
+
+
+def test_an_accelerator_is_read_only_when_looking(trainer, monkeypatch):
+    """A loss on the meta device stands for one that must not be waited for."""
+    looks = []
+    monkeypatch.setattr(Finite, "_look", lambda self: looks.append(len(self._steps)))
+    run, callback = trainer(log_every_n_steps=3), Finite()
+    for index in range(3):
+        loss = torch.zeros((), device="meta")
+        callback.on_train_batch_end(run, Task(), {"loss": loss}, {"id": ["a.png"]}, index)
+    assert looks == [3]
+
+
+def test_the_first_of_several_bad_steps_is_named():
+    callback = Finite()
+    callback._steps = [f"step {i}" for i in range(4)]
+    for index, loss in enumerate([1.0, float("inf"), 2.0, float("nan")]):
+        callback._note(torch.tensor(loss), index)
+    assert callback._first.tolist() == [1.0, float("inf")]
+
+
+def test_no_checkpoint_is_written_after_a_bad_step_that_was_not_yet_read(trainer, tmp_path):
+    class Late(Finite):
+        """On a CPU, but as on an accelerator: reads nothing at the end of a batch."""
+
+        def on_train_batch_end(self, run, task, outputs, batch, batch_idx):
+            self._note(outputs["loss"], 0)
+            self._steps = self._steps or [Step(step=1, epoch=0, batch=0, rate=0.1, ids=[])]
+            if batch_idx == 2:
+                run.save_checkpoint(tmp_path / "poisoned.ckpt")
+
+    with pytest.raises(DataError, match="the loss is nan at step 1"):
+        trainer(Late()).fit(Task(spoil=1), datamodule=Data())
+    assert not (tmp_path / "poisoned.ckpt").exists()
+
+
+def test_steps_without_a_loss_are_passed_over(trainer):
+    class Manual(Task):
+        automatic_optimization = False
+
+        def training_step(self, batch, batch_idx):
+            self.optimizers().step()
+
+    trainer(Finite()).fit(Manual(), datamodule=Data())

@@ -1,0 +1,141 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from PIL import Image
+from small_task import CLASSES, Backbone, Data, Pretraining, Task
+
+from callbacks import drawing
+from callbacks.outcomes import Highest, Outcomes
+from callbacks.pictures import Pictures, _caption, log_picture, visible
+from callbacks.predictions import Predictions
+
+
+def drawn(folder):
+    return {path.stem for path in (folder / "pictures").glob("*.png")}
+
+
+def test_a_classifier_leaves_its_batch_predictions_mistakes_and_confusions(trainer, tmp_path):
+    run = trainer(Pictures())
+    run.fit(Task(), datamodule=Data())
+    assert drawn(tmp_path) == {"train_batch", "val_predictions", "val_mistakes", "val_confusion"}
+    run.test(Task(), datamodule=Data(), verbose=False)
+    assert {"test_predictions", "test_mistakes", "test_confusion"} <= drawn(tmp_path)
+
+
+def test_a_pretraining_draws_its_views_only(trainer, tmp_path):
+    run = trainer(Pictures())
+    run.fit(Pretraining(), datamodule=Data(views=True))
+    run.test(Pretraining(), datamodule=Data(), verbose=False)
+    assert drawn(tmp_path) == {"train_batch"}
+
+
+def test_the_batch_is_drawn_before_the_first_step_and_not_again(trainer, tmp_path):
+    class Stop(Exception):
+        pass
+
+    class Stopping(Task):
+        def training_step(self, batch, batch_idx):
+            raise Stop
+
+    with pytest.raises(Stop):
+        trainer(Pictures()).fit(Stopping(), datamodule=Data())
+    assert drawn(tmp_path) == {"train_batch"}
+    run, path = trainer(Pictures(), max_epochs=1), tmp_path / "pictures" / "train_batch.png"
+    run.fit(Task(), datamodule=Data())
+    run.save_checkpoint(tmp_path / "end.ckpt")
+    path.write_text("seen")
+    again = trainer(Pictures(), max_epochs=2)
+    again.fit(Task(), datamodule=Data(), ckpt_path=tmp_path / "end.ckpt", weights_only=True)
+    assert path.read_text() == "seen"
+
+
+def test_every_draws_between(trainer, tmp_path, monkeypatch):
+    names = []
+    monkeypatch.setattr("callbacks.pictures.log_picture", lambda trainer, name, picture: names.append(name))
+    trainer(Pictures(every=2), max_epochs=5).fit(Task(), datamodule=Data())
+    assert names.count("val_confusion") == 3  # after epochs 2 and 4, and at the end
+
+
+def test_what_is_shown_is_what_the_network_was_given():
+    backbone = Backbone()
+    picture = torch.randint(0, 256, (2, 3, 5, 5), dtype=torch.uint8)
+    assert torch.equal(visible(backbone.normalise(picture), backbone), picture)
+
+
+def test_outcomes_count_every_answer_and_keep_the_most_confident_mistakes():
+    generator = torch.Generator().manual_seed(0)
+    true, scores = torch.randint(0, 4, (50,), generator=generator), torch.rand(50, 4, generator=generator).softmax(1)
+    image = torch.arange(50.0).view(50, 1, 1, 1).expand(50, 3, 2, 2)
+    outcomes = Outcomes(4, 5, torch.device("cpu"))
+    for part in torch.arange(50).split(8):
+        outcomes.update(image[part], true[part], scores[part].argmax(1), scores[part], 0, 1)
+    confusion = np.zeros((4, 4), dtype=int)
+    np.add.at(confusion, (true.numpy(), scores.argmax(1).numpy()), 1)
+    assert outcomes.matrix.view(4, 4).tolist() == confusion.tolist()
+    wrong = [i for i in range(50) if scores[i].argmax() != true[i]]
+    worst = sorted(wrong, key=lambda i: -scores[i].max().item())[:5]
+    assert outcomes.mistakes.kept()["image"][:, 0, 0, 0].int().tolist() == worst
+    shown = sorted(outcomes.sample.kept()["image"][:, 0, 0, 0].int().tolist())
+    assert len(set(shown)) == 5
+    assert min(b - a for a, b in pairwise(shown)) >= 4  # spread over the split, not its first five
+
+
+def test_fewer_samples_than_places_leave_places_empty():
+    highest = Highest(4)
+    highest.update(torch.tensor([-torch.inf, 0.5]), torch.zeros(2, 3, 2, 2), {"true": torch.tensor([1, 2])})
+    assert highest.kept()["true"].tolist() == [2]
+
+
+def test_two_processes_draw_and_write_what_one_does(trainer, tmp_path):
+    """Two gloo processes; 20 samples, so that none is dealt twice."""
+    torch.manual_seed(0)
+    task = Task()
+    files = [
+        *(f"pictures/test_{kind}.png" for kind in ("predictions", "mistakes", "confusion")),
+        "predictions/test.csv",
+    ]
+    contents = []
+    for settings in ({}, {"devices": 2, "strategy": "ddp_fork"}):
+        trainer(Pictures(), Predictions(), **settings).test(task, datamodule=Data(batch=5), verbose=False)
+        contents.append([(tmp_path / name).read_bytes() for name in files])
+        for name in files:
+            (tmp_path / name).unlink()
+    assert contents[0] == contents[1]
+
+
+def test_small_pictures_are_enlarged_pixel_by_pixel():
+    picture = np.random.default_rng(0).integers(0, 256, (10, 10, 3)).astype(np.uint8)
+    grid = drawing.grid([picture], [""], "one")
+    enlarged = picture.repeat(15, axis=0).repeat(15, axis=1)
+    assert any(np.array_equal(grid[44:194, left : left + 150], enlarged) for left in range(grid.shape[1] - 149))
+
+
+def test_class_names_with_formula_signs_are_drawn_as_they_are():
+    names = ["a$b$", "$\\frac$", "x" * 60]
+    assert drawing.confusion(np.eye(3, dtype=int), names, "100 $ of $").ndim == 3
+    assert drawing.grid([np.zeros((8, 8, 3), np.uint8)], ["$\\frac$"], "$\\bad$").dtype == np.uint8
+
+
+def test_mixed_labels_name_their_two_largest_shares():
+    assert _caption(torch.tensor([0.1, 0.7, 0.2]), CLASSES) == "square 70 %\ntriangle 20 %"
+    assert _caption(torch.tensor([0.0, 1.0, 0.0]), CLASSES) == "square 100 %"
+    assert _caption(torch.tensor(2), CLASSES) == "triangle"
+
+
+def test_pictures_reach_every_logger_that_takes_them(trainer, tmp_path, monkeypatch):
+    sent = []
+    monkeypatch.setattr(WandbLogger, "log_image", lambda self, key, images, step: sent.append((key, len(images), step)))
+    board = TensorBoardLogger(tmp_path, name="", version="board")
+    weights_and_biases = WandbLogger(save_dir=tmp_path, offline=True)
+    run = trainer(logger=[board, weights_and_biases])
+    picture = np.random.default_rng(0).integers(0, 256, (8, 12, 3)).astype(np.uint8)
+    log_picture(run, "noise", picture)
+    assert sent == [("pictures/noise", 1, 0)]
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "pictures" / "noise.png")), picture)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board.experiment.flush()
+    assert EventAccumulator(str(tmp_path / "board")).Reload().Tags()["images"] == ["pictures/noise"]
