@@ -47,7 +47,7 @@ def _wandb(folder: Path) -> Logger:
             name.write_text(uuid.uuid4().hex[:8])
     os.environ["WANDB_SILENT"] = "true"  # what matters is in the summary
     settings = wandb.Settings(silent=True, console="off")
-    return WandbLogger(
+    logger = WandbLogger(
         project="graft",
         name=f"{folder.parent.name}/{folder.name}",
         save_dir=str(folder),
@@ -56,3 +56,5 @@ def _wandb(folder: Path) -> Logger:
         offline=offline(),
         settings=settings,
     )
+    logger._wandb_init.pop("anonymous")  # W&B warns about what Lightning passes unasked
+    return logger

@@ -63,15 +63,26 @@ class RunDirectory(L.Callback):
                 link.replace(self.path.parent / "latest")
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Remembers how far metrics.csv is, and what Lightning logs for this step only after the checkpoint."""
+        connector = trainer._logger_connector
+        late = connector.should_update_logs and connector._first_loop_iter is not None  # within an epoch
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCSV):
                 logger.save()
-                checkpoint["metric_rows"] = logger.rows
+                checkpoint["metrics"] = {
+                    "rows": logger.rows,
+                    "late": {k: v.item() for k, v in connector.metrics["log"].items()} if late else {},
+                    "epoch": trainer.current_epoch,
+                    "step": trainer.fit_loop.epoch_loop._batches_that_stepped,
+                }
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        known = checkpoint.get("metrics")
         for logger in trainer.loggers:
-            if isinstance(logger, MetricsCSV) and self.resumed:
-                logger.rewind(checkpoint.get("metric_rows", 0))
+            if isinstance(logger, MetricsCSV) and self.resumed and known:
+                logger.rewind(known["rows"])
+                if known["late"]:
+                    logger.log_metrics(known["late"] | {"epoch": known["epoch"]}, known["step"])
 
 
 def new_path(name: str, suffix: str = "") -> Path:

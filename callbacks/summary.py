@@ -127,10 +127,11 @@ class Summary(L.Callback):
             for path in callback.files if isinstance(callback, Predictions) else ():
                 CONSOLE.print(f"predictions: {path}")
         logger = next((x for x in trainer.loggers if isinstance(x, WandbLogger)), None)
-        if logger is not None:
-            run = Path(logger.experiment.dir).parent
-            look = f"look: wandb leet {run}"
-            CONSOLE.print(f"W&B: {logger.experiment.url}" if not logger._offline else f"W&B is offline; {look}   sync: wandb sync {run}")
+        if logger is not None and logger._offline:
+            run = folder / "wandb" / "latest-run"
+            CONSOLE.print(f"W&B is offline: look with  wandb leet {run}  and upload, once logged in, with  wandb sync {run}")
+        elif logger is not None:
+            CONSOLE.print(f"W&B: {logger.experiment.url}")
 
     def _next(self, trainer: L.Trainer, folder: Path) -> list[str]:
         if self.command != "fit":

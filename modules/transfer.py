@@ -1,6 +1,7 @@
 """Weights from one task into another: the only place that loads a backbone, and the only one that exports it."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +9,6 @@ import timm
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from timm.models import adapt_input_conv
 from torch import Tensor
 
 from modules.contracts import Backbone, ConfigError, DataError, writing
@@ -137,14 +137,22 @@ def _pretrained(backbone: Backbone) -> Weights:
 
 
 def _adapt_channels(tensors: dict[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
-    """Sums or repeats the first convolution's filters when only the number of input channels differs (timm's rule)."""
+    """Fits the first convolution when only the number of input channels differs; timm's rule, from any number."""
     firsts = backbone.net.pretrained_cfg.get("first_conv") or ()
     for name in [firsts] if isinstance(firsts, str) else firsts:
         key = f"{name}.weight"
         there, here = tensors.get(key), backbone.net.state_dict().get(key)
         if there is not None and here is not None and there.shape[1] != here.shape[1] and there.shape[2:] == here.shape[2:]:
-            tensors = {**tensors, key: adapt_input_conv(here.shape[1], there)}
+            tensors = {**tensors, key: _filters_for(here.shape[1], there)}
     return tensors
+
+
+def _filters_for(channels: int, weight: Tensor) -> Tensor:
+    """(O, I, h, w) filters for another number of channels: summed for one, else repeated and rescaled."""
+    if channels == 1:
+        return weight.sum(1, keepdim=True)
+    before = weight.shape[1]
+    return weight.repeat(1, math.ceil(channels / before), 1, 1)[:, :channels] * (before / channels)
 
 
 def _advice(backbone: Backbone, about: dict[str, Any]) -> str:

@@ -1,0 +1,7 @@
+"""Speed and quality measured side by side with peers, in one run; each prints a table and JSON.
+
+python -m benchmarks.views         augmented views per second against lightly
+python -m benchmarks.overhead      images per second under our trainer against a plain PyTorch loop
+python -m benchmarks.startup       seconds until the help is there, against the imports alone
+python -m benchmarks.simclr_loop   SimCLR as a plain PyTorch loop: time and accuracy to measure `cli.py fit` against
+"""

@@ -1,0 +1,134 @@
+"""What every benchmark says: its figures, and the machine and versions they were measured with."""
+
+import json
+import os
+import platform
+from argparse import ArgumentParser
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeVar
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+T = TypeVar("T")
+PACKAGES = ("graft", "torch", "torchvision", "lightning", "timm", "albumentations", "opencv-python-headless", "pillow", "lightly")
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One figure of ours beside a peer's, measured in pairs: entry i of both ran one after the other.
+
+    Args:
+        what: what was measured.
+        unit: of the figures.
+        ours: one figure per repeat.
+        peer: one figure per repeat.
+        mark: the ratio ours / peer that is wanted, such as `>= 2.5`; empty when there is none.
+    """
+
+    what: str
+    unit: str
+    ours: list[float]
+    peer: list[float]
+    mark: str = ""
+
+    @property
+    def ratios(self) -> list[float]:
+        return [a / b for a, b in zip(self.ours, self.peer, strict=True)]
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the median ratio meets the mark; null without one."""
+        if not self.mark:
+            return None
+        sign, figure = self.mark.split()
+        ratio = median(self.ratios)
+        return ratio >= float(figure) if sign == ">=" else ratio <= float(figure)
+
+
+def in_pairs(ours: Callable[[], T], peer: Callable[[], T], repeats: int) -> tuple[list[T], list[T]]:
+    """Runs both `repeats` times, alternately and in alternating order, so that what else the machine does hits both."""
+    first: list[T] = []
+    second: list[T] = []
+    for repeat in range(repeats):
+        turns = [(ours, first), (peer, second)]
+        for run, results in turns if repeat % 2 == 0 else reversed(turns):
+            results.append(run())
+    return first, second
+
+
+def parser(description: str | None) -> ArgumentParser:
+    """With the options that all benchmarks have."""
+    options = ArgumentParser(description=(description or "").partition("\n")[0])
+    options.add_argument("--json", nargs="?", type=Path, const=Path(), metavar="PATH", help=f"also write a JSON file; without PATH into {RESULTS.name}/")
+    return options
+
+
+def machine() -> dict[str, Any]:
+    """Where a figure comes from."""
+    return {
+        "machine": f"{_processor()}, {os.cpu_count()} cores" + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
+        "system": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+        "versions": {p: v for p in PACKAGES if (v := _version(p))},
+    }
+
+
+def compare(name: str, title: str, rows: list[Comparison], peer: str, json_path: Path | None, **facts: Any) -> dict[str, Any]:
+    """Prints rows as a table of medians and all of it as JSON; returns the JSON.
+
+    Args:
+        name: of the benchmark.
+        title: of the table.
+        rows: what was measured.
+        peer: the heading of what ours is compared with.
+        json_path: a file to write; `Path()` means results/NAME.json; null writes none.
+        facts: how it was measured.
+    """
+    table = Table(title=title, title_justify="left")
+    for heading in ("what", "unit", "ours", peer, "ratio", "range", "mark"):
+        table.add_column(heading, justify="left" if heading in ("what", "unit", "mark") else "right", no_wrap=True)
+    for row in rows:
+        ratios = row.ratios
+        verdict = {None: "", True: f"{row.mark} met", False: f"{row.mark} [red]missed[/]"}[row.holds]
+        figures = (f"{median(row.ours):,.4g}", f"{median(row.peer):,.4g}", f"{median(ratios):.2f}", f"{min(ratios):.2f}..{max(ratios):.2f}")
+        table.add_row(row.what, row.unit, *figures, verdict)
+    console = Console()
+    console.width = max(console.width, 110)  # a log file has no width of its own
+    console.print(table)
+    compared = [asdict(row) | {"ratio": median(row.ratios), "holds": row.holds} for row in rows]
+    return publish(name, json_path, peer=peer, rows=compared, **facts)
+
+
+def publish(name: str, json_path: Path | None, **report: Any) -> dict[str, Any]:
+    """Prints a report with machine and versions as one line of JSON, and writes it as `compare` says; returns it."""
+    report = {"benchmark": name, **report, **machine()}
+    print(json.dumps(report))
+    if json_path is not None:
+        path = json_path if json_path.name else RESULTS / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,110 @@
+"""Augmented views per second: our data module against lightly's data set and SimCLRTransform.
+
+Same JPEG files, same size, same operations with the same probabilities, two views per picture, one process, one thread:
+crop (area 0.2..1), flip 0.5, colour jitter 0.8 (brightness, contrast, saturation 0.4, hue 0.1), grey 0.2, and above
+64 pixels Gaussian blur 0.5 (sigma 0.1..2). Both read the files and end with stacked batches.
+
+What differs: lightly converts to float and normalises each view on the CPU; our batches leave the loader as uint8 and
+are normalised on the device. So there are two rows per size: what the loader's process does (the mark), and the same
+with our conversion and normalisation of the batch done in this process too. Seconds are those of the process, not of
+the wall, so that what else runs on the machine counts less; the files lie in the page cache, so on an idle machine the
+two are the same.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cv2
+import torch
+from torch.utils.data import default_collate
+
+from benchmarks.report import Comparison, compare, in_pairs, parser
+from datamodules import Images
+from datamodules.shapes.render import render
+from datamodules.shapes.world import scene
+from modules.backbones import Timm
+
+MARK = ">= 2.5"  # of lightly's
+BATCH = 64
+
+
+def ours(root: Path, size: int, count: int, normalise: bool) -> float:
+    """Views per second of the data module, read from disk to uint8 batches, or to normalised float ones."""
+    data = Images(root=str(root), image_size=size, views=2, crop=(0.2, 1.0), augment="simclr", val_split=0.0, batch_size=BATCH)
+    data.setup()
+    pictures, backbone = data.dataset("train", "train"), Timm("test_resnet")
+    began = time.process_time()
+    for start in range(0, count, BATCH):
+        batch = data.collate([pictures[0, i % len(pictures)] for i in range(start, min(start + BATCH, count))])
+        if normalise:
+            batch["views"] = [backbone.normalise(view) for view in batch["views"]]
+    return 2 * count / (time.process_time() - began)
+
+
+def lightly(root: Path, size: int, count: int) -> float:
+    """Views per second of lightly's data set and transform, read from disk to normalised float batches."""
+    from lightly.data import LightlyDataset
+    from lightly.transforms import SimCLRTransform
+
+    transform = SimCLRTransform(input_size=size, cj_strength=0.5, min_scale=0.2, gaussian_blur=0.5 if size > 64 else 0.0)
+    pictures = LightlyDataset(str(root), transform)
+    began = time.process_time()
+    for start in range(0, count, BATCH):
+        default_collate([pictures[i % len(pictures)] for i in range(start, min(start + BATCH, count))])
+    return 2 * count / (time.process_time() - began)
+
+
+@contextmanager
+def generated(size: int, count: int) -> Iterator[Path]:
+    """A temporary folder of JPEG files of the built-in world: as large as the views when small, else 320x240."""
+    with TemporaryDirectory() as folder:
+        for i in range(count):
+            picture = render(scene(0, i), size if size <= 64 else 320)[0]
+            picture = picture if size <= 64 else picture[40:280]
+            cv2.imwrite(f"{folder}/{i:06d}.jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+        yield Path(folder)
+
+
+def measure(root: Path, size: int, count: int, repeats: int) -> list[Comparison]:
+    """The two rows of one size, the same runs of lightly in both."""
+    lightly(root, size, min(count, BATCH))  # imports, and the files into the page cache
+    ours(root, size, count, normalise=True)
+    pairs, theirs = in_pairs(lambda: tuple(ours(root, size, count, n) for n in (False, True)), lambda: lightly(root, size, count), repeats)
+    as_bytes, as_floats = (list(figures) for figures in zip(*pairs, strict=True))
+    return [
+        Comparison(f"{size} px, as each loader delivers", "views/s", as_bytes, theirs, MARK),
+        Comparison(f"{size} px, ours normalised as well", "views/s", as_floats, theirs),
+    ]
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    options = parser(__doc__)
+    options.add_argument("--root", type=Path, help="any folder of pictures; without it, pictures of the built-in world")
+    options.add_argument("--sizes", type=int, nargs="+", default=[32, 224], help="sides of the views in pixels")
+    options.add_argument("--pictures", type=int, default=512, help="pictures per repeat, each giving two views")
+    options.add_argument("--repeats", type=int, default=7, help="pairs of runs")
+    args = options.parse_args(argv)
+    if find_spec("lightly") is None:
+        options.error('lightly is not installed: pip install -c constraints.txt -e ".[bench]"')
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    try:
+        rows = []
+        for size in args.sizes:
+            with nullcontext(args.root) if args.root else generated(size, min(args.pictures, 512)) as root:
+                rows += measure(root, size, args.pictures, args.repeats)
+        where = args.root or "the built-in world"
+        title = f"Views per second, one process, one thread, {args.pictures} JPEG pictures of {where}, {args.repeats} pairs"
+        return compare("views", title, rows, "lightly", args.json, root=str(where), pictures=args.pictures)
+    finally:
+        torch.set_num_threads(threads)
+
+
+if __name__ == "__main__":
+    main()

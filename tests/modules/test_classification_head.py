@@ -1,0 +1,122 @@
+"""The linear head and its losses against torch, torchvision and values worked out by hand."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+from torchvision.ops import sigmoid_focal_loss
+
+from modules.contracts import ConfigError, Features
+from modules.heads import Linear, Projection
+from modules.losses.classification import focal_loss
+
+FEATURES = Features([4, 8], [4, 8])
+
+
+def batch(count: int = 16, classes: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.randn(count, classes), torch.randint(0, classes, (count,))
+
+
+def test_linear_pools_the_coarsest_map():
+    head = Linear(FEATURES, 5).eval()
+    maps = [torch.randn(2, 4, 8, 8), torch.randn(2, 8, 4, 4)]
+    pooled = functional.adaptive_avg_pool2d(maps[1], 1).flatten(1)
+    torch.testing.assert_close(head(maps), pooled @ head.fc.weight.T + head.fc.bias)
+
+
+def test_linear_drops_pooled_features_in_training_only():
+    head, maps = Linear(FEATURES, 5, dropout=1.0), [torch.randn(2, 8, 4, 4)]
+    torch.testing.assert_close(head.train()(maps), head.fc.bias.expand(2, 5))
+    assert not torch.allclose(head.eval()(maps), head.fc.bias.expand(2, 5))
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", "focal"])
+def test_probabilities_of_one_class_per_picture_are_a_softmax(kind):
+    logits, _ = batch()
+    torch.testing.assert_close(Linear(FEATURES, 5, loss=kind).probabilities(logits), logits.exp() / logits.exp().sum(1, keepdim=True))
+
+
+def test_probabilities_of_several_classes_at_once_are_independent():
+    logits, _ = batch()
+    torch.testing.assert_close(Linear(FEATURES, 5, loss="binary").probabilities(logits), 1 / (1 + (-logits).exp()))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5, 1.0, 3.0]])
+def test_cross_entropy_is_that_of_torch(smoothing, weights):
+    logits, target = batch()
+    head = Linear(FEATURES, 5, label_smoothing=smoothing, class_weights=weights)
+    weight = None if weights is None else torch.tensor(weights)
+    expected = functional.cross_entropy(logits, target, weight, label_smoothing=smoothing)
+    torch.testing.assert_close(head.loss(logits, target), expected)
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", "focal", "binary"])
+def test_loss_is_computed_in_float32_from_half_precision_logits(kind):
+    logits, target = batch()
+    head = Linear(FEATURES, 5, loss=kind)
+    loss = head.loss(logits.bfloat16(), target)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, head.loss(logits.bfloat16().float(), target))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_binary_smooths_towards_one_half_in_each_class(smoothing):
+    logits, target = batch(3, 4)
+    head = Linear(FEATURES, 4, loss="binary", label_smoothing=smoothing)
+    total = 0.0
+    for row, label in zip(logits.tolist(), target.tolist(), strict=True):
+        for c, logit in enumerate(row):
+            wanted = (c == label) * (1 - smoothing) + smoothing / 2
+            p = 1 / (1 + math.exp(-logit))
+            total -= wanted * math.log(p) + (1 - wanted) * math.log(1 - p)
+    assert head.loss(logits, target).item() == pytest.approx(total / 12, rel=1e-5)
+
+
+def test_binary_takes_several_classes_per_picture():
+    logits = torch.randn(3, 5)
+    target = torch.tensor([[1, 0, 1, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]]).float()
+    expected = -(target * logits.sigmoid().log() + (1 - target) * (1 - logits.sigmoid()).log()).mean()
+    torch.testing.assert_close(Linear(FEATURES, 5, loss="binary").loss(logits, target), expected)
+
+
+def test_class_weights_of_another_length_are_refused():
+    with pytest.raises(ConfigError, match="class_weights has 2 values, but there are 5 classes"):
+        Linear(FEATURES, 5, class_weights=[1.0, 2.0])
+
+
+def test_label_smoothing_with_focal_is_refused():
+    with pytest.raises(ConfigError, match="label_smoothing"):
+        Linear(FEATURES, 5, loss="focal", label_smoothing=0.1)
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5, 1.0, 3.0]])
+@pytest.mark.parametrize("soft", [False, True], ids=["classes", "mixed"])
+def test_focal_without_focus_is_cross_entropy(weights, soft):
+    logits, target = batch()
+    target = torch.rand(16, 5).softmax(1) if soft else target
+    weight = None if weights is None else torch.tensor(weights)
+    torch.testing.assert_close(focal_loss(logits, target, 0.0, weight), functional.cross_entropy(logits, target, weight))
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_focal_over_two_classes_is_torchvisions_over_their_difference(gamma):
+    logits, target = batch(classes=2)
+    difference = logits[:, 1] - logits[:, 0]
+    expected = sigmoid_focal_loss(difference, target.float(), alpha=-1, gamma=gamma, reduction="mean")
+    torch.testing.assert_close(focal_loss(logits, target, gamma), expected)
+
+
+def test_focal_fades_samples_that_are_already_right():
+    logits = torch.tensor([[0.9, 0.1], [0.2, 0.8]]).log()
+    expected = (0.1**2 * -math.log(0.9) + 0.8**2 * -math.log(0.2)) / 2
+    assert focal_loss(logits, torch.tensor([0, 0]), 2.0).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("hidden", "layers", "widths"), [(0, 2, [8, 8, 16]), (12, 3, [8, 12, 12, 16]), (0, 1, [8, 16])])
+def test_projection_has_the_asked_layers(hidden, layers, widths):
+    head = Projection(FEATURES, 16, hidden=hidden, layers=layers)
+    linear = [m for m in head.modules() if isinstance(m, torch.nn.Linear)]
+    assert [linear[0].in_features, *[m.out_features for m in linear]] == widths
+    assert head([torch.randn(2, 8, 4, 4)]).shape == (2, 16)

@@ -1,0 +1,181 @@
+"""Which learning rate and weight decay every parameter gets at every step."""
+
+import math
+from functools import partial
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from modules.backbones import Timm
+from modules.contracts import ConfigError
+from modules.heads import Linear
+from modules.optim import Optim
+
+
+class Model(nn.Module):
+    def __init__(self, name: str = "test_resnet"):
+        super().__init__()
+        self.backbone = Timm(name)
+        self.head = Linear(self.backbone.features, 3)
+
+
+def settings(optim: Optim, model: nn.Module, steps: int = 100) -> dict[str, dict]:
+    """The optimizer's settings for each trainable parameter by name, at the highest learning rate."""
+    optimizer, _ = optim.build(model, model.backbone.net, steps)
+    groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    names = {id(p): name for name, p in model.named_parameters()}
+    return {names[p]: {k: v for k, v in g.items() if k != "params"} | {"lr": g["initial_lr"]} for p, g in groups.items()}
+
+
+def rates(optim: Optim, steps: int) -> list[float]:
+    """The learning rate of each optimizer step, and the one after the last."""
+    parameter = nn.Parameter(torch.zeros(2, 2))
+    optimizer, schedule = optim.build(nn.ParameterList([parameter]), None, steps)
+    seen = []
+    for _ in range(steps + 1):
+        seen.append(optimizer.param_groups[0]["lr"])
+        parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+        schedule.step()
+    return seen
+
+
+def test_every_trainable_parameter_is_optimized_exactly_once():
+    model = Model("test_efficientnet")
+    optimizer, _ = Optim(layer_decay=0.5).build(model, model.backbone.net, 100)
+    found = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(found) == sorted(id(p) for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "test_convnext"])
+@pytest.mark.parametrize("layer_decay", [1.0, 0.5])
+def test_norms_and_biases_are_not_decayed(name, layer_decay):
+    model = Model(name)
+    found = settings(Optim(weight_decay=0.3, layer_decay=layer_decay), model)
+    norms = (nn.BatchNorm2d, nn.LayerNorm)
+    normal = {f"{path}.{key}" for path, m in model.named_modules() if isinstance(m, norms) for key, _ in m.named_parameters(recurse=False)}
+    plain = {key for key in found if key in normal or key.rsplit(".", 1)[-1] in ("bias", "gamma")}
+    assert {key for key, g in found.items() if g["weight_decay"] == 0} == plain
+    assert {g["weight_decay"] for g in found.values()} == {0.0, 0.3}
+
+
+def test_what_the_model_exempts_is_not_decayed():
+    found = settings(Optim(weight_decay=0.3), Model("test_vit"))
+    exempt = timm.create_model("test_vit").no_weight_decay()
+    assert "pos_embed" in exempt
+    for key in exempt & {k.removeprefix("backbone.net.") for k in found}:
+        assert found[f"backbone.net.{key}"]["weight_decay"] == 0.0
+    assert found["backbone.net.patch_embed.proj.weight"]["weight_decay"] == 0.3
+
+
+def test_layer_decay_multiplies_from_block_to_block_of_a_resnet():
+    found = settings(Optim(lr=1.0, layer_decay=0.5), Model("resnet18"))
+    blocks = ["conv1", *[f"layer{i}.{j}.conv1" for i in (1, 2, 3, 4) for j in (0, 1)]]
+    seen = [found[f"backbone.net.{block}.weight"]["lr"] for block in blocks] + [found["head.fc.weight"]["lr"]]
+    assert seen == [0.5 ** (9 - i) for i in range(10)]
+
+
+def test_layer_decay_rises_from_patches_to_head_of_a_vit():
+    found = settings(Optim(lr=1.0, layer_decay=0.5), Model("test_vit"))
+    depth = len(timm.create_model("test_vit").blocks)
+    names = ["patch_embed.proj.weight", *[f"blocks.{i}.attn.qkv.weight" for i in range(depth)]]
+    seen = [found[f"backbone.net.{name}"]["lr"] for name in names] + [found["head.fc.weight"]["lr"]]
+    assert seen == [0.5 ** (depth + 1 - i) for i in range(depth + 2)]
+    assert found["backbone.net.pos_embed"]["lr"] == seen[0]
+    assert found["backbone.net.norm.weight"]["lr"] == seen[-2]
+
+
+def test_layer_decay_of_one_gives_every_parameter_the_same_rate():
+    assert {g["lr"] for g in settings(Optim(lr=0.01), Model()).values()} == {0.01}
+
+
+@pytest.mark.parametrize(("layer_decay", "warmup"), [(0.0, 0.05), (1.5, 0.05), (1.0, -1)])
+def test_impossible_settings_are_refused(layer_decay, warmup):
+    with pytest.raises(ConfigError, match="layer_decay is|warmup is"):
+        Optim(layer_decay=layer_decay, warmup=warmup)
+
+
+def test_sgd_gets_the_weight_decay_that_was_asked_for():
+    found = settings(Optim(torch.optim.SGD, lr=0.1, weight_decay=5e-4), Model())
+    assert found["head.fc.weight"]["weight_decay"] == 5e-4
+    assert found["head.fc.bias"]["weight_decay"] == 0.0
+
+
+def test_null_keeps_what_the_optimizer_says():
+    own = partial(torch.optim.SGD, lr=0.07, momentum=0.8, weight_decay=0.02)
+    found = settings(Optim(own), Model())["head.fc.weight"]
+    assert (found["lr"], found["momentum"], found["weight_decay"]) == (0.07, 0.8, 0.02)
+
+
+def test_null_keeps_the_defaults_of_the_optimizer():
+    found = settings(Optim(torch.optim.AdamW), Model())["head.fc.weight"]
+    assert (found["lr"], found["weight_decay"]) == (1e-3, 1e-2)
+
+
+def test_a_frozen_backbone_is_not_optimized():
+    model = Model()
+    model.backbone.requires_grad_(False)
+    for decay in (1.0, 0.5):
+        assert set(settings(Optim(layer_decay=decay), model)) == {"head.fc.weight", "head.fc.bias"}
+
+
+def test_everything_frozen_is_refused():
+    with pytest.raises(ConfigError, match="everything is frozen"):
+        Optim().build(Model().requires_grad_(False), None, 10)
+
+
+@pytest.mark.parametrize(("warmup", "count"), [(0.1, 20), (8, 8), (0, 0)])
+def test_warmup_is_a_fraction_of_all_steps_or_a_count(warmup, count):
+    seen = rates(Optim(lr=0.5, schedule="constant", warmup=warmup), 200)
+    assert seen == pytest.approx([0.5 * min(1, (i + 1) / count) if count else 0.5 for i in range(201)])
+
+
+@pytest.mark.parametrize("final", [0.0, 0.1])
+def test_cosine_falls_from_the_highest_rate_to_the_final_one(final):
+    seen = rates(Optim(lr=2.0, schedule="cosine", warmup=10, final=final), 110)
+    assert seen[10] == 2.0
+    assert seen[60] == pytest.approx(2.0 * (1 + final) / 2)
+    assert seen[35] == pytest.approx(2.0 * (final + (1 - final) * (1 + math.sqrt(0.5)) / 2))
+    assert seen[110] == pytest.approx(2.0 * final, abs=1e-12)
+
+
+def test_cosine_equals_torchs():
+    parameter = nn.Parameter(torch.zeros(2, 2))
+    optimizer = torch.optim.SGD([parameter], lr=0.3)
+    reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50, eta_min=0.03)
+    expected = []
+    for _ in range(51):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        reference.step()
+    assert rates(Optim(torch.optim.SGD, lr=0.3, warmup=0, final=0.1), 50) == pytest.approx(expected, abs=1e-9)
+
+
+def test_linear_falls_in_a_straight_line():
+    seen = rates(Optim(lr=1.0, schedule="linear", warmup=0, final=0.2), 40)
+    assert seen == pytest.approx([1 - 0.8 * i / 40 for i in range(41)])
+
+
+def test_step_divides_by_ten_at_60_and_85_percent():
+    seen = rates(Optim(lr=1.0, schedule="step", warmup=0), 100)
+    assert [seen[i] for i in (0, 59, 60, 84, 85, 99)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_inverse_sqrt_is_that_of_the_transformer_paper():
+    seen = rates(Optim(lr=1.0, schedule="inverse_sqrt", warmup=16), 400)
+    peak = 16**-0.5
+    assert seen[:400] == pytest.approx([min(step**-0.5, step * 16**-1.5) / peak for step in range(1, 401)])
+
+
+def test_layers_keep_their_ratio_along_the_schedule():
+    model = Model("resnet18")
+    optimizer, schedule = Optim(torch.optim.SGD, lr=1.0, warmup=4, layer_decay=0.5).build(model, model.backbone.net, 20)
+    ratios = set()
+    for _ in range(19):
+        now = sorted(group["lr"] for group in optimizer.param_groups)
+        ratios.add(round(now[0] / now[-1], 9))
+        optimizer.step()
+        schedule.step()
+    assert ratios == {round(0.5**9, 9)}

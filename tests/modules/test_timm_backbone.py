@@ -1,0 +1,154 @@
+"""Any timm model as a backbone: the maps are timm's, and their channels and strides are as announced."""
+
+import pytest
+import timm
+import torch
+import torchvision
+from timm.layers import DropPath
+from torch import Tensor, nn
+from torch.nn import functional
+
+from modules.backbones import Timm
+from modules.contracts import ConfigError
+
+CONVOLUTIONAL = ["resnet18", "test_resnet", "test_convnext", "test_efficientnet"]
+SMALL = ["resnet18", "test_resnet", "test_efficientnet"]
+
+
+def picture(channels: int = 3, side: int = 64, batch: int = 2) -> Tensor:
+    return torch.rand(batch, channels, side, side)
+
+
+def assert_announced(backbone: Timm, image: Tensor) -> None:
+    maps = backbone.eval()(image)
+    height, width = image.shape[-2:]
+    sizes = [(len(image), c, height // s, width // s) for c, s in zip(*backbone.features, strict=True)]
+    assert [tuple(m.shape) for m in maps] == sizes
+
+
+@pytest.mark.parametrize("name", [*CONVOLUTIONAL, "test_vit"])
+def test_maps_have_the_announced_channels_and_strides(name):
+    assert_announced(Timm(name), picture()[..., :32])
+
+
+@pytest.mark.parametrize(("name", "strides"), [("resnet18", [1, 1, 2, 4, 8]), ("test_resnet", [1, 1, 2, 4, 8]), ("test_efficientnet", [1, 2, 4, 8, 16])])
+def test_small_images_shrink_every_stride(name, strides):
+    backbone = Timm(name, small_images=True)
+    assert backbone.features.strides == strides
+    assert_announced(backbone, picture(side=32))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize("small", [False, True])
+def test_pictures_may_have_any_number_of_channels(channels, small):
+    backbone = Timm("test_resnet", in_channels=channels, small_images=small)
+    assert_announced(backbone, picture(channels))
+    assert len(backbone.mean) == len(backbone.std) == channels
+
+
+@pytest.mark.parametrize("stride", [8, 16])
+@pytest.mark.parametrize("small", [False, True])
+def test_output_stride_is_the_coarsest_stride(stride, small):
+    backbone = Timm("resnet18", small_images=small, output_stride=stride)
+    assert backbone.features.strides[-1] == (stride // 4 if small else stride)
+    assert_announced(backbone, picture())
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_maps_equal_those_of_timm_with_the_same_weights(name):
+    backbone, reference = Timm(name).eval(), timm.create_model(name, features_only=True).eval()
+    flat = {key.replace(".", "_"): tensor for key, tensor in backbone.net.state_dict().items()}
+    reference.load_state_dict({key: flat[key.replace(".", "_")] for key in reference.state_dict()})
+    image = picture()
+    for ours, theirs in zip(backbone(image), reference(image), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_the_map_of_a_vit_is_its_normalised_patch_tokens():
+    backbone, reference = Timm("test_vit").eval(), timm.create_model("test_vit", dynamic_img_size=True, num_classes=0).eval()
+    reference.load_state_dict(backbone.net.state_dict())
+    image = picture(side=96)
+    tokens = reference.forward_features(image)[:, reference.num_prefix_tokens :]
+    torch.testing.assert_close(backbone(image)[-1].flatten(2).mT, tokens)
+
+
+def test_small_images_on_resnet18_is_the_stem_known_from_cifar():
+    backbone, reference = Timm("resnet18", small_images=True).eval(), torchvision.models.resnet18().eval()
+    reference.conv1, reference.maxpool, reference.fc = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity(), nn.Identity()
+    reference.load_state_dict(backbone.net.state_dict())
+    image = picture(side=32)
+    torch.testing.assert_close(backbone(image)[-1].mean((-2, -1)), reference(image))
+
+
+def test_resnet18_has_as_many_parameters_as_in_its_paper():
+    assert sum(p.numel() for p in Timm("resnet18").parameters()) == 11_689_512 - 513_000  # without the classifier
+
+
+@pytest.mark.parametrize("name", [*CONVOLUTIONAL, "test_vit"])
+def test_exactly_the_parameters_that_maps_need_are_trainable(name):
+    backbone = Timm(name)
+    sum(m.square().sum() for m in backbone(picture())).backward()
+    reached = {key for key, p in backbone.named_parameters() if p.grad is not None}
+    wanted = {key for key, p in backbone.named_parameters() if p.requires_grad}
+    assert reached == wanted != set()
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"'efficentnet_b0'; did you mean 'efficientnet_b0'\?"):
+        Timm("efficentnet_b0")
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_convnext"])
+def test_small_images_is_refused_where_the_stem_is_no_convolution_of_stride_two(name):
+    with pytest.raises(ConfigError, match=f"small_images .* {name} does not"):
+        Timm(name, small_images=True)
+
+
+@pytest.mark.parametrize("options", [{"drop_path": 0.1}, {"output_stride": 8}])
+def test_an_option_that_the_model_lacks_is_refused(options):
+    with pytest.raises(ConfigError, match="vgg11 cannot be built"):
+        Timm("vgg11", **options)
+
+
+@pytest.mark.parametrize("name", [*CONVOLUTIONAL, "test_vit"])
+def test_drop_path_rises_with_depth_as_in_timm(name):
+    rates, expected = (
+        [m.drop_prob for m in model.modules() if isinstance(m, DropPath)]
+        for model in (Timm(name, drop_path=0.2), timm.create_model(name, drop_path_rate=0.2))
+    )
+    assert rates == sorted(expected)
+    assert 0 < rates[-1] <= 0.2
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (2, 3, 4, 8, 8)], ids=["picture", "video"])
+def test_normalise_scales_bytes_to_the_statistics_of_the_weights(shape):
+    backbone = Timm("resnet18")
+    image = torch.randint(0, 256, shape, dtype=torch.uint8)
+    result = backbone.normalise(image)
+    assert result.dtype == torch.float32
+    for channel, (mean, std) in enumerate(zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)):
+        torch.testing.assert_close(result[:, channel], (image[:, channel] / 255 - mean) / std)
+
+
+def test_input_statistics_are_those_of_the_timm_model():
+    config = timm.create_model("test_vit").pretrained_cfg
+    backbone = Timm("test_vit")
+    assert backbone.mean.tolist() == pytest.approx(config["mean"])
+    assert backbone.std.tolist() == pytest.approx(config["std"])
+
+
+def test_a_frozen_backbone_keeps_its_normalisation_statistics():
+    backbone = Timm("test_resnet").requires_grad_(False).eval()
+    before = {key: tensor.clone() for key, tensor in backbone.state_dict().items()}
+    assert not backbone(picture())[-1].requires_grad
+    assert all(torch.equal(before[key], tensor) for key, tensor in backbone.state_dict().items())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_images_keep_a_trainable_first_convolution(name):
+    backbone = Timm(name, small_images=True)
+    first = next(m for m in backbone.modules() if isinstance(m, nn.Conv2d))
+    assert first.kernel_size == (3, 3)
+    functional.adaptive_avg_pool2d(backbone(picture(side=32))[-1], 1).sum().backward()
+    assert first.weight.requires_grad
+    assert first.weight.grad is not None
