@@ -163,7 +163,7 @@ class CLI(LightningCLI):
             suffix = "" if self.subcommand == "fit" else f"_{self.subcommand}"
             path = self.checkpoint.parent.parent if resumed else new_path(self.name, suffix)
         resumed = resumed and Path(path).resolve() == self.checkpoint.parent.parent.resolve()
-        directory = RunDirectory(Path(path), resumed)
+        directory = RunDirectory(Path(path), self._save_config, resumed)
         if rank_zero_only.rank == 0:
             directory.claim()
             os.environ["GRAFT_RUN_DIR"] = str(directory.path)  # for the processes that a DDP launch starts
@@ -193,7 +193,12 @@ class CLI(LightningCLI):
         given = config.pop("callbacks") or []
         config["default_root_dir"] = folder
         config["enable_model_summary"] = bool(config.get("enable_model_summary"))
-        return self.trainer_class(**config, logger=loggers or False, callbacks=[*(given if isinstance(given, list) else [given]), *always])
+        given = given if isinstance(given, list) else [given]
+        try:
+            return self.trainer_class(**config, logger=loggers or False, callbacks=[*given, *always])
+        except MisconfigurationException as error:
+            asked = f"trainer.accelerator {config['accelerator']}, devices {config['devices']}"
+            raise ConfigError(f"this machine cannot run {asked}: {error} (auto and cpu work everywhere)") from error
 
     # Running ---------------------------------------------------------------------------------------------------------
 
@@ -202,7 +207,6 @@ class CLI(LightningCLI):
         return kwargs | {"fit": {}, "predict": {"return_predictions": False}}.get(subcommand, {"verbose": False})
 
     def _run_subcommand(self, subcommand: str) -> None:
-        self._save_config()
         try:
             getattr(self.trainer, subcommand)(**self._prepare_subcommand_kwargs(subcommand))
             if subcommand == "fit":
@@ -257,7 +261,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         CLI(argv)
     except callbacks.Stopped as stop:
-        say(f"stopped and saved; go on with: python cli.py {' '.join(typed_options(sys.argv[1:]))} --ckpt_path {stop}")
+        typed = replace_option(typed_options(sys.argv[1:]), "--ckpt_path", str(stop))
+        say(f"stopped and saved; go on with: python cli.py {' '.join(typed)}")
         return 130
     except Exception as error:
         cause = user_error(error)

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ class RunDirectory(L.Callback):
 
     Args:
         path: the folder.
+        begin: called once when data and weights have proved good, before the first step; writes the settings.
         resumed: it may hold the run that is resumed.
     """
 
-    def __init__(self, path: Path, resumed: bool = False):
-        self.path, self.resumed = path, resumed
+    def __init__(self, path: Path, begin: Callable[[], None], resumed: bool = False):
+        self.path, self.resumed, self.begin = path, resumed, begin
         self.lock: Any = None
+        self.made: list[Path] = []
 
     def claim(self) -> None:
         """Makes the folder and locks it.
@@ -33,6 +36,7 @@ class RunDirectory(L.Callback):
         """
         if not self.resumed and self.path.is_dir() and any(self.path.iterdir()):
             raise DataError(f"run directory {self.path} is in use: it holds another run; choose another --run_dir, or resume with --ckpt_path {self.path}")
+        self.made = [p for p in (self.path, *self.path.parents) if not p.exists()]
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock = (self.path / ".lock").open("w")
@@ -47,16 +51,24 @@ class RunDirectory(L.Callback):
             self.lock.close()
             (self.path / ".lock").unlink(missing_ok=True)
             self.lock = None
+            os.environ.pop("GRAFT_RUN_DIR", None)
             with contextlib.suppress(OSError):  # not empty: something was written
-                self.path.rmdir()
-                self.path.parent.rmdir()
+                for folder in self.made:
+                    folder.rmdir()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if trainer.world_size > 1:  # started apart, the others made up a time of their own
             trainer._default_root_dir = trainer.strategy.broadcast(trainer.default_root_dir)
 
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        begin, self.begin = self.begin, lambda: None
+        begin()
+
+    on_test_start = on_predict_start = on_validation_start
+
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.is_global_zero:
+        self.on_validation_start(trainer, pl_module)
+        if trainer.is_global_zero and self.path.absolute().parent.parent.name == "runs":  # not beside a folder of the user's
             link = self.path.parent / f".latest{os.getpid()}"
             with writing(link):
                 link.symlink_to(self.path.name)

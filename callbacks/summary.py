@@ -136,7 +136,8 @@ class Summary(L.Callback):
     def _next(self, trainer: L.Trainer, folder: Path) -> list[str]:
         if self.command != "fit":
             return []
-        run = folder.parent / "latest"
+        link = folder.parent / "latest"
+        run = link if link.exists() and link.resolve() == folder.resolve() else folder
         task, flags = trainer.lightning_module, ""
         for name in ("--data", "--data.root", "--data.image_size", "--model.backbone", "--model.small_images"):
             if name in self.typed[:-1]:

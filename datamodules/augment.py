@@ -1,6 +1,7 @@
 """How pictures are augmented: named recipes, or any list of albumentations transforms in the YAML."""
 
 import random
+from copy import deepcopy
 from typing import Literal
 
 import albumentations as A
@@ -29,15 +30,20 @@ class Augment:
         size: side of the square result in pixels.
         crop: range of the crop's area as a fraction of the picture; null shrinks the whole picture instead.
         recipe: a name from RECIPES or albumentations transforms.
+
+    Raises:
+        ConfigError: the transforms end in another size.
     """
 
     def __init__(self, size: int, crop: tuple[float, float] | None, recipe: Recipe | list[A.BasicTransform]):
         first = [A.RandomResizedCrop((size, size), scale=crop)] if crop else whole(size)
         self.size = size
-        self.transforms = A.Compose([*first, *(RECIPES[recipe](size) if isinstance(recipe, str) else recipe)])
+        then = RECIPES[recipe](size) if isinstance(recipe, str) else deepcopy(recipe)  # each transform holds one random state
+        self.transforms = A.Compose([*first, *then])
         self.numpy, self.python = np.random.Generator(np.random.Philox(0)), random.Random(0)
         self.state = self.numpy.bit_generator.state
         self.transforms.set_random_state(self.numpy, self.python)
+        self(np.zeros((size, size, 3), np.uint8))  # a list that ends in another size is refused here, not in a worker
 
     def __call__(self, image: np.ndarray, *key: int) -> np.ndarray:
         """uint8 (H, W, 3) to uint8 (size, size, 3); the same key, such as (seed, epoch, index, view), draws the same."""

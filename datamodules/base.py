@@ -49,6 +49,8 @@ class DataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         data, world = self.dataset("train", "train"), self._world()
+        if data is None:
+            raise DataError(f"{type(self).__name__} has no training set here: use test or predict, or point --data.root to one")
         if self.batch_size * world > len(data):
             raise DataError(
                 f"batch_size {self.batch_size} on {world} device(s) is larger than the training set of {len(data)}: "

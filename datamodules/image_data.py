@@ -63,15 +63,8 @@ class ImageDataModule(DataModule):
         if self.splits:
             return
         self.splits = {split: (source, self._readable(source)) for split, source in self.sources().items()}
-        source, everything = self.splits["train"]
-        if "val" not in self.splits and self.val_split:
-            val, train = divide(source.labels, everything, self.val_split, np.random.default_rng(0))
-            if len(val):
-                self.splits |= {"val": (source, val), "train": (source, train)}
-        if self.labels != 1.0:
-            source, train = self.splits["train"]
-            few, _ = divide(source.labels, train, self.labels, np.random.default_rng((self.seed, 1)))
-            self.splits["train"] = (source, few)
+        if "train" in self.splits:
+            self._divide()
         if self.skipped and self.trainer and self.trainer.is_global_zero:
             path = Path(self.trainer.default_root_dir) / "skipped.txt"
             with writing(path):
@@ -107,6 +100,17 @@ class ImageDataModule(DataModule):
         if self.skipped:
             lines.append(f"skipped: {len(self.skipped)} pictures that cannot be read, listed in skipped.txt")
         return lines
+
+    def _divide(self) -> None:
+        """Sets validation pictures aside where the data has none, then drops the training pictures without label."""
+        source, train = self.splits["train"]
+        if "val" not in self.splits and self.val_split:
+            train, val = divide(source.labels, train, 1 - self.val_split, np.random.default_rng(0))
+            if len(val):
+                self.splits["val"] = (source, val)
+        if self.labels != 1.0:
+            train, _ = divide(source.labels, train, self.labels, np.random.default_rng((self.seed, 1)))
+        self.splits["train"] = (source, train)
 
     def _readable(self, source: Source) -> np.ndarray:
         indices = np.arange(len(source))

@@ -28,7 +28,8 @@ class ImageFolder(ImageDataModule):
         super().__init__(**kwargs)
         self.root = Path(root)
         self.folders = self._folders()
-        self.classes = self._classes(self.folders["train"])
+        self.named = next(iter(self.folders.values()))  # training's, or a test set alone: its folders name the classes
+        self.classes = self._classes(self.named)
 
     def sources(self) -> dict[Split, Files]:
         return {split: self._source(folder) for split, folder in self.folders.items()}
@@ -37,8 +38,6 @@ class ImageFolder(ImageDataModule):
         if not self.root.is_dir():
             raise DataError(f"data.root {self.root} is not a folder{_similar(self.root)}")
         found = {s: self.root / n for s, names in NAMES.items() for n in names if (self.root / n).is_dir()}
-        if found and "train" not in found:
-            found["train"] = next(iter(found.values()))  # a test set alone: its folders name the classes
         return found or {"train": self.root}
 
     def _classes(self, folder: Path) -> list[str]:
@@ -52,7 +51,7 @@ class ImageFolder(ImageDataModule):
         classes = self._classes(folder)
         for name in classes:
             if name not in self.classes:
-                raise DataError(f"{folder} has a class {name!r} that {self.folders['train']} lacks{nearest(name, self.classes)}")
+                raise DataError(f"{folder} has a class {name!r} that {self.named} lacks{nearest(name, self.classes)}")
         paths, labels = [], []
         for name in classes:
             images = find_images(folder / name)

@@ -47,7 +47,7 @@ class _Torchvision(ImageDataModule):
     def _read(self, train: bool) -> torchvision.datasets.VisionDataset:
         try:
             return self.data(str(self.root), train=train, download=self.download)
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, ValueError, AssertionError) as error:  # the last two: a damaged raw file
             raise DataError(
                 f"{self.data.__name__} is not whole in {self.root} ({str(error).splitlines()[0]}): add --data.download true, or point --data.root to it"
             ) from error

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import timm
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from modules.contracts import Backbone, ConfigError, DataError, writing
@@ -93,7 +93,8 @@ def export_backbone(backbone: Backbone, path: Path, **about: Any) -> None:
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in backbone.net.state_dict().items()}
     partial = path.with_suffix(".tmp")
     with writing(path):
-        save_file(tensors, partial, metadata={"format": "pt"} | {k: json.dumps(v) for k, v in about.items()})
+        # not save_file, whose errors do not say what the operating system said
+        partial.write_bytes(save(tensors, metadata={"format": "pt"} | {k: json.dumps(v) for k, v in about.items()}))
         partial.replace(path)
 
 

@@ -1,0 +1,168 @@
+"""SimCLR as a plain PyTorch loop: how long it takes and what it reaches, to measure `cli.py fit` against.
+
+    python -m benchmarks.simclr_loop --root ../shared/data/cifar10
+    python cli.py fit --config tasks/simclr.yaml --data ImageFolder --data.root ../shared/data/cifar10 --trainer.max_epochs 15
+
+Only the network's parts and the loss are ours, so that both train the same thing: timm's test_resnet with a 3x3 stem and
+no max-pool, projection to 128 dimensions, NT-Xent at T 0.2, AdamW 3e-3 with warm-up over a tenth of the steps and a cosine,
+bf16 autocast, channels_last. No Lightning, no Task, no data module. Seconds are those of the training steps alone,
+including the making of views by the loader's workers, without the probes.
+
+Training uses all of train/; `cli.py` sets a tenth of it aside for validation when there is no val/, unless told
+`--data.val_split 0`. Compare pictures per second, or give both the same pictures.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import albumentations as A
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+from torch.optim.lr_scheduler import OneCycleLR
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks.report import parser, publish
+from modules.backbones import Timm
+from modules.heads import Projection
+from modules.losses.contrastive import nt_xent
+
+TEMPERATURE, RATE, DECAY, WARM_UP = 0.2, 3e-3, 1e-4, 0.1
+Data = tuple[np.ndarray, Tensor]  # uint8 (N, H, W, 3), int64 (N,)
+
+
+class Views(Dataset):
+    """Two augmented views of each picture, uint8 (H, W, 3)."""
+
+    def __init__(self, images: np.ndarray):
+        side = images.shape[1]
+        jitter = A.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8)
+        self.images = images
+        self.augment = A.Compose([A.RandomResizedCrop((side, side), scale=(0.2, 1.0)), A.HorizontalFlip(p=0.5), jitter, A.ToGray(p=0.2)])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.augment(image=self.images[index])["image"], self.augment(image=self.images[index])["image"]
+
+
+def read(folder: Path, size: int, most: int) -> Data:
+    """All pictures of CLASS/*, or `most`, as many of each class, size x size pixels."""
+    classes = sorted(p for p in folder.iterdir() if p.is_dir())
+    share = -(-most // len(classes)) if most else None
+    files = [(path, label) for label, c in enumerate(classes) for path in sorted(c.iterdir())[:share]]
+    pictures = (Image.open(path).convert("RGB") for path, _ in files)
+    images = np.stack([np.asarray(p if p.size == (size, size) else p.resize((size, size))) for p in pictures])
+    return images, torch.tensor([label for _, label in files])
+
+
+def train(backbone: Timm, head: Projection, images: np.ndarray, epochs: int, batch_size: int, workers: int) -> tuple[float, int]:
+    """Trains both; returns seconds and the number of pictures seen."""
+    options = {"batch_size": batch_size, "shuffle": True, "drop_last": True, "num_workers": workers, "persistent_workers": workers > 0}
+    loader = DataLoader(Views(images), collate_fn=_stack, worker_init_fn=_seed, **options)
+    parameters = [p for p in (*backbone.parameters(), *head.parameters()) if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, RATE, weight_decay=DECAY)
+    schedule = OneCycleLR(optimizer, RATE, epochs * len(loader), pct_start=WARM_UP, cycle_momentum=False)
+    backbone.train(), head.train()
+    began = time.perf_counter()
+    for epoch in range(epochs):
+        total = 0.0
+        for views in loader:
+            with torch.autocast("cpu", torch.bfloat16):
+                first, second = head(backbone(backbone.normalise(views))).chunk(2)
+            loss = nt_xent(first, second, TEMPERATURE)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += loss.item()
+        print(f"epoch {epoch + 1}/{epochs}: loss {total / len(loader):.3f}, {time.perf_counter() - began:.0f} s", flush=True)
+    return time.perf_counter() - began, epochs * len(loader) * batch_size
+
+
+@torch.inference_mode()
+def embed(backbone: Timm, images: np.ndarray) -> Tensor:
+    """Pooled features (N, D) in float32."""
+    backbone.eval()
+    return torch.cat([backbone(backbone.normalise(_tensor(part)))[-1].mean((-2, -1)) for part in np.array_split(images, max(1, len(images) // 256))])
+
+
+def knn(bank: Tensor, labels: Tensor, queries: Tensor, truth: Tensor, k: int = 20, temperature: float = 0.1) -> float:
+    """Accuracy of a vote of the k nearest by cosine, weighted by exp(similarity / temperature)."""
+    similarity, index = (normalize(queries) @ normalize(bank).T).topk(k)
+    votes = torch.zeros(len(queries), int(labels.max()) + 1).scatter_add_(1, labels[index], (similarity / temperature).exp())
+    return (votes.argmax(1) == truth).double().mean().item()
+
+
+def linear_probe(bank: Tensor, labels: Tensor, queries: Tensor, truth: Tensor, epochs: int = 100) -> float:
+    """Accuracy of a linear layer on standardised features: AdamW 1e-2, batch 256, cosine."""
+    std, mean = torch.std_mean(bank, 0)
+    bank, queries = ((features - mean) / (std + 1e-6) for features in (bank, queries))
+    layer = nn.Linear(bank.shape[1], int(labels.max()) + 1)
+    optimizer = torch.optim.AdamW(layer.parameters(), 1e-2, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    for _ in range(epochs):
+        for part in torch.randperm(len(bank)).split(256):
+            optimizer.zero_grad()
+            cross_entropy(layer(bank[part]), labels[part]).backward()
+            optimizer.step()
+        schedule.step()
+    return (layer(queries).argmax(1) == truth).double().mean().item()
+
+
+def probe(backbone: Timm, training: Data, test: Data, *judges: Callable[..., float]) -> list[float]:
+    """What each judge says of the features of the test pictures, knowing those of the training pictures."""
+    bank, queries = (embed(backbone, images).clone() for images, _ in (training, test))
+    return [judge(bank, training[1], queries, test[1]) for judge in judges]
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    options = parser(__doc__)
+    options.add_argument("--root", type=Path, required=True, help="folder with train/CLASS and test/CLASS")
+    options.add_argument("--epochs", type=int, default=15)
+    options.add_argument("--batch_size", type=int, default=256)
+    options.add_argument("--size", type=int, default=32, help="side of the pictures in pixels")
+    options.add_argument("--pictures", type=int, default=0, help="most training pictures, as many of each class; 0 takes all")
+    options.add_argument("--workers", type=int, default=2, help="processes that make views")
+    options.add_argument("--seed", type=int, default=0)
+    args = options.parse_args(argv)
+    cv2.setNumThreads(0)
+    torch.manual_seed(args.seed)
+    training, test = read(args.root / "train", args.size, args.pictures), read(args.root / "test", args.size, args.pictures)
+    if len(training[0]) < args.batch_size:
+        options.error(f"--batch_size {args.batch_size} is more than the {len(training[0])} training pictures")
+    backbone = Timm("test_resnet", small_images=True).to(memory_format=torch.channels_last)
+    head = Projection(backbone.features, 128)
+    start = probe(backbone, training, test, knn, linear_probe)
+    seconds, seen = train(backbone, head, training[0], args.epochs, args.batch_size, args.workers)
+    end = probe(backbone, training, test, knn, linear_probe)
+    print(f"{seconds:.1f} s of training, {seen / seconds:,.0f} pictures/s")
+    for name, before, after in zip(("kNN (k 20, T 0.1)", "linear probe"), start, end, strict=True):
+        print(f"{name}: {before:.1%} at the start, {after:.1%} at the end, of {len(test[0]):,} test pictures")
+    figures = {"seconds": seconds, "pictures_per_s": seen / seconds, "knn": [start[0], end[0]], "linear_probe": [start[1], end[1]]}
+    settings = {"root": str(args.root), "pictures": len(training[0]), "epochs": args.epochs, "batch_size": args.batch_size, "seed": args.seed}
+    return publish("simclr_loop", args.json, **figures, **settings)
+
+
+def _stack(samples: list[tuple[np.ndarray, np.ndarray]]) -> Tensor:
+    """uint8 (2 B, 3, H, W): the first views of all, then the second; stays channels_last in memory."""
+    return _tensor(np.stack([view for views in zip(*samples, strict=True) for view in views]))
+
+
+def _tensor(images: np.ndarray) -> Tensor:
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
+
+
+def _seed(worker: int) -> None:
+    """Without it every worker would draw the same augmentations."""
+    torch.utils.data.get_worker_info().dataset.augment.set_random_seed(torch.initial_seed() % 2**32)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""What the tests of the command line share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def graft(tmp_path, monkeypatch, capsys):
+    """Runs the command line in a folder of its own; returns the exit code and what was said on standard error."""
+    import cli
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["cli.py"])
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    (tmp_path / "tasks").symlink_to(ROOT / "tasks")
+
+    def run(*argv: str) -> tuple[int, str]:
+        code = cli.main(list(argv))
+        captured = capsys.readouterr()
+        print(captured.out, end="")  # for tests that read it
+        assert "Traceback" not in captured.err
+        return code, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Path:
+    """The run directory of a tiny classification on the built-in data."""
+    import cli
+
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    argv = ["fit", "--config", str(ROOT / "tasks" / "classification.yaml"), "--run_dir", str(folder)]
+    argv += ["--data.train", "40", "--data.val", "20", "--data.test", "20", "--data.batch_size", "10", "--data.workers", "0"]
+    argv += ["--data.image_size", "16", "--trainer.max_epochs", "1", "--trainer.precision", "32"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "disabled")
+        patch.setattr("sys.argv", ["cli.py"])
+        assert cli.main(argv) == 0
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Class folders: train/cat and train/dog with 12 noise pictures each."""
+    random = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / "train" / name).mkdir(parents=True)
+        for i in range(12):
+            Image.fromarray(random.integers(0, 256, (20, 24, 3), np.uint8)).save(tmp_path / "pets" / "train" / name / f"{i}.png")
+    return tmp_path / "pets"

@@ -1,0 +1,186 @@
+"""Every mistake gets one sentence, the right exit code, no traceback, and leaves nothing behind."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+TINY = ["--data.train", "40", "--data.val", "20", "--data.test", "20", "--data.batch_size", "10", "--data.workers", "0"]
+TINY += ["--data.image_size", "16", "--trainer.max_epochs", "1", "--trainer.precision", "32"]
+SIMCLR = ["fit", "--config", "tasks/simclr.yaml"]
+CLASSIFY = ["fit", "--config", "tasks/classification.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["--model.bakcbone", "resnet18"], ["bakcbone", "did you mean 'backbone'"]),
+        (["--traner.max_epochs", "3"], ["traner.max_epochs", "did you mean 'trainer.max_epochs'"]),
+        (["--model.backbone", "resnet81"], ["resnet81", "did you mean 'resnet18'"]),
+        (["--data", "ImageFoldr"], ["ImageFoldr", "did you mean 'ImageFolder'"]),
+        (["--data.batch_size", "many"], ["batch_size", "'many'", "number"]),
+        (["--model.optim.schedule", "cosin"], ["cosin", "did you mean 'cosine'"]),
+        (["--model.head", "Linnear"], ["Linnear", "did you mean 'Linear'"]),
+        (["--data.crop", "[0.5, 2.0]"], ["data.crop", "[0.2, 1.0]"]),
+        (["--trainer.accelerator", "gpu"], ["accelerator gpu", "cpu"]),
+        (["--model.backbone", "test_vit"], ["small_images", "test_vit"]),
+        (["--data", "ImageFolder"], ["root"]),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_was_meant(graft, typed, words):
+    if "gpu" in typed and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    code, error = graft(*SIMCLR, *typed)
+    assert code == 2
+    assert all(word in error for word in words), error
+    assert not Path("runs").exists()
+
+
+def test_a_misspelt_key_in_a_yaml_is_named(graft, tmp_path):
+    (tmp_path / "mine.yaml").write_text("model: {class_path: SimCLR, init_args: {tempreture: 0.1}}\ndata: Shapes\n")
+    code, error = graft("fit", "--config", str(tmp_path / "mine.yaml"))
+    assert code == 2 and "tempreture" in error and "did you mean 'temperature'" in error
+
+
+def test_a_misspelt_class_in_a_yaml_is_named(graft, tmp_path):
+    (tmp_path / "mine.yaml").write_text("model: SimCLRR\ndata: Shapes\n")
+    code, error = graft("fit", "--config", str(tmp_path / "mine.yaml"))
+    assert code == 2 and "SimCLRR" in error and "did you mean 'SimCLR'" in error
+
+
+def test_a_missing_yaml_and_a_misspelt_command_are_named(graft):
+    code, error = graft("fit", "--config", "tasks/simclr.yml")
+    assert code == 2 and "did you mean 'simclr.yaml'" in error
+    code, error = graft("fti", "--config", "tasks/simclr.yaml")
+    assert code == 2 and "did you mean 'fit'" in error
+
+
+@pytest.mark.parametrize("command", ["test", "validate", "predict"])
+def test_evaluating_without_weights_says_so_and_stops(graft, command):
+    code, error = graft(command, "--config", "tasks/classification.yaml")
+    assert code == 2 and "--ckpt_path" in error
+
+
+def test_a_root_that_is_missing_or_empty_is_named(graft, tmp_path):
+    code, error = graft(*SIMCLR, "--data", "ImageFolder", "--data.root", str(tmp_path / "nowhere"))
+    assert code == 1 and "nowhere" in error
+    (tmp_path / "empty").mkdir()
+    code, error = graft(*SIMCLR, "--data", "ImageFolder", "--data.root", str(tmp_path / "empty"))
+    assert code == 1 and "empty" in error
+
+
+def test_a_class_folder_without_pictures_is_named(graft, folder):
+    (folder / "train" / "hollow").mkdir()
+    code, error = graft(*CLASSIFY, "--data", "ImageFolder", "--data.root", str(folder))
+    assert code == 1 and "hollow" in error
+
+
+def test_a_val_class_that_training_lacks_is_named(graft, folder):
+    (folder / "val" / "cats").mkdir(parents=True)
+    (folder / "val" / "cats" / "0.png").write_bytes((folder / "train" / "cat" / "0.png").read_bytes())
+    code, error = graft(*CLASSIFY, "--data", "ImageFolder", "--data.root", str(folder))
+    assert code == 1 and "'cats'" in error and "did you mean 'cat'" in error
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text"])
+def test_a_broken_picture_is_named_before_the_first_step_or_skipped_and_counted(graft, folder, damage, capsys):
+    victim = folder / "train" / "cat" / "broken.jpg"
+    Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(victim)
+    victim.write_bytes(victim.read_bytes()[:-200] if damage == "truncated" else b"these are words")
+    typed = [*CLASSIFY, "--data", "ImageFolder", "--data.root", str(folder), *TINY[6:]]
+    code, error = graft(*typed)
+    assert code == 1 and "broken.jpg" in error and "skip" in error
+    assert not Path("runs").exists()
+    code, _ = graft(*typed, "--data.on_error", "skip")
+    assert code == 0
+    assert "skipped: 1 pictures" in capsys.readouterr().out
+    assert "broken.jpg" in Path("runs/classification/latest/skipped.txt").read_text()
+
+
+def test_a_batch_larger_than_the_data_is_refused(graft):
+    code, error = graft(*SIMCLR, *TINY, "--data.batch_size", "41")
+    assert code == 1 and "41" in error and "at most 40" in error
+
+
+class Bomb:
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_weights_that_would_run_code_are_not_loaded(graft, tmp_path):
+    with (tmp_path / "evil.ckpt").open("wb") as file:
+        pickle.dump({"state_dict": Bomb(tmp_path / "boom")}, file)
+    torch.save({"state_dict": Bomb(tmp_path / "boom")}, tmp_path / "evil2.ckpt")
+    for name in ("evil.ckpt", "evil2.ckpt"):
+        code, error = graft(*CLASSIFY, *TINY, "--model.weights", str(tmp_path / name))
+        assert code == 1 and name in error
+        code, error = graft(*CLASSIFY, *TINY, "--ckpt_path", str(tmp_path / name))
+        assert code == 1 and name in error
+    assert not (tmp_path / "boom").exists()
+
+
+def test_weights_that_are_no_checkpoint_or_of_another_architecture_are_refused(graft, trained, tmp_path):
+    (tmp_path / "notes.ckpt").write_text("not weights")
+    code, error = graft(*CLASSIFY, *TINY, "--model.weights", str(tmp_path / "notes.ckpt"))
+    assert code == 1 and "notes.ckpt" in error
+    code, error = graft(*CLASSIFY, *TINY, "--model.weights", str(trained), "--model.backbone", "resnet18")
+    assert code == 2 and "--model.backbone test_resnet" in error and "conv1" in error
+
+
+def test_a_checkpoint_of_another_task_is_refused(graft, trained):
+    code, error = graft("test", "--config", "tasks/simclr.yaml", "--ckpt_path", str(trained))
+    assert code == 2 and "Classification" in error and "--model.weights" in error
+    code, error = graft(*SIMCLR, *TINY, "--ckpt_path", str(trained))
+    assert code == 2 and "Classification" in error
+
+
+def test_classes_of_the_checkpoint_must_be_those_of_the_data(graft, trained, folder):
+    code, error = graft("test", "--config", "tasks/classification.yaml", "--ckpt_path", str(trained), "--data", "ImageFolder", "--data.root", str(folder))
+    assert code == 1 and "10 classes" in error and "2" in error
+
+
+def test_typed_classes_must_be_those_of_the_data(graft):
+    code, error = graft(*CLASSIFY, *TINY, "--model.classes", "[circle, square]")
+    assert code == 1 and "model.classes" in error and "10" in error
+
+
+def test_a_run_directory_in_use_is_refused(graft, trained):
+    code, error = graft(*CLASSIFY, *TINY, "--run_dir", str(trained))
+    assert code == 1 and "in use" in error
+
+
+def test_a_run_directory_that_cannot_be_written_is_named(graft, tmp_path):
+    (tmp_path / "file").write_text("a file, not a folder")
+    code, error = graft(*CLASSIFY, *TINY, "--run_dir", str(tmp_path / "file" / "run"))
+    assert code == 1 and "cannot write" in error and "--run_dir" in error
+
+
+def test_a_full_disk_is_named_and_the_last_whole_checkpoint_stays(graft, monkeypatch, tmp_path):
+    import lightning as L
+
+    save, calls = L.Trainer.save_checkpoint, []
+
+    def full(trainer, path, *args, **kwargs):
+        calls.append(path)
+        if len(calls) > 2:
+            Path(path).write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        save(trainer, path, *args, **kwargs)
+
+    monkeypatch.setattr(L.Trainer, "save_checkpoint", full)
+    run = tmp_path / "run"
+    code, error = graft(*CLASSIFY, *TINY, "--checkpoint.every_n_steps", "1", "--run_dir", str(run))
+    assert code == 1 and "No space left" in error and "last.ckpt" in error
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
+    assert [p.name for p in (run / "checkpoints").iterdir()] == ["last.ckpt"]
+
+
+def test_a_nan_loss_stops_with_step_and_learning_rate(graft):
+    code, error = graft(*CLASSIFY, *TINY, "--model.optim.lr", "1e30", "--model.optim.schedule", "constant")
+    assert code == 1 and "step" in error and "learning rate" in error

@@ -1,0 +1,353 @@
+"""What every data module of pictures does: splits, few labels, batches of the contract, broken files."""
+
+import pickle
+from pathlib import Path
+from types import SimpleNamespace
+
+import albumentations as A
+import lightning as L
+import numpy as np
+import pytest
+import torch
+
+from datamodules import ImageFolder
+from datamodules.image_data import divide
+from modules.contracts import ConfigError, DataError
+
+FLAT = {"cat": 20, "dog": 10}
+
+
+def folder(root: Path, **options) -> ImageFolder:
+    """Set up, small, in the main process; unless told otherwise."""
+    data = ImageFolder(str(root), **({"image_size": 16, "batch_size": 4, "workers": 0} | options))
+    data.setup("fit")
+    return data
+
+
+def ids(data: ImageFolder, split: str) -> list[str]:
+    return sum((batch["id"] for batch in data.plain_dataloader(split)), [])
+
+
+def labels(data: ImageFolder, split: str) -> list[int]:
+    return torch.cat([batch["label"] for batch in data.plain_dataloader(split)]).tolist()
+
+
+def epoch(data: ImageFolder, number: int = 0) -> list[dict]:
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(number)
+    return list(loader)
+
+
+def assert_same(ours: list[dict], theirs: list[dict]) -> None:
+    assert len(ours) == len(theirs) > 0
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.keys() == other.keys()
+        assert one["id"] == other["id"]
+        for key in ("image", "views", "label"):
+            a, b = (torch.stack(x[key]) if isinstance(x.get(key), list) else x.get(key) for x in (one, other))
+            assert a is b is None or torch.equal(a, b)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+# Validation pictures -------------------------------------------------------------------------------------------------
+
+
+def test_validation_gets_the_same_share_of_every_class(picture_folder):
+    data = folder(picture_folder({"cat": 40, "dog": 20}), val_split=0.25)
+    assert np.bincount(labels(data, "val")).tolist() == [10, 5]
+    assert np.bincount(labels(data, "train")).tolist() == [30, 15]
+
+
+def test_validation_pictures_are_never_trained_on(picture_folder):
+    data = folder(picture_folder(FLAT), val_split=0.3)
+    train, val = set(ids(data, "train")), set(ids(data, "val"))
+    assert not train & val
+    assert len(train | val) == 30
+    assert {name for batch in epoch(data) for name in batch["id"]} <= train
+
+
+def test_validation_pictures_are_the_same_for_every_seed(picture_folder, monkeypatch):
+    root, seen = picture_folder(FLAT), []
+    for seed in ("0", "1"):
+        monkeypatch.setenv("PL_GLOBAL_SEED", seed)
+        seen.append(ids(folder(root, val_split=0.3, labels=0.5), "val"))
+    assert seen[0] == seen[1]
+
+
+def test_a_class_of_one_picture_is_trained_on(picture_folder):
+    data = folder(picture_folder({"cat": 20, "dog": 1}), val_split=0.3)
+    assert np.bincount(labels(data, "train"), minlength=2).tolist() == [14, 1]
+
+
+def test_a_validation_folder_is_used_whole_and_training_left_alone(picture_folder):
+    data = folder(picture_folder({"train/cat": 9, "train/dog": 9, "val/cat": 3, "val/dog": 3}), val_split=0.5)
+    assert len(ids(data, "train")) == 18
+    assert len(ids(data, "val")) == 6
+
+
+def test_a_validation_share_of_zero_gives_no_validation(picture_folder):
+    data = folder(picture_folder(FLAT), val_split=0.0)
+    assert not data.has("val")
+    assert data.val_dataloader() == []
+    assert len(ids(data, "train")) == 30
+
+
+# Few labels ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("few", [0.2, 6], ids=["fraction", "count"])
+def test_few_labels_are_the_same_share_of_every_class(picture_folder, few):
+    data = folder(picture_folder(FLAT), val_split=0.0, labels=few)
+    assert np.bincount(labels(data, "train")).tolist() == [4, 2]
+
+
+def test_few_labels_leave_validation_and_test_whole(picture_folder):
+    root = picture_folder({"train/cat": 20, "train/dog": 20, "test/cat": 5, "test/dog": 5})
+    data = folder(root, val_split=0.25, labels=0.1)
+    assert [len(ids(data, split)) for split in ("train", "val", "test")] == [4, 10, 10]
+
+
+def test_few_labels_are_drawn_with_the_seed(picture_folder, monkeypatch):
+    root, drawn = picture_folder(FLAT), {}
+    for seed in ("0", "0", "1", "2"):
+        monkeypatch.setenv("PL_GLOBAL_SEED", seed)
+        now = tuple(ids(folder(root, labels=0.3), "train"))
+        assert drawn.setdefault(seed, now) == now
+    assert len(set(drawn.values())) == 3
+
+
+def test_few_labels_keep_every_class():
+    classes = np.repeat([0, 1, 2], [1000, 10, 1])
+    chosen, rest = divide(classes, np.arange(1011), 0.01, np.random.default_rng(0))
+    assert np.bincount(classes[chosen]).tolist() == [10, 1, 1]
+    assert sorted([*chosen, *rest]) == list(range(1011))
+
+
+def test_more_labels_than_pictures_are_refused(picture_folder):
+    with pytest.raises(ConfigError, match=r"labels is 31, but there are only 30 training pictures"):
+        folder(picture_folder(FLAT), val_split=0.0, labels=31)
+
+
+# Batches -------------------------------------------------------------------------------------------------------------
+
+
+def test_training_batches_follow_the_contract(picture_folder):
+    batches = epoch(folder(picture_folder(FLAT), val_split=0.0, augment="flip"))
+    assert len(batches) == 30 // 4
+    for batch in batches:
+        assert set(batch) == {"image", "label", "id"}
+        assert (batch["image"].shape, batch["image"].dtype) == ((4, 3, 16, 16), torch.uint8)
+        assert (batch["label"].shape, batch["label"].dtype) == ((4,), torch.int64)
+        assert [Path(name).parent.name for name in batch["id"]] == [["cat", "dog"][c] for c in batch["label"]]
+
+
+def test_views_are_different_versions_of_the_same_pictures(picture_folder):
+    batch = epoch(folder(picture_folder(FLAT), views=2, crop=(0.2, 1.0), augment="simclr"))[0]
+    assert set(batch) == {"views", "label", "id"}
+    first, second = batch["views"]
+    assert first.shape == second.shape == (4, 3, 16, 16)
+    assert first.dtype == second.dtype == torch.uint8
+    assert all(not torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_pictures_reach_the_batch_with_rows_columns_and_channels_in_place(picture_folder):
+    root = picture_folder({"cat": 4, "dog": 4}, size=(16, 16))
+    data = folder(root, val_split=0.0)
+    from PIL import Image
+
+    for batch in data.plain_dataloader("train"):
+        for image, name in zip(batch["image"], batch["id"], strict=True):
+            np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), np.asarray(Image.open(root / name)))
+
+
+def test_epochs_differ_in_order_and_augmentation(picture_folder):
+    data = folder(picture_folder(FLAT), val_split=0.0, crop=(0.2, 1.0))
+    pictures = [{n: image for b in epoch(data, e) for n, image in zip(b["id"], b["image"], strict=True)} for e in (0, 1)]
+    assert list(pictures[0]) != list(pictures[1])
+    both = pictures[0].keys() & pictures[1].keys()
+    assert both
+    assert all(not torch.equal(pictures[0][name], pictures[1][name]) for name in both)
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_the_number_of_workers_changes_nothing(picture_folder, views):
+    root = picture_folder(FLAT)
+    alone, helped = (folder(root, workers=w, views=views, crop=(0.2, 1.0), augment="simclr") for w in (0, 2))
+    loaders = alone.train_dataloader(), helped.train_dataloader()
+    for number in (0, 1):
+        for loader in loaders:
+            loader.sampler.set_epoch(number)
+        assert_same(*map(list, loaders))
+
+
+def test_transforms_from_the_yaml_draw_the_same_with_any_number_of_workers(picture_folder):
+    root = picture_folder(FLAT)
+    runs = [epoch(folder(root, workers=w, augment=[A.GaussNoise(p=0.5), A.Rotate(p=0.5)])) for w in (0, 2)]
+    assert_same(*runs)
+
+
+def test_the_seed_changes_order_and_augmentation(picture_folder, monkeypatch):
+    root, seen = picture_folder(FLAT), []
+    for seed in ("0", "1"):
+        monkeypatch.setenv("PL_GLOBAL_SEED", seed)
+        seen.append(epoch(folder(root, crop=(0.2, 1.0))))
+    assert [b["id"] for b in seen[0]] != [b["id"] for b in seen[1]]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_epoch_goes_on_with_the_batches_that_were_not_seen(picture_folder, workers):
+    root, options = picture_folder(FLAT), {"crop": (0.2, 1.0), "augment": "flip", "workers": workers}
+    whole = epoch(folder(root, **options), 3)
+    resumed = folder(root, **options)
+    resumed.load_state_dict({"epoch": 3, "samples": 8})
+    assert_same(epoch(resumed, 3), whole[2:])
+    assert_same(epoch(resumed, 4), epoch(folder(root, **options), 4))
+
+
+def test_two_devices_share_the_pictures_of_one(picture_folder):
+    root = picture_folder(FLAT)
+    one = epoch(folder(root, batch_size=8))
+    parts = []
+    for rank in (0, 1):
+        data = folder(root, batch_size=4)
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=2)
+        parts.append(epoch(data))
+    for whole, *shares in zip(one, *parts, strict=True):
+        assert sorted(whole["id"]) == sorted(sum((share["id"] for share in shares), []))
+
+
+def test_evaluation_is_in_order_whole_and_without_augmentation(picture_folder):
+    root = picture_folder({"train/cat": 5, "test/cat": 7})
+    data = folder(root, crop=(0.2, 0.3), augment="simclr")
+    batches = list(data.test_dataloader())
+    assert sum((b["id"] for b in batches), []) == [f"test/cat/{i:03d}.png" for i in range(7)]
+    assert_same(batches, list(folder(root).test_dataloader()))
+
+
+def test_validation_of_views_is_augmented_alike_in_every_epoch_and_for_every_seed(picture_folder, monkeypatch):
+    root, seen = picture_folder(FLAT), []
+    for seed in ("0", "1"):
+        monkeypatch.setenv("PL_GLOBAL_SEED", seed)
+        loader = folder(root, views=2, crop=(0.2, 1.0), augment="simclr").val_dataloader()
+        seen += [list(loader), list(loader)]
+    assert "views" in seen[0][0]
+    for other in seen[1:]:
+        assert_same(seen[0], other)
+
+
+def test_prediction_takes_the_test_pictures_plainly(picture_folder):
+    data = folder(picture_folder({"train/cat": 5, "test/cat": 7}), views=2, crop=(0.2, 1.0))
+    batches = list(data.predict_dataloader())
+    assert sum((b["id"] for b in batches), []) == [f"test/cat/{i:03d}.png" for i in range(7)]
+    assert all("image" in batch for batch in batches)
+
+
+# Broken pictures -----------------------------------------------------------------------------------------------------
+
+
+def test_a_truncated_picture_stops_before_the_first_step(picture_folder):
+    root = picture_folder(FLAT)
+    cut_short(root / "cat" / "003.png")
+    with pytest.raises(DataError, match=rf"{root}/cat/003\.png cannot be decoded: mend it, or set --data\.on_error skip$"):
+        folder(root)
+
+
+def test_a_text_file_named_jpg_stops_before_the_first_step(picture_folder):
+    root = picture_folder({"train/cat": 5, "test/cat": 5})
+    (root / "test" / "cat" / "notes.jpg").write_text("not a picture")
+    with pytest.raises(DataError, match=r"test/cat/notes\.jpg cannot be decoded"):
+        folder(root)
+
+
+def test_of_several_broken_pictures_one_is_named_and_the_rest_counted(picture_folder):
+    root = picture_folder(FLAT)
+    for name in ("cat/001.png", "cat/002.png", "dog/003.png"):
+        cut_short(root / name)
+    with pytest.raises(DataError, match=r"cat/001\.png \(and 2 more\)"):
+        folder(root)
+
+
+def test_skipped_pictures_are_counted_listed_and_left_out(picture_folder, tmp_path):
+    root = picture_folder(FLAT)
+    for name in ("cat/001.png", "dog/003.png"):
+        cut_short(root / name)
+    data = ImageFolder(str(root), image_size=16, batch_size=4, workers=0, on_error="skip", val_split=0.0)
+    data.trainer = L.Trainer(default_root_dir=tmp_path / "run", accelerator="cpu", logger=False, enable_checkpointing=False)
+    (tmp_path / "run").mkdir()
+    data.setup("fit")
+    assert (tmp_path / "run" / "skipped.txt").read_text() == f"{root}/cat/001.png\n{root}/dog/003.png\n"
+    assert data.describe() == [
+        "train: 28 pictures of 2 classes, 9 to 19 each",
+        "skipped: 2 pictures that cannot be read, listed in skipped.txt",
+    ]
+    left = ids(data, "train")
+    assert len(left) == 28
+    assert not {"cat/001.png", "dog/003.png"} & set(left)
+
+
+def test_nothing_skipped_leaves_no_list(picture_folder, tmp_path):
+    data = folder(picture_folder(FLAT), on_error="skip")
+    assert data.skipped == []
+    assert data.describe() == ["train: 27 pictures of 2 classes, 9 to 18 each", "val: 3 pictures of 2 classes, 1 to 2 each"]
+
+
+def test_a_picture_that_goes_missing_stops_or_is_left_out(picture_folder):
+    root = picture_folder({"cat": 4, "dog": 4})
+    strict, lenient = (folder(root, val_split=0.0, on_error=kind, batch_size=8) for kind in ("raise", "skip"))
+    (root / "cat" / "002.png").unlink()
+    with pytest.raises(DataError, match=r"cannot read .*cat/002\.png"):
+        epoch(strict)
+    (batch,) = epoch(lenient)
+    assert len(batch["image"]) == len(batch["label"]) == len(batch["id"]) == 7
+
+
+# Settings ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_batch_larger_than_the_training_set_is_refused(picture_folder, devices):
+    data = folder(picture_folder(FLAT), val_split=0.0, batch_size=31)
+    data.trainer = SimpleNamespace(global_rank=0, world_size=devices)
+    with pytest.raises(DataError, match=rf"batch_size 31 on {devices} .* training set of 30: choose at most {30 // devices}$"):
+        data.train_dataloader()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"views": 0}, {"image_size": 0}, {"labels": 0}, {"val_split": 1.0}, {"val_split": -0.1}, {"crop": (0.5, 0.2)}, {"crop": (0, 1)}]
+)
+def test_settings_out_of_range_are_refused(picture_folder, wrong):
+    with pytest.raises(ConfigError, match=rf"{next(iter(wrong))}"):
+        folder(picture_folder(FLAT), **wrong)
+
+
+def test_transforms_that_end_in_another_size_are_refused_before_anything_loads(picture_folder):
+    with pytest.raises(ConfigError, match="image_size is 16"):
+        folder(picture_folder(FLAT), augment=[A.CenterCrop(8, 8)])
+
+
+# Memory --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_dataset_is_arrays_and_travels_to_workers_without_its_pictures(picture_folder):
+    root = picture_folder({"cat": 300, "dog": 300}, size=(8, 8))
+    data = folder(root, val_split=0.0)
+    dataset = data.dataset("train", "train")
+    source = dataset.source
+    assert source.paths.dtype.kind == "S"
+    assert all(isinstance(a, np.ndarray) and a.dtype != object for a in (source.paths, source.labels, dataset.indices))
+    arrays = source.paths.nbytes + source.labels.nbytes + dataset.indices.nbytes
+    assert len(pickle.dumps(dataset)) < arrays + 10_000
+
+
+def test_a_dataset_does_not_grow_while_it_is_read(picture_folder):
+    data = folder(picture_folder(FLAT), crop=(0.2, 1.0), augment="simclr")
+    loader = data.train_dataloader()
+    list(loader)
+    before = len(pickle.dumps(loader.dataset))
+    for number in range(1, 4):
+        loader.sampler.set_epoch(number)
+        list(loader)
+    assert len(pickle.dumps(loader.dataset)) <= before + 200  # counters of a few bytes

@@ -1,0 +1,166 @@
+"""Folders of pictures: which layouts are read, and what is said about those that are not."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from datamodules import ImageFolder, Images
+from modules.contracts import DataError
+
+SMALL = {"image_size": 16, "batch_size": 2, "workers": 0}
+
+
+def sizes(data: ImageFolder | Images) -> dict[str, int]:
+    return {split: len(data.dataset(split, "plain")) for split in ("train", "val", "test") if data.has(split)}
+
+
+def pictures(root: Path, stage: str = "fit", **options) -> ImageFolder:
+    data = ImageFolder(str(root), **SMALL, **options)
+    data.setup(stage)
+    return data
+
+
+# Layouts -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "validation"])
+def test_folders_for_training_validation_and_test(picture_folder, val):
+    data = pictures(picture_folder({"train/cat": 4, "train/dog": 3, f"{val}/cat": 2, f"{val}/dog": 1, "test/cat": 1, "test/dog": 1}))
+    assert sizes(data) == {"train": 7, "val": 3, "test": 2}
+    assert data.classes == ["cat", "dog"]
+
+
+def test_a_flat_folder_of_classes_is_split(picture_folder):
+    data = pictures(picture_folder({"dog": 20, "cat": 20}), val_split=0.25)
+    assert sizes(data) == {"train": 30, "val": 10}
+    assert data.classes == ["cat", "dog"]
+
+
+def test_classes_are_known_before_pictures_are_read(picture_folder):
+    assert ImageFolder(str(picture_folder({"dog": 1, "cat": 1, "ant": 1}))).classes == ["ant", "cat", "dog"]
+
+
+def test_pictures_below_a_class_folder_belong_to_it(picture_folder):
+    data = pictures(picture_folder({"cat/indoors": 3, "cat/outdoors/night": 2, "dog": 2}), val_split=0.0)
+    assert data.splits["train"][0].labels.tolist() == [0] * 5 + [1] * 2
+
+
+def test_other_files_and_hidden_folders_are_passed_over(picture_folder):
+    root = picture_folder({"cat": 3, "dog": 3, ".cache": 3})
+    (root / "labels.csv").write_text("cat,dog")
+    (root / "cat" / "notes.txt").write_text("a cat")
+    data = pictures(root, val_split=0.0)
+    assert (data.classes, sizes(data)) == (["cat", "dog"], {"train": 6})
+
+
+def test_a_class_may_be_absent_from_validation_and_keeps_its_index(picture_folder):
+    data = pictures(picture_folder({"train/ant": 2, "train/cat": 2, "val/cat": 2}))
+    assert data.splits["val"][0].labels.tolist() == [1, 1]
+
+
+def test_names_that_are_not_ascii_survive(picture_folder):
+    data = pictures(picture_folder({"Bär": 2, "猫": 2}), val_split=0.0)
+    assert data.classes == ["Bär", "猫"]
+    assert [data.dataset("train", "plain")[0, i]["id"] for i in (0, 2)] == ["Bär/000.png", "猫/000.png"]
+
+
+def test_pictures_are_named_by_their_path_below_the_root(picture_folder):
+    data = pictures(picture_folder({"train/cat": 2, "test/cat": 1}), val_split=0.0)
+    assert data.dataset("test", "plain")[0, 0]["id"] == "test/cat/000.png"
+
+
+def test_a_test_set_alone_names_the_classes_but_is_never_trained_on(picture_folder):
+    data = pictures(picture_folder({"test/cat": 4, "test/dog": 4}), stage="test")
+    assert (data.classes, sizes(data)) == (["cat", "dog"], {"test": 8})
+    assert sum(len(batch["id"]) for batch in data.test_dataloader()) == 8
+    with pytest.raises(DataError, match="no training set"):
+        data.train_dataloader()
+
+
+def test_testing_without_a_test_set_is_refused(picture_folder):
+    with pytest.raises(DataError, match="ImageFolder has no test set here"):
+        pictures(picture_folder({"cat": 4})).test_dataloader()
+
+
+# What is refused -----------------------------------------------------------------------------------------------------
+
+
+def test_a_root_that_does_not_exist_is_refused_with_the_nearest(picture_folder):
+    root = picture_folder({"cat": 1}, name="pets")
+    with pytest.raises(DataError, match=re.escape(f"data.root {root.parent / 'pet'} is not a folder; did you mean 'pets'?")):
+        ImageFolder(str(root.parent / "pet"))
+
+
+def test_a_root_whose_parent_does_not_exist_either_says_so(tmp_path):
+    with pytest.raises(DataError, match=re.escape(f"is not a folder (nor is {tmp_path / 'nowhere'})")):
+        ImageFolder(str(tmp_path / "nowhere" / "pets"))
+
+
+def test_a_root_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "pets.zip").touch()
+    with pytest.raises(DataError, match=r"pets\.zip is not a folder"):
+        ImageFolder(str(tmp_path / "pets.zip"))
+
+
+@pytest.mark.parametrize("inside", ["", "train"])
+def test_an_empty_root_is_refused(tmp_path, inside):
+    (tmp_path / "pets" / inside).mkdir(parents=True)
+    with pytest.raises(DataError, match="has no class folders: it is empty"):
+        ImageFolder(str(tmp_path / "pets"))
+
+
+def test_pictures_without_class_folders_are_sent_to_images(picture_folder):
+    with pytest.raises(DataError, match="has no class folders: for pictures without classes use --data Images"):
+        ImageFolder(str(picture_folder({".": 3})))
+
+
+@pytest.mark.parametrize("where", ["", "train", "val"])
+def test_a_class_folder_without_pictures_is_refused_by_name(picture_folder, where):
+    layout = {"cat": 3, "dog": 3} if not where else {"train/cat": 3, "train/dog": 3, "val/cat": 3}
+    root = picture_folder(layout)
+    empty = root / where / ("dog" if where == "val" else "eel")
+    empty.mkdir(parents=True)
+    (empty / "notes.txt").touch()
+    with pytest.raises(DataError, match=re.escape(f"{empty} has no pictures")):
+        pictures(root)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_class_that_training_lacks_is_refused_with_the_nearest(picture_folder, split):
+    root = picture_folder({"train/cat": 3, "train/dog": 3, f"{split}/cats": 3})
+    expected = f"{root / split} has a class 'cats' that {root / 'train'} lacks; did you mean 'cat'?"
+    with pytest.raises(DataError, match=re.escape(expected)):
+        pictures(root)
+
+
+# Images: no classes at all -------------------------------------------------------------------------------------------
+
+
+def test_images_predicts_every_picture_below_the_root_in_order(picture_folder):
+    data = Images(str(picture_folder({".": 2, "b": 2, "a/c": 1})), **SMALL)
+    data.setup("predict")
+    names = sum((batch["id"] for batch in data.predict_dataloader()), [])
+    assert names == ["000.png", "001.png", "a/c/000.png", "b/000.png", "b/001.png"]
+
+
+def test_images_has_no_labels(picture_folder):
+    data = Images(str(picture_folder({".": 8})), **SMALL, views=2, crop=(0.2, 1.0), augment="simclr")
+    data.setup("fit")
+    assert set(next(iter(data.train_dataloader()))) == {"views", "id"}
+    assert data.classes is None
+
+
+def test_images_sets_validation_pictures_aside_for_pretraining(picture_folder):
+    data = Images(str(picture_folder({".": 20})), **SMALL, val_split=0.2)
+    data.setup("fit")
+    assert sizes(data) == {"train": 16, "val": 4}
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty"])
+def test_images_without_pictures_is_refused(tmp_path, kind):
+    root = tmp_path / kind
+    if kind == "empty":
+        root.mkdir()
+    with pytest.raises(DataError, match=f"{root} is not a folder" if kind == "missing" else f"{root} has no pictures"):
+        Images(str(root)).setup("predict")

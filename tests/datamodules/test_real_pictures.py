@@ -1,0 +1,39 @@
+"""Real pictures, where they lie; skipped where they do not."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from datamodules import MNIST, ImageFolder
+
+
+def test_cifar_as_jpeg_folders(data_root):
+    if not (data_root / "cifar10" / "train").is_dir():
+        pytest.skip("no cifar10/train in the real data")
+    data = ImageFolder(str(data_root / "cifar10"), image_size=32, workers=0)
+    data.setup("fit")
+    assert len(data.classes) == 10
+    assert "airplane" in data.classes
+    assert data.describe() == [
+        "train: 9,000 pictures of 10 classes, 900 to 900 each",
+        "test: 2,000 pictures of 10 classes, 200 to 200 each",
+        "val: 1,000 pictures of 10 classes, 100 to 100 each",
+    ]
+    batch = next(iter(data.test_dataloader()))
+    assert batch["image"].shape == (64, 3, 32, 32)
+    assert 90 < batch["image"].float().mean() < 150
+
+
+def test_mnist_in_its_original_files(data_root, tmp_path):
+    archives = data_root / "mnist" / "MNIST" / "raw"
+    if not archives.is_dir():
+        pytest.skip("no mnist/MNIST/raw in the real data")
+    shutil.copytree(archives, tmp_path / "MNIST" / "raw")
+    data = MNIST(str(tmp_path), download=True, image_size=28, workers=0)  # the archives are there: nothing is fetched
+    data.prepare_data()
+    data.setup("fit")
+    (train, ours), (_, val), (test, _) = (data.splits[split] for split in ("train", "val", "test"))
+    assert (len(ours) + len(val), len(test)) == (60_000, 10_000)
+    assert np.bincount(train.labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert train.images.mean() / 255 == pytest.approx(0.1307, abs=1e-4)
