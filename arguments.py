@@ -43,7 +43,11 @@ def replace_option(argv: list[str], name: str, value: str) -> list[str]:
 
 def typed_options(argv: list[str]) -> list[str]:
     """What was typed, without the settings of a checkpoint that were put in between."""
-    return [w for i, w in enumerate(argv) if not w.startswith("{") and not (w == "--config" and i + 1 < len(argv) and argv[i + 1].startswith("{"))]
+    return [
+        w
+        for i, w in enumerate(argv)
+        if not w.startswith("{") and not (w == "--config" and i + 1 < len(argv) and argv[i + 1].startswith("{"))
+    ]
 
 
 def config_path(argv: list[str]) -> Path | None:
@@ -127,17 +131,27 @@ def readable(message: str, parser: LightningArgumentParser) -> str:
 
     if name := found(r"(?:unrecognized arguments: --|does not accept option '|Option ')([\w.]+)"):
         option_of = key if nested else ".".join([*keys, name])
-        known = {action.dest for action in parser._actions} | {f"{p}.{n}" for p in ("model", "data") for n in _arguments(classes)}
+        known = {action.dest for action in parser._actions} | {
+            f"{p}.{n}" for p in ("model", "data") for n in _arguments(classes)
+        }
         last = {n.rpartition(".")[2] for n in known}
-        hint = nearest(option_of, sorted(known)) if "." in option_of and not keys else nearest(name.rpartition(".")[2], sorted(last))
+        hint = (
+            nearest(option_of, sorted(known))
+            if "." in option_of and not keys
+            else nearest(name.rpartition(".")[2], sorted(last))
+        )
         return f"there is no option {option_of or name}{hint}"
     if name := found(r"Expected a dot import path string: (\S+)"):
-        return f"{key}: there is no class {name!r}{nearest(name.rpartition('.')[2], sorted(c.__name__ for c in classes))}"
+        return (
+            f"{key}: there is no class {name!r}{nearest(name.rpartition('.')[2], sorted(c.__name__ for c in classes))}"
+        )
     if names := found(r"following arguments are required: (.+)"):
-        return f"required: {', '.join(n if key == '' else f'--{key}.{n}' for n in names.replace('fit.', '--').split(', '))}"
+        prefix = f"--{key}." if key else "--"
+        return f"required: {', '.join(prefix + name.rpartition('.')[2] for name in names.split(', '))}"
     if choices := found(r"Expected a typing\.Literal\[(.*?)\]"):
         value = found(r"Got value: (.*)") or found(r"Given value: (?!NestedArg)(.*)") or found(r"val='([^']*)'")
-        return f"{key} is {value!r}, but must be one of {choices}{nearest(str(value), re.findall(chr(39) + r'(.*?)' + chr(39), choices))}"
+        hint = nearest(str(value), re.findall(r"'(.*?)'", choices))
+        return f"{key} is {value!r}, but must be one of {choices}{hint}"
     if kind := found(r"Expected a <class '(?!NoneType)(\w+)'>"):
         value = found(r"Got value: (.*)") or found(r"val='([^']*)'") or found(r"Given value: (.*)")
         return f"{key} is {value!r}, but must be {'a number' if kind in ('int', 'float') else kind} ({kind})"
@@ -148,7 +162,7 @@ def readable(message: str, parser: LightningArgumentParser) -> str:
     if word := found(r"invalid choice: '(\w+)'"):
         commands = ["fit", "validate", "test", "predict"]
         return f"there is no command {word!r}: choose from {', '.join(commands)}{nearest(word, commands)}"
-    if "expected \"subcommand\"" in message:
+    if 'expected "subcommand"' in message:
         return "say what to do: python cli.py fit|validate|test|predict --config tasks/TASK.yaml"
     return re.sub(r"\s+", " ", message.split("Given value")[0]).strip()
 
@@ -159,4 +173,10 @@ def _subclasses(part: type) -> set[type]:
 
 def _arguments(classes: set[type]) -> set[str]:
     ours = {c for c in classes if c.__module__.split(".")[0] in ("tasks", "datamodules", "modules", "callbacks")}
-    return {name for c in ours for base in c.__mro__ if "__init__" in vars(base) for name in inspect.signature(base.__init__).parameters} - {"self", "kwargs", "args"}
+    return {
+        name
+        for c in ours
+        for base in c.__mro__
+        if "__init__" in vars(base)
+        for name in inspect.signature(base.__init__).parameters
+    } - {"self", "kwargs", "args"}

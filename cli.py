@@ -41,7 +41,7 @@ from arguments import (
 from callbacks.loggers import build_loggers
 from callbacks.run_directory import RunDirectory, new_path
 from callbacks.summary import Summary
-from modules.contracts import ConfigError, DataError, nearest, writing
+from modules.contracts import ConfigError, DataError, writing
 from modules.transfer import export_backbone, read_checkpoint
 
 
@@ -76,22 +76,38 @@ class CLI(LightningCLI):
     # Arguments -------------------------------------------------------------------------------------------------------
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--run_dir", type=str | None, default=None, help="where everything of this run goes; default runs/NAME/TIME")
-        parser.add_argument("--tensorboard", type=bool, default=False, help="also log to TensorBoard, in the run directory")
+        parser.add_argument(
+            "--run_dir", type=str | None, default=None, help="where everything of this run goes; default runs/NAME/TIME"
+        )
+        parser.add_argument(
+            "--tensorboard", type=bool, default=False, help="also log to TensorBoard, in the run directory"
+        )
         parser.add_lightning_class_args(callbacks.Checkpoint, "checkpoint")
         parser.add_lightning_class_args(callbacks.Pictures, "pictures")
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        skipped = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders", "weights_only", "verbose", "return_predictions"}
-        return {name: skipped for name in ("fit", "validate", "test", "predict")}
+        skipped = {
+            "model",
+            "datamodule",
+            "dataloaders",
+            "train_dataloaders",
+            "val_dataloaders",
+            "weights_only",
+            "verbose",
+            "return_predictions",
+        }
+        return dict.fromkeys(("fit", "validate", "test", "predict"), skipped)
 
     def _with_checkpoint(self, argv: list[str]) -> list[str]:
         """Resolves --ckpt_path; outside of fit, puts the checkpoint's settings between the YAML and what was typed."""
         command, typed = argv[0] if argv else "", option(argv, "--ckpt_path")
         if typed is None:
             if command in ("validate", "test", "predict") and not {"-h", "--help", "--print_config"} & set(argv):
-                raise ConfigError(f"{command} needs weights: add --ckpt_path with a .ckpt file, a run directory, or `latest` for runs/{self.name}/latest")
+                raise ConfigError(
+                    f"{command} needs weights: add --ckpt_path with a .ckpt file, a run directory, "
+                    f"or `latest` for runs/{self.name}/latest"
+                )
             return argv
         self.checkpoint = find_checkpoint(typed, self.name, resume=command == "fit")
         argv = replace_option(argv, "--ckpt_path", str(self.checkpoint))
@@ -102,11 +118,17 @@ class CLI(LightningCLI):
         }
         asked, task = typed_task(argv), checkpoint.get("task", "another program")
         if asked and asked != task:
-            raise ConfigError(f"{self.checkpoint} is a checkpoint of {task}, but this command is about {asked}; to graft its backbone use --model.weights {typed}")
+            raise ConfigError(
+                f"{self.checkpoint} is a checkpoint of {task}, but this command is about {asked}; "
+                f"to graft its backbone use --model.weights {typed}"
+            )
         if command == "fit":
             return argv
         self.remembered["model"].get("init_args", {})["weights"] = None  # the checkpoint holds them
-        after_configs = max((i + (1 if "=" in a else 2) for i, a in enumerate(argv) if re.fullmatch(r"(-c|--config)(=.*)?", a)), default=1)
+        after_configs = max(
+            (i + (1 if "=" in a else 2) for i, a in enumerate(argv) if re.fullmatch(r"(-c|--config)(=.*)?", a)),
+            default=1,
+        )
         known = json.dumps({k: v for k, v in self.remembered.items() if v})
         return [*argv[:after_configs], "--config", known, *argv[after_configs:]]
 
@@ -142,7 +164,11 @@ class CLI(LightningCLI):
         if known is not None and list(known) != found:
             where = f"the checkpoint {self.checkpoint}" if self.checkpoint else "model.classes"
             missing, extra = [c for c in known if c not in found], [c for c in found if c not in known]
-            what = f"missing from the data: {missing[:5]}, not in {where}: {extra[:5]}" if missing or extra else "their order differs"
+            what = (
+                f"missing from the data: {missing[:5]}, not in {where}: {extra[:5]}"
+                if missing or extra
+                else "their order differs"
+            )
             raise DataError(f"{where} has {len(known)} classes, the data has {len(found)} ({what})")
         args.classes = found
 
@@ -157,7 +183,9 @@ class CLI(LightningCLI):
                     say(f"resuming with {part}.{key} = {now[key]} (the checkpoint had {then})")
 
     def _run_directory(self) -> RunDirectory:
-        resumed = self.subcommand == "fit" and self.checkpoint is not None and self.checkpoint.parent.name == "checkpoints"
+        resumed = (
+            self.subcommand == "fit" and self.checkpoint is not None and self.checkpoint.parent.name == "checkpoints"
+        )
         path = os.environ.get("GRAFT_RUN_DIR") or self.settings.run_dir
         if not path:
             suffix = "" if self.subcommand == "fit" else f"_{self.subcommand}"
@@ -170,7 +198,7 @@ class CLI(LightningCLI):
         return directory
 
     def _build_trainer(self) -> Trainer:
-        config = {k: v for k, v in self.config_init[self.subcommand].trainer.items(branches=False)}
+        config = dict(self.config_init[self.subcommand].trainer.items(branches=False))
         own = config.pop("logger")
         loggers = [] if own is False else [own] if isinstance(own, Logger) else own if isinstance(own, list) else []
         folder = str(self.directory.path)
@@ -189,7 +217,7 @@ class CLI(LightningCLI):
             parts.checkpoint,
         ]
         if config.get("enable_progress_bar") is not False:
-            always.append(RichProgressBar(leave=False))
+            always.append(RichProgressBar(refresh_rate=10, leave=False))
         given = config.pop("callbacks") or []
         config["default_root_dir"] = folder
         config["enable_model_summary"] = bool(config.get("enable_model_summary"))
@@ -203,7 +231,12 @@ class CLI(LightningCLI):
     # Running ---------------------------------------------------------------------------------------------------------
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        kwargs = {"model": self.model, "datamodule": self.datamodule, "ckpt_path": self.checkpoint, "weights_only": True}
+        kwargs = {
+            "model": self.model,
+            "datamodule": self.datamodule,
+            "ckpt_path": self.checkpoint,
+            "weights_only": True,
+        }
         return kwargs | {"fit": {}, "predict": {"return_predictions": False}}.get(subcommand, {"verbose": False})
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -227,7 +260,12 @@ class CLI(LightningCLI):
         checkpoint = read_checkpoint(chosen)
         self.model.load_state_dict(checkpoint["state_dict"])
         if self.trainer.is_global_zero:
-            export_backbone(self.model.backbone, folder / "backbone.safetensors", task=type(self.model).__name__, epoch=checkpoint["epoch"])
+            export_backbone(
+                self.model.backbone,
+                folder / "backbone.safetensors",
+                task=type(self.model).__name__,
+                epoch=checkpoint["epoch"],
+            )
         self.summary.judged(chosen, checkpoint["epoch"])
         if self.datamodule.has("test"):
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
@@ -263,7 +301,7 @@ def main(argv: list[str] | None = None) -> int:
     except callbacks.Stopped as stop:
         typed = replace_option(typed_options(sys.argv[1:]), "--ckpt_path", str(stop))
         say(f"stopped and saved; go on with: python cli.py {' '.join(typed)}")
-        return 130
+        return 128 + stop.signal  # as the shell counts
     except Exception as error:
         cause = user_error(error)
         if debug or cause is None:
@@ -291,7 +329,13 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*You have overridden `on_after_batch_transfer`.*")
     warnings.filterwarnings("ignore", message=".*does not have a `batch_size`.*")
-    noise = re.compile("available:|used:|LOCAL_RANK|Tip|litlogger|Seed set|Mixed Precision|Loading `train_data|`Trainer.fit` stopped|Restored all|Restoring states|Loaded model w")
+    warnings.filterwarnings("ignore", message=".*across ranks is zero.*")  # no validation set, which the head says
+    warnings.filterwarnings("ignore", message=".*all_gather is deprecated.*")
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    noise = re.compile(
+        "available:|used:|LOCAL_RANK|Tip|litlogger|Seed set|Mixed Precision|Loading `train_data|"
+        "`Trainer.fit` stopped|Restored all|Restoring states|Loaded model w"
+    )
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
         logging.getLogger(name).addFilter(lambda record: not noise.search(record.getMessage()))
     torch.set_float32_matmul_precision("high")

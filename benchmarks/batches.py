@@ -35,7 +35,8 @@ class Batches(DataModule):
 
     def _batch(self, random: np.random.Generator) -> Batch:
         shape = (self.batch_size, self.image_size, self.image_size, 3)
-        images = [torch.from_numpy(random.integers(0, 256, shape, np.uint8)).permute(0, 3, 1, 2) for _ in range(self.views)]
+        arrays = [random.integers(0, 256, shape, np.uint8) for _ in range(self.views)]
+        images = [torch.from_numpy(array).permute(0, 3, 1, 2) for array in arrays]  # channels_last, as collate gives it
         pictures = {"views": images} if self.views > 1 else {"image": images[0]}
         label = torch.from_numpy(random.integers(0, len(self.classes), self.batch_size))
         return {"id": [f"{i:06d}" for i in range(self.batch_size)], "label": label} | pictures

@@ -2,11 +2,11 @@
 
 Ours is `cli.py fit` with the task's own YAML: its callbacks, its progress bar (drawn into memory), metrics.csv. W&B is
 off. The plain loop has the same network, loss, optimizer, schedule, precision, memory format, threads and batches (in
-memory, uint8), and does nothing but train. Counted are the steps after the warm-up; validation, checkpoints and the
-network's construction lie outside.
+memory, uint8), and does nothing but train; both start from the same weights, so their losses are the same. Counted are
+the steps after the warm-up; validation, checkpoints and the network's construction lie outside.
 
-Each task has two rows: images per second of the wall (the mark), and per second of the process on all cores, which says
-less where threads wait for each other, but more with `--threads 1` on a machine that others use too.
+Each task has two rows: images per second of the wall (the mark), and per second of the processor. On a machine that
+others use too, threads wait for each other and both say little; `OMP_NUM_THREADS=1` and the second row say more.
 """
 
 import io
@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from math import isclose
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -39,19 +40,33 @@ WARM_UP = 5
 TASKS = Path(__file__).parents[1] / "tasks"
 
 
-class Seconds(NamedTuple):
+class Run(NamedTuple):
+    """Seconds from the end of the warm-up's last step to the end of the last step, and the loss of the first step."""
+
     wall: float
     process: float
+    loss: float
 
 
 class Stopwatch(Callback):
     """Notes when each step ends."""
 
     def __init__(self) -> None:
-        self.ends: list[Seconds] = []
+        self.ends: list[tuple[float, float]] = []
+        self.losses: list[Tensor] = []
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        self.ends.append(now(pl_module.device))
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        self.note(outputs["loss"])
+
+    def note(self, loss: Tensor) -> None:
+        if loss.is_cuda:
+            torch.cuda.synchronize(loss.device)
+        self.ends.append((time.perf_counter(), time.process_time()))
+        self.losses.append(loss.detach().clone())
+
+    def run(self) -> Run:
+        (wall, process), (last_wall, last_process) = self.ends[WARM_UP - 1], self.ends[-1]
+        return Run(last_wall - wall, last_process - process, self.losses[0].item())
 
 
 class Terminal(io.StringIO):
@@ -66,7 +81,7 @@ class Network(nn.Module):
 
     def __init__(self, task: str, settings: dict[str, Any]):
         super().__init__()
-        self.backbone = Timm(settings["backbone"], small_images=settings["small_images"])
+        self.backbone = Timm(settings["backbone"], small_images=settings.get("small_images", False))
         self.backbone.to(memory_format=torch.channels_last)
         self.contrastive, self.temperature = task == "simclr", settings.get("temperature")
         self.head = Projection(self.backbone.features, 128) if self.contrastive else Linear(self.backbone.features, 10)
@@ -76,7 +91,7 @@ class Network(nn.Module):
         return nt_xent(*outputs.chunk(2), self.temperature) if self.contrastive else self.head.loss(outputs, label)
 
 
-def ours(task: str, data: dict[str, int], accelerator: str) -> Seconds:
+def ours(task: str, data: dict[str, int], accelerator: str) -> Run:
     """The steps after the warm-up, under `cli.py fit`."""
     with TemporaryDirectory() as folder, surroundings():
         typed = {
@@ -92,17 +107,19 @@ def ours(task: str, data: dict[str, int], accelerator: str) -> Seconds:
         }
         cli.quiet()
         run = cli.CLI(["fit", *(f"{name}={value}" for name, value in typed.items())])
-    return counted(next(c.ends for c in run.trainer.callbacks if type(c).__name__ == "Stopwatch"))
+    # by name: the command line imports this file a second time when it runs as __main__
+    return next(c for c in run.trainer.callbacks if type(c).__name__ == "Stopwatch").run()
 
 
-def plain(task: str, data: dict[str, int], accelerator: str) -> Seconds:
+def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
     """The same steps in a plain loop."""
     config = yaml.safe_load((TASKS / f"{task}.yaml").read_text())
     settings, device = config["model"]["init_args"], torch.device("cuda" if accelerator == "gpu" else "cpu")
+    torch.manual_seed(0)  # as the YAML's run
     network = Network(task, settings).to(device).train()
     optimizer, schedule = Optim(**settings["optim"]).build(network, network.backbone.net, data["steps"])
     half = config["trainer"]["precision"] == "bf16-mixed"
-    ends = []
+    stopwatch = Stopwatch()
     for batch in Batches(**data).train_dataloader():
         image, label = (tensor.to(device, non_blocking=True) for tensor in inputs(batch))
         image = network.backbone.normalise(image)
@@ -112,8 +129,8 @@ def plain(task: str, data: dict[str, int], accelerator: str) -> Seconds:
         loss.backward()
         optimizer.step()
         schedule.step()
-        ends.append(now(device))
-    return counted(ends)
+        stopwatch.note(loss)
+    return stopwatch.run()
 
 
 def inputs(batch: Batch) -> tuple[Tensor, Tensor]:
@@ -121,59 +138,48 @@ def inputs(batch: Batch) -> tuple[Tensor, Tensor]:
     return torch.cat(batch["views"]) if "views" in batch else batch["image"], batch["label"]
 
 
-def now(device: torch.device) -> Seconds:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return Seconds(time.perf_counter(), time.process_time())
-
-
-def counted(ends: list[Seconds]) -> Seconds:
-    """From the end of the warm-up's last step to the end of the last step."""
-    return Seconds(*(last - first for first, last in zip(ends[WARM_UP - 1], ends[-1], strict=True)))
-
-
 @contextmanager
 def surroundings() -> Iterator[None]:
     """What `cli.py` expects of a process of its own, put back afterwards; what it prints is swallowed."""
-    torch_state, argv = torch.get_rng_state(), sys.argv[:]
+    argv = sys.argv[:]
     try:
         with patch.dict(os.environ, {"WANDB_MODE": "disabled", "TERM": "xterm-256color"}), redirect_stdout(Terminal()):
             yield
     finally:
         sys.argv[:] = argv
-        torch.set_rng_state(torch_state)
 
 
 def measure(task: str, steps: int, batch_size: int | None, repeats: int, accelerator: str) -> list[Comparison]:
     """Images per second of a task, in pairs, by the wall and by the process."""
     config = yaml.safe_load((TASKS / f"{task}.yaml").read_text())["data"]["init_args"]
-    data = {key: config[key] for key in ("image_size", "views", "batch_size") if key in config} | {"steps": WARM_UP + steps}
-    data["batch_size"] = batch_size or data["batch_size"]
+    data = {key: config[key] for key in ("image_size", "views", "batch_size") if key in config}
+    data |= {"steps": WARM_UP + steps, "batch_size": batch_size or data["batch_size"]}
 
-    images = steps * data["batch_size"]
     runs = in_pairs(lambda: ours(task, data, accelerator), lambda: plain(task, data, accelerator), repeats)
-    wall, process = ([[images / seconds[i] for seconds in side] for side in runs] for i in range(2))
+    losses = [run.loss for side in runs for run in side]
+    if not isclose(min(losses), max(losses), rel_tol=1e-3):
+        raise RuntimeError(f"{task}: the two sides do not train the same thing, their first losses are {losses}")
+    images = steps * data["batch_size"]
+    wall, process = ([[images / run[i] for run in side] for side in runs] for i in range(2))
     name = f"{task}, batch {data['batch_size']}"
     return [Comparison(name, "images/s", *wall, MARK), Comparison(name, "images/CPU s", *process)]
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = parser(__doc__)
-    options.add_argument("--tasks", nargs="+", choices=("classification", "simclr"), default=["classification", "simclr"])
+    both = ["classification", "simclr"]
+    options.add_argument("--tasks", nargs="+", choices=both, default=both)
     options.add_argument("--steps", type=int, default=30, help="steps that count")
     options.add_argument("--repeats", type=int, default=5, help="pairs of runs")
     options.add_argument("--batch_size", type=int, help="another than the YAML's")
-    options.add_argument("--threads", type=int, help="of torch; default as torch starts")
     options.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu")
     args = options.parse_args(argv)
-    before = torch.get_num_threads()
-    torch.set_num_threads(args.threads or before)
-    try:
-        rows = [row for task in args.tasks for row in measure(task, args.steps, args.batch_size, args.repeats, args.accelerator)]
-        title = f"Training, {args.steps} steps after {WARM_UP}, {args.repeats} pairs, {torch.get_num_threads()} threads, {args.accelerator}"
-        return compare("overhead", title, rows, "plain loop", args.json, steps=args.steps, accelerator=args.accelerator)
-    finally:
-        torch.set_num_threads(before)
+    rows = []
+    for task in args.tasks:
+        rows += measure(task, args.steps, args.batch_size, args.repeats, args.accelerator)
+    threads = torch.get_num_threads()
+    title = f"Training, {args.steps} steps after {WARM_UP}, {args.repeats} pairs, {threads} threads, {args.accelerator}"
+    return compare("overhead", title, rows, "plain loop", args.json, steps=args.steps, accelerator=args.accelerator)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,16 @@ from rich.console import Console
 from rich.table import Table
 
 T = TypeVar("T")
-PACKAGES = ("graft", "torch", "torchvision", "lightning", "timm", "albumentations", "opencv-python-headless", "pillow", "lightly")
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "lightning",
+    "timm",
+    "albumentations",
+    "opencv-python-headless",
+    "pillow",
+    "lightly",
+)
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -66,23 +75,27 @@ def in_pairs(ours: Callable[[], T], peer: Callable[[], T], repeats: int) -> tupl
 def parser(description: str | None) -> ArgumentParser:
     """With the options that all benchmarks have."""
     options = ArgumentParser(description=(description or "").partition("\n")[0])
-    options.add_argument("--json", nargs="?", type=Path, const=Path(), metavar="PATH", help=f"also write a JSON file; without PATH into {RESULTS.name}/")
+    where = f"also write a JSON file; without PATH into {RESULTS.name}/"
+    options.add_argument("--json", nargs="?", type=Path, const=Path(), metavar="PATH", help=where)
     return options
 
 
 def machine() -> dict[str, Any]:
     """Where a figure comes from."""
+    gpu = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
     return {
-        "machine": f"{_processor()}, {os.cpu_count()} cores" + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
+        "machine": ", ".join([_processor(), f"{os.cpu_count()} cores", *gpu]),
         "system": platform.platform(),
         "threads": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
-        "versions": {p: v for p in PACKAGES if (v := _version(p))},
+        "versions": {p: v for p in ("graft", *LIBRARIES) if (v := _version(p))},
     }
 
 
-def compare(name: str, title: str, rows: list[Comparison], peer: str, json_path: Path | None, **facts: Any) -> dict[str, Any]:
+def compare(
+    name: str, title: str, rows: list[Comparison], peer: str, json_path: Path | None, **facts: Any
+) -> dict[str, Any]:
     """Prints rows as a table of medians and all of it as JSON; returns the JSON.
 
     Args:
@@ -99,7 +112,8 @@ def compare(name: str, title: str, rows: list[Comparison], peer: str, json_path:
     for row in rows:
         ratios = row.ratios
         verdict = {None: "", True: f"{row.mark} met", False: f"{row.mark} [red]missed[/]"}[row.holds]
-        figures = (f"{median(row.ours):,.4g}", f"{median(row.peer):,.4g}", f"{median(ratios):.2f}", f"{min(ratios):.2f}..{max(ratios):.2f}")
+        spread = f"{min(ratios):.2f}..{max(ratios):.2f}"
+        figures = (f"{median(row.ours):,.4g}", f"{median(row.peer):,.4g}", f"{median(ratios):.2f}", spread)
         table.add_row(row.what, row.unit, *figures, verdict)
     console = Console()
     console.width = max(console.width, 110)  # a log file has no width of its own

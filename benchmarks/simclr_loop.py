@@ -1,15 +1,16 @@
 """SimCLR as a plain PyTorch loop: how long it takes and what it reaches, to measure `cli.py fit` against.
 
     python -m benchmarks.simclr_loop --root ../shared/data/cifar10
-    python cli.py fit --config tasks/simclr.yaml --data ImageFolder --data.root ../shared/data/cifar10 --trainer.max_epochs 15
+    python cli.py fit --config tasks/simclr.yaml --model.small_images true --data ImageFolder \\
+        --data.root ../shared/data/cifar10 --data.image_size 32 --trainer.max_epochs 15
 
-Only the network's parts and the loss are ours, so that both train the same thing: timm's test_resnet with a 3x3 stem and
-no max-pool, projection to 128 dimensions, NT-Xent at T 0.2, AdamW 3e-3 with warm-up over a tenth of the steps and a cosine,
-bf16 autocast, channels_last. No Lightning, no Task, no data module. Seconds are those of the training steps alone,
-including the making of views by the loader's workers, without the probes.
+Only the network's parts and the loss are ours, so that both train the same thing: timm's test_resnet with a 3x3 stem
+and no max-pool, projection to 128 dimensions, NT-Xent at T 0.2, AdamW 3e-3 with warm-up over a tenth of the steps and a
+cosine, bf16 autocast, channels_last. No Lightning, no Task, no data module. Pictures are read before the clock starts;
+seconds are those of the training steps with the views that the loader's workers make for them, without the probes.
 
-Training uses all of train/; `cli.py` sets a tenth of it aside for validation when there is no val/, unless told
-`--data.val_split 0`. Compare pictures per second, or give both the same pictures.
+Training uses all of train/; `cli.py` sets a tenth of it aside for validation when there is no val/, so compare pictures
+per second.
 """
 
 import time
@@ -41,9 +42,15 @@ class Views(Dataset):
 
     def __init__(self, images: np.ndarray):
         side = images.shape[1]
-        jitter = A.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8)
         self.images = images
-        self.augment = A.Compose([A.RandomResizedCrop((side, side), scale=(0.2, 1.0)), A.HorizontalFlip(p=0.5), jitter, A.ToGray(p=0.2)])
+        self.augment = A.Compose(
+            [
+                A.RandomResizedCrop((side, side), scale=(0.2, 1.0)),
+                A.HorizontalFlip(p=0.5),
+                A.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8),
+                A.ToGray(p=0.2),
+            ]
+        )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -62,41 +69,51 @@ def read(folder: Path, size: int, most: int) -> Data:
     return images, torch.tensor([label for _, label in files])
 
 
-def train(backbone: Timm, head: Projection, images: np.ndarray, epochs: int, batch_size: int, workers: int) -> tuple[float, int]:
-    """Trains both; returns seconds and the number of pictures seen."""
-    options = {"batch_size": batch_size, "shuffle": True, "drop_last": True, "num_workers": workers, "persistent_workers": workers > 0}
-    loader = DataLoader(Views(images), collate_fn=_stack, worker_init_fn=_seed, **options)
-    parameters = [p for p in (*backbone.parameters(), *head.parameters()) if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, RATE, weight_decay=DECAY)
+def train(network: nn.Sequential, images: np.ndarray, epochs: int, batch_size: int, workers: int) -> tuple[float, int]:
+    """Trains backbone and head; returns seconds and the number of pictures seen."""
+    loader = DataLoader(
+        Views(images),
+        batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        collate_fn=_stack,
+        worker_init_fn=_seed,
+    )
+    optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
     schedule = OneCycleLR(optimizer, RATE, epochs * len(loader), pct_start=WARM_UP, cycle_momentum=False)
-    backbone.train(), head.train()
+    network.train()
     began = time.perf_counter()
     for epoch in range(epochs):
         total = 0.0
         for views in loader:
             with torch.autocast("cpu", torch.bfloat16):
-                first, second = head(backbone(backbone.normalise(views))).chunk(2)
+                first, second = network(network[0].normalise(views)).chunk(2)
             loss = nt_xent(first, second, TEMPERATURE)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
             total += loss.item()
-        print(f"epoch {epoch + 1}/{epochs}: loss {total / len(loader):.3f}, {time.perf_counter() - began:.0f} s", flush=True)
-    return time.perf_counter() - began, epochs * len(loader) * batch_size
+        seconds = time.perf_counter() - began
+        print(f"epoch {epoch + 1}/{epochs}: loss {total / len(loader):.3f}, {seconds:.0f} s", flush=True)
+    return seconds, epochs * len(loader) * batch_size
 
 
 @torch.inference_mode()
 def embed(backbone: Timm, images: np.ndarray) -> Tensor:
     """Pooled features (N, D) in float32."""
     backbone.eval()
-    return torch.cat([backbone(backbone.normalise(_tensor(part)))[-1].mean((-2, -1)) for part in np.array_split(images, max(1, len(images) // 256))])
+    parts = _tensor(images).split(256)
+    return torch.cat([backbone(backbone.normalise(part))[-1].mean((-2, -1)) for part in parts])
 
 
 def knn(bank: Tensor, labels: Tensor, queries: Tensor, truth: Tensor, k: int = 20, temperature: float = 0.1) -> float:
     """Accuracy of a vote of the k nearest by cosine, weighted by exp(similarity / temperature)."""
     similarity, index = (normalize(queries) @ normalize(bank).T).topk(k)
-    votes = torch.zeros(len(queries), int(labels.max()) + 1).scatter_add_(1, labels[index], (similarity / temperature).exp())
+    weight = (similarity / temperature).exp()
+    votes = torch.zeros(len(queries), int(labels.max()) + 1).scatter_add_(1, labels[index], weight)
     return (votes.argmax(1) == truth).double().mean().item()
 
 
@@ -118,7 +135,7 @@ def linear_probe(bank: Tensor, labels: Tensor, queries: Tensor, truth: Tensor, e
 
 def probe(backbone: Timm, training: Data, test: Data, *judges: Callable[..., float]) -> list[float]:
     """What each judge says of the features of the test pictures, knowing those of the training pictures."""
-    bank, queries = (embed(backbone, images).clone() for images, _ in (training, test))
+    bank, queries = (embed(backbone, images).clone() for images, _ in (training, test))  # clones may have gradients
     return [judge(bank, training[1], queries, test[1]) for judge in judges]
 
 
@@ -128,26 +145,33 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--epochs", type=int, default=15)
     options.add_argument("--batch_size", type=int, default=256)
     options.add_argument("--size", type=int, default=32, help="side of the pictures in pixels")
-    options.add_argument("--pictures", type=int, default=0, help="most training pictures, as many of each class; 0 takes all")
+    options.add_argument("--pictures", type=int, default=0, help="at most so many, as many of each class; 0 takes all")
     options.add_argument("--workers", type=int, default=2, help="processes that make views")
     options.add_argument("--seed", type=int, default=0)
     args = options.parse_args(argv)
     cv2.setNumThreads(0)
     torch.manual_seed(args.seed)
-    training, test = read(args.root / "train", args.size, args.pictures), read(args.root / "test", args.size, args.pictures)
+    training, test = (read(args.root / split, args.size, args.pictures) for split in ("train", "test"))
     if len(training[0]) < args.batch_size:
         options.error(f"--batch_size {args.batch_size} is more than the {len(training[0])} training pictures")
     backbone = Timm("test_resnet", small_images=True).to(memory_format=torch.channels_last)
-    head = Projection(backbone.features, 128)
+    network = nn.Sequential(backbone, Projection(backbone.features, 128))
     start = probe(backbone, training, test, knn, linear_probe)
-    seconds, seen = train(backbone, head, training[0], args.epochs, args.batch_size, args.workers)
+    seconds, seen = train(network, training[0], args.epochs, args.batch_size, args.workers)
     end = probe(backbone, training, test, knn, linear_probe)
     print(f"{seconds:.1f} s of training, {seen / seconds:,.0f} pictures/s")
     for name, before, after in zip(("kNN (k 20, T 0.1)", "linear probe"), start, end, strict=True):
         print(f"{name}: {before:.1%} at the start, {after:.1%} at the end, of {len(test[0]):,} test pictures")
-    figures = {"seconds": seconds, "pictures_per_s": seen / seconds, "knn": [start[0], end[0]], "linear_probe": [start[1], end[1]]}
-    settings = {"root": str(args.root), "pictures": len(training[0]), "epochs": args.epochs, "batch_size": args.batch_size, "seed": args.seed}
-    return publish("simclr_loop", args.json, **figures, **settings)
+    (knn_start, probe_start), (knn_end, probe_end) = start, end
+    return publish(
+        "simclr_loop",
+        args.json,
+        seconds=seconds,
+        pictures_per_s=seen / seconds,
+        knn={"start": knn_start, "end": knn_end},
+        linear_probe={"start": probe_start, "end": probe_end},
+        settings={name: str(value) for name, value in vars(args).items() if name != "json"},
+    )
 
 
 def _stack(samples: list[tuple[np.ndarray, np.ndarray]]) -> Tensor:

@@ -1,7 +1,7 @@
 """Seconds until `python cli.py fit --help` is there, against importing the libraries that it stands on.
 
-Each is a fresh process with its files in the page cache. Two rows: seconds of the wall (the mark), and of the processor,
-which say more on a machine that others use too.
+Each is a fresh process with its files in the page cache. Two rows: seconds of the wall (the mark), and of the
+processor, which say more on a machine that others use too.
 """
 
 import os

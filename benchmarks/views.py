@@ -35,7 +35,7 @@ BATCH = 64
 
 def ours(root: Path, size: int, count: int, normalise: bool) -> float:
     """Views per second of the data module, read from disk to uint8 batches, or to normalised float ones."""
-    data = Images(root=str(root), image_size=size, views=2, crop=(0.2, 1.0), augment="simclr", val_split=0.0, batch_size=BATCH)
+    data = Images(root=str(root), image_size=size, views=2, crop=(0.2, 1.0), augment="simclr", val_split=0.0)
     data.setup()
     pictures, backbone = data.dataset("train", "train"), Timm("test_resnet")
     began = time.process_time()
@@ -51,7 +51,8 @@ def lightly(root: Path, size: int, count: int) -> float:
     from lightly.data import LightlyDataset
     from lightly.transforms import SimCLRTransform
 
-    transform = SimCLRTransform(input_size=size, cj_strength=0.5, min_scale=0.2, gaussian_blur=0.5 if size > 64 else 0.0)
+    blur = 0.5 if size > 64 else 0.0
+    transform = SimCLRTransform(input_size=size, cj_strength=0.5, min_scale=0.2, gaussian_blur=blur)
     pictures = LightlyDataset(str(root), transform)
     began = time.process_time()
     for start in range(0, count, BATCH):
@@ -74,8 +75,12 @@ def measure(root: Path, size: int, count: int, repeats: int) -> list[Comparison]
     """The two rows of one size, the same runs of lightly in both."""
     lightly(root, size, min(count, BATCH))  # imports, and the files into the page cache
     ours(root, size, count, normalise=True)
-    pairs, theirs = in_pairs(lambda: tuple(ours(root, size, count, n) for n in (False, True)), lambda: lightly(root, size, count), repeats)
-    as_bytes, as_floats = (list(figures) for figures in zip(*pairs, strict=True))
+    pairs, theirs = in_pairs(
+        lambda: [ours(root, size, count, normalise) for normalise in (False, True)],
+        lambda: lightly(root, size, count),
+        repeats,
+    )
+    as_bytes, as_floats = ([pair[i] for pair in pairs] for i in range(2))
     return [
         Comparison(f"{size} px, as each loader delivers", "views/s", as_bytes, theirs, MARK),
         Comparison(f"{size} px, ours normalised as well", "views/s", as_floats, theirs),
@@ -100,7 +105,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             with nullcontext(args.root) if args.root else generated(size, min(args.pictures, 512)) as root:
                 rows += measure(root, size, args.pictures, args.repeats)
         where = args.root or "the built-in world"
-        title = f"Views per second, one process, one thread, {args.pictures} JPEG pictures of {where}, {args.repeats} pairs"
+        title = f"Augmented views, one process, one thread, {args.pictures} pictures of {where}, {args.repeats} pairs"
         return compare("views", title, rows, "lightly", args.json, root=str(where), pictures=args.pictures)
     finally:
         torch.set_num_threads(threads)

@@ -1,6 +1,5 @@
 """What is saved when: `last.ckpt` every so many steps and every epoch, `best.ckpt` by the task's monitor."""
 
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,16 @@ from modules.contracts import writing
 
 
 class Stopped(Exception):
-    """Training was told to stop and has saved; carries the checkpoint's path."""
+    """Training was told to stop by a signal and has saved.
+
+    Args:
+        path: the checkpoint.
+        signal: the number of the signal.
+    """
+
+    def __init__(self, path: Path, signal: int):
+        super().__init__(str(path))
+        self.signal = signal
 
 
 class Checkpoint(LightningCheckpoint):
@@ -45,11 +53,15 @@ class Checkpoint(LightningCheckpoint):
         last_of_epoch = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch  # on_train_epoch_end saves that one
         if not stepped or last_of_epoch or trainer.fit_loop.epoch_loop._should_accumulate():
             return
-        signalled = trainer.strategy.reduce_boolean_decision(bool(self.signal), all=False) if trainer.world_size > 1 else self.signal
+        signalled = (
+            trainer.strategy.reduce_boolean_decision(bool(self.signal), all=False)
+            if trainer.world_size > 1
+            else self.signal
+        )
         if signalled or (self.every_n_steps and trainer.global_step % self.every_n_steps == 0):
             self._save(trainer, "last.ckpt")
         if signalled:
-            raise Stopped(self.folder / "last.ckpt")
+            raise Stopped(self.folder / "last.ckpt", self.signal or signal.SIGTERM)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         score = trainer.callback_metrics.get(pl_module.monitor)
@@ -60,7 +72,7 @@ class Checkpoint(LightningCheckpoint):
                 self._save(trainer, "best.ckpt")
         self._save(trainer, "last.ckpt")
         if self.signal:
-            raise Stopped(self.folder / "last.ckpt")
+            raise Stopped(self.folder / "last.ckpt", self.signal or signal.SIGTERM)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._restore_handlers()
@@ -82,7 +94,7 @@ class Checkpoint(LightningCheckpoint):
                 self.folder.mkdir(exist_ok=True)
                 trainer.save_checkpoint(partial, weights_only=False)  # False: with optimizer and loops
                 if trainer.is_global_zero:
-                    os.replace(partial, path)
+                    partial.replace(path)
             except RuntimeError as error:  # torch's own word for a full disk
                 raise OSError(str(error).splitlines()[0]) from error
             finally:

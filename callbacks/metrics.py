@@ -43,7 +43,11 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        if self.pending and self.pending[-1]["step"] == step and not metrics.keys() & (self.pending[-1].keys() - {"epoch"}):
+        if (
+            self.pending
+            and self.pending[-1]["step"] == step
+            and not metrics.keys() & (self.pending[-1].keys() - {"epoch"})
+        ):
             self.pending[-1] |= metrics
             return
         self.rows += 1

@@ -35,7 +35,10 @@ class RunDirectory(L.Callback):
             DataError: it cannot be written, holds another run, or another process is training in it.
         """
         if not self.resumed and self.path.is_dir() and any(self.path.iterdir()):
-            raise DataError(f"run directory {self.path} is in use: it holds another run; choose another --run_dir, or resume with --ckpt_path {self.path}")
+            raise DataError(
+                f"run directory {self.path} is in use: it holds another run; choose another --run_dir, "
+                f"or resume that run with --ckpt_path {self.path}"
+            )
         self.made = [p for p in (self.path, *self.path.parents) if not p.exists()]
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -68,7 +71,9 @@ class RunDirectory(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.on_validation_start(trainer, pl_module)
-        if trainer.is_global_zero and self.path.absolute().parent.parent.name == "runs":  # not beside a folder of the user's
+        if (
+            trainer.is_global_zero and self.path.absolute().parent.parent.name == "runs"
+        ):  # not beside a folder of the user's
             link = self.path.parent / f".latest{os.getpid()}"
             with writing(link):
                 link.symlink_to(self.path.name)

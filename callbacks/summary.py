@@ -44,7 +44,9 @@ class Summary(L.Callback):
             return  # the test at the end of fit
         task, data = type(pl_module).__name__, trainer.datamodule
         count = sum(p.numel() for p in pl_module.backbone.parameters()) / 1e6
-        CONSOLE.print(f"[bold]{task}[/] with {pl_module.backbone.name} ({count:.2f} M parameters) on {type(data).__name__}")
+        CONSOLE.print(
+            f"[bold]{task}[/] with {pl_module.backbone.name} ({count:.2f} M parameters) on {type(data).__name__}"
+        )
 
     @rank_zero_only
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -53,7 +55,9 @@ class Summary(L.Callback):
             CONSOLE.print(f"  {line}")
         batch = data.batch_size * trainer.world_size * trainer.accumulate_grad_batches
         parts = f"{data.batch_size} x {trainer.world_size} device(s) x {trainer.accumulate_grad_batches} accumulated"
-        CONSOLE.print(f"  effective batch size {batch} = {parts}, {trainer.precision} on {trainer.strategy.root_device}")
+        CONSOLE.print(
+            f"  effective batch size {batch} = {parts}, {trainer.precision} on {trainer.strategy.root_device}"
+        )
         CONSOLE.print(f"  run directory {folder}")
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -76,7 +80,10 @@ class Summary(L.Callback):
         rows = [self._row(trainer, name, value) for name, value in sorted(self.results.items())]
         folder = Path(trainer.default_root_dir)
         if rows:
-            table = Table(title=f"Results, seed {self.seed}" + (f", test: {self.weights}" if self.weights else ""), title_justify="left")
+            table = Table(
+                title=f"Results, seed {self.seed}" + (f", test: {self.weights}" if self.weights else ""),
+                title_justify="left",
+            )
             for column, style in (("metric", "bold"), ("value", "green"), ("how", "")):
                 table.add_column(column, style=style, overflow="fold")
             for row in rows:
@@ -95,7 +102,10 @@ class Summary(L.Callback):
         split, metric = name.split("/", 1)
         protocols = {k: v for c in trainer.callbacks if isinstance(c, KNN) for k, v in c.protocols.items()}
         count = len(trainer.datamodule.dataset(split, "plain"))
-        how = protocols.get(name) or f"{count:,} {split} pictures; {trainer.lightning_module.protocols.get(metric, metric)}"
+        how = (
+            protocols.get(name)
+            or f"{count:,} {split} pictures; {trainer.lightning_module.protocols.get(metric, metric)}"
+        )
         return {"metric": name, "value": value, "how": how}
 
     def _write(self, folder: Path, rows: list[dict[str, Any]], trainer: L.Trainer) -> None:
@@ -117,7 +127,10 @@ class Summary(L.Callback):
         speed = next((c for c in trainer.callbacks if isinstance(c, Throughput)), None)
         if self.command == "fit" and speed and speed.samples_per_s:
             minutes, seconds = divmod(round(time.monotonic() - self.began), 60)
-            CONSOLE.print(f"{minutes} min {seconds} s; {speed.samples_per_s:,.0f} pictures/s in training, {speed.data_wait:.0%} of it waiting for data")
+            CONSOLE.print(
+                f"{minutes} min {seconds} s; {speed.samples_per_s:,.0f} samples/s in training, "
+                f"{speed.data_wait:.0%} of the time waiting for data"
+            )
 
     def _say_where(self, trainer: L.Trainer, folder: Path) -> None:
         pictures = sorted(p.name for p in (folder / "pictures").glob("*.png")) if (folder / "pictures").is_dir() else []
@@ -129,7 +142,9 @@ class Summary(L.Callback):
         logger = next((x for x in trainer.loggers if isinstance(x, WandbLogger)), None)
         if logger is not None and logger._offline:
             run = folder / "wandb" / "latest-run"
-            CONSOLE.print(f"W&B is offline: look with  wandb leet {run}  and upload, once logged in, with  wandb sync {run}")
+            CONSOLE.print(
+                f"W&B is offline: look with  wandb leet {run}  and upload, once logged in, with  wandb sync {run}"
+            )
         elif logger is not None:
             CONSOLE.print(f"W&B: {logger.experiment.url}")
 
@@ -143,12 +158,11 @@ class Summary(L.Callback):
             if name in self.typed[:-1]:
                 flags += f" {name} {self.typed[self.typed.index(name) + 1]}"
         if task.pretraining:
-            return [
-                "next, with its labels:  " + f"python cli.py fit --config tasks/classification.yaml --model.weights {run}{flags}",
-                "next, a linear probe:   " + f"python cli.py fit --config tasks/classification.yaml --model.weights {run} --model.frozen true{flags}",
-            ]
+            graft = f"python cli.py fit --config tasks/classification.yaml --model.weights {run}{flags}"
+            return [f"next, with labels:       {graft}", f"next, a linear probe:    {graft} --model.frozen true"]
         config = f"--config {self.typed[self.typed.index('--config') + 1]} " if "--config" in self.typed else ""
         return [
             "next, test again:       " + f"python cli.py test {config}--ckpt_path {run}",
-            "next, your pictures:    " + f"python cli.py predict {config}--ckpt_path {run} --data Images --data.root FOLDER",
+            "next, your pictures:    "
+            + f"python cli.py predict {config}--ckpt_path {run} --data Images --data.root FOLDER",
         ]

@@ -9,18 +9,24 @@ import numpy as np
 
 from modules.contracts import ConfigError
 
-Recipe = Literal["none", "flip", "simclr"]
+Recipe = Literal["none", "flip", "simclr", "strong"]
 RECIPES = {
     "none": lambda size: [],
     "flip": lambda size: [A.HorizontalFlip(p=0.5)],
-    # Chen et al. 2020, appendix A, with jitter strength 0.5; blur over a tenth of the picture, not below 64 pixels
-    "simclr": lambda size: [
-        A.HorizontalFlip(p=0.5),
-        A.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8),
-        A.ToGray(p=0.2),
-        *([A.GaussianBlur(blur_limit=(size // 20 * 2 + 1,) * 2, sigma_limit=(0.1, 2.0), p=0.5)] if size > 64 else []),
-    ],
+    # Chen et al. 2020, appendix A, with jitter strength 0.5
+    "simclr": lambda size: [*_jitter(hue=0.1, grey=0.2), *_blur(size)],
+    "strong": lambda size: [*_jitter(hue=0.5, grey=0.3), *_blur(size)],
 }
+
+
+def _jitter(hue: float, grey: float) -> list[A.BasicTransform]:
+    colours = A.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=hue, p=0.8)
+    return [A.HorizontalFlip(p=0.5), colours, A.ToGray(p=grey)]
+
+
+def _blur(size: int) -> list[A.BasicTransform]:
+    """The kernel follows from sigma; small pictures have no detail to spare."""
+    return [A.GaussianBlur(blur_limit=0, sigma_limit=(0.1, 2.0), p=0.5)] if size > 64 else []
 
 
 class Augment:
@@ -38,7 +44,8 @@ class Augment:
     def __init__(self, size: int, crop: tuple[float, float] | None, recipe: Recipe | list[A.BasicTransform]):
         first = [A.RandomResizedCrop((size, size), scale=crop)] if crop else whole(size)
         self.size = size
-        then = RECIPES[recipe](size) if isinstance(recipe, str) else deepcopy(recipe)  # each transform holds one random state
+        # a copy, because each transform holds one random state
+        then = RECIPES[recipe](size) if isinstance(recipe, str) else deepcopy(recipe)
         self.transforms = A.Compose([*first, *then])
         self.numpy, self.python = np.random.Generator(np.random.Philox(0)), random.Random(0)
         self.state = self.numpy.bit_generator.state
@@ -46,7 +53,7 @@ class Augment:
         self(np.zeros((size, size, 3), np.uint8))  # a list that ends in another size is refused here, not in a worker
 
     def __call__(self, image: np.ndarray, *key: int) -> np.ndarray:
-        """uint8 (H, W, 3) to uint8 (size, size, 3); the same key, such as (seed, epoch, index, view), draws the same."""
+        """uint8 (H, W, 3) to (size, size, 3); the same key, such as (seed, epoch, index, view), draws the same."""
         mixed = hash(key)  # of integers only, so the same in every process
         self.state["state"]["key"][:] = (mixed & 0xFFFFFFFFFFFFFFFF, 0)
         self.state["state"]["counter"][:] = 0
@@ -56,7 +63,10 @@ class Augment:
         self.python.seed(mixed)
         result = self.transforms(image=image)["image"]
         if result.shape != (self.size, self.size, 3):
-            raise ConfigError(f"data.augment gives pictures of shape {result.shape}, but image_size is {self.size}: end with a crop or resize")
+            raise ConfigError(
+                f"data.augment gives pictures of shape {result.shape}, but image_size is {self.size}: "
+                f"end with a crop or resize"
+            )
         return result
 
 

@@ -18,8 +18,8 @@ Purpose = Literal["train", "evaluate", "plain"]
 class DataModule(L.LightningDataModule):
     """Base of all data modules.
 
-    All that is random about sample i in epoch e is drawn from (seed, e, i), so the number of workers changes nothing, and
-    a killed run continues in the middle of an epoch with the samples it has not seen.
+    All that is random about sample i in epoch e is drawn from (seed, e, i), so the number of workers changes nothing,
+    and a killed run continues in the middle of an epoch with the samples it has not seen.
 
     Args:
         batch_size: samples per device and step.
@@ -50,7 +50,7 @@ class DataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         data, world = self.dataset("train", "train"), self._world()
         if data is None:
-            raise DataError(f"{type(self).__name__} has no training set here: use test or predict, or point --data.root to one")
+            raise DataError(f"{type(self).__name__} has no training set here: use test, or point --data.root to one")
         if self.batch_size * world > len(data):
             raise DataError(
                 f"batch_size {self.batch_size} on {world} device(s) is larger than the training set of {len(data)}: "
@@ -99,9 +99,9 @@ class DataModule(L.LightningDataModule):
         return self._loader(data, EpochSampler(len(data), None, 0, rank, world))
 
     def _loader(self, data: Dataset, sampler: EpochSampler) -> DataLoader:
-        return DataLoader(
-            data,
-            self.batch_size,
+        return DataLoader(  # by keyword: Lightning rebuilds it from its arguments to predict
+            dataset=data,
+            batch_size=self.batch_size,
             sampler=sampler,
             drop_last=sampler.seed is not None,
             num_workers=self.workers,

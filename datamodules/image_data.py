@@ -21,8 +21,8 @@ class ImageDataModule(DataModule):
         image_size: side of the square pictures that the network sees, in pixels.
         views: 1 gives `image`; 2 or more give `views`, that many augmented versions of each picture.
         crop: range of the random crop's area as a fraction of the picture; null keeps the whole picture.
-        augment: `none`, `flip`, `simclr` (flip, colour jitter, grey, blur above 64 pixels), or albumentations
-            transforms, applied after the crop to uint8 pictures of image_size.
+        augment: `none`, `flip`, `simclr` (flip, colour jitter, grey, blur above 64 pixels), `strong` (the same with any
+            hue, when colour says nothing), or albumentations transforms, applied after the crop to uint8 pictures.
         labels: how many training pictures keep their label and are used: a fraction up to 1.0, or a count above 1;
             the same share of every class, drawn with the seed.
         val_split: share of the training pictures set aside for validation when the data has no validation set; the
@@ -50,7 +50,13 @@ class ImageDataModule(DataModule):
             raise ConfigError("data: views and image_size are at least 1, labels above 0, val_split in [0, 1)")
         if crop and not 0 < crop[0] <= crop[1] <= 1:
             raise ConfigError(f"data.crop is {list(crop)}, but it is a range of area fractions such as [0.2, 1.0]")
-        self.image_size, self.views, self.labels, self.val_split, self.on_error = image_size, views, labels, val_split, on_error
+        self.image_size, self.views, self.labels, self.val_split, self.on_error = (
+            image_size,
+            views,
+            labels,
+            val_split,
+            on_error,
+        )
         self.augmented, self.plain = Augment(image_size, crop, augment), Augment(image_size, None, "none")
         self.skipped: list[str] = []
         self.splits: dict[Split, tuple[Source, np.ndarray]] = {}
@@ -84,7 +90,9 @@ class ImageDataModule(DataModule):
         if not samples:
             raise DataError("not one picture of this batch could be read")
         views = [_stack([s["views"][i] for s in samples]) for i in range(len(samples[0]["views"]))]
-        batch: Batch = {"id": [s["id"] for s in samples]} | ({"views": views} if len(views) > 1 else {"image": views[0]})
+        batch: Batch = {"id": [s["id"] for s in samples]} | (
+            {"views": views} if len(views) > 1 else {"image": views[0]}
+        )
         if "label" in samples[0]:
             batch["label"] = torch.tensor([s["label"] for s in samples])
         return batch
@@ -119,7 +127,9 @@ class ImageDataModule(DataModule):
             return indices
         if self.on_error == "raise":
             more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
-            raise DataError(f"{source.root / source.id(broken[0])}{more} cannot be decoded: mend it, or set --data.on_error skip")
+            raise DataError(
+                f"{source.root / source.id(broken[0])}{more} cannot be decoded: mend it, or set --data.on_error skip"
+            )
         self.skipped += [str(source.root / source.id(i)) for i in broken]
         return np.delete(indices, broken)
 
@@ -148,7 +158,9 @@ class ImageDataset(Dataset):
         return sample if self.source.labels is None else sample | {"label": int(self.source.labels[index])}
 
 
-def divide(labels: np.ndarray | None, indices: np.ndarray, share: float, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def divide(
+    labels: np.ndarray | None, indices: np.ndarray, share: float, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Draws a share (fraction up to 1, or a count above 1) of `indices`, the same share of every class; and the rest.
 
     Every class keeps at least one sample on the drawn side; both results are sorted.

@@ -9,13 +9,17 @@ from datamodules.image_data import ImageDataModule
 from datamodules.source import Files, find_images
 from modules.contracts import DataError, nearest
 
-NAMES: dict[Split, tuple[str, ...]] = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test",)}
+NAMES: dict[Split, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test",),
+}
 
 
 class ImageFolder(ImageDataModule):
-    """Pictures in one folder per class: `root/train/CLASS/*.jpg` with `val` and `test` beside it, or `root/CLASS/*.jpg`.
+    """Pictures in one folder per class: `root/train/CLASS/*.jpg`, `val` and `test` beside it, or `root/CLASS/*.jpg`.
 
-    Without a `val` folder, `val_split` of the training pictures becomes the validation set. Any size and mode of picture.
+    Without a `val` folder, `val_split` of the training pictures becomes the validation set. Any size and mode.
 
     Args:
         root: the folder.
@@ -64,4 +68,8 @@ class ImageFolder(ImageDataModule):
 
 def _similar(path: Path) -> str:
     parent = path.parent
-    return nearest(path.name, [p.name for p in parent.iterdir() if p.is_dir()]) if parent.is_dir() else f" (nor is {parent})"
+    return (
+        nearest(path.name, [p.name for p in parent.iterdir() if p.is_dir()])
+        if parent.is_dir()
+        else f" (nor is {parent})"
+    )

@@ -21,7 +21,13 @@ class EpochSampler(DistributedSampler):
     """
 
     def __init__(
-        self, size: int, seed: int | None, batch: int = 0, rank: int = 0, devices: int = 1, resume: tuple[int, int] = (0, 0)
+        self,
+        size: int,
+        seed: int | None,
+        batch: int = 0,
+        rank: int = 0,
+        devices: int = 1,
+        resume: tuple[int, int] = (0, 0),
     ):
         self.size, self.seed, self.resume = size, seed, resume
         self.whole = size - size % batch if batch else size

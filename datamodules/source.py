@@ -51,7 +51,11 @@ class Files:
 
     def broken(self) -> list[int]:
         """Indices of files that cannot be decoded. Opens each, but decodes only those that look cut short or odd."""
-        return [i for i in range(len(self)) if not _looks_whole(self.root / self.id(i)) and not _decodes(self.root / self.id(i))]
+        return [
+            i
+            for i in range(len(self))
+            if not _looks_whole(self.root / self.id(i)) and not _decodes(self.root / self.id(i))
+        ]
 
 
 Source = Arrays | Files
@@ -64,7 +68,7 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """A picture file as uint8 RGB (H, W, 3): EXIF-turned upright, grey and palette expanded, 16 bits scaled to 8, alpha dropped.
+    """A picture file as uint8 RGB (H, W, 3): turned upright by EXIF, grey and palette expanded, 16 bits to 8, no alpha.
 
     Raises:
         DataError: the file is missing, empty or no picture.
@@ -80,7 +84,9 @@ def read_image(path: Path) -> np.ndarray:
         with Image.open(path) as file:
             return np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} is not a picture that can be decoded: remove it, or set --data.on_error skip") from error
+        raise DataError(
+            f"{path} is not a picture that can be decoded: remove it, or set --data.on_error skip"
+        ) from error
 
 
 def _looks_whole(path: Path) -> bool:

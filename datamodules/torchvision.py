@@ -47,9 +47,10 @@ class _Torchvision(ImageDataModule):
     def _read(self, train: bool) -> torchvision.datasets.VisionDataset:
         try:
             return self.data(str(self.root), train=train, download=self.download)
-        except (RuntimeError, OSError, ValueError, AssertionError) as error:  # the last two: a damaged raw file
+        except (RuntimeError, OSError, ValueError, AssertionError) as error:  # torchvision's readers raise them all
             raise DataError(
-                f"{self.data.__name__} is not whole in {self.root} ({str(error).splitlines()[0]}): add --data.download true, or point --data.root to it"
+                f"{self.data.__name__} is not whole in {self.root} ({str(error).splitlines()[0]}): "
+                f"add --data.download true, or point --data.root to it"
             ) from error
 
 
@@ -72,6 +73,6 @@ class MNIST(_Torchvision):
 
 
 class FashionMNIST(_Torchvision):
-    """Fashion-MNIST: 60,000 + 10,000 grey clothes of 28 pixels, 10 classes (Xiao et al. 2017); three equal channels here."""
+    """Fashion-MNIST: 60,000 + 10,000 grey clothes of 28 pixels, 10 classes (Xiao et al. 2017); three equal channels."""
 
     data = torchvision.datasets.FashionMNIST

@@ -84,4 +84,6 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}; free some space or choose another --run_dir") from error
+        raise DataError(
+            f"cannot write {path}: {error.strerror or error}; free some space or choose another --run_dir"
+        ) from error

@@ -22,16 +22,17 @@ class Optim:
     """How the parameters move.
 
     Args:
-        optimizer: any torch optimizer; its own arguments go into init_args.
+        optimizer: any torch optimizer, its own arguments in init_args; null is AdamW.
         lr: highest learning rate; null keeps what `optimizer` says.
-        weight_decay: for weights of two or more dimensions (norms and biases get none); null keeps what `optimizer` says.
+        weight_decay: for weights of two or more dimensions (norms, biases get none); null keeps what `optimizer` says.
         schedule: shape of the learning rate over all optimizer steps; `step` divides it by 10 at 60 % and 85 %.
         warmup: optimizer steps with a linearly rising learning rate: a fraction of all steps, or a count when >= 1.
         final: last learning rate of `cosine` and `linear` as a fraction of the highest.
         layer_decay: factor on the learning rate per layer of the backbone, from the head down; 1 is none.
     """
 
-    optimizer: OptimizerCallable = torch.optim.AdamW
+    # null, not AdamW: a default's filled-in arguments would stay when another class is chosen
+    optimizer: OptimizerCallable | None = None
     lr: float | None = None
     weight_decay: float | None = None
     schedule: Schedule = "cosine"
@@ -47,7 +48,7 @@ class Optim:
 
     def build(self, module: nn.Module, backbone: nn.Module | None, steps: int) -> tuple[Optimizer, LambdaLR]:
         """The optimizer over what is trainable in `module`, and its schedule per optimizer step over `steps` steps."""
-        optimizer = self.optimizer(parameter_groups(module, backbone, self.layer_decay))
+        optimizer = (self.optimizer or torch.optim.AdamW)(parameter_groups(module, backbone, self.layer_decay))
         for group in optimizer.param_groups:
             if self.lr is not None:
                 group["lr"] = self.lr
@@ -60,11 +61,13 @@ class Optim:
         return optimizer, LambdaLR(optimizer, schedule(self.schedule, steps, warmup, self.final))
 
 
-def parameter_groups(module: nn.Module, backbone: nn.Module | None = None, layer_decay: float = 1.0) -> list[dict[str, Any]]:
+def parameter_groups(
+    module: nn.Module, backbone: nn.Module | None = None, layer_decay: float = 1.0
+) -> list[dict[str, Any]]:
     """Trainable parameters by (decayed or not, learning-rate scale); `lr_scale` and `decay` are keys of each group.
 
     Biases, norms and other parameters of less than two dimensions, and those the model itself names, are not decayed.
-    With `layer_decay` < 1 the backbone's layers (timm's grouping) get layer_decay, layer_decay^2, ... from the top down.
+    With `layer_decay` < 1 the backbone's layers (timm's grouping) get layer_decay, layer_decay^2, ... from the top.
     """
     scales: dict[int, float] = {}
     exempt: set[int] = set()
@@ -84,7 +87,7 @@ def parameter_groups(module: nn.Module, backbone: nn.Module | None = None, layer
 
 
 def schedule(shape: Schedule, steps: int, warmup: int, final: float = 0.0) -> Callable[[int], float]:
-    """The factor on the learning rate at optimizer step 0, 1, ..., steps - 1; the first `warmup` steps rise linearly."""
+    """The factor on the learning rate at optimizer step 0, 1, ..., steps - 1; over `warmup` steps it rises linearly."""
 
     def factor(step: int) -> float:
         if step < warmup:

@@ -30,7 +30,7 @@ def load_backbone(backbone: Backbone, source: str) -> str:
 
     Args:
         backbone: changed in place: all tensors, and `mean` and `std` when the source has them.
-        source: a run directory, a `.ckpt` of any task, a `backbone.safetensors`, or `pretrained` for timm's own weights.
+        source: a run directory, a `.ckpt` of any task, a `backbone.safetensors`, or `pretrained` for timm's weights.
 
     Raises:
         DataError: no such file, or not a checkpoint; never unpickles anything but tensors and plain values.
@@ -42,7 +42,11 @@ def load_backbone(backbone: Backbone, source: str) -> str:
     wrong = [
         *[f"{k} is missing" for k in own if k not in tensors],
         *[f"{k} is not in {backbone.name}" for k in tensors if k not in own],
-        *[f"{k} is {_size(tensors[k])} instead of {_size(v)}" for k, v in own.items() if k in tensors and tensors[k].shape != v.shape],
+        *[
+            f"{k} is {_size(tensors[k])} instead of {_size(v)}"
+            for k, v in own.items()
+            if k in tensors and tensors[k].shape != v.shape
+        ],
     ]
     if wrong:
         raise ConfigError(f"weights from {label} do not fit {backbone.name}: {_first(wrong)}{_advice(backbone, about)}")
@@ -61,9 +65,13 @@ def read_weights(source: str) -> Weights:
         inside = [path / "backbone.safetensors", path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]
         path = next((p for p in inside if p.is_file()), path)
         if path.is_dir():
-            raise DataError(f"{source} has neither backbone.safetensors nor checkpoints: that run has not saved anything yet")
+            raise DataError(
+                f"{source} has neither backbone.safetensors nor checkpoints: that run has not saved anything yet"
+            )
     if not path.is_file():
-        raise DataError(f"no weights at {source}: expected a run directory, a .ckpt, a backbone.safetensors or `pretrained`")
+        raise DataError(
+            f"no weights at {source}: expected a run directory, a .ckpt, a backbone.safetensors or `pretrained`"
+        )
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
 
 
@@ -78,7 +86,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     except Exception as error:  # the unpickler raises a dozen types for a dozen kinds of garbage
-        raise DataError(f"{path} is not a checkpoint of plain tensors (cut short, or it holds code): it was not loaded") from error
+        raise DataError(
+            f"{path} is not a checkpoint of plain tensors (cut short, or it holds code): it was not loaded"
+        ) from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise DataError(f"{path} is not a checkpoint: it has no state_dict")
     return checkpoint
@@ -143,7 +153,12 @@ def _adapt_channels(tensors: dict[str, Tensor], backbone: Backbone) -> dict[str,
     for name in [firsts] if isinstance(firsts, str) else firsts:
         key = f"{name}.weight"
         there, here = tensors.get(key), backbone.net.state_dict().get(key)
-        if there is not None and here is not None and there.shape[1] != here.shape[1] and there.shape[2:] == here.shape[2:]:
+        if (
+            there is not None
+            and here is not None
+            and there.shape[1] != here.shape[1]
+            and there.shape[2:] == here.shape[2:]
+        ):
             tensors = {**tensors, key: _filters_for(here.shape[1], there)}
     return tensors
 

@@ -18,15 +18,15 @@ class Task(L.LightningModule):
 
     Args:
         backbone: a timm model name, or a backbone of our own.
-        weights: where the backbone's weights come from: a run directory, a .ckpt of any task here, a backbone.safetensors,
-            or `pretrained` for timm's own; null starts from random ones.
+        weights: where the backbone's weights come from: a run directory, a .ckpt of any task here, a
+            backbone.safetensors, or `pretrained` for timm's own; null starts from random ones.
         small_images: 3x3 stem without max-pool, for pictures of about 64 pixels or less.
         drop_path: highest probability of skipping a residual branch in training, 0..1.
         frozen: keep the backbone as it is, its normalisation layers in eval mode; only the rest is trained.
         optim: how the parameters move.
 
-    Class attributes: `monitor` and `mode` name what the best checkpoint is judged by; `protocols` says in words how each
-    metric is computed; `pretraining` marks tasks whose only product is the backbone.
+    Class attributes: `monitor` and `mode` name what the best checkpoint is judged by; `protocols` says in words how
+    each metric is computed; `pretraining` marks tasks whose only product is the backbone.
     """
 
     monitor: ClassVar[str] = "val/loss"
@@ -46,8 +46,12 @@ class Task(L.LightningModule):
         super().__init__()
         self.save_hyperparameters(logger=False)
         if not isinstance(backbone, str) and (small_images or drop_path):
-            raise ConfigError("small_images and drop_path belong into the backbone's init_args when it is given by class_path")
-        built = Timm(backbone, small_images=small_images, drop_path=drop_path) if isinstance(backbone, str) else backbone
+            raise ConfigError(
+                "small_images and drop_path belong into the backbone's init_args when it is given by class_path"
+            )
+        built = (
+            Timm(backbone, small_images=small_images, drop_path=drop_path) if isinstance(backbone, str) else backbone
+        )
         self.backbone, self.weights, self.frozen, self.optim = built, weights, frozen, optim
         self.backbone.to(memory_format=torch.channels_last)  # as the batches are; 1.5 to 1.8 times faster on a CPU
         if frozen:

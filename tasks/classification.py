@@ -48,7 +48,9 @@ class Classification(Task):
             raise ConfigError("classification needs at least two classes: from the data, or as --model.classes")
         self.classes, count = classes, len(classes)
         self.head = head(self.backbone.features, count)
-        mixing = [make(alpha=alpha, num_classes=count) for make, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha]
+        mixing = [
+            make(alpha=alpha, num_classes=count) for make, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha
+        ]
         self.mix = v2.RandomChoice(mixing) if mixing else None
         metrics = MetricCollection(
             {

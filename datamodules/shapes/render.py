@@ -178,7 +178,13 @@ def _texture(
     elif kind == "grid":
         edge = np.maximum(across, down) - 128
     elif kind == "latticed":
-        edge = np.maximum(_wave(columns * (cosine + sine), rows * (sine - cosine), period), _wave(columns * (cosine - sine), rows * (sine + cosine), period)) - 96
+        edge = (
+            np.maximum(
+                _wave(columns * (cosine + sine), rows * (sine - cosine), period),
+                _wave(columns * (cosine - sine), rows * (sine + cosine), period),
+            )
+            - 96
+        )
     elif kind == "halved":
         edge = (columns * cosine)[None] + (rows * sine)[:, None]
         edge = edge * 1024 // (period * ONE)

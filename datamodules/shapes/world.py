@@ -5,7 +5,7 @@ Lengths and positions are fractions of the picture's side, x to the right and y 
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -104,15 +104,16 @@ def scene(
 ) -> Scene:
     """Draw scene `index` of world `seed`: one main thing near the middle among `extras` (fewest, most) small ones.
 
-    Everything follows from the arguments alone. Shape, colour, texture, place, motion and background are independent of
-    each other, except that extras and background avoid the main thing's colour, and that what would hide much of the
-    main thing lies behind it.
+    Everything follows from the arguments alone. The main thing wears the texture of its shape, small ones wear any.
+    Colour, place, motion and background are independent of the shape and of each other, except that extras and
+    background avoid the main thing's colour, and that what would hide much of the main thing lies behind it.
     """
     draws = Draws(seed, index)
     size = draws.uniform(*main_size)
     jitter = 0.05 + 0.15 * (1 - size)  # the larger, the nearer to the middle: never cut off
     place = (0.5 + draws.uniform(-jitter, jitter), 0.5 + draws.uniform(-jitter, jitter))
     main = _thing(draws, draws.below(len(COLOURS)), place, size, draws.uniform(-30, 30))
+    main = replace(main, texture=main.shape)
     behind: list[Thing] = []
     before: list[Thing] = []
     for _ in range(extras[0] + draws.below(extras[1] - extras[0] + 1)):
@@ -156,17 +157,22 @@ def _clearance(place: tuple[float, float], size: float, thing: Thing) -> float:
 
 
 def _background(draws: Draws, avoid: RGB) -> Background:
-    palette = tuple(_muted(draws, avoid) for _ in range(4))
+    """Clutter in shades of one tint, as under a coloured lamp: all of it says nothing about the things."""
+    tint = tuple(draws.uniform(0.2, 1.0) for _ in range(3))
+    palette = tuple(_shade(draws, tint, avoid) for _ in range(4))
     side = draws.choice((2, 3, 4, 6))
     grid = tuple(tuple(draws.choice(palette) for _ in range(side)) for _ in range(side))
-    patches = tuple(Patch(_corners(draws), _muted(draws, avoid)) for _ in range(3 + draws.below(6)))
+    patches = tuple(Patch(_corners(draws), _shade(draws, tint, avoid)) for _ in range(3 + draws.below(6)))
     return Background(grid, patches, noise=draws.below(2**53))
 
 
-def _muted(draws: Draws, avoid: RGB) -> RGB:
-    """A random colour, greyish for most, that differs from `avoid` by at least 96 in some channel."""
-    grey = 70 + draws.below(116)
-    colour = tuple(grey - 60 + draws.below(121) for _ in range(3))
+def _shade(draws: Draws, tint: tuple[float, ...], avoid: RGB) -> RGB:
+    """A light or dark version of `tint` that differs from `avoid` by at least 96 in some channel."""
+    brightest = max(tint)
+    light = 50 + draws.below(186)
+    colour = tuple(int(light * part / brightest) for part in tint)
+    if max(abs(mine - other) for mine, other in zip(colour, avoid, strict=True)) < 96:
+        colour = tuple(value * 2 // 5 if light > 140 else 255 - (255 - value) * 2 // 5 for value in colour)
     if max(abs(mine - other) for mine, other in zip(colour, avoid, strict=True)) < 96:
         colour = tuple((other + 96 + draws.below(65)) % 256 for other in avoid)
     return colour

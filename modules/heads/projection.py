@@ -1,5 +1,7 @@
 """The head of contrastive pretraining; thrown away afterwards."""
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from modules.contracts import Features, Head
@@ -20,7 +22,7 @@ class Projection(Head):
         width = hidden or features.channels[-1]
         widths = [features.channels[-1], *[width] * (layers - 1)]
         blocks: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             blocks += [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU(inplace=True)]
         self.mlp = nn.Sequential(*blocks, nn.Linear(widths[-1], outputs))
 

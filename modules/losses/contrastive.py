@@ -5,7 +5,13 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.5, gathered: tuple[Tensor, Tensor] | None = None, rank: int = 0) -> Tensor:
+def nt_xent(
+    first: Tensor,
+    second: Tensor,
+    temperature: float = 0.5,
+    gathered: tuple[Tensor, Tensor] | None = None,
+    rank: int = 0,
+) -> Tensor:
     """Normalised temperature-scaled cross-entropy (Chen et al. 2020, SimCLR, equation 1), symmetric, in float32.
 
     Random embeddings start near ln(2 B - 1): each view has one positive among all other views of the batch.

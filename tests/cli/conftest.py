@@ -17,6 +17,7 @@ def graft(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["cli.py"])
     monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr("logging.raiseExceptions", False)  # handlers that outlive the captured stream
     (tmp_path / "tasks").symlink_to(ROOT / "tasks")
 
     def run(*argv: str) -> tuple[int, str]:
@@ -36,7 +37,18 @@ def trained(tmp_path_factory) -> Path:
 
     folder = tmp_path_factory.mktemp("trained") / "run"
     argv = ["fit", "--config", str(ROOT / "tasks" / "classification.yaml"), "--run_dir", str(folder)]
-    argv += ["--data.train", "40", "--data.val", "20", "--data.test", "20", "--data.batch_size", "10", "--data.workers", "0"]
+    argv += [
+        "--data.train",
+        "40",
+        "--data.val",
+        "20",
+        "--data.test",
+        "20",
+        "--data.batch_size",
+        "10",
+        "--data.workers",
+        "0",
+    ]
     argv += ["--data.image_size", "16", "--trainer.max_epochs", "1", "--trainer.precision", "32"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "disabled")
@@ -52,5 +64,7 @@ def folder(tmp_path) -> Path:
     for name in ("cat", "dog"):
         (tmp_path / "pets" / "train" / name).mkdir(parents=True)
         for i in range(12):
-            Image.fromarray(random.integers(0, 256, (20, 24, 3), np.uint8)).save(tmp_path / "pets" / "train" / name / f"{i}.png")
+            Image.fromarray(random.integers(0, 256, (20, 24, 3), np.uint8)).save(
+                tmp_path / "pets" / "train" / name / f"{i}.png"
+            )
     return tmp_path / "pets"

@@ -141,7 +141,17 @@ def test_a_checkpoint_of_another_task_is_refused(graft, trained):
 
 
 def test_classes_of_the_checkpoint_must_be_those_of_the_data(graft, trained, folder):
-    code, error = graft("test", "--config", "tasks/classification.yaml", "--ckpt_path", str(trained), "--data", "ImageFolder", "--data.root", str(folder))
+    code, error = graft(
+        "test",
+        "--config",
+        "tasks/classification.yaml",
+        "--ckpt_path",
+        str(trained),
+        "--data",
+        "ImageFolder",
+        "--data.root",
+        str(folder),
+    )
     assert code == 1 and "10 classes" in error and "2" in error
 
 

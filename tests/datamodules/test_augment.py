@@ -83,7 +83,9 @@ def test_flip_mirrors_half_of_the_pictures():
 def test_none_is_the_largest_centred_square():
     image = cv2.resize(picture(4, 6), (60, 40), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_array_equal(Augment(40, None, "none")(image, 0), image[:, 10:50])
-    np.testing.assert_array_equal(Augment(40, None, "none")(image.transpose(1, 0, 2), 0), image.transpose(1, 0, 2)[10:50])
+    np.testing.assert_array_equal(
+        Augment(40, None, "none")(image.transpose(1, 0, 2), 0), image.transpose(1, 0, 2)[10:50]
+    )
 
 
 def test_the_crop_covers_the_asked_share_of_the_area():

@@ -1,6 +1,7 @@
 """What every data module of pictures does: splits, few labels, batches of the contract, broken files."""
 
 import pickle
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from datamodules import ImageFolder
 from datamodules.image_data import divide
@@ -24,8 +26,12 @@ def folder(root: Path, **options) -> ImageFolder:
     return data
 
 
+def names(batches: Iterable[dict]) -> list[str]:
+    return [name for batch in batches for name in batch["id"]]
+
+
 def ids(data: ImageFolder, split: str) -> list[str]:
-    return sum((batch["id"] for batch in data.plain_dataloader(split)), [])
+    return names(data.plain_dataloader(split))
 
 
 def labels(data: ImageFolder, split: str) -> list[int]:
@@ -49,7 +55,7 @@ def assert_same(ours: list[dict], theirs: list[dict]) -> None:
 
 
 def cut_short(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-20])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 # Validation pictures -------------------------------------------------------------------------------------------------
@@ -156,8 +162,6 @@ def test_views_are_different_versions_of_the_same_pictures(picture_folder):
 def test_pictures_reach_the_batch_with_rows_columns_and_channels_in_place(picture_folder):
     root = picture_folder({"cat": 4, "dog": 4}, size=(16, 16))
     data = folder(root, val_split=0.0)
-    from PIL import Image
-
     for batch in data.plain_dataloader("train"):
         for image, name in zip(batch["image"], batch["id"], strict=True):
             np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), np.asarray(Image.open(root / name)))
@@ -165,7 +169,9 @@ def test_pictures_reach_the_batch_with_rows_columns_and_channels_in_place(pictur
 
 def test_epochs_differ_in_order_and_augmentation(picture_folder):
     data = folder(picture_folder(FLAT), val_split=0.0, crop=(0.2, 1.0))
-    pictures = [{n: image for b in epoch(data, e) for n, image in zip(b["id"], b["image"], strict=True)} for e in (0, 1)]
+    pictures = [
+        {n: image for b in epoch(data, e) for n, image in zip(b["id"], b["image"], strict=True)} for e in (0, 1)
+    ]
     assert list(pictures[0]) != list(pictures[1])
     both = pictures[0].keys() & pictures[1].keys()
     assert both
@@ -216,14 +222,14 @@ def test_two_devices_share_the_pictures_of_one(picture_folder):
         data.trainer = SimpleNamespace(global_rank=rank, world_size=2)
         parts.append(epoch(data))
     for whole, *shares in zip(one, *parts, strict=True):
-        assert sorted(whole["id"]) == sorted(sum((share["id"] for share in shares), []))
+        assert sorted(whole["id"]) == sorted(names(shares))
 
 
 def test_evaluation_is_in_order_whole_and_without_augmentation(picture_folder):
     root = picture_folder({"train/cat": 5, "test/cat": 7})
     data = folder(root, crop=(0.2, 0.3), augment="simclr")
     batches = list(data.test_dataloader())
-    assert sum((b["id"] for b in batches), []) == [f"test/cat/{i:03d}.png" for i in range(7)]
+    assert names(batches) == [f"test/cat/{i:03d}.png" for i in range(7)]
     assert_same(batches, list(folder(root).test_dataloader()))
 
 
@@ -241,7 +247,7 @@ def test_validation_of_views_is_augmented_alike_in_every_epoch_and_for_every_see
 def test_prediction_takes_the_test_pictures_plainly(picture_folder):
     data = folder(picture_folder({"train/cat": 5, "test/cat": 7}), views=2, crop=(0.2, 1.0))
     batches = list(data.predict_dataloader())
-    assert sum((b["id"] for b in batches), []) == [f"test/cat/{i:03d}.png" for i in range(7)]
+    assert names(batches) == [f"test/cat/{i:03d}.png" for i in range(7)]
     assert all("image" in batch for batch in batches)
 
 
@@ -251,7 +257,9 @@ def test_prediction_takes_the_test_pictures_plainly(picture_folder):
 def test_a_truncated_picture_stops_before_the_first_step(picture_folder):
     root = picture_folder(FLAT)
     cut_short(root / "cat" / "003.png")
-    with pytest.raises(DataError, match=rf"{root}/cat/003\.png cannot be decoded: mend it, or set --data\.on_error skip$"):
+    with pytest.raises(
+        DataError, match=rf"{root}/cat/003\.png cannot be decoded: mend it, or set --data\.on_error skip$"
+    ):
         folder(root)
 
 
@@ -275,7 +283,9 @@ def test_skipped_pictures_are_counted_listed_and_left_out(picture_folder, tmp_pa
     for name in ("cat/001.png", "dog/003.png"):
         cut_short(root / name)
     data = ImageFolder(str(root), image_size=16, batch_size=4, workers=0, on_error="skip", val_split=0.0)
-    data.trainer = L.Trainer(default_root_dir=tmp_path / "run", accelerator="cpu", logger=False, enable_checkpointing=False)
+    data.trainer = L.Trainer(
+        default_root_dir=tmp_path / "run", accelerator="cpu", logger=False, enable_checkpointing=False
+    )
     (tmp_path / "run").mkdir()
     data.setup("fit")
     assert (tmp_path / "run" / "skipped.txt").read_text() == f"{root}/cat/001.png\n{root}/dog/003.png\n"
@@ -291,7 +301,10 @@ def test_skipped_pictures_are_counted_listed_and_left_out(picture_folder, tmp_pa
 def test_nothing_skipped_leaves_no_list(picture_folder, tmp_path):
     data = folder(picture_folder(FLAT), on_error="skip")
     assert data.skipped == []
-    assert data.describe() == ["train: 27 pictures of 2 classes, 9 to 18 each", "val: 3 pictures of 2 classes, 1 to 2 each"]
+    assert data.describe() == [
+        "train: 27 pictures of 2 classes, 9 to 18 each",
+        "val: 3 pictures of 2 classes, 1 to 2 each",
+    ]
 
 
 def test_a_picture_that_goes_missing_stops_or_is_left_out(picture_folder):
@@ -311,12 +324,23 @@ def test_a_picture_that_goes_missing_stops_or_is_left_out(picture_folder):
 def test_a_batch_larger_than_the_training_set_is_refused(picture_folder, devices):
     data = folder(picture_folder(FLAT), val_split=0.0, batch_size=31)
     data.trainer = SimpleNamespace(global_rank=0, world_size=devices)
-    with pytest.raises(DataError, match=rf"batch_size 31 on {devices} .* training set of 30: choose at most {30 // devices}$"):
+    with pytest.raises(
+        DataError, match=rf"batch_size 31 on {devices} .* training set of 30: choose at most {30 // devices}$"
+    ):
         data.train_dataloader()
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"views": 0}, {"image_size": 0}, {"labels": 0}, {"val_split": 1.0}, {"val_split": -0.1}, {"crop": (0.5, 0.2)}, {"crop": (0, 1)}]
+    "wrong",
+    [
+        {"views": 0},
+        {"image_size": 0},
+        {"labels": 0},
+        {"val_split": 1.0},
+        {"val_split": -0.1},
+        {"crop": (0.5, 0.2)},
+        {"crop": (0, 1)},
+    ],
 )
 def test_settings_out_of_range_are_refused(picture_folder, wrong):
     with pytest.raises(ConfigError, match=rf"{next(iter(wrong))}"):

@@ -26,7 +26,9 @@ def pictures(root: Path, stage: str = "fit", **options) -> ImageFolder:
 
 @pytest.mark.parametrize("val", ["val", "valid", "validation"])
 def test_folders_for_training_validation_and_test(picture_folder, val):
-    data = pictures(picture_folder({"train/cat": 4, "train/dog": 3, f"{val}/cat": 2, f"{val}/dog": 1, "test/cat": 1, "test/dog": 1}))
+    data = pictures(
+        picture_folder({"train/cat": 4, "train/dog": 3, f"{val}/cat": 2, f"{val}/dog": 1, "test/cat": 1, "test/dog": 1})
+    )
     assert sizes(data) == {"train": 7, "val": 3, "test": 2}
     assert data.classes == ["cat", "dog"]
 
@@ -88,7 +90,9 @@ def test_testing_without_a_test_set_is_refused(picture_folder):
 
 def test_a_root_that_does_not_exist_is_refused_with_the_nearest(picture_folder):
     root = picture_folder({"cat": 1}, name="pets")
-    with pytest.raises(DataError, match=re.escape(f"data.root {root.parent / 'pet'} is not a folder; did you mean 'pets'?")):
+    with pytest.raises(
+        DataError, match=re.escape(f"data.root {root.parent / 'pet'} is not a folder; did you mean 'pets'?")
+    ):
         ImageFolder(str(root.parent / "pet"))
 
 
@@ -140,7 +144,7 @@ def test_a_class_that_training_lacks_is_refused_with_the_nearest(picture_folder,
 def test_images_predicts_every_picture_below_the_root_in_order(picture_folder):
     data = Images(str(picture_folder({".": 2, "b": 2, "a/c": 1})), **SMALL)
     data.setup("predict")
-    names = sum((batch["id"] for batch in data.predict_dataloader()), [])
+    names = [name for batch in data.predict_dataloader() for name in batch["id"]]
     assert names == ["000.png", "001.png", "a/c/000.png", "b/000.png", "b/001.png"]
 
 

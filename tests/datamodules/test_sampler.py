@@ -1,5 +1,7 @@
 """The order of samples: shuffled by (seed, epoch), shared between devices, continued from any point."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 from torch.utils.data import DataLoader, Dataset
@@ -55,7 +57,7 @@ def test_devices_share_the_global_batches_of_a_single_device(devices):
 @pytest.mark.parametrize("devices", [2, 3])
 def test_evaluation_on_several_devices_repeats_and_loses_nothing(devices):
     parts = [epoch(EpochSampler(10, None, 0, rank, devices), 0) for rank in range(devices)]
-    assert sorted(sum(parts, [])) == [(0, i) for i in range(10)]
+    assert sorted(chain(*parts)) == [(0, i) for i in range(10)]
 
 
 @pytest.mark.parametrize("devices", [1, 2])
@@ -81,4 +83,4 @@ def test_epochs_after_the_resumed_one_are_whole():
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_the_order_is_the_same_for_any_number_of_workers(workers):
     loader = DataLoader(Keys(), 4, sampler=EpochSampler(16, 0, 4), num_workers=workers, collate_fn=list)
-    assert sum(loader, []) == list(EpochSampler(16, 0, 4))
+    assert list(chain(*loader)) == list(EpochSampler(16, 0, 4))

@@ -34,7 +34,8 @@ def test_linear_drops_pooled_features_in_training_only():
 @pytest.mark.parametrize("kind", ["cross_entropy", "focal"])
 def test_probabilities_of_one_class_per_picture_are_a_softmax(kind):
     logits, _ = batch()
-    torch.testing.assert_close(Linear(FEATURES, 5, loss=kind).probabilities(logits), logits.exp() / logits.exp().sum(1, keepdim=True))
+    expected = logits.exp() / logits.exp().sum(1, keepdim=True)
+    torch.testing.assert_close(Linear(FEATURES, 5, loss=kind).probabilities(logits), expected)
 
 
 def test_probabilities_of_several_classes_at_once_are_independent():
@@ -97,7 +98,8 @@ def test_focal_without_focus_is_cross_entropy(weights, soft):
     logits, target = batch()
     target = torch.rand(16, 5).softmax(1) if soft else target
     weight = None if weights is None else torch.tensor(weights)
-    torch.testing.assert_close(focal_loss(logits, target, 0.0, weight), functional.cross_entropy(logits, target, weight))
+    expected = functional.cross_entropy(logits, target, weight)
+    torch.testing.assert_close(focal_loss(logits, target, 0.0, weight), expected)
 
 
 @pytest.mark.parametrize("gamma", [0.5, 2.0])
@@ -114,7 +116,9 @@ def test_focal_fades_samples_that_are_already_right():
     assert focal_loss(logits, torch.tensor([0, 0]), 2.0).item() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize(("hidden", "layers", "widths"), [(0, 2, [8, 8, 16]), (12, 3, [8, 12, 12, 16]), (0, 1, [8, 16])])
+@pytest.mark.parametrize(
+    ("hidden", "layers", "widths"), [(0, 2, [8, 8, 16]), (12, 3, [8, 12, 12, 16]), (0, 1, [8, 16])]
+)
 def test_projection_has_the_asked_layers(hidden, layers, widths):
     head = Projection(FEATURES, 16, hidden=hidden, layers=layers)
     linear = [m for m in head.modules() if isinstance(m, torch.nn.Linear)]

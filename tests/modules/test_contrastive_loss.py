@@ -27,7 +27,8 @@ def by_definition(first: Tensor, second: Tensor, temperature: float) -> float:
 @pytest.mark.parametrize("temperature", [0.1, 0.5, 2.0])
 def test_equals_a_double_loop_over_all_pairs(temperature):
     first, second = views()
-    assert nt_xent(first, second, temperature).item() == pytest.approx(by_definition(first, second, temperature), rel=1e-5)
+    expected = by_definition(first, second, temperature)
+    assert nt_xent(first, second, temperature).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_starts_near_the_logarithm_of_the_number_of_candidates():

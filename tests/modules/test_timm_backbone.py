@@ -31,7 +31,10 @@ def test_maps_have_the_announced_channels_and_strides(name):
     assert_announced(Timm(name), picture()[..., :32])
 
 
-@pytest.mark.parametrize(("name", "strides"), [("resnet18", [1, 1, 2, 4, 8]), ("test_resnet", [1, 1, 2, 4, 8]), ("test_efficientnet", [1, 2, 4, 8, 16])])
+@pytest.mark.parametrize(
+    ("name", "strides"),
+    [("resnet18", [1, 1, 2, 4, 8]), ("test_resnet", [1, 1, 2, 4, 8]), ("test_efficientnet", [1, 2, 4, 8, 16])],
+)
 def test_small_images_shrink_every_stride(name, strides):
     backbone = Timm(name, small_images=True)
     assert backbone.features.strides == strides
@@ -65,7 +68,8 @@ def test_maps_equal_those_of_timm_with_the_same_weights(name):
 
 
 def test_the_map_of_a_vit_is_its_normalised_patch_tokens():
-    backbone, reference = Timm("test_vit").eval(), timm.create_model("test_vit", dynamic_img_size=True, num_classes=0).eval()
+    backbone = Timm("test_vit").eval()
+    reference = timm.create_model("test_vit", dynamic_img_size=True, num_classes=0).eval()
     reference.load_state_dict(backbone.net.state_dict())
     image = picture(side=96)
     tokens = reference.forward_features(image)[:, reference.num_prefix_tokens :]
@@ -74,7 +78,8 @@ def test_the_map_of_a_vit_is_its_normalised_patch_tokens():
 
 def test_small_images_on_resnet18_is_the_stem_known_from_cifar():
     backbone, reference = Timm("resnet18", small_images=True).eval(), torchvision.models.resnet18().eval()
-    reference.conv1, reference.maxpool, reference.fc = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity(), nn.Identity()
+    reference.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+    reference.maxpool = reference.fc = nn.Identity()
     reference.load_state_dict(backbone.net.state_dict())
     image = picture(side=32)
     torch.testing.assert_close(backbone(image)[-1].mean((-2, -1)), reference(image))

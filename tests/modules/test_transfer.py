@@ -43,7 +43,12 @@ def same(one: nn.Module, other: nn.Module) -> bool:
 def save_task(backbone: Timm, path: Path) -> None:
     """A real checkpoint, as Lightning writes it."""
     task = Classification(classes=["cat", "dog"], backbone=backbone)
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
     trainer = L.Trainer(accelerator="cpu", devices=1, **quiet)
     trainer.strategy.connect(task)
     trainer.save_checkpoint(path)
@@ -113,7 +118,7 @@ def test_pretrained_weights_that_cannot_be_fetched_are_answered_in_one_line(monk
         raise OSError("no route to host\nand a page of advice")
 
     monkeypatch.setattr(transfer, "timm", SimpleNamespace(create_model=offline))
-    with pytest.raises(DataError, match="cannot get the pretrained weights of test_resnet: no route to host$"):
+    with pytest.raises(DataError, match=r"cannot get the pretrained weights of test_resnet: no route to host$"):
         load_backbone(fresh(), "pretrained")
 
 
@@ -214,7 +219,8 @@ def test_another_architecture_is_refused_with_tensors_and_the_right_option(tmp_p
     (save_task if kind.endswith("ckpt") else export_backbone)(fresh(), path)
     backbone = fresh("test_convnext")
     before = {k: v.clone() for k, v in backbone.state_dict().items()}
-    with pytest.raises(ConfigError, match=r"stem\.0\.weight is missing.*and \d+ more.*add --model\.backbone test_resnet$"):
+    expected = r"stem\.0\.weight is missing.*and \d+ more.*add --model\.backbone test_resnet$"
+    with pytest.raises(ConfigError, match=expected):
         load_backbone(backbone, str(path))
     assert all(torch.equal(before[k], v) for k, v in backbone.state_dict().items())
 
@@ -222,7 +228,8 @@ def test_another_architecture_is_refused_with_tensors_and_the_right_option(tmp_p
 def test_another_stem_is_refused_with_the_shapes_and_the_right_option(tmp_path):
     path = tmp_path / "backbone.safetensors"
     export_backbone(fresh("resnet18"), path)
-    with pytest.raises(ConfigError, match=r"conv1\.weight is 64x3x7x7 instead of 64x3x3x3; add --model\.small_images false$"):
+    expected = r"conv1\.weight is 64x3x7x7 instead of 64x3x3x3; add --model\.small_images false$"
+    with pytest.raises(ConfigError, match=expected):
         load_backbone(fresh("resnet18", small_images=True), str(path))
 
 
@@ -280,7 +287,9 @@ def other_network(path: Path) -> None:
     torch.save({"state_dict": {"fc.weight": torch.zeros(2)}}, path)
 
 
-@pytest.mark.parametrize("write", [text, empty, truncated, archive, tensors_without_names, other_network], ids=lambda w: w.__name__)
+@pytest.mark.parametrize(
+    "write", [text, empty, truncated, archive, tensors_without_names, other_network], ids=lambda w: w.__name__
+)
 def test_what_is_no_checkpoint_is_refused_by_name(tmp_path, write):
     path = tmp_path / "last.ckpt"
     write(path)
@@ -298,7 +307,9 @@ def test_what_is_no_safetensors_file_is_refused_by_name(tmp_path, write):
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@pytest.mark.parametrize("save", [torch.save, lambda bomb, path: path.write_bytes(pickle.dumps(bomb))], ids=["zip", "pickle"])
+@pytest.mark.parametrize(
+    "save", [torch.save, lambda bomb, path: path.write_bytes(pickle.dumps(bomb))], ids=["zip", "pickle"]
+)
 def test_code_in_a_checkpoint_is_not_executed(tmp_path, save):
     bomb, path = tmp_path / "executed", tmp_path / "last.ckpt"
     save({"state_dict": {"backbone.net.conv1.0.weight": Bomb(bomb)}}, path)
@@ -312,7 +323,7 @@ def test_code_in_a_checkpoint_is_not_executed(tmp_path, save):
 
 
 def test_a_path_that_does_not_exist_is_refused(tmp_path):
-    with pytest.raises(DataError, match="no weights at .*nowhere"):
+    with pytest.raises(DataError, match=r"no weights at .*nowhere"):
         load_backbone(fresh(), str(tmp_path / "nowhere"))
 
 

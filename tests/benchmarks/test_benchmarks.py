@@ -1,0 +1,162 @@
+"""Every benchmark runs from end to end in tiny form; what it measures is not judged here."""
+
+import json
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks import overhead, report, simclr_loop, startup, views
+from benchmarks.batches import Batches
+from benchmarks.report import Comparison, in_pairs
+
+lightly = pytest.mark.skipif(find_spec("lightly") is None, reason="lightly is not installed: it is the extra `bench`")
+
+
+def written(path: Path) -> dict:
+    """The JSON of a benchmark, which names the machine and the versions."""
+    result = json.loads(path.read_text())
+    assert result["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert result["threads"] >= 1
+    assert "cores" in result["machine"]
+    return result
+
+
+@lightly
+def test_views_compares_with_lightly_at_every_size(tmp_path, capsys):
+    threads = torch.get_num_threads()
+    views.main(["--sizes", "16", "80", "--pictures", "6", "--repeats", "2", "--json", str(tmp_path / "views.json")])
+    rows = written(tmp_path / "views.json")["rows"]
+    assert [row["what"].partition(" px")[0] for row in rows] == ["16", "16", "80", "80"]
+    assert all(len(row["ours"]) == len(row["peer"]) == 2 for row in rows)
+    assert rows[0]["peer"] == rows[1]["peer"]
+    assert rows[0]["mark"] == ">= 2.5"
+    assert "80 px" in capsys.readouterr().out
+    assert torch.get_num_threads() == threads
+
+
+@lightly
+def test_views_takes_any_folder_of_pictures(picture_folder):
+    root = picture_folder({"train/cat": 2, "train/dog": 2})
+    result = views.main(["--root", str(root), "--sizes", "16", "--pictures", "5", "--repeats", "1"])
+    assert result["root"] == str(root)
+
+
+def test_views_generates_pictures_as_large_as_their_use_needs():
+    for size, shape in ((32, (32, 32)), (224, (320, 240))):
+        with views.generated(size, 2) as root:
+            files = sorted(root.iterdir())
+            assert [Image.open(file).size for file in files] == [shape] * 2
+            assert Image.open(files[0]).format == "JPEG"
+
+
+def test_views_says_how_to_install_lightly(monkeypatch, capsys):
+    monkeypatch.setattr(views, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        views.main([])
+    assert 'pip install -c constraints.txt -e ".[bench]"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("task", ["classification", "simclr"])
+def test_overhead_trains_the_same_on_both_sides(task, tmp_path):
+    path, environment, argv = tmp_path / "overhead.json", dict(os.environ), sys.argv[:]
+    overhead.main(f"--tasks {task} --steps 2 --repeats 1 --batch_size 8 --json {path}".split())
+    wall, process = written(path)["rows"]
+    assert (wall["what"], wall["mark"]) == (f"{task}, batch 8", ">= 0.95")
+    assert min(wall["ours"] + wall["peer"] + process["ours"] + process["peer"]) > 0
+    assert (dict(os.environ), sys.argv) == (environment, argv)
+
+
+@pytest.mark.parametrize(("task", "data"), [("classification", {}), ("simclr", {"views": 2})])
+def test_the_plain_loop_has_the_losses_of_the_trainer(task, data, monkeypatch):
+    losses = []
+    monkeypatch.setattr(overhead.Stopwatch, "run", lambda watch: losses.append([x.item() for x in watch.losses]))
+    for side in (overhead.ours, overhead.plain):
+        side(task, data | {"steps": 6, "batch_size": 8, "image_size": 32}, "cpu")
+    assert len(losses[0]) == 6
+    assert losses[0] == losses[1]
+
+
+def test_overhead_notices_when_the_sides_differ(monkeypatch):
+    monkeypatch.setattr(overhead, "plain", lambda *_: overhead.Run(1, 1, loss=3.0))
+    monkeypatch.setattr(overhead, "ours", lambda *_: overhead.Run(1, 1, loss=2.0))
+    with pytest.raises(RuntimeError, match="do not train the same thing"):
+        overhead.measure("classification", 2, 8, 1, "cpu")
+
+
+def test_batches_come_round_again_unchanged():
+    loader = Batches(steps=6, image_size=8, views=2, batch_size=3).train_dataloader()
+    first, again = list(loader), list(loader)
+    assert len(first) == len(again) == 6
+    assert torch.equal(first[0]["views"][1], again[4]["views"][1])
+    assert first[0]["views"][0].dtype == torch.uint8
+    assert first[0]["views"][0].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.slow
+def test_startup_compares_processes(tmp_path):
+    startup.main(["--repeats", "1", "--json", str(tmp_path / "startup.json")])
+    wall, processor = written(tmp_path / "startup.json")["rows"]
+    assert (wall["unit"], wall["mark"], processor["unit"]) == ("s", "<= 1.5", "CPU s")
+
+
+def test_startup_stops_at_a_process_that_fails(capfd):
+    with pytest.raises(startup.subprocess.CalledProcessError):
+        startup.seconds(["-c", "raise SystemExit(3)"])
+
+
+def test_simclr_loop_reports_time_and_accuracy(picture_folder, tmp_path, capsys):
+    root = picture_folder({"train/cat": 12, "train/dog": 12, "test/cat": 3, "test/dog": 3}, size=(16, 20))
+    path = tmp_path / "loop.json"
+    options = f"--epochs 2 --batch_size 8 --size 16 --pictures 20 --workers 1 --json {path}"
+    simclr_loop.main(["--root", str(root), *options.split()])
+    result = written(path)
+    assert result["seconds"] > 0
+    assert all(0 <= result[probe][when] <= 1 for probe in ("knn", "linear_probe") for when in ("start", "end"))
+    assert "of 6 test pictures" in capsys.readouterr().out
+
+
+def test_probes_of_the_plain_loop_separate_what_is_separable():
+    labels = torch.arange(3).repeat(800)
+    features = torch.eye(8)[labels] + 0.1 * torch.randn(2400, 8)
+    data = features[:2100], labels[:2100], features[2100:], labels[2100:]
+    assert simclr_loop.knn(*data) == 1
+    assert simclr_loop.linear_probe(*data, epochs=20) == 1
+
+
+def test_workers_of_the_plain_loop_draw_different_views():
+    images = np.broadcast_to(np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), np.uint8), (8, 16, 16, 3))
+    loader = torch.utils.data.DataLoader(simclr_loop.Views(images), 4, num_workers=2, worker_init_fn=simclr_loop._seed)
+    first, second = (batch[0] for batch in loader)
+    assert not torch.equal(first, second)
+
+
+def test_pairs_alternate():
+    calls = []
+    ours, peer = in_pairs(lambda: calls.append("ours"), lambda: calls.append("peer"), 3)
+    assert calls == ["ours", "peer", "peer", "ours", "ours", "peer"]
+    assert len(ours) == len(peer) == 3
+
+
+@pytest.mark.parametrize(
+    ("mark", "holds"), [(">= 2", True), (">= 2.1", False), ("<= 2", True), ("<= 1.9", False), ("", None)]
+)
+def test_a_mark_is_held_against_the_median_ratio(mark, holds):
+    row = Comparison("it", "s", [2.0, 8.0, 3.0], [1.0, 2.0, 3.0], mark)
+    assert median(row.ratios) == 2
+    assert row.holds is holds
+
+
+def test_json_goes_into_results_without_a_path(monkeypatch, tmp_path):
+    monkeypatch.setattr(report, "RESULTS", tmp_path / "results")
+    options = report.parser("First line.\nSecond.")
+    report.publish("some", options.parse_args([]).json, figure=1)
+    assert not (tmp_path / "results").exists()
+    report.publish("some", options.parse_args(["--json"]).json, figure=1)
+    assert written(tmp_path / "results" / "some.json")["figure"] == 1

@@ -1,0 +1,175 @@
+"""Every YAML through every command, and what a run leaves behind."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+import yaml
+from safetensors.torch import load_file
+
+TASKS = sorted((Path(__file__).parents[2] / "tasks").glob("*.yaml"))
+TINY = ["--data.train", "64", "--data.val", "32", "--data.test", "32", "--data.batch_size", "16", "--data.workers", "0"]
+TINY += [
+    "--data.image_size",
+    "32",
+    "--trainer.max_epochs",
+    "2",
+    "--pictures.samples",
+    "4",
+    "--trainer.log_every_n_steps",
+    "1",
+]
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("path", TASKS, ids=lambda p: p.stem)
+def test_every_yaml_fits_validates_tests_and_predicts(graft, path, capsys):
+    config = ["--config", f"tasks/{path.name}"]
+    assert graft("fit", *config, *TINY)[0] == 0
+    out = capsys.readouterr().out
+    assert "python cli.py" in out.partition("next")[2]  # what to type next
+    run = Path("runs") / path.stem / "latest"
+    written = {p.relative_to(run).as_posix() for p in run.rglob("*")}
+    assert {"config.yaml", "metrics.csv", "results.json", "backbone.safetensors", "checkpoints/last.ckpt"} <= written
+    assert "pictures/train_batch.png" in written
+    for row in json.loads((run / "results.json").read_text())["results"]:
+        assert row["how"]
+    for command in ("validate", "test", "predict"):
+        assert graft(command, *config, "--ckpt_path", "latest")[0] == 0
+    (predicted,) = Path("runs", path.stem).glob("*_predict/predictions/*")
+    assert predicted.stat().st_size
+
+
+def test_config_yaml_reproduces_the_run(graft, trained, tmp_path):
+    assert graft("fit", "--config", str(trained / "config.yaml"), "--run_dir", str(tmp_path / "again"))[0] == 0
+    first, second = (
+        torch.load(r / "checkpoints" / "last.ckpt", weights_only=True) for r in (trained, tmp_path / "again")
+    )
+    assert all(torch.equal(first["state_dict"][k], second["state_dict"][k]) for k in first["state_dict"])
+
+
+def test_print_config_is_complete_and_can_be_used(graft, capsys):
+    with pytest.raises(SystemExit):
+        graft("fit", "--config", "tasks/classification.yaml", "--data.batch_size", "7", "--print_config")
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert config["data"]["init_args"]["batch_size"] == 7
+    assert config["model"]["init_args"]["optim"]["schedule"] == "cosine"
+
+
+def test_data_may_come_from_a_yaml_of_its_own(graft, folder):
+    Path("pets.yaml").write_text(
+        f"class_path: ImageFolder\ninit_args: {{root: {folder}, image_size: 16, batch_size: 4, workers: 0}}\n"
+    )
+    assert (
+        graft("fit", "--config", "tasks/classification.yaml", "--data", "pets.yaml", "--trainer.max_epochs", "1")[0]
+        == 0
+    )
+    saved = yaml.safe_load(Path("runs/classification/latest/config.yaml").read_text())
+    assert saved["model"]["init_args"]["classes"] == ["cat", "dog"]
+
+
+def test_what_is_typed_wins_over_the_checkpoint_which_wins_over_the_yaml(graft, trained):
+    config = ["--config", "tasks/classification.yaml", "--ckpt_path", str(trained)]
+    assert graft("test", *config, "--data.batch_size", "5", "--run_dir", "out")[0] == 0
+    saved = yaml.safe_load(Path("out/config.yaml").read_text())["data"]["init_args"]
+    assert (saved["batch_size"], saved["image_size"], saved["test"]) == (5, 16, 20)  # typed, remembered, remembered
+
+
+def test_predict_takes_size_and_classes_from_the_checkpoint(graft, trained, folder):
+    assert (
+        graft(
+            "predict",
+            "--config",
+            "tasks/classification.yaml",
+            "--ckpt_path",
+            str(trained),
+            "--data",
+            "Images",
+            "--data.root",
+            str(folder),
+            "--run_dir",
+            "out",
+        )[0]
+        == 0
+    )
+    table = rows(Path("out/predictions/predict.csv"))
+    assert len(table) == 24
+    assert table[0]["path"] == "train/cat/0.png"
+    assert sum(float(v) for k, v in table[0].items() if k.startswith("p(")) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_optimizer_is_what_was_asked_for(graft):
+    Path("plain.yaml").write_text("model: Classification\ndata: Shapes\n")
+    optim = {"optimizer": "SGD", "lr": "0.01", "schedule": "constant", "warmup": "0"}
+    typed = [w for k, v in optim.items() for w in (f"--model.optim.{k}", v)]
+    assert (
+        graft(
+            "fit",
+            "--config",
+            "plain.yaml",
+            *TINY,
+            "--model.backbone",
+            "test_resnet",
+            "--trainer.max_epochs",
+            "1",
+            *typed,
+        )[0]
+        == 0
+    )
+    (optimizer,) = torch.load("runs/plain/latest/checkpoints/last.ckpt", weights_only=True)["optimizer_states"]
+    groups = optimizer["param_groups"]
+    assert {g["lr"] for g in groups} == {0.01}
+    assert {g["momentum"] for g in groups} == {0}
+    assert {g["weight_decay"] for g in groups} == {0}  # SGD's own, not AdamW's
+
+
+def test_pretrained_weights_travel_through_files_into_a_new_task_and_into_plain_timm(graft, capsys):
+    assert graft("fit", "--config", "tasks/simclr.yaml", *TINY, "--trainer.max_epochs", "1")[0] == 0
+    run = Path("runs/simclr/latest")
+    for weights in (run, run / "backbone.safetensors", run / "checkpoints" / "last.ckpt"):
+        capsys.readouterr()
+        assert (
+            graft(
+                "fit",
+                "--config",
+                "tasks/classification.yaml",
+                *TINY,
+                "--model.weights",
+                str(weights),
+                "--trainer.max_epochs",
+                "1",
+                "--model.frozen",
+                "true",
+            )[0]
+            == 0
+        )
+        before = load_file(run / "backbone.safetensors")
+        after = load_file("runs/classification/latest/backbone.safetensors")
+        assert all(torch.equal(before[k], after[k]) for k in before)  # frozen, batch norm statistics included
+    net = timm.create_model("test_resnet", num_classes=0, checkpoint_path=str(run / "backbone.safetensors"))
+    assert torch.equal(net.state_dict()["layer4.0.conv1.weight"], before["layer4.0.conv1.weight"])
+
+
+def test_wandb_stays_offline_without_a_login_and_never_asks(graft, monkeypatch, capsys):
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", "nowhere")
+    assert (
+        graft(
+            "fit", "--config", "tasks/classification.yaml", *TINY, "--trainer.max_epochs", "1", "--tensorboard", "true"
+        )[0]
+        == 0
+    )
+    run = Path("runs/classification/latest")
+    assert list(run.glob("wandb/offline-run-*/*.wandb"))
+    assert list(run.glob("tensorboard/events*"))
+    assert not Path("wandb").exists() and not Path("config.yaml").exists()
+    out = capsys.readouterr().out
+    assert "wandb sync" in out and "wandb leet" in out

@@ -1,0 +1,128 @@
+"""A killed run that is resumed ends like one that was never stopped; a stopped one saves first."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+SMALL = [
+    "--data.train",
+    "200",
+    "--data.val",
+    "40",
+    "--data.test",
+    "20",
+    "--data.batch_size",
+    "24",
+    "--data.image_size",
+    "16",
+]
+SMALL += [
+    "--trainer.max_epochs",
+    "3",
+    "--trainer.log_every_n_steps",
+    "1",
+    "--checkpoint.every_n_steps",
+    "3",
+    "--pictures.samples",
+    "4",
+]
+RANDOM = {
+    "classification": ["--model.head.dropout", "0.2", "--model.mixup", "0.5", "--model.drop_path", "0.1"],
+    "simclr": [],
+}
+KILL = """
+import os, signal, sys
+from callbacks import Finite
+after = Finite.on_train_batch_end
+def killing(self, trainer, *rest):
+    after(self, trainer, *rest)
+    if trainer.global_step == {step}:
+        os.kill(os.getpid(), signal.SIGKILL)
+Finite.on_train_batch_end = killing
+import cli
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def measured(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return [
+            {k: v for k, v in row.items() if k not in ("train/samples_per_s", "train/data_wait")}
+            for row in csv.DictReader(file)
+        ]
+
+
+def state(run: Path) -> dict:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+# 8 steps an epoch; 13 is in the middle of one, 9 is the first after a checkpoint at an epoch's end
+@pytest.mark.parametrize(("task", "workers", "step"), [("simclr", 2, 13), ("classification", 0, 9)])
+def test_killed_in_mid_epoch_and_resumed_equals_never_stopped(
+    graft, tmp_path, task, workers, step
+):  # graft: its folder
+    typed = ["fit", "--config", f"tasks/{task}.yaml", *SMALL, *RANDOM[task], "--data.workers", str(workers)]
+    assert run([str(ROOT / "cli.py"), *typed, "--run_dir", "whole"], tmp_path) == 0
+    assert run(["-c", KILL.format(step=step), *typed, "--run_dir", "killed"], tmp_path) == -signal.SIGKILL
+    assert state(Path("killed"))["global_step"] < step
+    assert run([str(ROOT / "cli.py"), *typed, "--ckpt_path", "killed"], tmp_path) == 0
+
+    whole, resumed = state(Path("whole")), state(Path("killed"))
+    assert whole["global_step"] == resumed["global_step"] == 24
+    assert all(torch.equal(whole["state_dict"][k], resumed["state_dict"][k]) for k in whole["state_dict"])
+    assert [s["_last_lr"] for s in whole["lr_schedulers"]] == [s["_last_lr"] for s in resumed["lr_schedulers"]]
+    assert measured(Path("whole")) == measured(Path("killed"))
+
+
+def test_sigterm_saves_and_stops(graft, tmp_path):
+    typed = [
+        "fit",
+        "--config",
+        "tasks/classification.yaml",
+        *SMALL,
+        "--trainer.max_epochs",
+        "1000",
+        "--data.workers",
+        "0",
+        "--checkpoint.every_n_steps",
+        "0",
+        "--run_dir",
+        "run",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "cli.py"), *typed],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    for _ in range(600):
+        if last.exists():
+            break
+        time.sleep(0.1)
+    before = state(tmp_path / "run")["global_step"]
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "--ckpt_path" in out
+    assert state(tmp_path / "run")["global_step"] >= before
+    assert not list(last.parent.glob("*.tmp"))
+
+
+def run(argv: list[str], folder: Path) -> int:
+    return subprocess.run(
+        [sys.executable, *argv], cwd=folder, env=environment(), stdout=subprocess.DEVNULL, check=False
+    ).returncode
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "WANDB_MODE": "disabled", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
