@@ -11,6 +11,7 @@ from torch import Tensor
 
 from callbacks import drawing
 from callbacks.outcomes import Outcomes
+from callbacks.per_class import write_per_class
 from modules.contracts import Backbone, Batch, Prediction, writing
 
 
@@ -124,6 +125,7 @@ class Pictures(Callback):
         matrix = outcomes.matrix.view(len(task.classes), -1).cpu().numpy()
         right, total = int(matrix.trace()), int(matrix.sum())
         title = f"{stage}: {right:,} of {total:,} right ({100 * right / total:.1f} %)"
+        write_per_class(Path(trainer.default_root_dir) / "predictions", stage, matrix, task.classes)
         sample, mistakes = outcomes.sample.kept(), outcomes.mistakes.kept()
         log_picture(trainer, f"{stage}_predictions", _answers(sample, task, title))
         log_picture(trainer, f"{stage}_confusion", drawing.confusion(matrix, task.classes, title))

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from callbacks.knn import KNN
+from callbacks.per_class import read_per_class
 from callbacks.predictions import Predictions
 from callbacks.throughput import Throughput
 from modules.contracts import writing
@@ -90,7 +91,10 @@ class Summary(L.Callback):
                 table.add_row(row["metric"], f"{row['value']:.4f}", row["how"])
             Console(highlight=False).print(table)
             self._write(folder, rows, trainer)
+        self._say_classes(folder)
         self._say_speed(trainer)
+        if skipped := trainer.datamodule.skipped:
+            CONSOLE.print(f"skipped {len(skipped)} pictures that cannot be decoded: {folder}/skipped.txt")
         self._say_where(trainer, folder)
         for line in self._next(trainer, folder):
             CONSOLE.print(line)
@@ -122,6 +126,23 @@ class Summary(L.Callback):
         }
         with writing(path):
             path.write_text(json.dumps(report, indent=2) + "\n")
+
+    def _say_classes(self, folder: Path, most: int = 10) -> None:
+        """The classes that do worst, of the last split that was judged."""
+        tables = [folder / "predictions" / f"{split}_per_class.csv" for split in ("test", "val")]
+        path = next((p for p in tables if p.is_file()), None)
+        if path is None:
+            return
+        rows = read_per_class(path)
+        title = f"Classes, lowest F1 first ({path.relative_to(folder)}" + (
+            f", {most} of {len(rows)})" if len(rows) > most else ")"
+        )
+        table = Table(title=title, title_justify="left")
+        for column in rows[0]:
+            table.add_column(column, justify="left" if column == "class" else "right")
+        for row in rows[:most]:
+            table.add_row(row["class"], row["count"], *(f"{float(row[k]):.3f}" for k in ("precision", "recall", "f1")))
+        Console(highlight=False).print(table)
 
     def _say_speed(self, trainer: L.Trainer) -> None:
         speed = next((c for c in trainer.callbacks if isinstance(c, Throughput)), None)

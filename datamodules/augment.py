@@ -38,7 +38,7 @@ class Augment:
         recipe: a name from RECIPES or albumentations transforms.
 
     Raises:
-        ConfigError: the transforms end in another size.
+        ConfigError: the transforms do not work on pictures of this size, or end in another.
     """
 
     def __init__(self, size: int, crop: tuple[float, float] | None, recipe: Recipe | list[A.BasicTransform]):
@@ -50,7 +50,10 @@ class Augment:
         self.numpy, self.python = np.random.Generator(np.random.Philox(0)), random.Random(0)
         self.state = self.numpy.bit_generator.state
         self.transforms.set_random_state(self.numpy, self.python)
-        self(np.zeros((size, size, 3), np.uint8))  # a list that ends in another size is refused here, not in a worker
+        try:  # what cannot work is refused here, not in a worker
+            self(np.zeros((size, size, 3), np.uint8))
+        except ValueError as error:
+            raise ConfigError(f"data.augment does not work on pictures of {size} pixels: {error}") from error
 
     def __call__(self, image: np.ndarray, *key: int) -> np.ndarray:
         """uint8 (H, W, 3) to (size, size, 3); the same key, such as (seed, epoch, index, view), draws the same."""

@@ -34,6 +34,7 @@ class DataModule(L.LightningDataModule):
         self.batch_size, self.workers = batch_size, workers
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # what --seed_everything says
         self.resume = (0, 0)
+        self.skipped: list[str] = []  # ids of samples left out because they cannot be read
 
     def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
         """The samples of a split as `purpose` needs them; null when there is no such split."""

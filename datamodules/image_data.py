@@ -58,7 +58,6 @@ class ImageDataModule(DataModule):
             on_error,
         )
         self.augmented, self.plain = Augment(image_size, crop, augment), Augment(image_size, None, "none")
-        self.skipped: list[str] = []
         self.splits: dict[Split, tuple[Source, np.ndarray]] = {}
 
     def sources(self) -> dict[Split, Source]:
@@ -71,10 +70,15 @@ class ImageDataModule(DataModule):
         self.splits = {split: (source, self._readable(source)) for split, source in self.sources().items()}
         if "train" in self.splits:
             self._divide()
-        if self.skipped and self.trainer and self.trainer.is_global_zero:
-            path = Path(self.trainer.default_root_dir) / "skipped.txt"
-            with writing(path):
-                path.write_text("\n".join(self.skipped) + "\n")
+        if self.trainer and self.trainer.is_global_zero:
+            self._list_skipped(self.skipped)
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Counts and lists what only turned out broken when it was decoded."""
+        fresh = [name for name in batch.pop("skipped", []) if name not in self.skipped]
+        self.skipped += fresh
+        self._list_skipped(fresh)
+        return batch
 
     def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
         if split not in self.splits:
@@ -84,18 +88,19 @@ class ImageDataModule(DataModule):
         seed = self.seed if purpose == "train" else 0
         return ImageDataset(*self.splits[split], pipeline, self.views if views else 1, seed, self.on_error == "skip")
 
-    def collate(self, samples: list[dict[str, Any] | None]) -> Batch:
+    def collate(self, samples: list[dict[str, Any]]) -> Batch:
         """Stacks what could be read: `image` uint8 (B, 3, H, W) or `views`, a list of those; `label` (B,), `id`."""
-        samples = [s for s in samples if s is not None]
+        skipped = [s["skipped"] for s in samples if "skipped" in s]
+        samples = [s for s in samples if "skipped" not in s]
         if not samples:
-            raise DataError("not one picture of this batch could be read")
+            raise DataError(f"not one picture of this batch could be read: {', '.join(skipped[:3])}, ...")
         views = [_stack([s["views"][i] for s in samples]) for i in range(len(samples[0]["views"]))]
         batch: Batch = {"id": [s["id"] for s in samples]} | (
             {"views": views} if len(views) > 1 else {"image": views[0]}
         )
         if "label" in samples[0]:
             batch["label"] = torch.tensor([s["label"] for s in samples])
-        return batch
+        return batch | ({"skipped": skipped} if skipped else {})
 
     def describe(self) -> list[str]:
         lines = []
@@ -120,6 +125,12 @@ class ImageDataModule(DataModule):
             train, _ = divide(source.labels, train, self.labels, np.random.default_rng((self.seed, 1)))
         self.splits["train"] = (source, train)
 
+    def _list_skipped(self, names: list[str]) -> None:
+        if names:
+            path = Path(self.trainer.default_root_dir) / "skipped.txt"
+            with writing(path), path.open("a") as file:
+                file.writelines(f"{name}\n" for name in names)
+
     def _readable(self, source: Source) -> np.ndarray:
         indices = np.arange(len(source))
         broken = source.broken() if isinstance(source, Files) else []
@@ -130,12 +141,12 @@ class ImageDataModule(DataModule):
             raise DataError(
                 f"{source.root / source.id(broken[0])}{more} cannot be decoded: mend it, or set --data.on_error skip"
             )
-        self.skipped += [str(source.root / source.id(i)) for i in broken]
+        self.skipped += [source.id(i) for i in broken]
         return np.delete(indices, broken)
 
 
 class ImageDataset(Dataset):
-    """Samples as dicts, by key (epoch, index); a picture that cannot be read is null when `skip`."""
+    """Samples as dicts, by key (epoch, index); of a picture that cannot be read only `skipped`, its id, when `skip`."""
 
     def __init__(self, source: Source, indices: np.ndarray, pipeline: Augment, views: int, seed: int, skip: bool):
         self.source, self.indices, self.pipeline = source, indices, pipeline
@@ -144,14 +155,14 @@ class ImageDataset(Dataset):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any] | None:
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         epoch, index = key
         index = int(self.indices[index])
         try:
             image = self.source.image(index)
         except DataError:
             if self.skip:
-                return None
+                return {"skipped": self.source.id(index)}
             raise
         views = [self.pipeline(image, self.seed, epoch, index, view) for view in range(self.views)]
         sample = {"views": views, "id": self.source.id(index)}

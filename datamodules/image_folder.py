@@ -1,5 +1,6 @@
 """Pictures in one folder per class."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ class ImageFolder(ImageDataModule):
             images = find_images(folder / name)
             if not images:
                 raise DataError(f"{folder / name} has no pictures: remove the folder or fill it")
-            paths += [str(p.relative_to(self.root)).encode() for p in images]
+            paths += [os.fsencode(p.relative_to(self.root)) for p in images]
             labels += [self.classes.index(name)] * len(images)
         return Files(self.root, np.array(paths), np.array(labels))
 

@@ -1,5 +1,6 @@
 """A plain folder of pictures."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -35,4 +36,4 @@ class Images(ImageDataModule):
         images = find_images(self.root)
         if not images:
             raise DataError(f"{self.root} has no pictures")
-        return {"train": Files(self.root, np.array([str(p.relative_to(self.root)).encode() for p in images]), None)}
+        return {"train": Files(self.root, np.array([os.fsencode(p.relative_to(self.root)) for p in images]), None)}

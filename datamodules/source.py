@@ -1,5 +1,6 @@
 """Where pictures come from: files that are read when needed, or an array in memory."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,7 @@ class Files:
         return read_image(self.root / self.id(index))
 
     def id(self, index: int) -> str:
-        return self.paths[index].decode()
+        return os.fsdecode(self.paths[index])
 
     def broken(self) -> list[int]:
         """Indices of files that cannot be decoded. Opens each, but decodes only those that look cut short or odd."""

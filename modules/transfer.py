@@ -133,8 +133,9 @@ def _read_checkpoint(path: Path) -> Weights:
     tensors = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     if not tensors:
         raise DataError(f"{path} has no backbone in it: its tensors are {_first(list(checkpoint['state_dict']))}")
-    statistics = {k: checkpoint["state_dict"][f"backbone.{k}"].tolist() for k in ("mean", "std")}
-    return Weights(tensors, {**checkpoint.get("backbone", {}), **statistics, "epoch": checkpoint["epoch"]}, str(path))
+    about = dict(checkpoint.get("backbone", {}))
+    about |= {"epoch": checkpoint["epoch"]} if "epoch" in checkpoint else {}
+    return Weights(tensors, about, str(path))
 
 
 def _pretrained(backbone: Backbone) -> Weights:

@@ -288,7 +288,7 @@ def test_skipped_pictures_are_counted_listed_and_left_out(picture_folder, tmp_pa
     )
     (tmp_path / "run").mkdir()
     data.setup("fit")
-    assert (tmp_path / "run" / "skipped.txt").read_text() == f"{root}/cat/001.png\n{root}/dog/003.png\n"
+    assert (tmp_path / "run" / "skipped.txt").read_text() == "cat/001.png\ndog/003.png\n"
     assert data.describe() == [
         "train: 28 pictures of 2 classes, 9 to 19 each",
         "skipped: 2 pictures that cannot be read, listed in skipped.txt",
@@ -375,3 +375,22 @@ def test_a_dataset_does_not_grow_while_it_is_read(picture_folder):
         loader.sampler.set_epoch(number)
         list(loader)
     assert len(pickle.dumps(loader.dataset)) <= before + 200  # counters of a few bytes
+
+
+def test_a_picture_that_only_decoding_finds_broken_is_left_out_counted_and_listed(tmp_path, picture_folder):
+    root = picture_folder({"cat": 4, "dog": 4})
+    whole = (root / "cat" / "001.png").read_bytes()
+    (root / "cat" / "001.png").write_bytes(whole[:60] + bytes(len(whole) - 80) + whole[-20:])  # begins and ends well
+    data = ImageFolder(str(root), image_size=16, batch_size=8, workers=0, on_error="skip", val_split=0.0)
+    data.trainer = L.Trainer(
+        default_root_dir=tmp_path / "run", accelerator="cpu", logger=False, enable_checkpointing=False
+    )
+    (tmp_path / "run").mkdir()
+    data.setup("fit")
+    assert not data.skipped
+    for _ in range(2):
+        (batch,) = data.train_dataloader()
+        batch = data.on_before_batch_transfer(batch, 0)
+        assert len(batch["label"]) == len(batch["id"]) == 7
+    assert data.skipped == ["cat/001.png"]
+    assert (tmp_path / "run" / "skipped.txt").read_text() == "cat/001.png\n"
