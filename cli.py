@@ -139,6 +139,8 @@ class CLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         self.settings = self.config[self.subcommand]
+        if self.settings.ckpt_path and not self.checkpoint:
+            raise ConfigError(f"ckpt_path {self.settings.ckpt_path} stands in a YAML: type it as --ckpt_path")
         self._check_resume()
         parser = self._parser(self.subcommand)
         self.datamodule = parser.instantiate(Namespace(data=self.settings.data)).data
@@ -179,8 +181,11 @@ class CLI(LightningCLI):
         for part in ("model", "data"):
             now = flatten(plain(self.settings[part].init_args))
             for key, then in flatten(self.remembered[part].get("init_args", {})).items():
-                if key in now and now[key] != then and key not in ("classes", "weights"):
-                    say(f"resuming with {part}.{key} = {now[key]} (the checkpoint had {then})")
+                same = json.dumps(now.get(key), default=str) == json.dumps(
+                    then, default=str
+                )  # tuples are saved as lists
+                if not same and key not in ("classes", "weights"):
+                    say(f"resuming with {part}.{key} = {now.get(key)} (the checkpoint had {then})")
 
     def _run_directory(self) -> RunDirectory:
         resumed = (
@@ -331,6 +336,7 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*does not have a `batch_size`.*")
     warnings.filterwarnings("ignore", message=".*across ranks is zero.*")  # no validation set, which the head says
     warnings.filterwarnings("ignore", message=".*all_gather is deprecated.*")
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # the data module is
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     noise = re.compile(
         "available:|used:|LOCAL_RANK|Tip|litlogger|Seed set|Mixed Precision|Loading `train_data|"
