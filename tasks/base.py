@@ -74,10 +74,19 @@ class Task(L.LightningModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Pictures cross to the device as uint8 and become normalised floats there."""
         if "image" in batch:
-            batch["image"] = self.backbone.normalise(batch["image"])
+            batch["image"] = self._input(batch["image"])
         if "views" in batch:
-            batch["views"] = [self.backbone.normalise(view) for view in batch["views"]]
+            batch["views"] = [self._input(view) for view in batch["views"]]
         return batch
+
+    def _input(self, image: Tensor) -> Tensor:
+        stride, size = self.backbone.features.strides[-1], min(image.shape[-2:])
+        if size < stride:  # less than one cell; on a CPU in bf16 such convolutions also have undefined gradients
+            raise ConfigError(
+                f"pictures of {size} pixels are smaller than the stride {stride} of {self.backbone.name}: "
+                f"raise --data.image_size, or set --model.small_images true"
+            )
+        return self.backbone.normalise(image)
 
     def configure_optimizers(self) -> dict[str, Any]:
         net = getattr(self.backbone, "net", self.backbone)

@@ -49,7 +49,7 @@ def trained(tmp_path_factory) -> Path:
         "--data.workers",
         "0",
     ]
-    argv += ["--data.image_size", "16", "--trainer.max_epochs", "1", "--trainer.precision", "32"]
+    argv += ["--data.image_size", "32", "--trainer.max_epochs", "1", "--trainer.precision", "32"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "disabled")
         patch.setattr("sys.argv", ["cli.py"])

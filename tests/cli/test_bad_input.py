@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 TINY = ["--data.train", "40", "--data.val", "20", "--data.test", "20", "--data.batch_size", "10", "--data.workers", "0"]
-TINY += ["--data.image_size", "16", "--trainer.max_epochs", "1", "--trainer.precision", "32"]
+TINY += ["--data.image_size", "32", "--trainer.max_epochs", "1", "--trainer.precision", "32"]
 SIMCLR = ["fit", "--config", "tasks/simclr.yaml"]
 CLASSIFY = ["fit", "--config", "tasks/classification.yaml"]
 
@@ -26,7 +26,7 @@ CLASSIFY = ["fit", "--config", "tasks/classification.yaml"]
         (["--model.head", "Linnear"], ["Linnear", "did you mean 'Linear'"]),
         (["--data.crop", "[0.5, 2.0]"], ["data.crop", "[0.2, 1.0]"]),
         (["--trainer.accelerator", "gpu"], ["accelerator gpu", "cpu"]),
-        (["--model.backbone", "test_vit"], ["small_images", "test_vit"]),
+        (["--model.backbone", "test_vit", "--model.small_images", "true"], ["small_images", "test_vit"]),
         (["--data", "ImageFolder"], ["root"]),
     ],
 )
@@ -98,6 +98,17 @@ def test_a_broken_picture_is_named_before_the_first_step_or_skipped_and_counted(
     assert code == 0
     assert "skipped: 1 pictures" in capsys.readouterr().out
     assert "broken.jpg" in Path("runs/classification/latest/skipped.txt").read_text()
+
+
+def test_pictures_smaller_than_one_cell_of_the_backbone_are_refused(graft):
+    code, error = graft(*CLASSIFY, *TINY, "--data.image_size", "16")
+    assert code == 2 and "stride 32" in error and "small_images" in error
+
+
+def test_a_checkpoint_path_in_a_yaml_is_not_ignored(graft, tmp_path):
+    (tmp_path / "mine.yaml").write_text("model: SimCLR\ndata: Shapes\nckpt_path: some.ckpt\n")
+    code, error = graft("fit", "--config", str(tmp_path / "mine.yaml"))
+    assert code == 2 and "some.ckpt" in error and "--ckpt_path" in error
 
 
 def test_a_batch_larger_than_the_data_is_refused(graft):

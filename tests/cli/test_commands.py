@@ -65,7 +65,7 @@ def test_print_config_is_complete_and_can_be_used(graft, capsys):
 
 def test_data_may_come_from_a_yaml_of_its_own(graft, folder):
     Path("pets.yaml").write_text(
-        f"class_path: ImageFolder\ninit_args: {{root: {folder}, image_size: 16, batch_size: 4, workers: 0}}\n"
+        f"class_path: ImageFolder\ninit_args: {{root: {folder}, image_size: 32, batch_size: 4, workers: 0}}\n"
     )
     assert (
         graft("fit", "--config", "tasks/classification.yaml", "--data", "pets.yaml", "--trainer.max_epochs", "1")[0]
@@ -79,7 +79,7 @@ def test_what_is_typed_wins_over_the_checkpoint_which_wins_over_the_yaml(graft, 
     config = ["--config", "tasks/classification.yaml", "--ckpt_path", str(trained)]
     assert graft("test", *config, "--data.batch_size", "5", "--run_dir", "out")[0] == 0
     saved = yaml.safe_load(Path("out/config.yaml").read_text())["data"]["init_args"]
-    assert (saved["batch_size"], saved["image_size"], saved["test"]) == (5, 16, 20)  # typed, remembered, remembered
+    assert (saved["batch_size"], saved["image_size"], saved["test"]) == (5, 32, 20)  # typed, remembered, remembered
 
 
 def test_predict_takes_size_and_classes_from_the_checkpoint(graft, trained, folder):
