@@ -104,17 +104,20 @@ class Summary(L.Callback):
 
     def _row(self, trainer: L.Trainer, name: str, value: float) -> dict[str, Any]:
         split, metric = name.split("/", 1)
-        protocols = {k: v for c in trainer.callbacks if isinstance(c, KNN) for k, v in c.protocols.items()}
-        count = len(trainer.datamodule.dataset(split, "plain"))
-        how = (
-            protocols.get(name)
-            or f"{count:,} {split} pictures; {trainer.lightning_module.protocols.get(metric, metric)}"
-        )
+        how = f"{len(trainer.datamodule.dataset(split, 'plain')):,} {split} pictures"
+        if metric in trainer.lightning_module.protocols:
+            how += f"; {trainer.lightning_module.protocols[metric]}"
+        for probe in (c for c in trainer.callbacks if isinstance(c, KNN)):
+            how = probe.protocols.get(name, how)
+            if name == "val/knn" and probe.history and probe.history[0][0] == 0:
+                how += f"; {probe.history[0][1]:.4f} before training"
+        if self.command == "fit" and split == "val":
+            how += "; weights of the last epoch"
         return {"metric": name, "value": value, "how": how}
 
     def _write(self, folder: Path, rows: list[dict[str, Any]], trainer: L.Trainer) -> None:
         path = folder / "results.json"
-        packages = ("graft", "torch", "lightning", "timm", "albumentations")
+        packages = ("torch", "torchvision", "lightning", "timm", "albumentations")
         report = {
             "command": ["python", "cli.py", *self.typed],
             "seed": self.seed,
@@ -122,7 +125,7 @@ class Summary(L.Callback):
             "results": rows,
             "seconds": round(time.monotonic() - self.began, 1),
             "machine": f"{platform.processor() or platform.machine()}, {trainer.strategy.root_device}",
-            "versions": {p: version(p) for p in packages},
+            "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
         }
         with writing(path):
             path.write_text(json.dumps(report, indent=2) + "\n")
