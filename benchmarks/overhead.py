@@ -84,7 +84,11 @@ class Network(nn.Module):
         self.backbone = Timm(settings["backbone"], small_images=settings.get("small_images", False))
         self.backbone.to(memory_format=torch.channels_last)
         self.contrastive, self.temperature = task == "simclr", settings.get("temperature")
-        self.head = Projection(self.backbone.features, 128) if self.contrastive else Linear(self.backbone.features, 10)
+        self.head = (
+            Projection(self.backbone.features, 128, hidden=512)
+            if self.contrastive
+            else Linear(self.backbone.features, 10)
+        )
 
     def forward(self, image: Tensor, label: Tensor) -> Tensor:
         outputs = self.head(self.backbone(image))
