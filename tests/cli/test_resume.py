@@ -22,7 +22,7 @@ SMALL = [
     "--data.batch_size",
     "24",
     "--data.image_size",
-    "16",
+    "32",
 ]
 SMALL += [
     "--trainer.max_epochs",
