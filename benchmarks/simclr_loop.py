@@ -1,7 +1,7 @@
 """SimCLR as a plain PyTorch loop: how long it takes and what it reaches, to measure `cli.py fit` against.
 
-    python -m benchmarks.simclr_loop --root ../shared/data/cifar10 --batch_size 128
-    python cli.py fit --config tasks/simclr.yaml --data ImageFolder --data.root ../shared/data/cifar10 \\
+    python -m benchmarks.simclr_loop --root CIFAR --batch_size 128
+    python cli.py fit --config tasks/simclr.yaml --data ImageFolder --data.root CIFAR \\
         --data.image_size 32 --data.augment simclr --data.val_split 0 --data.batch_size 128 \\
         --model.small_images true --trainer.max_epochs 15
 
