@@ -181,9 +181,8 @@ class CLI(LightningCLI):
         for part in ("model", "data"):
             now = flatten(plain(self.settings[part].init_args))
             for key, then in flatten(self.remembered[part].get("init_args", {})).items():
-                same = json.dumps(now.get(key), default=str) == json.dumps(
-                    then, default=str
-                )  # tuples are saved as lists
+                # as JSON, because tuples are saved as lists
+                same = json.dumps(now.get(key), default=str) == json.dumps(then, default=str)
                 if not same and key not in ("classes", "weights"):
                     say(f"resuming with {part}.{key} = {now.get(key)} (the checkpoint had {then})")
 

@@ -71,9 +71,8 @@ class RunDirectory(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.on_validation_start(trainer, pl_module)
-        if (
-            trainer.is_global_zero and self.path.absolute().parent.parent.name == "runs"
-        ):  # not beside a folder of the user's
+        below_runs = self.path.absolute().parent.parent.name == "runs"  # not beside a folder of the user's
+        if trainer.is_global_zero and below_runs:
             link = self.path.parent / f".latest{os.getpid()}"
             with writing(link):
                 link.symlink_to(self.path.name)

@@ -191,10 +191,10 @@ def _texture(
     elif kind == "zigzag":
         bend = _wave(columns * -sine, rows * cosine, 2 * period).astype(np.int64) * period // 512
         along = ((columns * cosine)[None] + (rows * sine)[:, None]) // ONE + bend
-        edge = np.abs((along * 4 * ONE // period).astype(np.int16) >> 6) - 256
+        edge = _fold(along * 4 * ONE // period)
     elif kind == "ringed":
         radius = np.sqrt((columns * columns)[None] + (rows * rows)[:, None]).astype(np.int64)
-        edge = np.abs((radius * 4 * ONE // period).astype(np.int16) >> 6) - 256
+        edge = _fold(radius * 4 * ONE // period)
     elif kind == "checked":
         edge = np.maximum(np.minimum(across, down), -np.maximum(across, down))
     else:
@@ -209,8 +209,12 @@ def _texture(
 def _wave(columns: NDArray[np.int64], rows: NDArray[np.int64], period: int) -> NDArray[np.int16]:
     """A triangle wave (H, W), -256..256, of the sum of two coordinates given in units of 1/ONE."""
     # a period is 1 << 16 steps, so that the cast to 16 bits takes the remainder
-    phase = (rows * 4 // period).astype(np.int16)[:, None] + (columns * 4 // period).astype(np.int16)
-    return np.abs(phase >> 6) - 256
+    return _fold((rows * 4 // period).astype(np.int16)[:, None] + (columns * 4 // period).astype(np.int16))
+
+
+def _fold(phase: NDArray[np.integer]) -> NDArray[np.int16]:
+    """A triangle wave, -256..256, of a phase of which 1 << 16 steps are a period; the cast takes the remainder."""
+    return np.abs(phase.astype(np.int16, copy=False) >> 6) - 256
 
 
 def _noisy(image: NDArray[np.int16], key: int) -> NDArray[np.uint8]:
