@@ -13,7 +13,7 @@ class EpochSampler(DistributedSampler):
 
     Args:
         size: number of samples.
-        seed: of the shuffling; null keeps the order, for evaluation.
+        seed: of the shuffling; null keeps the order and the epoch, for evaluation.
         batch: samples per global batch (all devices); the incomplete last batch of an epoch is dropped. 0 keeps all.
         rank: this device, 0..devices - 1.
         devices: number of devices.
@@ -46,5 +46,6 @@ class EpochSampler(DistributedSampler):
         return len(range(self.rank, self.whole, self.devices))
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before every epoch."""
-        self.epoch = epoch
+        """Lightning calls this before every epoch, of evaluation too, which draws the same at any time."""
+        if self.seed is not None:
+            self.epoch = epoch
