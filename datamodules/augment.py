@@ -2,6 +2,7 @@
 
 import random
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Literal
 
 import albumentations as A
@@ -11,23 +12,50 @@ from albumentations.augmentations.crops.transforms import CropSizeError
 from modules.contracts import ConfigError
 
 Recipe = Literal["none", "flip", "simclr", "strong"]
-RECIPES = {
-    "none": lambda size: [],
-    "flip": lambda size: [A.HorizontalFlip(p=0.5)],
+
+
+@dataclass(frozen=True)
+class Chances:
+    """What a named recipe does after the crop, in this order; probabilities are 0..1.
+
+    Args:
+        flip: probability of mirroring.
+        jitter: probability of brightness, contrast, saturation and hue in random order.
+        strength: their factors lie in 1 - strength..1 + strength.
+        hue: the hue turns by at most this share of the circle.
+        grey: probability of losing colour.
+        blur: probability of a Gaussian blur, above 64 pixels: small pictures have no detail to spare.
+        sigma: range of its width in pixels.
+    """
+
+    flip: float = 0.5
+    jitter: float = 0.0
+    strength: float = 0.4
+    hue: float = 0.1
+    grey: float = 0.0
+    blur: float = 0.0
+    sigma: tuple[float, float] = (0.1, 2.0)
+
+    def blur_at(self, size: int) -> float:
+        """Probability of a blur of views of `size` pixels."""
+        return self.blur if size > 64 else 0.0
+
+    def transforms(self, size: int) -> list[A.BasicTransform]:
+        """The same in albumentations, for pictures of `size` pixels."""
+        s = self.strength
+        jitter = A.ColorJitter(brightness=s, contrast=s, saturation=s, hue=self.hue, p=self.jitter)
+        # the kernel follows from sigma
+        blur = A.GaussianBlur(blur_limit=0, sigma_limit=self.sigma, p=self.blur_at(size))
+        return [t for t in (A.HorizontalFlip(p=self.flip), jitter, A.ToGray(p=self.grey), blur) if t.p]
+
+
+RECIPES: dict[Recipe, Chances] = {
+    "none": Chances(flip=0.0),
+    "flip": Chances(),
     # Chen et al. 2020, appendix A, with jitter strength 0.5
-    "simclr": lambda size: [*_jitter(hue=0.1, grey=0.2), *_blur(size)],
-    "strong": lambda size: [*_jitter(hue=0.5, grey=0.3), *_blur(size)],
+    "simclr": Chances(jitter=0.8, grey=0.2, blur=0.5),
+    "strong": Chances(jitter=0.8, hue=0.5, grey=0.3, blur=0.5),
 }
-
-
-def _jitter(hue: float, grey: float) -> list[A.BasicTransform]:
-    colours = A.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=hue, p=0.8)
-    return [A.HorizontalFlip(p=0.5), colours, A.ToGray(p=grey)]
-
-
-def _blur(size: int) -> list[A.BasicTransform]:
-    """The kernel follows from sigma; small pictures have no detail to spare."""
-    return [A.GaussianBlur(blur_limit=0, sigma_limit=(0.1, 2.0), p=0.5)] if size > 64 else []
 
 
 class Augment:
@@ -46,7 +74,7 @@ class Augment:
         first = [A.RandomResizedCrop((size, size), scale=crop)] if crop else whole(size)
         self.size = size
         # a copy, because each transform holds one random state
-        then = RECIPES[recipe](size) if isinstance(recipe, str) else deepcopy(recipe)
+        then = RECIPES[recipe].transforms(size) if isinstance(recipe, str) else deepcopy(recipe)
         self.transforms = A.Compose([*first, *then])
         self.numpy, self.python = np.random.Generator(np.random.Philox(0)), random.Random(0)
         self.state = self.numpy.bit_generator.state

@@ -1,15 +1,20 @@
 """What all data modules of single pictures share: splits, labels, augmentation and broken files."""
 
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import albumentations as A
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
-from datamodules.augment import Augment, Recipe
+from datamodules.augment import RECIPES, Augment, Chances, Recipe
 from datamodules.base import DataModule, Purpose, Split
+from datamodules.draws import Kind
+from datamodules.on_device import DeviceViews, Resident
+from datamodules.sampler import EpochSampler
+from datamodules.samples import ImageDataset, collate
 from datamodules.source import Files, Source
 from modules.contracts import Batch, ConfigError, DataError, writing
 
@@ -26,6 +31,11 @@ class ImageDataModule(DataModule):
         local_crop: the same for the local views.
         augment: `none`, `flip`, `simclr` (flip, colour jitter, grey, blur above 64 pixels), `strong` (the same with any
             hue, when colour says nothing), or albumentations transforms, applied after the crop to uint8 pictures.
+        augment_on: `cpu` makes the views in the loader's processes, `device` makes those of the named recipes where the
+            network runs, whole batches at once. There the pictures stay as they are if they have one size of up to
+            2 x image_size; others are first brought to centred squares of 2 x image_size.
+        resident: whether that device holds all training pictures as bytes, in every process: `auto` does on a GPU where
+            they take a quarter of the free memory or less.
         labels: how many training pictures keep their label and are used: a fraction up to 1.0, or a count above 1;
             the same share of every class, drawn with the seed.
         val_split: share of the training pictures set aside for validation when the data has no validation set; the
@@ -45,6 +55,8 @@ class ImageDataModule(DataModule):
         crop: tuple[float, float] | None = None,
         local_crop: tuple[float, float] = (0.05, 0.4),
         augment: Recipe | list[A.BasicTransform] = "none",
+        augment_on: Literal["cpu", "device"] = "cpu",
+        resident: Resident = "auto",
         labels: float = 1.0,
         val_split: float = 0.1,
         on_error: Literal["raise", "skip"] = "raise",
@@ -64,12 +76,18 @@ class ImageDataModule(DataModule):
             val_split,
             on_error,
         )
-        self.plain = Augment(image_size, None, "none")
-        self.augmented = [Augment(image_size, crop, augment)] * views
-        self.local: list[Augment] = []
+        kinds = [(views, image_size, crop)]
         if local_views:
             _check_local(local_views, local_size, views, image_size)
-            self.local = [Augment(local_size, local_crop, augment)] * local_views
+            kinds.append((local_views, local_size, local_crop))
+        self.plain = Augment(image_size, None, "none")
+        # one list per kind of view
+        self.pipelines = [[Augment(size, area, augment)] * count for count, size, area in kinds]
+        self.on_device: DeviceViews | None = None
+        if augment_on == "device":
+            self.on_device = DeviceViews([Kind(*kind, _named(augment)) for kind in kinds], 2 * image_size, resident)
+        elif resident is True:
+            raise ConfigError("data.resident is true, but the loader makes the views: set data.augment_on device")
         self.splits: dict[Split, tuple[Source, np.ndarray]] = {}
 
     def sources(self) -> dict[Split, Source]:
@@ -95,27 +113,32 @@ class ImageDataModule(DataModule):
     def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
         if split not in self.splits:
             return None
-        pipelines, seed = [self.plain], 0
-        if purpose == "train":
-            pipelines, seed = self.augmented + self.local, self.seed
-        elif purpose == "evaluate" and self.views > 1:
-            pipelines = self.augmented
-        return ImageDataset(*self.splits[split], pipelines, seed, self.on_error == "skip")
+        (source, indices), skip = self.splits[split], self.on_error == "skip"
+        if purpose == "plain" or (purpose == "evaluate" and self.views == 1):
+            return ImageDataset(source, indices, [self.plain], 0, skip)
+        train = purpose == "train"
+        seed = self.seed if train else 0
+        if self.on_device:
+            return self.on_device.dataset(source, indices, train, seed, skip)
+        pipelines = [*chain(*self.pipelines)] if train else self.pipelines[0]
+        return ImageDataset(source, indices, pipelines, seed, skip)
 
-    def collate(self, samples: list[dict[str, Any]]) -> Batch:
-        """Stacks what could be read: `image` uint8 (B, 3, H, W) or `views`, a list of those, local ones last; `label`
-        (B,), `id`."""
-        skipped = [s["skipped"] for s in samples if "skipped" in s]
-        samples = [s for s in samples if "skipped" not in s]
-        if not samples:
-            raise DataError(f"not one picture of this batch could be read: {', '.join(skipped[:3])}, ...")
-        views = [_stack([s["views"][i] for s in samples]) for i in range(len(samples[0]["views"]))]
-        batch: Batch = {"id": [s["id"] for s in samples]} | (
-            {"views": views} if len(views) > 1 else {"image": views[0]}
+    def train_dataloader(self) -> DataLoader:
+        loader = super().train_dataloader()
+        if self.on_device:
+            data, device = loader.dataset, self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+            self.on_device.hold(data, self._loader(data, EpochSampler(len(data), None)), device)
+        return loader
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Also makes the views for which the loader only drew."""
+        draws = batch.get("draws")  # stay on the host
+        batch = super().transfer_batch_to_device(
+            {k: v for k, v in batch.items() if k != "draws"}, device, dataloader_idx
         )
-        if "label" in samples[0]:
-            batch["label"] = torch.tensor([s["label"] for s in samples])
-        return batch | ({"skipped": skipped} if skipped else {})
+        return batch if draws is None else self.on_device.make(batch, draws)
+
+    collate = staticmethod(collate)
 
     def describe(self) -> list[str]:
         lines = []
@@ -125,6 +148,11 @@ class ImageDataModule(DataModule):
                 counts = np.bincount(source.labels[indices], minlength=len(self.classes))
                 line += f" of {len(self.classes)} classes, {counts.min():,} to {counts.max():,} each"
             lines.append(line)
+        if self.on_device and "train" in self.splits:
+            source, _ = self.splits["train"]
+            height, width = self.on_device.shape(source)
+            kind = "pictures" if source.shape == (height, width) else "centred squares"
+            lines.append(f"views are made on the device, from {kind} of {width} x {height} pixels")
         if self.skipped:
             lines.append(f"skipped: {len(self.skipped)} pictures that cannot be read, listed in skipped.txt")
         return lines
@@ -160,31 +188,6 @@ class ImageDataModule(DataModule):
         return np.delete(indices, broken)
 
 
-class ImageDataset(Dataset):
-    """Samples as dicts, by key (epoch, index), with one view per pipeline; of a picture that cannot be read only
-    `skipped`, its id, when `skip`."""
-
-    def __init__(self, source: Source, indices: np.ndarray, pipelines: list[Augment], seed: int, skip: bool):
-        self.source, self.indices, self.pipelines = source, indices, pipelines
-        self.seed, self.skip = seed, skip
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        epoch, index = key
-        index = int(self.indices[index])
-        try:
-            image = self.source.image(index)
-        except DataError:
-            if self.skip:
-                return {"skipped": self.source.id(index)}
-            raise
-        views = [pipeline(image, self.seed, epoch, index, view) for view, pipeline in enumerate(self.pipelines)]
-        sample = {"views": views, "id": self.source.id(index)}
-        return sample if self.source.labels is None else sample | {"label": int(self.source.labels[index])}
-
-
 def divide(
     labels: np.ndarray | None, indices: np.ndarray, share: float, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -204,6 +207,15 @@ def divide(
     return chosen, np.setdiff1d(indices, chosen)
 
 
+def _named(augment: Recipe | list[A.BasicTransform]) -> Chances:
+    if isinstance(augment, str):
+        return RECIPES[augment]
+    raise ConfigError(
+        f"data.augment_on device makes the views of named recipes only: set data.augment to one of "
+        f"{', '.join(RECIPES)}, or data.augment_on to cpu"
+    )
+
+
 def _check_local(count: int, size: int, views: int, image_size: int) -> None:
     if count < 0:
         raise ConfigError(f"data.local_views is {count}, but it counts views: 0 for none")
@@ -214,7 +226,3 @@ def _check_local(count: int, size: int, views: int, image_size: int) -> None:
         )
     if not 1 <= size <= image_size:
         raise ConfigError(f"data.local_size is {size}, but it lies between 1 and data.image_size, {image_size}")
-
-
-def _stack(images: list[np.ndarray]) -> torch.Tensor:
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # stays channels_last in memory, which is faster

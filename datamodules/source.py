@@ -2,11 +2,12 @@
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from modules.contracts import DataError
 
@@ -26,6 +27,11 @@ class Arrays:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of every picture."""
+        return self.images.shape[1:3]
+
     def image(self, index: int) -> np.ndarray:
         return self.images[index]
 
@@ -43,6 +49,17 @@ class Files:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @cached_property
+    def shape(self) -> tuple[int, int] | None:
+        """Height and width of the pictures, upright; null when they differ. Opens files until one differs."""
+        known = None
+        for i in range(len(self)):
+            shape = _shape(self.root / self.id(i))
+            if shape and known and shape != known:
+                return None
+            known = known or shape
+        return known
 
     def image(self, index: int) -> np.ndarray:
         return read_image(self.root / self.id(index))
@@ -88,6 +105,16 @@ def read_image(path: Path) -> np.ndarray:
         raise DataError(
             f"{path} is not a picture that can be decoded: remove it, or set --data.on_error skip"
         ) from error
+
+
+def _shape(path: Path) -> tuple[int, int] | None:
+    try:
+        with Image.open(path) as file:
+            width, height = file.size
+            turned = file.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None  # found broken when it is read
+    return (width, height) if turned else (height, width)
 
 
 def _looks_whole(path: Path) -> bool:

@@ -1,0 +1,91 @@
+"""Views that are made on the device, from pictures that the loader brings or that already lie there."""
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from datamodules.draws import Drawing, Kind
+from datamodules.samples import DeviceDataset
+from datamodules.source import Source
+from modules.contracts import Batch, ConfigError
+from modules.views import make_views
+
+Resident = bool | Literal["auto"]
+
+
+class DeviceViews:
+    """Makes the views of batches for which the loader only drew.
+
+    Args:
+        kinds: the views that training needs; validation needs those of the first kind.
+        largest: pictures of one size stay as they are up to this short side; others become centred squares of it.
+        resident: whether the training pictures stay on the device.
+    """
+
+    def __init__(self, kinds: list[Kind], largest: int, resident: Resident):
+        self.kinds, self.largest, self.resident = kinds, largest, resident
+        self.held: Tensor | None = None  # training pictures uint8 (N, H, W, 3)
+        self.missing: set[int] = set()  # those that could not be read
+
+    def shape(self, source: Source) -> tuple[int, int]:
+        """Height and width of the pictures that views are made of."""
+        found = source.shape
+        return found if found and min(found) <= self.largest else (self.largest, self.largest)
+
+    def dataset(self, source: Source, indices: np.ndarray, train: bool, seed: int, skip: bool) -> DeviceDataset:
+        drawing = Drawing(self.shape(source), self.kinds if train else self.kinds[:1])
+        return DeviceDataset(source, indices, drawing, seed, skip)
+
+    def hold(self, data: DeviceDataset, batches: Iterable[Batch], device: torch.device) -> None:
+        """Puts the pictures on the device if they shall stay there; then `data` no longer reads them.
+
+        Args:
+            data: the training set.
+            batches: all of it.
+        """
+        shape = data.drawing.shape
+        needed = len(data) * 3 * math.prod(shape)
+        if self.held is None and worth_holding(self.resident, needed, device):
+            rank_zero_info(f"  reading {len(data):,} training pictures ({needed / 1e6:,.1f} MB) that stay on {device}")
+            self.held = torch.zeros(len(data), *shape, 3, dtype=torch.uint8, device=device)
+            self.missing = set(range(len(data)))
+            for batch in batches:
+                self.held[batch["row"].to(device)] = batch["image"].permute(0, 2, 3, 1).to(device)
+                self.missing.difference_update(batch["row"].tolist())
+        data.held, data.missing = self.held is not None, frozenset(self.missing)
+
+    def make(self, batch: Batch, draws: list[Tensor]) -> Batch:
+        """The batch with `views`, or `image` when there is but one, in place of `row` and `image` as they came.
+
+        Args:
+            batch: on the device.
+            draws: one per kind, as `Drawing` gives them, on the host.
+        """
+        row = batch.pop("row")
+        image = batch.pop("image") if "image" in batch else self.held.index_select(0, row).permute(0, 3, 1, 2)
+        views = []
+        for drawn, kind in zip(draws, self.kinds, strict=False):  # validation has the first kind only
+            views += make_views(image, drawn.view(torch.float32), kind.size)
+        return batch | ({"views": views} if len(views) > 1 else {"image": views[0]})
+
+
+def worth_holding(wanted: Resident, needed: int, device: torch.device) -> bool:
+    """Whether the device shall hold pictures of `needed` bytes: `auto` spends at most a quarter of what a GPU has free.
+
+    Raises:
+        ConfigError: it shall, but has no room.
+    """
+    if device.type != "cuda":
+        return wanted is True
+    free, _ = torch.cuda.mem_get_info(device)
+    if wanted is True and needed > free:
+        raise ConfigError(
+            f"data.resident is true, but the training pictures take {needed / 1e9:.1f} GB and {device} has "
+            f"{free / 1e9:.1f} GB free: set data.resident auto"
+        )
+    return wanted is True or (wanted == "auto" and 4 * needed <= free)

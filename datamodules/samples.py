@@ -1,0 +1,98 @@
+"""One picture at a time, and many of them as a batch."""
+
+from typing import Any
+
+import albumentations as A
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from datamodules.augment import Augment
+from datamodules.draws import Drawing
+from datamodules.source import Source
+from modules.contracts import Batch, DataError
+
+
+class ImageDataset(Dataset):
+    """Samples as dicts, by key (epoch, row), with one view per pipeline; of a picture that cannot be read only
+    `skipped`, its id, when `skip`."""
+
+    def __init__(self, source: Source, indices: np.ndarray, pipelines: list[Augment], seed: int, skip: bool):
+        self.source, self.indices, self.pipelines = source, indices, pipelines
+        self.seed, self.skip = seed, skip
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        epoch, row = key
+        index = int(self.indices[row])
+        try:
+            sample = self.content(epoch, row, index)
+        except DataError:
+            if self.skip:
+                return {"skipped": self.source.id(index)}
+            raise
+        sample["id"] = self.source.id(index)
+        return sample if self.source.labels is None else sample | {"label": int(self.source.labels[index])}
+
+    def content(self, epoch: int, row: int, index: int) -> dict[str, Any]:
+        """What the network sees of the picture."""
+        image = self.source.image(index)
+        return {"views": [make(image, self.seed, epoch, index, view) for view, make in enumerate(self.pipelines)]}
+
+
+class DeviceDataset(ImageDataset):
+    """Samples whose views are made on the device: what is drawn for them, and the picture unless it already lies there.
+
+    Args:
+        drawing: of the views; a picture of another shape is scaled to cover that shape and cut at its sides.
+
+    Attributes: `held` says whether the device holds the pictures, all but the rows in `missing`.
+    """
+
+    def __init__(self, source: Source, indices: np.ndarray, drawing: Drawing, seed: int, skip: bool):
+        super().__init__(source, indices, [], seed, skip)
+        self.drawing = drawing
+        self.held, self.missing = False, frozenset[int]()
+        self.fit = A.Compose([A.SmallestMaxSize(max_size_hw=drawing.shape), A.CenterCrop(*drawing.shape)])
+
+    def content(self, epoch: int, row: int, index: int) -> dict[str, Any]:
+        sample = {"row": row, "key": (self.seed, epoch, index), "drawing": self.drawing}
+        if not self.held:
+            image = self.source.image(index)
+            return sample | {
+                "image": image if image.shape[:2] == self.drawing.shape else self.fit(image=image)["image"]
+            }
+        if row in self.missing:
+            raise DataError(f"{self.source.id(index)} could not be decoded")
+        return sample
+
+
+def collate(samples: list[dict[str, Any]]) -> Batch:
+    """Stacks what could be read: `image` uint8 (B, 3, H, W) or `views`, a list of those, local ones last; `label` (B,),
+    `id`. For views that the device makes: `draws`, `row` (B,), and `image` unless the device holds the pictures."""
+    skipped = [s["skipped"] for s in samples if "skipped" in s]
+    samples = [s for s in samples if "skipped" not in s]
+    if not samples:
+        raise DataError(f"not one picture of this batch could be read: {', '.join(skipped[:3])}, ...")
+    batch: Batch = {"id": [s["id"] for s in samples]}
+    batch |= _pictures(samples) if "views" in samples[0] else _draws(samples)
+    if "label" in samples[0]:
+        batch["label"] = torch.tensor([s["label"] for s in samples])
+    return batch | ({"skipped": skipped} if skipped else {})
+
+
+def _pictures(samples: list[dict[str, Any]]) -> Batch:
+    views = [_stack([s["views"][i] for s in samples]) for i in range(len(samples[0]["views"]))]
+    return {"views": views} if len(views) > 1 else {"image": views[0]}
+
+
+def _draws(samples: list[dict[str, Any]]) -> Batch:
+    draws = samples[0]["drawing"]([s["key"] for s in samples])
+    batch: Batch = {"draws": draws, "row": torch.tensor([s["row"] for s in samples])}
+    return batch | ({"image": _stack([s["image"] for s in samples])} if "image" in samples[0] else {})
+
+
+def _stack(images: list[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # stays channels_last in memory, which is faster
