@@ -9,11 +9,15 @@ are normalised on the device. So there are two rows per size: what the loader's 
 with our conversion and normalisation of the batch done in this process too. Seconds are those of the process, not of
 the wall, so that what else runs on the machine counts less; the files lie in the page cache, so on an idle machine the
 two are the same.
+
+Further rows are of `augment_on: device`: views made and normalised on a GPU, from files that are read here and from
+pictures that it holds, in seconds of the wall; without a GPU, on the CPU from files.
 """
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,17 +37,36 @@ MARK = ">= 2.5"  # of lightly's
 BATCH = 64
 
 
-def ours(root: Path, size: int, count: int, normalise: bool) -> float:
-    """Views per second of the data module, read from disk to uint8 batches, or to normalised float ones."""
-    data = Images(root=str(root), image_size=size, views=2, crop=(0.2, 1.0), augment="simclr", val_split=0.0)
+def ours(root: Path, size: int, count: int, normalise: bool, device: str | None = None, held: bool = False) -> float:
+    """Views per second of the data module, read from disk to uint8 batches, or to normalised float ones.
+
+    Args:
+        device: makes the views; null leaves them to the loader.
+        held: the device holds the pictures before the clock starts.
+    """
+    there = torch.device(device or "cpu")
+    where = {"augment_on": "device", "resident": held} if device else {}
+    data = Images(root=str(root), image_size=size, views=2, crop=(0.2, 1.0), augment="simclr", val_split=0.0, **where)
     data.setup()
-    pictures, backbone = data.dataset("train", "train"), Timm("test_resnet")
-    began = time.process_time()
+    pictures, backbone = data.dataset("train", "train"), Timm("test_resnet").to(there)
+    if held:
+        data.on_device.hold(pictures, (data.collate([pictures[0, i]]) for i in range(len(pictures))), there)
+    began = _seconds(there)
     for start in range(0, count, BATCH):
         batch = data.collate([pictures[0, i % len(pictures)] for i in range(start, min(start + BATCH, count))])
+        if device:
+            batch = data.transfer_batch_to_device(batch, there, 0)
         if normalise:
             batch["views"] = [backbone.normalise(view) for view in batch["views"]]
-    return 2 * count / (time.process_time() - began)
+    return 2 * count / (_seconds(there) - began)
+
+
+def _seconds(device: torch.device) -> float:
+    """Of the process; with a GPU of the wall, when all that was asked of it is done."""
+    if device.type != "cuda":
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def lightly(root: Path, size: int, count: int) -> float:
@@ -72,19 +95,29 @@ def generated(size: int, count: int) -> Iterator[Path]:
 
 
 def measure(root: Path, size: int, count: int, repeats: int) -> list[Comparison]:
-    """The two rows of one size, the same runs of lightly in both."""
+    """The rows of one size, the same runs of lightly in all."""
+    gpu = torch.cuda.is_available()
+    kinds: dict[str, dict[str, Any]] = {
+        "as each loader delivers": {"normalise": False},
+        "ours normalised as well": {"normalise": True},
+        f"ours made on the {'GPU' if gpu else 'CPU as device'}": {
+            "normalise": True,
+            "device": "cuda" if gpu else "cpu",
+        },
+    }
+    if gpu:
+        kinds["the same, pictures held there"] = {"normalise": True, "device": "cuda", "held": True}
     lightly(root, size, min(count, BATCH))  # imports, and the files into the page cache
-    ours(root, size, count, normalise=True)
-    pairs, theirs = in_pairs(
-        lambda: [ours(root, size, count, normalise) for normalise in (False, True)],
+    for kind in kinds.values():
+        ours(root, size, min(count, BATCH), **kind)
+    runs, theirs = in_pairs(
+        lambda: [ours(root, size, count, **kind) for kind in kinds.values()],
         lambda: lightly(root, size, count),
         repeats,
     )
-    as_bytes, as_floats = ([pair[i] for pair in pairs] for i in range(2))
-    return [
-        Comparison(f"{size} px, as each loader delivers", "views/s", as_bytes, theirs, MARK),
-        Comparison(f"{size} px, ours normalised as well", "views/s", as_floats, theirs),
-    ]
+    figures = zip(kinds, zip(*runs, strict=True), strict=True)
+    rows = [Comparison(f"{size} px, {what}", "views/s", list(found), theirs) for what, found in figures]
+    return [replace(rows[0], mark=MARK), *rows[1:]]
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
@@ -104,6 +137,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         for size in args.sizes:
             with nullcontext(args.root) if args.root else generated(size, min(args.pictures, 512)) as root:
                 rows += measure(root, size, args.pictures, args.repeats)
+        if not torch.cuda.is_available():
+            print("views made on a GPU: n/a, this machine has none")
         where = args.root or "the built-in world"
         title = f"Augmented views, one process, one thread, {args.pictures} pictures of {where}, {args.repeats} pairs"
         return compare("views", title, rows, "lightly", args.json, root=str(where), pictures=args.pictures)
