@@ -40,7 +40,7 @@ class SimCLR(Task):
         if self.trainer.world_size > 1:
             gathered = tuple(self.all_gather(view, sync_grads=True).flatten(0, 1) for view in (first, second))
         loss = nt_xent(first, second, self.temperature, gathered, self.global_rank)
-        self.log("train/loss", loss, prog_bar=True)
+        self.log_step({"loss": loss})
         return {"loss": loss, "embeddings": torch.cat([first, second]).detach()}
 
     def validation_step(self, batch: Batch, index: int) -> None:
