@@ -119,6 +119,20 @@ class Task(L.LightningModule):
         plain = {k: v for k, v in checkpoint.get("hyper_parameters", {}).items() if _is_plain(v)}
         checkpoint["hyper_parameters"] = plain
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        own, theirs = self.state_dict(), checkpoint["state_dict"]
+        wrong = [f"it has no {k}" for k in own if k not in theirs]
+        wrong += [f"it has {k}, which is not here" for k in theirs if k not in own]
+        wrong += [
+            f"{k} is {list(theirs[k].shape)} there and {list(v.shape)} here"
+            for k, v in own.items()
+            if k in theirs and theirs[k].shape != v.shape
+        ]
+        if wrong:
+            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+            name = type(self).__name__
+            raise ConfigError(f"the checkpoint is of a {name} with other settings: {wrong[0]}{more}")
+
 
 def _is_plain(value: Any) -> bool:
     """Whether a safe checkpoint can hold it: from Python, arguments may be modules and classes."""
