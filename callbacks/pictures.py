@@ -1,5 +1,6 @@
 """Pictures of what goes in and what comes out: the first training batch, predictions, mistakes, confusions."""
 
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -151,10 +152,29 @@ def _arrays(image: Tensor) -> list[np.ndarray]:
 
 
 def _side_by_side(views: tuple[np.ndarray, ...]) -> np.ndarray:
-    """Views of one picture (H, W, 3) in a row with thin white gaps."""
-    height, width = views[0].shape[:2]
-    gap = np.full((height, max(1, width // 32), 3), 255, dtype=np.uint8)
-    return np.concatenate([part for view in views for part in (gap, view)][1:], axis=1)
+    """Views of one picture (H, W, 3) in a row with thin white gaps; smaller ones in columns about as high as the first.
+
+    All keep their pixels, so what looks smaller is smaller.
+    """
+    gap = max(1, views[0].shape[1] // 32)
+    columns = []
+    for _, same in groupby(views, lambda view: view.shape):
+        stack = list(same)
+        rows = max(1, round((views[0].shape[0] + gap) / (stack[0].shape[0] + gap)))
+        columns += [_joined(stack[i : i + rows], gap, axis=0) for i in range(0, len(stack), rows)]
+    return _joined(columns, gap, axis=1)
+
+
+def _joined(parts: list[np.ndarray], gap: int, axis: int) -> np.ndarray:
+    """Pictures (H, W, 3) one after the other along `axis`, white in the gaps and beside shorter ones."""
+    across = 1 - axis
+    longest, padded = max(part.shape[across] for part in parts), []
+    for part in parts:
+        margins = [(0, 0)] * 3
+        margins[axis], margins[across] = (gap, 0), (0, longest - part.shape[across])
+        padded.append(np.pad(part, margins, constant_values=255))
+    joined = np.concatenate(padded, axis=axis)
+    return joined[gap:] if axis == 0 else joined[:, gap:]
 
 
 def _caption(label: Tensor, classes: list[str]) -> str:
