@@ -17,6 +17,8 @@ from datamodules import DataModule
 from modules.contracts import Backbone, DataError, Head, Neck, nearest
 from tasks import Task
 
+COMMANDS = ("fit", "validate", "test", "predict", "evaluate")
+ALL_COMMANDS = (*COMMANDS, "compare")  # which is no method of the trainer
 PARTS = (Task, DataModule, Backbone, Neck, Head, Callback, Optimizer, BasicTransform, Logger)
 
 
@@ -160,10 +162,9 @@ def readable(message: str, parser: LightningArgumentParser) -> str:
         files = [p.name for p in folder.iterdir()] if folder.is_dir() else []
         return f"there is no file {path}{nearest(Path(path).name, files)}"
     if word := found(r"invalid choice: '(\w+)'"):
-        commands = ["fit", "validate", "test", "predict"]
-        return f"there is no command {word!r}: choose from {', '.join(commands)}{nearest(word, commands)}"
+        return f"there is no command {word!r}: choose from {', '.join(ALL_COMMANDS)}{nearest(word, list(ALL_COMMANDS))}"
     if 'expected "subcommand"' in message:
-        return "say what to do: python cli.py fit|validate|test|predict --config tasks/TASK.yaml"
+        return f"say what to do: python cli.py {'|'.join(ALL_COMMANDS)} --config tasks/TASK.yaml"
     return re.sub(r"\s+", " ", message.split("Given value")[0]).strip()
 
 

@@ -54,10 +54,11 @@ class Summary(L.Callback):
         data, folder = trainer.datamodule, trainer.default_root_dir
         for line in data.describe():
             CONSOLE.print(f"  {line}")
-        batch = data.batch_size * trainer.world_size * trainer.accumulate_grad_batches
         parts = f"{data.batch_size} x {trainer.world_size} device(s) x {trainer.accumulate_grad_batches} accumulated"
+        rates = {g["initial_lr"] for optimizer in trainer.optimizers for g in optimizer.param_groups}
         CONSOLE.print(
-            f"  effective batch size {batch} = {parts}, {trainer.precision} on {trainer.strategy.root_device}"
+            f"  effective batch size {pl_module.effective_batch_size} = {parts}, learning rate {max(rates):.3g}, "
+            f"{trainer.precision} on {trainer.strategy.root_device}"
         )
         CONSOLE.print(f"  run directory {folder}")
 
