@@ -1,7 +1,7 @@
 """Pictures per second of SimCLR: `cli.py fit` against lightly's building blocks in a plain loop.
 
-Both read the same JPEG files with the same number of loader processes, make two views (crop, flip, colour jitter, grey),
-and train timm's test_resnet with a 3x3 stem, a projection to 128 dimensions, NT-Xent at T 0.2 and AdamW, in bf16 and
+Both read the same JPEG files with as many loader processes, make two views (crop, flip, colour jitter, grey), and
+train timm's test_resnet with a 3x3 stem, a projection to 128 dimensions, NT-Xent at T 0.2 and AdamW, in bf16 and
 channels_last. The peer's transform, data set, projection head and loss are lightly's; its loop has no logging and no
 checkpoints. Counted are the steps after the warm-up, with the time they wait for views.
 """
