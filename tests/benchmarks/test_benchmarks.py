@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import overhead, report, simclr_loop, startup, views
+from benchmarks import overhead, pretraining, report, simclr_loop, startup, views
 from benchmarks.batches import Batches
 from benchmarks.report import Comparison, in_pairs
 
@@ -42,6 +42,16 @@ def test_views_compares_with_lightly_at_every_size(tmp_path, capsys):
     assert "80 px" in said
     assert ("n/a" in said) != torch.cuda.is_available()
     assert torch.get_num_threads() == threads
+
+
+@lightly
+def test_pretraining_compares_with_lightlys_parts_on_the_same_files(picture_folder, tmp_path):
+    root = picture_folder({"train/cat": 16, "train/dog": 16}, size=(32, 32))
+    options = "--batch_size 8 --steps 2 --workers 0 --repeats 1"
+    pretraining.main(["--root", str(root), *options.split(), "--json", str(tmp_path / "pretraining.json")])
+    (row,) = written(tmp_path / "pretraining.json")["rows"]
+    assert row["mark"] == ">= 1.3"
+    assert min(*row["ours"], *row["peer"]) > 0
 
 
 @lightly
