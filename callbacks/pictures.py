@@ -105,7 +105,7 @@ class Pictures(Callback):
         if not all(isinstance(view, Tensor) and view.ndim == 4 for view in views):
             return  # clips and pictures of several sizes are not drawn here
         arrays = [_arrays(visible(view[: self.samples], task.backbone)) for view in views]
-        pictures = [_side_by_side(views_of_one) for views_of_one in zip(*arrays, strict=True)]
+        pictures = [drawing.side_by_side(views_of_one) for views_of_one in zip(*arrays, strict=True)]
         labels = batch["label"][: self.samples].cpu() if "label" in batch else None
         # From the data, because a pretraining task has no class names.
         classes = trainer.datamodule.classes
@@ -148,13 +148,6 @@ def _answers(rows: dict[str, Tensor], task: LightningModule, title: str) -> np.n
 
 def _arrays(image: Tensor) -> list[np.ndarray]:
     return list(image.permute(0, 2, 3, 1).cpu().numpy())
-
-
-def _side_by_side(views: tuple[np.ndarray, ...]) -> np.ndarray:
-    """Views of one picture (H, W, 3) in a row with thin white gaps."""
-    height, width = views[0].shape[:2]
-    gap = np.full((height, max(1, width // 32), 3), 255, dtype=np.uint8)
-    return np.concatenate([part for view in views for part in (gap, view)][1:], axis=1)
 
 
 def _caption(label: Tensor, classes: list[str]) -> str:
