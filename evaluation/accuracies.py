@@ -70,10 +70,12 @@ def groups(subject: Subject) -> list[Result]:
     classes, judged = len(subject.classes), subject.judged
     rows = torch.from_numpy(evenly(len(judged.ids), MOST))
     features, labels = judged.features[rows], judged.labels[rows]
-    assigned, information = clusters(features, labels, classes, subject.seed)
+    starts = 10 if classes <= 100 else 1
+    assigned, information = clusters(features, labels, classes, subject.seed, starts)
     truth = labels.cpu().numpy()
     right = float((assigned == truth).mean())
-    how = f"k-means, {classes} clusters, best of 10 starts, seed {subject.seed}, {len(rows):,} {subject.split} pictures"
+    how = f"k-means, {classes} clusters, best of {starts} starts, seed {subject.seed}"
+    how += f", {len(rows):,} {subject.split} pictures"
     if classes <= 50:
         matrix = np.zeros((classes, classes), np.int64)
         np.add.at(matrix, (truth, assigned), 1)

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import cv2
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
@@ -34,7 +35,7 @@ def corrupt(image: Tensor, kind: Kind, strength: float, random: torch.Generator)
         return (image + 255 * strength * noise).round_().clamp_(0, 255).to(torch.uint8)
     if kind == "contrast":
         return F.adjust_contrast(image, strength)
-    return torch.stack([F.jpeg(one, int(strength)) for one in image.cpu()]).to(image.device)
+    return torch.stack([_jpeg(one, int(strength)) for one in image.cpu()]).to(image.device)
 
 
 def settings(kind: Kind, size: int) -> list[str]:
@@ -46,3 +47,11 @@ def settings(kind: Kind, size: int) -> list[str]:
         "jpeg": lambda s: f"quality {s:.0f}",
     }
     return [words[kind](strength) for strength in STRENGTHS[kind]]
+
+
+def _jpeg(image: Tensor, quality: int) -> Tensor:
+    """uint8 (3, H, W) through a JPEG file and back."""
+    pixels = cv2.cvtColor(image.permute(1, 2, 0).numpy(), cv2.COLOR_RGB2BGR)
+    _, file = cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, quality))
+    decoded = cv2.cvtColor(cv2.imdecode(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return torch.from_numpy(decoded).permute(2, 0, 1)

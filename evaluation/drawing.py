@@ -40,7 +40,7 @@ def lines(
     """
     width = 90 + 300 * len(panels)
     figure = titled(width, 420, title)
-    top = max(value for panel in panels.values() for values in panel.values() for value in values)
+    top = max(chance, *(value for panel in panels.values() for values in panel.values() for value in values))
     for number, (name, panel) in enumerate(panels.items()):
         axes = figure.add_axes(((64 + 300 * number) / width, 0.2, 272 / width, 0.62))
         for (line, values), colour, mark in zip(panel.items(), (BLUE, ORANGE), "os", strict=False):

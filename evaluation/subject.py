@@ -10,6 +10,7 @@ from torch import Tensor
 
 from datamodules.base import Split
 from evaluation.features import Embedded, embed_split, evenly, samples
+from modules.contracts import DataError
 from tasks import Task
 
 
@@ -77,10 +78,19 @@ class Subject:
 
 
 def collect(trainer: Trainer, task: Task, split: Split, most: int) -> Subject:
-    """Computes the features of the splits that are needed, and decodes up to `most` pictures of the judged one."""
+    """Computes the features of the splits that are needed, and decodes up to `most` pictures of the judged one.
+
+    Raises:
+        DataError: features that are not finite.
+    """
     data = trainer.datamodule
     needed: list[Split] = ["train", split, *(["val"] if split == "test" and data.has("val") else [])]
     found = {name: embed_split(name, trainer, task) for name in needed}
+    for name, part in found.items():
+        if not part.features.isfinite().all():
+            raise DataError(
+                f"features of the {name} split are not finite: this checkpoint is of a training that failed"
+            )
     places = evenly(len(data.dataset(split, "plain")), most)
     batches = list(samples(data, split, "plain", places))
     row = {name: i for i, name in enumerate(found[split].ids)}

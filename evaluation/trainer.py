@@ -24,7 +24,7 @@ from tasks import Task
 
 
 class Trainer(L.Trainer):
-    """Lightning's trainer that can also `evaluate`."""
+    """How and on what to run: Lightning's trainer, which here can also `evaluate`."""
 
     def evaluate(
         self,
@@ -69,10 +69,11 @@ class Trainer(L.Trainer):
         subject = collect(self, model, split, sample)
         splits = {"train": subject.bank, "val": subject.held, split: subject.judged}
         save(Path(self.default_root_dir) / "features.npz", {name: part for name, part in splits.items() if part})
-        results = [] if subject.off else _labelled(subject, neighbours, temperature, labels, sgd_epochs, sgd_lr)
+        results = geometry(subject)
         if subject.off:
             rank_zero_info(f"off: kNN, linear probes, clusters and robustness, because {subject.off}")
-        results += geometry(subject)
+        else:
+            results = _labelled(subject, neighbours, temperature, labels, sgd_epochs, sgd_lr) + results
         for logger in self.loggers:
             logger.log_metrics({result.metric: result.value for result in results}, step=0)
         draw_plane(subject, plane)
@@ -105,32 +106,43 @@ class Trainer(L.Trainer):
         self.strategy.connect(model)
         datamodule.prepare_data()
         datamodule.setup("evaluate")
-        split = next((name for name in ("test", "val") if datamodule.has(name)), None)
-        missing = "training pictures to learn from" if not datamodule.has("train") else "test or val pictures to judge"
-        if split is None or not datamodule.has("train"):
-            raise DataError(f"{type(datamodule).__name__} has no {missing}: point --data.root to some")
-        known = datamodule.hparams.get("labels", 1.0)
-        if known != 1:
-            rank_zero_info(f"the train split is that of data.labels {known:g}: --data.labels 1 takes all of it")
-        counts = {name: len(datamodule.dataset(name, "plain")) for name in ("train", split)}
-        if max(labels) > counts["train"]:
-            raise ConfigError(f"labels is {max(labels):g}, but there are only {counts['train']} training pictures")
-        if counts[split] < 2:
-            raise DataError(f"the {split} split has one picture: two are needed to compare any")
-        first = next(samples(datamodule, split, "plain", range(min(8, counts[split]))))
-        if not isinstance(first.get("image"), Tensor) or first["image"].ndim != 4:
-            raise ConfigError(
-                f"evaluate judges features of single pictures of one size, not {type(datamodule).__name__}"
-            )
-        model.on_after_batch_transfer({"image": first["image"]}, 0)  # refuses pictures that are too small
+        split, picture = _to_judge(datamodule, labels)
+        model.on_after_batch_transfer({"image": picture}, 0)  # refuses pictures that are too small
+        if self.precision != "32-true":
+            rank_zero_info(f"features are computed in {self.precision}: --trainer.precision 32 is exact")
         for callback in self.callbacks:
             callback.setup(self, model, "evaluate")
-        for callback in self.callbacks:
             if isinstance(callback, RunDirectory):
-                callback.on_test_start(self, model)
+                callback.on_test_start(self, model)  # writes the settings
         self.strategy.setup_environment()
         self.strategy.model_to_device()
         return split
+
+
+def _to_judge(data: DataModule, labels: tuple[float, ...]) -> tuple[Split, Tensor]:
+    """The split to judge, and a few of its pictures.
+
+    Raises:
+        ConfigError: data of another kind, or fewer training pictures than `labels` asks for.
+        DataError: no training pictures, or none to judge.
+    """
+    name = type(data).__name__
+    split = next((split for split in ("test", "val") if data.has(split)), None)
+    if split is None or not data.has("train"):
+        missing = "test or val pictures to judge" if data.has("train") else "training pictures to learn from"
+        raise DataError(f"{name} has no {missing}: point --data.root to some")
+    train, judged = (len(data.dataset(part, "plain")) for part in ("train", split))
+    if max(labels) > train:
+        raise ConfigError(f"labels is {max(labels):g}, but there are only {train} training pictures")
+    if judged < 2:
+        raise DataError(f"the {split} split has {judged} picture: two are needed to compare any")
+    known = data.hparams.get("labels", 1.0)
+    if known != 1:
+        rank_zero_info(f"the train split is that of data.labels {known:g}: --data.labels 1 takes all of it")
+    image = next(samples(data, split, "plain", range(min(8, judged)))).get("image")
+    if not isinstance(image, Tensor) or image.ndim != 4:
+        raise ConfigError(f"evaluate judges features of single pictures of one size, which {name} does not give")
+    return split, image
 
 
 def _load(model: Task, path: Path) -> None:
