@@ -34,15 +34,16 @@ def draw_neighbours(subject: Subject) -> None:
         query = int(subject.rows[place])
         similarity, found = (bank @ judged[query]).topk(count)
         pictures += [arrays(subject.pictures[place : place + 1])[0]]
-        captions += [f"{shorten(subject.name(query), 18)}\n{subject.split}"]
+        captions += [f"{shorten(subject.name(query), 18)}\n{subject.split}".strip()]
         colours += [PLAIN]
         for row, cosine in zip(found.tolist(), similarity.tolist(), strict=True):
             pictures.append(picture(subject.trainer.datamodule, "train", subject.bank, row))
             name = "" if subject.off else subject.classes[int(subject.bank.labels[row])]
-            captions.append(f"{shorten(name, 18)}\ncosine {cosine:.2f}")
+            captions.append(f"{shorten(name, 18)}\ncosine {cosine:.2f}".strip())
             same = PLAIN if subject.off else RIGHT if name == subject.name(query) else WRONG
             colours.append(same)
     title = f"First of each row: {subject.split}; then its {count} nearest of {len(bank):,} train pictures"
+    title += "" if subject.off else "; green: same class"
     log_picture(subject.trainer, "neighbours", grid(pictures, captions, title, colours, columns=count + 1))
 
 
