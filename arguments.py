@@ -19,6 +19,7 @@ from modules.contracts import Backbone, DataError, Head, Neck, nearest
 from tasks import Task
 
 COMMANDS = ("fit", "validate", "test", "predict", "evaluate")
+ALL_COMMANDS = (*COMMANDS, "compare")  # which is no method of the trainer
 PARTS = (Task, DataModule, Backbone, Neck, Head, Callback, Optimizer, BasicTransform, Logger)
 
 
@@ -180,9 +181,9 @@ def readable(message: str, parser: LightningArgumentParser) -> str:
         files = [p.name for p in folder.iterdir()] if folder.is_dir() else []
         return f"there is no file {path}{nearest(Path(path).name, files)}"
     if word := found(r"invalid choice: '(\w+)'"):
-        return f"there is no command {word!r}: choose from {', '.join(COMMANDS)}{nearest(word, list(COMMANDS))}"
+        return f"there is no command {word!r}: choose from {', '.join(ALL_COMMANDS)}{nearest(word, list(ALL_COMMANDS))}"
     if 'expected "subcommand"' in message:
-        return f"say what to do: python cli.py {'|'.join(COMMANDS)} --config tasks/TASK.yaml"
+        return f"say what to do: python cli.py {'|'.join(ALL_COMMANDS)} --config tasks/TASK.yaml"
     return re.sub(r"\s+", " ", message.split("Given value")[0]).strip()
 
 

@@ -1,4 +1,4 @@
-"""Graft's command line: `python cli.py fit|validate|test|predict|evaluate --config tasks/TASK.yaml`.
+"""Graft's command line: `python cli.py fit|validate|test|predict|evaluate|compare --config tasks/TASK.yaml`.
 
 What the user types wins over what a checkpoint remembers, which wins over the YAML.
 """
@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -44,6 +45,7 @@ from arguments import (
 from callbacks.loggers import build_loggers
 from callbacks.run_directory import RunDirectory, new_path
 from callbacks.summary import Summary
+from compare import check_starts, compare, typed_plan
 from evaluation import Trainer
 from modules.contracts import ConfigError, DataError, writing
 from modules.transfer import export_backbone, read_checkpoint
@@ -76,6 +78,7 @@ class CLI(LightningCLI):
             seed_everything_default=0,
             auto_configure_optimizers=False,
             parser_class=Parser,
+            parser_kwargs={"description": "One more command, with a help of its own: python cli.py compare --help"},
             trainer_defaults={"max_epochs": 10, "log_every_n_steps": 10, "num_sanity_val_steps": 0},
         )
 
@@ -106,7 +109,8 @@ class CLI(LightningCLI):
         return dict.fromkeys(COMMANDS, skipped)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: None) -> None:
-        self.config = parser.parse_args(as_lists(sys.argv[1:], ("--labels", "--neighbours")))
+        lists = ("--labels", "--neighbours") if sys.argv[1:2] == ["evaluate"] else ()
+        self.config = parser.parse_args(as_lists(sys.argv[1:], lists))
 
     def _with_checkpoint(self, argv: list[str]) -> list[str]:
         """Resolves --ckpt_path; outside of fit, puts the checkpoint's settings between the YAML and what was typed."""
@@ -302,10 +306,7 @@ class CLI(LightningCLI):
     @rank_zero_only
     def _save_config(self) -> None:
         """config.yaml reproduces the run; the same goes to W&B and every other logger that takes settings."""
-        settings = self.settings.clone()
-        settings.pop("config", None)
-        settings.ckpt_path = settings.run_dir = None
-        text = self._parser(self.subcommand).dump(settings, skip_none=False)
+        text = self._dump()
         path = self.directory.path / "config.yaml"
         if self.directory.resumed and path.exists():
             return
@@ -313,6 +314,33 @@ class CLI(LightningCLI):
             path.write_text(f"# {' '.join(['python cli.py', *typed_options(sys.argv[1:])])}\n{text}")
         for logger in self.trainer.loggers:
             logger.log_hyperparams(flatten(yaml.safe_load(text)))
+
+    def _dump(self) -> str:
+        settings = self.settings.clone()
+        settings.pop("config", None)
+        settings.ckpt_path = settings.run_dir = None
+        return self._parser(self.subcommand).dump(settings, skip_none=False)
+
+
+class Compare(CLI):
+    """`compare`: reads the configuration of a `fit`, but leaves the training to one process per start and seed."""
+
+    def __init__(self, argv: list[str]):
+        self.plan = typed_plan(argv[1:])
+        super().__init__(["fit", *self.plan.typed, "--model.weights", "null"])
+
+    def _run_directory(self) -> RunDirectory:
+        check_starts(self.model.backbone, self.plan.starts)  # here, because nothing is written yet
+        directory = RunDirectory(self.plan.folder, lambda: None, self.plan.begun)
+        directory.claim()
+        return directory
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        settings = flatten(yaml.safe_load(self._dump()))
+        try:
+            compare(self.plan, self.model.monitor, self.model.mode, settings, self.trainer, self.directory)
+        finally:
+            self.directory.release()
 
 
 def _pretraining(checkpoint: dict[str, Any]) -> bool:
@@ -331,10 +359,11 @@ def main(argv: list[str] | None = None) -> int:
     argv = [word for word in argv if word != "--debug"]
     quiet()
     try:
-        CLI(argv)
+        command = Compare if argv[:1] == ["compare"] else CLI
+        command(argv)
     except callbacks.Stopped as stop:
-        typed = replace_option(typed_options(sys.argv[1:]), "--ckpt_path", str(stop))
-        say(f"stopped and saved; go on with: python cli.py {' '.join(typed)}")
+        typed = shlex.join(replace_option(argv, stop.option, str(stop)))
+        say(f"stopped and saved; go on with: python cli.py {typed}")
         return 128 + stop.signal  # as the shell counts
     except Exception as error:
         cause = user_error(error)

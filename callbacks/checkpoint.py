@@ -14,13 +14,14 @@ class Stopped(Exception):
     """Training was told to stop by a signal and has saved.
 
     Args:
-        path: the checkpoint.
+        path: what to go on from.
         signal: the number of the signal.
+        option: that takes the path.
     """
 
-    def __init__(self, path: Path, signal: int):
+    def __init__(self, path: Path, signal: int, option: str = "--ckpt_path"):
         super().__init__(str(path))
-        self.signal = signal
+        self.signal, self.option = signal, option
 
 
 class Checkpoint(LightningCheckpoint):

@@ -39,6 +39,8 @@ class Finite(Callback):
         loss = outputs.get("loss") if outputs else None
         if loss is None:
             return
+        if loss.device.type == "cpu" and loss.isfinite():
+            return
         self._note(loss.detach(), len(self._steps))
         ids = list(batch.get("id", []))[:3]
         self._steps.append(Step(trainer.global_step, trainer.current_epoch, batch_idx, self._rate, ids))

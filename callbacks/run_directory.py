@@ -71,8 +71,12 @@ class RunDirectory(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.on_validation_start(trainer, pl_module)
-        below_runs = self.path.absolute().parent.parent.name == "runs"  # not beside a folder of the user's
-        if trainer.is_global_zero and below_runs:
+        if trainer.is_global_zero:
+            self.point_latest()
+
+    def point_latest(self) -> None:
+        """`latest` beside the folder leads to it from now on."""
+        if self.path.absolute().parent.parent.name == "runs":  # not beside a folder of the user's
             link = self.path.parent / f".latest{os.getpid()}"
             with writing(link):
                 link.symlink_to(self.path.name)

@@ -38,6 +38,7 @@ class Summary(L.Callback):
         self.results: dict[str, float] = {}
         self.rows: list[dict[str, Any]] = []  # metric, value, how: of a command that says itself how
         self.weights = ""
+        self._of = "judged" if command == "evaluate" else "test"  # the val rows of a fit are about the last weights
         self.began = time.monotonic()
 
     @rank_zero_only
@@ -55,10 +56,11 @@ class Summary(L.Callback):
         data, folder = trainer.datamodule, trainer.default_root_dir
         for line in data.describe():
             CONSOLE.print(f"  {line}")
-        batch = data.batch_size * trainer.world_size * trainer.accumulate_grad_batches
         parts = f"{data.batch_size} x {trainer.world_size} device(s) x {trainer.accumulate_grad_batches} accumulated"
+        rates = {g["initial_lr"] for optimizer in trainer.optimizers for g in optimizer.param_groups}
         CONSOLE.print(
-            f"  effective batch size {batch} = {parts}, {trainer.precision} on {trainer.strategy.root_device}"
+            f"  effective batch size {pl_module.effective_batch_size} = {parts}, learning rate {max(rates):.3g}, "
+            f"{trainer.precision} on {trainer.strategy.root_device}"
         )
         CONSOLE.print(f"  run directory {folder}")
 
@@ -74,8 +76,7 @@ class Summary(L.Callback):
 
     def judged(self, checkpoint: Path, epoch: int) -> None:
         """Says which weights `evaluate`, or the test at the end of fit, is about."""
-        of = "test: " if self.command == "fit" else ""  # its val rows are about the last weights
-        self.weights = f"{of}{checkpoint.stem} checkpoint, of epoch {epoch + 1}"
+        self.weights = f"{checkpoint.stem} checkpoint, of epoch {epoch + 1}"
 
     @rank_zero_only
     def conclude(self, trainer: L.Trainer) -> None:
@@ -84,7 +85,7 @@ class Summary(L.Callback):
         folder = Path(trainer.default_root_dir)
         if rows:
             table = Table(
-                title=f"Results, seed {self.seed}" + (f", {self.weights}" if self.weights else ""),
+                title=f"Results, seed {self.seed}" + (f", {self._of}: {self.weights}" if self.weights else ""),
                 title_justify="left",
             )
             for column, style in (("metric", "bold"), ("value", "green"), ("how", "")):
@@ -123,7 +124,7 @@ class Summary(L.Callback):
         report = {
             "command": ["python", "cli.py", *self.typed],
             "seed": self.seed,
-            "weights": self.weights,
+            f"{self._of} weights": self.weights,
             "results": rows,
             "seconds": round(time.monotonic() - self.began, 1),
             "machine": f"{platform.processor() or platform.machine()}, {trainer.strategy.root_device}",

@@ -6,6 +6,7 @@ from typing import Literal
 
 import albumentations as A
 import numpy as np
+from albumentations.augmentations.crops.transforms import CropSizeError
 
 from modules.contracts import ConfigError
 
@@ -52,7 +53,7 @@ class Augment:
         self.transforms.set_random_state(self.numpy, self.python)
         try:  # what cannot work is refused here, not in a worker
             self(np.zeros((size, size, 3), np.uint8))
-        except ValueError as error:
+        except (ValueError, CropSizeError) as error:
             raise ConfigError(f"data.augment does not work on pictures of {size} pixels: {error}") from error
 
     def __call__(self, image: np.ndarray, *key: int) -> np.ndarray:
@@ -67,8 +68,8 @@ class Augment:
         result = self.transforms(image=image)["image"]
         if result.shape != (self.size, self.size, 3):
             raise ConfigError(
-                f"data.augment gives pictures of shape {result.shape}, but image_size is {self.size}: "
-                f"end with a crop or resize"
+                f"data.augment makes pictures of shape {result.shape} of {self.size} x {self.size} pixels: "
+                f"its transforms must keep the size"
             )
         return result
 

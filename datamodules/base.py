@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import lightning as L
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.sampler import EpochSampler
@@ -43,6 +44,10 @@ class DataModule(L.LightningDataModule):
     def collate(self, samples: list[Any]) -> Batch:
         """Samples to a batch."""
         raise NotImplementedError
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Moves the tensors; Lightning's own looks into every id on the way, at every step."""
+        return to_device(batch, device)
 
     def describe(self) -> list[str]:
         """What was found, in a few lines for people."""
@@ -117,3 +122,18 @@ class DataModule(L.LightningDataModule):
 
     def _world(self) -> int:
         return self.trainer.world_size if self.trainer else 1
+
+
+def to_device(value: Any, device: torch.device) -> Any:
+    """Tensors moved, also those in dicts, lists and tuples; everything else, such as lists of strings, as it is.
+
+    A list is of one kind: one that begins with a string holds no tensors.
+    """
+    if isinstance(value, Tensor):
+        # only CUDA orders what follows after the copy
+        return value.to(device, non_blocking=device.type == "cuda")
+    if isinstance(value, dict):
+        return {key: to_device(part, device) for key, part in value.items()}
+    if isinstance(value, list | tuple) and value and not isinstance(value[0], str):
+        return type(value)([to_device(part, device) for part in value])
+    return value

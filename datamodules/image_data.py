@@ -20,7 +20,10 @@ class ImageDataModule(DataModule):
     Args:
         image_size: side of the square pictures that the network sees, in pixels.
         views: 1 gives `image`; 2 or more give `views`, that many augmented versions of each picture.
+        local_views: this many smaller views of small crops follow in training, as for DINO and SwAV (multi-crop).
+        local_size: side of the local views in pixels.
         crop: range of the random crop's area as a fraction of the picture; null keeps the whole picture.
+        local_crop: the same for the local views.
         augment: `none`, `flip`, `simclr` (flip, colour jitter, grey, blur above 64 pixels), `strong` (the same with any
             hue, when colour says nothing), or albumentations transforms, applied after the crop to uint8 pictures.
         labels: how many training pictures keep their label and are used: a fraction up to 1.0, or a count above 1;
@@ -37,7 +40,10 @@ class ImageDataModule(DataModule):
         self,
         image_size: int = 64,
         views: int = 1,
+        local_views: int = 0,
+        local_size: int = 32,
         crop: tuple[float, float] | None = None,
+        local_crop: tuple[float, float] = (0.05, 0.4),
         augment: Recipe | list[A.BasicTransform] = "none",
         labels: float = 1.0,
         val_split: float = 0.1,
@@ -48,8 +54,9 @@ class ImageDataModule(DataModule):
         super().__init__(batch_size, workers)
         if views < 1 or image_size < 1 or labels <= 0 or not 0 <= val_split < 1:
             raise ConfigError("data: views and image_size are at least 1, labels above 0, val_split in [0, 1)")
-        if crop and not 0 < crop[0] <= crop[1] <= 1:
-            raise ConfigError(f"data.crop is {list(crop)}, but it is a range of area fractions such as [0.2, 1.0]")
+        for name, area in (("crop", crop), ("local_crop", local_crop)):
+            if area and not 0 < area[0] <= area[1] <= 1:
+                raise ConfigError(f"data.{name} is {list(area)}, but it is a range of area fractions like [0.2, 1.0]")
         self.image_size, self.views, self.labels, self.val_split, self.on_error = (
             image_size,
             views,
@@ -57,7 +64,12 @@ class ImageDataModule(DataModule):
             val_split,
             on_error,
         )
-        self.augmented, self.plain = Augment(image_size, crop, augment), Augment(image_size, None, "none")
+        self.plain = Augment(image_size, None, "none")
+        self.augmented = [Augment(image_size, crop, augment)] * views
+        self.local: list[Augment] = []
+        if local_views:
+            _check_local(local_views, local_size, views, image_size)
+            self.local = [Augment(local_size, local_crop, augment)] * local_views
         self.splits: dict[Split, tuple[Source, np.ndarray]] = {}
 
     def sources(self) -> dict[Split, Source]:
@@ -83,13 +95,16 @@ class ImageDataModule(DataModule):
     def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
         if split not in self.splits:
             return None
-        views = purpose != "plain" and self.views > 1
-        pipeline = self.augmented if purpose == "train" or views else self.plain
-        seed = self.seed if purpose == "train" else 0
-        return ImageDataset(*self.splits[split], pipeline, self.views if views else 1, seed, self.on_error == "skip")
+        pipelines, seed = [self.plain], 0
+        if purpose == "train":
+            pipelines, seed = self.augmented + self.local, self.seed
+        elif purpose == "evaluate" and self.views > 1:
+            pipelines = self.augmented
+        return ImageDataset(*self.splits[split], pipelines, seed, self.on_error == "skip")
 
     def collate(self, samples: list[dict[str, Any]]) -> Batch:
-        """Stacks what could be read: `image` uint8 (B, 3, H, W) or `views`, a list of those; `label` (B,), `id`."""
+        """Stacks what could be read: `image` uint8 (B, 3, H, W) or `views`, a list of those, local ones last; `label`
+        (B,), `id`."""
         skipped = [s["skipped"] for s in samples if "skipped" in s]
         samples = [s for s in samples if "skipped" not in s]
         if not samples:
@@ -146,11 +161,12 @@ class ImageDataModule(DataModule):
 
 
 class ImageDataset(Dataset):
-    """Samples as dicts, by key (epoch, index); of a picture that cannot be read only `skipped`, its id, when `skip`."""
+    """Samples as dicts, by key (epoch, index), with one view per pipeline; of a picture that cannot be read only
+    `skipped`, its id, when `skip`."""
 
-    def __init__(self, source: Source, indices: np.ndarray, pipeline: Augment, views: int, seed: int, skip: bool):
-        self.source, self.indices, self.pipeline = source, indices, pipeline
-        self.views, self.seed, self.skip = views, seed, skip
+    def __init__(self, source: Source, indices: np.ndarray, pipelines: list[Augment], seed: int, skip: bool):
+        self.source, self.indices, self.pipelines = source, indices, pipelines
+        self.seed, self.skip = seed, skip
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -164,7 +180,7 @@ class ImageDataset(Dataset):
             if self.skip:
                 return {"skipped": self.source.id(index)}
             raise
-        views = [self.pipeline(image, self.seed, epoch, index, view) for view in range(self.views)]
+        views = [pipeline(image, self.seed, epoch, index, view) for view, pipeline in enumerate(self.pipelines)]
         sample = {"views": views, "id": self.source.id(index)}
         return sample if self.source.labels is None else sample | {"label": int(self.source.labels[index])}
 
@@ -186,6 +202,18 @@ def divide(
     drawn = [random.permutation(group)[: max(1, round(fraction * len(group)))] for group in groups]
     chosen = np.sort(np.concatenate(drawn))
     return chosen, np.setdiff1d(indices, chosen)
+
+
+def _check_local(count: int, size: int, views: int, image_size: int) -> None:
+    if count < 0:
+        raise ConfigError(f"data.local_views is {count}, but it counts views: 0 for none")
+    if views < 2:
+        raise ConfigError(
+            f"data.local_views is {count} with data.views {views}, but local views are compared with global ones: "
+            f"set data.views to 2 or more"
+        )
+    if not 1 <= size <= image_size:
+        raise ConfigError(f"data.local_size is {size}, but it lies between 1 and data.image_size, {image_size}")
 
 
 def _stack(images: list[np.ndarray]) -> torch.Tensor:

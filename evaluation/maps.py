@@ -30,7 +30,8 @@ def attention(backbone: Backbone, image: Tensor) -> Tensor | None:
     try:
         for layer in layers:
             layer.fused_attn = False
-        height, width = backbone(image)[-1].shape[-2:]
+        # `forward`, because what torch.compile made of the backbone would not see the hooks
+        height, width = backbone.forward(image)[-1].shape[-2:]
     finally:
         for layer, was, hook in zip(layers, fused, hooks, strict=True):
             layer.fused_attn = was

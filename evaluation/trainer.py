@@ -149,13 +149,11 @@ def _load(model: Task, path: Path) -> None:
     """All weights of a checkpoint; nothing in it is unpickled.
 
     Raises:
-        ConfigError: they are of another model.
+        ConfigError: they are of a model with other settings.
     """
-    try:
-        model.load_state_dict(read_checkpoint(path)["state_dict"])
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise ConfigError(f"{path} does not fit what --model says: {reason}") from error
+    checkpoint = read_checkpoint(path)
+    model.on_load_checkpoint(checkpoint)
+    model.load_state_dict(checkpoint["state_dict"])
 
 
 def _labelled(

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
-from timm.optim import param_groups_layer_decay
+from timm.optim import Lars, param_groups_layer_decay
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -22,13 +23,14 @@ class Optim:
     """How the parameters move.
 
     Args:
-        optimizer: any torch optimizer, its own arguments in init_args; null is AdamW.
+        optimizer: any torch optimizer, its own arguments in init_args; null is AdamW, fused.
         lr: highest learning rate; null keeps what `optimizer` says.
         weight_decay: for weights of two or more dimensions (norms, biases get none); null keeps what `optimizer` says.
         schedule: shape of the learning rate over all optimizer steps; `step` divides it by 10 at 60 % and 85 %.
         warmup: optimizer steps with a linearly rising learning rate: a fraction of all steps, or a count when >= 1.
         final: last learning rate of `cosine` and `linear` as a fraction of the highest.
         layer_decay: factor on the learning rate per layer of the backbone, from the head down; 1 is none.
+        scale_lr: multiply the learning rate by the effective batch size (devices and accumulation included) / 256.
     """
 
     # null, not AdamW: a default's filled-in arguments would stay when another class is chosen
@@ -39,6 +41,7 @@ class Optim:
     warmup: float = 0.05
     final: float = 0.0
     layer_decay: float = 1.0
+    scale_lr: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.layer_decay <= 1:
@@ -46,13 +49,27 @@ class Optim:
         if self.warmup < 0:
             raise ConfigError(f"optim.warmup is {self.warmup}, but it is a fraction of all steps or a number of steps")
 
-    def build(self, module: nn.Module, backbone: nn.Module | None, steps: int) -> tuple[Optimizer, LambdaLR]:
-        """The optimizer over what is trainable in `module`, and its schedule per optimizer step over `steps` steps."""
-        optimizer = (self.optimizer or torch.optim.AdamW)(parameter_groups(module, backbone, self.layer_decay))
+    def build(
+        self, module: nn.Module, backbone: nn.Module | None, steps: int, batch: int = 256, fused: bool = True
+    ) -> tuple[Optimizer, LambdaLR]:
+        """The optimizer over what is trainable in `module`, and its schedule per optimizer step.
+
+        Args:
+            module: what is trained.
+            backbone: the part of it whose layers `layer_decay` grades.
+            steps: optimizer steps in all.
+            batch: samples per optimizer step, on all devices, for `scale_lr`.
+            fused: whether the default AdamW may be fused (5 times faster on a CPU too); torch cannot clip gradients in
+                float16 then.
+        """
+        make = self.optimizer or partial(torch.optim.AdamW, fused=fused)
+        optimizer = make(parameter_groups(module, backbone, self.layer_decay))
+        if isinstance(optimizer, Lars) and not (self.weight_decay or optimizer.defaults["weight_decay"]):
+            raise ConfigError("Lars adapts only what decays: set optim.weight_decay above 0, such as 1e-6")
         for group in optimizer.param_groups:
             if self.lr is not None:
                 group["lr"] = self.lr
-            group["lr"] *= group.pop("lr_scale")
+            group["lr"] *= group.pop("lr_scale") * (batch / 256 if self.scale_lr else 1)
             if not group.pop("decay"):
                 group["weight_decay"] = 0.0
             elif self.weight_decay is not None:

@@ -1,7 +1,29 @@
 """One LightningModule and one YAML per task: losses, metrics, predictions, and nothing else."""
 
 from tasks.base import Task
+from tasks.byol import BYOL
 from tasks.classification import Classification
+from tasks.colorization import Colorization
+from tasks.dino import DINO
+from tasks.jigsaw import Jigsaw
+from tasks.masked_patches import MaskedPatches
+from tasks.moco import MoCo
+from tasks.moco_v3 import MoCoV3
+from tasks.rotation import Rotation
 from tasks.simclr import SimCLR
+from tasks.simsiam import SimSiam
 
-__all__ = ["Classification", "SimCLR", "Task"]
+__all__ = [
+    "BYOL",
+    "DINO",
+    "Classification",
+    "Colorization",
+    "Jigsaw",
+    "MaskedPatches",
+    "MoCo",
+    "MoCoV3",
+    "Rotation",
+    "SimCLR",
+    "SimSiam",
+    "Task",
+]

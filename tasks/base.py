@@ -23,6 +23,7 @@ class Task(L.LightningModule):
         small_images: 3x3 stem without max-pool, for pictures of about 64 pixels or less.
         drop_path: highest probability of skipping a residual branch in training, 0..1.
         frozen: keep the backbone as it is, its normalisation layers in eval mode; only the rest is trained.
+        compile: compile the backbone with torch.compile; the first step takes a minute or so longer.
         optim: how the parameters move.
 
     Class attributes: `monitor` and `mode` name what the best checkpoint is judged by; `protocols` says in words how
@@ -41,6 +42,7 @@ class Task(L.LightningModule):
         small_images: bool = False,
         drop_path: float = 0.0,
         frozen: bool = False,
+        compile: bool = False,
         optim: Optim = Optim(),
     ):
         super().__init__()
@@ -56,6 +58,8 @@ class Task(L.LightningModule):
         self.backbone.to(memory_format=torch.channels_last)  # as the batches are; 1.5 to 1.8 times faster on a CPU
         if frozen:
             self.backbone.requires_grad_(False).eval()
+        if compile:
+            self.backbone.compile()  # in place, so that its tensors keep their names
 
     def features(self, image: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W) to pooled backbone features (B, D): what probes and exports look at."""
@@ -88,9 +92,25 @@ class Task(L.LightningModule):
             )
         return self.backbone.normalise(image)
 
+    @property
+    def effective_batch_size(self) -> int:
+        """Samples per optimizer step: of all devices and accumulated batches."""
+        trainer = self.trainer
+        return trainer.datamodule.batch_size * trainer.world_size * trainer.accumulate_grad_batches
+
+    def log_step(self, values: dict[str, Tensor | float]) -> None:
+        """Logs `train/NAME` on the steps that loggers write, of which the progress bar shows `train/loss`."""
+        trainer = self.trainer
+        if trainer.log_every_n_steps and (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
+            for name, value in values.items():
+                self.log(f"train/{name}", value, prog_bar=name == "loss")
+
     def configure_optimizers(self) -> dict[str, Any]:
+        trainer = self.trainer
         net = getattr(self.backbone, "net", self.backbone)
-        optimizer, schedule = self.optim.build(self, net, int(self.trainer.estimated_stepping_batches))
+        steps, fused = int(trainer.estimated_stepping_batches), trainer.precision != "16-mixed"
+        batch = self.effective_batch_size if self.optim.scale_lr else 256
+        optimizer, schedule = self.optim.build(self, net, steps, batch, fused)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -98,6 +118,20 @@ class Task(L.LightningModule):
         checkpoint["backbone"] = describe(self.backbone)
         plain = {k: v for k, v in checkpoint.get("hyper_parameters", {}).items() if _is_plain(v)}
         checkpoint["hyper_parameters"] = plain
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        own, theirs = self.state_dict(), checkpoint["state_dict"]
+        wrong = [f"it has no {k}" for k in own if k not in theirs]
+        wrong += [f"it has {k}, which is not here" for k in theirs if k not in own]
+        wrong += [
+            f"{k} is {list(theirs[k].shape)} there and {list(v.shape)} here"
+            for k, v in own.items()
+            if k in theirs and theirs[k].shape != v.shape
+        ]
+        if wrong:
+            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+            name = type(self).__name__
+            raise ConfigError(f"the checkpoint is of a {name} with other settings: {wrong[0]}{more}")
 
 
 def _is_plain(value: Any) -> bool:

@@ -74,7 +74,7 @@ class Classification(Task):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         loss = self.head.loss(self(batch["image"]), batch["label"])
-        self.log("train/loss", loss, prog_bar=True)
+        self.log_step({"loss": loss})
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> Prediction:

@@ -65,7 +65,11 @@ class Timm(Backbone):
             self.register_buffer(key, torch.tensor(values))
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        return self.net.forward_intermediates(image, indices=self.levels, norm=True, intermediates_only=True)
+        try:
+            return self.net.forward_intermediates(image, indices=self.levels, norm=True, intermediates_only=True)
+        except AssertionError as error:  # of models made for one size
+            height, width = image.shape[-2:]
+            raise ConfigError(f"{self.name} does not take pictures of {height} x {width} pixels: {error}") from error
 
     def _leave_unused_untrained(self) -> None:
         pruned = deepcopy(self.net)

@@ -36,3 +36,44 @@ def nt_xent(
         logits = queries @ keys.T / temperature
         logits = logits.scatter(1, itself[:, None], float("-inf"))  # a view is not its own negative
         return functional.cross_entropy(logits, other)
+
+
+def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of the right key among negatives from elsewhere (He et al. 2020, MoCo, equation 1), in float32.
+
+    Starts near ln(K + 1).
+
+    Args:
+        queries: (B, D) embeddings; need not be normalised.
+        keys: (B, D), the right one for each query.
+        negatives: (K, D), wrong for all queries; normalised.
+        temperature: divides the cosine similarities, > 0.
+
+    Returns:
+        The mean over the queries.
+    """
+    with torch.autocast(queries.device.type, enabled=False):
+        queries, keys = (functional.normalize(x.float(), dim=1) for x in (queries, keys))
+        right = (queries * keys).sum(1, keepdim=True)
+        logits = torch.cat([right, queries @ negatives.float().T], dim=1) / temperature
+        return functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
+
+
+def info_nce_in_batch(queries: Tensor, keys: Tensor, temperature: float, rank: int = 0) -> Tensor:
+    """Cross-entropy of the right key among all keys of the batch (Chen et al. 2021, MoCo v3, algorithm 1), in float32.
+
+    Starts near 2 T ln(N); the factor 2 T keeps the gradients' size when the temperature changes.
+
+    Args:
+        queries: (B, D) embeddings; need not be normalised.
+        keys: (N, D) of all devices in order of rank, N = B * devices.
+        temperature: T, divides the cosine similarities, > 0.
+        rank: which slice of `keys` belongs to these queries.
+
+    Returns:
+        The mean over the queries of this device.
+    """
+    with torch.autocast(queries.device.type, enabled=False):
+        queries, keys = (functional.normalize(x.float(), dim=1) for x in (queries, keys))
+        right = torch.arange(len(queries), device=queries.device) + rank * len(queries)
+        return 2 * temperature * functional.cross_entropy(queries @ keys.T / temperature, right)

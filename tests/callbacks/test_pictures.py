@@ -65,6 +65,20 @@ def test_what_is_shown_is_what_the_network_was_given():
     assert torch.equal(visible(backbone.normalise(picture), backbone), picture)
 
 
+def test_views_of_several_sizes_stand_side_by_side_in_their_own_pixels():
+    colours = (10, 20, 30, 40, 50)
+    large, small = ([np.full((n, n, 3), c, np.uint8) for c in colours] for n in (64, 32))
+    row = drawing.side_by_side((*large[:2], *small[2:]))
+    assert row.shape == (32 + 2 + 32, 64 + 2 + 64 + 2 + 32 + 2 + 32, 3)
+    assert [(row[..., 0] == c).sum() for c in colours] == [64**2, 64**2, 32**2, 32**2, 32**2]
+    # the third and fourth stand above each other, the fifth starts a column; the rest is white
+    assert [row[y, x, 0] for y, x in ((0, 132), (65, 132), (0, 166), (65, 166), (65, 0), (0, 64))] == [
+        *(30, 40, 50),
+        *(255, 255, 255),
+    ]
+    assert drawing.side_by_side((large[0], large[1])).shape == (64, 130, 3)
+
+
 def test_outcomes_count_every_answer_and_keep_the_most_confident_mistakes():
     generator = torch.Generator().manual_seed(0)
     true, scores = torch.randint(0, 4, (50,), generator=generator), torch.rand(50, 4, generator=generator).softmax(1)

@@ -58,7 +58,7 @@ def test_a_classifier_is_judged_without_a_config(graft, trained, said, capsys):
     assert "crop [0.6, 1.0], augment flip" in found["test/alignment"]["how"]
     assert {path.stem for path in (folder / "pictures").glob("*.png")} == PICTURES
     out = capsys.readouterr().out
-    assert "best checkpoint, of epoch 1" in out and "features.npz" in out
+    assert "judged: best checkpoint, of epoch 1" in out and "features.npz" in out
     with (folder / "robustness.csv").open(newline="") as file:
         damage = list(csv.DictReader(file))
     assert [row["damage"] for row in damage] == ["none"] + [
@@ -130,7 +130,7 @@ def test_features_are_judged_on_classes_that_the_task_does_not_know(graft, train
         (["--temperature", "0"], 2, ["temperature is 0", "above 0"]),
         (["--sample", "1"], 2, ["sample is 1"]),
         (["--plane", "umap"], 2, ["plane", "'umap'", "'tsne', 'pca'"]),
-        (["--model.backbone", "resnet18"], 2, ["does not fit", "--model"]),
+        (["--model.backbone", "resnet18"], 2, ["Classification with other settings"]),
         (["--data.image_size", "16"], 2, ["stride 32", "small_images"]),
         (["--data.val", "0", "--data.test", "1"], 1, ["test split has 1 picture"]),
     ],

@@ -12,31 +12,15 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[2]
-SMALL = [
-    "--data.train",
-    "200",
-    "--data.val",
-    "40",
-    "--data.test",
-    "20",
-    "--data.batch_size",
-    "24",
-    "--data.image_size",
-    "32",
-]
-SMALL += [
-    "--trainer.max_epochs",
-    "3",
-    "--trainer.log_every_n_steps",
-    "1",
-    "--checkpoint.every_n_steps",
-    "3",
-    "--pictures.samples",
-    "4",
-]
+SMALL = "--data.train 200 --data.val 40 --data.test 20 --data.batch_size 24 --data.image_size 32".split()
+SMALL += (
+    "--trainer.max_epochs 3 --trainer.log_every_n_steps 1 --checkpoint.every_n_steps 3 --pictures.samples 4".split()
+)
 RANDOM = {
     "classification": ["--model.head.dropout", "0.2", "--model.mixup", "0.5", "--model.drop_path", "0.1"],
     "simclr": [],
+    "moco": "--model.queue 96 --model.symmetric true".split(),
+    "dino": "--model.prototypes 64 --data.views 3".split(),
 }
 KILL = """
 import os, signal, sys
@@ -65,7 +49,9 @@ def state(run: Path) -> dict:
 
 
 # 8 steps an epoch; 13 is in the middle of one, 9 is the first after a checkpoint at an epoch's end
-@pytest.mark.parametrize(("task", "workers", "step"), [("simclr", 2, 13), ("classification", 0, 9)])
+@pytest.mark.parametrize(
+    ("task", "workers", "step"), [("simclr", 2, 13), ("classification", 0, 9), ("moco", 0, 13), ("dino", 0, 9)]
+)
 def test_killed_in_mid_epoch_and_resumed_equals_never_stopped(
     graft, tmp_path, task, workers, step
 ):  # graft: its folder

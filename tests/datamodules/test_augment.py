@@ -129,5 +129,5 @@ def test_the_picture_itself_is_left_alone():
 
 
 def test_transforms_that_end_in_another_size_are_refused_when_they_are_listed():
-    with pytest.raises(ConfigError, match=r"\(8, 8, 3\), but image_size is 32"):
+    with pytest.raises(ConfigError, match=r"\(8, 8, 3\) of 32 x 32 pixels: its transforms must keep"):
         Augment(32, None, [A.CenterCrop(8, 8)])

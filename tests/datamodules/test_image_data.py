@@ -50,8 +50,9 @@ def assert_same(ours: list[dict], theirs: list[dict]) -> None:
         assert one.keys() == other.keys()
         assert one["id"] == other["id"]
         for key in ("image", "views", "label"):
-            a, b = (torch.stack(x[key]) if isinstance(x.get(key), list) else x.get(key) for x in (one, other))
-            assert a is b is None or torch.equal(a, b)
+            a, b = (x.get(key) if isinstance(x.get(key), list) else [x.get(key)] for x in (one, other))
+            assert len(a) == len(b)
+            assert all(c is d is None or torch.equal(c, d) for c, d in zip(a, b, strict=True))
 
 
 def cut_short(path: Path) -> None:
@@ -157,6 +158,50 @@ def test_views_are_different_versions_of_the_same_pictures(picture_folder):
     assert first.shape == second.shape == (4, 3, 16, 16)
     assert first.dtype == second.dtype == torch.uint8
     assert all(not torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+MULTI_CROP = {"views": 2, "local_views": 3, "local_size": 8, "crop": (0.4, 1.0), "augment": "simclr"}
+
+
+def test_local_views_follow_the_global_ones_in_their_own_size(picture_folder):
+    for batch in epoch(folder(picture_folder(FLAT), **MULTI_CROP)):
+        assert [tuple(view.shape) for view in batch["views"]] == [(4, 3, 16, 16)] * 2 + [(4, 3, 8, 8)] * 3
+        assert all(view.dtype == torch.uint8 for view in batch["views"])
+        assert not torch.equal(batch["views"][2], batch["views"][3])
+
+
+def test_local_views_leave_the_global_ones_as_they_are(picture_folder):
+    root = picture_folder(FLAT)
+    alone, joined = (epoch(folder(root, **(MULTI_CROP | {"local_views": n}))) for n in (0, 3))
+    assert_same(alone, [batch | {"views": batch["views"][:2]} for batch in joined])
+
+
+def test_local_crops_cover_their_own_share_of_the_picture(tmp_path):
+    ramp = np.broadcast_to(np.arange(200, dtype=np.uint8), (200, 200))
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "dog").mkdir()
+    across = np.stack([ramp, ramp.T, ramp], axis=-1)
+    for i in range(8):
+        Image.fromarray(across).save(tmp_path / ("cat", "dog")[i % 2] / f"{i}.png")
+    data = folder(tmp_path, **(MULTI_CROP | {"augment": "none", "local_crop": (0.25, 0.25), "val_split": 0.0}))
+    for batch in epoch(data):
+        for view in batch["views"][2:]:
+            wide, high = (torch.tensor([np.ptp(one[c]) for one in view.numpy()]) / 200 * 8 / 7 for c in (0, 1))
+            np.testing.assert_allclose(wide * high, 0.25, atol=0.03)
+
+
+def test_validation_has_global_views_only(picture_folder):
+    data = folder(picture_folder({"train/cat": 8, "test/cat": 8}), **MULTI_CROP, val_split=0.5)
+    for loader in (data.val_dataloader(), data.test_dataloader()):
+        assert all([view.shape[-1] for view in batch["views"]] == [16, 16] for batch in loader)
+
+
+def test_workers_and_resuming_change_no_local_view(picture_folder):
+    root = picture_folder(FLAT)
+    whole = epoch(folder(root, **MULTI_CROP), 3)
+    resumed = folder(root, **MULTI_CROP, workers=2)
+    resumed.load_state_dict({"epoch": 3, "samples": 8})
+    assert_same(epoch(resumed, 3), whole[2:])
 
 
 def test_pictures_reach_the_batch_with_rows_columns_and_channels_in_place(picture_folder):
@@ -347,8 +392,24 @@ def test_settings_out_of_range_are_refused(picture_folder, wrong):
         folder(picture_folder(FLAT), **wrong)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"local_views": -1}, "data.local_views is -1"),
+        ({"views": 1}, "data.local_views is 3 with data.views 1, .*: set data.views to 2 or more"),
+        ({"local_size": 17}, "data.local_size is 17, but it lies between 1 and data.image_size, 16"),
+        ({"local_size": 0}, "data.local_size is 0"),
+        ({"local_crop": (0.4, 0.05)}, r"data.local_crop is \[0.4, 0.05\]"),
+        ({"augment": [A.CenterCrop(16, 16)]}, "data.augment does not work on pictures of 8 pixels"),
+    ],
+)
+def test_local_views_that_make_no_sense_are_refused(picture_folder, wrong, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        folder(picture_folder(FLAT), **(MULTI_CROP | wrong))
+
+
 def test_transforms_that_end_in_another_size_are_refused_before_anything_loads(picture_folder):
-    with pytest.raises(ConfigError, match="image_size is 16"):
+    with pytest.raises(ConfigError, match="of 16 x 16 pixels"):
         folder(picture_folder(FLAT), augment=[A.CenterCrop(8, 8)])
 
 

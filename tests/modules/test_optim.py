@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import timm
 import torch
+from timm.optim import Lars
 from torch import nn
 
 from modules.backbones import Timm
@@ -179,3 +180,46 @@ def test_layers_keep_their_ratio_along_the_schedule():
         optimizer.step()
         schedule.step()
     assert ratios == {round(0.5**9, 9)}
+
+
+def test_the_learning_rate_scales_with_the_effective_batch_on_request():
+    for scale, expected in ((False, 0.1), (True, 0.4)):
+        optim = Optim(torch.optim.SGD, lr=0.1, scale_lr=scale)
+        optimizer, _ = optim.build(nn.ParameterList([nn.Parameter(torch.zeros(2, 2))]), None, 10, batch=1024)
+        assert optimizer.param_groups[0]["initial_lr"] == pytest.approx(expected)
+
+
+def test_lars_adapts_weights_and_leaves_norms_and_biases_alone():
+    """You et al. 2017: a weight w moves by lr * coefficient * |w| / (|g| + decay |w|) * (g + decay w)."""
+    layer = nn.Linear(3, 2)
+    before = [p.detach().clone() for p in layer.parameters()]
+    optim = Optim(partial(Lars, trust_coeff=0.02), lr=0.5, weight_decay=0.1, schedule="constant", warmup=0)
+    optimizer, _ = optim.build(layer, None, 10)
+    for p in layer.parameters():
+        p.grad = torch.randn_like(p)
+    grads = [p.grad.clone() for p in layer.parameters()]
+    optimizer.step()
+    (weight, bias), (dw, db) = before, grads
+    ratio = 0.02 * weight.norm() / (dw.norm() + 0.1 * weight.norm())
+    torch.testing.assert_close(layer.weight, weight - 0.5 * ratio * (dw + 0.1 * weight))
+    torch.testing.assert_close(layer.bias, bias - 0.5 * db)
+
+
+def test_lars_without_weight_decay_would_adapt_nothing_and_is_refused():
+    with pytest.raises(ConfigError, match="Lars adapts only what decays"):
+        Optim(Lars, lr=0.5).build(nn.Linear(3, 2), None, 10)
+
+
+def test_the_default_adamw_is_fused_and_equals_the_plain_one():
+    torch.manual_seed(0)
+    layers = [nn.Linear(8, 8) for _ in range(2)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    gradients = torch.randn(5, 8, 8)
+    for layer, optim in zip(layers, (Optim(lr=0.1), Optim(torch.optim.AdamW, lr=0.1)), strict=True):
+        optimizer, schedule = optim.build(layer, None, 5)
+        assert bool(optimizer.defaults["fused"]) == (optim.optimizer is None)
+        for gradient in gradients:
+            layer.weight.grad, layer.bias.grad = gradient.clone(), gradient[0].clone()
+            optimizer.step()
+            schedule.step()
+    torch.testing.assert_close(layers[0].weight, layers[1].weight)

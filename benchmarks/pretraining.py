@@ -1,0 +1,111 @@
+"""Pictures per second of SimCLR: `cli.py fit` against lightly's building blocks in a plain loop.
+
+Both read the same JPEG files with the same number of loader processes, make two views (crop, flip, colour jitter, grey),
+and train timm's test_resnet with a 3x3 stem, a projection to 128 dimensions, NT-Xent at T 0.2 and AdamW, in bf16 and
+channels_last. The peer's transform, data set, projection head and loss are lightly's; its loop has no logging and no
+checkpoints. Counted are the steps after the warm-up, with the time they wait for views.
+"""
+
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+import cli
+from benchmarks.overhead import Stopwatch, surroundings
+from benchmarks.report import Comparison, compare, in_pairs, parser
+from modules.backbones import Timm
+
+MARK = ">= 1.3"
+WARM_UP = 5
+
+
+def ours(root: Path, size: int, batch: int, steps: int, workers: int) -> float:
+    """Pictures per second of `cli.py fit --config tasks/simclr.yaml`."""
+    with TemporaryDirectory() as folder, surroundings():
+        typed = {
+            "--config": str(Path(__file__).parents[1] / "tasks" / "simclr.yaml"),
+            "--run_dir": f"{folder}/run",
+            "--data": "ImageFolder",
+            "--data.root": str(root),
+            "--data.image_size": size,
+            "--data.augment": "simclr",
+            "--data.val_split": 0,
+            "--data.batch_size": batch,
+            "--data.workers": workers,
+            "--model.small_images": "true",
+            "--trainer.max_steps": WARM_UP + steps,
+            "--trainer.limit_val_batches": 0,
+            "--trainer.limit_test_batches": 0,
+            "--trainer.callbacks": "benchmarks.overhead.Stopwatch",
+        }
+        cli.quiet()
+        run = cli.CLI(["fit", *(f"{name}={value}" for name, value in typed.items())])
+    ends = next(c for c in run.trainer.callbacks if type(c).__name__ == "Stopwatch").ends
+    return batch * steps / (ends[WARM_UP + steps - 1][0] - ends[WARM_UP - 1][0])
+
+
+def lightly(root: Path, size: int, batch: int, steps: int, workers: int) -> float:
+    """Pictures per second of lightly's data set, transform, head and loss in a plain loop."""
+    from lightly.data import LightlyDataset
+    from lightly.loss import NTXentLoss
+    from lightly.models.modules import SimCLRProjectionHead
+    from lightly.transforms import SimCLRTransform
+
+    transform = SimCLRTransform(input_size=size, cj_strength=0.5, min_scale=0.2, gaussian_blur=0.5 * (size > 64))
+    loader = DataLoader(
+        LightlyDataset(str(root / "train"), transform),
+        batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
+    backbone = Timm("test_resnet", small_images=True).net
+    width = backbone.num_features
+    network = nn.Sequential(backbone, SimCLRProjectionHead(width, 512, 128)).to(memory_format=torch.channels_last)
+    loss, optimizer = NTXentLoss(0.2), torch.optim.AdamW(network.parameters(), 3e-3)
+    watch = Stopwatch()
+    while len(watch.ends) < WARM_UP + steps:
+        for views, *_ in loader:
+            views = torch.cat(views).to(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16):
+                first, second = network(views).chunk(2)
+            value = loss(first.float(), second.float())
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+            watch.note(value)
+            if len(watch.ends) == WARM_UP + steps:
+                break
+    return batch * steps / (watch.ends[-1][0] - watch.ends[WARM_UP - 1][0])
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    options = parser(__doc__)
+    options.add_argument("--root", type=Path, required=True, help="folder with train/CLASS/*.jpg")
+    options.add_argument("--size", type=int, default=32, help="side of the views in pixels")
+    options.add_argument("--batch_size", type=int, default=128)
+    options.add_argument("--steps", type=int, default=60, help="steps that count")
+    options.add_argument("--workers", type=int, default=2, help="processes that make views")
+    options.add_argument("--repeats", type=int, default=3, help="pairs of runs")
+    args = options.parse_args(argv)
+    if find_spec("lightly") is None:
+        options.error('lightly is not installed: pip install -c constraints.txt -e ".[bench]"')
+    torch.manual_seed(0)
+    began = time.monotonic()
+    run = args.root.resolve(), args.size, args.batch_size, args.steps, args.workers
+    rates = in_pairs(lambda: ours(*run), lambda: lightly(*run), args.repeats)
+    rows = [Comparison(f"SimCLR, {args.size} px, batch {args.batch_size}", "pictures/s", *rates, MARK)]
+    title = f"Pretraining, {args.steps} steps after {WARM_UP}, {args.workers} workers, {args.repeats} pairs"
+    seconds = round(time.monotonic() - began)
+    return compare("pretraining", title, rows, "lightly's parts", args.json, seconds=seconds, steps=args.steps)
+
+
+if __name__ == "__main__":
+    main()

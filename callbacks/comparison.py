@@ -1,0 +1,241 @@
+"""What the runs of one task from several starts came to: statistics, table, files and picture."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from lightning.pytorch import Trainer
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+from callbacks import drawing
+from callbacks.pictures import log_picture
+from modules.contracts import DataError, writing
+
+
+class Run(NamedTuple):
+    """One finished run.
+
+    Args:
+        folder: its run directory.
+        results: log name -> value, as in its results.json.
+        hows: log name -> how the value came about.
+        curve: (finished epochs, value of the monitor), in order; empty without validation.
+        epochs: that were trained.
+        seconds: that it took; null when it was interrupted, since only its last part was timed.
+    """
+
+    folder: Path
+    results: dict[str, float]
+    hows: dict[str, str]
+    curve: list[tuple[int, float]]
+    epochs: int
+    seconds: float | None
+
+
+class Row(NamedTuple):
+    """One metric of one start: mean and sample deviation over `seeds` runs; mean and standard error of the difference
+    to the reference, seed by seed. Null where there are too few seeds."""
+
+    start: str
+    metric: str
+    seeds: int
+    mean: float
+    standard_deviation: float | None
+    difference: float | None
+    standard_error: float | None
+
+
+def read_run(folder: Path, monitor: str) -> Run:
+    """A run directory's results.json and metrics.csv.
+
+    Raises:
+        DataError: there are none, as after a run that was not meant to leave any.
+    """
+    try:
+        report = json.loads((folder / "results.json").read_text())
+        with (folder / "metrics.csv").open(newline="") as file:
+            logged = list(csv.DictReader(file))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder} left no whole results.json and metrics.csv to compare: {error}") from error
+    trained = [row for row in logged if row.get("epoch") and not any(row[k] for k in row if k.startswith("test/"))]
+    epochs = [int(row["epoch"]) + 1 for row in trained]
+    curve = {epoch: float(row[monitor]) for epoch, row in zip(epochs, trained, strict=True) if row.get(monitor)}
+    hows = {row["metric"]: row["how"] for row in report["results"]}
+    if weights := report["test weights"].partition(",")[0]:  # behind the comma is the epoch, different in each run
+        hows |= {name: f"{how}; {weights}" for name, how in hows.items() if name.startswith("test/")}
+    return Run(
+        folder,
+        {row["metric"]: row["value"] for row in report["results"]},
+        hows,
+        sorted(curve.items()),
+        max(epochs, default=0),
+        None if "--ckpt_path" in report["command"] else report["seconds"],
+    )
+
+
+def spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation; no deviation of a single value."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def paired(values: Mapping[int, float], reference: Mapping[int, float]) -> tuple[float | None, float | None]:
+    """Mean and standard error of the differences between runs of the same seed.
+
+    Pairing takes out what a seed does to both: which pictures keep their labels, their order, the head's first weights.
+    """
+    seeds = [seed for seed in values if seed in reference]
+    if not seeds:
+        return None, None
+    mean, deviation = spread([values[seed] - reference[seed] for seed in seeds])
+    return mean, None if deviation is None else deviation / len(seeds) ** 0.5
+
+
+class Comparison:
+    """Collects runs, start by start and seed by seed, and reports them.
+
+    Args:
+        monitor: log name of the metric the task is judged by; its test value counts where there is one.
+        mode: whether more ("max") or less ("min") of it is better.
+        starts: short name of each start -> its weights. Differences are to `none`, or to the first.
+    """
+
+    def __init__(self, monitor: str, mode: str, starts: Mapping[str, str | None]):
+        self.monitor, self.mode, self.starts = monitor, mode, dict(starts)
+        self.reference = "none" if "none" in starts else next(iter(starts))
+        self.runs: dict[str, dict[int, Run]] = {start: {} for start in starts}
+
+    def add(self, start: str, seed: int, run: Run) -> str:
+        """Takes a run in; returns its main result in words.
+
+        Raises:
+            DataError: it was neither validated nor tested.
+        """
+        test = self._test_metric()
+        if not {test, self.monitor} & run.results.keys():
+            raise DataError(f"{run.folder} has neither {test} nor {self.monitor}: the data needs a test or val set")
+        self.runs[start][seed] = run
+        return f"{self.metric} {run.results[self.metric]:.4f}"
+
+    @property
+    def metric(self) -> str:
+        """What the starts are compared by."""
+        return self._test_metric() if all(self._test_metric() in run.results for run in self._all()) else self.monitor
+
+    def rows(self) -> list[Row]:
+        """All metrics that all runs have, the main one first, start by start."""
+        shared = set.intersection(*(set(run.results) for run in self._all()))
+        made = []
+        for metric in sorted(shared, key=lambda name: (name != self.metric, not self._same_split(name), name)):
+            values = {s: {seed: run.results[metric] for seed, run in runs.items()} for s, runs in self.runs.items()}
+            for start, of_seed in values.items():
+                difference = (None, None) if start == self.reference else paired(of_seed, values[self.reference])
+                made.append(Row(start, metric, len(of_seed), *spread(list(of_seed.values())), *difference))
+        return made
+
+    def write(self, trainer: Trainer) -> None:
+        """compare.json, compare.csv and pictures/compare.png into the trainer's folder; the picture to its loggers."""
+        folder, rows = Path(trainer.default_root_dir), self.rows()
+        with writing(folder / "compare.csv"), (folder / "compare.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerows([Row._fields, *rows])
+        report = {
+            "metric": self.metric,
+            "mode": self.mode,
+            "how": self.how(),
+            "reference": self.reference,
+            "starts": self.starts,
+            "comparison": [row._asdict() for row in rows],
+            "runs": [
+                {
+                    "start": start,
+                    "seed": seed,
+                    "folder": run.folder.relative_to(folder).as_posix(),
+                    "results": run.results,
+                    "epochs": run.epochs,
+                    "seconds": run.seconds,
+                }
+                for start, runs in self.runs.items()
+                for seed, run in runs.items()
+            ],
+        }
+        with writing(folder / "compare.json"):
+            (folder / "compare.json").write_text(json.dumps(report, indent=2) + "\n")
+        main = {start: [run.results[self.metric] for run in runs.values()] for start, runs in self.runs.items()}
+        curves = {start: [run.curve for run in runs.values()] for start, runs in self.runs.items()}
+        log_picture(trainer, "compare", drawing.comparison(main, curves, self.metric, self.monitor, self._title()))
+
+    def say(self) -> None:
+        """Prints the table, once every start has a run: the main metric, and as many others of its split as fit."""
+        if not all(self.runs.values()):
+            return
+        console = Console(highlight=False, markup=False)
+        rows = [row for row in self.rows() if self._same_split(row.metric)]
+        metrics = list(dict.fromkeys(row.metric for row in rows))
+        tables = ((count, self._table(rows, metrics[:count])) for count in range(len(metrics), 0, -1))
+        shown, table = next((n, table) for n, table in tables if n == 1 or _width(console, table) <= console.width)
+        console.print(table)
+        if hidden := metrics[shown:]:
+            console.print(f"also in compare.csv: {', '.join(hidden)}", soft_wrap=True)
+        paired_by_seed = "; differences ± their standard error, paired by seed" if self._repeated() else ""
+        console.print(f"how: {self.how()}{paired_by_seed}", soft_wrap=True)
+
+    def _table(self, rows: list[Row], metrics: list[str]) -> Table:
+        shown = ", mean ± standard deviation" if self._repeated() else ""
+        table = Table(title=f"{self._title()}{shown}", title_justify="left")
+        table.add_column("start", overflow="fold")
+        main, *others = (metric.partition("/")[2] for metric in metrics)
+        for column in ("seeds", main, f"difference\nto {self.reference}", *others, "epochs", "seconds"):
+            table.add_column(column, justify="right", no_wrap=True)
+        cells = {(row.start, row.metric): row for row in rows}
+        for start, runs in self.runs.items():
+            first, *others = (cells[start, metric] for metric in metrics)
+            table.add_row(
+                start,
+                str(first.seeds),
+                _cell(first.mean, first.standard_deviation),
+                _cell(first.difference, first.standard_error, "+.4f"),
+                *(_cell(row.mean, row.standard_deviation) for row in others),
+                _range([run.epochs for run in runs.values()]),
+                _range([round(run.seconds) for run in runs.values() if run.seconds is not None]),
+            )
+        return table
+
+    def how(self) -> str:
+        """How the main metric came about, in each different way that occurs."""
+        return " | ".join(dict.fromkeys(run.hows[self.metric] for run in self._all()))
+
+    def _title(self) -> str:
+        seeds = sorted({seed for runs in self.runs.values() for seed in runs})
+        better = "higher" if self.mode == "max" else "lower"
+        return f"{self.metric} ({better} is better), seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+
+    def _repeated(self) -> bool:
+        return any(len(runs) > 1 for runs in self.runs.values())
+
+    def _all(self) -> list[Run]:
+        return [run for runs in self.runs.values() for run in runs.values()]
+
+    def _test_metric(self) -> str:
+        return f"test/{self.monitor.partition('/')[2]}"
+
+    def _same_split(self, metric: str) -> bool:
+        return metric.partition("/")[0] == self.metric.partition("/")[0]
+
+
+def _width(console: Console, table: Table) -> int:
+    """Characters that a table takes when it may."""
+    return Measurement.get(console, console.options.update(max_width=9999), table).maximum
+
+
+def _cell(value: float | None, error: float | None, form: str = ".4f") -> str:
+    return "" if value is None else f"{value:{form}}" + ("" if error is None else f" ±{error:.4f}")
+
+
+def _range(values: Sequence[int]) -> str:
+    """30, 30 -> "30"; 24, 26 -> "24-26"."""
+    return "-".join(str(value) for value in dict.fromkeys((min(values), max(values)))) if values else ""

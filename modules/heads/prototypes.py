@@ -1,0 +1,47 @@
+"""The head of self-distillation: similarities to learnt prototypes."""
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+from torch.nn.functional import linear, normalize
+
+from modules.contracts import Features, Head
+
+
+class Prototypes(Head):
+    """Pools the coarsest map; a perceptron to a normalised bottleneck; cosines to prototypes (Caron et al. 2021).
+
+    Args:
+        features: what the backbone or neck gives.
+        outputs: number of prototypes K.
+        hidden: width of the hidden layers.
+        bottleneck: dimension in which embeddings and prototypes are compared.
+        layers: linear layers before the prototypes, >= 1.
+        norm: batch norm after each hidden layer, which helps convolutional backbones.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        outputs: int,
+        hidden: int = 2048,
+        bottleneck: int = 256,
+        layers: int = 3,
+        norm: bool = False,
+    ):
+        super().__init__()
+        widths = [features.channels[-1], *[hidden] * (layers - 1)]
+        blocks: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            blocks += [nn.Linear(before, after), *[nn.BatchNorm1d(after)] * norm, nn.GELU()]
+        self.mlp = nn.Sequential(*blocks, nn.Linear(widths[-1], bottleneck))
+        for layer in self.mlp:
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
+        self.last = nn.Linear(bottleneck, outputs, bias=False)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Maps, fine to coarse, to cosines (B, K)."""
+        embedding = normalize(self.mlp(maps[-1].mean((-2, -1))), dim=1)
+        return linear(embedding, normalize(self.last.weight, dim=1).to(embedding))

@@ -1,0 +1,42 @@
+"""Losses of students that learn from a teacher's view of the same picture, without negatives."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def negative_cosine(predictions: Tensor, targets: Tensor) -> Tensor:
+    """Mean of minus the cosine between (B, D) predictions and targets, -1..1, in float32 (Chen and He 2021, SimSiam).
+
+    BYOL's squared distance of normalised vectors (Grill et al. 2020, equation 2) is 2 + 2 times this. No gradient
+    reaches the targets.
+    """
+    with torch.autocast(predictions.device.type, enabled=False):
+        return -functional.cosine_similarity(predictions.float(), targets.detach().float(), dim=1).mean()
+
+
+def teacher_probabilities(logits: Tensor, center: Tensor, temperature: float) -> Tensor:
+    """Centred and sharpened (..., K) softmax of a teacher (Caron et al. 2021, DINO, equation 1), in float32."""
+    return ((logits.detach().float() - center) / temperature).softmax(-1)
+
+
+def dino(students: list[Tensor], teachers: list[Tensor], temperature: float) -> Tensor:
+    """Mean cross-entropy between all pairs of different views (Caron et al. 2021, DINO, equation 3), in float32.
+
+    Args:
+        students: (B, K) logits of each view, global ones first.
+        teachers: (B, K) probabilities of each global view, as `teacher_probabilities` gives them.
+        temperature: of the students, > 0.
+
+    Returns:
+        A scalar; ln K when students and teachers know nothing.
+    """
+    with torch.autocast(students[0].device.type, enabled=False):
+        logs = [(logits.float() / temperature).log_softmax(1) for logits in students]
+        pairs = [-(p * log).sum(1).mean() for i, p in enumerate(teachers) for j, log in enumerate(logs) if i != j]
+        return torch.stack(pairs).mean()
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """Mean entropy of (..., K) distributions in nats: ln K when they say nothing, 0 when they are certain."""
+    return torch.special.entr(probabilities.float()).sum(-1).mean()

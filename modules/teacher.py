@@ -1,0 +1,50 @@
+"""The momentum encoder: a copy of a network that follows it slowly and gives it targets."""
+
+import math
+from copy import deepcopy
+
+import torch
+from timm.layers import DropPath
+from torch import Tensor, nn
+
+
+class Teacher(nn.Module):
+    """Exponential moving average of its student's weights; no gradients (He et al. 2020, Tarvainen and Valpola 2017).
+
+    Its batch-norm statistics are its own: in training mode it normalises with the batch it sees. It never drops.
+
+    Args:
+        student: modules called one after the other; the copy follows them, wherever they move.
+    """
+
+    def __init__(self, *student: nn.Module):
+        super().__init__()
+        self.student = student  # a tuple, so that its tensors do not appear here a second time
+        self.net = deepcopy(nn.Sequential(*student)).requires_grad_(False)
+        for module in self.net.modules():
+            if isinstance(module, DropPath):
+                module.drop_prob = 0.0
+            elif isinstance(module, nn.Dropout):
+                module.p = 0.0
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> Tensor:
+        return self.net(image)
+
+    @torch.no_grad()
+    def update(self, momentum: float) -> None:
+        """teacher = momentum * teacher + (1 - momentum) * student."""
+        ours, theirs = list(self.net.parameters()), [p for part in self.student for p in part.parameters()]
+        torch._foreach_lerp_(ours, theirs, 1 - momentum)
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Becomes its student, statistics included: after weights were loaded into the student."""
+        theirs = [t for part in self.student for t in part.state_dict().values()]
+        for mine, other in zip(self.net.state_dict().values(), theirs, strict=True):
+            mine.copy_(other)
+
+
+def momentum_at(step: int, steps: int, start: float, end: float) -> float:
+    """Cosine from `start` at step 0 to `end` at step `steps` (Grill et al. 2020, section 3.2)."""
+    return end - (end - start) * (1 + math.cos(math.pi * min(step / steps, 1.0))) / 2

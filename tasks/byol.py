@@ -1,0 +1,42 @@
+"""BYOL: bootstrap your own latent (Grill et al. 2020)."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from modules.contracts import Batch, HeadFactory
+from modules.heads import MLP, Projection
+from modules.losses.distillation import negative_cosine
+from modules.teacher import Teacher
+from tasks.pretraining import Distillation
+
+
+class BYOL(Distillation):
+    """Pretrains a backbone without labels or negatives: predicts the teacher's embedding of the other view.
+
+    Args:
+        head: projection head; only the backbone is kept afterwards.
+        dimension: size D of the embeddings that are compared.
+        hidden: width of the predictor's hidden layer.
+        momentum: of the teacher at the start, 0..1; higher follows more slowly.
+        final_momentum: at the end; in between it follows a cosine, step by step.
+    """
+
+    protocols: ClassVar[dict[str, str]] = {"loss": "minus cosine of prediction and target, both ways, -1..1"}
+
+    def __init__(self, head: HeadFactory = Projection, dimension: int = 256, hidden: int = 1024, **kwargs):
+        super().__init__(**kwargs)
+        self.head = head(self.backbone.features, dimension)
+        self.predictor = MLP(dimension, hidden, dimension)
+        self.teacher = Teacher(self.backbone, self.head)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalised pictures (B, 3, H, W) to predictions (B, D)."""
+        return self.predictor(self.head(self.backbone(image)))
+
+    def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+        views = self.pair(batch)
+        predictions, targets = [self(view) for view in views], [self.teacher(view) for view in views]
+        losses = [negative_cosine(predictions[i], targets[1 - i]) for i in (0, 1)]
+        return {"loss": sum(losses) / 2, "embeddings": torch.cat(targets)}

@@ -1,0 +1,92 @@
+"""DINO: emerging properties in self-supervised vision transformers (Caron et al. 2021)."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from modules.contracts import Batch, ConfigError, HeadFactory
+from modules.heads import Prototypes
+from modules.losses.distillation import dino, entropy, teacher_probabilities
+from modules.teacher import Teacher
+from tasks.pretraining import Distillation
+
+
+class DINO(Distillation):
+    """Pretrains a backbone without labels: a student sees small crops and says what its teacher says of large ones.
+
+    The teacher sees the `data.views` global views, the student these and the `data.local_views`. Logged beside the
+    loss: `teacher_entropy` (0 or ln K: collapsed) and `kl`, what the student lacks of its teacher.
+
+    Args:
+        head: ends in prototypes, its last layer in `last`; only the backbone is kept afterwards.
+        prototypes: number K of prototypes.
+        temperature: of the student.
+        teacher_temperature: of the teacher, after the warm-up; lower is sharper.
+        teacher_warmup: share of the optimizer steps in which it rises from 0.04, 0..1.
+        center_momentum: of the running mean of the teacher's logits, which is taken off them, 0..1.
+        freeze_last: epochs in which the last layer stays as it is.
+        momentum: of the teacher at the start, 0..1; higher follows more slowly.
+        final_momentum: at the end; in between it follows a cosine, step by step.
+    """
+
+    protocols: ClassVar[dict[str, str]] = {
+        "loss": "cross-entropy of student to teacher over pairs of different views",
+        "teacher_entropy": "nats, 0..ln K: the teacher's certainty",
+        "kl": "nats: Kullback-Leibler divergence of student from teacher",
+    }
+
+    def __init__(
+        self,
+        head: HeadFactory = Prototypes,
+        prototypes: int = 4096,
+        temperature: float = 0.1,
+        teacher_temperature: float = 0.04,
+        teacher_warmup: float = 0.3,
+        center_momentum: float = 0.9,
+        freeze_last: int = 1,
+        momentum: float = 0.996,
+        final_momentum: float = 1.0,
+        **kwargs,
+    ):
+        super().__init__(momentum=momentum, final_momentum=final_momentum, **kwargs)
+        self.head = head(self.backbone.features, prototypes)
+        self.teacher = Teacher(self.backbone, self.head)
+        self.register_buffer("center", torch.zeros(prototypes))
+        self.temperature, self.teacher_temperature = temperature, teacher_temperature
+        self.teacher_warmup, self.center_momentum, self.freeze_last = teacher_warmup, center_momentum, freeze_last
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalised pictures (B, 3, H, W) to cosines with the prototypes (B, K)."""
+        return self.head(self.backbone(image))
+
+    def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+        views = batch.get("views", [])
+        whole = [view for view in views if view.shape == views[0].shape]
+        parts = [view for view in views if view.shape != views[0].shape]
+        if len(whole) < 2:
+            raise ConfigError("DINO compares views of each picture: set --data.views 2 or more")
+        sizes = [group for group in (whole, parts) if group]
+        students = [logits for group in sizes for logits in self(torch.cat(group)).chunk(len(group))]
+        logits = self.teacher(torch.cat(whole)).float()
+        temperature = self._teacher_temperature()
+        teachers = list(teacher_probabilities(logits, self.center, temperature).chunk(len(whole)))
+        loss, certainty = dino(students, teachers, self.temperature), entropy(torch.stack(teachers))
+        if self.training:
+            mean = self.gather(logits.mean(0, keepdim=True)).mean(0)
+            self.center.lerp_(mean, 1 - self.center_momentum)
+        embeddings = torch.cat(students[: len(whole)])
+        return {"loss": loss, "teacher_entropy": certainty, "kl": loss.detach() - certainty, "embeddings": embeddings}
+
+    def on_before_optimizer_step(self, optimizer: Optimizer, *_: Any) -> None:
+        if self.current_epoch < self.freeze_last:
+            for parameter in self.head.last.parameters():
+                parameter.grad = None
+
+    def _teacher_temperature(self) -> float:
+        """Rises in a line from 0.04, or from less when the last is lower."""
+        steps = self.teacher_warmup * int(self.trainer.estimated_stepping_batches) if self.trainer.training else 0
+        done = min(self.trainer.global_step / steps, 1.0) if steps else 1.0
+        first = min(0.04, self.teacher_temperature)
+        return first + done * (self.teacher_temperature - first)

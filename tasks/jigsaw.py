@@ -1,0 +1,95 @@
+"""Jigsaw: unsupervised learning of visual representations by solving jigsaw puzzles (Noroozi and Favaro 2016)."""
+
+from itertools import permutations
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from modules.contracts import Batch, ConfigError
+from modules.heads import MLP
+from tasks.pretraining import Pretraining
+
+
+class Jigsaw(Pretraining):
+    """Pretrains a backbone without labels: in which of some known orders do the shuffled tiles of the picture lie?
+
+    Tiles are cut at random places inside the cells of a grid and standardised one by one, so that neither edges that
+    continue nor shades give the order away.
+
+    Args:
+        grid: cells per side, 2 or 3.
+        tile: side of a tile in pixels; less than a cell, and the backbone's stride or more.
+        orders: how many orders there are to choose from, at most the factorial of grid * grid.
+        hidden: width of the layer that sees all tiles.
+    """
+
+    monitor = "val/accuracy"
+    mode = "max"
+    protocols: ClassVar[dict[str, str]] = {
+        "loss": "cross-entropy of the tiles' order",
+        "accuracy": "of the tiles' order",
+    }
+
+    def __init__(self, grid: int = 2, tile: int = 32, orders: int = 24, hidden: int = 512, **kwargs):
+        super().__init__(**kwargs)
+        if grid not in (2, 3):
+            raise ConfigError(f"model.grid is {grid}, but must be 2 or 3")
+        self.grid, self.tile = grid, tile
+        self.register_buffer("orders", distant_orders(grid * grid, orders))
+        self.head = MLP(grid * grid * self.backbone.features.channels[-1], hidden, orders)
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        """Tiles (B, grid * grid, 3, tile, tile) to logits (B, orders)."""
+        return self.head(self.features(tiles.flatten(0, 1)).view(len(tiles), -1))
+
+    def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+        tiles = cut(self.picture(batch), self.grid, self.tile, draws)
+        order = torch.randint(len(self.orders), (len(tiles),), generator=draws).to(tiles.device)
+        tiles = tiles[torch.arange(len(tiles), device=tiles.device)[:, None], self.orders[order]]
+        logits = self(tiles).float()
+        return {"loss": cross_entropy(logits, order), "accuracy": (logits.argmax(1) == order).float().mean()}
+
+
+def distant_orders(length: int, count: int) -> Tensor:
+    """`count` orders of 0..length-1, int64 (count, length), chosen one by one to differ in the most places.
+
+    Raises:
+        ConfigError: there are not that many.
+    """
+    everything = torch.tensor(list(permutations(range(length))))
+    if not 2 <= count <= len(everything):
+        raise ConfigError(f"model.orders is {count}, but {length} tiles have 2 to {len(everything)} orders")
+    chosen, nearest = [0], torch.full((len(everything),), length + 1)
+    while len(chosen) < count:
+        nearest = nearest.minimum((everything != everything[chosen[-1]]).sum(1))
+        chosen.append(int(nearest.argmax()))
+    return everything[chosen]
+
+
+def cut(image: Tensor, grid: int, tile: int, draws: torch.Generator | None) -> Tensor:
+    """Tiles of the cells of a grid, row by row, each from a random place in its cell, with mean 0 and deviation 1.
+
+    Args:
+        image: (B, C, H, W).
+        grid: cells per side.
+        tile: side of a tile in pixels.
+        draws: where from; null takes torch's own generator.
+
+    Returns:
+        (B, grid * grid, C, tile, tile).
+
+    Raises:
+        ConfigError: a tile is larger than a cell.
+    """
+    cell = min(image.shape[-2:]) // grid
+    if tile > cell:
+        raise ConfigError(
+            f"model.tile is {tile} pixels, but a cell of a {grid} x {grid} grid has {cell}: raise --data.image_size"
+        )
+    places = torch.randint(cell - tile + 1, (grid * grid, 2), generator=draws).tolist()
+    corners = [(i // grid * cell + y, i % grid * cell + x) for i, (y, x) in enumerate(places)]
+    tiles = torch.stack([image[:, :, y : y + tile, x : x + tile] for y, x in corners], dim=1)
+    mean, std = tiles.mean((-2, -1), keepdim=True), tiles.std((-2, -1), keepdim=True)
+    return (tiles - mean) / (std + 1e-3)

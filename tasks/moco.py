@@ -1,0 +1,94 @@
+"""MoCo v1 and v2: momentum contrast (He et al. 2020; Chen, Fan, Girshick and He 2020)."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from modules.contracts import Batch, ConfigError, HeadFactory
+from modules.heads import Projection
+from modules.losses.contrastive import info_nce
+from modules.queue import Queue
+from modules.teacher import Teacher
+from tasks.pretraining import Distillation
+
+
+class MoCo(Distillation):
+    """Pretrains a backbone without labels: a view finds its other view's key among a queue of earlier keys.
+
+    As v2; v1 has a head with `layers: 1`, temperature 0.07 and weaker augmentation.
+
+    Args:
+        head: projection head; only the backbone is kept afterwards.
+        dimension: size D of queries and keys.
+        queue: keys of earlier batches that serve as negatives, a multiple of the global batch size.
+        temperature: divides the cosine similarities.
+        splits: shuffled groups into which the batch falls for the keys' batch norm, so that statistics do not give
+            away which key belongs to which query; 1 is off.
+        symmetric: let each view be query and key in turn; twice the work per batch.
+        momentum: of the teacher at the start, 0..1; higher follows more slowly.
+        final_momentum: at the end; in between it follows a cosine, step by step.
+    """
+
+    protocols: ClassVar[dict[str, str]] = {"loss": "InfoNCE against the queue as training left it"}
+
+    def __init__(
+        self,
+        head: HeadFactory = Projection,
+        dimension: int = 128,
+        queue: int = 4096,
+        temperature: float = 0.2,
+        splits: int = 4,
+        symmetric: bool = False,
+        momentum: float = 0.99,
+        final_momentum: float = 0.99,
+        **kwargs,
+    ):
+        super().__init__(momentum=momentum, final_momentum=final_momentum, **kwargs)
+        self.head = head(self.backbone.features, dimension)
+        self.teacher = Teacher(self.backbone, self.head)
+        self.queue = Queue(queue, dimension)
+        self.temperature, self.splits, self.symmetric = temperature, splits, symmetric
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalised pictures (B, 3, H, W) to queries (B, D)."""
+        return self.head(self.backbone(image))
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit":
+            self._check_batch()
+
+    def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+        first, second = self.pair(batch)
+        roles = [(first, second), (second, first)][: 1 + self.symmetric]
+        queries, keys = [self(query) for query, _ in roles], [self._keys(key) for _, key in roles]
+        negatives = self.queue.keys.clone()  # the push below must not change what gradients need
+        losses = [info_nce(q, k, negatives, self.temperature) for q, k in zip(queries, keys, strict=True)]
+        if self.training:
+            self.queue.push(self.gather(keys[0]))
+        return {"loss": torch.stack(losses).mean(), "embeddings": queries[0]}
+
+    def _keys(self, view: Tensor) -> Tensor:
+        """Normalised keys (B, D) of a view."""
+        if self.training and self.splits > 1:
+            order = torch.randperm(len(view)).to(view.device)
+            keys = torch.cat([self.teacher(part) for part in view[order].chunk(self.splits)])[order.argsort()]
+        else:
+            keys = self.teacher(view)
+        return torch.nn.functional.normalize(keys.float(), dim=1)
+
+    def _check_batch(self) -> None:
+        batch = self.trainer.datamodule.batch_size
+        length, everything = len(self.queue.keys), batch * self.trainer.world_size
+        if length % everything:
+            nearest = max(1, round(length / everything)) * everything
+            raise ConfigError(
+                f"model.queue is {length}, but it must be a multiple of the global batch size {everything}: "
+                f"take {nearest}"
+            )
+        if batch % self.splits or batch // self.splits < 2:
+            raise ConfigError(
+                f"data.batch_size {batch} does not fall into model.splits {self.splits} equal groups of two or more: "
+                f"choose a multiple, or --model.splits 1"
+            )

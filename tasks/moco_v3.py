@@ -1,0 +1,54 @@
+"""MoCo v3: an empirical study of training self-supervised vision transformers (Chen et al. 2021)."""
+
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from modules.contracts import Batch, HeadFactory
+from modules.heads import MLP, Projection
+from modules.losses.contrastive import info_nce_in_batch
+from modules.teacher import Teacher
+from tasks.pretraining import Distillation
+
+
+class MoCoV3(Distillation):
+    """Pretrains a backbone without labels: predictions of a view find the teacher's key of the other view in the batch.
+
+    Args:
+        head: projection head; only the backbone is kept afterwards; null is a Projection with `last_norm`.
+        dimension: size D of the embeddings that are compared.
+        hidden: width of the predictor's hidden layer.
+        temperature: divides the cosine similarities.
+    """
+
+    protocols: ClassVar[dict[str, str]] = {"loss": "2 T InfoNCE between two augmented views, within a batch, both ways"}
+
+    def __init__(
+        self,
+        head: HeadFactory | None = None,
+        dimension: int = 256,
+        hidden: int = 1024,
+        temperature: float = 0.2,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        head = head or partial(Projection, last_norm=True)
+        self.head = head(self.backbone.features, dimension)
+        self.predictor = MLP(dimension, hidden, dimension, last_norm=True)
+        self.teacher = Teacher(self.backbone, self.head)
+        self.temperature = temperature
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalised pictures (B, 3, H, W) to predictions (B, D)."""
+        return self.predictor(self.head(self.backbone(image)))
+
+    def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+        views = self.pair(batch)
+        queries, keys = [self(view) for view in views], [self.teacher(view) for view in views]
+        rank = self.global_rank if self.training else 0
+        if self.training:
+            keys = [self.gather(key) for key in keys]
+        losses = [info_nce_in_batch(queries[i], keys[1 - i], self.temperature, rank) for i in (0, 1)]
+        return {"loss": sum(losses), "embeddings": queries[0]}

@@ -1,0 +1,107 @@
+"""What all pretraining methods share: the steps, the views, and a teacher for those that have one."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modules.contracts import Batch, ConfigError, Prediction
+from modules.teacher import Teacher, momentum_at
+from tasks.base import Task
+
+
+class Pretraining(Task):
+    """Base of methods that need no labels; a subclass says in `step` what a batch costs."""
+
+    monitor = "val/loss"
+    mode = "min"
+    pretraining = True
+
+    def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+        """What a batch costs: `loss`, other scalars to log, and `embeddings` (N, D) for the collapse monitor.
+
+        Args:
+            batch: `views` or `image`, normalised.
+            draws: for what is random in validation; null takes torch's own generator, which checkpoints hold.
+        """
+        raise NotImplementedError
+
+    def training_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
+        results = self.step(batch, None)
+        shown = {"loss": results["loss"]}
+        if "embeddings" in results:
+            shown["embeddings"] = results.pop("embeddings").detach()
+        self.log_step(results)
+        return shown
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        self._evaluate(batch, index, "val")
+
+    def test_step(self, batch: Batch, index: int) -> None:
+        self._evaluate(batch, index, "test")
+
+    def predict_step(self, batch: Batch, index: int) -> Prediction:
+        return {"features": self.features(batch["image"])}
+
+    def _evaluate(self, batch: Batch, index: int, stage: str) -> None:
+        results = self.step(batch, torch.Generator().manual_seed(index))
+        results.pop("embeddings", None)
+        values = {f"{stage}/{name}": value for name, value in results.items()}
+        self.log_dict(values, batch_size=len(batch["id"]), sync_dist=True)
+
+    def pair(self, batch: Batch) -> list[Tensor]:
+        """The two views (B, 3, H, W) of each picture.
+
+        Raises:
+            ConfigError: the data gives another number of views, or batches of one.
+        """
+        views = batch.get("views", [batch.get("image")])
+        name = type(self).__name__
+        if len(views) != 2 or views[0].shape != views[1].shape:
+            raise ConfigError(f"{name} compares two views of each picture: set --data.views 2 and --data.local_views 0")
+        if self.training and len(views[0]) < 2:
+            raise ConfigError(f"{name} compares pictures with each other: --data.batch_size must be 2 or more")
+        return views
+
+    def picture(self, batch: Batch) -> Tensor:
+        """The one view (B, 3, H, W) of each picture.
+
+        Raises:
+            ConfigError: the data gives several.
+        """
+        if "image" not in batch:
+            raise ConfigError(f"{type(self).__name__} looks at one view of each picture: set --data.views 1")
+        return batch["image"]
+
+    def gather(self, tensor: Tensor, gradients: bool = False) -> Tensor:
+        """(B, ...) of this device to (B * devices, ...) of all, in order of rank."""
+        if self.trainer.world_size == 1:
+            return tensor
+        return self.all_gather(tensor, sync_grads=gradients).flatten(0, 1)
+
+
+class Distillation(Pretraining):
+    """Base of methods with a teacher, which follows the student's weights after each optimizer step.
+
+    Args:
+        momentum: of the teacher at the start, 0..1; higher follows more slowly.
+        final_momentum: at the end; in between it follows a cosine, step by step.
+    """
+
+    teacher: Teacher
+
+    def __init__(self, momentum: float = 0.99, final_momentum: float = 1.0, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 <= momentum <= final_momentum <= 1:
+            raise ConfigError(f"model.momentum {momentum} and final_momentum {final_momentum} must rise within 0..1")
+        self.momentum, self.final_momentum = momentum, final_momentum
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit" and self.weights and not self.trainer.ckpt_path:
+            self.teacher.reset()
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        steps = int(self.trainer.estimated_stepping_batches)
+        self.teacher.update(momentum_at(self.trainer.global_step, steps, self.momentum, self.final_momentum))

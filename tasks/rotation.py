@@ -1,0 +1,40 @@
+"""Rotation prediction: unsupervised representation learning by predicting image rotations (Gidaris et al. 2018)."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from modules.contracts import Batch
+from modules.heads import Linear
+from tasks.pretraining import Pretraining
+
+
+class Rotation(Pretraining):
+    """Pretrains a backbone without labels: by how many quarter turns was the picture rotated?
+
+    Each picture comes in all four turns, so a batch costs as much as four.
+    """
+
+    monitor = "val/accuracy"
+    mode = "max"
+    protocols: ClassVar[dict[str, str]] = {
+        "loss": "cross-entropy of four turns",
+        "accuracy": "of the turn, all four of each picture; chance 0.25",
+    }
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.head = Linear(self.backbone.features, 4)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalised pictures (B, 3, H, W) to logits (B, 4) of the quarter turns."""
+        return self.head(self.backbone(image))
+
+    def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+        image = self.picture(batch)
+        turned = torch.cat([torch.rot90(image, turns, (2, 3)) for turns in range(4)])
+        turns = torch.arange(4, device=image.device).repeat_interleave(len(image))
+        logits = self(turned.contiguous(memory_format=torch.channels_last))
+        accuracy = (logits.argmax(1) == turns).float().mean()
+        return {"loss": self.head.loss(logits, turns), "accuracy": accuracy}

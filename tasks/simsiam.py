@@ -1,0 +1,45 @@
+"""SimSiam: exploring simple Siamese representation learning (Chen and He 2021)."""
+
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from modules.contracts import Batch, HeadFactory
+from modules.heads import MLP, Projection
+from modules.losses.distillation import negative_cosine
+from tasks.pretraining import Pretraining
+
+
+class SimSiam(Pretraining):
+    """Pretrains a backbone without labels, negatives or teacher: predicts the other view, which gets no gradient.
+
+    Args:
+        head: projection head; only the backbone is kept afterwards; null is a Projection of 3 layers with `last_norm`.
+        dimension: size D of the embeddings that are compared.
+        hidden: width of the predictor's bottleneck; a quarter of `dimension` in the paper.
+    """
+
+    protocols: ClassVar[dict[str, str]] = {"loss": "minus cosine of prediction and target, both ways, -1..1"}
+
+    def __init__(
+        self,
+        head: HeadFactory | None = None,
+        dimension: int = 512,
+        hidden: int = 128,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        head = head or partial(Projection, layers=3, last_norm=True)
+        self.head = head(self.backbone.features, dimension)
+        self.predictor = MLP(dimension, hidden, dimension)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalised pictures (B, 3, H, W) to embeddings (B, D)."""
+        return self.head(self.backbone(image))
+
+    def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+        embeddings = [self(view) for view in self.pair(batch)]
+        losses = [negative_cosine(self.predictor(embeddings[i]), embeddings[1 - i]) for i in (0, 1)]
+        return {"loss": sum(losses) / 2, "embeddings": torch.cat(embeddings)}

@@ -1,0 +1,273 @@
+"""`compare`: the same task from several starts; what is planned, trained, continued, refused and reported."""
+
+import contextlib
+import csv
+import json
+import os
+import shlex
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+from statistics import mean, stdev
+
+import pytest
+import yaml
+
+import compare
+from callbacks.run_directory import RunDirectory
+from compare import labels
+from modules.backbones import Timm
+from modules.contracts import ConfigError, DataError
+from modules.transfer import export_backbone
+
+TINY = ["--data.train", "40", "--data.val", "20", "--data.test", "20", "--data.batch_size", "10", "--data.workers", "0"]
+TINY += ["--data.image_size", "32", "--trainer.max_epochs", "1", "--trainer.precision", "32", "--pictures.samples", "1"]
+COMPARE = ["compare", "--config", "tasks/classification.yaml", *TINY]
+
+
+def in_this_process(monkeypatch) -> list[list[str]]:
+    """Makes runs happen in this process, which saves the seconds of starting one; returns their commands."""
+    import cli
+
+    started = []
+
+    def wait(command, log, lock):
+        started.append(command[2:])
+        with monkeypatch.context() as patch, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+            patch.setattr("sys.argv", ["cli.py"])
+            return cli.main(command[2:])
+
+    monkeypatch.setattr(compare, "_wait", wait)
+    return started
+
+
+@pytest.fixture
+def commands(monkeypatch) -> list[list[str]]:
+    return in_this_process(monkeypatch)
+
+
+@pytest.fixture
+def start(trained, tmp_path) -> str:
+    """A run to start from, in a folder whose name has spaces."""
+    shutil.copytree(trained, tmp_path / "my runs" / "sim clr")
+    return "my runs/sim clr"
+
+
+def test_the_table_is_the_mean_and_spread_of_the_single_runs_and_a_deleted_run_alone_is_repeated(
+    graft, commands, start, capsys
+):
+    typed = [*COMPARE, "--weights", f"none, {start}", "--seeds", "3,5", "--run_dir", "my runs/out"]
+    assert graft(*typed)[0] == 0
+    out, folder = capsys.readouterr().out, Path("my runs/out")
+    assert [(c[c.index("--model.weights") + 1], c[c.index("--seed_everything") + 1]) for c in commands] == [
+        ("null", "3"),
+        (start, "3"),
+        ("null", "5"),
+        (start, "5"),
+    ]
+    single = {
+        (name, seed): {
+            row["metric"]: row["value"]
+            for row in json.loads((folder / name / f"seed{seed}" / "results.json").read_text())["results"]
+        }
+        for name in ("none", "sim clr")
+        for seed in (3, 5)
+    }
+    with (folder / "compare.csv").open(newline="") as file:
+        rows = {(row["start"], row["metric"]): row for row in csv.DictReader(file)}
+    assert len(rows) == 2 * len(single["none", 3])
+    assert next(iter(rows)) == ("none", "test/accuracy")  # what the task is judged by comes first
+    for (name, metric), row in rows.items():
+        values = [single[name, seed][metric] for seed in (3, 5)]
+        assert float(row["mean"]) == pytest.approx(mean(values))
+        assert float(row["standard_deviation"]) == pytest.approx(stdev(values))
+        differences = [single[name, seed][metric] - single["none", seed][metric] for seed in (3, 5)]
+        if name == "none":
+            assert row["difference"] == row["standard_error"] == ""
+        else:
+            assert float(row["difference"]) == pytest.approx(mean(differences))
+            assert float(row["standard_error"]) == pytest.approx(stdev(differences) / 2**0.5, abs=1e-12)
+    main = rows["sim clr", "test/accuracy"]
+    assert f"{float(main['mean']):.4f} ±{float(main['standard_deviation']):.4f}" in out
+    assert f"{float(main['difference']):+.4f} ±{float(main['standard_error']):.4f}" in out
+    assert "20 test pictures; top-1" in out and "best checkpoint" in out and "[4/4] sim clr, seed 5" in out
+    assert (folder / "pictures" / "compare.png").stat().st_size
+    report = json.loads((folder / "compare.json").read_text())
+    assert report["starts"] == {"none": None, "sim clr": start}
+    assert [run["results"] for run in report["runs"]] == [single[n, s] for n in ("none", "sim clr") for s in (3, 5)]
+
+    first = (folder / "compare.csv").read_text()
+    shutil.rmtree(folder / "none" / "seed5")
+    commands.clear()
+    assert graft(*typed)[0] == 0
+    assert [command[-1] for command in commands] == [str(folder / "none" / "seed5")]
+    assert (folder / "compare.csv").read_text() == first
+
+    code, error = graft(*typed, "--data.batch_size", "5")
+    assert code == 1 and "data.init_args.batch_size 10, not 5" in error and "--run_dir" in error
+    shutil.rmtree(folder / "sim clr")
+    (folder / "sim clr").symlink_to("none")  # runs of other weights under this start's name
+    code, error = graft(*typed)
+    assert code == 1 and "model.init_args.weights" in error
+    assert len(commands) == 1
+
+
+def test_interrupting_ends_the_run_that_saves_and_the_same_folder_goes_on(graft, capsys, monkeypatch):
+    run = Path("runs/compare_classification/given/none/seed0")
+    typed = [*COMPARE, "--trainer.max_epochs", "12", "--weights", "none", "--seeds", "1"]
+    typed += ["--run_dir", "runs/compare_classification/given"]
+    children, popen = [], compare.subprocess.Popen
+
+    def remembered(*args, **kwargs):
+        children.append(popen(*args, **kwargs))
+        return children[-1]
+
+    def press():
+        while not (run / "checkpoints" / "last.ckpt").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(compare.subprocess, "Popen", remembered)
+    threading.Thread(target=press, daemon=True).start()
+    assert graft(*typed)[0] == 128 + signal.SIGINT
+    assert children[0].returncode == 128 + signal.SIGTERM  # ended, and not killed: it has saved
+    assert f"go on with: python cli.py {shlex.join(typed)}" in capsys.readouterr().out
+    assert not (run / "results.json").exists()
+    commands = in_this_process(monkeypatch)
+    assert graft(*typed)[0] == 0
+    assert len(commands) == 1 and commands[0][-2:] == ["--ckpt_path", str(run)]
+    report = json.loads(Path("runs/compare_classification/latest/compare.json").read_text())
+    assert [(r["epochs"], r["seconds"]) for r in report["runs"]] == [(12, None)]  # only its last part was timed
+
+
+def test_a_run_that_fails_stops_the_comparison_with_its_sentence_and_its_log(graft, commands):
+    code, error = graft(*COMPARE, "--weights", "none", "--data.batch_size", "41", "--run_dir", "out")
+    assert code == 1 and "none, seed 0" in error and "at most 40" in error and "out/none/seed0.log" in error
+    assert "at most 40" in Path("out/none/seed0.log").read_text()
+    assert len(commands) == 1
+
+
+def test_a_pretraining_is_compared_by_its_own_monitor(graft, commands, capsys):
+    typed = ["compare", "--config", "tasks/simclr.yaml", *TINY, "--weights", "none", "--seeds", "1"]
+    assert graft(*typed)[0] == 0
+    assert "test/loss (lower is better), seed 0" in capsys.readouterr().out
+    assert Path("runs/compare_simclr/latest/pictures/compare.png").is_file()
+    assert json.loads(Path("runs/compare_simclr/latest/compare.json").read_text())["metric"] == "test/loss"
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ([], ["--weights"]),
+        (["--weights"], ["--weights"]),
+        (["--weights", " , "], ["--weights"]),
+        (["--weights", "none", "--seeds", "0"], ["--seeds", "at least one"]),
+        (["--weights", "none", "--seeds", "-1"], ["--seeds", "-1"]),
+        (["--weights", "none", "--seeds", "few"], ["--seeds", "few"]),
+        (["--weights", "none", "--seeds", "1,1"], ["--seeds", "twice"]),
+        (["--weights", "none,none"], ["none", "twice"]),
+        (["--weights", "a,./b/../a"], ["names a twice"]),
+        (["--weights", "none", "--model.weights", "x"], ["--model.weights", "--weights"]),
+        (["--weights", "none", "--model.init_args.weights=x"], ["--model.init_args.weights", "--weights"]),
+        (["--weights", "none", "--seed_everything=1"], ["--seed_everything", "--seeds"]),
+        (["--weights", "none", "--ckpt_path", "latest"], ["--ckpt_path", "--run_dir"]),
+        (["--weights", "none", "--trainer.fast_dev_run", "true"], ["fast_dev_run", "--trainer.max_epochs 1"]),
+        (["--weights", "none", "--data.bach_size", "5"], ["bach_size", "did you mean"]),
+    ],
+)
+def test_a_wrong_comparison_is_refused_with_a_sentence(graft, commands, typed, words):
+    code, error = graft(*COMPARE, *typed)
+    assert code == 2 and error.count("\n") == 1
+    assert all(word in error for word in words), error
+    assert not commands and not Path("runs").exists()
+
+
+def test_every_start_is_loaded_before_the_first_training(graft, commands, start, tmp_path):
+    export_backbone(Timm("test_vit"), tmp_path / "vit.safetensors")
+    code, error = graft(*COMPARE, "--weights", f"none,{start},vit.safetensors")
+    assert code == 2 and "--model.backbone test_vit" in error
+    code, error = graft(*COMPARE, "--weights", f"none,{start},gone")
+    assert code == 1 and "no weights at gone" in error
+    (tmp_path / "notes.ckpt").write_text("not weights")
+    code, error = graft(*COMPARE, "--weights", f"none,{start},notes.ckpt")
+    assert code == 1 and "notes.ckpt" in error
+    assert not commands and not Path("runs").exists()
+
+
+def test_a_run_that_outlives_a_killed_comparison_keeps_the_folder(tmp_path):
+    directory = RunDirectory(tmp_path / "out", lambda: None)
+    directory.claim()
+    with (tmp_path / "log").open("w") as log:
+        orphan = threading.Thread(
+            target=compare._wait, args=(["sh", "-c", f"touch '{tmp_path}/started'; sleep 1"], log, directory.lock)
+        )
+        orphan.start()
+        while not (tmp_path / "started").exists() and orphan.is_alive():
+            time.sleep(0.05)
+    directory.lock.close()
+    with pytest.raises(DataError, match="in use by another process"):
+        RunDirectory(tmp_path / "out", lambda: None, resumed=True).claim()
+    orphan.join()
+    RunDirectory(tmp_path / "out", lambda: None, resumed=True).claim()
+
+
+def test_a_folder_of_something_else_is_not_written_into(graft, commands, trained):
+    code, error = graft(*COMPARE, "--weights", "none", "--run_dir", str(trained))
+    assert code == 1 and "in use" in error and not commands
+
+
+def test_compare_has_a_help_and_is_among_the_commands(graft, capsys):
+    with pytest.raises(SystemExit):
+        graft("compare", "--help")
+    text = capsys.readouterr().out
+    assert "--weights" in text and "--seeds" in text and "options of `fit`" in text
+    code, error = graft("compar", "--config", "tasks/classification.yaml")
+    assert code == 2 and "did you mean 'compare'" in error
+
+
+@pytest.mark.parametrize(
+    ("starts", "expected"),
+    [
+        (["none", "pretrained"], ["none", "pretrained"]),
+        (["runs/simclr/2026-07-01_10-00-00", "runs/cifar/moco"], ["simclr", "moco"]),
+        (
+            ["runs/simclr/2026-07-01_10-00-00", "none", "runs/simclr/2026-07-01_10-00-00+2"],
+            ["simclr_2026-07-01_10-00-00", "none", "simclr_2026-07-01_10-00-00+2"],
+        ),
+        (["/a/x/simclr", "/b/x/simclr", "/b/x/byol"], ["simclr_x_a", "simclr_x_b", "byol"]),
+        (["runs/byol/checkpoints/best.ckpt", "runs/byol/checkpoints/last.ckpt"], ["byol_runs_best", "byol_runs_last"]),
+        (["runs/byol/2026-07-01_10-00-00/backbone.safetensors", "downloads/dino.safetensors"], ["byol", "dino"]),
+        (["none", "/a/none", "checkpoints/best.ckpt"], ["none", "none_a", "best"]),
+        (["y/a_b", "x/a", "b/a"], ["a_b_y", "a_x", "a_b"]),
+    ],
+)
+def test_labels_are_short_and_unique(starts, expected):
+    made = labels(starts)
+    assert len(set(made)) == len(starts)
+    assert made == expected
+
+
+def test_labels_that_cannot_be_told_apart_are_refused():
+    with pytest.raises(ConfigError, match="a_b"):
+        labels(["a_b", "x/a", "b/a"])
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_is_begun_anew(graft, commands):
+    half = Path("out/none/seed0")
+    half.mkdir(parents=True)
+    (half / ".wandb_id").write_text("x")
+    Path("out/compare.json").write_text("{}")
+    assert graft(*COMPARE, "--weights", "none", "--seeds", "1", "--run_dir", "out")[0] == 0
+    assert "--ckpt_path" not in commands[0]
+
+
+def test_weights_in_a_yaml_do_not_leak_into_the_random_start(graft, commands, start):
+    settings = yaml.safe_load(Path("tasks/classification.yaml").read_text())
+    settings["model"]["init_args"]["weights"] = start
+    Path("mine.yaml").write_text(yaml.safe_dump(settings))
+    typed = ["compare", "--config", "mine.yaml", *TINY, "--weights", "none", "--seeds", "1", "--run_dir", "out"]
+    assert graft(*typed)[0] == 0
+    saved = yaml.safe_load(Path("out/none/seed0/config.yaml").read_text())
+    assert saved["model"]["init_args"]["weights"] is None

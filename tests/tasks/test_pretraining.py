@@ -1,0 +1,268 @@
+"""Each method starts where theory says, learns a handful, moves its teacher and queue as it should, and says no."""
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from modules.contracts import ConfigError
+from modules.heads import Projection
+from modules.optim import Optim
+from modules.teacher import momentum_at
+from tasks import BYOL, DINO, Colorization, Jigsaw, MaskedPatches, MoCo, MoCoV3, Rotation, SimCLR, SimSiam
+from tasks.jigsaw import cut, distant_orders
+from tasks.masked_patches import hide
+from tasks.pretraining import Pretraining
+
+SMALL = {"backbone": "test_resnet", "optim": Optim(lr=0.003, warmup=0)}
+VIEWS = {
+    SimCLR: {},
+    MoCo: {"queue": 64},
+    MoCoV3: {},
+    BYOL: {"momentum": 0.9},
+    SimSiam: {},
+    DINO: {"prototypes": 64, "freeze_last": 0, "momentum": 0.9},
+}
+PICTURES = {Rotation: {}, Jigsaw: {"grid": 2, "tile": 32}, MaskedPatches: {}, Colorization: {}}
+
+
+class Handful(L.LightningDataModule):
+    """The same batch again and again."""
+
+    def __init__(self, batch: dict[str, Any], steps: int):
+        super().__init__()
+        first = batch["views"][0] if "views" in batch else batch["image"]
+        self.batch, self.steps, self.batch_size = batch | {"id": ["x"] * len(first)}, steps, len(first)
+
+    def train_dataloader(self) -> DataLoader:
+        return DataLoader([self.batch] * self.steps, batch_size=None, collate_fn=dict)
+
+    val_dataloader = train_dataloader
+
+
+def train(task: Pretraining, batch: dict[str, Any], steps: int = 30, **options: Any) -> list[dict[str, Tensor]]:
+    """What each training step returned."""
+    kept, step = [], task.step
+
+    def recorded(batch: dict[str, Any], draws: torch.Generator | None) -> dict[str, Tensor]:
+        results = step(batch, draws)
+        kept.append({name: value.detach().clone() for name, value in results.items()})
+        return results
+
+    task.step = recorded
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    options = {"max_epochs": 1, "limit_val_batches": 0, "accelerator": "cpu", **quiet} | options
+    torch.manual_seed(0)
+    L.Trainer(**options).fit(task, datamodule=Handful(batch, steps))
+    return kept
+
+
+def views(pictures: int = 16, size: int = 32, count: int = 2, local: int = 0) -> dict[str, list[Tensor]]:
+    """Views that are alike, of pictures that are not."""
+    generator = torch.Generator().manual_seed(1)
+    coarse = torch.randint(0, 256, (pictures, 3, 4, 4), generator=generator).float()
+    sizes = [size] * count + [size // 2] * local
+    noisy = [torch.nn.functional.interpolate(coarse, s) + 20 * torch.randn(pictures, 3, s, s) for s in sizes]
+    return {"views": [view.clamp(0, 255).to(torch.uint8) for view in noisy]}
+
+
+def image(pictures: int = 16, size: int = 64) -> dict[str, Tensor]:
+    return {"image": views(pictures, size)["views"][0]}
+
+
+@pytest.mark.parametrize("method", [*VIEWS, *PICTURES], ids=lambda m: m.__name__)
+def test_learns_a_handful(method):
+    task = method(**SMALL, **(VIEWS | PICTURES)[method])
+    if method is MoCo:
+        task.queue.push = lambda keys: None  # of a handful, the negatives would soon be the positives
+    seen = train(task, views() if method in VIEWS else image(), steps=60 if method is Jigsaw else 40)
+    first, last = (sum(float(r["loss"]) for r in part) / 3 for part in (seen[:3], seen[-3:]))
+    assert last < first - 0.05 * abs(first)
+
+
+@pytest.mark.parametrize(
+    ("task", "batch", "expected"),
+    [
+        (lambda: MoCo(queue=256, temperature=1.0, **SMALL), views(), math.log(257)),
+        (lambda: MoCoV3(temperature=1.0, **SMALL), views(), 2 * 2 * math.log(16)),
+        (lambda: Rotation(**SMALL), image(), math.log(4)),
+        (lambda: Jigsaw(orders=24, **SMALL), image(), math.log(24)),
+    ],
+    ids=["MoCo", "MoCoV3", "Rotation", "Jigsaw"],
+)
+def test_starts_at_the_logarithm_of_the_choices(task, batch, expected):
+    assert train(task(), batch, 1)[0]["loss"].item() == pytest.approx(expected, rel=0.12)
+
+
+def test_the_teacher_follows_once_per_optimizer_step_on_its_schedule():
+    task = BYOL(momentum=0.8, **SMALL)
+    student, teacher, history = task.backbone.net.conv1[0].weight, task.teacher.net[0].net.conv1[0].weight, []
+    update = task.teacher.update
+
+    def watched(momentum: float) -> None:
+        before = teacher.clone()
+        update(momentum)
+        history.append(momentum)
+        torch.testing.assert_close(teacher, momentum * before + (1 - momentum) * student.detach())
+
+    task.teacher.update = watched
+    train(task, views(), steps=8, accumulate_grad_batches=2)
+    assert history == pytest.approx([momentum_at(step, 4, 0.8, 1.0) for step in range(4)])
+
+
+def test_weights_that_are_loaded_reach_the_teacher(tmp_path):
+    from modules.transfer import export_backbone
+
+    export_backbone(BYOL(**SMALL).backbone, tmp_path / "backbone.safetensors")
+    task = BYOL(weights=str(tmp_path / "backbone.safetensors"), momentum=1.0, **SMALL)
+    start = {k: v.clone() for k, v in task.teacher.net[0].state_dict().items()}
+    train(task, views(), steps=1)
+    after = task.teacher.net[0].state_dict()
+    assert not torch.equal(after["net.conv1.0.weight"], start["net.conv1.0.weight"])
+
+
+def test_the_queue_takes_the_keys_of_training_only():
+    task = MoCo(queue=32, splits=1, **SMALL)
+    start = task.queue.keys.clone()
+    train(task, views(), steps=1, limit_val_batches=1)
+    assert task.queue.oldest.item() == 16
+    torch.testing.assert_close(task.queue.keys[16:], start[16:])
+    torch.testing.assert_close(task.queue.keys[:16].norm(dim=1), torch.ones(16))
+
+
+def test_shuffled_groups_give_each_query_its_own_key():
+    plain = {**SMALL, "backbone": "test_vit"}  # no batch norm, so groups change nothing
+    task = MoCo(head=lambda features, outputs: Projection(features, outputs, layers=1), splits=4, **plain)
+    picture = torch.randn(16, 3, 160, 160)
+    task.train()
+    shuffled = task._keys(picture)
+    task.eval()
+    torch.testing.assert_close(shuffled, task._keys(picture), atol=1e-5, rtol=1e-4)
+
+
+def test_groups_have_batch_norm_statistics_of_their_own():
+    task, picture = MoCo(splits=4, **SMALL).train(), torch.randn(16, 3, 64, 64)
+    torch.manual_seed(0)
+    first = task._keys(picture)
+    assert not torch.allclose(first, task._keys(picture), atol=1e-3)  # other groups, other statistics
+
+
+def test_the_symmetric_loss_is_the_mean_of_both_ways():
+    task = MoCo(queue=64, splits=1, symmetric=True, **SMALL).eval()
+    first, second = (task.backbone.normalise(view) for view in views()["views"])
+    both = task.step({"views": [first, second]}, None)["loss"]
+    task.symmetric = False
+    ways = [task.step({"views": pair}, None)["loss"] for pair in ([first, second], [second, first])]
+    torch.testing.assert_close(both, torch.stack(ways).mean())
+
+
+def test_dinos_last_layer_waits_for_the_second_epoch():
+    task = DINO(prototypes=64, freeze_last=1, **SMALL)
+    seen = [task.head.last.weight.detach().clone()]
+    task.on_train_epoch_end = lambda: seen.append(task.head.last.weight.detach().clone())
+    train(task, views(), steps=2, max_epochs=2)
+    assert [torch.equal(a, b) for a, b in pairwise(seen)] == [True, False]
+
+
+def test_dinos_teacher_sees_large_views_only_and_entropy_and_kl_add_up_to_the_loss():
+    task = DINO(prototypes=64, **SMALL)
+    sizes, forward = [], task.teacher.forward
+    task.teacher.forward = lambda image: sizes.append(tuple(image.shape)) or forward(image)
+    batch = views(8, 64, local=3)
+    results = train(task, batch, steps=1)[0]
+    assert sizes == [(16, 3, 64, 64)]
+    torch.testing.assert_close(results["teacher_entropy"] + results["kl"], results["loss"])
+    assert 0 <= results["teacher_entropy"] <= math.log(64)
+    assert task.center.abs().sum() > 0
+
+
+def test_dinos_teacher_temperature_rises_over_its_share_of_the_steps():
+    task = DINO(prototypes=16, teacher_temperature=0.07, teacher_warmup=0.5, **SMALL)
+    seen = []
+    task.on_train_batch_start = lambda *_: seen.append(task._teacher_temperature())
+    train(task, views(), steps=8)
+    assert seen == pytest.approx([0.04, 0.0475, 0.055, 0.0625, 0.07, 0.07, 0.07, 0.07])
+
+
+def test_hidden_patches_are_the_same_share_of_every_picture():
+    hidden = hide(torch.zeros(5, 3, 32, 32), 8, 0.25, None)
+    assert hidden.shape == (5, 1, 32, 32)
+    assert hidden.flatten(1).sum(1).tolist() == [4 * 64] * 5
+    patches = hidden.view(5, 4, 8, 4, 8).float().mean((2, 4))
+    assert set(patches.unique().tolist()) == {0.0, 1.0}
+
+
+def test_visible_pixels_cost_nothing():
+    task = MaskedPatches(**SMALL).eval()
+    picture = torch.randn(4, 3, 64, 64)
+    hidden = hide(picture, 8, 0.6, torch.Generator().manual_seed(3))
+    task.forward = lambda shown: torch.where(hidden, picture, 99.0)  # right where hidden, absurd elsewhere
+    assert task.step({"image": picture}, torch.Generator().manual_seed(3))["loss"].item() == 0
+
+
+def test_tiles_are_parts_of_their_cells_and_standardised():
+    picture = torch.arange(64.0).view(1, 1, 8, 8).repeat(1, 3, 1, 1)
+    tiles = cut(picture, 2, 4, None)
+    assert tiles.shape == (1, 4, 3, 4, 4)
+    expected = picture[:, :, 4:, :4]
+    expected = (expected - expected.mean((-2, -1), keepdim=True)) / expected.std((-2, -1), keepdim=True)
+    torch.testing.assert_close(tiles[:, 2], expected, atol=1e-3, rtol=1e-3)
+
+
+def test_orders_differ_as_much_as_they_can():
+    orders = distant_orders(9, 20)
+    different = (orders[:, None] != orders[None]).sum(-1) + 9 * torch.eye(20, dtype=torch.long)
+    assert all(sorted(order.tolist()) == list(range(9)) for order in orders)
+    assert different.min() >= 7
+    assert len({tuple(order.tolist()) for order in distant_orders(4, 24)}) == 24
+
+
+def test_rotations_are_told_apart_only_by_looking():
+    task = Rotation(**SMALL).eval()
+    same = torch.ones(4, 3, 64, 64)  # looks the same from all sides
+    assert task.step({"image": same}, None)["accuracy"].item() == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("task", "batch", "sentence"),
+    [
+        (lambda: SimCLR(**SMALL), image(), "compares two views of each picture: set --data.views 2"),
+        (lambda: BYOL(**SMALL), views(count=3), "compares two views"),
+        (lambda: SimCLR(**SMALL), views(size=64, local=1, count=1), "--data.local_views 0"),
+        (lambda: SimCLR(**SMALL), views(pictures=1), "batch_size must be 2 or more"),
+        (lambda: DINO(prototypes=16, **SMALL), views(count=1), "set --data.views 2"),
+        (lambda: Rotation(**SMALL), views(), "one view of each picture: set --data.views 1"),
+        (lambda: Jigsaw(tile=64, **SMALL), image(), "raise --data.image_size"),
+        (lambda: Jigsaw(orders=25, **SMALL), image(), "2 to 24 orders"),
+        (lambda: Jigsaw(grid=4, **SMALL), image(), "must be 2 or 3"),
+        (lambda: MaskedPatches(patch=7, **SMALL), image(), "does not divide pictures of 64 x 64"),
+        (lambda: MaskedPatches(ratio=1.0, **SMALL), image(), "between 0 and 1"),
+        (lambda: MoCo(queue=40, **SMALL), views(), "multiple of the global batch size 16: take 32"),
+        (lambda: MoCo(queue=32, splits=3, **SMALL), views(), "equal groups of two or more"),
+        (lambda: MoCo(queue=32, splits=16, **SMALL), views(), "equal groups of two or more"),
+        (lambda: BYOL(momentum=1.5, **SMALL), views(), "must rise within 0..1"),
+        (lambda: SimSiam(**SMALL), views(size=16), "smaller than the stride 32"),
+        (
+            lambda: DINO(**{**SMALL, "backbone": "swin_tiny_patch4_window7_224"}),
+            views(2, 224, local=1),
+            "swin_tiny_patch4_window7_224 does not take pictures of 112 x 112 pixels",
+        ),
+    ],
+)
+def test_what_cannot_work_is_one_sentence(task, batch, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        train(task(), batch, steps=1)
+
+
+def test_a_checkpoint_with_another_queue_or_without_the_teacher_is_refused():
+    task, other = MoCo(queue=64, **SMALL), MoCo(queue=32, **SMALL)
+    with pytest.raises(ConfigError, match=r"queue.keys is \[32, 128\] there and \[64, 128\] here"):
+        task.on_load_checkpoint({"state_dict": other.state_dict()})
+    without = {k: v for k, v in task.state_dict().items() if not k.startswith("teacher.")}
+    with pytest.raises(ConfigError, match="it has no teacher"):
+        task.on_load_checkpoint({"state_dict": without})

@@ -1,0 +1,83 @@
+"""Twenty steps of each method on its share of the same batches; run by test_two_processes.py, alone and by twos."""
+
+import json
+import sys
+from pathlib import Path
+
+import lightning as L
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from modules.heads import Projection, Prototypes
+from modules.optim import Optim
+from tasks import BYOL, DINO, MoCo, MoCoV3, SimCLR, SimSiam
+
+STEPS, BATCH = 20, 8
+SETTINGS = {
+    SimCLR: {},
+    MoCo: {"queue": 32, "splits": 1},
+    MoCoV3: {},
+    BYOL: {"momentum": 0.9},
+    SimSiam: {},
+    DINO: {"prototypes": 32, "momentum": 0.9},
+}
+
+
+class Share(L.LightningDataModule):
+    """This process's slice of each batch of four views."""
+
+    def __init__(self, views: int):
+        super().__init__()
+        self.views, self.batch_size = views, BATCH
+
+    def train_dataloader(self) -> DataLoader:
+        each = BATCH // self.trainer.world_size
+        mine = slice(self.trainer.global_rank * each, (self.trainer.global_rank + 1) * each)
+        generator = torch.Generator().manual_seed(0)
+        pictures = torch.randint(0, 256, (STEPS, self.views, BATCH, 3, 32, 32), dtype=torch.uint8, generator=generator)
+        batches = [{"views": [view[mine] for view in step], "id": ["x"] * each} for step in pictures]
+        return DataLoader(batches, batch_size=None, collate_fn=dict)
+
+
+class Losses(L.Callback):
+    """The mean loss of all processes, step by step."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: dict, *_: object) -> None:
+        self.values.append(trainer.strategy.reduce(outputs["loss"].detach(), reduce_op="mean").item())
+
+
+def losses(method: type, processes: int) -> list[float]:
+    torch.manual_seed(0)
+    head = Prototypes if method is DINO else lambda features, outputs: Projection(features, outputs, layers=1)
+    optim = Optim(torch.optim.SGD, lr=0.05, warmup=0)
+    task = method(backbone="test_vit", head=head, optim=optim, **SETTINGS[method])
+    for module in task.modules():  # batch norm's statistics belong to a device
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.BatchNorm1d):
+                setattr(module, name, nn.Identity())
+    watch = Losses()
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    strategy = "ddp" if processes > 1 else "auto"
+    trainer = L.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        devices=processes,
+        strategy=strategy,
+        use_distributed_sampler=False,
+        callbacks=[watch],
+        **quiet,
+    )
+    trainer.fit(task, datamodule=Share(2))
+    return watch.values
+
+
+if __name__ == "__main__":
+    processes, path = int(sys.argv[1]), Path(sys.argv[2])
+    torch.set_num_threads(1)
+    found = {method.__name__: losses(method, processes) for method in SETTINGS}
+    if not path.exists():
+        path.write_text(json.dumps(found))
