@@ -52,7 +52,8 @@ def robustness(subject: Subject, classifiers: dict[str, Classifier]) -> list[Res
 def damaged(subject: Subject, kind: Kind, strength: float) -> torch.Tensor:
     """Features (n, D) of the damaged sample of pictures."""
     random = torch.Generator().manual_seed(subject.seed)
-    batches = ({"image": corrupt(part, kind, strength, random)} for part in subject.pictures.split(CHUNK))
+    # a list, because within `embed` a trainer of bf16 would blur in bf16, badly and very slowly
+    batches = [{"image": corrupt(part, kind, strength, random)} for part in subject.pictures.split(CHUNK)]
     return embed(batches, subject.trainer, subject.task)[0]
 
 

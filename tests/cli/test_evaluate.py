@@ -95,6 +95,19 @@ def test_the_last_weights_of_a_pretraining_are_judged_as_they_are_exported(graft
     assert "crop [0.2, 1.0], augment strong" in results(Path("out"))["test/alignment"]["how"]
 
 
+def test_pictures_are_damaged_in_full_precision_whatever_the_trainer_computes_in(graft, trained, monkeypatch, said):
+    from evaluation import robustness
+
+    seen, corrupt = [], robustness.corrupt
+    monkeypatch.setattr(
+        robustness, "corrupt", lambda *a: (seen.append(torch.is_autocast_enabled("cpu")), corrupt(*a))[1]
+    )
+    typed = ["--trainer.precision", "bf16-mixed", "--neighbours", "1", "--sample", "4", "--run_dir", "out"]
+    assert graft("evaluate", "--ckpt_path", str(trained), *QUICK, *typed)[0] == 0
+    assert len(seen) == 24 and not any(seen)  # 12 to judge, 12 to draw
+    assert "computed in bf16-mixed" in said()
+
+
 def test_without_labels_the_probes_are_off_and_the_rest_goes_on(graft, pretrained, folder, said):
     data = ["--data", "Images", "--data.root", str(folder), "--data.augment", "none", "--data.crop", "null"]
     typed = [*data, "--data.val_split", "0.25", "--run_dir", "out"]
