@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,15 @@ def replace_option(argv: list[str], name: str, value: str) -> list[str]:
             kept.append(word)
         skip = not skip and word == name
     return [*kept, name, value]
+
+
+def as_lists(argv: list[str], names: Iterable[str]) -> list[str]:
+    """Options of several numbers as YAML lists, so that `--labels 0.01,0.1` and `--labels 1` can be typed."""
+    for name in names:
+        value = option(argv, name)
+        if value is not None and not value.startswith("["):
+            argv = replace_option(argv, name, f"[{value}]")
+    return argv
 
 
 def typed_options(argv: list[str]) -> list[str]:
@@ -91,9 +101,18 @@ def find_checkpoint(typed: str, name: str, resume: bool) -> Path:
         if not found:
             raise DataError(f"{path} has no checkpoints yet")
         path = found[0]
+    if typed == "latest" and not path.is_file():
+        runs = ", ".join(str(p) for p in sorted(Path("runs").glob("*/latest"))) or "none yet"
+        raise DataError(f"there is no {path}; runs here: {runs}")
     if not path.is_file():
         raise DataError(f"no checkpoint at {path}: expected a .ckpt file, a run directory, or `latest`")
     return path.resolve()
+
+
+def checkpoint_name(path: Path, task: str) -> str:
+    """What the run of a checkpoint is called: NAME of runs/NAME/TIME/checkpoints/, elsewhere its task."""
+    run = path.parent.parent
+    return run.parent.name if run.parent.parent.name == "runs" else task.lower()
 
 
 def remembered(hparams: dict[str, Any]) -> dict[str, Any]:

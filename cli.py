@@ -1,4 +1,4 @@
-"""Graft's command line: `python cli.py fit|validate|test|predict|compare --config tasks/TASK.yaml`.
+"""Graft's command line: `python cli.py fit|validate|test|predict|evaluate|compare --config tasks/TASK.yaml`.
 
 What the user types wins over what a checkpoint remembers, which wins over the YAML.
 """
@@ -16,7 +16,6 @@ from typing import Any
 import torch
 import yaml
 from jsonargparse import Namespace
-from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
@@ -28,6 +27,10 @@ import datamodules
 import modules.heads  # noqa: F401  short names in YAML
 import tasks
 from arguments import (
+    COMMANDS,
+    as_lists,
+    checkpoint_name,
+    config_path,
     find_checkpoint,
     flatten,
     option,
@@ -43,6 +46,7 @@ from callbacks.loggers import build_loggers
 from callbacks.run_directory import RunDirectory, new_path
 from callbacks.summary import Summary
 from compare import check_starts, compare, typed_plan
+from evaluation import Trainer
 from modules.contracts import ConfigError, DataError, writing
 from modules.transfer import export_backbone, read_checkpoint
 
@@ -59,6 +63,7 @@ class CLI(LightningCLI):
 
     def __init__(self, argv: list[str]):
         self.checkpoint: Path | None = None
+        self.epoch = 0  # of the checkpoint
         self.remembered: dict[str, Any] = {}
         self.name = run_name(argv)
         argv = self._with_checkpoint(argv)
@@ -69,6 +74,7 @@ class CLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=None,
+            trainer_class=Trainer,
             seed_everything_default=0,
             auto_configure_optimizers=False,
             parser_class=Parser,
@@ -100,26 +106,36 @@ class CLI(LightningCLI):
             "verbose",
             "return_predictions",
         }
-        return dict.fromkeys(("fit", "validate", "test", "predict"), skipped)
+        return dict.fromkeys(COMMANDS, skipped)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: None) -> None:
+        lists = ("--labels", "--neighbours") if sys.argv[1:2] == ["evaluate"] else ()
+        self.config = parser.parse_args(as_lists(sys.argv[1:], lists))
 
     def _with_checkpoint(self, argv: list[str]) -> list[str]:
         """Resolves --ckpt_path; outside of fit, puts the checkpoint's settings between the YAML and what was typed."""
         command, typed = argv[0] if argv else "", option(argv, "--ckpt_path")
         if typed is None:
-            if command in ("validate", "test", "predict") and not {"-h", "--help", "--print_config"} & set(argv):
+            if command in COMMANDS[1:] and not {"-h", "--help", "--print_config"} & set(argv):
                 raise ConfigError(
                     f"{command} needs weights: add --ckpt_path with a .ckpt file, a run directory, "
                     f"or `latest` for runs/{self.name}/latest"
                 )
             return argv
         self.checkpoint = find_checkpoint(typed, self.name, resume=command == "fit")
-        argv = replace_option(argv, "--ckpt_path", str(self.checkpoint))
         checkpoint = read_checkpoint(self.checkpoint)
+        if command == "evaluate" and _pretraining(checkpoint):  # its last weights are the ones that are exported
+            self.checkpoint = find_checkpoint(typed, self.name, resume=True)
+            checkpoint = read_checkpoint(self.checkpoint)
+        argv = replace_option(argv, "--ckpt_path", str(self.checkpoint))
+        self.epoch = checkpoint.get("epoch", 0)
         self.remembered = {
             "model": remembered(checkpoint.get("hyper_parameters", {})),
             "data": remembered(checkpoint.get("datamodule_hyper_parameters", {})),
         }
         asked, task = typed_task(argv), checkpoint.get("task", "another program")
+        if not asked and config_path(argv) is None:
+            self.name = checkpoint_name(self.checkpoint, task)
         if asked and asked != task:
             raise ConfigError(
                 f"{self.checkpoint} is a checkpoint of {task}, but this command is about {asked}; "
@@ -166,6 +182,8 @@ class CLI(LightningCLI):
         if "classes" not in args or self.datamodule.classes is None:
             return
         known, found = args.classes, list(self.datamodule.classes)
+        if known is not None and self.subcommand == "evaluate":  # features can be judged on any classes
+            return
         if known is not None and list(known) != found:
             where = f"the checkpoint {self.checkpoint}" if self.checkpoint else "model.classes"
             missing, extra = [c for c in known if c not in found], [c for c in found if c not in known]
@@ -225,6 +243,8 @@ class CLI(LightningCLI):
         ]
         if config.get("enable_progress_bar") is not False:
             always.append(RichProgressBar(refresh_rate=10, leave=False))
+        if self.subcommand == "evaluate" and config["devices"] == "auto":
+            config["devices"] = 1
         given = config.pop("callbacks") or []
         config["default_root_dir"] = folder
         config["enable_model_summary"] = bool(config.get("enable_model_summary"))
@@ -242,13 +262,19 @@ class CLI(LightningCLI):
             "model": self.model,
             "datamodule": self.datamodule,
             "ckpt_path": self.checkpoint,
-            "weights_only": True,
         }
+        if subcommand == "evaluate":
+            own = self._subcommand_method_arguments[subcommand]
+            return {k: self.config_init[subcommand][k] for k in own} | kwargs
+        kwargs["weights_only"] = True
         return kwargs | {"fit": {}, "predict": {"return_predictions": False}}.get(subcommand, {"verbose": False})
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            getattr(self.trainer, subcommand)(**self._prepare_subcommand_kwargs(subcommand))
+            found = getattr(self.trainer, subcommand)(**self._prepare_subcommand_kwargs(subcommand))
+            if subcommand == "evaluate":
+                self.summary.judged(self.checkpoint, self.epoch)
+                self.summary.rows = [result._asdict() for result in found]
             if subcommand == "fit":
                 self._finish_fit()
             self.summary.conclude(self.trainer)
@@ -315,6 +341,11 @@ class Compare(CLI):
             compare(self.plan, self.model.monitor, self.model.mode, settings, self.trainer, self.directory)
         finally:
             self.directory.release()
+
+
+def _pretraining(checkpoint: dict[str, Any]) -> bool:
+    task = vars(tasks).get(checkpoint.get("task", ""))
+    return isinstance(task, type) and task.pretraining
 
 
 @rank_zero_only

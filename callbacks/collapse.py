@@ -18,13 +18,18 @@ def embedding_std(embeddings: Tensor) -> float:
     return (normalize(embeddings.float(), dim=1).std(dim=0, correction=0).mean() * embeddings.shape[1] ** 0.5).item()
 
 
+def spectrum(embeddings: Tensor) -> Tensor:
+    """Singular values of the L2-normalised embeddings (N, D) as shares of their sum, largest first, (min(N, D),)."""
+    values = torch.linalg.svdvals(normalize(embeddings.float(), dim=1))
+    return values / values.sum()
+
+
 def effective_rank(embeddings: Tensor) -> float:
     """How many dimensions the L2-normalised embeddings (N, D) really use, 1..min(N, D).
 
-    Exponential of the entropy of the singular values as shares of their sum (Roy and Vetterli, 2007).
+    Exponential of the entropy of the spectrum (Roy and Vetterli, 2007).
     """
-    values = torch.linalg.svdvals(normalize(embeddings.float(), dim=1))
-    return torch.special.entr(values / values.sum()).sum().exp().item()
+    return torch.special.entr(spectrum(embeddings)).sum().exp().item()
 
 
 class Collapse(Callback):

@@ -1,6 +1,7 @@
 """Drawings as arrays: each function takes plain data and returns one picture, uint8 (H, W, 3)."""
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,8 +23,38 @@ def shorten(name: str, length: int = 20) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
+def side_by_side(views: Sequence[np.ndarray]) -> np.ndarray:
+    """Views of one picture (H, W, 3) in a row with thin white gaps; smaller ones in columns about as high as the first.
+
+    All keep their pixels, so what looks smaller is smaller.
+    """
+    gap = max(1, views[0].shape[1] // 32)
+    columns = []
+    for _, same in groupby(views, lambda view: view.shape):
+        stack = list(same)
+        rows = max(1, round((views[0].shape[0] + gap) / (stack[0].shape[0] + gap)))
+        columns += [_joined(stack[i : i + rows], gap, axis=0) for i in range(0, len(stack), rows)]
+    return _joined(columns, gap, axis=1)
+
+
+def _joined(parts: list[np.ndarray], gap: int, axis: int) -> np.ndarray:
+    """Pictures (H, W, 3) one after the other along `axis`, white in the gaps and beside shorter ones."""
+    across = 1 - axis
+    longest, padded = max(part.shape[across] for part in parts), []
+    for part in parts:
+        margins = [(0, 0)] * 3
+        margins[axis], margins[across] = (gap, 0), (0, longest - part.shape[across])
+        padded.append(np.pad(part, margins, constant_values=255))
+    joined = np.concatenate(padded, axis=axis)
+    return joined[gap:] if axis == 0 else joined[:, gap:]
+
+
 def grid(
-    pictures: Sequence[np.ndarray], captions: Sequence[str], title: str, colours: Sequence[str] | None = None
+    pictures: Sequence[np.ndarray],
+    captions: Sequence[str],
+    title: str,
+    colours: Sequence[str] | None = None,
+    columns: int | None = None,
 ) -> np.ndarray:
     """Pictures side by side, each with its caption below.
 
@@ -32,18 +63,19 @@ def grid(
         captions: one per picture, "" for none; lines are separated by "\\n".
         title: one line above all.
         colours: of each caption and frame, any name that matplotlib knows; None for no frames.
+        columns: pictures in a row; None chooses.
     """
     if not pictures:
-        return _render(_titled(600, 60, title))
+        return render(titled(600, 60, title))
     height, width = pictures[0].shape[:2]
     # Whole factors keep the pixels of small pictures square and sharp.
     scale = round(CELL / height) if 2 * height <= CELL else CELL / height
     cell, row = max(round(width * scale), 110), round(height * scale)
     below = LINE * max(caption.count("\n") + 1 if caption else 0 for caption in captions) + 14
-    columns = _columns(len(pictures), (row + below) / (cell + 14))
+    columns = columns or _columns(len(pictures), (row + below) / (cell + 14))
     rows = -(-len(pictures) // columns)
     total_width, total_height = max(columns * (cell + 14) + 14, 9 * len(title)), rows * (row + below) + 52
-    figure = _titled(total_width, total_height, title)
+    figure = titled(total_width, total_height, title)
     for index, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         left = 14 + index % columns * (cell + 14)
         top = 44 + index // columns * (row + below)
@@ -54,7 +86,7 @@ def grid(
         axes.spines[:].set(color=colour, linewidth=3, visible=colours is not None)
         # Class names are the user's: a "$" in them is no formula.
         axes.set_xlabel(caption, color=colour, fontsize=9, labelpad=4, parse_math=False)
-    return _render(figure)
+    return render(figure)
 
 
 def _columns(count: int, aspect: float) -> int:
@@ -64,25 +96,26 @@ def _columns(count: int, aspect: float) -> int:
     return min(nearby, key=lambda columns: -count % columns + abs(columns - ideal))
 
 
-def confusion(matrix: np.ndarray, classes: Sequence[str], title: str) -> np.ndarray:
+def confusion(matrix: np.ndarray, classes: Sequence[str], title: str, columns: str = "predicted") -> np.ndarray:
     """Confusion matrix: counts as numbers (up to 20 classes), shares of the true class as colours.
 
     Args:
         matrix: counts (C, C), rows are true classes, columns predicted ones.
         classes: C names; up to 50 are written on the axes, numbers stand for more.
         title: one line above all.
+        columns: what they are.
     """
     size = len(classes)
     side = min(max(48 * size, 320), 1000)
     labels = [shorten(name, 16) for name in classes]
     margin = 50 + 7 * max(map(len, labels)) if size <= 50 else 60
     total_width, total_height = max(side + margin + 110, 9 * len(title)), side + margin + 60
-    figure = _titled(total_width, total_height, title)
+    figure = titled(total_width, total_height, title)
     bottom = (margin + 8) / total_height
     axes = figure.add_axes((margin / total_width, bottom, side / total_width, side / total_height))
     share = matrix / matrix.sum(axis=1, keepdims=True).clip(min=1)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    axes.set_xlabel("predicted")
+    axes.set_xlabel(columns)
     axes.set_ylabel("true")
     if size <= 50:
         fontsize = 9 if size <= 30 else 7
@@ -94,7 +127,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], title: str) -> np.ndar
             axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=9)
     bar = figure.add_axes(((margin + side + 20) / total_width, bottom, 16 / total_width, side / total_height))
     figure.colorbar(image, cax=bar, format=lambda value, _: f"{100 * value:.0f} %").set_label("of the true class")
-    return _render(figure)
+    return render(figure)
 
 
 def curve(points: Sequence[tuple[int, float]], chance: float, title: str) -> np.ndarray:
@@ -105,7 +138,7 @@ def curve(points: Sequence[tuple[int, float]], chance: float, title: str) -> np.
         chance: accuracy of guessing, 0..1.
         title: one line above all.
     """
-    figure = _titled(720, 440, title)
+    figure = titled(720, 440, title)
     axes = figure.add_axes((0.1, 0.13, 0.87, 0.74))
     epochs, values = [epoch for epoch, _ in points], [100 * value for _, value in points]
     axes.plot(epochs, values, marker="o", markersize=4, color="#1f5fa8", label="accuracy")
@@ -119,7 +152,7 @@ def curve(points: Sequence[tuple[int, float]], chance: float, title: str) -> np.
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.25)
     axes.legend(loc="lower right", framealpha=0.9)
-    return _render(figure)
+    return render(figure)
 
 
 def comparison(
@@ -136,7 +169,7 @@ def comparison(
     """
     both = any(curve for runs in curves.values() for curve in runs)
     width, height = 1100 if both else 560, max(440, 120 + 46 * len(values))
-    figure = _titled(width, height, title)
+    figure = titled(width, height, title)
     names = [shorten(start, 28) for start in values]
     margin, bottom, inside = (26 + 8 * max(map(len, names))) / width, 56 / height, 1 - 100 / height
     dots = figure.add_axes((margin, bottom, (0.49 if both else 0.97) - margin, inside))
@@ -146,7 +179,7 @@ def comparison(
         lines = figure.add_axes((0.56, bottom, 0.42, inside))
         _draw_bands(lines, names, list(curves.values()))
         lines.set(xlabel="finished epochs", ylabel=f"{monitor}: mean, lowest to highest run")
-    return _render(figure)
+    return render(figure)
 
 
 def _draw_runs(axes: "Axes", names: Sequence[str], values: Sequence[Sequence[float]]) -> None:
@@ -187,7 +220,7 @@ def band(curves: Sequence[Points]) -> tuple[list[int], np.ndarray, np.ndarray, n
     return epochs, values.mean(0), values.min(0), values.max(0)
 
 
-def _titled(width: float, height: float, title: str) -> "Figure":
+def titled(width: float, height: float, title: str) -> "Figure":
     """An empty white figure of that many pixels; the object API leaves pyplot's global state to the user."""
     from matplotlib.figure import Figure
 
@@ -196,7 +229,8 @@ def _titled(width: float, height: float, title: str) -> "Figure":
     return figure
 
 
-def _render(figure: "Figure") -> np.ndarray:
+def render(figure: "Figure") -> np.ndarray:
+    """The drawn figure as pixels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)

@@ -1,13 +1,14 @@
 """Features of a whole split, computed beside the training without a trace in it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
-from torch.utils.data import DataLoader
+
+from modules.contracts import Batch
 
 
 @contextmanager
@@ -22,7 +23,7 @@ def evaluating(task: LightningModule) -> Iterator[None]:
             module.training = mode
 
 
-def embed(loader: DataLoader, trainer: Trainer, task: LightningModule) -> tuple[Tensor, Tensor | None]:
+def embed(loader: Iterable[Batch], trainer: Trainer, task: LightningModule) -> tuple[Tensor, Tensor | None]:
     """Features float32 (N, D) and labels int64 (N,), or None, of all pictures of `loader`, on the task's device."""
     features, labels = [], []
     # Starting a DataLoader draws a seed from the global generator: training must not notice.

@@ -1,6 +1,5 @@
 """Pictures of what goes in and what comes out: the first training batch, predictions, mistakes, confusions."""
 
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +105,7 @@ class Pictures(Callback):
         if not all(isinstance(view, Tensor) and view.ndim == 4 for view in views):
             return  # clips and pictures of several sizes are not drawn here
         arrays = [_arrays(visible(view[: self.samples], task.backbone)) for view in views]
-        pictures = [_side_by_side(views_of_one) for views_of_one in zip(*arrays, strict=True)]
+        pictures = [drawing.side_by_side(views_of_one) for views_of_one in zip(*arrays, strict=True)]
         labels = batch["label"][: self.samples].cpu() if "label" in batch else None
         # From the data, because a pretraining task has no class names.
         classes = trainer.datamodule.classes
@@ -149,32 +148,6 @@ def _answers(rows: dict[str, Tensor], task: LightningModule, title: str) -> np.n
 
 def _arrays(image: Tensor) -> list[np.ndarray]:
     return list(image.permute(0, 2, 3, 1).cpu().numpy())
-
-
-def _side_by_side(views: tuple[np.ndarray, ...]) -> np.ndarray:
-    """Views of one picture (H, W, 3) in a row with thin white gaps; smaller ones in columns about as high as the first.
-
-    All keep their pixels, so what looks smaller is smaller.
-    """
-    gap = max(1, views[0].shape[1] // 32)
-    columns = []
-    for _, same in groupby(views, lambda view: view.shape):
-        stack = list(same)
-        rows = max(1, round((views[0].shape[0] + gap) / (stack[0].shape[0] + gap)))
-        columns += [_joined(stack[i : i + rows], gap, axis=0) for i in range(0, len(stack), rows)]
-    return _joined(columns, gap, axis=1)
-
-
-def _joined(parts: list[np.ndarray], gap: int, axis: int) -> np.ndarray:
-    """Pictures (H, W, 3) one after the other along `axis`, white in the gaps and beside shorter ones."""
-    across = 1 - axis
-    longest, padded = max(part.shape[across] for part in parts), []
-    for part in parts:
-        margins = [(0, 0)] * 3
-        margins[axis], margins[across] = (gap, 0), (0, longest - part.shape[across])
-        padded.append(np.pad(part, margins, constant_values=255))
-    joined = np.concatenate(padded, axis=axis)
-    return joined[gap:] if axis == 0 else joined[:, gap:]
 
 
 def _caption(label: Tensor, classes: list[str]) -> str:

@@ -28,7 +28,7 @@ class Summary(L.Callback):
 
     Args:
         name: name of the run's configuration.
-        command: fit, validate, test or predict.
+        command: fit, validate, test, predict or evaluate.
         typed: the arguments as typed.
         seed: of the run.
     """
@@ -36,7 +36,9 @@ class Summary(L.Callback):
     def __init__(self, name: str, command: str, typed: list[str], seed: int | bool):
         self.name, self.command, self.typed, self.seed = name, command, typed, seed
         self.results: dict[str, float] = {}
+        self.rows: list[dict[str, Any]] = []  # metric, value, how: of a command that says itself how
         self.weights = ""
+        self._of = "judged" if command == "evaluate" else "test"  # the val rows of a fit are about the last weights
         self.began = time.monotonic()
 
     @rank_zero_only
@@ -73,17 +75,17 @@ class Summary(L.Callback):
         self._collect(trainer, "test/")
 
     def judged(self, checkpoint: Path, epoch: int) -> None:
-        """Says which weights the test at the end of fit is about."""
+        """Says which weights `evaluate`, or the test at the end of fit, is about."""
         self.weights = f"{checkpoint.stem} checkpoint, of epoch {epoch + 1}"
 
     @rank_zero_only
     def conclude(self, trainer: L.Trainer) -> None:
         """Prints and writes the results."""
-        rows = [self._row(trainer, name, value) for name, value in sorted(self.results.items())]
+        rows = self.rows + [self._row(trainer, name, value) for name, value in sorted(self.results.items())]
         folder = Path(trainer.default_root_dir)
         if rows:
             table = Table(
-                title=f"Results, seed {self.seed}" + (f", test: {self.weights}" if self.weights else ""),
+                title=f"Results, seed {self.seed}" + (f", {self._of}: {self.weights}" if self.weights else ""),
                 title_justify="left",
             )
             for column, style in (("metric", "bold"), ("value", "green"), ("how", "")):
@@ -118,11 +120,11 @@ class Summary(L.Callback):
 
     def _write(self, folder: Path, rows: list[dict[str, Any]], trainer: L.Trainer) -> None:
         path = folder / "results.json"
-        packages = ("torch", "torchvision", "lightning", "timm", "albumentations")
+        packages = ("torch", "torchvision", "lightning", "timm", "albumentations", "scikit-learn")
         report = {
             "command": ["python", "cli.py", *self.typed],
             "seed": self.seed,
-            "test weights": self.weights,
+            f"{self._of} weights": self.weights,
             "results": rows,
             "seconds": round(time.monotonic() - self.began, 1),
             "machine": f"{platform.processor() or platform.machine()}, {trainer.strategy.root_device}",
@@ -161,6 +163,8 @@ class Summary(L.Callback):
         pictures = sorted(p.name for p in (folder / "pictures").glob("*.png")) if (folder / "pictures").is_dir() else []
         if pictures:
             CONSOLE.print(f"pictures: {folder}/pictures/  ({', '.join(pictures)})")
+        if (folder / "features.npz").is_file():
+            CONSOLE.print(f"features, labels and ids of every split: {folder}/features.npz")
         for callback in trainer.callbacks:
             for path in callback.files if isinstance(callback, Predictions) else ():
                 CONSOLE.print(f"predictions: {path}")
@@ -184,7 +188,11 @@ class Summary(L.Callback):
                 flags += f" {name} {self.typed[self.typed.index(name) + 1]}"
         if task.pretraining:
             graft = f"python cli.py fit --config tasks/classification.yaml --model.weights {run}{flags}"
-            return [f"next, with labels:       {graft}", f"next, a linear probe:    {graft} --model.frozen true"]
+            return [
+                f"next, judge the features: python cli.py evaluate --ckpt_path {run}",
+                f"next, with labels:        {graft}",
+                f"next, a linear probe:     {graft} --model.frozen true",
+            ]
         config = f"--config {self.typed[self.typed.index('--config') + 1]} " if "--config" in self.typed else ""
         return [
             "next, test again:       " + f"python cli.py test {config}--ckpt_path {run}",

@@ -9,7 +9,7 @@ from small_task import CLASSES, Backbone, Data, Pretraining, Task
 
 from callbacks import drawing
 from callbacks.outcomes import Highest, Outcomes
-from callbacks.pictures import Pictures, _caption, _side_by_side, log_picture, visible
+from callbacks.pictures import Pictures, _caption, log_picture, visible
 from callbacks.predictions import Predictions
 
 
@@ -68,7 +68,7 @@ def test_what_is_shown_is_what_the_network_was_given():
 def test_views_of_several_sizes_stand_side_by_side_in_their_own_pixels():
     colours = (10, 20, 30, 40, 50)
     large, small = ([np.full((n, n, 3), c, np.uint8) for c in colours] for n in (64, 32))
-    row = _side_by_side((*large[:2], *small[2:]))
+    row = drawing.side_by_side((*large[:2], *small[2:]))
     assert row.shape == (32 + 2 + 32, 64 + 2 + 64 + 2 + 32 + 2 + 32, 3)
     assert [(row[..., 0] == c).sum() for c in colours] == [64**2, 64**2, 32**2, 32**2, 32**2]
     # the third and fourth stand above each other, the fifth starts a column; the rest is white
@@ -76,7 +76,7 @@ def test_views_of_several_sizes_stand_side_by_side_in_their_own_pixels():
         *(30, 40, 50),
         *(255, 255, 255),
     ]
-    assert _side_by_side((large[0], large[1])).shape == (64, 130, 3)
+    assert drawing.side_by_side((large[0], large[1])).shape == (64, 130, 3)
 
 
 def test_outcomes_count_every_answer_and_keep_the_most_confident_mistakes():

@@ -58,7 +58,7 @@ def test_a_missing_yaml_and_a_misspelt_command_are_named(graft):
     assert code == 2 and "did you mean 'fit'" in error
 
 
-@pytest.mark.parametrize("command", ["test", "validate", "predict"])
+@pytest.mark.parametrize("command", ["test", "validate", "predict", "evaluate"])
 def test_evaluating_without_weights_says_so_and_stops(graft, command):
     code, error = graft(command, "--config", "tasks/classification.yaml")
     assert code == 2 and "--ckpt_path" in error

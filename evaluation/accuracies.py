@@ -1,0 +1,131 @@
+"""How well classes can be read off the features: by neighbours, by linear probes, by clusters."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from callbacks.drawing import confusion
+from callbacks.knn import knn_predict
+from callbacks.pictures import log_picture
+from datamodules.image_data import divide
+from evaluation.features import evenly
+from evaluation.probes import STEPS, STRENGTHS, Probe, accuracy, choose_c, clusters, fit_linear, fit_sgd, scale
+from evaluation.subject import Result, Subject
+
+Classifier = Callable[[Tensor], Tensor]
+"""Features (N, D) to classes int64 (N,)."""
+
+DRAWS = 3  # of a share of the labels: it matters which pictures these are
+MOST = 10_000  # samples for k-means
+
+
+def vote(subject: Subject, ks: Sequence[int], temperature: float) -> tuple[list[Result], dict[str, Classifier]]:
+    """Accuracy of a vote of k neighbours for every k that the bank has; the classifier of the middle k, by name."""
+    bank, judged, classes = subject.bank, subject.judged, len(subject.classes)
+    kept, large = [k for k in ks if k <= len(bank.ids)], [k for k in ks if k > len(bank.ids)]
+    if large:
+        rank_zero_info(f"kNN is off for k {', '.join(map(str, large))}: the bank has {len(bank.ids)} pictures")
+
+    def classifier(k: int) -> Classifier:
+        return lambda features: knn_predict(bank.features, bank.labels, features, k, temperature, classes)
+
+    results = []
+    for k in kept:
+        value = accuracy(classifier(k)(judged.features), judged.labels)
+        results.append(subject.result(f"knn_{k}", value, f"kNN, k {k}, T {temperature:g}, {subject.counts}"))
+    middle = kept[len(kept) // 2 : len(kept) // 2 + 1]
+    return results, {f"knn_{k}": classifier(k) for k in middle}
+
+
+def probe(subject: Subject, share: float) -> tuple[Result, dict[str, Classifier]]:
+    """A linear probe fitted to convergence with a share of the labels; the classifier of its first draw, by name."""
+    standardise, labels = scale(subject.bank.features), subject.judged.labels
+    draws = [draw(subject, share, number) for number in range(DRAWS if _part(subject, share) else 1)]
+    fits = [_converged(subject, rows) for rows in draws]
+    found = [accuracy(fit(standardise(subject.judged.features)), labels) for fit, _ in fits]
+    (first, words), *_ = fits
+    how = f"linear probe, {_solved(first)}, {words}, {_counts(subject, len(draws[0]))}"
+    if len(draws) > 1:
+        how += f"; mean of {len(draws)} draws, seed {subject.seed}: {percent(found)}"
+    name = f"probe_{share:g}" if len(draws) > 1 else "probe"
+    return subject.result(name, float(np.mean(found)), how), {name: lambda features: first(standardise(features))}
+
+
+def recipe(subject: Subject, share: float, epochs: int, lr: float) -> Result:
+    """A linear probe by a fixed recipe of SGD, with a share of the labels."""
+    standardise, rows = scale(subject.bank.features), draw(subject, share, 0)
+    unit = subject.bank.features.shape[1] ** -0.5  # of length 1 on average, so that one rate suits any width
+    features, labels = unit * standardise(subject.bank.features)[rows], subject.bank.labels[rows]
+    fit = fit_sgd(features, labels, len(subject.classes), epochs, lr, subject.seed)
+    value = accuracy(fit(unit * standardise(subject.judged.features)), subject.judged.labels)
+    how = f"linear probe, SGD, lr {lr:g} with cosine, momentum 0.9, batch 256, {epochs} epochs, seed {subject.seed}"
+    return subject.result("probe_sgd", value, f"{how}, {_counts(subject, len(rows))}")
+
+
+def groups(subject: Subject) -> list[Result]:
+    """k-means against the classes; draws which classes share a cluster."""
+    classes, judged = len(subject.classes), subject.judged
+    rows = torch.from_numpy(evenly(len(judged.ids), MOST))
+    features, labels = judged.features[rows], judged.labels[rows]
+    starts = 10 if classes <= 100 else 1
+    assigned, information = clusters(features, labels, classes, subject.seed, starts)
+    truth = labels.cpu().numpy()
+    right = float((assigned == truth).mean())
+    how = f"k-means, {classes} clusters, best of {starts} starts, seed {subject.seed}"
+    how += f", {len(rows):,} {subject.split} pictures"
+    if classes <= 50:
+        matrix = np.zeros((classes, classes), np.int64)
+        np.add.at(matrix, (truth, assigned), 1)
+        title = f"{subject.split}: clusters under the class they match best, {100 * right:.1f} % agree"
+        log_picture(subject.trainer, "clusters", confusion(matrix, subject.classes, title, columns="cluster"))
+    return [
+        subject.result("cluster_nmi", information, f"normalised mutual information; {how}"),
+        subject.result("cluster_accuracy", right, f"clusters matched to classes one to one; {how}"),
+    ]
+
+
+def draw(subject: Subject, share: float, number: int) -> Tensor:
+    """Rows of the bank that keep their label, the same share of every class; int64 (n,)."""
+    labels = subject.bank.labels.cpu().numpy()
+    rows, _ = divide(labels, np.arange(len(labels)), share, np.random.default_rng((subject.seed, number)))
+    return torch.from_numpy(rows)
+
+
+def percent(values: Sequence[float]) -> str:
+    """Shares 0..1 in words."""
+    return f"{', '.join(f'{100 * value:.1f}' for value in values)} %"
+
+
+def _converged(subject: Subject, rows: Tensor) -> tuple[Probe, str]:
+    """A probe on rows of the bank, its C chosen on the val split, else on a fifth of the rows; and that in words."""
+    features, labels = scale(subject.bank.features)(subject.bank.features), subject.bank.labels
+    classes, held = len(subject.classes), subject.held
+    if held:
+        fit, other = rows, (scale(subject.bank.features)(held.features), held.labels)
+        where = f"{len(held.ids):,} val pictures"
+    else:
+        fit, rest = divide(labels.cpu().numpy(), rows.numpy(), 0.8, np.random.default_rng(subject.seed))
+        other, where = (features[rest], labels[rest]), f"{len(rest):,} of the train labels held out"
+    if len(other[1]):
+        c = choose_c((features[fit], labels[fit]), other, classes)
+        words = f"C {c:g} (of {STRENGTHS[0]:g} to {STRENGTHS[-1]:g}, best on {where})"
+    else:
+        c, words = 1.0, "C 1 (too few labels to choose it)"
+    return fit_linear(features[rows], labels[rows], classes, c), words
+
+
+def _solved(probe: Probe) -> str:
+    steps = f"L-BFGS, {probe.steps} steps"
+    return steps if probe.steps < STEPS else f"{steps}, NOT converged"
+
+
+def _part(subject: Subject, share: float) -> bool:
+    return share not in (1, len(subject.bank.ids))
+
+
+def _counts(subject: Subject, labels: int) -> str:
+    of = "" if labels == len(subject.bank.ids) else f" of {len(subject.bank.ids):,}"
+    return f"{labels:,}{of} train labels, {len(subject.judged.ids):,} {subject.split} pictures"

@@ -1,0 +1,74 @@
+"""Pictures that explain the features: a plane of thumbnails, nearest neighbours, where the network looks."""
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+
+from callbacks.drawing import PLAIN, RIGHT, WRONG, grid, shorten, side_by_side
+from callbacks.embedding import evaluating
+from callbacks.pictures import log_picture
+from evaluation.drawing import plane
+from evaluation.features import arrays, evenly, picture
+from evaluation.maps import activation, attention, overlay
+from evaluation.plane import Method, lay_out
+from evaluation.subject import Subject
+
+QUERIES, NEIGHBOURS = 8, 6
+LOOKS = 12
+
+
+def draw_plane(subject: Subject, method: Method) -> None:
+    """The sample of pictures in two dimensions."""
+    points, how = lay_out(subject.judged.features[subject.rows], method, subject.seed)
+    groups = None if subject.off else subject.judged.labels[subject.rows].cpu().numpy()
+    title = f"Backbone features of {subject.sampled}: {how}"
+    log_picture(subject.trainer, "plane", plane(points, arrays(subject.pictures), groups, subject.classes, title))
+
+
+def draw_neighbours(subject: Subject) -> None:
+    """A few judged pictures, each followed by its nearest neighbours of the train split."""
+    bank, judged = normalize(subject.bank.features, dim=1), normalize(subject.judged.features, dim=1)
+    pictures, captions, colours = [], [], []
+    count = min(NEIGHBOURS, len(bank))
+    for place in _various(subject, QUERIES):
+        query = int(subject.rows[place])
+        similarity, found = (bank @ judged[query]).topk(count)
+        pictures += [arrays(subject.pictures[place : place + 1])[0]]
+        captions += [f"{shorten(subject.name(query), 18)}\n{subject.split}".strip()]
+        colours += [PLAIN]
+        for row, cosine in zip(found.tolist(), similarity.tolist(), strict=True):
+            pictures.append(picture(subject.trainer.datamodule, "train", subject.bank, row))
+            name = "" if subject.off else subject.classes[int(subject.bank.labels[row])]
+            captions.append(f"{shorten(name, 18)}\ncosine {cosine:.2f}".strip())
+            same = PLAIN if subject.off else RIGHT if name == subject.name(query) else WRONG
+            colours.append(same)
+    title = f"First of each row: {subject.split}; then its {count} nearest of {len(bank):,} train pictures"
+    title += "" if subject.off else "; green: same class"
+    log_picture(subject.trainer, "neighbours", grid(pictures, captions, title, colours, columns=count + 1))
+
+
+def draw_maps(subject: Subject) -> None:
+    """A few judged pictures, each beside what the network looks at."""
+    places, task, plugin = _various(subject, LOOKS), subject.task, subject.trainer.precision_plugin
+    with evaluating(task), torch.no_grad(), plugin.forward_context():
+        image = plugin.convert_input(task.backbone.normalise(subject.pictures[places].to(task.device)))
+        heat, title = attention(task.backbone, image), "Attention of the class token, last block, mean over heads"
+        if heat is None:
+            heat, level = activation(task.backbone(image))
+            stride = task.backbone.features.strides[level]
+            title = f"First principal component of the feature maps of stride {stride}"
+    shown = arrays(subject.pictures[places])
+    pairs = [side_by_side([one, overlay(one, warmth)]) for one, warmth in zip(shown, heat, strict=True)]
+    captions = [shorten(subject.name(int(row))) for row in subject.rows[places]]
+    log_picture(subject.trainer, "maps", grid(pairs, captions, title))
+
+
+def _various(subject: Subject, count: int) -> list[int]:
+    """Places in the sample of pictures: the first of each class in turn, then evenly spread ones."""
+    if subject.off:
+        return evenly(len(subject.rows), count).tolist()
+    labels = subject.judged.labels[subject.rows].cpu().numpy()
+    first = np.sort(np.unique(labels, return_index=True)[1])
+    others = np.setdiff1d(np.arange(len(labels)), first)
+    rest = others[evenly(len(others), count)] if len(others) else others
+    return [*first[evenly(len(first), count)], *rest][:count]

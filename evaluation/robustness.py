@@ -1,0 +1,80 @@
+"""What damage to the pictures costs: the same classifiers on blurred, noisy, flat and badly compressed pictures."""
+
+import csv
+from pathlib import Path
+
+import torch
+
+from callbacks.drawing import grid
+from callbacks.embedding import embed
+from callbacks.pictures import log_picture
+from evaluation.accuracies import Classifier, percent
+from evaluation.corruptions import STRENGTHS, Kind, corrupt, settings
+from evaluation.drawing import lines
+from evaluation.features import CHUNK, arrays, shown
+from evaluation.probes import accuracy
+from evaluation.subject import Result, Subject
+from modules.contracts import writing
+
+Found = dict[Kind, dict[str, list[float]]]
+"""Accuracies by damage, classifier and strength."""
+
+
+def robustness(subject: Subject, classifiers: dict[str, Classifier]) -> list[Result]:
+    """Accuracy of classifiers of features, by name, on the sample of pictures under each kind of damage.
+
+    Draws the curves and an example of each, and writes `robustness.csv` with every number.
+    """
+    labels = subject.judged.labels[subject.rows]
+    clean = {name: accuracy(c(subject.judged.features[subject.rows]), labels) for name, c in classifiers.items()}
+    found: Found = {kind: {name: [] for name in classifiers} for kind in STRENGTHS}
+    cases = [(kind, strength) for kind, strengths in STRENGTHS.items() for strength in strengths]
+    for kind, strength in shown(cases, "damaged pictures", subject.trainer):
+        features = damaged(subject, kind, strength)
+        for name, classifier in classifiers.items():
+            found[kind][name].append(accuracy(classifier(features), labels))
+    size = min(subject.pictures.shape[-2:])
+    steps = {kind: settings(kind, size) for kind in STRENGTHS}
+    _write(subject, clean, found, steps)
+    _draw(subject, clean, found, steps)
+    return [
+        subject.result(
+            f"{name}_{kind}",
+            sum(values) / len(values),
+            f"the same under {kind}: mean of {percent(values)} at {', '.join(steps[kind])}; "
+            f"{100 * clean[name]:.1f} % undamaged, {subject.sampled}",
+        )
+        for kind, by_name in found.items()
+        for name, values in by_name.items()
+    ]
+
+
+def damaged(subject: Subject, kind: Kind, strength: float) -> torch.Tensor:
+    """Features (n, D) of the damaged sample of pictures."""
+    random = torch.Generator().manual_seed(subject.seed)
+    # a list, because within `embed` a trainer of bf16 would blur in bf16, badly and very slowly
+    batches = [{"image": corrupt(part, kind, strength, random)} for part in subject.pictures.split(CHUNK)]
+    return embed(batches, subject.trainer, subject.task)[0]
+
+
+def _draw(subject: Subject, clean: dict[str, float], found: Found, steps: dict[Kind, list[str]]) -> None:
+    panels = {kind: {name: [clean[name], *values] for name, values in each.items()} for kind, each in found.items()}
+    ticks = {kind: ["none", *words] for kind, words in steps.items()}
+    title = f"Accuracy under damage, {subject.sampled}"
+    log_picture(subject.trainer, "robustness", lines(panels, ticks, 1 / len(subject.classes), title))
+    image, random = subject.pictures[:1], torch.Generator().manual_seed(subject.seed)
+    pictures, captions = [], []
+    for kind, strengths in STRENGTHS.items():
+        pictures += arrays(torch.cat([image, *(corrupt(image, kind, strength, random) for strength in strengths)]))
+        captions += [f"{kind} {words}" if words != "none" else "undamaged" for words in ticks[kind]]
+    log_picture(subject.trainer, "corruptions", grid(pictures, captions, "What the damage looks like", columns=4))
+
+
+def _write(subject: Subject, clean: dict[str, float], found: Found, steps: dict[Kind, list[str]]) -> None:
+    path = Path(subject.trainer.default_root_dir) / "robustness.csv"
+    with writing(path), path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["damage", "setting", *clean])
+        rows.writerow(["none", "", *clean.values()])
+        for kind, each in found.items():
+            rows.writerows([kind, words, *values] for words, *values in zip(steps[kind], *each.values(), strict=True))

@@ -1,0 +1,117 @@
+"""What is judged: features of the splits, and a sample of the pictures behind them."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from datamodules.base import Split
+from evaluation.features import Embedded, embed_split, evenly, samples
+from modules.contracts import DataError
+from tasks import Task
+
+
+class Result(NamedTuple):
+    """A number and how it came about, in words."""
+
+    metric: str
+    value: float
+    how: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Features that are judged.
+
+    Args:
+        trainer: knows data, device and run directory.
+        task: whose features they are.
+        split: that is judged.
+        bank: the train split, which probes learn from.
+        judged: the split that is judged.
+        held: the val split when another one is judged, to choose settings on.
+        pictures: a sample of the judged pictures, uint8 (n, 3, H, W).
+        places: where they stand in their split, (n,).
+        rows: which rows of `judged` they are, int64 (n,); differs from `places` where broken pictures were left out.
+        off: why probes that need labels are off; empty when they are on.
+        seed: of all that is drawn.
+    """
+
+    trainer: Trainer
+    task: Task
+    split: Split
+    bank: Embedded
+    judged: Embedded
+    held: Embedded | None
+    pictures: Tensor
+    places: np.ndarray
+    rows: Tensor
+    off: str
+    seed: int
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes; empty without labels."""
+        return [] if self.off else self.trainer.datamodule.classes
+
+    @property
+    def counts(self) -> str:
+        """Samples on both sides, in words."""
+        return f"bank {len(self.bank.ids):,} train pictures, {len(self.judged.ids):,} {self.split} pictures"
+
+    @property
+    def sampled(self) -> str:
+        """The sample of pictures, in words."""
+        part = "" if len(self.rows) == len(self.judged.ids) else f" of {len(self.judged.ids):,}"
+        return f"{len(self.rows):,}{part} {self.split} pictures"
+
+    def result(self, name: str, value: float, how: str) -> Result:
+        """A number about the judged split."""
+        return Result(f"{self.split}/{name}", value, how)
+
+    def name(self, row: int) -> str:
+        """Class of a row of `judged`, "" without labels."""
+        return "" if self.off else self.classes[int(self.judged.labels[row])]
+
+
+def collect(trainer: Trainer, task: Task, split: Split, most: int) -> Subject:
+    """Computes the features of the splits that are needed, and decodes up to `most` pictures of the judged one.
+
+    Raises:
+        DataError: features that are not finite.
+    """
+    data = trainer.datamodule
+    needed: list[Split] = ["train", split, *(["val"] if split == "test" and data.has("val") else [])]
+    found = {name: embed_split(name, trainer, task) for name in needed}
+    for name, part in found.items():
+        if not part.features.isfinite().all():
+            raise DataError(
+                f"features of the {name} split are not finite: this checkpoint is of a training that failed"
+            )
+    places = evenly(len(data.dataset(split, "plain")), most)
+    batches = list(samples(data, split, "plain", places))
+    row = {name: i for i, name in enumerate(found[split].ids)}
+    return Subject(
+        trainer,
+        task,
+        split,
+        bank=found["train"],
+        judged=found[split],
+        held=found.get("val") if split == "test" else None,
+        pictures=torch.cat([batch["image"] for batch in batches]),
+        places=places,
+        rows=torch.tensor([row[name] for batch in batches for name in batch["id"]]),
+        off=_why_off(found, len(data.classes or [])),
+        seed=data.seed,
+    )
+
+
+def _why_off(splits: dict[Split, Embedded], classes: int) -> str:
+    """Why probes that need labels cannot run; "" when they can."""
+    unlabelled = [name for name, part in splits.items() if part.labels is None]
+    if unlabelled or not classes:
+        return f"the {' and '.join(unlabelled)} pictures have no labels" if unlabelled else "the data names no classes"
+    return "there is only one class" if classes == 1 else ""

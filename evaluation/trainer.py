@@ -1,0 +1,176 @@
+"""Lightning's trainer, with one more thing to do: judge the features of a checkpoint."""
+
+from pathlib import Path
+
+import lightning as L
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from callbacks.pictures import log_picture
+from callbacks.run_directory import RunDirectory
+from datamodules import DataModule
+from datamodules.base import Split
+from evaluation.accuracies import groups, probe, recipe, vote
+from evaluation.drawing import bars
+from evaluation.features import samples, save
+from evaluation.geometry import geometry
+from evaluation.looks import draw_maps, draw_neighbours, draw_plane
+from evaluation.plane import Method
+from evaluation.robustness import robustness
+from evaluation.subject import Result, Subject, collect
+from modules.contracts import ConfigError, DataError
+from modules.transfer import read_checkpoint
+from tasks import Task
+
+
+class Trainer(L.Trainer):
+    """How and on what to run: Lightning's trainer, which here can also `evaluate`."""
+
+    def evaluate(
+        self,
+        model: Task,
+        datamodule: DataModule,
+        ckpt_path: str | Path | None = None,
+        neighbours: tuple[int, ...] = (1, 10, 20, 200),
+        temperature: float = 0.1,
+        labels: tuple[float, ...] = (1.0,),
+        sgd_epochs: int = 100,
+        sgd_lr: float = 10.0,
+        sample: int = 1000,
+        plane: Method = "tsne",
+    ) -> list[Result]:
+        """Judge the features of a checkpoint, whatever its task: kNN, linear probes, clusters, robustness, pictures.
+
+        The train split is the bank that probes learn from, the test split is judged, or val where there is no test.
+        All on one device. Features of every split go to `features.npz`.
+
+        Args:
+            model: whose backbone is judged.
+            datamodule: gives the pictures.
+            ckpt_path: a .ckpt file of any task, a run directory, or `latest`.
+            neighbours: numbers of neighbours k of the kNN vote, as 1,10,20,200; the middle one is also judged under
+                damage.
+            temperature: of that vote; small values let the nearest decide.
+            labels: shares of the training labels for the linear probe, fractions up to 1.0 or counts above 1, as
+                0.01,0.1,1; the same share of every class. The largest is also used for SGD and under damage.
+            sgd_epochs: epochs of the linear probe that is fitted by SGD.
+            sgd_lr: its first learning rate, for standardised features scaled to length 1.
+            sample: judged pictures, evenly spread, for damage, alignment, uniformity, rank and the plane.
+            plane: how features are laid out in two dimensions; `pca` also where there are fewer than 50 pictures.
+
+        Raises:
+            ConfigError: a setting that cannot work, or more than one device.
+            DataError: no training pictures, or none to judge.
+        """
+        self._check(neighbours, temperature, labels, sgd_epochs, sgd_lr, sample)
+        if ckpt_path:
+            _load(model, Path(ckpt_path))
+        split = self._prepare(model, datamodule, labels)
+        subject = collect(self, model, split, sample)
+        splits = {"train": subject.bank, "val": subject.held, split: subject.judged}
+        save(Path(self.default_root_dir) / "features.npz", {name: part for name, part in splits.items() if part})
+        results = geometry(subject)
+        if subject.off:
+            rank_zero_info(f"off: kNN, linear probes, clusters and robustness, because {subject.off}")
+        else:
+            results = _labelled(subject, neighbours, temperature, labels, sgd_epochs, sgd_lr) + results
+        for logger in self.loggers:
+            logger.log_metrics({result.metric: result.value for result in results}, step=0)
+        draw_plane(subject, plane)
+        draw_neighbours(subject)
+        draw_maps(subject)
+        return results
+
+    def _check(
+        self,
+        neighbours: tuple[int, ...],
+        temperature: float,
+        labels: tuple[float, ...],
+        sgd_epochs: int,
+        sgd_lr: float,
+        sample: int,
+    ) -> None:
+        if (devices := self.num_devices * self.num_nodes) > 1:
+            raise ConfigError(f"evaluate works on one device, not on {devices}: add --trainer.devices 1")
+        positive = {"neighbours": neighbours, "labels": labels, "temperature": [temperature]}
+        positive |= {"sgd_epochs": [sgd_epochs], "sgd_lr": [sgd_lr]}
+        for name, values in positive.items():
+            if not values or min(values) <= 0:
+                raise ConfigError(f"{name} is {', '.join(map(str, values)) or 'empty'}, but must be above 0")
+        if sample < 2:
+            raise ConfigError(f"sample is {sample}, but two pictures are needed to compare any")
+
+    def _prepare(self, model: Task, datamodule: DataModule, labels: tuple[float, ...]) -> Split:
+        """Puts data and model in place, and finds the split to judge; all that can be wrong is found here."""
+        self.datamodule, datamodule.trainer, model.trainer = datamodule, self, self
+        self.strategy.connect(model)
+        datamodule.prepare_data()
+        datamodule.setup("evaluate")
+        split, picture = _to_judge(datamodule, labels)
+        model.on_after_batch_transfer({"image": picture}, 0)  # refuses pictures that are too small
+        if self.precision != "32-true":
+            rank_zero_info(f"features are computed in {self.precision}: --trainer.precision 32 is exact")
+        for callback in self.callbacks:
+            callback.setup(self, model, "evaluate")
+            if isinstance(callback, RunDirectory):
+                callback.on_test_start(self, model)  # writes the settings
+        self.strategy.setup_environment()
+        self.strategy.model_to_device()
+        return split
+
+
+def _to_judge(data: DataModule, labels: tuple[float, ...]) -> tuple[Split, Tensor]:
+    """The split to judge, and a few of its pictures.
+
+    Raises:
+        ConfigError: data of another kind, or fewer training pictures than `labels` asks for.
+        DataError: no training pictures, or none to judge.
+    """
+    name = type(data).__name__
+    split = next((split for split in ("test", "val") if data.has(split)), None)
+    if split is None or not data.has("train"):
+        missing = "test or val pictures to judge" if data.has("train") else "training pictures to learn from"
+        raise DataError(f"{name} has no {missing}: point --data.root to some")
+    train, judged = (len(data.dataset(part, "plain")) for part in ("train", split))
+    if max(labels) > train:
+        raise ConfigError(f"labels is {max(labels):g}, but there are only {train} training pictures")
+    if judged < 2:
+        raise DataError(f"the {split} split has {judged} picture: two are needed to compare any")
+    known = data.hparams.get("labels", 1.0)
+    if known != 1:
+        rank_zero_info(f"the train split is that of data.labels {known:g}: --data.labels 1 takes all of it")
+    image = next(samples(data, split, "plain", range(min(8, judged)))).get("image")
+    if not isinstance(image, Tensor) or image.ndim != 4:
+        raise ConfigError(f"evaluate judges features of single pictures of one size, which {name} does not give")
+    return split, image
+
+
+def _load(model: Task, path: Path) -> None:
+    """All weights of a checkpoint; nothing in it is unpickled.
+
+    Raises:
+        ConfigError: they are of a model with other settings.
+    """
+    checkpoint = read_checkpoint(path)
+    model.on_load_checkpoint(checkpoint)
+    model.load_state_dict(checkpoint["state_dict"])
+
+
+def _labelled(
+    subject: Subject,
+    ks: tuple[int, ...],
+    temperature: float,
+    labels: tuple[float, ...],
+    epochs: int,
+    lr: float,
+) -> list[Result]:
+    """All that needs labels; draws the accuracies."""
+    shares = sorted(labels, key=lambda share: share if share > 1 else share * len(subject.bank.ids))
+    votes, neighbour = vote(subject, ks, temperature)
+    probes = [probe(subject, share) for share in shares]
+    results = [*votes, *(result for result, _ in probes), recipe(subject, shares[-1], epochs, lr), *groups(subject)]
+    shown = [result for result in results if not result.metric.endswith("_nmi")]
+    names, chance = [result.metric.partition("/")[2] for result in shown], 1 / len(subject.classes)
+    title = f"How well classes can be read off the features, {subject.counts}"
+    log_picture(subject.trainer, "accuracies", bars(names, [result.value for result in shown], chance, title))
+    return results + robustness(subject, probes[-1][1] | neighbour)

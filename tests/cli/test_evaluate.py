@@ -1,0 +1,167 @@
+"""`evaluate` from the command line: what it says, writes and draws, and what it refuses."""
+
+import csv
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+TINY = ["--data.train", "40", "--data.val", "20", "--data.test", "20", "--data.batch_size", "10", "--data.workers", "0"]
+TINY += ["--data.image_size", "32", "--trainer.max_epochs", "1", "--trainer.precision", "32"]
+QUICK = ["--sgd_epochs", "5", "--data.workers", "0"]
+PICTURES = {"accuracies", "clusters", "corruptions", "maps", "neighbours", "plane", "robustness", "spectrum"}
+
+
+def results(folder: Path) -> dict[str, dict]:
+    return {row["metric"]: row for row in json.loads((folder / "results.json").read_text())["results"]}
+
+
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory) -> Path:
+    """The run directory of a tiny SimCLR on the built-in data."""
+    import cli
+
+    folder = tmp_path_factory.mktemp("pretrained") / "run"
+    config = Path(__file__).parents[2] / "tasks" / "simclr.yaml"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "disabled")
+        patch.setattr("sys.argv", ["cli.py"])
+        typed = ["--trainer.callbacks", "null", "--model.backbone", "test_vit"]
+        assert cli.main(["fit", "--config", str(config), *TINY, *typed, "--run_dir", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def said(caplog):
+    """Collects what is said on the side."""
+    with caplog.at_level(logging.INFO, "lightning.pytorch.utilities.rank_zero"):
+        yield lambda: "\n".join(record.message for record in caplog.records)
+
+
+def test_a_classifier_is_judged_without_a_config(graft, trained, said, capsys):
+    typed = ["--neighbours", "1,5,60,200", "--labels", "0.5,1"]
+    assert graft("evaluate", "--ckpt_path", str(trained), *QUICK, *typed)[0] == 0
+    (folder,) = Path("runs/classification").glob("*_evaluate")
+    found = results(folder)
+    assert {"test/knn_1", "test/knn_5", "test/probe", "test/probe_0.5", "test/probe_sgd"} <= found.keys()
+    assert {"test/cluster_nmi", "test/cluster_accuracy", "test/probe_jpeg", "test/knn_5_blur"} <= found.keys()
+    assert {"test/alignment", "test/uniformity", "test/effective_rank"} <= found.keys()
+    assert "test/knn_60" not in found and said().count("off for k 60, 200: the bank has 40 pictures") == 1
+    assert found["test/knn_5"]["how"] == "kNN, k 5, T 0.1, bank 40 train pictures, 20 test pictures"
+    assert "best on 20 val pictures" in found["test/probe"]["how"] and "40 train labels" in found["test/probe"]["how"]
+    assert "20 of 40 train labels" in found["test/probe_0.5"]["how"] and "3 draws" in found["test/probe_0.5"]["how"]
+    assert "lr 10 with cosine, momentum 0.9, batch 256, 5 epochs, seed 0" in found["test/probe_sgd"]["how"]
+    assert "crop [0.6, 1.0], augment flip" in found["test/alignment"]["how"]
+    assert {path.stem for path in (folder / "pictures").glob("*.png")} == PICTURES
+    out = capsys.readouterr().out
+    assert "judged: best checkpoint, of epoch 1" in out and "features.npz" in out
+    with (folder / "robustness.csv").open(newline="") as file:
+        damage = list(csv.DictReader(file))
+    assert [row["damage"] for row in damage] == ["none"] + [
+        k for k in ("blur", "noise", "contrast", "jpeg") for _ in "123"
+    ]
+    assert float(damage[0]["probe"]) == pytest.approx(found["test/probe"]["value"])
+    blurred = np.mean([float(row["knn_5"]) for row in damage[1:4]])
+    assert found["test/knn_5_blur"]["value"] == pytest.approx(blurred)
+
+
+def test_the_numbers_follow_from_the_features_that_are_written(graft, pretrained):
+    assert graft("evaluate", "--ckpt_path", str(pretrained), *QUICK, "--sample", "4", "--run_dir", "out")[0] == 0
+    features, found = np.load("out/features.npz"), results(Path("out"))
+    assert features["train_features"].dtype == np.float32 and features["val_features"].shape[0] == 20
+    nearest = KNeighborsClassifier(1, metric="cosine").fit(features["train_features"], features["train_labels"])
+    score = nearest.score(features["test_features"], features["test_labels"])
+    assert found["test/knn_1"]["value"] == pytest.approx(score)
+    # and those from the checkpoint: predict goes through Lightning's loader of weights
+    assert graft("predict", "--ckpt_path", str(pretrained), "--data.workers", "0", "--run_dir", "told")[0] == 0
+    told = np.load("told/predictions/features.npz")
+    assert told["ids"].tolist() == features["test_ids"].tolist()
+    assert features["test_features"] == pytest.approx(told["features"], abs=1e-5)
+
+
+def test_the_last_weights_of_a_pretraining_are_judged_as_they_are_exported(graft, pretrained, tmp_path, capsys):
+    run = tmp_path / "run" / "checkpoints"
+    run.mkdir(parents=True)
+    checkpoint = torch.load(pretrained / "checkpoints" / "last.ckpt", weights_only=True)
+    torch.save(checkpoint | {"epoch": 7}, run / "last.ckpt")
+    torch.save(checkpoint | {"epoch": 3}, run / "best.ckpt")
+    typed = ["--neighbours", "1", "--sample", "4", "--plane", "pca", "--run_dir", "out"]
+    assert graft("evaluate", "--ckpt_path", str(tmp_path / "run"), *QUICK, *typed)[0] == 0
+    assert "last checkpoint, of epoch 8" in capsys.readouterr().out
+    assert "crop [0.2, 1.0], augment strong" in results(Path("out"))["test/alignment"]["how"]
+
+
+def test_pictures_are_damaged_in_full_precision_whatever_the_trainer_computes_in(graft, trained, monkeypatch, said):
+    from evaluation import robustness
+
+    seen, corrupt = [], robustness.corrupt
+    monkeypatch.setattr(
+        robustness, "corrupt", lambda *a: (seen.append(torch.is_autocast_enabled("cpu")), corrupt(*a))[1]
+    )
+    typed = ["--trainer.precision", "bf16-mixed", "--neighbours", "1", "--sample", "4", "--run_dir", "out"]
+    assert graft("evaluate", "--ckpt_path", str(trained), *QUICK, *typed)[0] == 0
+    assert len(seen) == 24 and not any(seen)  # 12 to judge, 12 to draw
+    assert "computed in bf16-mixed" in said()
+
+
+def test_without_labels_the_probes_are_off_and_the_rest_goes_on(graft, pretrained, folder, said):
+    data = ["--data", "Images", "--data.root", str(folder), "--data.augment", "none", "--data.crop", "null"]
+    typed = [*data, "--data.val_split", "0.25", "--run_dir", "out"]
+    assert graft("evaluate", "--ckpt_path", str(pretrained), *QUICK, *typed)[0] == 0
+    found = results(Path("out"))
+    assert list(found) == ["val/alignment", "val/uniformity", "val/effective_rank"]
+    assert "flip and crop" in found["val/alignment"]["how"] and found["val/alignment"]["value"] > 0
+    assert said().count("off: kNN, linear probes, clusters and robustness") == 1 and "no labels" in said()
+    assert {path.stem for path in Path("out/pictures").glob("*.png")} == {"maps", "neighbours", "plane", "spectrum"}
+    assert set(np.load("out/features.npz")) == {"train_features", "train_ids", "val_features", "val_ids"}
+
+
+def test_features_are_judged_on_classes_that_the_task_does_not_know(graft, trained, folder, said):
+    broken = folder / "train" / "cat" / "00.jpg"
+    broken.write_bytes(b"\xff\xd8\xff" + bytes(50) + b"\xff\xd9")  # looks whole, so that it is only found late
+    data = ["--data", "ImageFolder", "--data.root", str(folder), "--data.on_error", "skip", "--data.val_split", "0.3"]
+    typed = [*data, "--data.labels", "0.9", "--neighbours", "3", "--sample", "4", "--run_dir", "out"]
+    assert graft("evaluate", "--ckpt_path", str(trained), *QUICK, *typed)[0] == 0
+    found = results(Path("out"))
+    assert "of the train labels held out" in found["val/probe"]["how"]
+    assert "data.labels 0.9" in said()
+    assert "00.jpg" in Path("out/skipped.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "words"),
+    [
+        (["--trainer.devices", "2", "--trainer.accelerator", "cpu"], 2, ["one device", "--trainer.devices 1"]),
+        (["--labels", "0.1,0"], 2, ["labels", "above 0"]),
+        (["--labels", "0.1,some"], 2, ["labels"]),
+        (["--labels", "50"], 2, ["labels is 50", "only 40 training pictures"]),
+        (["--neighbours", "0"], 2, ["neighbours is 0", "above 0"]),
+        (["--temperature", "0"], 2, ["temperature is 0", "above 0"]),
+        (["--sample", "1"], 2, ["sample is 1"]),
+        (["--plane", "umap"], 2, ["plane", "'umap'", "'tsne', 'pca'"]),
+        (["--model.backbone", "resnet18"], 2, ["Classification with other settings"]),
+        (["--data.image_size", "16"], 2, ["stride 32", "small_images"]),
+        (["--data.val", "0", "--data.test", "1"], 1, ["test split has 1 picture"]),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_before_the_work(graft, trained, typed, code, words):
+    found, error = graft("evaluate", "--ckpt_path", str(trained), *typed)
+    assert found == code and all(word in error for word in words), error
+    assert not Path("runs").exists()
+
+
+def test_data_without_anything_to_judge_is_refused(graft, trained, folder):
+    data = ["--data", "Images", "--data.root", str(folder), "--data.val_split", "0"]
+    code, error = graft("evaluate", "--ckpt_path", str(trained), *data)
+    assert code == 1 and "no test or val pictures" in error
+
+
+def test_latest_without_a_name_lists_the_runs(graft):
+    code, error = graft("evaluate", "--ckpt_path", "latest")
+    assert code == 1 and "runs here: none yet" in error
+    Path("runs/simclr/latest").mkdir(parents=True)
+    assert "runs/simclr/latest" in graft("evaluate", "--ckpt_path", "latest")[1]
