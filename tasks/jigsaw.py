@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from modules.contracts import Batch, ConfigError
 from modules.heads import MLP
+from modules.patches import cut
 from tasks.pretraining import Pretraining
 
 
@@ -66,30 +67,3 @@ def distant_orders(length: int, count: int) -> Tensor:
         nearest = nearest.minimum((everything != everything[chosen[-1]]).sum(1))
         chosen.append(int(nearest.argmax()))
     return everything[chosen]
-
-
-def cut(image: Tensor, grid: int, tile: int, draws: torch.Generator | None) -> Tensor:
-    """Tiles of the cells of a grid, row by row, each from a random place in its cell, with mean 0 and deviation 1.
-
-    Args:
-        image: (B, C, H, W).
-        grid: cells per side.
-        tile: side of a tile in pixels.
-        draws: where from; null takes torch's own generator.
-
-    Returns:
-        (B, grid * grid, C, tile, tile).
-
-    Raises:
-        ConfigError: a tile is larger than a cell.
-    """
-    cell = min(image.shape[-2:]) // grid
-    if tile > cell:
-        raise ConfigError(
-            f"model.tile is {tile} pixels, but a cell of a {grid} x {grid} grid has {cell}: raise --data.image_size"
-        )
-    places = torch.randint(cell - tile + 1, (grid * grid, 2), generator=draws).tolist()
-    corners = [(i // grid * cell + y, i % grid * cell + x) for i, (y, x) in enumerate(places)]
-    tiles = torch.stack([image[:, :, y : y + tile, x : x + tile] for y, x in corners], dim=1)
-    mean, std = tiles.mean((-2, -1), keepdim=True), tiles.std((-2, -1), keepdim=True)
-    return (tiles - mean) / (std + 1e-3)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from modules.contracts import Batch, ConfigError, HeadFactory
 from modules.heads import Pixels
+from modules.patches import hide, standardised
 from tasks.pretraining import Pretraining
 
 
@@ -17,16 +18,20 @@ class MaskedPatches(Pretraining):
         head: draws pixels from the backbone's maps.
         patch: side of a patch in pixels.
         ratio: share of the patches that are painted over, between 0 and 1.
+        standardise: ask for each patch with mean 0 and deviation 1 per channel (He et al. 2022, MAE): its texture
+            rather than its colour.
     """
 
     protocols: ClassVar[dict[str, str]] = {"loss": "mean absolute error of hidden pixels, in standard deviations"}
 
-    def __init__(self, head: HeadFactory = Pixels, patch: int = 8, ratio: float = 0.6, **kwargs):
+    def __init__(
+        self, head: HeadFactory = Pixels, patch: int = 16, ratio: float = 0.5, standardise: bool = True, **kwargs
+    ):
         super().__init__(**kwargs)
         if not 0 < ratio < 1 or patch < 1:
             raise ConfigError(f"model.ratio {ratio} must lie between 0 and 1, and model.patch {patch} be 1 or more")
         self.head = head(self.backbone.features, self.backbone.in_channels)
-        self.patch, self.ratio = patch, ratio
+        self.patch, self.ratio, self.standardise = patch, ratio, standardise
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W), parts of them 0, to whole ones."""
@@ -35,22 +40,6 @@ class MaskedPatches(Pretraining):
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         image = self.picture(batch)
         hidden = hide(image, self.patch, self.ratio, draws)
-        drawn = self(image * ~hidden).float()
-        error = (drawn - image).abs() * hidden
+        target = standardised(image, self.patch) if self.standardise else image
+        error = (self(image * ~hidden).float() - target).abs() * hidden
         return {"loss": error.sum() / (hidden.sum() * image.shape[1])}
-
-
-def hide(image: Tensor, patch: int, ratio: float, draws: torch.Generator | None) -> Tensor:
-    """Random patches of each picture, bool (B, 1, H, W); the same share of every picture.
-
-    Raises:
-        ConfigError: the picture does not fall into whole patches.
-    """
-    batch, _, height, width = image.shape
-    if height % patch or width % patch:
-        raise ConfigError(f"model.patch is {patch}, which does not divide pictures of {height} x {width} pixels")
-    rows, columns = height // patch, width // patch
-    count = max(1, round(ratio * rows * columns))
-    chosen = torch.rand(batch, rows * columns, generator=draws).argsort(1)[:, :count].to(image.device)
-    hidden = torch.zeros(batch, rows * columns, dtype=torch.bool, device=image.device).scatter_(1, chosen, True)
-    return hidden.view(batch, 1, rows, columns).repeat_interleave(patch, 2).repeat_interleave(patch, 3)

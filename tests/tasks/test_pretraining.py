@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 from modules.contracts import ConfigError
 from modules.heads import Projection
 from modules.optim import Optim
+from modules.patches import cut, hide, standardised
 from modules.teacher import momentum_at
 from tasks import BYOL, DINO, Colorization, Jigsaw, MaskedPatches, MoCo, MoCoV3, Rotation, SimCLR, SimSiam
-from tasks.jigsaw import cut, distant_orders
-from tasks.masked_patches import hide
+from tasks.jigsaw import distant_orders
 from tasks.pretraining import Pretraining
 
 SMALL = {"backbone": "test_resnet", "optim": Optim(lr=0.003, warmup=0)}
@@ -198,11 +198,31 @@ def test_hidden_patches_are_the_same_share_of_every_picture():
 
 
 def test_visible_pixels_cost_nothing():
-    task = MaskedPatches(**SMALL).eval()
+    task = MaskedPatches(patch=8, ratio=0.6, standardise=False, **SMALL).eval()
     picture = torch.randn(4, 3, 64, 64)
     hidden = hide(picture, 8, 0.6, torch.Generator().manual_seed(3))
     task.forward = lambda shown: torch.where(hidden, picture, 99.0)  # right where hidden, absurd elsewhere
     assert task.step({"image": picture}, torch.Generator().manual_seed(3))["loss"].item() == 0
+
+
+def test_targets_are_standardised_patch_by_patch():
+    picture = torch.cat([torch.full((1, 3, 8, 4), 7.0), torch.randn(1, 3, 8, 4) * 5 + 3], dim=3)
+    target = standardised(picture, 4)
+    assert not target[..., :4].any()
+    right = target[0, :, 4:, 4:]
+    torch.testing.assert_close(right.mean((-2, -1)), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(right.std((-2, -1)), torch.ones(3), atol=0.02, rtol=0)
+    order = picture[0, 0, 4:, 4:].flatten().argsort()
+    assert torch.equal(right[0].flatten().argsort(), order)  # where they were
+
+
+def test_hints_show_colours_in_some_patches_only():
+    task, seen = Colorization(hints=0.25, patch=8, **SMALL).eval(), []
+    task.forward = lambda shown: seen.append(shown) or torch.zeros_like(shown)
+    picture = torch.randn(4, 3, 64, 64)
+    task.step({"image": picture}, None)
+    coloured = (seen[0] == picture).all(1).float().mean((-2, -1))
+    torch.testing.assert_close(coloured, torch.full((4,), 0.25))
 
 
 def test_tiles_are_parts_of_their_cells_and_standardised():
@@ -241,6 +261,7 @@ def test_rotations_are_told_apart_only_by_looking():
         (lambda: Jigsaw(orders=25, **SMALL), image(), "2 to 24 orders"),
         (lambda: Jigsaw(grid=4, **SMALL), image(), "must be 2 or 3"),
         (lambda: MaskedPatches(patch=7, **SMALL), image(), "does not divide pictures of 64 x 64"),
+        (lambda: Colorization(hints=1.0, **SMALL), image(), "must lie in .0, 1"),
         (lambda: MaskedPatches(ratio=1.0, **SMALL), image(), "between 0 and 1"),
         (lambda: MoCo(queue=40, **SMALL), views(), "multiple of the global batch size 16: take 32"),
         (lambda: MoCo(queue=32, splits=3, **SMALL), views(), "equal groups of two or more"),

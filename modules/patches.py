@@ -1,0 +1,56 @@
+"""Parts of pictures, for tasks that hide them or put them in another order."""
+
+import torch
+from torch import Tensor
+
+from modules.contracts import ConfigError
+
+
+def hide(image: Tensor, patch: int, ratio: float, draws: torch.Generator | None) -> Tensor:
+    """Random patches of each picture, bool (B, 1, H, W); the same share of every picture.
+
+    Raises:
+        ConfigError: the picture does not fall into whole patches.
+    """
+    batch, _, height, width = image.shape
+    if height % patch or width % patch:
+        raise ConfigError(f"model.patch is {patch}, which does not divide pictures of {height} x {width} pixels")
+    rows, columns = height // patch, width // patch
+    count = max(1, round(ratio * rows * columns))
+    chosen = torch.rand(batch, rows * columns, generator=draws).argsort(1)[:, :count].to(image.device)
+    hidden = torch.zeros(batch, rows * columns, dtype=torch.bool, device=image.device).scatter_(1, chosen, True)
+    return hidden.view(batch, 1, rows, columns).repeat_interleave(patch, 2).repeat_interleave(patch, 3)
+
+
+def standardised(image: Tensor, patch: int) -> Tensor:
+    """Pictures (B, C, H, W) with mean 0 and deviation 1 in every patch and channel; flat patches become 0."""
+    cells = image.unfold(2, patch, patch).unfold(3, patch, patch)  # (B, C, rows, columns, patch, patch)
+    cells = (cells - cells.mean((-2, -1), keepdim=True)) / (cells.std((-2, -1), keepdim=True) + 1e-2)
+    return cells.transpose(3, 4).reshape(image.shape)
+
+
+def cut(image: Tensor, grid: int, tile: int, draws: torch.Generator | None) -> Tensor:
+    """Tiles of the cells of a grid, row by row, each from a random place in its cell, with mean 0 and deviation 1.
+
+    Args:
+        image: (B, C, H, W).
+        grid: cells per side.
+        tile: side of a tile in pixels.
+        draws: where from; null takes torch's own generator.
+
+    Returns:
+        (B, grid * grid, C, tile, tile).
+
+    Raises:
+        ConfigError: a tile is larger than a cell.
+    """
+    cell = min(image.shape[-2:]) // grid
+    if tile > cell:
+        raise ConfigError(
+            f"model.tile is {tile} pixels, but a cell of a {grid} x {grid} grid has {cell}: raise --data.image_size"
+        )
+    places = torch.randint(cell - tile + 1, (grid * grid, 2), generator=draws).tolist()
+    corners = [(i // grid * cell + y, i % grid * cell + x) for i, (y, x) in enumerate(places)]
+    tiles = torch.stack([image[:, :, y : y + tile, x : x + tile] for y, x in corners], dim=1)
+    mean, std = tiles.mean((-2, -1), keepdim=True), tiles.std((-2, -1), keepdim=True)
+    return (tiles - mean) / (std + 1e-3)
