@@ -166,6 +166,7 @@ class CLI(LightningCLI):
         self._link_classes()
         del self.config_dump  # cached before the classes were known
         self.model = parser.instantiate(Namespace(model=self.settings.model)).model
+        self._check_views()
         self.directory = self._run_directory()
         try:
             self.config_init = self.config.clone()
@@ -194,6 +195,17 @@ class CLI(LightningCLI):
             )
             raise DataError(f"{where} has {len(known)} classes, the data has {len(found)} ({what})")
         args.classes = found
+
+    def _check_views(self) -> None:
+        """The task gets as many views of each picture as it trains on."""
+        (least, most), given = self.model.views, self.datamodule.view_count
+        if self.subcommand == "fit" and not least <= given <= most:
+            wanted = f"{least}{' or more' if most > least else ''} view{'s' * (most > 1)}"
+            local = " and --data.local_views 0" if given > most else ""
+            raise ConfigError(
+                f"{type(self.model).__name__} trains on {wanted} of each picture, but the data gives {given}: "
+                f"set --data.views {least}{local}"
+            )
 
     def _check_resume(self) -> None:
         """A resumed run must be the run that was stopped; what was changed is said."""

@@ -25,6 +25,10 @@ class Batches(DataModule):
         self.steps, self.image_size, self.views = steps, image_size, views
         self.classes = [f"class{i}" for i in range(10)]
 
+    @property
+    def view_count(self) -> int:
+        return self.views
+
     def dataset(self, split: str, purpose: str) -> None:
         return None  # neither validation nor test
 

@@ -95,8 +95,8 @@ class Network(nn.Module):
         return nt_xent(*outputs.chunk(2), self.temperature) if self.contrastive else self.head.loss(outputs, label)
 
 
-def ours(task: str, data: dict[str, int], accelerator: str) -> Run:
-    """The steps after the warm-up, under `cli.py fit`."""
+def ours(task: str, data: dict[str, int], accelerator: str, extra: dict[str, str] = {}) -> Run:  # noqa: B006
+    """The steps after the warm-up, under `cli.py fit` with some more arguments."""
     with TemporaryDirectory() as folder, surroundings():
         typed = {
             "--config": f"{TASKS}/{task}.yaml",
@@ -108,6 +108,7 @@ def ours(task: str, data: dict[str, int], accelerator: str) -> Run:
             "--trainer.devices": "1",
             "--trainer.limit_val_batches": "0",
             "--trainer.callbacks+": "benchmarks.overhead.Stopwatch",
+            **extra,
         }
         cli.quiet()
         run = cli.CLI(["fit", *(f"{name}={value}" for name, value in typed.items())])

@@ -49,6 +49,11 @@ class DataModule(L.LightningDataModule):
         """Moves the tensors; Lightning's own looks into every id on the way, at every step."""
         return to_device(batch, device)
 
+    @property
+    def view_count(self) -> int:
+        """Views of each sample in training, local ones included."""
+        return 1
+
     def describe(self) -> list[str]:
         """What was found, in a few lines for people."""
         return []

@@ -90,6 +90,10 @@ class ImageDataModule(DataModule):
             raise ConfigError("data.resident is true, but the loader makes the views: set data.augment_on device")
         self.splits: dict[Split, tuple[Source, np.ndarray]] = {}
 
+    @property
+    def view_count(self) -> int:
+        return sum(map(len, self.pipelines))
+
     def sources(self) -> dict[Split, Source]:
         """The pictures of each split on disk; called once, before the first step."""
         raise NotImplementedError

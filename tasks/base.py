@@ -27,13 +27,15 @@ class Task(L.LightningModule):
         optim: how the parameters move.
 
     Class attributes: `monitor` and `mode` name what the best checkpoint is judged by; `protocols` says in words how
-    each metric is computed; `pretraining` marks tasks whose only product is the backbone.
+    each metric is computed; `pretraining` marks tasks whose only product is the backbone; `views` is how many views of
+    each picture it trains on, at least and at most.
     """
 
     monitor: ClassVar[str] = "val/loss"
     mode: ClassVar[Literal["min", "max"]] = "min"
     protocols: ClassVar[dict[str, str]] = {}
     pretraining: ClassVar[bool] = False
+    views: ClassVar[tuple[int, int]] = (1, 1)
 
     def __init__(
         self,

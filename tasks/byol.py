@@ -23,6 +23,7 @@ class BYOL(Distillation):
         final_momentum: at the end; in between it follows a cosine, step by step.
     """
 
+    views = (2, 2)
     protocols: ClassVar[dict[str, str]] = {"loss": "minus cosine of prediction and target, both ways, -1..1"}
 
     def __init__(self, head: HeadFactory = Projection, dimension: int = 256, hidden: int = 1024, **kwargs):
@@ -36,7 +37,7 @@ class BYOL(Distillation):
         return self.predictor(self.head(self.backbone(image)))
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
-        views = self.pair(batch)
+        views = batch["views"]
         predictions, targets = [self(view) for view in views], [self.teacher(view) for view in views]
         losses = [negative_cosine(predictions[i], targets[1 - i]) for i in (0, 1)]
         return {"loss": sum(losses) / 2, "embeddings": torch.cat(targets)}

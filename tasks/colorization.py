@@ -35,7 +35,7 @@ class Colorization(Pretraining):
         return self.head(self.backbone(grey))
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
-        image = self.picture(batch)
+        image = batch["image"]
         grey = image.mean(1, keepdim=True).expand_as(image).contiguous(memory_format=torch.channels_last)
         shown = torch.where(hide(image, self.patch, self.hints, draws), image, grey) if self.hints else grey
         return {"loss": (self(shown).float() - (image - grey)).abs().mean()}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from modules.contracts import Batch, ConfigError, HeadFactory
+from modules.contracts import Batch, HeadFactory
 from modules.heads import Prototypes
 from modules.losses.distillation import dino, entropy, teacher_probabilities
 from modules.teacher import Teacher
@@ -31,6 +31,7 @@ class DINO(Distillation):
         final_momentum: at the end; in between it follows a cosine, step by step.
     """
 
+    views = (2, 100)
     protocols: ClassVar[dict[str, str]] = {
         "loss": "cross-entropy of student to teacher over pairs of different views",
         "teacher_entropy": "nats, 0..ln K: the teacher's certainty",
@@ -62,11 +63,9 @@ class DINO(Distillation):
         return self.head(self.backbone(image))
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
-        views = batch.get("views", [])
+        views = batch["views"]
         whole = [view for view in views if view.shape == views[0].shape]
         parts = [view for view in views if view.shape != views[0].shape]
-        if len(whole) < 2:
-            raise ConfigError("DINO compares views of each picture: set --data.views 2 or more")
         sizes = [group for group in (whole, parts) if group]
         students = [logits for group in sizes for logits in self(torch.cat(group)).chunk(len(group))]
         logits = self.teacher(torch.cat(whole)).float()

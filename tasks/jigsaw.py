@@ -46,7 +46,7 @@ class Jigsaw(Pretraining):
         return self.head(self.features(tiles.flatten(0, 1)).view(len(tiles), -1))
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
-        tiles = cut(self.picture(batch), self.grid, self.tile, draws)
+        tiles = cut(batch["image"], self.grid, self.tile, draws)
         order = torch.randint(len(self.orders), (len(tiles),), generator=draws).to(tiles.device)
         tiles = tiles[torch.arange(len(tiles), device=tiles.device)[:, None], self.orders[order]]
         logits = self(tiles).float()

@@ -38,7 +38,7 @@ class MaskedPatches(Pretraining):
         return self.head(self.backbone(image))
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
-        image = self.picture(batch)
+        image = batch["image"]
         hidden = hide(image, self.patch, self.ratio, draws)
         target = standardised(image, self.patch) if self.standardise else image
         error = (self(image * ~hidden).float() - target).abs() * hidden

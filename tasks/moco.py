@@ -30,6 +30,7 @@ class MoCo(Distillation):
         final_momentum: at the end; in between it follows a cosine, step by step.
     """
 
+    views = (2, 2)
     protocols: ClassVar[dict[str, str]] = {"loss": "InfoNCE against the queue as training left it"}
 
     def __init__(
@@ -60,7 +61,7 @@ class MoCo(Distillation):
             self._check_batch()
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
-        first, second = self.pair(batch)
+        first, second = batch["views"]
         roles = [(first, second), (second, first)][: 1 + self.symmetric]
         queries, keys = [self(query) for query, _ in roles], [self._keys(key) for _, key in roles]
         negatives = self.queue.keys.clone()  # the push below must not change what gradients need

@@ -23,6 +23,7 @@ class MoCoV3(Distillation):
         temperature: divides the cosine similarities.
     """
 
+    views = (2, 2)
     protocols: ClassVar[dict[str, str]] = {"loss": "2 T InfoNCE between two augmented views, within a batch, both ways"}
 
     def __init__(
@@ -45,7 +46,7 @@ class MoCoV3(Distillation):
         return self.predictor(self.head(self.backbone(image)))
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
-        views = self.pair(batch)
+        views = batch["views"]
         queries, keys = [self(view) for view in views], [self.teacher(view) for view in views]
         rank = self.global_rank if self.training else 0
         if self.training:

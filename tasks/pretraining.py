@@ -17,6 +17,11 @@ class Pretraining(Task):
     mode = "min"
     pretraining = True
 
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit" and self.trainer.datamodule.batch_size < 2:
+            raise ConfigError(f"{type(self).__name__} compares pictures: --data.batch_size must be 2 or more")
+
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         """What a batch costs: `loss`, other scalars to log, and `embeddings` (N, D) for the collapse monitor.
 
@@ -48,30 +53,6 @@ class Pretraining(Task):
         results.pop("embeddings", None)
         values = {f"{stage}/{name}": value for name, value in results.items()}
         self.log_dict(values, batch_size=len(batch["id"]), sync_dist=True)
-
-    def pair(self, batch: Batch) -> list[Tensor]:
-        """The two views (B, 3, H, W) of each picture.
-
-        Raises:
-            ConfigError: the data gives another number of views, or batches of one.
-        """
-        views = batch.get("views", [batch.get("image")])
-        name = type(self).__name__
-        if len(views) != 2 or views[0].shape != views[1].shape:
-            raise ConfigError(f"{name} compares two views of each picture: set --data.views 2 and --data.local_views 0")
-        if self.training and len(views[0]) < 2:
-            raise ConfigError(f"{name} compares pictures with each other: --data.batch_size must be 2 or more")
-        return views
-
-    def picture(self, batch: Batch) -> Tensor:
-        """The one view (B, 3, H, W) of each picture.
-
-        Raises:
-            ConfigError: the data gives several.
-        """
-        if "image" not in batch:
-            raise ConfigError(f"{type(self).__name__} looks at one view of each picture: set --data.views 1")
-        return batch["image"]
 
     def gather(self, tensor: Tensor, gradients: bool = False) -> Tensor:
         """(B, ...) of this device to (B * devices, ...) of all, in order of rank."""

@@ -32,7 +32,7 @@ class Rotation(Pretraining):
         return self.head(self.backbone(image))
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
-        image = self.picture(batch)
+        image = batch["image"]
         turned = torch.cat([torch.rot90(image, turns, (2, 3)) for turns in range(4)])
         turns = torch.arange(4, device=image.device).repeat_interleave(len(image))
         logits = self(turned.contiguous(memory_format=torch.channels_last))

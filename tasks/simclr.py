@@ -20,6 +20,7 @@ class SimCLR(Pretraining):
         temperature: divides the cosine similarities.
     """
 
+    views = (2, 2)
     protocols: ClassVar[dict[str, str]] = {"loss": "NT-Xent between two augmented views, within batches of one device"}
 
     def __init__(self, head: HeadFactory = Projection, dimension: int = 128, temperature: float = 0.2, **kwargs):
@@ -32,7 +33,7 @@ class SimCLR(Pretraining):
         return self.head(self.backbone(image))
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
-        first, second = self(torch.cat(self.pair(batch))).chunk(2)
+        first, second = self(torch.cat(batch["views"])).chunk(2)
         gathered = (self.gather(first, True), self.gather(second, True)) if self.training else None
         loss = nt_xent(first, second, self.temperature, gathered, self.global_rank)
         return {"loss": loss, "embeddings": torch.cat([first, second])}

@@ -21,6 +21,7 @@ class SimSiam(Pretraining):
         hidden: width of the predictor's bottleneck; a quarter of `dimension` in the paper.
     """
 
+    views = (2, 2)
     protocols: ClassVar[dict[str, str]] = {"loss": "minus cosine of prediction and target, both ways, -1..1"}
 
     def __init__(
@@ -40,6 +41,6 @@ class SimSiam(Pretraining):
         return self.head(self.backbone(image))
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
-        embeddings = [self(view) for view in self.pair(batch)]
+        embeddings = [self(view) for view in batch["views"]]
         losses = [negative_cosine(self.predictor(embeddings[i]), embeddings[1 - i]) for i in (0, 1)]
         return {"loss": sum(losses) / 2, "embeddings": torch.cat(embeddings)}

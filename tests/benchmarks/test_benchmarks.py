@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import overhead, pretraining, report, simclr_loop, startup, views
+from benchmarks import flags, overhead, pretraining, report, simclr_loop, startup, views
 from benchmarks.batches import Batches
 from benchmarks.report import Comparison, in_pairs
 
@@ -99,6 +99,13 @@ def test_the_plain_loop_has_the_losses_of_the_trainer(task, data, monkeypatch):
         side(task, data | {"steps": 6, "batch_size": 8, "image_size": 32}, "cpu")
     assert len(losses[0]) == 6
     assert losses[0] == losses[1]
+
+
+def test_flags_measures_each_against_the_yaml_as_shipped(monkeypatch):
+    monkeypatch.setitem(flags.FLAGS, "--model.compile true", {"--trainer.max_epochs": "1"})  # compiling takes a minute
+    result = flags.main(["--image_size", "32", "--batch_size", "8", "--steps", "2", "--repeats", "1"])
+    assert [row["what"] for row in result["rows"]] == list(flags.FLAGS)
+    assert all(row["ours"][0] > 0 for row in result["rows"])
 
 
 def test_overhead_notices_when_the_sides_differ(monkeypatch):

@@ -39,6 +39,49 @@ def test_a_wrong_setting_is_named_with_what_was_meant(graft, typed, words):
     assert not Path("runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("task", "typed", "words"),
+    [
+        ("simclr", "--data.views 1", ["SimCLR trains on 2 views", "gives 1", "--data.views 2"]),
+        ("byol", "--data.local_views 4", ["BYOL trains on 2 views", "gives 6", "--data.local_views 0"]),
+        ("dino", "--data.views 1 --data.local_views 0", ["DINO trains on 2 or more views", "--data.views 2"]),
+        ("rotation", "--data.views 2", ["Rotation trains on 1 view", "--data.views 1"]),
+        ("classification", "--data.views 2", ["Classification trains on 1 view", "--data.views 1"]),
+        ("simclr", "--data.batch_size 1", ["batch_size must be 2 or more"]),
+        ("moco", "--model.queue 700", ["multiple of the global batch size 128", "take 640"]),
+        ("moco", "--model.splits 3", ["batch_size 128", "splits 3", "--model.splits 1"]),
+        ("jigsaw", "--model.orders 100", ["orders is 100", "2 to 24"]),
+    ],
+)
+def test_what_a_method_cannot_train_on_is_said_before_anything_is_written(graft, task, typed, words):
+    code, error = graft("fit", "--config", f"tasks/{task}.yaml", *typed.split())
+    assert code == 2
+    assert all(word in error for word in words), error
+    assert not Path("runs").exists()
+
+
+def test_multi_crop_with_a_backbone_of_one_size_and_views_below_the_stride_are_refused(graft):
+    dino = ["fit", "--config", "tasks/dino.yaml", *TINY]
+    fixed = "--model.backbone swin_tiny_patch4_window7_224 --data.image_size 224 --data.batch_size 2".split()
+    code, error = graft(*dino, *fixed)
+    assert code == 2 and "swin_tiny_patch4_window7_224 does not take pictures of 32 x 32" in error
+    code, error = graft(*dino, "--data.local_size", "16")
+    assert code == 2 and "16 pixels are smaller than the stride 32" in error
+
+
+def test_a_checkpoint_with_another_queue_or_without_the_teacher_is_not_resumed(graft):
+    moco = ["fit", "--config", "tasks/moco.yaml", *TINY, "--model.splits", "1", "--model.queue", "40"]
+    assert graft(*moco, "--run_dir", "run")[0] == 0
+    code, error = graft(*moco, "--model.queue", "80", "--ckpt_path", "run")
+    assert code == 2 and "queue.keys is [40, 128] there and [80, 128] here" in error
+    checkpoint = torch.load("run/checkpoints/last.ckpt", weights_only=True)
+    weights = checkpoint["state_dict"]
+    checkpoint["state_dict"] = {k: v for k, v in weights.items() if not k.startswith("teacher.")}
+    torch.save(checkpoint, "bare.ckpt")
+    code, error = graft(*moco, "--ckpt_path", "bare.ckpt")
+    assert code == 2 and "it has no teacher" in error
+
+
 def test_a_misspelt_key_in_a_yaml_is_named(graft, tmp_path):
     (tmp_path / "mine.yaml").write_text("model: {class_path: SimCLR, init_args: {tempreture: 0.1}}\ndata: Shapes\n")
     code, error = graft("fit", "--config", str(tmp_path / "mine.yaml"))

@@ -251,12 +251,7 @@ def test_rotations_are_told_apart_only_by_looking():
 @pytest.mark.parametrize(
     ("task", "batch", "sentence"),
     [
-        (lambda: SimCLR(**SMALL), image(), "compares two views of each picture: set --data.views 2"),
-        (lambda: BYOL(**SMALL), views(count=3), "compares two views"),
-        (lambda: SimCLR(**SMALL), views(size=64, local=1, count=1), "--data.local_views 0"),
         (lambda: SimCLR(**SMALL), views(pictures=1), "batch_size must be 2 or more"),
-        (lambda: DINO(prototypes=16, **SMALL), views(count=1), "set --data.views 2"),
-        (lambda: Rotation(**SMALL), views(), "one view of each picture: set --data.views 1"),
         (lambda: Jigsaw(tile=64, **SMALL), image(), "raise --data.image_size"),
         (lambda: Jigsaw(orders=25, **SMALL), image(), "2 to 24 orders"),
         (lambda: Jigsaw(grid=4, **SMALL), image(), "must be 2 or 3"),
