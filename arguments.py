@@ -53,15 +53,6 @@ def as_lists(argv: list[str], names: Iterable[str]) -> list[str]:
     return argv
 
 
-def typed_options(argv: list[str]) -> list[str]:
-    """What was typed, without the settings of a checkpoint that were put in between."""
-    return [
-        w
-        for i, w in enumerate(argv)
-        if not w.startswith("{") and not (w == "--config" and i + 1 < len(argv) and argv[i + 1].startswith("{"))
-    ]
-
-
 def config_path(argv: list[str]) -> Path | None:
     """The last --config as typed."""
     typed = option(argv, "--config") or option(argv, "-c")

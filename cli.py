@@ -39,7 +39,6 @@ from arguments import (
     remembered,
     replace_option,
     run_name,
-    typed_options,
     typed_task,
 )
 from callbacks.loggers import build_loggers
@@ -65,7 +64,7 @@ class CLI(LightningCLI):
         self.checkpoint: Path | None = None
         self.epoch = 0  # of the checkpoint
         self.remembered: dict[str, Any] = {}
-        self.name = run_name(argv)
+        self.name, self.typed = run_name(argv), argv
         argv = self._with_checkpoint(argv)
         sys.argv[1:] = argv
         super().__init__(
@@ -241,7 +240,7 @@ class CLI(LightningCLI):
         folder = str(self.directory.path)
         if self.subcommand != "predict":
             loggers = [*build_loggers(folder, self.settings.tensorboard, wandb=own is not False), *loggers]
-        self.summary = Summary(self.name, self.subcommand, typed_options(sys.argv[1:]), self.settings.seed_everything)
+        self.summary = Summary(self.name, self.subcommand, self.typed, self.settings.seed_everything)
         parts = self.config_init[self.subcommand]
         always = [
             self.directory,
@@ -323,7 +322,7 @@ class CLI(LightningCLI):
         if self.directory.resumed and path.exists():
             return
         with writing(path):
-            path.write_text(f"# {' '.join(['python cli.py', *typed_options(sys.argv[1:])])}\n{text}")
+            path.write_text(f"# python cli.py {shlex.join(self.typed)}\n{text}")
         for logger in self.trainer.loggers:
             logger.log_hyperparams(flatten(yaml.safe_load(text)))
 
