@@ -253,7 +253,7 @@ class CLI(LightningCLI):
             parts.checkpoint,
         ]
         if config.get("enable_progress_bar") is not False:
-            always.append(RichProgressBar(refresh_rate=10, leave=False))
+            always.append(RichProgressBar(refresh_rate=2, leave=False))  # per second, in a thread that costs time
         if self.subcommand == "evaluate" and config["devices"] == "auto":
             config["devices"] = 1
         given = config.pop("callbacks") or []
