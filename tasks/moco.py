@@ -55,10 +55,20 @@ class MoCo(Distillation):
         """Normalised pictures (B, 3, H, W) to queries (B, D)."""
         return self.head(self.backbone(image))
 
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        if stage == "fit":
-            self._check_batch()
+    def check_batch(self, size: int) -> None:
+        super().check_batch(size)
+        length, everything = len(self.queue.keys), size * self.trainer.world_size
+        if length % everything:
+            nearest = max(1, round(length / everything)) * everything
+            raise ConfigError(
+                f"model.queue is {length}, but it must be a multiple of the global batch size {everything}: "
+                f"take {nearest}"
+            )
+        if size % self.splits or size // self.splits < 2:
+            raise ConfigError(
+                f"data.batch_size {size} does not fall into model.splits {self.splits} equal groups of two or more: "
+                f"choose a multiple, or --model.splits 1"
+            )
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         first, second = batch["views"]
@@ -78,18 +88,3 @@ class MoCo(Distillation):
         else:
             keys = self.teacher(view)
         return torch.nn.functional.normalize(keys.float(), dim=1)
-
-    def _check_batch(self) -> None:
-        batch = self.trainer.datamodule.batch_size
-        length, everything = len(self.queue.keys), batch * self.trainer.world_size
-        if length % everything:
-            nearest = max(1, round(length / everything)) * everything
-            raise ConfigError(
-                f"model.queue is {length}, but it must be a multiple of the global batch size {everything}: "
-                f"take {nearest}"
-            )
-        if batch % self.splits or batch // self.splits < 2:
-            raise ConfigError(
-                f"data.batch_size {batch} does not fall into model.splits {self.splits} equal groups of two or more: "
-                f"choose a multiple, or --model.splits 1"
-            )

@@ -19,7 +19,17 @@ class Pretraining(Task):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        if stage == "fit" and self.trainer.datamodule.batch_size < 2:
+        data = self.trainer.datamodule
+        if stage == "fit" and data is not None:  # of plain loaders it is not known yet
+            self.check_batch(data.batch_size)
+
+    def check_batch(self, size: int) -> None:
+        """Refuses batches per device that the method cannot train on.
+
+        Raises:
+            ConfigError: too small.
+        """
+        if size < 2:
             raise ConfigError(f"{type(self).__name__} compares pictures: --data.batch_size must be 2 or more")
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ def nt_xent(
         pair = (first, second) if gathered is None else gathered
         keys = functional.normalize(torch.cat(pair).float(), dim=1)
         size, total = len(first), len(pair[0])
-        here = torch.arange(size, device=first.device) + rank * size
+        here = torch.arange(size, device=first.device) + (rank * size if gathered else 0)
         itself, other = torch.cat([here, here + total]), torch.cat([here + total, here])
         logits = queries @ keys.T / temperature
         logits = logits.scatter(1, itself[:, None], float("-inf"))  # a view is not its own negative

@@ -92,3 +92,8 @@ def test_training_on_it_brings_the_views_together():
     similar = functional.normalize(first, dim=1) @ functional.normalize(second, dim=1).T
     assert (similar.argmax(1) == torch.arange(8)).all()
     assert similar.diagonal().min() > 0.9
+
+
+def test_the_rank_counts_only_where_embeddings_were_gathered():
+    first, second = views()
+    torch.testing.assert_close(nt_xent(first, second, 0.2, None, rank=3), nt_xent(first, second, 0.2))
