@@ -15,6 +15,10 @@ Prediction = dict[str, Any]
 """Same keys as a batch; `label` + `scores` (B, C), `features` (B, D), ..."""
 
 
+IGNORE = 255
+"""What a semantic map says where no class counts: void, and the padding around a picture."""
+
+
 class ConfigError(Exception):
     """A wrong command or setting; one sentence, exit code 2."""
 
