@@ -1,5 +1,6 @@
 """Losses on class scores."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,5 +21,11 @@ def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0, weight: Tenso
     probabilities = target if target.is_floating_point() else functional.one_hot(target, logits.shape[1]).to(logs)
     if weight is not None:
         probabilities = probabilities * weight
-    loss = -(probabilities * (1 - logs.exp()) ** gamma * logs).sum()
+    loss = -(probabilities * focal_factor(logs, gamma) * logs).sum()
     return loss / (len(logits) if target.is_floating_point() else probabilities.sum())
+
+
+def focal_factor(logs: Tensor, gamma: float) -> Tensor:
+    """(1 - p)^gamma of log-probabilities, in their shape."""
+    # At p = 1 the slope is infinite for a gamma below 1, and infinity times nothing would be the gradient.
+    return (-logs.expm1()).clamp_min(torch.finfo(logs.dtype).tiny) ** gamma

@@ -1,0 +1,173 @@
+"""One class per pixel, from a network that maps pictures (B, 3, H, W) to logits (B, C, H, W).
+
+`infer` puts the parts together; each also works alone. Probabilities are averaged, never logits: a window or a scale
+that is certain would otherwise outvote several that are not.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from modules.contracts import ConfigError
+
+Predict = Callable[[Tensor], Tensor]
+"""Pictures (B, 3, H, W) to maps (B, C, H, W) of the same height and width."""
+
+
+def infer(
+    model: Predict,
+    image: Tensor,
+    stride: int,
+    window: int | None = None,
+    overlap: float = 0.5,
+    flip: bool = False,
+    scales: Sequence[float] = (1.0,),
+) -> Tensor:
+    """Probabilities float32 (B, C, H, W) of pictures of any size.
+
+    Args:
+        model: pictures to logits.
+        image: (B, 3, H, W), normalised.
+        stride: what height and width must be multiples of for the model; pictures are padded, as in `padded`.
+        window: side of the windows of `sliding`, in pixels of the scaled picture; null takes all in one pass.
+        overlap: share of a window that it has in common with the next, at least, in [0, 1).
+        flip: average over the mirrored picture too.
+        scales: average over these sizes of the picture.
+    """
+
+    def predict(image: Tensor) -> Tensor:
+        return padded(model, image, stride).float().softmax(1)
+
+    if window is not None:
+        predict = partial(sliding, predict, window=window, overlap=overlap)
+    return augmented(predict, image, flip, scales)
+
+
+def padded(model: Predict, image: Tensor, stride: int) -> Tensor:
+    """What `model` says of pictures of any size: padded to multiples of `stride`, and the result cropped back.
+
+    Padding lies on the right and below and repeats the last pixel, which makes no edge that was not there. A picture
+    that already divides goes through as it is.
+
+    Args:
+        model: logits or probabilities; only gets sizes that divide.
+        image: (B, 3, H, W).
+        stride: of the coarsest map, in pixels.
+
+    Returns:
+        (B, C, H, W), what the model gives.
+    """
+    height, width = image.shape[-2:]
+    below, right = -height % stride, -width % stride
+    if below or right:
+        image = pad(image, (0, right, 0, below), mode="replicate")
+    return model(image)[..., :height, :width]
+
+
+def sliding(predict: Predict, image: Tensor, window: int, overlap: float = 0.5, at_once: int = 8) -> Tensor:
+    """Probabilities of large pictures from overlapping square windows.
+
+    Windows never leave the picture and are spread evenly. Where they overlap, their probabilities are averaged with
+    weights sin^2 that fade towards the window's border, where a network sees least context; weights sum to 1 at every
+    pixel. A picture that fits one window is one plain pass. Beside the picture, memory holds its probabilities once,
+    and the windows of one pass.
+
+    Args:
+        predict: pictures to probabilities.
+        image: (B, 3, H, W).
+        window: side in pixels; sides of the picture that are shorter are covered whole.
+        overlap: share of a window that it has in common with the next, at least, in [0, 1).
+        at_once: windows in one pass, those of all B pictures together; at least one of each picture.
+
+    Returns:
+        float32 (B, C, H, W).
+
+    Raises:
+        ConfigError: overlap outside of [0, 1), or a window of no pixels.
+    """
+    if not 0 <= overlap < 1 or window < 1:
+        raise ConfigError(f"windows of {window} pixels with overlap {overlap}: set a window >= 1, an overlap in [0, 1)")
+    height, width = image.shape[-2:]
+    places = [(top, left) for top in starts(height, window, overlap) for left in starts(width, window, overlap)]
+    if len(places) == 1:
+        return predict(image)
+    high, wide = min(window, height), min(window, width)
+    weight = fade(high, image.device)[:, None] * fade(wide, image.device)
+    total, weights = None, torch.zeros(height, width, device=image.device)
+    per_pass = max(1, at_once // len(image))
+    for first in range(0, len(places), per_pass):
+        now = places[first : first + per_pass]
+        found = predict(torch.cat([image[..., top : top + high, left : left + wide] for top, left in now])).float()
+        if total is None:
+            total = found.new_zeros((len(image), found.shape[1], height, width))
+        for (top, left), part in zip(now, found.split(len(image)), strict=True):
+            total[..., top : top + high, left : left + wide].addcmul_(part, weight)
+            weights[top : top + high, left : left + wide] += weight
+    return total.div_(weights)
+
+
+def augmented(predict: Predict, image: Tensor, flip: bool = False, scales: Sequence[float] = (1.0,)) -> Tensor:
+    """Mean probabilities over sizes of the picture, and over its mirror image (test-time augmentation).
+
+    Args:
+        predict: pictures of any size to probabilities.
+        image: (B, 3, H, W).
+        flip: whether each size is also shown mirrored, left to right.
+        scales: factors on height and width, > 0; resized bilinearly, on the way down with antialiasing.
+
+    Returns:
+        (B, C, H, W); that of `predict` itself without flip and with a scale of 1 alone.
+
+    Raises:
+        ConfigError: no scale, or one that is not above 0.
+    """
+    if min(scales, default=0) <= 0:
+        raise ConfigError(f"scales is {list(scales)}, but needs at least one factor, and only factors above 0")
+    size, total = tuple(image.shape[-2:]), None
+    for scale in scales:
+        scaled = tuple(max(1, round(side * scale)) for side in size)
+        shown = image if scaled == size else interpolate(image, scaled, mode="bilinear", antialias=True)
+        found = predict(shown)
+        if flip:
+            found = (found + predict(shown.flip(-1)).flip(-1)) / 2
+        found = found if scaled == size else interpolate(found, size, mode="bilinear")
+        total = found if total is None else total + found
+    return total / len(scales) if len(scales) > 1 else total
+
+
+def to_original(probabilities: Tensor, inside: Tensor, size: Tensor) -> Iterator[Tensor]:
+    """Each picture's probabilities in pixels of the original picture: padding cut off, then resized bilinearly.
+
+    One picture at a time, so that a caller who keeps only the best class never holds several large ones.
+
+    Args:
+        probabilities: (B, C, H, W).
+        inside: int64 (B, 2), height and width of the part, from the top left corner, that shows the picture.
+        size: int64 (B, 2), height and width of the original picture.
+
+    Yields:
+        (C, h, w) of each picture.
+    """
+    for found, (height, width), original in zip(probabilities, inside.tolist(), size.tolist(), strict=True):
+        found = found[:, :height, :width]
+        if [height, width] != original:
+            found = interpolate(found[None], tuple(original), mode="bilinear")[0]
+        yield found
+
+
+def starts(length: int, window: int, overlap: float) -> list[int]:
+    """Where windows begin on an axis: as few as overlap by that much, spread evenly from one end to the other."""
+    if length <= window:
+        return [0]
+    step = max(1, window - round(window * overlap))
+    last = math.ceil((length - window) / step)
+    return [round(i * (length - window) / last) for i in range(last + 1)]
+
+
+def fade(length: int, device: torch.device) -> Tensor:
+    """sin^2 over (0, pi), float32 (length,): 1 in the middle, nearly 0, but never 0, at both ends."""
+    return (math.pi * (torch.arange(length, device=device) + 0.5) / length).sin().square()

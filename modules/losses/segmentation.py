@@ -1,0 +1,225 @@
+"""Losses of semantic segmentation: logits (B, C, h, w) against int64 (B, h, w) classes 0..C-1, 255 = ignore.
+
+All are scalars in float32, whatever the logits are in. Ignored pixels take no part in any of them, and a batch of
+nothing else gives 0 with a gradient of zeros. Nothing here makes the host wait for the device. The losses of this file
+are means over the labelled pixels of the batch, weighted by class as torch does it; those of `regions` over classes.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from modules.contracts import IGNORE, ConfigError, DataError, nearest
+from modules.losses.classification import focal_factor
+from modules.losses.regions import dice, jaccard, lovasz, tversky, weighted_mean
+
+Balance = Literal["median_frequency", "enet"]
+
+
+def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None = None, label_smoothing: float = 0.0) -> Tensor:
+    """Mean cross-entropy of the labelled pixels; ln C when the logits say nothing.
+
+    Args:
+        logits: (B, C, h, w).
+        target: int64 (B, h, w), 255 = ignore.
+        weight: (C,) weight per class.
+        label_smoothing: probability mass spread evenly over all classes, 0..1.
+    """
+    return weighted_mean(_cross_entropies(logits, target, weight, label_smoothing), _pixel_weights(target, weight))
+
+
+def focal(logits: Tensor, target: Tensor, gamma: float = 2.0, weight: Tensor | None = None) -> Tensor:
+    """Cross-entropy that fades for pixels already right (Lin et al. 2017): (1 - p_t)^gamma * CE; gamma 0 is CE.
+
+    Over a softmax. segmentation_models.pytorch's FocalLoss is another: one sigmoid per class.
+
+    Args:
+        logits: (B, C, h, w).
+        target: int64 (B, h, w), 255 = ignore.
+        gamma: how strongly easy pixels fade, >= 0.
+        weight: (C,) weight per class.
+    """
+    losses, weights = _cross_entropies(logits, target), _pixel_weights(target, weight)
+    return weighted_mean(weights * focal_factor(-losses, gamma) * losses, weights)
+
+
+def ohem(
+    logits: Tensor,
+    target: Tensor,
+    hardest: float = 0.25,
+    weight: Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Mean cross-entropy of the hardest pixels (online hard example mining; Wu et al. 2016, "Bootstrapping").
+
+    Args:
+        logits: (B, C, h, w).
+        target: int64 (B, h, w), 255 = ignore.
+        hardest: share of the batch's labelled pixels that counts, rounded up, in (0, 1]: those of the highest loss,
+            after `weight`. 1 is cross_entropy.
+        weight: (C,) weight per class.
+        label_smoothing: probability mass spread evenly over all classes, 0..1.
+    """
+    losses, void = _cross_entropies(logits, target, weight, label_smoothing), target == IGNORE
+    most = math.ceil(hardest * target.numel())  # the device alone knows how many pixels are labelled
+    # Ignored pixels rank behind labelled ones without any loss.
+    highest, index = losses.masked_fill(void, -1).flatten().topk(most)
+    kept = torch.arange(most, device=losses.device) < (hardest * (~void).sum()).ceil()
+    return weighted_mean(highest * kept, _pixel_weights(target, weight).flatten()[index] * kept)
+
+
+def class_weights(pixels: np.ndarray, present: np.ndarray, kind: Balance) -> Tensor:
+    """One weight per class that lifts rare classes; 0 for a class that never occurs, which nothing can be learnt of.
+
+    `median_frequency` (Eigen and Fergus 2015): a class's frequency is its share of the labelled pixels in the pictures
+    that show it; the weight is the median frequency of the classes that occur, divided by the class's own.
+    `enet` (Paszke et al. 2016): 1 / ln(1.02 + p), p the class's share of all labelled pixels: between 1.4 and 50.5.
+
+    Args:
+        pixels: int64 (C,), training pixels of each class.
+        present: int64 (C,), labelled pixels of the training pictures that show the class.
+        kind: the rule.
+
+    Returns:
+        float32 (C,).
+
+    Raises:
+        DataError: no pixel has a class.
+    """
+    occurs = pixels > 0
+    if not occurs.any():
+        raise DataError("class weights need labelled training pixels, but no pixel of the training masks has a class")
+    if kind == "enet":
+        weights = 1 / np.log(1.02 + pixels / pixels.sum())
+    else:
+        frequency = pixels / np.maximum(present, 1)
+        weights = np.median(frequency[occurs]) / np.where(occurs, frequency, 1)
+    return torch.from_numpy(np.where(occurs, weights, 0)).float()
+
+
+TERMS = ("cross_entropy", "focal", "ohem", "dice", "jaccard", "tversky", "lovasz")
+USED_BY = {
+    "class_weights": ("cross_entropy", "focal", "ohem"),
+    "label_smoothing": ("cross_entropy", "ohem"),
+    "gamma": ("focal",),
+    "alpha": ("tversky",),
+    "beta": ("tversky",),
+    "hardest": ("ohem",),
+}
+
+
+@dataclass(frozen=True)
+class SegmentationLoss:
+    """What a map of classes is trained with: a weighted sum of losses.
+
+    Args:
+        terms: factor of each loss, such as {cross_entropy: 1, dice: 1}: `cross_entropy`, `focal`, `ohem`, `dice`,
+            `jaccard`, `tversky`, `lovasz`. A factor of 0 only logs it.
+        class_weights: one weight per class in the order of the classes, or a rule that takes them from the training
+            masks: `median_frequency`, `enet`; for `cross_entropy`, `focal` and `ohem`.
+        label_smoothing: probability mass spread evenly over all classes, 0..1; for `cross_entropy` and `ohem`.
+        gamma: how strongly easy pixels fade, >= 0; for `focal`.
+        alpha: what a false positive costs, >= 0; for `tversky`.
+        beta: what a false negative costs, >= 0; for `tversky`.
+        hardest: share of the pixels that counts, those of the highest loss, in (0, 1]; for `ohem`.
+
+    Raises:
+        ConfigError: an unknown loss, a value out of range, or a setting that no term uses.
+    """
+
+    terms: dict[str, float] = field(default_factory=lambda: {"cross_entropy": 1.0})
+    class_weights: list[float] | Balance | None = None
+    label_smoothing: float = 0.0
+    gamma: float = 2.0
+    alpha: float = 0.3
+    beta: float = 0.7
+    hardest: float = 0.25
+
+    def __post_init__(self) -> None:
+        for name in self.terms:
+            if name not in TERMS:
+                raise ConfigError(f"loss.terms has no {name!r}, only {', '.join(TERMS)}{nearest(name, list(TERMS))}")
+        if min(self.terms.values(), default=0) < 0 or not any(self.terms.values()):
+            raise ConfigError(f"loss.terms is {self.terms}, but needs factors >= 0, and one above 0")
+        for name, fits, wanted in (
+            ("label_smoothing", 0 <= self.label_smoothing <= 1, "in 0..1"),
+            ("gamma", self.gamma >= 0, ">= 0"),
+            ("alpha", self.alpha >= 0, ">= 0"),
+            ("beta", self.beta >= 0, ">= 0"),
+            ("hardest", 0 < self.hardest <= 1, "in (0, 1]"),
+        ):
+            if not fits:
+                raise ConfigError(f"loss.{name} is {getattr(self, name)}, but must be {wanted}")
+        for setting in fields(self)[1:]:
+            users = USED_BY[setting.name]
+            if getattr(self, setting.name) != setting.default and not set(users) & set(self.terms):
+                raise ConfigError(f"loss.{setting.name} does nothing without {' or '.join(users)} among loss.terms")
+
+    def check(self, classes: int) -> None:
+        """Raises ConfigError when the class weights are not one number >= 0 for each of `classes`."""
+        weights = self.class_weights
+        if not isinstance(weights, list):
+            return
+        if len(weights) != classes:
+            raise ConfigError(f"loss.class_weights has {len(weights)} values, but there are {classes} classes")
+        if min(weights) < 0 or not any(weights):
+            raise ConfigError(f"loss.class_weights is {weights}, but needs weights >= 0, and one above 0")
+
+    def weights(self, classes: int, class_pixels: Callable[[], tuple[np.ndarray, np.ndarray]]) -> Tensor | None:
+        """The weight of each class, float32 (C,), or null when all count the same.
+
+        Args:
+            classes: C.
+            class_pixels: gives the counts that the function `class_weights` takes; asked only where a rule is named.
+
+        Raises:
+            ConfigError: as `check`.
+            DataError: no training pixel has a class.
+        """
+        self.check(classes)
+        if isinstance(self.class_weights, str):
+            return class_weights(*class_pixels(), self.class_weights)
+        return None if self.class_weights is None else torch.tensor(self.class_weights, dtype=torch.float32)
+
+    def compute(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum, with gradient, and each term by name before its factor, without.
+
+        Args:
+            logits: (B, C, h, w).
+            target: int64 (B, h, w), 255 = ignore.
+            weight: (C,) on the same device, as `weights` gives it.
+        """
+        losses: dict[str, Callable[[], Tensor]] = {
+            "cross_entropy": lambda: cross_entropy(logits, target, weight, self.label_smoothing),
+            "focal": lambda: focal(logits, target, self.gamma, weight),
+            "ohem": lambda: ohem(logits, target, self.hardest, weight, self.label_smoothing),
+            "dice": lambda: dice(logits, target),
+            "jaccard": lambda: jaccard(logits, target),
+            "tversky": lambda: tversky(logits, target, self.alpha, self.beta),
+            "lovasz": lambda: lovasz(logits, target),
+        }
+        values = {name: losses[name]() for name in self.terms}
+        total = torch.stack([factor * values[name] for name, factor in self.terms.items()]).sum()
+        return total, {name: value.detach() for name, value in values.items()}
+
+
+def _cross_entropies(
+    logits: Tensor, target: Tensor, weight: Tensor | None = None, label_smoothing: float = 0.0
+) -> Tensor:
+    """Of each pixel, float32 (B, h, w), times its class's weight; 0 where ignored."""
+    # Not torch's own mean: it is nan over nothing, and on a GPU its sum is not the same from run to run.
+    return functional.cross_entropy(
+        logits.float(), target, weight, ignore_index=IGNORE, reduction="none", label_smoothing=label_smoothing
+    )
+
+
+def _pixel_weights(target: Tensor, weight: Tensor | None) -> Tensor:
+    """What each pixel counts, float32 (B, h, w): its class's weight, 0 where ignored."""
+    labelled = target != IGNORE
+    return labelled.float() if weight is None else weight[target.where(labelled, 0)] * labelled
