@@ -72,7 +72,7 @@ class Highest:
         """`value` (B,), -inf for a sample that must not be kept; `rows` of B entries each. Entries of other sizes than
         before, such as larger pictures, are padded at their ends."""
         value, index = value.topk(min(self.size, len(value)))
-        rows = {name: row[index] for name, row in rows.items()}
+        rows = {name: row.index_select(0, index) for name, row in rows.items()}  # faster than row[index]
         if self.value is None:  # always `size` rows, so that processes with fewer samples can still gather
             self.value = value.new_full((self.size,), -torch.inf)
             self.rows = {name: row.new_zeros((self.size, *row.shape[1:])) for name, row in rows.items()}
@@ -94,7 +94,7 @@ class Highest:
 
     def _choose(self, value: Tensor, rows: dict[str, Tensor]) -> None:
         self.value, index = value.topk(self.size)
-        self.rows = {name: row[index] for name, row in rows.items()}
+        self.rows = {name: row.index_select(0, index) for name, row in rows.items()}
 
 
 def _joined(one: Tensor, other: Tensor) -> Tensor:
