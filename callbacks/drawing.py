@@ -23,6 +23,11 @@ def shorten(name: str, length: int = 20) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
+def shorten_start(name: str, length: int) -> str:
+    """The last `length` characters of `name`, with an ellipsis for what is cut: of a path, the file's name."""
+    return name if len(name) <= length else "…" + name[1 - length :]
+
+
 def side_by_side(views: Sequence[np.ndarray]) -> np.ndarray:
     """Views of one picture (H, W, 3) in a row with thin white gaps; smaller ones in columns about as high as the first.
 
@@ -72,7 +77,7 @@ def grid(
     scale = round(CELL / height) if 2 * height <= CELL else CELL / height
     cell, row = max(round(width * scale), 110), round(height * scale)
     below = LINE * max(caption.count("\n") + 1 if caption else 0 for caption in captions) + 14
-    columns = columns or _columns(len(pictures), (row + below) / (cell + 14))
+    columns = columns or fitting_columns(len(pictures), (row + below) / (cell + 14))
     rows = -(-len(pictures) // columns)
     total_width, total_height = max(columns * (cell + 14) + 14, 9 * len(title)), rows * (row + below) + 52
     figure = titled(total_width, total_height, title)
@@ -89,14 +94,16 @@ def grid(
     return render(figure)
 
 
-def _columns(count: int, aspect: float) -> int:
+def fitting_columns(count: int, aspect: float) -> int:
     """Columns of a grid a little wider than high with few gaps in its last row; `aspect` is height/width of a cell."""
     ideal = max(1, round((1.4 * count * aspect) ** 0.5))
     nearby = range(min(ideal + 1, count), max(ideal - 2, 0), -1)
     return min(nearby, key=lambda columns: -count % columns + abs(columns - ideal))
 
 
-def confusion(matrix: np.ndarray, classes: Sequence[str], title: str, columns: str = "predicted") -> np.ndarray:
+def confusion(
+    matrix: np.ndarray, classes: Sequence[str], title: str, columns: str = "predicted", shares: bool = False
+) -> np.ndarray:
     """Confusion matrix: counts as numbers (up to 20 classes), shares of the true class as colours.
 
     Args:
@@ -104,6 +111,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], title: str, columns: s
         classes: C names; up to 50 are written on the axes, numbers stand for more.
         title: one line above all.
         columns: what they are.
+        shares: the numbers are shares of the true class in percent, for counts of pixels, which are too long to read.
     """
     size = len(classes)
     side = min(max(48 * size, 320), 1000)
@@ -124,10 +132,17 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], title: str, columns: s
     if size <= 20:
         for (row, column), count in np.ndenumerate(matrix):
             colour = "white" if share[row, column] > 0.5 else PLAIN if count else "#b0b0b0"
-            axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=9)
+            text = _percent(share[row, column]) if shares else f"{count:,}"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
     bar = figure.add_axes(((margin + side + 20) / total_width, bottom, 16 / total_width, side / total_height))
     figure.colorbar(image, cax=bar, format=lambda value, _: f"{100 * value:.0f} %").set_label("of the true class")
     return render(figure)
+
+
+def _percent(share: float) -> str:
+    """Two digits that say something: 97, 4.3, 0.2; 0 for nothing at all."""
+    percent = 100 * share
+    return "0" if share == 0 else "<0.1" if percent < 0.05 else f"{percent:.1f}" if percent < 9.95 else f"{percent:.0f}"
 
 
 def curve(points: Sequence[tuple[int, float]], chance: float, title: str) -> np.ndarray:

@@ -1,46 +1,62 @@
-"""What one pass over a split leaves to look at: a confusion matrix and a few pictures, never all of them."""
+"""What one pass over a split leaves to look at: counts and a few pictures, never all of them."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
 import torch
+from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor
+from torch.nn.functional import pad
+
+from modules.contracts import Backbone, Batch, Prediction
 
 GOLDEN = 2654435761  # 2**32 / golden ratio: its multiples modulo 2**32 are spread evenly
 
 
 class Outcomes:
-    """Counts and pictures of a classifier's answers, kept on the device without synchronising.
+    """Base of the kinds of answers that `Pictures` draws, one file each. What comes in stays on its device, without
+    making the host wait.
 
     Args:
-        classes: number of classes C.
-        keep: how many pictures to keep of each kind.
-        device: of the tensors that will come.
+        keep: how many pictures to keep of each sort: a sample of all, and the worst.
     """
 
-    def __init__(self, classes: int, keep: int, device: torch.device) -> None:
-        self.matrix = torch.zeros(classes * classes, dtype=torch.int64, device=device)
-        self.mistakes = Highest(keep)
+    def __init__(self, keep: int) -> None:
         self.sample = Highest(keep)
+        self.worst = Highest(keep)
         self.seen = 0
 
-    def update(self, image: Tensor, true: Tensor, predicted: Tensor, scores: Tensor, rank: int, world: int) -> None:
-        """One batch: picture (B, C, H, W), true and predicted class int64 (B,), probabilities (B, classes)."""
-        classes = scores.shape[1]
-        # Not bincount: it would make the host wait for the device.
-        self.matrix.index_add_(0, true * classes + predicted, torch.ones_like(true))
-        confidence = scores.float().gather(1, predicted[:, None]).squeeze(1)
-        rows = {"true": true, "predicted": predicted, "confidence": confidence}
-        self.mistakes.update(torch.where(predicted != true, confidence, -torch.inf), image, rows)
+    @staticmethod
+    def fits(outputs: Prediction, batch: Batch) -> bool:
+        """Whether these are answers of this kind, and the truth is known."""
+        raise NotImplementedError
+
+    def update(self, batch: Batch, outputs: Prediction, task: LightningModule, rank: int, world: int) -> None:
+        """Takes in what process `rank` of `world` answered to one batch."""
+        raise NotImplementedError
+
+    def write(self, folder: Path, stage: str, task: LightningModule) -> None:
+        """Writes figures as files; after `gather`, on the first process."""
+
+    def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
+        """Names and pictures, uint8 (H, W, 3); after `gather`, on the first process."""
+        raise NotImplementedError
+
+    def keep(self, rows: dict[str, Tensor], badness: Tensor, rank: int, world: int) -> None:
+        """Keeps those of B samples that are worth looking at: `rows` of B entries each, `badness` (B,), -inf for a
+        sample that is no mistake."""
+        self.worst.update(badness, rows)
         # Files usually come sorted by class, so the first few would all be of one. Hashed positions are spread over
         # the whole split, are the same in every epoch, and leave the random number generators alone.
-        position = (self.seen + torch.arange(len(true), device=true.device)) * world + rank
-        self.sample.update(-(position * GOLDEN % 2**32).float(), image, rows)
-        self.seen += len(true)
+        position = (self.seen + torch.arange(len(badness), device=badness.device)) * world + rank
+        self.sample.update(-(position * GOLDEN % 2**32).float(), rows)
+        self.seen += len(badness)
 
     def gather(self, strategy: Strategy) -> None:
         """Joins what the processes saw; every process must call it."""
-        # Copies, because tensors from inference mode must not be written to outside of it.
-        self.matrix = strategy.reduce(self.matrix.clone(), reduce_op="sum")
-        self.mistakes.gather(strategy)
+        self.worst.gather(strategy)
         self.sample.gather(strategy)
 
 
@@ -52,18 +68,22 @@ class Highest:
         self.value: Tensor | None = None
         self.rows: dict[str, Tensor] = {}
 
-    def update(self, value: Tensor, image: Tensor, rows: dict[str, Tensor]) -> None:
-        """`value` (B,), -inf for a sample that must not be kept; `image` and `rows` of B entries each."""
+    def update(self, value: Tensor, rows: dict[str, Tensor]) -> None:
+        """`value` (B,), -inf for a sample that must not be kept; `rows` of B entries each. Entries of other sizes than
+        before, such as larger pictures, are padded at their ends."""
         value, index = value.topk(min(self.size, len(value)))
-        rows = {"image": image[index], **{name: row[index] for name, row in rows.items()}}
+        rows = {name: row.index_select(0, index) for name, row in rows.items()}  # faster than row[index]
         if self.value is None:  # always `size` rows, so that processes with fewer samples can still gather
             self.value = value.new_full((self.size,), -torch.inf)
             self.rows = {name: row.new_zeros((self.size, *row.shape[1:])) for name, row in rows.items()}
-        self._choose(torch.cat([self.value, value]), {name: torch.cat([self.rows[name], rows[name]]) for name in rows})
+        self._choose(torch.cat([self.value, value]), {name: _joined(self.rows[name], rows[name]) for name in rows})
 
     def gather(self, strategy: Strategy) -> None:
+        # Clones, because tensors from inference mode must not be written to outside of it.
         def joined(row: Tensor) -> Tensor:
-            return strategy.all_gather(row.clone()).reshape(-1, *row.shape[1:])
+            sizes = strategy.all_gather(torch.tensor(row.shape, device=row.device)).reshape(-1, row.ndim)
+            row = _padded(row.clone(), sizes.amax(0).tolist())
+            return strategy.all_gather(row).reshape(-1, *row.shape[1:])
 
         self._choose(joined(self.value), {name: joined(row) for name, row in self.rows.items()})
 
@@ -74,4 +94,27 @@ class Highest:
 
     def _choose(self, value: Tensor, rows: dict[str, Tensor]) -> None:
         self.value, index = value.topk(self.size)
-        self.rows = {name: row[index] for name, row in rows.items()}
+        self.rows = {name: row.index_select(0, index) for name, row in rows.items()}
+
+
+def _joined(one: Tensor, other: Tensor) -> Tensor:
+    shape = list(map(max, one.shape[1:], other.shape[1:]))
+    return torch.cat([_padded(row, [len(row), *shape]) for row in (one, other)])
+
+
+def _padded(row: Tensor, shape: list[int]) -> Tensor:
+    missing = [wanted - had for wanted, had in zip(shape, row.shape, strict=True)]
+    return pad(row, [margin for size in reversed(missing) for margin in (0, size)]) if any(missing) else row
+
+
+def visible(image: Tensor, backbone: Backbone) -> Tensor:
+    """Undoes `Backbone.normalise`: float (B, C, H, W) to uint8 (B, 3, H, W); one channel is shown grey, of more than 3
+    the first three."""
+    mean, std = (255 * value.view(1, -1, 1, 1) for value in (backbone.mean, backbone.std))
+    image = (image.float() * std + mean).round_().clamp_(0, 255).to(torch.uint8)
+    return image[:, :3] if image.shape[1] >= 3 else image[:, :1].expand(-1, 3, -1, -1)
+
+
+def arrays(image: Tensor) -> list[np.ndarray]:
+    """uint8 (B, 3, H, W) as B arrays (H, W, 3)."""
+    return list(image.permute(0, 2, 3, 1).cpu().numpy())

@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
-from torch import Tensor
 
-from callbacks import drawing
+from callbacks.class_outcomes import ClassOutcomes, draw_views
+from callbacks.mask_outcomes import MaskOutcomes, draw_masks
 from callbacks.outcomes import Outcomes
-from callbacks.per_class import write_per_class
-from modules.contracts import Backbone, Batch, Prediction, writing
+from modules.contracts import Batch, Prediction, writing
+
+KINDS: tuple[type[Outcomes], ...] = (ClassOutcomes, MaskOutcomes)
 
 
 def log_picture(trainer: Trainer, name: str, picture: np.ndarray) -> None:
@@ -38,17 +38,9 @@ def log_picture(trainer: Trainer, name: str, picture: np.ndarray) -> None:
             logger.experiment.add_image(f"pictures/{name}", picture, trainer.global_step, dataformats="HWC")
 
 
-def visible(image: Tensor, backbone: Backbone) -> Tensor:
-    """Undoes `Backbone.normalise`: float (B, C, H, W) to uint8 (B, 3, H, W); one channel is shown grey, of more than 3
-    the first three."""
-    mean, std = (255 * value.view(1, -1, 1, 1) for value in (backbone.mean, backbone.std))
-    image = (image.float() * std + mean).round_().clamp_(0, 255).to(torch.uint8)
-    return image[:, :3] if image.shape[1] >= 3 else image[:, :1].expand(-1, 3, -1, -1)
-
-
 class Pictures(Callback):
-    """Draws the first training batch as the network sees it, and for tasks that name classes a sample of predictions,
-    the most confident mistakes and the confusion matrix, after training, validation and test.
+    """Draws the first training batch as the network sees it, and for tasks that name classes, of pictures or of their
+    pixels, a sample of predictions, the worst mistakes and the confusion matrix, after training, validation and test.
 
     Args:
         samples: pictures in a grid.
@@ -66,9 +58,14 @@ class Pictures(Callback):
         self.pending = trainer.is_global_zero and (trainer.global_step == 0 or not drawn.exists())
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        if self.pending:
-            self.pending = False
-            self._draw_batch(trainer, pl_module, batch)
+        if not self.pending:
+            return
+        self.pending = False
+        # Class names from the data, because a pretraining task has none.
+        draw = draw_masks if "mask" in batch else draw_views
+        picture = draw(batch, self.samples, pl_module.backbone, trainer.datamodule)
+        if picture is not None:
+            log_picture(trainer, "train_batch", picture)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.outcomes = None
@@ -78,13 +75,13 @@ class Pictures(Callback):
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction | None, batch: Batch, *_: Any
     ) -> None:
-        if trainer.sanity_checking or not outputs or not {"label", "scores"} <= outputs.keys() or "label" not in batch:
+        if trainer.sanity_checking or not outputs:
             return
-        image = batch["image"]
-        if self.outcomes is None:
-            self.outcomes = Outcomes(outputs["scores"].shape[1], self.samples, image.device)
-        answers = outputs["label"], outputs["scores"]
-        self.outcomes.update(image, batch["label"], *answers, trainer.global_rank, trainer.world_size)
+        kind = next((kind for kind in KINDS if kind.fits(outputs, batch)), None)
+        if kind is None:
+            return
+        self.outcomes = self.outcomes or kind(self.samples)
+        self.outcomes.update(batch, outputs, pl_module, trainer.global_rank, trainer.world_size)
 
     on_test_batch_end = on_validation_batch_end
 
@@ -100,60 +97,12 @@ class Pictures(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._draw_outcomes(trainer, pl_module, "test")
 
-    def _draw_batch(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
-        views = batch.get("views") or [batch.get("image")]
-        if not all(isinstance(view, Tensor) and view.ndim == 4 for view in views):
-            return  # clips and pictures of several sizes are not drawn here
-        arrays = [_arrays(visible(view[: self.samples], task.backbone)) for view in views]
-        pictures = [drawing.side_by_side(views_of_one) for views_of_one in zip(*arrays, strict=True)]
-        labels = batch["label"][: self.samples].cpu() if "label" in batch else None
-        # From the data, because a pretraining task has no class names.
-        classes = trainer.datamodule.classes
-        captions = [""] * len(pictures) if labels is None else [_caption(label, classes) for label in labels]
-        title = "First training batch as the network sees it"
-        if len(views) > 1:
-            title += f": {len(views)} views of each picture"
-        log_picture(trainer, "train_batch", drawing.grid(pictures, captions, title))
-
     def _draw_outcomes(self, trainer: Trainer, task: LightningModule, stage: str) -> None:
         if self.outcomes is None:
             return
         outcomes, self.outcomes = self.outcomes, None
         outcomes.gather(trainer.strategy)
-        if not trainer.is_global_zero:
-            return
-        matrix = outcomes.matrix.view(len(task.classes), -1).cpu().numpy()
-        right, total = int(matrix.trace()), int(matrix.sum())
-        title = f"{stage}: {right:,} of {total:,} right ({100 * right / total:.1f} %)"
-        write_per_class(Path(trainer.default_root_dir) / "predictions", stage, matrix, task.classes)
-        sample, mistakes = outcomes.sample.kept(), outcomes.mistakes.kept()
-        log_picture(trainer, f"{stage}_predictions", _answers(sample, task, title))
-        log_picture(trainer, f"{stage}_confusion", drawing.confusion(matrix, task.classes, title))
-        title = f"{stage}: the {len(mistakes['true'])} most confident of {total - right:,} mistakes"
-        log_picture(trainer, f"{stage}_mistakes", _answers(mistakes, task, title))
-
-
-def _answers(rows: dict[str, Tensor], task: LightningModule, title: str) -> np.ndarray:
-    """Grid of pictures with true and predicted class; `rows` as `Outcomes` keeps them."""
-    captions, colours = [], []
-    for true, predicted, confidence in zip(rows["true"], rows["predicted"], rows["confidence"].tolist(), strict=True):
-        right = bool(true == predicted)
-        mark, said = "✓" if right else "✗", drawing.shorten(task.classes[predicted], 14)
-        captions.append(f"{mark} {said} {100 * confidence:.0f} %\ntrue: {drawing.shorten(task.classes[true], 16)}")
-        colours.append(drawing.RIGHT if right else drawing.WRONG)
-    backbone = task.backbone
-    pictures = _arrays(visible(rows["image"].to(backbone.mean.device), backbone))
-    return drawing.grid(pictures, captions, title, colours)
-
-
-def _arrays(image: Tensor) -> list[np.ndarray]:
-    return list(image.permute(0, 2, 3, 1).cpu().numpy())
-
-
-def _caption(label: Tensor, classes: list[str]) -> str:
-    """The class name; for mixed labels (MixUp, CutMix) the two largest shares."""
-    if label.ndim == 0:
-        return drawing.shorten(classes[label])
-    shares, indices = label.topk(min(2, len(label)))
-    parts = zip(shares.tolist(), indices.tolist(), strict=True)
-    return "\n".join(f"{drawing.shorten(classes[i], 14)} {100 * share:.0f} %" for share, i in parts if share > 0.005)
+        if trainer.is_global_zero:
+            outcomes.write(Path(trainer.default_root_dir) / "predictions", stage, task)
+            for name, picture in outcomes.draw(stage, task, trainer.datamodule):
+                log_picture(trainer, f"{stage}_{name}", picture)

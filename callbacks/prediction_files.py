@@ -1,6 +1,7 @@
 """Prediction files in the making: every process writes a part, the first one joins them in the order of the data."""
 
 import csv
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from itertools import zip_longest
 from pathlib import Path
@@ -13,31 +14,25 @@ from modules.contracts import writing
 
 
 class Table:
-    """A CSV file with one row per sample, written as the batches come.
+    """A CSV file with one row per sample, the first column its id, written as the batches come.
 
     Args:
         path: final name.
         rank: of this process.
-        classes: names of the classes.
-        known: whether the true classes are known and get a column.
+        columns: their names.
     """
 
-    def __init__(self, path: Path, rank: int, classes: list[str], known: bool) -> None:
+    def __init__(self, path: Path, rank: int, columns: Sequence[str]) -> None:
         self.path = path
-        self.classes = classes
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._part = _open(_part(path, rank), "w")
+            self._part = open_text(_part(path, rank), "w")
             self._rows = csv.writer(self._part)
-            truth = ["true"] if known else []
-            self._rows.writerow(["path", "label", *truth, *(f"p({name})" for name in classes)])
+            self._rows.writerow(columns)
 
-    def add(self, ids: list[str], label: Tensor, scores: Tensor, truth: Tensor | None) -> None:
-        """Predicted (and true) class int64 (B,), probabilities (B, C)."""
-        columns = [[self.classes[index] for index in known.tolist()] for known in (label, truth) if known is not None]
+    def write(self, rows: Iterable[Sequence[str]]) -> None:
         with writing(self.path):
-            for *names, probabilities in zip(ids, *columns, scores.tolist(), strict=True):
-                self._rows.writerow([*names, *(f"{probability:.6f}" for probability in probabilities)])
+            self._rows.writerows(rows)
 
     def close(self) -> None:
         with writing(self.path):
@@ -47,17 +42,17 @@ class Table:
         self._part.close()
         Path(self._part.name).unlink(missing_ok=True)
 
-    def merge(self, world: int) -> None:
-        """Joins the parts of `world` processes under the final name."""
+    def merge(self, world: int) -> list[Path]:
+        """Joins the parts of `world` processes under the final name; returns what there is to look at."""
         parts = _parts(self.path, world)
         with writing(self.path):
             if len(parts) == 1:
                 parts[0].replace(self.path)
-                return
+                return [self.path]
             whole = self.path.with_name(f"{self.path.name}.tmp")
             with ExitStack() as stack:
-                rows = csv.writer(stack.enter_context(_open(whole, "w")))
-                readers = [csv.reader(stack.enter_context(_open(part, "r"))) for part in parts]
+                rows = csv.writer(stack.enter_context(open_text(whole, "w")))
+                readers = [csv.reader(stack.enter_context(open_text(part, "r"))) for part in parts]
                 header, *_ = map(next, readers)
                 rows.writerow(header)
                 first: set[str] = set()
@@ -69,6 +64,7 @@ class Table:
             whole.replace(self.path)
             for part in parts:
                 part.unlink()
+        return [self.path]
 
 
 class Arrays:
@@ -84,7 +80,7 @@ class Arrays:
         self.rank = rank
         self._batches: dict[str, list[np.ndarray]] = {"ids": [], "features": [], "labels": []}
 
-    def add(self, ids: list[str], features: Tensor, labels: Tensor | None) -> None:
+    def write(self, ids: list[str], features: Tensor, labels: Tensor | None) -> None:
         self._batches["ids"].append(np.array(ids))
         self._batches["features"].append(features.float().cpu().numpy())
         if labels is not None:
@@ -97,8 +93,8 @@ class Arrays:
     def discard(self) -> None:
         """Nothing is on the disk before `close`."""
 
-    def merge(self, world: int) -> None:
-        """Joins the parts of `world` processes under the final name."""
+    def merge(self, world: int) -> list[Path]:
+        """Joins the parts of `world` processes under the final name; returns what there is to look at."""
         paths = _parts(self.path, world)
         if len(paths) > 1:
             parts = [dict(np.load(path)) for path in paths]
@@ -112,6 +108,7 @@ class Arrays:
             paths[0].replace(self.path)
             for path in paths[1:]:
                 path.unlink()
+        return [self.path]
 
 
 def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -129,6 +126,6 @@ def _parts(path: Path, world: int) -> list[Path]:
     return [part for rank in range(world) if (part := _part(path, rank)).exists()]
 
 
-def _open(path: Path, mode: str) -> IO[str]:
+def open_text(path: Path, mode: str) -> IO[str]:
     """surrogateescape: file names on Linux are bytes, and need not be valid UTF-8."""
     return path.open(mode, newline="", encoding="utf-8", errors="surrogateescape")

@@ -5,6 +5,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from callbacks.mask_files import MaskFiles
 from callbacks.prediction_files import Arrays, Table
 from modules.contracts import Batch, Prediction
 
@@ -14,30 +15,22 @@ class Predictions(Callback):
 
     `{label, scores}`: `predict.csv` or `test.csv` with the columns `path`, `label`, where known `true`, and one
     probability per class, `p(<class>)`, written as the batches come. `{features}`: `features.npz` (`test_features.npz`)
-    with `ids`, `features` float32 (N, D) and, where known, `labels`; these are held in memory until the end.
+    with `ids`, `features` float32 (N, D) and, where known, `labels`; these are held in memory until the end. `{mask}`
+    of `predict`: a map and an overlay of each picture, see `MaskFiles`, and `predict.csv` with the columns `path` and
+    one share of the pixels per class, `share(<class>)`.
     """
 
     def __init__(self) -> None:
-        self.files: list[Path] = []  # written by this process
-        self._file: Table | Arrays | None = None
+        self.files: list[Path] = []  # and folders, written by this process
+        self._file: LabelTable | MaskFiles | FeatureArrays | None = None
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction | None, batch: Batch, *_: Any
     ) -> None:
-        if not outputs:
-            return
-        folder = Path(trainer.default_root_dir) / "predictions"
-        truth = batch.get("label")
-        if {"label", "scores"} <= outputs.keys():
-            if self._file is None:
-                path = folder / ("test.csv" if trainer.testing else "predict.csv")
-                self._file = Table(path, trainer.global_rank, pl_module.classes, truth is not None)
-            self._file.add(batch["id"], outputs["label"], outputs["scores"], truth)
-        elif "features" in outputs:
-            if self._file is None:
-                path = folder / ("test_features.npz" if trainer.testing else "features.npz")
-                self._file = Arrays(path, trainer.global_rank)
-            self._file.add(batch["id"], outputs["features"], truth)
+        kind = next((kind for kind in KINDS if kind.fits(outputs)), None) if outputs else None
+        if kind is not None:
+            self._file = self._file or kind(trainer, pl_module, batch)
+            self._file.add(batch, outputs)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         file, self._file = self._file, None
@@ -45,8 +38,7 @@ class Predictions(Callback):
             file.close()
         trainer.strategy.barrier()
         if file and trainer.is_global_zero:
-            file.merge(trainer.world_size)
-            self.files.append(file.path)
+            self.files += file.merge(trainer.world_size)
 
     on_test_batch_end = on_predict_batch_end
     on_test_end = on_predict_end
@@ -55,3 +47,42 @@ class Predictions(Callback):
         if self._file:
             self._file.discard()
             self._file = None
+
+
+class LabelTable(Table):
+    """Predicted classes and probabilities; `true` where the first batch knows the truth."""
+
+    def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
+        path = Path(trainer.default_root_dir) / "predictions" / ("test.csv" if trainer.testing else "predict.csv")
+        truth = ["true"] if "label" in batch else []
+        columns = ["path", "label", *truth, *(f"p({name})" for name in task.classes)]
+        super().__init__(path, trainer.global_rank, columns)
+        self.classes = task.classes
+
+    @staticmethod
+    def fits(outputs: Prediction) -> bool:
+        return {"label", "scores"} <= outputs.keys()
+
+    def add(self, batch: Batch, outputs: Prediction) -> None:
+        known = [outputs["label"], *([batch["label"]] if "label" in batch else [])]
+        columns = [[self.classes[index] for index in labels.tolist()] for labels in known]
+        scores = ([f"{score:.6f}" for score in row] for row in outputs["scores"].tolist())
+        self.write([*names, *row] for *names, row in zip(batch["id"], *columns, scores, strict=True))
+
+
+class FeatureArrays(Arrays):
+    """Features, and labels where they are known."""
+
+    def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
+        name = "test_features.npz" if trainer.testing else "features.npz"
+        super().__init__(Path(trainer.default_root_dir) / "predictions" / name, trainer.global_rank)
+
+    @staticmethod
+    def fits(outputs: Prediction) -> bool:
+        return "features" in outputs
+
+    def add(self, batch: Batch, outputs: Prediction) -> None:
+        self.write(batch["id"], outputs["features"], batch.get("label"))
+
+
+KINDS = (LabelTable, MaskFiles, FeatureArrays)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from callbacks.knn import KNN
-from callbacks.per_class import read_per_class
+from callbacks.per_class import JUDGED, read_per_class
 from callbacks.predictions import Predictions
 from callbacks.throughput import Throughput
 from modules.contracts import writing
@@ -139,15 +139,15 @@ class Summary(L.Callback):
         path = next((p for p in tables if p.is_file()), None)
         if path is None:
             return
-        rows = read_per_class(path)
-        title = f"Classes, lowest F1 first ({path.relative_to(folder)}" + (
+        judged, rows = read_per_class(path)
+        title = f"Classes, lowest {JUDGED[judged]} first ({path.relative_to(folder)}" + (
             f", {most} of {len(rows)})" if len(rows) > most else ")"
         )
         table = Table(title=title, title_justify="left")
         for column in rows[0]:
             table.add_column(column, justify="left" if column == "class" else "right")
-        for row in rows[:most]:
-            table.add_row(row["class"], row["count"], *(f"{float(row[k]):.3f}" for k in ("precision", "recall", "f1")))
+        for name, count, *figures in (row.values() for row in rows[:most]):
+            table.add_row(name, f"{int(count):,}", *(f"{float(figure):.3f}" for figure in figures))
         Console(highlight=False).print(table)
 
     def _say_speed(self, trainer: L.Trainer) -> None:

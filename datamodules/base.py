@@ -28,6 +28,7 @@ class DataModule(L.LightningDataModule):
     """
 
     classes: list[str] | None = None
+    palette: list[tuple[int, int, int]] | None = None  # RGB of each class, for data that has colours of its own
 
     def __init__(self, batch_size: int = 64, workers: int = 2):
         super().__init__()

@@ -19,6 +19,7 @@ def test_precision_recall_and_f1_of_a_hand_made_matrix():
 
 
 def test_files_hold_every_class_and_read_back_worst_first(tmp_path):
-    write_per_class(tmp_path, "test", MATRIX, ["cat", "dog", "bird"])
-    assert [row["class"] for row in read_per_class(tmp_path / "test_per_class.csv")] == ["bird", "dog", "cat"]
+    write_per_class(tmp_path, "test", per_class(MATRIX), MATRIX, ["cat", "dog", "bird"])
+    judged, rows = read_per_class(tmp_path / "test_per_class.csv")
+    assert (judged, [row["class"] for row in rows]) == ("f1", ["bird", "dog", "cat"])
     assert (tmp_path / "test_confusion.csv").read_text().splitlines()[1] == "cat,6,1,1"

@@ -8,8 +8,9 @@ from PIL import Image
 from small_task import CLASSES, Backbone, Data, Pretraining, Task
 
 from callbacks import drawing
-from callbacks.outcomes import Highest, Outcomes
-from callbacks.pictures import Pictures, _caption, log_picture, visible
+from callbacks.class_outcomes import ClassOutcomes, _caption
+from callbacks.outcomes import Highest, visible
+from callbacks.pictures import Pictures, log_picture
 from callbacks.predictions import Predictions
 
 
@@ -83,15 +84,16 @@ def test_outcomes_count_every_answer_and_keep_the_most_confident_mistakes():
     generator = torch.Generator().manual_seed(0)
     true, scores = torch.randint(0, 4, (50,), generator=generator), torch.rand(50, 4, generator=generator).softmax(1)
     image = torch.arange(50.0).view(50, 1, 1, 1).expand(50, 3, 2, 2)
-    outcomes = Outcomes(4, 5, torch.device("cpu"))
+    outcomes = ClassOutcomes(5)
     for part in torch.arange(50).split(8):
-        outcomes.update(image[part], true[part], scores[part].argmax(1), scores[part], 0, 1)
+        answers = {"label": scores[part].argmax(1), "scores": scores[part]}
+        outcomes.update({"image": image[part], "label": true[part]}, answers, Task(), 0, 1)
     confusion = np.zeros((4, 4), dtype=int)
     np.add.at(confusion, (true.numpy(), scores.argmax(1).numpy()), 1)
-    assert outcomes.matrix.view(4, 4).tolist() == confusion.tolist()
+    assert outcomes.counts().tolist() == confusion.tolist()
     wrong = [i for i in range(50) if scores[i].argmax() != true[i]]
     worst = sorted(wrong, key=lambda i: -scores[i].max().item())[:5]
-    assert outcomes.mistakes.kept()["image"][:, 0, 0, 0].int().tolist() == worst
+    assert outcomes.worst.kept()["image"][:, 0, 0, 0].int().tolist() == worst
     shown = sorted(outcomes.sample.kept()["image"][:, 0, 0, 0].int().tolist())
     assert len(set(shown)) == 5
     assert min(b - a for a, b in pairwise(shown)) >= 4  # spread over the split, not its first five
@@ -99,7 +101,7 @@ def test_outcomes_count_every_answer_and_keep_the_most_confident_mistakes():
 
 def test_fewer_samples_than_places_leave_places_empty():
     highest = Highest(4)
-    highest.update(torch.tensor([-torch.inf, 0.5]), torch.zeros(2, 3, 2, 2), {"true": torch.tensor([1, 2])})
+    highest.update(torch.tensor([-torch.inf, 0.5]), {"true": torch.tensor([1, 2])})
     assert highest.kept()["true"].tolist() == [2]
 
 

@@ -74,11 +74,11 @@ def test_parts_of_three_processes_join_in_the_order_of_the_data(tmp_path, count)
     dealt = [i % count for i in range(-(-count // 3) * 3)]  # the last round is filled up with the first samples
     names = [f"ü, {i}.png\udcff" for i in dealt]  # file names that CSV and UTF-8 must survive
     scores = torch.eye(3)[torch.tensor(dealt) % 3]
-    tables = [Table(tmp_path / "test.csv", rank, CLASSES, known=False) for rank in range(3)]
+    tables = [Table(tmp_path / "test.csv", rank, ["path", "score"]) for rank in range(3)]
     arrays = [Arrays(tmp_path / "features.npz", rank) for rank in range(3)]
     for rank in range(3):
-        tables[rank].add(names[rank::3], scores[rank::3].argmax(1), scores[rank::3], None)
-        arrays[rank].add([name.strip("\udcff") for name in names[rank::3]], scores[rank::3], None)
+        tables[rank].write(zip(names[rank::3], map(str, dealt[rank::3]), strict=True))
+        arrays[rank].write([name.strip("\udcff") for name in names[rank::3]], scores[rank::3], None)
         tables[rank].close()
         arrays[rank].close()
     tables[0].merge(3)

@@ -1,0 +1,98 @@
+"""Pictures of classifiers: their training batches, answers, mistakes and confusions."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.strategies import Strategy
+from torch import Tensor
+
+from callbacks import drawing
+from callbacks.outcomes import Outcomes, arrays, visible
+from callbacks.per_class import per_class, write_per_class
+from modules.contracts import Backbone, Batch, Prediction
+
+
+class ClassOutcomes(Outcomes):
+    """Answers `{label, scores}` to pictures with a `label`; the worst are the most confident mistakes."""
+
+    def __init__(self, keep: int) -> None:
+        super().__init__(keep)
+        self.matrix: Tensor | None = None  # counts (C * C,), by true class, then by predicted one
+
+    @staticmethod
+    def fits(outputs: Prediction, batch: Batch) -> bool:
+        return {"label", "scores"} <= outputs.keys() and "label" in batch
+
+    def update(self, batch: Batch, outputs: Prediction, task: LightningModule, rank: int, world: int) -> None:
+        true, predicted, scores = batch["label"], outputs["label"], outputs["scores"]
+        classes = scores.shape[1]
+        if self.matrix is None:
+            self.matrix = true.new_zeros(classes**2)
+        # Not bincount: it would make the host wait for the device.
+        self.matrix.index_add_(0, true * classes + predicted, torch.ones_like(true))
+        confidence = scores.float().gather(1, predicted[:, None]).squeeze(1)
+        rows = {"image": batch["image"], "true": true, "predicted": predicted, "confidence": confidence}
+        self.keep(rows, torch.where(predicted != true, confidence, -torch.inf), rank, world)
+
+    def gather(self, strategy: Strategy) -> None:
+        super().gather(strategy)
+        self.matrix = strategy.reduce(self.matrix.clone(), reduce_op="sum")
+
+    def write(self, folder: Path, stage: str, task: LightningModule) -> None:
+        write_per_class(folder, stage, per_class(self.counts()), self.counts(), task.classes)
+
+    def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
+        matrix = self.counts()
+        right, total = int(matrix.trace()), int(matrix.sum())
+        title = f"{stage}: {right:,} of {total:,} right ({100 * right / total:.1f} %)"
+        yield "predictions", _answers(self.sample.kept(), task, title)
+        yield "confusion", drawing.confusion(matrix, task.classes, title)
+        mistakes = self.worst.kept()
+        title = f"{stage}: the {len(mistakes['true'])} most confident of {total - right:,} mistakes"
+        yield "mistakes", _answers(mistakes, task, title)
+
+    def counts(self) -> np.ndarray:
+        """Confusion matrix int64 (C, C), rows true, columns predicted."""
+        side = round(len(self.matrix) ** 0.5)
+        return self.matrix.view(side, side).cpu().numpy()
+
+
+def draw_views(batch: Batch, samples: int, backbone: Backbone, data: LightningDataModule) -> np.ndarray | None:
+    """The first pictures of a batch, all views of one side by side, with their class where it is known; null for clips
+    and pictures of several sizes."""
+    views = batch.get("views") or [batch.get("image")]
+    if not all(isinstance(view, Tensor) and view.ndim == 4 for view in views):
+        return None
+    shown = [arrays(visible(view[:samples], backbone)) for view in views]
+    pictures = [drawing.side_by_side(views_of_one) for views_of_one in zip(*shown, strict=True)]
+    labels = batch["label"][:samples].cpu() if "label" in batch else None
+    captions = [""] * len(pictures) if labels is None else [_caption(label, data.classes) for label in labels]
+    title = "First training batch as the network sees it"
+    if len(views) > 1:
+        title += f": {len(views)} views of each picture"
+    return drawing.grid(pictures, captions, title)
+
+
+def _answers(rows: dict[str, Tensor], task: LightningModule, title: str) -> np.ndarray:
+    """Grid of pictures with true and predicted class; `rows` as `ClassOutcomes` keeps them."""
+    captions, colours = [], []
+    for true, predicted, confidence in zip(rows["true"], rows["predicted"], rows["confidence"].tolist(), strict=True):
+        right = bool(true == predicted)
+        mark, said = "✓" if right else "✗", drawing.shorten(task.classes[predicted], 14)
+        captions.append(f"{mark} {said} {100 * confidence:.0f} %\ntrue: {drawing.shorten(task.classes[true], 16)}")
+        colours.append(drawing.RIGHT if right else drawing.WRONG)
+    backbone = task.backbone
+    pictures = arrays(visible(rows["image"].to(backbone.mean.device), backbone))
+    return drawing.grid(pictures, captions, title, colours)
+
+
+def _caption(label: Tensor, classes: list[str]) -> str:
+    """The class name; for mixed labels (MixUp, CutMix) the two largest shares."""
+    if label.ndim == 0:
+        return drawing.shorten(classes[label])
+    shares, indices = label.topk(min(2, len(label)))
+    parts = zip(shares.tolist(), indices.tolist(), strict=True)
+    return "\n".join(f"{drawing.shorten(classes[i], 14)} {100 * share:.0f} %" for share, i in parts if share > 0.005)

@@ -1,0 +1,153 @@
+"""Pictures of semantic segmentation: training batches under their maps, predictions, mistakes, confusions, classes."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.strategies import Strategy
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from callbacks.class_bars import class_bars
+from callbacks.drawing import confusion, shorten_start
+from callbacks.outcomes import Outcomes, arrays, visible
+from callbacks.overlays import DIFFERENT, Palette, differences, enlarged, legend, overlay, palette_of, strips, swatch
+from callbacks.per_class import per_class_of_pixels, write_per_class
+from modules.contracts import IGNORE, Backbone, Batch, Prediction
+
+SIDE = 320  # pixels: the longer side of a picture that is kept, at most
+NAME = 96  # bytes of an id that are kept, its end
+
+
+class MaskOutcomes(Outcomes):
+    """Answers `{mask}` to pictures with a `mask`; the worst have the lowest share of right pixels. What is ignored
+    counts nowhere."""
+
+    def __init__(self, keep: int) -> None:
+        super().__init__(keep)
+        self.matrix: Tensor | None = None  # pixels (C, C), rows true, columns predicted
+
+    @staticmethod
+    def fits(outputs: Prediction, batch: Batch) -> bool:
+        return "mask" in outputs and "mask" in batch
+
+    def update(self, batch: Batch, outputs: Prediction, task: LightningModule, rank: int, world: int) -> None:
+        true, predicted = batch["mask"], outputs["mask"]
+        matrices = confusions(true, predicted, len(task.classes))
+        counted = matrices.sum(0)
+        self.matrix = counted if self.matrix is None else self.matrix + counted
+        accuracy, iou = scores(matrices)
+        rows = thumbnails(batch, predicted, task.backbone)
+        rows |= {"accuracy": accuracy, "iou": iou, "name": _bytes(batch["id"]).to(true.device, non_blocking=True)}
+        # nan, of a picture without a label, is not below 1
+        self.keep(rows, torch.where(accuracy < 1, 1 - accuracy, -torch.inf), rank, world)
+
+    def gather(self, strategy: Strategy) -> None:
+        super().gather(strategy)
+        self.matrix = strategy.reduce(self.matrix.clone(), reduce_op="sum")
+
+    def write(self, folder: Path, stage: str, task: LightningModule) -> None:
+        matrix = self.matrix.cpu().numpy()
+        write_per_class(folder, stage, per_class_of_pixels(matrix), matrix, task.classes)
+
+    def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
+        matrix, classes, palette = self.matrix.cpu().numpy(), task.classes, palette_of(data, task.classes)
+        figures = per_class_of_pixels(matrix)
+        total, mean = int(matrix.sum()), float(np.nanmean(figures["iou"])) if matrix.any() else float("nan")
+        right = f"{100 * matrix.trace() / max(total, 1):.1f} %"
+        title = f"{stage}: mIoU {100 * mean:.1f} %, {right} of {total:,} labelled pixels right"
+        yield "predictions", _answers(self.sample.kept(), classes, palette, title)
+        worst = self.worst.kept()
+        worst_title = f"{stage}: the {len(worst['iou'])} pictures of lowest pixel accuracy, the lowest first"
+        yield "mistakes", _answers(worst, classes, palette, worst_title)
+        yield "confusion", confusion(matrix, classes, title, shares=True)
+        yield "classes", class_bars(classes, figures["iou"], matrix.sum(1), palette, title)
+
+
+def confusions(true: Tensor, predicted: Tensor, classes: int) -> Tensor:
+    """Confusion matrix of each picture, without making the host wait for the device.
+
+    Args:
+        true: int64 (B, H, W), 0..classes-1 and `IGNORE`.
+        predicted: int64 (B, H, W), 0..classes-1.
+
+    Returns:
+        int64 (B, classes, classes) pixels, rows true, columns predicted.
+    """
+    count, labelled = len(true), true != IGNORE
+    picture = torch.arange(count, device=true.device).view(-1, 1, 1) * classes**2
+    cell = torch.where(labelled, true, 0).mul_(classes).add_(predicted).add_(picture)
+    counts = torch.zeros(count * classes**2, dtype=torch.int64, device=true.device)
+    return counts.index_add_(0, cell.flatten(), labelled.flatten().long()).view(count, classes, classes)
+
+
+def scores(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixel accuracy and mean IoU of each of B pictures, float (B,): the mean over the classes that the truth or the
+    prediction shows; nan for a picture without labelled pixels."""
+    right, true, predicted = matrices.diagonal(dim1=1, dim2=2), matrices.sum(2), matrices.sum(1)
+    return right.sum(1) / true.sum(1), (right / (true + predicted - right)).nanmean(1)
+
+
+def thumbnails(batch: Batch, predicted: Tensor | None, backbone: Backbone) -> dict[str, Tensor]:
+    """The batch small enough to keep: `image` uint8 (B, 3, h, w), `true`, `predicted` uint8 (B, h, w), and `inside`
+    (B, 2): height and width of what shows the picture. Small pictures keep their pixels."""
+    image, maps = batch["image"], {"true": batch["mask"], "predicted": predicted}
+    step = min(-(-max(image.shape[-2:]) // SIDE), *image.shape[-2:])
+    small = visible(avg_pool2d(image.float(), step) if step > 1 else image, backbone)
+    height, width = small.shape[-2:]
+    rows = {"image": small}
+    for name, whole in maps.items():
+        if whole is not None:  # the middle pixel of each square, since classes have no mean
+            rows[name] = whole[:, step // 2 :: step, step // 2 :: step][:, :height, :width].to(torch.uint8)
+    whole = torch.tensor([[height, width]], device=image.device).expand(len(image), 2)
+    rows["inside"] = (batch["inside"] // step).clamp(min=1) if "inside" in batch else whole
+    return rows
+
+
+def draw_masks(batch: Batch, samples: int, backbone: Backbone, data: LightningDataModule) -> np.ndarray:
+    """The first pictures of a batch, each beside itself under its map."""
+    part = {key: batch[key][:samples] for key in ("image", "mask", "id")}
+    rows = {name: row.cpu() for name, row in thumbnails(part, None, backbone).items()}
+    palette, shown = palette_of(data, data.classes), list(_enlarged(rows))
+    pairs = [(picture, overlay(picture, true, palette)) for picture, true in shown]
+    entries = legend([true for _, true in shown], data.classes, palette)
+    captions = [shorten_start(name, 30) for name in part["id"]]
+    title = "First training batch as the network sees it"
+    return strips(pairs, ("picture", "truth"), captions, entries, title)
+
+
+def _answers(rows: dict[str, Tensor], classes: list[str], palette: Palette, title: str) -> np.ndarray:
+    """Pictures, truth, prediction and mistakes in strips; `rows` as `MaskOutcomes` keeps them."""
+    shown = list(_enlarged(rows))
+    panels = [
+        (picture, overlay(picture, true, palette), overlay(picture, said, palette), differences(picture, true, said))
+        for picture, true, said in shown
+    ]
+    figures = zip(rows["name"].numpy(), rows["iou"].tolist(), rows["accuracy"].tolist(), strict=True)
+    captions = [
+        f"{shorten_start(_text(name), 60)}\nmIoU {100 * iou:.1f} %, pixel accuracy {100 * accuracy:.1f} %"
+        for name, iou, accuracy in figures
+    ]
+    entries = legend([drawn for _, *maps in shown for drawn in maps], classes, palette)
+    entries += [("mistake", swatch(DIFFERENT))] if panels else []
+    return strips(panels, ("picture", "truth", "prediction", "mistakes"), captions, entries, title)
+
+
+def _enlarged(rows: dict[str, Tensor]) -> Iterator[list[np.ndarray]]:
+    """Picture and maps of each sample, without padding, large enough to look at."""
+    stacks = [arrays(rows["image"]), *(rows[name].numpy() for name in ("true", "predicted") if name in rows)]
+    for (height, width), *panels in zip(rows["inside"].tolist(), *stacks, strict=True):
+        yield [enlarged(panel[:height, :width]) for panel in panels]
+
+
+def _bytes(ids: list[str]) -> Tensor:
+    """The ends of names as uint8 (B, NAME), filled up with zeros, because processes exchange tensors only."""
+    ends = [os.fsencode(name)[-NAME:].ljust(NAME, b"\0") for name in ids]
+    return torch.frombuffer(bytearray(b"".join(ends)), dtype=torch.uint8).view(-1, NAME)
+
+
+def _text(name: np.ndarray) -> str:
+    return name.tobytes().rstrip(b"\0").decode(errors="replace")
