@@ -3,11 +3,29 @@
 import cv2
 
 from datamodules.base import DataModule
+from datamodules.camvid import CamVid
+from datamodules.coco import COCOSemantic
 from datamodules.image_folder import ImageFolder
 from datamodules.images import Images
-from datamodules.shapes import Shapes
+from datamodules.masks import Masks
+from datamodules.shapes import Shapes, ShapesMasks
 from datamodules.torchvision import CIFAR10, CIFAR100, MNIST, FashionMNIST
+from datamodules.voc import VOCSegmentation
 
 cv2.setNumThreads(0)  # its own threads fight with the loader's workers
 
-__all__ = ["CIFAR10", "CIFAR100", "MNIST", "DataModule", "FashionMNIST", "ImageFolder", "Images", "Shapes"]
+__all__ = [
+    "CIFAR10",
+    "CIFAR100",
+    "MNIST",
+    "COCOSemantic",
+    "CamVid",
+    "DataModule",
+    "FashionMNIST",
+    "ImageFolder",
+    "Images",
+    "Masks",
+    "Shapes",
+    "ShapesMasks",
+    "VOCSegmentation",
+]

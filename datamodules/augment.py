@@ -58,7 +58,32 @@ RECIPES: dict[Recipe, Chances] = {
 }
 
 
-class Augment:
+class Keyed:
+    """Albumentations transforms whose every draw is a function of a key alone.
+
+    Args:
+        transforms: applied in order; not shared, because each holds one random state.
+    """
+
+    def __init__(self, transforms: list[A.BasicTransform]):
+        self.transforms = A.Compose(transforms)
+        self.numpy, self.python = np.random.Generator(np.random.Philox(0)), random.Random(0)
+        self.state = self.numpy.bit_generator.state
+        self.transforms.set_random_state(self.numpy, self.python)
+
+    def seed(self, *key: int) -> np.random.Generator:
+        """The generator that the transforms draw from next, wound to where `key` begins."""
+        mixed = hash(key)  # of integers only, so the same in every process
+        self.state["state"]["key"][:] = (mixed & 0xFFFFFFFFFFFFFFFF, 0)
+        self.state["state"]["counter"][:] = 0
+        self.state["buffer_pos"] = 4  # nothing left over from the last key
+        self.state["has_uint32"] = 0
+        self.numpy.bit_generator.state = self.state
+        self.python.seed(mixed)
+        return self.numpy
+
+
+class Augment(Keyed):
     """Random crop, then a recipe; every draw is a function of the key alone.
 
     Args:
@@ -72,13 +97,8 @@ class Augment:
 
     def __init__(self, size: int, crop: tuple[float, float] | None, recipe: Recipe | list[A.BasicTransform]):
         first = [A.RandomResizedCrop((size, size), scale=crop)] if crop else whole(size)
+        super().__init__([*first, *recipe_transforms(recipe, size)])
         self.size = size
-        # a copy, because each transform holds one random state
-        then = RECIPES[recipe].transforms(size) if isinstance(recipe, str) else deepcopy(recipe)
-        self.transforms = A.Compose([*first, *then])
-        self.numpy, self.python = np.random.Generator(np.random.Philox(0)), random.Random(0)
-        self.state = self.numpy.bit_generator.state
-        self.transforms.set_random_state(self.numpy, self.python)
         try:  # what cannot work is refused here, not in a worker
             self(np.zeros((size, size, 3), np.uint8))
         except (ValueError, CropSizeError) as error:
@@ -86,20 +106,26 @@ class Augment:
 
     def __call__(self, image: np.ndarray, *key: int) -> np.ndarray:
         """uint8 (H, W, 3) to (size, size, 3); the same key, such as (seed, epoch, index, view), draws the same."""
-        mixed = hash(key)  # of integers only, so the same in every process
-        self.state["state"]["key"][:] = (mixed & 0xFFFFFFFFFFFFFFFF, 0)
-        self.state["state"]["counter"][:] = 0
-        self.state["buffer_pos"] = 4  # nothing left over from the last key
-        self.state["has_uint32"] = 0
-        self.numpy.bit_generator.state = self.state
-        self.python.seed(mixed)
+        self.seed(*key)
         result = self.transforms(image=image)["image"]
-        if result.shape != (self.size, self.size, 3):
-            raise ConfigError(
-                f"data.augment makes pictures of shape {result.shape} of {self.size} x {self.size} pixels: "
-                f"its transforms must keep the size"
-            )
+        check_result(result, (self.size, self.size))
         return result
+
+
+def recipe_transforms(recipe: Recipe | list[A.BasicTransform], size: int) -> list[A.BasicTransform]:
+    """Transforms of our own, for pictures of `size` pixels."""
+    return RECIPES[recipe].transforms(size) if isinstance(recipe, str) else deepcopy(recipe)
+
+
+def check_result(image: np.ndarray, size: tuple[int, int]) -> None:
+    """Raises ConfigError if transforms made anything but uint8 (*size, 3)."""
+    if image.dtype != np.uint8:
+        raise ConfigError(f"data.augment makes pictures of {image.dtype} of uint8: leave scaling to the task")
+    if image.shape != (*size, 3):
+        raise ConfigError(
+            f"data.augment makes pictures of shape {image.shape} of {size[0]} x {size[1]} pixels: "
+            f"its transforms must keep the size"
+        )
 
 
 def whole(size: int) -> list[A.BasicTransform]:

@@ -9,11 +9,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.sampler import EpochSampler
+from modules.colours import RGB
 from modules.contracts import Batch, DataError
 
 Split = Literal["train", "val", "test"]
 Purpose = Literal["train", "evaluate", "plain"]
-"""`train`: augmented; `evaluate`: what the task's validation step expects; `plain`: the sample as it is."""
+"""`train`: augmented; `evaluate`: what the task's validation step expects; `plain`: pictures for probes."""
 
 
 class DataModule(L.LightningDataModule):
@@ -25,10 +26,14 @@ class DataModule(L.LightningDataModule):
     Args:
         batch_size: samples per device and step.
         workers: processes that load; 0 loads in the main process.
+
+    Attributes: `classes` names the classes and `palette` colours them, null without; `whole` asks for whole pictures to
+    evaluate and predict, with `size` and `inside`, as tasks need that answer per pixel; set it before `setup`.
     """
 
     classes: list[str] | None = None
-    palette: list[tuple[int, int, int]] | None = None  # RGB of each class, for data that has colours of its own
+    palette: list[RGB] | None = None  # of the classes, for data that has colours of its own
+    whole: bool = False  # whether prediction needs whole pictures instead of their centres; the task says it
 
     def __init__(self, batch_size: int = 64, workers: int = 2):
         super().__init__()
@@ -81,7 +86,8 @@ class DataModule(L.LightningDataModule):
         return loader
 
     def predict_dataloader(self) -> DataLoader:
-        loaders = (self._in_order(split, "plain") for split in ("test", "val", "train"))
+        purpose = "evaluate" if self.whole else "plain"
+        loaders = (self._in_order(split, purpose) for split in ("test", "val", "train"))
         return next(loader for loader in loaders if loader is not None)
 
     def plain_dataloader(self, split: Split) -> DataLoader | None:

@@ -1,7 +1,6 @@
-"""What all data modules of single pictures share: splits, labels, augmentation and broken files."""
+"""What all data modules of single pictures with at most one class each share: views and their augmentation."""
 
 from itertools import chain
-from pathlib import Path
 from typing import Literal
 
 import albumentations as A
@@ -10,16 +9,17 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.augment import RECIPES, Augment, Chances, Recipe
-from datamodules.base import DataModule, Purpose, Split
+from datamodules.base import Purpose, Split
 from datamodules.draws import Kind
 from datamodules.on_device import DeviceViews, Resident
 from datamodules.sampler import EpochSampler
-from datamodules.samples import ImageDataset, collate
-from datamodules.source import Files, Source
-from modules.contracts import Batch, ConfigError, DataError, writing
+from datamodules.samples import ImageDataset, WholePictures
+from datamodules.split_data import SplitData
+from datamodules.whole import Fit
+from modules.contracts import Batch, ConfigError
 
 
-class ImageDataModule(DataModule):
+class ImageDataModule(SplitData):
     """Base of the data modules of single pictures with at most one class each.
 
     Args:
@@ -36,14 +36,6 @@ class ImageDataModule(DataModule):
             2 x image_size; others are first brought to centred squares of 2 x image_size.
         resident: whether that device holds all training pictures as bytes, in every process: `auto` does on a GPU where
             they take a quarter of the free memory or less.
-        labels: how many training pictures keep their label and are used: a fraction up to 1.0, or a count above 1;
-            the same share of every class, drawn with the seed.
-        val_split: share of the training pictures set aside for validation when the data has no validation set; the
-            same share of every class, the same pictures for every seed.
-        on_error: what a picture that cannot be read does: `raise` stops, `skip` leaves it out, counted and listed in
-            the run directory.
-        batch_size: samples per device and step.
-        workers: processes that load; 0 loads in the main process.
     """
 
     def __init__(
@@ -57,25 +49,15 @@ class ImageDataModule(DataModule):
         augment: Recipe | list[A.BasicTransform] = "none",
         augment_on: Literal["cpu", "device"] = "cpu",
         resident: Resident = "auto",
-        labels: float = 1.0,
-        val_split: float = 0.1,
-        on_error: Literal["raise", "skip"] = "raise",
-        batch_size: int = 64,
-        workers: int = 2,
+        **kwargs,
     ):
-        super().__init__(batch_size, workers)
-        if views < 1 or image_size < 1 or labels <= 0 or not 0 <= val_split < 1:
-            raise ConfigError("data: views and image_size are at least 1, labels above 0, val_split in [0, 1)")
+        super().__init__(**kwargs)
+        if views < 1 or image_size < 1:
+            raise ConfigError("data: views and image_size are at least 1")
         for name, area in (("crop", crop), ("local_crop", local_crop)):
             if area and not 0 < area[0] <= area[1] <= 1:
                 raise ConfigError(f"data.{name} is {list(area)}, but it is a range of area fractions like [0.2, 1.0]")
-        self.image_size, self.views, self.labels, self.val_split, self.on_error = (
-            image_size,
-            views,
-            labels,
-            val_split,
-            on_error,
-        )
+        self.image_size, self.views = image_size, views
         kinds = [(views, image_size, crop)]
         if local_views:
             _check_local(local_views, local_size, views, image_size)
@@ -88,36 +70,22 @@ class ImageDataModule(DataModule):
             self.on_device = DeviceViews([Kind(*kind, _named(augment)) for kind in kinds], 2 * image_size, resident)
         elif resident is True:
             raise ConfigError("data.resident is true, but the loader makes the views: set data.augment_on device")
-        self.splits: dict[Split, tuple[Source, np.ndarray]] = {}
 
     @property
     def view_count(self) -> int:
         return sum(map(len, self.pipelines))
 
-    def sources(self) -> dict[Split, Source]:
-        """The pictures of each split on disk; called once, before the first step."""
-        raise NotImplementedError
-
-    def setup(self, stage: str | None = None) -> None:
-        if self.splits:
-            return
-        self.splits = {split: (source, self._readable(source)) for split, source in self.sources().items()}
-        if "train" in self.splits:
-            self._divide()
-        if self.trainer and self.trainer.is_global_zero:
-            self._list_skipped(self.skipped)
-
-    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Counts and lists what only turned out broken when it was decoded."""
-        fresh = [name for name in batch.pop("skipped", []) if name not in self.skipped]
-        self.skipped += fresh
-        self._list_skipped(fresh)
-        return batch
+    @property
+    def canvas(self) -> tuple[int, int] | None:
+        """Height and width that whole pictures are fitted into; null leaves them as they are."""
+        return (self.image_size, self.image_size)
 
     def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
         if split not in self.splits:
             return None
         (source, indices), skip = self.splits[split], self.on_error == "skip"
+        if purpose == "evaluate" and self.whole:
+            return WholePictures(source, indices, Fit(self.canvas), skip)
         if purpose == "plain" or (purpose == "evaluate" and self.views == 1):
             return ImageDataset(source, indices, [self.plain], 0, skip)
         train = purpose == "train"
@@ -142,73 +110,20 @@ class ImageDataModule(DataModule):
         )
         return batch if draws is None else self.on_device.make(batch, draws)
 
-    collate = staticmethod(collate)
+    def about(self, split: Split) -> str:
+        source, indices = self.splits[split]
+        if source.labels is None or not self.classes:
+            return ""
+        counts = np.bincount(source.labels[indices], minlength=len(self.classes))
+        return f" of {len(self.classes)} classes, {counts.min():,} to {counts.max():,} each"
 
-    def describe(self) -> list[str]:
-        lines = []
-        for split, (source, indices) in self.splits.items():
-            line = f"{split}: {len(indices):,} pictures"
-            if source.labels is not None and self.classes:
-                counts = np.bincount(source.labels[indices], minlength=len(self.classes))
-                line += f" of {len(self.classes)} classes, {counts.min():,} to {counts.max():,} each"
-            lines.append(line)
-        if self.on_device and "train" in self.splits:
-            source, _ = self.splits["train"]
-            height, width = self.on_device.shape(source)
-            kind = "pictures" if source.shape == (height, width) else "centred squares"
-            lines.append(f"views are made on the device, from {kind} of {width} x {height} pixels")
-        if self.skipped:
-            lines.append(f"skipped: {len(self.skipped)} pictures that cannot be read, listed in skipped.txt")
-        return lines
-
-    def _divide(self) -> None:
-        """Sets validation pictures aside where the data has none, then drops the training pictures without label."""
-        source, train = self.splits["train"]
-        if "val" not in self.splits and self.val_split:
-            train, val = divide(source.labels, train, 1 - self.val_split, np.random.default_rng(0))
-            if len(val):
-                self.splits["val"] = (source, val)
-        if self.labels != 1.0:
-            train, _ = divide(source.labels, train, self.labels, np.random.default_rng((self.seed, 1)))
-        self.splits["train"] = (source, train)
-
-    def _list_skipped(self, names: list[str]) -> None:
-        if names:
-            path = Path(self.trainer.default_root_dir) / "skipped.txt"
-            with writing(path), path.open("a") as file:
-                file.writelines(f"{name}\n" for name in names)
-
-    def _readable(self, source: Source) -> np.ndarray:
-        indices = np.arange(len(source))
-        broken = source.broken() if isinstance(source, Files) else []
-        if not broken:
-            return indices
-        if self.on_error == "raise":
-            more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
-            raise DataError(
-                f"{source.root / source.id(broken[0])}{more} cannot be decoded: mend it, or set --data.on_error skip"
-            )
-        self.skipped += [source.id(i) for i in broken]
-        return np.delete(indices, broken)
-
-
-def divide(
-    labels: np.ndarray | None, indices: np.ndarray, share: float, random: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draws a share (fraction up to 1, or a count above 1) of `indices`, the same share of every class; and the rest.
-
-    Every class keeps at least one sample on the drawn side; both results are sorted.
-
-    Raises:
-        ConfigError: a count larger than the data.
-    """
-    if share > len(indices):
-        raise ConfigError(f"data.labels is {share:g}, but there are only {len(indices)} training pictures")
-    fraction = share if share <= 1 else share / len(indices)
-    groups = [indices] if labels is None else [indices[labels[indices] == c] for c in np.unique(labels[indices])]
-    drawn = [random.permutation(group)[: max(1, round(fraction * len(group)))] for group in groups]
-    chosen = np.sort(np.concatenate(drawn))
-    return chosen, np.setdiff1d(indices, chosen)
+    def more(self) -> list[str]:
+        if not (self.on_device and "train" in self.splits):
+            return []
+        source, _ = self.splits["train"]
+        height, width = self.on_device.shape(source)
+        kind = "pictures" if source.shape == (height, width) else "centred squares"
+        return [f"views are made on the device, from {kind} of {width} x {height} pixels"]
 
 
 def _named(augment: Recipe | list[A.BasicTransform]) -> Chances:

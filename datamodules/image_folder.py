@@ -8,13 +8,8 @@ import numpy as np
 from datamodules.base import Split
 from datamodules.image_data import ImageDataModule
 from datamodules.source import Files, find_images
+from datamodules.split_data import NAMES
 from modules.contracts import DataError, nearest
-
-NAMES: dict[Split, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test",),
-}
 
 
 class ImageFolder(ImageDataModule):

@@ -9,8 +9,11 @@ from torch.utils.data import Dataset
 
 from datamodules.augment import Augment
 from datamodules.draws import Drawing
+from datamodules.mask_augment import MaskAugment
+from datamodules.pairs import Pairs
 from datamodules.source import Source
-from modules.contracts import Batch, DataError
+from datamodules.whole import Fit
+from modules.contracts import IGNORE, Batch, DataError
 
 
 class ImageDataset(Dataset):
@@ -69,15 +72,44 @@ class DeviceDataset(ImageDataset):
         return sample
 
 
+class WholePictures(ImageDataset):
+    """Whole pictures, to be answered per pixel."""
+
+    def __init__(self, source: Source, indices: np.ndarray, fit: Fit, skip: bool):
+        super().__init__(source, indices, [], 0, skip)
+        self.fit = fit
+
+    def content(self, epoch: int, row: int, index: int) -> dict[str, Any]:
+        return self.fit(self.source.image(index))
+
+
+class MaskDataset(ImageDataset):
+    """Pictures with their semantic maps, augmented or whole.
+
+    Args:
+        make: from picture (H, W, 3), map (H, W) and the key (seed, epoch, index).
+    """
+
+    def __init__(self, source: Pairs, indices: np.ndarray, make: Fit | MaskAugment, seed: int, skip: bool):
+        super().__init__(source, indices, [], seed, skip)
+        self.make = make
+
+    def content(self, epoch: int, row: int, index: int) -> dict[str, Any]:
+        return self.make(self.source.image(index), self.source.mask(index), self.seed, epoch, index)
+
+
 def collate(samples: list[dict[str, Any]]) -> Batch:
     """Stacks what could be read: `image` uint8 (B, 3, H, W) or `views`, a list of those, local ones last; `label` (B,),
-    `id`. For views that the device makes: `draws`, `row` (B,), and `image` unless the device holds the pictures."""
+    `id`. For views that the device makes: `draws`, `row` (B,), and `image` unless the device holds the pictures. With
+    semantic maps: `mask` (B, H, W). Whole pictures also have `size` and `inside` (B, 2); all are padded to the largest.
+    """
     skipped = [s["skipped"] for s in samples if "skipped" in s]
     samples = [s for s in samples if "skipped" not in s]
     if not samples:
         raise DataError(f"not one picture of this batch could be read: {', '.join(skipped[:3])}, ...")
     batch: Batch = {"id": [s["id"] for s in samples]}
-    batch |= _pictures(samples) if "views" in samples[0] else _draws(samples)
+    first = samples[0]
+    batch |= _pictures(samples) if "views" in first else _draws(samples) if "drawing" in first else _maps(samples)
     if "label" in samples[0]:
         batch["label"] = torch.tensor([s["label"] for s in samples])
     return batch | ({"skipped": skipped} if skipped else {})
@@ -92,6 +124,24 @@ def _draws(samples: list[dict[str, Any]]) -> Batch:
     draws = samples[0]["drawing"]([s["key"] for s in samples])
     batch: Batch = {"draws": draws, "row": torch.tensor([s["row"] for s in samples])}
     return batch | ({"image": _stack([s["image"] for s in samples])} if "image" in samples[0] else {})
+
+
+def _maps(samples: list[dict[str, Any]]) -> Batch:
+    batch: Batch = {"image": torch.from_numpy(_padded([s["image"] for s in samples], 0)).permute(0, 3, 1, 2)}
+    if "mask" in samples[0]:
+        batch["mask"] = torch.from_numpy(_padded([s["mask"] for s in samples], IGNORE)).long()
+    return batch | {k: torch.tensor([s[k] for s in samples]) for k in ("size", "inside") if k in samples[0]}
+
+
+def _padded(arrays: list[np.ndarray], value: int) -> np.ndarray:
+    """Arrays (H, W, ...) as one, `value` to the right of and below those that are smaller than the largest."""
+    if len({a.shape for a in arrays}) == 1:
+        return np.stack(arrays)
+    height, width = (max(a.shape[axis] for a in arrays) for axis in (0, 1))
+    padded = np.full((len(arrays), height, width, *arrays[0].shape[2:]), value, arrays[0].dtype)
+    for room, array in zip(padded, arrays, strict=True):
+        room[: array.shape[0], : array.shape[1]] = array
+    return padded
 
 
 def _stack(images: list[np.ndarray]) -> torch.Tensor:

@@ -55,7 +55,7 @@ class Files:
         """Height and width of the pictures, upright; null when they differ. Opens files until one differs."""
         known = None
         for i in range(len(self)):
-            shape = _shape(self.root / self.id(i))
+            shape = read_shape(self.root / self.id(i))
             if shape and known and shape != known:
                 return None
             known = known or shape
@@ -107,14 +107,19 @@ def read_image(path: Path) -> np.ndarray:
         ) from error
 
 
-def _shape(path: Path) -> tuple[int, int] | None:
+def read_shape(path: Path) -> tuple[int, int] | None:
+    """Height and width of a picture file as `read_image` gives it; null if it is none."""
     try:
         with Image.open(path) as file:
             width, height = file.size
-            turned = file.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return (width, height) if is_turned(file) else (height, width)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None  # found broken when it is read
-    return (width, height) if turned else (height, width)
+
+
+def is_turned(file: Image.Image) -> bool:
+    """Whether EXIF lays the picture on its side, so that its height is its width in the file."""
+    return file.getexif().get(ExifTags.Base.Orientation, 1) >= 5
 
 
 def _looks_whole(path: Path) -> bool:

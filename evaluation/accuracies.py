@@ -10,7 +10,7 @@ from torch import Tensor
 from callbacks.drawing import confusion
 from callbacks.knn import knn_predict
 from callbacks.pictures import log_picture
-from datamodules.image_data import divide
+from datamodules.split_data import divide
 from evaluation.features import evenly
 from evaluation.probes import STEPS, STRENGTHS, Probe, accuracy, choose_c, clusters, fit_linear, fit_sgd, scale
 from evaluation.subject import Result, Subject

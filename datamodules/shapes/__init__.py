@@ -1,5 +1,6 @@
 """The built-in world: scenes of shapes, drawn when asked for, nothing to download."""
 
 from datamodules.shapes.shapes import Shapes
+from datamodules.shapes.shapes_masks import ShapesMasks
 
-__all__ = ["Shapes"]
+__all__ = ["Shapes", "ShapesMasks"]

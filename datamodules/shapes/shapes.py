@@ -9,6 +9,7 @@ from datamodules.shapes.world import SHAPES, scene
 from datamodules.source import Arrays
 
 WORLD = 0  # the seed of the pictures; the run's seed draws order, augmentation and labels, not another world
+FIRST: dict[Split, int] = {"train": 0, "val": 10_000_000, "test": 20_000_000}  # scene of each split: they share none
 
 
 class Shapes(ImageDataModule):
@@ -28,14 +29,14 @@ class Shapes(ImageDataModule):
         self.classes = list(SHAPES)
 
     def sources(self) -> dict[Split, Arrays]:
-        return {split: self._draw(split, number) for number, split in enumerate(self.counts)}
+        return {split: self._draw(split) for split in self.counts}
 
-    def _draw(self, split: Split, number: int) -> Arrays:
-        count, first = self.counts[split], number * 10_000_000  # splits never share a scene
+    def _draw(self, split: Split) -> Arrays:
+        count = self.counts[split]
         images = np.empty((count, self.image_size, self.image_size, 3), np.uint8)
         labels = np.empty(count, np.int64)
         for i in range(count):
-            drawn = scene(WORLD, first + i)
+            drawn = scene(WORLD, FIRST[split] + i)
             images[i] = render(drawn, self.image_size)[0]
             labels[i] = drawn.things[drawn.main].shape
         return Arrays(images, labels, split)

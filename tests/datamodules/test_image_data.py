@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from datamodules import ImageFolder
-from datamodules.image_data import divide
+from datamodules.split_data import divide
 from modules.contracts import ConfigError, DataError
 
 FLAT = {"cat": 20, "dog": 10}

@@ -1,0 +1,114 @@
+"""Semantic maps as they lie in files: one whole number per pixel."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from datamodules.cache import digest, stamp
+from modules.colours import RGB
+from modules.contracts import DataError
+
+MODES = ("1", "L", "P", "I;16", "I;16L", "I;16B", "I")  # one number per pixel
+
+
+class Undecodable(DataError):
+    """A file that is damaged, or no picture at all."""
+
+
+@dataclass(frozen=True)
+class MaskFiles:
+    """Map files below `root`: `paths` as bytes in one array, so that workers share them."""
+
+    root: Path
+    paths: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def values(self, index: int) -> np.ndarray:
+        """Whole numbers (H, W)."""
+        return read_mask(self.path(index))
+
+    def path(self, index: int) -> Path:
+        """The file to blame for a map."""
+        return self.root / os.fsdecode(self.paths[index])
+
+    def fingerprint(self) -> str:
+        """Changes when a file does."""
+        return digest(stamp(self.path(i)) for i in range(len(self)))
+
+    def palette(self) -> list[RGB] | None:
+        """The colours that the first file has for its numbers, if it has any."""
+        return read_palette(self.path(0))
+
+
+@dataclass(frozen=True)
+class MaskArrays:
+    """Maps in memory, uint8 (N, H, W), named for people by `prefix`."""
+
+    maps: np.ndarray
+    prefix: str
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def values(self, index: int) -> np.ndarray:
+        return self.maps[index]
+
+    def path(self, index: int) -> Path:
+        return Path(f"{self.prefix}/{index:06d}")
+
+    def fingerprint(self) -> None:
+        """In memory they are counted faster than told apart."""
+        return
+
+    def palette(self) -> None:
+        return
+
+
+def encoded(root: Path, paths: Iterable[Path]) -> np.ndarray:
+    """Paths as bytes, from `root` on where they lie below it."""
+    return np.array([os.fsencode(p.relative_to(root) if p.is_relative_to(root) else p) for p in paths])
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """A map file as whole numbers (H, W): the indices of a palette, not its colours.
+
+    Raises:
+        Undecodable: the file is missing, damaged or no picture.
+        DataError: it holds colours, or was compressed as photographs are.
+    """
+    try:  # not OpenCV, which turns a palette's indices into colours
+        with Image.open(path) as file:
+            _check_kind(file, path)
+            values = np.asarray(file)
+    except OSError as error:
+        why = error.strerror or "it is no picture that can be decoded"
+        raise Undecodable(f"cannot read the mask {path}: {why}") from error
+    except (ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise Undecodable(f"cannot read the mask {path}: it is no picture that can be decoded") from error
+    return values.astype(np.uint8) if values.dtype == bool else values
+
+
+def read_palette(path: Path) -> list[RGB] | None:
+    """The colours of a palette picture in order of their numbers; null of any other."""
+    try:
+        with Image.open(path) as file:
+            colours = file.getpalette("RGB") if file.mode == "P" else None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return list(zip(colours[::3], colours[1::3], colours[2::3], strict=True)) if colours else None
+
+
+def _check_kind(file: Image.Image, path: Path) -> None:
+    if file.format == "JPEG":
+        raise DataError(f"the mask {path} is a JPEG, which blurs class indices into others: save masks as PNG")
+    if file.mode not in MODES:
+        raise DataError(
+            f"the mask {path} is a picture of mode {file.mode}, but a mask holds one number per pixel, the index of "
+            f"its class: save it as a grey or palette PNG (mode L or P)"
+        )

@@ -1,0 +1,100 @@
+"""Pictures with their semantic maps, and what the numbers in the maps mean."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import cv2
+import numpy as np
+
+from datamodules.source import Source
+from modules.colours import RGB
+from modules.contracts import IGNORE, ConfigError
+
+HIGHEST = 1 << 16  # numbers in maps lie below
+
+
+class Maps(Protocol):
+    """Semantic maps, one per picture."""
+
+    def __len__(self) -> int: ...
+
+    def values(self, index: int) -> np.ndarray:
+        """Whole numbers (H, W)."""
+
+    def path(self, index: int) -> Path:
+        """The file to blame for a map."""
+
+    def fingerprint(self) -> str | None:
+        """Changes when a map does; null when they are counted faster than told apart."""
+
+    def palette(self) -> list[RGB] | None:
+        """The colours that the files have for their numbers, if they have any."""
+
+
+@dataclass(frozen=True)
+class Legend:
+    """What the numbers in maps mean.
+
+    Args:
+        values: the number that stands for each class.
+        ignored: numbers that stand for no class.
+        remedy: what to do about other numbers.
+    """
+
+    values: tuple[int, ...]
+    ignored: frozenset[int] = frozenset({IGNORE})
+    remedy: str = "mend the mask"
+
+    def __post_init__(self) -> None:
+        if len(self.values) > IGNORE:
+            raise ConfigError(
+                f"the data has {len(self.values)} classes, but a semantic map tells at most {IGNORE} apart: "
+                f"{IGNORE} is void"
+            )
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        """uint8 (65536,): the class of each number, 255 for void."""
+        table = np.full(HIGHEST, IGNORE, np.uint8)
+        table[list(self.values)] = np.arange(len(self.values))
+        return table
+
+    @cached_property
+    def as_it_is(self) -> bool:
+        """Whether the numbers below 256 are the classes."""
+        return bool((self.table[:256] == np.arange(256)).all())
+
+    def classes(self, values: np.ndarray) -> np.ndarray:
+        """Whole numbers as uint8 classes, 255 for void."""
+        if values.dtype != np.uint8:
+            return self.table[values]
+        return values if self.as_it_is else cv2.LUT(values, self.table[:256])
+
+    def knows(self, value: int) -> bool:
+        """Whether the number means something."""
+        return value in self.ignored or value in self.values
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pictures, each with its semantic map."""
+
+    pictures: Source
+    maps: Maps
+    legend: Legend
+    labels: ClassVar[None] = None  # of whole pictures
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def image(self, index: int) -> np.ndarray:
+        return self.pictures.image(index)
+
+    def mask(self, index: int) -> np.ndarray:
+        """uint8 (H, W) of classes, 255 for void."""
+        return self.legend.classes(self.maps.values(index))
+
+    def id(self, index: int) -> str:
+        return self.pictures.id(index)

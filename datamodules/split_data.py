@@ -1,0 +1,138 @@
+"""What all data modules of pictures in splits share: validation pictures set aside, few labels, broken files."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from datamodules.base import DataModule, Split
+from datamodules.pairs import Pairs
+from datamodules.samples import collate
+from datamodules.source import Files, Source
+from modules.contracts import Batch, ConfigError, DataError, writing
+
+Samples = Source | Pairs
+
+NAMES: dict[Split, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test",),
+}
+"""What the folders of the splits may be called."""
+
+
+class SplitData(DataModule):
+    """Base of the data modules whose pictures come in splits.
+
+    Args:
+        labels: how many training pictures keep their label and are used: a fraction up to 1.0, or a count above 1;
+            the same share of every class where a picture has one, drawn with the seed.
+        val_split: share of the training pictures set aside for validation when the data has no validation set; the
+            same share of every class where a picture has one, the same pictures for every seed.
+        on_error: what a picture that cannot be read does: `raise` stops, `skip` leaves it out, counted and listed in
+            the run directory.
+        batch_size: samples per device and step.
+        workers: processes that load; 0 loads in the main process.
+    """
+
+    def __init__(
+        self,
+        labels: float = 1.0,
+        val_split: float = 0.1,
+        on_error: Literal["raise", "skip"] = "raise",
+        batch_size: int = 64,
+        workers: int = 2,
+    ):
+        super().__init__(batch_size, workers)
+        if labels <= 0 or not 0 <= val_split < 1:
+            raise ConfigError(f"data.labels is {labels:g} and data.val_split {val_split:g}: above 0, and in [0, 1)")
+        self.labels, self.val_split, self.on_error = labels, val_split, on_error
+        self.splits: dict[Split, tuple[Samples, np.ndarray]] = {}
+
+    def sources(self) -> dict[Split, Samples]:
+        """The pictures of each split on disk; called once, before the first step."""
+        raise NotImplementedError
+
+    def broken(self, source: Samples) -> dict[int, Path]:
+        """The samples that cannot be decoded, each with the file to blame."""
+        if not isinstance(source, Files):
+            return {}
+        return {i: source.root / source.id(i) for i in source.broken()}
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.splits:
+            return
+        self.splits = {split: (source, self._readable(source)) for split, source in self.sources().items()}
+        if "train" in self.splits:
+            self._divide()
+        if self.trainer and self.trainer.is_global_zero:
+            self._list_skipped(self.skipped)
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Counts and lists what only turned out broken when it was decoded."""
+        fresh = [name for name in batch.pop("skipped", []) if name not in self.skipped]
+        self.skipped += fresh
+        self._list_skipped(fresh)
+        return batch
+
+    collate = staticmethod(collate)
+
+    def describe(self) -> list[str]:
+        lines = [f"{split}: {len(rows):,} pictures{self.about(split)}" for split, (_, rows) in self.splits.items()]
+        lines += self.more()
+        if self.skipped:
+            lines.append(f"skipped: {len(self.skipped)} pictures that cannot be read, listed in skipped.txt")
+        return lines
+
+    def about(self, split: Split) -> str:
+        """What `describe` says of a split, behind its number of pictures."""
+        return ""
+
+    def more(self) -> list[str]:
+        """What `describe` says of all splits together."""
+        return []
+
+    def _divide(self) -> None:
+        """Sets validation pictures aside where the data has none, then drops the training pictures without label."""
+        source, train = self.splits["train"]
+        if "val" not in self.splits and self.val_split:
+            train, val = divide(source.labels, train, 1 - self.val_split, np.random.default_rng(0))
+            if len(val):
+                self.splits["val"] = (source, val)
+        if self.labels != 1.0:
+            train, _ = divide(source.labels, train, self.labels, np.random.default_rng((self.seed, 1)))
+        self.splits["train"] = (source, train)
+
+    def _list_skipped(self, names: list[str]) -> None:
+        if names:
+            path = Path(self.trainer.default_root_dir) / "skipped.txt"
+            with writing(path), path.open("a") as file:
+                file.writelines(f"{name}\n" for name in names)
+
+    def _readable(self, source: Samples) -> np.ndarray:
+        broken = self.broken(source)
+        if broken and self.on_error == "raise":
+            more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+            first = next(iter(broken.values()))
+            raise DataError(f"{first}{more} cannot be decoded: mend it, or set --data.on_error skip")
+        self.skipped += [source.id(i) for i in broken]
+        return np.delete(np.arange(len(source)), list(broken))
+
+
+def divide(
+    labels: np.ndarray | None, indices: np.ndarray, share: float, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws a share (fraction up to 1, or a count above 1) of `indices`, the same share of every class; and the rest.
+
+    Every class keeps at least one sample on the drawn side; both results are sorted.
+
+    Raises:
+        ConfigError: a count larger than the data.
+    """
+    if share > len(indices):
+        raise ConfigError(f"data.labels is {share:g}, but there are only {len(indices)} training pictures")
+    fraction = share if share <= 1 else share / len(indices)
+    groups = [indices] if labels is None else [indices[labels[indices] == c] for c in np.unique(labels[indices])]
+    drawn = [random.permutation(group)[: max(1, round(fraction * len(group)))] for group in groups]
+    chosen = np.sort(np.concatenate(drawn))
+    return chosen, np.setdiff1d(indices, chosen)

@@ -1,0 +1,84 @@
+"""Whole pictures, as large as they go into a given height and width: what per-pixel answers are about."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from modules.contracts import IGNORE, ConfigError
+
+Canvas = tuple[int, int] | None
+"""Height and width; null for each picture's own."""
+
+
+class Fit:
+    """The whole picture at the top left of `canvas`, in its own proportions, padded to the right and below.
+
+    Args:
+        canvas: height and width of the result; null keeps the picture as it is.
+    """
+
+    def __init__(self, canvas: Canvas):
+        self.canvas = canvas
+
+    def __call__(self, image: np.ndarray, mask: np.ndarray | None = None, *key: int) -> dict[str, Any]:
+        """`image` uint8 (H, W, 3), `mask` (H, W) if there is one, `size` of the picture as it was, and `inside`, the
+        part that shows it, both (height, width); `key` is for pipelines that draw."""
+        size = inside = image.shape[:2]
+        if self.canvas:
+            inside = fitted(size, self.canvas)
+            image = pad(resize(image, inside), self.canvas, 0)
+            mask = None if mask is None else pad(resize_mask(mask, inside), self.canvas, IGNORE)
+        sample = {"image": image, "size": size, "inside": inside}
+        return sample if mask is None else sample | {"mask": mask}
+
+
+def as_canvas(image_size: int | tuple[int, int] | None) -> Canvas:
+    """A setting as height and width: one number is a square.
+
+    Raises:
+        ConfigError: not at least 1.
+    """
+    if image_size is None:
+        return None
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if min(height, width) < 1:
+        raise ConfigError(f"data.image_size is {height} x {width} pixels, but must be at least 1 x 1")
+    return height, width
+
+
+def fitted(size: tuple[int, int], canvas: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of the largest picture of the proportions of `size` that goes into `canvas`."""
+    scale = fit_scale(size, canvas)
+    height, width = (max(1, min(most, round(side * scale))) for side, most in zip(size, canvas, strict=True))
+    return height, width
+
+
+def fit_scale(size: tuple[int, int], canvas: tuple[int, int]) -> float:
+    """What a picture of `size` is multiplied with to fit into `canvas`."""
+    return min(canvas[0] / size[0], canvas[1] / size[1])
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8 (H, W, 3) to (*size, 3): averages areas to shrink, interpolates to enlarge."""
+    if image.shape[:2] == size:
+        return image
+    smaller = size[0] < image.shape[0] or size[1] < image.shape[1]
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+
+
+def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8 (H, W) to `size`, each pixel a value that was there."""
+    if mask.shape == size:
+        return mask
+    # INTER_NEAREST measures from pixel corners, which shifts the map against the picture
+    return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def pad(array: np.ndarray, size: tuple[int, int], value: int) -> np.ndarray:
+    """(H, W, ...) to (*size, ...), `value` to the right and below."""
+    if array.shape[:2] == size:
+        return array
+    padded = np.full((*size, *array.shape[2:]), value, array.dtype)
+    padded[: array.shape[0], : array.shape[1]] = array
+    return padded
