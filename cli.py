@@ -24,7 +24,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import callbacks
 import datamodules
-import modules.heads  # noqa: F401  short names in YAML
+import modules.heads  # short names in YAML
+import modules.necks  # noqa: F401
 import tasks
 from arguments import (
     COMMANDS,
@@ -166,6 +167,7 @@ class CLI(LightningCLI):
         del self.config_dump  # cached before the classes were known
         self.model = parser.instantiate(Namespace(model=self.settings.model)).model
         self._check_views()
+        self.datamodule.whole = self.model.whole
         self.directory = self._run_directory()
         try:
             self.config_init = self.config.clone()

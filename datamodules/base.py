@@ -32,8 +32,8 @@ class DataModule(L.LightningDataModule):
     """
 
     classes: list[str] | None = None
-    palette: list[RGB] | None = None  # of the classes, for data that has colours of its own
-    whole: bool = False  # whether prediction needs whole pictures instead of their centres; the task says it
+    palette: list[RGB] | None = None
+    whole: bool = False
 
     def __init__(self, batch_size: int = 64, workers: int = 2):
         super().__init__()

@@ -10,6 +10,7 @@ from tasks.masked_patches import MaskedPatches
 from tasks.moco import MoCo
 from tasks.moco_v3 import MoCoV3
 from tasks.rotation import Rotation
+from tasks.semantic_segmentation import SemanticSegmentation
 from tasks.simclr import SimCLR
 from tasks.simsiam import SimSiam
 
@@ -23,6 +24,7 @@ __all__ = [
     "MoCo",
     "MoCoV3",
     "Rotation",
+    "SemanticSegmentation",
     "SimCLR",
     "SimSiam",
     "Task",

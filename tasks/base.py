@@ -1,11 +1,14 @@
 """What all tasks share: the backbone, its weights, the optimizer, and what a checkpoint remembers."""
 
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import lightning as L
 import torch
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.utilities import GradClipAlgorithmType, rank_zero_info
 from torch import Tensor
+from torch.optim import Optimizer
 
 from modules.backbones import Timm
 from modules.contracts import Backbone, Batch, ConfigError
@@ -22,13 +25,15 @@ class Task(L.LightningModule):
             backbone.safetensors, or `pretrained` for timm's own; null starts from random ones.
         small_images: 3x3 stem without max-pool, for pictures of about 64 pixels or less.
         drop_path: highest probability of skipping a residual branch in training, 0..1.
+        output_stride: stride of the backbone's coarsest map, by dilation; 8 or 16 keep detail for dense tasks.
         frozen: keep the backbone as it is, its normalisation layers in eval mode; only the rest is trained.
         compile: compile the backbone with torch.compile; the first step takes a minute or so longer.
         optim: how the parameters move.
 
     Class attributes: `monitor` and `mode` name what the best checkpoint is judged by; `protocols` says in words how
     each metric is computed; `pretraining` marks tasks whose only product is the backbone; `views` is how many views of
-    each picture it trains on, at least and at most.
+    each picture it trains on, at least and at most; `whole` marks tasks whose answer covers the whole picture, so that
+    prediction must not cut its sides off.
     """
 
     monitor: ClassVar[str] = "val/loss"
@@ -36,6 +41,7 @@ class Task(L.LightningModule):
     protocols: ClassVar[dict[str, str]] = {}
     pretraining: ClassVar[bool] = False
     views: ClassVar[tuple[int, int]] = (1, 1)
+    whole: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -43,20 +49,21 @@ class Task(L.LightningModule):
         weights: str | None = None,
         small_images: bool = False,
         drop_path: float = 0.0,
+        output_stride: Literal[8, 16, 32] = 32,
         frozen: bool = False,
         compile: bool = False,
         optim: Optim = Optim(),
     ):
         super().__init__()
         self.save_hyperparameters(logger=False)
-        if not isinstance(backbone, str) and (small_images or drop_path):
+        if isinstance(backbone, str):
+            backbone = Timm(backbone, small_images=small_images, drop_path=drop_path, output_stride=output_stride)
+        elif small_images or drop_path or output_stride != 32:
             raise ConfigError(
-                "small_images and drop_path belong into the backbone's init_args when it is given by class_path"
+                "small_images, drop_path and output_stride belong into the backbone's init_args when it is given by "
+                "class_path"
             )
-        built = (
-            Timm(backbone, small_images=small_images, drop_path=drop_path) if isinstance(backbone, str) else backbone
-        )
-        self.backbone, self.weights, self.frozen, self.optim = built, weights, frozen, optim
+        self.backbone, self.weights, self.frozen, self.optim = backbone, weights, frozen, optim
         self.backbone.to(memory_format=torch.channels_last)  # as the batches are; 1.5 to 1.8 times faster on a CPU
         if frozen:
             self.backbone.requires_grad_(False).eval()
@@ -110,10 +117,22 @@ class Task(L.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         trainer = self.trainer
         net = getattr(self.backbone, "net", self.backbone)
-        steps, fused = int(trainer.estimated_stepping_batches), trainer.precision != "16-mixed"
+        steps = int(trainer.estimated_stepping_batches)
+        fused = trainer.precision != "16-mixed" or not trainer.gradient_clip_val  # unscales too late to be clipped
         batch = self.effective_batch_size if self.optim.scale_lr else 256
         optimizer, schedule = self.optim.build(self, net, steps, batch, fused)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        plugin = self.trainer.precision_plugin
+        # in bf16 nothing is scaled, but Lightning's plugin refuses fused optimizers all the same
+        clip = partial(Precision.clip_gradients, plugin) if plugin.precision == "bf16-mixed" else plugin.clip_gradients
+        clip(optimizer, gradient_clip_val or 0.0, GradClipAlgorithmType(gradient_clip_algorithm or "norm"))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["task"] = type(self).__name__

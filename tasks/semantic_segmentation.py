@@ -1,0 +1,139 @@
+"""Semantic segmentation: a class for every pixel."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from modules.blocks import resize
+from modules.contracts import Batch, ConfigError, Features, HeadFactory, NeckFactory, Prediction
+from modules.decoding.dense import infer, padded, to_original
+from modules.heads import FCN, UNet
+from modules.losses.segmentation import SegmentationLoss
+from modules.metrics.segmentation import PROTOCOLS, SegmentationScores
+from tasks.base import Task
+
+
+class SemanticSegmentation(Task):
+    """One class per pixel.
+
+    Validation, test and prediction take pictures of any size; prediction answers in the pixels of the original.
+
+    Args:
+        classes: class names in order of their index, background too if it is one; null takes the data's.
+        head: maps to one map of logits per class.
+        neck: between backbone and head; null is none.
+        auxiliary: weight of a second loss in training, of an FCN head on the last map but one; 0 is off.
+        loss: what is minimised.
+        window: side of the windows in pixels in which larger pictures are looked at outside of training; null looks at
+            the whole picture at once.
+        overlap: what neighbouring windows share, 0..1.
+        flip: outside of training, average with the mirrored picture.
+        scales: outside of training, average over the picture at these scales.
+        probabilities: prediction also writes the probability of every class at every pixel.
+    """
+
+    monitor = "val/miou"
+    mode = "max"
+    whole = True
+    protocols: ClassVar[dict[str, str]] = PROTOCOLS | {"loss": "mean over batches, without auxiliary head"}
+
+    def __init__(
+        self,
+        classes: list[str] | None = None,
+        head: HeadFactory = UNet,
+        neck: NeckFactory | None = None,
+        auxiliary: float = 0.0,
+        loss: SegmentationLoss = SegmentationLoss(),
+        window: int | None = None,
+        overlap: float = 0.5,
+        flip: bool = False,
+        scales: list[float] = [1.0],
+        probabilities: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not classes or len(classes) < 2:
+            raise ConfigError("semantic segmentation needs at least two classes: from the data, or as --model.classes")
+        self.classes, count, features = classes, len(classes), self.backbone.features
+        self.neck = neck(features) if neck else nn.Identity()
+        self.head = head(self.neck.features if neck else features, count)
+        self.auxiliary, self.auxiliary_weight = None, auxiliary
+        if auxiliary:
+            if len(features.channels) < 2:
+                raise ConfigError(f"model.auxiliary needs a backbone of several maps; {self.backbone.name} has one")
+            self.auxiliary = FCN(Features(features.channels[:-1], features.strides[:-1]), count)
+        loss.check(count)
+        self.loss = loss
+        self.register_buffer("class_weights", torch.ones(count))  # the data's come with `setup`
+        self.window, self.overlap, self.flip, self.scales = window, overlap, flip, scales
+        self.probabilities = probabilities
+        self.scores = nn.ModuleDict({stage: SegmentationScores(count) for stage in ("val", "test")})
+        self.to(memory_format=torch.channels_last)
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit" and self.loss.class_weights is not None:
+            weights = self.loss.weights(len(self.classes), self.trainer.datamodule.class_pixels)
+            self.class_weights.copy_(weights)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalised pictures (B, 3, H, W) of any size to logits (B, C, H, W)."""
+        return padded(self._logits, image, self._stride)
+
+    def _logits(self, image: Tensor) -> Tensor:
+        return resize(self.head(self.neck(self.backbone(image))).float(), image.shape[-2:])
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        mask, maps = batch["mask"], self.backbone(batch["image"])
+        loss, terms = self._loss(self.head(self.neck(maps)), mask)
+        if self.auxiliary:
+            second, _ = self._loss(self.auxiliary(maps[:-1]), mask)
+            loss, terms = loss + self.auxiliary_weight * second, terms | {"auxiliary": second.detach()}
+        self.log_step({"loss": loss} | (terms if len(terms) > 1 else {}))
+        return loss
+
+    def validation_step(self, batch: Batch, index: int) -> Prediction:
+        return self._evaluate(batch, "val")
+
+    def test_step(self, batch: Batch, index: int) -> Prediction:
+        return self._evaluate(batch, "test")
+
+    def on_validation_epoch_end(self) -> None:
+        self._conclude("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._conclude("test")
+
+    def predict_step(self, batch: Batch, index: int) -> Prediction:
+        answer: Prediction = {"mask": []} | ({"probabilities": []} if self.probabilities else {})
+        for found in to_original(self._look(batch["image"]), batch["inside"], batch["size"]):
+            answer["mask"].append(found.argmax(0).to(torch.uint8))
+            if self.probabilities:
+                answer["probabilities"].append(found)
+        return answer
+
+    def _evaluate(self, batch: Batch, stage: str) -> Prediction:
+        found, mask = self._look(batch["image"]), batch["mask"]
+        answer = found.argmax(1)
+        self.scores[stage].update(answer, mask)
+        loss, _ = self._loss(found.clamp_min(1e-8).log(), mask)
+        self.log(f"{stage}/loss", loss, batch_size=len(mask), sync_dist=True)
+        return {"mask": answer}
+
+    def _look(self, image: Tensor) -> Tensor:
+        """Pictures to probabilities (B, C, H, W), in windows, mirrored and scaled as asked for."""
+        return infer(self._logits, image, self._stride, self.window, self.overlap, self.flip, self.scales)
+
+    def _loss(self, logits: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        weights = None if self.loss.class_weights is None else self.class_weights
+        return self.loss.compute(resize(logits.float(), mask.shape[-2:]), mask, weights)
+
+    def _conclude(self, stage: str) -> None:
+        self.log_dict({f"{stage}/{name}": value for name, value in self.scores[stage].compute().items()})
+        self.scores[stage].reset()
+
+    @property
+    def _stride(self) -> int:
+        return max(self.backbone.features.strides)
+
