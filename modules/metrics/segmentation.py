@@ -38,8 +38,8 @@ class SegmentationScores(Metric):
 
     Args:
         classes: number of classes C, at most 254.
-        boundary: whether to compute boundary F1, which costs about as much as all else here, and on pictures of
-            thousands of pixels much more: its time grows with the square of the distance.
+        boundary: whether to compute boundary F1. Its time grows with the square of the distance, so that it tells on
+            pictures of thousands of pixels.
     """
 
     full_state_update = False

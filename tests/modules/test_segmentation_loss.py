@@ -188,11 +188,12 @@ def test_nothing_but_ignored_pixels_gives_zero_with_a_gradient_of_zeros(name, we
     assert (logits.grad == 0).all()
 
 
+@pytest.mark.parametrize("autocast", [True, False])
 @pytest.mark.parametrize("name", TERMS)
-def test_losses_are_computed_in_float32_under_autocast(name):
+def test_losses_of_half_precision_logits_are_computed_in_float32(name, autocast):
     logits, target = batch()
     half = logits.bfloat16()
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         value, _ = LOSSES[name].compute(half, target)
     assert value.dtype == torch.float32
     torch.testing.assert_close(value, LOSSES[name].compute(half.float(), target)[0])
@@ -244,7 +245,7 @@ def test_settings_reach_the_term_they_belong_to():
     for loss, expected in (
         (SegmentationLoss({"focal": 1}, gamma=0.7), focal(logits, target, 0.7, WEIGHT)),
         (SegmentationLoss({"tversky": 1}, alpha=0.1, beta=0.6), tversky(logits, target, 0.1, 0.6)),
-        (SegmentationLoss({"ohem": 1}, hardest=0.1), ohem(logits, target, 0.1, WEIGHT)),
+        (SegmentationLoss({"ohem": 1}, None, 0.2, hardest=0.1), ohem(logits, target, 0.1, WEIGHT, 0.2)),
         (SegmentationLoss({"jaccard": 1}), jaccard(logits, target)),
     ):
         torch.testing.assert_close(loss.compute(logits, target, WEIGHT)[0], expected)
