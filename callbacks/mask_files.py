@@ -1,8 +1,10 @@
 """Semantic maps as files: a palette PNG and an overlay of each picture, and which share of it each class takes."""
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -11,6 +13,7 @@ import cv2
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
+from torch import Tensor
 
 from callbacks.outcomes import arrays, visible
 from callbacks.overlays import overlay, palette_of
@@ -44,17 +47,21 @@ class MaskFiles(Table):
     def add(self, batch: Batch, outputs: Prediction) -> None:
         pictures, masks = arrays(visible(batch["image"], self.backbone)), [m.cpu().numpy() for m in outputs["mask"]]
         parts = batch["inside"].tolist() if "inside" in batch else [picture.shape[:2] for picture in pictures]
-        for name, picture, (height, width), mask in zip(batch["id"], pictures, parts, masks, strict=True):
-            with self._open("masks", name) as file:
-                _indexed(mask, self.palette).save(file, "PNG")
-            drawn = overlay(_resized(picture[:height, :width], mask.shape), mask, self.palette)
-            with self._open("overlays", name) as file:
-                Image.fromarray(drawn).save(file, "JPEG", quality=90)
-        if "probabilities" in outputs:
-            for name, scores in zip(batch["id"], outputs["probabilities"], strict=True):
-                with self._open("probabilities", name) as file:
-                    np.savez(file, probabilities=scores.float().cpu().numpy(), classes=np.array(self.classes))
+        shown = [picture[:height, :width] for picture, (height, width) in zip(pictures, parts, strict=True)]
+        scores = outputs.get("probabilities") or [None] * len(masks)
+        with ThreadPoolExecutor(os.cpu_count()) as threads:  # compressing takes the time, and lets other threads run
+            list(threads.map(self._write_maps, batch["id"], shown, masks, scores))
         self.write([name, *self._shares(mask)] for name, mask in zip(batch["id"], masks, strict=True))
+
+    def _write_maps(self, name: str, picture: np.ndarray, mask: np.ndarray, scores: Tensor | None) -> None:
+        with self._open("masks", name) as file:
+            _indexed(mask, self.palette).save(file, "PNG")
+        drawn = overlay(_resized(picture, mask.shape), mask, self.palette)
+        with self._open("overlays", name) as file:
+            Image.fromarray(drawn).save(file, "JPEG", quality=90)
+        if scores is not None:
+            with self._open("probabilities", name) as file:
+                np.savez(file, probabilities=scores.float().cpu().numpy(), classes=np.array(self.classes))
 
     def merge(self, world: int) -> list[Path]:
         super().merge(world)
@@ -73,7 +80,7 @@ class MaskFiles(Table):
     @contextmanager
     def _open(self, kind: str, name: str) -> Iterator[IO[bytes]]:
         """A new file, which gets its name when it is complete."""
-        self.kinds |= {kind: None}
+        self.kinds[kind] = None
         path = self._path(kind, inside(name))
         part = path.with_name(path.name + self.partial)
         with writing(path):
