@@ -189,6 +189,15 @@ def test_dinos_teacher_temperature_rises_over_its_share_of_the_steps():
     assert seen == pytest.approx([0.04, 0.0475, 0.055, 0.0625, 0.07, 0.07, 0.07, 0.07])
 
 
+def test_dinos_sinkhorn_balances_the_teachers_answers_over_both_views():
+    """All pictures are one and the same to this teacher, so a balanced answer knows nothing at any temperature."""
+    task = DINO(prototypes=64, centring="sinkhorn", **SMALL)
+    task.teacher.forward = lambda image: torch.linspace(-1, 1, 64).expand(len(image), 64)
+    results = train(task, views(8, 64, local=1), steps=1)[0]
+    assert results["teacher_entropy"].item() == pytest.approx(math.log(64), abs=1e-4)
+    assert task.center.abs().sum() == 0
+
+
 def test_hidden_patches_are_the_same_share_of_every_picture():
     hidden = hide(torch.zeros(5, 3, 32, 32), 8, 0.25, None)
     assert hidden.shape == (5, 1, 32, 32)
