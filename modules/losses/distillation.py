@@ -23,7 +23,7 @@ def teacher_probabilities(logits: Tensor, center: Tensor, temperature: float) ->
 def sinkhorn(logits: Tensor, temperature: float, rounds: int = 3) -> Tensor:
     """Sharpened probabilities (B, K) of a teacher that gives each prototype the same share of the batch, in float32.
 
-    Sinkhorn and Knopp's scaling of rows and columns (Caron et al. 2020, SwAV, section 3.1), not a running centre
+    Sinkhorn and Knopp's scaling of rows and columns (Caron et al. 2020, SwAV, section 3.1), for a running centre
     (Oquab et al. 2023, DINOv2).
 
     Args:
