@@ -22,13 +22,12 @@ class MaskedPatches(Pretraining):
         patch: side of a patch in pixels.
         ratio: share of the patches that are painted over, between 0 and 1.
         target: `pixels`; `texture`, the same with mean 0 and deviation 1 in each patch and channel (He et al. 2022,
-            MAE); or `edges`, how much of what direction there is in each 8 x 8 pixels (Wei et al. 2022, MaskFeat), which is
-            form without colour.
+            MAE); or `edges`, how much of them runs which way in each 8 x 8 pixels (Wei et al. 2022, MaskFeat): form
+            without colour.
     """
 
     protocols: ClassVar[dict[str, str]] = {
-        "loss": "mean absolute error of hidden pixels, in standard deviations; of edges, mean squared distance (0..2) of "
-        "their histograms"
+        "loss": "of hidden pixels, mean absolute error in standard deviations; of edges, squared error of histograms"
     }
 
     def __init__(
@@ -44,7 +43,7 @@ class MaskedPatches(Pretraining):
             raise ConfigError(f"model.ratio {ratio} must lie between 0 and 1, and model.patch {patch} be 1 or more")
         if target == "edges" and patch % CELL:
             raise ConfigError(
-                f"model.patch is {patch}, but edges are counted in cells of {CELL} pixels: take {CELL}, {2 * CELL}, ..."
+                f"model.patch is {patch}, but edges are counted in cells of {CELL} pixels: take a multiple"
             )
         self.head = head(self.backbone.features, BINS if target == "edges" else self.backbone.in_channels)
         self.patch, self.ratio, self.target = patch, ratio, target
