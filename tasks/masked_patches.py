@@ -43,7 +43,7 @@ class MaskedPatches(Pretraining):
             raise ConfigError(f"model.ratio {ratio} must lie between 0 and 1, and model.patch {patch} be 1 or more")
         if target == "edges" and patch % CELL:
             raise ConfigError(
-                f"model.patch is {patch}, but edges are counted in cells of {CELL} pixels: take a multiple"
+                f"model.patch is {patch}: edges are counted in cells of {CELL} pixels, so take a multiple"
             )
         self.head = head(self.backbone.features, BINS if target == "edges" else self.backbone.in_channels)
         self.patch, self.ratio, self.target = patch, ratio, target

@@ -20,7 +20,7 @@ RANDOM = {
     "classification": ["--model.head.dropout", "0.2", "--model.mixup", "0.5", "--model.drop_path", "0.1"],
     "simclr": [],
     "moco": "--model.queue 96 --model.symmetric true".split(),
-    "dino": "--model.prototypes 64 --data.views 3".split(),
+    "dino": "--model.prototypes 64 --model.centring mean --data.views 3".split(),  # the centre is a state
 }
 KILL = """
 import os, signal, sys
