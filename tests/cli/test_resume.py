@@ -21,7 +21,7 @@ RANDOM = {
     "simclr": [],
     "moco": "--model.queue 96 --model.symmetric true".split(),
     "semantic_segmentation": "--model.head.dropout 0.2 --data.balanced 0.5 --model.drop_path 0.1".split(),
-    "dino": "--model.prototypes 64 --data.views 3".split(),
+    "dino": "--model.prototypes 64 --model.centring mean --data.views 3".split(),  # the centre is a state
 }
 KILL = """
 import os, signal, sys
