@@ -11,7 +11,7 @@ from datamodules.shapes.shapes import FIRST, WORLD
 from datamodules.shapes.world import SHAPES, scene
 from datamodules.source import Arrays
 
-SCENE = {"extras": (1, 3), "main_size": (0.45, 0.75), "extra_size": (0.25, 0.4)}  # things of 16 pixels and more at 64
+SCENE = {"extras": (1, 3), "extra_size": (0.2, 0.35)}  # things of 12 pixels and more at 64
 
 
 class ShapesMasks(MaskDataModule):
