@@ -51,7 +51,7 @@ def strips(
         for place, (panel, heading) in enumerate(zip(panels, headings, strict=True)):
             x = left + place * (wide + GAP)
             canvas[top : top + panel.shape[0], x : x + panel.shape[1]] = panel
-            texts += [(x, top - 4, heading, "bottom")] * (index < columns)
+            texts += [(x, top - 4, heading, "bottom")] if index < columns else []
         texts.append((left, top + heights[index] + 5, caption, "top"))
     return _written(canvas, texts, title)
 
