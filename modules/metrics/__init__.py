@@ -1,0 +1,1 @@
+"""Metrics that no library has the way we need them."""
