@@ -64,7 +64,7 @@ class Picture(NamedTuple):
 
 
 def pack(predictions: Prediction, truths: list[dict[str, Any]], masks: bool) -> dict[str, Tensor]:
-    """A batch as tensors on the CPU, as EMPTY says; without masks only the first three.
+    """A batch as tensors on the CPU, as EMPTY says; without masks only the first three, of no pictures none.
 
     Args:
         predictions: lists over pictures: `boxes`, `scores`, `labels` and, with masks, `rle`.
@@ -78,9 +78,11 @@ def pack(predictions: Prediction, truths: list[dict[str, Any]], masks: bool) -> 
     found = {key: predictions[key] for key in ("boxes", "scores", "labels", *more)}
     true = {key: [truth[key] for truth in truths] for key in ("boxes", "labels", "crowd", "area", *more)}
     counts = [[0] * len(truths), _counts(found, len(truths)), _counts(true, len(truths))]
+    if not truths:
+        return {}
     codes = _pack_masks(found.pop("rle"), true.pop("rle")) if masks else {}
     tables = {"found": _table(found), "true": _table(true)}
-    return tables | {"pictures": torch.tensor(counts).T} | codes if truths else {}
+    return tables | {"pictures": torch.tensor(counts).T} | codes
 
 
 def unpack(packed: dict[str, Tensor]) -> list[Picture]:
