@@ -7,7 +7,7 @@ import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval.core import mask as coco_mask
 
-from modules.metrics.pictures import Kind, Picture, Rle
+from modules.metrics.pictures import Kind, Picture
 
 IOU50, IOU75 = 0, 5  # of .50:.05:.95
 AREAS = ("small", "medium", "large")  # in the order of COCOeval, after the one of all
@@ -42,13 +42,12 @@ def evaluate(pictures: list[Picture], classes: int, kind: Kind, maximum: int = 1
         kind: what is compared.
         maximum: detections that count of each class in each picture, those with the highest scores.
     """
-    images = [{"id": i, "height": p.size[0], "width": p.size[1]} for i, p in enumerate(pictures)]
-    shared = {"images": images, "categories": [{"id": i} for i in range(classes)]}
+    shared = {"images": [{"id": i} for i in range(len(pictures))], "categories": [{"id": i} for i in range(classes)]}
     found, true = (
         COCO(shared | {"annotations": [{"id": i, **entry} for i, entry in enumerate(entries, 1)]})  # 0: not matched
-        for entries in (_found(pictures, kind), _true(pictures, kind))
+        for entries in (_found(pictures, kind), _true(pictures))
     )
-    evaluation = COCOeval_faster(true, found, "segm" if kind == "masks" else "bbox", rle_iou_max_workers=1)
+    evaluation = _Evaluation(true, found, pictures, kind)
     limits = sorted({limit for limit in (1, 10, maximum) if limit <= maximum})
     evaluation.params.maxDets = limits
     evaluation.evaluate()
@@ -57,25 +56,29 @@ def evaluate(pictures: list[Picture], classes: int, kind: Kind, maximum: int = 1
     return Coco(_figures(precision, recall, limits), _per_class(precision, pictures), _curves(precision, score))
 
 
-def _true(pictures: list[Picture], kind: Kind) -> Iterator[dict[str, Any]]:
+class _Evaluation(COCOeval_faster):
+    """COCOeval that takes the overlaps from us, of masks too: on its own it packs each mask anew."""
+
+    def __init__(self, true: COCO, found: COCO, pictures: list[Picture], kind: Kind):
+        super().__init__(true, found, "bbox")
+        self.pictures, self.kind = pictures, kind
+
+    def computeIoU(self, image: int, label: int) -> np.ndarray:
+        return self.pictures[image].of_class(label, self.params.maxDets[-1]).overlaps(self.kind)
+
+
+def _true(pictures: list[Picture]) -> Iterator[dict[str, Any]]:
     for i, picture in enumerate(pictures):
-        shapes = _shapes(picture.true_boxes, picture.true_rle, kind)
         columns = (picture.true_labels.tolist(), picture.area.tolist(), picture.crowd.astype(int).tolist())
-        for shape, label, area, crowd in zip(shapes, *columns, strict=True):
-            yield {"image_id": i, "category_id": label, "area": area, "iscrowd": crowd, **shape}
+        for label, area, crowd in zip(*columns, strict=True):
+            yield {"image_id": i, "category_id": label, "area": area, "iscrowd": crowd}
 
 
 def _found(pictures: list[Picture], kind: Kind) -> Iterator[dict[str, Any]]:
     for i, picture in enumerate(pictures):
-        shapes = _shapes(picture.boxes, picture.rle, kind)
         areas = coco_mask.area(picture.rle) if kind == "masks" else picture.boxes[:, 2:].prod(1)
-        columns = (picture.labels.tolist(), picture.scores.tolist(), areas.tolist())
-        for shape, label, score, area in zip(shapes, *columns, strict=True):
-            yield {"image_id": i, "category_id": label, "score": score, "area": area, "iscrowd": 0, **shape}
-
-
-def _shapes(boxes: np.ndarray, rle: list[Rle], kind: Kind) -> list[dict[str, Any]]:
-    return [{"segmentation": mask} for mask in rle] if kind == "masks" else [{"bbox": box} for box in boxes.tolist()]
+        for label, score, area in zip(picture.labels.tolist(), picture.scores.tolist(), areas.tolist(), strict=True):
+            yield {"image_id": i, "category_id": label, "score": score, "area": area, "iscrowd": 0}
 
 
 # In what follows precision is (IoU, recall, class, area, limit) and recall (IoU, class, area, limit), 0..1, and -1

@@ -8,7 +8,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from modules.contracts import Prediction
+from modules.contracts import ConfigError, Prediction
 from modules.metrics import coco, matching
 from modules.metrics.pictures import EMPTY, Kind, Picture, pack, unpack
 
@@ -65,6 +65,9 @@ class DetectionScores(Metric):
         nuclei: also the score of the Data Science Bowl 2018.
         errors: also count errors by their kinds.
         confidence: lowest score, 0..1, of the detections that count in the nuclei score and among the errors.
+
+    Raises:
+        ConfigError: max_detections is not positive.
     """
 
     full_state_update = False
@@ -82,6 +85,8 @@ class DetectionScores(Metric):
         confidence: float = 0.5,
     ):
         super().__init__()
+        if max_detections < 1:
+            raise ConfigError(f"max_detections is {max_detections}, but at least one detection must count")
         self.classes, self.max_detections, self.confidence = classes, max_detections, confidence
         self.voc, self.nuclei, self.errors = voc, nuclei, errors
         self.kinds: tuple[Kind, ...] = ("boxes", "masks") if masks else ("boxes",)

@@ -62,6 +62,16 @@ class Picture(NamedTuple):
         found, true = (self.rle, self.true_rle) if kind == "masks" else (self.boxes, self.true_boxes)
         return np.asarray(coco_mask.iou(found, true, self.crowd.astype(int).tolist()))
 
+    def of_class(self, label: int, maximum: int) -> "Picture":
+        """What is of one class, with the `maximum` detections of the highest scores."""
+        found, true = np.flatnonzero(self.labels == label)[:maximum], np.flatnonzero(self.true_labels == label)
+        return self._replace(
+            **{name: getattr(self, name)[found] for name in ("boxes", "scores", "labels")},
+            **{name: getattr(self, name)[true] for name in ("true_boxes", "true_labels", "crowd", "area")},
+            rle=[self.rle[i] for i in found] if self.rle else [],
+            true_rle=[self.true_rle[i] for i in true] if self.true_rle else [],
+        )
+
 
 def pack(predictions: Prediction, truths: list[dict[str, Any]], masks: bool) -> dict[str, Tensor]:
     """A batch as tensors on the CPU, as EMPTY says; without masks only the first three, of no pictures none.

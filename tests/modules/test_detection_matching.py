@@ -250,6 +250,18 @@ def test_location_comes_before_class():
     assert kinds([(BOX, 0, 0.9)], true) == {"location": 1, "missed": 1}
 
 
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("boxes", (40, 42, 34, 115, 18, 2)), ("masks", (42, 36, 31, 117, 23, 2))]
+)
+def test_errors_of_random_pictures_are_those_that_tidecv_counts(kind, expected):
+    """What version 1.0.1 said of the same pictures, which counts detections of all scores."""
+    predictions, truths = scenes(8, 10, 40, 4, size=(200, 240))
+    random = np.random.default_rng(0)
+    predictions["scores"] = [torch.from_numpy(np.sort(random.random(40))[::-1].astype(np.float32)) for _ in truths]
+    pictures = unpack(pack(predictions, truths, masks=True))
+    assert tuple(sum(errors(p, p.overlaps(kind), 0.0) for p in pictures).tolist()) == expected
+
+
 def test_every_sure_detection_is_right_or_wrong_in_one_way_and_every_object_found_or_accounted_for():
     for made_ in made(10, 8, 30, 3):
         overlap = made_.overlaps("masks")

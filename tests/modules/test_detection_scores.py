@@ -12,6 +12,7 @@ from pycocotools.cocoeval import COCOeval
 from torch import multiprocessing
 
 from benchmarks.evaluation import batches, coco_eval, ellipse, scenes
+from modules.contracts import ConfigError
 from modules.metrics import coco
 from modules.metrics.detection import PROTOCOLS, DetectionScores
 from modules.metrics.pictures import EMPTY
@@ -235,16 +236,18 @@ def test_order_of_detections_within_a_picture_does_not_matter():
 
 
 def test_a_reversed_box_is_a_wrong_detection():
-    truth = objects([[5, 5, 25, 25]], [0])
-    found = {"boxes": [torch.tensor([[25.0, 25, 5, 5]])], "scores": [torch.ones(1)], "labels": [torch.zeros(1).long()]}
-    figures, _ = scored(found, [truth], 1, masks=False)
-    assert figures["map50"] == 0
+    """Before the right one: precision is 1/2 at every recall."""
+    box = [5, 5, 25, 25]
+    found = objects([box, box], [0, 0], [0.9, 0.8])
+    found["boxes"][0] = torch.tensor([25, 5, 5, 25])
+    assert scored(predicted(found), [objects([box], [0])], 1)[0]["map"] == 0.5
 
 
 def test_half_precision_of_a_network_is_enough():
-    found, truth = objects([[5, 5, 25, 25]], [0], [0.9]), objects([[5, 5, 25, 25]], [0])
+    """But not for labels, of which bfloat16 has none between 300 and 302."""
+    found, truth = objects([[5, 5, 25, 25]], [301], [0.9]), objects([[5, 5, 25, 25]], [301])
     found |= {key: found[key].bfloat16() for key in ("boxes", "scores")}
-    assert scored(predicted(found), [truth], 1)[0]["mask_map"] == 1
+    assert scored(predicted(found), [truth], 400)[0]["mask_map"] == 1
 
 
 @pytest.mark.parametrize(
@@ -267,6 +270,11 @@ def test_what_does_not_fit_is_refused(change, said):
 def test_a_label_of_the_truth_that_is_no_class_is_refused():
     with pytest.raises(ValueError, match="truths have label 5"):
         DetectionScores(2, masks=True).update(predicted(NOTHING), [objects([[5, 5, 25, 25]], [5])])
+
+
+def test_at_least_one_detection_must_count():
+    with pytest.raises(ConfigError, match="max_detections is 0"):
+        DetectionScores(2, max_detections=0)
 
 
 def test_a_batch_must_have_as_many_predictions_as_pictures():
