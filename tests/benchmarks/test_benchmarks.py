@@ -10,9 +10,10 @@ from statistics import median
 import numpy as np
 import pytest
 import torch
+from faster_coco_eval.core import mask as coco_mask
 from PIL import Image
 
-from benchmarks import flags, overhead, pretraining, report, simclr_loop, startup, views
+from benchmarks import evaluation, flags, overhead, pretraining, report, simclr_loop, startup, views
 from benchmarks.batches import Batches
 from benchmarks.report import Comparison, in_pairs
 
@@ -160,6 +161,41 @@ def test_workers_of_the_plain_loop_draw_different_views():
     loader = torch.utils.data.DataLoader(simclr_loop.Views(images), 4, num_workers=2, worker_init_fn=simclr_loop._seed)
     first, second = (batch[0] for batch in loader)
     assert not torch.equal(first, second)
+
+
+def test_evaluation_compares_boxes_and_masks_with_pycocotools(tmp_path):
+    path = tmp_path / "evaluation.json"
+    evaluation.main(f"--pictures 2 --detections 5 --classes 3 --repeats 1 --json {path}".split())
+    rows = written(path)["rows"]
+    assert [(row["what"], row["mark"]) for row in rows] == [("boxes", ">= 2"), ("boxes and masks", ">= 2")]
+    assert all(min(row["ours"] + row["peer"]) > 0 for row in rows)
+
+
+def test_evaluation_says_how_to_install_pycocotools(monkeypatch, capsys):
+    monkeypatch.setattr(evaluation, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        evaluation.main([])
+    assert 'pip install -c constraints.txt -e ".[bench]"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("box", [(3.2, 4, 17.9, 20), (-5, -9, 20, 40), (10, 5, 60, 25), (8, 8, 8, 8), (-9, -9, -2, -2)])
+def test_an_ellipse_is_what_its_equation_says(box):
+    height, width = 30, 40
+    x, y = (np.arange(size) + 0.5 for size in (width, height))
+    (cx, cy), (rx, ry) = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), (box[2] - box[0], box[3] - box[1])
+    inside = ((x[None] - cx) / max(rx / 2, 1e-6)) ** 2 + ((y[:, None] - cy) / max(ry / 2, 1e-6)) ** 2 < 1
+    mask = coco_mask.decode(evaluation.ellipse(np.array(box, float), (height, width)))
+    assert mask.shape == (height, width)
+    assert np.array_equal(mask > 0, inside)
+
+
+def test_scenes_are_as_many_as_asked_and_always_the_same():
+    predictions, truths = evaluation.scenes(3, 4, 7, 2, (30, 40), crowds=0.5)
+    assert [len(truth["rle"]) for truth in truths] == [4] * 3
+    assert {len(entry) for entries in predictions.values() for entry in entries} == {7}
+    assert all((scores.diff() <= 0).all() for scores in predictions["scores"])
+    again, _ = evaluation.scenes(3, 4, 7, 2, (30, 40), crowds=0.5)
+    assert all(torch.equal(a, b) for a, b in zip(predictions["boxes"], again["boxes"], strict=True))
 
 
 def test_pairs_alternate():
