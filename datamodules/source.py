@@ -69,11 +69,7 @@ class Files:
 
     def broken(self) -> list[int]:
         """Indices of files that cannot be decoded. Opens each, but decodes only those that look cut short or odd."""
-        return [
-            i
-            for i in range(len(self))
-            if not _looks_whole(self.root / self.id(i)) and not _decodes(self.root / self.id(i))
-        ]
+        return [i for i in range(len(self)) if not is_whole(self.root / self.id(i))]
 
 
 Source = Arrays | Files
@@ -115,6 +111,11 @@ def read_shape(path: Path) -> tuple[int, int] | None:
             return (width, height) if is_turned(file) else (height, width)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None  # found broken when it is read
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a picture file can be decoded to its end. Decodes it only if it looks cut short or odd."""
+    return _looks_whole(path) or _decodes(path)
 
 
 def is_turned(file: Image.Image) -> bool:
