@@ -120,7 +120,23 @@ def is_whole(path: Path) -> bool:
 
 def is_turned(file: Image.Image) -> bool:
     """Whether EXIF lays the picture on its side, so that its height is its width in the file."""
+    if file.format == "PNG" and not _png_has_exif(Path(file.filename)):
+        return False  # Pillow would decode all of it, because it may stand at the end
     return file.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+
+
+def _png_has_exif(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4]), head[4:]
+            if kind == b"eXIf":
+                return True
+            text = kind in (b"tEXt", b"zTXt", b"iTXt")
+            if text and file.read(min(length, 11)) == b"Raw profile":  # as ImageMagick writes it
+                return True
+            file.seek(length + 4 - (min(length, 11) if text else 0), os.SEEK_CUR)
+    return False
 
 
 def _looks_whole(path: Path) -> bool:

@@ -15,6 +15,7 @@ from datamodules.objects import Annotations
 from modules.contracts import DataError
 
 PARTS = ("images", "annotations", "categories")
+NEEDS = "annotations/instances_train.json, train/_annotations.coco.json, or one json in the folder"
 OTHERS = ("captions", "person_keypoints", "panoptic", "stuff", "image_info")  # COCO's files of other tasks
 
 
@@ -54,7 +55,7 @@ def read_coco(root: Path, masks: bool, on_error: OnError = "raise") -> Annotatio
     """
     files = find(root)
     if not files:
-        raise DataError(f"{root} has no COCO json: {needs(root)}")
+        raise DataError(f"{root} has no COCO json: {miss(root) or f'that is {NEEDS}'}")
     contents = {split: _load(file, masks) for split, file in files.items()}
     first = next(iter(files))
     names = _categories(contents[first], files[first])
@@ -69,12 +70,10 @@ def read_coco(root: Path, masks: bool, on_error: OnError = "raise") -> Annotatio
     return gather(root, raws, list(names.values()), list(names), masks, on_error)
 
 
-def needs(root: Path) -> str:
-    """What is missing, for people."""
-    found = [f for pattern in ("*.json", "annotations/*.json") for f in sorted(root.glob(pattern))]
-    if found:
-        return f"{found[0]} has no list 'annotations', which COCO's have beside 'images' and 'categories'"
-    return "that is annotations/instances_train.json, train/_annotations.coco.json, or one json in the folder"
+def miss(root: Path) -> str:
+    """Why the json that is there is not COCO's; nothing if there is none."""
+    files = [f for pattern in ("*.json", "annotations/*.json") for f in sorted(root.glob(pattern))]
+    return f"{files[0]} has no list 'annotations', which COCO's have beside images and categories" if files else ""
 
 
 def _speaks_of_objects(file: Path) -> bool:
@@ -109,7 +108,7 @@ def _load(file: Path, masks: bool) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file} is no json that can be read ({error}): write it again") from error
     if not isinstance(content, dict):
-        raise DataError(f"{file} is no object of {', '.join(PARTS)}, as COCO's are; a list is what results are written as")
+        raise DataError(f"{file} is a list, as results are: COCO's annotations are an object of {', '.join(PARTS)}")
     missing = [part for part in PARTS if not isinstance(content.get(part), list)]
     if missing:
         raise DataError(f"{file} is not COCO's: it has no list {' and no list '.join(missing)}, only {[*content]}")

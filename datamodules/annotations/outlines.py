@@ -38,8 +38,8 @@ def instances(numbers: np.ndarray) -> dict[int, list[int]]:
     found = {}
     for part in np.split(order, np.flatnonzero(np.diff(values[order])) + 1):
         if values[part[0]]:
-            edges = np.stack([starts[part], ends[part]], 1).ravel()
-            found[int(values[part[0]])] = np.diff(np.r_[0, edges, len(flat)]).tolist()
+            edges = np.unique(np.r_[starts[part], ends[part], len(flat)])  # no empty run at the end
+            found[int(values[part[0]])] = np.diff(np.r_[0, edges]).tolist()
     return found
 
 

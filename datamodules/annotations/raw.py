@@ -102,6 +102,14 @@ def corners(boxes: np.ndarray, form: Form) -> np.ndarray:
     return np.concatenate([first - second / 2, first + second / 2], 1)
 
 
+def number(text: str | None) -> float | str | None:
+    """A text as a number; as it is where it is none."""
+    try:
+        return float(text or "")
+    except ValueError:
+        return text
+
+
 def _four_numbers(value: Any) -> Sequence[float]:
     try:
         box = [float(part) for part in value]

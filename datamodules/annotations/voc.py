@@ -8,7 +8,7 @@ from typing import Literal
 from datamodules.annotations.gather import gather, split_of
 from datamodules.annotations.names import Names
 from datamodules.annotations.pictures import OnError, Places
-from datamodules.annotations.raw import Object, Picture, Raw
+from datamodules.annotations.raw import Object, Picture, Raw, number
 from datamodules.base import Split
 from datamodules.objects import Annotations
 from datamodules.pair_files import read_lines
@@ -128,7 +128,7 @@ def _counts_from_one(tree: ElementTree.Element) -> bool:
 def _object(
     row: int, index: int, node: ElementTree.Element, first: int, names: Names, difficult: Difficult, file: Path
 ) -> Object:
-    box = [_number(node.findtext(f"bndbox/{edge}")) for edge in EDGES]
+    box = [number(node.findtext(f"bndbox/{edge}")) for edge in EDGES]
     name = (node.findtext("name") or "").strip()
     if not name:
         return Object(row, index, box, 0, flaw="it has no name")
@@ -136,10 +136,3 @@ def _object(
     box = [value - first if i < 2 and isinstance(value, float) else value for i, value in enumerate(box)]
     crowd = difficult == "ignore" and (node.findtext("difficult") or "").strip() in ("1", "true", "True")
     return Object(row, index, box, label, crowd)
-
-
-def _number(text: str | None) -> float | str | None:
-    try:
-        return float(text or "")
-    except ValueError:
-        return text
