@@ -1,16 +1,20 @@
 """Semantic maps as files: a palette PNG and an overlay of each picture, and which share of it each class takes."""
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from threading import get_ident
 from typing import IO
 
 import cv2
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
+from torch import Tensor
 
 from callbacks.outcomes import arrays, visible
 from callbacks.overlays import overlay, palette_of
@@ -19,6 +23,7 @@ from modules import colours
 from modules.contracts import Batch, Prediction, writing
 
 ENDINGS = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz"}
+THREADS = min(8, os.cpu_count() or 1)
 
 
 class MaskFiles(Table):
@@ -34,7 +39,7 @@ class MaskFiles(Table):
         folder, classes = Path(trainer.default_root_dir) / "predictions", task.classes
         super().__init__(folder / "predict.csv", trainer.global_rank, ["path", *(f"share({c})" for c in classes)])
         self.folder, self.classes, self.backbone = folder, classes, task.backbone
-        self.palette, self.partial = palette_of(trainer.datamodule, classes), f".{trainer.global_rank}.tmp"
+        self.palette, self.rank = palette_of(trainer.datamodule, classes), trainer.global_rank
         self.kinds: dict[str, None] = {}  # of files, in the order in which they appeared
 
     @staticmethod
@@ -44,17 +49,21 @@ class MaskFiles(Table):
     def add(self, batch: Batch, outputs: Prediction) -> None:
         pictures, masks = arrays(visible(batch["image"], self.backbone)), [m.cpu().numpy() for m in outputs["mask"]]
         parts = batch["inside"].tolist() if "inside" in batch else [picture.shape[:2] for picture in pictures]
-        for name, picture, (height, width), mask in zip(batch["id"], pictures, parts, masks, strict=True):
-            with self._open("masks", name) as file:
-                _indexed(mask, self.palette).save(file, "PNG")
-            drawn = overlay(_resized(picture[:height, :width], mask.shape), mask, self.palette)
-            with self._open("overlays", name) as file:
-                Image.fromarray(drawn).save(file, "JPEG", quality=90)
-        if "probabilities" in outputs:
-            for name, scores in zip(batch["id"], outputs["probabilities"], strict=True):
-                with self._open("probabilities", name) as file:
-                    np.savez(file, probabilities=scores.float().cpu().numpy(), classes=np.array(self.classes))
+        shown = [picture[:height, :width] for picture, (height, width) in zip(pictures, parts, strict=True)]
+        scores = outputs.get("probabilities") or [None] * len(masks)
+        with ThreadPoolExecutor(THREADS) as threads:  # compressing takes the time, and lets other threads run
+            list(threads.map(self._write_maps, batch["id"], shown, masks, scores))
         self.write([name, *self._shares(mask)] for name, mask in zip(batch["id"], masks, strict=True))
+
+    def _write_maps(self, name: str, picture: np.ndarray, mask: np.ndarray, scores: Tensor | None) -> None:
+        with self._open("masks", name) as file:
+            _indexed(mask, self.palette).save(file, "PNG")
+        drawn = overlay(_resized(picture, mask.shape), mask, self.palette)
+        with self._open("overlays", name) as file:
+            Image.fromarray(drawn).save(file, "JPEG", quality=90)
+        if scores is not None:
+            with self._open("probabilities", name) as file:
+                np.savez(file, probabilities=scores.float().cpu().numpy(), classes=np.array(self.classes))
 
     def merge(self, world: int) -> list[Path]:
         super().merge(world)
@@ -73,9 +82,9 @@ class MaskFiles(Table):
     @contextmanager
     def _open(self, kind: str, name: str) -> Iterator[IO[bytes]]:
         """A new file, which gets its name when it is complete."""
-        self.kinds |= {kind: None}
+        self.kinds[kind] = None
         path = self._path(kind, inside(name))
-        part = path.with_name(path.name + self.partial)
+        part = path.with_name(f"{path.name}.{self.rank}.{get_ident()}.tmp")
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:

@@ -48,7 +48,7 @@ class SemanticSegmentation(Task):
         window: int | None = None,
         overlap: float = 0.5,
         flip: bool = False,
-        scales: list[float] = [1.0],
+        scales: tuple[float, ...] = (1.0,),
         probabilities: bool = False,
         **kwargs,
     ):
@@ -136,4 +136,3 @@ class SemanticSegmentation(Task):
     @property
     def _stride(self) -> int:
         return max(self.backbone.features.strides)
-

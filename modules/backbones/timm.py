@@ -61,8 +61,13 @@ class Timm(Backbone):
     def forward(self, image: Tensor) -> list[Tensor]:
         try:
             return self.net.forward_intermediates(image, indices=self.levels, norm=True, intermediates_only=True)
-        except AssertionError as error:  # of models made for one size
+        except (AssertionError, ValueError) as error:  # of models made for one size, and of batch norm
             height, width = image.shape[-2:]
+            if isinstance(error, ValueError) and self.training and len(image) == 1:
+                raise ConfigError(
+                    f"{self.name} cannot train on a single picture of {height} x {width} pixels, which is one cell of "
+                    f"its coarsest map: raise --data.batch_size or --data.image_size"
+                ) from error
             raise ConfigError(f"{self.name} does not take pictures of {height} x {width} pixels: {error}") from error
 
     def _leave_unused_untrained(self) -> None:

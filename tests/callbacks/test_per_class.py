@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, precision_score, recall_score
 
-from callbacks.per_class import per_class, read_per_class, write_per_class
+from callbacks.per_class import per_class, per_class_of_pixels, read_per_class, write_per_class
 
 # rows true, columns predicted: 8 cats (6 right), 4 dogs (3 right), no birds, one of each called a bird
 MATRIX = np.array([[6, 1, 1], [0, 3, 1], [0, 0, 0]])
@@ -23,3 +24,22 @@ def test_files_hold_every_class_and_read_back_worst_first(tmp_path):
     judged, rows = read_per_class(tmp_path / "test_per_class.csv")
     assert (judged, [row["class"] for row in rows]) == ("f1", ["bird", "dog", "cat"])
     assert (tmp_path / "test_confusion.csv").read_text().splitlines()[1] == "cat,6,1,1"
+
+
+def test_figures_of_pixels_are_those_of_scikit_learn():
+    random = np.random.default_rng(0)
+    true, said = random.integers(0, 4, 500), random.integers(0, 4, 500)
+    figures = per_class_of_pixels(confusion_matrix(true, said))
+    assert figures["pixels"].tolist() == np.bincount(true).tolist()
+    for name, reference in (("iou", jaccard_score), ("accuracy", recall_score), ("precision", precision_score)):
+        assert figures[name] == pytest.approx(reference(true, said, average=None))
+    assert figures["dice"] == pytest.approx(f1_score(true, said, average=None))
+
+
+def test_a_class_that_neither_truth_nor_prediction_shows_has_no_iou(tmp_path):
+    matrix = np.array([[5, 0, 5], [0, 0, 0], [0, 0, 10]])
+    figures = per_class_of_pixels(matrix)
+    assert figures["iou"] == pytest.approx([0.5, np.nan, 10 / 15], nan_ok=True)
+    write_per_class(tmp_path, "val", figures, matrix, ["sky", "boat", "road"])
+    judged, rows = read_per_class(tmp_path / "val_per_class.csv")
+    assert (judged, [row["class"] for row in rows]) == ("iou", ["boat", "sky", "road"])

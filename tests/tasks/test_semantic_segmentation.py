@@ -1,0 +1,160 @@
+"""A class for every pixel."""
+
+import math
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from modules.backbones import Timm
+from modules.contracts import IGNORE, ConfigError
+from modules.decoding.dense import infer
+from modules.heads import FCN, LRASPP, DeepLabV3, DeepLabV3Plus, PSPNet, SemanticFPN, UNet
+from modules.losses.segmentation import SegmentationLoss
+from modules.necks import FPN
+from modules.optim import Optim
+from tasks import SemanticSegmentation
+
+CLASSES = ["ground", "dark", "light"]
+
+
+def task(**settings) -> SemanticSegmentation:
+    return SemanticSegmentation(**{"backbone": "test_resnet", "classes": CLASSES} | settings)
+
+
+def pictures(count: int = 4, height: int = 32, width: int = 32) -> dict[str, Tensor]:
+    """Grey levels, each of which is a class: easy, so that a network can learn them."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.randint(0, 3, (count, 1, -(-height // 8), -(-width // 8)), generator=generator)
+    mask = coarse.repeat_interleave(8, 2).repeat_interleave(8, 3)[:, 0, :height, :width]
+    image = (mask[:, None] * 100).expand(-1, 3, -1, -1).to(torch.uint8)
+    sides = torch.tensor([[height, width]] * count)
+    return {"image": image, "mask": mask, "inside": sides, "size": sides, "id": [f"{i}.png" for i in range(count)]}
+
+
+class Pictures(L.LightningDataModule):
+    """One batch, over and over."""
+
+    batch_size = 4
+
+    def __init__(self, batch: dict, steps: int = 1):
+        super().__init__()
+        self.batch, self.steps = batch, steps
+
+    def train_dataloader(self) -> DataLoader:
+        return DataLoader([self.batch] * self.steps, batch_size=None, collate_fn=dict)
+
+    val_dataloader = predict_dataloader = train_dataloader
+
+    def class_pixels(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([800, 100, 100]), np.array([1000, 500, 250])
+
+
+def trainer(**settings) -> L.Trainer:
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    return L.Trainer(accelerator="cpu", **quiet, **settings)
+
+
+def first_loss(model: SemanticSegmentation, batch: dict) -> Tensor:
+    trainer().validate(model, datamodule=Pictures(batch), verbose=False)
+    return model.trainer.callback_metrics["val/loss"]
+
+
+def test_before_training_every_class_is_as_likely():
+    assert first_loss(task(), pictures()).item() == pytest.approx(math.log(3), abs=0.05)
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
+def test_a_handful_of_pictures_is_memorised(precision):
+    model = task(optim=Optim(lr=0.01, warmup=0, schedule="constant"))
+    once = trainer(max_epochs=40, precision=precision, gradient_clip_val=1.0, check_val_every_n_epoch=40)
+    once.fit(model, datamodule=Pictures(pictures()))
+    assert once.callback_metrics["val/miou"] > 0.9
+
+
+@pytest.mark.parametrize("head", [FCN, UNet, DeepLabV3, DeepLabV3Plus, PSPNet, SemanticFPN, LRASPP])
+@pytest.mark.parametrize("neck", [None, FPN])
+@pytest.mark.parametrize("size", [(32, 32), (37, 53)])
+def test_any_head_on_any_neck_answers_at_the_size_of_the_picture(head, neck, size):
+    model = task(head=head, neck=neck)
+    assert model.eval()(torch.randn(1, 3, *size)).shape == (1, 3, *size)
+
+
+def test_a_vision_transformer_segments_too():
+    assert task(backbone="test_vit").eval()(torch.randn(1, 3, 37, 53)).shape == (1, 3, 37, 53)
+
+
+def test_the_auxiliary_head_adds_its_loss_in_training_only():
+    plain, helped = task(), task(auxiliary=0.4, output_stride=8)
+    assert plain.auxiliary is None
+    assert helped.auxiliary.training
+    batch = helped.on_after_batch_transfer(pictures(), 0)
+    helped.log_step = lambda values: logged.update(values)
+    logged: dict[str, Tensor] = {}
+    loss = helped.training_step(batch, 0)
+    assert loss.item() == pytest.approx((logged["cross_entropy"] + 0.4 * logged["auxiliary"]).item(), rel=1e-5)
+    with pytest.raises(ConfigError, match="several maps; test_vit has one"):
+        task(backbone="test_vit", auxiliary=0.4)
+
+
+def test_class_weights_come_from_the_training_masks_and_stay_in_the_checkpoint():
+    model = task(loss=SegmentationLoss(class_weights="median_frequency"))
+    trainer(max_epochs=1).fit(model, datamodule=Pictures(pictures()))
+    # shares 0.8, 0.2 and 0.4 of the pictures that show the class
+    assert model.state_dict()["class_weights"].tolist() == pytest.approx([0.5, 2.0, 1.0])
+
+
+def test_a_crop_of_nothing_but_void_does_no_harm():
+    model, batch = task(), pictures()
+    batch["mask"] = torch.full_like(batch["mask"], IGNORE)
+    trainer(max_epochs=1).fit(model, datamodule=Pictures(batch))
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
+def test_one_picture_is_a_batch():
+    model = task(head=PSPNet)
+    trainer(max_epochs=1).fit(model, datamodule=Pictures(pictures(1, 64, 64)))
+    assert all(p.isfinite().all() for p in model.parameters())
+    with pytest.raises(ConfigError, match="one cell"):
+        trainer(max_epochs=1).fit(model, datamodule=Pictures(pictures(1)))
+
+
+def test_predictions_are_in_pixels_of_the_original():
+    batch = pictures(2) | {"inside": torch.tensor([[32, 20], [16, 32]]), "size": torch.tensor([[80, 50], [16, 32]])}
+    model = task(probabilities=True).eval()
+    answer = model.predict_step(model.on_after_batch_transfer(batch, 0), 0)
+    assert [tuple(m.shape) for m in answer["mask"]] == [(80, 50), (16, 32)]
+    assert all(m.dtype == torch.uint8 for m in answer["mask"])
+    for mask, scores in zip(answer["mask"], answer["probabilities"], strict=True):
+        assert torch.equal(scores.argmax(0), mask)
+        assert torch.allclose(scores.sum(0), torch.ones(mask.shape))
+
+
+def test_a_window_as_large_as_the_picture_is_one_forward_pass():
+    model, image = task(window=64).eval(), torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(infer(model._logits, image, 32, window=64), model(image).softmax(1))
+
+
+def test_validation_scores_are_those_of_the_answers():
+    model, batch = task(), pictures()
+    batch["mask"][:, :8] = IGNORE
+    trainer().validate(model, datamodule=Pictures(batch), verbose=False)
+    with torch.no_grad():
+        answer = model.eval()(model.backbone.normalise(batch["image"])).argmax(1)
+    known = batch["mask"] != IGNORE
+    accuracy = (answer == batch["mask"])[known].float().mean()
+    assert model.trainer.callback_metrics["val/pixel_accuracy"].item() == pytest.approx(accuracy.item())
+
+
+def test_output_stride_is_refused_with_a_backbone_of_our_own():
+    with pytest.raises(ConfigError, match="init_args"):
+        task(backbone=Timm("test_resnet"), output_stride=8)
+
+
+def test_fewer_than_two_classes_are_refused():
+    with pytest.raises(ConfigError, match="two classes"):
+        task(classes=["only"])
