@@ -45,7 +45,8 @@ def gather(
             raise DataError(f"{raws[split].file} has no pictures for {split}{_because(found.skipped)}")
     dropped, skipped = ([line for found in settled.values() for line in found[k]] for k in (2, 3))
     if "train" in settled and not len(settled["train"].source.boxes):
-        raise DataError(f"{raws['train'].file} has no object of any class to train on{_because(dropped)}")
+        hints = "".join(f"; {note}" for note in settled["train"].notes)
+        raise DataError(f"{raws['train'].file} has no object of any class to train on{_because(dropped)}{hints}")
     notes = [note for found in settled.values() for note in found.notes]
     splits = {split: found.source for split, found in settled.items()}
     notes += [*_unused(splits, classes), *_shared(splits), *_unlisted(root, raws)]
