@@ -6,9 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
-from datamodules.source import Files, find_images, read_image
+from datamodules.source import Files, find_images, read_image, read_shape
 from modules.contracts import DataError
 
 ROWS, COLUMNS = np.mgrid[:40, :56]
@@ -123,6 +123,36 @@ def test_pictures_are_turned_upright(tmp_path, orientation, suffix):
     image = read_image(path)
     assert image.shape == ((40, 56, 3) if orientation <= 4 else (56, 40, 3))
     assert_near(image, by_pillow(path), 2)
+
+
+def late(data: bytes) -> bytes:
+    """A PNG whose EXIF stands behind the pixels."""
+    chunks, at = [], 8
+    while at < len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4])
+        chunks, at = [*chunks, data[at:end]], end
+    chunks.sort(key=lambda chunk: [b"IHDR", b"IDAT", b"eXIf", b"IEND"].index(chunk[4:8]))
+    return data[:8] + b"".join(chunks)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_the_shape_of_a_png_is_the_upright_one_wherever_its_exif_stands(tmp_path, orientation):
+    path = tmp_path / "picture.png"
+    picture = Image.fromarray(COLOURS)
+    exif = picture.getexif()
+    exif[0x0112] = orientation
+    picture.save(path, exif=exif)
+    for data in (path.read_bytes(), late(path.read_bytes())):
+        path.write_bytes(data)
+        assert read_shape(path) == by_pillow(path).shape[:2]
+
+
+def test_the_shape_of_a_png_is_read_without_decoding_it(tmp_path, monkeypatch):
+    path = tmp_path / "picture.png"
+    Image.fromarray(COLOURS).save(path)
+    monkeypatch.setattr(Image.Image, "load", lambda file: pytest.fail("decoded"))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda file: pytest.fail("decoded"))
+    assert read_shape(path) == (40, 56)
 
 
 # What is found broken ------------------------------------------------------------------------------------------------

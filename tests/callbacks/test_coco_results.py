@@ -1,0 +1,149 @@
+"""Results are written with the annotations' own numbers, and pycocotools loads and scores them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as pycoco
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from callbacks.coco_results import ResultFile, records, write_results
+
+CATEGORY_IDS, IMAGE_IDS = [7, 3], {"a.png": 40, "b.png": 12, "c.png": 5}
+HEIGHT, WIDTH = 40, 60
+
+
+def mask(*box: int) -> dict:
+    drawn = np.zeros((HEIGHT, WIDTH), np.uint8, order="F")
+    left, top, right, bottom = box
+    drawn[top:bottom, left:right] = 1
+    return pycoco.encode(drawn)
+
+
+def prediction(pictures: int = 2, masks: bool = True, dtype: torch.dtype = torch.float32) -> dict:
+    """Two objects in every picture but the last, which has none."""
+    boxes = torch.tensor([[10.0, 5, 30, 15], [0.25, 0, 59.9, 40]])
+    found = {
+        "boxes": [boxes] * (pictures - 1) + [boxes[:0]],
+        "scores": [torch.tensor([0.9, 0.4], dtype=dtype)] * (pictures - 1) + [torch.zeros(0)],
+        "labels": [torch.tensor([1, 0])] * (pictures - 1) + [torch.zeros(0, dtype=torch.int64)],
+    }
+    return found | ({"rle": [[mask(10, 5, 30, 15), mask(0, 0, 60, 40)]] * (pictures - 1) + [[]]} if masks else {})
+
+
+def test_an_entry_has_the_original_ids_and_sides(tmp_path):
+    write_results(tmp_path / "r.json", records(["a.png", "b.png"], prediction(), CATEGORY_IDS, IMAGE_IDS))
+    first, second = json.loads((tmp_path / "r.json").read_text())
+    assert first == {
+        "image_id": 40,
+        "category_id": 3,
+        "bbox": [10, 5, 20, 10],
+        "score": 0.9,
+        "segmentation": {"size": [HEIGHT, WIDTH], "counts": mask(10, 5, 30, 15)["counts"].decode()},
+    }
+    assert (second["category_id"], second["bbox"], second["score"]) == (7, [0.25, 0, 59.65, 40], 0.4)
+
+
+def test_without_masks_there_is_no_segmentation_and_without_numbers_the_path_is_the_id():
+    entries = list(records(["x/a.png", "b.png"], prediction(masks=False), CATEGORY_IDS))
+    assert [entry["image_id"] for entry in entries] == ["x/a.png", "x/a.png"]
+    assert all("segmentation" not in entry for entry in entries)
+
+
+def test_half_precision_scores_are_written(tmp_path):
+    entries = list(records(["a.png", "b.png"], prediction(dtype=torch.bfloat16), CATEGORY_IDS, IMAGE_IDS))
+    assert entries[0]["score"] == pytest.approx(0.9, abs=0.01)
+
+
+def test_numbers_keep_what_float32_tells_apart():
+    random = torch.Generator().manual_seed(0)
+    corners = torch.rand(200, 2, generator=random) * 3000
+    boxes = torch.cat([corners, corners + torch.rand(200, 2, generator=random) * 900], 1)
+    scores = torch.rand(200, generator=random)
+    found = {"boxes": [boxes], "scores": [scores], "labels": [torch.zeros(200, dtype=torch.int64)]}
+    entries = list(records(["a.png"], found, CATEGORY_IDS))
+    assert torch.equal(torch.tensor([entry["score"] for entry in entries]), scores)
+    again = np.array([entry["bbox"] for entry in entries])
+    again[:, 2:] += again[:, :2]
+    np.testing.assert_allclose(again, boxes.double(), rtol=1e-7)
+    assert max(len(str(entry["score"])) for entry in entries) <= 14
+
+
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+def test_pycocotools_loads_the_file_and_finds_a_perfect_answer_perfect(tmp_path, kind):
+    truth = {
+        "images": [{"id": i, "height": HEIGHT, "width": WIDTH} for i in IMAGE_IDS.values()],
+        "categories": [{"id": i, "name": str(i)} for i in CATEGORY_IDS],
+        "annotations": [],
+    }
+    for number in (40, 12):
+        for category, box in ((3, (10, 5, 30, 15)), (7, (0, 0, 60, 40))):
+            rle = mask(*box)
+            left, top, right, bottom = box
+            truth["annotations"].append(
+                {
+                    "id": len(truth["annotations"]) + 1,
+                    "image_id": number,
+                    "category_id": category,
+                    "bbox": [left, top, right - left, bottom - top],
+                    "area": int(pycoco.area(rle)),
+                    "iscrowd": 0,
+                    "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()},
+                }
+            )
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    write_results(tmp_path / "r.json", records([*IMAGE_IDS], prediction(3), CATEGORY_IDS, IMAGE_IDS))
+    known = COCO(str(tmp_path / "truth.json"))
+    scores = COCOeval(known, known.loadRes(str(tmp_path / "r.json")), kind)
+    scores.evaluate()
+    scores.accumulate()
+    scores.summarize()
+    assert scores.stats[0] == pytest.approx(1.0)
+
+
+def test_nothing_found_is_an_empty_list(tmp_path):
+    write_results(tmp_path / "r.json", [])
+    assert json.loads((tmp_path / "r.json").read_text()) == []
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_processes_write_one_file_in_the_order_of_the_data(tmp_path, world):
+    """Pictures are dealt in turn, and the last round is filled up with the first ones."""
+    ids = ["a.png", "b.png", "c.png"]
+    dealt = [ids] if world == 1 else [["a.png", "c.png"], ["b.png", "a.png"]]
+    files = [ResultFile(tmp_path / "out" / "r.json", rank, CATEGORY_IDS, IMAGE_IDS) for rank in range(world)]
+    one = {key: [values[0]] for key, values in prediction().items()}
+    for file, names in zip(files, dealt, strict=True):
+        for name in names:
+            file.add([name], one)
+        file.close()
+    assert files[0].merge(world) == [tmp_path / "out" / "r.json"]
+    entries = json.loads((tmp_path / "out" / "r.json").read_text())
+    assert [entry["image_id"] for entry in entries] == [40, 40, 12, 12, 5, 5]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["r.json"]
+
+
+def test_a_picture_with_very_many_masks_is_written(tmp_path):
+    count = 600
+    noise = np.random.default_rng(0).integers(0, 2, (HEIGHT, WIDTH)).astype(np.uint8)
+    rle = pycoco.encode(np.asfortranarray(noise))
+    found = {
+        "boxes": [torch.tensor([[0.0, 0, 60, 40]]).expand(count, 4)],
+        "scores": [torch.linspace(1, 0, count)],
+        "labels": [torch.zeros(count, dtype=torch.int64)],
+        "rle": [[rle] * count],
+    }
+    file = ResultFile(tmp_path / "r.json", 0, CATEGORY_IDS, IMAGE_IDS)
+    file.add(["a.png"], found)
+    file.close()
+    file.merge(1)
+    assert len(json.loads((tmp_path / "r.json").read_text())) == count
+
+
+def test_a_run_that_failed_leaves_no_file(tmp_path):
+    file = ResultFile(tmp_path / "r.json", 0, CATEGORY_IDS, IMAGE_IDS)
+    file.add(["a.png", "b.png"], prediction())
+    file.discard()
+    assert list(tmp_path.iterdir()) == []

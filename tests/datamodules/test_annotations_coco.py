@@ -1,0 +1,452 @@
+"""COCO json: what is read, what is left out and counted, and what is refused."""
+
+import json
+import pickle
+import re
+
+import numpy as np
+import pytest
+from annotated import HEIGHT, WIDTH, annotation, coco, image, only, picture
+from pycocotools import mask as pycoco
+from pycocotools.coco import COCO
+
+from datamodules.annotations import read_coco
+from modules.contracts import DataError
+
+TRIANGLE = [10.0, 5.0, 30.0, 5.0, 10.0, 15.0]
+SQUARE = np.zeros((HEIGHT, WIDTH), np.uint8)
+SQUARE[5:15, 10:30] = 1
+
+
+def compressed(mask: np.ndarray = SQUARE) -> dict:
+    rle = pycoco.encode(np.asfortranarray(mask))
+    return {"size": rle["size"], "counts": rle["counts"].decode()}
+
+
+def plain(mask: np.ndarray = SQUARE) -> dict:
+    flat = mask.ravel(order="F")
+    edges = np.flatnonzero(np.diff(np.r_[0, flat]))  # a mask that begins with background
+    return {"size": list(mask.shape), "counts": np.diff(np.r_[0, edges, len(flat)]).tolist()}
+
+
+# What is read ---------------------------------------------------------------------------------------------------------
+
+
+def test_boxes_become_corners_and_sparse_ids_indices(tmp_path):
+    coco(tmp_path, [annotation(area=55.5), annotation(category=3, box=[0, 0, 60, 40], iscrowd=1)])
+    found = read_coco(tmp_path, masks=False)
+    assert (found.classes, found.category_ids) == (["dog", "cat"], [3, 7])
+    objects = only(found)
+    assert objects.boxes.tolist() == [[10, 5, 30, 15], [0, 0, 60, 40]]
+    assert objects.labels.tolist() == [1, 0]
+    assert objects.crowd.tolist() == [False, True]
+    assert objects.area.tolist() == [55.5, 2400]
+    assert objects.rles is None
+    assert found.image_ids == {"images/1.png": 1}
+    assert found.dropped == found.skipped == found.notes == []
+
+
+def test_types_are_those_of_the_contract(tmp_path):
+    coco(tmp_path, [annotation(segmentation=[TRIANGLE])])
+    objects = only(read_coco(tmp_path, masks=True))
+    found = [a.dtype.name for a in (objects.boxes, objects.labels, objects.crowd, objects.area)]
+    assert found == ["float32", "int64", "bool", "float32"]
+    assert objects.rles[0]["size"] == [HEIGHT, WIDTH]
+    assert isinstance(objects.rles[0]["counts"], bytes)
+
+
+@pytest.mark.parametrize("outline", [compressed(), plain()])
+def test_run_lengths_of_both_kinds_become_the_same_mask(tmp_path, outline):
+    coco(tmp_path, [annotation(segmentation=outline)])
+    objects = only(read_coco(tmp_path, masks=True))
+    assert (pycoco.decode(objects.rles[0]) == SQUARE).all()
+    assert objects.area.tolist() == [200]
+
+
+def test_polygons_of_an_object_become_one_mask_as_pycocotools_draws_them(tmp_path):
+    polygons = [TRIANGLE, [40.2, 20.1, 55.7, 20.3, 50.9, 35.5]]
+    coco(tmp_path, [annotation(segmentation=polygons)])
+    expected = pycoco.merge(pycoco.frPyObjects(polygons, HEIGHT, WIDTH))
+    assert only(read_coco(tmp_path, masks=True)).rles == [expected]
+
+
+def test_an_object_without_box_gets_that_of_its_outline(tmp_path):
+    coco(tmp_path, [annotation(box=None, segmentation=compressed())])
+    for masks in (False, True):
+        assert only(read_coco(tmp_path, masks)).boxes.tolist() == [[10, 5, 30, 15]]
+
+
+def test_pictures_without_annotations_are_negatives(tmp_path):
+    picture(tmp_path / "images" / "2.png")
+    picture(tmp_path / "images" / "1.png")
+    coco(tmp_path, [annotation(2, segmentation=[TRIANGLE])], [image(1), image(2)])
+    source = read_coco(tmp_path, masks=True).splits["train"]
+    empty = source.objects(0)
+    assert (empty.boxes.shape, empty.labels.shape, empty.area.shape, empty.rles) == ((0, 4), (0,), (0,), [])
+    assert (source.id(0), source.shape(0)) == ("images/1.png", (HEIGHT, WIDTH))
+    assert len(source.objects(1)) == 1
+
+
+def test_objects_stay_with_their_pictures_whatever_their_order(tmp_path):
+    boxes = {k: [k, k, 2, 2] for k in range(1, 13)}
+    coco(tmp_path, [annotation(1 + k % 3, box=box) for k, box in boxes.items()])
+    source = read_coco(tmp_path, masks=False).splits["train"]
+    found = [source.objects(i).boxes[:, 0].tolist() for i in range(3)]
+    assert found == [[3, 6, 9, 12], [1, 4, 7, 10], [2, 5, 8, 11]]
+
+
+def test_classes_agree_between_splits_however_they_are_ordered(tmp_path):
+    coco(tmp_path, [annotation(1)])
+    names = [{"id": 3, "name": "dog"}, {"id": 7, "name": "cat"}]
+    coco(tmp_path, [annotation(2, category=7)], split="val2017", categories=names)
+    found = read_coco(tmp_path, masks=False)
+    assert list(found.splits) == ["train", "val"]
+    assert only(found, "val").labels.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("file", "folder"),
+    [
+        ("annotations/instances_train2017.json", "train2017"),
+        ("annotations/instances_train2017.json", "images/train2017"),
+        ("annotations/train.json", "images"),
+        ("train/_annotations.coco.json", "train"),
+        ("train.json", "."),
+        ("labels.json", "images"),
+        ("nuclei/annotations.json", "nuclei/images"),
+    ],
+)
+def test_layouts_that_people_use_are_found(tmp_path, file, folder):
+    made = coco(tmp_path / "made", [annotation()])
+    (tmp_path / "set" / file).parent.mkdir(parents=True)
+    made.rename(tmp_path / "set" / file)
+    picture(tmp_path / "set" / folder / "1.png")
+    found = read_coco(tmp_path / "set", masks=False)
+    assert found.splits["train"].path(0) == tmp_path / "set" / folder / "1.png"
+    assert found.splits["train"].image(0).shape == (HEIGHT, WIDTH, 3)
+
+
+def test_other_tasks_of_coco_are_passed_over(tmp_path):
+    file = coco(tmp_path, [annotation()])
+    for name in ("captions_train.json", "person_keypoints_train.json", "panoptic_train.json"):
+        file.with_name(name).write_text('{"annotations": []}')
+    assert len(read_coco(tmp_path, masks=False).splits["train"]) == 1
+
+
+def test_names_written_on_other_machines_are_found(tmp_path):
+    picture(tmp_path / "images" / "1.png")
+    coco(tmp_path, [annotation()], [image(1, file_name="C:\\photos\\1.png")])
+    assert read_coco(tmp_path, masks=False).splits["train"].id(0) == "images/1.png"
+
+
+def test_a_source_goes_to_workers_in_a_few_arrays(tmp_path):
+    coco(tmp_path, [annotation(k, segmentation=[TRIANGLE]) for k in range(1, 4)])
+    source = read_coco(tmp_path, masks=True).splits["train"]
+    again = pickle.loads(pickle.dumps(source))
+    assert again.objects(2).rles == source.objects(2).rles
+    assert (again.labels, again.path(1)) == (None, source.path(1))
+
+
+# What is left out and counted -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("box", "reason"),
+    [
+        ([10, 5, 0, 10], r"box \[10, 5, 0, 10\] has no area"),
+        ([10, 5, 20, -3], r"box \[10, 5, 20, -3\] is reversed"),
+        ([70, 5, 20, 10], r"box \[70, 5, 20, 10\] lies outside the picture"),
+        ([-20, 5, 20, 10], r"box \[-20, 5, 20, 10\] lies outside the picture"),
+        ([10, float("nan"), 20, 10], r"box \[10, nan, 20, 10\] is not four finite numbers"),
+        ([10, 5, float("inf"), 10], r"box \[10, 5, inf, 10\] is not four finite numbers"),
+        ([10, 5, 20], r"box \[10, 5, 20\] is not four finite numbers"),
+        ([10, 5, "wide", 10], r"box \[10, 5, wide, 10\] is not four finite numbers"),
+        ("10 5 20 10", "box '10 5 20 10' is not four finite numbers"),
+        (None, "it has neither box nor outline"),
+    ],
+)
+def test_boxes_that_are_none_are_left_out_by_file_and_index(tmp_path, box, reason):
+    file = coco(tmp_path, [annotation(), annotation(box=box), annotation(box=[1, 2, 3, 4])])
+    found = read_coco(tmp_path, masks=False)
+    assert only(found).boxes.tolist() == [[10, 5, 30, 15], [1, 2, 4, 6]]
+    (line,) = found.dropped
+    assert line.startswith(f"{file} annotations[1]: ")
+    assert re.fullmatch(reason, line.split(": ", 1)[1])
+    assert found.report()[:2] == ["left out: 1 of 3 annotations", f"  {line}"]
+
+
+def test_boxes_that_reach_out_are_clipped_and_counted_once(tmp_path):
+    boxes = [[-5, -5, 20, 20], [50, 30, 20, 20], [0, 0, 60.4, 40]]
+    file = coco(tmp_path, [annotation(box=box) for box in boxes])
+    found = read_coco(tmp_path, masks=False)
+    assert only(found).boxes.tolist() == [[0, 0, 15, 15], [50, 30, 60, 40], [0, 0, 60, 40]]
+    assert found.notes[0] == f"2 boxes reached out of their pictures and were clipped, first {file} annotations[0]"
+    assert found.dropped == []
+
+
+@pytest.mark.parametrize(
+    ("outline", "reason"),
+    [
+        ([[10, 5, 30, 5]], "has fewer than three points"),
+        ([], "is empty"),
+        ([[10, 5, 30, 5, 10]], "has a polygon that is not x, y, x, y, ..."),
+        ([[10, 5, 30, "a", 10, 15]], "has points that are no numbers"),
+        ([[10, 5, 1e9, 5, 10, 15]], "has points that are far outside the picture or no numbers"),
+        ([[70, 5, 90, 5, 70, 15]], "covers no pixel of the picture"),
+        (compressed(SQUARE.T), "is of size [60, 40], the picture of [40, 60]"),
+        ({**plain(), "counts": [100, 50]}, "has run lengths that span 150 pixels, the picture has 2,400"),
+        (
+            {**compressed(), "counts": compressed(np.ones((4, 4), np.uint8))["counts"]},
+            "span 16 pixels, the picture has 2,400",
+        ),
+        ({**compressed(), "counts": compressed()["counts"] + "~"}, "cannot be read"),
+        ({**plain(), "counts": [-5, 2405]}, "cannot be read"),
+        ({**plain(), "counts": None}, "cannot be read"),
+        ("polygon", "is neither a list of polygons nor run lengths"),
+        (None, "it has no outline"),
+    ],
+)
+def test_outlines_that_say_nothing_are_left_out_where_masks_are_needed(tmp_path, outline, reason):
+    file = coco(tmp_path, [annotation(segmentation=compressed()), annotation(segmentation=outline)])
+    found = read_coco(tmp_path, masks=True)
+    assert len(only(found)) == 1
+    assert found.dropped[0].startswith(f"{file} annotations[1]: ")
+    assert reason in found.dropped[0]
+    assert len(only(read_coco(tmp_path, masks=False))) == 2
+
+
+def test_a_part_of_two_points_leaves_the_rest_of_the_outline_and_is_counted(tmp_path):
+    file = coco(tmp_path, [annotation(segmentation=[TRIANGLE, [1, 1, 2, 2]])])
+    found = read_coco(tmp_path, masks=True)
+    assert only(found).rles == [pycoco.frPyObjects([TRIANGLE], HEIGHT, WIDTH)[0]]
+    assert found.notes[0] == f"1 outlines lost parts of fewer than three points, first {file} annotations[0]"
+
+
+def test_corners_where_sides_are_meant_are_suspected(tmp_path):
+    random = np.random.default_rng(0)
+    low = random.uniform(0, 30, (30, 2))
+    corners = np.concatenate([low, low + random.uniform(3, 10, (30, 2))], 1)
+    file = coco(tmp_path, [annotation(box=box.tolist()) for box in corners])
+    note = read_coco(tmp_path, masks=False).notes[0]
+    assert note.startswith(f"{file}: ")
+    assert "read as xywh, 0% when read as xyxy: check which of them the file holds" in note
+
+
+def test_classes_without_objects_are_named(tmp_path):
+    coco(tmp_path, [annotation()])
+    assert read_coco(tmp_path, masks=False).notes == ["1 of 2 classes have no object in train: dog"]
+
+
+def test_pictures_in_two_splits_and_in_none_are_named(tmp_path):
+    picture(tmp_path / "images" / "extra.png")
+    coco(tmp_path, [annotation(1), annotation(2, category=3)])
+    coco(tmp_path, [annotation(2)], split="val")
+    notes = read_coco(tmp_path, masks=False).notes
+    assert "1 pictures are in train and in val: images/2.png" in notes
+    assert "1 pictures are in no split and not used: images/extra.png" in notes
+
+
+# What is refused, or left out if the user says so ---------------------------------------------------------------------
+
+
+def missing(root):
+    coco(root, [annotation(1), annotation(2)])
+    (root / "images" / "2.png").unlink()
+    return "is not there"
+
+
+def truncated(root):
+    coco(root, [annotation(1), annotation(2)])
+    file = root / "images" / "2.png"
+    file.write_bytes(file.read_bytes()[:2000])
+    return "is no picture that can be decoded"
+
+
+def resized(root):
+    coco(root, [annotation(1), annotation(2)])
+    picture(root / "images" / "2.png", (20, 30))
+    return "has 30 x 20 pixels, but is annotated as 60 x 40"
+
+
+def turned(root):
+    coco(root, [annotation(1), annotation(2)])
+    picture(root / "images" / "2.png", orientation=6)
+    return "is stored on its side and turned by EXIF: upright it has 40 x 60 pixels, but is annotated as 60 x 40"
+
+
+def twice(root):
+    coco(root, [annotation(1)], [image(1), image(2, file_name="1.png")])
+    picture(root / "images" / "1.png")
+    return r"is the same file as \S*instances_train.json images\[0\] \(1.png\)"
+
+
+@pytest.mark.parametrize("defect", [missing, truncated, resized, turned, twice])
+def test_pictures_that_are_not_what_is_annotated_are_named(tmp_path, defect):
+    reason = defect(tmp_path)
+    with pytest.raises(DataError, match=rf"instances_train.json images\[1\] \(\d.png\) {reason}.*on_error skip"):
+        read_coco(tmp_path, masks=False)
+
+
+@pytest.mark.parametrize("defect", [missing, truncated, resized, turned])
+def test_such_pictures_and_their_objects_can_be_left_out_and_are_counted(tmp_path, defect):
+    reason = defect(tmp_path)
+    found = read_coco(tmp_path, masks=False, on_error="skip")
+    assert [found.splits["train"].id(i) for i in range(len(found.splits["train"]))] == ["images/1.png"]
+    assert len(only(found)) == 1
+    assert reason in found.skipped[0]
+    assert len(found.skipped) == len(found.dropped) == 1
+    assert "annotations[1]: its picture" in found.dropped[0]
+    assert found.report()[0] == "left out: 1 of 2 pictures"
+
+
+def test_a_picture_turned_by_exif_is_read_upright_if_it_is_annotated_upright(tmp_path):
+    picture(tmp_path / "images" / "1.png", (WIDTH, HEIGHT), orientation=6)
+    coco(tmp_path, [annotation()], [image(1)])
+    source = read_coco(tmp_path, masks=False).splits["train"]
+    assert source.shape(0) == source.image(0).shape[:2] == (HEIGHT, WIDTH)
+
+
+def test_a_picture_whose_size_is_not_annotated_is_measured(tmp_path):
+    picture(tmp_path / "images" / "1.png", (30, 20))
+    coco(tmp_path, [annotation()], [{"id": 1, "file_name": "1.png"}])
+    source = read_coco(tmp_path, masks=False).splits["train"]
+    assert source.shape(0) == (30, 20)
+    assert source.objects(0).boxes.tolist() == [[10, 5, 20, 15]]
+
+
+def test_objects_of_pictures_that_are_not_listed_are_refused_or_counted(tmp_path):
+    coco(tmp_path, [annotation(1), annotation(9)], [image(1)])
+    picture(tmp_path / "images" / "1.png")
+    said = r"annotations\[1\] is of image_id 9, which its images lack"
+    with pytest.raises(DataError, match=said):
+        read_coco(tmp_path, masks=False)
+    found = read_coco(tmp_path, masks=False, on_error="skip")
+    assert len(only(found)) == len(found.dropped) == 1
+
+
+# What is refused ------------------------------------------------------------------------------------------------------
+
+
+def test_unknown_categories_are_refused_whatever_on_error_says(tmp_path):
+    coco(tmp_path, [annotation(), annotation(category=8)])
+    with pytest.raises(DataError, match=r"annotations\[1\] has category_id 8, which its categories lack"):
+        read_coco(tmp_path, masks=False, on_error="skip")
+
+
+def test_duplicate_image_ids_are_refused(tmp_path):
+    coco(tmp_path, [annotation()], [image(1), image(1, file_name="2.png")])
+    with pytest.raises(DataError, match=r"images\[0\] and images\[1\] \(2.png\) both have the id 1"):
+        read_coco(tmp_path, masks=False)
+
+
+@pytest.mark.parametrize(
+    ("categories", "said"),
+    [
+        ([{"id": 7, "name": "cat"}, {"id": 7, "name": "dog"}], "has 2 categories of id 7: give each its own"),
+        ([{"id": 7, "name": "cat"}, {"id": 8, "name": "cat"}], "has 2 categories of name cat: give each its own"),
+        ([{"id": "7", "name": "cat"}], r"categories\[0\] has the id '7': ids are whole numbers"),
+        ([{"id": 7}], r"categories\[0\] has no 'name', which COCO's have"),
+    ],
+)
+def test_categories_that_are_ambiguous_are_refused(tmp_path, categories, said):
+    coco(tmp_path, [annotation()], categories=categories)
+    with pytest.raises(DataError, match=said):
+        read_coco(tmp_path, masks=False)
+
+
+def test_splits_with_other_categories_are_refused(tmp_path):
+    first = coco(tmp_path, [annotation(1)])
+    coco(tmp_path, [annotation(2)], split="val", categories=[{"id": 7, "name": "horse"}])
+    with pytest.raises(DataError, match=f"has category 7, 'horse', but {first} calls it 'cat': use one set"):
+        read_coco(tmp_path, masks=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            {"images": [], "annotations": []},
+            r"is not COCO's: it has no list categories, only \['images', 'annotations'\]",
+        ),
+        (
+            {"annotations": {}, "info": 1},
+            "is not COCO's: it has no list images and no list annotations and no list categories",
+        ),
+        ([{"image_id": 1, "category_id": 1, "score": 0.5, "annotations": 0}], "is a list, as results are"),
+        ({"images": [{"id": 1}], "annotations": [], "categories": []}, r"images\[0\] has no 'file_name'"),
+    ],
+)
+def test_json_that_is_not_cocos_is_refused_with_what_is_missing(tmp_path, content, said):
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=f"train.json {said}"):
+        read_coco(tmp_path, masks=False)
+
+
+def test_captions_are_refused_as_annotations_of_no_object(tmp_path):
+    coco(tmp_path, [{"image_id": 1, "caption": "a cat"}])
+    with pytest.raises(DataError, match=r"annotations\[0\] has no 'category_id': these are not COCO's"):
+        read_coco(tmp_path, masks=False)
+
+
+def test_json_that_is_cut_short_is_refused(tmp_path):
+    file = coco(tmp_path, [annotation()])
+    file.write_text(file.read_text()[:-40])
+    with pytest.raises(DataError, match=r"instances_train.json is no json that can be read"):
+        read_coco(tmp_path, masks=False)
+
+
+def test_two_json_for_one_split_are_refused(tmp_path):
+    file = coco(tmp_path, [annotation()])
+    file.with_name("instances_train_old.json").write_text(file.read_text())
+    with pytest.raises(DataError, match="are both for one split: leave one of them"):
+        read_coco(tmp_path, masks=False)
+
+
+def test_a_training_set_without_any_object_is_refused(tmp_path):
+    coco(tmp_path, [annotation(box=[1, 1, 0, 0])])
+    with pytest.raises(DataError, match=r"has no object of any class to train on: 1 were left out, first .*no area"):
+        read_coco(tmp_path, masks=False)
+
+
+def test_a_picture_with_two_ids_is_refused(tmp_path):
+    coco(tmp_path, [annotation(1)])
+    coco(tmp_path, [annotation(5)], [image(5, file_name="1.png")], split="val")
+    with pytest.raises(DataError, match="has the id 5, but 1 in another split"):
+        read_coco(tmp_path, masks=False)
+
+
+# Real data ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_hundred_pictures_of_coco_are_as_pycocotools_reads_them(data_root):
+    root = data_root / "coco100_instances"
+    if not root.is_dir():
+        pytest.skip("no coco100_instances in the real data")
+    found = read_coco(root, masks=True)
+    assert found.dropped == found.skipped == []
+    assert {split: (len(s), len(s.boxes)) for split, s in found.splits.items()} == {
+        "train": (80, 640),
+        "val": (20, 107),
+    }
+    reference = COCO(str(root / "annotations" / "instances_train.json"))
+    assert found.category_ids == sorted(reference.getCatIds())
+    source = found.splits["train"]
+    for i in range(len(source)):
+        known = reference.loadAnns(reference.getAnnIds(found.image_ids[source.id(i)]))
+        objects = source.objects(i)
+        assert [found.category_ids[label] for label in objects.labels] == [a["category_id"] for a in known]
+        assert objects.crowd.tolist() == [bool(a["iscrowd"]) for a in known]
+        assert objects.rles == [reference.annToRLE(a) for a in known]
+        np.testing.assert_allclose(objects.area, [a["area"] for a in known], rtol=1e-6)
+        corners = np.array([a["bbox"] for a in known]).reshape(-1, 4)
+        corners[:, 2:] += corners[:, :2]
+        np.testing.assert_allclose(objects.boxes, corners, atol=0.02)  # some reach out by a hundredth
+
+
+def test_the_pictures_of_coco_without_annotation_are_negatives(data_root):
+    root = data_root / "coco100_instances"
+    if not root.is_dir():
+        pytest.skip("no coco100_instances in the real data")
+    sources = read_coco(root, masks=False).splits.values()
+    empty = {s.id(i) for s in sources for i in range(len(s)) if not len(s.objects(i))}
+    assert empty == {"images/000000000250.jpg", "images/000000000508.jpg"}

@@ -1,0 +1,161 @@
+"""CSV: what is read, what is left out and counted, and what is refused."""
+
+import pytest
+from annotated import HEIGHT, WIDTH, only, picture
+
+from datamodules.annotations import read_csv
+from modules.contracts import DataError
+
+HEADER = "path,xmin,ymin,xmax,ymax,class"
+
+
+def table(root, *lines, header=HEADER, name="train.csv", pictures=("a.png",)):
+    for each in pictures:
+        picture(root / "images" / each)
+    file = root / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join([header, *lines]) + "\n")
+    return file
+
+
+def test_lines_become_objects_of_their_pictures(tmp_path):
+    lines = ("images/b.png,1,2,3,4,dog", "images/a.png,10,5,30,15,dog", "images/b.png,0,0,60,40,cat")
+    table(tmp_path, *lines, pictures=("a.png", "b.png"))
+    found = read_csv(tmp_path)
+    assert (found.classes, found.category_ids) == (["cat", "dog"], [1, 2])
+    source = found.splits["train"]
+    assert [source.id(i) for i in range(2)] == ["images/b.png", "images/a.png"]
+    assert source.objects(0).boxes.tolist() == [[1, 2, 3, 4], [0, 0, 60, 40]]
+    assert source.objects(0).labels.tolist() == [1, 0]
+    assert source.objects(1).boxes.tolist() == [[10, 5, 30, 15]]
+    assert found.image_ids == {"images/b.png": 1, "images/a.png": 2}
+    assert found.report() == []
+
+
+@pytest.mark.parametrize(
+    ("header", "line"),
+    [
+        ("filename,width,height,class,xmin,ymin,xmax,ymax", "a.png,60,40,cat,10,5,30,15"),
+        ("Image_ID;Label;x1;y1;x2;y2", "a;cat;10;5;30;15"),
+        ("ymax\txmax\tymin\txmin\tclass_name\timage path", "15\t30\t5\t10\tcat\timages/a.png"),
+        ("\ufefffile,left,top,right,bottom,category", "images/a.png,10,5,30,15,cat"),
+    ],
+)
+def test_headers_that_people_use_are_understood(tmp_path, header, line):
+    table(tmp_path, line, header=header)
+    found = read_csv(tmp_path)
+    assert (found.classes, only(found).boxes.tolist()) == (["cat"], [[10, 5, 30, 15]])
+
+
+def test_open_images_has_fractions_groups_and_codes(tmp_path):
+    header = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction"
+    lines = ("a,xclick,/m/01,1,0.25,0.5,0.125,0.5,0,0,0,0", "a,xclick,/m/02,1,0,1,0,1,0,0,1,0")
+    table(tmp_path, *lines, header=header, name="train-annotations-bbox.csv")
+    (tmp_path / "class-descriptions-boxable.csv").write_text("/m/01,Cat\n/m/02,Dog\n")
+    found = read_csv(tmp_path)
+    assert found.classes == ["Cat", "Dog"]
+    assert only(found).boxes.tolist() == [[15, 5, 30, 20], [0, 0, WIDTH, HEIGHT]]
+    assert only(found).crowd.tolist() == [False, True]
+
+
+def test_splits_come_from_names_of_files(tmp_path):
+    for split, name in (("train", "train_labels.csv"), ("valid", "valid/_annotations.csv"), ("test", "test.csv")):
+        table(tmp_path, f"{split}.png,10,5,30,15,cat", name=name, pictures=(f"{split}.png",))
+    found = read_csv(tmp_path)
+    assert [found.splits[split].id(0) for split in ("train", "val", "test")] == [
+        "images/train.png",
+        "images/valid.png",
+        "images/test.png",
+    ]
+
+
+def test_splits_come_from_a_column(tmp_path):
+    lines = ("a.png,10,5,30,15,cat,Validation", "b.png,1,2,3,4,cat,TRAIN")
+    table(tmp_path, *lines, header=f"{HEADER},split", name="all.csv", pictures=("a.png", "b.png"))
+    found = read_csv(tmp_path)
+    assert {split: source.id(0) for split, source in found.splits.items()} == {
+        "train": "images/b.png",
+        "val": "images/a.png",
+    }
+
+
+def test_a_line_without_box_is_a_negative(tmp_path):
+    table(tmp_path, "a.png,,,,,", "b.png,1,2,3,4,cat", pictures=("a.png", "b.png"))
+    source = read_csv(tmp_path).splits["train"]
+    assert [len(source.objects(i)) for i in range(2)] == [0, 1]
+
+
+def test_regions_marked_as_crowds_are_crowds(tmp_path):
+    table(tmp_path, "a.png,10,5,30,15,cat,1", "a.png,10,5,30,15,cat,0", header=f"{HEADER},iscrowd")
+    assert only(read_csv(tmp_path)).crowd.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("a.png,10,5,10,15,cat", "box [10, 5, 10, 15] has no area"),
+        ("a.png,30,5,10,15,cat", "box [30, 5, 10, 15] is reversed"),
+        ("a.png,70,5,80,15,cat", "box [70, 5, 80, 15] lies outside the picture"),
+        ("a.png,ten,5,30,15,cat", "box [ten, 5, 30, 15] is not four finite numbers"),
+        ("a.png,10,5,30,,cat", "box [10, 5, 30, ] is not four finite numbers"),
+        ("a.png,10,5,30,15,", "it has no class"),
+    ],
+)
+def test_lines_that_are_no_object_are_left_out_by_file_and_line(tmp_path, line, reason):
+    file = table(tmp_path, "a.png,1,2,3,4,dog", line)
+    found = read_csv(tmp_path)
+    assert found.dropped == [f"{file} line 3: {reason}"]
+    assert len(only(found)) == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "missing"),
+    [
+        ("path,xmin,ymin,xmax,class", r"ymax \(or y2, bottom\)"),
+        ("xmin,ymin,xmax,ymax", r"path \(or filename, filepath, file\) and no column class \(or label, labelname"),
+    ],
+)
+def test_columns_that_are_missing_are_named(tmp_path, header, missing):
+    file = table(tmp_path, "1,2,3,4,5", header=header)
+    with pytest.raises(DataError, match=f"has no csv of boxes: {file} has no column {missing}"):
+        read_csv(tmp_path)
+
+
+def test_pictures_that_are_missing_are_refused_or_counted(tmp_path):
+    file = table(tmp_path, "a.png,1,2,3,4,cat", "gone.png,1,2,3,4,cat")
+    with pytest.raises(DataError, match=rf"{file} line 3 \(gone.png\) is not there"):
+        read_csv(tmp_path)
+    found = read_csv(tmp_path, on_error="skip")
+    assert found.dropped == [f"{file} line 3: its picture is not there"]
+    assert found.skipped == [f"{file} line 3 (gone.png) is not there"]
+
+
+def test_another_size_than_that_of_the_picture_is_refused(tmp_path):
+    table(tmp_path, "a.png,1,2,3,4,cat,40,60", header=f"{HEADER},width,height")
+    with pytest.raises(DataError, match="has 60 x 40 pixels, but is annotated as 40 x 60"):
+        read_csv(tmp_path)
+
+
+def test_classes_can_be_given_and_others_are_refused(tmp_path):
+    file = table(tmp_path, "a.png,1,2,3,4,dog")
+    assert read_csv(tmp_path, classes=["zebra", "dog"]).splits["train"].objects(0).labels.tolist() == [1]
+    with pytest.raises(DataError, match=f"{file} line 2 is of class 'dog', which data.classes lacks"):
+        read_csv(tmp_path, classes=["zebra"])
+
+
+def test_lines_that_are_cut_short_are_refused(tmp_path):
+    table(tmp_path, "a.png,1,2,3,4,dog", "a.png,1,2")
+    with pytest.raises(DataError, match=r"train.csv line 3 has only 3 cells: complete it"):
+        read_csv(tmp_path)
+
+
+def test_an_unknown_split_is_refused(tmp_path):
+    table(tmp_path, "a.png,1,2,3,4,dog,dev", header=f"{HEADER},split", name="all.csv")
+    with pytest.raises(DataError, match=r"all.csv line 2 is of split 'dev': write train, val or test"):
+        read_csv(tmp_path)
+
+
+def test_masks_are_refused(tmp_path):
+    table(tmp_path, "a.png,1,2,3,4,dog")
+    with pytest.raises(DataError, match="which have boxes only"):
+        read_csv(tmp_path, masks=True)

@@ -1,0 +1,116 @@
+"""Formats are found by looking; where none fits, the answer says what each would need."""
+
+import pytest
+from annotated import annotation, coco, picture
+from test_annotations_csv import table
+from test_annotations_id_pngs import mask
+from test_annotations_voc import thing, xml
+from test_annotations_yolo import BOX, labels
+
+from datamodules.annotations import detect, read
+from modules.contracts import ConfigError, DataError
+
+
+def make_coco(root):
+    return coco(root, [annotation()])
+
+
+def make_voc(root):
+    picture(root / "JPEGImages" / "a.png")
+    return xml(root / "Annotations" / "a.xml", thing()).parent
+
+
+def make_yolo(root):
+    picture(root / "images" / "a.png")
+    labels(root / "labels" / "a.txt", BOX)
+    return labels(root / "classes.txt", "cat", "dog")
+
+
+def make_csv(root):
+    return table(root, "a.png,1,2,3,4,cat")
+
+
+def make_png(root):
+    picture(root / "images" / "a.png")
+    return mask(root / "masks" / "a.png").parent
+
+
+FORMATS = {
+    "coco": (make_coco, "COCO json"),
+    "voc": (make_voc, "Pascal VOC xml"),
+    "yolo": (make_yolo, "YOLO txt"),
+    "csv": (make_csv, "csv"),
+    "png": (make_png, "id-PNGs"),
+}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_each_format_is_found_named_and_read(tmp_path, kind):
+    make, title = FORMATS[kind]
+    place = make(tmp_path)
+    found = detect(tmp_path)
+    assert found == (kind, f"found {title} in {place}")
+    assert len(read(tmp_path, found.format, masks=False).splits["train"]) == 1
+
+
+def test_of_several_formats_the_sentence_names_the_others(tmp_path):
+    pngs, json = make_png(tmp_path), make_coco(tmp_path)
+    found = detect(tmp_path)
+    assert found == ("coco", f"found COCO json in {json}; id-PNGs in {pngs} too, read by --data.format png")
+
+
+def test_where_none_fits_each_says_what_it_needs(tmp_path):
+    picture(tmp_path / "a.png")
+    with pytest.raises(DataError) as raised:
+        detect(tmp_path)
+    for needed in ("annotations/instances_train.json", "Annotations/*.xml", "data.yaml", "xmin", "PedMasks"):
+        assert needed in str(raised.value)
+
+
+def test_near_misses_are_named(tmp_path):
+    (tmp_path / "train.json").write_text('{"pictures": []}')
+    (tmp_path / "train.csv").write_text("path,x1,y1,x2\n")
+    with pytest.raises(DataError, match=r"train.json has no list 'annotations'.*; \S*train.csv has no column ymax"):
+        detect(tmp_path)
+
+
+def test_a_format_that_fits_but_cannot_be_used_says_why(tmp_path):
+    picture(tmp_path / "images" / "a.png")
+    (tmp_path / "data.yaml").write_text("names: dog\n")
+    with pytest.raises(DataError, match=r"data.yaml has names 'dog'"):
+        detect(tmp_path)
+
+
+def test_a_broken_file_of_one_format_does_not_hide_another(tmp_path):
+    make_voc(tmp_path)
+    (tmp_path / "settings.yaml").write_text("names: dog\n")
+    (tmp_path / "notes.csv").write_bytes(b"caf\xe9,b\n")
+    assert detect(tmp_path).format == "voc"
+
+
+def test_no_folder_is_refused(tmp_path):
+    with pytest.raises(DataError, match="gone is not a folder"):
+        detect(tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "said"),
+    [
+        ("coco", {"classes": ["cat"]}, "data.classes is set, but coco files name their own classes"),
+        ("yolo", {"classes": ["cat"]}, "data.classes is set, but yolo files name their own classes"),
+        ("csv", {"difficult": "keep"}, "data.difficult is keep, but csv files mark nothing as difficult"),
+    ],
+)
+def test_settings_of_another_format_are_refused(tmp_path, kind, settings, said):
+    FORMATS[kind][0](tmp_path)
+    with pytest.raises(ConfigError, match=said):
+        read(tmp_path, kind, masks=False, **settings)
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"), [("coco100_instances", "coco"), ("dsb2018_nuclei", "coco"), ("bccd_voc", "voc")]
+)
+def test_real_data_is_recognised(data_root, folder, kind):
+    if not (data_root / folder).is_dir():
+        pytest.skip(f"no {folder} in the real data")
+    assert detect(data_root / folder).format == kind

@@ -1,0 +1,172 @@
+"""One PNG of numbers per picture: what is read, what is left out and counted, and what is refused."""
+
+import numpy as np
+import pytest
+from annotated import HEIGHT, WIDTH, only, picture
+from PIL import Image
+from pycocotools import mask as pycoco
+
+from datamodules.annotations import read_coco, read_id_pngs
+from modules.contracts import DataError
+
+NUMBERS = np.zeros((HEIGHT, WIDTH), np.uint16)
+NUMBERS[5:15, 10:30] = 3
+NUMBERS[30:, 50:] = 700
+NUMBERS[0, 0] = NUMBERS[39, 0] = 3  # an object of several parts, the last pixel of a column among them
+
+
+def mask(path, numbers=NUMBERS):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(numbers).save(path)
+    return path
+
+
+def test_every_value_is_an_object_with_box_area_and_mask(tmp_path):
+    picture(tmp_path / "images" / "a.jpg")
+    mask(tmp_path / "masks" / "a.png")
+    found = read_id_pngs(tmp_path, masks=True)
+    assert (found.classes, found.category_ids) == (["object"], [1])
+    objects = only(found)
+    assert objects.boxes.tolist() == [[0, 0, 30, 40], [50, 30, 60, 40]]
+    assert (objects.labels.tolist(), objects.area.tolist()) == ([0, 0], [202, 100])
+    assert objects.rles == [pycoco.encode(np.asfortranarray((n == NUMBERS).astype(np.uint8))) for n in (3, 700)]
+    assert found.report() == []
+
+
+def test_boxes_alone_come_without_masks(tmp_path):
+    picture(tmp_path / "images" / "a.jpg")
+    mask(tmp_path / "masks" / "a.png")
+    objects = only(read_id_pngs(tmp_path, masks=False))
+    assert (len(objects), objects.rles, objects.area.tolist()) == (2, None, [202, 100])
+
+
+def test_an_empty_mask_is_a_negative(tmp_path):
+    for name in "ab":
+        picture(tmp_path / "images" / f"{name}.jpg")
+    mask(tmp_path / "masks" / "a.png", np.zeros_like(NUMBERS))
+    mask(tmp_path / "masks" / "b.png")
+    source = read_id_pngs(tmp_path, masks=True).splits["train"]
+    assert [len(source.objects(i)) for i in range(2)] == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "ending"),
+    [
+        ("images", "masks", ""),
+        ("PNGImages", "PedMasks", "_mask"),
+        ("train/images", "train/masks", ""),
+        ("images/train", "masks/train", ""),
+        ("JPEGImages", "SegmentationObject", ""),
+        ("images/deep", "masks/deep", ""),
+    ],
+)
+def test_layouts_that_people_use_are_found(tmp_path, images, masks, ending):
+    picture(tmp_path / images / "a.jpg")
+    mask(tmp_path / masks / f"a{ending}.png")
+    assert len(only(read_id_pngs(tmp_path, masks=True))) == 2
+
+
+def test_splits_come_from_folders(tmp_path):
+    for split in ("train", "valid"):
+        picture(tmp_path / split / "images" / "a.jpg")
+        mask(tmp_path / split / "masks" / "a.png")
+    found = read_id_pngs(tmp_path, masks=True)
+    assert {split: source.id(0) for split, source in found.splits.items()} == {
+        "train": "train/images/a.jpg",
+        "val": "valid/images/a.jpg",
+    }
+
+
+@pytest.mark.parametrize("kind", ["L", "P", "I;16"])
+def test_grey_palette_and_16_bit_masks_are_numbers(tmp_path, kind):
+    picture(tmp_path / "images" / "a.jpg")
+    path = mask(tmp_path / "masks" / "a.png", np.minimum(NUMBERS, 9) if kind == "I;16" else np.uint8(NUMBERS % 256))
+    if kind == "P":
+        image = Image.open(path)
+        image.putpalette(list(range(255, -1, -1)) * 3)
+        image.save(path)
+    assert only(read_id_pngs(tmp_path, masks=True)).area.tolist() == [202, 100]
+
+
+def test_with_several_classes_the_thousands_are_the_class(tmp_path):
+    numbers = np.where(NUMBERS == 3, 2005, NUMBERS * 0 + 1001 * (NUMBERS > 3)).astype(np.uint16)
+    picture(tmp_path / "images" / "a.jpg")
+    mask(tmp_path / "masks" / "a.png", numbers)
+    found = read_id_pngs(tmp_path, masks=True, classes=["cat", "dog"])
+    assert (found.classes, found.category_ids) == (["cat", "dog"], [1, 2])
+    assert only(found).labels.tolist() == [0, 1]
+    mask(tmp_path / "masks" / "a.png", numbers + np.uint16(1000))
+    with pytest.raises(DataError, match=r"a.png has the value 3005, but with 2 classes values are from 1000 to 2999"):
+        read_id_pngs(tmp_path, masks=True, classes=["cat", "dog"])
+
+
+def test_one_class_can_be_named(tmp_path):
+    picture(tmp_path / "images" / "a.jpg")
+    mask(tmp_path / "masks" / "a.png")
+    found = read_id_pngs(tmp_path, masks=True, classes=["nucleus"])
+    assert (found.classes, only(found).labels.tolist()) == (["nucleus"], [0, 0])
+
+
+def test_maps_of_classes_are_suspected(tmp_path):
+    picture(tmp_path / "images" / "a.jpg")
+    mask(tmp_path / "masks" / "a.png", np.uint8(255) * np.uint8(NUMBERS > 0))
+    assert "these look like maps of classes, not of objects" in read_id_pngs(tmp_path, masks=True).notes[0]
+
+
+def no_mask(root):
+    (root / "masks" / "b.png").unlink()
+    return f"{root}/images/b.jpg has no mask in {root}/masks"
+
+
+def no_picture(root):
+    (root / "images" / "b.jpg").unlink()
+    return f"the picture of {root}/masks/b.png is not there"
+
+
+def other_size(root):
+    mask(root / "masks" / "b.png", NUMBERS[:20])
+    return f"{root}/images/b.jpg, with its mask b.png, has 60 x 40 pixels, but is annotated as 60 x 20"
+
+
+def damaged(root):
+    (root / "masks" / "b.png").write_bytes(b"no picture")
+    return f"{root}/images/b.jpg has a mask that is damaged"
+
+
+@pytest.mark.parametrize("defect", [no_mask, no_picture, other_size, damaged])
+def test_pictures_and_masks_that_do_not_fit_are_refused_or_counted(tmp_path, defect):
+    for name in "ab":
+        picture(tmp_path / "images" / f"{name}.jpg")
+        mask(tmp_path / "masks" / f"{name}.png")
+    reason = defect(tmp_path)
+    with pytest.raises(DataError, match=reason):
+        read_id_pngs(tmp_path, masks=True)
+    found = read_id_pngs(tmp_path, masks=True, on_error="skip")
+    assert len(only(found)) == 2
+    assert len(found.skipped) == 1
+    assert reason in found.skipped[0]
+
+
+def test_masks_of_colours_are_refused(tmp_path):
+    picture(tmp_path / "images" / "a.jpg")
+    mask(tmp_path / "masks" / "a.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    with pytest.raises(DataError, match=r"a.png is a picture of mode RGB"):
+        read_id_pngs(tmp_path, masks=True)
+
+
+def test_nuclei_are_the_same_as_in_their_json(data_root):
+    root = data_root / "dsb2018_nuclei"
+    if not root.is_dir():
+        pytest.skip("no dsb2018_nuclei in the real data")
+    source = read_id_pngs(root, masks=True).splits["train"]
+    numbered = {source.id(i): source.objects(i) for i in range(len(source))}
+    found = read_coco(root, masks=True)
+    assert found.dropped == found.skipped == found.notes == []
+    total = 0
+    for split in found.splits.values():
+        for i in range(len(split)):
+            ours, theirs = numbered.pop(split.id(i)), split.objects(i)
+            key = [sorted(zip([r["counts"] for r in o.rles], o.boxes.tolist(), strict=True)) for o in (ours, theirs)]
+            assert key[0] == key[1]
+            total += len(ours)
+    assert (len(numbered), total) == (0, 5108)

@@ -1,0 +1,213 @@
+"""YOLO's txt: what is read, what is left out and counted, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+from annotated import HEIGHT, WIDTH, only, picture
+from pycocotools import mask as pycoco
+
+from datamodules.annotations import read_yolo
+from modules.contracts import DataError
+
+NAMES = "names: [dog, cat]\n"
+BOX = "1 0.5 0.25 0.5 0.25"  # 15, 5 to 45, 15
+
+
+def labels(file, *lines):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join(lines))
+    return file
+
+
+@pytest.fixture
+def yolo(tmp_path):
+    """Writes pictures with their lines into images/train and labels/train, and a data.yaml; null is no label file."""
+
+    def make(*files, yaml=f"train: images/train\n{NAMES}", split="train"):
+        for i, lines in enumerate(files):
+            picture(tmp_path / "images" / split / f"{i}.png")
+            if lines is not None:
+                labels(tmp_path / "labels" / split / f"{i}.txt", *lines)
+        (tmp_path / "data.yaml").write_text(yaml)
+        return tmp_path
+
+    return make
+
+
+def test_centres_and_sides_in_fractions_become_corners_in_pixels(yolo):
+    found = read_yolo(yolo([BOX, "0 0.5 0.5 1 1"]), masks=False)
+    assert (found.classes, found.category_ids) == (["dog", "cat"], [0, 1])
+    objects = only(found)
+    assert objects.boxes.tolist() == [[15, 5, 45, 15], [0, 0, WIDTH, HEIGHT]]
+    assert (objects.labels.tolist(), objects.area.tolist(), objects.rles) == ([1, 0], [300, 2400], None)
+    assert found.image_ids == {"images/train/0.png": 1}
+    assert found.report() == []
+
+
+def test_polygons_become_masks_and_boxes(yolo):
+    root = yolo(["1 0.25 0.25 0.75 0.25 0.75 0.5 0.25 0.5"])
+    assert only(read_yolo(root, masks=False)).boxes.tolist() == [[15, 10, 45, 20]]
+    objects = only(read_yolo(root, masks=True))
+    assert objects.rles == pycoco.frPyObjects([[15.0, 10, 45, 10, 45, 20, 15, 20]], HEIGHT, WIDTH)
+    assert objects.area.tolist() == [300]
+
+
+def test_numbers_of_classes_may_have_gaps(yolo):
+    found = read_yolo(
+        yolo([BOX, BOX.replace("1", "7", 1)], yaml="train: images/train\nnames: {7: cat, 1: dog}\n"), False
+    )
+    assert (found.classes, found.category_ids, only(found).labels.tolist()) == (["dog", "cat"], [1, 7], [0, 1])
+
+
+def test_pictures_without_label_file_are_negatives_and_counted(yolo):
+    found = read_yolo(yolo([BOX], None, []), masks=False)
+    assert [len(found.splits["train"].objects(i)) for i in range(3)] == [1, 0, 0]
+    assert found.notes[0] == "1 pictures of train have no txt file, so no objects: 1.png"
+
+
+@pytest.mark.parametrize(
+    ("images", "texts", "entry"),
+    [
+        ("images/train", "labels/train", "images/train"),
+        ("train/images", "train/labels", "../train/images"),
+        ("train/images", "train/labels", "train/images"),
+        ("set/images/train", "set/labels/train", "path: set\ntrain: images/train"),
+        ("images", "labels", "images"),
+        ("photos", "photos", "photos"),
+        ("images/train", "labels/train", "[images/train]"),
+    ],
+)
+def test_layouts_of_data_yaml_are_found(tmp_path, images, texts, entry):
+    picture(tmp_path / images / "a.png")
+    labels(tmp_path / texts / "a.txt", BOX)
+    (tmp_path / "data.yaml").write_text(f"{entry if 'train:' in entry else f'train: {entry}'}\nnc: 2\n{NAMES}")
+    found = read_yolo(tmp_path, masks=False)
+    assert (len(only(found)), found.notes) == (1, ["1 of 2 classes have no object in train: dog"])
+
+
+@pytest.mark.parametrize(
+    ("images", "texts"), [("images", "labels"), ("images/train", "labels/train"), ("train/images", "train/labels")]
+)
+def test_layouts_of_classes_txt_are_found(tmp_path, images, texts):
+    picture(tmp_path / images / "a.png")
+    labels(tmp_path / texts / "a.txt", BOX)
+    (tmp_path / "classes.txt").write_text("dog\ncat\n")
+    assert only(read_yolo(tmp_path, masks=False)).labels.tolist() == [1]
+
+
+def test_lists_of_pictures_are_followed(yolo):
+    root = yolo([BOX], [BOX, BOX], yaml=f"train: train.txt\nval: val.txt\n{NAMES}")
+    (root / "train.txt").write_text("./images/train/0.png\n")
+    (root / "val.txt").write_text("images/train/1.png\n")
+    found = read_yolo(root, masks=False)
+    assert [len(only(found, split)) for split in ("train", "val")] == [1, 2]
+
+
+def test_a_split_that_the_yaml_names_but_is_not_there_is_noted(yolo):
+    found = read_yolo(yolo([BOX], yaml=f"train: images/train\ntest: images/test\n{NAMES}"), masks=False)
+    assert found.notes[0].endswith("data.yaml has its test pictures in images/test, which is not there")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("1 0.5 0.25 0 0.25", "box [0.5, 0.25, 0, 0.25] has no area"),
+        ("1 0.5 0.25 -0.5 0.25", "box [0.5, 0.25, -0.5, 0.25] is reversed"),
+        ("1 1.3 0.25 0.5 0.25", "box [1.3, 0.25, 0.5, 0.25] lies outside the picture"),
+        ("1 nan 0.25 0.5 0.25", "box [nan, 0.25, 0.5, 0.25] is not four finite numbers"),
+        ("cat 0.5 0.25 0.5 0.25", "'cat 0.5 0.25 0.5 0.25' is not all numbers"),
+        ("1 0.5 0.25 0.5", "'1 0.5 0.25 0.5' is neither `class x y w h` nor a class with a polygon"),
+        ("1 0.5 0.25 0.5 0.25 0.9", "is neither `class x y w h` nor a class with a polygon"),
+    ],
+)
+def test_lines_that_are_no_object_are_left_out_by_file_and_line(yolo, line, reason):
+    root = yolo([BOX, line, BOX])
+    found = read_yolo(root, masks=False)
+    assert len(only(found)) == 2
+    assert found.dropped[0].startswith(f"{root}/labels/train/0.txt line 2: ")
+    assert found.dropped[0].endswith(reason)
+
+
+def test_boxes_without_outline_are_left_out_where_masks_are_needed(yolo):
+    root = yolo([BOX, "1 0.25 0.25 0.75 0.25 0.75 0.5"])
+    found = read_yolo(root, masks=True)
+    assert found.dropped == [f"{root}/labels/train/0.txt line 1: it has no outline"]
+
+
+def test_corners_where_centres_are_meant_are_suspected(yolo):
+    lines = [f"1 {x / 100} {x / 200} {x / 100 + 0.3} {x / 200 + 0.4}" for x in range(30, 70)]
+    assert "read as cxcywh, 0% when read as xyxy" in read_yolo(yolo(lines), masks=False).notes[0]
+
+
+def test_pixels_where_fractions_are_meant_are_refused(yolo):
+    with pytest.raises(DataError, match=r"0.txt line 1 has the box 30, 10, 30, 10, and most of .*divide pixels"):
+        read_yolo(yolo(["1 30 10 30 10"]), masks=False)
+
+
+@pytest.mark.parametrize("number", ["2", "-1", "0.5"])
+def test_a_class_beyond_the_names_is_refused(yolo, number):
+    root = yolo([BOX, f"{number} 0.5 0.25 0.5 0.25"])
+    with pytest.raises(DataError, match=rf"0.txt line 2 has class {number}, but {root}/data.yaml has only 2 names"):
+        read_yolo(root, masks=False, on_error="skip")
+
+
+def test_label_files_without_picture_are_refused_or_counted(yolo):
+    root = yolo([BOX])
+    file = labels(root / "labels" / "train" / "gone.txt", BOX)
+    labels(root / "labels" / "train" / "classes.txt", "dog", "cat")
+    with pytest.raises(DataError, match=rf"{file} is of a picture that is not in {root}/images/train: mend"):
+        read_yolo(root, masks=False)
+    assert read_yolo(root, masks=False, on_error="skip").dropped == [
+        f"{file} is of a picture that is not in {root}/images/train"
+    ]
+
+
+def test_listed_pictures_that_are_missing_are_refused(yolo):
+    root = yolo([BOX], yaml=f"train: train.txt\n{NAMES}")
+    (root / "train.txt").write_text("images/train/0.png\nimages/train/9.png\n")
+    with pytest.raises(DataError, match=r"images/train/9.png is not there"):
+        read_yolo(root, masks=False)
+
+
+@pytest.mark.parametrize(
+    ("yaml", "said"),
+    [
+        (f"train: elsewhere\n{NAMES}", "has its train pictures in elsewhere, which is not there: correct it"),
+        (f"train: images/train\nnc: 3\n{NAMES}", "has nc 3, but 2 names: correct one of them"),
+        ("train: images/train\nnames: dog\n", "has names 'dog': give a list of names"),
+        ("train: [images\nnames: [dog]\n", "is no yaml that can be read"),
+    ],
+)
+def test_a_data_yaml_that_cannot_be_used_is_refused(yolo, yaml, said):
+    with pytest.raises(DataError, match=f"data.yaml {said}"):
+        read_yolo(yolo([BOX], yaml=yaml), masks=False)
+
+
+def test_what_is_no_yolo_data_is_refused_with_what_it_needs(tmp_path):
+    with pytest.raises(DataError, match=r"has no YOLO data: that is data.yaml with names"):
+        read_yolo(tmp_path, masks=False)
+
+
+def test_the_same_objects_as_in_cocos_json(data_root, tmp_path):
+    source = data_root / "coco100_instances"
+    if not source.is_dir():
+        pytest.skip("no coco100_instances in the real data")
+    content = json.loads((source / "annotations" / "instances_val.json").read_text())
+    (tmp_path / "images").symlink_to(source / "images")
+    known = {}
+    for image in content["images"]:
+        boxes = [(a["category_id"], a["bbox"]) for a in content["annotations"] if a["image_id"] == image["id"]]
+        w, h = image["width"], image["height"]
+        lines = [f"{c} {(x + a / 2) / w} {(y + b / 2) / h} {a / w} {b / h}" for c, (x, y, a, b) in boxes]
+        labels(tmp_path / "labels" / f"{image['file_name'][:-4]}.txt", *lines)
+        known[f"images/{image['file_name']}"] = [[x, y, x + a, y + b] for _, (x, y, a, b) in boxes]
+    names = "\n".join(f"  {c['id']}: {c['name']}" for c in content["categories"])
+    (tmp_path / "val.txt").write_text("\n".join(known))
+    (tmp_path / "data.yaml").write_text(f"val: val.txt\nnames:\n{names}\n")
+    found = read_yolo(tmp_path, masks=False)
+    assert found.category_ids == [c["id"] for c in content["categories"]]
+    assert {found.splits["val"].id(i) for i in range(20)} == known.keys()
+    for i in range(20):
+        expected = np.reshape(known[found.splits["val"].id(i)], (-1, 4))
+        np.testing.assert_allclose(found.splits["val"].objects(i).boxes, expected, atol=0.02)
