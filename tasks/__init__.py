@@ -4,7 +4,9 @@ from tasks.base import Task
 from tasks.byol import BYOL
 from tasks.classification import Classification
 from tasks.colorization import Colorization
+from tasks.detection import Detection
 from tasks.dino import DINO
+from tasks.instance_segmentation import InstanceSegmentation
 from tasks.jigsaw import Jigsaw
 from tasks.masked_patches import MaskedPatches
 from tasks.moco import MoCo
@@ -19,6 +21,8 @@ __all__ = [
     "DINO",
     "Classification",
     "Colorization",
+    "Detection",
+    "InstanceSegmentation",
     "Jigsaw",
     "MaskedPatches",
     "MoCo",

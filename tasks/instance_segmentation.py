@@ -1,0 +1,17 @@
+"""Instance segmentation: boxes, classes and masks."""
+
+from typing import ClassVar
+
+from modules.heads.detection import DetectorFactory, MaskRCNN
+from tasks.detection import Detection
+
+
+class InstanceSegmentation(Detection):
+    """A box, a class, a score and a mask of each object, in pixels of the original picture.
+
+    The data gives masks with `--data.masks true`. The head is a MaskRCNN if none is chosen.
+    """
+
+    monitor = "val/mask_map"
+    masks: ClassVar[bool] = True
+    detector: ClassVar[DetectorFactory] = MaskRCNN
