@@ -1,7 +1,7 @@
 """Every timm model through the one backbone contract."""
 
 from copy import deepcopy
-from typing import Literal
+from typing import Any, Literal
 
 import timm
 import torch
@@ -22,7 +22,8 @@ class Timm(Backbone):
         small_images: for pictures of about 64 pixels or less: the first convolution becomes 3x3 with stride 1 and
             the max-pool after it goes, so all strides shrink.
         drop_path: highest probability of skipping a residual branch in training (stochastic depth), 0..1.
-        output_stride: stride of the coarsest map, by dilation, where the model allows it.
+        output_stride: largest stride of all maps, reached by dilation, for segmentation; every stage keeps its own map.
+            Counted before `small_images` shrinks all strides.
 
     Raises:
         ConfigError: an unknown name, or an option that this model does not have.
@@ -39,23 +40,16 @@ class Timm(Backbone):
         super().__init__()
         if not timm.is_model(name):
             raise ConfigError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
-        options: dict[str, float | bool] = {"drop_path_rate": drop_path} if drop_path else {}
-        if output_stride != 32:
-            options["output_stride"] = output_stride
-        if timm.models.is_model_in_modules(name, {"vision_transformer"}):
-            options["dynamic_img_size"] = True
-        try:
-            self.net = timm.create_model(name, num_classes=0, in_chans=in_channels, **options)
-        except (TypeError, NotImplementedError, AssertionError) as error:
-            raise ConfigError(f"{name} cannot be built with {options}: {error}") from error
+        options: dict[str, Any] = {"in_chans": in_channels, **({"drop_path_rate": drop_path} if drop_path else {})}
+        self.net = _create(name, options)
+        reductions = [f["reduction"] for f in self.net.feature_info]
+        self.levels = list({r: i for i, r in enumerate(reductions)}.values())  # the last map of each stride
+        if output_stride < 32 and max(reductions) > output_stride:
+            self.net = _dilate(name, output_stride, options)
         self.name, self.small_images, self.in_channels = name, small_images, in_channels
         shrink = _small_stem(self.net, name) if small_images else 1
-
-        info = self.net.feature_info
-        levels = {f["reduction"]: i for i, f in enumerate(info)}  # the last map of each stride
-        self.levels = list(levels.values())
-        strides = [max(1, min(r, output_stride) // shrink) for r in levels]
-        self.features = Features([info[i]["num_chs"] for i in self.levels], strides)
+        maps = [self.net.feature_info[i] for i in self.levels]
+        self.features = Features([m["num_chs"] for m in maps], [max(1, m["reduction"] // shrink) for m in maps])
         self._leave_unused_untrained()
 
         config = self.net.pretrained_cfg
@@ -77,6 +71,36 @@ class Timm(Backbone):
         used = {name for name, _ in pruned.named_parameters()}
         for name, parameter in self.net.named_parameters():
             parameter.requires_grad_(name in used)
+
+
+def _create(name: str, options: dict[str, Any]) -> nn.Module:
+    if timm.models.is_model_in_modules(name, {"vision_transformer"}):
+        options = {**options, "dynamic_img_size": True}
+    try:
+        return timm.create_model(name, num_classes=0, **options)
+    except (TypeError, NotImplementedError, AssertionError) as error:
+        raise ConfigError(f"{name} cannot be built with {options}: {error}") from error
+
+
+def _dilate(name: str, stride: int, options: dict[str, Any]) -> nn.Module:
+    """The model with dilation in place of its last strides: the same stages and tensors, finer maps."""
+    refused = ConfigError(
+        f"{name} cannot give output_stride {stride}: timm has no dilation for it; "
+        f"leave output_stride at 32 or choose a backbone that can, such as resnet50"
+    )
+    options = {**options, "output_stride": stride}
+    try:
+        if timm.models.is_model_in_modules(name, {"mobilenetv3", "hardcorenas"}):
+            net = timm.create_model(name, num_classes=0, in_chans=options["in_chans"])
+            dilated = timm.create_model(name, features_only=True, **options)  # timm dilates these only so
+            net.blocks, net.feature_info = dilated.blocks, dilated.feature_info.info
+        else:
+            net = timm.create_model(name, num_classes=0, **options)
+    except (TypeError, NotImplementedError, AssertionError) as error:
+        raise refused from error
+    if max(f["reduction"] for f in net.feature_info) > stride:  # ignored without a word
+        raise refused
+    return net
 
 
 def _small_stem(net: nn.Module, name: str) -> int:

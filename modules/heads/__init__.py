@@ -1,8 +1,27 @@
 """Heads: feature pyramid in, what a task needs out."""
 
+from modules.heads.deeplab import DeepLabV3, DeepLabV3Plus
+from modules.heads.fcn import FCN
 from modules.heads.linear import Linear
+from modules.heads.lraspp import LRASPP
 from modules.heads.pixels import Pixels
 from modules.heads.projection import MLP, Projection
 from modules.heads.prototypes import Prototypes
+from modules.heads.pspnet import PSPNet
+from modules.heads.semantic_fpn import SemanticFPN
+from modules.heads.unet import UNet
 
-__all__ = ["MLP", "Linear", "Pixels", "Projection", "Prototypes"]
+__all__ = [
+    "FCN",
+    "LRASPP",
+    "MLP",
+    "DeepLabV3",
+    "DeepLabV3Plus",
+    "Linear",
+    "PSPNet",
+    "Pixels",
+    "Projection",
+    "Prototypes",
+    "SemanticFPN",
+    "UNet",
+]

@@ -12,6 +12,7 @@ from modules.backbones import Timm
 from modules.contracts import ConfigError
 
 CONVOLUTIONAL = ["resnet18", "test_resnet", "test_convnext", "test_efficientnet"]
+DILATED = ["resnet18", "resnet26", "mobilenetv3_small_050", "convnext_atto", "regnety_002", "efficientnet_b0"]
 SMALL = ["resnet18", "test_resnet", "test_efficientnet"]
 
 
@@ -50,11 +51,44 @@ def test_pictures_may_have_any_number_of_channels(channels, small):
 
 
 @pytest.mark.parametrize("stride", [8, 16])
-@pytest.mark.parametrize("small", [False, True])
-def test_output_stride_is_the_coarsest_stride(stride, small):
-    backbone = Timm("resnet18", small_images=small, output_stride=stride)
-    assert backbone.features.strides[-1] == (stride // 4 if small else stride)
+@pytest.mark.parametrize("name", DILATED)
+def test_output_stride_dilates_and_keeps_the_map_of_every_stage(name, stride):
+    plain, backbone = Timm(name), Timm(name, output_stride=stride)
+    assert backbone.features.channels == plain.features.channels
+    assert backbone.features.strides == [min(s, stride) for s in plain.features.strides]
+    assert_announced(backbone, picture(batch=1))
+    assert {k: v.shape for k, v in backbone.net.state_dict().items()} == {
+        k: v.shape for k, v in plain.net.state_dict().items()
+    }
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet26", "mobilenetv2_100"])
+def test_dilated_maps_hold_those_of_the_plain_model_in_between(name):
+    """What dilation is for: the same filters see the same pixels, at more places."""
+    plain, backbone = Timm(name).eval(), Timm(name, output_stride=8).eval()
+    backbone.net.load_state_dict(plain.net.state_dict())
+    image = picture(batch=1)
+    for ours, theirs in zip(backbone(image), plain(image), strict=True):
+        step = ours.shape[-1] // theirs.shape[-1]
+        torch.testing.assert_close(ours[..., ::step, ::step], theirs, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", DILATED)
+def test_options_hold_in_a_dilated_model_too(name):
+    backbone = Timm(name, output_stride=16, in_channels=1, drop_path=0.2)
+    assert any(m.drop_prob for m in backbone.modules() if isinstance(m, DropPath))
+    assert_announced(backbone, picture(1, batch=1))
+
+
+@pytest.mark.parametrize("stride", [8, 16])
+def test_small_images_shrink_the_strides_of_a_dilated_model(stride):
+    backbone = Timm("resnet18", small_images=True, output_stride=stride)
+    assert backbone.features.strides == [max(1, min(s, stride) // 4) for s in (2, 4, 8, 16, 32)]
     assert_announced(backbone, picture())
+
+
+def test_a_model_whose_stride_is_fine_enough_needs_no_dilation():
+    assert Timm("test_vit", output_stride=16).features.strides == [16]
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
@@ -109,10 +143,22 @@ def test_small_images_is_refused_where_the_stem_is_no_convolution_of_stride_two(
         Timm(name, small_images=True)
 
 
-@pytest.mark.parametrize("options", [{"drop_path": 0.1}, {"output_stride": 8}])
-def test_an_option_that_the_model_lacks_is_refused(options):
+def test_an_option_that_the_model_lacks_is_refused():
     with pytest.raises(ConfigError, match="vgg11 cannot be built"):
-        Timm("vgg11", **options)
+        Timm("vgg11", drop_path=0.1)
+
+
+@pytest.mark.parametrize("name", ["test_vit", "ghostnet_050", "dla34"])
+def test_a_model_without_dilation_refuses_an_output_stride_and_names_one_that_has_it(name):
+    with pytest.raises(ConfigError, match=f"{name} cannot give output_stride 8: .* such as resnet50"):
+        Timm(name, output_stride=8)
+
+
+def test_a_model_that_would_ignore_an_output_stride_is_refused(monkeypatch):
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, output_stride=32, **options: create(name, **options))
+    with pytest.raises(ConfigError, match="resnet18 cannot give output_stride 16"):
+        Timm("resnet18", output_stride=16)
 
 
 @pytest.mark.parametrize("name", [*CONVOLUTIONAL, "test_vit"])

@@ -1,0 +1,47 @@
+"""The feature pyramid network."""
+
+from typing import Literal
+
+from torch import Tensor
+from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
+
+from modules.contracts import ConfigError, Features, Neck
+
+
+class FPN(Neck):
+    """Hands what the coarse maps know down to the finer ones (Lin et al. 2017); torchvision's.
+
+    Args:
+        features: what the backbone gives.
+        channels: channels of every map of the new pyramid.
+        levels: how many maps go in, counted from the coarsest: 4 is strides 4 to 32 of most backbones, 3 is 8 to 32. A
+            backbone with fewer gives all it has.
+        extra: coarser maps on top: `pool` is one, every second pixel of the coarsest (for Faster R-CNN); `p6p7` is two,
+            by convolutions with stride 2 (for RetinaNet and FCOS).
+
+    Raises:
+        ConfigError: levels below 1.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        channels: int = 256,
+        levels: int = 4,
+        extra: Literal["none", "pool", "p6p7"] = "none",
+    ):
+        super().__init__()
+        if levels < 1:
+            raise ConfigError(f"neck.levels is {levels}, but the pyramid needs at least one map")
+        inputs, strides = features.channels[-levels:], features.strides[-levels:]
+        blocks = {"none": None, "pool": LastLevelMaxPool(), "p6p7": LastLevelP6P7(inputs[-1], channels)}
+        self.net = FeaturePyramidNetwork(inputs, channels, blocks[extra])
+        added = {"none": 0, "pool": 1, "p6p7": 2}[extra]
+        strides = [*strides, *(strides[-1] * 2**i for i in range(1, added + 1))]
+        self.features = Features([channels] * len(strides), strides)
+        self.levels = levels
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        """Maps, fine to coarse, to maps of `channels` channels, fine to coarse."""
+        return list(self.net({str(i): x for i, x in enumerate(maps[-self.levels :])}).values())
