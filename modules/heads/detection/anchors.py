@@ -46,7 +46,9 @@ class Anchors(AnchorGenerator):
 
     def cells(self, levels: Sequence[Sequence[float]], ratios: Sequence[float]) -> list[Tensor]:
         """Boxes (A, 4) around 0 of each map."""
-        return [self.generate_anchors(sizes, ratios) for sizes in levels]
+        # whole pixels, as torchvision has them, but not zero
+        halves = [self.generate_anchors(sizes, ratios)[:, 2:].clamp(min=0.5) for sizes in levels]
+        return [torch.cat([-half, half], 1) for half in halves]
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
         """Anchors float32 (sum over maps of h * w * A, 4) xyxy of each picture; all are the same tensor."""
@@ -100,7 +102,7 @@ class DefaultBoxes(Anchors):
     def __init__(self, strides: Sequence[int], sizes: Sequence[float], ratios: Sequence[float]):
         if len(sizes) != len(strides):
             raise ConfigError(
-                f"head.anchor_sizes has {len(sizes)} values, but SSD takes one for each of {len(strides)}"
+                f"head.anchor_sizes has {len(sizes)} values, but SSD takes one for each of {len(strides)} maps"
             )
         super().__init__(strides, sizes, ratios)
 

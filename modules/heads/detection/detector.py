@@ -88,6 +88,9 @@ class Detector(Head):
         return self.anchors.fit(wh)
 
 
+DetectorFactory = Callable[[Features, int], Detector]  # int: number of classes, without background
+
+
 def image_list(image: Tensor, inside: Tensor) -> ImageList:
     """As torchvision's detectors want pictures of different sizes in one tensor."""
     return ImageList(image, [(height, width) for height, width in inside.tolist()])

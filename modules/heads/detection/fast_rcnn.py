@@ -97,9 +97,9 @@ class FastRCNN(GivenProposals):
 class RCNN(GivenProposals):
     """Cuts proposals out of the picture and runs the backbone on every one (Girshick et al. 2014).
 
-    Each proposal, with some of its surroundings, is warped to a square. The slow ancestor of Fast R-CNN, to compare with:
-    trained with the same losses, classifier and box, in place of support vector machines after the network. Wants no
-    neck.
+    Each proposal, with some of its surroundings, is warped to a square. The slow ancestor of Fast R-CNN, to compare
+    with: trained with the same losses, classifier and box, in place of support vector machines after the network.
+    Wants no neck.
 
     Args:
         features: what the backbone gives.

@@ -14,7 +14,8 @@ from modules.heads.detection.regions import BoxLoss, Masks, Proposals, Regions, 
 class FasterRCNN(Detector):
     """Proposals from anchors on every map, then a look at each (Ren et al. 2015; on pyramids, Lin et al. 2017).
 
-    torchvision's, with its names. Wants a neck FPN with `extra: pool`. Losses: rpn_objectness, rpn_box, classifier, box.
+    torchvision's, with its names. Wants a neck FPN with `extra: pool`. Losses: rpn_objectness, rpn_box, classifier,
+    box.
 
     Args:
         features: what the neck gives, all maps with equal channels.

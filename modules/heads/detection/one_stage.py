@@ -185,7 +185,7 @@ class SSD(OneStage):
         head = SSDHead(channels, anchors.num_anchors_per_location(), outputs + 1)
         size = (1, 1)  # of torchvision's own resizing, which is not used
         limits = self.selection.torchvision
-        self.net = detection.SSD(_Given(channels), anchors, size, outputs + 1, head=head, **limits)
+        self.net = detection.ssd.SSD(_Given(channels), anchors, size, outputs + 1, head=head, **limits)
 
     def forward(
         self,
