@@ -48,6 +48,6 @@ def encode(counts: list[int], size: tuple[int, int]) -> RLE:
 
 def _runs(pixels: np.ndarray, before: int, after: int) -> list[int]:
     """Run lengths of bool (P,) with so many more zeros before and after; the first is of zeros and may be 0."""
-    changes = np.flatnonzero(np.diff(pixels, prepend=False)) + before
-    ends = [0, *changes.tolist(), before + len(pixels) + after]
-    return np.diff(ends).tolist()
+    changes = np.flatnonzero(np.diff(pixels, prepend=False, append=False)) + before
+    total = before + len(pixels) + after
+    return np.diff([0, *changes.tolist(), *([total] if total not in changes[-1:] else [])]).tolist()

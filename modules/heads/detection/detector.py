@@ -11,6 +11,7 @@ from modules.contracts import ConfigError, Features, Head
 from modules.decoding.boxes import Detection, Selection
 from modules.heads.detection.anchors import Anchors
 
+RATIOS = (0.5, 1.0, 2.0)
 Target = dict[str, Tensor]
 Maps = list[Tensor] | Callable[[Tensor], list[Tensor]]
 

@@ -12,7 +12,8 @@ from torchvision.ops import roi_align
 from modules.contracts import ConfigError, Features
 from modules.decoding.boxes import Detection
 from modules.heads.detection.detector import Detector, Maps, Target, equal_channels, from_background
-from modules.heads.detection.regions import BoxLoss, MultiScaleRoIPool, Regions, align, named, usable
+from modules.heads.detection.pooling import RoIAlign, RoIPool, named
+from modules.heads.detection.regions import BoxLoss, Regions, usable
 
 Encode = Callable[[Tensor], list[Tensor]]
 
@@ -21,7 +22,7 @@ class GivenProposals(Detector):
     """Base of the detectors that only judge proposals; `roi_heads` does it."""
 
     roi_heads: Regions
-    proposals: Literal["given", "windows"]
+    source: Literal["batch", "windows"]
 
     def forward(
         self,
@@ -37,11 +38,11 @@ class GivenProposals(Detector):
             ConfigError: proposals should be given, and are not.
         """
         shapes = [(height, width) for height, width in inside.tolist()]
-        if self.proposals == "windows":
+        if self.source == "windows":
             proposals = [windows(*image.shape[-2:], image.device)] * len(image)
         elif proposals is None:
             name = type(self).__name__
-            raise ConfigError(f"{name} needs `proposals` in the batch: give them, or set head.proposals to windows")
+            raise ConfigError(f"{name} needs `proposals` in the batch: give them, or set head.source to windows")
         targets = None if targets is None else from_background(targets)
         return self.roi_heads(self.inputs(image, maps), usable(proposals, shapes), shapes, targets)
 
@@ -58,10 +59,10 @@ class FastRCNN(GivenProposals):
         outputs: number of classes C, without background.
         stride: use only the map of this stride; null takes all, which must have equal channels.
         pooling: `align` interpolates (RoIAlign), `pool` takes the maximum of whole cells (RoIPool), as it was first.
-        proposals: `given` in the batch, or `windows`: sliding windows of four sizes and three shapes.
-        samples: proposals of a picture that each training step looks at.
+        source: of proposals: `batch`, or `windows`: sliding windows of four sizes and three shapes.
+        samples: proposals of a picture that each training step looks at; null is 64.
         hidden: width of the two layers that judge a proposal.
-        box_loss: `smooth_l1` on offsets, `giou` or `diou` on boxes.
+        box_loss: `smooth_l1` on offsets, which null is too, `giou` or `diou` on boxes.
 
     Raises:
         ConfigError: maps of different channels, or none of that stride.
@@ -73,22 +74,22 @@ class FastRCNN(GivenProposals):
         outputs: int,
         stride: int | None = None,
         pooling: Literal["align", "pool"] = "align",
-        proposals: Literal["given", "windows"] = "given",
-        samples: int = 64,
+        source: Literal["batch", "windows"] = "batch",
+        samples: int | None = None,
         hidden: int = 1024,
-        box_loss: BoxLoss = "smooth_l1",
+        box_loss: BoxLoss | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         if stride is not None and stride not in features.strides:
             raise ConfigError(f"head.stride is {stride}, but the maps have strides {features.strides}")
-        self.proposals = proposals
+        self.source = source
         self.used = [i for i, s in enumerate(features.strides) if stride in (None, s)]
         features = Features(*([values[i] for i in self.used] for values in features))
         channels = equal_channels(features, "FastRCNN without head.stride")
-        pool = (align if pooling == "align" else MultiScaleRoIPool)(features.strides, 7)
+        pool = (RoIAlign if pooling == "align" else RoIPool)(features.strides, 7)
         head = TwoMLPHead(channels * 7**2, hidden)
-        self.roi_heads = Regions(pool, head, hidden, outputs, self.selection, samples, box_loss)
+        self.roi_heads = Regions(pool, head, hidden, outputs, self.selection, samples or 64, box_loss)
 
     def inputs(self, image: Tensor, maps: list[Tensor]) -> dict[str, Tensor]:
         return named([maps[i] for i in self.used])
@@ -106,10 +107,10 @@ class RCNN(GivenProposals):
         outputs: number of classes C, without background.
         size: side of the square that proposals are warped to, in pixels.
         context: part of the square's side that shows surroundings, on each side.
-        proposals: `given` in the batch, or `windows`: sliding windows of four sizes and three shapes.
-        samples: proposals of a picture that each training step looks at.
+        source: of proposals: `batch`, or `windows`: sliding windows of four sizes and three shapes.
+        samples: proposals of a picture that each training step looks at; null is 64.
         at_once: proposals of one pass through the backbone in evaluation.
-        box_loss: `smooth_l1` on offsets, `giou` or `diou` on boxes.
+        box_loss: `smooth_l1` on offsets, which null is too, `giou` or `diou` on boxes.
 
     Raises:
         ConfigError: context that leaves nothing of the proposal.
@@ -123,18 +124,18 @@ class RCNN(GivenProposals):
         outputs: int,
         size: int = 64,
         context: float = 0.07,
-        proposals: Literal["given", "windows"] = "given",
-        samples: int = 64,
+        source: Literal["batch", "windows"] = "batch",
+        samples: int | None = None,
         at_once: int = 256,
-        box_loss: BoxLoss = "smooth_l1",
+        box_loss: BoxLoss | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         if not 0 <= context < 0.5:
             raise ConfigError(f"head.context is {context}, but it is a share on each side, from 0 to below 0.5")
-        self.proposals = proposals
+        self.source = source
         crop = Crop(size, context, at_once)
-        self.roi_heads = _Crops(crop, None, features.channels[-1], outputs, self.selection, samples, box_loss)
+        self.roi_heads = _Crops(crop, None, features.channels[-1], outputs, self.selection, samples or 64, box_loss)
 
     def inputs(self, image: Tensor, maps: Encode) -> dict[str, Tensor | Encode]:
         return {"image": image, "encode": maps}

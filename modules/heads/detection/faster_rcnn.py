@@ -7,8 +7,9 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
 from modules.contracts import Features
 from modules.decoding.boxes import Detection
 from modules.heads.detection.anchors import Anchors
-from modules.heads.detection.detector import Detector, Target, equal_channels, from_background, image_list
-from modules.heads.detection.regions import BoxLoss, Masks, Proposals, Regions, align, named
+from modules.heads.detection.detector import RATIOS, Detector, Target, equal_channels, from_background, image_list
+from modules.heads.detection.pooling import RoIAlign, named
+from modules.heads.detection.regions import BoxLoss, Masks, Proposals, Regions
 
 
 class FasterRCNN(Detector):
@@ -22,11 +23,11 @@ class FasterRCNN(Detector):
         outputs: number of classes C, without background.
         anchor_sizes: square root of an anchor's area in pixels, ascending: one for each map, or the same number for
             each; null is 8 strides of each map.
-        ratios: height / width of the anchors.
+        ratios: height / width of the anchors; null is 0.5, 1 and 2.
         proposals: most proposals in a picture in evaluation; training keeps twice as many.
-        samples: proposals of a picture that each training step looks at; fewer are faster.
+        samples: proposals of a picture that each training step looks at; null is 512, fewer are faster.
         hidden: width of the two layers that judge a proposal.
-        box_loss: of the second stage: `smooth_l1` on offsets, `giou` or `diou` on boxes.
+        box_loss: of the second stage: `smooth_l1` on offsets, which null is too, `giou` or `diou` on boxes.
 
     Raises:
         ConfigError: maps of different channels, or anchor sizes that maps cannot share evenly.
@@ -37,20 +38,22 @@ class FasterRCNN(Detector):
         features: Features,
         outputs: int,
         anchor_sizes: list[float] | None = None,
-        ratios: tuple[float, ...] = (0.5, 1.0, 2.0),
+        ratios: list[float] | None = None,
         proposals: int = 1000,
-        samples: int = 512,
+        samples: int | None = None,
         hidden: int = 1024,
-        box_loss: BoxLoss = "smooth_l1",
+        box_loss: BoxLoss | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         channels = equal_channels(features, type(self).__name__)
         sizes = anchor_sizes or [8.0 * stride for stride in features.strides]
-        self.rpn = Proposals(channels, Anchors(features.strides, sizes, ratios), proposals)
+        self.rpn = Proposals(channels, Anchors(features.strides, sizes, ratios or RATIOS), proposals)
         self.pooled = features.strides[:4]  # the coarsest of a pyramid is for anchors alone
         head = TwoMLPHead(channels * 7**2, hidden)
-        self.roi_heads = Regions(align(self.pooled, 7), head, hidden, outputs, self.selection, samples, box_loss)
+        self.roi_heads = Regions(
+            RoIAlign(self.pooled, 7), head, hidden, outputs, self.selection, samples or 512, box_loss
+        )
 
     @property
     def anchors(self) -> Anchors:
@@ -89,6 +92,6 @@ class MaskRCNN(FasterRCNN):
     def __init__(self, features: Features, outputs: int, mask_channels: int = 256, **kwargs):
         super().__init__(features, outputs, **kwargs)
         regions = self.roi_heads
-        regions.mask_roi_pool = align(self.pooled, 14)
+        regions.mask_roi_pool = RoIAlign(self.pooled, 14)
         regions.mask_head = MaskRCNNHeads(features.channels[0], (mask_channels,) * 4, 1)
         regions.mask_predictor = Masks(mask_channels, mask_channels, outputs + 1)

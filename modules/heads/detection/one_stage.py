@@ -15,7 +15,7 @@ from torchvision.ops import box_iou
 from modules.contracts import ConfigError, Features
 from modules.decoding.boxes import Detection
 from modules.heads.detection.anchors import Anchors, DefaultBoxes
-from modules.heads.detection.detector import Detector, Target, equal_channels, from_background, image_list
+from modules.heads.detection.detector import RATIOS, Detector, Target, equal_channels, from_background, image_list
 
 NAMES = {"classification": "classifier", "bbox_regression": "box", "bbox_ctrness": "centerness"}
 
@@ -74,8 +74,8 @@ class RetinaNet(OneStage):
         outputs: number of classes C.
         anchor_sizes: square root of an anchor's area in pixels, ascending, the same number for each map; null is
             three of each: 4, 5 and 6.3 strides.
-        ratios: height / width of the anchors.
-        box_loss: `l1` or `smooth_l1` on offsets, `giou` or `diou` on boxes.
+        ratios: height / width of the anchors; null is 0.5, 1 and 2.
+        box_loss: `l1`, which null is too, or `smooth_l1` on offsets, `giou` or `diou` on boxes.
         group_norm: after each convolution, as in torchvision's second version; training from random weights needs it.
 
     Raises:
@@ -88,8 +88,8 @@ class RetinaNet(OneStage):
         features: Features,
         outputs: int,
         anchor_sizes: list[float] | None = None,
-        ratios: tuple[float, ...] = (0.5, 1.0, 2.0),
-        box_loss: Literal["l1", "smooth_l1", "giou", "diou"] = "l1",
+        ratios: list[float] | None = None,
+        box_loss: Literal["l1", "smooth_l1", "giou", "diou"] | None = None,
         group_norm: bool = False,
         **kwargs,
     ):
@@ -98,10 +98,10 @@ class RetinaNet(OneStage):
         if group_norm:
             _in_groups(channels, "RetinaNet with group_norm")
         sizes = anchor_sizes or [float(int(4 * s * 2 ** (i / 3))) for s in features.strides for i in range(3)]
-        anchors = Anchors(features.strides, sizes, ratios)
+        anchors = Anchors(features.strides, sizes, ratios or RATIOS)
         norm = partial(nn.GroupNorm, 32) if group_norm else None
         head = RetinaNetHead(channels, anchors.num_anchors_per_location()[0], outputs, norm)
-        head.regression_head._loss_type = box_loss  # as torchvision's own builder sets it
+        head.regression_head._loss_type = box_loss or "l1"  # as torchvision's own builder sets it
         limits = self.selection.torchvision
         self.net = detection.RetinaNet(_Given(channels), outputs, anchor_generator=anchors, head=head, **limits)
 
@@ -154,7 +154,7 @@ class SSD(OneStage):
         features: what the backbone or neck gives.
         outputs: number of classes C, without background.
         anchor_sizes: sides of the default squares in pixels, one for each map, ascending; null is 4 strides.
-        ratios: of the other default boxes: each stands and lies.
+        ratios: of the other default boxes: each stands and lies; null is 2 and 3.
         levels: maps in all.
         finest: stride of the finest map to use.
 
@@ -167,7 +167,7 @@ class SSD(OneStage):
         features: Features,
         outputs: int,
         anchor_sizes: list[float] | None = None,
-        ratios: tuple[float, ...] = (2.0, 3.0),
+        ratios: list[float] | None = None,
         levels: int = 6,
         finest: int = 8,
         **kwargs,
@@ -181,7 +181,7 @@ class SSD(OneStage):
         while len(strides) < levels:
             self.extra.append(_coarser(channels[-1]))
             channels, strides = [*channels, 256], [*strides, 2 * strides[-1]]
-        anchors = DefaultBoxes(strides, anchor_sizes or [4.0 * stride for stride in strides], ratios)
+        anchors = DefaultBoxes(strides, anchor_sizes or [4.0 * stride for stride in strides], ratios or [2.0, 3.0])
         head = SSDHead(channels, anchors.num_anchors_per_location(), outputs + 1)
         size = (1, 1)  # of torchvision's own resizing, which is not used
         limits = self.selection.torchvision

@@ -1,7 +1,5 @@
 """The two stages of region-based detectors: torchvision's, with losses in evaluation too and more kinds of them."""
 
-import math
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -12,14 +10,11 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss, maskrcnn_inference, maskrcnn_loss
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
 from torchvision.ops import (
-    MultiScaleRoIAlign,
     clip_boxes_to_image,
     distance_box_iou_loss,
     generalized_box_iou_loss,
     remove_small_boxes,
-    roi_pool,
 )
-from torchvision.ops.poolers import initLevelMapper
 
 from modules.decoding.boxes import Detection, Selection
 from modules.heads.detection.anchors import Anchors
@@ -71,7 +66,8 @@ class Regions(RoIHeads):
         outputs: classes without background.
         selection: what becomes a detection.
         samples: regions of a picture that training looks at; a quarter of them are objects, if there are so many.
-        box_loss: `smooth_l1` on offsets, or `giou` (Rezatofighi et al. 2019) or `diou` (Zheng et al. 2020) on boxes.
+        box_loss: `smooth_l1` on offsets, which null is too, `giou` (Rezatofighi et al. 2019) or `diou` (Zheng et al.
+            2020) on boxes.
     """
 
     def __init__(
@@ -82,11 +78,11 @@ class Regions(RoIHeads):
         outputs: int,
         selection: Selection,
         samples: int,
-        box_loss: BoxLoss,
+        box_loss: BoxLoss | None,
     ):
         predictor = _Boxes(width, outputs + 1)
         super().__init__(pool, head, predictor, 0.5, 0.5, samples, 0.25, None, **selection.torchvision)
-        self.selection, self.box_loss = selection, box_loss
+        self.selection, self.box_loss = selection, box_loss or "smooth_l1"
 
     def forward(
         self,
@@ -132,12 +128,15 @@ class Regions(RoIHeads):
         if self.box_loss != "smooth_l1":
             box = self._iou_loss(deltas, boxes, matched, labels, targets)
         losses = {"classifier": classifier, "box": box}
-        if self.has_mask() and all("masks" in target for target in targets):
+        if self.has_mask() and (self.training or "masks" in targets[0]):
             objects = [each > 0 for each in labels]
             boxes, matched = ([x[o] for x, o in zip(xs, objects, strict=True)] for xs in (boxes, matched))
             truth = [[target[key] for target in targets] for key in ("masks", "labels")]
             losses["mask"] = maskrcnn_loss(self._masks(features, boxes, shapes), boxes, *truth, matched)
         return losses
+
+    def check_targets(self, targets: list[Target]) -> None:
+        """Nothing: torchvision's wants masks in evaluation too."""
 
     def _iou_loss(
         self, deltas: Tensor, boxes: list[Tensor], matched: list[Tensor], labels: list[Tensor], targets: list[Target]
@@ -165,39 +164,6 @@ class Masks(MaskRCNNPredictor):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).float()
-
-
-def align(strides: Sequence[int], size: int) -> MultiScaleRoIAlign:
-    """RoIAlign (He et al. 2017) from the map that suits each box (Lin et al. 2017), of maps named 0, 1, ...
-
-    torchvision's guesses strides from its first batch, and there from the pictures without their padding.
-    """
-    pool = MultiScaleRoIAlign([str(i) for i in range(len(strides))], size, sampling_ratio=2)
-    pool.scales = [1 / stride for stride in strides]
-    pool.map_levels = initLevelMapper(int(math.log2(strides[0])), int(math.log2(strides[-1])))
-    return pool
-
-
-class MultiScaleRoIPool(nn.Module):
-    """The same with RoIPool (Girshick 2015), which rounds boxes to whole cells."""
-
-    def __init__(self, strides: Sequence[int], size: int):
-        super().__init__()
-        self.strides, self.size, self.level_of = strides, size, align(strides, size).map_levels
-
-    def forward(self, features: dict[str, Tensor], boxes: list[Tensor], shapes: list[tuple[int, int]]) -> Tensor:
-        maps = [features[str(i)].float() for i in range(len(self.strides))]
-        which = torch.cat([torch.full_like(each[:, :1], i) for i, each in enumerate(boxes)])
-        rois, levels = torch.cat([which, torch.cat(boxes)], 1), self.level_of(boxes)
-        pooled = maps[0].new_zeros(len(rois), maps[0].shape[1], self.size, self.size)
-        for i, (each, stride) in enumerate(zip(maps, self.strides, strict=True)):
-            pooled[levels == i] = roi_pool(each, rois[levels == i], self.size, 1 / stride)
-        return pooled
-
-
-def named(maps: list[Tensor]) -> dict[str, Tensor]:
-    """Maps as torchvision's poolers want them."""
-    return {str(i): each for i, each in enumerate(maps)}
 
 
 def usable(proposals: list[Tensor], shapes: list[tuple[int, int]]) -> list[Tensor]:

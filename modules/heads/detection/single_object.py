@@ -1,15 +1,14 @@
 """Classify and locate: the head for pictures of one object."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, smooth_l1_loss
-from torchvision.ops import box_area, box_convert, clip_boxes_to_image, distance_box_iou_loss, generalized_box_iou_loss
+from torchvision.ops import box_area, box_convert, clip_boxes_to_image
 
 from modules.contracts import Features
 from modules.decoding.boxes import Detection
 from modules.heads.detection.detector import Detector, Target
+from modules.heads.detection.regions import IOU_LOSSES, BoxLoss
 
 
 class SingleObject(Detector):
@@ -23,23 +22,23 @@ class SingleObject(Detector):
         outputs: number of classes C, without background.
         hidden: width of the layer before the two answers.
         dropout: share of it that is set to zero in training, 0..1.
-        box_loss: `smooth_l1` on middle and size in shares of the picture, `giou` or `diou` on boxes.
+        box_loss: `smooth_l1` on middle and size in shares of the picture, which null is too, `giou` or `diou` on boxes.
     """
 
     def __init__(
         self,
         features: Features,
         outputs: int,
-        hidden: int = 512,
+        hidden: int = 1024,
         dropout: float = 0.0,
-        box_loss: Literal["smooth_l1", "giou", "diou"] = "smooth_l1",
+        box_loss: BoxLoss | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         width = features.channels[-1] * 7**2
         self.trunk = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout))
         self.classifier, self.box = nn.Linear(hidden, outputs + 1), nn.Linear(hidden, 4)
-        self.box_loss = box_loss
+        self.box_loss = box_loss or "smooth_l1"
 
     def forward(
         self,
@@ -71,8 +70,8 @@ class SingleObject(Detector):
         if self.box_loss == "smooth_l1":
             box = smooth_l1_loss(found, box_convert(wanted, "xyxy", "cxcywh"), beta=1 / 9, reduction="sum")
         else:
-            loss = generalized_box_iou_loss if self.box_loss == "giou" else distance_box_iou_loss
-            box = loss(box_convert(found, "cxcywh", "xyxy") * scale, wanted * scale, reduction="sum")
+            found = box_convert(found, "cxcywh", "xyxy")
+            box = IOU_LOSSES[self.box_loss](found * scale, wanted * scale, reduction="sum")
         return {"classifier": cross_entropy(logits, truth["labels"]), "box": box / objects.sum().clamp(min=1)}
 
 
