@@ -9,7 +9,7 @@ import timm
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from modules.contracts import Backbone, ConfigError, DataError, writing
 
@@ -106,6 +106,17 @@ def export_backbone(backbone: Backbone, path: Path, **about: Any) -> None:
         # not save_file, whose errors do not say what the operating system said
         partial.write_bytes(save(tensors, metadata={"format": "pt"} | {k: json.dumps(v) for k, v in about.items()}))
         partial.replace(path)
+
+
+def freeze_norms(module: nn.Module) -> None:
+    """Keeps the batch norms of `module` as they are: their running statistics in use, their scale and shift untrained.
+
+    For batches too small to have statistics of their own, as in detection. Tensors keep their names. `module.train()`
+    undoes the first half, so call this after it.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.requires_grad_(False).eval()
 
 
 def describe(backbone: Backbone) -> dict[str, Any]:

@@ -18,7 +18,7 @@ class FPN(Neck):
         levels: how many maps go in, counted from the coarsest: 4 is strides 4 to 32 of most backbones, 3 is 8 to 32. A
             backbone with fewer gives all it has.
         extra: coarser maps on top: `pool` is one, every second pixel of the coarsest (for Faster R-CNN); `p6p7` is two,
-            by convolutions with stride 2 (for RetinaNet and FCOS).
+            by convolutions with stride 2 from the coarsest (for RetinaNet and FCOS).
 
     Raises:
         ConfigError: levels below 1.
@@ -35,7 +35,7 @@ class FPN(Neck):
         if levels < 1:
             raise ConfigError(f"neck.levels is {levels}, but the pyramid needs at least one map")
         inputs, strides = features.channels[-levels:], features.strides[-levels:]
-        blocks = {"none": None, "pool": LastLevelMaxPool(), "p6p7": LastLevelP6P7(inputs[-1], channels)}
+        blocks = {"none": None, "pool": LastLevelMaxPool(), "p6p7": LastLevelP6P7(channels, channels)}
         self.net = FeaturePyramidNetwork(inputs, channels, blocks[extra])
         added = {"none": 0, "pool": 1, "p6p7": 2}[extra]
         strides = [*strides, *(strides[-1] * 2**i for i in range(1, added + 1))]

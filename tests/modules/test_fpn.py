@@ -18,7 +18,7 @@ RESNET = Features([64, 64, 128, 256, 512], [2, 4, 8, 16, 32])
     ("levels", "extra", "blocks", "strides"),
     [
         (4, "pool", LastLevelMaxPool(), [4, 8, 16, 32, 64]),
-        (3, "p6p7", LastLevelP6P7(512, 256), [8, 16, 32, 64, 128]),
+        (3, "p6p7", LastLevelP6P7(256, 256), [8, 16, 32, 64, 128]),
     ],
 )
 @pytest.mark.parametrize("size", [(96, 64), (97, 53)], ids=["even", "odd"])

@@ -1,0 +1,204 @@
+"""Which of many boxes stay, and boxes from one frame of pixels into another. Pure functions.
+
+A detection is a dict of one picture: `boxes` float32 (N, 4) xyxy in pixels, `scores` float32 (N,) descending, `labels`
+int64 (N,), and for instances `mask_probabilities` float32 (N, 28, 28) over each box. Other keys are carried along.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms, box_area, box_iou, clip_boxes_to_image, remove_small_boxes
+
+from modules.contracts import ConfigError
+
+Detection = dict[str, Tensor]
+
+CANDIDATES = 1000
+"""As many boxes of a picture at most are compared with each other, the best of them."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which candidates become detections.
+
+    Args:
+        score_threshold: those that score less are dropped, 0..1.
+        nms_threshold: of two that overlap by more than this IoU, 0..1, only the better one stays.
+        agnostic_nms: whether that also holds for boxes of different classes.
+        soft_nms: lowers the score of a box by its overlap with better ones instead of dropping it (see `soft_nms`).
+        detections: most of one picture.
+
+    Raises:
+        ConfigError: a threshold outside of 0..1, or no detections.
+    """
+
+    score_threshold: float = 0.05
+    nms_threshold: float = 0.5
+    agnostic_nms: bool = False
+    soft_nms: bool = False
+    detections: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "nms_threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"head.{name} is {getattr(self, name)}, but it lies between 0 and 1")
+        if self.detections < 1:
+            raise ConfigError(f"head.detections is {self.detections}, but a picture needs room for at least one")
+
+    @property
+    def torchvision(self) -> dict[str, float]:
+        """The same for torchvision's detectors, which know only NMS within a class; what is left is `select`'s."""
+        own = self.agnostic_nms or self.soft_nms
+        return {
+            "score_thresh": self.score_threshold,
+            "nms_thresh": 2.0 if own else self.nms_threshold,  # no IoU is above it
+            "detections_per_img": CANDIDATES if own else self.detections,
+        }
+
+    def select(self, detection: Detection) -> Detection:
+        """What torchvision's detector with these settings left, without boxes that have no area."""
+        detection = take(detection, remove_small_boxes(detection["boxes"], min_size=1e-2))
+        if not (self.agnostic_nms or self.soft_nms):
+            return detection
+        return suppress(detection, self)
+
+
+def suppress(candidates: Detection, selection: Selection) -> Detection:
+    """Candidates of one picture in any order, by score, without those that others make superfluous."""
+    boxes, scores = candidates["boxes"], candidates["scores"]
+    best = scores.topk(min(CANDIDATES, len(scores))).indices
+    candidates = take(candidates, best[scores[best] >= selection.score_threshold])
+    boxes, scores, labels = (candidates[key] for key in ("boxes", "scores", "labels"))
+    groups = torch.zeros_like(labels) if selection.agnostic_nms else labels
+    if selection.soft_nms:
+        keep, scores = soft_nms(boxes, scores, groups, selection.score_threshold)
+        candidates = {**take(candidates, keep), "scores": scores}
+        return take(candidates, slice(selection.detections))
+    keep = batched_nms(boxes, scores, groups, selection.nms_threshold)
+    return take(candidates, keep[: selection.detections])
+
+
+def soft_nms(
+    boxes: Tensor, scores: Tensor, groups: Tensor, floor: float = 0.001, sigma: float = 0.5
+) -> tuple[Tensor, Tensor]:
+    """Gaussian soft NMS (Bodla et al. 2017): the best box lowers the others of its group by exp(-IoU^2 / sigma).
+
+    Args:
+        boxes: (N, 4) xyxy.
+        scores: (N,).
+        groups: int64 (N,); boxes of different groups leave each other alone.
+        floor: boxes whose score falls below it are dropped.
+        sigma: smaller lowers more.
+
+    Returns:
+        Indices of what stays, best first, and its new scores.
+    """
+    decay = (-box_iou(boxes, boxes).square() / sigma).exp()
+    # one tiny step per box: a GPU would spend its time on starting them
+    decay = decay.where(groups[:, None] == groups, 1.0).cpu()
+    left, kept, final = scores.float().cpu().clone(), [], []
+    for _ in range(len(left)):
+        score, best = left.max(0)
+        if score < floor or score < 0:
+            break
+        kept.append(best)
+        final.append(score)
+        left *= decay[best]
+        left[best] = -1.0
+    if not kept:
+        return groups[:0], scores[:0]
+    return torch.stack(kept).to(boxes.device), torch.stack(final).to(scores)
+
+
+def merge(views: Sequence[Detection], selection: Selection) -> Detection:
+    """Detections of several views of one picture (mirrored, other sizes), all in the same pixels, as those of one."""
+    return suppress(_joined(views), selection)
+
+
+def merge_tiles(
+    tiles: Sequence[Detection],
+    corners: Sequence[tuple[int, int]],
+    window: tuple[int, int],
+    size: tuple[int, int],
+    selection: Selection,
+    covered: float = 0.7,
+) -> Detection:
+    """Detections of overlapping tiles of a large picture as those of the picture.
+
+    An object on the border of a tile is seen whole by its neighbour when tiles overlap by more than its size. What is
+    left of it on the border has too little overlap for NMS, so it goes when a box that no border cuts, of the same
+    class, covers most of it. An object larger than the overlap may be left in pieces.
+
+    Args:
+        tiles: each in pixels of its tile.
+        corners: top and left of each tile in the picture.
+        window: height and width of a tile; those on the right and below may be cut by the picture.
+        size: height and width of the picture.
+        selection: what stays of all.
+        covered: share of a cut box that an uncut one covers.
+    """
+    found = _joined([moved(tile, corner) for tile, corner in zip(tiles, corners, strict=True)])
+    cut = torch.cat([_cut(t["boxes"], c, window, size) for t, c in zip(tiles, corners, strict=True)])
+    boxes, labels = found["boxes"], found["labels"]
+    low = torch.maximum(boxes[cut, None, :2], boxes[None, ~cut, :2])
+    high = torch.minimum(boxes[cut, None, 2:], boxes[None, ~cut, 2:])
+    share = (high - low).clamp(min=0).prod(2) / box_area(boxes[cut])[:, None].clamp(min=1e-6)
+    seen = ((share >= covered) & (labels[cut, None] == labels[~cut])).any(1)
+    keep = ~cut
+    keep[cut] = ~seen
+    return suppress(take(found, keep), selection)
+
+
+def mirrored(detection: Detection, width: float) -> Detection:
+    """Detections of the mirrored picture, `width` pixels wide, in the picture itself, and the other way round."""
+    x1, y1, x2, y2 = detection["boxes"].unbind(1)
+    flipped = {"boxes": torch.stack([width - x2, y1, width - x1, y2], 1)}
+    if "mask_probabilities" in detection:
+        flipped["mask_probabilities"] = detection["mask_probabilities"].flip(-1)
+    return {**detection, **flipped}
+
+
+def moved(detection: Detection, corner: tuple[float, float]) -> Detection:
+    """Detections of a part of a picture whose top left `corner` (top, left) is there, in pixels of the picture."""
+    top, left = corner
+    return {**detection, "boxes": detection["boxes"] + detection["boxes"].new_tensor([left, top, left, top])}
+
+
+def to_original(boxes: Tensor, inside: Tensor, size: Tensor) -> Tensor:
+    """Boxes from pixels of the network's picture to those of the original, clipped to it.
+
+    Args:
+        boxes: (N, 4) xyxy.
+        inside: int64 (2,): height and width of the part of the network's picture that shows the original.
+        size: int64 (2,): height and width of the original.
+    """
+    factors = size.to(boxes) / inside.to(boxes)
+    return clip_boxes_to_image(boxes * factors.flip(0).repeat(2), tuple(size.tolist()))
+
+
+def take(detection: Detection, which: Tensor | slice) -> Detection:
+    """Some entries of every key: by index, mask or slice."""
+    return {key: values[which] for key, values in detection.items()}
+
+
+def _joined(parts: Sequence[Detection]) -> Detection:
+    return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+
+
+def _cut(boxes: Tensor, corner: tuple[int, int], window: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """bool (N,): whether each box touches a border of its tile that is no border of the picture."""
+    (top, left), near = corner, 1.0
+    bottom, right = (min(start + side, most) for start, side, most in zip(corner, window, size, strict=True))
+    x1, y1, x2, y2 = boxes.unbind(1)
+    cut = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    if top > 0:
+        cut |= y1 < near
+    if left > 0:
+        cut |= x1 < near
+    if bottom < size[0]:
+        cut |= y2 > bottom - top - near
+    if right < size[1]:
+        cut |= x2 > right - left - near
+    return cut

@@ -1,0 +1,113 @@
+"""What all detectors share."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor
+from torchvision.models.detection.image_list import ImageList
+
+from modules.contracts import ConfigError, Features, Head
+from modules.decoding.boxes import Detection, Selection
+from modules.heads.detection.anchors import Anchors
+
+RATIOS = (0.5, 1.0, 2.0)
+Target = dict[str, Tensor]
+Maps = list[Tensor] | Callable[[Tensor], list[Tensor]]
+
+
+class Detector(Head):
+    """Base of the heads that find objects.
+
+    Thresholds and sizes of boxes are in pixels of the network's pictures. Scores and losses are float32 under autocast.
+
+    Args:
+        score_threshold: detections that score less are dropped, 0..1.
+        nms_threshold: of two detections that overlap by more than this IoU, 0..1, only the better one stays.
+        agnostic_nms: whether that also holds between detections of different classes.
+        soft_nms: lower the score of what overlaps a better detection instead of dropping it, Gaussian with sigma 0.5
+            (Bodla et al. 2017); nms_threshold then does nothing.
+        detections: most in one picture.
+
+    Raises:
+        ConfigError: a threshold outside of 0..1, or no detections.
+
+    Class attribute: `crops` marks heads that look at parts of the picture; they get, in place of maps, the function
+    that makes maps of pictures.
+    """
+
+    crops: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        score_threshold: float = 0.05,
+        nms_threshold: float = 0.5,
+        agnostic_nms: bool = False,
+        soft_nms: bool = False,
+        detections: int = 100,
+    ):
+        super().__init__()
+        self.selection = Selection(score_threshold, nms_threshold, agnostic_nms, soft_nms, detections)
+
+    def forward(
+        self,
+        image: Tensor,
+        maps: Maps,
+        inside: Tensor,
+        targets: list[Target] | None = None,
+        proposals: list[Tensor] | None = None,
+    ) -> tuple[list[Detection], dict[str, Tensor]]:
+        """Detections, in evaluation, and losses, where there are targets.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+            maps: fine to coarse.
+            inside: int64 (B, 2): height and width of the part of each picture that is no padding.
+            targets: one per picture: `boxes` float32 (N, 4) xyxy with an area, `labels` int64 (N,) in 0..C-1, and for
+                instances `masks` uint8 (N, H, W). N may be 0. Must be there in training.
+            proposals: float32 (R, 4) xyxy of each picture, for heads that do not make their own.
+
+        Returns:
+            One dict per picture, best first: `boxes` float32 (N, 4) xyxy, `scores` (N,) in 0..1, `labels` (N,) in
+            0..C-1, and for instances `mask_probabilities` (N, 28, 28); none in training. Scalar losses by name.
+        """
+        raise NotImplementedError
+
+    @property
+    def anchors(self) -> Anchors | None:
+        """What the head starts from, if it has anchors."""
+        return None
+
+    def fit_anchors(self, wh: np.ndarray) -> str:
+        """Anchors that suit boxes (N, 2) of these widths and heights; returns a line about the change.
+
+        Raises:
+            ConfigError: a head without anchors, or no boxes.
+        """
+        if self.anchors is None:
+            raise ConfigError(f"{type(self).__name__} has no anchors to fit: leave the fitting off")
+        return self.anchors.fit(wh)
+
+
+DetectorFactory = Callable[[Features, int], Detector]  # int: number of classes, without background
+
+
+def image_list(image: Tensor, inside: Tensor) -> ImageList:
+    """As torchvision's detectors want pictures of different sizes in one tensor."""
+    return ImageList(image, [(height, width) for height, width in inside.tolist()])
+
+
+def equal_channels(features: Features, head: str) -> int:
+    """The channels of all maps.
+
+    Raises:
+        ConfigError: they differ.
+    """
+    if len(set(features.channels)) > 1:
+        raise ConfigError(f"{head} needs maps of equal channels, not {features.channels}: put the neck FPN before it")
+    return features.channels[0]
+
+
+def from_background(targets: list[Target]) -> list[Target]:
+    """Labels 1..C, for heads whose class 0 is the background."""
+    return [{**target, "labels": target["labels"] + 1} for target in targets]

@@ -1,0 +1,172 @@
+"""The two stages of region-based detectors: torchvision's, with losses in evaluation too and more kinds of them."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
+from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss, maskrcnn_inference, maskrcnn_loss
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
+from torchvision.ops import (
+    clip_boxes_to_image,
+    distance_box_iou_loss,
+    generalized_box_iou_loss,
+    remove_small_boxes,
+)
+
+from modules.decoding.boxes import Detection, Selection
+from modules.heads.detection.anchors import Anchors
+from modules.heads.detection.detector import Target
+
+BoxLoss = Literal["smooth_l1", "giou", "diou"]
+IOU_LOSSES = {"giou": generalized_box_iou_loss, "diou": distance_box_iou_loss}
+
+
+class Proposals(RegionProposalNetwork):
+    """Where objects may be (Ren et al. 2015).
+
+    Args:
+        channels: of the maps.
+        anchors: what proposals start from.
+        count: most proposals of a picture in evaluation, and of each map before NMS; in training twice as many.
+    """
+
+    def __init__(self, channels: int, anchors: Anchors, count: int):
+        most = {"training": 2 * count, "testing": count}
+        head = RPNHead(channels, anchors.num_anchors_per_location()[0])
+        super().__init__(anchors, head, 0.7, 0.3, 256, 0.5, most, most, 0.7)
+
+    def forward(
+        self, images: ImageList, features: dict[str, Tensor], targets: list[Target] | None = None
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Boxes (R, 4) of each picture, and losses where there are targets."""
+        maps = list(features.values())
+        objectness, deltas = ([each.float() for each in level] for level in self.head(maps))
+        counts = [each[0].numel() for each in objectness]
+        anchors = self.anchor_generator(images, maps)
+        objectness, deltas = concat_box_prediction_layers(objectness, deltas)
+        decoded = self.box_coder.decode(deltas.detach(), anchors).view(len(anchors), -1, 4)
+        boxes, _ = self.filter_proposals(decoded, objectness, images.image_sizes, counts)
+        if targets is None:
+            return boxes, {}
+        labels, matched = self.assign_targets_to_anchors(anchors, targets)
+        losses = self.compute_loss(objectness, deltas, labels, self.box_coder.encode(matched, anchors))
+        return boxes, dict(zip(("rpn_objectness", "rpn_box"), losses, strict=True))
+
+
+class Regions(RoIHeads):
+    """What proposals show, and where exactly (Girshick 2015).
+
+    Args:
+        pool: maps and boxes to (R, channels, size, size).
+        head: that to (R, width).
+        width: of what each region is judged by.
+        outputs: classes without background.
+        selection: what becomes a detection.
+        samples: regions of a picture that training looks at; a quarter of them are objects, if there are so many.
+        box_loss: `smooth_l1` on offsets, which null is too, `giou` (Rezatofighi et al. 2019) or `diou` (Zheng et al.
+            2020) on boxes.
+    """
+
+    def __init__(
+        self,
+        pool: nn.Module | None,
+        head: nn.Module | None,
+        width: int,
+        outputs: int,
+        selection: Selection,
+        samples: int,
+        box_loss: BoxLoss | None,
+    ):
+        predictor = _Boxes(width, outputs + 1)
+        super().__init__(pool, head, predictor, 0.5, 0.5, samples, 0.25, None, **selection.torchvision)
+        self.selection, self.box_loss = selection, box_loss or "smooth_l1"
+
+    def forward(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        image_shapes: list[tuple[int, int]],
+        targets: list[Target] | None = None,
+    ) -> tuple[list[Detection], dict[str, Tensor]]:
+        """As a `Detector`, but labels of targets are 1..C."""
+        detections = [] if self.training else self.detect(features, proposals, image_shapes)
+        losses = {} if targets is None else self.losses(features, proposals, image_shapes, targets)
+        return detections, losses
+
+    def describe(self, features: dict[str, Tensor], boxes: list[Tensor], shapes: list[tuple[int, int]]) -> Tensor:
+        """What boxes of each picture show: (R of all, width)."""
+        return self.box_head(self.box_roi_pool(features, boxes, shapes))
+
+    def detect(
+        self, features: dict[str, Tensor], proposals: list[Tensor], shapes: list[tuple[int, int]]
+    ) -> list[Detection]:
+        predicted = self.box_predictor(self.describe(features, proposals, shapes))
+        found = zip(*self.postprocess_detections(*predicted, proposals, shapes), strict=True)
+        found = [self.selection.select({"boxes": b, "scores": s, "labels": k - 1}) for b, s, k in found]
+        if self.has_mask():
+            logits = self._masks(features, [each["boxes"] for each in found], shapes)
+            masks = maskrcnn_inference(logits, [each["labels"] + 1 for each in found])
+            found = [{**each, "mask_probabilities": mask[:, 0]} for each, mask in zip(found, masks, strict=True)]
+        return found
+
+    def losses(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        shapes: list[tuple[int, int]],
+        targets: list[Target],
+    ) -> dict[str, Tensor]:
+        boxes, matched, labels, wanted = self.select_training_samples(list(proposals), targets)
+        logits, deltas = self.box_predictor(self.describe(features, boxes, shapes))
+        if len(logits) == 0:  # no proposal and no object in the whole batch: torch's mean would be nan
+            classifier, box = logits.sum(), deltas.sum()
+        else:
+            classifier, box = fastrcnn_loss(logits, deltas, labels, wanted)
+        if self.box_loss != "smooth_l1":
+            box = self._iou_loss(deltas, boxes, matched, labels, targets)
+        losses = {"classifier": classifier, "box": box}
+        if self.has_mask() and (self.training or "masks" in targets[0]):
+            objects = [each > 0 for each in labels]
+            boxes, matched = ([x[o] for x, o in zip(xs, objects, strict=True)] for xs in (boxes, matched))
+            truth = [[target[key] for target in targets] for key in ("masks", "labels")]
+            losses["mask"] = maskrcnn_loss(self._masks(features, boxes, shapes), boxes, *truth, matched)
+        return losses
+
+    def check_targets(self, targets: list[Target]) -> None:
+        """Nothing: torchvision's wants masks in evaluation too."""
+
+    def _iou_loss(
+        self, deltas: Tensor, boxes: list[Tensor], matched: list[Tensor], labels: list[Tensor], targets: list[Target]
+    ) -> Tensor:
+        """Over the regions that are objects, per region of all; as smooth L1 is averaged."""
+        truth = [t["boxes"][m[k > 0]] for t, m, k in zip(targets, matched, labels, strict=True)]
+        kinds = torch.cat(labels)
+        objects = kinds > 0
+        chosen = deltas.unflatten(1, (-1, 4))[objects, kinds[objects]]
+        decoded = self.box_coder.decode_single(chosen, torch.cat(boxes)[objects])
+        return IOU_LOSSES[self.box_loss](decoded, torch.cat(truth), reduction="sum") / max(1, len(kinds))
+
+    def _masks(self, features: dict[str, Tensor], boxes: list[Tensor], shapes: list[tuple[int, int]]) -> Tensor:
+        return self.mask_predictor(self.mask_head(self.mask_roi_pool(features, boxes, shapes)))
+
+
+class _Boxes(FastRCNNPredictor):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logits, deltas = super().forward(x)
+        return logits.float(), deltas.float()
+
+
+class Masks(MaskRCNNPredictor):
+    """torchvision's, in float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).float()
+
+
+def usable(proposals: list[Tensor], shapes: list[tuple[int, int]]) -> list[Tensor]:
+    """Given proposals, cut at the border of the picture; those of less than a pixel are left out."""
+    cut = [clip_boxes_to_image(each.float(), shape) for each, shape in zip(proposals, shapes, strict=True)]
+    return [each[remove_small_boxes(each, 1.0)] for each in cut]

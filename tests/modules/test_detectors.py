@@ -1,0 +1,230 @@
+"""What holds for every detector, and what each does beside torchvision's networks."""
+
+import pytest
+import torch
+from pycocotools import mask as coco
+from torch import Tensor, nn
+from torchvision.ops import box_iou
+
+from modules.contracts import ConfigError, Features
+from modules.decoding.masks import paste
+from modules.heads.detection import FCOS, RCNN, SSD, FasterRCNN, FastRCNN, MaskRCNN, RetinaNet, SingleObject
+from modules.heads.detection.detector import Detector
+
+FEATURES = Features([32, 32, 32], [8, 16, 32])
+SMALL = {"proposals": 50, "samples": 32, "hidden": 32}
+HEADS = {
+    "FasterRCNN": lambda **kw: FasterRCNN(FEATURES, 3, **SMALL, **kw),
+    "MaskRCNN": lambda **kw: MaskRCNN(FEATURES, 3, mask_channels=8, **SMALL, **kw),
+    "FastRCNN": lambda **kw: FastRCNN(FEATURES, 3, samples=32, hidden=32, **kw),
+    "FastRCNN, RoIPool": lambda **kw: FastRCNN(FEATURES, 3, stride=16, pooling="pool", samples=32, hidden=32, **kw),
+    "RCNN": lambda **kw: RCNN(FEATURES, 3, size=32, samples=16, **kw),
+    "RetinaNet": lambda **kw: RetinaNet(FEATURES, 3, **kw),
+    "FCOS": lambda **kw: FCOS(FEATURES, 3, **kw),
+    "SSD": lambda **kw: SSD(FEATURES, 3, levels=4, **kw),
+    "SingleObject": lambda **kw: SingleObject(FEATURES, 3, hidden=32, **kw),
+}
+every_head = pytest.mark.parametrize("name", HEADS)
+
+
+class Encoder(nn.Module):
+    """Three maps by one convolution each; as little of a backbone as there can be."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Conv2d(3, 32, s, s) for s in FEATURES.strides])
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        return [layer(image) for layer in self.layers]
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def objects(count: int, height: int = 64, width: int = 96) -> dict[str, Tensor]:
+    corner = torch.rand(count, 2) * torch.tensor([width / 2, height / 2])
+    boxes = torch.cat([corner, corner + 12 + torch.rand(count, 2) * 16], 1)
+    masks = torch.zeros(count, height, width, dtype=torch.uint8)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes.int().tolist(), strict=True):
+        mask[y1:y2, x1:x2] = 1
+    return {"boxes": boxes, "labels": torch.randint(0, 3, (count,)), "masks": masks}
+
+
+def proposals(pictures: int = 2) -> list[Tensor]:
+    return [objects(40)["boxes"] for _ in range(pictures)]
+
+
+def run(head: Detector, encoder: Encoder, image: Tensor, inside: Tensor, targets: list | None = None):
+    return head(image, encoder if head.crops else encoder(image), inside, targets, proposals(len(image)))
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    return torch.randn(2, 3, 64, 96), torch.tensor([[64, 96], [40, 72]])
+
+
+@every_head
+def test_detections_are_what_the_contract_says(name):
+    head = HEADS[name](score_threshold=0.0, detections=7).eval()
+    if name == "FCOS":  # says little at the start
+        nn.init.constant_(head.net.head.regression_head.bbox_reg.bias, 1.0)
+    image, inside = batch()
+    found, losses = run(head, Encoder(), image, inside)
+    assert losses == {} and len(found) == 2
+    for detection, (height, width) in zip(found, inside.tolist(), strict=True):
+        boxes, scores, labels = (detection[key] for key in ("boxes", "scores", "labels"))
+        assert 1 <= len(boxes) <= 7 and boxes.shape == (len(boxes), 4)
+        assert boxes.min() >= 0 and boxes[:, 2].max() <= width and boxes[:, 3].max() <= height
+        assert (boxes[:, 2:] > boxes[:, :2]).all()
+        assert scores.dtype == torch.float32 and ((scores >= 0) & (scores <= 1)).all()
+        assert (scores.diff() <= 0).all()
+        assert labels.dtype == torch.int64 and set(labels.tolist()) <= {0, 1, 2}
+        assert ("mask_probabilities" in detection) == (name == "MaskRCNN")
+        if name == "MaskRCNN":
+            assert detection["mask_probabilities"].shape == (len(boxes), 28, 28)
+
+
+@every_head
+@pytest.mark.parametrize("counts", [(2, 0), (0, 0)], ids=["in a picture", "in a batch"])
+@pytest.mark.parametrize("half", [False, True], ids=["float32", "bfloat16"])
+def test_no_objects_leave_losses_finite_and_no_parameter_out(name, counts, half):
+    head, encoder = HEADS[name]().train(), Encoder()
+    image, inside = batch()
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        found, losses = run(head, encoder, image, inside, [objects(n) for n in counts])
+    assert found == [] and losses
+    assert all(loss.isfinite() and loss.dtype == torch.float32 for loss in losses.values())
+    sum(losses.values()).backward()
+    assert [key for key, value in head.named_parameters() if value.grad is None] == []
+    assert all(value.grad.isfinite().all() for value in head.parameters())
+
+
+@pytest.mark.parametrize("name", ["FastRCNN", "RCNN"])
+def test_neither_proposals_nor_objects_leave_losses_finite(name):
+    head, encoder = HEADS[name]().train(), Encoder()
+    image, inside = batch()
+    nothing = [torch.zeros(0, 4)] * 2
+    maps = encoder if head.crops else encoder(image)
+    _, losses = head(image, maps, inside, [objects(0)] * 2, nothing)
+    assert all(loss == 0 for loss in losses.values())
+    sum(losses.values()).backward()
+    assert all(value.grad is not None for value in head.parameters())
+    assert [len(each["boxes"]) for each in head.eval()(image, maps, inside, None, nothing)[0]] == [0, 0]
+
+
+@every_head
+def test_losses_in_evaluation_come_with_detections(name):
+    head, encoder = HEADS[name](score_threshold=0.0).eval(), Encoder()
+    image, inside = batch()
+    targets = [objects(3), objects(2)]
+    found, losses = run(head, encoder, image, inside, targets)
+    assert len(found) == 2
+    assert set(losses) == set(run(head.train(), encoder, image, inside, targets)[1])
+
+
+def test_masks_of_targets_are_only_needed_in_training():
+    head, encoder = HEADS["MaskRCNN"](), Encoder()
+    image, inside = batch()
+    targets = [{key: value for key, value in objects(3).items() if key != "masks"}] * 2
+    assert "mask" not in run(head.eval(), encoder, image, inside, targets)[1]
+    with pytest.raises(KeyError, match="masks"):
+        run(head.train(), encoder, image, inside, targets)
+
+
+@every_head
+def test_scores_below_the_threshold_are_dropped(name):
+    head = HEADS[name](score_threshold=0.999).eval()
+    image, inside = batch()
+    found, _ = run(head, Encoder(), image, inside)
+    assert all(len(each["scores"]) == 0 for each in found)
+
+
+@every_head
+@pytest.mark.parametrize("settings", [{"agnostic_nms": True}, {"soft_nms": True}], ids=str)
+def test_other_kinds_of_nms_work_with_every_head(name, settings):
+    image, inside = batch()
+    head = HEADS[name](score_threshold=0.01, nms_threshold=0.3, **settings).eval()
+    for each in run(head, Encoder(), image, inside)[0]:
+        overlap = box_iou(each["boxes"], each["boxes"]).fill_diagonal_(0)
+        assert settings.get("soft_nms") or (overlap <= 0.3).all()
+
+
+MEMORISED = {
+    "FasterRCNN": (HEADS["FasterRCNN"], 40, 5e-3),
+    "MaskRCNN": (HEADS["MaskRCNN"], 40, 5e-3),
+    "FCOS": (HEADS["FCOS"], 40, 1e-2),
+    "SSD": (lambda: SSD(FEATURES, 3, levels=4, anchor_sizes=[16.0, 32.0, 64.0, 128.0]), 60, 1e-2),
+    "RetinaNet": (lambda: RetinaNet(FEATURES, 3, group_norm=True), 60, 3e-3),
+}
+
+
+@pytest.mark.parametrize("name", MEMORISED)
+def test_two_pictures_can_be_memorised(name):
+    """One convolution in front: whether targets, losses, decoding and labels fit together."""
+    build, steps, rate = MEMORISED[name]
+    image, inside = torch.zeros(2, 3, 64, 96), torch.tensor([[64, 96]] * 2)
+    truth = [
+        {"boxes": torch.tensor([[8.0, 8.0, 40.0, 40.0], [56.0, 24.0, 88.0, 56.0]]), "labels": torch.tensor([0, 2])},
+        {"boxes": torch.tensor([[40.0, 24.0, 72.0, 56.0]]), "labels": torch.tensor([1])},
+    ]
+    for picture, target in zip(image, truth, strict=True):
+        target["masks"] = torch.zeros(len(target["boxes"]), 64, 96, dtype=torch.uint8)
+        for box, label, mask in zip(target["boxes"].int(), target["labels"], target["masks"], strict=True):
+            x1, y1, x2, y2 = box.tolist()
+            picture[label, y1:y2, x1:x2] = 1.0
+            mask[y1 : y1 + 20, x1:x2] = 1
+    encoder, head = Encoder(), build()
+    optimizer = torch.optim.AdamW([*encoder.parameters(), *head.parameters()], rate)
+    for _ in range(steps):
+        loss = sum(head.train()(image, encoder(image), inside, truth)[1].values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    found, _ = head.eval()(image, encoder(image), inside)
+    for each, target in zip(found, truth, strict=True):
+        best = {key: value[: len(target["boxes"])] for key, value in each.items()}
+        overlap, which = box_iou(target["boxes"], best["boxes"]).max(1)
+        assert overlap.min() > 0.5 and best["labels"][which].tolist() == target["labels"].tolist()
+        if name == "MaskRCNN":
+            drawn = torch.from_numpy(coco.decode(paste(best["mask_probabilities"], best["boxes"], (64, 96))))
+            drawn, wanted = drawn.permute(2, 0, 1)[which], target["masks"]
+            assert ((drawn & wanted).sum((1, 2)) / (drawn | wanted).sum((1, 2))).min() > 0.6
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: FasterRCNN(FEATURES, 3, score_threshold=50), "score_threshold is 50"),
+        (lambda: FasterRCNN(FEATURES, 3, nms_threshold=-0.1), "nms_threshold is -0.1"),
+        (lambda: FasterRCNN(FEATURES, 3, detections=0), "detections is 0"),
+        (lambda: FasterRCNN(FEATURES, 3, anchor_sizes=[8.0, 16.0]), "for 3 maps"),
+        (lambda: FasterRCNN(FEATURES, 3, ratios=[0.0]), "ratios is"),
+        (lambda: SSD(FEATURES, 3, anchor_sizes=[8.0, 16.0, 24.0]), "one for each of 6 maps"),
+        (lambda: SSD(FEATURES, 3, finest=64), "finest is 64"),
+        (lambda: FCOS(Features([24, 24], [8, 16]), 3), "32 groups"),
+        (lambda: RetinaNet(Features([24, 24], [8, 16]), 3, group_norm=True), "32 groups"),
+        (lambda: RetinaNet(Features([32, 64], [8, 16]), 3), "put the neck FPN before it"),
+        (lambda: FastRCNN(FEATURES, 3, stride=64), "stride is 64"),
+        (lambda: RCNN(FEATURES, 3, context=0.5), "context is 0.5"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(build, message):
+    with pytest.raises(ConfigError, match=message):
+        build()
+
+
+@pytest.mark.parametrize("name", ["FastRCNN", "RCNN"])
+def test_missing_proposals_are_asked_for(name):
+    head, encoder = HEADS[name](), Encoder()
+    image, inside = batch()
+    with pytest.raises(ConfigError, match="needs `proposals` in the batch"):
+        head(image, encoder if head.crops else encoder(image), inside, [objects(1)] * 2)
+
+
+@pytest.mark.parametrize("head", [FastRCNN(FEATURES, 3, source="windows"), RCNN(FEATURES, 3, source="windows")])
+def test_sliding_windows_stand_in_for_proposals(head):
+    encoder = Encoder()
+    image, inside = batch()
+    _, losses = head.train()(image, encoder if head.crops else encoder(image), inside, [objects(1)] * 2)
+    assert losses["classifier"] > 0
