@@ -25,6 +25,8 @@ LIBRARIES = (
     "opencv-python-headless",
     "pillow",
     "lightly",
+    "faster-coco-eval",
+    "pycocotools",
 )
 RESULTS = Path(__file__).parent / "results"
 

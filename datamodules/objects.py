@@ -1,0 +1,160 @@
+"""Pictures with objects in them: boxes, classes and outlines, one split after the other."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from datamodules.base import Split
+from datamodules.source import Files
+
+RLE = dict[str, Any]
+"""COCO's compressed run lengths: {"size": [height, width], "counts": bytes}."""
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The objects of one picture, in pixels of the original, upright picture.
+
+    Args:
+        boxes: float32 (N, 4), xyxy, clipped to the picture. N may be 0.
+        labels: int64 (N,), 0..C-1.
+        crowd: bool (N,), regions that evaluation passes over: COCO's crowds, VOC's difficult objects.
+        area: float32 (N,), as annotated, else of the mask, else of the box.
+        rles: N masks, or null where there are only boxes.
+    """
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    crowd: np.ndarray
+    area: np.ndarray
+    rles: list[RLE] | None
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+class ObjectSource(Protocol):
+    """The pictures of one split and the objects in them."""
+
+    labels = None
+    """There is no class per picture."""
+
+    def __len__(self) -> int: ...
+
+    def image(self, index: int) -> np.ndarray:
+        """uint8 (H, W, 3)."""
+
+    def id(self, index: int) -> str:
+        """What the user calls the picture: its path below the root."""
+
+    def shape(self, index: int) -> tuple[int, int]:
+        """Height and width of the original picture, without decoding it."""
+
+    def objects(self, index: int) -> Objects: ...
+
+    def broken(self) -> list[int]:
+        """Indices of pictures that cannot be decoded."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Byte strings in one array, so that workers share them: `text` uint8, and where each of them ends in it."""
+
+    text: np.ndarray
+    ends: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, index: int) -> bytes:
+        start = self.ends[index - 1] if index else 0
+        return self.text[start : self.ends[index]].tobytes()
+
+
+def packed(strings: list[bytes]) -> Packed:
+    return Packed(np.frombuffer(b"".join(strings), np.uint8), np.cumsum([len(s) for s in strings], dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class ObjectFiles:
+    """Picture files with their objects, all held in a few arrays, so that workers share them.
+
+    Args:
+        files: the pictures.
+        shapes: int32 (P, 2), height and width of each, upright; (0, 0) of one that cannot be read and was not measured.
+        starts: int64 (P + 1,): the objects of picture i are those from `starts[i]` to `starts[i + 1]`.
+        boxes: float32 (M, 4) of all pictures.
+        classes: int32 (M,).
+        crowd: bool (M,).
+        area: float32 (M,).
+        counts: the compressed run lengths of M masks, or null.
+    """
+
+    files: Files
+    shapes: np.ndarray
+    starts: np.ndarray
+    boxes: np.ndarray
+    classes: np.ndarray
+    crowd: np.ndarray
+    area: np.ndarray
+    counts: Packed | None
+    labels: ClassVar[None] = None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def image(self, index: int) -> np.ndarray:
+        return self.files.image(index)
+
+    def id(self, index: int) -> str:
+        return self.files.id(index)
+
+    def path(self, index: int) -> Path:
+        return self.files.root / self.files.id(index)
+
+    def shape(self, index: int) -> tuple[int, int]:
+        height, width = self.shapes[index].tolist()
+        return height, width
+
+    def objects(self, index: int) -> Objects:
+        start, end = self.starts[index : index + 2].tolist()
+        part, size = slice(start, end), list(self.shape(index))
+        rles = None if self.counts is None else [{"size": size, "counts": self.counts[i]} for i in range(start, end)]
+        labels = self.classes[part].astype(np.int64)
+        return Objects(self.boxes[part].copy(), labels, self.crowd[part].copy(), self.area[part].copy(), rles)
+
+    def broken(self) -> list[int]:
+        return self.files.broken()
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """What a reader found below a root.
+
+    Args:
+        classes: names, by class index.
+        category_ids: what the files call each class index; counted from 1 where they have only names.
+        splits: pictures with their objects.
+        image_ids: what the files call each picture, by `ObjectSource.id`; counted from 1 where they have only paths.
+        dropped: a line for each annotation left out: file, index, reason.
+        notes: sentences about what is odd but was left as it is.
+    """
+
+    classes: list[str]
+    category_ids: list[int]
+    splits: dict[Split, ObjectFiles]
+    image_ids: dict[str, int]
+    dropped: list[str]
+    notes: list[str]
+
+    def report(self, shown: int = 5) -> list[str]:
+        """Lines for people: how many annotations were left out and the first of them, then the notes."""
+        lines = []
+        if self.dropped:
+            total = len(self.dropped) + sum(len(source.boxes) for source in self.splits.values())
+            lines.append(f"left out: {len(self.dropped):,} of {total:,} annotations")
+            lines += [f"  {line}" for line in self.dropped[:shown]]
+            lines += [f"  and {len(self.dropped) - shown:,} more"] if len(self.dropped) > shown else []
+        return lines + self.notes

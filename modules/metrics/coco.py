@@ -1,0 +1,114 @@
+"""COCO's figures of detection (Lin et al. 2014), by faster-coco-eval, which counts as pycocotools does."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from faster_coco_eval import COCO, COCOeval_faster
+from faster_coco_eval.core import mask as coco_mask
+
+from modules.metrics.pictures import Kind, Picture, Rle
+
+IOU50, IOU75 = 0, 5  # of .50:.05:.95
+AREAS = ("small", "medium", "large")  # in the order of COCOeval, after the one of all
+
+
+class Coco(NamedTuple):
+    """What COCO's evaluation says.
+
+    Args:
+        figures: `map`, `map50`, `map75`, `map_small`, `map_medium`, `map_large` and, for each limit of detections,
+            `mar_<limit>`; 0..1, nan where there is no object to find.
+        per_class: `objects` int64 (C,), without crowds; `ap` and `ap50` float64 (C,), nan for a class without objects.
+        curves: `recall` float64 (101,), and at IoU .5 and .75 for each class `precision50`, `precision75` (C, 101),
+            the highest at that recall or a higher one, and `score50`, `score75` (C, 101), of the detection that
+            reaches it; nan for a class without objects, 0 for a recall that is not reached.
+    """
+
+    figures: dict[str, float]
+    per_class: dict[str, np.ndarray]
+    curves: dict[str, np.ndarray]
+
+
+def evaluate(pictures: list[Picture], classes: int, kind: Kind, maximum: int = 100) -> Coco:
+    """Evaluates the boxes or the masks of pictures.
+
+    A detection's area is that of its box or mask, an object's that of its annotation. Ties of scores are broken by the
+    order of the pictures.
+
+    Args:
+        pictures: in the order of their image ids, if ties are to be broken as in pycocotools.
+        classes: labels are 0..classes - 1.
+        kind: what is compared.
+        maximum: detections that count of each class in each picture, those with the highest scores.
+    """
+    images = [{"id": i, "height": p.size[0], "width": p.size[1]} for i, p in enumerate(pictures)]
+    shared = {"images": images, "categories": [{"id": i} for i in range(classes)]}
+    found, true = (
+        COCO(shared | {"annotations": [{"id": i, **entry} for i, entry in enumerate(entries, 1)]})  # 0: not matched
+        for entries in (_found(pictures, kind), _true(pictures, kind))
+    )
+    evaluation = COCOeval_faster(true, found, "segm" if kind == "masks" else "bbox", rle_iou_max_workers=1)
+    limits = sorted({limit for limit in (1, 10, maximum) if limit <= maximum})
+    evaluation.params.maxDets = limits
+    evaluation.evaluate()
+    evaluation.accumulate()
+    precision, recall, score = (evaluation.eval[key] for key in ("precision", "recall", "scores"))
+    return Coco(_figures(precision, recall, limits), _per_class(precision, pictures), _curves(precision, score))
+
+
+def _true(pictures: list[Picture], kind: Kind) -> Iterator[dict[str, Any]]:
+    for i, picture in enumerate(pictures):
+        shapes = _shapes(picture.true_boxes, picture.true_rle, kind)
+        columns = (picture.true_labels.tolist(), picture.area.tolist(), picture.crowd.astype(int).tolist())
+        for shape, label, area, crowd in zip(shapes, *columns, strict=True):
+            yield {"image_id": i, "category_id": label, "area": area, "iscrowd": crowd, **shape}
+
+
+def _found(pictures: list[Picture], kind: Kind) -> Iterator[dict[str, Any]]:
+    for i, picture in enumerate(pictures):
+        shapes = _shapes(picture.boxes, picture.rle, kind)
+        areas = coco_mask.area(picture.rle) if kind == "masks" else picture.boxes[:, 2:].prod(1)
+        columns = (picture.labels.tolist(), picture.scores.tolist(), areas.tolist())
+        for shape, label, score, area in zip(shapes, *columns, strict=True):
+            yield {"image_id": i, "category_id": label, "score": score, "area": area, "iscrowd": 0, **shape}
+
+
+def _shapes(boxes: np.ndarray, rle: list[Rle], kind: Kind) -> list[dict[str, Any]]:
+    return [{"segmentation": mask} for mask in rle] if kind == "masks" else [{"bbox": box} for box in boxes.tolist()]
+
+
+# In what follows precision is (IoU, recall, class, area, limit) and recall (IoU, class, area, limit), 0..1, and -1
+# where there is nothing to find. The last limit is the largest; the first area is all.
+
+
+def _figures(precision: np.ndarray, recall: np.ndarray, limits: list[int]) -> dict[str, float]:
+    every, areas = precision[..., 0, -1], {f"map_{name}": precision[..., i, -1] for i, name in enumerate(AREAS, 1)}
+    recalls = {f"mar_{limit}": recall[..., 0, i] for i, limit in enumerate(limits)}
+    values = {"map": every, "map50": every[IOU50], "map75": every[IOU75]} | areas | recalls
+    return {name: mean(_or_nan(value)) for name, value in values.items()}
+
+
+def _per_class(precision: np.ndarray, pictures: list[Picture]) -> dict[str, np.ndarray]:
+    every = _or_nan(precision[..., 0, -1])
+    labels = [picture.true_labels[~picture.crowd] for picture in pictures]
+    objects = np.bincount(np.concatenate([*labels, np.zeros(0, np.int64)]), minlength=every.shape[2])
+    return {"objects": objects, "ap": every.mean((0, 1)), "ap50": every[IOU50].mean(0)}
+
+
+def _curves(precision: np.ndarray, score: np.ndarray) -> dict[str, np.ndarray]:
+    curves = {"recall": np.linspace(0, 1, precision.shape[1])}
+    for name, values in (("precision", precision), ("score", score)):
+        for suffix, iou in (("50", IOU50), ("75", IOU75)):
+            curves[name + suffix] = _or_nan(values[iou, ..., 0, -1]).T
+    return curves
+
+
+def _or_nan(values: np.ndarray) -> np.ndarray:
+    return np.where(values > -1, values, np.nan)
+
+
+def mean(values: np.ndarray) -> float:
+    """Of those that are not nan; nan when there are none."""
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if values.size else float("nan")

@@ -1,0 +1,162 @@
+"""Metrics of detection and instance segmentation over a whole set, from a few bytes per object."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities.distributed import gather_all_tensors
+
+from modules.contracts import Prediction
+from modules.metrics import coco, matching
+from modules.metrics.pictures import EMPTY, Kind, Picture, pack, unpack
+
+PREFIX: dict[Kind, str] = {"boxes": "", "masks": "mask_"}
+COCO = "COCO, 101 recalls, mean over classes with objects, crowds ignored"
+BOXES = {
+    "map": f"AP, mean over IoU .50:.05:.95; {COCO}, at most 100 detections per class and picture",
+    "map50": f"AP at IoU .50; {COCO}, at most 100 detections per class and picture",
+    "map75": f"AP at IoU .75; {COCO}, at most 100 detections per class and picture",
+    "map_small": f"AP as map, objects up to 32^2 pixels; {COCO}",
+    "map_medium": f"AP as map, objects of 32^2 to 96^2 pixels; {COCO}",
+    "map_large": f"AP as map, objects from 96^2 pixels on; {COCO}",
+    "mar_1": "highest recall, mean over IoU .50:.05:.95; COCO, at most 1 detection per class and picture",
+    "mar_10": "highest recall, mean over IoU .50:.05:.95; COCO, at most 10 detections per class and picture",
+    "mar_100": "highest recall, mean over IoU .50:.05:.95; COCO, at most 100 detections per class and picture",
+    "voc_ap50": "AP at IoU .50, area under the curve, mean over classes with objects; VOC 2010, continuous coordinates",
+    "voc07_ap50": "AP at IoU .50, 11 recalls, mean over classes with objects; VOC 2007, continuous coordinates",
+    "nuclei": "mean over pictures of the mean over IoU .50:.05:.95 of TP / (TP + FP + FN), sure detections; DSB 2018",
+}
+PROTOCOLS = {prefix + name: f"{kind}: {words}" for kind, prefix in PREFIX.items() for name, words in BOXES.items()}
+"""How each metric is computed, in words, with 100 detections as the maximum."""
+
+
+class Report(NamedTuple):
+    """What there is to say beyond one figure, about boxes or about masks.
+
+    Args:
+        per_class: `objects` int64 (C,), `ap`, `ap50` and, if asked, `voc_ap50`, float64 (C,), nan without objects.
+        curves: precision and score over recall, for each class, as `coco.Coco` says.
+        errors: count, and share of all errors (nan when there are none), of each kind in `matching.ERRORS`; none
+            when not asked.
+    """
+
+    per_class: dict[str, np.ndarray]
+    curves: dict[str, np.ndarray]
+    errors: dict[str, tuple[int, float]]
+
+
+class DetectionScores(Metric):
+    """COCO's figures of boxes and, if asked, of masks; on demand also VOC's, the nuclei score, and kinds of errors.
+
+    `compute` gives the metrics of PROTOCOLS, those of masks with the prefix `mask_`, in 0..1, and nan where there is
+    no object to find, such as `map_large` without large ones. With another maximum, `mar_100` has its name. It leaves
+    in `reports`, for "boxes" and "masks", what there is beyond single figures; `reset` keeps that.
+
+    An object costs some 30 bytes, and a mask those of its RLE; they wait on the CPU. Of several processes each
+    computes the figures of all, as one process would that had got the pictures in turn from the first of each.
+
+    Args:
+        classes: number of classes C.
+        masks: evaluate masks too.
+        max_detections: detections that count of each class in each picture, those with the highest scores.
+        voc: also the average precision of Pascal VOC at IoU .5.
+        nuclei: also the score of the Data Science Bowl 2018.
+        errors: also count errors by their kinds.
+        confidence: lowest score, 0..1, of the detections that count in the nuclei score and among the errors.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    higher_is_better = True
+
+    def __init__(
+        self,
+        classes: int,
+        masks: bool = False,
+        max_detections: int = 100,
+        voc: bool = False,
+        nuclei: bool = False,
+        errors: bool = False,
+        confidence: float = 0.5,
+    ):
+        super().__init__()
+        self.classes, self.max_detections, self.confidence = classes, max_detections, confidence
+        self.voc, self.nuclei, self.errors = voc, nuclei, errors
+        self.kinds: tuple[Kind, ...] = ("boxes", "masks") if masks else ("boxes",)
+        self.reports: dict[Kind, Report] = {}
+        self.parts = list(EMPTY) if masks else ["found", "true", "pictures"]
+        for part in self.parts:
+            self.add_state(part, [], dist_reduce_fx="cat")
+
+    def update(self, predictions: Prediction, truths: list[dict[str, Any]]) -> None:
+        """Takes a batch, all in pixels of the original pictures.
+
+        Args:
+            predictions: lists over pictures: `boxes` (N, 4) xyxy, `scores` (N,), `labels` (N,), 0..C-1, and with
+                masks `rle`, N compressed COCO RLE.
+            truths: a dict for each picture: `boxes`, `labels` and `rle` likewise, `crowd` bool (M,), `area` (M,).
+
+        Raises:
+            ValueError: lengths do not fit, masks of a picture differ in size, a label is not one of the classes, or
+                a box or score is not finite.
+        """
+        packed = pack(predictions, truths, "masks" in self.kinds)
+        if packed:
+            self._check(packed["found"][:, 5], packed["found"][:, :5], "predictions")
+            self._check(packed["true"][:, 4], packed["true"][:, [0, 1, 2, 3, 6]], "truths")
+        for part, tensor in packed.items():
+            getattr(self, part).append(tensor)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The figures, scalars in float32."""
+        pictures = unpack({part: self._whole(part) for part in self.parts})
+        figures = {}
+        for kind in self.kinds:
+            result = coco.evaluate(pictures, self.classes, kind, self.max_detections)
+            more, per_class, errors = self._beyond_coco(pictures, kind)
+            self.reports[kind] = Report(result.per_class | per_class, result.curves, errors)
+            figures |= {PREFIX[kind] + name: value for name, value in (result.figures | more).items()}
+        return {name: torch.tensor(value, device=self.device) for name, value in figures.items()}
+
+    def _check(self, labels: Tensor, numbers: Tensor, what: str) -> None:
+        if not numbers.isfinite().all():
+            raise ValueError(f"boxes, scores or areas of {what} are not finite; has the training diverged?")
+        wrong = labels[(labels < 0) | (labels >= self.classes)]
+        if len(wrong):
+            raise ValueError(f"{what} have label {int(wrong[0])}, but there are {self.classes} classes from 0 on")
+
+    def _beyond_coco(self, pictures: list[Picture], kind: Kind) -> tuple[dict, dict, dict]:
+        """Figures, figures of each class, and errors."""
+        hits, scores, counts = [], [], np.zeros(len(matching.ERRORS), np.int64)
+        for picture in pictures if self.voc or self.nuclei or self.errors else ():
+            overlap = picture.overlaps(kind)
+            if self.voc:
+                hits.append(matching.voc_hits(picture, overlap))
+            if self.nuclei:
+                scores.append(matching.nuclei_score(picture, overlap, self.confidence))
+            if self.errors:
+                counts += matching.errors(picture, overlap, self.confidence)
+        figures, per_class, errors = {}, {}, {}
+        if self.voc:
+            per_class["voc_ap50"], eleven = matching.voc(pictures, hits, self.classes)
+            figures |= {"voc_ap50": coco.mean(per_class["voc_ap50"]), "voc07_ap50": coco.mean(eleven)}
+        if self.nuclei:
+            figures["nuclei"] = coco.mean(np.array(scores))
+        if self.errors:
+            shares = counts / counts.sum() if counts.any() else np.full(len(counts), np.nan)
+            errors = dict(zip(matching.ERRORS, zip(counts.tolist(), shares.tolist(), strict=True), strict=True))
+        return figures, per_class, errors
+
+    def _whole(self, part: str) -> Tensor:
+        return torch.cat([EMPTY[part], *(tensor.cpu() for tensor in getattr(self, part))])
+
+    def _sync_dist(self, dist_sync_fn: Any = gather_all_tensors, process_group: Any = None) -> None:
+        """Puts the states of all processes together, on the CPU; torchmetrics' own cannot, nor knows empty ones."""
+        for part in self.parts:
+            here = self._whole(part)
+            if part == "pictures":
+                here[:, 0] = torch.arange(len(here))  # processes were dealt the pictures in turn
+            gathered = dist_sync_fn(here.to(self.device), group=process_group or self.process_group)
+            setattr(self, part, [tensor.cpu() for tensor in gathered])
