@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from threading import get_ident
 from typing import IO
 
 import cv2
@@ -22,6 +23,7 @@ from modules import colours
 from modules.contracts import Batch, Prediction, writing
 
 ENDINGS = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz"}
+THREADS = min(8, os.cpu_count() or 1)
 
 
 class MaskFiles(Table):
@@ -37,7 +39,7 @@ class MaskFiles(Table):
         folder, classes = Path(trainer.default_root_dir) / "predictions", task.classes
         super().__init__(folder / "predict.csv", trainer.global_rank, ["path", *(f"share({c})" for c in classes)])
         self.folder, self.classes, self.backbone = folder, classes, task.backbone
-        self.palette, self.partial = palette_of(trainer.datamodule, classes), f".{trainer.global_rank}.tmp"
+        self.palette, self.rank = palette_of(trainer.datamodule, classes), trainer.global_rank
         self.kinds: dict[str, None] = {}  # of files, in the order in which they appeared
 
     @staticmethod
@@ -49,7 +51,7 @@ class MaskFiles(Table):
         parts = batch["inside"].tolist() if "inside" in batch else [picture.shape[:2] for picture in pictures]
         shown = [picture[:height, :width] for picture, (height, width) in zip(pictures, parts, strict=True)]
         scores = outputs.get("probabilities") or [None] * len(masks)
-        with ThreadPoolExecutor(os.cpu_count()) as threads:  # compressing takes the time, and lets other threads run
+        with ThreadPoolExecutor(THREADS) as threads:  # compressing takes the time, and lets other threads run
             list(threads.map(self._write_maps, batch["id"], shown, masks, scores))
         self.write([name, *self._shares(mask)] for name, mask in zip(batch["id"], masks, strict=True))
 
@@ -82,7 +84,7 @@ class MaskFiles(Table):
         """A new file, which gets its name when it is complete."""
         self.kinds[kind] = None
         path = self._path(kind, inside(name))
-        part = path.with_name(path.name + self.partial)
+        part = path.with_name(f"{path.name}.{self.rank}.{get_ident()}.tmp")
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:

@@ -14,8 +14,9 @@ from torch.nn.functional import avg_pool2d
 from callbacks.class_bars import class_bars
 from callbacks.drawing import confusion, shorten_start
 from callbacks.outcomes import Outcomes, arrays, visible
-from callbacks.overlays import DIFFERENT, Palette, differences, enlarged, legend, overlay, palette_of, strips, swatch
+from callbacks.overlays import DIFFERENT, Palette, differences, enlarged, legend, overlay, palette_of
 from callbacks.per_class import per_class_of_pixels, write_per_class
+from callbacks.strips import strips, swatch
 from modules.contracts import IGNORE, Backbone, Batch, Prediction
 
 SIDE = 320  # pixels: the longer side of a picture that is kept, at most
@@ -61,8 +62,9 @@ class MaskOutcomes(Outcomes):
         title = f"{stage}: mIoU {100 * mean:.1f} %, {right} of {total:,} labelled pixels right"
         yield "predictions", _answers(self.sample.kept(), classes, palette, title)
         worst = self.worst.kept()
-        worst_title = f"{stage}: the {len(worst['iou'])} pictures of lowest pixel accuracy, the lowest first"
-        yield "mistakes", _answers(worst, classes, palette, worst_title)
+        lowest = "pictures of the lowest pixel accuracy, the lowest first"
+        said = lowest if len(worst["iou"]) else "not one labelled pixel is wrong"
+        yield "mistakes", _answers(worst, classes, palette, f"{stage}: {said}")
         yield "confusion", confusion(matrix, classes, title, shares=True)
         yield "classes", class_bars(classes, figures["iou"], matrix.sum(1), palette, title)
 
@@ -98,12 +100,11 @@ def thumbnails(batch: Batch, predicted: Tensor | None, backbone: Backbone) -> di
     step = min(-(-max(image.shape[-2:]) // SIDE), *image.shape[-2:])
     small = visible(avg_pool2d(image.float(), step) if step > 1 else image, backbone)
     height, width = small.shape[-2:]
-    rows = {"image": small}
+    sides = torch.tensor([[height, width]], device=image.device).expand(len(image), 2)
+    rows = {"image": small, "inside": (batch["inside"] // step).clamp(min=1) if "inside" in batch else sides}
     for name, whole in maps.items():
         if whole is not None:  # the middle pixel of each square, since classes have no mean
             rows[name] = whole[:, step // 2 :: step, step // 2 :: step][:, :height, :width].to(torch.uint8)
-    whole = torch.tensor([[height, width]], device=image.device).expand(len(image), 2)
-    rows["inside"] = (batch["inside"] // step).clamp(min=1) if "inside" in batch else whole
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Semantic maps drawn over their pictures, side by side, under a legend of the classes."""
+"""Semantic maps drawn over their pictures, and the legend of their classes."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from lightning.pytorch import LightningDataModule
 
-from callbacks.drawing import LINE, PLAIN, fitting_columns, render, shorten, titled
+from callbacks.drawing import shorten
+from callbacks.strips import Entry, swatch
 from modules.colours import palette as default_palette
 from modules.contracts import IGNORE
 
@@ -15,8 +16,6 @@ Palette = Sequence[tuple[int, int, int]]
 COLOUR, PICTURE = 0.65, 0.45  # shares in an overlay; more than 1 together, since most colours are darker than pictures
 DIFFERENT = (214, 39, 40)
 PANEL = 200  # the longer side of an enlarged small picture in pixels, about
-GAP, MARGIN = 3, 14  # pixels between panels, and around strips
-WIDEST = 2100  # pixels
 LEGEND = 20  # classes
 
 
@@ -98,8 +97,8 @@ def _line(array: np.ndarray) -> int:
     return max(1, round(max(array.shape[:2]) / 500))
 
 
-def legend(maps: Sequence[np.ndarray], classes: Sequence[str], palette: Palette) -> list[tuple[str, np.ndarray]]:
-    """Names and swatches (h, w, 3) of what occurs in the maps: up to `LEGEND` classes, those with the most pixels where
+def legend(maps: Sequence[np.ndarray], classes: Sequence[str], palette: Palette) -> list[Entry]:
+    """Names and swatches of what occurs in the maps: up to `LEGEND` classes, those with the most pixels where
     there are more, in the order of their indices; and the ignored pixels."""
     counts = sum((np.bincount(mask.ravel(), minlength=256) for mask in maps), np.zeros(256, np.int64))
     seen = np.flatnonzero(counts[: len(classes)])
@@ -110,73 +109,3 @@ def legend(maps: Sequence[np.ndarray], classes: Sequence[str], palette: Palette)
     if counts[IGNORE]:
         entries.append(("ignored", _hatched(swatch((150, 150, 150)))))
     return entries
-
-
-def swatch(colour: tuple[int, int, int]) -> np.ndarray:
-    """What stands for a colour in a legend."""
-    return np.full((14, 22, 3), colour, np.uint8)
-
-
-def strips(
-    rows: Sequence[Sequence[np.ndarray]],
-    headings: Sequence[str],
-    captions: Sequence[str],
-    entries: Sequence[tuple[str, np.ndarray]],
-    title: str,
-) -> np.ndarray:
-    """Strips of panels, each strip with its caption below, all under one title and one legend.
-
-    Args:
-        rows: of each strip its panels, uint8 (h, w, 3), drawn pixel by pixel. An empty list draws the title alone.
-        headings: one for each panel of a strip, above the first strips.
-        captions: one per strip, all of as many lines.
-        entries: of the legend, as from `legend`.
-        title: one line above all.
-    """
-    if not rows:
-        return render(titled(max(600, 9 * len(title)), 60, title))
-    panel_height, panel_width = np.max([panel.shape[:2] for panels in rows for panel in panels], axis=0)
-    strip = len(headings) * (panel_width + GAP) - GAP + 2 * MARGIN
-    below = LINE * (captions[0].count("\n") + 1) + MARGIN
-    columns = fitting_columns(len(rows), (panel_height + below) / strip)
-    columns = min(columns, max(1, WIDEST // strip))
-    width = max(columns * strip, 9 * len(title), 420)
-    places, above = _flow(entries, width)
-    height = above + LINE + -(-len(rows) // columns) * (panel_height + below)
-    canvas = np.full((height, width, 3), 255, np.uint8)
-    texts = [(x + 28, y + 7, name, "center") for x, y, name in places]
-    for (x, y, _), (_, swatch) in zip(places, entries, strict=True):
-        canvas[y - 1 : y + 15, x - 1 : x + 23] = 90  # a frame, for swatches as white as the paper
-        canvas[y : y + 14, x : x + 22] = swatch
-    for index, (panels, caption) in enumerate(zip(rows, captions, strict=True)):
-        top, left = above + LINE + index // columns * (panel_height + below), index % columns * strip + MARGIN
-        for place, panel in enumerate(panels):
-            x = left + place * (panel_width + GAP)
-            canvas[top : top + panel.shape[0], x : x + panel.shape[1]] = panel
-            if index < columns:
-                texts.append((x, top - 4, headings[place], "bottom"))
-        texts.append((left, top + panel_height + 5, caption, "top"))
-    return _written(canvas, texts, title)
-
-
-def _flow(entries: Sequence[tuple[str, np.ndarray]], width: int) -> tuple[list[tuple[int, int, str]], int]:
-    """Where each entry of a legend goes, (left, top, name), line by line below the title; and where the last line
-    ends."""
-    places, x, y = [], MARGIN, 42
-    for name, _ in entries:
-        needed = 44 + round(7.5 * len(name))
-        if x + needed > width and x > MARGIN:
-            x, y = MARGIN, y + 24
-        places.append((x, y, name))
-        x += needed
-    return places, y + (30 if entries else 0)
-
-
-def _written(canvas: np.ndarray, texts: Sequence[tuple[int, int, str, str]], title: str) -> np.ndarray:
-    """The canvas with its title and texts (left, y, text, what of the text is at y)."""
-    height, width = canvas.shape[:2]
-    figure = titled(width, height, title)
-    figure.figimage(canvas, zorder=-1)
-    for x, y, text, align in texts:
-        figure.text(x / width, 1 - y / height, text, va=align, fontsize=9, color=PLAIN, parse_math=False)
-    return render(figure)

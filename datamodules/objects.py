@@ -54,9 +54,6 @@ class ObjectSource(Protocol):
 
     def objects(self, index: int) -> Objects: ...
 
-    def broken(self) -> list[int]:
-        """Indices of pictures that cannot be decoded."""
-
 
 @dataclass(frozen=True)
 class Packed:
@@ -83,7 +80,7 @@ class ObjectFiles:
 
     Args:
         files: the pictures.
-        shapes: int32 (P, 2), height and width of each, upright; (0, 0) of one that cannot be read and was not measured.
+        shapes: int32 (P, 2), height and width of each, upright.
         starts: int64 (P + 1,): the objects of picture i are those from `starts[i]` to `starts[i + 1]`.
         boxes: float32 (M, 4) of all pictures.
         classes: int32 (M,).
@@ -125,9 +122,6 @@ class ObjectFiles:
         labels = self.classes[part].astype(np.int64)
         return Objects(self.boxes[part].copy(), labels, self.crowd[part].copy(), self.area[part].copy(), rles)
 
-    def broken(self) -> list[int]:
-        return self.files.broken()
-
 
 @dataclass(frozen=True)
 class Annotations:
@@ -139,6 +133,7 @@ class Annotations:
         splits: pictures with their objects.
         image_ids: what the files call each picture, by `ObjectSource.id`; counted from 1 where they have only paths.
         dropped: a line for each annotation left out: file, index, reason.
+        skipped: a line for each picture left out because it is missing, damaged or of another size than annotated.
         notes: sentences about what is odd but was left as it is.
     """
 
@@ -147,14 +142,17 @@ class Annotations:
     splits: dict[Split, ObjectFiles]
     image_ids: dict[str, int]
     dropped: list[str]
+    skipped: list[str]
     notes: list[str]
 
     def report(self, shown: int = 5) -> list[str]:
-        """Lines for people: how many annotations were left out and the first of them, then the notes."""
+        """Lines for people: how much was left out and the first of it, then the notes."""
+        pictures = sum(len(source) for source in self.splits.values())
+        objects = sum(len(source.boxes) for source in self.splits.values())
         lines = []
-        if self.dropped:
-            total = len(self.dropped) + sum(len(source.boxes) for source in self.splits.values())
-            lines.append(f"left out: {len(self.dropped):,} of {total:,} annotations")
-            lines += [f"  {line}" for line in self.dropped[:shown]]
-            lines += [f"  and {len(self.dropped) - shown:,} more"] if len(self.dropped) > shown else []
+        for name, out, kept in (("pictures", self.skipped, pictures), ("annotations", self.dropped, objects)):
+            if out:
+                lines.append(f"left out: {len(out):,} of {len(out) + kept:,} {name}")
+                lines += [f"  {line}" for line in out[:shown]]
+                lines += [f"  and {len(out) - shown:,} more"] if len(out) > shown else []
         return lines + self.notes

@@ -69,11 +69,7 @@ class Files:
 
     def broken(self) -> list[int]:
         """Indices of files that cannot be decoded. Opens each, but decodes only those that look cut short or odd."""
-        return [
-            i
-            for i in range(len(self))
-            if not _looks_whole(self.root / self.id(i)) and not _decodes(self.root / self.id(i))
-        ]
+        return [i for i in range(len(self)) if not is_whole(self.root / self.id(i))]
 
 
 Source = Arrays | Files
@@ -117,9 +113,30 @@ def read_shape(path: Path) -> tuple[int, int] | None:
         return None  # found broken when it is read
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a picture file can be decoded to its end. Decodes it only if it looks cut short or odd."""
+    return _looks_whole(path) or _decodes(path)
+
+
 def is_turned(file: Image.Image) -> bool:
     """Whether EXIF lays the picture on its side, so that its height is its width in the file."""
+    if file.format == "PNG" and not _png_has_exif(Path(file.filename)):
+        return False  # Pillow would decode all of it, because it may stand at the end
     return file.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+
+
+def _png_has_exif(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4]), head[4:]
+            if kind == b"eXIf":
+                return True
+            text = kind in (b"tEXt", b"zTXt", b"iTXt")
+            if text and file.read(min(length, 11)) == b"Raw profile":  # as ImageMagick writes it
+                return True
+            file.seek(length + 4 - (min(length, 11) if text else 0), os.SEEK_CUR)
+    return False
 
 
 def _looks_whole(path: Path) -> bool:

@@ -69,9 +69,12 @@ def convolution(
 
 
 def classifier(inputs: int, outputs: int, kernel: int = 1) -> nn.Conv2d:
-    """The convolution that makes logits: near zero at the start, so that all classes are equally likely."""
+    """The convolution that makes logits, of less than unit variance at the start from normalised features after a ReLU.
+
+    Smaller weights would start nearer to the loss of equally likely classes, but then it takes Adam long to grow them.
+    """
     layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
-    nn.init.normal_(layer.weight, std=0.01)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
     nn.init.zeros_(layer.bias)
     return layer
 

@@ -1,7 +1,10 @@
 """Parts of pictures, for tasks that hide them or put them in another order."""
 
+import math
+
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, normalize, one_hot, pad
 
 from modules.contracts import ConfigError
 
@@ -27,6 +30,30 @@ def standardised(image: Tensor, patch: int) -> Tensor:
     cells = image.unfold(2, patch, patch).unfold(3, patch, patch)  # (B, C, rows, columns, patch, patch)
     cells = (cells - cells.mean((-2, -1), keepdim=True)) / (cells.std((-2, -1), keepdim=True) + 1e-2)
     return cells.transpose(3, 4).reshape(image.shape)
+
+
+def histograms(image: Tensor, cell: int, bins: int) -> Tensor:
+    """Which way edges run in each cell, whatever their colours: oriented gradients (Dalal and Triggs 2005).
+
+    Each pixel votes with the gradient of the channel that changes most there, for a direction without sign; bin 0 is
+    centred on edges that run down, the middle on those that run across.
+
+    Args:
+        image: (B, C, H, W).
+        cell: side of a cell in pixels; divides H and W.
+        bins: directions.
+
+    Returns:
+        (B, bins, H / cell, W / cell), of length 1 in each cell; 0 where the cell is flat.
+    """
+    around = pad(image, (1, 1, 1, 1), mode="replicate")
+    x = around[:, :, 1:-1, 2:] - around[:, :, 1:-1, :-2]
+    y = around[:, :, 2:, 1:-1] - around[:, :, :-2, 1:-1]
+    strength, channel = torch.hypot(x, y).max(1, keepdim=True)
+    turn = torch.atan2(y.gather(1, channel), x.gather(1, channel)) / math.pi
+    direction = (turn * bins + 0.5).floor().long()[:, 0] % bins
+    votes = one_hot(direction, bins).movedim(-1, 1) * strength
+    return normalize(avg_pool2d(votes, cell), dim=1)
 
 
 def cut(image: Tensor, grid: int, tile: int, draws: torch.Generator | None) -> Tensor:

@@ -1,6 +1,6 @@
 """DINO: emerging properties in self-supervised vision transformers (Caron et al. 2021)."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from modules.contracts import Batch, HeadFactory
 from modules.heads import Prototypes
-from modules.losses.distillation import dino, entropy, teacher_probabilities
+from modules.losses.distillation import dino, entropy, sinkhorn, teacher_probabilities
 from modules.teacher import Teacher
 from tasks.pretraining import Distillation
 
@@ -25,7 +25,9 @@ class DINO(Distillation):
         temperature: of the student.
         teacher_temperature: of the teacher, after the warm-up; lower is sharper.
         teacher_warmup: share of the optimizer steps in which it rises from 0.04, 0..1.
-        center_momentum: of the running mean of the teacher's logits, which is taken off them, 0..1.
+        centring: what keeps the teacher from giving one answer to all: `mean` takes the running mean off its logits,
+            `sinkhorn` gives every prototype the same share of each batch (SwAV, DINOv2), which bears a sharper teacher.
+        center_momentum: of that running mean, 0..1.
         freeze_last: epochs in which the last layer stays as it is.
         momentum: of the teacher at the start, 0..1; higher follows more slowly.
         final_momentum: at the end; in between it follows a cosine, step by step.
@@ -45,6 +47,7 @@ class DINO(Distillation):
         temperature: float = 0.1,
         teacher_temperature: float = 0.04,
         teacher_warmup: float = 0.3,
+        centring: Literal["mean", "sinkhorn"] = "mean",
         center_momentum: float = 0.9,
         freeze_last: int = 1,
         momentum: float = 0.996,
@@ -55,6 +58,7 @@ class DINO(Distillation):
         self.head = head(self.backbone.features, prototypes)
         self.teacher = Teacher(self.backbone, self.head)
         self.register_buffer("center", torch.zeros(prototypes))
+        self.centring = centring
         self.temperature, self.teacher_temperature = temperature, teacher_temperature
         self.teacher_warmup, self.center_momentum, self.freeze_last = teacher_warmup, center_momentum, freeze_last
 
@@ -69,10 +73,9 @@ class DINO(Distillation):
         sizes = [group for group in (whole, parts) if group]
         students = [logits for group in sizes for logits in self(torch.cat(group)).chunk(len(group))]
         logits = self.teacher(torch.cat(whole)).float()
-        temperature = self._teacher_temperature()
-        teachers = list(teacher_probabilities(logits, self.center, temperature).chunk(len(whole)))
+        teachers = list(self._targets(logits).chunk(len(whole)))
         loss, certainty = dino(students, teachers, self.temperature), entropy(torch.stack(teachers))
-        if self.training:
+        if self.training and self.centring == "mean":
             mean = self.gather(logits.mean(0, keepdim=True)).mean(0)
             self.center.lerp_(mean, 1 - self.center_momentum)
         embeddings = torch.cat(students[: len(whole)])
@@ -82,6 +85,15 @@ class DINO(Distillation):
         if self.current_epoch < self.freeze_last:
             for parameter in self.head.last.parameters():
                 parameter.grad = None
+
+    def _targets(self, logits: Tensor) -> Tensor:
+        """Probabilities (B, K) of the teacher's logits."""
+        temperature = self._teacher_temperature()
+        if self.centring == "mean":
+            return teacher_probabilities(logits, self.center, temperature)
+        if not self.training:  # the last batches of the devices may differ in size, so they cannot be gathered
+            return sinkhorn(logits, temperature)
+        return sinkhorn(self.gather(logits), temperature)[self.global_rank * len(logits) :][: len(logits)]
 
     def _teacher_temperature(self) -> float:
         """Rises in a line from 0.04, or from less when the last is lower."""

@@ -1,14 +1,17 @@
-"""Masked-patch reconstruction: a simple framework for masked image modeling (Xie et al. 2022, SimMIM)."""
+"""Masked-patch reconstruction: pixels (Xie et al. 2022, SimMIM) or edges (Wei et al. 2022, MaskFeat)."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from modules.contracts import Batch, ConfigError, HeadFactory
 from modules.heads import Pixels
-from modules.patches import hide, standardised
+from modules.patches import hide, histograms, standardised
 from tasks.pretraining import Pretraining
+
+CELL, BINS = 8, 9  # of the histograms, as Dalal and Triggs found best
 
 
 class MaskedPatches(Pretraining):
@@ -18,28 +21,48 @@ class MaskedPatches(Pretraining):
         head: draws pixels from the backbone's maps.
         patch: side of a patch in pixels.
         ratio: share of the patches that are painted over, between 0 and 1.
-        standardise: ask for each patch with mean 0 and deviation 1 per channel (He et al. 2022, MAE): its texture
-            rather than its colour.
+        target: `pixels`; `texture`, the same with mean 0 and deviation 1 in each patch and channel (He et al. 2022,
+            MAE); or `edges`, how much of them runs which way in each 8 x 8 pixels (Wei et al. 2022, MaskFeat): form
+            without colour.
     """
 
-    protocols: ClassVar[dict[str, str]] = {"loss": "mean absolute error of hidden pixels, in standard deviations"}
+    protocols: ClassVar[dict[str, str]] = {
+        "loss": "of hidden pixels, mean absolute error in standard deviations; of edges, squared error of histograms"
+    }
 
     def __init__(
-        self, head: HeadFactory = Pixels, patch: int = 16, ratio: float = 0.5, standardise: bool = True, **kwargs
+        self,
+        head: HeadFactory = Pixels,
+        patch: int = 16,
+        ratio: float = 0.5,
+        target: Literal["pixels", "texture", "edges"] = "texture",
+        **kwargs,
     ):
         super().__init__(**kwargs)
         if not 0 < ratio < 1 or patch < 1:
             raise ConfigError(f"model.ratio {ratio} must lie between 0 and 1, and model.patch {patch} be 1 or more")
-        self.head = head(self.backbone.features, self.backbone.in_channels)
-        self.patch, self.ratio, self.standardise = patch, ratio, standardise
+        if target == "edges" and patch % CELL:
+            raise ConfigError(
+                f"model.patch is {patch}: edges are counted in cells of {CELL} pixels, so take a multiple"
+            )
+        self.head = head(self.backbone.features, BINS if target == "edges" else self.backbone.in_channels)
+        self.patch, self.ratio, self.target = patch, ratio, target
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalised pictures (B, 3, H, W), parts of them 0, to whole ones."""
-        return self.head(self.backbone(image))
+        """Normalised pictures (B, 3, H, W), parts of them 0, to whole ones, or to histograms (B, 9, H / 8, W / 8)."""
+        drawn = self.head(self.backbone(image))
+        if self.target != "edges":
+            return drawn
+        return adaptive_avg_pool2d(drawn, [side // CELL for side in image.shape[-2:]])
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         image = batch["image"]
         hidden = hide(image, self.patch, self.ratio, draws)
-        target = standardised(image, self.patch) if self.standardise else image
-        error = (self(image * ~hidden).float() - target).abs() * hidden
+        drawn = self(image * ~hidden).float()
+        if self.target == "edges":
+            hidden = hidden[..., ::CELL, ::CELL]
+            distance = (drawn - histograms(image, CELL, BINS)).square() * hidden
+            return {"loss": distance.sum() / hidden.sum()}
+        target = standardised(image, self.patch) if self.target == "texture" else image
+        error = (drawn - target).abs() * hidden
         return {"loss": error.sum() / (hidden.sum() * image.shape[1])}

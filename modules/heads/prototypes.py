@@ -18,6 +18,8 @@ class Prototypes(Head):
         bottleneck: dimension in which embeddings and prototypes are compared.
         layers: linear layers before the prototypes, >= 1.
         norm: batch norm after each hidden layer, which helps convolutional backbones.
+        last_norm: batch norm, without learnt scale and shift, on the bottleneck too, before it is normalised: from the
+            first step on, embeddings point everywhere.
     """
 
     def __init__(
@@ -28,13 +30,15 @@ class Prototypes(Head):
         bottleneck: int = 256,
         layers: int = 3,
         norm: bool = False,
+        last_norm: bool = False,
     ):
         super().__init__()
         widths = [features.channels[-1], *[hidden] * (layers - 1)]
         blocks: list[nn.Module] = []
         for before, after in pairwise(widths):
             blocks += [nn.Linear(before, after), *[nn.BatchNorm1d(after)] * norm, nn.GELU()]
-        self.mlp = nn.Sequential(*blocks, nn.Linear(widths[-1], bottleneck))
+        blocks.append(nn.Linear(widths[-1], bottleneck))
+        self.mlp = nn.Sequential(*blocks, *[nn.BatchNorm1d(bottleneck, affine=False)] * last_norm)
         for layer in self.mlp:
             if isinstance(layer, nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.02)

@@ -2,6 +2,7 @@
 
 from math import gcd, log2
 
+import torch
 from torch import Tensor, nn
 
 from modules.blocks import Convolution, classifier, convolution, resize
@@ -38,6 +39,8 @@ class SemanticFPN(Head):
         )
         self.dropout = nn.Dropout(dropout)
         self.classifier = classifier(channels, outputs)
+        with torch.no_grad():
+            self.classifier.weight /= len(self.scales)  # a sum of maps comes in
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Maps, fine to coarse, to logits (B, C, h, w) of the size of the finest."""

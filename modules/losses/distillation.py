@@ -20,6 +20,23 @@ def teacher_probabilities(logits: Tensor, center: Tensor, temperature: float) ->
     return ((logits.detach().float() - center) / temperature).softmax(-1)
 
 
+def sinkhorn(logits: Tensor, temperature: float, rounds: int = 3) -> Tensor:
+    """Sharpened probabilities (B, K) of a teacher that gives each prototype the same share of the batch, in float32.
+
+    Sinkhorn and Knopp's scaling of rows and columns (Caron et al. 2020, SwAV, section 3.1), for a running centre
+    (Oquab et al. 2023, DINOv2).
+
+    Args:
+        logits: (B, K) of all pictures and views of a batch.
+        temperature: > 0; lower is sharper.
+        rounds: how often prototypes, then pictures, are brought to sum 1; with more, shares are more equal.
+    """
+    logs = logits.detach().float() / temperature
+    for _ in range(rounds):
+        logs = logs.log_softmax(0).log_softmax(1)
+    return logs.exp()
+
+
 def dino(students: list[Tensor], teachers: list[Tensor], temperature: float) -> Tensor:
     """Mean cross-entropy between all pairs of different views (Caron et al. 2021, DINO, equation 3), in float32.
 

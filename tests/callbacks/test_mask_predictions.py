@@ -129,6 +129,11 @@ def test_no_two_pictures_share_a_file_name():
     assert stems(["a.jpg", "b.jpg"]) == {"a.jpg": "a", "b.jpg": "b"}
 
 
+def test_a_picture_that_is_listed_twice_is_written_once(predict):
+    folder, _, _ = predict(["a/x.jpg"] * 5)
+    assert files(folder / "masks") == {"a/x.png"}
+
+
 def test_an_interrupted_run_leaves_complete_files_only(trainer, tmp_path):
     class Breaking(Segmentation):
         def predict_step(self, batch, batch_idx):

@@ -35,8 +35,9 @@ def test_every_yaml_fits_validates_tests_and_predicts(graft, path, capsys):
         assert row["how"]
     for command in ("validate", "test", "predict"):
         assert graft(command, *config, "--ckpt_path", "latest")[0] == 0
-    (predicted,) = Path("runs", path.stem).glob("*_predict/predictions/*")
-    assert predicted.stat().st_size
+    predicted = [p for p in Path("runs", path.stem).glob("*_predict/predictions/**/*") if p.is_file()]
+    assert predicted
+    assert all(p.stat().st_size for p in predicted)
 
 
 def test_config_yaml_reproduces_the_run(graft, trained, tmp_path):

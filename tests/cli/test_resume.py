@@ -20,7 +20,8 @@ RANDOM = {
     "classification": ["--model.head.dropout", "0.2", "--model.mixup", "0.5", "--model.drop_path", "0.1"],
     "simclr": [],
     "moco": "--model.queue 96 --model.symmetric true".split(),
-    "dino": "--model.prototypes 64 --data.views 3".split(),
+    "semantic_segmentation": "--model.head.dropout 0.2 --data.balanced 0.5 --model.drop_path 0.1".split(),
+    "dino": "--model.prototypes 64 --model.centring mean --data.views 3".split(),  # the centre is a state
 }
 KILL = """
 import os, signal, sys
@@ -50,7 +51,8 @@ def state(run: Path) -> dict:
 
 # 8 steps an epoch; 13 is in the middle of one, 9 is the first after a checkpoint at an epoch's end
 @pytest.mark.parametrize(
-    ("task", "workers", "step"), [("simclr", 2, 13), ("classification", 0, 9), ("moco", 0, 13), ("dino", 0, 9)]
+    ("task", "workers", "step"),
+    [("simclr", 2, 13), ("classification", 0, 9), ("moco", 0, 13), ("dino", 0, 9), ("semantic_segmentation", 2, 13)],
 )
 def test_killed_in_mid_epoch_and_resumed_equals_never_stopped(
     graft, tmp_path, task, workers, step

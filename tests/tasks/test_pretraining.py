@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader
 from modules.contracts import ConfigError
 from modules.heads import Projection
 from modules.optim import Optim
-from modules.patches import cut, hide, standardised
+from modules.patches import cut, hide, histograms, standardised
 from modules.teacher import momentum_at
 from tasks import BYOL, DINO, Colorization, Jigsaw, MaskedPatches, MoCo, MoCoV3, Rotation, SimCLR, SimSiam
 from tasks.jigsaw import distant_orders
@@ -189,6 +190,15 @@ def test_dinos_teacher_temperature_rises_over_its_share_of_the_steps():
     assert seen == pytest.approx([0.04, 0.0475, 0.055, 0.0625, 0.07, 0.07, 0.07, 0.07])
 
 
+def test_dinos_sinkhorn_balances_the_teachers_answers_over_both_views():
+    """All pictures are one and the same to this teacher, so a balanced answer knows nothing at any temperature."""
+    task = DINO(prototypes=64, centring="sinkhorn", **SMALL)
+    task.teacher.forward = lambda image: torch.linspace(-1, 1, 64).expand(len(image), 64)
+    results = train(task, views(8, 64, local=1), steps=1)[0]
+    assert results["teacher_entropy"].item() == pytest.approx(math.log(64), abs=1e-4)
+    assert task.center.abs().sum() == 0
+
+
 def test_hidden_patches_are_the_same_share_of_every_picture():
     hidden = hide(torch.zeros(5, 3, 32, 32), 8, 0.25, None)
     assert hidden.shape == (5, 1, 32, 32)
@@ -198,7 +208,7 @@ def test_hidden_patches_are_the_same_share_of_every_picture():
 
 
 def test_visible_pixels_cost_nothing():
-    task = MaskedPatches(patch=8, ratio=0.6, standardise=False, **SMALL).eval()
+    task = MaskedPatches(patch=8, ratio=0.6, target="pixels", **SMALL).eval()
     picture = torch.randn(4, 3, 64, 64)
     hidden = hide(picture, 8, 0.6, torch.Generator().manual_seed(3))
     task.forward = lambda shown: torch.where(hidden, picture, 99.0)  # right where hidden, absurd elsewhere
@@ -214,6 +224,40 @@ def test_targets_are_standardised_patch_by_patch():
     torch.testing.assert_close(right.std((-2, -1)), torch.ones(3), atol=0.02, rtol=0)
     order = picture[0, 0, 4:, 4:].flatten().argsort()
     assert torch.equal(right[0].flatten().argsort(), order)  # where they were
+
+
+def test_histograms_tell_which_way_edges_run():
+    y, x = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
+    ramps = torch.stack([x, y, x + y, y - x, 0 * x])[:, None]  # directions 0, 90, 45, 135 degrees and none
+    inside = histograms(ramps, 4, 8)[..., 1:3, 1:3]
+    assert inside.argmax(1)[:4].flatten(1).tolist() == [[0] * 4, [4] * 4, [2] * 4, [6] * 4]
+    assert inside.amax((1, 2, 3)).tolist() == pytest.approx([1, 1, 1, 1, 0])
+
+
+def test_histograms_are_numpys_of_its_gradients():
+    picture = torch.randn(24, 24, generator=torch.Generator().manual_seed(0))
+    down, right = (gradient[8:16, 8:16] for gradient in np.gradient(picture.numpy()))
+    direction = np.mod(np.arctan2(down, right) + np.pi / 18, np.pi)
+    expected, _ = np.histogram(direction, 9, (0, np.pi), weights=np.hypot(down, right))
+    found = histograms(picture[None, None], 8, 9)[0, :, 1, 1]
+    torch.testing.assert_close(found, torch.tensor(expected / np.linalg.norm(expected)).float())
+
+
+def test_histograms_do_not_see_colour_contrast_or_sign():
+    grey = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    red = torch.cat([grey, 0.1 * grey, torch.zeros_like(grey)], dim=1)
+    expected = histograms(grey, 8, 9)
+    for other in (red, 5 - 3 * grey):
+        torch.testing.assert_close(histograms(other, 8, 9), expected, atol=1e-4, rtol=0)
+
+
+def test_visible_edges_cost_nothing_and_hidden_ones_their_squared_distance():
+    task = MaskedPatches(patch=16, ratio=0.5, target="edges", **SMALL).eval()
+    picture = torch.randn(4, 3, 64, 64)
+    hidden = hide(picture, 16, 0.5, torch.Generator().manual_seed(3))[..., ::8, ::8]
+    edges = histograms(picture, 8, 9)
+    task.forward = lambda shown: torch.where(hidden, -edges, 99.0)  # opposite unit vectors where hidden
+    assert task.step({"image": picture}, torch.Generator().manual_seed(3))["loss"].item() == pytest.approx(4)
 
 
 def test_hints_show_colours_in_some_patches_only():
@@ -256,6 +300,7 @@ def test_rotations_are_told_apart_only_by_looking():
         (lambda: Jigsaw(orders=25, **SMALL), image(), "2 to 24 orders"),
         (lambda: Jigsaw(grid=4, **SMALL), image(), "must be 2 or 3"),
         (lambda: MaskedPatches(patch=7, **SMALL), image(), "does not divide pictures of 64 x 64"),
+        (lambda: MaskedPatches(patch=4, target="edges", **SMALL), image(), "cells of 8 pixels"),
         (lambda: Colorization(hints=1.0, **SMALL), image(), "must lie in .0, 1"),
         (lambda: MaskedPatches(ratio=1.0, **SMALL), image(), "between 0 and 1"),
         (lambda: MoCo(queue=40, **SMALL), views(), "multiple of the global batch size 16: take 32"),

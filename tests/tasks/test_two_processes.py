@@ -19,7 +19,7 @@ def test_two_processes_have_the_losses_of_one(tmp_path):
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
     one, two = (json.loads((tmp_path / f"{n}.json").read_text()) for n in (1, 2))
-    assert set(one) == {"SimCLR", "MoCo", "MoCoV3", "BYOL", "SimSiam", "DINO"}
+    assert set(one) == {"SimCLR", "MoCo", "MoCoV3", "BYOL", "SimSiam", "DINO", "DINO, sinkhorn"}
     for method, losses in one.items():
         assert len(losses) == 20
         assert losses[-1] != losses[0]

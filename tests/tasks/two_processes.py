@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -15,12 +16,13 @@ from tasks import BYOL, DINO, MoCo, MoCoV3, SimCLR, SimSiam
 
 STEPS, BATCH = 20, 8
 SETTINGS = {
-    SimCLR: {},
-    MoCo: {"queue": 32, "splits": 1},
-    MoCoV3: {},
-    BYOL: {"momentum": 0.9},
-    SimSiam: {},
-    DINO: {"prototypes": 32, "momentum": 0.9},
+    "SimCLR": (SimCLR, {}),
+    "MoCo": (MoCo, {"queue": 32, "splits": 1}),
+    "MoCoV3": (MoCoV3, {}),
+    "BYOL": (BYOL, {"momentum": 0.9}),
+    "SimSiam": (SimSiam, {}),
+    "DINO": (DINO, {"prototypes": 32, "momentum": 0.9}),
+    "DINO, sinkhorn": (DINO, {"prototypes": 32, "momentum": 0.9, "centring": "sinkhorn"}),
 }
 
 
@@ -50,11 +52,11 @@ class Losses(L.Callback):
         self.values.append(trainer.strategy.reduce(outputs["loss"].detach(), reduce_op="mean").item())
 
 
-def losses(method: type, processes: int) -> list[float]:
+def losses(method: type, settings: dict[str, Any], processes: int) -> list[float]:
     torch.manual_seed(0)
     head = Prototypes if method is DINO else lambda features, outputs: Projection(features, outputs, layers=1)
     optim = Optim(torch.optim.SGD, lr=0.05, warmup=0)
-    task = method(backbone="test_vit", head=head, optim=optim, **SETTINGS[method])
+    task = method(backbone="test_vit", head=head, optim=optim, **settings)
     for module in task.modules():  # batch norm's statistics belong to a device
         for name, child in list(module.named_children()):
             if isinstance(child, nn.BatchNorm1d):
@@ -78,6 +80,6 @@ def losses(method: type, processes: int) -> list[float]:
 if __name__ == "__main__":
     processes, path = int(sys.argv[1]), Path(sys.argv[2])
     torch.set_num_threads(1)
-    found = {method.__name__: losses(method, processes) for method in SETTINGS}
+    found = {name: losses(*setting, processes) for name, setting in SETTINGS.items()}
     if not path.exists():
         path.write_text(json.dumps(found))

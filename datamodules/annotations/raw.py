@@ -1,0 +1,118 @@
+"""What annotation files say, before anything of it is checked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+Form = Literal["xyxy", "xywh", "cxcywh"]
+"""Corners; a corner and the sides; the centre and the sides."""
+
+NOT_A_BOX = (float("nan"),) * 4
+
+
+class Picture(NamedTuple):
+    """One picture.
+
+    Args:
+        where: how messages name it, with the place that lists it.
+        path: of its file; null when there is none.
+        file: the annotation file that its objects come from.
+        shape: height and width as annotated, if they are.
+        number: what the annotations call it, if that is a number.
+        flaw: what else is wrong with it, such as a mask that cannot be read.
+    """
+
+    where: str
+    path: Path | None
+    file: str
+    shape: tuple[int, int] | None = None
+    number: int | None = None
+    flaw: str | None = None
+
+
+class Object(NamedTuple):
+    """One object.
+
+    Args:
+        row: which picture of the split it is in.
+        index: where its file has it, from 0, or the line, from 1.
+        box: as in the file; anything but four numbers is found later; null where the outline says it.
+        label: class index.
+        crowd: a region that evaluation passes over.
+        area: in square pixels; null where the file does not say.
+        outline: polygons or run lengths as COCO has them; null for none.
+        flaw: why it cannot be used, if that is known already.
+    """
+
+    row: int
+    index: int
+    box: Any
+    label: int
+    crowd: bool = False
+    area: float | None = None
+    outline: Any = None
+    flaw: str | None = None
+
+
+@dataclass
+class Raw:
+    """The pictures and objects of one split as its files have them.
+
+    Args:
+        file: how messages name the file or folder it all comes from.
+        unit: how messages number an object within its file, `{}` being its index.
+        form: what the numbers of a box are.
+        fractions: whether boxes and polygons are in fractions of the picture instead of pixels.
+        orphans: a sentence for each object of no picture.
+    """
+
+    file: str
+    unit: str
+    form: Form = "xyxy"
+    fractions: bool = False
+    pictures: list[Picture] = field(default_factory=list)
+    objects: list[Object] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+
+    def where(self, k: int) -> str:
+        """How messages name an object."""
+        o = self.objects[k]
+        return f"{self.pictures[o.row].file} {self.unit.format(o.index)}"
+
+    def boxes(self) -> np.ndarray:
+        """float64 (M, 4) as in the files; NaN where there are not four numbers."""
+        values = [NOT_A_BOX if o.box is None else o.box for o in self.objects]
+        try:
+            boxes = np.array(values, np.float64)
+        except (ValueError, TypeError, OverflowError):
+            boxes = np.array([_four_numbers(value) for value in values])
+        return boxes if boxes.ndim == 2 and boxes.shape[1] == 4 else np.array([*map(_four_numbers, values)])
+
+
+def corners(boxes: np.ndarray, form: Form) -> np.ndarray:
+    """Boxes (M, 4) of any form as xyxy."""
+    first, second = boxes[:, :2], boxes[:, 2:]
+    if form == "xyxy":
+        return boxes
+    if form == "xywh":
+        return np.concatenate([first, first + second], 1)
+    return np.concatenate([first - second / 2, first + second / 2], 1)
+
+
+def number(text: str | None) -> float | str | None:
+    """A text as a number; as it is where it is none."""
+    try:
+        return float(text or "")
+    except ValueError:
+        return text
+
+
+def _four_numbers(value: Any) -> Sequence[float]:
+    try:
+        box = [float(part) for part in value]
+    except (ValueError, TypeError, OverflowError):
+        return NOT_A_BOX
+    return box if len(box) == 4 else NOT_A_BOX
