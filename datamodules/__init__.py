@@ -8,7 +8,7 @@ from datamodules.coco import COCOSemantic
 from datamodules.image_folder import ImageFolder
 from datamodules.images import Images
 from datamodules.masks import Masks
-from datamodules.shapes import Shapes, ShapesMasks
+from datamodules.shapes import Shapes, ShapesMasks, ShapesObjects
 from datamodules.torchvision import CIFAR10, CIFAR100, MNIST, FashionMNIST
 from datamodules.voc import VOCSegmentation
 
@@ -27,5 +27,6 @@ __all__ = [
     "Masks",
     "Shapes",
     "ShapesMasks",
+    "ShapesObjects",
     "VOCSegmentation",
 ]

@@ -63,10 +63,11 @@ class Keyed:
 
     Args:
         transforms: applied in order; not shared, because each holds one random state.
+        boxes: of what kind the boxes are that they move along; null for none.
     """
 
-    def __init__(self, transforms: list[A.BasicTransform]):
-        self.transforms = A.Compose(transforms)
+    def __init__(self, transforms: list[A.BasicTransform], boxes: A.BboxParams | None = None):
+        self.transforms = A.Compose(transforms, bbox_params=boxes)
         self.numpy, self.python = np.random.Generator(np.random.Philox(0)), random.Random(0)
         self.state = self.numpy.bit_generator.state
         self.transforms.set_random_state(self.numpy, self.python)

@@ -4,6 +4,7 @@ import os
 from typing import Any, Literal
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -60,6 +61,10 @@ class DataModule(L.LightningDataModule):
         """Views of each sample in training, local ones included."""
         return 1
 
+    def kinds(self) -> np.ndarray | None:
+        """Whole numbers (N,), one per training sample, of which a batch shall have one only; null for no such thing."""
+        return None
+
     def describe(self) -> list[str]:
         """What was found, in a few lines for people."""
         return []
@@ -74,7 +79,7 @@ class DataModule(L.LightningDataModule):
                 f"choose at most {len(data) // world}"
             )
         batch, resume = self.batch_size * world, self.resume
-        return self._loader(data, EpochSampler(len(data), self.seed, batch, self._rank(), world, resume))
+        return self._loader(data, EpochSampler(len(data), self.seed, batch, self._rank(), world, resume, self.kinds()))
 
     def val_dataloader(self) -> DataLoader | list:
         return self._in_order("val", "evaluate") or []

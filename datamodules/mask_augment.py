@@ -35,7 +35,7 @@ class MaskAugment(Keyed):
         recipe: Recipe | list[A.BasicTransform],
     ):
         transforms = recipe_transforms(recipe, min(size))
-        for transform in _leaves(transforms):
+        for transform in leaves(transforms):
             _prepare(transform)
         super().__init__(transforms)
         self.size, self.scale, self.balanced = size, scale, balanced
@@ -100,19 +100,24 @@ def pixel_of_a_class(mask: np.ndarray, which: float, where: float) -> tuple[int,
     return row, column
 
 
-def _leaves(transforms: list[A.BasicTransform]) -> list[A.BasicTransform]:
+def leaves(transforms: list[A.BasicTransform]) -> list[A.BasicTransform]:
     """Transforms, those within OneOf and the like too."""
-    parts = [_leaves(t.transforms) if isinstance(t, BaseCompose) else [t] for t in transforms]
+    parts = [leaves(t.transforms) if isinstance(t, BaseCompose) else [t] for t in transforms]
     return [leaf for part in parts for leaf in part]
 
 
-def _prepare(transform: A.BasicTransform) -> None:
-    """Makes what comes from outside the picture void, which albumentations takes for class 0."""
+def check_nearest(transform: A.BasicTransform) -> None:
+    """Raises ConfigError if a transform would mix the numbers in masks."""
     name, mixing = type(transform).__name__, getattr(transform, "mask_interpolation", cv2.INTER_NEAREST)
     if mixing not in (cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT):
         raise ConfigError(
             f"data.augment: {name} has mask_interpolation {mixing}, which mixes class indices: "
             f"leave it at {cv2.INTER_NEAREST}, the nearest pixel"
         )
+
+
+def _prepare(transform: A.BasicTransform) -> None:
+    """Makes what comes from outside the picture void, which albumentations takes for class 0."""
+    check_nearest(transform)
     if getattr(transform, "fill_mask", None) == 0:
         transform.fill_mask = IGNORE

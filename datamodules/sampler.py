@@ -18,6 +18,7 @@ class EpochSampler(DistributedSampler):
         rank: this device, 0..devices - 1.
         devices: number of devices.
         resume: (epoch, samples) already seen of that epoch by all devices.
+        kinds: whole numbers (size,); global batches are of one kind, but for those between two kinds. Null for none.
     """
 
     def __init__(
@@ -28,8 +29,10 @@ class EpochSampler(DistributedSampler):
         rank: int = 0,
         devices: int = 1,
         resume: tuple[int, int] = (0, 0),
+        kinds: np.ndarray | None = None,
     ):
         self.size, self.seed, self.resume = size, seed, resume
+        self.kinds, self.batch = kinds, batch
         self.whole = size - size % batch if batch else size
         self.rank, self.devices = rank, devices
         self.epoch = resume[0]
@@ -37,7 +40,10 @@ class EpochSampler(DistributedSampler):
     def __iter__(self) -> Iterator[tuple[int, int]]:
         order = np.arange(self.size)
         if self.seed is not None:
-            np.random.default_rng((self.seed, self.epoch)).shuffle(order)
+            random = np.random.default_rng((self.seed, self.epoch))
+            random.shuffle(order)
+            if self.kinds is not None and self.batch:
+                order = self._grouped(order[: self.whole], random)
         # Keyed on the epoch, not on "once": Lightning may ask for the same epoch's iterator twice.
         seen = self.resume[1] if self.epoch == self.resume[0] else 0
         return ((self.epoch, int(i)) for i in order[seen + self.rank : self.whole : self.devices])
@@ -49,3 +55,8 @@ class EpochSampler(DistributedSampler):
         """Lightning calls this before every epoch, of evaluation too, which draws the same at any time."""
         if self.seed is not None:
             self.epoch = epoch
+
+    def _grouped(self, order: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """Shuffled samples, as many as fill batches, so that a batch's are of one kind and the batches are shuffled."""
+        batches = order[np.argsort(self.kinds[order], kind="stable")].reshape(-1, self.batch)
+        return random.permutation(batches).ravel()

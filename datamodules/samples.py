@@ -103,16 +103,21 @@ def collate(samples: list[dict[str, Any]]) -> Batch:
     `id`. For views that the device makes: `draws`, `row` (B,), and `image` unless the device holds the pictures. With
     semantic maps: `mask` (B, H, W). Whole pictures also have `size` and `inside` (B, 2); all are padded to the largest.
     """
-    skipped = [s["skipped"] for s in samples if "skipped" in s]
-    samples = [s for s in samples if "skipped" not in s]
-    if not samples:
-        raise DataError(f"not one picture of this batch could be read: {', '.join(skipped[:3])}, ...")
-    batch: Batch = {"id": [s["id"] for s in samples]}
+    samples, batch = readable(samples)
     first = samples[0]
     batch |= _pictures(samples) if "views" in first else _draws(samples) if "drawing" in first else _maps(samples)
     if "label" in samples[0]:
         batch["label"] = torch.tensor([s["label"] for s in samples])
-    return batch | ({"skipped": skipped} if skipped else {})
+    return batch
+
+
+def readable(samples: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Batch]:
+    """The samples that could be read, and the beginning of their batch: `id`, and `skipped` if any could not."""
+    skipped = [s["skipped"] for s in samples if "skipped" in s]
+    samples = [s for s in samples if "skipped" not in s]
+    if not samples:
+        raise DataError(f"not one picture of this batch could be read: {', '.join(skipped[:3])}, ...")
+    return samples, {"id": [s["id"] for s in samples]} | ({"skipped": skipped} if skipped else {})
 
 
 def _pictures(samples: list[dict[str, Any]]) -> Batch:
@@ -127,17 +132,21 @@ def _draws(samples: list[dict[str, Any]]) -> Batch:
 
 
 def _maps(samples: list[dict[str, Any]]) -> Batch:
-    batch: Batch = {"image": torch.from_numpy(_padded([s["image"] for s in samples], 0)).permute(0, 3, 1, 2)}
+    batch: Batch = {"image": torch.from_numpy(padded([s["image"] for s in samples], 0)).permute(0, 3, 1, 2)}
     if "mask" in samples[0]:
-        batch["mask"] = torch.from_numpy(_padded([s["mask"] for s in samples], IGNORE)).long()
+        batch["mask"] = torch.from_numpy(padded([s["mask"] for s in samples], IGNORE)).long()
     return batch | {k: torch.tensor([s[k] for s in samples]) for k in ("size", "inside") if k in samples[0]}
 
 
-def _padded(arrays: list[np.ndarray], value: int) -> np.ndarray:
-    """Arrays (H, W, ...) as one, `value` to the right of and below those that are smaller than the largest."""
-    if len({a.shape for a in arrays}) == 1:
+def padded(arrays: list[np.ndarray], value: int, multiple: int = 1) -> np.ndarray:
+    """Arrays (H, W, ...) as one, `value` to the right of and below those that are smaller than the largest.
+
+    Args:
+        multiple: of which height and width of the result are.
+    """
+    height, width = (-(-max(a.shape[axis] for a in arrays) // multiple) * multiple for axis in (0, 1))
+    if {a.shape[:2] for a in arrays} == {(height, width)}:
         return np.stack(arrays)
-    height, width = (max(a.shape[axis] for a in arrays) for axis in (0, 1))
     padded = np.full((len(arrays), height, width, *arrays[0].shape[2:]), value, arrays[0].dtype)
     for room, array in zip(padded, arrays, strict=True):
         room[: array.shape[0], : array.shape[1]] = array

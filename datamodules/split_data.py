@@ -66,13 +66,13 @@ class SplitData(DataModule):
         if "train" in self.splits:
             self._divide()
         if self.trainer and self.trainer.is_global_zero:
-            self._list_skipped(self.skipped)
+            self.write_list("skipped.txt", self.skipped)
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Counts and lists what only turned out broken when it was decoded."""
         fresh = [name for name in batch.pop("skipped", []) if name not in self.skipped]
         self.skipped += fresh
-        self._list_skipped(fresh)
+        self.write_list("skipped.txt", fresh)
         return batch
 
     collate = staticmethod(collate)
@@ -103,11 +103,12 @@ class SplitData(DataModule):
             train, _ = divide(source.labels, train, self.labels, np.random.default_rng((self.seed, 1)))
         self.splits["train"] = (source, train)
 
-    def _list_skipped(self, names: list[str]) -> None:
-        if names:
-            path = Path(self.trainer.default_root_dir) / "skipped.txt"
+    def write_list(self, name: str, lines: list[str]) -> None:
+        """Adds lines to a file of the run directory, if there are any."""
+        if lines:
+            path = Path(self.trainer.default_root_dir) / name
             with writing(path), path.open("a") as file:
-                file.writelines(f"{name}\n" for name in names)
+                file.writelines(f"{line}\n" for line in lines)
 
     def _readable(self, source: Samples) -> np.ndarray:
         broken = self.broken(source)

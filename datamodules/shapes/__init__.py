@@ -2,5 +2,6 @@
 
 from datamodules.shapes.shapes import Shapes
 from datamodules.shapes.shapes_masks import ShapesMasks
+from datamodules.shapes.shapes_objects import ShapesObjects
 
-__all__ = ["Shapes", "ShapesMasks"]
+__all__ = ["Shapes", "ShapesMasks", "ShapesObjects"]

@@ -1,0 +1,150 @@
+"""How pictures and the objects in them are augmented together."""
+
+from dataclasses import replace
+from typing import Any
+
+import albumentations as A
+import cv2
+import numpy as np
+from albumentations.augmentations.crops.transforms import CropSizeError
+
+from datamodules.augment import RECIPES, Chances, Keyed, Recipe, check_result, recipe_transforms
+from datamodules.framing import Shown, clip, frame, overlapping_part, tidy
+from datamodules.mask_augment import check_nearest, leaves, span
+from datamodules.mixing import SMALLEST, mosaic, paste
+from datamodules.objects import Objects, ObjectSource
+from datamodules.whole import Canvas, fit_scale, fitted
+from modules.contracts import ConfigError
+
+PASTED = 0.5  # the chance of each object of the other picture in copy-paste
+
+
+class ObjectAugment(Keyed):
+    """Scale, crop, mosaic and copy-paste of pictures with objects, then a recipe; every draw is a function of the key.
+
+    Args:
+        canvas: height and width that the whole picture fits into at scale 1; null is each picture's own.
+        scale: range of the scale; larger pictures are cropped to what scale 1 gives (large-scale jitter).
+        iou_crop: probability of SSD's crop, before the scale.
+        mosaic: probability of a mosaic with three other pictures.
+        copy_paste: probability that objects of another picture are laid over this one.
+        recipe: a name from RECIPES or albumentations transforms that move boxes, and masks if there are any.
+        visible: share of an object that has to stay visible, 0..1.
+        masks: whether masks are wanted.
+
+    Raises:
+        ConfigError: the transforms do not work on pictures with objects.
+    """
+
+    def __init__(
+        self,
+        canvas: Canvas,
+        scale: tuple[float, float],
+        iou_crop: float,
+        mosaic: float,
+        copy_paste: float,
+        recipe: Recipe | list[A.BasicTransform],
+        visible: float,
+        masks: bool,
+    ):
+        own = isinstance(recipe, list)
+        chances = Chances(flip=0.0) if own else RECIPES[recipe]
+        self.flip = chances.flip  # of each picture of a mosaic by itself
+        transforms = recipe_transforms(recipe, 0) if own else replace(chances, flip=0.0).transforms(_side(canvas))
+        for transform in leaves(transforms):
+            check_nearest(transform)
+        super().__init__(transforms, A.BboxParams("pascal_voc", min_visibility=visible, clip=True) if own else None)
+        self.canvas, self.scale, self.moves = canvas, scale, own
+        self.iou_crop, self.mosaic, self.copy_paste = iou_crop, mosaic, copy_paste
+        self.visible, self.masks = visible, masks
+
+    def __call__(self, source: ObjectSource, indices: np.ndarray, index: int, *key: int) -> dict[str, Any]:
+        """Picture `index` of `source`, mixed with others of `indices`: `image` (H, W, 3), `boxes`, `labels`, `masks` if
+        wanted, `size` of the original and `inside`, both (height, width)."""
+        random, size = self.seed(*key), source.shape(index)
+        room = fitted(size, self.canvas) if self.canvas else size
+
+        def partner() -> int:
+            return int(indices[random.integers(len(indices))])
+
+        if random.random() < self.mosaic and min(room) >= SMALLEST:
+            chosen = [index, *(partner() for _ in range(3))]
+            shown = mosaic(room, lambda i, tile: self._view(source, chosen[i], tile, room, random), random)
+        else:
+            shown = self._view(source, index, room, room, random, random.random() < self.iou_crop)
+        if random.random() < self.copy_paste:
+            other = self._view(source, partner(), room, room, random)
+            shown = paste(shown, other, random.random(len(other.boxes)) < PASTED, self.visible)
+        shown = self._recipe(shown)
+        sample = {"image": shown.image, "boxes": shown.boxes, "labels": shown.labels}
+        sample |= {"size": size, "inside": shown.image.shape[:2]}
+        return sample | ({"masks": shown.masks} if self.masks else {})
+
+    def _view(
+        self,
+        source: ObjectSource,
+        index: int,
+        room: tuple[int, int],
+        whole: tuple[int, int],
+        random: np.random.Generator,
+        cropped: bool = False,
+    ) -> Shown:
+        """A picture scaled and cropped.
+
+        Args:
+            room: largest height and width of the result.
+            whole: what the picture fits into at scale 1.
+            cropped: by SSD's crop first.
+        """
+        image, objects = source.image(index), to_find(source.objects(index))
+        left, top, right, bottom = 0, 0, image.shape[1], image.shape[0]
+        if cropped:
+            left, top, right, bottom = overlapping_part(image.shape[:2], objects.boxes, random)
+        scale, *places, mirrored = random.random(4)
+        scale = self.scale[0] + (self.scale[1] - self.scale[0]) * scale
+        scale *= fit_scale((bottom - top, right - left), whole)
+        spans = []
+        for start, stop, limit, place in ((top, bottom, room[0], places[0]), (left, right, room[1], places[1])):
+            length = stop - start
+            if round(length * scale) <= limit:
+                spans.append((start, stop, max(1, round(length * scale))))
+            else:
+                first, last, target = span(length, limit, scale, place, None)
+                spans.append((start + first, start + last, target))
+        return frame(image, objects, *spans, self.masks or self.copy_paste > 0, self.visible, mirrored < self.flip)
+
+    def _recipe(self, shown: Shown) -> Shown:
+        if not self.transforms.transforms:
+            return shown
+        if not self.moves:
+            return shown._replace(image=self.transforms(image=shown.image)["image"])
+        numbered = np.concatenate([shown.boxes, np.arange(len(shown.boxes), dtype=np.float32)[:, None]], 1)
+        masks = {} if shown.masks is None or not len(shown.masks) else {"masks": shown.masks}
+        try:
+            result = self.transforms(image=shown.image, bboxes=numbered, **masks)
+        except (ValueError, NotImplementedError, CropSizeError, cv2.error) as error:
+            height, width = shown.image.shape[:2]
+            where = f"a picture of {height} x {width} pixels with {len(shown.boxes)} objects"
+            raise ConfigError(f"data.augment does not work on {where}: {error}") from error
+        image, boxes = result["image"], result["bboxes"]
+        check_result(image, image.shape[:2])
+        kept = boxes[:, 4].astype(np.int64)
+        if masks:  # a transform may have torn a box to pieces, but not the mask
+            kept = np.unique(kept)
+            return tidy(Shown(image, shown.boxes[kept], shown.labels[kept], np.asarray(result["masks"])[kept]))
+        masks = None if shown.masks is None else np.zeros((0, *image.shape[:2]), np.uint8)
+        return tidy(Shown(image, clip(boxes[:, :4], image.shape[:2]), shown.labels[kept], masks))
+
+
+def to_find(objects: Objects) -> Objects:
+    """Without crowds, which are no things to find."""
+    if not objects.crowd.any():
+        return objects
+    kept = np.flatnonzero(~objects.crowd)
+    rles = None if objects.rles is None else [objects.rles[i] for i in kept]
+    return Objects(objects.boxes[kept], objects.labels[kept], objects.crowd[kept], objects.area[kept], rles)
+
+
+def _side(canvas: Canvas) -> int:
+    """What decides whether pictures are blurred."""
+    return min(canvas) if canvas else 1 << 16
