@@ -25,6 +25,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 import callbacks
 import datamodules
 import modules.heads  # short names in YAML
+import modules.heads.detection
 import modules.necks  # noqa: F401
 import tasks
 from arguments import (
