@@ -6,11 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.metrics import jaccard_score
 
 from datamodules import Masks, ShapesMasks, census
 from datamodules.baselines import most_frequent
 from datamodules.mask_data import histogram
+from datamodules.shapes.render import boxes, render
+from datamodules.shapes.shapes_masks import SCENE
+from datamodules.shapes.world import scene
 from modules.colours import palette
 from modules.contracts import ConfigError, DataError
 from tests.datamodules.conftest import save
@@ -338,8 +342,6 @@ def test_a_mask_of_another_size_than_its_picture_is_refused(pair_folder):
 
 
 def test_a_mask_of_a_picture_that_exif_turns_must_be_turned_too(pair_folder):
-    from PIL import Image
-
     root = pair_folder(ALL)
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -404,10 +406,6 @@ def test_the_built_in_world_has_a_class_for_every_pixel():
 
 
 def test_the_built_in_maps_are_those_of_the_things_in_the_scene():
-    from datamodules.shapes.render import boxes, render
-    from datamodules.shapes.shapes_masks import SCENE
-    from datamodules.shapes.world import scene
-
     data = ShapesMasks(train=5, val=1, test=3, workers=0, val_split=0.0)
     data.setup("fit")
     (batch,) = data.test_dataloader()

@@ -273,7 +273,7 @@ def test_a_list_that_is_no_text_is_refused(pair_folder):
         masks(root)
 
 
-def test_classes_of_the_trainer_know_void(pair_folder):
+def test_void_reaches_the_batch_as_255(pair_folder):
     batch = next(iter(masks(pair_folder(ALL, values=(0, 1, 255)), image_size=32).val_dataloader()))
     assert batch["mask"].dtype == torch.int64
     assert set(batch["mask"].unique().tolist()) == {0, 1, 255}
