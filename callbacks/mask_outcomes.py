@@ -42,7 +42,7 @@ class MaskOutcomes(Outcomes):
         self.matrix = counted if self.matrix is None else self.matrix + counted
         accuracy, iou = scores(matrices)
         rows = thumbnails(batch, predicted, task.backbone)
-        rows |= {"accuracy": accuracy, "iou": iou, "name": _bytes(batch["id"]).to(true.device, non_blocking=True)}
+        rows |= {"accuracy": accuracy, "iou": iou, "name": name_bytes(batch["id"]).to(true.device, non_blocking=True)}
         # nan, of a picture without a label, is not below 1
         self.keep(rows, torch.where(accuracy < 1, 1 - accuracy, -torch.inf), rank, world)
 
@@ -129,7 +129,7 @@ def _answers(rows: dict[str, Tensor], classes: list[str], palette: Palette, titl
     ]
     figures = zip(rows["name"].numpy(), rows["iou"].tolist(), rows["accuracy"].tolist(), strict=True)
     captions = [
-        f"{shorten_start(_text(name), 60)}\nmIoU {100 * iou:.1f} %, pixel accuracy {100 * accuracy:.1f} %"
+        f"{shorten_start(name_text(name), 60)}\nmIoU {100 * iou:.1f} %, pixel accuracy {100 * accuracy:.1f} %"
         for name, iou, accuracy in figures
     ]
     entries = legend([drawn for _, *maps in shown for drawn in maps], classes, palette)
@@ -144,11 +144,11 @@ def _enlarged(rows: dict[str, Tensor]) -> Iterator[list[np.ndarray]]:
         yield [enlarged(panel[:height, :width]) for panel in panels]
 
 
-def _bytes(ids: list[str]) -> Tensor:
+def name_bytes(ids: list[str]) -> Tensor:
     """The ends of names as uint8 (B, NAME), filled up with zeros, because processes exchange tensors only."""
     ends = [os.fsencode(name)[-NAME:].ljust(NAME, b"\0") for name in ids]
     return torch.frombuffer(bytearray(b"".join(ends)), dtype=torch.uint8).view(-1, NAME)
 
 
-def _text(name: np.ndarray) -> str:
+def name_text(name: np.ndarray) -> str:
     return name.tobytes().rstrip(b"\0").decode(errors="replace")

@@ -9,10 +9,11 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
 from callbacks.class_outcomes import ClassOutcomes, draw_views
 from callbacks.mask_outcomes import MaskOutcomes, draw_masks
+from callbacks.object_outcomes import ObjectOutcomes, draw_boxes
 from callbacks.outcomes import Outcomes
 from modules.contracts import Batch, Prediction, writing
 
-KINDS: tuple[type[Outcomes], ...] = (ClassOutcomes, MaskOutcomes)
+KINDS: tuple[type[Outcomes], ...] = (ClassOutcomes, MaskOutcomes, ObjectOutcomes)
 
 
 def log_picture(trainer: Trainer, name: str, picture: np.ndarray) -> None:
@@ -62,7 +63,7 @@ class Pictures(Callback):
             return
         self.pending = False
         # Class names from the data, because a pretraining task has none.
-        draw = draw_masks if "mask" in batch else draw_views
+        draw = draw_masks if "mask" in batch else draw_boxes if "boxes" in batch else draw_views
         picture = draw(batch, self.samples, pl_module.backbone, trainer.datamodule)
         if picture is not None:
             log_picture(trainer, "train_batch", picture)

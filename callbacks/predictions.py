@@ -5,6 +5,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from callbacks.coco_results import ResultFile
 from callbacks.mask_files import MaskFiles
 from callbacks.prediction_files import Arrays, Table
 from modules.contracts import Batch, Prediction
@@ -22,7 +23,7 @@ class Predictions(Callback):
 
     def __init__(self) -> None:
         self.files: list[Path] = []  # and folders, written by this process
-        self._file: LabelTable | MaskFiles | FeatureArrays | None = None
+        self._file: Detections | LabelTable | MaskFiles | FeatureArrays | None = None
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction | None, batch: Batch, *_: Any
@@ -85,4 +86,21 @@ class FeatureArrays(Arrays):
         self.write(batch["id"], outputs["features"], batch.get("label"))
 
 
-KINDS = (LabelTable, MaskFiles, FeatureArrays)
+class Detections(ResultFile):
+    """Boxes, classes and scores, perhaps masks, under the ids of the data's annotations where it has some."""
+
+    def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
+        data, name = trainer.datamodule, "test.json" if trainer.testing else "predict.json"
+        categories = data.category_ids or list(range(1, len(task.classes) + 1))
+        path = Path(trainer.default_root_dir) / "predictions" / name
+        super().__init__(path, trainer.global_rank, categories, data.image_ids)
+
+    @staticmethod
+    def fits(outputs: Prediction) -> bool:
+        return "boxes" in outputs
+
+    def add(self, batch: Batch, outputs: Prediction) -> None:
+        super().add(batch["id"], outputs)
+
+
+KINDS = (Detections, LabelTable, MaskFiles, FeatureArrays)
