@@ -43,7 +43,8 @@ def gather(
     for split, found in settled.items():
         if not len(found.source):
             raise DataError(f"{raws[split].file} has no pictures for {split}{_because(found.skipped)}")
-    dropped, skipped = ([line for found in settled.values() for line in found[k]] for k in (2, 3))
+    dropped = [line for found in settled.values() for line in found.dropped]
+    skipped = [line for found in settled.values() for line in found.skipped]
     if "train" in settled and not len(settled["train"].source.boxes):
         hints = "".join(f"; {note}" for note in settled["train"].notes)
         raise DataError(f"{raws['train'].file} has no object of any class to train on{_because(dropped)}{hints}")
@@ -81,14 +82,14 @@ def _unused(splits: dict, classes: list[str]) -> list[str]:
     judged = "train" if "train" in splits else next(iter(splits))
     counts = np.bincount(splits[judged].classes, minlength=len(classes))
     names = [name for name, count in zip(classes, counts, strict=True) if not count]
-    return [f"{len(names)} of {len(classes)} classes have no object in {judged}: {some(names)}"] if names else []
+    return [f"classes without object in {judged}: {len(names)} of {len(classes)} ({some(names)})"] if names else []
 
 
 def _shared(splits: dict) -> list[str]:
     """The same picture in two splits makes results look better than they are."""
     names = {split: {source.id(i) for i in range(len(source))} for split, source in splits.items()}
     return [
-        f"{len(both):,} pictures are in {a} and in {b}: {some(sorted(both))}"
+        f"pictures both in {a} and in {b}: {len(both):,} ({some(sorted(both))})"
         for a, b in combinations(names, 2)
         if (both := names[a] & names[b])
     ]
@@ -97,5 +98,6 @@ def _shared(splits: dict) -> list[str]:
 def _unlisted(root: Path, raws: dict[Split, Raw]) -> list[str]:
     known = {picture.path for raw in raws.values() for picture in raw.pictures if picture.path}
     found = (path for folder in {path.parent for path in known} for path in folder.iterdir())
-    spare = sorted(str(p.relative_to(root)) for p in found if p.suffix.lower() in SUFFIXES and p not in known)
-    return [f"{len(spare):,} pictures are in no split and not used: {some(spare)}"] if spare else []
+    spare = sorted(p for p in found if p.suffix.lower() in SUFFIXES and p not in known)
+    names = [str(p.relative_to(root) if p.is_relative_to(root) else p) for p in spare]
+    return [f"pictures in no split, so not used: {len(names):,} ({some(names)})"] if names else []

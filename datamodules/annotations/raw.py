@@ -88,8 +88,10 @@ class Raw:
         try:
             boxes = np.array(values, np.float64)
         except (ValueError, TypeError, OverflowError):
-            boxes = np.array([_four_numbers(value) for value in values])
-        return boxes if boxes.ndim == 2 and boxes.shape[1] == 4 else np.array([*map(_four_numbers, values)])
+            boxes = np.array([])
+        if boxes.ndim != 2 or boxes.shape[1] != 4:
+            boxes = np.array([_four_numbers(value) for value in values], np.float64).reshape(-1, 4)
+        return boxes
 
 
 def corners(boxes: np.ndarray, form: Form) -> np.ndarray:

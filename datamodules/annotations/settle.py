@@ -79,7 +79,9 @@ def _boxes(raw: Raw, sizes: np.ndarray, wrong: Wrong) -> tuple[np.ndarray, list[
             wrong[k] = f"box {_shown(raw.objects[k].box)} {reason}"
     out = [k for k in np.flatnonzero(beyond(found, sizes)).tolist() if k not in wrong]
     if out:
-        notes.append(f"{len(out):,} boxes reached out of their pictures and were clipped, first {raw.where(out[0])}")
+        notes.append(
+            f"boxes clipped because they reached out of their pictures: {len(out):,}, first {raw.where(out[0])}"
+        )
     return clipped, notes
 
 
@@ -109,10 +111,10 @@ def _outlines(
         if o.box is None:
             left, top, *sides = coco.toBbox({"size": [height, width], "counts": counts[k]})
             boxes[k] = left, top, left + sides[0], top + sides[1]
-    if remarks:
-        said = f"{len(remarks):,} outlines lost parts of fewer than three points, first {remarks[0]}"
-        return counts, [said]
-    return counts, []
+    said = (
+        f"outlines that lost parts of fewer than three points: {len(remarks):,}, first {remarks[0]}" if remarks else ""
+    )
+    return counts, [said] * bool(said)
 
 
 def _areas(objects: list[Object], sizes: np.ndarray, boxes: np.ndarray, counts: dict[int, bytes]) -> np.ndarray:

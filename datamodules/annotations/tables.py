@@ -54,7 +54,7 @@ def find(root: Path) -> dict[Split | None, Path]:
 def read_csv(
     root: Path, masks: bool = False, on_error: OnError = "raise", classes: list[str] | None = None
 ) -> Annotations:
-    """Pictures and objects of csv files; boxes are corners in pixels, or in fractions of the picture if all are up to 1.
+    """Pictures and objects of csv files; boxes are corners in pixels, or in fractions of the picture if none exceeds 1.
 
     A line with a picture and no box is a picture without objects. Regions marked `IsGroupOf` or `iscrowd` are crowds.
 

@@ -38,7 +38,7 @@ def read_yolo(root: Path, masks: bool, on_error: OnError = "raise") -> Annotatio
         raws[split].orphans = _orphans(paths)
         _check_unit(raws[split])
         if bare:
-            notes.append(f"{len(bare):,} pictures of {split} have no txt file, so no objects: {some(bare)}")
+            notes.append(f"pictures of {split} without txt file, so without objects: {len(bare):,} ({some(bare)})")
     found = gather(root, raws, [*layout.names.values()], [*layout.names], masks, on_error)
     found.notes[:0] = notes
     return found

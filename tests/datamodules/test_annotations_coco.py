@@ -87,6 +87,14 @@ def test_pictures_without_annotations_are_negatives(tmp_path):
     assert len(source.objects(1)) == 1
 
 
+def test_a_split_without_any_object_can_be_tested_on(tmp_path):
+    coco(tmp_path, [annotation(1)])
+    picture(tmp_path / "images" / "2.png")
+    coco(tmp_path, [], [image(2)], split="test")
+    objects = only(read_coco(tmp_path, masks=False), "test")
+    assert (objects.boxes.shape, objects.labels.shape) == ((0, 4), (0,))
+
+
 def test_objects_stay_with_their_pictures_whatever_their_order(tmp_path):
     boxes = {k: [k, k, 2, 2] for k in range(1, 13)}
     coco(tmp_path, [annotation(1 + k % 3, box=box) for k, box in boxes.items()])
@@ -180,7 +188,7 @@ def test_boxes_that_reach_out_are_clipped_and_counted_once(tmp_path):
     file = coco(tmp_path, [annotation(box=box) for box in boxes])
     found = read_coco(tmp_path, masks=False)
     assert only(found).boxes.tolist() == [[0, 0, 15, 15], [50, 30, 60, 40], [0, 0, 60, 40]]
-    assert found.notes[0] == f"2 boxes reached out of their pictures and were clipped, first {file} annotations[0]"
+    assert found.notes[0] == f"boxes clipped because they reached out of their pictures: 2, first {file} annotations[0]"
     assert found.dropped == []
 
 
@@ -219,7 +227,7 @@ def test_a_part_of_two_points_leaves_the_rest_of_the_outline_and_is_counted(tmp_
     file = coco(tmp_path, [annotation(segmentation=[TRIANGLE, [1, 1, 2, 2]])])
     found = read_coco(tmp_path, masks=True)
     assert only(found).rles == [pycoco.frPyObjects([TRIANGLE], HEIGHT, WIDTH)[0]]
-    assert found.notes[0] == f"1 outlines lost parts of fewer than three points, first {file} annotations[0]"
+    assert found.notes[0] == f"outlines that lost parts of fewer than three points: 1, first {file} annotations[0]"
 
 
 def test_corners_where_sides_are_meant_are_suspected(tmp_path):
@@ -234,7 +242,7 @@ def test_corners_where_sides_are_meant_are_suspected(tmp_path):
 
 def test_classes_without_objects_are_named(tmp_path):
     coco(tmp_path, [annotation()])
-    assert read_coco(tmp_path, masks=False).notes == ["1 of 2 classes have no object in train: dog"]
+    assert read_coco(tmp_path, masks=False).notes == ["classes without object in train: 1 of 2 (dog)"]
 
 
 def test_pictures_in_two_splits_and_in_none_are_named(tmp_path):
@@ -242,8 +250,8 @@ def test_pictures_in_two_splits_and_in_none_are_named(tmp_path):
     coco(tmp_path, [annotation(1), annotation(2, category=3)])
     coco(tmp_path, [annotation(2)], split="val")
     notes = read_coco(tmp_path, masks=False).notes
-    assert "1 pictures are in train and in val: images/2.png" in notes
-    assert "1 pictures are in no split and not used: images/extra.png" in notes
+    assert "pictures both in train and in val: 1 (images/2.png)" in notes
+    assert "pictures in no split, so not used: 1 (images/extra.png)" in notes
 
 
 # What is refused, or left out if the user says so ---------------------------------------------------------------------

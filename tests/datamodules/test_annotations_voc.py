@@ -56,7 +56,7 @@ def test_splits_are_those_of_the_lists_and_share_their_classes(tmp_path, voc):
     assert found.classes == ["a", "b", "c"]
     assert [only(found, split).labels.tolist() for split in ("train", "val", "test")] == [[0], [1], [2]]
     assert found.image_ids == {f"JPEGImages/{name}.png": i for i, name in enumerate("abc", 1)}
-    assert found.notes == ["2 of 3 classes have no object in train: b, c"]
+    assert found.notes == ["classes without object in train: 2 of 3 (b, c)"]
 
 
 def test_pictures_without_objects_are_negatives(tmp_path, voc):

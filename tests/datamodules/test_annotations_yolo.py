@@ -63,7 +63,7 @@ def test_numbers_of_classes_may_have_gaps(yolo):
 def test_pictures_without_label_file_are_negatives_and_counted(yolo):
     found = read_yolo(yolo([BOX], None, []), masks=False)
     assert [len(found.splits["train"].objects(i)) for i in range(3)] == [1, 0, 0]
-    assert found.notes[0] == "1 pictures of train have no txt file, so no objects: 1.png"
+    assert found.notes[0] == "pictures of train without txt file, so without objects: 1 (1.png)"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_layouts_of_data_yaml_are_found(tmp_path, images, texts, entry):
     labels(tmp_path / texts / "a.txt", BOX)
     (tmp_path / "data.yaml").write_text(f"{entry if 'train:' in entry else f'train: {entry}'}\nnc: 2\n{NAMES}")
     found = read_yolo(tmp_path, masks=False)
-    assert (len(only(found)), found.notes) == (1, ["1 of 2 classes have no object in train: dog"])
+    assert (len(only(found)), found.notes) == (1, ["classes without object in train: 1 of 2 (dog)"])
 
 
 @pytest.mark.parametrize(
