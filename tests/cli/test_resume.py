@@ -21,6 +21,7 @@ RANDOM = {
     "simclr": [],
     "moco": "--model.queue 96 --model.symmetric true".split(),
     "semantic_segmentation": "--model.head.dropout 0.2 --data.balanced 0.5 --model.drop_path 0.1".split(),
+    "detection": "--model.drop_path 0.1 --data.mosaic 0.5 --data.scale [0.5,1.5]".split(),
     "dino": "--model.prototypes 64 --model.centring mean --data.views 3".split(),  # the centre is a state
 }
 KILL = """
@@ -52,7 +53,14 @@ def state(run: Path) -> dict:
 # 8 steps an epoch; 13 is in the middle of one, 9 is the first after a checkpoint at an epoch's end
 @pytest.mark.parametrize(
     ("task", "workers", "step"),
-    [("simclr", 2, 13), ("classification", 0, 9), ("moco", 0, 13), ("dino", 0, 9), ("semantic_segmentation", 2, 13)],
+    [
+        ("simclr", 2, 13),
+        ("classification", 0, 9),
+        ("moco", 0, 13),
+        ("dino", 0, 9),
+        ("semantic_segmentation", 2, 13),
+        ("detection", 2, 13),
+    ],
 )
 def test_killed_in_mid_epoch_and_resumed_equals_never_stopped(
     graft, tmp_path, task, workers, step
