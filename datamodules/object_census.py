@@ -52,13 +52,13 @@ def places(source: ObjectFiles, indices: np.ndarray) -> tuple[np.ndarray, np.nda
     return rows[chosen], chosen
 
 
-def extents(source: ObjectFiles, indices: np.ndarray, canvas: Canvas) -> np.ndarray:
-    """float64 (N,): square root of each box's area, in pixels of the pictures fitted into `canvas`; no crowds."""
+def box_sizes(source: ObjectFiles, indices: np.ndarray, canvas: Canvas) -> np.ndarray:
+    """float64 (N, 2): width and height of each box in pixels of the pictures fitted into `canvas`; no crowds."""
     rows, chosen = places(source, indices)
     kept = ~source.crowd[chosen]
     boxes, shapes = source.boxes[chosen[kept]].astype(np.float64), source.shapes[rows[kept]]
-    scale = (np.array(canvas) / shapes).min(1) if canvas else 1.0
-    return np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)) * scale
+    scale = (np.array(canvas) / shapes).min(1, keepdims=True) if canvas else 1.0
+    return (boxes[:, 2:] - boxes[:, :2]) * scale
 
 
 def histogram(classes: list[str], found: Tally, split: str) -> list[str]:

@@ -11,7 +11,7 @@ from datamodules.augment import Augment, Recipe
 from datamodules.base import Purpose, Split
 from datamodules.object_augment import ObjectAugment
 from datamodules.object_baselines import without_network
-from datamodules.object_census import extents, histogram, tally
+from datamodules.object_census import box_sizes, histogram, tally
 from datamodules.object_samples import ObjectDataset, WholeObjects, collate_objects
 from datamodules.objects import ObjectFiles
 from datamodules.samples import ImageDataset
@@ -131,6 +131,10 @@ class ObjectDataModule(SplitData):
         moved = super().transfer_batch_to_device(rest, device, dataloader_idx)
         return moved | ({"truth": batch["truth"]} if "truth" in batch else {})
 
+    def box_sizes(self) -> np.ndarray:
+        """float64 (N, 2): width and height of the training pictures' objects in pixels that the network sees."""
+        return box_sizes(*self.splits["train"], self.canvas)
+
     def baselines(self) -> dict[str, float]:
         """AP50 on val, or test without val, of what no network is needed for, as `without_network` says."""
         judged = self._judged()
@@ -152,7 +156,7 @@ class ObjectDataModule(SplitData):
         lines = [*self.remarks]
         if "train" in self.splits:
             lines += histogram(self.classes, tally(*self.splits["train"], len(self.classes)), "train")
-            few, middle, most = np.percentile(extents(*self.splits["train"], self.canvas), [5, 50, 95])
+            few, middle, most = np.percentile(np.sqrt(self.box_sizes().prod(1)), [5, 50, 95])
             sizes = f"{middle:.0f} pixels in the middle, 5 % below {few:.0f} and 5 % above {most:.0f}"
             lines.append(f"width and height of objects as the network sees them: {sizes}")
         if found := self.baselines():

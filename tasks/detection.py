@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from modules.contracts import Batch, ConfigError, NeckFactory, Prediction
@@ -59,6 +60,11 @@ class Detection(Task):
         scores = partial(DetectionScores, len(classes), self.masks)
         self.scores = torch.nn.ModuleDict({"val": scores(), "test": scores()})
         self.to(memory_format=torch.channels_last)
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit" and self.fit_anchors and not self.trainer.ckpt_path:  # a resumed run has its own
+            rank_zero_info(self.head.fit_anchors(self.trainer.datamodule.box_sizes()))
 
     def train(self, mode: bool = True) -> "Detection":
         super().train(mode)

@@ -1,0 +1,158 @@
+"""Boxes, classes and masks of objects."""
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from modules.contracts import ConfigError
+from modules.heads.detection import FCOS, FasterRCNN, MaskRCNN, RetinaNet
+from modules.necks import FPN
+from modules.optim import Optim
+from tasks import Detection, InstanceSegmentation
+
+CLASSES = ["dark", "light"]
+
+
+def neck(features):
+    return FPN(features, channels=32, levels=3)
+
+
+def head(features, outputs):
+    return FasterRCNN(features, outputs, anchor_sizes=[16, 24, 32], hidden=64, samples=64)
+
+
+def masked(features, outputs):
+    return MaskRCNN(features, outputs, anchor_sizes=[16, 24, 32], hidden=64, samples=64, mask_channels=16)
+
+
+def task(kind=Detection, **settings):
+    heads = {Detection: head, InstanceSegmentation: masked}
+    return kind(**{"backbone": "test_resnet", "classes": CLASSES, "neck": neck, "head": heads[kind]} | settings)
+
+
+def pictures(count: int = 4, empty: bool = False) -> dict:
+    """Squares of 20 pixels on grey, dark and light ones, in pictures that were twice as large."""
+    generator = torch.Generator().manual_seed(0)
+    image, boxes, labels, masks = torch.full((count, 3, 64, 64), 128, dtype=torch.uint8), [], [], []
+    for i in range(count):
+        label, (left, top) = i % 2, torch.randint(2, 40, (2,), generator=generator).tolist()
+        mask = torch.zeros(1, 64, 64, dtype=torch.uint8)
+        mask[0, top : top + 20, left : left + 20] = 1
+        image[i, :, mask[0] > 0] = 255 * label
+        boxes.append(torch.tensor([[left, top, left + 20.0, top + 20.0]]))
+        labels.append(torch.tensor([label]))
+        masks.append(mask)
+    if empty:
+        boxes, labels, masks = ([part[:0] for part in parts] for parts in (boxes, labels, masks))
+    truth = [
+        {
+            "boxes": 2 * b,
+            "labels": n,
+            "crowd": torch.zeros(len(n), dtype=torch.bool),
+            "area": torch.full((len(n),), 1600.0),
+        }
+        for b, n in zip(boxes, labels, strict=True)
+    ]
+    sides = torch.tensor([[64, 64]] * count)
+    batch = {"image": image, "boxes": boxes, "labels": labels, "masks": masks, "truth": truth}
+    return batch | {"inside": sides, "size": 2 * sides, "id": [f"{i}.png" for i in range(count)]}
+
+
+class Pictures(L.LightningDataModule):
+    batch_size = 4
+
+    def __init__(self, batch: dict):
+        super().__init__()
+        self.batch = batch
+
+    def train_dataloader(self) -> DataLoader:
+        return DataLoader([self.batch], batch_size=None, collate_fn=dict)
+
+    val_dataloader = train_dataloader
+
+    def box_sizes(self):
+        return torch.cat(self.batch["boxes"])[:, 2:].numpy() * 0 + 20.0
+
+
+def trainer(**settings) -> L.Trainer:
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    return L.Trainer(accelerator="cpu", **quiet, **settings)
+
+
+def test_a_handful_of_pictures_is_memorised_in_pixels_of_the_original():
+    model = task(optim=Optim(lr=0.005, warmup=0, schedule="constant"))
+    fit = trainer(max_epochs=60, check_val_every_n_epoch=60, precision="bf16-mixed", gradient_clip_val=1.0)
+    fit.fit(model, datamodule=Pictures(pictures()))
+    assert fit.callback_metrics["val/map50"] > 0.9
+
+
+@pytest.mark.parametrize("kind", [Detection, InstanceSegmentation])
+def test_pictures_without_objects_train_everything_without_harm(kind):
+    model = task(kind)
+    trainer(max_epochs=1, limit_val_batches=0).fit(model, datamodule=Pictures(pictures(empty=True)))
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
+def test_four_losses_are_logged_by_name():
+    logged: dict[str, Tensor] = {}
+    model = task()
+    model.log_step = logged.update
+    loss = model.training_step(model.on_after_batch_transfer(pictures(), 0), 0)
+    assert set(logged) == {"loss", "rpn_objectness", "rpn_box", "classifier", "box"}
+    assert loss.item() == pytest.approx(sum(v.item() for k, v in logged.items() if k != "loss"))
+
+
+@pytest.mark.parametrize("one_stage", [RetinaNet, FCOS])
+def test_one_stage_detectors_fit_the_same_task(one_stage):
+    model = task(head=one_stage)
+    trainer(max_epochs=1).fit(model, datamodule=Pictures(pictures()))
+    assert "val/map" in model.trainer.callback_metrics
+
+
+def test_masks_are_run_lengths_of_the_original_size():
+    model = task(InstanceSegmentation, head=lambda f, c: MaskRCNN(f, c, hidden=32, score_threshold=0.0)).eval()
+    answer = model.predict_step(model.on_after_batch_transfer(pictures(), 0), 0)
+    assert all(len(rles) == len(boxes) > 0 for rles, boxes in zip(answer["rle"], answer["boxes"], strict=True))
+    assert {tuple(rle["size"]) for rles in answer["rle"] for rle in rles} == {(128, 128)}
+
+
+def test_a_mirrored_look_finds_the_same_in_a_mirrored_picture():
+    batch, model = (
+        pictures(),
+        task(flip=True, head=lambda f, c: FasterRCNN(f, c, hidden=32, score_threshold=0.0)).eval(),
+    )
+    image, inside = model.backbone.normalise(batch["image"]), torch.tensor([[64, 50]] * 4)
+    image[..., 50:] = 0
+    turned = torch.cat([image[..., :50].flip(-1), image[..., 50:]], -1)
+    with torch.no_grad():
+        here, there = model(image, inside), model(turned, inside)
+    for one, other in zip(here, there, strict=True):
+        back = other["boxes"][:, [2, 1, 0, 3]]
+        back[:, [0, 2]] = 50 - back[:, [0, 2]]
+        assert torch.allclose(one["scores"], other["scores"], atol=1e-5)
+        assert torch.allclose(one["boxes"].sum(0), back.sum(0), rtol=1e-4)
+
+
+def test_anchors_are_fitted_to_the_boxes_and_stay_in_the_checkpoint():
+    model = task(fit_anchors=True)
+    trainer(max_epochs=1, limit_val_batches=0).fit(model, datamodule=Pictures(pictures()))
+    shapes = next(v for k, v in model.state_dict().items() if k.endswith("shapes"))
+    sides = (shapes[:, 2:] - shapes[:, :2]).prod(1).sqrt()
+    assert sides.min().item() == pytest.approx(20, abs=0.5)  # 16 before
+
+
+def test_frozen_norms_keep_their_statistics_while_the_rest_learns():
+    model = task(freeze_norm=True)
+    before = {k: v.clone() for k, v in model.backbone.state_dict().items()}
+    trainer(max_epochs=2, limit_val_batches=0).fit(model, datamodule=Pictures(pictures()))
+    after = model.backbone.state_dict()
+    same = {k for k in before if torch.equal(before[k], after[k])}
+    assert {k for k in before if "running" in k} <= same
+    assert {k for k in before if "conv" in k and k.endswith("weight")} - same
+
+
+def test_without_classes_there_is_nothing_to_detect():
+    with pytest.raises(ConfigError, match="needs classes"):
+        task(classes=None)
