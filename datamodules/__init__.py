@@ -8,6 +8,7 @@ from datamodules.coco import COCOSemantic
 from datamodules.image_folder import ImageFolder
 from datamodules.images import Images
 from datamodules.masks import Masks
+from datamodules.object_folder import Objects
 from datamodules.shapes import Shapes, ShapesMasks, ShapesObjects
 from datamodules.torchvision import CIFAR10, CIFAR100, MNIST, FashionMNIST
 from datamodules.voc import VOCSegmentation
@@ -25,6 +26,7 @@ __all__ = [
     "ImageFolder",
     "Images",
     "Masks",
+    "Objects",
     "Shapes",
     "ShapesMasks",
     "ShapesObjects",

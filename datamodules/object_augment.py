@@ -53,8 +53,10 @@ class ObjectAugment(Keyed):
         transforms = recipe_transforms(recipe, 0) if own else replace(chances, flip=0.0).transforms(_side(canvas))
         for transform in leaves(transforms):
             check_nearest(transform)
-        super().__init__(transforms, A.BboxParams("pascal_voc", min_visibility=visible, clip=True) if own else None)
-        self.canvas, self.scale, self.moves = canvas, scale, own
+        self.moves = any(isinstance(transform, A.DualTransform) for transform in leaves(transforms))
+        boxes = A.BboxParams("pascal_voc", min_visibility=visible, clip=True) if self.moves else None
+        super().__init__(transforms, boxes)
+        self.canvas, self.scale = canvas, scale
         self.iou_crop, self.mosaic, self.copy_paste = iou_crop, mosaic, copy_paste
         self.visible, self.masks = visible, masks
 
@@ -69,11 +71,11 @@ class ObjectAugment(Keyed):
 
         if random.random() < self.mosaic and min(room) >= SMALLEST:
             chosen = [index, *(partner() for _ in range(3))]
-            shown = mosaic(room, lambda i, tile: self._view(source, chosen[i], tile, room, random), random)
+            shown = mosaic(room, lambda i, tile: self._view(source, chosen[i], tile, random), random)
         else:
-            shown = self._view(source, index, room, room, random, random.random() < self.iou_crop)
+            shown = self._view(source, index, room, random, random.random() < self.iou_crop)
         if random.random() < self.copy_paste:
-            other = self._view(source, partner(), room, room, random)
+            other = self._view(source, partner(), room, random)
             shown = paste(shown, other, random.random(len(other.boxes)) < PASTED, self.visible)
         shown = self._recipe(shown)
         sample = {"image": shown.image, "boxes": shown.boxes, "labels": shown.labels}
@@ -85,7 +87,6 @@ class ObjectAugment(Keyed):
         source: ObjectSource,
         index: int,
         room: tuple[int, int],
-        whole: tuple[int, int],
         random: np.random.Generator,
         cropped: bool = False,
     ) -> Shown:
@@ -93,8 +94,7 @@ class ObjectAugment(Keyed):
 
         Args:
             room: largest height and width of the result.
-            whole: what the picture fits into at scale 1.
-            cropped: by SSD's crop first.
+            cropped: by SSD's crop first; scale 1 is then what fits into the room.
         """
         image, objects = source.image(index), to_find(source.objects(index))
         left, top, right, bottom = 0, 0, image.shape[1], image.shape[0]
@@ -102,7 +102,8 @@ class ObjectAugment(Keyed):
             left, top, right, bottom = overlapping_part(image.shape[:2], objects.boxes, random)
         scale, *places, mirrored = random.random(4)
         scale = self.scale[0] + (self.scale[1] - self.scale[0]) * scale
-        scale *= fit_scale((bottom - top, right - left), whole)
+        whole = room if cropped else self.canvas
+        scale *= fit_scale((bottom - top, right - left), whole) if whole else 1
         spans = []
         for start, stop, limit, place in ((top, bottom, room[0], places[0]), (left, right, room[1], places[1])):
             length = stop - start
@@ -116,24 +117,29 @@ class ObjectAugment(Keyed):
     def _recipe(self, shown: Shown) -> Shown:
         if not self.transforms.transforms:
             return shown
-        if not self.moves:
-            return shown._replace(image=self.transforms(image=shown.image)["image"])
-        numbered = np.concatenate([shown.boxes, np.arange(len(shown.boxes), dtype=np.float32)[:, None]], 1)
-        masks = {} if shown.masks is None or not len(shown.masks) else {"masks": shown.masks}
+        targets = self._targets(shown) if self.moves else {}
         try:
-            result = self.transforms(image=shown.image, bboxes=numbered, **masks)
+            result = self.transforms(image=shown.image, **targets)
         except (ValueError, NotImplementedError, CropSizeError, cv2.error) as error:
             height, width = shown.image.shape[:2]
-            where = f"a picture of {height} x {width} pixels with {len(shown.boxes)} objects"
+            where = f"a picture of {width} x {height} pixels with {len(shown.boxes)} objects"
             raise ConfigError(f"data.augment does not work on {where}: {error}") from error
-        image, boxes = result["image"], result["bboxes"]
+        image = result["image"]
         check_result(image, image.shape[:2])
+        if not self.moves:
+            return shown._replace(image=image)
+        boxes = np.asarray(result["bboxes"]).reshape(-1, 5)  # albumentations forgets the fifth column of none
         kept = boxes[:, 4].astype(np.int64)
-        if masks:  # a transform may have torn a box to pieces, but not the mask
-            kept = np.unique(kept)
+        if "masks" in targets:
+            kept = np.unique(kept)  # a box may have been torn to pieces, its mask not
             return tidy(Shown(image, shown.boxes[kept], shown.labels[kept], np.asarray(result["masks"])[kept]))
         masks = None if shown.masks is None else np.zeros((0, *image.shape[:2]), np.uint8)
         return tidy(Shown(image, clip(boxes[:, :4], image.shape[:2]), shown.labels[kept], masks))
+
+    def _targets(self, shown: Shown) -> dict[str, np.ndarray]:
+        """Boxes with their number as a fifth column, and masks; albumentations fails at no masks."""
+        numbered = np.concatenate([shown.boxes, np.arange(len(shown.boxes), dtype=np.float32)[:, None]], 1)
+        return {"bboxes": numbered} | ({} if shown.masks is None or not len(shown.masks) else {"masks": shown.masks})
 
 
 def to_find(objects: Objects) -> Objects:

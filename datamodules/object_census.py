@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datamodules.objects import ObjectFiles
+from datamodules.whole import Canvas
 
 SMALL, LARGE = 32**2, 96**2  # pixels of area, as COCO counts
 BAR = 24  # characters of the longest bar of a histogram
@@ -51,6 +52,15 @@ def places(source: ObjectFiles, indices: np.ndarray) -> tuple[np.ndarray, np.nda
     return rows[chosen], chosen
 
 
+def extents(source: ObjectFiles, indices: np.ndarray, canvas: Canvas) -> np.ndarray:
+    """float64 (N,): square root of each box's area, in pixels of the pictures fitted into `canvas`; no crowds."""
+    rows, chosen = places(source, indices)
+    kept = ~source.crowd[chosen]
+    boxes, shapes = source.boxes[chosen[kept]].astype(np.float64), source.shapes[rows[kept]]
+    scale = (np.array(canvas) / shapes).min(1) if canvas else 1.0
+    return np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)) * scale
+
+
 def histogram(classes: list[str], found: Tally, split: str) -> list[str]:
     """Lines for people about the objects of each class."""
     counts, wide = found.objects, max(map(len, classes))
@@ -61,6 +71,4 @@ def histogram(classes: list[str], found: Tally, split: str) -> list[str]:
         shares = ", ".join(f"{share} {size}" for share, size in zip(shares, ("small", "medium", "large"), strict=True))
         bar = "█" * -(-BAR * count // most)
         lines.append(f"  {name:{wide}} {count:7,} in {pictures:6,} pictures  {shares}  {bar}".rstrip())
-    if missing := [name for name, count in zip(classes, counts, strict=True) if not count]:
-        lines.append(f"warning: {split} has no {', '.join(map(repr, missing))}: what never occurs cannot be learnt")
     return lines

@@ -11,7 +11,7 @@ from datamodules.augment import Augment, Recipe
 from datamodules.base import Purpose, Split
 from datamodules.object_augment import ObjectAugment
 from datamodules.object_baselines import without_network
-from datamodules.object_census import histogram, tally
+from datamodules.object_census import extents, histogram, tally
 from datamodules.object_samples import ObjectDataset, WholeObjects, collate_objects
 from datamodules.objects import ObjectFiles
 from datamodules.samples import ImageDataset
@@ -152,6 +152,9 @@ class ObjectDataModule(SplitData):
         lines = [*self.remarks]
         if "train" in self.splits:
             lines += histogram(self.classes, tally(*self.splits["train"], len(self.classes)), "train")
+            few, middle, most = np.percentile(extents(*self.splits["train"], self.canvas), [5, 50, 95])
+            sizes = f"{middle:.0f} pixels in the middle, 5 % below {few:.0f} and 5 % above {most:.0f}"
+            lines.append(f"width and height of objects as the network sees them: {sizes}")
         if found := self.baselines():
             said = f"{found['centre']:.3f} for a box in the centre and {found['everywhere']:.3f} for boxes everywhere"
             lines.append(f"AP50 without a network on {self._judged()}: {said}")

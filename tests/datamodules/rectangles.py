@@ -1,0 +1,147 @@
+"""Pictures of coloured rectangles on grey, which say themselves where their objects are."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco
+
+from datamodules.base import Split
+from datamodules.object_data import ObjectDataModule
+from datamodules.objects import ObjectFiles, packed
+
+COLOURS = np.array([(230, 20, 20), (20, 230, 20), (20, 20, 230), (230, 230, 20), (230, 20, 230), (20, 230, 230)])
+GREY = 128
+SHAPES = ((96, 128), (120, 90), (100, 100), (64, 160))
+
+
+@dataclass(frozen=True)
+class Pictures:
+    images: list[np.ndarray]
+    prefix: str
+    root: None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def image(self, index: int) -> np.ndarray:
+        return self.images[index]
+
+    def id(self, index: int) -> str:
+        return f"{self.prefix}/{index}"
+
+
+def rectangles(
+    count: int = 8,
+    seed: int = 0,
+    shapes: tuple[tuple[int, int], ...] = SHAPES,
+    most: int = 4,
+    masks: bool = True,
+    crowds: int = 0,
+    prefix: str = "train",
+) -> ObjectFiles:
+    """Pictures of 0 to `most` rectangles, each of another class and none above another.
+
+    Args:
+        crowds: that many objects of each picture, if it has so many, are crowds.
+    """
+    random = np.random.default_rng(seed)
+    images, boxes, labels, crowd = [], [], [], []
+    for i in range(count):
+        height, width = shapes[i % len(shapes)]
+        image, taken = np.full((height, width, 3), GREY, np.uint8), np.zeros((height, width), bool)
+        classes = random.permutation(len(COLOURS))[: i % (most + 1)]
+        mine = []
+        for label in classes:
+            while True:
+                w, h = random.integers(14, 34, 2)
+                x, y = random.integers(0, width - w), random.integers(0, height - h)
+                if not taken[max(0, y - 3) : y + h + 3, max(0, x - 3) : x + w + 3].any():
+                    break
+            image[y : y + h, x : x + w], taken[y : y + h, x : x + w] = COLOURS[label], True
+            mine.append((x, y, x + w, y + h))
+        images.append(image)
+        boxes.append(np.array(mine, np.float32).reshape(-1, 4))
+        labels.append(classes)
+        crowd.append(np.arange(len(classes)) < crowds)
+    every = np.concatenate(boxes)
+    return ObjectFiles(
+        Pictures(images, prefix),
+        shapes=np.array([image.shape[:2] for image in images], np.int32),
+        starts=np.cumsum([0, *map(len, boxes)]),
+        boxes=every,
+        classes=np.concatenate(labels).astype(np.int32),
+        crowd=np.concatenate(crowd).astype(bool),
+        area=(every[:, 2:] - every[:, :2]).prod(1),
+        counts=packed([run["counts"] for b, im in zip(boxes, images, strict=True) for run in runs(b, im)])
+        if masks
+        else None,
+    )
+
+
+def runs(boxes: np.ndarray, image: np.ndarray) -> list[dict]:
+    """The run lengths of boxes, wholly covered."""
+    drawn = np.zeros((*image.shape[:2], len(boxes)), np.uint8, order="F")
+    for k, (x0, y0, x1, y1) in enumerate(boxes.astype(int)):
+        drawn[y0:y1, x0:x1, k] = 1
+    return coco.encode(drawn)
+
+
+class Rectangles(ObjectDataModule):
+    """The same as a data module, with settings that suit tests; `splits` says how many pictures each has."""
+
+    def __init__(self, counts: dict[Split, int] | None = None, drawn: dict | None = None, **settings):
+        super().__init__(**({"image_size": 128, "batch_size": 4, "workers": 0, "val_split": 0.0} | settings))
+        self.counts, self.drawn = counts or {"train": 24, "val": 9}, drawn or {}
+        self.classes, self.category_ids = [f"colour {i}" for i in range(len(COLOURS))], [10, 20, 30, 40, 50, 60]
+
+    def sources(self) -> dict[Split, ObjectFiles]:
+        return {
+            split: rectangles(count, seed, prefix=split, **self.drawn)
+            for seed, (split, count) in enumerate(self.counts.items())
+        }
+
+
+def named(image: np.ndarray) -> np.ndarray:
+    """int64 (H, W): the class whose colour a pixel is nearest to, or a higher number for grey and black."""
+    known = np.concatenate([COLOURS, [[GREY] * 3, [0] * 3]]).astype(np.float32)
+    return ((known**2).sum(1) - 2 * image.astype(np.float32) @ known.T).argmin(-1)
+
+
+def assert_boxes_fit(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray) -> int:
+    """Each box ends where its colour does, to a pixel, and all that has a class's colour and is wider than two pixels
+    lies in a box of that class. Where boxes of one class touch, only the second is asked. Returns how many were asked
+    both."""
+    height, width = image.shape[:2]
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
+    assert (boxes >= 0).all()
+    assert (boxes <= [width, height] * 2).all()
+    asked, seen = 0, named(image)
+    for label in np.unique(seen[seen < len(COLOURS)]):
+        colour, mine = seen == label, boxes[labels == label]
+        left_over = colour.astype(np.uint8)
+        wide = np.concatenate([mine[:, :2].astype(int) - 2, mine[:, 2:].astype(int) + 3], 1).clip(0)
+        alone = ((wide[:, None, :2] < wide[:, 2:]) & (wide[:, None, 2:] > wide[:, :2])).all(2).sum(1) == 1
+        for box, (left, top, right, bottom), free in zip(mine, wide, alone, strict=True):
+            left_over[top:bottom, left:right] = 0
+            if free:
+                rows, columns = np.nonzero(colour[top:bottom, left:right])
+                found = [left + columns.min(), top + rows.min(), left + columns.max() + 1, top + rows.max() + 1]
+                assert np.abs(found - box).max() <= 1, (found, box)
+                asked += 1
+        assert not cv2.erode(left_over, np.ones((3, 3))).any(), f"class {label} shows where it has no box"
+    assert set(labels.tolist()) <= set(seen.ravel().tolist())
+    return asked
+
+
+def assert_masks_fit(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, masks: np.ndarray) -> None:
+    """Each mask covers the pixels of its colour within its box, and its box lies tight around it."""
+    assert masks.dtype == np.uint8
+    assert masks.shape == (len(boxes), *image.shape[:2])
+    seen = named(image)
+    for box, label, mask in zip(boxes, labels, masks, strict=True):
+        rows, columns = np.nonzero(mask)
+        assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == box.tolist()
+        part = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        both, colour = mask[part] > 0, seen[part] == label
+        assert (both & colour).sum() >= 0.85 * (both | colour).sum() or (both ^ colour).sum() < 30
