@@ -66,8 +66,11 @@ def trained(root: Path, size: tuple[int, int], epochs: int, seed: int, options: 
         "--data": "CamVid",
         "--data.root": str(root),
         "--data.image_size": list(size),
+        "--data.scale": [0.75, 1.5],
+        "--data.batch_size": 8,
         "--model.backbone": "resnet18",
-        "--model.small_images": "false",
+        "--model.head": "UNet",
+        "--model.optim.lr": 0.002,
         "--trainer.max_epochs": epochs,
         "--trainer.check_val_every_n_epoch": epochs,
         "--trainer.limit_test_batches": 0,
@@ -88,7 +91,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--batch_size", type=int, default=8)
     options.add_argument("--steps", type=int, default=10, help="steps that count")
     options.add_argument("--repeats", type=int, default=5, help="pairs of runs")
-    options.add_argument("--epochs", type=int, default=15, help="of the training on CamVid")
+    options.add_argument("--epochs", type=int, default=12, help="of the training on CamVid")
     options.add_argument("--seed", type=int, default=0)
     args, typed = options.parse_known_args(argv)
     size = tuple(args.size)

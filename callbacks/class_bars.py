@@ -26,7 +26,8 @@ def class_bars(
         palette: RGB of each class.
         title: one line above all.
     """
-    order = sorted(range(len(classes)), key=lambda index: (np.isnan(values[index]), -values[index]))[-MOST:]
+    present, absent = (np.flatnonzero(chosen) for chosen in (~np.isnan(values), np.isnan(values)))
+    order = [*present[np.argsort(-values[present], kind="stable")][-MOST:], *absent][:MOST]
     if len(order) < len(classes):
         title += f"; the {MOST} lowest of {len(classes)} classes"
     names = [shorten(classes[index], 24) for index in order]

@@ -1,13 +1,10 @@
 """Semantic maps as files: a palette PNG and an overlay of each picture, and which share of it each class takes."""
 
 import csv
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from threading import get_ident
 from typing import IO
 
 import cv2
@@ -23,7 +20,6 @@ from modules import colours
 from modules.contracts import Batch, Prediction, writing
 
 ENDINGS = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz"}
-THREADS = min(8, os.cpu_count() or 1)
 
 
 class MaskFiles(Table):
@@ -51,9 +47,9 @@ class MaskFiles(Table):
         parts = batch["inside"].tolist() if "inside" in batch else [picture.shape[:2] for picture in pictures]
         shown = [picture[:height, :width] for picture, (height, width) in zip(pictures, parts, strict=True)]
         scores = outputs.get("probabilities") or [None] * len(masks)
-        with ThreadPoolExecutor(THREADS) as threads:  # compressing takes the time, and lets other threads run
-            list(threads.map(self._write_maps, batch["id"], shown, masks, scores))
-        self.write([name, *self._shares(mask)] for name, mask in zip(batch["id"], masks, strict=True))
+        for name, picture, mask, of_classes in zip(batch["id"], shown, masks, scores, strict=True):
+            self._write_maps(name, picture, mask, of_classes)
+            self.write([[name, *self._shares(mask)]])
 
     def _write_maps(self, name: str, picture: np.ndarray, mask: np.ndarray, scores: Tensor | None) -> None:
         with self._open("masks", name) as file:
@@ -84,7 +80,7 @@ class MaskFiles(Table):
         """A new file, which gets its name when it is complete."""
         self.kinds[kind] = None
         path = self._path(kind, inside(name))
-        part = path.with_name(f"{path.name}.{self.rank}.{get_ident()}.tmp")
+        part = path.with_name(f"{path.name}.{self.rank}.tmp")
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:

@@ -39,11 +39,9 @@ def overlay(picture: np.ndarray, mask: np.ndarray, palette: Palette) -> np.ndarr
     grey = _grey(picture)
     table = np.zeros((256, 3), np.uint8)
     table[: len(palette)] = palette
-    drawn = cv2.addWeighted(table[mask], COLOUR, grey, PICTURE, 0)
-    ignored = mask == IGNORE
-    drawn[ignored] = _hatched(grey)[ignored]
-    edges = _edges(mask)
-    drawn[edges] //= 2
+    drawn = cv2.addWeighted(table.take(mask, axis=0), COLOUR, grey, PICTURE, 0)  # take is faster than table[mask]
+    _hatch(drawn, grey, mask == IGNORE)
+    drawn[_edges(mask)] //= 2
     return drawn
 
 
@@ -58,7 +56,7 @@ def differences(picture: np.ndarray, true: np.ndarray, predicted: np.ndarray) ->
     grey = _grey(picture)
     drawn = grey // 2 + 96  # pale, so that the red stands out
     ignored = true == IGNORE
-    drawn[ignored] = _hatched(grey)[ignored]
+    _hatch(drawn, grey, ignored)
     wrong = (true != predicted) & ~ignored
     drawn[wrong] = (grey[wrong] * 0.3 + np.multiply(DIFFERENT, 0.7)).astype(np.uint8)
     return drawn
@@ -74,14 +72,11 @@ def _grey(picture: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
 
-def _hatched(grey: np.ndarray) -> np.ndarray:
-    """With light diagonal lines, wider on large pictures."""
-    height, width = grey.shape[:2]
-    step = 2 * _line(grey)
-    lines = (np.arange(height)[:, None] + np.arange(width)) // step % 4 == 0
-    hatched = grey // 2 + 64
-    hatched[lines] = 235
-    return hatched
+def _hatch(drawn: np.ndarray, grey: np.ndarray, ignored: np.ndarray) -> None:
+    """Puts the grey picture under light diagonal lines, wider on large pictures, where it is ignored."""
+    down, right = np.nonzero(ignored)
+    lines = (down + right) // (2 * _line(grey)) % 4 == 0
+    drawn[down, right] = np.where(lines[:, None], 235, grey[down, right] // 2 + 64)
 
 
 def _edges(mask: np.ndarray) -> np.ndarray:
@@ -107,5 +102,7 @@ def legend(maps: Sequence[np.ndarray], classes: Sequence[str], palette: Palette)
     if len(seen) > LEGEND:
         entries.append((f"and {len(seen) - LEGEND} more", swatch((255, 255, 255))))
     if counts[IGNORE]:
-        entries.append(("ignored", _hatched(swatch((150, 150, 150)))))
+        ignored = swatch((150, 150, 150))
+        _hatch(ignored, ignored, np.ones(ignored.shape[:2], bool))
+        entries.append(("ignored", ignored))
     return entries

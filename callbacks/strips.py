@@ -36,20 +36,23 @@ def strips(
     """
     if not rows:
         return render(titled(max(600, 9 * len(title)), 60, title))
-    high, wide = np.max([panel.shape[:2] for panels in rows for panel in panels], axis=0)
-    strip, line = len(headings) * (wide + GAP) - GAP + 2 * MARGIN, high + LINE * captions[0].count("\n") + LINE + MARGIN
-    columns = min(fitting_columns(len(rows), line / strip), max(1, WIDEST // strip))
+    heights = [max(panel.shape[0] for panel in panels) for panels in rows]
+    wide = max(panel.shape[1] for panels in rows for panel in panels)
+    strip, below = len(headings) * (wide + GAP) - GAP + 2 * MARGIN, LINE * captions[0].count("\n") + LINE + MARGIN
+    columns = min(fitting_columns(len(rows), (np.mean(heights) + below) / strip), max(1, WIDEST // strip))
     width = max(columns * strip, 9 * len(title), 420)
     places, above = _flow(legend, width)
-    canvas = np.full((above + LINE + -(-len(rows) // columns) * line, width, 3), 255, np.uint8)
+    highest = [max(heights[first : first + columns]) for first in range(0, len(rows), columns)]  # of each line
+    tops = above + LINE + np.cumsum([0, *(high + below for high in highest)])
+    canvas = np.full((tops[-1], width, 3), 255, np.uint8)
     texts = _draw_legend(canvas, legend, places)
     for index, (panels, caption) in enumerate(zip(rows, captions, strict=True)):
-        top, left = above + LINE + index // columns * line, index % columns * strip + MARGIN
+        top, left = tops[index // columns], index % columns * strip + MARGIN
         for place, (panel, heading) in enumerate(zip(panels, headings, strict=True)):
             x = left + place * (wide + GAP)
             canvas[top : top + panel.shape[0], x : x + panel.shape[1]] = panel
-            texts += [(x, top - 4, heading, "bottom")] * (index < columns)
-        texts.append((left, top + high + 5, caption, "top"))
+            texts += [(x, top - 4, heading, "bottom")] if index < columns else []
+        texts.append((left, top + heights[index] + 5, caption, "top"))
     return _written(canvas, texts, title)
 
 

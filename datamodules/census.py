@@ -54,8 +54,8 @@ def check(pairs: Pairs, census: Census) -> None:
     if not strange:
         return
     index, value, pixels = strange[0]
-    others = len({i for i, _, _ in strange}) - 1
-    more = f" (and {others} more mask{'s' * (others > 1)} have such)" if others else ""
+    masks = len({i for i, _, _ in strange})
+    more = f" (one of {masks} such masks)" if masks > 1 else ""
     numbers = sorted(pairs.legend.values)
     consecutive = numbers == list(range(numbers[0], numbers[-1] + 1))
     classes = f"{numbers[0]} to {numbers[-1]}" if consecutive else f"{len(numbers)} other numbers"

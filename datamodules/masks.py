@@ -54,6 +54,8 @@ class Masks(MaskDataModule):
         if not self.root.is_dir():
             raise DataError(f"data.root {self.root} is not a folder")
         self._pairs = {split: to_pairs(self.root, paths, Legend((0,))) for split, paths in self._find().items()}
+        if values and len(set(values)) < len(values):
+            raise ConfigError(f"data.values is {values}, but each number stands for one class: name it once")
         ignored = {ignore} if isinstance(ignore, int) else set(ignore)
         named = self._named(classes, values) or self._found(values, ignored)
         legend = _legend(named, ignored, given=values is not None)
@@ -74,8 +76,8 @@ class Masks(MaskDataModule):
                     found[split] = in_folders(pictures, maps, self.suffix)
             if found:
                 return found
-        lists = {s: self.root / f"{n}.txt" for s, names in NAMES.items() for n in names}
-        found = {split: in_list(file, self.root) for split, file in lists.items() if file.is_file()}
+        lists = [(split, self.root / f"{name}.txt") for split, names in NAMES.items() for name in names]
+        found = {split: in_list(file, self.root) for split, file in lists if file.is_file()}
         if found:
             return found
         if all((self.root / folder).is_dir() for folder in self.folders):

@@ -4,7 +4,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, normalize, one_hot, pad
+from torch.nn.functional import avg_pool2d, pad
 
 from modules.contracts import ConfigError
 
@@ -44,16 +44,18 @@ def histograms(image: Tensor, cell: int, bins: int) -> Tensor:
         bins: directions.
 
     Returns:
-        (B, bins, H / cell, W / cell), of length 1 in each cell; 0 where the cell is flat.
+        (B, bins, H / cell, W / cell), of mean squared length 1 over the cells of a picture; 0 if it is flat. Cells are
+        not normalised one by one: the flat ones would show nothing but noise, as loud as edges.
     """
     around = pad(image, (1, 1, 1, 1), mode="replicate")
     x = around[:, :, 1:-1, 2:] - around[:, :, 1:-1, :-2]
     y = around[:, :, 2:, 1:-1] - around[:, :, :-2, 1:-1]
     strength, channel = torch.hypot(x, y).max(1, keepdim=True)
     turn = torch.atan2(y.gather(1, channel), x.gather(1, channel)) / math.pi
-    direction = (turn * bins + 0.5).floor().long()[:, 0] % bins
-    votes = one_hot(direction, bins).movedim(-1, 1) * strength
-    return normalize(avg_pool2d(votes, cell), dim=1)
+    direction = (turn * bins + 0.5).floor().long() % bins
+    votes = image.new_zeros(len(image), bins, *image.shape[-2:]).scatter_(1, direction, strength)
+    counts = avg_pool2d(votes, cell)
+    return counts / (counts.square().sum(1, keepdim=True).mean((-2, -1), keepdim=True).sqrt() + 1e-6)
 
 
 def cut(image: Tensor, grid: int, tile: int, draws: torch.Generator | None) -> Tensor:

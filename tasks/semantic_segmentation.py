@@ -21,7 +21,7 @@ class SemanticSegmentation(Task):
 
     Args:
         classes: class names in order of their index, background too if it is one; null takes the data's.
-        head: maps to one map of logits per class.
+        head: maps to one map of logits per class; null is a UNet.
         neck: between backbone and head; null is none.
         auxiliary: weight of a second loss in training, of an FCN head on the last map but one; 0 is off.
         loss: what is minimised.
@@ -41,7 +41,8 @@ class SemanticSegmentation(Task):
     def __init__(
         self,
         classes: list[str] | None = None,
-        head: HeadFactory = UNet,
+        # null, not UNet: its filled-in arguments would stay when another head is chosen
+        head: HeadFactory | None = None,
         neck: NeckFactory | None = None,
         auxiliary: float = 0.0,
         loss: SegmentationLoss = SegmentationLoss(),
@@ -57,7 +58,7 @@ class SemanticSegmentation(Task):
             raise ConfigError("semantic segmentation needs at least two classes: from the data, or as --model.classes")
         self.classes, count, features = classes, len(classes), self.backbone.features
         self.neck = neck(features) if neck else nn.Identity()
-        self.head = head(self.neck.features if neck else features, count)
+        self.head = (head or UNet)(self.neck.features if neck else features, count)
         self.auxiliary, self.auxiliary_weight = None, auxiliary
         if auxiliary:
             if len(features.channels) < 2:

@@ -11,6 +11,8 @@ from datamodules.shapes.shapes import FIRST, WORLD
 from datamodules.shapes.world import SHAPES, scene
 from datamodules.source import Arrays
 
+SCENE = {"extras": (1, 3), "extra_size": (0.2, 0.35)}  # things of 12 pixels and more at 64
+
 
 class ShapesMasks(MaskDataModule):
     """Built-in data: shapes of several sizes on a cluttered ground; each pixel's class is its shape, or background.
@@ -38,7 +40,7 @@ class ShapesMasks(MaskDataModule):
         images = np.empty((count, self.side, self.side, 3), np.uint8)
         maps = np.empty((count, self.side, self.side), np.uint8)
         for i in range(count):
-            drawn = scene(WORLD, FIRST[split] + i)
+            drawn = scene(WORLD, FIRST[split] + i, **SCENE)
             images[i], ids = render(drawn, self.side)
             maps[i] = np.array([0, *(thing.shape + 1 for thing in drawn.things)], np.uint8)[ids]
         return Pairs(Arrays(images, None, split), MaskArrays(maps, split), Legend(tuple(range(len(self.classes)))))

@@ -1,0 +1,52 @@
+"""What tests of data share."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nothing is found in the user's cache, and nothing is left there."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "graft"
+
+
+@pytest.fixture
+def pair_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Makes folders of pairs: `pair_folder({"train": 4})` writes `images/train/000.png` and `masks/train/000.png`, ...
+
+    A mask has blocks of 8 x 8 pixels, whose class is drawn from `values`; its picture is 20 times as bright.
+    """
+
+    def make(
+        counts: dict[str, int],
+        name: str = "pairs",
+        size: tuple[int, int] = (24, 32),
+        values: tuple[int, ...] = (0, 1, 2),
+        colours: list[int] | None = None,
+    ) -> Path:
+        random, root = np.random.default_rng(0), tmp_path / name
+        for split, count in counts.items():
+            for i in range(count):
+                blocks = random.choice(values, (-(-size[0] // 8), -(-size[1] // 8)))
+                mask = blocks.repeat(8, 0).repeat(8, 1)[: size[0], : size[1]].astype(np.uint8)
+                save(mask, root / "masks" / split / f"{i:03d}.png", colours)
+                save((mask[..., None] * 20).repeat(3, 2), root / "images" / split / f"{i:03d}.png")
+        return root
+
+    return make
+
+
+def save(pixels: np.ndarray, path: Path, colours: list[int] | None = None) -> Path:
+    """Writes a picture; with `colours`, a palette (R, G, B, R, G, B, ...), numbers become a palette picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(pixels)
+    if colours:
+        picture = Image.fromarray(pixels, "P")
+        picture.putpalette(colours)
+    picture.save(path)
+    return path
