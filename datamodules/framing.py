@@ -89,7 +89,7 @@ def seen(rles: list[RLE], chosen: np.ndarray, rows: Span, columns: Span) -> np.n
 
 
 def nearest(length: int, target: int) -> np.ndarray:
-    """For each of `target` pixels the one of `length` below its centre, as cv2.INTER_NEAREST_EXACT takes it."""
+    """For each of `target` pixels the one of `length` below its centre, as cv2.INTER_NEAREST_EXACT means it."""
     return (2 * np.arange(target) + 1) * length // (2 * target)
 
 
