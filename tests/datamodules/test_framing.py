@@ -59,7 +59,8 @@ def test_boxes_around_masks_are_those_of_pycocotools():
 
 
 def test_boxes_move_with_the_part_that_is_shown():
-    shown = frame(np.zeros((100, 200, 3), np.uint8), objects([[20, 30, 60, 50]]), (10, 60, 25), (20, 120, 200), False, 0)
+    image, part = np.zeros((100, 200, 3), np.uint8), ((10, 60, 25), (20, 120, 200))
+    shown = frame(image, objects([[20, 30, 60, 50]]), *part, False, 0)
     assert shown.image.shape == (25, 200, 3)
     assert shown.boxes.tolist() == [[0, 10, 80, 20]]
 
@@ -119,7 +120,7 @@ def test_parts_are_as_ssd_asks():
         sizes.append((right - left, bottom - top))
         if sizes[-1] != (200, 100):
             assert 0.5 <= sizes[-1][0] / sizes[-1][1] <= 2
-            assert 60 <= right - left and 30 <= bottom - top
+            assert right - left >= 60 and bottom - top >= 30
             centres = (boxes[:, :2] + boxes[:, 2:]) / 2
             assert ((centres >= [left, top]) & (centres <= [right, bottom])).all(1).any()
             best.append(overlaps(np.array([[left, top, right, bottom]]), boxes).max())
