@@ -92,7 +92,7 @@ def test_the_worst_pictures_come_first_and_right_or_unlabelled_ones_never():
     true[1] = IGNORE
     kept = outcomes(true, said).worst.kept()
     assert kept["accuracy"].tolist() == sorted(kept["accuracy"].tolist())
-    assert [mask_outcomes._text(name) for name in kept["name"].numpy()] == ["2.jpg", "0.jpg"]
+    assert [mask_outcomes.name_text(name) for name in kept["name"].numpy()] == ["2.jpg", "0.jpg"]
     assert outcomes(true, said).sample.kept()["iou"].shape == (5,)
 
 
@@ -100,7 +100,7 @@ def test_kept_pictures_are_those_the_network_saw_and_their_maps():
     true, said = maps(20)
     kept = outcomes(true, said).sample.kept()
     for image, name, one, other in zip(*(kept[key] for key in ("image", "name", "true", "predicted")), strict=True):
-        number = int(mask_outcomes._text(name.numpy()).removesuffix(".jpg"))
+        number = int(mask_outcomes.name_text(name.numpy()).removesuffix(".jpg"))
         assert (image == number).all()
         assert torch.equal(one.long(), true[number])
         assert torch.equal(other.long(), said[number])
@@ -137,7 +137,7 @@ def test_pictures_of_several_sizes_are_kept_together_and_drawn_without_their_pad
 
 def test_ids_travel_as_numbers_and_long_ones_keep_their_end():
     names = ["a.jpg", "straße/ü.jpg", "x" * 200 + "/end.jpg", "odd\udcff.jpg", ""]
-    back = [mask_outcomes._text(name) for name in mask_outcomes._bytes(names).numpy()]
+    back = [mask_outcomes.name_text(name) for name in mask_outcomes.name_bytes(names).numpy()]
     assert back[:2] == names[:2]
     assert back[2] == names[2][-mask_outcomes.NAME :]
     assert back[3] == "odd\N{REPLACEMENT CHARACTER}.jpg"

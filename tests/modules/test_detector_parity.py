@@ -159,7 +159,7 @@ def test_mask_rcnn_is_torchvisions():
     found, expected = ours(images)[0], theirs(pictures())
     same_detections(shifted(found, 1), expected, least=20)
     for a, b, size in zip(found, expected, SIZES, strict=True):
-        pasted = paste_masks_in_image(a["mask_probabilities"][:, None], a["boxes"], size)
+        pasted = paste_masks_in_image(a["mask_probabilities"][:, None], b["boxes"], size)
         torch.testing.assert_close(pasted, b["masks"], atol=1e-4, rtol=0)
         cut = b["masks"][:, 0] > 0.5
         assert 500 < cut.sum() < cut.numel() / 2
