@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import MultiScaleRoIAlign, box_iou, roi_pool
@@ -15,7 +15,6 @@ from modules.heads.detection.anchors import Anchors, fit_anchors
 from modules.heads.detection.fast_rcnn import Crop, windows
 from modules.heads.detection.pooling import RoIAlign, RoIPool, named
 from modules.heads.detection.regions import Regions, usable
-from modules.transfer import freeze_norms
 
 STRIDES = [4, 8, 16]
 
@@ -218,14 +217,3 @@ def test_heads_without_anchors_and_data_without_boxes_are_refused():
         FCOS(features, 3).fit_anchors(np.ones((5, 2)))
     with pytest.raises(ConfigError, match="have no boxes"):
         FasterRCNN(features, 3).fit_anchors(np.zeros((0, 2)))
-
-
-def test_frozen_norms_keep_their_statistics_scale_and_names():
-    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
-    names, picture = list(net.state_dict()), torch.randn(2, 3, 8, 8)
-    expected = net.eval()(picture)
-    freeze_norms(net.train())
-    torch.testing.assert_close(net(picture), expected)
-    net(picture).sum().backward()
-    assert list(net.state_dict()) == names and net[1].num_batches_tracked == 0
-    assert net[0].weight.grad is not None and net[1].weight.grad is None
