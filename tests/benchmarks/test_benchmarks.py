@@ -13,7 +13,7 @@ import torch
 from faster_coco_eval.core import mask as coco_mask
 from PIL import Image
 
-from benchmarks import evaluation, flags, overhead, pretraining, report, simclr_loop, startup, views
+from benchmarks import evaluation, flags, overhead, pretraining, rcnn, report, simclr_loop, startup, views
 from benchmarks.batches import Batches
 from benchmarks.report import Comparison, in_pairs
 
@@ -221,3 +221,11 @@ def test_json_goes_into_results_without_a_path(monkeypatch, tmp_path):
     assert not (tmp_path / "results").exists()
     report.publish("some", options.parse_args(["--json"]).json, figure=1)
     assert written(tmp_path / "results" / "some.json")["figure"] == 1
+
+
+def test_rcnn_and_fast_rcnn_judge_the_same_proposals(tmp_path):
+    tiny = "--size 64 96 --proposals 4 --crop 32 --pictures 1 --repeats 1"
+    rcnn.main([*tiny.split(), "--json", str(tmp_path / "rcnn.json")])
+    rows = written(tmp_path / "rcnn.json")["rows"]
+    assert [row["what"] for row in rows] == ["detect", "train"]
+    assert all(row["unit"] == "s/picture" and min(*row["ours"], *row["peer"]) > 0 for row in rows)

@@ -65,16 +65,18 @@ def batch() -> tuple[Tensor, Tensor]:
 
 
 @every_head
-def test_detections_are_what_the_contract_says(name):
+@pytest.mark.parametrize("half", [False, True], ids=["float32", "bfloat16"])
+def test_detections_are_what_the_contract_says(name, half):
     head = HEADS[name](score_threshold=0.0, detections=7).eval()
     if name == "FCOS":  # says little at the start
         nn.init.constant_(head.net.head.regression_head.bbox_reg.bias, 1.0)
     image, inside = batch()
-    found, losses = run(head, Encoder(), image, inside)
+    with torch.autocast("cpu", torch.bfloat16, enabled=half), torch.inference_mode():
+        found, losses = run(head, Encoder(), image, inside)
     assert losses == {} and len(found) == 2
     for detection, (height, width) in zip(found, inside.tolist(), strict=True):
         boxes, scores, labels = (detection[key] for key in ("boxes", "scores", "labels"))
-        assert 1 <= len(boxes) <= 7 and boxes.shape == (len(boxes), 4)
+        assert 1 <= len(boxes) <= 7 and boxes.shape == (len(boxes), 4) and boxes.dtype == torch.float32
         assert boxes.min() >= 0 and boxes[:, 2].max() <= width and boxes[:, 3].max() <= height
         assert (boxes[:, 2:] > boxes[:, :2]).all()
         assert scores.dtype == torch.float32 and ((scores >= 0) & (scores <= 1)).all()
@@ -83,6 +85,7 @@ def test_detections_are_what_the_contract_says(name):
         assert ("mask_probabilities" in detection) == (name == "MaskRCNN")
         if name == "MaskRCNN":
             assert detection["mask_probabilities"].shape == (len(boxes), 28, 28)
+            assert detection["mask_probabilities"].dtype == torch.float32
 
 
 @every_head

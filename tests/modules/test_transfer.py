@@ -19,7 +19,7 @@ from torch import nn
 from modules import transfer
 from modules.backbones import Timm
 from modules.contracts import ConfigError, DataError
-from modules.transfer import export_backbone, load_backbone, read_checkpoint
+from modules.transfer import export_backbone, freeze_norms, load_backbone, read_checkpoint
 from tasks.classification import Classification
 
 pytestmark = pytest.mark.filterwarnings("ignore:Attribute 'backbone' is an instance of")
@@ -330,3 +330,14 @@ def test_a_path_that_does_not_exist_is_refused(tmp_path):
 def test_a_run_that_has_saved_nothing_is_refused(tmp_path):
     with pytest.raises(DataError, match="has not saved anything yet"):
         load_backbone(fresh(), str(tmp_path))
+
+
+def test_frozen_norms_keep_their_statistics_scale_and_names():
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    names, picture = list(net.state_dict()), torch.randn(2, 3, 8, 8)
+    expected = net.eval()(picture)
+    freeze_norms(net.train())
+    torch.testing.assert_close(net(picture), expected)
+    net(picture).sum().backward()
+    assert list(net.state_dict()) == names and net[1].num_batches_tracked == 0
+    assert net[0].weight.grad is not None and net[1].weight.grad is None

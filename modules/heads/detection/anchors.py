@@ -1,6 +1,5 @@
 """The boxes that detectors start from, and their shapes fitted to data."""
 
-import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -38,8 +37,7 @@ class Anchors(AnchorGenerator):
             )
         if not len(ratios) or min(ratios) <= 0:
             raise ConfigError(f"head.ratios is {list(ratios)}, but needs at least one, and only above 0")
-        each = len(sizes) // len(strides)
-        levels = tuple(tuple(sizes[i : i + each]) for i in range(0, len(sizes), each))
+        levels = _levels(sizes, len(strides))
         super().__init__(levels, (tuple(ratios),) * len(strides))
         self.strides = tuple(strides)
         self.register_buffer("shapes", torch.cat(self.cells(levels, ratios)))
@@ -61,28 +59,36 @@ class Anchors(AnchorGenerator):
         return [torch.cat(parts)] * len(image_list.image_sizes)
 
     def fit(self, wh: np.ndarray) -> str:
-        """Takes sizes and ratios that suit boxes (N, 2) of these widths and heights; says what that changes.
+        """Takes shapes that suit boxes (N, 2) of these widths and heights; says what that changes.
 
-        Shapes that were there stay when the fitted ones overlap less with the boxes.
+        Sizes are fitted for some of the finest maps, and double from there, as anchors must not be much smaller than
+        the stride of their map: as many maps as suits the boxes best. What was there stays if none is better.
         """
-        each, ratios = len(self.sizes[0]), len(self.aspect_ratios[0])
-        return self._take(wh, *fit_anchors(wh, len(self.strides), ratios, each))
-
-    def _take(self, wh: np.ndarray, sizes: list[float], ratios: list[float]) -> str:
-        each = len(self.sizes[0])
-        levels = [sizes[i : i + each] for i in range(0, len(sizes), each)]
-        fitted = torch.cat(self.cells(levels, ratios))
-        (overlap, found), (fitted_overlap, fitted_found) = (_coverage(wh, _wh(s)) for s in (self.shapes, fitted))
-        if fitted_overlap < overlap:
-            return (
-                f"anchors stay as they are: mean IoU {overlap:.3f} with {len(wh):,} boxes, {fitted_overlap:.3f} fitted"
-            )
-        self.shapes.copy_(fitted)
-        said = " ".join(f"{size:.0f}" for size in sizes), " ".join(f"{ratio:.2f}" for ratio in ratios)
+        some = np.asarray(wh, dtype=np.float64)[:: max(1, len(wh) // 20_000)]
+        tried = [self._fitted(some, maps) for maps in range(1, len(self.strides) + 1)]
+        shapes = [torch.cat(self.cells(_levels(sizes, len(self.strides)), ratios)) for sizes, ratios in tried]
+        scores = [self._coverage(some, each) for each in shapes]
+        overlap, found = self._coverage(some, self.shapes)
+        best = max(range(len(tried)), key=lambda i: scores[i])
+        if scores[best][0] <= overlap:
+            return f"anchors stay as they are: none fit {len(wh):,} boxes better than IoU {overlap:.3f} on average"
+        self.shapes.copy_(shapes[best])
+        sizes, ratios = (" ".join(f"{value:.3g}" for value in values) for values in tried[best])
         return (
-            f"anchors fitted to {len(wh):,} boxes: sizes {said[0]}, ratios {said[1]}; recall at IoU 0.5 "
-            f"{found:.1%} -> {fitted_found:.1%}, mean IoU {overlap:.3f} -> {fitted_overlap:.3f}"
+            f"anchors fitted to {len(wh):,} boxes: sizes {sizes}, ratios {ratios}; recall at IoU 0.5 "
+            f"{found:.1%} -> {scores[best][1]:.1%}, mean IoU {overlap:.3f} -> {scores[best][0]:.3f}"
         )
+
+    def _fitted(self, wh: np.ndarray, maps: int) -> tuple[list[float], list[float]]:
+        return fit_anchors(wh, len(self.strides), len(self.aspect_ratios[0]), len(self.sizes[0]), maps)
+
+    def _coverage(self, wh: np.ndarray, shapes: Tensor) -> tuple[float, float]:
+        """Mean IoU of boxes with the best shape, as far from it as the nearest is on average; share of 0.5 and more."""
+        away = np.repeat(np.array(self.strides) / 4, self.num_anchors_per_location())[:, None]
+        sides, boxes = (shapes[:, 2:] - shapes[:, :2]).cpu().numpy(), wh[:, None]
+        common = np.minimum(np.minimum(boxes, sides), (boxes + sides) / 2 - away).clip(min=0).prod(2)
+        iou = (common / (boxes.prod(2) + sides.prod(1) - common)).max(1)
+        return float(iou.mean()), float((iou >= 0.5).mean())
 
 
 class DefaultBoxes(Anchors):
@@ -115,12 +121,14 @@ class DefaultBoxes(Anchors):
     def num_anchors_per_location(self) -> list[int]:
         return [2 + 2 * len(ratios) for ratios in self.aspect_ratios]
 
-    def fit(self, wh: np.ndarray) -> str:
-        sizes, _ = fit_anchors(wh, len(self.strides), 1)
-        return self._take(wh, sizes, list(self.aspect_ratios[0]))
+    def _fitted(self, wh: np.ndarray, maps: int) -> tuple[list[float], list[float]]:
+        sizes, _ = fit_anchors(wh, len(self.strides), 1, 1, maps)
+        return sizes, list(self.aspect_ratios[0])
 
 
-def fit_anchors(wh: np.ndarray, levels: int, ratios: int, each: int = 1) -> tuple[list[float], list[float]]:
+def fit_anchors(
+    wh: np.ndarray, levels: int, ratios: int, each: int = 1, fitted: int | None = None
+) -> tuple[list[float], list[float]]:
     """Anchor sizes and ratios by k-means on the logarithms of the boxes' sizes and of their ratios.
 
     Args:
@@ -128,6 +136,8 @@ def fit_anchors(wh: np.ndarray, levels: int, ratios: int, each: int = 1) -> tupl
         levels: maps that share the sizes.
         ratios: how many.
         each: sizes of each map.
+        fitted: maps, from the finest, whose sizes come from the boxes; sizes of the others double from map to map, and
+            so they do where boxes have fewer sizes. Null is all.
 
     Returns:
         levels * each sizes, ascending, and the ratios height / width, ascending.
@@ -138,38 +148,27 @@ def fit_anchors(wh: np.ndarray, levels: int, ratios: int, each: int = 1) -> tupl
     if len(wh) == 0:
         raise ConfigError("anchors cannot be fitted: the training pictures have no boxes")
     width, height = np.log(np.asarray(wh, dtype=np.float64)).T
-    sizes = np.exp(_centres((width + height) / 2, levels * each))
-    return _spread(sizes, levels * each), _spread(np.exp(_centres(height - width, ratios)), ratios)
+    sizes = _centres((width + height) / 2, (fitted or levels) * each)
+    while len(sizes) < levels * each:
+        sizes.append(sizes[-1] * 2 ** (1 / each))
+    shapes = _centres(height - width, ratios)
+    return sizes, [*shapes, *(shapes[-1] * 2**i for i in range(1, ratios - len(shapes) + 1))]
 
 
-def _centres(values: np.ndarray, count: int) -> np.ndarray:
+def _centres(logarithms: np.ndarray, count: int) -> list[float]:
+    """As many values in the middle of others, ascending; fewer where there are fewer."""
     from sklearn.cluster import KMeans
 
-    distinct = len(np.unique(values.round(6)))
-    start = np.quantile(values, (np.arange(min(count, distinct)) + 0.5) / min(count, distinct))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # quantiles may coincide: fewer clusters than asked for
-        found = KMeans(len(start), init=start[:, None], n_init=1).fit(values[:, None])
-    return np.unique(found.cluster_centers_[:, 0].round(6))
+    # quantiles start alike on every machine
+    start = np.unique(np.quantile(logarithms, (np.arange(count) + 0.5) / count).round(6))
+    found = KMeans(len(start), init=start[:, None], n_init=1).fit(logarithms[:, None])
+    return np.exp(np.unique(found.cluster_centers_[:, 0])).tolist()
 
 
-def _spread(values: np.ndarray, count: int) -> list[float]:
-    """As many values as wanted, ascending: where the boxes are more alike than that, each further one is the double."""
-    values = sorted(values.tolist())
-    while len(values) < count:
-        values.append(2 * values[-1])
-    return values
-
-
-def _wh(shapes: Tensor) -> np.ndarray:
-    return (shapes[:, 2:] - shapes[:, :2]).cpu().numpy()
-
-
-def _coverage(wh: np.ndarray, shapes: np.ndarray) -> tuple[float, float]:
-    """Mean IoU of boxes (N, 2) with the best of the shapes (A, 2) at the same place; share of them above 0.5."""
-    overlap = np.minimum(wh[:, None], shapes).prod(2)
-    iou = (overlap / (wh.prod(1)[:, None] + shapes.prod(1) - overlap)).max(1)
-    return float(iou.mean()), float((iou >= 0.5).mean())
+def _levels(sizes: Sequence[float], count: int) -> tuple[tuple[float, ...], ...]:
+    """Sizes shared evenly among maps."""
+    each = len(sizes) // count
+    return tuple(tuple(sizes[i : i + each]) for i in range(0, len(sizes), each))
 
 
 @lru_cache(maxsize=256)

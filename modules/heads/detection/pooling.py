@@ -33,7 +33,7 @@ class RoIAlign(MultiScaleRoIAlign):
     def forward(self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: Shapes) -> Tensor:
         """Maps (B, C, h, w) and boxes (R, 4) of each picture to (all R, C, size, size)."""
         maps = [x[name] for name in self.featmap_names]
-        if maps[0].device.type != "cpu" or not maps[0].requires_grad:
+        if maps[0].device.type != "cpu" or not self.training:
             return super().forward(x, boxes, image_shapes)
         rows, weights = self.samples(maps, boxes)
         # a row of the table is one cell of one map, so a sum runs along memory

@@ -119,7 +119,7 @@ class Regions(RoIHeads):
         shapes: list[tuple[int, int]],
         targets: list[Target],
     ) -> dict[str, Tensor]:
-        boxes, matched, labels, wanted = self.select_training_samples(list(proposals), targets)
+        boxes, matched, labels, wanted = self.select_training_samples(proposals, targets)
         logits, deltas = self.box_predictor(self.describe(features, boxes, shapes))
         if len(logits) == 0:  # no proposal and no object in the whole batch: torch's mean would be nan
             classifier, box = logits.sum(), deltas.sum()
