@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--batch_size", type=int, default=8)
     options.add_argument("--steps", type=int, default=10, help="steps that count")
     options.add_argument("--repeats", type=int, default=5, help="pairs of runs")
-    options.add_argument("--epochs", type=int, default=12, help="of the training on CamVid")
+    options.add_argument("--epochs", type=int, default=11, help="of the training on CamVid")
     options.add_argument("--seed", type=int, default=0)
     args, typed = options.parse_known_args(argv)
     size = tuple(args.size)
