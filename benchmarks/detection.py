@@ -99,8 +99,11 @@ def trained(root: Path, size: tuple[int, int], epochs: int, seed: int, options: 
         "--data.image_size": list(size),
         "--data.batch_size": 4,
         "--model.backbone": "resnet18",
-        "--model.neck": {"class_path": "FPN", "init_args": {"channels": 128, "extra": "pool"}},
-        "--model.head": {"class_path": "FasterRCNN", "init_args": {"anchor_sizes": list(ANCHORS)}},
+        "--model.neck": {"class_path": "FPN", "init_args": {"channels": 128, "levels": 4, "extra": "pool"}},
+        "--model.head": {
+            "class_path": "FasterRCNN",
+            "init_args": {"anchor_sizes": list(ANCHORS), "proposals": 1000, "samples": 512, "hidden": 1024},
+        },
         "--model.optim.lr": 0.0005,
         "--trainer.max_epochs": epochs,
         "--trainer.check_val_every_n_epoch": epochs,
