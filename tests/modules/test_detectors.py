@@ -219,7 +219,7 @@ def test_settings_that_cannot_be_are_refused(build, message):
 
 @pytest.mark.parametrize("name", ["FastRCNN", "RCNN"])
 def test_missing_proposals_are_asked_for(name):
-    head, encoder = HEADS[name](), Encoder()
+    head, encoder = HEADS[name](source="batch"), Encoder()
     image, inside = batch()
     with pytest.raises(ConfigError, match="needs `proposals` in the batch"):
         head(image, encoder if head.crops else encoder(image), inside, [objects(1)] * 2)
