@@ -30,8 +30,8 @@ class Detection(Task):
         fit_anchors: choose the sizes of the anchors by k-means on the boxes of the training pictures, before training.
         freeze_norm: the backbone's batch norms keep their statistics and are not trained: for small batches with
             `weights`.
-        window: side of the windows in pixels in which larger pictures are looked at outside of training, with the data's
-            image_size null for their own sizes; null looks at the whole picture at once.
+        window: side of the windows in pixels in which larger pictures are looked at outside of training; null looks at
+            the whole picture at once. Pictures keep their own sizes with `--data.image_size null`.
         overlap: what neighbouring windows share, 0..1; objects larger than that may be found in pieces.
         flip: outside of training, merge with what is found in the mirrored picture.
         scales: outside of training, merge what is found in the picture at these scales.
@@ -90,9 +90,10 @@ class Detection(Task):
         return self
 
     def forward(self, image: Tensor, inside: Tensor, proposals: list[Tensor] | None = None) -> list[Found]:
-        """Normalised pictures (B, 3, H, W), the sizes (B, 2) of what is no padding, and perhaps proposals (R, 4) of each
-        to detections in their pixels."""
-        stride, black = max(self.backbone.features.strides), self.backbone.normalise(image.new_zeros(1, 3, 1, 1))[0]
+        """Normalised pictures (B, 3, H, W), the sizes (B, 2) of what is no padding, and proposals (R, 4) of each, for
+        heads that need them, to detections in their pixels."""
+        stride = max(self.backbone.features.strides)
+        black = self.backbone.normalise(image.new_zeros(image.shape[1], 1, 1)[None])[0]
         shown = Shown(image, inside, proposals)
         return infer(lambda shown: self._look(shown)[0], shown, self.looks, self.head.selection, stride, black)
 

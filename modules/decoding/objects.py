@@ -152,7 +152,6 @@ def _widths(shown: Shown) -> list[int]:
     return shown.inside[:, 1].tolist()
 
 
-
 def _target(image: Tensor, scale: float) -> tuple[int, int]:
     height, width = (max(1, round(side * scale)) for side in image.shape[-2:])
     return height, width

@@ -1,4 +1,4 @@
-"""Between backbone and head."""
+"""Necks: feature pyramid in, feature pyramid out."""
 
 from modules.necks.fpn import FPN
 from modules.necks.no_neck import NoNeck

@@ -148,7 +148,8 @@ class FCOS(OneStage):
 class SSD(OneStage):
     """Default boxes on maps of many sizes, each with its own convolution (Liu et al. 2016). torchvision's.
 
-    Works on the backbone's own maps (NoNeck) or a neck's: coarser ones are added until there are `levels`. Losses: classifier, box.
+    Works on the backbone's own maps (NoNeck) or a neck's: coarser ones are added until there are `levels`. Losses:
+    classifier, box.
 
     Args:
         features: what the backbone or neck gives.
