@@ -79,9 +79,7 @@ class ObjectDataModule(SplitData):
         if not 0 <= min_visibility < 1:
             raise ConfigError(f"data.min_visibility is {min_visibility:g}, but it is a share, 0 to below 1")
         if proposals and (masks or copy_paste):
-            raise ConfigError(
-                "data.proposals are boxes, which data.masks and data.copy_paste cannot follow: leave one out"
-            )
+            raise ConfigError("data.proposals do not go with data.masks or data.copy_paste: leave one of them out")
         self.canvas, self.masks, self.proposals = as_canvas(image_size), masks, proposals
         self.given: Proposals = {}
         self.augmented = ObjectAugment(
