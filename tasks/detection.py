@@ -78,7 +78,7 @@ class Detection(Task):
     def setup(self, stage: str) -> None:
         super().setup(stage)
         given = getattr(self.trainer.datamodule, "proposals", None)  # a data module may be of another kind, or missing
-        if line := self.head.proposals_from(given is not None):
+        if (line := self.head.proposals_from(given is not None)) and stage in ("fit", "predict"):
             rank_zero_info(line)
         if stage == "fit" and self.fit_anchors and not self.trainer.ckpt_path:  # a resumed run has its own
             rank_zero_info(self.head.fit_anchors(self.trainer.datamodule.box_sizes()))
