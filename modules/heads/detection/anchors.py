@@ -109,8 +109,8 @@ class DefaultBoxes(Anchors):
     def __init__(self, strides: Sequence[int], sizes: Sequence[float], ratios: Sequence[float]):
         if len(sizes) != len(strides):
             raise ConfigError(
-                f"head.anchor_sizes has {len(sizes)} values, but SSD takes one for each of {len(strides)} maps: give so "
-                f"many, or null for its own"
+                f"head.anchor_sizes has {len(sizes)} values, but SSD takes one for each of {len(strides)} maps: give "
+                f"so many, or null for its own"
             )
         super().__init__(strides, sizes, ratios)
 
