@@ -14,6 +14,7 @@ Points = Sequence[tuple[int, float]]
 
 RIGHT, WRONG, PLAIN = "#1a7f37", "#c62828", "#222222"
 DPI = 100
+GOLDEN = 0.618034  # its multiples modulo 1 are spread evenly
 CELL = 150  # height of one picture of a grid in pixels: a 32-pixel picture must be large enough to recognise
 LINE = 18  # height of a line of caption in pixels
 
@@ -233,6 +234,16 @@ def band(curves: Sequence[Points]) -> tuple[list[int], np.ndarray, np.ndarray, n
     epochs = sorted(set.intersection(*map(set, tables)))
     values = np.array([[table[epoch] for epoch in epochs] for table in tables])
     return epochs, values.mean(0), values.min(0), values.max(0)
+
+
+def distinct(count: int) -> list[tuple[float, ...]]:
+    """That many colours, RGB of 0..1, that differ as well as they can, on white and on dark paper."""
+    from matplotlib import colormaps
+
+    if count <= 20:
+        return list(colormaps["tab10" if count <= 10 else "tab20"].colors[:count])
+    order = np.argsort(np.arange(count) * GOLDEN % 1).argsort()  # so that neighbours, often of one kind, differ most
+    return [colormaps["turbo"](place / (count - 1))[:3] for place in order]
 
 
 def titled(width: float, height: float, title: str) -> "Figure":

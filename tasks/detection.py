@@ -12,7 +12,8 @@ from modules.decoding.boxes import Detection as Found
 from modules.decoding.boxes import merge, mirrored, to_original
 from modules.decoding.masks import paste
 from modules.heads.detection import DetectorFactory, FasterRCNN
-from modules.metrics.detection import PROTOCOLS, DetectionScores
+from modules.metrics.detection import PROTOCOLS, DetectionScores, Report
+from modules.metrics.pictures import Kind
 from modules.necks import FPN
 from modules.transfer import freeze_norms
 from tasks.base import Task
@@ -57,7 +58,7 @@ class Detection(Task):
         self.head = (head or self.detector)(self.neck.features, len(classes))
         self.fit_anchors, self.freeze_norm, self.flip = fit_anchors, freeze_norm, flip
         self.train()
-        scores = partial(DetectionScores, len(classes), self.masks)
+        scores = partial(DetectionScores, len(classes), self.masks, errors=True)
         self.scores = torch.nn.ModuleDict({"val": scores(), "test": scores()})
         self.to(memory_format=torch.channels_last)
 
@@ -104,6 +105,10 @@ class Detection(Task):
 
     def on_test_epoch_end(self) -> None:
         self._conclude("test")
+
+    def reports(self, stage: str) -> dict[Kind, Report]:
+        """What the last pass over a split, `val` or `test`, says beyond single figures."""
+        return self.scores[stage].reports
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         found = self(batch["image"], batch["inside"])
