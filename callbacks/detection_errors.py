@@ -39,10 +39,8 @@ def read_errors(path: Path) -> list[str]:
     for kind, rows in groupby(read_csv(path), lambda row: row["of"]):
         counts = sorted(((int(row["count"]), row["error"]) for row in rows), key=lambda pair: -pair[0])
         total = sum(count for count, _ in counts)
-        shares = (f"{error} {100 * count / total:.0f} %" for count, error in counts if count)
-        lines.append(
-            f"errors of {kind} with score {SURE} and more: {total:,}" + (total > 0) * f" = {', '.join(shares)}"
-        )
+        shares = ", ".join(f"{error} {100 * count / total:.0f} %" for count, error in counts if count)
+        lines.append(f"errors of {kind} with score {SURE} and more: {total:,}{': ' * bool(total)}{shares}")
     return lines
 
 

@@ -102,7 +102,7 @@ def _tagged(
 
 
 def _place(text: Sequence[float], corner: Sequence[int], size: tuple[int, int]) -> Place:
-    """Where a text of that bounding box stands: above the box, or in it where the picture ends, inside of the picture."""
+    """Where a text of that bounding box stands: above the box, or in it at the edge of the picture."""
     wide, high = round(text[2] - text[0]) + 4, round(text[3] - text[1]) + 3
     left = max(0, min(corner[0], size[1] - wide))
     top = corner[1] - high if corner[1] >= high else max(0, min(corner[1], size[0] - high))

@@ -69,9 +69,8 @@ def precision_recall(
             bottom = (height - 40 - (row + 1) * high + 52) / height
             bounds = ((60 + column * wide) / width, bottom, (wide - 290) / width, (high - 80) / height)
             axes = figure.add_axes(bounds)
-            _draw_panel(
-                axes, *(report.curves[name] for name in ("recall", f"precision{iou}", f"score{iou}")), classes, palette
-            )
+            curves = (report.curves[name] for name in ("recall", f"precision{iou}", f"score{iou}"))
+            _draw_panel(axes, *curves, classes, palette)
             axes.set_title(f"{kind}, IoU .{iou}", fontsize=10, color=PLAIN)
     return render(figure)
 
@@ -87,10 +86,8 @@ def _draw_panel(
     average = precision.mean(1)  # COCO's AP is the mean over its recalls
     judged = np.flatnonzero(~np.isnan(average))
     for index in judged[np.argsort(average[judged], kind="stable")][:MOST]:
-        colour, label = (
-            [part / 255 for part in palette[index]],
-            f"{shorten(classes[index], 18)}: AP {average[index]:.3f}",
-        )
+        colour = [part / 255 for part in palette[index]]
+        label = f"{shorten(classes[index], 18)}: AP {average[index]:.3f}"
         axes.plot(recall, precision[index], color=colour, linewidth=1.3, label=label)
     if judged.size > 1:
         label = f"mean of {judged.size}: AP {average[judged].mean():.3f}"

@@ -107,9 +107,8 @@ class Detections(ResultFile):
         categories = data.category_ids or list(range(1, len(task.classes) + 1))
         path = Path(trainer.default_root_dir) / "predictions" / name
         super().__init__(path, trainer.global_rank, categories, data.image_ids)
-        self.pictures = (
-            ObjectPictures(path.parent, trainer.global_rank, task, threshold) if trainer.predicting else None
-        )
+        drawing = trainer.predicting
+        self.pictures = ObjectPictures(path.parent, trainer.global_rank, task, threshold) if drawing else None
 
     @staticmethod
     def fits(outputs: Prediction) -> bool:
