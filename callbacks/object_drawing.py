@@ -68,7 +68,7 @@ def draw_objects(
     """
     colours = [palette[label] for label in labels]
     drawn = picture.copy() if shown is None else _filled(picture, shown, colours)
-    line = max(1, round(max(picture.shape[:2]) / 300))
+    line = max(2, round(max(picture.shape[:2]) / 300))
     corners = np.asarray(boxes).round().astype(int).reshape(-1, 4).tolist()
     for (left, top, right, bottom), colour in reversed([*zip(corners, colours, strict=True)]):
         for ink, width in ((PAPER, line + 2), (colour, line)):
