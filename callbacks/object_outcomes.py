@@ -47,7 +47,9 @@ class ObjectOutcomes(Outcomes):
         true = [_rows(one["boxes"], one["labels"]).to(image.device) for one in batch["truth"]]
         crowd = [one["crowd"].to(image.device) for one in batch["truth"]]
         wrong = torch.stack([mistakes(*one) for one in zip(said, true, crowd, strict=True)])
-        badness = torch.where(wrong.sum(1) > 0, wrong.sum(1).float(), -torch.inf)
+        total = wrong.sum(1).float()
+        ties = self.spread(total, rank, world) / 2**33  # of equally bad pictures the same are kept by any processes
+        badness = torch.where(total > 0, total + ties, -torch.inf)
         rows = {
             "image": visible(small, task.backbone),
             "inside": parts,

@@ -48,15 +48,15 @@ class Outcomes:
         """Keeps those of B samples that are worth looking at: `rows` of B entries each, `badness` (B,), -inf for a
         sample that is no mistake."""
         self.worst.update(badness, rows)
-        self.sample.update(self._spread(badness, rank, world), rows)
+        self.sample.update(self.spread(badness, rank, world), rows)
         self.seen += len(badness)
 
     def wanted(self, badness: Tensor, rank: int, world: int) -> Tensor:
         """Which of B samples `keep` may keep, bool (B,), where making their rows is costly."""
-        return self.worst.takes(badness) | self.sample.takes(self._spread(badness, rank, world))
+        return self.worst.takes(badness) | self.sample.takes(self.spread(badness, rank, world))
 
-    def _spread(self, badness: Tensor, rank: int, world: int) -> Tensor:
-        """Values (B,) by which samples are kept whatever came out.
+    def spread(self, badness: Tensor, rank: int, world: int) -> Tensor:
+        """Values (B,), 0 and less, by which samples are kept whatever came out.
 
         Files usually come sorted by class, so the first few would all be of one. Hashed positions are spread over the
         whole split, are the same in every epoch, and leave the random number generators alone.

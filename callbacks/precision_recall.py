@@ -45,7 +45,8 @@ def best_threshold(recall: np.ndarray, precision: np.ndarray, score: np.ndarray)
     recalls = np.where(found > 0, recall[at], 0)
     precisions = np.where(found > 0, np.take_along_axis(precision[judged], at, 1), 0)
     f1 = (2 * recalls * precisions / (recalls + precisions).clip(1e-12)).mean(0)
-    best = int(f1.argmax())
+    equal = np.flatnonzero(np.isclose(f1, f1.max()))  # the one in the middle is safest
+    best = equal[len(equal) // 2]
     return Best(THRESHOLDS[best].item(), *(values[best].item() for values in (f1, recalls.mean(0), precisions.mean(0))))
 
 
