@@ -51,7 +51,7 @@ def error_bars(reports: Mapping[Kind, Report], title: str) -> np.ndarray:
         reports: with errors.
         title: one line above all.
     """
-    width, height, left = max(440 * len(reports) + 230, 9 * len(title)), 320, 220
+    width, height, left = max(440 * len(reports) + 230, 9 * len(title)), 320, 230
     figure, inside = titled(width, height, title), (width - left) / len(reports)
     for place, (kind, report) in enumerate(reports.items()):
         bounds = ((left + place * inside) / width, 0.15, (inside - 30) / width, 0.68)

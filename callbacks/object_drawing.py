@@ -10,10 +10,11 @@ from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as coco
 
 from callbacks.drawing import distinct
-from callbacks.overlays import Palette, edges
+from callbacks.overlays import Palette
 
 PAPER = (255, 255, 255)
 SMALLEST = 9  # pixels: the size of a tag's letters
+SMALL = 12  # lines: the shorter side of a box that has room for wide ones
 Place = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels."""
 
@@ -53,7 +54,8 @@ def draw_objects(
     tags: Sequence[str] = (),
     shown: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A picture with a box around each object, in the colour of its class on a white line, and perhaps with more.
+    """A picture with a box around each object, in the colour of its class, on a white line where it is
+    large enough, and perhaps with more.
 
     Args:
         picture: uint8 (H, W, 3).
@@ -71,16 +73,20 @@ def draw_objects(
     line = max(2, round(max(picture.shape[:2]) / 300))
     corners = np.asarray(boxes).round().astype(int).reshape(-1, 4).tolist()
     for (left, top, right, bottom), colour in reversed([*zip(corners, colours, strict=True)]):
-        for ink, width in ((PAPER, line + 2), (colour, line)):
+        small = min(right - left, bottom - top) < SMALL * line  # wide lines would cover it
+        for ink, width in ((colour, 1),) if small else ((PAPER, line + 2), (colour, line)):
             cv2.rectangle(drawn, (left, top), (right, bottom), ink, width)
     return _tagged(drawn, corners, colours, tags) if tags else drawn
 
 
 def _filled(picture: np.ndarray, shown: np.ndarray, colours: Sequence[tuple[int, int, int]]) -> np.ndarray:
-    table = np.array([(0, 0, 0), *colours], np.uint8)
-    half = cv2.addWeighted(picture, 0.5, table.take(shown, axis=0), 0.5, 0)
-    drawn = np.where(shown[..., None] > 0, half, picture)
-    drawn[edges(shown)] //= 2
+    """Masks half-transparent, each within a line."""
+    solid = np.array([(0, 0, 0), *colours], np.uint8).take(shown, axis=0)
+    drawn = np.where(shown[..., None] > 0, cv2.addWeighted(picture, 0.5, solid, 0.5, 0), picture)
+    width = 2 * max(1, round(max(shown.shape) / 800)) + 1
+    change = cv2.morphologyEx(shown.astype(np.uint16), cv2.MORPH_GRADIENT, np.ones((width, width), np.uint8))
+    edge = (change > 0) & (shown > 0)
+    drawn[edge] = solid[edge]
     return drawn
 
 

@@ -23,7 +23,7 @@ from callbacks.precision_recall import precision_recall
 from callbacks.strips import Entry, strips, swatch
 from modules.contracts import Backbone, Batch, Prediction
 
-MOST = 50  # objects of a picture that are kept to be drawn, of those found the ones with the highest scores
+MOST = 200  # objects of a picture that are kept to be drawn, of those found the ones with the highest scores
 OVERLAP = 0.5  # lowest IoU of a detection with what it found
 
 

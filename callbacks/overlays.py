@@ -41,7 +41,7 @@ def overlay(picture: np.ndarray, mask: np.ndarray, palette: Palette) -> np.ndarr
     table[: len(palette)] = palette
     drawn = cv2.addWeighted(table.take(mask, axis=0), COLOUR, grey, PICTURE, 0)  # take is faster than table[mask]
     _hatch(drawn, grey, mask == IGNORE)
-    drawn[edges(mask)] //= 2
+    drawn[_edges(mask)] //= 2
     return drawn
 
 
@@ -79,12 +79,12 @@ def _hatch(drawn: np.ndarray, grey: np.ndarray, ignored: np.ndarray) -> None:
     drawn[down, right] = np.where(lines[:, None], 235, grey[down, right] // 2 + 64)
 
 
-def edges(mask: np.ndarray) -> np.ndarray:
+def _edges(mask: np.ndarray) -> np.ndarray:
     """Where the class changes to the right or below."""
-    line, found = _line(mask), np.zeros(mask.shape, bool)
-    found[:, :-line] = mask[:, :-line] != mask[:, line:]
-    found[:-line] |= mask[:-line] != mask[line:]
-    return found
+    line, edges = _line(mask), np.zeros(mask.shape, bool)
+    edges[:, :-line] = mask[:, :-line] != mask[:, line:]
+    edges[:-line] |= mask[:-line] != mask[line:]
+    return edges
 
 
 def _line(array: np.ndarray) -> int:

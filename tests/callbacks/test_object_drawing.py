@@ -53,13 +53,14 @@ def test_boxes_have_the_colour_of_their_class_on_white_and_the_picture_stays_as_
     assert (drawn[40:70, 30:50] == 100).all()
 
 
-def test_a_mask_is_a_half_transparent_fill_within_a_darker_edge(picture):
+def test_a_mask_is_a_half_transparent_fill_within_a_line_of_its_colour(picture):
     shown = np.zeros((120, 160), int)
     shown[40:60, 40:80], shown[40:60, 80:90] = 1, 2
     drawn = draw_objects(picture, np.zeros((2, 4)), [0, 1], PALETTE, shown=shown)
     assert (drawn[42:58, 42:78] == (178, 50, 50)).all()
     assert (drawn[42:58, 82:88] == (50, 50, 178)).all()
-    assert (drawn[42:58, 79] == (89, 25, 25)).all()  # where two objects meet
+    for column, colour in ((40, PALETTE[0]), (79, PALETTE[0]), (80, PALETTE[1]), (89, PALETTE[1])):
+        assert (drawn[42:58, column] == colour).all()
     assert (drawn[70:, 100:] == 100).all()
 
 
