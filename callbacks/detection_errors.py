@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from callbacks.drawing import PLAIN, render, titled
+from callbacks.drawing import PLAIN, percent, render, titled
 from callbacks.per_class import read_csv, write_csv
 from modules.metrics.detection import Report
 from modules.metrics.pictures import Kind
@@ -39,7 +39,7 @@ def read_errors(path: Path) -> list[str]:
     for kind, rows in groupby(read_csv(path), lambda row: row["of"]):
         counts = sorted(((int(row["count"]), row["error"]) for row in rows), key=lambda pair: -pair[0])
         total = sum(count for count, _ in counts)
-        shares = ", ".join(f"{error} {100 * count / total:.0f} %" for count, error in counts if count)
+        shares = ", ".join(f"{error} {percent(count / total)} %" for count, error in counts if count)
         lines.append(f"errors of {kind} with score {SURE} and more: {total:,}{': ' * bool(total)}{shares}")
     return lines
 
@@ -60,7 +60,7 @@ def error_bars(reports: Mapping[Kind, Report], title: str) -> np.ndarray:
         highest = max(*counts, 1)
         axes.barh(range(len(counts)), counts, color="#1f5fa8", height=0.68)
         for row, (count, share) in enumerate(report.errors.values()):
-            text = f"{count:,}" + (f" ({100 * share:.0f} %)" if count else "")
+            text = f"{count:,}" + (f" ({percent(share)} %)" if count else "")
             axes.text(count + 0.015 * highest, row, text, va="center", fontsize=9, color=PLAIN)
         axes.set_yticks(range(len(counts)), [f"{e}: {MEANING[e]}" for e in report.errors] if not place else [])
         axes.set(xlim=(0, 1.3 * highest), ylim=(len(counts) - 0.4, -0.6), xlabel=f"errors of {kind}")

@@ -133,14 +133,14 @@ def confusion(
     if size <= 20:
         for (row, column), count in np.ndenumerate(matrix):
             colour = "white" if share[row, column] > 0.5 else PLAIN if count else "#b0b0b0"
-            text = _percent(share[row, column]) if shares else f"{count:,}"
+            text = percent(share[row, column]) if shares else f"{count:,}"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
     bar = figure.add_axes(((margin + side + 20) / total_width, bottom, 16 / total_width, side / total_height))
     figure.colorbar(image, cax=bar, format=lambda value, _: f"{100 * value:.0f} %").set_label("of the true class")
     return render(figure)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """Two digits that say something: 97, 4.3, 0.2; 0 for nothing at all."""
     percent = 100 * share
     return "0" if share == 0 else "<0.1" if percent < 0.05 else f"{percent:.1f}" if percent < 9.95 else f"{percent:.0f}"

@@ -32,8 +32,9 @@ class ObjectPictures(PictureFiles):
         sizes = batch["size"].tolist()
         for i, (name, picture, size) in enumerate(zip(batch["id"], seen(batch, self.backbone), sizes, strict=True)):
             one = {key: outputs[key][i] for key in ("boxes", "labels", "scores", "rle") if key in outputs}
+            drawn = Image.fromarray(self._drawn(resized(picture, size), one))
             with self.open("pictures", name) as file:
-                Image.fromarray(self._drawn(resized(picture, size), one)).save(file, "JPEG", quality=90)
+                drawn.save(file, "JPEG", quality=90, subsampling=0)  # thin lines keep their colours
 
     def _drawn(self, picture: np.ndarray, found: Prediction) -> np.ndarray:
         sure = found["scores"] >= self.threshold
