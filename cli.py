@@ -94,6 +94,7 @@ class CLI(LightningCLI):
         )
         parser.add_lightning_class_args(callbacks.Checkpoint, "checkpoint")
         parser.add_lightning_class_args(callbacks.Pictures, "pictures")
+        parser.add_lightning_class_args(callbacks.Predictions, "predictions")
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -251,7 +252,7 @@ class CLI(LightningCLI):
             callbacks.Throughput(),
             callbacks.Finite(),
             parts.pictures,
-            callbacks.Predictions(),
+            parts.predictions,
             self.summary,
             parts.checkpoint,
         ]

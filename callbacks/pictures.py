@@ -40,8 +40,9 @@ def log_picture(trainer: Trainer, name: str, picture: np.ndarray) -> None:
 
 
 class Pictures(Callback):
-    """Draws the first training batch as the network sees it, and for tasks that name classes, of pictures or of their
-    pixels, a sample of predictions, the worst mistakes and the confusion matrix, after training, validation and test.
+    """Draws the first training batch as the network sees it, and for tasks that name classes, of pictures, their pixels
+    or objects in them, a sample of predictions, the worst mistakes, and the confusion matrix or, of objects, precision
+    over recall and kinds of errors; after training, validation and test.
 
     Args:
         samples: pictures in a grid.

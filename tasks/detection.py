@@ -14,7 +14,8 @@ from modules.decoding.masks import paste
 from modules.decoding.objects import Looks, Shown, infer
 from modules.heads.detection import DetectorFactory, FasterRCNN
 from modules.heads.detection.detector import Target
-from modules.metrics.detection import PROTOCOLS, DetectionScores
+from modules.metrics.detection import PROTOCOLS, DetectionScores, Report
+from modules.metrics.pictures import Kind
 from modules.necks import FPN
 from modules.transfer import freeze_norms
 from tasks.base import Task
@@ -71,7 +72,7 @@ class Detection(Task):
         self.fit_anchors, self.freeze_norm = fit_anchors, freeze_norm
         self.looks = Looks(window, overlap, flip, tuple(scales))
         self.train()
-        scores = partial(DetectionScores, len(classes), self.masks, voc=voc, nuclei=nuclei)
+        scores = partial(DetectionScores, len(classes), self.masks, voc=voc, nuclei=nuclei, errors=True)
         self.scores = torch.nn.ModuleDict({"val": scores(), "test": scores()})
         self.to(memory_format=torch.channels_last)
 
@@ -120,6 +121,10 @@ class Detection(Task):
 
     def on_test_epoch_end(self) -> None:
         self._conclude("test")
+
+    def reports(self, stage: str) -> dict[Kind, Report]:
+        """What the last pass over a split, `val` or `test`, says beyond single figures."""
+        return self.scores[stage].reports
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         found = self(*_shown(batch))
