@@ -180,7 +180,7 @@ def test_boxes_that_are_none_are_left_out_by_file_and_index(tmp_path, box, reaso
     (line,) = found.dropped
     assert line.startswith(f"{file} annotations[1]: ")
     assert re.fullmatch(reason, line.split(": ", 1)[1])
-    assert found.report()[:2] == ["left out: 1 of 3 annotations", f"  {line}"]
+    assert found.report()[:2] == ["left out: 1 of 3 annotations, listed in dropped.txt", f"  {line}"]
 
 
 def test_boxes_that_reach_out_are_clipped_and_counted_once(tmp_path):
