@@ -156,9 +156,10 @@ def test_pictures_keep_their_proportions_and_are_padded_to_multiples_of_32():
 
 
 def test_own_sizes_are_kept_and_padded():
-    batch = next(iter(rectangle_data(image_size=None).val_dataloader()))
+    sizes = ((100, 130), (97, 90), (60, 131), (64, 70))
+    batch = next(iter(rectangle_data(image_size=None, drawn={"shapes": sizes}).val_dataloader()))
     assert batch["inside"].equal(batch["size"])
-    assert batch["size"].tolist() == SIDES.tolist()
+    assert batch["size"].tolist() == [*map(list, sizes)]
     assert batch["image"].shape == (4, 3, 128, 160)
 
 
