@@ -99,8 +99,11 @@ class Summary(L.Callback):
         self._say_classes(folder)
         self._say_errors(folder)
         self._say_speed(trainer)
-        if skipped := trainer.datamodule.skipped:
-            CONSOLE.print(f"skipped {len(skipped)} pictures that cannot be decoded: {folder}/skipped.txt")
+        data = trainer.datamodule
+        if data.skipped:
+            CONSOLE.print(f"skipped {len(data.skipped)} pictures that cannot be used: {folder}/skipped.txt")
+        if data.dropped:
+            CONSOLE.print(f"left out {len(data.dropped)} annotations: {folder}/dropped.txt")
         self._say_where(trainer, folder)
         for line in self._next(trainer, folder):
             CONSOLE.print(line)

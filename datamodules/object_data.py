@@ -87,7 +87,6 @@ class ObjectDataModule(SplitData):
         )
         self.plain = Augment(min(self.canvas) if self.canvas else PLAIN, None, "none")
         self.image_ids: dict[str, int] = {}
-        self.dropped: list[str] = []  # a line for each annotation left out
         self.remarks: list[str] = []  # what else readers have to say
 
     collate = staticmethod(collate_objects)
@@ -103,6 +102,11 @@ class ObjectDataModule(SplitData):
         if self.splits:
             return
         super().setup(stage)
+        if "train" in self.splits and not len(self.box_sizes()):
+            raise DataError(
+                f"none of the {len(self.splits['train'][1]):,} training pictures shows an object, crowds aside: "
+                f"raise data.labels, lower data.val_split, or annotate more"
+            )
         if any(source.counts is None for source, _ in self.splits.values()):
             if self.augmented.copy_paste:
                 raise ConfigError("data.copy_paste cuts objects out by their masks, but the data has none: set it to 0")
@@ -161,7 +165,7 @@ class ObjectDataModule(SplitData):
         one = (top, left) == (bottom, right)
         sizes = f" of {left} x {top}{'' if one else f' to {right} x {bottom}'} pixels"
         crowds = f" and {found.crowds:,} crowds" if found.crowds else ""
-        empty = f"; {found.empty:,} have none" if found.empty else ""
+        empty = f"; {len(found.empty):,} have none, first {source.id(found.empty[0])}" if len(found.empty) else ""
         return f"{sizes} with {found.objects.sum():,} objects{crowds}{empty}"
 
     def more(self) -> list[str]:
@@ -171,7 +175,9 @@ class ObjectDataModule(SplitData):
             few, middle, most = np.percentile(np.sqrt(self.box_sizes().prod(1)), [5, 50, 95])
             sizes = f"{middle:.0f} pixels in the middle, 5 % below {few:.0f} and 5 % above {most:.0f}"
             lines.append(f"width and height of objects as the network sees them: {sizes}")
-        if found := self.baselines():
+        bare = [s for s in self.splits if not tally(*self.splits[s], len(self.classes)).objects.any()]
+        lines += [f"{split} shows no object, so its figures will be nan" for split in bare]
+        if (found := self.baselines()) and not np.isnan(found["centre"]):
             said = f"{found['centre']:.3f} for a box in the centre and {found['everywhere']:.3f} for boxes everywhere"
             lines.append(f"AP50 without a network on {self._judged()}: {said}")
         return lines

@@ -160,7 +160,10 @@ class Annotations:
         pictures = sum(len(source) for source in self.splits.values())
         objects = sum(len(source.boxes) for source in self.splits.values())
         lines = []
-        for name, out, kept in (("pictures", self.skipped, pictures), ("annotations", self.dropped, objects)):
+        for name, out, kept in (
+            ("pictures", self.skipped, pictures),
+            ("annotations, listed in dropped.txt", self.dropped, objects),
+        ):
             if out:
                 lines.append(f"left out: {len(out):,} of {len(out) + kept:,} {name}")
                 lines += [f"  {line}" for line in out[:shown]]
