@@ -18,6 +18,7 @@ from callbacks.knn import KNN
 from callbacks.numbers import number, or_null
 from callbacks.per_class import JUDGED, read_per_class
 from callbacks.predictions import Predictions
+from callbacks.results_table import results_table
 from callbacks.throughput import Throughput
 from modules.contracts import writing
 
@@ -86,15 +87,8 @@ class Summary(L.Callback):
         rows = self.rows + [self._row(trainer, name, value) for name, value in sorted(self.results.items())]
         folder = Path(trainer.default_root_dir)
         if rows:
-            table = Table(
-                title=f"Results, seed {self.seed}" + (f", {self._of}: {self.weights}" if self.weights else ""),
-                title_justify="left",
-            )
-            for column, style in (("metric", "bold"), ("value", "green"), ("how", "")):
-                table.add_column(column, style=style, overflow="fold")
-            for row in rows:
-                table.add_row(row["metric"], number(row["value"]), row["how"])
-            Console(highlight=False).print(table)
+            title = f"Results, seed {self.seed}" + (f", {self._of}: {self.weights}" if self.weights else "")
+            Console(highlight=False).print(results_table(rows, title))
             self._write(folder, rows, trainer)
         self._say_classes(folder)
         self._say_errors(folder)

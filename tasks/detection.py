@@ -14,7 +14,7 @@ from modules.decoding.masks import paste
 from modules.decoding.objects import Looks, Shown, infer
 from modules.heads.detection import DetectorFactory, FasterRCNN
 from modules.heads.detection.detector import Target
-from modules.metrics.detection import PROTOCOLS, DetectionScores, Report
+from modules.metrics.detection import DetectionScores, Report, protocols
 from modules.metrics.pictures import Kind
 from modules.necks import FPN
 from modules.transfer import freeze_norms
@@ -43,7 +43,6 @@ class Detection(Task):
     monitor = "val/map"
     mode = "max"
     whole = True
-    protocols: ClassVar[dict[str, str]] = PROTOCOLS
     masks: ClassVar[bool] = False
     detector: ClassVar[DetectorFactory] = FasterRCNN
 
@@ -72,7 +71,9 @@ class Detection(Task):
         self.fit_anchors, self.freeze_norm = fit_anchors, freeze_norm
         self.looks = Looks(window, overlap, flip, tuple(scales))
         self.train()
-        scores = partial(DetectionScores, len(classes), self.masks, voc=voc, nuclei=nuclei, errors=True)
+        most = max(100, self.head.selection.detections)  # COCO's, or all that may be found
+        self.protocols = protocols(most)
+        scores = partial(DetectionScores, len(classes), self.masks, most, voc=voc, nuclei=nuclei, errors=True)
         self.scores = torch.nn.ModuleDict({"val": scores(), "test": scores()})
         self.to(memory_format=torch.channels_last)
 

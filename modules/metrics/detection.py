@@ -13,23 +13,29 @@ from modules.metrics import coco, matching
 from modules.metrics.pictures import EMPTY, Kind, Picture, pack, unpack
 
 PREFIX: dict[Kind, str] = {"boxes": "", "masks": "mask_"}
-COCO = "COCO, 101 recalls, mean over classes with objects, crowds ignored"
-BOXES = {
-    "map": f"AP, mean over IoU .50:.05:.95; {COCO}, at most 100 detections per class and picture",
-    "map50": f"AP at IoU .50; {COCO}, at most 100 detections per class and picture",
-    "map75": f"AP at IoU .75; {COCO}, at most 100 detections per class and picture",
-    "map_small": f"AP as map, objects up to 32^2 pixels; {COCO}",
-    "map_medium": f"AP as map, objects of 32^2 to 96^2 pixels; {COCO}",
-    "map_large": f"AP as map, objects from 96^2 pixels on; {COCO}",
-    "mar_1": "highest recall, mean over IoU .50:.05:.95; COCO, at most 1 detection per class and picture",
-    "mar_10": "highest recall, mean over IoU .50:.05:.95; COCO, at most 10 detections per class and picture",
-    "mar_100": "highest recall, mean over IoU .50:.05:.95; COCO, at most 100 detections per class and picture",
-    "voc_ap50": "AP at IoU .50, area under the curve, mean over classes with objects; VOC 2010, continuous coordinates",
-    "voc07_ap50": "AP at IoU .50, 11 recalls, mean over classes with objects; VOC 2007, continuous coordinates",
-    "nuclei": "mean over pictures of the mean over IoU .50:.05:.95 of TP / (TP + FP + FN), sure detections; DSB 2018",
-}
-PROTOCOLS = {prefix + name: f"{kind}: {words}" for kind, prefix in PREFIX.items() for name, words in BOXES.items()}
-"""How each metric is computed, in words, with 100 detections as the maximum."""
+
+
+def protocols(most: int = 100) -> dict[str, str]:
+    """How each metric is computed, in words, where `most` detections of a class in a picture count."""
+    words = {
+        "map": "AP, mean over IoU .50:.05:.95 and over classes with objects (COCO, 101 recalls, crowds ignored, "
+        f"at most {most} detections per class and picture)",
+        "map50": "AP at IoU .50",
+        "map75": "AP at IoU .75",
+        "map_small": "as map, objects up to 32^2 pixels",
+        "map_medium": "as map, objects of 32^2 to 96^2 pixels",
+        "map_large": "as map, objects from 96^2 pixels on",
+        **{
+            f"mar_{count}": f"highest recall, averaged as map, {count} detections per class and picture"
+            for count in (1, 10, most)
+        },
+        "voc_ap50": "AP at IoU .50, area under the curve, mean over classes with objects (VOC 2010, continuous "
+        "coordinates)",
+        "voc07_ap50": "AP at IoU .50, 11 recalls, mean over classes with objects (VOC 2007, continuous coordinates)",
+        "nuclei": "mean over pictures of the mean over IoU .50:.05:.95 of TP / (TP + FP + FN), detections of score .5 "
+        "and more (DSB 2018)",
+    }
+    return {prefix + name: f"{kind}: {text}" for kind, prefix in PREFIX.items() for name, text in words.items()}
 
 
 class Report(NamedTuple):
@@ -50,7 +56,7 @@ class Report(NamedTuple):
 class DetectionScores(Metric):
     """COCO's figures of boxes and, if asked, of masks; on demand also VOC's, the nuclei score, and kinds of errors.
 
-    `compute` gives the metrics of PROTOCOLS, those of masks with the prefix `mask_`, in 0..1, and nan where there is
+    `compute` gives the metrics of `protocols`, those of masks with the prefix `mask_`, in 0..1, and nan where there is
     no object to find, such as `map_large` without large ones. With another maximum, `mar_100` has its name. It leaves
     in `reports`, for "boxes" and "masks", what there is beyond single figures; `reset` keeps that.
 

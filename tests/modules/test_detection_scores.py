@@ -14,7 +14,7 @@ from torch import multiprocessing
 from benchmarks.evaluation import batches, coco_eval, ellipse, scenes
 from modules.contracts import ConfigError
 from modules.metrics import coco
-from modules.metrics.detection import PROTOCOLS, DetectionScores
+from modules.metrics.detection import DetectionScores, protocols
 from modules.metrics.pictures import EMPTY
 
 NAMES = ("map", "map50", "map75", "map_small", "map_medium", "map_large", "mar_1", "mar_10", "mar_100")
@@ -175,7 +175,7 @@ def test_any_maximum_of_detections_gives_what_pycocotools_counts(maximum):
 
 def test_every_figure_has_a_protocol():
     figures, _ = scored(*scenes(1, 2, 3, 2, SIZE), 2, voc=True, nuclei=True)
-    assert set(figures) == set(PROTOCOLS)
+    assert set(figures) == set(protocols())
 
 
 def test_perfect_detections_score_one_and_areas_without_objects_are_not_a_number():
