@@ -7,6 +7,8 @@ from rich.table import Table
 
 from callbacks.numbers import number
 
+ORDER = ("train", "val", "test")
+
 
 def results_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     """What the lines of a column have in common stands below the table, once.
@@ -16,7 +18,7 @@ def results_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
             and last).
         title: one line above all.
     """
-    splits = list(dict.fromkeys(row["metric"].partition("/")[0] for row in rows))
+    splits = sorted({row["metric"].partition("/")[0] for row in rows}, key=ORDER.index)
     shared = {split: _shared([row["how"] for row in rows if row["metric"].startswith(f"{split}/")]) for split in splits}
     lines: dict[str, dict[str, dict[str, Any]]] = {}
     for row in rows:
