@@ -90,7 +90,7 @@ def test_proposals_move_with_their_objects_and_change_nothing_else(settings):
 @pytest.mark.parametrize(
     "settings",
     [{"scale": (2.0, 2.0)}, {"recipe": [A.RandomCrop(40, 50)]}, {"mosaic": 1.0, "scale": (1.5, 2.0)}],
-    ids=str,
+    ids=["larger", "cropped by albumentations", "mosaic"],
 )
 def test_proposals_need_no_share_that_is_visible(settings):
     strict, lenient = augment(visible=0.9, **settings), augment(visible=0.0, **settings)
@@ -136,9 +136,8 @@ def test_batches_have_proposals_in_pixels_of_the_network_and_the_truth_stays(tmp
 
 
 def test_the_head_of_the_run_counts_proposals_and_pictures_without(tmp_path):
-    assert any(
-        "proposals: 22 from" in line and "2 of 13 pictures have none" in line for line in module(tmp_path).describe()
-    )
+    (line,) = (line for line in module(tmp_path).describe() if line.startswith("proposals"))
+    assert line == f"proposals: 22 from {tmp_path / 'proposals.json'}; 2 of 13 pictures have none"
 
 
 @pytest.mark.parametrize("settings", [{"masks": True}, {"copy_paste": 0.5}], ids=str)
