@@ -14,7 +14,7 @@ from callbacks.overlays import Palette
 
 PAPER = (255, 255, 255)
 SMALLEST = 9  # pixels: the size of a tag's letters
-SMALL = 12  # lines: the shorter side of a box that has room for wide ones
+SMALL = 12  # lines: the shorter side that most boxes of a picture must have for wide ones
 Place = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels."""
 
@@ -54,7 +54,7 @@ def draw_objects(
     tags: Sequence[str] = (),
     shown: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A picture with a box around each object, in the colour of its class, on a white line where it is
+    """A picture with a box around each object, in the colour of its class, on a white line where most are
     large enough, and perhaps with more.
 
     Args:
@@ -70,13 +70,12 @@ def draw_objects(
     """
     colours = [palette[label] for label in labels]
     drawn = picture.copy() if shown is None else _filled(picture, shown, colours)
-    line = max(2, round(max(picture.shape[:2]) / 300))
-    corners = np.asarray(boxes).round().astype(int).reshape(-1, 4).tolist()
-    for (left, top, right, bottom), colour in reversed([*zip(corners, colours, strict=True)]):
-        small = min(right - left, bottom - top) < SMALL * line  # wide lines would cover it
+    line, boxes = max(2, round(max(picture.shape[:2]) / 300)), np.asarray(boxes).round().astype(int).reshape(-1, 4)
+    small = len(boxes) and np.median((boxes[:, 2:] - boxes[:, :2]).min(1)) < SMALL * line  # wide lines would cover them
+    for (left, top, right, bottom), colour in zip(boxes[::-1].tolist(), colours[::-1], strict=True):
         for ink, width in ((colour, 1),) if small else ((PAPER, line + 2), (colour, line)):
             cv2.rectangle(drawn, (left, top), (right, bottom), ink, width)
-    return _tagged(drawn, corners, colours, tags) if tags else drawn
+    return _tagged(drawn, boxes.tolist(), colours, tags) if tags else drawn
 
 
 def _filled(picture: np.ndarray, shown: np.ndarray, colours: Sequence[tuple[int, int, int]]) -> np.ndarray:

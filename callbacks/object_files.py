@@ -13,8 +13,8 @@ from modules.contracts import Batch, Prediction
 
 
 class ObjectPictures(PictureFiles):
-    """`pictures/`: each picture as the network saw it, brought back to the original size, with boxes, classes, scores
-    and perhaps masks.
+    """`pictures/`: each picture as the network saw it, brought back to the original size, with boxes, classes where
+    there are several, scores in percent, and perhaps masks.
 
     Args:
         folder: that holds the folder.
@@ -39,8 +39,9 @@ class ObjectPictures(PictureFiles):
     def _drawn(self, picture: np.ndarray, found: Prediction) -> np.ndarray:
         sure = found["scores"] >= self.threshold
         boxes, labels = found["boxes"][sure].float().cpu().numpy(), found["labels"][sure].tolist()
-        names = [shorten(self.classes[label]) for label in labels]
-        tags = [f"{name} {100 * score:.0f}" for name, score in zip(names, found["scores"][sure].tolist(), strict=True)]
+        several = len(self.classes) > 1
+        names = [f"{shorten(self.classes[label])} " if several else "" for label in labels]
+        tags = [f"{name}{100 * score:.0f}" for name, score in zip(names, found["scores"][sure].tolist(), strict=True)]
         shown = None
         if "rle" in found:
             shown = stacked([found["rle"][i] for i in sure.nonzero()[:, 0].tolist()], picture.shape[:2])

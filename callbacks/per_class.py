@@ -43,12 +43,12 @@ def per_class_of_objects(reports: Mapping[Kind, Report]) -> dict[str, np.ndarray
     """Figures of each class of objects; nan for a class without any.
 
     Returns:
-        `objects` that are truly there, `ap` and `ap50` of boxes and, where there are masks, `mask_ap` and `mask_ap50`,
-        each (C,).
+        `objects` that are truly there, `ap`, `ap50` and, where it was asked for, `voc_ap50` of boxes, and where there
+        are masks the same of these with the prefix `mask_`, each (C,).
     """
     figures = {"objects": next(iter(reports.values())).per_class["objects"]}
     for kind, report in reports.items():
-        figures |= {PREFIX[kind] + name: report.per_class[name] for name in ("ap", "ap50")}
+        figures |= {PREFIX[kind] + name: values for name, values in report.per_class.items() if name != "objects"}
     return figures
 
 
