@@ -124,6 +124,8 @@ class SplitData(DataModule):
         if broken and self.on_error == "raise":
             more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
             raise DataError(self.blame(next(iter(broken.values())), more))
+        if broken and len(broken) == len(source):
+            raise DataError(f"not one of {len(source):,} {self.noun} can be read, such as {source.id(0)}: mend them")
         self.skipped += [source.id(i) for i in broken]
         return np.delete(np.arange(len(source)), list(broken))
 

@@ -163,6 +163,13 @@ def test_a_broken_file_is_skipped_and_counted(kind, clips):
     assert data.describe()[-1] == "skipped: 1 videos that cannot be read, listed in skipped.txt"
 
 
+def test_skipping_leaves_something(clips):
+    for path in clips.glob("val/*/*.*"):
+        no_video(path)
+    with pytest.raises(DataError, match=r"not one of 6 videos can be read, such as val/run/0\.mp4: mend them"):
+        ready(clips, on_error="skip")
+
+
 @pytest.mark.parametrize("suffix", [".avi", ".mkv"])
 def test_how_much_is_missing_is_said(suffix, clips):
     file = next((clips / "train/run").glob(f"*{suffix}"))
