@@ -22,7 +22,7 @@ NAMES: dict[Split, tuple[str, ...]] = {
 
 
 class SplitData(DataModule):
-    """Base of the data modules whose pictures come in splits.
+    """Base of the data modules whose samples come in splits.
 
     Args:
         labels: how many training pictures keep their label and are used: a fraction up to 1.0, or a count above 1;

@@ -13,7 +13,19 @@ import torch
 from faster_coco_eval.core import mask as coco_mask
 from PIL import Image
 
-from benchmarks import decoding, evaluation, flags, memory, overhead, pretraining, rcnn, report, simclr_loop, startup, views
+from benchmarks import (
+    decoding,
+    evaluation,
+    flags,
+    memory,
+    overhead,
+    pretraining,
+    rcnn,
+    report,
+    simclr_loop,
+    startup,
+    views,
+)
 from benchmarks.batches import Batches
 from benchmarks.report import Comparison, in_pairs
 
