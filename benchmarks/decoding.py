@@ -1,7 +1,7 @@
 """Clips per second: our decoding of the frames that are needed against reading whole files and indexing.
 
 Same video files, same frames, the same bytes (checked), in one process. The peer decodes every frame of the file to RGB
-with PyAV's defaults, as loaders that index a whole video do; two more rows give it one thread, as ours has, and take
+with PyAV's defaults, as loaders that index a whole video do; further rows give it one thread, as ours has, and take
 frames shrunk to 128 pixels, as training needs them, from both (the peer shrinks with cv2.INTER_AREA after indexing).
 Seconds are those of the process with all its threads, not of the wall; the files lie in the page cache.
 """
@@ -71,8 +71,8 @@ def measure(name: str, chosen: list[Clip], repeats: int) -> list[Comparison]:
     rows = []
     for what, settings, theirs, mark in (
         ("", {}, {}, MARK),
-        (", peer with one thread", {}, {"threads": 1}, ""),
-        (f", shrunk to {SIDE}, peer with one thread", {"side": SIDE}, {"side": SIDE, "threads": 1}, ""),
+        (", peer on one thread", {}, {"threads": 1}, ""),
+        (f", shrunk to {SIDE}", {"side": SIDE}, {"side": SIDE, "threads": 1}, ""),
     ):
         figures = in_pairs(
             lambda s=settings: rate(lambda clip: ours(clip, **s), chosen),
