@@ -95,7 +95,7 @@ class Summary(L.Callback):
         self._say_speed(trainer)
         data = trainer.datamodule
         if data.skipped:
-            CONSOLE.print(f"skipped {len(data.skipped)} pictures that cannot be used: {folder}/skipped.txt")
+            CONSOLE.print(f"skipped {len(data.skipped)} {data.noun} that cannot be used: {folder}/skipped.txt")
         if data.dropped:
             CONSOLE.print(f"left out {len(data.dropped)} annotations: {folder}/dropped.txt")
         self._say_where(trainer, folder)
@@ -107,7 +107,7 @@ class Summary(L.Callback):
 
     def _row(self, trainer: L.Trainer, name: str, value: float) -> dict[str, Any]:
         split, metric = name.split("/", 1)
-        how = f"{len(trainer.datamodule.dataset(split, 'plain')):,} {split} pictures"
+        how = f"{len(trainer.datamodule.dataset(split, 'plain')):,} {split} {trainer.datamodule.noun}"
         if metric in trainer.lightning_module.protocols:
             how += f"; {trainer.lightning_module.protocols[metric]}"
         for probe in (c for c in trainer.callbacks if isinstance(c, KNN)):

@@ -9,8 +9,9 @@ from datamodules.image_folder import ImageFolder
 from datamodules.images import Images
 from datamodules.masks import Masks
 from datamodules.object_folder import Objects
-from datamodules.shapes import Shapes, ShapesMasks, ShapesObjects
+from datamodules.shapes import Shapes, ShapesInMotion, ShapesMasks, ShapesObjects
 from datamodules.torchvision import CIFAR10, CIFAR100, MNIST, FashionMNIST
+from datamodules.videos import HMDB51, UCF101, FrameFolder, VideoFolder, VideoFrames, Videos
 from datamodules.voc import VOCSegmentation
 
 cv2.setNumThreads(0)  # its own threads fight with the loader's workers
@@ -18,17 +19,24 @@ cv2.setNumThreads(0)  # its own threads fight with the loader's workers
 __all__ = [
     "CIFAR10",
     "CIFAR100",
+    "HMDB51",
     "MNIST",
+    "UCF101",
     "COCOSemantic",
     "CamVid",
     "DataModule",
     "FashionMNIST",
+    "FrameFolder",
     "ImageFolder",
     "Images",
     "Masks",
     "Objects",
     "Shapes",
+    "ShapesInMotion",
     "ShapesMasks",
     "ShapesObjects",
     "VOCSegmentation",
+    "VideoFolder",
+    "VideoFrames",
+    "Videos",
 ]

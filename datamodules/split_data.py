@@ -1,4 +1,4 @@
-"""What all data modules of pictures in splits share: validation pictures set aside, few labels, broken files."""
+"""What all data modules of samples in splits share: validation samples set aside, few labels, broken files."""
 
 from pathlib import Path
 from typing import Literal
@@ -22,7 +22,7 @@ NAMES: dict[Split, tuple[str, ...]] = {
 
 
 class SplitData(DataModule):
-    """Base of the data modules whose pictures come in splits.
+    """Base of the data modules whose samples come in splits.
 
     Args:
         labels: how many training pictures keep their label and are used: a fraction up to 1.0, or a count above 1;
@@ -53,11 +53,15 @@ class SplitData(DataModule):
         """The pictures of each split on disk; called once, before the first step."""
         raise NotImplementedError
 
-    def broken(self, source: Samples) -> dict[int, Path]:
-        """The samples that cannot be decoded, each with the file to blame."""
+    def broken(self, source: Samples) -> dict[int, Path | str]:
+        """The samples that cannot be decoded, each with the file to blame, or with that and the reason."""
         if not isinstance(source, Files):
             return {}
         return {i: source.root / source.id(i) for i in source.broken()}
+
+    def blame(self, first: Path | str, more: str) -> str:
+        """The sentence about the first that `broken` found; `more` counts the others."""
+        return f"{first}{more} cannot be decoded: mend it, or set --data.on_error skip"
 
     def setup(self, stage: str | None = None) -> None:
         if self.splits:
@@ -78,15 +82,19 @@ class SplitData(DataModule):
     collate = staticmethod(collate)
 
     def describe(self) -> list[str]:
-        lines = [f"{split}: {len(rows):,} pictures{self.about(split)}" for split, (_, rows) in self.splits.items()]
+        lines = [f"{split}: {len(rows):,} {self.noun}{self.about(split)}" for split, (_, rows) in self.splits.items()]
         lines += self.more()
         if self.skipped:
-            lines.append(f"skipped: {len(self.skipped)} pictures that cannot be used, listed in skipped.txt")
+            lines.append(f"skipped: {len(self.skipped)} {self.noun} that cannot be used, listed in skipped.txt")
         return lines
 
     def about(self, split: Split) -> str:
-        """What `describe` says of a split, behind its number of pictures."""
-        return ""
+        """What `describe` says of a split, behind the number of samples."""
+        source, indices = self.splits[split]
+        if source.labels is None or not self.classes:
+            return ""
+        counts = np.bincount(source.labels[indices], minlength=len(self.classes))
+        return f" of {len(self.classes)} classes, {counts.min():,} to {counts.max():,} each"
 
     def more(self) -> list[str]:
         """What `describe` says of all splits together."""
@@ -115,8 +123,9 @@ class SplitData(DataModule):
         broken = self.broken(source)
         if broken and self.on_error == "raise":
             more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
-            first = next(iter(broken.values()))
-            raise DataError(f"{first}{more} cannot be decoded: mend it, or set --data.on_error skip")
+            raise DataError(self.blame(next(iter(broken.values())), more))
+        if broken and len(broken) == len(source):
+            raise DataError(f"not one of {len(source):,} {self.noun} can be read, such as {source.id(0)}: mend them")
         self.skipped += [source.id(i) for i in broken]
         return np.delete(np.arange(len(source)), list(broken))
 
