@@ -202,7 +202,7 @@ class CLI(LightningCLI):
 
     def _link_frames(self) -> None:
         """How long clips are is said by the data; many models take clips of other lengths than they were trained on."""
-        args, given = self.settings.model.init_args, getattr(self.datamodule, "frames", None)
+        args, given = self.settings.model.init_args, self.settings.data.init_args.get("frames")
         if "frames" not in args or given is None:
             return
         if args.frames not in (None, given) and not self.checkpoint:

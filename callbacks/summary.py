@@ -195,9 +195,10 @@ class Summary(L.Callback):
                 f"next, with labels:        {graft}",
                 f"next, a linear probe:     {graft} --model.frozen true",
             ]
+        files = "Images" if trainer.datamodule.noun == "pictures" else "VideoFolder"
         config = f"--config {self.typed[self.typed.index('--config') + 1]} " if "--config" in self.typed else ""
         return [
             "next, test again:       " + f"python cli.py test {config}--ckpt_path {run}",
-            "next, your pictures:    "
-            + f"python cli.py predict {config}--ckpt_path {run} --data Images --data.root FOLDER",
+            f"next, your {trainer.datamodule.noun + ':':<12} "
+            + f"python cli.py predict {config}--ckpt_path {run} --data {files} --data.root FOLDER",
         ]

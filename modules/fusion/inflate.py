@@ -33,9 +33,10 @@ class Inflate(Fusion):
         spatial = [
             (n, m) for n, m in backbone.net.named_modules() if isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1)
         ]
-        if not spatial or any(type(conv) is not nn.Conv2d for _, conv in spatial):
-            kinds = ", ".join(sorted({type(conv).__name__ for _, conv in spatial})) or "none"
-            raise ConfigError(f"fusion inflate needs plain convolutions, but {backbone.name} has {kinds}")
+        others = {type(conv).__name__ for _, conv in spatial if type(conv) is not nn.Conv2d}
+        if not spatial or others:
+            has = ", ".join(sorted(others)) or "none"
+            raise ConfigError(f"fusion inflate needs plain convolutions, but {backbone.name} has {has}")
         for name, conv in spatial:
             parent, _, last = name.rpartition(".")
             setattr(backbone.net.get_submodule(parent), last, InflatedConv(conv, frames, extent))
