@@ -69,7 +69,7 @@ class TorchvisionVideo(Backbone):
         return Weights(tensors, about, f"torchvision {self.name}.{weights.name}")
 
     def _layers(self, coarse: bool = False) -> dict[str, str]:
-        return {"stem": r"^(stem|patch_embed|conv_proj|pos_encoding)", "blocks": self.family.layers}
+        return {"stem": r"^(?:stem|patch_embed|conv_proj|pos_encoding)", "blocks": self.family.layers}
 
 
 def check_clips(backbone: Backbone, video: Tensor) -> None:
