@@ -195,7 +195,7 @@ class Summary(L.Callback):
                 f"next, with labels:        {graft}",
                 f"next, a linear probe:     {graft} --model.frozen true",
             ]
-        files = "Images" if trainer.datamodule.noun == "pictures" else "VideoFolder"
+        files = {"pictures": "Images", "videos": "Videos"}[trainer.datamodule.noun]
         config = f"--config {self.typed[self.typed.index('--config') + 1]} " if "--config" in self.typed else ""
         return [
             "next, test again:       " + f"python cli.py test {config}--ckpt_path {run}",
