@@ -63,8 +63,13 @@ class Videos(DecodedVideos):
     """
 
     def __init__(self, root: str, **kwargs):
-        super().__init__(**({"val_split": 0.0} | kwargs))
+        super().__init__(**kwargs)
         self.root = Path(root)
+
+    def setup(self, stage: str | None = None) -> None:
+        if stage == "predict":
+            self.val_split = 0.0  # predict all of them
+        super().setup(stage)
 
     def sources(self) -> dict[Split, VideoFiles]:
         if not self.root.is_dir():
