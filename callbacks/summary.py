@@ -97,7 +97,9 @@ class Summary(L.Callback):
         self._say_classes(folder)
         self._say_speed(trainer)
         if skipped := trainer.datamodule.skipped:
-            CONSOLE.print(f"skipped {len(skipped)} pictures that cannot be decoded: {folder}/skipped.txt")
+            CONSOLE.print(
+                f"skipped {len(skipped)} {trainer.datamodule.noun} that cannot be decoded: {folder}/skipped.txt"
+            )
         self._say_where(trainer, folder)
         for line in self._next(trainer, folder):
             CONSOLE.print(line)
@@ -107,7 +109,7 @@ class Summary(L.Callback):
 
     def _row(self, trainer: L.Trainer, name: str, value: float) -> dict[str, Any]:
         split, metric = name.split("/", 1)
-        how = f"{len(trainer.datamodule.dataset(split, 'plain')):,} {split} pictures"
+        how = f"{len(trainer.datamodule.dataset(split, 'plain')):,} {split} {trainer.datamodule.noun}"
         if metric in trainer.lightning_module.protocols:
             how += f"; {trainer.lightning_module.protocols[metric]}"
         for probe in (c for c in trainer.callbacks if isinstance(c, KNN)):

@@ -9,7 +9,7 @@ from datamodules.image_folder import ImageFolder
 from datamodules.images import Images
 from datamodules.masks import Masks
 from datamodules.object_folder import Objects
-from datamodules.shapes import Shapes, ShapesMasks, ShapesObjects
+from datamodules.shapes import Shapes, ShapesInMotion, ShapesMasks, ShapesObjects
 from datamodules.torchvision import CIFAR10, CIFAR100, MNIST, FashionMNIST
 from datamodules.voc import VOCSegmentation
 
@@ -28,6 +28,7 @@ __all__ = [
     "Masks",
     "Objects",
     "Shapes",
+    "ShapesInMotion",
     "ShapesMasks",
     "ShapesObjects",
     "VOCSegmentation",

@@ -106,10 +106,14 @@ class Augment(Keyed):
             raise ConfigError(f"data.augment does not work on pictures of {size} pixels: {error}") from error
 
     def __call__(self, image: np.ndarray, *key: int) -> np.ndarray:
-        """uint8 (H, W, 3) to (size, size, 3); the same key, such as (seed, epoch, index, view), draws the same."""
+        """uint8 (H, W, 3) to (size, size, 3); the same key, such as (seed, epoch, index, view), draws the same.
+
+        The pictures of a clip (T, H, W, 3) share what is drawn.
+        """
         self.seed(*key)
-        result = self.transforms(image=image)["image"]
-        check_result(result, (self.size, self.size))
+        target = "image" if image.ndim == 3 else "images"
+        result = self.transforms(**{target: image})[target]
+        check_result(result if image.ndim == 3 else result[0], (self.size, self.size))
         return result
 
 
@@ -127,6 +131,12 @@ def check_result(image: np.ndarray, size: tuple[int, int]) -> None:
             f"data.augment makes pictures of shape {image.shape} of {size[0]} x {size[1]} pixels: "
             f"its transforms must keep the size"
         )
+
+
+def check_area(name: str, area: tuple[float, float] | None) -> None:
+    """Raises ConfigError if setting `name` is no range of a crop's area as a fraction of the picture."""
+    if area and not 0 < area[0] <= area[1] <= 1:
+        raise ConfigError(f"data.{name} is {list(area)}, but it is a range of area fractions like [0.2, 1.0]")
 
 
 def whole(size: int) -> list[A.BasicTransform]:

@@ -28,11 +28,13 @@ class DataModule(L.LightningDataModule):
         batch_size: samples per device and step.
         workers: processes that load; 0 loads in the main process.
 
-    Attributes: `classes` names the classes and `palette` colours them, null without; `category_ids` and `image_ids`
-    are what annotations call each class and each sample, null without; `whole` asks for whole pictures to evaluate and
-    predict, with `size` and `inside`, as tasks need that answer per pixel; set it before `setup`.
+    Attributes: `noun` says what samples are; `classes` names the classes and `palette` colours them, null without;
+    `category_ids` and `image_ids` are what annotations call each class and each sample, null without; `whole` asks for
+    whole pictures to evaluate and predict, with `size` and `inside`, as tasks need that answer per pixel; set it before
+    `setup`.
     """
 
+    noun: str = "pictures"
     classes: list[str] | None = None
     palette: list[RGB] | None = None
     category_ids: list[int] | None = None

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.augment import RECIPES, Augment, Chances, Recipe
+from datamodules.augment import RECIPES, Augment, Chances, Recipe, check_area
 from datamodules.base import Purpose, Split
 from datamodules.draws import Kind
 from datamodules.on_device import DeviceViews, Resident
@@ -55,8 +55,7 @@ class ImageDataModule(SplitData):
         if views < 1 or image_size < 1:
             raise ConfigError("data: views and image_size are at least 1")
         for name, area in (("crop", crop), ("local_crop", local_crop)):
-            if area and not 0 < area[0] <= area[1] <= 1:
-                raise ConfigError(f"data.{name} is {list(area)}, but it is a range of area fractions like [0.2, 1.0]")
+            check_area(name, area)
         self.image_size, self.views = image_size, views
         kinds = [(views, image_size, crop)]
         if local_views:
@@ -109,13 +108,6 @@ class ImageDataModule(SplitData):
             {k: v for k, v in batch.items() if k != "draws"}, device, dataloader_idx
         )
         return batch if draws is None else self.on_device.make(batch, draws)
-
-    def about(self, split: Split) -> str:
-        source, indices = self.splits[split]
-        if source.labels is None or not self.classes:
-            return ""
-        counts = np.bincount(source.labels[indices], minlength=len(self.classes))
-        return f" of {len(self.classes)} classes, {counts.min():,} to {counts.max():,} each"
 
     def more(self) -> list[str]:
         if not (self.on_device and "train" in self.splits):

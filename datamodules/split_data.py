@@ -1,4 +1,4 @@
-"""What all data modules of pictures in splits share: validation pictures set aside, few labels, broken files."""
+"""What all data modules of samples in splits share: validation samples set aside, few labels, broken files."""
 
 from pathlib import Path
 from typing import Literal
@@ -59,6 +59,10 @@ class SplitData(DataModule):
             return {}
         return {i: source.root / source.id(i) for i in source.broken()}
 
+    def blame(self, index: int, path: Path, more: str) -> str:
+        """The sentence about the first broken sample; `more` counts the others."""
+        return f"{path}{more} cannot be decoded: mend it, or set --data.on_error skip"
+
     def setup(self, stage: str | None = None) -> None:
         if self.splits:
             return
@@ -78,15 +82,19 @@ class SplitData(DataModule):
     collate = staticmethod(collate)
 
     def describe(self) -> list[str]:
-        lines = [f"{split}: {len(rows):,} pictures{self.about(split)}" for split, (_, rows) in self.splits.items()]
+        lines = [f"{split}: {len(rows):,} {self.noun}{self.about(split)}" for split, (_, rows) in self.splits.items()]
         lines += self.more()
         if self.skipped:
-            lines.append(f"skipped: {len(self.skipped)} pictures that cannot be read, listed in skipped.txt")
+            lines.append(f"skipped: {len(self.skipped)} {self.noun} that cannot be read, listed in skipped.txt")
         return lines
 
     def about(self, split: Split) -> str:
-        """What `describe` says of a split, behind its number of pictures."""
-        return ""
+        """What `describe` says of a split, behind the number of samples."""
+        source, indices = self.splits[split]
+        if source.labels is None or not self.classes:
+            return ""
+        counts = np.bincount(source.labels[indices], minlength=len(self.classes))
+        return f" of {len(self.classes)} classes, {counts.min():,} to {counts.max():,} each"
 
     def more(self) -> list[str]:
         """What `describe` says of all splits together."""
@@ -114,8 +122,7 @@ class SplitData(DataModule):
         broken = self.broken(source)
         if broken and self.on_error == "raise":
             more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
-            first = next(iter(broken.values()))
-            raise DataError(f"{first}{more} cannot be decoded: mend it, or set --data.on_error skip")
+            raise DataError(self.blame(next(iter(broken)), next(iter(broken.values())), more))
         self.skipped += [source.id(i) for i in broken]
         return np.delete(np.arange(len(source)), list(broken))
 

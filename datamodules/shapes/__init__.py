@@ -1,7 +1,8 @@
 """The built-in world: scenes of shapes, drawn when asked for, nothing to download."""
 
 from datamodules.shapes.shapes import Shapes
+from datamodules.shapes.shapes_in_motion import ShapesInMotion
 from datamodules.shapes.shapes_masks import ShapesMasks
 from datamodules.shapes.shapes_objects import ShapesObjects
 
-__all__ = ["Shapes", "ShapesMasks", "ShapesObjects"]
+__all__ = ["Shapes", "ShapesInMotion", "ShapesMasks", "ShapesObjects"]

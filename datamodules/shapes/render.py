@@ -85,6 +85,20 @@ def render(scene: Scene, size: int, time: float = 0.0) -> tuple[NDArray[np.uint8
     return _noisy(image, scene.background.noise), ids
 
 
+def film(still: Scene, moments: list[tuple[Thing, ...]], size: int) -> NDArray[np.uint8]:
+    """Draw the things of each moment onto one standing scene: uint8 (T, size, size, 3). Every frame has its own noise."""
+    ground, ids = _background(still.background, size), np.zeros((size, size), np.uint8)
+    for thing in still.things:
+        _draw(thing, 1, ground, ids, 0.0)
+    frames = np.empty((len(moments), size, size, 3), np.uint8)
+    for i, things in enumerate(moments):
+        image = ground.copy()
+        for thing in things:
+            _draw(thing, 1, image, ids, 0.0)
+        frames[i] = _noisy(image, still.background.noise + i)
+    return frames
+
+
 def boxes(ids: NDArray[np.uint8], scene: Scene) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The boxes (N, 4), xyxy in pixels, around what can be seen of each thing, and the things' shapes (N,).
 
