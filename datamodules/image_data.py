@@ -4,7 +4,6 @@ from itertools import chain
 from typing import Literal
 
 import albumentations as A
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from datamodules.augment import Augment
 from datamodules.samples import readable
-from datamodules.videos.sampling import Sampling
+from datamodules.videos.sampling import Sampling, timeline
 from datamodules.videos.source import Clips
 from modules.contracts import Batch, DataError
 
@@ -73,7 +73,7 @@ class VideoDataset(Dataset):
         return sample if self.source.labels is None else sample | {"label": int(self.source.labels[index])}
 
     def _video(self, epoch: int, index: int) -> np.ndarray:
-        shown = self.source.steps(index)
+        shown = timeline(self.source.times(index), self.make.sampling.fps)
         wanted = shown[self.make.steps(len(shown), epoch, index)]
         unique, places = np.unique(wanted, return_inverse=True)
         frames = self.source.frames(index, unique, self.make.side)

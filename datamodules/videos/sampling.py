@@ -24,6 +24,7 @@ class Sampling:
         short: of a video with fewer steps than a clip spans, `loop` begins again, `pad` repeats the last frame, `error`
             refuses it.
         clips: of each video to evaluate (K).
+        fps: steps per second; null makes each frame a step.
     """
 
     frames: int
@@ -31,11 +32,14 @@ class Sampling:
     stride: int = 1
     short: Short = "loop"
     clips: int = 1
+    fps: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("frames", "stride", "clips"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"data.{name} is {getattr(self, name)}, but it is at least 1")
+        if self.fps is not None and self.fps <= 0:
+            raise ConfigError(f"data.fps is {self.fps:g}, but it counts frames per second: above 0, or null for all")
         if self.how == "uniform" and self.stride != 1:
             raise ConfigError(
                 f"data.stride is {self.stride}, but uniform clips span the whole video: set data.sampling dense"

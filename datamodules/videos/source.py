@@ -1,9 +1,16 @@
-"""Where clips come from."""
+"""Where clips come from: video files, folders of frames, or an array in memory."""
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
+import cv2
 import numpy as np
+
+from datamodules.source import find_images, read_image
+from datamodules.videos.decode import read_frames, scaled_shape
+from datamodules.videos.index import Index
 
 
 class Clips(Protocol):
@@ -15,8 +22,8 @@ class Clips(Protocol):
 
     def id(self, index: int) -> str: ...
 
-    def steps(self, index: int) -> np.ndarray:
-        """The frame at each step of the video, int64 (steps,)."""
+    def times(self, index: int) -> np.ndarray:
+        """When each frame is shown, float64 (frames,), ascending, in seconds; in frames where nobody knows the rate."""
 
     def frames(self, index: int, wanted: np.ndarray, side: int | None) -> np.ndarray:
         """Frames uint8 RGB (N, H, W, 3), upright, of ascending numbers int64 (N,), none twice.
@@ -43,8 +50,72 @@ class ClipArrays:
     def id(self, index: int) -> str:
         return f"{self.prefix}/{index:06d}"
 
-    def steps(self, index: int) -> np.ndarray:
-        return np.arange(self.clips.shape[1])
+    def times(self, index: int) -> np.ndarray:
+        return np.arange(self.clips.shape[1], dtype=np.float64)
 
     def frames(self, index: int, wanted: np.ndarray, side: int | None) -> np.ndarray:
         return self.clips[index][wanted]
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Videos below `root`: `paths` as bytes in one array, so that workers share them; `labels` int64 (N,) or null."""
+
+    root: Path
+    paths: np.ndarray
+    labels: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def id(self, index: int) -> str:
+        return os.fsdecode(self.paths[index])
+
+    def path(self, index: int) -> Path:
+        return self.root / self.id(index)
+
+
+@dataclass(frozen=True)
+class VideoFiles(Paths):
+    """Video files; `indices` says where their frames lie, null of those that cannot be decoded."""
+
+    indices: list[Index | None]
+
+    def times(self, index: int) -> np.ndarray:
+        return self.indices[index].seconds
+
+    def shape(self, index: int) -> tuple[int, int]:
+        """Height and width of the frames."""
+        return self.indices[index].upright
+
+    def frames(self, index: int, wanted: np.ndarray, side: int | None) -> np.ndarray:
+        return read_frames(self.path(index), self.indices[index], wanted, side)
+
+
+@dataclass(frozen=True)
+class FrameFolders(Paths):
+    """Folders of pictures, each one video, in the order of their names; `counts` and `shapes` of their frames.
+
+    Args:
+        rate: frames per second; null when unknown.
+    """
+
+    counts: np.ndarray
+    shapes: np.ndarray
+    rate: float | None
+
+    def times(self, index: int) -> np.ndarray:
+        return np.arange(self.counts[index]) / (self.rate or 1.0)
+
+    def shape(self, index: int) -> tuple[int, int]:
+        return tuple(self.shapes[index].tolist())
+
+    def frames(self, index: int, wanted: np.ndarray, side: int | None) -> np.ndarray:
+        """Frames of another shape than the first are scaled to that."""
+        files, (height, width) = find_images(self.path(index)), scaled_shape(self.shape(index), side)
+        pictures = (read_image(files[number]) for number in wanted)
+        return np.stack([cv2.resize(p, (width, height), interpolation=_filter(p, height)) for p in pictures])
+
+
+def _filter(picture: np.ndarray, height: int) -> int:
+    return cv2.INTER_AREA if height < len(picture) else cv2.INTER_LINEAR
