@@ -11,6 +11,7 @@ from datamodules.masks import Masks
 from datamodules.object_folder import Objects
 from datamodules.shapes import Shapes, ShapesInMotion, ShapesMasks, ShapesObjects
 from datamodules.torchvision import CIFAR10, CIFAR100, MNIST, FashionMNIST
+from datamodules.videos import HMDB51, UCF101, FrameFolder, VideoFolder, Videos
 from datamodules.voc import VOCSegmentation
 
 cv2.setNumThreads(0)  # its own threads fight with the loader's workers
@@ -18,11 +19,14 @@ cv2.setNumThreads(0)  # its own threads fight with the loader's workers
 __all__ = [
     "CIFAR10",
     "CIFAR100",
+    "HMDB51",
     "MNIST",
+    "UCF101",
     "COCOSemantic",
     "CamVid",
     "DataModule",
     "FashionMNIST",
+    "FrameFolder",
     "ImageFolder",
     "Images",
     "Masks",
@@ -32,4 +36,6 @@ __all__ = [
     "ShapesMasks",
     "ShapesObjects",
     "VOCSegmentation",
+    "VideoFolder",
+    "Videos",
 ]

@@ -18,7 +18,7 @@ def cached(name: str, key: str, compute: Callable[[], Any]) -> Any:
         name: what it is, in one word.
         key: a digest of all that the result follows from.
     """
-    path = _folder() / f"{name}-{key}.json"
+    path = folder() / f"{name}-{key}.json"
     with suppress(OSError, ValueError):
         return json.loads(path.read_text())
     result = compute()
@@ -44,5 +44,5 @@ def stamp(path: Path) -> str:
     return f"{path.absolute()} {status.st_size} {status.st_mtime_ns}"
 
 
-def _folder() -> Path:
+def folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "graft"  # noqa: PTH111  never raises

@@ -53,15 +53,15 @@ class SplitData(DataModule):
         """The pictures of each split on disk; called once, before the first step."""
         raise NotImplementedError
 
-    def broken(self, source: Samples) -> dict[int, Path]:
-        """The samples that cannot be decoded, each with the file to blame."""
+    def broken(self, source: Samples) -> dict[int, Path | str]:
+        """The samples that cannot be decoded, each with the file to blame, or with that and the reason."""
         if not isinstance(source, Files):
             return {}
         return {i: source.root / source.id(i) for i in source.broken()}
 
-    def blame(self, index: int, path: Path, more: str) -> str:
-        """The sentence about the first broken sample; `more` counts the others."""
-        return f"{path}{more} cannot be decoded: mend it, or set --data.on_error skip"
+    def blame(self, first: Path | str, more: str) -> str:
+        """The sentence about the first that `broken` found; `more` counts the others."""
+        return f"{first}{more} cannot be decoded: mend it, or set --data.on_error skip"
 
     def setup(self, stage: str | None = None) -> None:
         if self.splits:
@@ -122,7 +122,7 @@ class SplitData(DataModule):
         broken = self.broken(source)
         if broken and self.on_error == "raise":
             more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
-            raise DataError(self.blame(next(iter(broken)), next(iter(broken.values())), more))
+            raise DataError(self.blame(next(iter(broken.values())), more))
         self.skipped += [source.id(i) for i in broken]
         return np.delete(np.arange(len(source)), list(broken))
 

@@ -86,7 +86,7 @@ def render(scene: Scene, size: int, time: float = 0.0) -> tuple[NDArray[np.uint8
 
 
 def film(still: Scene, moments: list[tuple[Thing, ...]], size: int) -> NDArray[np.uint8]:
-    """Draw the things of each moment onto one scene that stands still: uint8 (T, size, size, 3), each with own noise."""
+    """Draw the things of each moment onto a scene that stands still: uint8 (T, size, size, 3), each with own noise."""
     ground, ids = _background(still.background, size), np.zeros((size, size), np.uint8)
     for thing in still.things:
         _draw(thing, 1, ground, ids, 0.0)

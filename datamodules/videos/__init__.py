@@ -1,0 +1,7 @@
+"""Clips of videos: files, folders of frames, published data sets."""
+
+from datamodules.videos.folds import HMDB51, UCF101
+from datamodules.videos.frame_folder import FrameFolder
+from datamodules.videos.video_folder import VideoFolder, Videos
+
+__all__ = ["HMDB51", "UCF101", "FrameFolder", "VideoFolder", "Videos"]

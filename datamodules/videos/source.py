@@ -59,11 +59,15 @@ class ClipArrays:
 
 @dataclass(frozen=True)
 class Paths:
-    """Videos below `root`: `paths` as bytes in one array, so that workers share them; `labels` int64 (N,) or null."""
+    """Videos below `root`: `paths` as bytes in one array, so that workers share them; `labels` int64 (N,) or null.
+
+    `wrong` says of those that cannot be decoded why.
+    """
 
     root: Path
     paths: np.ndarray
     labels: np.ndarray | None
+    wrong: dict[int, str]
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -1,0 +1,74 @@
+"""Samples in one folder per class: `root/train/CLASS/...`, `val` and `test` beside it, or `root/CLASS/...`."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from datamodules.base import Split
+from datamodules.split_data import NAMES
+from modules.contracts import DataError, nearest
+
+
+class ClassFolders:
+    """What lies in the class folders below `root`.
+
+    Args:
+        root: the folder.
+        find: the samples below a class folder, sorted.
+        what: what they are called.
+        loose: the data module for such samples without classes.
+
+    Attributes: `folders` of the splits, and `classes`, named by the folders of training, or of a test set alone.
+
+    Raises:
+        DataError: no such folder, or no class folders.
+    """
+
+    def __init__(self, root: Path, find: Callable[[Path], list[Path]], what: str, loose: str):
+        self.root, self.find, self.what, self.loose = root, find, what, loose
+        self.folders = self._folders()
+        self.named = next(iter(self.folders.values()))
+        self.classes = self._classes(self.named)
+
+    def samples(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
+        """Paths from `root` on as bytes (N,), and labels int64 (N,).
+
+        Raises:
+            DataError: an empty class, or one that training lacks.
+        """
+        paths, labels = [], []
+        for name in self._classes(self.folders[split]):
+            folder = self.folders[split] / name
+            if name not in self.classes:
+                hint = nearest(name, self.classes)
+                raise DataError(f"{folder.parent} has a class {name!r} that {self.named} lacks{hint}")
+            found = self.find(folder)
+            if not found:
+                raise DataError(f"{folder} has no {self.what}: remove the folder or fill it")
+            paths += [os.fsencode(p.relative_to(self.root)) for p in found]
+            labels += [self.classes.index(name)] * len(found)
+        return np.array(paths), np.array(labels)
+
+    def _folders(self) -> dict[Split, Path]:
+        if not self.root.is_dir():
+            raise DataError(f"data.root {self.root} is not a folder{_similar(self.root)}")
+        found = {s: self.root / n for s, names in NAMES.items() for n in names if (self.root / n).is_dir()}
+        return found or {"train": self.root}
+
+    def _classes(self, folder: Path) -> list[str]:
+        classes = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+        if not classes:
+            hint = f"for {self.what} without classes use --data {self.loose}" if self.find(folder) else "it is empty"
+            raise DataError(f"{folder} has no class folders: {hint}")
+        return classes
+
+
+def _similar(path: Path) -> str:
+    parent = path.parent
+    return (
+        nearest(path.name, [p.name for p in parent.iterdir() if p.is_dir()])
+        if parent.is_dir()
+        else f" (nor is {parent})"
+    )

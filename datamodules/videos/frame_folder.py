@@ -1,0 +1,40 @@
+"""Videos that lie as folders of pictures."""
+
+from pathlib import Path
+
+from datamodules.base import Split
+from datamodules.class_folders import ClassFolders
+from datamodules.videos.census import frame_folders
+from datamodules.videos.source import FrameFolders
+from datamodules.videos.stored import StoredVideos
+from modules.contracts import ConfigError
+
+
+class FrameFolder(StoredVideos):
+    """Folders of frames, each one video: `root/train/CLASS/VIDEO/*.jpg`, `val` and `test` beside it, or without splits
+    `root/CLASS/VIDEO/*.jpg`. Frames come in the order of their names, so numbers in them need leading zeros.
+
+    Args:
+        root: the folder.
+        rate: frames per second of all of them; needed only for `fps`.
+
+    Raises:
+        DataError: no such folder, no frames, an empty class, or classes that training lacks.
+    """
+
+    def __init__(self, root: str, rate: float | None = None, **kwargs):
+        super().__init__(**kwargs)
+        if self.sampling.fps and not rate:
+            raise ConfigError("data.fps is set, but folders of frames do not tell their rate: set data.rate too")
+        self.root, self.rate = Path(root), rate
+        self.folders = ClassFolders(self.root, _find_folders, "folders of frames", "VideoFolder")
+        self.classes = self.folders.classes
+
+    def sources(self) -> dict[Split, FrameFolders]:
+        folders = self.folders
+        return {split: frame_folders(self.root, *folders.samples(split), self.rate) for split in folders.folders}
+
+
+def _find_folders(folder: Path) -> list[Path]:
+    """The folders right below that are not hidden, empty ones included, which the census names."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))

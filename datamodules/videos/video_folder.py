@@ -1,0 +1,76 @@
+"""Video files of one's own."""
+
+from pathlib import Path
+
+import numpy as np
+
+from datamodules.base import Split
+from datamodules.class_folders import ClassFolders
+from datamodules.split_data import NAMES
+from datamodules.videos.files import ListFile, find_videos, read_classes
+from datamodules.videos.source import VideoFiles
+from datamodules.videos.stored import DecodedVideos
+from modules.contracts import DataError
+
+
+class VideoFolder(DecodedVideos):
+    """Video files in one folder per class, or in lists: whatever FFmpeg opens (mp4, avi, mkv, mpeg, gif, ...).
+
+    With `root/train.txt`, and `val.txt` and `test.txt` beside it, each line is a path below the root and a class, a
+    number or a name; `root/classInd.txt` may name the numbers. Otherwise the layout is that of pictures:
+    `root/train/CLASS/*.mp4`, `val` and `test` beside it, or `root/CLASS/*.mp4`. Without validation videos, `val_split`
+    of the training ones are set aside.
+
+    Args:
+        root: the folder.
+
+    Raises:
+        DataError: no such folder, no videos, an empty class, classes that training lacks, or lines that say nothing.
+    """
+
+    def __init__(self, root: str, **kwargs):
+        super().__init__(**kwargs)
+        self.root = Path(root)
+        found = {s: self.root / f"{n}.txt" for s, ns in NAMES.items() for n in ns if (self.root / f"{n}.txt").is_file()}
+        self.lists = {split: ListFile(path) for split, path in found.items()}
+        self.folders = None if self.lists else ClassFolders(self.root, find_videos, "videos", "Videos")
+        self.names = self._named() if self.lists else {}
+        self.classes = list(dict.fromkeys(self.names.values())) if self.lists else self.folders.classes
+
+    def sources(self) -> dict[Split, VideoFiles]:
+        if self.folders:
+            return {split: self.read(self.root, *self.folders.samples(split)) for split in self.folders.folders}
+        labels = {key: self.classes.index(name) for key, name in self.names.items()}
+        return {split: self.read(self.root, *listed.samples(labels)) for split, listed in self.lists.items()}
+
+    def _named(self) -> dict[str, str]:
+        """What lists may call each class, and its name."""
+        path = self.root / "classInd.txt"
+        if path.is_file():
+            numbered = read_classes(path)
+            return numbered | {name: name for name in numbered.values()}
+        return {name: name for name in next(iter(self.lists.values())).names}
+
+
+class Videos(DecodedVideos):
+    """All video files below a folder, without classes: to predict.
+
+    Args:
+        root: the folder.
+
+    Raises:
+        DataError: no such folder, or no videos in it.
+    """
+
+    def __init__(self, root: str, **kwargs):
+        super().__init__(**({"val_split": 0.0} | kwargs))
+        self.root = Path(root)
+
+    def sources(self) -> dict[Split, VideoFiles]:
+        if not self.root.is_dir():
+            raise DataError(f"data.root {self.root} is not a folder")
+        videos = find_videos(self.root)
+        if not videos:
+            raise DataError(f"{self.root} has no videos")
+        paths = np.array([str(p.relative_to(self.root)).encode() for p in videos])
+        return {"train": self.read(self.root, paths, None)}
