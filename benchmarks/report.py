@@ -24,6 +24,7 @@ LIBRARIES = (
     "albumentations",
     "opencv-python-headless",
     "pillow",
+    "av",
     "lightly",
     "faster-coco-eval",
     "pycocotools",

@@ -88,4 +88,7 @@ def _counting(file: InputContainer, index: Index, wanted: np.ndarray) -> Iterato
 
 def _pixels(frame: VideoFrame, index: Index, side: int | None) -> np.ndarray:
     height, width = scaled_shape(index.shape, side)
-    return np.rot90(frame.to_ndarray(format="rgb24", width=width, height=height, threads=1), index.turns)
+    if (height, width) != (frame.height, frame.width):  # before colours are computed: faster and more exact than both
+        planes = frame.format.name if frame.format.name.startswith("yuv") else "rgb24"
+        frame = frame.reformat(width, height, planes, interpolation="AREA", threads=1)
+    return np.rot90(frame.to_ndarray(format="rgb24", threads=1), index.turns)
