@@ -111,12 +111,12 @@ def collate(samples: list[dict[str, Any]]) -> Batch:
     return batch
 
 
-def readable(samples: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Batch]:
+def readable(samples: list[dict[str, Any]], noun: str = "picture") -> tuple[list[dict[str, Any]], Batch]:
     """The samples that could be read, and the beginning of their batch: `id`, and `skipped` if any could not."""
     skipped = [s["skipped"] for s in samples if "skipped" in s]
     samples = [s for s in samples if "skipped" not in s]
     if not samples:
-        raise DataError(f"not one picture of this batch could be read: {', '.join(skipped[:3])}, ...")
+        raise DataError(f"not one {noun} of this batch could be read: {', '.join(skipped[:3])}, ...")
     return samples, {"id": [s["id"] for s in samples]} | ({"skipped": skipped} if skipped else {})
 
 

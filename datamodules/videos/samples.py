@@ -83,7 +83,7 @@ class VideoDataset(Dataset):
 def collate(samples: list[dict[str, Any]]) -> Batch:
     """Stacks what could be read: `video` uint8 (B V, 3, T, H, W), the V views of a video one after the other; `label`
     (B,), `id`."""
-    samples, batch = readable(samples)
+    samples, batch = readable(samples, "video")
     video = torch.from_numpy(np.concatenate([s["video"] for s in samples]))
     batch["video"] = video.permute(0, 4, 1, 2, 3)  # stays channels_last_3d in memory, which is faster
     if "label" in samples[0]:

@@ -51,6 +51,10 @@ def test_frames_of_real_files_are_those_of_the_whole_file(folder, data_root):
         found, every = index(path), whole(path)
         wanted = np.sort(random.choice(len(every), 8, replace=False))
         assert np.array_equal(read_frames(path, found, wanted), every[wanted]), path
+        small = read_frames(path, found, wanted, 100)
+        size = small.shape[2:0:-1]
+        theirs = np.stack([cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in every[wanted]])
+        assert np.abs(small.astype(int) - theirs).mean() < 1.5, path
 
 
 def test_the_files_frames_are_about_what_was_filmed(tmp_path):
@@ -112,7 +116,6 @@ def test_a_smaller_picture_is_that_of_the_whole_one_shrunk(tmp_path):
     for ours, large in zip(small, whole(path)[[2, 5]], strict=True):
         theirs = cv2.resize(large, (48, 80), interpolation=cv2.INTER_AREA)
         assert np.abs(ours.astype(int) - theirs)[:, 32:].mean() < 1  # where there is no noise, less than a grey level
-        assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.97
 
 
 def test_a_video_that_changes_size_keeps_that_of_its_first_frame(tmp_path):

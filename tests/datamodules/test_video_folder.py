@@ -1,0 +1,258 @@
+"""Videos on disk: which layouts are read, what is found in them, and what is said about those that are not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filmed import add_sound, cut_short, film
+from PIL import Image
+
+import datamodules.videos.census as census
+from datamodules import FrameFolder, VideoFolder, Videos
+from datamodules.videos.stored import StoredVideos
+from modules.contracts import ConfigError, DataError
+
+SMALL = {"frames": 4, "image_size": 24, "batch_size": 2, "workers": 0}
+
+
+def ready(root: Path, kind: type[StoredVideos] = VideoFolder, **options) -> StoredVideos:
+    data = kind(str(root), **(SMALL | options))
+    data.setup("fit")
+    return data
+
+
+def ids(data: StoredVideos, split: str = "train") -> list[str]:
+    return [name for batch in data.plain_dataloader(split) for name in batch["id"]]
+
+
+def labels(data: StoredVideos, split: str = "train") -> list[int]:
+    return [label for batch in data.plain_dataloader(split) for label in batch["label"].tolist()]
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    """Folders of two classes with three videos each, for training and validation."""
+    for i, name in enumerate(("train/run", "train/walk", "val/run", "val/walk")):
+        for j, suffix in enumerate((".mp4", ".avi", ".mkv")):
+            film(tmp_path / "clips" / name / f"{j}{suffix}", 8 + j, seed=3 * i + j)
+    return tmp_path / "clips"
+
+
+# Layouts -------------------------------------------------------------------------------------------------------------
+
+
+def test_folders_of_classes_in_splits(clips):
+    data = ready(clips)
+    assert data.classes == ["run", "walk"]
+    assert ids(data) == [f"train/{name}" for name in ("run/0.mp4", "run/1.avi", "run/2.mkv")] + [
+        f"train/{name}" for name in ("walk/0.mp4", "walk/1.avi", "walk/2.mkv")
+    ]
+    assert labels(data, "val") == [0, 0, 0, 1, 1, 1]
+
+
+def test_folders_of_classes_alone_are_split(clips):
+    data = ready(clips / "train", val_split=0.34)
+    assert (len(ids(data)), len(ids(data, "val"))) == (4, 2)
+
+
+def test_lists_of_numbers_come_before_folders(clips):
+    (clips / "train.txt").write_text("train/run/0.mp4 1\n\nval/walk/1.avi 2\ntrain/run/1.avi 10\n")
+    (clips / "val.txt").write_text("val/walk/0.mp4\t2\n")
+    data = ready(clips)
+    assert data.classes == ["1", "2", "10"]
+    assert ids(data) == ["train/run/0.mp4", "val/walk/1.avi", "train/run/1.avi"]
+    assert (labels(data), labels(data, "val")) == ([0, 1, 2], [1])
+
+
+def test_class_ind_names_the_numbers_of_lists(clips):
+    (clips / "classInd.txt").write_text("7 fast walk\n3 run\n")
+    (clips / "train.txt").write_text("train/run/0.mp4 3\ntrain/walk/0.mp4 7\ntrain/run/1.avi run\n")
+    data = ready(clips)
+    assert data.classes == ["run", "fast walk"]
+    assert labels(data) == [0, 1, 0]
+
+
+def test_lists_of_names_and_paths_with_blanks(clips):
+    (clips / "train/run/0.mp4").rename(clips / "train/run/the first.mp4")
+    (clips / "train.txt").write_text("train/run/the first.mp4 jog\ntrain/walk/0.mp4 amble\n")
+    data = ready(clips)
+    assert data.classes == ["amble", "jog"]
+    assert ids(data)[0] == "train/run/the first.mp4"
+
+
+def test_real_lists(data_root):
+    data = ready(data_root / "asl_gesture_clips", batch_size=32)
+    assert data.classes == list("ABCDEFGH")
+    assert [len(data.dataset(split, "plain")) for split in ("train", "val")] == [72, 32]
+    assert all("/jack_" in data.splits["train"][0].id(i) for i in range(72))  # one signer
+    assert not any("/jack_" in data.splits["val"][0].id(i) for i in range(32))
+
+
+def test_videos_without_classes(clips):
+    data = ready(clips, Videos)
+    assert data.classes is None
+    assert len(ids(data)) == 12
+    assert "label" not in next(iter(data.predict_dataloader()))
+
+
+def test_folders_of_frames(picture_folder):
+    root = picture_folder({"train/run/a": 6, "train/run/b": 3, "train/walk/a": 5, "val/run/c": 6, "val/walk/d": 6})
+    data = ready(root, FrameFolder, val_split=0.0)
+    assert ids(data) == ["train/run/a", "train/run/b", "train/walk/a"]
+    source = data.splits["train"][0]
+    file = Image.open(root / "train/run/a/004.png")
+    assert np.array_equal(source.frames(0, np.array([1, 4]), None)[1], np.asarray(file))
+    assert source.frames(0, np.array([2]), 10).shape == (1, 10, 12, 3)
+    assert "3 to 6 frames of 24 x 20 pixels" in data.describe()[0]
+
+
+def test_what_was_found_is_said(clips):
+    lines = ready(clips).describe()
+    assert lines[0] == (
+        "train: 6 videos of 2 classes, 3 to 3 each; 8 to 10 frames of 64 x 48 pixels, 25 a second, 0.32 to 0.4 seconds"
+    )
+
+
+def test_files_are_opened_once_for_all_runs(clips, monkeypatch):
+    first = ready(clips).describe()
+    monkeypatch.setattr(census, "read_index", lambda path: pytest.fail(f"{path} was read again"))
+    assert ready(clips).describe() == first
+
+
+def test_a_file_that_changed_is_opened_again(clips):
+    ready(clips)
+    film(clips / "train/run/0.mp4", 21)
+    assert "8 to 21 frames" in ready(clips).describe()[0]
+
+
+# Bad input -----------------------------------------------------------------------------------------------------------
+
+
+def no_video(path: Path) -> None:
+    path.write_text("not a video\n" * 100)
+
+
+def only_sound(path: Path) -> None:
+    import av
+
+    with av.open(str(path), "w") as file:
+        add_sound(file, file.add_stream("aac", rate=44100), 1)
+
+
+BROKEN = {
+    "no video": (no_video, r"cannot be decoded \(Invalid data found"),
+    "cut short": (cut_short, r"cannot be decoded \(Invalid data found"),
+    "sound alone": (only_sound, "has no video stream"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_file_stops_before_the_first_step(kind, clips):
+    spoil, said = BROKEN[kind]
+    spoil(clips / "train/walk/0.mp4")
+    with pytest.raises(DataError, match=rf"train/walk/0\.mp4 {said}.*: mend it, or set --data\.on_error skip"):
+        ready(clips)
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_file_is_skipped_and_counted(kind, clips):
+    BROKEN[kind][0](clips / "train/walk/0.mp4")
+    data = ready(clips, on_error="skip")
+    assert data.skipped == ["train/walk/0.mp4"]
+    assert len(ids(data)) == 5
+    assert data.describe()[-1] == "skipped: 1 videos that cannot be read, listed in skipped.txt"
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mkv"])
+def test_how_much_is_missing_is_said(suffix, clips):
+    file = next((clips / "train/run").glob(f"*{suffix}"))
+    cut_short(film(file, 40))
+    with pytest.raises(DataError, match=rf"{suffix} is cut short: .* of (40|1\.6 seconds)"):
+        ready(clips)
+
+
+def test_a_listed_file_that_is_missing(clips):
+    (clips / "train.txt").write_text("train/run/0.mp4 0\ntrain/run/none.mp4 0\nval/run/0.mp4 1\n")
+    with pytest.raises(DataError, match=r"train/run/none\.mp4 is missing: mend it, or set"):
+        ready(clips)
+    assert len(ids(ready(clips, on_error="skip", val_split=0.0))) == 2
+
+
+def test_a_class_folder_without_videos(clips):
+    (clips / "train" / "jump").mkdir()
+    (clips / "train" / "jump" / "notes.txt").touch()
+    with pytest.raises(DataError, match=r"train/jump has no videos: remove the folder or fill it"):
+        ready(clips)
+
+
+def test_a_class_that_training_lacks(clips):
+    (clips / "val" / "walk").rename(clips / "val" / "walks")
+    with pytest.raises(DataError, match=r"has a class 'walks' that .*train lacks; did you mean 'walk'\?"):
+        ready(clips)
+
+
+def test_videos_where_class_folders_are_expected(clips):
+    with pytest.raises(DataError, match="has no class folders: for videos without classes use --data Videos"):
+        ready(clips / "train" / "run")
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("", r"train\.txt lists no videos"),
+        ("train/run/0.mp4 0\ntrain/run/1.avi 5\n", r"train\.txt line 2 gives train/run/1\.avi the class '5', which is"),
+        ("train/run/0.mp4 runn\n", r"class 'runn', which is unknown; did you mean 'run'\?"),
+    ],
+)
+def test_lists_that_say_nothing(clips, lines, said):
+    (clips / "train.txt").write_text(lines)
+    (clips / "classInd.txt").write_text("0 run\n1 walk\n")
+    with pytest.raises(DataError, match=said):
+        ready(clips)
+
+
+def test_numbers_of_classes_are_told_once(clips):
+    (clips / "train.txt").write_text("train/run/0.mp4 0\n")
+    (clips / "classInd.txt").write_text("0 run\n0 walk\n")
+    with pytest.raises(DataError, match=r"classInd\.txt line 2 is '0 walk', but it holds a number of its own"):
+        ready(clips)
+
+
+def test_videos_that_are_too_short(clips):
+    said = r"0\.mp4 has 8 frames, but a clip spans 10: data\.short loop or pad takes it \(and 3 more\): mend it"
+    settings = {"short": "error", "frames": 10, "val_split": 0.0}
+    with pytest.raises(DataError, match=said):
+        ready(clips, **settings)
+    assert len(ids(ready(clips, on_error="skip", **settings))) == 2
+    assert len(ids(ready(clips, **(settings | {"short": "pad"})))) == 6
+
+
+def test_a_broken_frame_or_an_empty_folder_of_frames(picture_folder):
+    root = picture_folder({"run/a": 4, "run/b": 4, "walk/a": 4})
+    cut_short(root / "run/b/002.png")
+    with pytest.raises(DataError, match=r"run/b has a picture that cannot be decoded, 002\.png: mend it"):
+        ready(root, FrameFolder)
+    (root / "walk" / "b").mkdir()
+    data = ready(root, FrameFolder, on_error="skip", val_split=0.0)
+    assert (ids(data), data.skipped) == (["run/a", "walk/a"], ["run/b", "walk/b"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"crops": 0}, "data.crops is 0"),
+        ({"image_size": 0}, "data.image_size is 0"),
+        ({"crop": (0.5, 2.0)}, r"data\.crop is \[0\.5, 2\.0\]"),
+        ({"cache": True, "cache_gb": 0.0}, "data.cache_gb is 0"),
+    ],
+)
+def test_wrong_settings_are_named(clips, settings, said):
+    with pytest.raises(ConfigError, match=said):
+        ready(clips, **settings)
+
+
+def test_frames_without_a_rate_have_none_to_change(picture_folder):
+    root = picture_folder({"run/a": 6, "walk/a": 6})
+    with pytest.raises(ConfigError, match=r"data\.fps is set, but folders of frames do not tell their rate: set"):
+        ready(root, FrameFolder, fps=2.0)
+    assert ready(root, FrameFolder, fps=2.0, rate=4.0, val_split=0.0)
