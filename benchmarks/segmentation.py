@@ -5,10 +5,8 @@ channels_last; the peer's gets its pictures padded to a multiple of 32, which it
 `cli.py fit` on the training pictures, judged on the val pictures: mIoU over 11 classes, macro, without void.
 """
 
-import json
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -16,8 +14,7 @@ from segmentation_models_pytorch import Unet
 from torch import Tensor, nn
 from torch.nn import functional
 
-import cli
-from benchmarks.overhead import surroundings
+from benchmarks.fits import fitted, show
 from benchmarks.report import Comparison, compare, in_pairs, parser
 from modules.contracts import IGNORE
 from tasks import SemanticSegmentation
@@ -59,9 +56,8 @@ def rate(network: nn.Module, size: tuple[int, int], batch: int, steps: int) -> f
 
 
 def trained(root: Path, size: tuple[int, int], epochs: int, seed: int, options: list[str]) -> dict[str, float]:
-    """Val figures of `cli.py fit` on CamVid, and the seconds that it trained."""
+    """Val figures of `cli.py fit` on CamVid."""
     typed = {
-        "--config": str(Path(__file__).parents[1] / "tasks" / "semantic_segmentation.yaml"),
         "--seed_everything": seed,
         "--data": "CamVid",
         "--data.root": str(root),
@@ -75,13 +71,7 @@ def trained(root: Path, size: tuple[int, int], epochs: int, seed: int, options: 
         "--trainer.check_val_every_n_epoch": epochs,
         "--trainer.limit_test_batches": 0,
     }
-    with TemporaryDirectory() as folder, surroundings():
-        cli.quiet()
-        words = [f"{name}={value}" for name, value in typed.items()]
-        cli.CLI(["fit", *words, f"--run_dir={folder}/run", *options])
-        results = json.loads(Path(folder, "run", "results.json").read_text())
-    figures = {row["metric"]: row["value"] for row in results["results"]}
-    return figures | {"seconds": results["seconds"]}
+    return fitted("semantic_segmentation", typed, options)
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
@@ -104,8 +94,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     rates = in_pairs(ours, lambda: rate(Peer(), *run), args.repeats)
     rows = [Comparison(f"U-Net, ResNet-18, {size[0]} x {size[1]}, batch {args.batch_size}", "pictures/s", *rates, MARK)]
     found = trained(args.root.resolve(), size, args.epochs, args.seed, typed) if args.root else {}
-    for name, value in found.items():
-        print(f"{name}: {value:.4g}")
+    show(found)
     title = f"Segmentation, training steps, {args.repeats} pairs"
     return compare("segmentation", title, rows, "smp", args.json, steps=args.steps, camvid=found)
 

@@ -11,7 +11,7 @@ from datamodules.masks import Masks
 from datamodules.object_folder import Objects
 from datamodules.shapes import Shapes, ShapesInMotion, ShapesMasks, ShapesObjects
 from datamodules.torchvision import CIFAR10, CIFAR100, MNIST, FashionMNIST
-from datamodules.videos import HMDB51, UCF101, FrameFolder, VideoFolder, Videos
+from datamodules.videos import HMDB51, UCF101, FrameFolder, VideoFolder, VideoFrames, Videos
 from datamodules.voc import VOCSegmentation
 
 cv2.setNumThreads(0)  # its own threads fight with the loader's workers
@@ -37,5 +37,6 @@ __all__ = [
     "ShapesObjects",
     "VOCSegmentation",
     "VideoFolder",
+    "VideoFrames",
     "Videos",
 ]

@@ -11,10 +11,10 @@ from datamodules.shapes.world import SHAPES, Draws, Scene, Thing, scene
 
 MOTIONS = ("left", "right", "up", "down", "shrinking", "growing", "anticlockwise", "clockwise")  # of x, y, size, angle
 MOVERS = tuple(SHAPES.index(name) for name in ("triangle", "heart", "crescent", "arrow"))  # that show how they turn
-SIZES = (0.3, 0.6)
+SIZES = (0.35, 0.65)
 EXTRAS = {"extras": (1, 2), "main_size": (0.5, 0.6), "extra_size": (0.15, 0.2)}  # what stands still
-SPEED = (0.4, 0.7)  # of the motion, in turns of its circle from the first frame to the last
-DRIFT = 0.12  # of the other three at most
+SPEED = (0.45, 0.75)  # of the motion, in turns of its circle from the first frame to the last
+DRIFT = 0.08  # of the other three at most
 APART = 1 << 32  # the draws of motions from those of scenes, with the same seed
 
 

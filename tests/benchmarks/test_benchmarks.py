@@ -13,7 +13,7 @@ import torch
 from faster_coco_eval.core import mask as coco_mask
 from PIL import Image
 
-from benchmarks import evaluation, flags, overhead, pretraining, rcnn, report, simclr_loop, startup, views
+from benchmarks import decoding, evaluation, flags, overhead, pretraining, rcnn, report, simclr_loop, startup, views
 from benchmarks.batches import Batches
 from benchmarks.report import Comparison, in_pairs
 
@@ -229,3 +229,20 @@ def test_rcnn_and_fast_rcnn_judge_the_same_proposals(tmp_path):
     rows = written(tmp_path / "rcnn.json")["rows"]
     assert [row["what"] for row in rows] == ["detect", "train"]
     assert all(row["unit"] == "s/picture" and min(*row["ours"], *row["peer"]) > 0 for row in rows)
+
+
+def test_decoding_compares_with_whole_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "datamodules")
+    from filmed import film
+
+    for i, name in enumerate(("a.mp4", "b.avi")):
+        film(tmp_path / "clips" / name, 20, seed=i)
+    path = tmp_path / "decoding.json"
+    decoding.main(["--root", str(tmp_path / "clips"), "--frames", "4", "--repeats", "1", "--json", str(path)])
+    rows = written(path)["rows"]
+    assert [row["mark"] for row in rows] == [">= 1.5", "", ""] * 2
+    assert all(min(row["ours"] + row["peer"]) > 0 for row in rows)
+    assert "shrunk to 128" in capsys.readouterr().out
+    monkeypatch.setattr(decoding, "whole", lambda clip: np.zeros(1))
+    with pytest.raises(RuntimeError, match="not those of the whole file"):
+        decoding.main(["--root", str(tmp_path / "clips")])

@@ -95,7 +95,7 @@ def test_a_rate_of_thirty_keeps_every_frame_of_a_video_of_ntsc():
         ({"frames": 8, "clips": 0}, "data.clips is 0"),
         (
             {"frames": 8, "stride": 2},
-            "data.stride is 2, but uniform clips span the whole video: set data.sampling dense",
+            "data.stride is 2, but uniform clips span the whole video: set",
         ),
         ({"frames": 8, "fps": 0.0}, "data.fps is 0, but it counts frames per second"),
     ],
