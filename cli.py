@@ -95,6 +95,7 @@ class CLI(LightningCLI):
         )
         parser.add_lightning_class_args(callbacks.Checkpoint, "checkpoint")
         parser.add_lightning_class_args(callbacks.Pictures, "pictures")
+        parser.add_lightning_class_args(callbacks.Predictions, "predictions")
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -264,7 +265,7 @@ class CLI(LightningCLI):
             callbacks.Throughput(),
             callbacks.Finite(),
             parts.pictures,
-            callbacks.Predictions(),
+            parts.predictions,
             self.summary,
             parts.checkpoint,
         ]

@@ -51,7 +51,7 @@ def scenes(
     predictions: Prediction = {"boxes": [], "scores": [], "labels": [], "rle": []}
     truths = []
     for _ in range(pictures):
-        boxes, labels = _boxes(random, objects, size), random.integers(0, classes, objects)
+        boxes, labels = random_boxes(random, objects, size), random.integers(0, classes, objects)
         rle = [ellipse(box, size) for box in boxes]
         area = torch.tensor([float(coco_mask.area(mask)) for mask in rle])
         truth = {"crowd": torch.from_numpy(random.random(objects) < crowds), "area": area, "rle": rle}
@@ -65,7 +65,7 @@ def scenes(
     return predictions, truths
 
 
-def _boxes(random: np.random.Generator, count: int, size: tuple[int, int]) -> np.ndarray:
+def random_boxes(random: np.random.Generator, count: int, size: tuple[int, int]) -> np.ndarray:
     """float32 (N, 4) xyxy anywhere in a picture, of 8 pixels to half its side."""
     height, width = size
     sides = random.uniform(8, (width / 2, height / 2), (count, 2))
@@ -84,7 +84,7 @@ def _disturbed(
     """Three of four detections are objects, moved; one of four of these has any class."""
     source = random.integers(0, max(len(boxes), 1), count)
     known = random.random(count) < 0.75 if len(boxes) else np.zeros(count, bool)
-    found, anything = _boxes(random, count, size), random.integers(0, classes, count)
+    found, anything = random_boxes(random, count, size), random.integers(0, classes, count)
     moved = boxes[source[known]]
     sides = np.tile(moved[:, 2:] - moved[:, :2], 2)
     moved = moved + random.normal(0, 0.1, moved.shape) * sides

@@ -29,7 +29,8 @@ class Checkpoint(LightningCheckpoint):
 
     Files are written beside their place and renamed, so a kill leaves the old one or the new one, never half of one.
     SIGTERM and the first Ctrl-C save after the current step and stop. A monitor that was never logged (no validation
-    data) leaves no `best.ckpt`, and the last weights are used, which the summary says.
+    data), or is nan (nothing to find there), leaves no `best.ckpt`, and the last weights are used, which the summary
+    says.
 
     Args:
         every_n_steps: optimizer steps between two writes of `last.ckpt` within an epoch; 0 writes at epoch ends only.
@@ -66,7 +67,7 @@ class Checkpoint(LightningCheckpoint):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         score = trainer.callback_metrics.get(pl_module.monitor)
-        if score is not None:
+        if score is not None and not score.isnan():
             score = score.item()
             if self.best is None or (score < self.best if pl_module.mode == "min" else score > self.best):
                 self.best = score

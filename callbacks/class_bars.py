@@ -16,15 +16,20 @@ def class_bars(
     counts: np.ndarray,
     palette: Sequence[tuple[int, int, int]],
     title: str,
+    judged: str,
+    counted: str,
 ) -> np.ndarray:
-    """IoU of each class as a bar in its colour, the best on top, the mean marked, with the share of pixels beside it.
+    """A figure of each class as a bar in its colour, the best on top, the mean marked, with the class's share of what
+    is counted beside it.
 
     Args:
         classes: C names; of more than `MOST` the lowest are drawn.
-        values: IoU (C,), 0..1; nan for a class that neither truth nor prediction shows, drawn without a bar.
-        counts: labelled pixels (C,).
+        values: the figure (C,), 0..1; nan for a class that cannot be judged, drawn without a bar.
+        counts: of each class (C,).
         palette: RGB of each class.
         title: one line above all.
+        judged: name of the figure, such as "IoU".
+        counted: what is counted, such as "pixels".
     """
     present, absent = (np.flatnonzero(chosen) for chosen in (~np.isnan(values), np.isnan(values)))
     order = [*present[np.argsort(-values[present], kind="stable")][-MOST:], *absent][:MOST]
@@ -38,21 +43,21 @@ def class_bars(
     for place, index in enumerate(order):
         value, colour = 100 * values[index], [part / 255 for part in palette[index]]
         if np.isnan(value):
-            axes.text(0.8, place, "in no picture", va="center", fontsize=9, color="#888888")
+            axes.text(0.8, place, "n/a: in no picture", va="center", fontsize=9, color="#888888")
         else:
             axes.barh(place, value, color=[colour], edgecolor="#555555", linewidth=0.6, height=0.68)
             paper = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # hides the line of the mean behind it
             axes.text(value + 1, place, f"{value:.1f} %", va="center", fontsize=9, color=PLAIN, bbox=paper)
         text = f"{100 * share[index]:.2f} %"
         axes.text(1.02, place, text, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color="#666666")
-    head = "of the pixels"
+    head = f"of the {counted}"
     axes.text(1.02, -0.9, head, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color="#666666")
     if not np.isnan(values).all():
         mean = 100 * np.nanmean(values)
         axes.axvline(mean, color="#444444", linestyle="--", linewidth=1, zorder=0)
         axes.text(mean, -0.9, f"mean {mean:.1f} %", ha="center", va="center", fontsize=9, color="#444444")
     axes.set_yticks(range(len(order)), names, fontsize=9, parse_math=False)
-    axes.set(xlim=(0, 108), ylim=(len(order) - 0.4, -0.6), xlabel="IoU (%)")
+    axes.set(xlim=(0, 108), ylim=(len(order) - 0.4, -0.6), xlabel=f"{judged} (%)")
     axes.grid(axis="x", alpha=0.25)
     axes.set_axisbelow(True)
     return render(figure)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from callbacks import drawing
 from callbacks.outcomes import Outcomes, arrays, visible
-from callbacks.per_class import per_class, write_per_class
+from callbacks.per_class import per_class, write_confusion, write_per_class
 from modules.contracts import Backbone, Batch, Prediction
 
 
@@ -46,7 +46,8 @@ class ClassOutcomes(Outcomes):
         self.matrix = strategy.reduce(self.matrix.clone(), reduce_op="sum")
 
     def write(self, folder: Path, stage: str, task: LightningModule) -> None:
-        write_per_class(folder, stage, per_class(self.counts()), self.counts(), task.classes)
+        write_per_class(folder, stage, per_class(self.counts()), task.classes)
+        write_confusion(folder, stage, self.counts(), task.classes)
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
         matrix = self.counts()

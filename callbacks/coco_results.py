@@ -63,6 +63,7 @@ class ResultFile(Table):
     def __init__(self, path: Path, rank: int, category_ids: list[int], image_ids: dict[str, int] | None = None):
         super().__init__(path.with_name(f"{path.name}.rows"), rank, ["path", "entries"])
         self.results, self.category_ids, self.image_ids = path, category_ids, image_ids
+        self.names: list[str] = []  # of all pictures, after `merge`
 
     def add(self, ids: list[str], prediction: Prediction) -> None:
         for i, name in enumerate(ids):
@@ -73,10 +74,17 @@ class ResultFile(Table):
     def merge(self, world: int) -> list[Path]:
         csv.field_size_limit(sys.maxsize)  # many masks in one picture
         super().merge(world)
+        self.names = []
         with open_text(self.path, "r") as file:
-            _write(self.results, (row["entries"] for row in csv.DictReader(file) if row["entries"]))
+            _write(self.results, self._entries(csv.DictReader(file)))
         self.path.unlink()
         return [self.results]
+
+    def _entries(self, rows: Iterable[dict[str, str]]) -> Iterator[str]:
+        for row in rows:
+            self.names.append(row["path"])
+            if row["entries"]:
+                yield row["entries"]
 
 
 def _write(path: Path, entries: Iterable[str]) -> None:

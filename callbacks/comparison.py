@@ -2,9 +2,10 @@
 
 import csv
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from lightning.pytorch import Trainer
@@ -13,6 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from callbacks import drawing
+from callbacks.numbers import number, or_nan, or_null
 from callbacks.pictures import log_picture
 from modules.contracts import DataError, writing
 
@@ -70,7 +72,7 @@ def read_run(folder: Path, monitor: str) -> Run:
         hows |= {name: f"{how}; {weights}" for name, how in hows.items() if name.startswith("test/")}
     return Run(
         folder,
-        {row["metric"]: row["value"] for row in report["results"]},
+        {row["metric"]: or_nan(row["value"]) for row in report["results"]},
         hows,
         sorted(curve.items()),
         max(epochs, default=0),
@@ -119,7 +121,7 @@ class Comparison:
         if not {test, self.monitor} & run.results.keys():
             raise DataError(f"{run.folder} has neither {test} nor {self.monitor}: the data needs a test or val set")
         self.runs[start][seed] = run
-        return f"{self.metric} {run.results[self.metric]:.4f}"
+        return f"{self.metric} {number(run.results[self.metric])}"
 
     @property
     def metric(self) -> str:
@@ -149,13 +151,13 @@ class Comparison:
             "how": self.how(),
             "reference": self.reference,
             "starts": self.starts,
-            "comparison": [row._asdict() for row in rows],
+            "comparison": [_nulled(row._asdict()) for row in rows],
             "runs": [
                 {
                     "start": start,
                     "seed": seed,
                     "folder": run.folder.relative_to(folder).as_posix(),
-                    "results": run.results,
+                    "results": _nulled(run.results),
                     "epochs": run.epochs,
                     "seconds": run.seconds,
                 }
@@ -164,7 +166,7 @@ class Comparison:
             ],
         }
         with writing(folder / "compare.json"):
-            (folder / "compare.json").write_text(json.dumps(report, indent=2) + "\n")
+            (folder / "compare.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
         main = {start: [run.results[self.metric] for run in runs.values()] for start, runs in self.runs.items()}
         curves = {start: [run.curve for run in runs.values()] for start, runs in self.runs.items()}
         log_picture(trainer, "compare", drawing.comparison(main, curves, self.metric, self.monitor, self._title()))
@@ -227,13 +229,19 @@ class Comparison:
         return metric.partition("/")[0] == self.metric.partition("/")[0]
 
 
+def _nulled(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: or_null(value) if isinstance(value, float) else value for name, value in values.items()}
+
+
 def _width(console: Console, table: Table) -> int:
     """Characters that a table takes when it may."""
     return Measurement.get(console, console.options.update(max_width=9999), table).maximum
 
 
 def _cell(value: float | None, error: float | None, form: str = ".4f") -> str:
-    return "" if value is None else f"{value:{form}}" + ("" if error is None else f" ±{error:.4f}")
+    if value is None:
+        return ""
+    return number(value, form) + ("" if error is None or math.isnan(error) else f" ±{error:.4f}")
 
 
 def _range(values: Sequence[int]) -> str:

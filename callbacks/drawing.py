@@ -14,6 +14,7 @@ Points = Sequence[tuple[int, float]]
 
 RIGHT, WRONG, PLAIN = "#1a7f37", "#c62828", "#222222"
 DPI = 100
+GOLDEN = 0.618034  # its multiples modulo 1 are spread evenly
 CELL = 150  # height of one picture of a grid in pixels: a 32-pixel picture must be large enough to recognise
 LINE = 18  # height of a line of caption in pixels
 
@@ -132,14 +133,14 @@ def confusion(
     if size <= 20:
         for (row, column), count in np.ndenumerate(matrix):
             colour = "white" if share[row, column] > 0.5 else PLAIN if count else "#b0b0b0"
-            text = _percent(share[row, column]) if shares else f"{count:,}"
+            text = percent(share[row, column]) if shares else f"{count:,}"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
     bar = figure.add_axes(((margin + side + 20) / total_width, bottom, 16 / total_width, side / total_height))
     figure.colorbar(image, cax=bar, format=lambda value, _: f"{100 * value:.0f} %").set_label("of the true class")
     return render(figure)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """Two digits that say something: 97, 4.3, 0.2; 0 for nothing at all."""
     percent = 100 * share
     return "0" if share == 0 else "<0.1" if percent < 0.05 else f"{percent:.1f}" if percent < 9.95 else f"{percent:.0f}"
@@ -233,6 +234,16 @@ def band(curves: Sequence[Points]) -> tuple[list[int], np.ndarray, np.ndarray, n
     epochs = sorted(set.intersection(*map(set, tables)))
     values = np.array([[table[epoch] for epoch in epochs] for table in tables])
     return epochs, values.mean(0), values.min(0), values.max(0)
+
+
+def distinct(count: int) -> list[tuple[float, ...]]:
+    """That many colours, RGB of 0..1, that differ as well as they can, on white and on dark paper."""
+    from matplotlib import colormaps
+
+    if count <= 20:
+        return list(colormaps["tab10" if count <= 10 else "tab20"].colors[:count])
+    order = np.argsort(np.arange(count) * GOLDEN % 1).argsort()  # so that neighbours, often of one kind, differ most
+    return [colormaps["turbo"](place / (count - 1))[:3] for place in order]
 
 
 def titled(width: float, height: float, title: str) -> "Figure":

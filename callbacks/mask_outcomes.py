@@ -15,7 +15,7 @@ from callbacks.class_bars import class_bars
 from callbacks.drawing import confusion, shorten_start
 from callbacks.outcomes import Outcomes, arrays, visible
 from callbacks.overlays import DIFFERENT, Palette, differences, enlarged, legend, overlay, palette_of
-from callbacks.per_class import per_class_of_pixels, write_per_class
+from callbacks.per_class import per_class_of_pixels, write_confusion, write_per_class
 from callbacks.strips import strips, swatch
 from modules.contracts import IGNORE, Backbone, Batch, Prediction
 
@@ -52,7 +52,8 @@ class MaskOutcomes(Outcomes):
 
     def write(self, folder: Path, stage: str, task: LightningModule) -> None:
         matrix = self.matrix.cpu().numpy()
-        write_per_class(folder, stage, per_class_of_pixels(matrix), matrix, task.classes)
+        write_per_class(folder, stage, per_class_of_pixels(matrix), task.classes)
+        write_confusion(folder, stage, matrix, task.classes)
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
         matrix, classes, palette = self.matrix.cpu().numpy(), task.classes, palette_of(data, task.classes)
@@ -66,7 +67,7 @@ class MaskOutcomes(Outcomes):
         said = lowest if len(worst["iou"]) else "not one labelled pixel is wrong"
         yield "mistakes", _answers(worst, classes, palette, f"{stage}: {said}")
         yield "confusion", confusion(matrix, classes, title, shares=True)
-        yield "classes", class_bars(classes, figures["iou"], matrix.sum(1), palette, title)
+        yield "classes", class_bars(classes, figures["iou"], matrix.sum(1), palette, title, "IoU", "pixels")
 
 
 def confusions(true: Tensor, predicted: Tensor, classes: int) -> Tensor:

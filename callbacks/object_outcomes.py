@@ -1,8 +1,9 @@
-"""Pictures of detection: training batches with their boxes, what was found beside what is there, the worst misses."""
+"""Pictures of detection: training batches with their objects, what was found beside what is there, the worst misses,
+and how precision, recall and errors lie."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
@@ -10,15 +11,19 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.ops import box_iou
 
+from callbacks.class_bars import class_bars
+from callbacks.detection_errors import SURE, error_bars, write_errors
 from callbacks.drawing import shorten, shorten_start
 from callbacks.mask_outcomes import SIDE, name_bytes, name_text
+from callbacks.object_drawing import draw_objects, object_palette, stacked
 from callbacks.outcomes import Outcomes, arrays, visible
-from callbacks.overlays import Palette, enlarged, palette_of
-from callbacks.strips import strips, swatch
+from callbacks.overlays import LEGEND, Palette, enlarged
+from callbacks.per_class import JUDGED, per_class_of_objects, write_per_class
+from callbacks.precision_recall import precision_recall
+from callbacks.strips import Entry, strips, swatch
 from modules.contracts import Backbone, Batch, Prediction
 
-MOST = 50  # boxes of a picture that are kept to be drawn, those with the highest scores
-SURE = 0.5  # lowest score of a detection that is drawn and counts as a mistake where nothing is
+MOST = 200  # objects of a picture that are kept to be drawn, of those found the ones with the highest scores
 OVERLAP = 0.5  # lowest IoU of a detection with what it found
 
 
@@ -34,27 +39,50 @@ class ObjectOutcomes(Outcomes):
         image, inside = batch["image"], batch["inside"]
         factor = min(1.0, SIDE / max(image.shape[-2:]))
         small = interpolate(image.float(), scale_factor=factor, mode="area") if factor < 1 else image
-        scale = (inside * factor / batch["size"]).float().flip(1).repeat(1, 2)  # (B, 4), from the original's pixels
-        found = zip(outputs["boxes"], outputs["labels"], outputs["scores"], strict=True)
-        said = [_rows(boxes[scores >= SURE], labels[scores >= SURE]) for boxes, labels, scores in found]
+        parts = (inside * factor).long().clamp(min=1)
+        scale = (parts / batch["size"]).float().flip(1).repeat(1, 2)  # (B, 4), from the original's pixels
+        sure = [scores >= SURE for scores in outputs["scores"]]
+        columns = zip(*(outputs[key] for key in ("boxes", "labels", "scores")), sure, strict=True)
+        said = [_rows(boxes[chosen], labels[chosen], scores[chosen]) for boxes, labels, scores, chosen in columns]
         true = [_rows(one["boxes"], one["labels"]).to(image.device) for one in batch["truth"]]
         crowd = [one["crowd"].to(image.device) for one in batch["truth"]]
         wrong = torch.stack([mistakes(*one) for one in zip(said, true, crowd, strict=True)])
+        total = wrong.sum(1).float()
+        ties = self.spread(total, rank, world) / 2**33  # of equally bad pictures the same are kept by any processes
+        badness = torch.where(total > 0, total + ties, -torch.inf)
         rows = {
             "image": visible(small, task.backbone),
-            "inside": (inside * factor).long(),
+            "inside": parts,
             "true": torch.stack([_kept(one, s) for one, s in zip(true, scale, strict=True)]),
             "found": torch.stack([_kept(one, s) for one, s in zip(said, scale, strict=True)]),
             "wrong": wrong,
             "name": name_bytes(batch["id"]).to(image.device, non_blocking=True),
         }
-        self.keep(rows, torch.where(wrong.sum(1) > 0, wrong.sum(1).float(), -torch.inf), rank, world)
+        if "rle" in outputs:
+            wanted = self.wanted(badness, rank, world).tolist()  # decoding the masks of every picture would take long
+            found = [[rles[i] for i in _indices(chosen)] for rles, chosen in zip(outputs["rle"], sure, strict=True)]
+            for name, masks in (("true", [one["rle"] for one in batch["truth"]]), ("found", found)):
+                rows[f"{name}_masks"] = _thumbnails(masks, wanted, parts.tolist(), small.shape[-2:]).to(image.device)
+        self.keep(rows, badness, rank, world)
+
+    def write(self, folder: Path, stage: str, task: LightningModule) -> None:
+        reports = task.reports(stage)
+        write_per_class(folder, stage, per_class_of_objects(reports), task.classes)
+        write_errors(folder, stage, reports)
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
+        classes, palette, reports = task.classes, object_palette(len(task.classes)), task.reports(stage)
         title = f"{stage}: what is there, and detections of score {SURE} and more"
-        yield "predictions", _answers(self.sample.kept(), task.classes, palette_of(data, task.classes), title)
+        yield "predictions", _answers(self.sample.kept(), classes, title)
         title = f"{stage}: pictures with the most objects missed and detections of nothing"
-        yield "mistakes", _answers(self.worst.kept(), task.classes, palette_of(data, task.classes), title)
+        yield "mistakes", _answers(self.worst.kept(), classes, title)
+        figures = per_class_of_objects(reports)
+        judged = next(name for name in JUDGED if name in figures)
+        title = f"{stage}: precision over recall, as COCO counts"
+        yield "curves", precision_recall(reports, classes, palette, title)
+        values, counts, title = figures[judged], figures["objects"], f"{stage}: {JUDGED[judged]}, IoU .50:.05:.95"
+        yield "classes", class_bars(classes, values, counts, palette, title, JUDGED[judged], "objects")
+        yield "errors", error_bars(reports, f"{stage}: errors of detections of score {SURE} and more, after TIDE")
 
 
 def mistakes(found: Tensor, true: Tensor, crowd: Tensor) -> Tensor:
@@ -73,58 +101,79 @@ def mistakes(found: Tensor, true: Tensor, crowd: Tensor) -> Tensor:
 
 def draw_boxes(batch: Batch, samples: int, backbone: Backbone, data: LightningDataModule) -> np.ndarray:
     """The first pictures of a training batch with their boxes, and masks where there are some."""
-    pictures = arrays(visible(batch["image"][:samples], backbone))
-    palette, rows, seen = palette_of(data, data.classes), [], set()
-    for i, picture in enumerate(pictures):
-        labels = batch["labels"][i].tolist()
-        masks = batch["masks"][i].cpu().numpy() if "masks" in batch else []
-        tinted = picture.copy()
-        for mask, label in zip(masks, labels, strict=False):
-            tinted[mask > 0] = tinted[mask > 0] // 2 + np.array(palette[label], np.uint8) // 2
+    palette, rows, seen = object_palette(len(data.classes)), [], set()
+    for i, picture in enumerate(arrays(visible(batch["image"][:samples], backbone))):
+        labels, shown = batch["labels"][i].tolist(), None
+        if "masks" in batch and labels:
+            masks = batch["masks"][i] > 0
+            shown = torch.where(masks.any(0), masks.int().argmax(0) + 1, 0).cpu().numpy()
+        rows.append([_panel(picture, batch["boxes"][i].cpu().numpy(), labels, palette, shown=shown)])
         seen |= set(labels)
-        rows.append([_framed(tinted, batch["boxes"][i].cpu().numpy(), labels, palette)])
     captions = [shorten_start(name, 24) for name in batch["id"][:samples]]
-    return strips(rows, ("",), captions, _entries(seen, data.classes, palette), "First training batch")
+    return strips(rows, ("",), captions, _entries(seen, data.classes), "First training batch")
 
 
-def _answers(rows: dict[str, Tensor], classes: Sequence[str], palette: Palette, title: str) -> np.ndarray:
-    panels, captions, seen = [], [], set()
+def _answers(rows: dict[str, Tensor], classes: Sequence[str], title: str) -> np.ndarray:
+    """Truth beside what was found; `rows` as `ObjectOutcomes` keeps them."""
+    panels, captions, seen, palette = [], [], set(), object_palette(len(classes))
     pictures, sides = arrays(rows["image"]), rows["inside"].tolist()
     for i, (picture, (height, width)) in enumerate(zip(pictures, sides, strict=True)):
         panel = []
         for name in ("true", "found"):
-            boxes = rows[name][i][rows[name][i, :, 4] >= 0].numpy()
-            labels = boxes[:, 4].astype(int).tolist()
+            objects = rows[name][i][rows[name][i, :, 4] >= 0].numpy()
+            labels = objects[:, 4].astype(int).tolist()
             seen |= set(labels)
-            panel.append(_framed(picture[:height, :width], boxes[:, :4], labels, palette))
+            tags = [f"{100 * score:.0f}" for score in objects[:, 5]] if name == "found" else []
+            masks = rows.get(f"{name}_masks")
+            shown = None if masks is None else masks[i, :height, :width].numpy()
+            panel.append(_panel(picture[:height, :width], objects[:, :4], labels, palette, tags, shown))
         panels.append(panel)
         missed, nothing = rows["wrong"][i].tolist()
         captions.append(f"{shorten_start(name_text(rows['name'][i].numpy()), 40)}\n{missed} missed, {nothing} wrong")
-    return strips(panels, ("truth", "found"), captions, _entries(seen, classes, palette), title)
+    return strips(panels, ("truth", "found, with scores in %"), captions, _entries(seen, classes), title)
 
 
-def _framed(picture: np.ndarray, boxes: np.ndarray, labels: Sequence[int], palette: Palette) -> np.ndarray:
-    """The picture, enlarged, with boxes (N, 4) in its pixels, each in the colour of its class on a white line."""
-    drawn = np.ascontiguousarray(enlarged(picture))
-    factor = drawn.shape[0] / picture.shape[0]
-    for box, label in zip((boxes * factor).round().astype(int).tolist(), labels, strict=True):
-        for colour, width in (((255, 255, 255), 4), (palette[label], 2)):
-            cv2.rectangle(drawn, box[:2], box[2:], colour, width)
-    return drawn
+def _panel(
+    picture: np.ndarray,
+    boxes: np.ndarray,
+    labels: Sequence[int],
+    palette: Palette,
+    tags: Sequence[str] = (),
+    shown: np.ndarray | None = None,
+) -> np.ndarray:
+    """As `draw_objects`, enlarged."""
+    large = enlarged(picture)
+    shown = None if shown is None else enlarged(shown)
+    return draw_objects(large, boxes * large.shape[0] / picture.shape[0], labels, palette, tags, shown)
 
 
-def _entries(seen: set[int], classes: Sequence[str], palette: Palette) -> list[tuple[str, np.ndarray]]:
-    return [(shorten(classes[label], 18), swatch(palette[label])) for label in sorted(seen)[:20]]
+def _entries(seen: set[int], classes: Sequence[str]) -> list[Entry]:
+    palette, shown = object_palette(len(classes)), sorted(seen)[:LEGEND]
+    return [(shorten(classes[label], 18), swatch(palette[label])) for label in shown]
 
 
-def _rows(boxes: Tensor, labels: Tensor) -> Tensor:
-    return torch.cat([boxes.float(), labels[:, None].float()], 1)
+def _indices(chosen: Tensor) -> list[int]:
+    return chosen.nonzero()[:, 0].tolist()
+
+
+def _rows(boxes: Tensor, *columns: Tensor) -> Tensor:
+    """Objects as rows: a box, its class, and what else there is, float32."""
+    return torch.cat([boxes.float(), *(column[:, None].float() for column in columns)], 1)
 
 
 def _kept(rows: Tensor, scale: Tensor) -> Tensor:
-    """(MOST, 5) of (N, 5), boxes scaled; empty places have class -1."""
-    kept = rows.new_full((MOST, 5), -1)
+    """(MOST, C) of (N, C), boxes scaled; empty places have class -1."""
+    kept = rows.new_full((MOST, rows.shape[1]), -1)
     count = min(MOST, len(rows))
     kept[:count] = rows[:MOST]
     kept[:count, :4] *= scale.to(rows)
     return kept
+
+
+def _thumbnails(rles: list[list], wanted: list[bool], parts: list[list[int]], size: Sequence[int]) -> Tensor:
+    """Which object each pixel of a small picture shows, uint8 (B, *size), as `stacked` says; 0 where not wanted."""
+    drawn = torch.zeros((len(rles), *size), dtype=torch.uint8)
+    for i in (i for i, chosen in enumerate(wanted) if chosen):
+        height, width = parts[i]
+        drawn[i, :height, :width] = torch.from_numpy(stacked(rles[i][:MOST], (height, width)).astype(np.uint8))
+    return drawn

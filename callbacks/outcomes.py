@@ -48,11 +48,21 @@ class Outcomes:
         """Keeps those of B samples that are worth looking at: `rows` of B entries each, `badness` (B,), -inf for a
         sample that is no mistake."""
         self.worst.update(badness, rows)
-        # Files usually come sorted by class, so the first few would all be of one. Hashed positions are spread over
-        # the whole split, are the same in every epoch, and leave the random number generators alone.
-        position = (self.seen + torch.arange(len(badness), device=badness.device)) * world + rank
-        self.sample.update(-(position * GOLDEN % 2**32).float(), rows)
+        self.sample.update(self.spread(badness, rank, world), rows)
         self.seen += len(badness)
+
+    def wanted(self, badness: Tensor, rank: int, world: int) -> Tensor:
+        """Which of B samples `keep` may keep, bool (B,), where making their rows is costly."""
+        return self.worst.takes(badness) | self.sample.takes(self.spread(badness, rank, world))
+
+    def spread(self, badness: Tensor, rank: int, world: int) -> Tensor:
+        """Values (B,), 0 and less, by which samples are kept whatever came out.
+
+        Files usually come sorted by class, so the first few would all be of one. Hashed positions are spread over the
+        whole split, are the same in every epoch, and leave the random number generators alone.
+        """
+        position = (self.seen + torch.arange(len(badness), device=badness.device)) * world + rank
+        return -(position * GOLDEN % 2**32).float()
 
     def gather(self, strategy: Strategy) -> None:
         """Joins what the processes saw; every process must call it."""
@@ -67,6 +77,10 @@ class Highest:
         self.size = size
         self.value: Tensor | None = None
         self.rows: dict[str, Tensor] = {}
+
+    def takes(self, value: Tensor) -> Tensor:
+        """Which of these samples, by their values (B,), `update` would keep if each came alone: bool (B,)."""
+        return value > (-torch.inf if self.value is None else self.value[-1])
 
     def update(self, value: Tensor, rows: dict[str, Tensor]) -> None:
         """`value` (B,), -inf for a sample that must not be kept; `rows` of B entries each. Entries of other sizes than

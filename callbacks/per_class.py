@@ -1,11 +1,15 @@
-"""How well each class does, from a confusion matrix, as files."""
+"""How well each class does, as files."""
 
 import csv
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from modules.contracts import writing
+from modules.metrics.detection import PREFIX, Report
+from modules.metrics.pictures import Kind
 
 
 def per_class(matrix: np.ndarray) -> dict[str, np.ndarray]:
@@ -35,29 +39,49 @@ def per_class_of_pixels(matrix: np.ndarray) -> dict[str, np.ndarray]:
     return {"pixels": figures["count"], "iou": iou, "accuracy": accuracy, "precision": precision, "dice": dice}
 
 
-JUDGED = {"iou": "IoU", "f1": "F1"}
-"""The column that a table is judged by, as people write it."""
+def per_class_of_objects(reports: Mapping[Kind, Report]) -> dict[str, np.ndarray]:
+    """Figures of each class of objects; nan for a class without any.
+
+    Returns:
+        `objects` that are truly there, `ap` and `ap50` of boxes and, where there are masks, `mask_ap` and `mask_ap50`,
+        each (C,).
+    """
+    figures = {"objects": next(iter(reports.values())).per_class["objects"]}
+    for kind, report in reports.items():
+        figures |= {PREFIX[kind] + name: report.per_class[name] for name in ("ap", "ap50")}
+    return figures
 
 
-def write_per_class(
-    folder: Path, stage: str, figures: dict[str, np.ndarray], matrix: np.ndarray, classes: list[str]
-) -> None:
-    """Writes `<stage>_per_class.csv` and `<stage>_confusion.csv` (rows true, columns predicted) into a folder."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / f"{stage}_per_class.csv", [["class", *figures], *zip(classes, *figures.values(), strict=True)])
-        rows = ([name, *counts] for name, counts in zip(classes, matrix.tolist(), strict=True))
-        _write(folder / f"{stage}_confusion.csv", [["true", *classes], *rows])
+JUDGED = {"iou": "IoU", "f1": "F1", "mask_ap": "mask AP", "ap": "AP"}
+"""The column that a table is judged by, the first of those it has, as people write it."""
+
+
+def write_per_class(folder: Path, stage: str, figures: dict[str, np.ndarray], classes: list[str]) -> None:
+    """Writes `<stage>_per_class.csv` into a folder: a row for each class, a column for each figure."""
+    write_csv(folder / f"{stage}_per_class.csv", [["class", *figures], *zip(classes, *figures.values(), strict=True)])
+
+
+def write_confusion(folder: Path, stage: str, matrix: np.ndarray, classes: list[str]) -> None:
+    """Writes `<stage>_confusion.csv` into a folder: rows true, columns predicted."""
+    rows = ([name, *counts] for name, counts in zip(classes, matrix.tolist(), strict=True))
+    write_csv(folder / f"{stage}_confusion.csv", [["true", *classes], *rows])
 
 
 def read_per_class(path: Path) -> tuple[str, list[dict[str, str]]]:
-    """What `write_per_class` wrote: the column it is judged by, one of `JUDGED`, and the rows, the lowest first."""
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    """What `write_per_class` wrote: the column it is judged by, one of `JUDGED`, and the rows, the lowest first, and
+    last those that have no such figure."""
+    rows = read_csv(path)
     judged = next(column for column in JUDGED if column in rows[0])
-    return judged, sorted(rows, key=lambda row: (row[judged] != "nan", float(row[judged])))
+    return judged, sorted(rows, key=lambda row: (math.isnan(float(row[judged])), float(row[judged])))
 
 
-def _write(path: Path, rows: list) -> None:
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
+def write_csv(path: Path, rows: list) -> None:
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows(rows)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))

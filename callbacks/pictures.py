@@ -42,9 +42,9 @@ def log_picture(trainer: Trainer, name: str, picture: np.ndarray) -> None:
 
 
 class Pictures(Callback):
-    """Draws the first training batch as the network sees it, and for tasks that name classes, of pictures, of their
-    pixels or of videos, a sample of predictions, the worst mistakes and the confusion matrix, after training,
-    validation and test.
+    """Draws the first training batch as the network sees it, and for tasks that name classes, of pictures, their
+    pixels, objects in them or videos, a sample of predictions, the worst mistakes, and the confusion matrix or, of
+    objects, precision over recall and kinds of errors; after training, validation and test.
 
     Args:
         samples: pictures in a grid.

@@ -7,8 +7,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from callbacks.coco_results import ResultFile
 from callbacks.mask_files import MaskFiles
+from callbacks.object_files import ObjectPictures
 from callbacks.prediction_files import Arrays, Table
-from modules.contracts import Batch, Prediction
+from modules.contracts import Batch, ConfigError, Prediction
 
 
 class Predictions(Callback):
@@ -18,10 +19,20 @@ class Predictions(Callback):
     probability per class, `p(<class>)`, written as the batches come. `{features}`: `features.npz` (`test_features.npz`)
     with `ids`, `features` float32 (N, D) and, where known, `labels`; these are held in memory until the end. `{mask}`
     of `predict`: a map and an overlay of each picture, see `MaskFiles`, and `predict.csv` with the columns `path` and
-    one share of the pixels per class, `share(<class>)`.
+    one share of the pixels per class, `share(<class>)`. `{boxes, labels, scores}`, perhaps with masks: `predict.json`
+    or `test.json`, COCO's results, and of `predict` each picture with what was found, in `pictures/`.
+
+    Args:
+        threshold: lowest score, 0..1, of what is drawn; the files hold everything.
+
+    Raises:
+        ConfigError: the threshold is not within 0..1.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threshold: float = 0.5) -> None:
+        if not 0 <= threshold <= 1:
+            raise ConfigError(f"predictions.threshold is {threshold:g}, but it is a score, 0 to 1")
+        self.threshold = threshold
         self.files: list[Path] = []  # and folders, written by this process
         self._file: Detections | LabelTable | MaskFiles | FeatureArrays | None = None
 
@@ -30,7 +41,8 @@ class Predictions(Callback):
     ) -> None:
         kind = next((kind for kind in KINDS if kind.fits(outputs)), None) if outputs else None
         if kind is not None:
-            self._file = self._file or kind(trainer, pl_module, batch)
+            settings = {"threshold": self.threshold} if kind is Detections else {}
+            self._file = self._file or kind(trainer, pl_module, batch, **settings)
             self._file.add(batch, outputs)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -87,13 +99,16 @@ class FeatureArrays(Arrays):
 
 
 class Detections(ResultFile):
-    """Boxes, classes and scores, perhaps masks, under the ids of the data's annotations where it has some."""
+    """Boxes, classes and scores, perhaps masks, under the ids of the data's annotations where it has some; `predict`
+    draws them too."""
 
-    def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
+    def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch, threshold: float) -> None:
         data, name = trainer.datamodule, "test.json" if trainer.testing else "predict.json"
         categories = data.category_ids or list(range(1, len(task.classes) + 1))
         path = Path(trainer.default_root_dir) / "predictions" / name
         super().__init__(path, trainer.global_rank, categories, data.image_ids)
+        drawing = trainer.predicting
+        self.pictures = ObjectPictures(path.parent, trainer.global_rank, task, threshold) if drawing else None
 
     @staticmethod
     def fits(outputs: Prediction) -> bool:
@@ -101,6 +116,12 @@ class Detections(ResultFile):
 
     def add(self, batch: Batch, outputs: Prediction) -> None:
         super().add(batch["id"], outputs)
+        if self.pictures:
+            self.pictures.add(batch, outputs)
+
+    def merge(self, world: int) -> list[Path]:
+        written = super().merge(world)
+        return written + (self.pictures.settle(self.names) if self.pictures else [])
 
 
 KINDS = (Detections, LabelTable, MaskFiles, FeatureArrays)

@@ -13,7 +13,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
+from callbacks.detection_errors import read_errors
 from callbacks.knn import KNN
+from callbacks.numbers import number, or_null
 from callbacks.per_class import JUDGED, read_per_class
 from callbacks.predictions import Predictions
 from callbacks.throughput import Throughput
@@ -91,15 +93,17 @@ class Summary(L.Callback):
             for column, style in (("metric", "bold"), ("value", "green"), ("how", "")):
                 table.add_column(column, style=style, overflow="fold")
             for row in rows:
-                table.add_row(row["metric"], f"{row['value']:.4f}", row["how"])
+                table.add_row(row["metric"], number(row["value"]), row["how"])
             Console(highlight=False).print(table)
             self._write(folder, rows, trainer)
         self._say_classes(folder)
+        self._say_errors(folder)
         self._say_speed(trainer)
-        if skipped := trainer.datamodule.skipped:
-            CONSOLE.print(
-                f"skipped {len(skipped)} {trainer.datamodule.noun} that cannot be decoded: {folder}/skipped.txt"
-            )
+        data = trainer.datamodule
+        if data.skipped:
+            CONSOLE.print(f"skipped {len(data.skipped)} {data.noun} that cannot be used: {folder}/skipped.txt")
+        if data.dropped:
+            CONSOLE.print(f"left out {len(data.dropped)} annotations: {folder}/dropped.txt")
         self._say_where(trainer, folder)
         for line in self._next(trainer, folder):
             CONSOLE.print(line)
@@ -127,18 +131,17 @@ class Summary(L.Callback):
             "command": ["python", "cli.py", *self.typed],
             "seed": self.seed,
             f"{self._of} weights": self.weights,
-            "results": rows,
+            "results": [row | {"value": or_null(row["value"])} for row in rows],
             "seconds": round(time.monotonic() - self.began, 1),
             "machine": f"{platform.processor() or platform.machine()}, {trainer.strategy.root_device}",
             "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
         }
         with writing(path):
-            path.write_text(json.dumps(report, indent=2) + "\n")
+            path.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
 
     def _say_classes(self, folder: Path, most: int = 10) -> None:
         """The classes that do worst, of the last split that was judged."""
-        tables = [folder / "predictions" / f"{split}_per_class.csv" for split in ("test", "val")]
-        path = next((p for p in tables if p.is_file()), None)
+        path = _last(folder, "per_class.csv")
         if path is None:
             return
         judged, rows = read_per_class(path)
@@ -149,8 +152,14 @@ class Summary(L.Callback):
         for column in rows[0]:
             table.add_column(column, justify="left" if column == "class" else "right")
         for name, count, *figures in (row.values() for row in rows[:most]):
-            table.add_row(name, f"{int(count):,}", *(f"{float(figure):.3f}" for figure in figures))
+            table.add_row(name, f"{int(count):,}", *(number(float(figure), ".3f") for figure in figures))
         Console(highlight=False).print(table)
+
+    def _say_errors(self, folder: Path) -> None:
+        """What is wrong with the objects that were found, of the last split that was judged."""
+        path = _last(folder, "errors.csv")
+        for line in read_errors(path) if path else ():
+            CONSOLE.print(f"{line} ({path.relative_to(folder)})")
 
     def _say_speed(self, trainer: L.Trainer) -> None:
         speed = next((c for c in trainer.callbacks if isinstance(c, Throughput)), None)
@@ -202,3 +211,9 @@ class Summary(L.Callback):
             f"next, your {trainer.datamodule.noun + ':':<12} "
             + f"python cli.py predict {config}--ckpt_path {run} --data {files} --data.root FOLDER",
         ]
+
+
+def _last(folder: Path, name: str) -> Path | None:
+    """A file in `predictions/` about the last split that was judged."""
+    paths = (folder / "predictions" / f"{split}_{name}" for split in ("test", "val"))
+    return next((path for path in paths if path.is_file()), None)

@@ -47,7 +47,8 @@ class DataModule(L.LightningDataModule):
         self.batch_size, self.workers = batch_size, workers
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # what --seed_everything says
         self.resume = (0, 0)
-        self.skipped: list[str] = []  # ids of samples left out because they cannot be read
+        self.skipped: list[str] = []  # samples left out because they cannot be used: ids, or sentences
+        self.dropped: list[str] = []  # a line for each annotation left out
 
     def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
         """The samples of a split as `purpose` needs them; null when there is no such split."""

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco
 
-from datamodules.objects import RLE, Objects
+from datamodules.objects import PROPOSAL, RLE, Objects
 from datamodules.whole import resize
 
 Span = tuple[int, int, int]
@@ -50,7 +50,7 @@ def frame(
         rows: what is shown from top to bottom.
         columns: what is shown from left to right.
         masks: whether to give masks too; boxes then are those around what can be seen.
-        visible: share of a box that the part must show at least, 0..1; others are left out.
+        visible: share of a box that the part must show at least, 0..1; others are left out. Not asked of proposals.
         mirrored: left and right change places.
     """
     (top, bottom, height), (left, right, width) = rows, columns
@@ -58,6 +58,7 @@ def frame(
     factors = width / (right - left), height / (bottom - top)
     moved = (objects.boxes - np.array([left, top] * 2)) * np.array(factors * 2)
     boxes = clip(moved, (height, width))
+    visible = visible * (objects.labels != PROPOSAL)
     kept = np.flatnonzero((areas(boxes) >= visible * areas(moved)) & ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1))
     found = seen(objects.rles, kept, rows, columns) if masks else None
     shown = tidy(Shown(image, boxes[kept], objects.labels[kept], found))

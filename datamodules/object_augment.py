@@ -7,12 +7,13 @@ import albumentations as A
 import cv2
 import numpy as np
 from albumentations.augmentations.crops.transforms import CropSizeError
+from albumentations.core.bbox_utils import BboxProcessor, filter_bboxes
 
 from datamodules.augment import RECIPES, Chances, Keyed, Recipe, check_result, recipe_transforms
 from datamodules.framing import Shown, clip, frame, overlapping_part, tidy
 from datamodules.mask_augment import check_nearest, leaves, span
 from datamodules.mixing import SMALLEST, mosaic, paste
-from datamodules.objects import Objects, ObjectSource
+from datamodules.objects import PROPOSAL, Objects, ObjectSource
 from datamodules.whole import Canvas, fit_scale, fitted
 from modules.contracts import ConfigError
 
@@ -56,6 +57,9 @@ class ObjectAugment(Keyed):
         self.moves = any(isinstance(transform, A.DualTransform) for transform in leaves(transforms))
         boxes = A.BboxParams("pascal_voc", min_visibility=visible, clip=True) if self.moves else None
         super().__init__(transforms, boxes)
+        if boxes:
+            visibility = Visible(boxes)
+            self.transforms.processors["bboxes"], self.transforms.check_each_transform = visibility, (visibility,)
         self.canvas, self.scale = canvas, scale
         self.iou_crop, self.mosaic, self.copy_paste = iou_crop, mosaic, copy_paste
         self.visible, self.masks = visible, masks
@@ -99,7 +103,9 @@ class ObjectAugment(Keyed):
         image, objects = source.image(index), to_find(source.objects(index))
         left, top, right, bottom = 0, 0, image.shape[1], image.shape[0]
         if cropped:
-            left, top, right, bottom = overlapping_part(image.shape[:2], objects.boxes, random)
+            left, top, right, bottom = overlapping_part(
+                image.shape[:2], objects.boxes[objects.labels != PROPOSAL], random
+            )
         scale, *places, mirrored = random.random(4)
         scale = self.scale[0] + (self.scale[1] - self.scale[0]) * scale
         whole = room if cropped else self.canvas
@@ -130,6 +136,7 @@ class ObjectAugment(Keyed):
             return shown._replace(image=image)
         boxes = np.asarray(result["bboxes"]).reshape(-1, 5)  # albumentations forgets the fifth column of none
         kept = boxes[:, 4].astype(np.int64)
+        kept = np.where(kept < 0, ~kept, kept)
         if "masks" in targets:
             kept = np.unique(kept)  # a box may have been torn to pieces, its mask not
             return tidy(Shown(image, shown.boxes[kept], shown.labels[kept], np.asarray(result["masks"])[kept]))
@@ -137,18 +144,28 @@ class ObjectAugment(Keyed):
         return tidy(Shown(image, clip(boxes[:, :4], image.shape[:2]), shown.labels[kept], masks))
 
     def _targets(self, shown: Shown) -> dict[str, np.ndarray]:
-        """Boxes with their number as a fifth column, and masks; albumentations fails at no masks."""
-        numbered = np.concatenate([shown.boxes, np.arange(len(shown.boxes), dtype=np.float32)[:, None]], 1)
-        return {"bboxes": numbered} | ({} if shown.masks is None or not len(shown.masks) else {"masks": shown.masks})
+        """Boxes with their number, or of proposals what `~` makes of it, as a fifth column, and masks; albumentations
+        fails at no masks."""
+        number = np.arange(len(shown.boxes))
+        number = np.where(shown.labels == PROPOSAL, ~number, number).astype(np.float32)
+        return {"bboxes": np.concatenate([shown.boxes, number[:, None]], 1)} | (
+            {} if shown.masks is None or not len(shown.masks) else {"masks": shown.masks}
+        )
+
+
+class Visible(BboxProcessor):
+    """albumentations' for boxes with a fifth column: where that is negative, `min_visibility` does not hold."""
+
+    def filter(self, data: np.ndarray, shape: Any) -> np.ndarray:
+        data = data.reshape(-1, 5)
+        proposals = data[:, 4] < 0
+        parts = (super().filter(data[~proposals], shape), filter_bboxes(data[proposals], shape))
+        return np.concatenate([part.reshape(-1, 5) for part in parts])
 
 
 def to_find(objects: Objects) -> Objects:
     """Without crowds, which are no things to find."""
-    if not objects.crowd.any():
-        return objects
-    kept = np.flatnonzero(~objects.crowd)
-    rles = None if objects.rles is None else [objects.rles[i] for i in kept]
-    return Objects(objects.boxes[kept], objects.labels[kept], objects.crowd[kept], objects.area[kept], rles)
+    return objects.only(~objects.crowd)
 
 
 def _side(canvas: Canvas) -> int:

@@ -17,13 +17,13 @@ class Tally(NamedTuple):
     Args:
         sizes: int64 (C, 3), small, medium and large ones of each class.
         pictures: int64 (C,), how many show the class.
-        empty: pictures without any object.
+        empty: int64 (E,), the pictures without any object.
         crowds: regions of many objects, in all pictures.
     """
 
     sizes: np.ndarray
     pictures: np.ndarray
-    empty: int
+    empty: np.ndarray
     crowds: int
 
     @property
@@ -42,7 +42,7 @@ def tally(source: ObjectFiles, indices: np.ndarray, classes: int) -> Tally:
     sizes = np.bincount(labels * 3 + size, minlength=classes * 3).reshape(classes, 3)
     shown = np.unique(np.stack([labels, rows]), axis=1)[0]
     pictures = np.bincount(shown, minlength=classes)
-    return Tally(sizes, pictures, len(indices) - len(np.unique(rows)), int(crowd.sum()))
+    return Tally(sizes, pictures, np.setdiff1d(indices, rows), int(crowd.sum()))
 
 
 def places(source: ObjectFiles, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from datamodules.base import Purpose, Split
 from datamodules.object_augment import ObjectAugment
 from datamodules.object_baselines import without_network
 from datamodules.object_census import box_sizes, histogram, tally
+from datamodules.object_proposals import Proposals, WithProposals, read_proposals
 from datamodules.object_samples import ObjectDataset, WholeObjects, collate_objects
 from datamodules.objects import ObjectFiles
 from datamodules.samples import ImageDataset
@@ -41,6 +42,8 @@ class ObjectDataModule(SplitData):
         copy_paste: probability 0..1 that objects of another training picture are laid over this one; needs data with
             masks.
         min_visibility: share 0..1 of an object that augmentation must leave visible; others are no longer looked for.
+        proposals: where objects may be, a json as `predict` and `test` write it, for the heads FastRCNN and RCNN; it
+            needs to know the pictures of all splits that are used, and one without any proposal gets none.
         batch_size: samples per device and step.
 
     Raises:
@@ -62,6 +65,7 @@ class ObjectDataModule(SplitData):
         mosaic: float = 0.0,
         copy_paste: float = 0.0,
         min_visibility: float = 0.1,
+        proposals: str | None = None,
         batch_size: int = 8,
         **kwargs,
     ):
@@ -74,13 +78,15 @@ class ObjectDataModule(SplitData):
                 raise ConfigError(f"data.{name} is {value:g}, but it is a probability, 0 to 1")
         if not 0 <= min_visibility < 1:
             raise ConfigError(f"data.min_visibility is {min_visibility:g}, but it is a share, 0 to below 1")
-        self.canvas, self.masks = as_canvas(image_size), masks
+        if proposals and (masks or copy_paste):
+            raise ConfigError("data.proposals do not go with data.masks or data.copy_paste: leave one of them out")
+        self.canvas, self.masks, self.proposals = as_canvas(image_size), masks, proposals
+        self.given: Proposals = {}
         self.augmented = ObjectAugment(
             self.canvas, tuple(scale), **chances, recipe=augment, visible=min_visibility, masks=masks
         )
         self.plain = Augment(min(self.canvas) if self.canvas else PLAIN, None, "none")
         self.image_ids: dict[str, int] = {}
-        self.dropped: list[str] = []  # a line for each annotation left out
         self.remarks: list[str] = []  # what else readers have to say
 
     collate = staticmethod(collate_objects)
@@ -96,11 +102,19 @@ class ObjectDataModule(SplitData):
         if self.splits:
             return
         super().setup(stage)
+        if "train" in self.splits and not len(self.box_sizes()):
+            raise DataError(
+                f"none of the {len(self.splits['train'][1]):,} training pictures shows an object, crowds aside: "
+                f"raise data.labels, lower data.val_split, or annotate more"
+            )
         if any(source.counts is None for source, _ in self.splits.values()):
             if self.augmented.copy_paste:
                 raise ConfigError("data.copy_paste cuts objects out by their masks, but the data has none: set it to 0")
             if self.masks:
                 raise DataError("data.masks is true, but the data has boxes only: set it to false")
+        if self.proposals:
+            self.given, unknown = read_proposals(Path(self.proposals), self.image_ids, self.on_error == "skip")
+            self.remarks.append(self._about_proposals(unknown))
         if self.trainer and self.trainer.is_global_zero:
             self.write_list("dropped.txt", self.dropped)
 
@@ -111,6 +125,8 @@ class ObjectDataModule(SplitData):
         (source, indices), skip = self.splits[split], self.on_error == "skip"
         if purpose == "plain":
             return ImageDataset(source, indices, [self.plain], 0, skip)
+        if self.proposals:
+            source = WithProposals(source, self.given)
         if purpose == "evaluate":
             return ObjectDataset(source, indices, WholeObjects(self.canvas, self.masks), 0, skip)
         return ObjectDataset(source, indices, self.augmented, self.seed, skip)
@@ -149,7 +165,7 @@ class ObjectDataModule(SplitData):
         one = (top, left) == (bottom, right)
         sizes = f" of {left} x {top}{'' if one else f' to {right} x {bottom}'} pixels"
         crowds = f" and {found.crowds:,} crowds" if found.crowds else ""
-        empty = f"; {found.empty:,} have none" if found.empty else ""
+        empty = f"; {len(found.empty):,} have none, first {source.id(found.empty[0])}" if len(found.empty) else ""
         return f"{sizes} with {found.objects.sum():,} objects{crowds}{empty}"
 
     def more(self) -> list[str]:
@@ -159,10 +175,20 @@ class ObjectDataModule(SplitData):
             few, middle, most = np.percentile(np.sqrt(self.box_sizes().prod(1)), [5, 50, 95])
             sizes = f"{middle:.0f} pixels in the middle, 5 % below {few:.0f} and 5 % above {most:.0f}"
             lines.append(f"width and height of objects as the network sees them: {sizes}")
-        if found := self.baselines():
+        bare = [s for s in self.splits if not tally(*self.splits[s], len(self.classes)).objects.any()]
+        lines += [f"{split} shows no object, so its figures will be nan" for split in bare]
+        if (found := self.baselines()) and not np.isnan(found["centre"]):
             said = f"{found['centre']:.3f} for a box in the centre and {found['everywhere']:.3f} for boxes everywhere"
             lines.append(f"AP50 without a network on {self._judged()}: {said}")
         return lines
+
+    def _about_proposals(self, unknown: int) -> str:
+        pictures = {source.id(i) for source, indices in self.splits.values() for i in indices}
+        count, without = sum(map(len, self.given.values())), len(pictures - self.given.keys())
+        skipped = f", {unknown:,} more are of pictures that are not there" if unknown else ""
+        return (
+            f"proposals: {count:,} from {self.proposals}{skipped}; {without:,} of {len(pictures):,} pictures have none"
+        )
 
     def _judged(self) -> Split | None:
         return next((split for split in ("val", "test") if split in self.splits), None)

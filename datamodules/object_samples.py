@@ -7,7 +7,8 @@ import torch
 
 from datamodules.framing import clip
 from datamodules.object_augment import ObjectAugment, to_find
-from datamodules.objects import Objects, ObjectSource
+from datamodules.object_proposals import WithProposals, separated
+from datamodules.objects import PROPOSAL, Objects, ObjectSource
 from datamodules.samples import ImageDataset, collate, padded, readable
 from datamodules.whole import Canvas, fitted, resize
 from modules.contracts import Batch
@@ -31,10 +32,10 @@ class WholeObjects:
         image, objects = source.image(index), source.objects(index)
         size = image.shape[:2]
         inside = fitted(size, self.canvas) if self.canvas else size
-        found = to_find(objects)
+        found, known = to_find(objects), objects.only(objects.labels != PROPOSAL)
         boxes = clip(found.boxes * np.array([inside[1] / size[1], inside[0] / size[0]] * 2), inside)
         sample = {"image": resize(image, inside), "boxes": boxes, "labels": found.labels}
-        return sample | {"size": size, "inside": inside, "truth": truth(objects, self.masks)}
+        return sample | {"size": size, "inside": inside, "truth": truth(known, self.masks)}
 
 
 class ObjectDataset(ImageDataset):
@@ -51,7 +52,8 @@ class ObjectDataset(ImageDataset):
         self.make = make
 
     def content(self, epoch: int, row: int, index: int) -> dict[str, Any]:
-        return self.make(self.source, self.indices, index, self.seed, epoch, index)
+        sample = self.make(self.source, self.indices, index, self.seed, epoch, index)
+        return separated(sample) if isinstance(self.source, WithProposals) else sample
 
 
 def truth(objects: Objects, masks: bool) -> dict[str, Any]:
@@ -62,8 +64,8 @@ def truth(objects: Objects, masks: bool) -> dict[str, Any]:
 
 def collate_objects(samples: list[dict[str, Any]]) -> Batch:
     """Samples to a batch: `image` uint8 (B, 3, H, W), pictures padded with black at the right and below to the largest
-    of them, both sides a multiple of 32; `inside` and `size` (B, 2); `boxes`, `labels`, perhaps `masks` and `truth`,
-    lists over pictures.
+    of them, both sides a multiple of 32; `inside` and `size` (B, 2); `boxes`, `labels`, perhaps `masks`, `proposals`
+    and `truth`, lists over pictures.
     """
     if any("views" in s for s in samples):  # for probes
         return collate(samples)
@@ -71,7 +73,8 @@ def collate_objects(samples: list[dict[str, Any]]) -> Batch:
     images = padded([s["image"] for s in samples], 0, MULTIPLE)
     batch["image"] = torch.from_numpy(images).permute(0, 3, 1, 2)
     batch |= {k: torch.tensor([s[k] for s in samples]) for k in ("size", "inside")}
-    batch |= {k: [torch.from_numpy(s[k]) for s in samples] for k in ("boxes", "labels")}
+    lists = [key for key in ("boxes", "labels", "proposals") if key in samples[0]]
+    batch |= {k: [torch.from_numpy(s[k]) for s in samples] for k in lists}
     if "masks" in samples[0]:
         batch["masks"] = [torch.from_numpy(_roomy(s["masks"], images.shape[1:3])) for s in samples]
     return batch | ({"truth": [s["truth"] for s in samples]} if "truth" in samples[0] else {})

@@ -9,6 +9,9 @@ import numpy as np
 from datamodules.base import Split
 from datamodules.source import Files
 
+PROPOSAL = -1
+"""The label of a proposal among the objects of a picture."""
+
 RLE = dict[str, Any]
 """COCO's compressed run lengths: {"size": [height, width], "counts": bytes}."""
 
@@ -33,6 +36,13 @@ class Objects:
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    def only(self, kept: np.ndarray) -> "Objects":
+        """Those with True in bool (N,)."""
+        if kept.all():
+            return self
+        rles = None if self.rles is None else [self.rles[i] for i in np.flatnonzero(kept)]
+        return Objects(self.boxes[kept], self.labels[kept], self.crowd[kept], self.area[kept], rles)
 
 
 class ObjectSource(Protocol):
@@ -150,7 +160,10 @@ class Annotations:
         pictures = sum(len(source) for source in self.splits.values())
         objects = sum(len(source.boxes) for source in self.splits.values())
         lines = []
-        for name, out, kept in (("pictures", self.skipped, pictures), ("annotations", self.dropped, objects)):
+        for name, out, kept in (
+            ("pictures", self.skipped, pictures),
+            ("annotations, listed in dropped.txt", self.dropped, objects),
+        ):
             if out:
                 lines.append(f"left out: {len(out):,} of {len(out) + kept:,} {name}")
                 lines += [f"  {line}" for line in out[:shown]]

@@ -85,7 +85,7 @@ class SplitData(DataModule):
         lines = [f"{split}: {len(rows):,} {self.noun}{self.about(split)}" for split, (_, rows) in self.splits.items()]
         lines += self.more()
         if self.skipped:
-            lines.append(f"skipped: {len(self.skipped)} {self.noun} that cannot be read, listed in skipped.txt")
+            lines.append(f"skipped: {len(self.skipped)} {self.noun} that cannot be used, listed in skipped.txt")
         return lines
 
     def about(self, split: Split) -> str:
@@ -112,11 +112,12 @@ class SplitData(DataModule):
         self.splits["train"] = (source, train)
 
     def write_list(self, name: str, lines: list[str]) -> None:
-        """Adds lines to a file of the run directory, if there are any."""
+        """Adds lines to a file of the run directory, those that a resumed run does not find there already."""
         if lines:
             path = Path(self.trainer.default_root_dir) / name
+            known = set(path.read_text().splitlines()) if path.exists() else set()
             with writing(path), path.open("a") as file:
-                file.writelines(f"{line}\n" for line in lines)
+                file.writelines(f"{line}\n" for line in lines if line not in known)
 
     def _readable(self, source: Samples) -> np.ndarray:
         broken = self.broken(source)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from callbacks.drawing import DPI, PLAIN, render, shorten, titled
+from callbacks.drawing import DPI, PLAIN, distinct, render, shorten, titled
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d98200", "#888888"
 THUMB = 36  # pixels
@@ -79,7 +79,7 @@ def plane(
         (20 / (side + legend + 40), 20 / (side + 60), side / (side + legend + 40), side / (side + 60))
     )
     axes.set(xticks=[], yticks=[])
-    colours = palette(len(names))
+    colours = distinct(len(names))
     chosen = [colours[group] for group in groups] if groups is not None else [GREY] * len(points)
     axes.scatter(*points.T, s=14, c=chosen, linewidths=0)
     low, high = points.min(0), points.max(0)
@@ -102,15 +102,6 @@ def spread(points: np.ndarray, distance: float) -> list[int]:
         if not kept or np.abs(points[kept] - point).max(1).min() >= distance:
             kept.append(index)
     return kept
-
-
-def palette(count: int) -> list[tuple[float, ...]]:
-    """That many colours that differ as well as they can."""
-    from matplotlib import colormaps
-
-    if count <= 20:
-        return list(colormaps["tab10" if count <= 10 else "tab20"].colors[:count])
-    return [colormaps["turbo"](place) for place in np.linspace(0, 1, count)]
 
 
 def decay(shares: np.ndarray, rank: float, title: str) -> np.ndarray:

@@ -13,6 +13,7 @@ from modules.backbones import by_name
 from modules.contracts import Backbone, Batch, ConfigError
 from modules.optim import Optim
 from modules.transfer import describe, load_backbone
+from tasks.averaging import MovingAverage
 
 
 class Task(L.LightningModule):
@@ -28,6 +29,8 @@ class Task(L.LightningModule):
         frozen: keep the backbone as it is, its normalisation layers in eval mode; only the rest is trained.
         compile: compile the backbone with torch.compile; the first step takes a minute or so longer.
         optim: how the parameters move.
+        ema: decay of a moving average of the weights, such as 0.999, which is what is validated, tested and saved; 0 is
+            off.
 
     Class attributes: `monitor` and `mode` name what the best checkpoint is judged by; `protocols` says in words how
     each metric is computed; `pretraining` marks tasks whose only product is the backbone; `views` is how many views of
@@ -52,9 +55,13 @@ class Task(L.LightningModule):
         frozen: bool = False,
         compile: bool = False,
         optim: Optim = Optim(),
+        ema: float = 0.0,
     ):
         super().__init__()
         self.save_hyperparameters(logger=False)
+        if not 0 <= ema < 1:
+            raise ConfigError(f"model.ema is {ema:g}, but a decay lies between 0 (off) and below 1: try 0.999")
+        self.ema = ema
         if isinstance(backbone, str):
             backbone = by_name(backbone, small_images, drop_path, output_stride)
         elif small_images or drop_path or output_stride != 32:
@@ -76,6 +83,9 @@ class Task(L.LightningModule):
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.weights and not self.trainer.ckpt_path:  # a resumed run has its own
             rank_zero_info(load_backbone(self.backbone, self.weights))
+
+    def configure_callbacks(self) -> list[L.Callback]:
+        return [MovingAverage(self.ema)] if self.ema and self.trainer.state.fn == "fit" else []
 
     def train(self, mode: bool = True) -> "Task":
         super().train(mode)

@@ -9,10 +9,13 @@ from torch import Tensor
 
 from modules.contracts import Batch, ConfigError, NeckFactory, Prediction
 from modules.decoding.boxes import Detection as Found
-from modules.decoding.boxes import merge, mirrored, to_original
+from modules.decoding.boxes import to_original
 from modules.decoding.masks import paste
+from modules.decoding.objects import Looks, Shown, infer
 from modules.heads.detection import DetectorFactory, FasterRCNN
-from modules.metrics.detection import PROTOCOLS, DetectionScores
+from modules.heads.detection.detector import Target
+from modules.metrics.detection import PROTOCOLS, DetectionScores, Report
+from modules.metrics.pictures import Kind
 from modules.necks import FPN
 from modules.transfer import freeze_norms
 from tasks.base import Task
@@ -24,11 +27,17 @@ class Detection(Task):
     Args:
         classes: class names in order of their index, without background; null takes the data's.
         head: finds objects in maps; null is a FasterRCNN.
-        neck: between backbone and head; null is an FPN with one more, coarser map.
+        neck: between backbone and head; null is an FPN with one more, coarser map, NoNeck leaves it out.
         fit_anchors: choose the sizes of the anchors by k-means on the boxes of the training pictures, before training.
         freeze_norm: the backbone's batch norms keep their statistics and are not trained: for small batches with
             `weights`.
+        window: side of the windows in pixels in which larger pictures are looked at outside of training; null looks at
+            the whole picture at once. Pictures keep their own sizes with `--data.image_size null`.
+        overlap: what neighbouring windows share, 0..1; objects larger than that may be found in pieces.
         flip: outside of training, merge with what is found in the mirrored picture.
+        scales: outside of training, merge what is found in the picture at these scales.
+        voc: also log Pascal VOC's average precision.
+        nuclei: also log the score of the Data Science Bowl 2018.
     """
 
     monitor = "val/map"
@@ -46,7 +55,12 @@ class Detection(Task):
         neck: NeckFactory | None = None,
         fit_anchors: bool = False,
         freeze_norm: bool = False,
+        window: int | None = None,
+        overlap: float = 0.5,
         flip: bool = False,
+        scales: tuple[float, ...] = (1.0,),
+        voc: bool = False,
+        nuclei: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -55,14 +69,18 @@ class Detection(Task):
         self.classes = classes
         self.neck = neck(self.backbone.features) if neck else FPN(self.backbone.features, extra="pool")
         self.head = (head or self.detector)(self.neck.features, len(classes))
-        self.fit_anchors, self.freeze_norm, self.flip = fit_anchors, freeze_norm, flip
+        self.fit_anchors, self.freeze_norm = fit_anchors, freeze_norm
+        self.looks = Looks(window, overlap, flip, tuple(scales))
         self.train()
-        scores = partial(DetectionScores, len(classes), self.masks)
+        scores = partial(DetectionScores, len(classes), self.masks, voc=voc, nuclei=nuclei, errors=True)
         self.scores = torch.nn.ModuleDict({"val": scores(), "test": scores()})
         self.to(memory_format=torch.channels_last)
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
+        given = getattr(self.trainer.datamodule, "proposals", None)  # a data module may be of another kind, or missing
+        if (line := self.head.proposals_from(given is not None)) and stage in ("fit", "predict"):
+            rank_zero_info(line)
         if stage == "fit" and self.fit_anchors and not self.trainer.ckpt_path:  # a resumed run has its own
             rank_zero_info(self.head.fit_anchors(self.trainer.datamodule.box_sizes()))
 
@@ -72,23 +90,22 @@ class Detection(Task):
             freeze_norms(self.backbone)
         return self
 
-    def forward(self, image: Tensor, inside: Tensor) -> list[Found]:
-        """Normalised pictures (B, 3, H, W) and the sizes (B, 2) of what is no padding to detections in their pixels."""
-        found, _ = self.head(image, self._maps(image), inside)
-        if not self.flip:
-            return found
-        # the picture moves to the other side of its padding
-        turned = torch.stack([_mirror(one, int(side[1])) for one, side in zip(image, inside, strict=True)])
-        again, _ = self.head(turned, self._maps(turned), inside)
-        return [
-            merge([one, mirrored(other, float(side[1]))], self.head.selection)
-            for one, other, side in zip(found, again, inside, strict=True)
-        ]
+    def forward(self, image: Tensor, inside: Tensor, proposals: list[Tensor] | None = None) -> list[Found]:
+        """Normalised pictures (B, 3, H, W), the sizes (B, 2) of what is no padding, and proposals (R, 4) of each, for
+        heads that need them, to detections in their pixels."""
+        stride = max(self.backbone.features.strides)
+        black = self.backbone.normalise(image.new_zeros(image.shape[1], 1, 1)[None])[0]
+        shown = Shown(image, inside, proposals)
+        return infer(lambda shown: self._look(shown)[0], shown, self.looks, self.head.selection, stride, black)
+
+    def _look(self, shown: Shown, targets: list[Target] | None = None) -> tuple[list[Found], dict[str, Tensor]]:
+        maps = self._maps if self.head.crops else self._maps(shown.image)
+        return self.head(shown.image, maps, shown.inside, targets, shown.proposals)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         keys = ("boxes", "labels", "masks") if self.masks else ("boxes", "labels")
         targets = [dict(zip(keys, one, strict=True)) for one in zip(*(batch[k] for k in keys), strict=True)]
-        _, losses = self.head(batch["image"], self._maps(batch["image"]), batch["inside"], targets)
+        _, losses = self._look(_shown(batch), targets)
         loss = sum(losses.values())
         self.log_step({"loss": loss} | {name: value.detach() for name, value in losses.items()})
         return loss
@@ -105,8 +122,12 @@ class Detection(Task):
     def on_test_epoch_end(self) -> None:
         self._conclude("test")
 
+    def reports(self, stage: str) -> dict[Kind, Report]:
+        """What the last pass over a split, `val` or `test`, says beyond single figures."""
+        return self.scores[stage].reports
+
     def predict_step(self, batch: Batch, index: int) -> Prediction:
-        found = self(batch["image"], batch["inside"])
+        found = self(*_shown(batch))
         answers = [self._original(*one) for one in zip(found, batch["inside"], batch["size"], strict=True)]
         return {key: [answer[key] for answer in answers] for key in answers[0]}
 
@@ -132,6 +153,5 @@ class Detection(Task):
         return answer
 
 
-def _mirror(image: Tensor, width: int) -> Tensor:
-    """A picture (3, H, W) whose first `width` columns are mirrored; the rest is padding."""
-    return torch.cat([image[..., :width].flip(-1), image[..., width:]], -1)
+def _shown(batch: Batch) -> Shown:
+    return Shown(batch["image"], batch["inside"], batch.get("proposals"))

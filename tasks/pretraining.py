@@ -83,6 +83,11 @@ class Distillation(Pretraining):
 
     def __init__(self, momentum: float = 0.99, final_momentum: float = 1.0, **kwargs):
         super().__init__(**kwargs)
+        if self.ema:  # an average of queues or of the teacher's centre means nothing
+            raise ConfigError(
+                f"{type(self).__name__} has a momentum encoder, which is a moving average already "
+                f"(--model.momentum): leave --model.ema at 0"
+            )
         if not 0 <= momentum <= final_momentum <= 1:
             raise ConfigError(f"model.momentum {momentum} and final_momentum {final_momentum} must rise within 0..1")
         self.momentum, self.final_momentum = momentum, final_momentum

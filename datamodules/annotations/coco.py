@@ -150,12 +150,14 @@ def _raw(root: Path, file: Path, content: dict[str, Any], classes: dict[int, int
         _check(image, ("id", "file_name"), f"{file} images[{i}]")
         name, key = str(image["file_name"]), image["id"]
         if rows.setdefault(key, i) != i:
-            raise DataError(f"{file} images[{rows[key]}] and images[{i}] ({name}) both have the id {key}")
-        shape = (image["height"], image["width"]) if image.get("height") and image.get("width") else None
-        raw.pictures.append(Picture(f"{file} images[{i}] ({name})", places.find(name), str(file), shape, key))
+            raise DataError(
+                f"{file} images[{rows[key]}] and images[{i}] ({name}) both have the id {key}: give each its own"
+            )
+        where = f"{file} images[{i}] ({name})"
+        raw.pictures.append(Picture(where, places.find(name), str(file), _shape(image, where), key))
     for k, entry in enumerate(content["annotations"]):
         label = _label(k, entry, classes, file)
-        if (row := rows.get(entry.image_id)) is None:
+        if (row := rows.get(_id(entry.image_id))) is None:
             raw.orphans.append(f"{file} annotations[{k}] is of image_id {entry.image_id!r}, which its images lack")
         else:
             crowd = bool(entry.iscrowd)
@@ -163,11 +165,26 @@ def _raw(root: Path, file: Path, content: dict[str, Any], classes: dict[int, int
     return raw
 
 
+def _id(value: Any) -> int | float | None:
+    """The same; null for what is no number, and cannot be looked up."""
+    return value if isinstance(value, int | float) else None
+
+
+def _shape(image: dict[str, Any], where: str) -> tuple[int, int] | None:
+    """Height and width as annotated, if they are."""
+    shape = image.get("height"), image.get("width")
+    if not all(shape):
+        return None
+    if not all(isinstance(side, int | float) for side in shape):
+        raise DataError(f"{where} has height {shape[0]!r} and width {shape[1]!r}: write numbers")
+    return shape
+
+
 def _label(k: int, entry: Any, classes: dict[int, int], file: Path) -> int:
     if not isinstance(entry, Entry) or entry.category_id is None:
         missing = "category_id" if isinstance(entry, Entry) else "image_id"
         raise DataError(f"{file} annotations[{k}] has no {missing!r}: these are not COCO's annotations of objects")
-    if entry.category_id not in classes:
+    if _id(entry.category_id) not in classes:
         raise DataError(
             f"{file} annotations[{k}] has category_id {entry.category_id!r}, which its categories lack: add it to them"
         )

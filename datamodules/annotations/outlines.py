@@ -66,7 +66,7 @@ def spanned(counts: bytes) -> int:
 
 def _from_runs(outline: dict[str, Any], height: int, width: int) -> dict[str, Any]:
     size, counts = outline.get("size"), outline.get("counts")
-    if list(size or []) != [height, width]:
+    if size != [height, width]:
         raise Unfit(f"is of size {size}, the picture of {[height, width]}")
     if isinstance(counts, str | bytes):
         counts = counts.encode("ascii", "replace") if isinstance(counts, str) else counts

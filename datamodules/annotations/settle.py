@@ -15,6 +15,7 @@ from datamodules.objects import ObjectFiles, packed
 from datamodules.source import Files
 from modules.contracts import DataError
 
+LARGEST = float(np.finfo(np.float32).max)
 Wrong = dict[int, str]
 """Why an object is left out, by its index."""
 
@@ -121,7 +122,7 @@ def _areas(objects: list[Object], sizes: np.ndarray, boxes: np.ndarray, counts: 
     """float32 (M,): as annotated, else of the mask, else of the box."""
     area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     for k, o in enumerate(objects):
-        if isinstance(o.area, int | float) and 0 <= o.area < np.inf:
+        if isinstance(o.area, int | float) and 0 <= o.area <= LARGEST:
             area[k] = o.area
         elif k in counts:
             area[k] = coco.area({"size": sizes[k].tolist(), "counts": counts[k]})

@@ -89,8 +89,7 @@ def sliding(predict: Predict, image: Tensor, window: int, overlap: float = 0.5, 
     Raises:
         ConfigError: overlap outside of [0, 1), or a window of no pixels.
     """
-    if not 0 <= overlap < 1 or window < 1:
-        raise ConfigError(f"windows of {window} pixels with overlap {overlap}: set a window >= 1, an overlap in [0, 1)")
+    check_windows(window, overlap)
     height, width = image.shape[-2:]
     places = [(top, left) for top in starts(height, window, overlap) for left in starts(width, window, overlap)]
     if len(places) == 1:
@@ -125,8 +124,7 @@ def augmented(predict: Predict, image: Tensor, flip: bool = False, scales: Seque
     Raises:
         ConfigError: no scale, or one that is not above 0.
     """
-    if min(scales, default=0) <= 0:
-        raise ConfigError(f"scales is {list(scales)}, but needs at least one factor, and only factors above 0")
+    check_scales(scales)
     size, total = tuple(image.shape[-2:]), None
     for scale in scales:
         scaled = tuple(max(1, round(side * scale)) for side in size)
@@ -171,3 +169,15 @@ def starts(length: int, window: int, overlap: float) -> list[int]:
 def fade(length: int, device: torch.device) -> Tensor:
     """sin^2 over (0, pi), float32 (length,): 1 in the middle, nearly 0, but never 0, at both ends."""
     return (math.pi * (torch.arange(length, device=device) + 0.5) / length).sin().square()
+
+
+def check_windows(window: int, overlap: float) -> None:
+    """Raises ConfigError for windows that hold or share nothing sensible."""
+    if not 0 <= overlap < 1 or window < 1:
+        raise ConfigError(f"windows of {window} pixels with overlap {overlap}: set a window >= 1, an overlap in [0, 1)")
+
+
+def check_scales(scales: Sequence[float]) -> None:
+    """Raises ConfigError for no scale, or one that is not above 0."""
+    if min(scales, default=0) <= 0:
+        raise ConfigError(f"scales is {list(scales)}, but needs at least one factor, and only factors above 0")

@@ -13,7 +13,19 @@ import torch
 from faster_coco_eval.core import mask as coco_mask
 from PIL import Image
 
-from benchmarks import decoding, evaluation, flags, overhead, pretraining, rcnn, report, simclr_loop, startup, views
+from benchmarks import (
+    decoding,
+    evaluation,
+    flags,
+    memory,
+    overhead,
+    pretraining,
+    rcnn,
+    report,
+    simclr_loop,
+    startup,
+    views,
+)
 from benchmarks.batches import Batches
 from benchmarks.report import Comparison, in_pairs
 
@@ -221,6 +233,32 @@ def test_json_goes_into_results_without_a_path(monkeypatch, tmp_path):
     assert not (tmp_path / "results").exists()
     report.publish("some", options.parse_args(["--json"]).json, figure=1)
     assert written(tmp_path / "results" / "some.json")["figure"] == 1
+
+
+linux = pytest.mark.skipif(not memory.RESET.exists(), reason="memory is measured as Linux keeps it")
+
+
+@linux
+def test_memory_is_that_of_masks_that_are_found_judged_and_drawn(tmp_path):
+    path = tmp_path / "memory.json"
+    memory.main(f"--pictures 4 --objects 5 --side 128 --batch 2 --json {path}".split())
+    result = written(path)
+    assert (result["mark"], result["masks"], result["drawn"]) == ("<= 3", 5, 2)
+    assert tuple(result["parts"]) == memory.PARTS
+    assert result["peak"] == max(result["parts"].values()) > 0
+    assert result["model"] > 0.1
+
+
+@linux
+def test_the_largest_memory_of_a_part_is_seen_after_it_is_given_back():
+    meter = memory.Meter()
+    meter.part("before")
+    large = np.ones(2**25)  # 0.25 GiB
+    del large
+    meter.part("within")
+    meter.part("after")
+    found = {name: meter.peaks[name] / 2**30 for name in ("within", "after")}
+    assert 0.24 < found["within"] - found["after"] < 0.3
 
 
 def test_rcnn_and_fast_rcnn_judge_the_same_proposals(tmp_path):

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,23 @@ def test_the_picture_has_a_second_panel_when_there_are_curves(curves):
     drawn = comparison({"none": [0.1], "si$m$clr": [0.2]}, curves, "test/accuracy", "val/accuracy", "title")
     assert drawn.dtype == np.uint8 and drawn.shape == (440, 1100 if curves["none"][0] else 560, 3)
     assert (drawn < 250).any(axis=(0, 2)).mean() > 0.5
+
+
+def test_what_a_run_could_not_judge_is_null_in_files_and_not_a_number_in_the_table(tmp_path, trainer, capsys):
+    (tmp_path / "metrics.csv").write_text("step,epoch\n1,0\n")
+    results = [
+        {"metric": "test/map", "value": 0.5, "how": "how"},
+        {"metric": "test/map_large", "value": None, "how": "how"},
+    ]
+    report = {"results": results, "test weights": "", "command": [], "seconds": 1}
+    (tmp_path / "results.json").write_text(json.dumps(report))
+    made = Comparison("val/map", "max", {"none": None})
+    for seed in (0, 1):
+        made.add("none", seed, read_run(tmp_path, "val/map"))
+    made.say()
+    assert "n/a" in capsys.readouterr().out
+    made.write(trainer())
+    written = json.loads((tmp_path / "compare.json").read_text())
+    means = {row["metric"]: row["mean"] for row in written["comparison"]}
+    assert means == {"test/map": 0.5, "test/map_large": None}
+    assert written["runs"][0]["results"]["test/map_large"] is None

@@ -10,7 +10,7 @@ from small_task import Backbone
 
 from callbacks import mask_outcomes
 from callbacks.class_bars import class_bars
-from callbacks.drawing import _percent, confusion
+from callbacks.drawing import confusion, percent
 from callbacks.mask_outcomes import SIDE, MaskOutcomes, confusions, scores, thumbnails
 from callbacks.outcomes import Highest
 from callbacks.pictures import Pictures
@@ -182,7 +182,7 @@ def test_a_split_without_one_labelled_pixel_is_still_drawn():
 def test_bars_are_as_long_as_the_iou_and_as_bright_as_the_class():
     values = np.array([0.8, np.nan, 0.4])
     colours = [(200, 10, 30), (10, 200, 30), (10, 30, 200)]
-    drawn = class_bars(["a $x$", "b", "c"], values, np.array([5, 0, 5]), colours, "t")
+    drawn = class_bars(["a $x$", "b", "c"], values, np.array([5, 0, 5]), colours, "t", "IoU", "pixels")
     lengths = [(drawn == colour).all(2).sum(1).max() for colour in colours]
     assert lengths[0] / lengths[2] == pytest.approx(2, rel=0.05)
     assert lengths[1] == 0
@@ -192,7 +192,7 @@ def test_of_many_classes_the_bars_show_the_lowest():
     values = np.linspace(0, 1, 150)
     values[:20] = np.nan
     colours = [(i, 255 - i, 7) for i in range(150)]
-    drawn = class_bars(list(map(str, range(150))), values, np.ones(150, int), colours, "many")
+    drawn = class_bars(list(map(str, range(150))), values, np.ones(150, int), colours, "many", "IoU", "pixels")
     assert not (drawn == colours[100]).all(2).any()
     assert [(drawn == colours[i]).all(2).any() for i in (19, 20, 79, 80)] == [False, True, True, False]
 
@@ -201,7 +201,7 @@ def test_of_many_classes_the_bars_show_the_lowest():
     ("share", "text"), [(0, "0"), (1e-5, "<0.1"), (0.0432, "4.3"), (0.0996, "10"), (0.97, "97"), (1, "100")]
 )
 def test_shares_of_millions_of_pixels_fit_into_a_cell(share, text):
-    assert _percent(share) == text
+    assert percent(share) == text
 
 
 def test_a_confusion_matrix_of_shares_differs_from_one_of_counts_by_its_numbers_only():

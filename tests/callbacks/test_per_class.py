@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, precision_score, recall_score
 
-from callbacks.per_class import per_class, per_class_of_pixels, read_per_class, write_per_class
+from callbacks.per_class import (
+    per_class,
+    per_class_of_objects,
+    per_class_of_pixels,
+    read_per_class,
+    write_confusion,
+    write_per_class,
+)
+from modules.metrics.detection import Report
 
 # rows true, columns predicted: 8 cats (6 right), 4 dogs (3 right), no birds, one of each called a bird
 MATRIX = np.array([[6, 1, 1], [0, 3, 1], [0, 0, 0]])
@@ -20,7 +28,8 @@ def test_precision_recall_and_f1_of_a_hand_made_matrix():
 
 
 def test_files_hold_every_class_and_read_back_worst_first(tmp_path):
-    write_per_class(tmp_path, "test", per_class(MATRIX), MATRIX, ["cat", "dog", "bird"])
+    write_per_class(tmp_path, "test", per_class(MATRIX), ["cat", "dog", "bird"])
+    write_confusion(tmp_path, "test", MATRIX, ["cat", "dog", "bird"])
     judged, rows = read_per_class(tmp_path / "test_per_class.csv")
     assert (judged, [row["class"] for row in rows]) == ("f1", ["bird", "dog", "cat"])
     assert (tmp_path / "test_confusion.csv").read_text().splitlines()[1] == "cat,6,1,1"
@@ -40,6 +49,20 @@ def test_a_class_that_neither_truth_nor_prediction_shows_has_no_iou(tmp_path):
     matrix = np.array([[5, 0, 5], [0, 0, 0], [0, 0, 10]])
     figures = per_class_of_pixels(matrix)
     assert figures["iou"] == pytest.approx([0.5, np.nan, 10 / 15], nan_ok=True)
-    write_per_class(tmp_path, "val", figures, matrix, ["sky", "boat", "road"])
+    write_per_class(tmp_path, "val", figures, ["sky", "boat", "road"])
     judged, rows = read_per_class(tmp_path / "val_per_class.csv")
-    assert (judged, [row["class"] for row in rows]) == ("iou", ["boat", "sky", "road"])
+    assert (judged, [row["class"] for row in rows]) == ("iou", ["sky", "road", "boat"])
+
+
+def test_objects_are_judged_by_their_masks_where_there_are_some(tmp_path):
+    objects, nan = np.array([7, 0, 5]), np.nan
+    boxes = Report({"objects": objects, "ap": np.array([0.5, nan, 0.4]), "ap50": np.array([0.6, nan, 0.7])}, {}, {})
+    masks = Report({"objects": objects, "ap": np.array([0.2, nan, 0.3]), "ap50": np.array([0.8, nan, 0.9])}, {}, {})
+    both = {"boxes": boxes, "masks": masks}
+    for reports, order in (({"boxes": boxes}, ["dog", "cat", "emu"]), (both, ["cat", "dog", "emu"])):
+        write_per_class(tmp_path, "test", per_class_of_objects(reports), ["cat", "emu", "dog"])
+        judged, rows = read_per_class(tmp_path / "test_per_class.csv")
+        assert [row["class"] for row in rows] == order
+    assert judged == "mask_ap"
+    assert rows[0] == {"class": "cat", "objects": "7", "ap": "0.5", "ap50": "0.6", "mask_ap": "0.2", "mask_ap50": "0.8"}
+    assert list(rows[2].values())[2:] == ["nan"] * 4

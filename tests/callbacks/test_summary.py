@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from callbacks.detection_errors import write_errors
+from callbacks.numbers import number, or_nan, or_null
 from callbacks.per_class import per_class, per_class_of_pixels, write_per_class
 from callbacks.summary import Summary
+from modules.metrics.detection import Report
 
 MATRIX = np.array([[1_000_000, 200_000, 0], [0, 50_000, 50_000], [0, 0, 0]])
 
@@ -12,12 +15,12 @@ MATRIX = np.array([[1_000_000, 200_000, 0], [0, 50_000, 50_000], [0, 0, 0]])
 @pytest.mark.parametrize(
     ("figures", "title", "first"),
     [
-        (per_class, "Classes, lowest F1 first", ("bird", "0", "0.000", "nan", "0.000")),
-        (per_class_of_pixels, "Classes, lowest IoU first", ("bird", "0", "0.000", "nan", "0.000", "0.000")),
+        (per_class, "Classes, lowest F1 first", ("bird", "0", "0.000", "n/a", "0.000")),
+        (per_class_of_pixels, "Classes, lowest IoU first", ("bird", "0", "0.000", "n/a", "0.000", "0.000")),
     ],
 )
 def test_the_classes_that_do_worst_are_told_by_the_figure_that_judges_them(tmp_path, capsys, figures, title, first):
-    write_per_class(tmp_path / "predictions", "test", figures(MATRIX), MATRIX, ["cat", "dog", "bird"])
+    write_per_class(tmp_path / "predictions", "test", figures(MATRIX), ["cat", "dog", "bird"])
     Summary("name", "test", [], 0)._say_classes(tmp_path)
     said = capsys.readouterr().out.splitlines()
     assert " ".join(" ".join(said[:2]).split()).startswith(f"{title} (predictions/test_per_class.csv)")
@@ -25,3 +28,22 @@ def test_the_classes_that_do_worst_are_told_by_the_figure_that_judges_them(tmp_p
     assert [row[0] for row in cells] == ["bird", "dog", "cat"]
     assert cells[0] == first
     assert cells[2][1] == "1,200,000"
+
+
+def test_the_kinds_of_errors_are_a_line_each_for_boxes_and_masks(tmp_path, capsys):
+    boxes = Report({}, {}, {"class": (30, 0.3), "missed": (69, 0.69), "background": (1, 0.01), "both": (0, 0.0)})
+    masks = Report({}, {}, {"class": (0, np.nan), "missed": (0, np.nan)})
+    write_errors(tmp_path / "predictions", "val", {"boxes": boxes, "masks": masks})
+    Summary("name", "validate", [], 0)._say_errors(tmp_path)
+    first, second = (
+        line.removesuffix(" (predictions/val_errors.csv)") for line in capsys.readouterr().out.splitlines()
+    )
+    assert first == "errors of boxes with score 0.5 and more: 100: missed 69 %, class 30 %, background 1.0 %"
+    assert second == "errors of masks with score 0.5 and more: 0"
+
+
+def test_figures_of_nothing_are_not_numbers_for_people_and_null_in_json():
+    assert (number(float("nan")), number(0.12345), number(0.5, ".1f")) == ("n/a", "0.1235", "0.5")
+    assert [or_null(value) for value in (float("nan"), float("inf"), 0.0)] == [None, None, 0.0]
+    assert np.isnan(or_nan(None))
+    assert or_nan(0.0) == 0

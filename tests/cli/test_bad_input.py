@@ -8,6 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.datamodules.annotated import annotation, coco, image, picture
+
 TINY = ["--data.train", "40", "--data.val", "20", "--data.test", "20", "--data.batch_size", "10", "--data.workers", "0"]
 TINY += ["--data.image_size", "32", "--trainer.max_epochs", "1", "--trainer.precision", "32"]
 SIMCLR = ["fit", "--config", "tasks/simclr.yaml"]
@@ -257,3 +259,178 @@ def test_a_full_disk_is_named_and_the_last_whole_checkpoint_stays(graft, monkeyp
 def test_a_nan_loss_stops_with_step_and_learning_rate(graft):
     code, error = graft(*CLASSIFY, *TINY, "--model.optim.lr", "1e30", "--model.optim.schedule", "constant")
     assert code == 1 and "step" in error and "learning rate" in error
+
+
+# Detection -----------------------------------------------------------------------------------------------------------
+
+SMALL = ["--data.image_size", "64", "--data.batch_size", "2", "--data.workers", "0", "--data.val_split", "0"]
+SMALL += ["--trainer.max_epochs", "1", "--trainer.precision", "32"]
+SQUARE = [[10, 5, 30, 5, 30, 15, 10, 15]]
+
+
+def objects(root: Path, task: str = "detection", *typed: str) -> list[str]:
+    return ["fit", "--config", f"tasks/{task}.yaml", "--data", "Objects", "--data.root", str(root), *typed, *SMALL]
+
+
+def unknown_category(root):
+    coco(root, [annotation(), annotation(category=5)])
+    return ["instances_train.json annotations[1] has category_id 5, which its categories lack: add it to them"]
+
+
+def twice_the_same_id(root):
+    coco(root, [annotation()], [image(1), image(1, file_name="2.png")])
+    return ["images[0] and images[1] (2.png) both have the id 1: give each its own"]
+
+
+def missing_picture(root):
+    coco(root, [annotation(1), annotation(2)])
+    (root / "images" / "2.png").unlink()
+    return ["instances_train.json images[1] (2.png) is not there", "--data.on_error skip"]
+
+
+def object_of_no_picture(root):
+    coco(root, [annotation(1), annotation(9)], [image(1)])
+    picture(root / "images" / "1.png")
+    return ["annotations[1] is of image_id 9, which its images lack", "--data.on_error skip"]
+
+
+def truncated_picture(root):
+    coco(root, [annotation(1), annotation(2)])
+    file = root / "images" / "2.png"
+    file.write_bytes(file.read_bytes()[:-400])
+    return ["images[1] (2.png) is no picture that can be decoded", "--data.on_error skip"]
+
+
+def turned_picture(root):
+    coco(root, [annotation(1), annotation(2)])
+    picture(root / "images" / "2.png", orientation=6)
+    return ["images[1] (2.png) is stored on its side and turned by EXIF", "40 x 60", "60 x 40"]
+
+
+def not_coco(root):
+    coco(root, [annotation()], images={})
+    return ["instances_train.json is not COCO's: it has no list images"]
+
+
+def results(root):
+    (root / "train.json").write_text('[{"image_id": 1, "category_id": 7, "score": 1, "annotations": []}]')
+    return ["train.json is a list, as results are", "images, annotations, categories"]
+
+
+def no_object(root):
+    coco(root, [annotation(box=[504, 337, 0, 0]), annotation(box=[9, 9, -3, 4])])
+    return ["instances_train.json has no object of any class to train on", "2 were left out, first", "annotations[0]"]
+
+
+def crowds_alone(root):
+    coco(root, [annotation(iscrowd=1), annotation(2, iscrowd=1)])
+    return ["none of the 2 training pictures shows an object, crowds aside"]
+
+
+@pytest.mark.parametrize(
+    "defect",
+    [
+        unknown_category,
+        twice_the_same_id,
+        missing_picture,
+        object_of_no_picture,
+        truncated_picture,
+        turned_picture,
+        not_coco,
+        results,
+        no_object,
+        crowds_alone,
+    ],
+)
+def test_annotations_that_cannot_be_right_are_named_before_the_first_step(graft, tmp_path, defect):
+    (tmp_path / "cells").mkdir()
+    words = defect(tmp_path / "cells")
+    code, error = graft(*objects(tmp_path / "cells"))
+    assert code == 1
+    assert all(word in error for word in words), error
+    assert not Path("runs").exists()
+
+
+def test_what_is_left_out_of_annotations_is_said_counted_and_listed(graft, tmp_path, capsys):
+    boxes = {
+        "has no area": [20, 20, 0, 5],
+        "is reversed": [20, 20, -5, 5],
+        "lies outside the picture": [70, 5, 20, 10],
+        "is not four finite numbers": [1, 2, 3],
+    }
+    outlines = {
+        "has fewer than three points": [[10, 5, 30, 5]],
+        "is of size [9, 9], the picture of [40, 60]": {"size": [9, 9], "counts": [81]},
+        "has run lengths that span 150 pixels": {"size": [40, 60], "counts": [100, 50]},
+    }
+    bad = [annotation(box=box, segmentation=SQUARE) for box in boxes.values()]
+    bad += [annotation(segmentation=outline) for outline in outlines.values()]
+    reaching = annotation(2, box=[50, 30, 20, 20], segmentation=[[50, 30, 70, 30, 70, 50]])
+    root = tmp_path / "cells"
+    file = coco(root, [*bad, annotation(1, segmentation=SQUARE), reaching], [image(i) for i in (1, 2, 3, 4)])
+    for number in (1, 2, 3, 4):
+        picture(root / "images" / f"{number}.png")
+    (root / "images" / "4.png").unlink()
+    typed = objects(root, "instance_segmentation", "--data.on_error", "skip")
+    assert graft(*typed, "--run_dir", "run")[0] == 0
+    said = capsys.readouterr().out
+    listed = Path("run/dropped.txt").read_text().splitlines()
+    assert len(listed) == len(bad)
+    for k, (line, reason) in enumerate(zip(listed, [*boxes, *outlines], strict=True)):
+        assert line.startswith(f"{file} annotations[{k}]: ")
+        assert reason in line
+    (skipped,) = Path("run/skipped.txt").read_text().splitlines()
+    assert skipped == f"{file} images[3] (4.png) is not there"
+    head = said[: said.index("run directory")]
+    for line in (
+        "left out: 7 of 9 annotations, listed in dropped.txt",
+        listed[0],
+        "left out: 1 of 4 pictures",
+        skipped,
+        f"boxes clipped because they reached out of their pictures: 1, first {file} annotations[8]",
+        "classes without object in train: 1 of 2 (dog)",
+        "1 have none, first images/3.png",
+    ):
+        assert line in head, head
+    assert "left out 7 annotations: run/dropped.txt" in said[len(head) :]
+
+
+def test_boxes_of_another_form_than_cocos_are_suspected(graft, tmp_path, capsys):
+    low = np.random.default_rng(0).uniform(0, 25, (30, 2))
+    corners = np.concatenate([low, low + 12], 1)
+    coco(tmp_path / "cells", [annotation(k % 2 + 1, box=box.tolist()) for k, box in enumerate(corners)])
+    assert graft(*objects(tmp_path / "cells"), "--run_dir", "run")[0] == 0
+    assert "when read as xywh, 0% when read as xyxy: check which of them the file holds" in capsys.readouterr().out
+
+
+def test_a_validation_set_without_objects_chooses_no_best_weights(graft, tmp_path, capsys):
+    root = tmp_path / "cells"
+    coco(root, [annotation(1), annotation(2)])
+    picture(root / "images" / "3.png")
+    coco(root, [], [image(3)], split="val")
+    assert graft(*objects(root), "--run_dir", "run")[0] == 0
+    assert "val shows no object, so its figures will be nan" in capsys.readouterr().out
+    assert [file.name for file in Path("run/checkpoints").iterdir()] == ["last.ckpt"]
+
+
+def test_zero_area_boxes_of_blood_cells_are_named_and_counted(graft, data_root, capsys):
+    if not (data_root / "bccd_voc").is_dir():
+        pytest.skip("no bccd_voc in the real data")
+    few = [
+        "--trainer.limit_train_batches",
+        "1",
+        "--trainer.limit_val_batches",
+        "1",
+        "--trainer.limit_test_batches",
+        "1",
+    ]
+    assert graft(*objects(data_root / "bccd_voc"), *few, "--run_dir", "run")[0] == 0
+    said = capsys.readouterr().out
+    assert "left out: 2 of 4,888 annotations" in said
+    for line, (name, box) in zip(
+        Path("run/dropped.txt").read_text().splitlines(),
+        [("BloodImage_00343.xml object[3]", "[181, 329, 181, 329]"), ("BloodImage_00338.xml object[12]", "[504, 337")],
+        strict=True,
+    ):
+        assert name in line and box in line and line.endswith("has no area")
+        assert line in said

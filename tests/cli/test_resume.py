@@ -17,7 +17,7 @@ SMALL += (
     "--trainer.max_epochs 3 --trainer.log_every_n_steps 1 --checkpoint.every_n_steps 3 --pictures.samples 4".split()
 )
 RANDOM = {
-    "classification": ["--model.head.dropout", "0.2", "--model.mixup", "0.5", "--model.drop_path", "0.1"],
+    "classification": "--model.head.dropout 0.2 --model.mixup 0.5 --model.drop_path 0.1 --model.ema 0.9".split(),
     "simclr": [],
     "moco": "--model.queue 96 --model.symmetric true".split(),
     "semantic_segmentation": "--model.head.dropout 0.2 --data.balanced 0.5 --model.drop_path 0.1".split(),

@@ -3,6 +3,10 @@
 import json
 import pickle
 import re
+from collections.abc import Iterator
+from functools import reduce
+from operator import getitem
+from typing import Any
 
 import numpy as np
 import pytest
@@ -180,7 +184,7 @@ def test_boxes_that_are_none_are_left_out_by_file_and_index(tmp_path, box, reaso
     (line,) = found.dropped
     assert line.startswith(f"{file} annotations[1]: ")
     assert re.fullmatch(reason, line.split(": ", 1)[1])
-    assert found.report()[:2] == ["left out: 1 of 3 annotations", f"  {line}"]
+    assert found.report()[:2] == ["left out: 1 of 3 annotations, listed in dropped.txt", f"  {line}"]
 
 
 def test_boxes_that_reach_out_are_clipped_and_counted_once(tmp_path):
@@ -343,7 +347,7 @@ def test_unknown_categories_are_refused_whatever_on_error_says(tmp_path):
 
 def test_duplicate_image_ids_are_refused(tmp_path):
     coco(tmp_path, [annotation()], [image(1), image(1, file_name="2.png")])
-    with pytest.raises(DataError, match=r"images\[0\] and images\[1\] \(2.png\) both have the id 1"):
+    with pytest.raises(DataError, match=r"images\[0\] and images\[1\] \(2.png\) both have the id 1: give"):
         read_coco(tmp_path, masks=False)
 
 
@@ -388,6 +392,37 @@ def test_json_that_is_not_cocos_is_refused_with_what_is_missing(tmp_path, conten
     (tmp_path / "train.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match=f"train.json {said}"):
         read_coco(tmp_path, masks=False)
+
+
+JUNK = (None, -1, 2, 1e300, float("nan"), "", "1", [], [[1]], {}, {"image_id": 1})
+
+
+def parts(value: Any, path: tuple = ()) -> Iterator[tuple]:
+    """Where everything is in a json."""
+    yield path
+    for key, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from parts(part, (*path, key))
+
+
+def test_whatever_stands_in_the_place_of_a_value_is_refused_or_counted(tmp_path):
+    entries = [annotation(segmentation=[TRIANGLE], area=9), annotation(2, 3, segmentation=plain(), iscrowd=1)]
+    file = coco(tmp_path, entries)
+    whole, refused = file.read_text(), 0
+    places = [path for path in parts(json.loads(whole)) if path]
+    for path in places:
+        for junk in JUNK:
+            content = json.loads(whole)
+            *way, last = path
+            reduce(getitem, way, content)[last] = junk
+            file.write_text(json.dumps(content))
+            try:
+                found = read_coco(tmp_path, masks=True, on_error="skip")
+            except DataError:
+                refused += 1
+            else:
+                assert len(found.splits["train"].boxes) + len(found.dropped) == len(content["annotations"])
+                assert np.isfinite(found.splits["train"].area).all()
+    assert 100 < refused < len(places) * len(JUNK) / 2
 
 
 def test_captions_are_refused_as_annotations_of_no_object(tmp_path):

@@ -199,4 +199,4 @@ def test_blood_cells_are_read_but_for_two_without_area(data_root):
         "BloodImage_00338.xml object[12]: box [504, 337, 504, 337] has no area",
         "BloodImage_00343.xml object[3]: box [181, 329, 181, 329] has no area",
     ]
-    assert found.report()[0] == "left out: 2 of 4,888 annotations"
+    assert found.report()[0] == "left out: 2 of 4,888 annotations, listed in dropped.txt"

@@ -338,7 +338,7 @@ def test_skipped_pictures_are_counted_listed_and_left_out(picture_folder, tmp_pa
     assert (tmp_path / "run" / "skipped.txt").read_text() == "cat/001.png\ndog/003.png\n"
     assert data.describe() == [
         "train: 28 pictures of 2 classes, 9 to 19 each",
-        "skipped: 2 pictures that cannot be read, listed in skipped.txt",
+        "skipped: 2 pictures that cannot be used, listed in skipped.txt",
     ]
     left = ids(data, "train")
     assert len(left) == 28

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.drawing import palette, plane, spread
+from callbacks.drawing import distinct
+from evaluation.drawing import plane, spread
 from evaluation.plane import lay_out
 
 
@@ -39,4 +40,4 @@ def test_a_plane_is_drawn_with_and_without_groups(groups):
 
 @pytest.mark.parametrize("count", [3, 10, 15, 40])
 def test_colours_differ(count):
-    assert len(set(map(tuple, palette(count)))) == count
+    assert len(set(map(tuple, distinct(count)))) == count

@@ -201,9 +201,9 @@ def test_two_pictures_can_be_memorised(name):
         (lambda: FasterRCNN(FEATURES, 3, score_threshold=50), "score_threshold is 50"),
         (lambda: FasterRCNN(FEATURES, 3, nms_threshold=-0.1), "nms_threshold is -0.1"),
         (lambda: FasterRCNN(FEATURES, 3, detections=0), "detections is 0"),
-        (lambda: FasterRCNN(FEATURES, 3, anchor_sizes=[8.0, 16.0]), "for 3 maps"),
+        (lambda: FasterRCNN(FEATURES, 3, anchor_sizes=[8.0, 16.0]), "3 maps share them"),
         (lambda: FasterRCNN(FEATURES, 3, ratios=[0.0]), "ratios is"),
-        (lambda: SSD(FEATURES, 3, anchor_sizes=[8.0, 16.0, 24.0]), "one for each of 6 maps"),
+        (lambda: SSD(FEATURES, 3, anchor_sizes=[8.0, 16.0, 24.0], levels=6), "one for each of 6 maps"),
         (lambda: SSD(FEATURES, 3, finest=64), "finest is 64"),
         (lambda: FCOS(Features([24, 24], [8, 16]), 3), "32 groups"),
         (lambda: RetinaNet(Features([24, 24], [8, 16]), 3, group_norm=True), "32 groups"),
@@ -219,7 +219,7 @@ def test_settings_that_cannot_be_are_refused(build, message):
 
 @pytest.mark.parametrize("name", ["FastRCNN", "RCNN"])
 def test_missing_proposals_are_asked_for(name):
-    head, encoder = HEADS[name](), Encoder()
+    head, encoder = HEADS[name](source="batch"), Encoder()
     image, inside = batch()
     with pytest.raises(ConfigError, match="needs `proposals` in the batch"):
         head(image, encoder if head.crops else encoder(image), inside, [objects(1)] * 2)

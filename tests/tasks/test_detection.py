@@ -7,8 +7,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from modules.contracts import ConfigError
-from modules.heads.detection import FCOS, FasterRCNN, MaskRCNN, RetinaNet
-from modules.necks import FPN
+from modules.decoding.objects import Looks
+from modules.heads.detection import FCOS, RCNN, SSD, FasterRCNN, FastRCNN, MaskRCNN, RetinaNet, SingleObject
+from modules.necks import FPN, NoNeck
 from modules.optim import Optim
 from tasks import Detection, InstanceSegmentation
 
@@ -104,11 +105,64 @@ def test_four_losses_are_logged_by_name():
     assert loss.item() == pytest.approx(sum(v.item() for k, v in logged.items() if k != "loss"))
 
 
-@pytest.mark.parametrize("one_stage", [RetinaNet, FCOS])
-def test_one_stage_detectors_fit_the_same_task(one_stage):
-    model = task(head=one_stage)
-    trainer(max_epochs=1).fit(model, datamodule=Pictures(pictures()))
-    assert "val/map" in model.trainer.callback_metrics
+OTHERS = {
+    "RetinaNet": (0.005, {"head": lambda f, c: RetinaNet(f, c, anchor_sizes=[16, 24, 32], group_norm=True)}),
+    "FCOS": (0.005, {"head": FCOS}),
+    "SSD": (0.002, {"head": lambda f, c: SSD(f, c, anchor_sizes=[16, 24, 32]), "neck": NoNeck}),
+    "SingleObject": (0.001, {"head": lambda f, c: SingleObject(f, c, hidden=256), "neck": NoNeck}),
+    "FastRCNN": (0.005, {"head": lambda f, c: FastRCNN(f, c, hidden=64)}),
+    "RCNN": (0.005, {"head": lambda f, c: RCNN(f, c, size=32), "neck": NoNeck}),
+    "RCNN after a neck": (0.005, {"head": lambda f, c: RCNN(f, c, size=32)}),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_other_head_memorises_a_handful(name):
+    (rate, settings), batch = OTHERS[name], pictures()
+    if "RCNN" in name:
+        batch["proposals"] = [around(boxes) for boxes in batch["boxes"]]
+    model = task(optim=Optim(lr=rate, warmup=0, schedule="constant"), **settings)
+    fit = trainer(max_epochs=60, check_val_every_n_epoch=60, gradient_clip_val=1.0)
+    fit.fit(model, datamodule=Pictures(batch))
+    assert fit.callback_metrics["val/map50"] > 0.9
+
+
+def around(boxes: Tensor) -> Tensor:
+    """The boxes a few pixels off in all directions, and others that have nothing to do with them."""
+    generator = torch.Generator().manual_seed(0)
+    corner = torch.randint(0, 40, (8, 2), generator=generator).float()
+    return torch.cat([boxes + 4 * torch.randn(8, 4, generator=generator), torch.cat([corner, corner + 20], 1)])
+
+
+def test_proposals_that_a_head_makes_itself_or_misses_are_refused():
+    data = Pictures(pictures())
+    data.proposals = "proposals.json"
+    with pytest.raises(ConfigError, match=r"FasterRCNN looks at no proposals: leave --data\.proposals out"):
+        trainer(max_epochs=1).fit(task(), datamodule=data)
+    with pytest.raises(ConfigError, match="head.source windows, but --data.proposals"):
+        trainer(max_epochs=1).fit(task(head=lambda f, c: FastRCNN(f, c, source="windows")), datamodule=data)
+    with pytest.raises(ConfigError, match="head.source batch: give it --data.proposals"):
+        trainer(max_epochs=1).fit(
+            task(head=lambda f, c: FastRCNN(f, c, source="batch")), datamodule=Pictures(pictures())
+        )
+
+
+def test_windows_scales_and_mirrors_find_what_one_look_finds():
+    model = task(optim=Optim(lr=0.005, warmup=0, schedule="constant"))
+    fit = trainer(max_epochs=60, check_val_every_n_epoch=60, gradient_clip_val=1.0)
+    fit.fit(model, datamodule=Pictures(pictures()))
+    plain = fit.callback_metrics["val/map50"]
+    model.looks = Looks(window=56, overlap=0.6, flip=True, scales=(1.0, 1.1))
+    validated = trainer()
+    validated.validate(model, datamodule=Pictures(pictures()), verbose=False)
+    assert plain > 0.9 and validated.callback_metrics["val/map50"] > 0.8
+
+
+def test_the_scores_of_other_challenges_are_logged_if_asked():
+    fit = trainer(max_epochs=1)
+    fit.fit(task(voc=True, nuclei=True), datamodule=Pictures(pictures()))
+    assert {"val/voc_ap50", "val/voc07_ap50", "val/nuclei"} <= fit.callback_metrics.keys()
+    assert task().scores["val"].voc is False
 
 
 def test_masks_are_run_lengths_of_the_original_size():

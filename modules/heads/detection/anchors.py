@@ -33,7 +33,8 @@ class Anchors(AnchorGenerator):
     def __init__(self, strides: Sequence[int], sizes: Sequence[float], ratios: Sequence[float]):
         if len(sizes) == 0 or len(sizes) % len(strides) or min(sizes) <= 0:
             raise ConfigError(
-                f"head.anchor_sizes is {list(sizes)}, but needs sizes above 0 for {len(strides)} maps: as many each"
+                f"head.anchor_sizes is {list(sizes)}, but {len(strides)} maps share them evenly, all above 0: give "
+                f"{len(strides)} or a multiple, or null for the head's own"
             )
         if not len(ratios) or min(ratios) <= 0:
             raise ConfigError(f"head.ratios is {list(ratios)}, but needs at least one, and only above 0")
@@ -108,7 +109,8 @@ class DefaultBoxes(Anchors):
     def __init__(self, strides: Sequence[int], sizes: Sequence[float], ratios: Sequence[float]):
         if len(sizes) != len(strides):
             raise ConfigError(
-                f"head.anchor_sizes has {len(sizes)} values, but SSD takes one for each of {len(strides)} maps"
+                f"head.anchor_sizes has {len(sizes)} values, but SSD takes one for each of {len(strides)} maps: give "
+                f"so many, or null for its own"
             )
         super().__init__(strides, sizes, ratios)
 

@@ -73,6 +73,22 @@ class Detector(Head):
         """
         raise NotImplementedError
 
+    def proposals_from(self, given: bool) -> str | None:
+        """A line about where proposals come from, when it is not the head itself.
+
+        Args:
+            given: whether the data has proposals.
+
+        Raises:
+            ConfigError: the head has no use for them, or misses them.
+        """
+        if given:
+            raise ConfigError(
+                f"{type(self).__name__} looks at no proposals: leave --data.proposals out, or choose the head FastRCNN "
+                f"or RCNN"
+            )
+        return None
+
     @property
     def anchors(self) -> Anchors | None:
         """What the head starts from, if it has anchors."""

@@ -16,13 +16,23 @@ from modules.heads.detection.pooling import RoIAlign, RoIPool, named
 from modules.heads.detection.regions import BoxLoss, Regions, usable
 
 Encode = Callable[[Tensor], list[Tensor]]
+Source = Literal["batch", "windows"]
 
 
 class GivenProposals(Detector):
     """Base of the detectors that only judge proposals; `roi_heads` does it."""
 
     roi_heads: Regions
-    source: Literal["batch", "windows"]
+    source: Source | None
+
+    def proposals_from(self, given: bool) -> str | None:
+        """See `Detector`."""
+        name = type(self).__name__
+        if given and self.source == "windows":
+            raise ConfigError(f"{name} has head.source windows, but --data.proposals gives others: leave one of them")
+        if not given and self.source == "batch":
+            raise ConfigError(f"{name} has head.source batch: give it --data.proposals, or set head.source to windows")
+        return None if given else f"{name} judges sliding windows, as --data.proposals gives no others"
 
     def forward(
         self,
@@ -38,7 +48,7 @@ class GivenProposals(Detector):
             ConfigError: proposals should be given, and are not.
         """
         shapes = [(height, width) for height, width in inside.tolist()]
-        if self.source == "windows":
+        if self.source == "windows" or (self.source is None and proposals is None):
             proposals = [windows(*image.shape[-2:], image.device)] * len(image)
         elif proposals is None:
             name = type(self).__name__
@@ -59,7 +69,8 @@ class FastRCNN(GivenProposals):
         outputs: number of classes C, without background.
         stride: use only the map of this stride; null takes all, which must have equal channels.
         pooling: `align` interpolates (RoIAlign), `pool` takes the maximum of whole cells (RoIPool), as it was first.
-        source: of proposals: `batch`, or `windows`: sliding windows of four sizes and three shapes.
+        source: of proposals: `batch`, or `windows`: sliding windows of four sizes and three shapes; null is the batch
+            where it has some, else windows.
         samples: proposals of a picture that each training step looks at; null is 64.
         hidden: width of the two layers that judge a proposal.
         box_loss: `smooth_l1` on offsets, which null is too, `giou` or `diou` on boxes.
@@ -74,7 +85,7 @@ class FastRCNN(GivenProposals):
         outputs: int,
         stride: int | None = None,
         pooling: Literal["align", "pool"] = "align",
-        source: Literal["batch", "windows"] = "batch",
+        source: Source | None = None,
         samples: int | None = None,
         hidden: int = 1024,
         box_loss: BoxLoss | None = None,
@@ -100,14 +111,15 @@ class RCNN(GivenProposals):
 
     Each proposal, with some of its surroundings, is warped to a square. The slow ancestor of Fast R-CNN, to compare
     with: trained with the same losses, classifier and box, in place of support vector machines after the network.
-    Wants no neck.
+    Looks at the coarsest map alone: wants NoNeck.
 
     Args:
         features: what the backbone gives.
         outputs: number of classes C, without background.
         size: side of the square that proposals are warped to, in pixels.
         context: part of the square's side that shows surroundings, on each side.
-        source: of proposals: `batch`, or `windows`: sliding windows of four sizes and three shapes.
+        source: of proposals: `batch`, or `windows`: sliding windows of four sizes and three shapes; null is the batch
+            where it has some, else windows.
         samples: proposals of a picture that each training step looks at; null is 64.
         at_once: proposals of one pass through the backbone in evaluation.
         box_loss: `smooth_l1` on offsets, which null is too, `giou` or `diou` on boxes.
@@ -124,7 +136,7 @@ class RCNN(GivenProposals):
         outputs: int,
         size: int = 64,
         context: float = 0.07,
-        source: Literal["batch", "windows"] = "batch",
+        source: Source | None = None,
         samples: int | None = None,
         at_once: int = 256,
         box_loss: BoxLoss | None = None,
@@ -168,8 +180,9 @@ class Crop(nn.Module):
 
 
 def windows(height: int, width: int, device: torch.device) -> Tensor:
-    """Sliding windows (R, 4) xyxy: sides of 32 to 256 pixels in shapes 1:2, 1:1 and 2:1, half a side apart."""
-    sizes = (32, 64, 128, 256)
+    """Sliding windows (R, 4) xyxy: sides of an eighth, a quarter, half and all of the longer side of the picture, in
+    shapes 1:2, 1:1 and 2:1, half a side apart."""
+    sizes = [max(2, max(height, width) // part) for part in (8, 4, 2, 1)]
     grid = AnchorGenerator(tuple((size,) for size in sizes), ((0.5, 1.0, 2.0),) * len(sizes))
     steps = [[torch.tensor(size // 2, device=device)] * 2 for size in sizes]
     grid.set_cell_anchors(torch.float32, device)

@@ -148,14 +148,15 @@ class FCOS(OneStage):
 class SSD(OneStage):
     """Default boxes on maps of many sizes, each with its own convolution (Liu et al. 2016). torchvision's.
 
-    Works on the backbone's own maps: coarser ones are added until there are `levels`. Losses: classifier, box.
+    Works on the backbone's own maps (NoNeck) or a neck's: coarser ones are added until there are `levels`. Losses:
+    classifier, box.
 
     Args:
         features: what the backbone or neck gives.
         outputs: number of classes C, without background.
         anchor_sizes: sides of the default squares in pixels, one for each map, ascending; null is 4 strides.
         ratios: of the other default boxes: each stands and lies; null is 2 and 3.
-        levels: maps in all.
+        levels: maps in all; null is as many as there are anchor sizes, else 6.
         finest: stride of the finest map to use.
 
     Raises:
@@ -168,11 +169,12 @@ class SSD(OneStage):
         outputs: int,
         anchor_sizes: list[float] | None = None,
         ratios: list[float] | None = None,
-        levels: int = 6,
+        levels: int | None = None,
         finest: int = 8,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        levels = levels or len(anchor_sizes or range(6))
         self.used = [i for i, stride in enumerate(features.strides) if stride >= finest][:levels]
         if not self.used:
             raise ConfigError(f"head.finest is {finest}, but the maps have strides {features.strides}: choose one")

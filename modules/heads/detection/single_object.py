@@ -1,5 +1,7 @@
 """Classify and locate: the head for pictures of one object."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, smooth_l1_loss
@@ -12,7 +14,7 @@ from modules.heads.detection.regions import IOU_LOSSES, BoxLoss
 
 
 class SingleObject(Detector):
-    """One class and one box per picture, from the coarsest map pooled to 7 x 7 cells.
+    """One class and one box per picture, from the coarsest map pooled to 7 x 7 cells: wants NoNeck.
 
     The largest object of a picture is the one that counts; a picture without any teaches that there may be none.
     Losses: classifier (cross-entropy), box (over pictures with an object).
@@ -35,6 +37,7 @@ class SingleObject(Detector):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.selection = replace(self.selection, detections=1)  # of several looks at a picture too
         width = features.channels[-1] * 7**2
         self.trunk = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout))
         self.classifier, self.box = nn.Linear(hidden, outputs + 1), nn.Linear(hidden, 4)

@@ -1,0 +1,175 @@
+"""Peak memory of validating instance segmentation on large pictures with many masks.
+
+    python -m benchmarks.memory
+
+A process of its own builds the task, with a small network whose random weights give as many masks as a picture may
+have, then validates under the trainer, with the pictures that a run draws at its end. Counted is the largest resident
+set of each part, as Linux keeps it, above what the process holds when the task is built: everything that grows with
+pictures and masks. Pictures are drawn when they are asked for, as files would be read.
+"""
+
+import re
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+from faster_coco_eval.core import mask as coco_mask
+from lightning.pytorch import Callback, Trainer, seed_everything
+
+import cli
+from benchmarks.evaluation import ellipse, random_boxes
+from benchmarks.report import parser, publish
+from callbacks import Pictures
+from datamodules.base import Split
+from datamodules.object_data import ObjectDataModule
+from datamodules.objects import ObjectFiles, packed
+from modules.contracts import Prediction
+from modules.heads.detection import MaskRCNN
+from modules.necks import FPN
+from tasks import InstanceSegmentation
+
+MARK = 3.0  # GiB above the model
+PARTS = ("data", "batches", "figures", "pictures")
+CLASSES = 10
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+class Noise(NamedTuple):
+    """Pictures of noise, each drawn anew when it is asked for."""
+
+    count: int
+    size: tuple[int, int]
+    root: None = None
+
+    def __len__(self) -> int:
+        return self.count
+
+    def image(self, index: int) -> np.ndarray:
+        return np.random.default_rng(index).integers(0, 256, (*self.size, 3), np.uint8)
+
+    def id(self, index: int) -> str:
+        return f"noise/{index:06d}"
+
+
+class Ellipses(ObjectDataModule):
+    """Validation pictures of noise with the masks of ellipses.
+
+    Args:
+        pictures: how many.
+        objects: in each picture.
+        side: of the pictures in pixels.
+    """
+
+    def __init__(self, pictures: int, objects: int, side: int, batch_size: int):
+        super().__init__(image_size=side, masks=True, batch_size=batch_size, workers=0)
+        self.count, self.objects, self.size = pictures, objects, (side, side)
+        self.classes, self.category_ids = [f"class{i}" for i in range(CLASSES)], [*range(1, CLASSES + 1)]
+
+    def sources(self) -> dict[Split, ObjectFiles]:
+        random, total = np.random.default_rng(0), self.count * self.objects
+        boxes = random_boxes(random, total, self.size)
+        rles = [ellipse(box, self.size) for box in boxes]
+        found = ObjectFiles(
+            Noise(self.count, self.size),
+            shapes=np.full((self.count, 2), self.size, np.int32),
+            starts=np.arange(self.count + 1) * self.objects,
+            boxes=boxes,
+            classes=random.integers(0, CLASSES, total).astype(np.int32),
+            crowd=np.zeros(total, bool),
+            area=coco_mask.area(rles).astype(np.float32),
+            counts=packed([rle["counts"] for rle in rles]),
+        )
+        return {"val": found}
+
+
+class Meter(Callback):
+    """Notes the largest resident set of each part in bytes, and how many masks were found. Comes before the callbacks
+    that draw."""
+
+    def __init__(self) -> None:
+        self.peaks: dict[str, int] = {}
+        self.masks = 0
+
+    def part(self, name: str) -> None:
+        """Ends a part; the next one begins."""
+        self.peaks[name] = resident("VmHWM")
+        RESET.write_text("5")
+
+    def on_validation_start(self, *_: Any) -> None:
+        self.part("data")
+
+    def on_validation_batch_end(self, trainer: Trainer, task: InstanceSegmentation, found: Prediction, *_: Any) -> None:
+        self.masks += sum(map(len, found["rle"]))
+
+    def on_validation_epoch_end(self, *_: Any) -> None:  # the task computes its figures after it
+        self.part("batches")
+
+    def on_validation_end(self, *_: Any) -> None:
+        self.part("figures")
+
+
+def resident(name: str) -> int:
+    """Bytes of memory of this process: VmRSS is now, VmHWM the most since it was reset."""
+    return 1024 * int(re.search(rf"{name}:\s*(\d+)", STATUS.read_text())[1])
+
+
+def validate(pictures: int, objects: int, side: int, batch: int, precision: str) -> dict[str, Any]:
+    """GiB of the model and, above it, of each part; masks per picture; pictures drawn. For a process of its own."""
+    cli.quiet()
+    seed_everything(0, verbose=False)
+    head = partial(
+        MaskRCNN,
+        anchor_sizes=[side / 16, side / 8, side / 4],
+        proposals=1000,
+        hidden=256,
+        mask_channels=64,
+        score_threshold=0.0,
+        detections=objects,
+    )
+    task = InstanceSegmentation(
+        backbone="test_resnet",
+        neck=partial(FPN, channels=64, levels=3),
+        head=head,
+        classes=[f"class{i}" for i in range(CLASSES)],
+    )
+    data, meter = Ellipses(pictures, objects, side, batch), Meter()
+    with TemporaryDirectory() as folder:
+        quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
+        trainer = Trainer(
+            accelerator="cpu", precision=precision, callbacks=[meter, Pictures()], default_root_dir=folder, **quiet
+        )
+        before = resident("VmRSS")
+        RESET.write_text("5")
+        trainer.validate(task, data, verbose=False)
+        meter.part("pictures")
+        drawn = len(list(Path(folder).glob("pictures/*.png")))
+    peaks = {name: (meter.peaks[name] - before) / 2**30 for name in PARTS}
+    return {"parts": peaks, "model": before / 2**30, "masks": meter.masks / pictures, "drawn": drawn}
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    options = parser(__doc__)
+    options.add_argument("--pictures", type=int, default=200)
+    options.add_argument("--objects", type=int, default=100, help="in each picture, and most that are found")
+    options.add_argument("--side", type=int, default=1024, help="of the pictures in pixels")
+    options.add_argument("--batch", type=int, default=8, help="pictures at a time")
+    options.add_argument("--precision", default="bf16-mixed", help="of the trainer")
+    args = options.parse_args(argv)
+    if not RESET.exists():
+        options.error("this system does not keep the largest resident set of a process: run it on Linux")
+    settings = {name: value for name, value in vars(args).items() if name != "json"}
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        found = process.submit(validate, **settings).result()
+    peak = max(found["parts"].values())
+    print(f"GiB above the {found['model']:.2f} of libraries and model, {found['masks']:.1f} masks found per picture")
+    for name, most in [*found["parts"].items(), ("peak", peak)]:
+        print(f"{name:9} {most:.2f}")
+    return publish("memory", args.json, **found, peak=peak, mark=f"<= {MARK:g}", holds=peak <= MARK, **settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Objects drawn over their pictures: masks, boxes, and what is said of each."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from pycocotools import mask as coco
+
+from callbacks.drawing import distinct
+from callbacks.overlays import Palette
+
+PAPER = (255, 255, 255)
+SMALLEST = 9  # pixels: the size of a tag's letters
+SMALL = 12  # lines: the shorter side of a box that has room for wide ones
+Place = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels."""
+
+
+def object_palette(count: int) -> Palette:
+    """RGB of each of that many classes; without black, since there is no background among them."""
+    return [tuple(round(255 * part) for part in colour) for colour in distinct(count)]
+
+
+def stacked(rles: Sequence[dict[str, Any]], size: tuple[int, int]) -> np.ndarray:
+    """Which object each pixel shows, uint16 (*size): 0 for none, i + 1 for object i, of which the first lies on top.
+
+    Args:
+        rles: compressed COCO RLE of masks, all of one size.
+        size: height and width of the result; other ones than the masks' take the pixels in the middle of their cells.
+    """
+    drawn = np.zeros(size, np.uint16)
+    if not rles:
+        return drawn
+    rows, columns = (
+        ((np.arange(side) + 0.5) * whole / side).astype(int) for side, whole in zip(size, rles[0]["size"], strict=True)
+    )
+    for i in reversed(range(len(rles))):
+        left, top, width, height = coco.toBbox(rles[i]).astype(int).tolist()
+        first, last = np.searchsorted(rows, (top, top + height)).tolist()
+        start, end = np.searchsorted(columns, (left, left + width)).tolist()
+        mask = coco.decode(rles[i])[rows[first:last, None], columns[start:end]]
+        drawn[first:last, start:end][mask > 0] = i + 1
+    return drawn
+
+
+def draw_objects(
+    picture: np.ndarray,
+    boxes: np.ndarray,
+    labels: Sequence[int],
+    palette: Palette,
+    tags: Sequence[str] = (),
+    shown: np.ndarray | None = None,
+) -> np.ndarray:
+    """A picture with a box around each object, in the colour of its class, on a white line where it is
+    large enough, and perhaps with more.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        boxes: (N, 4) xyxy in its pixels.
+        labels: N classes.
+        palette: RGB of each class.
+        tags: N texts, written at the boxes where they cover no tag of an earlier object.
+        shown: which object each pixel shows, (H, W), as `stacked` says: half-transparent in the colour of its class.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    colours = [palette[label] for label in labels]
+    drawn = picture.copy() if shown is None else _filled(picture, shown, colours)
+    line = max(2, round(max(picture.shape[:2]) / 300))
+    corners = np.asarray(boxes).round().astype(int).reshape(-1, 4).tolist()
+    for (left, top, right, bottom), colour in reversed([*zip(corners, colours, strict=True)]):
+        small = min(right - left, bottom - top) < SMALL * line  # wide lines would cover it
+        for ink, width in ((colour, 1),) if small else ((PAPER, line + 2), (colour, line)):
+            cv2.rectangle(drawn, (left, top), (right, bottom), ink, width)
+    return _tagged(drawn, corners, colours, tags) if tags else drawn
+
+
+def _filled(picture: np.ndarray, shown: np.ndarray, colours: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    """Masks half-transparent, each within a line."""
+    solid = np.array([(0, 0, 0), *colours], np.uint8).take(shown, axis=0)
+    drawn = np.where(shown[..., None] > 0, cv2.addWeighted(picture, 0.5, solid, 0.5, 0), picture)
+    width = 2 * max(1, round(max(shown.shape) / 800)) + 1
+    change = cv2.morphologyEx(shown.astype(np.uint16), cv2.MORPH_GRADIENT, np.ones((width, width), np.uint8))
+    edge = (change > 0) & (shown > 0)
+    drawn[edge] = solid[edge]
+    return drawn
+
+
+def _tagged(
+    picture: np.ndarray, corners: list[list[int]], colours: Sequence[tuple[int, int, int]], tags: Sequence[str]
+) -> np.ndarray:
+    height, width = picture.shape[:2]
+    image, taken = Image.fromarray(picture), np.zeros((0, 4), int)
+    pen, font = ImageDraw.Draw(image), _font(max(SMALLEST, round(max(height, width) / 45)))
+    for corner, colour, tag in zip(corners, colours, tags, strict=True):
+        place = _place(pen.textbbox((0, 0), tag, font), corner, (height, width))
+        if _overlap(taken, place):
+            continue
+        taken = np.vstack([taken, place])
+        pen.rectangle((*place[:2], place[2] - 1, place[3] - 1), fill=colour)
+        bright = np.dot(colour, (0.299, 0.587, 0.114)) > 140
+        pen.text((place[0] + 2, place[1] + 1), tag, "black" if bright else "white", font, anchor="lt")
+    return np.asarray(image)
+
+
+def _place(text: Sequence[float], corner: Sequence[int], size: tuple[int, int]) -> Place:
+    """Where a text of that bounding box stands: above the box, or in it at the edge of the picture."""
+    wide, high = round(text[2] - text[0]) + 4, round(text[3] - text[1]) + 3
+    left = max(0, min(corner[0], size[1] - wide))
+    top = corner[1] - high if corner[1] >= high else max(0, min(corner[1], size[0] - high))
+    return left, top, left + wide, top + high
+
+
+def _overlap(taken: np.ndarray, place: Place) -> bool:
+    left, top, right, bottom = place
+    apart = (taken[:, 2] <= left) | (right <= taken[:, 0]) | (taken[:, 3] <= top) | (bottom <= taken[:, 1])
+    return not apart.all()
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib and knows most alphabets."""
+    from matplotlib.font_manager import findfont
+
+    return ImageFont.truetype(findfont("DejaVu Sans"), size)

@@ -1,0 +1,163 @@
+"""Objects in pictures that are looked at more than once: mirrored, in other sizes, in windows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from modules.decoding.boxes import Detection, Selection, merge, merge_tiles, mirrored
+from modules.decoding.dense import check_scales, check_windows, starts
+
+AT_ONCE = 8  # windows in one pass
+
+
+class Shown(NamedTuple):
+    """Pictures as a detector gets them.
+
+    Args:
+        image: (B, 3, H, W), normalised.
+        inside: int64 (B, 2): height and width of the part of each picture that is no padding.
+        proposals: float32 (R, 4) xyxy of each picture, where they are given.
+    """
+
+    image: Tensor
+    inside: Tensor
+    proposals: list[Tensor] | None = None
+
+
+Find = Callable[[Shown], list[Detection]]
+
+
+@dataclass(frozen=True)
+class Looks:
+    """How pictures are looked at outside of training.
+
+    Args:
+        window: side of the windows in pixels in which larger pictures are looked at; null takes all in one pass.
+        overlap: share of a window that it has in common with the next, at least, in [0, 1).
+        flip: look at the mirrored picture too.
+        scales: look at these sizes of the picture, factors above 0.
+
+    Raises:
+        ConfigError: a value out of range.
+    """
+
+    window: int | None = None
+    overlap: float = 0.5
+    flip: bool = False
+    scales: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        check_scales(self.scales)
+        if self.window is not None:
+            check_windows(self.window, self.overlap)
+
+
+def infer(find: Find, shown: Shown, looks: Looks, selection: Selection, stride: int, black: Tensor) -> list[Detection]:
+    """Detections of each picture, in its pixels, from all looks at it.
+
+    Args:
+        find: a detector.
+        shown: the pictures.
+        looks: how often, and in which parts.
+        selection: which detections of several looks stay.
+        stride: what height and width must be multiples of for the detector.
+        black: (3, 1, 1), what a black pixel is when normalised; with it pictures are padded, as in training.
+    """
+
+    def look(shown: Shown) -> list[Detection]:
+        if looks.window is None or shown.inside.max() <= looks.window:
+            return find(shown)
+        return sliding(find, shown, looks.window, looks.overlap, selection, stride, black)
+
+    found = []
+    for scale in looks.scales:
+        seen = scaled(shown, scale, stride, black)
+        here = [look(seen)]
+        if looks.flip:
+            here.append([mirrored(d, side) for d, side in zip(look(turned(seen)), _widths(seen), strict=True)])
+        factors = _factors(shown.image, scale)
+        found += [[{**one, "boxes": one["boxes"] / factors} for one in each] for each in here]
+    return [merge(each, selection) if len(each) > 1 else each[0] for each in zip(*found, strict=True)]
+
+
+def scaled(shown: Shown, scale: float, stride: int, black: Tensor) -> Shown:
+    """Pictures in another size, padded with black at the right and below to multiples of `stride`.
+
+    `inside` is rounded to whole pixels; all that lies in the picture is as many times as large as the picture.
+    """
+    target, factors = _target(shown.image, scale), _factors(shown.image, scale)
+    if target == shown.image.shape[-2:]:
+        return shown
+    image = interpolate(shown.image, target, mode="bilinear", antialias=True)
+    inside = (shown.inside * factors[:2].flip(0)).round().long().clamp(min=1)
+    proposals = shown.proposals and [each * factors for each in shown.proposals]
+    return Shown(_roomy(image, stride, black), inside, proposals)
+
+
+def turned(shown: Shown) -> Shown:
+    """Pictures mirrored, left to right, on the same side of their padding."""
+    widths = _widths(shown)
+    image = [
+        torch.cat([one[..., :width].flip(-1), one[..., width:]], -1)
+        for one, width in zip(shown.image, widths, strict=True)
+    ]
+    proposals = shown.proposals and [
+        mirrored({"boxes": each}, width)["boxes"] for each, width in zip(shown.proposals, widths, strict=True)
+    ]
+    return Shown(torch.stack(image), shown.inside, proposals)
+
+
+def sliding(
+    find: Find, shown: Shown, window: int, overlap: float, selection: Selection, stride: int, black: Tensor
+) -> list[Detection]:
+    """Detections of large pictures from overlapping square windows, which never leave the picture: see `merge_tiles`.
+
+    Args:
+        window: side in pixels; sides of the picture that are shorter are covered whole.
+        overlap: share of a window that it has in common with the next, at least, in [0, 1).
+    """
+    merged = []
+    for i, size in enumerate(shown.inside.tolist()):
+        sides = tuple(min(window, side) for side in size)
+        places = (starts(side, window, overlap) for side in size)
+        top, left = next(places), next(places)
+        corners = [(y, x) for y in top for x in left]
+        proposals = None if shown.proposals is None else shown.proposals[i]
+        found: list[Detection] = []
+        for first in range(0, len(corners), AT_ONCE):
+            now = corners[first : first + AT_ONCE]
+            image = torch.stack([shown.image[i, :, y : y + sides[0], x : x + sides[1]] for y, x in now])
+            inside = shown.inside.new_tensor([sides] * len(now))
+            # a detector cuts what reaches out of its picture
+            given = None if proposals is None else [proposals - proposals.new_tensor([x, y, x, y]) for y, x in now]
+            found += find(Shown(_roomy(image, stride, black), inside, given))
+        merged.append(merge_tiles(found, corners, sides, tuple(size), selection) if len(found) > 1 else found[0])
+    return merged
+
+
+def _roomy(image: Tensor, stride: int, black: Tensor) -> Tensor:
+    height, width = (-(-side // stride) * stride for side in image.shape[-2:])
+    if (height, width) == image.shape[-2:]:
+        return image
+    room = black.expand(len(image), -1, height, width).clone(memory_format=torch.channels_last)
+    room[..., : image.shape[-2], : image.shape[-1]] = image
+    return room
+
+
+def _widths(shown: Shown) -> list[int]:
+    return shown.inside[:, 1].tolist()
+
+
+def _target(image: Tensor, scale: float) -> tuple[int, int]:
+    height, width = (max(1, round(side * scale)) for side in image.shape[-2:])
+    return height, width
+
+
+def _factors(image: Tensor, scale: float) -> Tensor:
+    """(4,): what boxes xyxy grow by."""
+    (height, width), (high, wide) = image.shape[-2:], _target(image, scale)
+    return torch.tensor([wide / width, high / height] * 2, device=image.device)

@@ -1,0 +1,54 @@
+"""The moving average of a task's weights, which is what gets judged and saved."""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
+
+
+class MovingAverage(WeightAveraging):
+    """Lightning's weight averaging, with an exponential average that runs without waiting for the device.
+
+    Validation sees the averages, and a checkpoint's `state_dict` holds them; what is trained goes beside it, to go on
+    from. After step t the decay is at most (1 + t) / (10 + t), so that short runs forget their random beginning.
+    Statistics of batch norms are averaged too, whole numbers are taken as they are.
+
+    Args:
+        decay: what the average keeps of itself in each optimizer step, 0..1.
+    """
+
+    def __init__(self, decay: float):
+        super().__init__()
+        self.decay = decay
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self._device = trainer.strategy.root_device  # where the module goes only later
+        super().setup(trainer, pl_module, stage)
+
+    @torch.no_grad()
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._latest_update_step == 0:  # after `setup`, the task may have loaded weights
+            for average, current in self._pairs(pl_module):
+                average.copy_(current)
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        step = trainer.global_step
+        if step == self._latest_update_step:  # gradients are being accumulated
+            return
+        self._latest_update_step = step
+        pairs = list(self._pairs(pl_module))
+        averages, current = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+        torch._foreach_lerp_(averages, current, 1 - min(self.decay, (1 + step) / (10 + step)))
+        for average, whole in pairs:
+            if not average.is_floating_point():
+                average.copy_(whole)
+
+    def _pairs(self, pl_module: L.LightningModule) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every average with what it follows."""
+        ours, theirs = (chain(m.parameters(), m.buffers()) for m in (self._average_model.module, pl_module))
+        return zip(ours, theirs, strict=True)

@@ -1,0 +1,81 @@
+"""Pictures drawn of what `predict` finds."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_objects import CLASSES, ORIGINAL, Finder, ObjectData
+
+from callbacks.object_drawing import object_palette
+from callbacks.predictions import Predictions
+from modules.contracts import ConfigError
+
+PALETTE = object_palette(len(CLASSES))
+
+
+@pytest.fixture
+def predict(trainer, tmp_path):
+    """Predicts the pictures of that name; returns the folder and the callback."""
+
+    def run(names=None, masks=True, **settings):
+        callback = Predictions(**settings)
+        trainer(callback).predict(Finder(masks), datamodule=ObjectData(names=names))
+        return tmp_path / "predictions", callback
+
+    return run
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def near(picture, colour):
+    """How many pixels of a JPEG are about of that colour."""
+    return int((np.abs(picture.astype(int) - colour).max(2) < 60).sum())
+
+
+def read(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_each_picture_is_drawn_in_its_original_size_under_its_own_path_beside_the_results(predict):
+    folder, callback = predict()
+    names = ObjectData().test_dataloader().dataset.names
+    assert files(folder) == {"predict.json", *(f"pictures/{name}" for name in names)}
+    assert callback.files == [folder / "predict.json", folder / "pictures"]
+    assert {read(folder / "pictures" / name).shape for name in names} == {(*ORIGINAL, 3)}
+    assert len(json.loads((folder / "predict.json").read_text())) == 20 + 19  # a whole picture each, and the objects
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_what_is_found_is_drawn_in_the_colour_of_its_class(predict, masks):
+    folder, _ = predict(masks=masks)
+    data = ObjectData().test_dataloader().dataset
+    for number, name in enumerate(data.names):
+        drawn = read(folder / "pictures" / name)
+        assert near(drawn, PALETTE[0]) < 10  # its score is too low
+        assert number % 3 or near(drawn, PALETTE[1]) < 10
+        for left, top, right, bottom in data[number]["truth"]["boxes"].int().tolist():
+            around = drawn[max(0, top - 2) : bottom + 2, max(0, left - 2) : right + 2]
+            assert near(around, PALETTE[1]) > 20
+
+
+def test_the_threshold_says_what_is_drawn(predict):
+    folder, _ = predict(threshold=0.4)
+    name = ObjectData().test_dataloader().dataset.names[0]
+    assert near(read(folder / "pictures" / name), PALETTE[0]) > 50
+    with pytest.raises(ConfigError, match=r"predictions\.threshold is 50"):
+        Predictions(threshold=50)
+
+
+def test_pictures_that_differ_only_in_their_ending_keep_it(predict):
+    folder, _ = predict(["a/x.jpg", "a/x.png", "b/x.jpg", "../up.tif", "twice.png", "twice.png"])
+    expected = {"a/x.jpg.jpg", "a/x.png.jpg", "b/x.jpg", "_up/up.jpg", "twice.jpg"}
+    assert files(folder / "pictures") == expected
+
+
+def test_a_test_draws_no_pictures_of_all(trainer, tmp_path):
+    trainer(Predictions()).test(Finder(), datamodule=ObjectData(), verbose=False)
+    assert files(tmp_path / "predictions") == {"test.json"}

@@ -1,0 +1,108 @@
+"""The threshold that is recommended, and what is drawn of precision and recall."""
+
+import numpy as np
+import pytest
+import torch
+
+from callbacks.precision_recall import MOST, best_threshold, precision_recall
+from modules.metrics.detection import DetectionScores
+
+
+def scored(found, classes=1):
+    """The report of ten pictures, each with an object of each class; `found`: of each class (picture, score, right)."""
+    scores, box, far = DetectionScores(classes), torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[50.0, 50, 60, 60]])
+    for i in range(10):
+        here = [(score, right, label) for label, of in enumerate(found) for at, score, right in of if at == i]
+        boxes = torch.cat([torch.zeros(0, 4), *(box if right else far for _, right, _ in here)])
+        answer = {
+            "boxes": [boxes],
+            "scores": [torch.tensor([score for score, *_ in here])],
+            "labels": [torch.tensor([label for *_, label in here], dtype=torch.int64)],
+        }
+        true = torch.arange(len(found))
+        truth = {"boxes": box.expand(len(true), 4), "labels": true, "crowd": true < 0, "area": 100.0 + 0 * true}
+        scores.update(answer, [truth])
+    scores.compute()
+    return scores.reports["boxes"]
+
+
+def best(report, iou="50"):
+    return best_threshold(*(report.curves[name] for name in ("recall", f"precision{iou}", f"score{iou}")))
+
+
+def test_the_threshold_lies_between_what_is_right_and_what_is_wrong():
+    """Eight hits, then ten false alarms, then the last two hits."""
+    right = [(i, 0.9 - i / 50, True) for i in range(8)] + [(8, 0.2, True), (9, 0.19, True)]
+    found = best(scored([[*right, *((i, 0.3, False) for i in range(10))]]))
+    assert 0.3 < found.threshold <= 0.76
+    assert found[1:] == pytest.approx((2 * 0.8 / 1.8, 0.8, 1.0))
+
+
+def test_one_threshold_serves_all_classes():
+    """Alone, the first is best from .2 on (F1 1) and the second from .8 on (F1 1; below .6 it is 2/3)."""
+    first = [(i, 0.2, True) for i in range(10)]
+    second = [(i, 0.8, True) for i in range(10)] + [(i, 0.6, False) for i in range(10)]
+    found = best(scored([first, second], classes=3))
+    assert found.threshold <= 0.2
+    assert found.f1 == pytest.approx(1.0)  # precision is the highest at this recall or a higher one, as in COCO
+
+
+def test_the_f1_of_random_detections_is_what_counting_says():
+    random = np.random.default_rng(0)
+    found = [(i % 10, float(random.random()), bool(random.random() < 0.5) and i < 10) for i in range(40)]
+    report = scored([found])
+    counted = []
+    for threshold in np.arange(1, 100) / 100:
+        kept = [right for _, score, right in found if score >= threshold]
+        recall, precision = sum(kept) / 10, sum(kept) / max(len(kept), 1)
+        counted.append(2 * recall * precision / max(recall + precision, 1e-12))
+    assert best(report).f1 == pytest.approx(max(counted), abs=0.02)
+
+
+def test_nothing_found_has_no_threshold():
+    assert best(scored([[]])) is None
+    assert best(scored([[(0, 0.005, True)]])) is None
+
+
+def test_of_many_classes_the_lowest_are_drawn(monkeypatch):
+    hits = [[(i, 0.9, i < count) for i in range(10)] for count in range(11)]
+    legends = drawn_legends(monkeypatch, scored(hits, classes=12), [f"c${i}" for i in range(12)])
+    assert len(legends) == 2
+    names = [text.split(":")[0] for text in legends[0]]
+    assert names[:MOST] == [f"c${i}" for i in range(MOST)]
+    assert names[MOST] == "mean of 11"
+    assert names[MOST + 1].startswith("best F1")
+    assert names[MOST + 2] == f"({MOST} lowest of 11 classes)"
+
+
+def drawn_legends(monkeypatch, report, classes):
+    from matplotlib.axes import Axes
+
+    legends, original = [], Axes.legend
+
+    def watched(axes, *args, **kwargs):
+        legend = original(axes, *args, **kwargs)
+        legends.append([text.get_text() for text in legend.get_texts()])
+        return legend
+
+    monkeypatch.setattr(Axes, "legend", watched)
+    precision_recall({"boxes": report}, classes, [(10 * i, 0, 200) for i in range(len(classes))], "$ title")
+    return legends
+
+
+def test_each_kind_has_a_row_and_each_class_its_colour():
+    report = scored([[(i, 0.9, i % 2 == 0) for i in range(10)]])
+    boxes = precision_recall({"boxes": report}, ["a"], [(200, 10, 30)], "t")
+    both = precision_recall({"boxes": report, "masks": report}, ["a"], [(200, 10, 30)], "t")
+    assert (boxes.shape, both.shape) == ((440, 1280, 3), (840, 1280, 3))
+    assert (boxes == (200, 10, 30)).all(2).sum() > 100
+
+
+def test_without_objects_there_are_panels_that_say_so():
+    scores = DetectionScores(1)
+    scores.compute()
+    drawn = precision_recall(scores.reports, ["a"], [(200, 10, 30)], "t")
+    assert not (drawn == (200, 10, 30)).all(2).any()
+    grey = (drawn == 0x88).all(2)  # the words
+    assert grey[:, :640].any()
+    assert grey[:, 640:].any()

@@ -1,0 +1,118 @@
+"""Mirrored, in other sizes and in windows, a detector finds what it finds in the picture itself."""
+
+import pytest
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn.functional import interpolate
+from torchvision.ops import box_iou
+
+from modules.contracts import ConfigError
+from modules.decoding.boxes import Detection, Selection
+from modules.decoding.objects import Looks, Shown, infer
+from modules.heads.detection.regions import usable
+
+STRIDE, BLACK = 16, torch.full((3, 1, 1), -2.0)
+SIZES = [(96, 130), (110, 64)]  # of what is inside pictures of 112 x 144
+BOXES = [[[10, 8, 30, 28], [40, 30, 64, 60], [90, 70, 126, 92], [100, 4, 118, 20]], [[4, 6, 30, 40], [36, 80, 62, 108]]]
+LOOKS = {
+    "plain": Looks(),
+    "flip": Looks(flip=True),
+    "scales": Looks(scales=(0.8, 1.0, 1.25)),
+    "one other scale": Looks(scales=(1.7,)),
+    "windows": Looks(window=80),
+    "windows that do not divide": Looks(window=75, overlap=0.6),
+    "everything": Looks(window=80, overlap=0.6, flip=True, scales=(0.75, 1.0, 1.5)),
+}
+each_look = pytest.mark.parametrize("looks", LOOKS.values(), ids=LOOKS)
+
+
+def pictures() -> Shown:
+    """Objects, each with its upper left quarter cut off, are bright on grey; beyond lies black."""
+    image = BLACK.expand(2, 3, 112, 144).clone()
+    for picture, (height, width), boxes in zip(image, SIZES, BOXES, strict=True):
+        picture[:, :height, :width] = 0.0
+        for left, top, right, bottom in boxes:
+            picture[:, top:bottom, left:right] = 1.0
+            picture[:, top : (top + bottom) // 2, left : (left + right) // 2] = 0.0
+    return Shown(image, torch.tensor(SIZES))
+
+
+def bright(shown: Shown) -> list[Detection]:
+    """Finds what is bright, with its pixels as a mask; checks what it is given."""
+    assert all(side % STRIDE == 0 for side in shown.image.shape[-2:])
+    found = []
+    for picture, (height, width) in zip(shown.image, shown.inside.tolist(), strict=True):
+        # resizing blurs the border by up to two pixels
+        assert (picture[:, height + 2 :] < -1.99).all() and (picture[:, :, width + 2 :] < -1.99).all()
+        seen = (picture[0, :height, :width] > 0.5).numpy()
+        parts = ndimage.find_objects(ndimage.label(seen)[0])
+        boxes = torch.tensor([[x.start, y.start, x.stop, y.stop] for y, x in parts]).float().reshape(-1, 4)
+        masks = [interpolate(picture[None, :1, y, x], (28, 28))[0, 0] for y, x in parts]
+        scores = torch.full((len(parts),), 0.5) + torch.arange(len(parts)) / 100
+        one = {"boxes": boxes, "scores": scores, "labels": torch.zeros(len(parts), dtype=torch.long)}
+        found.append(one | {"mask_probabilities": torch.stack(masks) if masks else torch.zeros(0, 28, 28)})
+    return found
+
+
+def look(find, looks: Looks, shown: Shown) -> list[Detection]:
+    return infer(find, shown, looks, Selection(nms_threshold=0.3), STRIDE, BLACK)
+
+
+@each_look
+def test_each_object_is_found_once_where_it_is_with_its_mask(looks):
+    for one, boxes in zip(look(bright, looks, pictures()), BOXES, strict=True):
+        overlap, which = box_iou(torch.tensor(boxes).float(), one["boxes"]).max(1)
+        assert overlap.min() > 0.8 and sorted(which.tolist()) == list(range(len(one["boxes"])))
+        for mask in one["mask_probabilities"]:
+            assert mask[:11, :11].mean() < 0.2 and mask[17:, :].mean() > 0.8 and mask[:, 17:].mean() > 0.8
+
+
+@each_look
+def test_proposals_come_with_every_look(looks):
+    """A detector that takes proposals for what it looks for, as far as they lie in what it sees."""
+
+    def given(shown: Shown) -> list[Detection]:
+        boxes = usable(shown.proposals, [tuple(side) for side in shown.inside.tolist()])
+        return [{"boxes": b, "scores": torch.ones(len(b)), "labels": torch.zeros(len(b)).long()} for b in boxes]
+
+    proposals = [torch.tensor(boxes).float() for boxes in BOXES]
+    found = look(given, looks, pictures()._replace(proposals=proposals))
+    for one, boxes in zip(found, proposals, strict=True):
+        overlap, which = box_iou(boxes, one["boxes"]).max(1)
+        assert overlap.min() > 0.9 and sorted(which.tolist()) == list(range(len(one["boxes"])))
+
+
+def test_a_picture_is_looked_at_as_often_as_asked():
+    seen: list[tuple] = []
+
+    def count(shown: Shown) -> list[Detection]:
+        seen.append((len(shown.image), *shown.inside[0].tolist()))
+        return bright(shown)
+
+    look(count, Looks(flip=True, scales=(1.0, 0.5)), pictures())
+    assert seen == [(2, 96, 130)] * 2 + [(2, 48, 65)] * 2
+    seen.clear()
+    look(count, Looks(window=70), pictures())
+    assert seen == [(6, 70, 70), (3, 70, 64)]  # 2 x 3 windows of the first picture, 3 of the second
+    seen.clear()
+    look(count, Looks(window=130), pictures())
+    assert seen == [(2, 96, 130)], "pictures that fit a window need no windows"
+
+
+def test_an_object_larger_than_the_overlap_is_still_found_by_a_smaller_scale():
+    image = torch.zeros(1, 3, 64, 192)
+    image[..., 10:54, 20:150] = 1.0
+    shown = Shown(image, torch.tensor([[64, 192]]))
+    whole: Tensor = torch.tensor([[20.0, 10, 150, 54]])
+    pieces, found = (look(bright, Looks(window=96, scales=scales), shown)[0] for scales in ((1.0,), (0.5,)))
+    assert box_iou(whole, pieces["boxes"]).max() < 0.8
+    assert box_iou(whole, found["boxes"]).max() > 0.9
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"scales": ()}, {"scales": (1.0, 0.0)}, {"window": 0}, {"window": 64, "overlap": 1.0}], ids=str
+)
+def test_looks_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ConfigError, match=r"scales is|set a window"):
+        Looks(**wrong)
