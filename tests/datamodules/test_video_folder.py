@@ -160,7 +160,7 @@ def test_a_broken_file_is_skipped_and_counted(kind, clips):
     data = ready(clips, on_error="skip")
     assert data.skipped == ["train/walk/0.mp4"]
     assert len(ids(data)) == 5
-    assert data.describe()[-1] == "skipped: 1 videos that cannot be read, listed in skipped.txt"
+    assert data.describe()[-1] == "skipped: 1 videos that cannot be used, listed in skipped.txt"
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".mkv"])
