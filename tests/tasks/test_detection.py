@@ -139,9 +139,9 @@ def test_proposals_that_a_head_makes_itself_or_misses_are_refused():
     data.proposals = "proposals.json"
     with pytest.raises(ConfigError, match=r"FasterRCNN looks at no proposals: leave --data\.proposals out"):
         trainer(max_epochs=1).fit(task(), datamodule=data)
-    with pytest.raises(ConfigError, match="head.source windows, but --data.proposals"):
+    with pytest.raises(ConfigError, match=r"head\.source windows, but --data\.proposals"):
         trainer(max_epochs=1).fit(task(head=lambda f, c: FastRCNN(f, c, source="windows")), datamodule=data)
-    with pytest.raises(ConfigError, match="head.source batch: give it --data.proposals"):
+    with pytest.raises(ConfigError, match=r"head\.source batch: give it --data\.proposals"):
         trainer(max_epochs=1).fit(
             task(head=lambda f, c: FastRCNN(f, c, source="batch")), datamodule=Pictures(pictures())
         )
