@@ -153,14 +153,15 @@ def readable(message: str, parser: LightningArgumentParser) -> str:
             else nearest(name.rpartition(".")[2], sorted(last))
         )
         return f"there is no option {option_of or name}{hint}"
-    if name := found(r"Expected a dot import path string: (\S+)"):
+    choices = found(r"Expected a typing\.Literal\[(.*?)\]")
+    if (name := found(r"Expected a dot import path string: (\S+)")) and not choices:
         return (
             f"{key}: there is no class {name!r}{nearest(name.rpartition('.')[2], sorted(c.__name__ for c in classes))}"
         )
     if names := found(r"following arguments are required: (.+)"):
         prefix = f"--{key}." if key else "--"
         return f"required: {', '.join(prefix + name.rpartition('.')[2] for name in names.split(', '))}"
-    if choices := found(r"Expected a typing\.Literal\[(.*?)\]"):
+    if choices:
         value = found(r"Got value: (.*)") or found(r"Given value: (?!NestedArg)(.*)") or found(r"val='([^']*)'")
         hint = nearest(str(value), re.findall(r"'(.*?)'", choices))
         return f"{key} is {value!r}, but must be one of {choices}{hint}"

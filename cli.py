@@ -24,7 +24,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import callbacks
 import datamodules
-import modules.heads  # short names in YAML
+import modules.fusion  # short names in YAML
+import modules.heads
 import modules.heads.detection
 import modules.necks  # noqa: F401
 import tasks
@@ -166,6 +167,7 @@ class CLI(LightningCLI):
         parser = self._parser(self.subcommand)
         self.datamodule = parser.instantiate(Namespace(data=self.settings.data)).data
         self._link_classes()
+        self._link_frames()
         del self.config_dump  # cached before the classes were known
         self.model = parser.instantiate(Namespace(model=self.settings.model)).model
         self._check_views()
@@ -198,6 +200,17 @@ class CLI(LightningCLI):
             )
             raise DataError(f"{where} has {len(known)} classes, the data has {len(found)} ({what})")
         args.classes = found
+
+    def _link_frames(self) -> None:
+        """How long clips are is said by the data; many models take clips of other lengths than they were trained on."""
+        args, given = self.settings.model.init_args, self.settings.data.init_args.get("frames")
+        if "frames" not in args or given is None:
+            return
+        if args.frames not in (None, given) and not self.checkpoint:
+            raise ConfigError(
+                f"model.frames is {args.frames}, but the data gives clips of {given}: set --data.frames only"
+            )
+        args.frames = given
 
     def _check_views(self) -> None:
         """The task gets as many views of each picture as it trains on."""

@@ -34,8 +34,12 @@ class ClassOutcomes(Outcomes):
         # Not bincount: it would make the host wait for the device.
         self.matrix.index_add_(0, true * classes + predicted, torch.ones_like(true))
         confidence = scores.float().gather(1, predicted[:, None]).squeeze(1)
-        rows = {"image": batch["image"], "true": true, "predicted": predicted, "confidence": confidence}
+        rows = {**self.inputs(batch, task), "true": true, "predicted": predicted, "confidence": confidence}
         self.keep(rows, torch.where(predicted != true, confidence, -torch.inf), rank, world)
+
+    def inputs(self, batch: Batch, task: LightningModule) -> dict[str, Tensor]:
+        """What is kept of the B samples, to be shown."""
+        return {"image": batch["image"]}
 
     def gather(self, strategy: Strategy) -> None:
         super().gather(strategy)
@@ -49,11 +53,25 @@ class ClassOutcomes(Outcomes):
         matrix = self.counts()
         right, total = int(matrix.trace()), int(matrix.sum())
         title = f"{stage}: {right:,} of {total:,} right ({100 * right / total:.1f} %)"
-        yield "predictions", _answers(self.sample.kept(), task, title)
+        yield "predictions", self.answers(self.sample.kept(), task, title)
         yield "confusion", drawing.confusion(matrix, task.classes, title)
         mistakes = self.worst.kept()
         title = f"{stage}: the {len(mistakes['true'])} most confident of {total - right:,} mistakes"
-        yield "mistakes", _answers(mistakes, task, title)
+        yield "mistakes", self.answers(mistakes, task, title)
+
+    def answers(self, rows: dict[str, Tensor], task: LightningModule, title: str) -> np.ndarray:
+        """Grid of pictures with true and predicted class; `rows` as `ClassOutcomes` keeps them."""
+        captions, colours = [], []
+        for true, predicted, confidence in zip(
+            rows["true"], rows["predicted"], rows["confidence"].tolist(), strict=True
+        ):
+            right = bool(true == predicted)
+            mark, said = "✓" if right else "✗", drawing.shorten(task.classes[predicted], 14)
+            captions.append(f"{mark} {said} {100 * confidence:.0f} %\ntrue: {drawing.shorten(task.classes[true], 16)}")
+            colours.append(drawing.RIGHT if right else drawing.WRONG)
+        backbone = task.backbone
+        pictures = arrays(visible(rows["image"].to(backbone.mean.device), backbone))
+        return drawing.grid(pictures, captions, title, colours)
 
     def counts(self) -> np.ndarray:
         """Confusion matrix int64 (C, C), rows true, columns predicted."""
@@ -75,19 +93,6 @@ def draw_views(batch: Batch, samples: int, backbone: Backbone, data: LightningDa
     if len(views) > 1:
         title += f": {len(views)} views of each picture"
     return drawing.grid(pictures, captions, title)
-
-
-def _answers(rows: dict[str, Tensor], task: LightningModule, title: str) -> np.ndarray:
-    """Grid of pictures with true and predicted class; `rows` as `ClassOutcomes` keeps them."""
-    captions, colours = [], []
-    for true, predicted, confidence in zip(rows["true"], rows["predicted"], rows["confidence"].tolist(), strict=True):
-        right = bool(true == predicted)
-        mark, said = "✓" if right else "✗", drawing.shorten(task.classes[predicted], 14)
-        captions.append(f"{mark} {said} {100 * confidence:.0f} %\ntrue: {drawing.shorten(task.classes[true], 16)}")
-        colours.append(drawing.RIGHT if right else drawing.WRONG)
-    backbone = task.backbone
-    pictures = arrays(visible(rows["image"].to(backbone.mean.device), backbone))
-    return drawing.grid(pictures, captions, title, colours)
 
 
 def _caption(label: Tensor, classes: list[str]) -> str:

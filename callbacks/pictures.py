@@ -11,9 +11,11 @@ from callbacks.class_outcomes import ClassOutcomes, draw_views
 from callbacks.mask_outcomes import MaskOutcomes, draw_masks
 from callbacks.object_outcomes import ObjectOutcomes, draw_boxes
 from callbacks.outcomes import Outcomes
+from callbacks.video_outcomes import VideoOutcomes, draw_clips
 from modules.contracts import Batch, Prediction, writing
 
-KINDS: tuple[type[Outcomes], ...] = (ClassOutcomes, MaskOutcomes, ObjectOutcomes)
+KINDS: tuple[type[Outcomes], ...] = (VideoOutcomes, ClassOutcomes, MaskOutcomes, ObjectOutcomes)
+DRAWN = {"mask": draw_masks, "boxes": draw_boxes, "video": draw_clips}
 
 
 def log_picture(trainer: Trainer, name: str, picture: np.ndarray) -> None:
@@ -40,9 +42,9 @@ def log_picture(trainer: Trainer, name: str, picture: np.ndarray) -> None:
 
 
 class Pictures(Callback):
-    """Draws the first training batch as the network sees it, and for tasks that name classes, of pictures, their pixels
-    or objects in them, a sample of predictions, the worst mistakes, and the confusion matrix or, of objects, precision
-    over recall and kinds of errors; after training, validation and test.
+    """Draws the first training batch as the network sees it, and for tasks that name classes, of pictures, their
+    pixels, objects in them or videos, a sample of predictions, the worst mistakes, and the confusion matrix or, of
+    objects, precision over recall and kinds of errors; after training, validation and test.
 
     Args:
         samples: pictures in a grid.
@@ -64,7 +66,7 @@ class Pictures(Callback):
             return
         self.pending = False
         # Class names from the data, because a pretraining task has none.
-        draw = draw_masks if "mask" in batch else draw_boxes if "boxes" in batch else draw_views
+        draw = next((draw for key, draw in DRAWN.items() if key in batch), draw_views)
         picture = draw(batch, self.samples, pl_module.backbone, trainer.datamodule)
         if picture is not None:
             log_picture(trainer, "train_batch", picture)

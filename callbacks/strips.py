@@ -10,7 +10,7 @@ Entry = tuple[str, np.ndarray]
 """A name in a legend and what stands for it, uint8 (14, 22, 3)."""
 
 GAP, MARGIN = 3, 14  # pixels between panels, and around strips
-WIDEST = 2100  # pixels
+WIDEST = 2160  # pixels
 
 
 def swatch(colour: tuple[int, int, int]) -> np.ndarray:

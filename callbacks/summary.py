@@ -198,11 +198,12 @@ class Summary(L.Callback):
                 f"next, with labels:        {graft}",
                 f"next, a linear probe:     {graft} --model.frozen true",
             ]
+        files = {"pictures": "Images", "videos": "Videos"}[trainer.datamodule.noun]
         config = f"--config {self.typed[self.typed.index('--config') + 1]} " if "--config" in self.typed else ""
         return [
             "next, test again:       " + f"python cli.py test {config}--ckpt_path {run}",
-            "next, your pictures:    "
-            + f"python cli.py predict {config}--ckpt_path {run} --data Images --data.root FOLDER",
+            f"next, your {trainer.datamodule.noun + ':':<12} "
+            + f"python cli.py predict {config}--ckpt_path {run} --data {files} --data.root FOLDER",
         ]
 
 

@@ -3,26 +3,14 @@
 import json
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import timm
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from modules.contracts import Backbone, ConfigError, DataError, writing
-
-
-class Weights(NamedTuple):
-    """A backbone's tensors under timm's names, and what is known about them.
-
-    `about`: name, small_images, mean, std, epoch, task: whatever the source knows, all plain values.
-    """
-
-    tensors: dict[str, Tensor]
-    about: dict[str, Any]
-    source: str
+from modules.contracts import Backbone, ConfigError, DataError, Weights, writing
 
 
 def load_backbone(backbone: Backbone, source: str) -> str:
@@ -30,14 +18,15 @@ def load_backbone(backbone: Backbone, source: str) -> str:
 
     Args:
         backbone: changed in place: all tensors, and `mean` and `std` when the source has them.
-        source: a run directory, a `.ckpt` of any task, a `backbone.safetensors`, or `pretrained` for timm's weights.
+        source: a run directory, a `.ckpt` of any task, a `backbone.safetensors`, or `pretrained` for the weights of the
+            backbone's library.
 
     Raises:
         DataError: no such file, or not a checkpoint; never unpickles anything but tensors and plain values.
         ConfigError: weights of another architecture; names the tensors that do not fit.
     """
     tensors, about, label = _pretrained(backbone) if source == "pretrained" else read_weights(source)
-    tensors = _adapt_channels(tensors, backbone)
+    tensors = _adapt_time(_adapt_channels(tensors, backbone), backbone)
     own = backbone.net.state_dict()
     wrong = [
         *[f"{k} is missing" for k in own if k not in tensors],
@@ -51,7 +40,7 @@ def load_backbone(backbone: Backbone, source: str) -> str:
     if wrong:
         raise ConfigError(f"weights from {label} do not fit {backbone.name}: {_first(wrong)}{_advice(backbone, about)}")
     backbone.net.load_state_dict(tensors)
-    if len(about.get("mean", ())) == backbone.in_channels:
+    if len(about.get("mean", ())) == len(backbone.mean):
         backbone.mean.copy_(torch.tensor(about["mean"]))
         backbone.std.copy_(torch.tensor(about["std"]))
     epoch = f", epoch {about['epoch']}" if "epoch" in about else ""
@@ -151,12 +140,10 @@ def _read_checkpoint(path: Path) -> Weights:
 
 def _pretrained(backbone: Backbone) -> Weights:
     try:
-        net = timm.create_model(backbone.name, pretrained=True, num_classes=0)
+        return backbone.pretrained()
     except Exception as error:  # hub, cache and network each raise their own types
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(f"cannot get the pretrained weights of {backbone.name}: {reason}") from error
-    about = {"name": backbone.name, "mean": net.pretrained_cfg["mean"], "std": net.pretrained_cfg["std"]}
-    return Weights(net.state_dict(), about, f"timm {backbone.name}.{net.pretrained_cfg.get('tag', '')}")
 
 
 def _adapt_channels(tensors: dict[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
@@ -176,11 +163,26 @@ def _adapt_channels(tensors: dict[str, Tensor], backbone: Backbone) -> dict[str,
 
 
 def _filters_for(channels: int, weight: Tensor) -> Tensor:
-    """(O, I, h, w) filters for another number of channels: summed for one, else repeated and rescaled."""
-    if channels == 1:
-        return weight.sum(1, keepdim=True)
+    """(O, I, h, w) filters for another number of channels: summed where that divides I, such as for one channel or for
+    one of several frames, else repeated and rescaled."""
     before = weight.shape[1]
+    if before % channels == 0:
+        return weight.unflatten(1, (-1, channels)).sum(1)
     return weight.repeat(1, math.ceil(channels / before), 1, 1)[:, :channels] * (before / channels)
+
+
+def _adapt_time(tensors: dict[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
+    """Filters of pictures (O, I, h, w) for clips (O, I, t, h, w), or back, so that a still clip gives the same maps:
+    repeated and divided by t (Carreira & Zisserman 2017), or summed over it."""
+    for key, here in backbone.net.state_dict().items():
+        there = tensors.get(key)
+        if there is None or there.shape[-2:] != here.shape[-2:]:
+            continue
+        if (there.ndim, here.ndim) == (4, 5):
+            tensors = {**tensors, key: there.unsqueeze(2).expand(-1, -1, here.shape[2], -1, -1) / here.shape[2]}
+        elif (there.ndim, here.ndim) == (5, 4):
+            tensors = {**tensors, key: there.sum(2)}
+    return tensors
 
 
 def _advice(backbone: Backbone, about: dict[str, Any]) -> str:

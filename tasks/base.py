@@ -4,13 +4,12 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 import lightning as L
-import torch
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.utilities import GradClipAlgorithmType, rank_zero_info
 from torch import Tensor
 from torch.optim import Optimizer
 
-from modules.backbones import Timm
+from modules.backbones import by_name
 from modules.contracts import Backbone, Batch, ConfigError
 from modules.optim import Optim
 from modules.transfer import describe, load_backbone
@@ -21,9 +20,9 @@ class Task(L.LightningModule):
     """Base of all tasks.
 
     Args:
-        backbone: a timm model name, or a backbone of our own.
+        backbone: a timm model name, that of a network for clips (`r3d_18`, `c3d`, ...), or a backbone of our own.
         weights: where the backbone's weights come from: a run directory, a .ckpt of any task here, a
-            backbone.safetensors, or `pretrained` for timm's own; null starts from random ones.
+            backbone.safetensors, or `pretrained` for its library's own; null starts from random ones.
         small_images: 3x3 stem without max-pool, for pictures of about 64 pixels or less.
         drop_path: highest probability of skipping a residual branch in training, 0..1.
         output_stride: stride of the backbone's coarsest map, by dilation; 8 or 16 keep detail for dense tasks.
@@ -64,14 +63,14 @@ class Task(L.LightningModule):
             raise ConfigError(f"model.ema is {ema:g}, but a decay lies between 0 (off) and below 1: try 0.999")
         self.ema = ema
         if isinstance(backbone, str):
-            backbone = Timm(backbone, small_images=small_images, drop_path=drop_path, output_stride=output_stride)
+            backbone = by_name(backbone, small_images, drop_path, output_stride)
         elif small_images or drop_path or output_stride != 32:
             raise ConfigError(
                 "small_images, drop_path and output_stride belong into the backbone's init_args when it is given by "
                 "class_path"
             )
         self.backbone, self.weights, self.frozen, self.optim = backbone, weights, frozen, optim
-        self.backbone.to(memory_format=torch.channels_last)  # as the batches are; 1.5 to 1.8 times faster on a CPU
+        self.backbone.to(memory_format=self.backbone.memory_format)
         if frozen:
             self.backbone.requires_grad_(False).eval()
         if compile:
@@ -98,6 +97,8 @@ class Task(L.LightningModule):
         """Pictures cross to the device as uint8 and become normalised floats there."""
         if "image" in batch:
             batch["image"] = self._input(batch["image"])
+        if "video" in batch:
+            batch["video"] = self._input(batch["video"])
         if "views" in batch:
             batch["views"] = [self._input(view) for view in batch["views"]]
         return batch

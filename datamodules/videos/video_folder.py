@@ -57,14 +57,20 @@ class Videos(DecodedVideos):
 
     Args:
         root: the folder.
+        val_split: share of them set aside for validation; none to predict.
 
     Raises:
         DataError: no such folder, or no videos in it.
     """
 
-    def __init__(self, root: str, **kwargs):
-        super().__init__(**({"val_split": 0.0} | kwargs))
+    def __init__(self, root: str, val_split: float = 0.0, **kwargs):
+        super().__init__(val_split=val_split, **kwargs)
         self.root = Path(root)
+
+    def setup(self, stage: str | None = None) -> None:
+        if stage == "predict":
+            self.val_split = 0.0  # predict all of them
+        super().setup(stage)
 
     def sources(self) -> dict[Split, VideoFiles]:
         if not self.root.is_dir():

@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from modules.contracts import Backbone, ConfigError, Features, nearest
+from modules.contracts import Backbone, ConfigError, Features, Weights, nearest
 
 
 class Timm(Backbone):
@@ -69,6 +69,12 @@ class Timm(Backbone):
                     f"its coarsest map: raise --data.batch_size or --data.image_size"
                 ) from error
             raise ConfigError(f"{self.name} does not take pictures of {height} x {width} pixels: {error}") from error
+
+    def pretrained(self) -> Weights:
+        net = timm.create_model(self.name, pretrained=True, num_classes=0)
+        config = net.pretrained_cfg
+        about = {"name": self.name, "mean": config["mean"], "std": config["std"]}
+        return Weights(net.state_dict(), about, f"timm {self.name}.{config.get('tag', '')}")
 
     def _leave_unused_untrained(self) -> None:
         pruned = deepcopy(self.net)

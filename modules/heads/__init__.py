@@ -2,6 +2,7 @@
 
 from modules.heads.deeplab import DeepLabV3, DeepLabV3Plus
 from modules.heads.fcn import FCN
+from modules.heads.fully_connected import FullyConnected
 from modules.heads.linear import Linear
 from modules.heads.lraspp import LRASPP
 from modules.heads.pixels import Pixels
@@ -17,6 +18,7 @@ __all__ = [
     "MLP",
     "DeepLabV3",
     "DeepLabV3Plus",
+    "FullyConnected",
     "Linear",
     "PSPNet",
     "Pixels",

@@ -21,7 +21,7 @@ class Backbone(nn.Module):
         self.layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.1))
 
     def normalise(self, image: Tensor) -> Tensor:
-        mean, std = self.mean.view(1, -1, 1, 1), self.std.view(1, -1, 1, 1)
+        mean, std = (value.view(-1, *[1] * (image.ndim - 2)) for value in (self.mean, self.std))
         return (image.float() / 255 - mean) / std
 
     def forward(self, image: Tensor) -> list[Tensor]:

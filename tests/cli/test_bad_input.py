@@ -41,6 +41,15 @@ def test_a_wrong_setting_is_named_with_what_was_meant(graft, typed, words):
     assert not Path("runs").exists()
 
 
+def test_a_wrong_fusion_is_answered_with_those_there_are(graft):
+    code, error = graft("fit", "--config", "tasks/video.yaml", "--model.fusion", "lsmt")
+    assert code == 2 and "'attention'" in error and "did you mean 'lstm'" in error, error
+    code, error = graft("fit", "--config", "tasks/video.yaml", "--model.backbone", "r3d_18", "--data.train", "64")
+    assert code == 2 and "r3d_18 sees time itself" in error and "--model.fusion mean" in error, error
+    code, error = graft("fit", "--config", "tasks/video.yaml", "--model.frames", "16")
+    assert code == 2 and "the data gives clips of 8" in error, error
+
+
 @pytest.mark.parametrize(
     ("task", "typed", "words"),
     [

@@ -35,7 +35,7 @@ TYPED += [
 TYPED += ["--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1", "--pictures.samples", "4"]
 
 
-@pytest.mark.parametrize("task", ["classification", "simclr"])
+@pytest.mark.parametrize("task", ["classification", "simclr", "video"])
 def test_two_processes_equal_one(graft, tmp_path, task):
     head = (
         ["--model.head", "Projection", "--model.head.layers", "1"] if task == "simclr" else []

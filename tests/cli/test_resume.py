@@ -22,6 +22,7 @@ RANDOM = {
     "moco": "--model.queue 96 --model.symmetric true".split(),
     "semantic_segmentation": "--model.head.dropout 0.2 --data.balanced 0.5 --model.drop_path 0.1".split(),
     "detection": "--model.drop_path 0.1 --data.mosaic 0.5 --data.scale [0.5,1.5]".split(),
+    "video": "--model.head.dropout 0.2 --model.drop_path 0.1 --data.crop [0.5,1] --data.frames 4".split(),
     "dino": "--model.prototypes 64 --model.centring mean --data.views 3".split(),  # the centre is a state
 }
 KILL = """
@@ -60,6 +61,7 @@ def state(run: Path) -> dict:
         ("dino", 0, 9),
         ("semantic_segmentation", 2, 13),
         ("detection", 2, 13),
+        ("video", 2, 13),
     ],
 )
 def test_killed_in_mid_epoch_and_resumed_equals_never_stopped(

@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from timm.models import adapt_input_conv
 from torch import nn
 
-from modules import transfer
 from modules.backbones import Timm
 from modules.contracts import ConfigError, DataError
 from modules.transfer import export_backbone, freeze_norms, load_backbone, read_checkpoint
@@ -103,9 +102,9 @@ def test_a_run_directory_gives_its_export_or_else_its_best_or_last_checkpoint(tm
 def test_pretrained_takes_timms_weights_and_their_statistics(monkeypatch):
     theirs = timm.create_model("test_resnet", num_classes=0)
     theirs.pretrained_cfg = theirs.pretrained_cfg | {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
-    asked = []
-    monkeypatch.setattr(transfer, "timm", SimpleNamespace(create_model=lambda *a, **k: asked.append((a, k)) or theirs))
-    backbone = fresh()
+    asked, backbone = [], fresh()
+    answer = SimpleNamespace(create_model=lambda *a, **k: asked.append((a, k)) or theirs)
+    monkeypatch.setattr("modules.backbones.timm.timm", answer)
     line = load_backbone(backbone, "pretrained")
     assert asked == [(("test_resnet",), {"pretrained": True, "num_classes": 0})]
     assert same(backbone.net, theirs)
@@ -117,9 +116,10 @@ def test_pretrained_weights_that_cannot_be_fetched_are_answered_in_one_line(monk
     def offline(*args, **kwargs):
         raise OSError("no route to host\nand a page of advice")
 
-    monkeypatch.setattr(transfer, "timm", SimpleNamespace(create_model=offline))
+    backbone = fresh()
+    monkeypatch.setattr("modules.backbones.timm.timm", SimpleNamespace(create_model=offline))
     with pytest.raises(DataError, match=r"cannot get the pretrained weights of test_resnet: no route to host$"):
-        load_backbone(fresh(), "pretrained")
+        load_backbone(backbone, "pretrained")
 
 
 def test_input_statistics_travel_with_the_weights(tmp_path):

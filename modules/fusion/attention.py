@@ -1,0 +1,42 @@
+"""Attention between the frames."""
+
+import torch
+from torch import Tensor, nn
+
+from modules.contracts import Backbone, ConfigError, Fusion
+from modules.fusion.frames import as_maps, pooled_frames, vector
+
+
+class Attention(Fusion):
+    """A transformer encoder over the features of the frames, read by a token of its own (Neimark et al. 2021, "Video
+    transformer network").
+
+    Args:
+        backbone: looks at every frame.
+        frames: of a clip, at most; each has a learned position.
+        layers: of the encoder.
+        heads: of attention; they divide the backbone's width.
+        dropout: inside of the encoder, 0..1.
+
+    Raises:
+        ConfigError: heads that do not divide the width.
+    """
+
+    def __init__(self, backbone: Backbone, frames: int, layers: int = 2, heads: int = 4, dropout: float = 0.0):
+        super().__init__()
+        width = backbone.features.channels[-1]
+        if width % heads:
+            raise ConfigError(f"attention's {heads} heads do not divide the {width} features of {backbone.name}")
+        self.features = vector(width, backbone)
+        self.token = nn.Parameter(torch.zeros(1, 1, width))
+        self.position = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, frames, width), std=0.02))
+        self.norm = nn.LayerNorm(width)
+        layer = nn.TransformerEncoderLayer(width, heads, 4 * width, dropout, "gelu", batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
+
+    def forward(self, backbone: Backbone, video: Tensor) -> list[Tensor]:
+        frames = self.norm(pooled_frames(backbone, video))
+        if frames.shape[1] > self.position.shape[1]:
+            raise ConfigError(f"attention is made for {self.position.shape[1]} frames, not for {frames.shape[1]}")
+        placed = frames + self.position[:, : frames.shape[1]]
+        return as_maps(self.encoder(torch.cat([self.token.expand(len(frames), -1, -1), placed], 1))[:, 0])

@@ -1,0 +1,65 @@
+"""Slow fusion: neighbouring frames come together stage by stage."""
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from modules.contracts import Backbone, ConfigError, Fusion
+from modules.fusion.frames import check_pictures, vector
+
+
+class Slow(Fusion):
+    """Behind each of the backbone's first stages, a convolution makes one map of every two neighbouring ones, so that
+    higher stages see longer parts of the clip (slow fusion, Karpathy et al. 2014, on any convolutional backbone).
+
+    Frames are halved until an odd number or the last stage is reached; the maps of those that are left are averaged.
+    The convolutions start near the mean of the two: a still clip gives the backbone's own features.
+
+    Args:
+        backbone: its stages are followed in place; their tensors keep their names.
+        frames: of a clip, an even number.
+
+    Raises:
+        ConfigError: an odd number of frames, or a backbone of one stage or of tokens.
+    """
+
+    def __init__(self, backbone: Backbone, frames: int):
+        super().__init__()
+        check_pictures(backbone, "slow")
+        stages, channels = stage_names(backbone)[:-1], backbone.features.channels
+        halvings = min((frames & -frames).bit_length() - 1, len(stages))
+        if not halvings:
+            raise ConfigError(
+                f"fusion slow halves the frames between the stages of a backbone: set --data.frames to an even number "
+                f"(now {frames}) and choose a backbone of several stages ({backbone.name} has {len(stages) + 1})"
+            )
+        self.features, self.left = vector(channels[-1], backbone), frames >> halvings
+        self.pairs = nn.ModuleList(_pair(width) for width in channels[:halvings])
+        for index, name in enumerate(stages[:halvings]):
+            backbone.net.get_submodule(name).register_forward_hook(partial(self._join, index))
+
+    def forward(self, backbone: Backbone, video: Tensor) -> list[Tensor]:
+        clips, _, frames = video.shape[:3]
+        maps = backbone(video.transpose(1, 2).flatten(0, 1))[-1]
+        return [maps.unflatten(0, (clips, frames >> len(self.pairs))).mean(1)]
+
+    def _join(self, index: int, stage: nn.Module, inputs: tuple[Tensor, ...], maps: Tensor) -> Tensor:
+        pair = self.pairs[index]
+        if maps.ndim != 4 or 2 * maps.shape[1] != pair.in_channels:
+            raise ConfigError("fusion slow needs a convolutional backbone, such as resnet18")
+        return pair(maps.unflatten(0, (-1, 2)).flatten(1, 2))
+
+
+def stage_names(backbone: Backbone) -> list[str]:
+    """The modules of a timm backbone that end its levels."""
+    return [backbone.net.feature_info[level]["module"] for level in backbone.levels]
+
+
+def _pair(width: int) -> nn.Conv2d:
+    """1x1 convolution of two maps beside each other to one: their mean plus a little of what differs."""
+    conv, half = nn.Conv2d(2 * width, width, 1, bias=False), 0.5 * torch.eye(width)
+    differs = torch.randn(width, width) / (2 * width) ** 0.5
+    with torch.no_grad():
+        conv.weight.copy_(torch.cat([half + differs, half - differs], 1)[..., None, None])
+    return conv

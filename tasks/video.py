@@ -1,0 +1,104 @@
+"""Video classification: one class per clip, from one frame to 3-D convolution."""
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy
+
+from modules.contracts import Batch, ConfigError, FusionFactory, HeadFactory, Prediction
+from modules.fusion import FUSIONS, Kind
+from modules.heads import Linear
+from tasks.base import Task
+
+
+class Video(Task):
+    """One class per video; outside of training a video may be looked at in several clips and crops.
+
+    The backbone is one for pictures, with weights of any task, around which `fusion` brings the frames together; or one
+    for clips, such as `r3d_18`.
+
+    Args:
+        classes: class names in order of their index; null takes the data's.
+        frames: frames of a clip; null takes the data's.
+        fusion: `single` (middle frame), `mean` or `max` of all frames, `concat` (late, fully connected), `early` (first
+            convolution), `slow` (stage by stage), `lstm`, `gru`, `attention`, `inflate` (2-D to 3-D convolutions); a
+            class_path takes their options. Backbones for clips take `mean`, `max`, `lstm`, `gru` and `attention`.
+        head: maps to one logit per class, with its loss.
+    """
+
+    monitor = "val/video_acc"
+    mode = "max"
+    protocols: ClassVar[dict[str, str]] = {
+        "clip_acc": "top-1, micro: every view judged alone",
+        "video_acc": "top-1, micro: mean probability of a video's views",
+        "video_acc5": "top-5, micro: mean probability of a video's views",
+        "video_mean_acc": "top-1, macro: mean over classes, of videos",
+        "loss": "mean over views",
+    }
+
+    def __init__(
+        self,
+        classes: list[str] | None = None,
+        frames: int | None = None,
+        fusion: Kind | FusionFactory = "mean",
+        head: HeadFactory = Linear,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not classes or len(classes) < 2:
+            raise ConfigError("video classification needs at least two classes: from the data, or as --model.classes")
+        if not frames or frames < 1:
+            raise ConfigError("video classification needs the frames of a clip: from the data, or as --model.frames")
+        self.classes, count = classes, len(classes)
+        self.fusion = (FUSIONS[fusion] if isinstance(fusion, str) else fusion)(self.backbone, frames)
+        self.head = head(self.fusion.features, count)
+        self.metrics = nn.ModuleDict({stage: nn.ModuleDict(_accuracies(count)) for stage in ("val", "test")})
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Normalised clips (N, 3, T, H, W) to logits (N, C)."""
+        return self.head(self.fusion(self.backbone, video))
+
+    def features(self, image: Tensor) -> Tensor:
+        """Normalised clips (N, 3, T, H, W) to pooled features (N, D)."""
+        return self.fusion(self.backbone, image)[-1].mean((-2, -1))
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        loss = self.head.loss(self(batch["video"]), batch["label"])
+        self.log_step({"loss": loss})
+        return loss
+
+    def validation_step(self, batch: Batch, index: int) -> Prediction:
+        return self._evaluate(batch, "val")
+
+    def test_step(self, batch: Batch, index: int) -> Prediction:
+        return self._evaluate(batch, "test")
+
+    def predict_step(self, batch: Batch, index: int) -> Prediction:
+        return self._judge(self.head.probabilities(self(batch["video"])), len(batch["id"]))
+
+    def _judge(self, scores: Tensor, videos: int) -> Prediction:
+        """Probabilities (B V, C) of consecutive views to those of B videos."""
+        scores = scores.unflatten(0, (videos, -1)).mean(1)
+        return {"label": scores.argmax(1), "scores": scores}
+
+    def _evaluate(self, batch: Batch, stage: str) -> Prediction:
+        logits, label = self(batch["video"]), batch["label"]
+        each = label.repeat_interleave(len(logits) // len(label))
+        scores = self.head.probabilities(logits)
+        prediction = self._judge(scores, len(label))
+        for name, metric in self.metrics[stage].items():
+            metric.update(*((scores, each) if name == "clip_acc" else (prediction["scores"], label)))
+            self.log(f"{stage}/{name}", metric, batch_size=len(label))
+        self.log(f"{stage}/loss", self.head.loss(logits, each), batch_size=len(each), sync_dist=True)
+        return prediction
+
+
+def _accuracies(classes: int) -> dict[str, Metric]:
+    top5 = {"video_acc5": MulticlassAccuracy(classes, top_k=5, average="micro")} if classes > 5 else {}
+    return {
+        "clip_acc": MulticlassAccuracy(classes, average="micro"),
+        "video_acc": MulticlassAccuracy(classes, average="micro"),
+        **top5,
+        "video_mean_acc": MulticlassAccuracy(classes, average="macro"),
+    }
