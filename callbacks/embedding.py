@@ -8,7 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
-from modules.contracts import Batch
+from modules.contracts import Batch, ConfigError
 
 
 @contextmanager
@@ -24,11 +24,19 @@ def evaluating(task: LightningModule) -> Iterator[None]:
 
 
 def embed(loader: Iterable[Batch], trainer: Trainer, task: LightningModule) -> tuple[Tensor, Tensor | None]:
-    """Features float32 (N, D) and labels int64 (N,), or None, of all pictures of `loader`, on the task's device."""
+    """Features float32 (N, D) and labels int64 (N,), or None, of all pictures of `loader`, on the task's device.
+
+    Raises:
+        ConfigError: the data gives no pictures.
+    """
     features, labels = [], []
     # Starting a DataLoader draws a seed from the global generator: training must not notice.
     with isolate_rng(), evaluating(task), torch.no_grad(), trainer.precision_plugin.forward_context():
         for batch in loader:
+            if "image" not in batch:
+                raise ConfigError(
+                    f"features are of pictures, but the data gives {', '.join(batch)}: choose other --data"
+                )
             image = task.backbone.normalise(batch["image"].to(task.device, non_blocking=True))
             features.append(task.features(trainer.precision_plugin.convert_input(image)).float())
             if "label" in batch:

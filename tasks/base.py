@@ -32,14 +32,15 @@ class Task(L.LightningModule):
         ema: decay of a moving average of the weights, such as 0.999, which is what is validated, tested and saved; 0 is
             off.
 
-    Class attributes: `monitor` and `mode` name what the best checkpoint is judged by; `protocols` says in words how
-    each metric is computed; `pretraining` marks tasks whose only product is the backbone; `views` is how many views of
-    each picture it trains on, at least and at most; `whole` marks tasks whose answer covers the whole picture, so that
-    prediction must not cut its sides off.
+    Class attributes: `monitor` and `mode` name what the best checkpoint is judged by; `needs` are keys of its batches
+    (prediction needs the first); `protocols` says in words how each metric is computed; `pretraining` marks
+    tasks whose only product is the backbone; `views` is how many views of each picture it trains on, at least and at
+    most; `whole` marks tasks whose answer covers the whole picture, so that prediction must not cut its sides off.
     """
 
     monitor: ClassVar[str] = "val/loss"
     mode: ClassVar[Literal["min", "max"]] = "min"
+    needs: ClassVar[tuple[str, ...]] = ()
     protocols: ClassVar[dict[str, str]] = {}
     pretraining: ClassVar[bool] = False
     views: ClassVar[tuple[int, int]] = (1, 1)
@@ -94,7 +95,13 @@ class Task(L.LightningModule):
         return self
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Pictures cross to the device as uint8 and become normalised floats there."""
+        """Pictures cross to the device as uint8 and become normalised floats there.
+
+        Raises:
+            ConfigError: the data gives something else than the task `needs`, or too small pictures.
+        """
+        if self._trainer is not None:
+            self._check(batch)
         if "image" in batch:
             batch["image"] = self._input(batch["image"])
         if "video" in batch:
@@ -102,6 +109,14 @@ class Task(L.LightningModule):
         if "views" in batch:
             batch["views"] = [self._input(view) for view in batch["views"]]
         return batch
+
+    def _check(self, batch: Batch) -> None:
+        needs = self.needs[:1] if self.trainer.predicting else self.needs
+        if not set(needs) <= batch.keys():
+            data, *lists = type(self.trainer.datamodule).__name__, ", ".join(needs), ", ".join(batch)
+            raise ConfigError(
+                f"{type(self).__name__} needs {lists[0]}, but {data} gives {lists[1]}: choose other --data or --config"
+            )
 
     def _input(self, image: Tensor) -> Tensor:
         stride, size = self.backbone.features.strides[-1], min(image.shape[-2:])

@@ -25,6 +25,7 @@ class Classification(Task):
         cutmix: CutMix's alpha on training batches (Yun et al. 2019); 0 is off. With both, each batch draws one of them.
     """
 
+    needs: ClassVar[tuple[str, ...]] = ("image", "label")
     monitor = "val/accuracy"
     mode = "max"
     protocols: ClassVar[dict[str, str]] = {

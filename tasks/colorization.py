@@ -21,6 +21,7 @@ class Colorization(Pretraining):
         patch: side of these patches in pixels.
     """
 
+    needs: ClassVar[tuple[str, ...]] = ("image",)
     protocols: ClassVar[dict[str, str]] = {"loss": "mean absolute error of each channel's distance from grey"}
 
     def __init__(self, head: HeadFactory = Pixels, hints: float = 0.0, patch: int = 4, **kwargs):

@@ -40,6 +40,7 @@ class Detection(Task):
         nuclei: also log the score of the Data Science Bowl 2018.
     """
 
+    needs: ClassVar[tuple[str, ...]] = ("image", "boxes", "labels")
     monitor = "val/map"
     mode = "max"
     whole = True

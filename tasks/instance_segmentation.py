@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from modules.contracts import ConfigError
 from modules.heads.detection import DetectorFactory, MaskRCNN
 from tasks.detection import Detection
 
@@ -15,3 +16,10 @@ class InstanceSegmentation(Detection):
     monitor = "val/mask_map"
     masks: ClassVar[bool] = True
     detector: ClassVar[DetectorFactory] = MaskRCNN
+
+    def setup(self, stage: str) -> None:
+        if stage != "predict" and not getattr(self.trainer.datamodule, "masks", True):
+            raise ConfigError(
+                "instance segmentation needs masks: set --data.masks true, or choose --config tasks/detection.yaml"
+            )
+        super().setup(stage)

@@ -28,6 +28,7 @@ class Jigsaw(Pretraining):
 
     monitor = "val/accuracy"
     mode = "max"
+    needs: ClassVar[tuple[str, ...]] = ("image",)
     protocols: ClassVar[dict[str, str]] = {
         "loss": "cross-entropy of the tiles' order",
         "accuracy": "of the tiles' order",

@@ -26,6 +26,7 @@ class MaskedPatches(Pretraining):
             without colour.
     """
 
+    needs: ClassVar[tuple[str, ...]] = ("image",)
     protocols: ClassVar[dict[str, str]] = {
         "loss": "of hidden pixels, mean absolute error in standard deviations; of edges, squared error of histograms"
     }

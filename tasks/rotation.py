@@ -18,6 +18,7 @@ class Rotation(Pretraining):
 
     monitor = "val/accuracy"
     mode = "max"
+    needs: ClassVar[tuple[str, ...]] = ("image",)
     protocols: ClassVar[dict[str, str]] = {
         "loss": "cross-entropy of four turns",
         "accuracy": "of the turn, all four of each picture; chance 0.25",

@@ -33,6 +33,7 @@ class SemanticSegmentation(Task):
         probabilities: prediction also writes the probability of every class at every pixel.
     """
 
+    needs: ClassVar[tuple[str, ...]] = ("image", "mask")
     monitor = "val/miou"
     mode = "max"
     whole = True

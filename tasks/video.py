@@ -27,6 +27,7 @@ class Video(Task):
         head: maps to one logit per class, with its loss.
     """
 
+    needs: ClassVar[tuple[str, ...]] = ("video", "label")
     monitor = "val/video_acc"
     mode = "max"
     protocols: ClassVar[dict[str, str]] = {

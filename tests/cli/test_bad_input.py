@@ -51,6 +51,23 @@ def test_a_wrong_fusion_is_answered_with_those_there_are(graft):
 
 
 @pytest.mark.parametrize(
+    ("task", "data", "words"),
+    [
+        ("detection", "Shapes", "Detection needs image, boxes, labels, but Shapes gives id, image, label"),
+        ("semantic_segmentation", "Shapes", "SemanticSegmentation needs image, mask, but Shapes gives"),
+        ("classification", "ShapesInMotion", "Classification needs image, label, but ShapesInMotion gives id, video"),
+        ("classification", "ShapesObjects", "Classification needs image, label, but ShapesObjects gives"),
+        ("rotation", "ShapesInMotion", "features are of pictures, but the data gives id, video, label"),
+        ("instance_segmentation", "ShapesObjects", "instance segmentation needs masks: set --data.masks true"),
+    ],
+)
+def test_data_of_another_kind_than_the_task_needs_is_refused(graft, task, data, words):
+    typed = ["--data", data, *TINY[:12], *(["--data.masks", "false"] if "instance" in task else [])]
+    code, error = graft("fit", "--config", f"tasks/{task}.yaml", *typed)
+    assert code == 2 and words in error, error
+
+
+@pytest.mark.parametrize(
     ("task", "typed", "words"),
     [
         ("simclr", "--data.views 1", ["SimCLR trains on 2 views", "gives 1", "--data.views 2"]),
