@@ -1,15 +1,23 @@
-"""What `cli.py fit` reaches, for the benchmarks of quality."""
+"""What the benchmarks of a supervised task share: steps per second beside a peer, and what `cli.py fit` reaches."""
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+
 import cli
 from benchmarks.overhead import surroundings
+from benchmarks.report import Comparison, compare, in_pairs, parser
 
 TASKS = Path(cli.__file__).parent / "tasks"
+MARK = ">= 1.0"
+WARM_UP = 2
+Size = tuple[int, int]
 
 
 def fitted(task: str, typed: dict[str, Any], options: Sequence[str] = ()) -> dict[str, float]:
@@ -28,6 +36,69 @@ def fitted(task: str, typed: dict[str, Any], options: Sequence[str] = ()) -> dic
     return {row["metric"]: row["value"] for row in results["results"]} | {"seconds": results["seconds"]}
 
 
-def show(figures: dict[str, float]) -> None:
-    for name, value in figures.items():
-        print(f"{name}: {value:.4g}")
+def rate(network: nn.Module, loss: Callable[[nn.Module], Tensor], pictures: int, steps: int) -> float:
+    """Pictures per second of training steps in bf16 and channels_last.
+
+    Args:
+        network: what is trained.
+        loss: of the network on a batch that is always the same.
+        pictures: in the batch.
+        steps: that count.
+    """
+    network = network.train().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-4, fused=True)
+    for step in range(WARM_UP + steps):
+        if step == WARM_UP:
+            began = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16):
+            value = loss(network)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+    return pictures * steps / (time.perf_counter() - began)
+
+
+def run(
+    argv: list[str] | None,
+    description: str,
+    name: str,
+    network: str,
+    peer: str,
+    rates: tuple[Callable[[Size, int, int], float], Callable[[Size, int, int], float]],
+    trained: Callable[[Path, Size, int, int, list[str]], dict[str, float]],
+    size: Size,
+    batch_size: int,
+    epochs: int,
+) -> dict[str, Any]:
+    """Measures the speed beside a peer and, with `--root`, the quality of a training.
+
+    Args:
+        argv: typed options.
+        description: of the benchmark.
+        name: of the benchmark and its file.
+        network: what is trained, for people.
+        peer: whose network the other is.
+        rates: pictures per second of ours and of the peer's, from size, batch size and steps.
+        trained: figures, from folder, size, epochs, seed and what else was typed for `cli.py fit`.
+        size: height and width in pixels, unless typed.
+        batch_size: of the measured steps, unless typed.
+        epochs: of the training, unless typed.
+    """
+    options = parser(description)
+    options.add_argument("--root", type=Path, help="folder of the data set; without it only the speed is measured")
+    options.add_argument("--size", type=int, nargs=2, default=size, help="height and width in pixels")
+    options.add_argument("--batch_size", type=int, default=batch_size)
+    options.add_argument("--steps", type=int, default=10, help="steps that count")
+    options.add_argument("--repeats", type=int, default=3, help="pairs of runs")
+    options.add_argument("--epochs", type=int, default=epochs, help="of the training")
+    options.add_argument("--seed", type=int, default=0)
+    args, typed = options.parse_known_args(argv)
+    size, step = tuple(args.size), (tuple(args.size), args.batch_size, args.steps)
+    found = in_pairs(lambda: rates[0](*step), lambda: rates[1](*step), args.repeats)
+    what = f"{network}, {size[0]} x {size[1]}, batch {args.batch_size}"
+    figures = trained(args.root.resolve(), size, args.epochs, args.seed, typed) if args.root else {}
+    for metric, value in figures.items():
+        print(f"{metric}: {value:.4g}")
+    rows = [Comparison(what, "pictures/s", *found, MARK)]
+    title = f"{name.capitalize()}, training steps, {args.repeats} pairs"
+    return compare(name, title, rows, peer, args.json, steps=args.steps, trained=figures)

@@ -119,7 +119,8 @@ def compare(
         figures = (f"{median(row.ours):,.4g}", f"{median(row.peer):,.4g}", f"{median(ratios):.2f}", spread)
         table.add_row(row.what, row.unit, *figures, verdict)
     console = Console()
-    console.width = max(console.width, 110)  # a log file has no width of its own
+    wide = console.measure(table, options=console.options.update(max_width=999)).maximum
+    console.width = max(console.width, wide)  # a log file has no width of its own
     console.print(table)
     compared = [asdict(row) | {"ratio": median(row.ratios), "holds": row.holds} for row in rows]
     return publish(name, json_path, peer=peer, rows=compared, **facts)

@@ -10,10 +10,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from modules.backbones import by_name
-from modules.contracts import Backbone, Batch, ConfigError
+from modules.contracts import Backbone, Batch, ConfigError, Prediction
 from modules.optim import Optim
 from modules.transfer import describe, load_backbone
 from tasks.averaging import MovingAverage
+
+Stage = Literal["val", "test"]
 
 
 class Task(L.LightningModule):
@@ -126,6 +128,25 @@ class Task(L.LightningModule):
                 f"raise --data.image_size, or set --model.small_images true"
             )
         return self.backbone.normalise(image)
+
+    def validation_step(self, batch: Batch, index: int) -> Prediction | None:
+        return self.evaluate(batch, index, "val")
+
+    def test_step(self, batch: Batch, index: int) -> Prediction | None:
+        return self.evaluate(batch, index, "test")
+
+    def on_validation_epoch_end(self) -> None:
+        self.conclude("val")
+
+    def on_test_epoch_end(self) -> None:
+        self.conclude("test")
+
+    def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction | None:
+        """Judges batch number `index` of a split; what it returns is what callbacks draw and write."""
+        raise NotImplementedError
+
+    def conclude(self, stage: Stage) -> None:
+        """What is left to say of a split after its last batch."""
 
     @property
     def effective_batch_size(self) -> int:

@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 from modules.contracts import Batch, ConfigError, HeadFactory, Prediction
 from modules.heads import Linear
-from tasks.base import Task
+from tasks.base import Stage, Task
 
 
 class Classification(Task):
@@ -78,12 +78,6 @@ class Classification(Task):
         self.log_step({"loss": loss})
         return loss
 
-    def validation_step(self, batch: Batch, index: int) -> Prediction:
-        return self._evaluate(batch, "val")
-
-    def test_step(self, batch: Batch, index: int) -> Prediction:
-        return self._evaluate(batch, "test")
-
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         return self._predict(self(batch["image"]))
 
@@ -91,7 +85,7 @@ class Classification(Task):
         scores = self.head.probabilities(logits)
         return {"label": scores.argmax(1), "scores": scores}
 
-    def _evaluate(self, batch: Batch, stage: str) -> Prediction:
+    def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction:
         logits = self(batch["image"])
         prediction = self._predict(logits)
         metrics = self.metrics[stage]

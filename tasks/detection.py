@@ -18,7 +18,7 @@ from modules.metrics.detection import DetectionScores, Report, protocols
 from modules.metrics.pictures import Kind
 from modules.necks import FPN
 from modules.transfer import freeze_norms
-from tasks.base import Task
+from tasks.base import Stage, Task
 
 
 class Detection(Task):
@@ -112,18 +112,6 @@ class Detection(Task):
         self.log_step({"loss": loss} | {name: value.detach() for name, value in losses.items()})
         return loss
 
-    def validation_step(self, batch: Batch, index: int) -> Prediction:
-        return self._evaluate(batch, "val")
-
-    def test_step(self, batch: Batch, index: int) -> Prediction:
-        return self._evaluate(batch, "test")
-
-    def on_validation_epoch_end(self) -> None:
-        self._conclude("val")
-
-    def on_test_epoch_end(self) -> None:
-        self._conclude("test")
-
     def reports(self, stage: str) -> dict[Kind, Report]:
         """What the last pass over a split, `val` or `test`, says beyond single figures."""
         return self.scores[stage].reports
@@ -133,12 +121,12 @@ class Detection(Task):
         answers = [self._original(*one) for one in zip(found, batch["inside"], batch["size"], strict=True)]
         return {key: [answer[key] for answer in answers] for key in answers[0]}
 
-    def _evaluate(self, batch: Batch, stage: str) -> Prediction:
-        prediction = self.predict_step(batch, 0)
+    def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction:
+        prediction = self.predict_step(batch, index)
         self.scores[stage].update(prediction, batch["truth"])
         return prediction
 
-    def _conclude(self, stage: str) -> None:
+    def conclude(self, stage: Stage) -> None:
         scores = self.scores[stage].compute()
         self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
         self.scores[stage].reset()

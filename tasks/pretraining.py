@@ -7,7 +7,7 @@ from torch import Tensor
 
 from modules.contracts import Batch, ConfigError, Prediction
 from modules.teacher import Teacher, momentum_at
-from tasks.base import Task
+from tasks.base import Stage, Task
 
 
 class Pretraining(Task):
@@ -49,16 +49,10 @@ class Pretraining(Task):
         self.log_step(results)
         return shown
 
-    def validation_step(self, batch: Batch, index: int) -> None:
-        self._evaluate(batch, index, "val")
-
-    def test_step(self, batch: Batch, index: int) -> None:
-        self._evaluate(batch, index, "test")
-
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         return {"features": self.features(batch["image"])}
 
-    def _evaluate(self, batch: Batch, index: int, stage: str) -> None:
+    def evaluate(self, batch: Batch, index: int, stage: Stage) -> None:
         results = self.step(batch, torch.Generator().manual_seed(index))
         results.pop("embeddings", None)
         values = {f"{stage}/{name}": value for name, value in results.items()}

@@ -11,7 +11,7 @@ from modules.decoding.dense import infer, padded, to_original
 from modules.heads import FCN, UNet
 from modules.losses.segmentation import SegmentationLoss
 from modules.metrics.segmentation import PROTOCOLS, SegmentationScores
-from tasks.base import Task
+from tasks.base import Stage, Task
 
 
 class SemanticSegmentation(Task):
@@ -95,18 +95,6 @@ class SemanticSegmentation(Task):
         self.log_step({"loss": loss} | (terms if len(terms) > 1 else {}))
         return loss
 
-    def validation_step(self, batch: Batch, index: int) -> Prediction:
-        return self._evaluate(batch, "val")
-
-    def test_step(self, batch: Batch, index: int) -> Prediction:
-        return self._evaluate(batch, "test")
-
-    def on_validation_epoch_end(self) -> None:
-        self._conclude("val")
-
-    def on_test_epoch_end(self) -> None:
-        self._conclude("test")
-
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         answer: Prediction = {"mask": []} | ({"probabilities": []} if self.probabilities else {})
         for found in to_original(self._look(batch["image"]), batch["inside"], batch["size"]):
@@ -115,7 +103,7 @@ class SemanticSegmentation(Task):
                 answer["probabilities"].append(found)
         return answer
 
-    def _evaluate(self, batch: Batch, stage: str) -> Prediction:
+    def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction:
         found, mask = self._look(batch["image"]), batch["mask"]
         answer = found.argmax(1)
         self.scores[stage].update(answer, mask)
@@ -131,7 +119,7 @@ class SemanticSegmentation(Task):
         weights = None if self.loss.class_weights is None else self.class_weights
         return self.loss.compute(resize(logits.float(), mask.shape[-2:]), mask, weights)
 
-    def _conclude(self, stage: str) -> None:
+    def conclude(self, stage: Stage) -> None:
         self.log_dict({f"{stage}/{name}": value for name, value in self.scores[stage].compute().items()})
         self.scores[stage].reset()
 

@@ -9,7 +9,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from modules.contracts import Batch, ConfigError, FusionFactory, HeadFactory, Prediction
 from modules.fusion import FUSIONS, Kind
 from modules.heads import Linear
-from tasks.base import Task
+from tasks.base import Stage, Task
 
 
 class Video(Task):
@@ -69,12 +69,6 @@ class Video(Task):
         self.log_step({"loss": loss})
         return loss
 
-    def validation_step(self, batch: Batch, index: int) -> Prediction:
-        return self._evaluate(batch, "val")
-
-    def test_step(self, batch: Batch, index: int) -> Prediction:
-        return self._evaluate(batch, "test")
-
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         return self._judge(self.head.probabilities(self(batch["video"])), len(batch["id"]))
 
@@ -83,7 +77,7 @@ class Video(Task):
         scores = scores.unflatten(0, (videos, -1)).mean(1)
         return {"label": scores.argmax(1), "scores": scores}
 
-    def _evaluate(self, batch: Batch, stage: str) -> Prediction:
+    def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction:
         logits, label = self(batch["video"]), batch["label"]
         each = label.repeat_interleave(len(logits) // len(label))
         scores = self.head.probabilities(logits)

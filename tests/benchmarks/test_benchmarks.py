@@ -15,6 +15,7 @@ from PIL import Image
 
 from benchmarks import (
     decoding,
+    detection,
     evaluation,
     flags,
     memory,
@@ -22,11 +23,13 @@ from benchmarks import (
     pretraining,
     rcnn,
     report,
+    segmentation,
     simclr_loop,
     startup,
     views,
 )
 from benchmarks.batches import Batches
+from benchmarks.fits import fitted
 from benchmarks.report import Comparison, in_pairs
 
 lightly = pytest.mark.skipif(find_spec("lightly") is None, reason="lightly is not installed: it is the extra `bench`")
@@ -173,6 +176,21 @@ def test_workers_of_the_plain_loop_draw_different_views():
     loader = torch.utils.data.DataLoader(simclr_loop.Views(images), 4, num_workers=2, worker_init_fn=simclr_loop._seed)
     first, second = (batch[0] for batch in loader)
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("benchmark", [segmentation, detection])
+def test_supervised_tasks_are_timed_beside_a_peer(benchmark, tmp_path, capsys):
+    path = tmp_path / "rates.json"
+    benchmark.main(f"--size 64 96 --batch_size 2 --steps 1 --repeats 1 --json {path}".split())
+    (row,) = written(path)["rows"]
+    assert row["ours"][0] > 0 and row["peer"][0] > 0 and row["holds"] == (row["ratio"] >= 1)
+    assert f"{row['ratio']:.2f}" in capsys.readouterr().out
+
+
+def test_what_a_fit_reaches_is_read_from_its_results():
+    typed = {"--data.train": 64, "--data.val": 32, "--data.test": 32, "--trainer.max_epochs": 1, "--data.workers": 0}
+    found = fitted("classification", typed, ["--data.image_size=32"])
+    assert 0 <= found["test/accuracy"] <= 1 and found["seconds"] > 0
 
 
 def test_evaluation_compares_boxes_and_masks_with_pycocotools(tmp_path):
