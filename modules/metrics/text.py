@@ -50,7 +50,7 @@ class TranslationScores(Corpus):
     Args:
         tokenize: how sacreBLEU splits text before it counts words; has no bearing on the other metrics.
         lowercase: whether sacreBLEU ignores case. TER always does, chrF never.
-        full: also chrF and TER, which take some seconds for a thousand sentences.
+        full: also chrF and TER.
     """
 
     def __init__(self, tokenize: Tokenize = "13a", lowercase: bool = False, full: bool = True):
