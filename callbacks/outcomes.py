@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +44,10 @@ class Outcomes:
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
         """Names and pictures, uint8 (H, W, 3); after `gather`, on the first process."""
         raise NotImplementedError
+
+    def tables(self, stage: str) -> Iterator[tuple[str, list[str], list[list[Any]]]]:
+        """Names, columns and rows of tables for loggers that take tables; after `gather`, on the first process."""
+        return iter(())
 
     def keep(self, rows: dict[str, Tensor], badness: Tensor, rank: int, world: int) -> None:
         """Keeps those of B samples that are worth looking at: `rows` of B entries each, `badness` (B,), -inf for a

@@ -11,11 +11,18 @@ from callbacks.class_outcomes import ClassOutcomes, draw_views
 from callbacks.mask_outcomes import MaskOutcomes, draw_masks
 from callbacks.object_outcomes import ObjectOutcomes, draw_boxes
 from callbacks.outcomes import Outcomes
+from callbacks.text_outcomes import TextOutcomes, draw_captioned, draw_pairs
 from callbacks.video_outcomes import VideoOutcomes, draw_clips
 from modules.contracts import Batch, Prediction, writing
 
-KINDS: tuple[type[Outcomes], ...] = (VideoOutcomes, ClassOutcomes, MaskOutcomes, ObjectOutcomes)
-DRAWN = {"mask": draw_masks, "boxes": draw_boxes, "video": draw_clips}
+KINDS: tuple[type[Outcomes], ...] = (TextOutcomes, VideoOutcomes, ClassOutcomes, MaskOutcomes, ObjectOutcomes)
+DRAWN = {
+    "captions": draw_captioned,
+    "source_text": draw_pairs,
+    "mask": draw_masks,
+    "boxes": draw_boxes,
+    "video": draw_clips,
+}
 
 
 def log_picture(trainer: Trainer, name: str, picture: np.ndarray) -> None:
@@ -41,10 +48,23 @@ def log_picture(trainer: Trainer, name: str, picture: np.ndarray) -> None:
             logger.experiment.add_image(f"pictures/{name}", picture, trainer.global_step, dataformats="HWC")
 
 
+def log_table(trainer: Trainer, name: str, columns: list[str], rows: list[list[Any]]) -> None:
+    """Sends a table to every logger that takes tables, from the first process."""
+    for logger in trainer.loggers if trainer.is_global_zero else ():
+        if isinstance(logger, WandbLogger):
+            logger.log_table(f"tables/{name}", columns=columns, data=rows, step=trainer.global_step)
+        elif isinstance(logger, TensorBoardLogger):
+            lines = [columns, ["---"] * len(columns), *rows]
+            cells = ([str(cell).replace("|", "\\|").replace("\n", "<br>") for cell in line] for line in lines)
+            text = "\n".join(f"| {' | '.join(line)} |" for line in cells)
+            logger.experiment.add_text(f"tables/{name}", text, trainer.global_step)
+
+
 class Pictures(Callback):
     """Draws the first training batch as the network sees it, and for tasks that name classes, of pictures, their
     pixels, objects in them or videos, a sample of predictions, the worst mistakes, and the confusion matrix or, of
-    objects, precision over recall and kinds of errors; after training, validation and test.
+    objects, precision over recall and kinds of errors; after training, validation and test. Of sentences, translated
+    or about pictures, it draws a sample, the best and the worst, and where attention lay.
 
     Args:
         samples: pictures in a grid.
@@ -67,7 +87,8 @@ class Pictures(Callback):
         self.pending = False
         # Class names from the data, because a pretraining task has none.
         draw = next((draw for key, draw in DRAWN.items() if key in batch), draw_views)
-        picture = draw(batch, self.samples, pl_module.backbone, trainer.datamodule)
+        backbone = getattr(pl_module, "backbone", None)  # a translator sees no pictures
+        picture = draw(batch, self.samples, backbone, trainer.datamodule)
         if picture is not None:
             log_picture(trainer, "train_batch", picture)
 
@@ -110,3 +131,5 @@ class Pictures(Callback):
             outcomes.write(Path(trainer.default_root_dir) / "predictions", stage, task)
             for name, picture in outcomes.draw(stage, task, trainer.datamodule):
                 log_picture(trainer, f"{stage}_{name}", picture)
+            for name, columns, rows in outcomes.tables(stage):
+                log_table(trainer, f"{stage}_{name}", columns, rows)

@@ -9,6 +9,7 @@ from callbacks.coco_results import ResultFile
 from callbacks.mask_files import MaskFiles
 from callbacks.object_files import ObjectPictures
 from callbacks.prediction_files import Arrays, Table
+from callbacks.text_files import TextFiles
 from modules.contracts import Batch, ConfigError, Prediction
 
 
@@ -20,7 +21,8 @@ class Predictions(Callback):
     with `ids`, `features` float32 (N, D) and, where known, `labels`; these are held in memory until the end. `{mask}`
     of `predict`: a map and an overlay of each picture, see `MaskFiles`, and `predict.csv` with the columns `path` and
     one share of the pixels per class, `share(<class>)`. `{boxes, labels, scores}`, perhaps with masks: `predict.json`
-    or `test.json`, COCO's results, and of `predict` each picture with what was found, in `pictures/`.
+    or `test.json`, COCO's results, and of `predict` each picture with what was found, in `pictures/`. `{text}`:
+    `predict.txt` or `test.txt`, a sentence a line, and tables and files with sources and references, see `TextFiles`.
 
     Args:
         threshold: lowest score, 0..1, of what is drawn; the files hold everything.
@@ -34,7 +36,7 @@ class Predictions(Callback):
             raise ConfigError(f"predictions.threshold is {threshold:g}, but it is a score, 0 to 1")
         self.threshold = threshold
         self.files: list[Path] = []  # and folders, written by this process
-        self._file: Detections | LabelTable | MaskFiles | FeatureArrays | None = None
+        self._file: TextFiles | Detections | LabelTable | MaskFiles | FeatureArrays | None = None
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction | None, batch: Batch, *_: Any
@@ -124,4 +126,4 @@ class Detections(ResultFile):
         return written + (self.pictures.settle(self.names) if self.pictures else [])
 
 
-KINDS = (Detections, LabelTable, MaskFiles, FeatureArrays)
+KINDS = (TextFiles, Detections, LabelTable, MaskFiles, FeatureArrays)

@@ -1,0 +1,207 @@
+"""Metrics of captions, as pycocoevalcap computes them: BLEU-1 to 4, CIDEr-D and ROUGE-L against several references."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from html import unescape
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modules.metrics import meteor
+from modules.metrics.corpus import Corpus
+
+Words = list[str]
+Grams = Counter[tuple[str, ...]]
+"""How often n-grams of 1 to 4 words occur."""
+
+PROTOCOLS = {
+    **{
+        f"bleu_{n}": f"corpus BLEU-{n} of PTB tokens in lower case without punctuation, closest reference length, "
+        "all references, as pycocoevalcap, 0..1"
+        for n in range(1, 5)
+    },
+    "cider": "CIDEr-D, mean over pictures, n-grams weighed by the references of the set, all references, as "
+    "pycocoevalcap, 0..10",
+    "rouge_l": "ROUGE-L, beta 1.2, best precision and recall of all references, mean over pictures, as pycocoevalcap, "
+    "0..1",
+    "exact_match": "share of pictures whose caption is one of the references, by their tokens",
+    "meteor": meteor.PROTOCOL,
+}
+"""How each metric is computed, in words."""
+
+TOKEN = re.compile(
+    r"""
+      https?://\S+ | \w[\w.+-]*@\w+(?:\.\w+)+                                # addresses
+    | \b(?:[^\W\d_]\.)+(?!\w) | nos?\.(?=\s*\d)                              # u.s., and other abbreviations
+    | (?:mrs?|ms|dr|st|ft|jr|sr|vs|etc|inc|co|corp|ltd|prof|gen|rev|sgt|lt|capt|ave|blvd|dept)\.
+    | can(?=not\b) | gon(?=na\b) | wan(?=na\b) | got(?=ta\b) | gim(?=me\b) | lem(?=me\b) | 't(?=(?:is|was)\b)
+    | '(?:s|m|d|re|ve|ll|em)\b | n't\b | n(?='t\b)                           # what contractions end in
+    | o'clock | '\d\ds | 'n' | [dl]'\w+
+    | \d+(?:[.,:/-]\d+)+(?:[^\W_](?!'t\b))*                                  # numbers, times, 3rd
+    | (?:[^\W_](?!'t\b))+(?:[-./&](?:[^\W_](?!'t\b))+)*(?:\+\+)?             # words, with hyphens and the like inside
+    | \.\.\. | --+ | [?!]{2,} | \S
+    """,
+    re.VERBOSE,
+)
+DROPPED = {*"\"'`.?!,:;-…–—", "--", "..."}
+BRACKETS = dict(zip("()[]{}", "-lrb- -rrb- -lsb- -rsb- -lcb- -rcb-".split(), strict=True))
+QUOTES = str.maketrans("’‘“”", "''\"\"")
+
+
+def tokens(caption: str) -> Words:
+    """Words of a caption in lower case, without punctuation, as pycocoevalcap has them from Stanford's PTBTokenizer.
+
+    Java's own output differs for 1 of 34,074 sentences of Flickr8k and Multi30k: one with "m&amp;h".
+    """
+    plain = unescape(caption.lower()).translate(QUOTES)
+    return [BRACKETS.get(token, token) for token in TOKEN.findall(plain) if token not in DROPPED]
+
+
+class CaptionScores(Corpus):
+    """Scores of captions, one for each picture, each judged once against all references of its picture.
+
+    `compute` gives the figures of PROTOCOLS; nan when there were no pictures. CIDEr weighs words by how many pictures'
+    references have them, so that a set of few pictures, and above all a single one, says nothing: it scores 0.
+
+    Args:
+        full: also METEOR, if Java and pycocoevalcap are found; it takes seconds.
+    """
+
+    def __init__(self, full: bool = True):
+        super().__init__()
+        self.full = full
+
+    def compute(self) -> dict[str, Tensor]:
+        """The scores, scalars in float32."""
+        figures = caption_scores(*self.sentences(), self.full)
+        return {name: torch.tensor(value, device=self.device) for name, value in figures.items()}
+
+
+def caption_scores(captions: Sequence[str], references: Sequence[Sequence[str]], full: bool = True) -> dict[str, float]:
+    """Figures of `CaptionScores` for N captions and the references of their N pictures, at least one each."""
+    java = full and meteor.found()
+    if not captions:
+        return {name: math.nan for name in PROTOCOLS if java or name != "meteor"}
+    said, true = list(map(tokens, captions)), [list(map(tokens, several)) for several in references]
+    figures = {
+        **{f"bleu_{n}": value for n, value in enumerate(bleu(said, true), 1)},
+        "cider": float(cider(said, true).mean()),
+        "rouge_l": sum(map(rouge_l, said, true)) / len(said),
+        "exact_match": sum(one in several for one, several in zip(said, true, strict=True)) / len(said),
+    }
+    return figures | ({"meteor": meteor.meteor(said, true)[0]} if java else {})
+
+
+def bleu(captions: Sequence[Words], references: Sequence[Sequence[Words]], orders: int = 4) -> list[float]:
+    """Corpus BLEU of orders 1 to `orders`, 0..1 (Papineni et al. 2002).
+
+    The length compared with is that of the reference closest in length, the shorter of two.
+    """
+    right, made, said, true = np.zeros(orders), np.zeros(orders), 0, 0
+    for words, several in zip(captions, references, strict=True):
+        said += len(words)
+        true += min((abs(len(reference) - len(words)), len(reference)) for reference in several)[1]
+        most: Grams = Counter()
+        for reference in several:
+            most |= grams(reference, orders)
+        for gram, count in (grams(words, orders) & most).items():
+            right[len(gram) - 1] += count
+        made += [max(0, len(words) - n) for n in range(orders)]
+    # pycocoevalcap's small numbers, so that nothing is divided by zero
+    precisions = np.cumprod((right + 1e-15) / (made + 1e-9)) ** (1 / np.arange(1, orders + 1))
+    ratio = (said + 1e-15) / (true + 1e-9)
+    return (precisions * math.exp(min(0.0, 1 - 1 / ratio))).tolist()
+
+
+class Frequencies(NamedTuple):
+    """In how many of a number of pictures the references have an n-gram: what CIDEr weighs it by."""
+
+    pictures: int
+    counts: Grams
+
+    @classmethod
+    def of(cls, references: Iterable[Sequence[Words]]) -> "Frequencies":
+        """Of the references of pictures."""
+        counts = [{gram for reference in several for gram in grams(reference)} for several in references]
+        return cls(len(counts), Counter(chain.from_iterable(counts)))
+
+
+def cider(
+    captions: Sequence[Words], references: Sequence[Sequence[Words]], frequencies: Frequencies | None = None
+) -> np.ndarray:
+    """CIDEr-D of each caption, 0..10 (Vedantam et al. 2015): cosines of clipped n-gram counts, weighed by the logarithm
+    of how rare they are, under a Gaussian penalty (sigma 6) for other lengths.
+
+    Args:
+        captions: N captions.
+        references: those of their N pictures, at least one each.
+        frequencies: of n-grams, from another set, such as the one that is trained on; None counts these references.
+
+    Returns:
+        float64 (N,).
+    """
+    frequencies = frequencies or Frequencies.of(references)
+    scores = np.zeros(len(captions))
+    for i, (words, several) in enumerate(zip(captions, references, strict=True)):
+        said = _Vector.of(words, frequencies)
+        scores[i] = 10 * sum(said.likeness(_Vector.of(reference, frequencies)) for reference in several) / len(several)
+    return scores
+
+
+class _Vector(NamedTuple):
+    """The n-grams of a sentence: weights of each order, their norms, and the number of pairs of words."""
+
+    weights: list[dict[tuple[str, ...], float]]
+    norms: list[float]
+    pairs: int
+
+    @classmethod
+    def of(cls, words: Words, frequencies: Frequencies) -> "_Vector":
+        known, every = frequencies.counts, math.log(frequencies.pictures)
+        weights: list[dict[tuple[str, ...], float]] = [{} for _ in range(4)]
+        for gram, count in grams(words).items():
+            weights[len(gram) - 1][gram] = count * (every - math.log(max(1, known[gram])))
+        norms = [math.sqrt(sum(weight * weight for weight in order.values())) for order in weights]
+        return cls(weights, norms, max(0, len(words) - 1))
+
+    def likeness(self, reference: "_Vector") -> float:
+        """Mean over the orders, 0..1."""
+        total = 0.0
+        for said, true, norm, other in zip(self.weights, reference.weights, self.norms, reference.norms, strict=True):
+            if norm and other:
+                dot = sum(min(weight, true[gram]) * true[gram] for gram, weight in said.items() if gram in true)
+                total += dot / (norm * other)
+        return total / 4 * math.exp(-((self.pairs - reference.pairs) ** 2) / 72)
+
+
+def rouge_l(words: Words, references: Sequence[Words], beta: float = 1.2) -> float:
+    """ROUGE-L of one caption, 0..1 (Lin 2004): F of precision and recall of the longest common subsequence, each the
+    best of all references; 0 for an empty caption."""
+    common = [longest_common(words, reference) for reference in references]
+    if not any(common):
+        return 0.0
+    precision = max(common) / len(words)
+    recall = max(length / len(reference) for length, reference in zip(common, references, strict=True) if reference)
+    return (1 + beta**2) * precision * recall / (recall + beta**2 * precision)
+
+
+def longest_common(one: Words, other: Words) -> int:
+    """Length of the longest common subsequence, with one bit per word of `one` (Hyyrö 2004)."""
+    places: dict[str, int] = {}
+    for i, word in enumerate(one):
+        places[word] = places.get(word, 0) | 1 << i
+    row = every = (1 << len(one)) - 1
+    for word in other:
+        hit = row & places.get(word, 0)
+        row = (row + hit | row - hit) & every
+    return len(one) - row.bit_count()
+
+
+def grams(words: Words, orders: int = 4) -> Grams:
+    """N-grams of 1 to `orders` words."""
+    return Counter(tuple(words[i : i + n]) for n in range(1, orders + 1) for i in range(len(words) - n + 1))

@@ -1,0 +1,63 @@
+"""Sentences of a whole set, kept until they are judged together."""
+
+import json
+from collections.abc import Sequence
+from itertools import chain, zip_longest
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities.distributed import gather_all_tensors
+
+References = str | list[str]
+"""What a sentence should have been, or the several things that it might have been."""
+
+
+class Corpus(Metric):
+    """Base of metrics that need all sentences at once.
+
+    `compute` of several processes sees the sentences of all, in the order of a single process that had got them in
+    turn from the first of each. They wait as bytes, because torchmetrics moves states and exchanges tensors only.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    higher_is_better = True
+    rows: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("rows", [], dist_reduce_fx="cat")
+
+    def update(self, hypotheses: Sequence[str], references: Sequence[References]) -> None:
+        """Takes a batch.
+
+        Args:
+            hypotheses: B sentences.
+            references: for each what it is compared with.
+
+        Raises:
+            ValueError: there are more of one than of the other.
+        """
+        self.rows.append(_packed(list(zip(hypotheses, references, strict=True))))
+
+    def sentences(self) -> tuple[list[str], list[Any]]:
+        """All hypotheses, and their references."""
+        pairs = list(chain.from_iterable(map(_unpacked, self.rows)))
+        return [said for said, _ in pairs], [true for _, true in pairs]
+
+    def _sync_dist(self, dist_sync_fn: Any = gather_all_tensors, process_group: Any = None) -> None:
+        """Deals the sentences of all processes in turn; torchmetrics' own cannot, nor joins bytes of several lists."""
+        here = _packed(list(zip(*self.sentences(), strict=True))).to(self.device)
+        gathered = dist_sync_fn(here, group=process_group or self.process_group)
+        dealt = zip_longest(*map(_unpacked, gathered))
+        self.rows = [_packed([pair for turn in dealt for pair in turn if pair is not None])]
+
+
+def _packed(pairs: list[Any]) -> Tensor:
+    return torch.frombuffer(bytearray(json.dumps(pairs).encode()), dtype=torch.uint8)
+
+
+def _unpacked(row: Tensor) -> list[Any]:
+    return json.loads(row.cpu().numpy().tobytes())

@@ -1,0 +1,165 @@
+"""Metrics of translation: sacreBLEU's, the textbook's, and perplexity."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torchmetrics import Metric
+
+from modules.metrics.corpus import Corpus
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.base import Metric as SacreMetric
+
+Tokenize = Literal["13a", "intl", "zh", "char", "none"]
+"""How sacreBLEU splits text: as WMT does, by Unicode's classes, Chinese, into characters, or at blanks only."""
+
+PROTOCOLS = {
+    "bleu": "corpus BLEU of raw text, 0..100",
+    "chrf": "corpus chrF, F2 of character 6-grams, 0..100",
+    "ter": "corpus TER, edits per 100 words of the reference, case ignored; lower is better",
+    "bleu_tokenised": "corpus BLEU of words and punctuation marks in lower case, unsmoothed (multi-bleu.perl), 0..100",
+    "bleu_textbook": "mean over sentences of exp(min(0, 1 - len(label)/len(prediction))) * prod p_n^(1/2^n), n to 4; "
+    "words and punctuation marks in lower case, 0..1",
+    "exact_match": "share of sentences equal to their reference but for blanks",
+    "perplexity": "exp of the mean cross-entropy per target token, end of sentence included, padding left out",
+}
+"""How each metric is computed, in words; `protocols` adds sacreBLEU's signatures."""
+
+
+def protocols(tokenize: Tokenize = "13a", lowercase: bool = False) -> dict[str, str]:
+    """PROTOCOLS, with the signatures that make sacreBLEU's figures comparable (Post 2018)."""
+    said = dict(PROTOCOLS)
+    for name, metric in _sacre(tokenize, lowercase).items():
+        metric.corpus_score(["a"], [["a"]])  # a signature holds the number of references
+        said[name] += f"; sacreBLEU {metric.get_signature()}"
+    return said
+
+
+class TranslationScores(Corpus):
+    """Scores of translations, each against one reference.
+
+    `compute` gives `bleu`, `bleu_tokenised`, `bleu_textbook`, `exact_match` and, if asked, `chrf` and `ter`, as
+    PROTOCOLS says; nan when there were no sentences.
+
+    Args:
+        tokenize: how sacreBLEU splits text before it counts words; has no bearing on the other metrics.
+        lowercase: whether sacreBLEU ignores case. TER always does, chrF never.
+        full: also chrF and TER.
+    """
+
+    def __init__(self, tokenize: Tokenize = "13a", lowercase: bool = False, full: bool = True):
+        super().__init__()
+        self.tokenize, self.lowercase, self.full = tokenize, lowercase, full
+
+    def compute(self) -> dict[str, Tensor]:
+        """The scores, scalars in float32."""
+        figures = translation_scores(*self.sentences(), self.tokenize, self.lowercase, self.full)
+        return {name: torch.tensor(value, device=self.device) for name, value in figures.items()}
+
+
+def translation_scores(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    tokenize: Tokenize = "13a",
+    lowercase: bool = False,
+    full: bool = True,
+) -> dict[str, float]:
+    """Figures of `TranslationScores` for N sentences and their N references."""
+    metrics = _sacre(tokenize, lowercase)
+    chosen = metrics if full else {"bleu": metrics["bleu"]}
+    if not hypotheses:
+        return dict.fromkeys([*chosen, "bleu_tokenised", "bleu_textbook", "exact_match"], math.nan)
+    figures = {name: metric.corpus_score(hypotheses, [references]).score for name, metric in chosen.items()}
+    pairs = [(words(said), words(true)) for said, true in zip(hypotheses, references, strict=True)]
+    same = [said.split() == true.split() for said, true in zip(hypotheses, references, strict=True)]
+    return figures | {
+        "bleu_tokenised": tokenised_bleu(*zip(*pairs, strict=True)),
+        "bleu_textbook": sum(textbook_bleu(*pair) for pair in pairs) / len(pairs),
+        "exact_match": sum(same) / len(same),
+    }
+
+
+def words(text: str) -> list[str]:
+    """Words and punctuation marks of a text in lower case."""
+    return re.findall(r"\w+|[^\w\s]", text.lower())
+
+
+def tokenised_bleu(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> float:
+    """Corpus BLEU, 0..100, of sentences that are split already, without smoothing (Papineni et al. 2002), as
+    multi-bleu.perl counts it."""
+    from sacrebleu.metrics import BLEU
+
+    joined = [[" ".join(tokens) for tokens in sentences] for sentences in (hypotheses, references)]
+    return BLEU(tokenize="none", smooth_method="none", force=True).corpus_score(joined[0], joined[1:]).score
+
+
+def textbook_bleu(prediction: Sequence[Hashable], label: Sequence[Hashable], orders: int = 4) -> float:
+    """BLEU of one sentence as in "Dive into Deep Learning", section 10.7: exp(min(0, 1 - len(label)/len(prediction)))
+    times the product of p_n^(1/2^n), n up to `orders`; 0..1.
+
+    p_n is the share of the prediction's n-grams that the label has, each as often as there. Orders longer than the
+    prediction are left out; an empty prediction scores 0.
+    """
+    if not prediction:
+        return 0.0
+    score = math.exp(min(0.0, 1 - len(label) / len(prediction)))
+    for n in range(1, min(orders, len(prediction)) + 1):
+        said, true = (Counter(zip(*(text[i:] for i in range(n)), strict=False)) for text in (prediction, label))
+        score *= ((said & true).total() / said.total()) ** (0.5**n)
+    return score
+
+
+def sentence_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
+    """sacreBLEU of each sentence alone, 0..100, smoothed, of the orders that it has: for sorting, not for reporting."""
+    from sacrebleu.metrics import BLEU
+
+    metric = BLEU(effective_order=True)
+    return [metric.sentence_score(said, [true]).score for said, true in zip(hypotheses, references, strict=True)]
+
+
+class Perplexity(Metric):
+    """exp of the mean cross-entropy per token over a whole set, from 1; nan when there was no token.
+
+    In logarithms all the way, where torchmetrics' takes those of rounded probabilities, of which some are 0.
+
+    Args:
+        padding: the target id that does not count.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    higher_is_better = False
+    entropy: Tensor
+    tokens: Tensor
+
+    def __init__(self, padding: int = 0):
+        super().__init__()
+        self.padding = padding
+        self.add_state("entropy", torch.tensor(0.0, dtype=torch.float32), dist_reduce_fx="sum")
+        self.add_state("tokens", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, target: Tensor) -> None:
+        """Takes a batch: logits (B, T, V), and the ids that were to come, int64 (B, T)."""
+        logits = logits.detach().flatten(0, 1).float()
+        self.entropy += cross_entropy(logits, target.flatten(), ignore_index=self.padding, reduction="sum")
+        self.tokens += (target != self.padding).sum()
+
+    def compute(self) -> Tensor:
+        """A scalar in float32."""
+        return (self.entropy / self.tokens).exp()
+
+
+def _sacre(tokenize: Tokenize, lowercase: bool) -> "dict[str, SacreMetric]":
+    from sacrebleu.metrics import BLEU, CHRF, TER  # a second to import
+
+    return {
+        "bleu": BLEU(tokenize=tokenize, lowercase=lowercase),
+        "chrf": CHRF(),
+        "ter": TER(),
+    }
