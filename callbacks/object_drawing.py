@@ -15,6 +15,7 @@ from callbacks.overlays import Palette
 PAPER = (255, 255, 255)
 SMALLEST = 9  # pixels: the size of a tag's letters
 SMALL = 12  # lines: the shorter side that most boxes of a picture must have for wide ones
+FEW = 20  # small objects of a picture that may all have tags
 Place = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels."""
 
@@ -54,8 +55,8 @@ def draw_objects(
     tags: Sequence[str] = (),
     shown: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A picture with a box around each object, in the colour of its class, on a white line where most are
-    large enough, and perhaps with more.
+    """A picture with a box around each object, in the colour of its class, and perhaps with more; where most objects
+    are small, in thin lines, and if there are many of them without tags, which would cover their neighbours.
 
     Args:
         picture: uint8 (H, W, 3).
@@ -75,7 +76,7 @@ def draw_objects(
     for (left, top, right, bottom), colour in zip(boxes[::-1].tolist(), colours[::-1], strict=True):
         for ink, width in ((colour, 1),) if small else ((PAPER, line + 2), (colour, line)):
             cv2.rectangle(drawn, (left, top), (right, bottom), ink, width)
-    return _tagged(drawn, boxes.tolist(), colours, tags) if tags else drawn
+    return drawn if small and len(boxes) > FEW else _tagged(drawn, boxes.tolist(), colours, tags)
 
 
 def _filled(picture: np.ndarray, shown: np.ndarray, colours: Sequence[tuple[int, int, int]]) -> np.ndarray:

@@ -88,6 +88,17 @@ def test_tags_stay_inside_of_the_picture(picture, corner):
     assert filled(tagged, PALETTE[0]) > filled(draw_objects(picture, box, [0], PALETTE), PALETTE[0]) + 300
 
 
+def test_many_small_objects_are_not_covered_by_tags(picture):
+    corners = np.array([(x, y) for x in range(5, 155, 15) for y in range(5, 115, 15)])
+    boxes, labels = np.concatenate([corners, corners + 8], 1), [0] * len(corners)
+    tags = [str(i) for i in labels]
+    assert np.array_equal(
+        draw_objects(picture, boxes, labels, PALETTE, tags), draw_objects(picture, boxes, labels, PALETTE)
+    )
+    few = draw_objects(picture, boxes[:9], labels[:9], PALETTE, tags[:9])
+    assert not np.array_equal(few, draw_objects(picture, boxes[:9], labels[:9], PALETTE))
+
+
 def test_nothing_found_leaves_the_picture(picture):
     assert np.array_equal(draw_objects(picture, np.zeros((0, 4)), [], PALETTE, [], np.zeros((120, 160), int)), picture)
 
