@@ -76,7 +76,8 @@ def draw_objects(
     for (left, top, right, bottom), colour in zip(boxes[::-1].tolist(), colours[::-1], strict=True):
         for ink, width in ((colour, 1),) if small else ((PAPER, line + 2), (colour, line)):
             cv2.rectangle(drawn, (left, top), (right, bottom), ink, width)
-    return drawn if small and len(boxes) > FEW else _tagged(drawn, boxes.tolist(), colours, tags)
+    crowded = small and len(boxes) > FEW
+    return drawn if crowded or not tags else _tagged(drawn, boxes.tolist(), colours, tags)
 
 
 def _filled(picture: np.ndarray, shown: np.ndarray, colours: Sequence[tuple[int, int, int]]) -> np.ndarray:
