@@ -9,7 +9,8 @@ from datamodules.image_folder import ImageFolder
 from datamodules.images import Images
 from datamodules.masks import Masks
 from datamodules.object_folder import Objects
-from datamodules.shapes import Shapes, ShapesInMotion, ShapesMasks, ShapesObjects
+from datamodules.shapes import Shapes, ShapesInMotion, ShapesMasks, ShapesObjects, ShapesSentences
+from datamodules.text import Multi30k, ParallelText, Sentences
 from datamodules.torchvision import CIFAR10, CIFAR100, MNIST, FashionMNIST
 from datamodules.videos import HMDB51, UCF101, FrameFolder, VideoFolder, VideoFrames, Videos
 from datamodules.voc import VOCSegmentation
@@ -30,11 +31,15 @@ __all__ = [
     "ImageFolder",
     "Images",
     "Masks",
+    "Multi30k",
     "Objects",
+    "ParallelText",
+    "Sentences",
     "Shapes",
     "ShapesInMotion",
     "ShapesMasks",
     "ShapesObjects",
+    "ShapesSentences",
     "VOCSegmentation",
     "VideoFolder",
     "VideoFrames",

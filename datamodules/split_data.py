@@ -64,11 +64,10 @@ class SplitData(DataModule):
         return f"{first}{more} cannot be decoded: mend it, or set --data.on_error skip"
 
     def setup(self, stage: str | None = None) -> None:
-        if self.splits:
-            return
-        self.splits = {split: (source, self._readable(source)) for split, source in self.sources().items()}
-        if "train" in self.splits:
-            self._divide()
+        if not self.splits:
+            self.splits = {split: (source, self._readable(source)) for split, source in self.sources().items()}
+            if "train" in self.splits:
+                self._divide()
         if self.trainer and self.trainer.is_global_zero:
             self.write_list("skipped.txt", self.skipped)
 
