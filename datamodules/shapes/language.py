@@ -10,7 +10,6 @@ from typing import Literal
 from datamodules.shapes.world import COLOURS, SHAPES, Draws
 
 Case = Literal["nominative", "accusative", "dative"]
-Number = Literal["singular", "plural"]
 
 NUMBERS = ("one", "two", "three", "four")
 ZAHLEN = ("ein", "zwei", "drei", "vier")
@@ -66,20 +65,13 @@ class Group:
     shape: int
     known: bool = False  # with a definite article
 
-    @property
-    def number(self) -> Number:
-        return "singular" if self.count == 1 else "plural"
-
     def english(self) -> str:
         noun = SHAPES[self.shape] if self.count == 1 else PLURALS.get(SHAPES[self.shape], SHAPES[self.shape] + "s")
         words = f"{self.size} {list(COLOURS)[self.colour]} {noun}".strip()
         if self.known:
             return f"the {words}" if self.count == 1 else f"the {NUMBERS[self.count - 1]} {words}"
-        return (
-            f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
-            if self.count == 1
-            else f"{NUMBERS[self.count - 1]} {words}"
-        )
+        article = "an" if words[0] in "aeiou" else "a"
+        return f"{article if self.count == 1 else NUMBERS[self.count - 1]} {words}"
 
     def german(self, case: Case) -> str:
         gender, *forms = NOUNS[SHAPES[self.shape]]

@@ -4,8 +4,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from datamodules.text.lines import read_lines, tidy
 from modules.contracts import DataError
 
@@ -37,7 +35,7 @@ class Bitext:
 
     def id(self, index: int) -> str:
         """File and line, from 1, of the source."""
-        return f"{self.names[0]}:{index + 1}"
+        return f"{Path(self.names[0]).name}:{index + 1}"
 
     def sides(self) -> list[tuple[str, list[str]]]:
         """Name and sentences of either side."""
@@ -92,20 +90,17 @@ def read_table(path: Path) -> Bitext:
 
 def check_direction(train: Bitext, other: Bitext) -> None:
     """Raises DataError where the sides of `other` are those of `train` swapped, as its words tell."""
-    (_, a), (_, b) = ((name, _words(texts)) for name, texts in train.sides())
-    (first, c), (second, d) = ((name, _words(texts)) for name, texts in other.sides())
+    if other.target is None:
+        return
+    a, b = _words(train.source), _words(train.target)
+    a, b = a - b, b - a  # names and numbers tell nothing
+    c, d = _words(other.source), _words(other.target)
     straight, crossed = len(a & c) + len(b & d), len(a & d) + len(b & c)
     if crossed > 2 * straight:
         raise DataError(
-            f"source and target are swapped: the words of {first} are those of the training target, and the words of "
-            f"{second} those of the training source; swap the two"
+            f"source and target are swapped: the words of {other.names[0]} are those of the training target, "
+            f"the words of {other.names[1]} those of the training source; swap the two"
         )
-
-
-def shared(train: Bitext, rows: np.ndarray, other: Bitext, others: np.ndarray) -> int:
-    """How many pairs of `other` are also in `train`."""
-    known = {(train.source[i], train.target[i]) for i in rows}
-    return sum((other.source[i], other.target[i]) in known for i in others)
 
 
 def _pairs(source: list[str], target: list[str], names: tuple[str, str], broken: dict[int, str]) -> Bitext:

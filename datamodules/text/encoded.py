@@ -1,6 +1,7 @@
 """Sentence pairs as token ids, and batches of them."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -59,6 +60,11 @@ class EncodedPairs(Dataset):
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def texts(self, side: Literal["source", "target"]) -> list[str]:
+        """The sentences of one side."""
+        texts = self.pairs.source if side == "source" else self.pairs.target
+        return [texts[i] for i in self.indices]
 
     @property
     def lengths(self) -> np.ndarray:

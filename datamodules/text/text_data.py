@@ -5,13 +5,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 import tokenizers as library
 from torch.utils.data import DataLoader
-from torchmetrics.functional.text import sacre_bleu_score
 
 from datamodules.base import Purpose, Split
 from datamodules.cache import cached, digest
 from datamodules.split_data import SplitData
+from datamodules.text import census
 from datamodules.text.batches import LengthBatches
-from datamodules.text.bitext import Bitext, check_direction, shared
+from datamodules.text.bitext import Bitext, check_direction
 from datamodules.text.encoded import EncodedPairs, Ids
 from modules.contracts import Batch, ConfigError, DataError
 from modules.text.tokenizer import Kind, Tokenizer
@@ -67,6 +67,7 @@ class TextData(SplitData):
         self.longest, self.too_long, self.batch_tokens = longest, too_long, batch_tokens
         self.encoded: dict[Split, EncodedPairs] = {}
         self.notes: list[str] = []  # what `describe` says of encoding
+        self.given = False  # the tokenizers, by `use`
         self._tokenizers: Tokenizers | None = None
 
     @property
@@ -75,9 +76,8 @@ class TextData(SplitData):
         if self._tokenizers is None:
             super().setup()
             if "train" not in self.splits:
-                raise DataError(
-                    f"{type(self).__name__} has no training pairs to learn a vocabulary from: give a checkpoint"
-                )
+                name = type(self).__name__
+                raise DataError(f"{name} has no training pairs to learn a vocabulary from: give a checkpoint")
             self._tokenizers = self._train()
         return self._tokenizers
 
@@ -85,7 +85,7 @@ class TextData(SplitData):
         """Takes the tokenizers of a checkpoint; before `setup`."""
         if self.encoded:
             raise RuntimeError("the data is encoded already: call use before setup")
-        self._tokenizers = Tokenizers(source, target)
+        self._tokenizers, self.given = Tokenizers(source, target), True
 
     def broken(self, source: Bitext) -> dict[int, str]:
         return source.broken
@@ -116,8 +116,8 @@ class TextData(SplitData):
         sampler = self._by_length(data, self.seed, self.resume)
         if not len(sampler):
             raise DataError(
-                f"{len(data):,} training pairs make fewer batches of {self.batch_tokens:,} tokens than there are devices, "
-                f"{self._world()}: lower --data.batch_tokens"
+                f"{len(data):,} training pairs make fewer batches of {self.batch_tokens:,} tokens than there are "
+                f"devices, {self._world()}: lower --data.batch_tokens"
             )
         return self._loader(data, sampler, whole=True)
 
@@ -125,58 +125,16 @@ class TextData(SplitData):
         return super().describe() + self.notes
 
     def about(self, split: Split) -> str:
-        data, texts = self.encoded[split], []
-        for name, ids in (("source", data.source), ("target", data.target)):
-            if ids is not None:
-                texts.append(
-                    f"{name} {len(ids.tokens):,} pieces, {ids.lengths.mean():.1f} each, {ids.lengths.max()} at most"
-                )
-        return f" ({'; '.join(texts)})"
+        return census.pieces(self.encoded[split])
 
     def more(self) -> list[str]:
-        lines = [*self._about_vocabulary(), *self._about_texts()]
-        if "train" in self.encoded:
-            sampler = self._by_length(self.encoded["train"], self.seed)
-            lines.append(
-                f"{len(sampler.ends):,} batches of up to {self.batch_tokens:,} tokens on a side, "
-                f"{sampler.padding():.1%} of them padding"
-            )
-        judged = next(
-            (split for split in ("val", "test") if split in self.encoded and self.encoded[split].target), None
-        )
-        if judged:
-            lines.append(f"copying the source would have BLEU {self.copied(judged):.4f} on {judged}")
-        return lines
-
-    def copied(self, split: Split) -> float:
-        """Corpus BLEU (0..1, sacreBLEU's 13a tokenizer, cased) of the source sentences, taken as translations."""
-        pairs, rows = self.splits[split]
-        source, target = ([texts[i] for i in rows] for _, texts in pairs.sides())
-        compute = lambda: sacre_bleu_score(source, [[text] for text in target]).item()  # noqa: E731
-        return cached("copied", digest([*source, *target]), compute)
-
-    def _about_vocabulary(self) -> list[str]:
-        source, target = self.tokenizers
-        sides = {"joint": source} if source is target else {"source": source, "target": target}
-        lines = []
-        for name, found in sides.items():
-            fewer = (
-                f"; the texts give no more of the {self.vocabulary:,} asked for" if len(found) < self.vocabulary else ""
-            )
-            lines.append(f"{name} vocabulary: {len(found):,} pieces ({self.tokenizer}){fewer}")
-        return lines
-
-    def _about_texts(self) -> list[str]:
-        lines = []
-        files = {id(source): source for source, _ in self.splits.values()}
-        if mended := sum(source.mended for source in files.values()):
-            lines.append(f"blanks normalised in {mended:,} lines")
-        if "train" in self.splits:
-            train, rows = self.splits["train"]
-            for split in ("val", "test"):
-                if split in self.splits and (same := shared(train, rows, *self.splits[split])):
-                    lines.append(f"{same:,} {split} pair{'s are' if same > 1 else ' is'} also in train")
-        return lines
+        lines = census.vocabularies(*self.tokenizers, asked=None if self.given else self.vocabulary)
+        train, judged = self.encoded.get("train"), {s: d for s, d in self.encoded.items() if s != "train"}
+        lines += census.blanks([source for source, _ in self.splits.values()])
+        if train:
+            batches = self._by_length(train, self.seed)
+            lines += census.batches(batches, self.batch_tokens) + census.leaks(train, judged)
+        return lines + census.copies(judged)
 
     def _readable(self, source: Bitext) -> np.ndarray:
         rows, wrong = super()._readable(source), source.unusable()
@@ -217,10 +175,10 @@ class TextData(SplitData):
 
     def _count_unknown(self, split: Split, name: str, tokenizer: Tokenizer, ids: list[list[int]]) -> None:
         unknown, total = tokenizer.unknown(ids), sum(map(len, ids))
-        if unknown > STRANGE * total:
+        if self.given and unknown > STRANGE * total:
             raise DataError(
-                f"the vocabulary lacks {unknown:,} of {total:,} pieces of {name}: it was made for other text; give the "
-                f"data that the checkpoint was trained for, or train anew"
+                f"the checkpoint's vocabulary lacks {unknown:,} of {total:,} pieces of {name}: it was made for other "
+                f"text; give the data that the checkpoint was trained for, or train anew"
             )
         if unknown:
             self.notes.append(f"{split}: the vocabulary lacks {unknown:,} of {total:,} pieces of {name}")

@@ -23,9 +23,9 @@ os.register_at_fork(after_in_child=lambda: os.environ.update(TOKENIZERS_PARALLEL
 class Tokenizer:
     """A vocabulary and how text is cut into its pieces; ids of the special tokens as in `tokens.py`.
 
-    Text is normalised first: Unicode NFC, one blank wherever there are any. Normalised text survives the round trip, but
-    for what the vocabulary lacks: characters, or whole words of `words` and `wordpiece`. The names of special tokens are
-    ordinary text.
+    Text is normalised first: Unicode NFC, one blank wherever there are any. Normalised text survives the round trip,
+    but for what the vocabulary lacks: characters, or whole words of `words` and `wordpiece`. The names of special
+    tokens are ordinary text.
 
     Args:
         library: the library's own object; use `train` or `from_json`.
