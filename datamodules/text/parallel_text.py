@@ -9,15 +9,17 @@ from modules.contracts import ConfigError, DataError
 
 
 class ParallelText(TextData):
-    """Two files whose lines translate each other, or one file of two columns with a tab between; plain or gzip, UTF-8.
+    """Two files whose lines translate each other, or one file of two columns with a tab between, in UTF-8.
 
-    Without validation files, `val_split` of the training pairs becomes the validation set.
+    Plain or gzip. Without validation files, `val_split` of the training pairs becomes the validation set.
 
     Args:
         source: the training sentences; without `target`, both columns.
         target: their translations, line by line.
-        val_source, val_target: the same for validation.
-        test_source, test_target: the same for the test.
+        val_source: the sentences of the validation set, or both columns.
+        val_target: their translations.
+        test_source: the sentences of the test set, or both columns.
+        test_target: their translations.
 
     Raises:
         DataError: files that are missing, damaged, empty, of different lengths, the same, swapped, or cut into pieces.
@@ -49,12 +51,14 @@ class ParallelText(TextData):
 
 
 class Multi30k(TextData):
-    """Multi30k (Elliott et al. 2016): `train`, `val` and `test_2016_flickr` in one folder, each `.en`, `.de`, `.fr` or
-    `.cs`, plain or `.gz`, as in the authors' `data/task1/raw`.
+    """Multi30k, captions of pictures and their translations (Elliott et al. 2016), as in the authors' `data/task1/raw`.
+
+    `train`, `val` and `test_2016_flickr` in one folder, each `.en`, `.de`, `.fr` or `.cs`, plain or `.gz`.
 
     Args:
         root: the folder.
-        source, target: languages, as the files end.
+        source: the language to translate from, as the files end.
+        target: the language to translate to.
         test: which test set: `test_2016_flickr`, `test_2017_flickr`, `test_2017_mscoco`, `test_2018_flickr`.
     """
 

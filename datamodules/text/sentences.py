@@ -10,7 +10,9 @@ from datamodules.text.text_data import TextData
 
 
 class Sentences(TextData):
-    """A file of sentences to translate, one per line, plain or gzip, UTF-8; in the order of the file, empty lines too.
+    """A file of sentences to translate, one per line, in UTF-8, plain or gzip.
+
+    Every line is answered by a line, in the same order, empty ones too.
 
     Args:
         root: the file; `-` reads the standard input.

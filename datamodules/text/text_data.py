@@ -55,9 +55,10 @@ class TextData(SplitData):
         longest: int = 128,
         too_long: Literal["drop", "cut"] = "drop",
         batch_tokens: int = 2048,
+        batch_size: int = 64,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(batch_size=batch_size, **kwargs)
         if longest < 1 or batch_tokens < longest + 1:
             raise ConfigError(
                 f"data.longest is {longest} and data.batch_tokens {batch_tokens}: a batch holds at least one sentence "
