@@ -4,6 +4,7 @@ import cv2
 
 from datamodules.base import DataModule
 from datamodules.camvid import CamVid
+from datamodules.captions import CaptionTable, COCOCaptions, Flickr8k
 from datamodules.coco import COCOSemantic
 from datamodules.image_folder import ImageFolder
 from datamodules.images import Images
@@ -23,10 +24,13 @@ __all__ = [
     "HMDB51",
     "MNIST",
     "UCF101",
+    "COCOCaptions",
     "COCOSemantic",
     "CamVid",
+    "CaptionTable",
     "DataModule",
     "FashionMNIST",
+    "Flickr8k",
     "FrameFolder",
     "ImageFolder",
     "Images",

@@ -19,9 +19,8 @@ def pieces(data: EncodedPairs) -> str:
     return f" (pieces: {'; '.join(texts)})"
 
 
-def vocabularies(source: Tokenizer, target: Tokenizer, asked: int | None) -> list[str]:
+def vocabularies(sides: dict[str, Tokenizer], asked: int | None) -> list[str]:
     """How large the vocabularies are, and whether that is less than was asked for; null for those of a checkpoint."""
-    sides = {"joint": source} if source is target else {"source": source, "target": target}
     lines = [f"{name} vocabulary: {len(found):,} pieces" for name, found in sides.items()]
     if asked is None:
         return [f"{line}, of the checkpoint" for line in lines]

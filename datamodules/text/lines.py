@@ -46,6 +46,18 @@ def split_lines(data: bytes, name: str) -> Lines:
     return Lines([text.removesuffix("\r") for text in texts], broken)
 
 
+def whole_lines(path: Path) -> list[str]:
+    """The lines of a file of which every one is needed.
+
+    Raises:
+        DataError: as `read_lines`, or a line is not UTF-8.
+    """
+    lines = read_lines(path)
+    for sentence in lines.broken.values():
+        raise DataError(f"{sentence}: convert the file to UTF-8")
+    return lines.texts
+
+
 def tidy(texts: list[str]) -> list[str]:
     """Blanks of any kind as one blank each, none at either end."""
     return [" ".join(text.split()) for text in texts]

@@ -3,16 +3,15 @@
 from typing import Literal, NamedTuple
 
 import numpy as np
-import tokenizers as library
 from torch.utils.data import DataLoader
 
 from datamodules.base import Purpose, Split
-from datamodules.cache import cached, digest
 from datamodules.split_data import SplitData
 from datamodules.text import census
 from datamodules.text.batches import LengthBatches
 from datamodules.text.bitext import Bitext, check_direction
 from datamodules.text.encoded import EncodedPairs, Ids
+from datamodules.text.vocabulary import learnt
 from modules.contracts import Batch, ConfigError, DataError
 from modules.text.tokenizer import Kind, Tokenizer
 
@@ -129,7 +128,9 @@ class TextData(SplitData):
         return census.pieces(self.encoded[split])
 
     def more(self) -> list[str]:
-        lines = census.vocabularies(*self.tokenizers, asked=None if self.given else self.vocabulary)
+        source, target = self.tokenizers
+        sides = {"joint": source} if source is target else {"source": source, "target": target}
+        lines = census.vocabularies(sides, None if self.given else self.vocabulary)
         train, judged = self.encoded.get("train"), {s: d for s, d in self.encoded.items() if s != "train"}
         lines += census.blanks([source for source, _ in self.splits.values()])
         if train:
@@ -149,14 +150,12 @@ class TextData(SplitData):
         pairs, rows = self.splits["train"]
         source, target = ([texts[i] for i in rows] for _, texts in pairs.sides())
         if self.joint:
-            both = self._trained(source + target)
+            both = self._learnt(source + target)
             return Tokenizers(both, both)
-        return Tokenizers(self._trained(source), self._trained(target))
+        return Tokenizers(self._learnt(source), self._learnt(target))
 
-    def _trained(self, texts: list[str]) -> Tokenizer:
-        key = digest([library.__version__, self.tokenizer, self.vocabulary, *texts])
-        compute = lambda: Tokenizer.train(texts, self.tokenizer, self.vocabulary).to_json()  # noqa: E731
-        return Tokenizer.from_json(cached("tokenizer", key, compute))
+    def _learnt(self, texts: list[str]) -> Tokenizer:
+        return learnt(texts, self.tokenizer, self.vocabulary)
 
     def _encode(self, split: Split) -> EncodedPairs:
         (pairs, rows), found = self.splits[split], []
