@@ -4,12 +4,14 @@ import cv2
 
 from datamodules.base import DataModule
 from datamodules.camvid import CamVid
+from datamodules.captions import CaptionTable, COCOCaptions, Flickr8k
 from datamodules.coco import COCOSemantic
 from datamodules.image_folder import ImageFolder
 from datamodules.images import Images
 from datamodules.masks import Masks
 from datamodules.object_folder import Objects
-from datamodules.shapes import Shapes, ShapesInMotion, ShapesMasks, ShapesObjects
+from datamodules.shapes import Shapes, ShapesInMotion, ShapesMasks, ShapesObjects, ShapesSentences
+from datamodules.text import Multi30k, ParallelText, Sentences
 from datamodules.torchvision import CIFAR10, CIFAR100, MNIST, FashionMNIST
 from datamodules.videos import HMDB51, UCF101, FrameFolder, VideoFolder, VideoFrames, Videos
 from datamodules.voc import VOCSegmentation
@@ -22,19 +24,26 @@ __all__ = [
     "HMDB51",
     "MNIST",
     "UCF101",
+    "COCOCaptions",
     "COCOSemantic",
     "CamVid",
+    "CaptionTable",
     "DataModule",
     "FashionMNIST",
+    "Flickr8k",
     "FrameFolder",
     "ImageFolder",
     "Images",
     "Masks",
+    "Multi30k",
     "Objects",
+    "ParallelText",
+    "Sentences",
     "Shapes",
     "ShapesInMotion",
     "ShapesMasks",
     "ShapesObjects",
+    "ShapesSentences",
     "VOCSegmentation",
     "VideoFolder",
     "VideoFrames",

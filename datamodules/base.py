@@ -7,7 +7,7 @@ import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from datamodules.sampler import EpochSampler
 from modules.colours import RGB
@@ -115,7 +115,7 @@ class DataModule(L.LightningDataModule):
         seen, epoch = loop.epoch_loop.batch_progress.current.processed, self.trainer.current_epoch
         if seen >= loop.max_batches:  # the checkpoint of an epoch's last batch belongs to the next epoch
             seen, epoch = 0, epoch + 1
-        return {"epoch": epoch, "samples": seen * self.batch_size * self._world()}
+        return {"epoch": epoch, "samples": seen * self._step()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.resume = (state["epoch"], state["samples"])
@@ -127,18 +127,23 @@ class DataModule(L.LightningDataModule):
         rank, world = (self._rank(), self._world()) if shared else (0, 1)
         return self._loader(data, EpochSampler(len(data), None, 0, rank, world))
 
-    def _loader(self, data: Dataset, sampler: EpochSampler) -> DataLoader:
+    def _loader(self, data: Dataset, sampler: DistributedSampler, whole: bool = False) -> DataLoader:
+        """`whole`: a key of the sampler stands for a batch, not for a sample."""
         return DataLoader(  # by keyword: Lightning rebuilds it from its arguments to predict
             dataset=data,
-            batch_size=self.batch_size,
+            batch_size=None if whole else self.batch_size,
             sampler=sampler,
-            drop_last=sampler.seed is not None,
+            drop_last=not whole and sampler.seed is not None,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             collate_fn=self.collate,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # without one, every iterator draws from torch's global generator
         )
+
+    def _step(self) -> int:
+        """How far a step moves the position in the epoch, on all devices together."""
+        return self.batch_size * self._world()
 
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer else 0

@@ -25,11 +25,11 @@ class SplitData(DataModule):
     """Base of the data modules whose samples come in splits.
 
     Args:
-        labels: how many training pictures keep their label and are used: a fraction up to 1.0, or a count above 1;
-            the same share of every class where a picture has one, drawn with the seed.
-        val_split: share of the training pictures set aside for validation when the data has no validation set; the
-            same share of every class where a picture has one, the same pictures for every seed.
-        on_error: what a picture that cannot be read does: `raise` stops, `skip` leaves it out, counted and listed in
+        labels: how many training samples keep their label and are used: a fraction up to 1.0, or a count above 1;
+            the same share of every class where a sample has one, drawn with the seed.
+        val_split: share of the training samples set aside for validation when the data has no validation set; the
+            same share of every class where a sample has one, the same samples for every seed.
+        on_error: what a sample that cannot be read does: `raise` stops, `skip` leaves it out, counted and listed in
             the run directory.
         batch_size: samples per device and step.
         workers: processes that load; 0 loads in the main process.
@@ -64,11 +64,10 @@ class SplitData(DataModule):
         return f"{first}{more} cannot be decoded: mend it, or set --data.on_error skip"
 
     def setup(self, stage: str | None = None) -> None:
-        if self.splits:
-            return
-        self.splits = {split: (source, self._readable(source)) for split, source in self.sources().items()}
-        if "train" in self.splits:
-            self._divide()
+        if not self.splits:
+            self.splits = {split: (source, self._readable(source)) for split, source in self.sources().items()}
+            if "train" in self.splits:
+                self._divide()
         if self.trainer and self.trainer.is_global_zero:
             self.write_list("skipped.txt", self.skipped)
 

@@ -4,5 +4,6 @@ from datamodules.shapes.shapes import Shapes
 from datamodules.shapes.shapes_in_motion import ShapesInMotion
 from datamodules.shapes.shapes_masks import ShapesMasks
 from datamodules.shapes.shapes_objects import ShapesObjects
+from datamodules.shapes.shapes_sentences import ShapesSentences
 
-__all__ = ["Shapes", "ShapesInMotion", "ShapesMasks", "ShapesObjects"]
+__all__ = ["Shapes", "ShapesInMotion", "ShapesMasks", "ShapesObjects", "ShapesSentences"]

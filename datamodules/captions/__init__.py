@@ -1,0 +1,5 @@
+"""Pictures with captions."""
+
+from datamodules.captions.layouts import CaptionTable, COCOCaptions, Flickr8k
+
+__all__ = ["COCOCaptions", "CaptionTable", "Flickr8k"]

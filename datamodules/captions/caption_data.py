@@ -1,0 +1,154 @@
+"""What all data modules of pictures with captions share."""
+
+from collections import Counter
+from pathlib import Path
+
+import albumentations as A
+from torchmetrics.functional.text import bleu_score
+
+from datamodules.augment import Augment, Recipe, check_area
+from datamodules.base import Purpose, Split
+from datamodules.captions.samples import CaptionDataset, Captioned, collate
+from datamodules.split_data import SplitData
+from datamodules.text import census
+from datamodules.text.encoded import Ids
+from datamodules.text.lines import tidy
+from datamodules.text.vocabulary import learnt
+from modules.contracts import DataError
+from modules.text.tokenizer import Kind, Tokenizer
+
+Listed = dict[str, list[str]]
+"""The captions of each picture, by its path below `images`."""
+
+
+class CaptionData(SplitData):
+    """Base of the data modules of pictures with captions.
+
+    In training each picture comes with one of its captions, drawn anew in every epoch; in evaluation it comes once,
+    with all of them. Empty captions are left out and listed in the run directory, and so are pictures without any.
+
+    Args:
+        image_size: side of the square pictures that the network sees, in pixels.
+        crop: range of the random crop's area as a fraction of the picture; null keeps the whole picture.
+        augment: `none`, `flip` (then left is right in captions, too), `simclr`, `strong`, or albumentations transforms.
+        tokenizer: `bpe`, `wordpiece`, `words` or `characters`; trained on the training captions.
+        vocabulary: pieces at most; the captions may give fewer.
+        longest: pieces of a caption that the network sees; longer ones are cut and counted.
+        lower: whether the network learns captions in lower case. References stay as they are.
+
+    Attributes: `tokens`, the tokenizer, which can be had before `setup`.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 224,
+        crop: tuple[float, float] | None = None,
+        augment: Recipe | list[A.BasicTransform] = "none",
+        tokenizer: Kind = "words",
+        vocabulary: int = 10_000,
+        longest: int = 50,
+        lower: bool = True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check_area("crop", crop)
+        self.pipelines = {"train": Augment(image_size, crop, augment), "evaluate": Augment(image_size, None, "none")}
+        self.tokenizer, self.vocabulary, self.longest, self.lower = tokenizer, vocabulary, longest, lower
+        self.encoded: dict[Split, Ids] = {}  # all captions of a source, one picture's after the other's
+        self.given = False  # the tokenizer, by `use`
+        self.notes: list[str] = []  # what `describe` says of encoding
+        self._tokens: Tokenizer | None = None
+
+    def listed(self) -> tuple[Path, dict[Split, Listed]]:
+        """The folder of the pictures, and what each split holds."""
+        raise NotImplementedError
+
+    @property
+    def tokens(self) -> Tokenizer:
+        if self._tokens is None:
+            super().setup()
+            if "train" not in self.splits:
+                name = type(self).__name__
+                raise DataError(f"{name} has no training captions to learn a vocabulary from: give a checkpoint")
+            source, rows = self.splits["train"]
+            texts = [text for i in rows for text in self._seen(source, i)]
+            self._tokens = learnt(texts, self.tokenizer, self.vocabulary)
+        return self._tokens
+
+    def use(self, tokens: Tokenizer) -> None:
+        """Takes the tokenizer of a checkpoint; before `setup`."""
+        if self.encoded:
+            raise RuntimeError("the captions are encoded already: call use before setup")
+        self._tokens, self.given = tokens, True
+
+    def sources(self) -> dict[Split, Captioned]:
+        folder, listed = self.listed()
+        return {split: self._source(folder, pictures) for split, pictures in listed.items() if pictures}
+
+    def broken(self, source: Captioned) -> dict[int, str]:
+        return source.wrong()
+
+    def blame(self, first: str, more: str) -> str:
+        return f"{first}{more}: mend it, or set --data.on_error skip"
+
+    def setup(self, stage: str | None = None) -> None:
+        super().setup(stage)
+        for split, (source, _) in self.splits.items():
+            if split not in self.encoded:
+                texts = [text for i in range(len(source)) for text in self._seen(source, i)]
+                ids = self.tokens.encode(texts)
+                self.encoded[split] = Ids.of(ids, self.longest)
+                if cut := sum(len(row) > self.longest for row in ids):
+                    self.notes.append(f"{split}: {cut:,} captions cut to {self.longest} pieces (data.longest)")
+        if self.trainer and self.trainer.is_global_zero:
+            self.write_list("dropped.txt", self.dropped)
+
+    def dataset(self, split: Split, purpose: Purpose) -> CaptionDataset | None:
+        if split not in self.splits:
+            return None
+        train = purpose == "train"
+        make, seed = self.pipelines["train" if train else "evaluate"], self.seed if train else 0
+        return CaptionDataset(*self.splits[split], make, seed, self.on_error == "skip", self.encoded[split], draw=train)
+
+    collate = staticmethod(collate)
+
+    def about(self, split: Split) -> str:
+        source, rows = self.splits[split]
+        counts = [len(source.captions[i]) for i in rows]
+        return f" with {sum(counts):,} captions, {min(counts)} to {max(counts)} each"
+
+    def more(self) -> list[str]:
+        lines = census.vocabularies({"caption": self.tokens}, None if self.given else self.vocabulary)
+        lines += self.notes
+        if self.dropped:
+            lines.append(f"dropped: {len(self.dropped):,} captions that are empty, listed in dropped.txt")
+        judged = [split for split in ("val", "test") if split in self.splits] if "train" in self.splits else []
+        return lines + [
+            f"the most frequent caption has BLEU-4 {self.commonest(split):.4f} on {split}" for split in judged
+        ]
+
+    def commonest(self, split: Split) -> float:
+        """Corpus BLEU-4 (0..1; split at blanks, lower case) of the most frequent training caption for every picture."""
+        train, rows = self.splits["train"]
+        counts = Counter(text.lower() for i in rows for text in train.captions[i])
+        source, judged = self.splits[split]
+        references = [[text.lower() for text in source.captions[i]] for i in judged]
+        return bleu_score([counts.most_common(1)[0][0]] * len(references), references).item()
+
+    def _seen(self, source: Captioned, index: int) -> list[str]:
+        """The captions of a picture as the network sees them."""
+        texts = source.captions[index]
+        return [text.lower() for text in texts] if self.lower else texts
+
+    def _source(self, folder: Path, listed: Listed) -> Captioned:
+        captions = {}
+        for name, texts in listed.items():
+            said = [text for text in tidy(texts) if text]
+            self.dropped += [f"{name}: empty caption"] * (len(texts) - len(said))
+            if said:
+                captions[name] = said
+            else:
+                self.skipped.append(f"{name} has no caption")
+        if not captions:
+            raise DataError(f"not one picture in {folder} has a caption, such as {next(iter(listed))}: give captions")
+        return Captioned.of(folder, captions)

@@ -1,0 +1,69 @@
+"""Pictures with their captions, one at a time and as batches."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datamodules import samples as pictures
+from datamodules.augment import Augment
+from datamodules.samples import ImageDataset
+from datamodules.source import Files, is_whole
+from datamodules.text.encoded import Ids, padded
+from modules.contracts import Batch
+from modules.text.tokens import BOS
+
+
+@dataclass(frozen=True)
+class Captioned(Files):
+    """Picture files, each with one caption or more."""
+
+    captions: list[list[str]]
+
+    @classmethod
+    def of(cls, root: Path, captions: dict[str, list[str]]) -> "Captioned":
+        """The captions of each picture, by its path below `root`."""
+        return cls(root, np.array([os.fsencode(name) for name in captions]), None, list(captions.values()))
+
+    def wrong(self) -> dict[int, str]:
+        """What is wrong with the pictures that cannot be used."""
+        found = {}
+        for i in range(len(self)):
+            path = self.root / self.id(i)
+            if not path.is_file():
+                found[i] = f"{path} has captions, but is missing"
+            elif not is_whole(path):
+                found[i] = f"{path} cannot be decoded"
+        return found
+
+
+class CaptionDataset(ImageDataset):
+    """Samples of pictures with one caption as token ids, and all of them as text.
+
+    Args:
+        ids: of all captions of the source, one picture's after the other's.
+        draw: whether the caption is drawn, by (seed, epoch, index); else it is the first.
+    """
+
+    def __init__(
+        self, source: Captioned, indices: np.ndarray, make: Augment, seed: int, skip: bool, ids: Ids, draw: bool
+    ):
+        super().__init__(source, indices, [make], seed, skip)
+        self.ids, self.draw = ids, draw
+        self.starts = np.cumsum([0, *map(len, source.captions)])
+
+    def content(self, epoch: int, row: int, index: int) -> dict[str, Any]:
+        captions = self.source.captions[index]
+        chosen = np.random.default_rng((self.seed, epoch, index)).integers(len(captions)) if self.draw else 0
+        sample = super().content(epoch, row, index)
+        return sample | {"captions": captions, "target": self.ids[self.starts[index] + chosen]}
+
+
+def collate(samples: list[dict[str, Any]]) -> Batch:
+    """As of pictures, and `target` int64 (B, T): BOS, one caption, EOS, padding; `captions`: all of each picture."""
+    batch = pictures.collate(samples)
+    said = [s for s in samples if "skipped" not in s]
+    captions = {"captions": [s["captions"] for s in said], "target": padded([s["target"] for s in said], first=BOS)}
+    return batch | captions

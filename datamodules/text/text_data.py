@@ -1,0 +1,206 @@
+"""What all data modules of sentence pairs share: a vocabulary, ids, batches by tokens."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+from datamodules.base import Purpose, Split
+from datamodules.split_data import SplitData
+from datamodules.text import census
+from datamodules.text.batches import LengthBatches
+from datamodules.text.bitext import Bitext, check_direction
+from datamodules.text.encoded import EncodedPairs, Ids
+from datamodules.text.vocabulary import learnt
+from modules.contracts import Batch, ConfigError, DataError
+from modules.text.tokenizer import Kind, Tokenizer
+
+STRANGE = 0.5  # unknown pieces of a split up to this share
+
+
+class Tokenizers(NamedTuple):
+    """One for each side; the same object for both where the vocabulary is joint."""
+
+    source: Tokenizer
+    target: Tokenizer
+
+
+class TextData(SplitData):
+    """Base of the data modules of sentence pairs.
+
+    Lines without text, or with nothing but `@@`, are left out and listed in the run directory, blanks are normalised.
+
+    Args:
+        tokenizer: `bpe`, `wordpiece`, `words` or `characters`; trained on the training pairs, once for the same pairs.
+        vocabulary: pieces at most; the texts may give fewer.
+        joint: whether source and target share one vocabulary.
+        longest: pieces of a sentence at most, EOS not counted.
+        too_long: what happens to longer training pairs: `drop` leaves them out, `cut` keeps their beginning. Both are
+            counted. Other pairs are cut, never dropped, and judged by their whole reference.
+        batch_tokens: tokens per device and step in training, padding included: sentences times the longest of them, on
+            the side where that is more.
+        batch_size: sentences per device and step in evaluation and prediction.
+
+    Attributes: `tokenizers`, which can be had before `setup`.
+    """
+
+    noun = "sentence pairs"
+
+    def __init__(
+        self,
+        tokenizer: Kind = "bpe",
+        vocabulary: int = 6000,
+        joint: bool = True,
+        longest: int = 128,
+        too_long: Literal["drop", "cut"] = "drop",
+        batch_tokens: int = 2048,
+        batch_size: int = 64,
+        **kwargs,
+    ):
+        super().__init__(batch_size=batch_size, **kwargs)
+        if longest < 1 or batch_tokens < longest + 1:
+            raise ConfigError(
+                f"data.longest is {longest} and data.batch_tokens {batch_tokens}: a batch holds at least one sentence "
+                f"of the longest and its end; set data.batch_tokens to {max(1, longest) + 1} or more"
+            )
+        self.tokenizer, self.vocabulary, self.joint = tokenizer, vocabulary, joint
+        self.longest, self.too_long, self.batch_tokens = longest, too_long, batch_tokens
+        self.encoded: dict[Split, EncodedPairs] = {}
+        self.notes: list[str] = []  # what `describe` says of encoding
+        self.given = False  # the tokenizers, by `use`
+        self._tokenizers: Tokenizers | None = None
+
+    @property
+    def tokenizers(self) -> Tokenizers:
+        """Those given by `use`, or else trained on the training pairs, or found in the cache."""
+        if self._tokenizers is None:
+            super().setup()
+            if "train" not in self.splits:
+                name = type(self).__name__
+                raise DataError(f"{name} has no training pairs to learn a vocabulary from: give a checkpoint")
+            self._tokenizers = self._train()
+        return self._tokenizers
+
+    def use(self, source: Tokenizer, target: Tokenizer) -> None:
+        """Takes the tokenizers of a checkpoint; before `setup`."""
+        if self.encoded:
+            raise RuntimeError("the data is encoded already: call use before setup")
+        self._tokenizers, self.given = Tokenizers(source, target), True
+
+    def broken(self, source: Bitext) -> dict[int, str]:
+        return source.broken
+
+    def blame(self, first: str, more: str) -> str:
+        return f"{first}{more}: convert the file to UTF-8, or set --data.on_error skip"
+
+    @staticmethod
+    def collate(samples: Batch) -> Batch:
+        """Batches come whole from the data set."""
+        return samples
+
+    def setup(self, stage: str | None = None) -> None:
+        super().setup(stage)
+        if not self.encoded:
+            self._check_directions()
+            self.encoded = {split: self._encode(split) for split in self.splits}
+            if self.trainer and self.trainer.is_global_zero:
+                self.write_list("skipped.txt", self.skipped)
+
+    def dataset(self, split: Split, purpose: Purpose) -> EncodedPairs | None:
+        return self.encoded.get(split)
+
+    def train_dataloader(self) -> DataLoader:
+        data = self.encoded.get("train")
+        if data is None:
+            raise DataError(f"{type(self).__name__} has no training set here: use test, or give training files")
+        sampler = self._by_length(data, self.seed, self.resume)
+        if not len(sampler):
+            raise DataError(
+                f"{len(data):,} training pairs make fewer batches of {self.batch_tokens:,} tokens than there are "
+                f"devices, {self._world()}: lower --data.batch_tokens"
+            )
+        return self._loader(data, sampler, whole=True)
+
+    def describe(self) -> list[str]:
+        return super().describe() + self.notes
+
+    def about(self, split: Split) -> str:
+        return census.pieces(self.encoded[split])
+
+    def more(self) -> list[str]:
+        source, target = self.tokenizers
+        sides = {"joint": source} if source is target else {"source": source, "target": target}
+        lines = census.vocabularies(sides, None if self.given else self.vocabulary)
+        train, judged = self.encoded.get("train"), {s: d for s, d in self.encoded.items() if s != "train"}
+        lines += census.blanks([source for source, _ in self.splits.values()])
+        if train:
+            batches = self._by_length(train, self.seed)
+            lines += census.batches(batches, self.batch_tokens) + census.leaks(train, judged)
+        return lines + census.copies(judged)
+
+    def _readable(self, source: Bitext) -> np.ndarray:
+        rows, wrong = super()._readable(source), source.unusable()
+        kept = np.setdiff1d(rows, list(wrong))
+        if not len(kept):
+            raise DataError(f"not one pair of {source.names[0]} can be used, such as {next(iter(wrong.values()))}")
+        self.skipped += wrong.values()
+        return kept
+
+    def _train(self) -> Tokenizers:
+        pairs, rows = self.splits["train"]
+        source, target = ([texts[i] for i in rows] for _, texts in pairs.sides())
+        if self.joint:
+            both = self._learnt(source + target)
+            return Tokenizers(both, both)
+        return Tokenizers(self._learnt(source), self._learnt(target))
+
+    def _learnt(self, texts: list[str]) -> Tokenizer:
+        return learnt(texts, self.tokenizer, self.vocabulary)
+
+    def _encode(self, split: Split) -> EncodedPairs:
+        (pairs, rows), found = self.splits[split], []
+        for tokenizer, (name, texts) in zip(self.tokenizers, pairs.sides(), strict=False):
+            found.append(tokenizer.encode([texts[i] for i in rows]))
+            self._count_unknown(split, name, tokenizer, found[-1])
+        fits = np.array([max(map(len, sides)) <= self.longest for sides in zip(*found, strict=True)], bool)
+        if split == "train" and self.too_long == "drop":
+            self.skipped += [f"{pairs.id(i)} is longer than {self.longest} pieces" for i in rows[~fits]]
+            if not fits.any():
+                raise ConfigError(f"every training pair is longer than data.longest, {self.longest} pieces: raise it")
+            self.splits[split], found = (pairs, rows[fits]), [[ids[i] for i in np.flatnonzero(fits)] for ids in found]
+        elif not fits.all():
+            self.notes.append(f"{split}: {(~fits).sum():,} pairs cut to {self.longest} pieces (data.longest)")
+        ids = [Ids.of(side, self.longest) for side in found]
+        return EncodedPairs(*self.splits[split], ids[0], ids[1] if len(ids) > 1 else None)
+
+    def _count_unknown(self, split: Split, name: str, tokenizer: Tokenizer, ids: list[list[int]]) -> None:
+        unknown, total = tokenizer.unknown(ids), sum(map(len, ids))
+        if self.given and unknown > STRANGE * total:
+            raise DataError(
+                f"the checkpoint's vocabulary lacks {unknown:,} of {total:,} pieces of {name}: it was made for other "
+                f"text; give the data that the checkpoint was trained for, or train anew"
+            )
+        if unknown:
+            self.notes.append(f"{split}: the vocabulary lacks {unknown:,} of {total:,} pieces of {name}")
+
+    def _check_directions(self) -> None:
+        if "train" in self.splits:
+            train = self.splits["train"][0]
+            for source, _ in self.splits.values():
+                if source is not train:
+                    check_direction(train, source)
+
+    def _step(self) -> int:
+        return self._world()  # the position counts batches
+
+    def _by_length(self, data: EncodedPairs, seed: int | None, resume: tuple[int, int] = (0, 0)) -> LengthBatches:
+        return LengthBatches(data.lengths, self.batch_tokens, None, seed, self._rank(), self._world(), resume)
+
+    def _in_order(self, split: Split, purpose: Purpose, shared: bool = True) -> DataLoader | None:
+        """To evaluate in the order of length, for less padding; `row` tells where a pair belongs. Else in order."""
+        data = self.encoded.get(split)
+        if data is None:
+            return None
+        lengths = data.lengths if purpose == "evaluate" else np.zeros(len(data), np.int64)
+        rank, world = (self._rank(), self._world()) if shared else (0, 1)
+        return self._loader(data, LengthBatches(lengths, None, self.batch_size, None, rank, world), whole=True)

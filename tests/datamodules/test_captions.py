@@ -1,0 +1,214 @@
+"""Pictures with captions: layouts, what is wrong with them, and what tasks get."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from datamodules import CaptionTable, COCOCaptions, Flickr8k
+from datamodules.captions.caption_data import CaptionData
+from modules.contracts import DataError
+from modules.text.tokenizer import Tokenizer
+from modules.text.tokens import BOS, EOS
+
+SMALL = {"image_size": 16, "batch_size": 4, "workers": 0, "val_split": 0.0}
+SAID = {f"{i:03d}.png": [f"A dog number {i} runs .", f"One dog , {i} .", f"Dog {i}"] for i in range(8)}
+PARTS = {"train": list(SAID)[:5], "val": list(SAID)[5:6], "test": list(SAID)[6:]}
+
+
+@pytest.fixture
+def folder(picture_folder) -> Path:
+    return picture_folder({"Images": 8})
+
+
+def table(folder: Path, rows: list[str], header: str = "image,caption") -> str:
+    path = folder / "captions.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return str(path)
+
+
+def all_rows(said: dict[str, list[str]] = SAID) -> list[str]:
+    return [f'{name},"{text}"' for name, texts in said.items() for text in texts]
+
+
+def captions(data: CaptionData, split: str = "train") -> dict[str, list[str]]:
+    data.setup()
+    source, rows = data.splits[split]
+    return {source.id(i): source.captions[i] for i in rows}
+
+
+def of_table(folder: Path, rows: list[str], header: str = "image,caption", **settings) -> CaptionTable:
+    return CaptionTable(table(folder, rows, header), images=str(folder / "Images"), **(SMALL | settings))
+
+
+def flickr(folder: Path) -> Flickr8k:
+    lines = [f"{name}#{n}\t{text}" for name, texts in SAID.items() for n, text in enumerate(texts)]
+    (folder / "Flickr8k.token.txt").write_text("\n".join(lines))
+    for split, part in (("train", "train"), ("val", "dev"), ("test", "test")):
+        (folder / f"Flickr_8k.{part}Images.txt").write_text("\n".join(PARTS[split]) + "\n")
+    return Flickr8k(str(folder), **SMALL)
+
+
+def karpathy(folder: Path) -> COCOCaptions:
+    split_of = {name: split for split, names in PARTS.items() for name in names} | {"000.png": "restval"}
+    images = [
+        {"filepath": "Images", "filename": name, "split": split_of[name], "sentences": [{"raw": t} for t in texts]}
+        for name, texts in SAID.items()
+    ]
+    (folder / "dataset.json").write_text(json.dumps({"images": images}))
+    return COCOCaptions(str(folder), "dataset.json", **SMALL)
+
+
+def test_every_layout_gives_the_same(folder):
+    rows = [f"{row},{split}" for split, names in PARTS.items() for row in all_rows({n: SAID[n] for n in names})]
+    for split, names in PARTS.items():
+        expected = {name: SAID[name] for name in names}
+        assert captions(of_table(folder, rows, "image,caption,split"), split) == expected
+        assert captions(flickr(folder), split) == expected
+        assert captions(karpathy(folder), split) == {f"Images/{name}": texts for name, texts in expected.items()}
+
+
+def test_a_batch_is_what_tasks_expect(folder):
+    data = flickr(folder)
+    data.setup()
+    (batch,) = data.train_dataloader()
+    assert (batch["image"].shape, batch["image"].dtype) == ((4, 3, 16, 16), torch.uint8)
+    assert batch["captions"] == [SAID[name] for name in batch["id"]]
+    target = batch["target"]
+    assert target.dtype == torch.int64
+    assert (target[:, 0] == BOS).all()
+    assert ((target == EOS).sum(1) == 1).all()
+    for text, references in zip(data.tokens.decode(target[:, 1:].tolist()), batch["captions"], strict=True):
+        assert text in [reference.lower() for reference in references]
+
+
+def test_captions_are_drawn_by_seed_and_epoch_and_evaluation_takes_the_first(folder):
+    data = flickr(folder)
+    data.setup()
+    train, plain = data.dataset("train", "train"), data.dataset("train", "evaluate")
+
+    def drawn(epoch: int) -> list[str]:
+        return data.tokens.decode([train[epoch, row]["target"].tolist() for row in range(5)])
+
+    epochs = [drawn(epoch) for epoch in range(40)]
+    assert [sorted(set(column)) for column in zip(*epochs, strict=True)] == [
+        sorted(text.lower() for text in SAID[name]) for name in PARTS["train"]
+    ]
+    assert drawn(7) == epochs[7]
+    assert epochs[0] != epochs[1]
+    firsts = data.tokens.encode([SAID[name][0].lower() for name in PARTS["train"]])
+    assert [plain[3, row]["target"].tolist() for row in range(5)] == firsts
+
+
+def test_the_vocabulary_is_of_training_captions_or_of_a_checkpoint(folder):
+    data = flickr(folder)
+    unknown = data.tokens.encode(["dog 4", "dog 6"])
+    assert [data.tokens.unknown([row]) for row in unknown] == [0, 1]
+    given = Tokenizer.train(["dog"], "characters", 20)
+    other = flickr(folder)
+    other.use(given)
+    other.setup()
+    assert other.tokens is given
+    assert "caption vocabulary: 7 pieces, of the checkpoint" in other.describe()
+
+
+def test_long_captions_are_cut_and_counted_but_references_stay(folder):
+    data = of_table(folder, all_rows(), longest=3)
+    assert captions(data) == SAID
+    assert "train: 16 captions cut to 3 pieces (data.longest)" in data.describe()
+    assert max(len(data.dataset("train", "train")[0, row]["target"]) for row in range(8)) == 3
+
+
+def test_empty_captions_and_pictures_without_any_are_left_out_and_counted(folder):
+    said = SAID | {"001.png": ["", "  ", "Dog"], "002.png": [""]}
+    data = of_table(folder, all_rows(said))
+    assert captions(data) == {n: ["Dog"] if n == "001.png" else t for n, t in SAID.items() if n != "002.png"}
+    assert data.skipped == ["002.png has no caption"]
+    assert data.dropped == ["001.png: empty caption"] * 2 + ["002.png: empty caption"]
+    assert "dropped: 3 captions that are empty, listed in dropped.txt" in data.describe()
+
+
+def test_pictures_without_captions_in_a_list(folder):
+    flickr(folder)
+    (folder / "Flickr_8k.devImages.txt").write_text("005.png\nnever.png\n")
+    data = Flickr8k(str(folder), **SMALL)
+    data.setup()
+    assert data.skipped == ["never.png has no caption"]
+
+
+def test_captions_of_missing_and_broken_pictures(folder):
+    rows = [*all_rows(), "gone.png,A dog"]
+    with pytest.raises(DataError, match=r"Images/gone\.png has captions, but is missing: .*on_error skip"):
+        of_table(folder, rows).setup()
+    whole = (folder / "Images" / "003.png").read_bytes()
+    (folder / "Images" / "003.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"003\.png cannot be decoded \(and 1 more\)"):
+        of_table(folder, rows).setup()
+    data = of_table(folder, rows, on_error="skip")
+    assert list(captions(data)) == [name for name in SAID if name != "003.png"]
+    assert data.skipped == ["003.png", "gone.png"]
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "sentence"),
+    [
+        ("picture,text", "000.png,dog", "has columns picture, text: it needs image and caption"),
+        ("image,caption", "000.png,a dog, a cat", "line 2 has another number of fields"),
+        ("image,caption", "000.png", "line 2 has another number of fields"),
+        ("image,caption,split", "000.png,dog,dev", "line 2 has the split 'dev': it is train, val or test"),
+        ("image,caption", '000.png,"a dog', "is no CSV after line 1: unexpected end"),
+        ("image,caption", "000.png,", "not one picture in .* has a caption"),
+    ],
+)
+def test_tables_that_are_none(folder, header, row, sentence):
+    with pytest.raises(DataError, match=sentence):
+        of_table(folder, [row], header).setup()
+
+
+def test_files_of_another_format(folder):
+    (folder / "x.json").write_text('{"images": [{"file": 1}]}')
+    with pytest.raises(DataError, match="not in the format of Karpathy's splits"):
+        COCOCaptions(str(folder), "x.json").setup()
+    with pytest.raises(DataError, match=r"cannot read no\.json"):
+        COCOCaptions(str(folder), "no.json").setup()
+    flickr(folder)
+    (folder / "Flickr8k.token.txt").write_bytes("000.png#0\tdog\n001.png#0 gr\u00fcn\n".encode())
+    with pytest.raises(DataError, match=r"Flickr8k\.token\.txt line 2 has no tab"):
+        Flickr8k(str(folder)).setup()
+    (folder / "Flickr8k.token.txt").write_bytes("000.png#0\tgr\u00fcn\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"token\.txt line 1: byte 0xfc at offset 12 is not UTF-8"):
+        Flickr8k(str(folder)).setup()
+
+
+def test_the_most_frequent_caption_by_hand(folder):
+    said = {"000.png": ["A dog runs in grass"] * 2, "001.png": ["a cat sits"], "002.png": ["A dog runs in sand"]}
+    rows = [f"{row},{'test' if row.startswith('002') else 'train'}" for row in all_rows(said)]
+    data = of_table(folder, rows, "image,caption,split")
+    data.setup()
+    # of "a dog runs in grass" 4 of 5 words, 3 of 4 pairs, 2 of 3 triples and 1 of 2 of four are right; equal length
+    assert data.commonest("test") == pytest.approx((4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25)
+
+
+def test_flickr8k_is_as_published(data_root):
+    root = data_root / "flickr8k_subset"
+    if not root.is_dir():
+        pytest.skip("no flickr8k_subset")
+    data = Flickr8k(str(root), image_size=32, workers=0)
+    data.setup()
+    assert {split: len(data.dataset(split, "plain")) for split in data.splits} == {"train": 400, "val": 60, "test": 60}
+    said = data.describe()
+    assert said[0] == "train: 400 pictures with 2,000 captions, 5 to 5 each"
+    assert not data.skipped
+    assert data.commonest("test") < 0.35
+
+
+def test_a_test_set_alone_needs_the_vocabulary_of_a_checkpoint(folder):
+    rows = [f"{row},test" for row in all_rows()]
+    with pytest.raises(DataError, match="no training captions to learn a vocabulary from: give a checkpoint"):
+        of_table(folder, rows, "image,caption,split").setup()
+    data = of_table(folder, rows, "image,caption,split")
+    data.use(Tokenizer.train(["dog"], "words", 20))
+    data.setup()
+    assert len(list(data.test_dataloader())) == 2
+    assert data.describe()[0] == "test: 8 pictures with 24 captions, 3 to 3 each"

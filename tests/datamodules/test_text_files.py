@@ -1,0 +1,191 @@
+"""Files of sentences: every flaw is found, with file and line, before the first step."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from datamodules import Multi30k, ParallelText, Sentences
+from datamodules.text.lines import read_lines
+from modules.contracts import ConfigError, DataError
+
+EN = [f"the {word} dog number {i} runs ." for i, word in enumerate(["red", "old", "big", "sad", "wet"] * 4)]
+DE = [f"der {word} Hund Nummer {i} rennt ." for i, word in enumerate(["rote", "alte", "dicke", "arme", "nasse"] * 4)]
+
+
+def write(path: Path, lines: list[str] | bytes) -> str:
+    data = lines if isinstance(lines, bytes) else "".join(f"{line}\n" for line in lines).encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return str(path)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, str]:
+    return {"source": write(tmp_path / "train.en", EN), "target": write(tmp_path / "train.de", DE)}
+
+
+def pairs(*splits: str, **settings) -> ParallelText:
+    data = ParallelText(workers=0, batch_size=4, **({"val_split": 0.0} | settings))
+    data.setup()
+    assert set(data.splits) == set(splits or ("train",))
+    return data
+
+
+def texts(data: ParallelText, split: str = "train") -> list[tuple[str, str]]:
+    return list(zip(data.encoded[split].texts("source"), data.encoded[split].texts("target"), strict=True))
+
+
+def test_two_files_match_line_by_line(files):
+    data = pairs(**files)
+    assert texts(data) == list(zip(EN, DE, strict=True))
+    assert data.encoded["train"][0, [3]]["id"] == ["train.en:4"]
+
+
+def test_gzip_and_tables_hold_the_same(tmp_path, files):
+    zipped = {side: write(tmp_path / f"x.{side}.gz", lines) for side, lines in (("source", EN), ("target", DE))}
+    table = write(tmp_path / "t.tsv", [f"{a}\t{b}\tfurther" for a, b in zip(EN, DE, strict=True)])
+    assert texts(pairs(**files)) == texts(pairs(**zipped)) == texts(pairs(source=table))
+
+
+def test_windows_ends_and_marks_and_a_missing_last_end_change_nothing(tmp_path, files):
+    data = b"\xef\xbb\xbf" + "\r\n".join(EN).encode()
+    assert texts(pairs(source=write(tmp_path / "w.en", data), target=files["target"])) == texts(pairs(**files))
+
+
+def test_only_line_feeds_end_lines(tmp_path):
+    assert read_lines(Path(write(tmp_path / "x", "a\u2028b\x85c\x0bd\ne\n".encode()))).texts == [
+        "a\u2028b\x85c\x0bd",
+        "e",
+    ]
+
+
+def test_files_of_different_lengths(tmp_path, files):
+    short = write(tmp_path / "short.de", DE[:-3])
+    with pytest.raises(DataError, match=r"train\.en has 20 lines but .*short\.de 17: line 18 has no translation"):
+        pairs(source=files["source"], target=short)
+
+
+def test_lines_without_text_are_left_out_and_named(tmp_path, files):
+    target = list(DE)
+    target[2], target[5], target[7] = "", "@@", " \u00a0 "
+    data = pairs(source=files["source"], target=write(tmp_path / "gaps.de", target))
+    assert texts(data) == [(a, b) for i, (a, b) in enumerate(zip(EN, DE, strict=True)) if i not in (2, 5, 7)]
+    place = f"{tmp_path}/gaps.de line"
+    assert data.skipped == [f"{place} 3 is empty", f"{place} 6 is only '@@'", f"{place} 8 is empty"]
+    assert "skipped: 3 sentence pairs that cannot be used, listed in skipped.txt" in data.describe()
+
+
+def test_not_one_line_with_text(tmp_path, files):
+    with pytest.raises(DataError, match=r"not one pair .* such as .*none\.de line 1 is only '@@'"):
+        pairs(source=files["source"], target=write(tmp_path / "none.de", ["@@"] * 20))
+
+
+def test_other_blanks_are_normalised_and_counted(tmp_path, files):
+    source = [EN[0].replace(" ", "\u00a0"), EN[1] + "  ", "\t" + EN[2], *EN[3:]]
+    data = pairs(source=write(tmp_path / "blank.en", source), target=files["target"])
+    assert texts(data) == list(zip(EN, DE, strict=True))
+    assert "blanks normalised in 3 lines" in data.describe()
+
+
+def test_wrong_encoding_names_the_byte(tmp_path, files):
+    good = "".join(f"{line}\n" for line in DE[:2]).encode()
+    bad = good + "gr\u00fcn ist der Hund\n".encode("latin-1") + "".join(f"{line}\n" for line in DE[3:]).encode()
+    target = write(tmp_path / "latin.de", bad)
+    where = rf"latin\.de line 3: byte 0xfc at offset {len(good) + 2} is not UTF-8: .*on_error skip"
+    with pytest.raises(DataError, match=where):
+        pairs(source=files["source"], target=target)
+    data = pairs(source=files["source"], target=target, on_error="skip")
+    assert texts(data) == [(a, b) for i, (a, b) in enumerate(zip(EN, DE, strict=True)) if i != 2]
+    assert data.skipped == ["train.en:3"]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("\n".join(DE).encode("utf-16"), "is UTF-16"),
+        (gzip.compress("\n".join(DE).encode())[:-12], "damaged gzip"),
+        (b"", "is empty"),
+        (b"\n\n", "is empty"),
+    ],
+)
+def test_files_that_are_no_text(tmp_path, files, content, sentence):
+    with pytest.raises(DataError, match=rf"bad\.de {sentence}|bad\.de is a {sentence}"):
+        pairs(source=files["source"], target=write(tmp_path / "bad.de", content))
+
+
+def test_missing_files(tmp_path, files):
+    with pytest.raises(DataError, match=r"cannot read .*no\.de: No such file"):
+        pairs(source=files["source"], target=str(tmp_path / "no.de"))
+    with pytest.raises(ConfigError, match="val_target is given without"):
+        ParallelText(**files, val_target="x")
+
+
+def test_a_table_without_a_tab(tmp_path):
+    table = write(tmp_path / "t.tsv", ["a dog\tein Hund", "a cat eine Katze"])
+    with pytest.raises(DataError, match=r"t\.tsv line 2 has no tab"):
+        pairs(source=table)
+
+
+def test_the_same_file_twice(files):
+    with pytest.raises(DataError, match="20 of 20 lines are the same"):
+        pairs(source=files["source"], target=files["source"])
+
+
+def test_swapped_files(files):
+    with pytest.raises(DataError, match=r"swapped: the words of .*train\.de are those of the training target"):
+        pairs("train", "val", **files, val_source=files["target"], val_target=files["source"])
+    assert pairs("train", "val", **files, val_source=files["source"], val_target=files["target"])
+
+
+def test_text_in_pieces(tmp_path, files):
+    source = write(tmp_path / "bpe.en", [line.replace("number", "num@@ ber") for line in EN])
+    with pytest.raises(DataError, match=r"bpe\.en is cut into pieces already, as @@ in line 1 shows"):
+        pairs(source=source, target=files["target"])
+
+
+def test_sentences_keep_their_order_and_empty_lines(tmp_path, files):
+    trained = pairs(**files).tokenizers
+    data = Sentences(write(tmp_path / "new.en", [EN[4], "", EN[1] + " " + EN[2], "@@", EN[0]]), workers=0, batch_size=2)
+    data.use(*trained)
+    data.setup("predict")
+    batches = list(data.predict_dataloader())
+    assert [text for batch in batches for text in batch["source_text"]] == [EN[4], "", f"{EN[1]} {EN[2]}", "@@", EN[0]]
+    assert [i for batch in batches for i in batch["id"]] == [f"new.en:{n}" for n in range(1, 6)]
+    assert all("target" not in batch for batch in batches)
+    assert data.describe()[0].startswith("test: 5 sentences")
+
+
+def test_sentences_from_the_standard_input(monkeypatch, files):
+    class Standard:
+        class buffer:
+            read = staticmethod(lambda: "ein Hund\nGrün\n".encode())
+
+    monkeypatch.setattr("sys.stdin", Standard)
+    data = Sentences("-", workers=0)
+    data.use(*pairs(**files).tokenizers)
+    data.setup("predict")
+    assert data.encoded["test"].texts("source") == ["ein Hund", "Grün"]
+
+
+def test_sentences_need_a_vocabulary(tmp_path):
+    data = Sentences(write(tmp_path / "new.en", EN))
+    with pytest.raises(DataError, match="no training pairs to learn a vocabulary from: give a checkpoint"):
+        data.setup()
+
+
+def test_multi30k_finds_its_files_or_says_what_there_is(tmp_path):
+    for part in ("train", "val", "test_2016_flickr"):
+        write(tmp_path / f"{part}.en", EN)
+        write(tmp_path / f"{part}.de.gz", DE)
+    data = Multi30k(str(tmp_path), workers=0)
+    data.setup()
+    assert [len(data.encoded[split]) for split in ("train", "val", "test")] == [20, 20, 20]
+    swapped = Multi30k(str(tmp_path), source="de", target="en")
+    swapped.setup()
+    assert swapped.encoded["test"].texts("source") == DE
+    with pytest.raises(DataError, match=r"no train\.fr, plain or \.gz, but test_2016_flickr\.de, .*data\.test"):
+        Multi30k(str(tmp_path), target="fr").setup()
+    with pytest.raises(ConfigError, match="both 'de'"):
+        Multi30k(str(tmp_path), source="de")
+    with pytest.raises(DataError, match="is not a folder"):
+        Multi30k(str(tmp_path / "no")).setup()
