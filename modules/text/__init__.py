@@ -1,0 +1,1 @@
+"""Parts of tasks that read or write text."""

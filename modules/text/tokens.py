@@ -1,0 +1,5 @@
+"""The ids of the tokens that every vocabulary begins with."""
+
+PAD, BOS, EOS, UNK = range(4)
+SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
+"""What they are called, in the order of their ids."""
