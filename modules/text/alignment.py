@@ -9,7 +9,7 @@ Score = Literal["additive", "general", "dot"]
 
 
 class Alignment(nn.Module):
-    """Scores every place of a memory for a query and gives the mean of the places, weighted by the softmax of the scores.
+    """Scores every place of a memory for a query; the context is the mean of the places, weighted by softmaxed scores.
 
     `additive`: v' tanh(W q + U m) (Bahdanau et al. 2015); `general`: q' W m, `dot`: q' m (Luong et al. 2015), for which
     a memory of another width than the query's is brought to it by a linear layer.

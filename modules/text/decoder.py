@@ -9,9 +9,9 @@ from modules.contracts import ConfigError
 from modules.text.memory import Encoder, Memory
 
 State = dict[str, list[Tensor]]
-"""What a decoder remembers between two steps: lists of tensors, batch first. Under `source` a row for each source, shared
-by all hypotheses of it; under every other key a row for each hypothesis. Hypotheses of one source lie side by side, as
-many for each."""
+"""What a decoder remembers between two steps: lists of tensors, batch first. Under `source` a row for each source,
+which all hypotheses of it share; under every other key a row for each hypothesis. Hypotheses of one source lie side by
+side, as many for each."""
 
 
 class Decoder(nn.Module):
@@ -49,7 +49,7 @@ class Decoder(nn.Module):
         """Reads one more token (R,) of each of R hypotheses.
 
         Returns:
-            Logits (R, V) of the next, which the caller may overwrite, and the new state; the old one stays as it was.
+            Logits (R, V) of the next, and the new state; the old one stays as it was.
         """
         raise NotImplementedError
 
@@ -73,8 +73,8 @@ class Decoder(nn.Module):
 
 
 def tie(encoder: Encoder, decoder: Decoder) -> None:
-    """Lets the encoder embed with the decoder's embedding, for a vocabulary that both share; with a decoder whose output
-    is tied to it too, three ways in all (Press and Wolf 2017).
+    """Lets the encoder embed with the decoder's embedding, for a vocabulary that both share; with a decoder whose
+    output is tied to it too, three ways in all (Press and Wolf 2017).
 
     Raises:
         ConfigError: embeddings of different shapes.

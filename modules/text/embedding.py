@@ -38,7 +38,7 @@ def token_output(embedding: nn.Embedding, width: int, tied: bool) -> nn.Linear:
 
 
 def sinusoids(length: int, width: int) -> Tensor:
-    """(length, width): sine at even, cosine at odd columns, wavelengths from 2 pi to 10000 * 2 pi (Vaswani et al. 2017)."""
+    """(length, width): sines in even, cosines in odd columns, waves of 2 pi to 10000 * 2 pi (Vaswani et al. 2017)."""
     rates = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
     angles = torch.arange(length)[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], 2).flatten(1)[:, :width]
@@ -74,8 +74,8 @@ class Placed(nn.Module):
         if end > len(self.table):
             if self.learned:
                 raise ConfigError(
-                    f"positions are learned for {len(self.table)} tokens, but a text has {end}: raise `longest`, choose "
-                    "sinusoidal positions, or limit the length"
+                    f"positions are learned for {len(self.table)} tokens, but a text has {end}: raise `longest`, "
+                    "choose sinusoidal positions, or limit the length"
                 )
             self.table = sinusoids(2 * end, embedded.shape[2]).to(self.table)
         return self.dropout(torch.add(self.table[first:end], embedded, alpha=self.scale))

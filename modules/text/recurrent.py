@@ -80,7 +80,7 @@ class Recurrent(Decoder):
 
 
 class RecurrentDecoder(Recurrent):
-    """Writes with GRU, LSTM or plain recurrent cells that begin with the mean of the memory, and look at it at every token.
+    """Writes with recurrent cells that begin with the mean of the memory and look at it at every token.
 
     The state after a token asks for the context; both make the attentional vector tanh(W [context; state]) that is said
     (Luong et al. 2015). Without attention nothing but the first state tells of the memory (Sutskever et al. 2014; for
