@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.contracts import ConfigError
+from modules.text.dropout import Dropout
 from modules.text.tokens import PAD
 
 Positions = Literal["sinusoidal", "learned"]
@@ -57,7 +58,7 @@ class Placed(nn.Module):
     def __init__(self, width: int, positions: Positions, longest: int, dropout: float):
         super().__init__()
         self.scale = math.sqrt(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.learned = positions == "learned"
         if self.learned:
             self.table = nn.Parameter(nn.init.normal_(torch.empty(longest, width), std=0.02))

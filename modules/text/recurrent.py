@@ -8,6 +8,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from modules.text.alignment import Alignment
 from modules.text.decoder import Decoder, State
+from modules.text.dropout import Dropout
 from modules.text.embedding import token_embedding, token_output
 from modules.text.memory import Encoder, Memory
 from modules.text.tokens import PAD
@@ -42,7 +43,7 @@ class RecurrentEncoder(Encoder):
         self.width = width // directions * directions
         self.embedding = token_embedding(vocabulary, width)
         self.scale = width**0.5
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         between = dropout if layers > 1 else 0.0
         self.cells = CELLS[cell](
             width, width // directions, layers, batch_first=True, dropout=between, bidirectional=bidirectional
@@ -125,7 +126,7 @@ class RecurrentDecoder(Recurrent):
         self.first = nn.Linear(memory, self.memories * layers * width)
         self.alignment = None if attention == "none" else Alignment(width, memory, attention)
         self.mix = nn.Linear(width if attention == "none" else width + memory, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.output = token_output(self.embedding, width, tied)
 
     def start(self, memory: Memory) -> State:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from modules.text.alignment import Alignment
 from modules.text.decoder import State
+from modules.text.dropout import Dropout
 from modules.text.embedding import token_embedding, token_output
 from modules.text.memory import Memory
 from modules.text.recurrent import Recurrent, glance
@@ -45,7 +46,7 @@ class ShowAttendTell(Recurrent):
         self.gate = nn.Linear(hidden, memory)
         self.cell = nn.LSTMCell(width + memory, hidden)
         self.say_state, self.say_context = nn.Linear(hidden, width), nn.Linear(memory, width, bias=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.output = token_output(self.embedding, width, tied)
 
     def start(self, memory: Memory) -> State:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.text.attention import MultiHeadAttention
+from modules.text.dropout import Dropout
 
 Norm = Literal["pre", "post"]
 Activation = Literal["relu", "gelu"]
@@ -46,7 +47,7 @@ class Layer(nn.Module):
         self.self_attn = MultiHeadAttention(width, heads, attention_dropout)
         self.linear1, self.linear2 = nn.Linear(width, feedforward), nn.Linear(feedforward, width)
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         if crosses:
             self.multihead_attn = MultiHeadAttention(width, heads, attention_dropout)
             self.norm3 = nn.LayerNorm(width)

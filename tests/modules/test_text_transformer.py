@@ -8,6 +8,7 @@ from torch import nn
 
 from modules.contracts import ConfigError
 from modules.text.decoder import tie
+from modules.text.dropout import Dropout
 from modules.text.embedding import sinusoids
 from modules.text.memory import Memory
 from modules.text.tokens import BOS, PAD
@@ -140,3 +141,25 @@ def random_weights(model: nn.Module) -> None:
     for parameter in model.parameters():
         nn.init.normal_(parameter, 0.5 if parameter.ndim == 1 else 0.0, 0.3)
     model.train()  # without dropout; in eval() torch takes other kernels
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_dropout_drops_as_many_numbers_as_it_says_and_keeps_the_mean(p: float):
+    dropout, x = Dropout(p), torch.ones(1000, 333, requires_grad=True)
+    y = dropout(x)
+    kept = y != 0
+    assert kept.float().mean().item() == pytest.approx(1 - p, abs=0.003)
+    assert kept.float().mean(0).std().item() == pytest.approx(math.sqrt(p * (1 - p) / 1000), rel=0.15)
+    neighbours = (kept[:, 1:] & kept[:, :-1]).float().mean().item()
+    assert neighbours == pytest.approx((1 - p) ** 2, abs=0.004)  # drawn independently
+    torch.testing.assert_close(y[kept].unique(), torch.tensor([1 / (1 - p)]), atol=1e-4, rtol=0)
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, y.detach())
+    assert dropout.eval()(x) is x
+
+
+def test_dropout_repeats_with_torchs_seed():
+    x = torch.ones(7, 5)
+    first, again = (Dropout(0.3)(x) for _ in range(2) if torch.manual_seed(3))
+    torch.testing.assert_close(first, again, atol=0, rtol=0)
+    assert Dropout(1.0)(x).abs().sum() == 0
