@@ -1,0 +1,39 @@
+"""What an encoder leaves for a decoder to look at."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Memory(NamedTuple):
+    """One vector for each place of a source: words of a sentence, cells of a feature map.
+
+    Args:
+        states: float (B, S, D).
+        padding: bool (B, S), True where nothing is; every source has at least one place that is not padding.
+    """
+
+    states: Tensor
+    padding: Tensor
+
+    @classmethod
+    def from_map(cls, features: Tensor) -> "Memory":
+        """A map (B, C, H, W) as H * W places of width C, row by row."""
+        states = features.flatten(2).transpose(1, 2)
+        return cls(states, torch.zeros(states.shape[:2], dtype=torch.bool, device=states.device))
+
+    def mean(self) -> Tensor:
+        """(B, D): the mean of the places that are not padding."""
+        states = self.states.masked_fill(self.padding[..., None], 0)
+        return states.sum(1) / (~self.padding).sum(1, keepdim=True)
+
+
+class Encoder(nn.Module):
+    """Tokens (B, S), right-padded, to a memory of width `width`; padding never changes what the others become."""
+
+    width: int
+    embedding: nn.Embedding
+
+    def forward(self, tokens: Tensor) -> Memory:
+        raise NotImplementedError

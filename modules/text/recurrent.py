@@ -1,0 +1,168 @@
+"""Recurrent encoder and decoder, with and without attention."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from modules.text.alignment import Alignment
+from modules.text.decoder import Decoder, State
+from modules.text.dropout import Dropout
+from modules.text.embedding import token_embedding, token_output
+from modules.text.memory import Encoder, Memory
+from modules.text.tokens import PAD
+
+Cell = Literal["gru", "lstm", "rnn"]
+CELLS = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
+
+
+class RecurrentEncoder(Encoder):
+    """Tokens to a memory, read in one direction or both.
+
+    Args:
+        vocabulary: how many tokens there are.
+        width: of the embedding and of the memory, both directions together.
+        layers: above each other.
+        cell: `gru`, `lstm` or `rnn` (tanh).
+        bidirectional: half of the width reads from the left, half from the right.
+        dropout: of embeddings, memory and between layers, 0..1.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        width: int = 256,
+        layers: int = 1,
+        cell: Cell = "gru",
+        bidirectional: bool = True,
+        dropout: float = 0.2,
+    ):
+        super().__init__()
+        directions = 2 if bidirectional else 1
+        self.width = width // directions * directions
+        self.embedding = token_embedding(vocabulary, width)
+        self.scale = width**0.5
+        self.dropout = Dropout(dropout)
+        between = dropout if layers > 1 else 0.0
+        self.cells = CELLS[cell](
+            width, width // directions, layers, batch_first=True, dropout=between, bidirectional=bidirectional
+        )
+
+    def forward(self, tokens: Tensor) -> Memory:
+        padding = tokens == PAD
+        embedded = self.dropout(self.embedding(tokens) * self.scale)
+        lengths = (~padding).sum(1).clamp_min(1).cpu()
+        packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(self.cells(packed)[0], batch_first=True, total_length=tokens.shape[1])
+        return Memory(self.dropout(states), padding)
+
+
+class Recurrent(Decoder):
+    """What decoders share that go through a target one token after the other, in training too."""
+
+    scale: float
+
+    def advance(self, embedded: Tensor, state: State) -> tuple[Tensor, Tensor | None, State]:
+        """Embedded tokens (R, E) to states (R, D), weights over the memory (R, S) or None, and the new state."""
+        raise NotImplementedError
+
+    def attend(self, target: Tensor, memory: Memory) -> tuple[Tensor, Tensor | None]:
+        state, states, weights = self.start(memory), [], []
+        for embedded in (self.embedding(target) * self.scale).unbind(1):
+            said, looked, state = self.advance(embedded, state)
+            states.append(said)
+            weights.append(looked)
+        return torch.stack(states, 1), None if weights[0] is None else torch.stack(weights, 1)
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        said, _, state = self.advance(self.embedding(tokens) * self.scale, state)
+        return self.output(said), state
+
+
+class RecurrentDecoder(Recurrent):
+    """Writes with recurrent cells that begin with the mean of the memory and look at it at every token.
+
+    The state after a token asks for the context; both make the attentional vector tanh(W [context; state]) that is said
+    (Luong et al. 2015). Without attention nothing but the first state tells of the memory (Sutskever et al. 2014; for
+    pictures Vinyals et al. 2015, "Show and tell"): the baseline.
+
+    Args:
+        vocabulary: how many tokens there are.
+        memory: width of the memory.
+        width: of embedding and states.
+        layers: above each other.
+        cell: `gru`, `lstm` or `rnn` (tanh).
+        attention: `additive`, `general` or `dot`; `none` for the baseline.
+        input_feeding: each step also reads the attentional vector of the one before.
+        dropout: of embeddings, attentional vectors and between layers, 0..1.
+        tied: whether the output uses the embedding's weight.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        memory: int,
+        width: int = 256,
+        layers: int = 1,
+        cell: Cell = "gru",
+        attention: Literal["additive", "general", "dot", "none"] = "additive",
+        input_feeding: bool = True,
+        dropout: float = 0.2,
+        tied: bool = True,
+    ):
+        super().__init__()
+        self.width, self.layers, self.memories = width, layers, 2 if cell == "lstm" else 1
+        self.embedding = token_embedding(vocabulary, width)
+        self.scale = width**0.5
+        self.feeds = input_feeding
+        self.cells = CELLS[cell](
+            2 * width if input_feeding else width,
+            width,
+            layers,
+            batch_first=True,
+            dropout=dropout if layers > 1 else 0.0,
+        )
+        self.first = nn.Linear(memory, self.memories * layers * width)
+        self.alignment = None if attention == "none" else Alignment(width, memory, attention)
+        self.mix = nn.Linear(width if attention == "none" else width + memory, width)
+        self.dropout = Dropout(dropout)
+        self.output = token_output(self.embedding, width, tied)
+
+    def start(self, memory: Memory) -> State:
+        hidden = torch.tanh(self.first(memory.mean())).unflatten(1, (self.memories, self.layers, self.width))
+        source = [memory.states, memory.padding]
+        if self.alignment is not None:
+            source.append(self.alignment.keys(memory.states))
+        return {"source": source, "hidden": list(hidden.unbind(1)), "said": [torch.zeros_like(hidden[:, 0, 0])]}
+
+    def advance(self, embedded: Tensor, state: State) -> tuple[Tensor, Tensor | None, State]:
+        read = self.dropout(embedded)
+        if self.feeds:
+            read = torch.cat([read, state["said"][0]], 1)
+        hidden = tuple(part.transpose(0, 1).contiguous() for part in state["hidden"])
+        top, hidden = self.cells(read[:, None], hidden if self.memories == 2 else hidden[0])
+        hidden = list(hidden) if self.memories == 2 else [hidden]
+        top, weights = top[:, 0], None
+        if self.alignment is not None:
+            context, weights = glance(self.alignment, top, state["source"])
+            top = torch.cat([context, top], 1)
+        said = self.dropout(torch.tanh(self.mix(top)))
+        hidden = [part.transpose(0, 1) for part in hidden]
+        return said, weights, {"source": state["source"], "hidden": hidden, "said": [said]}
+
+
+def glance(alignment: Alignment, queries: Tensor, source: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """One look of R hypotheses at the memories of their sources.
+
+    Args:
+        alignment: scores the places.
+        queries: (R, Q), those of one source side by side.
+        source: states (B, S, D), padding (B, S) and keys (B, S, K).
+
+    Returns:
+        Contexts (R, D) and weights (R, S).
+    """
+    states, padding, keys = source
+    context, weights = alignment(queries.unflatten(0, (len(states), -1)), states, keys, padding)
+    return context.flatten(0, 1), weights.flatten(0, 1)

@@ -1,0 +1,121 @@
+"""What a decoder would say: greedy, beam and sampled search over any decoder.
+
+All are without gradients and leave the decoder's mode alone: put it into `eval()` first. A text that is finished leaves
+the batch and costs nothing any more.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from modules.contracts import ConfigError
+from modules.text.beam import beam
+from modules.text.decoder import Decoder, State
+from modules.text.hypotheses import Hypothesis, Limits
+from modules.text.memory import Memory
+from modules.text.tokens import BOS, EOS
+
+__all__ = ["Hypothesis", "Limits", "beam", "greedy", "likeliest", "sample"]
+
+
+@torch.no_grad()
+def greedy(decoder: Decoder, memory: Memory, limits: Limits = Limits()) -> list[Hypothesis]:
+    """The likeliest token at every step.
+
+    Returns:
+        One text for each of the memory's sources.
+    """
+    return _walk(decoder, decoder.start(memory), len(memory.states), limits, lambda logs: logs.argmax(1))
+
+
+@torch.no_grad()
+def sample(
+    decoder: Decoder,
+    memory: Memory,
+    limits: Limits = Limits(),
+    texts: int = 1,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> list[list[Hypothesis]]:
+    """Every token drawn from what the decoder says about it.
+
+    Args:
+        decoder: any, in `eval()` mode.
+        memory: of B sources.
+        limits: what may be said.
+        texts: how many are drawn for each source.
+        temperature: logits are divided by it, > 0; below 1 is bolder.
+        top_k: only the k likeliest tokens, 0 for all.
+        top_p: only the likeliest tokens that together have this probability (Holtzman et al. 2020), 0..1.
+        generator: of the memory's device; None for torch's own.
+
+    Returns:
+        B lists of as many texts as asked for, in the order they were drawn; the score is the decoder's own
+        log-probability, whatever the temperature.
+
+    Raises:
+        ConfigError: a setting out of its range.
+    """
+    if texts < 1 or temperature <= 0 or top_k < 0 or not 0 < top_p <= 1:
+        raise ConfigError(
+            f"texts {texts}, temperature {temperature}, top_k {top_k}, top_p {top_p}: sampling needs texts >= 1, "
+            "temperature > 0, top_k >= 0 and 0 < top_p <= 1"
+        )
+
+    def draw(logs: Tensor) -> Tensor:
+        return likeliest(logs / temperature, top_k, top_p).softmax(1).multinomial(1, generator=generator)[:, 0]
+
+    sources = len(memory.states)
+    rows = torch.arange(sources, device=memory.states.device).repeat_interleave(texts)
+    found = _walk(decoder, decoder.choose(decoder.start(memory), rows), len(rows), limits, draw)
+    return [found[i * texts : (i + 1) * texts] for i in range(sources)]
+
+
+def likeliest(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
+    """Logits (R, V) with minus infinity for all but the `top_k` likeliest, and of these for all but the fewest whose
+    probabilities sum to `top_p` at least; 0 and 1 keep all."""
+    if 0 < top_k < logits.shape[1]:
+        logits = logits.masked_fill(logits < logits.topk(top_k, 1).values[:, -1:], -torch.inf)
+    if top_p < 1:
+        sorted_, order = logits.sort(1, descending=True)
+        chances = sorted_.softmax(1)
+        beyond = chances.cumsum(1) - chances >= top_p
+        logits = logits.masked_fill(beyond.gather(1, order.argsort(1)), -torch.inf)
+    return logits
+
+
+def _walk(
+    decoder: Decoder, state: State, rows: int, limits: Limits, pick: Callable[[Tensor], Tensor]
+) -> list[Hypothesis]:
+    """One hypothesis for each row of the state: `pick` chooses its next tokens (R,) from log-probabilities (R, V)."""
+    found: list[Hypothesis | None] = [None] * rows
+    device = state["source"][0].device
+    alive, total = torch.arange(rows, device=device), torch.zeros(rows, device=device)
+    said = torch.empty(rows, 0, dtype=torch.int64, device=device)
+    tokens = torch.full((rows,), BOS, device=device)
+    for _ in range(limits.longest):
+        logits, state = decoder.step(tokens, state)
+        logs = limits.forbid(logits.float().log_softmax(1), said)
+        tokens = pick(logs)
+        total = total + logs.gather(1, tokens[:, None])[:, 0]
+        ended = tokens == EOS
+        if ended.any():
+            _keep(found, alive[ended], said[ended], total[ended], True)
+        said = torch.cat([said, tokens[:, None]], 1)
+        if ended.any():
+            kept = (~ended).nonzero()[:, 0]
+            alive, total, said, tokens = alive[kept], total[kept], said[kept], tokens[kept]
+            if not len(kept):
+                break
+            state = decoder.choose(state, kept)
+    _keep(found, alive, said, total, False)
+    return found
+
+
+def _keep(found: list, places: Tensor, said: Tensor, total: Tensor, finished: bool) -> None:
+    """Writes hypotheses to their places."""
+    for place, tokens, value in zip(places.tolist(), said.tolist(), total.tolist(), strict=True):
+        found[place] = Hypothesis(tokens, value, value, finished)

@@ -1,0 +1,142 @@
+"""Transformer encoder and decoder (Vaswani et al. 2017, "Attention is all you need")."""
+
+import torch
+from torch import Tensor, nn
+
+from modules.text.decoder import Decoder, State
+from modules.text.embedding import Placed, Positions, token_embedding, token_output
+from modules.text.memory import Encoder, Memory
+from modules.text.tokens import PAD
+from modules.text.transformer_layer import Activation, Layer, Norm
+
+
+class TransformerEncoder(Encoder):
+    """Tokens to a memory.
+
+    Args:
+        vocabulary: how many tokens there are.
+        width: of embeddings and states.
+        layers: above each other.
+        heads: of attention; they divide the width.
+        feedforward: width inside of each layer's feed-forward network.
+        dropout: of embeddings and residual connections, 0..1.
+        attention_dropout: of the weights of attention; above 0 slower on a CPU.
+        norm: `pre` (with one more norm at the end) or `post`.
+        activation: `relu` or `gelu`.
+        positions: `sinusoidal` or `learned`.
+        longest: how many positions are learned.
+
+    Raises:
+        ConfigError: heads that do not divide the width; in `forward`, a text longer than the learned positions.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        width: int = 128,
+        layers: int = 4,
+        heads: int = 4,
+        feedforward: int = 256,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.0,
+        norm: Norm = "pre",
+        activation: Activation = "relu",
+        positions: Positions = "sinusoidal",
+        longest: int = 256,
+    ):
+        super().__init__()
+        self.width = width
+        self.embedding = token_embedding(vocabulary, width)
+        self.place = Placed(width, positions, longest, dropout)
+        settings = (width, heads, feedforward, dropout, attention_dropout, norm, activation)
+        self.layers = nn.ModuleList(Layer(*settings, crosses=False) for _ in range(layers))
+        self.norm = nn.LayerNorm(width) if norm == "pre" else nn.Identity()
+
+    def forward(self, tokens: Tensor) -> Memory:
+        padding = tokens == PAD
+        x = self.place(self.embedding(tokens))
+        mask = additive(padding, x.dtype)
+        for layer in self.layers:
+            x, _ = layer(x, mask)
+        return Memory(self.norm(x), padding)
+
+
+class TransformerDecoder(Decoder):
+    """Writes a text about a memory, with keys and values kept between steps.
+
+    Args:
+        vocabulary: how many tokens there are.
+        memory: width of the memory; another width than `width` is brought to it by a linear layer.
+        tied: whether the output uses the embedding's weight.
+
+    The other arguments, and what is raised, as in `TransformerEncoder`.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        memory: int,
+        width: int = 128,
+        layers: int = 4,
+        heads: int = 4,
+        feedforward: int = 256,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.0,
+        norm: Norm = "pre",
+        activation: Activation = "relu",
+        positions: Positions = "sinusoidal",
+        longest: int = 256,
+        tied: bool = True,
+    ):
+        super().__init__()
+        self.embedding = token_embedding(vocabulary, width)
+        self.place = Placed(width, positions, longest, dropout)
+        self.bridge = nn.Identity() if memory == width else nn.Linear(memory, width)
+        settings = (width, heads, feedforward, dropout, attention_dropout, norm, activation)
+        self.layers = nn.ModuleList(Layer(*settings, crosses=True) for _ in range(layers))
+        self.norm = nn.LayerNorm(width) if norm == "pre" else nn.Identity()
+        self.output = token_output(self.embedding, width, tied)
+
+    def states(self, target: Tensor, memory: Memory) -> Tensor:
+        x = self.place(self.embedding(target))
+        mask, *sources = self._look(memory)
+        for layer, source in zip(self.layers, sources, strict=True):
+            x, _ = layer(x, mask, source)
+        return self.norm(x)
+
+    def attend(self, target: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """As in `Decoder`; the weights are the mean over the heads of the last layer but one, which aligns words best
+        (Garg et al. 2019, "Jointly learning to align and translate"), or of the only one."""
+        looks = self.layers[max(len(self.layers) - 2, 0)].multihead_attn
+        weights = []
+        with looks.register_forward_pre_hook(lambda _, inputs: weights.append(looks.weights(*inputs))):
+            states = self.states(target, memory)
+        return states, weights[0]
+
+    def start(self, memory: Memory) -> State:
+        empty = memory.states.new_empty(len(memory.states), 0, 2 * self.embedding.embedding_dim)
+        return {"source": self._look(memory), "own": [empty] * len(self.layers)}
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        x = self.place(self.embedding(tokens[:, None]), first=state["own"][0].shape[1])
+        mask, *sources = state["source"]
+        owns = []
+        for layer, source, past in zip(self.layers, sources, state["own"], strict=True):
+            x, own = layer(x, mask, source, past)
+            owns.append(own)
+        return self.output(self.norm(x[:, 0])), {"source": state["source"], "own": owns}
+
+    def _look(self, memory: Memory) -> list[Tensor]:
+        """The mask of the memory, then its keys and values for each layer."""
+        states = self.bridge(memory.states)
+        return [
+            additive(memory.padding, states.dtype),
+            *(layer.multihead_attn.keys_values(states) for layer in self.layers),
+        ]
+
+
+def additive(padding: Tensor, dtype: torch.dtype) -> Tensor:
+    """bool (B, S), True where nothing is, to a mask (B, 1, 1, S) of 0 and minus infinity."""
+    return torch.zeros(padding.shape, dtype=dtype, device=padding.device).masked_fill(padding, -torch.inf)[
+        :, None, None
+    ]
