@@ -107,7 +107,7 @@ class Trainer(L.Trainer):
         datamodule.prepare_data()
         datamodule.setup("evaluate")
         split, picture = _to_judge(datamodule, labels)
-        model.on_after_batch_transfer({"image": picture}, 0)  # refuses pictures that are too small
+        model.normalised(picture)  # refuses pictures that are too small
         if self.precision != "32-true":
             rank_zero_info(f"features are computed in {self.precision}: --trainer.precision 32 is exact")
         for callback in self.callbacks:

@@ -105,11 +105,11 @@ class Task(L.LightningModule):
         if self._trainer is not None:
             self._check(batch)
         if "image" in batch:
-            batch["image"] = self._input(batch["image"])
+            batch["image"] = self.normalised(batch["image"])
         if "video" in batch:
-            batch["video"] = self._input(batch["video"])
+            batch["video"] = self.normalised(batch["video"])
         if "views" in batch:
-            batch["views"] = [self._input(view) for view in batch["views"]]
+            batch["views"] = [self.normalised(view) for view in batch["views"]]
         return batch
 
     def _check(self, batch: Batch) -> None:
@@ -120,7 +120,12 @@ class Task(L.LightningModule):
                 f"{type(self).__name__} needs {lists[0]}, but {data} gives {lists[1]}: choose other --data or --config"
             )
 
-    def _input(self, image: Tensor) -> Tensor:
+    def normalised(self, image: Tensor) -> Tensor:
+        """Pictures or clips uint8 (B, C, ...) to float32.
+
+        Raises:
+            ConfigError: they are smaller than one cell of the backbone's coarsest map.
+        """
         stride, size = self.backbone.features.strides[-1], min(image.shape[-2:])
         if size < stride:  # less than one cell; on a CPU in bf16 such convolutions also have undefined gradients
             raise ConfigError(
