@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 from datamodules.augment import Augment
-from datamodules.samples import readable
+from datamodules.samples import ImageDataset, readable
 from datamodules.videos.sampling import Sampling, timeline
 from datamodules.videos.source import Clips
-from modules.contracts import Batch, DataError
+from modules.contracts import Batch
 
 START = 1  # tells the draws of a clip's frames from those of its augmentation, which have the shorter key
 
@@ -51,26 +50,16 @@ class FixedViews:
         return np.stack(cut, 1).reshape(-1, *cut[0].shape[1:])
 
 
-class VideoDataset(Dataset):
+class VideoDataset(ImageDataset):
     """Samples as dicts, by key (epoch, row): `video` uint8 (V, T, H, W, 3), `id`, `label`; of a video that cannot be
     decoded only `skipped`, its id, when `skip`."""
 
     def __init__(self, source: Clips, indices: np.ndarray, make: RandomClip | FixedViews, skip: bool):
-        self.source, self.indices, self.make, self.skip = source, indices, make, skip
+        super().__init__(source, indices, [], 0, skip)  # `make` has the seed
+        self.make = make
 
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        epoch, row = key
-        index = int(self.indices[row])
-        try:
-            sample = {"video": self._video(epoch, index), "id": self.source.id(index)}
-        except DataError:
-            if self.skip:
-                return {"skipped": self.source.id(index)}
-            raise
-        return sample if self.source.labels is None else sample | {"label": int(self.source.labels[index])}
+    def content(self, epoch: int, row: int, index: int) -> dict[str, Any]:
+        return {"video": self._video(epoch, index)}
 
     def _video(self, epoch: int, index: int) -> np.ndarray:
         shown = timeline(self.source.times(index), self.make.sampling.fps)
