@@ -49,10 +49,9 @@ class Summary(L.Callback):
         if stage != self.command:
             return  # the test at the end of fit
         task, data = type(pl_module).__name__, trainer.datamodule
-        count = sum(p.numel() for p in pl_module.backbone.parameters()) / 1e6
-        CONSOLE.print(
-            f"[bold]{task}[/] with {pl_module.backbone.name} ({count:.2f} M parameters) on {type(data).__name__}"
-        )
+        parts = pl_module.parts
+        count = sum(p.numel() for p in {p for part in parts.values() for p in part.parameters()}) / 1e6
+        CONSOLE.print(f"[bold]{task}[/] with {' and '.join(parts)} ({count:.2f} M parameters) on {type(data).__name__}")
 
     @rank_zero_only
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""The moving average of a task's weights, which is what gets judged and saved."""
+"""Averages of a task's weights, which are what gets judged and saved."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -8,6 +8,8 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
+
+from modules.contracts import ConfigError
 
 
 class MovingAverage(WeightAveraging):
@@ -41,14 +43,47 @@ class MovingAverage(WeightAveraging):
         if step == self._latest_update_step:  # gradients are being accumulated
             return
         self._latest_update_step = step
+        share = self.share(trainer)
+        if share is None:
+            return
         pairs = list(self._pairs(pl_module))
         averages, current = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
-        torch._foreach_lerp_(averages, current, 1 - min(self.decay, (1 + step) / (10 + step)))
+        torch._foreach_lerp_(averages, current, share)
         for average, whole in pairs:
             if not average.is_floating_point():
                 average.copy_(whole)
+
+    def share(self, trainer: L.Trainer) -> float | None:
+        """How far the average moves to the weights after this optimizer step, 0..1; null leaves it alone."""
+        step = trainer.global_step
+        return 1 - min(self.decay, (1 + step) / (10 + step))
 
     def _pairs(self, pl_module: L.LightningModule) -> Iterator[tuple[Tensor, Tensor]]:
         """Every average with what it follows."""
         ours, theirs = (chain(m.parameters(), m.buffers()) for m in (self._average_model.module, pl_module))
         return zip(ours, theirs, strict=True)
+
+
+class EpochAverage(MovingAverage):
+    """The mean of the weights after each of the last epochs, as averaging that many checkpoints would give (Vaswani et
+    al. 2017, section 6.1); in the epochs before, the weights after the last one.
+
+    Args:
+        epochs: how many, >= 1.
+    """
+
+    def __init__(self, epochs: int):
+        super().__init__(0.0)
+        self.epochs = epochs
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if stage == "fit" and (trainer.max_epochs or 0) < self.epochs:
+            raise ConfigError(
+                f"model.average is {self.epochs} epochs, but trainer.max_epochs is {trainer.max_epochs}: train longer"
+            )
+        super().setup(trainer, pl_module, stage)
+
+    def share(self, trainer: L.Trainer) -> float | None:
+        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return None
+        return 1 / (max(0, trainer.current_epoch - (trainer.max_epochs - self.epochs)) + 1)

@@ -1,19 +1,17 @@
-"""What all tasks share: the backbone, its weights, the optimizer, and what a checkpoint remembers."""
+"""What all tasks share: the optimizer, what is checked and logged, and what a checkpoint remembers."""
 
 from functools import partial
 from typing import Any, ClassVar, Literal
 
 import lightning as L
 from lightning.pytorch.plugins.precision import Precision
-from lightning.pytorch.utilities import GradClipAlgorithmType, rank_zero_info
-from torch import Tensor
+from lightning.pytorch.utilities import GradClipAlgorithmType
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from modules.backbones import by_name
 from modules.contracts import Backbone, Batch, ConfigError, Prediction
 from modules.optim import Optim
-from modules.transfer import describe, load_backbone
-from tasks.averaging import MovingAverage
+from tasks.averaging import EpochAverage, MovingAverage
 
 Stage = Literal["val", "test"]
 
@@ -22,22 +20,16 @@ class Task(L.LightningModule):
     """Base of all tasks.
 
     Args:
-        backbone: a timm model name, that of a network for clips (`r3d_18`, `c3d`, ...), or a backbone of our own.
-        weights: where the backbone's weights come from: a run directory, a .ckpt of any task here, a
-            backbone.safetensors, or `pretrained` for its library's own; null starts from random ones.
-        small_images: 3x3 stem without max-pool, for pictures of about 64 pixels or less.
-        drop_path: highest probability of skipping a residual branch in training, 0..1.
-        output_stride: stride of the backbone's coarsest map, by dilation; 8 or 16 keep detail for dense tasks.
-        frozen: keep the backbone as it is, its normalisation layers in eval mode; only the rest is trained.
-        compile: compile the backbone with torch.compile; the first step takes a minute or so longer.
         optim: how the parameters move.
         ema: decay of a moving average of the weights, such as 0.999, which is what is validated, tested and saved; 0 is
             off.
+        average: validate, test and save the mean of the weights after each of this many last epochs; 0 is off.
 
     Class attributes: `monitor` and `mode` name what the best checkpoint is judged by; `needs` are keys of its batches
     (prediction needs the first); `protocols` says in words how each metric is computed; `pretraining` marks
     tasks whose only product is the backbone; `views` is how many views of each picture it trains on, at least and at
     most; `whole` marks tasks whose answer covers the whole picture, so that prediction must not cut its sides off.
+    `backbone` is null in tasks without pictures.
     """
 
     monitor: ClassVar[str] = "val/loss"
@@ -47,69 +39,36 @@ class Task(L.LightningModule):
     pretraining: ClassVar[bool] = False
     views: ClassVar[tuple[int, int]] = (1, 1)
     whole: ClassVar[bool] = False
+    backbone: Backbone | None
 
-    def __init__(
-        self,
-        backbone: Backbone | str = "resnet18",
-        weights: str | None = None,
-        small_images: bool = False,
-        drop_path: float = 0.0,
-        output_stride: Literal[8, 16, 32] = 32,
-        frozen: bool = False,
-        compile: bool = False,
-        optim: Optim = Optim(),
-        ema: float = 0.0,
-    ):
+    def __init__(self, optim: Optim = Optim(), ema: float = 0.0, average: int = 0):
         super().__init__()
         self.save_hyperparameters(logger=False)
         if not 0 <= ema < 1:
             raise ConfigError(f"model.ema is {ema:g}, but a decay lies between 0 (off) and below 1: try 0.999")
-        self.ema = ema
-        if isinstance(backbone, str):
-            backbone = by_name(backbone, small_images, drop_path, output_stride)
-        elif small_images or drop_path or output_stride != 32:
-            raise ConfigError(
-                "small_images, drop_path and output_stride belong into the backbone's init_args when it is given by "
-                "class_path"
-            )
-        self.backbone, self.weights, self.frozen, self.optim = backbone, weights, frozen, optim
-        self.backbone.to(memory_format=self.backbone.memory_format)
-        if frozen:
-            self.backbone.requires_grad_(False).eval()
-        if compile:
-            self.backbone.compile()  # in place, so that its tensors keep their names
+        if average < 0 or (ema and average):
+            raise ConfigError(f"model.average is {average} and model.ema {ema:g}: one of them, and 0 or more epochs")
+        self.optim, self.ema, self.average = optim, ema, average
+        self.backbone = None
 
-    def features(self, image: Tensor) -> Tensor:
-        """Normalised pictures (B, 3, H, W) to pooled backbone features (B, D): what probes and exports look at."""
-        return self.backbone(image)[-1].mean((-2, -1))
-
-    def setup(self, stage: str) -> None:
-        if stage == "fit" and self.weights and not self.trainer.ckpt_path:  # a resumed run has its own
-            rank_zero_info(load_backbone(self.backbone, self.weights))
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """The networks that the head of a run names, with the names that people know them by."""
+        raise NotImplementedError
 
     def configure_callbacks(self) -> list[L.Callback]:
-        return [MovingAverage(self.ema)] if self.ema and self.trainer.state.fn == "fit" else []
-
-    def train(self, mode: bool = True) -> "Task":
-        super().train(mode)
-        if self.frozen:
-            self.backbone.eval()
-        return self
+        if self.trainer.state.fn != "fit" or not (self.ema or self.average):
+            return []
+        return [MovingAverage(self.ema) if self.ema else EpochAverage(self.average)]
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Pictures cross to the device as uint8 and become normalised floats there.
+        """Refuses data of another kind than the task's.
 
         Raises:
-            ConfigError: the data gives something else than the task `needs`, or too small pictures.
+            ConfigError: the data gives something else than the task `needs`.
         """
         if self._trainer is not None:
             self._check(batch)
-        if "image" in batch:
-            batch["image"] = self.normalised(batch["image"])
-        if "video" in batch:
-            batch["video"] = self.normalised(batch["video"])
-        if "views" in batch:
-            batch["views"] = [self.normalised(view) for view in batch["views"]]
         return batch
 
     def _check(self, batch: Batch) -> None:
@@ -119,20 +78,6 @@ class Task(L.LightningModule):
             raise ConfigError(
                 f"{type(self).__name__} needs {lists[0]}, but {data} gives {lists[1]}: choose other --data or --config"
             )
-
-    def normalised(self, image: Tensor) -> Tensor:
-        """Pictures or clips uint8 (B, C, ...) to float32.
-
-        Raises:
-            ConfigError: they are smaller than one cell of the backbone's coarsest map.
-        """
-        stride, size = self.backbone.features.strides[-1], min(image.shape[-2:])
-        if size < stride:  # less than one cell; on a CPU in bf16 such convolutions also have undefined gradients
-            raise ConfigError(
-                f"pictures of {size} pixels are smaller than the stride {stride} of {self.backbone.name}: "
-                f"raise --data.image_size, or set --model.small_images true"
-            )
-        return self.backbone.normalise(image)
 
     def validation_step(self, batch: Batch, index: int) -> Prediction | None:
         return self.evaluate(batch, index, "val")
@@ -188,7 +133,6 @@ class Task(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["task"] = type(self).__name__
-        checkpoint["backbone"] = describe(self.backbone)
         plain = {k: v for k, v in checkpoint.get("hyper_parameters", {}).items() if _is_plain(v)}
         checkpoint["hyper_parameters"] = plain
 

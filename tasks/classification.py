@@ -10,10 +10,11 @@ from torchvision.transforms import v2
 
 from modules.contracts import Batch, ConfigError, HeadFactory, Prediction
 from modules.heads import Linear
-from tasks.base import Stage, Task
+from tasks.base import Stage
+from tasks.vision import VisionTask
 
 
-class Classification(Task):
+class Classification(VisionTask):
     """One class (or several, with `head.loss: binary`) per picture.
 
     `frozen: true` is the linear probe; `optim.layer_decay` gives lower layers lower learning rates.

@@ -18,10 +18,11 @@ from modules.metrics.detection import DetectionScores, Report, protocols
 from modules.metrics.pictures import Kind
 from modules.necks import FPN
 from modules.transfer import freeze_norms
-from tasks.base import Stage, Task
+from tasks.base import Stage
+from tasks.vision import VisionTask
 
 
-class Detection(Task):
+class Detection(VisionTask):
     """Boxes around objects, each with a class and a score, in pixels of the original picture.
 
     Args:

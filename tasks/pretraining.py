@@ -7,10 +7,11 @@ from torch import Tensor
 
 from modules.contracts import Batch, ConfigError, Prediction
 from modules.teacher import Teacher, momentum_at
-from tasks.base import Stage, Task
+from tasks.base import Stage
+from tasks.vision import VisionTask
 
 
-class Pretraining(Task):
+class Pretraining(VisionTask):
     """Base of methods that need no labels; a subclass says in `step` what a batch costs."""
 
     monitor = "val/loss"
@@ -77,10 +78,10 @@ class Distillation(Pretraining):
 
     def __init__(self, momentum: float = 0.99, final_momentum: float = 1.0, **kwargs):
         super().__init__(**kwargs)
-        if self.ema:  # an average of queues or of the teacher's centre means nothing
+        if self.ema or self.average:  # an average of queues or of the teacher's centre means nothing
             raise ConfigError(
                 f"{type(self).__name__} has a momentum encoder, which is a moving average already "
-                f"(--model.momentum): leave --model.ema at 0"
+                f"(--model.momentum): leave --model.ema and --model.average at 0"
             )
         if not 0 <= momentum <= final_momentum <= 1:
             raise ConfigError(f"model.momentum {momentum} and final_momentum {final_momentum} must rise within 0..1")

@@ -11,10 +11,11 @@ from modules.decoding.dense import infer, padded, to_original
 from modules.heads import FCN, UNet
 from modules.losses.segmentation import SegmentationLoss
 from modules.metrics.segmentation import PROTOCOLS, SegmentationScores
-from tasks.base import Stage, Task
+from tasks.base import Stage
+from tasks.vision import VisionTask
 
 
-class SemanticSegmentation(Task):
+class SemanticSegmentation(VisionTask):
     """One class per pixel.
 
     Validation, test and prediction take pictures of any size; prediction answers in the pixels of the original.

@@ -9,10 +9,11 @@ from torchmetrics.classification import MulticlassAccuracy
 from modules.contracts import Batch, ConfigError, FusionFactory, HeadFactory, Prediction
 from modules.fusion import FUSIONS, Kind
 from modules.heads import Linear
-from tasks.base import Stage, Task
+from tasks.base import Stage
+from tasks.vision import VisionTask
 
 
-class Video(Task):
+class Video(VisionTask):
     """One class per video; outside of training a video may be looked at in several clips and crops.
 
     The backbone is one for pictures, with weights of any task, around which `fusion` brings the frames together; or one

@@ -1,0 +1,105 @@
+"""What all tasks that see pictures or clips share: the backbone, its weights and its input."""
+
+from typing import Any, Literal
+
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor, nn
+
+from modules.backbones import by_name
+from modules.contracts import Backbone, Batch, ConfigError
+from modules.transfer import describe, load_backbone
+from tasks.base import Task
+
+
+class VisionTask(Task):
+    """Base of the tasks with a backbone.
+
+    Args:
+        backbone: a timm model name, that of a network for clips (`r3d_18`, `c3d`, ...), or a backbone of our own.
+        weights: where the backbone's weights come from: a run directory, a .ckpt of any task here, a
+            backbone.safetensors, or `pretrained` for its library's own; null starts from random ones.
+        small_images: 3x3 stem without max-pool, for pictures of about 64 pixels or less.
+        drop_path: highest probability of skipping a residual branch in training, 0..1.
+        output_stride: stride of the backbone's coarsest map, by dilation; 8 or 16 keep detail for dense tasks.
+        frozen: keep the backbone as it is, its normalisation layers in eval mode; only the rest is trained.
+        compile: compile the backbone with torch.compile; the first step takes a minute or so longer.
+    """
+
+    backbone: Backbone
+
+    def __init__(
+        self,
+        backbone: Backbone | str = "resnet18",
+        weights: str | None = None,
+        small_images: bool = False,
+        drop_path: float = 0.0,
+        output_stride: Literal[8, 16, 32] = 32,
+        frozen: bool = False,
+        compile: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if isinstance(backbone, str):
+            backbone = by_name(backbone, small_images, drop_path, output_stride)
+        elif small_images or drop_path or output_stride != 32:
+            raise ConfigError(
+                "small_images, drop_path and output_stride belong into the backbone's init_args when it is given by "
+                "class_path"
+            )
+        self.backbone, self.weights, self.frozen = backbone, weights, frozen
+        self.backbone.to(memory_format=self.backbone.memory_format)
+        if frozen:
+            self.backbone.requires_grad_(False).eval()
+        if compile:
+            self.backbone.compile()  # in place, so that its tensors keep their names
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        return {self.backbone.name: self.backbone}
+
+    def features(self, image: Tensor) -> Tensor:
+        """Normalised pictures (B, 3, H, W) to pooled backbone features (B, D): what probes and exports look at."""
+        return self.backbone(image)[-1].mean((-2, -1))
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit" and self.weights and not self.trainer.ckpt_path:  # a resumed run has its own
+            rank_zero_info(load_backbone(self.backbone, self.weights))
+
+    def train(self, mode: bool = True) -> "VisionTask":
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Pictures cross to the device as uint8 and become normalised floats there.
+
+        Raises:
+            ConfigError: the data gives something else than the task `needs`, or too small pictures.
+        """
+        batch = super().on_after_batch_transfer(batch, dataloader_idx)
+        if "image" in batch:
+            batch["image"] = self.normalised(batch["image"])
+        if "video" in batch:
+            batch["video"] = self.normalised(batch["video"])
+        if "views" in batch:
+            batch["views"] = [self.normalised(view) for view in batch["views"]]
+        return batch
+
+    def normalised(self, image: Tensor) -> Tensor:
+        """Pictures or clips uint8 (B, C, ...) to float32.
+
+        Raises:
+            ConfigError: they are smaller than one cell of the backbone's coarsest map.
+        """
+        stride, size = self.backbone.features.strides[-1], min(image.shape[-2:])
+        if size < stride:  # less than one cell; on a CPU in bf16 such convolutions also have undefined gradients
+            raise ConfigError(
+                f"pictures of {size} pixels are smaller than the stride {stride} of {self.backbone.name}: "
+                f"raise --data.image_size, or set --model.small_images true"
+            )
+        return self.backbone.normalise(image)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["backbone"] = describe(self.backbone)
