@@ -27,7 +27,10 @@ import datamodules
 import modules.fusion  # short names in YAML
 import modules.heads
 import modules.heads.detection
-import modules.necks  # noqa: F401
+import modules.necks
+import modules.text.recurrent
+import modules.text.show_attend_tell
+import modules.text.transformer  # noqa: F401
 import tasks
 from arguments import (
     COMMANDS,
@@ -50,6 +53,7 @@ from callbacks.summary import Summary
 from compare import check_starts, compare, typed_plan
 from evaluation import Trainer
 from modules.contracts import ConfigError, DataError, writing
+from modules.text.tokenizer import Tokenizer
 from modules.transfer import export_backbone, read_checkpoint
 
 
@@ -146,7 +150,8 @@ class CLI(LightningCLI):
             )
         if command == "fit":
             return argv
-        self.remembered["model"].get("init_args", {})["weights"] = None  # the checkpoint holds them
+        if "weights" in (known := self.remembered["model"].get("init_args", {})):
+            known["weights"] = None  # the checkpoint holds them
         after_configs = max(
             (i + (1 if "=" in a else 2) for i, a in enumerate(argv) if re.fullmatch(r"(-c|--config)(=.*)?", a)),
             default=1,
@@ -168,6 +173,7 @@ class CLI(LightningCLI):
         self.datamodule = parser.instantiate(Namespace(data=self.settings.data)).data
         self._link_classes()
         self._link_frames()
+        self._link_tokenizers()
         del self.config_dump  # cached before the classes were known
         self.model = parser.instantiate(Namespace(model=self.settings.model)).model
         self._check_views()
@@ -212,6 +218,22 @@ class CLI(LightningCLI):
             )
         args.frames = given
 
+    def _link_tokenizers(self) -> None:
+        """Vocabularies come from the checkpoint if there is one, else from the data."""
+        args, data = self.settings.model.init_args, self.datamodule
+        if "tokenizers" not in args:
+            return
+        known = args.tokenizers or self.remembered.get("model", {}).get("init_args", {}).get("tokenizers")
+        if hasattr(data, "tokenizers"):
+            if known:
+                data.use(*map(Tokenizer.from_json, known))
+            args.tokenizers = [tokenizer.to_json() for tokenizer in data.tokenizers]
+        elif not known:
+            raise ConfigError(
+                f"{self.settings.model.class_path.rpartition('.')[2]} learns to write, but {type(data).__name__} has "
+                "no texts: choose other --data"
+            )
+
     def _check_views(self) -> None:
         """The task gets as many views of each picture as it trains on."""
         (least, most), given = self.model.views, self.datamodule.view_count
@@ -232,7 +254,7 @@ class CLI(LightningCLI):
             for key, then in flatten(self.remembered[part].get("init_args", {})).items():
                 # as JSON, because tuples are saved as lists
                 same = json.dumps(now.get(key), default=str) == json.dumps(then, default=str)
-                if not same and key not in ("classes", "weights"):
+                if not same and key not in ("classes", "weights", "tokenizers"):
                     say(f"resuming with {part}.{key} = {now.get(key)} (the checkpoint had {then})")
 
     def _run_directory(self) -> RunDirectory:
@@ -320,7 +342,7 @@ class CLI(LightningCLI):
             return
         checkpoint = read_checkpoint(chosen)
         self.model.load_state_dict(checkpoint["state_dict"])
-        if self.trainer.is_global_zero:
+        if self.trainer.is_global_zero and self.model.backbone:
             export_backbone(
                 self.model.backbone,
                 folder / "backbone.safetensors",
@@ -347,6 +369,8 @@ class CLI(LightningCLI):
         settings = self.settings.clone()
         settings.pop("config", None)
         settings.ckpt_path = settings.run_dir = None
+        if "tokenizers" in settings.model.init_args:
+            settings.model.init_args.tokenizers = None  # thousands of pieces, which the checkpoint holds
         return self._parser(self.subcommand).dump(settings, skip_none=False)
 
 
@@ -358,6 +382,11 @@ class Compare(CLI):
         super().__init__(["fit", *self.plan.typed, "--model.weights", "null"])
 
     def _run_directory(self) -> RunDirectory:
+        if self.model.backbone is None:
+            raise ConfigError(
+                f"compare is about what a backbone brings, but {type(self.model).__name__} has none: choose a task of "
+                "pictures or videos"
+            )
         check_starts(self.model.backbone, self.plan.starts)  # here, because nothing is written yet
         directory = RunDirectory(self.plan.folder, lambda: None, self.plan.begun)
         directory.claim()

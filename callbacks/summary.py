@@ -22,6 +22,13 @@ from callbacks.results_table import results_table
 from callbacks.throughput import Throughput
 from modules.contracts import writing
 
+OWN = {
+    "pictures": ("pictures", "Images", "FOLDER"),
+    "videos": ("videos", "Videos", "FOLDER"),
+    "sentence pairs": ("sentences", "Sentences", "FILE"),
+}
+"""What users have of the same kind as the samples of a data module, and how to give it."""
+
 CONSOLE = Console(soft_wrap=True, highlight=False)
 
 
@@ -58,11 +65,11 @@ class Summary(L.Callback):
         data, folder = trainer.datamodule, trainer.default_root_dir
         for line in data.describe():
             CONSOLE.print(f"  {line}")
-        parts = f"{data.batch_size} x {trainer.world_size} device(s) x {trainer.accumulate_grad_batches} accumulated"
+        parts = f"{data.per_step:,} x {trainer.world_size} device(s) x {trainer.accumulate_grad_batches} accumulated"
         rates = {g["initial_lr"] for optimizer in trainer.optimizers for g in optimizer.param_groups}
         CONSOLE.print(
-            f"  effective batch size {pl_module.effective_batch_size} = {parts}, learning rate {max(rates):.3g}, "
-            f"{trainer.precision} on {trainer.strategy.root_device}"
+            f"  effective batch size {pl_module.effective_batch_size:,}{data.unit} = {parts}, "
+            f"learning rate {max(rates):.3g}, {trainer.precision} on {trainer.strategy.root_device}"
         )
         CONSOLE.print(f"  run directory {folder}")
 
@@ -197,12 +204,12 @@ class Summary(L.Callback):
                 f"next, with labels:        {graft}",
                 f"next, a linear probe:     {graft} --model.frozen true",
             ]
-        files = {"pictures": "Images", "videos": "Videos"}[trainer.datamodule.noun]
+        noun, files, where = OWN[trainer.datamodule.noun]
         config = f"--config {self.typed[self.typed.index('--config') + 1]} " if "--config" in self.typed else ""
         return [
             "next, test again:       " + f"python cli.py test {config}--ckpt_path {run}",
-            f"next, your {trainer.datamodule.noun + ':':<12} "
-            + f"python cli.py predict {config}--ckpt_path {run} --data {files} --data.root FOLDER",
+            f"next, your {noun + ':':<12} "
+            + f"python cli.py predict {config}--ckpt_path {run} --data {files} --data.root {where}",
         ]
 
 

@@ -14,27 +14,49 @@ LINES = {"text": "", "source": ".source", "reference": ".reference"}
 
 
 class TextFiles(Table):
-    """`predict.csv` or `test.csv` with the columns `id`, `source` of translations, `text`, and where known `reference`,
-    or `references` of captions, one a line in the cell; and the first of these columns each as a text file, one
-    sentence a line, as other tools read them: `test.txt`, `test.source.txt`, `test.reference.txt`."""
+    """`predict.csv` or `test.csv` with the columns `id`, `source` of translations, `text`, `alternatives` where the
+    search gives several (the best first), and where known `reference`, or `references` of captions, one a line in the
+    cell; and some of these columns as text files, one sentence a line, as other tools read them: `test.txt`,
+    `test.source.txt`, `test.reference.txt`."""
 
     def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
         path = Path(trainer.default_root_dir) / "predictions" / ("test.csv" if trainer.testing else "predict.csv")
-        self.columns = [name for name, key in KEYS.items() if key is None or key in batch]
-        super().__init__(path, trainer.global_rank, ["id", *self.columns])
+        several = getattr(getattr(task, "search", None), "best", 1) > 1
+        self.columns = [
+            c for c, key in KEYS.items() if key in batch or c == "text" or (c == "alternatives" and several)
+        ]
+        super().__init__(path, trainer.global_rank, self.columns)
 
     @staticmethod
     def fits(outputs: Prediction) -> bool:
         return "text" in outputs
 
     def add(self, batch: Batch, outputs: Prediction) -> None:
-        known = {name: outputs["text"] if key is None else batch.get(key) for name, key in KEYS.items()}
-        if "references" in self.columns:
-            known["references"] = ["\n".join(map(one_line, captions)) for captions in batch["captions"]]
-        self.write(zip(batch["id"], *(known[name] for name in self.columns), strict=True))
+        known = {column: batch.get(key) for column, key in KEYS.items()} | {"text": outputs["text"]}
+        for column, several in (("references", batch.get("captions")), ("alternatives", outputs.get("alternatives"))):
+            if several is not None:
+                known[column] = ["\n".join(map(one_line, texts)) for texts in several]
+        if "row" in batch:
+            known["row"] = batch["row"].tolist()
+        self.write(zip(*(known[column] for column in self.columns), strict=True))
 
     def merge(self, world: int) -> list[Path]:
-        return super().merge(world) + [self._lines(column) for column in LINES if column in self.columns]
+        super().merge(world)
+        if self.columns[0] == "row":
+            self._sort()
+        return [self.path, *(self._lines(column) for column in LINES if column in self.columns)]
+
+    def _sort(self) -> None:
+        """Rows as the data has them, which came by length."""
+        with open_text(self.path, "r") as file:
+            header, *rows = csv.reader(file)
+        whole = self.path.with_name(f"{self.path.name}.tmp")
+        with writing(self.path):
+            with open_text(whole, "w") as file:
+                csv.writer(file).writerows(
+                    [header[1:], *(row for _, *row in sorted(rows, key=lambda row: int(row[0])))]
+                )
+            whole.replace(self.path)
 
     def _lines(self, column: str) -> Path:
         path = self.path.with_name(f"{self.path.stem}{LINES[column]}.txt")
@@ -50,8 +72,16 @@ class TextFiles(Table):
             yield from (row[column] for row in csv.DictReader(file))
 
 
-KEYS = {"source": "source_text", "text": None, "reference": "target_text", "references": "captions"}
-"""Columns, and where a batch has them."""
+KEYS = {
+    "row": "row",
+    "id": "id",
+    "source": "source_text",
+    "text": None,
+    "alternatives": None,
+    "reference": "target_text",
+    "references": "captions",
+}
+"""Columns, and where a batch has them. `row` only sorts."""
 
 
 def one_line(sentence: str) -> str:

@@ -28,13 +28,14 @@ class DataModule(L.LightningDataModule):
         batch_size: samples per device and step.
         workers: processes that load; 0 loads in the main process.
 
-    Attributes: `noun` says what samples are; `classes` names the classes and `palette` colours them, null without;
-    `category_ids` and `image_ids` are what annotations call each class and each sample, null without; `whole` asks for
-    whole pictures to evaluate and predict, with `size` and `inside`, as tasks need that answer per pixel; set it before
-    `setup`.
+    Attributes: `noun` says what samples are, `unit` what `per_step` counts if not these; `classes` names the classes
+    and `palette` colours them, null without; `category_ids` and `image_ids` are what annotations call each class and
+    each sample, null without; `whole` asks for whole pictures to evaluate and predict, with `size` and `inside`, as
+    tasks need that answer per pixel; set it before `setup`.
     """
 
     noun: str = "pictures"
+    unit: str = ""
     classes: list[str] | None = None
     palette: list[RGB] | None = None
     category_ids: list[int] | None = None
@@ -66,6 +67,11 @@ class DataModule(L.LightningDataModule):
     def view_count(self) -> int:
         """Views of each sample in training, local ones included."""
         return 1
+
+    @property
+    def per_step(self) -> int:
+        """Samples, or what `unit` says, per device and step in training."""
+        return self.batch_size
 
     def kinds(self) -> np.ndarray | None:
         """Whole numbers (N,), one per training sample, of which a batch shall have one only; null for no such thing."""

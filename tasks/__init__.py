@@ -15,6 +15,7 @@ from tasks.rotation import Rotation
 from tasks.semantic_segmentation import SemanticSegmentation
 from tasks.simclr import SimCLR
 from tasks.simsiam import SimSiam
+from tasks.translation import Translation
 from tasks.video import Video
 
 __all__ = [
@@ -33,5 +34,6 @@ __all__ = [
     "SimCLR",
     "SimSiam",
     "Task",
+    "Translation",
     "Video",
 ]

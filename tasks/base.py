@@ -100,9 +100,9 @@ class Task(L.LightningModule):
 
     @property
     def effective_batch_size(self) -> int:
-        """Samples per optimizer step: of all devices and accumulated batches."""
+        """Samples, or what the data counts, per optimizer step: of all devices and accumulated batches."""
         trainer = self.trainer
-        return trainer.datamodule.batch_size * trainer.world_size * trainer.accumulate_grad_batches
+        return trainer.datamodule.per_step * trainer.world_size * trainer.accumulate_grad_batches
 
     def log_step(self, values: dict[str, Tensor | float]) -> None:
         """Logs `train/NAME` on the steps that loggers write, of which the progress bar shows `train/loss`."""

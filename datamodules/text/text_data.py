@@ -45,6 +45,7 @@ class TextData(SplitData):
     """
 
     noun = "sentence pairs"
+    unit = " tokens"
 
     def __init__(
         self,
@@ -86,6 +87,10 @@ class TextData(SplitData):
         if self.encoded:
             raise RuntimeError("the data is encoded already: call use before setup")
         self._tokenizers, self.given = Tokenizers(source, target), True
+
+    @property
+    def per_step(self) -> int:
+        return self.batch_tokens
 
     def broken(self, source: Bitext) -> dict[int, str]:
         return source.broken

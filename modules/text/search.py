@@ -5,6 +5,7 @@ the batch and costs nothing any more.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from modules.text.hypotheses import Hypothesis, Limits
 from modules.text.memory import Memory
 from modules.text.tokens import BOS, EOS
 
-__all__ = ["Hypothesis", "Limits", "beam", "greedy", "likeliest", "sample"]
+__all__ = ["Hypothesis", "Limits", "Search", "beam", "greedy", "likeliest", "sample"]
 
 
 @torch.no_grad()
@@ -72,6 +73,62 @@ def sample(
     rows = torch.arange(sources, device=memory.states.device).repeat_interleave(texts)
     found = _walk(decoder, decoder.choose(decoder.start(memory), rows), len(rows), limits, draw)
     return [found[i * texts : (i + 1) * texts] for i in range(sources)]
+
+
+@dataclass(frozen=True)
+class Search:
+    """How texts are searched for.
+
+    Args:
+        beam: beginnings that are followed at once; 1 is greedy search.
+        alpha: of the length penalty ((5 + length) / 6)^alpha, >= 0; 0 for none, more for longer texts.
+        best: how many texts of each source are given, 1..beam, or as many as asked for when they are drawn.
+        longest: tokens of a text at most, its end counted.
+        shortest: tokens at least before the end.
+        block: no n-gram of this many tokens occurs twice; 0 for off.
+        temperature: above 0 draws every token instead, from probabilities that are sharper below 1.
+        top_k: only from the k likeliest tokens; 0 for all.
+        top_p: only from the likeliest tokens that together have this probability, 0..1.
+
+    Raises:
+        ConfigError: a setting out of its range.
+    """
+
+    beam: int = 5
+    alpha: float = 1.0
+    best: int = 1
+    longest: int = 100
+    shortest: int = 0
+    block: int = 0
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+    def __post_init__(self):
+        _ = self.limits
+        if self.beam < 1 or self.alpha < 0 or self.best < 1 or (self.best > self.beam and not self.temperature):
+            raise ConfigError(
+                f"search.beam {self.beam}, alpha {self.alpha:g}, best {self.best}: needs 1 <= best <= beam, alpha >= 0"
+            )
+        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
+            raise ConfigError(
+                f"search.temperature {self.temperature:g}, top_k {self.top_k}, top_p {self.top_p:g}: needs "
+                "temperature >= 0, top_k >= 0 and 0 < top_p <= 1"
+            )
+        if not self.temperature and (self.top_k or self.top_p < 1):
+            raise ConfigError("search.top_k and top_p choose what is drawn from: set search.temperature above 0, too")
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.longest, self.shortest, self.block)
+
+    def __call__(self, decoder: Decoder, memory: Memory) -> list[list[Hypothesis]]:
+        """The texts of each of the memory's sources, the best first, or in the order they were drawn."""
+        if self.temperature:
+            return sample(decoder, memory, self.limits, self.best, self.temperature, self.top_k, self.top_p)
+        if self.beam == 1:
+            return [[found] for found in greedy(decoder, memory, self.limits)]
+        return beam(decoder, memory, self.beam, self.limits, self.alpha, self.best)
 
 
 def likeliest(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:

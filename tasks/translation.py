@@ -1,0 +1,70 @@
+"""Translation of sentences."""
+
+from typing import ClassVar
+
+from torch import nn
+
+from modules.contracts import Batch, Prediction
+from modules.metrics.text import Tokenize, TranslationScores, protocols
+from modules.text.decoder import EncoderFactory, tie
+from modules.text.hypotheses import Hypothesis
+from modules.text.memory import Memory
+from modules.text.tokens import PAD
+from modules.text.transformer import TransformerEncoder
+from tasks.writing import Writing
+
+
+class Translation(Writing):
+    """Sentences of one language into another, read by an encoder and written by a decoder.
+
+    Args:
+        encoder: reads; null is a TransformerEncoder.
+        shared: whether both languages have one embedding, if they have one vocabulary (`data.joint`).
+        tokenize: how sacreBLEU splits text before it counts words.
+        lowercase: whether sacreBLEU ignores case.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("source", "target")
+    monitor = "val/bleu"
+    mode = "max"
+
+    def __init__(
+        self,
+        encoder: EncoderFactory | None = None,
+        shared: bool = True,
+        tokenize: Tokenize = "13a",
+        lowercase: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        first, last = self.tokenizers[0], self.tokenizers[-1]
+        self.encoder = (encoder or TransformerEncoder)(len(first))
+        self.decoder = self.make_decoder(len(last), self.encoder.width)
+        if shared and first == last:
+            tie(self.encoder, self.decoder)
+        self.protocols = protocols(tokenize, lowercase) | {"unfinished": self.unfinished}
+        scores = {stage: TranslationScores(tokenize, lowercase, full=stage == "test") for stage in ("val", "test")}
+        self.scores = nn.ModuleDict(scores)
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        return {type(part).__name__: part for part in (self.encoder, self.decoder)}
+
+    def memory(self, batch: Batch) -> Memory:
+        return self.encoder(batch["source"])
+
+    def references(self, batch: Batch) -> list[str]:
+        return batch["target_text"]
+
+    def predict_step(self, batch: Batch, index: int) -> Prediction:
+        answer = super().predict_step(batch, index)
+        for name, texts in answer.items():  # what is empty stays empty
+            answer[name] = [
+                text if given else type(text)() for text, given in zip(texts, batch["source_text"], strict=True)
+            ]
+        return answer
+
+    def attention(self, found: list[Hypothesis], memory: Memory, batch: Batch) -> Prediction:
+        rows = zip(batch["source"].tolist(), (batch["source"] != PAD).sum(1).tolist(), strict=True)
+        pieces = [self.tokenizers[0].pieces(row[:length]) for row, length in rows]
+        return super().attention(found, memory, batch) | {"source_pieces": pieces}

@@ -1,0 +1,112 @@
+"""What tasks share that write texts: teacher forcing to train, search to judge."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from modules.contracts import Batch, ConfigError, Prediction
+from modules.losses.text import label_smoothed_cross_entropy
+from modules.metrics.text import Perplexity
+from modules.text.decoder import DecoderFactory
+from modules.text.memory import Memory
+from modules.text.search import Hypothesis, Search
+from modules.text.tokenizer import Tokenizer
+from modules.text.tokens import BOS, PAD
+from modules.text.transformer import TransformerDecoder
+from tasks.base import Stage, Task
+
+
+class Writing(Task):
+    """Base of tasks that write a text about a memory; a subclass makes the memory and says how texts are judged.
+
+    Args:
+        tokenizers: vocabularies as `Tokenizer.to_json` gives them, the last of them that of the text; null takes the
+            data's.
+        decoder: writes; null is a TransformerDecoder.
+        smoothing: share of the probability that training spreads evenly over the vocabulary, 0..1.
+        search: how texts are searched for in test and prediction; validation takes the likeliest token at every step.
+    """
+
+    unfinished = "share of texts that reached model.search.longest before their end"
+    scores: nn.ModuleDict
+    """Metrics of texts and references, of `val` and `test`."""
+
+    def __init__(
+        self,
+        tokenizers: list[str] | None = None,
+        # null: filled-in arguments would stay when another class is chosen
+        decoder: DecoderFactory | None = None,
+        smoothing: float = 0.1,
+        search: Search = Search(),
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not tokenizers:
+            raise ConfigError(f"{type(self).__name__} needs tokenizers: from the data, or as model.tokenizers")
+        if not 0 <= smoothing < 1:
+            raise ConfigError(f"model.smoothing is {smoothing:g}, but it is a share of the probability, 0 to below 1")
+        if self.optim.scale_lr:
+            raise ConfigError("optim.scale_lr counts samples, but texts come in batches of tokens: set optim.lr itself")
+        self.tokenizers = [Tokenizer.from_json(text) for text in tokenizers]
+        self.make_decoder = decoder or TransformerDecoder
+        self.smoothing, self.search = smoothing, search
+        self.greedy = replace(search, beam=1, best=1, temperature=0.0, top_k=0, top_p=1.0)
+        self.perplexity = nn.ModuleDict({"val": Perplexity(PAD), "test": Perplexity(PAD)})
+
+    def memory(self, batch: Batch) -> Memory:
+        """What there is to write about."""
+        raise NotImplementedError
+
+    def references(self, batch: Batch) -> list[str] | list[list[str]]:
+        """What should have been written."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        costs = self.costs(batch, self.memory(batch))
+        self.log_step(costs)
+        return costs["loss"]
+
+    def costs(self, batch: Batch, memory: Memory) -> dict[str, Tensor]:
+        """The `loss` of a batch, and other scalars to log."""
+        read, write = batch["target"][:, :-1], batch["target"][:, 1:]
+        states = self.decoder.states(read, memory)
+        return {"loss": label_smoothed_cross_entropy(states, self.decoder.output.weight, write, self.smoothing)}
+
+    def predict_step(self, batch: Batch, index: int) -> Prediction:
+        return self.written(self.search(self.decoder, self.memory(batch)))
+
+    def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction:
+        memory, target = self.memory(batch), batch["target"]
+        self.perplexity[stage].update(self.decoder(target[:, :-1], memory), target[:, 1:])
+        found = (self.search if stage == "test" else self.greedy)(self.decoder, memory)
+        answer = self.written(found)
+        self.scores[stage].update(answer["text"], self.references(batch))
+        unfinished = sum(not best.finished for best, *_ in found) / len(found)
+        self.log(f"{stage}/unfinished", unfinished, batch_size=len(found), sync_dist=True)
+        self.log(f"{stage}/perplexity", self.perplexity[stage], batch_size=len(found))
+        return answer | self.attention([best for best, *_ in found], memory, batch)
+
+    def conclude(self, stage: Stage) -> None:
+        self.log_dict({f"{stage}/{name}": value for name, value in self.scores[stage].compute().items()})
+        self.scores[stage].reset()
+
+    def written(self, found: list[list[Hypothesis]]) -> Prediction:
+        """Texts of each source's best hypothesis, and if more are asked for, all of them."""
+        tokenizer = self.tokenizers[-1]
+        answer: Prediction = {"text": tokenizer.decode([best.tokens for best, *_ in found])}
+        if self.search.best > 1:
+            answer["alternatives"] = [tokenizer.decode([one.tokens for one in several]) for several in found]
+        return answer
+
+    def attention(self, found: list[Hypothesis], memory: Memory, batch: Batch) -> Prediction:
+        """Where each piece of the texts looked: `attention`, of each (T, S), and `pieces`, T of each."""
+        tokens = [torch.tensor([BOS, *one.tokens], device=self.device) for one in found]
+        _, weights = self.decoder.attend(nn.utils.rnn.pad_sequence(tokens, batch_first=True, padding_value=PAD), memory)
+        if weights is None:
+            return {}
+        lengths, places = [len(one.tokens) for one in found], (~memory.padding).sum(1).tolist()
+        return {
+            "attention": [w[:t, :s] if t else None for w, t, s in zip(weights, lengths, places, strict=True)],
+            "pieces": [self.tokenizers[-1].pieces(one.tokens) for one in found],
+        }
