@@ -224,7 +224,7 @@ class CLI(LightningCLI):
         if "tokenizers" not in args:
             return
         known = args.tokenizers or self.remembered.get("model", {}).get("init_args", {}).get("tokenizers")
-        if hasattr(data, "tokenizers"):
+        if hasattr(type(data), "tokenizers"):
             if known:
                 data.use(*map(Tokenizer.from_json, known))
             args.tokenizers = [tokenizer.to_json() for tokenizer in data.tokenizers]
