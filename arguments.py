@@ -16,11 +16,13 @@ from torch.optim import Optimizer
 
 from datamodules import DataModule
 from modules.contracts import Backbone, DataError, Head, Neck, nearest
+from modules.text.decoder import Decoder
+from modules.text.memory import Encoder
 from tasks import Task
 
 COMMANDS = ("fit", "validate", "test", "predict", "evaluate")
 ALL_COMMANDS = (*COMMANDS, "compare")  # which is no method of the trainer
-PARTS = (Task, DataModule, Backbone, Neck, Head, Callback, Optimizer, BasicTransform, Logger)
+PARTS = (Task, DataModule, Backbone, Neck, Head, Encoder, Decoder, Callback, Optimizer, BasicTransform, Logger)
 
 
 def option(argv: list[str], name: str) -> str | None:
@@ -152,6 +154,8 @@ def readable(message: str, parser: LightningArgumentParser) -> str:
             if "." in option_of and not keys
             else nearest(name.rpartition(".")[2], sorted(last))
         )
+        if f"{(option_of or name).rpartition('.')[2]!r}" in hint:
+            hint = " here: only other classes have it"
         return f"there is no option {option_of or name}{hint}"
     choices = found(r"Expected a typing\.Literal\[(.*?)\]")
     if (name := found(r"Expected a dot import path string: (\S+)")) and not choices:

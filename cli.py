@@ -378,15 +378,13 @@ class Compare(CLI):
     """`compare`: reads the configuration of a `fit`, but leaves the training to one process per start and seed."""
 
     def __init__(self, argv: list[str]):
+        task = vars(tasks).get(typed_task(argv) or "")
+        if task and not issubclass(task, tasks.VisionTask):
+            raise ConfigError(f"compare is about what a backbone brings, but {task.__name__} has none")
         self.plan = typed_plan(argv[1:])
         super().__init__(["fit", *self.plan.typed, "--model.weights", "null"])
 
     def _run_directory(self) -> RunDirectory:
-        if self.model.backbone is None:
-            raise ConfigError(
-                f"compare is about what a backbone brings, but {type(self.model).__name__} has none: choose a task of "
-                "pictures or videos"
-            )
         check_starts(self.model.backbone, self.plan.starts)  # here, because nothing is written yet
         directory = RunDirectory(self.plan.folder, lambda: None, self.plan.begun)
         directory.claim()

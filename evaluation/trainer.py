@@ -62,6 +62,10 @@ class Trainer(L.Trainer):
             ConfigError: a setting that cannot work, or more than one device.
             DataError: no training pictures, or none to judge.
         """
+        if model.backbone is None:
+            raise ConfigError(
+                f"evaluate judges the features of a backbone, but {type(model).__name__} has none: use test"
+            )
         self._check(neighbours, temperature, labels, sgd_epochs, sgd_lr, sample)
         if ckpt_path:
             _load(model, Path(ckpt_path))

@@ -17,6 +17,7 @@ from tasks.simclr import SimCLR
 from tasks.simsiam import SimSiam
 from tasks.translation import Translation
 from tasks.video import Video
+from tasks.vision import VisionTask
 
 __all__ = [
     "BYOL",
@@ -36,4 +37,5 @@ __all__ = [
     "Task",
     "Translation",
     "Video",
+    "VisionTask",
 ]

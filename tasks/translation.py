@@ -6,11 +6,11 @@ from torch import nn
 
 from modules.contracts import Batch, Prediction
 from modules.metrics.text import Tokenize, TranslationScores, protocols
-from modules.text.decoder import EncoderFactory, tie
+from modules.text.decoder import DecoderFactory, EncoderFactory, tie
 from modules.text.hypotheses import Hypothesis
 from modules.text.memory import Memory
 from modules.text.tokens import PAD
-from modules.text.transformer import TransformerEncoder
+from modules.text.transformer import TransformerDecoder, TransformerEncoder
 from tasks.writing import Writing
 
 
@@ -19,6 +19,7 @@ class Translation(Writing):
 
     Args:
         encoder: reads; null is a TransformerEncoder.
+        decoder: writes; null is a TransformerDecoder.
         shared: whether both languages have one embedding, if they have one vocabulary (`data.joint`).
         tokenize: how sacreBLEU splits text before it counts words.
         lowercase: whether sacreBLEU ignores case.
@@ -30,7 +31,9 @@ class Translation(Writing):
 
     def __init__(
         self,
+        # null: filled-in arguments would stay when another class is chosen
         encoder: EncoderFactory | None = None,
+        decoder: DecoderFactory | None = None,
         shared: bool = True,
         tokenize: Tokenize = "13a",
         lowercase: bool = False,
@@ -39,7 +42,7 @@ class Translation(Writing):
         super().__init__(**kwargs)
         first, last = self.tokenizers[0], self.tokenizers[-1]
         self.encoder = (encoder or TransformerEncoder)(len(first))
-        self.decoder = self.make_decoder(len(last), self.encoder.width)
+        self.decoder = (decoder or TransformerDecoder)(len(last), self.encoder.width)
         if shared and first == last:
             tie(self.encoder, self.decoder)
         self.protocols = protocols(tokenize, lowercase) | {"unfinished": self.unfinished}

@@ -8,12 +8,11 @@ from torch import Tensor, nn
 from modules.contracts import Batch, ConfigError, Prediction
 from modules.losses.text import label_smoothed_cross_entropy
 from modules.metrics.text import Perplexity
-from modules.text.decoder import DecoderFactory
+from modules.text.decoder import Decoder
 from modules.text.memory import Memory
 from modules.text.search import Hypothesis, Search
 from modules.text.tokenizer import Tokenizer
 from modules.text.tokens import BOS, PAD
-from modules.text.transformer import TransformerDecoder
 from tasks.base import Stage, Task
 
 
@@ -23,20 +22,18 @@ class Writing(Task):
     Args:
         tokenizers: vocabularies as `Tokenizer.to_json` gives them, the last of them that of the text; null takes the
             data's.
-        decoder: writes; null is a TransformerDecoder.
         smoothing: share of the probability that training spreads evenly over the vocabulary, 0..1.
         search: how texts are searched for in test and prediction; validation takes the likeliest token at every step.
     """
 
     unfinished = "share of texts that reached model.search.longest before their end"
+    decoder: Decoder
     scores: nn.ModuleDict
     """Metrics of texts and references, of `val` and `test`."""
 
     def __init__(
         self,
         tokenizers: list[str] | None = None,
-        # null: filled-in arguments would stay when another class is chosen
-        decoder: DecoderFactory | None = None,
         smoothing: float = 0.1,
         search: Search = Search(),
         **kwargs,
@@ -49,7 +46,6 @@ class Writing(Task):
         if self.optim.scale_lr:
             raise ConfigError("optim.scale_lr counts samples, but texts come in batches of tokens: set optim.lr itself")
         self.tokenizers = [Tokenizer.from_json(text) for text in tokenizers]
-        self.make_decoder = decoder or TransformerDecoder
         self.smoothing, self.search = smoothing, search
         self.greedy = replace(search, beam=1, best=1, temperature=0.0, top_k=0, top_p=1.0)
         self.perplexity = nn.ModuleDict({"val": Perplexity(PAD), "test": Perplexity(PAD)})

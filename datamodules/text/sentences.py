@@ -24,7 +24,7 @@ class Sentences(TextData):
     noun = "sentences"
 
     def __init__(self, root: str, **kwargs):
-        super().__init__(**{"val_split": 0.0, "too_long": "cut"} | kwargs)
+        super().__init__(**kwargs)
         self.root = root
 
     def sources(self) -> dict[Split, Bitext]:

@@ -1,0 +1,135 @@
+"""Translation from the command line: a checkpoint alone translates raw text, line by line; what is wrong gets one
+sentence."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+FIT = "fit --config tasks/translation.yaml --model.encoder.width 32 --model.decoder.width 32 --data.workers 0".split()
+SMALL = "--data.train 300 --data.val 40 --data.test 30 --trainer.max_epochs 2 --trainer.logger false".split()
+SMALL += ["--pictures.samples", "4", "--model.search.longest", "20"]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> str:
+    """The run directory of a tiny translation, trained once."""
+    import cli
+
+    folder = tmp_path_factory.mktemp("translation") / "run"
+    argv = [str(ROOT / word) if word.startswith("tasks/") else word for word in (*FIT, *SMALL)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "disabled")
+        patch.setattr("sys.argv", ["cli.py"])
+        assert cli.main([*argv, "--run_dir", str(folder)]) == 0
+    return str(folder)
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").split("\n")
+
+
+def test_a_fit_says_what_it_did_and_leaves_everything(run):
+    run = Path(run)
+    report = {row["metric"]: row for row in json.loads((run / "results.json").read_text())["results"]}
+    assert {"test/bleu", "test/chrf", "test/ter", "test/bleu_tokenised", "test/perplexity", "val/bleu"} <= report.keys()
+    assert "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:" in report["test/bleu"]["how"]
+    assert "30 test sentence pairs" in report["test/bleu"]["how"]
+    names = {path.name for path in (run / "pictures").iterdir()}
+    assert {"train_batch.png", "test_predictions.png", "test_best.png", "test_attention.png"} <= names
+    assert not (run / "backbone.safetensors").exists()
+    assert "tokenizers: null" in (run / "config.yaml").read_text()
+    with (run / "predictions" / "test.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == [f"test.en:{i + 1}" for i in range(30)]  # judged by length, written in order
+    assert [row["source"] for row in rows] == lines(run / "predictions" / "test.source.txt")[:-1]
+
+
+def test_a_checkpoint_alone_translates_a_file_line_by_line(run, graft, tmp_path):
+    (tmp_path / "in.txt").write_text("A red circle.\n\n  Two blue\u00a0stars .\n@@\nA zebra sees quickly.\n")
+    typed = ["--data", "Sentences", "--data.root", "in.txt", "--data.batch_size", "2", "--data.workers", "0"]
+    assert graft("predict", "--ckpt_path", run, *typed, "--run_dir", "said")[0] == 0
+    said = lines(Path("said/predictions/predict.txt"))
+    assert len(said) == 6 and said[1] == said[5] == "" and said[0] and said[2]
+    assert lines(Path("said/predictions/predict.source.txt"))[2] == "Two blue stars ."
+
+
+def test_standard_input_is_translated_and_the_best_few_are_listed(run, graft, monkeypatch):
+    stdin = io.TextIOWrapper(io.BytesIO(b"A red circle.\nTwo stars.\n"), encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", stdin)
+    typed = ["--data", "Sentences", "--data.root", "-", "--model.search.best", "3", "--data.workers", "0"]
+    assert graft("predict", "--ckpt_path", run, *typed, "--run_dir", "said")[0] == 0
+    with Path("said/predictions/predict.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["source"] for row in rows] == ["A red circle.", "Two stars."]
+    assert all(row["alternatives"].split("\n")[0] == row["text"] for row in rows)
+    assert all(len(set(row["alternatives"].split("\n"))) == 3 for row in rows)
+
+
+def test_what_never_ends_is_cut_and_said(run, graft):
+    assert graft("test", "--ckpt_path", run, "--model.search.longest", "3", "--run_dir", "cut")[0] == 0
+    report = {row["metric"]: row for row in json.loads(Path("cut/results.json").read_text())["results"]}
+    assert report["test/unfinished"]["value"] == 1 and "search.longest" in report["test/unfinished"]["how"]
+
+
+def test_the_same_checkpoint_gives_the_same_figures_on_its_test_set(run, graft):
+    assert graft("test", "--config", f"{run}/config.yaml", "--ckpt_path", run, "--run_dir", "again")[0] == 0
+    first, second = (
+        {row["metric"]: row["value"] for row in json.loads((Path(f) / "results.json").read_text())["results"]}
+        for f in (run, "again")
+    )
+    assert second and all(first[name] == value for name, value in second.items())
+
+
+def test_text_of_another_kind_than_the_checkpoints_is_refused(run, graft, tmp_path):
+    for name in ("source", "target"):
+        (tmp_path / name).write_text("".join(f"слово {name} {i} и ещё одно\n" for i in range(20)))
+    typed = ["--data", "ParallelText", "--data.source", "source", "--data.target", "target"]
+    typed += ["--data.test_source", "source", "--data.test_target", "target"]
+    code, error = graft("test", "--ckpt_path", run, *typed)
+    assert code == 1 and "the checkpoint's vocabulary lacks" in error
+
+
+def test_a_resumed_run_keeps_the_vocabulary_of_its_checkpoint(run, graft):
+    typed = [*FIT, *SMALL, "--data.train", "150", "--trainer.max_epochs", "3", "--ckpt_path", run]
+    code, error = graft(*typed, "--run_dir", "more")  # another training set has other words
+    assert code == 0, error
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["--data", "Shapes"], ["Translation learns to write, but Shapes has no texts"]),
+        (["--data", "Sentences", "--data.root", "tasks/translation.yaml"], ["no training pairs"]),
+        (["--model.search.beam", "0"], ["search.beam 0"]),
+        (["--model.search.best", "7"], ["1 <= best <= beam"]),
+        (["--model.search.top_k", "7"], ["search.temperature above 0"]),
+        (["--model.search.shortest", "200"], ["shortest < longest"]),
+        (["--model.smoothing", "1"], ["smoothing is 1"]),
+        (["--model.optim.scale_lr", "true"], ["scale_lr"]),
+        (["--model.weights", "runs/simclr/latest"], ["no option weights here"]),
+        (["--model.encoder.heads", "5"], ["heads", "32"]),
+        (["--model.decoder", "RecurentDecoder"], ["did you mean 'RecurrentDecoder'"]),
+        (["--model.average", "3"], ["average is 3", "max_epochs is 2"]),
+        (["--data.joint", "true", "--model.decoder.width", "64"], ["width"]),
+    ],
+)
+def test_wrong_settings_get_one_sentence(graft, typed, words):
+    code, error = graft(*FIT, *SMALL, *typed)
+    assert code in (1, 2) and all(word in error for word in words), error
+
+
+def test_commands_about_features_say_that_there_are_none(run, graft):
+    code, error = graft("evaluate", "--ckpt_path", run)
+    assert code == 2 and "backbone" in error, error
+    code, error = graft("compare", *FIT[1:], *SMALL, "--weights", "none", "--seeds", "2")
+    assert code == 2 and "Translation has none" in error, error
+
+
+def test_a_recurrent_network_with_attention_is_two_options_away(graft):
+    typed = ["--model.encoder", "RecurrentEncoder", "--model.decoder", "RecurrentDecoder", "--model.average", "2"]
+    assert graft(FIT[0], *FIT[1:3], "--data.workers", "0", *SMALL, *typed, "--run_dir", "rnn")[0] == 0
+    assert "RecurrentDecoder" in Path("rnn/config.yaml").read_text()
