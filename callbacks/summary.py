@@ -4,6 +4,7 @@ import json
 import platform
 import time
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from callbacks.detection_errors import read_errors
 from callbacks.knn import KNN
 from callbacks.numbers import number, or_null
 from callbacks.per_class import JUDGED, read_per_class
+from callbacks.prediction_files import open_text
 from callbacks.predictions import Predictions
 from callbacks.results_table import results_table
 from callbacks.throughput import Throughput
@@ -28,6 +30,8 @@ OWN = {
     "sentence pairs": ("sentences", "Sentences", "FILE"),
 }
 """What users have of the same kind as the samples of a data module, and how to give it."""
+
+LINES = 5  # of texts that were written, to be shown
 
 CONSOLE = Console(soft_wrap=True, highlight=False)
 
@@ -179,6 +183,10 @@ class Summary(L.Callback):
         for callback in trainer.callbacks:
             for path in callback.files if isinstance(callback, Predictions) else ():
                 CONSOLE.print(f"predictions: {path}")
+                if path.name == "predict.txt":
+                    with open_text(path, "r") as file:
+                        for line in islice(file, LINES):
+                            CONSOLE.print(f"  {line.rstrip()}", markup=False)
         logger = next((x for x in trainer.loggers if isinstance(x, WandbLogger)), None)
         if logger is not None and logger._offline:
             run = folder / "wandb" / "latest-run"
