@@ -1,0 +1,5 @@
+"""Published networks that neither timm nor torchvision has, registered among timm's models under their names."""
+
+from modules.backbones.classics import lenet
+
+__all__ = ["lenet"]
