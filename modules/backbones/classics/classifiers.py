@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
+from modules.backbones.classics.blocks import convolution
+
 
 class Pooled(nn.Module):
     """The mean of the map and one linear layer; without classes the mean alone.
@@ -37,7 +39,7 @@ class Dense(nn.Sequential):
 
     def __init__(self, *layers: nn.Module):
         super().__init__(*layers)
-        self.kernel = next(layer.kernel_size for layer in layers if isinstance(layer, nn.Conv2d))
+        self.kernel = next(layer.kernel_size for layer in self.modules() if isinstance(layer, nn.Conv2d))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) to (B, num_classes)."""
@@ -47,6 +49,19 @@ class Dense(nn.Sequential):
         """(B, C, h, w) to logits (B, num_classes, h - kernel + 1, w - kernel + 1)."""
         size = [max(side, kernel) for side, kernel in zip(x.shape[-2:], self.kernel, strict=True)]
         return super().forward(x if size == list(x.shape[-2:]) else functional.adaptive_avg_pool2d(x, size))
+
+
+def fully_connected(inputs: int, cells: int, hidden: int, num_classes: int, activation: str) -> Dense | None:
+    """AlexNet's and VGG's three layers over a map of `cells` x `cells`, with dropout; nothing without classes."""
+    if not num_classes:
+        return None
+    return Dense(
+        convolution(inputs, hidden, cells, padding=0, norm=None, activation=activation),
+        nn.Dropout(0.5),
+        convolution(hidden, hidden, 1, norm=None, activation=activation),
+        nn.Dropout(0.5),
+        nn.Conv2d(hidden, num_classes, 1),
+    )
 
 
 def last_layer(head: nn.Module) -> str:
