@@ -1,8 +1,9 @@
 """What the networks written here have in common: each is a timm model, built by its name."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, ClassVar
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import checkpoint, register_model
@@ -25,10 +26,14 @@ class Network(nn.Module):
         head: the last map to logits, `Pooled` or `Dense`; null where there are no classes.
         maxpool: between the first two stages; `small_images` takes it away.
         input_size: channels, height and width of the pictures that it was published for.
-        smallest: shortest side of a picture that it takes.
+        smallest: shortest side of a picture that it takes; a quarter of it with `small_images`.
         mean: of the pictures (scaled to 0..1) that it expects, per channel.
         std: as `mean`.
+
+    `auxiliary_points` are the stages on whose maps it was published with auxiliary classifiers.
     """
+
+    auxiliary_points: ClassVar[tuple[int, ...]] = ()
 
     def __init__(
         self,
@@ -45,7 +50,8 @@ class Network(nn.Module):
         self.stages = nn.Sequential(*stages)
         self.maxpool = maxpool or nn.Identity()
         self.head = head or Pooled(features.channels[-1])
-        self.num_features, self.smallest, self.grad_checkpointing = features.channels[-1], smallest, False
+        self.num_features, self.grad_checkpointing = features.channels[-1], False
+        self._smallest, self._pools = smallest, maxpool is not None
         self.feature_info = [
             {"num_chs": channels, "reduction": stride, "module": f"stages.{index}"}
             for index, (channels, stride) in enumerate(zip(*features, strict=True))
@@ -60,6 +66,12 @@ class Network(nn.Module):
             "first_conv": first,
             "classifier": classifier,
         }
+
+    @property
+    def smallest(self) -> int:
+        """Shortest side of a picture that it takes."""
+        small_images = self._pools and isinstance(self.maxpool, nn.Identity)
+        return math.ceil(self._smallest / 4) if small_images else self._smallest
 
     @property
     def num_classes(self) -> int:
@@ -100,12 +112,7 @@ class Network(nn.Module):
         Raises:
             ConfigError: pictures smaller than `smallest`.
         """
-        height, width = image.shape[-2:]
-        if min(height, width) < self.smallest:
-            raise ConfigError(
-                f"{self.name} takes pictures of {self.smallest} pixels or more, not {height} x {width}: "
-                f"raise --data.image_size"
-            )
+        self._check(image)
         taken, last = feature_take_indices(len(self.stages), indices)
         maps, x = [], image
         for index, stage in enumerate(self.stages[: last + 1] if stop_early else self.stages):
@@ -146,6 +153,14 @@ class Network(nn.Module):
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         self.grad_checkpointing = enable
+
+    def _check(self, image: Tensor) -> None:
+        height, width = image.shape[-2:]
+        if min(height, width) < self.smallest:
+            raise ConfigError(
+                f"{self.name} takes pictures of {self.smallest} pixels or more, not {height} x {width}: "
+                f"raise --data.image_size"
+            )
 
     @property
     def name(self) -> str:
