@@ -1,8 +1,10 @@
 """AlexNet: the network with which deep learning won ImageNet."""
 
+from functools import partial
+
 from torch import nn
 
-from modules.backbones.classics.blocks import Init, convolution, initialise
+from modules.backbones.classics.blocks import Init, convolution, initialise, response_norm
 from modules.backbones.classics.classifiers import fully_connected
 from modules.backbones.classics.network import Network, register
 from modules.contracts import Features
@@ -37,7 +39,7 @@ def alexnet(
     pool_stride: int = 2,
     num_classes: int = 1000,
     in_chans: int = 3,
-    norm: str | None = "lrn",
+    norm: str = "lrn",
     activation: str = "relu",
     init: Init = "gaussian",
 ) -> Network:
@@ -51,16 +53,17 @@ def alexnet(
         pool_stride: of the three max-pools of 3 x 3; 2 or 3.
         num_classes: 0 leaves out the fully connected layers.
         in_chans: channels of the pictures.
-        norm: `lrn` normalises each place across channels behind the first two convolutions; null is none, and a norm of
-            timm's, such as `batchnorm`, goes into every convolution.
+        norm: `lrn` normalises each place across channels behind the first two convolutions, `none` does not, and a norm
+            of timm's, such as `batchnorm`, goes into every convolution.
         activation: behind all layers but the last, by timm's name.
         init: `gaussian` is the paper's, with biases of 1 to wake the ReLUs.
     """
     one, two, three, four, five = widths
-    layer = {"norm": None if norm == "lrn" else norm, "activation": activation}
+    across = partial(response_norm, alpha=1e-4 * 5, k=2.0)  # torch divides alpha by the 5 channels
+    layer = {"norm": "none" if norm == "lrn" else norm, "activation": activation}
     stages = [
-        nn.Sequential(convolution(in_chans, one, 11, 4, 2, **layer), *_across(norm)),
-        nn.Sequential(nn.MaxPool2d(3, pool_stride), convolution(one, two, 5, groups=groups, **layer), *_across(norm)),
+        nn.Sequential(convolution(in_chans, one, 11, 4, 2, **layer), *across(norm)),
+        nn.Sequential(nn.MaxPool2d(3, pool_stride), convolution(one, two, 5, groups=groups, **layer), *across(norm)),
         nn.Sequential(
             nn.MaxPool2d(3, pool_stride),
             convolution(two, three, **layer),
@@ -79,7 +82,3 @@ def alexnet(
             if isinstance(unit, nn.Sequential) and unit[0].bias is not None:
                 nn.init.ones_(unit[0].bias)
     return net
-
-
-def _across(norm: str | None) -> list[nn.Module]:
-    return [nn.LocalResponseNorm(5, alpha=5e-4, k=2.0)] * (norm == "lrn")  # torch divides alpha by the 5 channels

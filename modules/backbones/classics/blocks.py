@@ -1,11 +1,12 @@
 """What several of the published networks are built of; activation, norm and initialisation are one argument each."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
 import torch
-from timm.layers import DropPath, get_act_layer, get_norm_layer
+from timm.layers import DropPath, GroupNorm, get_act_layer, get_norm_layer
 from torch import Tensor, nn
 from torchvision.ops.misc import Conv2dNormActivation
 
@@ -30,7 +31,7 @@ def convolution(
 
     Args:
         padding: null keeps the size of the map (divided by the stride), 0 is none.
-        norm: such as `batchnorm`, `groupnorm` or `layernorm2d`; null is none, and the convolution has a bias.
+        norm: such as `batchnorm`, `groupnorm` or `layernorm2d`; null or `none` is none, and leaves a bias.
         activation: such as `relu`, `silu` or `tanh`; null is none.
 
     Raises:
@@ -53,15 +54,24 @@ def activation_layer(name: str) -> Callable[..., nn.Module]:
 
 
 def norm_layer(name: str | None) -> Callable[[int], nn.Module] | None:
-    """timm's norm of that name, to be called with the number of channels; nothing for null.
+    """timm's norm of that name, to be called with the number of channels; nothing for null and `none`.
+
+    `groupnorm` has 32 groups, or as many fewer as divide the channels.
 
     Raises:
         ConfigError: there is none.
     """
+    if name == "groupnorm":
+        return lambda channels: GroupNorm(channels, math.gcd(channels, 32))
     try:
-        return get_norm_layer(name)
+        return None if name == "none" else get_norm_layer(name)
     except KeyError as error:
         raise ConfigError(f"timm has no norm {name!r}: try batchnorm, groupnorm or layernorm2d") from error
+
+
+def response_norm(norm: str, alpha: float = 1e-4, k: float = 1.0) -> list[nn.Module]:
+    """Normalisation of each place across 5 channels (Krizhevsky et al. 2012) if `norm` is `lrn`, else nothing."""
+    return [nn.LocalResponseNorm(5, alpha, k=k)] if norm == "lrn" else []
 
 
 class Parallel(nn.ModuleList):

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from modules.backbones.classics.auxiliary import watch
-from modules.backbones.classics.blocks import Init, Parallel, convolution, initialise
+from modules.backbones.classics.blocks import Init, Parallel, convolution, initialise, response_norm
 from modules.backbones.classics.classifiers import Pooled
 from modules.backbones.classics.network import Network, register
 from modules.contracts import ConfigError, Features
@@ -34,10 +34,10 @@ class GoogLeNet(Network):
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         super().reset_classifier(num_classes, global_pool)
-        for auxiliary in self.auxiliaries:
-            auxiliary.fc = nn.Linear(auxiliary.fc.in_features, num_classes)
         if not num_classes:
             self._drop_auxiliaries()
+        for auxiliary in self.auxiliaries:
+            auxiliary.fc = nn.Linear(auxiliary.fc.in_features, num_classes)
 
     def prune_intermediate_layers(self, *args: Any, **kwargs: Any) -> list[int]:
         self._drop_auxiliaries()
@@ -53,7 +53,7 @@ def inception_v1(
     num_classes: int = 1000,
     in_chans: int = 3,
     auxiliary: bool = False,
-    norm: str | None = "lrn",
+    norm: str = "lrn",
     activation: str = "relu",
     init: Init = "xavier",
 ) -> Network:
@@ -64,7 +64,7 @@ def inception_v1(
 
     Args:
         auxiliary: with the classifiers of maps 4a and 4d inside, see `GoogLeNet`.
-        norm: `lrn` around the second convolution; null is none, and a norm of timm's, such as `batchnorm`, goes into
+        norm: `lrn` around the second convolution, `none` without, and a norm of timm's, such as `batchnorm`, goes into
             every convolution.
         activation: by timm's name.
         init: see `initialise`.
@@ -72,12 +72,11 @@ def inception_v1(
     Raises:
         ConfigError: auxiliary classifiers without classes.
     """
-    layer = partial(convolution, norm=None if norm == "lrn" else norm, activation=activation)
+    layer = partial(convolution, norm="none" if norm == "lrn" else norm, activation=activation)
     inception = partial(_inception, layer)
-    across = [nn.LocalResponseNorm(5)] * (norm == "lrn")
     stages = [
         nn.Sequential(layer(in_chans, 64, 7, 2)),
-        nn.Sequential(*across, layer(64, 64, 1), layer(64, 192), *across),
+        nn.Sequential(*response_norm(norm), layer(64, 64, 1), layer(64, 192), *response_norm(norm)),
         nn.Sequential(_pool(), inception(192, 64, 96, 128, 16, 32, 32), inception(256, 128, 128, 192, 32, 96, 64)),
         nn.Sequential(_pool(), inception(480, 192, 96, 208, 16, 48, 64)),
         nn.Sequential(

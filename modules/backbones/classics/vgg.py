@@ -16,7 +16,7 @@ C = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 def vgg16_c(
     num_classes: int = 1000,
     in_chans: int = 3,
-    norm: str | None = None,
+    norm: str = "none",
     activation: str = "relu",
     init: Init = "xavier",
     widths: tuple[tuple[int, ...], ...] = C,
@@ -26,7 +26,7 @@ def vgg16_c(
     deep convolutional networks for large-scale image recognition"), for 224 x 224: 133,638,952 parameters.
 
     Args:
-        norm: behind each convolution, by timm's name; null is none.
+        norm: behind each convolution, by timm's name, or `none`.
         activation: behind all layers but the last, by timm's name.
         init: `xavier` trains from nothing; with `gaussian`, the paper's first way, begin with `deepen`.
         widths: channels of each convolution, by stages.
