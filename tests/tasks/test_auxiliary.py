@@ -124,7 +124,7 @@ def test_a_resumed_run_ends_like_one_that_was_never_stopped(tmp_path):
     def fit(steps: int, resumed: Path | None = None) -> dict[str, Tensor]:
         torch.manual_seed(0)
         optim = Optim(lr=1e-3, schedule="constant", warmup=0)
-        trained = without_dropout(task(optim=optim, ema=0.5))
+        trained = without_dropout(task(optim=optim))
         trainer = L.Trainer(max_steps=steps, accelerator="cpu", devices=1, default_root_dir=tmp_path, **quiet)
         trainer.fit(trained, DataLoader(batches, batch_size=None, collate_fn=dict), ckpt_path=resumed)
         trainer.save_checkpoint(tmp_path / f"{steps}.ckpt")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -101,57 +101,53 @@ def resnet(
         raise ConfigError(f"shortcut is {shortcut!r}, but it is A, B, C or none")
     if drop_path_rate and shortcut == "none":
         raise ConfigError("a plain network has no blocks to leave out: set drop_path to 0")
-    layer = partial(convolution, norm=norm, activation=activation)
+    block = Block(partial(convolution, norm=norm, activation=activation), bottleneck, shortcut, activation)
     rates = iter(torch.linspace(0, drop_path_rate, sum(depths), device="cpu").tolist())
-    stages, channels, strides, inputs = [nn.Sequential(layer(in_chans, width, 7, 2))], [width], [2], width
+    stages, channels, strides, inputs = [nn.Sequential(block.layer(in_chans, width, 7, 2))], [width], [2], width
     stride, dilation = 4, 1
     for index, depth in enumerate(depths):
-        middle, before, fine = width * 2**index, dilation, stride
+        first, before = stride, dilation
         stride = min(4 * 2**index, output_stride)
         dilation = 4 * 2**index // stride
-        outputs = middle * (4 if bottleneck else 1)
         blocks = []
-        for place in range(depth):
-            step, first = (stride // fine, before) if place == 0 else (1, dilation)
-            branch = _branch(layer, bottleneck, inputs, middle, step, first, dilation)
-            around = _around(layer, shortcut, inputs, outputs, step)
-            if shortcut == "none":
-                blocks.append(nn.Sequential(branch, activation_layer(activation)(inplace=True)))
-            else:
-                blocks.append(Residual(branch, around, activation, drop_path=next(rates)))
-            inputs = outputs
+        for step, inner in [(stride // first, before), *[(1, dilation)] * (depth - 1)]:
+            blocks.append(block(inputs, width * 2**index, step, inner, dilation, next(rates)))
+            inputs = width * 2**index * (4 if bottleneck else 1)
         stages.append(nn.Sequential(*blocks))
-        channels, strides = [*channels, outputs], [*strides, stride]
-    head = Pooled(inputs, num_classes)
+        channels, strides = [*channels, inputs], [*strides, stride]
     pool, size = nn.MaxPool2d(3, 2, padding=1), (in_chans, 224, 224)
-    net = Network(stages, Features(channels, strides), head, pool, input_size=size)
+    net = Network(stages, Features(channels, strides), Pooled(inputs, num_classes), pool, input_size=size)
     initialise(net, init)
     return net
 
 
-def _branch(
-    layer: Callable[..., nn.Module], bottleneck: bool, inputs: int, width: int, stride: int, before: int, dilation: int
-) -> nn.Module:
-    """The convolutions of a block; `before` is the dilation of the map that comes in, `dilation` that of its result."""
-    if not bottleneck:
-        first, last = (
-            layer(inputs, width, 3, stride, dilation=before),
-            layer(width, width, dilation=dilation, activation=None),
-        )
-        return nn.Sequential(first, last)
-    return nn.Sequential(
-        layer(inputs, width, 1, stride),
-        layer(width, width, dilation=dilation),
-        layer(width, 4 * width, 1, activation=None),
-    )
+class Block(NamedTuple):
+    """Makes the blocks of one network: see `resnet`; `layer` makes its convolutions."""
 
+    layer: Callable[..., nn.Module]
+    bottleneck: bool
+    shortcut: Shortcut
+    activation: str
 
-def _around(
-    layer: Callable[..., nn.Module], shortcut: Shortcut, inputs: int, outputs: int, stride: int
-) -> nn.Module | None:
-    if shortcut != "C" and inputs == outputs and stride == 1:
-        return None
-    return ZeroPad(outputs, stride) if shortcut == "A" else layer(inputs, outputs, 1, stride, activation=None)
+    def __call__(self, inputs: int, width: int, stride: int, before: int, dilation: int, drop_path: float) -> nn.Module:
+        """One of them; `before` is the dilation of the map that comes in, `dilation` that of the one that goes out."""
+        outputs = 4 * width if self.bottleneck else width
+        if self.bottleneck:
+            layers = [self.layer(inputs, width, 1, stride), self.layer(width, width, dilation=dilation)]
+        else:
+            layers = [self.layer(inputs, width, 3, stride, dilation=before)]
+        kernel, inner = (1, 1) if self.bottleneck else (3, dilation)
+        branch = nn.Sequential(*layers, self.layer(width, outputs, kernel, dilation=inner, activation=None))
+        if self.shortcut == "none":
+            return nn.Sequential(branch, activation_layer(self.activation)(inplace=True))
+        return Residual(branch, self._around(inputs, outputs, stride), self.activation, drop_path=drop_path)
+
+    def _around(self, inputs: int, outputs: int, stride: int) -> nn.Module | None:
+        if self.shortcut != "C" and inputs == outputs and stride == 1:
+            return None
+        if self.shortcut == "A":
+            return ZeroPad(outputs, stride)
+        return self.layer(inputs, outputs, 1, stride, activation=None)
 
 
 class ZeroPad(nn.Module):
