@@ -126,14 +126,12 @@ def test_a_resumed_run_ends_like_one_that_was_never_stopped(tmp_path):
         optim = Optim(lr=1e-3, schedule="constant", warmup=0)
         trained = without_dropout(task(optim=optim))
         trainer = L.Trainer(max_steps=steps, accelerator="cpu", devices=1, default_root_dir=tmp_path, **quiet)
-        trainer.fit(trained, DataLoader(batches, batch_size=None, collate_fn=dict), ckpt_path=resumed)
+        trainer.fit(trained, DataLoader([same] * 4, batch_size=None, collate_fn=dict), ckpt_path=resumed)
         trainer.save_checkpoint(tmp_path / f"{steps}.ckpt")
         return trained.state_dict()
 
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    batches = [
-        {"image": torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8), "label": torch.arange(3)} for _ in range(2)
-    ]
+    same = {"image": torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8), "label": torch.arange(3)}
     whole = fit(4)
     fit(2)
     resumed = fit(4, tmp_path / "2.ckpt")
