@@ -193,7 +193,7 @@ def register(make: Callable[..., Network]) -> Callable[..., Network | FeatureGet
         net.pretrained_cfg["architecture"] = make.__name__
         if not features_only:
             return net
-        return FeatureGetterNet(net, list(range(len(net.stages))) if out_indices is None else out_indices)
+        return FeatureGetterNet(net, list(range(len(net.feature_info))) if out_indices is None else out_indices)
 
     return register_model(build)
 
