@@ -7,6 +7,7 @@ from timm.layers import HybridEmbed
 from timm.models import PretrainedCfg, VisionTransformer
 from timm.models.vision_transformer_hybrid import ConvStem
 from torch import Tensor
+from torch.nn import functional
 
 from modules.backbones.classics.network import register
 
@@ -31,8 +32,12 @@ class ConvolutionalEmbedding(HybridEmbed):
         super().__init__(stem, in_chans=in_chans, embed_dim=embed_dim, proj=False, **options)
 
     def forward(self, x: Tensor) -> Tensor:
-        assert not any(side % 16 for side in x.shape[-2:]), "sides must be multiples of 16"
-        return super().forward(x)
+        """Pictures (B, C, H, W), filled up with 0 to whole cells, to tokens."""
+        height, width = x.shape[-2:]
+        return super().forward(functional.pad(x, (0, -width % 16, 0, -height % 16)))
+
+    def dynamic_feat_size(self, img_size: tuple[int, int]) -> tuple[int, int]:
+        return tuple(-(-side // 16) for side in img_size)
 
 
 @register
@@ -40,7 +45,7 @@ def vitc_1gf(**options: Any) -> VisionTransformer:
     """Xiao et al. 2021, "Early convolutions help transformers see better": 4.6 million parameters, 1.1 GMACs.
 
     It has one block fewer than a ViT of its size, which pays for the convolutions. Takes the options of timm's
-    `VisionTransformer`, and pictures of any size whose sides are multiples of 16.
+    `VisionTransformer`, and pictures of any size.
     """
     return _vit((24, 48, 96, 192), {"embed_dim": 192, "depth": 11, "num_heads": 3, "mlp_ratio": 3} | options)
 

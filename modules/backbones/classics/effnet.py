@@ -4,6 +4,7 @@ from functools import partial
 
 from torch import nn
 
+from modules.backbones.classics.blocks import Init, initialise
 from modules.backbones.classics.classifiers import Dense
 from modules.backbones.classics.network import Network, register
 from modules.contracts import Features
@@ -33,7 +34,9 @@ class EffBlock(nn.Sequential):
 
 
 @register
-def effnet(widths: tuple[int, ...] = (64, 128, 256), num_classes: int = 10, in_chans: int = 3) -> Network:
+def effnet(
+    widths: tuple[int, ...] = (64, 128, 256), num_classes: int = 10, in_chans: int = 3, init: Init = "kaiming"
+) -> Network:
     """Freeman et al. 2018, "EffNet: an efficient structure for convolutional neural networks", for 32 x 32 pixels.
 
     151,146 parameters for CIFAR-10, of which 40,970 are in the classifier, which sees 4 x 4 cells.
@@ -42,6 +45,7 @@ def effnet(widths: tuple[int, ...] = (64, 128, 256), num_classes: int = 10, in_c
         widths: channels after each block, half of which are between in the first one.
         num_classes: number of logits.
         in_chans: channels of the pictures.
+        init: see `initialise`.
     """
     stages, inputs = [], in_chans
     for outputs in widths:
@@ -49,7 +53,9 @@ def effnet(widths: tuple[int, ...] = (64, 128, 256), num_classes: int = 10, in_c
         inputs = outputs
     features = Features(list(widths), [2 ** (index + 1) for index in range(len(widths))])
     head = Dense(nn.Conv2d(inputs, num_classes, 4)) if num_classes else None
-    return Network(stages, features, head, input_size=(in_chans, 32, 32))
+    net = Network(stages, features, head, input_size=(in_chans, 32, 32))
+    initialise(net, init)
+    return net
 
 
 def _convolution(inputs: int, outputs: int, **options) -> nn.Sequential:

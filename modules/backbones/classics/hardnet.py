@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops.misc import Conv2dNormActivation
 
+from modules.backbones.classics.blocks import Init, convolution, initialise
 from modules.backbones.classics.classifiers import Pooled
 from modules.backbones.classics.network import Network, register
-from modules.contracts import Features
+from modules.contracts import ConfigError, Features
 
 Layer = Callable[[int, int], nn.Module]
 
@@ -34,7 +34,7 @@ class HarDBlock(nn.Module):
 
     def __init__(self, inputs: int, growth: int, factor: float, depth: int, layer: Layer | None = None):
         super().__init__()
-        make = layer or partial(_convolution, kernel_size=3)
+        make = layer or partial(convolution, activation="relu6")
         self.sources = [sources(index) for index in range(1, depth + 1)]
         widths = [inputs, *(_even(growth * factor ** (len(s) - 1)) for s in self.sources)]
         self.layers = nn.ModuleList(
@@ -60,88 +60,104 @@ class Variant(NamedTuple):
 
     Args:
         stem: channels of the first two convolutions.
-        stages: growth and depth of each block and the channels after it, for each stage.
+        stages: for each stage, the growth and depth of its blocks and the channels after each.
         factor: see `HarDBlock`.
+        dropout: before the classifier.
     """
 
     stem: tuple[int, int]
     stages: list[list[tuple[int, int, int]]]
-    factor: float = 1.7
+    factor: float
+    dropout: float
 
 
-HARDNET39 = Variant((24, 48), [[(16, 4, 96)], [(20, 16, 320)], [(64, 8, 640)], [(160, 4, 1024)]], 1.6)
-HARDNET68 = Variant((32, 64), [[(14, 8, 128)], [(16, 16, 256), (20, 16, 320)], [(40, 16, 640)], [(160, 4, 1024)]])
-HARDNET85 = Variant(
-    (48, 96),
-    [[(24, 8, 192)], [(24, 16, 256), (28, 16, 320)], [(36, 16, 480), (48, 16, 720)], [(256, 4, 1280)]],
-)
+SMALL = [[(16, 4, 96)], [(20, 16, 320)], [(64, 8, 640)], [(160, 4, 1024)]]
+MIDDLE = [[(14, 8, 128)], [(16, 16, 256), (20, 16, 320)], [(40, 16, 640)], [(160, 4, 1024)]]
+LARGE = [[(24, 8, 192)], [(24, 16, 256), (28, 16, 320)], [(36, 16, 480), (48, 16, 720)], [(256, 4, 1280)]]
+VARIANTS = {
+    "39ds": Variant((24, 48), SMALL, 1.6, 0.05),
+    "68ds": Variant((32, 64), MIDDLE, 1.7, 0.05),
+    "68": Variant((32, 64), MIDDLE, 1.7, 0.1),
+    "85": Variant((48, 96), LARGE, 1.7, 0.2),
+}
 
 
 @register
-def hardnet68(num_classes: int = 1000, in_chans: int = 3, dropout: float = 0.1) -> Network:
-    """Chao et al. 2019, "HarDNet: a low memory traffic network": 17,565,348 parameters.
+def hardnet(
+    variant: Literal["39ds", "68ds", "68", "85"] = "68",
+    num_classes: int = 1000,
+    in_chans: int = 3,
+    dropout: float | None = None,
+    norm: str = "batchnorm",
+    activation: str = "relu6",
+    init: Init = "kaiming",
+) -> Network:
+    """Chao et al. 2019, "HarDNet: a low memory traffic network".
 
     Args:
+        variant: number of layers; in those with `ds` a 1x1 convolution and a 3x3 one of each channel stand for each 3x3
+            convolution, and 3x3 ones with stride 2 for max-pooling.
         num_classes: number of logits.
         in_chans: channels of the pictures.
-        dropout: before the classifier.
+        dropout: before the classifier; null is the authors'.
+        norm: of all convolutions, by timm's names, such as `batchnorm` or `layernorm2d`.
+        activation: of all layers that have one, by timm's names, such as `relu` or `silu`.
+        init: see `initialise`.
+
+    Raises:
+        ConfigError: another variant.
     """
-    return _hardnet(HARDNET68, num_classes, in_chans, dropout)
+    if variant not in VARIANTS:
+        raise ConfigError(f"there is no HarDNet {variant!r}, but {', '.join(VARIANTS)}")
+    (first, inputs), blocks_of, factor, published = VARIANTS[variant]
+    separable, layer = variant.endswith("ds"), partial(convolution, norm=norm, activation=activation)
+    each = partial(convolution, norm=norm, activation=None)
 
+    def separated(before: int, after: int) -> nn.Sequential:
+        return nn.Sequential(layer(before, after, 1), each(after, after, groups=after))
 
-@register
-def hardnet85(num_classes: int = 1000, in_chans: int = 3, dropout: float = 0.2) -> Network:
-    """HarDNet-85: 36,670,212 parameters; options as of `hardnet68`, as the next ones."""
-    return _hardnet(HARDNET85, num_classes, in_chans, dropout)
-
-
-@register
-def hardnet39ds(num_classes: int = 1000, in_chans: int = 3, dropout: float = 0.05) -> Network:
-    """HarDNet-39DS, whose convolutions are separable: 3,488,228 parameters."""
-    return _hardnet(HARDNET39, num_classes, in_chans, dropout, separable=True)
-
-
-@register
-def hardnet68ds(num_classes: int = 1000, in_chans: int = 3, dropout: float = 0.05) -> Network:
-    """HarDNet-68DS, whose convolutions are separable: 4,180,602 parameters."""
-    return _hardnet(HARDNET68, num_classes, in_chans, dropout, separable=True)
-
-
-def _hardnet(variant: Variant, num_classes: int, in_chans: int, dropout: float, separable: bool = False) -> Network:
-    layer = _separable if separable else partial(_convolution, kernel_size=3)
-    first, inputs = variant.stem
-    stem = [
-        _convolution(in_chans, first, kernel_size=3, stride=2),
-        _convolution(first, inputs, kernel_size=1 if separable else 3),
-    ]
-    stages = [nn.Sequential(*stem)]
-    for index, blocks in enumerate(variant.stages):
+    stages = [nn.Sequential(layer(in_chans, first, 3, 2), layer(first, inputs, 1 if separable else 3))]
+    for index, blocks in enumerate(blocks_of):
         stage = nn.Sequential()
-        if separable:  # in the place of pooling
-            stage.append(_each(inputs, stride=2))
+        if separable:
+            stage.append(each(inputs, inputs, stride=2, groups=inputs))
         elif index:
             stage.append(nn.MaxPool2d(2))
         for growth, depth, outputs in blocks:
-            block = HarDBlock(inputs, growth, variant.factor, depth, layer)
-            stage.extend([block, _convolution(block.channels, outputs, kernel_size=1)])
+            block = HarDBlock(inputs, growth, factor, depth, separated if separable else layer)
+            stage.extend([block, layer(block.channels, outputs, 1)])
             inputs = outputs
         stages.append(stage)
-    channels = [variant.stem[-1], *(blocks[-1][-1] for blocks in variant.stages)]
-    features, head = Features(channels, [2, 4, 8, 16, 32]), Pooled(inputs, num_classes, dropout)
+    channels = [VARIANTS[variant].stem[-1], *(blocks[-1][-1] for blocks in blocks_of)]
     pool = None if separable else nn.MaxPool2d(3, 2, padding=1)
-    return Network(stages, features, head, maxpool=pool, input_size=(in_chans, 224, 224))
+    head = Pooled(inputs, num_classes, published if dropout is None else dropout)
+    net = Network(stages, Features(channels, [2, 4, 8, 16, 32]), head, maxpool=pool, input_size=(in_chans, 224, 224))
+    initialise(net, init)
+    return net
 
 
-_convolution = partial(Conv2dNormActivation, activation_layer=nn.ReLU6)
+@register
+def hardnet39ds(**options) -> Network:
+    """HarDNet-39DS: 3,488,228 parameters; takes the other options of `hardnet`, as the next ones."""
+    return hardnet(variant="39ds", **options)
 
 
-def _each(channels: int, stride: int = 1) -> nn.Module:
-    """A 3x3 convolution of each channel."""
-    return Conv2dNormActivation(channels, channels, 3, stride, groups=channels, activation_layer=None)
+@register
+def hardnet68ds(**options) -> Network:
+    """HarDNet-68DS: 4,180,602 parameters."""
+    return hardnet(variant="68ds", **options)
 
 
-def _separable(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(_convolution(inputs, outputs, kernel_size=1), _each(outputs))
+@register
+def hardnet68(**options) -> Network:
+    """HarDNet-68: 17,565,348 parameters."""
+    return hardnet(variant="68", **options)
+
+
+@register
+def hardnet85(**options) -> Network:
+    """HarDNet-85: 36,670,212 parameters."""
+    return hardnet(variant="85", **options)
 
 
 def _even(width: float) -> int:

@@ -1,8 +1,10 @@
 """MobileNet v1 of any width and resolution."""
 
-from torch import nn
-from torchvision.ops.misc import Conv2dNormActivation
+from functools import partial
 
+from torch import nn
+
+from modules.backbones.classics.blocks import Init, convolution, initialise
 from modules.backbones.classics.classifiers import Pooled
 from modules.backbones.classics.network import Network, register
 from modules.contracts import ConfigError, Features
@@ -10,29 +12,20 @@ from modules.contracts import ConfigError, Features
 STAGES = ((64,), (128, 128), (256, 256), (512,) * 6, (1024, 1024))  # each but the first begins with stride 2
 
 
-class SeparableBlock(nn.Sequential):
-    """A 3x3 convolution of each channel and a 1x1 convolution of all of them, each with batch norm and ReLU6.
-
-    Args:
-        inputs: channels of the map.
-        outputs: channels of the result.
-        stride: of the first.
-    """
-
-    def __init__(self, inputs: int, outputs: int, stride: int = 1):
-        super().__init__(
-            Conv2dNormActivation(inputs, inputs, 3, stride, groups=inputs, activation_layer=nn.ReLU6),
-            Conv2dNormActivation(inputs, outputs, 1, activation_layer=nn.ReLU6),
-        )
-
-
 @register
 def mobilenetv1(
-    width: float = 1.0, resolution: float = 1.0, num_classes: int = 1000, in_chans: int = 3, dropout: float = 0.0
+    width: float = 1.0,
+    resolution: float = 1.0,
+    num_classes: int = 1000,
+    in_chans: int = 3,
+    dropout: float = 0.0,
+    norm: str = "batchnorm",
+    activation: str = "relu6",
+    init: Init = "kaiming",
 ) -> Network:
     """Howard et al. 2017, "MobileNets: efficient convolutional neural networks for mobile vision applications".
 
-    With width 1 it is timm's `mobilenetv1_100`.
+    Thirteen times a 3x3 convolution of each channel and a 1x1 convolution of all; timm's `mobilenetv1_100` for width 1.
 
     Args:
         width: multiplies all channels, of which at least 8 stay; the paper has 1, 0.75, 0.5 and 0.25.
@@ -41,6 +34,9 @@ def mobilenetv1(
         num_classes: number of logits.
         in_chans: channels of the pictures.
         dropout: before the classifier.
+        norm: of all convolutions, by timm's names, such as `batchnorm` or `layernorm2d`.
+        activation: of all layers that have one, by timm's names, such as `relu` or `silu`.
+        init: see `initialise`.
 
     Raises:
         ConfigError: a width or resolution that is not above 0.
@@ -51,17 +47,21 @@ def mobilenetv1(
     def scaled(channels: int) -> int:
         return max(8, int(channels * width))
 
+    layer = partial(convolution, norm=norm, activation=activation)
     inputs, stages = scaled(32), []
     for index, channels in enumerate(STAGES):
         stage = nn.Sequential()
         for number, outputs in enumerate(map(scaled, channels)):
-            stage.append(SeparableBlock(inputs, outputs, stride=2 if index and not number else 1))
+            stride = 2 if index and not number else 1
+            stage.append(nn.Sequential(layer(inputs, inputs, 3, stride, groups=inputs), layer(inputs, outputs, 1)))
             inputs = outputs
         stages.append(stage)
-    stages[0].insert(0, Conv2dNormActivation(in_chans, scaled(32), 3, 2, activation_layer=nn.ReLU6))
+    stages[0].insert(0, layer(in_chans, scaled(32), 3, 2))
     features = Features([scaled(channels[-1]) for channels in STAGES], [2, 4, 8, 16, 32])
     side = max(32, 32 * round(7 * resolution))
-    return Network(stages, features, Pooled(inputs, num_classes, dropout), input_size=(in_chans, side, side))
+    net = Network(stages, features, Pooled(inputs, num_classes, dropout), input_size=(in_chans, side, side))
+    initialise(net, init)
+    return net
 
 
 @register

@@ -1,10 +1,12 @@
 """ShuffleNet v1: 1x1 convolutions in groups, and a shuffle that lets the groups meet."""
 
+from functools import partial
+
 import torch
 from timm.layers import make_divisible
 from torch import Tensor, nn
-from torchvision.ops.misc import Conv2dNormActivation
 
+from modules.backbones.classics.blocks import Init, activation_layer, convolution, initialise
 from modules.backbones.classics.classifiers import Pooled
 from modules.backbones.classics.network import Network, register
 from modules.contracts import ConfigError, Features
@@ -22,27 +24,46 @@ class ShuffleUnit(nn.Module):
         groups: of both 1x1 convolutions.
         stride: 1 or 2.
         first: groups of the first 1x1 convolution, where they differ.
+        norm: of the convolutions, by timm's names.
+        activation: of the first convolution and of the result, by timm's names.
     """
 
-    def __init__(self, inputs: int, outputs: int, groups: int, stride: int = 1, first: int | None = None):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        groups: int,
+        stride: int = 1,
+        first: int | None = None,
+        norm: str = "batchnorm",
+        activation: str = "relu",
+    ):
         super().__init__()
         middle, new = outputs // 4, outputs - inputs if stride == 2 else outputs
         self.branch = nn.Sequential(
-            Conv2dNormActivation(inputs, middle, 1, groups=first or groups),
+            convolution(inputs, middle, 1, norm=norm, activation=activation, groups=first or groups),
             nn.ChannelShuffle(groups),
-            Conv2dNormActivation(middle, middle, 3, stride, groups=middle, activation_layer=None),
-            Conv2dNormActivation(middle, new, 1, groups=groups, activation_layer=None),
+            convolution(middle, middle, 3, stride, norm=norm, activation=None, groups=middle),
+            convolution(middle, new, 1, norm=norm, activation=None, groups=groups),
         )
+        self.act = activation_layer(activation)(inplace=True)
         self.pool = nn.AvgPool2d(3, 2, padding=1) if stride == 2 else None
 
     def forward(self, x: Tensor) -> Tensor:
         new = self.branch(x)
-        return torch.relu(x + new if self.pool is None else torch.cat([self.pool(x), new], 1))
+        return self.act(x + new if self.pool is None else torch.cat([self.pool(x), new], 1))
 
 
 @register
 def shufflenetv1(
-    groups: int = 3, width: float = 1.0, num_classes: int = 1000, in_chans: int = 3, dropout: float = 0.0
+    groups: int = 3,
+    width: float = 1.0,
+    num_classes: int = 1000,
+    in_chans: int = 3,
+    dropout: float = 0.0,
+    norm: str = "batchnorm",
+    activation: str = "relu",
+    init: Init = "kaiming",
 ) -> Network:
     """Zhang et al. 2018, "ShuffleNet: an extremely efficient convolutional neural network for mobile devices".
 
@@ -52,6 +73,9 @@ def shufflenetv1(
         num_classes: number of logits.
         in_chans: channels of the pictures.
         dropout: before the classifier.
+        norm: of all convolutions, by timm's names, such as `batchnorm` or `layernorm2d`.
+        activation: of all layers that have one, by timm's names, such as `relu` or `silu`.
+        init: see `initialise`.
 
     Raises:
         ConfigError: another number of groups, or a width that is not above 0.
@@ -61,23 +85,26 @@ def shufflenetv1(
             f"shufflenetv1 has {', '.join(map(str, WIDTHS))} groups and a width above 0, not {groups} and {width:g}"
         )
     inputs = 24  # at every width
-    stages = [Conv2dNormActivation(in_chans, inputs, 3, 2), nn.Identity()]
-    channels = [inputs, inputs]
+    layers = {"norm": norm, "activation": activation}
+    unit, channels = partial(ShuffleUnit, groups=groups, **layers), [inputs, inputs]
+    stages = [convolution(in_chans, inputs, 3, 2, **layers), nn.Identity()]
     for index, repeats in enumerate((4, 8, 4)):
         outputs = make_divisible(2**index * width * WIDTHS[groups], 4 * groups)
         # too few channels go in at first to be split
-        first = ShuffleUnit(inputs, outputs, groups, stride=2, first=groups if index else 1)
-        stages.append(nn.Sequential(first, *(ShuffleUnit(outputs, outputs, groups) for _ in range(repeats - 1))))
+        first = unit(inputs, outputs, stride=2, first=groups if index else 1)
+        stages.append(nn.Sequential(first, *(unit(outputs, outputs) for _ in range(repeats - 1))))
         channels.append(outputs)
         inputs = outputs
     features, size = Features(channels, [2, 4, 8, 16, 32]), (in_chans, 224, 224)
     head, pool = Pooled(inputs, num_classes, dropout), nn.MaxPool2d(3, 2, padding=1)
-    return Network(stages, features, head, maxpool=pool, input_size=size)
+    net = Network(stages, features, head, maxpool=pool, input_size=size)
+    initialise(net, init)
+    return net
 
 
 @register
 def shufflenetv1_g1(**options) -> Network:
-    """ShuffleNet v1 without groups: 1,531,936 parameters; with the other options of `shufflenetv1`, as the next ones."""
+    """ShuffleNet v1 without groups: 1,531,936 parameters; other options as of `shufflenetv1`, as the next ones."""
     return shufflenetv1(groups=1, **options)
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torchvision.models.squeezenet import Fire
 
+from modules.backbones.classics.blocks import Init, initialise
 from modules.backbones.classics.classifiers import Dense
 from modules.backbones.classics.network import Network, register
 from modules.contracts import Features
@@ -34,6 +35,7 @@ def squeezenet_bypass(
     num_classes: int = 1000,
     in_chans: int = 3,
     dropout: float = 0.5,
+    init: Init = "kaiming",
 ) -> Network:
     """Iandola et al. 2016, "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters": version 1.0 with bypasses.
 
@@ -45,6 +47,7 @@ def squeezenet_bypass(
         num_classes: number of logits.
         in_chans: channels of the pictures.
         dropout: before the last convolution.
+        init: see `initialise`; the last convolution starts near 0.
     """
 
     def fire(number: int) -> Fire:
@@ -65,7 +68,11 @@ def squeezenet_bypass(
     features, size = Features([96, 256, 512, 512], [2, 4, 8, 16]), (in_chans, 224, 224)
     last = nn.Conv2d(WIDTHS[-1], num_classes, 1) if num_classes else None
     head = Dense(nn.Dropout(dropout), last, nn.ReLU(inplace=True)) if last else None
-    return Network(stages, features, head, maxpool=pool(), input_size=size, smallest=21)
+    net = Network(stages, features, head, maxpool=pool(), input_size=size, smallest=21)
+    initialise(net, init)
+    if last:
+        nn.init.normal_(last.weight, std=0.01)
+    return net
 
 
 @register

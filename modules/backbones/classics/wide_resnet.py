@@ -1,20 +1,19 @@
 """Wide ResNets: few layers, many channels."""
 
-from timm.layers import create_attn
+import torch
+from timm.layers import DropPath, create_attn
 from torch import Tensor, nn
-from torch.nn import functional
 
+from modules.backbones.classics.blocks import Init, activation_layer, initialise, norm_layer
 from modules.backbones.classics.classifiers import Pooled
 from modules.backbones.classics.network import Network, register
 from modules.contracts import ConfigError, Features
 
-CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-
 
 class WideBlock(nn.Module):
-    """Two 3x3 convolutions, each after batch norm and ReLU, with dropout between them, and what went in added.
+    """Two 3x3 convolutions, each after norm and activation, with dropout between them, and what went in added.
 
-    Where stride or channels change, a 1x1 convolution of what the first ReLU gives is added instead.
+    Where stride or channels change, a 1x1 convolution of the first activation is added instead.
 
     Args:
         inputs: channels of the map.
@@ -22,24 +21,39 @@ class WideBlock(nn.Module):
         stride: of the first convolution.
         dropout: share of values that are set to 0 in training, 0..1.
         attention: timm's name of an attention layer that ends the branch, such as `se`; null is none.
+        drop_path: probability of leaving out the branch in training, for each picture, 0..1.
+        norm: by timm's names.
+        activation: by timm's names.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1, dropout: float = 0.0, attention: str | None = None):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        stride: int = 1,
+        dropout: float = 0.0,
+        attention: str | None = None,
+        drop_path: float = 0.0,
+        norm: str = "batchnorm",
+        activation: str = "relu",
+    ):
         super().__init__()
-        self.norm1 = nn.BatchNorm2d(inputs)
+        self.act = activation_layer(activation)(inplace=True)
+        self.norm1 = norm_layer(norm)(inputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(outputs)
+        self.norm2 = norm_layer(norm)(outputs)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.attention = create_attn(attention, outputs) or nn.Identity()
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
         same = stride == 1 and inputs == outputs
         self.shortcut = None if same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        active = functional.relu(self.norm1(x))
+        active = self.act(self.norm1(x))
         shortcut = x if self.shortcut is None else self.shortcut(active)
-        x = functional.relu(self.norm2(self.conv1(active)))
-        return shortcut + self.attention(self.conv2(self.dropout(x)))
+        x = self.act(self.norm2(self.conv1(active)))
+        return shortcut + self.drop_path(self.attention(self.conv2(self.dropout(x))))
 
 
 @register
@@ -49,7 +63,11 @@ def wide_resnet(
     num_classes: int = 10,
     in_chans: int = 3,
     dropout: float = 0.0,
-    attention: str | None = None,
+    drop_path_rate: float = 0.0,
+    block_args: dict[str, str] | None = None,
+    norm: str = "batchnorm",
+    activation: str = "relu",
+    init: Init = "kaiming",
 ) -> Network:
     """Zagoruyko and Komodakis 2016, "Wide residual networks": d-k, for pictures of about 32 pixels.
 
@@ -61,7 +79,11 @@ def wide_resnet(
         num_classes: number of logits.
         in_chans: channels of the pictures.
         dropout: between the convolutions of a block; the paper takes 0.3 on CIFAR and 0.4 on SVHN.
-        attention: see `WideBlock`.
+        drop_path_rate: highest probability of leaving out a block's branch in training; it rises with depth.
+        block_args: `{"attn_layer": "se"}` ends each branch in timm's attention layer of that name, as in its ResNets.
+        norm: of all convolutions, by timm's names, such as `batchnorm` or `layernorm2d`.
+        activation: of all layers that have one, by timm's names, such as `relu` or `silu`.
+        init: see `initialise`.
 
     Raises:
         ConfigError: a depth that three equal stages cannot have.
@@ -70,17 +92,22 @@ def wide_resnet(
     if blocks < 1 or rest:
         raise ConfigError(f"a wide ResNet has 6 n + 4 layers, not {depth}: set depth to 10, 16, 22, 28, 34 or 40")
     channels = [16 * width, 32 * width, 64 * width]
+    attention = (block_args or {}).get("attn_layer")
+    rates = torch.linspace(0, drop_path_rate, 3 * blocks, device="cpu").tolist()
     stages, inputs = [], 16
     for outputs, stride in zip(channels, (1, 2, 2), strict=True):
         stage = nn.Sequential()
         for index in range(blocks):
-            stage.append(WideBlock(inputs, outputs, stride if index == 0 else 1, dropout, attention))
+            step = 1 if index else stride
+            stage.append(WideBlock(inputs, outputs, step, dropout, attention, rates.pop(0), norm, activation))
             inputs = outputs
         stages.append(stage)
     stages[0].insert(0, nn.Conv2d(in_chans, 16, 3, padding=1, bias=False))
-    stages[-1].extend([nn.BatchNorm2d(inputs), nn.ReLU(inplace=True)])
-    head = Pooled(inputs, num_classes)
-    return Network(stages, Features(channels, [1, 2, 4]), head, input_size=(in_chans, 32, 32))
+    stages[-1].extend([norm_layer(norm)(inputs), activation_layer(activation)(inplace=True)])
+    features, size = Features(channels, [1, 2, 4]), (in_chans, 32, 32)
+    net = Network(stages, features, Pooled(inputs, num_classes), input_size=size)
+    initialise(net, init)
+    return net
 
 
 @register

@@ -7,7 +7,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from timm.layers import BatchNormAct2d, create_attn, create_conv2d
+from timm.layers import BatchNormAct2d, DropPath, LayerNorm2d, create_attn, create_conv2d
 from timm.models.resnetv2 import DownsampleConv, PreActBasic
 from torch import nn
 from torch.nn import functional
@@ -198,9 +198,11 @@ def test_a_vit_with_a_convolutional_stem_is_torchvisions(name, deep):
         torch.testing.assert_close(net.eval()(image), reference(image), atol=1e-4, rtol=1e-4)
 
 
-def test_a_vit_with_a_convolutional_stem_takes_whole_cells_only():
-    with pytest.raises(ConfigError, match="multiples of 16"):
-        Timm("vitc_1gf")(torch.rand(1, 3, 64, 56))
+def test_a_vit_with_a_convolutional_stem_fills_pictures_up_to_whole_cells():
+    backbone, image = Timm("vitc_1gf").eval(), torch.rand(1, 3, 64, 50)
+    (cells,) = backbone(image)
+    assert cells.shape == (1, 192, 4, 4)
+    torch.testing.assert_close(cells, backbone(functional.pad(image, (0, 14)))[0])
 
 
 @pytest.mark.parametrize(("inputs", "stride"), [(8, 1), (8, 2), (4, 1)])
@@ -226,11 +228,30 @@ def test_dropout_of_a_wide_block_lies_between_its_convolutions():
 
 @pytest.mark.parametrize("attention", ["se", "eca", "cbam"])
 def test_wide_blocks_end_in_an_attention_layer(attention):
-    net = timm.create_model("wide_resnet", depth=10, width=2, attention=attention)
+    net = timm.create_model("wide_resnet", depth=10, width=2, block_args={"attn_layer": attention})
     layers = [m.attention for m in net.modules() if isinstance(m, WideBlock)]
     assert [type(layer) for layer in layers] == [type(create_attn(attention, 32))] * 3
     net(torch.randn(2, 3, 16, 16)).sum().backward()
     assert all(p.grad is not None for layer in layers for p in layer.parameters())
+
+
+def test_drop_path_of_a_wide_resnet_rises_with_depth():
+    net = Timm("wide_resnet16_4", drop_path=0.3).net
+    rates = [
+        m.drop_path.drop_prob if isinstance(m.drop_path, DropPath) else 0
+        for m in net.modules()
+        if isinstance(m, WideBlock)
+    ]
+    assert rates == pytest.approx([0, 0.06, 0.12, 0.18, 0.24, 0.3])
+
+
+@pytest.mark.parametrize("name", ["wide_resnet16_4", "mobilenetv1_025", "shufflenetv1_g2", "hardnet39ds"])
+def test_norm_and_activation_are_one_argument_each(name):
+    net = timm.create_model(name, norm="layernorm2d", activation="silu", init="xavier", num_classes=3)
+    kinds = {type(m) for m in net.modules()}
+    assert {LayerNorm2d, nn.SiLU} <= kinds
+    assert not kinds & {nn.BatchNorm2d, nn.ReLU, nn.ReLU6}
+    assert net(torch.randn(1, 3, 32, 32)).shape == (1, 3)
 
 
 def test_a_shuffle_lets_every_group_see_all_channels():
@@ -287,6 +308,7 @@ def test_effnet_pools_one_direction_at_a_time():
         ("shufflenetv1", {"groups": 5}, "1, 2, 3, 4, 8 groups .* not 5"),
         ("shufflenetv1", {"width": 0}, "above 0"),
         ("mobilenetv1", {"width": -1.0}, "above 0, not -1"),
+        ("hardnet", {"variant": "69"}, "39ds, 68ds, 68, 85"),
         ("hardnet68", {"pretrained": True}, "--model.weights PATH"),
         ("densenet264", {"pretrained": True}, "--model.weights PATH"),
     ],
