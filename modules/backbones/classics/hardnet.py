@@ -1,58 +1,15 @@
 """HarDNet: dense connections, thinned out like harmonics for little memory traffic."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from modules.backbones.classics.blocks import Init, convolution, initialise
 from modules.backbones.classics.classifiers import Pooled
 from modules.backbones.classics.network import Network, register
+from modules.backbones.classics.plugins import HarDBlock
 from modules.contracts import ConfigError, Features
-
-Layer = Callable[[int, int], nn.Module]
-
-
-class HarDBlock(nn.Module):
-    """Layer k sees the layers k - 1, k - 2, k - 4, ... as far as these powers of two divide k; layer 0 is the input.
-
-    It has growth * factor^n channels, where 2^n is the largest power of two that divides k, rounded to an even number.
-    The result is the odd layers and the last one, side by side.
-
-    Args:
-        inputs: channels of the map.
-        growth: channels of the odd layers.
-        factor: by which each power of two widens a layer; 1.6 to 1.9 in the paper.
-        depth: number of layers.
-        layer: makes a layer from its inputs and outputs; null takes 3x3 convolution, batch norm and ReLU6.
-
-    Attributes:
-        channels: of the result.
-    """
-
-    def __init__(self, inputs: int, growth: int, factor: float, depth: int, layer: Layer | None = None):
-        super().__init__()
-        make = layer or partial(convolution, activation="relu6")
-        self.sources = [sources(index) for index in range(1, depth + 1)]
-        widths = [inputs, *(_even(growth * factor ** (len(s) - 1)) for s in self.sources)]
-        self.layers = nn.ModuleList(
-            make(sum(widths[i] for i in s), widths[k]) for k, s in enumerate(self.sources, start=1)
-        )
-        self.kept = sorted({*range(1, depth + 1, 2), depth})
-        self.channels = sum(widths[i] for i in self.kept)
-
-    def forward(self, x: Tensor) -> Tensor:
-        maps = [x]
-        for layer, sources in zip(self.layers, self.sources, strict=True):
-            maps.append(layer(torch.cat([maps[i] for i in sources], 1)))
-        return torch.cat([maps[i] for i in self.kept], 1)
-
-
-def sources(layer: int) -> list[int]:
-    """Which layers of a HarD block layer number 1, 2, ... sees, the nearest first."""
-    return [layer - 2**n for n in range(layer.bit_length()) if layer % 2**n == 0]
 
 
 class Variant(NamedTuple):
@@ -158,7 +115,3 @@ def hardnet68(**options) -> Network:
 def hardnet85(**options) -> Network:
     """HarDNet-85: 36,670,212 parameters."""
     return hardnet(variant="85", **options)
-
-
-def _even(width: float) -> int:
-    return int(width + 1) // 2 * 2

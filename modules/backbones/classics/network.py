@@ -11,6 +11,7 @@ from timm.models._features import FeatureGetterNet, feature_take_indices
 from torch import Tensor, nn
 
 from modules.backbones.classics.classifiers import Pooled, last_layer
+from modules.backbones.classics.plugins import plug_in
 from modules.contracts import ConfigError, Features
 
 
@@ -170,6 +171,8 @@ class Network(nn.Module):
 def register(make: Callable[..., Network]) -> Callable[..., Network | FeatureGetterNet]:
     """Makes what `make` builds known to timm, under its name: `timm.create_model("lenet5", num_classes=0)`.
 
+    All of them take `block_args={"attn_layer": NAME}`, as timm's ResNets do, for the blocks of `plugins`.
+
     Raises:
         ConfigError: when it is called for pretrained weights, which there are none of.
     """
@@ -180,6 +183,7 @@ def register(make: Callable[..., Network]) -> Callable[..., Network | FeatureGet
         pretrained_cfg: Any = None,
         pretrained_cfg_overlay: dict[str, Any] | None = None,
         cache_dir: str | None = None,
+        block_args: dict[str, str] | None = None,
         features_only: bool = False,
         out_indices: int | list[int] | None = None,
         **options: Any,
@@ -190,6 +194,10 @@ def register(make: Callable[..., Network]) -> Callable[..., Network | FeatureGet
                 f"--model.weights PATH"
             )
         net = make(**options)
+        if block_args and not isinstance(net, Network):
+            raise ConfigError(f"{make.__name__} takes no attention layers: leave attention out")
+        if block_args:
+            plug_in(net.stages, [info["num_chs"] for info in net.feature_info], block_args["attn_layer"])
         net.pretrained_cfg["architecture"] = make.__name__
         if not features_only:
             return net

@@ -2,56 +2,16 @@
 
 from functools import partial
 
-import torch
 from timm.layers import make_divisible
-from torch import Tensor, nn
+from torch import nn
 
-from modules.backbones.classics.blocks import Init, activation_layer, convolution, initialise
+from modules.backbones.classics.blocks import Init, convolution, initialise
 from modules.backbones.classics.classifiers import Pooled
 from modules.backbones.classics.network import Network, register
+from modules.backbones.classics.plugins import ShuffleUnit
 from modules.contracts import ConfigError, Features
 
 WIDTHS = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}  # channels at stride 8 by number of groups: table 1 of the paper
-
-
-class ShuffleUnit(nn.Module):
-    """1x1 convolution in groups, shuffle, 3x3 convolution of each channel, 1x1 convolution in groups; added to what
-    went in, or with stride 2 put beside its average.
-
-    Args:
-        inputs: channels of the map.
-        outputs: channels of the result.
-        groups: of both 1x1 convolutions.
-        stride: 1 or 2.
-        first: groups of the first 1x1 convolution, where they differ.
-        norm: of the convolutions, by timm's names.
-        activation: of the first convolution and of the result, by timm's names.
-    """
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        groups: int,
-        stride: int = 1,
-        first: int | None = None,
-        norm: str = "batchnorm",
-        activation: str = "relu",
-    ):
-        super().__init__()
-        middle, new = outputs // 4, outputs - inputs if stride == 2 else outputs
-        self.branch = nn.Sequential(
-            convolution(inputs, middle, 1, norm=norm, activation=activation, groups=first or groups),
-            nn.ChannelShuffle(groups),
-            convolution(middle, middle, 3, stride, norm=norm, activation=None, groups=middle),
-            convolution(middle, new, 1, norm=norm, activation=None, groups=groups),
-        )
-        self.act = activation_layer(activation)(inplace=True)
-        self.pool = nn.AvgPool2d(3, 2, padding=1) if stride == 2 else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        new = self.branch(x)
-        return self.act(x + new if self.pool is None else torch.cat([self.pool(x), new], 1))
 
 
 @register

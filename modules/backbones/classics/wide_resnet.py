@@ -1,16 +1,15 @@
 """Wide ResNets: few layers, many channels."""
 
 import torch
-from timm.layers import DropPath, create_attn
 from torch import Tensor, nn
 
-from modules.backbones.classics.blocks import Init, activation_layer, initialise, norm_layer
+from modules.backbones.classics.blocks import Init, Residual, activation_layer, initialise, norm_layer
 from modules.backbones.classics.classifiers import Pooled
 from modules.backbones.classics.network import Network, register
 from modules.contracts import ConfigError, Features
 
 
-class WideBlock(nn.Module):
+class WideBlock(Residual):
     """Two 3x3 convolutions, each after norm and activation, with dropout between them, and what went in added.
 
     Where stride or channels change, a 1x1 convolution of the first activation is added instead.
@@ -20,7 +19,6 @@ class WideBlock(nn.Module):
         outputs: channels of the result.
         stride: of the first convolution.
         dropout: share of values that are set to 0 in training, 0..1.
-        attention: timm's name of an attention layer that ends the branch, such as `se`; null is none.
         drop_path: probability of leaving out the branch in training, for each picture, 0..1.
         norm: by timm's names.
         activation: by timm's names.
@@ -32,28 +30,26 @@ class WideBlock(nn.Module):
         outputs: int,
         stride: int = 1,
         dropout: float = 0.0,
-        attention: str | None = None,
         drop_path: float = 0.0,
         norm: str = "batchnorm",
         activation: str = "relu",
     ):
-        super().__init__()
-        self.act = activation_layer(activation)(inplace=True)
-        self.norm1 = norm_layer(norm)(inputs)
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.norm2 = norm_layer(norm)(outputs)
-        self.dropout = nn.Dropout(dropout)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.attention = create_attn(attention, outputs) or nn.Identity()
-        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
-        same = stride == 1 and inputs == outputs
-        self.shortcut = None if same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+        same, act = stride == 1 and inputs == outputs, activation_layer(activation)
+        branch = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
+            norm_layer(norm)(outputs),
+            act(inplace=True),
+            nn.Dropout(dropout),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+        )
+        shortcut = None if same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+        super().__init__(branch, shortcut, activation=None, drop_path=drop_path)
+        self.same = same
+        self.before = nn.Sequential(norm_layer(norm)(inputs), act(inplace=True))
 
     def forward(self, x: Tensor) -> Tensor:
-        active = self.act(self.norm1(x))
-        shortcut = x if self.shortcut is None else self.shortcut(active)
-        x = self.act(self.norm2(self.conv1(active)))
-        return shortcut + self.drop_path(self.attention(self.conv2(self.dropout(x))))
+        active = self.before(x)
+        return self.shortcut(x if self.same else active) + self.drop_path(self.branch(active))
 
 
 @register
@@ -64,7 +60,6 @@ def wide_resnet(
     in_chans: int = 3,
     dropout: float = 0.0,
     drop_path_rate: float = 0.0,
-    block_args: dict[str, str] | None = None,
     norm: str = "batchnorm",
     activation: str = "relu",
     init: Init = "kaiming",
@@ -80,7 +75,6 @@ def wide_resnet(
         in_chans: channels of the pictures.
         dropout: between the convolutions of a block; the paper takes 0.3 on CIFAR and 0.4 on SVHN.
         drop_path_rate: highest probability of leaving out a block's branch in training; it rises with depth.
-        block_args: `{"attn_layer": "se"}` ends each branch in timm's attention layer of that name, as in its ResNets.
         norm: of all convolutions, by timm's names, such as `batchnorm` or `layernorm2d`.
         activation: of all layers that have one, by timm's names, such as `relu` or `silu`.
         init: see `initialise`.
@@ -92,14 +86,13 @@ def wide_resnet(
     if blocks < 1 or rest:
         raise ConfigError(f"a wide ResNet has 6 n + 4 layers, not {depth}: set depth to 10, 16, 22, 28, 34 or 40")
     channels = [16 * width, 32 * width, 64 * width]
-    attention = (block_args or {}).get("attn_layer")
     rates = torch.linspace(0, drop_path_rate, 3 * blocks, device="cpu").tolist()
     stages, inputs = [], 16
     for outputs, stride in zip(channels, (1, 2, 2), strict=True):
         stage = nn.Sequential()
         for index in range(blocks):
             step = 1 if index else stride
-            stage.append(WideBlock(inputs, outputs, step, dropout, attention, rates.pop(0), norm, activation))
+            stage.append(WideBlock(inputs, outputs, step, dropout, rates.pop(0), norm, activation))
             inputs = outputs
         stages.append(stage)
     stages[0].insert(0, nn.Conv2d(in_chans, 16, 3, padding=1, bias=False))

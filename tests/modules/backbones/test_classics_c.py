@@ -7,15 +7,15 @@ import pytest
 import timm
 import torch
 import torchvision
-from timm.layers import BatchNormAct2d, DropPath, LayerNorm2d, create_attn, create_conv2d
+from timm.layers import BatchNormAct2d, DropPath, LayerNorm2d, SEModule, create_conv2d
 from timm.models.resnetv2 import DownsampleConv, PreActBasic
 from torch import nn
 from torch.nn import functional
 from torchvision.models.vision_transformer import ConvStemConfig, VisionTransformer
 
 from modules.backbones import Timm
-from modules.backbones.classics.hardnet import HarDBlock, sources
-from modules.backbones.classics.shufflenetv1 import ShuffleUnit
+from modules.backbones.classics.blocks import Residual
+from modules.backbones.classics.plugins import PLUGINS, HarDBlock, Maxout, ShuffleUnit, plugin, sources
 from modules.backbones.classics.squeezenet import BypassedFire
 from modules.backbones.classics.wide_resnet import WideBlock
 from modules.contracts import ConfigError
@@ -212,8 +212,15 @@ def test_a_wide_block_is_timms_pre_activation_block(inputs, stride):
         inputs, 8, stride=stride, conv_layer=conv, norm_layer=BatchNormAct2d, proj_layer=DownsampleConv
     )
     block = shaken(WideBlock(inputs, 8, stride, dropout=0.3))
-    tensors = {k.replace("shortcut.", "downsample.conv."): v for k, v in block.state_dict().items()}
-    reference.load_state_dict(tensors)
+    names = {
+        "before.0": "norm1",
+        "branch.0": "conv1",
+        "branch.1": "norm2",
+        "branch.4": "conv2",
+        "shortcut": "downsample.conv",
+    }
+    parts = [(*key.rpartition("."), tensor) for key, tensor in block.state_dict().items()]
+    reference.load_state_dict({f"{names[part]}.{name}": tensor for part, _, name, tensor in parts})
     x = torch.randn(2, inputs, 9, 9)
     torch.testing.assert_close(block(x), reference.eval()(x))
 
@@ -221,18 +228,65 @@ def test_a_wide_block_is_timms_pre_activation_block(inputs, stride):
 def test_dropout_of_a_wide_block_lies_between_its_convolutions():
     block = WideBlock(6, 6, dropout=1.0)
     x, seen = torch.randn(2, 6, 5, 5), []
-    block.conv1.register_forward_hook(lambda *parts: seen.append(parts[2]))
+    block.branch[0].register_forward_hook(lambda *parts: seen.append(parts[2]))
     assert torch.equal(block(x), x)  # nothing reaches the second convolution, which has no bias
     assert seen[0].abs().sum() > 0
 
 
-@pytest.mark.parametrize("attention", ["se", "eca", "cbam"])
-def test_wide_blocks_end_in_an_attention_layer(attention):
-    net = timm.create_model("wide_resnet", depth=10, width=2, block_args={"attn_layer": attention})
-    layers = [m.attention for m in net.modules() if isinstance(m, WideBlock)]
-    assert [type(layer) for layer in layers] == [type(create_attn(attention, 32))] * 3
+@pytest.mark.parametrize("name", ["se", "eca", "cbam", "ghost"])
+def test_branches_of_residual_blocks_end_in_the_attention_layer_asked_for(name):
+    net = timm.create_model("wide_resnet", depth=10, width=2, block_args={"attn_layer": name})
+    layers = [m.branch[-1] for m in net.modules() if isinstance(m, Residual)]
+    assert [type(layer) for layer in layers] == [type(plugin(name, 32))] * 3
     net(torch.randn(2, 3, 16, 16)).sum().backward()
     assert all(p.grad is not None for layer in layers for p in layer.parameters())
+
+
+@pytest.mark.parametrize("name", ["lenet5", "mobilenetv1_025", "squeezenet_bypass", "hardnet39ds"])
+def test_stages_of_other_networks_end_in_it(name):
+    plain, net = (
+        timm.create_model(name, num_classes=0),
+        timm.create_model(name, num_classes=0, block_args={"attn_layer": "se"}),
+    )
+    image = torch.randn(2, net.pretrained_cfg["input_size"][0], 64, 64)
+    new = [stage[-1] for stage in net.stages]
+    assert {type(layer) for layer in new} == {SEModule}
+    assert parameters(net) == parameters(plain) + sum(map(parameters, new))
+    assert plain.state_dict().keys() <= net.state_dict().keys()
+    for layer in new:
+        nn.init.constant_(layer.fc2.bias, 100.0)  # gates open
+    net.load_state_dict(plain.state_dict(), strict=False)
+    torch.testing.assert_close(net.eval()(image), plain.eval()(image))
+
+
+def test_networks_of_timms_classes_say_that_they_take_no_attention():
+    for name in ("densenet264", "vitc_1gf"):
+        with pytest.raises(ConfigError, match=f"{name} takes no attention layers"):
+            timm.create_model(name, block_args={"attn_layer": "se"})
+
+
+@pytest.mark.parametrize("channels", [16, 24, 50])
+@pytest.mark.parametrize("name", [*PLUGINS, "se", "eca", "cbam", "sk", "splat"])
+def test_a_plugin_keeps_the_shape_of_a_map_and_learns(name, channels):
+    block, x = plugin(name, channels), torch.randn(2, channels, 7, 6, requires_grad=True)
+    y = block(x)
+    assert y.shape == x.shape
+    y.square().sum().backward()
+    assert x.grad.abs().sum() > 0
+    assert not [key for key, p in block.named_parameters() if p.grad is None]
+
+
+def test_maxout_is_the_largest_of_its_pieces():
+    x = torch.randn(2, 6, 3)
+    expected = torch.stack([x[:, i : i + 3].max(1).values for i in (0, 3)], 1)
+    assert torch.equal(Maxout(3)(x), expected)
+    line = torch.linspace(-2, 2, 9)[:, None]
+    assert torch.equal(Maxout(2)(torch.cat([line, -line], 1)), line.abs())  # learns any convex function
+
+
+def test_the_residual_plugin_scales_its_branch():
+    block, x = plugin("residual", 16).eval(), torch.randn(1, 16, 5, 5)
+    torch.testing.assert_close(block(x), (x + 0.2 * block.branch(x)).relu())
 
 
 def test_drop_path_of_a_wide_resnet_rises_with_depth():
@@ -309,6 +363,7 @@ def test_effnet_pools_one_direction_at_a_time():
         ("shufflenetv1", {"width": 0}, "above 0"),
         ("mobilenetv1", {"width": -1.0}, "above 0, not -1"),
         ("hardnet", {"variant": "69"}, "39ds, 68ds, 68, 85"),
+        ("lenet5", {"block_args": {"attn_layer": "sse"}}, "no block 'sse': take dense, fire"),
         ("hardnet68", {"pretrained": True}, "--model.weights PATH"),
         ("densenet264", {"pretrained": True}, "--model.weights PATH"),
     ],
