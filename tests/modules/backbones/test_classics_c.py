@@ -120,6 +120,30 @@ def test_squeezenets_maps_are_as_large_as_torchvisions(side):
     assert backbone.features == ([size[0] for size in sizes], [2, 4, 8, 16])
 
 
+@pytest.mark.parametrize(
+    ("name", "strides"),
+    [
+        ("squeezenet_bypass", [1, 1, 2, 4]),
+        ("mobilenetv1_025", [1, 2, 4, 8, 16]),
+        ("shufflenetv1_g2", [1, 1, 2, 4, 8]),
+        ("hardnet39ds", [1, 2, 4, 8, 16]),
+        ("hardnet68", [1, 1, 2, 4, 8]),
+    ],
+)
+def test_small_images_shrink_every_stride(name, strides):
+    backbone = Timm(name, small_images=True).eval()
+    assert backbone.features.strides == strides
+    with torch.no_grad():
+        assert [m.shape[-1] for m in backbone(torch.rand(1, 3, 32, 32))] == [32 // stride for stride in strides]
+
+
+def test_squeezenet_says_which_picture_is_too_small():
+    net = timm.create_model("squeezenet_bypass", num_classes=3)
+    assert net(torch.rand(1, 3, 21, 21)).shape == (1, 3)
+    with pytest.raises(ConfigError, match="squeezenet_bypass takes pictures of 21 pixels or more, not 20 x 30"):
+        net(torch.rand(1, 3, 20, 30))
+
+
 @pytest.mark.parametrize("name", LIGHT)
 def test_gradients_reach_every_parameter(name):
     net = timm.create_model(name, num_classes=4)
@@ -257,6 +281,12 @@ def test_stages_of_other_networks_end_in_it(name):
         nn.init.constant_(layer.fc2.bias, 100.0)  # gates open
     net.load_state_dict(plain.state_dict(), strict=False)
     torch.testing.assert_close(net.eval()(image), plain.eval()(image))
+
+
+def test_resnet50_v1_with_squeeze_and_excitation_has_the_parameters_of_timms():
+    with torch.device("meta"):
+        ours = timm.create_model("resnet50_v1", block_args={"attn_layer": "se"})
+        assert parameters(ours) == parameters(timm.create_model("legacy_seresnet50")) == 28_088_024
 
 
 def test_networks_of_timms_classes_say_that_they_take_no_attention():
