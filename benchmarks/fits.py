@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import cli
 from benchmarks.overhead import surroundings
 from benchmarks.report import Comparison, compare, in_pairs, parser
+from callbacks.throughput import Throughput
 
 TASKS = Path(cli.__file__).parent / "tasks"
 MARK = ">= 1.0"
@@ -21,7 +22,7 @@ Size = tuple[int, int]
 
 
 def fitted(task: str, typed: dict[str, Any], options: Sequence[str] = ()) -> dict[str, float]:
-    """Figures of one training with tasks/TASK.yaml, and the `seconds` that it took.
+    """Figures of one training with tasks/TASK.yaml, the `seconds` that it took and its `samples_per_s`.
 
     Args:
         task: file name in tasks/, without its ending.
@@ -31,9 +32,11 @@ def fitted(task: str, typed: dict[str, Any], options: Sequence[str] = ()) -> dic
     with TemporaryDirectory() as folder, surroundings():
         words = [f"{name}={value}" for name, value in typed.items()]
         cli.quiet()
-        cli.CLI(["fit", f"--config={TASKS / task}.yaml", *words, f"--run_dir={folder}/run", *options])
+        run = cli.CLI(["fit", f"--config={TASKS / task}.yaml", *words, f"--run_dir={folder}/run", *options])
         results = json.loads(Path(folder, "run", "results.json").read_text())
-    return {row["metric"]: row["value"] for row in results["results"]} | {"seconds": results["seconds"]}
+    speed = next(callback for callback in run.trainer.callbacks if isinstance(callback, Throughput))
+    figures = {row["metric"]: row["value"] for row in results["results"]}
+    return figures | {"seconds": results["seconds"], "samples_per_s": speed.samples_per_s}
 
 
 def rate(network: nn.Module, loss: Callable[[nn.Module], Tensor], pictures: int, steps: int) -> float:

@@ -2,12 +2,12 @@
 
 from typing import ClassVar
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
 from torchvision.transforms import v2
 
+from modules.backbones.classics.auxiliary import auxiliaries
 from modules.contracts import Batch, ConfigError, HeadFactory, Prediction
 from modules.heads import Linear
 from tasks.base import Stage
@@ -24,6 +24,8 @@ class Classification(VisionTask):
         head: maps to one logit per class, with its loss.
         mixup: MixUp's alpha on training batches (Zhang et al. 2018); 0 is off.
         cutmix: CutMix's alpha on training batches (Yun et al. 2019); 0 is off. With both, each batch draws one of them.
+        auxiliary: weight of the loss of each auxiliary classifier inside the backbone, in training; 0 is without them.
+            `inception_v1` was published with two, at 0.3 (Szegedy et al. 2015).
     """
 
     needs: ClassVar[tuple[str, ...]] = ("image", "label")
@@ -43,6 +45,7 @@ class Classification(VisionTask):
         head: HeadFactory = Linear,
         mixup: float = 0.0,
         cutmix: float = 0.0,
+        auxiliary: float = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -50,6 +53,10 @@ class Classification(VisionTask):
             raise ConfigError("classification needs at least two classes: from the data, or as --model.classes")
         self.classes, count = classes, len(classes)
         self.head = head(self.backbone.features, count)
+        if auxiliary and self.frozen:
+            raise ConfigError("auxiliary classifiers help the backbone to learn, but it is frozen: set auxiliary to 0")
+        self.auxiliary = auxiliary
+        self.auxiliaries = auxiliaries(self.backbone, count) if auxiliary else nn.ModuleList()
         mixing = [
             make(alpha=alpha, num_classes=count) for make, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha
         ]
@@ -62,7 +69,7 @@ class Classification(VisionTask):
             }
             | ({"accuracy_top5": MulticlassAccuracy(count, top_k=5, average="micro")} if count > 5 else {})
         )
-        self.metrics = torch.nn.ModuleDict({s: metrics.clone(prefix=f"{s}/") for s in ("val", "test")})
+        self.metrics = nn.ModuleDict({s: metrics.clone(prefix=f"{s}/") for s in ("val", "test")})
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W) to logits (B, C)."""
@@ -76,8 +83,12 @@ class Classification(VisionTask):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         loss = self.head.loss(self(batch["image"]), batch["label"])
-        self.log_step({"loss": loss})
-        return loss
+        if not self.auxiliaries:
+            self.log_step({"loss": loss})
+            return loss
+        extra = sum(self.head.loss(logits(), batch["label"]) for logits in self.auxiliaries)
+        self.log_step({"loss": loss, "auxiliary_loss": extra})
+        return loss + self.auxiliary * extra
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         return self._predict(self(batch["image"]))

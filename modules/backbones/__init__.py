@@ -1,12 +1,13 @@
 """Backbones: picture or clip in, feature pyramid out."""
 
+from modules.backbones import classics
 from modules.backbones.c3d import C3D
 from modules.backbones.timm import Timm
 from modules.backbones.torchvision import FAMILIES, TorchvisionVideo
 from modules.backbones.unet import UNetEncoder
 from modules.contracts import Backbone, ConfigError
 
-__all__ = ["C3D", "Timm", "TorchvisionVideo", "UNetEncoder", "by_name"]
+__all__ = ["C3D", "Timm", "TorchvisionVideo", "UNetEncoder", "by_name", "classics"]
 
 
 def by_name(name: str, small_images: bool = False, drop_path: float = 0.0, output_stride: int = 32) -> Backbone:

@@ -1,5 +1,6 @@
 """Every benchmark runs from end to end in tiny form; what it measures is not judged here."""
 
+import csv
 import json
 import os
 import sys
@@ -27,6 +28,7 @@ from benchmarks import (
     simclr_loop,
     startup,
     views,
+    zoo,
 )
 from benchmarks.batches import Batches
 from benchmarks.fits import fitted
@@ -191,6 +193,44 @@ def test_what_a_fit_reaches_is_read_from_its_results():
     typed = {"--data.train": 64, "--data.val": 32, "--data.test": 32, "--trainer.max_epochs": 1, "--data.workers": 0}
     found = fitted("classification", typed, ["--data.image_size=32"])
     assert 0 <= found["test/accuracy"] <= 1 and found["seconds"] > 0
+
+
+def test_the_zoo_draws_accuracy_against_cost(picture_folder, tmp_path):
+    root = picture_folder({"train/cat": 96, "train/dog": 96, "test/cat": 4, "test/dog": 4}, size=(32, 32))
+    path = tmp_path / "zoo.json"
+    options = f"--networks lenet5 mobilenetv1_025 --out {tmp_path}/out --json {path} --data.batch_size 8"
+    fewer = ["--data.workers=0", "--trainer.max_epochs=1"]
+    zoo.main(["--root", str(root), *options.split(), *fewer])
+    rows = written(path)["rows"]
+    lenet, mobilenet = sorted(rows, key=lambda row: row["network"])
+    assert lenet["macs"] == 28 * 28 * 6 * 3 * 25 + 10 * 10 * 16 * 6 * 25 + 120 * 16 * 25
+    assert mobilenet["parameters"] == 470_072 - 257_000  # without classifier
+    assert all(0 <= row["accuracy"] <= 1 and row["seconds_per_picture"] > 0 for row in rows)
+    assert rows[0]["accuracy"] >= rows[1]["accuracy"]
+    with (tmp_path / "out" / "zoo.csv").open() as file:
+        assert [row["network"] for row in csv.DictReader(file)] == [row["network"] for row in rows]
+    width, height = Image.open(tmp_path / "out" / "zoo.png").size
+    assert width > height > 300
+
+
+def test_the_zoo_gives_each_the_same_time_and_says_when_it_is_too_short(monkeypatch):
+    asked = {}
+
+    def starved(task: str, typed: dict, options: list[str]) -> dict[str, float]:
+        asked.update(typed)
+        return {"test/accuracy": 0.1, "samples_per_s": 0.0}
+
+    monkeypatch.setattr(zoo, "fitted", starved)
+    with pytest.raises(RuntimeError, match=r"lenet5 .* no time to measure in 90 s: raise --seconds"):
+        zoo.main(["--root", "cifar"])
+    assert asked["--trainer.max_time"] == "00:00:01:30"
+
+
+@pytest.mark.parametrize("name", zoo.NETWORKS)
+def test_networks_of_the_zoo_take_small_pictures(name):
+    size = zoo.size_of(name, 32)
+    assert 5e4 < size["parameters"] < 2e7
+    assert 5e5 < size["macs"] < 1e9
 
 
 def test_evaluation_compares_boxes_and_masks_with_pycocotools(tmp_path):

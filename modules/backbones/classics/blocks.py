@@ -1,0 +1,135 @@
+"""What several of the published networks are built of; activation, norm and initialisation are one argument each."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import torch
+from timm.layers import DropPath, GroupNorm, get_act_layer, get_norm_layer
+from torch import Tensor, nn
+from torchvision.ops.misc import Conv2dNormActivation
+
+from modules.contracts import ConfigError
+
+Init = Literal["kaiming", "xavier", "gaussian"]
+Sizes = int | tuple[int, int]
+
+
+def convolution(
+    inputs: int,
+    outputs: int,
+    kernel: Sizes = 3,
+    stride: int = 1,
+    padding: Sizes | None = None,
+    norm: str | None = "batchnorm",
+    activation: str | None = "relu",
+    groups: int = 1,
+    dilation: int = 1,
+) -> nn.Sequential:
+    """Convolution, norm, activation: torchvision's layer, by timm's names.
+
+    Args:
+        padding: null keeps the size of the map (divided by the stride), 0 is none.
+        norm: such as `batchnorm`, `groupnorm` or `layernorm2d`; null or `none` is none, and leaves a bias.
+        activation: such as `relu`, `silu` or `tanh`; null is none.
+
+    Raises:
+        ConfigError: a norm or activation that timm does not have.
+    """
+    layers = {"norm_layer": norm_layer(norm), "activation_layer": activation_layer(activation) if activation else None}
+    return Conv2dNormActivation(inputs, outputs, kernel, stride, padding, groups, dilation=dilation, **layers)
+
+
+def activation_layer(name: str) -> Callable[..., nn.Module]:
+    """timm's activation of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    try:
+        return get_act_layer(name)
+    except KeyError as error:
+        raise ConfigError(f"timm has no activation {name!r}: try relu, leaky_relu, elu, silu, gelu or tanh") from error
+
+
+def norm_layer(name: str | None) -> Callable[[int], nn.Module] | None:
+    """timm's norm of that name, to be called with the number of channels; nothing for null and `none`.
+
+    `groupnorm` has 32 groups, or as many fewer as divide the channels.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name == "groupnorm":
+        return lambda channels: GroupNorm(channels, math.gcd(channels, 32))
+    try:
+        return None if name == "none" else get_norm_layer(name)
+    except KeyError as error:
+        raise ConfigError(f"timm has no norm {name!r}: try batchnorm, groupnorm or layernorm2d") from error
+
+
+def response_norm(norm: str, alpha: float = 1e-4, k: float = 1.0) -> list[nn.Module]:
+    """Normalisation of each place across 5 channels (Krizhevsky et al. 2012) if `norm` is `lrn`, else nothing."""
+    return [nn.LocalResponseNorm(5, alpha, k=k)] if norm == "lrn" else []
+
+
+class Parallel(nn.ModuleList):
+    """The same map through several branches, their results one after another in the channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([branch(x) for branch in self], 1)
+
+
+class Residual(nn.Module):
+    """What a branch adds to a map (He et al. 2016).
+
+    Args:
+        branch: changes the map; its last layer has no activation.
+        shortcut: how the map itself reaches the sum; null as it is.
+        activation: of the sum; null is none.
+        scale: of the branch: 0.1 to 0.3 keep wide networks from dying early (Szegedy et al. 2017).
+        drop_path: probability of leaving out the branch in training, for each picture, 0..1 (Huang et al. 2016).
+    """
+
+    def __init__(
+        self,
+        branch: nn.Module,
+        shortcut: nn.Module | None = None,
+        activation: str | None = "relu",
+        scale: float = 1.0,
+        drop_path: float = 0.0,
+    ):
+        super().__init__()
+        self.branch, self.shortcut, self.scale = branch, shortcut or nn.Identity(), scale
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.act = activation_layer(activation)(inplace=True) if activation else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        change = self.drop_path(self.branch(x))
+        return self.act(self.shortcut(x) + (change if self.scale == 1 else self.scale * change))
+
+
+def initialise(module: nn.Module, init: Init = "kaiming", std: float = 0.01) -> None:
+    """Fresh weights for all convolutions and linear layers, in place; biases become 0.
+
+    Args:
+        init: `kaiming` keeps the variance of maps through ReLUs (He et al. 2015), `xavier` through layers without them
+            (Glorot and Bengio 2010), `gaussian` is the same for all layers (Krizhevsky et al. 2012).
+        std: of `gaussian`.
+
+    Raises:
+        ConfigError: another name.
+    """
+    ways = {
+        "kaiming": partial(nn.init.kaiming_normal_, nonlinearity="relu"),
+        "xavier": nn.init.xavier_uniform_,
+        "gaussian": partial(nn.init.normal_, std=std),
+    }
+    if init not in ways:
+        raise ConfigError(f"init is {init!r}, but it is one of {', '.join(ways)}")
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            ways[init](layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -1,0 +1,132 @@
+"""A network written here is a timm model: to timm itself, to our backbone, and in files."""
+
+import pytest
+import timm
+import torch
+
+from modules.backbones import Timm, by_name
+from modules.contracts import ConfigError, DataError
+from modules.optim import parameter_groups
+from modules.transfer import export_backbone, load_backbone
+
+
+def test_timm_lists_and_builds_it_by_name():
+    assert "lenet5" in timm.list_models("lenet*")
+    net = timm.create_model("lenet5", num_classes=7, in_chans=3).eval()
+    assert net(torch.rand(2, 3, 32, 32)).shape == (2, 7)
+    assert net.num_classes == 7
+    assert net.get_submodule(net.pretrained_cfg["first_conv"]).in_channels == 3
+    assert net.get_submodule(net.pretrained_cfg["classifier"]) is net.get_classifier()
+
+
+def test_without_classes_it_gives_the_pooled_last_map_and_the_head_has_no_parameters():
+    net = timm.create_model("lenet5", num_classes=0)
+    image = torch.rand(2, 1, 40, 36)
+    torch.testing.assert_close(net(image), net.forward_features(image).mean((-2, -1)))
+    assert not list(net.head.parameters())
+
+
+def test_intermediates_are_the_maps_of_the_stages():
+    net = timm.create_model("lenet5").eval()
+    image = torch.rand(2, 1, 36, 36)
+    last, maps = net.forward_intermediates(image)
+    assert [tuple(m.shape[1:]) for m in maps] == [(6, 32, 32), (16, 12, 12), (120, 2, 2)]
+    assert last is maps[-1]
+    (middle,) = net.forward_intermediates(image, indices=[1], stop_early=True, intermediates_only=True)
+    assert torch.equal(middle, net.stages[:2](image))
+
+
+def test_timms_features_only_gives_the_same_maps():
+    net = timm.create_model("lenet5", features_only=True, out_indices=[0, 1]).eval()
+    assert net.feature_info.channels() == [6, 16]
+    assert [tuple(m.shape[1:]) for m in net(torch.rand(2, 1, 32, 32))] == [(6, 28, 28), (16, 10, 10)]
+    assert not any("stages.2" in name or "head" in name for name, _ in net.named_parameters())
+
+
+def test_classes_can_be_replaced_and_removed():
+    net = timm.create_model("lenet5")
+    net.reset_classifier(3)
+    assert net(torch.rand(2, 1, 32, 32)).shape == (2, 3)
+    assert sum(p.numel() for p in net.head.parameters()) == 121 * 84 + 85 * 3
+    net.reset_classifier(0)
+    assert net(torch.rand(2, 1, 32, 32)).shape == (2, 120)
+    net.reset_classifier(5)
+    assert net(torch.rand(2, 1, 32, 32)).shape == (2, 5)
+
+
+def test_checkpointing_changes_no_gradient():
+    net = timm.create_model("lenet5")
+    image, gradients = torch.rand(2, 1, 32, 32), []
+    for enable in (False, True):
+        net.set_grad_checkpointing(enable)
+        net.zero_grad()
+        net(image).sum().backward()
+        gradients.append([p.grad.clone() for p in net.parameters()])
+    torch.testing.assert_close(*gradients)
+
+
+def test_layer_decay_sees_every_stage():
+    backbone = by_name("lenet5")
+    scales = {id(p): g["lr_scale"] for g in parameter_groups(backbone, backbone.net, 0.5) for p in g["params"]}
+    assert [scales[id(stage[i].weight)] for stage, i in zip(backbone.net.stages, (0, 1, 1), strict=True)] == [
+        0.125,
+        0.25,
+        0.5,
+    ]
+
+
+def test_our_backbone_takes_it_by_name():
+    backbone = by_name("lenet5")
+    assert isinstance(backbone, Timm)
+    assert backbone.features == ([6, 16, 120], [1, 2, 4])
+    assert [tuple(m.shape) for m in backbone(torch.rand(2, 3, 64, 48))] == [
+        (2, 6, 60, 44),
+        (2, 16, 26, 18),
+        (2, 120, 9, 5),
+    ]
+    assert all(p.requires_grad for p in backbone.parameters())
+
+
+def test_it_goes_through_a_file_into_ours_and_into_plain_timm(tmp_path):
+    path, backbone = tmp_path / "backbone.safetensors", Timm("lenet5", in_channels=1).eval()
+    export_backbone(backbone, path)
+    other, image = Timm("lenet5", in_channels=1).eval(), torch.rand(2, 1, 32, 32)
+    assert load_backbone(other, str(path)) == f"backbone: 6/6 tensors from {path}"
+    plain = timm.create_model("lenet5", num_classes=0, checkpoint_path=path)
+    assert torch.equal(other(image)[-1], backbone(image)[-1])
+    assert torch.equal(plain.forward_features(image), backbone(image)[-1])
+
+
+def test_weights_for_other_channels_are_adapted(tmp_path):
+    path, grey = tmp_path / "backbone.safetensors", Timm("lenet5", in_channels=1)
+    export_backbone(grey, path)
+    colour = Timm("lenet5")
+    load_backbone(colour, str(path))
+    picture = torch.rand(2, 1, 32, 32)
+    torch.testing.assert_close(colour(picture.expand(-1, 3, -1, -1))[-1], grey(picture)[-1])
+
+
+# What is refused -----------------------------------------------------------------------------------------------------
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"lenet_5.*did you mean 'lenet5'"):
+        by_name("lenet_5")
+
+
+def test_pretrained_weights_are_not_to_be_had():
+    with pytest.raises(ConfigError, match=r"nobody has published weights of lenet5.*--model.weights PATH"):
+        timm.create_model("lenet5", pretrained=True)
+    with pytest.raises(DataError, match=r"lenet5.*--model.weights PATH"):
+        load_backbone(by_name("lenet5"), "pretrained")
+
+
+@pytest.mark.parametrize("options", [{"drop_path": 0.1}, {"output_stride": 16, "small_images": True}])
+def test_options_that_it_does_not_have_are_named(options):
+    with pytest.raises(ConfigError, match="lenet5"):
+        by_name("lenet5", **options)
+
+
+def test_pictures_too_small_are_answered_with_the_smallest():
+    with pytest.raises(ConfigError, match="lenet5 takes pictures of 32 pixels or more, not 28 x 40"):
+        by_name("lenet5")(torch.rand(2, 3, 28, 40))

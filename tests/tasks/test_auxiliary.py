@@ -1,0 +1,173 @@
+"""Auxiliary classifiers help a backbone to learn: in training only, as the task's own, in whatever way it is run."""
+
+import copy
+from pathlib import Path
+
+import lightning as L
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from modules.backbones import by_name
+from modules.contracts import ConfigError
+from modules.optim import Optim
+from modules.transfer import export_backbone, load_backbone
+from tasks import Classification
+
+CLASSES = ["cat", "dog", "bird"]
+
+
+def task(auxiliary: float = 0.3, **options) -> Classification:
+    options = {"backbone": "inception_v1", "optim": Optim(lr=1e-3)} | options
+    return Classification(classes=CLASSES, auxiliary=auxiliary, **options)
+
+
+def batch(count: int = 3) -> dict[str, Tensor]:
+    return {"image": torch.rand(count, 3, 64, 64), "label": torch.arange(count) % 3}
+
+
+def without_dropout(module: Classification) -> Classification:
+    for layer in module.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0
+    return module
+
+
+def test_their_losses_are_added_in_training():
+    trained, pictures = without_dropout(task()), batch()
+    trained.log_step = lambda values: None
+    maps = {}
+    for point in (3, 4):
+        trained.backbone.net.stages[point].register_forward_hook(lambda m, i, x, point=point: maps.update({point: x}))
+    loss = trained.training_step(pictures, 0)
+
+    def classified(auxiliary: nn.Module, x: Tensor) -> Tensor:
+        x = auxiliary.hidden(functional.adaptive_avg_pool2d(auxiliary.conv(x), 4))
+        return functional.cross_entropy(auxiliary.fc(x.flatten(1)), pictures["label"])
+
+    assert [m.shape[1:] for m in maps.values()] == [(512, 4, 4), (528, 4, 4)]
+    extra = sum(classified(a, maps[p]) for a, p in zip(trained.auxiliaries, maps, strict=True))
+    plain = functional.cross_entropy(trained(pictures["image"]), pictures["label"])
+    torch.testing.assert_close(loss, plain + 0.3 * extra)
+
+
+def test_their_gradient_reaches_the_layers_below_and_none_above():
+    trained = task()
+    trained(batch()["image"])
+    sum(auxiliary().sum() for auxiliary in trained.auxiliaries).backward()
+    reached = [any(p.grad is not None for p in stage.parameters()) for stage in trained.backbone.net.stages]
+    assert reached == [True] * 5 + [False] * 2
+
+
+def test_maps_of_14_cells_are_pooled_as_published():
+    auxiliary = without_dropout(task()).auxiliaries[0]
+    auxiliary.map = x = torch.rand(2, 512, 14, 14)
+    pooled = auxiliary.hidden(auxiliary.conv(functional.avg_pool2d(x, 5, 3)))
+    assert pooled.shape[-2:] == (1, 1)
+    torch.testing.assert_close(auxiliary(), auxiliary.fc(pooled.flatten(1)))
+
+
+def test_they_keep_no_map_in_evaluation_and_none_behind_a_step():
+    trained = task()
+    trained.log_step = lambda values: None
+    trained.training_step(batch(), 0)
+    assert all(a.map is None for a in trained.auxiliaries)
+    trained.eval()(batch()["image"])
+    assert all(a.map is None for a in trained.auxiliaries)
+
+
+def test_evaluation_does_not_run_them():
+    trained, ran = task(), []
+    for auxiliary in trained.auxiliaries:
+        auxiliary.conv.register_forward_hook(lambda *_: ran.append(True))
+    trained.eval()
+    plain = task(auxiliary=0.0).eval()
+    plain.load_state_dict(trained.state_dict(), strict=False)
+    image = batch()["image"]
+    assert torch.equal(trained(image), plain(image))
+    assert not ran
+
+
+def test_an_exported_backbone_knows_nothing_of_them(tmp_path):
+    path, trained = tmp_path / "backbone.safetensors", task()
+    export_backbone(trained.backbone, path)
+    assert "114/114" in load_backbone(by_name("inception_v1"), str(path))
+    timm.create_model("inception_v1", num_classes=0, checkpoint_path=path)
+
+
+def test_a_copy_watches_itself():
+    """As an average of the weights is made."""
+    trained = task()
+    twin = copy.deepcopy(trained)
+    twin(batch()["image"])
+    assert all(a.map is None for a in trained.auxiliaries)
+    assert all(a.map is not None for a in twin.auxiliaries)
+
+
+def test_compiled_they_get_the_same_gradients():
+    plain = without_dropout(task())
+    compiled = copy.deepcopy(plain)
+    compiled.backbone.compile(backend="aot_eager")
+    pictures, gradients = batch(), []
+    for module in (plain, compiled):
+        module.log_step = lambda values: None
+        module.training_step(pictures, 0).backward()
+        gradients.append({name: p.grad for name, p in module.named_parameters() if p.grad is not None})
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-3)
+    assert len(gradients[0]) == len(list(plain.parameters()))
+
+
+def test_a_resumed_run_ends_like_one_that_was_never_stopped(tmp_path):
+    def fit(steps: int, resumed: Path | None = None) -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        optim = Optim(lr=1e-3, schedule="constant", warmup=0)
+        trained = without_dropout(task(optim=optim))
+        trainer = L.Trainer(max_steps=steps, accelerator="cpu", devices=1, default_root_dir=tmp_path, **quiet)
+        trainer.fit(trained, DataLoader([same] * 4, batch_size=None, collate_fn=dict), ckpt_path=resumed)
+        trainer.save_checkpoint(tmp_path / f"{steps}.ckpt")
+        return trained.state_dict()
+
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    same = {"image": torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8), "label": torch.arange(3)}
+    whole = fit(4)
+    fit(2)
+    resumed = fit(4, tmp_path / "2.ckpt")
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    assert len(Classification.load_from_checkpoint(tmp_path / "4.ckpt").auxiliaries) == 2
+
+
+# The network alone ---------------------------------------------------------------------------------------------------
+
+
+def test_the_network_alone_gives_their_logits_in_training():
+    net, image = timm.create_model("inception_v1", num_classes=5, auxiliary=True), batch()["image"]
+    logits, others = net(image)
+    assert logits.shape == (3, 5)
+    assert [x.shape for x in others] == [(3, 5), (3, 5)]
+    assert net.eval()(image).shape == (3, 5)
+
+
+def test_they_follow_the_classes_and_go_with_the_head():
+    net, image = timm.create_model("inception_v1", num_classes=5, auxiliary=True), batch()["image"]
+    net.reset_classifier(7)
+    assert [x.shape for x in net(image)[1]] == [(3, 7), (3, 7)]
+    watching = list(net.auxiliaries)
+    net.reset_classifier(0)
+    assert net(image).shape == (3, 1024)
+    assert all(a.map is None for a in watching)
+
+
+# What is refused -----------------------------------------------------------------------------------------------------
+
+
+def test_a_backbone_without_them_is_refused():
+    with pytest.raises(ConfigError, match=r"test_resnet has no auxiliary classifiers.*inception_v1"):
+        task(backbone="test_resnet")
+
+
+def test_a_frozen_backbone_has_nothing_to_learn_from_them():
+    with pytest.raises(ConfigError, match="it is frozen: set auxiliary to 0"):
+        task(frozen=True)
