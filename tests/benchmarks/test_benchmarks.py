@@ -27,6 +27,7 @@ from benchmarks import (
     segmentation,
     simclr_loop,
     startup,
+    translation,
     views,
     zoo,
 )
@@ -35,6 +36,10 @@ from benchmarks.fits import fitted
 from benchmarks.report import Comparison, in_pairs
 
 lightly = pytest.mark.skipif(find_spec("lightly") is None, reason="lightly is not installed: it is the extra `bench`")
+
+joeynmt = pytest.mark.skipif(
+    find_spec("joeynmt") is None, reason="JoeyNMT is not installed: see benchmarks.translation"
+)
 
 
 def written(path: Path) -> dict:
@@ -342,3 +347,32 @@ def test_decoding_compares_with_whole_files(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(decoding, "whole", lambda clip: np.zeros(1))
     with pytest.raises(RuntimeError, match="not those of the whole file"):
         decoding.main(["--root", str(tmp_path / "clips")])
+
+
+def test_translation_says_how_to_install_joeynmt(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(translation, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        translation.main(["--root", str(tmp_path)])
+    assert "pip install --no-deps joeynmt==2.3.0" in capsys.readouterr().err
+
+
+def test_a_rate_leaves_the_warm_up_out():
+    steps = translation.WARM_UP + 2
+    assert translation.rate([1000] * translation.WARM_UP + [30, 50], [float(i**2) for i in range(steps)]) == 80 / 20
+
+
+@joeynmt
+def test_translation_is_timed_beside_joeynmt(tmp_path):
+    random = np.random.default_rng(0)
+    for split, count in (("train", 2500), ("val", 4), ("test_2016_flickr", 6)):
+        numbers = [random.integers(0, 30, random.integers(3, 9)) for _ in range(count)]
+        for language, word in (("en", "one{}"), ("de", "eins{}")):
+            lines = (" ".join(map(word.format, line)) for line in numbers)
+            (tmp_path / f"{split}.{language}").write_text("\n".join(lines) + "\n")
+    path = tmp_path / "rates.json"
+    options = "--steps 1 --sentences 6 --repeats 1"
+    translation.main(["--root", str(tmp_path), *options.split(), "--json", str(path)])
+    result = written(path)
+    assert [row["mark"] for row in result["rows"]] == [">= 2.5", ">= 2.5", ">= 4", ">= 4"]
+    assert all(min(row["ours"] + row["peer"]) > 0 for row in result["rows"])
+    assert 0 <= result["same"] <= 1
