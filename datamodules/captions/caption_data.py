@@ -8,12 +8,12 @@ from torchmetrics.functional.text import bleu_score
 
 from datamodules.augment import Augment, Recipe, check_area
 from datamodules.base import Purpose, Split
-from datamodules.captions.samples import CaptionDataset, Captioned, collate
+from datamodules.captions.samples import CaptionDataset, Captioned, CaptionedArrays, collate
 from datamodules.split_data import SplitData
 from datamodules.text import census
 from datamodules.text.encoded import Ids
 from datamodules.text.lines import tidy
-from datamodules.text.vocabulary import learnt
+from datamodules.text.vocabulary import checked, lacking, learnt
 from modules.contracts import DataError
 from modules.text.tokenizer import Kind, Tokenizer
 
@@ -36,7 +36,7 @@ class CaptionData(SplitData):
         longest: pieces of a caption that the network sees; longer ones are cut and counted.
         lower: whether the network learns captions in lower case. References stay as they are.
 
-    Attributes: `tokens`, the tokenizer, which can be had before `setup`.
+    Attributes: `tokenizers`, one, which can be had before `setup`.
     """
 
     def __init__(
@@ -57,35 +57,40 @@ class CaptionData(SplitData):
         self.encoded: dict[Split, Ids] = {}  # all captions of a source, one picture's after the other's
         self.given = False  # the tokenizer, by `use`
         self.notes: list[str] = []  # what `describe` says of encoding
-        self._tokens: Tokenizer | None = None
+        self._tokenizers: tuple[Tokenizer] | None = None
 
     def listed(self) -> tuple[Path, dict[Split, Listed]]:
         """The folder of the pictures, and what each split holds."""
         raise NotImplementedError
 
     @property
-    def tokens(self) -> Tokenizer:
-        if self._tokens is None:
+    def tokenizers(self) -> tuple[Tokenizer]:
+        """That given by `use`, or else trained on the training captions, or found in the cache."""
+        if self._tokenizers is None:
             super().setup()
             if "train" not in self.splits:
                 name = type(self).__name__
                 raise DataError(f"{name} has no training captions to learn a vocabulary from: give a checkpoint")
             source, rows = self.splits["train"]
             texts = [text for i in rows for text in self._seen(source, i)]
-            self._tokens = learnt(texts, self.tokenizer, self.vocabulary)
-        return self._tokens
+            self._tokenizers = (learnt(texts, self.tokenizer, self.vocabulary),)
+        return self._tokenizers
 
-    def use(self, tokens: Tokenizer) -> None:
-        """Takes the tokenizer of a checkpoint; before `setup`."""
+    def use(self, *tokenizers: Tokenizer) -> None:
+        """Takes the tokenizer of a checkpoint; before `setup`.
+
+        Raises:
+            ConfigError: the checkpoint has more than one.
+        """
         if self.encoded:
             raise RuntimeError("the captions are encoded already: call use before setup")
-        self._tokens, self.given = tokens, True
+        self._tokenizers, self.given = checked(tokenizers, 1, "captions"), True
 
-    def sources(self) -> dict[Split, Captioned]:
+    def sources(self) -> dict[Split, Captioned | CaptionedArrays]:
         folder, listed = self.listed()
         return {split: self._source(folder, pictures) for split, pictures in listed.items() if pictures}
 
-    def broken(self, source: Captioned) -> dict[int, str]:
+    def broken(self, source: Captioned | CaptionedArrays) -> dict[int, str]:
         return source.wrong()
 
     def blame(self, first: str, more: str) -> str:
@@ -93,13 +98,9 @@ class CaptionData(SplitData):
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
-        for split, (source, _) in self.splits.items():
+        for split in self.splits:
             if split not in self.encoded:
-                texts = [text for i in range(len(source)) for text in self._seen(source, i)]
-                ids = self.tokens.encode(texts)
-                self.encoded[split] = Ids.of(ids, self.longest)
-                if cut := sum(len(row) > self.longest for row in ids):
-                    self.notes.append(f"{split}: {cut:,} captions cut to {self.longest} pieces (data.longest)")
+                self.encoded[split] = self._encode(split)
         if self.trainer and self.trainer.is_global_zero:
             self.write_list("dropped.txt", self.dropped)
 
@@ -118,7 +119,7 @@ class CaptionData(SplitData):
         return f" with {sum(counts):,} captions, {min(counts)} to {max(counts)} each"
 
     def more(self) -> list[str]:
-        lines = census.vocabularies({"caption": self.tokens}, None if self.given else self.vocabulary)
+        lines = census.vocabularies({"caption": self.tokenizers[0]}, None if self.given else self.vocabulary)
         lines += self.notes
         if self.dropped:
             lines.append(f"dropped: {len(self.dropped):,} captions that are empty, listed in dropped.txt")
@@ -135,7 +136,17 @@ class CaptionData(SplitData):
         references = [[text.lower() for text in source.captions[i]] for i in judged]
         return bleu_score([counts.most_common(1)[0][0]] * len(references), references).item()
 
-    def _seen(self, source: Captioned, index: int) -> list[str]:
+    def _encode(self, split: Split) -> Ids:
+        source, _ = self.splits[split]
+        texts = [text for i in range(len(source)) for text in self._seen(source, i)]
+        (tokenizer,) = self.tokenizers
+        ids = tokenizer.encode(texts)
+        self.notes += lacking(tokenizer, ids, f"{split} captions", self.given)
+        if cut := sum(len(row) > self.longest for row in ids):
+            self.notes.append(f"{split}: {cut:,} captions cut to {self.longest} pieces (data.longest)")
+        return Ids.of(ids, self.longest)
+
+    def _seen(self, source: Captioned | CaptionedArrays, index: int) -> list[str]:
         """The captions of a picture as the network sees them."""
         texts = source.captions[index]
         return [text.lower() for text in texts] if self.lower else texts

@@ -10,7 +10,7 @@ import numpy as np
 from datamodules import samples as pictures
 from datamodules.augment import Augment
 from datamodules.samples import ImageDataset
-from datamodules.source import Files, is_whole
+from datamodules.source import Arrays, Files, is_whole
 from datamodules.text.encoded import Ids, padded
 from modules.contracts import Batch
 from modules.text.tokens import BOS
@@ -39,6 +39,17 @@ class Captioned(Files):
         return found
 
 
+@dataclass(frozen=True)
+class CaptionedArrays(Arrays):
+    """Pictures in memory, each with one caption or more."""
+
+    captions: list[list[str]]
+
+    def wrong(self) -> dict[int, str]:
+        """Nothing."""
+        return {}
+
+
 class CaptionDataset(ImageDataset):
     """Samples of pictures with one caption as token ids, and all of them as text.
 
@@ -48,7 +59,14 @@ class CaptionDataset(ImageDataset):
     """
 
     def __init__(
-        self, source: Captioned, indices: np.ndarray, make: Augment, seed: int, skip: bool, ids: Ids, draw: bool
+        self,
+        source: Captioned | CaptionedArrays,
+        indices: np.ndarray,
+        make: Augment,
+        seed: int,
+        skip: bool,
+        ids: Ids,
+        draw: bool,
     ):
         super().__init__(source, indices, [make], seed, skip)
         self.ids, self.draw = ids, draw

@@ -79,7 +79,7 @@ def test_a_batch_is_what_tasks_expect(folder):
     assert target.dtype == torch.int64
     assert (target[:, 0] == BOS).all()
     assert ((target == EOS).sum(1) == 1).all()
-    for text, references in zip(data.tokens.decode(target[:, 1:].tolist()), batch["captions"], strict=True):
+    for text, references in zip(data.tokenizers[0].decode(target[:, 1:].tolist()), batch["captions"], strict=True):
         assert text in [reference.lower() for reference in references]
 
 
@@ -89,7 +89,7 @@ def test_captions_are_drawn_by_seed_and_epoch_and_evaluation_takes_the_first(fol
     train, plain = data.dataset("train", "train"), data.dataset("train", "evaluate")
 
     def drawn(epoch: int) -> list[str]:
-        return data.tokens.decode([train[epoch, row]["target"].tolist() for row in range(5)])
+        return data.tokenizers[0].decode([train[epoch, row]["target"].tolist() for row in range(5)])
 
     epochs = [drawn(epoch) for epoch in range(40)]
     assert [sorted(set(column)) for column in zip(*epochs, strict=True)] == [
@@ -97,19 +97,19 @@ def test_captions_are_drawn_by_seed_and_epoch_and_evaluation_takes_the_first(fol
     ]
     assert drawn(7) == epochs[7]
     assert epochs[0] != epochs[1]
-    firsts = data.tokens.encode([SAID[name][0].lower() for name in PARTS["train"]])
+    firsts = data.tokenizers[0].encode([SAID[name][0].lower() for name in PARTS["train"]])
     assert [plain[3, row]["target"].tolist() for row in range(5)] == firsts
 
 
 def test_the_vocabulary_is_of_training_captions_or_of_a_checkpoint(folder):
     data = flickr(folder)
-    unknown = data.tokens.encode(["dog 4", "dog 6"])
-    assert [data.tokens.unknown([row]) for row in unknown] == [0, 1]
+    unknown = data.tokenizers[0].encode(["dog 4", "dog 6"])
+    assert [data.tokenizers[0].unknown([row]) for row in unknown] == [0, 1]
     given = Tokenizer.train(["dog"], "characters", 20)
     other = flickr(folder)
     other.use(given)
     other.setup()
-    assert other.tokens is given
+    assert other.tokenizers == (given,)
     assert "caption vocabulary: 7 pieces, of the checkpoint" in other.describe()
 
 
