@@ -1,20 +1,26 @@
 """What all data modules of pictures with captions share."""
 
+import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import albumentations as A
+import numpy as np
+from torch import Tensor
 from torchmetrics.functional.text import bleu_score
 
 from datamodules.augment import Augment, Recipe, check_area
 from datamodules.base import Purpose, Split
+from datamodules.cache import digest
 from datamodules.captions.samples import CaptionDataset, Captioned, CaptionedArrays, collate
+from datamodules.captions.stored import StoredMaps
 from datamodules.split_data import SplitData
 from datamodules.text import census
 from datamodules.text.encoded import Ids
 from datamodules.text.lines import tidy
 from datamodules.text.vocabulary import checked, lacking, learnt
-from modules.contracts import DataError
+from modules.contracts import ConfigError, DataError
 from modules.text.tokenizer import Kind, Tokenizer
 
 Listed = dict[str, list[str]]
@@ -53,6 +59,8 @@ class CaptionData(SplitData):
         super().__init__(**kwargs)
         check_area("crop", crop)
         self.pipelines = {"train": Augment(image_size, crop, augment), "evaluate": Augment(image_size, None, "none")}
+        self.image_size, self.augmented = image_size, bool(crop) or (augment != "none" and bool(augment))
+        self.stored = StoredMaps()
         self.tokenizer, self.vocabulary, self.longest, self.lower = tokenizer, vocabulary, longest, lower
         self.encoded: dict[Split, Ids] = {}  # all captions of a source, one picture's after the other's
         self.given = False  # the tokenizer, by `use`
@@ -109,9 +117,42 @@ class CaptionData(SplitData):
             return None
         train = purpose == "train"
         make, seed = self.pipelines["train" if train else "evaluate"], self.seed if train else 0
-        return CaptionDataset(*self.splits[split], make, seed, self.on_error == "skip", self.encoded[split], draw=train)
+        stored, skip = self.stored if train else None, self.on_error == "skip"
+        return CaptionDataset(*self.splits[split], make, seed, skip, self.encoded[split], draw=train, stored=stored)
 
     collate = staticmethod(collate)
+
+    def references(self, split: Split) -> list[list[str]]:
+        """All captions of every picture of a split."""
+        source, rows = self.splits[split]
+        return [source.captions[i] for i in rows]
+
+    def store(self, encode: Callable[[Tensor], Tensor], key: str) -> str:
+        """Computes a map of every training picture, unless an earlier run did, and trains from these.
+
+        Args:
+            encode: uint8 (B, 3, H, W) to float16 (B, C, h, w), on the host.
+            key: of all that `encode` follows from.
+
+        Returns:
+            A line for people.
+
+        Raises:
+            ConfigError: training pictures are augmented, so that there is more than one map of each.
+            DataError: the maps cannot be written, or pictures cannot be read.
+        """
+        if self.augmented:
+            raise ConfigError(
+                "model.stored keeps one map of each picture, but these are augmented: set --data.augment none and "
+                "--data.crop null"
+            )
+        source, rows = self.splits["train"]
+        path, began = self.stored.place(digest([key, self.image_size, source.fingerprint(rows)])), time.monotonic()
+        if found := not path.is_file():
+            self.stored.write(path, len(rows), self._encoded(encode))
+        self.stored.path = path
+        took = f"computed in {time.monotonic() - began:.1f} s" if found else "computed by an earlier run"
+        return f"  maps of {len(rows):,} training pictures, {path.stat().st_size / 1e6:,.0f} MB: {took}, kept in {path}"
 
     def about(self, split: Split) -> str:
         source, rows = self.splits[split]
@@ -135,6 +176,14 @@ class CaptionData(SplitData):
         source, judged = self.splits[split]
         references = [[text.lower() for text in source.captions[i]] for i in judged]
         return bleu_score([counts.most_common(1)[0][0]] * len(references), references).item()
+
+    def _encoded(self, encode: Callable[[Tensor], Tensor]) -> Iterator[tuple[list[int], np.ndarray]]:
+        """Rows of the training set, and their maps."""
+        source, rows = self.splits["train"]
+        row = {source.id(index): row for row, index in enumerate(rows)}
+        for batch in self.plain_dataloader("train"):
+            batch = self.on_before_batch_transfer(batch, 0)
+            yield [row[name] for name in batch["id"]], encode(batch["image"]).numpy()
 
     def _encode(self, split: Split) -> Ids:
         source, _ = self.splits[split]

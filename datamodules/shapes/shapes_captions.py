@@ -1,6 +1,7 @@
 """The built-in world as a data module of pictures with captions."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count, islice
 
 import numpy as np
@@ -36,19 +37,23 @@ class ShapesCaptions(CaptionData):
     def __init__(self, train: int = 4000, val: int = 300, test: int = 500, image_size: int = 64, **kwargs):
         super().__init__(image_size=image_size, **kwargs)
         self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
-        self.side = image_size
 
     def sources(self) -> dict[Split, CaptionedArrays]:
         return {split: self._draw(split) for split in self.counts if self.counts[split]}
 
     def _draw(self, split: Split) -> CaptionedArrays:
-        images = np.empty((self.counts[split], self.side, self.side, 3), np.uint8)
-        scenes = (scene(WORLD, index, **SCENE) for index in count(FIRST[split]))
-        chosen = list(islice(filter(_is_whole, scenes), len(images)))
+        images = np.empty((self.counts[split], self.image_size, self.image_size, 3), np.uint8)
+        chosen = list(islice(filter(_is_whole, map(drawn_at, count(FIRST[split]))), len(images)))
         for image, drawn in zip(images, chosen, strict=True):
-            image[:] = render(drawn, self.side)[0]
+            image[:] = render(drawn, self.image_size)[0]
         captions = [said(drawn) for drawn in chosen]
         return CaptionedArrays(images, None, split, captions)
+
+
+def drawn_at(index: int) -> Scene:
+    """A scene in which every thing wears the texture of its shape."""
+    drawn = scene(WORLD, index, **SCENE)
+    return replace(drawn, things=tuple(replace(thing, texture=thing.shape) for thing in drawn.things))
 
 
 def said(drawn: Scene) -> list[str]:
