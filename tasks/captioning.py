@@ -30,6 +30,7 @@ class Captioning(Writing, VisionTask):
         decoder: writes; null is ShowAttendTell. `RecurrentDecoder` with `attention: none` is the baseline that does not
             look at places.
         level: the backbone's map that is looked at, 0 the finest and -1 the coarsest.
+        coordinates: whether the decoder is told where each place lies, as words such as `left of` need.
         regulariser: weight of the penalty for looking at places of the picture unevenly (`doubly_stochastic`); null is
             1 for ShowAttendTell, as its authors have it, and 0 for others.
         self_critical: a run of this task, or its .ckpt, to go on from with another aim: that captions drawn at random
@@ -47,6 +48,7 @@ class Captioning(Writing, VisionTask):
         # null: filled-in arguments would stay when another class is chosen
         decoder: DecoderFactory | None = None,
         level: int = -1,
+        coordinates: bool = False,
         regulariser: float | None = None,
         self_critical: str | None = None,
         stored: bool = False,
@@ -65,11 +67,12 @@ class Captioning(Writing, VisionTask):
             raise ConfigError(
                 "model.stored keeps what the backbone sees, which changes while it is trained: set model.frozen true"
             )
-        self.level, self.self_critical, self.stored = level, self_critical, stored
-        self.decoder = (decoder or ShowAttendTell)(len(self.tokenizers[-1]), channels[level])
+        self.level, self.coordinates, self.self_critical, self.stored = level, coordinates, self_critical, stored
+        self.decoder = (decoder or ShowAttendTell)(len(self.tokenizers[-1]), channels[level] + 2 * coordinates)
         self.regulariser = self._weight(regulariser)
         self.protocols = PROTOCOLS | {"unfinished": self.unfinished, "perplexity": PERPLEXITY}
         self.scores = nn.ModuleDict({stage: CaptionScores(full=stage == "test") for stage in ("val", "test")})
+        self.train()  # Lightning keeps the modes that it finds
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -100,8 +103,8 @@ class Captioning(Writing, VisionTask):
         return self
 
     def memory(self, batch: Batch) -> Memory:
-        stored = batch.get("map")
-        return Memory.from_map(self.backbone(batch["image"])[self.level] if stored is None else stored.float())
+        seen = batch["map"].float() if "map" in batch else self.backbone(batch["image"])[self.level]
+        return Memory.from_map(seen, self.coordinates)
 
     def references(self, batch: Batch) -> list[list[str]]:
         return batch["captions"]
