@@ -117,7 +117,7 @@ class CaptionData(SplitData):
             return None
         train = purpose == "train"
         make, seed = self.pipelines["train" if train else "evaluate"], self.seed if train else 0
-        stored, skip = self.stored if train else None, self.on_error == "skip"
+        stored, skip = self.stored if split == purpose else None, self.on_error == "skip"
         return CaptionDataset(*self.splits[split], make, seed, skip, self.encoded[split], draw=train, stored=stored)
 
     collate = staticmethod(collate)
