@@ -180,7 +180,11 @@ def draw_pairs(batch: Batch, samples: int, backbone: Backbone | None, data: Ligh
 
 
 def draw_captioned(batch: Batch, samples: int, backbone: Backbone, data: LightningDataModule) -> np.ndarray:
-    """The first pictures of a training batch, each with the first of its captions."""
+    """The first pictures of a training batch, or of the training set where the batch has maps of them, each with the
+    first of its captions."""
+    if "image" not in batch:
+        first = data.dataset("train", "plain")
+        batch = data.collate([first[0, row] for row in range(min(samples, len(first)))])
     pictures = arrays(visible(batch["image"][:samples], backbone))
     named = zip(batch["captions"][:samples], batch["id"][:samples], strict=True)
     captions = [f"{first}\n{shorten_start(name, 34)}" for (first, *_), name in named]

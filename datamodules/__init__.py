@@ -10,7 +10,7 @@ from datamodules.image_folder import ImageFolder
 from datamodules.images import Images
 from datamodules.masks import Masks
 from datamodules.object_folder import Objects
-from datamodules.shapes import Shapes, ShapesInMotion, ShapesMasks, ShapesObjects, ShapesSentences
+from datamodules.shapes import Shapes, ShapesCaptions, ShapesInMotion, ShapesMasks, ShapesObjects, ShapesSentences
 from datamodules.text import Multi30k, ParallelText, Sentences
 from datamodules.torchvision import CIFAR10, CIFAR100, MNIST, FashionMNIST
 from datamodules.videos import HMDB51, UCF101, FrameFolder, VideoFolder, VideoFrames, Videos
@@ -40,6 +40,7 @@ __all__ = [
     "ParallelText",
     "Sentences",
     "Shapes",
+    "ShapesCaptions",
     "ShapesInMotion",
     "ShapesMasks",
     "ShapesObjects",

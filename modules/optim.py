@@ -30,6 +30,7 @@ class Optim:
         warmup: optimizer steps with a linearly rising learning rate: a fraction of all steps, or a count when >= 1.
         final: last learning rate of `cosine` and `linear` as a fraction of the highest.
         layer_decay: factor on the learning rate per layer of the backbone, from the head down; 1 is none.
+        backbone: factor on the learning rate of the whole backbone, such as 0.1 to fine-tune it gently.
         scale_lr: multiply the learning rate by the effective batch size (devices and accumulation included) / 256.
     """
 
@@ -41,11 +42,17 @@ class Optim:
     warmup: float = 0.05
     final: float = 0.0
     layer_decay: float = 1.0
+    backbone: float = 1.0
     scale_lr: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.layer_decay <= 1:
             raise ConfigError(f"optim.layer_decay is {self.layer_decay}, but a factor per layer lies in (0, 1]")
+        if self.backbone <= 0:
+            raise ConfigError(
+                f"optim.backbone is {self.backbone:g}, but it is a factor above 0: to keep the backbone as it is, set "
+                "model.frozen true"
+            )
         if self.warmup < 0:
             raise ConfigError(f"optim.warmup is {self.warmup}, but it is a fraction of all steps or a number of steps")
 
@@ -56,14 +63,19 @@ class Optim:
 
         Args:
             module: what is trained.
-            backbone: the part of it whose layers `layer_decay` grades.
+            backbone: the part of it whose learning rate `backbone` scales and whose layers `layer_decay` grades.
             steps: optimizer steps in all.
             batch: samples per optimizer step, on all devices, for `scale_lr`.
             fused: whether the default AdamW may be fused (5 times faster on a CPU too); torch cannot clip gradients in
                 float16 then.
+
+        Raises:
+            ConfigError: nothing is trainable, settings of a backbone where there is none, or Lars without decay.
         """
+        if backbone is None and (self.backbone, self.layer_decay) != (1, 1):
+            raise ConfigError("optim.backbone and layer_decay are about a backbone, which this task does not have")
         make = self.optimizer or partial(torch.optim.AdamW, fused=fused)
-        optimizer = make(parameter_groups(module, backbone, self.layer_decay))
+        optimizer = make(parameter_groups(module, backbone, self.layer_decay, self.backbone))
         if isinstance(optimizer, Lars) and not (self.weight_decay or optimizer.defaults["weight_decay"]):
             raise ConfigError("Lars adapts only what decays: set optim.weight_decay above 0, such as 1e-6")
         for group in optimizer.param_groups:
@@ -79,19 +91,21 @@ class Optim:
 
 
 def parameter_groups(
-    module: nn.Module, backbone: nn.Module | None = None, layer_decay: float = 1.0
+    module: nn.Module, backbone: nn.Module | None = None, layer_decay: float = 1.0, factor: float = 1.0
 ) -> list[dict[str, Any]]:
     """Trainable parameters by (decayed or not, learning-rate scale); `lr_scale` and `decay` are keys of each group.
 
     Biases, norms and other parameters of less than two dimensions, and those the model itself names, are not decayed.
-    With `layer_decay` < 1 the backbone's layers (timm's grouping) get layer_decay, layer_decay^2, ... from the top.
+    All of the backbone gets `factor`; with `layer_decay` < 1 its layers (timm's grouping) also get layer_decay,
+    layer_decay^2, ... from the top.
     """
     scales: dict[int, float] = {}
     exempt: set[int] = set()
     if backbone is not None:
+        scales = {id(p): factor for p in backbone.parameters()}
         if layer_decay < 1:
             for group in param_groups_layer_decay(backbone, layer_decay=layer_decay):
-                scales |= {id(p): group["lr_scale"] * layer_decay for p in group["params"]}
+                scales |= {id(p): factor * group["lr_scale"] * layer_decay for p in group["params"]}
         names = backbone.no_weight_decay() if hasattr(backbone, "no_weight_decay") else ()
         exempt = {id(p) for name, p in backbone.named_parameters() if name in names}
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}

@@ -1,5 +1,6 @@
 """Weights from one task into another: the only place that loads a backbone, and the only one that exports it."""
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -83,6 +84,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
+def read_run(source: str) -> dict[str, Any]:
+    """The checkpoint of a run directory, the best one where it has one, or of a file.
+
+    Raises:
+        DataError: there is none, and as `read_checkpoint`.
+    """
+    path = Path(source)
+    inside = (path / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
+    found = next((file for file in (path, *inside) if file.is_file()), None)
+    if found is None:
+        raise DataError(f"no checkpoint at {source}: expected a run directory or a .ckpt")
+    return read_checkpoint(found)
+
+
 def export_backbone(backbone: Backbone, path: Path, **about: Any) -> None:
     """Writes `backbone.safetensors` under timm's own names, with name and input statistics as metadata.
 
@@ -106,6 +121,15 @@ def freeze_norms(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             layer.requires_grad_(False).eval()
+
+
+def fingerprint(module: nn.Module) -> str:
+    """A short name for all tensors of a module: when one changes, so does this."""
+    state = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        state.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        state.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return state.hexdigest()[:32]
 
 
 def describe(backbone: Backbone) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from tasks.base import Task
 from tasks.byol import BYOL
+from tasks.captioning import Captioning
 from tasks.classification import Classification
 from tasks.colorization import Colorization
 from tasks.detection import Detection
@@ -22,6 +23,7 @@ from tasks.vision import VisionTask
 __all__ = [
     "BYOL",
     "DINO",
+    "Captioning",
     "Classification",
     "Colorization",
     "Detection",

@@ -1,20 +1,26 @@
 """What all data modules of pictures with captions share."""
 
+import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import albumentations as A
+import numpy as np
+from torch import Tensor
 from torchmetrics.functional.text import bleu_score
 
 from datamodules.augment import Augment, Recipe, check_area
 from datamodules.base import Purpose, Split
-from datamodules.captions.samples import CaptionDataset, Captioned, collate
+from datamodules.cache import digest
+from datamodules.captions.samples import CaptionDataset, Captioned, CaptionedArrays, collate
+from datamodules.captions.stored import StoredMaps
 from datamodules.split_data import SplitData
 from datamodules.text import census
 from datamodules.text.encoded import Ids
 from datamodules.text.lines import tidy
-from datamodules.text.vocabulary import learnt
-from modules.contracts import DataError
+from datamodules.text.vocabulary import checked, lacking, learnt
+from modules.contracts import ConfigError, DataError
 from modules.text.tokenizer import Kind, Tokenizer
 
 Listed = dict[str, list[str]]
@@ -36,7 +42,7 @@ class CaptionData(SplitData):
         longest: pieces of a caption that the network sees; longer ones are cut and counted.
         lower: whether the network learns captions in lower case. References stay as they are.
 
-    Attributes: `tokens`, the tokenizer, which can be had before `setup`.
+    Attributes: `tokenizers`, one, which can be had before `setup`.
     """
 
     def __init__(
@@ -53,39 +59,46 @@ class CaptionData(SplitData):
         super().__init__(**kwargs)
         check_area("crop", crop)
         self.pipelines = {"train": Augment(image_size, crop, augment), "evaluate": Augment(image_size, None, "none")}
+        self.image_size, self.augmented = image_size, bool(crop) or (augment != "none" and bool(augment))
+        self.stored = StoredMaps()
         self.tokenizer, self.vocabulary, self.longest, self.lower = tokenizer, vocabulary, longest, lower
         self.encoded: dict[Split, Ids] = {}  # all captions of a source, one picture's after the other's
         self.given = False  # the tokenizer, by `use`
         self.notes: list[str] = []  # what `describe` says of encoding
-        self._tokens: Tokenizer | None = None
+        self._tokenizers: tuple[Tokenizer] | None = None
 
     def listed(self) -> tuple[Path, dict[Split, Listed]]:
         """The folder of the pictures, and what each split holds."""
         raise NotImplementedError
 
     @property
-    def tokens(self) -> Tokenizer:
-        if self._tokens is None:
+    def tokenizers(self) -> tuple[Tokenizer]:
+        """That given by `use`, or else trained on the training captions, or found in the cache."""
+        if self._tokenizers is None:
             super().setup()
             if "train" not in self.splits:
                 name = type(self).__name__
                 raise DataError(f"{name} has no training captions to learn a vocabulary from: give a checkpoint")
             source, rows = self.splits["train"]
             texts = [text for i in rows for text in self._seen(source, i)]
-            self._tokens = learnt(texts, self.tokenizer, self.vocabulary)
-        return self._tokens
+            self._tokenizers = (learnt(texts, self.tokenizer, self.vocabulary),)
+        return self._tokenizers
 
-    def use(self, tokens: Tokenizer) -> None:
-        """Takes the tokenizer of a checkpoint; before `setup`."""
+    def use(self, *tokenizers: Tokenizer) -> None:
+        """Takes the tokenizer of a checkpoint; before `setup`.
+
+        Raises:
+            ConfigError: the checkpoint has more than one.
+        """
         if self.encoded:
             raise RuntimeError("the captions are encoded already: call use before setup")
-        self._tokens, self.given = tokens, True
+        self._tokenizers, self.given = checked(tokenizers, 1, "captions"), True
 
-    def sources(self) -> dict[Split, Captioned]:
+    def sources(self) -> dict[Split, Captioned | CaptionedArrays]:
         folder, listed = self.listed()
         return {split: self._source(folder, pictures) for split, pictures in listed.items() if pictures}
 
-    def broken(self, source: Captioned) -> dict[int, str]:
+    def broken(self, source: Captioned | CaptionedArrays) -> dict[int, str]:
         return source.wrong()
 
     def blame(self, first: str, more: str) -> str:
@@ -93,13 +106,9 @@ class CaptionData(SplitData):
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
-        for split, (source, _) in self.splits.items():
+        for split in self.splits:
             if split not in self.encoded:
-                texts = [text for i in range(len(source)) for text in self._seen(source, i)]
-                ids = self.tokens.encode(texts)
-                self.encoded[split] = Ids.of(ids, self.longest)
-                if cut := sum(len(row) > self.longest for row in ids):
-                    self.notes.append(f"{split}: {cut:,} captions cut to {self.longest} pieces (data.longest)")
+                self.encoded[split] = self._encode(split)
         if self.trainer and self.trainer.is_global_zero:
             self.write_list("dropped.txt", self.dropped)
 
@@ -108,9 +117,42 @@ class CaptionData(SplitData):
             return None
         train = purpose == "train"
         make, seed = self.pipelines["train" if train else "evaluate"], self.seed if train else 0
-        return CaptionDataset(*self.splits[split], make, seed, self.on_error == "skip", self.encoded[split], draw=train)
+        stored, skip = self.stored if split == purpose else None, self.on_error == "skip"
+        return CaptionDataset(*self.splits[split], make, seed, skip, self.encoded[split], draw=train, stored=stored)
 
     collate = staticmethod(collate)
+
+    def references(self, split: Split) -> list[list[str]]:
+        """All captions of every picture of a split."""
+        source, rows = self.splits[split]
+        return [source.captions[i] for i in rows]
+
+    def store(self, encode: Callable[[Tensor], Tensor], key: str) -> str:
+        """Computes a map of every training picture, unless an earlier run did, and trains from these.
+
+        Args:
+            encode: uint8 (B, 3, H, W) to float16 (B, C, h, w), on the host.
+            key: of all that `encode` follows from.
+
+        Returns:
+            A line for people.
+
+        Raises:
+            ConfigError: training pictures are augmented, so that there is more than one map of each.
+            DataError: the maps cannot be written, or pictures cannot be read.
+        """
+        if self.augmented:
+            raise ConfigError(
+                "model.stored keeps one map of each picture, but these are augmented: set --data.augment none and "
+                "--data.crop null"
+            )
+        source, rows = self.splits["train"]
+        path, began = self.stored.place(digest([key, self.image_size, source.fingerprint(rows)])), time.monotonic()
+        if found := not path.is_file():
+            self.stored.write(path, len(rows), self._encoded(encode))
+        self.stored.path = path
+        took = f"computed in {time.monotonic() - began:.1f} s" if found else "computed by an earlier run"
+        return f"  maps of {len(rows):,} training pictures, {path.stat().st_size / 1e6:,.0f} MB: {took}, kept in {path}"
 
     def about(self, split: Split) -> str:
         source, rows = self.splits[split]
@@ -118,7 +160,7 @@ class CaptionData(SplitData):
         return f" with {sum(counts):,} captions, {min(counts)} to {max(counts)} each"
 
     def more(self) -> list[str]:
-        lines = census.vocabularies({"caption": self.tokens}, None if self.given else self.vocabulary)
+        lines = census.vocabularies({"caption": self.tokenizers[0]}, None if self.given else self.vocabulary)
         lines += self.notes
         if self.dropped:
             lines.append(f"dropped: {len(self.dropped):,} captions that are empty, listed in dropped.txt")
@@ -135,7 +177,25 @@ class CaptionData(SplitData):
         references = [[text.lower() for text in source.captions[i]] for i in judged]
         return bleu_score([counts.most_common(1)[0][0]] * len(references), references).item()
 
-    def _seen(self, source: Captioned, index: int) -> list[str]:
+    def _encoded(self, encode: Callable[[Tensor], Tensor]) -> Iterator[tuple[list[int], np.ndarray]]:
+        """Rows of the training set, and their maps."""
+        source, rows = self.splits["train"]
+        row = {source.id(index): row for row, index in enumerate(rows)}
+        for batch in self.plain_dataloader("train"):
+            batch = self.on_before_batch_transfer(batch, 0)
+            yield [row[name] for name in batch["id"]], encode(batch["image"]).numpy()
+
+    def _encode(self, split: Split) -> Ids:
+        source, _ = self.splits[split]
+        texts = [text for i in range(len(source)) for text in self._seen(source, i)]
+        (tokenizer,) = self.tokenizers
+        ids = tokenizer.encode(texts)
+        self.notes += lacking(tokenizer, ids, f"{split} captions", self.given)
+        if cut := sum(len(row) > self.longest for row in ids):
+            self.notes.append(f"{split}: {cut:,} captions cut to {self.longest} pieces (data.longest)")
+        return Ids.of(ids, self.longest)
+
+    def _seen(self, source: Captioned | CaptionedArrays, index: int) -> list[str]:
         """The captions of a picture as the network sees them."""
         texts = source.captions[index]
         return [text.lower() for text in texts] if self.lower else texts

@@ -1,16 +1,20 @@
 """Pictures with their captions, one at a time and as batches."""
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from datamodules import samples as pictures
 from datamodules.augment import Augment
+from datamodules.cache import digest, stamp
+from datamodules.captions.stored import StoredMaps
 from datamodules.samples import ImageDataset
-from datamodules.source import Files, is_whole
+from datamodules.source import Arrays, Files, is_whole
 from datamodules.text.encoded import Ids, padded
 from modules.contracts import Batch
 from modules.text.tokens import BOS
@@ -21,6 +25,10 @@ class Captioned(Files):
     """Picture files, each with one caption or more."""
 
     captions: list[list[str]]
+
+    def fingerprint(self, rows: np.ndarray) -> str:
+        """Changes when one of these pictures does."""
+        return digest(stamp(self.root / self.id(i)) for i in rows)
 
     @classmethod
     def of(cls, root: Path, captions: dict[str, list[str]]) -> "Captioned":
@@ -39,31 +47,60 @@ class Captioned(Files):
         return found
 
 
+@dataclass(frozen=True)
+class CaptionedArrays(Arrays):
+    """Pictures in memory, each with one caption or more."""
+
+    captions: list[list[str]]
+
+    def fingerprint(self, rows: np.ndarray) -> str:
+        """Changes when one of these pictures does."""
+        return hashlib.sha256(self.images[rows]).hexdigest()
+
+    def wrong(self) -> dict[int, str]:
+        """Nothing."""
+        return {}
+
+
 class CaptionDataset(ImageDataset):
     """Samples of pictures with one caption as token ids, and all of them as text.
 
     Args:
         ids: of all captions of the source, one picture's after the other's.
         draw: whether the caption is drawn, by (seed, epoch, index); else it is the first.
+        stored: gives the backbone's maps of the rows in place of their pictures, once it has some.
     """
 
     def __init__(
-        self, source: Captioned, indices: np.ndarray, make: Augment, seed: int, skip: bool, ids: Ids, draw: bool
+        self,
+        source: Captioned | CaptionedArrays,
+        indices: np.ndarray,
+        make: Augment,
+        seed: int,
+        skip: bool,
+        ids: Ids,
+        draw: bool,
+        stored: StoredMaps | None = None,
     ):
         super().__init__(source, indices, [make], seed, skip)
-        self.ids, self.draw = ids, draw
+        self.ids, self.draw, self.stored = ids, draw, stored
         self.starts = np.cumsum([0, *map(len, source.captions)])
 
     def content(self, epoch: int, row: int, index: int) -> dict[str, Any]:
         captions = self.source.captions[index]
         chosen = np.random.default_rng((self.seed, epoch, index)).integers(len(captions)) if self.draw else 0
-        sample = super().content(epoch, row, index)
+        kept = self.stored and self.stored.path
+        sample = {"map": self.stored[row]} if kept else super().content(epoch, row, index)
         return sample | {"captions": captions, "target": self.ids[self.starts[index] + chosen]}
 
 
 def collate(samples: list[dict[str, Any]]) -> Batch:
-    """As of pictures, and `target` int64 (B, T): BOS, one caption, EOS, padding; `captions`: all of each picture."""
-    batch = pictures.collate(samples)
-    said = [s for s in samples if "skipped" not in s]
+    """As of pictures, or `map` float16 (B, C, h, w) in place of `image`; and `target` int64 (B, T): BOS, one caption,
+    EOS, padding; `captions`: all of each picture."""
+    said, batch = pictures.readable(samples)
+    if "map" in said[0]:
+        batch["map"] = torch.from_numpy(np.stack([s["map"] for s in said]))
+    else:
+        batch |= pictures.collate(said)
     captions = {"captions": [s["captions"] for s in said], "target": padded([s["target"] for s in said], first=BOS)}
     return batch | captions

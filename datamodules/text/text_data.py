@@ -11,11 +11,9 @@ from datamodules.text import census
 from datamodules.text.batches import LengthBatches
 from datamodules.text.bitext import Bitext, check_direction
 from datamodules.text.encoded import EncodedPairs, Ids
-from datamodules.text.vocabulary import learnt
+from datamodules.text.vocabulary import checked, lacking, learnt
 from modules.contracts import Batch, ConfigError, DataError
 from modules.text.tokenizer import Kind, Tokenizer
-
-STRANGE = 0.5  # unknown pieces of a split up to this share
 
 
 class Tokenizers(NamedTuple):
@@ -82,11 +80,15 @@ class TextData(SplitData):
             self._tokenizers = self._train()
         return self._tokenizers
 
-    def use(self, source: Tokenizer, target: Tokenizer) -> None:
-        """Takes the tokenizers of a checkpoint; before `setup`."""
+    def use(self, *tokenizers: Tokenizer) -> None:
+        """Takes the tokenizers of a checkpoint, of source and target; before `setup`.
+
+        Raises:
+            ConfigError: the checkpoint has only one.
+        """
         if self.encoded:
             raise RuntimeError("the data is encoded already: call use before setup")
-        self._tokenizers, self.given = Tokenizers(source, target), True
+        self._tokenizers, self.given = Tokenizers(*checked(tokenizers, 2, self.noun)), True
 
     @property
     def per_step(self) -> int:
@@ -166,7 +168,7 @@ class TextData(SplitData):
         (pairs, rows), found = self.splits[split], []
         for tokenizer, (name, texts) in zip(self.tokenizers, pairs.sides(), strict=False):
             found.append(tokenizer.encode([texts[i] for i in rows]))
-            self._count_unknown(split, name, tokenizer, found[-1])
+            self.notes += [f"{split}: {line}" for line in lacking(tokenizer, found[-1], name, self.given)]
         fits = np.array([max(map(len, sides)) <= self.longest for sides in zip(*found, strict=True)], bool)
         if split == "train" and self.too_long == "drop":
             self.skipped += [f"{pairs.id(i)} is longer than {self.longest} pieces" for i in rows[~fits]]
@@ -177,16 +179,6 @@ class TextData(SplitData):
             self.notes.append(f"{split}: {(~fits).sum():,} pairs cut to {self.longest} pieces (data.longest)")
         ids = [Ids.of(side, self.longest) for side in found]
         return EncodedPairs(*self.splits[split], ids[0], ids[1] if len(ids) > 1 else None)
-
-    def _count_unknown(self, split: Split, name: str, tokenizer: Tokenizer, ids: list[list[int]]) -> None:
-        unknown, total = tokenizer.unknown(ids), sum(map(len, ids))
-        if self.given and unknown > STRANGE * total:
-            raise DataError(
-                f"the checkpoint's vocabulary lacks {unknown:,} of {total:,} pieces of {name}: it was made for other "
-                f"text; give the data that the checkpoint was trained for, or train anew"
-            )
-        if unknown:
-            self.notes.append(f"{split}: the vocabulary lacks {unknown:,} of {total:,} pieces of {name}")
 
     def _check_directions(self) -> None:
         if "train" in self.splits:

@@ -1,12 +1,50 @@
-"""Vocabularies are learnt once for the same texts."""
+"""Vocabularies: learnt once for the same texts, or those of a checkpoint, which must be about such texts."""
 
 import tokenizers
 
 from datamodules.cache import cached, digest
+from modules.contracts import ConfigError, DataError
 from modules.text.tokenizer import Kind, Tokenizer
+
+STRANGE = 0.5  # unknown pieces of a text up to this share
 
 
 def learnt(texts: list[str], kind: Kind, size: int) -> Tokenizer:
     """What `Tokenizer.train` makes of the texts, from the cache if the same was asked before."""
     key = digest([tokenizers.__version__, kind, size, *texts])
     return Tokenizer.from_json(cached("tokenizer", key, lambda: Tokenizer.train(texts, kind, size).to_json()))
+
+
+def checked(given: tuple[Tokenizer, ...], wanted: int, noun: str) -> tuple[Tokenizer, ...]:
+    """The tokenizers of a checkpoint, if they are as many as the data needs.
+
+    Raises:
+        ConfigError: they are more or fewer.
+    """
+    if len(given) != wanted:
+        raise ConfigError(
+            f"the checkpoint has {len(given)} vocabularies, but the data is {noun}, which need {wanted}: "
+            "choose other --data or --ckpt_path"
+        )
+    return given
+
+
+def lacking(tokenizer: Tokenizer, ids: list[list[int]], name: str, given: bool) -> list[str]:
+    """A line about what the vocabulary lacks of the texts called `name`; none where it lacks nothing.
+
+    Args:
+        tokenizer: whose vocabulary it is.
+        ids: of the texts.
+        name: what the texts are called.
+        given: whether it is the vocabulary of a checkpoint.
+
+    Raises:
+        DataError: it is, and was made for other texts.
+    """
+    unknown, total = tokenizer.unknown(ids), sum(map(len, ids))
+    if given and unknown > STRANGE * total:
+        raise DataError(
+            f"the checkpoint's vocabulary lacks {unknown:,} of {total:,} pieces of {name}: it was made for other "
+            f"text; give the data that the checkpoint was trained for, or train anew"
+        )
+    return [f"the vocabulary lacks {unknown:,} of {total:,} pieces of {name}"] if unknown else []

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.nn.functional import cross_entropy
 
 from modules.text.tokens import PAD
 
@@ -45,6 +46,21 @@ def doubly_stochastic(weights: Tensor, target: Tensor) -> Tensor:
         A scalar, 0 when all places are looked at equally and once.
     """
     return (1 - weights.mul(target.ne(PAD)[..., None]).sum(1)).square().mean()
+
+
+def reinforce(logits: Tensor, target: Tensor, advantage: Tensor) -> Tensor:
+    """REINFORCE for texts that were drawn from what a decoder says (Rennie et al. 2017, equation 8).
+
+    Args:
+        logits: (B, T, V) of the tokens of the drawn texts.
+        target: int64 (B, T), these tokens, PAD after their ends.
+        advantage: (B,), how much more each text is worth than the one that is compared with.
+
+    Returns:
+        A scalar: the mean over all tokens of -advantage * log p, whose gradient raises what was worth more.
+    """
+    surprise = cross_entropy(logits.float().transpose(1, 2), target, ignore_index=PAD, reduction="none")
+    return (advantage[:, None] * surprise).sum() / target.ne(PAD).sum()
 
 
 class _Projected(torch.autograd.Function):

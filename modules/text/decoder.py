@@ -15,8 +15,10 @@ side, as many for each."""
 
 
 class Decoder(nn.Module):
-    """Writes a text about a memory. `embedding` and `output` are those of its tokens; `output` has no bias."""
+    """Writes a text about a memory. `embedding` and `output` are those of its tokens; `output` has no bias; `attends`
+    says whether it looks at single places of the memory."""
 
+    attends: bool = True
     embedding: nn.Embedding
     output: nn.Linear
 

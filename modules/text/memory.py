@@ -12,16 +12,28 @@ class Memory(NamedTuple):
     Args:
         states: float (B, S, D).
         padding: bool (B, S), True where nothing is; every source has at least one place that is not padding.
+        shape: height and width of the map whose cells the places are; null for those of a sentence.
     """
 
     states: Tensor
     padding: Tensor
+    shape: tuple[int, int] | None = None
 
     @classmethod
-    def from_map(cls, features: Tensor) -> "Memory":
-        """A map (B, C, H, W) as H * W places of width C, row by row."""
+    def from_map(cls, features: Tensor, coordinates: bool = False) -> "Memory":
+        """A map (B, C, H, W) as H * W places of width C, row by row.
+
+        Args:
+            features: the map.
+            coordinates: two more channels say where each place lies, x and y from -1 to 1 (Liu et al. 2018, CoordConv).
+        """
+        if coordinates:
+            shape = features.shape[-2:]
+            y, x = torch.meshgrid(*(torch.linspace(-1, 1, n).to(features) for n in shape), indexing="ij")
+            features = torch.cat([features, torch.stack([x, y]).expand(len(features), 2, *shape)], 1)
         states = features.flatten(2).transpose(1, 2)
-        return cls(states, torch.zeros(states.shape[:2], dtype=torch.bool, device=states.device))
+        padding = torch.zeros(states.shape[:2], dtype=torch.bool, device=states.device)
+        return cls(states, padding, tuple(features.shape[-2:]))
 
     def mean(self) -> Tensor:
         """(B, D): the mean of the places that are not padding."""

@@ -124,8 +124,9 @@ class RecurrentDecoder(Recurrent):
             dropout=dropout if layers > 1 else 0.0,
         )
         self.first = nn.Linear(memory, self.memories * layers * width)
-        self.alignment = None if attention == "none" else Alignment(width, memory, attention)
-        self.mix = nn.Linear(width if attention == "none" else width + memory, width)
+        self.attends = attention != "none"
+        self.alignment = Alignment(width, memory, attention) if self.attends else None
+        self.mix = nn.Linear(width + memory if self.attends else width, width)
         self.dropout = Dropout(dropout)
         self.output = token_output(self.embedding, width, tied)
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from datamodules import CaptionTable, COCOCaptions, Flickr8k
 from datamodules.captions.caption_data import CaptionData
-from modules.contracts import DataError
+from modules.contracts import ConfigError, DataError
 from modules.text.tokenizer import Tokenizer
 from modules.text.tokens import BOS, EOS
 
@@ -79,7 +80,7 @@ def test_a_batch_is_what_tasks_expect(folder):
     assert target.dtype == torch.int64
     assert (target[:, 0] == BOS).all()
     assert ((target == EOS).sum(1) == 1).all()
-    for text, references in zip(data.tokens.decode(target[:, 1:].tolist()), batch["captions"], strict=True):
+    for text, references in zip(data.tokenizers[0].decode(target[:, 1:].tolist()), batch["captions"], strict=True):
         assert text in [reference.lower() for reference in references]
 
 
@@ -89,7 +90,7 @@ def test_captions_are_drawn_by_seed_and_epoch_and_evaluation_takes_the_first(fol
     train, plain = data.dataset("train", "train"), data.dataset("train", "evaluate")
 
     def drawn(epoch: int) -> list[str]:
-        return data.tokens.decode([train[epoch, row]["target"].tolist() for row in range(5)])
+        return data.tokenizers[0].decode([train[epoch, row]["target"].tolist() for row in range(5)])
 
     epochs = [drawn(epoch) for epoch in range(40)]
     assert [sorted(set(column)) for column in zip(*epochs, strict=True)] == [
@@ -97,20 +98,81 @@ def test_captions_are_drawn_by_seed_and_epoch_and_evaluation_takes_the_first(fol
     ]
     assert drawn(7) == epochs[7]
     assert epochs[0] != epochs[1]
-    firsts = data.tokens.encode([SAID[name][0].lower() for name in PARTS["train"]])
+    firsts = data.tokenizers[0].encode([SAID[name][0].lower() for name in PARTS["train"]])
     assert [plain[3, row]["target"].tolist() for row in range(5)] == firsts
 
 
 def test_the_vocabulary_is_of_training_captions_or_of_a_checkpoint(folder):
     data = flickr(folder)
-    unknown = data.tokens.encode(["dog 4", "dog 6"])
-    assert [data.tokens.unknown([row]) for row in unknown] == [0, 1]
-    given = Tokenizer.train(["dog"], "characters", 20)
+    unknown = data.tokenizers[0].encode(["dog 4", "dog 6"])
+    assert [data.tokenizers[0].unknown([row]) for row in unknown] == [0, 1]
+    given = Tokenizer.train(["a dog number runs one ,.1"], "characters", 40)
     other = flickr(folder)
     other.use(given)
     other.setup()
-    assert other.tokens is given
-    assert "caption vocabulary: 7 pieces, of the checkpoint" in other.describe()
+    assert other.tokenizers == (given,)
+    said = other.describe()
+    assert f"caption vocabulary: {len(given)} pieces, of the checkpoint" in said
+    assert "the vocabulary lacks 12 of 165 pieces of train captions" in said  # digits but 1, three times a picture
+
+
+def test_a_checkpoint_of_other_captions_or_of_sentence_pairs_is_refused(folder):
+    strange = Tokenizer.train(["ein kleiner Hund"], "words", 20)
+    data = flickr(folder)
+    data.use(strange)
+    with pytest.raises(DataError, match="vocabulary lacks 55 of 55 pieces of train captions: it was made for other"):
+        data.setup()
+    with pytest.raises(ConfigError, match="has 2 vocabularies, but the data is captions, which need 1"):
+        flickr(folder).use(strange, strange)
+
+
+def test_maps_that_are_stored_replace_the_pictures_until_one_of_them_changes(folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    seen = []
+
+    def encode(image: torch.Tensor) -> torch.Tensor:
+        seen.append(len(image))
+        return image[:, :, :2, :2].half()
+
+    def stored() -> tuple[Flickr8k, str]:
+        data = flickr(folder)
+        data.setup()
+        return data, data.store(encode, "weights")
+
+    plain = flickr(folder)
+    plain.setup()
+    data, line = stored()
+    assert seen == [4, 1] and "maps of 5 training pictures" in line and "computed in" in line
+    for before, batch in zip(plain.train_dataloader(), data.train_dataloader(), strict=True):
+        assert torch.equal(batch["map"].float(), before["image"][:, :, :2, :2].float())
+        assert torch.equal(batch["target"], before["target"]) and batch["id"] == before["id"]
+        assert "image" not in batch
+    assert "image" in next(iter(data.val_dataloader()))
+    assert "computed by an earlier run" in stored()[1] and len(seen) == 2
+    Image.new("RGB", (20, 24)).save(folder / "Images" / "000.png")
+    assert "computed in" in stored()[1] and len(seen) == 4
+
+
+def test_maps_of_pictures_that_turn_out_broken_are_skipped_like_these(folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data = flickr(folder)
+    data.on_error = "skip"
+    data.setup()
+    data.write_list = lambda *_: None  # there is no run directory
+    (folder / "Images" / "001.png").write_bytes(b"")
+    data.store(lambda image: image[:, :, :2, :2].half(), "weights")
+    (batch,) = data.train_dataloader()
+    assert data.skipped == ["001.png"]
+    assert len(batch["id"]) + len(batch.get("skipped", [])) == 4
+    assert "001.png" not in batch["id"] and batch["map"].isfinite().all()
+
+
+@pytest.mark.parametrize("settings", [{"augment": "flip"}, {"crop": (0.5, 1.0)}])
+def test_maps_of_augmented_pictures_are_not_stored(folder, settings):
+    data = of_table(folder, all_rows(), **settings)
+    data.setup()
+    with pytest.raises(ConfigError, match=r"set --data\.augment none and --data\.crop null"):
+        data.store(lambda image: image.half(), "weights")
 
 
 def test_long_captions_are_cut_and_counted_but_references_stay(folder):

@@ -92,6 +92,23 @@ def test_layer_decay_of_one_gives_every_parameter_the_same_rate():
     assert {g["lr"] for g in settings(Optim(lr=0.01), Model()).values()} == {0.01}
 
 
+@pytest.mark.parametrize("layer_decay", [1.0, 0.5])
+def test_the_backbone_has_a_rate_of_its_own(layer_decay):
+    plain = settings(Optim(lr=0.01, layer_decay=layer_decay), Model())
+    found = settings(Optim(lr=0.01, layer_decay=layer_decay, backbone=0.1), Model())
+    for name, group in found.items():
+        factor = 0.1 if name.startswith("backbone.") else 1
+        assert group["lr"] == pytest.approx(factor * plain[name]["lr"])
+        assert group["weight_decay"] == plain[name]["weight_decay"]
+
+
+def test_a_rate_of_the_backbone_is_refused_where_it_says_nothing():
+    with pytest.raises(ConfigError, match=r"optim\.backbone is 0, .* set model\.frozen true"):
+        Optim(backbone=0)
+    with pytest.raises(ConfigError, match="are about a backbone, which this task does not have"):
+        Optim(backbone=0.1).build(Model(), None, 10)
+
+
 @pytest.mark.parametrize(("layer_decay", "warmup"), [(0.0, 0.05), (1.5, 0.05), (1.0, -1)])
 def test_impossible_settings_are_refused(layer_decay, warmup):
     with pytest.raises(ConfigError, match=r"layer_decay is|warmup is"):

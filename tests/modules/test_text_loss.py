@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from modules.losses import text
-from modules.losses.text import doubly_stochastic, label_smoothed_cross_entropy
+from modules.losses.text import doubly_stochastic, label_smoothed_cross_entropy, reinforce
 from modules.text.tokens import PAD
 
 VOCABULARY = 11
@@ -85,3 +85,30 @@ def test_looking_once_at_every_place_is_free_and_staring_is_not():
     stare = torch.zeros(1, 4, 4)
     stare[..., 0] = 1
     assert doubly_stochastic(stare, target[:1]).item() == pytest.approx((9 + 3) / 4)
+
+
+def test_reinforce_raises_what_was_worth_more_by_its_share_of_the_tokens():
+    logits = torch.randn(2, 3, VOCABULARY, dtype=torch.float64, requires_grad=True)
+    target, advantage = torch.tensor([[4, 5, 2], [6, 2, PAD]]), torch.tensor([2.0, -0.5])
+    (slope,) = torch.autograd.grad(reinforce(logits, target, advantage), logits)
+    for row, length in enumerate((3, 2)):
+        for place in range(3):
+            one = torch.zeros(VOCABULARY, dtype=torch.float64)
+            one[target[row, place]] = 1
+            # of -advantage * log p by the logits, a mean over five tokens
+            expected = -advantage[row] * (one - logits[row, place].detach().softmax(0)) / 5
+            torch.testing.assert_close(
+                slope[row, place], expected if place < length else torch.zeros_like(one), check_dtype=False
+            )
+
+
+def test_in_expectation_reinforce_follows_the_mean_reward():
+    """Summed over all that may be drawn, with their probabilities, the gradient is that of the expected reward."""
+    logits, worth = torch.randn(5, dtype=torch.float64, requires_grad=True), torch.rand(5, dtype=torch.float64)
+    expected = torch.autograd.grad(-(logits.softmax(0) * worth).sum(), logits)[0]
+    chances, total = logits.detach().softmax(0), 0
+    for token in range(1, 5):  # 0 is PAD, which is never drawn
+        baseline = worth[0]  # whatever is compared with: it changes nothing
+        loss = reinforce(logits[None, None], torch.tensor([[token]]), (worth[token] - baseline)[None])
+        total = total + chances[token] * torch.autograd.grad(loss, logits, retain_graph=True)[0]
+    torch.testing.assert_close(total, expected)

@@ -1,0 +1,43 @@
+"""What captions are worth while a network learns to write them."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from modules.metrics.captions import Frequencies, Words, cider, tokens
+
+END = "<end>"
+
+
+class Reward:
+    """CIDEr-D of captions, weighed by the references of the training pictures (Rennie et al. 2017).
+
+    The end of a caption counts as a word. Otherwise those that break off, as in "a dog on a", would be worth most.
+
+    Args:
+        references: of all training pictures, some each.
+    """
+
+    def __init__(self, references: Sequence[Sequence[str]]):
+        self.frequencies = Frequencies.of([[_ended(text) for text in several] for several in references])
+
+    def __call__(
+        self, captions: Sequence[str], finished: Sequence[bool], references: Sequence[Sequence[str]]
+    ) -> Tensor:
+        """
+        Args:
+            captions: N texts.
+            finished: whether each has come to its end.
+            references: those of their N pictures.
+
+        Returns:
+            float32 (N,), 0..10.
+        """
+        said = [_ended(text) if whole else tokens(text) for text, whole in zip(captions, finished, strict=True)]
+        true = [[_ended(text) for text in several] for several in references]
+        return torch.from_numpy(cider(said, true, self.frequencies)).float()
+
+
+def _ended(text: str) -> Words:
+    return [*tokens(text), END]

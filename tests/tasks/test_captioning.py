@@ -1,0 +1,240 @@
+"""Captions of pictures: what counts in the loss, what is looked at, and what is rewarded."""
+
+from collections.abc import Callable
+from functools import partial
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, pad
+from torch.utils.data import DataLoader
+
+from modules.contracts import ConfigError
+from modules.metrics.reward import Reward
+from modules.optim import Optim
+from modules.text.recurrent import RecurrentDecoder
+from modules.text.search import Search
+from modules.text.show_attend_tell import ShowAttendTell
+from modules.text.tokenizer import Tokenizer
+from modules.text.tokens import BOS, EOS, PAD
+from modules.text.transformer import TransformerDecoder
+from tasks import Captioning
+
+CAPTIONS = [
+    ["a red dog runs", "red dogs run in a park"],
+    ["two blue birds on a tree", "birds"],
+    ["a man sits", "a man on a bench in a park"],
+    ["green grass", "grass in a park , green"],
+]
+TELL = partial(ShowAttendTell, width=32, hidden=64, attention=32, dropout=0.1)
+WRITE = partial(TransformerDecoder, width=32, layers=2, heads=2, feedforward=64)
+READ = partial(RecurrentDecoder, width=32)
+DECODERS = {"tell": TELL, "transformer": WRITE, "recurrent": READ, "no attention": partial(READ, attention="none")}
+
+
+@pytest.fixture(scope="module")
+def words() -> Tokenizer:
+    return Tokenizer.train([text for several in CAPTIONS for text in several], "words", 100)
+
+
+def captioning(words: Tokenizer, **settings) -> Captioning:
+    defaults = {"backbone": "test_resnet", "decoder": TELL, "search": Search(beam=2, longest=12)}
+    return Captioning(tokenizers=[words.to_json()], **defaults | settings)
+
+
+def batch(words: Tokenizer, size: int = 64) -> dict:
+    image = torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    rows = [torch.tensor([BOS, *ids, EOS]) for ids in words.encode([first for first, _ in CAPTIONS])]
+    target = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)
+    return {"image": image, "target": target, "captions": CAPTIONS, "id": [f"{i}.jpg" for i in range(4)]}
+
+
+class Pictures(L.LightningDataModule):
+    """One batch, over and over."""
+
+    batch_size = per_step = 4
+
+    def __init__(self, samples: dict, steps: int = 1):
+        super().__init__()
+        self.samples, self.steps = samples, steps
+
+    def train_dataloader(self) -> DataLoader:
+        return DataLoader([self.samples] * self.steps, batch_size=None, collate_fn=dict)
+
+    def val_dataloader(self) -> DataLoader:
+        return DataLoader([self.samples], batch_size=None, collate_fn=dict)
+
+    test_dataloader = predict_dataloader = val_dataloader
+
+    def references(self, split: str) -> list[list[str]]:
+        return self.samples["captions"]
+
+
+def quiet(**settings) -> L.Trainer:
+    off = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    return L.Trainer(accelerator="cpu", devices=1, **off, **settings)
+
+
+def kept(task: Captioning) -> list[dict[str, Tensor]]:
+    """The costs of every training step, as they come."""
+    found: list[dict[str, Tensor]] = []
+    costs = task.costs
+
+    def noting(*inputs) -> dict[str, Tensor]:
+        found.append(costs(*inputs))
+        return found[-1]
+
+    task.costs = noting
+    return found
+
+
+@pytest.mark.parametrize("decoder", DECODERS.values(), ids=DECODERS)
+def test_the_loss_is_cross_entropy_per_word_plus_the_regulariser_and_padding_changes_nothing(words, decoder):
+    attends = decoder is not DECODERS["no attention"]
+    task = captioning(words, decoder=decoder, smoothing=0.1, regulariser=0.5 if attends else None).eval()
+    samples = batch(words)
+    memory = task.memory(samples | {"image": task.normalised(samples["image"])})
+    said = samples["target"][:, 1:]
+    states, weights = task.decoder.attend(samples["target"][:, :-1], memory)
+    logits = task.decoder.output(states).flatten(0, 1)
+    by_hand = cross_entropy(logits, said.flatten(), ignore_index=PAD, label_smoothing=0.1)
+    if attends:
+        looked = weights.masked_fill(said.eq(PAD)[..., None], 0).sum(1)
+        by_hand = by_hand + 0.5 * ((1 - looked) ** 2).mean()
+    loss = task.costs(samples, memory)["loss"]
+    torch.testing.assert_close(loss, by_hand)
+    wider = samples | {"target": pad(samples["target"], (0, 5), value=PAD)}
+    torch.testing.assert_close(task.costs(wider, memory)["loss"], loss)
+
+
+def test_show_attend_and_tell_is_regularised_as_its_authors_do_and_others_are_not(words):
+    assert captioning(words).regulariser == captioning(words, decoder=None).regulariser == 1
+    assert [captioning(words, decoder=DECODERS[name]).regulariser for name in list(DECODERS)[1:]] == [0, 0, 0]
+    with pytest.raises(ConfigError, match="this RecurrentDecoder has no attention to regularise: set it to 0"):
+        captioning(words, decoder=DECODERS["no attention"], regulariser=1.0)
+    with pytest.raises(ConfigError, match="regulariser is -1"):
+        captioning(words, regulariser=-1.0)
+
+
+@pytest.mark.parametrize(("level", "places"), [(-1, (2, 2)), (-2, (4, 4)), (2, (8, 8))])
+def test_each_word_has_a_map_of_where_it_looked_at_the_level_that_was_asked_for(words, level, places):
+    task = captioning(words, level=level)
+    answers, evaluate = [], task.evaluate
+    task.evaluate = lambda *inputs: answers.append(evaluate(*inputs))
+    quiet().test(task, datamodule=Pictures(batch(words)), verbose=False)
+    (answer,) = answers
+    assert len(answer["text"]) == 4
+    for looked, pieces in zip(answer["attention"], answer["pieces"], strict=True):
+        if pieces:
+            assert looked.shape == (len(pieces), *places)
+            torch.testing.assert_close(looked.sum((1, 2)), torch.ones(len(pieces)))
+
+
+def test_a_level_that_is_not_there_is_named(words):
+    with pytest.raises(ConfigError, match="level is 5, but test_resnet has 5 maps: 0 to 4, or -1"):
+        captioning(words, level=5)
+
+
+@pytest.mark.parametrize("decoder", DECODERS.values(), ids=DECODERS)
+def test_a_handful_is_memorised_word_for_word_and_judged_against_all_references(words, decoder):
+    task = captioning(words, decoder=decoder, frozen=True, optim=Optim(lr=0.005, warmup=0), smoothing=0.0)
+    once = quiet(max_epochs=1, gradient_clip_val=1.0)
+    once.fit(task, datamodule=Pictures(batch(words), steps=120))
+    once.test(task, datamodule=Pictures(batch(words)), verbose=False)
+    found = {name: value.item() for name, value in once.callback_metrics.items()}
+    assert found["test/exact_match"] == 1
+    assert [found[f"test/bleu_{n}"] for n in range(1, 5)] == pytest.approx([1] * 4, abs=1e-3)
+    assert found["test/cider"] > 1 and found["test/rouge_l"] == 1
+    assert found["test/unfinished"] == 0 and found["test/perplexity"] < 1.5
+    (said,) = quiet().predict(task, datamodule=Pictures({"image": batch(words)["image"]}))
+    assert said["text"] == [first for first, _ in CAPTIONS]
+
+
+def test_a_frozen_backbone_keeps_its_weights_and_a_factor_slows_one_that_is_not(words):
+    task = captioning(words, frozen=True)
+    before = {name: value.clone() for name, value in task.backbone.state_dict().items()}
+    quiet(max_epochs=1).fit(task, datamodule=Pictures(batch(words), steps=3))
+    assert all(torch.equal(value, before[name]) for name, value in task.backbone.state_dict().items())
+    task = captioning(words, optim=Optim(lr=0.01, backbone=0.1, schedule="constant", warmup=0))
+    once = quiet(max_epochs=1)
+    once.fit(task, datamodule=Pictures(batch(words), steps=1))
+    rates = {id(p): group["lr"] for group in once.optimizers[0].param_groups for p in group["params"]}
+    assert {rates[id(p)] for p in task.backbone.parameters() if p.requires_grad} == {pytest.approx(0.001)}
+    assert {rates[id(p)] for p in task.decoder.parameters()} == {0.01}
+
+
+def test_training_from_stored_maps_is_training_from_pictures(words):
+    """But for the rounding to float16."""
+    losses, weights = [], []
+    for stored in (False, True):
+        torch.manual_seed(0)
+        task = captioning(words, frozen=True, stored=stored, optim=Optim(lr=0.001, schedule="constant", warmup=0))
+        samples = batch(words)
+        data = Pictures(samples, steps=10)
+
+        def store(encode: Callable[[Tensor], Tensor], key: str, samples: dict = samples) -> str:
+            samples["map"] = encode(samples.pop("image"))
+            return "stored"
+
+        data.store = store
+        found = kept(task)
+        torch.manual_seed(1)  # dropout
+        quiet(max_epochs=1, limit_val_batches=0).fit(task, datamodule=data)
+        losses.append([cost["loss"].item() for cost in found])
+        weights.append(task.decoder.say_state.weight.detach())
+    assert losses[1] == pytest.approx(losses[0], rel=2e-3)
+    torch.testing.assert_close(weights[1], weights[0], atol=2e-3, rtol=0)
+
+
+def test_maps_of_a_backbone_that_learns_are_not_stored(words):
+    with pytest.raises(ConfigError, match=r"changes while it is trained: set model\.frozen true"):
+        captioning(words, stored=True)
+
+
+@pytest.mark.parametrize("decoder", [TELL, WRITE, partial(READ, cell="lstm")], ids=["tell", "transformer", "lstm"])
+def test_self_critical_training_raises_the_reward(words, decoder, tmp_path):
+    settings = {"decoder": decoder, "frozen": True, "optim": Optim(lr=0.003, schedule="constant", warmup=0)}
+    first, samples = captioning(words, **settings), batch(words)
+    once = quiet(max_epochs=1)
+    once.fit(first, datamodule=Pictures(samples, steps=15))
+    once.save_checkpoint(tmp_path / "first.ckpt")
+    alike = captioning(words, **settings | {"search": Search(beam=1, longest=12)})
+    (said,) = quiet().predict(alike, datamodule=Pictures(samples), ckpt_path=tmp_path / "first.ckpt")
+    ends = [len(words.encode([text])[0]) < 12 for text in said["text"]]
+
+    many = {key: list(value) * 16 for key, value in samples.items()}  # fewer would be a matter of luck
+    many |= {key: torch.stack(many[key]) for key in ("image", "target")}
+    task = captioning(words, **settings, self_critical=str(tmp_path / "first.ckpt"))
+    found = kept(task)
+    quiet(max_epochs=1, gradient_clip_val=1.0).fit(task, datamodule=Pictures(many, steps=50))
+    begun = Reward(CAPTIONS)(said["text"], ends, CAPTIONS).mean()
+    torch.testing.assert_close(found[0]["greedy_reward"], begun)
+    rewards = [cost["reward"].item() for cost in found]
+    assert sum(rewards[-10:]) > 1.25 * sum(rewards[:10])
+
+
+def test_self_critical_training_needs_a_run_of_captions_with_the_same_words(words, tmp_path):
+    def begin(checkpoint: dict, **settings) -> None:
+        torch.save(checkpoint, tmp_path / "x.ckpt")
+        task = captioning(words, self_critical=str(tmp_path / "x.ckpt"), **settings)
+        quiet(max_epochs=1).fit(task, datamodule=Pictures(batch(words)))
+
+    good = {"task": "Captioning", "hyper_parameters": {"tokenizers": [words.to_json()]}, "epoch": 3}
+    good["state_dict"] = captioning(words).state_dict()
+    begin(good)
+    with pytest.raises(ConfigError, match=r"x\.ckpt is of Classification: give a run of Captioning"):
+        begin(good | {"task": "Classification"})
+    other = Tokenizer.train(["something else"], "words", 20).to_json()
+    with pytest.raises(ConfigError, match=r"another vocabulary than model\.self_critical .* has"):
+        begin(good | {"hyper_parameters": {"tokenizers": [other]}})
+    with pytest.raises(ConfigError, match=r"is of a Captioning with other settings: .*decoder"):
+        begin(good, decoder=WRITE)
+    with pytest.raises(ConfigError, match=r"leave model\.weights out"):
+        captioning(words, self_critical="run", weights="run")
+
+
+def test_data_of_another_kind_is_refused(words):
+    labels = {"image": batch(words)["image"], "label": torch.zeros(4), "id": ["a"] * 4}
+    with pytest.raises(ConfigError, match="Captioning needs image, target, but Pictures gives image, label, id"):
+        quiet(max_epochs=1).fit(captioning(words), datamodule=Pictures(labels))
