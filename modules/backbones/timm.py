@@ -8,14 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from modules.backbones.size import size_error
+from modules.backbones.stem import shrink_stem
 from modules.contracts import Backbone, ConfigError, Features, Weights, nearest
 
-ANY_SIZE = {  # options with which timm's modules take pictures of any size, by rescaled positions or padded windows
-    **dict.fromkeys(
-        ("vision_transformer", "deit", "eva", "vitamin", "vision_transformer_hybrid"),
-        {"dynamic_img_size": True, "dynamic_img_pad": True},
-    ),
-    **dict.fromkeys(("swin_transformer", "swin_transformer_v2", "swin_transformer_v2_cr"), {"strict_img_size": False}),
+POSITIONS, WINDOWS = {"dynamic_img_size": True, "dynamic_img_pad": True}, {"strict_img_size": False}
+ANY_SIZE = {  # with which options timm's modules take pictures of any size: by rescaled positions, or filled-up windows
+    **dict.fromkeys(("vision_transformer", "deit", "eva", "vitamin", "vision_transformer_hybrid"), POSITIONS),
+    **dict.fromkeys(("swin_transformer", "swin_transformer_v2", "swin_transformer_v2_cr"), WINDOWS),
 }
 NOT_NORMALISED = {"hiera", "hieradet_sam2", "vision_transformer_sam"}  # timm cannot normalise their maps
 Attention = Literal["se", "ese", "eca", "ecam", "ceca", "ge", "gc", "gca", "cbam", "lcbam"]
@@ -69,7 +68,7 @@ class Timm(Backbone):
         if image_size is not None:
             sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
             self.net.pretrained_cfg = self.net.pretrained_cfg | {"input_size": (in_channels, *sides)}
-        shrink = _small_stem(self.net, name) if small_images else 1
+        shrink = shrink_stem(self.net, name) if small_images else 1
         maps = [self.net.feature_info[i] for i in self.levels]
         self.features = Features([m["num_chs"] for m in maps], [max(1, m["reduction"] // shrink) for m in maps])
         self._leave_unused_untrained()
@@ -150,18 +149,3 @@ def _dilate(name: str, stride: int, options: dict[str, Any]) -> nn.Module:
     if max(f["reduction"] for f in net.feature_info) > stride:  # ignored without a word
         raise refused
     return net
-
-
-def _small_stem(net: nn.Module, name: str) -> int:
-    """Gives the first convolution stride 1 and removes the max-pool after it; returns how much finer all maps are."""
-    path, first = next(((n, m) for n, m in net.named_modules() if isinstance(m, nn.Conv2d)), ("", None))
-    if first is None or first.stride[0] != 2:
-        raise ConfigError(f"small_images needs a model that starts with a convolution of stride 2; {name} does not")
-    parent, _, last = path.rpartition(".")
-    fresh = nn.Conv2d(first.in_channels, first.out_channels, 3, 1, 1, bias=first.bias is not None)
-    nn.init.kaiming_normal_(fresh.weight, mode="fan_out", nonlinearity="relu")
-    setattr(net.get_submodule(parent), last, fresh)
-    if not isinstance(getattr(net, "maxpool", None), nn.MaxPool2d):
-        return 2
-    net.maxpool = nn.Identity()
-    return 4
