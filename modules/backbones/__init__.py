@@ -10,7 +10,7 @@ from modules.backbones.torchvision_video import FAMILIES, TorchvisionVideo
 from modules.backbones.unet import UNetEncoder
 from modules.contracts import Backbone, ConfigError, nearest
 
-__all__ = ["C3D", "Timm", "Torchvision", "TorchvisionVideo", "UNetEncoder", "by_name", "classics", "names"]
+__all__ = ["C3D", "FAMILIES", "Timm", "Torchvision", "TorchvisionVideo", "UNetEncoder", "by_name", "classics", "names"]
 
 
 def by_name(name: str, small_images: bool = False, drop_path: float = 0.0, output_stride: int = 32) -> Backbone:
