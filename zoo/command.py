@@ -3,15 +3,13 @@
 import argparse
 from collections.abc import Iterator
 from fnmatch import fnmatch
-from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from rich.console import Console
-from rich.table import Table
+from PIL import Image
 
 from modules.backbones import by_name, names
-from modules.contracts import ConfigError, DataError, nearest, writing
+from modules.contracts import ConfigError, nearest, writing
 from zoo.facts import Facts, has_weights, origin
 from zoo.receptive import receptive_fields
 
@@ -51,17 +49,14 @@ def backbones(argv: list[str]) -> None:
         DataError: the folder cannot be written to.
     """
     typed = Parser().parse_args(argv)
-    console = Console(highlight=False)
     if typed.describe:
         if typed.pattern not in names():
             raise ConfigError(f"there is no backbone {typed.pattern!r}{nearest(str(typed.pattern), names())}")
-        describe(typed.pattern, typed.out, console)
-    elif typed.pattern is None:
-        console.print(families())
-        console.print("sizes and maps: python cli.py backbones PATTERN, such as 'resnet*'", soft_wrap=True)
+        lines = describe(typed.pattern, typed.out)
     else:
-        for line in listing(matching(typed.pattern)):
-            print(line, flush=True)  # one by one, because each takes a moment
+        lines = families() if typed.pattern is None else listing(matching(typed.pattern))
+    for line in lines:
+        print(line, flush=True)  # one by one, because each takes a moment
 
 
 def matching(pattern: str) -> list[str]:
@@ -76,21 +71,17 @@ def matching(pattern: str) -> list[str]:
     raise ConfigError(f"no backbone fits {pattern!r}{nearest(pattern.strip('*?'), names())}")
 
 
-def families() -> Table:
-    """One line a family: how many backbones, for how many there are weights, and the shortest names."""
+def families() -> Iterator[str]:
+    """A line for each family: how many backbones, for how many there are weights, and the shortest names."""
     groups: dict[tuple[str, str], list[str]] = {}
     for name in names():
         groups.setdefault(origin(name), []).append(name)
-    table = Table(title=f"{len(names())} backbones in {len(groups)} families", title_justify="left")
-    for column in ("library", "family"):
-        table.add_column(column, no_wrap=True)
-    for column in ("backbones", "with weights"):
-        table.add_column(column, justify="right")
-    table.add_column("such as", overflow="fold")
+    yield f"{'library':13}{'family':29}{'backbones':>9}{'with weights':>14}  such as"
     for (library, family), members in sorted(groups.items()):
         some = ", ".join(sorted(members, key=lambda name: (len(name), name))[:SHOWN])
-        table.add_row(library, family, str(len(members)), str(sum(map(has_weights, members))), some)
-    return table
+        yield f"{library:13}{family:29}{len(members):9}{sum(map(has_weights, members)):14}  {some}"
+    yield f"{len(names())} backbones in {len(groups)} families"
+    yield "sizes and maps: python cli.py backbones PATTERN, such as 'resnet*'"
 
 
 def listing(found: list[str]) -> Iterator[str]:
@@ -106,37 +97,27 @@ def listing(found: list[str]) -> Iterator[str]:
     yield "M param.: millions of parameters without classifier; GMACs: of one picture (or 16 frames) of the side `at`"
 
 
-def describe(name: str, folder: Path, console: Console) -> None:
-    """Prints everything that is known of one backbone, and draws its pyramid into `folder`."""
+def describe(name: str, folder: Path) -> Iterator[str]:
+    """Everything that is known of one backbone, line by line; draws its pyramid into `folder`."""
     from zoo.drawing import pyramid  # matplotlib takes a moment
 
     facts = Facts(name)
     strides, channels = facts.backbone.features.strides, facts.backbone.features.channels
     library, family = origin(name)
     high, wide = facts.sides
-    say = console.print
-    say(f"{name}: {library}, family {family}, {'with' if has_weights(name) else 'no'} pretrained weights", style="bold")
-    say(
-        f"{facts.parameters / 1e6:.2f} M parameters without classifier, {facts.macs / 1e9:.2f} GMACs at {high} x {wide}"
-    )
-    say(f"strides {strides}, channels {channels}")
-    for line in facts.tasks():
-        say(f"fits {line}")
-    say(f"options: {', '.join(facts.options) or 'none'}")
+    yield f"{name}: {library}, family {family}, {'with' if has_weights(name) else 'no'} pretrained weights"
+    cost = f"{facts.macs / 1e9:.2f} GMACs at {high} x {wide}"
+    yield f"  {facts.parameters / 1e6:.2f} M parameters without classifier, {cost}"
+    yield f"  strides {strides}, channels {channels}"
+    yield from (f"  fits {line}" for line in facts.tasks())
+    yield f"  takes {', '.join(facts.options) or 'none of small_images, drop_path and output_stride'}"
     if facts.backbone.temporal:
         return
     fields = receptive_fields(by_name(name), max(facts.sides) if facts.fixed else facts.smallest, facts.fixed)
     seen = ", ".join("everything" if field is None else f"{field}" for field in fields)
-    say(f"one cell of each map sees, in pixels: {seen}")
+    yield f"  one cell of each map sees, in pixels: {seen}"
     path = folder / f"{name.replace('/', '_')}.png"
     with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
-        _save(path, pyramid(name, high, channels, strides, fields))
-    say(f"written: {path}")
-
-
-def _save(path: Path, picture) -> None:
-    import cv2
-
-    if not cv2.imwrite(str(path), picture[..., ::-1]):
-        raise DataError(f"cannot write {path}: choose another --out")
+        Image.fromarray(pyramid(name, high, channels, strides, fields)).save(path)
+    yield f"written: {path}"

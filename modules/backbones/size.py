@@ -60,7 +60,7 @@ def size_error(backbone: Backbone, image: Tensor, error: Exception, remedy: str 
             f"its coarsest map: raise --data.batch_size or --data.image_size"
         )
     empty = blank(backbone)
-    if takes(empty, height, width):
+    if takes(empty, height, width) or not takes(empty, *published(empty)):  # the size is not to blame
         return None
     if fixed(empty):
         high, wide = published(backbone)

@@ -1,6 +1,8 @@
-"""The first layers of a network, for small pictures."""
+"""The first layers of a network: for small pictures, and where torch needs help with them."""
 
-from torch import nn
+from functools import partial
+
+from torch import Tensor, nn
 
 from modules.contracts import ConfigError
 
@@ -19,8 +21,26 @@ def shrink_stem(net: nn.Module, name: str) -> int:
         raise ConfigError(f"small_images needs a model that starts with a convolution of stride 2; {name} does not")
     fresh = nn.Conv2d(first.in_channels, first.out_channels, 3, 1, 1, bias=first.bias is not None)
     nn.init.kaiming_normal_(fresh.weight, mode="fan_out", nonlinearity="relu")
+    for layer in net.modules():  # RepVGG looks at the picture in two ways
+        if isinstance(layer, nn.Conv2d) and layer.in_channels == first.in_channels:
+            layer.stride = (1, 1)
     net.set_submodule(path, fresh)
     if not isinstance(getattr(net, "maxpool", None), nn.MaxPool2d):
         return 2
     net.maxpool = nn.Identity()
     return 4
+
+
+def spare_strided_points(net: nn.Module) -> None:
+    """1x1 convolutions of pictures with a stride, as in RepVGG, take every second pixel instead, which is the same.
+
+    With channels last, torch 2.14 on a CPU writes outside of its memory in their gradient.
+    """
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) != layer.stride and layer.in_channels < 16:
+            layer.register_forward_pre_hook(partial(_thin_out, layer.stride))
+            layer.stride = (1, 1)
+
+
+def _thin_out(steps: tuple[int, int], layer: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+    return inputs[0][..., :: steps[0], :: steps[1]]

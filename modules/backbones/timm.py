@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.backbones.size import size_error
-from modules.backbones.stem import shrink_stem
+from modules.backbones.stem import shrink_stem, spare_strided_points
 from modules.contracts import Backbone, ConfigError, Features, Weights, nearest
 
 POSITIONS, WINDOWS = {"dynamic_img_size": True, "dynamic_img_pad": True}, {"strict_img_size": False}
@@ -69,6 +69,7 @@ class Timm(Backbone):
             sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
             self.net.pretrained_cfg = self.net.pretrained_cfg | {"input_size": (in_channels, *sides)}
         shrink = shrink_stem(self.net, name) if small_images else 1
+        spare_strided_points(self.net)
         maps = [self.net.feature_info[i] for i in self.levels]
         self.features = Features([m["num_chs"] for m in maps], [max(1, m["reduction"] // shrink) for m in maps])
         self._leave_unused_untrained()
@@ -95,6 +96,12 @@ class Timm(Backbone):
         config = net.pretrained_cfg
         about = {"name": self.name, "mean": config["mean"], "std": config["std"]}
         return Weights(net.state_dict(), about, f"timm {self.name}.{config.get('tag', '')}")
+
+    @property
+    def weights_file(self) -> str:
+        config = self.net.pretrained_cfg
+        hub = config.get("hf_hub_id")
+        return f"model.safetensors of {hub} (Hugging Face hub)" if hub else config.get("url") or ""
 
     def _leave_unused_untrained(self) -> None:
         pruned = deepcopy(self.net)

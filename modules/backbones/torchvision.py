@@ -57,7 +57,7 @@ class Torchvision(Backbone):
             shrink_stem(self.net, name)
         weights = get_model_weights(name).DEFAULT
         recipe = weights.transforms()
-        self.net.pretrained_cfg = {"input_size": (3, *recipe.crop_size * 2)}
+        self.net.pretrained_cfg = {"input_size": (3, *recipe.crop_size * 2), "classifier": tuple(UNUSED)}
         self.net.group_matcher = self._layers
         self.features, self.stages = _measure(self.net, name, recipe.crop_size[0])
         for key, values in statistics(name).items():
@@ -86,6 +86,10 @@ class Torchvision(Backbone):
 
     def pretrained(self) -> Weights:
         return library_weights(self.name.partition("/")[2], self.name, UNUSED)
+
+    @property
+    def weights_file(self) -> str:
+        return get_model_weights(self.name.partition("/")[2]).DEFAULT.url
 
     def _layers(self, coarse: bool = False) -> dict[str, Any]:
         """What `optim.layer_decay` grades: the steps in their order."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import get_model
+from torchvision.models import get_model, get_model_weights
 
 from modules.backbones.torchvision import library_weights, statistics
 from modules.contracts import Backbone, ConfigError, Features, Weights
@@ -51,7 +51,7 @@ class TorchvisionVideo(Backbone):
         self.name, self.small_images, self.in_channels, self.features = name, False, 3, self.family.features
         self.net = get_model(name)
         setattr(self.net, self.family.classifier, nn.Identity())
-        self.net.pretrained_cfg = {}
+        self.net.pretrained_cfg = {"classifier": self.family.classifier}
         self.net.group_matcher = self._layers
         for key, values in statistics(name).items():
             self.register_buffer(key, torch.tensor(values))
@@ -62,6 +62,10 @@ class TorchvisionVideo(Backbone):
 
     def pretrained(self) -> Weights:
         return library_weights(self.name, self.name, {self.family.classifier})
+
+    @property
+    def weights_file(self) -> str:
+        return get_model_weights(self.name).DEFAULT.url
 
     def _layers(self, coarse: bool = False) -> dict[str, str]:
         return {"stem": r"^(?:stem|patch_embed|conv_proj|pos_encoding)", "blocks": self.family.layers}
