@@ -50,8 +50,10 @@ def backbones(argv: list[str]) -> None:
     """
     typed = Parser().parse_args(argv)
     if typed.describe:
+        if typed.pattern is None:
+            raise ConfigError("backbones: --describe needs the NAME of a backbone")
         if typed.pattern not in names():
-            raise ConfigError(f"there is no backbone {typed.pattern!r}{nearest(str(typed.pattern), names())}")
+            raise ConfigError(f"there is no backbone {typed.pattern!r}{nearest(typed.pattern, names())}")
         lines = describe(typed.pattern, typed.out)
     else:
         lines = families() if typed.pattern is None else listing(matching(typed.pattern))

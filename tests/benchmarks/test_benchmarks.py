@@ -19,6 +19,7 @@ from benchmarks import (
     detection,
     evaluation,
     flags,
+    fusing,
     memory,
     overhead,
     pretraining,
@@ -342,3 +343,11 @@ def test_decoding_compares_with_whole_files(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(decoding, "whole", lambda clip: np.zeros(1))
     with pytest.raises(RuntimeError, match="not those of the whole file"):
         decoding.main(["--root", str(tmp_path / "clips")])
+
+
+def test_fusing_compares_both_forms_of_each_backbone(tmp_path):
+    options = "--backbones test_resnet repvgg_a0 --side 32 --batch 1 --batches 1 --repeats 1"
+    fusing.main([*options.split(), "--json", str(tmp_path / "fusing.json")])
+    rows = written(tmp_path / "fusing.json")["rows"]
+    assert [row["what"] for row in rows] == ["test_resnet", "repvgg_a0"]
+    assert all(min(*row["ours"], *row["peer"]) > 0 for row in rows)
