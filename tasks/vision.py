@@ -50,6 +50,10 @@ class VisionTask(Task):
                 "small_images, drop_path and output_stride belong into the backbone's init_args when it is given by "
                 "class_path"
             )
+        if backbone.temporal and "video" not in self.needs:
+            raise ConfigError(
+                f"{backbone.name} takes clips, not pictures: choose another --model.backbone, such as resnet18"
+            )
         self.backbone, self.weights, self.frozen = backbone, weights, frozen
         self.backbone.to(memory_format=self.backbone.memory_format)
         if frozen:
