@@ -96,7 +96,7 @@ def listing(found: list[str]) -> Iterator[str]:
         numbers = f"{facts.parameters / 1e6:9.2f}{facts.macs / 1e9:8.2f}{facts.sides[0]:6d}"
         weights = "pretrained" if has_weights(name) else "none"
         yield f"{name:{wide}}{origin(name)[0]:13}{numbers}  {strides:18}{channels:28}{weights}"
-    yield "M param.: millions of parameters without classifier; GMACs: of one picture (or 16 frames) of the side `at`"
+    yield "M param.: millions of parameters that the maps depend on; GMACs: of one picture or 16 frames of the side `at`"
 
 
 def describe(name: str, folder: Path) -> Iterator[str]:
@@ -109,7 +109,7 @@ def describe(name: str, folder: Path) -> Iterator[str]:
     high, wide = facts.sides
     yield f"{name}: {library}, family {family}, {'with' if has_weights(name) else 'no'} pretrained weights"
     cost = f"{facts.macs / 1e9:.2f} GMACs at {high} x {wide}"
-    yield f"  {facts.parameters / 1e6:.2f} M parameters without classifier, {cost}"
+    yield f"  {facts.parameters / 1e6:.2f} M parameters that the maps depend on, {cost}"
     yield f"  strides {strides}, channels {channels}"
     yield from (f"  fits {line}" for line in facts.tasks())
     yield f"  takes {', '.join(facts.options) or 'none of small_images, drop_path and output_stride'}"

@@ -27,8 +27,8 @@ class Facts:
 
     @property
     def parameters(self) -> int:
-        """Of the backbone, without classifier."""
-        return sum(p.numel() for p in self.backbone.net.parameters())
+        """That the maps depend on: no classifier, nor what leads to it alone."""
+        return sum(p.numel() for p in self.backbone.net.parameters() if p.requires_grad)
 
     @cached_property
     def sides(self) -> tuple[int, int]:

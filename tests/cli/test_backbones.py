@@ -17,7 +17,7 @@ def test_without_a_pattern_there_is_a_line_for_each_family(graft, capsys):
 def test_a_pattern_lists_sizes_and_maps(graft, capsys):
     assert graft("backbones", "resnet1[48]")[0] == 0
     heading, *rows, note = capsys.readouterr().out.splitlines()
-    assert heading.split()[:2] == ["name", "library"] and "without classifier" in note
+    assert heading.split()[:2] == ["name", "library"] and "maps depend on" in note
     (row,) = (line for line in rows if line.startswith("resnet18 "))
     wanted = "resnet18 timm 11.18 1.81 224 2 4 8 16 32 64 64 128 256 512 pretrained"
     assert row.split() == wanted.split()
