@@ -96,7 +96,7 @@ def listing(found: list[str]) -> Iterator[str]:
         numbers = f"{facts.parameters / 1e6:9.2f}{facts.macs / 1e9:8.2f}{facts.sides[0]:6d}"
         weights = "pretrained" if has_weights(name) else "none"
         yield f"{name:{wide}}{origin(name)[0]:13}{numbers}  {strides:18}{channels:28}{weights}"
-    yield "M param.: millions of parameters that the maps depend on; GMACs: of one picture or 16 frames of the side `at`"
+    yield "M param.: millions of parameters that the maps depend on; GMACs: of a picture (16 frames) of side `at`"
 
 
 def describe(name: str, folder: Path) -> Iterator[str]:
