@@ -21,7 +21,7 @@ from modules.text.memory import Encoder
 from tasks import Task
 
 COMMANDS = ("fit", "validate", "test", "predict", "evaluate")
-ALL_COMMANDS = (*COMMANDS, "compare")  # which is no method of the trainer
+ALL_COMMANDS = (*COMMANDS, "compare", "backbones")  # which are no methods of the trainer
 PARTS = (Task, DataModule, Backbone, Neck, Head, Encoder, Decoder, Callback, Optimizer, BasicTransform, Logger)
 
 

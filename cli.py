@@ -1,5 +1,7 @@
 """Graft's command line: `python cli.py fit|validate|test|predict|evaluate|compare --config tasks/TASK.yaml`.
 
+`python cli.py backbones` lists what --model.backbone takes.
+
 What the user types wins over what a checkpoint remembers, which wins over the YAML.
 """
 
@@ -55,6 +57,7 @@ from evaluation import Trainer
 from modules.contracts import ConfigError, DataError, writing
 from modules.text.tokenizer import Tokenizer
 from modules.transfer import export_backbone, read_checkpoint
+from zoo.command import backbones
 
 
 class Parser(LightningArgumentParser):
@@ -84,7 +87,7 @@ class CLI(LightningCLI):
             seed_everything_default=0,
             auto_configure_optimizers=False,
             parser_class=Parser,
-            parser_kwargs={"description": "One more command, with a help of its own: python cli.py compare --help"},
+            parser_kwargs={"description": "Two more commands have their own help: compare --help, backbones --help"},
             trainer_defaults={"max_epochs": 10, "log_every_n_steps": 10, "num_sanity_val_steps": 0},
         )
 
@@ -414,7 +417,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = [word for word in argv if word != "--debug"]
     quiet()
     try:
-        command = Compare if argv[:1] == ["compare"] else CLI
+        command = {"compare": Compare, "backbones": lambda argv: backbones(argv[1:])}.get("".join(argv[:1]), CLI)
         command(argv)
     except callbacks.Stopped as stop:
         typed = shlex.join(replace_option(argv, stop.option, str(stop)))

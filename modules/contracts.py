@@ -76,6 +76,11 @@ class Backbone(nn.Module):
         """The library's own weights; any exception when they cannot be had."""
         raise LookupError("there are none")
 
+    @property
+    def weights_file(self) -> str:
+        """What the file of those weights is called and where it lies; empty if there is none."""
+        return ""
+
     def normalise(self, image: Tensor) -> Tensor:
         """uint8 (B, C, ...) in 0..255 to float32, standardised with `mean` and `std`."""
         shape = (1, -1) + (1,) * (image.ndim - 2)

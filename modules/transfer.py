@@ -29,6 +29,7 @@ def load_backbone(backbone: Backbone, source: str) -> str:
     tensors, about, label = _pretrained(backbone) if source == "pretrained" else read_weights(source)
     tensors = _adapt_time(_adapt_channels(tensors, backbone), backbone)
     own = backbone.net.state_dict()
+    tensors = _without_classifier(tensors, own, backbone)
     wrong = [
         *[f"{k} is missing" for k in own if k not in tensors],
         *[f"{k} is not in {backbone.name}" for k in tensors if k not in own],
@@ -62,7 +63,8 @@ def read_weights(source: str) -> Weights:
         raise DataError(
             f"no weights at {source}: expected a run directory, a .ckpt, a backbone.safetensors or `pretrained`"
         )
-    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
+    readers = {".safetensors": _read_safetensors, ".pth": _read_tensors, ".pt": _read_tensors, ".bin": _read_tensors}
+    return readers.get(path.suffix, _read_checkpoint)(path)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -71,14 +73,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         DataError: the file is no checkpoint, is cut short, or holds pickled objects.
     """
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except Exception as error:  # the unpickler raises a dozen types for a dozen kinds of garbage
-        raise DataError(
-            f"{path} is not a checkpoint of plain tensors (cut short, or it holds code): it was not loaded"
-        ) from error
+    checkpoint = _unpickled(path)
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise DataError(f"{path} is not a checkpoint: it has no state_dict")
     return checkpoint
@@ -151,6 +146,25 @@ def _read_safetensors(path: Path) -> Weights:
         raise DataError(f"{path} is not a safetensors file: {error}") from error
 
 
+def _unpickled(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except Exception as error:  # the unpickler raises a dozen types for a dozen kinds of garbage
+        raise DataError(
+            f"{path} is not a checkpoint of plain tensors (cut short, or it holds code): it was not loaded"
+        ) from error
+
+
+def _read_tensors(path: Path) -> Weights:
+    """A library's file: names and tensors, no more."""
+    tensors = _unpickled(path)
+    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise DataError(f"{path} is not a file of named tensors, as torchvision's are: a checkpoint here ends in .ckpt")
+    return Weights(tensors, {}, str(path))
+
+
 def _read_checkpoint(path: Path) -> Weights:
     checkpoint = read_checkpoint(path)
     prefix = "backbone.net."
@@ -167,7 +181,16 @@ def _pretrained(backbone: Backbone) -> Weights:
         return backbone.pretrained()
     except Exception as error:  # hub, cache and network each raise their own types
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"cannot get the pretrained weights of {backbone.name}: {reason}") from error
+        file = backbone.weights_file
+        elsewhere = f"; fetch {file} where there is a network, and say --model.weights FILE" if file else ""
+        raise DataError(f"cannot get the pretrained weights of {backbone.name}: {reason}{elsewhere}") from error
+
+
+def _without_classifier(tensors: dict[str, Tensor], own: dict[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
+    """A library's file has the classifier that backbones lack."""
+    names = backbone.net.pretrained_cfg.get("classifier") or ()
+    parts = tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
+    return {key: value for key, value in tensors.items() if key in own or not key.startswith(parts)}
 
 
 def _adapt_channels(tensors: dict[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:

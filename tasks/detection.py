@@ -16,7 +16,7 @@ from modules.heads.detection import DetectorFactory, FasterRCNN
 from modules.heads.detection.detector import Target
 from modules.metrics.detection import DetectionScores, Report, protocols
 from modules.metrics.pictures import Kind
-from modules.necks import FPN
+from modules.necks import FPN, build_neck
 from modules.transfer import freeze_norms
 from tasks.base import Stage
 from tasks.vision import VisionTask
@@ -28,7 +28,8 @@ class Detection(VisionTask):
     Args:
         classes: class names in order of their index, without background; null takes the data's.
         head: finds objects in maps; null is a FasterRCNN.
-        neck: between backbone and head; null is an FPN with one more, coarser map, NoNeck leaves it out.
+        neck: between backbone and head; null is an FPN with one more, coarser map, NoNeck leaves it out. The one map of
+            a ViT becomes a pyramid first (Li et al. 2022).
         fit_anchors: choose the sizes of the anchors by k-means on the boxes of the training pictures, before training.
         freeze_norm: the backbone's batch norms keep their statistics and are not trained: for small batches with
             `weights`.
@@ -68,7 +69,7 @@ class Detection(VisionTask):
         if not classes:
             raise ConfigError("detection needs classes: from the data, or as --model.classes")
         self.classes = classes
-        self.neck = neck(self.backbone.features) if neck else FPN(self.backbone.features, extra="pool")
+        self.neck = build_neck(self.backbone.features, neck or partial(FPN, extra="pool"))
         self.head = (head or self.detector)(self.neck.features, len(classes))
         self.fit_anchors, self.freeze_norm = fit_anchors, freeze_norm
         self.looks = Looks(window, overlap, flip, tuple(scales))

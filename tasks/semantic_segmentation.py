@@ -11,6 +11,7 @@ from modules.decoding.dense import infer, padded, to_original
 from modules.heads import FCN, UNet
 from modules.losses.segmentation import SegmentationLoss
 from modules.metrics.segmentation import PROTOCOLS, SegmentationScores
+from modules.necks import build_neck
 from tasks.base import Stage
 from tasks.vision import VisionTask
 
@@ -23,7 +24,8 @@ class SemanticSegmentation(VisionTask):
     Args:
         classes: class names in order of their index, background too if it is one; null takes the data's.
         head: maps to one map of logits per class; null is a UNet.
-        neck: between backbone and head; null is none.
+        neck: between backbone and head; null is none. The one map of a ViT becomes a pyramid first (Li et al. 2022);
+            NoNeck leaves it as it is.
         auxiliary: weight of a second loss in training, of an FCN head on the last map but one; 0 is off.
         loss: what is minimised.
         window: side of the windows in pixels in which larger pictures are looked at outside of training; null looks at
@@ -59,8 +61,8 @@ class SemanticSegmentation(VisionTask):
         if not classes or len(classes) < 2:
             raise ConfigError("semantic segmentation needs at least two classes: from the data, or as --model.classes")
         self.classes, count, features = classes, len(classes), self.backbone.features
-        self.neck = neck(features) if neck else nn.Identity()
-        self.head = (head or UNet)(self.neck.features if neck else features, count)
+        self.neck = build_neck(features, neck)
+        self.head = (head or UNet)(self.neck.features, count)
         self.auxiliary, self.auxiliary_weight = None, auxiliary
         if auxiliary:
             if len(features.channels) < 2:

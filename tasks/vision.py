@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from modules.backbones import by_name
 from modules.contracts import Backbone, Batch, ConfigError
+from modules.fusing import fused
 from modules.transfer import describe, load_backbone
 from tasks.base import Task
 
@@ -17,12 +18,14 @@ class VisionTask(Task):
     Args:
         backbone: a timm model name, that of a network for clips (`r3d_18`, `c3d`, ...), or a backbone of our own.
         weights: where the backbone's weights come from: a run directory, a .ckpt of any task here, a
-            backbone.safetensors, or `pretrained` for its library's own; null starts from random ones.
+            backbone.safetensors, its library's file, or `pretrained` to fetch that; null starts from random ones.
         small_images: 3x3 stem without max-pool, for pictures of about 64 pixels or less.
         drop_path: highest probability of skipping a residual branch in training, 0..1.
         output_stride: stride of the backbone's coarsest map, by dilation; 8 or 16 keep detail for dense tasks.
         frozen: keep the backbone as it is, its normalisation layers in eval mode; only the rest is trained.
         compile: compile the backbone with torch.compile; the first step takes a minute or so longer.
+        fuse: in validate, test and predict, put batch norms into the convolutions before them and RepVGG into its plain
+            form: the same answers but for rounding, faster.
     """
 
     backbone: Backbone
@@ -36,6 +39,7 @@ class VisionTask(Task):
         output_stride: Literal[8, 16, 32] = 32,
         frozen: bool = False,
         compile: bool = False,
+        fuse: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -46,10 +50,15 @@ class VisionTask(Task):
                 "small_images, drop_path and output_stride belong into the backbone's init_args when it is given by "
                 "class_path"
             )
+        if backbone.temporal and "video" not in self.needs:
+            raise ConfigError(
+                f"{backbone.name} takes clips, not pictures: choose another --model.backbone, such as resnet18"
+            )
         self.backbone, self.weights, self.frozen = backbone, weights, frozen
         self.backbone.to(memory_format=self.backbone.memory_format)
         if frozen:
             self.backbone.requires_grad_(False).eval()
+        self.compiled, self.fuse = compile, fuse
         if compile:
             self.backbone.compile()  # in place, so that its tensors keep their names
 
@@ -70,6 +79,24 @@ class VisionTask(Task):
         if self.frozen:
             self.backbone.eval()
         return self
+
+    def on_validation_start(self) -> None:
+        if self.trainer.state.fn == "validate":
+            self._fuse()
+
+    def on_test_start(self) -> None:
+        self._fuse()
+
+    def on_predict_start(self) -> None:
+        self._fuse()
+
+    def _fuse(self) -> None:
+        """Here, because a checkpoint is loaded before, into the network as it was trained."""
+        if not self.fuse:
+            return
+        self.backbone, self.fuse = fused(self.backbone), False
+        if self.compiled:
+            self.backbone.compile()
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Pictures cross to the device as uint8 and become normalised floats there.
@@ -96,7 +123,7 @@ class VisionTask(Task):
         if size < stride:  # less than one cell; on a CPU in bf16 such convolutions also have undefined gradients
             raise ConfigError(
                 f"pictures of {size} pixels are smaller than the stride {stride} of {self.backbone.name}: "
-                f"raise --data.image_size, or set --model.small_images true"
+                f"raise --data.image_size to {stride} or more, or set --model.small_images true"
             )
         return self.backbone.normalise(image)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.backbones.torchvision import check_clips
+from modules.backbones.torchvision_video import check_clips
 from modules.backbones.unet import Stages
 from modules.contracts import Backbone, Features
 

@@ -7,7 +7,17 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from modules.backbones.size import size_error
+from modules.backbones.stem import shrink_stem, spare_strided_points
 from modules.contracts import Backbone, ConfigError, Features, Weights, nearest
+
+POSITIONS, WINDOWS = {"dynamic_img_size": True, "dynamic_img_pad": True}, {"strict_img_size": False}
+ANY_SIZE = {  # with which options timm's modules take pictures of any size: by rescaled positions, or filled-up windows
+    **dict.fromkeys(("vision_transformer", "deit", "eva", "vitamin", "vision_transformer_hybrid"), POSITIONS),
+    **dict.fromkeys(("swin_transformer", "swin_transformer_v2", "swin_transformer_v2_cr"), WINDOWS),
+}
+NOT_NORMALISED = {"hiera", "hieradet_sam2", "vision_transformer_sam"}  # timm cannot normalise their maps
+Attention = Literal["se", "ese", "eca", "ecam", "ceca", "ge", "gc", "gca", "cbam", "lcbam"]
 
 
 class Timm(Backbone):
@@ -24,6 +34,10 @@ class Timm(Backbone):
         drop_path: highest probability of skipping a residual branch in training (stochastic depth), 0..1.
         output_stride: largest stride of all maps, reached by dilation, for segmentation; every stage keeps its own map.
             Counted before `small_images` shrinks all strides.
+        attention: timm's attention layers in every residual block, for ResNets and ResNeXts: `se` (Hu et al. 2018),
+            `eca` (Wang et al. 2020), `cbam` (Woo et al. 2018), `gc` (Cao et al. 2019), ...
+        image_size: side, or height and width, of the pictures, for networks made for one size such as MaxViT or BEiT;
+            null is the size that they were published with. Most networks take any size without it.
 
     Raises:
         ConfigError: an unknown name, or an option that this model does not have.
@@ -36,18 +50,26 @@ class Timm(Backbone):
         small_images: bool = False,
         drop_path: float = 0.0,
         output_stride: Literal[8, 16, 32] = 32,
+        attention: Attention | None = None,
+        image_size: int | tuple[int, int] | None = None,
     ):
         super().__init__()
         if not timm.is_model(name):
             raise ConfigError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
-        options: dict[str, Any] = {"in_chans": in_channels, **({"drop_path_rate": drop_path} if drop_path else {})}
-        self.net = _create(name, options)
+        self.name, self.small_images, self.in_channels = name, small_images, in_channels
+        self.family = timm.models.model_entrypoint(name).__module__.rpartition(".")[2]
+        options = _options(in_channels, drop_path, attention, image_size)
+        self.net = _create(name, options | ANY_SIZE.get(self.family, {}))
         reductions = [f["reduction"] for f in self.net.feature_info]
         self.levels = list({r: i for i, r in enumerate(reductions)}.values())  # the last map of each stride
         if output_stride < 32 and max(reductions) > output_stride:
             self.net = _dilate(name, output_stride, options)
-        self.name, self.small_images, self.in_channels = name, small_images, in_channels
-        shrink = _small_stem(self.net, name) if small_images else 1
+        self.built_for = image_size
+        if image_size is not None:
+            sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+            self.net.pretrained_cfg = self.net.pretrained_cfg | {"input_size": (in_channels, *sides)}
+        shrink = shrink_stem(self.net, name) if small_images else 1
+        spare_strided_points(self.net)
         maps = [self.net.feature_info[i] for i in self.levels]
         self.features = Features([m["num_chs"] for m in maps], [max(1, m["reduction"] // shrink) for m in maps])
         self._leave_unused_untrained()
@@ -59,22 +81,27 @@ class Timm(Backbone):
             self.register_buffer(key, torch.tensor(values))
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        norm = self.family not in NOT_NORMALISED
         try:
-            return self.net.forward_intermediates(image, indices=self.levels, norm=True, intermediates_only=True)
-        except (AssertionError, ValueError) as error:  # of models made for one size, and of batch norm
-            height, width = image.shape[-2:]
-            if isinstance(error, ValueError) and self.training and len(image) == 1:
-                raise ConfigError(
-                    f"{self.name} cannot train on a single picture of {height} x {width} pixels, which is one cell of "
-                    f"its coarsest map: raise --data.batch_size or --data.image_size"
-                ) from error
-            raise ConfigError(f"{self.name} does not take pictures of {height} x {width} pixels: {error}") from error
+            return self.net.forward_intermediates(image, indices=self.levels, norm=norm, intermediates_only=True)
+        except (AssertionError, ValueError, RuntimeError) as error:
+            size = f"--model.backbone Timm --model.backbone.name {self.name} --model.backbone.image_size SIZE"
+            if sentence := size_error(self, image, error, f", or build it for other pictures: {size}"):
+                raise sentence from error
+            raise
 
     def pretrained(self) -> Weights:
-        net = timm.create_model(self.name, pretrained=True, num_classes=0)
+        size = {} if self.built_for is None else {"img_size": self.built_for}  # which positions are rescaled to
+        net = timm.create_model(self.name, pretrained=True, num_classes=0, **size)
         config = net.pretrained_cfg
         about = {"name": self.name, "mean": config["mean"], "std": config["std"]}
         return Weights(net.state_dict(), about, f"timm {self.name}.{config.get('tag', '')}")
+
+    @property
+    def weights_file(self) -> str:
+        config = self.net.pretrained_cfg
+        hub = config.get("hf_hub_id")
+        return f"model.safetensors of {hub} (Hugging Face hub)" if hub else config.get("url") or ""
 
     def _leave_unused_untrained(self) -> None:
         pruned = deepcopy(self.net)
@@ -84,12 +111,29 @@ class Timm(Backbone):
             parameter.requires_grad_(name in used)
 
 
+def _options(
+    channels: int, drop_path: float, attention: str | None, image_size: int | tuple[int, int] | None
+) -> dict[str, Any]:
+    """timm's names of what was asked for."""
+    asked = {
+        "in_chans": channels,
+        "drop_path_rate": drop_path or None,
+        "block_args": None if attention is None else {"attn_layer": attention},
+        "img_size": image_size,
+    }
+    return {key: value for key, value in asked.items() if value is not None}
+
+
 def _create(name: str, options: dict[str, Any]) -> nn.Module:
-    if timm.models.is_model_in_modules(name, {"vision_transformer"}):
-        options = {**options, "dynamic_img_size": True}
     try:
         return timm.create_model(name, num_classes=0, **options)
     except (TypeError, NotImplementedError, AssertionError) as error:
+        if "block_args" in options:
+            raise ConfigError(
+                f"{name} takes no attention layers: leave attention out, or choose a ResNet or ResNeXt such as resnet50"
+            ) from error
+        if "img_size" in options:
+            raise ConfigError(f"{name} is not built for a size of pictures: leave image_size out ({error})") from error
         raise ConfigError(f"{name} cannot be built with {options}: {error}") from error
 
 
@@ -112,18 +156,3 @@ def _dilate(name: str, stride: int, options: dict[str, Any]) -> nn.Module:
     if max(f["reduction"] for f in net.feature_info) > stride:  # ignored without a word
         raise refused
     return net
-
-
-def _small_stem(net: nn.Module, name: str) -> int:
-    """Gives the first convolution stride 1 and removes the max-pool after it; returns how much finer all maps are."""
-    path, first = next(((n, m) for n, m in net.named_modules() if isinstance(m, nn.Conv2d)), ("", None))
-    if first is None or first.stride[0] != 2:
-        raise ConfigError(f"small_images needs a model that starts with a convolution of stride 2; {name} does not")
-    parent, _, last = path.rpartition(".")
-    fresh = nn.Conv2d(first.in_channels, first.out_channels, 3, 1, 1, bias=first.bias is not None)
-    nn.init.kaiming_normal_(fresh.weight, mode="fan_out", nonlinearity="relu")
-    setattr(net.get_submodule(parent), last, fresh)
-    if not isinstance(getattr(net, "maxpool", None), nn.MaxPool2d):
-        return 2
-    net.maxpool = nn.Identity()
-    return 4

@@ -19,6 +19,7 @@ from benchmarks import (
     detection,
     evaluation,
     flags,
+    fusing,
     memory,
     overhead,
     pretraining,
@@ -376,3 +377,11 @@ def test_translation_is_timed_beside_joeynmt(tmp_path):
     assert [row["mark"] for row in result["rows"]] == [">= 2.5", ">= 2.5", ">= 4", ">= 4"]
     assert all(min(row["ours"] + row["peer"]) > 0 for row in result["rows"])
     assert 0 <= result["same"] <= 1
+
+
+def test_fusing_compares_both_forms_of_each_backbone(tmp_path):
+    options = "--backbones test_resnet repvgg_a0 --side 32 --batch 1 --batches 1 --repeats 1"
+    fusing.main([*options.split(), "--json", str(tmp_path / "fusing.json")])
+    rows = written(tmp_path / "fusing.json")["rows"]
+    assert [row["what"] for row in rows] == ["test_resnet", "repvgg_a0"]
+    assert all(min(*row["ours"], *row["peer"]) > 0 for row in rows)

@@ -11,12 +11,13 @@ import lightning as L
 import pytest
 import timm
 import torch
+import torchvision
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from timm.models import adapt_input_conv
 from torch import nn
 
-from modules.backbones import Timm
+from modules.backbones import Timm, by_name
 from modules.contracts import ConfigError, DataError
 from modules.transfer import export_backbone, freeze_norms, load_backbone, read_checkpoint
 from tasks.classification import Classification
@@ -118,8 +119,30 @@ def test_pretrained_weights_that_cannot_be_fetched_are_answered_in_one_line(monk
 
     backbone = fresh()
     monkeypatch.setattr("modules.backbones.timm.timm", SimpleNamespace(create_model=offline))
-    with pytest.raises(DataError, match=r"cannot get the pretrained weights of test_resnet: no route to host$"):
+    said = (
+        r"weights of test_resnet: no route to host; fetch model.safetensors of timm/test_resnet\S* .*--model\.weights"
+    )
+    with pytest.raises(DataError, match=said):
         load_backbone(backbone, "pretrained")
+
+
+@pytest.mark.parametrize(("name", "ending"), [("test_resnet", "safetensors"), ("torchvision/squeezenet1_1", "pth")])
+def test_a_file_of_the_library_loads_without_its_classifier(name, ending, tmp_path):
+    if ending == "pth":
+        theirs, path = torchvision.models.squeezenet1_1(), tmp_path / "squeezenet1_1-b8a52dc0.pth"
+        torch.save(theirs.state_dict(), path)
+    else:
+        theirs, path = timm.create_model(name), tmp_path / "model.safetensors"
+        save_file(theirs.state_dict(), path)
+    backbone = by_name(name)
+    load_backbone(backbone, str(path))
+    assert all(torch.equal(tensor, theirs.state_dict()[key]) for key, tensor in backbone.net.state_dict().items())
+
+
+def test_a_pth_that_is_no_file_of_tensors_is_refused(tmp_path):
+    torch.save({"state_dict": {}, "epoch": 3}, tmp_path / "model.pth")
+    with pytest.raises(DataError, match=r"model\.pth is not a file of named tensors"):
+        load_backbone(fresh(), str(tmp_path / "model.pth"))
 
 
 def test_input_statistics_travel_with_the_weights(tmp_path):

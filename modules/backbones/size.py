@@ -1,0 +1,76 @@
+"""Which sizes of pictures a backbone takes: tried out without computing anything."""
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor
+
+from modules.contracts import Backbone, ConfigError
+
+
+def blank(backbone: Backbone) -> Backbone:
+    """A copy without numbers (on torch's meta device): it tells shapes and refuses sizes as the original does."""
+    return deepcopy(backbone).to("meta").eval()
+
+
+def takes(blank: Backbone, height: int, width: int) -> bool:
+    """Whether a `blank` backbone takes pictures of this size, and gives at least one cell of each map."""
+    image = torch.empty(1, blank.in_channels, *[16] * blank.temporal, height, width, device="meta")
+    try:
+        with torch.no_grad():
+            maps = blank(image)
+    except Exception:  # every network has its own way to fail
+        return False
+    return all(cells.numel() for cells in maps)
+
+
+def published(backbone: Backbone) -> tuple[int, int]:
+    """Height and width of the pictures that a backbone was made for."""
+    return tuple(backbone.net.pretrained_cfg.get("input_size", (3, 224, 224))[1:])
+
+
+def fixed(blank: Backbone) -> bool:
+    """Whether a `blank` backbone takes pictures of the one size that it was built for only, or multiples of it."""
+    height, width = published(blank)
+    step = max(blank.features.strides)
+    return not any(takes(blank, height + by, width + by) for by in (step, 2 * step))
+
+
+def smallest(blank: Backbone) -> int:
+    """The side of the smallest square picture that a `blank` backbone takes: at least one cell of its coarsest map."""
+    below, enough = max(blank.features.strides) - 1, max(published(blank))
+    while enough - below > 1:
+        side = (below + enough) // 2
+        below, enough = (below, side) if takes(blank, side, side) else (side, enough)
+    return enough
+
+
+def size_error(backbone: Backbone, image: Tensor, error: Exception, remedy: str = "") -> ConfigError | None:
+    """What to say when `backbone` failed on `image` (B, C, H, W): a sentence if its size is why, else null.
+
+    Args:
+        remedy: what else can be done about a network for one size.
+    """
+    height, width = image.shape[-2:]
+    if image.is_meta:  # it is being tried out by `takes`
+        return None
+    if backbone.training and len(image) == 1 and "more than 1 value per channel" in str(error):
+        return ConfigError(
+            f"{backbone.name} cannot train on a single picture of {height} x {width} pixels, which is one cell of "
+            f"its coarsest map: raise --data.batch_size or --data.image_size"
+        )
+    empty = blank(backbone)
+    if takes(empty, height, width) or not takes(empty, *published(empty)):  # the size is not to blame
+        return None
+    if fixed(empty):
+        high, wide = published(backbone)
+        return ConfigError(
+            f"{backbone.name} takes pictures of {high} x {wide} pixels, not {height} x {width}: "
+            f"set --data.image_size {high if high == wide else f'[{high},{wide}]'}{remedy}"
+        )
+    least = smallest(empty)
+    if min(height, width) < least:
+        return ConfigError(
+            f"{backbone.name} takes pictures of {least} pixels or more, not {height} x {width}: raise --data.image_size"
+        )
+    return ConfigError(f"{backbone.name} does not take pictures of {height} x {width} pixels: {error}")

@@ -1,0 +1,58 @@
+"""`python cli.py backbones`."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def test_without_a_pattern_there_is_a_line_for_each_family(graft, capsys):
+    assert graft("backbones") == (0, "")
+    lines = capsys.readouterr().out.splitlines()
+    resnet = next(line for line in lines if line.startswith("timm ") and " resnet " in line)
+    assert "resnet18" in resnet
+    assert any(line.startswith("torchvision") and "squeezenet1_0" in line for line in lines)
+    assert "families" in lines[-2]
+
+
+def test_a_pattern_lists_sizes_and_maps(graft, capsys):
+    assert graft("backbones", "resnet1[48]")[0] == 0
+    heading, *rows, note = capsys.readouterr().out.splitlines()
+    assert heading.split()[:2] == ["name", "library"] and "maps depend on" in note
+    (row,) = (line for line in rows if line.startswith("resnet18 "))
+    wanted = "resnet18 timm 11.18 1.81 224 2 4 8 16 32 64 64 128 256 512 pretrained"
+    assert row.split() == wanted.split()
+
+
+def test_part_of_a_name_is_a_pattern(graft, capsys):
+    assert graft("backbones", "squeezenet1")[0] == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:3]] == ["squeezenet1_0", "squeezenet1_1"]
+
+
+def test_describe_draws_the_pyramid_and_says_what_it_fits(graft, capsys, tmp_path):
+    assert graft("backbones", "squeezenet1_1", "--describe", "--out", "drawn")[0] == 0
+    said = capsys.readouterr().out
+    assert "fits segmentation and detection, on its own maps" in said
+    assert "takes --model.small_images true" in said
+    picture = np.asarray(Image.open(tmp_path / "drawn" / "squeezenet1_1.png"))
+    assert picture.shape == (460, 1000, 3) and len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["renset18"], "no backbone fits 'renset18'; did you mean 'resnet18'?"),
+        (["zzz*"], "no backbone fits 'zzz*'"),
+        (["resnet*", "--describe"], "there is no backbone 'resnet*'; did you mean 'resnet"),
+        (["--describe"], "backbones: --describe needs the NAME of a backbone"),
+        (["a", "b"], "backbones: unrecognized arguments: b"),
+    ],
+)
+def test_what_does_not_exist_is_said_in_a_sentence(graft, argv, said):
+    code, error = graft("backbones", *argv)
+    assert code == 2 and error.startswith("error: ") and said in error
+    assert error.count("\n") == 1
+
+
+def test_a_misspelt_backbone_of_a_task_is_answered_with_the_nearest(graft):
+    code, error = graft("fit", "--config", "tasks/classification.yaml", "--model.backbone", "squeezenet1_2")
+    assert code == 2 and "there is no backbone 'squeezenet1_2'; did you mean 'squeezenet1_" in error

@@ -1,0 +1,94 @@
+"""One network of each family trains a step in classification, segmentation and detection, or says why it cannot."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from modules.backbones import Timm, by_name
+from modules.contracts import Backbone, ConfigError
+from modules.heads.detection import FasterRCNN
+from modules.necks import FPN
+from tasks import Classification, Detection, SemanticSegmentation
+
+SIDE = 96
+FAMILIES = [
+    "alexnet",
+    "convnext_atto",
+    "densenet121",
+    "ecaresnet26t",
+    "efficientnet_b0",
+    "ghostnet_050",
+    "googlenet",
+    "inception_v3",
+    "legacy_xception",
+    "mobilenetv1_100",
+    "mobilenetv2_035",
+    "mobilenetv3_small_050",
+    "repvgg_a0",
+    "resnest14d",
+    "resnet18",
+    "resnet50_clip",
+    "resnetv2_18",
+    "resnext50_32x4d",
+    "seresnet18",
+    "shufflenet_v2_x0_5",
+    "skresnet18",
+    "squeezenet1_1",
+    "swin_tiny_patch4_window7_224",
+    "torchvision/mobilenet_v3_small",
+    "vgg11",
+    "vit_tiny_patch16_224",
+]
+
+
+def batch() -> dict:
+    """Two noisy pictures with a bright square, which is the object."""
+    image = torch.randint(0, 100, (2, 3, SIDE, SIDE), dtype=torch.uint8)
+    image[..., 30:70, 20:60] += 150
+    mask = torch.zeros(2, SIDE, SIDE, dtype=torch.long)
+    mask[:, 30:70, 20:60] = 1
+    sides = torch.tensor([[SIDE, SIDE]] * 2)
+    objects = {"boxes": [torch.tensor([[20.0, 30, 60, 70]])] * 2, "labels": [torch.tensor([1])] * 2}
+    return {"image": image, "label": torch.tensor([0, 1]), "mask": mask, "inside": sides, "size": sides} | objects
+
+
+def task(name: str, backbone: Backbone):
+    settings = {"backbone": backbone, "classes": ["dark", "light"]}
+    if name == "classification":
+        return Classification(**settings)
+    if name == "segmentation":
+        return SemanticSegmentation(**settings)
+    small = {"neck": lambda f: FPN(f, 32, levels=3), "head": lambda f, c: FasterRCNN(f, c, hidden=32, samples=32)}
+    return Detection(**settings, **small)
+
+
+def step(model) -> Tensor:
+    model.log_step = lambda values: None
+    loss = model.training_step(model.on_after_batch_transfer(batch(), 0), 0)
+    loss.backward()
+    return loss.detach()
+
+
+TASKS = ("classification", "segmentation", "detection")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_one_of_a_family_trains_a_step_in_every_task(name):
+    for kind in TASKS:
+        model = task(kind, by_name(name))
+        assert step(model).isfinite()
+        trained = {key: p.grad for key, p in model.backbone.named_parameters() if p.requires_grad}
+        assert trained and all(g is not None and g.isfinite().all() for g in trained.values()), kind
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_a_network_for_one_size_trains_when_built_for_it(kind):
+    assert step(task(kind, Timm("maxvit_pico_rw_256", image_size=SIDE))).isfinite()
+    with pytest.raises(ConfigError, match="maxvit_pico_rw_256 takes pictures of 256 x 256 pixels, not 96 x 96"):
+        step(task(kind, by_name("maxvit_pico_rw_256")))
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_a_network_for_clips_says_that_it_takes_no_pictures(kind):
+    with pytest.raises(ConfigError, match="r3d_18 takes clips, not pictures"):
+        step(task(kind, by_name("r3d_18")))

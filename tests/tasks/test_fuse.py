@@ -1,0 +1,46 @@
+"""`--model.fuse`: the answers of the trained network, from its inference form."""
+
+import lightning as L
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from tasks import Classification
+
+
+def norms(module: nn.Module) -> int:
+    return sum(isinstance(layer, nn.BatchNorm2d) for layer in module.modules())
+
+
+def trainer() -> L.Trainer:
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    return L.Trainer(accelerator="cpu", max_epochs=1, **quiet)
+
+
+def loader(count: int = 16) -> DataLoader:
+    image = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)
+    batch = {"image": image, "label": torch.arange(count) % 3, "id": [f"{i}.png" for i in range(count)]}
+    return DataLoader([batch], batch_size=None, collate_fn=dict)
+
+
+@pytest.mark.parametrize("run", ["test", "validate", "predict"])
+def test_answers_stay_and_batch_norms_go(run):
+    model = Classification(backbone="test_resnet", classes=["a", "b", "c"], fuse=True)
+    for norm in (layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)):
+        norm.running_mean.normal_(0, 0.1)
+        norm.running_var.uniform_(0.5, 2)
+    image = model.backbone.normalise(next(iter(loader()))["image"])
+    with torch.no_grad():
+        wanted = model.eval()(image)
+    getattr(trainer(), run)(model, loader(), **({} if run == "predict" else {"verbose": False}))
+    assert norms(model.backbone) == 0
+    with torch.no_grad():
+        torch.testing.assert_close(model(image), wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_training_goes_on_with_batch_norms():
+    model = Classification(backbone="test_resnet", classes=["a", "b", "c"], fuse=True)
+    before = norms(model.backbone)
+    trainer().fit(model, loader(), loader())
+    assert norms(model.backbone) == before > 0

@@ -1,0 +1,1 @@
+"""What can be said of a backbone by its name alone: `python cli.py backbones`."""

@@ -1,0 +1,66 @@
+"""The pyramid of a backbone as a picture."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from callbacks.drawing import PLAIN, distinct, render, titled
+
+WIDTH, HEIGHT = 1000, 460  # pixels
+MOST = 4  # fields up to so many sides of the picture are drawn to scale
+
+
+def pyramid(
+    name: str, side: int, channels: Sequence[int], strides: Sequence[int], fields: Sequence[int | None]
+) -> np.ndarray:
+    """Maps from fine to coarse as blocks, beside what one cell of each sees of a picture: uint8 (H, W, 3).
+
+    Args:
+        name: of the backbone.
+        side: of the picture in pixels.
+        channels: of each map.
+        strides: of each map.
+        fields: side of the receptive field of each map in pixels; null is the whole picture.
+    """
+    figure = titled(WIDTH, HEIGHT, f"{name} on a picture of {side} x {side}")
+    colours = distinct(len(strides))
+    _blocks(figure.add_axes((0.02, 0.08, 0.55, 0.8)), side, channels, strides, fields, colours)
+    _fields(figure.add_axes((0.6, 0.08, 0.38, 0.8)), side, strides, fields, colours)
+    return render(figure)
+
+
+def _blocks(axes, side, channels, strides, fields, colours) -> None:
+    """A block per map: as high as the root of its side, as wide as the logarithm of its channels."""
+    left = 0.0
+    for wide, stride, field, colour in zip(channels, strides, fields, colours, strict=True):
+        high, across = (side / stride) ** 0.5, np.log2(wide) / 4
+        axes.bar(left, high, across, bottom=-high / 2, align="edge", color=colour, alpha=0.75, edgecolor=PLAIN)
+        middle, cells = left + across / 2, -(-side // stride)
+        seen = "sees all" if field is None else f"sees {field}"
+        axes.text(middle, high / 2 + 0.2, f"{cells} x {cells}", ha="center", va="bottom", fontsize=9, color=PLAIN)
+        text = f"stride {stride}\n{wide} ch.\n{seen}"
+        axes.text(middle, -high / 2 - 0.3, text, ha="center", va="top", fontsize=9, color=PLAIN)
+        left += max(across, 2.2) + 0.5
+    top = (side / strides[0]) ** 0.5 / 2
+    axes.set(xlim=(-0.8, left), ylim=(-top - 5, top + 2))
+    axes.axis("off")
+
+
+def _fields(axes, side, strides, fields, colours) -> None:
+    """Receptive fields around the middle of the picture, which is grey."""
+    known = [field for field in fields if field is not None]
+    most = min(max([side, *known]), MOST * side)
+    axes.add_patch(_square(side, color="#dddddd"))
+    for stride, field, colour in reversed(list(zip(strides, fields, colours, strict=True))):
+        label = f"stride {stride}: " + ("the whole picture" if field is None else f"{field} pixels")
+        axes.add_patch(_square(side if field is None else field, fill=False, color=colour, lw=2, label=label))
+    axes.set(xlim=(-0.55 * most, 0.55 * most), ylim=(-0.55 * most, 0.85 * most), aspect="equal")
+    axes.set_title("what one cell sees; grey: the picture", fontsize=10, color=PLAIN)
+    axes.legend(loc="upper center", ncols=2, fontsize=8, frameon=False)
+    axes.axis("off")
+
+
+def _square(side: float, **style):
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((-side / 2, -side / 2), side, side, **style)

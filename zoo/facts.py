@@ -1,0 +1,125 @@
+"""Size, cost, maps and abilities of a backbone, found out without weights and without computing."""
+
+from functools import cached_property
+
+import timm
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models import get_model_builder, get_model_weights, list_models
+
+from modules.backbones import by_name
+from modules.backbones.size import blank, fixed, published, smallest, takes
+from modules.contracts import Backbone, ConfigError
+
+FRAMES = 16  # of the clip that MACs are counted for
+
+
+class Facts:
+    """Of the backbone `name`, which exists as shapes only (on torch's meta device).
+
+    Raises:
+        ConfigError: there is no such name.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+        self.backbone = shapes(name)
+
+    @property
+    def parameters(self) -> int:
+        """That the maps depend on: no classifier, nor what leads to it alone."""
+        return sum(p.numel() for p in self.backbone.net.parameters() if p.requires_grad)
+
+    @cached_property
+    def sides(self) -> tuple[int, int]:
+        """Height and width that its weights were made for."""
+        return published(self.backbone)
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiplications with additions for one picture (or clip of 16 frames) of those sides."""
+        frames = (FRAMES,) if self.backbone.temporal else ()
+        image = torch.empty(1, self.backbone.in_channels, *frames, *self.sides, device="meta")
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            self.backbone(image)
+        return counter.get_total_flops() // 2
+
+    @cached_property
+    def fixed(self) -> bool:
+        """Whether it takes pictures of `sides` only."""
+        return fixed(self.backbone) and takes(self.backbone, *self.sides)
+
+    @cached_property
+    def smallest(self) -> int:
+        """Side of the smallest picture that it takes."""
+        return smallest(self.backbone)
+
+    @cached_property
+    def options(self) -> list[str]:
+        """What of `small_images`, `drop_path` and `output_stride` it can do."""
+        tried = {
+            "--model.small_images true": {"small_images": True},
+            "--model.drop_path 0.1": {"drop_path": 0.1},
+            "--model.output_stride 16": {"output_stride": 16},
+            "--model.output_stride 8": {"output_stride": 8},
+        }
+        coarse = max(self.backbone.features.strides)
+        return [
+            typed
+            for typed, settings in tried.items()
+            if settings.get("output_stride", 0) < coarse and _builds(self.name, settings)
+        ]
+
+    def tasks(self) -> list[str]:
+        """What it is good for, one line a task."""
+        strides, only = self.backbone.features.strides, ""
+        if self.backbone.temporal:
+            return ["video (tasks/video.yaml), as a network for clips; no other task"]
+        if self.fixed:
+            only = f", but of {self.sides[0]} x {self.sides[1]} pixels unless built with image_size"
+        maps = "its own maps" if len(strides) > 1 else "the simple pyramid of ViTDet"
+        coarse = "; its finest map is coarse for small objects" if len(strides) > 1 and strides[0] > 8 else ""
+        return [
+            f"classification and pretraining, pictures from {self.smallest} pixels{only}",
+            f"segmentation and detection, on {maps}{only}{coarse}",
+            "video, each frame a picture, then a fusion",
+        ]
+
+
+def shapes(name: str) -> Backbone:
+    """The backbone `name` without numbers."""
+    try:
+        with torch.device("meta"):
+            return by_name(name).eval()
+    except ConfigError:
+        raise
+    except Exception:  # some compute with what they are built of
+        return blank(by_name(name))
+
+
+def origin(name: str) -> tuple[str, str]:
+    """Library and family (the library's module) of a backbone."""
+    if timm.is_model(name):
+        module = timm.models.model_entrypoint(name).__module__
+    else:
+        plain = name.rpartition("/")[2]
+        module = get_model_builder(plain).__module__ if plain in list_models() else by_name(name).__module__
+    library = module.partition(".")[0]
+    return {"modules": "graft"}.get(library, library), module.rpartition(".")[2]
+
+
+def has_weights(name: str) -> bool:
+    """Whether `--model.weights pretrained` has something to fetch."""
+    if timm.is_model(name):
+        return timm.models.is_model_pretrained(name)
+    plain = name.rpartition("/")[2]
+    return plain in list_models() and len(get_model_weights(plain)) > 0
+
+
+def _builds(name: str, settings: dict[str, bool | float | int]) -> bool:
+    try:
+        with torch.device("meta"):
+            by_name(name, **settings)
+    except Exception:  # a ConfigError, or something that cannot be built as shapes only
+        return False
+    return True

@@ -1,0 +1,72 @@
+"""How much of a picture one cell of each map depends on."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from modules.contracts import Backbone
+
+WIDTHS = (512, 4096)  # of the pictures that are tried, in pixels
+STRAIGHT = {"relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "clamp"}
+
+
+class Linear(TorchFunctionMode):
+    """Activations that have no gradient somewhere pass everything on, and a maximum is a mean: what a cell depends on
+    then has a gradient."""
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "").rstrip("_")
+        if name in STRAIGHT:
+            return args[0]
+        if name == "max_pool2d":
+            sizes = dict(zip(("kernel_size", "stride", "padding", "dilation", "ceil_mode"), args[1:], strict=False))
+            sizes |= {key: value for key, value in kwargs.items() if key in ("stride", "padding", "ceil_mode")}
+            sizes.pop("dilation", None)
+            return functional.avg_pool2d(args[0], **sizes)
+        return func(*args, **kwargs)
+
+
+def receptive_fields(backbone: Backbone, height: int, exact: bool = False) -> list[int | None]:
+    """The side in pixels of the square that a cell of each map sees, or null where that is the whole picture.
+
+    Computed as the width over which the middle cell has a gradient, on wide pictures, in float64 so that what is far
+    away does not vanish. Global attention, squeeze-and-excitation and group norm see everything.
+
+    Args:
+        backbone: for pictures; its parameters are overwritten.
+        height: of the pictures that are tried, which it must take.
+        exact: it takes squares of that side only.
+    """
+    backbone = backbone.double().eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            fan = parameter[0].numel() if parameter.ndim > 1 else 1
+            values = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.copy_(values / fan**0.5 if parameter.ndim > 1 else 1 + 0.1 * values)
+    found: list[int | None] = [None] * len(backbone.features.strides)
+    for width in (height,) if exact else WIDTHS:
+        if None not in found:
+            break
+        image = torch.rand(1, backbone.in_channels, height, width, generator=generator, dtype=torch.float64)
+        image.requires_grad_()
+        with Linear():
+            maps = backbone(image)
+        for level, cells in enumerate(maps):
+            if found[level] is None:
+                found[level] = _extent(cells, image, last=level == len(maps) - 1)
+    return found
+
+
+def _extent(cells: torch.Tensor, image: torch.Tensor, last: bool) -> int | None:
+    middle = cells[0, :, cells.shape[2] // 2, cells.shape[3] // 2]
+    (gradient,) = torch.autograd.grad(middle.square().sum(), image, retain_graph=not last)
+    columns = gradient.abs().sum((0, 1, 2)).nonzero().flatten()
+    first, end = int(columns[0]), int(columns[-1])
+    return None if first == 0 or end == image.shape[3] - 1 else end - first + 1
