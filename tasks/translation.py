@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from modules.contracts import Batch, Prediction
+from modules.contracts import Batch, ConfigError, Prediction
 from modules.metrics.text import Tokenize, TranslationScores, protocols
 from modules.text.decoder import DecoderFactory, EncoderFactory, tie
 from modules.text.hypotheses import Hypothesis
@@ -40,6 +40,8 @@ class Translation(Writing):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if self.optim.scale_lr:
+            raise ConfigError("optim.scale_lr counts samples, but texts come in batches of tokens: set optim.lr itself")
         first, last = self.tokenizers[0], self.tokenizers[-1]
         self.encoder = (encoder or TransformerEncoder)(len(first))
         self.decoder = (decoder or TransformerDecoder)(len(last), self.encoder.width)

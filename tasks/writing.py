@@ -43,8 +43,6 @@ class Writing(Task):
             raise ConfigError(f"{type(self).__name__} needs tokenizers: from the data, or as model.tokenizers")
         if not 0 <= smoothing < 1:
             raise ConfigError(f"model.smoothing is {smoothing:g}, but it is a share of the probability, 0 to below 1")
-        if self.optim.scale_lr:
-            raise ConfigError("optim.scale_lr counts samples, but texts come in batches of tokens: set optim.lr itself")
         self.tokenizers = [Tokenizer.from_json(text) for text in tokenizers]
         self.smoothing, self.search = smoothing, search
         self.greedy = replace(search, beam=1, best=1, temperature=0.0, top_k=0, top_p=1.0)

@@ -26,6 +26,7 @@ RANDOM = {
     "video": "--model.head.dropout 0.2 --model.drop_path 0.1 --data.crop [0.5,1] --data.frames 4".split(),
     "translation": "--data.batch_tokens 400 --model.encoder.width 32 --model.decoder.width 32 --model.average 2 "
     "--model.search.longest 20".split(),  # dropout, and batches by length
+    "captioning": "--model.drop_path 0.1 --model.search.longest 12 --data.augment flip".split(),
     "dino": "--model.prototypes 64 --model.centring mean --data.views 3".split(),  # the centre is a state
 }
 KILL = """
@@ -66,6 +67,7 @@ def state(run: Path) -> dict:
         ("semantic_segmentation", 2, 13),
         ("detection", 2, 13),
         ("video", 2, 13),
+        ("captioning", 2, 13),
         ("translation", 2, 13),
     ],
 )

@@ -44,7 +44,8 @@ def captioning(words: Tokenizer, **settings) -> Captioning:
 
 
 def batch(words: Tokenizer, size: int = 64) -> dict:
-    image = torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    coarse = torch.randint(0, 256, (4, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    image = coarse.repeat_interleave(size // 4, 2).repeat_interleave(size // 4, 3)  # noise would all look the same
     rows = [torch.tensor([BOS, *ids, EOS]) for ids in words.encode([first for first, _ in CAPTIONS])]
     target = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)
     return {"image": image, "target": target, "captions": CAPTIONS, "id": [f"{i}.jpg" for i in range(4)]}
@@ -138,9 +139,9 @@ def test_a_level_that_is_not_there_is_named(words):
 
 @pytest.mark.parametrize("decoder", DECODERS.values(), ids=DECODERS)
 def test_a_handful_is_memorised_word_for_word_and_judged_against_all_references(words, decoder):
-    task = captioning(words, decoder=decoder, frozen=True, optim=Optim(lr=0.005, warmup=0), smoothing=0.0)
+    task = captioning(words, decoder=decoder, optim=Optim(lr=0.003, warmup=0), smoothing=0.0)
     once = quiet(max_epochs=1, gradient_clip_val=1.0)
-    once.fit(task, datamodule=Pictures(batch(words), steps=120))
+    once.fit(task, datamodule=Pictures(batch(words), steps=200))
     once.test(task, datamodule=Pictures(batch(words)), verbose=False)
     found = {name: value.item() for name, value in once.callback_metrics.items()}
     assert found["test/exact_match"] == 1
@@ -160,7 +161,7 @@ def test_a_frozen_backbone_keeps_its_weights_and_a_factor_slows_one_that_is_not(
     once = quiet(max_epochs=1)
     once.fit(task, datamodule=Pictures(batch(words), steps=1))
     rates = {id(p): group["lr"] for group in once.optimizers[0].param_groups for p in group["params"]}
-    assert {rates[id(p)] for p in task.backbone.parameters() if p.requires_grad} == {pytest.approx(0.001)}
+    assert {rates[id(p)] for p in task.backbone.parameters() if p.requires_grad} == {0.01 * 0.1}
     assert {rates[id(p)] for p in task.decoder.parameters()} == {0.01}
 
 
@@ -205,9 +206,10 @@ def test_self_critical_training_raises_the_reward(words, decoder, tmp_path):
 
     many = {key: list(value) * 16 for key, value in samples.items()}  # fewer would be a matter of luck
     many |= {key: torch.stack(many[key]) for key in ("image", "target")}
+    settings["optim"] = Optim(lr=0.002, schedule="constant", warmup=0)
     task = captioning(words, **settings, self_critical=str(tmp_path / "first.ckpt"))
     found = kept(task)
-    quiet(max_epochs=1, gradient_clip_val=1.0).fit(task, datamodule=Pictures(many, steps=50))
+    quiet(max_epochs=1, gradient_clip_val=1.0).fit(task, datamodule=Pictures(many, steps=60))
     begun = Reward(CAPTIONS)(said["text"], ends, CAPTIONS).mean()
     torch.testing.assert_close(found[0]["greedy_reward"], begun)
     rewards = [cost["reward"].item() for cost in found]
