@@ -6,6 +6,7 @@ from typing import Any, Literal
 import timm
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from modules.backbones.size import size_error
 from modules.backbones.stem import shrink_stem, spare_strided_points
@@ -16,6 +17,7 @@ ANY_SIZE = {  # with which options timm's modules take pictures of any size: by 
     **dict.fromkeys(("vision_transformer", "deit", "eva", "vitamin", "vision_transformer_hybrid"), POSITIONS),
     **dict.fromkeys(("swin_transformer", "swin_transformer_v2", "swin_transformer_v2_cr"), WINDOWS),
 }
+HYBRIDS = {"vitamin", "vision_transformer_hybrid"}  # which miscount the cells of pictures that are no whole cells
 NOT_NORMALISED = {"hiera", "hieradet_sam2", "vision_transformer_sam"}  # timm cannot normalise their maps
 Attention = Literal["se", "ese", "eca", "ecam", "ceca", "ge", "gc", "gca", "cbam", "lcbam"]
 
@@ -82,6 +84,9 @@ class Timm(Backbone):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         norm = self.family not in NOT_NORMALISED
+        if self.family in HYBRIDS:
+            stride = self.features.strides[-1]
+            image = functional.pad(image, (0, -image.shape[-1] % stride, 0, -image.shape[-2] % stride))
         try:
             return self.net.forward_intermediates(image, indices=self.levels, norm=norm, intermediates_only=True)
         except (AssertionError, ValueError, RuntimeError) as error:
