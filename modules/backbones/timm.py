@@ -40,6 +40,8 @@ class Timm(Backbone):
             `eca` (Wang et al. 2020), `cbam` (Woo et al. 2018), `gc` (Cao et al. 2019), ...
         image_size: side, or height and width, of the pictures, for networks made for one size such as MaxViT or BEiT;
             null is the size that they were published with. Most networks take any size without it.
+        options: more arguments of the network by its own names, such as `{width: 0.6}` of `mobilenetv1`, `{depth: 22,
+            width: 6}` of `wide_resnet` or `{stem_type: deep}` of `resnet18`.
 
     Raises:
         ConfigError: an unknown name, or an option that this model does not have.
@@ -54,14 +56,18 @@ class Timm(Backbone):
         output_stride: Literal[8, 16, 32] = 32,
         attention: Attention | None = None,
         image_size: int | tuple[int, int] | None = None,
+        options: dict[str, Any] | None = None,
     ):
         super().__init__()
         if not timm.is_model(name):
             raise ConfigError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
         self.name, self.small_images, self.in_channels = name, small_images, in_channels
         self.family = timm.models.model_entrypoint(name).__module__.rpartition(".")[2]
-        options = _options(in_channels, drop_path, attention, image_size)
-        self.net = _create(name, options | ANY_SIZE.get(self.family, {}))
+        asked = _options(in_channels, drop_path, attention, image_size)
+        if options and options.keys() & asked.keys():
+            raise ConfigError(f"options of {name} say {', '.join(options.keys() & asked.keys())} a second time")
+        options = asked | (options or {})
+        self.net = _create(name, ANY_SIZE.get(self.family, {}) | options)
         reductions = [f["reduction"] for f in self.net.feature_info]
         self.levels = list({r: i for i, r in enumerate(reductions)}.values())  # the last map of each stride
         if output_stride < 32 and max(reductions) > output_stride:

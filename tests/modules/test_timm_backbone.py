@@ -204,3 +204,18 @@ def test_small_images_keep_a_trainable_first_convolution(name):
     functional.adaptive_avg_pool2d(backbone(picture(side=32))[-1], 1).sum().backward()
     assert first.weight.requires_grad
     assert first.weight.grad is not None
+
+
+def test_more_arguments_of_a_model_are_options():
+    backbone = Timm("resnet18", options={"stem_type": "deep", "stem_width": 16})
+    assert [layer.out_channels for layer in backbone.net.conv1 if isinstance(layer, nn.Conv2d)] == [16, 16, 32]
+    assert_announced(backbone, picture())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"stem": "deep"}, "unexpected keyword argument 'stem'"), ({"in_chans": 1}, "in_chans a second")],
+)
+def test_options_that_a_model_does_not_have_are_refused(options, said):
+    with pytest.raises(ConfigError, match=said):
+        Timm("resnet18", options=options)
