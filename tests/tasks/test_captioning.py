@@ -193,7 +193,7 @@ def test_maps_of_a_backbone_that_learns_are_not_stored(words):
         captioning(words, stored=True)
 
 
-@pytest.mark.parametrize("decoder", [TELL, WRITE, partial(READ, cell="lstm")], ids=["tell", "transformer", "lstm"])
+@pytest.mark.parametrize("decoder", [TELL, partial(READ, cell="lstm")], ids=["tell", "lstm"])
 def test_self_critical_training_raises_the_reward(words, decoder, tmp_path):
     settings = {"decoder": decoder, "frozen": True, "optim": Optim(lr=0.003, schedule="constant", warmup=0)}
     first, samples = captioning(words, **settings), batch(words)
