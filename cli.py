@@ -54,8 +54,8 @@ from callbacks.run_directory import RunDirectory, new_path
 from callbacks.summary import Summary
 from compare import check_starts, compare, typed_plan
 from evaluation import Trainer
+from links import link
 from modules.contracts import ConfigError, DataError, writing
-from modules.text.tokenizer import Tokenizer
 from modules.transfer import export_backbone, read_checkpoint
 from zoo.command import backbones
 
@@ -174,10 +174,8 @@ class CLI(LightningCLI):
         self._check_resume()
         parser = self._parser(self.subcommand)
         self.datamodule = parser.instantiate(Namespace(data=self.settings.data)).data
-        self._link_classes()
-        self._link_frames()
-        self._link_tokenizers()
-        self._link_size()
+        known = self.remembered.get("model", {}).get("init_args", {})
+        link(self.settings, self.datamodule, known, self.checkpoint, judging=self.subcommand == "evaluate")
         del self.config_dump  # cached before the classes were known
         self.model = parser.instantiate(Namespace(model=self.settings.model)).model
         self._check_views()
@@ -191,58 +189,6 @@ class CLI(LightningCLI):
         except BaseException:
             self.directory.release()
             raise
-
-    def _link_classes(self) -> None:
-        """Class names come from the data; what was typed or what a checkpoint knows must agree."""
-        args = self.settings.model.init_args
-        if "classes" not in args or self.datamodule.classes is None:
-            return
-        known, found = args.classes, list(self.datamodule.classes)
-        if known is not None and self.subcommand == "evaluate":  # features can be judged on any classes
-            return
-        if known is not None and list(known) != found:
-            where = f"the checkpoint {self.checkpoint}" if self.checkpoint else "model.classes"
-            missing, extra = [c for c in known if c not in found], [c for c in found if c not in known]
-            what = (
-                f"missing from the data: {missing[:5]}, not in {where}: {extra[:5]}"
-                if missing or extra
-                else "their order differs"
-            )
-            raise DataError(f"{where} has {len(known)} classes, the data has {len(found)} ({what})")
-        args.classes = found
-
-    def _link_frames(self) -> None:
-        """How long clips are is said by the data; many models take clips of other lengths than they were trained on."""
-        args, given = self.settings.model.init_args, self.settings.data.init_args.get("frames")
-        if "frames" not in args or given is None:
-            return
-        if args.frames not in (None, given) and not self.checkpoint:
-            raise ConfigError(
-                f"model.frames is {args.frames}, but the data gives clips of {given}: set --data.frames only"
-            )
-        args.frames = given
-
-    def _link_tokenizers(self) -> None:
-        """Vocabularies come from the checkpoint if there is one, else from the data."""
-        args, data = self.settings.model.init_args, self.datamodule
-        if "tokenizers" not in args:
-            return
-        known = args.tokenizers or self.remembered.get("model", {}).get("init_args", {}).get("tokenizers")
-        if hasattr(type(data), "tokenizers"):
-            if known:
-                data.use(*map(Tokenizer.from_json, known))
-            args.tokenizers = [tokenizer.to_json() for tokenizer in data.tokenizers]
-        elif not known:
-            raise ConfigError(
-                f"{self.settings.model.class_path.rpartition('.')[2]} learns to write, but {type(data).__name__} has "
-                "no texts: choose other --data"
-            )
-
-    def _link_size(self) -> None:
-        """Networks that make pictures are built for one size: the data's, unless it was typed or a checkpoint knows."""
-        args, given = self.settings.model.init_args, self.settings.data.init_args.get("image_size")
-        if "image_size" in args and args.image_size is None and isinstance(given, int):
-            args.image_size = given
 
     def _check_views(self) -> None:
         """The task gets as many views of each picture as it trains on."""

@@ -31,30 +31,28 @@ def graft(tmp_path, monkeypatch, capsys):
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory) -> Path:
-    """The run directory of a tiny classification on the built-in data."""
+def fit_once(tmp_path_factory):
+    """Runs a fit, for fixtures that many tests share; returns its run directory."""
     import cli
 
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    argv = ["fit", "--config", str(ROOT / "tasks" / "classification.yaml"), "--run_dir", str(folder)]
-    argv += [
-        "--data.train",
-        "40",
-        "--data.val",
-        "20",
-        "--data.test",
-        "20",
-        "--data.batch_size",
-        "10",
-        "--data.workers",
-        "0",
-    ]
-    argv += ["--data.image_size", "32", "--trainer.max_epochs", "1", "--trainer.precision", "32"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WANDB_MODE", "disabled")
-        patch.setattr("sys.argv", ["cli.py"])
-        assert cli.main(argv) == 0
-    return folder
+    def run(*argv: str) -> Path:
+        folder = tmp_path_factory.mktemp("fitted") / "run"
+        typed = [str(ROOT / word) if word.startswith("tasks/") else word for word in argv]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("WANDB_MODE", "disabled")
+            patch.setattr("sys.argv", ["cli.py"])
+            assert cli.main(["fit", *typed, "--run_dir", str(folder)]) == 0
+        return folder
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(fit_once) -> Path:
+    """The run directory of a tiny classification on the built-in data."""
+    small = "--data.train 40 --data.val 20 --data.test 20 --data.batch_size 10 --data.workers 0".split()
+    small += "--data.image_size 32 --trainer.max_epochs 1 --trainer.precision 32".split()
+    return fit_once("--config", "tasks/classification.yaml", *small)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
 FIT = ["fit", "--config", "tasks/captioning.yaml", "--model.search.longest", "15", "--model.search.beam", "2"]
 FIT += "--data.workers 0 --data.image_size 32 --trainer.logger false --trainer.precision 32".split()
 SMALL = "--data.train 64 --data.val 16 --data.test 12 --data.batch_size 16 --trainer.max_epochs 2".split()
@@ -21,17 +20,9 @@ def cache(monkeypatch, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> str:
+def run(fit_once) -> str:
     """The run directory of a tiny captioning, trained once."""
-    import cli
-
-    folder = tmp_path_factory.mktemp("captioning") / "run"
-    argv = [str(ROOT / word) if word.startswith("tasks/") else word for word in (*FIT, *SMALL)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WANDB_MODE", "disabled")
-        patch.setattr("sys.argv", ["cli.py"])
-        assert cli.main([*argv, "--run_dir", str(folder)]) == 0
-    return str(folder)
+    return str(fit_once(*FIT[1:], *SMALL))
 
 
 def table(path: Path) -> list[dict[str, str]]:

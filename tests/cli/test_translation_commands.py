@@ -11,21 +11,12 @@ import pytest
 FIT = "fit --config tasks/translation.yaml --model.encoder.width 32 --model.decoder.width 32 --data.workers 0".split()
 SMALL = "--data.train 300 --data.val 40 --data.test 30 --trainer.max_epochs 2 --trainer.logger false".split()
 SMALL += ["--pictures.samples", "4", "--model.search.longest", "20"]
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> str:
+def run(fit_once) -> str:
     """The run directory of a tiny translation, trained once."""
-    import cli
-
-    folder = tmp_path_factory.mktemp("translation") / "run"
-    argv = [str(ROOT / word) if word.startswith("tasks/") else word for word in (*FIT, *SMALL)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WANDB_MODE", "disabled")
-        patch.setattr("sys.argv", ["cli.py"])
-        assert cli.main([*argv, "--run_dir", str(folder)]) == 0
-    return str(folder)
+    return str(fit_once(*FIT[1:], *SMALL))
 
 
 def lines(path: Path) -> list[str]:

@@ -1,0 +1,71 @@
+"""What the data tells the model before it is built: names of classes, lengths of clips, vocabularies, sizes."""
+
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from datamodules import DataModule
+from modules.contracts import ConfigError, DataError
+from modules.text.tokenizer import Tokenizer
+
+
+def link(
+    settings: Namespace, data: DataModule, known: dict[str, Any], checkpoint: Path | None, judging: bool = False
+) -> None:
+    """Fills in those of the model's arguments that the data decides.
+
+    Args:
+        settings: of a command; `model.init_args` is changed.
+        data: what was built from `settings.data`.
+        known: the arguments that the model of a checkpoint was built with.
+        checkpoint: that one, for people.
+        judging: whether only features are judged, which any classes can do.
+
+    Raises:
+        ConfigError: what was typed cannot go with the data.
+        DataError: what a checkpoint knows cannot.
+    """
+    args, given = settings.model.init_args, settings.data.init_args
+    if "classes" in args and data.classes is not None and not (judging and args.classes is not None):
+        args.classes = _classes(args.classes, list(data.classes), checkpoint)
+    if "frames" in args and given.get("frames") is not None:
+        args.frames = _frames(args.frames, given.frames, checkpoint)
+    if "tokenizers" in args:
+        name = settings.model.class_path.rpartition(".")[2]
+        args.tokenizers = _tokenizers(args.tokenizers or known.get("tokenizers"), data, name)
+    # networks that make pictures are built for one size
+    if "image_size" in args and args.image_size is None and isinstance(given.get("image_size"), int):
+        args.image_size = given.image_size
+
+
+def _classes(known: list[str] | None, found: list[str], checkpoint: Path | None) -> list[str]:
+    """Names come from the data; what was typed or what a checkpoint knows must agree."""
+    if known is not None and list(known) != found:
+        where = f"the checkpoint {checkpoint}" if checkpoint else "model.classes"
+        missing, extra = [c for c in known if c not in found], [c for c in found if c not in known]
+        what = (
+            f"missing from the data: {missing[:5]}, not in {where}: {extra[:5]}"
+            if missing or extra
+            else "their order differs"
+        )
+        raise DataError(f"{where} has {len(known)} classes, the data has {len(found)} ({what})")
+    return found
+
+
+def _frames(known: int | None, given: int, checkpoint: Path | None) -> int:
+    """The data says how long clips are; many models take clips of other lengths than they were trained on."""
+    if known not in (None, given) and not checkpoint:
+        raise ConfigError(f"model.frames is {known}, but the data gives clips of {given}: set --data.frames only")
+    return given
+
+
+def _tokenizers(known: list[str] | None, data: DataModule, task: str) -> list[str]:
+    """Vocabularies come from the checkpoint if there is one, else from the data."""
+    if not hasattr(type(data), "tokenizers"):
+        if not known:
+            raise ConfigError(f"{task} learns to write, but {type(data).__name__} has no texts: choose other --data")
+        return known
+    if known:
+        data.use(*map(Tokenizer.from_json, known))
+    return [tokenizer.to_json() for tokenizer in data.tokenizers]
