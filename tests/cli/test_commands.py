@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 TASKS = sorted((Path(__file__).parents[2] / "tasks").glob("*.yaml"))
 TINY = "--data.train 64 --data.val 32 --data.test 32 --data.batch_size 16 --data.workers 0 --data.image_size 32".split()
 TINY += "--trainer.max_epochs 2 --pictures.samples 4 --trainer.log_every_n_steps 1".split()
-TEXT = [*TINY[:8], *TINY[10:], "--model.search.longest", "20"]  # sentences have no size in pixels
+TEXT = [*TINY[:10], *TINY[12:], "--model.search.longest", "20"]  # sentences have no size in pixels
 LARGER = {"jigsaw": ["--data.image_size", "64"]}  # whose tiles are parts of the picture
 
 
