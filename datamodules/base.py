@@ -1,6 +1,7 @@
 """What all data modules share: loaders, workers, seeds and the position in the epoch."""
 
 import os
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import lightning as L
@@ -72,6 +73,20 @@ class DataModule(L.LightningDataModule):
     def per_step(self) -> int:
         """Samples, or what `unit` says, per device and step in training."""
         return self.batch_size
+
+    def kept(
+        self, name: str, splits: Sequence[Split], about: Iterable[object], compute: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """What `compute` makes of the plain samples of some splits; found in a cache when it was asked about the same
+        ones before, by data modules that can tell.
+
+        Args:
+            name: what it is, in one word.
+            splits: that the result follows from.
+            about: what else it follows from; their texts count.
+            compute: gives tensors by name.
+        """
+        return compute()
 
     def kinds(self) -> np.ndarray | None:
         """Whole numbers (N,), one per training sample, of which a batch shall have one only; null for no such thing."""

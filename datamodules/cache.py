@@ -1,4 +1,4 @@
-"""What took long to find out about data, kept as JSON for the next run in `${XDG_CACHE_HOME:-~/.cache}/graft/`."""
+"""What took long to find out about data, kept for the next run in `${XDG_CACHE_HOME:-~/.cache}/graft/`."""
 
 import hashlib
 import json
@@ -6,7 +6,13 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+T = TypeVar("T")
 
 
 def cached(name: str, key: str, compute: Callable[[], Any]) -> Any:
@@ -18,14 +24,31 @@ def cached(name: str, key: str, compute: Callable[[], Any]) -> Any:
         name: what it is, in one word.
         key: a digest of all that the result follows from.
     """
-    path = folder() / f"{name}-{key}.json"
-    with suppress(OSError, ValueError):
-        return json.loads(path.read_text())
+
+    def write(result: Any) -> bytes:
+        return json.dumps(result, separators=(",", ":")).encode()
+
+    return _kept(f"{name}-{key}.json", json.loads, write, compute)
+
+
+def cached_tensors(name: str, key: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The same for a dict of tensors, which come back on the CPU."""
+
+    def write(result: dict[str, Tensor]) -> bytes:
+        return safetensors.torch.save({k: tensor.detach().contiguous().cpu() for k, tensor in result.items()})
+
+    return _kept(f"{name}-{key}.safetensors", safetensors.torch.load, write, compute)
+
+
+def _kept(name: str, read: Callable[[bytes], T], write: Callable[[T], bytes], compute: Callable[[], T]) -> T:
+    path = folder() / name
+    with suppress(OSError, ValueError, SafetensorError):
+        return read(path.read_bytes())
     result = compute()
     partial = path.with_name(f"{path.name}.{os.getpid()}")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(result, separators=(",", ":")))
+        partial.write_bytes(write(result))
         partial.replace(path)
     return result
 

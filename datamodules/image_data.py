@@ -1,14 +1,17 @@
 """What all data modules of single pictures with at most one class each share: views and their augmentation."""
 
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Literal
 
 import albumentations as A
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.augment import RECIPES, Augment, Chances, Recipe, check_area
 from datamodules.base import Purpose, Split
+from datamodules.cache import cached_tensors, digest
 from datamodules.draws import Kind
 from datamodules.on_device import DeviceViews, Resident
 from datamodules.sampler import EpochSampler
@@ -92,6 +95,12 @@ class ImageDataModule(SplitData):
             return self.on_device.dataset(source, indices, train, seed, skip)
         pipelines = [*chain(*self.pipelines)] if train else self.pipelines[0]
         return ImageDataset(source, indices, pipelines, seed, skip)
+
+    def kept(
+        self, name: str, splits: Sequence[Split], about: Iterable[object], compute: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        known = [(self.splits[split][0].fingerprint(), self.splits[split][1].tolist()) for split in splits]
+        return cached_tensors(name, digest([*known, self.image_size, *about]), compute)
 
     def train_dataloader(self) -> DataLoader:
         loader = super().train_dataloader()

@@ -3,12 +3,14 @@
 import os
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from datamodules.cache import digest, stamp
 from modules.contracts import DataError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"}
@@ -38,6 +40,11 @@ class Arrays:
     def id(self, index: int) -> str:
         return f"{self.prefix}/{index:06d}"
 
+    def fingerprint(self) -> str:
+        """A digest that changes with any picture or label."""
+        parts = [self.images] if self.labels is None else [self.images, self.labels]
+        return digest([a.shape, sha256(np.ascontiguousarray(a)).hexdigest()] for a in parts)
+
 
 @dataclass(frozen=True)
 class Files:
@@ -66,6 +73,11 @@ class Files:
 
     def id(self, index: int) -> str:
         return os.fsdecode(self.paths[index])
+
+    def fingerprint(self) -> str:
+        """A digest that changes with any label and, as far as size and time of change tell, any file."""
+        labels = [] if self.labels is None else self.labels.tolist()
+        return digest([labels, *(stamp(self.root / self.id(i)) for i in range(len(self)))])
 
     def broken(self) -> list[int]:
         """Indices of files that cannot be decoded. Opens each, but decodes only those that look cut short or odd."""

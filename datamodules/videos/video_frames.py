@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from datamodules.base import Split
+from datamodules.cache import digest, stamp
 from datamodules.image_data import ImageDataModule
 from datamodules.videos.decode import scaled_shape
 from datamodules.videos.source import VideoFiles
@@ -45,6 +46,11 @@ class FramePictures:
 
     def id(self, index: int) -> str:
         return f"{self.videos.id(int(self.rows[index]))}/{self.numbers[index]:06d}"
+
+    def fingerprint(self) -> str:
+        """A digest that changes with any frame and, as far as size and time of change tell, any video."""
+        files = (stamp(self.videos.path(row)) for row in np.unique(self.rows))
+        return digest([self.labels.tolist(), self.rows.tolist(), self.numbers.tolist(), self.side, *files])
 
     def _side(self, row: int) -> int | None:
         return self.side if min(self.videos.shape(row)) > self.side else None

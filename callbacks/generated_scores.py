@@ -1,0 +1,235 @@
+"""How good generated pictures are: FID and its relatives, classes that are missing, copies of training pictures."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor
+
+from callbacks.generated_drawing import histogram, neighbours, progress
+from callbacks.generated_judge import CHUNK, Judge, appoint, pictures
+from callbacks.outcomes import arrays
+from callbacks.pictures import log_picture
+from modules.contracts import ConfigError
+from modules.metrics.generative import LEAST, GenerativeScores, modes, nearest
+
+SHOWN, NEIGHBOURS = 12, 5  # generated pictures whose nearest training pictures are drawn, and how many of those
+COLLAPSED = 0.5  # entropy of the classes below which few of them are left
+
+
+class Seen(NamedTuple):
+    """What came out of one judgement: scores by name, pictures of each class (C,) or null, and a few pictures with
+    their features."""
+
+    scores: dict[str, Tensor]
+    counts: Tensor | None
+    image: Tensor
+    features: Tensor
+
+
+class GeneratedScores(Callback):
+    """Judges a task that generates pictures, against the training pictures: `val/FID-<extractor>`, `KID-`, `IS-`, and
+    `precision`, `recall`, `density`, `coverage`; where labels are known, `modes`, `mode_entropy` and `largest_mode`,
+    and of a conditional generator `right_class`; and `novelty`, how far generated pictures lie from training pictures
+    against how far unseen real ones do: near 1 when they are as new, near 0 when they are copies. Names without
+    extractor (`val/FID`) mean the network of the published figures. It draws the course of FID, the classes, and the
+    nearest training pictures.
+
+    What is known of the real pictures, and a classifier that is trained here, stay in `~/.cache/graft`, so that all
+    runs on the same data are judged by the same features.
+
+    Args:
+        extractor: whose features: `inception`; `classifier`, a small one, trained once on the labelled training
+            pictures; a checkpoint or run directory of the task Classification; `auto` is inception where torch-fidelity
+            and its weights are there, else classifier.
+        samples: generated pictures, on all devices together.
+        every: epochs between two judgements; the last epoch is judged too.
+
+    Raises:
+        ConfigError: a setting that cannot work, or an extractor that is not there.
+        DataError: too few real pictures.
+    """
+
+    def __init__(self, extractor: str = "auto", samples: int = 1000, every: int = 5) -> None:
+        if samples < LEAST or every < 1:
+            raise ConfigError(
+                f"GeneratedScores: samples is {samples} and every {every}, but it takes at least {LEAST} pictures and 1"
+            )
+        self.extractor, self.samples, self.every = extractor, samples, every
+        self.history: list[tuple[int, float]] = []  # finished epochs, FID
+        self.protocols: dict[str, str] = {}  # log name -> how the number came about
+        self._judge: Judge | str = ""  # in words why there is none
+        self._step = -1  # of the last judgement
+        self._warned = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._appoint(trainer, pl_module)  # what is wrong is found before the first step
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        fitting = trainer.state.fn == "fit"
+        epochs = trainer.current_epoch + trainer.is_last_batch
+        if not fitting or self._due(trainer, epochs):
+            for name, value in self._scores(trainer, pl_module, "val", epochs if fitting else None).items():
+                pl_module.log(name, value, batch_size=1)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # No validation, max_steps in the middle of an epoch, or early stopping: the end was not known before.
+        if self._step != trainer.global_step:
+            scores = self._scores(trainer, pl_module, "val", trainer.current_epoch)
+            trainer.callback_metrics.update({name: torch.tensor(value) for name, value in scores.items()})
+            for logger in trainer.loggers:
+                logger.log_metrics(scores, step=trainer.global_step)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for name, value in self._scores(trainer, pl_module, "test", None).items():
+            pl_module.log(name, value, batch_size=1)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": list(self.history), "step": self._step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if len(state_dict["history"]) >= len(self.history):  # else it is the best checkpoint, tested after training
+            self.history = [(epochs, value) for epochs, value in state_dict["history"]]
+            self._step = state_dict["step"]
+
+    def _due(self, trainer: Trainer, epochs: int) -> bool:
+        last = trainer.global_step == trainer.max_steps or epochs == trainer.max_epochs
+        return last or epochs - (self.history[-1][0] if self.history else 0) >= self.every
+
+    def _appoint(self, trainer: Trainer, task: LightningModule) -> None:
+        if self._judge:
+            return
+        self._judge = judge = appoint(trainer, task.device, self.extractor, self.samples)
+        if isinstance(judge, str):
+            rank_zero_info(f"The judgement of generated pictures is off: {judge}.")
+            return
+        rank_zero_info(f"  FID{judge.extractor.suffix} of {judge.words}; {judge.extractor.about}")
+        width, fewest = len(judge.real.mean), min(self.samples, int(judge.real.count))
+        if fewest <= width:
+            rank_zero_warn(
+                f"FID{judge.extractor.suffix} of {fewest:,} pictures is far too high: how {width:,} features vary "
+                f"together takes more than {width:,} pictures, real and generated ones, to know."
+            )
+
+    def _scores(self, trainer: Trainer, task: LightningModule, stage: str, epochs: int | None) -> dict[str, float]:
+        """Log names and values, the same in every process; draws the pictures."""
+        self._appoint(trainer, task)
+        judge = self._judge
+        if isinstance(judge, str):
+            return {}
+        seen = self._look(trainer, task, judge)
+        values = {f"{stage}/{name}": float(value) for name, value in seen.scores.items()}
+        self.protocols |= {name: self._protocol(judge, name.partition("/")[2]) for name in values}
+        if epochs is not None:
+            self.history.append((epochs, values[f"{stage}/FID{judge.extractor.suffix}"]))
+            self._step = trainer.global_step
+        if seen.counts is not None:
+            self._warn(seen.scores)
+        if trainer.is_global_zero:
+            self._draw(trainer, judge, stage, seen)
+        return values
+
+    @torch.no_grad()
+    def _look(self, trainer: Trainer, task: LightningModule, judge: Judge) -> Seen:
+        metric, answers, labels, kept = GenerativeScores(judge.real).to(task.device), [], [], None
+        with isolate_rng():
+            for image, label in self._generated(trainer, task):
+                features, probabilities = judge.extractor(image)
+                metric.update(features, probabilities)
+                labels.append(label)
+                if judge.classifier:
+                    known = probabilities if judge.classifier is judge.extractor else judge.classifier(image)[1]
+                    answers.append(known.argmax(1))
+                kept = kept or (image[:SHOWN], features[:SHOWN])
+            distance = nearest(torch.cat(metric.features), judge.real.features, 1)[0].median()
+            scores = {n + judge.extractor.suffix * n.isupper(): value for n, value in metric.compute().items()}
+        strategy, counts = trainer.strategy, None
+        if judge.held:
+            scores["novelty"] = strategy.reduce(distance, reduce_op="mean") / judge.distance
+        if answers:
+            answer = torch.cat(answers)
+            counts = strategy.reduce(answer.bincount(minlength=len(judge.classifier.classes)), reduce_op="sum")
+            scores |= modes(counts)
+            if labels[0] is not None and task.classes == judge.classifier.classes:
+                right = (answer == torch.cat(labels)).double().mean()
+                scores["right_class"] = strategy.reduce(right, reduce_op="mean")
+        return Seen(scores, counts, *kept)
+
+    def _generated(self, trainer: Trainer, task: LightningModule) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Pictures uint8 (B, C, H, W), this process's part of them, of the same noise every time; and the classes that
+        were asked for, int64 (B,), each as often."""
+        draws, left = torch.Generator().manual_seed(trainer.global_rank), -(-self.samples // trainer.world_size)
+        while left > 0:
+            count = min(CHUNK, left)
+            left -= count
+            asked = torch.arange(count, device=task.device) % len(task.classes) if task.condition else None
+            yield to_bytes(task.generate(count, draws, asked)), asked
+
+    def _protocol(self, judge: Judge, name: str) -> str:
+        pictures = f"{self.samples:,} generated"
+        if name in ("modes", "mode_entropy", "largest_mode", "right_class"):
+            return f"{pictures}; classes by {judge.classifier.about}"
+        if name == "novelty":
+            return (
+                f"{pictures}; median distance to the nearest of {len(judge.real.features):,} train pictures / that of "
+                f"{judge.count:,} {judge.held} pictures; {judge.extractor.about}"
+            )
+        if name.startswith("IS"):
+            return f"{pictures}, 10 parts; {judge.extractor.about}"
+        whole = name.startswith("FID")
+        how = f"{pictures}, {int(judge.real.count) if whole else len(judge.real.features):,} train pictures"
+        return f"{how}; {judge.extractor.about}" + (f"; {judge.words}" if whole else "")
+
+    def _warn(self, scores: dict[str, Tensor]) -> None:
+        if scores["mode_entropy"] >= COLLAPSED or self._warned:
+            return
+        self._warned = True
+        rank_zero_warn(
+            f"Mode collapse: {int(scores['modes'])} classes occur among the generated pictures, and "
+            f"{100 * float(scores['largest_mode']):.0f} % are of one. Try another loss (hinge, or WGAN with gradient "
+            f"penalty), a lower learning rate, or labels as condition."
+        )
+
+    def _draw(self, trainer: Trainer, judge: Judge, stage: str, seen: Seen) -> None:
+        if self.history and stage == "val":
+            marks = {"Gaussian pixels": judge.noise, f"real {judge.held} pictures": judge.floor}
+            title = f"FID{judge.extractor.suffix}: {self.samples:,} generated against the train pictures"
+            log_picture(trainer, "generated_fid", progress(self.history, marks, title))
+        if seen.counts is not None:
+            title = f"{stage}: classes of {int(seen.counts.sum()):,} generated pictures"
+            drawn = histogram(seen.counts.tolist(), judge.classifier.classes, title)
+            log_picture(trainer, f"{stage}_generated_classes", drawn)
+        near = nearest(seen.features, judge.real.features, min(NEIGHBOURS, len(judge.real.features)))[1]
+        rows = judge.real.rows[near].tolist()
+        found = _picked(trainer, {row for part in rows for row in part})
+        panels = [[made, *(found[i] for i in part)] for made, part in zip(arrays(_rgb(seen.image)), rows, strict=True)]
+        title = f"{stage}: generated pictures and the training pictures nearest to them"
+        log_picture(trainer, f"{stage}_generated_neighbours", neighbours(panels, title))
+
+
+def to_bytes(image: Tensor) -> Tensor:
+    """Pictures float (B, C, H, W) in -1..1 to uint8."""
+    return ((image.float() + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _rgb(image: Tensor) -> Tensor:
+    return image.expand(-1, 3, -1, -1) if image.shape[1] == 1 else image[:, :3]
+
+
+def _picked(trainer: Trainer, rows: set[int]) -> dict[int, np.ndarray]:
+    """Some of the training pictures, by where they come in `pictures`."""
+    found, seen = {}, 0
+    with isolate_rng():
+        for batch in pictures(trainer, "train"):
+            image = arrays(_rgb(batch["image"]))
+            found |= {row: image[row - seen] for row in rows if seen <= row < seen + len(image)}
+            seen += len(image)
+            if len(found) == len(rows):
+                break
+    return found

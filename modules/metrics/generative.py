@@ -1,0 +1,244 @@
+"""How good generated pictures are, by features and class probabilities of theirs and of real ones."""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.image.kid import poly_mmd
+from torchmetrics.utilities import dim_zero_cat
+
+NEIGHBOURS = 3, 5  # of precision and recall, of density and coverage, as their papers have them
+LEAST = max(NEIGHBOURS) + 1  # pictures, of which each has that many neighbours
+MOST = 10_000  # real pictures that neighbours are looked for among
+
+
+class Gaussian(NamedTuple):
+    """A normal distribution: mean (D,) and unbiased covariance (D, D), float64."""
+
+    mean: Tensor
+    covariance: Tensor
+
+
+class Reference(NamedTuple):
+    """What is kept of real pictures, to hold generated ones against.
+
+    Args:
+        count: of all of them, int64 scalar.
+        mean: of their features, float64 (D,).
+        covariance: unbiased, float64 (D, D).
+        features: of up to MOST of them, evenly spread, float32 (M, D).
+        radii: distances of those to their nearest others among them, ascending, float32 (M, 5).
+        rows: where those stand among all, int64 (M,).
+    """
+
+    count: Tensor
+    mean: Tensor
+    covariance: Tensor
+    features: Tensor
+    radii: Tensor
+    rows: Tensor
+
+
+def gaussian(features: Tensor) -> Gaussian:
+    """The normal distribution that fits features (N, D) best; N >= 2."""
+    features = features.double()
+    return Gaussian(features.mean(0), features.T.cov())
+
+
+def reference(batches: Iterable[Tensor], count: int) -> Reference:
+    """Sums up features of real pictures, without keeping them all.
+
+    Args:
+        batches: features (B, D).
+        count: about how many there are together.
+    """
+    step, seen, kept, rows = max(1, -(-count // MOST)), 0, [], []
+    for batch in batches:
+        double = batch.double()
+        if not seen:
+            origin = double.mean(0)  # near the mean, so that the sum of squares loses no digits
+            total, outer = torch.zeros_like(origin), origin.new_zeros(len(origin), len(origin))
+        double = double - origin
+        total, outer = total + double.sum(0), outer + double.T @ double
+        first = -seen % step
+        kept.append(batch[first::step].float())
+        rows.append(torch.arange(seen + first, seen + len(batch), step))
+        seen += len(batch)
+    covariance = (outer - total.outer(total) / seen) / (seen - 1)
+    features = torch.cat(kept)
+    radii = nearest(features, features, min(LEAST, len(features)))[0][:, 1:]  # the nearest of all is it itself
+    return Reference(torch.tensor(seen), origin + total / seen, covariance, features, radii, torch.cat(rows))
+
+
+def frechet_distance(one: Gaussian, other: Gaussian) -> Tensor:
+    """Fréchet distance of two normal distributions, squared: FID, when the features are Inception's (Heusel et al.
+    2017). Float64 scalar, 0 and more.
+
+    The trace of the root of C1 C2 is that of the symmetric root(C1) C2 root(C1), whose eigenvalues are real also where
+    covariances are singular, as those of fewer pictures than features are.
+    """
+    values, vectors = torch.linalg.eigh(one.covariance)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    cross = torch.linalg.eigvalsh(root @ other.covariance @ root).clamp(min=0).sqrt().sum()
+    distance = (one.mean - other.mean).square().sum() + one.covariance.trace() + other.covariance.trace() - 2 * cross
+    return distance.clamp(min=0)
+
+
+def kernel_distance(real: Tensor, generated: Tensor, subsets: int = 100, size: int = 1000) -> Tensor:
+    """Squared maximum mean discrepancy with a cubic kernel, unbiased: KID, when the features are Inception's
+    (Bińkowski et al. 2018).
+
+    Args:
+        real: features (N, D).
+        generated: features (M, D).
+        subsets: random subsets that it is averaged over, the same ones in every call.
+        size: pictures in each, of either kind; at most N and M.
+    """
+    size, draws = min(size, len(real), len(generated)), torch.Generator().manual_seed(0)
+    values = []
+    for _ in range(subsets):
+        chosen = [torch.randperm(len(part), generator=draws)[:size].to(part.device) for part in (real, generated)]
+        values.append(poly_mmd(real[chosen[0]].double(), generated[chosen[1]].double()))
+    return torch.stack(values).mean()
+
+
+def inception_score(probabilities: Tensor, splits: int = 10) -> Tensor:
+    """exp(KL(p(y | x) || p(y))), averaged over splits (Salimans et al. 2016): 1 when all answers are alike, the number
+    of classes when each is sure and all are as frequent.
+
+    Args:
+        probabilities: (N, C), each row sums to 1.
+        splits: parts that are judged alone.
+    """
+    scores = []
+    for part in probabilities.double().chunk(splits):
+        certain, marginal = -torch.special.entr(part).sum(1).mean(), -torch.special.entr(part.mean(0)).sum()
+        scores.append((certain - marginal).exp())
+    return torch.stack(scores).mean()
+
+
+def neighbourhood(real: Tensor, radii: Tensor, generated: Tensor) -> dict[str, Tensor]:
+    """How far generated pictures lie where real ones do, and the other way round.
+
+    `precision` and `recall`, the shares of one kind within the balls around the other that reach to the third nearest
+    (Kynkäänniemi et al. 2019); `density`, how many balls of real pictures a generated one lies in against what is
+    expected, and `coverage`, the share of real ones with a generated one in their ball, for the fifth nearest (Naeem et
+    al. 2020). All 0..1, but for density, which has no upper bound.
+
+    Args:
+        real: features (N, D), N >= 6.
+        radii: distances to the nearest others, ascending, (N, 5), as `Reference` has them.
+        generated: features (M, D), M >= 4.
+    """
+    few, many = NEIGHBOURS
+    own = nearest(generated, generated, few + 1)[0][:, few]
+    inside, recalled, balls, covered = [], [], real.new_zeros(()), []
+    for part, radius in zip(_chunks(real, len(generated)), _chunks(radii, len(generated)), strict=True):
+        distance = torch.cdist(part, generated)
+        inside.append((distance <= radius[:, few - 1, None]).any(0))
+        recalled.append((distance <= own).any(1))
+        ball = distance <= radius[:, many - 1, None]
+        balls = balls + ball.sum()
+        covered.append(ball.any(1))
+    return {
+        "precision": torch.stack(inside).any(0).double().mean(),
+        "recall": torch.cat(recalled).double().mean(),
+        "density": balls.double() / (many * len(generated)),
+        "coverage": torch.cat(covered).double().mean(),
+    }
+
+
+def nearest(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Euclidean distances of (N, D) to their k nearest in (M, D), ascending, and which those are, int64; (N, k) each.
+
+    Exact to about 1e-3 of the features' own length.
+    """
+    found = [torch.cdist(part, bank).topk(k, largest=False) for part in _chunks(queries, len(bank))]
+    return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
+
+
+def modes(counts: Tensor) -> dict[str, Tensor]:
+    """How generated pictures spread over the classes: `modes`, the number of classes that occur, `mode_entropy`, 1 when
+    all are as frequent and 0 when there is one, and `largest_mode`, the share of the most frequent.
+
+    Args:
+        counts: pictures of each class, int64 (C,), C >= 2.
+    """
+    shares = counts.double() / counts.sum()
+    return {
+        "modes": (counts > 0).sum(),
+        "mode_entropy": torch.special.entr(shares).sum() / math.log(len(counts)),
+        "largest_mode": shares.max(),
+    }
+
+
+class GenerativeScores(Metric):
+    """All scores of generated pictures against real ones, from one pass of features; several processes share it.
+
+    `compute` gives `FID`, `KID` and `IS` as the functions above have them, under these names whatever the features,
+    and what `neighbourhood` gives.
+
+    Args:
+        real: what is known of the real pictures.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    features: list[Tensor]
+    probabilities: list[Tensor]
+
+    def __init__(self, real: Reference):
+        super().__init__()
+        self.real = real
+        self.add_state("features", [], dist_reduce_fx="cat")
+        self.add_state("probabilities", [], dist_reduce_fx="cat")
+
+    def update(self, features: Tensor, probabilities: Tensor) -> None:
+        """Takes in features float32 (B, D) and class probabilities (B, C) of generated pictures."""
+        self.features.append(features)
+        self.probabilities.append(probabilities)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The scores, scalars.
+
+        Raises:
+            ValueError: fewer than LEAST pictures.
+        """
+        features, probabilities, real = dim_zero_cat(self.features), dim_zero_cat(self.probabilities), self.real
+        if len(features) < LEAST:
+            raise ValueError(f"{len(features)} generated pictures are too few to judge: {LEAST} or more are needed")
+        return {
+            "FID": frechet_distance(Gaussian(real.mean, real.covariance), gaussian(features)),
+            "KID": kernel_distance(real.features, features),
+            "IS": inception_score(probabilities),
+            **neighbourhood(real.features, real.radii, features),
+        }
+
+
+def gaussian_pixels(image: Tensor, count: int, correlated: bool, draws: torch.Generator) -> Tensor:
+    """Pictures from a normal distribution fitted to others: what a generator has to beat.
+
+    Args:
+        image: uint8 (N, C, H, W).
+        count: of the result.
+        correlated: whether pixels vary together as they do there; else each alone.
+        draws: where from.
+
+    Returns:
+        uint8 (count, C, H, W).
+    """
+    flat = image.flatten(1).float()
+    mean = flat.mean(0)
+    if correlated:  # a mixture of the centred pictures has their covariance, without the matrix
+        weights = torch.randn(count, len(flat), generator=draws) / max(1, len(flat) - 1) ** 0.5
+        noise = weights @ (flat - mean)
+    else:
+        noise = torch.randn(count, flat.shape[1], generator=draws) * flat.std(0)
+    return (mean + noise).round_().clamp_(0, 255).to(torch.uint8).view(count, *image.shape[1:])
+
+
+def _chunks(rows: Tensor, columns: int) -> tuple[Tensor, ...]:
+    return rows.split(max(1, 2**24 // max(1, columns)))  # at most 64 MB of distances
