@@ -3,10 +3,26 @@
 from callbacks.checkpoint import Checkpoint, Stopped
 from callbacks.collapse import Collapse
 from callbacks.finite import Finite
+from callbacks.generated_health import GameHealth
+from callbacks.generated_pictures import GeneratedPictures
+from callbacks.generated_scores import GeneratedScores
 from callbacks.knn import KNN
 from callbacks.pictures import Pictures
 from callbacks.predictions import Predictions
 from callbacks.random_state import RandomState
 from callbacks.throughput import Throughput
 
-__all__ = ["KNN", "Checkpoint", "Collapse", "Finite", "Pictures", "Predictions", "RandomState", "Stopped", "Throughput"]
+__all__ = [
+    "KNN",
+    "Checkpoint",
+    "Collapse",
+    "Finite",
+    "GameHealth",
+    "GeneratedPictures",
+    "GeneratedScores",
+    "Pictures",
+    "Predictions",
+    "RandomState",
+    "Stopped",
+    "Throughput",
+]

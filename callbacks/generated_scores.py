@@ -10,9 +10,9 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
-from callbacks.generated_drawing import histogram, neighbours, progress
+from callbacks.generated_drawing import histogram, neighbours, progress, to_bytes
 from callbacks.generated_judge import CHUNK, Judge, appoint, pictures
-from callbacks.outcomes import arrays
+from callbacks.outcomes import arrays, rgb
 from callbacks.pictures import log_picture
 from modules.contracts import ConfigError
 from modules.metrics.generative import LEAST, GenerativeScores, modes, nearest
@@ -208,18 +208,9 @@ class GeneratedScores(Callback):
         near = nearest(seen.features, judge.real.features, min(NEIGHBOURS, len(judge.real.features)))[1]
         rows = judge.real.rows[near].tolist()
         found = _picked(trainer, {row for part in rows for row in part})
-        panels = [[made, *(found[i] for i in part)] for made, part in zip(arrays(_rgb(seen.image)), rows, strict=True)]
+        panels = [[made, *(found[i] for i in part)] for made, part in zip(arrays(rgb(seen.image)), rows, strict=True)]
         title = f"{stage}: generated pictures and the training pictures nearest to them"
         log_picture(trainer, f"{stage}_generated_neighbours", neighbours(panels, title))
-
-
-def to_bytes(image: Tensor) -> Tensor:
-    """Pictures float (B, C, H, W) in -1..1 to uint8."""
-    return ((image.float() + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
-
-
-def _rgb(image: Tensor) -> Tensor:
-    return image.expand(-1, 3, -1, -1) if image.shape[1] == 1 else image[:, :3]
 
 
 def _picked(trainer: Trainer, rows: set[int]) -> dict[int, np.ndarray]:
@@ -227,7 +218,7 @@ def _picked(trainer: Trainer, rows: set[int]) -> dict[int, np.ndarray]:
     found, seen = {}, 0
     with isolate_rng():
         for batch in pictures(trainer, "train"):
-            image = arrays(_rgb(batch["image"]))
+            image = arrays(rgb(batch["image"]))
             found |= {row: image[row - seen] for row in rows if seen <= row < seen + len(image)}
             seen += len(image)
             if len(found) == len(rows):

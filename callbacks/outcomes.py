@@ -127,11 +127,14 @@ def _padded(row: Tensor, shape: list[int]) -> Tensor:
 
 
 def visible(image: Tensor, backbone: Backbone) -> Tensor:
-    """Undoes `Backbone.normalise`: float (B, C, ...) to uint8 (B, 3, ...); one channel is shown grey, of more than 3
-    the first three."""
+    """Undoes `Backbone.normalise`: float (B, C, ...) to uint8 (B, 3, ...)."""
     shape = (1, -1) + (1,) * (image.ndim - 2)
     mean, std = (255 * value.view(shape) for value in (backbone.mean, backbone.std))
-    image = (image.float() * std + mean).round_().clamp_(0, 255).to(torch.uint8)
+    return rgb((image.float() * std + mean).round_().clamp_(0, 255).to(torch.uint8))
+
+
+def rgb(image: Tensor) -> Tensor:
+    """(B, C, ...) with three channels: one is shown grey, of more than three the first three."""
     return image[:, :3] if image.shape[1] >= 3 else image[:, :1].expand(-1, 3, *image.shape[2:])
 
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from callbacks.detection_errors import read_errors
+from callbacks.generated_scores import GeneratedScores
 from callbacks.knn import KNN
 from callbacks.numbers import number, or_null
 from callbacks.per_class import JUDGED, read_per_class
@@ -120,7 +121,7 @@ class Summary(L.Callback):
         how = f"{len(trainer.datamodule.dataset(split, 'plain')):,} {split} {trainer.datamodule.noun}"
         if metric in trainer.lightning_module.protocols:
             how += f"; {trainer.lightning_module.protocols[metric]}"
-        for probe in (c for c in trainer.callbacks if isinstance(c, KNN)):
+        for probe in (c for c in trainer.callbacks if isinstance(c, KNN | GeneratedScores)):
             how = probe.protocols.get(name, how)
             if name == "val/knn" and probe.history and probe.history[0][0] == 0:
                 how += f"; {probe.history[0][1]:.4f} before training"
@@ -175,7 +176,7 @@ class Summary(L.Callback):
             )
 
     def _say_where(self, trainer: L.Trainer, folder: Path) -> None:
-        pictures = sorted(p.name for p in (folder / "pictures").glob("*.png")) if (folder / "pictures").is_dir() else []
+        pictures = sorted(p.name for p in (folder / "pictures").glob("*.*"))
         if pictures:
             CONSOLE.print(f"pictures: {folder}/pictures/  ({', '.join(pictures)})")
         if (folder / "features.npz").is_file():

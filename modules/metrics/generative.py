@@ -13,6 +13,7 @@ from torchmetrics.utilities import dim_zero_cat
 NEIGHBOURS = 3, 5  # of precision and recall, of density and coverage, as their papers have them
 LEAST = max(NEIGHBOURS) + 1  # pictures, of which each has that many neighbours
 MOST = 10_000  # real pictures that neighbours are looked for among
+CELLS = 2**24  # of a table of distances that is held at a time: 64 MB
 
 
 class Gaussian(NamedTuple):
@@ -241,4 +242,4 @@ def gaussian_pixels(image: Tensor, count: int, correlated: bool, draws: torch.Ge
 
 
 def _chunks(rows: Tensor, columns: int) -> tuple[Tensor, ...]:
-    return rows.split(max(1, 2**24 // max(1, columns)))  # at most 64 MB of distances
+    return rows.split(max(1, CELLS // max(1, columns)))
