@@ -1,0 +1,140 @@
+"""What generators and discriminators agree on, and what a discriminator does with labels."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrizations import spectral_norm
+
+from modules.contracts import ConfigError
+
+HIDDEN = 256  # features that meet the embedding of a class
+BASES = (4, 5, 6, 7)  # sides of the smallest map of all networks here
+
+Condition = Literal["embedding", "projection", "auxiliary"]
+"""How labels come in. `embedding`: both networks see an embedding of the class (Mirza and Osindero 2014). `projection`:
+the generator by conditional batch norm, the discriminator by an inner product (Miyato and Koyama 2018). `auxiliary`:
+the generator sees an embedding, the discriminator also names the class (Odena et al. 2017)."""
+
+
+class Canvas(NamedTuple):
+    """The pictures that are made and judged.
+
+    Args:
+        channels: of the pictures.
+        size: their side in pixels.
+        classes: how many classes the networks know; 0 without labels.
+        condition: how; null without labels.
+    """
+
+    channels: int
+    size: int
+    classes: int = 0
+    condition: Condition | None = None
+
+    def doublings(self, network: str) -> tuple[int, int]:
+        """Side of the smallest map, 4 to 7, and how often it doubles to become the picture: at least twice.
+
+        Raises:
+            ConfigError: `network` cannot make pictures of this size; names those it can.
+        """
+        sizes = sorted(base << times for base in BASES for times in range(2, 9))
+        if self.size not in sizes:
+            below, above = [s for s in sizes if s < self.size][-1:], [s for s in sizes if s > self.size][:1]
+            near = " or ".join(map(str, below + above))
+            some = ", ".join(str(s) for s in sizes if 28 <= s <= 128)
+            raise ConfigError(
+                f"{network} cannot make pictures of {self.size} pixels: set --data.image_size {near} (it makes 4 to 7 "
+                f"times a power of two, such as {some})"
+            )
+        times = max(t for t in range(2, 9) if self.size % (1 << t) == 0 and self.size >> t in BASES)
+        return self.size >> times, times
+
+
+class Verdict(NamedTuple):
+    """Args:
+    score: (B,), higher for real.
+    logits: (B, classes) of an auxiliary classifier; null without one.
+    """
+
+    score: Tensor
+    logits: Tensor | None = None
+
+
+class Generator(nn.Module):
+    """Noise to pictures.
+
+    Args:
+        canvas: what is made.
+        latent: numbers of noise for each picture.
+
+    Attributes: `inputs` is how many numbers `code` makes of noise and label.
+    """
+
+    def __init__(self, canvas: Canvas, latent: int):
+        super().__init__()
+        embedded = canvas.condition in ("embedding", "auxiliary")
+        self.embedding = nn.Embedding(canvas.classes, latent) if embedded else None
+        self.inputs = latent * (1 + embedded)
+
+    def code(self, noise: Tensor, label: Tensor | None) -> Tensor:
+        """Noise (B, latent) and the embeddings of labels (B,), where there are some, side by side."""
+        return noise if self.embedding is None else torch.cat([noise, self.embedding(label)], 1)
+
+    def forward(self, noise: Tensor, label: Tensor | None = None) -> Tensor:
+        """Noise (B, latent), and labels (B,) if it is conditional, to pictures (B, C, H, W) in -1..1."""
+        raise NotImplementedError
+
+
+class Discriminator(nn.Module):
+    """Pictures to a verdict on each. A subclass computes features.
+
+    Args:
+        canvas: what is judged.
+        width: number of features.
+    """
+
+    def __init__(self, canvas: Canvas, width: int):
+        super().__init__()
+        self.condition = condition = canvas.condition
+        self.score = nn.Linear(HIDDEN if condition == "embedding" else width, 1)
+        self.embedding = self.joint = self.classifier = None
+        if condition == "projection":
+            self.embedding = nn.Embedding(canvas.classes, width)
+        elif condition == "embedding":
+            self.embedding, self.joint = nn.Embedding(canvas.classes, HIDDEN), nn.Linear(width + HIDDEN, HIDDEN)
+        elif condition == "auxiliary":
+            self.classifier = nn.Linear(width, canvas.classes)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether what it says of a picture depends on the others in the batch, as batch norm makes it."""
+        return any(isinstance(module, _BatchNorm) for module in self.modules())
+
+    def features(self, image: Tensor) -> Tensor:
+        """Pictures (B, C, H, W) to (B, width)."""
+        raise NotImplementedError
+
+    def forward(self, image: Tensor, label: Tensor | None = None) -> Verdict:
+        """Pictures (B, C, H, W) in -1..1, and labels (B,) if it is conditional, to a verdict on each."""
+        features = self.features(image)
+        if self.joint is not None:
+            features = functional.leaky_relu(self.joint(torch.cat([features, self.embedding(label)], 1)), 0.2)
+        score = self.score(features).squeeze(1)
+        if self.condition == "projection":
+            score = score + (self.embedding(label) * features).sum(1)
+        return Verdict(score, None if self.classifier is None else self.classifier(features))
+
+
+GeneratorFactory = Callable[[Canvas, int], Generator]  # int: numbers of noise
+DiscriminatorFactory = Callable[[Canvas], Discriminator]
+
+
+def constrain(module: nn.Module) -> None:
+    """Spectral norm (Miyato et al. 2018) on every convolution, linear layer and embedding: largest singular value 1."""
+    for layer in list(module.modules()):
+        if isinstance(layer, nn.Conv2d | nn.Linear | nn.Embedding):
+            spectral_norm(layer)
