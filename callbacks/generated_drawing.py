@@ -46,7 +46,7 @@ def named_rows(rows: Sequence[Sequence[np.ndarray]], names: Sequence[str], title
 def neighbours(rows: Sequence[Sequence[np.ndarray]], title: str) -> np.ndarray:
     """Of each row the first picture is generated, and the others are the training pictures next to it."""
     panels = [enlarged(row) for row in rows]
-    headings = ["generated", *(["nearest"] if len(panels[0]) > 1 else []), *[""] * (len(panels[0]) - 2)]
+    headings = ["made", *(["nearest"] if len(panels[0]) > 1 else []), *[""] * (len(panels[0]) - 2)]
     return strips(panels, headings, [""] * len(panels), [], title)
 
 
@@ -65,7 +65,7 @@ def histogram(counts: Sequence[int], classes: Sequence[str], title: str) -> np.n
         for place, count in enumerate(counts):
             axes.annotate(f"{count:,}", (place, count), (0, 2), textcoords="offset points", ha="center", fontsize=8)
     axes.set_ylabel("pictures")
-    axes.margins(y=0.18)
+    axes.margins(y=0.35)
     axes.legend(loc="upper right", framealpha=0.9, fontsize=9)
     return render(figure)
 

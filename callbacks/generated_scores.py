@@ -209,7 +209,7 @@ class GeneratedScores(Callback):
         rows = judge.real.rows[near].tolist()
         found = _picked(trainer, {row for part in rows for row in part})
         panels = [[made, *(found[i] for i in part)] for made, part in zip(arrays(rgb(seen.image)), rows, strict=True)]
-        title = f"{stage}: generated pictures and the training pictures nearest to them"
+        title = f"{stage}: pictures that were made, and the training pictures nearest to each"
         log_picture(trainer, f"{stage}_generated_neighbours", neighbours(panels, title))
 
 

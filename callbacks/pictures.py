@@ -11,11 +11,19 @@ from callbacks.class_outcomes import ClassOutcomes, draw_views
 from callbacks.mask_outcomes import MaskOutcomes, draw_masks
 from callbacks.object_outcomes import ObjectOutcomes, draw_boxes
 from callbacks.outcomes import Outcomes
+from callbacks.reconstruction_outcomes import ReconstructionOutcomes
 from callbacks.text_outcomes import TextOutcomes, draw_captioned, draw_pairs
 from callbacks.video_outcomes import VideoOutcomes, draw_clips
 from modules.contracts import Batch, Prediction, writing
 
-KINDS: tuple[type[Outcomes], ...] = (TextOutcomes, VideoOutcomes, ClassOutcomes, MaskOutcomes, ObjectOutcomes)
+KINDS: tuple[type[Outcomes], ...] = (
+    TextOutcomes,
+    VideoOutcomes,
+    ClassOutcomes,
+    MaskOutcomes,
+    ObjectOutcomes,
+    ReconstructionOutcomes,
+)
 DRAWN = {
     "captions": draw_captioned,
     "source_text": draw_pairs,

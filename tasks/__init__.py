@@ -1,5 +1,6 @@
 """One LightningModule and one YAML per task: losses, metrics, predictions, and nothing else."""
 
+from tasks.autoencoder import AutoEncoder
 from tasks.base import Task
 from tasks.byol import BYOL
 from tasks.classification import Classification
@@ -22,6 +23,7 @@ from tasks.vision import VisionTask
 __all__ = [
     "BYOL",
     "DINO",
+    "AutoEncoder",
     "Classification",
     "Colorization",
     "Detection",

@@ -1,0 +1,162 @@
+"""Auto-encoders: plain, denoising (Vincent et al. 2008) and variational (Kingma and Welling 2014)."""
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, mse_loss
+
+from modules.contracts import Batch, ConfigError, Prediction
+from modules.generative import Canvas, DCGANGenerator
+from modules.generative.contracts import GeneratorFactory
+from modules.losses.variational import divergence, likelihood_loss
+from tasks.base import Stage
+from tasks.pretraining import Pretraining
+
+GRID = 4  # cells of the coarsest map, to either side, that the code is made of
+FIXED = 64  # rows of noise that are looked at throughout a run
+
+
+class Passage(NamedTuple):
+    """Pictures on their way: `target` float (B, C, H, W) in -1..1, `seen` the same with noise, `made` from the code;
+    the code's `mean` and `log_variance` (B, latent), null unless variational."""
+
+    target: Tensor
+    seen: Tensor
+    made: Tensor
+    mean: Tensor
+    log_variance: Tensor | None
+
+
+class AutoEncoder(Pretraining):
+    """Pretrains a backbone without labels: pictures through a few numbers, the code, and back.
+
+    Plain as it is; `noise` makes it a denoising one, `beta` a variational one, which can also draw new pictures.
+
+    Args:
+        decoder: makes pictures of the code: any generator.
+        image_size: side of the pictures in pixels; the command line takes the data's.
+        latent: numbers of the code.
+        noise: spread of the noise on the pictures that it sees, where 1 is from black to white; what it shall draw has
+            none. 0 is off.
+        beta: weight of the code's divergence from a standard normal distribution; 1 is the bound on the likelihood, more
+            disentangles (Higgins et al. 2017). The variance of the pixels is their mean squared error (Rybkin et al.
+            2021). Null is off: the loss is the mean squared error.
+
+    Attributes: `fixed_noise` (64, latent) is the same throughout a run; `condition` and `classes` are null, as of a
+    generator without labels.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("image",)
+    protocols: ClassVar[dict[str, str]] = {
+        "loss": "mean squared error of pixels in -1..1; if variational half its logarithm + beta x divergence / pixels",
+        "error": "mean squared error of pixels in -1..1, with noise and with a code that is drawn",
+        "divergence": "mean over pictures, of the code's distribution from a standard normal one, in nats",
+    }
+    condition: None = None
+    classes: None = None
+
+    def __init__(
+        self,
+        decoder: GeneratorFactory = DCGANGenerator,
+        image_size: int | None = None,
+        latent: int = 128,
+        noise: float = 0.0,
+        beta: float | None = None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if latent < 1 or noise < 0 or (beta is not None and beta <= 0):
+            raise ConfigError(
+                f"model.latent is {latent}, model.noise {noise:g} and model.beta {beta}: 1 or more numbers, a spread of 0 "
+                f"or more, and a weight above 0 or null"
+            )
+        if image_size is None:
+            raise ConfigError("an auto-encoder draws pictures of one size: set --model.image_size")
+        features, channels = self.backbone.features, self.backbone.in_channels
+        self.grid = max(1, min(GRID, image_size // features.strides[-1]))
+        self.code = nn.Linear(features.channels[-1] * self.grid**2, latent * (1 if beta is None else 2))
+        self.decoder = decoder(Canvas(channels, image_size), latent).to(memory_format=torch.channels_last)
+        self.image_size, self.latent, self.noise, self.beta = image_size, latent, noise, beta
+        self.register_buffer("fixed_noise", torch.randn(FIXED, latent, generator=torch.Generator().manual_seed(0)))
+
+    def check_batch(self, size: int) -> None:
+        """Any batch will do: no picture is compared with another."""
+
+    def encode(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Normalised pictures (B, C, H, W) to the mean of their code and the logarithm of its variance, (B, latent)
+        each; the latter null unless variational."""
+        cells = adaptive_avg_pool2d(self.backbone(image)[-1], self.grid).flatten(1)
+        if self.beta is None:
+            return self.code(cells).float(), None
+        mean, log_variance = self.code(cells).float().chunk(2, 1)
+        return mean, log_variance.clamp(-20, 20)
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Codes (B, latent) to pictures float32 (B, C, H, W) in -1..1."""
+        return self.decoder(code).float()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalised pictures (B, C, H, W) to what comes back, float32 in -1..1."""
+        return self.decode(self.encode(image)[0])
+
+    def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+        return self._costs(self._pass(batch["image"], draws))
+
+    def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction:
+        passage = self._pass(batch["image"], torch.Generator().manual_seed(index))
+        values = {f"{stage}/{name}": value for name, value in self._costs(passage).items()}
+        self.log_dict(values, batch_size=len(passage.mean), sync_dist=True)
+        made = passage.made if self.beta is None else self.decode(passage.mean)
+        shown = {"reconstruction": made} | ({"seen": passage.seen} if self.noise else {})
+        return {name: _bytes(image) for name, image in shown.items()} | {"code": passage.mean}
+
+    def generate(self, count: int, generator: torch.Generator | None = None, label: None = None) -> Tensor:
+        """New pictures float32 (count, C, H, W) in -1..1.
+
+        Raises:
+            ConfigError: not variational.
+        """
+        device = generator.device if generator else self.device
+        return self.pictures(torch.randn(count, self.latent, generator=generator, device=device))
+
+    @torch.no_grad()
+    def pictures(self, noise: Tensor, label: None = None) -> Tensor:
+        """The same of noise (N, latent)."""
+        if self.beta is None:
+            raise ConfigError(
+                "only a variational auto-encoder knows how codes are spread, and can draw new pictures: set --model.beta 1"
+            )
+        training = self.decoder.training
+        self.decoder.eval()
+        image = self.decode(noise.to(self.device))
+        self.decoder.train(training)
+        return image
+
+    def _pass(self, image: Tensor, draws: torch.Generator | None) -> Passage:
+        mean, std = (value.view(1, -1, 1, 1) for value in (self.backbone.mean, self.backbone.std))
+        target, seen = 2 * (image * std + mean) - 1, image
+        if self.noise:
+            seen = image + self.noise * _normal(image, draws) / std
+        code, log_variance = self.encode(seen)
+        drawn = code if log_variance is None else code + (0.5 * log_variance).exp() * _normal(code, draws)
+        shown = 2 * (seen * std + mean) - 1 if self.noise else target
+        return Passage(target, shown, self.decode(drawn), code, log_variance)
+
+    def _costs(self, passage: Passage) -> dict[str, Tensor]:
+        error = mse_loss(passage.made, passage.target)
+        if passage.log_variance is None:
+            return {"loss": error, "error": error}
+        spread, pixels = divergence(passage.mean, passage.log_variance).mean(), passage.target[0].numel()
+        loss = likelihood_loss(error) + self.beta * spread / pixels
+        return {"loss": loss, "error": error, "divergence": spread}
+
+
+def _normal(like: Tensor, draws: torch.Generator | None) -> Tensor:
+    if draws is None:
+        return torch.randn_like(like)
+    return torch.randn(like.shape, generator=draws).to(like)
+
+
+def _bytes(image: Tensor) -> Tensor:
+    return ((image + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
