@@ -174,6 +174,7 @@ class CLI(LightningCLI):
         self._link_classes()
         self._link_frames()
         self._link_tokenizers()
+        self._link_size()
         del self.config_dump  # cached before the classes were known
         self.model = parser.instantiate(Namespace(model=self.settings.model)).model
         self._check_views()
@@ -233,6 +234,12 @@ class CLI(LightningCLI):
                 f"{self.settings.model.class_path.rpartition('.')[2]} learns to write, but {type(data).__name__} has "
                 "no texts: choose other --data"
             )
+
+    def _link_size(self) -> None:
+        """Networks that make pictures are built for one size: the data's, unless it was typed or a checkpoint knows."""
+        args, given = self.settings.model.init_args, self.settings.data.init_args.get("image_size")
+        if "image_size" in args and args.image_size is None and isinstance(given, int):
+            args.image_size = given
 
     def _check_views(self) -> None:
         """The task gets as many views of each picture as it trains on."""

@@ -18,7 +18,7 @@ REACH = 2.5  # standard deviations, to either side
 
 
 class ReconstructionOutcomes(Outcomes):
-    """Answers `{reconstruction, code}`, and `seen` with noise, to pictures; the worst have the largest squared error."""
+    """Answers `{reconstruction, code}`, with noise also `seen`; the worst have the largest squared error."""
 
     @staticmethod
     def fits(outputs: Prediction, batch: Batch) -> bool:

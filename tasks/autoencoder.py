@@ -39,9 +39,9 @@ class AutoEncoder(Pretraining):
         latent: numbers of the code.
         noise: spread of the noise on the pictures that it sees, where 1 is from black to white; what it shall draw has
             none. 0 is off.
-        beta: weight of the code's divergence from a standard normal distribution; 1 is the bound on the likelihood, more
-            disentangles (Higgins et al. 2017). The variance of the pixels is their mean squared error (Rybkin et al.
-            2021). Null is off: the loss is the mean squared error.
+        beta: weight of the code's divergence from a standard normal distribution; 1 is the bound on the likelihood,
+            more disentangles (Higgins et al. 2017). The variance of the pixels is their mean squared error (Rybkin et
+            al. 2021). Null is off: the loss is the mean squared error.
 
     Attributes: `fixed_noise` (64, latent) is the same throughout a run; `condition` and `classes` are null, as of a
     generator without labels.
@@ -68,8 +68,8 @@ class AutoEncoder(Pretraining):
         super().__init__(**kwargs)
         if latent < 1 or noise < 0 or (beta is not None and beta <= 0):
             raise ConfigError(
-                f"model.latent is {latent}, model.noise {noise:g} and model.beta {beta}: 1 or more numbers, a spread of 0 "
-                f"or more, and a weight above 0 or null"
+                f"model.latent is {latent}, model.noise {noise:g} and model.beta {beta}: take 1 or more numbers, a "
+                f"spread of 0 or more, and a weight above 0 or null"
             )
         if image_size is None:
             raise ConfigError("an auto-encoder draws pictures of one size: set --model.image_size")
@@ -125,7 +125,8 @@ class AutoEncoder(Pretraining):
         """The same of noise (N, latent)."""
         if self.beta is None:
             raise ConfigError(
-                "only a variational auto-encoder knows how codes are spread, and can draw new pictures: set --model.beta 1"
+                "only a variational auto-encoder can draw new pictures, since it knows how codes are spread: set "
+                "--model.beta 1 and train it"
             )
         training = self.decoder.training
         self.decoder.eval()
