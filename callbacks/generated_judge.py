@@ -31,16 +31,18 @@ FITTED = 4_000  # pictures that Gaussian pixels are fitted to
 
 @dataclass(frozen=True)
 class Judge:
-    """Args:
-    extractor: whose features and probabilities count.
-    classifier: knows the data's classes; the extractor itself where that does; null without labels.
-    real: what is kept of the training pictures.
-    held: the split that training does not see; null without.
-    count: pictures of it.
-    floor: their Fréchet distance to the training pictures; nan without.
-    distance: their median distance to the nearest training picture; nan without.
-    noise: Fréchet distance of Gaussian pixels fitted to the training pictures.
-    correlated: the same where pixels vary together as they do there.
+    """Who judges, and what there is to compare with.
+
+    Args:
+        extractor: whose features and probabilities count.
+        classifier: knows the data's classes; the extractor itself where that does; null without labels.
+        real: what is kept of the training pictures.
+        held: the split that training does not see; null without.
+        count: pictures of it.
+        floor: their Fréchet distance to the training pictures; nan without.
+        distance: their median distance to the nearest training picture; nan without.
+        noise: Fréchet distance of Gaussian pixels fitted to the training pictures.
+        correlated: the same where pixels vary together as they do there.
     """
 
     extractor: Extractor

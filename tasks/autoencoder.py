@@ -135,6 +135,12 @@ class AutoEncoder(Pretraining):
         return image
 
     def _pass(self, image: Tensor, draws: torch.Generator | None) -> Passage:
+        height, width = image.shape[-2:]
+        if (height, width) != (self.image_size, self.image_size):
+            raise ConfigError(
+                f"the data gives pictures of {height} x {width} pixels, but the decoder draws them of "
+                f"{self.image_size}: set --data.image_size {self.image_size}"
+            )
         mean, std = (value.view(1, -1, 1, 1) for value in (self.backbone.mean, self.backbone.std))
         target, seen = 2 * (image * std + mean) - 1, image
         if self.noise:

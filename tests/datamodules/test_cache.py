@@ -3,8 +3,9 @@
 import os
 
 import pytest
+import torch
 
-from datamodules.cache import cached, digest, stamp
+from datamodules.cache import cached, cached_tensors, digest, stamp
 
 
 def test_a_result_is_computed_once_per_key(own_cache):
@@ -59,3 +60,19 @@ def test_a_stamp_changes_with_place_size_and_time(tmp_path):
 
 def test_a_digest_tells_the_order_and_the_parts_apart():
     assert len({digest(parts) for parts in (["a", "b"], ["b", "a"], ["ab"], ["a"])}) == 4
+
+
+def test_tensors_are_kept_as_they_are(own_cache):
+    calls = []
+
+    def compute() -> dict[str, torch.Tensor]:
+        calls.append(1)
+        return {"a": torch.randn(3, 4).T, "n": torch.tensor(7), "d": torch.ones(2, dtype=torch.float64)}
+
+    first = cached_tensors("thing", "x", compute)
+    again = cached_tensors("thing", "x", compute)
+    assert len(calls) == 1
+    assert all(torch.equal(first[k], again[k]) and first[k].dtype == again[k].dtype for k in first)
+    (own_cache / "thing-x.safetensors").write_bytes(b"cut short")
+    cached_tensors("thing", "x", compute)
+    assert len(calls) == 2

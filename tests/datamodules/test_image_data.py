@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules import ImageFolder
+from datamodules import ImageFolder, Shapes
 from datamodules.split_data import divide
 from modules.contracts import ConfigError, DataError
 
@@ -457,3 +457,30 @@ def test_a_picture_that_only_decoding_finds_broken_is_left_out_counted_and_liste
         assert len(batch["label"]) == len(batch["id"]) == 7
     assert data.skipped == ["cat/001.png"]
     assert (tmp_path / "run" / "skipped.txt").read_text() == "cat/001.png\n"
+
+
+def test_what_is_kept_of_pictures_is_found_again_until_they_change(tmp_path, monkeypatch, picture_folder):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root, calls = picture_folder({"train/cat": 6, "train/dog": 6, "test/cat": 1, "test/dog": 1}), []
+
+    def kept(about: int = 1, splits: tuple = ("train",), **settings) -> int:
+        """How often something was computed so far."""
+        data = ImageFolder(**({"root": str(root), "image_size": 16, "workers": 0, "val_split": 0} | settings))
+        data.setup()
+        data.kept("thing", splits, [about], lambda: {"a": torch.tensor(calls.append(1) is None)})
+        return len(calls)
+
+    assert [kept(), kept(), kept(batch_size=3)] == [1, 1, 1]
+    assert [kept(about=2), kept(splits=("train", "test")), kept(image_size=20), kept(labels=0.5)] == [2, 3, 4, 5]
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(root / "train/cat/000.png")
+    assert [kept(), kept()] == [6, 6]
+
+
+def test_what_is_kept_of_built_in_pictures_depends_on_every_one_of_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    found = []
+    for count in (4, 4, 5):
+        data = Shapes(train=count, val=2, test=2, image_size=16, workers=0)
+        data.setup()
+        found.append(data.kept("thing", ["train"], [], lambda: {"n": torch.tensor(len(found))})["n"].item())  # noqa: B023
+    assert found == [0, 0, 2]

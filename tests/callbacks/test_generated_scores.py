@@ -1,0 +1,169 @@
+"""Generated pictures are judged by features that have a name, against the pictures they shall resemble."""
+
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from small_generator import Generator, shapes
+from small_task import Memory
+
+from callbacks import GeneratedScores
+from callbacks.generated_judge import appoint, pictures
+from modules.contracts import ConfigError, DataError
+from modules.metrics.extractors import Inception
+
+SCORES = {"FID", "KID", "IS"}
+OTHERS = {"precision", "recall", "density", "coverage", "modes", "mode_entropy", "largest_mode", "novelty"}
+
+
+@pytest.fixture(autouse=True)
+def short_training(monkeypatch, tmp_path):
+    """A cache of its own, and a classifier that hardly learns."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("modules.metrics.extractors.STEPS", 3)
+
+
+def names(stage: str, extractor: str = "test_resnet") -> set[str]:
+    return {f"{stage}/{name}" for name in {f"{name}-{extractor}" for name in SCORES} | OTHERS}
+
+
+def judged(trainer, data, callback: GeneratedScores, stage: str = "validate", **settings):
+    """What validating a generator logs."""
+    run = trainer(callback)
+    getattr(run, stage)(Generator(data, **settings), datamodule=data, verbose=False)
+    return {name: value.item() for name, value in run.callback_metrics.items()}
+
+
+def test_copies_of_the_training_pictures_are_precise_but_not_new(trainer, tmp_path):
+    callback = GeneratedScores(samples=60)
+    found = judged(trainer, shapes(), callback)
+    assert set(found) == names("val") == set(callback.protocols)
+    assert found["val/precision"] == 1
+    assert found["val/novelty"] < 0.01
+    how = callback.protocols["val/FID-test_resnet"]
+    assert "60 generated, 96 train pictures; 96 features of test_resnet, pictures of 16 px as they are" in how
+    assert "Gaussian pixels" in how and "32 real val pictures" in how
+    drawn = {path.stem for path in (tmp_path / "pictures").glob("*.png")}
+    assert drawn == {"val_generated_classes", "val_generated_neighbours"}
+
+
+def test_one_picture_again_and_again_is_called_a_collapse_once(trainer):
+    callback = GeneratedScores(samples=60)
+    with pytest.warns(UserWarning, match="Mode collapse: 1 classes occur .* 100 % are of one") as caught:
+        found = judged(trainer, shapes(), callback, collapsed=True)
+        judged(trainer, shapes(), callback, collapsed=True)
+    assert sum("Mode collapse" in str(warning.message) for warning in caught) == 1
+    assert found["val/modes"] == 1 and found["val/mode_entropy"] == 0
+    assert found["val/recall"] < 0.1
+
+
+def test_the_features_are_unknown_to_training_and_the_same_for_every_run(trainer, monkeypatch):
+    first = judged(trainer, shapes(), GeneratedScores(samples=60))
+
+    def forbidden(*_):
+        raise AssertionError("a classifier for these pictures was there")
+
+    monkeypatch.setattr("callbacks.generated_judge.train", forbidden)
+    monkeypatch.setattr("callbacks.generated_judge._measure", forbidden)
+    before = torch.get_rng_state()
+    assert judged(trainer, shapes(batch_size=16), GeneratedScores(samples=60)) == first
+    assert torch.equal(torch.get_rng_state(), before)
+    with pytest.raises(AssertionError, match="was there"):
+        judged(trainer, shapes(train=95), GeneratedScores(samples=60))
+
+
+def test_in_training_it_judges_every_so_many_epochs_and_at_the_end(trainer, tmp_path):
+    logger, callback = Memory(), GeneratedScores(samples=60, every=2)
+    run, data = trainer(callback, max_epochs=5, logger=logger), shapes()
+    run.fit(Generator(data), datamodule=data)
+    assert [epochs for epochs, _ in callback.history] == [2, 4, 5]
+    assert logger.values("val/FID-test_resnet") == pytest.approx([value for _, value in callback.history])
+    assert (tmp_path / "pictures" / "generated_fid.png").is_file()
+    run.test(Generator(data), datamodule=data, verbose=False)
+    assert names("test") <= set(run.callback_metrics)
+
+
+def test_training_that_stops_elsewhere_or_has_nothing_to_validate_is_judged_at_its_end(trainer):
+    callback = GeneratedScores(samples=60, every=100)
+    run, data = trainer(callback, max_epochs=None, max_steps=4), shapes()  # an epoch has 3 steps
+    run.fit(Generator(data), datamodule=data)
+    assert len(callback.history) == 1
+    assert names("val") <= set(run.callback_metrics)
+    callback = GeneratedScores(samples=60)
+    trainer(callback, max_epochs=1, limit_val_batches=0).fit(Generator(data), datamodule=data)
+    assert len(callback.history) == 1
+
+
+def test_the_course_of_fid_survives_a_resume(trainer):
+    callback, data = GeneratedScores(samples=60, every=1), shapes()
+    trainer(callback, max_epochs=2).fit(Generator(data), datamodule=data)
+    resumed = GeneratedScores()
+    resumed.load_state_dict(callback.state_dict())
+    assert resumed.history == callback.history
+    resumed.load_state_dict({"history": callback.history[:1], "step": 0})  # of the best checkpoint, which is older
+    assert resumed.history == callback.history
+
+
+def test_a_conditional_generator_is_asked_for_classes_and_checked(trainer, monkeypatch):
+    monkeypatch.setattr("modules.metrics.extractors.STEPS", 60)
+    found = judged(trainer, shapes(), GeneratedScores(samples=60), condition="projection")
+    assert found["val/right_class"] > 0.5  # by a classifier that has seen these very pictures
+    assert found["val/modes"] == 10 and found["val/largest_mode"] < 0.3
+
+
+def test_pictures_without_labels_need_another_extractor(trainer, picture_folder, monkeypatch, capfd):
+    from datamodules import Images
+
+    monkeypatch.setattr(Inception, "missing", classmethod(lambda cls: "nothing is there"))
+    data = Images(root=str(picture_folder({"a": 30})), image_size=16, workers=0, batch_size=10)
+    data.setup()
+    run = trainer(GeneratedScores())
+    run.strategy.connect(Generator(shapes()))
+    run.datamodule = data
+    data.trainer = run
+    words = appoint(run, torch.device("cpu"), "auto", 50)
+    assert words == "the pictures have no classes to train a classifier on, and for Inception nothing is there"
+
+
+def test_gaussian_pixels_and_unseen_pictures_frame_the_scores(trainer):
+    run, data = trainer(), shapes()
+    data.setup()
+    run.datamodule = data
+    judge = appoint(run, torch.device("cpu"), "classifier", 60)
+    assert judge.noise > judge.correlated > 0
+    assert judge.held == "val" and judge.count == 32 and judge.floor > 0 and judge.distance > 0
+    assert int(judge.real.count) == 96
+    assert sum(len(batch["image"]) for batch in pictures(run, "train")) == 96
+
+
+@pytest.mark.parametrize(("train", "error"), [(5, "at least 6 training pictures, and there are 5"), (6, None)])
+def test_too_few_real_pictures_are_counted(trainer, train, error):
+    data, callback = shapes(train=train, batch_size=2), GeneratedScores(samples=6)
+    if error:
+        with pytest.raises(DataError, match=error):
+            trainer(callback).fit(Generator(data), datamodule=data)
+    else:
+        with pytest.warns(UserWarning, match="FID-test_resnet of 6 pictures is far too high: .* more than 96"):
+            trainer(callback).fit(Generator(data), datamodule=data)
+
+
+def test_settings_that_cannot_work_are_refused():
+    with pytest.raises(ConfigError, match="samples is 5 and every 5, but it takes at least 6"):
+        GeneratedScores(samples=5)
+    with pytest.raises(ConfigError, match="every 0"):
+        GeneratedScores(every=0)
+
+
+def test_inception_without_its_weights_says_where_to_put_them(trainer, monkeypatch, tmp_path):
+    monkeypatch.setattr("modules.metrics.extractors.find_spec", lambda name: object())
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    data = shapes()
+    with pytest.raises(ConfigError, match=r"extractor inception: put https://.*\.pth into .*checkpoints"):
+        judged(trainer, data, GeneratedScores(extractor="inception", samples=60))
+
+
+def test_an_extractor_that_is_no_file_is_named(trainer):
+    with warnings.catch_warnings(), pytest.raises(DataError, match="nowhere"):
+        warnings.simplefilter("ignore")
+        judged(trainer, shapes(), GeneratedScores(extractor=str(Path("nowhere.ckpt")), samples=60))
