@@ -172,19 +172,18 @@ class GeneratedScores(Callback):
             yield to_bytes(task.generate(count, draws, asked)), asked
 
     def _protocol(self, judge: Judge, name: str) -> str:
-        pictures = f"{self.samples:,} generated"
+        made, suffix = f"{self.samples:,} generated", judge.extractor.suffix
+        if name.startswith("FID"):
+            how = f"{made}, {int(judge.real.count):,} train pictures; {judge.extractor.about}"
+            return f"{how}; {judge.words}"
         if name in ("modes", "mode_entropy", "largest_mode", "right_class"):
-            return f"{pictures}; classes by {judge.classifier.about}"
+            known = "that of FID" if judge.classifier is judge.extractor else judge.classifier.about
+            return f"{made}; classes by a classifier: {known}"
         if name == "novelty":
-            return (
-                f"{pictures}; median distance to the nearest of {len(judge.real.features):,} train pictures / that of "
-                f"{judge.count:,} {judge.held} pictures; {judge.extractor.about}"
-            )
-        if name.startswith("IS"):
-            return f"{pictures}, 10 parts; {judge.extractor.about}"
-        whole = name.startswith("FID")
-        how = f"{pictures}, {int(judge.real.count) if whole else len(judge.real.features):,} train pictures"
-        return f"{how}; {judge.extractor.about}" + (f"; {judge.words}" if whole else "")
+            held = f"{judge.count:,} {judge.held} pictures"
+            return f"{made}; median distance to the nearest train picture / that of {held}; features of FID{suffix}"
+        against = "10 parts" if name.startswith("IS") else f"{len(judge.real.features):,} train pictures"
+        return f"{made}, {against}; features of FID{suffix}"
 
     def _warn(self, scores: dict[str, Tensor]) -> None:
         if scores["mode_entropy"] >= COLLAPSED or self._warned:

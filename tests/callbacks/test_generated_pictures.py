@@ -13,10 +13,10 @@ from modules.contracts import ConfigError
 
 
 class Turning(Generator):
-    """Draws what it has drawn before training, but darker with every epoch."""
+    """Draws what it has drawn before training, but darker with every step."""
 
     def pictures(self, noise, label=None):
-        return super().pictures(noise, label) - 0.2 * self.current_epoch
+        return super().pictures(noise, label) - 0.05 * self.global_step
 
 
 def fit(trainer, task, data, **settings):

@@ -167,3 +167,15 @@ def test_an_extractor_that_is_no_file_is_named(trainer):
     with warnings.catch_warnings(), pytest.raises(DataError, match="nowhere"):
         warnings.simplefilter("ignore")
         judged(trainer, shapes(), GeneratedScores(extractor=str(Path("nowhere.ckpt")), samples=60))
+
+
+def test_two_processes_judge_together_what_they_generate(trainer):
+    """Two gloo processes, each with half of the samples and noise of its own."""
+    data, callback = shapes(), GeneratedScores(samples=60)
+    run = trainer(callback, devices=2, strategy="ddp_fork")
+    run.validate(Generator(data), datamodule=data, verbose=False)
+    found = {name: value.item() for name, value in run.callback_metrics.items()}
+    assert set(found) == names("val")
+    assert found["val/precision"] == 1 and found["val/novelty"] < 0.01
+    alone = judged(trainer, data, GeneratedScores(samples=60))
+    assert found["val/FID-test_resnet"] == pytest.approx(alone["val/FID-test_resnet"], rel=0.5)

@@ -482,5 +482,5 @@ def test_what_is_kept_of_built_in_pictures_depends_on_every_one_of_them(tmp_path
     for count in (4, 4, 5):
         data = Shapes(train=count, val=2, test=2, image_size=16, workers=0)
         data.setup()
-        found.append(data.kept("thing", ["train"], [], lambda: {"n": torch.tensor(len(found))})["n"].item())  # noqa: B023
+        found.append(data.kept("thing", ["train"], [], lambda: {"n": torch.tensor(len(found))})["n"].item())
     assert found == [0, 0, 2]

@@ -52,7 +52,7 @@ def test_it_starts_at_grey_and_learns_to_draw_a_handful(settings):
     target = image.float() / 127.5 - 1
     before = task.eval()._costs(task._pass(given(task, image)["image"], torch.Generator().manual_seed(0)))
     assert before["error"].item() == pytest.approx(target.square().mean().item(), rel=0.1)  # as all grey would have
-    train(task, {"image": image.clone(), "id": ["x"] * 16}, steps=80)
+    train(task.train(), {"image": image.clone(), "id": ["x"] * 16}, steps=80)
     after = task.eval()._costs(task._pass(given(task, image)["image"], torch.Generator().manual_seed(0)))
     assert after["error"] < 0.5 * before["error"]
 
