@@ -43,7 +43,7 @@ class ReconstructionOutcomes(Outcomes):
 
 def beside(rows: dict[str, Tensor], title: str) -> np.ndarray:
     """Strips of picture, what the network saw where that differs, and what came back, with their errors."""
-    parts = {"picture": "image", "with noise": "seen", "made": "made"}
+    parts = {"picture": "image", "noisy": "seen", "made": "made"}
     columns = {heading: enlarged(arrays(rows[key])) for heading, key in parts.items() if key in rows}
     captions = [f"error {error:.4f}" for error in rows["error"].tolist()]
     return strips(list(zip(*columns.values(), strict=True)), list(columns), captions, [], title)

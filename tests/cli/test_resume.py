@@ -19,6 +19,7 @@ SMALL += (
 RANDOM = {
     "classification": "--model.head.dropout 0.2 --model.mixup 0.5 --model.drop_path 0.1 --model.ema 0.9".split(),
     "simclr": [],
+    "autoencoder": "--model.noise 0.2".split(),  # and codes that are drawn
     "moco": "--model.queue 96 --model.symmetric true".split(),
     "semantic_segmentation": "--model.head.dropout 0.2 --data.balanced 0.5 --model.drop_path 0.1".split(),
     "detection": "--model.drop_path 0.1 --data.mosaic 0.5 --data.scale [0.5,1.5]".split(),
@@ -59,6 +60,7 @@ def state(run: Path) -> dict:
     [
         ("simclr", 2, 13),
         ("classification", 0, 9),
+        ("autoencoder", 0, 13),
         ("moco", 0, 13),
         ("dino", 0, 9),
         ("semantic_segmentation", 2, 13),
