@@ -1,5 +1,6 @@
 """A few steps of GANs on this process's share of the same batches; run by test_gan_devices.py, alone and by twos."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -66,5 +67,5 @@ if __name__ == "__main__":
     processes, path = int(sys.argv[1]), Path(sys.argv[2])
     torch.set_num_threads(1)
     found = {name: trained(*setting, processes) for name, setting in SETTINGS.items()}
-    if not path.exists():
+    if os.environ.get("RANK", "0") == "0":
         torch.save(found, path)
