@@ -72,16 +72,17 @@ class Facts:
 
     def tasks(self) -> list[str]:
         """What it is good for, one line a task."""
-        strides, only = self.backbone.features.strides, ""
+        strides, (high, wide) = self.backbone.features.strides, self.sides
         if self.backbone.temporal:
             return ["video (tasks/video.yaml), as a network for clips; no other task"]
-        if self.fixed:
-            only = f", but of {self.sides[0]} x {self.sides[1]} pixels unless built with image_size"
+        sizes = (
+            f"of {high} x {wide} pixels, or as built with image_size" if self.fixed else f"from {self.smallest} pixels"
+        )
         maps = "its own maps" if len(strides) > 1 else "the simple pyramid of ViTDet"
         coarse = "; its finest map is coarse for small objects" if len(strides) > 1 and strides[0] > 8 else ""
         return [
-            f"classification and pretraining, pictures from {self.smallest} pixels{only}",
-            f"segmentation and detection, on {maps}{only}{coarse}",
+            f"classification and pretraining, pictures {sizes}",
+            f"segmentation and detection, on {maps}{coarse}",
             "video, each frame a picture, then a fusion",
         ]
 

@@ -49,7 +49,7 @@ def test_options_are_those_that_build():
     [
         ("resnet18", ["from 32 pixels", "on its own maps", "each frame"]),
         ("vit_tiny_patch16_224", ["from 16 pixels", "simple pyramid", "each frame"]),
-        ("mixer_s16_224", ["but of 224 x 224 pixels unless built with image_size", "simple pyramid", "each frame"]),
+        ("mixer_s16_224", ["of 224 x 224 pixels, or as built with image_size", "simple pyramid", "each frame"]),
         ("r3d_18", ["network for clips"]),
     ],
 )
