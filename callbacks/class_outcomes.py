@@ -10,7 +10,7 @@ from lightning.pytorch.strategies import Strategy
 from torch import Tensor
 
 from callbacks import drawing
-from callbacks.outcomes import Outcomes, arrays, visible
+from callbacks.outcomes import Outcomes, arrays, rgb, visible
 from callbacks.per_class import per_class, write_confusion, write_per_class
 from modules.contracts import Backbone, Batch, Prediction
 
@@ -79,13 +79,14 @@ class ClassOutcomes(Outcomes):
         return self.matrix.view(side, side).cpu().numpy()
 
 
-def draw_views(batch: Batch, samples: int, backbone: Backbone, data: LightningDataModule) -> np.ndarray | None:
+def draw_views(batch: Batch, samples: int, backbone: Backbone | None, data: LightningDataModule) -> np.ndarray | None:
     """The first pictures of a batch, all views of one side by side, with their class where it is known; null for clips
     and pictures of several sizes."""
     views = batch.get("views") or [batch.get("image")]
     if not all(isinstance(view, Tensor) and view.ndim == 4 for view in views):
         return None
-    shown = [arrays(visible(view[:samples], backbone)) for view in views]
+    views = [view[:samples] for view in views]
+    shown = [arrays(rgb(view) if view.dtype == torch.uint8 else visible(view, backbone)) for view in views]
     pictures = [drawing.side_by_side(views_of_one) for views_of_one in zip(*shown, strict=True)]
     labels = batch["label"][:samples].cpu() if "label" in batch else None
     captions = [""] * len(pictures) if labels is None else [_caption(label, data.classes) for label in labels]

@@ -1,4 +1,4 @@
-"""Stops a training whose loss is no longer a number, before it spoils a checkpoint."""
+"""Stops a training of which a loss is no longer a number, before it spoils a checkpoint."""
 
 from typing import Any, NamedTuple
 
@@ -10,15 +10,16 @@ from modules.contracts import Batch, DataError
 
 
 class Step(NamedTuple):
+    whose: str
     step: int
     epoch: int
     batch: int
-    rate: float
+    rates: list[float]
     ids: list[str]
 
 
 class Finite(Callback):
-    """Raises DataError when the loss becomes nan or infinite.
+    """Raises DataError when the loss becomes nan or infinite, or one of several: `loss` or `NETWORK_loss` of a step.
 
     On a CPU each loss is looked at as it comes. An accelerator is not made to wait: the first bad step is noted on the
     device and read every `log_every_n_steps` steps, at the end of an epoch, and before validation and each checkpoint.
@@ -27,25 +28,26 @@ class Finite(Callback):
     def __init__(self) -> None:
         self._steps: list[Step] = []  # since the last look
         self._first: Tensor | None = None  # (2,) on the device: index into them of the first bad one (or -1), its loss
-        self._rate = 0.0
+        self._rates: list[float] = []
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         # Read here, because at the end of the batch the schedule has already moved on.
-        self._rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self._rates = [optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        loss = outputs.get("loss") if outputs else None
-        if loss is None:
-            return
-        if loss.device.type == "cpu" and loss.isfinite():
-            return
-        self._note(loss.detach(), len(self._steps))
-        ids = list(batch.get("id", []))[:3]
-        self._steps.append(Step(trainer.global_step, trainer.current_epoch, batch_idx, self._rate, ids))
-        if loss.device.type == "cpu" or len(self._steps) >= max(trainer.log_every_n_steps, 1):
-            self._look()
+        for name, loss in (outputs or {}).items():
+            if name != "loss" and not name.endswith("_loss"):
+                continue
+            if loss.device.type == "cpu" and loss.isfinite():
+                continue
+            self._note(loss.detach(), len(self._steps))
+            whose, ids = name.removesuffix("loss").removesuffix("_"), list(batch.get("id", []))[:3]
+            step = Step(whose, trainer.global_step, trainer.current_epoch, batch_idx, self._rates, ids)
+            self._steps.append(step)
+            if loss.device.type == "cpu" or len(self._steps) >= max(trainer.log_every_n_steps, 1):
+                self._look()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._look()
@@ -70,8 +72,12 @@ class Finite(Callback):
         if index >= 0:
             bad = self._steps[int(index)]
             pictures = f", whose pictures begin with {', '.join(bad.ids)}" if bad.ids else ""
+            rates, options = " and ".join(f"{rate:.3g}" for rate in bad.rates), "--model.optim.lr"
+            if len(bad.rates) > 1:
+                options += " and --model.discriminator_optim.lr"
             raise DataError(
-                f"the loss is {loss} at step {bad.step} (epoch {bad.epoch}, batch {bad.batch}{pictures}) with learning "
-                f"rate {bad.rate:.3g}; lower it (--model.optim.lr), or look at the pictures in that batch"
+                f"the loss{f' of the {bad.whose}' if bad.whose else ''} is {loss} at step {bad.step} (epoch "
+                f"{bad.epoch}, batch {bad.batch}{pictures}) with learning rate {rates}; lower it ({options}), or look "
+                f"at the pictures in that batch"
             )
         self._first, self._steps = None, []

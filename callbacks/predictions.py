@@ -9,6 +9,7 @@ from callbacks.coco_results import ResultFile
 from callbacks.mask_files import MaskFiles
 from callbacks.object_files import ObjectPictures
 from callbacks.prediction_files import Arrays, Table
+from callbacks.sample_files import SampleFiles
 from callbacks.text_files import TextFiles
 from modules.contracts import Batch, ConfigError, Prediction
 
@@ -23,6 +24,7 @@ class Predictions(Callback):
     one share of the pixels per class, `share(<class>)`. `{boxes, labels, scores}`, perhaps with masks: `predict.json`
     or `test.json`, COCO's results, and of `predict` each picture with what was found, in `pictures/`. `{text}`:
     `predict.txt` or `test.txt`, a sentence a line, and tables and files with sources and references, see `TextFiles`.
+    `{generated}` of `predict`: pictures, all and as a grid, see `SampleFiles`.
 
     Args:
         threshold: lowest score, 0..1, of what is drawn; the files hold everything.
@@ -36,7 +38,7 @@ class Predictions(Callback):
             raise ConfigError(f"predictions.threshold is {threshold:g}, but it is a score, 0 to 1")
         self.threshold = threshold
         self.files: list[Path] = []  # and folders, written by this process
-        self._file: TextFiles | Detections | LabelTable | MaskFiles | FeatureArrays | None = None
+        self._file: SampleFiles | TextFiles | Detections | LabelTable | MaskFiles | FeatureArrays | None = None
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction | None, batch: Batch, *_: Any
@@ -55,7 +57,12 @@ class Predictions(Callback):
         if file and trainer.is_global_zero:
             self.files += file.merge(trainer.world_size)
 
-    on_test_batch_end = on_predict_batch_end
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction | None, *rest: Any
+    ) -> None:
+        if outputs and "generated" not in outputs:  # what is generated for a test is drawn, and can be had any time
+            self.on_predict_batch_end(trainer, pl_module, outputs, *rest)
+
     on_test_end = on_predict_end
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -126,4 +133,4 @@ class Detections(ResultFile):
         return written + (self.pictures.settle(self.names) if self.pictures else [])
 
 
-KINDS = (TextFiles, Detections, LabelTable, MaskFiles, FeatureArrays)
+KINDS = (SampleFiles, TextFiles, Detections, LabelTable, MaskFiles, FeatureArrays)

@@ -70,11 +70,12 @@ class Summary(L.Callback):
         data, folder = trainer.datamodule, trainer.default_root_dir
         for line in data.describe():
             CONSOLE.print(f"  {line}")
-        parts = f"{data.per_step:,} x {trainer.world_size} device(s) x {trainer.accumulate_grad_batches} accumulated"
-        rates = {g["initial_lr"] for optimizer in trainer.optimizers for g in optimizer.param_groups}
+        whole, each = pl_module.effective_batch_size, data.per_step * trainer.world_size
+        parts = f"{data.per_step:,} x {trainer.world_size} device(s) x {whole // each} accumulated"
+        rates = [f"{max(g['initial_lr'] for g in optimizer.param_groups):.3g}" for optimizer in trainer.optimizers]
         CONSOLE.print(
-            f"  effective batch size {pl_module.effective_batch_size:,}{data.unit} = {parts}, "
-            f"learning rate {max(rates):.3g}, {trainer.precision} on {trainer.strategy.root_device}"
+            f"  effective batch size {whole:,}{data.unit} = {parts}, "
+            f"learning rate {' and '.join(rates)}, {trainer.precision} on {trainer.strategy.root_device}"
         )
         CONSOLE.print(f"  run directory {folder}")
 
@@ -215,10 +216,12 @@ class Summary(L.Callback):
             ]
         noun, files, where = OWN[trainer.datamodule.noun]
         config = f"--config {self.typed[self.typed.index('--config') + 1]} " if "--config" in self.typed else ""
+        own = f"--data {files} --data.root {where}"
+        if task.generative:
+            noun, own = "samples", "--data Noise --data.count 100 --seed_everything 1"
         return [
             "next, test again:       " + f"python cli.py test {config}--ckpt_path {run}",
-            f"next, your {noun + ':':<12} "
-            + f"python cli.py predict {config}--ckpt_path {run} --data {files} --data.root {where}",
+            f"next, your {noun + ':':<12} " + f"python cli.py predict {config}--ckpt_path {run} {own}",
         ]
 
 

@@ -9,6 +9,7 @@ from datamodules.coco import COCOSemantic
 from datamodules.image_folder import ImageFolder
 from datamodules.images import Images
 from datamodules.masks import Masks
+from datamodules.noise import Noise
 from datamodules.object_folder import Objects
 from datamodules.shapes import Shapes, ShapesCaptions, ShapesInMotion, ShapesMasks, ShapesObjects, ShapesSentences
 from datamodules.text import Multi30k, ParallelText, Sentences
@@ -36,6 +37,7 @@ __all__ = [
     "Images",
     "Masks",
     "Multi30k",
+    "Noise",
     "Objects",
     "ParallelText",
     "Sentences",

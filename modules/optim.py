@@ -26,6 +26,8 @@ class Optim:
         optimizer: any torch optimizer, its own arguments in init_args; null is AdamW, fused.
         lr: highest learning rate; null keeps what `optimizer` says.
         weight_decay: for weights of two or more dimensions (norms, biases get none); null keeps what `optimizer` says.
+        betas: how much Adam's averages of gradients and of their squares keep of themselves, 0..1; null keeps what
+            `optimizer` says.
         schedule: shape of the learning rate over all optimizer steps; `step` divides it by 10 at 60 % and 85 %.
         warmup: optimizer steps with a linearly rising learning rate: a fraction of all steps, or a count when >= 1.
         final: last learning rate of `cosine` and `linear` as a fraction of the highest.
@@ -38,6 +40,7 @@ class Optim:
     optimizer: OptimizerCallable | None = None
     lr: float | None = None
     weight_decay: float | None = None
+    betas: tuple[float, float] | None = None
     schedule: Schedule = "cosine"
     warmup: float = 0.05
     final: float = 0.0
@@ -81,6 +84,10 @@ class Optim:
         for group in optimizer.param_groups:
             if self.lr is not None:
                 group["lr"] = self.lr
+            if self.betas is not None:
+                if "betas" not in group:
+                    raise ConfigError(f"{type(optimizer).__name__} has no optim.betas: leave them out")
+                group["betas"] = self.betas
             group["lr"] *= group.pop("lr_scale") * (batch / 256 if self.scale_lr else 1)
             if not group.pop("decay"):
                 group["weight_decay"] = 0.0

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
+from modules.averaging import follow, share_at
 from modules.contracts import ConfigError
 
 
@@ -37,26 +38,18 @@ class MovingAverage(WeightAveraging):
             for average, current in self._pairs(pl_module):
                 average.copy_(current)
 
-    @torch.no_grad()
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         step = trainer.global_step
         if step == self._latest_update_step:  # gradients are being accumulated
             return
         self._latest_update_step = step
         share = self.share(trainer)
-        if share is None:
-            return
-        pairs = list(self._pairs(pl_module))
-        averages, current = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
-        torch._foreach_lerp_(averages, current, share)
-        for average, whole in pairs:
-            if not average.is_floating_point():
-                average.copy_(whole)
+        if share is not None:
+            follow(*zip(*self._pairs(pl_module), strict=True), share)
 
     def share(self, trainer: L.Trainer) -> float | None:
         """How far the average moves to the weights after this optimizer step, 0..1; null leaves it alone."""
-        step = trainer.global_step
-        return 1 - min(self.decay, (1 + step) / (10 + step))
+        return share_at(self.decay, trainer.global_step)
 
     def _pairs(self, pl_module: L.LightningModule) -> Iterator[tuple[Tensor, Tensor]]:
         """Every average with what it follows."""

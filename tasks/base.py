@@ -29,7 +29,7 @@ class Task(L.LightningModule):
     (prediction needs the first); `protocols` says in words how each metric is computed; `pretraining` marks
     tasks whose only product is the backbone; `views` is how many views of each picture it trains on, at least and at
     most; `whole` marks tasks whose answer covers the whole picture, so that prediction must not cut its sides off.
-    `backbone` is null in tasks without pictures.
+    `generative` marks tasks that make pictures out of noise. `backbone` is null in tasks without one.
     """
 
     monitor: ClassVar[str] = "val/loss"
@@ -39,6 +39,7 @@ class Task(L.LightningModule):
     pretraining: ClassVar[bool] = False
     views: ClassVar[tuple[int, int]] = (1, 1)
     whole: ClassVar[bool] = False
+    generative: ClassVar[bool] = False
     backbone: Backbone | None
 
     def __init__(self, optim: Optim = Optim(), ema: float = 0.0, average: int = 0):

@@ -92,13 +92,13 @@ class ResNetDiscriminator(Discriminator):
         canvas: what is judged.
         width: channels of the finest map; up to 32 pixels all maps have as many, above each coarser one twice as many,
             up to 16 times. Null is the paper's: 128 up to 32 pixels, 64 above.
-        spectral: spectral norm on every layer.
+        spectral: spectral norm on every layer, as SNGAN has it.
 
     Raises:
         ConfigError: a size that it cannot judge.
     """
 
-    def __init__(self, canvas: Canvas, width: int | None = None, spectral: bool = True):
+    def __init__(self, canvas: Canvas, width: int | None = None, spectral: bool = False):
         canvas.doublings("ResNetDiscriminator")
         small = canvas.size <= 32
         width = width or (128 if small else 64)

@@ -47,7 +47,7 @@ def test_no_checkpoint_is_written_after_a_bad_step_that_was_not_yet_read(trainer
 
         def on_train_batch_end(self, run, task, outputs, batch, batch_idx):
             self._note(outputs["loss"], 0)
-            self._steps = self._steps or [Step(step=1, epoch=0, batch=0, rate=0.1, ids=[])]
+            self._steps = self._steps or [Step(whose="", step=1, epoch=0, batch=0, rates=[0.1], ids=[])]
             if batch_idx == 2:
                 run.save_checkpoint(tmp_path / "poisoned.ckpt")
 
@@ -64,3 +64,16 @@ def test_steps_without_a_loss_are_passed_over(trainer):
             self.optimizers().step()
 
     trainer(Finite()).fit(Manual(), datamodule=Data())
+
+
+@pytest.mark.parametrize("network", ["generator", "discriminator"])
+def test_of_two_losses_the_bad_one_is_named(trainer, network):
+    class Two(Task):
+        def training_step(self, batch, batch_idx):
+            good = super().training_step(batch, batch_idx)
+            bad = good * float("nan") if batch_idx == 2 else good
+            losses = dict.fromkeys(("discriminator_loss", "generator_loss"), good) | {f"{network}_loss": bad}
+            return losses | {"loss": good}
+
+    with pytest.raises(DataError, match=f"the loss of the {network} is nan at step 3 "):
+        trainer(Finite()).fit(Two(), datamodule=Data())

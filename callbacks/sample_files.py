@@ -1,0 +1,61 @@
+"""Generated pictures as files."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from PIL import Image
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from callbacks.outcomes import arrays, rgb
+from callbacks.picture_files import PictureFiles
+from callbacks.prediction_files import Table, open_text
+from modules.contracts import Batch, Prediction, writing
+
+SAMPLES = "samples"
+SHOWN = 64  # pictures in the grid
+
+
+class SampleFiles(Table):
+    """`samples/`: a PNG of every generated picture under its sample's name; `grid.png`: the first 64 together;
+    `predict.csv` with the column `path` and, of a conditional generator, `label`."""
+
+    def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
+        folder = Path(trainer.default_root_dir) / "predictions"
+        self.classes = task.classes if task.condition else None
+        super().__init__(folder / "predict.csv", trainer.global_rank, ["path", *(["label"] if self.classes else [])])
+        self.files = PictureFiles(folder, trainer.global_rank, {SAMPLES: ".png"})
+        self.first = torch.empty(0)
+
+    @staticmethod
+    def fits(outputs: Prediction) -> bool:
+        return "generated" in outputs
+
+    def add(self, batch: Batch, outputs: Prediction) -> None:
+        image = outputs["generated"]
+        if len(self.first) < SHOWN:
+            self.first = torch.cat([self.first.to(image), image])[:SHOWN] if len(self.first) else image[:SHOWN]
+        for name, picture in zip(batch["id"], _files(image), strict=True):
+            with self.files.open(SAMPLES, name) as file:
+                picture.save(file, "PNG")
+        labels = [[self.classes[i]] for i in outputs["label"].tolist()] if self.classes else [[]] * len(image)
+        self.write([name, *label] for name, label in zip(batch["id"], labels, strict=True))
+
+    def merge(self, world: int) -> list[Path]:
+        super().merge(world)
+        with open_text(self.path, "r") as file:
+            names = [row["path"] for row in csv.DictReader(file)]
+        path = self.path.with_name("grid.png")
+        columns = int(len(self.first) ** 0.5 + 0.5)
+        drawn = make_grid(rgb(self.first), columns, padding=2, pad_value=255).cpu()
+        with writing(path):
+            Image.fromarray(drawn.permute(1, 2, 0).numpy()).save(path)
+        return [path, self.path, *self.files.settle(names)]
+
+
+def _files(image: Tensor) -> list[Image.Image]:
+    """uint8 (B, C, H, W) as pictures, grey ones of one channel."""
+    return [Image.fromarray(np.squeeze(a, 2) if a.shape[2] == 1 else a[..., :3]) for a in arrays(image)]

@@ -1,0 +1,23 @@
+"""Generative adversarial networks whose discriminator tells real from generated pictures (Goodfellow et al. 2014)."""
+
+from typing import Literal
+
+from modules.losses.adversarial import GAMES
+from tasks.adversarial import Adversarial
+
+Loss = Literal["minimax", "non_saturating", "least_squares", "hinge"]
+
+
+class GAN(Adversarial):
+    """DCGAN, SNGAN, ACGAN, projection and others: networks, loss, penalty and condition combine freely.
+
+    Args:
+        loss: what both play for: `minimax` (Goodfellow et al. 2014), `non_saturating` (ibid., section 3),
+            `least_squares` (Mao et al. 2017) or `hinge` (Lim and Ye 2017).
+    """
+
+    def __init__(
+        self, loss: Literal["minimax", "non_saturating", "least_squares", "hinge"] = "non_saturating", **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.game = GAMES[loss]

@@ -1,0 +1,189 @@
+"""Two networks trained in turn by two optimizers, by hand: whose turn it is, what counts, what all devices share."""
+
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+import lightning as L
+from torch import Tensor, nn
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
+from torch.nn.utils import clip_grad_norm_, get_total_norm
+from torch.optim import Optimizer
+
+from modules.contracts import ConfigError
+from modules.optim import Optim
+from tasks.base import Task
+
+ADAM = Optim(lr=2e-4, betas=(0.5, 0.999), weight_decay=0.0, schedule="linear", warmup=0.0)
+
+
+class Turns(Task):
+    """Base of tasks with a `generator` and a `discriminator`.
+
+    Every batch trains the discriminator; after `n_critic` of its steps the generator takes one. Only the generator's
+    steps count: for `trainer.max_steps`, `checkpoint.every_n_steps`, schedules and the steps in the logs, which are
+    written every `trainer.log_every_n_steps` batches.
+
+    Gradients become the mean of all devices just before a step, all at once, so any strategy of data parallelism
+    works although half of the parameters have none. So do the statistics of batch norms. What is random is drawn for
+    all devices by each, which takes its share: together they do what one would do with the whole batch.
+
+    Args:
+        n_critic: steps of the discriminator for each of the generator.
+        accumulate: batches for each step of either.
+        gradient_clip: largest norm of the gradients of either network; 0 is off.
+        optim: how the generator's parameters move.
+        discriminator_optim: how the discriminator's do.
+        ema: decay of a moving average of the generator, such as 0.999, which then makes all pictures that are judged
+            and written; 0 is off.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+
+    def __init__(
+        self,
+        n_critic: int = 1,
+        accumulate: int = 1,
+        gradient_clip: float = 0.0,
+        optim: Optim = ADAM,
+        discriminator_optim: Optim = ADAM,
+        ema: float = 0.0,
+    ):
+        super().__init__(optim=optim, ema=ema)
+        self.automatic_optimization = False
+        for name, value in {"n_critic": n_critic, "accumulate": accumulate}.items():
+            if value < 1:
+                raise ConfigError(f"model.{name} is {value}, but it counts from 1")
+        self.n_critic, self.accumulate, self.gradient_clip = n_critic, accumulate, gradient_clip
+        self.discriminator_optim = discriminator_optim
+        self.collected = 0  # batches since the discriminator's last step
+        self.rounds = 0  # steps of the discriminator since the generator's last one
+        self.measured: dict[str, Tensor] = {}  # the last of everything that is logged
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        return {type(network).__name__: network for network in (self.generator, self.discriminator)}
+
+    @property
+    def effective_batch_size(self) -> int:
+        return self.trainer.datamodule.per_step * self.trainer.world_size * self.accumulate
+
+    @property
+    def turns(self) -> tuple[bool, bool]:
+        """Whether the discriminator takes a step with this batch, and the generator after it."""
+        stepping = self.collected + 1 == self.accumulate or self.trainer.is_last_batch
+        return stepping, stepping and self.rounds + 1 == self.n_critic
+
+    def draw(self, sampler: Callable[..., Tensor], count: int, *shape: int) -> Tensor:
+        """`sampler((count, *shape))`, such as torch.rand: this device's share of what all draw."""
+        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self._trainer else (1, 0)
+        return sampler((count * world, *shape), device=self.device)[rank::world]
+
+    def collect(self, loss: Tensor) -> None:
+        """Adds the gradients of this batch's share of a step."""
+        loss = loss / self.accumulate
+        if self.trainer.world_size == 1:
+            self.manual_backward(loss)
+            return
+        with self.trainer.strategy.block_backward_sync():
+            self.manual_backward(loss)
+
+    def step_discriminator(self) -> None:
+        """Takes the step for which batches were collected; the trainer does not count it."""
+        self._agree(self.discriminator)
+        optimizer = self.trainer.optimizers[1]
+        self.trainer.strategy.optimizer_step(optimizer, closure=lambda: None)
+        optimizer.zero_grad()
+        self.lr_schedulers()[1].step()
+        self.collected, self.rounds = 0, self.rounds + 1
+
+    def step_generator(self) -> None:
+        """Takes the step that the trainer counts."""
+        self._agree(self.generator)
+        optimizer = self.optimizers()[0]
+        optimizer.step()
+        optimizer.zero_grad()
+        self.lr_schedulers()[0].step()
+        self.rounds = 0
+
+    def _agree(self, network: nn.Module) -> None:
+        """Gradients of a network, and the statistics of both, become the mean of all devices."""
+        if self.trainer.world_size == 1:
+            return
+        statistics = [b for n in (self.generator, self.discriminator) for b in n.buffers() if b.is_floating_point()]
+        tensors = [p.grad for p in network.parameters() if p.grad is not None] + statistics
+        mean = self.trainer.strategy.reduce(_flatten_dense_tensors(tensors), reduce_op="mean")
+        for tensor, shared in zip(tensors, _unflatten_dense_tensors(mean, tensors), strict=True):
+            tensor.copy_(shared)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clips, when gradients are no longer scaled for half precision, and notes their norm."""
+        name = "generator" if optimizer is self.trainer.optimizers[0] else "discriminator"
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if self.gradient_clip:
+            self.measured[f"{name}_gradient"] = clip_grad_norm_(parameters, self.gradient_clip)
+        elif self.logging:
+            self.measured[f"{name}_gradient"] = get_total_norm([p.grad for p in parameters])
+
+    @property
+    def logging(self) -> bool:
+        """Whether loggers write this batch."""
+        every = self.trainer.log_every_n_steps
+        return bool(every) and (self.trainer.fit_loop.epoch_loop.total_batch_idx + 1) % every == 0
+
+    def log_step(self, values: dict[str, Tensor | float]) -> None:
+        """Logs `train/NAME` on the batches that loggers write; the progress bar shows both losses."""
+        if self.logging:
+            for name, value in values.items():
+                self.log(f"train/{name}", value, prog_bar=name.endswith("_loss"))
+            self._log_place()
+
+    def conclude(self, stage: str) -> None:
+        self._log_place()
+
+    def _log_place(self) -> None:
+        """Loggers would count batches as steps."""
+        self.log("step", float(self.trainer.global_step))
+        self.log("epoch", float(self.trainer.current_epoch))
+
+    def configure_callbacks(self) -> list[L.Callback]:
+        trainer = self.trainer
+        if trainer.state.fn == "fit" and (trainer.accumulate_grad_batches != 1 or trainer.gradient_clip_val):
+            raise ConfigError(
+                f"{type(self).__name__} has two optimizers and takes their steps itself: set --model.accumulate in "
+                f"place of trainer.accumulate_grad_batches, --model.gradient_clip in place of trainer.gradient_clip_val"
+            )
+        return []
+
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[Any]]:
+        steps = self._steps()
+        fused = self.trainer.precision != "16-mixed"  # unscales too late to be clipped and measured
+        batch = self.effective_batch_size if self.trainer.datamodule else 256
+        pairs = [
+            self.optim.build(self.generator, None, steps, batch, fused),
+            self.discriminator_optim.build(self.discriminator, None, steps * self.n_critic, batch, fused),
+        ]
+        return [optimizer for optimizer, _ in pairs], [schedule for _, schedule in pairs]
+
+    def _steps(self) -> int:
+        """Of the generator, in the whole run."""
+        trainer = self.trainer
+        most = int(trainer.estimated_stepping_batches)  # also prepares the loaders
+        if trainer.max_epochs == -1:
+            return most
+        rounds = ceil(trainer.num_training_batches / self.accumulate) * trainer.max_epochs
+        if rounds < self.n_critic:
+            raise ConfigError(
+                f"the generator's first step comes after {self.n_critic} of the discriminator (model.n_critic), but "
+                f"this run has {rounds}: raise trainer.max_epochs, or lower --data.batch_size or --model.n_critic"
+            )
+        return min(most, rounds // self.n_critic) if trainer.max_steps != -1 else rounds // self.n_critic
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["rounds"] = self.rounds
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self.rounds = checkpoint["rounds"]

@@ -1,0 +1,78 @@
+"""Wasserstein GANs, whose critic estimates how far generated pictures are from real ones."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.utils.parametrize import is_parametrized
+
+from modules.contracts import ConfigError
+from modules.generative import ResNetDiscriminator, ResNetGenerator
+from modules.generative.contracts import DiscriminatorFactory, GeneratorFactory
+from modules.losses.adversarial import GAMES
+from modules.optim import Optim
+from tasks.adversarial import Adversarial, Penalty
+
+ADAM = Optim(lr=1e-4, betas=(0.0, 0.9), weight_decay=0.0, schedule="linear", warmup=0.0)
+
+
+class WGAN(Adversarial):
+    """With a gradient penalty (Gulrajani et al. 2017), or with clipped weights (Arjovsky et al. 2017).
+
+    Args:
+        generator: makes pictures.
+        discriminator: the critic.
+        n_critic: steps of the critic for each of the generator.
+        penalty: on the critic's slope: `gradient`, `r1` or `dragan`; `none` with clipped weights or spectral norm.
+        weight_clip: bound of all the critic's parameters after each of its steps, such as 0.01; 0 is off.
+        optim: how the generator's parameters move.
+        discriminator_optim: how the critic's do.
+    """
+
+    protocols: ClassVar[dict[str, str]] = Adversarial.protocols | {
+        "wasserstein": "d_real - d_fake, the critic's estimate of the distance, up to its steepness"
+    }
+
+    def __init__(
+        self,
+        generator: GeneratorFactory = ResNetGenerator,
+        discriminator: DiscriminatorFactory = ResNetDiscriminator,
+        n_critic: int = 5,
+        penalty: Penalty = "gradient",
+        weight_clip: float = 0.0,
+        optim: Optim = ADAM,
+        discriminator_optim: Optim = ADAM,
+        **kwargs,
+    ):
+        super().__init__(
+            generator=generator,
+            discriminator=discriminator,
+            n_critic=n_critic,
+            penalty=penalty,
+            optim=optim,
+            discriminator_optim=discriminator_optim,
+            **kwargs,
+        )
+        self.game, self.weight_clip = GAMES["wasserstein"], weight_clip
+        if weight_clip < 0 or (weight_clip and penalty != "none"):
+            raise ConfigError(
+                f"model.weight_clip is {weight_clip:g} with model.penalty {penalty}, but clipped weights take the "
+                f"place of a penalty: set --model.penalty none, or --model.weight_clip 0"
+            )
+        spectral = any(is_parametrized(module) for module in self.discriminator.modules())
+        if penalty == "none" and not (weight_clip or spectral):
+            raise ConfigError(
+                "nothing bounds the critic's slope, so its loss means no distance: set --model.penalty gradient, "
+                "--model.weight_clip 0.01 or --model.discriminator.spectral true"
+            )
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        if self.weight_clip:
+            parameters = list(self.discriminator.parameters())
+            torch._foreach_clamp_min_(parameters, -self.weight_clip)
+            torch._foreach_clamp_max_(parameters, self.weight_clip)
+
+    def outlook(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        values = super().outlook(real, fake)
+        return values | {"wasserstein": values["d_real"] - values["d_fake"]}

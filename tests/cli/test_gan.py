@@ -1,0 +1,121 @@
+"""GANs from the command line: resumed to the bit, samples by seed, and what is refused."""
+
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.cli.test_resume import KILL, ROOT, measured, run, state
+
+TINY = "--data.train 96 --data.val 20 --data.test 10 --data.batch_size 8 --data.image_size 16 --data.workers 0".split()
+TINY += "--model.generator.width 4 --model.discriminator.width 4 --model.latent 8 --trainer.callbacks null".split()
+TINY += "--trainer.precision 32 --trainer.log_every_n_steps 1 --pictures.samples 4".split()
+GAN = ["fit", "--config", "tasks/gan.yaml", *TINY]
+WGAN = ["fit", "--config", "tasks/wgan.yaml", *TINY]
+
+
+# 12 batches an epoch, 36 in all; the kill comes in the middle of an epoch and of a round of the critic
+@pytest.mark.parametrize(
+    ("typed", "step", "steps"),
+    [
+        ([*GAN, "--model.ema", "0.9", "--model.augment", "[colour,cutout]", "--data.workers", "2"], 19, 36),
+        ([*WGAN, "--model.n_critic", "5", "--model.condition", "projection", "--model.ema", "0.9"], 4, 7),
+    ],
+)
+def test_killed_and_resumed_equals_never_stopped(graft, tmp_path, typed, step, steps):
+    typed = [*typed, "--trainer.max_epochs", "3", "--checkpoint.every_n_steps", "3"]
+    assert run([str(ROOT / "cli.py"), *typed, "--run_dir", "whole"], tmp_path) == 0
+    assert run(["-c", KILL.format(step=step), *typed, "--run_dir", "killed"], tmp_path) == -signal.SIGKILL
+    assert 0 < state(Path("killed"))["global_step"] < step
+    assert run([str(ROOT / "cli.py"), *typed, "--ckpt_path", "killed"], tmp_path) == 0
+
+    whole, resumed = state(Path("whole")), state(Path("killed"))
+    assert whole["global_step"] == resumed["global_step"] == steps
+    assert {key.partition(".")[0] for key in whole["state_dict"]} >= {"averaged", "fixed_noise"}
+    assert all(torch.equal(whole["state_dict"][k], resumed["state_dict"][k]) for k in whole["state_dict"])
+    assert len(whole["optimizer_states"]) == 2
+    for one, other in zip(whole["optimizer_states"], resumed["optimizer_states"], strict=True):
+        for key, values in one["state"].items():
+            assert all(torch.equal(value, other["state"][key][name]) for name, value in values.items())
+    assert [s["_last_lr"] for s in whole["lr_schedulers"]] == [s["_last_lr"] for s in resumed["lr_schedulers"]]
+    assert measured(Path("whole")) == measured(Path("killed"))
+
+
+def test_samples_follow_from_seed_and_place_alone(graft):
+    assert graft(*GAN, "--trainer.max_epochs", "1", "--run_dir", "run")[0] == 0
+    predict = ["predict", "--config", "tasks/gan.yaml", "--ckpt_path", "run", "--data", "Noise"]
+
+    def samples(name: str, *typed: str) -> dict[str, bytes]:
+        assert graft(*predict, *typed, "--run_dir", name)[0] == 0
+        assert (Path(name) / "predictions" / "grid.png").is_file()
+        return {path.name: path.read_bytes() for path in Path(name, "predictions", "samples").iterdir()}
+
+    first = samples("first", "--data.count", "20", "--seed_everything", "1")
+    assert len(first) == 20
+    assert len(set(first.values())) == 20
+    again = samples("again", "--data.count", "30", "--data.batch_size", "7", "--seed_everything", "1")
+    assert {name: again[name] for name in first} == first
+    assert not set(samples("other", "--data.count", "20", "--seed_everything", "2").values()) & set(first.values())
+
+
+def test_steps_of_the_generator_are_what_max_steps_and_the_logs_count(graft):
+    typed = [*WGAN, "--model.n_critic", "5", "--trainer.max_steps", "3", "--trainer.max_epochs", "9"]
+    assert graft(*typed, "--run_dir", "run")[0] == 0
+    saved = state(Path("run"))
+    assert saved["global_step"] == 3
+    assert [int(o["state"][0]["step"]) for o in saved["optimizer_states"]] == [3, 15]
+    rows = measured(Path("run"))
+    steps = [float(row["step"]) for row in rows if row["train/discriminator_loss"]]
+    assert steps == sorted(steps)
+    assert steps[-1] == 3
+    assert {"train/wasserstein", "train/penalty", "train/generator_gradient", "val/wasserstein"} <= rows[0].keys()
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ([*GAN, "--data.image_size", "30"], ["cannot make pictures of 30 pixels", "--data.image_size 28 or 32"]),
+        ([*GAN, "--model.channels", "1"], ["3 channel(s)", "--model.channels 3"]),
+        ([*GAN, "--model.image_size", "32"], ["16 x 16", "--data.image_size 32"]),
+        ([*WGAN, "--model.discriminator.norm", "batch"], ["batch norm in DCGANDiscriminator", "norm layer"]),
+        ([*GAN, "--trainer.gradient_clip_val", "1"], ["--model.gradient_clip"]),
+        ([*GAN, "--trainer.accumulate_grad_batches", "2"], ["--model.accumulate"]),
+        ([*WGAN, "--model.n_critic", "50", "--trainer.max_epochs", "1"], ["after 50", "this run has 12"]),
+        ([*WGAN, "--model.penalty", "none"], ["--model.weight_clip 0.01"]),
+        ([*GAN, "--model.loss", "hinged"], ["hinged", "did you mean 'hinge'"]),
+        (["fit", "--config", "tasks/gan.yaml", "--data", "Noise"], ["no training set"]),
+        (["fit", "--config", "tasks/gan.yaml", "--data", "ShapesInMotion"], ["GAN needs image"]),
+    ],
+)
+def test_what_cannot_work_is_one_sentence(graft, typed, words):
+    code, error = graft(*typed)
+    assert code in (1, 2)
+    assert all(word in error for word in words), error
+
+
+def test_labels_asked_for_where_there_are_none(graft, picture_folder):
+    root = picture_folder({"plain": 40}, size=(16, 16))
+    code, error = graft(
+        *("fit", "--config", "tasks/gan.yaml", "--data", "Images", "--data.root", str(root), "--data.image_size", "16"),
+        *("--model.condition", "projection"),
+    )
+    assert code == 2
+    assert "model.condition is projection, but the data names no classes" in error
+
+
+@pytest.mark.parametrize("network", ["generator", "discriminator"])
+def test_a_loss_that_is_no_number_names_its_network_and_step(graft, network, monkeypatch):
+    from tasks import GAN as Task
+
+    plain = Task.training_step
+
+    def spoilt(self, batch, index):
+        losses = plain(self, batch, index)
+        return losses | ({f"{network}_loss": losses[f"{network}_loss"] * float("nan")} if index == 4 else {})
+
+    monkeypatch.setattr(Task, "training_step", spoilt)
+    code, error = graft(*GAN, "--trainer.max_epochs", "1")
+    assert code == 1
+    assert f"the loss of the {network} is nan at step 5 (epoch 0, batch 4" in error
+    assert "--model.optim.lr and --model.discriminator_optim.lr" in error
