@@ -56,7 +56,7 @@ class Stopwatch(Callback):
         self.losses: list[Tensor] = []
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
-        self.note(outputs["loss"])
+        self.note(outputs["loss"] if "loss" in outputs else outputs["discriminator_loss"])
 
     def note(self, loss: Tensor) -> None:
         if loss.is_cuda:

@@ -1,0 +1,125 @@
+"""Batches per second of GANs under our trainer against a plain PyTorch loop of the same networks and losses.
+
+Ours is `cli.py fit` with the task's own YAML, without the judgement: the callbacks that every run has, its progress bar
+(drawn into memory), metrics.csv. The plain loop has the same networks, losses, penalty, augmentation, optimizers,
+precision, memory format, moving average and batches (in memory, uint8), makes each picture once for both networks as
+ours does, and does nothing but train; both start from the same weights and noise, so their first losses are the same.
+
+Each task has two rows: by the wall (the mark), and by the processor. On a machine that others use too, threads wait for
+each other and both say little; `OMP_NUM_THREADS=1` and the second row say more.
+"""
+
+from copy import deepcopy
+from math import isclose
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from benchmarks.batches import Batches
+from benchmarks.overhead import MARK, TASKS, WARM_UP, Run, Stopwatch, ours
+from benchmarks.report import Comparison, compare, in_pairs, parser
+from modules import generative
+from modules.averaging import follow, share_at
+from modules.generative import Canvas
+from modules.generative.augment import DRAWS, diff_augment
+from modules.losses.adversarial import GAMES, gradient_penalty
+from modules.optim import Optim
+from tasks import turns, wgan
+
+LATENT = 128  # the tasks' default
+OPTIM = {"gan": turns.ADAM, "wgan": wgan.ADAM}
+PENALTY = {"gan": 0.0, "wgan": 10.0}
+
+
+def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
+    """The steps after the warm-up, in a plain loop."""
+    settings = yaml.safe_load((TASKS / f"{task}.yaml").read_text())["model"]["init_args"]
+    device = torch.device("cuda" if accelerator == "gpu" else "cpu")
+    torch.manual_seed(0)  # as the YAML's run
+    canvas = Canvas(3, data["image_size"])
+    generator = _built(settings["generator"], canvas, LATENT).to(device, memory_format=torch.channels_last)
+    judge = _built(settings["discriminator"], canvas).to(device, memory_format=torch.channels_last)
+    averaged, n_critic = deepcopy(generator).requires_grad_(False), settings.get("n_critic", 1)
+    game, every = GAMES[settings.get("loss", "wasserstein")], data["steps"] // n_critic
+    ours, schedule = _optimizer(task, settings["optim"], generator, every)
+    theirs, their_schedule = _optimizer(task, settings["discriminator_optim"], judge, every * n_critic)
+
+    def changed(image: Tensor) -> Tensor:
+        return diff_augment(image.float(), torch.rand(len(image), DRAWS, device=device), settings["augment"])
+
+    stopwatch, steps = Stopwatch(), 0
+    for index, batch in enumerate(Batches(**data).train_dataloader(), 1):
+        real, turn = batch["image"].to(device, non_blocking=True).float().div_(127.5).sub_(1), index % n_critic == 0
+        with torch.autocast(device.type, torch.bfloat16):
+            with torch.set_grad_enabled(turn):
+                fake = generator(torch.randn(len(real), LATENT, device=device))
+            loss = _judged(judge, game, changed(real), changed(fake.detach()), PENALTY[task])
+        loss.backward()
+        theirs.step()
+        theirs.zero_grad()
+        their_schedule.step()
+        if turn:
+            judge.requires_grad_(False)
+            with torch.autocast(device.type, torch.bfloat16):
+                cost = game.generator(judge(changed(fake)).score)
+            cost.backward()
+            judge.requires_grad_(True)
+            ours.step()
+            ours.zero_grad()
+            schedule.step()
+            steps += 1
+            pair = ([*network.parameters(), *network.buffers()] for network in (averaged, generator))
+            follow(*pair, share_at(settings["ema"], steps))
+        stopwatch.note(loss)
+    return stopwatch.run()
+
+
+def _judged(judge: nn.Module, game: Any, real: Tensor, fake: Tensor, weight: float) -> Tensor:
+    parts = (real, fake) if judge.mixes else (torch.cat([real, fake]),)
+    loss = game.discriminator(*torch.cat([judge(part).score for part in parts]).chunk(2))
+    if weight:
+        mix = torch.rand(len(real), 1, 1, 1, device=real.device)
+        loss = loss + weight * gradient_penalty(lambda image: judge(image).score, real, fake, mix)
+    return loss
+
+
+def _built(part: dict[str, Any], *arguments: Any) -> nn.Module:
+    return vars(generative)[part["class_path"]](*arguments, **part.get("init_args", {})).train()
+
+
+def _optimizer(task: str, settings: dict[str, Any], network: nn.Module, steps: int) -> tuple[Any, Any]:
+    return Optim(**vars(OPTIM[task]) | settings).build(network, None, steps)
+
+
+def measure(task: str, steps: int, repeats: int, accelerator: str) -> list[Comparison]:
+    """Batches per second of a task, in pairs, by the wall and by the process."""
+    config = yaml.safe_load((TASKS / f"{task}.yaml").read_text())["data"]["init_args"]
+    data = {key: config[key] for key in ("image_size", "batch_size")} | {"steps": WARM_UP + steps}
+    alone = {"--trainer.callbacks": "benchmarks.overhead.Stopwatch"}  # instead of the YAML's judgement
+    runs = in_pairs(lambda: ours(task, data, accelerator, alone), lambda: plain(task, data, accelerator), repeats)
+    losses = [run.loss for side in runs for run in side]
+    if not isclose(min(losses), max(losses), rel_tol=1e-3):
+        raise RuntimeError(f"{task}: the two sides do not train the same thing, their first losses are {losses}")
+    wall, process = ([[steps / run[i] for run in side] for side in runs] for i in range(2))
+    name = f"{task}, batch {data['batch_size']}"
+    return [Comparison(name, "steps/s", *wall, MARK), Comparison(name, "steps/CPU s", *process)]
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    options = parser(__doc__)
+    both = ["gan", "wgan"]
+    options.add_argument("--tasks", nargs="+", choices=both, default=both)
+    options.add_argument("--steps", type=int, default=100, help="of the discriminator, that count")
+    options.add_argument("--repeats", type=int, default=5, help="pairs of runs")
+    options.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu")
+    args = options.parse_args(argv)
+    rows = [row for task in args.tasks for row in measure(task, args.steps, args.repeats, args.accelerator)]
+    threads = torch.get_num_threads()
+    title = f"GANs, {args.steps} steps after {WARM_UP}, {args.repeats} pairs, {threads} threads, {args.accelerator}"
+    return compare("gan", title, rows, "plain loop", args.json, steps=args.steps, accelerator=args.accelerator)
+
+
+if __name__ == "__main__":
+    main()
