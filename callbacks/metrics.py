@@ -43,6 +43,8 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        step = None if step is None else int(step)  # what a task logs as `step` and `epoch` comes as floats
+        metrics = metrics | ({"epoch": int(metrics["epoch"])} if "epoch" in metrics else {})
         if (
             self.pending
             and self.pending[-1]["step"] == step

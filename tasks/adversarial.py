@@ -106,6 +106,10 @@ class Adversarial(Turns):
         if stage == "fit" and not self.trainer.ckpt_path and isinstance(judge, BackboneDiscriminator) and judge.weights:
             rank_zero_info(load_backbone(judge.backbone, judge.weights))
 
+    def _check(self, batch: Batch) -> None:
+        if not self.trainer.predicting:  # needs nothing but how many
+            super()._check(batch)
+
     # Pictures --------------------------------------------------------------------------------------------------------
 
     def generate(self, count: int, generator: torch.Generator | None = None, label: Tensor | None = None) -> Tensor:

@@ -182,8 +182,8 @@ class Turns(Task):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["rounds"] = self.rounds
+        checkpoint["rounds"], checkpoint["measured"] = self.rounds, self.measured
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
-        self.rounds = checkpoint["rounds"]
+        self.rounds, self.measured = checkpoint["rounds"], dict(checkpoint["measured"])

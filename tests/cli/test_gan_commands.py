@@ -66,7 +66,7 @@ def test_steps_of_the_generator_are_what_max_steps_and_the_logs_count(graft):
     assert saved["global_step"] == 3
     assert [int(o["state"][0]["step"]) for o in saved["optimizer_states"]] == [3, 15]
     rows = measured(Path("run"))
-    steps = [float(row["step"]) for row in rows if row["train/discriminator_loss"]]
+    steps = [int(row["step"]) for row in rows if row["train/discriminator_loss"]]
     assert steps == sorted(steps)
     assert steps[-1] == 3
     assert {"train/wasserstein", "train/penalty", "train/generator_gradient", "val/wasserstein"} <= rows[0].keys()
