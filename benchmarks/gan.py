@@ -47,7 +47,7 @@ def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
     theirs, their_schedule = _optimizer(task, settings["discriminator_optim"], judge, every * n_critic)
 
     def changed(image: Tensor) -> Tensor:
-        return diff_augment(image.float(), torch.rand(len(image), DRAWS, device=device), settings["augment"])
+        return diff_augment(image.float(), torch.rand(len(image), DRAWS, device=device), settings.get("augment", []))
 
     stopwatch, steps = Stopwatch(), 0
     for index, batch in enumerate(Batches(**data).train_dataloader(), 1):

@@ -101,8 +101,10 @@ class RunDirectory(L.Callback):
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCSV) and self.resumed and known:
                 logger.rewind(known["rows"])
-                if known["late"]:
-                    logger.log_metrics(known["late"] | {"epoch": known["epoch"]}, known["step"])
+                late = dict(known["late"])
+                if late:
+                    step = late.pop("step", known["step"])  # a task may count steps itself
+                    logger.log_metrics(late | {"epoch": known["epoch"]}, step)
 
 
 def new_path(name: str, suffix: str = "") -> Path:
