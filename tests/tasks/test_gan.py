@@ -310,7 +310,7 @@ def test_noise_of_validation_follows_from_the_place_of_a_sample_alone():
 
         task.trainer = trainer
         trainer.datamodule = data
-        found.append(torch.cat([task._make({"id": ["x"] * size}, i, 0)["noise"] for i in range(8 // size)]))
+        found.append(torch.cat([task.make({"id": ["x"] * size}, i, 0)["noise"] for i in range(8 // size)]))
 
     assert torch.equal(*found)
 

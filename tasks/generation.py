@@ -1,0 +1,162 @@
+"""What a GAN makes: pictures of noise and labels, by the average of its generator, the same wherever they are made."""
+
+from copy import deepcopy
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from modules.averaging import follow, share_at
+from modules.contracts import Batch, ConfigError, DataError, Prediction
+from modules.generative import BackboneDiscriminator, Canvas, Condition, DCGANDiscriminator, DCGANGenerator
+from modules.generative.contracts import DiscriminatorFactory, Generator, GeneratorFactory
+from modules.generative.noise import keyed_noise
+from modules.transfer import load_backbone
+from tasks.turns import Turns
+
+FIXED = 64  # rows of noise that are looked at throughout a run
+
+
+class Generation(Turns):
+    """Base of tasks whose generator makes pictures.
+
+    Args:
+        generator: makes pictures.
+        discriminator: tells them from real ones.
+        image_size: side of the pictures in pixels; null takes the data's, 32 where there is none.
+        channels: of the pictures.
+        latent: numbers of noise that a picture is made of.
+        classes: class names in order of their index; null takes the data's.
+        condition: how labels come in: `embedding`, `projection` or `auxiliary`; null ignores them.
+
+    Attributes: `fixed_noise` (64, latent) is the same throughout a run; `averaged` is the moving average of the
+    generator, null without.
+    """
+
+    generative = True
+
+    def __init__(
+        self,
+        generator: GeneratorFactory = DCGANGenerator,
+        discriminator: DiscriminatorFactory = DCGANDiscriminator,
+        image_size: int | None = None,
+        channels: int = 3,
+        latent: int = 128,
+        classes: list[str] | None = None,
+        condition: Condition | None = None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if latent < 1:
+            raise ConfigError(f"model.latent is {latent}, but a picture is made of at least 1 number")
+        if condition and not classes:
+            raise ConfigError(
+                f"model.condition is {condition}, but the data names no classes: choose labelled data (--data), or "
+                f"leave model.condition at null"
+            )
+        self.canvas = Canvas(channels, image_size or 32, len(classes) if condition else 0, condition)
+        self.generator, self.discriminator = generator(self.canvas, latent), discriminator(self.canvas)
+        for network in (self.generator, self.discriminator):
+            network.to(memory_format=torch.channels_last)
+        self.averaged = deepcopy(self.generator).requires_grad_(False).eval() if self.ema else None
+        self.latent, self.classes, self.condition = latent, classes, condition
+        self.needs = ("image", "label") if condition else ("image",)
+        noise = torch.randn(FIXED, latent, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("fixed_noise", noise)
+
+    def setup(self, stage: str) -> None:
+        judge = self.discriminator
+        if stage == "fit" and not self.trainer.ckpt_path and isinstance(judge, BackboneDiscriminator) and judge.weights:
+            rank_zero_info(load_backbone(judge.backbone, judge.weights))
+
+    def _check(self, batch: Batch) -> None:
+        if not self.trainer.predicting:  # needs nothing but how many
+            super()._check(batch)
+
+    def generate(self, count: int, generator: torch.Generator | None = None, label: Tensor | None = None) -> Tensor:
+        """Pictures float32 (count, C, H, W) in -1..1, by the average of the generator where there is one.
+
+        Args:
+            count: how many.
+            generator: draws the noise; null takes torch's own.
+            label: classes int64 (count,) of a conditional one; null takes each class in turn.
+        """
+        device = generator.device if generator else self.device
+        return self.pictures(torch.randn(count, self.latent, generator=generator, device=device), label)
+
+    @torch.no_grad()
+    def pictures(self, noise: Tensor, label: Tensor | None = None) -> Tensor:
+        """The same, of noise (N, latent).
+
+        Raises:
+            ConfigError: labels for a generator that knows none.
+        """
+        if label is not None and not self.condition:
+            raise ConfigError("this generator was trained without labels: set --model.condition and train it again")
+        if self.condition and label is None:
+            label = torch.arange(len(noise)) % len(self.classes)
+        network = self.averaged or self.generator
+        training = network.training
+        network.eval()
+        image = network(noise.to(self.device), None if label is None else label.to(self.device)).float()
+        network.train(training)
+        return image
+
+    def scaled(self, image: Tensor) -> Tensor:
+        """Pictures uint8, or floats in 0..1, (B, C, H, W) to float32 in -1..1.
+
+        Raises:
+            ConfigError: they have other channels or another size than those that are made.
+            DataError: floats beyond 0..1.
+        """
+        (_, channels, height, width), canvas = image.shape, self.canvas
+        if channels != canvas.channels:
+            raise ConfigError(
+                f"the data gives pictures of {channels} channel(s), but model.channels is {canvas.channels}: "
+                f"set --model.channels {channels}"
+            )
+        if (height, width) != (canvas.size, canvas.size):
+            raise ConfigError(
+                f"the data gives pictures of {height} x {width} pixels, but the networks are made for "
+                f"{canvas.size}: set --data.image_size {canvas.size}"
+            )
+        if not image.is_floating_point():
+            return image.float().div_(127.5).sub_(1)
+        low, high = torch.stack(image.aminmax()).tolist()
+        if not 0 <= low <= high <= 1:
+            raise DataError(f"pictures are bytes, or floats in 0..1; these reach from {low:.3g} to {high:.3g}")
+        return image.float() * 2 - 1
+
+    def predict_step(self, batch: Batch, index: int) -> Prediction:
+        prediction = self.make(batch, index, self.trainer.datamodule.seed)
+        prediction.pop("picture")
+        return prediction
+
+    def make(self, batch: Batch, index: int, seed: int) -> Prediction:
+        """One picture for each sample of a batch, of noise that follows from its place in the data alone."""
+        world, rank, count = self.trainer.world_size, self.trainer.global_rank, len(batch["id"])
+        first = index * (self.trainer.datamodule.batch_size if self.trainer.datamodule else count)
+        places = [(first + i) * world + rank for i in range(count)]
+        noise = keyed_noise([(seed, place) for place in places], self.latent).to(self.device)
+        label = None
+        if self.condition:
+            label = batch["label"] if "label" in batch else torch.tensor(places, device=self.device) % len(self.classes)
+        picture = self.pictures(noise, label)
+        bytes_ = ((picture + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        return {"picture": picture, "generated": bytes_, "noise": noise} | ({"label": label} if self.condition else {})
+
+    def train(self, mode: bool = True) -> "Generation":
+        super().train(mode)
+        if self.averaged is not None:
+            self.averaged.eval()
+        return self
+
+    def step_generator(self) -> None:
+        super().step_generator()
+        if self.averaged is not None:
+            share = share_at(self.ema, self.trainer.global_step)
+            follow(_tensors(self.averaged), _tensors(self.generator), share)
+
+
+def _tensors(network: Generator) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]
