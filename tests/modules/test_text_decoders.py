@@ -151,7 +151,8 @@ def test_where_a_decoder_looks_is_a_distribution_over_places_that_are_there(
 
 def test_a_map_becomes_a_memory_row_by_row():
     features = torch.randn(2, 3, 4, 5)
-    states, padding = Memory.from_map(features)
+    states, padding, shape = Memory.from_map(features)
+    assert shape == (4, 5)
     assert states.shape == (2, 20, 3)
     assert not padding.any()
     torch.testing.assert_close(states[1, 2 * 5 + 3], features[1, :, 2, 3])

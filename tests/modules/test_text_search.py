@@ -265,7 +265,10 @@ class Uncached(Decoder):
         self.decoder = decoder
 
     def start(self, memory: Memory) -> State:
-        return {"source": list(memory), "text": [torch.empty(len(memory.states), 0, dtype=torch.int64)]}
+        return {
+            "source": [memory.states, memory.padding],
+            "text": [torch.empty(len(memory.states), 0, dtype=torch.int64)],
+        }
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         text = torch.cat([state["text"][0], tokens[:, None]], 1)

@@ -313,9 +313,9 @@ def test_rotations_are_told_apart_only_by_looking():
         (lambda: BYOL(momentum=1.5, **SMALL), views(), "must rise within 0..1"),
         (lambda: SimSiam(**SMALL), views(size=16), "smaller than the stride 32"),
         (
-            lambda: DINO(**{**SMALL, "backbone": "swin_tiny_patch4_window7_224"}),
+            lambda: DINO(**{**SMALL, "backbone": "mixer_s32_224"}),
             views(2, 224, local=1),
-            "swin_tiny_patch4_window7_224 does not take pictures of 112 x 112 pixels",
+            "mixer_s32_224 takes pictures of 224 x 224 pixels, not 112 x 112",
         ),
     ],
 )
