@@ -51,6 +51,7 @@ def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
 
     stopwatch, steps = Stopwatch(), 0
     for index, batch in enumerate(Batches(**data).train_dataloader(), 1):
+        stopwatch.begin(index - 1)
         real, turn = batch["image"].to(device, non_blocking=True).float().div_(127.5).sub_(1), index % n_critic == 0
         with torch.autocast(device.type, torch.bfloat16):
             with torch.set_grad_enabled(turn):

@@ -55,6 +55,15 @@ class Stopwatch(Callback):
         self.ends: list[tuple[float, float]] = []
         self.losses: list[Tensor] = []
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        self.begin(batch_idx)
+
+    @staticmethod
+    def begin(batch_idx: int) -> None:
+        """From the first batch on both sides draw the same."""
+        if batch_idx == 0:
+            torch.manual_seed(0)
+
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         self.note(outputs["loss"] if "loss" in outputs else outputs["discriminator_loss"])
 

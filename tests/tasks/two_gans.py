@@ -58,7 +58,7 @@ def trained(method: type, settings: dict, processes: int) -> dict[str, torch.Ten
     trainer = L.Trainer(
         max_epochs=1, accelerator="cpu", devices=processes, strategy=strategy, use_distributed_sampler=False, **quiet
     )
-    torch.manual_seed(1)
+    L.seed_everything(1)  # the processes of two set it again, in which torch.manual_seed would be lost
     trainer.fit(task, datamodule=Share())
     return task.state_dict() | {"steps": torch.tensor(trainer.global_step)}
 
