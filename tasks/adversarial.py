@@ -90,7 +90,8 @@ class Adversarial(Generation):
     def _train_discriminator(self, real: Tensor, fake: Tensor, label: Tensor | None) -> Tensor:
         real, fake = self._changed(real), self._changed(fake)
         on_real, on_fake = self._verdicts(real, fake, label)
-        self.measured |= self.outlook(on_real.score.detach(), on_fake.score.detach())
+        if self.logging:
+            self.measured |= self.outlook(on_real.score.detach(), on_fake.score.detach())
         loss = self.game.discriminator(on_real.score, on_fake.score)
         if self.condition == "auxiliary":
             loss = loss + self._naming(on_real, label) + self._naming(on_fake, label)
