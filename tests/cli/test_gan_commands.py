@@ -43,7 +43,7 @@ def test_killed_and_resumed_equals_never_stopped(graft, tmp_path, typed, step, s
 
 
 def test_samples_follow_from_seed_and_place_alone(graft):
-    assert graft(*GAN, "--trainer.max_epochs", "1", "--run_dir", "run")[0] == 0
+    assert graft(*GAN, "--model.optim.lr", "0.01", "--trainer.max_epochs", "1", "--run_dir", "run")[0] == 0
     predict = ["predict", "--config", "tasks/gan.yaml", "--ckpt_path", "run", "--data", "Noise"]
 
     def samples(name: str, *typed: str) -> dict[str, bytes]:
