@@ -39,6 +39,23 @@ FAMILIES = [
     "vgg11",
     "vit_tiny_patch16_224",
 ]
+OURS = [
+    "alexnet_half",
+    "bn_inception",
+    "effnet",
+    "hardnet39ds",
+    "inception_resnet_v1",
+    "inception_v1",
+    "lenet5",
+    "mobilenetv1_025",
+    "plain18",
+    "resnet18_a",
+    "shufflenetv1_g1",
+    "squeezenet_bypass",
+    "vgg16_c",
+    "vitc_1gf",
+    "wide_resnet16_4",
+]
 
 
 def batch() -> dict:
@@ -72,7 +89,7 @@ def step(model) -> Tensor:
 TASKS = ("classification", "segmentation", "detection")
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", FAMILIES + OURS)
 def test_one_of_a_family_trains_a_step_in_every_task(name):
     for kind in TASKS:
         model = task(kind, by_name(name))
