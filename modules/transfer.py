@@ -36,7 +36,8 @@ def load_backbone(backbone: Backbone, source: str) -> str:
         load_backbone(shallower, source)
         filled = deepen(backbone.net, shallower.net)
         _take_statistics(backbone, about)
-        return f"backbone: {', '.join(filled)} from {shallower.name} of {label}{epoch}; all else of {backbone.name} is fresh"
+        some = f"{', '.join(filled)} of {backbone.name}"
+        return f"backbone: {some} from {shallower.name} in {label}{epoch}; all its other layers start afresh"
     tensors = _adapt_time(_adapt_channels(tensors, backbone), backbone)
     own = backbone.net.state_dict()
     tensors = _without_classifier(tensors, own, backbone)

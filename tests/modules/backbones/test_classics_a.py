@@ -287,7 +287,8 @@ def test_a_shallower_vgg_initialises_a_deeper_one_through_model_weights(tmp_path
     before = {k: v.clone() for k, v in deep.net.state_dict().items()}
     said = load_backbone(deep, str(path))
     assert said == (
-        f"backbone: {', '.join(places)} from torchvision/vgg11 of {path}, epoch 3; all else of vgg16_c is fresh"
+        f"backbone: {', '.join(places)} of vgg16_c from torchvision/vgg11 in {path}, epoch 3; "
+        "all its other layers start afresh"
     )
     theirs = [layer for layer in shallow.net.features if isinstance(layer, nn.Conv2d)][:4]
     for place, layer in zip(places, theirs, strict=True):
