@@ -45,6 +45,13 @@ class Facts:
         return counter.get_total_flops() // 2
 
     @cached_property
+    def cells(self) -> list[tuple[int, int]]:
+        """Height and width of each map of a picture of those sides."""
+        with torch.no_grad():
+            maps = self.backbone(torch.empty(1, self.backbone.in_channels, *self.sides, device="meta"))
+        return [tuple(x.shape[-2:]) for x in maps]
+
+    @cached_property
     def fixed(self) -> bool:
         """Whether it takes pictures of `sides` only."""
         return fixed(self.backbone) and takes(self.backbone, *self.sides)
