@@ -1,6 +1,8 @@
 """`python cli.py backbones [PATTERN]`: which backbones there are, how large, how dear, and what one is good for."""
 
 import argparse
+import os
+import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -58,8 +60,11 @@ def backbones(argv: list[str]) -> None:
         lines = describe(typed.pattern, typed.out)
     else:
         lines = families() if typed.pattern is None else listing(matching(typed.pattern))
-    for line in lines:
-        print(line, flush=True)  # one by one, because each takes a moment
+    try:
+        for line in lines:
+            print(line, flush=True)  # one by one, because each takes a moment
+    except BrokenPipeError:  # `head` has seen enough; Python would complain once more on its way out
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def matching(pattern: str) -> list[str]:
