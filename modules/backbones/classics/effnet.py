@@ -49,13 +49,11 @@ def effnet(
 
     151,146 parameters for CIFAR-10, of which 40,970 are in the classifier, which sees 4 x 4 cells.
 
+    Arguments that all take: see `classics`.
+
     Args:
         widths: channels after each block, half of which are between in the first one.
-        num_classes: number of logits.
-        in_chans: channels of the pictures.
-        norm: of all convolutions, by timm's names, such as `batchnorm` or `layernorm2d`.
         activation: of all convolutions, by timm's names; `leaky_relu` has the paper's slope of 0.3.
-        init: see `initialise`.
     """
     stages, inputs = [], in_chans
     for outputs in widths:
