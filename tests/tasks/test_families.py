@@ -19,7 +19,10 @@ FAMILIES = [
     "efficientnet_b0",
     "ghostnet_050",
     "googlenet",
+    "inception_resnet_v2",
     "inception_v3",
+    "inception_v4",
+    "legacy_seresnet18",
     "legacy_xception",
     "mobilenetv1_100",
     "mobilenetv2_035",
@@ -42,6 +45,7 @@ FAMILIES = [
 OURS = [
     "alexnet_half",
     "bn_inception",
+    "densenet264",
     "effnet",
     "hardnet39ds",
     "inception_resnet_v1",
@@ -96,6 +100,13 @@ def test_one_of_a_family_trains_a_step_in_every_task(name):
         assert step(model).isfinite()
         trained = {key: p.grad for key, p in model.backbone.named_parameters() if p.requires_grad}
         assert trained and all(g is not None and g.isfinite().all() for g in trained.values()), kind
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_attention_layers_train_in_every_task(kind):
+    model = task(kind, Timm("resnet18", attention="cbam"))
+    assert step(model).isfinite()
+    assert all(p.grad is not None for p in model.backbone.parameters() if p.requires_grad)
 
 
 @pytest.mark.parametrize("kind", TASKS)
