@@ -103,7 +103,7 @@ def listing(found: list[str]) -> Iterator[str]:
     for name in found:
         facts = Facts(name)
         strides, channels = (" ".join(map(str, values)) for values in reversed(facts.backbone.features))
-        numbers = f"{short(facts.parameters / 1e6):>9}{short(facts.macs / 1e9):>8}{facts.sides[0]:5d}"
+        numbers = f"{short(facts.parameters / 1e6):>9}{giga(facts.macs):>8}{facts.sides[0]:5d}"
         weights = "yes" if has_weights(name) else "no"
         yield f"{name:{wide}}{origin(name)[0]:11}{numbers}  {weights:9}{strides:15}{channels}"
     yield "M param.: millions of parameters that the maps depend on; GMACs: of a picture (16 frames) of side `at`"
@@ -112,6 +112,10 @@ def listing(found: list[str]) -> Iterator[str]:
 def short(value: float) -> str:
     """Two decimals, or two digits of what is below 0.1."""
     return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+
+
+def giga(macs: int | None) -> str:
+    return "?" if macs is None else short(macs / 1e9)
 
 
 def describe(name: str, folder: Path) -> Iterator[str]:
@@ -123,12 +127,12 @@ def describe(name: str, folder: Path) -> Iterator[str]:
     library, family = origin(name)
     high, wide = facts.sides
     yield f"{name}: {library}, family {family}, {'with' if has_weights(name) else 'no'} pretrained weights"
-    cost = f"{short(facts.macs / 1e9)} GMACs at {high} x {wide}"
+    cost = f"{giga(facts.macs)} GMACs at {high} x {wide}"
     yield f"  {short(facts.parameters / 1e6)} M parameters that the maps depend on, {cost}"
     yield f"  strides {strides}, channels {channels}"
     yield from (f"  fits {line}" for line in facts.tasks())
     yield f"  takes {', '.join(facts.options) or 'none of small_images, drop_path and output_stride'}"
-    if facts.backbone.temporal:
+    if facts.backbone.temporal or not facts.known:
         return
     fields = receptive_fields(by_name(name), max(facts.sides) if facts.fixed else facts.smallest, facts.fixed)
     seen = ", ".join("everything" if field is None else f"{field}" for field in fields)

@@ -74,6 +74,8 @@ class Timm(Backbone):
         options = asked | (options or {})
         self.net = _create(name, ANY_SIZE.get(self.family, {}) | options)
         reductions = [f["reduction"] for f in self.net.feature_info]
+        if self.family == "tresnet":
+            reductions[0] = 4  # timm says 2, but its stem makes a cell of 4 x 4 pixels
         self.levels = list({r: i for i, r in enumerate(reductions)}.values())  # the last map of each stride
         if output_stride < 32 and max(reductions) > output_stride:
             self.net = _dilate(name, output_stride, options)

@@ -69,6 +69,11 @@ def test_networks_whose_maps_timm_cannot_normalise_give_them_as_they_are(name):
     assert shapes(name, 224, 224) == [(96, 56, 56), (192, 28, 28), (384, 14, 14), (768, 7, 7)]
 
 
+def test_the_stride_that_timm_misstates_is_put_right():
+    assert Timm("tresnet_m").features == ([64, 128, 1024, 2048], [4, 8, 16, 32])
+    assert shapes("tresnet_m", 64, 96) == [(64, 16, 24), (128, 8, 12), (1024, 4, 6), (2048, 2, 3)]
+
+
 @pytest.mark.parametrize(
     ("name", "last"), [("maxvit_pico_rw_256", (256, 3, 4)), ("beit_base_patch16_224", (768, 6, 8))]
 )
