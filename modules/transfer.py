@@ -11,11 +11,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from modules.backbones import by_name
+from modules.backbones.classics.vgg import deepen, depth
 from modules.contracts import Backbone, ConfigError, DataError, Weights, writing
 
 
 def load_backbone(backbone: Backbone, source: str) -> str:
     """Copies weights into `backbone` and returns a line that says how many and from where.
+
+    A VGG takes those of a shallower VGG as its paper does: see `deepen`.
 
     Args:
         backbone: changed in place: all tensors, and `mean` and `std` when the source has them.
@@ -27,6 +31,13 @@ def load_backbone(backbone: Backbone, source: str) -> str:
         ConfigError: weights of another architecture; names the tensors that do not fit.
     """
     tensors, about, label = _pretrained(backbone) if source == "pretrained" else read_weights(source)
+    epoch = f", epoch {about['epoch']}" if "epoch" in about else ""
+    if shallower := _shallower(backbone, about.get("name", "")):
+        load_backbone(shallower, source)
+        filled = deepen(backbone.net, shallower.net)
+        _take_statistics(backbone, about)
+        some = f"{', '.join(filled)} of {backbone.name}"
+        return f"backbone: {some} from {shallower.name} in {label}{epoch}; all its other layers start afresh"
     tensors = _adapt_time(_adapt_channels(tensors, backbone), backbone)
     own = backbone.net.state_dict()
     tensors = _without_classifier(tensors, own, backbone)
@@ -42,10 +53,7 @@ def load_backbone(backbone: Backbone, source: str) -> str:
     if wrong:
         raise ConfigError(f"weights from {label} do not fit {backbone.name}: {_first(wrong)}{_advice(backbone, about)}")
     backbone.net.load_state_dict(tensors)
-    if len(about.get("mean", ())) == len(backbone.mean):
-        backbone.mean.copy_(torch.tensor(about["mean"]))
-        backbone.std.copy_(torch.tensor(about["std"]))
-    epoch = f", epoch {about['epoch']}" if "epoch" in about else ""
+    _take_statistics(backbone, about)
     return f"backbone: {len(own)}/{len(own)} tensors from {label}{epoch}"
 
 
@@ -184,6 +192,20 @@ def _pretrained(backbone: Backbone) -> Weights:
         file = backbone.weights_file
         elsewhere = f"; fetch {file} where there is a network, and say --model.weights FILE" if file else ""
         raise DataError(f"cannot get the pretrained weights of {backbone.name}: {reason}{elsewhere}") from error
+
+
+def _shallower(backbone: Backbone, name: str) -> Backbone | None:
+    """The VGG `name` if `backbone` is a deeper one."""
+    if not all(called.rpartition("/")[2].startswith("vgg") for called in (name, backbone.name)):
+        return None
+    other = by_name(name)
+    return other if depth(other.net) < depth(backbone.net) else None
+
+
+def _take_statistics(backbone: Backbone, about: dict[str, Any]) -> None:
+    if len(about.get("mean", ())) == len(backbone.mean):
+        backbone.mean.copy_(torch.tensor(about["mean"]))
+        backbone.std.copy_(torch.tensor(about["std"]))
 
 
 def _without_classifier(tensors: dict[str, Tensor], own: dict[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:

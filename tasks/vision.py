@@ -6,6 +6,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from modules.backbones import by_name
+from modules.backbones.size import blank, smallest
 from modules.contracts import Backbone, Batch, ConfigError
 from modules.fusing import fused
 from modules.transfer import describe, load_backbone
@@ -121,9 +122,10 @@ class VisionTask(Task):
         """
         stride, size = self.backbone.features.strides[-1], min(image.shape[-2:])
         if size < stride:  # less than one cell; on a CPU in bf16 such convolutions also have undefined gradients
+            finer = "" if self.backbone.small_images else ", or try --model.small_images true"
             raise ConfigError(
                 f"pictures of {size} pixels are smaller than the stride {stride} of {self.backbone.name}: "
-                f"raise --data.image_size to {stride} or more, or set --model.small_images true"
+                f"raise --data.image_size to {smallest(blank(self.backbone))} or more{finer}"
             )
         return self.backbone.normalise(image)
 

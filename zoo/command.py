@@ -1,9 +1,12 @@
 """`python cli.py backbones [PATTERN]`: which backbones there are, how large, how dear, and what one is good for."""
 
 import argparse
+import os
+import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import NoReturn
 
 from PIL import Image
@@ -57,8 +60,11 @@ def backbones(argv: list[str]) -> None:
         lines = describe(typed.pattern, typed.out)
     else:
         lines = families() if typed.pattern is None else listing(matching(typed.pattern))
-    for line in lines:
-        print(line, flush=True)  # one by one, because each takes a moment
+    try:
+        for line in lines:
+            print(line, flush=True)  # one by one, because each takes a moment
+    except BrokenPipeError:  # `head` has seen enough; Python would complain once more on its way out
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def matching(pattern: str) -> list[str]:
@@ -70,7 +76,8 @@ def matching(pattern: str) -> list[str]:
     wild = pattern if set(pattern) & set("*?[") else f"*{pattern}*"
     if found := [name for name in names() if fnmatch(name, wild)]:
         return found
-    raise ConfigError(f"no backbone fits {pattern!r}{nearest(pattern.strip('*?'), names())}")
+    near = nearest(pattern.strip("*?"), names())
+    raise ConfigError(f"no backbone fits {pattern!r}{near or ': python cli.py backbones lists the families'}")
 
 
 def families() -> Iterator[str]:
@@ -78,25 +85,37 @@ def families() -> Iterator[str]:
     groups: dict[tuple[str, str], list[str]] = {}
     for name in names():
         groups.setdefault(origin(name), []).append(name)
-    yield f"{'library':13}{'family':29}{'backbones':>9}{'with weights':>14}  such as"
+    room = get_terminal_size((120, 24)).columns
+    yield f"{'library':12}{'family':27}{'names':>5}{'weights':>9}  such as"
     for (library, family), members in sorted(groups.items()):
-        some = ", ".join(sorted(members, key=lambda name: (len(name), name))[:SHOWN])
-        yield f"{library:13}{family:29}{len(members):9}{sum(map(has_weights, members)):14}  {some}"
+        line = f"{library:12}{family:27}{len(members):5}{sum(map(has_weights, members)):9} "
+        for name in sorted(members, key=lambda name: (len(name), name))[:SHOWN]:
+            line += f" {name}" if len(line) + len(name) < room else ""
+        yield line
     yield f"{len(names())} backbones in {len(groups)} families"
     yield "sizes and maps: python cli.py backbones PATTERN, such as 'resnet*'"
 
 
 def listing(found: list[str]) -> Iterator[str]:
     """A line for each of the names, after a heading."""
-    wide = max(map(len, found)) + 2
-    yield f"{'name':{wide}}{'library':13}{'M param.':>9}{'GMACs':>8}{'at':>6}  {'strides':18}{'channels':28}weights"
+    wide = max(map(len, found)) + 1
+    yield f"{'name':{wide}}{'library':11}{'M param.':>9}{'GMACs':>8}{'at':>5}  {'weights':9}{'strides':15}channels"
     for name in found:
         facts = Facts(name)
         strides, channels = (" ".join(map(str, values)) for values in reversed(facts.backbone.features))
-        numbers = f"{facts.parameters / 1e6:9.2f}{facts.macs / 1e9:8.2f}{facts.sides[0]:6d}"
-        weights = "pretrained" if has_weights(name) else "none"
-        yield f"{name:{wide}}{origin(name)[0]:13}{numbers}  {strides:18}{channels:28}{weights}"
+        numbers = f"{short(facts.parameters / 1e6):>9}{giga(facts.macs):>8}{facts.sides[0]:5d}"
+        weights = "yes" if has_weights(name) else "no"
+        yield f"{name:{wide}}{origin(name)[0]:11}{numbers}  {weights:9}{strides:15}{channels}"
     yield "M param.: millions of parameters that the maps depend on; GMACs: of a picture (16 frames) of side `at`"
+
+
+def short(value: float) -> str:
+    """Two decimals, or two digits of what is below 0.1."""
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+
+
+def giga(macs: int | None) -> str:
+    return "?" if macs is None else short(macs / 1e9)
 
 
 def describe(name: str, folder: Path) -> Iterator[str]:
@@ -108,12 +127,12 @@ def describe(name: str, folder: Path) -> Iterator[str]:
     library, family = origin(name)
     high, wide = facts.sides
     yield f"{name}: {library}, family {family}, {'with' if has_weights(name) else 'no'} pretrained weights"
-    cost = f"{facts.macs / 1e9:.2f} GMACs at {high} x {wide}"
-    yield f"  {facts.parameters / 1e6:.2f} M parameters that the maps depend on, {cost}"
+    cost = f"{giga(facts.macs)} GMACs at {high} x {wide}"
+    yield f"  {short(facts.parameters / 1e6)} M parameters that the maps depend on, {cost}"
     yield f"  strides {strides}, channels {channels}"
     yield from (f"  fits {line}" for line in facts.tasks())
     yield f"  takes {', '.join(facts.options) or 'none of small_images, drop_path and output_stride'}"
-    if facts.backbone.temporal:
+    if facts.backbone.temporal or not facts.known:
         return
     fields = receptive_fields(by_name(name), max(facts.sides) if facts.fixed else facts.smallest, facts.fixed)
     seen = ", ".join("everything" if field is None else f"{field}" for field in fields)
@@ -121,5 +140,5 @@ def describe(name: str, folder: Path) -> Iterator[str]:
     path = folder / f"{name.replace('/', '_')}.png"
     with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pyramid(name, high, channels, strides, fields)).save(path)
+        Image.fromarray(pyramid(name, facts.sides, facts.cells, channels, strides, fields)).save(path)
     yield f"written: {path}"

@@ -11,37 +11,43 @@ MOST = 4  # fields up to so many sides of the picture are drawn to scale
 
 
 def pyramid(
-    name: str, side: int, channels: Sequence[int], strides: Sequence[int], fields: Sequence[int | None]
+    name: str,
+    sides: tuple[int, int],
+    cells: Sequence[tuple[int, int]],
+    channels: Sequence[int],
+    strides: Sequence[int],
+    fields: Sequence[int | None],
 ) -> np.ndarray:
     """Maps from fine to coarse as blocks, beside what one cell of each sees of a picture: uint8 (H, W, 3).
 
     Args:
         name: of the backbone.
-        side: of the picture in pixels.
+        sides: height and width of the picture in pixels.
+        cells: height and width of each map.
         channels: of each map.
         strides: of each map.
         fields: side of the receptive field of each map in pixels; null is the whole picture.
     """
-    figure = titled(WIDTH, HEIGHT, f"{name} on a picture of {side} x {side}")
+    figure = titled(WIDTH, HEIGHT, f"{name} on a picture of {sides[0]} x {sides[1]}")
     colours = distinct(len(strides))
-    _blocks(figure.add_axes((0.02, 0.08, 0.55, 0.8)), side, channels, strides, fields, colours)
-    _fields(figure.add_axes((0.6, 0.08, 0.38, 0.8)), side, strides, fields, colours)
+    _blocks(figure.add_axes((0.02, 0.08, 0.55, 0.8)), cells, channels, strides, fields, colours)
+    _fields(figure.add_axes((0.6, 0.08, 0.38, 0.8)), max(sides), strides, fields, colours)
     return render(figure)
 
 
-def _blocks(axes, side, channels, strides, fields, colours) -> None:
+def _blocks(axes, cells, channels, strides, fields, colours) -> None:
     """A block per map: as high as the root of its side, as wide as the logarithm of its channels."""
     left = 0.0
-    for wide, stride, field, colour in zip(channels, strides, fields, colours, strict=True):
-        high, across = (side / stride) ** 0.5, np.log2(wide) / 4
+    for (rows, columns), wide, stride, field, colour in zip(cells, channels, strides, fields, colours, strict=True):
+        high, across = rows**0.5, np.log2(wide) / 4
         axes.bar(left, high, across, bottom=-high / 2, align="edge", color=colour, alpha=0.75, edgecolor=PLAIN)
-        middle, cells = left + across / 2, -(-side // stride)
+        middle = left + across / 2
         seen = "sees all" if field is None else f"sees {field}"
-        axes.text(middle, high / 2 + 0.2, f"{cells} x {cells}", ha="center", va="bottom", fontsize=9, color=PLAIN)
+        axes.text(middle, high / 2 + 0.2, f"{rows} x {columns}", ha="center", va="bottom", fontsize=9, color=PLAIN)
         text = f"stride {stride}\n{wide} ch.\n{seen}"
         axes.text(middle, -high / 2 - 0.3, text, ha="center", va="top", fontsize=9, color=PLAIN)
         left += max(across, 2.2) + 0.5
-    top = (side / strides[0]) ** 0.5 / 2
+    top = cells[0][0] ** 0.5 / 2
     axes.set(xlim=(-0.8, left), ylim=(-top - 5, top + 2))
     axes.axis("off")
 

@@ -36,8 +36,15 @@ class Facts:
         return published(self.backbone)
 
     @cached_property
-    def macs(self) -> int:
-        """Multiplications with additions for one picture (or clip of 16 frames) of those sides."""
+    def known(self) -> bool:
+        """Whether it runs without numbers; timm's Gemma 4 computes sizes from numbers."""
+        return takes(self.backbone, *self.sides)
+
+    @cached_property
+    def macs(self) -> int | None:
+        """Multiplications with additions for one picture (or clip of 16 frames) of those sides, if `known`."""
+        if not self.known:
+            return None
         frames = (FRAMES,) if self.backbone.temporal else ()
         image = torch.empty(1, self.backbone.in_channels, *frames, *self.sides, device="meta")
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -45,9 +52,16 @@ class Facts:
         return counter.get_total_flops() // 2
 
     @cached_property
+    def cells(self) -> list[tuple[int, int]]:
+        """Height and width of each map of a picture of those sides; only if `known`."""
+        with torch.no_grad():
+            maps = self.backbone(torch.empty(1, self.backbone.in_channels, *self.sides, device="meta"))
+        return [tuple(x.shape[-2:]) for x in maps]
+
+    @cached_property
     def fixed(self) -> bool:
         """Whether it takes pictures of `sides` only."""
-        return fixed(self.backbone) and takes(self.backbone, *self.sides)
+        return self.known and fixed(self.backbone)
 
     @cached_property
     def smallest(self) -> int:
@@ -75,9 +89,8 @@ class Facts:
         strides, (high, wide) = self.backbone.features.strides, self.sides
         if self.backbone.temporal:
             return ["video (tasks/video.yaml), as a network for clips; no other task"]
-        sizes = (
-            f"of {high} x {wide} pixels, or as built with image_size" if self.fixed else f"from {self.smallest} pixels"
-        )
+        sizes = f"from {self.smallest} pixels" if self.known else f"such as {high} x {wide} pixels"
+        sizes = f"of {high} x {wide} pixels, or as built with image_size" if self.fixed else sizes
         maps = "its own maps" if len(strides) > 1 else "the simple pyramid of ViTDet"
         coarse = "; its finest map is coarse for small objects" if len(strides) > 1 and strides[0] > 8 else ""
         return [

@@ -1,6 +1,7 @@
 """Every timm model through the one backbone contract."""
 
 from copy import deepcopy
+from functools import partial
 from typing import Any, Literal
 
 import timm
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from modules.backbones.classics.plugins import PLUGINS, plugin
 from modules.backbones.size import size_error
 from modules.backbones.stem import shrink_stem, spare_strided_points
 from modules.contracts import Backbone, ConfigError, Features, Weights, nearest
@@ -19,7 +21,8 @@ ANY_SIZE = {  # with which options timm's modules take pictures of any size: by 
 }
 HYBRIDS = {"vitamin", "vision_transformer_hybrid"}  # which miscount the cells of pictures that are no whole cells
 NOT_NORMALISED = {"hiera", "hieradet_sam2", "vision_transformer_sam"}  # timm cannot normalise their maps
-Attention = Literal["se", "ese", "eca", "ecam", "ceca", "ge", "gc", "gca", "cbam", "lcbam"]
+Attention = Literal["se", "ese", "eca", "ecam", "ceca", "gc", "gca", "cbam", "lcbam", "sk", "splat"]
+Block = Literal["dense", "fire", "ghost", "hard", "inception", "maxout", "residual", "shuffle"]
 
 
 class Timm(Backbone):
@@ -36,8 +39,10 @@ class Timm(Backbone):
         drop_path: highest probability of skipping a residual branch in training (stochastic depth), 0..1.
         output_stride: largest stride of all maps, reached by dilation, for segmentation; every stage keeps its own map.
             Counted before `small_images` shrinks all strides.
-        attention: timm's attention layers in every residual block, for ResNets and ResNeXts: `se` (Hu et al. 2018),
-            `eca` (Wang et al. 2020), `cbam` (Woo et al. 2018), `gc` (Cao et al. 2019), ...
+        attention: timm's attention layers in every residual block, for ResNets, ResNeXts and our own networks (those
+            without residuals have them behind every stage): `se` (Hu et al. 2018), `eca` (Wang et al. 2020; its kernel
+            follows from the channels), `cbam` (Woo et al. 2018), `sk` (Li et al. 2019), `splat` (Zhang et al. 2022),
+            `gc` (Cao et al. 2019), ...; or a block there: `ghost`, `fire`, `maxout`, `residual` (scaled by 0.2), ...
         image_size: side, or height and width, of the pictures, for networks made for one size such as MaxViT or BEiT;
             null is the size that they were published with. Most networks take any size without it.
         options: more arguments of the network by its own names, such as `{width: 0.6}` of `mobilenetv1`, `{depth: 22,
@@ -54,7 +59,7 @@ class Timm(Backbone):
         small_images: bool = False,
         drop_path: float = 0.0,
         output_stride: Literal[8, 16, 32] = 32,
-        attention: Attention | None = None,
+        attention: Attention | Block | None = None,
         image_size: int | tuple[int, int] | None = None,
         options: dict[str, Any] | None = None,
     ):
@@ -69,6 +74,8 @@ class Timm(Backbone):
         options = asked | (options or {})
         self.net = _create(name, ANY_SIZE.get(self.family, {}) | options)
         reductions = [f["reduction"] for f in self.net.feature_info]
+        if self.family == "tresnet":
+            reductions[0] = 4  # timm says 2, but its stem makes a cell of 4 x 4 pixels
         self.levels = list({r: i for i, r in enumerate(reductions)}.values())  # the last map of each stride
         if output_stride < 32 and max(reductions) > output_stride:
             self.net = _dilate(name, output_stride, options)
@@ -129,10 +136,21 @@ def _options(
     asked = {
         "in_chans": channels,
         "drop_path_rate": drop_path or None,
-        "block_args": None if attention is None else {"attn_layer": attention},
+        "block_args": attention and {"attn_layer": partial(_block, attention) if attention in PLUGINS else attention},
         "img_size": image_size,
     }
     return {key: value for key, value in asked.items() if value is not None}
+
+
+def _block(name: str, channels: int, **where: Any) -> nn.Module:
+    """One of our blocks for a network of timm's, whose ResNets add to what it gives in place."""
+    block = plugin(name, channels).to(**where)
+    block.register_forward_hook(_copy)
+    return block
+
+
+def _copy(block: nn.Module, inputs: tuple[Tensor], x: Tensor) -> Tensor:
+    return x.clone()
 
 
 def _create(name: str, options: dict[str, Any]) -> nn.Module:

@@ -19,8 +19,21 @@ def test_a_pattern_lists_sizes_and_maps(graft, capsys):
     heading, *rows, note = capsys.readouterr().out.splitlines()
     assert heading.split()[:2] == ["name", "library"] and "maps depend on" in note
     (row,) = (line for line in rows if line.startswith("resnet18 "))
-    wanted = "resnet18 timm 11.18 1.81 224 2 4 8 16 32 64 64 128 256 512 pretrained"
+    wanted = "resnet18 timm 11.18 1.81 224 yes 2 4 8 16 32 64 64 128 256 512"
     assert row.split() == wanted.split()
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_families_fit_the_terminal(graft, capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    graft("backbones")
+    lines = capsys.readouterr().out.splitlines()
+    assert columns - 20 < max(map(len, lines)) <= columns
+
+
+def test_small_networks_have_figures_too(graft, capsys):
+    graft("backbones", "lenet5")
+    assert "lenet5 graft 0.051 0.00064 32 no 1 2 4 6 16 120".split() == capsys.readouterr().out.splitlines()[1].split()
 
 
 def test_part_of_a_name_is_a_pattern(graft, capsys):
@@ -41,7 +54,7 @@ def test_describe_draws_the_pyramid_and_says_what_it_fits(graft, capsys, tmp_pat
     ("argv", "said"),
     [
         (["renset18"], "no backbone fits 'renset18'; did you mean 'resnet18'?"),
-        (["zzz*"], "no backbone fits 'zzz*'"),
+        (["zzz*"], "no backbone fits 'zzz*': python cli.py backbones lists the families"),
         (["resnet*", "--describe"], "there is no backbone 'resnet*'; did you mean 'resnet"),
         (["--describe"], "backbones: --describe needs the NAME of a backbone"),
         (["a", "b"], "backbones: unrecognized arguments: b"),

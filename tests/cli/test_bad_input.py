@@ -176,6 +176,37 @@ def test_pictures_smaller_than_one_cell_of_the_backbone_are_refused(graft):
     assert code == 2 and "stride 32" in error and "small_images" in error
 
 
+@pytest.mark.parametrize("side", ["16", "64"])
+def test_pictures_too_small_for_a_network_without_padding_are_answered_with_the_smallest(graft, side):
+    code, error = graft(*CLASSIFY, *TINY, "--data.image_size", side, "--model.backbone", "inception_resnet_v1")
+    assert code == 2 and "75 " in error and "--data.image_size" in error
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("--model.backbone lenet_5", "no backbone 'lenet_5'; did you mean 'lenet5'"),
+        ("--model.backbone Timm --model.backbone.name vgg11 --model.backbone.attention cbam", "leave attention out"),
+        ("--model.backbone Timm --model.backbone.name resnet18 --model.backbone.attention cbma", "did you mean 'cbam'"),
+        ("--model.backbone inception_v3 --model.auxiliary 0.3", "set model.auxiliary to 0"),
+    ],
+)
+def test_what_a_family_is_not_or_has_not_is_said(graft, typed, words):
+    code, error = graft(*CLASSIFY, *TINY, *typed.split())
+    assert code == 2 and words in error and error.count("\n") == 1
+
+
+def test_without_a_network_it_is_said_which_file_to_fetch_and_where_to_put_it(graft, monkeypatch):
+    def offline(*args, **kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("timm.models._builder.load_pretrained", offline)
+    code, error = graft(*CLASSIFY, *TINY, "--model.weights", "pretrained")
+    assert code == 1 and "fetch model.safetensors of timm/" in error and "--model.weights FILE" in error
+    code, error = graft(*CLASSIFY, *TINY, "--model.backbone", "hardnet39ds", "--model.weights", "pretrained")
+    assert code == 1 and "nobody has published weights of hardnet39ds" in error and "--model.weights PATH" in error
+
+
 def test_a_checkpoint_path_in_a_yaml_is_not_ignored(graft, tmp_path):
     (tmp_path / "mine.yaml").write_text("model: SimCLR\ndata: Shapes\nckpt_path: some.ckpt\n")
     code, error = graft("fit", "--config", str(tmp_path / "mine.yaml"))

@@ -18,6 +18,7 @@ SMALL += (
 )
 RANDOM = {
     "classification": "--model.head.dropout 0.2 --model.mixup 0.5 --model.drop_path 0.1 --model.ema 0.9".split(),
+    "classification, auxiliary": "--model.backbone inception_v1 --model.auxiliary 0.3".split(),  # with dropout
     "simclr": [],
     "autoencoder": "--model.noise 0.2".split(),  # and codes that are drawn
     "moco": "--model.queue 96 --model.symmetric true".split(),
@@ -61,6 +62,7 @@ def state(run: Path) -> dict:
     [
         ("simclr", 2, 13),
         ("classification", 0, 9),
+        pytest.param("classification, auxiliary", 0, 13, marks=pytest.mark.slow),
         ("autoencoder", 0, 13),
         ("moco", 0, 13),
         ("dino", 0, 9),
@@ -75,7 +77,15 @@ def test_killed_in_mid_epoch_and_resumed_equals_never_stopped(
     graft, tmp_path, task, workers, step
 ):  # graft: its folder
     small = [*SMALL[:6], *SMALL[10:]] if task == "translation" else SMALL  # without the size of batches and pictures
-    typed = ["fit", "--config", f"tasks/{task}.yaml", *small, *RANDOM[task], "--data.workers", str(workers)]
+    typed = [
+        "fit",
+        "--config",
+        f"tasks/{task.partition(',')[0]}.yaml",
+        *small,
+        *RANDOM[task],
+        "--data.workers",
+        str(workers),
+    ]
     assert run([str(ROOT / "cli.py"), *typed, "--run_dir", "whole"], tmp_path) == 0
     assert run(["-c", KILL.format(step=step), *typed, "--run_dir", "killed"], tmp_path) == -signal.SIGKILL
     assert state(Path("killed"))["global_step"] < step

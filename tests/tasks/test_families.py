@@ -19,7 +19,10 @@ FAMILIES = [
     "efficientnet_b0",
     "ghostnet_050",
     "googlenet",
+    "inception_resnet_v2",
     "inception_v3",
+    "inception_v4",
+    "legacy_seresnet18",
     "legacy_xception",
     "mobilenetv1_100",
     "mobilenetv2_035",
@@ -38,6 +41,24 @@ FAMILIES = [
     "torchvision/mobilenet_v3_small",
     "vgg11",
     "vit_tiny_patch16_224",
+]
+OURS = [
+    "alexnet_half",
+    "bn_inception",
+    "densenet264",
+    "effnet",
+    "hardnet39ds",
+    "inception_resnet_v1",
+    "inception_v1",
+    "lenet5",
+    "mobilenetv1_025",
+    "plain18",
+    "resnet18_a",
+    "shufflenetv1_g1",
+    "squeezenet_bypass",
+    "vgg16_c",
+    "vitc_1gf",
+    "wide_resnet16_4",
 ]
 
 
@@ -72,13 +93,20 @@ def step(model) -> Tensor:
 TASKS = ("classification", "segmentation", "detection")
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", FAMILIES + OURS)
 def test_one_of_a_family_trains_a_step_in_every_task(name):
     for kind in TASKS:
         model = task(kind, by_name(name))
         assert step(model).isfinite()
         trained = {key: p.grad for key, p in model.backbone.named_parameters() if p.requires_grad}
         assert trained and all(g is not None and g.isfinite().all() for g in trained.values()), kind
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_attention_layers_train_in_every_task(kind):
+    model = task(kind, Timm("resnet18", attention="cbam"))
+    assert step(model).isfinite()
+    assert all(p.grad is not None for p in model.backbone.parameters() if p.requires_grad)
 
 
 @pytest.mark.parametrize("kind", TASKS)

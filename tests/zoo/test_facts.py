@@ -34,6 +34,17 @@ def test_sizes_that_it_takes(name, smallest, only):
     assert (facts.smallest, facts.fixed) == (smallest, only)
 
 
+def test_a_network_that_computes_with_numbers_has_the_facts_that_shapes_tell():
+    facts = Facts("gemma4_vit_167m")
+    assert facts.macs is None and not facts.fixed
+    assert "pictures such as 768 x 768 pixels" in facts.tasks()[0]
+
+
+def test_maps_of_networks_without_padding_have_the_cells_that_are_left():
+    assert Facts("lenet5").cells == [(28, 28), (10, 10), (1, 1)]
+    assert Facts("resnet18").cells == [(side, side) for side in (112, 56, 28, 14, 7)]
+
+
 def test_options_are_those_that_build():
     assert Facts("resnet18").options == [
         "--model.small_images true",

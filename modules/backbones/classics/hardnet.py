@@ -51,15 +51,12 @@ def hardnet(
 ) -> Network:
     """Chao et al. 2019, "HarDNet: a low memory traffic network".
 
+    Arguments that all take: see `classics`.
+
     Args:
         variant: number of layers; in those with `ds` a 1x1 convolution and a 3x3 one of each channel stand for each 3x3
             convolution, and 3x3 ones with stride 2 for max-pooling.
-        num_classes: number of logits.
-        in_chans: channels of the pictures.
         dropout: before the classifier; null is the authors'.
-        norm: of all convolutions, by timm's names, such as `batchnorm` or `layernorm2d`.
-        activation: of all layers that have one, by timm's names, such as `relu` or `silu`.
-        init: see `initialise`.
 
     Raises:
         ConfigError: another variant.

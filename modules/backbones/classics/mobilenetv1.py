@@ -27,16 +27,12 @@ def mobilenetv1(
 
     Thirteen times a 3x3 convolution of each channel and a 1x1 convolution of all; timm's `mobilenetv1_100` for width 1.
 
+    Arguments that all take: see `classics`.
+
     Args:
         width: multiplies all channels, of which at least 8 stay; the paper has 1, 0.75, 0.5 and 0.25.
         resolution: multiplies the 224 pixels that its pictures have, to a multiple of 32; the paper has 1, 6/7, 5/7 and
             4/7. It changes no tensor: `--data.image_size` says how large pictures are.
-        num_classes: number of logits.
-        in_chans: channels of the pictures.
-        dropout: before the classifier.
-        norm: of all convolutions, by timm's names, such as `batchnorm` or `layernorm2d`.
-        activation: of all layers that have one, by timm's names, such as `relu` or `silu`.
-        init: see `initialise`.
 
     Raises:
         ConfigError: a width or resolution that is not above 0.

@@ -157,7 +157,7 @@ def _fire(channels: int) -> Fire:
 
 def _inception(channels: int) -> Inception:
     """GoogLeNet's shares of 1x1, 3x3, 5x5 and pooled channels."""
-    quarter, eighth = channels // 4, channels // 8
+    quarter, eighth = channels // 4, max(1, channels // 8)
     rest = channels - quarter - 2 * quarter - eighth
     return Inception(channels, quarter, quarter, 2 * quarter, max(1, channels // 16), eighth, rest)
 
@@ -197,7 +197,7 @@ PLUGINS: dict[str, Callable[[int], nn.Module]] = {
     "residual": _residual,
     "shuffle": _shuffle,
 }
-"""What makes each block from its number of channels, 8 or more."""
+"""What makes each block from its number of channels, 6 or more."""
 
 
 def _even(width: float) -> int:

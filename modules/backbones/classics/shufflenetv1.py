@@ -27,15 +27,11 @@ def shufflenetv1(
 ) -> Network:
     """Zhang et al. 2018, "ShuffleNet: an extremely efficient convolutional neural network for mobile devices".
 
+    Arguments that all take: see `classics`.
+
     Args:
         groups: of the 1x1 convolutions: 1, 2, 3, 4 or 8; more groups have more channels for the same work.
         width: multiplies the channels from stride 8 on; the paper has 0.25, 0.5, 1, 1.5 and 2.
-        num_classes: number of logits.
-        in_chans: channels of the pictures.
-        dropout: before the classifier.
-        norm: of all convolutions, by timm's names, such as `batchnorm` or `layernorm2d`.
-        activation: of all layers that have one, by timm's names, such as `relu` or `silu`.
-        init: see `initialise`.
 
     Raises:
         ConfigError: another number of groups, or a width that is not above 0.

@@ -1,11 +1,12 @@
 """SqueezeNet with the bypasses of its paper, which torchvision's lacks."""
 
+from functools import partial
 from typing import Literal
 
 from torch import Tensor, nn
 from torchvision.models.squeezenet import Fire
 
-from modules.backbones.classics.blocks import Init, initialise
+from modules.backbones.classics.blocks import Init, activation_layer, initialise
 from modules.backbones.classics.classifiers import Dense
 from modules.backbones.classics.network import Network, register
 from modules.contracts import Features
@@ -35,6 +36,7 @@ def squeezenet_bypass(
     num_classes: int = 1000,
     in_chans: int = 3,
     dropout: float = 0.5,
+    activation: str = "relu",
     init: Init = "kaiming",
 ) -> Network:
     """Iandola et al. 2016, "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters": version 1.0 with bypasses.
@@ -47,27 +49,31 @@ def squeezenet_bypass(
         num_classes: number of logits.
         in_chans: channels of the pictures.
         dropout: before the last convolution.
+        activation: of all layers, by timm's names, such as `relu` or `silu`; norms it has none.
         init: see `initialise`; the last convolution starts near 0.
     """
 
+    act = partial(activation_layer(activation), inplace=True)
+
     def fire(number: int) -> Fire:
         inputs, outputs = WIDTHS[number - 2], WIDTHS[number - 1]
-        if bypass == "complex" or (bypass == "simple" and inputs == outputs):
-            return BypassedFire(inputs, outputs)
-        return Fire(inputs, outputs // 8, outputs // 2, outputs // 2)
+        bypassed = bypass == "complex" or (bypass == "simple" and inputs == outputs)
+        made = BypassedFire(inputs, outputs) if bypassed else Fire(inputs, outputs // 8, outputs // 2, outputs // 2)
+        made.squeeze_activation, made.expand1x1_activation, made.expand3x3_activation = act(), act(), act()
+        return made
 
     def pool() -> nn.MaxPool2d:
         return nn.MaxPool2d(3, 2, ceil_mode=True)
 
     stages = [
-        nn.Sequential(nn.Conv2d(in_chans, WIDTHS[0], 7, 2), nn.ReLU(inplace=True)),
+        nn.Sequential(nn.Conv2d(in_chans, WIDTHS[0], 7, 2), act()),
         nn.Sequential(*map(fire, (2, 3, 4))),
         nn.Sequential(pool(), *map(fire, (5, 6, 7, 8))),
         nn.Sequential(pool(), fire(9)),
     ]
     features, size = Features([96, 256, 512, 512], [2, 4, 8, 16]), (in_chans, 224, 224)
     last = nn.Conv2d(WIDTHS[-1], num_classes, 1) if num_classes else None
-    head = Dense(nn.Dropout(dropout), last, nn.ReLU(inplace=True)) if last else None
+    head = Dense(nn.Dropout(dropout), last, act()) if last else None
     net = Network(stages, features, head, maxpool=pool(), input_size=size, smallest=21)
     initialise(net, init)
     if last:

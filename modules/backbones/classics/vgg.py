@@ -28,7 +28,8 @@ def vgg16_c(
     Args:
         norm: behind each convolution, by timm's name, or `none`.
         activation: behind all layers but the last, by timm's name.
-        init: `xavier` trains from nothing; with `gaussian`, the paper's first way, begin with `deepen`.
+        init: `xavier` trains from nothing; with `gaussian`, the paper's first way, begin with a
+            shallower one: see `deepen`.
         widths: channels of each convolution, by stages.
         hidden: units of the fully connected layers.
     """
@@ -53,12 +54,7 @@ def deepen(deeper: nn.Module, shallower: nn.Module) -> list[str]:
     """Copies the first four convolutions and the fully connected layers of a shallower VGG into a deeper one, in place,
     as the paper began its deep networks (section 3.1). Norms go with their convolutions.
 
-    For a task, deepen a backbone and export it: `--model.weights deeper.safetensors` then starts from it.
-
-        shallower, deeper = by_name("vgg11"), by_name("vgg16_c")
-        load_backbone(shallower, "runs/vgg11/latest")
-        deepen(deeper.net, shallower.net)
-        export_backbone(deeper, Path("deeper.safetensors"))
+    In a task, `--model.backbone vgg16_c --model.weights RUN` does so when the run's backbone is, say, vgg11.
 
     Args:
         deeper: any VGG, timm's or ours, with classes or without.
@@ -81,6 +77,11 @@ def deepen(deeper: nn.Module, shallower: nn.Module) -> list[str]:
         target.load_state_dict({k: v.view_as(target.state_dict()[k]) for k, v in layer.state_dict().items()})
         filled.append(own)
     return filled
+
+
+def depth(net: nn.Module) -> int:
+    """How many convolutions a VGG has before its fully connected layers."""
+    return sum(stage != "head" and kind == "weights" for stage, _, kind in _places(net))
 
 
 def _places(net: nn.Module) -> dict[tuple[int | str, int, str], tuple[str, nn.Module]]:

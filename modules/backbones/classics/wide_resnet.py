@@ -68,16 +68,13 @@ def wide_resnet(
 
     Pre-activation; (d - 4) / 6 blocks at each of the strides 1, 2 and 4. 28-10 has 36,479,194 parameters.
 
+    Arguments that all take: see `classics`.
+
     Args:
         depth: layers with weights, d: 10, 16, 22, 28, 34, 40, ...
         width: k; the stages have 16 k, 32 k and 64 k channels.
-        num_classes: number of logits.
-        in_chans: channels of the pictures.
         dropout: between the convolutions of a block; the paper takes 0.3 on CIFAR and 0.4 on SVHN.
         drop_path_rate: highest probability of leaving out a block's branch in training; it rises with depth.
-        norm: of all convolutions, by timm's names, such as `batchnorm` or `layernorm2d`.
-        activation: of all layers that have one, by timm's names, such as `relu` or `silu`.
-        init: see `initialise`.
 
     Raises:
         ConfigError: a depth that three equal stages cannot have.

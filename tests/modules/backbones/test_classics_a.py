@@ -280,17 +280,29 @@ def test_a_deeper_vgg_begins_with_the_first_four_convolutions_and_the_classifier
 
 
 def test_a_shallower_vgg_initialises_a_deeper_one_through_model_weights(tmp_path):
-    path, deep, later = tmp_path / "deeper.safetensors", by_name("vgg16_c"), by_name("vgg16_c")
-    layers = [64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M"]  # timm's vgg11
-    shallow = VGG(layers, num_classes=0, mlp_ratio=1 / 4096)
-    assert deepen(deep.net, shallow) == [f"stages.{i}.0" for i in ("0.0", "1.1", "2.1", "2.2")]
-    export_backbone(deep, path)
+    path, shallow, deep = tmp_path / "shallow.safetensors", by_name("torchvision/vgg11"), by_name("vgg16_c")
+    shallow.mean.fill_(0.4)
+    export_backbone(shallow, path, epoch=3)
+    places = [f"stages.{i}.0" for i in ("0.0", "1.1", "2.1", "2.2")]
+    before = {k: v.clone() for k, v in deep.net.state_dict().items()}
+    said = load_backbone(deep, str(path))
+    assert said == (
+        f"backbone: {', '.join(places)} of vgg16_c from torchvision/vgg11 in {path}, epoch 3; "
+        "all its other layers start afresh"
+    )
+    theirs = [layer for layer in shallow.net.features if isinstance(layer, nn.Conv2d)][:4]
+    for place, layer in zip(places, theirs, strict=True):
+        assert torch.equal(deep.net.get_submodule(place).weight, layer.weight)
+    rest = [k for k in before if k.rpartition(".")[0] not in places]
+    assert len(rest) == 2 * 9 and all(torch.equal(before[k], deep.net.state_dict()[k]) for k in rest)
+    assert deep.mean.tolist() == shallow.mean.tolist()
 
-    assert load_backbone(later, str(path)) == f"backbone: 26/26 tensors from {path}"
-    stages = later.net.stages
-    ours = [stages[0][0][0], stages[1][1][0], stages[2][1][0], stages[2][2][0]]
-    theirs = [layer for layer in shallow.features if isinstance(layer, nn.Conv2d)][:4]
-    assert all(torch.equal(a.weight, b.weight) for a, b in zip(ours, theirs, strict=True))
+
+def test_a_deeper_vgg_initialises_no_shallower_one(tmp_path):
+    path = tmp_path / "deep.safetensors"
+    export_backbone(by_name("vgg16_c"), path)
+    with pytest.raises(ConfigError, match=r"they are of vgg16_c: add --model\.backbone vgg16_c"):
+        load_backbone(by_name("torchvision/vgg11"), str(path))
 
 
 def test_norms_go_with_their_convolutions():

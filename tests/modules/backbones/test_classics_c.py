@@ -306,6 +306,10 @@ def test_a_plugin_keeps_the_shape_of_a_map_and_learns(name, channels):
     assert not [key for key, p in block.named_parameters() if p.grad is None]
 
 
+def test_the_kernel_of_eca_follows_from_the_channels():
+    assert [plugin("eca", channels).conv.kernel_size for channels in (16, 64, 256, 1024)] == [(3,), (3,), (5,), (5,)]
+
+
 def test_maxout_is_the_largest_of_its_pieces():
     x = torch.randn(2, 6, 3)
     expected = torch.stack([x[:, i : i + 3].max(1).values for i in (0, 3)], 1)
@@ -329,13 +333,27 @@ def test_drop_path_of_a_wide_resnet_rises_with_depth():
     assert rates == pytest.approx([0, 0.06, 0.12, 0.18, 0.24, 0.3])
 
 
-@pytest.mark.parametrize("name", ["wide_resnet16_4", "mobilenetv1_025", "shufflenetv1_g2", "hardnet39ds"])
+@pytest.mark.parametrize("name", ["wide_resnet16_4", "mobilenetv1_025", "shufflenetv1_g2", "hardnet39ds", "effnet"])
 def test_norm_and_activation_are_one_argument_each(name):
     net = timm.create_model(name, norm="layernorm2d", activation="silu", init="xavier", num_classes=3)
     kinds = {type(m) for m in net.modules()}
     assert {LayerNorm2d, nn.SiLU} <= kinds
-    assert not kinds & {nn.BatchNorm2d, nn.ReLU, nn.ReLU6}
+    assert not kinds & {nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.LeakyReLU}
     assert net(torch.randn(1, 3, 32, 32)).shape == (1, 3)
+
+
+def test_the_activation_of_a_squeezenet_is_one_argument():
+    net = timm.create_model("squeezenet_bypass", activation="silu", num_classes=3)
+    assert not [name for name, layer in net.named_modules() if isinstance(layer, nn.ReLU)]
+    assert sum(isinstance(layer, nn.SiLU) for layer in net.modules()) == 1 + 3 * 8 + 1
+
+
+@pytest.mark.parametrize(("name", "norm"), [("densenet264", "groupnorm1"), ("vitc_1gf", "rmsnorm")])
+def test_networks_of_timms_classes_take_timms_names_of_them(name, norm):
+    with torch.device("meta"):
+        net = timm.create_model(name, act_layer="silu", norm_layer=norm, num_classes=3)
+    kinds = {type(layer).__name__.lower() for layer in net.modules()}
+    assert "silu" in kinds and kinds & {norm, f"{norm}act"}
 
 
 def test_a_shuffle_lets_every_group_see_all_channels():

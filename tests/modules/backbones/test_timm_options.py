@@ -1,5 +1,7 @@
 """timm's networks with attention layers, at other sizes than they were made for, and what they do not take."""
 
+from typing import get_args
+
 import pytest
 import timm
 import torch
@@ -7,7 +9,9 @@ from timm.layers import EcaModule
 from timm.layers.cbam import CbamModule
 
 from modules.backbones import Timm
+from modules.backbones.classics.plugins import PLUGINS
 from modules.backbones.size import blank, fixed, published, smallest, takes
+from modules.backbones.timm import Attention, Block
 from modules.contracts import ConfigError
 
 
@@ -25,6 +29,19 @@ def test_attention_goes_into_every_residual_block(attention, layer):
     theirs.load_state_dict(backbone.net.state_dict())
     image = torch.rand(1, 3, 64, 64)
     torch.testing.assert_close(backbone.eval()(image)[-1], theirs.eval().forward_features(image))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet18_a", "lenet5", "wide_resnet16_4"])
+@pytest.mark.parametrize("attention", [*get_args(Attention), *get_args(Block)])
+def test_every_layer_and_block_is_one_argument_of_a_network(name, attention):
+    backbone = Timm(name, attention=attention)
+    sum(m.square().mean() for m in backbone(torch.rand(2, 3, 48, 48))).backward()
+    assert backbone.net.state_dict().keys() > Timm(name).net.state_dict().keys()
+    assert all(p.grad is not None for p in backbone.net.parameters() if p.requires_grad)
+
+
+def test_every_block_is_named():
+    assert set(get_args(Block)) == PLUGINS.keys()
 
 
 @pytest.mark.parametrize("name", ["vgg11", "efficientnet_b0", "convnext_atto", "resnest14d"])
@@ -50,6 +67,11 @@ def test_patches_of_14_pixels_take_pictures_that_14_does_not_divide():
 @pytest.mark.parametrize("name", ["hiera_tiny_224", "hieradet_small"])
 def test_networks_whose_maps_timm_cannot_normalise_give_them_as_they_are(name):
     assert shapes(name, 224, 224) == [(96, 56, 56), (192, 28, 28), (384, 14, 14), (768, 7, 7)]
+
+
+def test_the_stride_that_timm_misstates_is_put_right():
+    assert Timm("tresnet_m").features == ([64, 128, 1024, 2048], [4, 8, 16, 32])
+    assert shapes("tresnet_m", 64, 96) == [(64, 16, 24), (128, 8, 12), (1024, 4, 6), (2048, 2, 3)]
 
 
 @pytest.mark.parametrize(
