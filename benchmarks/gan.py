@@ -38,7 +38,8 @@ def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
     settings = yaml.safe_load((TASKS / f"{task}.yaml").read_text())["model"]["init_args"]
     device = torch.device("cuda" if accelerator == "gpu" else "cpu")
     torch.manual_seed(0)  # as the YAML's run
-    canvas = Canvas(3, data["image_size"])
+    batches, condition = Batches(**data), settings.get("condition")
+    canvas = Canvas(3, data["image_size"], len(batches.classes) if condition else 0, condition)
     generator = _built(settings["generator"], canvas, LATENT).to(device, memory_format=torch.channels_last)
     judge = _built(settings["discriminator"], canvas).to(device, memory_format=torch.channels_last)
     averaged, n_critic = deepcopy(generator).requires_grad_(False), settings.get("n_critic", 1)
@@ -50,13 +51,14 @@ def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
         return diff_augment(image.float(), torch.rand(len(image), DRAWS, device=device), settings.get("augment", []))
 
     stopwatch, steps = Stopwatch(), 0
-    for index, batch in enumerate(Batches(**data).train_dataloader(), 1):
+    for index, batch in enumerate(batches.train_dataloader(), 1):
         stopwatch.begin(index - 1)
         real, turn = batch["image"].to(device, non_blocking=True).float().div_(127.5).sub_(1), index % n_critic == 0
+        label = batch["label"].to(device, non_blocking=True) if condition else None
         with torch.autocast(device.type, torch.bfloat16):
             with torch.set_grad_enabled(turn):
-                fake = generator(torch.randn(len(real), LATENT, device=device))
-            loss = _judged(judge, game, changed(real), changed(fake.detach()), PENALTY[task])
+                fake = generator(torch.randn(len(real), LATENT, device=device), label)
+            loss = _judged(judge, game, changed(real), changed(fake.detach()), label, PENALTY[task])
         loss.backward()
         theirs.step()
         theirs.zero_grad()
@@ -64,7 +66,7 @@ def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
         if turn:
             judge.requires_grad_(False)
             with torch.autocast(device.type, torch.bfloat16):
-                cost = game.generator(judge(changed(fake)).score)
+                cost = game.generator(judge(changed(fake), label).score)
             cost.backward()
             judge.requires_grad_(True)
             ours.step()
@@ -77,12 +79,13 @@ def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
     return stopwatch.run()
 
 
-def _judged(judge: nn.Module, game: Any, real: Tensor, fake: Tensor, weight: float) -> Tensor:
-    parts = (real, fake) if judge.mixes else (torch.cat([real, fake]),)
-    loss = game.discriminator(*torch.cat([judge(part).score for part in parts]).chunk(2))
+def _judged(judge: nn.Module, game: Any, real: Tensor, fake: Tensor, label: Tensor | None, weight: float) -> Tensor:
+    twice = None if label is None else torch.cat([label, label])
+    pairs = [(real, label), (fake, label)] if judge.mixes else [(torch.cat([real, fake]), twice)]
+    loss = game.discriminator(*torch.cat([judge(*pair).score for pair in pairs]).chunk(2))
     if weight:
         mix = torch.rand(len(real), 1, 1, 1, device=real.device)
-        loss = loss + weight * gradient_penalty(lambda image: judge(image).score, real, fake, mix)
+        loss = loss + weight * gradient_penalty(lambda image: judge(image, label).score, real, fake, mix)
     return loss
 
 
