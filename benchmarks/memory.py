@@ -25,8 +25,8 @@ from benchmarks.evaluation import ellipse, random_boxes
 from benchmarks.report import parser, publish
 from callbacks import Pictures
 from datamodules.base import Split
-from datamodules.object_data import ObjectDataModule
-from datamodules.objects import ObjectFiles, packed
+from datamodules.objects.object_data import ObjectDataModule
+from datamodules.objects.objects import ObjectFiles, packed
 from modules.contracts import Prediction
 from modules.heads.detection import MaskRCNN
 from modules.necks import FPN

@@ -3,19 +3,14 @@
 import cv2
 
 from datamodules.base import DataModule
-from datamodules.camvid import CamVid
 from datamodules.captions import CaptionTable, COCOCaptions, Flickr8k
-from datamodules.coco import COCOSemantic
-from datamodules.image_folder import ImageFolder
-from datamodules.images import Images
-from datamodules.masks import Masks
 from datamodules.noise import Noise
-from datamodules.object_folder import Objects
+from datamodules.objects import Objects
+from datamodules.pictures import CIFAR10, CIFAR100, MNIST, FashionMNIST, ImageFolder, Images
+from datamodules.semantic import CamVid, COCOSemantic, Masks, VOCSegmentation
 from datamodules.shapes import Shapes, ShapesCaptions, ShapesInMotion, ShapesMasks, ShapesObjects, ShapesSentences
 from datamodules.text import Multi30k, ParallelText, Sentences
-from datamodules.torchvision import CIFAR10, CIFAR100, MNIST, FashionMNIST
 from datamodules.videos import HMDB51, UCF101, FrameFolder, VideoFolder, VideoFrames, Videos
-from datamodules.voc import VOCSegmentation
 
 cv2.setNumThreads(0)  # its own threads fight with the loader's workers
 

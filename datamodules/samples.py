@@ -9,8 +9,6 @@ from torch.utils.data import Dataset
 
 from datamodules.augment import Augment
 from datamodules.draws import Drawing
-from datamodules.mask_augment import MaskAugment
-from datamodules.pairs import Pairs
 from datamodules.source import Source
 from datamodules.whole import Fit
 from modules.contracts import IGNORE, Batch, DataError
@@ -81,21 +79,6 @@ class WholePictures(ImageDataset):
 
     def content(self, epoch: int, row: int, index: int) -> dict[str, Any]:
         return self.fit(self.source.image(index))
-
-
-class MaskDataset(ImageDataset):
-    """Pictures with their semantic maps, augmented or whole.
-
-    Args:
-        make: from picture (H, W, 3), map (H, W) and the key (seed, epoch, index).
-    """
-
-    def __init__(self, source: Pairs, indices: np.ndarray, make: Fit | MaskAugment, seed: int, skip: bool):
-        super().__init__(source, indices, [], seed, skip)
-        self.make = make
-
-    def content(self, epoch: int, row: int, index: int) -> dict[str, Any]:
-        return self.make(self.source.image(index), self.source.mask(index), self.seed, epoch, index)
 
 
 def collate(samples: list[dict[str, Any]]) -> Batch:

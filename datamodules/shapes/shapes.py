@@ -3,7 +3,7 @@
 import numpy as np
 
 from datamodules.base import Split
-from datamodules.image_data import ImageDataModule
+from datamodules.pictures.image_data import ImageDataModule
 from datamodules.shapes.render import render
 from datamodules.shapes.world import SHAPES, scene
 from datamodules.source import Arrays

@@ -3,9 +3,9 @@
 import numpy as np
 
 from datamodules.base import Split
-from datamodules.mask_data import MaskDataModule
-from datamodules.mask_files import MaskArrays
 from datamodules.pairs import Legend, Pairs
+from datamodules.semantic.files import MaskArrays
+from datamodules.semantic.mask_data import MaskDataModule
 from datamodules.shapes.render import render
 from datamodules.shapes.shapes import FIRST, WORLD
 from datamodules.shapes.world import SHAPES, scene

@@ -4,8 +4,8 @@ import numpy as np
 from pycocotools import mask as coco
 
 from datamodules.base import Split
-from datamodules.object_data import ObjectDataModule
-from datamodules.objects import ObjectFiles, packed
+from datamodules.objects.object_data import ObjectDataModule
+from datamodules.objects.objects import ObjectFiles, packed
 from datamodules.shapes.render import boxes, masks, render
 from datamodules.shapes.shapes import FIRST, WORLD
 from datamodules.shapes.world import SHAPES, scene

@@ -7,7 +7,7 @@ import numpy as np
 
 from datamodules.base import Split
 from datamodules.cache import digest, stamp
-from datamodules.image_data import ImageDataModule
+from datamodules.pictures.image_data import ImageDataModule
 from datamodules.videos.decode import scaled_shape
 from datamodules.videos.source import VideoFiles
 from datamodules.videos.video_folder import VideoFolder

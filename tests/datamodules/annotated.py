@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from datamodules.objects import Annotations, Objects
+from datamodules.objects.objects import Annotations, Objects
 
 HEIGHT, WIDTH = 40, 60
 CATEGORIES = [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog"}]

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torchvision.ops import box_convert
 
-from datamodules.annotations.boxes import FORMS, clip, misread
-from datamodules.annotations.raw import corners
+from datamodules.objects.annotations.boxes import FORMS, clip, misread
+from datamodules.objects.annotations.raw import corners
 
 
 def random_boxes(count: int = 200) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from annotated import HEIGHT, WIDTH, annotation, coco, image, only, picture
 from pycocotools import mask as pycoco
 from pycocotools.coco import COCO
 
-from datamodules.annotations import read_coco
+from datamodules.objects.annotations import read_coco
 from modules.contracts import DataError
 
 TRIANGLE = [10.0, 5.0, 30.0, 5.0, 10.0, 15.0]

@@ -3,7 +3,7 @@
 import pytest
 from annotated import HEIGHT, WIDTH, only, picture
 
-from datamodules.annotations import read_csv
+from datamodules.objects.annotations import read_csv
 from modules.contracts import DataError
 
 HEADER = "path,xmin,ymin,xmax,ymax,class"

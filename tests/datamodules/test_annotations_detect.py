@@ -7,7 +7,7 @@ from test_annotations_id_pngs import mask
 from test_annotations_voc import thing, xml
 from test_annotations_yolo import BOX, labels
 
-from datamodules.annotations import detect, read
+from datamodules.objects.annotations import detect, read
 from modules.contracts import ConfigError, DataError
 
 

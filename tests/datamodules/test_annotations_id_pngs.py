@@ -6,7 +6,7 @@ from annotated import HEIGHT, WIDTH, only, picture
 from PIL import Image
 from pycocotools import mask as pycoco
 
-from datamodules.annotations import read_coco, read_id_pngs
+from datamodules.objects.annotations import read_coco, read_id_pngs
 from modules.contracts import DataError
 
 NUMBERS = np.zeros((HEIGHT, WIDTH), np.uint16)

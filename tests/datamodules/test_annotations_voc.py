@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from annotated import HEIGHT, WIDTH, only, picture
 
-from datamodules.annotations import read_voc
+from datamodules.objects.annotations import read_voc
 from modules.contracts import DataError
 
 

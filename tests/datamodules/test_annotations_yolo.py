@@ -7,7 +7,7 @@ import pytest
 from annotated import HEIGHT, WIDTH, only, picture
 from pycocotools import mask as pycoco
 
-from datamodules.annotations import read_yolo
+from datamodules.objects.annotations import read_yolo
 from modules.contracts import DataError
 
 NAMES = "names: [dog, cat]\n"

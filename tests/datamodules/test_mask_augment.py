@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datamodules.mask_augment import MaskAugment, pixel_of_a_class, span
+from datamodules.semantic.augment import MaskAugment, pixel_of_a_class, span
 from modules.contracts import ConfigError
 
 SIZE = (48, 64)

@@ -10,8 +10,8 @@ from PIL import Image
 from sklearn.metrics import jaccard_score
 
 from datamodules import Masks, ShapesMasks, census
-from datamodules.baselines import most_frequent
-from datamodules.mask_data import histogram
+from datamodules.semantic.baselines import most_frequent
+from datamodules.semantic.mask_data import histogram
 from datamodules.shapes.render import boxes, render
 from datamodules.shapes.shapes_masks import SCENE
 from datamodules.shapes.world import scene

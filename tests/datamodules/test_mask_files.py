@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.mask_files import Undecodable, read_mask, read_palette
+from datamodules.semantic.files import Undecodable, read_mask, read_palette
 from modules.colours import palette
 from modules.contracts import DataError
 

@@ -7,8 +7,8 @@ import albumentations as A
 import numpy as np
 import pytest
 
-from datamodules.object_augment import ObjectAugment
-from datamodules.objects import packed
+from datamodules.objects.augment import ObjectAugment
+from datamodules.objects.objects import packed
 from datamodules.whole import fitted
 from modules.contracts import ConfigError
 from tests.datamodules.rectangles import COLOURS, assert_boxes_fit, assert_masks_fit, rectangles, runs

@@ -10,7 +10,7 @@ from pycocotools import mask as pycoco
 
 from benchmarks.evaluation import coco_eval
 from datamodules import Objects, ShapesObjects
-from datamodules.objects import ObjectFiles
+from datamodules.objects.objects import ObjectFiles
 from modules.contracts import ConfigError, DataError
 from tests.datamodules.annotated import HEIGHT, WIDTH, annotation, coco, image, picture
 from tests.datamodules.rectangles import SHAPES, Rectangles, assert_boxes_fit, assert_masks_fit, rectangles

@@ -8,7 +8,7 @@ import albumentations as A
 import numpy as np
 import pytest
 
-from datamodules.object_proposals import WithProposals, read_proposals, separated
+from datamodules.objects.proposals import WithProposals, read_proposals, separated
 from modules.contracts import ConfigError, DataError
 from tests.datamodules.rectangles import Rectangles, rectangles
 from tests.datamodules.test_object_augment import EVERY, SETTINGS, augment

@@ -15,8 +15,8 @@ from scipy.stats import ks_2samp
 from torch import Tensor, nn
 
 from datamodules import ImageFolder, Shapes
-from datamodules.image_data import ImageDataModule
-from datamodules.on_device import worth_holding
+from datamodules.pictures.image_data import ImageDataModule
+from datamodules.pictures.on_device import worth_holding
 from modules.contracts import Batch, ConfigError, DataError
 
 FLAT = {"cat": 20, "dog": 10}

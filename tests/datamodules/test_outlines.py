@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as pycoco
 
-from datamodules.annotations.outlines import instances, spanned
+from datamodules.objects.annotations.outlines import instances, spanned
 
 
 @pytest.fixture

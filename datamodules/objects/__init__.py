@@ -1,0 +1,5 @@
+"""Pictures with objects in them: boxes, classes and outlines."""
+
+from datamodules.objects.object_folder import Objects
+
+__all__ = ["Objects"]

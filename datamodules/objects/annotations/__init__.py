@@ -1,0 +1,67 @@
+"""Annotations of objects in files: COCO json, Pascal VOC xml, YOLO txt, csv and id-PNGs."""
+
+from pathlib import Path
+
+from datamodules.objects.annotations.coco import read_coco
+from datamodules.objects.annotations.detect import Format, Found, detect
+from datamodules.objects.annotations.id_pngs import read_id_pngs
+from datamodules.objects.annotations.pictures import OnError
+from datamodules.objects.annotations.tables import read_csv
+from datamodules.objects.annotations.voc import Difficult, read_voc
+from datamodules.objects.annotations.yolo import read_yolo
+from datamodules.objects.objects import Annotations
+from modules.contracts import ConfigError
+
+__all__ = [
+    "Difficult",
+    "Format",
+    "Found",
+    "OnError",
+    "detect",
+    "read",
+    "read_coco",
+    "read_csv",
+    "read_id_pngs",
+    "read_voc",
+    "read_yolo",
+]
+
+
+def read(
+    root: Path,
+    format: Format,
+    masks: bool,
+    on_error: OnError = "raise",
+    difficult: Difficult = "ignore",
+    classes: list[str] | None = None,
+) -> Annotations:
+    """Pictures and objects below a folder, all checked.
+
+    Args:
+        root: the folder.
+        format: as `detect` says.
+        masks: whether every object needs an outline.
+        on_error: what a picture that is missing, damaged or of another size than annotated does, and an object of no
+            picture: `raise` stops, `skip` leaves it out, counted and listed.
+        difficult: of Pascal VOC: `ignore` makes difficult objects crowds, `keep` counts them.
+        classes: of Pascal VOC, csv and id-PNGs, in the order of their indices; null takes what is found.
+
+    Raises:
+        ConfigError: `difficult` or `classes` for a format without it.
+        DataError: what the format's reader raises.
+    """
+    if classes is not None and format in ("coco", "yolo"):
+        raise ConfigError(f"data.classes is set, but {format} files name their own classes: remove it")
+    if difficult != "ignore" and format != "voc":
+        raise ConfigError(f"data.difficult is {difficult}, but {format} files mark nothing as difficult: remove it")
+    match format:
+        case "coco":
+            return read_coco(root, masks, on_error)
+        case "voc":
+            return read_voc(root, masks, on_error, difficult, classes)
+        case "yolo":
+            return read_yolo(root, masks, on_error)
+        case "csv":
+            return read_csv(root, masks, on_error, classes)
+        case "png":
+            return read_id_pngs(root, masks, on_error, classes)

@@ -1,0 +1,103 @@
+"""What all readers end with: the splits together, with notes about what is odd."""
+
+import re
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from datamodules.base import Split
+from datamodules.objects.annotations.pictures import OnError
+from datamodules.objects.annotations.raw import Raw
+from datamodules.objects.annotations.settle import Settled, settle
+from datamodules.objects.objects import Annotations
+from datamodules.source import SUFFIXES
+from datamodules.split_data import NAMES
+from modules.contracts import DataError
+
+SHOWN = 5  # names in a sentence
+
+
+def split_of(path: Path, root: Path) -> Split | None:
+    """The split that a file's name speaks of, else that of its folders: `train2017`, `instances_val.json`."""
+    for part in reversed(path.relative_to(root).parts):
+        words = re.findall(r"[a-z]+", part.lower())
+        found = next((split for split, names in NAMES.items() if any(name in words for name in names)), None)
+        if found:
+            return found
+    return None
+
+
+def gather(
+    root: Path, raws: dict[Split, Raw], classes: list[str], category_ids: list[int], masks: bool, on_error: OnError
+) -> Annotations:
+    """Checks the splits and puts them together.
+
+    Args:
+        masks: whether objects need an outline; else only those without box.
+
+    Raises:
+        DataError: as `settle`; no object to train on; a picture with two numbers.
+    """
+    settled = {split: settle(raw, root, masks, on_error) for split, raw in raws.items()}
+    for split, found in settled.items():
+        if not len(found.source):
+            raise DataError(f"{raws[split].file} has no pictures for {split}{_because(found.skipped)}")
+    dropped = [line for found in settled.values() for line in found.dropped]
+    skipped = [line for found in settled.values() for line in found.skipped]
+    if "train" in settled and not len(settled["train"].source.boxes):
+        hints = "".join(f"; {note}" for note in settled["train"].notes)
+        raise DataError(f"{raws['train'].file} has no object of any class to train on{_because(dropped)}{hints}")
+    notes = [note for found in settled.values() for note in found.notes]
+    splits = {split: found.source for split, found in settled.items()}
+    notes += [*_unused(splits, classes), *_shared(splits), *_unlisted(root, raws)]
+    return Annotations(classes, category_ids, splits, _numbers(raws, settled), dropped, skipped, notes)
+
+
+def some(names: list[str]) -> str:
+    """The first few of many names."""
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
+
+
+def _because(lines: list[str]) -> str:
+    return f": {len(lines):,} were left out, first {lines[0]}" if lines else ""
+
+
+def _numbers(raws: dict[Split, Raw], settled: dict[Split, Settled]) -> dict[str, int]:
+    """Number of each picture by its id, counted from 1 where the files have none."""
+    numbers: dict[str, int] = {}
+    for split, (source, rows, *_) in settled.items():
+        for i, row in enumerate(rows):
+            picture, name = raws[split].pictures[row], source.id(i)
+            number = len(numbers) + 1 if picture.number is None else picture.number
+            if numbers.setdefault(name, number) != number and picture.number is not None:
+                raise DataError(
+                    f"{picture.where} has the id {number}, but {numbers[name]} in another split: give it one id"
+                )
+    return numbers
+
+
+def _unused(splits: dict, classes: list[str]) -> list[str]:
+    judged = "train" if "train" in splits else next(iter(splits))
+    counts = np.bincount(splits[judged].classes, minlength=len(classes))
+    names = [name for name, count in zip(classes, counts, strict=True) if not count]
+    return [f"classes without object in {judged}: {len(names)} of {len(classes)} ({some(names)})"] if names else []
+
+
+def _shared(splits: dict) -> list[str]:
+    """The same picture in two splits makes results look better than they are."""
+    names = {split: {source.id(i) for i in range(len(source))} for split, source in splits.items()}
+    return [
+        f"pictures both in {a} and in {b}: {len(both):,} ({some(sorted(both))})"
+        for a, b in combinations(names, 2)
+        if (both := names[a] & names[b])
+    ]
+
+
+def _unlisted(root: Path, raws: dict[Split, Raw]) -> list[str]:
+    known = {picture.path for raw in raws.values() for picture in raw.pictures if picture.path}
+    found = (path for folder in {path.parent for path in known} for path in folder.iterdir())
+    spare = sorted(p for p in found if p.suffix.lower() in SUFFIXES and p not in known)
+    names = [str(p.relative_to(root) if p.is_relative_to(root) else p) for p in spare]
+    return [f"pictures in no split, so not used: {len(names):,} ({some(names)})"] if names else []

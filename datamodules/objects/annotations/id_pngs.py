@@ -1,0 +1,102 @@
+"""One PNG of numbers per picture: 0 is background, every other value an object, as in PennFudan."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from datamodules.base import Split
+from datamodules.objects.annotations.gather import gather
+from datamodules.objects.annotations.outlines import instances
+from datamodules.objects.annotations.pictures import OnError
+from datamodules.objects.annotations.raw import Object, Picture, Raw
+from datamodules.objects.objects import Annotations
+from datamodules.semantic.files import Undecodable, read_mask
+from datamodules.source import find_images
+from datamodules.split_data import NAMES
+from modules.contracts import DataError
+
+IMAGES = ("images", "PNGImages", "JPEGImages", "imgs")
+MASKS = ("masks", "PedMasks", "instances", "instance_masks", "SegmentationObject")
+ENDINGS = ("", "_mask", "_masks", "_instance", "_instances")  # behind a picture's name in its mask's
+DIVISOR = 1000  # with several classes, value // DIVISOR is the class, counted from 1, as in Cityscapes
+NEEDS = "images/ and masks/ (PNGImages/ and PedMasks/), where the PNG of each picture numbers its objects from 1"
+
+
+class Folders(NamedTuple):
+    images: Path
+    masks: Path
+
+
+def find(root: Path) -> dict[Split, Folders]:
+    """Pictures and masks of each split: train/images beside train/masks, images/train beside masks/train; else images
+    beside masks are training's."""
+    found: dict[Split, Folders] = {}
+    pairs = [(i, m) for i in IMAGES for m in MASKS]
+    for split, names in NAMES.items():
+        places = [Folders(root / n / i, root / n / m) for n in names for i, m in pairs]
+        places += [Folders(root / i / n, root / m / n) for n in names for i, m in pairs]
+        if both := next((p for p in places if p.images.is_dir() and p.masks.is_dir()), None):
+            found[split] = both
+    flat = next((p for i, m in pairs if (p := Folders(root / i, root / m)).images.is_dir() and p.masks.is_dir()), None)
+    return found or ({"train": flat} if flat else {})
+
+
+def read_id_pngs(root: Path, masks: bool, on_error: OnError = "raise", classes: list[str] | None = None) -> Annotations:
+    """Pictures and the objects in their masks. The mask of images/a.jpg is masks/a.png or masks/a_mask.png.
+
+    Args:
+        classes: null is one class, `object`. With one class, every value is an object of it. With several, a value is
+            1000 times the class, counted from 1 in this order, plus the object's number.
+
+    Raises:
+        DataError: no such folders, masks that are no numbers, a class beyond `classes`, or what `gather` raises.
+    """
+    found, classes = find(root), classes or ["object"]
+    if not found:
+        raise DataError(f"{root} has no id-PNGs: that is {NEEDS}")
+    raws = {split: _raw(folders, classes) for split, folders in found.items()}
+    result = gather(root, raws, classes, [*range(1, len(classes) + 1)], masks, on_error)
+    if note := _semantic(raws, classes):
+        result.notes.append(note)
+    return result
+
+
+def _raw(folders: Folders, classes: list[str]) -> Raw:
+    raw, pictures = Raw(str(folders.masks), "value {}"), find_images(folders.images)
+    masks = {str(p.relative_to(folders.masks).with_suffix("")): p for p in find_images(folders.masks)}
+    stems = [str(path.relative_to(folders.images).with_suffix("")) for path in pictures]
+    ending = max(ENDINGS, key=lambda e: sum(stem + e in masks for stem in stems))
+    for row, (path, stem) in enumerate(zip(pictures, stems, strict=True)):
+        mask = masks.pop(stem + ending, None)
+        if mask is None:
+            raw.pictures.append(Picture(str(path), path, str(folders.masks), flaw=f"has no mask in {folders.masks}"))
+        else:
+            _add(raw, row, path, mask, classes)
+    raw.pictures += [Picture(f"the picture of {mask}", None, str(mask)) for mask in masks.values()]
+    return raw
+
+
+def _add(raw: Raw, row: int, path: Path, mask: Path, classes: list[str]) -> None:
+    try:
+        numbers = read_mask(mask)
+    except Undecodable as error:
+        raw.pictures.append(Picture(str(path), path, str(mask), flaw=f"has a mask that is damaged: {error}"))
+        return
+    raw.pictures.append(Picture(f"{path}, with its mask {mask.name},", path, str(mask), numbers.shape))
+    for value, runs in instances(numbers).items():
+        label = value // DIVISOR - 1 if len(classes) > 1 else 0
+        if not 0 <= label < len(classes):
+            raise DataError(
+                f"{mask} has the value {value}, but with {len(classes)} classes values are from {DIVISOR} to "
+                f"{(len(classes) + 1) * DIVISOR - 1}, {DIVISOR} times the class plus the object: correct data.classes"
+            )
+        raw.objects.append(Object(row, value, None, label, outline={"size": [*numbers.shape], "counts": runs}))
+
+
+def _semantic(raws: dict[Split, Raw], classes: list[str]) -> str:
+    """A sentence if the masks look like maps of classes; else nothing."""
+    values = np.array([o.index for raw in raws.values() for o in raw.objects])
+    if len(classes) == 1 and len(values) and (values == values[0]).all() and values[0] == 255:
+        return "every mask has at most one object, of value 255: these look like maps of classes, not of objects"
+    return ""

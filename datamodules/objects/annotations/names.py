@@ -1,0 +1,35 @@
+"""Classes of formats that have names and no numbers."""
+
+from datamodules.objects.annotations.raw import Raw
+from modules.contracts import DataError, nearest
+
+
+class Names:
+    """Numbers names in the order in which they come; `sort` renumbers them at the end.
+
+    Args:
+        classes: the only names there are, in their order; null takes what comes.
+    """
+
+    def __init__(self, classes: list[str] | None):
+        self.fixed = classes is not None
+        self.found = {name: i for i, name in enumerate(classes or [])}
+
+    def label(self, name: str, where: str) -> int:
+        """The number of a name.
+
+        Raises:
+            DataError: the names are fixed, and it is none of them.
+        """
+        if self.fixed and name not in self.found:
+            hint = nearest(name, [*self.found])
+            raise DataError(f"{where} is of class {name!r}, which data.classes lacks{hint}: add it there, or mend it")
+        return self.found.setdefault(name, len(self.found))
+
+    def sort(self, raws: dict[str, Raw]) -> tuple[list[str], list[int]]:
+        """Names and their numbers for results, from 1; names that were not fixed become sorted, in `raws` too."""
+        names = [*self.found] if self.fixed else sorted(self.found)
+        new = {self.found[name]: i for i, name in enumerate(names)}
+        for raw in raws.values():
+            raw.objects = [o._replace(label=new.get(o.label, 0)) for o in raw.objects]
+        return names, [*range(1, len(names) + 1)]

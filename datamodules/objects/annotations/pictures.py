@@ -1,0 +1,97 @@
+"""Picture files that annotations speak of: where they are, and whether they are what is annotated."""
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from datamodules.objects.annotations.raw import Picture
+from datamodules.source import SUFFIXES, is_turned, is_whole, read_shape
+from modules.contracts import DataError
+
+ENDINGS = tuple(ending for suffix in SUFFIXES for ending in (suffix, suffix.upper()))
+OnError = Literal["raise", "skip"]
+
+
+def measure(pictures: list[Picture], on_error: OnError) -> tuple[np.ndarray, dict[int, str]]:
+    """Heights and widths int32 (P, 2), and by row what is wrong with a picture; (0, 0) of those.
+
+    Raises:
+        DataError: something is wrong with one, and `on_error` is raise.
+    """
+    shapes, problems = np.zeros((len(pictures), 2), np.int32), {}
+    first: dict[Path | None, int] = {}
+    for row, picture in enumerate(pictures):
+        found = _look(picture)
+        if first.setdefault(picture.path, row) != row and picture.path:
+            found = f"is the same file as {pictures[first[picture.path]].where}"
+        if isinstance(found, str):
+            problems[row] = found
+        else:
+            shapes[row] = found
+    if problems and on_error == "raise":
+        said = first_of([f"{pictures[row].where} {reason}" for row, reason in problems.items()])
+        raise DataError(f"{said}: mend pictures or annotations, or set --data.on_error skip")
+    return shapes, problems
+
+
+def first_of(sentences: list[str]) -> str:
+    """The first sentence, and how many more there are."""
+    return f"{sentences[0]} (and {len(sentences) - 1:,} more such)" if len(sentences) > 1 else sentences[0]
+
+
+def _look(picture: Picture) -> tuple[int, int] | str:
+    """Height and width, or what is wrong."""
+    if picture.path is None:
+        return picture.flaw or "is not there"
+    if not picture.path.is_file():
+        return "is not there"
+    shape = read_shape(picture.path)
+    if shape is None or not is_whole(picture.path):
+        return "is no picture that can be decoded"
+    if picture.shape and picture.shape != shape:
+        return _other_size(picture.path, shape, picture.shape)
+    return picture.flaw or shape
+
+
+def _other_size(path: Path, shape: tuple[int, int], annotated: tuple[int, int]) -> str:
+    with Image.open(path) as file:
+        turned = is_turned(file)
+    said = f"has {_size(shape)} pixels, but is annotated as {_size(annotated)}"
+    if turned and annotated == shape[::-1]:
+        return f"is stored on its side and turned by EXIF: upright it {said}, so which way its boxes lie is not known"
+    return said
+
+
+def _size(shape: tuple[int, int]) -> str:
+    return f"{shape[1]} x {shape[0]}"
+
+
+class Places:
+    """Finds pictures by what annotations call them.
+
+    Args:
+        folders: where to look, the likeliest first.
+    """
+
+    def __init__(self, folders: Iterable[Path]):
+        self.folders = [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+
+    def find(self, name: str) -> Path | None:
+        """By path from one of the folders on, else by name in one of them, else by name without suffix."""
+        name = name.replace("\\", "/")  # as tools on Windows write it
+        last = name.rsplit("/", 1)[-1]
+        for tail in dict.fromkeys((name, last)):
+            for folder in self.folders:
+                if tail.endswith(ENDINGS) and (folder / tail).is_file():
+                    return folder / tail
+        return self.stems.get(last) or self.stems.get(last.rsplit(".", 1)[0])
+
+    @cached_property
+    def stems(self) -> dict[str, Path]:
+        """The pictures in the folders, by name without suffix."""
+        paths = (path for folder in reversed(self.folders) for path in sorted(folder.iterdir(), reverse=True))
+        return {path.stem: path for path in paths if path.suffix.lower() in SUFFIXES}

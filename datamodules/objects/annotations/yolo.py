@@ -1,0 +1,111 @@
+"""YOLO's txt: one file per picture, one line per object, in fractions of the picture (Redmon et al. 2016)."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from datamodules.objects.annotations.gather import gather, some
+from datamodules.objects.annotations.pictures import OnError
+from datamodules.objects.annotations.raw import Object, Picture, Raw
+from datamodules.objects.annotations.yolo_layout import Layout, find, label_file, lines, pictures
+from datamodules.objects.objects import Annotations
+from datamodules.source import SUFFIXES
+from modules.contracts import DataError
+
+NEEDS = "data.yaml with names and train, or classes.txt with images/ and labels/, where a line is `class x y w h`"
+
+
+def read_yolo(root: Path, masks: bool, on_error: OnError = "raise") -> Annotations:
+    """Pictures and objects of YOLO's txt files: a class with the centre and sides of a box, or with a polygon.
+
+    A picture without txt file has no objects.
+
+    Raises:
+        DataError: no names or pictures, a class beyond the names, pixels instead of fractions, or what `gather` raises.
+    """
+    layout = find(root)
+    if layout is None:
+        raise DataError(f"{root} has no YOLO data: that is {NEEDS}")
+    if not layout.places:
+        raise DataError(f"{layout.file} names classes but no pictures: add train and val to it")
+    numbers = {key: i for i, key in enumerate(layout.names)}
+    raws, notes = {}, [*layout.notes]
+    for split, places in layout.places.items():
+        paths = [path for place in places for path in pictures(root, place)]
+        raws[split] = Raw(str(places[0]), "line {}", "cxcywh", fractions=True)
+        bare = _fill(raws[split], paths, numbers, layout)
+        raws[split].orphans = _orphans(paths)
+        _check_unit(raws[split])
+        if bare:
+            notes.append(f"pictures of {split} without txt file, so without objects: {len(bare):,} ({some(bare)})")
+    found = gather(root, raws, [*layout.names.values()], [*layout.names], masks, on_error)
+    found.notes[:0] = notes
+    return found
+
+
+def _fill(raw: Raw, paths: list[Path], numbers: dict[int, int], layout: Layout) -> list[str]:
+    """Adds pictures and their objects; returns the pictures without txt file."""
+    bare = []
+    for row, path in enumerate(paths):
+        file = label_file(path)
+        raw.pictures.append(Picture(str(path), path, str(file)))
+        if not file.is_file():
+            bare.append(path.name)
+            continue
+        for index, line in enumerate(lines(file), 1):
+            raw.objects.append(_object(row, index, line, numbers, f"{file} line {index}", layout))
+    return bare
+
+
+def _object(row: int, index: int, line: str, numbers: dict[int, int], where: str, layout: Layout) -> Object:
+    try:
+        number, *values = map(float, line.split())
+    except ValueError:
+        return Object(row, index, None, 0, flaw=f"{line!r} is not all numbers")
+    polygon = len(values) >= 6 and len(values) % 2 == 0
+    if len(values) != 4 and not polygon:
+        return Object(row, index, None, 0, flaw=f"{line!r} is neither `class x y w h` nor a class with a polygon")
+    if number not in numbers:
+        raise DataError(f"{where} has class {number:g}, but {layout.file} has {_range(numbers)}: correct one of them")
+    label = numbers[int(number)]
+    if not polygon:
+        return Object(row, index, values, label)
+    points = np.array(values).reshape(-1, 2)
+    low, high = points.min(0), points.max(0)
+    return Object(row, index, [*(low + high) / 2, *(high - low)], label, outline=[values])
+
+
+def _range(numbers: dict[int, int]) -> str:
+    return f"only {len(numbers)} names, from {min(numbers)} to {max(numbers)}"
+
+
+def _check_unit(raw: Raw) -> None:
+    large = [k for k, o in enumerate(raw.objects) if o.box and max(o.box) > 1.5 and math.isfinite(max(o.box))]
+    if 2 * len(large) > len(raw.objects):
+        box = ", ".join(f"{value:g}" for value in raw.objects[large[0]].box)
+        raise DataError(
+            f"{raw.where(large[0])} has the box {box}, and most of {raw.file} are like it: YOLO's are fractions of the "
+            f"picture, so divide pixels by its width and height"
+        )
+
+
+def _orphans(paths: list[Path]) -> list[str]:
+    """Label files whose pictures are not there, in the folders of the others."""
+    folders = {label_file(path).parent: path.parent for path in paths}
+    found = []
+    for labels, images in folders.items():
+        stems = {p.stem for p in images.iterdir() if p.suffix.lower() in SUFFIXES} if images.is_dir() else set()
+        listed = {path.stem for path in paths if path.parent == images}  # missing ones are named as pictures
+        spare = (file for file in sorted(labels.glob("*.txt")) if file.stem not in stems | listed)
+        found += [f"{file} is of a picture that is not in {images}" for file in spare if _has_objects(file)]
+    return found
+
+
+def _has_objects(file: Path) -> bool:
+    """Whether it is a label file, and not a list of names or of pictures."""
+    first = next(iter(lines(file)), "").split()
+    try:
+        return len([float(part) for part in first]) >= 5
+    except ValueError:
+        return False

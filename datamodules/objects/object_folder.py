@@ -1,0 +1,46 @@
+"""A folder of pictures with annotated objects."""
+
+from pathlib import Path
+from typing import Literal
+
+from datamodules.base import Split
+from datamodules.objects.annotations import Difficult, detect, read
+from datamodules.objects.object_data import ObjectDataModule
+from datamodules.objects.objects import ObjectFiles
+
+
+class Objects(ObjectDataModule):
+    """Pictures with objects below a folder, annotated as COCO json, Pascal VOC xml, YOLO txt, csv or id-PNGs.
+
+    Args:
+        root: the folder.
+        format: of the annotations; `auto` takes the first that is found: `coco`, `voc`, `yolo`, `csv` or `png`.
+        classes: names, for formats that have no list of them (voc, csv, png); null takes those found.
+        difficult: what becomes of the objects that Pascal VOC marks as difficult: `ignore` neither learns them nor
+            counts it for or against a detector if it finds them, `keep` takes them for any other object.
+
+    Raises:
+        ConfigError: a setting that the format does not have.
+        DataError: no annotations, or some that are wrong.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        format: Literal["auto", "coco", "voc", "yolo", "csv", "png"] = "auto",
+        classes: list[str] | None = None,
+        difficult: Difficult = "ignore",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        folder, sentence = Path(root), ""
+        if format == "auto":
+            format, sentence = detect(folder)
+        masks = self.masks or self.augmented.copy_paste > 0
+        found = read(folder, format, masks, self.on_error, difficult, classes)
+        self.classes, self.category_ids, self.image_ids = found.classes, found.category_ids, found.image_ids
+        self.dropped, self.skipped, self._splits = found.dropped, [*found.skipped], found.splits
+        self.remarks = [*([sentence] if sentence else []), *found.report()]
+
+    def sources(self) -> dict[Split, ObjectFiles]:
+        return self._splits

@@ -1,0 +1,147 @@
+"""What all data modules of single pictures with at most one class each share: views and their augmentation."""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from typing import Literal
+
+import albumentations as A
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.augment import RECIPES, Augment, Chances, Recipe, check_area
+from datamodules.base import Purpose, Split
+from datamodules.cache import cached_tensors, digest
+from datamodules.draws import Kind
+from datamodules.pictures.on_device import DeviceViews, Resident
+from datamodules.sampler import EpochSampler
+from datamodules.samples import ImageDataset, WholePictures
+from datamodules.split_data import SplitData
+from datamodules.whole import Fit
+from modules.contracts import Batch, ConfigError
+
+
+class ImageDataModule(SplitData):
+    """Base of the data modules of single pictures with at most one class each.
+
+    Args:
+        image_size: side of the square pictures that the network sees, in pixels.
+        views: 1 gives `image`; 2 or more give `views`, that many augmented versions of each picture.
+        local_views: this many smaller views of small crops follow in training, as for DINO and SwAV (multi-crop).
+        local_size: side of the local views in pixels.
+        crop: range of the random crop's area as a fraction of the picture; null keeps the whole picture.
+        local_crop: the same for the local views.
+        augment: `none`, `flip`, `simclr` (flip, colour jitter, grey, blur above 64 pixels), `strong` (the same with any
+            hue, when colour says nothing), or albumentations transforms, applied after the crop to uint8 pictures.
+        augment_on: `cpu` makes the views in the loader's processes, `device` makes those of the named recipes where the
+            network runs, whole batches at once. There the pictures stay as they are if they have one size of up to
+            2 x image_size; others are first brought to centred squares of 2 x image_size.
+        resident: whether that device holds all training pictures as bytes, in every process: `auto` does on a GPU where
+            they take a quarter of the free memory or less.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 64,
+        views: int = 1,
+        local_views: int = 0,
+        local_size: int = 32,
+        crop: tuple[float, float] | None = None,
+        local_crop: tuple[float, float] = (0.05, 0.4),
+        augment: Recipe | list[A.BasicTransform] = "none",
+        augment_on: Literal["cpu", "device"] = "cpu",
+        resident: Resident = "auto",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if views < 1 or image_size < 1:
+            raise ConfigError("data: views and image_size are at least 1")
+        for name, area in (("crop", crop), ("local_crop", local_crop)):
+            check_area(name, area)
+        self.image_size, self.views = image_size, views
+        kinds = [(views, image_size, crop)]
+        if local_views:
+            _check_local(local_views, local_size, views, image_size)
+            kinds.append((local_views, local_size, local_crop))
+        self.plain = Augment(image_size, None, "none")
+        # one list per kind of view
+        self.pipelines = [[Augment(size, area, augment)] * count for count, size, area in kinds]
+        self.on_device: DeviceViews | None = None
+        if augment_on == "device":
+            self.on_device = DeviceViews([Kind(*kind, _named(augment)) for kind in kinds], 2 * image_size, resident)
+        elif resident is True:
+            raise ConfigError("data.resident is true, but the loader makes the views: set data.augment_on device")
+
+    @property
+    def view_count(self) -> int:
+        return sum(map(len, self.pipelines))
+
+    @property
+    def canvas(self) -> tuple[int, int] | None:
+        """Height and width that whole pictures are fitted into; null leaves them as they are."""
+        return (self.image_size, self.image_size)
+
+    def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
+        if split not in self.splits:
+            return None
+        (source, indices), skip = self.splits[split], self.on_error == "skip"
+        if purpose == "evaluate" and self.whole:
+            return WholePictures(source, indices, Fit(self.canvas), skip)
+        if purpose == "plain" or (purpose == "evaluate" and self.views == 1):
+            return ImageDataset(source, indices, [self.plain], 0, skip)
+        train = purpose == "train"
+        seed = self.seed if train else 0
+        if self.on_device:
+            return self.on_device.dataset(source, indices, train, seed, skip)
+        pipelines = [*chain(*self.pipelines)] if train else self.pipelines[0]
+        return ImageDataset(source, indices, pipelines, seed, skip)
+
+    def kept(
+        self, name: str, splits: Sequence[Split], about: Iterable[object], compute: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        known = [(self.splits[split][0].fingerprint(), self.splits[split][1].tolist()) for split in splits]
+        return cached_tensors(name, digest([*known, self.image_size, *about]), compute)
+
+    def train_dataloader(self) -> DataLoader:
+        loader = super().train_dataloader()
+        if self.on_device:
+            data, device = loader.dataset, self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+            self.on_device.hold(data, self._loader(data, EpochSampler(len(data), None)), device)
+        return loader
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Also makes the views for which the loader only drew."""
+        draws = batch.get("draws")  # stay on the host
+        batch = super().transfer_batch_to_device(
+            {k: v for k, v in batch.items() if k != "draws"}, device, dataloader_idx
+        )
+        return batch if draws is None else self.on_device.make(batch, draws)
+
+    def more(self) -> list[str]:
+        if not (self.on_device and "train" in self.splits):
+            return []
+        source, _ = self.splits["train"]
+        height, width = self.on_device.shape(source)
+        kind = "pictures" if source.shape == (height, width) else "centred squares"
+        return [f"views are made on the device, from {kind} of {width} x {height} pixels"]
+
+
+def _named(augment: Recipe | list[A.BasicTransform]) -> Chances:
+    if isinstance(augment, str):
+        return RECIPES[augment]
+    raise ConfigError(
+        f"data.augment_on device makes the views of named recipes only: set data.augment to one of "
+        f"{', '.join(RECIPES)}, or data.augment_on to cpu"
+    )
+
+
+def _check_local(count: int, size: int, views: int, image_size: int) -> None:
+    if count < 0:
+        raise ConfigError(f"data.local_views is {count}, but it counts views: 0 for none")
+    if views < 2:
+        raise ConfigError(
+            f"data.local_views is {count} with data.views {views}, but local views are compared with global ones: "
+            f"set data.views to 2 or more"
+        )
+    if not 1 <= size <= image_size:
+        raise ConfigError(f"data.local_size is {size}, but it lies between 1 and data.image_size, {image_size}")

@@ -1,0 +1,30 @@
+"""Pictures in one folder per class."""
+
+from pathlib import Path
+
+from datamodules.base import Split
+from datamodules.class_folders import ClassFolders
+from datamodules.pictures.image_data import ImageDataModule
+from datamodules.source import Files, find_images
+
+
+class ImageFolder(ImageDataModule):
+    """Pictures in one folder per class: `root/train/CLASS/*.jpg`, `val` and `test` beside it, or `root/CLASS/*.jpg`.
+
+    Without a `val` folder, `val_split` of the training pictures becomes the validation set. Any size and mode.
+
+    Args:
+        root: the folder.
+
+    Raises:
+        DataError: no such folder, no pictures, an empty class, or classes that training lacks.
+    """
+
+    def __init__(self, root: str, **kwargs):
+        super().__init__(**kwargs)
+        self.root = Path(root)
+        self.folders = ClassFolders(self.root, find_images, "pictures", "Images")
+        self.classes = self.folders.classes
+
+    def sources(self) -> dict[Split, Files]:
+        return {split: Files(self.root, *self.folders.samples(split)) for split in self.folders.folders}

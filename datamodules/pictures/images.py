@@ -1,0 +1,51 @@
+"""A plain folder of pictures."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from datamodules.base import Split
+from datamodules.pictures.image_data import ImageDataModule
+from datamodules.source import Files, find_images
+from datamodules.whole import as_canvas
+from modules.contracts import ConfigError, DataError
+
+
+class Images(ImageDataModule):
+    """All pictures below a folder, without labels: to predict, or to pretrain on.
+
+    Args:
+        root: the folder.
+        image_size: side of the square pictures that the network sees, in pixels. Tasks that answer per pixel see whole
+            pictures, as large as they go into this square or [height, width]; null keeps their own sizes.
+
+    Raises:
+        ConfigError: image_size is no side of squares, but the task sees squares.
+        DataError: no such folder, or no pictures in it.
+    """
+
+    def __init__(self, root: str, image_size: int | tuple[int, int] | None = 64, **kwargs):
+        # squares of another side than asked are never seen: `setup` refuses them
+        super().__init__(image_size=image_size if isinstance(image_size, int) else 64, **kwargs)
+        self.root, self.asked = Path(root), image_size
+
+    @property
+    def canvas(self) -> tuple[int, int] | None:
+        return as_canvas(self.asked)
+
+    def setup(self, stage: str | None = None) -> None:
+        if not self.whole and not isinstance(self.asked, int):
+            asked = list(self.asked) if self.asked else "null"
+            raise ConfigError(f"data.image_size is {asked}, but this task sees squares: give the side of one")
+        if stage == "predict":
+            self.val_split = 0.0  # predict all of them
+        super().setup(stage)
+
+    def sources(self) -> dict[Split, Files]:
+        if not self.root.is_dir():
+            raise DataError(f"data.root {self.root} is not a folder")
+        images = find_images(self.root)
+        if not images:
+            raise DataError(f"{self.root} has no pictures")
+        return {"train": Files(self.root, np.array([os.fsencode(p.relative_to(self.root)) for p in images]), None)}

@@ -1,0 +1,129 @@
+"""What the semantic maps of a data set hold: every one is read once, and counted."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_info
+from PIL import Image
+
+from datamodules.cache import cached, digest, stamp
+from datamodules.pairs import Pairs
+from datamodules.semantic.files import Undecodable
+from datamodules.source import Files, is_turned, read_shape
+from modules.contracts import DataError
+
+MANY = 1000  # maps that take long enough to say so
+
+
+class Row(NamedTuple):
+    """One pair: height and width of map and picture, and the numbers in the map with their pixels."""
+
+    shape: tuple[int, int]
+    picture: tuple[int, int]
+    values: list[int]
+    pixels: list[int]
+
+
+Census = list[Row | None]
+"""One row per pair; null where picture or map cannot be decoded."""
+
+
+def take(pairs: Pairs) -> Census:
+    """Counts all pairs, or finds in the cache what was counted when the same files were seen before.
+
+    Raises:
+        DataError: a map that holds colours.
+    """
+    known = pairs.maps.fingerprint()
+    if known is None:
+        return [_count(pairs, i) for i in range(len(pairs))]
+    pictures = digest(stamp(pairs.pictures.root / pairs.id(i)) for i in range(len(pairs)))
+    rows = cached("masks", digest([known, pictures]), lambda: _count_all(pairs))
+    return [None if row is None else Row(tuple(row[0]), tuple(row[1]), row[2], row[3]) for row in rows]
+
+
+def check(pairs: Pairs, census: Census) -> None:
+    """Raises DataError for the first map of another size than its picture, or with a number that means nothing."""
+    for i, row in enumerate(census):
+        if row and row.shape != row.picture:
+            raise DataError(_other_size(pairs, i, row))
+    strange = [(i, v, n) for i, row in enumerate(census) if row for v, n in _strange(pairs, row)]
+    if not strange:
+        return
+    index, value, pixels = strange[0]
+    masks = len({i for i, _, _ in strange})
+    more = f" (one of {masks} such masks)" if masks > 1 else ""
+    numbers = sorted(pairs.legend.values)
+    consecutive = numbers == list(range(numbers[0], numbers[-1] + 1))
+    classes = f"{numbers[0]} to {numbers[-1]}" if consecutive else f"{len(numbers)} other numbers"
+    raise DataError(
+        f"the mask {pairs.maps.path(index)} has {pixels:,} pixel{'s' * (pixels > 1)} of value {value}{more}, "
+        f"but the classes are {classes}: {pairs.legend.remedy}"
+    )
+
+
+def found_values(census: Census) -> list[int]:
+    """The numbers that occur in any map, ascending."""
+    return sorted({value for row in census if row for value in row.values})
+
+
+def class_counts(pairs: Pairs, census: Census, indices: np.ndarray) -> np.ndarray:
+    """int64 (N, C + 1): pixels of each class in the pairs `indices`; the last column counts void."""
+    counts = np.zeros((len(indices), len(pairs.legend.values) + 1), np.int64)
+    for n, index in enumerate(indices):
+        row = census[index]
+        columns = np.minimum(pairs.legend.table[row.values], counts.shape[1] - 1)
+        np.add.at(counts[n], columns, row.pixels)
+    return counts
+
+
+def common_shape(census: Census, indices: np.ndarray) -> tuple[int, int] | None:
+    """Height and width of all pictures; null when they differ."""
+    shapes = {census[i].picture for i in indices}
+    return shapes.pop() if len(shapes) == 1 else None
+
+
+def _count_all(pairs: Pairs) -> list[Row | None]:
+    if len(pairs) >= MANY:
+        rank_zero_info(f"  counting the pixels of {len(pairs):,} masks, this once")
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return list(threads.map(lambda i: _count(pairs, i), range(len(pairs))))
+
+
+def _count(pairs: Pairs, index: int) -> Row | None:
+    try:
+        values = pairs.maps.values(index)
+    except Undecodable:
+        return None
+    pictures = pairs.pictures
+    picture = read_shape(pictures.root / pairs.id(index)) if isinstance(pictures, Files) else pictures.shape
+    if picture is None:
+        return None
+    if values.dtype == np.uint8:
+        pixels = np.bincount(values.ravel(), minlength=256)
+        found = np.flatnonzero(pixels)
+        pixels = pixels[found]
+    else:
+        found, pixels = np.unique(values, return_counts=True)
+    return Row(values.shape, tuple(picture), found.tolist(), pixels.tolist())
+
+
+def _strange(pairs: Pairs, row: Row) -> list[tuple[int, int]]:
+    return [(v, n) for v, n in zip(row.values, row.pixels, strict=True) if not pairs.legend.knows(v)]
+
+
+def _other_size(pairs: Pairs, index: int, row: Row) -> str:
+    mask, picture = pairs.maps.path(index), pairs.pictures.root / pairs.id(index)
+    sizes = f"the mask {mask} is {row.shape[1]} x {row.shape[0]} pixels, but its picture {picture} is"
+    sizes += f" {row.picture[1]} x {row.picture[0]}"
+    if row.shape == row.picture[::-1] and _lies(picture):
+        return f"{sizes} when turned upright as its EXIF says: turn the mask too"
+    return f"{sizes}: both must be of one size"
+
+
+def _lies(path: Path) -> bool:
+    with Image.open(path) as file:
+        return is_turned(file)

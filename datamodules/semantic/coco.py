@@ -1,0 +1,133 @@
+"""COCO as semantic maps."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from datamodules.base import Split
+from datamodules.pairs import Legend, Pairs
+from datamodules.semantic.coco_maps import Outlines, Segments, records
+from datamodules.semantic.files import encoded
+from datamodules.semantic.mask_data import MaskDataModule
+from datamodules.semantic.pair_files import check_files
+from datamodules.source import Files
+from modules.contracts import IGNORE, DataError
+
+Content = dict[str, list[dict[str, Any]]]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+class COCOSemantic(MaskDataModule):
+    """COCO (Lin et al. 2014), or data in its formats, as semantic maps: every pixel gets the class of what covers it.
+
+    `root/annotations/KIND_train*.json`, so too `val` and `test`; pictures in `root/images`, `root/train2017` or the
+    like. Classes are the json's categories in order of their ids. Crowds are void.
+
+    Args:
+        root: the folder.
+        kind: `instances`: objects, small ones above large ones, on a first class `background`; `stuff`: the same
+            without background, what nothing covers is void; `panoptic`: the PNGs in `annotations/panoptic_train*/`.
+
+    Raises:
+        DataError: nothing of this layout there, a json that is none of COCO's, or files that are missing.
+    """
+
+    def __init__(self, root: str, kind: Literal["instances", "stuff", "panoptic"] = "instances", **kwargs):
+        super().__init__(**kwargs)
+        self.root, self.kind = Path(root), kind
+        self.files = self._files()
+        self.contents: dict[Split, Content] = {split: _read(file) for split, file in self.files.items()}
+        first = next(iter(self.files))
+        self.categories = _categories(self.contents[first])
+        for split, content in self.contents.items():
+            if _categories(content) != self.categories:
+                raise DataError(f"{self.files[split]} has other categories than {self.files[first]}: use one set")
+        self.numbers = {key: i + (kind == "instances") for i, key in enumerate(self.categories)}
+        self.classes = ["background"] * (kind == "instances") + list(self.categories.values())
+
+    def sources(self) -> dict[Split, Pairs]:
+        legend = Legend(tuple(range(len(self.classes))))
+        found = {split: self._pairs(split, legend) for split in self.files}
+        self.contents = {}  # packed by now
+        return found
+
+    def _files(self) -> dict[Split, Path]:
+        folder = self.root / "annotations"
+        found = {split: sorted(folder.glob(f"{self.kind}_{split}*.json")) for split in SPLITS}
+        for files in found.values():
+            if len(files) > 1:
+                raise DataError(f"{folder} has {files[0].name} and {files[1].name}: leave one of them")
+        if not any(found.values()):
+            raise DataError(f"{folder} has no {self.kind}_train*.json, {self.kind}_val*.json or {self.kind}_test*.json")
+        return {split: files[0] for split, files in found.items() if files}
+
+    def _pairs(self, split: Split, legend: Legend) -> Pairs:
+        file, content = self.files[split], self.contents[split]
+        pictures = sorted(content["images"], key=lambda picture: picture["file_name"])
+        if not pictures:
+            raise DataError(f"{file} lists no pictures")
+        folder = self._folder(file, pictures[0]["file_name"])
+        paths = [folder / picture["file_name"] for picture in pictures]
+        check_files(paths, file)
+        of = self._annotations(file, content, pictures)
+        made = self._segments(file, pictures, of) if self.kind == "panoptic" else self._outlines(file, pictures, of)
+        return Pairs(Files(self.root, encoded(self.root, paths), None), made, legend)
+
+    def _folder(self, file: Path, name: str) -> Path:
+        """Where the pictures are that a json lists: instances_train2017.json has `train2017`."""
+        part = file.stem.removeprefix(f"{self.kind}_")
+        split = next(split for split in SPLITS if part.startswith(split))
+        places = [self.root / place for place in (f"images/{part}", part, f"images/{split}", split, "images", ".")]
+        found = next((folder for folder in places if (folder / name).is_file()), None)
+        if found is None:
+            raise DataError(f"{name}, which {file} lists first, is in none of {', '.join(map(str, places))}")
+        return found
+
+    def _annotations(self, file: Path, content: Content, pictures: list[dict[str, Any]]) -> dict[int, list[dict]]:
+        """Annotations by picture id, all of known pictures and categories."""
+        found = {picture["id"]: [] for picture in pictures}
+        for annotation in content["annotations"]:
+            if annotation["image_id"] not in found:
+                raise DataError(f"{file} has an annotation of picture {annotation['image_id']}, which it does not list")
+            for part in annotation.get("segments_info", [annotation]):
+                if part["category_id"] not in self.numbers:
+                    where = f"picture {annotation['image_id']}"
+                    raise DataError(f"{file} has category {part['category_id']} in {where}, which it does not name")
+            found[annotation["image_id"]].append(annotation)
+        return found
+
+    def _outlines(self, file: Path, pictures: list[dict[str, Any]], of: dict[int, list[dict]]) -> Outlines:
+        def objects(key: int) -> list[tuple]:
+            return [(self.numbers[a["category_id"]], a.get("iscrowd", 0), a["segmentation"]) for a in of[key]]
+
+        packed = records((p["file_name"], p["height"], p["width"], objects(p["id"])) for p in pictures)
+        return Outlines(file, packed, 0 if self.kind == "instances" else IGNORE)
+
+    def _segments(self, file: Path, pictures: list[dict[str, Any]], of: dict[int, list[dict]]) -> Segments:
+        folder, rows = file.with_suffix(""), []
+        for picture in pictures:
+            if len(of[picture["id"]]) != 1:
+                raise DataError(f"{file} has {len(of[picture['id']])} annotations of {picture['file_name']}, not one")
+            annotation = of[picture["id"]][0]
+            known = sorted(
+                (s["id"], IGNORE if s.get("iscrowd") else self.numbers[s["category_id"]])
+                for s in annotation["segments_info"]
+            )
+            rows.append((annotation["file_name"], [n for n, _ in known], [c for _, c in known]))
+        check_files((folder / name for name, _, _ in rows), file)
+        return Segments(file, folder, records(rows))
+
+
+def _read(file: Path) -> Content:
+    try:
+        content = json.loads(file.read_bytes())
+        return {part: content[part] for part in ("images", "annotations", "categories")}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} is no json that can be read: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{file} is none of COCO's: it has no list {error}") from error
+
+
+def _categories(content: Content) -> dict[int, str]:
+    """Names by id, ascending."""
+    return {category["id"]: category["name"] for category in sorted(content["categories"], key=lambda c: c["id"])}

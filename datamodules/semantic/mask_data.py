@@ -1,0 +1,194 @@
+"""What all data modules of pictures with semantic maps share."""
+
+import re
+from pathlib import Path
+
+import albumentations as A
+import numpy as np
+from torch.utils.data import Dataset
+
+from datamodules.augment import Augment, Recipe
+from datamodules.base import Purpose, Split
+from datamodules.pairs import Pairs
+from datamodules.samples import ImageDataset
+from datamodules.semantic.augment import MaskAugment
+from datamodules.semantic.baselines import most_frequent, per_position
+from datamodules.semantic.census import Census, check, class_counts, common_shape, found_values, take
+from datamodules.semantic.samples import MaskDataset
+from datamodules.split_data import SplitData
+from datamodules.whole import Fit, as_canvas
+from modules.colours import RGB, palette
+from modules.contracts import IGNORE, ConfigError, DataError
+
+PLAIN = 224  # side of the squares that probes see where pictures keep their own sizes
+BAR = 24  # characters of the longest bar of a histogram
+VOID = re.compile(r"\b(void|ignored?|unlabell?ed)\b", re.IGNORECASE)
+
+
+class MaskDataModule(SplitData):
+    """Base of the data modules of pictures with semantic maps: a class for every pixel, or 255 for none.
+
+    Evaluation and prediction see the whole picture, as large as it goes into `image_size`, padded to the right and
+    below; training sees random crops of that size.
+
+    Args:
+        image_size: height and width of what the network sees, in pixels; one number is a square; null keeps each
+            picture's own size, padded to the largest of its batch, and trains only on pictures of one size.
+        scale: range of the random scale of training pictures, 1 being the whole picture fitted into `image_size`.
+        augment: after scale and crop: `none`, `flip`, `simclr` (flip, colour jitter, grey, blur above 64 pixels),
+            `strong` (the same with any hue), or albumentations transforms of uint8 pictures and their maps.
+        balanced: probability 0..1 that a crop is centred on a pixel of a class drawn among those in the picture, each
+            with the same chance, so that rare classes are seen more often.
+
+    Raises:
+        ConfigError: a setting out of range, or transforms that do not work.
+        DataError: maps and pictures that do not fit together.
+    """
+
+    classes: list[str]
+    whole = True
+
+    def __init__(
+        self,
+        image_size: int | tuple[int, int] | None = 256,
+        scale: tuple[float, float] = (0.5, 2.0),
+        augment: Recipe | list[A.BasicTransform] = "flip",
+        balanced: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not 0 < scale[0] <= scale[1]:
+            raise ConfigError(f"data.scale is {list(scale)}, but it is a range of factors like [0.5, 2.0]")
+        if not 0 <= balanced <= 1:
+            raise ConfigError(f"data.balanced is {balanced:g}, but it is a probability, 0 to 1")
+        self.canvas, self.scale, self.augment, self.balanced = as_canvas(image_size), tuple(scale), augment, balanced
+        self.crops = self._crops(self.canvas) if self.canvas else None
+        self.plain = Augment(min(self.canvas) if self.canvas else PLAIN, None, "none")
+        self._censuses: dict[int, Census] = {}
+
+    def sources(self) -> dict[Split, Pairs]:
+        raise NotImplementedError
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.splits:
+            return
+        super().setup(stage)
+        for source, _ in self.splits.values():
+            check(source, self.census(source))
+        self._check_void()
+        self.palette = self.palette or self._found_palette()
+
+    def broken(self, source: Pairs) -> dict[int, Path]:
+        pictures, census = super().broken(source.pictures), self.census(source)
+        return {i: pictures.get(i, source.maps.path(i)) for i, row in enumerate(census) if not row or i in pictures}
+
+    def census(self, source: Pairs) -> Census:
+        """What its maps hold, counted once."""
+        key = id(source.maps)
+        if key not in self._censuses:
+            self._censuses[key] = take(source)
+        return self._censuses[key]
+
+    def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
+        """`plain` gives probes the largest centred square, of the shorter side of `image_size`, or 224 pixels."""
+        if split not in self.splits:
+            return None
+        (source, indices), skip = self.splits[split], self.on_error == "skip"
+        if purpose == "plain":
+            return ImageDataset(source, indices, [self.plain], 0, skip)
+        if purpose == "evaluate":
+            return MaskDataset(source, indices, Fit(self.canvas), 0, skip)
+        crops = self.crops or self._crops(self._own_size(split))
+        return MaskDataset(source, indices, crops, self.seed, skip)
+
+    def class_pixels(self) -> tuple[np.ndarray, np.ndarray]:
+        """int64 (C,) training pixels of each class, and int64 (C,) labelled pixels of the pictures that show it."""
+        counts = self._counts("train")[:, :-1]
+        return counts.sum(0), (counts.sum(1, keepdims=True) * (counts > 0)).sum(0)
+
+    def baselines(self) -> dict[str, float]:
+        """What no network is needed for: mIoU of `most_frequent`, the most frequent class of the training pixels, and
+        of `per_position`, that of each position where pictures share a size; on val, or test without val."""
+        judged = self._judged()
+        if judged is None or "train" not in self.splits:
+            return {}
+        train, counts = (self._counts(split)[:, :-1].sum(0) for split in ("train", judged))
+        found = {"most_frequent": most_frequent(train, counts)}
+        shape = self._shape("train")
+        if shape and shape == self._shape(judged):
+            found["per_position"] = per_position(self.splits["train"], self.splits[judged], shape)
+        return found
+
+    def about(self, split: Split) -> str:
+        source, indices = self.splits[split]
+        shapes = np.array([self.census(source)[i].picture for i in indices])
+        (top, left), (bottom, right) = shapes.min(0), shapes.max(0)
+        one = (top, left) == (bottom, right)
+        return f" of {left} x {top}{'' if one else f' to {right} x {bottom}'} pixels"
+
+    def more(self) -> list[str]:
+        if "train" not in self.splits:
+            return []
+        lines = histogram(self.classes, self._counts("train"))
+        found = self.baselines()
+        names = {"most_frequent": "the most frequent class everywhere", "per_position": "that of each position"}
+        said = " and ".join(f"{value:.3f} for {names[key]}" for key, value in found.items())
+        return [*lines, f"mIoU without a network on {self._judged()}: {said}"] if found else lines
+
+    def _judged(self) -> Split | None:
+        return next((split for split in ("val", "test") if split in self.splits), None)
+
+    def _counts(self, split: Split) -> np.ndarray:
+        source, indices = self.splits[split]
+        return class_counts(source, self.census(source), indices)
+
+    def _shape(self, split: Split) -> tuple[int, int] | None:
+        source, indices = self.splits[split]
+        return common_shape(self.census(source), indices)
+
+    def _crops(self, size: tuple[int, int]) -> MaskAugment:
+        return MaskAugment(size, self.scale, self.balanced, self.augment)
+
+    def _own_size(self, split: Split) -> tuple[int, int]:
+        size = self._shape(split)
+        if size is None:
+            raise ConfigError(
+                "data.image_size is null, but the training pictures differ in size: give the height and width of crops"
+            )
+        return size
+
+    def _found_palette(self) -> list[RGB]:
+        """The colours in the mask files, if they tell all classes apart; else those of Pascal VOC."""
+        source = next(iter(self.splits.values()))[0]
+        values, found = source.legend.values, source.maps.palette()
+        chosen = [found[v] for v in values] if found and max(values) < len(found) else []
+        grey = all(len(set(colour)) == 1 for colour in chosen)
+        return palette(len(values)) if grey or len(set(chosen)) < len(values) else chosen
+
+    def _check_void(self) -> None:
+        """Void pixels are no class; a class of that name beside them was meant to be void too."""
+        source = next(iter(self.splits.values()))[0]
+        named = next((name for name in self.classes if VOID.search(name)), None)
+        values = {v for s, _ in self.splits.values() for v in found_values(self.census(s))}
+        if named and IGNORE in values & source.legend.ignored:
+            number = source.legend.values[self.classes.index(named)]
+            raise DataError(
+                f"class {named!r} (value {number}) looks like void, for which the masks also have {IGNORE}: "
+                f"set data.ignore to {number} if it is, or give the class another name"
+            )
+
+
+def histogram(classes: list[str], counts: np.ndarray) -> list[str]:
+    """Lines for people about class pixels per map, int64 (N, C + 1) with void last."""
+    total, shown = counts.sum(0), (counts[:, :-1] > 0).sum(0)
+    labelled = max(1, total[:-1].sum())
+    wide, most = max(map(len, classes)), max(1, total[:-1].max())
+    void = 100 * total[-1] / total.sum()
+    lines = [f"classes by their share of the labelled training pixels ({void:.1f} % of all are void):"]
+    for name, pixels, pictures in zip(classes, total, shown, strict=False):
+        bar = "█" * -(-BAR * pixels // most)
+        lines.append(f"  {name:{wide}} {100 * pixels / labelled:6.2f} %  {pictures:6,} pictures  {bar}".rstrip())
+    if missing := [name for name, pixels in zip(classes, total, strict=False) if not pixels]:
+        names = ", ".join(map(repr, missing))
+        lines.append(f"warning: no training mask shows {names}: what never occurs cannot be learnt")
+    return lines

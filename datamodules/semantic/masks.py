@@ -1,0 +1,137 @@
+"""Folders or lists of pictures and masks."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from datamodules.base import Split
+from datamodules.pairs import HIGHEST, Legend, Pairs
+from datamodules.semantic.census import found_values
+from datamodules.semantic.mask_data import MaskDataModule
+from datamodules.semantic.pair_files import Paths, in_folders, in_list, read_lines, to_pairs
+from datamodules.split_data import NAMES
+from modules.contracts import IGNORE, ConfigError, DataError
+
+REMEDY = "mend the mask, name the class in data.classes, or add the value to data.ignore"
+
+
+class Masks(MaskDataModule):
+    """Pictures and masks in two folders, or named by lists.
+
+    `root/images/train/*.jpg` and `root/masks/train/*.png` with equal names, `val` and `test` beside `train`, or the
+    folders the other way round: `root/train/images`. Else `root/train.txt`, `val.txt` and `test.txt`, if there are any,
+    name a picture and its mask per line. Else all of `root/images` is for training. A mask is a grey or palette picture
+    (PNG) with one number per pixel.
+
+    Args:
+        root: the folder.
+        images: name of the folder of pictures.
+        masks: name of the folder of masks.
+        mask_suffix: what the name of a mask has behind that of its picture: `_mask` for cat.jpg and cat_mask.png.
+        classes: names, that of number 0 first, also of numbers that are ignored; null reads `root/classes.txt`, a name
+            or a number and a name per line, or names all numbers found `class 0`, `class 1`, ...
+        values: the number of each class, where they are not 0, 1, 2, ...: [0, 255] for black and white masks.
+        ignore: numbers that stand for no class, besides 255.
+
+    Raises:
+        ConfigError: classes, values and ignore that contradict each other.
+        DataError: no such folders or lists, files without partner, or masks that are none.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        images: str = "images",
+        masks: str = "masks",
+        mask_suffix: str = "",
+        classes: list[str] | None = None,
+        values: list[int] | None = None,
+        ignore: int | list[int] = [],  # noqa: B006  never changed, and what a YAML can say
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.root, self.folders, self.suffix = Path(root), (images, masks), mask_suffix
+        if not self.root.is_dir():
+            raise DataError(f"data.root {self.root} is not a folder")
+        self._pairs = {split: to_pairs(self.root, paths, Legend((0,))) for split, paths in self._find().items()}
+        if values and len(set(values)) < len(values):
+            raise ConfigError(f"data.values is {values}, but each number stands for one class: name it once")
+        ignored = {ignore} if isinstance(ignore, int) else set(ignore)
+        named = self._named(classes, values) or self._found(values, ignored)
+        legend = _legend(named, ignored, given=values is not None)
+        self.classes = [named[value] for value in legend.values]
+        self._pairs = {split: replace(pairs, legend=legend) for split, pairs in self._pairs.items()}
+
+    def sources(self) -> dict[Split, Pairs]:
+        return self._pairs
+
+    def _find(self) -> dict[Split, Paths]:
+        images, masks = self.folders
+        for order in ("{folder}/{split}", "{split}/{folder}"):
+            found = {}
+            for split, name in ((split, name) for split, names in NAMES.items() for name in names):
+                pictures, maps = (self.root / order.format(folder=folder, split=name) for folder in self.folders)
+                # test pictures without masks are common: their masks are secret
+                if pictures.is_dir() and (maps.is_dir() or split != "test"):
+                    found[split] = in_folders(pictures, maps, self.suffix)
+            if found:
+                return found
+        lists = [(split, self.root / f"{name}.txt") for split, names in NAMES.items() for name in names]
+        found = {split: in_list(file, self.root) for split, file in lists if file.is_file()}
+        if found:
+            return found
+        if all((self.root / folder).is_dir() for folder in self.folders):
+            return {"train": in_folders(self.root / images, self.root / masks, self.suffix)}
+        raise DataError(
+            f"{self.root} has neither folders {images!r} and {masks!r} nor a list train.txt: "
+            f"set data.images and data.masks to the names of its folders"
+        )
+
+    def _named(self, classes: list[str] | None, values: list[int] | None) -> dict[int, str] | None:
+        """The name of each number; null where nothing names them."""
+        file, numbers = self.root / "classes.txt", values
+        if classes is None and file.is_file():
+            lines = read_lines(file)
+            numbered = [re.fullmatch(r"(\d+)[\s:,]+(\S.*)", line) for line in lines]
+            if all(numbered):
+                classes, numbers = [m[2] for m in numbered], values or [int(m[1]) for m in numbered]
+            else:
+                classes = lines
+        if classes is None:
+            return None
+        if values and len(values) != len(classes):
+            raise ConfigError(f"data.values has {len(values)} numbers for {len(classes)} classes: give one for each")
+        if len(set(classes)) < len(classes):
+            twice = next(name for name in classes if classes.count(name) > 1)
+            raise ConfigError(f"two classes are called {twice!r}: each needs a name of its own")
+        return dict(zip(numbers or range(len(classes)), classes, strict=True))
+
+    def _found(self, values: list[int] | None, ignored: set[int]) -> dict[int, str]:
+        """Names for the numbers in the masks."""
+        if values is None:
+            found = {value for pairs in self._pairs.values() for value in found_values(self.census(pairs))}
+            if found == {0, IGNORE}:
+                raise ConfigError(
+                    f"the masks in {self.root} hold nothing but 0 and {IGNORE}, which means void: "
+                    f"set data.values to [0, {IGNORE}] if it is a class"
+                )
+            values = sorted(found - ignored - {IGNORE})
+        return {value: f"class {value}" for value in values}
+
+
+def _legend(named: dict[int, str], ignored: set[int], given: bool) -> Legend:
+    """Which numbers are classes, and which are ignored.
+
+    Args:
+        given: whether the user said which numbers are classes, so that 255 may be one.
+    """
+    if given and (both := ignored & named.keys()):
+        raise ConfigError(f"data.ignore names {min(both)}, which data.values says is a class: take it out of one")
+    void = ignored if given and IGNORE in named else ignored | {IGNORE}
+    values = [value for value in named if value not in void]
+    if not values or min(values) < 0 or max(values) >= HIGHEST:
+        raise ConfigError(
+            f"data.classes, data.values and data.ignore leave the numbers {values} as classes: "
+            f"they need one at least, all from 0 to {HIGHEST - 1}"
+        )
+    return Legend(tuple(values), frozenset(void), REMEDY)
