@@ -84,7 +84,7 @@ def test_steps_of_the_generator_are_what_max_steps_and_the_logs_count(graft):
         ([*WGAN, "--model.n_critic", "50", "--trainer.max_epochs", "1"], ["after 50", "this run has 12"]),
         ([*WGAN, "--model.penalty", "none"], ["--model.weight_clip 0.01"]),
         ([*GAN, "--model.loss", "hinged"], ["hinged", "did you mean 'hinge'"]),
-        (["fit", "--config", "tasks/gan.yaml", "--data", "Noise"], ["no training set"]),
+        ([*GAN[:3], "--data", "Noise", "--model.condition", "null"], ["no training set"]),
         (["fit", "--config", "tasks/gan.yaml", "--data", "ShapesInMotion"], ["GAN needs image"]),
     ],
 )

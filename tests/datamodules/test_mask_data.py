@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from sklearn.metrics import jaccard_score
 
-from datamodules import Masks, ShapesMasks, census
+from datamodules import Masks, ShapesMasks
+from datamodules.semantic import census
 from datamodules.semantic.baselines import most_frequent
 from datamodules.semantic.mask_data import histogram
 from datamodules.shapes.render import boxes, render
