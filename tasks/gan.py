@@ -16,8 +16,6 @@ class GAN(Adversarial):
             `least_squares` (Mao et al. 2017) or `hinge` (Lim and Ye 2017).
     """
 
-    def __init__(
-        self, loss: Literal["minimax", "non_saturating", "least_squares", "hinge"] = "non_saturating", **kwargs
-    ):
+    def __init__(self, loss: Loss = "non_saturating", **kwargs):
         super().__init__(**kwargs)
         self.game = GAMES[loss]

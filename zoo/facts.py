@@ -4,14 +4,13 @@ from functools import cached_property
 
 import timm
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import get_model_builder, get_model_weights, list_models
 
 from modules.backbones import by_name
-from modules.backbones.size import blank, fixed, published, smallest, takes
+from modules.backbones.size import attempt, blank, fixed, published, smallest
 from modules.contracts import Backbone, ConfigError
-
-FRAMES = 16  # of the clip that MACs are counted for
 
 
 class Facts:
@@ -36,27 +35,26 @@ class Facts:
         return published(self.backbone)
 
     @cached_property
+    def _attempt(self) -> tuple[list[Tensor] | None, int]:
+        """Maps of those sides, and the operations that they take: all in one pass, which takes a moment."""
+        with FlopCounterMode(display=False) as counter:
+            maps = attempt(self.backbone, *self.sides)
+        return maps, counter.get_total_flops()
+
+    @property
     def known(self) -> bool:
         """Whether it runs without numbers; timm's Gemma 4 computes sizes from numbers."""
-        return takes(self.backbone, *self.sides)
+        return self._attempt[0] is not None
 
-    @cached_property
+    @property
     def macs(self) -> int | None:
         """Multiplications with additions for one picture (or clip of 16 frames) of those sides, if `known`."""
-        if not self.known:
-            return None
-        frames = (FRAMES,) if self.backbone.temporal else ()
-        image = torch.empty(1, self.backbone.in_channels, *frames, *self.sides, device="meta")
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            self.backbone(image)
-        return counter.get_total_flops() // 2
+        return self._attempt[1] // 2 if self.known else None
 
-    @cached_property
+    @property
     def cells(self) -> list[tuple[int, int]]:
         """Height and width of each map of a picture of those sides; only if `known`."""
-        with torch.no_grad():
-            maps = self.backbone(torch.empty(1, self.backbone.in_channels, *self.sides, device="meta"))
-        return [tuple(x.shape[-2:]) for x in maps]
+        return [tuple(x.shape[-2:]) for x in self._attempt[0]]
 
     @cached_property
     def fixed(self) -> bool:

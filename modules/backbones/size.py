@@ -13,15 +13,21 @@ def blank(backbone: Backbone) -> Backbone:
     return deepcopy(backbone).to("meta").eval()
 
 
-def takes(blank: Backbone, height: int, width: int) -> bool:
-    """Whether a `blank` backbone takes pictures of this size, and gives at least one cell of each map."""
+def attempt(blank: Backbone, height: int, width: int) -> list[Tensor] | None:
+    """The maps, without numbers, that a `blank` backbone gives of a picture (or clip of 16 frames) of this size; null
+    where it fails or a map has not one cell."""
     image = torch.empty(1, blank.in_channels, *[16] * blank.temporal, height, width, device="meta")
     try:
         with torch.no_grad():
             maps = blank(image)
     except Exception:  # every network has its own way to fail
-        return False
-    return all(cells.numel() for cells in maps)
+        return None
+    return maps if all(cells.numel() for cells in maps) else None
+
+
+def takes(blank: Backbone, height: int, width: int) -> bool:
+    """Whether a `blank` backbone takes pictures of this size, and gives at least one cell of each map."""
+    return attempt(blank, height, width) is not None
 
 
 def published(backbone: Backbone) -> tuple[int, int]:
