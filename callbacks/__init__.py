@@ -3,9 +3,9 @@
 from callbacks.checkpoint import Checkpoint, Stopped
 from callbacks.collapse import Collapse
 from callbacks.finite import Finite
-from callbacks.generated_health import GameHealth
-from callbacks.generated_pictures import GeneratedPictures
-from callbacks.generated_scores import GeneratedScores
+from callbacks.generated.health import GameHealth
+from callbacks.generated.pictures import GeneratedPictures
+from callbacks.generated.scores import GeneratedScores
 from callbacks.knn import KNN
 from callbacks.pictures import Pictures
 from callbacks.predictions import Predictions

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from callbacks import drawing
+from callbacks.drawing.runs import comparison
 from callbacks.numbers import number, or_nan, or_null
 from callbacks.pictures import log_picture
 from modules.contracts import DataError, writing
@@ -169,7 +169,7 @@ class Comparison:
             (folder / "compare.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
         main = {start: [run.results[self.metric] for run in runs.values()] for start, runs in self.runs.items()}
         curves = {start: [run.curve for run in runs.values()] for start, runs in self.runs.items()}
-        log_picture(trainer, "compare", drawing.comparison(main, curves, self.metric, self.monitor, self._title()))
+        log_picture(trainer, "compare", comparison(main, curves, self.metric, self.monitor, self._title()))
 
     def say(self) -> None:
         """Prints the table, once every start has a run: the main metric, and as many others of its split as fit."""

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from callbacks.drawing import curve
+from callbacks.drawing.curve import curve
 from callbacks.embedding import embed
 from callbacks.pictures import log_picture
 from modules.contracts import ConfigError

@@ -7,13 +7,13 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
-from callbacks.class_outcomes import ClassOutcomes, draw_views
-from callbacks.mask_outcomes import MaskOutcomes, draw_masks
-from callbacks.object_outcomes import ObjectOutcomes, draw_boxes
-from callbacks.outcomes import Outcomes
-from callbacks.reconstruction_outcomes import ReconstructionOutcomes
-from callbacks.text_outcomes import TextOutcomes, draw_captioned, draw_pairs
-from callbacks.video_outcomes import VideoOutcomes, draw_clips
+from callbacks.outcomes.base import Outcomes
+from callbacks.outcomes.classes import ClassOutcomes, draw_views
+from callbacks.outcomes.masks import MaskOutcomes, draw_masks
+from callbacks.outcomes.objects import ObjectOutcomes, draw_boxes
+from callbacks.outcomes.reconstructions import ReconstructionOutcomes
+from callbacks.outcomes.sentences import TextOutcomes, draw_captioned, draw_pairs
+from callbacks.outcomes.videos import VideoOutcomes, draw_clips
 from modules.contracts import Batch, Prediction, writing
 
 KINDS: tuple[type[Outcomes], ...] = (

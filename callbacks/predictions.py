@@ -5,12 +5,12 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from callbacks.coco_results import ResultFile
-from callbacks.mask_files import MaskFiles
-from callbacks.object_files import ObjectPictures
-from callbacks.prediction_files import Arrays, Table
-from callbacks.sample_files import SampleFiles
-from callbacks.text_files import TextFiles
+from callbacks.files.coco_results import ResultFile
+from callbacks.files.masks import MaskFiles
+from callbacks.files.objects import ObjectPictures
+from callbacks.files.samples import SampleFiles
+from callbacks.files.sentences import TextFiles
+from callbacks.files.tables import Arrays, Table
 from modules.contracts import Batch, ConfigError, Prediction
 
 

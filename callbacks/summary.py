@@ -14,12 +14,12 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
-from callbacks.detection_errors import read_errors
-from callbacks.generated_scores import GeneratedScores
+from callbacks.files.detection_errors import read_errors
+from callbacks.files.per_class import JUDGED, read_per_class
+from callbacks.files.tables import open_text
+from callbacks.generated.scores import GeneratedScores
 from callbacks.knn import KNN
 from callbacks.numbers import number, or_null
-from callbacks.per_class import JUDGED, read_per_class
-from callbacks.prediction_files import open_text
 from callbacks.predictions import Predictions
 from callbacks.results_table import results_table
 from callbacks.throughput import Throughput

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from callbacks.drawing import confusion
+from callbacks.drawing.confusion import confusion
 from callbacks.knn import knn_predict
 from callbacks.pictures import log_picture
 from datamodules.split_data import divide

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from callbacks.drawing import DPI, PLAIN, distinct, render, shorten, titled
+from callbacks.drawing.figure import DPI, PLAIN, distinct, render, shorten, titled
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d98200", "#888888"
 THUMB = 36  # pixels

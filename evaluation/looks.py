@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from callbacks.drawing import PLAIN, RIGHT, WRONG, grid, shorten, side_by_side
+from callbacks.drawing.figure import PLAIN, RIGHT, WRONG, shorten
+from callbacks.drawing.grids import grid, side_by_side
 from callbacks.embedding import evaluating
 from callbacks.pictures import log_picture
 from evaluation.drawing import plane

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from callbacks.drawing import grid
+from callbacks.drawing.grids import grid
 from callbacks.embedding import embed
 from callbacks.pictures import log_picture
 from evaluation.accuracies import Classifier, percent

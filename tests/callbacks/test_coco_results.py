@@ -9,7 +9,7 @@ from pycocotools import mask as pycoco
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from callbacks.coco_results import ResultFile, records, write_results
+from callbacks.files.coco_results import ResultFile, records, write_results
 
 CATEGORY_IDS, IMAGE_IDS = [7, 3], {"a.png": 40, "b.png": 12, "c.png": 5}
 HEIGHT, WIDTH = 40, 60

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import ttest_rel
 
 from callbacks.comparison import Comparison, Run, paired, read_run, spread
-from callbacks.drawing import band, comparison
+from callbacks.drawing.runs import band, comparison
 from modules.contracts import DataError
 
 

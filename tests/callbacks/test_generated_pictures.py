@@ -6,9 +6,9 @@ from PIL import Image
 from small_generator import Generator, shapes
 
 from callbacks import GeneratedPictures
-from callbacks.generated_drawing import tiles
-from callbacks.generated_pictures import slerp
-from callbacks.outcomes import arrays
+from callbacks.drawing.generated import tiles
+from callbacks.generated.pictures import slerp
+from callbacks.outcomes.base import arrays
 from modules.contracts import ConfigError
 
 

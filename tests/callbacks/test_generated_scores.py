@@ -9,7 +9,7 @@ from small_generator import Generator, shapes
 from small_task import Memory
 
 from callbacks import GeneratedScores
-from callbacks.generated_judge import appoint, pictures
+from callbacks.generated.judge import appoint, pictures
 from modules.contracts import ConfigError, DataError
 from modules.metrics.extractors import Inception
 
@@ -64,8 +64,8 @@ def test_the_features_are_unknown_to_training_and_the_same_for_every_run(trainer
     def forbidden(*_):
         raise AssertionError("a classifier for these pictures was there")
 
-    monkeypatch.setattr("callbacks.generated_judge.train", forbidden)
-    monkeypatch.setattr("callbacks.generated_judge._measure", forbidden)
+    monkeypatch.setattr("callbacks.generated.judge.train", forbidden)
+    monkeypatch.setattr("callbacks.generated.judge._measure", forbidden)
     before = torch.get_rng_state()
     assert judged(trainer, shapes(batch_size=16), GeneratedScores(samples=60)) == first
     assert torch.equal(torch.get_rng_state(), before)

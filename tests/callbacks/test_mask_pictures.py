@@ -8,11 +8,12 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 from small_masks import CLASSES, INSIDE, PADDED, PALETTE, MaskData, Segmentation
 from small_task import Backbone
 
-from callbacks import mask_outcomes
-from callbacks.class_bars import class_bars
-from callbacks.drawing import confusion, percent
-from callbacks.mask_outcomes import SIDE, MaskOutcomes, confusions, scores, thumbnails
-from callbacks.outcomes import Highest
+from callbacks.drawing.class_bars import class_bars
+from callbacks.drawing.confusion import confusion
+from callbacks.drawing.figure import percent
+from callbacks.outcomes import masks as mask_outcomes
+from callbacks.outcomes.base import Highest
+from callbacks.outcomes.masks import SIDE, MaskOutcomes, confusions, scores, thumbnails
 from callbacks.pictures import Pictures
 from callbacks.predictions import Predictions
 from modules.contracts import IGNORE

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from small_masks import CLASSES, ORIGINAL, PALETTE, MaskData, Segmentation
 
-from callbacks.picture_files import inside, stems
+from callbacks.files.pictures import inside, stems
 from callbacks.predictions import Predictions
 from modules.colours import palette as pascal_voc
 from modules.contracts import DataError

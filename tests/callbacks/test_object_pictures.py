@@ -7,11 +7,11 @@ import torch
 from small_objects import CLASSES, INSIDE, Boxes, Finder, ObjectData, collate, encoded
 from small_task import Task
 
-from callbacks import object_outcomes
-from callbacks.detection_errors import MEANING, SURE
-from callbacks.mask_outcomes import name_text
-from callbacks.object_drawing import stacked
-from callbacks.object_outcomes import ObjectOutcomes, mistakes
+from callbacks.drawing.objects import stacked
+from callbacks.files.detection_errors import MEANING, SURE
+from callbacks.outcomes import objects as object_outcomes
+from callbacks.outcomes.masks import name_text
+from callbacks.outcomes.objects import ObjectOutcomes, mistakes
 from callbacks.pictures import Pictures
 from callbacks.predictions import Predictions
 from modules.metrics.detection import DetectionScores

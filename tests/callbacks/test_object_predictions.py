@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from small_objects import CLASSES, ORIGINAL, Finder, ObjectData
 
-from callbacks.object_drawing import object_palette
+from callbacks.drawing.objects import object_palette
 from callbacks.predictions import Predictions
 from modules.contracts import ConfigError
 

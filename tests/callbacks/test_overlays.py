@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from callbacks.overlays import DIFFERENT, differences, enlarged, legend, overlay, palette_of
-from callbacks.strips import strips, swatch
+from callbacks.drawing.overlays import DIFFERENT, differences, enlarged, legend, overlay, palette_of
+from callbacks.drawing.strips import strips, swatch
 from modules.colours import palette as pascal_voc
 from modules.contracts import IGNORE
 

@@ -7,9 +7,10 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
 from small_task import CLASSES, Backbone, Data, Pretraining, Task
 
-from callbacks import drawing
-from callbacks.class_outcomes import ClassOutcomes, _caption
-from callbacks.outcomes import Highest, visible
+from callbacks.drawing import grids
+from callbacks.drawing.confusion import confusion
+from callbacks.outcomes.base import Highest, visible
+from callbacks.outcomes.classes import ClassOutcomes, _caption
 from callbacks.pictures import Pictures, log_picture
 from callbacks.predictions import Predictions
 
@@ -69,7 +70,7 @@ def test_what_is_shown_is_what_the_network_was_given():
 def test_views_of_several_sizes_stand_side_by_side_in_their_own_pixels():
     colours = (10, 20, 30, 40, 50)
     large, small = ([np.full((n, n, 3), c, np.uint8) for c in colours] for n in (64, 32))
-    row = drawing.side_by_side((*large[:2], *small[2:]))
+    row = grids.side_by_side((*large[:2], *small[2:]))
     assert row.shape == (32 + 2 + 32, 64 + 2 + 64 + 2 + 32 + 2 + 32, 3)
     assert [(row[..., 0] == c).sum() for c in colours] == [64**2, 64**2, 32**2, 32**2, 32**2]
     # the third and fourth stand above each other, the fifth starts a column; the rest is white
@@ -77,7 +78,7 @@ def test_views_of_several_sizes_stand_side_by_side_in_their_own_pixels():
         *(30, 40, 50),
         *(255, 255, 255),
     ]
-    assert drawing.side_by_side((large[0], large[1])).shape == (64, 130, 3)
+    assert grids.side_by_side((large[0], large[1])).shape == (64, 130, 3)
 
 
 def test_outcomes_count_every_answer_and_keep_the_most_confident_mistakes():
@@ -124,15 +125,15 @@ def test_two_processes_draw_and_write_what_one_does(trainer, tmp_path):
 
 def test_small_pictures_are_enlarged_pixel_by_pixel():
     picture = np.random.default_rng(0).integers(0, 256, (10, 10, 3)).astype(np.uint8)
-    grid = drawing.grid([picture], [""], "one")
+    grid = grids.grid([picture], [""], "one")
     enlarged = picture.repeat(15, axis=0).repeat(15, axis=1)
     assert any(np.array_equal(grid[44:194, left : left + 150], enlarged) for left in range(grid.shape[1] - 149))
 
 
 def test_class_names_with_formula_signs_are_drawn_as_they_are():
     names = ["a$b$", "$\\frac$", "x" * 60]
-    assert drawing.confusion(np.eye(3, dtype=int), names, "100 $ of $").ndim == 3
-    assert drawing.grid([np.zeros((8, 8, 3), np.uint8)], ["$\\frac$"], "$\\bad$").dtype == np.uint8
+    assert confusion(np.eye(3, dtype=int), names, "100 $ of $").ndim == 3
+    assert grids.grid([np.zeros((8, 8, 3), np.uint8)], ["$\\frac$"], "$\\bad$").dtype == np.uint8
 
 
 def test_mixed_labels_name_their_two_largest_shares():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from callbacks.precision_recall import MOST, best_threshold, precision_recall
+from callbacks.drawing.precision_recall import MOST, best_threshold, precision_recall
 from modules.metrics.detection import DetectionScores
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from small_task import CLASSES, Data, Pretraining, Task
 
-from callbacks.prediction_files import Arrays, Table
+from callbacks.files.tables import Arrays, Table
 from callbacks.predictions import Predictions
 from modules.contracts import DataError
 

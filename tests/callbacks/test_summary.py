@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from callbacks.detection_errors import write_errors
+from callbacks.files.detection_errors import write_errors
+from callbacks.files.per_class import per_class, per_class_of_pixels, write_per_class
 from callbacks.numbers import number, or_nan, or_null
-from callbacks.per_class import per_class, per_class_of_pixels, write_per_class
 from callbacks.summary import Summary
 from modules.metrics.detection import Report
 

@@ -12,9 +12,9 @@ from PIL import Image
 from small_text import Captioner, Captions, Pairs, Translator, said_of
 from torch import multiprocessing
 
+from callbacks.drawing.sentences import alignments, captioned, fitted, lines, lit, looks, sentence_table
+from callbacks.outcomes.sentences import Sentence, TextOutcomes, choose, decoded
 from callbacks.pictures import Pictures, log_table
-from callbacks.text_drawing import alignments, captioned, fitted, lines, lit, looks, sentence_table
-from callbacks.text_outcomes import Sentence, TextOutcomes, choose, decoded
 from modules.metrics.captions import cider, tokens
 from modules.metrics.text import sentence_bleu
 

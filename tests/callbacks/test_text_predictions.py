@@ -3,8 +3,8 @@ import csv
 import pytest
 from small_text import Captioner, Captions, Pairs, Translator, said_of
 
+from callbacks.files.sentences import TextFiles
 from callbacks.predictions import Predictions
-from callbacks.text_files import TextFiles
 
 
 def rows(path):

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import lightning.pytorch as L  # isort: skip
-from callbacks.confused import most_confused
-from callbacks.outcomes import visible
+from callbacks.drawing.confusion import most_confused
+from callbacks.outcomes.base import visible
+from callbacks.outcomes.videos import VideoOutcomes, _panels, _shown, occlusion
 from callbacks.pictures import Pictures
 from callbacks.predictions import Predictions
-from callbacks.video_outcomes import VideoOutcomes, _panels, _shown, occlusion
 
 FRAMES = 5
 

@@ -10,9 +10,9 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
-from callbacks.generated_drawing import histogram, neighbours, progress, to_bytes
-from callbacks.generated_judge import CHUNK, Judge, appoint, pictures
-from callbacks.outcomes import arrays, rgb
+from callbacks.drawing.generated import histogram, neighbours, progress, to_bytes
+from callbacks.generated.judge import CHUNK, Judge, appoint, pictures
+from callbacks.outcomes.base import arrays, rgb
 from callbacks.pictures import log_picture
 from modules.contracts import ConfigError
 from modules.metrics.generative import LEAST, GenerativeScores, modes, nearest

@@ -8,9 +8,9 @@ from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
 from torch import Tensor
 
-from callbacks.overlays import overlay, palette_of
-from callbacks.picture_files import PictureFiles, resized, seen
-from callbacks.prediction_files import Table, open_text
+from callbacks.drawing.overlays import overlay, palette_of
+from callbacks.files.pictures import PictureFiles, resized, seen
+from callbacks.files.tables import Table, open_text
 from modules import colours
 from modules.contracts import Batch, Prediction
 

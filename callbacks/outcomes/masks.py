@@ -11,12 +11,13 @@ from lightning.pytorch.strategies import Strategy
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from callbacks.class_bars import class_bars
-from callbacks.drawing import confusion, shorten_start
-from callbacks.outcomes import Outcomes, arrays, visible
-from callbacks.overlays import DIFFERENT, Palette, differences, enlarged, legend, overlay, palette_of
-from callbacks.per_class import per_class_of_pixels, write_confusion, write_per_class
-from callbacks.strips import strips, swatch
+from callbacks.drawing.class_bars import class_bars
+from callbacks.drawing.confusion import confusion
+from callbacks.drawing.figure import shorten_start
+from callbacks.drawing.overlays import DIFFERENT, Palette, differences, enlarged, legend, overlay, palette_of
+from callbacks.drawing.strips import strips, swatch
+from callbacks.files.per_class import per_class_of_pixels, write_confusion, write_per_class
+from callbacks.outcomes.base import Outcomes, arrays, visible
 from modules.contracts import IGNORE, Backbone, Batch, Prediction
 
 SIDE = 320  # pixels: the longer side of a picture that is kept, at most

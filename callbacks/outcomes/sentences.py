@@ -11,10 +11,10 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.strategies import Strategy
 from torch.nn.functional import interpolate
 
-from callbacks.drawing import PLAIN, RIGHT, shorten_start
-from callbacks.outcomes import GOLDEN, Outcomes, arrays, visible
-from callbacks.per_class import write_csv
-from callbacks.text_drawing import alignments, captioned, looks, sentence_table
+from callbacks.drawing.figure import PLAIN, RIGHT, shorten_start
+from callbacks.drawing.sentences import alignments, captioned, looks, sentence_table
+from callbacks.files.per_class import write_csv
+from callbacks.outcomes.base import GOLDEN, Outcomes, arrays, visible
 from modules.contracts import Backbone, Batch, Prediction
 from modules.metrics.captions import cider, tokens
 from modules.metrics.text import sentence_bleu

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from callbacks.drawing import PLAIN, percent, render, titled
-from callbacks.per_class import read_csv, write_csv
+from callbacks.drawing.figure import PLAIN, percent, render, titled
+from callbacks.files.per_class import read_csv, write_csv
 from modules.metrics.detection import Report
 from modules.metrics.pictures import Kind
 

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as coco
 
-from callbacks.drawing import distinct
-from callbacks.overlays import Palette
+from callbacks.drawing.figure import distinct
+from callbacks.drawing.overlays import Palette
 
 PAPER = (255, 255, 255)
 SMALLEST = 9  # pixels: the size of a tag's letters

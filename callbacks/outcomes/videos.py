@@ -10,11 +10,11 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
-from callbacks.class_outcomes import ClassOutcomes
-from callbacks.confused import draw_confused
-from callbacks.drawing import RIGHT, WRONG, shorten
-from callbacks.outcomes import arrays, visible
-from callbacks.strips import strips, swatch
+from callbacks.drawing.confusion import draw_confused
+from callbacks.drawing.figure import RIGHT, WRONG, shorten
+from callbacks.drawing.strips import strips, swatch
+from callbacks.outcomes.base import arrays, visible
+from callbacks.outcomes.classes import ClassOutcomes
 from modules.contracts import Backbone, Batch, Prediction, writing
 
 SHOWN = 8  # frames of a strip at most

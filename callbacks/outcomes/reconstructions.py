@@ -7,9 +7,9 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
-from callbacks.generated_drawing import enlarged, tiles, to_bytes
-from callbacks.outcomes import Outcomes, arrays, rgb, visible
-from callbacks.strips import strips
+from callbacks.drawing.generated import enlarged, tiles, to_bytes
+from callbacks.drawing.strips import strips
+from callbacks.outcomes.base import Outcomes, arrays, rgb, visible
 from modules.contracts import Batch, Prediction
 
 STEPS = 9  # of a walk, ends included

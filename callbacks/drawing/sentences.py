@@ -6,7 +6,8 @@ from textwrap import wrap
 import cv2
 import numpy as np
 
-from callbacks.drawing import LINE, PLAIN, grid, render, shorten, titled
+from callbacks.drawing.figure import LINE, PLAIN, render, shorten, titled
+from callbacks.drawing.grids import grid
 
 LETTER = 7.1  # pixels of a character, about
 PANEL = (200, 300)  # height and width of a picture with its caption

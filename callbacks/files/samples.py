@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from callbacks.outcomes import arrays, rgb
-from callbacks.picture_files import PictureFiles
-from callbacks.prediction_files import Table, open_text
+from callbacks.files.pictures import PictureFiles
+from callbacks.files.tables import Table, open_text
+from callbacks.outcomes.base import arrays, rgb
 from modules.contracts import Batch, Prediction, writing
 
 SAMPLES = "samples"

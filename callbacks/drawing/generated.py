@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from callbacks.drawing import render, shorten, titled
-from callbacks.strips import strips
+from callbacks.drawing.figure import render, shorten, titled
+from callbacks.drawing.strips import strips
 
 GAP = 2  # pixels of white between the pictures of a grid
 SIDE = 64  # pixels that small pictures are enlarged to

@@ -9,9 +9,11 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor
 
-from callbacks import drawing
-from callbacks.outcomes import Outcomes, arrays, rgb, visible
-from callbacks.per_class import per_class, write_confusion, write_per_class
+from callbacks.drawing.confusion import confusion
+from callbacks.drawing.figure import RIGHT, WRONG, shorten
+from callbacks.drawing.grids import grid, side_by_side
+from callbacks.files.per_class import per_class, write_confusion, write_per_class
+from callbacks.outcomes.base import Outcomes, arrays, rgb, visible
 from modules.contracts import Backbone, Batch, Prediction
 
 
@@ -54,7 +56,7 @@ class ClassOutcomes(Outcomes):
         right, total = int(matrix.trace()), int(matrix.sum())
         title = f"{stage}: {right:,} of {total:,} right ({100 * right / total:.1f} %)"
         yield "predictions", self.answers(self.sample.kept(), task, title)
-        yield "confusion", drawing.confusion(matrix, task.classes, title)
+        yield "confusion", confusion(matrix, task.classes, title)
         mistakes = self.worst.kept()
         title = f"{stage}: the {len(mistakes['true'])} most confident of {total - right:,} mistakes"
         yield "mistakes", self.answers(mistakes, task, title)
@@ -66,12 +68,12 @@ class ClassOutcomes(Outcomes):
             rows["true"], rows["predicted"], rows["confidence"].tolist(), strict=True
         ):
             right = bool(true == predicted)
-            mark, said = "✓" if right else "✗", drawing.shorten(task.classes[predicted], 14)
-            captions.append(f"{mark} {said} {100 * confidence:.0f} %\ntrue: {drawing.shorten(task.classes[true], 16)}")
-            colours.append(drawing.RIGHT if right else drawing.WRONG)
+            mark, said = "✓" if right else "✗", shorten(task.classes[predicted], 14)
+            captions.append(f"{mark} {said} {100 * confidence:.0f} %\ntrue: {shorten(task.classes[true], 16)}")
+            colours.append(RIGHT if right else WRONG)
         backbone = task.backbone
         pictures = arrays(visible(rows["image"].to(backbone.mean.device), backbone))
-        return drawing.grid(pictures, captions, title, colours)
+        return grid(pictures, captions, title, colours)
 
     def counts(self) -> np.ndarray:
         """Confusion matrix int64 (C, C), rows true, columns predicted."""
@@ -87,19 +89,19 @@ def draw_views(batch: Batch, samples: int, backbone: Backbone | None, data: Ligh
         return None
     views = [view[:samples] for view in views]
     shown = [arrays(rgb(view) if view.dtype == torch.uint8 else visible(view, backbone)) for view in views]
-    pictures = [drawing.side_by_side(views_of_one) for views_of_one in zip(*shown, strict=True)]
+    pictures = [side_by_side(views_of_one) for views_of_one in zip(*shown, strict=True)]
     labels = batch["label"][:samples].cpu() if "label" in batch else None
     captions = [""] * len(pictures) if labels is None else [_caption(label, data.classes) for label in labels]
     title = "First training batch as the network sees it"
     if len(views) > 1:
         title += f": {len(views)} views of each picture"
-    return drawing.grid(pictures, captions, title)
+    return grid(pictures, captions, title)
 
 
 def _caption(label: Tensor, classes: list[str]) -> str:
     """The class name; for mixed labels (MixUp, CutMix) the two largest shares."""
     if label.ndim == 0:
-        return drawing.shorten(classes[label])
+        return shorten(classes[label])
     shares, indices = label.topk(min(2, len(label)))
     parts = zip(shares.tolist(), indices.tolist(), strict=True)
-    return "\n".join(f"{drawing.shorten(classes[i], 14)} {100 * share:.0f} %" for share, i in parts if share > 0.005)
+    return "\n".join(f"{shorten(classes[i], 14)} {100 * share:.0f} %" for share, i in parts if share > 0.005)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lightning.pytorch import LightningModule, Trainer
 
-from callbacks.prediction_files import Table, open_text
+from callbacks.files.tables import Table, open_text
 from modules.contracts import Batch, Prediction, writing
 
 LINES = {"text": "", "source": ".source", "reference": ".reference"}

@@ -9,8 +9,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from callbacks.generated_drawing import named_rows, tiles, to_bytes
-from callbacks.outcomes import arrays, rgb
+from callbacks.drawing.generated import named_rows, tiles, to_bytes
+from callbacks.outcomes.base import arrays, rgb
 from callbacks.pictures import log_picture
 from modules.contracts import ConfigError, writing
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from lightning.pytorch import LightningDataModule
 
-from callbacks.drawing import shorten
-from callbacks.strips import Entry, swatch
+from callbacks.drawing.figure import shorten
+from callbacks.drawing.strips import Entry, swatch
 from modules.colours import palette as default_palette
 from modules.contracts import IGNORE
 

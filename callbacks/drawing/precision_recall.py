@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from callbacks.drawing import PLAIN, render, shorten, titled
-from callbacks.overlays import Palette
+from callbacks.drawing.figure import PLAIN, render, shorten, titled
+from callbacks.drawing.overlays import Palette
 from modules.metrics.detection import Report
 from modules.metrics.pictures import Kind
 

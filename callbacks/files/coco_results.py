@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from callbacks.prediction_files import Table, open_text
+from callbacks.files.tables import Table, open_text
 from modules.contracts import Prediction, writing
 
 Record = dict[str, Any]

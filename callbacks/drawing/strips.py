@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from callbacks.drawing import LINE, PLAIN, fitting_columns, render, titled
+from callbacks.drawing.figure import LINE, PLAIN, render, titled
+from callbacks.drawing.grids import fitting_columns
 
 Entry = tuple[str, np.ndarray]
 """A name in a legend and what stands for it, uint8 (14, 22, 3)."""

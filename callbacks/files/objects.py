@@ -6,9 +6,9 @@ import numpy as np
 from lightning.pytorch import LightningModule
 from PIL import Image
 
-from callbacks.drawing import shorten
-from callbacks.object_drawing import draw_objects, object_palette, stacked
-from callbacks.picture_files import PictureFiles, resized, seen
+from callbacks.drawing.figure import shorten
+from callbacks.drawing.objects import draw_objects, object_palette, stacked
+from callbacks.files.pictures import PictureFiles, resized, seen
 from modules.contracts import Batch, Prediction
 
 

@@ -11,16 +11,16 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.ops import box_iou
 
-from callbacks.class_bars import class_bars
-from callbacks.detection_errors import SURE, error_bars, write_errors
-from callbacks.drawing import shorten, shorten_start
-from callbacks.mask_outcomes import SIDE, name_bytes, name_text
-from callbacks.object_drawing import draw_objects, object_palette, stacked
-from callbacks.outcomes import Outcomes, arrays, visible
-from callbacks.overlays import LEGEND, Palette, enlarged
-from callbacks.per_class import JUDGED, per_class_of_objects, write_per_class
-from callbacks.precision_recall import precision_recall
-from callbacks.strips import Entry, strips, swatch
+from callbacks.drawing.class_bars import class_bars
+from callbacks.drawing.figure import shorten, shorten_start
+from callbacks.drawing.objects import draw_objects, object_palette, stacked
+from callbacks.drawing.overlays import LEGEND, Palette, enlarged
+from callbacks.drawing.precision_recall import precision_recall
+from callbacks.drawing.strips import Entry, strips, swatch
+from callbacks.files.detection_errors import SURE, error_bars, write_errors
+from callbacks.files.per_class import JUDGED, per_class_of_objects, write_per_class
+from callbacks.outcomes.base import Outcomes, arrays, visible
+from callbacks.outcomes.masks import SIDE, name_bytes, name_text
 from modules.contracts import Backbone, Batch, Prediction
 
 MOST = 200  # objects of a picture that are kept to be drawn, of those found the ones with the highest scores

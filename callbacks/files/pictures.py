@@ -9,7 +9,7 @@ from typing import IO
 import cv2
 import numpy as np
 
-from callbacks.outcomes import arrays, visible
+from callbacks.outcomes.base import arrays, visible
 from modules.contracts import Backbone, Batch, writing
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from callbacks.drawing import PLAIN, render, shorten, titled
+from callbacks.drawing.figure import PLAIN, render, shorten, titled
 
 BAR = 24  # pixels a class
 MOST = 60  # classes

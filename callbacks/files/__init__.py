@@ -1,0 +1,1 @@
+"""What `test` and `predict` find, as files, by what was predicted."""

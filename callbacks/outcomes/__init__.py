@@ -1,0 +1,1 @@
+"""What one pass over a split leaves to look at, by what was predicted."""
