@@ -1,42 +1,68 @@
-"""Colorization: learning representations for automatic colorization (Larsson et al. 2016, Zhang et al. 2016)."""
+"""Colorization: which colours had the grey picture? (Larsson et al. 2016, Zhang et al. 2016)"""
 
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from modules.contracts import Batch, ConfigError, HeadFactory
-from modules.heads import Pixels
-from modules.patches import hide
+from modules.backbones.stem import see_grey
+from modules.chroma import COLOURS, chroma, chroma_counts
+from modules.contracts import Batch, ConfigError
 from tasks.pretraining import Pretraining
+
+MEMORY = 100  # steps over which the shares of colours are averaged
 
 
 class Colorization(Pretraining):
     """Pretrains a backbone without labels: which colours had the grey picture?
 
+    Every cell of the coarsest map answers with a histogram of 225 colours (Larsson et al. 2016): the mean of colours
+    that are possible would be no colour. The layer that looks at the picture gives all channels the same weight, and
+    as long as it is shown grey pictures this stays so: the backbone sees coloured ones as grey.
+
     Args:
-        head: draws pixels from the backbone's maps.
-        hints: share of the patches that keep their colours, 0..1 (Zhang et al. 2017); where colours are a matter of
-            chance, what remains to learn is how far they reach.
-        patch: side of these patches in pixels.
+        rebalance: 0 to below 1, how much more rare colours count (Zhang et al. 2016): at 0 all pixels count the same,
+            near 1 all colours, however rare.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("image",)
-    protocols: ClassVar[dict[str, str]] = {"loss": "mean absolute error of each channel's distance from grey"}
+    protocols: ClassVar[dict[str, str]] = {
+        "loss": f"cross-entropy of each cell's histogram of {COLOURS} colours in nats, rare ones counting more"
+    }
+    shares: Tensor
 
-    def __init__(self, head: HeadFactory = Pixels, hints: float = 0.0, patch: int = 4, **kwargs):
+    def __init__(self, rebalance: float = 0.5, **kwargs):
         super().__init__(**kwargs)
-        if not 0 <= hints < 1 or patch < 1:
-            raise ConfigError(f"model.hints {hints} must lie in [0, 1), and model.patch {patch} be 1 or more")
-        self.hints, self.patch = hints, patch
-        self.head = head(self.backbone.features, self.backbone.in_channels)
+        if not 0 <= rebalance < 1:
+            raise ConfigError(f"model.rebalance is {rebalance}, but must lie in [0, 1)")
+        self.rebalance = rebalance
+        self.head = nn.Conv2d(self.backbone.features.channels[-1], COLOURS, 1)
+        self.register_buffer("shares", torch.full((COLOURS,), 1 / COLOURS))
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit" and not self.trainer.ckpt_path:
+            see_grey(self.backbone)
+
+    def check_batch(self, size: int) -> None:
+        """Any batch will do: no picture is compared with another."""
 
     def forward(self, grey: Tensor) -> Tensor:
-        """Normalised grey pictures (B, 3, H, W), all channels alike, to each channel's distance from grey."""
-        return self.head(self.backbone(grey))
+        """Normalised grey pictures (B, 3, H, W), all channels alike, to logits (B, 225, h, w) of colours."""
+        return self.head(self.backbone(grey)[-1])
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         image = batch["image"]
-        grey = image.mean(1, keepdim=True).expand_as(image).contiguous(memory_format=torch.channels_last)
-        shown = torch.where(hide(image, self.patch, self.hints, draws), image, grey) if self.hints else grey
-        return {"loss": (self(shown).float() - (image - grey)).abs().mean()}
+        mean, std = (value.view(1, -1, 1, 1) for value in (self.backbone.mean, self.backbone.std))
+        logits = self(image.mean(1, keepdim=True).expand_as(image).contiguous(memory_format=torch.channels_last))
+        counts = chroma_counts(chroma(image * std + mean), logits.shape[-2:])
+        target = counts / counts[0].sum()
+        if self.training:
+            found = self.gather(target.sum((0, 2, 3))[None]).sum(0)
+            self.shares.lerp_(found / found.sum(), 1 / min(self.trainer.global_step + 1, MEMORY))
+        return {"loss": -(self._weights() * target * logits.float().log_softmax(1)).sum((1, 2, 3)).mean()}
+
+    def _weights(self) -> Tensor:
+        """What each colour counts (225, 1, 1); 1 on average over pixels."""
+        weights = 1 / ((1 - self.rebalance) / COLOURS + self.rebalance * self.shares)
+        return (weights / (weights * self.shares).sum())[:, None, None]

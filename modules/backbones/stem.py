@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from modules.contracts import ConfigError
@@ -29,6 +30,15 @@ def shrink_stem(net: nn.Module, name: str) -> int:
         return 2
     net.maxpool = nn.Identity()
     return 4
+
+
+@torch.no_grad()
+def see_grey(net: nn.Module, channels: int = 3) -> None:
+    """Every convolution of the picture gets the mean of its weights over the channels, and takes grey pictures as it
+    did before, but coloured ones as if they were grey. Trained on grey pictures it stays so."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d) and layer.in_channels == channels and layer.groups == 1:
+            layer.weight.copy_(layer.weight.mean(1, keepdim=True).expand_as(layer.weight))
 
 
 def spare_strided_points(net: nn.Module) -> None:

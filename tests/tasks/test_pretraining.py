@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from modules.chroma import chroma
 from modules.contracts import ConfigError
 from modules.heads import Projection
 from modules.optim import Optim
@@ -264,13 +265,43 @@ def test_visible_edges_cost_nothing_and_hidden_ones_their_squared_distance():
     assert loss == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_hints_show_colours_in_some_patches_only():
-    task, seen = Colorization(hints=0.25, patch=8, **SMALL).eval(), []
-    task.forward = lambda shown: seen.append(shown) or torch.zeros_like(shown)
-    picture = torch.randn(4, 3, 64, 64)
-    task.step({"image": picture}, None)
-    coloured = (seen[0] == picture).all(1).float().mean((-2, -1))
-    torch.testing.assert_close(coloured, torch.full((4,), 0.25))
+def test_colours_are_guessed_from_grey_and_the_backbone_stays_blind_to_them():
+    task, picture = Colorization(**SMALL), image()["image"]
+    train(task, image(), steps=5)
+    task.eval()
+    coloured = task.normalised(picture)
+    grey = coloured.mean(1, keepdim=True).expand_as(coloured)
+    torch.testing.assert_close(task.features(coloured), task.features(grey), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(coloured, grey, atol=0.1)
+
+
+def test_colours_that_all_seem_as_likely_cost_the_logarithm_of_their_number():
+    task = Colorization(rebalance=0.0, **SMALL).eval()
+    torch.nn.init.zeros_(task.head.weight)
+    torch.nn.init.zeros_(task.head.bias)
+    assert task.step({"image": torch.randn(4, 3, 64, 64)}, None)["loss"].item() == pytest.approx(
+        math.log(225), rel=1e-4
+    )
+
+
+def test_rare_colours_count_more_and_pixels_one_on_average():
+    shares = torch.zeros(225)
+    shares[0], shares[1] = 0.9, 0.1
+    for rebalance, ratio in ((0.0, 1.0), (0.5, (0.5 / 225 + 0.45) / (0.5 / 225 + 0.05))):
+        task = Colorization(rebalance=rebalance, **SMALL)
+        task.shares.copy_(shares)
+        weights = task._weights().flatten()
+        assert weights[1] / weights[0] == pytest.approx(ratio, rel=1e-5)
+        assert (weights * shares).sum().item() == pytest.approx(1, rel=1e-5)
+
+
+def test_shares_of_colours_are_those_of_the_pictures():
+    task = Colorization(**SMALL)
+    train(
+        task, {"image": torch.tensor([250, 10, 10], dtype=torch.uint8).view(1, 3, 1, 1).repeat(8, 1, 64, 64)}, steps=3
+    )
+    red = chroma(torch.tensor([250, 10, 10]).view(1, 3, 1, 1) / 255).item()
+    assert task.shares[red].item() == pytest.approx(1)
 
 
 def test_tiles_are_parts_of_their_cells_and_standardised():
@@ -305,7 +336,7 @@ def test_rotations_are_told_apart_only_by_looking():
         (lambda: Jigsaw(grid=4, **SMALL), image(), "must be 2 or 3"),
         (lambda: MaskedPatches(patch=7, **SMALL), image(), "does not divide pictures of 64 x 64"),
         (lambda: MaskedPatches(patch=4, target="edges", **SMALL), image(), "cells of 8 pixels"),
-        (lambda: Colorization(hints=1.0, **SMALL), image(), "must lie in .0, 1"),
+        (lambda: Colorization(rebalance=1.0, **SMALL), image(), "must lie in .0, 1"),
         (lambda: MaskedPatches(ratio=1.0, **SMALL), image(), "between 0 and 1"),
         (lambda: MoCo(queue=40, **SMALL), views(), "multiple of the global batch size 16: take 32"),
         (lambda: MoCo(queue=32, splits=3, **SMALL), views(), "equal groups of two or more"),
