@@ -7,6 +7,7 @@ from datamodules.pictures.image_data import ImageDataModule
 from datamodules.shapes.render import render
 from datamodules.shapes.world import SHAPES, scene
 from datamodules.source import Arrays
+from modules.contracts import ConfigError
 
 WORLD = 0  # the seed of the pictures; the run's seed draws order, augmentation and labels, not another world
 FIRST: dict[Split, int] = {"train": 0, "val": 10_000_000, "test": 20_000_000}  # scene of each split: they share none
@@ -15,18 +16,23 @@ FIRST: dict[Split, int] = {"train": 0, "val": 10_000_000, "test": 20_000_000}  #
 class Shapes(ImageDataModule):
     """Built-in data: pictures of one large shape among small ones on a cluttered ground; its shape is the class.
 
-    Drawn when a run starts, the same on every machine. Colour, texture and ground say nothing about the class.
+    Drawn when a run starts, the same on every machine. Colour and ground say nothing about the class.
 
     Args:
         train: training pictures.
         val: validation pictures.
         test: test pictures.
+        typical: share of the pictures, 0..1, whose large shape wears the colour of its kind, as bananas are yellow; in
+            the others, colours are random. What is to be learnt from colours needs some.
     """
 
-    def __init__(self, train: int = 4000, val: int = 500, test: int = 1000, **kwargs):
+    def __init__(self, train: int = 4000, val: int = 500, test: int = 1000, typical: float = 0.0, **kwargs):
         super().__init__(**kwargs)
         self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
         self.classes = list(SHAPES)
+        if not 0 <= typical <= 1:
+            raise ConfigError(f"data.typical is {typical:g}, but is a share: 0 to 1")
+        self.typical = typical
 
     def sources(self) -> dict[Split, Arrays]:
         return {split: self._draw(split) for split in self.counts}
@@ -36,7 +42,7 @@ class Shapes(ImageDataModule):
         images = np.empty((count, self.image_size, self.image_size, 3), np.uint8)
         labels = np.empty(count, np.int64)
         for i in range(count):
-            drawn = scene(WORLD, FIRST[split] + i)
+            drawn = scene(WORLD, FIRST[split] + i, typical=self.typical)
             images[i] = render(drawn, self.image_size)[0]
             labels[i] = drawn.things[drawn.main].shape
         return Arrays(images, labels, split)

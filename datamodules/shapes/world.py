@@ -101,12 +101,14 @@ def scene(
     extras: tuple[int, int] = (1, 4),
     main_size: tuple[float, float] = (0.55, 0.85),
     extra_size: tuple[float, float] = (0.15, 0.25),
+    typical: float = 0.0,
 ) -> Scene:
     """Draw scene `index` of world `seed`: one main thing near the middle among `extras` (fewest, most) small ones.
 
     Everything follows from the arguments alone. The main thing wears the texture of its shape, small ones wear any.
     Colour, place, motion and background are independent of the shape and of each other, except that extras and
-    background avoid the main thing's colour, and that what would hide much of the main thing lies behind it.
+    background avoid the main thing's colour, and that what would hide much of the main thing lies behind it; and that
+    a share `typical` of the main things wear the colour of their shape, as bananas are yellow.
     """
     draws = Draws(seed, index)
     size = draws.uniform(*main_size)
@@ -114,6 +116,8 @@ def scene(
     place = (0.5 + draws.uniform(-jitter, jitter), 0.5 + draws.uniform(-jitter, jitter))
     main = _thing(draws, draws.below(len(COLOURS)), place, size, draws.uniform(-30, 30))
     main = replace(main, texture=main.shape)
+    if typical and draws.unit() < typical:
+        main = replace(main, colour=main.shape)
     behind: list[Thing] = []
     before: list[Thing] = []
     for _ in range(extras[0] + draws.below(extras[1] - extras[0] + 1)):
