@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from datamodules.shapes import Shapes
 from datamodules.shapes.render import ONE, SINE, TURN, boxes, masks, render
 from datamodules.shapes.world import COLOURS, SHAPES, TEXTURES, Background, Scene, Thing, scene
+from modules.contracts import ConfigError
 
 # first 16 hex digits of the SHA-256 of picture and id map: (index, size, digest)
 KNOWN = [
@@ -192,3 +194,21 @@ def test_every_size_shows_the_same_scene(size):
     main = scene(0, 1).main + 1
     large = render(scene(0, 1), 256)[1]
     assert np.array(centre(ids == main)) / size == pytest.approx(np.array(centre(large == main)) / 256, abs=0.02)
+
+
+def test_a_share_of_the_main_things_wears_the_colour_of_its_shape():
+    """0.8 do, and a tenth of the others by chance; everything else about colours holds as before."""
+    drawn = [scene(0, i, typical=0.8) for i in range(2000)]
+    mains = [still.things[still.main] for still in drawn]
+    assert np.mean([thing.colour == thing.shape for thing in mains]) == pytest.approx(0.82, abs=0.03)
+    assert all(
+        thing.colour != main.colour
+        for still, main in zip(drawn, mains, strict=True)
+        for thing in still.things
+        if thing is not main
+    )
+
+
+def test_how_many_are_typical_is_a_share():
+    with pytest.raises(ConfigError, match=r"data.typical is 1.5, but is a share"):
+        Shapes(typical=1.5)
