@@ -120,6 +120,7 @@ class Trainer(L.Trainer):
                 callback.on_test_start(self, model)  # writes the settings
         self.strategy.setup_environment()
         self.strategy.model_to_device()
+        self.precision_plugin.convert_module(model)
         return split
 
 

@@ -115,7 +115,7 @@ class VisionTask(Task):
         return batch
 
     def normalised(self, image: Tensor) -> Tensor:
-        """Pictures or clips uint8 (B, C, ...) to float32.
+        """Pictures or clips uint8 (B, C, ...) to floats of the weights' type, which is float32 unless asked otherwise.
 
         Raises:
             ConfigError: they are smaller than one cell of the backbone's coarsest map.
@@ -127,7 +127,7 @@ class VisionTask(Task):
                 f"pictures of {size} pixels are smaller than the stride {stride} of {self.backbone.name}: "
                 f"raise --data.image_size to {smallest(blank(self.backbone))} or more{finer}"
             )
-        return self.backbone.normalise(image)
+        return self.backbone.normalise(image).to(self.dtype)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
