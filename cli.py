@@ -191,7 +191,7 @@ class CLI(LightningCLI):
             raise
 
     def _check_views(self) -> None:
-        """The task gets as many views of each picture as it trains on."""
+        """The task gets as many views of each picture as it trains on, in sizes that its backbone can see."""
         (least, most), given = self.model.views, self.datamodule.view_count
         if self.subcommand == "fit" and not least <= given <= most:
             wanted = f"{least}{' or more' if most > least else ''} view{'s' * (most > 1)}"
@@ -200,6 +200,8 @@ class CLI(LightningCLI):
                 f"{type(self.model).__name__} trains on {wanted} of each picture, but the data gives {given}: "
                 f"set --data.views {least}{local}"
             )
+        if self.subcommand == "fit" and isinstance(self.model, tasks.VisionTask):
+            self.model.check_sides(self.datamodule.sides)
 
     def _check_resume(self) -> None:
         """A resumed run must be the run that was stopped; what was changed is said."""

@@ -70,6 +70,11 @@ class DataModule(L.LightningDataModule):
         return 1
 
     @property
+    def sides(self) -> dict[str, int]:
+        """Sides of the squares that training shows, in pixels, by the option that sets them; empty without squares."""
+        return {}
+
+    @property
     def per_step(self) -> int:
         """Samples, or what `unit` says, per device and step in training."""
         return self.batch_size

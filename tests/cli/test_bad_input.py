@@ -93,8 +93,13 @@ def test_multi_crop_with_a_backbone_of_one_size_and_views_below_the_stride_are_r
     fixed = "--model.backbone mixer_s32_224 --data.image_size 224 --data.batch_size 2".split()
     code, error = graft(*dino, *fixed)
     assert code == 2 and "mixer_s32_224 takes pictures of 224 x 224 pixels, not 32 x 32" in error, error
+    assert "set --data.local_size 224, or --data.local_views 0" in error, error
     code, error = graft(*dino, "--data.local_size", "16")
     assert code == 2 and "16 pixels are smaller than the stride 32" in error
+    assert "raise --data.local_size to 32 or more" in error, error
+    code, error = graft(*dino, "--data.image_size", "16", "--data.local_size", "16")
+    assert code == 2 and "raise --data.image_size to 32 or more" in error, error
+    assert not Path("runs").exists()
 
 
 def test_a_checkpoint_with_another_queue_or_without_the_teacher_is_not_resumed(graft):
