@@ -107,12 +107,13 @@ def test_a_checkpoint_with_another_queue_or_without_the_teacher_is_not_resumed(g
     assert graft(*moco, "--run_dir", "run")[0] == 0
     code, error = graft(*moco, "--model.queue", "80", "--ckpt_path", "run")
     assert code == 2 and "queue.keys is [40, 128] there and [80, 128] here" in error
+    assert error.endswith("; it was made with --model.queue 40\n"), error
     checkpoint = torch.load("run/checkpoints/last.ckpt", weights_only=True)
     weights = checkpoint["state_dict"]
     checkpoint["state_dict"] = {k: v for k, v in weights.items() if not k.startswith("teacher.")}
     torch.save(checkpoint, "bare.ckpt")
     code, error = graft(*moco, "--ckpt_path", "bare.ckpt")
-    assert code == 2 and "it has no teacher" in error
+    assert code == 2 and "it has no teacher" in error and "give it as --model.weights" in error
 
 
 def test_a_misspelt_key_in_a_yaml_is_named(graft, tmp_path):

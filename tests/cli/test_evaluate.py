@@ -143,7 +143,11 @@ def test_features_are_judged_on_classes_that_the_task_does_not_know(graft, train
         (["--temperature", "0"], 2, ["temperature is 0", "above 0"]),
         (["--sample", "1"], 2, ["sample is 1"]),
         (["--plane", "umap"], 2, ["plane", "'umap'", "'tsne', 'pca'"]),
-        (["--model.backbone", "resnet18"], 2, ["Classification with other settings"]),
+        (
+            ["--model.backbone", "resnet18"],
+            2,
+            ["Classification with other settings", "made with --model.backbone test_"],
+        ),
         (["--data.image_size", "16"], 2, ["stride 32", "small_images"]),
         (["--data.val", "0", "--data.test", "1"], 1, ["test split has 1 picture"]),
     ],
