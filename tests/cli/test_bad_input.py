@@ -79,6 +79,7 @@ def test_data_of_another_kind_than_the_task_needs_is_refused(graft, task, data, 
         ("moco", "--model.queue 700", ["multiple of the global batch size 128", "take 640"]),
         ("moco", "--model.splits 3", ["batch_size 128", "splits 3", "--model.splits 1"]),
         ("jigsaw", "--model.orders 100", ["orders is 100", "2 to 24"]),
+        ("simclr", "--data.train 16 --data.batch_size 8", ["--trainer.callbacks KNN --trainer.callbacks.k 16"]),
     ],
 )
 def test_what_a_method_cannot_train_on_is_said_before_anything_is_written(graft, task, typed, words):
