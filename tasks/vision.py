@@ -68,9 +68,13 @@ class VisionTask(Task):
     def parts(self) -> dict[str, nn.Module]:
         return {self.backbone.name: self.backbone}
 
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """Normalised pictures (B, 3, H, W) to feature maps, fine to coarse."""
+        return self.backbone(image)
+
     def features(self, image: Tensor) -> Tensor:
-        """Normalised pictures (B, 3, H, W) to pooled backbone features (B, D): what probes and exports look at."""
-        return self.backbone(image)[-1].mean((-2, -1))
+        """The coarsest of these maps pooled to features (B, D): what probes and exports look at."""
+        return self.maps(image)[-1].mean((-2, -1))
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.weights and not self.trainer.ckpt_path:  # a resumed run has its own
