@@ -337,6 +337,9 @@ class Compare(CLI):
 
     def __init__(self, argv: list[str]):
         task = vars(tasks).get(typed_task(argv) or "")
+        bare = config_path(argv) is None and option(argv, "--model") is None
+        if bare and not {"-h", "--help"} & set(argv):
+            raise ConfigError("compare needs a task to train: add --config, such as tasks/classification.yaml")
         if task and not issubclass(task, tasks.VisionTask):
             raise ConfigError(f"compare is about what a backbone brings, but {task.__name__} has none")
         self.plan = typed_plan(argv[1:])
