@@ -254,6 +254,8 @@ class CLI(LightningCLI):
         if self.subcommand == "evaluate" and config["devices"] == "auto":
             config["devices"] = 1
         given = config.pop("callbacks") or []
+        if config["accumulate_grad_batches"] < 1:
+            raise ConfigError("trainer.accumulate_grad_batches counts the batches of an optimizer step: at least 1")
         config["default_root_dir"] = folder
         config["enable_model_summary"] = bool(config.get("enable_model_summary"))
         given = given if isinstance(given, list) else [given]

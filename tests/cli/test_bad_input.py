@@ -30,6 +30,9 @@ CLASSIFY = ["fit", "--config", "tasks/classification.yaml"]
         (["--trainer.accelerator", "gpu"], ["accelerator gpu", "cpu"]),
         (["--model.backbone", "test_vit", "--model.small_images", "true"], ["small_images", "test_vit"]),
         (["--data", "ImageFolder"], ["root"]),
+        (["--data.batch_size", "-4"], ["data.batch_size is -4", "at least 1"]),
+        (["--data.workers", "-1"], ["data.workers -1", "0 or more"]),
+        (["--trainer.accumulate_grad_batches", "0"], ["accumulate_grad_batches", "at least 1"]),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_was_meant(graft, typed, words):
