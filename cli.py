@@ -191,7 +191,7 @@ class CLI(LightningCLI):
             raise
 
     def _check_views(self) -> None:
-        """The task gets as many views of each picture as it trains on."""
+        """The task gets as many views of each picture as it trains on, in sizes that its backbone can see."""
         (least, most), given = self.model.views, self.datamodule.view_count
         if self.subcommand == "fit" and not least <= given <= most:
             wanted = f"{least}{' or more' if most > least else ''} view{'s' * (most > 1)}"
@@ -200,6 +200,8 @@ class CLI(LightningCLI):
                 f"{type(self.model).__name__} trains on {wanted} of each picture, but the data gives {given}: "
                 f"set --data.views {least}{local}"
             )
+        if self.subcommand == "fit" and isinstance(self.model, tasks.VisionTask):
+            self.model.check_sides(self.datamodule.sides)
 
     def _check_resume(self) -> None:
         """A resumed run must be the run that was stopped; what was changed is said."""
@@ -252,6 +254,8 @@ class CLI(LightningCLI):
         if self.subcommand == "evaluate" and config["devices"] == "auto":
             config["devices"] = 1
         given = config.pop("callbacks") or []
+        if config["accumulate_grad_batches"] < 1:
+            raise ConfigError("trainer.accumulate_grad_batches counts the batches of an optimizer step: at least 1")
         config["default_root_dir"] = folder
         config["enable_model_summary"] = bool(config.get("enable_model_summary"))
         given = given if isinstance(given, list) else [given]
@@ -335,6 +339,9 @@ class Compare(CLI):
 
     def __init__(self, argv: list[str]):
         task = vars(tasks).get(typed_task(argv) or "")
+        bare = config_path(argv) is None and option(argv, "--model") is None
+        if bare and not {"-h", "--help"} & set(argv):
+            raise ConfigError("compare needs a task to train: add --config, such as tasks/classification.yaml")
         if task and not issubclass(task, tasks.VisionTask):
             raise ConfigError(f"compare is about what a backbone brings, but {task.__name__} has none")
         self.plan = typed_plan(argv[1:])

@@ -64,6 +64,11 @@ class KNN(Callback):
         self._step = -1  # of the last probe
         self._off: set[str] = set()  # splits without a probe
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        bank = trainer.datamodule.plain_dataloader("train") if stage == "fit" else None
+        if bank is not None and trainer.datamodule.classes is not None:
+            self._check(len(bank.dataset))
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.global_step == 0 and not self.history:
             self._probe_outside_validation(trainer, pl_module)
@@ -131,15 +136,20 @@ class KNN(Callback):
         if unlabelled:
             return self._turn_off(split, f"the {unlabelled} split has no labels")
         (bank, bank_labels), (queries, labels) = embedded["train"], embedded[split]
-        if self.k > len(bank):
-            sentence = f"KNN asks for k = {self.k} neighbours, but the train split has {len(bank)} pictures"
-            raise ConfigError(f"{sentence}; set k to {len(bank)} or less")
+        self._check(len(bank))
         classes = len(trainer.datamodule.classes)
         self.chance = 1 / classes
         predicted = knn_predict(bank, bank_labels, queries, self.k, self.temperature, classes)
         samples = f"bank {len(bank):,} train pictures, {len(queries):,} {split} pictures"
         self.protocols[f"{split}/knn"] = f"kNN, k {self.k}, T {self.temperature:g}, {samples}"
         return (predicted == labels).double().mean().item()
+
+    def _check(self, pictures: int) -> None:
+        if self.k > pictures:
+            raise ConfigError(
+                f"KNN asks for k = {self.k} neighbours, but the train split has {pictures} pictures; set k to "
+                f"{pictures} or less: --trainer.callbacks KNN --trainer.callbacks.k {pictures}"
+            )
 
     def _turn_off(self, split: str, reason: str) -> None:
         self._off.add(split)

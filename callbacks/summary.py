@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shlex
 import time
 from importlib.metadata import version
 from itertools import islice
@@ -203,11 +204,13 @@ class Summary(L.Callback):
             return []
         link = folder.parent / "latest"
         run = link if link.exists() and link.resolve() == folder.resolve() else folder
-        task, flags = trainer.lightning_module, ""
-        for name in ("--data", "--data.root", "--data.image_size", "--model.backbone", "--model.small_images"):
-            if name in self.typed[:-1]:
-                flags += f" {name} {self.typed[self.typed.index(name) + 1]}"
+        task, labelled = trainer.lightning_module, trainer.datamodule.classes is not None
         if task.pretraining:
+            flags = "" if labelled else " --data ImageFolder --data.root FOLDER"
+            same = ("--data", "--data.root") if labelled else ()
+            for name in (*same, "--data.image_size", "--model.backbone", "--model.small_images"):
+                if name in self.typed[:-1]:
+                    flags += f" {name} {shlex.quote(self.typed[self.typed.index(name) + 1])}"
             graft = f"python cli.py fit --config tasks/classification.yaml --model.weights {run}{flags}"
             return [
                 f"next, judge the features: python cli.py evaluate --ckpt_path {run}",

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from datamodules.sampler import EpochSampler
 from modules.colours import RGB
-from modules.contracts import Batch, DataError
+from modules.contracts import Batch, ConfigError, DataError
 
 Split = Literal["train", "val", "test"]
 Purpose = Literal["train", "evaluate", "plain"]
@@ -46,6 +46,8 @@ class DataModule(L.LightningDataModule):
     def __init__(self, batch_size: int = 64, workers: int = 2):
         super().__init__()
         self.save_hyperparameters(logger=False)
+        if batch_size < 1 or workers < 0:
+            raise ConfigError(f"data.batch_size is {batch_size} and data.workers {workers}: at least 1, and 0 or more")
         self.batch_size, self.workers = batch_size, workers
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # what --seed_everything says
         self.resume = (0, 0)
@@ -68,6 +70,11 @@ class DataModule(L.LightningDataModule):
     def view_count(self) -> int:
         """Views of each sample in training, local ones included."""
         return 1
+
+    @property
+    def sides(self) -> dict[str, int]:
+        """Sides of the squares that training shows, in pixels, by the option that sets them; empty without squares."""
+        return {}
 
     @property
     def per_step(self) -> int:

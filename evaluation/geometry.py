@@ -12,6 +12,7 @@ from evaluation.drawing import decay
 from evaluation.features import CHUNK, arrays, samples
 from evaluation.probes import alignment, uniformity
 from evaluation.subject import Result, Subject
+from modules.contracts import Batch
 
 CROP = (0.5, 1.0)  # share of the area, where training does not augment
 
@@ -36,7 +37,9 @@ def two_views(subject: Subject) -> tuple[Tensor, Tensor, str]:
     """The sample of pictures augmented twice, uint8 (n, 3, H, W) each, and how, in words: as in two epochs of training,
     or flipped and cropped where training does not augment."""
     data, split, places = subject.trainer.datamodule, subject.split, subject.places
-    first, second = (torch.cat([_view(b) for b in samples(data, split, "train", places, epoch)]) for epoch in (0, 1))
+    first, second = (
+        torch.cat([_view(data, batch) for batch in samples(data, split, "train", places, epoch)]) for epoch in (0, 1)
+    )
     if not torch.equal(first, second):
         return first, second, f"augmented as in training ({augmentation(data)})"
     augment, pictures = Augment(subject.pictures.shape[-1], CROP, "flip"), arrays(subject.pictures)
@@ -55,7 +58,8 @@ def augmentation(data: DataModule) -> str:
     return ", ".join(f"{name} {v if isinstance(v, str) else list(v)}" for name, v in known.items() if v)
 
 
-def _view(batch: dict) -> Tensor:
+def _view(data: DataModule, batch: Batch) -> Tensor:
+    batch = data.transfer_batch_to_device(batch, torch.device("cpu"), 0)  # where some data modules make their views
     return batch["views"][0] if "views" in batch else batch["image"]
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch.nn.functional import normalize
 
 from callbacks.drawing.figure import PLAIN, RIGHT, WRONG, shorten
@@ -53,11 +54,14 @@ def draw_maps(subject: Subject) -> None:
     places, task, plugin = _various(subject, LOOKS), subject.task, subject.trainer.precision_plugin
     with evaluating(task), torch.no_grad(), plugin.forward_context():
         image = plugin.convert_input(task.backbone.normalise(subject.pictures[places].to(task.device)))
-        heat, title = attention(task.backbone, image), "Attention of the class token, last block, mean over heads"
+        heat = None if "video" in task.needs else attention(task.backbone, image)
+        title = "Attention of the class token, last block, mean over heads"
         if heat is None:
-            heat, level = activation(task.backbone(image))
-            stride = task.backbone.features.strides[level]
-            title = f"First principal component of the feature maps of stride {stride}"
+            heat, _ = activation(task.maps(image))
+            title = f"First principal component of the feature maps of {heat.shape[-2]} x {heat.shape[-1]} cells"
+    if heat[0].numel() == 1:
+        rank_zero_info("off: the picture of feature maps, because they are of one cell")
+        return
     shown = arrays(subject.pictures[places])
     pairs = [side_by_side([one, overlay(one, warmth)]) for one, warmth in zip(shown, heat, strict=True)]
     captions = [shorten(subject.name(int(row))) for row in subject.rows[places]]

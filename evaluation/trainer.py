@@ -120,6 +120,7 @@ class Trainer(L.Trainer):
                 callback.on_test_start(self, model)  # writes the settings
         self.strategy.setup_environment()
         self.strategy.model_to_device()
+        self.precision_plugin.convert_module(model)
         return split
 
 
@@ -131,6 +132,12 @@ def _to_judge(data: DataModule, labels: tuple[float, ...]) -> tuple[Split, Tenso
         DataError: no training pictures, or none to judge.
     """
     name = type(data).__name__
+    refused = ConfigError(
+        f"evaluate judges features of single pictures of one size, which {name} does not give: add other --data, "
+        f"such as --data ImageFolder --data.root FOLDER"
+    )
+    if data.noun != "pictures":
+        raise refused
     split = next((split for split in ("test", "val") if data.has(split)), None)
     if split is None or not data.has("train"):
         missing = "test or val pictures to judge" if data.has("train") else "training pictures to learn from"
@@ -145,7 +152,7 @@ def _to_judge(data: DataModule, labels: tuple[float, ...]) -> tuple[Split, Tenso
         rank_zero_info(f"the train split is that of data.labels {known:g}: --data.labels 1 takes all of it")
     image = next(samples(data, split, "plain", range(min(8, judged)))).get("image")
     if not isinstance(image, Tensor) or image.ndim != 4:
-        raise ConfigError(f"evaluate judges features of single pictures of one size, which {name} does not give")
+        raise refused
     return split, image
 
 

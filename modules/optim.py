@@ -59,6 +59,10 @@ class Optim:
         if self.warmup < 0:
             raise ConfigError(f"optim.warmup is {self.warmup}, but it is a fraction of all steps or a number of steps")
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Optim":
+        """Itself, as nothing in it changes; what the command line makes of `optimizer` holds open files."""
+        return self
+
     def build(
         self, module: nn.Module, backbone: nn.Module | None, steps: int, batch: int = 256, fused: bool = True
     ) -> tuple[Optimizer, LambdaLR]:

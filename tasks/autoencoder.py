@@ -94,7 +94,7 @@ class AutoEncoder(Pretraining):
 
     def decode(self, code: Tensor) -> Tensor:
         """Codes (B, latent) to pictures float32 (B, C, H, W) in -1..1."""
-        return self.decoder(code).float()
+        return self.decoder(code.to(self.dtype)).float()
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised pictures (B, C, H, W) to what comes back, float32 in -1..1."""

@@ -148,8 +148,17 @@ class Task(L.LightningModule):
         ]
         if wrong:
             more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-            name = type(self).__name__
-            raise ConfigError(f"the checkpoint is of a {name} with other settings: {wrong[0]}{more}")
+            what = f"the checkpoint is of a {type(self).__name__} with other settings: {wrong[0]}{more}"
+            raise ConfigError(f"{what}; {self._remedy(checkpoint.get('hyper_parameters', {}))}")
+
+    def _remedy(self, made: dict[str, Any]) -> str:
+        """What to type instead for a checkpoint that was made with other settings."""
+        own = self.hparams
+        differ = {k: v for k, v in made.items() if isinstance(v, str | int | float) and k in own and own[k] != v}
+        typed = [f"--model.{k} {str(v).lower() if isinstance(v, bool) else v}" for k, v in differ.items()]
+        if typed:
+            return f"it was made with {' '.join(typed)}"
+        return "to start from its backbone alone, leave --ckpt_path out and give it as --model.weights"
 
 
 def _is_plain(value: Any) -> bool:

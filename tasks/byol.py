@@ -9,7 +9,7 @@ from modules.contracts import Batch, HeadFactory
 from modules.heads import MLP, Projection
 from modules.losses.distillation import negative_cosine
 from modules.teacher import Teacher
-from tasks.pretraining import Distillation
+from tasks.pretraining import Distillation, positive
 
 
 class BYOL(Distillation):
@@ -28,6 +28,7 @@ class BYOL(Distillation):
 
     def __init__(self, head: HeadFactory = Projection, dimension: int = 256, hidden: int = 1024, **kwargs):
         super().__init__(**kwargs)
+        positive(dimension=dimension, hidden=hidden)
         self.head = head(self.backbone.features, dimension)
         self.predictor = MLP(dimension, hidden, dimension)
         self.teacher = Teacher(self.backbone, self.head)

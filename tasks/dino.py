@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from modules.contracts import Batch, HeadFactory
+from modules.contracts import Batch, ConfigError, HeadFactory
 from modules.heads import Prototypes
 from modules.losses.distillation import dino, entropy, sinkhorn, teacher_probabilities
 from modules.teacher import Teacher
-from tasks.pretraining import Distillation
+from tasks.pretraining import Distillation, positive
 
 
 class DINO(Distillation):
@@ -55,6 +55,10 @@ class DINO(Distillation):
         **kwargs,
     ):
         super().__init__(momentum=momentum, final_momentum=final_momentum, **kwargs)
+        positive(prototypes=prototypes, temperature=temperature, teacher_temperature=teacher_temperature)
+        for name, share in (("teacher_warmup", teacher_warmup), ("center_momentum", center_momentum)):
+            if not 0 <= share <= 1:
+                raise ConfigError(f"model.{name} is {share:g}, but must lie within 0..1")
         self.head = head(self.backbone.features, prototypes)
         self.teacher = Teacher(self.backbone, self.head)
         self.register_buffer("center", torch.zeros(prototypes))
@@ -77,7 +81,7 @@ class DINO(Distillation):
         loss, certainty = dino(students, teachers, self.temperature), entropy(torch.stack(teachers))
         if self.training and self.centring == "mean":
             mean = self.gather(logits.mean(0, keepdim=True)).mean(0)
-            self.center.lerp_(mean, 1 - self.center_momentum)
+            self.center.lerp_(mean.to(self.center), 1 - self.center_momentum)
         embeddings = torch.cat(students[: len(whole)])
         return {"loss": loss, "teacher_entropy": certainty, "kl": loss.detach() - certainty, "embeddings": embeddings}
 

@@ -10,7 +10,7 @@ from modules.heads import Projection
 from modules.losses.contrastive import info_nce
 from modules.queue import Queue
 from modules.teacher import Teacher
-from tasks.pretraining import Distillation
+from tasks.pretraining import Distillation, positive
 
 
 class MoCo(Distillation):
@@ -46,6 +46,7 @@ class MoCo(Distillation):
         **kwargs,
     ):
         super().__init__(momentum=momentum, final_momentum=final_momentum, **kwargs)
+        positive(dimension=dimension, queue=queue, temperature=temperature, splits=splits)
         self.head = head(self.backbone.features, dimension)
         self.teacher = Teacher(self.backbone, self.head)
         self.queue = Queue(queue, dimension)

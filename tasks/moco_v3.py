@@ -10,7 +10,7 @@ from modules.contracts import Batch, HeadFactory
 from modules.heads import MLP, Projection
 from modules.losses.contrastive import info_nce_in_batch
 from modules.teacher import Teacher
-from tasks.pretraining import Distillation
+from tasks.pretraining import Distillation, positive
 
 
 class MoCoV3(Distillation):
@@ -35,6 +35,7 @@ class MoCoV3(Distillation):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        positive(dimension=dimension, hidden=hidden, temperature=temperature)
         head = head or partial(Projection, last_norm=True)
         self.head = head(self.backbone.features, dimension)
         self.predictor = MLP(dimension, hidden, dimension, last_norm=True)

@@ -66,6 +66,17 @@ class Pretraining(VisionTask):
         return self.all_gather(tensor, sync_grads=gradients).flatten(0, 1)
 
 
+def positive(**settings: float) -> None:
+    """Refuses settings of a method that mean nothing unless they are above 0.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    for name, value in settings.items():
+        if value <= 0:
+            raise ConfigError(f"model.{name} is {value:g}, but must be above 0")
+
+
 class Distillation(Pretraining):
     """Base of methods with a teacher, which follows the student's weights after each optimizer step.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from modules.contracts import Batch, HeadFactory
 from modules.heads import Projection
 from modules.losses.contrastive import nt_xent
-from tasks.pretraining import Pretraining
+from tasks.pretraining import Pretraining, positive
 
 
 class SimCLR(Pretraining):
@@ -25,6 +25,7 @@ class SimCLR(Pretraining):
 
     def __init__(self, head: HeadFactory = Projection, dimension: int = 128, temperature: float = 0.2, **kwargs):
         super().__init__(**kwargs)
+        positive(dimension=dimension, temperature=temperature)
         self.head = head(self.backbone.features, dimension)
         self.temperature = temperature
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from modules.contracts import Batch, HeadFactory
 from modules.heads import MLP, Projection
 from modules.losses.distillation import negative_cosine
-from tasks.pretraining import Pretraining
+from tasks.pretraining import Pretraining, positive
 
 
 class SimSiam(Pretraining):
@@ -32,6 +32,7 @@ class SimSiam(Pretraining):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        positive(dimension=dimension, hidden=hidden)
         head = head or partial(Projection, layers=3, last_norm=True)
         self.head = head(self.backbone.features, dimension)
         self.predictor = MLP(dimension, hidden, dimension)

@@ -52,7 +52,7 @@ class Video(VisionTask):
             raise ConfigError("video classification needs at least two classes: from the data, or as --model.classes")
         if not frames or frames < 1:
             raise ConfigError("video classification needs the frames of a clip: from the data, or as --model.frames")
-        self.classes, count = classes, len(classes)
+        self.classes, self.frames, count = classes, frames, len(classes)
         self.fusion = (FUSIONS[fusion] if isinstance(fusion, str) else fusion)(self.backbone, frames)
         self.head = head(self.fusion.features, count)
         self.metrics = nn.ModuleDict({stage: nn.ModuleDict(_accuracies(count)) for stage in ("val", "test")})
@@ -61,9 +61,11 @@ class Video(VisionTask):
         """Normalised clips (N, 3, T, H, W) to logits (N, C)."""
         return self.head(self.fusion(self.backbone, video))
 
-    def features(self, image: Tensor) -> Tensor:
-        """Normalised clips (N, 3, T, H, W) to pooled features (N, D)."""
-        return self.fusion(self.backbone, image)[-1].mean((-2, -1))
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """Normalised clips (N, 3, T, H, W), or pictures (N, 3, H, W) as still clips, to maps without time."""
+        if image.ndim == 4:
+            image = image.unsqueeze(2).expand(-1, -1, self.frames, -1, -1)
+        return self.fusion(self.backbone, image)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         loss = self.head.loss(self(batch["video"]), batch["label"])

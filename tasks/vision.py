@@ -2,11 +2,12 @@
 
 from typing import Any, Literal
 
+import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from modules.backbones import by_name
-from modules.backbones.size import blank, smallest
+from modules.backbones.size import blank, size_error, smallest
 from modules.contracts import Backbone, Batch, ConfigError
 from modules.fusing import fused
 from modules.transfer import describe, load_backbone
@@ -67,9 +68,13 @@ class VisionTask(Task):
     def parts(self) -> dict[str, nn.Module]:
         return {self.backbone.name: self.backbone}
 
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """Normalised pictures (B, 3, H, W) to feature maps, fine to coarse."""
+        return self.backbone(image)
+
     def features(self, image: Tensor) -> Tensor:
-        """Normalised pictures (B, 3, H, W) to pooled backbone features (B, D): what probes and exports look at."""
-        return self.backbone(image)[-1].mean((-2, -1))
+        """The coarsest of these maps pooled to features (B, D): what probes and exports look at."""
+        return self.maps(image)[-1].mean((-2, -1))
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.weights and not self.trainer.ckpt_path:  # a resumed run has its own
@@ -115,19 +120,39 @@ class VisionTask(Task):
         return batch
 
     def normalised(self, image: Tensor) -> Tensor:
-        """Pictures or clips uint8 (B, C, ...) to float32.
+        """Pictures or clips uint8 (B, C, ...) to floats of the weights' type, which is float32 unless asked otherwise.
 
         Raises:
             ConfigError: they are smaller than one cell of the backbone's coarsest map.
         """
-        stride, size = self.backbone.features.strides[-1], min(image.shape[-2:])
+        self._check_stride(min(image.shape[-2:]))
+        return self.backbone.normalise(image).to(self.dtype)
+
+    def check_sides(self, sides: dict[str, int]) -> None:
+        """Refuses squares that the backbone cannot see.
+
+        Args:
+            sides: in pixels, by the option that sets them, those of whole pictures first.
+
+        Raises:
+            ConfigError: they are smaller than one cell of its coarsest map, or parts of pictures have another size than
+                the one that it is built for.
+        """
+        for number, (option, side) in enumerate(sides.items()):
+            self._check_stride(side, option)
+            # of whole pictures the first batch tells, without a copy of the network
+            image, remedy = torch.empty(1, self.backbone.in_channels, side, side), ", or --data.local_views 0"
+            if number and (sentence := size_error(self.backbone, image, ValueError("it fails"), remedy, option)):
+                raise sentence
+
+    def _check_stride(self, size: int, option: str = "data.image_size") -> None:
+        stride = self.backbone.features.strides[-1]
         if size < stride:  # less than one cell; on a CPU in bf16 such convolutions also have undefined gradients
             finer = "" if self.backbone.small_images else ", or try --model.small_images true"
             raise ConfigError(
                 f"pictures of {size} pixels are smaller than the stride {stride} of {self.backbone.name}: "
-                f"raise --data.image_size to {smallest(blank(self.backbone))} or more{finer}"
+                f"raise --{option} to {smallest(blank(self.backbone))} or more{finer}"
             )
-        return self.backbone.normalise(image)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)

@@ -58,7 +58,7 @@ class ImageDataModule(SplitData):
             raise ConfigError("data: views and image_size are at least 1")
         for name, area in (("crop", crop), ("local_crop", local_crop)):
             check_area(name, area)
-        self.image_size, self.views = image_size, views
+        self.image_size, self.views, self.local_size = image_size, views, local_size if local_views else None
         kinds = [(views, image_size, crop)]
         if local_views:
             _check_local(local_views, local_size, views, image_size)
@@ -75,6 +75,11 @@ class ImageDataModule(SplitData):
     @property
     def view_count(self) -> int:
         return sum(map(len, self.pipelines))
+
+    @property
+    def sides(self) -> dict[str, int]:
+        local = {} if self.local_size is None else {"data.local_size": self.local_size}
+        return {"data.image_size": self.image_size} | local
 
     @property
     def canvas(self) -> tuple[int, int] | None:

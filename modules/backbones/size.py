@@ -51,11 +51,14 @@ def smallest(blank: Backbone) -> int:
     return enough
 
 
-def size_error(backbone: Backbone, image: Tensor, error: Exception, remedy: str = "") -> ConfigError | None:
+def size_error(
+    backbone: Backbone, image: Tensor, error: Exception, remedy: str = "", option: str = "data.image_size"
+) -> ConfigError | None:
     """What to say when `backbone` failed on `image` (B, C, H, W): a sentence if its size is why, else null.
 
     Args:
         remedy: what else can be done about a network for one size.
+        option: that sets the size.
     """
     height, width = image.shape[-2:]
     if image.is_meta:  # it is being tried out by `takes`
@@ -72,11 +75,11 @@ def size_error(backbone: Backbone, image: Tensor, error: Exception, remedy: str 
         high, wide = published(backbone)
         return ConfigError(
             f"{backbone.name} takes pictures of {high} x {wide} pixels, not {height} x {width}: "
-            f"set --data.image_size {high if high == wide else f'[{high},{wide}]'}{remedy}"
+            f"set --{option} {high if high == wide else f'[{high},{wide}]'}{remedy}"
         )
     least = smallest(empty)
     if min(height, width) < least:
         return ConfigError(
-            f"{backbone.name} takes pictures of {least} pixels or more, not {height} x {width}: raise --data.image_size"
+            f"{backbone.name} takes pictures of {least} pixels or more, not {height} x {width}: raise --{option}"
         )
     return ConfigError(f"{backbone.name} does not take pictures of {height} x {width} pixels: {error}")

@@ -30,6 +30,9 @@ CLASSIFY = ["fit", "--config", "tasks/classification.yaml"]
         (["--trainer.accelerator", "gpu"], ["accelerator gpu", "cpu"]),
         (["--model.backbone", "test_vit", "--model.small_images", "true"], ["small_images", "test_vit"]),
         (["--data", "ImageFolder"], ["root"]),
+        (["--data.batch_size", "-4"], ["data.batch_size is -4", "at least 1"]),
+        (["--data.workers", "-1"], ["data.workers -1", "0 or more"]),
+        (["--trainer.accumulate_grad_batches", "0"], ["accumulate_grad_batches", "at least 1"]),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_was_meant(graft, typed, words):
@@ -79,6 +82,7 @@ def test_data_of_another_kind_than_the_task_needs_is_refused(graft, task, data, 
         ("moco", "--model.queue 700", ["multiple of the global batch size 128", "take 640"]),
         ("moco", "--model.splits 3", ["batch_size 128", "splits 3", "--model.splits 1"]),
         ("jigsaw", "--model.orders 100", ["orders is 100", "2 to 24"]),
+        ("simclr", "--data.train 16 --data.batch_size 8", ["--trainer.callbacks KNN --trainer.callbacks.k 16"]),
     ],
 )
 def test_what_a_method_cannot_train_on_is_said_before_anything_is_written(graft, task, typed, words):
@@ -93,8 +97,13 @@ def test_multi_crop_with_a_backbone_of_one_size_and_views_below_the_stride_are_r
     fixed = "--model.backbone mixer_s32_224 --data.image_size 224 --data.batch_size 2".split()
     code, error = graft(*dino, *fixed)
     assert code == 2 and "mixer_s32_224 takes pictures of 224 x 224 pixels, not 32 x 32" in error, error
+    assert "set --data.local_size 224, or --data.local_views 0" in error, error
     code, error = graft(*dino, "--data.local_size", "16")
     assert code == 2 and "16 pixels are smaller than the stride 32" in error
+    assert "raise --data.local_size to 32 or more" in error, error
+    code, error = graft(*dino, "--data.image_size", "16", "--data.local_size", "16")
+    assert code == 2 and "raise --data.image_size to 32 or more" in error, error
+    assert not Path("runs").exists()
 
 
 def test_a_checkpoint_with_another_queue_or_without_the_teacher_is_not_resumed(graft):
@@ -102,12 +111,13 @@ def test_a_checkpoint_with_another_queue_or_without_the_teacher_is_not_resumed(g
     assert graft(*moco, "--run_dir", "run")[0] == 0
     code, error = graft(*moco, "--model.queue", "80", "--ckpt_path", "run")
     assert code == 2 and "queue.keys is [40, 128] there and [80, 128] here" in error
+    assert error.endswith("; it was made with --model.queue 40\n"), error
     checkpoint = torch.load("run/checkpoints/last.ckpt", weights_only=True)
     weights = checkpoint["state_dict"]
     checkpoint["state_dict"] = {k: v for k, v in weights.items() if not k.startswith("teacher.")}
     torch.save(checkpoint, "bare.ckpt")
     code, error = graft(*moco, "--ckpt_path", "bare.ckpt")
-    assert code == 2 and "it has no teacher" in error
+    assert code == 2 and "it has no teacher" in error and "give it as --model.weights" in error
 
 
 def test_a_misspelt_key_in_a_yaml_is_named(graft, tmp_path):

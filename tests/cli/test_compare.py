@@ -184,6 +184,11 @@ def test_a_wrong_comparison_is_refused_with_a_sentence(graft, commands, typed, w
     assert not commands and not Path("runs").exists()
 
 
+def test_a_comparison_without_a_task_is_asked_for_one(graft):
+    code, error = graft("compare", "--weights", "none")
+    assert code == 2 and "add --config, such as tasks/classification.yaml" in error
+
+
 def test_every_start_is_loaded_before_the_first_training(graft, commands, start, tmp_path):
     export_backbone(Timm("test_vit"), tmp_path / "vit.safetensors")
     code, error = graft(*COMPARE, "--weights", f"none,{start},vit.safetensors")

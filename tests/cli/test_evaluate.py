@@ -143,7 +143,11 @@ def test_features_are_judged_on_classes_that_the_task_does_not_know(graft, train
         (["--temperature", "0"], 2, ["temperature is 0", "above 0"]),
         (["--sample", "1"], 2, ["sample is 1"]),
         (["--plane", "umap"], 2, ["plane", "'umap'", "'tsne', 'pca'"]),
-        (["--model.backbone", "resnet18"], 2, ["Classification with other settings"]),
+        (
+            ["--model.backbone", "resnet18"],
+            2,
+            ["Classification with other settings", "made with --model.backbone test_"],
+        ),
         (["--data.image_size", "16"], 2, ["stride 32", "small_images"]),
         (["--data.val", "0", "--data.test", "1"], 1, ["test split has 1 picture"]),
     ],
@@ -152,6 +156,35 @@ def test_what_cannot_be_judged_is_refused_before_the_work(graft, trained, typed,
     found, error = graft("evaluate", "--ckpt_path", str(trained), *typed)
     assert found == code and all(word in error for word in words), error
     assert not Path("runs").exists()
+
+
+def test_a_network_for_videos_is_judged_on_pictures_and_refused_without(graft, fit_once):
+    typed = ["--config", "tasks/video.yaml", "--data.train", "16", "--data.val", "10", "--data.test", "10"]
+    typed += ["--data.batch_size", "8", "--data.workers", "0", "--data.image_size", "32", "--trainer.max_epochs", "1"]
+    run = fit_once(*typed, "--data.frames", "4", "--model.fusion", "gru")
+    code, error = graft("evaluate", "--ckpt_path", str(run))
+    assert code == 2 and "ShapesInMotion does not give: add other --data, such as --data ImageFolder" in error
+    typed = ["--data", "Shapes", *TINY[:6], "--neighbours", "1", "--sample", "4", "--run_dir", "out"]
+    assert graft("evaluate", "--ckpt_path", str(run), *QUICK, *typed)[0] == 0
+    assert {"test/knn_1", "test/probe", "test/probe_jpeg", "test/alignment"} <= results(Path("out")).keys()
+    assert {path.stem for path in Path("out/pictures").glob("*.png")} == PICTURES - {"maps"}  # of one cell
+
+
+def test_sentences_are_refused(graft, trained):
+    code, error = graft("evaluate", "--ckpt_path", str(trained), "--data", "ShapesSentences")
+    assert code == 2 and "ShapesSentences does not give" in error
+
+
+def test_views_made_on_the_device_are_those_that_alignment_is_about(graft, pretrained):
+    typed = ["--data.augment_on", "device", "--neighbours", "1", "--sample", "4", "--run_dir", "out"]
+    assert graft("evaluate", "--ckpt_path", str(pretrained), *QUICK, *typed)[0] == 0
+    assert "augmented as in training (crop [0.2, 1.0], augment strong)" in results(Path("out"))["test/alignment"]["how"]
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_weights_of_any_precision_are_judged(graft, trained, precision):
+    typed = ["--trainer.precision", precision, "--neighbours", "1", "--sample", "4", "--run_dir", "out"]
+    assert graft("evaluate", "--ckpt_path", str(trained), *QUICK, *typed)[0] == 0
 
 
 def test_data_without_anything_to_judge_is_refused(graft, trained, folder):

@@ -57,6 +57,10 @@ def test_it_starts_at_grey_and_learns_to_draw_a_handful(settings):
     assert after["error"] < 0.5 * before["error"]
 
 
+def test_it_trains_with_weights_of_half_the_precision():
+    train(autoencoder(), {"image": smooth(), "id": ["x"] * 16}, steps=2, precision="bf16-true")
+
+
 def test_what_is_drawn_is_compared_with_the_picture_without_noise():
     task, image = autoencoder(noise=0.4), smooth()
     passage = task._pass(given(task, image)["image"], torch.Generator().manual_seed(0))

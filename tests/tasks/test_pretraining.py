@@ -87,6 +87,14 @@ def test_learns_a_handful(method):
     assert last < first - 0.05 * abs(first)
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+@pytest.mark.parametrize("method", [*VIEWS, *PICTURES], ids=lambda m: m.__name__)
+def test_trains_in_half_the_precision_with_accumulated_gradients(method, precision):
+    task, batch = method(**SMALL, **(VIEWS | PICTURES)[method]), views() if method in VIEWS else image()
+    seen = train(task, batch, steps=4, precision=precision, accumulate_grad_batches=2, limit_val_batches=1)
+    assert all(results["loss"].isfinite() for results in seen)
+
+
 @pytest.mark.parametrize(
     ("task", "batch", "expected"),
     [
@@ -341,6 +349,11 @@ def test_rotations_are_told_apart_only_by_looking():
         (lambda: MoCo(queue=40, **SMALL), views(), "multiple of the global batch size 16: take 32"),
         (lambda: MoCo(queue=32, splits=3, **SMALL), views(), "equal groups of two or more"),
         (lambda: MoCo(queue=32, splits=16, **SMALL), views(), "equal groups of two or more"),
+        (lambda: MoCo(queue=32, splits=0, **SMALL), views(), "model.splits is 0, but must be above 0"),
+        (lambda: MoCo(queue=-16, **SMALL), views(), "model.queue is -16, but must be above 0"),
+        (lambda: SimCLR(temperature=0, **SMALL), views(), "model.temperature is 0, but must be above 0"),
+        (lambda: DINO(teacher_temperature=0, **SMALL), views(), "model.teacher_temperature is 0, but must be above 0"),
+        (lambda: DINO(center_momentum=2, **SMALL), views(), "model.center_momentum is 2, but must lie within 0..1"),
         (lambda: BYOL(momentum=1.5, **SMALL), views(), "must rise within 0..1"),
         (lambda: SimSiam(**SMALL), views(size=16), "smaller than the stride 32"),
         (

@@ -30,14 +30,14 @@ def pictures(count: int, size: int = 32) -> dict:
     }
 
 
-def train(task: L.LightningModule, batch: dict, steps: int) -> L.Trainer:
+def train(task: L.LightningModule, batch: dict, steps: int, **options: str) -> L.Trainer:
     quiet = {
         "logger": False,
         "enable_checkpointing": False,
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
-    trainer = L.Trainer(max_steps=steps, accelerator="cpu", **quiet)
+    trainer = L.Trainer(max_steps=steps, accelerator="cpu", **quiet, **options)
     loader = DataLoader([batch] * steps, batch_size=None, collate_fn=dict)
     trainer.fit(task, loader)
     return trainer

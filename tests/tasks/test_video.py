@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from modules.contracts import ConfigError
-from modules.fusion import Recurrent
+from modules.fusion import FUSIONS, Recurrent
 from modules.optim import Optim
 from modules.transfer import load_backbone
 from tasks import Classification, Video
@@ -117,6 +117,13 @@ def test_a_network_for_clips_is_a_name_like_any_other():
     task = video(backbone="r3d_18", fusion="mean")
     assert task(torch.rand(2, 3, 4, 32, 32)).shape == (2, 8)
     assert task.features(torch.rand(2, 3, 4, 32, 32)).shape == (2, 512)
+
+
+@pytest.mark.parametrize("kind", FUSIONS)
+def test_a_picture_has_the_features_of_a_still_clip(kind):
+    task, picture = video(fusion=kind).eval(), torch.rand(2, 3, 32, 32)
+    still = torch.stack([picture] * task.frames, 2)
+    torch.testing.assert_close(task.features(picture), task.features(still))
 
 
 def test_a_fusion_is_any_callable_of_backbone_and_frames():
