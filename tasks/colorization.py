@@ -59,7 +59,7 @@ class Colorization(Pretraining):
         target = counts / counts[0].sum()
         if self.training:
             found = self.gather(target.sum((0, 2, 3))[None]).sum(0)
-            self.shares.lerp_(found / found.sum(), 1 / min(self.trainer.global_step + 1, MEMORY))
+            self.shares.lerp_((found / found.sum()).to(self.shares), 1 / min(self.trainer.global_step + 1, MEMORY))
         return {"loss": -(self._weights() * target * logits.float().log_softmax(1)).sum((1, 2, 3)).mean()}
 
     def _weights(self) -> Tensor:
