@@ -101,6 +101,16 @@ def find_checkpoint(typed: str, name: str, resume: bool) -> Path:
     return path.resolve()
 
 
+def located(weights: str) -> str:
+    """What --model.weights takes, without links, because `latest` may lead elsewhere tomorrow; a path from here when it
+    lies below."""
+    if weights in ("none", "pretrained"):
+        return weights
+    path, here = Path(weights).expanduser(), Path.cwd().resolve()
+    path = path.resolve() if path.is_dir() else path.parent.resolve() / path.name  # a cache's links have the endings
+    return str(path.relative_to(here) if here in path.parents else path)
+
+
 def checkpoint_name(path: Path, task: str) -> str:
     """What the run of a checkpoint is called: NAME of runs/NAME/TIME/checkpoints/, elsewhere its task."""
     run = path.parent.parent

@@ -43,6 +43,7 @@ from arguments import (
     config_path,
     find_checkpoint,
     flatten,
+    located,
     option,
     readable,
     remembered,
@@ -141,7 +142,7 @@ class CLI(LightningCLI):
             return argv
         self.checkpoint = find_checkpoint(typed, self.name, resume=command == "fit")
         checkpoint = read_checkpoint(self.checkpoint)
-        if command == "evaluate" and _pretraining(checkpoint):  # its last weights are the ones that are exported
+        if command != "fit" and _pretraining(checkpoint):  # its last weights are the ones that are exported
             self.checkpoint = find_checkpoint(typed, self.name, resume=True)
             checkpoint = read_checkpoint(self.checkpoint)
         argv = replace_option(argv, "--ckpt_path", str(self.checkpoint))
@@ -160,6 +161,8 @@ class CLI(LightningCLI):
             )
         if command == "fit":
             return argv
+        if option(argv, "--model.weights") not in (None, "null"):
+            raise ConfigError(f"{command} is about the weights of --ckpt_path: leave --model.weights out")
         if "weights" in (known := self.remembered["model"].get("init_args", {})):
             known["weights"] = None  # the checkpoint holds them
         after_configs = max(
@@ -178,6 +181,9 @@ class CLI(LightningCLI):
         self.settings = self.config[self.subcommand]
         if self.settings.ckpt_path and not self.checkpoint:
             raise ConfigError(f"ckpt_path {self.settings.ckpt_path} stands in a YAML: type it as --ckpt_path")
+        for name in ("weights", "self_critical"):
+            if self.settings.model.init_args.get(name):
+                self.settings.model.init_args[name] = located(self.settings.model.init_args[name])
         self._check_resume()
         parser = self._parser(self.subcommand)
         self.datamodule = parser.instantiate(Namespace(data=self.settings.data)).data
@@ -222,7 +228,13 @@ class CLI(LightningCLI):
             after = now.get(key, now.get(f"{key}.class_path"))
             # as JSON, because tuples are saved as lists
             same = json.dumps(after, default=str) == json.dumps(before, default=str)
-            if not same and key not in ("model.classes", "model.weights", "model.tokenizers"):
+            if not same and key == "model.weights" and after:
+                say(f"resuming with the checkpoint's weights, not with model.weights = {after}")
+            elif not same and key not in (
+                "model.weights",
+                "model.classes",
+                "model.tokenizers",
+            ):  # `link` compares those
                 say(f"resuming with {key} = {after} (the checkpoint had {before})")
 
     def _run_directory(self) -> RunDirectory:
@@ -264,8 +276,6 @@ class CLI(LightningCLI):
         if self.subcommand == "evaluate" and config["devices"] == "auto":
             config["devices"] = 1
         given = config.pop("callbacks") or []
-        if config["accumulate_grad_batches"] < 1:
-            raise ConfigError("trainer.accumulate_grad_batches counts the batches of an optimizer step: at least 1")
         config["default_root_dir"] = folder
         config["enable_model_summary"] = bool(config.get("enable_model_summary"))
         given = given if isinstance(given, list) else [given]
@@ -295,8 +305,9 @@ class CLI(LightningCLI):
         failed = True
         try:
             found = getattr(self.trainer, subcommand)(**self._prepare_subcommand_kwargs(subcommand))
-            if subcommand == "evaluate":
+            if subcommand != "fit":
                 self.summary.judged(self.checkpoint, self.epoch)
+            if subcommand == "evaluate":
                 self.summary.rows = [result._asdict() for result in found]
             if subcommand == "fit":
                 self._finish_fit()

@@ -27,6 +27,7 @@ class RunDirectory(L.Callback):
     def __init__(self, path: Path, begin: Callable[[], None], resumed: bool = False):
         self.path, self.resumed, self.begin = path, resumed, begin
         self.lock: Any = None
+        self.known: dict[str, Any] | None = None  # where metrics.csv was at the checkpoint that is resumed
         self.used = False  # a batch has come, so the data is of the kind that the task needs
         self.made: list[Path] = []
 
@@ -70,6 +71,7 @@ class RunDirectory(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         begin, self.begin = self.begin, lambda: None
         begin()
+        self._rewind(trainer)
 
     on_validation_start = on_test_start = on_predict_start = on_train_start
 
@@ -104,9 +106,13 @@ class RunDirectory(L.Callback):
                 }
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        known = checkpoint.get("metrics")
-        for logger in trainer.loggers:
-            if isinstance(logger, MetricsCSV) and self.resumed and known:
+        self.known = checkpoint.get("metrics") if self.resumed else None
+
+    def _rewind(self, trainer: L.Trainer) -> None:
+        """metrics.csv goes on where the checkpoint was."""
+        known, self.known = self.known, None
+        for logger in trainer.loggers if known else ():
+            if isinstance(logger, MetricsCSV):
                 logger.rewind(known["rows"])
                 late = dict(known["late"])
                 if late:
