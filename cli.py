@@ -320,6 +320,7 @@ class CLI(LightningCLI):
 
     def _finish_fit(self) -> None:
         """Exports the backbone of the weights that are judged best, and tests them."""
+        self.trainer.strategy.barrier()  # until the first process has put the last checkpoint into its place
         folder = self.directory.path
         best = folder / "checkpoints" / "best.ckpt"
         chosen = best if best.is_file() and not self.model.pretraining else folder / "checkpoints" / "last.ckpt"
