@@ -8,14 +8,13 @@ from typing import Any
 
 import yaml
 from albumentations import BasicTransform
-from jsonargparse import Namespace
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 from torch.optim import Optimizer
 
 from datamodules import DataModule
-from modules.contracts import Backbone, DataError, Head, Neck, nearest
+from modules.contracts import Backbone, ConfigError, DataError, Head, Neck, nearest
 from modules.text.decoder import Decoder
 from modules.text.memory import Encoder
 from tasks import Task
@@ -102,6 +101,16 @@ def find_checkpoint(typed: str, name: str, resume: bool) -> Path:
     return path.resolve()
 
 
+def located(weights: str) -> str:
+    """What --model.weights takes, without links, because `latest` may lead elsewhere tomorrow; a path from here when it
+    lies below."""
+    if weights in ("none", "pretrained"):
+        return weights
+    path, here = Path(weights).expanduser(), Path.cwd().resolve()
+    path = path.resolve() if path.is_dir() else path.parent.resolve() / path.name  # a cache's links have the endings
+    return str(path.relative_to(here) if here in path.parents else path)
+
+
 def checkpoint_name(path: Path, task: str) -> str:
     """What the run of a checkpoint is called: NAME of runs/NAME/TIME/checkpoints/, elsewhere its task."""
     run = path.parent.parent
@@ -114,16 +123,37 @@ def remembered(hparams: dict[str, Any]) -> dict[str, Any]:
     return {"class_path": hparams.pop("_class_path"), "init_args": hparams} if "_class_path" in hparams else {}
 
 
-def plain(value: Any) -> Any:
-    """A Namespace as dicts."""
-    return value.as_dict() if isinstance(value, Namespace) else value
+def check_trainer(config: dict[str, Any]) -> None:
+    """Refuses what the trainer takes without a word and stumbles over later.
+
+    Args:
+        config: the trainer's settings.
+
+    Raises:
+        ConfigError: names the setting and what to do.
+    """
+    for name in ("max_epochs", "max_steps", "limit_train_batches"):
+        if config[name] == 0:
+            raise ConfigError(f"trainer.{name} is 0, so nothing would be trained: leave it out or raise it")
+    for name in ("accumulate_grad_batches", "check_val_every_n_epoch"):
+        if config[name] is not None and config[name] < 1:
+            raise ConfigError(f"trainer.{name} is {config[name]}, but it counts from 1")
+    if config["overfit_batches"]:
+        raise ConfigError(
+            "trainer.overfit_batches takes the data's own order away: set --data.labels to a small number"
+        )
+    if str(config["precision"]) in ("64", "64-true", "16-true", "bf16-true", "transformer-engine"):
+        raise ConfigError(
+            f"trainer.precision is {config['precision']}, but pictures come in float32: take 32, bf16-mixed or 16-mixed"
+        )
 
 
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} to {"a.b": 1}."""
+def flatten(tree: dict[str, Any], prefix: str = "", skip: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} to {"a.b": 1}; keys called `skip` leave no trace in the names."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+        name = prefix.removesuffix(".") if key == skip else f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.", skip) if isinstance(value, dict) and value else {name: value}
     return flat
 
 

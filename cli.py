@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,13 @@ import tasks
 from arguments import (
     COMMANDS,
     as_lists,
+    check_trainer,
     checkpoint_name,
     config_path,
     find_checkpoint,
     flatten,
+    located,
     option,
-    plain,
     readable,
     remembered,
     replace_option,
@@ -118,6 +120,12 @@ class CLI(LightningCLI):
         }
         return dict.fromkeys(COMMANDS, skipped)
 
+    def _set_seed(self) -> None:
+        seed = self._get(self.config, "seed_everything")
+        if seed < 0 or seed >= 2**32:
+            raise ConfigError(f"seed_everything is {seed}, but a seed is a whole number from 0 to {2**32 - 1}")
+        super()._set_seed()
+
     def parse_arguments(self, parser: LightningArgumentParser, args: None) -> None:
         lists = ("--labels", "--neighbours") if sys.argv[1:2] == ["evaluate"] else ()
         self.config = parser.parse_args(as_lists(sys.argv[1:], lists))
@@ -134,7 +142,7 @@ class CLI(LightningCLI):
             return argv
         self.checkpoint = find_checkpoint(typed, self.name, resume=command == "fit")
         checkpoint = read_checkpoint(self.checkpoint)
-        if command == "evaluate" and _pretraining(checkpoint):  # its last weights are the ones that are exported
+        if command != "fit" and _pretraining(checkpoint):  # its last weights are the ones that are exported
             self.checkpoint = find_checkpoint(typed, self.name, resume=True)
             checkpoint = read_checkpoint(self.checkpoint)
         argv = replace_option(argv, "--ckpt_path", str(self.checkpoint))
@@ -153,6 +161,8 @@ class CLI(LightningCLI):
             )
         if command == "fit":
             return argv
+        if option(argv, "--model.weights") not in (None, "null"):
+            raise ConfigError(f"{command} is about the weights of --ckpt_path: leave --model.weights out")
         if "weights" in (known := self.remembered["model"].get("init_args", {})):
             known["weights"] = None  # the checkpoint holds them
         after_configs = max(
@@ -171,6 +181,9 @@ class CLI(LightningCLI):
         self.settings = self.config[self.subcommand]
         if self.settings.ckpt_path and not self.checkpoint:
             raise ConfigError(f"ckpt_path {self.settings.ckpt_path} stands in a YAML: type it as --ckpt_path")
+        for name in ("weights", "self_critical"):
+            if self.settings.model.init_args.get(name):
+                self.settings.model.init_args[name] = located(self.settings.model.init_args[name])
         self._check_resume()
         parser = self._parser(self.subcommand)
         self.datamodule = parser.instantiate(Namespace(data=self.settings.data)).data
@@ -187,7 +200,7 @@ class CLI(LightningCLI):
             self.config_init[self.subcommand] = parser.instantiate(rest)
             self.trainer = self._build_trainer()
         except BaseException:
-            self.directory.release()
+            self.directory.release(failed=True)
             raise
 
     def _check_views(self) -> None:
@@ -207,13 +220,22 @@ class CLI(LightningCLI):
         """A resumed run must be the run that was stopped; what was changed is said."""
         if not (self.checkpoint and self.subcommand == "fit"):
             return
-        for part in ("model", "data"):
-            now = flatten(plain(self.settings[part].init_args))
-            for key, then in flatten(self.remembered[part].get("init_args", {})).items():
-                # as JSON, because tuples are saved as lists
-                same = json.dumps(now.get(key), default=str) == json.dumps(then, default=str)
-                if not same and key not in ("classes", "weights", "tokenizers"):
-                    say(f"resuming with {part}.{key} = {now.get(key)} (the checkpoint had {then})")
+        file = self.checkpoint.parent.parent / "config.yaml"
+        known = yaml.safe_load(file.read_text()) if file.is_file() else {}
+        then = flatten(known | self.remembered, skip="init_args")  # the checkpoint knows best
+        now = flatten(yaml.safe_load(self._dump()), skip="init_args")
+        for key, before in then.items():
+            after = now.get(key, now.get(f"{key}.class_path"))
+            # as JSON, because tuples are saved as lists
+            same = json.dumps(after, default=str) == json.dumps(before, default=str)
+            if not same and key == "model.weights" and after:
+                say(f"resuming with the checkpoint's weights, not with model.weights = {after}")
+            elif not same and key not in (
+                "model.weights",
+                "model.classes",
+                "model.tokenizers",
+            ):  # `link` compares those
+                say(f"resuming with {key} = {after} (the checkpoint had {before})")
 
     def _run_directory(self) -> RunDirectory:
         resumed = (
@@ -232,6 +254,7 @@ class CLI(LightningCLI):
 
     def _build_trainer(self) -> Trainer:
         config = dict(self.config_init[self.subcommand].trainer.items(branches=False))
+        check_trainer(config)
         own = config.pop("logger")
         loggers = [] if own is False else [own] if isinstance(own, Logger) else own if isinstance(own, list) else []
         folder = str(self.directory.path)
@@ -240,7 +263,6 @@ class CLI(LightningCLI):
         self.summary = Summary(self.name, self.subcommand, self.typed, self.settings.seed_everything)
         parts = self.config_init[self.subcommand]
         always = [
-            self.directory,
             callbacks.RandomState(),
             callbacks.Throughput(),
             callbacks.Finite(),
@@ -254,16 +276,16 @@ class CLI(LightningCLI):
         if self.subcommand == "evaluate" and config["devices"] == "auto":
             config["devices"] = 1
         given = config.pop("callbacks") or []
-        if config["accumulate_grad_batches"] < 1:
-            raise ConfigError("trainer.accumulate_grad_batches counts the batches of an optimizer step: at least 1")
         config["default_root_dir"] = folder
         config["enable_model_summary"] = bool(config.get("enable_model_summary"))
         given = given if isinstance(given, list) else [given]
         try:
-            return self.trainer_class(**config, logger=loggers or False, callbacks=[*given, *always])
-        except MisconfigurationException as error:
-            asked = f"trainer.accelerator {config['accelerator']}, devices {config['devices']}"
-            raise ConfigError(f"this machine cannot run {asked}: {error} (auto and cpu work everywhere)") from error
+            return self.trainer_class(**config, logger=loggers or False, callbacks=[self.directory, *given, *always])
+        except (MisconfigurationException, ValueError, ModuleNotFoundError) as error:
+            hardware = re.search("accelerator|devices|backend|Requirement", str(error))
+            asked = f" with accelerator {config['accelerator']}, devices {config['devices']}" if hardware else ""
+            hint = " (auto and cpu work everywhere)" if hardware else ""
+            raise ConfigError(f"there is no such trainer{asked}: {error}{hint}") from error
 
     # Running ---------------------------------------------------------------------------------------------------------
 
@@ -280,21 +302,25 @@ class CLI(LightningCLI):
         return kwargs | {"fit": {}, "predict": {"return_predictions": False}}.get(subcommand, {"verbose": False})
 
     def _run_subcommand(self, subcommand: str) -> None:
+        failed = True
         try:
             found = getattr(self.trainer, subcommand)(**self._prepare_subcommand_kwargs(subcommand))
-            if subcommand == "evaluate":
+            if subcommand != "fit":
                 self.summary.judged(self.checkpoint, self.epoch)
+            if subcommand == "evaluate":
                 self.summary.rows = [result._asdict() for result in found]
             if subcommand == "fit":
                 self._finish_fit()
             self.summary.conclude(self.trainer)
+            failed = False
         finally:
             for logger in self.trainer.loggers:
                 logger.finalize("finished")
-            self.directory.release()
+            self.directory.release(failed)
 
     def _finish_fit(self) -> None:
         """Exports the backbone of the weights that are judged best, and tests them."""
+        self.trainer.strategy.barrier()  # until the first process has put the last checkpoint into its place
         folder = self.directory.path
         best = folder / "checkpoints" / "best.ckpt"
         chosen = best if best.is_file() and not self.model.pretraining else folder / "checkpoints" / "last.ckpt"
@@ -318,8 +344,11 @@ class CLI(LightningCLI):
         """config.yaml reproduces the run; the same goes to W&B and every other logger that takes settings."""
         text = self._dump()
         path = self.directory.path / "config.yaml"
-        if self.directory.resumed and path.exists():
-            return
+        if path.exists():  # of the run that is resumed
+            if yaml.safe_load(path.read_text()) == yaml.safe_load(text):
+                return
+            with writing(path):
+                path.replace(path.with_name(f"config_until_epoch_{self.epoch + 1}.yaml"))
         with writing(path):
             path.write_text(f"# python cli.py {shlex.join(self.typed)}\n{text}")
         for logger in self.trainer.loggers:
@@ -396,10 +425,16 @@ def main(argv: list[str] | None = None) -> int:
 def user_error(error: BaseException | None) -> Exception | None:
     """What the user can mend, among an error and its causes; null for a fault of the program."""
     while error is not None:
-        if isinstance(error, ConfigError | DataError | MisconfigurationException):
+        if isinstance(error, ConfigError | DataError | MisconfigurationException) or _says_lightning(error):
             return error
         error = error.__cause__ or error.__context__
     return None
+
+
+def _says_lightning(error: BaseException) -> bool:
+    """Whether the trainer itself complains, such as about an early stopping on a metric that nobody logs."""
+    raised = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return isinstance(error, ValueError | RuntimeError) and raised[-1].startswith("lightning.pytorch.")
 
 
 def quiet() -> None:

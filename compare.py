@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple, NoReturn
 import yaml
 from lightning.pytorch import Trainer
 
-from arguments import flatten, run_name
+from arguments import flatten, located, run_name
 from callbacks.checkpoint import Stopped
 from callbacks.comparison import Comparison, Run, read_run
 from callbacks.run_directory import RunDirectory, new_path
@@ -106,7 +106,7 @@ def typed_plan(argv: list[str]) -> Plan:
             raise ConfigError(f"compare sets {name} for each run itself: leave it out and say {instead}")
     if "TORCHELASTIC_RUN_ID" in os.environ:
         raise ConfigError("compare starts processes itself: run it without torchrun, with --trainer.devices N")
-    starts = [_located(word.strip()) for word in (own.weights or "").split(",") if word.strip()]
+    starts = [located(word.strip()) for word in (own.weights or "").split(",") if word.strip()]
     if not starts:
         raise ConfigError("compare needs something to start from: add --weights none,RUN,... (see compare --help)")
     if twice := [start for i, start in enumerate(starts) if start in starts[:i]]:
@@ -189,14 +189,6 @@ def compare(
             signal.signal(number, handler)
         comparison.say()
     print(f"written: {plan.folder}/  (compare.json, compare.csv, pictures/compare.png, START/seedK/)", flush=True)
-
-
-def _located(start: str) -> str:
-    """A path without links, because `latest` may point elsewhere tomorrow; from here when it lies below."""
-    if start in ("none", "pretrained"):
-        return start
-    path, here = Path(start).expanduser().resolve(), Path.cwd().resolve()
-    return str(path.relative_to(here) if here in path.parents else path)
 
 
 def _tags(start: str) -> list[str]:

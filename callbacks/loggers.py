@@ -39,7 +39,8 @@ def offline() -> bool:
 
 def _wandb(folder: Path) -> Logger:
     import wandb
-    from lightning.pytorch.loggers import WandbLogger
+
+    from callbacks.wandb import Wandb
 
     name = folder / ".wandb_id"  # a resumed run goes on in the same W&B run
     with writing(name):
@@ -47,7 +48,7 @@ def _wandb(folder: Path) -> Logger:
             name.write_text(uuid.uuid4().hex[:8])
     os.environ["WANDB_SILENT"] = "true"  # what matters is in the summary
     settings = wandb.Settings(silent=True, console="off")
-    logger = WandbLogger(
+    logger = Wandb(
         project="graft",
         name=f"{folder.parent.name}/{folder.name}",
         save_dir=str(folder),

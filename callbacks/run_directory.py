@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import shutil
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -19,13 +20,15 @@ class RunDirectory(L.Callback):
 
     Args:
         path: the folder.
-        begin: called once when data and weights have proved good, before the first step; writes the settings.
+        begin: called once when settings, data and weights have proved good, before the first step; writes the settings.
         resumed: it may hold the run that is resumed.
     """
 
     def __init__(self, path: Path, begin: Callable[[], None], resumed: bool = False):
         self.path, self.resumed, self.begin = path, resumed, begin
         self.lock: Any = None
+        self.known: dict[str, Any] | None = None  # where metrics.csv was at the checkpoint that is resumed
+        self.used = False  # a batch has come, so the data is of the kind that the task needs
         self.made: list[Path] = []
 
     def claim(self) -> None:
@@ -48,31 +51,37 @@ class RunDirectory(L.Callback):
         except OSError as error:
             raise DataError(f"run directory {self.path} is in use by another process") from error
 
-    def release(self) -> None:
-        """Gives the folder back, and removes it when nothing was written."""
+    def release(self, failed: bool = False) -> None:
+        """Gives the folder back; removes it when nothing was written, or when it `failed` before the first batch."""
         if self.lock:
+            if failed and not self.used and self.path in self.made:
+                shutil.rmtree(self.path, ignore_errors=True)
             self.lock.close()
             (self.path / ".lock").unlink(missing_ok=True)
             self.lock = None
             os.environ.pop("GRAFT_RUN_DIR", None)
-            with contextlib.suppress(OSError):  # not empty: something was written
-                for folder in self.made:
+            for folder in self.made:
+                with contextlib.suppress(OSError):  # not empty: something was written
                     folder.rmdir()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if trainer.world_size > 1:  # started apart, the others made up a time of their own
             trainer._default_root_dir = trainer.strategy.broadcast(trainer.default_root_dir)
 
-    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         begin, self.begin = self.begin, lambda: None
         begin()
+        self._rewind(trainer)
 
-    on_test_start = on_predict_start = on_validation_start
+    on_validation_start = on_test_start = on_predict_start = on_train_start
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.on_validation_start(trainer, pl_module)
-        if trainer.is_global_zero:
+    def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        training = trainer.state.fn == "fit" and not trainer.fast_dev_run
+        if not self.used and training and trainer.is_global_zero:
             self.point_latest()
+        self.used = True
+
+    on_validation_batch_start = on_test_batch_start = on_predict_batch_start = on_train_batch_start
 
     def point_latest(self) -> None:
         """`latest` beside the folder leads to it from now on."""
@@ -97,9 +106,13 @@ class RunDirectory(L.Callback):
                 }
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        known = checkpoint.get("metrics")
-        for logger in trainer.loggers:
-            if isinstance(logger, MetricsCSV) and self.resumed and known:
+        self.known = checkpoint.get("metrics") if self.resumed else None
+
+    def _rewind(self, trainer: L.Trainer) -> None:
+        """metrics.csv goes on where the checkpoint was."""
+        known, self.known = self.known, None
+        for logger in trainer.loggers if known else ():
+            if isinstance(logger, MetricsCSV):
                 logger.rewind(known["rows"])
                 late = dict(known["late"])
                 if late:

@@ -54,7 +54,9 @@ class Summary(L.Callback):
         self.results: dict[str, float] = {}
         self.rows: list[dict[str, Any]] = []  # metric, value, how: of a command that says itself how
         self.weights = ""
-        self._of = "judged" if command == "evaluate" else "test"  # the val rows of a fit are about the last weights
+        self._of = (
+            "test" if command in ("fit", "test") else "judged"
+        )  # the val rows of a fit are about the last weights
         self.began = time.monotonic()
 
     @rank_zero_only
@@ -91,7 +93,7 @@ class Summary(L.Callback):
         self._collect(trainer, "test/")
 
     def judged(self, checkpoint: Path, epoch: int) -> None:
-        """Says which weights `evaluate`, or the test at the end of fit, is about."""
+        """Says which weights a command, or the test at the end of fit, is about."""
         self.weights = f"{checkpoint.stem} checkpoint, of epoch {epoch + 1}"
 
     @rank_zero_only

@@ -49,6 +49,13 @@ class Optim:
     scale_lr: bool = False
 
     def __post_init__(self) -> None:
+        if min(self.lr or 0, self.weight_decay or 0) < 0 or not 0 <= self.final <= 1:
+            raise ConfigError(
+                f"optim.lr is {self.lr}, weight_decay {self.weight_decay} and final {self.final:g}, but the first two "
+                "are 0 or more and the last is a fraction of the highest rate"
+            )
+        if self.betas and not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"optim.betas are {list(self.betas)}, but an average keeps 0 or more and less than 1")
         if not 0 < self.layer_decay <= 1:
             raise ConfigError(f"optim.layer_decay is {self.layer_decay}, but a factor per layer lies in (0, 1]")
         if self.backbone <= 0:
@@ -98,7 +105,46 @@ class Optim:
             elif self.weight_decay is not None:
                 group["weight_decay"] = self.weight_decay
         warmup = int(self.warmup if self.warmup >= 1 else self.warmup * steps)
-        return optimizer, LambdaLR(optimizer, schedule(self.schedule, steps, warmup, self.final))
+        optimizer.register_state_dict_post_hook(_named)
+        optimizer.register_load_state_dict_pre_hook(_as_asked)
+        return optimizer, Rates(optimizer, schedule(self.schedule, steps, warmup, self.final))
+
+
+class Rates(LambdaLR):
+    """Learning rates by a schedule, which after loading go on at the step of the checkpoint, but as asked for now."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict | {"base_lrs": self.base_lrs})
+        self._last_lr = [
+            rate * factor(self.last_epoch) for rate, factor in zip(self.base_lrs, self.lr_lambdas, strict=True)
+        ]
+        for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
+            group["lr"] = rate
+
+
+def _named(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    return state | {"name": type(optimizer).__name__}
+
+
+def _as_asked(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """Of a checkpoint's optimizer only what it has gathered: its settings are those that `optimizer` was built with.
+
+    Raises:
+        ConfigError: it was another optimizer, or moved other parameters.
+    """
+    there, here = state["param_groups"], optimizer.param_groups
+    before, now = ([len(group["params"]) for group in groups] for groups in (there, here))
+    saved, own = state.get("name"), type(optimizer).__name__
+    if saved not in (None, own) or before != now:
+        was, is_now = (
+            f"{name} over {sum(sizes)} tensors in {len(sizes)} groups"
+            for name, sizes in ((saved or own, before), (own, now))
+        )
+        raise ConfigError(
+            f"the checkpoint's optimizer is {was}, this run's is {is_now}: resume with the optimizer, layer_decay and "
+            "frozen parts that it had, or begin a run with its backbone, --model.weights"
+        )
+    return state | {"param_groups": [new | {"params": old["params"]} for new, old in zip(here, there, strict=True)]}
 
 
 def parameter_groups(

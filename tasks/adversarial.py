@@ -71,7 +71,7 @@ class Adversarial(Generation):
         losses = {"discriminator_loss": self._train_discriminator(real, fake.detach(), label)}
         self.collected += 1
         if stepping:
-            self.step_discriminator()
+            self.step_discriminator(alone=not persuading)
             self.constrain()
         if persuading:
             fakes = [fake] if once else (self._fake(len(real), label) for _ in range(self.accumulate))

@@ -6,6 +6,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
+from modules.backbones.size import leave_coarser_untrained
 from modules.contracts import Batch, ConfigError, Prediction
 from modules.losses.text import doubly_stochastic, label_smoothed_cross_entropy, reinforce
 from modules.metrics.captions import PROTOCOLS, CaptionScores
@@ -67,6 +68,7 @@ class Captioning(Writing, VisionTask):
             raise ConfigError(
                 "model.stored keeps what the backbone sees, which changes while it is trained: set model.frozen true"
             )
+        leave_coarser_untrained(self.backbone, level)
         self.level, self.coordinates, self.self_critical, self.stored = level, coordinates, self_critical, stored
         self.decoder = (decoder or ShowAttendTell)(len(self.tokenizers[-1]), channels[level] + 2 * coordinates)
         self.regulariser = self._weight(regulariser)

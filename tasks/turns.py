@@ -89,9 +89,13 @@ class Turns(Task):
         with self.trainer.strategy.block_backward_sync():
             self.manual_backward(loss)
 
-    def step_discriminator(self) -> None:
-        """Takes the step for which batches were collected; the trainer does not count it."""
-        self._agree(self.discriminator)
+    def step_discriminator(self, alone: bool = True) -> None:
+        """Takes the step for which batches were collected; the trainer does not count it.
+
+        Args:
+            alone: the generator takes no step after it with the same pictures; it still needs its statistics otherwise.
+        """
+        self._agree(self.discriminator, statistics=alone)
         optimizer = self.trainer.optimizers[1]
         self.trainer.strategy.optimizer_step(optimizer, closure=lambda: None)
         optimizer.zero_grad()
@@ -107,12 +111,14 @@ class Turns(Task):
         self.lr_schedulers()[0].step()
         self.rounds = 0
 
-    def _agree(self, network: nn.Module) -> None:
+    def _agree(self, network: nn.Module, statistics: bool = True) -> None:
         """Gradients of a network, and the statistics of both, become the mean of all devices."""
         if self.trainer.world_size == 1:
             return
-        statistics = [b for n in (self.generator, self.discriminator) for b in n.buffers() if b.is_floating_point()]
-        tensors = [p.grad for p in network.parameters() if p.grad is not None] + statistics
+        tensors = [p.grad for p in network.parameters() if p.grad is not None]
+        if statistics:
+            both = (self.generator, self.discriminator)
+            tensors += [b for part in both for b in part.buffers() if b.is_floating_point()]
         mean = self.trainer.strategy.reduce(_flatten_dense_tensors(tensors), reduce_op="mean")
         for tensor, shared in zip(tensors, _unflatten_dense_tensors(mean, tensors), strict=True):
             tensor.copy_(shared)

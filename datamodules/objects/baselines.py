@@ -61,7 +61,7 @@ def ap50(
     """COCO's AP50 of the same boxes (N, 4), in fractions, in each of the pictures."""
     from modules.metrics.detection import DetectionScores
 
-    metric = DetectionScores(classes)
+    metric = DetectionScores(classes, together=False)  # the first process alone asks
     shared = {"scores": [torch.from_numpy(scores)], "labels": [torch.from_numpy(labels)]}
     for index in indices:
         height, width = source.shape(index)

@@ -1,4 +1,4 @@
-"""Which sizes of pictures a backbone takes: tried out without computing anything."""
+"""Which sizes of pictures a backbone takes, tried out without computing anything, and what a map follows from."""
 
 from copy import deepcopy
 
@@ -49,6 +49,18 @@ def smallest(blank: Backbone) -> int:
         side = (below + enough) // 2
         below, enough = (below, side) if takes(blank, side, side) else (side, enough)
     return enough
+
+
+def leave_coarser_untrained(backbone: Backbone, level: int) -> None:
+    """Fixes the parameters that the map of a level does not follow from, which processes of DDP would wait for."""
+    copy = deepcopy(backbone).eval()
+    trained = {name: p for name, p in copy.named_parameters() if p.requires_grad}
+    if not trained:
+        return
+    map_ = copy(torch.zeros(1, backbone.in_channels, *published(copy)))[level]
+    gradients = torch.autograd.grad(map_.sum(), list(trained.values()), allow_unused=True)
+    for name, gradient in zip(trained, gradients, strict=True):
+        backbone.get_parameter(name).requires_grad_(gradient is not None)
 
 
 def size_error(

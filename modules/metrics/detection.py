@@ -71,6 +71,7 @@ class DetectionScores(Metric):
         nuclei: also the score of the Data Science Bowl 2018.
         errors: also count errors by their kinds.
         confidence: lowest score, 0..1, of the detections that count in the nuclei score and among the errors.
+        together: the figures are of all processes; otherwise each has its own, and none waits for the others.
 
     Raises:
         ConfigError: max_detections is not positive.
@@ -89,8 +90,9 @@ class DetectionScores(Metric):
         nuclei: bool = False,
         errors: bool = False,
         confidence: float = 0.5,
+        together: bool = True,
     ):
-        super().__init__()
+        super().__init__(sync_on_compute=together)
         if max_detections < 1:
             raise ConfigError(f"max_detections is {max_detections}, but at least one detection must count")
         self.classes, self.max_detections, self.confidence = classes, max_detections, confidence

@@ -32,7 +32,14 @@ CLASSIFY = ["fit", "--config", "tasks/classification.yaml"]
         (["--data", "ImageFolder"], ["root"]),
         (["--data.batch_size", "-4"], ["data.batch_size is -4", "at least 1"]),
         (["--data.workers", "-1"], ["data.workers -1", "0 or more"]),
-        (["--trainer.accumulate_grad_batches", "0"], ["accumulate_grad_batches", "at least 1"]),
+        (["--seed_everything", "-1"], ["seed_everything is -1", "4294967295"]),
+        (["--trainer.strategy", "dpp"], ["strategy='dpp'"]),
+        (["--trainer.max_epochs", "0"], ["trainer.max_epochs is 0"]),
+        (["--trainer.accumulate_grad_batches", "0"], ["accumulate_grad_batches is 0"]),
+        (["--trainer.check_val_every_n_epoch", "0"], ["check_val_every_n_epoch is 0"]),
+        (["--trainer.overfit_batches", "2"], ["overfit_batches", "--data.labels"]),
+        (["--trainer.precision", "64"], ["precision is 64", "bf16-mixed"]),
+        (["--trainer.val_check_interval", "1000"], ["val_check_interval", "1000"]),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_was_meant(graft, typed, words):
@@ -68,6 +75,7 @@ def test_data_of_another_kind_than_the_task_needs_is_refused(graft, task, data, 
     typed = ["--data", data, *TINY[:12], *(["--data.masks", "false"] if "instance" in task else [])]
     code, error = graft("fit", "--config", f"tasks/{task}.yaml", *typed)
     assert code == 2 and words in error, error
+    assert not Path("runs").exists()
 
 
 @pytest.mark.parametrize(
@@ -312,6 +320,12 @@ def test_a_full_disk_is_named_and_the_last_whole_checkpoint_stays(graft, monkeyp
     assert code == 1 and "No space left" in error and "last.ckpt" in error
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
     assert [p.name for p in (run / "checkpoints").iterdir()] == ["last.ckpt"]
+
+
+def test_early_stopping_on_a_metric_that_nobody_logs_names_those_there_are(graft):
+    stop = ["--trainer.callbacks+", "EarlyStopping", "--trainer.callbacks.monitor", "val/los"]
+    code, error = graft(*CLASSIFY, *TINY, *stop)
+    assert code == 2 and "`val/los` which is not available" in error and "`val/loss`" in error
 
 
 def test_a_nan_loss_stops_with_step_and_learning_rate(graft):

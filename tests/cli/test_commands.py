@@ -10,6 +10,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+import tasks
+from arguments import located, typed_task
+
 TASKS = sorted((Path(__file__).parents[2] / "tasks").glob("*.yaml"))
 TINY = "--data.train 64 --data.val 32 --data.test 32 --data.batch_size 16 --data.workers 0 --data.image_size 32".split()
 TINY += "--trainer.max_epochs 2 --pictures.samples 4 --trainer.log_every_n_steps 1".split()
@@ -34,10 +37,15 @@ def test_every_yaml_fits_validates_tests_and_predicts(graft, path, capsys):
     assert {"config.yaml", "metrics.csv", "results.json", "checkpoints/last.ckpt"} <= written
     assert ("backbone.safetensors" in written) == (path.stem not in ("gan", "translation", "wgan"))
     assert "pictures/train_batch.png" in written
-    for row in json.loads((run / "results.json").read_text())["results"]:
-        assert row["how"]
+    fitted = {row["metric"]: row for row in json.loads((run / "results.json").read_text())["results"]}
+    assert all(row["how"] for row in fitted.values())
+    if vars(tasks)[typed_task(["fit", *config])].pretraining:
+        assert "before training" in fitted["val/knn"]["how"]
     for command in ("validate", "test", "predict"):
         assert graft(command, *config, "--ckpt_path", "latest")[0] == 0
+    (again,) = Path("runs", path.stem).glob("*_test/results.json")
+    tested = {row["metric"]: row["value"] for row in json.loads(again.read_text())["results"]}
+    assert tested == pytest.approx({k: v["value"] for k, v in fitted.items() if k.startswith("test/")}, nan_ok=True)
     predicted = [p for p in Path("runs", path.stem).glob("*_predict/predictions/**/*") if p.is_file()]
     assert predicted
     assert all(p.stat().st_size for p in predicted)
@@ -169,19 +177,79 @@ def test_pretrained_weights_travel_through_files_into_a_new_task_and_into_plain_
     assert torch.equal(net.state_dict()["layer4.0.conv1.weight"], before["layer4.0.conv1.weight"])
 
 
-def test_wandb_stays_offline_without_a_login_and_never_asks(graft, monkeypatch, capsys):
+def test_pictures_and_settings_reach_every_logger_and_wandb_stays_offline_without_a_login(graft, monkeypatch, capsys):
+    import wandb
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", "nowhere")
-    assert (
-        graft(
-            "fit", "--config", "tasks/classification.yaml", *TINY, "--trainer.max_epochs", "1", "--tensorboard", "true"
-        )[0]
-        == 0
-    )
+    one = ["--trainer.max_epochs", "1", "--tensorboard", "true"]
+    assert graft("fit", "--config", "tasks/classification.yaml", *TINY, *one)[0] == 0
     run = Path("runs/classification/latest")
-    assert list(run.glob("wandb/offline-run-*/*.wandb"))
-    assert list(run.glob("tensorboard/events*"))
+    (offline,) = run.glob("wandb/offline-run-*")
+    assert list(offline.glob("*.wandb"))
     assert not Path("wandb").exists() and not Path("config.yaml").exists()
     out = capsys.readouterr().out
     assert "wandb sync" in out and "wandb leet" in out
+    assert wandb.run.id == (run / ".wandb_id").read_text()
+    assert wandb.run.config["data.init_args.batch_size"] == 16 and wandb.run.config["seed_everything"] == 0
+    wandb.finish()
+    drawn = {path.stem for path in (run / "pictures").glob("*.png")}
+    assert len(drawn) >= 7
+    board = EventAccumulator(str(run / "tensorboard")).Reload()
+    assert set(board.Tags()["images"]) == {f"pictures/{name}" for name in drawn}
+    sent = (offline / "files" / "media" / "images" / "pictures").glob("*.png")
+    assert {path.stem.rsplit("_", 2)[0] for path in sent} == drawn
+
+
+def test_a_mistake_leaves_no_run_in_wandb_or_tensorboard_either(graft, monkeypatch):
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv("NETRC", "nowhere")
+    typed = ["fit", "--config", "tasks/classification.yaml", *TINY, "--tensorboard", "true"]
+    assert graft(*typed, "--data.batch_size", "65")[0] == 1  # found while loaders are made
+    assert graft(*typed, "--data", "ShapesObjects")[0] == 2  # found at the first batch
+    assert graft(*typed, "--trainer.accelerator", "tpu")[0] == 2  # found while the trainer is made
+    assert not Path("runs").exists() and not Path("wandb").exists()
+
+
+def test_the_head_says_the_effective_batch_and_its_rate_and_schedules_count_optimizer_steps(graft, capsys):
+    typed = (
+        "--trainer.accumulate_grad_batches 2 --model.optim.scale_lr true --model.optim.lr 0.256 --run_dir run".split()
+    )
+    assert graft("fit", "--config", "tasks/classification.yaml", *TINY, *typed)[0] == 0
+    said = "effective batch size 32 = 16 x 1 device(s) x 2 accumulated, learning rate 0.032"
+    assert said in capsys.readouterr().out
+    saved = torch.load("run/checkpoints/last.ckpt", weights_only=True)
+    assert saved["global_step"] == saved["lr_schedulers"][0]["last_epoch"] == 4  # of 8 batches
+    assert saved["lr_schedulers"][0]["_last_lr"] == pytest.approx([0, 0])  # the end of the cosine
+
+
+def test_callbacks_are_appended_with_a_plus_and_replaced_without(graft, capsys):
+    def callbacks(option: str) -> list[str]:
+        with pytest.raises(SystemExit):
+            graft("fit", "--config", "tasks/simclr.yaml", option, "LearningRateMonitor", "--print_config")
+        found = yaml.safe_load(capsys.readouterr().out)["trainer"]["callbacks"]
+        return [part["class_path"].rpartition(".")[2] for part in (found if isinstance(found, list) else [found])]
+
+    assert callbacks("--trainer.callbacks") == ["LearningRateMonitor"]
+    assert {"KNN", "Collapse", "LearningRateMonitor"} <= set(callbacks("--trainer.callbacks+"))
+
+
+def test_the_configuration_names_the_run_that_latest_led_to(graft, trained, tmp_path):
+    Path("runs/pets").mkdir(parents=True)
+    Path("runs/pets/latest").symlink_to(trained)
+    typed = ["--model.weights", "runs/pets/latest", "--trainer.fast_dev_run", "true", "--run_dir", "out"]
+    assert graft("fit", "--config", "tasks/classification.yaml", *TINY, *typed)[0] == 0
+    weights = yaml.safe_load(Path("out/config.yaml").read_text())["model"]["init_args"]["weights"]
+    assert weights == str(trained.resolve())
+    Path("model.safetensors").symlink_to("blob")  # as in a cache of downloads
+    Path("blob").write_bytes(b"")
+    assert located(str(tmp_path / "model.safetensors")) == "model.safetensors"
+
+
+def test_a_trial_of_one_batch_does_not_become_latest(graft, trained):
+    Path("runs/classification").mkdir(parents=True)
+    Path("runs/classification/latest").symlink_to(trained)
+    assert graft("fit", "--config", "tasks/classification.yaml", *TINY, "--trainer.fast_dev_run", "true")[0] == 0
+    assert Path("runs/classification/latest").readlink() == trained

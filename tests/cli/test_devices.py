@@ -1,5 +1,6 @@
 """Two gloo processes equal one with the same global batch."""
 
+import json
 import os
 import subprocess
 import sys
@@ -32,7 +33,22 @@ TYPED += [
     "--trainer.precision",
     "32",
 ]
+TASKS = sorted((ROOT / "tasks").glob("*.yaml"))
+FEW = "--data.train 64 --data.val 32 --data.test 31 --data.batch_size 8 --data.workers 0 --trainer.max_epochs 1".split()
+FEW += ["--trainer.accelerator", "cpu"]
+TEXT = "--data.batch_tokens 200 --model.search.longest 12".split()
+SMALL = ["--data.image_size", "32"]
 TYPED += ["--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1", "--pictures.samples", "4"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", TASKS, ids=lambda p: p.stem)
+def test_every_yaml_trains_on_two_processes_without_any_option(tmp_path, path):
+    size = ["--data.image_size", "64"] if path.stem in ("jigsaw", "captioning", "detection") else SMALL
+    typed = ["fit", "--config", str(path), *FEW, *(TEXT if path.stem == "translation" else size)]
+    assert two_processes(typed, tmp_path) == ""
+    results = json.loads((tmp_path / "runs" / path.stem / "latest" / "results.json").read_text())["results"]
+    assert any(row["metric"].startswith("test/") for row in results)
 
 
 @pytest.mark.parametrize("task", ["classification", "simclr", "video"])
@@ -44,17 +60,8 @@ def test_two_processes_equal_one(graft, tmp_path, task):
     sgd = ["--model.optim.optimizer", "SGD", "--model.optim.lr", "0.05"]
     typed = ["fit", "--config", f"tasks/{task}.yaml", *TYPED, *head, *sgd]
     assert graft(*typed, "--data.batch_size", "16", "--run_dir", "one")[0] == 0
-    two = [*typed, "--data.batch_size", "8", "--trainer.strategy", "ddp", "--trainer.devices", "2", "--run_dir", "two"]
-    environment = {**os.environ, "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "cli.py"), *two],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    two = [*typed, "--data.batch_size", "8", "--run_dir", "two"]
+    assert two_processes(two, tmp_path) == ""
     one, two = (
         torch.load(Path(r) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for r in ("one", "two")
     )
@@ -66,3 +73,17 @@ def test_two_processes_equal_one(graft, tmp_path, task):
         assert [line.split(",")[0] for line in files[0]] == [
             line.split(",")[0] for line in files[1]
         ]  # each picture once
+
+
+def two_processes(typed: list[str], folder: Path) -> str:
+    """Runs the command line on two; what went wrong, or nothing."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), *typed, "--trainer.strategy", "ddp", "--trainer.devices", "2"],
+        cwd=folder,
+        env={**os.environ, "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    return done.stderr[-2000:] if done.returncode else ""

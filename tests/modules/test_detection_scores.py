@@ -354,3 +354,13 @@ def test_the_empty_states_have_the_types_of_full_ones():
 def test_mean_leaves_out_what_is_not_a_number():
     assert coco.mean(np.array([np.nan, 1, 2])) == 1.5
     assert np.isnan(coco.mean(np.array([np.nan])))
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_alone_it_waits_for_no_other_process(together, monkeypatch):
+    asked = []
+    monkeypatch.setattr(DetectionScores, "_sync_dist", lambda self, *_, **__: asked.append(True))
+    metric = DetectionScores(2, together=together)
+    metric.distributed_available_fn = lambda: True
+    metric.compute()
+    assert bool(asked) == together

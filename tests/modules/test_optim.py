@@ -109,10 +109,14 @@ def test_a_rate_of_the_backbone_is_refused_where_it_says_nothing():
         Optim(backbone=0.1).build(Model(), None, 10)
 
 
-@pytest.mark.parametrize(("layer_decay", "warmup"), [(0.0, 0.05), (1.5, 0.05), (1.0, -1)])
-def test_impossible_settings_are_refused(layer_decay, warmup):
-    with pytest.raises(ConfigError, match=r"layer_decay is|warmup is"):
-        Optim(layer_decay=layer_decay, warmup=warmup)
+@pytest.mark.parametrize(
+    "setting",
+    [{"layer_decay": 0.0}, {"layer_decay": 1.5}, {"warmup": -1}, {"lr": -1}, {"weight_decay": -1}, {"betas": (0.9, 1)}],
+    ids=str,
+)
+def test_impossible_settings_are_refused(setting):
+    with pytest.raises(ConfigError, match=rf"{next(iter(setting))} (is|are|-1)"):
+        Optim(**setting)
 
 
 def test_sgd_gets_the_weight_decay_that_was_asked_for():
@@ -240,3 +244,30 @@ def test_the_default_adamw_is_fused_and_equals_the_plain_one():
             optimizer.step()
             schedule.step()
     torch.testing.assert_close(layers[0].weight, layers[1].weight)
+
+
+def test_a_loaded_state_goes_on_at_its_step_with_the_rates_that_are_asked_for_now():
+    layer = nn.Linear(4, 4)
+    first, old = Optim(torch.optim.SGD, lr=0.1, warmup=0).build(layer, None, 10)
+    for _ in range(5):
+        first.step()
+        old.step()
+    asked = Optim(torch.optim.SGD, lr=0.4, weight_decay=0.2, schedule="linear", warmup=0)
+    second, new = asked.build(layer, None, 20)
+    second.load_state_dict(first.state_dict())
+    new.load_state_dict(old.state_dict())
+    assert [group["lr"] for group in second.param_groups] == pytest.approx([0.4 * 15 / 20] * 2)
+    assert [group["weight_decay"] for group in second.param_groups] == [0.2, 0]
+    second.step()
+    new.step()
+    assert new.get_last_lr() == pytest.approx([0.4 * 14 / 20] * 2)
+
+
+def test_the_state_of_another_optimizer_or_of_other_parameters_is_refused():
+    layer = nn.Linear(4, 4)
+    state = Optim(torch.optim.SGD, lr=0.1).build(layer, None, 10)[0].state_dict()
+    with pytest.raises(ConfigError, match="is SGD over 2 tensors in 2 groups, this run's is AdamW over 2"):
+        Optim(lr=0.1).build(layer, None, 10)[0].load_state_dict(state)
+    with pytest.raises(ConfigError, match="SGD over 4 tensors in 2 groups"):
+        wider = nn.Sequential(layer, nn.Linear(4, 4))
+        Optim(torch.optim.SGD, lr=0.1).build(wider, None, 10)[0].load_state_dict(state)

@@ -132,6 +132,15 @@ def test_each_word_has_a_map_of_where_it_looked_at_the_level_that_was_asked_for(
             torch.testing.assert_close(looked.sum((1, 2)), torch.ones(len(pieces)))
 
 
+@pytest.mark.parametrize("level", [-1, -2, 0])
+def test_what_lies_beyond_the_level_is_not_trained_and_no_device_waits_for_its_gradient(words, level):
+    backbone = captioning(words, level=level).backbone
+    backbone(torch.rand(2, 3, 64, 64))[level].sum().backward()
+    assert all((p.grad is not None) == p.requires_grad for p in backbone.parameters())
+    assert backbone.net.layer4[0].conv1.weight.requires_grad == (level == -1)
+    assert not any(p.requires_grad for p in captioning(words, level=level, frozen=True).backbone.parameters())
+
+
 def test_a_level_that_is_not_there_is_named(words):
     with pytest.raises(ConfigError, match="level is 5, but test_resnet has 5 maps: 0 to 4, or -1"):
         captioning(words, level=5)

@@ -18,6 +18,7 @@ SETTINGS = {
     "gan": (GAN, {"condition": "projection", "classes": ["a", "b"], "augment": ["colour", "translation"], "ema": 0.9}),
     "wgan": (WGAN, {"n_critic": 3, "gradient_clip": 5.0}),
     "r1": (GAN, {"loss": "hinge", "penalty": "r1", "accumulate": 2}),
+    "batch norm": (GAN, {}),
 }
 
 
@@ -36,7 +37,7 @@ class Share(L.LightningDataModule):
         return DataLoader(batches, batch_size=None, collate_fn=dict, generator=torch.Generator())
 
 
-def trained(method: type, settings: dict, processes: int) -> dict[str, torch.Tensor]:
+def trained(name: str, method: type, settings: dict, processes: int) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     optim = Optim(torch.optim.SGD, lr=0.005, warmup=0)
     task = method(
@@ -48,11 +49,13 @@ def trained(method: type, settings: dict, processes: int) -> dict[str, torch.Ten
         discriminator_optim=optim,
         **settings,
     )
-    for network in (task.generator, task.averaged):  # batch norm's statistics belong to a device
+    for network in (
+        (task.generator, task.averaged) if name != "batch norm" else ()
+    ):  # batch norm's statistics belong to a device
         for module in network.modules() if network else ():
-            for name, child in list(module.named_children()):
+            for key, child in list(module.named_children()):
                 if isinstance(child, nn.BatchNorm2d):
-                    setattr(module, name, nn.GroupNorm(1, child.num_features))
+                    setattr(module, key, nn.GroupNorm(1, child.num_features))
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     strategy = "ddp" if processes > 1 else "auto"
     trainer = L.Trainer(
@@ -66,6 +69,6 @@ def trained(method: type, settings: dict, processes: int) -> dict[str, torch.Ten
 if __name__ == "__main__":
     processes, path = int(sys.argv[1]), Path(sys.argv[2])
     torch.set_num_threads(1)
-    found = {name: trained(*setting, processes) for name, setting in SETTINGS.items()}
+    found = {name: trained(name, *setting, processes) for name, setting in SETTINGS.items()}
     if os.environ.get("RANK", "0") == "0":
         torch.save(found, path)

@@ -1,0 +1,20 @@
+"""What the data tells the model must agree with what a checkpoint knows."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from jsonargparse import Namespace
+
+from links import link
+from modules.contracts import DataError
+
+
+def test_classes_are_those_of_the_data_and_in_the_order_of_the_checkpoint():
+    settings = Namespace(model=Namespace(init_args=Namespace(classes=None)), data=Namespace(init_args=Namespace()))
+    data = SimpleNamespace(classes=["dog", "cat"])
+    link(settings, data, {}, None)
+    assert settings.model.init_args.classes == ["dog", "cat"]
+    settings.model.init_args.classes = None
+    with pytest.raises(DataError, match="their order differs"):
+        link(settings, data, {"classes": ["cat", "dog"]}, Path("pets.ckpt"))

@@ -1,0 +1,77 @@
+"""Resuming with other settings: what is typed wins and is said, or is refused; nothing is passed over."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+SMALL = "--data.train 40 --data.val 20 --data.test 20 --data.batch_size 10 --data.workers 0".split()
+SMALL += "--data.image_size 32 --trainer.precision 32".split()  # as `trained`, but for its single epoch
+FIT = ["fit", "--config", "tasks/classification.yaml", *SMALL]
+
+
+@pytest.fixture
+def stopped(trained, tmp_path) -> Path:
+    """A copy of a run of one epoch, 4 steps, to go on with."""
+    return shutil.copytree(trained, tmp_path / "stopped")
+
+
+def test_rates_decay_and_schedule_are_those_typed_and_config_yaml_follows(graft, stopped, capsys):
+    before = (stopped / "config.yaml").read_bytes()
+    optim = {"lr": "1e-5", "weight_decay": "0.3", "betas": "[0.5,0.6]", "schedule": "constant"}
+    typed = [word for key, value in optim.items() for word in (f"--model.optim.{key}", value)]
+    more = ["--trainer.max_epochs", "2", "--seed_everything", "7", "--ckpt_path", str(stopped)]
+    assert graft(*FIT, *typed, *more)[0] == 0
+    said = capsys.readouterr().out
+    for line in ("model.optim.lr = 1e-05 (the checkpoint had 0.002)", "seed_everything = 7", "trainer.max_epochs = 2"):
+        assert f"resuming with {line}" in said
+    (optimizer,) = torch.load(stopped / "checkpoints" / "last.ckpt", weights_only=True)["optimizer_states"]
+    assert [group["lr"] for group in optimizer["param_groups"]] == [1e-5, 1e-5]
+    assert [group["weight_decay"] for group in optimizer["param_groups"]] == [0.3, 0]
+    assert {tuple(group["betas"]) for group in optimizer["param_groups"]} == {(0.5, 0.6)}
+    assert {state["step"].item() for state in optimizer["state"].values()} == {8}  # its averages went on
+    saved = yaml.safe_load((stopped / "config.yaml").read_text())
+    assert (saved["model"]["init_args"]["optim"]["lr"], saved["seed_everything"]) == (1e-5, 7)
+    assert (stopped / "config_until_epoch_1.yaml").read_bytes() == before
+
+
+def test_the_same_settings_say_and_change_nothing(graft, stopped, capsys):
+    before = (stopped / "config.yaml").read_bytes()
+    assert graft(*FIT, "--trainer.max_epochs", "1", "--ckpt_path", str(stopped))[0] == 0
+    assert "resuming with" not in capsys.readouterr().out
+    assert (stopped / "config.yaml").read_bytes() == before
+    assert not list(stopped.glob("config_until*"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (
+            "--model.optim.layer_decay 0.5",
+            "AdamW over 47 tensors in 2 groups, this run's is AdamW over 47 tensors in 12",
+        ),
+        ("--model.frozen true", "this run's is AdamW over 2 tensors in 2 groups"),
+        ("--model.optim.optimizer SGD --model.optim.lr 0.1", "is AdamW over 47 tensors in 2 groups, this run's is SGD"),
+    ],
+)
+def test_an_optimizer_that_the_state_does_not_fit_is_refused_and_the_run_stays_as_it_was(graft, stopped, typed, words):
+    before = {path: path.stat().st_mtime_ns for path in stopped.rglob("*") if path.is_file()}
+    code, error = graft(*FIT, *typed.split(), "--trainer.max_epochs", "2", "--ckpt_path", str(stopped))
+    assert code == 2 and words in error and "--model.weights" in error, error
+    assert {path: path.stat().st_mtime_ns for path in stopped.rglob("*") if path.is_file()} == before
+
+
+def test_other_classes_are_refused(graft, stopped, folder):
+    data = ["--data", "ImageFolder", "--data.root", str(folder), "--data.batch_size", "4", "--data.image_size", "32"]
+    code, error = graft("fit", "--config", "tasks/classification.yaml", *data, "--ckpt_path", str(stopped))
+    assert code == 1 and "has 10 classes, the data has 2" in error and "cat" in error
+
+
+def test_weights_beside_a_checkpoint_are_said_to_be_passed_over_or_refused(graft, trained, stopped, capsys):
+    weights = ["--model.weights", str(trained), "--ckpt_path", str(stopped)]
+    assert graft(*FIT, "--trainer.max_epochs", "2", *weights)[0] == 0
+    assert "resuming with the checkpoint's weights, not with model.weights" in capsys.readouterr().out
+    code, error = graft("test", *FIT[1:], *weights)
+    assert code == 2 and "leave --model.weights out" in error
