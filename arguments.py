@@ -123,11 +123,12 @@ def remembered(hparams: dict[str, Any]) -> dict[str, Any]:
     return {"class_path": hparams.pop("_class_path"), "init_args": hparams} if "_class_path" in hparams else {}
 
 
-def check_trainer(config: dict[str, Any]) -> None:
+def check_trainer(config: dict[str, Any], task: Task) -> None:
     """Refuses what the trainer takes without a word and stumbles over later.
 
     Args:
         config: the trainer's settings.
+        task: what it trains.
 
     Raises:
         ConfigError: names the setting and what to do.
@@ -142,9 +143,11 @@ def check_trainer(config: dict[str, Any]) -> None:
         raise ConfigError(
             "trainer.overfit_batches takes the data's own order away: set --data.labels to a small number"
         )
-    if str(config["precision"]) in ("64", "64-true", "16-true", "bf16-true", "transformer-engine"):
+    precision = str(config["precision"])
+    if task.float32 and precision in ("64", "64-true", "16-true", "bf16-true"):
         raise ConfigError(
-            f"trainer.precision is {config['precision']}, but pictures come in float32: take 32, bf16-mixed or 16-mixed"
+            f"trainer.precision is {precision}, but {type(task).__name__} has its weights in float32: take 32, "
+            f"bf16-mixed or 16-mixed"
         )
 
 

@@ -254,7 +254,7 @@ class CLI(LightningCLI):
 
     def _build_trainer(self) -> Trainer:
         config = dict(self.config_init[self.subcommand].trainer.items(branches=False))
-        check_trainer(config)
+        check_trainer(config, self.model)
         own = config.pop("logger")
         loggers = [] if own is False else [own] if isinstance(own, Logger) else own if isinstance(own, list) else []
         folder = str(self.directory.path)

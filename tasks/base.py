@@ -29,7 +29,8 @@ class Task(L.LightningModule):
     (prediction needs the first); `protocols` says in words how each metric is computed; `pretraining` marks
     tasks whose only product is the backbone; `views` is how many views of each picture it trains on, at least and at
     most; `whole` marks tasks whose answer covers the whole picture, so that prediction must not cut its sides off.
-    `generative` marks tasks that make pictures out of noise. `backbone` is null in tasks without one.
+    `generative` marks tasks that make pictures out of noise, `float32` those whose weights cannot be of another
+    precision (mixed precision keeps them in it). `backbone` is null in tasks without one.
     """
 
     monitor: ClassVar[str] = "val/loss"
@@ -40,6 +41,7 @@ class Task(L.LightningModule):
     views: ClassVar[tuple[int, int]] = (1, 1)
     whole: ClassVar[bool] = False
     generative: ClassVar[bool] = False
+    float32: ClassVar[bool] = False
     backbone: Backbone | None
 
     def __init__(self, optim: Optim = Optim(), ema: float = 0.0, average: int = 0):

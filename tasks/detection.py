@@ -43,6 +43,7 @@ class Detection(VisionTask):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("image", "boxes", "labels")
+    float32 = True
     monitor = "val/map"
     mode = "max"
     whole = True

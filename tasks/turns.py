@@ -38,6 +38,7 @@ class Turns(Task):
             and written; 0 is off.
     """
 
+    float32 = True
     generator: nn.Module
     discriminator: nn.Module
 

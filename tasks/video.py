@@ -29,6 +29,7 @@ class Video(VisionTask):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("video", "label")
+    float32 = True
     monitor = "val/video_acc"
     mode = "max"
     protocols: ClassVar[dict[str, str]] = {

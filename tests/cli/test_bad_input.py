@@ -38,7 +38,6 @@ CLASSIFY = ["fit", "--config", "tasks/classification.yaml"]
         (["--trainer.accumulate_grad_batches", "0"], ["accumulate_grad_batches is 0"]),
         (["--trainer.check_val_every_n_epoch", "0"], ["check_val_every_n_epoch is 0"]),
         (["--trainer.overfit_batches", "2"], ["overfit_batches", "--data.labels"]),
-        (["--trainer.precision", "64"], ["precision is 64", "bf16-mixed"]),
         (["--trainer.val_check_interval", "1000"], ["val_check_interval", "1000"]),
     ],
 )
@@ -58,6 +57,8 @@ def test_a_wrong_fusion_is_answered_with_those_there_are(graft):
     assert code == 2 and "r3d_18 sees time itself" in error and "--model.fusion mean" in error, error
     code, error = graft("fit", "--config", "tasks/video.yaml", "--model.frames", "16")
     assert code == 2 and "the data gives clips of 8" in error, error
+    code, error = graft("fit", "--config", "tasks/video.yaml", "--trainer.precision", "bf16-true")
+    assert code == 2 and "Video has its weights in float32" in error and "bf16-mixed" in error, error
 
 
 @pytest.mark.parametrize(
