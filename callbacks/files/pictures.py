@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from os.path import splitext
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -64,7 +65,7 @@ def inside(name: str) -> str:
 def stems(names: Iterable[str]) -> dict[str, str]:
     """What each picture's files are called, without ending: its path without suffix, where no other's is the same."""
     whole = {name: inside(name) for name in names}
-    short = {name: str(PurePosixPath(path).with_suffix("")) for name, path in whole.items()}
+    short = {name: splitext(path)[0] for name, path in whole.items()}  # noqa: PTH122 - pathlib fails at ..jpg since 3.13
     # a.jpg.tif is a.jpg without suffix, and may stand beside an a.jpg that keeps its own
     wanted = Counter(stem for name in whole for stem in {whole[name], short[name]})
     return {name: short[name] if wanted[short[name]] == 1 else whole[name] for name in whole}
