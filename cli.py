@@ -224,17 +224,14 @@ class CLI(LightningCLI):
         known = yaml.safe_load(file.read_text()) if file.is_file() else {}
         then = flatten(known | self.remembered, skip="init_args")  # the checkpoint knows best
         now = flatten(yaml.safe_load(self._dump()), skip="init_args")
+        linked = ("model.weights", "model.classes", "model.tokenizers")  # `link` compares the last two
         for key, before in then.items():
             after = now.get(key, now.get(f"{key}.class_path"))
             # as JSON, because tuples are saved as lists
             same = json.dumps(after, default=str) == json.dumps(before, default=str)
             if not same and key == "model.weights" and after:
                 say(f"resuming with the checkpoint's weights, not with model.weights = {after}")
-            elif not same and key not in (
-                "model.weights",
-                "model.classes",
-                "model.tokenizers",
-            ):  # `link` compares those
+            elif not same and key not in linked:
                 say(f"resuming with {key} = {after} (the checkpoint had {before})")
 
     def _run_directory(self) -> RunDirectory:

@@ -54,9 +54,8 @@ class Summary(L.Callback):
         self.results: dict[str, float] = {}
         self.rows: list[dict[str, Any]] = []  # metric, value, how: of a command that says itself how
         self.weights = ""
-        self._of = (
-            "test" if command in ("fit", "test") else "judged"
-        )  # the val rows of a fit are about the last weights
+        # which rows the weights belong to: the val rows of a fit are about the last ones
+        self._of = "test" if command in ("fit", "test") else "judged"
         self.began = time.monotonic()
 
     @rank_zero_only

@@ -86,6 +86,11 @@ class Backbone(nn.Module):
         shape = (1, -1) + (1,) * (image.ndim - 2)
         return image.float().sub_(255 * self.mean.view(shape)).div_(255 * self.std.view(shape))
 
+    def restore(self, image: Tensor) -> Tensor:
+        """Normalised pictures or clips (B, C, ...) back to 0..1."""
+        shape = (1, -1) + (1,) * (image.ndim - 2)
+        return image * self.std.view(shape) + self.mean.view(shape)
+
 
 class Neck(nn.Module):
     """Feature pyramid in, feature pyramid out."""

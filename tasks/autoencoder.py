@@ -141,13 +141,12 @@ class AutoEncoder(Pretraining):
                 f"the data gives pictures of {height} x {width} pixels, but the decoder draws them of "
                 f"{self.image_size}: set --data.image_size {self.image_size}"
             )
-        mean, std = (value.view(1, -1, 1, 1) for value in (self.backbone.mean, self.backbone.std))
-        target, seen = 2 * (image * std + mean) - 1, image
+        target, seen = 2 * self.backbone.restore(image) - 1, image
         if self.noise:
-            seen = image + self.noise * _normal(image, draws) / std
+            seen = image + self.noise * _normal(image, draws) / self.backbone.std.view(1, -1, 1, 1)
         code, log_variance = self.encode(seen)
         drawn = code if log_variance is None else code + (0.5 * log_variance).exp() * _normal(code, draws)
-        shown = 2 * (seen * std + mean) - 1 if self.noise else target
+        shown = 2 * self.backbone.restore(seen) - 1 if self.noise else target
         return Passage(target, shown, self.decode(drawn), code, log_variance)
 
     def _costs(self, passage: Passage) -> dict[str, Tensor]:

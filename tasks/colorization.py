@@ -53,9 +53,8 @@ class Colorization(Pretraining):
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         image = batch["image"]
-        mean, std = (value.view(1, -1, 1, 1) for value in (self.backbone.mean, self.backbone.std))
         logits = self(image.mean(1, keepdim=True).expand_as(image).contiguous(memory_format=torch.channels_last))
-        counts = chroma_counts(chroma(image * std + mean), logits.shape[-2:])
+        counts = chroma_counts(chroma(self.backbone.restore(image)), logits.shape[-2:])
         target = counts / counts[0].sum()
         if self.training:
             found = self.gather(target.sum((0, 2, 3))[None]).sum(0)

@@ -128,9 +128,7 @@ def _padded(row: Tensor, shape: list[int]) -> Tensor:
 
 def visible(image: Tensor, backbone: Backbone) -> Tensor:
     """Undoes `Backbone.normalise`: float (B, C, ...) to uint8 (B, 3, ...)."""
-    shape = (1, -1) + (1,) * (image.ndim - 2)
-    mean, std = (255 * value.view(shape) for value in (backbone.mean, backbone.std))
-    return rgb((image.float() * std + mean).round_().clamp_(0, 255).to(torch.uint8))
+    return rgb((255 * backbone.restore(image.float())).round_().clamp_(0, 255).to(torch.uint8))
 
 
 def rgb(image: Tensor) -> Tensor:

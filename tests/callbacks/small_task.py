@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from modules import contracts
+
 CLASSES = ["circle", "square", "triangle"]
 
 
-class Backbone(nn.Module):
+class Backbone(contracts.Backbone):
     """Two convolutions with the input statistics of ImageNet; features (B, 8)."""
 
     def __init__(self) -> None:
@@ -19,10 +21,6 @@ class Backbone(nn.Module):
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]))
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]))
         self.layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.1))
-
-    def normalise(self, image: Tensor) -> Tensor:
-        mean, std = (value.view(-1, *[1] * (image.ndim - 2)) for value in (self.mean, self.std))
-        return (image.float() / 255 - mean) / std
 
     def forward(self, image: Tensor) -> list[Tensor]:
         return [self.layers(image)]
