@@ -58,6 +58,7 @@ from compare import check_starts, compare, typed_plan
 from evaluation import Trainer
 from links import link
 from modules.contracts import ConfigError, DataError, writing
+from modules.precision import AUTO, choose, detect, unified
 from modules.transfer import export_backbone, read_checkpoint
 from zoo.command import backbones
 
@@ -184,7 +185,9 @@ class CLI(LightningCLI):
         for name in ("weights", "self_critical"):
             if self.settings.model.init_args.get(name):
                 self.settings.model.init_args[name] = located(self.settings.model.init_args[name])
-        self._check_resume()
+        before = self._settings_before()
+        self._choose_precision(before)
+        self._check_resume(before)
         parser = self._parser(self.subcommand)
         self.datamodule = parser.instantiate(Namespace(data=self.settings.data)).data
         known = self.remembered.get("model", {}).get("init_args", {})
@@ -216,13 +219,31 @@ class CLI(LightningCLI):
         if self.subcommand == "fit" and isinstance(self.model, tasks.VisionTask):
             self.model.check_sides(self.datamodule.sides)
 
-    def _check_resume(self) -> None:
-        """A resumed run must be the run that was stopped; what was changed is said."""
+    def _settings_before(self) -> dict[str, Any]:
+        """Settings of the run that is resumed, as its config.yaml has them; empty for others."""
         if not (self.checkpoint and self.subcommand == "fit"):
-            return
+            return {}
         file = self.checkpoint.parent.parent / "config.yaml"
-        known = yaml.safe_load(file.read_text()) if file.is_file() else {}
-        then = flatten(known | self.remembered, skip="init_args")  # the checkpoint knows best
+        return (yaml.safe_load(file.read_text()) if file.is_file() else {}) | self.remembered  # which knows best
+
+    def _choose_precision(self, before: dict[str, Any]) -> None:
+        """Puts the precision that `auto` comes to into the settings: config.yaml reproduces the run anywhere."""
+        trainer = self.settings.trainer
+        if trainer.precision == AUTO and trainer.plugins:
+            self.precision_reason = "as trainer.plugins have it"  # they may hold one; the trainer looks
+            return
+        kind = trainer.accelerator if isinstance(trainer.accelerator, str) else trainer.accelerator.class_path
+        kind = kind.rpartition(".")[2].removesuffix("Accelerator").lower()
+        known = unified(before.get("trainer", {}).get("precision"))
+        trainer.precision, self.precision_reason = choose(trainer.precision, kind, detect(), known)
+
+    def _check_resume(self, before: dict[str, Any]) -> None:
+        """A resumed run must be the run that was stopped; what was changed is said."""
+        if not before:
+            return
+        then = flatten(before, skip="init_args")
+        if "trainer.precision" in then:
+            then["trainer.precision"] = unified(then["trainer.precision"])
         now = flatten(yaml.safe_load(self._dump()), skip="init_args")
         linked = ("model.weights", "model.classes", "model.tokenizers")  # `link` compares the last two
         for key, before in then.items():
@@ -257,7 +278,9 @@ class CLI(LightningCLI):
         folder = str(self.directory.path)
         if self.subcommand != "predict":
             loggers = [*build_loggers(folder, self.settings.tensorboard, wandb=own is not False), *loggers]
-        self.summary = Summary(self.name, self.subcommand, self.typed, self.settings.seed_everything)
+        self.summary = Summary(
+            self.name, self.subcommand, self.typed, self.settings.seed_everything, self.precision_reason
+        )
         parts = self.config_init[self.subcommand]
         always = [
             callbacks.RandomState(),

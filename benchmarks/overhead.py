@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 import cli
 from benchmarks.batches import Batches
+from benchmarks.precision import autocast, automatic
 from benchmarks.report import Comparison, compare, in_pairs, parser
 from modules.backbones import Timm
 from modules.contracts import Batch
@@ -132,12 +133,12 @@ def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
     torch.manual_seed(0)  # as the YAML's run
     network = Network(task, settings).to(device).train()
     optimizer, schedule = Optim(**settings["optim"]).build(network, network.backbone.net, data["steps"])
-    half = config["trainer"]["precision"] == "bf16-mixed"
+    precision = automatic(accelerator)
     stopwatch = Stopwatch()
     for batch in Batches(**data).train_dataloader():
         image, label = (tensor.to(device, non_blocking=True) for tensor in inputs(batch))
         image = network.backbone.normalise(image)
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        with autocast(precision, device):
             loss = network(image, label)
         optimizer.zero_grad()
         loss.backward()
@@ -192,7 +193,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     for task in args.tasks:
         rows += measure(task, args.steps, args.batch_size, args.repeats, args.accelerator)
     threads = torch.get_num_threads()
-    title = f"Training, {args.steps} steps after {WARM_UP}, {args.repeats} pairs, {threads} threads, {args.accelerator}"
+    where = f"{threads} threads, {automatic(args.accelerator)} on {args.accelerator}"
+    title = f"Training, {args.steps} steps after {WARM_UP}, {args.repeats} pairs, {where}"
     return compare("overhead", title, rows, "plain loop", args.json, steps=args.steps, accelerator=args.accelerator)
 
 

@@ -47,10 +47,12 @@ class Summary(L.Callback):
         command: fit, validate, test, predict or evaluate.
         typed: the arguments as typed.
         seed: of the run.
+        precision_reason: why the trainer computes in its precision.
     """
 
-    def __init__(self, name: str, command: str, typed: list[str], seed: int | bool):
+    def __init__(self, name: str, command: str, typed: list[str], seed: int | bool, precision_reason: str):
         self.name, self.command, self.typed, self.seed = name, command, typed, seed
+        self.precision_reason = precision_reason
         self.results: dict[str, float] = {}
         self.rows: list[dict[str, Any]] = []  # metric, value, how: of a command that says itself how
         self.weights = ""
@@ -66,6 +68,7 @@ class Summary(L.Callback):
         parts = pl_module.parts
         count = sum(p.numel() for p in {p for part in parts.values() for p in part.parameters()}) / 1e6
         CONSOLE.print(f"[bold]{task}[/] with {' and '.join(parts)} ({count:.2f} M parameters) on {type(data).__name__}")
+        CONSOLE.print(f"  {trainer.precision} on {trainer.strategy.root_device} ({self.precision_reason})")
 
     @rank_zero_only
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -75,10 +78,7 @@ class Summary(L.Callback):
         whole, each = pl_module.effective_batch_size, data.per_step * trainer.world_size
         parts = f"{data.per_step:,} x {trainer.world_size} device(s) x {whole // each} accumulated"
         rates = [f"{max(g['initial_lr'] for g in optimizer.param_groups):.3g}" for optimizer in trainer.optimizers]
-        CONSOLE.print(
-            f"  effective batch size {whole:,}{data.unit} = {parts}, "
-            f"learning rate {' and '.join(rates)}, {trainer.precision} on {trainer.strategy.root_device}"
-        )
+        CONSOLE.print(f"  effective batch size {whole:,}{data.unit} = {parts}, learning rate {' and '.join(rates)}")
         CONSOLE.print(f"  run directory {folder}")
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -142,6 +142,7 @@ class Summary(L.Callback):
             "results": [row | {"value": or_null(row["value"])} for row in rows],
             "seconds": round(time.monotonic() - self.began, 1),
             "machine": f"{platform.processor() or platform.machine()}, {trainer.strategy.root_device}",
+            "precision": trainer.precision,
             "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
         }
         with writing(path):

@@ -1,8 +1,11 @@
 """Lightning's trainer, with one more thing to do: judge the features of a checkpoint."""
 
 from pathlib import Path
+from typing import Any, Literal
 
 import lightning as L
+from lightning.fabric.connector import _PRECISION_INPUT
+from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
@@ -19,12 +22,26 @@ from evaluation.plane import Method
 from evaluation.robustness import robustness
 from evaluation.subject import Result, Subject, collect
 from modules.contracts import ConfigError, DataError
+from modules.precision import AUTO, choose, detect
 from modules.transfer import read_checkpoint
 from tasks import Task
 
 
 class Trainer(L.Trainer):
-    """How and on what to run: Lightning's trainer, which here can also `evaluate`."""
+    """How and on what to run: Lightning's trainer, which here can also `evaluate`.
+
+    Args:
+        precision: `auto` is bf16-mixed where the hardware computes in it (CUDA with bf16, CPUs with AVX512-BF16 or
+            AMX), 16-mixed on older CUDA, and float32 elsewhere.
+    """
+
+    def __init__(self, *, precision: Literal["auto"] | _PRECISION_INPUT | None = AUTO, **kwargs: Any):
+        if precision == AUTO:
+            plugins, accelerator = kwargs.get("plugins") or [], kwargs.get("accelerator", "auto")
+            plugged = any(isinstance(p, Precision) for p in (plugins if isinstance(plugins, list) else [plugins]))
+            name = accelerator if isinstance(accelerator, str) else accelerator.name()
+            precision = None if plugged else choose(AUTO, name, detect()).precision
+        super().__init__(precision=precision, **kwargs)
 
     def evaluate(
         self,

@@ -21,7 +21,7 @@ MATRIX = np.array([[1_000_000, 200_000, 0], [0, 50_000, 50_000], [0, 0, 0]])
 )
 def test_the_classes_that_do_worst_are_told_by_the_figure_that_judges_them(tmp_path, capsys, figures, title, first):
     write_per_class(tmp_path / "predictions", "test", figures(MATRIX), ["cat", "dog", "bird"])
-    Summary("name", "test", [], 0)._say_classes(tmp_path)
+    Summary("name", "test", [], 0, "as set")._say_classes(tmp_path)
     said = capsys.readouterr().out.splitlines()
     assert " ".join(" ".join(said[:2]).split()).startswith(f"{title} (predictions/test_per_class.csv)")
     cells = [tuple(cell.strip() for cell in line.split("│")[1:-1]) for line in said if line.startswith("│")]
@@ -34,7 +34,7 @@ def test_the_kinds_of_errors_are_a_line_each_for_boxes_and_masks(tmp_path, capsy
     boxes = Report({}, {}, {"class": (30, 0.3), "missed": (69, 0.69), "background": (1, 0.01), "both": (0, 0.0)})
     masks = Report({}, {}, {"class": (0, np.nan), "missed": (0, np.nan)})
     write_errors(tmp_path / "predictions", "val", {"boxes": boxes, "masks": masks})
-    Summary("name", "validate", [], 0)._say_errors(tmp_path)
+    Summary("name", "validate", [], 0, "as set")._say_errors(tmp_path)
     first, second = (
         line.removesuffix(" (predictions/val_errors.csv)") for line in capsys.readouterr().out.splitlines()
     )

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 
 import tasks
 from arguments import located, typed_task
+from modules.precision import Hardware
 
 TASKS = sorted((Path(__file__).parents[2] / "tasks").glob("*.yaml"))
 TINY = "--data.train 64 --data.val 32 --data.test 32 --data.batch_size 16 --data.workers 0 --data.image_size 32".split()
@@ -223,6 +225,18 @@ def test_the_head_says_the_effective_batch_and_its_rate_and_schedules_count_opti
     saved = torch.load("run/checkpoints/last.ckpt", weights_only=True)
     assert saved["global_step"] == saved["lr_schedulers"][0]["last_epoch"] == 4  # of 8 batches
     assert saved["lr_schedulers"][0]["_last_lr"] == pytest.approx([0, 0])  # the end of the cosine
+
+
+def test_the_head_and_config_yaml_say_the_precision_that_the_hardware_gives(graft, monkeypatch, capsys):
+    monkeypatch.setattr("cli.detect", Hardware)  # without anything that computes in bf16
+    typed = "--trainer.limit_train_batches 1 --trainer.limit_val_batches 1 --trainer.limit_test_batches 1".split()
+    assert graft("fit", "--config", "tasks/classification.yaml", *TINY, *typed, "--run_dir", "run")[0] == 0
+    assert re.search(r"32-true on cpu \(auto: .*emulated", capsys.readouterr().out)
+    assert yaml.safe_load(Path("run/config.yaml").read_text())["trainer"]["precision"] == "32-true"
+
+
+def test_no_yaml_decides_the_precision():
+    assert [path.name for path in TASKS if "precision" in path.read_text()] == []
 
 
 def test_callbacks_are_appended_with_a_plus_and_replaced_without(graft, capsys):

@@ -45,6 +45,17 @@ def test_the_same_settings_say_and_change_nothing(graft, stopped, capsys):
     assert not list(stopped.glob("config_until*"))
 
 
+def test_auto_keeps_the_precision_of_the_run_and_another_that_is_typed_is_said(graft, stopped, capsys):
+    auto = FIT[:-2]  # without --trainer.precision
+    assert graft(*auto, "--trainer.max_epochs", "1", "--ckpt_path", str(stopped))[0] == 0
+    said = capsys.readouterr().out
+    assert "32-true on cpu (auto: as in the run that is resumed)" in said and "trainer.precision =" not in said
+    typed = ["--trainer.precision", "bf16-mixed", "--trainer.max_epochs", "2"]
+    assert graft(*auto, *typed, "--ckpt_path", str(stopped))[0] == 0
+    assert "resuming with trainer.precision = bf16-mixed (the checkpoint had 32-true)" in capsys.readouterr().out
+    assert yaml.safe_load((stopped / "config.yaml").read_text())["trainer"]["precision"] == "bf16-mixed"
+
+
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
