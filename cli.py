@@ -56,6 +56,7 @@ from callbacks.run_directory import RunDirectory, new_path
 from callbacks.summary import Summary
 from compare import check_starts, compare, typed_plan
 from evaluation import Trainer
+from handed_on import handed_on, typed_data
 from links import link
 from modules.contracts import ConfigError, DataError, writing
 from modules.precision import AUTO, choose, detect, unified
@@ -170,7 +171,11 @@ class CLI(LightningCLI):
             (i + (1 if "=" in a else 2) for i, a in enumerate(argv) if re.fullmatch(r"(-c|--config)(=.*)?", a)),
             default=1,
         )
-        known = json.dumps({k: v for k, v in self.remembered.items() if v})
+        data = handed_on(self.remembered["data"], argv)
+        if command == "predict" and (typed := {"labels", "val_split"} & typed_data(argv)[1]):
+            name = min(typed)
+            raise ConfigError(f"data.{name} is about training, but predict takes every sample: leave --data.{name} out")
+        known = json.dumps({k: v for k, v in (self.remembered | {"data": data}).items() if v})
         return [*argv[:after_configs], "--config", known, *argv[after_configs:]]
 
     def _parse_ckpt_path(self) -> None:

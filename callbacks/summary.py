@@ -81,6 +81,15 @@ class Summary(L.Callback):
         CONSOLE.print(f"  effective batch size {whole:,}{data.unit} = {parts}, learning rate {' and '.join(rates)}")
         CONSOLE.print(f"  run directory {folder}")
 
+    @rank_zero_only
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        data = trainer.datamodule
+        counts = {split: len(data.dataset(split, "plain")) for split in ("train", "val", "test") if data.has(split)}
+        chosen, noun = counts.pop(data.predicted), data.noun
+        others = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+        which = f"the {chosen:,} {data.predicted} {noun}; not {others}" if others else f"all {chosen:,} {noun}"
+        CONSOLE.print(f"  predicts {which}")
+
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._collect(trainer, "val/")
 

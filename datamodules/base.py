@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import lightning as L
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from datamodules.roles import Role
 from datamodules.sampler import EpochSampler
 from modules.colours import RGB
 from modules.contracts import Batch, ConfigError, DataError
@@ -32,7 +33,8 @@ class DataModule(L.LightningDataModule):
     Attributes: `noun` says what samples are, `unit` what `per_step` counts if not these; `classes` names the classes
     and `palette` colours them, null without; `category_ids` and `image_ids` are what annotations call each class and
     each sample, null without; `whole` asks for whole pictures to evaluate and predict, with `size` and `inside`, as
-    tasks need that answer per pixel; set it before `setup`.
+    tasks need that answer per pixel; set it before `setup`. `roles` says of each setting of the class which commands a
+    checkpoint hands it on to.
     """
 
     noun: str = "pictures"
@@ -42,6 +44,7 @@ class DataModule(L.LightningDataModule):
     category_ids: list[int] | None = None
     image_ids: dict[str, int] | None = None
     whole: bool = False
+    roles: ClassVar[dict[str, Role]] = {"batch_size": "loading", "workers": "loading"}
 
     def __init__(self, batch_size: int = 64, workers: int = 2):
         super().__init__()
@@ -125,13 +128,16 @@ class DataModule(L.LightningDataModule):
         return loader
 
     def predict_dataloader(self) -> DataLoader:
-        purpose = "evaluate" if self.whole else "plain"
-        loaders = (self._in_order(split, purpose) for split in ("test", "val", "train"))
-        return next(loader for loader in loaders if loader is not None)
+        return self._in_order(self.predicted, "evaluate" if self.whole else "plain")
 
     def plain_dataloader(self, split: Split) -> DataLoader | None:
         """Every sample of a split in order and without augmentation; all of it on every device."""
         return self._in_order(split, "plain", shared=False)
+
+    @property
+    def predicted(self) -> Split:
+        """The split that `predict` is about: the first of test, val and train that there is."""
+        return next(split for split in ("test", "val", "train") if self.has(split))
 
     def has(self, split: Split) -> bool:
         """Whether there is such a split."""

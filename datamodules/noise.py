@@ -1,10 +1,11 @@
 """Nothing but places for generated pictures."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch.utils.data import Dataset
 
 from datamodules.base import DataModule, Purpose, Split
+from datamodules.roles import Role
 from modules.contracts import Batch, ConfigError
 
 
@@ -30,6 +31,8 @@ class Noise(DataModule):
     """
 
     noun = "samples"
+
+    roles: ClassVar[dict[str, Role]] = {"count": "samples"}
 
     def __init__(self, count: int = 64, batch_size: int = 64):
         super().__init__(batch_size, workers=0)

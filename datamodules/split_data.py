@@ -1,12 +1,13 @@
 """What all data modules of samples in splits share: validation samples set aside, few labels, broken files."""
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from datamodules.base import DataModule, Split
 from datamodules.pairs import Pairs
+from datamodules.roles import Role
 from datamodules.samples import collate
 from datamodules.source import Files, Source
 from modules.contracts import Batch, ConfigError, DataError, writing
@@ -34,6 +35,8 @@ class SplitData(DataModule):
         batch_size: samples per device and step.
         workers: processes that load; 0 loads in the main process.
     """
+
+    roles: ClassVar[dict[str, Role]] = {"labels": "training", "val_split": "samples", "on_error": "samples"}
 
     def __init__(
         self,
@@ -64,6 +67,8 @@ class SplitData(DataModule):
         return f"{first}{more} cannot be decoded: mend it, or set --data.on_error skip"
 
     def setup(self, stage: str | None = None) -> None:
+        if stage == "predict":  # every sample is predicted
+            self.val_split, self.labels = 0.0, 1.0
         if not self.splits:
             self.splits = {split: (source, self._readable(source)) for split, source in self.sources().items()}
             if "train" in self.splits:

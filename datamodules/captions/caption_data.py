@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import albumentations as A
 import numpy as np
@@ -15,6 +16,7 @@ from datamodules.base import Purpose, Split
 from datamodules.cache import digest
 from datamodules.captions.samples import CaptionDataset, Captioned, CaptionedArrays, collate
 from datamodules.captions.stored import StoredMaps
+from datamodules.roles import Role
 from datamodules.split_data import SplitData
 from datamodules.text import census
 from datamodules.text.encoded import Ids
@@ -44,6 +46,16 @@ class CaptionData(SplitData):
 
     Attributes: `tokenizers`, one, which can be had before `setup`.
     """
+
+    roles: ClassVar[dict[str, Role]] = {
+        "image_size": "input",
+        "crop": "training",
+        "augment": "training",
+        "tokenizer": "input",
+        "vocabulary": "input",
+        "longest": "input",
+        "lower": "input",
+    }
 
     def __init__(
         self,

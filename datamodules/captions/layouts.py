@@ -4,10 +4,11 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from datamodules.base import Split
 from datamodules.captions.caption_data import CaptionData, Listed
+from datamodules.roles import Role
 from datamodules.text.lines import whole_lines
 from modules.contracts import DataError
 
@@ -26,6 +27,8 @@ class CaptionTable(CaptionData):
     Raises:
         DataError: columns or fields that are missing, a split that is none, pictures that are missing or broken.
     """
+
+    roles: ClassVar[dict[str, Role]] = {"root": "location", "images": "location"}
 
     def __init__(self, root: str, images: str | None = None, **kwargs):
         super().__init__(**kwargs)
@@ -64,6 +67,8 @@ class Flickr8k(CaptionData):
         DataError: files that are missing, a line without a tab, pictures that are missing or broken.
     """
 
+    roles: ClassVar[dict[str, Role]] = {"root": "location"}
+
     def __init__(self, root: str, **kwargs):
         super().__init__(**kwargs)
         self.root = Path(root)
@@ -95,6 +100,8 @@ class COCOCaptions(CaptionData):
     Raises:
         DataError: the file is missing or of another format, pictures that are missing or broken.
     """
+
+    roles: ClassVar[dict[str, Role]] = {"root": "location", "file": "samples"}
 
     def __init__(self, root: str, file: str = "dataset_coco.json", **kwargs):
         super().__init__(**kwargs)

@@ -1,6 +1,7 @@
 """What all data modules of pictures with objects share: detection and instance segmentation."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import albumentations as A
 import numpy as np
@@ -15,6 +16,7 @@ from datamodules.objects.census import box_sizes, histogram, tally
 from datamodules.objects.objects import ObjectFiles
 from datamodules.objects.proposals import Proposals, WithProposals, read_proposals
 from datamodules.objects.samples import ObjectDataset, WholeObjects, collate_objects
+from datamodules.roles import Role
 from datamodules.samples import ImageDataset
 from datamodules.split_data import SplitData
 from datamodules.whole import as_canvas
@@ -54,6 +56,18 @@ class ObjectDataModule(SplitData):
     classes: list[str]
     category_ids: list[int]
     whole = True
+
+    roles: ClassVar[dict[str, Role]] = {
+        "image_size": "input",
+        "masks": "input",
+        "augment": "training",
+        "scale": "training",
+        "iou_crop": "training",
+        "mosaic": "training",
+        "copy_paste": "training",
+        "min_visibility": "training",
+        "proposals": "samples",
+    }
 
     def __init__(
         self,

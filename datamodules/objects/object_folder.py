@@ -1,12 +1,13 @@
 """A folder of pictures with annotated objects."""
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from datamodules.base import Split
 from datamodules.objects.annotations import Difficult, detect, read
 from datamodules.objects.object_data import ObjectDataModule
 from datamodules.objects.objects import ObjectFiles
+from datamodules.roles import Role
 
 
 class Objects(ObjectDataModule):
@@ -23,6 +24,13 @@ class Objects(ObjectDataModule):
         ConfigError: a setting that the format does not have.
         DataError: no annotations, or some that are wrong.
     """
+
+    roles: ClassVar[dict[str, Role]] = {
+        "root": "location",
+        "format": "samples",
+        "classes": "input",
+        "difficult": "input",
+    }
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import Literal
+from typing import ClassVar, Literal
 
 import albumentations as A
 import torch
@@ -14,6 +14,7 @@ from datamodules.base import Purpose, Split
 from datamodules.cache import cached_tensors, digest
 from datamodules.draws import Kind
 from datamodules.pictures.on_device import DeviceViews, Resident
+from datamodules.roles import Role
 from datamodules.sampler import EpochSampler
 from datamodules.samples import ImageDataset, WholePictures
 from datamodules.split_data import SplitData
@@ -39,6 +40,18 @@ class ImageDataModule(SplitData):
         resident: whether that device holds all training pictures as bytes, in every process: `auto` does on a GPU where
             they take a quarter of the free memory or less.
     """
+
+    roles: ClassVar[dict[str, Role]] = {
+        "image_size": "input",
+        "views": "input",
+        "local_views": "input",
+        "local_size": "input",
+        "crop": "input",
+        "local_crop": "input",
+        "augment": "input",
+        "augment_on": "input",
+        "resident": "training",
+    }
 
     def __init__(
         self,

@@ -1,10 +1,12 @@
 """Pictures in one folder per class."""
 
 from pathlib import Path
+from typing import ClassVar
 
 from datamodules.base import Split
 from datamodules.class_folders import ClassFolders
 from datamodules.pictures.image_data import ImageDataModule
+from datamodules.roles import Role
 from datamodules.source import Files, find_images
 
 
@@ -19,6 +21,8 @@ class ImageFolder(ImageDataModule):
     Raises:
         DataError: no such folder, no pictures, an empty class, or classes that training lacks.
     """
+
+    roles: ClassVar[dict[str, Role]] = {"root": "location"}
 
     def __init__(self, root: str, **kwargs):
         super().__init__(**kwargs)

@@ -2,11 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from datamodules.base import Split
 from datamodules.pictures.image_data import ImageDataModule
+from datamodules.roles import Role
 from datamodules.source import Files, find_images
 from datamodules.whole import as_canvas
 from modules.contracts import ConfigError, DataError
@@ -25,6 +27,8 @@ class Images(ImageDataModule):
         DataError: no such folder, or no pictures in it.
     """
 
+    roles: ClassVar[dict[str, Role]] = {"root": "location"}
+
     def __init__(self, root: str, image_size: int | tuple[int, int] | None = 64, **kwargs):
         # squares of another side than asked are never seen: `setup` refuses them
         super().__init__(image_size=image_size if isinstance(image_size, int) else 64, **kwargs)
@@ -38,8 +42,6 @@ class Images(ImageDataModule):
         if not self.whole and not isinstance(self.asked, int):
             asked = list(self.asked) if self.asked else "null"
             raise ConfigError(f"data.image_size is {asked}, but this task sees squares: give the side of one")
-        if stage == "predict":
-            self.val_split = 0.0  # predict all of them
         super().setup(stage)
 
     def sources(self) -> dict[Split, Files]:

@@ -8,6 +8,7 @@ import torchvision
 
 from datamodules.base import Split
 from datamodules.pictures.image_data import ImageDataModule
+from datamodules.roles import Role
 from datamodules.source import Arrays
 from modules.contracts import DataError
 
@@ -24,6 +25,8 @@ class _Torchvision(ImageDataModule):
     """
 
     data: ClassVar[type]
+
+    roles: ClassVar[dict[str, Role]] = {"root": "location", "download": "samples"}
 
     def __init__(self, root: str = "data", download: bool = False, **kwargs):
         super().__init__(**kwargs)

@@ -1,9 +1,11 @@
 """CamVid as SegNet's authors prepared it."""
 
 from pathlib import Path
+from typing import ClassVar
 
 from datamodules.base import Split
 from datamodules.pairs import Legend, Pairs
+from datamodules.roles import Role
 from datamodules.semantic.mask_data import MaskDataModule
 from datamodules.semantic.pair_files import in_folders, in_list, to_pairs
 from modules.colours import RGB
@@ -40,6 +42,8 @@ class CamVid(MaskDataModule):
     """
 
     palette = list(CLASSES.values())
+
+    roles: ClassVar[dict[str, Role]] = {"root": "location"}
 
     def __init__(self, root: str = "data/camvid", **kwargs):
         super().__init__(**kwargs)

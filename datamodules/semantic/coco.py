@@ -2,10 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from datamodules.base import Split
 from datamodules.pairs import Legend, Pairs
+from datamodules.roles import Role
 from datamodules.semantic.coco_maps import Outlines, Segments, records
 from datamodules.semantic.files import encoded
 from datamodules.semantic.mask_data import MaskDataModule
@@ -31,6 +32,8 @@ class COCOSemantic(MaskDataModule):
     Raises:
         DataError: nothing of this layout there, a json that is none of COCO's, or files that are missing.
     """
+
+    roles: ClassVar[dict[str, Role]] = {"root": "location", "kind": "input"}
 
     def __init__(self, root: str, kind: Literal["instances", "stuff", "panoptic"] = "instances", **kwargs):
         super().__init__(**kwargs)

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import ClassVar
 
 import albumentations as A
 import numpy as np
@@ -10,6 +11,7 @@ from torch.utils.data import Dataset
 from datamodules.augment import Augment, Recipe
 from datamodules.base import Purpose, Split
 from datamodules.pairs import Pairs
+from datamodules.roles import Role
 from datamodules.samples import ImageDataset
 from datamodules.semantic.augment import MaskAugment
 from datamodules.semantic.baselines import most_frequent, per_position
@@ -47,6 +49,13 @@ class MaskDataModule(SplitData):
 
     classes: list[str]
     whole = True
+
+    roles: ClassVar[dict[str, Role]] = {
+        "image_size": "input",
+        "scale": "training",
+        "augment": "training",
+        "balanced": "training",
+    }
 
     def __init__(
         self,

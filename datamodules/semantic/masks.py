@@ -3,9 +3,11 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 from datamodules.base import Split
 from datamodules.pairs import HIGHEST, Legend, Pairs
+from datamodules.roles import Role
 from datamodules.semantic.census import found_values
 from datamodules.semantic.mask_data import MaskDataModule
 from datamodules.semantic.pair_files import Paths, in_folders, in_list, read_lines, to_pairs
@@ -37,6 +39,16 @@ class Masks(MaskDataModule):
         ConfigError: classes, values and ignore that contradict each other.
         DataError: no such folders or lists, files without partner, or masks that are none.
     """
+
+    roles: ClassVar[dict[str, Role]] = {
+        "root": "location",
+        "images": "samples",
+        "masks": "samples",
+        "mask_suffix": "samples",
+        "classes": "input",
+        "values": "input",
+        "ignore": "input",
+    }
 
     def __init__(
         self,

@@ -2,12 +2,13 @@
 
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torchvision
 
 from datamodules.base import Split
 from datamodules.pairs import Legend, Pairs
+from datamodules.roles import Role
 from datamodules.semantic.mask_data import MaskDataModule
 from datamodules.semantic.pair_files import check_files, read_lines, to_pairs
 from modules.colours import palette
@@ -32,6 +33,8 @@ class VOCSegmentation(MaskDataModule):
     Raises:
         DataError: the data set is not there, or not whole.
     """
+
+    roles: ClassVar[dict[str, Role]] = {"root": "location", "year": "samples", "download": "samples"}
 
     def __init__(
         self,

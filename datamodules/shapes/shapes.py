@@ -1,9 +1,12 @@
 """The built-in world as a data module."""
 
+from typing import ClassVar
+
 import numpy as np
 
 from datamodules.base import Split
 from datamodules.pictures.image_data import ImageDataModule
+from datamodules.roles import Role
 from datamodules.shapes.render import render
 from datamodules.shapes.world import SHAPES, scene
 from datamodules.source import Arrays
@@ -25,6 +28,8 @@ class Shapes(ImageDataModule):
         typical: share of the pictures, 0..1, whose large shape wears the colour of its kind, as bananas are yellow; in
             the others, colours are random. What is to be learnt from colours needs some.
     """
+
+    roles: ClassVar[dict[str, Role]] = {"train": "samples", "val": "samples", "test": "samples", "typical": "samples"}
 
     def __init__(self, train: int = 4000, val: int = 500, test: int = 1000, typical: float = 0.0, **kwargs):
         super().__init__(**kwargs)

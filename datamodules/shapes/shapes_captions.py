@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count, islice
+from typing import ClassVar
 
 import numpy as np
 
 from datamodules.base import Split
 from datamodules.captions.caption_data import CaptionData
 from datamodules.captions.samples import CaptionedArrays
+from datamodules.roles import Role
 from datamodules.shapes.language import Group, Statement
 from datamodules.shapes.render import render
 from datamodules.shapes.shapes import FIRST, WORLD
@@ -33,6 +35,8 @@ class ShapesCaptions(CaptionData):
         image_size: side of the square pictures in pixels.
         augment: none that mirrors, turns or recolours pictures: their captions would be wrong.
     """
+
+    roles: ClassVar[dict[str, Role]] = {"train": "samples", "val": "samples", "test": "samples"}
 
     def __init__(self, train: int = 4000, val: int = 300, test: int = 500, image_size: int = 64, **kwargs):
         super().__init__(image_size=image_size, **kwargs)

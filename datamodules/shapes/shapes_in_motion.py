@@ -1,8 +1,11 @@
 """The built-in world as a data module of clips."""
 
+from typing import ClassVar
+
 import numpy as np
 
 from datamodules.base import Split
+from datamodules.roles import Role
 from datamodules.shapes.motion import MOTIONS, clip
 from datamodules.shapes.render import film
 from datamodules.shapes.shapes import FIRST, WORLD
@@ -23,6 +26,8 @@ class ShapesInMotion(VideoDataModule):
         image_size: side of the square clips in pixels.
         flip: leave it off: mirrored, left is right and clockwise anticlockwise.
     """
+
+    roles: ClassVar[dict[str, Role]] = {"train": "samples", "val": "samples", "test": "samples"}
 
     def __init__(
         self,

@@ -1,9 +1,12 @@
 """The built-in world as a data module of semantic maps."""
 
+from typing import ClassVar
+
 import numpy as np
 
 from datamodules.base import Split
 from datamodules.pairs import Legend, Pairs
+from datamodules.roles import Role
 from datamodules.semantic.files import MaskArrays
 from datamodules.semantic.mask_data import MaskDataModule
 from datamodules.shapes.render import render
@@ -25,6 +28,8 @@ class ShapesMasks(MaskDataModule):
         test: test pictures.
         image_size: side of the square pictures in pixels.
     """
+
+    roles: ClassVar[dict[str, Role]] = {"train": "samples", "val": "samples", "test": "samples"}
 
     def __init__(self, train: int = 2000, val: int = 300, test: int = 500, image_size: int = 64, **kwargs):
         super().__init__(image_size=image_size, **kwargs)

@@ -1,11 +1,14 @@
 """The built-in world as a data module of objects: boxes, classes and masks."""
 
+from typing import ClassVar
+
 import numpy as np
 from pycocotools import mask as coco
 
 from datamodules.base import Split
 from datamodules.objects.object_data import ObjectDataModule
 from datamodules.objects.objects import ObjectFiles, packed
+from datamodules.roles import Role
 from datamodules.shapes.render import boxes, masks, render
 from datamodules.shapes.shapes import FIRST, WORLD
 from datamodules.shapes.world import SHAPES, scene
@@ -25,6 +28,8 @@ class ShapesObjects(ObjectDataModule):
         test: test pictures.
         image_size: side of the square pictures in pixels.
     """
+
+    roles: ClassVar[dict[str, Role]] = {"train": "samples", "val": "samples", "test": "samples"}
 
     def __init__(self, train: int = 2000, val: int = 300, test: int = 500, image_size: int = 96, **kwargs):
         super().__init__(image_size=image_size, **kwargs)

@@ -1,6 +1,9 @@
 """The built-in world as a data module of sentences: English to German."""
 
+from typing import ClassVar
+
 from datamodules.base import Split
+from datamodules.roles import Role
 from datamodules.shapes.language import statement
 from datamodules.shapes.shapes import FIRST, WORLD
 from datamodules.shapes.world import Draws
@@ -22,6 +25,8 @@ class ShapesSentences(TextData):
         val: validation pairs.
         test: test pairs.
     """
+
+    roles: ClassVar[dict[str, Role]] = {"train": "samples", "val": "samples", "test": "samples"}
 
     def __init__(
         self,

@@ -1,8 +1,10 @@
 """Files of sentences and their translations."""
 
 from pathlib import Path
+from typing import ClassVar
 
 from datamodules.base import Split
+from datamodules.roles import Role
 from datamodules.text.bitext import Bitext, read_pair, read_table
 from datamodules.text.text_data import TextData
 from modules.contracts import ConfigError, DataError
@@ -24,6 +26,15 @@ class ParallelText(TextData):
     Raises:
         DataError: files that are missing, damaged, empty, of different lengths, the same, swapped, or cut into pieces.
     """
+
+    roles: ClassVar[dict[str, Role]] = {
+        "source": "location",
+        "target": "location",
+        "val_source": "location",
+        "val_target": "location",
+        "test_source": "location",
+        "test_target": "location",
+    }
 
     def __init__(
         self,
@@ -61,6 +72,8 @@ class Multi30k(TextData):
         target: the language to translate to.
         test: which test set: `test_2016_flickr`, `test_2017_flickr`, `test_2017_mscoco`, `test_2018_flickr`.
     """
+
+    roles: ClassVar[dict[str, Role]] = {"root": "location", "source": "samples", "target": "samples", "test": "samples"}
 
     def __init__(self, root: str, source: str = "en", target: str = "de", test: str = "test_2016_flickr", **kwargs):
         super().__init__(**kwargs)

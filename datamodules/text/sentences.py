@@ -2,8 +2,10 @@
 
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 from datamodules.base import Split
+from datamodules.roles import Role
 from datamodules.text.bitext import Bitext
 from datamodules.text.lines import read_lines, split_lines, tidy
 from datamodules.text.text_data import TextData
@@ -22,6 +24,8 @@ class Sentences(TextData):
     """
 
     noun = "sentences"
+
+    roles: ClassVar[dict[str, Role]] = {"root": "location"}
 
     def __init__(self, root: str, **kwargs):
         super().__init__(**kwargs)

@@ -1,11 +1,12 @@
 """What all data modules of sentence pairs share: a vocabulary, ids, batches by tokens."""
 
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from torch.utils.data import DataLoader
 
 from datamodules.base import Purpose, Split
+from datamodules.roles import Role
 from datamodules.split_data import SplitData
 from datamodules.text import census
 from datamodules.text.batches import LengthBatches
@@ -44,6 +45,15 @@ class TextData(SplitData):
 
     noun = "sentence pairs"
     unit = " tokens"
+
+    roles: ClassVar[dict[str, Role]] = {
+        "tokenizer": "input",
+        "vocabulary": "input",
+        "joint": "input",
+        "longest": "input",
+        "too_long": "training",
+        "batch_tokens": "loading",
+    }
 
     def __init__(
         self,

@@ -2,11 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from datamodules.base import Split
+from datamodules.roles import Role
 from datamodules.split_data import divide
 from datamodules.videos.files import ListFile, read_classes
 from datamodules.videos.source import VideoFiles
@@ -26,6 +27,8 @@ class _Folds(DecodedVideos):
         root: the folder that holds the videos' folders and that of the division's files, in any depth of one.
         fold: which division.
     """
+
+    roles: ClassVar[dict[str, Role]] = {"root": "location", "fold": "samples"}
 
     def __init__(self, root: str, fold: Literal[1, 2, 3] = 1, **kwargs):
         super().__init__(**kwargs)

@@ -1,9 +1,11 @@
 """Videos that lie as folders of pictures."""
 
 from pathlib import Path
+from typing import ClassVar
 
 from datamodules.base import Split
 from datamodules.class_folders import ClassFolders
+from datamodules.roles import Role
 from datamodules.videos.census import frame_folders
 from datamodules.videos.source import FrameFolders
 from datamodules.videos.stored import StoredVideos
@@ -21,6 +23,8 @@ class FrameFolder(StoredVideos):
     Raises:
         DataError: no such folder, no frames, an empty class, or classes that training lacks.
     """
+
+    roles: ClassVar[dict[str, Role]] = {"root": "location", "rate": "samples"}
 
     def __init__(self, root: str, rate: float | None = None, **kwargs):
         super().__init__(**kwargs)

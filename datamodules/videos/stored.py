@@ -1,11 +1,13 @@
 """What all data modules of videos on disk share: which frames make a clip, several views, broken files."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from datamodules.base import Split
 from datamodules.cache import folder
+from datamodules.roles import Role
 from datamodules.videos.census import video_files
 from datamodules.videos.kept import KeptVideos
 from datamodules.videos.sampling import How, Sampling, Short, timeline
@@ -30,6 +32,15 @@ class StoredVideos(VideoDataModule):
         frames: of a clip.
         image_size: side of the square clips that the network sees, in pixels.
     """
+
+    roles: ClassVar[dict[str, Role]] = {
+        "sampling": "input",
+        "stride": "input",
+        "fps": "input",
+        "short": "input",
+        "clips": "input",
+        "crops": "input",
+    }
 
     def __init__(
         self,
@@ -82,6 +93,8 @@ class DecodedVideos(StoredVideos):
             is decoded once then, also for later runs.
         cache_gb: at most this many gigabytes of each split; the videos beyond are decoded each time.
     """
+
+    roles: ClassVar[dict[str, Role]] = {"cache": "loading", "cache_gb": "loading"}
 
     def __init__(self, cache: bool = False, cache_gb: float = 8.0, **kwargs):
         super().__init__(**kwargs)

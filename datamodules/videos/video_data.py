@@ -1,12 +1,14 @@
 """What all data modules of videos share: clips, their augmentation and their views."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import albumentations as A
 from torch.utils.data import Dataset
 
 from datamodules.augment import RECIPES, Augment, Recipe, check_area
 from datamodules.base import Purpose, Split
+from datamodules.roles import Role
 from datamodules.split_data import SplitData
 from datamodules.videos.samples import FixedViews, RandomClip, VideoDataset, collate
 from datamodules.videos.sampling import Sampling
@@ -33,6 +35,14 @@ class VideoDataModule(SplitData):
 
     noun = "videos"
     crops = 1  # of each clip to evaluate
+
+    roles: ClassVar[dict[str, Role]] = {
+        "frames": "input",
+        "image_size": "input",
+        "crop": "input",  # also the size that frames are kept in
+        "augment": "training",
+        "flip": "training",
+    }
 
     def __init__(
         self,

@@ -1,11 +1,13 @@
 """Video files of one's own."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from datamodules.base import Split
 from datamodules.class_folders import ClassFolders
+from datamodules.roles import Role
 from datamodules.split_data import NAMES
 from datamodules.videos.files import ListFile, find_videos, read_classes
 from datamodules.videos.source import VideoFiles
@@ -27,6 +29,8 @@ class VideoFolder(DecodedVideos):
     Raises:
         DataError: no such folder, no videos, an empty class, classes that training lacks, or lines that say nothing.
     """
+
+    roles: ClassVar[dict[str, Role]] = {"root": "location"}
 
     def __init__(self, root: str, **kwargs):
         super().__init__(**kwargs)
@@ -62,6 +66,8 @@ class Videos(DecodedVideos):
     Raises:
         DataError: no such folder, or no videos in it.
     """
+
+    roles: ClassVar[dict[str, Role]] = {"root": "location"}
 
     def __init__(self, root: str, val_split: float = 0.0, **kwargs):
         super().__init__(val_split=val_split, **kwargs)

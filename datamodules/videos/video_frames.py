@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
 from datamodules.base import Split
 from datamodules.cache import digest, stamp
 from datamodules.pictures.image_data import ImageDataModule
+from datamodules.roles import Role
 from datamodules.videos.decode import scaled_shape
 from datamodules.videos.source import VideoFiles
 from datamodules.videos.video_folder import VideoFolder
@@ -68,6 +70,13 @@ class VideoFrames(ImageDataModule):
             decoding.
         cache_gb: at most this many gigabytes of each split.
     """
+
+    roles: ClassVar[dict[str, Role]] = {
+        "root": "location",
+        "every": "samples",
+        "cache": "loading",
+        "cache_gb": "loading",
+    }
 
     def __init__(self, root: str, every: int = 1, cache: bool = True, cache_gb: float = 8.0, **kwargs):
         super().__init__(**kwargs)

@@ -1,0 +1,85 @@
+"""Settings of the data that a checkpoint hands on to `validate`, `test`, `predict` and `evaluate`, each by its role."""
+
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from arguments import option
+from datamodules import DataModule
+from datamodules.roles import Role, default, roles_of
+
+ALWAYS: tuple[Role, ...] = ("input", "loading")
+SAME_DATA: tuple[Role, ...] = ("location", "samples")
+
+
+def handed_on(known: dict[str, Any], argv: list[str]) -> dict[str, Any]:
+    """Data settings of a checkpoint that hold for a command, as `class_path` and `init_args`.
+
+    Settings of the roles in `ALWAYS` go to any data that has the same setting in the same role, those in `SAME_DATA`
+    only to the very data of the training: the same class, with no other location typed. Settings for training alone
+    get their defaults back, whatever a YAML says.
+
+    Args:
+        known: `class_path` and `init_args` of the data that the checkpoint was trained on; empty if unknown.
+        argv: the arguments as typed.
+    """
+    typed_class, typed = typed_data(argv)
+    trained = find_class(known["class_path"]) if known else None
+    asked = find_class(typed_class) if typed_class else trained
+    if trained is None or asked is None:
+        return {} if typed_class else known  # a class from elsewhere, which the parser finds or refuses
+    theirs, ours = roles_of(trained), roles_of(asked)
+    moved = any(ours.get(name) == "location" for name in typed)
+    roles = ALWAYS if moved or asked is not trained else ALWAYS + SAME_DATA
+    kept = {
+        name: value
+        for name, value in known["init_args"].items()
+        if name in ours and ours[name] == theirs.get(name) and ours[name] in roles
+    }
+    reset = {name: default(asked, name) for name, role in ours.items() if role == "training"}
+    class_path = known["class_path"] if asked is trained else typed_class
+    return {"class_path": class_path, "init_args": kept | reset}
+
+
+def typed_data(argv: list[str]) -> tuple[str | None, set[str]]:
+    """The data module's class and the names of its settings, as typed; null for no class.
+
+    A class is typed as `--data NAME`, `--data.class_path NAME`, or within a YAML file or text that `--data` takes.
+    """
+    names = {match[1] for word in argv if (match := re.match(r"--data\.(?:init_args\.)?(\w+)", word))}
+    name, whole = option(argv, "--data.class_path"), option(argv, "--data")
+    if whole is not None:
+        try:
+            whole = yaml.safe_load(Path(whole).read_text() if Path(whole).is_file() else whole)
+        except (OSError, yaml.YAMLError):
+            whole = None  # parsing reports it
+    if isinstance(whole, dict):
+        names |= set(whole.get("init_args") or {})
+        name = name or whole.get("class_path")
+    elif whole:
+        name = name or str(whole)
+    return name, names - {"class_path", "init_args"}
+
+
+def find_class(name: str) -> type[DataModule] | None:
+    """A data module by its name or import path; null if there is none."""
+    module, _, last = name.rpartition(".")
+    try:
+        found = getattr(import_module(module), last, None) if module else _ours().get(last)
+    except ImportError:
+        return None
+    return found if inspect.isclass(found) and issubclass(found, DataModule) else None
+
+
+def _ours() -> dict[str, type[DataModule]]:
+    """Data modules by their names."""
+    known, waiting = {}, [DataModule]
+    while waiting:
+        part = waiting.pop()
+        known[part.__name__] = part
+        waiting += part.__subclasses__()
+    return known

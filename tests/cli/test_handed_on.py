@@ -1,0 +1,162 @@
+"""Data settings that a checkpoint hands on: preprocessing always, samples to the same data only, training never."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from datamodules import ImageFolder
+from datamodules.roles import arguments_of, default
+from handed_on import find_class, handed_on, typed_data
+from tests.datamodules.filmed import film
+
+KNOWN = {
+    "class_path": "datamodules.ImageFolder",
+    "init_args": {"root": "pets", "image_size": 96, "labels": 0.05, "val_split": 0.3, "on_error": "skip", "workers": 0},
+}
+
+
+def settings(*argv: str) -> dict:
+    return handed_on(KNOWN, list(argv))["init_args"]
+
+
+def test_another_data_set_gets_the_preprocessing_and_nothing_of_the_samples():
+    for typed in (["--data", "Images", "--data.root", "photos"], ["--data.root=photos"], ["--data", "Shapes"]):
+        found = settings("predict", *typed)
+        assert found["image_size"] == 96 and found["workers"] == 0 and found["labels"] == 1.0
+        assert not {"root", "val_split", "on_error"} & found.keys()
+
+
+def test_the_same_data_keeps_its_splits_but_not_its_few_labels():
+    for typed in ([], ["--data", "ImageFolder"], ["--data.val_split", "0.2"]):
+        found = settings("validate", *typed)
+        assert (found["root"], found["val_split"], found["on_error"], found["labels"]) == ("pets", 0.3, "skip", 1.0)
+
+
+def test_a_setting_of_one_name_and_two_meanings_is_not_handed_on():
+    known = {"class_path": "datamodules.Objects", "init_args": {"root": "a", "masks": True, "image_size": 64}}
+    assert "masks" not in handed_on(known, ["test", "--data", "Masks", "--data.root", "b"])["init_args"]
+
+
+def test_classes_and_settings_are_found_however_they_are_typed(tmp_path):
+    path = tmp_path / "data.yaml"
+    path.write_text("class_path: Images\ninit_args: {root: photos}\n")
+    for typed in (
+        ["--data", "Images", "--data.root", "photos"],
+        ["--data.class_path=Images", "--data.init_args.root=photos"],
+        ["--data", '{"class_path": "Images", "init_args": {"root": "photos"}}'],
+        ["--data", str(path)],
+    ):
+        assert typed_data(["predict", *typed]) == ("Images", {"root"})
+    assert find_class("Images") is find_class("datamodules.Images") is find_class("datamodules.pictures.images.Images")
+    assert find_class("nowhere.Images") is find_class("Nothing") is None
+
+
+def test_data_modules_from_elsewhere_are_left_to_the_parser():
+    assert handed_on({"class_path": "theirs.Data", "init_args": {"a": 1}}, ["test"])["init_args"] == {"a": 1}
+    assert handed_on(KNOWN, ["test", "--data", "theirs.Data"]) == {}
+
+
+# Every file of a folder is answered, from checkpoints with every data setting typed ----------------------------------
+
+TINY = "--data.workers 0 --trainer.max_steps 1 --trainer.precision 32 --trainer.logger false --data.train 20".split()
+TINY += "--data.val 4 --data.test 4 --trainer.limit_val_batches 1 --trainer.enable_progress_bar false".split()
+FITS = {
+    "classification": ("--data.batch_size 10 --data.image_size 32", "ImageFolder", "Images"),
+    "simclr": ("--data.batch_size 10 --data.image_size 32", "ImageFolder", "Images"),
+    "semantic_segmentation": ("--data.batch_size 4 --data.image_size 32", "CamVid", "Images"),
+    "detection": ("--data.batch_size 4 --data.image_size 64", "Objects", "Images"),
+    "video": ("--data.batch_size 4 --data.image_size 32 --data.frames 4", "VideoFolder", "Videos"),
+    "captioning": ("--data.batch_size 4 --data.image_size 32 --model.search.longest 5", "CaptionTable", "Images"),
+    "translation": (
+        "--model.encoder.width 16 --model.decoder.width 16 --model.search.longest 5",
+        "Multi30k",
+        "Sentences",
+    ),
+}
+TYPED = {"labels": 0.05, "val_split": 0.4, "on_error": "skip", "batch_size": 3, "workers": 0, "augment": "simclr"}
+TYPED |= {"crop": [0.1, 0.2], "scale": [0.7, 1.3], "balanced": 0.5, "iou_crop": 0.5, "mosaic": 0.5, "flip": False}
+TYPED |= {
+    "min_visibility": 0.3,
+    "copy_paste": 0.5,
+    "too_long": "cut",
+    "longest": 40,
+    "batch_tokens": 300,
+    "cache": True,
+}
+TYPED |= {"frames": 4, "image_size": 32, "clips": 2, "stride": 2, "sampling": "dense", "views": 2, "local_views": 1}
+TYPED |= {"local_size": 16, "resident": True, "augment_on": "device", "root": "gone", "difficult": "use"}
+
+
+def typed_everywhere(run: Path, data: str) -> Path:
+    """A copy of a run's checkpoint that was trained on other data with every setting away from its default."""
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    kept = {n: v for n, v in checkpoint["datamodule_hyper_parameters"].items() if n in ("image_size", "frames")}
+    found = find_class(data)
+    values = {name: TYPED.get(name, default(found, name)) for name in arguments_of(found)} | kept
+    checkpoint["datamodule_hyper_parameters"] = values | {"_class_path": f"datamodules.{data}"}
+    path = run / "checkpoints" / "typed.ckpt"
+    torch.save(checkpoint, path)
+    return path
+
+
+def answered(run: Path) -> int:
+    """Samples with an answer in `predictions`."""
+    if (run / "predict.json").is_file():
+        return len([*(run / "pictures").iterdir()])
+    if (run / "features.npz").is_file():
+        return len(np.load(run / "features.npz")["ids"])
+    with (run / "predict.csv").open(newline="", encoding="utf-8") as file:
+        return len(list(csv.DictReader(file)))
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    folder, random = tmp_path / "photos", np.random.default_rng(0)
+    folder.mkdir()
+    for i in range(21):
+        Image.fromarray(random.integers(0, 256, (40, 48, 3), np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize("task", FITS)
+def test_every_sample_is_predicted_whatever_was_typed_in_training(task, fit_once, graft, photos, tmp_path):
+    typed, trained, asked = FITS[task]
+    run = fit_once("--config", f"tasks/{task}.yaml", *TINY, *typed.split())
+    root, count = photos, 21
+    if asked == "Videos":
+        root, count = tmp_path / "films", 5
+        for i in range(count):
+            film(root / f"{i}.mp4", 12, size=(32, 40), seed=i)
+    if asked == "Sentences":
+        root = tmp_path / "in.txt"
+        root.write_text("A red circle.\n" * count)
+    more = ["--data", asked, "--data.root", str(root), "--run_dir", "out", "--trainer.enable_progress_bar", "false"]
+    assert graft("predict", "--ckpt_path", str(typed_everywhere(run, trained)), *more)[0] == 0
+    assert answered(Path("out/predictions")) == count
+
+
+def test_class_folders_without_splits_are_predicted_whole(folder):
+    data = ImageFolder(str(folder / "train"), val_split=0.3, labels=0.1, workers=0)
+    data.setup("predict")
+    assert sum(len(batch["id"]) for batch in data.predict_dataloader()) == 24
+
+
+@pytest.mark.parametrize("name", ["labels", "val_split"])
+def test_predict_refuses_settings_that_would_leave_samples_out(graft, trained, photos, name):
+    typed = ["--data", "Images", "--data.root", str(photos), f"--data.{name}", "0.5"]
+    code, error = graft("predict", "--ckpt_path", str(trained), *typed)
+    assert code == 2 and f"data.{name}" in error
+
+
+def test_probes_learn_from_all_labels_whatever_the_training_had(graft, fit_once):
+    typed = [*TINY, "--data.train", "40", "--data.labels", "20", "--data.batch_size", "10", "--data.image_size", "32"]
+    run = fit_once("--config", "tasks/classification.yaml", *typed)
+    more = "--labels 1 --sgd_epochs 1 --sample 4 --trainer.logger false --run_dir out".split()
+    assert graft("evaluate", "--ckpt_path", str(run), *more)[0] == 0
+    hows = [row["how"] for row in json.loads(Path("out/results.json").read_text())["results"]]
+    assert any("bank 40 train" in how for how in hows)

@@ -1,0 +1,61 @@
+"""Roles of settings: every argument of every data module has one, which decides which commands a checkpoint reaches."""
+
+import pytest
+
+import datamodules
+from datamodules import DataModule
+from datamodules.roles import arguments_of, roles_of
+
+ROLES = {
+    "input": """image_size tokenizer vocabulary joint longest lower classes values ignore kind difficult views
+        local_views local_size local_crop augment_on frames sampling stride fps short clips crops""",
+    "loading": "batch_size workers batch_tokens cache cache_gb",
+    "location": "root val_source val_target test_source test_target",
+    "samples": """val_split on_error fold train val test typical every rate count format year download file mask_suffix
+        proposals""",
+    "training": "labels too_long scale balanced iou_crop mosaic copy_paste min_visibility resident flip",
+}
+"""Settings with the same role in every data module."""
+OWN = {
+    ("ImageDataModule", "crop"): "input",  # views of pretraining are judged, too
+    ("ImageDataModule", "augment"): "input",
+    ("VideoDataModule", "crop"): "input",  # frames are kept in the size that it needs
+    ("SplitData", "crop"): "training",
+    ("SplitData", "augment"): "training",
+    ("CaptionTable", "images"): "location",
+    ("Masks", "images"): "samples",
+    ("Masks", "masks"): "samples",
+    ("ObjectDataModule", "masks"): "input",
+    ("ParallelText", "source"): "location",
+    ("ParallelText", "target"): "location",
+    ("Multi30k", "source"): "samples",
+    ("Multi30k", "target"): "samples",
+}
+"""Others, by the class that a data module is or comes from."""
+
+
+def classes(base: type = DataModule) -> list[type]:
+    return [base, *(c for sub in base.__subclasses__() for c in classes(sub) if c.__module__.startswith("datamodules"))]
+
+
+@pytest.mark.parametrize("data", classes(), ids=lambda data: data.__name__)
+def test_every_argument_has_the_role_that_the_table_says(data):
+    known = {name: role for role, names in ROLES.items() for name in names.split()}
+    lines = [part.__name__ for part in data.__mro__]
+    for (owner, name), role in sorted(
+        OWN.items(), key=lambda item: item[0][0] not in lines or -lines.index(item[0][0])
+    ):
+        if owner in lines:
+            known[name] = role
+    assert roles_of(data) == {name: known[name] for name in arguments_of(data)}
+
+
+@pytest.mark.parametrize("data", classes(), ids=lambda data: data.__name__)
+def test_roles_are_declared_of_arguments_and_of_each(data):
+    declared = {name for part in data.__mro__ for name in vars(part).get("roles", {})}
+    assert declared >= arguments_of(data).keys()
+    assert vars(data).get("roles", {}).keys() <= arguments_of(data).keys()
+
+
+def test_every_public_data_module_is_in_the_table():
+    assert {c.__name__ for c in classes()} >= set(datamodules.__all__)
