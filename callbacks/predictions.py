@@ -22,8 +22,9 @@ class Predictions(Callback):
     with `ids`, `features` float32 (N, D) and, where known, `labels`; these are held in memory until the end. `{mask}`
     of `predict`: a map and an overlay of each picture, see `MaskFiles`, and `predict.csv` with the columns `path` and
     one share of the pixels per class, `share(<class>)`. `{boxes, labels, scores}`, perhaps with masks: `predict.json`
-    or `test.json`, COCO's results, and of `predict` each picture with what was found, in `pictures/`. `{text}`:
-    `predict.txt` or `test.txt`, a sentence a line, and tables and files with sources and references, see `TextFiles`.
+    or `test.json`, COCO's results, and a table of the images, see `ResultFile`, and of `predict` each picture with what
+    was found, in `pictures/`. `{text}`: `predict.txt` or `test.txt`, a sentence a line, and tables and files with
+    sources and references, see `TextFiles`.
     `{generated}` of `predict`: pictures, all and as a grid, see `SampleFiles`.
 
     Args:

@@ -141,7 +141,8 @@ class Annotations:
         classes: names, by class index.
         category_ids: what the files call each class index; counted from 1 where they have only names.
         splits: pictures with their objects.
-        image_ids: what the files call each picture, by `ObjectSource.id`; counted from 1 where they have only paths.
+        image_ids: what the files call each picture, by `ObjectSource.id`; where they have only paths, numbers
+            made of them.
         dropped: a line for each annotation left out: file, index, reason.
         skipped: a line for each picture left out because it is missing, damaged or of another size than annotated.
         notes: sentences about what is odd but was left as it is.

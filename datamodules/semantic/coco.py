@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from datamodules import coco_fields as fields
 from datamodules.base import Split
 from datamodules.pairs import Legend, Pairs
 from datamodules.roles import Role
@@ -101,7 +102,7 @@ class COCOSemantic(MaskDataModule):
 
     def _outlines(self, file: Path, pictures: list[dict[str, Any]], of: dict[int, list[dict]]) -> Outlines:
         def objects(key: int) -> list[tuple]:
-            return [(self.numbers[a["category_id"]], a.get("iscrowd", 0), a["segmentation"]) for a in of[key]]
+            return [(self.numbers[a["category_id"]], a["iscrowd"], a["segmentation"]) for a in of[key]]
 
         packed = records((p["file_name"], p["height"], p["width"], objects(p["id"])) for p in pictures)
         return Outlines(file, packed, 0 if self.kind == "instances" else IGNORE)
@@ -113,7 +114,7 @@ class COCOSemantic(MaskDataModule):
                 raise DataError(f"{file} has {len(of[picture['id']])} annotations of {picture['file_name']}, not one")
             annotation = of[picture["id"]][0]
             known = sorted(
-                (s["id"], IGNORE if s.get("iscrowd") else self.numbers[s["category_id"]])
+                (s["id"], IGNORE if s["iscrowd"] else self.numbers[s["category_id"]])
                 for s in annotation["segments_info"]
             )
             rows.append((annotation["file_name"], [n for n, _ in known], [c for _, c in known]))
@@ -123,12 +124,22 @@ class COCOSemantic(MaskDataModule):
 
 def _read(file: Path) -> Content:
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(file.read_bytes(), object_hook=_as_numbers)
         return {part: content[part] for part in ("images", "annotations", "categories")}
     except (OSError, ValueError) as error:
         raise DataError(f"{file} is no json that can be read: {error}") from error
     except (KeyError, TypeError) as error:
         raise DataError(f"{file} is none of COCO's: it has no list {error}") from error
+
+
+def _as_numbers(entry: dict[str, Any]) -> dict[str, Any]:
+    """An image, annotation, segment or category whose numbers may be written as text."""
+    numbers = {k: fields.whole(entry[k]) for k in ("id", "image_id", "category_id", "height", "width") if k in entry}
+    if "category_id" in entry:
+        numbers["iscrowd"] = fields.flag(entry.get("iscrowd"))
+    if "segmentation" in entry:
+        numbers["segmentation"] = fields.outline(entry["segmentation"])
+    return entry | numbers
 
 
 def _categories(content: Content) -> dict[int, str]:

@@ -9,7 +9,10 @@ from pycocotools import mask as pycoco
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from benchmarks.evaluation import coco_eval, scenes
 from callbacks.files.coco_results import ResultFile, records, write_results
+from modules.image_ids import image_number
+from modules.metrics.detection import DetectionScores
 
 CATEGORY_IDS, IMAGE_IDS = [7, 3], {"a.png": 40, "b.png": 12, "c.png": 5}
 HEIGHT, WIDTH = 40, 60
@@ -38,6 +41,7 @@ def test_an_entry_has_the_original_ids_and_sides(tmp_path):
     first, second = json.loads((tmp_path / "r.json").read_text())
     assert first == {
         "image_id": 40,
+        "file_name": "a.png",
         "category_id": 3,
         "bbox": [10, 5, 20, 10],
         "score": 0.9,
@@ -46,10 +50,47 @@ def test_an_entry_has_the_original_ids_and_sides(tmp_path):
     assert (second["category_id"], second["bbox"], second["score"]) == (7, [0.25, 0, 59.65, 40], 0.4)
 
 
-def test_without_masks_there_is_no_segmentation_and_without_numbers_the_path_is_the_id():
+def test_without_masks_there_is_no_segmentation_and_without_numbers_the_path_makes_one():
     entries = list(records(["x/a.png", "b.png"], prediction(masks=False), CATEGORY_IDS))
-    assert [entry["image_id"] for entry in entries] == ["x/a.png", "x/a.png"]
+    assert [entry["image_id"] for entry in entries] == [image_number("x/a.png")] * 2
+    assert [entry["file_name"] for entry in entries] == ["x/a.png"] * 2
     assert all("segmentation" not in entry for entry in entries)
+
+
+def test_numbers_made_of_paths_differ_and_keep_their_digits_in_every_program():
+    numbers = {image_number(f"train/{i}.jpg") for i in range(20_000)} | {image_number("\udce9.jpg")}
+    assert len(numbers) == 20_001
+    assert all(0 <= number < 2**52 for number in numbers)
+
+
+def test_every_image_has_a_row_with_its_number_also_one_without_objects(tmp_path):
+    file = ResultFile(tmp_path / "r.json", 0, CATEGORY_IDS, {"a.png": 40})
+    file.add(["a.png", "x/b.png"], prediction(masks=False))
+    file.close()
+    assert file.merge(1) == [tmp_path / "r.json", tmp_path / "r.csv"]
+    rows = [("path", "image_id", "objects"), ("a.png", "40", "2"), ("x/b.png", str(image_number("x/b.png")), "0")]
+    assert (tmp_path / "r.csv").read_text().split() == [",".join(row) for row in rows]
+
+
+def test_pycocotools_finds_our_figures_by_size_in_the_files(tmp_path):
+    """Thin masks in large boxes: the size of an object is that of its mask for masks, of its box for boxes."""
+    predictions, truths = scenes(12, 6, 20, 2, size=(200, 260), seed=3)
+    scores = DetectionScores(2, masks=True)
+    scores.update(predictions, truths)
+    ours = {name: value.item() for name, value in scores.compute().items()}
+    names = [f"{i}.png" for i in range(12)]
+    file = ResultFile(tmp_path / "r.json", 0, [0, 1], {name: i for i, name in enumerate(names)})
+    file.add(names, predictions)
+    file.close()
+    file.merge(1)
+    for kind, prefix in (("bbox", ""), ("segm", "mask_")):
+        evaluation = coco_eval(predictions, truths, 2, "masks" if prefix else "boxes")
+        evaluation = COCOeval(evaluation.cocoGt, evaluation.cocoGt.loadRes(str(tmp_path / f"r_{kind}.json")), kind)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+        figures = [ours[prefix + name] for name in ("map", "map_small", "map_medium", "map_large")]
+        assert [evaluation.stats[i] for i in (0, 3, 4, 5)] == pytest.approx(figures, abs=1e-6)
 
 
 def test_half_precision_scores_are_written(tmp_path):
@@ -119,10 +160,13 @@ def test_processes_write_one_file_in_the_order_of_the_data(tmp_path, world):
         for name in names:
             file.add([name], one)
         file.close()
-    assert files[0].merge(world) == [tmp_path / "out" / "r.json"]
-    entries = json.loads((tmp_path / "out" / "r.json").read_text())
-    assert [entry["image_id"] for entry in entries] == [40, 40, 12, 12, 5, 5]
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["r.json"]
+    written = [tmp_path / "out" / name for name in ("r_bbox.json", "r_segm.json", "r.csv")]
+    assert files[0].merge(world) == written
+    for path, key, other in zip(written[:2], ("bbox", "segmentation"), ("segmentation", "bbox"), strict=True):
+        entries = json.loads(path.read_text())
+        assert [entry["image_id"] for entry in entries] == [40, 40, 12, 12, 5, 5]
+        assert all(key in entry and other not in entry for entry in entries)
+    assert sorted((tmp_path / "out").iterdir()) == sorted(written)
 
 
 def test_a_picture_with_very_many_masks_is_written(tmp_path):
@@ -139,7 +183,7 @@ def test_a_picture_with_very_many_masks_is_written(tmp_path):
     file.add(["a.png"], found)
     file.close()
     file.merge(1)
-    assert len(json.loads((tmp_path / "r.json").read_text())) == count
+    assert len(json.loads((tmp_path / "r_segm.json").read_text())) == count
 
 
 def test_a_run_that_failed_leaves_no_file(tmp_path):

@@ -26,6 +26,9 @@ def predict(trainer, tmp_path):
     return run
 
 
+RESULTS = ("predict_bbox.json", "predict_segm.json")
+
+
 def files(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
@@ -43,10 +46,10 @@ def read(path):
 def test_each_picture_is_drawn_in_its_original_size_under_its_own_path_beside_the_results(predict):
     folder, callback = predict()
     names = ObjectData().test_dataloader().dataset.names
-    assert files(folder) == {"predict.json", *(f"pictures/{name}" for name in names)}
-    assert callback.files == [folder / "predict.json", folder / "pictures"]
+    assert files(folder) == {"predict.csv", *RESULTS, *(f"pictures/{name}" for name in names)}
+    assert callback.files == [*(folder / name for name in (*RESULTS, "predict.csv")), folder / "pictures"]
     assert {read(folder / "pictures" / name).shape for name in names} == {(*ORIGINAL, 3)}
-    assert len(json.loads((folder / "predict.json").read_text())) == 20 + 19  # a whole picture each, and the objects
+    assert len(json.loads((folder / RESULTS[0]).read_text())) == 20 + 19  # a whole picture each, and the objects
 
 
 @pytest.mark.parametrize("masks", [False, True])
@@ -78,4 +81,4 @@ def test_pictures_that_differ_only_in_their_ending_keep_it(predict):
 
 def test_a_test_draws_no_pictures_of_all(trainer, tmp_path):
     trainer(Predictions()).test(Finder(), datamodule=ObjectData(), verbose=False)
-    assert files(tmp_path / "predictions") == {"test.json"}
+    assert files(tmp_path / "predictions") == {"test_bbox.json", "test_segm.json", "test.csv"}

@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+import unicodedata
 from collections.abc import Iterator
 from functools import reduce
 from operator import getitem
@@ -14,7 +15,7 @@ from annotated import HEIGHT, WIDTH, annotation, coco, image, only, picture
 from pycocotools import mask as pycoco
 from pycocotools.coco import COCO
 
-from datamodules.objects.annotations import read_coco
+from datamodules.objects.annotations import read_coco, read_csv
 from modules.contracts import DataError
 
 TRIANGLE = [10.0, 5.0, 30.0, 5.0, 10.0, 15.0]
@@ -48,6 +49,51 @@ def test_boxes_become_corners_and_sparse_ids_indices(tmp_path):
     assert objects.rles is None
     assert found.image_ids == {"images/1.png": 1}
     assert found.dropped == found.skipped == found.notes == []
+
+
+@pytest.mark.parametrize("box", [[], None, [0, 0, 0, 0], [10, 5, 20, -3]])
+@pytest.mark.parametrize("masks", [True, False])
+def test_a_box_that_says_nothing_is_that_of_the_outline(tmp_path, box, masks):
+    coco(tmp_path, [annotation(box=box, segmentation=[TRIANGLE])])
+    found = read_coco(tmp_path, masks)
+    left, top, width, height = pycoco.toBbox(pycoco.frPyObjects([TRIANGLE], HEIGHT, WIDTH)[0])
+    assert only(found).boxes.tolist() == [[left, top, left + width, top + height]]
+    assert found.dropped == []
+
+
+def test_numbers_as_text_are_numbers(tmp_path):
+    text = image(1) | {"id": "1", "height": str(HEIGHT), "width": f"{WIDTH}"}
+    picture(tmp_path / "images" / "1.png")
+    entry = {"image_id": "1", "category_id": "7", "bbox": ["10", "5", "20", "10"], "area": "55.5", "iscrowd": "0"}
+    coco(tmp_path, [entry | {"segmentation": [[*map(str, TRIANGLE)]]}], images=[text], categories=[
+        {"id": "7", "name": "cat"}, {"id": "3", "name": "dog"}
+    ])  # fmt: skip
+    found = read_coco(tmp_path, masks=True)
+    assert (found.classes, found.category_ids, found.image_ids) == (["dog", "cat"], [3, 7], {"images/1.png": 1})
+    objects = only(found)
+    assert (objects.boxes.tolist(), objects.labels.tolist()) == ([[10, 5, 30, 15]], [1])
+    assert (objects.area.tolist(), objects.crowd.tolist()) == ([55.5], [False])
+    assert objects.rles == pycoco.frPyObjects([TRIANGLE], HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_may_be_spelled_in_another_unicode_form_or_case(tmp_path, forms):
+    listed, there = (unicodedata.normalize(form, "é_ü.PNG") for form in forms)
+    picture(tmp_path / "images" / there)
+    coco(tmp_path, [annotation()], images=[image(1) | {"file_name": listed.replace("PNG", "png")}])
+    found = read_coco(tmp_path, masks=False)
+    assert found.splits["train"].id(0) == f"images/{there}"
+
+
+def test_ids_that_the_files_lack_do_not_shift_when_an_image_is_skipped(tmp_path):
+    for name in ("a", "b", "c"):
+        picture(tmp_path / "images" / f"{name}.png")
+    rows = [f"{name}.png,10,5,30,15,cat" for name in ("a", "b", "c")]
+    (tmp_path / "train.csv").write_text("\n".join(["path,xmin,ymin,xmax,ymax,class", *rows]))
+    before = read_csv(tmp_path).image_ids
+    (tmp_path / "images" / "a.png").write_bytes(b"broken")
+    after = read_csv(tmp_path, on_error="skip").image_ids
+    assert after == {name: before[name] for name in ("images/b.png", "images/c.png")}
 
 
 def test_types_are_those_of_the_contract(tmp_path):
@@ -356,7 +402,7 @@ def test_duplicate_image_ids_are_refused(tmp_path):
     [
         ([{"id": 7, "name": "cat"}, {"id": 7, "name": "dog"}], "has 2 categories of id 7: give each its own"),
         ([{"id": 7, "name": "cat"}, {"id": 8, "name": "cat"}], "has 2 categories of name cat: give each its own"),
-        ([{"id": "7", "name": "cat"}], r"categories\[0\] has the id '7': ids are whole numbers"),
+        ([{"id": "7b", "name": "cat"}], r"categories\[0\] has the id '7b': ids are whole numbers"),
         ([{"id": 7}], r"categories\[0\] has no 'name', which COCO's have"),
     ],
 )

@@ -3,8 +3,9 @@
 import pytest
 from annotated import HEIGHT, WIDTH, only, picture
 
-from datamodules.objects.annotations import read_csv
+from datamodules.objects.annotations import detect, read_csv
 from modules.contracts import DataError
+from modules.image_ids import image_number
 
 HEADER = "path,xmin,ymin,xmax,ymax,class"
 
@@ -28,7 +29,7 @@ def test_lines_become_objects_of_their_pictures(tmp_path):
     assert source.objects(0).boxes.tolist() == [[1, 2, 3, 4], [0, 0, 60, 40]]
     assert source.objects(0).labels.tolist() == [1, 0]
     assert source.objects(1).boxes.tolist() == [[10, 5, 30, 15]]
-    assert found.image_ids == {"images/b.png": 1, "images/a.png": 2}
+    assert found.image_ids == {name: image_number(name) for name in ("images/b.png", "images/a.png")}
     assert found.report() == []
 
 
@@ -45,6 +46,27 @@ def test_headers_that_people_use_are_understood(tmp_path, header, line):
     table(tmp_path, line, header=header)
     found = read_csv(tmp_path)
     assert (found.classes, only(found).boxes.tolist()) == (["cat"], [[10, 5, 30, 15]])
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-8-sig"])
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+def test_other_encodings_and_separators_are_read(tmp_path, encoding, separator):
+    picture(tmp_path / "images" / "Prüfling 1.png")
+    lines = ["filename,class,xmin,ymin,xmax,ymax", "Prüfling 1.png,Tür,10,5,30,15", ""]
+    (tmp_path / "train.csv").write_bytes("\r\n".join(lines).replace(",", separator).encode(encoding))
+    found = read_csv(tmp_path)
+    assert (found.classes, only(found).boxes.tolist()) == (["Tür"], [[10, 5, 30, 15]])
+
+
+def test_a_decimal_comma_is_read(tmp_path):
+    table(tmp_path, "a.png;10,5;5;30,25;15;cat", header=HEADER.replace(",", ";"))
+    assert only(read_csv(tmp_path)).boxes.tolist() == [[10.5, 5, 30.25, 15]]
+
+
+def test_a_csv_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "train.csv").write_bytes(b"\x81\x8d,xmin")
+    with pytest.raises(DataError, match=r"train\.csv is not UTF-8"):
+        detect(tmp_path)
 
 
 def test_open_images_has_fractions_groups_and_codes(tmp_path):

@@ -7,6 +7,7 @@ from annotated import HEIGHT, WIDTH, only, picture
 
 from datamodules.objects.annotations import read_voc
 from modules.contracts import DataError
+from modules.image_ids import image_number
 
 
 def thing(name: str = "cat", box: tuple = (10, 5, 30, 15), more: str = "") -> str:
@@ -45,8 +46,18 @@ def test_objects_come_with_names_in_order_of_the_alphabet(tmp_path, voc):
     objects = only(found)
     assert objects.boxes.tolist() == [[10, 5, 30, 15], [0, 0, 60, 40]]
     assert (objects.labels.tolist(), objects.area.tolist(), objects.rles) == ([1, 0], [200, 2400], None)
-    assert found.image_ids == {"JPEGImages/a.png": 1}
+    assert found.image_ids == {"JPEGImages/a.png": image_number("JPEGImages/a.png")}
     assert found.report() == []
+
+
+def test_listed_names_may_hold_blanks_and_end_in_a_number(tmp_path, voc):
+    for name in ("IMG 002 (1)", "a 1", "b"):
+        voc(name, thing())
+    with (tmp_path / "ImageSets" / "Main" / "val.txt").open("w") as file:
+        file.write("IMG 002 (1)  1\nA 1\nb -1\n")
+    found = read_voc(tmp_path)
+    expected = [f"JPEGImages/{name}.png" for name in ("IMG 002 (1)", "a 1", "b")]
+    assert [[source.id(i) for i in range(3)] for source in found.splits.values()] == [expected] * 2
 
 
 def test_splits_are_those_of_the_lists_and_share_their_classes(tmp_path, voc):
@@ -55,7 +66,7 @@ def test_splits_are_those_of_the_lists_and_share_their_classes(tmp_path, voc):
     found = read_voc(tmp_path)
     assert found.classes == ["a", "b", "c"]
     assert [only(found, split).labels.tolist() for split in ("train", "val", "test")] == [[0], [1], [2]]
-    assert found.image_ids == {f"JPEGImages/{name}.png": i for i, name in enumerate("abc", 1)}
+    assert found.image_ids == {name: image_number(name) for name in (f"JPEGImages/{stem}.png" for stem in "abc")}
     assert found.notes == ["classes without object in train: 2 of 3 (b, c)"]
 
 

@@ -9,6 +9,7 @@ from pycocotools import mask as pycoco
 
 from datamodules.objects.annotations import read_yolo
 from modules.contracts import DataError
+from modules.image_ids import image_number
 
 NAMES = "names: [dog, cat]\n"
 BOX = "1 0.5 0.25 0.5 0.25"  # 15, 5 to 45, 15
@@ -41,7 +42,7 @@ def test_centres_and_sides_in_fractions_become_corners_in_pixels(yolo):
     objects = only(found)
     assert objects.boxes.tolist() == [[15, 5, 45, 15], [0, 0, WIDTH, HEIGHT]]
     assert (objects.labels.tolist(), objects.area.tolist(), objects.rles) == ([1, 0], [300, 2400], None)
-    assert found.image_ids == {"images/train/0.png": 1}
+    assert found.image_ids == {"images/train/0.png": image_number("images/train/0.png")}
     assert found.report() == []
 
 
@@ -51,6 +52,80 @@ def test_polygons_become_masks_and_boxes(yolo):
     objects = only(read_yolo(root, masks=True))
     assert objects.rles == pycoco.frPyObjects([[15.0, 10, 45, 10, 45, 20, 15, 20]], HEIGHT, WIDTH)
     assert objects.area.tolist() == [300]
+
+
+@pytest.mark.parametrize(
+    ("shape", "points"), [("[2, 3]", "0.1 0.2 2 0.3 0.4 1"), ("[3, 2]", "0.1 0.2 0.3 0.4 0.5 0.6")]
+)
+def test_keypoints_behind_the_box_are_left_alone(yolo, shape, points):
+    yaml = f"train: images/train\nkpt_shape: {shape}\n{NAMES}"
+    found = read_yolo(yolo([f"{BOX} {points}", BOX], yaml=yaml), masks=False)
+    assert only(found).boxes.tolist() == [[15, 5, 45, 15]] * 2
+    assert found.report() == ["classes without object in train: 1 of 2 (dog)"]
+
+
+def test_keypoints_of_another_number_are_left_out_by_file_and_line(yolo):
+    yaml = f"train: images/train\nkpt_shape: [2, 3]\n{NAMES}"
+    found = read_yolo(yolo([f"{BOX} 0.1 0.2 2", BOX], yaml=yaml), masks=False)
+    assert len(only(found)) == 1
+    assert "0.txt line 1: " in found.dropped[0]
+    assert "2 keypoints of 3 values (kpt_shape)" in found.dropped[0]
+
+
+@pytest.mark.parametrize("shape", ["17", "[17]", "[17, 4]", "[a, 3]"])
+def test_a_kpt_shape_that_is_none_is_refused(yolo, shape):
+    with pytest.raises(DataError, match=r"data.yaml has kpt_shape"):
+        read_yolo(yolo([BOX], yaml=f"train: images/train\nkpt_shape: {shape}\n{NAMES}"), masks=False)
+
+
+def test_keypoints_that_no_kpt_shape_announces_are_no_polygons(yolo):
+    points = "0.1 0.2 2 0.3 0.4 1 0.5 0.6 0 0.1 0.1 2"
+    with pytest.raises(DataError, match=r"write `kpt_shape: \[4, 3\]` into .*data.yaml"):
+        read_yolo(yolo([f"{BOX} {points}"] * 3), masks=False)
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        ("[no, yes]", ["no", "yes"]),
+        ("[on, 'off', null, ~]", ["on", "off", "null", "~"]),
+        ("[1e3, 007, 1.50, 2024-01-01, 0x1F]", ["1e3", "007", "1.50", "2024-01-01", "0x1F"]),
+        ("{1: True, 0: N}", ["N", "True"]),
+    ],
+)
+def test_names_are_as_written_whatever_yaml_makes_of_them(yolo, names, classes):
+    line = BOX.replace("1", "0", 1)
+    found = read_yolo(yolo([line], yaml=f"train: images/train\nnc: {len(classes)}\nnames: {names}\n"), masks=False)
+    assert found.classes == classes
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "cp1252"])
+def test_yaml_and_lists_are_read_in_other_encodings_and_with_the_paths_of_windows(yolo, encoding):
+    root = yolo([BOX], [BOX])
+    (root / "data.yaml").write_bytes("train: train.txt\r\nnames: [Tür, école]\r\n".encode(encoding))
+    (root / "train.txt").write_bytes("images\\train\\0.PNG\r\nD:\\x\\images\\train\\1.png\r\n".encode(encoding))
+    found = read_yolo(root, masks=False)
+    assert found.classes == ["Tür", "école"]
+    assert sorted(found.image_ids) == ["images/train/0.png", "images/train/1.png"]
+
+
+@pytest.mark.parametrize("folder", ["data/", ""])
+def test_darknets_obj_data_names_classes_and_lists(tmp_path, folder):
+    """As CVAT exports YOLO 1.1."""
+    for split, name in (("train", "a"), ("valid", "b c")):
+        picture(tmp_path / f"obj_{split}_data" / f"{name}.png")
+        labels(tmp_path / f"obj_{split}_data" / f"{name}.txt", BOX)
+        (tmp_path / f"{split}.txt").write_text(f"{folder}obj_{split}_data/{name}.png\n")
+    (tmp_path / "obj.names").write_text("dog\ncat\n")
+    lists = f"train = {folder}train.txt\nvalid = {folder}valid.txt\nnames = {folder}obj.names\nbackup = backup/\n"
+    (tmp_path / "obj.data").write_text(f"classes = 2\n{lists}")
+    found = read_yolo(tmp_path, masks=False)
+    assert (found.classes, found.category_ids) == (["dog", "cat"], [0, 1])
+    assert {split: source.id(0) for split, source in found.splits.items()} == {
+        "train": "obj_train_data/a.png",
+        "val": "obj_valid_data/b c.png",
+    }
+    assert [only(found, split).boxes.tolist() for split in ("train", "val")] == [[[15, 5, 45, 15]]] * 2
 
 
 def test_numbers_of_classes_may_have_gaps(yolo):

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from datamodules import coco_fields as fields
 from datamodules.base import Split
 from datamodules.objects.annotations.gather import gather, split_of
 from datamodules.objects.annotations.pictures import OnError, Places
@@ -94,13 +95,16 @@ def _load(file: Path, masks: bool) -> dict[str, Any]:
     def compact(value: dict[str, Any]) -> Any:
         """Keeps of an annotation only what is needed; called as they are read, so that never all are in memory."""
         if "image_id" not in value:
-            return value
-        outline = value.get("segmentation")
-        if value.get("bbox") is not None and not masks:
+            return value | {key: fields.whole(value[key]) for key in ("id", "height", "width") if key in value}
+        outline, box = fields.outline(value.get("segmentation")), value.get("bbox") or None
+        if outline and not fields.has_area(box):
+            box = None  # the outline says it
+        if box is not None and not masks:
             outline = None
         if isinstance(outline, list):
             outline = [_numbers(points) for points in outline]
-        return Entry(*(value.get(name) for name in Entry._fields[:-1]), outline)
+        ids = (fields.whole(value.get(name)) for name in ("id", "image_id", "category_id"))
+        return Entry(*ids, box, fields.real(value.get("area")), fields.flag(value.get("iscrowd")), outline)
 
     try:
         with file.open("rb") as opened:
@@ -160,8 +164,7 @@ def _raw(root: Path, file: Path, content: dict[str, Any], classes: dict[int, int
         if (row := rows.get(_id(entry.image_id))) is None:
             raw.orphans.append(f"{file} annotations[{k}] is of image_id {entry.image_id!r}, which its images lack")
         else:
-            crowd = bool(entry.iscrowd)
-            raw.objects.append(Object(row, k, entry.bbox, label, crowd, entry.area, entry.segmentation))
+            raw.objects.append(Object(row, k, entry.bbox, label, entry.iscrowd, entry.area, entry.segmentation))
     return raw
 
 

@@ -14,6 +14,7 @@ from datamodules.objects.objects import Annotations
 from datamodules.source import SUFFIXES
 from datamodules.split_data import NAMES
 from modules.contracts import DataError
+from modules.image_ids import image_number
 
 SHOWN = 5  # names in a sentence
 
@@ -65,12 +66,12 @@ def _because(lines: list[str]) -> str:
 
 
 def _numbers(raws: dict[Split, Raw], settled: dict[Split, Settled]) -> dict[str, int]:
-    """Number of each picture by its id, counted from 1 where the files have none."""
+    """Number of each image by its id; made of its path where the files have none."""
     numbers: dict[str, int] = {}
     for split, (source, rows, *_) in settled.items():
         for i, row in enumerate(rows):
             picture, name = raws[split].pictures[row], source.id(i)
-            number = len(numbers) + 1 if picture.number is None else picture.number
+            number = image_number(name) if picture.number is None else picture.number
             if numbers.setdefault(name, number) != number and picture.number is not None:
                 raise DataError(
                     f"{picture.where} has the id {number}, but {numbers[name]} in another split: give it one id"

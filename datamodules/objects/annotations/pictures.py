@@ -10,9 +10,10 @@ from PIL import Image
 
 from datamodules.objects.annotations.raw import Picture
 from datamodules.source import SUFFIXES, is_turned, is_whole, read_shape
+from datamodules.spelling import posix, same_name, spelled
 from modules.contracts import DataError
 
-ENDINGS = tuple(ending for suffix in SUFFIXES for ending in (suffix, suffix.upper()))
+ENDINGS = tuple(SUFFIXES)
 OnError = Literal["raise", "skip"]
 
 
@@ -81,17 +82,18 @@ class Places:
         self.folders = [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
     def find(self, name: str) -> Path | None:
-        """By path from one of the folders on, else by name in one of them, else by name without suffix."""
-        name = name.replace("\\", "/")  # as tools on Windows write it
+        """By path from one of the folders on, else by name in one of them, else by name without suffix; spelled alike
+        up to Unicode form and capitals."""
+        name = posix(name)
         last = name.rsplit("/", 1)[-1]
         for tail in dict.fromkeys((name, last)):
             for folder in self.folders:
-                if tail.endswith(ENDINGS) and (folder / tail).is_file():
-                    return folder / tail
-        return self.stems.get(last) or self.stems.get(last.rsplit(".", 1)[0])
+                if tail.lower().endswith(ENDINGS) and (path := spelled(folder, tail)):
+                    return path
+        return self.stems.get(same_name(last)) or self.stems.get(same_name(last.rsplit(".", 1)[0]))
 
     @cached_property
     def stems(self) -> dict[str, Path]:
-        """The pictures in the folders, by name without suffix."""
+        """The pictures in the folders, by name without suffix as it is compared."""
         paths = (path for folder in reversed(self.folders) for path in sorted(folder.iterdir(), reverse=True))
-        return {path.stem: path for path in paths if path.suffix.lower() in SUFFIXES}
+        return {same_name(path.stem): path for path in paths if path.suffix.lower() in SUFFIXES}

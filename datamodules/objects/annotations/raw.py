@@ -105,9 +105,9 @@ def corners(boxes: np.ndarray, form: Form) -> np.ndarray:
 
 
 def number(text: str | None) -> float | str | None:
-    """A text as a number; as it is where it is none."""
+    """A text as a number, also with a decimal comma; as it is where it is none."""
     try:
-        return float(text or "")
+        return float(text.replace(",", ".", 1) if text and "." not in text else text or "")
     except ValueError:
         return text
 

@@ -1,8 +1,8 @@
 """CSV: one line per object, with the picture, the corners of its box and its class."""
 
-import csv
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from datamodules.base import Split
@@ -12,6 +12,8 @@ from datamodules.objects.annotations.pictures import OnError, Places
 from datamodules.objects.annotations.raw import Object, Picture, Raw, number
 from datamodules.objects.objects import Annotations
 from datamodules.split_data import NAMES
+from datamodules.text_files import Row as Line
+from datamodules.text_files import read_rows
 from modules.contracts import DataError
 
 BOX = ("xmin", "ymin", "xmax", "ymax")
@@ -87,6 +89,10 @@ def read_csv(
 def miss(root: Path) -> str:
     """Which column a csv lacks that has others; nothing if there is none."""
     for file in sorted([*root.glob("*.csv"), *root.glob("*/*.csv")]):
+        try:
+            next(read_rows(file), None)
+        except DataError as error:
+            return str(error)
         known = _columns(file)
         if len(known) > 1:
             lacks = [f"{part} (or {', '.join(COLUMNS[part][1:4])})" for part in COLUMNS if part not in known]
@@ -123,7 +129,7 @@ class _Table:
 def _columns(file: Path) -> dict[str, int]:
     """Which column of a csv is which; of one without, nothing."""
     try:
-        header = [re.sub("[^a-z0-9]", "", cell.lower()) for cell in next(_cells(file), [])]
+        header = [re.sub("[^a-z0-9]", "", cell.lower()) for cell in next(read_rows(file), Line(1, [])).cells]
     except DataError:  # some other file, of no concern
         return {}
     known = COLUMNS | EXTRA
@@ -134,25 +140,13 @@ def _columns(file: Path) -> dict[str, int]:
     }
 
 
-def _cells(file: Path) -> Iterator[list[str]]:
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as opened:
-            header = opened.readline()
-            opened.seek(0)
-            yield from csv.reader(opened, delimiter=max(",;\t", key=header.count))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file} is no csv that can be read ({error}): write it again as UTF-8") from error
-
-
 def _rows(file: Path) -> Iterator[tuple[int, Row]]:
     """Lines, counted from 1 with the header, that are not blank."""
     columns = _columns(file)
-    for line, cells in enumerate(_cells(file), 1):
-        if line == 1 or not any(cell.strip() for cell in cells):
-            continue
+    for line, cells in islice(read_rows(file), 1, None):
         if len(cells) <= max(columns.values()):
             raise DataError(f"{file} line {line} has only {len(cells)} cells: complete it")
-        yield line, {part: cells[i].strip() for part, i in columns.items()}
+        yield line, {part: cells[i] for part, i in columns.items()}
 
 
 def _split(row: Row, where: str) -> Split:
@@ -166,4 +160,4 @@ def _split(row: Row, where: str) -> Split:
 def _descriptions(root: Path) -> dict[str, str]:
     """Names by code, where there is a file of them, as in Open Images."""
     file = next(iter(sorted(root.glob("*class-descriptions*.csv"))), None)
-    return {cells[0]: cells[1] for cells in _cells(file) if len(cells) == 2} if file else {}
+    return {cells[0]: cells[1] for _, cells in read_rows(file) if len(cells) == 2} if file else {}

@@ -8,10 +8,11 @@ from typing import Literal
 from datamodules.base import Split
 from datamodules.objects.annotations.gather import gather, split_of
 from datamodules.objects.annotations.names import Names
-from datamodules.objects.annotations.pictures import OnError, Places
+from datamodules.objects.annotations.pictures import ENDINGS, OnError, Places
 from datamodules.objects.annotations.raw import Object, Picture, Raw, number
 from datamodules.objects.objects import Annotations
-from datamodules.semantic.pair_files import read_lines
+from datamodules.spelling import spelled
+from datamodules.text_files import read_lines
 from modules.contracts import DataError
 
 Difficult = Literal["ignore", "keep"]
@@ -72,9 +73,19 @@ def _listed(root: Path, folder: Path) -> dict[Split, Xmls]:
     for split, names in (("train", ("train", "trainval")), ("val", ("val",)), ("test", ("test",))):
         lists = (root / "ImageSets" / "Main" / f"{name}.txt" for name in names)
         if file := next((file for file in lists if file.is_file()), None):
-            stems = [line.split()[0] for line in read_lines(file)]
-            found[split] = {stem: folder / f"{stem}.xml" for stem in stems}
+            xmls = [_listed_xml(line, folder) for line in read_lines(file)]
+            found[split] = {str(xml.relative_to(folder).with_suffix("")): xml for xml in xmls}
     return found
+
+
+def _listed_xml(line: str, folder: Path) -> Path:
+    """The xml of a line: a name, which may hold blanks, or a name and 1, 0 or -1, as VOC's lists of one class have."""
+    name = re.fullmatch(r"(.*\S)\s+-?[01]", line)
+    names = dict.fromkeys(
+        (line, name[1] if name else line, Path(line).stem if line.lower().endswith(ENDINGS) else line)
+    )
+    found = (xml for name in names if (xml := spelled(folder, f"{name}.xml")))
+    return next(found, folder / f"{list(names)[-1]}.xml")
 
 
 def _is_annotation(file: Path, root: Path) -> bool:

@@ -13,16 +13,20 @@ from datamodules.objects.objects import Annotations
 from datamodules.source import SUFFIXES
 from modules.contracts import DataError
 
-NEEDS = "data.yaml with names and train, or classes.txt with images/ and labels/, where a line is `class x y w h`"
+NEEDS = (
+    "data.yaml with names and train (or obj.data), or classes.txt with images/ and labels/, where a line is "
+    "`class x y w h`"
+)
 
 
 def read_yolo(root: Path, masks: bool, on_error: OnError = "raise") -> Annotations:
     """Pictures and objects of YOLO's txt files: a class with the centre and sides of a box, or with a polygon.
 
-    A picture without txt file has no objects.
+    A picture without txt file has no objects. Where data.yaml has `kpt_shape`, keypoints behind the box are left alone.
 
     Raises:
-        DataError: no names or pictures, a class beyond the names, pixels instead of fractions, or what `gather` raises.
+        DataError: no names or pictures, a class beyond the names, pixels instead of fractions, keypoints without
+            `kpt_shape`, or what `gather` raises.
     """
     layout = find(root)
     if layout is None:
@@ -36,6 +40,7 @@ def read_yolo(root: Path, masks: bool, on_error: OnError = "raise") -> Annotatio
         raws[split] = Raw(str(places[0]), "line {}", "cxcywh", fractions=True)
         bare = _fill(raws[split], paths, numbers, layout)
         raws[split].orphans = _orphans(paths)
+        _check_poses(raws[split], layout)
         _check_unit(raws[split])
         if bare:
             notes.append(f"pictures of {split} without txt file, so without objects: {len(bare):,} ({some(bare)})")
@@ -63,6 +68,10 @@ def _object(row: int, index: int, line: str, numbers: dict[int, int], where: str
         number, *values = map(float, line.split())
     except ValueError:
         return Object(row, index, None, 0, flaw=f"{line!r} is not all numbers")
+    if layout.keypoints:
+        values, flaw = _without_keypoints(values, layout.keypoints, line)
+        if flaw:
+            return Object(row, index, None, 0, flaw=flaw)
     polygon = len(values) >= 6 and len(values) % 2 == 0
     if len(values) != 4 and not polygon:
         return Object(row, index, None, 0, flaw=f"{line!r} is neither `class x y w h` nor a class with a polygon")
@@ -74,6 +83,35 @@ def _object(row: int, index: int, line: str, numbers: dict[int, int], where: str
     points = np.array(values).reshape(-1, 2)
     low, high = points.min(0), points.max(0)
     return Object(row, index, [*(low + high) / 2, *(high - low)], label, outline=[values])
+
+
+def _without_keypoints(values: list[float], shape: tuple[int, int], line: str) -> tuple[list[float], str]:
+    """The box in front of the keypoints, and what is wrong with the line, if anything."""
+    count, each = shape
+    if len(values) not in (4, 4 + count * each):
+        return values, f"{line!r} is no `class x y w h` with {count} keypoints of {each} values (kpt_shape)"
+    return values[:4], ""
+
+
+def _check_poses(raw: Raw, layout: Layout) -> None:
+    """Keypoints that no `kpt_shape` announces would pass for polygons: every line is then of one length, and every
+    third value behind the box says whether a point is seen, 0, 1 or 2.
+
+    Raises:
+        DataError: the lines look like that.
+    """
+    polygons = [o.outline[0] for o in raw.objects if o.outline]
+    lengths = {len(values) for values in polygons}
+    if layout.keypoints or not polygons or len(polygons) < len(raw.objects) or len(lengths) > 1:
+        return
+    (length,) = lengths
+    seen = {value for values in polygons for value in values[6::3]}
+    if length > 6 and (length - 4) % 3 == 0 and seen <= {0.0, 1.0, 2.0}:
+        count = (length - 4) // 3
+        raise DataError(
+            f"{raw.where(0)} and all lines of {raw.file} look like boxes with {count} keypoints, not like polygons: "
+            f"write `kpt_shape: [{count}, 3]` into {layout.file}"
+        )
 
 
 def _range(numbers: dict[int, int]) -> str:

@@ -1,0 +1,80 @@
+"""Files under the names that lists and annotations give them: other slashes, Unicode forms, capitals or parents."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+
+def same_name(name: str) -> str:
+    """A name as it is compared where its exact spelling is not there: in Unicode's composed form (NFC, where macOS
+    writes NFD), in lower case."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def spelled(folder: Path, name: str) -> Path | None:
+    """The file of that path below a folder; where there is none, the only one whose path differs by Unicode form or
+    capitals alone."""
+    if _is_file(folder / name):
+        return folder / name
+    path = Path(folder)
+    *parents, last = PurePosixPath(name).parts or ("",)
+    for part in parents:
+        found = path / part if part in ("..", "/") else _entry(path, part)
+        if found is None or not found.is_dir():
+            return None
+        path = found
+    found = _entry(path, last)
+    return found if found is not None and _is_file(found) else None
+
+
+def locate(name: str, folders: Iterable[Path]) -> Path | None:
+    """The file that a list calls `name`: from one of the folders on, or as an absolute path; else what a shorter end of
+    it names there, as in absolute paths of another machine. Backslashes separate folders, too, as on Windows.
+
+    Args:
+        name: as in the list.
+        folders: where to look, the likeliest first.
+    """
+    folders = list(folders)
+    for written in dict.fromkeys((name, posix(name))):
+        if found := next((found for folder in folders if (found := spelled(folder, written))), None):
+            return found
+    parts = [part for part in PurePosixPath(posix(name)).parts if part not in ("/", "..")]
+    ends = ("/".join(parts[start:]) for start in range(len(parts)))
+    return next((found for end in ends for folder in folders if (found := spelled(folder, end))), None)
+
+
+def posix(name: str) -> str:
+    """A path with slashes, without the quotes or the drive that Windows puts around or in front of it."""
+    name = name.strip().strip('"')
+    return re.sub(r"^[A-Za-z]:/", "/", name.replace("\\", "/"))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds a zero byte
+        return False
+
+
+def _entry(folder: Path, name: str) -> Path | None:
+    """The entry of a folder that is called so, or else the only one whose name is compared as the same."""
+    try:
+        names = _listing(str(folder), folder.stat().st_mtime_ns).get(same_name(name), ())
+    except (OSError, ValueError):
+        return None
+    if name in names:
+        return folder / name
+    return folder / names[0] if len(names) == 1 else None
+
+
+@lru_cache(maxsize=256)
+def _listing(folder: str, _changed: int) -> dict[str, list[str]]:
+    """The names in a folder, by how they are compared."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(os.listdir(folder)):  # noqa: PTH208  names, no paths
+        found.setdefault(same_name(name), []).append(name)
+    return found
