@@ -84,7 +84,8 @@ class WholePictures(ImageDataset):
 def collate(samples: list[dict[str, Any]]) -> Batch:
     """Stacks what could be read: `image` uint8 (B, 3, H, W) or `views`, a list of those, local ones last; `label` (B,),
     `id`. For views that the device makes: `draws`, `row` (B,), and `image` unless the device holds the pictures. With
-    semantic maps: `mask` (B, H, W). Whole pictures also have `size` and `inside` (B, 2); all are padded to the largest.
+    semantic maps: `mask` (B, H, W). Whole pictures also have `size` and `inside` (B, 2); all are padded to the largest;
+    where that or `image_size` changed a size, `original_mask` is a list of the maps as they were, uint8 (h, w).
     """
     samples, batch = readable(samples)
     first = samples[0]
@@ -118,6 +119,9 @@ def _maps(samples: list[dict[str, Any]]) -> Batch:
     batch: Batch = {"image": torch.from_numpy(padded([s["image"] for s in samples], 0)).permute(0, 3, 1, 2)}
     if "mask" in samples[0]:
         batch["mask"] = torch.from_numpy(padded([s["mask"] for s in samples], IGNORE)).long()
+    whole = tuple(batch["image"].shape[-2:])
+    if "original_mask" in samples[0] and any(tuple(s["size"]) != whole for s in samples):
+        batch["original_mask"] = [torch.tensor(s["original_mask"]) for s in samples]  # files are read-only: a copy
     return batch | {k: torch.tensor([s[k] for s in samples]) for k in ("size", "inside") if k in samples[0]}
 
 

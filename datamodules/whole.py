@@ -22,15 +22,17 @@ class Fit:
         self.canvas = canvas
 
     def __call__(self, image: np.ndarray, mask: np.ndarray | None = None, *key: int) -> dict[str, Any]:
-        """`image` uint8 (H, W, 3), `mask` (H, W) if there is one, `size` of the picture as it was, and `inside`, the
-        part that shows it, both (height, width); `key` is for pipelines that draw."""
-        size = inside = image.shape[:2]
+        """`image` uint8 (H, W, 3), `mask` (H, W) if there is one, and `original_mask`, the same before resizing; `size`
+        of the picture as it was, and `inside`, the part that shows it, both (height, width); `key` is for pipelines
+        that draw."""
+        size, original = image.shape[:2], mask
+        inside = size
         if self.canvas:
             inside = fitted(size, self.canvas)
             image = pad(resize(image, inside), self.canvas, 0)
             mask = None if mask is None else pad(resize_mask(mask, inside), self.canvas, IGNORE)
         sample = {"image": image, "size": size, "inside": inside}
-        return sample if mask is None else sample | {"mask": mask}
+        return sample if mask is None else sample | {"mask": mask, "original_mask": original}
 
 
 def as_canvas(image_size: int | tuple[int, int] | None) -> Canvas:

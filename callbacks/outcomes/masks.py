@@ -25,8 +25,8 @@ NAME = 96  # bytes of an id that are kept, its end
 
 
 class MaskOutcomes(Outcomes):
-    """Answers `{mask}` to pictures with a `mask`; the worst have the lowest share of right pixels. What is ignored
-    counts nowhere."""
+    """Answers `{mask}` to pictures with a `mask`; the worst have the lowest share of right pixels, of the originals
+    where both have an `original_mask`. What is ignored counts nowhere."""
 
     def __init__(self, keep: int) -> None:
         super().__init__(keep)
@@ -38,7 +38,11 @@ class MaskOutcomes(Outcomes):
 
     def update(self, batch: Batch, outputs: Prediction, task: LightningModule, rank: int, world: int) -> None:
         true, predicted = batch["mask"], outputs["mask"]
-        matrices = confusions(true, predicted, len(task.classes))
+        if "original_mask" in outputs:  # judged in pixels of the original, drawn as the network saw it
+            pairs = zip(batch["original_mask"], outputs["original_mask"], strict=True)
+            matrices = torch.cat([confusions(t[None], p[None], len(task.classes)) for t, p in pairs])
+        else:
+            matrices = confusions(true, predicted, len(task.classes))
         counted = matrices.sum(0)
         self.matrix = counted if self.matrix is None else self.matrix + counted
         accuracy, iou = scores(matrices)
@@ -75,15 +79,15 @@ def confusions(true: Tensor, predicted: Tensor, classes: int) -> Tensor:
     """Confusion matrix of each picture, without making the host wait for the device.
 
     Args:
-        true: int64 (B, H, W), 0..classes-1 and `IGNORE`.
-        predicted: int64 (B, H, W), 0..classes-1.
+        true: whole numbers (B, H, W), 0..classes-1 and `IGNORE`.
+        predicted: whole numbers (B, H, W), 0..classes-1.
 
     Returns:
         int64 (B, classes, classes) pixels, rows true, columns predicted.
     """
     count, labelled = len(true), true != IGNORE
     picture = torch.arange(count, device=true.device).view(-1, 1, 1) * classes**2
-    cell = torch.where(labelled, true, 0).mul_(classes).add_(predicted).add_(picture)
+    cell = torch.where(labelled, true.long(), 0).mul_(classes).add_(predicted).add_(picture)
     counts = torch.zeros(count * classes**2, dtype=torch.int64, device=true.device)
     return counts.index_add_(0, cell.flatten(), labelled.flatten().long()).view(count, classes, classes)
 

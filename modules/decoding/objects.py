@@ -1,6 +1,6 @@
 """Objects in pictures that are looked at more than once: mirrored, in other sizes, in windows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,6 +59,10 @@ class Looks:
 def infer(find: Find, shown: Shown, looks: Looks, selection: Selection, stride: int, black: Tensor) -> list[Detection]:
     """Detections of each picture, in its pixels, from all looks at it.
 
+    They do not depend on what else is in the batch: each picture is padded to multiples of `stride` alone, not to the
+    largest of its batch, whose black would move boxes at the border and take candidates' places; pictures that need
+    the same height and width are looked at together.
+
     Args:
         find: a detector.
         shown: the pictures.
@@ -68,9 +72,22 @@ def infer(find: Find, shown: Shown, looks: Looks, selection: Selection, stride: 
         black: (3, 1, 1), what a black pixel is when normalised; with it pictures are padded, as in training.
     """
 
+    found: dict[int, Detection] = {}
+    for rows, own in alone(shown, stride, black):
+        found |= zip(rows, _infer(find, own, looks, selection, stride, black), strict=True)
+    return [found[i] for i in range(len(shown.image))]
+
+
+def _infer(find: Find, shown: Shown, looks: Looks, selection: Selection, stride: int, black: Tensor) -> list[Detection]:
     def look(shown: Shown) -> list[Detection]:
-        if looks.window is None or shown.inside.max() <= looks.window:
-            return find(shown)
+        large = shown.inside.amax(1) > (looks.window or torch.inf)
+        found: dict[int, Detection] = {}
+        for chosen, see in ((~large, find), (large, slide)):
+            rows = chosen.nonzero()[:, 0].tolist()
+            found |= zip(rows, see(_chosen(shown, rows)), strict=True) if rows else ()
+        return [found[i] for i in range(len(large))]
+
+    def slide(shown: Shown) -> list[Detection]:
         return sliding(find, shown, looks.window, looks.overlap, selection, stride, black)
 
     found = []
@@ -82,6 +99,32 @@ def infer(find: Find, shown: Shown, looks: Looks, selection: Selection, stride: 
         factors = _factors(shown.image, scale)
         found += [[{**one, "boxes": one["boxes"] / factors} for one in each] for each in here]
     return [merge(each, selection) if len(each) > 1 else each[0] for each in zip(*found, strict=True)]
+
+
+def alone(shown: Shown, stride: int, black: Tensor) -> Iterator[tuple[list[int], Shown]]:
+    """Pictures of a batch without its padding, by the height and width that each needs: multiples of `stride`.
+
+    Yields:
+        Which of the batch they are, and themselves.
+    """
+    groups: dict[tuple[int, int], list[int]] = {}
+    sizes = shown.inside.tolist()
+    for i, (height, width) in enumerate(sizes):
+        groups.setdefault((-(-height // stride) * stride, -(-width // stride) * stride), []).append(i)
+    if groups.keys() == {tuple(shown.image.shape[-2:])}:
+        yield [*range(len(sizes))], shown
+        return
+    for (height, width), rows in groups.items():
+        image = black.expand(len(rows), -1, height, width).clone(memory_format=torch.channels_last)
+        for room, i in zip(image, rows, strict=True):
+            high, wide = sizes[i]
+            room[:, :high, :wide] = shown.image[i, :, :high, :wide]
+        yield rows, _chosen(shown, rows)._replace(image=image)
+
+
+def _chosen(shown: Shown, rows: list[int]) -> Shown:
+    proposals = None if shown.proposals is None else [shown.proposals[i] for i in rows]
+    return Shown(shown.image[rows], shown.inside[rows], proposals)
 
 
 def scaled(shown: Shown, scale: float, stride: int, black: Tensor) -> Shown:

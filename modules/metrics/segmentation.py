@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 from torchmetrics import Metric
 
 from modules.contracts import IGNORE
@@ -20,6 +19,9 @@ PROTOCOLS = {
     "micro_iou": "micro: IoU of all pixels of the set, classes pooled; higher than mIoU; void left out",
 }
 """How each metric is computed, in words."""
+
+RESIZED = "_resized"
+"""End of the names of scores on masks that were resized to the network's size."""
 
 
 class SegmentationScores(Metric):
@@ -56,7 +58,8 @@ class SegmentationScores(Metric):
         self.add_state("edges", torch.zeros(4, classes, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
-        """Counts one batch: int64 (B, H, W) classes 0..C-1, and the same with 255 = void."""
+        """Counts one batch: classes (B, H, W), 0..C-1, and the same with 255 = void; whole numbers of any type."""
+        prediction, target = prediction.long(), target.long()
         void = target == IGNORE
         cell = (target * self.classes + prediction).masked_fill_(void, self.classes**2)
         self.matrix += counts(cell, self.classes**2).view_as(self.matrix)
@@ -119,7 +122,7 @@ def boundary_counts(prediction: Tensor, target: Tensor, classes: int, tolerance:
     predicted, true = boundary(prediction, classes), boundary(target, classes)
     rows = []
     for edge, other in ((predicted, true), (true, predicted)):
-        matched = edge.where(near(edge, other, reach), classes)
+        matched = edge.where(near(edge, other, reach, classes), classes)
         rows += [counts(edge.long(), classes), counts(matched.long(), classes)]
     return torch.stack(rows)
 
@@ -137,18 +140,34 @@ def boundary(labels: Tensor, classes: int) -> Tensor:
     return labels.where(on, classes)
 
 
-def near(edge: Tensor, other: Tensor, reach: float) -> Tensor:
-    """Where `other` has the same class as `edge` within `reach` pixels: bool of two uint8 (B, H, W) from `boundary`."""
-    height, width = edge.shape[-2:]
-    span = int(reach)
-    other = pad(other, (span,) * 4, value=IGNORE)
+def near(edge: Tensor, other: Tensor, reach: float, classes: int) -> Tensor:
+    """Where `other` has the same class as `edge` within `reach` pixels: bool of two uint8 (B, H, W) from `boundary`.
+
+    Each pixel's classes are bits of a number, and a disk is a stack of rows, so that all classes grow at once and time
+    grows with the reach, not with its square.
+    """
     found = torch.zeros_like(edge, dtype=torch.bool)
-    for down in range(-span, span + 1):
-        for right in range(-span, span + 1):
-            if math.hypot(down, right) <= reach:
-                top, left = span + down, span + right
-                found |= other[:, top : top + height, left : left + width] == edge
+    kind, bits = (torch.int32, 31) if classes <= 31 else (torch.int64, 63)
+    for first in range(0, classes, bits):  # more classes than a number has bits take turns
+        last = min(classes, first + bits) - 1
+        there, here = (((each >= first) & (each <= last), each.to(kind) - first) for each in (other, edge))
+        reached = grown(torch.where(there[0], 1 << there[1].clamp(0, bits - 1), 0), reach)
+        found |= here[0] & (reached >> here[1].clamp(0, bits - 1) & 1).bool()
     return found
+
+
+def grown(bits: Tensor, reach: float) -> Tensor:
+    """Each pixel's bits joined (bitwise or) with those of all pixels within `reach`: whole numbers (B, H, W)."""
+    rows, joined, width = bits.clone(), torch.zeros_like(bits), 0
+    for down in range(int(reach), -1, -1):
+        while math.hypot(down, width + 1) <= reach:
+            width += 1
+            rows[..., width:] |= bits[..., :-width]
+            rows[..., :-width] |= bits[..., width:]
+        if down:
+            joined[:, down:] |= rows[:, :-down]
+            joined[:, :-down] |= rows[:, down:]
+    return joined.bitwise_or_(rows)
 
 
 def counts(index: Tensor, size: int) -> Tensor:

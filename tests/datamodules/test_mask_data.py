@@ -59,12 +59,21 @@ def test_evaluation_batches_are_whole_pictures_in_order(pair_folder):
     data = masks(pair_folder(ALL), image_size=(48, 48))
     for loader, count in ((data.val_dataloader(), 3), (data.test_dataloader(), 4)):
         (batch,) = loader
-        assert set(batch) == {"image", "mask", "id", "size", "inside"}
+        assert set(batch) == {"image", "mask", "id", "size", "inside", "original_mask"}
         assert [Path(name).name for name in batch["id"]] == [f"{i:03d}.png" for i in range(count)]
         assert batch["size"].tolist() == [[24, 32]] * count
         assert batch["inside"].tolist() == [[36, 48]] * count
         assert (batch["mask"][:, 36:] == 255).all() and (batch["mask"][:, :36] < 3).all()
         assert not batch["image"][:, :, 36:].any()
+
+
+def test_resized_or_padded_maps_come_in_their_own_size_too_and_others_do_not(pair_folder):
+    root = pair_folder({"train": 4, "val": 2})
+    (whole,) = masks(root, image_size=None).val_dataloader()
+    (resized,) = masks(root, image_size=16).val_dataloader()
+    assert "original_mask" not in whole
+    assert [one.dtype for one in resized["original_mask"]] == [torch.uint8] * 2
+    assert torch.equal(torch.stack(resized["original_mask"]).long(), whole["mask"])
 
 
 def test_prediction_takes_whole_test_pictures(pair_folder):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modules.contracts import ConfigError
-from modules.decoding import augmented, infer, padded, sliding, to_original
-from modules.decoding.dense import starts
+from modules.decoding import augmented, dense, infer, padded, sliding, to_original
+from modules.decoding.dense import class_map, starts, without_padding
 
 CLASSES = 4
 
@@ -209,6 +209,27 @@ def test_the_way_back_holds_one_picture_at_a_time():
     found = to_original(probabilities, inside, torch.tensor([[20, 20], [30, 10]]))
     assert next(found).shape == (CLASSES, 20, 20)
     assert next(found).shape == (CLASSES, 30, 10)
+
+
+@pytest.mark.parametrize("size", [(40, 61), (7, 9), (16, 24)])
+def test_class_maps_of_the_original_are_the_same_in_strips(size, monkeypatch):
+    probabilities = torch.rand(CLASSES, 16, 24).softmax(0)
+    whole = functional.interpolate(probabilities[None], size, mode="bilinear")[0].argmax(0)
+    assert torch.equal(class_map(probabilities, size).long(), whole)
+    monkeypatch.setattr(dense, "STRIP", 3 * CLASSES * size[1])
+    assert (class_map(probabilities, size) == whole).float().mean() > 0.999  # but for rounding where two are equal
+
+
+def test_images_of_their_own_size_are_seen_without_the_padding_of_their_batch():
+    image, predict = torch.randn(3, 3, 20, 30), Recorded()
+    inside = torch.tensor([[20, 30], [10, 15], [10, 15]])
+    found = without_padding(predict, image, inside, inside)
+    assert sorted(predict.shapes) == [(1, 3, 20, 30), (2, 3, 10, 15)]
+    torch.testing.assert_close(found[1:, :, :10, :15], pixelwise(image[1:, :, :10, :15]))
+    assert not found[1:, :, 10:].any()
+    predict.shapes.clear()
+    without_padding(predict, image, inside, 2 * inside)  # fitted into 20 x 30
+    assert predict.shapes == [(3, 3, 20, 30)]
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])

@@ -8,6 +8,7 @@ from torchvision.ops import box_iou
 
 from modules.contracts import ConfigError, Features
 from modules.decoding.masks import paste
+from modules.decoding.objects import Looks, Shown, infer
 from modules.heads.detection import FCOS, RCNN, SSD, FasterRCNN, FastRCNN, MaskRCNN, RetinaNet, SingleObject
 from modules.heads.detection.detector import Detector
 
@@ -36,6 +37,13 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         return [layer(image) for layer in self.layers]
+
+
+class Blur(nn.Conv2d):
+    """Lets padding reach into the picture, as deep networks do."""
+
+    def __init__(self):
+        super().__init__(3, 3, 15, padding=7)
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +94,33 @@ def test_detections_are_what_the_contract_says(name, half):
         if name == "MaskRCNN":
             assert detection["mask_probabilities"].shape == (len(boxes), 28, 28)
             assert detection["mask_probabilities"].dtype == torch.float32
+
+
+@every_head
+@pytest.mark.parametrize("looks", [Looks(), Looks(window=48, flip=True, scales=(1.0, 1.5))], ids=["one look", "many"])
+def test_an_image_has_the_same_boxes_alone_and_in_a_batch_of_other_sizes(name, looks):
+    head, encoder = HEADS[name](score_threshold=0.0, detections=20).eval(), nn.Sequential(Blur(), Encoder())
+    if name == "FCOS":  # says little at the start
+        nn.init.constant_(head.net.head.regression_head.bbox_reg.bias, 1.0)
+    sizes, black = [(64, 96), (40, 72), (44, 70), (96, 30)], torch.full((3, 1, 1), -2.0)
+    image, given = black.expand(4, 3, 96, 96).clone(), proposals(4)
+    for one, (height, width) in zip(image, sizes, strict=True):
+        one[:, :height, :width] = torch.randn(3, height, width)
+
+    def find(shown: Shown) -> list:
+        maps = encoder if head.crops else encoder(shown.image)
+        return head(shown.image, maps, shown.inside, None, shown.proposals)[0]
+
+    def found(rows: list[int], height: int, width: int) -> list:
+        shown = Shown(image[rows, :, :height, :width], torch.tensor([sizes[i] for i in rows]), [given[i] for i in rows])
+        with torch.no_grad():
+            return infer(find, shown, looks, head.selection, 32, black)
+
+    for i, together in enumerate(found([0, 1, 2, 3], 96, 96)):
+        (alone,) = found([i], *(-(-side // 32) * 32 for side in sizes[i]))
+        assert len(alone["boxes"]) == len(together["boxes"]) > 0
+        for key in ("boxes", "scores", "labels"):
+            torch.testing.assert_close(alone[key], together[key], atol=1e-3, rtol=1e-4)
 
 
 @every_head

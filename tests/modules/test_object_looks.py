@@ -91,13 +91,18 @@ def test_a_picture_is_looked_at_as_often_as_asked():
         return bright(shown)
 
     look(count, Looks(flip=True, scales=(1.0, 0.5)), pictures())
-    assert seen == [(2, 96, 130)] * 2 + [(2, 48, 65)] * 2
+    each = [(1, 96, 130)] * 2 + [(1, 48, 65)] * 2, [(1, 110, 64)] * 2 + [(1, 55, 32)] * 2
+    assert seen == [*each[0], *each[1]], "each with the padding that it needs itself"
     seen.clear()
     look(count, Looks(window=70), pictures())
     assert seen == [(6, 70, 70), (3, 70, 64)]  # 2 x 3 windows of the first picture, 3 of the second
     seen.clear()
     look(count, Looks(window=130), pictures())
-    assert seen == [(2, 96, 130)], "pictures that fit a window need no windows"
+    assert seen == [(1, 96, 130), (1, 110, 64)], "pictures that fit a window need no windows"
+    seen.clear()
+    shown = Shown(BLACK.expand(3, 3, 96, 144), torch.tensor([[90, 130], [81, 144], [96, 140]]))
+    look(lambda shown: seen.append(shown.inside.tolist()) or bright(shown), Looks(), shown)
+    assert seen == [[[90, 130], [81, 144], [96, 140]]], "those that need the same are looked at together"
 
 
 def test_an_object_larger_than_the_overlap_is_still_found_by_a_smaller_scale():

@@ -150,6 +150,37 @@ def test_validation_scores_are_those_of_the_answers():
     assert model.trainer.callback_metrics["val/pixel_accuracy"].item() == pytest.approx(accuracy.item())
 
 
+def test_scores_are_at_the_original_resolution_and_of_resized_masks_under_another_name():
+    model, batch = task(resized_scores=True), pictures(2)
+    original = [torch.randint(0, 3, (80, 50), dtype=torch.uint8), torch.randint(0, 3, (32, 64), dtype=torch.uint8)]
+    batch |= {"inside": torch.tensor([[32, 20], [16, 32]]), "size": torch.tensor([[80, 50], [32, 64]])}
+    batch |= {"original_mask": original}
+    trainer().validate(model, datamodule=Pictures(batch), verbose=False)
+    logged = model.trainer.callback_metrics
+    with torch.no_grad():
+        seen = model.on_after_batch_transfer(dict(batch), 0)
+        said = model.eval().predict_step(seen, 0)["mask"]
+        small = model(seen["image"]).argmax(1)
+    right = sum((one == true).sum() for one, true in zip(said, original, strict=True)) / (80 * 50 + 32 * 64)
+    assert logged["val/pixel_accuracy"].item() == pytest.approx(right.item())
+    assert logged["val/pixel_accuracy_resized"].item() == pytest.approx((small == batch["mask"]).float().mean().item())
+    for name in logged:
+        where = (
+            "on masks resized to image_size" if name.endswith(("_resized", "/loss")) else "at the original resolution"
+        )
+        assert model.protocols[name.removeprefix("val/")].endswith(where)
+
+
+def test_an_answer_does_not_depend_on_what_else_is_in_the_batch():
+    model, batch = task(head=PSPNet).eval(), pictures(2, 64, 64)  # pools the whole map
+    size = torch.tensor([[64, 64], [32, 40]])
+    batch = model.on_after_batch_transfer(batch | {"inside": size, "size": size}, 0)
+    alone = {"image": batch["image"][1:, :, :32, :40], "inside": size[1:], "size": size[1:]}
+    with torch.no_grad():
+        together, single = model.predict_step(batch, 0)["mask"][1], model.predict_step(alone, 0)["mask"][0]
+    assert torch.equal(together, single)
+
+
 def test_output_stride_is_refused_with_a_backbone_of_our_own():
     with pytest.raises(ConfigError, match="init_args"):
         task(backbone=Timm("test_resnet"), output_stride=8)
