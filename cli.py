@@ -54,6 +54,7 @@ from arguments import (
 from callbacks.loggers import build_loggers
 from callbacks.run_directory import RunDirectory, new_path
 from callbacks.summary import Summary
+from callbacks.tracking import fault_tolerant
 from compare import check_starts, compare, typed_plan
 from evaluation import Trainer
 from handed_on import handed_on, typed_data
@@ -281,8 +282,10 @@ class CLI(LightningCLI):
         own = config.pop("logger")
         loggers = [] if own is False else [own] if isinstance(own, Logger) else own if isinstance(own, list) else []
         folder = str(self.directory.path)
-        if self.subcommand != "predict":
-            loggers = [*build_loggers(folder, self.settings.tensorboard, wandb=own is not False), *loggers]
+        if self.subcommand == "predict":
+            loggers = [fault_tolerant(logger) for logger in loggers]
+        else:
+            loggers = build_loggers(folder, self.settings.tensorboard, own is not False, loggers)
         self.summary = Summary(
             self.name, self.subcommand, self.typed, self.settings.seed_everything, self.precision_reason
         )

@@ -201,14 +201,9 @@ class Summary(L.Callback):
                     with open_text(path, "r") as file:
                         for line in islice(file, LINES):
                             CONSOLE.print(f"  {line.rstrip()}", markup=False)
-        logger = next((x for x in trainer.loggers if isinstance(x, WandbLogger)), None)
-        if logger is not None and logger._offline:
-            run = folder / "wandb" / "latest-run"
-            CONSOLE.print(
-                f"W&B is offline: look with  wandb leet {run}  and upload, once logged in, with  wandb sync {run}"
-            )
-        elif logger is not None:
-            CONSOLE.print(f"W&B: {logger.experiment.url}")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger) and (line := logger.attempt(logger.advice)):
+                CONSOLE.print(line)
 
     def _next(self, trainer: L.Trainer, folder: Path) -> list[str]:
         if self.command != "fit":
