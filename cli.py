@@ -62,6 +62,7 @@ from links import link
 from modules.contracts import ConfigError, DataError, writing
 from modules.precision import AUTO, choose, detect, unified
 from modules.transfer import export_backbone, read_checkpoint
+from next_commands import command_line, next_commands
 from zoo.command import backbones
 
 
@@ -160,7 +161,7 @@ class CLI(LightningCLI):
         if asked and asked != task:
             raise ConfigError(
                 f"{self.checkpoint} is a checkpoint of {task}, but this command is about {asked}; "
-                f"to graft its backbone use --model.weights {typed}"
+                f"to graft its backbone use --model.weights {shlex.quote(typed)}"
             )
         if command == "fit":
             return argv
@@ -339,7 +340,10 @@ class CLI(LightningCLI):
                 self.summary.rows = [result._asdict() for result in found]
             if subcommand == "fit":
                 self._finish_fit()
-            self.summary.conclude(self.trainer)
+            fitted = subcommand == "fit"
+            folder = self.directory.path
+            commands = next_commands(self.typed, folder, self.model, self.datamodule) if fitted else ()
+            self.summary.conclude(self.trainer, commands)
             failed = False
         finally:
             for logger in self.trainer.loggers:
@@ -437,8 +441,7 @@ def main(argv: list[str] | None = None) -> int:
         command = {"compare": Compare, "backbones": lambda argv: backbones(argv[1:])}.get("".join(argv[:1]), CLI)
         command(argv)
     except callbacks.Stopped as stop:
-        typed = shlex.join(replace_option(argv, stop.option, str(stop)))
-        say(f"stopped and saved; go on with: python cli.py {typed}")
+        say(f"stopped and saved; go on with: {command_line(*replace_option(argv, stop.option, str(stop)))}")
         return 128 + stop.signal  # as the shell counts
     except Exception as error:
         cause = user_error(error)

@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -257,7 +258,7 @@ def _run(plan: Plan, start: str, seed: int, monitor: str, lock: IO[str]) -> tupl
         code = _wait([sys.executable, str(Path(__file__).with_name("cli.py")), *command], file, lock)
     if code:
         sentence = f"{start}, seed {seed} failed: {_reason(log, code)} (all it said is in {log}; "
-        sentence += f"once mended, go on with --run_dir {plan.folder})"
+        sentence += f"once mended, go on with --run_dir {shlex.quote(str(plan.folder))})"
         raise ConfigError(sentence) if code == 2 else DataError(sentence)
     return read_run(folder, monitor), f"{(time.monotonic() - began) / 60:.1f} min"
 

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from datetime import datetime
@@ -40,7 +41,7 @@ class RunDirectory(L.Callback):
         if not self.resumed and self.path.is_dir() and any(self.path.iterdir()):
             raise DataError(
                 f"run directory {self.path} is in use: it holds another run; choose another --run_dir, "
-                f"or resume that run with --ckpt_path {self.path}"
+                f"or resume that run with --ckpt_path {shlex.quote(str(self.path))}"
             )
         self.made = [p for p in (self.path, *self.path.parents) if not p.exists()]
         with writing(self.path):

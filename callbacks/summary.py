@@ -2,8 +2,8 @@
 
 import json
 import platform
-import shlex
 import time
+from collections.abc import Iterable
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -25,13 +25,6 @@ from callbacks.predictions import Predictions
 from callbacks.results_table import results_table
 from callbacks.throughput import Throughput
 from modules.contracts import writing
-
-OWN = {
-    "pictures": ("pictures", "Images", "FOLDER"),
-    "videos": ("videos", "Videos", "FOLDER"),
-    "sentence pairs": ("sentences", "Sentences", "FILE"),
-}
-"""What users have of the same kind as the samples of a data module, and how to give it."""
 
 LINES = 5  # of texts that were written, to be shown
 
@@ -105,8 +98,8 @@ class Summary(L.Callback):
         self.weights = f"{checkpoint.stem} checkpoint, of epoch {epoch + 1}"
 
     @rank_zero_only
-    def conclude(self, trainer: L.Trainer) -> None:
-        """Prints and writes the results."""
+    def conclude(self, trainer: L.Trainer, commands: Iterable[str] = ()) -> None:
+        """Prints and writes the results, and prints lines of commands to type next."""
         rows = self.rows + [self._row(trainer, name, value) for name, value in sorted(self.results.items())]
         folder = Path(trainer.default_root_dir)
         if rows:
@@ -122,8 +115,8 @@ class Summary(L.Callback):
         if data.dropped:
             CONSOLE.print(f"left out {len(data.dropped)} annotations: {folder}/dropped.txt")
         self._say_where(trainer, folder)
-        for line in self._next(trainer, folder):
-            CONSOLE.print(line)
+        for line in commands:
+            CONSOLE.print(line, markup=False)
 
     def _collect(self, trainer: L.Trainer, prefix: str) -> None:
         self.results |= {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith(prefix)}
@@ -204,34 +197,6 @@ class Summary(L.Callback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and (line := logger.attempt(logger.advice)):
                 CONSOLE.print(line)
-
-    def _next(self, trainer: L.Trainer, folder: Path) -> list[str]:
-        if self.command != "fit":
-            return []
-        link = folder.parent / "latest"
-        run = link if link.exists() and link.resolve() == folder.resolve() else folder
-        task, labelled = trainer.lightning_module, trainer.datamodule.classes is not None
-        if task.pretraining:
-            flags = "" if labelled else " --data ImageFolder --data.root FOLDER"
-            same = ("--data", "--data.root") if labelled else ()
-            for name in (*same, "--data.image_size", "--model.backbone", "--model.small_images"):
-                if name in self.typed[:-1]:
-                    flags += f" {name} {shlex.quote(self.typed[self.typed.index(name) + 1])}"
-            graft = f"python cli.py fit --config tasks/classification.yaml --model.weights {run}{flags}"
-            return [
-                f"next, judge the features: python cli.py evaluate --ckpt_path {run}",
-                f"next, with labels:        {graft}",
-                f"next, a linear probe:     {graft} --model.frozen true",
-            ]
-        noun, files, where = OWN[trainer.datamodule.noun]
-        config = f"--config {self.typed[self.typed.index('--config') + 1]} " if "--config" in self.typed else ""
-        own = f"--data {files} --data.root {where}"
-        if task.generative:
-            noun, own = "samples", "--data Noise --data.count 100 --seed_everything 1"
-        return [
-            "next, test again:       " + f"python cli.py test {config}--ckpt_path {run}",
-            f"next, your {noun + ':':<12} " + f"python cli.py predict {config}--ckpt_path {run} {own}",
-        ]
 
 
 def _last(folder: Path, name: str) -> Path | None:

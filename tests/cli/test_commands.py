@@ -136,13 +136,6 @@ def test_the_optimizer_is_what_was_asked_for(graft):
     assert {g["weight_decay"] for g in groups} == {0}  # SGD's own, not AdamW's
 
 
-def test_after_pictures_without_labels_the_next_command_asks_for_some_with(graft, folder, capsys):
-    data = ["--data", "Images", "--data.root", str(folder), "--data.batch_size", "4", "--data.workers", "0"]
-    assert graft("fit", "--config", "tasks/simclr.yaml", *data, "--trainer.max_epochs", "1")[0] == 0
-    grafted = capsys.readouterr().out.partition("next, with labels:")[2].partition("\n")[0]
-    assert grafted.endswith("--model.weights runs/simclr/latest --data ImageFolder --data.root FOLDER")
-
-
 def test_an_average_of_the_weights_goes_with_any_optimizer(graft):
     typed = ["--config", "tasks/simsiam.yaml", *TINY, "--trainer.max_epochs", "1", "--model.ema", "0.9"]
     assert graft("fit", *typed)[0] == 0  # by SGD, which the command line builds

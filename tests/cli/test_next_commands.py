@@ -1,0 +1,87 @@
+"""Commands that a fit prints run as typed, with the data that it was trained on."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from next_commands import typed_options
+
+QUICK = "--data.workers 0 --data.batch_size 4 --data.image_size 32 --trainer.precision 32".split()
+FIT = [*QUICK, "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"]
+PROBE = "--data.batch_size 4 --trainer.max_epochs 1 --trainer.limit_train_batches 1 --trainer.precision 32".split()
+
+
+@pytest.fixture
+def printed(graft, capsys):
+    """Runs a fit; returns the commands that it prints as words, by their purpose."""
+
+    def run(*argv: str) -> dict[str, list[str]]:
+        code, error = graft("fit", *argv)
+        assert code == 0, error
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("next, ")]
+        return {line[6 : line.index(":")]: shlex.split(line[line.index(":") + 1 :]) for line in lines}
+
+    return run
+
+
+@pytest.fixture
+def pets(folder, tmp_path) -> str:
+    """Labeled images below a folder with a blank in its name."""
+    (tmp_path / "pets").rename(tmp_path / "my pets")
+    return "my pets"
+
+
+def test_what_a_classifier_prints_tests_and_predicts(graft, printed, pets, capsys):
+    own = ["--data", "ImageFolder", f"--data.root={pets}", "--data.val_split", "0.25"]
+    commands = printed("--config", "tasks/classification.yaml", *own, *FIT, "--run_dir", "the run's place")
+    assert set(commands) == {"validate again", "your pictures"}  # there is no test split
+    again, predict = commands.values()
+    assert again[:3] == ["python", "cli.py", "validate"]
+    assert graft(*again[2:], "--run_dir", "again")[0] == 0
+    assert "6 val pictures" in (out := capsys.readouterr().out), out  # of the same split
+    assert graft(*[word.replace("FOLDER", pets) for word in predict[2:]], "--run_dir", "out")[0] == 0
+    assert len(Path("out/predictions/predict.csv").read_text().splitlines()) == 1 + 24
+
+
+def test_what_pretraining_prints_keeps_data_and_backbone(graft, printed, pets):
+    own = {"class_path": "ImageFolder", "init_args": {"root": pets, "views": 2, "val_split": 0.25}}
+    model = {"class_path": "SimCLR", "init_args": {"backbone": "resnet10t", "small_images": True}}
+    Path("my simclr.yaml").write_text(yaml.safe_dump({"model": model, "data": own}))
+    commands = printed("--config", "my simclr.yaml", "--data.augment", "strong", *FIT, "--run_dir", "a b")
+    for name, words in commands.items():
+        quick = ["--sgd_epochs", "1", "--sample", "8"] if "judge" in name else PROBE
+        code, error = graft(*words[2:], *quick, "--run_dir", name)
+        assert code == 0, error
+    saved = yaml.safe_load(Path("a linear probe/config.yaml").read_text())
+    assert saved["data"]["init_args"]["root"] == pets and saved["data"]["init_args"]["views"] == 1
+    assert saved["model"]["init_args"]["frozen"] is True and saved["model"]["init_args"]["backbone"] == "resnet10t"
+
+
+def test_after_images_without_labels_the_next_command_asks_for_some_with(printed, pets):
+    commands = printed("--config", "tasks/simclr.yaml", "--data", "Images", "--data.root", pets, *FIT)
+    assert " ".join(commands["with labels"]).endswith(
+        "--model.weights runs/simclr/latest --data ImageFolder --data.root FOLDER --data.image_size 32"
+    )
+
+
+def test_what_a_translator_and_a_gan_print_runs(graft, printed):
+    for number, text in enumerate(("src", "tgt")):
+        Path(f"my {text}.txt").write_text("".join(f"{number} a sentence of {k} words\n" for k in range(40)))
+    own = ["--data", "ParallelText", "--data.source", "my src.txt", "--data.target", "my tgt.txt"]
+    small = "--data.workers 0 --trainer.max_epochs 1 --trainer.limit_train_batches 1 --model.search.longest 5".split()
+    Path("text.yaml").write_text("model: Translation\n")
+    commands = printed("--config", "text.yaml", *own, "--data.val_split", "0.2", *small, "--run_dir", "t 1")
+    for name, words in commands.items():
+        code, error = graft(*[w.replace("FILE", "my src.txt") for w in words[2:]], "--run_dir", f"out {name}")
+        assert code == 0, error
+    gan = "--data.train 64 --data.test 64 --data.val 64 --trainer.limit_test_batches 1 --trainer.limit_val_batches 1"
+    commands = printed("--config", "tasks/gan.yaml", *FIT, *gan.split(), "--trainer.callbacks", "RandomState")
+    assert graft(*commands["your samples"][2:], "--data.count", "4", "--run_dir", "drawn")[0] == 0
+
+
+def test_options_are_found_in_both_spellings_and_below_their_name():
+    argv = ["fit", "--data", "X", "--data.root=a b", "--data.size", "3", "--database", "no"]
+    found = typed_options(argv, "--data")
+    assert found == {"--data": ["--data", "X"], "--data.root": ["--data.root=a b"], "--data.size": ["--data.size", "3"]}
