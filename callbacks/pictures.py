@@ -7,7 +7,7 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
-from callbacks.outcomes.base import Outcomes
+from callbacks.outcomes.base import Outcomes, exchanged
 from callbacks.outcomes.classes import ClassOutcomes, draw_views
 from callbacks.outcomes.masks import MaskOutcomes, draw_masks
 from callbacks.outcomes.objects import ObjectOutcomes, draw_boxes
@@ -106,7 +106,7 @@ class Pictures(Callback):
     on_test_start = on_validation_start
 
     def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction | None, batch: Batch, *_: Any
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction | None, batch: Batch, batch_idx: int
     ) -> None:
         if trainer.sanity_checking or not outputs:
             return
@@ -114,7 +114,8 @@ class Pictures(Callback):
         if kind is None:
             return
         self.outcomes = self.outcomes or kind(self.samples)
-        self.outcomes.update(batch, outputs, pl_module, trainer.global_rank, trainer.world_size)
+        turn = batch_idx * trainer.world_size + trainer.global_rank  # processes take whole batches in turn
+        self.outcomes.update(batch, outputs, pl_module, turn * trainer.datamodule.batch_size)
 
     on_test_batch_end = on_validation_batch_end
 
@@ -131,10 +132,13 @@ class Pictures(Callback):
         self._draw_outcomes(trainer, pl_module, "test")
 
     def _draw_outcomes(self, trainer: Trainer, task: LightningModule, stage: str) -> None:
-        if self.outcomes is None:
-            return
         outcomes, self.outcomes = self.outcomes, None
-        outcomes.gather(trainer.strategy)
+        kinds = exchanged(type(outcomes) if outcomes else None)  # a process without a batch saw nothing
+        kind = next(filter(None, kinds), None)
+        if kind is None:
+            return
+        outcomes = outcomes or kind(self.samples)
+        outcomes.gather()
         if trainer.is_global_zero:
             outcomes.write(Path(trainer.default_root_dir) / "predictions", stage, task)
             for name, picture in outcomes.draw(stage, task, trainer.datamodule):

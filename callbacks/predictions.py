@@ -11,7 +11,7 @@ from callbacks.files.objects import ObjectPictures
 from callbacks.files.samples import SampleFiles
 from callbacks.files.sentences import TextFiles
 from callbacks.files.tables import Arrays, Table
-from modules.contracts import Batch, ConfigError, Prediction
+from modules.contracts import SURPLUS, Batch, ConfigError, Prediction
 
 
 class Predictions(Callback):
@@ -42,12 +42,22 @@ class Predictions(Callback):
         self._file: SampleFiles | TextFiles | Detections | LabelTable | MaskFiles | FeatureArrays | None = None
 
     def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction | None, batch: Batch, *_: Any
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Prediction | None,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
-        kind = next((kind for kind in KINDS if kind.fits(outputs)), None) if outputs else None
+        if not outputs or SURPLUS in batch:
+            return
+        kind = next((kind for kind in KINDS if kind.fits(outputs)), None)
         if kind is not None:
             settings = {"threshold": self.threshold} if kind is Detections else {}
             self._file = self._file or kind(trainer, pl_module, batch, **settings)
+            if trainer.world_size > 1:  # processes take whole batches in turn
+                self._file.turn = batch_idx * trainer.world_size + trainer.global_rank
             self._file.add(batch, outputs)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

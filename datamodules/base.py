@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from datamodules.roles import Role
-from datamodules.sampler import EpochSampler
+from datamodules.sampler import DistributedSequentialSampler, EpochSampler
+from datamodules.workers import Surplus, outlive_signals
 from modules.colours import RGB
 from modules.contracts import Batch, ConfigError, DataError
 
@@ -159,7 +160,7 @@ class DataModule(L.LightningDataModule):
         if data is None:
             return None
         rank, world = (self._rank(), self._world()) if shared else (0, 1)
-        return self._loader(data, EpochSampler(len(data), None, 0, rank, world))
+        return self._loader(data, DistributedSequentialSampler(len(data), self.batch_size, rank, world))
 
     def _loader(self, data: Dataset, sampler: DistributedSampler, whole: bool = False) -> DataLoader:
         """`whole`: a key of the sampler stands for a batch, not for a sample."""
@@ -170,7 +171,8 @@ class DataModule(L.LightningDataModule):
             drop_last=not whole and sampler.seed is not None,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
-            collate_fn=self.collate,
+            collate_fn=Surplus(self.collate) if getattr(sampler, "surplus", False) else self.collate,
+            worker_init_fn=outlive_signals,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # without one, every iterator draws from torch's global generator
         )

@@ -1,6 +1,6 @@
-"""Which sample comes when: a function of (seed, epoch) alone, on any number of devices, from any point on."""
+"""Order of the samples: a function of (seed, epoch) alone, on any number of devices, from any point on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import DistributedSampler
@@ -13,7 +13,7 @@ class EpochSampler(DistributedSampler):
 
     Args:
         size: number of samples.
-        seed: of the shuffling; null keeps the order and the epoch, for evaluation.
+        seed: of the shuffling; null keeps the order and the epoch.
         batch: samples per global batch (all devices); the incomplete last batch of an epoch is dropped. 0 keeps all.
         rank: this device, 0..devices - 1.
         devices: number of devices.
@@ -60,3 +60,35 @@ class EpochSampler(DistributedSampler):
         """Shuffled samples, as many as fill batches, so that a batch's are of one kind and the batches are shuffled."""
         batches = order[np.argsort(self.kinds[order], kind="stable")].reshape(-1, self.batch)
         return random.permutation(batches).ravel()
+
+
+class DistributedSequentialSampler(DistributedSampler):
+    """Yields (0, index) keys in order, for evaluation; devices take whole batches in turn.
+
+    So a batch holds the same samples on any number of devices, and no sample comes twice. A device for which there is
+    no batch gets the first one, which must not count: `surplus`.
+
+    Args:
+        size: number of samples.
+        batch: samples per batch.
+        rank: this device, 0..devices - 1.
+        devices: number of devices.
+    """
+
+    seed = None
+
+    def __init__(self, size: int, batch: int, rank: int = 0, devices: int = 1):
+        self.size, self.batch, self.rank, self.devices = size, batch, rank, devices
+        self.surplus = rank * batch >= size
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((0, i) for start in self._starts() for i in range(start, min(start + self.batch, self.size)))
+
+    def __len__(self) -> int:
+        return sum(min(self.batch, self.size - start) for start in self._starts())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before every epoch; the order is the same in all."""
+
+    def _starts(self) -> Sequence[int]:
+        return [0] if self.surplus else range(self.rank * self.batch, self.size, self.devices * self.batch)

@@ -19,6 +19,9 @@ Prediction = dict[str, Any]
 IGNORE = 255
 """What a semantic map says where no class counts: void, and the padding around a picture."""
 
+SURPLUS = "surplus"
+"""Key of a batch that does not count: a device without a batch of its own got it, so that all take part in an epoch."""
+
 
 class ConfigError(Exception):
     """A wrong command or setting; one sentence, exit code 2."""

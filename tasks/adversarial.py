@@ -156,7 +156,7 @@ class Adversarial(Generation):
         prediction = self.make(batch, index, 0)
         scores = [v.score for v in self._verdicts(real, prediction.pop("picture"), label)]
         values = self.outlook(*scores) | {"discriminator_loss": self.game.discriminator(*scores)}
-        self.log_dict({f"{stage}/{k}": v for k, v in values.items()}, batch_size=len(real), sync_dist=True)
+        self.log_mean(stage, values, len(real))
         return prediction
 
 

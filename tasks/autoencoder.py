@@ -105,8 +105,7 @@ class AutoEncoder(Pretraining):
 
     def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction:
         passage = self._pass(batch["image"], torch.Generator().manual_seed(index))
-        values = {f"{stage}/{name}": value for name, value in self._costs(passage).items()}
-        self.log_dict(values, batch_size=len(passage.mean), sync_dist=True)
+        self.log_mean(stage, self._costs(passage), len(passage.mean))
         made = passage.made if self.beta is None else self.decode(passage.mean)
         shown = {"reconstruction": made} | ({"seen": passage.seen} if self.noise else {})
         return {name: _bytes(image) for name, image in shown.items()} | {"code": passage.mean}

@@ -9,7 +9,8 @@ from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from modules.contracts import Backbone, Batch, ConfigError, Prediction
+from modules.contracts import SURPLUS, Backbone, Batch, ConfigError, Prediction
+from modules.metrics.means import Means
 from modules.optim import Optim
 from tasks.averaging import EpochAverage, MovingAverage
 
@@ -53,6 +54,7 @@ class Task(L.LightningModule):
             raise ConfigError(f"model.average is {average} and model.ema {ema:g}: one of them, and 0 or more epochs")
         self.optim, self.ema, self.average = optim, ema, average
         self.backbone = None
+        self.means = {stage: Means() for stage in ("val", "test")}
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -83,16 +85,41 @@ class Task(L.LightningModule):
             )
 
     def validation_step(self, batch: Batch, index: int) -> Prediction | None:
-        return self.evaluate(batch, index, "val")
+        return None if SURPLUS in batch else self.evaluate(batch, self.turn(index), "val")
 
     def test_step(self, batch: Batch, index: int) -> Prediction | None:
-        return self.evaluate(batch, index, "test")
+        return None if SURPLUS in batch else self.evaluate(batch, self.turn(index), "test")
 
     def on_validation_epoch_end(self) -> None:
         self.conclude("val")
+        self._log_means("val")
 
     def on_test_epoch_end(self) -> None:
         self.conclude("test")
+        self._log_means("test")
+
+    def turn(self, index: int) -> int:
+        """Number in the split of this device's batch number `index`: devices take whole batches in turn."""
+        return index * self.trainer.world_size + self.trainer.global_rank
+
+    def log_mean(self, stage: Stage, values: dict[str, Tensor | float], count: int | Tensor) -> None:
+        """Logs `STAGE/NAME` at the end of the pass: the mean over all that was judged, on any number of devices.
+
+        Args:
+            stage: val or test.
+            values: scalars, each the mean of a batch.
+            count: how many samples, pixels or whatever else each is the mean of.
+        """
+        self.means[stage].update(values, count)
+
+    def _log_means(self, stage: Stage) -> None:
+        values = self.means[stage].compute()
+        self.log_figures({f"{stage}/{name}": value for name, value in values.items()})
+
+    def log_figures(self, values: dict[str, Tensor]) -> None:
+        """Logs figures of a whole split, which are the same on every device."""
+        values = {name: value.to(self.device) for name, value in values.items()}
+        self.log_dict(values, batch_size=1, sync_dist=True)  # a mean of equals; Lightning warns without
 
     def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction | None:
         """Judges batch number `index` of a split; what it returns is what callbacks draw and write."""
@@ -112,7 +139,7 @@ class Task(L.LightningModule):
         trainer = self.trainer
         if trainer.log_every_n_steps and (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
             for name, value in values.items():
-                self.log(f"train/{name}", value, prog_bar=name == "loss")
+                self.log(f"train/{name}", value, prog_bar=name == "loss", sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
         trainer = self.trainer

@@ -100,9 +100,10 @@ class Classification(VisionTask):
     def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction:
         logits = self(batch["image"])
         prediction = self._predict(logits)
-        metrics = self.metrics[stage]
-        metrics.update(prediction["scores"], batch["label"])
-        self.log_dict(metrics, batch_size=len(logits))
-        loss = self.head.loss(logits, batch["label"])
-        self.log(f"{stage}/loss", loss, batch_size=len(logits), sync_dist=True)
+        self.metrics[stage].update(prediction["scores"], batch["label"])
+        self.log_mean(stage, {"loss": self.head.loss(logits, batch["label"])}, len(logits))
         return prediction
+
+    def conclude(self, stage: Stage) -> None:
+        self.log_figures(self.metrics[stage].compute())
+        self.metrics[stage].reset()

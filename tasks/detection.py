@@ -131,7 +131,7 @@ class Detection(VisionTask):
 
     def conclude(self, stage: Stage) -> None:
         scores = self.scores[stage].compute()
-        self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
+        self.log_figures({f"{stage}/{name}": value for name, value in scores.items()})
         self.scores[stage].reset()
 
     def _maps(self, image: Tensor) -> list[Tensor]:

@@ -128,15 +128,15 @@ class Generation(Turns):
         return image.float() * 2 - 1
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
-        prediction = self.make(batch, index, self.trainer.datamodule.seed)
+        prediction = self.make(batch, self.turn(index), self.trainer.datamodule.seed)
         prediction.pop("picture")
         return prediction
 
     def make(self, batch: Batch, index: int, seed: int) -> Prediction:
-        """One picture for each sample of a batch, of noise that follows from its place in the data alone."""
-        world, rank, count = self.trainer.world_size, self.trainer.global_rank, len(batch["id"])
+        """A picture for each sample of batch number `index` of a split, of noise that follows from its place."""
+        count = len(batch["id"])
         first = index * (self.trainer.datamodule.batch_size if self.trainer.datamodule else count)
-        places = [(first + i) * world + rank for i in range(count)]
+        places = range(first, first + count)
         noise = keyed_noise([(seed, place) for place in places], self.latent).to(self.device)
         label = None
         if self.condition:

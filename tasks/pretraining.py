@@ -56,8 +56,7 @@ class Pretraining(VisionTask):
     def evaluate(self, batch: Batch, index: int, stage: Stage) -> None:
         results = self.step(batch, torch.Generator().manual_seed(index))
         results.pop("embeddings", None)
-        values = {f"{stage}/{name}": value for name, value in results.items()}
-        self.log_dict(values, batch_size=len(batch["id"]), sync_dist=True)
+        self.log_mean(stage, results, len(batch["id"]))
 
     def gather(self, tensor: Tensor, gradients: bool = False) -> Tensor:
         """(B, ...) of this device to (B * devices, ...) of all, in order of rank."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.blocks import resize
-from modules.contracts import Batch, ConfigError, Features, HeadFactory, NeckFactory, Prediction
+from modules.contracts import IGNORE, Batch, ConfigError, Features, HeadFactory, NeckFactory, Prediction
 from modules.decoding.dense import class_map, infer, padded, to_original, without_padding
 from modules.heads import FCN, UNet
 from modules.losses.segmentation import SegmentationLoss
@@ -46,7 +46,7 @@ class SemanticSegmentation(VisionTask):
     protocols: ClassVar[dict[str, str]] = {
         **{name: f"{how}; at the original resolution" for name, how in PROTOCOLS.items()},
         **{name + RESIZED: f"{how}; on masks resized to image_size" for name, how in PROTOCOLS.items()},
-        "loss": "mean over batches, without auxiliary head; on masks resized to image_size",
+        "loss": "mean over labelled pixels, without auxiliary head; on masks resized to image_size",
     }
 
     def __init__(
@@ -127,7 +127,7 @@ class SemanticSegmentation(VisionTask):
         if self.resized_scores:
             self.resized_scores[stage].update(answer["mask"], mask)
         loss, _ = self._loss(found.clamp_min(1e-8).log(), mask)
-        self.log(f"{stage}/loss", loss, batch_size=len(mask), sync_dist=True)
+        self.log_mean(stage, {"loss": loss}, (mask != IGNORE).sum())
         return answer
 
     def _look(self, batch: Batch) -> Tensor:
@@ -149,7 +149,7 @@ class SemanticSegmentation(VisionTask):
     def conclude(self, stage: Stage) -> None:
         for end, scores in (("", self.scores), (RESIZED, self.resized_scores)):
             if stage in scores:
-                self.log_dict({f"{stage}/{name}{end}": value for name, value in scores[stage].compute().items()})
+                self.log_figures({f"{stage}/{name}{end}": value for name, value in scores[stage].compute().items()})
                 scores[stage].reset()
 
     @property

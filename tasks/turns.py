@@ -143,7 +143,7 @@ class Turns(Task):
         """Logs `train/NAME` on the batches that loggers write; the progress bar shows both losses."""
         if self.logging:
             for name, value in values.items():
-                self.log(f"train/{name}", value, prog_bar=name.endswith("_loss"))
+                self.log(f"train/{name}", value, prog_bar=name.endswith("_loss"), sync_dist=True)
             self._log_place()
 
     def conclude(self, stage: str) -> None:
@@ -151,8 +151,8 @@ class Turns(Task):
 
     def _log_place(self) -> None:
         """Loggers would count batches as steps."""
-        self.log("step", float(self.trainer.global_step))
-        self.log("epoch", float(self.trainer.current_epoch))
+        self.log("step", float(self.trainer.global_step), sync_dist=True)
+        self.log("epoch", float(self.trainer.current_epoch), sync_dist=True)
 
     def configure_callbacks(self) -> list[L.Callback]:
         trainer = self.trainer

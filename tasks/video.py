@@ -88,9 +88,14 @@ class Video(VisionTask):
         prediction = self._judge(scores, len(label))
         for name, metric in self.metrics[stage].items():
             metric.update(*((scores, each) if name == "clip_acc" else (prediction["scores"], label)))
-            self.log(f"{stage}/{name}", metric, batch_size=len(label))
-        self.log(f"{stage}/loss", self.head.loss(logits, each), batch_size=len(each), sync_dist=True)
+        self.log_mean(stage, {"loss": self.head.loss(logits, each)}, len(each))
         return prediction
+
+    def conclude(self, stage: Stage) -> None:
+        metrics = self.metrics[stage]
+        self.log_figures({f"{stage}/{name}": metric.compute() for name, metric in metrics.items()})
+        for metric in metrics.values():
+            metric.reset()
 
 
 def _accuracies(classes: int) -> dict[str, Metric]:

@@ -77,13 +77,14 @@ class Writing(Task):
         answer = self.written(found)
         self.scores[stage].update(answer["text"], self.references(batch))
         unfinished = sum(not best.finished for best, *_ in found) / len(found)
-        self.log(f"{stage}/unfinished", unfinished, batch_size=len(found), sync_dist=True)
-        self.log(f"{stage}/perplexity", self.perplexity[stage], batch_size=len(found))
+        self.log_mean(stage, {"unfinished": unfinished}, len(found))
         return answer | self.attention([best for best, *_ in found], memory, batch)
 
     def conclude(self, stage: Stage) -> None:
-        self.log_dict({f"{stage}/{name}": value for name, value in self.scores[stage].compute().items()})
+        scores = self.scores[stage].compute() | {"perplexity": self.perplexity[stage].compute()}
+        self.log_figures({f"{stage}/{name}": value for name, value in scores.items()})
         self.scores[stage].reset()
+        self.perplexity[stage].reset()
 
     def written(self, found: list[list[Hypothesis]]) -> Prediction:
         """Texts of each source's best hypothesis, and if more are asked for, all of them."""

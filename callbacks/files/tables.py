@@ -1,9 +1,9 @@
 """Prediction files in the making: every process writes a part, the first one joins them in the order of the data."""
 
 import csv
+import heapq
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from itertools import zip_longest
 from pathlib import Path
 from typing import IO
 
@@ -20,7 +20,11 @@ class Table:
         path: final name.
         rank: of this process.
         columns: their names.
+
+    Attributes: `turn` is the number of the batch in the split that is written, null when one process writes all.
     """
+
+    turn: int | None = None
 
     def __init__(self, path: Path, rank: int, columns: Sequence[str]) -> None:
         self.path = path
@@ -32,7 +36,7 @@ class Table:
 
     def write(self, rows: Iterable[Sequence[str]]) -> None:
         with writing(self.path):
-            self._rows.writerows(rows)
+            self._rows.writerows(rows if self.turn is None else ([self.turn, *row] for row in rows))
 
     def close(self) -> None:
         with writing(self.path):
@@ -43,10 +47,10 @@ class Table:
         Path(self._part.name).unlink(missing_ok=True)
 
     def merge(self, world: int) -> list[Path]:
-        """Joins the parts of `world` processes under the final name; returns what there is to look at."""
+        """Joins the parts of `world` processes, batch by batch, under the final name; returns what to look at."""
         parts = _parts(self.path, world)
         with writing(self.path):
-            if len(parts) == 1:
+            if world == 1:
                 parts[0].replace(self.path)
                 return [self.path]
             whole = self.path.with_name(f"{self.path.name}.tmp")
@@ -55,12 +59,7 @@ class Table:
                 readers = [csv.reader(stack.enter_context(open_text(part, "r"))) for part in parts]
                 header, *_ = map(next, readers)
                 rows.writerow(header)
-                first: set[str] = set()
-                for dealt in zip_longest(*readers):
-                    # Samples are dealt in turn, and the last round is filled up with the first samples again.
-                    fresh = [row for row in dealt if row and row[0] not in first]
-                    first = first or {row[0] for row in fresh}
-                    rows.writerows(fresh)
+                rows.writerows(row for _, *row in heapq.merge(*readers, key=lambda row: int(row[0])))
             whole.replace(self.path)
             for part in parts:
                 part.unlink()
@@ -73,18 +72,24 @@ class Arrays:
     Args:
         path: final name.
         rank: of this process.
+
+    Attributes: `turn` is the number of the batch in the split that is written, null when one process writes all.
     """
+
+    turn: int | None = None
 
     def __init__(self, path: Path, rank: int) -> None:
         self.path = path
         self.rank = rank
-        self._batches: dict[str, list[np.ndarray]] = {"ids": [], "features": [], "labels": []}
+        self._batches: dict[str, list[np.ndarray]] = {"ids": [], "features": [], "labels": [], "turns": []}
 
     def write(self, ids: list[str], features: Tensor, labels: Tensor | None) -> None:
         self._batches["ids"].append(np.array(ids))
         self._batches["features"].append(features.float().cpu().numpy())
         if labels is not None:
             self._batches["labels"].append(labels.cpu().numpy())
+        if self.turn is not None:
+            self._batches["turns"].append(np.full(len(ids), self.turn))
 
     def close(self) -> None:
         arrays = {name: np.concatenate(batches) for name, batches in self._batches.items() if batches}
@@ -94,16 +99,13 @@ class Arrays:
         """Nothing is on the disk before `close`."""
 
     def merge(self, world: int) -> list[Path]:
-        """Joins the parts of `world` processes under the final name; returns what there is to look at."""
+        """Joins the parts of `world` processes, batch by batch, under the final name; returns what to look at."""
         paths = _parts(self.path, world)
-        if len(paths) > 1:
+        if world > 1:
             parts = [dict(np.load(path)) for path in paths]
-            position = np.concatenate([np.arange(len(part["ids"])) * len(parts) + i for i, part in enumerate(parts)])
-            order = position.argsort()
-            arrays = {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
-            first, rest = arrays["ids"][: len(parts)], arrays["ids"][len(parts) :]
-            fresh = np.r_[np.ones(len(first), dtype=bool), ~np.isin(rest, first)]  # as in Table.merge
-            _save(paths[0], {name: array[fresh] for name, array in arrays.items()})
+            arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            order = arrays.pop("turns").argsort(kind="stable")
+            _save(paths[0], {name: array[order] for name, array in arrays.items()})
         with writing(self.path):
             paths[0].replace(self.path)
             for path in paths[1:]:

@@ -76,7 +76,7 @@ class GeneratedScores(Callback):
         epochs = trainer.current_epoch + trainer.is_last_batch
         if not fitting or self._due(trainer, epochs):
             for name, value in self._scores(trainer, pl_module, "val", epochs if fitting else None).items():
-                pl_module.log(name, value, batch_size=1)
+                pl_module.log(name, value, batch_size=1, sync_dist=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # No validation, max_steps in the middle of an epoch, or early stopping: the end was not known before.
@@ -88,7 +88,7 @@ class GeneratedScores(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for name, value in self._scores(trainer, pl_module, "test", None).items():
-            pl_module.log(name, value, batch_size=1)
+            pl_module.log(name, value, batch_size=1, sync_dist=True)
 
     def state_dict(self) -> dict[str, Any]:
         return {"history": list(self.history), "step": self._step}

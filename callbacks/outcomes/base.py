@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
-from lightning.pytorch.strategies import Strategy
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -27,15 +26,14 @@ class Outcomes:
     def __init__(self, keep: int) -> None:
         self.sample = Highest(keep)
         self.worst = Highest(keep)
-        self.seen = 0
 
     @staticmethod
     def fits(outputs: Prediction, batch: Batch) -> bool:
         """Whether these are answers of this kind, and the truth is known."""
         raise NotImplementedError
 
-    def update(self, batch: Batch, outputs: Prediction, task: LightningModule, rank: int, world: int) -> None:
-        """Takes in what process `rank` of `world` answered to one batch."""
+    def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
+        """Takes in the answers to one batch, whose first sample is number `first` of the split."""
         raise NotImplementedError
 
     def write(self, folder: Path, stage: str, task: LightningModule) -> None:
@@ -49,30 +47,29 @@ class Outcomes:
         """Names, columns and rows of tables for loggers that take tables; after `gather`, on the first process."""
         return iter(())
 
-    def keep(self, rows: dict[str, Tensor], badness: Tensor, rank: int, world: int) -> None:
+    def keep(self, rows: dict[str, Tensor], badness: Tensor, first: int) -> None:
         """Keeps those of B samples that are worth looking at: `rows` of B entries each, `badness` (B,), -inf for a
         sample that is no mistake."""
         self.worst.update(badness, rows)
-        self.sample.update(self.spread(badness, rank, world), rows)
-        self.seen += len(badness)
+        self.sample.update(self.spread(badness, first), rows)
 
-    def wanted(self, badness: Tensor, rank: int, world: int) -> Tensor:
+    def wanted(self, badness: Tensor, first: int) -> Tensor:
         """Which of B samples `keep` may keep, bool (B,), where making their rows is costly."""
-        return self.worst.takes(badness) | self.sample.takes(self.spread(badness, rank, world))
+        return self.worst.takes(badness) | self.sample.takes(self.spread(badness, first))
 
-    def spread(self, badness: Tensor, rank: int, world: int) -> Tensor:
+    def spread(self, badness: Tensor, first: int) -> Tensor:
         """Values (B,), 0 and less, by which samples are kept whatever came out.
 
         Files usually come sorted by class, so the first few would all be of one. Hashed positions are spread over the
         whole split, are the same in every epoch, and leave the random number generators alone.
         """
-        position = (self.seen + torch.arange(len(badness), device=badness.device)) * world + rank
+        position = first + torch.arange(len(badness), device=badness.device)
         return -(position * GOLDEN % 2**32).float()
 
-    def gather(self, strategy: Strategy) -> None:
-        """Joins what the processes saw; every process must call it."""
-        self.worst.gather(strategy)
-        self.sample.gather(strategy)
+    def gather(self) -> None:
+        """Joins what the processes saw; every process must call it, also one that saw nothing."""
+        self.worst.gather()
+        self.sample.gather()
 
 
 class Highest:
@@ -97,14 +94,12 @@ class Highest:
             self.rows = {name: row.new_zeros((self.size, *row.shape[1:])) for name, row in rows.items()}
         self._choose(torch.cat([self.value, value]), {name: _joined(self.rows[name], rows[name]) for name in rows})
 
-    def gather(self, strategy: Strategy) -> None:
-        # Clones, because tensors from inference mode must not be written to outside of it.
-        def joined(row: Tensor) -> Tensor:
-            sizes = strategy.all_gather(torch.tensor(row.shape, device=row.device)).reshape(-1, row.ndim)
-            row = _padded(row.clone(), sizes.amax(0).tolist())
-            return strategy.all_gather(row).reshape(-1, *row.shape[1:])
-
-        self._choose(joined(self.value), {name: joined(row) for name, row in self.rows.items()})
+    def gather(self) -> None:
+        """Chooses among what all processes kept; every process must call it."""
+        here = None if self.value is None else (self.value.cpu(), {name: row.cpu() for name, row in self.rows.items()})
+        self.value, self.rows = None, {}
+        for value, rows in filter(None, exchanged(here)):
+            self.update(value, rows)
 
     def kept(self) -> dict[str, Tensor]:
         """`rows` without the empty places, on the CPU."""
@@ -124,6 +119,22 @@ def _joined(one: Tensor, other: Tensor) -> Tensor:
 def _padded(row: Tensor, shape: list[int]) -> Tensor:
     missing = [wanted - had for wanted, had in zip(shape, row.shape, strict=True)]
     return pad(row, [margin for size in reversed(missing) for margin in (0, size)]) if any(missing) else row
+
+
+def exchanged(here: Any) -> list[Any]:
+    """What each process has, in their order; tensors must be on the CPU."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [here]
+    everyone: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(everyone, here)
+    return everyone
+
+
+def summed(counts: Tensor | None) -> Tensor:
+    """Counts of all processes together, on the CPU; null of one that saw nothing."""
+    return torch.stack([part for part in exchanged(None if counts is None else counts.cpu()) if part is not None]).sum(
+        0
+    )
 
 
 def visible(image: Tensor, backbone: Backbone) -> Tensor:

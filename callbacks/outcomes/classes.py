@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
-from lightning.pytorch.strategies import Strategy
 from torch import Tensor
 
 from callbacks.drawing.confusion import confusion
 from callbacks.drawing.figure import RIGHT, WRONG, shorten
 from callbacks.drawing.grids import grid, side_by_side
 from callbacks.files.per_class import per_class, write_confusion, write_per_class
-from callbacks.outcomes.base import Outcomes, arrays, rgb, visible
+from callbacks.outcomes.base import Outcomes, arrays, rgb, summed, visible
 from modules.contracts import Backbone, Batch, Prediction
 
 
@@ -28,7 +27,7 @@ class ClassOutcomes(Outcomes):
     def fits(outputs: Prediction, batch: Batch) -> bool:
         return {"label", "scores"} <= outputs.keys() and "label" in batch
 
-    def update(self, batch: Batch, outputs: Prediction, task: LightningModule, rank: int, world: int) -> None:
+    def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
         true, predicted, scores = batch["label"], outputs["label"], outputs["scores"]
         classes = scores.shape[1]
         if self.matrix is None:
@@ -37,15 +36,15 @@ class ClassOutcomes(Outcomes):
         self.matrix.index_add_(0, true * classes + predicted, torch.ones_like(true))
         confidence = scores.float().gather(1, predicted[:, None]).squeeze(1)
         rows = {**self.inputs(batch, task), "true": true, "predicted": predicted, "confidence": confidence}
-        self.keep(rows, torch.where(predicted != true, confidence, -torch.inf), rank, world)
+        self.keep(rows, torch.where(predicted != true, confidence, -torch.inf), first)
 
     def inputs(self, batch: Batch, task: LightningModule) -> dict[str, Tensor]:
         """What is kept of the B samples, to be shown."""
         return {"image": batch["image"]}
 
-    def gather(self, strategy: Strategy) -> None:
-        super().gather(strategy)
-        self.matrix = strategy.reduce(self.matrix.clone(), reduce_op="sum")
+    def gather(self) -> None:
+        super().gather()
+        self.matrix = summed(self.matrix)
 
     def write(self, folder: Path, stage: str, task: LightningModule) -> None:
         write_per_class(folder, stage, per_class(self.counts()), task.classes)

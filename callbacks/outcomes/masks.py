@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
-from lightning.pytorch.strategies import Strategy
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
@@ -17,7 +16,7 @@ from callbacks.drawing.figure import shorten_start
 from callbacks.drawing.overlays import DIFFERENT, Palette, differences, enlarged, legend, overlay, palette_of
 from callbacks.drawing.strips import strips, swatch
 from callbacks.files.per_class import per_class_of_pixels, write_confusion, write_per_class
-from callbacks.outcomes.base import Outcomes, arrays, visible
+from callbacks.outcomes.base import Outcomes, arrays, summed, visible
 from modules.contracts import IGNORE, Backbone, Batch, Prediction
 
 SIDE = 320  # pixels: the longer side of a picture that is kept, at most
@@ -36,7 +35,7 @@ class MaskOutcomes(Outcomes):
     def fits(outputs: Prediction, batch: Batch) -> bool:
         return "mask" in outputs and "mask" in batch
 
-    def update(self, batch: Batch, outputs: Prediction, task: LightningModule, rank: int, world: int) -> None:
+    def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
         true, predicted = batch["mask"], outputs["mask"]
         if "original_mask" in outputs:  # judged in pixels of the original, drawn as the network saw it
             pairs = zip(batch["original_mask"], outputs["original_mask"], strict=True)
@@ -49,11 +48,11 @@ class MaskOutcomes(Outcomes):
         rows = thumbnails(batch, predicted, task.backbone)
         rows |= {"accuracy": accuracy, "iou": iou, "name": name_bytes(batch["id"]).to(true.device, non_blocking=True)}
         # nan, of a picture without a label, is not below 1
-        self.keep(rows, torch.where(accuracy < 1, 1 - accuracy, -torch.inf), rank, world)
+        self.keep(rows, torch.where(accuracy < 1, 1 - accuracy, -torch.inf), first)
 
-    def gather(self, strategy: Strategy) -> None:
-        super().gather(strategy)
-        self.matrix = strategy.reduce(self.matrix.clone(), reduce_op="sum")
+    def gather(self) -> None:
+        super().gather()
+        self.matrix = summed(self.matrix)
 
     def write(self, folder: Path, stage: str, task: LightningModule) -> None:
         matrix = self.matrix.cpu().numpy()

@@ -35,7 +35,7 @@ class ObjectOutcomes(Outcomes):
     def fits(outputs: Prediction, batch: Batch) -> bool:
         return "boxes" in outputs and "truth" in batch
 
-    def update(self, batch: Batch, outputs: Prediction, task: LightningModule, rank: int, world: int) -> None:
+    def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
         image, inside = batch["image"], batch["inside"]
         factor = min(1.0, SIDE / max(image.shape[-2:]))
         small = interpolate(image.float(), scale_factor=factor, mode="area") if factor < 1 else image
@@ -48,7 +48,7 @@ class ObjectOutcomes(Outcomes):
         crowd = [one["crowd"].to(image.device) for one in batch["truth"]]
         wrong = torch.stack([mistakes(*one) for one in zip(said, true, crowd, strict=True)])
         total = wrong.sum(1).float()
-        ties = self.spread(total, rank, world) / 2**33  # of equally bad pictures the same are kept by any processes
+        ties = self.spread(total, first) / 2**33  # of equally bad pictures the same are kept by any processes
         badness = torch.where(total > 0, total + ties, -torch.inf)
         rows = {
             "image": visible(small, task.backbone),
@@ -59,11 +59,11 @@ class ObjectOutcomes(Outcomes):
             "name": name_bytes(batch["id"]).to(image.device, non_blocking=True),
         }
         if "rle" in outputs:
-            wanted = self.wanted(badness, rank, world).tolist()  # decoding the masks of every picture would take long
+            wanted = self.wanted(badness, first).tolist()  # decoding the masks of every picture would take long
             found = [[rles[i] for i in _indices(chosen)] for rles, chosen in zip(outputs["rle"], sure, strict=True)]
             for name, masks in (("true", [one["rle"] for one in batch["truth"]]), ("found", found)):
                 rows[f"{name}_masks"] = _thumbnails(masks, wanted, parts.tolist(), small.shape[-2:]).to(image.device)
-        self.keep(rows, badness, rank, world)
+        self.keep(rows, badness, first)
 
     def write(self, folder: Path, stage: str, task: LightningModule) -> None:
         reports = task.reports(stage)

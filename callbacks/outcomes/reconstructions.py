@@ -24,12 +24,12 @@ class ReconstructionOutcomes(Outcomes):
     def fits(outputs: Prediction, batch: Batch) -> bool:
         return {"reconstruction", "code"} <= outputs.keys() and "image" in batch
 
-    def update(self, batch: Batch, outputs: Prediction, task: LightningModule, rank: int, world: int) -> None:
+    def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
         image, made = visible(batch["image"], task.backbone), rgb(outputs["reconstruction"])
         error = (image.float() - made.float()).div_(127.5).square().mean((1, 2, 3))
         rows = {"image": image, "made": made, "code": outputs["code"], "error": error}
         rows |= {"seen": rgb(outputs["seen"])} if "seen" in outputs else {}
-        self.keep(rows, error, rank, world)
+        self.keep(rows, error, first)
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
         sample = self.sample.kept()

@@ -8,13 +8,12 @@ import cv2
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
-from lightning.pytorch.strategies import Strategy
 from torch.nn.functional import interpolate
 
 from callbacks.drawing.figure import PLAIN, RIGHT, shorten_start
 from callbacks.drawing.sentences import alignments, captioned, looks, sentence_table
 from callbacks.files.per_class import write_csv
-from callbacks.outcomes.base import GOLDEN, Outcomes, arrays, visible
+from callbacks.outcomes.base import GOLDEN, Outcomes, arrays, exchanged, visible
 from modules.contracts import Backbone, Batch, Prediction
 from modules.metrics.captions import cider, tokens
 from modules.metrics.text import sentence_bleu
@@ -52,8 +51,9 @@ class TextOutcomes(Outcomes):
 
     def __init__(self, keep: int) -> None:
         super().__init__(keep)
-        self.judge, self.rank = "sentence BLEU", 0
+        self.judge = "sentence BLEU"
         self.sentences: list[Sentence] = []
+        self.places: list[int] = []  # of the sentences in the split
         self.looks: list[Look] | dict[int, Look] = []  # of all; after `gather` of those chosen, by their places
         self.scores: list[float] = []
         self.chosen: dict[str, list[int]] = {}
@@ -62,8 +62,9 @@ class TextOutcomes(Outcomes):
     def fits(outputs: Prediction, batch: Batch) -> bool:
         return "text" in outputs and bool({"captions", "target_text"} & batch.keys())
 
-    def update(self, batch: Batch, outputs: Prediction, task: LightningModule, rank: int, world: int) -> None:
-        said, self.rank = outputs["text"], rank
+    def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
+        said = outputs["text"]
+        self.places += range(first, first + len(said))
         self.judge = "CIDEr-D" if "captions" in batch else "sentence BLEU"
         true = batch["captions"] if "captions" in batch else [[text] for text in batch["target_text"]]
         sources = batch.get("source_text", [""] * len(said))
@@ -73,16 +74,17 @@ class TextOutcomes(Outcomes):
         pieces = (_listed(outputs, name, said) for name in ("pieces", "source_pieces"))
         self.looks += map(Look, pictures, weights, *pieces)
 
-    def gather(self, strategy: Strategy) -> None:
-        shares = _exchanged(self.sentences)
-        turns = range(max(map(len, shares)))  # processes were dealt the samples in turn
-        order = [(rank, i) for i in turns for rank, share in enumerate(shares) if i < len(share)]
-        self.sentences = [shares[rank][i] for rank, i in order]
+    def gather(self) -> None:
+        mine = dict(zip(self.places, self.looks, strict=True))
+        everyone = exchanged((self.places, self.sentences, self.judge))
+        self.judge = next(judge for places, _, judge in everyone if places)
+        found = sorted(pair for places, sentences, _ in everyone for pair in zip(places, sentences, strict=True))
+        self.places, self.sentences = [place for place, _ in found], [sentence for _, sentence in found]
         self.scores = self.judged()
         self.chosen = choose(self.sentences, self.scores, self.sample.size)
-        drawn = {place for places in self.chosen.values() for place in places}
-        mine = {place: self.looks[order[place][1]] for place in drawn if order[place][0] == self.rank}
-        self.looks = {place: look for share in _exchanged(mine) for place, look in share.items()}
+        drawn = {i: self.places[i] for chosen in self.chosen.values() for i in chosen}
+        shares = exchanged({i: mine[place] for i, place in drawn.items() if place in mine})
+        self.looks = {i: look for share in shares for i, look in share.items()}
 
     def judged(self) -> list[float]:
         """The score of each sentence: CIDEr-D, 0..10, or its own BLEU, 0..100."""
@@ -205,12 +207,3 @@ def decoded(jpeg: np.ndarray) -> np.ndarray:
 
 def _listed(outputs: Prediction, key: str, like: Sequence[str]) -> Sequence[Any]:
     return outputs.get(key, [None] * len(like))
-
-
-def _exchanged(here: Any) -> list[Any]:
-    """What each process has, in their order."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return [here]
-    everyone: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(everyone, here)
-    return everyone

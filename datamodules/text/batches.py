@@ -39,6 +39,7 @@ class LengthBatches(DistributedSampler):
         self.ends = _ends(np.sort(lengths), tokens, samples)
         count = len(self.ends)
         self.whole = count if seed is None else count - count % devices
+        self.surplus = seed is None and rank >= count  # then it yields the first batch, which must not count
         self.epoch = resume[0]
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
@@ -50,10 +51,11 @@ class LengthBatches(DistributedSampler):
         batches = np.split(np.lexsort((ties, self.lengths)), self.ends[:-1])
         # Keyed on the epoch, not on "once": Lightning may ask for the same epoch's iterator twice.
         seen = self.resume[1] if self.epoch == self.resume[0] else 0
-        return ((self.epoch, batches[i]) for i in chosen[seen + self.rank : self.whole : self.devices])
+        first = 0 if self.surplus else seen + self.rank
+        return ((self.epoch, batches[i]) for i in chosen[first : self.whole : self.devices])
 
     def __len__(self) -> int:
-        return len(range(self.rank, self.whole, self.devices))
+        return len(range(0 if self.surplus else self.rank, self.whole, self.devices))
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before every epoch, of evaluation too, which is the same at any time."""

@@ -17,8 +17,8 @@ References = str | list[str]
 class Corpus(Metric):
     """Base of metrics that need all sentences at once.
 
-    `compute` of several processes sees the sentences of all, in the order of a single process that had got them in
-    turn from the first of each. They wait as bytes, because torchmetrics moves states and exchanges tensors only.
+    `compute` of several processes sees the sentences of all, in the order of a single process that had got the batches
+    in turn from the first of each. They wait as bytes, because torchmetrics moves states and exchanges tensors only.
     """
 
     full_state_update = False
@@ -48,11 +48,11 @@ class Corpus(Metric):
         return [said for said, _ in pairs], [true for _, true in pairs]
 
     def _sync_dist(self, dist_sync_fn: Any = gather_all_tensors, process_group: Any = None) -> None:
-        """Deals the sentences of all processes in turn; torchmetrics' own cannot, nor joins bytes of several lists."""
-        here = _packed(list(zip(*self.sentences(), strict=True))).to(self.device)
+        """Takes the batches of all processes in turn; torchmetrics' own cannot, nor joins bytes of several lists."""
+        here = _packed(list(map(_unpacked, self.rows))).to(self.device)
         gathered = dist_sync_fn(here, group=process_group or self.process_group)
-        dealt = zip_longest(*map(_unpacked, gathered))
-        self.rows = [_packed([pair for turn in dealt for pair in turn if pair is not None])]
+        batches = chain.from_iterable(zip_longest(*map(_unpacked, gathered), fillvalue=[]))
+        self.rows = [_packed(list(chain.from_iterable(batches)))]
 
 
 def _packed(pairs: list[Any]) -> Tensor:

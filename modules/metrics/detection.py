@@ -61,7 +61,7 @@ class DetectionScores(Metric):
     in `reports`, for "boxes" and "masks", what there is beyond single figures; `reset` keeps that.
 
     An object costs some 30 bytes, and a mask those of its RLE; they wait on the CPU. Of several processes each
-    computes the figures of all, as one process would that had got the pictures in turn from the first of each.
+    computes the figures of all, as one process would that had got the batches in turn from the first of each.
 
     Args:
         classes: number of classes C.
@@ -170,6 +170,7 @@ class DetectionScores(Metric):
         for part in self.parts:
             here = self._whole(part)
             if part == "pictures":
-                here[:, 0] = torch.arange(len(here))  # processes were dealt the pictures in turn
+                sizes = torch.tensor([len(batch) for batch in self.pictures], dtype=torch.int64)
+                here[:, 0] = torch.arange(len(sizes)).repeat_interleave(sizes)  # processes take whole batches in turn
             gathered = dist_sync_fn(here.to(self.device), group=process_group or self.process_group)
             setattr(self, part, [tensor.cpu() for tensor in gathered])

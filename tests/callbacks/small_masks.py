@@ -86,7 +86,7 @@ class MaskData(Data):
 
     def plain_dataloader(self, split: str) -> DataLoader:
         count, seed = self.sizes[split]
-        return DataLoader(Rectangles(count, seed, self.names if split == "test" else None), batch_size=self.batch)
+        return self.in_order(Rectangles(count, seed, self.names if split == "test" else None))
 
     def train_dataloader(self) -> DataLoader:
         return self.plain_dataloader("train")

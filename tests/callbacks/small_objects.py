@@ -124,7 +124,7 @@ class ObjectData(Data):
 
     def plain_dataloader(self, split: str) -> DataLoader:
         (count, seed), names = self.sizes[split], self.names if split == "test" else None
-        return DataLoader(Boxes(count, seed, names), batch_size=self.batch, collate_fn=collate)
+        return self.in_order(Boxes(count, seed, names), collate)
 
     def train_dataloader(self) -> DataLoader:
         return self.plain_dataloader("train")

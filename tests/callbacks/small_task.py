@@ -1,12 +1,12 @@
 """A task and a data module as small as the contracts allow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import lightning.pytorch as L
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from modules import contracts
 
@@ -99,16 +99,39 @@ class Samples(Dataset):
         return sample | {"id": f"{label}/{index:03}.png"} | ({"label": label} if self.labelled else {})
 
 
+class InOrder(DistributedSampler):
+    """Those samples, in that order; Lightning deals them no more."""
+
+    def __init__(self, chosen: Sequence[int]) -> None:
+        self.chosen = chosen
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.chosen)
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Every epoch has the same order."""
+
+
 class Data(L.LightningDataModule):
     def __init__(self, count: int = 48, batch: int = 8, views: bool = False, labelled: bool = True) -> None:
         super().__init__()
         self.count, self.batch, self.views, self.labelled = count, batch, views, labelled
+        self.batch_size = batch
         self.classes = CLASSES if labelled else None
         self.sizes = {"train": (count, 0), "val": (21, 1), "test": (20, 2)}  # samples, seed
 
     def plain_dataloader(self, split: str) -> DataLoader | None:
         count, seed = self.sizes[split]
-        return DataLoader(Samples(count, seed, labelled=self.labelled), batch_size=self.batch)
+        return self.in_order(Samples(count, seed, labelled=self.labelled))
+
+    def in_order(self, samples: Dataset, collate: Callable | None = None) -> DataLoader:
+        """Whole batches in turn, as data modules deal them."""
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        turns = [i for i in range(len(samples)) if i // self.batch % world == rank]
+        return DataLoader(samples, batch_size=self.batch, sampler=InOrder(turns), collate_fn=collate)
 
     def train_dataloader(self) -> DataLoader:
         return DataLoader(Samples(self.count, 0, views=self.views), batch_size=self.batch, shuffle=True)

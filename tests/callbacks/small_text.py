@@ -71,7 +71,7 @@ class Pairs(L.LightningDataModule):
 
     def __init__(self, count: int = 20, known: bool = True) -> None:
         super().__init__()
-        self.count, self.known = count, known
+        self.count, self.known, self.batch_size = count, known, 6
 
     def sample(self, index: int) -> dict[str, Any]:
         adjective, noun, other = ADJECTIVES[index % 4], NOUNS[index % 5], NOUNS[index % 3]
@@ -85,7 +85,7 @@ class Pairs(L.LightningDataModule):
             batch = {key: [sample[key] for sample in samples] for key in samples[0]}
             return batch | ({"image": torch.stack(batch["image"])} if "image" in batch else {})
 
-        return DataLoader([self.sample(i) for i in range(self.count)], batch_size=6, collate_fn=collate)
+        return DataLoader([self.sample(i) for i in range(self.count)], batch_size=self.batch_size, collate_fn=collate)
 
     train_dataloader = val_dataloader = test_dataloader = predict_dataloader = loader
 

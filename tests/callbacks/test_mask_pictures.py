@@ -34,7 +34,9 @@ def outcomes(true, said, parts=4, size=(12, 18), **extra):
     for part in torch.arange(len(true)).split(parts):
         image = part.view(-1, 1, 1, 1).expand(-1, 3, *size).to(torch.uint8)
         batch = {"image": task.backbone.normalise(image), "mask": true[part], "id": [f"{i}.jpg" for i in part]}
-        kept.update(batch | {key: value[part] for key, value in extra.items()}, {"mask": said[part]}, task, 0, 1)
+        kept.update(
+            batch | {key: value[part] for key, value in extra.items()}, {"mask": said[part]}, task, int(part[0])
+        )
     return kept
 
 
@@ -127,7 +129,7 @@ def test_pictures_of_several_sizes_are_kept_together_and_drawn_without_their_pad
     large = torch.randint(0, 3, (2, 20, 15), generator=torch.Generator().manual_seed(1))
     said = torch.where(torch.arange(15) < torch.tensor([15, 14])[:, None, None], (large + 1) % 3, large)
     task, batch = Segmentation(), {"image": torch.zeros(2, 3, 20, 15), "mask": large, "id": ["a", "b"]}
-    kept.update(batch | {"inside": torch.tensor([[20, 15]] * 2)}, {"mask": said}, task, 0, 1)
+    kept.update(batch | {"inside": torch.tensor([[20, 15]] * 2)}, {"mask": said}, task, 0)
     worst = kept.worst.kept()
     assert worst["true"].shape == (5, 20, 18)
     assert torch.equal(worst["true"][:2, :, :15].long(), large)

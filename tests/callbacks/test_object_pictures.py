@@ -58,7 +58,7 @@ def test_the_worst_pictures_come_first_and_only_sure_detections_count():
         "labels": [label] * 3,
         "scores": [torch.tensor([score]) for score in (0.9, 0.3, 0.9)],
     }
-    outcomes.update(batch, outputs, task, 0, 1)
+    outcomes.update(batch, outputs, task, 0)
     kept = outcomes.worst.kept()
     assert kept["wrong"].tolist() == [[1, 1], [1, 0]]  # missed, detections of nothing
     assert kept["true"][0, 0].tolist() == [0, 0, 16, 16, 1]  # in pixels of what is drawn
@@ -110,7 +110,7 @@ def test_masks_are_kept_in_pixels_of_what_is_drawn_and_only_of_pictures_that_may
     task, outcomes, samples = Finder(), ObjectOutcomes(2), batch(30)
     for part in torch.arange(30).split(3):
         one = {k: v[part] if isinstance(v, torch.Tensor) else [v[i] for i in part] for k, v in samples.items()}
-        outcomes.update(one, task.predict_step(one, 0), task, 0, 1)
+        outcomes.update(one, task.predict_step(one, 0), task, int(part[0]))
     assert len(decoded) < 2 * 30 / 2  # truth and found of each
     kept = outcomes.sample.kept()
     for image, name, shown in zip(kept["image"], kept["name"], kept["true_masks"], strict=True):
@@ -128,7 +128,7 @@ def test_large_pictures_are_kept_small_with_their_boxes_and_masks_in_place():
     truth = {"boxes": box, "labels": labels, "crowd": crowd, "rle": [encoded([200, 100, 600, 300], (800, 1600))]}
     large = {"image": torch.zeros(1, 3, 640, 1280), "inside": torch.tensor([[640, 1280]]), "id": ["large.png"]}
     found = {"boxes": [box], "labels": [labels], "scores": [torch.tensor([0.9])], "rle": [truth["rle"]]}
-    outcomes.update(large | {"size": torch.tensor([[800, 1600]]), "truth": [truth]}, found, task, 0, 1)
+    outcomes.update(large | {"size": torch.tensor([[800, 1600]]), "truth": [truth]}, found, task, 0)
     kept = outcomes.sample.kept()
     assert kept["image"].shape == (1, 3, 160, 320)
     assert kept["true"][0, 0].tolist() == [40, 20, 120, 60, 1]

@@ -88,7 +88,7 @@ def test_outcomes_count_every_answer_and_keep_the_most_confident_mistakes():
     outcomes = ClassOutcomes(5)
     for part in torch.arange(50).split(8):
         answers = {"label": scores[part].argmax(1), "scores": scores[part]}
-        outcomes.update({"image": image[part], "label": true[part]}, answers, Task(), 0, 1)
+        outcomes.update({"image": image[part], "label": true[part]}, answers, Task(), int(part[0]))
     confusion = np.zeros((4, 4), dtype=int)
     np.add.at(confusion, (true.numpy(), scores.argmax(1).numpy()), 1)
     assert outcomes.counts().tolist() == confusion.tolist()
@@ -107,7 +107,7 @@ def test_fewer_samples_than_places_leave_places_empty():
 
 
 def test_two_processes_draw_and_write_what_one_does(trainer, tmp_path):
-    """Two gloo processes; 20 samples, so that none is dealt twice."""
+    """Two gloo processes, which take whole batches in turn."""
     torch.manual_seed(0)
     task = Task()
     files = [

@@ -71,20 +71,22 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(trainer, tmp_path):
 
 @pytest.mark.parametrize("count", [6, 7, 8])
 def test_parts_of_three_processes_join_in_the_order_of_the_data(tmp_path, count):
-    dealt = [i % count for i in range(-(-count // 3) * 3)]  # the last round is filled up with the first samples
-    names = [f"ü, {i}.png\udcff" for i in dealt]  # file names that CSV and UTF-8 must survive
-    scores = torch.eye(3)[torch.tensor(dealt) % 3]
+    names = [f"ü, {i}.png\udcff" for i in range(count)]  # file names that CSV and UTF-8 must survive
+    scores = torch.eye(3)[torch.arange(count) % 3]
     tables = [Table(tmp_path / "test.csv", rank, ["path", "score"]) for rank in range(3)]
     arrays = [Arrays(tmp_path / "features.npz", rank) for rank in range(3)]
-    for rank in range(3):
-        tables[rank].write(zip(names[rank::3], map(str, dealt[rank::3]), strict=True))
-        arrays[rank].write([name.strip("\udcff") for name in names[rank::3]], scores[rank::3], None)
-        tables[rank].close()
-        arrays[rank].close()
+    for turn in range(-(-count // 2)):  # batches of two
+        batch = slice(2 * turn, 2 * turn + 2)
+        table, array = tables[turn % 3], arrays[turn % 3]
+        table.turn = array.turn = turn
+        table.write([name, str(i)] for i, name in enumerate(names[batch], batch.start))
+        array.write([name.strip("\udcff") for name in names[batch]], scores[batch], None)
+    for part in (*tables, *arrays):
+        part.close()
     tables[0].merge(3)
     arrays[0].merge(3)
     with (tmp_path / "test.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         written = list(csv.DictReader(file))
-    assert [row["path"] for row in written] == [f"ü, {i}.png\udcff" for i in range(count)]
+    assert [(row["path"], row["score"]) for row in written] == [(name, str(i)) for i, name in enumerate(names)]
     assert np.load(tmp_path / "features.npz")["ids"].tolist() == [f"ü, {i}.png" for i in range(count)]
     assert {path.name for path in tmp_path.iterdir()} == {"test.csv", "features.npz"}

@@ -82,15 +82,15 @@ def test_pictures_are_kept_as_the_network_saw_them_without_padding():
     image = torch.nn.functional.pad(batch["image"], (0, 552, 0, 268))  # 600 by 300
     inside = torch.tensor([[32, 48]] * 4)
     shown = batch | {"image": task.backbone.normalise(image), "inside": inside}
-    kept.update(shown, {"text": ["a"] * 4}, task, 0, 1)
-    kept.gather(None)
+    kept.update(shown, {"text": ["a"] * 4}, task, 0)
+    kept.gather()
     assert {decoded(look.picture).shape for look in kept.looks.values()} == {(16, 24, 3)}
     red = decoded(kept.looks[0].picture).astype(int)
     assert red[..., 0].mean() - red[..., 1].mean() == pytest.approx(100, abs=5)
 
 
 def outcomes(count: int, rank: int, world: int) -> TextOutcomes:
-    """What one process keeps of sentences that are dealt in turn, each with its own number as attention."""
+    """What one process keeps of sentences, dealt in turn in batches of one, each with its own number as attention."""
     draw, kept = random.Random(0), TextOutcomes(3)
     for i in range(count):
         true = " ".join(draw.choices("abcdefg", k=8))
@@ -98,7 +98,7 @@ def outcomes(count: int, rank: int, world: int) -> TextOutcomes:
         if i % world == rank:
             batch = {"id": [str(i)], "source_text": [true.upper()], "target_text": [true]}
             answer = {"text": [said], "attention": [torch.full((1, 1), float(i))]}
-            kept.update(batch, answer, None, rank, world)
+            kept.update(batch, answer, None, i)
     return kept
 
 
@@ -110,7 +110,7 @@ def told(kept: TextOutcomes) -> dict:
 def one_of_two(rank: int, folder: str) -> None:
     torch.distributed.init_process_group("gloo", f"file://{folder}/group", rank=rank, world_size=2)
     kept = outcomes(11, rank, 2)
-    kept.gather(None)
+    kept.gather()
     (Path(folder) / f"{rank}.json").write_text(json.dumps(told(kept)))
     torch.distributed.destroy_process_group()
 
@@ -118,7 +118,7 @@ def one_of_two(rank: int, folder: str) -> None:
 def test_two_processes_draw_what_one_would(tmp_path):
     multiprocessing.start_processes(one_of_two, (str(tmp_path),), nprocs=2, start_method="fork")
     alone = outcomes(11, 0, 1)
-    alone.gather(None)
+    alone.gather()
     expected = json.loads(json.dumps(told(alone)))
     assert expected["ids"] == [str(i) for i in range(11)]
     assert all(int(place) == weight for place, weight in expected["weights"].items())

@@ -61,11 +61,12 @@ def test_a_sentence_is_one_line_whatever_it_holds(sentence, trainer, tmp_path):
 @pytest.mark.parametrize("count", [4, 5])
 def test_parts_of_two_processes_join_in_the_order_of_the_data(tmp_path, count):
     data = Pairs(count)
-    batches = [[data.sample(i) for i in range(rank, count, 2)] for rank in (0, 1)]
+    batches = [[data.sample(i) for i in part] for part in (range(3), range(3, count))]
     parts = []
     for rank, samples in enumerate(batches):
         batch = {key: [sample[key] for sample in samples] for key in samples[0]}
         files = TextFiles(type("Run", (), run_settings(tmp_path, rank)), Translator(), batch)
+        files.turn = rank
         files.add(batch, {"text": [f"said {sample['id']}" for sample in samples]})
         files.close()
         parts.append(files)

@@ -98,7 +98,7 @@ def test_animations_of_an_earlier_epoch_go(trainer, tmp_path):
 def test_an_animation_shows_every_frame_of_the_middle_view_in_its_colours(tmp_path):
     task, outcomes = Watching(), VideoOutcomes(1)
     batch = task.on_after_batch_transfer(collate([Films(3)[1]]), 0)
-    outcomes.update(batch, {"label": torch.tensor([1]), "scores": torch.eye(3)[1:2]}, task, 0, 1)
+    outcomes.update(batch, {"label": torch.tensor([1]), "scores": torch.eye(3)[1:2]}, task, 0)
     outcomes.write(tmp_path, "test", task)
     (path,) = (tmp_path / "test_clips").glob("*.gif")
     film = Image.open(path)

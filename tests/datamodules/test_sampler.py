@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.sampler import EpochSampler
+from datamodules.sampler import DistributedSequentialSampler, EpochSampler
 
 
 class Keys(Dataset):
@@ -55,9 +55,20 @@ def test_devices_share_the_global_batches_of_a_single_device(devices):
 
 
 @pytest.mark.parametrize("devices", [2, 3])
-def test_evaluation_on_several_devices_repeats_and_loses_nothing(devices):
-    parts = [epoch(EpochSampler(10, None, 0, rank, devices), 0) for rank in range(devices)]
+def test_evaluation_deals_whole_batches_in_turn_and_loses_nothing(devices):
+    parts = [epoch(DistributedSequentialSampler(10, 2, rank, devices), 0) for rank in range(devices)]
     assert sorted(chain(*parts)) == [(0, i) for i in range(10)]
+    assert parts[1][:4] == [(0, 2), (0, 3), (0, 2 + 2 * devices), (0, 3 + 2 * devices)]
+    samplers = [DistributedSequentialSampler(10, 2, rank, devices) for rank in range(devices)]
+    assert [len(sampler) for sampler in samplers] == [len(part) for part in parts]
+
+
+def test_a_device_without_a_batch_gets_the_first_which_does_not_count():
+    samplers = [DistributedSequentialSampler(5, 4, rank, 3) for rank in range(3)]
+    assert [sampler.surplus for sampler in samplers] == [False, False, True]
+    assert list(samplers[1]) == [(0, 4)]
+    assert list(samplers[2]) == [(0, 0), (0, 1), (0, 2), (0, 3)]
+    assert len(samplers[2]) == 4
 
 
 @pytest.mark.parametrize("devices", [1, 2])
