@@ -1,6 +1,7 @@
 """What was typed: options, the checkpoint that is meant, and sentences about mistakes."""
 
 import inspect
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -35,14 +36,39 @@ def option(argv: list[str], name: str) -> str | None:
     return value
 
 
-def replace_option(argv: list[str], name: str, value: str) -> list[str]:
-    """The arguments with one value for `name`."""
+def replace_option(argv: list[str], name: str, value: str | None) -> list[str]:
+    """The arguments with one value for `name`; without it if that is null."""
     kept, skip = [], False
     for word in argv:
         if not skip and word != name and not word.startswith(f"{name}="):
             kept.append(word)
         skip = not skip and word == name
-    return [*kept, name, value]
+    return kept if value is None else [*kept, name, value]
+
+
+def resume_or_start(argv: list[str], name: str) -> list[str]:
+    """`fit --ckpt_path auto`: the arguments with the checkpoint in the run directory if there is one, else without.
+
+    So the same command begins a run and, submitted again, goes on with it. In a SLURM job the run directory may be left
+    out: the job's number, which a requeued one keeps, names it.
+
+    Args:
+        argv: as typed.
+        name: of the run's configuration.
+
+    Raises:
+        ConfigError: another command, or no run directory.
+    """
+    if argv[0] != "fit":
+        raise ConfigError(f"--ckpt_path auto resumes a fit or starts it; {argv[0]} needs a checkpoint: a file or a run")
+    folder, job = option(argv, "--run_dir"), os.environ.get("SLURM_JOB_ID")
+    if folder is None and job is None:
+        raise ConfigError("--ckpt_path auto goes on with what is in --run_dir: add one, the same every time")
+    folder = folder or f"runs/{name}/slurm_{job}"
+    argv = replace_option(argv, "--run_dir", folder)
+    saved = Path(folder).expanduser() / "checkpoints"
+    found = any((saved / f"{name}.ckpt").is_file() for name in ("last", "best"))
+    return replace_option(argv, "--ckpt_path", folder if found else None)
 
 
 def as_lists(argv: list[str], names: Iterable[str]) -> list[str]:

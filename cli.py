@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import sys
+import time
 import traceback
 import warnings
 from pathlib import Path
@@ -48,6 +49,7 @@ from arguments import (
     readable,
     remembered,
     replace_option,
+    resume_or_start,
     run_name,
     typed_task,
 )
@@ -63,6 +65,18 @@ from modules.contracts import ConfigError, DataError, writing
 from modules.precision import AUTO, choose, detect, unified
 from modules.transfer import export_backbone, read_checkpoint
 from next_commands import command_line, next_commands
+from processes import (
+    Lost,
+    Terminated,
+    check_processes,
+    ended_by_signals,
+    explain,
+    finish,
+    launched,
+    prepare,
+    requeue,
+    share_out,
+)
 from zoo.command import backbones
 
 
@@ -81,8 +95,10 @@ class CLI(LightningCLI):
         self.epoch = 0  # of the checkpoint
         self.remembered: dict[str, Any] = {}
         self.name, self.typed = run_name(argv), argv
-        argv = self._with_checkpoint(argv)
-        sys.argv[1:] = argv
+        self.argv = self._with_checkpoint(argv)
+        # for the processes of the other devices, without the checkpoint's settings, which are too long for some systems
+        path = str(self.checkpoint) if self.checkpoint else None
+        sys.argv[1:] = replace_option(self.typed, "--ckpt_path", path) if option(argv, "--ckpt_path") else argv
         super().__init__(
             tasks.Task,
             datamodules.DataModule,
@@ -131,11 +147,13 @@ class CLI(LightningCLI):
         super()._set_seed()
 
     def parse_arguments(self, parser: LightningArgumentParser, args: None) -> None:
-        lists = ("--labels", "--neighbours") if sys.argv[1:2] == ["evaluate"] else ()
-        self.config = parser.parse_args(as_lists(sys.argv[1:], lists))
+        lists = ("--labels", "--neighbours") if self.argv[:1] == ["evaluate"] else ()
+        self.config = parser.parse_args(as_lists(self.argv, lists))
 
     def _with_checkpoint(self, argv: list[str]) -> list[str]:
         """Resolves --ckpt_path; outside of fit, puts the checkpoint's settings between the YAML and what was typed."""
+        if option(argv, "--ckpt_path") == "auto":
+            argv = resume_or_start(argv, self.name)
         command, typed = argv[0] if argv else "", option(argv, "--ckpt_path")
         if typed is None:
             if command in COMMANDS[1:] and not {"-h", "--help", "--print_config"} & set(argv):
@@ -266,12 +284,13 @@ class CLI(LightningCLI):
         resumed = (
             self.subcommand == "fit" and self.checkpoint is not None and self.checkpoint.parent.name == "checkpoints"
         )
-        path = os.environ.get("GRAFT_RUN_DIR") or self.settings.run_dir
+        path = os.environ.get("GRAFT_RUN_DIR") if launched() else self.settings.run_dir
         if not path:
             suffix = "" if self.subcommand == "fit" else f"_{self.subcommand}"
             path = self.checkpoint.parent.parent if resumed else new_path(self.name, suffix)
         resumed = resumed and Path(path).resolve() == self.checkpoint.parent.parent.resolve()
-        directory = RunDirectory(Path(path), self._save_config, resumed)
+        restarted = not resumed and option(self.typed, "--ckpt_path") == "auto"
+        directory = RunDirectory(Path(path), self._save_config, resumed, restarted)
         if rank_zero_only.rank == 0:
             directory.claim()
             os.environ["GRAFT_RUN_DIR"] = str(directory.path)  # for the processes that a DDP launch starts
@@ -308,13 +327,17 @@ class CLI(LightningCLI):
         config["default_root_dir"] = folder
         config["enable_model_summary"] = bool(config.get("enable_model_summary"))
         given = given if isinstance(given, list) else [given]
+        share_out(config, os.environ)
         try:
-            return self.trainer_class(**config, logger=loggers or False, callbacks=[self.directory, *given, *always])
+            trainer = self.trainer_class(**config, logger=loggers or False, callbacks=[self.directory, *given, *always])
         except (MisconfigurationException, ValueError, ModuleNotFoundError) as error:
             hardware = re.search("accelerator|devices|backend|Requirement", str(error))
             asked = f" with accelerator {config['accelerator']}, devices {config['devices']}" if hardware else ""
             hint = " (auto and cpu work everywhere)" if hardware else ""
             raise ConfigError(f"there is no such trainer{asked}: {error}{hint}") from error
+        check_processes(trainer)
+        prepare(trainer)
+        return trainer
 
     # Running ---------------------------------------------------------------------------------------------------------
 
@@ -345,6 +368,11 @@ class CLI(LightningCLI):
             commands = next_commands(self.typed, folder, self.model, self.datamodule) if fitted else ()
             self.summary.conclude(self.trainer, commands)
             failed = False
+            finish(self.trainer)
+        except BaseException as error:
+            if lost := explain(self.trainer, error, str(self.directory.path)):
+                raise lost from error
+            raise
         finally:
             for logger in self.trainer.loggers:
                 logger.finalize("finished")
@@ -429,7 +457,13 @@ def _pretraining(checkpoint: dict[str, Any]) -> bool:
 
 @rank_zero_only
 def say(line: str) -> None:
-    print(line, flush=True)
+    if line:
+        print(line, flush=True)
+
+
+def say_error(sentence: str) -> None:
+    if sentence:
+        print(f"error: {sentence}", file=sys.stderr)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -439,16 +473,29 @@ def main(argv: list[str] | None = None) -> int:
     quiet()
     try:
         command = {"compare": Compare, "backbones": lambda argv: backbones(argv[1:])}.get("".join(argv[:1]), CLI)
-        command(argv)
+        with ended_by_signals():
+            command(argv)
     except callbacks.Stopped as stop:
-        say(f"stopped and saved; go on with: {command_line(*replace_option(argv, stop.option, str(stop)))}")
+        again = argv if option(argv, "--ckpt_path") == "auto" else replace_option(argv, stop.option, str(stop))
+        say(f"stopped and saved; go on with: {command_line(*again)}")
+        say(requeue(option(argv, "--ckpt_path"), stop.signal))
         return 128 + stop.signal  # as the shell counts
+    except Terminated as end:
+        say(requeue(option(argv, "--ckpt_path"), end.signal))
+        return 128 + end.signal
+    except Lost as lost:
+        if debug:
+            raise
+        say_error(str(lost))
+        return lost.code
     except Exception as error:
         cause = user_error(error)
         if debug or cause is None:
             raise
+        if launched():
+            time.sleep(1)  # the first process ends this one, if it has the same to say
         sentence = re.split(r"(?:Config|Data)Error: ", str(cause))[-1].strip()  # a worker puts its traceback in front
-        print(f"error: {sentence}", file=sys.stderr)
+        say_error(sentence)
         return 1 if isinstance(cause, DataError) else 2
     return 0
 
@@ -483,10 +530,10 @@ def quiet() -> None:
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     noise = re.compile(
         "available:|used:|LOCAL_RANK|Tip|litlogger|Seed set|Mixed Precision|Loading `train_data|"
-        "`Trainer.fit` stopped|Restored all|Restoring states|Loaded model w"
+        "`Trainer.fit` stopped|Restored all|Restoring states|Loaded model w|Initializing distributed|^-+\ndistributed_"
     )
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
-        logging.getLogger(name).addFilter(lambda record: not noise.search(record.getMessage()))
+    for name in ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "fabric.utilities.distributed"):
+        logging.getLogger(f"lightning.{name}").addFilter(lambda record: not noise.search(record.getMessage()))
     torch.set_float32_matmul_precision("high")
 
 

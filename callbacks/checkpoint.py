@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
 
 from modules.contracts import writing
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
+"""Requests to end; SLURM announces the end of a job by SIGUSR1, where it is asked to."""
 
 
 class Stopped(Exception):
@@ -28,7 +32,7 @@ class Checkpoint(LightningCheckpoint):
     """Writes `checkpoints/last.ckpt`, `checkpoints/best.ckpt` and, at the end, `backbone.safetensors`.
 
     Files are written beside their place and renamed, so a kill leaves the old one or the new one, never half of one.
-    SIGTERM and the first Ctrl-C save after the current step and stop. A monitor that was never logged (no validation
+    SIGTERM, SIGUSR1 and the first Ctrl-C save after the current step and stop. A monitor never logged (no validation
     data), or is nan (nothing to find there), leaves no `best.ckpt`, and the last weights are used, which the summary
     says.
 
@@ -48,22 +52,19 @@ class Checkpoint(LightningCheckpoint):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.saved_step = trainer.global_step
-        self.handlers = {s: signal.signal(s, self._remember) for s in (signal.SIGTERM, signal.SIGINT)}
+        self.signal = 0
+        self.handlers = {s: signal.signal(s, self._remember) for s in SIGNALS}
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         stepped = trainer.global_step != self.saved_step
         last_of_epoch = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch  # on_train_epoch_end saves that one
         if not stepped or last_of_epoch or trainer.fit_loop.epoch_loop._should_accumulate():
             return
-        signalled = (
-            trainer.strategy.reduce_boolean_decision(bool(self.signal), all=False)
-            if trainer.world_size > 1
-            else self.signal
-        )
-        if signalled or (self.every_n_steps and trainer.global_step % self.every_n_steps == 0):
+        number = self._told(trainer)
+        if number or (self.every_n_steps and trainer.global_step % self.every_n_steps == 0):
             self._save(trainer, "last.ckpt")
-        if signalled:
-            raise Stopped(self.folder / "last.ckpt", self.signal or signal.SIGTERM)
+        if number:
+            raise Stopped(self.folder / "last.ckpt", number)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         score = trainer.callback_metrics.get(pl_module.monitor)
@@ -73,11 +74,13 @@ class Checkpoint(LightningCheckpoint):
                 self.best = score
                 self._save(trainer, "best.ckpt")
         self._save(trainer, "last.ckpt")
-        if self.signal:
-            raise Stopped(self.folder / "last.ckpt", self.signal or signal.SIGTERM)
+        if number := self._told(trainer):
+            raise Stopped(self.folder / "last.ckpt", number)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._restore_handlers()
+        if number := self._told(trainer):
+            raise Stopped(self.folder / "last.ckpt", number)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         self._restore_handlers()
@@ -104,9 +107,16 @@ class Checkpoint(LightningCheckpoint):
                     partial.unlink(missing_ok=True)
         self.saved_step = trainer.global_step
 
+    def _told(self, trainer: L.Trainer) -> int:
+        """The signal that any process was told to end by, the same in all of them; 0 for none."""
+        if trainer.world_size == 1:
+            return self.signal
+        number = torch.tensor(self.signal, device=trainer.strategy.root_device)
+        return int(trainer.strategy.reduce(number, reduce_op="max"))
+
     def _remember(self, number: int, frame: Any) -> None:
         if self.signal and number == signal.SIGINT:
-            raise KeyboardInterrupt  # the second Ctrl-C does not wait
+            self.handlers[number](number, frame)  # the second Ctrl-C does not wait
         self.signal = number
 
     def _restore_handlers(self) -> None:

@@ -15,6 +15,10 @@ import lightning as L
 from callbacks.metrics import MetricsCSV
 from modules.contracts import DataError, writing
 
+BEGINNING = {"config.yaml", "metrics.csv", "wandb", ".wandb_id", "pictures", "figures", "tensorboard", "checkpoints"}
+BEGINNING |= {".lock", "predictions", "skipped.txt", "dropped.txt"}
+"""What a run may leave before its first checkpoint."""
+
 
 class RunDirectory(L.Callback):
     """`runs/<name>/<date_time>/`, held by one process at a time.
@@ -23,10 +27,11 @@ class RunDirectory(L.Callback):
         path: the folder.
         begin: called once when settings, data and weights have proved good, before the first step; writes the settings.
         resumed: it may hold the run that is resumed.
+        restarted: it may hold what a run left that was killed before its first checkpoint, which is deleted.
     """
 
-    def __init__(self, path: Path, begin: Callable[[], None], resumed: bool = False):
-        self.path, self.resumed, self.begin = path, resumed, begin
+    def __init__(self, path: Path, begin: Callable[[], None], resumed: bool = False, restarted: bool = False):
+        self.path, self.resumed, self.restarted, self.begin = path, resumed, restarted, begin
         self.lock: Any = None
         self.known: dict[str, Any] | None = None  # where metrics.csv was at the checkpoint that is resumed
         self.used = False  # a batch has come, so the data is of the kind that the task needs
@@ -38,7 +43,8 @@ class RunDirectory(L.Callback):
         Raises:
             DataError: it cannot be written, holds another run, or another process is training in it.
         """
-        if not self.resumed and self.path.is_dir() and any(self.path.iterdir()):
+        there = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        if there and not self.resumed and not (self.restarted and there <= BEGINNING):
             raise DataError(
                 f"run directory {self.path} is in use: it holds another run; choose another --run_dir, "
                 f"or resume that run with --ckpt_path {shlex.quote(str(self.path))}"
@@ -51,6 +57,9 @@ class RunDirectory(L.Callback):
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise DataError(f"run directory {self.path} is in use by another process") from error
+        for name in there - {".lock"} if self.restarted else ():
+            path = self.path / name
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def release(self, failed: bool = False) -> None:
         """Gives the folder back; removes it when nothing was written, or when it `failed` before the first batch."""
@@ -67,7 +76,8 @@ class RunDirectory(L.Callback):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if trainer.world_size > 1:  # started apart, the others made up a time of their own
-            trainer._default_root_dir = trainer.strategy.broadcast(trainer.default_root_dir)
+            self.path = Path(trainer.strategy.broadcast(trainer.default_root_dir))
+            trainer._default_root_dir = str(self.path)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         begin, self.begin = self.begin, lambda: None

@@ -43,7 +43,7 @@ def collate(samples: list[dict], views: int = 2) -> dict:
 
 
 class Data(L.LightningDataModule):
-    classes = CLASSES
+    classes, batch_size = CLASSES, 4
 
     def test_dataloader(self) -> DataLoader:
         return DataLoader(Films(10), batch_size=4, collate_fn=collate)

@@ -1,0 +1,309 @@
+"""Several processes for one command: how many, how they are started and watched, and what ends them."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import torch
+from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
+from lightning.pytorch import Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher, _SubprocessScriptLauncher
+from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
+from lightning.pytorch.utilities import rank_zero_only
+
+from callbacks.checkpoint import SIGNALS, Stopped
+from modules.contracts import ConfigError
+
+PARENT = "GRAFT_PARENT"  # environment variable: the process that started this one for a share of its work
+PATIENCE = 15  # seconds that the other processes have to end by themselves
+BROKEN = "gloo|nccl|by peer|broken pipe|store->|process group"  # in messages about a lost connection
+
+
+class Terminated(BaseException):
+    """A signal told the command to end outside of training, where there is nothing to save.
+
+    Args:
+        signal: its number.
+    """
+
+    def __init__(self, signal: int):
+        super().__init__(signal)
+        self.signal = signal
+
+
+class Lost(Exception):
+    """Another process of the run has ended.
+
+    Args:
+        sentence: what is known; empty when it has said that itself.
+        code: exit code for this process.
+    """
+
+    def __init__(self, sentence: str, code: int):
+        super().__init__(sentence)
+        self.code = code
+
+
+class NoSignals(_SignalConnector):
+    """Keeps Lightning from handling signals: its handlers talk to other processes in the middle of anything, and its
+    own SLURM checkpoint does not resume bit for bit. `Checkpoint` and `ended_by_signals` do it instead."""
+
+    def register_signal_handlers(self) -> None:
+        """No handlers."""
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Turns the signals that end a command into `Terminated`, so that it can tidy up; training has its own handlers."""
+
+    def end(number: int, frame: Any) -> NoReturn:
+        raise Terminated(number)
+
+    if threading.current_thread() is not threading.main_thread():  # elsewhere Python allows no handlers
+        yield
+        return
+    before = {number: signal.signal(number, end) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def launched() -> bool:
+    """Whether another process of the same command started this one."""
+    return os.environ.get(PARENT) == str(os.getppid())
+
+
+def requeue(typed: str | None, number: int) -> str:
+    """Puts a SLURM job that a signal announced the end of back into the queue, if its command would then go on.
+
+    Args:
+        typed: the value of --ckpt_path.
+        number: of the signal.
+
+    Returns:
+        What was done, in words; empty when nothing was.
+    """
+    job = os.environ.get("SLURM_ARRAY_JOB_ID", os.environ.get("SLURM_JOB_ID"))
+    if number != getattr(signal, "SIGUSR1", None) or typed != "auto" or not job or rank_zero_only.rank:
+        return ""
+    if task := os.environ.get("SLURM_ARRAY_TASK_ID"):
+        job += f"_{task}"
+    try:
+        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+    except OSError as error:
+        return f"job {job} was not requeued: scontrol cannot be run ({error.strerror})"
+    return f"job {job} was not requeued: {done.stderr.strip()}" if done.returncode else f"job {job} is requeued"
+
+
+def share_out(config: dict[str, Any], environment: Mapping[str, str]) -> None:
+    """Sets `devices` and `num_nodes` to what torchrun or SLURM started, where they are left to the trainer.
+
+    Args:
+        config: the trainer's settings.
+        environment: variables of this process.
+
+    Raises:
+        ConfigError: they were typed and differ, or the processes cannot work together.
+    """
+    started = _by_torchrun(environment) or _by_slurm(environment)
+    if not started:
+        return
+    who, each, nodes, remedy = started
+    begun = f"{who} started {each} process(es) on each of {nodes} machine(s), but"
+    if who == "SLURM" and config["devices"] == "auto" and each < torch.cuda.device_count():
+        raise ConfigError(
+            f"{begun} {torch.cuda.device_count()} GPUs are there: {remedy}, or set --trainer.devices {each}"
+        )
+    for name, free, number in (("devices", "auto", each), ("num_nodes", 1, nodes)):
+        asked = config[name]
+        if asked == free:
+            config[name] = number
+        elif (len(asked) if isinstance(asked, list) else str(asked)) not in (number, str(number)):
+            raise ConfigError(f"{begun} trainer.{name} is {asked}: leave --trainer.{name} out, or {remedy}")
+
+
+def _by_torchrun(environment: Mapping[str, str]) -> tuple[str, int, int, str] | None:
+    """Who started the processes, how many on each machine and on how many, and what changes that."""
+    if launched() or "RANK" not in environment or "WORLD_SIZE" not in environment:
+        return None
+    world = int(environment["WORLD_SIZE"])
+    each = int(environment.get("LOCAL_WORLD_SIZE", world))
+    return "torchrun", each, world // each, "start as many (--nproc_per_node, --nnodes)"
+
+
+def _by_slurm(environment: Mapping[str, str]) -> tuple[str, int, int, str] | None:
+    tasks, name = environment.get("SLURM_NTASKS"), environment.get("SLURM_JOB_NAME")
+    if tasks is None or name in ("bash", "interactive") or launched():
+        return None
+    count = int(tasks)
+    if count == 1:
+        return "SLURM", 1, 1, "ask SLURM for as many tasks (--ntasks-per-node) and put srun in front of the command"
+    if not {"SLURM_STEP_ID", "SLURM_STEPID"} & environment.keys():
+        raise ConfigError(
+            f"this SLURM job has {count} tasks, but the command was not started by srun: put srun in front of it, or "
+            f"ask for one task (--ntasks 1)"
+        )
+    each = environment.get("SLURM_NTASKS_PER_NODE")
+    if each is None:
+        raise ConfigError(
+            f"this SLURM job has {count} tasks, but says nothing about tasks per node: ask for --ntasks-per-node in "
+            f"place of --ntasks={count}"
+        )
+    return "SLURM", int(each), count // int(each), "ask SLURM for as many tasks (--ntasks-per-node, --nodes)"
+
+
+def check_processes(trainer: Trainer) -> None:
+    """Refuses ways to use several processes that cannot work here, before any is started.
+
+    Raises:
+        ConfigError: names the setting and what to do.
+    """
+    count, launcher = trainer.num_devices, trainer.strategy.launcher
+    if isinstance(launcher, _MultiProcessingLauncher):
+        raise ConfigError(
+            f"trainer.strategy {launcher._start_method} copies a program that is already running, with locked and open "
+            f"files: set --trainer.strategy ddp, which starts the command once for each device"
+        )
+    if not isinstance(trainer.accelerator, CPUAccelerator):
+        return
+    cores = max(2, os.cpu_count() or 1)  # two can be tried anywhere
+    if count > cores:
+        raise ConfigError(
+            f"trainer.devices is {count}, but on a CPU each is a process and this machine has {os.cpu_count()} cores: "
+            f"set --trainer.devices {cores} or less"
+        )
+    if trainer.world_size > 1 and trainer._accelerator_connector._layer_sync:
+        raise ConfigError(
+            "trainer.sync_batchnorm works on GPUs only: leave it out on a CPU, or choose a network without batch norm"
+        )
+
+
+def prepare(trainer: Trainer) -> None:
+    """Replaces Lightning's launcher and signal handling by ours."""
+    trainer._signal_connector = NoSignals(trainer)
+    launcher = trainer.strategy.launcher
+    if isinstance(launcher, _SubprocessScriptLauncher):
+        trainer.strategy._launcher = Launcher(launcher)
+
+
+class Launcher(_SubprocessScriptLauncher):
+    """Starts the command once more for each further device of this machine, and ends together with those processes.
+
+    When one of them ends badly, so do the others within seconds, with its exit code: 128 + n for signal n, else its
+    own. Lightning's launcher kills everything in silence, and leaves children alone when their parent is killed.
+
+    Args:
+        of: the launcher to replace.
+    """
+
+    def __init__(self, of: _SubprocessScriptLauncher):
+        super().__init__(of.cluster_environment, of.num_processes, of.num_nodes)
+        self.before: dict[str, str] | None = None  # environment
+
+    def launch(self, function: Callable, *args: Any, trainer: Trainer | None = None, **kwargs: Any) -> Any:
+        if launched():
+            _thread(_follow, os.getppid())
+        elif not self.cluster_environment.creates_processes_externally:
+            self.before = dict(os.environ)
+            os.environ[PARENT] = str(os.getpid())
+            self.cluster_environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
+            self._call_children_scripts()
+            _thread(self._watch)
+        _set_num_threads_if_needed(self.num_processes)
+        return function(*args, **kwargs)
+
+    def lost(self) -> Lost | None:
+        """The first process that has ended badly, if any."""
+        for rank, process in enumerate(self.procs, 1):
+            code = process.poll()
+            if code is not None and code < 0:
+                name = signal.Signals(-code).name
+                what = f"process {rank} of 0 to {len(self.procs)} (pid {process.pid}) was ended by {name}"
+                return Lost(what, 128 - code)
+            if code:
+                return Lost("", code)
+        return None
+
+    def end(self, wait: float = 0.0) -> None:
+        """Ends the processes that this one started, which have `wait` seconds to do so themselves."""
+        until = time.monotonic() + wait
+        while time.monotonic() < until and any(process.poll() is None for process in self.procs):
+            time.sleep(0.05)
+        for process in self.procs:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        self.procs = []
+        if self.before is not None:
+            for name in os.environ.keys() - self.before.keys():
+                del os.environ[name]
+            os.environ.update(self.before)
+
+    def _watch(self) -> None:
+        """Ends this process when it waits for a process that is no more, as with NCCL."""
+        while self.procs:
+            if lost := self.lost():
+                time.sleep(PATIENCE)
+                if self.procs:
+                    if str(lost):
+                        os.write(2, f"error: {lost}\n".encode())
+                    for process in self.procs:
+                        process.kill()
+                    os._exit(lost.code)
+            time.sleep(0.5)
+
+
+def explain(trainer: Trainer, error: BaseException, folder: str) -> Lost | None:
+    """What became of another process, when that is why this one fails; the others are ended in any case."""
+    launcher = trainer.strategy.launcher
+    ours = launcher if isinstance(launcher, Launcher) else None
+    if trainer.world_size == 1 or not isinstance(error, RuntimeError) or not _connection(error):
+        if ours and ours.procs:
+            ours.end(60 if isinstance(error, Stopped) else 0)  # they have saved together
+        return None
+    if ours and ours.procs:
+        until, lost = time.monotonic() + PATIENCE, None
+        while lost is None and time.monotonic() < until:
+            time.sleep(0.1)
+            lost = ours.lost()
+        ours.end()
+    elif launched():
+        return Lost("", 1)  # the first process knows more
+    else:
+        lost = Lost("another process of this run has ended", 1)
+    if lost is not None and str(lost):
+        return Lost(f"{lost}; what was saved is in {folder}: go on with --ckpt_path {folder}", lost.code)
+    return lost
+
+
+def finish(trainer: Trainer) -> None:
+    """Parts with the other processes after all is done."""
+    if trainer.world_size > 1:
+        torch.distributed.destroy_process_group()
+    if isinstance(trainer.strategy.launcher, Launcher):
+        trainer.strategy.launcher.end(PATIENCE)
+
+
+def _connection(error: BaseException) -> bool:
+    return isinstance(error, torch.distributed.DistError) or bool(re.search(BROKEN, str(error), re.IGNORECASE))
+
+
+def _follow(parent: int) -> None:
+    """Ends this process after its parent, which cannot tell it when it is killed."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    time.sleep(PATIENCE)
+    os._exit(1)
+
+
+def _thread(work: Callable, *args: Any) -> None:
+    threading.Thread(target=work, args=args, daemon=True).start()
