@@ -58,6 +58,7 @@ from callbacks.run_directory import RunDirectory, new_path
 from callbacks.summary import Summary
 from callbacks.tracking import fault_tolerant
 from compare import check_starts, compare, typed_plan
+from datamodules.workers import worker_error
 from evaluation import Trainer
 from handed_on import handed_on, typed_data
 from links import link
@@ -330,7 +331,7 @@ class CLI(LightningCLI):
         share_out(config, os.environ)
         try:
             trainer = self.trainer_class(**config, logger=loggers or False, callbacks=[self.directory, *given, *always])
-        except (MisconfigurationException, ValueError, ModuleNotFoundError) as error:
+        except (MisconfigurationException, ValueError, TypeError, ModuleNotFoundError) as error:
             hardware = re.search("accelerator|devices|backend|Requirement", str(error))
             asked = f" with accelerator {config['accelerator']}, devices {config['devices']}" if hardware else ""
             hint = " (auto and cpu work everywhere)" if hardware else ""
@@ -505,6 +506,8 @@ def user_error(error: BaseException | None) -> Exception | None:
     while error is not None:
         if isinstance(error, ConfigError | DataError | MisconfigurationException) or _says_lightning(error):
             return error
+        if sentence := worker_error(error):
+            return sentence
         error = error.__cause__ or error.__context__
     return None
 

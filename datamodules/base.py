@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from datamodules.roles import Role
 from datamodules.sampler import DistributedSequentialSampler, EpochSampler
-from datamodules.workers import Surplus, outlive_signals
+from datamodules.workers import Collate, outlive_signals
 from modules.colours import RGB
 from modules.contracts import Batch, ConfigError, DataError
 
@@ -171,7 +171,7 @@ class DataModule(L.LightningDataModule):
             drop_last=not whole and sampler.seed is not None,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
-            collate_fn=Surplus(self.collate) if getattr(sampler, "surplus", False) else self.collate,
+            collate_fn=Collate(self.collate, getattr(sampler, "surplus", False)),
             worker_init_fn=outlive_signals,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # without one, every iterator draws from torch's global generator

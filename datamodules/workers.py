@@ -1,27 +1,42 @@
-"""Worker processes of the loaders, and batches that only keep a device company."""
+"""Worker processes of the loaders: what they hand over, what ends them, and what their end means."""
 
+import errno
 import os
+import shutil
 import signal
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from modules.contracts import SURPLUS, Batch
+from torch import Tensor
+from torch.utils.data import get_worker_info
+
+from modules.contracts import SURPLUS, Batch, DataError
+
+SHARED = "/dev/shm"
+REMEDY = "set --data.workers 0, lower --data.workers or --data.batch_size, or give it more (docker run --shm-size 2g)"
 
 
 @dataclass(frozen=True)
-class Surplus:
-    """Marks the batches of a device that has none of its own, so that nothing counts them.
+class Collate:
+    """Samples to a batch that a worker process can hand over.
 
     Args:
         collate: samples to a batch.
+        surplus: mark the batches, of a device that has none of its own, so that nothing counts them.
     """
 
     collate: Callable[[list[Any]], Batch]
+    surplus: bool = False
 
     def __call__(self, samples: list[Any]) -> Batch:
-        return self.collate(samples) | {SURPLUS: True}
+        batch = self.collate(samples)
+        if get_worker_info() is not None:
+            _share(batch)
+        return batch | {SURPLUS: True} if self.surplus else batch
 
 
 def outlive_signals(worker: int) -> None:
@@ -30,12 +45,55 @@ def outlive_signals(worker: int) -> None:
     The main process decides: it saves after the current step, for which it needs the batch, and then ends the worker.
     SIGTERM therefore counts only when the main process sent it.
     """
-    for name in ("SIGINT", "SIGUSR1", "SIGUSR2"):
+    for name in ("SIGINT", "SIGUSR1"):
         if hasattr(signal, name):  # Windows knows the first only
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # not on macOS and Windows
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # threads inherit it
         threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
+
+
+def worker_error(error: BaseException) -> DataError | None:
+    """The sentence about an error of the main process that tells of the end of a worker; null for other errors."""
+    message = str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and _in_multiprocessing(error):
+        return _full()
+    if not isinstance(error, RuntimeError) or "DataLoader worker" not in message:
+        return None
+    if "Bus error" in message:
+        return _full()
+    if "signal: Killed" in message:
+        return DataError(
+            "a process that loads data was killed, most often because memory is full: lower --data.workers or "
+            "--data.batch_size"
+        )
+    return None
+
+
+def _share(value: Any) -> None:
+    """Moves tensors to shared memory here, in the worker's main thread. The thread that would do so on their way to the
+    main process has nobody to tell that there is no room: the main process would wait for ever."""
+    if isinstance(value, Tensor):
+        try:
+            value.share_memory_()
+        except RuntimeError as error:
+            raise _full() if "shared memory" in str(error) else error from error
+    elif isinstance(value, dict):
+        for part in value.values():
+            _share(part)
+    elif isinstance(value, list | tuple) and value and not isinstance(value[0], str):
+        for part in value:
+            _share(part)
+
+
+def _full() -> DataError:
+    size = f" ({shutil.disk_usage(SHARED).total / 1e6:,.0f} MB)" if Path(SHARED).is_dir() else ""
+    return DataError(f"shared memory, {SHARED}{size}, is full, by which loading processes hand over batches: {REMEDY}")
+
+
+def _in_multiprocessing(error: BaseException) -> bool:
+    frames = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(name.startswith("multiprocessing.") for name in frames)
 
 
 def _obey(parent: int) -> None:

@@ -94,7 +94,7 @@ def test_only_a_variational_one_draws_new_pictures():
 def test_validation_answers_with_what_comes_back_and_is_the_same_every_time():
     task, image = autoencoder(beta=1.0, noise=0.2).eval(), smooth(4)
     logged = []
-    task.log_dict = lambda values, **_: logged.append(values)
+    task.log_mean = lambda stage, values, count: logged.append(values)
     answers = [task.evaluate(given(task, image), 3, "val") for _ in range(2)]
     assert {key: tuple(value.shape) for key, value in answers[0].items()} == {
         "reconstruction": (4, 3, 32, 32),
@@ -103,7 +103,7 @@ def test_validation_answers_with_what_comes_back_and_is_the_same_every_time():
     }
     assert answers[0]["reconstruction"].dtype == torch.uint8
     assert all(torch.equal(answers[0][key], answers[1][key]) for key in answers[0])
-    assert logged[0] == logged[1] and set(logged[0]) == {"val/loss", "val/error", "val/divergence"}
+    assert logged[0] == logged[1] and set(logged[0]) == {"loss", "error", "divergence"}
 
 
 @pytest.mark.parametrize(
