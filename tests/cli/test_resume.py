@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -98,40 +97,55 @@ def test_killed_in_mid_epoch_and_resumed_equals_never_stopped(
     assert measured(Path("whole")) == measured(Path("killed"))
 
 
-def test_sigterm_saves_and_stops(graft, tmp_path):
-    typed = [
-        "fit",
-        "--config",
-        "tasks/classification.yaml",
-        *SMALL,
-        "--trainer.max_epochs",
-        "1000",
-        "--data.workers",
-        "0",
-        "--checkpoint.every_n_steps",
-        "0",
-        "--run_dir",
-        "run",
-    ]
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "cli.py"), *typed],
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    for _ in range(600):
-        if last.exists():
-            break
-        time.sleep(0.1)
-    before = state(tmp_path / "run")["global_step"]
-    process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert "--ckpt_path" in out
-    assert state(tmp_path / "run")["global_step"] >= before
-    assert not list(last.parent.glob("*.tmp"))
+# to the whole process group, as SLURM, systemd and `timeout` send it: to loaders and other devices' processes too
+@pytest.mark.parametrize(
+    ("name", "workers", "devices"),
+    [
+        ("SIGTERM", 2, 1),
+        ("SIGUSR1", 2, 2),
+        *(
+            pytest.param(name, workers, devices, marks=pytest.mark.slow)
+            for name in ("SIGTERM", "SIGINT")
+            for workers in (0, 2)
+            for devices in (1, 2)
+        ),
+    ],
+)
+def test_a_signal_to_all_processes_saves_and_the_same_command_goes_on(graft, tmp_path, name, workers, devices):
+    typed = ["fit", "--config", "tasks/classification.yaml", *SMALL, *RANDOM["classification"]]
+    typed += ["--data.workers", str(workers), "--checkpoint.every_n_steps", "0", "--trainer.accelerator", "cpu"]
+    typed += ["--trainer.precision", "32", "--trainer.devices", str(devices), "--ckpt_path", "auto"]
+    stop = f"if trainer.is_global_zero: os.killpg(os.getpgrp(), signal.{name})"
+    assert stopped(stop, 6, [*typed, "--run_dir", "stopped"], tmp_path)[0] == 128 + getattr(signal, name)
+    assert 6 <= state(Path("stopped"))["global_step"] <= 7
+    assert not list(Path("stopped/checkpoints").glob("*.tmp"))
+    if devices == 1:  # one that was never stopped, and the next start, in this process
+        assert graft(*typed, "--run_dir", "whole")[0] == graft(*typed, "--run_dir", "stopped")[0] == 0
+        whole, resumed = state(Path("whole")), state(Path("stopped"))
+        assert whole["global_step"] == resumed["global_step"] == 24
+        assert all(torch.equal(whole["state_dict"][k], resumed["state_dict"][k]) for k in whole["state_dict"])
+
+
+@pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.slow)])
+def test_when_one_process_is_killed_the_others_end_and_what_was_saved_stays(graft, tmp_path, rank):
+    typed = ["fit", "--config", "tasks/classification.yaml", *SMALL, "--data.workers", "0", "--run_dir", "run"]
+    typed += ["--trainer.accelerator", "cpu", "--trainer.devices", "2"]
+    stop = f"if trainer.global_rank == {rank}: os.kill(os.getpid(), signal.SIGKILL)"
+    code, said = stopped(stop, 5, typed, tmp_path)
+    assert code == (137 if rank else -signal.SIGKILL)
+    assert "--ckpt_path run" in said and "Traceback" not in said
+    assert state(Path("run"))["global_step"] == 4  # of 4 steps an epoch
+
+
+def stopped(stop: str, step: int, typed: list[str], folder: Path) -> tuple[int, str]:
+    """A command that runs `stop` at that step, in a process group of its own; exit code and what it said."""
+    script = folder / "stopping.py"
+    script.write_text(KILL.format(step=step).replace("os.kill(os.getpid(), signal.SIGKILL)", stop))
+    command = [sys.executable, str(script), *typed]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(command, cwd=folder, env=environment(), start_new_session=True, **pipes)
+    out, _ = process.communicate(timeout=120)  # ends with the last process that has the pipe
+    return process.returncode, out
 
 
 def run(argv: list[str], folder: Path) -> int:

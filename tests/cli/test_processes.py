@@ -1,0 +1,130 @@
+"""How many processes a command uses, and what `--ckpt_path auto` goes on with."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from arguments import resume_or_start
+from callbacks.run_directory import RunDirectory
+from modules.contracts import ConfigError, DataError
+from processes import launched, requeue, share_out
+
+TORCHRUN = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
+SRUN = {"SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "2", "SLURM_STEP_ID": "0", "SLURM_JOB_NAME": "train"}
+FIT = "fit --config tasks/classification.yaml --data.train 40 --data.val 20 --data.test 20 --data.batch_size 10".split()
+FIT += "--data.workers 0 --data.image_size 32 --trainer.max_epochs 1 --trainer.precision 32".split()
+FIT += "--trainer.accelerator cpu --pictures.samples 4".split()
+
+
+@pytest.mark.parametrize("environment", [TORCHRUN, SRUN], ids=["torchrun", "srun"])
+@pytest.mark.parametrize(("devices", "nodes"), [("auto", 1), ("2", 2), (2, 1), ([0, 1], 2)])
+def test_all_processes_that_were_started_are_used(environment, devices, nodes):
+    config = {"devices": devices, "num_nodes": nodes}
+    share_out(config, environment)
+    assert (len(devices) if isinstance(devices, list) else int(config["devices"])) == 2
+    assert config["num_nodes"] == 2
+
+
+@pytest.mark.parametrize("environment", [{}, SRUN | {"SLURM_JOB_NAME": "bash"}], ids=["alone", "an interactive job"])
+def test_a_command_that_nobody_started_several_times_keeps_its_settings(environment):
+    config = {"devices": "auto", "num_nodes": 1}
+    share_out(config, environment)
+    assert config == {"devices": "auto", "num_nodes": 1}
+
+
+@pytest.mark.parametrize(
+    ("environment", "config", "words"),
+    [
+        (TORCHRUN, {"devices": 3}, r"trainer\.devices is 3"),
+        (TORCHRUN, {"num_nodes": 3}, r"trainer\.num_nodes is 3"),
+        (SRUN, {"devices": "4"}, r"trainer\.devices is 4.*--ntasks-per-node"),
+        ({"SLURM_NTASKS": "1"}, {"devices": 2}, r"trainer\.devices is 2.*srun"),
+        ({"SLURM_NTASKS": "2"}, {}, "srun"),
+        ({"SLURM_NTASKS": "2", "SLURM_STEP_ID": "0"}, {}, "--ntasks-per-node"),
+    ],
+)
+def test_processes_that_would_not_be_used_are_refused(environment, config, words):
+    with pytest.raises(ConfigError, match=words):
+        share_out({"devices": "auto", "num_nodes": 1} | config, environment)
+
+
+def test_gpus_that_slurm_starts_no_task_for_are_refused(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    with pytest.raises(ConfigError, match=r"4 GPUs.*--trainer\.devices 2"):
+        share_out({"devices": "auto", "num_nodes": 1}, SRUN)
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("--trainer.devices 2 --trainer.strategy ddp_spawn", r"trainer\.strategy"),
+        ("--trainer.devices 2 --trainer.strategy ddp_fork", r"trainer\.strategy"),
+        ("--trainer.devices 2 --trainer.sync_batchnorm true", r"trainer\.sync_batchnorm"),
+        ("--trainer.devices 999", r"trainer\.devices is 999"),
+        ("--trainer.devices -1", "devices -1"),
+        ("--ckpt_path auto", "--run_dir"),
+    ],
+)
+def test_processes_that_cannot_work_are_one_sentence(graft, typed, words):
+    import re
+
+    code, said = graft(*FIT, *typed.split())
+    assert code == 2
+    assert re.search(words, said) and said.count("\n") == 1
+    assert not Path("runs").exists()
+
+
+def test_auto_starts_then_resumes_by_the_same_command(graft):
+    typed = [*FIT, "--run_dir", "run", "--ckpt_path", "auto"]
+    Path("run").mkdir()  # what a run leaves that was killed before its first checkpoint
+    for name in ("config.yaml", "metrics.csv", ".lock"):
+        (Path("run") / name).write_text("of the killed run\n")
+    assert graft(*typed)[0] == 0
+    first = Path("run/metrics.csv").read_text()
+    assert "of the killed run" not in first and Path("run/checkpoints/last.ckpt").is_file()
+    code, said = graft(*typed, "--trainer.max_epochs", "2")
+    assert (code, said) == (0, "")
+    assert Path("run/metrics.csv").read_text().startswith(first[: first.rindex("\n", 0, -1)][:200])
+    assert Path("run/config_until_epoch_1.yaml").is_file()  # the settings before, as in any resumed run
+
+
+def test_auto_deletes_nothing_that_is_not_of_a_run(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(DataError, match="in use"):
+        RunDirectory(tmp_path, lambda: None, restarted=True).claim()
+    assert (tmp_path / "thesis.txt").is_file()
+
+
+def test_auto_in_a_slurm_job_needs_no_run_directory(monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    typed = resume_or_start(["fit", "--ckpt_path", "auto"], "simclr")
+    assert typed == ["fit", "--run_dir", "runs/simclr/slurm_4711"]
+
+
+def test_auto_is_for_fit():
+    with pytest.raises(ConfigError, match="--ckpt_path auto"):
+        resume_or_start(["test", "--ckpt_path", "auto", "--run_dir", "run"], "simclr")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SLURM on Windows")
+def test_a_slurm_job_is_requeued_when_its_command_would_go_on(monkeypatch):
+    asked = []
+    done = subprocess.CompletedProcess([], 0, "", "")
+    monkeypatch.setattr("processes.subprocess.run", lambda command, **_: asked.append(command) or done)
+    monkeypatch.setattr("processes.rank_zero_only.rank", 0)
+    assert requeue("auto", signal.SIGUSR1) == ""  # no job
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    assert requeue("latest", signal.SIGUSR1) == requeue("auto", signal.SIGTERM) == ""
+    assert not asked
+    assert "4711" in requeue("auto", signal.SIGUSR1)
+    assert asked == [["scontrol", "requeue", "4711"]]
+
+
+def test_a_process_is_launched_by_its_parent_only(monkeypatch):
+    monkeypatch.setenv("GRAFT_PARENT", str(os.getppid()))
+    assert launched()
+    monkeypatch.setenv("GRAFT_PARENT", str(os.getpid()))  # as in the process that launches others
+    assert not launched()

@@ -1,0 +1,90 @@
+"""Worker processes live as long as the main process wants them, and say when they cannot hand over a batch."""
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from multiprocessing.synchronize import SemLock
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from datamodules.workers import Collate, outlive_signals, worker_error
+from modules.contracts import SURPLUS, DataError
+
+
+def stacked(samples: list[int]) -> dict:
+    return {"image": torch.tensor(samples), "id": [str(sample) for sample in samples], "boxes": [torch.ones(2, 4)]}
+
+
+def loader(**settings) -> DataLoader:
+    return DataLoader(
+        range(64), 4, num_workers=2, collate_fn=Collate(stacked, **settings), worker_init_fn=outlive_signals
+    )
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells who sent a signal")
+@pytest.mark.parametrize("name", ["TERM", "INT", "USR1"])
+def test_a_worker_loads_on_after_a_signal_from_others(name):
+    batches = iter(loader())
+    next(batches)
+    pids = [str(worker.pid) for worker in batches._workers]
+    time.sleep(0.2)  # until they have started
+    subprocess.run(["kill", f"-{name}", *pids], check=True)
+    assert len(list(batches)) == 15
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells who sent a signal")
+def test_a_worker_obeys_the_main_process():
+    batches = iter(loader())
+    next(batches)
+    workers = batches._workers
+    time.sleep(0.2)
+    for worker in workers:
+        worker.terminate()
+        worker.join(10)
+        assert worker.exitcode == 0
+    batches._shutdown_workers()
+
+
+def test_full_shared_memory_is_a_sentence_and_no_endless_wait(monkeypatch):
+    def full(tensor: torch.Tensor) -> None:
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    with pytest.raises(DataError, match=r"shared memory.*--data\.workers 0"):
+        next(iter(loader()))
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("DataLoader worker (pid 7) is killed by signal: Bus error. ", "shared memory"),
+        ("DataLoader worker (pid 7) is killed by signal: Killed. ", r"memory is full.*--data\.workers"),
+    ],
+)
+def test_the_end_of_a_worker_is_a_sentence(message, words):
+    with pytest.raises(DataError, match=words):
+        raise worker_error(RuntimeError(message))
+
+
+def test_other_errors_are_none_of_workers():
+    assert worker_error(RuntimeError("shapes differ")) is None
+    assert worker_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) is None
+
+
+def test_no_room_for_a_semaphore_is_a_sentence(monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(SemLock, "_make_name", staticmethod(full))
+    with pytest.raises(OSError, match="space") as caught:
+        next(iter(loader()))
+    assert "shared memory" in str(worker_error(caught.value))
+
+
+def test_batches_of_a_device_that_has_none_are_marked():
+    assert SURPLUS in Collate(stacked, surplus=True)([1, 2])
+    assert SURPLUS not in Collate(stacked)([1, 2])
