@@ -322,13 +322,13 @@ class CLI(LightningCLI):
         ]
         if config.get("enable_progress_bar") is not False:
             always.append(RichProgressBar(refresh_rate=2, leave=False))  # per second, in a thread that costs time
+        share_out(config, os.environ)
         if self.subcommand == "evaluate" and config["devices"] == "auto":
             config["devices"] = 1
         given = config.pop("callbacks") or []
         config["default_root_dir"] = folder
         config["enable_model_summary"] = bool(config.get("enable_model_summary"))
         given = given if isinstance(given, list) else [given]
-        share_out(config, os.environ)
         try:
             trainer = self.trainer_class(**config, logger=loggers or False, callbacks=[self.directory, *given, *always])
         except (MisconfigurationException, ValueError, TypeError, ModuleNotFoundError) as error:

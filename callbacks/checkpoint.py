@@ -32,9 +32,9 @@ class Checkpoint(LightningCheckpoint):
     """Writes `checkpoints/last.ckpt`, `checkpoints/best.ckpt` and, at the end, `backbone.safetensors`.
 
     Files are written beside their place and renamed, so a kill leaves the old one or the new one, never half of one.
-    SIGTERM, SIGUSR1 and the first Ctrl-C save after the current step and stop. A monitor never logged (no validation
-    data), or is nan (nothing to find there), leaves no `best.ckpt`, and the last weights are used, which the summary
-    says.
+    SIGTERM, SIGUSR1 and the first Ctrl-C save after the current step, or after the validation that is going on, and
+    stop. A monitor that was never logged (no validation data), or is nan (nothing to find there), leaves no `best.ckpt`,
+    and the last weights are used, which the summary says.
 
     Args:
         every_n_steps: optimizer steps between two writes of `last.ckpt` within an epoch; 0 writes at epoch ends only.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from callbacks.drawing.generated import histogram, neighbours, progress, to_bytes
 from callbacks.generated.judge import CHUNK, Judge, appoint, pictures
-from callbacks.outcomes.base import arrays, rgb
+from callbacks.outcomes.base import arrays, exchanged, rgb
 from callbacks.pictures import log_picture
 from modules.contracts import ConfigError
 from modules.metrics.generative import LEAST, GenerativeScores, modes, nearest
@@ -137,39 +137,42 @@ class GeneratedScores(Callback):
 
     @torch.no_grad()
     def _look(self, trainer: Trainer, task: LightningModule, judge: Judge) -> Seen:
-        metric, answers, labels, kept = GenerativeScores(judge.real).to(task.device), [], [], None
+        """Every process sees all that the processes make together, as one would alone."""
+        metric, counts = GenerativeScores(judge.real, sync_on_compute=False).to(task.device), None
+        answers, labels, kept = [], [], None
         with isolate_rng():
-            for image, label in self._generated(trainer, task):
-                features, probabilities = judge.extractor(image)
-                metric.update(features, probabilities)
-                labels.append(label)
+            for noise, label in self._noise(task):
+                count, (rank, world) = len(noise), (trainer.global_rank, trainer.world_size)
+                mine = slice(rank, None, world) if count >= world else slice(None)
+                image = to_bytes(task.pictures(noise[mine], None if label is None else label[mine]))
+                found = [*judge.extractor(image)]  # features and probabilities
+                if judge.classifier and judge.classifier is not judge.extractor:
+                    found.append(judge.classifier(image)[1])
+                found = [_together(part, count) for part in found]
+                metric.update(*found[:2])
                 if judge.classifier:
-                    known = probabilities if judge.classifier is judge.extractor else judge.classifier(image)[1]
-                    answers.append(known.argmax(1))
-                kept = kept or (image[:SHOWN], features[:SHOWN])
+                    answers.append(found[-1].argmax(1))
+                    labels.append(label)
+                kept = kept or (_together(image, count)[:SHOWN], found[0][:SHOWN])
             distance = nearest(torch.cat(metric.features), judge.real.features, 1)[0].median()
             scores = {n + judge.extractor.suffix * n.isupper(): value for n, value in metric.compute().items()}
-        strategy, counts = trainer.strategy, None
         if judge.held:
-            scores["novelty"] = strategy.reduce(distance, reduce_op="mean") / judge.distance
+            scores["novelty"] = distance / judge.distance
         if answers:
             answer = torch.cat(answers)
-            counts = strategy.reduce(answer.bincount(minlength=len(judge.classifier.classes)), reduce_op="sum")
+            counts = answer.bincount(minlength=len(judge.classifier.classes))
             scores |= modes(counts)
             if labels[0] is not None and task.classes == judge.classifier.classes:
-                right = (answer == torch.cat(labels)).double().mean()
-                scores["right_class"] = strategy.reduce(right, reduce_op="mean")
+                scores["right_class"] = (answer == torch.cat(labels)).double().mean()
         return Seen(scores, counts, *kept)
 
-    def _generated(self, trainer: Trainer, task: LightningModule) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Pictures uint8 (B, C, H, W), this process's part of them, of the same noise every time; and the classes that
-        were asked for, int64 (B,), each as often."""
-        draws, left = torch.Generator().manual_seed(trainer.global_rank), -(-self.samples // trainer.world_size)
-        while left > 0:
-            count = min(CHUNK, left)
-            left -= count
+    def _noise(self, task: LightningModule) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Noise (B, latent), the same every time, and the classes to ask for, int64 (B,), each as often."""
+        draws = torch.Generator().manual_seed(0)
+        for first in range(0, self.samples, CHUNK):
+            count = min(CHUNK, self.samples - first)
             asked = torch.arange(count, device=task.device) % len(task.classes) if task.condition else None
-            yield to_bytes(task.generate(count, draws, asked)), asked
+            yield torch.randn(count, task.latent, generator=draws).to(task.device), asked
 
     def _protocol(self, judge: Judge, name: str) -> str:
         made, suffix = f"{self.samples:,} generated", judge.extractor.suffix
@@ -223,3 +226,14 @@ def _picked(trainer: Trainer, rows: set[int]) -> dict[int, np.ndarray]:
             if len(found) == len(rows):
                 break
     return found
+
+
+def _together(part: Tensor, count: int) -> Tensor:
+    """The rows of `count` pictures, dealt in turn, of which each process has its part, or all when they are too few."""
+    parts = exchanged(part.cpu())
+    if len(parts) == 1 or len(part) == count:
+        return part
+    whole = torch.empty(count, *part.shape[1:], dtype=part.dtype)
+    for rank, rows in enumerate(parts):
+        whole[rank :: len(parts)] = rows
+    return whole.to(part.device)

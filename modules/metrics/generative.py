@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -184,6 +184,7 @@ class GenerativeScores(Metric):
 
     Args:
         real: what is known of the real pictures.
+        settings: of every torchmetrics Metric.
     """
 
     full_state_update = False
@@ -191,8 +192,8 @@ class GenerativeScores(Metric):
     features: list[Tensor]
     probabilities: list[Tensor]
 
-    def __init__(self, real: Reference):
-        super().__init__()
+    def __init__(self, real: Reference, **settings: Any):
+        super().__init__(**settings)
         self.real = real
         self.add_state("features", [], dist_reduce_fx="cat")
         self.add_state("probabilities", [], dist_reduce_fx="cat")
