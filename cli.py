@@ -57,6 +57,7 @@ from callbacks.loggers import build_loggers
 from callbacks.run_directory import RunDirectory, new_path
 from callbacks.summary import Summary
 from callbacks.tracking import fault_tolerant
+from cluster import launched, requeue, share_out
 from compare import check_starts, compare, typed_plan
 from datamodules.workers import worker_error
 from evaluation import Trainer
@@ -66,18 +67,7 @@ from modules.contracts import ConfigError, DataError, writing
 from modules.precision import AUTO, choose, detect, unified
 from modules.transfer import export_backbone, read_checkpoint
 from next_commands import command_line, next_commands
-from processes import (
-    Lost,
-    Terminated,
-    check_processes,
-    ended_by_signals,
-    explain,
-    finish,
-    launched,
-    prepare,
-    requeue,
-    share_out,
-)
+from processes import Lost, Terminated, check_processes, ended_by_signals, explain, finish, prepare
 from zoo.command import backbones
 
 

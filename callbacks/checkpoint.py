@@ -33,7 +33,7 @@ class Checkpoint(LightningCheckpoint):
 
     Files are written beside their place and renamed, so a kill leaves the old one or the new one, never half of one.
     SIGTERM, SIGUSR1 and the first Ctrl-C save after the current step, or after the validation that is going on, and
-    stop. A monitor that was never logged (no validation data), or is nan (nothing to find there), leaves no `best.ckpt`,
+    stop. A monitor never logged (no validation data), or nan (nothing to find there), leaves no `best.ckpt`,
     and the last weights are used, which the summary says.
 
     Args:

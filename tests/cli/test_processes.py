@@ -9,8 +9,8 @@ import pytest
 
 from arguments import resume_or_start
 from callbacks.run_directory import RunDirectory
+from cluster import launched, requeue, share_out
 from modules.contracts import ConfigError, DataError
-from processes import launched, requeue, share_out
 
 TORCHRUN = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
 SRUN = {"SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "2", "SLURM_STEP_ID": "0", "SLURM_JOB_NAME": "train"}
@@ -113,8 +113,8 @@ def test_auto_is_for_fit():
 def test_a_slurm_job_is_requeued_when_its_command_would_go_on(monkeypatch):
     asked = []
     done = subprocess.CompletedProcess([], 0, "", "")
-    monkeypatch.setattr("processes.subprocess.run", lambda command, **_: asked.append(command) or done)
-    monkeypatch.setattr("processes.rank_zero_only.rank", 0)
+    monkeypatch.setattr("cluster.subprocess.run", lambda command, **_: asked.append(command) or done)
+    monkeypatch.setattr("cluster.rank_zero_only.rank", 0)
     assert requeue("auto", signal.SIGUSR1) == ""  # no job
     monkeypatch.setenv("SLURM_JOB_ID", "4711")
     assert requeue("latest", signal.SIGUSR1) == requeue("auto", signal.SIGTERM) == ""
