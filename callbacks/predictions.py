@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 
 from callbacks.files.coco_results import ResultFile
 from callbacks.files.masks import MaskFiles
@@ -12,6 +13,7 @@ from callbacks.files.samples import SampleFiles
 from callbacks.files.sentences import TextFiles
 from callbacks.files.tables import Arrays, Table
 from modules.contracts import SURPLUS, Batch, ConfigError, Prediction
+from modules.metrics.threshold import USUAL
 
 
 class Predictions(Callback):
@@ -28,14 +30,15 @@ class Predictions(Callback):
     `{generated}` of `predict`: pictures, all and as a grid, see `SampleFiles`.
 
     Args:
-        threshold: lowest score, 0..1, of what is drawn; the files hold everything.
+        threshold: lowest score, 0..1, of what is drawn; null takes that of the best F1 in the checkpoint's validation,
+            or 0.5 where it had none. The files hold everything.
 
     Raises:
         ConfigError: the threshold is not within 0..1.
     """
 
-    def __init__(self, threshold: float = 0.5) -> None:
-        if not 0 <= threshold <= 1:
+    def __init__(self, threshold: float | None = None) -> None:
+        if threshold is not None and not 0 <= threshold <= 1:
             raise ConfigError(f"predictions.threshold is {threshold:g}, but it is a score, 0 to 1")
         self.threshold = threshold
         self.files: list[Path] = []  # and folders, written by this process
@@ -122,13 +125,15 @@ class Detections(ResultFile):
     """Boxes, classes and scores, perhaps masks, under the ids of the data's annotations where it has some; `predict`
     draws them too."""
 
-    def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch, threshold: float) -> None:
+    def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch, threshold: float | None) -> None:
         data, name = trainer.datamodule, "test.json" if trainer.testing else "predict.json"
         categories = data.category_ids or list(range(1, len(task.classes) + 1))
         path = Path(trainer.default_root_dir) / "predictions" / name
         super().__init__(path, trainer.global_rank, categories, data.image_ids)
-        drawing = trainer.predicting
-        self.pictures = ObjectPictures(path.parent, trainer.global_rank, task, threshold) if drawing else None
+        self.pictures: ObjectPictures | None = None
+        if trainer.predicting:
+            sure = _drawn_from(threshold, task.drawing_threshold)
+            self.pictures = ObjectPictures(path.parent, trainer.global_rank, task, sure)
 
     @staticmethod
     def fits(outputs: Prediction) -> bool:
@@ -142,6 +147,16 @@ class Detections(ResultFile):
     def merge(self, world: int) -> list[Path]:
         written = super().merge(world)
         return written + (self.pictures.settle(self.names) if self.pictures else [])
+
+
+def _drawn_from(typed: float | None, best: float | None) -> float:
+    """Lowest score of what is drawn: as typed, else of the best F1, else the usual one."""
+    if typed is not None:
+        return typed
+    why = "that of the best F1 in the checkpoint's validation" if best else "as the checkpoint knows no best F1"
+    sure = best or USUAL
+    rank_zero_info(f"drawing detections of score {sure:.2f} and more, {why}: --predictions.threshold sets another")
+    return sure
 
 
 KINDS = (SampleFiles, TextFiles, Detections, LabelTable, MaskFiles, FeatureArrays)

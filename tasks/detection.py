@@ -30,7 +30,9 @@ class Detection(VisionTask):
         head: finds objects in maps; null is a FasterRCNN.
         neck: between backbone and head; null is an FPN with one more, coarser map, NoNeck leaves it out. The one map of
             a ViT becomes a pyramid first (Li et al. 2022).
-        fit_anchors: choose the sizes of the anchors by k-means on the boxes of the training pictures, before training.
+        fit_anchors: choose the sizes of the anchors by k-means on the boxes of the training pictures, before training;
+            null does so where the head's own reach less than 90 % of these boxes by an IoU of 0.5, and keeps sizes that
+            were given.
         freeze_norm: the backbone's batch norms keep their statistics and are not trained: for small batches with
             `weights`.
         window: side of the windows in pixels in which larger pictures are looked at outside of training; null looks at
@@ -56,7 +58,7 @@ class Detection(VisionTask):
         # null: filled-in arguments would stay when another class is chosen
         head: DetectorFactory | None = None,
         neck: NeckFactory | None = None,
-        fit_anchors: bool = False,
+        fit_anchors: bool | None = None,
         freeze_norm: bool = False,
         window: int | None = None,
         overlap: float = 0.5,
@@ -74,6 +76,7 @@ class Detection(VisionTask):
         self.head = (head or self.detector)(self.neck.features, len(classes))
         self.fit_anchors, self.freeze_norm = fit_anchors, freeze_norm
         self.looks = Looks(window, overlap, flip, tuple(scales))
+        self.drawing_threshold: float | None = None  # score of the best F1 of the last validation
         self.train()
         most = max(100, self.head.selection.detections)  # COCO's, or all that may be found
         self.protocols = protocols(most)
@@ -86,8 +89,9 @@ class Detection(VisionTask):
         given = getattr(self.trainer.datamodule, "proposals", None)  # a data module may be of another kind, or missing
         if (line := self.head.proposals_from(given is not None)) and stage in ("fit", "predict"):
             rank_zero_info(line)
-        if stage == "fit" and self.fit_anchors and not self.trainer.ckpt_path:  # a resumed run has its own
-            rank_zero_info(self.head.fit_anchors(self.trainer.datamodule.box_sizes()))
+        if stage == "fit" and not self.trainer.ckpt_path:  # a resumed run has its own anchors
+            line = self.head.settle_anchors(self.trainer.datamodule.box_sizes(), self.fit_anchors)
+            rank_zero_info(line or f"{type(self.head).__name__} has no anchors")
 
     def train(self, mode: bool = True) -> "Detection":
         super().train(mode)
@@ -133,6 +137,16 @@ class Detection(VisionTask):
         scores = self.scores[stage].compute()
         self.log_figures({f"{stage}/{name}": value for name, value in scores.items()})
         self.scores[stage].reset()
+        if stage == "val":
+            self.drawing_threshold = self.reports(stage)["masks" if self.masks else "boxes"].threshold
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["drawing_threshold"] = self.drawing_threshold
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self.drawing_threshold = checkpoint.get("drawing_threshold")  # older ones have none
 
     def _maps(self, image: Tensor) -> list[Tensor]:
         return self.neck(self.backbone(image))

@@ -93,16 +93,28 @@ def _line(array: np.ndarray) -> int:
 
 
 def legend(maps: Sequence[np.ndarray], classes: Sequence[str], palette: Palette) -> list[Entry]:
-    """Names and swatches of what occurs in the maps: up to `LEGEND` classes, those with the most pixels where
-    there are more, in the order of their indices; and the ignored pixels."""
+    """Names and swatches of what occurs in the maps, as `class_legend`; and the ignored pixels."""
     counts = sum((np.bincount(mask.ravel(), minlength=256) for mask in maps), np.zeros(256, np.int64))
-    seen = np.flatnonzero(counts[: len(classes)])
-    shown = sorted(sorted(seen, key=lambda index: -counts[index])[:LEGEND])
-    entries = [(shorten(classes[index], 18), swatch(palette[index])) for index in shown]
-    if len(seen) > LEGEND:
-        entries.append((f"and {len(seen) - LEGEND} more", swatch((255, 255, 255))))
+    entries = class_legend(counts[: len(classes)], classes, palette)
     if counts[IGNORE]:
         ignored = swatch((150, 150, 150))
         _hatch(ignored, ignored, np.ones(ignored.shape[:2], bool))
         entries.append(("ignored", ignored))
+    return entries
+
+
+def class_legend(counts: np.ndarray, classes: Sequence[str], palette: Palette) -> list[Entry]:
+    """Names and swatches of the classes that occur, in the order of their indices: of more than `LEGEND` the most
+    frequent, and how many are left out.
+
+    Args:
+        counts: of each class, (C,).
+        classes: C names.
+        palette: RGB of each class.
+    """
+    seen = np.flatnonzero(counts)
+    shown = sorted(sorted(seen, key=lambda index: -counts[index])[:LEGEND])
+    entries = [(shorten(classes[index], 18), swatch(palette[index])) for index in shown]
+    if len(seen) > LEGEND:
+        entries.append((f"and {len(seen) - LEGEND} more classes", swatch((255, 255, 255))))
     return entries

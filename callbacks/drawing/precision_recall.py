@@ -1,7 +1,7 @@
 """Precision over recall of a detector, and the score above which its detections are best believed."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,45 +9,12 @@ from callbacks.drawing.figure import PLAIN, render, shorten, titled
 from callbacks.drawing.overlays import Palette
 from modules.metrics.detection import Report
 from modules.metrics.pictures import Kind
+from modules.metrics.threshold import best_threshold
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST = 8  # classes in a panel
-THRESHOLDS = np.arange(1, 100) / 100
-
-
-class Best(NamedTuple):
-    """The threshold of the highest F1, a mean over classes, with the means of recall and precision there; 0..1."""
-
-    threshold: float
-    f1: float
-    recall: float
-    precision: float
-
-
-def best_threshold(recall: np.ndarray, precision: np.ndarray, score: np.ndarray) -> Best | None:
-    """The score, in hundredths and the same for all classes, from which on detections are to be kept.
-
-    Args:
-        recall: (R,) ascending, 0..1.
-        precision: (C, R) of each class at these recalls, nan for a class without objects.
-        score: (C, R) of the detection that reaches the recall, 0 where none does.
-
-    Returns:
-        Null where nothing is found above the lowest threshold.
-    """
-    judged = ~np.isnan(precision).any(1)
-    found = (score[judged, :, None] >= THRESHOLDS).sum(1)  # recalls that are reached at each threshold, (C', T)
-    if not found.any():
-        return None
-    at = (found - 1).clip(0)
-    recalls = np.where(found > 0, recall[at], 0)
-    precisions = np.where(found > 0, np.take_along_axis(precision[judged], at, 1), 0)
-    f1 = (2 * recalls * precisions / (recalls + precisions).clip(1e-12)).mean(0)
-    equal = np.flatnonzero(np.isclose(f1, f1.max()))  # the one in the middle is safest
-    best = equal[len(equal) // 2]
-    return Best(THRESHOLDS[best].item(), *(values[best].item() for values in (f1, recalls.mean(0), precisions.mean(0))))
 
 
 def precision_recall(

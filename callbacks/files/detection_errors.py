@@ -11,7 +11,6 @@ from callbacks.files.per_class import read_csv, write_csv
 from modules.metrics.detection import Report
 from modules.metrics.pictures import Kind
 
-SURE = 0.5  # lowest score of a detection that is drawn and whose error counts, as `DetectionScores` has it
 MEANING = {
     "class": "right place, wrong class",
     "location": "right class, IoU .1 to .5",
@@ -24,23 +23,26 @@ MEANING = {
 
 
 def write_errors(folder: Path, stage: str, reports: Mapping[Kind, Report]) -> None:
-    """Writes `<stage>_errors.csv` into a folder: of boxes, and of masks, count and share of each kind of error."""
+    """Writes `<stage>_errors.csv` into a folder: of boxes, and of masks, count and share of each kind of error, and the
+    lowest score of the detections that were counted."""
     rows = [
-        [kind, error, count, share]
+        [kind, error, count, share, report.threshold]
         for kind, report in reports.items()
         for error, (count, share) in report.errors.items()
     ]
-    write_csv(folder / f"{stage}_errors.csv", [["of", "error", "count", "share"], *rows])
+    write_csv(folder / f"{stage}_errors.csv", [["of", "error", "count", "share", "threshold"], *rows])
 
 
 def read_errors(path: Path) -> list[str]:
     """What `write_errors` wrote, in a line for boxes and one for masks, the most frequent error first."""
     lines = []
-    for kind, rows in groupby(read_csv(path), lambda row: row["of"]):
+    for (kind, threshold), rows in groupby(read_csv(path), lambda row: (row["of"], row["threshold"])):
         counts = sorted(((int(row["count"]), row["error"]) for row in rows), key=lambda pair: -pair[0])
         total = sum(count for count, _ in counts)
         shares = ", ".join(f"{error} {percent(count / total)} %" for count, error in counts if count)
-        lines.append(f"errors of {kind} with score {SURE} and more: {total:,}{': ' * bool(total)}{shares}")
+        lines.append(
+            f"errors of {kind} with score {threshold} (best F1) and more: {total:,}{': ' * bool(total)}{shares}"
+        )
     return lines
 
 
@@ -63,7 +65,11 @@ def error_bars(reports: Mapping[Kind, Report], title: str) -> np.ndarray:
             text = f"{count:,}" + (f" ({percent(share)} %)" if count else "")
             axes.text(count + 0.015 * highest, row, text, va="center", fontsize=9, color=PLAIN)
         axes.set_yticks(range(len(counts)), [f"{e}: {MEANING[e]}" for e in report.errors] if not place else [])
-        axes.set(xlim=(0, 1.3 * highest), ylim=(len(counts) - 0.4, -0.6), xlabel=f"errors of {kind}")
+        axes.set(
+            xlim=(0, 1.3 * highest),
+            ylim=(len(counts) - 0.4, -0.6),
+            xlabel=f"errors of {kind}, score ≥ {report.threshold:.2f}",
+        )
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=5)
         axes.tick_params(labelsize=9)
         axes.grid(axis="x", alpha=0.25)

@@ -12,12 +12,12 @@ from torch.nn.functional import interpolate
 from torchvision.ops import box_iou
 
 from callbacks.drawing.class_bars import class_bars
-from callbacks.drawing.figure import shorten, shorten_start
+from callbacks.drawing.figure import shorten_start
 from callbacks.drawing.objects import draw_objects, object_palette, stacked
-from callbacks.drawing.overlays import LEGEND, Palette, enlarged
+from callbacks.drawing.overlays import Palette, class_legend, enlarged
 from callbacks.drawing.precision_recall import precision_recall
-from callbacks.drawing.strips import Entry, strips, swatch
-from callbacks.files.detection_errors import SURE, error_bars, write_errors
+from callbacks.drawing.strips import Entry, strips
+from callbacks.files.detection_errors import error_bars, write_errors
 from callbacks.files.per_class import JUDGED, per_class_of_objects, write_per_class
 from callbacks.outcomes.base import Outcomes, arrays, visible
 from callbacks.outcomes.masks import SIDE, name_bytes, name_text
@@ -29,7 +29,8 @@ OVERLAP = 0.5  # lowest IoU of a detection with what it found
 
 class ObjectOutcomes(Outcomes):
     """Answers `{boxes, scores, labels}` to pictures with a `truth`. The worst have the most objects not found and
-    detections of nothing, of score 0.5 and more and IoU 0.5 and more."""
+    detections of nothing, at an IoU of 0.5 and more, on average over all thresholds of the score; which threshold suits
+    the scores, and is drawn, is known after the last batch."""
 
     @staticmethod
     def fits(outputs: Prediction, batch: Batch) -> bool:
@@ -41,13 +42,11 @@ class ObjectOutcomes(Outcomes):
         small = interpolate(image.float(), scale_factor=factor, mode="area") if factor < 1 else image
         parts = (inside * factor).long().clamp(min=1)
         scale = (parts / batch["size"]).float().flip(1).repeat(1, 2)  # (B, 4), from the original's pixels
-        sure = [scores >= SURE for scores in outputs["scores"]]
-        columns = zip(*(outputs[key] for key in ("boxes", "labels", "scores")), sure, strict=True)
-        said = [_rows(boxes[chosen], labels[chosen], scores[chosen]) for boxes, labels, scores, chosen in columns]
-        true = [_rows(one["boxes"], one["labels"]).to(image.device) for one in batch["truth"]]
-        crowd = [one["crowd"].to(image.device) for one in batch["truth"]]
-        wrong = torch.stack([mistakes(*one) for one in zip(said, true, crowd, strict=True)])
-        total = wrong.sum(1).float()
+        columns = zip(*(outputs[key] for key in ("boxes", "labels", "scores")), strict=True)
+        said = [_rows(*one) for one in columns]
+        truths = ([one[key].to(image.device) for key in ("boxes", "labels", "crowd")] for one in batch["truth"])
+        true = [_rows(*one) for one in truths]
+        total = torch.stack([expected_mistakes(*one) for one in zip(said, true, strict=True)])
         ties = self.spread(total, first) / 2**33  # of equally bad pictures the same are kept by any processes
         badness = torch.where(total > 0, total + ties, -torch.inf)
         rows = {
@@ -55,13 +54,11 @@ class ObjectOutcomes(Outcomes):
             "inside": parts,
             "true": torch.stack([_kept(one, s) for one, s in zip(true, scale, strict=True)]),
             "found": torch.stack([_kept(one, s) for one, s in zip(said, scale, strict=True)]),
-            "wrong": wrong,
             "name": name_bytes(batch["id"]).to(image.device, non_blocking=True),
         }
         if "rle" in outputs:
             wanted = self.wanted(badness, first).tolist()  # decoding the masks of every picture would take long
-            found = [[rles[i] for i in _indices(chosen)] for rles, chosen in zip(outputs["rle"], sure, strict=True)]
-            for name, masks in (("true", [one["rle"] for one in batch["truth"]]), ("found", found)):
+            for name, masks in (("true", [one["rle"] for one in batch["truth"]]), ("found", outputs["rle"])):
                 rows[f"{name}_masks"] = _thumbnails(masks, wanted, parts.tolist(), small.shape[-2:]).to(image.device)
         self.keep(rows, badness, first)
 
@@ -72,65 +69,90 @@ class ObjectOutcomes(Outcomes):
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
         classes, palette, reports = task.classes, object_palette(len(task.classes)), task.reports(stage)
-        title = f"{stage}: what is there, and detections of score {SURE} and more"
-        yield "predictions", _answers(self.sample.kept(), classes, title)
-        title = f"{stage}: pictures with the most objects missed and detections of nothing"
-        yield "mistakes", _answers(self.worst.kept(), classes, title)
+        sure = reports.get("masks", reports["boxes"]).threshold
+        title = f"{stage}: what is there, and detections of score {sure:.2f} and more (best F1)"
+        yield "predictions", _answers(surely(self.sample.kept(), sure), classes, title)
+        title = f"{stage}: images with the most objects missed and detections of nothing, score {sure:.2f} and more"
+        worst = surely(self.worst.kept(), sure)
+        bad = worst["wrong"].any(1)
+        yield "mistakes", _answers({name: row[bad] for name, row in worst.items()}, classes, title)
         figures = per_class_of_objects(reports)
         judged = next(name for name in JUDGED if name in figures)
         title = f"{stage}: precision over recall, as COCO counts"
         yield "curves", precision_recall(reports, classes, palette, title)
         values, counts, title = figures[judged], figures["objects"], f"{stage}: {JUDGED[judged]}, IoU .50:.05:.95"
         yield "classes", class_bars(classes, values, counts, palette, title, JUDGED[judged], "objects")
-        yield "errors", error_bars(reports, f"{stage}: errors of detections of score {SURE} and more, after TIDE")
+        yield "errors", error_bars(reports, f"{stage}: errors of detections, after TIDE")
 
 
-def mistakes(found: Tensor, true: Tensor, crowd: Tensor) -> Tensor:
+def mistakes(found: Tensor, true: Tensor) -> Tensor:
     """Objects not found and detections of nothing, int64 (2,), of one picture.
 
     Args:
-        found: (N, 5): boxes xyxy and class.
-        true: (M, 5): the same.
-        crowd: bool (M,): what may be found or not.
+        found: (N, 6): boxes xyxy, class and score.
+        true: (M, 6): boxes xyxy, class, and 1 for crowds, which may be found or not.
     """
-    hits = (box_iou(found[:, :4], true[:, :4]) >= OVERLAP) & (found[:, None, 4] == true[:, 4])
-    missed = ~hits.any(0) & ~crowd if len(found) else ~crowd
-    nothing = ~hits.any(1) if len(true) else torch.ones_like(found[:, 0], dtype=torch.bool)
-    return torch.stack([missed.sum(), nothing.sum()])
+    hits = _hits(found, true)
+    return torch.stack([(~hits.any(0) & (true[:, 5] == 0)).sum(), (~hits.any(1)).sum()])
+
+
+def expected_mistakes(found: Tensor, true: Tensor) -> Tensor:
+    """Mean of `mistakes`, both together, over all thresholds of the score in 0..1: a scalar."""
+    hits, scores = _hits(found, true), found[:, 5]
+    best = (hits * scores[:, None]).amax(0) if len(found) else torch.zeros_like(true[:, 5])
+    return ((1 - best) * (true[:, 5] == 0)).sum() + (scores * ~hits.any(1)).sum()
+
+
+def _hits(found: Tensor, true: Tensor) -> Tensor:
+    """Detections of an object of their class, bool (N, M)."""
+    return (box_iou(found[:, :4], true[:, :4]) >= OVERLAP) & (found[:, None, 4] == true[:, 4])
 
 
 def draw_boxes(batch: Batch, samples: int, backbone: Backbone, data: LightningDataModule) -> np.ndarray:
     """The first pictures of a training batch with their boxes, and masks where there are some."""
-    palette, rows, seen = object_palette(len(data.classes)), [], set()
+    palette, rows, shown_labels = object_palette(len(data.classes)), [], []
     for i, picture in enumerate(arrays(visible(batch["image"][:samples], backbone))):
         labels, shown = batch["labels"][i].tolist(), None
         if "masks" in batch and labels:
             masks = batch["masks"][i] > 0
             shown = torch.where(masks.any(0), masks.int().argmax(0) + 1, 0).cpu().numpy()
         rows.append([_panel(picture, batch["boxes"][i].cpu().numpy(), labels, palette, shown=shown)])
-        seen |= set(labels)
+        shown_labels += labels
     captions = [shorten_start(name, 24) for name in batch["id"][:samples]]
-    return strips(rows, ("",), captions, _entries(seen, data.classes), "First training batch")
+    return strips(rows, ("",), captions, _entries(shown_labels, data.classes), "First training batch")
+
+
+def surely(rows: dict[str, Tensor], threshold: float) -> dict[str, Tensor]:
+    """What `ObjectOutcomes` keeps, without detections below that score, and with `wrong`: `mistakes` (B, 2)."""
+    found, true = rows["found"].clone(), rows["true"]
+    found[found[..., 5] < threshold] = -1
+    pairs = zip(found, true, strict=True)
+    wrong = [mistakes(*(each[each[:, 4] >= 0] for each in pair)) for pair in pairs]
+    rows = rows | {"found": found, "wrong": torch.stack(wrong) if wrong else torch.zeros(0, 2, dtype=torch.int64)}
+    if "found_masks" in rows:  # detections lie in the order of their scores, the highest on top
+        last = (found[..., 4] >= 0).sum(1)[:, None, None]
+        rows["found_masks"] = rows["found_masks"].where(rows["found_masks"] <= last, 0)
+    return rows
 
 
 def _answers(rows: dict[str, Tensor], classes: Sequence[str], title: str) -> np.ndarray:
-    """Truth beside what was found; `rows` as `ObjectOutcomes` keeps them."""
-    panels, captions, seen, palette = [], [], set(), object_palette(len(classes))
+    """Truth beside what was found; `rows` as `surely` gives them."""
+    panels, captions, shown, palette = [], [], [], object_palette(len(classes))
     pictures, sides = arrays(rows["image"]), rows["inside"].tolist()
     for i, (picture, (height, width)) in enumerate(zip(pictures, sides, strict=True)):
         panel = []
         for name in ("true", "found"):
             objects = rows[name][i][rows[name][i, :, 4] >= 0].numpy()
             labels = objects[:, 4].astype(int).tolist()
-            seen |= set(labels)
+            shown += labels
             tags = [f"{100 * score:.0f}" for score in objects[:, 5]] if name == "found" else []
             masks = rows.get(f"{name}_masks")
-            shown = None if masks is None else masks[i, :height, :width].numpy()
-            panel.append(_panel(picture[:height, :width], objects[:, :4], labels, palette, tags, shown))
+            drawn = None if masks is None else masks[i, :height, :width].numpy()
+            panel.append(_panel(picture[:height, :width], objects[:, :4], labels, palette, tags, drawn))
         panels.append(panel)
         missed, nothing = rows["wrong"][i].tolist()
         captions.append(f"{shorten_start(name_text(rows['name'][i].numpy()), 40)}\n{missed} missed, {nothing} wrong")
-    return strips(panels, ("truth", "found, with scores in %"), captions, _entries(seen, classes), title)
+    return strips(panels, ("truth", "found, with scores in %"), captions, _entries(shown, classes), title)
 
 
 def _panel(
@@ -147,13 +169,9 @@ def _panel(
     return draw_objects(large, boxes * large.shape[0] / picture.shape[0], labels, palette, tags, shown)
 
 
-def _entries(seen: set[int], classes: Sequence[str]) -> list[Entry]:
-    palette, shown = object_palette(len(classes)), sorted(seen)[:LEGEND]
-    return [(shorten(classes[label], 18), swatch(palette[label])) for label in shown]
-
-
-def _indices(chosen: Tensor) -> list[int]:
-    return chosen.nonzero()[:, 0].tolist()
+def _entries(labels: Sequence[int], classes: Sequence[str]) -> list[Entry]:
+    """The legend of the classes that are drawn, of many the most frequent."""
+    return class_legend(np.bincount(labels, minlength=len(classes)), classes, object_palette(len(classes)))
 
 
 def _rows(boxes: Tensor, *columns: Tensor) -> Tensor:

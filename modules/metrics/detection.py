@@ -11,6 +11,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from modules.contracts import ConfigError, Prediction
 from modules.metrics import coco, matching
 from modules.metrics.pictures import EMPTY, Kind, Picture, pack, unpack
+from modules.metrics.threshold import USUAL, best_threshold
 
 PREFIX: dict[Kind, str] = {"boxes": "", "masks": "mask_"}
 
@@ -46,11 +47,14 @@ class Report(NamedTuple):
         curves: precision and score over recall, for each class, as `coco.Coco` says.
         errors: count, and share of all errors (nan when there are none), of each kind in `matching.ERRORS`; none
             when not asked.
+        threshold: score of the highest F1 at IoU .5, mean over classes, in hundredths; .5 where nothing right is found.
+            Errors are those of detections that reach it.
     """
 
     per_class: dict[str, np.ndarray]
     curves: dict[str, np.ndarray]
     errors: dict[str, tuple[int, float]]
+    threshold: float = USUAL
 
 
 class DetectionScores(Metric):
@@ -70,7 +74,7 @@ class DetectionScores(Metric):
         voc: also the average precision of Pascal VOC at IoU .5.
         nuclei: also the score of the Data Science Bowl 2018.
         errors: also count errors by their kinds.
-        confidence: lowest score, 0..1, of the detections that count in the nuclei score and among the errors.
+        confidence: lowest score, 0..1, of the detections that count in the nuclei score.
         together: the figures are of all processes; otherwise each has its own, and none waits for the others.
 
     Raises:
@@ -128,8 +132,10 @@ class DetectionScores(Metric):
         figures = {}
         for kind in self.kinds:
             result = coco.evaluate(pictures, self.classes, kind, self.max_detections)
-            more, per_class, errors = self._beyond_coco(pictures, kind)
-            self.reports[kind] = Report(result.per_class | per_class, result.curves, errors)
+            best = best_threshold(*(result.curves[name] for name in ("recall", "precision50", "score50")))
+            threshold = best.threshold if best else USUAL
+            more, per_class, errors = self._beyond_coco(pictures, kind, threshold)
+            self.reports[kind] = Report(result.per_class | per_class, result.curves, errors, threshold)
             figures |= {PREFIX[kind] + name: value for name, value in (result.figures | more).items()}
         return {name: torch.tensor(value, device=self.device) for name, value in figures.items()}
 
@@ -140,8 +146,8 @@ class DetectionScores(Metric):
         if len(wrong):
             raise ValueError(f"{what} have label {int(wrong[0])}, but there are {self.classes} classes from 0 on")
 
-    def _beyond_coco(self, pictures: list[Picture], kind: Kind) -> tuple[dict, dict, dict]:
-        """Figures, figures of each class, and errors."""
+    def _beyond_coco(self, pictures: list[Picture], kind: Kind, threshold: float) -> tuple[dict, dict, dict]:
+        """Figures, figures of each class, and errors of detections from `threshold` on."""
         hits, scores, counts = [], [], np.zeros(len(matching.ERRORS), np.int64)
         for picture in pictures if self.voc or self.nuclei or self.errors else ():
             overlap = picture.overlaps(kind)
@@ -150,7 +156,7 @@ class DetectionScores(Metric):
             if self.nuclei:
                 scores.append(matching.nuclei_score(picture, overlap, self.confidence))
             if self.errors:
-                counts += matching.errors(picture, overlap, self.confidence)
+                counts += matching.errors(picture, overlap, threshold)
         figures, per_class, errors = {}, {}, {}
         if self.voc:
             per_class["voc_ap50"], eleven = matching.voc(pictures, hits, self.classes)

@@ -28,7 +28,7 @@ class Finder(Task):
 
     def __init__(self, masks: bool = True) -> None:
         super().__init__()
-        self.classes, self.masks = CLASSES, masks
+        self.classes, self.masks, self.drawing_threshold = CLASSES, masks, None
         scores = {stage: DetectionScores(len(CLASSES), masks, errors=True) for stage in ("val", "test")}
         self.scores = torch.nn.ModuleDict(scores)
 

@@ -2,47 +2,58 @@
 
 import csv
 
+import numpy as np
 import pytest
 import torch
 from small_objects import CLASSES, INSIDE, Boxes, Finder, ObjectData, collate, encoded
 from small_task import Task
 
 from callbacks.drawing.objects import stacked
-from callbacks.files.detection_errors import MEANING, SURE
+from callbacks.drawing.strips import strips
+from callbacks.files.detection_errors import MEANING
 from callbacks.outcomes import objects as object_outcomes
 from callbacks.outcomes.masks import name_text
-from callbacks.outcomes.objects import ObjectOutcomes, mistakes
+from callbacks.outcomes.objects import ObjectOutcomes, expected_mistakes, mistakes, surely
 from callbacks.pictures import Pictures
 from callbacks.predictions import Predictions
-from modules.metrics.detection import DetectionScores
 from modules.metrics.matching import ERRORS
 
-TRUE = torch.tensor([[0.0, 0, 10, 10, 0], [20, 20, 30, 30, 1]])  # boxes and class
-NO_CROWD = torch.zeros(2, dtype=torch.bool)
+TRUE = torch.tensor([[0.0, 0, 10, 10, 0, 0], [20, 20, 30, 30, 1, 0]])  # boxes, class, and whether a crowd
+FOUND = torch.tensor([[0.0, 0, 10, 10, 0, 0.9], [20, 20, 30, 30, 1, 0.6]])  # boxes, class and score
 
 
 def test_objects_found_under_their_class_are_no_mistake():
-    assert mistakes(TRUE, TRUE, NO_CROWD).tolist() == [0, 0]
+    assert mistakes(FOUND, TRUE).tolist() == [0, 0]
 
 
 def test_another_class_or_place_is_a_miss_and_a_detection_of_nothing():
-    other = TRUE.clone()
+    other = FOUND.clone()
     other[0, 4] = 1
     other[1, :4] += 7
-    assert mistakes(other, TRUE, NO_CROWD).tolist() == [2, 2]
+    assert mistakes(other, TRUE).tolist() == [2, 2]
 
 
 def test_crowds_need_not_be_found():
-    assert mistakes(TRUE[:1], TRUE, torch.tensor([False, True])).tolist() == [0, 0]
+    crowd = TRUE.clone()
+    crowd[1, 5] = 1
+    assert mistakes(FOUND[:1], crowd).tolist() == [0, 0]
 
 
 def test_pictures_without_objects_or_detections_count_too():
-    assert mistakes(TRUE[:0], TRUE, NO_CROWD).tolist() == [2, 0]
-    assert mistakes(TRUE, TRUE[:0], NO_CROWD[:0]).tolist() == [0, 2]
+    assert mistakes(FOUND[:0], TRUE).tolist() == [2, 0]
+    assert mistakes(FOUND, TRUE[:0]).tolist() == [0, 2]
 
 
-def test_the_worst_pictures_come_first_and_only_sure_detections_count():
-    task, outcomes = Task(), ObjectOutcomes(2)
+def test_expected_mistakes_are_the_mean_of_the_mistakes_over_all_thresholds():
+    found = torch.cat([FOUND, torch.tensor([[50.0, 50, 60, 60, 0, 0.2], [0, 0, 10, 10, 1, 0.7]])])
+    thresholds = (torch.arange(1000) + 0.5) / 1000
+    counted = [mistakes(found[found[:, 5] >= threshold], TRUE).sum() for threshold in thresholds]
+    assert expected_mistakes(found, TRUE).item() == pytest.approx(np.mean(counted), abs=1e-3)
+    assert expected_mistakes(FOUND[:0], TRUE[:0]) == 0
+
+
+def test_the_worst_images_come_first_and_only_detections_from_the_threshold_on_count():
+    task, outcomes = Task(), ObjectOutcomes(3)
     box, label = torch.tensor([[0.0, 0, 32, 32]]), torch.tensor([1])
     truth = {"boxes": box, "labels": label, "crowd": torch.zeros(1, dtype=torch.bool)}
     batch = {
@@ -60,8 +71,32 @@ def test_the_worst_pictures_come_first_and_only_sure_detections_count():
     }
     outcomes.update(batch, outputs, task, 0)
     kept = outcomes.worst.kept()
-    assert kept["wrong"].tolist() == [[1, 1], [1, 0]]  # missed, detections of nothing
-    assert kept["true"][0, 0].tolist() == [0, 0, 16, 16, 1]  # in pixels of what is drawn
+    assert [name_text(name.numpy()) for name in kept["name"]] == ["wrong.png", "unsure.png", "right.png"]
+    assert kept["true"][0, 0].tolist() == [0, 0, 16, 16, 1, 0]  # in pixels of what is drawn
+    assert surely(kept, 0.5)["wrong"].tolist() == [[1, 1], [1, 0], [0, 0]]  # missed, detections of nothing
+    assert surely(kept, 0.2)["wrong"].tolist() == [[1, 1], [0, 0], [0, 0]]
+
+
+def test_a_detector_of_low_scores_is_drawn_from_its_best_threshold_on(trainer, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(object_outcomes, "strips", lambda *args: said.append(args) or strips(*args))
+    find = Finder.predict_step
+
+    def unsure(self, batch, index):
+        found = find(self, batch, index)
+        right = [torch.tensor([0] * (len(b) - 1) + [0]) for b in found["boxes"]]
+        return found | {"scores": [s / 10 for s in found["scores"]], "labels": right}
+
+    monkeypatch.setattr(Finder, "predict_step", unsure)
+    task = Finder()
+    trainer(Pictures(samples=4)).test(task, datamodule=ObjectData(), verbose=False)
+    threshold = task.reports("test")["masks"].threshold
+    assert 0.04 < threshold <= 0.09
+    (panels, *_, title), *_ = said
+    assert f"score {threshold:.2f} and more" in title
+    true, found = np.array([[(panel != panel[0, 0]).any() for panel in row] for row in panels]).T
+    assert found.any() and true.any()
+    assert {row["threshold"] for row in rows(tmp_path / "predictions" / "test_errors.csv")} == {str(threshold)}
 
 
 PICTURES = {"predictions", "mistakes", "curves", "classes", "errors"}
@@ -119,6 +154,8 @@ def test_masks_are_kept_in_pixels_of_what_is_drawn_and_only_of_pictures_that_may
         assert torch.equal(shown.int(), expected if number % 3 else torch.zeros_like(shown).int())
         assert torch.equal(image[:, : INSIDE[0]], Boxes(30, 0, None).image[number, :, : INSIDE[0]])
     assert outcomes.worst.kept()["found"][0, 0, 4:].tolist() == pytest.approx([1, 0.9])  # class and score
+    covered = surely(outcomes.worst.kept(), 0.5)["found_masks"]
+    assert covered.max() == 2, "what was found with .4 is the whole picture, below the others"
 
 
 def test_large_pictures_are_kept_small_with_their_boxes_and_masks_in_place():
@@ -131,14 +168,13 @@ def test_large_pictures_are_kept_small_with_their_boxes_and_masks_in_place():
     outcomes.update(large | {"size": torch.tensor([[800, 1600]]), "truth": [truth]}, found, task, 0)
     kept = outcomes.sample.kept()
     assert kept["image"].shape == (1, 3, 160, 320)
-    assert kept["true"][0, 0].tolist() == [40, 20, 120, 60, 1]
+    assert kept["true"][0, 0].tolist() == [40, 20, 120, 60, 1, 0]
     for name in ("true_masks", "found_masks"):
         rows, columns = kept[name][0].nonzero().T
         assert (rows.min(), rows.max(), columns.min(), columns.max()) == (20, 59, 40, 119)
 
 
-def test_what_is_drawn_and_called_an_error_has_the_same_score():
-    assert DetectionScores(1).confidence == SURE
+def test_every_kind_of_error_is_explained():
     assert MEANING.keys() == set(ERRORS)
 
 
@@ -160,5 +196,5 @@ def test_two_processes_draw_and_write_what_one_does(trainer, tmp_path):
         contents.append({path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in files})
         for path in files:
             path.unlink()
-    assert len(contents[0]) == 5 + 2 + 1 + 20
+    assert len(contents[0]) == 5 + 2 + 3 + 20  # figures, tables, results, drawn images
     assert contents[0] == contents[1]

@@ -71,7 +71,7 @@ def test_a_legend_names_what_occurs_and_what_is_ignored(mask):
 def test_of_many_classes_the_legend_names_the_20_with_the_most_pixels():
     pixels = np.repeat(np.arange(30, dtype=np.uint8), np.arange(1, 31))
     names = [name for name, _ in legend([pixels], list(map(str, range(30))), pascal_voc(30))]
-    assert names == [*map(str, range(10, 30)), "and 10 more"]
+    assert names == [*map(str, range(10, 30)), "and 10 more classes"]
 
 
 def test_the_colours_are_those_of_the_data_or_of_pascal_voc():

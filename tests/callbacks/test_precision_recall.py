@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from callbacks.drawing.precision_recall import MOST, best_threshold, precision_recall
+from callbacks.drawing.precision_recall import MOST, precision_recall
 from modules.metrics.detection import DetectionScores
+from modules.metrics.threshold import best_threshold
 
 
 def scored(found, classes=1):

@@ -290,7 +290,8 @@ def test_shares_of_errors_are_of_all_errors_of_all_pictures():
     scores.compute()
     pictures = unpack(pack(*case, masks=True))
     for kind in ("boxes", "masks"):
-        counts = sum(errors(p, p.overlaps(kind), 0.5) for p in pictures)
-        said = scores.reports[kind].errors
+        report = scores.reports[kind]
+        counts = sum(errors(p, p.overlaps(kind), report.threshold) for p in pictures)
+        said = report.errors
         assert [count for count, _ in said.values()] == counts.tolist()
         assert [share for _, share in said.values()] == pytest.approx(counts / counts.sum())

@@ -211,6 +211,27 @@ def test_fitting_that_makes_nothing_better_changes_nothing():
     assert torch.equal(head.anchors.shapes, before)
 
 
+@pytest.mark.parametrize("head", [FasterRCNN, RetinaNet, SSD])
+def test_anchors_of_the_head_are_fitted_where_they_reach_too_few_boxes_and_given_ones_warned_of(head):
+    features, small = Features([32] * 3, [8, 16, 32]), np.random.default_rng(0).uniform(20, 26, (200, 2))
+    settings = {"levels": 3} if head is SSD else {}
+    own, kept, given = head(features, 3, **settings), head(features, 3, **settings), head(features, 3, [100, 150, 200])
+    assert own.anchors.recall(small) < 0.7
+    assert "recall at IoU 0.5" in own.settle_anchors(small, None)
+    assert own.anchors.recall(small) > 0.9
+    for other, fit in ((kept, False), (given, None)):
+        before = other.anchors.shapes.clone()
+        assert "--model.fit_anchors true" in other.settle_anchors(small, fit)
+        assert torch.equal(other.anchors.shapes, before)
+    before = own.anchors.shapes.clone()
+    assert "warning" not in own.settle_anchors(small, None)
+    assert torch.equal(own.anchors.shapes, before), "they reach enough"
+
+
+def test_heads_without_anchors_have_nothing_to_say_of_them():
+    assert FCOS(Features([32], [8]), 3).settle_anchors(np.ones((5, 2)), None) is None
+
+
 def test_heads_without_anchors_and_data_without_boxes_are_refused():
     features = Features([32], [8])
     with pytest.raises(ConfigError, match="FCOS has no anchors to fit"):

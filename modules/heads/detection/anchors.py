@@ -65,7 +65,7 @@ class Anchors(AnchorGenerator):
         Sizes are fitted for some of the finest maps, and double from there, as anchors must not be much smaller than
         the stride of their map: as many maps as suits the boxes best. What was there stays if none is better.
         """
-        some = np.asarray(wh, dtype=np.float64)[:: max(1, len(wh) // 20_000)]
+        some = _some(wh)
         tried = [self._fitted(some, maps) for maps in range(1, len(self.strides) + 1)]
         shapes = [torch.cat(self.cells(_levels(sizes, len(self.strides)), ratios)) for sizes, ratios in tried]
         scores = [self._coverage(some, each) for each in shapes]
@@ -79,6 +79,10 @@ class Anchors(AnchorGenerator):
             f"anchors fitted to {len(wh):,} boxes: sizes {sizes}, ratios {ratios}; recall at IoU 0.5 "
             f"{found:.1%} -> {scores[best][1]:.1%}, mean IoU {overlap:.3f} -> {scores[best][0]:.3f}"
         )
+
+    def recall(self, wh: np.ndarray) -> float:
+        """Share of boxes (N, 2) of these widths and heights that some anchor overlaps by an IoU of 0.5 and more."""
+        return self._coverage(_some(wh), self.shapes)[1]
 
     def _fitted(self, wh: np.ndarray, maps: int) -> tuple[list[float], list[float]]:
         return fit_anchors(wh, len(self.strides), len(self.aspect_ratios[0]), len(self.sizes[0]), maps)
@@ -165,6 +169,11 @@ def _centres(logarithms: np.ndarray, count: int) -> list[float]:
     start = np.unique(np.quantile(logarithms, (np.arange(count) + 0.5) / count).round(6))
     found = KMeans(len(start), init=start[:, None], n_init=1).fit(logarithms[:, None])
     return np.exp(np.unique(found.cluster_centers_[:, 0])).tolist()
+
+
+def _some(wh: np.ndarray) -> np.ndarray:
+    """At most 40,000 of the boxes, float64 (N, 2)."""
+    return np.asarray(wh, dtype=np.float64)[:: max(1, len(wh) // 20_000)]
 
 
 def _levels(sizes: Sequence[float], count: int) -> tuple[tuple[float, ...], ...]:

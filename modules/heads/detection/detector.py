@@ -12,6 +12,7 @@ from modules.decoding.boxes import Detection, Selection
 from modules.heads.detection.anchors import Anchors
 
 RATIOS = (0.5, 1.0, 2.0)
+ENOUGH = 0.9  # recall of the training boxes that anchors should have
 Target = dict[str, Tensor]
 Maps = list[Tensor] | Callable[[Tensor], list[Tensor]]
 
@@ -33,10 +34,11 @@ class Detector(Head):
         ConfigError: a threshold outside of 0..1, or no detections.
 
     Class attribute: `crops` marks heads that look at parts of the picture; they get, in place of maps, the function
-    that makes maps of pictures.
+    that makes maps of pictures. `given_anchors` says whether sizes or ratios of anchors were given.
     """
 
     crops: ClassVar[bool] = False
+    given_anchors: bool = False
 
     def __init__(
         self,
@@ -93,6 +95,32 @@ class Detector(Head):
     def anchors(self) -> Anchors | None:
         """What the head starts from, if it has anchors."""
         return None
+
+    def settle_anchors(self, wh: np.ndarray, fit: bool | None) -> str | None:
+        """Measure the anchors' recall of the training boxes, and fit them where that is wanted or needed.
+
+        Args:
+            wh: (N, 2) widths and heights in pixels of the network's images.
+            fit: true fits them, false never does; null fits the head's own where they reach too few boxes.
+
+        Returns:
+            A line about the anchors; null for a head without, or without boxes.
+
+        Raises:
+            ConfigError: fitting a head without anchors, or without boxes.
+        """
+        if not fit and (self.anchors is None or not len(wh)):
+            return None
+        fitting = fit or (fit is None and not self.given_anchors and self.anchors.recall(wh) < ENOUGH)
+        line = self.fit_anchors(wh) if fitting else ""
+        recall = self.anchors.recall(wh)
+        line = line or f"anchors reach {recall:.1%} of {len(wh):,} training boxes (recall at IoU 0.5)"
+        if recall >= ENOUGH:
+            return line
+        remedy = (
+            "raise --data.image_size, or take more levels of the neck" if fitting else "add --model.fit_anchors true"
+        )
+        return f"warning: {line}; what no anchor reaches is rarely found: {remedy}"
 
     def fit_anchors(self, wh: np.ndarray) -> str:
         """Anchors that suit boxes (N, 2) of these widths and heights; returns a line about the change.

@@ -48,6 +48,7 @@ class FasterRCNN(Detector):
         super().__init__(**kwargs)
         channels = equal_channels(features, type(self).__name__)
         sizes = anchor_sizes or [8.0 * stride for stride in features.strides]
+        self.given_anchors = anchor_sizes is not None or ratios is not None
         self.rpn = Proposals(channels, Anchors(features.strides, sizes, ratios or RATIOS), proposals)
         self.pooled = features.strides[:4]  # the coarsest of a pyramid is for anchors alone
         head = TwoMLPHead(channels * 7**2, hidden)

@@ -98,6 +98,7 @@ class RetinaNet(OneStage):
         if group_norm:
             _in_groups(channels, "RetinaNet with group_norm")
         sizes = anchor_sizes or [float(int(4 * s * 2 ** (i / 3))) for s in features.strides for i in range(3)]
+        self.given_anchors = anchor_sizes is not None or ratios is not None
         anchors = Anchors(features.strides, sizes, ratios or RATIOS)
         norm = partial(nn.GroupNorm, 32) if group_norm else None
         head = RetinaNetHead(channels, anchors.num_anchors_per_location()[0], outputs, norm)
@@ -183,6 +184,7 @@ class SSD(OneStage):
         while len(strides) < levels:
             self.extra.append(_coarser(channels[-1]))
             channels, strides = [*channels, 256], [*strides, 2 * strides[-1]]
+        self.given_anchors = anchor_sizes is not None or ratios is not None
         anchors = DefaultBoxes(strides, anchor_sizes or [4.0 * stride for stride in strides], ratios or [2.0, 3.0])
         head = SSDHead(channels, anchors.num_anchors_per_location(), outputs + 1)
         size = (1, 1)  # of torchvision's own resizing, which is not used
