@@ -85,6 +85,7 @@ class CLI(LightningCLI):
         self.checkpoint: Path | None = None
         self.epoch = 0  # of the checkpoint
         self.remembered: dict[str, Any] = {}
+        self.meaning: dict[str, Any] = {}
         self.name, self.typed = run_name(argv), argv
         self.argv = self._with_checkpoint(argv)
         # for the processes of the other devices, without the checkpoint's settings, which are too long for some systems
@@ -160,6 +161,8 @@ class CLI(LightningCLI):
             checkpoint = read_checkpoint(self.checkpoint)
         argv = replace_option(argv, "--ckpt_path", str(self.checkpoint))
         self.epoch = checkpoint.get("epoch", 0)
+        trained = checkpoint.get("datamodule_hyper_parameters", {}).get("_class_path", "")
+        self.meaning = checkpoint.get(trained.rpartition(".")[2], {})  # of numbers in masks
         self.remembered = {
             "model": remembered(checkpoint.get("hyper_parameters", {})),
             "data": remembered(checkpoint.get("datamodule_hyper_parameters", {})),
@@ -206,6 +209,7 @@ class CLI(LightningCLI):
         self._check_resume(before)
         parser = self._parser(self.subcommand)
         self.datamodule = parser.instantiate(Namespace(data=self.settings.data)).data
+        self.datamodule.adopt(self.meaning)
         known = self.remembered.get("model", {}).get("init_args", {})
         link(self.settings, self.datamodule, known, self.checkpoint, judging=self.subcommand == "evaluate")
         del self.config_dump  # cached before the classes were known

@@ -16,6 +16,7 @@ from datamodules.workers import Collate, outlive_signals
 from modules.colours import RGB
 from modules.contracts import Batch, ConfigError, DataError
 
+MEANING = ("palette", "mask_values")
 Split = Literal["train", "val", "test"]
 Purpose = Literal["train", "evaluate", "plain"]
 """`train`: augmented; `evaluate`: what the task's validation step expects; `plain`: pictures for probes."""
@@ -32,8 +33,9 @@ class DataModule(L.LightningDataModule):
         workers: processes that load; 0 loads in the main process.
 
     Attributes: `noun` says what samples are, `unit` what `per_step` counts if not these; `classes` names the classes
-    and `palette` colours them, null without; `category_ids` and `image_ids` are what annotations call each class and
-    each sample, null without; `whole` asks for whole pictures to evaluate and predict, with `size` and `inside`, as
+    and `palette` colours them, null without; `mask_values` is the number of each class in mask files, null for its
+    index; `category_ids` and `image_ids` are what annotations call each class and each sample, null without; `whole`
+    asks for whole pictures to evaluate and predict, with `size` and `inside`, as
     tasks need that answer per pixel; set it before `setup`. `roles` says of each setting of the class which commands a
     checkpoint hands it on to.
     """
@@ -42,6 +44,7 @@ class DataModule(L.LightningDataModule):
     unit: str = ""
     classes: list[str] | None = None
     palette: list[RGB] | None = None
+    mask_values: list[int] | None = None
     category_ids: list[int] | None = None
     image_ids: dict[str, int] | None = None
     whole: bool = False
@@ -144,16 +147,21 @@ class DataModule(L.LightningDataModule):
         """Whether there is such a split."""
         return self.dataset(split, "plain") is not None
 
-    def state_dict(self) -> dict[str, int]:
-        """Where in which epoch training stands; goes into the checkpoint."""
+    def state_dict(self) -> dict[str, Any]:
+        """Position of training in the epoch, and what numbers in masks mean; goes into the checkpoint."""
         loop = self.trainer.fit_loop
         seen, epoch = loop.epoch_loop.batch_progress.current.processed, self.trainer.current_epoch
         if seen >= loop.max_batches:  # the checkpoint of an epoch's last batch belongs to the next epoch
             seen, epoch = 0, epoch + 1
-        return {"epoch": epoch, "samples": seen * self._step()}
+        return {"epoch": epoch, "samples": seen * self._step()} | {key: getattr(self, key) for key in MEANING}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self.resume = (state["epoch"], state["samples"])
+
+    def adopt(self, known: dict[str, Any]) -> None:
+        """Take the meaning of predicted masks from the training data: `known`, the state of its data module."""
+        for key in MEANING:
+            setattr(self, key, getattr(self, key) or known.get(key))
 
     def _in_order(self, split: Split, purpose: Purpose, shared: bool = True) -> DataLoader | None:
         data = self.dataset(split, purpose)

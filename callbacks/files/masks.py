@@ -12,7 +12,7 @@ from callbacks.drawing.overlays import overlay, palette_of
 from callbacks.files.pictures import PictureFiles, resized, seen
 from callbacks.files.tables import Table, open_text
 from modules import colours
-from modules.contracts import Batch, Prediction
+from modules.contracts import Batch, Prediction, writing
 
 ENDINGS = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz"}
 
@@ -20,16 +20,18 @@ ENDINGS = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz"}
 class MaskFiles(Table):
     """Predicted maps in pixels of the original pictures, in folders beside the table; see `PictureFiles`.
 
-    `masks/`: PNG of mode P, a pixel's value is its class and the palette the data's. `overlays/`: the map over the
-    picture as the network saw it, brought back to the original size. `probabilities/`, where the task gives them: npz
-    with `probabilities` float32 (C, h, w) and `classes`.
+    `masks/`: PNG of mode P, a pixel's value is what the data's own masks have for its class and the palette is theirs;
+    `classes.csv`: these values, classes and colors, so that the maps can be read as masks. `overlays/`: the map over
+    the picture as the network saw it, brought back to the original size. `probabilities/`, where the task gives them:
+    npz with `probabilities` float32 (C, h, w) and `classes`.
     """
 
     def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
         folder, classes = Path(trainer.default_root_dir) / "predictions", task.classes
         super().__init__(folder / "predict.csv", trainer.global_rank, ["path", *(f"share({c})" for c in classes)])
         self.classes, self.backbone = classes, task.backbone
-        self.palette = palette_of(trainer.datamodule, classes)
+        self.palette = palette_of(trainer.datamodule, classes)[: len(classes)]
+        self.values = np.array(getattr(trainer.datamodule, "mask_values", None) or range(len(classes)))
         self.files = PictureFiles(folder, trainer.global_rank, ENDINGS)
 
     @staticmethod
@@ -45,7 +47,7 @@ class MaskFiles(Table):
 
     def _write_maps(self, name: str, picture: np.ndarray, mask: np.ndarray, scores: Tensor | None) -> None:
         with self.files.open("masks", name) as file:
-            _indexed(mask, self.palette).save(file, "PNG")
+            encode_map(mask, self.values, self.palette).save(file, "PNG")
         drawn = overlay(resized(picture, mask.shape), mask, self.palette)
         with self.files.open("overlays", name) as file:
             Image.fromarray(drawn).save(file, "JPEG", quality=90)
@@ -57,15 +59,34 @@ class MaskFiles(Table):
         super().merge(world)
         with open_text(self.path, "r") as file:
             names = [row["path"] for row in csv.DictReader(file)]
-        return [self.path, *self.files.settle(names)]
+        return [self.path, self._table(), *self.files.settle(names)]
+
+    def _table(self) -> Path:
+        """Writes which value and color each class has."""
+        path = self.path.with_name("classes.csv")
+        rows = zip(self.values.tolist(), self.classes, self.palette, strict=True)
+        with writing(path), open_text(path, "w") as file:
+            header = ("value", "class", "red", "green", "blue")
+            csv.writer(file).writerows([header, *((value, name, *color) for value, name, color in rows)])
+        return path
 
     def _shares(self, mask: np.ndarray) -> list[str]:
         counts = np.bincount(mask.ravel(), minlength=len(self.classes))
         return [f"{count / mask.size:.6f}" for count in counts[: len(self.classes)]]
 
 
-def _indexed(mask: np.ndarray, palette: list[tuple[int, int, int]]) -> Image.Image:
-    """A picture of mode P; indices beyond the palette have Pascal VOC's colours, so that it always holds bytes."""
-    image = Image.fromarray(mask)
-    image.putpalette(np.array([*palette, *colours.palette(256)[len(palette) :]], np.uint8).tobytes())
+def encode_map(mask: np.ndarray, values: np.ndarray, palette: list[tuple[int, int, int]]) -> Image.Image:
+    """A map as an image of mode P, or, for values above 255, of 16 bits.
+
+    Args:
+        mask: uint8 (H, W), classes.
+        values: int (C,), what a pixel of each class holds.
+        palette: the color of each class; other values have Pascal VOC's colors, so that the palette is whole.
+    """
+    if values.max() > 255:
+        return Image.fromarray(values.astype(np.uint16)[mask])
+    table = np.array(colours.palette(256), np.uint8)
+    table[values] = palette
+    image = Image.fromarray(values.astype(np.uint8)[mask])
+    image.putpalette(table.tobytes())
     return image

@@ -13,6 +13,7 @@ from datamodules.semantic.files import encoded
 from datamodules.semantic.mask_data import MaskDataModule
 from datamodules.semantic.pair_files import check_files
 from datamodules.source import Files
+from datamodules.spelling import posix, spelled
 from modules.contracts import IGNORE, DataError
 
 Content = dict[str, list[dict[str, Any]]]
@@ -49,6 +50,13 @@ class COCOSemantic(MaskDataModule):
         self.numbers = {key: i + (kind == "instances") for i, key in enumerate(self.categories)}
         self.classes = ["background"] * (kind == "instances") + list(self.categories.values())
 
+    def file_values(self, values: tuple[int, ...]) -> list[int]:
+        """The categories' own ids, and 0 for background, unless a category has that id."""
+        ids = list(self.categories)
+        if self.kind != "instances":
+            return ids
+        return [0, *ids] if 0 not in ids else list(values)
+
     def sources(self) -> dict[Split, Pairs]:
         legend = Legend(tuple(range(len(self.classes))))
         found = {split: self._pairs(split, legend) for split in self.files}
@@ -71,7 +79,8 @@ class COCOSemantic(MaskDataModule):
         if not pictures:
             raise DataError(f"{file} lists no pictures")
         folder = self._folder(file, pictures[0]["file_name"])
-        paths = [folder / picture["file_name"] for picture in pictures]
+        names = [picture["file_name"] for picture in pictures]
+        paths = [spelled(folder, posix(name)) or folder / name for name in names]
         check_files(paths, file)
         of = self._annotations(file, content, pictures)
         made = self._segments(file, pictures, of) if self.kind == "panoptic" else self._outlines(file, pictures, of)
@@ -82,7 +91,7 @@ class COCOSemantic(MaskDataModule):
         part = file.stem.removeprefix(f"{self.kind}_")
         split = next(split for split in SPLITS if part.startswith(split))
         places = [self.root / place for place in (f"images/{part}", part, f"images/{split}", split, "images", ".")]
-        found = next((folder for folder in places if (folder / name).is_file()), None)
+        found = next((folder for folder in places if spelled(folder, posix(name))), None)
         if found is None:
             raise DataError(f"{name}, which {file} lists first, is in none of {', '.join(map(str, places))}")
         return found

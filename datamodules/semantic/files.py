@@ -1,7 +1,8 @@
 """Semantic maps as they lie in files: one whole number per pixel."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,16 +83,44 @@ def read_mask(path: Path) -> np.ndarray:
         Undecodable: the file is missing, damaged or no picture.
         DataError: it holds colours, or was compressed as photographs are.
     """
+    with open_mask(path) as file:
+        return numbers_of(file, path)
+
+
+def numbers_of(file: Image.Image, path: Path) -> np.ndarray:
+    """The numbers (H, W) in an open map file.
+
+    Raises:
+        DataError: it holds colors.
+    """
+    if file.mode not in MODES:
+        raise DataError(
+            f"the mask {path} is a picture of mode {file.mode}, but a mask holds one number per pixel, the index of "
+            f"its class: save it as a grey or palette PNG (mode L or P), or name its colors in labelmap.txt in the "
+            f"root, `class:red,green,blue::` per line"
+        )
+    values = np.asarray(file)
+    return values.astype(np.uint8) if values.dtype == bool else values
+
+
+@contextmanager
+def open_mask(path: Path) -> Iterator[Image.Image]:
+    """A map file, opened.
+
+    Raises:
+        Undecodable: the file is missing, damaged or no picture.
+        DataError: it was compressed as photographs are.
+    """
     try:  # not OpenCV, which turns a palette's indices into colours
         with Image.open(path) as file:
-            _check_kind(file, path)
-            values = np.asarray(file)
+            if file.format == "JPEG":
+                raise DataError(f"the mask {path} is a JPEG, which blurs class indices into others: save masks as PNG")
+            yield file
     except OSError as error:
         why = error.strerror or "it is no picture that can be decoded"
         raise Undecodable(f"cannot read the mask {path}: {why}") from error
     except (ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise Undecodable(f"cannot read the mask {path}: it is no picture that can be decoded") from error
-    return values.astype(np.uint8) if values.dtype == bool else values
 
 
 def read_palette(path: Path) -> list[RGB] | None:
@@ -102,13 +131,3 @@ def read_palette(path: Path) -> list[RGB] | None:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     return list(zip(colours[::3], colours[1::3], colours[2::3], strict=True)) if colours else None
-
-
-def _check_kind(file: Image.Image, path: Path) -> None:
-    if file.format == "JPEG":
-        raise DataError(f"the mask {path} is a JPEG, which blurs class indices into others: save masks as PNG")
-    if file.mode not in MODES:
-        raise DataError(
-            f"the mask {path} is a picture of mode {file.mode}, but a mask holds one number per pixel, the index of "
-            f"its class: save it as a grey or palette PNG (mode L or P)"
-        )

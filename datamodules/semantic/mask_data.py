@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import albumentations as A
 import numpy as np
@@ -86,6 +86,14 @@ class MaskDataModule(SplitData):
             check(source, self.census(source))
         self._check_void()
         self.palette = self.palette or self._found_palette()
+        self.mask_values = self.file_values(next(iter(self.splits.values()))[0].legend.values)
+
+    def file_values(self, values: tuple[int, ...]) -> list[int]:
+        """The number of each class in the data's own files; `values` are those of its maps."""
+        return list(values)
+
+    def adopt(self, known: dict[str, Any]) -> None:
+        """Nothing: the data has masks of its own, which say what their numbers mean."""
 
     def broken(self, source: Pairs) -> dict[int, Path]:
         pictures, census = super().broken(source.pictures), self.census(source)

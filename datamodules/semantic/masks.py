@@ -1,6 +1,5 @@
 """Folders or lists of pictures and masks."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -9,9 +8,11 @@ from datamodules.base import Split
 from datamodules.pairs import HIGHEST, Legend, Pairs
 from datamodules.roles import Role
 from datamodules.semantic.census import found_values
-from datamodules.semantic.mask_data import MaskDataModule
-from datamodules.semantic.pair_files import Paths, in_folders, in_list, read_lines, to_pairs
-from datamodules.split_data import NAMES
+from datamodules.semantic.class_tables import read_class_table
+from datamodules.semantic.color_masks import ColorMaskFiles
+from datamodules.semantic.layouts import find_pairs
+from datamodules.semantic.mask_data import VOID, MaskDataModule
+from datamodules.semantic.pair_files import to_pairs
 from modules.contracts import IGNORE, ConfigError, DataError
 
 REMEDY = "mend the mask, name the class in data.classes, or add the value to data.ignore"
@@ -22,8 +23,12 @@ class Masks(MaskDataModule):
 
     `root/images/train/*.jpg` and `root/masks/train/*.png` with equal names, `val` and `test` beside `train`, or the
     folders the other way round: `root/train/images`. Else `root/train.txt`, `val.txt` and `test.txt`, if there are any,
-    name a picture and its mask per line. Else all of `root/images` is for training. A mask is a grey or palette picture
-    (PNG) with one number per pixel.
+    name a picture and its mask per line, or those of `root/ImageSets/Segmentation` the names of both. Else all of
+    `root/images` is for training. Where none of these is there, masks may lie beside their pictures, as cat_mask.png
+    beside cat.jpg in `root/train` (Roboflow), or in `SegmentationClass` beside `JPEGImages` (Pascal VOC, CVAT).
+
+    A mask is a grey or palette picture (PNG) with one number per pixel, or has one color per class, which
+    `root/labelmap.txt`, `class_dict.csv` or `label_colors.txt` names; the number of a class is then its place there.
 
     Args:
         root: the folder.
@@ -31,7 +36,8 @@ class Masks(MaskDataModule):
         masks: name of the folder of masks.
         mask_suffix: what the name of a mask has behind that of its picture: `_mask` for cat.jpg and cat_mask.png.
         classes: names, that of number 0 first, also of numbers that are ignored; null reads `root/classes.txt`, a name
-            or a number and a name per line, or names all numbers found `class 0`, `class 1`, ...
+            or a number and a name per line, `_classes.csv` or the file of colors, or names all numbers found `class 0`,
+            `class 1`, ...
         values: the number of each class, where they are not 0, 1, 2, ...: [0, 255] for black and white masks.
         ignore: numbers that stand for no class, besides 255.
 
@@ -65,50 +71,40 @@ class Masks(MaskDataModule):
         self.root, self.folders, self.suffix = Path(root), (images, masks), mask_suffix
         if not self.root.is_dir():
             raise DataError(f"data.root {self.root} is not a folder")
-        self._pairs = {split: to_pairs(self.root, paths, Legend((0,))) for split, paths in self._find().items()}
+        self.table = read_class_table(self.root)
+        found = find_pairs(self.root, self.folders, self.suffix)
+        self._pairs = {split: self._colored(to_pairs(self.root, paths, Legend((0,)))) for split, paths in found.items()}
         if values and len(set(values)) < len(values):
             raise ConfigError(f"data.values is {values}, but each number stands for one class: name it once")
         ignored = {ignore} if isinstance(ignore, int) else set(ignore)
         named = self._named(classes, values) or self._found(values, ignored)
-        legend = _legend(named, ignored, given=values is not None)
+        legend = _legend(named, ignored, given=values is not None or self._names_255(named))
         self.classes = [named[value] for value in legend.values]
         self._pairs = {split: replace(pairs, legend=legend) for split, pairs in self._pairs.items()}
+        if self.table and self.table.colors and len(self.table.colors) == len(named):
+            colors = dict(zip(named, self.table.colors, strict=True))
+            self.palette = [colors[value] for value in legend.values]
 
     def sources(self) -> dict[Split, Pairs]:
         return self._pairs
 
-    def _find(self) -> dict[Split, Paths]:
-        images, masks = self.folders
-        for order in ("{folder}/{split}", "{split}/{folder}"):
-            found = {}
-            for split, name in ((split, name) for split, names in NAMES.items() for name in names):
-                pictures, maps = (self.root / order.format(folder=folder, split=name) for folder in self.folders)
-                # test pictures without masks are common: their masks are secret
-                if pictures.is_dir() and (maps.is_dir() or split != "test"):
-                    found[split] = in_folders(pictures, maps, self.suffix)
-            if found:
-                return found
-        lists = [(split, self.root / f"{name}.txt") for split, names in NAMES.items() for name in names]
-        found = {split: in_list(file, self.root) for split, file in lists if file.is_file()}
-        if found:
-            return found
-        if all((self.root / folder).is_dir() for folder in self.folders):
-            return {"train": in_folders(self.root / images, self.root / masks, self.suffix)}
-        raise DataError(
-            f"{self.root} has neither folders {images!r} and {masks!r} nor a list train.txt: "
-            f"set data.images and data.masks to the names of its folders"
-        )
+    def _colored(self, pairs: Pairs) -> Pairs:
+        """The same pairs, masks read by their colors where a table names these and no numbers."""
+        if self.table is None or self.table.colors is None or self.table.values:
+            return pairs
+        maps = ColorMaskFiles(pairs.maps.root, pairs.maps.paths, tuple(self.table.colors), self.table.file)
+        return replace(pairs, maps=maps)
+
+    def _names_255(self, named: dict[int, str]) -> bool:
+        """Whether a CSV says that 255 is a class, as in masks of black and white."""
+        csv = self.table is not None and self.table.values and self.table.file.suffix == ".csv"
+        return bool(csv) and not VOID.search(named.get(IGNORE, "void"))
 
     def _named(self, classes: list[str] | None, values: list[int] | None) -> dict[int, str] | None:
         """The name of each number; null where nothing names them."""
-        file, numbers = self.root / "classes.txt", values
-        if classes is None and file.is_file():
-            lines = read_lines(file)
-            numbered = [re.fullmatch(r"(\d+)[\s:,]+(\S.*)", line) for line in lines]
-            if all(numbered):
-                classes, numbers = [m[2] for m in numbered], values or [int(m[1]) for m in numbered]
-            else:
-                classes = lines
+        table, numbers = self.table, values
+        if classes is None and table:
+            classes, numbers = table.names, values or table.values
         if classes is None:
             return None
         if values and len(values) != len(classes):

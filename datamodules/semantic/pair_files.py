@@ -1,12 +1,15 @@
 """Which mask file belongs to which picture: by name in two folders, or by a list."""
 
+import re
 from collections.abc import Iterable
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from datamodules.pairs import Legend, Pairs
 from datamodules.semantic.files import MaskFiles, encoded
 from datamodules.source import Files, find_images
+from datamodules.spelling import locate, posix, same_name
+from datamodules.text_files import read_lines
 from modules.contracts import DataError
 
 Paths = list[tuple[Path, Path]]
@@ -14,7 +17,8 @@ Paths = list[tuple[Path, Path]]
 
 
 def in_folders(images: Path, masks: Path, suffix: str = "") -> Paths:
-    """Pictures and masks of the same place and name in two folders.
+    """Pictures and masks of the same place and name in two folders, or in one: there, masks are the PNGs with the
+    suffix, or, without one, all PNGs.
 
     Args:
         suffix: what masks have behind the picture's name: `_mask` in cat.jpg and cat_mask.png.
@@ -22,34 +26,58 @@ def in_folders(images: Path, masks: Path, suffix: str = "") -> Paths:
     Raises:
         DataError: an empty folder, or files without a partner.
     """
-    pictures = {str(p.relative_to(images).with_suffix("")): p for p in find_images(images)}
-    found = {str(p.relative_to(masks).with_suffix("")): p for p in find_images(masks)}
+    files, maps = find_images(images), find_images(masks)
+    if images.resolve() == masks.resolve():
+        maps = [p for p in maps if p.suffix.lower() == ".png" and p.stem.endswith(suffix)]
+        files = [p for p in files if p not in set(maps)]
+    pictures = {_key(p, images): p for p in files}
+    found = {_key(p, masks): p for p in maps}
     for folder, files in ((images, pictures), (masks, found)):
         if not files:
             raise DataError(f"{folder} has no pictures: fill it, or point --data.root elsewhere")
-    lonely = [f"{name}{p.suffix}" for name, p in pictures.items() if name + suffix not in found]
-    wanted = {name + suffix for name in pictures}
-    spare = [f"{name}{p.suffix}" for name, p in found.items() if name not in wanted]
+    ending = same_name(suffix)
+    lonely = [str(p.relative_to(images)) for name, p in pictures.items() if name + ending not in found]
+    wanted = {name + ending for name in pictures}
+    spare = [str(p.relative_to(masks)) for name, p in found.items() if name not in wanted]
     said = [f"{_some(lonely)} of {images} without a mask in {masks}"] if lonely else []
     said += [f"{_some(spare)} of {masks} without a picture in {images}"] if spare else []
     if said:
         raise DataError(f"{', and '.join(said)}: the two of a pair are called like cat.jpg and cat{suffix}.png")
-    return [(path, found[name + suffix]) for name, path in pictures.items()]
+    return [(path, found[name + ending]) for name, path in pictures.items()]
 
 
 def in_list(file: Path, root: Path) -> Paths:
     """Pictures and masks that a file names, one pair a line, from `root` on; where they are absolute paths of another
-    machine, from the part on that lies below `root`.
+    machine, from the part on that lies below `root`. Between the two are a tab, a comma, a semicolon or blanks.
 
     Raises:
         DataError: an empty list, a line that is no pair, or files that are not there.
     """
     pairs = []
     for line in read_lines(file):
-        fields = line.split("\t" if "\t" in line else None)
-        if len(fields) != 2:
+        parts = _halves(line)
+        found = ([locate(name, [root]) for name in pair] for pair in parts)
+        known = next((pair for pair in found if all(pair)), None)
+        if not (known or len(parts) == 1):
             raise DataError(f"{file} has a line {line!r}, which is no pair of a picture and its mask")
-        pairs.append(tuple(_resolve(field.strip(), root) for field in fields))
+        pairs.append(known or tuple(locate(name, [root]) or root / posix(name) for name in parts[0]))
+    check_files(chain(*pairs), file)
+    return [(image, mask) for image, mask in pairs]
+
+
+def in_names(file: Path, images: Path, masks: Path, suffix: str = "") -> Paths:
+    """Pictures and masks whose names a file lists, one a line, with or without suffix, as Pascal VOC's do.
+
+    Raises:
+        DataError: an empty list, or files that are not there.
+    """
+    pictures = {_key(p, images): p for p in find_images(images)}
+    found = {_key(p, masks): p for p in find_images(masks)}
+    pairs = []
+    for line in read_lines(file):
+        name = next((n for n in (line, str(PurePosixPath(line).with_suffix(""))) if same_name(n) in pictures), line)
+        name = same_name(name)
+        pairs.append((pictures.get(name, images / line), found.get(name + same_name(suffix), masks / f"{line}.png")))
     check_files(chain(*pairs), file)
     return pairs
 
@@ -61,33 +89,26 @@ def check_files(paths: Iterable[Path], file: Path) -> None:
         raise DataError(f"{_some(missing)} that {file} lists {'is' if len(missing) == 1 else 'are'} not there")
 
 
-def read_lines(file: Path) -> list[str]:
-    """The lines of a list that are not blank.
-
-    Raises:
-        DataError: no text, or nothing in it.
-    """
-    try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the list {file}: it is no text file") from error
-    if not lines:
-        raise DataError(f"the list {file} is empty: fill it, or remove it")
-    return lines
-
-
 def to_pairs(root: Path, paths: Paths, legend: Legend) -> Pairs:
     """Files below `root` as a source."""
     images, masks = zip(*paths, strict=True)
     return Pairs(Files(root, encoded(root, images), None), MaskFiles(root, encoded(root, masks)), legend)
 
 
-def _resolve(name: str, root: Path) -> Path:
-    path = Path(name)
-    if not path.is_absolute() or path.is_file():
-        return root / path
-    ends = (root.joinpath(*path.parts[start:]) for start in range(1, len(path.parts)))
-    return next((end for end in ends if end.is_file()), path)
+def _key(path: Path, folder: Path) -> str:
+    """A file's path below a folder, without suffix, as names are compared."""
+    return same_name(str(path.relative_to(folder).with_suffix("")))
+
+
+def _halves(line: str) -> list[tuple[str, str]]:
+    """The ways to cut a line in two, the likeliest first: at a tab, a semicolon or a comma, else at any blank."""
+    for separator in "\t;,":
+        if line.count(separator) == 1:
+            one, _, two = line.partition(separator)
+            return [(one.strip(), two.strip())]
+    cuts = [match.span() for match in re.finditer(r"\s+", line)]
+    middle = sorted(cuts, key=lambda cut: abs(cut[0] + cut[1] - len(line)))
+    return [(line[:start], line[end:]) for start, end in middle]
 
 
 def _some(names: list[str]) -> str:

@@ -1,6 +1,5 @@
 """Pascal VOC."""
 
-from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -10,7 +9,7 @@ from datamodules.base import Split
 from datamodules.pairs import Legend, Pairs
 from datamodules.roles import Role
 from datamodules.semantic.mask_data import MaskDataModule
-from datamodules.semantic.pair_files import check_files, read_lines, to_pairs
+from datamodules.semantic.pair_files import in_names, to_pairs
 from modules.colours import palette
 from modules.contracts import DataError
 
@@ -66,9 +65,7 @@ class VOCSegmentation(MaskDataModule):
         for split in ("train", "val", "test"):
             file = folder / "ImageSets" / "Segmentation" / f"{split}.txt"
             if file.is_file():
-                names = read_lines(file)
-                paths = [(folder / f"JPEGImages/{n}.jpg", folder / f"SegmentationClass/{n}.png") for n in names]
-                check_files(chain(*paths), file)
+                paths = in_names(file, folder / "JPEGImages", folder / "SegmentationClass")
                 found[split] = to_pairs(folder, paths, legend)
         return found
 

@@ -6,8 +6,10 @@ import torch
 from PIL import Image
 from small_masks import CLASSES, ORIGINAL, PALETTE, MaskData, Segmentation
 
+from callbacks.files.masks import encode_map
 from callbacks.files.pictures import inside, stems
 from callbacks.predictions import Predictions
+from datamodules.semantic.files import read_mask
 from modules.colours import palette as pascal_voc
 from modules.contracts import DataError
 
@@ -72,7 +74,7 @@ def test_the_table_says_which_share_of_a_picture_each_class_takes(predict):
         assert row["path"] == name
         expected = [(mask == index).float().mean().item() for index in range(len(CLASSES))]
         assert [float(row[f"share({label})"]) for label in CLASSES] == pytest.approx(expected, abs=1e-6)
-    assert callback.files == [folder / name for name in ("predict.csv", "masks", "overlays")]
+    assert callback.files == [folder / name for name in ("predict.csv", "classes.csv", "masks", "overlays")]
 
 
 def test_probabilities_go_to_npz_files_that_load_without_pickle(predict):
@@ -159,3 +161,25 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(trainer, tmp_path):
 def test_a_test_writes_no_maps(trainer, tmp_path):
     trainer(Predictions()).test(Segmentation(), datamodule=MaskData(), verbose=False)
     assert not (tmp_path / "predictions").exists()
+
+
+def test_a_map_holds_the_numbers_of_the_data_under_its_colors():
+    mask, values = np.array([[0, 1], [2, 1]], np.uint8), np.array([0, 255, 7])
+    image = encode_map(mask, values, PALETTE)
+    assert (image.mode, np.asarray(image).tolist()) == ("P", [[0, 255], [7, 255]])
+    assert np.array_equal(np.asarray(image.convert("RGB")), np.array(PALETTE)[mask])
+
+
+def test_numbers_above_255_take_16_bits(tmp_path):
+    mask = np.array([[0, 1], [1, 0]], np.uint8)
+    encode_map(mask, np.array([0, 1234]), PALETTE[:2]).save(tmp_path / "a.png")
+    assert read_mask(tmp_path / "a.png").tolist() == [[0, 1234], [1234, 0]]
+
+
+def test_a_table_says_which_value_and_color_each_class_has(predict):
+    folder, _, _ = predict()
+    lines = (folder / "classes.csv").read_text().splitlines()
+    rows = [
+        f"{i},{name},{','.join(map(str, color))}" for i, (name, color) in enumerate(zip(CLASSES, PALETTE, strict=True))
+    ]
+    assert lines == ["value,class,red,green,blue", *rows]

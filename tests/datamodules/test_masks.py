@@ -268,8 +268,8 @@ def test_listed_files_that_are_not_there_are_named(pair_folder):
 
 def test_a_list_that_is_no_text_is_refused(pair_folder):
     root = lists(pair_folder(ALL))
-    (root / "train.txt").write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(DataError, match=re.escape(f"cannot read the list {root / 'train.txt'}: it is no text file")):
+    (root / "train.txt").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\r")
+    with pytest.raises(DataError, match=re.escape(f"{root / 'train.txt'} is not UTF-8")):
         masks(root)
 
 
