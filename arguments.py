@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import Logger
 from torch.optim import Optimizer
 
 from datamodules import DataModule
+from datamodules.text_files import unicode_of
 from modules.contracts import Backbone, ConfigError, DataError, Head, Neck, nearest
 from modules.text.decoder import Decoder
 from modules.text.memory import Encoder
@@ -34,6 +35,28 @@ def option(argv: list[str], name: str) -> str | None:
         elif word.startswith(f"{name}="):
             value = word.partition("=")[2]
     return value
+
+
+def check_encodings(argv: list[str]) -> None:
+    """Refuses YAML files that are typed and not in UTF-8, which parsing would stumble over.
+
+    Raises:
+        ConfigError: names the file and its encoding.
+    """
+    for word in argv:
+        path = Path(word.partition("=")[2] if word.startswith("--") else word)
+        if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
+            continue
+        data = path.read_bytes()
+        encoding = unicode_of(data)
+        try:
+            data.decode("utf-8")
+            known = encoding == "utf-8-sig"
+        except UnicodeDecodeError:
+            known = False
+        if not known:
+            said = "not UTF-8" if encoding == "utf-8-sig" else encoding.upper()
+            raise ConfigError(f"{path} is {said}: save it as UTF-8")
 
 
 def replace_option(argv: list[str], name: str, value: str | None) -> list[str]:

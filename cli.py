@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, set_dumper
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
@@ -39,6 +39,7 @@ import tasks
 from arguments import (
     COMMANDS,
     as_lists,
+    check_encodings,
     check_trainer,
     checkpoint_name,
     config_path,
@@ -66,9 +67,12 @@ from links import link
 from modules.contracts import ConfigError, DataError, writing
 from modules.precision import AUTO, choose, detect, unified
 from modules.transfer import export_backbone, read_checkpoint
+from modules.yaml_text import dump_yaml
 from next_commands import command_line, next_commands
 from processes import Lost, Terminated, check_processes, ended_by_signals, explain, finish, prepare
 from zoo.command import backbones
+
+set_dumper("yaml", dump_yaml)  # a class called 1e3 stays text
 
 
 class Parser(LightningArgumentParser):
@@ -467,6 +471,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = [word for word in argv if word != "--debug"]
     quiet()
     try:
+        check_encodings(argv)
         command = {"compare": Compare, "backbones": lambda argv: backbones(argv[1:])}.get("".join(argv[:1]), CLI)
         with ended_by_signals():
             command(argv)

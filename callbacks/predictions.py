@@ -42,6 +42,7 @@ class Predictions(Callback):
             raise ConfigError(f"predictions.threshold is {threshold:g}, but it is a score, 0 to 1")
         self.threshold = threshold
         self.files: list[Path] = []  # and folders, written by this process
+        self.notes: list[str] = []  # what people should know about them
         self._file: SampleFiles | TextFiles | Detections | LabelTable | MaskFiles | FeatureArrays | None = None
 
     def on_predict_batch_end(
@@ -70,6 +71,7 @@ class Predictions(Callback):
         trainer.strategy.barrier()
         if file and trainer.is_global_zero:
             self.files += file.merge(trainer.world_size)
+            self.notes += getattr(file, "notes", [])
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction | None, *rest: Any

@@ -194,6 +194,8 @@ class Summary(L.Callback):
                     with open_text(path, "r") as file:
                         for line in islice(file, LINES):
                             CONSOLE.print(f"  {line.rstrip()}", markup=False)
+            for line in callback.notes if isinstance(callback, Predictions) else ():
+                CONSOLE.print(line, markup=False)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and (line := logger.attempt(logger.advice)):
                 CONSOLE.print(line)

@@ -63,9 +63,9 @@ class Translation(Writing):
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         answer = super().predict_step(batch, index)
-        for name, texts in answer.items():  # what is empty stays empty
+        for name in answer.keys() & {"text", "alternatives"}:  # what is empty stays empty
             answer[name] = [
-                text if given else type(text)() for text, given in zip(texts, batch["source_text"], strict=True)
+                text if given else type(text)() for text, given in zip(answer[name], batch["source_text"], strict=True)
             ]
         return answer
 

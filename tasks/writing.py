@@ -87,9 +87,12 @@ class Writing(Task):
         self.perplexity[stage].reset()
 
     def written(self, found: list[list[Hypothesis]]) -> Prediction:
-        """Texts of each source's best hypothesis, and if more are asked for, all of them."""
+        """Texts of the best hypotheses, whether they are `finished`, and the alternatives if they are asked for."""
         tokenizer = self.tokenizers[-1]
-        answer: Prediction = {"text": tokenizer.decode([best.tokens for best, *_ in found])}
+        answer: Prediction = {
+            "text": tokenizer.decode([best.tokens for best, *_ in found]),
+            "finished": [best.finished for best, *_ in found],
+        }
         if self.search.best > 1:
             answer["alternatives"] = [tokenizer.decode([one.tokens for one in several]) for several in found]
         return answer

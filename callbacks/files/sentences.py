@@ -9,23 +9,42 @@ from lightning.pytorch import LightningModule, Trainer
 from callbacks.files.tables import Table, open_text
 from modules.contracts import Batch, Prediction, writing
 
+SHOWN = 5  # ids in a line about what was cut
+CUT = {
+    "source": "sources are longer than data.longest, and only their beginnings were read; give shorter lines",
+    "text": "texts reached model.search.longest before their end",
+}
+CUTS = {
+    (False, False): "",
+    (True, False): "source",
+    (False, True): "text",
+    (True, True): "source and text",
+}
 LINES = {"text": "", "source": ".source", "reference": ".reference"}
 """Columns that get a file of lines too, and what its name has before `.txt`."""
 
 
 class TextFiles(Table):
     """`predict.csv` or `test.csv` with the columns `id`, `source` of translations, `text`, `alternatives` where the
-    search gives several (the best first), and where known `reference`, or `references` of captions, one a line in the
-    cell; and some of these columns as text files, one sentence a line, as other tools read them: `test.txt`,
-    `test.source.txt`, `test.reference.txt`."""
+    search gives several (the best first), where known `reference`, or `references` of captions, one a line in the cell,
+    and `cut`: `source` where only its beginning was read, `text` where it was stopped before its end.
+
+    Some of these columns are text files, too, one sentence a line, as other tools read them: `test.txt`,
+    `test.source.txt`, `test.reference.txt`.
+    """
 
     def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
         path = Path(trainer.default_root_dir) / "predictions" / ("test.csv" if trainer.testing else "predict.csv")
-        several = getattr(getattr(task, "search", None), "best", 1) > 1
+        search = getattr(task, "search", None)
+        several = getattr(search, "best", 1) > 1
+        may_be_cut = search is not None or "cut" in batch
         self.columns = [
-            c for c, key in KEYS.items() if key in batch or c == "text" or (c == "alternatives" and several)
+            c
+            for c, key in KEYS.items()
+            if c == "text" or (several if c == "alternatives" else may_be_cut if c == "cut" else key in batch)
         ]
         super().__init__(path, trainer.global_rank, self.columns)
+        self.notes: list[str] = []  # for people, after `merge`
 
     @staticmethod
     def fits(outputs: Prediction) -> bool:
@@ -36,6 +55,9 @@ class TextFiles(Table):
         for column, several in (("references", batch.get("captions")), ("alternatives", outputs.get("alternatives"))):
             if several is not None:
                 known[column] = ["\n".join(map(one_line, texts)) for texts in several]
+        count = len(batch["id"])
+        sides = batch.get("cut", [False] * count), outputs.get("finished", [True] * count)
+        known["cut"] = [CUTS[cut, not finished] for cut, finished in zip(*sides, strict=True)]
         if "row" in batch:
             known["row"] = batch["row"].tolist()
         self.write(zip(*(known[column] for column in self.columns), strict=True))
@@ -44,7 +66,21 @@ class TextFiles(Table):
         super().merge(world)
         if self.columns[0] == "row":
             self._sort()
+        self.notes = self._about_cut() if "cut" in self.columns else []
         return [self.path, *(self._lines(column) for column in LINES if column in self.columns)]
+
+    def _about_cut(self) -> list[str]:
+        """Lines that say which sources and texts were cut."""
+        with open_text(self.path, "r") as file:
+            rows = [(row["id"], row["cut"]) for row in csv.DictReader(file)]
+        lines = []
+        for side, said in CUT.items():
+            ids = [name for name, cut in rows if side in cut]
+            more = f" and {len(ids) - SHOWN:,} more" if len(ids) > SHOWN else ""
+            if ids:
+                names = f"{', '.join(ids[:SHOWN])}{more}"
+                lines.append(f"cut: {len(ids):,} of {len(rows):,} {said}: {names}; see column `cut` of {self.path}")
+        return lines
 
     def _sort(self) -> None:
         """Rows as the data has them, which came by length."""
@@ -80,6 +116,7 @@ KEYS = {
     "alternatives": None,
     "reference": "target_text",
     "references": "captions",
+    "cut": "cut",
 }
 """Columns, and where a batch has them. `row` only sorts."""
 

@@ -17,6 +17,7 @@ from datamodules.cache import digest
 from datamodules.captions.samples import CaptionDataset, Captioned, CaptionedArrays, collate
 from datamodules.captions.stored import StoredMaps
 from datamodules.roles import Role
+from datamodules.spelling import locate
 from datamodules.split_data import SplitData
 from datamodules.text import census
 from datamodules.text.encoded import Ids
@@ -218,7 +219,8 @@ class CaptionData(SplitData):
             said = [text for text in tidy(texts) if text]
             self.dropped += [f"{name}: empty caption"] * (len(texts) - len(said))
             if said:
-                captions[name] = said
+                path = locate(name, [folder])
+                captions[str(path.relative_to(folder)) if path and path.is_relative_to(folder) else name] = said
             else:
                 self.skipped.append(f"{name} has no caption")
         if not captions:

@@ -1,24 +1,30 @@
 """Captions as they are published."""
 
-import csv
-import io
-import json
+import re
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from datamodules.base import Split
+from datamodules.captions import coco_json
 from datamodules.captions.caption_data import CaptionData, Listed
 from datamodules.roles import Role
-from datamodules.text.lines import whole_lines
+from datamodules.split_data import NAMES
+from datamodules.text_files import Row, read_lines, read_rows, read_text
 from modules.contracts import DataError
 
-KARPATHY: dict[str, Split] = {"train": "train", "restval": "train", "val": "val", "test": "test"}
+COLUMNS = {
+    "image": ("image", "imagename", "filename", "file", "filepath", "path", "imagepath", "img"),
+    "caption": ("caption", "comment", "text", "sentence", "raw", "description"),
+    "split": ("split", "subset", "set"),
+}
+"""Headers, besides capitals and signs."""
 
 
 class CaptionTable(CaptionData):
     """A CSV file with columns `image` and `caption`, a row for each caption.
 
-    A column `split` says train, val or test; without it, all are for training.
+    A column `split` says train, val or test; without it, all are for training. Between columns are commas, semicolons,
+    tabs or bars; `image` may be called filename, file, path or image_name, `caption` comment, text or sentence.
 
     Args:
         root: the file.
@@ -35,23 +41,25 @@ class CaptionTable(CaptionData):
         self.root, self.images = Path(root), Path(images) if images else Path(root).parent
 
     def listed(self) -> tuple[Path, dict[Split, Listed]]:
-        rows = csv.DictReader(io.StringIO("\n".join(whole_lines(self.root))), strict=True)
-        if not {"image", "caption"} <= set(rows.fieldnames or ()):
-            raise DataError(f"{self.root} has columns {', '.join(rows.fieldnames)}: it needs image and caption")
+        header, *rows = [*read_rows(self.root)] or [Row(1, [])]
+        cells = [re.sub("[^a-z]", "", cell.lower()) for cell in header.cells]
+        columns = {part: next((cells.index(n) for n in names if n in cells), None) for part, names in COLUMNS.items()}
+        if columns["image"] is None or columns["caption"] is None:
+            raise DataError(f"{self.root} has columns {', '.join(header.cells)}: it needs image and caption")
         found: dict[Split, Listed] = {"train": {}, "val": {}, "test": {}}
-        try:
-            for row in rows:
-                self._add(found, row, rows.line_num)
-        except csv.Error as error:
-            raise DataError(f"{self.root} is no CSV after line {rows.line_num:,}: {error}") from error
+        for line, row in rows:
+            if len(row) != len(cells):
+                raise DataError(
+                    f'{self.root} line {line:,} has another number of fields than its header: quote it "..."'
+                )
+            self._add(found, {part: row[place] for part, place in columns.items() if place is not None}, line)
         return self.images, found
 
-    def _add(self, found: dict[Split, Listed], row: dict[str | None, Any], line: int) -> None:
-        if None in row or row["caption"] is None:
-            raise DataError(f'{self.root} line {line:,} has another number of fields than its header: quote it "..."')
-        split = row.get("split") or "train"
-        if split not in found:
-            raise DataError(f"{self.root} line {line:,} has the split {split!r}: it is train, val or test")
+    def _add(self, found: dict[Split, Listed], row: dict[str, str], line: int) -> None:
+        said = row.get("split", "").lower() or "train"
+        split = next((split for split, names in NAMES.items() if said in names), None)
+        if split is None:
+            raise DataError(f"{self.root} line {line:,} has the split {said!r}: it is train, val or test")
         found[split].setdefault(row["image"], []).append(row["caption"])
 
 
@@ -75,27 +83,29 @@ class Flickr8k(CaptionData):
 
     def listed(self) -> tuple[Path, dict[Split, Listed]]:
         path, captions = self.root / "Flickr8k.token.txt", {}
-        for number, line in enumerate(whole_lines(path), 1):
+        for number, line in enumerate(read_text(path).split("\n"), 1):
             name, tab, caption = line.partition("\t")
             if not tab and line.strip():
                 raise DataError(f"{path} line {number:,} has no tab between picture#number and caption")
             captions.setdefault(name.rpartition("#")[0], []).append(caption)
         parts: dict[Split, str] = {"train": "train", "val": "dev", "test": "test"}
-        lists = {split: whole_lines(self.root / f"Flickr_8k.{part}Images.txt") for split, part in parts.items()}
+        lists = {split: read_lines(self.root / f"Flickr_8k.{part}Images.txt") for split, part in parts.items()}
         folders = [self.root / name for name in ("Images", "Flicker8k_Dataset")]
         folder = next((folder for folder in folders if folder.is_dir()), None)
         if folder is None:
             raise DataError(f"{self.root} has neither Images nor Flicker8k_Dataset: one of them holds the pictures")
-        names = {split: [line.strip() for line in lines if line.strip()] for split, lines in lists.items()}
-        return folder, {split: {name: captions.get(name, []) for name in part} for split, part in names.items()}
+        return folder, {split: {name: captions.get(name, []) for name in part} for split, part in lists.items()}
 
 
 class COCOCaptions(CaptionData):
-    """COCO captions, or Flickr8k and Flickr30k, in the splits and the JSON format of Karpathy and Fei-Fei (2015).
+    """COCO captions in COCO's own JSON, or, as Flickr8k and Flickr30k too, in that of Karpathy and Fei-Fei (2015) with
+    their splits.
+
+    COCO's own are `root/annotations/captions_train2017.json` and the like, read where `file` is not there.
 
     Args:
         root: the folder of the pictures, or for COCO of `train2014` and `val2014`.
-        file: the JSON file, below `root` or anywhere.
+        file: a JSON file of either kind, below `root` or anywhere.
 
     Raises:
         DataError: the file is missing or of another format, pictures that are missing or broken.
@@ -105,20 +115,7 @@ class COCOCaptions(CaptionData):
 
     def __init__(self, root: str, file: str = "dataset_coco.json", **kwargs):
         super().__init__(**kwargs)
-        self.root = Path(root)
-        self.file = self.root / file if (self.root / file).is_file() else Path(file)
+        self.root, self.file = Path(root), file
 
     def listed(self) -> tuple[Path, dict[Split, Listed]]:
-        found: dict[Split, Listed] = {"train": {}, "val": {}, "test": {}}
-        try:
-            for image in json.loads(self.file.read_text("utf-8"))["images"]:
-                name = f"{image['filepath']}/{image['filename']}" if image.get("filepath") else image["filename"]
-                found[KARPATHY[image["split"]]][name] = [sentence["raw"] for sentence in image["sentences"]]
-        except OSError as error:
-            raise DataError(f"cannot read {self.file}: {error.strerror or error}") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{self.file} is not in the format of Karpathy's splits, images with filename, split and sentences: "
-                f"{type(error).__name__} {error}"
-            ) from error
-        return self.root, found
+        return self.root, coco_json.read(self.root, coco_json.find(self.root, self.file))

@@ -1,6 +1,6 @@
 """Sentences with their translations, and which pairs are of no use."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,6 +21,7 @@ class Bitext:
         names: the files of either side, for people.
         broken: what is wrong with pairs that cannot be decoded.
         mended: how many of the sentences had blanks at the ends or other than single ones.
+        notes: what is odd about the pairs, but was left as it is.
     """
 
     source: list[str]
@@ -28,6 +29,7 @@ class Bitext:
     names: tuple[str, str]
     broken: dict[int, str] = field(default_factory=dict)
     mended: int = 0
+    notes: tuple[str, ...] = ()
     labels: ClassVar[None] = None  # no classes
 
     def __len__(self) -> int:
@@ -56,12 +58,17 @@ class Bitext:
         return dict(sorted(wrong.items()))
 
 
-def read_pair(source: Path, target: Path) -> Bitext:
+def read_pair(source: Path, target: Path, strict: bool = True) -> Bitext:
     """Two files whose lines translate each other.
 
+    Args:
+        strict: refuse what looks wrong, but may be meant; else it is only noted.
+
     Raises:
-        DataError: files of different lengths, both sides the same, or sides cut into pieces.
+        DataError: files of different lengths or the same file twice; if strict, sides cut into pieces.
     """
+    if source.resolve() == target.resolve():
+        raise DataError(f"source and target are both {source}: give the source and its translation")
     one, two = read_lines(source), read_lines(target)
     if len(one.texts) != len(two.texts):
         longer, shorter = (source, target) if len(one.texts) > len(two.texts) else (target, source)
@@ -70,14 +77,17 @@ def read_pair(source: Path, target: Path) -> Bitext:
             f"{longer} has {most:,} lines but {shorter} {least:,}: line {least + 1:,} has no translation, and lines "
             f"before it may be out of step; give files that match line by line"
         )
-    return _pairs(one.texts, two.texts, (str(source), str(target)), two.broken | one.broken)
+    return _pairs(one.texts, two.texts, (str(source), str(target)), two.broken | one.broken, strict)
 
 
-def read_table(path: Path) -> Bitext:
+def read_table(path: Path, strict: bool = True) -> Bitext:
     """A file of two columns, source and target, with a tab between them; further columns are left alone.
 
+    Args:
+        strict: as of `read_pair`.
+
     Raises:
-        DataError: a line without a tab, both sides the same, or sides cut into pieces.
+        DataError: a line without a tab; if strict, sides cut into pieces.
     """
     lines = read_lines(path)
     cells = [line.split("\t") for line in lines.texts]
@@ -85,42 +95,57 @@ def read_table(path: Path) -> Bitext:
         if len(row) < 2 and i not in lines.broken and row[0].strip():
             raise DataError(f"{path} line {i + 1:,} has no tab: source and target are two columns with a tab between")
     source, target = ([row[c] if c < len(row) else "" for row in cells] for c in (0, 1))
-    return _pairs(source, target, (str(path), str(path)), lines.broken)
+    return _pairs(source, target, (str(path), str(path)), lines.broken, strict)
 
 
-def check_direction(train: Bitext, other: Bitext) -> None:
-    """Raises DataError where the sides of `other` are those of `train` swapped, as its words tell."""
+def swapped(train: Bitext, other: Bitext) -> str:
+    """A sentence where the sides of `other` are those of `train` swapped, as its words tell; else nothing."""
     if other.target is None:
-        return
+        return ""
     a, b = _words(train.source), _words(train.target)
     a, b = a - b, b - a  # names and numbers tell nothing
     c, d = _words(other.source), _words(other.target)
     straight, crossed = len(a & c) + len(b & d), len(a & d) + len(b & c)
-    if crossed > 2 * straight:
-        raise DataError(
-            f"source and target are swapped: the words of {other.names[0]} are those of the training target, "
-            f"the words of {other.names[1]} those of the training source; swap the two"
-        )
+    if crossed <= 2 * straight:
+        return ""
+    return (
+        f"source and target are swapped: the words of {other.names[0]} are those of the training target, "
+        f"the words of {other.names[1]} those of the training source; swap the two"
+    )
 
 
-def _pairs(source: list[str], target: list[str], names: tuple[str, str], broken: dict[int, str]) -> Bitext:
+def _pairs(
+    source: list[str], target: list[str], names: tuple[str, str], broken: dict[int, str], strict: bool
+) -> Bitext:
     tidied = [tidy(source), tidy(target)]
     mended = sum(map(str.__ne__, source + target, tidied[0] + tidied[1]))
     pairs = Bitext(*tidied, names, broken, mended)
-    same = sum(a == b for a, b in zip(pairs.source, pairs.target, strict=True))
+    same, notes = sum(a == b for a, b in zip(pairs.source, pairs.target, strict=True)), []
     if same > ALIKE * len(pairs):
-        raise DataError(
-            f"{same:,} of {len(pairs):,} lines are the same in {pairs.names[0]} and {pairs.names[1]}: give the source "
-            f"and its translation"
+        notes.append(
+            f"warning: {same:,} of {len(pairs):,} lines are the same in {pairs.names[0]} and {pairs.names[1]}, so "
+            f"copying is most of what there is to learn"
         )
     for name, texts in pairs.sides():
         cut = [i for i, text in enumerate(texts) if f"{MARKER} " in text]
         if len(cut) > SEGMENTED * len(texts):
-            raise DataError(
+            sentence = (
                 f"{name} is cut into pieces already, as {MARKER} in line {cut[0] + 1:,} shows: give whole words "
                 f"(sed 's/@@ //g'), the tokenizer here cuts them itself"
             )
-    return pairs
+            notes.append(refused(sentence, strict))
+    return replace(pairs, notes=tuple(notes))
+
+
+def refused(sentence: str, strict: bool) -> str:
+    """The sentence as a warning.
+
+    Raises:
+        DataError: it is refused, if strict.
+    """
+    if strict:
+        raise DataError(f"{sentence}; --data.strict false takes it as it is")
+    return f"warning: {sentence}"
 
 
 def _words(texts: list[str], most: int = 20_000) -> set[str]:

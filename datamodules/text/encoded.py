@@ -46,17 +46,21 @@ class Ids:
 
 class EncodedPairs(Dataset):
     """Batches by key (epoch, rows): `source` int64 (B, S), pieces and EOS; `target` int64 (B, T), BOS, pieces and EOS;
-    both right-padded; `source_text`, `target_text`, `id`; and `row` int64 (B,), the place in the split. Sentences to be
-    translated have no target.
+    both right-padded; `source_text`, `target_text`, `id`; `cut`, B bools, whether only the beginning of the source is
+    there; and `row` int64 (B,), the place in the split. Sentences to be translated have no target.
 
     Args:
         pairs: the texts.
         indices: of the pairs that are used, int64 (N,).
         source, target: their ids, N each.
+        cut: bool (N,), sources that are longer than their ids; null for none.
     """
 
-    def __init__(self, pairs: Bitext, indices: np.ndarray, source: Ids, target: Ids | None):
+    def __init__(
+        self, pairs: Bitext, indices: np.ndarray, source: Ids, target: Ids | None, cut: np.ndarray | None = None
+    ):
         self.pairs, self.indices, self.source, self.target = pairs, indices, source, target
+        self.cut = np.zeros(len(indices), bool) if cut is None else cut
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -79,6 +83,7 @@ class EncodedPairs(Dataset):
             "source": padded([self.source[row] for row in rows], first=None),
             "source_text": [self.pairs.source[i] for i in chosen],
             "id": [self.pairs.id(i) for i in chosen],
+            "cut": self.cut[rows].tolist(),
             "row": torch.from_numpy(np.asarray(rows, np.int64)),
         }
         if self.target is not None:

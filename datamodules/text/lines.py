@@ -5,6 +5,7 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
+from datamodules.text_files import unicode_of
 from modules.contracts import DataError
 
 GZIP = b"\x1f\x8b"
@@ -24,7 +25,7 @@ class Lines(NamedTuple):
 
 
 def read_lines(path: Path) -> Lines:
-    """The lines of a text file, plain or gzip, in UTF-8. Only a line feed, or CR LF, ends a line.
+    """The lines of a text file, plain or gzip, in UTF-8 or UTF-16. Only a line feed, or CR LF, ends a line.
 
     Raises:
         DataError: the file is missing, damaged or empty.
@@ -46,18 +47,6 @@ def split_lines(data: bytes, name: str) -> Lines:
     return Lines([text.removesuffix("\r") for text in texts], broken)
 
 
-def whole_lines(path: Path) -> list[str]:
-    """The lines of a file of which every one is needed.
-
-    Raises:
-        DataError: as `read_lines`, or a line is not UTF-8.
-    """
-    lines = read_lines(path)
-    for sentence in lines.broken.values():
-        raise DataError(f"{sentence}: convert the file to UTF-8")
-    return lines.texts
-
-
 def tidy(texts: list[str]) -> list[str]:
     """Blanks of any kind as one blank each, none at either end."""
     return [" ".join(text.split()) for text in texts]
@@ -68,12 +57,26 @@ def _unpacked(data: bytes, name: str) -> bytes:
         data = gzip.decompress(data) if data.startswith(GZIP) else data
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{name} is a damaged gzip file ({error}): copy it again") from error
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError(f"{name} is UTF-16, as its first two bytes say: convert it to UTF-8")
+    encoding = unicode_of(data)
+    if encoding != "utf-8-sig":
+        try:
+            data = data.decode(encoding).encode()
+        except UnicodeError as error:
+            raise DataError(
+                f"{name} looks like {encoding.upper()}, but is damaged ({error}): save it as UTF-8"
+            ) from error
     data = data.removeprefix(MARK)
     if not data.strip():
         raise DataError(f"{name} is empty: it holds one sentence per line")
     return data
+
+
+def _hint(row: bytes) -> str:
+    """The encoding that a line may be in; nothing where even that cannot be."""
+    try:
+        return f", in Windows-1252 the line is {row.decode('cp1252').strip()!r}"
+    except UnicodeDecodeError:
+        return ""
 
 
 def _line_by_line(name: str, rows: list[bytes]) -> tuple[list[str], dict[int, str]]:
@@ -84,6 +87,8 @@ def _line_by_line(name: str, rows: list[bytes]) -> tuple[list[str], dict[int, st
         except UnicodeDecodeError as error:
             texts.append("")
             byte, place = row[error.start], offset + error.start
-            broken[number] = f"{name} line {number + 1:,}: byte 0x{byte:02x} at offset {place:,} is not UTF-8"
+            broken[number] = (
+                f"{name} line {number + 1:,}: byte 0x{byte:02x} at offset {place:,} is not UTF-8{_hint(row)}"
+            )
         offset += len(row) + 1
     return texts, broken

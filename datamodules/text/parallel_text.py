@@ -24,7 +24,8 @@ class ParallelText(TextData):
         test_target: their translations.
 
     Raises:
-        DataError: files that are missing, damaged, empty, of different lengths, the same, swapped, or cut into pieces.
+        DataError: files that are missing, damaged, empty, of different lengths or the same; if `strict`, swapped or cut
+            into pieces.
     """
 
     roles: ClassVar[dict[str, Role]] = {
@@ -56,7 +57,7 @@ class ParallelText(TextData):
 
     def sources(self) -> dict[Split, Bitext]:
         return {
-            split: read_pair(Path(one), Path(two)) if two else read_table(Path(one))
+            split: read_pair(Path(one), Path(two), self.strict) if two else read_table(Path(one), self.strict)
             for split, (one, two) in self.files.items()
         }
 
@@ -84,7 +85,7 @@ class Multi30k(TextData):
 
     def sources(self) -> dict[Split, Bitext]:
         return {
-            split: read_pair(*(self._file(part, language) for language in self.languages))
+            split: read_pair(*(self._file(part, language) for language in self.languages), self.strict)
             for split, part in self.parts.items()
         }
 

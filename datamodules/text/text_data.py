@@ -10,7 +10,7 @@ from datamodules.roles import Role
 from datamodules.split_data import SplitData
 from datamodules.text import census
 from datamodules.text.batches import LengthBatches
-from datamodules.text.bitext import Bitext, check_direction
+from datamodules.text.bitext import Bitext, refused, swapped
 from datamodules.text.encoded import EncodedPairs, Ids
 from datamodules.text.vocabulary import checked, lacking, learnt
 from modules.contracts import Batch, ConfigError, DataError
@@ -39,6 +39,8 @@ class TextData(SplitData):
         batch_tokens: tokens per device and step in training, padding included: sentences times the longest of them, on
             the side where that is more.
         batch_size: sentences per device and step in evaluation and prediction.
+        strict: refuse texts that look swapped, cut into pieces, or foreign to the vocabulary of a checkpoint; false
+            only warns.
 
     Attributes: `tokenizers`, which can be had before `setup`.
     """
@@ -53,6 +55,7 @@ class TextData(SplitData):
         "longest": "input",
         "too_long": "training",
         "batch_tokens": "loading",
+        "strict": "loading",
     }
 
     def __init__(
@@ -64,6 +67,7 @@ class TextData(SplitData):
         too_long: Literal["drop", "cut"] = "drop",
         batch_tokens: int = 2048,
         batch_size: int = 64,
+        strict: bool = True,
         **kwargs,
     ):
         super().__init__(batch_size=batch_size, **kwargs)
@@ -74,6 +78,7 @@ class TextData(SplitData):
             )
         self.tokenizer, self.vocabulary, self.joint = tokenizer, vocabulary, joint
         self.longest, self.too_long, self.batch_tokens = longest, too_long, batch_tokens
+        self.strict = strict
         self.encoded: dict[Split, EncodedPairs] = {}
         self.notes: list[str] = []  # what `describe` says of encoding
         self.given = False  # the tokenizers, by `use`
@@ -150,6 +155,7 @@ class TextData(SplitData):
         lines = census.vocabularies(sides, None if self.given else self.vocabulary)
         train, judged = self.encoded.get("train"), {s: d for s, d in self.encoded.items() if s != "train"}
         lines += census.blanks([source for source, _ in self.splits.values()])
+        lines += dict.fromkeys(note for source, _ in self.splits.values() for note in source.notes)
         if train:
             batches = self._by_length(train, self.seed)
             lines += census.batches(batches, self.batch_tokens) + census.leaks(train, judged)
@@ -178,7 +184,7 @@ class TextData(SplitData):
         (pairs, rows), found = self.splits[split], []
         for tokenizer, (name, texts) in zip(self.tokenizers, pairs.sides(), strict=False):
             found.append(tokenizer.encode([texts[i] for i in rows]))
-            self.notes += [f"{split}: {line}" for line in lacking(tokenizer, found[-1], name, self.given)]
+            self.notes += [f"{split}: {line}" for line in lacking(tokenizer, found[-1], name, self.given, self.strict)]
         fits = np.array([max(map(len, sides)) <= self.longest for sides in zip(*found, strict=True)], bool)
         if split == "train" and self.too_long == "drop":
             self.skipped += [f"{pairs.id(i)} is longer than {self.longest} pieces" for i in rows[~fits]]
@@ -188,14 +194,15 @@ class TextData(SplitData):
         elif not fits.all():
             self.notes.append(f"{split}: {(~fits).sum():,} pairs cut to {self.longest} pieces (data.longest)")
         ids = [Ids.of(side, self.longest) for side in found]
-        return EncodedPairs(*self.splits[split], ids[0], ids[1] if len(ids) > 1 else None)
+        cut = np.array([len(row) > self.longest for row in found[0]], bool)
+        return EncodedPairs(*self.splits[split], ids[0], ids[1] if len(ids) > 1 else None, cut)
 
     def _check_directions(self) -> None:
         if "train" in self.splits:
             train = self.splits["train"][0]
             for source, _ in self.splits.values():
-                if source is not train:
-                    check_direction(train, source)
+                if source is not train and (sentence := swapped(train, source)):
+                    self.notes.append(refused(sentence, self.strict))
 
     def _step(self) -> int:
         return self._world()  # the position counts batches

@@ -3,7 +3,8 @@
 import tokenizers
 
 from datamodules.cache import cached, digest
-from modules.contracts import ConfigError, DataError
+from datamodules.text.bitext import refused
+from modules.contracts import ConfigError
 from modules.text.tokenizer import Kind, Tokenizer
 
 STRANGE = 0.5  # unknown pieces of a text up to this share
@@ -29,7 +30,7 @@ def checked(given: tuple[Tokenizer, ...], wanted: int, noun: str) -> tuple[Token
     return given
 
 
-def lacking(tokenizer: Tokenizer, ids: list[list[int]], name: str, given: bool) -> list[str]:
+def lacking(tokenizer: Tokenizer, ids: list[list[int]], name: str, given: bool, strict: bool = True) -> list[str]:
     """A line about what the vocabulary lacks of the texts called `name`; none where it lacks nothing.
 
     Args:
@@ -37,14 +38,16 @@ def lacking(tokenizer: Tokenizer, ids: list[list[int]], name: str, given: bool) 
         ids: of the texts.
         name: what the texts are called.
         given: whether it is the vocabulary of a checkpoint.
+        strict: refuse texts that it was not made for; else that is only said.
 
     Raises:
-        DataError: it is, and was made for other texts.
+        DataError: it is that of a checkpoint, and was made for other texts, if strict.
     """
     unknown, total = tokenizer.unknown(ids), sum(map(len, ids))
     if given and unknown > STRANGE * total:
-        raise DataError(
+        sentence = (
             f"the checkpoint's vocabulary lacks {unknown:,} of {total:,} pieces of {name}: it was made for other "
             f"text; give the data that the checkpoint was trained for, or train anew"
         )
+        return [refused(sentence, strict)]
     return [f"the vocabulary lacks {unknown:,} of {total:,} pieces of {name}"] if unknown else []

@@ -1,12 +1,17 @@
 """Finding video files, and reading lists of them."""
 
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from datamodules.spelling import posix
+from datamodules.text_files import read_text
 from modules.contracts import DataError, nearest
 
 SUFFIXES = set(".mp4 .m4v .mov .avi .mkv .webm .mpeg .mpg .gif .wmv .flv .ts .3gp .ogv".split())
+ENDINGS = "|".join(suffix[1:] for suffix in sorted(SUFFIXES))
+LISTED = re.compile(rf'"?(?P<path>.+?\.({ENDINGS}))"?(\s*[\s,;]\s*(?P<name>\S.*))?', re.IGNORECASE)
 
 
 def find_videos(folder: Path) -> list[Path]:
@@ -16,17 +21,15 @@ def find_videos(folder: Path) -> list[Path]:
 
 
 class ListFile:
-    """A text file with one video per line: its path and its class, a number or a name, with a blank between.
+    """A text file with one video per line: its path and its class, a number or a name; a blank, a tab, a comma or a
+    semicolon lies between.
 
     The class may be missing where the path begins with its folder. Blank lines are passed over.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        try:
-            lines = path.read_text().splitlines()
-        except (OSError, ValueError) as error:
-            raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is no text'}") from error
+        lines = read_text(path).split("\n")
         self.rows = [(n, *_split(line.strip())) for n, line in enumerate(lines, 1) if line.strip()]
         if not self.rows:
             raise DataError(f"{path} lists no videos")
@@ -60,8 +63,8 @@ def read_classes(path: Path) -> dict[str, str]:
         DataError: a line without number and name, or a number twice.
     """
     found: dict[int, str] = {}
-    for n, line in enumerate(path.read_text().splitlines(), 1):
-        number, _, name = line.strip().partition(" ")
+    for n, line in enumerate(read_text(path).split("\n"), 1):
+        number, _, name = re.sub(r"[\s,;:]+", " ", line.strip(), count=1).partition(" ")
         if not line.strip():
             continue
         if not number.isdecimal() or not name.strip() or int(number) in found:
@@ -71,7 +74,12 @@ def read_classes(path: Path) -> dict[str, str]:
 
 
 def _split(line: str) -> tuple[str, str]:
+    """Path and class; both may hold blanks where the path ends in the suffix of a video."""
+    if match := LISTED.fullmatch(line):
+        return match["path"], match["name"] or _folder(match["path"])
     path, _, name = line.rpartition(" ") if " " in line else line.rpartition("\t")
-    if not path or Path(line).suffix.lower() in SUFFIXES:  # the blank belongs to the path
-        path, name = line, Path(line).parts[0]
-    return path.strip(), name
+    return (path.strip(), name) if path else (line, _folder(line))
+
+
+def _folder(path: str) -> str:
+    return PurePosixPath(posix(path)).parts[0]

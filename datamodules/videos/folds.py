@@ -9,6 +9,7 @@ import numpy as np
 from datamodules.base import Split
 from datamodules.roles import Role
 from datamodules.split_data import divide
+from datamodules.text_files import read_text
 from datamodules.videos.files import ListFile, read_classes
 from datamodules.videos.source import VideoFiles
 from datamodules.videos.stored import DecodedVideos
@@ -99,7 +100,7 @@ class HMDB51(_Folds):
         rows: dict[Split, Rows] = {"train": [], "test": []}
         kinds: dict[str, Split] = {"1": "train", "2": "test"}
         for label, (name, path) in enumerate(zip(self.classes, found, strict=True)):
-            for number, line in enumerate(path.read_text().splitlines(), 1):
+            for number, line in enumerate(read_text(path).split("\n"), 1):
                 video, _, kind = line.strip().rpartition(" ")
                 if kind not in ("", "0", *kinds):
                     raise DataError(f"{path} line {number} ends in {kind!r}, but 0, 1 or 2 say what a video is for")

@@ -1,5 +1,6 @@
 """What all data modules of videos on disk share: which frames make a clip, several views, broken files."""
 
+import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -8,6 +9,7 @@ import numpy as np
 from datamodules.base import Split
 from datamodules.cache import folder
 from datamodules.roles import Role
+from datamodules.spelling import locate
 from datamodules.videos.census import video_files
 from datamodules.videos.kept import KeptVideos
 from datamodules.videos.sampling import How, Sampling, Short, timeline
@@ -103,7 +105,9 @@ class DecodedVideos(StoredVideos):
         self.cache, self.cache_gb = cache, cache_gb
 
     def read(self, root: Path, paths: np.ndarray, labels: np.ndarray | None) -> VideoFiles:
-        """The videos of a split."""
+        """The videos of a split; names from lists may be spelled as on another machine."""
+        located = [(name, locate(os.fsdecode(name), [root])) for name in paths.tolist()]
+        paths = np.array([name if path is None else os.fsencode(path.relative_to(root)) for name, path in located])
         found = video_files(root, paths, labels)
         if not self.cache:
             return found

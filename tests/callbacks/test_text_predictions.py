@@ -37,6 +37,23 @@ def test_predict_without_references_has_no_files_of_them(trainer, tmp_path):
     assert list(rows(folder / "predict.csv")[0]) == ["id", "source", "text"]
 
 
+def test_what_was_cut_is_named_in_a_column_and_in_a_line(trainer, tmp_path):
+    class Cut(Translator):
+        def predict_step(self, batch, batch_idx):
+            return super().predict_step(batch, batch_idx) | {"finished": [name != "7" for name in batch["id"]]}
+
+    class Long(Pairs):
+        def on_before_batch_transfer(self, batch, dataloader_idx):
+            return batch | {"cut": [name in ("3", "7") for name in batch["id"]]}
+
+    callback = Predictions()
+    trainer(callback).predict(Cut(), datamodule=Long(known=False))
+    table = rows(tmp_path / "predictions" / "predict.csv")
+    assert {row["id"]: row["cut"] for row in table if row["cut"]} == {"3": "source", "7": "source and text"}
+    assert [line.partition(": 3, 7")[1] for line in callback.notes] == [": 3, 7", ""]
+    assert "1 of 20 texts" in callback.notes[1]
+
+
 def test_captions_have_all_references_in_one_cell(trainer, tmp_path):
     data = Captions()
     trainer(Predictions()).test(Captioner(), datamodule=data, verbose=False)

@@ -70,6 +70,58 @@ def test_every_layout_gives_the_same(folder):
         assert captions(karpathy(folder), split) == {f"Images/{name}": texts for name, texts in expected.items()}
 
 
+def own(folder: Path, year: str = "2017", text: bool = False) -> None:
+    """COCO's own JSON of each split, its images in `train2017` and the like."""
+    for split, names in PARTS.items():
+        (folder / f"{split}{year}").mkdir()
+        ids = {name: str(int(name[:3])) if text else int(name[:3]) for name in names}
+        for name in names:
+            (folder / "Images" / name).rename(folder / f"{split}{year}" / name)
+        parts = {
+            "images": [{"id": ids[name], "file_name": name} for name in names],
+            "annotations": [{"image_id": ids[name], "caption": said} for name in names for said in SAID[name]],
+        }
+        (folder / "annotations").mkdir(exist_ok=True)
+        (folder / "annotations" / f"captions_{split}{year}.json").write_text(json.dumps(parts))
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_cocos_own_json_is_read_split_by_split(folder, text):
+    own(folder, text=text)
+    for split, names in PARTS.items():
+        expected = {f"{split}2017/{name}": [" ".join(said.split()) for said in SAID[name]] for name in names}
+        assert captions(COCOCaptions(str(folder), **SMALL), split) == expected
+
+
+def test_one_of_cocos_own_files_can_be_named(folder):
+    own(folder)
+    data = COCOCaptions(str(folder), "annotations/captions_train2017.json", **SMALL)
+    assert list(captions(data)) == [f"train2017/{name}" for name in PARTS["train"]]
+    assert list(data.splits) == ["train"]
+
+
+def test_cocos_own_json_is_refused_where_it_is_not_one(folder):
+    own(folder)
+    again = folder / "annotations" / "captions_train2014.json"
+    again.write_text('{"images": [], "annotations": [{"image_id": 5, "caption": "a"}]}')
+    with pytest.raises(DataError, match="are both for train"):
+        COCOCaptions(str(folder), **SMALL).setup()
+    with pytest.raises(DataError, match=r"annotations\[0\] is of image_id 5, which its images lack"):
+        COCOCaptions(str(folder), str(again), **SMALL).setup()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252", "utf-16"])
+@pytest.mark.parametrize(
+    ("separator", "header"), [(";", "Filename;Comment"), ("|", "image_name|comment"), ("\t", "image\tcaption")]
+)
+def test_tables_of_other_separators_encodings_and_headers(folder, encoding, separator, header):
+    path = folder / "captions.csv"
+    rows = [header, *(f"{name.upper()}{separator}grüner Hund, {i}" for i, name in enumerate(SAID))]
+    path.write_bytes("\r\n".join(rows).encode(encoding))
+    found = captions(CaptionTable(str(path), images=str(folder / "Images"), **SMALL))
+    assert found == {name: [f"grüner Hund, {i}"] for i, name in enumerate(SAID)}
+
+
 def test_a_batch_is_what_tasks_expect(folder):
     data = flickr(folder)
     data.setup()
@@ -215,11 +267,11 @@ def test_captions_of_missing_and_broken_pictures(folder):
 @pytest.mark.parametrize(
     ("header", "row", "sentence"),
     [
-        ("picture,text", "000.png,dog", "has columns picture, text: it needs image and caption"),
+        ("picture,words", "000.png,dog", "has columns picture, words: it needs image and caption"),
         ("image,caption", "000.png,a dog, a cat", "line 2 has another number of fields"),
         ("image,caption", "000.png", "line 2 has another number of fields"),
         ("image,caption,split", "000.png,dog,dev", "line 2 has the split 'dev': it is train, val or test"),
-        ("image,caption", '000.png,"a dog', "is no CSV after line 1: unexpected end"),
+        ("image,caption", '000.png,"a dog', "is no CSV after line 2: unexpected end"),
         ("image,caption", "000.png,", "not one picture in .* has a caption"),
     ],
 )
@@ -230,16 +282,16 @@ def test_tables_that_are_none(folder, header, row, sentence):
 
 def test_files_of_another_format(folder):
     (folder / "x.json").write_text('{"images": [{"file": 1}]}')
-    with pytest.raises(DataError, match="not in the format of Karpathy's splits"):
+    with pytest.raises(DataError, match=r"x\.json is in neither format, .*Karpathy.*COCO"):
         COCOCaptions(str(folder), "x.json").setup()
-    with pytest.raises(DataError, match=r"cannot read no\.json"):
+    with pytest.raises(DataError, match=r"has neither no\.json nor annotations/captions_train"):
         COCOCaptions(str(folder), "no.json").setup()
     flickr(folder)
     (folder / "Flickr8k.token.txt").write_bytes("000.png#0\tdog\n001.png#0 gr\u00fcn\n".encode())
     with pytest.raises(DataError, match=r"Flickr8k\.token\.txt line 2 has no tab"):
         Flickr8k(str(folder)).setup()
-    (folder / "Flickr8k.token.txt").write_bytes("000.png#0\tgr\u00fcn\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"token\.txt line 1: byte 0xfc at offset 12 is not UTF-8"):
+    (folder / "Flickr8k.token.txt").write_bytes(b"000.png#0\tgr\x81n\n")
+    with pytest.raises(DataError, match=r"token\.txt is not UTF-8 \(byte 0x81 at offset 12\)"):
         Flickr8k(str(folder)).setup()
 
 

@@ -91,7 +91,7 @@ def test_wrong_encoding_names_the_byte(tmp_path, files):
     good = "".join(f"{line}\n" for line in DE[:2]).encode()
     bad = good + "gr\u00fcn ist der Hund\n".encode("latin-1") + "".join(f"{line}\n" for line in DE[3:]).encode()
     target = write(tmp_path / "latin.de", bad)
-    where = rf"latin\.de line 3: byte 0xfc at offset {len(good) + 2} is not UTF-8: .*on_error skip"
+    where = rf"latin\.de line 3: byte 0xfc at offset {len(good) + 2} is not UTF-8, .*on_error skip"
     with pytest.raises(DataError, match=where):
         pairs(source=files["source"], target=target)
     data = pairs(source=files["source"], target=target, on_error="skip")
@@ -102,7 +102,7 @@ def test_wrong_encoding_names_the_byte(tmp_path, files):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("\n".join(DE).encode("utf-16"), "is UTF-16"),
+        ("\n".join(DE).encode("utf-16")[:-1], "looks like UTF-16, but is damaged"),
         (gzip.compress("\n".join(DE).encode())[:-12], "damaged gzip"),
         (b"", "is empty"),
         (b"\n\n", "is empty"),
@@ -128,8 +128,60 @@ def test_a_table_without_a_tab(tmp_path):
 
 
 def test_the_same_file_twice(files):
-    with pytest.raises(DataError, match="20 of 20 lines are the same"):
+    with pytest.raises(DataError, match=r"source and target are both .*train\.en"):
         pairs(source=files["source"], target=files["source"])
+
+
+def test_many_equal_lines_are_a_warning_and_no_refusal(tmp_path, files):
+    """Normalization of spelling leaves most lines as they are."""
+    source = write(tmp_path / "noisy.en", [line.replace("dog", "dogg") if i < 5 else line for i, line in enumerate(EN)])
+    data = pairs(source=source, target=files["source"])
+    assert len(texts(data)) == 20
+    assert any(line.startswith("warning: ") and "lines are the same" in line for line in data.describe())
+    assert not any("are the same" in line for line in pairs(**files).describe())
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "utf-8-sig"])
+def test_other_unicode_encodings_are_read(tmp_path, files, encoding):
+    target = write(tmp_path / "train.u.de", "\r\n".join(DE).encode(encoding))
+    assert texts(pairs(source=files["source"], target=target)) == list(zip(EN, DE, strict=True))
+
+
+def test_bytes_of_windows_1252_are_named_as_such(tmp_path, files):
+    lines = [line.encode() for line in DE]
+    lines[2] = "ein grüner Hund".encode("cp1252")
+    target = write(tmp_path / "old.de", b"\n".join(lines))
+    with pytest.raises(DataError, match=r"old\.de line 3: byte 0xfc .* Windows-1252 .*'ein grüner Hund'"):
+        pairs(source=files["source"], target=target)
+
+
+@pytest.mark.parametrize("fault", ["swapped", "pieces", "vocabulary"])
+def test_what_only_looks_wrong_can_be_taken_as_it_is(tmp_path, files, fault):
+    if fault == "swapped":
+        settings = {**files, "val_source": files["target"], "val_target": files["source"]}
+    elif fault == "pieces":
+        source = write(tmp_path / "bpe.en", [line.replace("number", "num@@ ber") for line in EN])
+        settings = {"source": source, "target": files["target"]}
+    else:
+        settings = {
+            name: write(
+                tmp_path / f"{name}.zh",
+                [f"日本語 中文 {'字' * (i + 1)}" for i in range(20)][:: 1 - 2 * (name == "target")],
+            )
+            for name in files
+        }
+    trained = pairs(**files).tokenizers if fault == "vocabulary" else None
+
+    def read(**more) -> ParallelText:
+        data = ParallelText(**settings, workers=0, val_split=0.0, tokenizer="words", **more)
+        if trained:
+            data.use(*trained)
+        data.setup()
+        return data
+
+    with pytest.raises(DataError, match=r"--data\.strict false"):
+        read()
+    assert any(line.startswith("warning: ") for line in read(strict=False).describe())
 
 
 def test_swapped_files(files):

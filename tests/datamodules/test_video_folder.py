@@ -80,6 +80,17 @@ def test_lists_of_names_and_paths_with_blanks(clips):
     assert ids(data)[0] == "train/run/the first.mp4"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("between", [" ", "\t", ",", "; "])
+def test_lists_of_windows(clips, encoding, between):
+    lines = [f"train\\run\\0.MP4{between}jög left", f"D:\\clips\\train\\walk\\0.mp4{between}amble"]
+    (clips / "train.txt").write_bytes("\r\n".join(lines).encode(encoding))
+    data = ready(clips)
+    assert data.classes == ["amble", "jög left"]
+    source, rows = data.splits["train"]
+    assert [source.id(i) for i in rows] == ["train/run/0.mp4", "train/walk/0.mp4"]
+
+
 def test_real_lists(data_root):
     data = ready(data_root / "asl_gesture_clips", batch_size=32)
     assert data.classes == list("ABCDEFGH")
