@@ -181,7 +181,7 @@ def test_what_only_looks_wrong_can_be_taken_as_it_is(tmp_path, files, fault):
 
     with pytest.raises(DataError, match=r"--data\.strict false"):
         read()
-    assert any(line.startswith("warning: ") for line in read(strict=False).describe())
+    assert any("warning: " in line for line in read(strict=False).describe())
 
 
 def test_swapped_files(files):
