@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from callbacks.files.pictures import PictureFiles
+from callbacks.files.pictures import PictureFiles, stems
 from callbacks.files.tables import Table, open_text
-from callbacks.outcomes.base import arrays, rgb
+from callbacks.outcomes.base import arrays
 from modules.contracts import Batch, Prediction, writing
 
 SAMPLES = "samples"
@@ -28,7 +28,6 @@ class SampleFiles(Table):
         self.classes = task.classes if task.condition else None
         super().__init__(folder / "predict.csv", trainer.global_rank, ["path", *(["label"] if self.classes else [])])
         self.files = PictureFiles(folder, trainer.global_rank, {SAMPLES: ".png"})
-        self.first = torch.empty(0)
 
     @staticmethod
     def fits(outputs: Prediction) -> bool:
@@ -36,8 +35,6 @@ class SampleFiles(Table):
 
     def add(self, batch: Batch, outputs: Prediction) -> None:
         image = outputs["generated"]
-        if len(self.first) < SHOWN:
-            self.first = torch.cat([self.first.to(image), image])[:SHOWN] if len(self.first) else image[:SHOWN]
         for name, picture in zip(batch["id"], _files(image), strict=True):
             with self.files.open(SAMPLES, name) as file:
                 picture.save(file, "PNG")
@@ -48,12 +45,19 @@ class SampleFiles(Table):
         super().merge(world)
         with open_text(self.path, "r") as file:
             names = [row["path"] for row in csv.DictReader(file)]
-        path = self.path.with_name("grid.png")
-        columns = int(len(self.first) ** 0.5 + 0.5)
-        drawn = make_grid(rgb(self.first), columns, padding=2, pad_value=255).cpu()
+        path, folders = self.path.with_name("grid.png"), self.files.settle(names)
+        shown = [self.path.parent / SAMPLES / f"{stem}.png" for stem in list(stems(names).values())[:SHOWN]]
+        first = torch.stack([_read(file) for file in shown])  # of all processes
+        drawn = make_grid(first, int(len(first) ** 0.5 + 0.5), padding=2, pad_value=255)
         with writing(path):
             Image.fromarray(drawn.permute(1, 2, 0).numpy()).save(path)
-        return [path, self.path, *self.files.settle(names)]
+        return [path, self.path, *folders]
+
+
+def _read(path: Path) -> Tensor:
+    """uint8 (3, H, W)."""
+    with Image.open(path) as image:
+        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
 
 def _files(image: Tensor) -> list[Image.Image]:
