@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.base import Split
+from datamodules.spelling import composed
 from datamodules.split_data import NAMES
 from modules.contracts import DataError, nearest
 
@@ -30,7 +31,7 @@ class ClassFolders:
         self.root, self.find, self.what, self.loose = root, find, what, loose
         self.folders = self._folders()
         self.named = next(iter(self.folders.values()))
-        self.classes = self._classes(self.named)
+        self.classes = [composed(name) for name in self._classes(self.named)]
 
     def samples(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
         """Paths from `root` on as bytes (N,), and labels int64 (N,).
@@ -41,14 +42,14 @@ class ClassFolders:
         paths, labels = [], []
         for name in self._classes(self.folders[split]):
             folder = self.folders[split] / name
-            if name not in self.classes:
+            if composed(name) not in self.classes:
                 hint = nearest(name, self.classes)
                 raise DataError(f"{folder.parent} has a class {name!r} that {self.named} lacks{hint}")
             found = self.find(folder)
             if not found:
                 raise DataError(f"{folder} has no {self.what}: remove the folder or fill it")
             paths += [os.fsencode(p.relative_to(self.root)) for p in found]
-            labels += [self.classes.index(name)] * len(found)
+            labels += [self.classes.index(composed(name))] * len(found)
         return np.array(paths), np.array(labels)
 
     def _folders(self) -> dict[Split, Path]:
@@ -58,7 +59,8 @@ class ClassFolders:
         return found or {"train": self.root}
 
     def _classes(self, folder: Path) -> list[str]:
-        classes = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+        found = (p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+        classes = sorted(found, key=composed)
         if not classes:
             hint = f"for {self.what} without classes use --data {self.loose}" if self.find(folder) else "it is empty"
             raise DataError(f"{folder} has no class folders: {hint}")

@@ -11,7 +11,12 @@ from pathlib import Path, PurePosixPath
 def same_name(name: str) -> str:
     """A name as it is compared where its exact spelling is not there: in Unicode's composed form (NFC, where macOS
     writes NFD), in lower case."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return composed(composed(name).casefold())
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form, in which one class or file has one spelling."""
+    return unicodedata.normalize("NFC", name)
 
 
 def spelled(folder: Path, name: str) -> Path | None:

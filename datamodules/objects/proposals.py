@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from datamodules.coco_fields import whole
 from datamodules.objects.objects import PROPOSAL, ObjectFiles, Objects
 from modules.contracts import DataError
 
@@ -82,6 +83,9 @@ def read_proposals(file: Path, numbers: dict[str, int], skip: bool) -> tuple[Pro
     unknown = 0
     for i, entry in enumerate(entries):
         row, picture = _row(entry, f"{file}: entry {i}")
+        alias = entry.get("file_name")  # where a run called the same images by other numbers
+        if picture not in names and isinstance(alias, str) and alias in names:
+            picture = alias
         if picture in names:
             found.setdefault(names[picture], []).append(row)
         elif skip:
@@ -98,6 +102,7 @@ def _row(entry: Any, where: str) -> tuple[list[float], Any]:
     """x, y, width, height and score of an entry, and its picture."""
     try:
         (x, y, width, height), score, picture = (entry[key] for key in ("bbox", "score", "image_id"))
+        picture = whole(picture)
         row = [float(value) for value in (x, y, width, height, score)]
     except KeyError as error:
         raise DataError(f"{where} has no {error}: it needs image_id, bbox and score") from error

@@ -46,6 +46,7 @@ def _in_folders(root: Path, folders: tuple[str, str], suffix: str) -> dict[Split
         if found:
             return found
     lists = [(split, root / f"{name}.txt") for split, name in _names()]
+    lists = [(split, file) for split, file in lists if file.is_file()] or [("train", root / "default.txt")]  # of CVAT
     if found := {split: in_list(file, root) for split, file in lists if file.is_file()}:
         return found
     images, masks = (root / folder for folder in folders)

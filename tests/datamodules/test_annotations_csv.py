@@ -1,5 +1,7 @@
 """CSV: what is read, what is left out and counted, and what is refused."""
 
+import unicodedata
+
 import pytest
 from annotated import HEIGHT, WIDTH, only, picture
 
@@ -56,6 +58,13 @@ def test_other_encodings_and_separators_are_read(tmp_path, encoding, separator):
     (tmp_path / "train.csv").write_bytes("\r\n".join(lines).replace(",", separator).encode(encoding))
     found = read_csv(tmp_path)
     assert (found.classes, only(found).boxes.tolist()) == (["Tür"], [[10, 5, 30, 15]])
+
+
+def test_a_class_spelled_in_two_unicode_forms_is_one(tmp_path):
+    names = [unicodedata.normalize(form, "é") for form in ("NFC", "NFD")]
+    table(tmp_path, *(f"a.png,10,5,30,15,{name}" for name in names))
+    assert read_csv(tmp_path).classes == names[:1]
+    assert read_csv(tmp_path, classes=names[1:]).classes == names[:1]
 
 
 def test_a_decimal_comma_is_read(tmp_path):

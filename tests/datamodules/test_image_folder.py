@@ -1,6 +1,7 @@
 """Folders of pictures: which layouts are read, and what is said about those that are not."""
 
 import re
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,15 @@ def test_folders_for_training_validation_and_test(picture_folder, val):
     )
     assert sizes(data) == {"train": 7, "val": 3, "test": 2}
     assert data.classes == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_class_may_be_spelled_in_another_unicode_form_in_each_split(picture_folder, forms):
+    train, val = (unicodedata.normalize(form, "für") for form in forms)
+    data = pictures(picture_folder({f"train/{train}": 2, "train/dog": 2, f"val/{val}": 2}))
+    assert data.classes == ["dog", unicodedata.normalize("NFC", "für")]
+    source, rows = data.splits["val"]
+    assert source.labels[rows].tolist() == [1, 1]
 
 
 def test_a_flat_folder_of_classes_is_split(picture_folder):

@@ -159,6 +159,13 @@ def test_folders_of_pascal_voc_are_found_with_their_lists(tmp_path, typed):
     assert ids == {"train": ["JPEGImages/a 1.jpg", "JPEGImages/b.jpg"], "val": ["JPEGImages/c.jpg"]}
 
 
+def test_camvid_of_cvat_has_a_list_of_its_own_name(tmp_path):
+    pair(tmp_path / "default" / "a.png", tmp_path / "defaultannot" / "a.png", colored())
+    (tmp_path / "default.txt").write_text("/default/a.png /defaultannot/a.png\n")
+    (tmp_path / "label_colors.txt").write_text(TABLES["label_colors.txt"])
+    assert np.array_equal(first(read(tmp_path)), MASK)
+
+
 def test_names_pair_in_any_unicode_form(tmp_path):
     composed, apart = (unicodedata.normalize(form, "é_ü") for form in ("NFC", "NFD"))
     pair(tmp_path / "images" / f"{composed}.jpg", tmp_path / "masks" / f"{apart}.png", MASK)

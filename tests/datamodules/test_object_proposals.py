@@ -38,6 +38,12 @@ def test_entries_are_boxes_of_their_pictures_with_the_best_first(tmp_path):
     assert found["a.png"].dtype == np.float32 and unknown == 0
 
 
+def test_entries_may_have_ids_as_text_or_the_names_of_their_files(tmp_path):
+    entries = [GOOD | {"image_id": "7"}, GOOD | {"image_id": 99, "file_name": "b.png"}]
+    found, _ = read_proposals(written(tmp_path, entries), {"a.png": 7, "b.png": 8}, False)
+    assert list(found) == ["a.png", "b.png"]
+
+
 @pytest.mark.parametrize(
     ("entries", "sentence"),
     [

@@ -81,7 +81,7 @@ def _speaks_of_objects(file: Path) -> bool:
     if file.name.startswith(OTHERS) or not file.stat().st_size:
         return False
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        return text.find(b'"annotations"') >= 0
+        return any(text.find('"annotations"'.encode(code)) >= 0 for code in ("utf-8", "utf-16-le", "utf-16-be"))
 
 
 def _one(files: list[Path]) -> Path:

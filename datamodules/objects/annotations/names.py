@@ -1,6 +1,7 @@
 """Classes of formats that have names and no numbers."""
 
 from datamodules.objects.annotations.raw import Raw
+from datamodules.spelling import composed
 from modules.contracts import DataError, nearest
 
 
@@ -13,7 +14,7 @@ class Names:
 
     def __init__(self, classes: list[str] | None):
         self.fixed = classes is not None
-        self.found = {name: i for i, name in enumerate(classes or [])}
+        self.found = {composed(name): i for i, name in enumerate(classes or [])}
 
     def label(self, name: str, where: str) -> int:
         """The number of a name.
@@ -21,6 +22,7 @@ class Names:
         Raises:
             DataError: the names are fixed, and it is none of them.
         """
+        name = composed(name)
         if self.fixed and name not in self.found:
             hint = nearest(name, [*self.found])
             raise DataError(f"{where} is of class {name!r}, which data.classes lacks{hint}: add it there, or mend it")
