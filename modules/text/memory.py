@@ -13,11 +13,13 @@ class Memory(NamedTuple):
         states: float (B, S, D).
         padding: bool (B, S), True where nothing is; every source has at least one place that is not padding.
         shape: height and width of the map whose cells the places are; null for those of a sentence.
+        last: (B, D), the last state of a recurrent encoder, of each direction where it ends; null for others.
     """
 
     states: Tensor
     padding: Tensor
     shape: tuple[int, int] | None = None
+    last: Tensor | None = None
 
     @classmethod
     def from_map(cls, features: Tensor, coordinates: bool = False) -> "Memory":

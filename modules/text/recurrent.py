@@ -54,8 +54,11 @@ class RecurrentEncoder(Encoder):
         embedded = self.dropout(self.embedding(tokens) * self.scale)
         lengths = (~padding).sum(1).clamp_min(1).cpu()
         packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.cells(packed)[0], batch_first=True, total_length=tokens.shape[1])
-        return Memory(self.dropout(states), padding)
+        states, hidden = self.cells(packed)
+        states, _ = pad_packed_sequence(states, batch_first=True, total_length=tokens.shape[1])
+        hidden = hidden[0] if isinstance(hidden, tuple) else hidden  # of an LSTM, not its cell
+        last = hidden[-2:] if self.cells.bidirectional else hidden[-1:]  # of the top layer
+        return Memory(self.dropout(states), padding, last=self.dropout(torch.cat([*last], 1)))
 
 
 class Recurrent(Decoder):
@@ -81,11 +84,12 @@ class Recurrent(Decoder):
 
 
 class RecurrentDecoder(Recurrent):
-    """Writes with recurrent cells that begin with the mean of the memory and look at it at every token.
+    """Writes with recurrent cells that begin with the encoder's last state and look at its memory at every token.
 
     The state after a token asks for the context; both make the attentional vector tanh(W [context; state]) that is said
-    (Luong et al. 2015). Without attention nothing but the first state tells of the memory (Sutskever et al. 2014; for
-    pictures Vinyals et al. 2015, "Show and tell"): the baseline.
+    (Luong et al. 2015). Without attention nothing but the first state tells of the source: the baseline, in which the
+    encoder's last state, through one layer, is all there is (Cho et al. 2014; Sutskever et al. 2014). Where there is no
+    last state, behind a Transformer or on images (Vinyals et al. 2015, "Show and tell"), it is the mean of the memory.
 
     Args:
         vocabulary: how many tokens there are.
@@ -94,6 +98,7 @@ class RecurrentDecoder(Recurrent):
         layers: above each other.
         cell: `gru`, `lstm` or `rnn` (tanh).
         attention: `additive`, `general` or `dot`; `none` for the baseline.
+        initial_state: made from the `last` state of a recurrent encoder, or from the `mean` of its states.
         input_feeding: each step also reads the attentional vector of the one before.
         dropout: of embeddings, attentional vectors and between layers, 0..1.
         tied: whether the output uses the embedding's weight.
@@ -107,11 +112,13 @@ class RecurrentDecoder(Recurrent):
         layers: int = 1,
         cell: Cell = "gru",
         attention: Literal["additive", "general", "dot", "none"] = "additive",
+        initial_state: Literal["last", "mean"] = "last",
         input_feeding: bool = True,
         dropout: float = 0.2,
         tied: bool = True,
     ):
         super().__init__()
+        self.initial_state = initial_state
         self.width, self.layers, self.memories = width, layers, 2 if cell == "lstm" else 1
         self.embedding = token_embedding(vocabulary, width)
         self.scale = width**0.5
@@ -131,7 +138,8 @@ class RecurrentDecoder(Recurrent):
         self.output = token_output(self.embedding, width, tied)
 
     def start(self, memory: Memory) -> State:
-        hidden = torch.tanh(self.first(memory.mean())).unflatten(1, (self.memories, self.layers, self.width))
+        summary = memory.last if self.initial_state == "last" and memory.last is not None else memory.mean()
+        hidden = torch.tanh(self.first(summary)).unflatten(1, (self.memories, self.layers, self.width))
         source = [memory.states, memory.padding]
         if self.alignment is not None:
             source.append(self.alignment.keys(memory.states))

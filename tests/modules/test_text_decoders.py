@@ -151,8 +151,8 @@ def test_where_a_decoder_looks_is_a_distribution_over_places_that_are_there(
 
 def test_a_map_becomes_a_memory_row_by_row():
     features = torch.randn(2, 3, 4, 5)
-    states, padding, shape = Memory.from_map(features)
-    assert shape == (4, 5)
+    states, padding, shape, last = Memory.from_map(features)
+    assert shape == (4, 5) and last is None
     assert states.shape == (2, 20, 3)
     assert not padding.any()
     torch.testing.assert_close(states[1, 2 * 5 + 3], features[1, :, 2, 3])
@@ -220,6 +220,29 @@ def test_the_recurrent_decoder_follows_luongs_equations_with_input_feeding(targe
         said = decoder.mix(torch.cat([context, hidden], 1)).tanh()
         expected.append(said @ decoder.embedding.weight.T)
     torch.testing.assert_close(decoder(target, memory), torch.stack(expected, 1), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_recurrent_encoder_hands_on_its_last_state_of_each_direction(cell: str, bidirectional: bool):
+    encoder = RecurrentEncoder(VOCABULARY, 12, 2, cell, bidirectional).eval()
+    tokens = torch.tensor([[5, 6, 7, 8], [9, 10, PAD, PAD]])
+    memory, width = encoder(tokens), 12 // (1 + bidirectional)
+    for row, length in ((0, 4), (1, 2)):
+        torch.testing.assert_close(memory.last[row, :width], memory.states[row, length - 1, :width])
+        if bidirectional:
+            torch.testing.assert_close(memory.last[row, width:], memory.states[row, 0, width:])
+
+
+def test_a_recurrent_decoder_starts_from_the_last_state_or_from_the_mean_if_told_so():
+    states, padding = torch.randn(3, 6, 12), torch.zeros(3, 6).bool()
+    memory = Memory(states, padding, last=torch.randn(3, 12))
+    for initial_state, seen in (("last", memory.last), ("mean", states.mean(1))):
+        decoder = RecurrentDecoder(VOCABULARY, 12, 16, attention="none", initial_state=initial_state).eval()
+        (hidden,) = decoder.start(memory)["hidden"]
+        torch.testing.assert_close(hidden[:, 0], decoder.first(seen).tanh())
+    (hidden,) = RecurrentDecoder(VOCABULARY, 12, 16).eval().start(memory._replace(last=None))["hidden"]
+    assert hidden.shape == (3, 1, 16)  # behind a Transformer or on an image
 
 
 def test_show_attend_and_tell_follows_its_paper(target: Tensor):
