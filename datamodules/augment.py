@@ -11,7 +11,7 @@ from albumentations.augmentations.crops.transforms import CropSizeError
 
 from modules.contracts import ConfigError
 
-Recipe = Literal["none", "flip", "simclr", "strong"]
+Recipe = Literal["none", "flip", "simclr", "strong", "moco_v1"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ RECIPES: dict[Recipe, Chances] = {
     # Chen et al. 2020, appendix A, with jitter strength 0.5
     "simclr": Chances(jitter=0.8, grey=0.2, blur=0.5),
     "strong": Chances(jitter=0.8, hue=0.5, grey=0.3, blur=0.5),
+    # He et al. 2020, section 3.3: crop, jitter, mirroring and gray, without blur
+    "moco_v1": Chances(jitter=1.0, hue=0.4, grey=0.2),
 }
 
 

@@ -1,5 +1,6 @@
 """MoCo v1 and v2: momentum contrast (He et al. 2020; Chen, Fan, Girshick and He 2020)."""
 
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -16,16 +17,19 @@ from tasks.pretraining import Distillation, positive
 class MoCo(Distillation):
     """Pretrains a backbone without labels: a view finds its other view's key among a queue of earlier keys.
 
-    As v2; v1 has a head with `layers: 1`, temperature 0.07 and weaker augmentation.
+    As v2; v1 has a head with `layers: 1`, temperature 0.07 and weaker augmentation (`tasks/moco_v1.yaml`).
 
     Args:
-        head: projection head; only the backbone is kept afterwards.
+        head: projection head; only the backbone is kept afterwards; null is a Projection without batch norm, as in the
+            paper.
         dimension: size D of queries and keys.
-        queue: keys of earlier batches that serve as negatives, a multiple of the global batch size.
+        queue: keys of earlier steps that serve as negatives, a multiple of those of a step: of the global batch size,
+            or of twice that if `symmetric`.
         temperature: divides the cosine similarities.
         splits: shuffled groups into which the batch falls for the keys' batch norm, so that statistics do not give
             away which key belongs to which query; 1 is off.
-        symmetric: let each view be query and key in turn; twice the work per batch.
+        symmetric: let each view be query and key in turn; twice the work, and twice the new keys, per batch. The paper
+            does not.
         momentum: of the teacher at the start, 0..1; higher follows more slowly.
         final_momentum: at the end; in between it follows a cosine, step by step.
     """
@@ -35,7 +39,7 @@ class MoCo(Distillation):
 
     def __init__(
         self,
-        head: HeadFactory = Projection,
+        head: HeadFactory | None = None,
         dimension: int = 128,
         queue: int = 4096,
         temperature: float = 0.2,
@@ -47,23 +51,24 @@ class MoCo(Distillation):
     ):
         super().__init__(momentum=momentum, final_momentum=final_momentum, **kwargs)
         positive(dimension=dimension, queue=queue, temperature=temperature, splits=splits)
-        self.head = head(self.backbone.features, dimension)
+        self.head = self.attach(head or partial(Projection, norm=False), dimension)
         self.teacher = Teacher(self.backbone, self.head)
         self.queue = Queue(queue, dimension)
         self.temperature, self.splits, self.symmetric = temperature, splits, symmetric
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W) to queries (B, D)."""
-        return self.head(self.backbone(image))
+        return self.answer(self.head, image)
 
     def check_batch(self, size: int) -> None:
         super().check_batch(size)
-        length, everything = len(self.queue.keys), size * self.trainer.world_size
+        length, everything = len(self.queue.keys), size * self.trainer.world_size * (1 + self.symmetric)
         if length % everything:
             nearest = max(1, round(length / everything)) * everything
+            twice = ", twice as the loss is symmetric" if self.symmetric else ""
             raise ConfigError(
-                f"model.queue is {length}, but it must be a multiple of the global batch size {everything}: "
-                f"take {nearest}"
+                f"model.queue is {length}, but it must be a multiple of the {everything} keys of a step (the global "
+                f"batch size{twice}): take {nearest}"
             )
         if size % self.splits or size // self.splits < 2:
             raise ConfigError(
@@ -78,7 +83,8 @@ class MoCo(Distillation):
         negatives = self.queue.keys.clone()  # the push below must not change what gradients need
         losses = [info_nce(q, k, negatives, self.temperature) for q, k in zip(queries, keys, strict=True)]
         if self.training:
-            self.queue.push(self.gather(keys[0]))
+            for key in keys:
+                self.queue.push(self.gather(key))
         return {"loss": torch.stack(losses).mean(), "embeddings": queries[0]}
 
     def _keys(self, view: Tensor) -> Tensor:

@@ -32,8 +32,9 @@ class ImageDataModule(SplitData):
         local_size: side of the local views in pixels.
         crop: range of the random crop's area as a fraction of the picture; null keeps the whole picture.
         local_crop: the same for the local views.
-        augment: `none`, `flip`, `simclr` (flip, colour jitter, grey, blur above 64 pixels), `strong` (the same with any
-            hue, when colour says nothing), or albumentations transforms, applied after the crop to uint8 pictures.
+        augment: `none`, `flip`, `simclr` (flip, color jitter, gray, blur above 64 pixels), `strong` (the same with any
+            hue, when color says nothing), `moco_v1` (as MoCo's first version: strong jitter always, no blur), or
+            albumentations transforms, applied after the crop to uint8 images.
         augment_on: `cpu` makes the views in the loader's processes, `device` makes those of the named recipes where the
             network runs, whole batches at once. There the pictures stay as they are if they have one size of up to
             2 x image_size; others are first brought to centred squares of 2 x image_size.
