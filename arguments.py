@@ -249,8 +249,9 @@ def readable(message: str, parser: LightningArgumentParser) -> str:
         return f"required: {', '.join(prefix + name.rpartition('.')[2] for name in names.split(', '))}"
     if choices:
         value = found(r"Got value: (.*)") or found(r"Given value: (?!NestedArg)(.*)") or found(r"val='([^']*)'")
-        hint = nearest(str(value), re.findall(r"'(.*?)'", choices))
-        return f"{key} is {value!r}, but must be one of {choices}{hint}"
+        also = sorted(c.__name__ for c in classes) if name else []  # where a class is taken as well
+        hint = nearest(str(name or value), [*re.findall(r"'(.*?)'", choices), *also])
+        return f"{key} is {name or value!r}, but must be one of {choices}{' or a class' if name else ''}{hint}"
     if kind := found(r"Expected a <class '(?!NoneType)(\w+)'>"):
         value = found(r"Got value: (.*)") or found(r"val='([^']*)'") or found(r"Given value: (.*)")
         return f"{key} is {value!r}, but must be {'a number' if kind in ('int', 'float') else kind} ({kind})"

@@ -152,7 +152,8 @@ class CLI(LightningCLI):
             argv = resume_or_start(argv, self.name)
         command, typed = argv[0] if argv else "", option(argv, "--ckpt_path")
         if typed is None:
-            if command in COMMANDS[1:] and not {"-h", "--help", "--print_config"} & set(argv):
+            published = option(argv, "--model.head") == "pretrained" and command != "evaluate"  # nothing to be trained
+            if command in COMMANDS[1:] and not published and not {"-h", "--help", "--print_config"} & set(argv):
                 raise ConfigError(
                     f"{command} needs weights: add --ckpt_path with a .ckpt file, a run directory, "
                     f"or `latest` for runs/{self.name}/latest"
@@ -356,7 +357,7 @@ class CLI(LightningCLI):
         failed = True
         try:
             found = getattr(self.trainer, subcommand)(**self._prepare_subcommand_kwargs(subcommand))
-            if subcommand != "fit":
+            if subcommand != "fit" and self.checkpoint:
                 self.summary.judged(self.checkpoint, self.epoch)
             if subcommand == "evaluate":
                 self.summary.rows = [result._asdict() for result in found]
@@ -389,7 +390,7 @@ class CLI(LightningCLI):
         self.model.load_state_dict(checkpoint["state_dict"])
         if self.trainer.is_global_zero and self.model.backbone:
             export_backbone(
-                self.model.backbone,
+                self.model.exported,
                 folder / "backbone.safetensors",
                 task=type(self.model).__name__,
                 epoch=checkpoint["epoch"],

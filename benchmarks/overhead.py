@@ -31,7 +31,7 @@ from benchmarks.batches import Batches
 from benchmarks.precision import autocast, automatic
 from benchmarks.report import Comparison, compare, in_pairs, parser
 from modules.backbones import Timm
-from modules.contracts import Batch
+from modules.contracts import Batch, through
 from modules.heads import Linear, Projection
 from modules.losses.contrastive import nt_xent
 from modules.optim import Optim
@@ -101,7 +101,7 @@ class Network(nn.Module):
         )
 
     def forward(self, image: Tensor, label: Tensor) -> Tensor:
-        outputs = self.head(self.backbone(image))
+        outputs = through(self.backbone, self.head, image)
         return nt_xent(*outputs.chunk(2), self.temperature) if self.contrastive else self.head.loss(outputs, label)
 
 

@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.report import parser, publish
 from modules.backbones import Timm
+from modules.contracts import through
 from modules.heads import Projection
 from modules.losses.contrastive import nt_xent
 
@@ -68,7 +69,18 @@ def read(folder: Path, size: int, most: int) -> Data:
     return images, torch.tensor([label for _, label in files])
 
 
-def train(network: nn.Sequential, images: np.ndarray, epochs: int, batch_size: int, workers: int) -> tuple[float, int]:
+class Network(nn.Module):
+    """A backbone and a projection head of its pooled features."""
+
+    def __init__(self, backbone: Timm):
+        super().__init__()
+        self.backbone, self.head = backbone, Projection(backbone.features, 128, hidden=512)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return through(self.backbone, self.head, image)
+
+
+def train(network: Network, images: np.ndarray, epochs: int, batch_size: int, workers: int) -> tuple[float, int]:
     """Trains backbone and head; returns seconds and the number of pictures seen."""
     loader = DataLoader(
         Views(images),
@@ -88,7 +100,7 @@ def train(network: nn.Sequential, images: np.ndarray, epochs: int, batch_size: i
         total = 0.0
         for views in loader:
             with torch.autocast("cpu", torch.bfloat16):
-                first, second = network(network[0].normalise(views)).chunk(2)
+                first, second = network(network.backbone.normalise(views)).chunk(2)
             loss = nt_xent(first, second, TEMPERATURE)
             optimizer.zero_grad()
             loss.backward()
@@ -154,7 +166,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     if len(training[0]) < args.batch_size:
         options.error(f"--batch_size {args.batch_size} is more than the {len(training[0])} training pictures")
     backbone = Timm("test_resnet", small_images=True).to(memory_format=torch.channels_last)
-    network = nn.Sequential(backbone, Projection(backbone.features, 128, hidden=512))
+    network = Network(backbone)
     start = probe(backbone, training, test, knn, linear_probe)
     seconds, seen = train(network, training[0], args.epochs, args.batch_size, args.workers)
     end = probe(backbone, training, test, knn, linear_probe)

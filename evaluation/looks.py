@@ -54,7 +54,7 @@ def draw_maps(subject: Subject) -> None:
     places, task, plugin = _various(subject, LOOKS), subject.task, subject.trainer.precision_plugin
     with evaluating(task), torch.no_grad(), plugin.forward_context():
         image = plugin.convert_input(task.backbone.normalise(subject.pictures[places].to(task.device)))
-        heat = None if "video" in task.needs else attention(task.backbone, image)
+        heat = None if "video" in task.needs else attention(task.exported, image)
         title = "Attention of the class token, last block, mean over heads"
         if heat is None:
             heat, _ = activation(task.maps(image))

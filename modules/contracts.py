@@ -1,6 +1,6 @@
 """What every part agrees on: feature pyramids, batches, predictions and the two kinds of user error."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -31,41 +31,96 @@ class DataError(Exception):
     """Wrong data or files; one sentence, exit code 1."""
 
 
-class Features(NamedTuple):
-    """Feature maps, fine to coarse.
+class _Levels(NamedTuple):
+    channels: list[int]
+    strides: list[int]
+
+
+class Features(_Levels):
+    """Feature maps, fine to coarse; as a tuple, `(channels, strides)`.
 
     Args:
         channels: channels of each level.
-        strides: pixels of the picture that one cell of each level spans.
+        strides: pixels of the image that one cell of each level spans.
+        pooled: width of the pooled features (B, pooled); null is that of the last level, whose mean they are.
     """
 
-    channels: list[int]
-    strides: list[int]
+    pooled: int
+
+    def __new__(cls, channels: list[int], strides: list[int], pooled: int | None = None) -> "Features":
+        features = super().__new__(cls, channels, strides)
+        features.pooled = pooled or (channels[-1] if channels else 0)
+        return features
+
+
+class Maps(list[Tensor]):
+    """The maps of a backbone, fine to coarse, and the `end` of the network: what `Backbone.pool` makes features of.
+
+    Args:
+        maps: (B, C, h, w) each.
+        end: output of the network's last layer before pooling (of a ViT all its tokens, the class token included), or
+            of a fusion its pooled features; null where nothing was to be pooled.
+    """
+
+    def __init__(self, maps: Iterable[Tensor] = (), end: Any = None):
+        super().__init__(maps)
+        self.end = end
 
 
 class Weights(NamedTuple):
     """A backbone's tensors under its library's names, and what is known about them.
 
-    `about`: name, small_images, mean, std, epoch, task: whatever the source knows, all plain values.
+    `about`: name, small_images, mean, std, epoch, task, untrained: whatever the source knows, all plain values.
+    `classifier`: tensors of the library's classifier, where the source has them.
     """
 
     tensors: dict[str, Tensor]
     about: dict[str, Any]
     source: str
+    classifier: dict[str, Tensor] = {}  # never changed
 
 
 class Backbone(nn.Module):
-    """Picture in, feature pyramid out: level i is (B, channels[i], H/strides[i], W/strides[i]).
+    """Image in, feature pyramid out: level i is (B, channels[i], H/strides[i], W/strides[i]).
 
     A `temporal` one takes clips (B, C, T, H, W) and gives maps (B, channels[i], t, H/strides[i], W/strides[i]).
-    `mean` and `std` (buffers, one value per input channel, for pictures scaled to 0..1) are the input statistics that
-    its weights expect. They live here, so they travel with the weights: into checkpoints, exports and other tasks.
+
+    A backbone of your own must set `net`, `features`, `mean` and `std`, and define `forward`; the rest has defaults. A
+    task checks all of this when it is built (`modules.backbones.reach.survey`).
+
+    Attributes:
+        net: all its layers; files of weights hold its tensors under its own names. Its `pretrained_cfg`, a dict, may
+            name `input_size` (channels, height, width), `first_conv` and `classifier`, as timm's networks do.
+        features: channels and strides of the maps, and the width of the pooled features.
+        mean: buffer (C,), mean of the images (scaled to 0..1) that its weights expect. It lives here, so that it
+            travels with the weights: into checkpoints, exports and other tasks.
+        std: as `mean`, standard deviations.
+        name: its name in messages and files; by default that of the class.
+        in_channels: channels C of the images.
+        small_images: whether its stem was made for images of about 64 pixels.
+        pools: false where a task uses the maps alone; `forward` may then leave out what only `pool` needs.
+        untrained: names of parameters in `net` that neither a run nor the weights it started from have trained.
     """
 
     temporal: ClassVar[bool] = False
+    net: nn.Module
     features: Features
     mean: Tensor
     std: Tensor
+    name: str = ""
+    in_channels: int = 3
+    small_images: bool = False
+    pools: bool = True
+    untrained: tuple[str, ...] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.name = cls.__dict__.get("name", cls.__name__)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the network says of itself, under timm's names: `input_size`, `first_conv`, `classifier`, ..."""
+        return getattr(self.net, "pretrained_cfg", None) or {}
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -73,7 +128,22 @@ class Backbone(nn.Module):
         return torch.channels_last_3d if self.temporal else torch.channels_last
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        """Normalized images to maps, fine to coarse; `Maps` where `pool` needs more than the last of them."""
         raise NotImplementedError
+
+    def pool(self, maps: list[Tensor]) -> Tensor:
+        """Features (B, features.pooled) of what `forward` gave: all between the last map and the classifier in the
+        published network. Here the mean of the last map."""
+        return maps[-1].flatten(2).mean(2)
+
+    def classifier(self) -> nn.Module | None:
+        """The published classifier, a `modules.backbones.classifiers.Classifier` whose weights are 0; null if the
+        network has none."""
+        return None
+
+    def class_names(self) -> list[str] | None:
+        """Names of the K classes of that classifier; null where the library does not know them."""
+        return None
 
     def pretrained(self) -> Weights:
         """The library's own weights; any exception when they cannot be had."""
@@ -105,20 +175,34 @@ class Neck(nn.Module):
 
 
 class Head(nn.Module):
-    """Feature pyramid in, what the task needs out."""
+    """Feature pyramid in, what the task needs out.
+
+    `pools` marks heads that take pooled features (B, features.pooled) in place of the maps.
+    """
+
+    pools: ClassVar[bool] = False
+
+
+def through(backbone: Backbone, head: Head, image: Tensor) -> Tensor:
+    """Normalized images through a backbone and a head on its maps, or on its pooled features if the head `pools`."""
+    maps = backbone(image)
+    return head(backbone.pool(maps) if head.pools else maps)
 
 
 class Fusion(nn.Module):
     """A clip through a backbone, its frames brought together: maps without time out.
 
     Some see the frames after the backbone only; others change the first layers, or all, of the backbone that they are
-    made for. `features` describes what comes out.
+    made for. `features` describes what comes out; `pools` says whether it looks at the backbone's pooled features
+    whatever the head does.
     """
 
     features: Features
+    pools: bool = False
 
-    def forward(self, backbone: Backbone, video: Tensor) -> list[Tensor]:
-        """Normalised clips (B, 3, T, H, W) to maps (B, channels[i], h, w), fine to coarse."""
+    def forward(self, backbone: Backbone, video: Tensor) -> Maps:
+        """Normalised clips (B, 3, T, H, W) to maps (B, channels[i], h, w), fine to coarse, and pooled features
+        (B, features.pooled) as their `end`, which is null if `backbone.pools` is not set."""
         raise NotImplementedError
 
 

@@ -74,10 +74,12 @@ def _pairs(backbone: Backbone) -> list[tuple[str, str]]:
     for name, module in blank.named_modules():
         if type(module) in CONVOLUTIONS + NORMS:
             module.register_forward_hook(after(name))
-    height, width = blank.net.pretrained_cfg.get("input_size", (3, 224, 224))[1:]
+    height, width = blank.config.get("input_size", (3, 224, 224))[1:]
     frames = (16,) if backbone.temporal else ()
     with flow, torch.no_grad():
         maps = blank(torch.empty(1, backbone.in_channels, *frames, height, width, device="meta"))
+        if backbone.pools:
+            blank.pool(maps)
     flow.uses.update(map(id, maps))
     once = {name for name, count in runs.items() if count == 1}
     return [(conv, norm) for conv, (output, norm) in taken.items() if {conv, norm} <= once and flow.uses[output] == 1]

@@ -7,6 +7,8 @@ import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 
+from modules.contracts import Backbone, Head, through
+
 
 class Teacher(nn.Module):
     """Exponential moving average of its student's weights; no gradients (He et al. 2020, Tarvainen and Valpola 2017).
@@ -14,13 +16,14 @@ class Teacher(nn.Module):
     Its batch-norm statistics are its own: in training mode it normalises with the batch it sees. It never drops.
 
     Args:
-        student: modules called one after the other; the copy follows them, wherever they move.
+        backbone: of the student; the copy follows it, wherever it moves.
+        head: of the student, as `backbone`; takes its maps, or its pooled features if the head `pools`.
     """
 
-    def __init__(self, *student: nn.Module):
+    def __init__(self, backbone: Backbone, head: Head):
         super().__init__()
-        self.student = student  # a tuple, so that its tensors do not appear here a second time
-        self.net = deepcopy(nn.Sequential(*student)).requires_grad_(False)
+        self.student = (backbone, head)  # a tuple, so that its tensors do not appear here a second time
+        self.net = deepcopy(nn.Sequential(backbone, head)).requires_grad_(False)
         for module in self.net.modules():
             if isinstance(module, DropPath):
                 module.drop_prob = 0.0
@@ -29,7 +32,12 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Tensor:
-        return self.net(image)
+        return through(*self.net, image)
+
+    @property
+    def backbone(self) -> Backbone:
+        """The average of the student's backbone."""
+        return self.net[0]
 
     @torch.no_grad()
     def update(self, momentum: float) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +10,31 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from modules.adaptation import adapt_channels, adapt_time
 from modules.backbones import by_name
 from modules.backbones.classics.vgg import deepen, depth
+from modules.backbones.reach import survey
 from modules.contracts import Backbone, ConfigError, DataError, Weights, writing
 
 
-def load_backbone(backbone: Backbone, source: str) -> str:
+def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None = None) -> str:
     """Copies weights into `backbone` and returns a line that says how many and from where.
 
-    A VGG takes those of a shallower VGG as its paper does: see `deepen`.
+    A VGG takes those of a shallower VGG as its paper does: see `deepen`. Exports of versions that ended the backbone at
+    its last map lack the layers behind it (hidden layers of AlexNet, VGG and MobileNetV3, norm of ConvNeXt, as
+    torchvision has them): these start afresh, and the line says so.
 
     Args:
-        backbone: changed in place: all tensors, and `mean` and `std` when the source has them.
+        backbone: changed in place: all tensors, `mean` and `std` when the source has them, and `untrained`.
         source: a run directory, a `.ckpt` of any task, a `backbone.safetensors`, or `pretrained` for the weights of the
             backbone's library.
+        classifier: takes the library's classifier, which the source must have.
 
     Raises:
         DataError: no such file, or not a checkpoint; never unpickles anything but tensors and plain values.
         ConfigError: weights of another architecture; names the tensors that do not fit.
     """
-    tensors, about, label = _pretrained(backbone) if source == "pretrained" else read_weights(source)
+    tensors, about, label, last = _pretrained(backbone) if source == "pretrained" else read_weights(source)
     epoch = f", epoch {about['epoch']}" if "epoch" in about else ""
     if shallower := _shallower(backbone, about.get("name", "")):
         load_backbone(shallower, source)
@@ -38,9 +42,11 @@ def load_backbone(backbone: Backbone, source: str) -> str:
         _take_statistics(backbone, about)
         some = f"{', '.join(filled)} of {backbone.name}"
         return f"backbone: {some} from {shallower.name} in {label}{epoch}; all its other layers start afresh"
-    tensors = _adapt_time(_adapt_channels(tensors, backbone), backbone)
+    tensors = adapt_time(adapt_channels(tensors, backbone), backbone)
     own = backbone.net.state_dict()
-    tensors = _without_classifier(tensors, own, backbone)
+    tensors, last = _without_classifier(tensors, own, backbone, last)
+    fresh = _fresh(backbone, own, tensors)
+    tensors |= {key: own[key] for key in fresh}
     wrong = [
         *[f"{k} is missing" for k in own if k not in tensors],
         *[f"{k} is not in {backbone.name}" for k in tensors if k not in own],
@@ -52,9 +58,16 @@ def load_backbone(backbone: Backbone, source: str) -> str:
     ]
     if wrong:
         raise ConfigError(f"weights from {label} do not fit {backbone.name}: {_first(wrong)}{_advice(backbone, about)}")
-    backbone.net.load_state_dict(tensors)
+    own.update(tensors)  # keeps the versions of layers, which torch reads
+    backbone.net.load_state_dict(own)
     _take_statistics(backbone, about)
-    return f"backbone: {len(own)}/{len(own)} tensors from {label}{epoch}"
+    if classifier is not None:
+        _load_classifier(classifier, last, label)
+    backbone.untrained = tuple(fresh or about.get("untrained", ()))
+    said = f"; {_first(fresh)} are not in it and start afresh" if fresh else ""
+    if backbone.untrained and not fresh:
+        said = f"; {_first(list(backbone.untrained))} were not trained there"
+    return f"backbone: {len(own) - len(fresh)}/{len(own)} tensors from {label}{epoch}{said}"
 
 
 def read_weights(source: str) -> Weights:
@@ -115,17 +128,6 @@ def export_backbone(backbone: Backbone, path: Path, **about: Any) -> None:
         partial.replace(path)
 
 
-def freeze_norms(module: nn.Module) -> None:
-    """Keeps the batch norms of `module` as they are: their running statistics in use, their scale and shift untrained.
-
-    For batches too small to have statistics of their own, as in detection. Tensors keep their names. `module.train()`
-    undoes the first half, so call this after it.
-    """
-    for layer in module.modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            layer.requires_grad_(False).eval()
-
-
 def fingerprint(module: nn.Module) -> str:
     """A short name for all tensors of a module: when one changes, so does this."""
     state = hashlib.sha256()
@@ -137,12 +139,13 @@ def fingerprint(module: nn.Module) -> str:
 
 def describe(backbone: Backbone) -> dict[str, Any]:
     """What a reader of the exported file must know, as plain values."""
-    return {
+    about = {
         "name": backbone.name,
         "small_images": backbone.small_images,
         "mean": [round(x, 6) for x in backbone.mean.tolist()],
         "std": [round(x, 6) for x in backbone.std.tolist()],
     }
+    return about | ({"untrained": list(backbone.untrained)} if backbone.untrained else {})
 
 
 def _read_safetensors(path: Path) -> Weights:
@@ -175,7 +178,7 @@ def _read_tensors(path: Path) -> Weights:
 
 def _read_checkpoint(path: Path) -> Weights:
     checkpoint = read_checkpoint(path)
-    prefix = "backbone.net."
+    prefix = checkpoint.get("backbone", {}).get("prefix", "backbone.net.")
     tensors = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     if not tensors:
         raise DataError(f"{path} has no backbone in it: its tensors are {_first(list(checkpoint['state_dict']))}")
@@ -208,50 +211,38 @@ def _take_statistics(backbone: Backbone, about: dict[str, Any]) -> None:
         backbone.std.copy_(torch.tensor(about["std"]))
 
 
-def _without_classifier(tensors: dict[str, Tensor], own: dict[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
-    """A library's file has the classifier that backbones lack."""
-    names = backbone.net.pretrained_cfg.get("classifier") or ()
-    parts = tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
-    return {key: value for key, value in tensors.items() if key in own or not key.startswith(parts)}
+def _without_classifier(
+    tensors: dict[str, Tensor], own: dict[str, Tensor], backbone: Backbone, last: dict[str, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A library's file has the classifier that backbones lack; returns the two apart."""
+    names = backbone.config.get("classifier") or ()
+    names = [names] if isinstance(names, str) else names
+    above = [name.rpartition(".")[0] for name in names]  # such as `head`, with a norm beside `head.linear`
+    whole = [name for name in above if name and not any(key.startswith(f"{name}.") for key in own)]
+    parts = tuple(f"{name}." for name in (*names, *whole))
+    left = {key: value for key, value in tensors.items() if key not in own and key.startswith(parts)}
+    return {key: value for key, value in tensors.items() if key not in left}, left or last
 
 
-def _adapt_channels(tensors: dict[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
-    """Fits the first convolution when only the number of input channels differs; timm's rule, from any number."""
-    firsts = backbone.net.pretrained_cfg.get("first_conv") or ()
-    for name in [firsts] if isinstance(firsts, str) else firsts:
-        key = f"{name}.weight"
-        there, here = tensors.get(key), backbone.net.state_dict().get(key)
-        if (
-            there is not None
-            and here is not None
-            and there.shape[1] != here.shape[1]
-            and there.shape[2:] == here.shape[2:]
-        ):
-            tensors = {**tensors, key: _filters_for(here.shape[1], there)}
-    return tensors
+def _load_classifier(classifier: nn.Module, tensors: dict[str, Tensor], label: str) -> None:
+    own = classifier.state_dict()
+    found = {key: tensors[key] for key in own if key in tensors and tensors[key].shape == own[key].shape}
+    if lacking := [key for key in own if key not in found]:
+        raise ConfigError(
+            f"model.head is pretrained, but {label} has no such classifier ({_first(lacking)}): add --model.weights "
+            f"pretrained, or leave --model.head out"
+        )
+    classifier.load_state_dict(found)
 
 
-def _filters_for(channels: int, weight: Tensor) -> Tensor:
-    """(O, I, h, w) filters for another number of channels: summed where that divides I, such as for one channel or for
-    one of several frames, else repeated and rescaled."""
-    before = weight.shape[1]
-    if before % channels == 0:
-        return weight.unflatten(1, (-1, channels)).sum(1)
-    return weight.repeat(1, math.ceil(channels / before), 1, 1)[:, :channels] * (before / channels)
-
-
-def _adapt_time(tensors: dict[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
-    """Filters of pictures (O, I, h, w) for clips (O, I, t, h, w), or back, so that a still clip gives the same maps:
-    repeated and divided by t (Carreira & Zisserman 2017), or summed over it."""
-    for key, here in backbone.net.state_dict().items():
-        there = tensors.get(key)
-        if there is None or there.shape[-2:] != here.shape[-2:]:
-            continue
-        if (there.ndim, here.ndim) == (4, 5):
-            tensors = {**tensors, key: there.unsqueeze(2).expand(-1, -1, here.shape[2], -1, -1) / here.shape[2]}
-        elif (there.ndim, here.ndim) == (5, 4):
-            tensors = {**tensors, key: there.sum(2)}
-    return tensors
+def _fresh(backbone: Backbone, own: dict[str, Tensor], tensors: dict[str, Tensor]) -> list[str]:
+    """Names of the layers behind the last map, where exports of old lack all of them."""
+    lacking = [key for key in own if key not in tensors]
+    if not lacking:
+        return []
+    reach = survey(backbone)
+    behind = reach.pooled.difference(*reach.maps)
+    return lacking if set(lacking) == behind else []
 
 
 def _advice(backbone: Backbone, about: dict[str, Any]) -> str:

@@ -29,13 +29,13 @@ class BYOL(Distillation):
     def __init__(self, head: HeadFactory = Projection, dimension: int = 256, hidden: int = 1024, **kwargs):
         super().__init__(**kwargs)
         positive(dimension=dimension, hidden=hidden)
-        self.head = head(self.backbone.features, dimension)
+        self.head = self.attach(head, dimension)
         self.predictor = MLP(dimension, hidden, dimension)
         self.teacher = Teacher(self.backbone, self.head)
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W) to predictions (B, D)."""
-        return self.predictor(self.head(self.backbone(image)))
+        return self.predictor(self.answer(self.head, image))
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         views = batch["views"]

@@ -6,7 +6,6 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
-from modules.backbones.size import leave_coarser_untrained
 from modules.contracts import Batch, ConfigError, Prediction
 from modules.losses.text import doubly_stochastic, label_smoothed_cross_entropy, reinforce
 from modules.metrics.captions import PROTOCOLS, CaptionScores
@@ -43,6 +42,7 @@ class Captioning(Writing, VisionTask):
     needs: ClassVar[tuple[str, ...]] = ("image", "target")
     monitor = "val/cider"
     mode = "max"
+    level: int = -1
 
     def __init__(
         self,
@@ -68,8 +68,8 @@ class Captioning(Writing, VisionTask):
             raise ConfigError(
                 "model.stored keeps what the backbone sees, which changes while it is trained: set model.frozen true"
             )
-        leave_coarser_untrained(self.backbone, level)
         self.level, self.coordinates, self.self_critical, self.stored = level, coordinates, self_critical, stored
+        self.train_used()
         self.decoder = (decoder or ShowAttendTell)(len(self.tokenizers[-1]), channels[level] + 2 * coordinates)
         self.regulariser = self._weight(regulariser)
         self.protocols = PROTOCOLS | {"unfinished": self.unfinished, "perplexity": PERPLEXITY}
@@ -79,6 +79,10 @@ class Captioning(Writing, VisionTask):
     @property
     def parts(self) -> dict[str, nn.Module]:
         return super().parts | {type(self.decoder).__name__: self.decoder}
+
+    @property
+    def used(self) -> set[str]:
+        return self.reach.maps[self.level]
 
     def setup(self, stage: str) -> None:
         super().setup(stage)

@@ -1,6 +1,7 @@
 """Image classification: fine-tuned, from scratch, or as a linear probe."""
 
-from typing import ClassVar
+from functools import partial
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
@@ -9,7 +10,7 @@ from torchvision.transforms import v2
 
 from modules.backbones.classics.auxiliary import auxiliaries
 from modules.contracts import Batch, ConfigError, HeadFactory, Prediction
-from modules.heads import Linear
+from modules.heads import Linear, Published
 from tasks.base import Stage
 from tasks.vision import VisionTask
 
@@ -20,8 +21,10 @@ class Classification(VisionTask):
     `frozen: true` is the linear probe; `optim.layer_decay` gives lower layers lower learning rates.
 
     Args:
-        classes: class names in order of their index; null takes the data's.
-        head: maps to one logit per class, with its loss.
+        classes: class names in order of their index; null takes the data's, or those of `head: pretrained`.
+        head: features to one logit per class, with its loss. `pretrained` is the classifier that the backbone was
+            published with, for its classes (1,000 of ImageNet, mostly); its weights are in those of `weights:
+            pretrained`, or in the library's file.
         mixup: MixUp's alpha on training batches (Zhang et al. 2018); 0 is off.
         cutmix: CutMix's alpha on training batches (Yun et al. 2019); 0 is off. With both, each batch draws one of them.
         auxiliary: weight of the loss of each auxiliary classifier inside the backbone, in training; 0 is without them.
@@ -42,17 +45,19 @@ class Classification(VisionTask):
     def __init__(
         self,
         classes: list[str] | None = None,
-        head: HeadFactory = Linear,
+        head: Literal["pretrained"] | HeadFactory = Linear,
         mixup: float = 0.0,
         cutmix: float = 0.0,
         auxiliary: float = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if head == "pretrained":
+            classes, head = classes or self.backbone.class_names(), partial(Published, backbone=self.backbone)
         if not classes or len(classes) < 2:
             raise ConfigError("classification needs at least two classes: from the data, or as --model.classes")
         self.classes, count = classes, len(classes)
-        self.head = head(self.backbone.features, count)
+        self.head = self.attach(head, count)
         if auxiliary and self.frozen:
             raise ConfigError("auxiliary classifiers help the backbone to learn, but it is frozen: set auxiliary to 0")
         self.auxiliary = auxiliary
@@ -73,7 +78,11 @@ class Classification(VisionTask):
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W) to logits (B, C)."""
-        return self.head(self.backbone(image))
+        return self.answer(self.head, image)
+
+    @property
+    def classifier(self) -> nn.Module | None:
+        return self.head.fc if isinstance(self.head, Published) else None
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         batch = super().on_after_batch_transfer(batch, dataloader_idx)

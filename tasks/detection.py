@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from modules.backbones.reach import freeze_norms
 from modules.contracts import Batch, ConfigError, NeckFactory, Prediction
 from modules.decoding.boxes import Detection as Found
 from modules.decoding.boxes import to_original
@@ -17,7 +18,6 @@ from modules.heads.detection.detector import Target
 from modules.metrics.detection import DetectionScores, Report, protocols
 from modules.metrics.pictures import Kind
 from modules.necks import FPN, build_neck
-from modules.transfer import freeze_norms
 from tasks.base import Stage
 from tasks.vision import VisionTask
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from modules.contracts import Batch, ConfigError, HeadFactory
+from modules.contracts import Backbone, Batch, ConfigError, HeadFactory
 from modules.heads import Prototypes
 from modules.losses.distillation import dino, entropy, sinkhorn, teacher_probabilities
 from modules.teacher import Teacher
@@ -16,7 +16,8 @@ from tasks.pretraining import Distillation, positive
 class DINO(Distillation):
     """Pretrains a backbone without labels: a student sees small crops and says what its teacher says of large ones.
 
-    The teacher sees the `data.views` global views, the student these and the `data.local_views`. Logged beside the
+    The teacher sees the `data.views` global views, the student these and the `data.local_views`. It is the teacher
+    that is probed, evaluated and exported, as in the paper. Logged beside the
     loss: `teacher_entropy` (0 or ln K: collapsed) and `kl`, what the student lacks of its teacher.
 
     Args:
@@ -59,16 +60,24 @@ class DINO(Distillation):
         for name, share in (("teacher_warmup", teacher_warmup), ("center_momentum", center_momentum)):
             if not 0 <= share <= 1:
                 raise ConfigError(f"model.{name} is {share:g}, but must lie within 0..1")
-        self.head = head(self.backbone.features, prototypes)
+        self.head = self.attach(head, prototypes)
         self.teacher = Teacher(self.backbone, self.head)
         self.register_buffer("center", torch.zeros(prototypes))
         self.centring = centring
         self.temperature, self.teacher_temperature = temperature, teacher_temperature
         self.teacher_warmup, self.center_momentum, self.freeze_last = teacher_warmup, center_momentum, freeze_last
 
+    @property
+    def exported(self) -> Backbone:
+        return self.teacher.backbone
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["backbone"]["prefix"] = "teacher.net.0.net."
+
     def forward(self, image: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W) to cosines with the prototypes (B, K)."""
-        return self.head(self.backbone(image))
+        return self.answer(self.head, image)
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         views = batch["views"]

@@ -26,6 +26,7 @@ class Jigsaw(Pretraining):
         hidden: width of the layer that sees all tiles.
     """
 
+    pools = True
     monitor = "val/accuracy"
     mode = "max"
     needs: ClassVar[tuple[str, ...]] = ("image",)
@@ -40,7 +41,7 @@ class Jigsaw(Pretraining):
             raise ConfigError(f"model.grid is {grid}, but must be 2 or 3")
         self.grid, self.tile = grid, tile
         self.register_buffer("orders", distant_orders(grid * grid, orders))
-        self.head = MLP(grid * grid * self.backbone.features.channels[-1], hidden, orders)
+        self.head = MLP(grid * grid * self.backbone.features.pooled, hidden, orders)
 
     def forward(self, tiles: Tensor) -> Tensor:
         """Tiles (B, grid * grid, 3, tile, tile) to logits (B, orders)."""

@@ -37,14 +37,14 @@ class MoCoV3(Distillation):
         super().__init__(**kwargs)
         positive(dimension=dimension, hidden=hidden, temperature=temperature)
         head = head or partial(Projection, last_norm=True)
-        self.head = head(self.backbone.features, dimension)
+        self.head = self.attach(head, dimension)
         self.predictor = MLP(dimension, hidden, dimension, last_norm=True)
         self.teacher = Teacher(self.backbone, self.head)
         self.temperature = temperature
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W) to predictions (B, D)."""
-        return self.predictor(self.head(self.backbone(image)))
+        return self.predictor(self.answer(self.head, image))
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         views = batch["views"]

@@ -26,11 +26,11 @@ class Rotation(Pretraining):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.head = Linear(self.backbone.features, 4)
+        self.head = self.attach(Linear, 4)
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W) to logits (B, 4) of the quarter turns."""
-        return self.head(self.backbone(image))
+        return self.answer(self.head, image)
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         image = batch["image"]

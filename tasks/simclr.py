@@ -26,12 +26,12 @@ class SimCLR(Pretraining):
     def __init__(self, head: HeadFactory = Projection, dimension: int = 128, temperature: float = 0.2, **kwargs):
         super().__init__(**kwargs)
         positive(dimension=dimension, temperature=temperature)
-        self.head = head(self.backbone.features, dimension)
+        self.head = self.attach(head, dimension)
         self.temperature = temperature
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W) to embeddings (B, D)."""
-        return self.head(self.backbone(image))
+        return self.answer(self.head, image)
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         first, second = self(torch.cat(batch["views"])).chunk(2)

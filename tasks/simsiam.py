@@ -34,12 +34,12 @@ class SimSiam(Pretraining):
         super().__init__(**kwargs)
         positive(dimension=dimension, hidden=hidden)
         head = head or partial(Projection, layers=3, last_norm=True)
-        self.head = head(self.backbone.features, dimension)
+        self.head = self.attach(head, dimension)
         self.predictor = MLP(dimension, hidden, dimension)
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W) to embeddings (B, D)."""
-        return self.head(self.backbone(image))
+        return self.answer(self.head, image)
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         embeddings = [self(view) for view in batch["views"]]

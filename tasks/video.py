@@ -56,17 +56,24 @@ class Video(VisionTask):
         self.classes, self.frames, count = classes, frames, len(classes)
         self.fusion = (FUSIONS[fusion] if isinstance(fusion, str) else fusion)(self.backbone, frames)
         self.head = head(self.fusion.features, count)
+        self.pools = self.fusion.pools or self.head.pools
+        self.train_used()
         self.metrics = nn.ModuleDict({stage: nn.ModuleDict(_accuracies(count)) for stage in ("val", "test")})
 
     def forward(self, video: Tensor) -> Tensor:
         """Normalised clips (N, 3, T, H, W) to logits (N, C)."""
-        return self.head(self.fusion(self.backbone, video))
+        maps = self.fusion(self.backbone, video)
+        return self.head(maps.end if self.head.pools else maps)
 
     def maps(self, image: Tensor) -> list[Tensor]:
         """Normalised clips (N, 3, T, H, W), or pictures (N, 3, H, W) as still clips, to maps without time."""
         if image.ndim == 4:
             image = image.unsqueeze(2).expand(-1, -1, self.frames, -1, -1)
         return self.fusion(self.backbone, image)
+
+    def features(self, image: Tensor) -> Tensor:
+        maps = self.maps(image)
+        return maps.end if self.pools else maps[-1].mean((-2, -1))
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         loss = self.head.loss(self(batch["video"]), batch["label"])

@@ -7,8 +7,9 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from modules.backbones import by_name
+from modules.backbones.reach import pools_plainly, survey
 from modules.backbones.size import blank, size_error, smallest
-from modules.contracts import Backbone, Batch, ConfigError
+from modules.contracts import Backbone, Batch, ConfigError, Head, HeadFactory, through
 from modules.fusing import fused
 from modules.transfer import describe, load_backbone
 from tasks.base import Task
@@ -16,6 +17,9 @@ from tasks.base import Task
 
 class VisionTask(Task):
     """Base of the tasks with a backbone.
+
+    `pools` says whether the task learns from pooled features (`Backbone.pool`) rather than from maps; `attach` sets it.
+    Parameters of the backbone that the one or the other does not follow from are not trained.
 
     Args:
         backbone: a timm model name, that of a network for clips (`r3d_18`, `c3d`, ...), or a backbone of our own.
@@ -31,6 +35,8 @@ class VisionTask(Task):
     """
 
     backbone: Backbone
+    pools: bool = False
+    loaded: bool = False
 
     def __init__(
         self,
@@ -57,9 +63,12 @@ class VisionTask(Task):
                 f"{backbone.name} takes clips, not pictures: choose another --model.backbone, such as resnet18"
             )
         self.backbone, self.weights, self.frozen = backbone, weights, frozen
+        self.reach = survey(backbone)
         self.backbone.to(memory_format=self.backbone.memory_format)
         if frozen:
             self.backbone.requires_grad_(False).eval()
+        self.trainable = {name for name, p in backbone.net.named_parameters() if p.requires_grad}
+        self.train_used()
         self.compiled, self.fuse = compile, fuse
         if compile:
             self.backbone.compile()  # in place, so that its tensors keep their names
@@ -68,17 +77,68 @@ class VisionTask(Task):
     def parts(self) -> dict[str, nn.Module]:
         return {self.backbone.name: self.backbone}
 
+    def attach(self, head: HeadFactory, outputs: int) -> Head:
+        """A head for the backbone, on its pooled features if the head `pools`."""
+        made = head(self.backbone.features, outputs)
+        self.pools = made.pools
+        self.train_used()
+        return made
+
+    def answer(self, head: Head, image: Tensor) -> Tensor:
+        """Normalized images (B, 3, H, W) through the backbone and a head of `attach`."""
+        return through(self.backbone, head, image)
+
+    @property
+    def classifier(self) -> nn.Module | None:
+        """The library's classifier, where a head has it: its weights come with those of the backbone."""
+        return None
+
+    @property
+    def exported(self) -> Backbone:
+        """The backbone that is exported, probed and evaluated."""
+        return self.backbone
+
     def maps(self, image: Tensor) -> list[Tensor]:
-        """Normalised pictures (B, 3, H, W) to feature maps, fine to coarse."""
-        return self.backbone(image)
+        """Normalised pictures (B, 3, H, W) to feature maps, fine to coarse, of the `exported` backbone."""
+        return self.exported(image)
 
     def features(self, image: Tensor) -> Tensor:
-        """The coarsest of these maps pooled to features (B, D): what probes and exports look at."""
-        return self.maps(image)[-1].mean((-2, -1))
+        """Features (B, D) that probes and exports look at: pooled ones, or the mean of the coarsest map in tasks that
+        train the maps alone."""
+        maps = self.maps(image)
+        return self.exported.pool(maps) if self.pools else maps[-1].mean((-2, -1))
+
+    @property
+    def used(self) -> set[str]:
+        """Names of the parameters of the backbone's `net` that the loss follows from."""
+        return self.reach.pooled if self.pools else set.union(*self.reach.maps)
+
+    def train_used(self) -> None:
+        """Fixes the parameters of the backbone that the loss does not follow from: processes of DDP would wait for
+        their gradients. To be called again when `pools` or `used` change."""
+        self.backbone.pools, used = self.pools, self.used
+        for name, parameter in self.backbone.net.named_parameters():
+            parameter.requires_grad_(name in self.trainable and name in used)
 
     def setup(self, stage: str) -> None:
-        if stage == "fit" and self.weights and not self.trainer.ckpt_path:  # a resumed run has its own
-            rank_zero_info(load_backbone(self.backbone, self.weights))
+        if self.trainer.ckpt_path:  # it has its own weights
+            self.loaded = True
+            return
+        names, start = dict(self.backbone.net.named_parameters()), set()
+        if self.weights and (stage == "fit" or self._must_load()):
+            rank_zero_info(load_backbone(self.backbone, self.weights, self.classifier))
+            self.loaded, start = True, names.keys() - set(self.backbone.untrained)
+        elif self._must_load():
+            raise ConfigError(
+                "model.head is pretrained, but there are no weights for it: add --model.weights pretrained"
+            )
+        if stage == "fit":
+            fixed = [name for name, parameter in names.items() if not parameter.requires_grad]
+            self.backbone.untrained = self.exported.untrained = tuple(name for name in fixed if name not in start)
+
+    def _must_load(self) -> bool:
+        """Whether the library's classifier still has no weights."""
+        return self.classifier is not None and not self.loaded
 
     def train(self, mode: bool = True) -> "VisionTask":
         super().train(mode)
@@ -156,4 +216,15 @@ class VisionTask(Task):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["backbone"] = describe(self.backbone)
+        checkpoint["backbone"] = describe(self.backbone) | {"pooled": self.pools}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        about = checkpoint.get("backbone", {})
+        self.backbone.untrained = self.exported.untrained = tuple(about.get("untrained", ()))
+        if self.pools and "pooled" not in about and not pools_plainly(self.backbone):
+            raise ConfigError(
+                f"the checkpoint is of a version that took the mean of the last map, and not the pooled features of "
+                f"{self.backbone.name} as published, so that its head does not fit: train it again, from its backbone "
+                f"by --model.weights if you like"
+            )

@@ -109,6 +109,16 @@ def listing(found: list[str]) -> Iterator[str]:
     yield "M param.: millions of parameters that the maps depend on; GMACs: of a picture (16 frames) of side `at`"
 
 
+def trained_behind(sizes: dict[str, int]) -> str:
+    """The parameters behind the last map in words; empty where there are none."""
+    if not sizes:
+        return ""
+    layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in sizes))
+    named = ", ".join(layers[:SHOWN]) + (f" and {len(layers) - SHOWN} more" if len(layers) > SHOWN else "")
+    count = short(sum(sizes.values()) / 1e6)
+    return f", behind {count} M more parameters, which tasks on maps alone leave untrained: {named}"
+
+
 def short(value: float) -> str:
     """Two decimals, or two digits of what is below 0.1."""
     return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
@@ -130,6 +140,9 @@ def describe(name: str, folder: Path) -> Iterator[str]:
     cost = f"{giga(facts.macs)} GMACs at {high} x {wide}"
     yield f"  {short(facts.parameters / 1e6)} M parameters that the maps depend on, {cost}"
     yield f"  strides {strides}, channels {channels}"
+    yield f"  pooled features of width {facts.backbone.features.pooled}{trained_behind(facts.behind)}"
+    if facts.unreached:
+        yield f"  kept but never trained, because no task uses them: {', '.join(facts.unreached)}"
     yield from (f"  fits {line}" for line in facts.tasks())
     yield f"  takes {', '.join(facts.options) or 'none of small_images, drop_path and output_stride'}"
     if facts.backbone.temporal or not facts.known:

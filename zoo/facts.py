@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import get_model_builder, get_model_weights, list_models
 
 from modules.backbones import by_name
+from modules.backbones.reach import Reach, survey
 from modules.backbones.size import attempt, blank, fixed, published, smallest
 from modules.contracts import Backbone, ConfigError
 
@@ -24,10 +25,37 @@ class Facts:
         self.name = name
         self.backbone = shapes(name)
 
+    @cached_property
+    def reach(self) -> Reach | None:
+        """Names of the parameters that maps and pooled features follow from; null where shapes do not tell."""
+        try:
+            return survey(self.backbone)
+        except ConfigError:  # timm's Gemma 4 computes sizes from numbers
+            return None
+
     @property
     def parameters(self) -> int:
-        """That the maps depend on: no classifier, nor what leads to it alone."""
-        return sum(p.numel() for p in self.backbone.net.parameters() if p.requires_grad)
+        """Number of parameters that the maps depend on: no classifier, nor what leads to it alone."""
+        return self._count(set.union(*self.reach.maps) if self.reach else set(self._sizes))
+
+    @property
+    def behind(self) -> dict[str, int]:
+        """Sizes, by name, of the parameters that pooled features depend on and maps do not."""
+        names = self.reach.pooled.difference(*self.reach.maps) if self.reach else ()
+        return {name: size for name, size in self._sizes.items() if name in names}
+
+    @property
+    def unreached(self) -> dict[str, int]:
+        """Sizes, by name, of the parameters that no task trains."""
+        names = self.reach.pooled.union(*self.reach.maps) if self.reach else self._sizes
+        return {name: size for name, size in self._sizes.items() if name not in names}
+
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        return {name: p.numel() for name, p in self.backbone.net.named_parameters()}
+
+    def _count(self, names: set[str]) -> int:
+        return sum(size for name, size in self._sizes.items() if name in names)
 
     @cached_property
     def sides(self) -> tuple[int, int]:

@@ -1,16 +1,19 @@
-"""Which sizes of pictures a backbone takes, tried out without computing anything, and what a map follows from."""
+"""Which sizes of pictures a backbone takes, tried out without computing anything."""
 
 from copy import deepcopy
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from modules.contracts import Backbone, ConfigError
 
 
 def blank(backbone: Backbone) -> Backbone:
     """A copy without numbers (on torch's meta device): it tells shapes and refuses sizes as the original does."""
-    return deepcopy(backbone).to("meta").eval()
+    tensors = [*backbone.parameters(), *backbone.buffers()]
+    shapes = {id(t): t.detach().to("meta") if not isinstance(t, Parameter) else _shape(t) for t in tensors}
+    return deepcopy(backbone, shapes).to("meta").eval()  # nothing is copied but the layers
 
 
 def attempt(blank: Backbone, height: int, width: int) -> list[Tensor] | None:
@@ -25,6 +28,10 @@ def attempt(blank: Backbone, height: int, width: int) -> list[Tensor] | None:
     return maps if all(cells.numel() for cells in maps) else None
 
 
+def _shape(parameter: Parameter) -> Parameter:
+    return Parameter(parameter.detach().to("meta"), parameter.requires_grad)
+
+
 def takes(blank: Backbone, height: int, width: int) -> bool:
     """Whether a `blank` backbone takes pictures of this size, and gives at least one cell of each map."""
     return attempt(blank, height, width) is not None
@@ -32,7 +39,7 @@ def takes(blank: Backbone, height: int, width: int) -> bool:
 
 def published(backbone: Backbone) -> tuple[int, int]:
     """Height and width of the pictures that a backbone was made for."""
-    return tuple(backbone.net.pretrained_cfg.get("input_size", (3, 224, 224))[1:])
+    return tuple(backbone.config.get("input_size", (3, 224, 224))[1:])
 
 
 def fixed(blank: Backbone) -> bool:
@@ -49,18 +56,6 @@ def smallest(blank: Backbone) -> int:
         side = (below + enough) // 2
         below, enough = (below, side) if takes(blank, side, side) else (side, enough)
     return enough
-
-
-def leave_coarser_untrained(backbone: Backbone, level: int) -> None:
-    """Fixes the parameters that the map of a level does not follow from, which processes of DDP would wait for."""
-    copy = deepcopy(backbone).eval()
-    trained = {name: p for name, p in copy.named_parameters() if p.requires_grad}
-    if not trained:
-        return
-    map_ = copy(torch.zeros(1, backbone.in_channels, *published(copy)))[level]
-    gradients = torch.autograd.grad(map_.sum(), list(trained.values()), allow_unused=True)
-    for name, gradient in zip(trained, gradients, strict=True):
-        backbone.get_parameter(name).requires_grad_(gradient is not None)
 
 
 def size_error(

@@ -1,6 +1,5 @@
 """Every timm model through the one backbone contract."""
 
-from copy import deepcopy
 from functools import partial
 from typing import Any, Literal
 
@@ -10,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modules.backbones.classics.plugins import PLUGINS, plugin
+from modules.backbones.classifiers import Classifier, find_classifier, has_convolution
 from modules.backbones.size import size_error
 from modules.backbones.stem import shrink_stem, spare_strided_points
-from modules.contracts import Backbone, ConfigError, Features, Weights, nearest
+from modules.contracts import Backbone, ConfigError, Features, Maps, Weights, nearest
 
 POSITIONS, WINDOWS = {"dynamic_img_size": True, "dynamic_img_pad": True}, {"strict_img_size": False}
 ANY_SIZE = {  # with which options timm's modules take pictures of any size: by rescaled positions, or filled-up windows
@@ -21,6 +21,7 @@ ANY_SIZE = {  # with which options timm's modules take pictures of any size: by 
 }
 HYBRIDS = {"vitamin", "vision_transformer_hybrid"}  # which miscount the cells of pictures that are no whole cells
 NOT_NORMALISED = {"hiera", "hieradet_sam2", "vision_transformer_sam"}  # timm cannot normalise their maps
+LAST_BLOCKS = {"ghostnet", "repghost"}  # timm's last map comes before the last blocks of its stride
 Attention = Literal["se", "ese", "eca", "ecam", "ceca", "gc", "gca", "cbam", "lcbam", "sk", "splat"]
 Block = Literal["dense", "fire", "ghost", "hard", "inception", "maxout", "residual", "shuffle"]
 
@@ -28,8 +29,9 @@ Block = Literal["dense", "fire", "ghost", "hard", "inception", "maxout", "residu
 class Timm(Backbone):
     """A timm model (torchvision's names exist there too) as a pyramid of feature maps.
 
-    `net` is the plain timm model without classifier: its tensors keep timm's names. Parameters that feature maps do not
-    need (such as the last 1x1 convolution of an EfficientNet) are kept for timm but not trained.
+    `net` is the plain timm model without classifier: its tensors keep timm's names. `pool` is timm's
+    `forward_head(pre_logits=True)`. Parameters that a task does not use (the last 1x1 convolution of an EfficientNet,
+    say, where only maps are needed) are kept for timm but not trained.
 
     Args:
         name: timm model name, such as `resnet18` or `convnext_tiny`.
@@ -72,7 +74,9 @@ class Timm(Backbone):
         if options and options.keys() & asked.keys():
             raise ConfigError(f"options of {name} say {', '.join(options.keys() & asked.keys())} a second time")
         options = asked | (options or {})
-        self.net = _create(name, ANY_SIZE.get(self.family, {}) | options)
+        self.net, self.options = _create(name, ANY_SIZE.get(self.family, {}) | options), options
+        if self.family in LAST_BLOCKS:
+            _end_at_last_block(self.net)
         reductions = [f["reduction"] for f in self.net.feature_info]
         if self.family == "tresnet":
             reductions[0] = 4  # timm says 2, but its stem makes a cell of 4 x 4 pixels
@@ -86,8 +90,8 @@ class Timm(Backbone):
         shrink = shrink_stem(self.net, name) if small_images else 1
         spare_strided_points(self.net)
         maps = [self.net.feature_info[i] for i in self.levels]
-        self.features = Features([m["num_chs"] for m in maps], [max(1, m["reduction"] // shrink) for m in maps])
-        self._leave_unused_untrained()
+        strides = [max(1, m["reduction"] // shrink) for m in maps]
+        self.features = Features([m["num_chs"] for m in maps], strides, self.net.head_hidden_size)
 
         config = self.net.pretrained_cfg
         for key, default in (("mean", (0.485, 0.456, 0.406)), ("std", (0.229, 0.224, 0.225))):
@@ -100,33 +104,53 @@ class Timm(Backbone):
         if self.family in HYBRIDS:
             stride = self.features.strides[-1]
             image = functional.pad(image, (0, -image.shape[-1] % stride, 0, -image.shape[-2] % stride))
+        asked = {"indices": self.levels, "norm": norm}
         try:
-            return self.net.forward_intermediates(image, indices=self.levels, norm=norm, intermediates_only=True)
+            if not self.pools:
+                return self.net.forward_intermediates(image, **asked, stop_early=True, intermediates_only=True)
+            end, maps = self.net.forward_intermediates(image, **asked)
+            return Maps(maps, end)
         except (AssertionError, ValueError, RuntimeError) as error:
             size = f"--model.backbone Timm --model.backbone.name {self.name} --model.backbone.image_size SIZE"
             if sentence := size_error(self, image, error, f", or build it for other pictures: {size}"):
                 raise sentence from error
             raise
 
+    def pool(self, maps: Maps) -> Tensor:
+        return self.net.forward_head(maps.end, pre_logits=True)
+
+    def classifier(self) -> Classifier | None:
+        try:
+            with torch.device("meta"):
+                whole = timm.create_model(self.name, **self.options)
+        except Exception:  # some compute with what they are built of
+            whole = timm.create_model(self.name, **self.options)
+        layers = find_classifier(whole, set(self.net.state_dict()), whole.get_classifier())
+        tokens = len(layers) > 1 and getattr(whole, "num_prefix_tokens", getattr(whole, "num_tokens", 1)) > 1
+        takes = "tokens" if tokens else "cells" if has_convolution(layers) else "pooled"
+        takes = "branches" if self.family == "crossvit" else takes
+        return Classifier(layers, takes) if layers else None
+
+    def class_names(self) -> list[str] | None:
+        from timm.data import ImageNetInfo, infer_imagenet_subset
+
+        subset = infer_imagenet_subset(self.net.pretrained_cfg)
+        return ImageNetInfo(subset).label_descriptions() if subset else None
+
     def pretrained(self) -> Weights:
         size = {} if self.built_for is None else {"img_size": self.built_for}  # which positions are rescaled to
-        net = timm.create_model(self.name, pretrained=True, num_classes=0, **size)
+        net, own = timm.create_model(self.name, pretrained=True, **size), self.net.state_dict()
         config = net.pretrained_cfg
         about = {"name": self.name, "mean": config["mean"], "std": config["std"]}
-        return Weights(net.state_dict(), about, f"timm {self.name}.{config.get('tag', '')}")
+        tensors = {key: value for key, value in net.state_dict().items() if key in own}
+        classifier = {key: value for key, value in net.state_dict().items() if key not in own}
+        return Weights(tensors, about, f"timm {self.name}.{config.get('tag', '')}", classifier)
 
     @property
     def weights_file(self) -> str:
         config = self.net.pretrained_cfg
         hub = config.get("hf_hub_id")
         return f"model.safetensors of {hub} (Hugging Face hub)" if hub else config.get("url") or ""
-
-    def _leave_unused_untrained(self) -> None:
-        pruned = deepcopy(self.net)
-        pruned.prune_intermediate_layers(self.levels, prune_norm=False, prune_head=True)
-        used = {name for name, _ in pruned.named_parameters()}
-        for name, parameter in self.net.named_parameters():
-            parameter.requires_grad_(name in used)
 
 
 def _options(
@@ -164,6 +188,13 @@ def _create(name: str, options: dict[str, Any]) -> nn.Module:
         if "img_size" in options:
             raise ConfigError(f"{name} is not built for a size of pictures: leave image_size out ({error})") from error
         raise ConfigError(f"{name} cannot be built with {options}: {error}") from error
+
+
+def _end_at_last_block(net: nn.Module) -> None:
+    """Takes the last map behind all blocks; the one after them is the 1x1 convolution before pooling."""
+    last = len(net.blocks) - 2
+    net.feature_info[-1] = net.feature_info[-1] | {"module": f"blocks.{last}"}
+    net.stage_ends[-1] = last
 
 
 def _dilate(name: str, stride: int, options: dict[str, Any]) -> nn.Module:

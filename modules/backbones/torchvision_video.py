@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision.models import get_model, get_model_weights
 
+from modules.backbones.classifiers import Classifier
 from modules.backbones.torchvision import library_weights, statistics
-from modules.contracts import Backbone, ConfigError, Features, Weights
+from modules.contracts import Backbone, ConfigError, Features, Maps, Weights
 
 
 class Family(NamedTuple):
@@ -32,7 +34,7 @@ class TorchvisionVideo(Backbone):
     """A network for clips from torchvision: clips in, pyramid of maps (B, C, t, h, w) out.
 
     `net` is torchvision's network without classifier: its tensors keep torchvision's names. mvit has one map only, its
-    cells, without the class token.
+    cells, without the class token, which is its pooled features.
 
     Args:
         name: `r3d_18`, `mc3_18`, `r2plus1d_18`, `s3d`, `mvit_v1_b`, `mvit_v2_s`, `swin3d_t`, `swin3d_s` or `swin3d_b`.
@@ -60,8 +62,26 @@ class TorchvisionVideo(Backbone):
         check_clips(self, video)
         return self.family.maps(self.net, video)
 
+    def pool(self, maps: list[Tensor]) -> Tensor:
+        if self.family is MVIT:
+            return maps.end[:, 0]
+        if self.family is S3D:  # torchvision averages windows first, so frames at the ends count less
+            kernel = [min(side, most) for side, most in zip(maps[-1].shape[2:], (2, 7, 7), strict=True)]
+            return functional.avg_pool3d(maps[-1], kernel, stride=1).flatten(2).mean(2)
+        return super().pool(maps)
+
+    def classifier(self) -> Classifier:
+        with torch.device("meta"):
+            whole = get_model(self.name).get_submodule(self.family.classifier)
+        path, layer = [(n, m) for n, m in whole.named_modules() if isinstance(m, nn.Linear | nn.Conv3d)][-1]
+        takes = "cells" if isinstance(layer, nn.Conv3d) else "pooled"
+        return Classifier({f"{self.family.classifier}.{path}".rstrip("."): layer}, takes)
+
+    def class_names(self) -> list[str]:
+        return get_model_weights(self.name).DEFAULT.meta["categories"]
+
     def pretrained(self) -> Weights:
-        return library_weights(self.name, self.name, {self.family.classifier})
+        return library_weights(self.name, self)
 
     @property
     def weights_file(self) -> str:
@@ -112,12 +132,13 @@ def _swin(net: nn.Module, video: Tensor) -> list[Tensor]:
     return [cells.permute(0, 4, 1, 2, 3) for cells in maps]
 
 
-def _mvit(net: nn.Module, video: Tensor) -> list[Tensor]:
+def _mvit(net: nn.Module, video: Tensor) -> Maps:
     cells = net.pos_encoding(net.conv_proj(video).flatten(2).transpose(1, 2))
     sides = (net.pos_encoding.temporal_size, *net.pos_encoding.spatial_size)
     for block in net.blocks:
         cells, sides = block(cells, sides)
-    return [net.norm(cells)[:, 1:].transpose(1, 2).unflatten(2, sides)]
+    tokens = net.norm(cells)
+    return Maps([tokens[:, 1:].transpose(1, 2).unflatten(2, sides)], tokens)
 
 
 RESNET = Family(Features([64, 128, 256, 512], [2, 4, 8, 16]), "fc", _resnet, r"^layer(\d+)")

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from modules.contracts import Backbone, ConfigError, Fusion
-from modules.fusion.frames import as_maps, pooled_frames, vector
+from modules.contracts import Backbone, ConfigError, Fusion, Maps
+from modules.fusion.frames import as_maps, frame_width, pooled_frames, vector
 
 
 class Attention(Fusion):
@@ -24,17 +24,17 @@ class Attention(Fusion):
 
     def __init__(self, backbone: Backbone, frames: int, layers: int = 2, heads: int = 4, dropout: float = 0.0):
         super().__init__()
-        width = backbone.features.channels[-1]
+        width = frame_width(backbone)
         if width % heads:
             raise ConfigError(f"attention's {heads} heads do not divide the {width} features of {backbone.name}")
-        self.features = vector(width, backbone)
+        self.features, self.pools = vector(width, backbone), not backbone.temporal
         self.token = nn.Parameter(torch.zeros(1, 1, width))
         self.position = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, frames, width), std=0.02))
         self.norm = nn.LayerNorm(width)
         layer = nn.TransformerEncoderLayer(width, heads, 4 * width, dropout, "gelu", batch_first=True, norm_first=True)
         self.encoder = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
 
-    def forward(self, backbone: Backbone, video: Tensor) -> list[Tensor]:
+    def forward(self, backbone: Backbone, video: Tensor) -> Maps:
         frames = self.norm(pooled_frames(backbone, video))
         if frames.shape[1] > self.position.shape[1]:
             raise ConfigError(f"attention is made for {self.position.shape[1]} frames, not for {frames.shape[1]}")

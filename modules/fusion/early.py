@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from modules.contracts import Backbone, ConfigError, Fusion
-from modules.fusion.frames import check_pictures
+from modules.contracts import Backbone, ConfigError, Fusion, Maps
+from modules.fusion.frames import check_pictures, with_pooled
 
 
 class Early(Fusion):
@@ -27,16 +27,16 @@ class Early(Fusion):
         super().__init__()
         check_pictures(backbone, "early")
         self.features = backbone.features
-        names = backbone.net.pretrained_cfg.get("first_conv")
+        names = backbone.config.get("first_conv")
         if not isinstance(names, str) or not isinstance(backbone.net.get_submodule(names), nn.Conv2d):
             raise ConfigError(
                 f"fusion early needs a backbone that starts with one convolution; {backbone.name} does not"
             )
         _widen(backbone.net.get_submodule(names), frames)
 
-    def forward(self, backbone: Backbone, video: Tensor) -> list[Tensor]:
+    def forward(self, backbone: Backbone, video: Tensor) -> Maps:
         stacked = video.transpose(1, 2).flatten(1, 2)  # as repeated weights are: all channels of a frame together
-        return backbone(stacked.contiguous(memory_format=backbone.memory_format))
+        return with_pooled(backbone, stacked.contiguous(memory_format=backbone.memory_format))
 
 
 def _widen(conv: nn.Conv2d, times: int) -> None:

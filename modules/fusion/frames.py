@@ -3,31 +3,52 @@
 import torch
 from torch import Tensor, nn
 
-from modules.contracts import Backbone, ConfigError, Features, Fusion
+from modules.contracts import Backbone, ConfigError, Features, Fusion, Maps
 
 
-def each_frame(backbone: Backbone, video: Tensor) -> Tensor:
-    """The coarsest maps of clips (B, 3, T, H, W), frame by frame: (B, T, C, h, w); of a backbone for clips those of
-    the t steps that it leaves."""
+def mean_of_frames(backbone: Backbone, video: Tensor) -> Maps:
+    """The coarsest maps of clips (B, 3, T, H, W), and their pooled features, averaged over the frames."""
     if backbone.temporal:
-        return backbone(video)[-1].transpose(1, 2)
+        maps = backbone(video)
+        return Maps([maps[-1].mean(2)], backbone.pool(maps) if backbone.pools else None)
     frames = video.transpose(1, 2)
-    return backbone(frames.flatten(0, 1))[-1].unflatten(0, frames.shape[:2])
+    maps = backbone(frames.flatten(0, 1))
+    pooled = backbone.pool(maps).unflatten(0, frames.shape[:2]).mean(1) if backbone.pools else None
+    return Maps([maps[-1].unflatten(0, frames.shape[:2]).mean(1)], pooled)
 
 
 def pooled_frames(backbone: Backbone, video: Tensor) -> Tensor:
-    """Features of every frame: the means of its maps, (B, T, C)."""
-    return each_frame(backbone, video).mean((-2, -1))
+    """Pooled features of every frame (B, T, D); of a backbone for clips the means of the t steps that it leaves."""
+    if backbone.temporal:
+        return backbone(video)[-1].mean((-2, -1)).transpose(1, 2)
+    frames = video.transpose(1, 2)
+    return backbone.pool(backbone(frames.flatten(0, 1))).unflatten(0, frames.shape[:2])
 
 
-def as_maps(features: Tensor) -> list[Tensor]:
-    """(B, D) as maps of a single cell."""
-    return [features[..., None, None]]
+def frame_width(backbone: Backbone) -> int:
+    """Width D of what `pooled_frames` gives."""
+    return backbone.features.channels[-1] if backbone.temporal else backbone.features.pooled
+
+
+def as_maps(features: Tensor) -> Maps:
+    """(B, D) as maps of a single cell, and as pooled features."""
+    return Maps([features[..., None, None]], features)
 
 
 def vector(width: int, backbone: Backbone) -> Features:
     """Features of a single cell that spans what the backbone's coarsest does."""
     return Features([width], backbone.features.strides[-1:])
+
+
+def last_level(backbone: Backbone) -> Features:
+    """Features of the backbone's last map alone."""
+    return Features(backbone.features.channels[-1:], backbone.features.strides[-1:], backbone.features.pooled)
+
+
+def with_pooled(backbone: Backbone, image: Tensor) -> Maps:
+    """Maps of images, and their pooled features where they are wanted."""
+    maps = backbone(image)
+    return Maps(maps, backbone.pool(maps) if backbone.pools else None)
 
 
 def check_pictures(backbone: Backbone, kind: str) -> None:
@@ -51,19 +72,19 @@ class Single(Fusion):
         check_pictures(backbone, "single")
         self.features = backbone.features
 
-    def forward(self, backbone: Backbone, video: Tensor) -> list[Tensor]:
-        return backbone(video[:, :, video.shape[2] // 2])
+    def forward(self, backbone: Backbone, video: Tensor) -> Maps:
+        return with_pooled(backbone, video[:, :, video.shape[2] // 2])
 
 
 class Mean(Fusion):
-    """The mean of the maps of all frames; blind to their order (late fusion by pooling)."""
+    """The mean of the maps and of the pooled features of all frames; blind to their order (late fusion by pooling)."""
 
     def __init__(self, backbone: Backbone, frames: int):
         super().__init__()
-        self.features = vector(backbone.features.channels[-1], backbone)
+        self.features = last_level(backbone)
 
-    def forward(self, backbone: Backbone, video: Tensor) -> list[Tensor]:
-        return [each_frame(backbone, video).mean(1)]
+    def forward(self, backbone: Backbone, video: Tensor) -> Maps:
+        return mean_of_frames(backbone, video)
 
 
 class Max(Fusion):
@@ -71,9 +92,9 @@ class Max(Fusion):
 
     def __init__(self, backbone: Backbone, frames: int):
         super().__init__()
-        self.features = vector(backbone.features.channels[-1], backbone)
+        self.features, self.pools = vector(frame_width(backbone), backbone), not backbone.temporal
 
-    def forward(self, backbone: Backbone, video: Tensor) -> list[Tensor]:
+    def forward(self, backbone: Backbone, video: Tensor) -> Maps:
         return as_maps(pooled_frames(backbone, video).amax(1))
 
 
@@ -90,11 +111,11 @@ class Concat(Fusion):
     def __init__(self, backbone: Backbone, frames: int, hidden: int = 512, dropout: float = 0.0):
         super().__init__()
         check_pictures(backbone, "concat")
-        self.features = vector(hidden, backbone)
-        width = frames * backbone.features.channels[-1]
+        self.features, self.pools = vector(hidden, backbone), True
+        width = frames * frame_width(backbone)
         self.layers = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout))
         nn.init.kaiming_normal_(self.layers[0].weight, nonlinearity="relu")
         nn.init.zeros_(self.layers[0].bias)
 
-    def forward(self, backbone: Backbone, video: Tensor) -> list[Tensor]:
+    def forward(self, backbone: Backbone, video: Tensor) -> Maps:
         return as_maps(self.layers(torch.flatten(pooled_frames(backbone, video), 1)))

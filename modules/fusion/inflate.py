@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.contracts import Backbone, ConfigError, Fusion
-from modules.fusion.frames import check_pictures, each_frame, vector
+from modules.contracts import Backbone, ConfigError, Fusion, Maps
+from modules.fusion.frames import check_pictures, last_level, mean_of_frames
 
 
 class Inflate(Fusion):
@@ -29,7 +29,7 @@ class Inflate(Fusion):
         check_pictures(backbone, "inflate")
         if extent < 1 or extent % 2 == 0:
             raise ConfigError(f"fusion.extent is {extent}, but a convolution needs a frame in its middle: set it to 3")
-        self.features = vector(backbone.features.channels[-1], backbone)
+        self.features = last_level(backbone)
         spatial = [
             (n, m) for n, m in backbone.net.named_modules() if isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1)
         ]
@@ -41,8 +41,8 @@ class Inflate(Fusion):
             parent, _, last = name.rpartition(".")
             setattr(backbone.net.get_submodule(parent), last, InflatedConv(conv, frames, extent))
 
-    def forward(self, backbone: Backbone, video: Tensor) -> list[Tensor]:
-        return [each_frame(backbone, video).mean(1)]
+    def forward(self, backbone: Backbone, video: Tensor) -> Maps:
+        return mean_of_frames(backbone, video)
 
 
 class InflatedConv(nn.Module):

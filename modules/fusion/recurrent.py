@@ -4,8 +4,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from modules.contracts import Backbone, Fusion
-from modules.fusion.frames import as_maps, pooled_frames, vector
+from modules.contracts import Backbone, Fusion, Maps
+from modules.fusion.frames import as_maps, frame_width, pooled_frames, vector
 
 
 class Recurrent(Fusion):
@@ -32,12 +32,12 @@ class Recurrent(Fusion):
         dropout: float = 0.0,
     ):
         super().__init__()
-        width = backbone.features.channels[-1]
+        width = frame_width(backbone)
         kind = nn.LSTM if cell == "lstm" else nn.GRU
-        self.features = vector(hidden, backbone)
+        self.features, self.pools = vector(hidden, backbone), not backbone.temporal
         self.norm = nn.LayerNorm(width)
         self.cells = kind(width, hidden, layers, batch_first=True, dropout=dropout)
 
-    def forward(self, backbone: Backbone, video: Tensor) -> list[Tensor]:
+    def forward(self, backbone: Backbone, video: Tensor) -> Maps:
         states, _ = self.cells(self.norm(pooled_frames(backbone, video)))
         return as_maps(states[:, -1])

@@ -5,8 +5,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from modules.contracts import Backbone, ConfigError, Fusion
-from modules.fusion.frames import check_pictures, vector
+from modules.contracts import Backbone, ConfigError, Fusion, Maps
+from modules.fusion.frames import check_pictures, last_level
 
 
 class Slow(Fusion):
@@ -34,15 +34,16 @@ class Slow(Fusion):
                 f"fusion slow halves the frames between the stages of a backbone: set --data.frames to an even number "
                 f"(now {frames}) and choose a backbone of several stages ({backbone.name} has {len(stages) + 1})"
             )
-        self.features, self.left = vector(channels[-1], backbone), frames >> halvings
+        self.features, self.left = last_level(backbone), frames >> halvings
         self.pairs = nn.ModuleList(_pair(width) for width in channels[:halvings])
         for index, name in enumerate(stages[:halvings]):
             backbone.net.get_submodule(name).register_forward_hook(partial(self._join, index))
 
-    def forward(self, backbone: Backbone, video: Tensor) -> list[Tensor]:
-        clips, _, frames = video.shape[:3]
-        maps = backbone(video.transpose(1, 2).flatten(0, 1))[-1]
-        return [maps.unflatten(0, (clips, frames >> len(self.pairs))).mean(1)]
+    def forward(self, backbone: Backbone, video: Tensor) -> Maps:
+        sizes = (video.shape[0], video.shape[2] >> len(self.pairs))
+        maps = backbone(video.transpose(1, 2).flatten(0, 1))
+        pooled = backbone.pool(maps).unflatten(0, sizes).mean(1) if backbone.pools else None
+        return Maps([maps[-1].unflatten(0, sizes).mean(1)], pooled)
 
     def _join(self, index: int, stage: nn.Module, inputs: tuple[Tensor, ...], maps: Tensor) -> Tensor:
         pair = self.pairs[index]

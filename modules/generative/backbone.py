@@ -3,12 +3,13 @@
 from torch import Tensor
 
 from modules.backbones import Timm
+from modules.backbones.reach import survey, train_only
 from modules.contracts import Backbone, ConfigError
 from modules.generative.contracts import Canvas, Discriminator, constrain
 
 
 class BackboneDiscriminator(Discriminator):
-    """A backbone's coarsest map, averaged, and a linear head.
+    """A backbone's pooled features and a linear head.
 
     Args:
         canvas: what is judged.
@@ -42,12 +43,13 @@ class BackboneDiscriminator(Discriminator):
                 f"pictures of {canvas.size} pixels are smaller than the stride {stride} of {backbone.name}: raise "
                 f"--data.image_size, or set --model.discriminator.small_images true"
             )
-        super().__init__(canvas, backbone.features.channels[-1])
+        super().__init__(canvas, backbone.features.pooled)
         self.backbone, self.weights = backbone, weights
+        train_only(backbone, survey(backbone).pooled)
         if spectral:
             constrain(self)
 
     def features(self, image: Tensor) -> Tensor:
         shape = (1, -1, 1, 1)
         mean, std = self.backbone.mean.view(shape), self.backbone.std.view(shape)
-        return self.backbone(((image + 1) / 2 - mean) / std)[-1].mean((-2, -1))
+        return self.backbone.pool(self.backbone(((image + 1) / 2 - mean) / std))

@@ -9,6 +9,7 @@ from modules.heads.pixels import Pixels
 from modules.heads.projection import MLP, Projection
 from modules.heads.prototypes import Prototypes
 from modules.heads.pspnet import PSPNet
+from modules.heads.published import Published
 from modules.heads.semantic_fpn import SemanticFPN
 from modules.heads.unet import UNet
 
@@ -24,6 +25,7 @@ __all__ = [
     "Pixels",
     "Projection",
     "Prototypes",
+    "Published",
     "SemanticFPN",
     "UNet",
 ]

@@ -21,6 +21,8 @@ class FullyConnected(Linear):
         kwargs: as in `Linear`.
     """
 
+    pools = False
+
     def __init__(
         self,
         features: Features,

@@ -11,10 +11,10 @@ from modules.losses.classification import focal_loss
 
 
 class Linear(Head):
-    """Average-pool the coarsest map, then one linear layer, with its loss.
+    """One linear layer on pooled features, with its loss.
 
     Args:
-        features: what the backbone or neck gives.
+        features: what the backbone or fusion gives.
         outputs: number of classes C.
         dropout: share of pooled features set to zero in training, 0..1.
         loss: `cross_entropy` for one class per picture, `focal` for the same with many easy samples,
@@ -26,6 +26,8 @@ class Linear(Head):
     Raises:
         ConfigError: class_weights of another length than the classes, or label_smoothing with `focal`.
     """
+
+    pools = True
 
     def __init__(
         self,
@@ -43,14 +45,14 @@ class Linear(Head):
         if loss == "focal" and label_smoothing:
             raise ConfigError("label_smoothing does nothing with the focal loss; set it to 0 or choose cross_entropy")
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(features.channels[-1], outputs)
+        self.fc = nn.Linear(features.pooled, outputs)
         self.kind, self.label_smoothing, self.focal_gamma = loss, label_smoothing, focal_gamma
         weights = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights, persistent=False)
 
-    def forward(self, maps: list[Tensor]) -> Tensor:
-        """Maps, fine to coarse, to logits (B, C)."""
-        return self.fc(self.dropout(maps[-1].mean((-2, -1))))
+    def forward(self, features: Tensor) -> Tensor:
+        """Pooled features (B, D) to logits (B, C)."""
+        return self.fc(self.dropout(features))
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """(B, C) logits to (B, C) probabilities: softmax, or a sigmoid per class for `binary`."""

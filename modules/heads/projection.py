@@ -8,17 +8,19 @@ from modules.contracts import Features, Head
 
 
 class MLP(nn.Sequential):
-    """Linear layers with batch norm and ReLU between them.
+    """Linear layers with ReLU, and batch norm unless it is left out, between them.
 
     Args:
         widths: of the input, of each hidden layer and of the output.
         last_norm: whether the output is batch-normalised too, without learnt scale and shift.
+        norm: batch norm behind the hidden layers; without it they have biases.
     """
 
-    def __init__(self, *widths: int, last_norm: bool = False):
+    def __init__(self, *widths: int, last_norm: bool = False, norm: bool = True):
         blocks: list[nn.Module] = []
         for before, after in pairwise(widths[:-1]):
-            blocks += [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU(inplace=True)]
+            norms = [nn.BatchNorm1d(after)] if norm else []
+            blocks += [nn.Linear(before, after, bias=not norm), *norms, nn.ReLU(inplace=True)]
         blocks.append(nn.Linear(*widths[-2:], bias=not last_norm))
         if last_norm:
             blocks.append(nn.BatchNorm1d(widths[-1], affine=False))
@@ -26,23 +28,32 @@ class MLP(nn.Sequential):
 
 
 class Projection(Head):
-    """Average-pool the coarsest map, then a multi-layer perceptron with batch norm (Chen et al. 2020).
+    """A multi-layer perceptron with batch norm on pooled features (Chen et al. 2020).
 
     Args:
-        features: what the backbone or neck gives.
+        features: what the backbone gives.
         outputs: embedding dimension D.
         hidden: width of the hidden layers; 0 takes the backbone's own width.
         layers: linear layers in all, >= 1.
         last_norm: batch norm, without learnt scale and shift, on the embeddings too (as SimSiam and MoCo v3 have it).
+        norm: batch norm behind the hidden layers; MoCo v2 has none.
     """
 
+    pools = True
+
     def __init__(
-        self, features: Features, outputs: int = 128, hidden: int = 0, layers: int = 2, last_norm: bool = False
+        self,
+        features: Features,
+        outputs: int = 128,
+        hidden: int = 0,
+        layers: int = 2,
+        last_norm: bool = False,
+        norm: bool = True,
     ):
         super().__init__()
-        width = features.channels[-1]
-        self.mlp = MLP(width, *[hidden or width] * (layers - 1), outputs, last_norm=last_norm)
+        width = features.pooled
+        self.mlp = MLP(width, *[hidden or width] * (layers - 1), outputs, last_norm=last_norm, norm=norm)
 
-    def forward(self, maps: list[Tensor]) -> Tensor:
-        """Maps, fine to coarse, to embeddings (B, D), not normalised."""
-        return self.mlp(maps[-1].mean((-2, -1)))
+    def forward(self, features: Tensor) -> Tensor:
+        """Pooled features (B, features.pooled) to embeddings (B, D), not normalized."""
+        return self.mlp(features)

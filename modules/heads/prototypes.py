@@ -9,10 +9,10 @@ from modules.contracts import Features, Head
 
 
 class Prototypes(Head):
-    """Pools the coarsest map; a perceptron to a normalised bottleneck; cosines to prototypes (Caron et al. 2021).
+    """Pooled features through a perceptron to a normalized bottleneck; cosines to prototypes (Caron et al. 2021).
 
     Args:
-        features: what the backbone or neck gives.
+        features: what the backbone gives.
         outputs: number of prototypes K.
         hidden: width of the hidden layers.
         bottleneck: dimension in which embeddings and prototypes are compared.
@@ -21,6 +21,8 @@ class Prototypes(Head):
         last_norm: batch norm, without learnt scale and shift, on the bottleneck too, before it is normalised: from the
             first step on, embeddings point everywhere.
     """
+
+    pools = True
 
     def __init__(
         self,
@@ -33,7 +35,7 @@ class Prototypes(Head):
         last_norm: bool = False,
     ):
         super().__init__()
-        widths = [features.channels[-1], *[hidden] * (layers - 1)]
+        widths = [features.pooled, *[hidden] * (layers - 1)]
         blocks: list[nn.Module] = []
         for before, after in pairwise(widths):
             blocks += [nn.Linear(before, after), *[nn.BatchNorm1d(after)] * norm, nn.GELU()]
@@ -45,7 +47,7 @@ class Prototypes(Head):
                 nn.init.zeros_(layer.bias)
         self.last = nn.Linear(bottleneck, outputs, bias=False)
 
-    def forward(self, maps: list[Tensor]) -> Tensor:
-        """Maps, fine to coarse, to cosines (B, K)."""
-        embedding = normalize(self.mlp(maps[-1].mean((-2, -1))), dim=1)
+    def forward(self, features: Tensor) -> Tensor:
+        """Pooled features (B, features.pooled) to cosines (B, K)."""
+        embedding = normalize(self.mlp(features), dim=1)
         return linear(embedding, normalize(self.last.weight, dim=1).to(embedding))

@@ -39,7 +39,7 @@ class Classifier(Extractor):
     """A backbone and the linear layer of the task `Classification`; features are those that the layer sees.
 
     Args:
-        backbone: whose coarsest map is pooled to features.
+        backbone: whose pooled features are taken.
         classes: names of the K classes.
         about: what else there is to say of it.
         side: larger pictures are first shrunk to this side, bilinear with antialiasing; null takes them as they are.
@@ -48,9 +48,9 @@ class Classifier(Extractor):
     def __init__(self, backbone: Backbone, classes: list[str], about: str = "", side: int | None = None):
         super().__init__()
         self.backbone, self.classes, self.side = backbone, classes, side
-        self.fc = nn.Linear(backbone.features.channels[-1], len(classes))
+        self.fc = nn.Linear(backbone.features.pooled, len(classes))
         self.suffix = f"-{backbone.name}"
-        self.about = f"{backbone.features.channels[-1]} features of {backbone.name}{about and f', {about}'}"
+        self.about = f"{backbone.features.pooled} features of {backbone.name}{about and f', {about}'}"
         self.to(memory_format=backbone.memory_format)
 
     def logits(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,7 +61,7 @@ class Classifier(Extractor):
         if image.shape[1] != channels:  # one grey channel
             image = image.expand(-1, channels, -1, -1)
         image = self.backbone.normalise(image.contiguous(memory_format=self.backbone.memory_format))
-        features = self.backbone(image)[-1].mean((-2, -1))
+        features = self.backbone.pool(self.backbone(image))
         return features, self.fc(features)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:

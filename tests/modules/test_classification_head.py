@@ -18,17 +18,16 @@ def batch(count: int = 16, classes: int = 5) -> tuple[torch.Tensor, torch.Tensor
     return torch.randn(count, classes), torch.randint(0, classes, (count,))
 
 
-def test_linear_pools_the_coarsest_map():
-    head = Linear(FEATURES, 5).eval()
-    maps = [torch.randn(2, 4, 8, 8), torch.randn(2, 8, 4, 4)]
-    pooled = functional.adaptive_avg_pool2d(maps[1], 1).flatten(1)
-    torch.testing.assert_close(head(maps), pooled @ head.fc.weight.T + head.fc.bias)
+def test_linear_is_one_layer_on_pooled_features():
+    head, pooled = Linear(FEATURES, 5).eval(), torch.randn(2, 8)
+    assert head.pools
+    torch.testing.assert_close(head(pooled), pooled @ head.fc.weight.T + head.fc.bias)
 
 
 def test_linear_drops_pooled_features_in_training_only():
-    head, maps = Linear(FEATURES, 5, dropout=1.0), [torch.randn(2, 8, 4, 4)]
-    torch.testing.assert_close(head.train()(maps), head.fc.bias.expand(2, 5))
-    assert not torch.allclose(head.eval()(maps), head.fc.bias.expand(2, 5))
+    head, pooled = Linear(FEATURES, 5, dropout=1.0), torch.randn(2, 8)
+    torch.testing.assert_close(head.train()(pooled), head.fc.bias.expand(2, 5))
+    assert not torch.allclose(head.eval()(pooled), head.fc.bias.expand(2, 5))
 
 
 @pytest.mark.parametrize("kind", ["cross_entropy", "focal"])
@@ -123,4 +122,11 @@ def test_projection_has_the_asked_layers(hidden, layers, widths):
     head = Projection(FEATURES, 16, hidden=hidden, layers=layers)
     linear = [m for m in head.modules() if isinstance(m, torch.nn.Linear)]
     assert [linear[0].in_features, *[m.out_features for m in linear]] == widths
-    assert head([torch.randn(2, 8, 4, 4)]).shape == (2, 16)
+    assert head(torch.randn(2, 8)).shape == (2, 16)
+
+
+def test_a_projection_without_norm_is_linear_layers_with_relu_and_biases():
+    head, pooled = Projection(FEATURES, 16, layers=2, norm=False), torch.randn(2, 8)
+    first, relu, last = head.mlp
+    assert isinstance(relu, torch.nn.ReLU)
+    torch.testing.assert_close(head(pooled), last((first.weight @ pooled.T).T.add(first.bias).clamp_min(0)))

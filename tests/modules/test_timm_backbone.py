@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modules.backbones import Timm
+from modules.backbones.reach import survey, train_only
 from modules.contracts import ConfigError
 
 CONVOLUTIONAL = ["resnet18", "test_resnet", "test_convnext", "test_efficientnet"]
@@ -126,6 +127,7 @@ def test_resnet18_has_as_many_parameters_as_in_its_paper():
 @pytest.mark.parametrize("name", [*CONVOLUTIONAL, "test_vit"])
 def test_exactly_the_parameters_that_maps_need_are_trainable(name):
     backbone = Timm(name)
+    train_only(backbone, set.union(*survey(backbone).maps))
     sum(m.square().sum() for m in backbone(picture())).backward()
     reached = {key for key, p in backbone.named_parameters() if p.grad is not None}
     wanted = {key for key, p in backbone.named_parameters() if p.requires_grad}

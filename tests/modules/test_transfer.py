@@ -18,8 +18,9 @@ from timm.models import adapt_input_conv
 from torch import nn
 
 from modules.backbones import Timm, by_name
+from modules.backbones.reach import freeze_norms
 from modules.contracts import ConfigError, DataError
-from modules.transfer import export_backbone, freeze_norms, load_backbone, read_checkpoint
+from modules.transfer import export_backbone, load_backbone, read_checkpoint
 from tasks.classification import Classification
 
 pytestmark = pytest.mark.filterwarnings("ignore:Attribute 'backbone' is an instance of")
@@ -107,7 +108,7 @@ def test_pretrained_takes_timms_weights_and_their_statistics(monkeypatch):
     answer = SimpleNamespace(create_model=lambda *a, **k: asked.append((a, k)) or theirs)
     monkeypatch.setattr("modules.backbones.timm.timm", answer)
     line = load_backbone(backbone, "pretrained")
-    assert asked == [(("test_resnet",), {"pretrained": True, "num_classes": 0})]
+    assert asked == [(("test_resnet",), {"pretrained": True})]
     assert same(backbone.net, theirs)
     assert backbone.mean.tolist() == pytest.approx([0.1, 0.2, 0.3])
     assert "timm test_resnet" in line

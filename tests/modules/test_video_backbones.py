@@ -49,7 +49,7 @@ def test_logits_with_copied_classifier_are_torchvisions(name):
     head.fc.load_state_dict({"weight": last.weight.view(7, -1), "bias": last.bias})
     video = torch.rand(1, 3, *size)
     with torch.no_grad():
-        ours = head(Mean(backbone, size[0])(backbone, video))
+        ours = head(Mean(backbone, size[0])(backbone, video).end)
         torch.testing.assert_close(ours, theirs(video), atol=1e-5, rtol=1e-5)
 
 

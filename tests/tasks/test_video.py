@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from modules.contracts import ConfigError
+from modules.contracts import ConfigError, Head
 from modules.fusion import FUSIONS, Recurrent
 from modules.optim import Optim
 from modules.transfer import load_backbone
@@ -55,7 +55,7 @@ def test_several_views_of_a_video_equal_averaging_by_hand():
     assert torch.equal(found["label"], by_hand.argmax(1))
 
 
-class Told(nn.Module):
+class Told(Head):
     """A head that answers what it is told."""
 
     def __init__(self, logits: Tensor):

@@ -18,6 +18,7 @@ STEPS, BATCH = 20, 8
 SETTINGS = {
     "SimCLR": (SimCLR, {}),
     "MoCo": (MoCo, {"queue": 32, "splits": 1}),
+    "MoCo, symmetric": (MoCo, {"queue": 32, "splits": 1, "symmetric": True}),
     "MoCoV3": (MoCoV3, {}),
     "BYOL": (BYOL, {"momentum": 0.9}),
     "SimSiam": (SimSiam, {}),
@@ -55,7 +56,7 @@ class Losses(L.Callback):
 def losses(method: type, settings: dict[str, Any], processes: int) -> list[float]:
     torch.manual_seed(0)
     head = Prototypes if method is DINO else lambda features, outputs: Projection(features, outputs, layers=1)
-    optim = Optim(torch.optim.SGD, lr=0.05, warmup=0)
+    optim = Optim(torch.optim.SGD, lr=0.02, warmup=0)
     task = method(backbone="test_vit", head=head, optim=optim, **settings)
     for module in task.modules():  # batch norm's statistics belong to a device
         for name, child in list(module.named_children()):

@@ -51,7 +51,7 @@ def alexnet(
         hidden: units of each hidden fully connected layer.
         groups: towers, in all convolutions but the first and third.
         pool_stride: of the three max-pools of 3 x 3; 2 or 3.
-        num_classes: 0 leaves out the fully connected layers.
+        num_classes: 0 leaves out the last fully connected layer.
         in_chans: channels of the pictures.
         norm: `lrn` normalises each place across channels behind the first two convolutions, `none` does not, and a norm
             of timm's, such as `batchnorm`, goes into every convolution.

@@ -21,7 +21,8 @@ def lenet5(
     """LeCun et al. 1998, "Gradient-based learning applied to document recognition", for grey pictures of 32 x 32.
 
     61,706 parameters. Its third convolution sees all maps of the second, and a linear layer gives the classes, as
-    everyone builds it since. That third convolution, fully connected at 32 x 32, ends the backbone.
+    everyone builds it since. That third convolution, fully connected at 32 x 32, gives the last map; the layer of 84
+    units behind it makes the pooled features.
     """
     act, pooling = activation_layer(activation), {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}[pool]
     stages = [
@@ -29,7 +30,8 @@ def lenet5(
         nn.Sequential(pooling(2), nn.Conv2d(6, 16, 5), act()),
         nn.Sequential(pooling(2), nn.Conv2d(16, 120, 5), act()),
     ]
-    head = Dense(nn.Conv2d(120, 84, 1), act(), nn.Conv2d(84, num_classes, 1)) if num_classes else None
+    last = [nn.Conv2d(84, num_classes, 1)] if num_classes else []
+    head = Dense(nn.Conv2d(120, 84, 1), act(), *last, classifies=bool(last))
     features, size = Features([6, 16, 120], [1, 2, 4]), (in_chans, 32, 32)
     statistics = {"mean": [0.5] * in_chans, "std": [0.25] * in_chans}
     net = Network(stages, features, head, input_size=size, smallest=32, **statistics)

@@ -10,7 +10,7 @@ from timm.models import checkpoint, register_model
 from timm.models._features import FeatureGetterNet, feature_take_indices
 from torch import Tensor, nn
 
-from modules.backbones.classics.classifiers import Pooled, last_layer
+from modules.backbones.classics.classifiers import Dense, Pooled, last_layer
 from modules.backbones.classics.plugins import plug_in
 from modules.contracts import ConfigError, Features
 
@@ -18,13 +18,14 @@ from modules.contracts import ConfigError, Features
 class Network(nn.Module):
     """Stages one after the other, and a head: a model with the methods that timm's have.
 
-    Without classes its output is the pooled last map (B, num_features), and nothing but the stages has parameters.
+    Without classes its output is what the classifier would take: the pooled last map (B, num_features), or the last of
+    the hidden layers behind it.
 
     Args:
         stages: each takes the map of the one before; the first takes pictures (B, C, H, W).
         features: channels and strides of the end of each stage. A network without padding gives maps a little smaller
             than H / stride, but `stride` more pixels are always one more cell.
-        head: the last map to logits, `Pooled` or `Dense`; null where there are no classes.
+        head: the last map to logits, `Pooled` or `Dense`; null where there are neither classes nor hidden layers.
         maxpool: between the first two stages; `small_images` takes it away.
         input_size: channels, height and width of the pictures that it was published for.
         smallest: shortest side of a picture that it takes; a quarter of it with `small_images`.
@@ -75,6 +76,11 @@ class Network(nn.Module):
         return math.ceil(self._smallest / 4) if small_images else self._smallest
 
     @property
+    def head_hidden_size(self) -> int:
+        """Width of what the classifier takes."""
+        return (self.head.hidden_size if isinstance(self.head, Dense) else 0) or self.num_features
+
+    @property
     def num_classes(self) -> int:
         classifier = self.get_classifier()
         return getattr(classifier, "out_features", 0) or getattr(classifier, "out_channels", 0)
@@ -88,8 +94,8 @@ class Network(nn.Module):
         return self.forward_intermediates(image, indices=1, intermediates_only=True)[0]
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """The last map to logits, or with `pre_logits` to its mean (B, num_features)."""
-        return x.mean((-2, -1)) if pre_logits else self.head(x)
+        """The last map to logits, or with `pre_logits` to what the classifier takes (B, head_hidden_size)."""
+        return self.head.pre_logits(x) if pre_logits or not self.num_classes else self.head(x)
 
     def score_map(self, image: Tensor) -> Tensor:
         """Pictures of any size to the logits of every place (B, num_classes, h, w), whose mean `forward` returns.
@@ -141,6 +147,9 @@ class Network(nn.Module):
         """A fresh classifier for other classes, behind the fully connected layers if there are some; 0 leaves none."""
         if num_classes and self.num_classes:
             self.head.set_submodule(last_layer(self.head), _resized(self.get_classifier(), num_classes))
+        elif isinstance(self.head, Dense) and (hidden := self.head.hidden_size):
+            last = [nn.Conv2d(hidden, num_classes, 1)] if num_classes else []
+            self.head = Dense(*self.head.without_classes(), *last, classifies=bool(last))
         else:
             self.head = Pooled(self.num_features, num_classes)
 

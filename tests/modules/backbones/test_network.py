@@ -19,11 +19,14 @@ def test_timm_lists_and_builds_it_by_name():
     assert net.get_submodule(net.pretrained_cfg["classifier"]) is net.get_classifier()
 
 
-def test_without_classes_it_gives_the_pooled_last_map_and_the_head_has_no_parameters():
-    net = timm.create_model("lenet5", num_classes=0)
+def test_without_classes_it_gives_what_the_classifier_would_take():
+    plain, hidden = (timm.create_model(name, num_classes=0, in_chans=1) for name in ("mobilenetv1_025", "lenet5"))
     image = torch.rand(2, 1, 40, 36)
-    torch.testing.assert_close(net(image), net.forward_features(image).mean((-2, -1)))
-    assert not list(net.head.parameters())
+    torch.testing.assert_close(plain.eval()(image), plain.forward_features(image).mean((-2, -1)))
+    assert not list(plain.head.parameters())
+    units = hidden.head[0](hidden.forward_features(image)).tanh()
+    torch.testing.assert_close(hidden(image), units.mean((-2, -1)))
+    assert hidden.head_hidden_size == 84
 
 
 def test_intermediates_are_the_maps_of_the_stages():
@@ -49,7 +52,7 @@ def test_classes_can_be_replaced_and_removed():
     assert net(torch.rand(2, 1, 32, 32)).shape == (2, 3)
     assert sum(p.numel() for p in net.head.parameters()) == 121 * 84 + 85 * 3
     net.reset_classifier(0)
-    assert net(torch.rand(2, 1, 32, 32)).shape == (2, 120)
+    assert net(torch.rand(2, 1, 32, 32)).shape == (2, 84)
     net.reset_classifier(5)
     assert net(torch.rand(2, 1, 32, 32)).shape == (2, 5)
 
@@ -69,10 +72,11 @@ def test_layer_decay_sees_every_stage():
     backbone = by_name("lenet5")
     scales = {id(p): g["lr_scale"] for g in parameter_groups(backbone, backbone.net, 0.5) for p in g["params"]}
     assert [scales[id(stage[i].weight)] for stage, i in zip(backbone.net.stages, (0, 1, 1), strict=True)] == [
+        0.0625,
         0.125,
         0.25,
-        0.5,
     ]
+    assert scales[id(backbone.net.head[0].weight)] == 0.5  # the hidden layer behind the last map
 
 
 def test_our_backbone_takes_it_by_name():
@@ -91,7 +95,7 @@ def test_it_goes_through_a_file_into_ours_and_into_plain_timm(tmp_path):
     path, backbone = tmp_path / "backbone.safetensors", Timm("lenet5", in_channels=1).eval()
     export_backbone(backbone, path)
     other, image = Timm("lenet5", in_channels=1).eval(), torch.rand(2, 1, 32, 32)
-    assert load_backbone(other, str(path)) == f"backbone: 6/6 tensors from {path}"
+    assert load_backbone(other, str(path)) == f"backbone: 8/8 tensors from {path}"
     plain = timm.create_model("lenet5", num_classes=0, checkpoint_path=path)
     assert torch.equal(other(image)[-1], backbone(image)[-1])
     assert torch.equal(plain.forward_features(image), backbone(image)[-1])
