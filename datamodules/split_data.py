@@ -6,10 +6,11 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from datamodules.base import DataModule, Split
+from datamodules.finding import count_suffixes
 from datamodules.pairs import Pairs
 from datamodules.roles import Role
 from datamodules.samples import collate
-from datamodules.source import Files, Source
+from datamodules.source import Source
 from modules.contracts import Batch, ConfigError, DataError, writing
 
 Samples = Source | Pairs
@@ -20,6 +21,8 @@ NAMES: dict[Split, tuple[str, ...]] = {
     "test": ("test",),
 }
 """What the folders of the splits may be called."""
+
+SHOWN = 5  # samples that a sentence names
 
 
 class SplitData(DataModule):
@@ -37,6 +40,7 @@ class SplitData(DataModule):
     """
 
     roles: ClassVar[dict[str, Role]] = {"labels": "training", "val_split": "samples", "on_error": "samples"}
+    remedy = "mend or remove them"
 
     def __init__(
         self,
@@ -51,26 +55,34 @@ class SplitData(DataModule):
             raise ConfigError(f"data.labels is {labels:g} and data.val_split {val_split:g}: above 0, and in [0, 1)")
         self.labels, self.val_split, self.on_error = labels, val_split, on_error
         self.splits: dict[Split, tuple[Samples, np.ndarray]] = {}
+        self.others: list[Path] = []  # files of kinds that are not read
 
     def sources(self) -> dict[Split, Samples]:
         """The pictures of each split on disk; called once, before the first step."""
         raise NotImplementedError
 
-    def broken(self, source: Samples) -> dict[int, Path | str]:
-        """The samples that cannot be decoded, each with the file to blame, or with that and the reason."""
-        if not isinstance(source, Files):
-            return {}
-        return {i: source.root / source.id(i) for i in source.broken()}
+    def prepared(self, sources: dict[Split, Samples]) -> dict[Split, Samples]:
+        """The samples of each split after all of them were looked at."""
+        return sources
 
-    def blame(self, first: Path | str, more: str) -> str:
-        """The sentence about the first that `broken` found; `more` counts the others."""
-        return f"{first}{more} cannot be decoded: mend it, or set --data.on_error skip"
+    def broken(self, source: Samples) -> dict[int, str]:
+        """The samples that cannot be used, each with a clause: its file, and what is wrong with it."""
+        return {}
+
+    def passed_over(self) -> list[Path]:
+        """Files that a search below the root met and that are not of a kind that is read."""
+        return []
 
     def setup(self, stage: str | None = None) -> None:
         if stage == "predict":  # every sample is predicted
             self.val_split, self.labels = 0.0, 1.0
         if not self.splits:
-            self.splits = {split: (source, self._readable(source)) for split, source in self.sources().items()}
+            sources = self.prepared(self.sources())
+            broken = {split: self.broken(source) for split, source in sources.items()}
+            self._refuse(broken, sources)
+            self.splits = {split: (source, self._readable(source, broken[split])) for split, source in sources.items()}
+            self.others = self.passed_over()
+            self.skipped += [f"{path}: files of this kind are not read" for path in self.others]
             if "train" in self.splits:
                 self._divide()
         if self.trainer and self.trainer.is_global_zero:
@@ -88,6 +100,8 @@ class SplitData(DataModule):
     def describe(self) -> list[str]:
         lines = [f"{split}: {len(rows):,} {self.noun}{self.about(split)}" for split, (_, rows) in self.splits.items()]
         lines += self.more()
+        if self.others:
+            lines.append(f"left out: files of kinds that are not read: {count_suffixes(self.others)}")
         if self.skipped:
             lines.append(f"skipped: {len(self.skipped)} {self.noun} that cannot be used, listed in skipped.txt")
         return lines
@@ -123,15 +137,30 @@ class SplitData(DataModule):
             with writing(path), path.open("a") as file:
                 file.writelines(f"{line}\n" for line in lines if line not in known)
 
-    def _readable(self, source: Samples) -> np.ndarray:
-        broken = self.broken(source)
-        if broken and self.on_error == "raise":
-            more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
-            raise DataError(self.blame(next(iter(broken.values())), more))
-        if broken and len(broken) == len(source):
-            raise DataError(f"not one of {len(source):,} {self.noun} can be read, such as {source.id(0)}: mend them")
+    def _refuse(self, broken: dict[Split, dict[int, str]], sources: dict[Split, Samples]) -> None:
+        """Stops at samples that cannot be used, unless they are skipped and each split keeps some."""
+        clauses = [clause for found in broken.values() for clause in found.values()]
+        if clauses and self.on_error == "raise":
+            raise DataError(
+                f"{len(clauses):,} of {sum(map(len, sources.values())):,} {self.noun} cannot be used: "
+                f"{first_clauses(clauses)}: {self.remedy}, or set --data.on_error skip"
+            )
+        for split, found in broken.items():
+            if found and len(found) == len(sources[split]):
+                first = next(iter(found.values()))
+                raise DataError(
+                    f"not one of {len(found):,} {self.noun} of {split} can be used, such as {first}: mend them"
+                )
+
+    def _readable(self, source: Samples, broken: dict[int, str]) -> np.ndarray:
         self.skipped += [source.id(i) for i in broken]
         return np.delete(np.arange(len(source)), list(broken))
+
+
+def first_clauses(clauses: list[str]) -> str:
+    """The first five, and how many more there are."""
+    more = f"; and {len(clauses) - SHOWN:,} more" if len(clauses) > SHOWN else ""
+    return f"{'; '.join(clauses[:SHOWN])}{more}"
 
 
 def divide(

@@ -16,9 +16,9 @@ from datamodules.base import Purpose, Split
 from datamodules.cache import digest
 from datamodules.captions.samples import CaptionDataset, Captioned, CaptionedArrays, collate
 from datamodules.captions.stored import StoredMaps
+from datamodules.image_files import ImageFilesData
 from datamodules.roles import Role
 from datamodules.spelling import locate
-from datamodules.split_data import SplitData
 from datamodules.text import census
 from datamodules.text.encoded import Ids
 from datamodules.text.lines import tidy
@@ -30,7 +30,7 @@ Listed = dict[str, list[str]]
 """The captions of each picture, by its path below `images`."""
 
 
-class CaptionData(SplitData):
+class CaptionData(ImageFilesData):
     """Base of the data modules of pictures with captions.
 
     In training each picture comes with one of its captions, drawn anew in every epoch; in evaluation it comes once,
@@ -111,11 +111,8 @@ class CaptionData(SplitData):
         folder, listed = self.listed()
         return {split: self._source(folder, pictures) for split, pictures in listed.items() if pictures}
 
-    def broken(self, source: Captioned | CaptionedArrays) -> dict[int, str]:
-        return source.wrong()
-
-    def blame(self, first: str, more: str) -> str:
-        return f"{first}{more}: mend it, or set --data.on_error skip"
+    def image_files(self, source: Captioned | CaptionedArrays) -> Captioned | None:
+        return source if isinstance(source, Captioned) else None
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)

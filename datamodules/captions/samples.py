@@ -14,7 +14,7 @@ from datamodules.augment import Augment
 from datamodules.cache import digest, stamp
 from datamodules.captions.stored import StoredMaps
 from datamodules.samples import ImageDataset
-from datamodules.source import Arrays, Files, is_whole
+from datamodules.source import Arrays, Files
 from datamodules.text.encoded import Ids, padded
 from modules.contracts import Batch
 from modules.text.tokens import BOS
@@ -35,17 +35,6 @@ class Captioned(Files):
         """The captions of each picture, by its path below `root`."""
         return cls(root, np.array([os.fsencode(name) for name in captions]), None, list(captions.values()))
 
-    def wrong(self) -> dict[int, str]:
-        """What is wrong with the pictures that cannot be used."""
-        found = {}
-        for i in range(len(self)):
-            path = self.root / self.id(i)
-            if not path.is_file():
-                found[i] = f"{path} has captions, but is missing"
-            elif not is_whole(path):
-                found[i] = f"{path} cannot be decoded"
-        return found
-
 
 @dataclass(frozen=True)
 class CaptionedArrays(Arrays):
@@ -56,10 +45,6 @@ class CaptionedArrays(Arrays):
     def fingerprint(self, rows: np.ndarray) -> str:
         """Changes when one of these pictures does."""
         return hashlib.sha256(self.images[rows]).hexdigest()
-
-    def wrong(self) -> dict[int, str]:
-        """Nothing."""
-        return {}
 
 
 class CaptionDataset(ImageDataset):

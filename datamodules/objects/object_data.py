@@ -1,5 +1,6 @@
 """What all data modules of pictures with objects share: detection and instance segmentation."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ from torch.utils.data import Dataset
 
 from datamodules.augment import Augment, Recipe
 from datamodules.base import Purpose, Split
+from datamodules.image_files import ImageFilesData
 from datamodules.objects.augment import ObjectAugment
 from datamodules.objects.baselines import without_network
 from datamodules.objects.census import box_sizes, histogram, tally
@@ -18,14 +20,14 @@ from datamodules.objects.proposals import Proposals, WithProposals, read_proposa
 from datamodules.objects.samples import ObjectDataset, WholeObjects, collate_objects
 from datamodules.roles import Role
 from datamodules.samples import ImageDataset
-from datamodules.split_data import SplitData
+from datamodules.source import Files
 from datamodules.whole import as_canvas
 from modules.contracts import Batch, ConfigError, DataError
 
 PLAIN = 224  # side of the squares that probes see where pictures keep their own sizes
 
 
-class ObjectDataModule(SplitData):
+class ObjectDataModule(ImageFilesData):
     """Base of the data modules of pictures with objects: boxes and classes, and perhaps masks.
 
     Pictures keep their proportions; those of a batch are padded at the right and below to the largest of them, to
@@ -108,9 +110,11 @@ class ObjectDataModule(SplitData):
     def sources(self) -> dict[Split, ObjectFiles]:
         raise NotImplementedError
 
-    def broken(self, source: ObjectFiles) -> dict[int, Path]:
-        """None: pictures were checked together with their annotations."""
-        return {}
+    def image_files(self, source: ObjectFiles) -> Files | None:
+        return super().image_files(source.files)
+
+    def with_image_files(self, source: ObjectFiles, files: Files) -> ObjectFiles:
+        return replace(source, files=files)
 
     def setup(self, stage: str | None = None) -> None:
         if self.splits:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from datamodules.base import Split
+from datamodules.inspection import pixel_limit
 from datamodules.objects.annotations import Difficult, detect, read
 from datamodules.objects.object_data import ObjectDataModule
 from datamodules.objects.objects import ObjectFiles
@@ -45,7 +46,8 @@ class Objects(ObjectDataModule):
         if format == "auto":
             format, sentence = detect(folder)
         masks = self.masks or self.augmented.copy_paste > 0
-        found = read(folder, format, masks, self.on_error, difficult, classes)
+        with pixel_limit(self.max_pixels):
+            found = read(folder, format, masks, self.on_error, difficult, classes)
         self.classes, self.category_ids, self.image_ids = found.classes, found.category_ids, found.image_ids
         self.dropped, self.skipped, self._splits = found.dropped, [*found.skipped], found.splits
         self.remarks = [*([sentence] if sentence else []), *found.report()]

@@ -13,16 +13,16 @@ from datamodules.augment import RECIPES, Augment, Chances, Recipe, check_area
 from datamodules.base import Purpose, Split
 from datamodules.cache import cached_tensors, digest
 from datamodules.draws import Kind
+from datamodules.image_files import ImageFilesData
 from datamodules.pictures.on_device import DeviceViews, Resident
 from datamodules.roles import Role
 from datamodules.sampler import EpochSampler
 from datamodules.samples import ImageDataset, WholePictures
-from datamodules.split_data import SplitData
 from datamodules.whole import Fit
 from modules.contracts import Batch, ConfigError
 
 
-class ImageDataModule(SplitData):
+class ImageDataModule(ImageFilesData):
     """Base of the data modules of single pictures with at most one class each.
 
     Args:

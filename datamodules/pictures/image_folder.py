@@ -5,9 +5,10 @@ from typing import ClassVar
 
 from datamodules.base import Split
 from datamodules.class_folders import ClassFolders
+from datamodules.finding import SUFFIXES, find_images, left_out
 from datamodules.pictures.image_data import ImageDataModule
 from datamodules.roles import Role
-from datamodules.source import Files, find_images
+from datamodules.source import Files
 
 
 class ImageFolder(ImageDataModule):
@@ -32,3 +33,6 @@ class ImageFolder(ImageDataModule):
 
     def sources(self) -> dict[Split, Files]:
         return {split: Files(self.root, *self.folders.samples(split)) for split in self.folders.folders}
+
+    def passed_over(self) -> list[Path]:
+        return [path for folder in self.folders.folders.values() for path in left_out(folder, SUFFIXES)]

@@ -7,9 +7,10 @@ from typing import ClassVar
 import numpy as np
 
 from datamodules.base import Split
+from datamodules.finding import SUFFIXES, count_suffixes, find_images, left_out
 from datamodules.pictures.image_data import ImageDataModule
 from datamodules.roles import Role
-from datamodules.source import Files, find_images
+from datamodules.source import Files
 from datamodules.whole import as_canvas
 from modules.contracts import ConfigError, DataError
 
@@ -49,5 +50,10 @@ class Images(ImageDataModule):
             raise DataError(f"data.root {self.root} is not a folder")
         images = find_images(self.root)
         if not images:
-            raise DataError(f"{self.root} has no pictures")
+            others = left_out(self.root, SUFFIXES)
+            more = f" that can be read, only {count_suffixes(others)}" if others else ""
+            raise DataError(f"{self.root} has no pictures{more}")
         return {"train": Files(self.root, np.array([os.fsencode(p.relative_to(self.root)) for p in images]), None)}
+
+    def passed_over(self) -> list[Path]:
+        return left_out(self.root, SUFFIXES)

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
-from PIL import Image
 
 from datamodules.cache import cached, digest, stamp
+from datamodules.decoding import read_header, read_shape
 from datamodules.pairs import Pairs
 from datamodules.semantic.files import Undecodable
-from datamodules.source import Files, is_turned, read_shape
+from datamodules.source import Files
 from modules.contracts import DataError
 
 MANY = 1000  # maps that take long enough to say so
@@ -125,5 +125,4 @@ def _other_size(pairs: Pairs, index: int, row: Row) -> str:
 
 
 def _lies(path: Path) -> bool:
-    with Image.open(path) as file:
-        return is_turned(file)
+    return read_header(path).orientation >= 5

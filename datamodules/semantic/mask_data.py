@@ -1,7 +1,7 @@
 """What all data modules of pictures with semantic maps share."""
 
 import re
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import albumentations as A
@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from datamodules.augment import Augment, Recipe
 from datamodules.base import Purpose, Split
+from datamodules.image_files import ImageFilesData
 from datamodules.pairs import Pairs
 from datamodules.roles import Role
 from datamodules.samples import ImageDataset
@@ -17,7 +18,7 @@ from datamodules.semantic.augment import MaskAugment
 from datamodules.semantic.baselines import most_frequent, per_position
 from datamodules.semantic.census import Census, check, class_counts, common_shape, found_values, take
 from datamodules.semantic.samples import MaskDataset
-from datamodules.split_data import SplitData
+from datamodules.source import Files
 from datamodules.whole import Fit, as_canvas
 from modules.colours import RGB, palette
 from modules.contracts import IGNORE, ConfigError, DataError
@@ -27,7 +28,7 @@ BAR = 24  # characters of the longest bar of a histogram
 VOID = re.compile(r"\b(void|ignored?|unlabell?ed)\b", re.IGNORECASE)
 
 
-class MaskDataModule(SplitData):
+class MaskDataModule(ImageFilesData):
     """Base of the data modules of pictures with semantic maps: a class for every pixel, or 255 for none.
 
     Evaluation and prediction see the whole picture, as large as it goes into `image_size`, padded to the right and
@@ -95,9 +96,16 @@ class MaskDataModule(SplitData):
     def adopt(self, known: dict[str, Any]) -> None:
         """Nothing: the data has masks of its own, which say what their numbers mean."""
 
-    def broken(self, source: Pairs) -> dict[int, Path]:
-        pictures, census = super().broken(source.pictures), self.census(source)
-        return {i: pictures.get(i, source.maps.path(i)) for i, row in enumerate(census) if not row or i in pictures}
+    def image_files(self, source: Pairs) -> Files | None:
+        return super().image_files(source.pictures)
+
+    def with_image_files(self, source: Pairs, files: Files) -> Pairs:
+        return replace(source, pictures=files)
+
+    def broken(self, source: Pairs) -> dict[int, str]:
+        images = super().broken(source)
+        masks = {i: f"{source.maps.path(i)} cannot be decoded" for i, row in enumerate(self.census(source)) if not row}
+        return {i: images.get(i) or masks[i] for i in sorted({*images, *masks})}
 
     def census(self, source: Pairs) -> Census:
         """What its maps hold, counted once."""

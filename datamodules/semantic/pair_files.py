@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
+from datamodules.finding import find_images
 from datamodules.pairs import Legend, Pairs
 from datamodules.semantic.files import MaskFiles, encoded
-from datamodules.source import Files, find_images
+from datamodules.source import Files
 from datamodules.spelling import locate, posix, same_name
 from datamodules.text_files import read_lines
 from modules.contracts import DataError

@@ -46,6 +46,7 @@ class TextData(SplitData):
     """
 
     noun = "sentence pairs"
+    remedy = "convert the file to UTF-8"
     unit = " tokens"
 
     roles: ClassVar[dict[str, Role]] = {
@@ -112,9 +113,6 @@ class TextData(SplitData):
     def broken(self, source: Bitext) -> dict[int, str]:
         return source.broken
 
-    def blame(self, first: str, more: str) -> str:
-        return f"{first}{more}: convert the file to UTF-8, or set --data.on_error skip"
-
     @staticmethod
     def collate(samples: Batch) -> Batch:
         """Batches come whole from the data set."""
@@ -161,8 +159,8 @@ class TextData(SplitData):
             lines += census.batches(batches, self.batch_tokens) + census.leaks(train, judged)
         return lines + census.copies(judged)
 
-    def _readable(self, source: Bitext) -> np.ndarray:
-        rows, wrong = super()._readable(source), source.unusable()
+    def _readable(self, source: Bitext, broken: dict[int, str]) -> np.ndarray:
+        rows, wrong = super()._readable(source, broken), source.unusable()
         kept = np.setdiff1d(rows, list(wrong))
         if not len(kept):
             raise DataError(f"not one pair of {source.names[0]} can be used, such as {next(iter(wrong.values()))}")

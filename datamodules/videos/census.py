@@ -10,7 +10,9 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
 from datamodules.cache import cached, digest, stamp
-from datamodules.source import find_images, is_whole, read_shape
+from datamodules.finding import find_images
+from datamodules.inspection import inspect
+from datamodules.split_data import first_clauses
 from datamodules.videos.index import Index, read_index
 from datamodules.videos.source import FrameFolders, VideoFiles
 
@@ -60,7 +62,8 @@ def _folder(path: Path) -> list[int] | str:
     files = find_images(path)
     if not files:
         return "has no pictures" if path.is_dir() else "is missing"
-    broken = next((file for file in files if not is_whole(file)), None)
+    found = [inspect(file) for file in files]
+    broken = [f"{file.name} {row.problem}" for file, row in zip(files, found, strict=True) if row.problem]
     if broken:
-        return f"has a picture that cannot be decoded, {broken.name}"
-    return [len(files), *read_shape(files[0])]
+        return f"has {len(broken):,} pictures that cannot be used, {first_clauses(broken)}"
+    return [len(files), *found[0].shape]

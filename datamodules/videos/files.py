@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from datamodules.finding import find_files
 from datamodules.spelling import posix
 from datamodules.text_files import read_text
 from modules.contracts import DataError, nearest
@@ -16,8 +17,7 @@ LISTED = re.compile(rf'"?(?P<path>.+?\.({ENDINGS}))"?(\s*[\s,;]\s*(?P<name>\S.*)
 
 def find_videos(folder: Path) -> list[Path]:
     """All video files below a folder, sorted; hidden files and folders are passed over."""
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    return find_files(folder, SUFFIXES)
 
 
 class ListFile:

@@ -8,7 +8,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from datamodules.source import find_images, read_image
+from datamodules.decoding import read_image
+from datamodules.finding import find_images
 from datamodules.videos.decode import read_frames, scaled_shape
 from datamodules.videos.index import Index
 

@@ -68,9 +68,6 @@ class StoredVideos(VideoDataModule):
             wrong |= {i: why for i in range(len(source)) if i not in wrong and (why := self._too_short(source, i))}
         return {i: f"{source.path(i)} {why}" for i, why in wrong.items()}
 
-    def blame(self, first: Path | str, more: str) -> str:
-        return f"{first}{more}: mend it, or set --data.on_error skip"
-
     def about(self, split: Split) -> str:
         source, rows = self.splits[split]
         times = [source.times(i) for i in rows]

@@ -371,7 +371,7 @@ def truncated_picture(root):
     coco(root, [annotation(1), annotation(2)])
     file = root / "images" / "2.png"
     file.write_bytes(file.read_bytes()[:-400])
-    return ["images[1] (2.png) is no picture that can be decoded", "--data.on_error skip"]
+    return ["images[1] (2.png) is no image that can be decoded", "--data.on_error skip"]
 
 
 def turned_picture(root):

@@ -253,7 +253,7 @@ def test_pictures_without_captions_in_a_list(folder):
 
 def test_captions_of_missing_and_broken_pictures(folder):
     rows = [*all_rows(), "gone.png,A dog"]
-    with pytest.raises(DataError, match=r"Images/gone\.png has captions, but is missing: .*on_error skip"):
+    with pytest.raises(DataError, match=r"Images/gone\.png is not there: .*on_error skip"):
         of_table(folder, rows).setup()
     whole = (folder / "Images" / "003.png").read_bytes()
     (folder / "Images" / "003.png").write_bytes(whole[: len(whole) // 2])

@@ -304,16 +304,14 @@ def test_prediction_takes_the_test_pictures_plainly(picture_folder):
 def test_a_truncated_picture_stops_before_the_first_step(picture_folder):
     root = picture_folder(FLAT)
     cut_short(root / "cat" / "003.png")
-    with pytest.raises(
-        DataError, match=rf"{root}/cat/003\.png cannot be decoded: mend it, or set --data\.on_error skip$"
-    ):
+    with pytest.raises(DataError, match=rf"{root}/cat/003\.png cannot be decoded: mend .* set --data\.on_error skip$"):
         folder(root)
 
 
 def test_a_text_file_named_jpg_stops_before_the_first_step(picture_folder):
     root = picture_folder({"train/cat": 5, "test/cat": 5})
     (root / "test" / "cat" / "notes.jpg").write_text("not a picture")
-    with pytest.raises(DataError, match=r"test/cat/notes\.jpg cannot be decoded"):
+    with pytest.raises(DataError, match=r"test/cat/notes\.jpg is no image that can be decoded"):
         folder(root)
 
 
@@ -321,7 +319,7 @@ def test_of_several_broken_pictures_one_is_named_and_the_rest_counted(picture_fo
     root = picture_folder(FLAT)
     for name in ("cat/001.png", "cat/002.png", "dog/003.png"):
         cut_short(root / name)
-    with pytest.raises(DataError, match=r"cat/001\.png \(and 2 more\)"):
+    with pytest.raises(DataError, match=r"^3 of 30 .*cat/001\.png .*cat/002\.png "):
         folder(root)
 
 

@@ -246,6 +246,8 @@ def test_the_description_names_sizes_shares_and_baselines(tmp_path):
         "  car       14.29 %       1 pictures  ██████",
         "mIoU without a network on val: 0.095 for the most frequent class everywhere and 0.095 for that of each "
         "position",
+        "warning: 1 of the images of val occur in train too, by content (images/train/0.png = images/val/3.png): "
+        "figures on val are better than they should be",
     ]
 
 
@@ -383,7 +385,7 @@ def test_a_broken_file_stops_or_is_left_out(pair_folder, folder):
     root = pair_folder(ALL)
     path = root / folder / "train" / "004.png"
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(DataError, match=rf"^{path} cannot be decoded: mend it, or set --data\.on_error skip$"):
+    with pytest.raises(DataError, match=rf"{path} cannot be decoded: mend .*on_error skip$"):
         masks(root)
     data = masks(root, on_error="skip")
     assert data.skipped == ["images/train/004.png"]

@@ -202,7 +202,7 @@ def test_a_broken_picture_is_left_out_of_its_batch_wherever_pictures_lie(picture
         assert len(seen[-1]) == 7
         assert data.skipped == ["cat/001.png"]
     assert same(*seen)
-    with pytest.raises(DataError, match=r"cat/001\.png is not a picture"):
+    with pytest.raises(DataError, match=r"cat/001\.png is not an image"):
         folder(root, **SIMCLR, val_split=0.0, resident=True).train_dataloader()
 
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, ImageOps
 
-from datamodules.source import Files, find_images, read_image, read_shape
+from datamodules.decoding import read_image, read_shape
+from datamodules.finding import find_images
+from datamodules.inspection import inspect_all
 from modules.contracts import DataError
 
 ROWS, COLUMNS = np.mgrid[:40, :56]
@@ -28,9 +30,7 @@ def assert_near(result: np.ndarray, expected: np.ndarray, tolerance: int = 0) ->
 
 
 def broken(*paths: Path) -> list[str]:
-    root = paths[0].parent
-    files = Files(root, np.array([p.name.encode() for p in paths]), None)
-    return [files.id(i) for i in files.broken()]
+    return [path.name for path, found in zip(paths, inspect_all(paths), strict=True) if found.problem]
 
 
 def cut(path: Path, share: float) -> None:
@@ -175,7 +175,7 @@ def test_what_is_no_picture_is_found_and_refused_by_name(tmp_path, content, suff
     path = tmp_path / f"picture.{suffix}"
     path.write_bytes(content)
     assert broken(path) == [path.name]
-    with pytest.raises(DataError, match=f"{path} is not a picture"):
+    with pytest.raises(DataError, match=f"{path} is not an image"):
         read_image(path)
 
 

@@ -161,7 +161,7 @@ BROKEN = {
 def test_a_broken_file_stops_before_the_first_step(kind, clips):
     spoil, said = BROKEN[kind]
     spoil(clips / "train/walk/0.mp4")
-    with pytest.raises(DataError, match=rf"train/walk/0\.mp4 {said}.*: mend it, or set --data\.on_error skip"):
+    with pytest.raises(DataError, match=rf"train/walk/0\.mp4 {said}.*: mend .* set --data\.on_error skip"):
         ready(clips)
 
 
@@ -177,7 +177,7 @@ def test_a_broken_file_is_skipped_and_counted(kind, clips):
 def test_skipping_leaves_something(clips):
     for path in clips.glob("val/*/*.*"):
         no_video(path)
-    with pytest.raises(DataError, match=r"not one of 6 videos can be read, such as val/run/0\.mp4: mend them"):
+    with pytest.raises(DataError, match=r"not one of 6 videos of val .*val/run/0\.mp4 .*: mend them"):
         ready(clips, on_error="skip")
 
 
@@ -191,7 +191,7 @@ def test_how_much_is_missing_is_said(suffix, clips):
 
 def test_a_listed_file_that_is_missing(clips):
     (clips / "train.txt").write_text("train/run/0.mp4 0\ntrain/run/none.mp4 0\nval/run/0.mp4 1\n")
-    with pytest.raises(DataError, match=r"train/run/none\.mp4 is missing: mend it, or set"):
+    with pytest.raises(DataError, match=r"train/run/none\.mp4 is missing: mend .* set"):
         ready(clips)
     assert len(ids(ready(clips, on_error="skip", val_split=0.0))) == 2
 
@@ -237,7 +237,7 @@ def test_numbers_of_classes_are_told_once(clips):
 
 
 def test_videos_that_are_too_short(clips):
-    said = r"0\.mp4 has 8 frames, but a clip spans 10: data\.short loop or pad takes it \(and 3 more\): mend it"
+    said = r"0\.mp4 has 8 frames, but a clip spans 10: data\.short loop or pad takes it; .*and 3 more: mend"
     settings = {"short": "error", "frames": 10, "val_split": 0.0}
     with pytest.raises(DataError, match=said):
         ready(clips, **settings)
@@ -248,7 +248,7 @@ def test_videos_that_are_too_short(clips):
 def test_a_broken_frame_or_an_empty_folder_of_frames(picture_folder):
     root = picture_folder({"run/a": 4, "run/b": 4, "walk/a": 4})
     cut_short(root / "run/b/002.png")
-    with pytest.raises(DataError, match=r"run/b has a picture that cannot be decoded, 002\.png: mend it"):
+    with pytest.raises(DataError, match=r"run/b has 1 pictures that cannot be used, 002\.png cannot be decoded: mend"):
         ready(root, FrameFolder)
     (root / "walk" / "b").mkdir()
     data = ready(root, FrameFolder, on_error="skip", val_split=0.0)

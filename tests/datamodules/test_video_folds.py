@@ -93,7 +93,7 @@ def test_a_folder_without_the_files_is_named(kind, tmp_path):
 
 def test_videos_that_are_not_there_are_named(ucf, hmdb):
     (ucf / "UCF-101" / "Archery" / "v_Archery_g03_c01.avi").unlink()
-    with pytest.raises(DataError, match=r"v_Archery_g03_c01\.avi is missing: mend it"):
+    with pytest.raises(DataError, match=r"v_Archery_g03_c01\.avi is missing: mend"):
         ready(UCF101(str(ucf), fold=2, **SMALL))
     (hmdb / "hmdb51_org").rename(hmdb.parent / "elsewhere")
     with pytest.raises(DataError, match=r"has no brush_hair/: point it to the folder with videos and split files"):

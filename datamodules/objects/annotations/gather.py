@@ -1,17 +1,16 @@
 """What all readers end with: the splits together, with notes about what is odd."""
 
 import re
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from datamodules.base import Split
+from datamodules.finding import SUFFIXES
 from datamodules.objects.annotations.pictures import OnError
 from datamodules.objects.annotations.raw import Raw
 from datamodules.objects.annotations.settle import Settled, settle
 from datamodules.objects.objects import Annotations
-from datamodules.source import SUFFIXES
 from datamodules.split_data import NAMES
 from modules.contracts import DataError
 from modules.image_ids import image_number
@@ -51,7 +50,7 @@ def gather(
         raise DataError(f"{raws['train'].file} has no object of any class to train on{_because(dropped)}{hints}")
     notes = [note for found in settled.values() for note in found.notes]
     splits = {split: found.source for split, found in settled.items()}
-    notes += [*_unused(splits, classes), *_shared(splits), *_unlisted(root, raws)]
+    notes += [*_unused(splits, classes), *_unlisted(root, raws)]
     return Annotations(classes, category_ids, splits, _numbers(raws, settled), dropped, skipped, notes)
 
 
@@ -84,16 +83,6 @@ def _unused(splits: dict, classes: list[str]) -> list[str]:
     counts = np.bincount(splits[judged].classes, minlength=len(classes))
     names = [name for name, count in zip(classes, counts, strict=True) if not count]
     return [f"classes without object in {judged}: {len(names)} of {len(classes)} ({some(names)})"] if names else []
-
-
-def _shared(splits: dict) -> list[str]:
-    """The same picture in two splits makes results look better than they are."""
-    names = {split: {source.id(i) for i in range(len(source))} for split, source in splits.items()}
-    return [
-        f"pictures both in {a} and in {b}: {len(both):,} ({some(sorted(both))})"
-        for a, b in combinations(names, 2)
-        if (both := names[a] & names[b])
-    ]
 
 
 def _unlisted(root: Path, raws: dict[Split, Raw]) -> list[str]:

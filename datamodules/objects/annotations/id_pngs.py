@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 
 from datamodules.base import Split
+from datamodules.finding import find_images
 from datamodules.objects.annotations.gather import gather
 from datamodules.objects.annotations.outlines import instances
 from datamodules.objects.annotations.pictures import OnError
 from datamodules.objects.annotations.raw import Object, Picture, Raw
 from datamodules.objects.objects import Annotations
 from datamodules.semantic.files import Undecodable, read_mask
-from datamodules.source import find_images
 from datamodules.split_data import NAMES
 from modules.contracts import DataError
 

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
+from datamodules.decoding import read_header
+from datamodules.finding import SUFFIXES, is_registered
+from datamodules.inspection import Inspection, inspect_all
 from datamodules.objects.annotations.raw import Picture
-from datamodules.source import SUFFIXES, is_turned, is_whole, read_shape
 from datamodules.spelling import posix, same_name, spelled
+from datamodules.split_data import first_clauses
 from modules.contracts import DataError
 
-ENDINGS = tuple(SUFFIXES)
 OnError = Literal["raise", "skip"]
 
 
@@ -24,9 +25,11 @@ def measure(pictures: list[Picture], on_error: OnError) -> tuple[np.ndarray, dic
         DataError: something is wrong with one, and `on_error` is raise.
     """
     shapes, problems = np.zeros((len(pictures), 2), np.int32), {}
+    there = [picture.path for picture in pictures if picture.path]
+    looked = dict(zip(there, inspect_all(there), strict=True))
     first: dict[Path | None, int] = {}
     for row, picture in enumerate(pictures):
-        found = _look(picture)
+        found = _look(picture, looked)
         if first.setdefault(picture.path, row) != row and picture.path:
             found = f"is the same file as {pictures[first[picture.path]].where}"
         if isinstance(found, str):
@@ -34,8 +37,11 @@ def measure(pictures: list[Picture], on_error: OnError) -> tuple[np.ndarray, dic
         else:
             shapes[row] = found
     if problems and on_error == "raise":
-        said = first_of([f"{pictures[row].where} {reason}" for row, reason in problems.items()])
-        raise DataError(f"{said}: mend pictures or annotations, or set --data.on_error skip")
+        clauses = [f"{pictures[row].where} {reason}" for row, reason in problems.items()]
+        raise DataError(
+            f"{len(clauses):,} of {len(pictures):,} pictures cannot be used: {first_clauses(clauses)}: mend "
+            f"pictures or annotations, or set --data.on_error skip"
+        )
     return shapes, problems
 
 
@@ -44,23 +50,20 @@ def first_of(sentences: list[str]) -> str:
     return f"{sentences[0]} (and {len(sentences) - 1:,} more such)" if len(sentences) > 1 else sentences[0]
 
 
-def _look(picture: Picture) -> tuple[int, int] | str:
+def _look(picture: Picture, looked: dict[Path, Inspection]) -> tuple[int, int] | str:
     """Height and width, or what is wrong."""
     if picture.path is None:
         return picture.flaw or "is not there"
-    if not picture.path.is_file():
-        return "is not there"
-    shape = read_shape(picture.path)
-    if shape is None or not is_whole(picture.path):
-        return "is no picture that can be decoded"
-    if picture.shape and picture.shape != shape:
-        return _other_size(picture.path, shape, picture.shape)
-    return picture.flaw or shape
+    found = looked[picture.path]
+    if found.problem:
+        return found.problem
+    if picture.shape and picture.shape != found.shape:
+        return _other_size(picture.path, found.shape, picture.shape)
+    return picture.flaw or found.shape
 
 
 def _other_size(path: Path, shape: tuple[int, int], annotated: tuple[int, int]) -> str:
-    with Image.open(path) as file:
-        turned = is_turned(file)
+    turned = read_header(path).orientation >= 5
     said = f"has {_size(shape)} pixels, but is annotated as {_size(annotated)}"
     if turned and annotated == shape[::-1]:
         return f"is stored on its side and turned by EXIF: upright it {said}, so which way its boxes lie is not known"
@@ -88,7 +91,7 @@ class Places:
         last = name.rsplit("/", 1)[-1]
         for tail in dict.fromkeys((name, last)):
             for folder in self.folders:
-                if tail.lower().endswith(ENDINGS) and (path := spelled(folder, tail)):
+                if is_registered(Path(tail).suffix.lower()) and (path := spelled(folder, tail)):
                     return path
         return self.stems.get(same_name(last)) or self.stems.get(same_name(last.rsplit(".", 1)[0]))
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from datamodules.finding import SUFFIXES
 from datamodules.objects.annotations.gather import gather, some
 from datamodules.objects.annotations.pictures import OnError
 from datamodules.objects.annotations.raw import Object, Picture, Raw
 from datamodules.objects.annotations.yolo_layout import Layout, find, label_file, lines, pictures
 from datamodules.objects.objects import Annotations
-from datamodules.source import SUFFIXES
 from modules.contracts import DataError
 
 NEEDS = (

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from datamodules.base import Split
+from datamodules.finding import find_images
 from datamodules.objects.annotations.gather import some
-from datamodules.source import find_images
 from datamodules.spelling import locate, posix, spelled
 from datamodules.split_data import NAMES
 from datamodules.text_files import read_lines, read_text

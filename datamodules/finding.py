@@ -1,0 +1,78 @@
+"""Finding image files: by suffix, below a folder, behind links too; and naming the files that are left out."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from PIL import Image, features
+
+SUFFIXES = set(
+    ".jpg .jpeg .jpe .jfif .png .apng .bmp .dib .webp .tif .tiff .ppm .pgm .pbm .pnm .gif .tga .jp2 .j2k .qoi".split()
+)
+HEIF = {".heic", ".heif", ".hif"}
+SILENT = set(
+    ".txt .csv .tsv .json .jsonl .xml .yaml .yml .toml .ini .md .rst .html .pdf .log .db .sqlite .py .ipynb .sh .mat "
+    ".npz .meta .pkl .pt .ckpt .safetensors .lock .sha256 .md5 .zip .tar .gz .tgz .7z .rar".split()
+)
+"""Suffixes of files that no search for images mentions: notes, annotations, archives."""
+
+if features.check("avif"):
+    SUFFIXES |= {".avif"}
+if find_spec("pillow_heif"):
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    SUFFIXES |= HEIF
+
+
+def find_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
+    """All files below a folder whose suffix, in lower case, is one of `suffixes`, sorted.
+
+    Links are followed, each folder once, so that links in a circle end. Hidden files and folders are passed over.
+    """
+    return sorted(path for path in walk(folder) if path.suffix.lower() in suffixes)
+
+
+def find_images(folder: Path) -> list[Path]:
+    """All image files below a folder, sorted, as `find_files` finds them."""
+    return find_files(folder, SUFFIXES)
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """All files below a folder that are not hidden, behind links too."""
+    seen = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        status = os.stat(place)  # noqa: PTH116  a string, and one per folder
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(place, name) for name in files if not name.startswith("."))
+
+
+def left_out(folder: Path, suffixes: Iterable[str]) -> list[Path]:
+    """The files below a folder that a search for `suffixes` passes over, notes and annotations aside, sorted."""
+    passed = {*suffixes, *SILENT, ""}
+    return sorted(path for path in walk(folder) if path.suffix.lower() not in passed)
+
+
+def count_suffixes(paths: Iterable[Path]) -> str:
+    """A sentence that counts files by suffix, and what to do about those of phones: `40 .heic, 2 .svg`."""
+    counts = Counter(path.suffix.lower() for path in paths)
+    said = ", ".join(f"{count:,} {suffix}" for suffix, count in counts.most_common())
+    return f"{said}{remedy(counts)}"
+
+
+def remedy(suffixes: Iterable[str]) -> str:
+    """What makes files of these suffixes readable; nothing where nothing is known to."""
+    return "; `pip install pillow-heif` makes .heic readable" if HEIF.intersection(suffixes) else ""
+
+
+@cache
+def is_registered(suffix: str) -> bool:
+    """Whether Pillow knows files of this suffix as images, readable here or not."""
+    return suffix in HEIF or suffix in Image.registered_extensions()

@@ -1,0 +1,97 @@
+"""Base of the data modules that read image files: all are looked at before the first step, and scaled to one depth."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+from datamodules.base import Split
+from datamodules.decoding import Span
+from datamodules.depth import find_span
+from datamodules.duplicates import report, shared_images
+from datamodules.finding import SILENT, SUFFIXES
+from datamodules.inspection import MAX_PIXELS, Inspection, inspect_all, pixel_limit
+from datamodules.roles import Role
+from datamodules.source import Files
+from datamodules.split_data import Samples, SplitData
+from modules.contracts import ConfigError
+
+
+class ImageFilesData(SplitData):
+    """Base of the data modules that read image files.
+
+    Args:
+        max_pixels: pixels that an image file may have; larger ones are refused before they fill the memory.
+        value_range: [low, high], the values that become black and white in images of more than 8 bits; null finds them:
+            0..1 or 0..255 for floats, as many bits as the highest value needs for whole numbers.
+    """
+
+    roles: ClassVar[dict[str, Role]] = {"max_pixels": "loading", "value_range": "input"}
+
+    def __init__(self, max_pixels: int = MAX_PIXELS, value_range: Span | None = None, **kwargs):
+        super().__init__(**kwargs)
+        if max_pixels < 1:
+            raise ConfigError(f"data.max_pixels is {max_pixels}, but it is at least 1")
+        if value_range and not value_range[0] < value_range[1]:
+            raise ConfigError(f"data.value_range is {list(value_range)}, but it is a range such as [0, 4095]")
+        self.max_pixels = max_pixels
+        self.value_range = (float(value_range[0]), float(value_range[1])) if value_range else None
+        self.depths: list[str] = []  # sentences about images of more than 8 bits
+        self.shared: list[str] = []  # sentences about images in two splits
+        self.looked: dict[int, list[Inspection]] = {}  # by the identity of `Files.paths`
+
+    def image_files(self, source: Samples) -> Files | None:
+        """The image files of a source; null where images are in memory."""
+        return source if isinstance(source, Files) else None
+
+    def with_image_files(self, source: Samples, files: Files) -> Samples:
+        """The same samples with their images from `files`."""
+        return files
+
+    def prepared(self, sources: dict[Split, Samples]) -> dict[Split, Samples]:
+        found = {split: self.image_files(source) for split, source in sources.items()}
+        found = {split: files for split, files in found.items() if files is not None}
+        with pixel_limit(self.max_pixels):
+            for files in found.values():
+                self.looked[id(files.paths)] = inspect_all([files.path(i) for i in range(len(files))])
+        usable = [row for files in found.values() for row in self.looked[id(files.paths)] if not row.problem]
+        span, self.depths = find_span(usable, self.value_range)
+        if span:
+            self.hparams["value_range"] = list(span)  # a checkpoint hands on what it was trained with
+        return sources | {
+            split: self.with_image_files(sources[split], replace(files, span=span)) for split, files in found.items()
+        }
+
+    def broken(self, source: Samples) -> dict[int, str]:
+        files = self.image_files(source)
+        if files is None:
+            return {}
+        looked = self.looked[id(files.paths)]
+        return {i: f"{files.path(i)} {row.problem}" for i, row in enumerate(looked) if row.problem}
+
+    def passed_over(self) -> list[Path]:
+        files = [self.image_files(source) for source, _ in self.splits.values()]
+        paths = {f.path(i) for f in files if f is not None for i in range(len(f))}
+        known = {*SUFFIXES, *SILENT, ""}
+        beside = (path for folder in {path.parent for path in paths} for path in folder.iterdir())
+        return sorted(
+            path
+            for path in beside
+            if path.suffix.lower() not in known and not path.name.startswith(".") and path.is_file()
+        )
+
+    def setup(self, stage: str | None = None) -> None:
+        fresh = not self.splits
+        super().setup(stage)
+        if fresh:
+            self.shared = self._shared()
+
+    def describe(self) -> list[str]:
+        return [*super().describe(), *self.depths, *self.shared]
+
+    def _shared(self) -> list[str]:
+        listed, root = {}, Path()
+        for split, (source, rows) in self.splits.items():
+            if (files := self.image_files(source)) is not None:
+                looked, root = self.looked[id(files.paths)], files.root
+                listed[split] = [(files.path(i), looked[i].tail) for i in rows]
+        return report(shared_images(listed), root)

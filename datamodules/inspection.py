@@ -1,0 +1,127 @@
+"""Image files looked at before the first step: size, depth, damage, and what tells equal ones."""
+
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_info
+from PIL import Image
+
+from datamodules.cache import cached, digest, stamp
+from datamodules.decoding import JPEG, PNG, UNREADABLE, Header, read_header, read_values
+
+MAX_PIXELS = 178_956_970  # Pillow's own limit
+ENDS = ((JPEG, b"\xff\xd9"), (PNG, b"IEND\xaeB`\x82"))  # of whole files; all others are decoded once to be sure
+TAIL = 4096  # last bytes that tell most files of one size apart
+MANY = 20_000  # files that take long enough to say so
+HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
+
+_limit: ContextVar[int] = ContextVar("max_pixels", default=MAX_PIXELS)
+
+
+class Inspection(NamedTuple):
+    """What was found of one image file.
+
+    Args:
+        shape: height and width, upright; (0, 0) where it is no image.
+        depth: as in `Header`.
+        top: as in `Header`.
+        low, high: its lowest and highest value where it has a depth; else 0.
+        several: whether it holds several frames, of which the first is seen.
+        tail: a number that differs where size or last bytes of two files do.
+        problem: the reason why it cannot be used, to be read behind its name; empty if it can.
+    """
+
+    shape: tuple[int, int] = (0, 0)
+    depth: str = ""
+    top: int = 0
+    low: float = 0.0
+    high: float = 0.0
+    several: bool = False
+    tail: int = 0
+    problem: str = ""
+
+
+@contextmanager
+def pixel_limit(pixels: int) -> Iterator[None]:
+    """Within it, files of more pixels are problems: decoding some small files would fill the memory."""
+    token = _limit.set(pixels)
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
+def inspect_all(paths: Sequence[Path]) -> list[Inspection]:
+    """What is found of each file, or was when an earlier run looked at the same ones."""
+    limit = _limit.get()
+
+    def look() -> list[Inspection]:
+        if len(paths) >= MANY:
+            rank_zero_info(f"  looking at {len(paths):,} image files, this once")
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            return list(threads.map(lambda path: inspect(path, limit), paths))
+
+    key = digest([limit, *(stamp(path) if path.is_file() else f"{path} missing" for path in paths)])
+    return [Inspection(tuple(row[0]), *row[1:]) for row in cached("images", key, look)]
+
+
+def inspect(path: Path, limit: int = MAX_PIXELS) -> Inspection:
+    """What is found of one file. JPEG and PNG files of 8 bits are decoded only if they look cut short or odd.
+
+    Args:
+        limit: pixels at most.
+    """
+    try:
+        with path.open("rb") as file:
+            start, size = file.read(32), file.seek(0, os.SEEK_END)
+            file.seek(-min(size, TAIL), os.SEEK_END)
+            end = file.read()
+    except OSError as error:
+        return Inspection(problem="is not there" if isinstance(error, FileNotFoundError) else f"{error.strerror}")
+    found = Inspection(tail=zlib.crc32(end, size))
+    if not size:
+        return found._replace(problem="is empty")
+    try:
+        header = read_header(path)
+    except UNREADABLE:
+        return found._replace(problem=_no_image(start))
+    height, width = header.shape
+    found = found._replace(shape=header.shape, depth=header.depth, top=header.top, problem=header.flaw)
+    if height * width > limit:
+        return found._replace(
+            problem=f"has {width:,} x {height:,} = {height * width:,} pixels, more than data.max_pixels {limit:,}"
+        )
+    if header.flaw:
+        return found
+    whole = any(start.startswith(first) and end.endswith(last) for first, last in ENDS)
+    try:
+        return found if whole and not header.depth else _decoded(path, header, found)
+    except UNREADABLE:
+        return found._replace(problem="cannot be decoded")
+
+
+def _decoded(path: Path, header: Header, found: Inspection) -> Inspection:
+    if not header.depth:
+        with Image.open(path) as file:  # Pillow, unlike OpenCV, refuses files that are cut short
+            several = file.format != "MPO" and getattr(file, "is_animated", False)
+            file.seek(0)
+            file.load()
+        return found._replace(several=several)
+    values = read_values(path)
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
+        return found._replace(problem="has values that are no finite numbers: replace them")
+    return found._replace(low=low, high=high)
+
+
+def _no_image(start: bytes) -> str:
+    if start[4:12] in HEIC:
+        return "is HEIC, as phones write it: convert it, or `pip install pillow-heif`"
+    return "is no image that can be decoded"
