@@ -65,6 +65,7 @@ from evaluation import Trainer
 from handed_on import handed_on, typed_data
 from links import link
 from modules.contracts import ConfigError, DataError, writing
+from modules.home import expand_home, expand_word
 from modules.precision import AUTO, choose, detect, unified
 from modules.transfer import export_backbone, read_checkpoint
 from modules.yaml_text import dump_yaml
@@ -144,7 +145,7 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: None) -> None:
         lists = ("--labels", "--neighbours") if self.argv[:1] == ["evaluate"] else ()
-        self.config = parser.parse_args(as_lists(self.argv, lists))
+        self.config = expand_home(parser.parse_args(as_lists(self.argv, lists)))
 
     def _with_checkpoint(self, argv: list[str]) -> list[str]:
         """Resolves --ckpt_path; outside of fit, puts the checkpoint's settings between the YAML and what was typed."""
@@ -467,7 +468,7 @@ def say_error(sentence: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    argv = list(sys.argv[1:] if argv is None else argv)
+    argv = [expand_word(word) for word in (sys.argv[1:] if argv is None else argv)]
     debug = "--debug" in argv
     argv = [word for word in argv if word != "--debug"]
     quiet()

@@ -194,7 +194,7 @@ def compare(
 
 def _tags(start: str) -> list[str]:
     """What tells a start from others, the most telling first: configuration, time, file, further folders."""
-    path = run = Path(start)
+    path = run = Path(start).expanduser()
     file = path.suffix in (".ckpt", ".safetensors")
     if file:
         inside = 2 if path.parent.name == "checkpoints" else 1 if path.name == "backbone.safetensors" else 0

@@ -8,7 +8,7 @@ import numpy as np
 
 from datamodules.base import Split
 from datamodules.spelling import composed
-from datamodules.split_data import NAMES
+from datamodules.split_names import split_folders
 from modules.contracts import DataError, nearest
 
 
@@ -21,7 +21,8 @@ class ClassFolders:
         what: what they are called.
         loose: the data module for such samples without classes.
 
-    Attributes: `folders` of the splits, and `classes`, named by the folders of training, or of a test set alone.
+    Attributes: `folders` of the splits, and `classes`, named by the folders of training, or of a test set alone;
+    `unlabeled`, sentences about folders of splits without class folders, which are left out.
 
     Raises:
         DataError: no such folder, or no class folders.
@@ -29,6 +30,7 @@ class ClassFolders:
 
     def __init__(self, root: Path, find: Callable[[Path], list[Path]], what: str, loose: str):
         self.root, self.find, self.what, self.loose = root, find, what, loose
+        self.unlabeled: list[str] = []
         self.folders = self._folders()
         self.named = next(iter(self.folders.values()))
         self.classes = [composed(name) for name in self._classes(self.named)]
@@ -55,16 +57,35 @@ class ClassFolders:
     def _folders(self) -> dict[Split, Path]:
         if not self.root.is_dir():
             raise DataError(f"data.root {self.root} is not a folder{_similar(self.root)}")
-        found = {s: self.root / n for s, names in NAMES.items() for n in names if (self.root / n).is_dir()}
-        return found or {"train": self.root}
+        found = split_folders(self.root)
+        if len(found) == 1 and len(_below(self.root)) > 1 and not _below(next(iter(found.values()))):
+            return {"train": self.root}  # a class that is called like a split, beside others
+        if not found:
+            return {"train": self.root}
+        first = next(iter(found))
+        return {split: folder for split, folder in found.items() if split == first or self._has_labels(split, folder)}
+
+    def _has_labels(self, split: Split, folder: Path) -> bool:
+        """Whether there are samples in class folders; says so if not, because a flat test set is no fault."""
+        if any(self.find(folder / name) for name in _below(folder)):
+            return True
+        self.unlabeled.append(
+            f"no {split} set: {folder} has no class folders with {self.what}, so there are no labels; predict them by "
+            f"--data {self.loose} --data.root {folder}"
+        )
+        return False
 
     def _classes(self, folder: Path) -> list[str]:
-        found = (p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-        classes = sorted(found, key=composed)
+        classes = sorted(_below(folder), key=composed)
         if not classes:
             hint = f"for {self.what} without classes use --data {self.loose}" if self.find(folder) else "it is empty"
             raise DataError(f"{folder} has no class folders: {hint}")
         return classes
+
+
+def _below(folder: Path) -> list[str]:
+    """The folders right below that are not hidden, sorted."""
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _similar(path: Path) -> str:

@@ -2,12 +2,14 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image, features
+
+from modules.contracts import DataError
 
 SUFFIXES = set(
     ".jpg .jpeg .jpe .jfif .png .apng .bmp .dib .webp .tif .tiff .ppm .pgm .pbm .pnm .gif .tga .jp2 .j2k .qoi".split()
@@ -39,6 +41,33 @@ def find_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
 def find_images(folder: Path) -> list[Path]:
     """All image files below a folder, sorted, as `find_files` finds them."""
     return find_files(folder, SUFFIXES)
+
+
+def by_stem(folder: Path) -> dict[str, Path]:
+    """All image files below a folder by their path from it on without suffix, to be paired with others by that.
+
+    Raises:
+        DataError: two of one name, such as cat.jpg and cat.png.
+    """
+    return one_each(find_images(folder), lambda path: str(path.relative_to(folder).with_suffix("")))
+
+
+def one_each(paths: Iterable[Path], key: Callable[[Path], str]) -> dict[str, Path]:
+    """Files by a name without suffix.
+
+    Raises:
+        DataError: two of one name.
+    """
+    found: dict[str, Path] = {}
+    twins = [(first, path) for path in paths if (first := found.setdefault(key(path), path)) != path]
+    if twins:
+        first, second = twins[0]
+        more = f" ({len(twins):,} such pairs)" if len(twins) > 1 else ""
+        raise DataError(
+            f"{first} and {second.name} differ by their suffix alone, so which one belongs to the file of that name "
+            f"beside is not known{more}: rename or remove one"
+        )
+    return found
 
 
 def walk(folder: Path) -> Iterator[Path]:

@@ -15,13 +15,6 @@ from modules.contracts import Batch, ConfigError, DataError, writing
 
 Samples = Source | Pairs
 
-NAMES: dict[Split, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test",),
-}
-"""What the folders of the splits may be called."""
-
 SHOWN = 5  # samples that a sentence names
 
 
@@ -55,6 +48,7 @@ class SplitData(DataModule):
             raise ConfigError(f"data.labels is {labels:g} and data.val_split {val_split:g}: above 0, and in [0, 1)")
         self.labels, self.val_split, self.on_error = labels, val_split, on_error
         self.splits: dict[Split, tuple[Samples, np.ndarray]] = {}
+        self.unlabeled: list[str] = []  # sentences about folders of splits that have no labels
         self.others: list[Path] = []  # files of kinds that are not read
 
     def sources(self) -> dict[Split, Samples]:
@@ -99,7 +93,7 @@ class SplitData(DataModule):
 
     def describe(self) -> list[str]:
         lines = [f"{split}: {len(rows):,} {self.noun}{self.about(split)}" for split, (_, rows) in self.splits.items()]
-        lines += self.more()
+        lines += self.more() + self.unlabeled
         if self.others:
             lines.append(f"left out: files of kinds that are not read: {count_suffixes(self.others)}")
         if self.skipped:

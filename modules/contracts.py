@@ -23,6 +23,10 @@ SURPLUS = "surplus"
 """Key of a batch that does not count: a device without a batch of its own got it, so that all take part in an epoch."""
 
 
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in brightness (ITU-R BT.601)."""
+
+
 class ConfigError(Exception):
     """A wrong command or setting; one sentence, exit code 2."""
 
@@ -155,14 +159,67 @@ class Backbone(nn.Module):
         return ""
 
     def normalise(self, image: Tensor) -> Tensor:
-        """uint8 (B, C, ...) in 0..255 to float32, standardised with `mean` and `std`."""
-        shape = (1, -1) + (1,) * (image.ndim - 2)
-        return image.float().sub_(255 * self.mean.view(shape)).div_(255 * self.std.view(shape))
+        """Images or clips (B, C, ...) to float32, standardized with `mean` and `std`.
+
+        The channels become those of the backbone: three to one by brightness (ITU-R BT.601), one to any by repetition.
+
+        Args:
+            image: uint8 in 0..255, or floats in 0..1.
+
+        Raises:
+            ConfigError: other values or channels, which would be misread.
+        """
+        shape, scale = (1, -1) + (1,) * (image.ndim - 2), pixel_scale(image)
+        image = with_channels(image, self.mean.numel())
+        image = image.to(torch.float32, copy=True)
+        return image.sub_(scale * self.mean.view(shape)).div_(scale * self.std.view(shape))
 
     def restore(self, image: Tensor) -> Tensor:
         """Normalised pictures or clips (B, C, ...) back to 0..1."""
         shape = (1, -1) + (1,) * (image.ndim - 2)
         return image * self.std.view(shape) + self.mean.view(shape)
+
+
+def pixel_scale(image: Tensor) -> float:
+    """The value of white in images: 255 of uint8, 1 of floats.
+
+    Raises:
+        DataError: floats beyond 0..1, or another type.
+    """
+    if image.dtype == torch.uint8:
+        return 255.0
+    if not image.is_floating_point():
+        raise DataError(f"images are uint8 in 0..255 or floats in 0..1, but the data gives {image.dtype}: convert them")
+    if image.numel() and image.device.type != "meta":
+        low, high = torch.stack(image.aminmax()).tolist()
+        if not 0 <= low <= high <= 1:
+            raise DataError(
+                f"images are uint8 in 0..255 or floats in 0..1, but the data gives floats from {low:.3g} to {high:.3g}"
+                f": leave scaling and normalization to the task"
+            )
+    return 1.0
+
+
+def with_channels(image: Tensor, channels: int) -> Tensor:
+    """Images (B, C, ...) with as many channels: three become one by brightness (ITU-R BT.601, whole numbers of uint8),
+    one becomes any number by repetition.
+
+    Raises:
+        ConfigError: other numbers of channels.
+    """
+    found = image.shape[1]
+    if found == channels:
+        return image
+    if found == 1:
+        return image.expand(-1, channels, *image.shape[2:])
+    if (found, channels) != (3, 1):
+        raise ConfigError(
+            f"the data gives images of {found} channels, but the backbone takes {channels}: set --model.backbone Timm "
+            f"--model.backbone.in_channels {found}, or give other --data"
+        )
+    weights = torch.tensor(LUMA, device=image.device).view(1, 3, *[1] * (image.ndim - 2))
+    gray = (image.float() * weights).sum(1, keepdim=True)
+    return gray.round_() if image.dtype == torch.uint8 else gray
 
 
 class Neck(nn.Module):

@@ -72,7 +72,7 @@ def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None 
 
 def read_weights(source: str) -> Weights:
     """The backbone in a run directory, a checkpoint or a safetensors file."""
-    path = Path(source)
+    path = Path(source).expanduser()
     if path.is_dir():
         inside = [path / "backbone.safetensors", path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]
         path = next((p for p in inside if p.is_file()), path)
@@ -106,7 +106,7 @@ def read_run(source: str) -> dict[str, Any]:
     Raises:
         DataError: there is none, and as `read_checkpoint`.
     """
-    path = Path(source)
+    path = Path(source).expanduser()
     inside = (path / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
     found = next((file for file in (path, *inside) if file.is_file()), None)
     if found is None:

@@ -35,6 +35,11 @@ class Colorization(Pretraining):
         super().__init__(**kwargs)
         if not 0 <= rebalance < 1:
             raise ConfigError(f"model.rebalance is {rebalance}, but must lie in [0, 1)")
+        if self.backbone.in_channels != 3:
+            raise ConfigError(
+                f"the backbone has in_channels {self.backbone.in_channels}, but colorization learns from the colors of "
+                f"images: set --model.backbone.in_channels 3"
+            )
         self.rebalance = rebalance
         self.head = nn.Conv2d(self.backbone.features.channels[-1], COLOURS, 1)
         self.register_buffer("shares", torch.full((COLOURS,), 1 / COLOURS))

@@ -7,7 +7,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from modules.averaging import follow, share_at
-from modules.contracts import Batch, ConfigError, DataError, Prediction
+from modules.contracts import Batch, ConfigError, Prediction, pixel_scale, with_channels
 from modules.generative import BackboneDiscriminator, Canvas, Condition, DCGANDiscriminator, DCGANGenerator
 from modules.generative.contracts import DiscriminatorFactory, Generator, GeneratorFactory
 from modules.generative.noise import keyed_noise
@@ -107,9 +107,12 @@ class Generation(Turns):
 
         Raises:
             ConfigError: they have other channels or another size than those that are made.
-            DataError: floats beyond 0..1.
+            DataError: floats beyond 0..1, or another type.
         """
-        (_, channels, height, width), canvas = image.shape, self.canvas
+        scale, canvas = pixel_scale(image), self.canvas
+        if (image.shape[1], canvas.channels) == (3, 1):
+            image = with_channels(image, 1)
+        _, channels, height, width = image.shape
         if channels != canvas.channels:
             raise ConfigError(
                 f"the data gives pictures of {channels} channel(s), but model.channels is {canvas.channels}: "
@@ -120,12 +123,7 @@ class Generation(Turns):
                 f"the data gives pictures of {height} x {width} pixels, but the networks are made for "
                 f"{canvas.size}: set --data.image_size {canvas.size}"
             )
-        if not image.is_floating_point():
-            return image.float().div_(127.5).sub_(1)
-        low, high = torch.stack(image.aminmax()).tolist()
-        if not 0 <= low <= high <= 1:
-            raise DataError(f"pictures are bytes, or floats in 0..1; these reach from {low:.3g} to {high:.3g}")
-        return image.float() * 2 - 1
+        return image.float().div(scale / 2).sub_(1)
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         prediction = self.make(batch, self.turn(index), self.trainer.datamodule.seed)

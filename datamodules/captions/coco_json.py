@@ -8,7 +8,7 @@ from datamodules import coco_fields as fields
 from datamodules.base import Split
 from datamodules.captions.caption_data import Listed
 from datamodules.spelling import locate
-from datamodules.split_data import NAMES
+from datamodules.split_names import NAMES
 from datamodules.text_files import read_text
 from modules.contracts import DataError
 
@@ -25,7 +25,7 @@ def find(root: Path, file: str) -> list[Path]:
     Raises:
         DataError: none of them is there, or two are for one split.
     """
-    if chosen := next((path for path in (root / file, Path(file)) if path.is_file()), None):
+    if chosen := next((path for path in (root / file, Path(file).expanduser()) if path.is_file()), None):
         return [chosen]
     found: dict[Split, Path] = {}
     for path in sorted(path for place in (root, root / "annotations") for path in place.glob("captions_*.json")):

@@ -8,7 +8,7 @@ from datamodules.base import Split
 from datamodules.captions import coco_json
 from datamodules.captions.caption_data import CaptionData, Listed
 from datamodules.roles import Role
-from datamodules.split_data import NAMES
+from datamodules.split_names import split_named
 from datamodules.text_files import Row, read_lines, read_rows, read_text
 from modules.contracts import DataError
 
@@ -38,7 +38,8 @@ class CaptionTable(CaptionData):
 
     def __init__(self, root: str, images: str | None = None, **kwargs):
         super().__init__(**kwargs)
-        self.root, self.images = Path(root), Path(images) if images else Path(root).parent
+        self.root = Path(root).expanduser()
+        self.images = Path(images).expanduser() if images else self.root.parent
 
     def listed(self) -> tuple[Path, dict[Split, Listed]]:
         header, *rows = [*read_rows(self.root)] or [Row(1, [])]
@@ -56,8 +57,8 @@ class CaptionTable(CaptionData):
         return self.images, found
 
     def _add(self, found: dict[Split, Listed], row: dict[str, str], line: int) -> None:
-        said = row.get("split", "").lower() or "train"
-        split = next((split for split, names in NAMES.items() if said in names), None)
+        said = row.get("split") or "train"
+        split = split_named(said)
         if split is None:
             raise DataError(f"{self.root} line {line:,} has the split {said!r}: it is train, val or test")
         found[split].setdefault(row["image"], []).append(row["caption"])
@@ -79,7 +80,7 @@ class Flickr8k(CaptionData):
 
     def __init__(self, root: str, **kwargs):
         super().__init__(**kwargs)
-        self.root = Path(root)
+        self.root = Path(root).expanduser()
 
     def listed(self) -> tuple[Path, dict[Split, Listed]]:
         path, captions = self.root / "Flickr8k.token.txt", {}
@@ -115,7 +116,7 @@ class COCOCaptions(CaptionData):
 
     def __init__(self, root: str, file: str = "dataset_coco.json", **kwargs):
         super().__init__(**kwargs)
-        self.root, self.file = Path(root), file
+        self.root, self.file = Path(root).expanduser(), file
 
     def listed(self) -> tuple[Path, dict[Split, Listed]]:
         return self.root, coco_json.read(self.root, coco_json.find(self.root, self.file))

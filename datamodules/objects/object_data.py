@@ -131,7 +131,9 @@ class ObjectDataModule(ImageFilesData):
             if self.masks:
                 raise DataError("data.masks is true, but the data has boxes only: set it to false")
         if self.proposals:
-            self.given, unknown = read_proposals(Path(self.proposals), self.image_ids, self.on_error == "skip")
+            self.given, unknown = read_proposals(
+                Path(self.proposals).expanduser(), self.image_ids, self.on_error == "skip"
+            )
             self.remarks.append(self._about_proposals(unknown))
         if self.trainer and self.trainer.is_global_zero:
             self.write_list("dropped.txt", self.dropped)

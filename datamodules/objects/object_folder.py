@@ -42,7 +42,7 @@ class Objects(ObjectDataModule):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        folder, sentence = Path(root), ""
+        folder, sentence = Path(root).expanduser(), ""
         if format == "auto":
             format, sentence = detect(folder)
         masks = self.masks or self.augmented.copy_paste > 0

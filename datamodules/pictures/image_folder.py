@@ -27,9 +27,9 @@ class ImageFolder(ImageDataModule):
 
     def __init__(self, root: str, **kwargs):
         super().__init__(**kwargs)
-        self.root = Path(root)
+        self.root = Path(root).expanduser()
         self.folders = ClassFolders(self.root, find_images, "pictures", "Images")
-        self.classes = self.folders.classes
+        self.classes, self.unlabeled = self.folders.classes, self.folders.unlabeled
 
     def sources(self) -> dict[Split, Files]:
         return {split: Files(self.root, *self.folders.samples(split)) for split in self.folders.folders}

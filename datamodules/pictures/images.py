@@ -33,7 +33,7 @@ class Images(ImageDataModule):
     def __init__(self, root: str, image_size: int | tuple[int, int] | None = 64, **kwargs):
         # squares of another side than asked are never seen: `setup` refuses them
         super().__init__(image_size=image_size if isinstance(image_size, int) else 64, **kwargs)
-        self.root, self.asked = Path(root), image_size
+        self.root, self.asked = Path(root).expanduser(), image_size
 
     @property
     def canvas(self) -> tuple[int, int] | None:

@@ -30,7 +30,7 @@ class _Torchvision(ImageDataModule):
 
     def __init__(self, root: str = "data", download: bool = False, **kwargs):
         super().__init__(**kwargs)
-        self.root, self.download = Path(root), download
+        self.root, self.download = Path(root).expanduser(), download
         self.classes = list(self._read(train=False).classes)
 
     def prepare_data(self) -> None:

@@ -47,7 +47,7 @@ class CamVid(MaskDataModule):
 
     def __init__(self, root: str = "data/camvid", **kwargs):
         super().__init__(**kwargs)
-        self.root, self.classes = Path(root), list(CLASSES)
+        self.root, self.classes = Path(root).expanduser(), list(CLASSES)
 
     def sources(self) -> dict[Split, Pairs]:
         legend, found = Legend(tuple(range(VOID)), frozenset({VOID, IGNORE})), {}

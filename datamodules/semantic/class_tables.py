@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from datamodules.split_data import NAMES
+from datamodules.split_names import NAMES
 from datamodules.text_files import read_lines, read_rows
 from modules.colours import RGB
 from modules.contracts import DataError

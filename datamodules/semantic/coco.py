@@ -39,7 +39,7 @@ class COCOSemantic(MaskDataModule):
 
     def __init__(self, root: str, kind: Literal["instances", "stuff", "panoptic"] = "instances", **kwargs):
         super().__init__(**kwargs)
-        self.root, self.kind = Path(root), kind
+        self.root, self.kind = Path(root).expanduser(), kind
         self.files = self._files()
         self.contents: dict[Split, Content] = {split: _read(file) for split, file in self.files.items()}
         first = next(iter(self.files))

@@ -10,6 +10,7 @@ from datamodules.roles import Role
 from datamodules.semantic.census import found_values
 from datamodules.semantic.class_tables import read_class_table
 from datamodules.semantic.color_masks import ColorMaskFiles
+from datamodules.semantic.edges import check_edges
 from datamodules.semantic.layouts import find_pairs
 from datamodules.semantic.mask_data import VOID, MaskDataModule
 from datamodules.semantic.pair_files import to_pairs
@@ -68,11 +69,11 @@ class Masks(MaskDataModule):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.root, self.folders, self.suffix = Path(root), (images, masks), mask_suffix
+        self.root, self.folders, self.suffix = Path(root).expanduser(), (images, masks), mask_suffix
         if not self.root.is_dir():
             raise DataError(f"data.root {self.root} is not a folder")
         self.table = read_class_table(self.root)
-        found = find_pairs(self.root, self.folders, self.suffix)
+        found = find_pairs(self.root, self.folders, self.suffix, self.unlabeled)
         self._pairs = {split: self._colored(to_pairs(self.root, paths, Legend((0,)))) for split, paths in found.items()}
         if values and len(set(values)) < len(values):
             raise ConfigError(f"data.values is {values}, but each number stands for one class: name it once")
@@ -118,6 +119,9 @@ class Masks(MaskDataModule):
         """Names for the numbers in the masks."""
         if values is None:
             found = {value for pairs in self._pairs.values() for value in found_values(self.census(pairs))}
+            for pairs in self._pairs.values():
+                readable = (i for i, row in enumerate(self.census(pairs)) if row)
+                check_edges((pairs.maps.values(i) for i in readable), str(pairs.maps.path(0).parent))
             if found == {0, IGNORE}:
                 raise ConfigError(
                     f"the masks in {self.root} hold nothing but 0 and {IGNORE}, which means void: "

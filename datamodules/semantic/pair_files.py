@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
-from datamodules.finding import find_images
+from datamodules.finding import find_images, one_each
 from datamodules.pairs import Legend, Pairs
 from datamodules.semantic.files import MaskFiles, encoded
 from datamodules.source import Files
@@ -31,8 +31,7 @@ def in_folders(images: Path, masks: Path, suffix: str = "") -> Paths:
     if images.resolve() == masks.resolve():
         maps = [p for p in maps if p.suffix.lower() == ".png" and p.stem.endswith(suffix)]
         files = [p for p in files if p not in set(maps)]
-    pictures = {_key(p, images): p for p in files}
-    found = {_key(p, masks): p for p in maps}
+    pictures, found = one_each(files, lambda p: _key(p, images)), one_each(maps, lambda p: _key(p, masks))
     for folder, files in ((images, pictures), (masks, found)):
         if not files:
             raise DataError(f"{folder} has no pictures: fill it, or point --data.root elsewhere")

@@ -43,7 +43,7 @@ class VOCSegmentation(MaskDataModule):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.root, self.year, self.download = Path(root), year, download
+        self.root, self.year, self.download = Path(root).expanduser(), year, download
         self.classes, self.palette = CLASSES, palette(len(CLASSES))
 
     def prepare_data(self) -> None:

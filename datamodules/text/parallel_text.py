@@ -56,9 +56,10 @@ class ParallelText(TextData):
                 self.files[split] = (one, two)
 
     def sources(self) -> dict[Split, Bitext]:
+        paths = {split: [Path(name).expanduser() for name in names if name] for split, names in self.files.items()}
         return {
-            split: read_pair(Path(one), Path(two), self.strict) if two else read_table(Path(one), self.strict)
-            for split, (one, two) in self.files.items()
+            split: read_pair(*both, self.strict) if len(both) > 1 else read_table(*both, self.strict)
+            for split, both in paths.items()
         }
 
 
@@ -80,7 +81,7 @@ class Multi30k(TextData):
         super().__init__(**kwargs)
         if source == target:
             raise ConfigError(f"data.source and data.target are both {source!r}: name two languages")
-        self.root, self.languages = Path(root), (source, target)
+        self.root, self.languages = Path(root).expanduser(), (source, target)
         self.parts: dict[Split, str] = {"train": "train", "val": "val", "test": test}
 
     def sources(self) -> dict[Split, Bitext]:

@@ -35,7 +35,7 @@ class Sentences(TextData):
         if self.root == "-":
             name, lines = "standard input", split_lines(sys.stdin.buffer.read(), "standard input")
         else:
-            name, lines = self.root, read_lines(Path(self.root))
+            name, lines = self.root, read_lines(Path(self.root).expanduser())
         return {"test": Bitext(tidy(lines.texts), None, (name, name), lines.broken)}
 
     def blame(self, first: str, more: str) -> str:

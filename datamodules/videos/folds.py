@@ -33,7 +33,7 @@ class _Folds(DecodedVideos):
 
     def __init__(self, root: str, fold: Literal[1, 2, 3] = 1, **kwargs):
         super().__init__(**kwargs)
-        self.root, self.fold = Path(root), fold
+        self.root, self.fold = Path(root).expanduser(), fold
         self.rows = self.divided()
         self.videos = self.below(f"{self.classes[0]}/")
 

@@ -30,9 +30,9 @@ class FrameFolder(StoredVideos):
         super().__init__(**kwargs)
         if self.sampling.fps and not rate:
             raise ConfigError("data.fps is set, but folders of frames do not tell their rate: set data.rate too")
-        self.root, self.rate = Path(root), rate
+        self.root, self.rate = Path(root).expanduser(), rate
         self.folders = ClassFolders(self.root, _find_folders, "folders of frames", "VideoFolder")
-        self.classes = self.folders.classes
+        self.classes, self.unlabeled = self.folders.classes, self.folders.unlabeled
 
     def sources(self) -> dict[Split, FrameFolders]:
         folders = self.folders

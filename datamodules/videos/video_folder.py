@@ -8,7 +8,7 @@ import numpy as np
 from datamodules.base import Split
 from datamodules.class_folders import ClassFolders
 from datamodules.roles import Role
-from datamodules.split_data import NAMES
+from datamodules.split_names import split_lists
 from datamodules.videos.files import ListFile, find_videos, read_classes
 from datamodules.videos.source import VideoFiles
 from datamodules.videos.stored import DecodedVideos
@@ -34,10 +34,10 @@ class VideoFolder(DecodedVideos):
 
     def __init__(self, root: str, **kwargs):
         super().__init__(**kwargs)
-        self.root = Path(root)
-        found = {s: self.root / f"{n}.txt" for s, ns in NAMES.items() for n in ns if (self.root / f"{n}.txt").is_file()}
-        self.lists = {split: ListFile(path) for split, path in found.items()}
+        self.root = Path(root).expanduser()
+        self.lists = {split: ListFile(path) for split, path in split_lists(self.root).items()}
         self.folders = None if self.lists else ClassFolders(self.root, find_videos, "videos", "Videos")
+        self.unlabeled += self.folders.unlabeled if self.folders else []
         self.names = self._named() if self.lists else {}
         self.classes = list(dict.fromkeys(self.names.values())) if self.lists else self.folders.classes
 
@@ -71,7 +71,7 @@ class Videos(DecodedVideos):
 
     def __init__(self, root: str, val_split: float = 0.0, **kwargs):
         super().__init__(val_split=val_split, **kwargs)
-        self.root = Path(root)
+        self.root = Path(root).expanduser()
 
     def setup(self, stage: str | None = None) -> None:
         if stage == "predict":

@@ -60,6 +60,7 @@ class Classifier(Extractor):
             image = interpolate(image, (self.side, self.side), mode="bilinear", antialias=True)
         if image.shape[1] != channels:  # one grey channel
             image = image.expand(-1, channels, -1, -1)
+        image = image.div(255).clamp_(0, 1)  # rounding may exceed white
         image = self.backbone.normalise(image.contiguous(memory_format=self.backbone.memory_format))
         features = self.backbone.pool(self.backbone(image))
         return features, self.fc(features)

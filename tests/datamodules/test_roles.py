@@ -8,8 +8,8 @@ from datamodules.roles import arguments_of, roles_of
 
 ROLES = {
     "input": """image_size tokenizer vocabulary joint longest lower classes values ignore kind difficult views
-        local_views local_size local_crop augment_on frames sampling stride fps short clips crops""",
-    "loading": "batch_size workers batch_tokens strict cache cache_gb",
+        local_views local_size local_crop augment_on value_range frames sampling stride fps short clips crops""",
+    "loading": "batch_size workers batch_tokens strict cache cache_gb max_pixels",
     "location": "root val_source val_target test_source test_target",
     "samples": """val_split on_error fold train val test typical every rate count format year download file mask_suffix
         proposals""",

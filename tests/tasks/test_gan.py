@@ -408,7 +408,7 @@ def test_data_that_does_not_fit_is_refused():
         fit(task, Noise(channels=1))
     with pytest.raises(ConfigError, match="20 x 20 pixels, but the networks are made for 16"):
         fit(task, Noise(size=20))
-    with pytest.raises(DataError, match=r"floats in 0..1; these reach from -1 to 0.5"):
+    with pytest.raises(DataError, match=r"floats from -1 to 0.5"):
         task.scaled(torch.tensor([-1.0, 0.5]).expand(1, 3, 16, 8, 2).reshape(1, 3, 16, 16))
     torch.testing.assert_close(task.scaled(torch.ones(1, 3, 16, 16)), torch.ones(1, 3, 16, 16))
     bytes_ = torch.tensor([0, 255], dtype=torch.uint8).repeat(1, 3, 16, 8)

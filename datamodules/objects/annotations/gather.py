@@ -11,7 +11,7 @@ from datamodules.objects.annotations.pictures import OnError
 from datamodules.objects.annotations.raw import Raw
 from datamodules.objects.annotations.settle import Settled, settle
 from datamodules.objects.objects import Annotations
-from datamodules.split_data import NAMES
+from datamodules.split_names import NAMES
 from modules.contracts import DataError
 from modules.image_ids import image_number
 

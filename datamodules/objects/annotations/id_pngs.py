@@ -1,19 +1,22 @@
 """One PNG of numbers per picture: 0 is background, every other value an object, as in PennFudan."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from datamodules.base import Split
-from datamodules.finding import find_images
+from datamodules.finding import by_stem, find_images
 from datamodules.objects.annotations.gather import gather
 from datamodules.objects.annotations.outlines import instances
 from datamodules.objects.annotations.pictures import OnError
 from datamodules.objects.annotations.raw import Object, Picture, Raw
 from datamodules.objects.objects import Annotations
+from datamodules.semantic.edges import check_edges
 from datamodules.semantic.files import Undecodable, read_mask
-from datamodules.split_data import NAMES
+from datamodules.split_names import NAMES, split_folders
 from modules.contracts import DataError
 
 IMAGES = ("images", "PNGImages", "JPEGImages", "imgs")
@@ -33,9 +36,11 @@ def find(root: Path) -> dict[Split, Folders]:
     beside masks are training's."""
     found: dict[Split, Folders] = {}
     pairs = [(i, m) for i in IMAGES for m in MASKS]
-    for split, names in NAMES.items():
-        places = [Folders(root / n / i, root / n / m) for n in names for i, m in pairs]
-        places += [Folders(root / i / n, root / m / n) for n in names for i, m in pairs]
+    inside, outside = {part: split_folders(root / part) for part in (*IMAGES, *MASKS)}, split_folders(root)
+    for split in NAMES:
+        places = [Folders(outside[split] / i, outside[split] / m) for i, m in pairs if split in outside]
+        both = [(i, m) for i, m in pairs if split in inside[i] and split in inside[m]]
+        places += [Folders(inside[i][split], inside[m][split]) for i, m in both]
         if both := next((p for p in places if p.images.is_dir() and p.masks.is_dir()), None):
             found[split] = both
     flat = next((p for i, m in pairs if (p := Folders(root / i, root / m)).images.is_dir() and p.masks.is_dir()), None)
@@ -55,6 +60,8 @@ def read_id_pngs(root: Path, masks: bool, on_error: OnError = "raise", classes: 
     found, classes = find(root), classes or ["object"]
     if not found:
         raise DataError(f"{root} has no id-PNGs: that is {NEEDS}")
+    for folders in found.values():
+        check_edges(_readable(folders.masks), str(folders.masks))
     raws = {split: _raw(folders, classes) for split, folders in found.items()}
     result = gather(root, raws, classes, [*range(1, len(classes) + 1)], masks, on_error)
     if note := _semantic(raws, classes):
@@ -62,18 +69,23 @@ def read_id_pngs(root: Path, masks: bool, on_error: OnError = "raise", classes: 
     return result
 
 
+def _readable(folder: Path) -> Iterator[np.ndarray]:
+    """Masks that can be decoded."""
+    for path in find_images(folder):
+        with suppress(Undecodable):
+            yield read_mask(path)
+
+
 def _raw(folders: Folders, classes: list[str]) -> Raw:
-    raw, pictures = Raw(str(folders.masks), "value {}"), find_images(folders.images)
-    masks = {str(p.relative_to(folders.masks).with_suffix("")): p for p in find_images(folders.masks)}
-    stems = [str(path.relative_to(folders.images).with_suffix("")) for path in pictures]
-    ending = max(ENDINGS, key=lambda e: sum(stem + e in masks for stem in stems))
-    for row, (path, stem) in enumerate(zip(pictures, stems, strict=True)):
+    raw, pictures, masks = Raw(str(folders.masks), "value {}"), by_stem(folders.images), by_stem(folders.masks)
+    ending = max(ENDINGS, key=lambda e: sum(stem + e in masks for stem in pictures))
+    for row, (stem, path) in enumerate(sorted(pictures.items(), key=lambda item: item[1])):
         mask = masks.pop(stem + ending, None)
         if mask is None:
             raw.pictures.append(Picture(str(path), path, str(folders.masks), flaw=f"has no mask in {folders.masks}"))
         else:
             _add(raw, row, path, mask, classes)
-    raw.pictures += [Picture(f"the picture of {mask}", None, str(mask)) for mask in masks.values()]
+    raw.pictures += [Picture(f"the picture of {mask}", None, str(mask)) for mask in sorted(masks.values())]
     return raw
 
 

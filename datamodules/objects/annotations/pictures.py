@@ -93,10 +93,34 @@ class Places:
             for folder in self.folders:
                 if is_registered(Path(tail).suffix.lower()) and (path := spelled(folder, tail)):
                     return path
-        return self.stems.get(same_name(last)) or self.stems.get(same_name(last.rsplit(".", 1)[0]))
+        return self._by_stem(same_name(last)) or self._by_stem(same_name(last.rsplit(".", 1)[0]))
+
+    def is_ambiguous(self, stem: str) -> bool:
+        """Whether two files in one of the folders have that name without suffix."""
+        return len(self.stems.get(same_name(stem), [])) > 1
+
+    def _by_stem(self, stem: str) -> Path | None:
+        """The picture of that name without suffix.
+
+        Raises:
+            DataError: there are two.
+        """
+        found = self.stems.get(stem, [None])
+        if len(found) > 1:
+            raise DataError(
+                f"{found[0]} and {found[1].name} differ by their suffix alone, so which of them is annotated is "
+                f"not known: rename or remove one"
+            )
+        return found[0]
 
     @cached_property
-    def stems(self) -> dict[str, Path]:
-        """The pictures in the folders, by name without suffix as it is compared."""
-        paths = (path for folder in reversed(self.folders) for path in sorted(folder.iterdir(), reverse=True))
-        return {same_name(path.stem): path for path in paths if path.suffix.lower() in SUFFIXES}
+    def stems(self) -> dict[str, list[Path]]:
+        """The pictures of the first folder that has some of that name without suffix, as it is compared."""
+        found: dict[str, list[Path]] = {}
+        for folder in self.folders:
+            own: dict[str, list[Path]] = {}
+            for path in sorted(folder.iterdir()):
+                if path.suffix.lower() in SUFFIXES:
+                    own.setdefault(same_name(path.stem), []).append(path)
+            found = own | found
+        return found

@@ -11,7 +11,7 @@ from datamodules.objects.annotations.names import Names
 from datamodules.objects.annotations.pictures import OnError, Places
 from datamodules.objects.annotations.raw import Object, Picture, Raw, number
 from datamodules.objects.objects import Annotations
-from datamodules.split_data import NAMES
+from datamodules.split_names import NAMES, split_folders, split_named
 from datamodules.text_files import Row as Line
 from datamodules.text_files import read_rows
 from modules.contracts import DataError
@@ -105,7 +105,8 @@ class _Table:
 
     def __init__(self, root: Path, file: Path, split: Split, names: Names, described: dict[str, str]):
         folders = [root, root / "images", file.parent, file.parent / "images", root / "JPEGImages"]
-        own = [root / place / name for name in NAMES[split] for place in (".", "images")]
+        places = (split_folders(folder).get(split) for folder in (root, root / "images"))
+        own = [place for place in places if place]
         self.places, self.file, self.names, self.described = Places([*own, *folders]), file, names, described
         self.raw, self.rows = Raw(str(file), "line {}"), {}
 
@@ -150,8 +151,8 @@ def _rows(file: Path) -> Iterator[tuple[int, Row]]:
 
 
 def _split(row: Row, where: str) -> Split:
-    said = row.get("split", "train").lower()
-    split = next((split for split, names in NAMES.items() if said in names), None)
+    said = row.get("split", "train")
+    split = split_named(said)
     if split is None:
         raise DataError(f"{where} is of split {said!r}: write train, val or test")
     return split

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 from datamodules.base import Split
+from datamodules.finding import SUFFIXES
 from datamodules.objects.annotations.gather import gather, split_of
 from datamodules.objects.annotations.names import Names
-from datamodules.objects.annotations.pictures import ENDINGS, OnError, Places
+from datamodules.objects.annotations.pictures import OnError, Places
 from datamodules.objects.annotations.raw import Object, Picture, Raw, number
 from datamodules.objects.objects import Annotations
 from datamodules.spelling import spelled
@@ -63,9 +64,14 @@ def read_voc(
     found = find(root)
     if not found:
         raise DataError(f"{root} has no Pascal VOC: that is {NEEDS}")
+    secret = "train" in found and "test" in found and not any(file.is_file() for file in found["test"].values())
+    if secret:
+        del found["test"]
     names = Names(classes)
     raws = {split: _raw(root, split, files, names, difficult) for split, files in found.items()}
-    return gather(root, raws, *names.sort(raws), masks, on_error)
+    result = gather(root, raws, *names.sort(raws), masks, on_error)
+    result.notes[:0] = ["no test set: none of the pictures that are listed for it has an xml"] * secret
+    return result
 
 
 def _listed(root: Path, folder: Path) -> dict[Split, Xmls]:
@@ -82,7 +88,7 @@ def _listed_xml(line: str, folder: Path) -> Path:
     """The xml of a line: a name, which may hold blanks, or a name and 1, 0 or -1, as VOC's lists of one class have."""
     name = re.fullmatch(r"(.*\S)\s+-?[01]", line)
     names = dict.fromkeys(
-        (line, name[1] if name else line, Path(line).stem if line.lower().endswith(ENDINGS) else line)
+        (line, name[1] if name else line, Path(line).stem if line.lower().endswith(tuple(SUFFIXES)) else line)
     )
     found = (xml for name in names if (xml := spelled(folder, f"{name}.xml")))
     return next(found, folder / f"{list(names)[-1]}.xml")
@@ -103,7 +109,9 @@ def _raw(root: Path, split: Split, files: Xmls, names: Names, difficult: Difficu
             raw.pictures.append(Picture(stem, places.find(stem), str(file), flaw=f"has no {file}"))
             continue
         tree = _parse(file)
-        path = places.find(file.stem) or places.find((tree.findtext("filename") or "").strip())
+        said = (tree.findtext("filename") or "").strip()
+        names = (said, file.stem) if places.is_ambiguous(file.stem) else (file.stem, said)
+        path = places.find(names[0]) or places.find(names[1])
         raw.pictures.append(Picture(f"the picture of {file}", path, str(file), _shape(tree)))
         first = 1 if _counts_from_one(tree) else 0
         for index, node in enumerate(tree.findall("object")):

@@ -42,7 +42,10 @@ def read_yolo(root: Path, masks: bool, on_error: OnError = "raise") -> Annotatio
         raws[split].orphans = _orphans(paths)
         _check_poses(raws[split], layout)
         _check_unit(raws[split])
-        if bare:
+        if split == "test" and len(bare) == len(paths):
+            del raws[split]
+            notes.append(f"no {split} set: none of its {len(paths):,} pictures has a txt file, so there are no labels")
+        elif bare:
             notes.append(f"pictures of {split} without txt file, so without objects: {len(bare):,} ({some(bare)})")
     found = gather(root, raws, [*layout.names.values()], [*layout.names], masks, on_error)
     found.notes[:0] = notes
@@ -51,9 +54,14 @@ def read_yolo(root: Path, masks: bool, on_error: OnError = "raise") -> Annotatio
 
 def _fill(raw: Raw, paths: list[Path], numbers: dict[int, int], layout: Layout) -> list[str]:
     """Adds pictures and their objects; returns the pictures without txt file."""
-    bare = []
+    bare, owners = [], {}
     for row, path in enumerate(paths):
         file = label_file(path)
+        if owners.setdefault(file, path) != path and file.is_file():
+            raise DataError(
+                f"{owners[file]} and {path} share {file}, so which of them its objects are in is not known: rename or "
+                f"remove one"
+            )
         raw.pictures.append(Picture(str(path), path, str(file)))
         if not file.is_file():
             bare.append(path.name)

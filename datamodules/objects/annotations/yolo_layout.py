@@ -9,7 +9,7 @@ from datamodules.base import Split
 from datamodules.finding import find_images
 from datamodules.objects.annotations.gather import some
 from datamodules.spelling import locate, posix, spelled
-from datamodules.split_data import NAMES
+from datamodules.split_names import NAMES, split_folders
 from datamodules.text_files import read_lines, read_text
 from modules.contracts import DataError
 
@@ -140,9 +140,11 @@ def _resolve(bases: list[Path], entry: str) -> Path | None:
 def _folders(root: Path) -> dict[Split, list[Path]]:
     """images/train beside labels/train, train/images beside train/labels; else images beside labels."""
     found: dict[Split, list[Path]] = {}
-    for split, names in NAMES.items():
-        pairs = [(root / "images" / n, root / "labels" / n) for n in names]
-        pairs += [(root / n / "images", root / n / "labels") for n in names]
+    inside = {part: split_folders(root / part) for part in ("images", "labels")}
+    outside = split_folders(root)
+    for split in NAMES:
+        pairs = [(inside["images"][split], inside["labels"][split])] if all(split in x for x in inside.values()) else []
+        pairs += [(outside[split] / "images", outside[split] / "labels")] if split in outside else []
         if folder := next((images for images, labels in pairs if images.is_dir() and labels.is_dir()), None):
             found[split] = [folder]
     flat = (root / "images").is_dir() and (root / "labels").is_dir()

@@ -1,0 +1,44 @@
+"""Smoothed edges in masks: gray values that are no classes but mixtures of two, from antialiasing or resizing."""
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+
+from modules.contracts import DataError
+
+JUDGED = 20  # masks that tell
+BETWEEN = 0.8  # share of a value's pixels that have a lower and a higher neighbor, from which it is a mixture
+FEW = 3  # mixtures that may be chance
+MOST = 0.3  # share of all pixels that mixtures may have; beyond it they are no edges
+
+
+def check_edges(masks: Iterable[np.ndarray], where: str) -> None:
+    """Refuses masks most of whose values occur only along edges between lower and higher values.
+
+    Args:
+        masks: whole numbers (H, W) each; the first 20 are judged.
+        where: the name of their folder.
+
+    Raises:
+        DataError: names and counts such values.
+    """
+    counts, between, inside = (np.zeros(1 << 16, np.int64) for _ in range(3))
+    for _, mask in zip(range(JUDGED), masks, strict=False):
+        values = mask.astype(np.uint16)
+        low, high = (change(values, np.ones((3, 3), np.uint8)) for change in (cv2.erode, cv2.dilate))
+        counts += np.bincount(values.ravel(), minlength=len(counts))
+        between += np.bincount(values[(low < values) & (values < high)], minlength=len(counts))
+        inside += np.bincount(values[low == high], minlength=len(counts))
+    found = np.flatnonzero(counts)
+    mixed = found[(between[found] >= BETWEEN * counts[found]) & (inside[found] == 0)]
+    pixels, total = counts[mixed].sum(), counts.sum()
+    if len(mixed) < max(FEW, np.count_nonzero(found) / 2) or pixels > MOST * total:
+        return
+    said = ", ".join(map(str, mixed[:5])) + (", ..." if len(mixed) > 5 else "")
+    classes = np.setdiff1d(found, mixed).tolist()
+    raise DataError(
+        f"the masks in {where} hold {len(found)} values, of which {len(mixed)} ({said}) occur only along edges, on "
+        f"{pixels:,} pixels ({pixels / total:.1%}): they were smoothed when drawn or resized; save them with values "
+        f"{classes} alone, by nearest neighbor"
+    )

@@ -1,0 +1,81 @@
+"""Equal images in two splits are found by content, in every data module; all broken ones are counted."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datamodules import CaptionTable, ImageFolder, Masks, Objects
+from datamodules.duplicates import shared_images
+from modules.contracts import DataError
+
+
+def image(path: Path, seed: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (24, 32, 3), np.uint8)).save(path)
+    return path
+
+
+def warnings(data) -> list[str]:
+    data.setup()
+    return [line for line in data.describe() if "by content" in line]
+
+
+def test_equal_bytes_under_other_names_and_not_equal_names(tmp_path):
+    for i in range(4):
+        image(tmp_path / "train" / "a" / f"{i}.png", i)
+        image(tmp_path / "test" / "a" / f"{i}.png", 10 + i)
+    data = ImageFolder(str(tmp_path), batch_size=1, val_split=0)
+    assert warnings(data) == []
+    shutil.copy(tmp_path / "train" / "a" / "2.png", tmp_path / "test" / "a" / "other.png")
+    (line,) = warnings(ImageFolder(str(tmp_path), batch_size=1, val_split=0))
+    assert "1 of the images of test occur in train" in line
+    assert "2.png" in line
+    assert "other.png" in line
+
+
+def test_a_copy_that_falls_into_the_validation_share_is_found(tmp_path):
+    for i in range(20):
+        shutil.copy(image(tmp_path / "a" / f"{i}.png", i), tmp_path / "a" / f"copy_{i}.png")
+    (line,) = warnings(ImageFolder(str(tmp_path), batch_size=1, val_split=0.5))
+    assert "images of val occur in train" in line
+
+
+def test_files_of_one_size_and_end_are_told_apart(tmp_path):
+    one, two = tmp_path / "a.bin", tmp_path / "b.bin"
+    one.write_bytes(b"a" + bytes(9000))
+    two.write_bytes(b"b" + bytes(9000))
+    assert shared_images({"train": [(one, 1)], "test": [(two, 1)]}) == {}
+    two.write_bytes(one.read_bytes())
+    assert shared_images({"train": [(one, 1)], "test": [(two, 1)]}) == {("train", "test"): [(one, two)]}
+
+
+def test_masks_boxes_and_captions_are_compared_too(tmp_path):
+    for split, seed in (("train", 0), ("val", 5)):
+        for i in range(3):
+            image(tmp_path / "images" / split / f"{i}.png", seed + i)
+            mask = tmp_path / "masks" / split / f"{i}.png"
+            mask.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((np.mgrid[:24, :32][0] > 12).astype(np.uint8)).save(mask)
+    shutil.copy(tmp_path / "images" / "train" / "0.png", tmp_path / "images" / "val" / "2.png")
+    assert len(warnings(Masks(str(tmp_path), batch_size=1))) == 1
+    assert len(warnings(Objects(str(tmp_path), format="png", batch_size=1))) == 1
+    rows = "".join(f"{split}/{i}.png,a dog,{split}\n" for split in ("train", "val") for i in range(3))
+    (tmp_path / "captions.csv").write_text("image,caption,split\n" + rows)
+    data = CaptionTable(str(tmp_path / "captions.csv"), images=str(tmp_path / "images"), batch_size=1)
+    assert len(warnings(data)) == 1
+
+
+def test_all_broken_files_of_all_splits_are_counted_and_five_named(tmp_path):
+    for split in ("train", "test"):
+        for i in range(6):
+            path = image(tmp_path / split / "a" / f"{split}{i}.png", i)
+            if i < 4:
+                path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(DataError, match=r"^8 of 12 ") as caught:
+        ImageFolder(str(tmp_path), batch_size=1).setup()
+    assert str(caught.value).count(".png") == 5
+    assert "and 3 more" in str(caught.value)
+    assert "on_error skip" in str(caught.value)
