@@ -278,7 +278,7 @@ class CLI(LightningCLI):
             same = json.dumps(after, default=str) == json.dumps(before, default=str)
             if not same and key == "model.weights" and after:
                 say(f"resuming with the checkpoint's weights, not with model.weights = {after}")
-            elif not same and key not in linked:
+            elif not same and key not in linked and (key, after) != ("data.value_range", None):  # found anew
                 say(f"resuming with {key} = {after} (the checkpoint had {before})")
 
     def _run_directory(self) -> RunDirectory:

@@ -1,24 +1,21 @@
 """Decoding of image files to upright RGB bytes: the same code decides which side is up and reads the pixels."""
 
-import os
 import re
-import struct
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
+from datamodules.orientation import PNG, UNREADABLE, exif_orientation, orientation_of, turned
 from datamodules.tiff import MAGIC, header_of, read_tiff_header, without_orientation
 from modules.contracts import DataError
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it reports damaged files by lines of its own
 Image.MAX_IMAGE_PIXELS = None  # `data.max_pixels` is the limit, and is checked before the first step
 
-JPEG, PNG, WEBP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF"
-UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, TypeError, KeyError, IndexError, cv2.error)
 DEEP = ("I", "F")  # beginnings of Pillow's modes of more than 8 bits
 STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
@@ -120,41 +117,6 @@ def read_header(path: Path) -> Header:
         return Header((width, height) if orientation >= 5 else (height, width), orientation, depth, top)
 
 
-def exif_orientation(image: Image.Image, file: BinaryIO, start: bytes) -> int:
-    """EXIF's orientation 1..8 of a file that Pillow opened; 1 where there is none, or one that means nothing.
-
-    Pillow's `getexif` would also take XMP's, which viewers and annotation tools ignore.
-    """
-    if start.startswith(PNG):
-        place = file.tell()
-        if not png_has_exif(file):  # Pillow would decode all of it, because it may stand at the end
-            return 1
-        file.seek(place)
-        image.load()
-    raw = image.info.get("exif")
-    if raw is None and (text := image.info.get("Raw profile type exif")):  # as ImageMagick writes it
-        raw = bytes.fromhex("".join(text.split("\n")[3:]))
-    if not raw:
-        return 1
-    exif = Image.Exif()
-    try:
-        exif.load(raw)
-        value = exif.get(ExifTags.Base.Orientation)
-    except UNREADABLE:
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def turned(image: np.ndarray, orientation: int) -> np.ndarray:
-    """An image (H, W, ...) as stored, upright."""
-    if orientation == 1:
-        return image
-    if orientation >= 5:
-        image = image.swapaxes(0, 1)  # mirrored at the diagonal, which is 5
-    flips = {2: (1,), 3: (0, 1), 4: (0,), 5: (), 6: (1,), 7: (0, 1), 8: (0,)}
-    return np.ascontiguousarray(np.flip(image, flips[orientation]))
-
-
 def as_bytes(values: np.ndarray, span: Span | None) -> np.ndarray:
     """Values (H, W) or (H, W, 3) of any depth as uint8 (H, W, 3): `span` becomes 0..255, values beyond it are clipped.
 
@@ -179,25 +141,11 @@ def natural_span(values: np.ndarray) -> Span:
     raise Unfit(f"has values from {low:g} to {high:g}: say with --data.value_range which become black and white")
 
 
-def png_has_exif(file: BinaryIO) -> bool:
-    """Whether a PNG file has EXIF, found by passing over its chunks."""
-    file.seek(8)
-    while len(head := file.read(8)) == 8:
-        length, kind = int.from_bytes(head[:4]), head[4:]
-        if kind == b"eXIf":
-            return True
-        text = kind in (b"tEXt", b"zTXt", b"iTXt")
-        if text and file.read(min(length, 11)) == b"Raw profile":
-            return True
-        file.seek(length + 4 - (min(length, 11) if text else 0), os.SEEK_CUR)
-    return False
-
-
 def _values(data: bytes) -> tuple[np.ndarray, int, str]:
     """Values as stored, uint8 RGB (H, W, 3) or deeper ones; the orientation that they still have; and their depth."""
     if data[:4] in MAGIC:
         return _tiff_values(data)
-    orientation = _orientation(data)
+    orientation = orientation_of(data)
     if _is_deep(data):
         return _channels(_opencv(data, cv2.IMREAD_UNCHANGED)), orientation, "uint16"
     buffer = np.frombuffer(data, np.uint8)
@@ -249,17 +197,6 @@ def _channels(image: np.ndarray) -> np.ndarray:
     if image.ndim == 2:
         return image
     return np.ascontiguousarray(image[..., 2::-1]) if image.shape[2] >= 3 else np.ascontiguousarray(image[..., 0])
-
-
-def _orientation(data: bytes) -> int:
-    """EXIF's orientation of a file in memory; opens it only where there may be one."""
-    marks = {JPEG: (b"Exif\0\0",), PNG: (b"eXIf", b"Raw profile"), WEBP: (b"EXIF",)}
-    known = next((found for start, found in marks.items() if data.startswith(start)), None)
-    if known is not None and not any(mark in data for mark in known):
-        return 1
-    file = BytesIO(data)
-    with Image.open(file) as image:
-        return exif_orientation(image, file, data[:32])
 
 
 def _is_deep(data: bytes) -> bool:

@@ -14,7 +14,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from PIL import Image
 
 from datamodules.cache import cached, digest, stamp
-from datamodules.decoding import JPEG, PNG, UNREADABLE, Header, read_header, read_values
+from datamodules.decoding import Header, read_header, read_values
+from datamodules.orientation import JPEG, PNG, UNREADABLE
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit
 ENDS = ((JPEG, b"\xff\xd9"), (PNG, b"IEND\xaeB`\x82"))  # of whole files; all others are decoded once to be sure

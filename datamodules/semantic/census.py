@@ -47,9 +47,12 @@ def take(pairs: Pairs) -> Census:
 
 def check(pairs: Pairs, census: Census) -> None:
     """Raises DataError for the first map of another size than its picture, or with a number that means nothing."""
-    for i, row in enumerate(census):
-        if row and row.shape != row.picture:
-            raise DataError(_other_size(pairs, i, row))
+    wrong = [(i, row) for i, row in enumerate(census) if row and row.shape != row.picture]
+    if wrong:
+        rest = [str(pairs.maps.path(i)) for i, _ in wrong[1:]]
+        more = f"; {len(rest):,} more masks are like it: {'; '.join(rest[:4])}" if rest else ""
+        more += "; ..." if len(rest) > 4 else ""
+        raise DataError(f"{_other_size(pairs, *wrong[0])}{more}")
     strange = [(i, v, n) for i, row in enumerate(census) if row for v, n in _strange(pairs, row)]
     if not strange:
         return

@@ -10,6 +10,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
 from datamodules.cache import cached, digest, stamp
+from datamodules.depth import find_span
 from datamodules.finding import find_images
 from datamodules.inspection import inspect
 from datamodules.split_data import first_clauses
@@ -66,4 +67,8 @@ def _folder(path: Path) -> list[int] | str:
     broken = [f"{file.name} {row.problem}" for file, row in zip(files, found, strict=True) if row.problem]
     if broken:
         return f"has {len(broken):,} pictures that cannot be used, {first_clauses(broken)}"
+    span, _ = find_span(found, None)
+    if span and span not in ((0.0, 65535.0), (0.0, 1.0)):
+        deep = next(row for row in found if row.depth)
+        return f"has frames of {deep.depth}, whose values {span[0]:,.6g} to {span[1]:,.6g} are not scaled: write 8 bits"
     return [len(files), *found[0].shape]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules import ImageFolder, Images
+from datamodules import FrameFolder, ImageFolder, Images
 from datamodules.decoding import read_image
 from datamodules.inspection import inspect
 from modules.contracts import ConfigError, DataError
@@ -194,3 +194,13 @@ def test_large_images_are_refused_by_a_limit_with_its_name(tmp_path):
 def test_limits_that_mean_nothing_are_refused(tmp_path, setting):
     with pytest.raises(ConfigError, match=f"data.{next(iter(setting))}"):
         Images(str(tmp_path), **setting)
+
+
+def test_frames_of_a_video_are_refused_where_their_depth_is_not_plain(tmp_path):
+    for name, factor in (("a", 257), ("b", 16)):
+        for i in range(3):
+            path = tmp_path / "run" / name / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(GRAY.astype(np.uint16) * factor).save(path)
+    with pytest.raises(DataError, match=r"1 of 2 videos .*run/b has frames of uint16"):
+        FrameFolder(str(tmp_path), batch_size=1, val_split=0, frames=2).setup()
