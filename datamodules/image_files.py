@@ -15,6 +15,8 @@ from datamodules.source import Files
 from datamodules.split_data import Samples, SplitData
 from modules.contracts import ConfigError
 
+ORDER: tuple[Split, ...] = ("train", "val", "test")
+
 
 class ImageFilesData(SplitData):
     """Base of the data modules that read image files.
@@ -90,7 +92,7 @@ class ImageFilesData(SplitData):
 
     def _shared(self) -> list[str]:
         listed, root = {}, Path()
-        for split, (source, rows) in self.splits.items():
+        for split, (source, rows) in sorted(self.splits.items(), key=lambda item: ORDER.index(item[0])):
             if (files := self.image_files(source)) is not None:
                 looked, root = self.looked[id(files.paths)], files.root
                 listed[split] = [(files.path(i), looked[i].tail) for i in rows]

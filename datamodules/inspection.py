@@ -97,7 +97,7 @@ def inspect(path: Path, limit: int = MAX_PIXELS) -> Inspection:
     found = found._replace(shape=header.shape, depth=header.depth, top=header.top, problem=header.flaw)
     if height * width > limit:
         return found._replace(
-            problem=f"has {width:,} x {height:,} = {height * width:,} pixels, more than data.max_pixels {limit:,}"
+            problem=f"has {width:,} x {height:,} = {height * width:,} pixels, more than --data.max_pixels {limit:,}: raise it"
         )
     if header.flaw:
         return found

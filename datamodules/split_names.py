@@ -8,7 +8,7 @@ from modules.contracts import DataError
 
 NAMES: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "dev"),
+    "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
 

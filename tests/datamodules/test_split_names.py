@@ -28,7 +28,7 @@ def folder_of(root: Path, counts: dict[str, int]) -> Path:
     ("name", "split"),
     [
         *((name, "train") for name in ("Training", "TRAIN", "train ")),
-        *((name, "val") for name in ("Validation", "valid", "Val", "dev")),
+        *((name, "val") for name in ("Validation", "valid", "Val")),
         *((name, "test") for name in ("Testing", "Test")),
         *((name, None) for name in ("cat", "trainer")),
     ],

@@ -60,9 +60,9 @@ def read_id_pngs(root: Path, masks: bool, on_error: OnError = "raise", classes: 
     found, classes = find(root), classes or ["object"]
     if not found:
         raise DataError(f"{root} has no id-PNGs: that is {NEEDS}")
+    raws = {split: _raw(folders, classes) for split, folders in found.items()}
     for folders in found.values():
         check_edges(_readable(folders.masks), str(folders.masks))
-    raws = {split: _raw(folders, classes) for split, folders in found.items()}
     result = gather(root, raws, classes, [*range(1, len(classes) + 1)], masks, on_error)
     if note := _semantic(raws, classes):
         result.notes.append(note)

@@ -110,8 +110,8 @@ def _raw(root: Path, split: Split, files: Xmls, names: Names, difficult: Difficu
             continue
         tree = _parse(file)
         said = (tree.findtext("filename") or "").strip()
-        names = (said, file.stem) if places.is_ambiguous(file.stem) else (file.stem, said)
-        path = places.find(names[0]) or places.find(names[1])
+        order = (said, file.stem) if places.is_ambiguous(file.stem) else (file.stem, said)
+        path = places.find(order[0]) or places.find(order[1])
         raw.pictures.append(Picture(f"the picture of {file}", path, str(file), _shape(tree)))
         first = 1 if _counts_from_one(tree) else 0
         for index, node in enumerate(tree.findall("object")):
