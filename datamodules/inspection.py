@@ -96,9 +96,8 @@ def inspect(path: Path, limit: int = MAX_PIXELS) -> Inspection:
     height, width = header.shape
     found = found._replace(shape=header.shape, depth=header.depth, top=header.top, problem=header.flaw)
     if height * width > limit:
-        return found._replace(
-            problem=f"has {width:,} x {height:,} = {height * width:,} pixels, more than --data.max_pixels {limit:,}: raise it"
-        )
+        said = f"has {width:,} x {height:,} = {height * width:,} pixels, more than --data.max_pixels {limit:,}"
+        return found._replace(problem=f"{said} (raise it to read them)")
     if header.flaw:
         return found
     whole = any(start.startswith(first) and end.endswith(last) for first, last in ENDS)
