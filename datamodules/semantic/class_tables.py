@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from datamodules.split_names import NAMES
+from datamodules.split_names import split_folders
 from datamodules.text_files import read_lines, read_rows
 from modules.colours import RGB
 from modules.contracts import DataError
@@ -46,7 +46,7 @@ def read_class_table(root: Path) -> ClassTable | None:
     Raises:
         DataError: a table that cannot be read, with the line, or two classes of one name, number or color.
     """
-    folders = [root, *(root / name for names in NAMES.values() for name in names)]
+    folders = [root, *split_folders(root).values()]
     file = next((place / name for place in folders for name in FILES if (place / name).is_file()), None)
     if file is None:
         return None
