@@ -124,21 +124,20 @@ class VisionTask(Task):
         if self.trainer.ckpt_path:  # it has its own weights
             self.loaded = True
             return
+        if stage != "fit":
+            return
         names, start = dict(self.backbone.net.named_parameters()), set()
-        if self.weights and (stage == "fit" or self._must_load()):
-            rank_zero_info(load_backbone(self.backbone, self.weights, self.classifier))
-            self.loaded, start = True, names.keys() - set(self.backbone.untrained)
-        elif self._must_load():
-            raise ConfigError(
-                "model.head is pretrained, but there are no weights for it: add --model.weights pretrained"
-            )
-        if stage == "fit":
-            fixed = [name for name, parameter in names.items() if not parameter.requires_grad]
-            self.backbone.untrained = self.exported.untrained = tuple(name for name in fixed if name not in start)
+        if self.weights or self.classifier is not None:
+            self._load()
+            start = names.keys() - set(self.backbone.untrained)
+        fixed = [name for name, parameter in names.items() if not parameter.requires_grad]
+        self.backbone.untrained = self.exported.untrained = tuple(name for name in fixed if name not in start)
 
-    def _must_load(self) -> bool:
-        """Whether the library's classifier still has no weights."""
-        return self.classifier is not None and not self.loaded
+    def _load(self) -> None:
+        if not self.weights:
+            raise ConfigError("model.head is pretrained, but it has no weights: add --model.weights pretrained")
+        rank_zero_info(load_backbone(self.backbone, self.weights, self.classifier))
+        self.loaded = True
 
     def train(self, mode: bool = True) -> "VisionTask":
         super().train(mode)
@@ -157,7 +156,10 @@ class VisionTask(Task):
         self._fuse()
 
     def _fuse(self) -> None:
-        """Here, because a checkpoint is loaded before, into the network as it was trained."""
+        """Here, because a checkpoint is loaded before, into the network as it was trained. Without one, a published
+        network takes its weights now."""
+        if self.classifier is not None and not self.loaded:
+            self._load()
         if not self.fuse:
             return
         self.backbone, self.fuse = fused(self.backbone), False
@@ -220,6 +222,7 @@ class VisionTask(Task):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
+        self.loaded = True
         about = checkpoint.get("backbone", {})
         self.backbone.untrained = self.exported.untrained = tuple(about.get("untrained", ()))
         if self.pools and "pooled" not in about and not pools_plainly(self.backbone):
