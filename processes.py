@@ -141,8 +141,8 @@ class Launcher(_SubprocessScriptLauncher):
             code = process.poll()
             if code is not None and code < 0:
                 name = signal.Signals(-code).name
-                what = f"process {rank} of 0 to {len(self.procs)} (pid {process.pid}) was ended by {name}"
-                return Lost(what, 128 - code)
+                why = ", as when memory is full" if name == "SIGKILL" else ""
+                return Lost(f"the process of device {rank} (pid {process.pid}) was ended by {name}{why}", 128 - code)
             if code:
                 return Lost("", code)
         return None

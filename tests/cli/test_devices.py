@@ -58,10 +58,9 @@ def test_every_yaml_trains_on_two_processes_without_any_option(tmp_path, path):
 def test_every_other_command_of_every_yaml_answers_on_two_processes_as_on_one(graft, tmp_path, path):
     assert graft("fit", "--config", str(path), *few(path.stem), "--run_dir", "run")[0] == 0
     for command in ("validate", "test", "predict"):
-        typed = [command, "--config", str(path), "--ckpt_path", "run", *COMMON, "--data.workers", "0"]
-        if command == "predict" and path.stem in ("gan", "wgan"):
-            typed = [command, "--config", str(path), "--ckpt_path", "run", *COMMON, "--data", "Noise"]
-            typed += ["--data.count", "31", "--data.batch_size", "8"]
+        made = command == "predict" and path.stem in ("gan", "wgan")
+        data = ["--data", "Noise", "--data.count", "31"] if made else FEW[2:6] + FEW[8:10]
+        typed = [command, "--config", str(path), "--ckpt_path", "run", *COMMON, *data, "--data.batch_size", "8"]
         assert graft(*typed, "--run_dir", f"one_{command}")[0] == 0
         for start in (two_processes, by_torchrun):
             assert start([*typed, "--run_dir", f"{start.__name__}_{command}"], tmp_path) == ""

@@ -102,12 +102,12 @@ def test_killed_in_mid_epoch_and_resumed_equals_never_stopped(
     ("name", "workers", "devices"),
     [
         ("SIGTERM", 2, 1),
-        ("SIGUSR1", 2, 2),
         *(
             pytest.param(name, workers, devices, marks=pytest.mark.slow)
-            for name in ("SIGTERM", "SIGINT")
+            for name in ("SIGTERM", "SIGUSR1", "SIGINT")
             for workers in (0, 2)
             for devices in (1, 2)
+            if (name, workers, devices) != ("SIGTERM", 2, 1)
         ),
     ],
 )
@@ -119,11 +119,12 @@ def test_a_signal_to_all_processes_saves_and_the_same_command_goes_on(graft, tmp
     assert stopped(stop, 6, [*typed, "--run_dir", "stopped"], tmp_path)[0] == 128 + getattr(signal, name)
     assert 6 <= state(Path("stopped"))["global_step"] <= 7
     assert not list(Path("stopped/checkpoints").glob("*.tmp"))
-    if devices == 1:  # one that was never stopped, and the next start, in this process
-        assert graft(*typed, "--run_dir", "whole")[0] == graft(*typed, "--run_dir", "stopped")[0] == 0
-        whole, resumed = state(Path("whole")), state(Path("stopped"))
-        assert whole["global_step"] == resumed["global_step"] == 24
-        assert all(torch.equal(whole["state_dict"][k], resumed["state_dict"][k]) for k in whole["state_dict"])
+    for folder in ("whole", "stopped"):  # one that was never stopped, and the next start
+        again = [*typed, "--run_dir", folder]
+        assert (graft(*again)[0] if devices == 1 else run([str(ROOT / "cli.py"), *again], tmp_path)) == 0
+    whole, resumed = state(Path("whole")), state(Path("stopped"))
+    assert whole["global_step"] == resumed["global_step"] == 24 / devices
+    assert all(torch.equal(whole["state_dict"][k], resumed["state_dict"][k]) for k in whole["state_dict"])
 
 
 @pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.slow)])
