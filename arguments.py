@@ -130,14 +130,15 @@ def typed_task(argv: list[str]) -> str | None:
 
 
 def find_checkpoint(typed: str, name: str, resume: bool) -> Path:
-    """A checkpoint file from a file, a run directory or `latest`: the last one to resume, else the best one.
+    """A checkpoint file from a file, a run directory or `latest`: the last one to resume, else the averaged
+    weights of StochasticWeightAveraging, or the best.
 
     Raises:
         DataError: there is none.
     """
     path = Path("runs") / name / "latest" if typed == "latest" else Path(typed)
     if path.is_dir():
-        order = ("last", "best") if resume else ("best", "last")
+        order = ("last", "best") if resume else ("averaged", "best", "last")
         found = [path / "checkpoints" / f"{n}.ckpt" for n in order if (path / "checkpoints" / f"{n}.ckpt").is_file()]
         if not found:
             raise DataError(f"{path} has no checkpoints yet")

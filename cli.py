@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import yaml
 from jsonargparse import Namespace, set_dumper
-from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.callbacks import RichProgressBar, WeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
@@ -162,7 +162,8 @@ class CLI(LightningCLI):
             return argv
         self.checkpoint = find_checkpoint(typed, self.name, resume=command == "fit")
         checkpoint = read_checkpoint(self.checkpoint)
-        if command != "fit" and _pretraining(checkpoint):  # its last weights are the ones that are exported
+        exported = command == "fit" or not _pretraining(checkpoint) or self.checkpoint.name == callbacks.AVERAGED
+        if not exported:  # of pretraining, the last weights are
             self.checkpoint = find_checkpoint(typed, self.name, resume=True)
             checkpoint = read_checkpoint(self.checkpoint)
         argv = replace_option(argv, "--ckpt_path", str(self.checkpoint))
@@ -315,6 +316,7 @@ class CLI(LightningCLI):
             callbacks.RandomState(),
             callbacks.Throughput(),
             callbacks.Finite(),
+            callbacks.Counts(),
             parts.pictures,
             parts.predictions,
             self.summary,
@@ -359,7 +361,7 @@ class CLI(LightningCLI):
         try:
             found = getattr(self.trainer, subcommand)(**self._prepare_subcommand_kwargs(subcommand))
             if subcommand != "fit" and self.checkpoint:
-                self.summary.judged(self.checkpoint, self.epoch)
+                self.summary.results.judged(self.checkpoint.stem, self.epoch)
             if subcommand == "evaluate":
                 self.summary.rows = [result._asdict() for result in found]
             if subcommand == "fit":
@@ -383,9 +385,10 @@ class CLI(LightningCLI):
         """Exports the backbone of the weights that are judged best, and tests them."""
         self.trainer.strategy.barrier()  # until the first process has put the last checkpoint into its place
         folder = self.directory.path
-        best = folder / "checkpoints" / "best.ckpt"
-        chosen = best if best.is_file() and not self.model.pretraining else folder / "checkpoints" / "last.ckpt"
-        if not chosen.is_file():  # fast_dev_run saves nothing
+        order = ("averaged", "last") if self.model.pretraining else ("averaged", "best", "last")
+        found = (folder / "checkpoints" / f"{name}.ckpt" for name in order)
+        chosen = next((path for path in found if path.is_file()), None)
+        if chosen is None:  # fast_dev_run saves nothing
             return
         checkpoint = read_checkpoint(chosen)
         self.model.load_state_dict(checkpoint["state_dict"])
@@ -396,9 +399,23 @@ class CLI(LightningCLI):
                 task=type(self.model).__name__,
                 epoch=checkpoint["epoch"],
             )
-        self.summary.judged(chosen, checkpoint["epoch"])
-        if self.datamodule.has("test"):
+        self.summary.results.judged(chosen.stem, checkpoint["epoch"])
+        tested = self.datamodule.has("test")
+        if self.datamodule.has("val") and self._not_validated(chosen, tested):
+            for callback in self.trainer.callbacks:
+                if isinstance(callback, WeightAveraging):
+                    callback._average_model = None  # it would put its newest weights in place of the chosen ones
+            self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
+        if tested:
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+
+    def _not_validated(self, chosen: Path, tested: bool) -> bool:
+        """Whether the chosen weights are validated at the end of fit: if they never were in the way that a test is, or
+        if that is the only way to answers for single samples."""
+        if self.trainer.limit_val_batches == 0:
+            return False
+        alone = not (tested or self.model.pretraining or self.model.generative)
+        return chosen.stem == "averaged" or self.model.quick or alone
 
     @rank_zero_only
     def _save_config(self) -> None:

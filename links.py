@@ -6,6 +6,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from datamodules import DataModule
+from datamodules.text.text_data import TextData
 from modules.contracts import ConfigError, DataError
 from modules.text.tokenizer import Tokenizer
 
@@ -34,6 +35,9 @@ def link(
     if "tokenizers" in args:
         name = settings.model.class_path.rpartition(".")[2]
         args.tokenizers = _tokenizers(args.tokenizers or known.get("tokenizers"), data, name)
+    if "tokenize" in args and isinstance(data, TextData):
+        data.judge_by(args.tokenize, args.lowercase)
+        args.tokenize = args.tokenize or data.tokenize
     # networks that make pictures are built for one size
     if "image_size" in args and args.image_size is None and isinstance(given.get("image_size"), int):
         args.image_size = given.image_size

@@ -1,7 +1,8 @@
 """What is watched, drawn or written beside the training; no callback knows a task by its class."""
 
-from callbacks.checkpoint import Checkpoint, Stopped
+from callbacks.checkpoint import AVERAGED, Checkpoint, Stopped
 from callbacks.collapse import Collapse
+from callbacks.counts import Counts
 from callbacks.finite import Finite
 from callbacks.generated.health import GameHealth
 from callbacks.generated.pictures import GeneratedPictures
@@ -13,9 +14,11 @@ from callbacks.random_state import RandomState
 from callbacks.throughput import Throughput
 
 __all__ = [
+    "AVERAGED",
     "KNN",
     "Checkpoint",
     "Collapse",
+    "Counts",
     "Finite",
     "GameHealth",
     "GeneratedPictures",

@@ -1,17 +1,24 @@
 """What is saved when: `last.ckpt` every so many steps and every epoch, `best.ckpt` by the task's monitor."""
 
 import signal
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
+from lightning.pytorch.callbacks import StochasticWeightAveraging
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
 
+from callbacks.selection import Judged, Selection
 from modules.contracts import writing
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
 """Requests to end; SLURM announces the end of a job by SIGUSR1, where it is asked to."""
+
+AVERAGED = "averaged.ckpt"
 
 
 class Stopped(Exception):
@@ -32,6 +39,10 @@ class Checkpoint(LightningCheckpoint):
     """Writes `checkpoints/last.ckpt`, `checkpoints/best.ckpt` and, at the end, `backbone.safetensors`.
 
     Files are written beside their place and renamed, so a kill leaves the old one or the new one, never half of one.
+    `best.ckpt` holds the very weights whose validation was best by the task's monitor, also within an epoch, and while
+    the monitor does not move, those of the lowest loss. StochasticWeightAveraging leaves its weights in
+    `averaged.ckpt`.
+
     SIGTERM, SIGUSR1 and the first Ctrl-C save after the current step, or after the validation that is going on, and
     stop. A monitor never logged (no validation data), or nan (nothing to find there), leaves no `best.ckpt`,
     and the last weights are used, which the summary says.
@@ -43,7 +54,10 @@ class Checkpoint(LightningCheckpoint):
     def __init__(self, every_n_steps: int = 500):
         super().__init__()
         self.every_n_steps = every_n_steps
-        self.best: float | None = None
+        self.selection = Selection()
+        self.best, self.last = Judged(), Judged()  # validations of the choice, and of the newest weights judged
+        self._due = False  # best.ckpt, at the end of the epoch
+        self._before: dict[str, Tensor] = {}  # metrics before a validation
         self.saved_step = -1
         self.signal = 0
 
@@ -53,6 +67,8 @@ class Checkpoint(LightningCheckpoint):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.saved_step = trainer.global_step
         self.signal = 0
+        if trainer.is_global_zero:  # of a run that goes on now
+            (self.folder / AVERAGED).unlink(missing_ok=True)
         self.handlers = {s: signal.signal(s, self._remember) for s in SIGNALS}
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
@@ -66,19 +82,48 @@ class Checkpoint(LightningCheckpoint):
         if number:
             raise Stopped(self.folder / "last.ckpt", number)
 
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._before = dict(trainer.callback_metrics)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        within = not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        self.last = Judged(trainer.global_step, trainer.current_epoch, within, self._logged(trainer))
+        self._before = dict(trainer.callback_metrics)
+        score, loss = (self.last.metrics.get(name) for name in (pl_module.monitor, pl_module.fallback))
+        if score is None or score != score or not self.selection.takes(score, pl_module.mode, loss):
+            return
+        self.best = self.last
+        if within:
+            self._save(trainer, "best.ckpt")
+        else:  # with the same weights, when the epoch is counted as over
+            self._due = True
+
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        score = trainer.callback_metrics.get(pl_module.monitor)
-        if score is not None and not score.isnan():
-            score = score.item()
-            if self.best is None or (score < self.best if pl_module.mode == "min" else score > self.best):
-                self.best = score
-                self._save(trainer, "best.ckpt")
+        if self._due:
+            self._save(trainer, "best.ckpt")
+            self._due = False
         self._save(trainer, "last.ckpt")
         if number := self._told(trainer):
             raise Stopped(self.folder / "last.ckpt", number)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._restore_handlers()
+        late = self._logged(trainer)  # by callbacks that judge the last weights when training is over
+        if self.last.step == trainer.global_step:
+            self.last.metrics |= late
+        elif late:
+            self.last = Judged(trainer.global_step, trainer.current_epoch - 1, metrics=late)
+        for callback in trainer.callbacks:
+            if isinstance(callback, StochasticWeightAveraging) and callback.n_averaged:
+                if trainer.current_epoch - 1 >= callback.swa_end:  # it has put its weights into the task
+                    self._save(trainer, AVERAGED, weights_only=True)
+                else:
+                    rank_zero_warn(
+                        "StochasticWeightAveraging is done at the end of the last epoch, which training did not reach: "
+                        "nothing was averaged"
+                    )
         if number := self._told(trainer):
             raise Stopped(self.folder / "last.ckpt", number)
 
@@ -86,18 +131,24 @@ class Checkpoint(LightningCheckpoint):
         self._restore_handlers()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
+        return self.selection.state_dict() | {"judged": asdict(self.best)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best = state["best"]
+        self.best = Judged(**state.get("judged", {}))
+        self.selection = Selection.of({name: value for name, value in state.items() if name != "judged"})
 
-    def _save(self, trainer: L.Trainer, name: str) -> None:
+    def _logged(self, trainer: L.Trainer) -> dict[str, float]:
+        """Validation metrics that are new since `_before` was taken."""
+        found = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        return {name: value.item() for name, value in found.items() if self._before.get(name) is not value}
+
+    def _save(self, trainer: L.Trainer, name: str, weights_only: bool = False) -> None:
         path = self.folder / name
         partial = path.with_suffix(".tmp")
         with writing(path):
             try:
                 self.folder.mkdir(exist_ok=True)
-                trainer.save_checkpoint(partial, weights_only=False)  # False: with optimizer and loops
+                trainer.save_checkpoint(partial, weights_only)  # else with optimizer and loops
                 if trainer.is_global_zero:
                     partial.replace(path)
             except RuntimeError as error:  # torch's own word for a full disk

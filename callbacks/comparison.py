@@ -16,7 +16,7 @@ from rich.table import Table
 from callbacks.drawing.runs import comparison
 from callbacks.numbers import number, or_nan, or_null
 from callbacks.pictures import log_picture
-from modules.contracts import DataError, writing
+from modules.contracts import GREEDY, DataError, writing
 
 
 class Run(NamedTuple):
@@ -65,6 +65,7 @@ def read_run(folder: Path, monitor: str) -> Run:
     except (OSError, ValueError) as error:
         raise DataError(f"{folder} left no whole results.json and metrics.csv to compare: {error}") from error
     trained = [row for row in logged if row.get("epoch") and not any(row[k] for k in row if k.startswith("test/"))]
+    trained = [row for row in trained if int(row["epoch"]) < report.get("epochs", math.inf)]  # not judged afterwards
     epochs = [int(row["epoch"]) + 1 for row in trained]
     curve = {epoch: float(row[monitor]) for epoch, row in zip(epochs, trained, strict=True) if row.get(monitor)}
     hows = {row["metric"]: row["how"] for row in report["results"]}
@@ -223,7 +224,7 @@ class Comparison:
         return [run for runs in self.runs.values() for run in runs.values()]
 
     def _test_metric(self) -> str:
-        return f"test/{self.monitor.partition('/')[2]}"
+        return f"test/{self.monitor.partition('/')[2].removesuffix(GREEDY)}"
 
     def _same_split(self, metric: str) -> bool:
         return metric.partition("/")[0] == self.metric.partition("/")[0]

@@ -113,6 +113,7 @@ class KNN(Callback):
     def _probe_outside_validation(self, trainer: Trainer, task: LightningModule) -> None:
         """`LightningModule.log` works in an epoch only; before and after, the loggers are told directly."""
         if (accuracy := self._accuracy(trainer, task, "val")) is not None:
+            trainer.callback_metrics["val/knn"] = torch.tensor(accuracy)
             for logger in trainer.loggers:
                 logger.log_metrics({"val/knn": accuracy}, step=trainer.global_step)
             self._record(trainer, trainer.current_epoch, accuracy)

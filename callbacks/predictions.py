@@ -1,4 +1,4 @@
-"""Writes what `predict` and `test` find."""
+"""Prediction files of `predict`, `test` and `validate`."""
 
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ from callbacks.files.masks import MaskFiles
 from callbacks.files.objects import ObjectPictures
 from callbacks.files.samples import SampleFiles
 from callbacks.files.sentences import TextFiles
-from callbacks.files.tables import Arrays, Table
+from callbacks.files.tables import Arrays, Table, about
 from modules.contracts import SURPLUS, Batch, ConfigError, Prediction
 from modules.metrics.threshold import USUAL
 
 
 class Predictions(Callback):
-    """Writes predictions of `predict` and `test` to `<run>/predictions/`; a file under its final name is complete.
+    """Writes predictions of `predict`, `test` and `validate` to `<run>/predictions/`; a file under its final name is
+    complete. Those of `validate` begin with `val` where those of `test` begin with `test`.
 
     `{label, scores}`: `predict.csv` or `test.csv` with the columns `path`, `label`, where known `true`, and one
     probability per class, `p(<class>)`, written as the batches come. `{features}`: `features.npz` (`test_features.npz`)
@@ -81,6 +82,16 @@ class Predictions(Callback):
 
     on_test_end = on_predict_end
 
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction | None, *rest: Any
+    ) -> None:
+        if trainer.state.fn == "validate":
+            self.on_test_batch_end(trainer, pl_module, outputs, *rest)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "validate":
+            self.on_predict_end(trainer, pl_module)
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self._file:
             self._file.discard()
@@ -91,7 +102,7 @@ class LabelTable(Table):
     """Predicted classes and probabilities; `true` where the first batch knows the truth."""
 
     def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
-        path = Path(trainer.default_root_dir) / "predictions" / ("test.csv" if trainer.testing else "predict.csv")
+        path = Path(trainer.default_root_dir) / "predictions" / f"{about(trainer)}.csv"
         truth = ["true"] if "label" in batch else []
         columns = ["path", "label", *truth, *(f"p({name})" for name in task.classes)]
         super().__init__(path, trainer.global_rank, columns)
@@ -112,7 +123,7 @@ class FeatureArrays(Arrays):
     """Features, and labels where they are known."""
 
     def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
-        name = "test_features.npz" if trainer.testing else "features.npz"
+        name = "features.npz" if trainer.predicting else f"{about(trainer)}_features.npz"
         super().__init__(Path(trainer.default_root_dir) / "predictions" / name, trainer.global_rank)
 
     @staticmethod
@@ -128,7 +139,7 @@ class Detections(ResultFile):
     draws them too."""
 
     def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch, threshold: float | None) -> None:
-        data, name = trainer.datamodule, "test.json" if trainer.testing else "predict.json"
+        data, name = trainer.datamodule, f"{about(trainer)}.json"
         categories = data.category_ids or list(range(1, len(task.classes) + 1))
         path = Path(trainer.default_root_dir) / "predictions" / name
         super().__init__(path, trainer.global_rank, categories, data.image_ids)

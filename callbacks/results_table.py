@@ -11,35 +11,45 @@ ORDER = ("train", "val", "test")
 
 
 def results_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
-    """What the lines of a column have in common stands below the table, once.
+    """One line for a metric of one set of weights. What a column's lines have in common stands below the table, once.
 
     Args:
         rows: `metric` ("val/acc"), `value`, `how` (parts separated by "; ", those all figures of a split share first
-            and last).
+            and last), and `weights` where there are several sets of them.
         title: one line above all.
     """
     splits = sorted({row["metric"].partition("/")[0] for row in rows}, key=ORDER.index)
     shared = {split: _shared([row["how"] for row in rows if row["metric"].startswith(f"{split}/")]) for split in splits}
-    lines: dict[str, dict[str, dict[str, Any]]] = {}
+    lines: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for row in rows:
         split, _, metric = row["metric"].partition("/")
-        lines.setdefault(metric, {})[split] = row
+        lines.setdefault((row.get("weights", ""), metric), {})[split] = row
     caption = "\n".join(f"{split}: {'; '.join(parts)}" for split, parts in shared.items() if parts)
+    several = len({weights for weights, _ in lines}) > 1
     table = Table(title=title, caption=caption or None, title_justify="left", caption_justify="left")
+    if several:
+        table.add_column("weights", overflow="fold")
     table.add_column("metric", style="bold", overflow="fold")
     for split in splits:
         table.add_column(split, style="green", justify="right", no_wrap=True)
     table.add_column("how", overflow="fold")
-    for metric, found in lines.items():
-        hows = {
-            split: "; ".join(p for p in _parts(row["how"]) if p not in shared[split]) for split, row in found.items()
-        }
-        same = len(set(hows.values())) == 1
-        how = (
-            next(iter(hows.values())) if same else "\n".join(f"{split}: {text}" for split, text in hows.items() if text)
-        )
-        table.add_row(metric, *(number(found[split]["value"]) if split in found else "" for split in splits), how)
+    said, known = "", set()
+    for (weights, metric), found in lines.items():
+        if weights != said and known:
+            table.add_section()
+        figures = (number(found[split]["value"]) if split in found else "" for split in splits)
+        how = "" if metric in known else _how(found, shared)
+        table.add_row(*([weights if weights != said else ""] if several else []), metric, *figures, how)
+        said, known = weights, known | {metric}
     return table
+
+
+def _how(found: dict[str, dict[str, Any]], shared: dict[str, list[str]]) -> str:
+    """What the figures of one line have of their own."""
+    hows = {split: "; ".join(p for p in _parts(row["how"]) if p not in shared[split]) for split, row in found.items()}
+    if len(set(hows.values())) == 1:
+        return next(iter(hows.values()))
+    return "\n".join(f"{split}: {text}" for split, text in hows.items() if text)
 
 
 def _parts(how: str) -> list[str]:

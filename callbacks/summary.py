@@ -18,10 +18,9 @@ from rich.table import Table
 from callbacks.files.detection_errors import read_errors
 from callbacks.files.per_class import JUDGED, read_per_class
 from callbacks.files.tables import open_text
-from callbacks.generated.scores import GeneratedScores
-from callbacks.knn import KNN
 from callbacks.numbers import number, or_null
 from callbacks.predictions import Predictions
+from callbacks.results import Results, Rows
 from callbacks.results_table import results_table
 from callbacks.throughput import Throughput
 from modules.contracts import writing
@@ -46,11 +45,8 @@ class Summary(L.Callback):
     def __init__(self, name: str, command: str, typed: list[str], seed: int | bool, precision_reason: str):
         self.name, self.command, self.typed, self.seed = name, command, typed, seed
         self.precision_reason = precision_reason
-        self.results: dict[str, float] = {}
+        self.results = Results(command)
         self.rows: list[dict[str, Any]] = []  # metric, value, how: of a command that says itself how
-        self.weights = ""
-        # which rows the weights belong to: the val rows of a fit are about the last ones
-        self._of = "test" if command in ("fit", "test") else "judged"
         self.began = time.monotonic()
 
     @rank_zero_only
@@ -72,6 +68,13 @@ class Summary(L.Callback):
         parts = f"{data.per_step:,} x {trainer.world_size} device(s) x {whole // each} accumulated"
         rates = [f"{max(g['initial_lr'] for g in optimizer.param_groups):.3g}" for optimizer in trainer.optimizers]
         CONSOLE.print(f"  effective batch size {whole:,}{data.unit} = {parts}, learning rate {' and '.join(rates)}")
+        if trainer.limit_val_batches == 0:
+            CONSOLE.print("  no validation (trainer.limit_val_batches is 0): the last weights are the result")
+        elif not data.has("val"):
+            CONSOLE.print(
+                "  no validation set: the last weights are the result, not the best ones; add one, or set aside "
+                "samples by --data.val_split"
+            )
         CONSOLE.print(f"  run directory {folder}")
 
     @rank_zero_only
@@ -81,31 +84,30 @@ class Summary(L.Callback):
         chosen, noun = counts.pop(data.predicted), data.noun
         others = ", ".join(f"{count:,} {split}" for split, count in counts.items())
         which = f"the {chosen:,} {data.predicted} {noun}; not {others}" if others else f"all {chosen:,} {noun}"
+        if trainer.limit_predict_batches != 1.0:
+            which += f", the first {sum(trainer.num_predict_batches):,} batches (trainer.limit_predict_batches)"
         CONSOLE.print(f"  predicts {which}")
 
-    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._collect(trainer, "val/")
-
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self.command == "validate":
-            self._collect(trainer, "val/")
+        if trainer.state.fn == "validate":
+            self.results.collect(trainer, "val")
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._collect(trainer, "test/")
-
-    def judged(self, checkpoint: Path, epoch: int) -> None:
-        """Says which weights a command, or the test at the end of fit, is about."""
-        self.weights = f"{checkpoint.stem} checkpoint, of epoch {epoch + 1}"
+        self.results.collect(trainer, "test")
 
     @rank_zero_only
     def conclude(self, trainer: L.Trainer, commands: Iterable[str] = ()) -> None:
         """Prints and writes the results, and prints lines of commands to type next."""
-        rows = self.rows + [self._row(trainer, name, value) for name, value in sorted(self.results.items())]
         folder = Path(trainer.default_root_dir)
-        if rows:
-            title = f"Results, seed {self.seed}" + (f", {self._of}: {self.weights}" if self.weights else "")
-            Console(highlight=False).print(results_table(rows, title))
-            self._write(folder, rows, trainer)
+        rows, others = (self.rows, []) if self.rows else self.results.rows(trainer)
+        if rows or others:
+            weights = "" if self.command == "fit" else f", {self.results.weights}"
+            Console(highlight=False).print(results_table(rows + others, f"Results, seed {self.seed}{weights}"))
+            self._write(folder, rows, others, trainer)
+        elif self.command != "predict":
+            CONSOLE.print("no results: there was neither a validation nor a test set to judge by")
+        if selected := self.results.selection(trainer):
+            CONSOLE.print(selected)
         self._say_classes(folder)
         self._say_errors(folder)
         self._say_speed(trainer)
@@ -118,30 +120,17 @@ class Summary(L.Callback):
         for line in commands:
             CONSOLE.print(line, markup=False)
 
-    def _collect(self, trainer: L.Trainer, prefix: str) -> None:
-        self.results |= {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith(prefix)}
-
-    def _row(self, trainer: L.Trainer, name: str, value: float) -> dict[str, Any]:
-        split, metric = name.split("/", 1)
-        how = f"{len(trainer.datamodule.dataset(split, 'plain')):,} {split} {trainer.datamodule.noun}"
-        if metric in trainer.lightning_module.protocols:
-            how += f"; {trainer.lightning_module.protocols[metric]}"
-        for probe in (c for c in trainer.callbacks if isinstance(c, KNN | GeneratedScores)):
-            how = probe.protocols.get(name, how)
-            if name == "val/knn" and probe.history and probe.history[0][0] == 0:
-                how += f"; {probe.history[0][1]:.4f} before training"
-        if self.command == "fit" and split == "val":
-            how += "; weights of the last epoch"
-        return {"metric": name, "value": value, "how": how}
-
-    def _write(self, folder: Path, rows: list[dict[str, Any]], trainer: L.Trainer) -> None:
+    def _write(self, folder: Path, rows: Rows, others: Rows, trainer: L.Trainer) -> None:
         path = folder / "results.json"
         packages = ("torch", "torchvision", "lightning", "timm", "albumentations", "scikit-learn")
         report = {
             "command": ["python", "cli.py", *self.typed],
             "seed": self.seed,
-            f"{self._of} weights": self.weights,
+            f"{'test' if self.command in ('fit', 'test') else 'judged'} weights": self.results.weights,
             "results": [row | {"value": or_null(row["value"])} for row in rows],
+            "results of other weights": [row | {"value": or_null(row["value"])} for row in others],
+            "selection": self.results.selection(trainer),
+            **({"epochs": trainer.current_epoch} if self.command == "fit" else {}),
             "seconds": round(time.monotonic() - self.began, 1),
             "machine": f"{platform.processor() or platform.machine()}, {trainer.strategy.root_device}",
             "precision": trainer.precision,

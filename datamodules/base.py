@@ -123,7 +123,10 @@ class DataModule(L.LightningDataModule):
         return self._loader(data, EpochSampler(len(data), self.seed, batch, self._rank(), world, resume, self.kinds()))
 
     def val_dataloader(self) -> DataLoader | list:
-        return self._in_order("val", "evaluate") or []
+        loader = self._in_order("val", "evaluate")
+        if loader is None and self.trainer and self.trainer.state.fn == "validate":
+            raise DataError(f"{type(self).__name__} has no validation set here: use test, or point --data.root to one")
+        return loader or []
 
     def test_dataloader(self) -> DataLoader:
         loader = self._in_order("test", "evaluate")

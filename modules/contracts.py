@@ -22,6 +22,9 @@ IGNORE = 255
 SURPLUS = "surplus"
 """Key of a batch that does not count: a device without a batch of its own got it, so that all take part in an epoch."""
 
+GREEDY = "_greedy"
+"""Ending of metrics whose texts were searched for greedily, in validations between epochs."""
+
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in brightness (ITU-R BT.601)."""
@@ -234,10 +237,12 @@ class Neck(nn.Module):
 class Head(nn.Module):
     """Feature pyramid in, what the task needs out.
 
-    `pools` marks heads that take pooled features (B, features.pooled) in place of the maps.
+    Attributes: `pools` marks heads that take pooled features (B, features.pooled) in place of the maps; `loss_name`, of
+    heads with a loss, is that loss in words, with all that changes it, for protocols.
     """
 
     pools: ClassVar[bool] = False
+    loss_name: str = "loss of the head"
 
 
 def through(backbone: Backbone, head: Head, image: Tensor) -> Tensor:

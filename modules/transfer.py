@@ -107,7 +107,7 @@ def read_run(source: str) -> dict[str, Any]:
         DataError: there is none, and as `read_checkpoint`.
     """
     path = Path(source).expanduser()
-    inside = (path / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
+    inside = (path / "checkpoints" / name for name in ("averaged.ckpt", "best.ckpt", "last.ckpt"))
     found = next((file for file in (path, *inside) if file.is_file()), None)
     if found is None:
         raise DataError(f"no checkpoint at {source}: expected a run directory or a .ckpt")

@@ -26,22 +26,26 @@ class Task(L.LightningModule):
             off.
         average: validate, test and save the mean of the weights after each of this many last epochs; 0 is off.
 
-    Class attributes: `monitor` and `mode` name what the best checkpoint is judged by; `needs` are keys of its batches
+    Class attributes: `monitor` and `mode` name what the best checkpoint is judged by, `fallback` the loss that chooses
+    while the monitor does not move; `needs` are keys of its batches
     (prediction needs the first); `protocols` says in words how each metric is computed; `pretraining` marks
     tasks whose only product is the backbone; `views` is how many views of each picture it trains on, at least and at
     most; `whole` marks tasks whose answer covers the whole picture, so that prediction must not cut its sides off.
+    `quick` marks tasks whose validation between epochs is quicker and coarser than that of `validate`.
     `generative` marks tasks that make pictures out of noise, `float32` those whose weights cannot be of another
     precision (mixed precision keeps them in it). `backbone` is null in tasks without one.
     """
 
     monitor: ClassVar[str] = "val/loss"
     mode: ClassVar[Literal["min", "max"]] = "min"
+    fallback: ClassVar[str] = "val/loss"
     needs: ClassVar[tuple[str, ...]] = ()
     protocols: ClassVar[dict[str, str]] = {}
     pretraining: ClassVar[bool] = False
     views: ClassVar[tuple[int, int]] = (1, 1)
     whole: ClassVar[bool] = False
     generative: ClassVar[bool] = False
+    quick: ClassVar[bool] = False
     float32: ClassVar[bool] = False
     backbone: Backbone | None
 

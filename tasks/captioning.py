@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
-from modules.contracts import Batch, ConfigError, Prediction
+from modules.contracts import GREEDY, Batch, ConfigError, Prediction
 from modules.losses.text import doubly_stochastic, label_smoothed_cross_entropy, reinforce
 from modules.metrics.captions import PROTOCOLS, CaptionScores
 from modules.metrics.reward import Reward
@@ -40,7 +40,7 @@ class Captioning(Writing, VisionTask):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("image", "target")
-    monitor = "val/cider"
+    monitor = f"val/cider{GREEDY}"
     mode = "max"
     level: int = -1
 
@@ -72,8 +72,8 @@ class Captioning(Writing, VisionTask):
         self.train_used()
         self.decoder = (decoder or ShowAttendTell)(len(self.tokenizers[-1]), channels[level] + 2 * coordinates)
         self.regulariser = self._weight(regulariser)
-        self.protocols = PROTOCOLS | {"unfinished": self.unfinished, "perplexity": PERPLEXITY}
-        self.scores = nn.ModuleDict({stage: CaptionScores(full=stage == "test") for stage in ("val", "test")})
+        self.protocols = self.named(PROTOCOLS) | {"perplexity": PERPLEXITY}
+        self.scores = nn.ModuleDict({stage: CaptionScores() for stage in ("val", "test")})
         self.train()  # Lightning keeps the modes that it finds
 
     @property

@@ -39,7 +39,6 @@ class Classification(VisionTask):
         "accuracy_top5": "top-5, micro: mean over pictures",
         "f1": "macro: mean over classes",
         "calibration_error": "expected, 15 bins of the highest probability, L1",
-        "loss": "mean over pictures",
     }
 
     def __init__(
@@ -58,6 +57,7 @@ class Classification(VisionTask):
             raise ConfigError("classification needs at least two classes: from the data, or as --model.classes")
         self.classes, count = classes, len(classes)
         self.head = self.attach(head, count)
+        self.protocols = self.protocols | {"loss": f"{self.head.loss_name}, as in training, mean over pictures"}
         if auxiliary and self.frozen:
             raise ConfigError("auxiliary classifiers help the backbone to learn, but it is frozen: set auxiliary to 0")
         self.auxiliary = auxiliary

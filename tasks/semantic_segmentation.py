@@ -78,6 +78,7 @@ class SemanticSegmentation(VisionTask):
             self.auxiliary = FCN(Features(features.channels[:-1], features.strides[:-1]), count)
         loss.check(count)
         self.loss = loss
+        self.protocols = self.protocols | {"loss": f"{loss.name}, as in training; {self.protocols['loss']}"}
         self.register_buffer("class_weights", torch.ones(count))  # the data's come with `setup`
         self.window, self.overlap, self.flip, self.scales = window, overlap, flip, scales
         self.probabilities = probabilities

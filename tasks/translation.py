@@ -4,8 +4,9 @@ from typing import ClassVar
 
 from torch import nn
 
-from modules.contracts import Batch, ConfigError, Prediction
-from modules.metrics.text import Tokenize, TranslationScores, protocols
+from modules.contracts import GREEDY, Batch, ConfigError, Prediction
+from modules.metrics.scripts import Tokenize
+from modules.metrics.text import TranslationScores, protocols
 from modules.text.decoder import DecoderFactory, EncoderFactory, tie
 from modules.text.hypotheses import Hypothesis
 from modules.text.memory import Memory
@@ -21,12 +22,13 @@ class Translation(Writing):
         encoder: reads; null is a TransformerEncoder.
         decoder: writes; null is a TransformerDecoder.
         shared: whether both languages have one embedding, if they have one vocabulary (`data.joint`).
-        tokenize: how sacreBLEU splits text before it counts words.
+        tokenize: sacreBLEU's tokenizer; null takes that of the script of the data's targets: 13a, or zh, ja-mecab,
+            ko-mecab or char for those without spaces.
         lowercase: whether sacreBLEU ignores case.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("source", "target")
-    monitor = "val/bleu"
+    monitor = f"val/bleu{GREEDY}"
     mode = "max"
 
     def __init__(
@@ -35,7 +37,7 @@ class Translation(Writing):
         encoder: EncoderFactory | None = None,
         decoder: DecoderFactory | None = None,
         shared: bool = True,
-        tokenize: Tokenize = "13a",
+        tokenize: Tokenize | None = None,
         lowercase: bool = False,
         **kwargs,
     ):
@@ -47,9 +49,9 @@ class Translation(Writing):
         self.decoder = (decoder or TransformerDecoder)(len(last), self.encoder.width)
         if shared and first == last:
             tie(self.encoder, self.decoder)
-        self.protocols = protocols(tokenize, lowercase) | {"unfinished": self.unfinished}
-        scores = {stage: TranslationScores(tokenize, lowercase, full=stage == "test") for stage in ("val", "test")}
-        self.scores = nn.ModuleDict(scores)
+        self.bleu = {"tokenize": tokenize or "13a", "lowercase": lowercase}
+        self.protocols = self.named(protocols(**self.bleu))
+        self.scores = nn.ModuleDict({stage: TranslationScores(**self.bleu) for stage in ("val", "test")})
 
     @property
     def parts(self) -> dict[str, nn.Module]:

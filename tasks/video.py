@@ -37,7 +37,6 @@ class Video(VisionTask):
         "video_acc": "top-1, micro: mean probability of a video's views",
         "video_acc5": "top-5, micro: mean probability of a video's views",
         "video_mean_acc": "top-1, macro: mean over classes, of videos",
-        "loss": "mean over views",
     }
 
     def __init__(
@@ -58,6 +57,7 @@ class Video(VisionTask):
         self.head = head(self.fusion.features, count)
         self.pools = self.fusion.pools or self.head.pools
         self.train_used()
+        self.protocols = self.protocols | {"loss": f"{self.head.loss_name}, as in training, mean over views"}
         self.metrics = nn.ModuleDict({stage: nn.ModuleDict(_accuracies(count)) for stage in ("val", "test")})
 
     def forward(self, video: Tensor) -> Tensor:

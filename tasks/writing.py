@@ -1,11 +1,12 @@
 """What tasks share that write texts: teacher forcing to train, search to judge."""
 
 from dataclasses import replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from modules.contracts import Batch, ConfigError, Prediction
+from modules.contracts import GREEDY, Batch, ConfigError, Prediction
 from modules.losses.text import label_smoothed_cross_entropy
 from modules.metrics.text import Perplexity
 from modules.text.decoder import Decoder
@@ -23,13 +24,18 @@ class Writing(Task):
         tokenizers: vocabularies as `Tokenizer.to_json` gives them, the last of them that of the text; null takes the
             data's.
         smoothing: share of the probability that training spreads evenly over the vocabulary, 0..1.
-        search: how texts are searched for in test and prediction; validation takes the likeliest token at every step.
+        search: how texts are searched for in validation, test and prediction. Between the epochs of a training, the
+            likeliest token at every step is taken, and the figures of that end in `_greedy`.
     """
 
+    fallback = "val/perplexity"
     unfinished = "share of texts that reached model.search.longest before their end"
     decoder: Decoder
     scores: nn.ModuleDict
-    """Metrics of texts and references, of `val` and `test`."""
+    """Metrics of texts and references, of `val` and `test`, with `full` for those that take time, too."""
+    quick = True
+    bleu: ClassVar[dict[str, Any]] = {}
+    """Settings of sacreBLEU, where sentences are judged by it."""
 
     def __init__(
         self,
@@ -71,20 +77,32 @@ class Writing(Task):
         return self.written(self.search(self.decoder, self.memory(batch)))
 
     def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction:
-        memory, target = self.memory(batch), batch["target"]
+        memory, target, quick = self.memory(batch), batch["target"], self._greedily(stage)
         self.perplexity[stage].update(self.decoder(target[:, :-1], memory), target[:, 1:])
-        found = (self.search if stage == "test" else self.greedy)(self.decoder, memory)
+        found = (self.greedy if quick else self.search)(self.decoder, memory)
         answer = self.written(found)
         self.scores[stage].update(answer["text"], self.references(batch))
         unfinished = sum(not best.finished for best, *_ in found) / len(found)
-        self.log_mean(stage, {"unfinished": unfinished}, len(found))
+        self.log_mean(stage, {f"unfinished{GREEDY * quick}": unfinished}, len(found))
         return answer | self.attention([best for best, *_ in found], memory, batch)
 
     def conclude(self, stage: Stage) -> None:
-        scores = self.scores[stage].compute() | {"perplexity": self.perplexity[stage].compute()}
-        self.log_figures({f"{stage}/{name}": value for name, value in scores.items()})
-        self.scores[stage].reset()
+        scores, quick = self.scores[stage], self._greedily(stage)
+        scores.full = not quick
+        found = {f"{name}{GREEDY * quick}": value for name, value in scores.compute().items()}
+        found["perplexity"] = self.perplexity[stage].compute()
+        self.log_figures({f"{stage}/{name}": value for name, value in found.items()})
+        scores.reset()
         self.perplexity[stage].reset()
+
+    def named(self, protocols: dict[str, str]) -> dict[str, str]:
+        """Protocols of figures that follow from the search, and of the same between epochs."""
+        protocols = protocols | {"unfinished": self.unfinished}
+        quick = {f"{name}{GREEDY}": f"greedy search; {how}" for name, how in protocols.items() if name != "perplexity"}
+        return protocols | quick
+
+    def _greedily(self, stage: Stage) -> bool:
+        return stage == "val" and self.trainer.state.fn == "fit"
 
     def written(self, found: list[list[Hypothesis]]) -> Prediction:
         """Texts of the best hypotheses, whether they are `finished`, and the alternatives if they are asked for."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lightning.pytorch import LightningModule, Trainer
 
-from callbacks.files.tables import Table, open_text
+from callbacks.files.tables import Table, about, open_text
 from modules.contracts import Batch, Prediction, writing
 
 SHOWN = 5  # ids in a line about what was cut
@@ -34,7 +34,7 @@ class TextFiles(Table):
     """
 
     def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
-        path = Path(trainer.default_root_dir) / "predictions" / ("test.csv" if trainer.testing else "predict.csv")
+        path = Path(trainer.default_root_dir) / "predictions" / f"{about(trainer)}.csv"
         search = getattr(task, "search", None)
         several = getattr(search, "best", 1) > 1
         may_be_cut = search is not None or "cut" in batch

@@ -8,9 +8,15 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+from lightning.pytorch import Trainer
 from torch import Tensor
 
 from modules.contracts import writing
+
+
+def about(trainer: Trainer) -> str:
+    """Stem of files about the pass over the data that is going on: `val`, `test` or `predict`."""
+    return "test" if trainer.testing else "predict" if trainer.predicting else "val"
 
 
 class Table:

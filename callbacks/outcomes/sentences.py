@@ -52,6 +52,7 @@ class TextOutcomes(Outcomes):
     def __init__(self, keep: int) -> None:
         super().__init__(keep)
         self.judge = "sentence BLEU"
+        self.bleu: dict[str, Any] = {}  # settings of sacreBLEU
         self.sentences: list[Sentence] = []
         self.places: list[int] = []  # of the sentences in the split
         self.looks: list[Look] | dict[int, Look] = []  # of all; after `gather` of those chosen, by their places
@@ -63,7 +64,7 @@ class TextOutcomes(Outcomes):
         return "text" in outputs and bool({"captions", "target_text"} & batch.keys())
 
     def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
-        said = outputs["text"]
+        said, self.bleu = outputs["text"], getattr(task, "bleu", {})
         self.places += range(first, first + len(said))
         self.judge = "CIDEr-D" if "captions" in batch else "sentence BLEU"
         true = batch["captions"] if "captions" in batch else [[text] for text in batch["target_text"]]
@@ -91,7 +92,7 @@ class TextOutcomes(Outcomes):
         said, true = [one.said for one in self.sentences], [one.true for one in self.sentences]
         if self.judge == "CIDEr-D":
             return cider([*map(tokens, said)], [[*map(tokens, several)] for several in true]).tolist()
-        return sentence_bleu(said, [first for first, *_ in true])
+        return sentence_bleu(said, [first for first, *_ in true], **self.bleu)
 
     def write(self, folder: Path, stage: str, task: LightningModule) -> None:
         places = sorted(range(len(self.scores)), key=self.scores.__getitem__)

@@ -9,7 +9,6 @@ from typing import ClassVar
 import albumentations as A
 import numpy as np
 from torch import Tensor
-from torchmetrics.functional.text import bleu_score
 
 from datamodules.augment import Augment, Recipe, check_area
 from datamodules.base import Purpose, Split
@@ -24,6 +23,7 @@ from datamodules.text.encoded import Ids
 from datamodules.text.lines import tidy
 from datamodules.text.vocabulary import checked, lacking, learnt
 from modules.contracts import ConfigError, DataError
+from modules.metrics.captions import bleu, tokens
 from modules.text.tokenizer import Kind, Tokenizer
 
 Listed = dict[str, list[str]]
@@ -180,12 +180,12 @@ class CaptionData(ImageFilesData):
         ]
 
     def commonest(self, split: Split) -> float:
-        """Corpus BLEU-4 (0..1; split at blanks, lower case) of the most frequent training caption for every picture."""
+        """Corpus BLEU-4, 0..1, as captions are judged by, of the most frequent training caption for every picture."""
         train, rows = self.splits["train"]
         counts = Counter(text.lower() for i in rows for text in train.captions[i])
         source, judged = self.splits[split]
-        references = [[text.lower() for text in source.captions[i]] for i in judged]
-        return bleu_score([counts.most_common(1)[0][0]] * len(references), references).item()
+        references = [[tokens(text) for text in source.captions[i]] for i in judged]
+        return bleu([tokens(counts.most_common(1)[0][0])] * len(references), references)[3]
 
     def _encoded(self, encode: Callable[[Tensor], Tensor]) -> Iterator[tuple[list[int], np.ndarray]]:
         """Rows of the training set, and their maps."""

@@ -1,12 +1,12 @@
 """What sentence pairs are, in lines for people, and what copying the source is worth: a network has to beat it."""
 
-from torchmetrics.functional.text import sacre_bleu_score
-
 from datamodules.base import Split
 from datamodules.cache import cached, digest
 from datamodules.text.batches import LengthBatches
 from datamodules.text.bitext import Bitext
 from datamodules.text.encoded import EncodedPairs
+from modules.metrics.scripts import Tokenize
+from modules.metrics.text import corpus_bleu
 from modules.text.tokenizer import Tokenizer
 
 
@@ -50,17 +50,17 @@ def leaks(train: EncodedPairs, judged: dict[Split, EncodedPairs]) -> list[str]:
     return [f"also in train: {count:,} source sentences of {split}" for split, count in same.items() if count]
 
 
-def copies(judged: dict[Split, EncodedPairs]) -> list[str]:
-    """What the source would be worth as a translation."""
-    scores = [f"{copied(data):.4f} on {split}" for split, data in judged.items() if data.target]
+def copies(judged: dict[Split, EncodedPairs], tokenize: Tokenize, lowercase: bool) -> list[str]:
+    """BLEU of the source as a translation."""
+    scores = [f"{copied(data, tokenize, lowercase):.2f} on {split}" for split, data in judged.items() if data.target]
     return [f"copying the source has BLEU {', '.join(scores)}"] if scores else []
 
 
-def copied(data: EncodedPairs) -> float:
-    """Corpus BLEU (0..1; sacreBLEU's 13a tokenizer, cased) of the source sentences, taken as translations."""
+def copied(data: EncodedPairs, tokenize: Tokenize = "13a", lowercase: bool = False) -> float:
+    """Corpus BLEU, 0..100, of the source sentences, taken as translations; by the tokenizer that judges these."""
     source, target = data.texts("source"), data.texts("target")
 
     def compute() -> float:
-        return sacre_bleu_score(source, [[text] for text in target]).item()
+        return corpus_bleu(source, target, tokenize, lowercase)
 
-    return cached("copied", digest([*source, *target]), compute)
+    return cached("copied", digest([f"0..100 {tokenize} {lowercase}", *source, *target]), compute)

@@ -14,6 +14,7 @@ from datamodules.text.bitext import Bitext, refused, swapped
 from datamodules.text.encoded import EncodedPairs, Ids
 from datamodules.text.vocabulary import checked, lacking, learnt
 from modules.contracts import Batch, ConfigError, DataError
+from modules.metrics.scripts import Tokenize, tokenizer_of
 from modules.text.tokenizer import Kind, Tokenizer
 
 
@@ -42,7 +43,7 @@ class TextData(SplitData):
         strict: refuse texts that look swapped, cut into pieces, or foreign to the vocabulary of a checkpoint; false
             only warns.
 
-    Attributes: `tokenizers`, which can be had before `setup`.
+    Attributes: `tokenizers`, and `tokenize`, which sacreBLEU splits targets by; both can be had before `setup`.
     """
 
     noun = "sentence pairs"
@@ -84,6 +85,21 @@ class TextData(SplitData):
         self.notes: list[str] = []  # what `describe` says of encoding
         self.given = False  # the tokenizers, by `use`
         self._tokenizers: Tokenizers | None = None
+        self._tokenize: tuple[Tokenize, str] | None = None
+        self.lowercase = False  # whether BLEU ignores case
+
+    @property
+    def tokenize(self) -> Tokenize:
+        """sacreBLEU's tokenizer: the one given by `judge_by`, or else that of the script of the targets."""
+        if self._tokenize is None:
+            super().setup()
+            source, rows = next(iter(self.splits.values()))
+            self._tokenize = tokenizer_of(source.target[i] for i in rows) if source.target else ("13a", "")
+        return self._tokenize[0]
+
+    def judge_by(self, tokenize: Tokenize | None, lowercase: bool) -> None:
+        """Takes over how translations are judged; null leaves the tokenizer to the script of the targets."""
+        self._tokenize, self.lowercase = (tokenize, "as set") if tokenize else self._tokenize, lowercase
 
     @property
     def tokenizers(self) -> Tokenizers:
@@ -157,7 +173,10 @@ class TextData(SplitData):
         if train:
             batches = self._by_length(train, self.seed)
             lines += census.batches(batches, self.batch_tokens) + census.leaks(train, judged)
-        return lines + census.copies(judged)
+        if any(data.target for data in self.encoded.values()):
+            tokenize, why = self.tokenize, self._tokenize[1]
+            lines.append(f"BLEU by sacreBLEU's tokenizer {tokenize}" + (f" ({why})" if why else ""))
+        return lines + census.copies(judged, self.tokenize, self.lowercase)
 
     def _readable(self, source: Bitext, broken: dict[int, str]) -> np.ndarray:
         rows, wrong = super()._readable(source, broken), source.unusable()

@@ -59,6 +59,14 @@ class Linear(Head):
         logits = logits.float()
         return logits.sigmoid() if self.kind == "binary" else logits.softmax(1)
 
+    @property
+    def loss_name(self) -> str:
+        names = {"cross_entropy": "cross-entropy", "binary": "binary cross-entropy", "focal": "focal loss"}
+        more = [f"gamma {self.focal_gamma:g}"] if self.kind == "focal" else []
+        more += [f"label smoothing {self.label_smoothing:g}"] if self.label_smoothing else []
+        more += ["class weights"] if self.class_weights is not None else []
+        return names[self.kind] + (f" with {' and '.join(more)}" if more else "")
+
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Mean loss of (B, C) logits against int64 (B,) classes or float (B, C) probabilities, in float32."""
         logits = logits.float()

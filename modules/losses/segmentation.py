@@ -161,6 +161,19 @@ class SegmentationLoss:
             if getattr(self, setting.name) != setting.default and not set(users) & set(self.terms):
                 raise ConfigError(f"loss.{setting.name} does nothing without {' or '.join(users)} among loss.terms")
 
+    @property
+    def name(self) -> str:
+        """The loss in words, with all that changes it."""
+        terms = " + ".join(f"{'' if f == 1 else f'{f:g} x '}{name}" for name, f in self.terms.items() if f)
+        more = [
+            f"{s.name} {value if isinstance(value, str) else f'{value:g}'}"
+            for s in fields(self)[2:]
+            if (value := getattr(self, s.name)) != s.default
+        ]
+        weights = self.class_weights
+        more = ([f"class weights {weights if isinstance(weights, str) else 'as set'}"] if weights else []) + more
+        return terms + (f" with {', '.join(more)}" if more else "")
+
     def check(self, classes: int) -> None:
         """Raises ConfigError when the class weights are not one number >= 0 for each of `classes`."""
         weights = self.class_weights

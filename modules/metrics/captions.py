@@ -14,6 +14,7 @@ from torch import Tensor
 
 from modules.metrics import meteor
 from modules.metrics.corpus import Corpus
+from modules.metrics.scripts import spaced
 
 Words = list[str]
 Grams = Counter[tuple[str, ...]]
@@ -56,9 +57,10 @@ QUOTES = str.maketrans("’‘“”", "''\"\"")
 def tokens(caption: str) -> Words:
     """Words of a caption in lower case, without punctuation, as pycocoevalcap has them from Stanford's PTBTokenizer.
 
-    Java's own output differs for 1 of 34,074 sentences of Flickr8k and Multi30k: one with "m&amp;h".
+    Scripts without spaces, which PTBTokenizer leaves whole, are split into characters. Java's own output differs for 1
+    of 34,074 sentences of Flickr8k and Multi30k: one with "m&amp;h".
     """
-    plain = unescape(caption.lower()).translate(QUOTES)
+    plain = spaced(unescape(caption.lower()).translate(QUOTES))
     return [BRACKETS.get(token, token) for token in TOKEN.findall(plain) if token not in DROPPED]
 
 

@@ -3,8 +3,8 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,12 +12,15 @@ from torch.nn.functional import cross_entropy
 from torchmetrics import Metric
 
 from modules.metrics.corpus import Corpus
+from modules.metrics.scripts import Tokenize, check_tokenizer
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric as SacreMetric
 
-Tokenize = Literal["13a", "intl", "zh", "char", "none"]
-"""How sacreBLEU splits text: as WMT does, by Unicode's classes, Chinese, into characters, or at blanks only."""
+SPLIT = ("zh", "ja-mecab", "ko-mecab", "char")
+"""Tokenizers for scripts in which words are not what stands between spaces."""
+
+WORDS = "words and punctuation marks"
 
 PROTOCOLS = {
     "bleu": "corpus BLEU of raw text, 0..100",
@@ -33,8 +36,17 @@ PROTOCOLS = {
 
 
 def protocols(tokenize: Tokenize = "13a", lowercase: bool = False) -> dict[str, str]:
-    """PROTOCOLS, with the signatures that make sacreBLEU's figures comparable (Post 2018)."""
+    """PROTOCOLS, with the signatures that make sacreBLEU's figures comparable (Post 2018).
+
+    Raises:
+        ConfigError: packages that the tokenizer needs are missing.
+    """
+    check_tokenizer(tokenize)
     said = dict(PROTOCOLS)
+    if tokenize in SPLIT:
+        for name in ("bleu_tokenised", "bleu_textbook"):
+            said[name] = said[name].replace(WORDS, f"sacreBLEU's {tokenize} tokens")
+        said["ter"] = said["ter"].replace("words of the reference", "words, or characters of scripts without spaces")
     for name, metric in _sacre(tokenize, lowercase).items():
         metric.corpus_score(["a"], [["a"]])  # a signature holds the number of references
         said[name] += f"; sacreBLEU {metric.get_signature()}"
@@ -48,7 +60,7 @@ class TranslationScores(Corpus):
     PROTOCOLS says; nan when there were no sentences.
 
     Args:
-        tokenize: how sacreBLEU splits text before it counts words; has no bearing on the other metrics.
+        tokenize: sacreBLEU's tokenizer; those for scripts without spaces hold for the other BLEU metrics too.
         lowercase: whether sacreBLEU ignores case. TER always does, chrF never.
         full: also chrF and TER.
     """
@@ -76,7 +88,8 @@ def translation_scores(
     if not hypotheses:
         return dict.fromkeys([*chosen, "bleu_tokenised", "bleu_textbook", "exact_match"], math.nan)
     figures = {name: metric.corpus_score(hypotheses, [references]).score for name, metric in chosen.items()}
-    pairs = [(words(said), words(true)) for said, true in zip(hypotheses, references, strict=True)]
+    split = _splitter(tokenize)
+    pairs = [(split(said), split(true)) for said, true in zip(hypotheses, references, strict=True)]
     same = [said.split() == true.split() for said, true in zip(hypotheses, references, strict=True)]
     return figures | {
         "bleu_tokenised": tokenised_bleu(*zip(*pairs, strict=True)),
@@ -115,11 +128,20 @@ def textbook_bleu(prediction: Sequence[Hashable], label: Sequence[Hashable], ord
     return score
 
 
-def sentence_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
+def corpus_bleu(
+    hypotheses: Sequence[str], references: Sequence[str], tokenize: Tokenize = "13a", lowercase: bool = False
+) -> float:
+    """sacreBLEU of N sentences against N references, 0..100."""
+    return _sacre(tokenize, lowercase)["bleu"].corpus_score(hypotheses, [references]).score
+
+
+def sentence_bleu(
+    hypotheses: Sequence[str], references: Sequence[str], tokenize: Tokenize = "13a", lowercase: bool = False
+) -> list[float]:
     """sacreBLEU of each sentence alone, 0..100, smoothed, of the orders that it has: for sorting, not for reporting."""
     from sacrebleu.metrics import BLEU
 
-    metric = BLEU(effective_order=True)
+    metric = BLEU(tokenize=tokenize, lowercase=lowercase, effective_order=True)
     return [metric.sentence_score(said, [true]).score for said, true in zip(hypotheses, references, strict=True)]
 
 
@@ -158,8 +180,17 @@ class Perplexity(Metric):
 def _sacre(tokenize: Tokenize, lowercase: bool) -> "dict[str, SacreMetric]":
     from sacrebleu.metrics import BLEU, CHRF, TER  # a second to import
 
+    asian = tokenize in SPLIT  # which TER splits into characters
     return {
         "bleu": BLEU(tokenize=tokenize, lowercase=lowercase),
         "chrf": CHRF(),
-        "ter": TER(),
+        "ter": TER(normalized=asian, asian_support=asian),
     }
+
+
+def _splitter(tokenize: Tokenize) -> Callable[[str], list[str]]:
+    """`words`, or sacreBLEU's tokenizer for a script without spaces, in lower case."""
+    if tokenize not in SPLIT:
+        return words
+    split = _sacre(tokenize, lowercase=True)["bleu"].tokenizer
+    return lambda text: split(text.lower()).split()

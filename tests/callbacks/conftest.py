@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning.pytorch as L
 import pytest
+from lightning.pytorch.callbacks import Checkpoint
 from small_task import Memory
 
 
@@ -19,7 +20,8 @@ def trainer(tmp_path: Path) -> Callable[..., L.Trainer]:
     """Makes quiet trainers on one CPU; the first positional arguments are callbacks."""
 
     def make(*callbacks: L.Callback, **settings: Any) -> L.Trainer:
-        quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+        saving = any(isinstance(callback, Checkpoint) for callback in callbacks)
+        quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": saving}
         defaults = {"max_epochs": 1, "accelerator": "cpu", "devices": 1, "logger": Memory(), "log_every_n_steps": 1}
         return L.Trainer(callbacks=list(callbacks), default_root_dir=tmp_path, **quiet, **(defaults | settings))
 

@@ -93,4 +93,4 @@ def test_parts_of_two_processes_join_in_the_order_of_the_data(tmp_path, count):
 
 
 def run_settings(folder, rank):
-    return {"default_root_dir": folder, "testing": False, "global_rank": rank}
+    return {"default_root_dir": folder, "testing": False, "predicting": True, "global_rank": rank}

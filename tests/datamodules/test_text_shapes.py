@@ -123,7 +123,7 @@ def test_training_holds_every_word_that_is_asked_for(shipped):
 
 
 def test_copying_is_worth_nothing(shipped):
-    assert copied(shipped.encoded["test"]) < 0.15
+    assert copied(shipped.encoded["test"]) < 15
     assert not {*shipped.encoded["test"].texts("source")} & {*shipped.encoded["test"].texts("target")}
 
 

@@ -59,6 +59,21 @@ def test_settings_are_sacrebleus(tokenize, lowercase):
     assert signature in protocols(tokenize, lowercase)["bleu"]
 
 
+def test_scripts_without_spaces_are_split_in_every_figure_of_words():
+    said, true = ["我喜欢红色的圆。", "两颗蓝色的星星"], ["我喜欢红色的圆。", "两颗蓝色星星在这里"]
+    plain, split = (translation_scores(said, true, tokenize) for tokenize in ("13a", "zh"))
+    assert split["bleu"] == corpus_bleu(said, [true], tokenize="zh").score > plain["bleu"]
+    assert split["bleu_tokenised"] == pytest.approx(
+        corpus_bleu(said, [true], tokenize="zh", smooth_method="none").score
+    )
+    assert split["bleu_textbook"] > plain["bleu_textbook"]
+    assert split["ter"] == corpus_ter(said, [true], normalized=True, asian_support=True).score < plain["ter"]
+    assert split["chrf"] == plain["chrf"]
+    sentences = sentence_bleu(said, true, "zh")
+    assert sentences[0] == pytest.approx(100) and sentences[1] > sentence_bleu(said, true)[1]
+    assert "zh tokens" in protocols("zh")["bleu_textbook"] and "tok:zh" in protocols("zh")["bleu"]
+
+
 def test_every_figure_has_a_protocol_and_sacrebleus_have_their_signatures():
     said = protocols()
     assert said.keys() == translation_scores(HYPOTHESES, REFERENCES).keys() | {"perplexity"}

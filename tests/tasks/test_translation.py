@@ -108,7 +108,7 @@ def test_empty_lines_stay_empty_and_the_best_few_come_in_order(languages):
 
 
 def test_perplexity_and_unfinished_texts_are_counted(languages):
-    task = translation(languages, search=Search(longest=2))
+    task = translation(languages, search=Search(beam=1, longest=2))
     samples = batch(task)
     trainer = quiet()
     trainer.validate(task, DataLoader([samples], batch_size=None, collate_fn=dict), verbose=False)
@@ -124,3 +124,16 @@ def test_perplexity_and_unfinished_texts_are_counted(languages):
 def test_without_tokenizers_there_is_nothing_to_say():
     with pytest.raises(ConfigError, match="needs tokenizers"):
         Translation()
+
+
+def test_validation_between_epochs_is_greedy_and_named_apart(languages):
+    task = translation(languages, search=Search(beam=3, longest=4))
+    trainer = quiet(max_epochs=1, limit_val_batches=1)
+    loader = DataLoader([batch(task)], batch_size=None, collate_fn=dict)
+    trainer.fit(task, loader, loader)
+    found = {name for name in trainer.callback_metrics if name.startswith("val/")}
+    assert {"val/bleu_greedy", "val/unfinished_greedy", "val/perplexity"} <= found and "val/bleu" not in found
+    assert task.monitor in found and task.fallback in found
+    assert {name.removeprefix("val/") for name in found} <= task.protocols.keys()
+    trainer.validate(task, loader, verbose=False)
+    assert {"val/bleu", "val/chrf"} <= trainer.callback_metrics.keys()

@@ -1,0 +1,48 @@
+"""Samples that were really judged, whatever the size of their split."""
+
+from hashlib import blake2b
+from typing import Any
+
+import lightning as L
+import torch
+
+from modules.contracts import Batch
+
+
+class Counts(L.Callback):
+    """Counts the samples of the newest pass over each split: those of all devices, each once, without broken ones and
+    those that `limit_val_batches`, `limit_test_batches` and `fast_dev_run` leave out.
+
+    Attributes: `counts` by split, `val` and `test`; known on every process after a pass.
+    """
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self._seen: set[bytes] = set()
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._seen = set()
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, *_: Any
+    ) -> None:
+        self._seen.update(
+            blake2b(name.encode(errors="surrogateescape"), digest_size=8).digest() for name in batch["id"]
+        )
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._count(trainer, "val")
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._count(trainer, "test")
+
+    on_test_start = on_validation_start
+    on_test_batch_end = on_validation_batch_end
+
+    def _count(self, trainer: L.Trainer, split: str) -> None:
+        seen, self._seen = self._seen, set()
+        if trainer.world_size > 1:  # the last round of samples is filled up with the first ones again
+            everyone: list[set[bytes]] = [set()] * trainer.world_size
+            torch.distributed.all_gather_object(everyone, seen)
+            seen = set().union(*everyone)
+        self.counts[split] = len(seen)

@@ -1,0 +1,90 @@
+"""Results of a run: one row one set of weights, counts of what was judged, val files without a test set."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+FIT = "fit --config tasks/classification.yaml --data.train 60 --data.val 20 --data.test 20 --data.batch_size 10".split()
+FIT += "--data.workers 0 --data.image_size 32 --trainer.precision 32 --trainer.enable_progress_bar false".split()
+FIT += ["--trainer.logger", "false"]
+
+
+def report(folder: str) -> dict:
+    return json.loads(Path(folder, "results.json").read_text())
+
+
+def figures(rows: list[dict]) -> dict[str, float]:
+    return {row["metric"]: row["value"] for row in rows}
+
+
+@pytest.fixture(scope="module")
+def often(fit_once) -> Path:
+    """A run that was validated within epochs, too."""
+    return fit_once(*FIT[1:], "--trainer.max_epochs", "3", "--trainer.val_check_interval", "2")
+
+
+def test_val_and_test_of_a_table_are_of_the_same_weights(often, graft):
+    said = report(str(often))
+    assert len({row["weights"] for row in said["results"]}) == 1
+    best = often / "checkpoints" / "best.ckpt"
+    assert graft("validate", "--ckpt_path", str(best), "--trainer.precision", "32", "--run_dir", "again")[0] == 0
+    again, first = figures(report("again")["results"]), figures(said["results"])
+    assert again == pytest.approx({name: first[name] for name in again}, abs=1e-6)
+    assert {"val/accuracy", "test/accuracy"} <= first.keys()
+
+
+def test_the_best_and_the_last_weights_are_named(often):
+    said = report(str(often))
+    best = torch.load(often / "checkpoints" / "best.ckpt", weights_only=True)
+    weights = said["results"][0]["weights"]
+    assert weights.startswith("best") and f"epoch {best['epoch'] + 1}" in weights
+    others = {row["weights"] for row in said["results of other weights"]}
+    assert others <= {"last, epoch 3"} and bool(others) == (" and last" not in weights)
+
+
+def test_a_table_counts_what_was_judged(graft):
+    limits = ["--trainer.limit_val_batches", "1", "--trainer.limit_test_batches", "1", "--trainer.max_epochs", "1"]
+    assert graft(*FIT, *limits, "--run_dir", "out")[0] == 0
+    hows = {row["metric"]: row["how"] for row in report("out")["results"]}
+    assert "10 of 20 test" in hows["test/loss"] and "10 of 20 val" in hows["val/loss"]
+    with Path("out/predictions/test.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 10
+
+
+def test_stochastic_weight_averages_are_tested_and_found_by_later_commands(graft):
+    swa = ["--trainer.callbacks+", "StochasticWeightAveraging", "--trainer.callbacks.swa_lrs", "0.01"]
+    swa += ["--trainer.callbacks.swa_epoch_start", "1", "--trainer.max_epochs", "2", "--run_dir", "out"]
+    assert graft(*FIT, *swa)[0] == 0
+    said = report("out")
+    assert {row["weights"] for row in said["results"]} == {"averaged"}
+    assert graft("test", "--ckpt_path", "out", "--trainer.precision", "32", "--run_dir", "again")[0] == 0
+    again, first = figures(report("again")["results"]), figures(said["results"])
+    assert again == pytest.approx({name: first[name] for name in again}, abs=1e-6)
+
+
+def test_data_without_a_test_set_leaves_answers_for_validation(graft, folder, capsys):
+    typed = [*FIT[:3], *FIT[9:], "--data", "ImageFolder", "--data.root", str(folder), "--data.batch_size", "4"]
+    assert graft(*typed, "--data.val_split", "0.25", "--trainer.max_epochs", "1", "--run_dir", "out")[0] == 0
+    with Path("out/predictions/val.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6 and {"path", "label", "true"} <= rows[0].keys()
+    assert "cli.py test " not in capsys.readouterr().out
+
+
+def test_missing_splits_are_said(graft, folder, capsys):
+    typed = [*FIT[:3], *FIT[9:], "--data", "ImageFolder", "--data.root", str(folder), "--data.batch_size", "4"]
+    assert graft(*typed, "--data.val_split", "0", "--trainer.max_epochs", "1", "--run_dir", "out")[0] == 0
+    said = capsys.readouterr().out
+    assert "no validation set" in said and "no results" in said
+    code, error = graft("validate", "--ckpt_path", "out")
+    assert code == 1 and "validation" in error
+
+
+def test_a_loss_says_what_changes_it(graft):
+    head = ["--model.head", "Linear", "--model.head.label_smoothing", "0.1", "--trainer.max_epochs", "1"]
+    assert graft(*FIT, *head, "--run_dir", "out")[0] == 0
+    hows = {row["metric"]: row["how"] for row in report("out")["results"]}
+    assert "label smoothing 0.1" in hows["test/loss"]
