@@ -21,7 +21,7 @@ YAMLS = [
     "simclr",
     "simsiam",
 ]
-TINY = "--data.train 32 --data.val 8 --data.test 8 --data.batch_size 4 --data.workers 0".split()
+TINY = "--data.train 32 --data.val 8 --data.test 8 --data.batch_size 8 --data.workers 0".split()
 TINY += "--trainer.limit_train_batches 2 --trainer.limit_val_batches 2 --trainer.limit_test_batches 2".split()
 TINY += "--trainer.max_epochs 1 --pictures.samples 2 --trainer.log_every_n_steps 1 --trainer.precision 32".split()
 ONE = "--model.backbone Timm --model.backbone.name resnet18 --model.backbone.in_channels 1".split()
