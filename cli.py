@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import yaml
 from jsonargparse import Namespace, set_dumper
-from lightning.pytorch.callbacks import RichProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import ProgressBar, WeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
@@ -55,6 +55,7 @@ from arguments import (
     typed_task,
 )
 from callbacks.loggers import build_loggers
+from callbacks.progress import make_progress
 from callbacks.run_directory import RunDirectory, new_path
 from callbacks.summary import Summary
 from callbacks.tracking import fault_tolerant
@@ -64,6 +65,7 @@ from datamodules.workers import worker_error
 from evaluation import Trainer
 from handed_on import handed_on, typed_data
 from links import link
+from modules.allocator import keep_freed_memory
 from modules.contracts import ConfigError, DataError, writing
 from modules.home import expand_home, expand_word
 from modules.precision import AUTO, choose, detect, unified
@@ -312,9 +314,10 @@ class CLI(LightningCLI):
             self.name, self.subcommand, self.typed, self.settings.seed_everything, self.precision_reason
         )
         parts = self.config_init[self.subcommand]
+        speed = callbacks.Throughput()
         always = [
             callbacks.RandomState(),
-            callbacks.Throughput(),
+            speed,
             callbacks.Finite(),
             callbacks.Counts(),
             parts.pictures,
@@ -322,8 +325,6 @@ class CLI(LightningCLI):
             self.summary,
             parts.checkpoint,
         ]
-        if config.get("enable_progress_bar") is not False:
-            always.append(RichProgressBar(refresh_rate=2, leave=False))  # per second, in a thread that costs time
         share_out(config, os.environ)
         if self.subcommand == "evaluate" and config["devices"] == "auto":
             config["devices"] = 1
@@ -331,6 +332,9 @@ class CLI(LightningCLI):
         config["default_root_dir"] = folder
         config["enable_model_summary"] = bool(config.get("enable_model_summary"))
         given = given if isinstance(given, list) else [given]
+        if config.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in given):
+            always.append(make_progress(speed))
+            config["enable_progress_bar"] = isinstance(always[-1], ProgressBar)
         try:
             trainer = self.trainer_class(**config, logger=loggers or False, callbacks=[self.directory, *given, *always])
         except (MisconfigurationException, ValueError, TypeError, ModuleNotFoundError) as error:
@@ -397,7 +401,7 @@ class CLI(LightningCLI):
                 self.model.exported,
                 folder / "backbone.safetensors",
                 task=type(self.model).__name__,
-                epoch=checkpoint["epoch"],
+                epoch=checkpoint["epoch"] + 1,
             )
         self.summary.results.judged(chosen.stem, checkpoint["epoch"])
         tested = self.datamodule.has("test")
@@ -556,6 +560,7 @@ def quiet() -> None:
     for name in ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "fabric.utilities.distributed"):
         logging.getLogger(f"lightning.{name}").addFilter(lambda record: not noise.search(record.getMessage()))
     torch.set_float32_matmul_precision("high")
+    keep_freed_memory()
 
 
 if __name__ == "__main__":

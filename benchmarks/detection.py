@@ -1,8 +1,9 @@
 """Faster R-CNN on blood cells: what seven epochs from scratch give, and pictures per second against torchvision's.
 
 Both networks are a ResNet-18 with a pyramid of 128 channels, the same anchors and the same numbers of proposals and
-samples, trained by one plain loop on the same random batch, in bf16 and channels_last; torchvision's own transform pads
-and normalises. The quality is that of `cli.py fit` on a folder like BCCD's (Pascal VOC), judged on its test pictures.
+samples, trained by one plain loop on the same random batch, in the precision that `cli.py` chooses here and
+channels_last; torchvision's own transform pads and normalises. The quality is that of `cli.py fit` on a folder like
+BCCD's (Pascal VOC), judged on its test pictures.
 """
 
 from pathlib import Path

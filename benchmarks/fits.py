@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import cli
 from benchmarks.overhead import surroundings
+from benchmarks.precision import autocast, automatic
 from benchmarks.report import Comparison, compare, in_pairs, parser
 from callbacks.throughput import Throughput
 
@@ -40,7 +41,7 @@ def fitted(task: str, typed: dict[str, Any], options: Sequence[str] = ()) -> dic
 
 
 def rate(network: nn.Module, loss: Callable[[nn.Module], Tensor], pictures: int, steps: int) -> float:
-    """Pictures per second of training steps in bf16 and channels_last.
+    """Pictures per second of training steps in the precision that `cli.py` chooses here, and channels_last.
 
     Args:
         network: what is trained.
@@ -49,11 +50,11 @@ def rate(network: nn.Module, loss: Callable[[nn.Module], Tensor], pictures: int,
         steps: that count.
     """
     network = network.train().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), 1e-4, fused=True)
+    optimizer, precision = torch.optim.AdamW(network.parameters(), 1e-4, fused=True), automatic()
     for step in range(WARM_UP + steps):
         if step == WARM_UP:
             began = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(precision):
             value = loss(network)
         optimizer.zero_grad()
         value.backward()
@@ -103,5 +104,6 @@ def run(
     for metric, value in figures.items():
         print(f"{metric}: {value:.4g}")
     rows = [Comparison(what, "pictures/s", *found, MARK)]
-    title = f"{name.capitalize()}, training steps, {args.repeats} pairs"
-    return compare(name, title, rows, peer, args.json, steps=args.steps, trained=figures)
+    title = f"{name.capitalize()}, training steps, {args.repeats} pairs, {automatic()}"
+    facts = {"steps": args.steps, "precision": automatic(), "trained": figures}
+    return compare(name, title, rows, peer, args.json, **facts)

@@ -1,7 +1,8 @@
-"""What each flag gives: images per second of `cli.py fit` with it against the YAML as shipped (bf16, channels_last).
+"""What each flag gives: images per second of `cli.py fit` with it against the YAML as shipped (channels_last).
 
-Batches lie in memory, so that only training counts. Rows: float32 in place of bf16, torch.compile, and two batches per
-optimizer step. channels_last is not a flag: it is always on.
+Batches lie in memory, so that only training counts. Rows: float32 in place of the precision that `auto` chooses, which
+changes nothing where that is float32, torch.compile, and two batches per optimizer step. channels_last is not a flag:
+it is always on.
 """
 
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks.overhead import WARM_UP, ours
+from benchmarks.precision import automatic
 from benchmarks.report import Comparison, compare, in_pairs, parser
 
 FLAGS = {
@@ -36,9 +38,11 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     for flag, extra in FLAGS.items():
         with_flag, without = in_pairs(lambda extra=extra: rate(extra), lambda: rate({}), args.repeats)
         rows.append(Comparison(flag, "images/s", with_flag, without))
-    threads = torch.get_num_threads()
-    title = f"{args.task}, {args.image_size} px, batch {args.batch_size}, {threads} threads, {args.accelerator}"
-    return compare("flags", title, rows, "as shipped", args.json, steps=args.steps, accelerator=args.accelerator)
+    precision = automatic(args.accelerator)
+    where = f"{torch.get_num_threads()} threads, {precision} on {args.accelerator}"
+    title = f"{args.task}, {args.image_size} px, batch {args.batch_size}, {where}"
+    facts = {"steps": args.steps, "accelerator": args.accelerator, "precision": precision}
+    return compare("flags", title, rows, "as shipped", args.json, **facts)
 
 
 if __name__ == "__main__":

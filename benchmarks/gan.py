@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from benchmarks.batches import Batches
 from benchmarks.overhead import MARK, TASKS, WARM_UP, Run, Stopwatch, ours
+from benchmarks.precision import autocast, automatic
 from benchmarks.report import Comparison, compare, in_pairs, parser
 from modules import generative
 from modules.averaging import follow, share_at
@@ -36,7 +37,7 @@ PENALTY = {"gan": 0.0, "wgan": 10.0}
 def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
     """The steps after the warm-up, in a plain loop."""
     settings = yaml.safe_load((TASKS / f"{task}.yaml").read_text())["model"]["init_args"]
-    device = torch.device("cuda" if accelerator == "gpu" else "cpu")
+    device, precision = torch.device("cuda" if accelerator == "gpu" else "cpu"), automatic(accelerator)
     torch.manual_seed(0)  # as the YAML's run
     batches, condition = Batches(**data), settings.get("condition")
     canvas = Canvas(3, data["image_size"], len(batches.classes) if condition else 0, condition)
@@ -55,7 +56,7 @@ def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
         stopwatch.begin(index - 1)
         real, turn = batch["image"].to(device, non_blocking=True).float().div_(127.5).sub_(1), index % n_critic == 0
         label = batch["label"].to(device, non_blocking=True) if condition else None
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(precision, device):
             with torch.set_grad_enabled(turn):
                 fake = generator(torch.randn(len(real), LATENT, device=device), label)
             loss = _judged(judge, game, changed(real), changed(fake.detach()), label, PENALTY[task])
@@ -65,7 +66,7 @@ def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
         their_schedule.step()
         if turn:
             judge.requires_grad_(False)
-            with torch.autocast(device.type, torch.bfloat16):
+            with autocast(precision, device):
                 cost = game.generator(judge(changed(fake), label).score)
             cost.backward()
             judge.requires_grad_(True)
@@ -120,9 +121,11 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu")
     args = options.parse_args(argv)
     rows = [row for task in args.tasks for row in measure(task, args.steps, args.repeats, args.accelerator)]
-    threads = torch.get_num_threads()
-    title = f"GANs, {args.steps} steps after {WARM_UP}, {args.repeats} pairs, {threads} threads, {args.accelerator}"
-    return compare("gan", title, rows, "plain loop", args.json, steps=args.steps, accelerator=args.accelerator)
+    precision = automatic(args.accelerator)
+    where = f"{torch.get_num_threads()} threads, {precision} on {args.accelerator}"
+    title = f"GANs, {args.steps} steps after {WARM_UP}, {args.repeats} pairs, {where}"
+    facts = {"steps": args.steps, "accelerator": args.accelerator, "precision": precision}
+    return compare("gan", title, rows, "plain loop", args.json, **facts)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,7 @@ pictures and masks. Pictures are drawn when they are asked for, as files would b
 """
 
 import re
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -22,7 +20,8 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 
 import cli
 from benchmarks.evaluation import ellipse, random_boxes
-from benchmarks.report import parser, publish
+from benchmarks.precision import automatic
+from benchmarks.report import apart, parser, publish
 from callbacks import Pictures
 from datamodules.base import Split
 from datamodules.objects.object_data import ObjectDataModule
@@ -157,15 +156,19 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--objects", type=int, default=100, help="in each picture, and most that are found")
     options.add_argument("--side", type=int, default=1024, help="of the pictures in pixels")
     options.add_argument("--batch", type=int, default=8, help="pictures at a time")
-    options.add_argument("--precision", default="bf16-mixed", help="of the trainer")
+    options.add_argument(
+        "--precision", default=automatic(), help="of the trainer; default %(default)s, as cli.py chooses"
+    )
     args = options.parse_args(argv)
     if not RESET.exists():
         options.error("this system does not keep the largest resident set of a process: run it on Linux")
     settings = {name: value for name, value in vars(args).items() if name != "json"}
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        found = process.submit(validate, **settings).result()
+    found = apart(partial(validate, **settings))
     peak = max(found["parts"].values())
-    print(f"GiB above the {found['model']:.2f} of libraries and model, {found['masks']:.1f} masks found per picture")
+    print(
+        f"GiB above the {found['model']:.2f} of libraries and model, {found['masks']:.1f} masks found per picture, "
+        f"{args.precision}"
+    )
     for name, most in [*found["parts"].items(), ("peak", peak)]:
         print(f"{name:9} {most:.2f}")
     return publish("memory", args.json, **found, peak=peak, mark=f"<= {MARK:g}", holds=peak <= MARK, **settings)

@@ -192,10 +192,10 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     rows = []
     for task in args.tasks:
         rows += measure(task, args.steps, args.batch_size, args.repeats, args.accelerator)
-    threads = torch.get_num_threads()
-    where = f"{threads} threads, {automatic(args.accelerator)} on {args.accelerator}"
+    where = f"{torch.get_num_threads()} threads, {automatic(args.accelerator)} on {args.accelerator}"
     title = f"Training, {args.steps} steps after {WARM_UP}, {args.repeats} pairs, {where}"
-    return compare("overhead", title, rows, "plain loop", args.json, steps=args.steps, accelerator=args.accelerator)
+    facts = {"steps": args.steps, "accelerator": args.accelerator, "precision": automatic(args.accelerator)}
+    return compare("overhead", title, rows, "plain loop", args.json, **facts)
 
 
 if __name__ == "__main__":

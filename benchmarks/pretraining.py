@@ -1,9 +1,10 @@
 """Pictures per second of SimCLR: `cli.py fit` against lightly's building blocks in a plain loop.
 
-Both read the same JPEG files with as many loader processes, make two views (crop, flip, colour jitter, grey), and
-train timm's test_resnet with a 3x3 stem, a projection to 128 dimensions, NT-Xent at T 0.2 and AdamW, in bf16 and
-channels_last. The peer's transform, data set, projection head and loss are lightly's; its loop has no logging and no
-checkpoints. Counted are the steps after the warm-up, with the time they wait for views.
+Both read the same JPEG files with as many loader processes, make two views (crop, flip, colour jitter, grey), and train
+timm's test_resnet with a 3x3 stem, a projection to 128 dimensions, NT-Xent at T 0.2 and AdamW, in the precision that
+`cli.py` chooses here and channels_last. The peer's transform, data set, projection head and loss are lightly's; its
+loop has no logging and no checkpoints. Counted are the steps after the warm-up, with the time they wait for views. Each
+run is a process of its own, because `cli.py` also decides how the process keeps memory.
 """
 
 import time
@@ -18,7 +19,8 @@ from torch.utils.data import DataLoader
 
 import cli
 from benchmarks.overhead import Stopwatch, surroundings
-from benchmarks.report import Comparison, compare, in_pairs, parser
+from benchmarks.precision import autocast, automatic
+from benchmarks.report import Comparison, apart, compare, in_pairs, parser
 from modules.backbones import Timm
 
 MARK = ">= 1.3"
@@ -57,6 +59,7 @@ def lightly(root: Path, size: int, batch: int, steps: int, workers: int) -> floa
     from lightly.models.modules import SimCLRProjectionHead
     from lightly.transforms import SimCLRTransform
 
+    torch.manual_seed(0)
     transform = SimCLRTransform(input_size=size, cj_strength=0.5, min_scale=0.2, gaussian_blur=0.5 * (size > 64))
     loader = DataLoader(
         LightlyDataset(str(root / "train"), transform),
@@ -70,11 +73,11 @@ def lightly(root: Path, size: int, batch: int, steps: int, workers: int) -> floa
     width = backbone.num_features
     network = nn.Sequential(backbone, SimCLRProjectionHead(width, 512, 128)).to(memory_format=torch.channels_last)
     loss, optimizer = NTXentLoss(0.2), torch.optim.AdamW(network.parameters(), 3e-3)
-    watch = Stopwatch()
+    watch, precision = Stopwatch(), automatic()
     while len(watch.ends) < WARM_UP + steps:
         for views, *_ in loader:
             views = torch.cat(views).to(memory_format=torch.channels_last)
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast(precision):
                 first, second = network(views).chunk(2)
             value = loss(first.float(), second.float())
             optimizer.zero_grad()
@@ -97,14 +100,14 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     args = options.parse_args(argv)
     if find_spec("lightly") is None:
         options.error('lightly is not installed: pip install -c constraints.txt -e ".[bench]"')
-    torch.manual_seed(0)
     began = time.monotonic()
     run = args.root.resolve(), args.size, args.batch_size, args.steps, args.workers
-    rates = in_pairs(lambda: ours(*run), lambda: lightly(*run), args.repeats)
+    rates = in_pairs(lambda: apart(ours, *run), lambda: apart(lightly, *run), args.repeats)
     rows = [Comparison(f"SimCLR, {args.size} px, batch {args.batch_size}", "pictures/s", *rates, MARK)]
-    title = f"Pretraining, {args.steps} steps after {WARM_UP}, {args.workers} workers, {args.repeats} pairs"
-    seconds = round(time.monotonic() - began)
-    return compare("pretraining", title, rows, "lightly's parts", args.json, seconds=seconds, steps=args.steps)
+    how = f"{args.workers} workers, {args.repeats} pairs, {automatic()}"
+    title = f"Pretraining, {args.steps} steps after {WARM_UP}, {how}"
+    facts = {"seconds": round(time.monotonic() - began), "steps": args.steps, "precision": automatic()}
+    return compare("pretraining", title, rows, "lightly's parts", args.json, **facts)
 
 
 if __name__ == "__main__":

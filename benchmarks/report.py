@@ -5,8 +5,10 @@ import os
 import platform
 from argparse import ArgumentParser
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
@@ -73,6 +75,12 @@ def in_pairs(ours: Callable[[], T], peer: Callable[[], T], repeats: int) -> tupl
         for run, results in turns if repeat % 2 == 0 else reversed(turns):
             results.append(run())
     return first, second
+
+
+def apart(function: Callable[..., T], *arguments: Any) -> T:
+    """What a function gives in a process of its own, which inherits no settings of this one."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(function, *arguments).result()
 
 
 def parser(description: str | None) -> ArgumentParser:

@@ -1,8 +1,9 @@
 """A U-Net on CamVid: what four minutes of training give, and pictures per second against segmentation_models.pytorch.
 
-Both networks are U-Nets on a ResNet-18 from scratch, trained by one plain loop on the same random batch, in bf16 and
-channels_last; the peer's gets its pictures padded to a multiple of 32, which it asks for. The quality is that of
-`cli.py fit` on the training pictures, judged on the val pictures: mIoU over 11 classes, macro, without void.
+Both networks are U-Nets on a ResNet-18 from scratch, trained by one plain loop on the same random batch, in the
+precision that `cli.py` chooses here and channels_last; the peer's gets its pictures padded to a multiple of 32, which
+it asks for. The quality is that of `cli.py fit` on the training pictures, judged on the val pictures: mIoU over 11
+classes, macro, without void.
 """
 
 from pathlib import Path

@@ -7,9 +7,9 @@
 
 Only the network's parts and the loss are ours, so that both train the same thing: timm's test_resnet with a 3x3 stem
 and no max-pool, projection 512 wide to 128 dimensions, NT-Xent at T 0.2, AdamW 3e-3 with warm-up over a tenth of the
-steps and a cosine, bf16 autocast, channels_last. No Lightning, no Task, no data module. Pictures are read before the
-clock starts; seconds are those of the training steps with the views that the loader's workers make for them, without
-the probes.
+steps and a cosine, autocast as `cli.py` chooses it here, channels_last. No Lightning, no Task, no data module. Pictures
+are read before the clock starts; seconds are those of the training steps with the views that the loader's workers make
+for them, without the probes.
 """
 
 import time
@@ -27,6 +27,7 @@ from torch.nn.functional import cross_entropy, normalize
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks.precision import autocast, automatic
 from benchmarks.report import parser, publish
 from modules.backbones import Timm
 from modules.contracts import through
@@ -95,11 +96,12 @@ def train(network: Network, images: np.ndarray, epochs: int, batch_size: int, wo
     optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
     schedule = OneCycleLR(optimizer, RATE, epochs * len(loader), pct_start=WARM_UP, cycle_momentum=False)
     network.train()
+    precision = automatic()
     began = time.perf_counter()
     for epoch in range(epochs):
         total = 0.0
         for views in loader:
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast(precision):
                 first, second = network(network.backbone.normalise(views)).chunk(2)
             loss = nt_xent(first, second, TEMPERATURE)
             optimizer.zero_grad()
@@ -170,7 +172,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     start = probe(backbone, training, test, knn, linear_probe)
     seconds, seen = train(network, training[0], args.epochs, args.batch_size, args.workers)
     end = probe(backbone, training, test, knn, linear_probe)
-    print(f"{seconds:.1f} s of training, {seen / seconds:,.0f} pictures/s")
+    print(f"{seconds:.1f} s of training, {seen / seconds:,.0f} pictures/s, {automatic()}")
     for name, before, after in zip(("kNN (k 20, T 0.1)", "linear probe"), start, end, strict=True):
         print(f"{name}: {before:.1%} at the start, {after:.1%} at the end, of {len(test[0]):,} test pictures")
     (knn_start, probe_start), (knn_end, probe_end) = start, end
@@ -179,6 +181,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         args.json,
         seconds=seconds,
         pictures_per_s=seen / seconds,
+        precision=automatic(),
         knn={"start": knn_start, "end": knn_end},
         linear_probe={"start": probe_start, "end": probe_end},
         settings={name: str(value) for name, value in vars(args).items() if name != "json"},

@@ -77,7 +77,7 @@ class Finite(Callback):
                 options += " and --model.discriminator_optim.lr"
             raise DataError(
                 f"the loss{f' of the {bad.whose}' if bad.whose else ''} is {loss} at step {bad.step} (epoch "
-                f"{bad.epoch}, batch {bad.batch}{pictures}) with learning rate {rates}; lower it ({options}), or look "
-                f"at the pictures in that batch"
+                f"{bad.epoch + 1}, batch {bad.batch + 1}{pictures}) with learning rate {rates}; lower it ({options}), "
+                f"or look at the pictures in that batch"
             )
         self._first, self._steps = None, []

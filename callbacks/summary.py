@@ -18,7 +18,7 @@ from rich.table import Table
 from callbacks.files.detection_errors import read_errors
 from callbacks.files.per_class import JUDGED, read_per_class
 from callbacks.files.tables import open_text
-from callbacks.numbers import number, or_null
+from callbacks.numbers import duration, number, or_null
 from callbacks.predictions import Predictions
 from callbacks.results import Results, Rows
 from callbacks.results_table import results_table
@@ -164,9 +164,8 @@ class Summary(L.Callback):
     def _say_speed(self, trainer: L.Trainer) -> None:
         speed = next((c for c in trainer.callbacks if isinstance(c, Throughput)), None)
         if self.command == "fit" and speed and speed.samples_per_s:
-            minutes, seconds = divmod(round(time.monotonic() - self.began), 60)
             CONSOLE.print(
-                f"{minutes} min {seconds} s; {speed.samples_per_s:,.0f} samples/s in training, "
+                f"{duration(time.monotonic() - self.began)}; {speed.samples_per_s:,.0f} samples/s in training, "
                 f"{speed.data_wait:.0%} of the time waiting for data"
             )
 

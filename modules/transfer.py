@@ -183,7 +183,7 @@ def _read_checkpoint(path: Path) -> Weights:
     if not tensors:
         raise DataError(f"{path} has no backbone in it: its tensors are {_first(list(checkpoint['state_dict']))}")
     about = dict(checkpoint.get("backbone", {}))
-    about |= {"epoch": checkpoint["epoch"]} if "epoch" in checkpoint else {}
+    about |= {"epoch": checkpoint["epoch"] + 1} if "epoch" in checkpoint else {}
     return Weights(tensors, about, str(path))
 
 

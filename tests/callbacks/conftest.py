@@ -23,6 +23,6 @@ def trainer(tmp_path: Path) -> Callable[..., L.Trainer]:
         saving = any(isinstance(callback, Checkpoint) for callback in callbacks)
         quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": saving}
         defaults = {"max_epochs": 1, "accelerator": "cpu", "devices": 1, "logger": Memory(), "log_every_n_steps": 1}
-        return L.Trainer(callbacks=list(callbacks), default_root_dir=tmp_path, **quiet, **(defaults | settings))
+        return L.Trainer(callbacks=list(callbacks), default_root_dir=tmp_path, **(quiet | defaults | settings))
 
     return make

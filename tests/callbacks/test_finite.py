@@ -11,7 +11,7 @@ def test_stops_at_once_and_says_where(trainer):
     with pytest.raises(DataError) as caught:
         run.fit(Task(lr=0.125, spoil=3), datamodule=Data())
     sentence = str(caught.value)
-    assert sentence.startswith("the loss is nan at step 4 (epoch 0, batch 3, whose pictures begin with ")
+    assert sentence.startswith("the loss is nan at step 4 (epoch 1, batch 4, whose pictures begin with ")
     assert "with learning rate 0.125; lower it (--model.optim.lr)" in sentence
     assert run.global_step == 4
 

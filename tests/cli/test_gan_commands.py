@@ -117,5 +117,5 @@ def test_a_loss_that_is_no_number_names_its_network_and_step(graft, network, mon
     monkeypatch.setattr(Task, "training_step", spoilt)
     code, error = graft(*GAN, "--trainer.max_epochs", "1")
     assert code == 1
-    assert f"the loss of the {network} is nan at step 5 (epoch 0, batch 4" in error
+    assert f"the loss of the {network} is nan at step 5 (epoch 1, batch 5" in error
     assert "--model.optim.lr and --model.discriminator_optim.lr" in error

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[2]
-SMALL = "--data.train 200 --data.val 40 --data.test 20 --data.batch_size 24 --data.image_size 32".split()
+SMALL = "--data.train 96 --data.val 16 --data.test 16 --data.batch_size 12 --data.image_size 32".split()
 SMALL += (
     "--trainer.max_epochs 3 --trainer.log_every_n_steps 1 --checkpoint.every_n_steps 3 --pictures.samples 4".split()
 )
@@ -24,8 +24,8 @@ RANDOM = {
     "semantic_segmentation": "--model.head.dropout 0.2 --data.balanced 0.5 --model.drop_path 0.1".split(),
     "detection": "--model.drop_path 0.1 --data.mosaic 0.5 --data.scale [0.5,1.5]".split(),
     "video": "--model.head.dropout 0.2 --model.drop_path 0.1 --data.crop [0.5,1] --data.frames 4".split(),
-    "translation": "--data.batch_tokens 400 --model.encoder.width 32 --model.decoder.width 32 --model.average 2 "
-    "--model.search.longest 20".split(),  # dropout, and batches by length
+    "translation": "--data.train 200 --data.batch_tokens 400 --model.encoder.width 32 --model.decoder.width 32 "
+    "--model.average 2 --model.search.longest 20".split(),  # dropout, and batches by length
     "captioning": "--model.drop_path 0.1 --model.search.longest 12 --data.augment flip".split(),
     "dino": "--model.prototypes 64 --model.centring mean --data.views 3".split(),  # the centre is a state
 }
@@ -72,9 +72,7 @@ def state(run: Path) -> dict:
         ("translation", 2, 13),
     ],
 )
-def test_killed_in_mid_epoch_and_resumed_equals_never_stopped(
-    graft, tmp_path, task, workers, step
-):  # graft: its folder
+def test_killed_in_mid_epoch_and_resumed_equals_never_stopped(graft, tmp_path, task, workers, step):
     small = [*SMALL[:6], *SMALL[10:]] if task == "translation" else SMALL  # without the size of batches and pictures
     typed = [
         "fit",
@@ -85,10 +83,12 @@ def test_killed_in_mid_epoch_and_resumed_equals_never_stopped(
         "--data.workers",
         str(workers),
     ]
-    assert run([str(ROOT / "cli.py"), *typed, "--run_dir", "whole"], tmp_path) == 0
+    assert graft(*typed, "--run_dir", "whole")[0] == 0
     assert run(["-c", KILL.format(step=step), *typed, "--run_dir", "killed"], tmp_path) == -signal.SIGKILL
     assert state(Path("killed"))["global_step"] < step
-    assert run([str(ROOT / "cli.py"), *typed, "--ckpt_path", "killed"], tmp_path) == 0
+    assert (
+        run([str(ROOT / "cli.py"), *typed, "--ckpt_path", "killed"], tmp_path) == 0
+    )  # workers of the killed one end by then
 
     whole, resumed = state(Path("whole")), state(Path("killed"))
     assert whole["global_step"] == resumed["global_step"] == 24

@@ -184,6 +184,15 @@ def test_normalise_scales_bytes_to_the_statistics_of_the_weights(shape):
         torch.testing.assert_close(result[:, channel], (image[:, channel] / 255 - mean) / std)
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 7, 5), (2, 3, 4, 7, 5)], ids=["image", "video"])
+def test_normalise_gives_the_same_bits_in_any_layout_and_keeps_the_layout(shape):
+    backbone = Timm("resnet18")
+    image = torch.randint(0, 256, shape, dtype=torch.uint8)
+    last = image.movedim(1, -1).contiguous().movedim(-1, 1)
+    here, there = backbone.normalise(image), backbone.normalise(last)
+    assert torch.equal(here, there) and there.stride() == last.stride() and here.shape == image.shape
+
+
 def test_input_statistics_are_those_of_the_timm_model():
     config = timm.create_model("test_vit").pretrained_cfg
     backbone = Timm("test_vit")

@@ -74,7 +74,7 @@ def test_a_checkpoint_of_any_task_loads_whole(tmp_path, where):
     line = load_backbone(backbone, str(path))
     assert same(backbone, fresh(seed=2))
     count = len(backbone.net.state_dict())
-    assert line == f"backbone: {count}/{count} tensors from {path}, epoch 0"
+    assert line == f"backbone: {count}/{count} tensors from {path}, epoch 1"
 
 
 def test_an_exported_backbone_loads_whole(exported):

@@ -1,0 +1,104 @@
+"""Progress on a terminal and in a log file: epochs or steps from 1, loss, monitored metric, speed, time left."""
+
+import io
+import re
+
+import pytest
+import small_task
+from rich.console import Console
+from small_task import Data, Memory
+
+from callbacks import progress
+from callbacks.numbers import duration
+from callbacks.progress import Bar, Lines, make_progress, place
+from callbacks.throughput import Throughput
+
+
+class Task(small_task.Task):
+    """Logs the loss of training, and a metric of validation that counts the epochs."""
+
+    monitor = "val/accuracy"
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def on_validation_epoch_end(self):
+        self.log("val/accuracy", 0.25 * (self.current_epoch + 1))
+
+
+@pytest.fixture
+def lines(trainer, capsys):
+    """Trains; returns the printed lines."""
+
+    def run(**settings) -> list[str]:
+        data, speed = Data(), Throughput()
+        data.noun = "images"
+        trainer(speed, Lines(speed), **settings).fit(Task(), datamodule=data)
+        return [line for line in capsys.readouterr().out.splitlines() if line]
+
+    return run
+
+
+def test_each_epoch_has_a_line_with_loss_monitor_speed_and_time_left(lines):
+    first, second = lines(max_epochs=2)
+    assert re.fullmatch(r"epoch 1 of 2: loss \d\.\d+, val/accuracy 0\.25, [\d,]+ images/s, \d+ s left", first)
+    assert re.fullmatch(r"epoch 2 of 2: loss \d\.\d+, val/accuracy 0\.5, [\d,]+ images/s", second)
+
+
+def test_the_loss_of_a_line_is_the_mean_over_the_epoch_whatever_is_accumulated(trainer, capsys):
+    logger = Memory()
+    data = Data()
+    trainer(Lines(Throughput()), logger=logger, accumulate_grad_batches=2).fit(Task(), datamodule=data)
+    said = float(re.search(r"loss ([\d.]+)", capsys.readouterr().out)[1])
+    losses = logger.values("train/loss")  # of every second batch
+    assert min(losses) * 0.7 < said < max(losses) * 1.4
+
+
+def test_steps_are_counted_where_they_end_the_run(lines):
+    said = lines(max_steps=8, max_epochs=-1)  # 6 in an epoch
+    assert [line.partition(":")[0] for line in said] == ["step 6 of 8", "step 8 of 8"]
+    assert "left" in said[0] and "left" not in said[1]
+
+
+def test_long_epochs_and_evaluations_are_heard_of_in_between(trainer, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "PAUSE", -1.0)
+    data, run = Data(), trainer(Lines(Throughput()))
+    data.noun = "images"
+    run.fit(Task(), datamodule=data)
+    run.test(Task(), datamodule=data, verbose=False)
+    said = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("epoch 1 of 1, batch 2 of 6: loss ") for line in said)
+    assert {"validation, batch 1 of 3", "test, batch 3 of 3"} <= set(said)
+
+
+def test_a_bar_where_there_is_a_terminal_and_lines_elsewhere():
+    assert isinstance(make_progress(Throughput(), Console(file=io.StringIO(), force_terminal=True)), Bar)
+    assert isinstance(make_progress(Throughput(), Console(file=io.StringIO(), force_terminal=False)), Lines)
+
+
+def test_the_bar_shows_epochs_from_1_the_loss_and_the_monitor_and_no_version(trainer):
+    seen = []
+
+    class Watched(Bar):
+        def on_train_epoch_end(self, run, task):
+            super().on_train_epoch_end(run, task)
+            seen.append((self._get_train_description(run.current_epoch).strip(), self.get_metrics(run, task)))
+
+    run = trainer(Watched(), max_epochs=2, enable_progress_bar=True)
+    run.fit(Task(), datamodule=Data())
+    assert [description for description, _ in seen] == ["Epoch 1 of 2", "Epoch 2 of 2"]
+    assert [list(metrics) for _, metrics in seen] == [["loss", "val/accuracy"]] * 2
+    assert [metrics["val/accuracy"] for _, metrics in seen] == [0.25, 0.5]
+
+
+def test_an_endless_training_has_no_last_epoch(trainer):
+    assert place(trainer(max_epochs=-1)) == "epoch 1"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(8.4, "8 s"), (125, "2 min 5 s"), (3599.7, "1 h 0 min"), (12000, "3 h 20 min")]
+)
+def test_durations_as_people_say_them(seconds, text):
+    assert duration(seconds) == text
