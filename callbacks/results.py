@@ -11,6 +11,8 @@ from callbacks.knn import KNN
 
 Rows = list[dict[str, Any]]
 
+ACCURACIES = ("accuracy", "video_acc")  # that the most frequent class everywhere is compared with
+
 
 class Results:
     """Collects the figures of a command.
@@ -90,6 +92,8 @@ def _protocol(trainer: L.Trainer, name: str) -> str:
     how = f"{count:,} {'' if count == total else f'of {total:,} '}{split} {data.noun}"
     if metric in task.protocols:
         how += f"; {task.protocols[metric]}"
+    if metric in ACCURACIES and (trivial := data.majority_accuracy(split)) is not None:
+        how += f"; {trivial:.4f} for the most frequent class everywhere"
     for probe in (c for c in trainer.callbacks if isinstance(c, KNN | GeneratedScores)):
         how = probe.protocols.get(name, how)
         if name == "val/knn" and probe.history and probe.history[0][0] == 0:

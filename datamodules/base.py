@@ -106,6 +106,18 @@ class DataModule(L.LightningDataModule):
         """Whole numbers (N,), one per training sample, of which a batch shall have one only; null for no such thing."""
         return None
 
+    def class_counts(self) -> np.ndarray:
+        """Training samples of each class, int64 (C,).
+
+        Raises:
+            ConfigError: samples have no class.
+        """
+        raise ConfigError(f"{type(self).__name__} has no class for each sample: leave class_weights out")
+
+    def majority_accuracy(self, split: Split) -> float | None:
+        """Accuracy without a network: always the most frequent class in training; null without classes."""
+        return None
+
     def describe(self) -> list[str]:
         """What was found, in a few lines for people."""
         return []

@@ -16,6 +16,7 @@ from modules.contracts import Batch, ConfigError, DataError, writing
 Samples = Source | Pairs
 
 SHOWN = 5  # samples that a sentence names
+IMBALANCE = 3  # times as many samples of the most frequent class as of the rarest, to say so
 
 
 class SplitData(DataModule):
@@ -93,7 +94,7 @@ class SplitData(DataModule):
 
     def describe(self) -> list[str]:
         lines = [f"{split}: {len(rows):,} {self.noun}{self.about(split)}" for split, (_, rows) in self.splits.items()]
-        lines += self.more() + self.unlabeled
+        lines += self._majority() + self.more() + self.unlabeled
         if self.others:
             lines.append(f"left out: files of kinds that are not read: {count_suffixes(self.others)}")
         if self.skipped:
@@ -102,11 +103,42 @@ class SplitData(DataModule):
 
     def about(self, split: Split) -> str:
         """What `describe` says of a split, behind the number of samples."""
-        source, indices = self.splits[split]
-        if source.labels is None or not self.classes:
+        if not self._labeled(split):
             return ""
-        counts = np.bincount(source.labels[indices], minlength=len(self.classes))
+        counts = self._class_counts(split)
         return f" of {len(self.classes)} classes, {counts.min():,} to {counts.max():,} each"
+
+    def class_counts(self) -> np.ndarray:
+        return self._class_counts("train") if self._labeled("train") else super().class_counts()
+
+    def majority_accuracy(self, split: Split) -> float | None:
+        if not (self._labeled("train") and self._labeled(split)):
+            return None
+        judged = self._class_counts(split)
+        return float(judged[self._class_counts("train").argmax()] / judged.sum())
+
+    def _labeled(self, split: Split) -> bool:
+        return bool(self.classes) and split in self.splits and self.splits[split][0].labels is not None
+
+    def _class_counts(self, split: Split) -> np.ndarray:
+        source, indices = self.splits[split]
+        return np.bincount(source.labels[indices], minlength=len(self.classes))
+
+    def _majority(self) -> list[str]:
+        """The trivial baseline of a classifier, and a word on classes that are far from equally frequent."""
+        judged = next((split for split in ("val", "test") if self._labeled(split)), None)
+        if judged is None or not self._labeled("train"):
+            return []
+        counts = self.class_counts()
+        most, least = self.classes[counts.argmax()], self.classes[counts.argmin()]
+        lines = [f"accuracy without a network on {judged}: {self.majority_accuracy(judged):.3f}, always {most!r}"]
+        if counts.max() >= IMBALANCE * counts.min():
+            lines.append(
+                f"classes are imbalanced, {counts.max():,} {self.noun} of {most!r} and {counts.min():,} of {least!r}: "
+                f"accuracy favors the frequent ones; look at the figures of each class too, and try "
+                f"--model.head.class_weights auto"
+            )
+        return lines
 
     def more(self) -> list[str]:
         """What `describe` says of all splits together."""

@@ -76,6 +76,11 @@ class Classification(VisionTask):
         )
         self.metrics = nn.ModuleDict({s: metrics.clone(prefix=f"{s}/") for s in ("val", "test")})
 
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit" and isinstance(self.head, Linear):
+            self.head.balance(self.trainer.datamodule.class_counts)
+
     def forward(self, image: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W) to logits (B, C)."""
         return self.answer(self.head, image)

@@ -60,6 +60,11 @@ class Video(VisionTask):
         self.protocols = self.protocols | {"loss": f"{self.head.loss_name}, as in training, mean over views"}
         self.metrics = nn.ModuleDict({stage: nn.ModuleDict(_accuracies(count)) for stage in ("val", "test")})
 
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit" and isinstance(self.head, Linear):
+            self.head.balance(self.trainer.datamodule.class_counts)
+
     def forward(self, video: Tensor) -> Tensor:
         """Normalised clips (N, 3, T, H, W) to logits (N, C)."""
         maps = self.fusion(self.backbone, video)

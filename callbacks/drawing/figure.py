@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modules.colours import vivid
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RIGHT, WRONG, PLAIN = "#1a7f37", "#c62828", "#222222"
 DPI = 100
-GOLDEN = 0.618034  # its multiples modulo 1 are spread evenly
 LINE = 18  # height of a line of caption in pixels
 
 
@@ -37,8 +38,7 @@ def distinct(count: int) -> list[tuple[float, ...]]:
 
     if count <= 20:
         return list(colormaps["tab10" if count <= 10 else "tab20"].colors[:count])
-    order = np.argsort(np.arange(count) * GOLDEN % 1).argsort()  # so that neighbours, often of one kind, differ most
-    return [colormaps["turbo"](place / (count - 1))[:3] for place in order]
+    return [tuple(part / 255 for part in color) for color in vivid(count)]
 
 
 def shorten(name: str, length: int = 20) -> str:

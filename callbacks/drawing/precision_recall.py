@@ -21,7 +21,7 @@ def precision_recall(
     reports: Mapping[Kind, Report], classes: Sequence[str], palette: Palette, title: str
 ) -> np.ndarray:
     """Precision over recall at IoU .50 and .75, of boxes and below them of masks: of each class, of more than `MOST`
-    those of the lowest AP, and their mean, with the threshold of the best F1.
+    those with the most objects, and the mean of all, with the threshold of the best F1.
 
     Args:
         reports: with curves.
@@ -38,7 +38,7 @@ def precision_recall(
             bounds = ((60 + column * wide) / width, bottom, (wide - 290) / width, (high - 80) / height)
             axes = figure.add_axes(bounds)
             curves = (report.curves[name] for name in ("recall", f"precision{iou}", f"score{iou}"))
-            _draw_panel(axes, *curves, classes, palette)
+            _draw_panel(axes, *curves, report.per_class["objects"], classes, palette)
             axes.set_title(f"{kind}, IoU .{iou}", fontsize=10, color=PLAIN)
     return render(figure)
 
@@ -48,12 +48,14 @@ def _draw_panel(
     recall: np.ndarray,
     precision: np.ndarray,
     score: np.ndarray,
+    objects: np.ndarray,
     classes: Sequence[str],
     palette: Palette,
 ) -> None:
     average = precision.mean(1)  # COCO's AP is the mean over its recalls
     judged = np.flatnonzero(~np.isnan(average))
-    for index in judged[np.argsort(average[judged], kind="stable")][:MOST]:
+    chosen = judged[np.argsort(-objects[judged], kind="stable")][:MOST]
+    for index in chosen[np.argsort(-average[chosen], kind="stable")]:
         colour = [part / 255 for part in palette[index]]
         label = f"{shorten(classes[index], 18)}: AP {average[index]:.3f}"
         axes.plot(recall, precision[index], color=colour, linewidth=1.3, label=label)
@@ -64,7 +66,9 @@ def _draw_panel(
         label = f"best F1 {best.f1:.3f}: score ≥ {best.threshold:.2f}"
         axes.plot(best.recall, best.precision, "o", color="white", markeredgecolor=PLAIN, markersize=8, label=label)
     if len(judged) > MOST:
-        axes.plot([], [], " ", label=f"({MOST} lowest of {len(judged)} classes)")
+        axes.plot([], [], " ", label=f"({MOST} most frequent of {len(judged)})")
+        if missed := int((average[judged] == 0).sum()):
+            axes.plot([], [], " ", label=f"({missed} of all have AP 0)")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
     axes.grid(alpha=0.25)
     if not judged.size:

@@ -1,5 +1,6 @@
 """What one pass over a split leaves to look at: counts and a few pictures, never all of them."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch.nn.functional import pad
 
 from modules.contracts import Backbone, Batch, Prediction
 
+NAME = 96  # bytes of an id that are kept, its end
 GOLDEN = 2654435761  # 2**32 / golden ratio: its multiples modulo 2**32 are spread evenly
 
 
@@ -150,3 +152,13 @@ def rgb(image: Tensor) -> Tensor:
 def arrays(image: Tensor) -> list[np.ndarray]:
     """uint8 (B, 3, H, W) as B arrays (H, W, 3)."""
     return list(image.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def name_bytes(ids: list[str]) -> Tensor:
+    """The ends of names as uint8 (B, NAME), filled up with zeros, because processes exchange tensors only."""
+    ends = [os.fsencode(name)[-NAME:].ljust(NAME, b"\0") for name in ids]
+    return torch.frombuffer(bytearray(b"".join(ends)), dtype=torch.uint8).view(-1, NAME)
+
+
+def name_text(name: np.ndarray) -> str:
+    return name.tobytes().rstrip(b"\0").decode(errors="replace")

@@ -8,16 +8,19 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
-from callbacks.drawing.confusion import confusion
-from callbacks.drawing.figure import RIGHT, WRONG, shorten
+from callbacks.drawing.confusion import confusion, draw_confused
+from callbacks.drawing.figure import RIGHT, WRONG, shorten, shorten_start
 from callbacks.drawing.grids import grid, side_by_side
 from callbacks.files.per_class import per_class, write_confusion, write_per_class
-from callbacks.outcomes.base import Outcomes, arrays, rgb, summed, visible
+from callbacks.outcomes.base import Outcomes, arrays, name_bytes, name_text, rgb, summed, visible
 from modules.contracts import Backbone, Batch, Prediction
 
 
 class ClassOutcomes(Outcomes):
     """Answers `{label, scores}` to pictures with a `label`; the worst are the most confident mistakes."""
+
+    noun = "images"
+    paired = 20  # classes from which on the pairs most confused are drawn too, as the matrix gets hard to read
 
     def __init__(self, keep: int) -> None:
         super().__init__(keep)
@@ -36,6 +39,7 @@ class ClassOutcomes(Outcomes):
         self.matrix.index_add_(0, true * classes + predicted, torch.ones_like(true))
         confidence = scores.float().gather(1, predicted[:, None]).squeeze(1)
         rows = {**self.inputs(batch, task), "true": true, "predicted": predicted, "confidence": confidence}
+        rows["name"] = name_bytes(batch["id"]).to(true.device, non_blocking=True)
         self.keep(rows, torch.where(predicted != true, confidence, -torch.inf), first)
 
     def inputs(self, batch: Batch, task: LightningModule) -> dict[str, Tensor]:
@@ -56,19 +60,22 @@ class ClassOutcomes(Outcomes):
         title = f"{stage}: {right:,} of {total:,} right ({100 * right / total:.1f} %)"
         yield "predictions", self.answers(self.sample.kept(), task, title)
         yield "confusion", confusion(matrix, task.classes, title)
+        if len(task.classes) >= self.paired:
+            yield "confused", draw_confused(matrix, task.classes, f"{stage}: the pairs most confused", self.noun)
         mistakes = self.worst.kept()
         title = f"{stage}: the {len(mistakes['true'])} most confident of {total - right:,} mistakes"
         yield "mistakes", self.answers(mistakes, task, title)
 
     def answers(self, rows: dict[str, Tensor], task: LightningModule, title: str) -> np.ndarray:
         """Grid of pictures with true and predicted class; `rows` as `ClassOutcomes` keeps them."""
-        captions, colours = [], []
-        for true, predicted, confidence in zip(
-            rows["true"], rows["predicted"], rows["confidence"].tolist(), strict=True
+        captions, colours, names = [], [], [name_text(name) for name in rows["name"].numpy()]
+        for true, predicted, confidence, name in zip(
+            rows["true"], rows["predicted"], rows["confidence"].tolist(), names, strict=True
         ):
             right = bool(true == predicted)
             mark, said = "✓" if right else "✗", shorten(task.classes[predicted], 14)
-            captions.append(f"{mark} {said} {100 * confidence:.0f} %\ntrue: {shorten(task.classes[true], 16)}")
+            answer = f"{mark} {said} {100 * confidence:.0f} %\ntrue: {shorten(task.classes[true], 16)}"
+            captions.append(f"{answer}\n{shorten_start(name, 21)}")
             colours.append(RIGHT if right else WRONG)
         backbone = task.backbone
         pictures = arrays(visible(rows["image"].to(backbone.mean.device), backbone))

@@ -1,6 +1,5 @@
 """Pictures of semantic segmentation: training batches under their maps, predictions, mistakes, confusions, classes."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,11 +15,10 @@ from callbacks.drawing.figure import shorten_start
 from callbacks.drawing.overlays import DIFFERENT, Palette, differences, enlarged, legend, overlay, palette_of
 from callbacks.drawing.strips import strips, swatch
 from callbacks.files.per_class import per_class_of_pixels, write_confusion, write_per_class
-from callbacks.outcomes.base import Outcomes, arrays, summed, visible
+from callbacks.outcomes.base import Outcomes, arrays, name_bytes, name_text, summed, visible
 from modules.contracts import IGNORE, Backbone, Batch, Prediction
 
 SIDE = 320  # pixels: the longer side of a picture that is kept, at most
-NAME = 96  # bytes of an id that are kept, its end
 
 
 class MaskOutcomes(Outcomes):
@@ -147,13 +145,3 @@ def _enlarged(rows: dict[str, Tensor]) -> Iterator[list[np.ndarray]]:
     stacks = [arrays(rows["image"]), *(rows[name].numpy() for name in ("true", "predicted") if name in rows)]
     for (height, width), *panels in zip(rows["inside"].tolist(), *stacks, strict=True):
         yield [enlarged(panel[:height, :width]) for panel in panels]
-
-
-def name_bytes(ids: list[str]) -> Tensor:
-    """The ends of names as uint8 (B, NAME), filled up with zeros, because processes exchange tensors only."""
-    ends = [os.fsencode(name)[-NAME:].ljust(NAME, b"\0") for name in ids]
-    return torch.frombuffer(bytearray(b"".join(ends)), dtype=torch.uint8).view(-1, NAME)
-
-
-def name_text(name: np.ndarray) -> str:
-    return name.tobytes().rstrip(b"\0").decode(errors="replace")

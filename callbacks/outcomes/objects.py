@@ -19,8 +19,8 @@ from callbacks.drawing.precision_recall import precision_recall
 from callbacks.drawing.strips import Entry, strips
 from callbacks.files.detection_errors import error_bars, write_errors
 from callbacks.files.per_class import JUDGED, per_class_of_objects, write_per_class
-from callbacks.outcomes.base import Outcomes, arrays, visible
-from callbacks.outcomes.masks import SIDE, name_bytes, name_text
+from callbacks.outcomes.base import Outcomes, arrays, name_bytes, name_text, visible
+from callbacks.outcomes.masks import SIDE
 from modules.contracts import Backbone, Batch, Prediction
 
 MOST = 200  # objects of a picture that are kept to be drawn, of those found the ones with the highest scores

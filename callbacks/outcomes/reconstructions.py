@@ -7,9 +7,10 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
+from callbacks.drawing.figure import shorten_start
 from callbacks.drawing.generated import enlarged, tiles, to_bytes
 from callbacks.drawing.strips import strips
-from callbacks.outcomes.base import Outcomes, arrays, rgb, visible
+from callbacks.outcomes.base import Outcomes, arrays, name_bytes, name_text, rgb, visible
 from modules.contracts import Batch, Prediction
 
 STEPS = 9  # of a walk, ends included
@@ -28,6 +29,7 @@ class ReconstructionOutcomes(Outcomes):
         image, made = visible(batch["image"], task.backbone), rgb(outputs["reconstruction"])
         error = (image.float() - made.float()).div_(127.5).square().mean((1, 2, 3))
         rows = {"image": image, "made": made, "code": outputs["code"], "error": error}
+        rows["name"] = name_bytes(batch["id"]).to(error.device, non_blocking=True)
         rows |= {"seen": rgb(outputs["seen"])} if "seen" in outputs else {}
         self.keep(rows, error, first)
 
@@ -45,7 +47,8 @@ def beside(rows: dict[str, Tensor], title: str) -> np.ndarray:
     """Strips of picture, what the network saw where that differs, and what came back, with their errors."""
     parts = {"picture": "image", "noisy": "seen", "made": "made"}
     columns = {heading: enlarged(arrays(rows[key])) for heading, key in parts.items() if key in rows}
-    captions = [f"error {error:.4f}" for error in rows["error"].tolist()]
+    named = zip(rows["error"].tolist(), rows["name"].numpy(), strict=True)
+    captions = [f"error {error:.4f}\n{shorten_start(name_text(name), 40)}" for error, name in named]
     return strips(list(zip(*columns.values(), strict=True)), list(columns), captions, [], title)
 
 

@@ -1,7 +1,6 @@
 """Pictures of classifiers of videos: clips as strips of frames, what each frame meant to the answer, animations."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -10,10 +9,9 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
-from callbacks.drawing.confusion import draw_confused
-from callbacks.drawing.figure import RIGHT, WRONG, shorten
+from callbacks.drawing.figure import RIGHT, WRONG, shorten, shorten_start
 from callbacks.drawing.strips import strips, swatch
-from callbacks.outcomes.base import arrays, visible
+from callbacks.outcomes.base import arrays, name_text, visible
 from callbacks.outcomes.classes import ClassOutcomes
 from modules.contracts import Backbone, Batch, Prediction, writing
 
@@ -26,6 +24,9 @@ PACE = 125  # milliseconds that an animation shows each frame
 
 class VideoOutcomes(ClassOutcomes):
     """Answers `{label, scores}` to videos with a `label`, of which the view in the middle is shown."""
+
+    noun = "videos"
+    paired = 2
 
     @staticmethod
     def fits(outputs: Prediction, batch: Batch) -> bool:
@@ -45,19 +46,14 @@ class VideoOutcomes(ClassOutcomes):
             name = f"{number:02}_{_plain(task.classes[predicted])}_true_{_plain(task.classes[true])}.gif"
             write_animation(folder / f"{stage}_clips" / name, clip, RIGHT if true == predicted else WRONG)
 
-    def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
-        for name, picture in super().draw(stage, task, data):
-            yield name, picture
-            if name == "confusion":
-                yield "confused", draw_confused(self.counts(), task.classes, f"{stage}: the pairs most confused")
-
     def answers(self, rows: dict[str, Tensor], task: LightningModule, title: str) -> np.ndarray:
-        captions = []
-        for true, predicted, confidence in zip(
-            *(rows[k].tolist() for k in ("true", "predicted", "confidence")), strict=True
+        captions, names = [], [name_text(name) for name in rows["name"].numpy()]
+        for true, predicted, confidence, name in zip(
+            *(rows[k].tolist() for k in ("true", "predicted", "confidence")), names, strict=True
         ):
             mark, said = "✓" if true == predicted else "✗", shorten(task.classes[predicted], 24)
-            captions.append(f"{mark} {said} {100 * confidence:.0f} %\ntrue: {shorten(task.classes[true], 24)}")
+            answer = f"{mark} {said} {100 * confidence:.0f} %\ntrue: {shorten(task.classes[true], 24)}"
+            captions.append(f"{answer}\n{shorten_start(name, 60)}")
         shown = _shown(rows["video"].shape[2])
         losses = occlusion(task, rows["video"], rows["predicted"], shown) if captions else []
         panels = [_panels(clip, shown, loss) for clip, loss in zip(rows["video"], losses, strict=True)]

@@ -1,12 +1,15 @@
 """The head of a classifier."""
 
+from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from modules.contracts import ConfigError, Features, Head
+from modules.losses.balance import Balance, class_weights
 from modules.losses.classification import focal_loss
 
 
@@ -21,7 +24,8 @@ class Linear(Head):
             `binary` for several classes at once (one sigmoid per class).
         label_smoothing: probability mass spread evenly over all classes, 0..1; for `cross_entropy` and `binary`.
         focal_gamma: how strongly easy samples fade, for `focal`.
-        class_weights: one weight per class, in the order of `classes`.
+        class_weights: one weight per class, in the order of `classes`, or a rule that takes them from the number of
+            training samples: `median_frequency`, which `auto` is too, or `enet`.
 
     Raises:
         ConfigError: class_weights of another length than the classes, or label_smoothing with `focal`.
@@ -37,18 +41,25 @@ class Linear(Head):
         loss: Literal["cross_entropy", "binary", "focal"] = "cross_entropy",
         label_smoothing: float = 0.0,
         focal_gamma: float = 2.0,
-        class_weights: list[float] | None = None,
+        class_weights: list[float] | Balance | None = None,
     ):
         super().__init__()
-        if class_weights is not None and len(class_weights) != outputs:
+        if isinstance(class_weights, list) and len(class_weights) != outputs:
             raise ConfigError(f"class_weights has {len(class_weights)} values, but there are {outputs} classes")
         if loss == "focal" and label_smoothing:
             raise ConfigError("label_smoothing does nothing with the focal loss; set it to 0 or choose cross_entropy")
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(features.pooled, outputs)
         self.kind, self.label_smoothing, self.focal_gamma = loss, label_smoothing, focal_gamma
-        weights = None if class_weights is None else torch.tensor(class_weights)
-        self.register_buffer("class_weights", weights, persistent=False)
+        self.rule = class_weights if isinstance(class_weights, str) else None
+        weights = torch.ones(outputs) if self.rule else None if class_weights is None else torch.tensor(class_weights)
+        self.register_buffer("class_weights", weights, persistent=self.rule is not None)  # the data is not always there
+
+    def balance(self, counts: Callable[[], np.ndarray]) -> None:
+        """Take the class weights from the training samples of each class, int64 (C,), where a rule was chosen."""
+        if self.rule:
+            samples = counts()
+            self.class_weights.copy_(class_weights(samples, np.full_like(samples, samples.sum()), self.rule))
 
     def forward(self, features: Tensor) -> Tensor:
         """Pooled features (B, D) to logits (B, C)."""

@@ -8,18 +8,16 @@ are means over the labelled pixels of the batch, weighted by class as torch does
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from modules.contracts import IGNORE, ConfigError, DataError, nearest
+from modules.contracts import IGNORE, ConfigError, nearest
+from modules.losses.balance import Balance, class_weights
 from modules.losses.classification import focal_factor
 from modules.losses.regions import dice, jaccard, lovasz, tversky, weighted_mean
-
-Balance = Literal["median_frequency", "enet"]
 
 
 def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None = None, label_smoothing: float = 0.0) -> Tensor:
@@ -74,35 +72,6 @@ def ohem(
     return weighted_mean(highest * kept, _pixel_weights(target, weight).flatten()[index] * kept)
 
 
-def class_weights(pixels: np.ndarray, present: np.ndarray, kind: Balance) -> Tensor:
-    """One weight per class that lifts rare classes; 0 for a class that never occurs, which nothing can be learnt of.
-
-    `median_frequency` (Eigen and Fergus 2015): a class's frequency is its share of the labelled pixels in the pictures
-    that show it; the weight is the median frequency of the classes that occur, divided by the class's own.
-    `enet` (Paszke et al. 2016): 1 / ln(1.02 + p), p the class's share of all labelled pixels: between 1.4 and 50.5.
-
-    Args:
-        pixels: int64 (C,), training pixels of each class.
-        present: int64 (C,), labelled pixels of the training pictures that show the class.
-        kind: the rule.
-
-    Returns:
-        float32 (C,).
-
-    Raises:
-        DataError: no pixel has a class.
-    """
-    occurs = pixels > 0
-    if not occurs.any():
-        raise DataError("class weights need labelled training pixels, but no pixel of the training masks has a class")
-    if kind == "enet":
-        weights = 1 / np.log(1.02 + pixels / pixels.sum())
-    else:
-        frequency = pixels / np.maximum(present, 1)
-        weights = np.median(frequency[occurs]) / np.where(occurs, frequency, 1)
-    return torch.from_numpy(np.where(occurs, weights, 0)).float()
-
-
 TERMS = ("cross_entropy", "focal", "ohem", "dice", "jaccard", "tversky", "lovasz")
 USED_BY = {
     "class_weights": ("cross_entropy", "focal", "ohem"),
@@ -122,7 +91,7 @@ class SegmentationLoss:
         terms: factor of each loss, such as {cross_entropy: 1, dice: 1}: `cross_entropy`, `focal`, `ohem`, `dice`,
             `jaccard`, `tversky`, `lovasz`. A factor of 0 only logs it.
         class_weights: one weight per class in the order of the classes, or a rule that takes them from the training
-            masks: `median_frequency`, `enet`; for `cross_entropy`, `focal` and `ohem`.
+            masks: `median_frequency`, which `auto` is too, or `enet`; for `cross_entropy`, `focal` and `ohem`.
         label_smoothing: probability mass spread evenly over all classes, 0..1; for `cross_entropy` and `ohem`.
         gamma: how strongly easy pixels fade, >= 0; for `focal`.
         alpha: what a false positive costs, >= 0; for `tversky`.

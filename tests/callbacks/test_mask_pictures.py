@@ -12,7 +12,7 @@ from callbacks.drawing.class_bars import class_bars
 from callbacks.drawing.confusion import confusion
 from callbacks.drawing.figure import percent
 from callbacks.outcomes import masks as mask_outcomes
-from callbacks.outcomes.base import Highest
+from callbacks.outcomes.base import NAME, Highest
 from callbacks.outcomes.masks import SIDE, MaskOutcomes, confusions, scores, thumbnails
 from callbacks.pictures import Pictures
 from callbacks.predictions import Predictions
@@ -142,7 +142,7 @@ def test_ids_travel_as_numbers_and_long_ones_keep_their_end():
     names = ["a.jpg", "straße/ü.jpg", "x" * 200 + "/end.jpg", "odd\udcff.jpg", ""]
     back = [mask_outcomes.name_text(name) for name in mask_outcomes.name_bytes(names).numpy()]
     assert back[:2] == names[:2]
-    assert back[2] == names[2][-mask_outcomes.NAME :]
+    assert back[2] == names[2][-NAME:]
     assert back[3] == "odd\N{REPLACEMENT CHARACTER}.jpg"
     assert back[4] == ""
 

@@ -9,7 +9,8 @@ from small_task import CLASSES, Backbone, Data, Pretraining, Task
 
 from callbacks.drawing import grids
 from callbacks.drawing.confusion import confusion
-from callbacks.outcomes.base import Highest, visible
+from callbacks.outcomes import classes
+from callbacks.outcomes.base import Highest, name_text, visible
 from callbacks.outcomes.classes import ClassOutcomes, _caption
 from callbacks.pictures import Pictures, log_picture
 from callbacks.predictions import Predictions
@@ -25,6 +26,14 @@ def test_a_classifier_leaves_its_batch_predictions_mistakes_and_confusions(train
     assert drawn(tmp_path) == {"train_batch", "val_predictions", "val_mistakes", "val_confusion"}
     run.test(Task(), datamodule=Data(), verbose=False)
     assert {"test_predictions", "test_mistakes", "test_confusion"} <= drawn(tmp_path)
+
+
+def test_the_figure_of_mistakes_names_their_files(trainer, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(classes, "grid", lambda *args: said.append(args[1]) or grids.grid(*args))
+    trainer(Pictures(samples=4)).validate(Task(), datamodule=Data(), verbose=False)
+    assert len(said) == 2 and said[1], "a sample and the mistakes"
+    assert all(caption.split("\n")[-1].endswith(".png") for captions in said for caption in captions)
 
 
 def test_a_pretraining_draws_its_views_only(trainer, tmp_path):
@@ -88,13 +97,15 @@ def test_outcomes_count_every_answer_and_keep_the_most_confident_mistakes():
     outcomes = ClassOutcomes(5)
     for part in torch.arange(50).split(8):
         answers = {"label": scores[part].argmax(1), "scores": scores[part]}
-        outcomes.update({"image": image[part], "label": true[part]}, answers, Task(), int(part[0]))
+        names = [f"pets/{i}.jpg" for i in part.tolist()]
+        outcomes.update({"image": image[part], "label": true[part], "id": names}, answers, Task(), int(part[0]))
     confusion = np.zeros((4, 4), dtype=int)
     np.add.at(confusion, (true.numpy(), scores.argmax(1).numpy()), 1)
     assert outcomes.counts().tolist() == confusion.tolist()
     wrong = [i for i in range(50) if scores[i].argmax() != true[i]]
     worst = sorted(wrong, key=lambda i: -scores[i].max().item())[:5]
     assert outcomes.worst.kept()["image"][:, 0, 0, 0].int().tolist() == worst
+    assert [name_text(name) for name in outcomes.worst.kept()["name"].numpy()] == [f"pets/{i}.jpg" for i in worst]
     shown = sorted(outcomes.sample.kept()["image"][:, 0, 0, 0].int().tolist())
     assert len(set(shown)) == 5
     assert min(b - a for a, b in pairwise(shown)) >= 4  # spread over the split, not its first five

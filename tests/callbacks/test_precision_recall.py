@@ -65,15 +65,15 @@ def test_nothing_found_has_no_threshold():
     assert best(scored([[(0, 0.005, True)]])) is None
 
 
-def test_of_many_classes_the_lowest_are_drawn(monkeypatch):
+def test_of_many_classes_the_most_frequent_are_drawn_and_the_others_counted(monkeypatch):
     hits = [[(i, 0.9, i < count) for i in range(10)] for count in range(11)]
     legends = drawn_legends(monkeypatch, scored(hits, classes=12), [f"c${i}" for i in range(12)])
     assert len(legends) == 2
     names = [text.split(":")[0] for text in legends[0]]
-    assert names[:MOST] == [f"c${i}" for i in range(MOST)]
+    assert names[:MOST] == [f"c${i}" for i in reversed(range(MOST))], "all have ten objects; the highest AP first"
     assert names[MOST] == "mean of 11"
     assert names[MOST + 1].startswith("best F1")
-    assert names[MOST + 2] == f"({MOST} lowest of 11 classes)"
+    assert names[MOST + 2 :] == [f"({MOST} most frequent of 11)", "(1 of all have AP 0)"]
 
 
 def drawn_legends(monkeypatch, report, classes):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from datamodules import ImageFolder, Images
-from modules.contracts import DataError
+from modules.contracts import ConfigError, DataError
 
 SMALL = {"image_size": 16, "batch_size": 2, "workers": 0}
 
@@ -178,3 +178,22 @@ def test_images_without_pictures_is_refused(tmp_path, kind):
         root.mkdir()
     with pytest.raises(DataError, match=f"{root} is not a folder" if kind == "missing" else f"{root} has no pictures"):
         Images(str(root)).setup("predict")
+
+
+def test_the_most_frequent_class_is_the_baseline_and_imbalance_is_said(picture_folder):
+    data = ImageFolder(str(picture_folder({"train/cat": 6, "train/dog": 2, "val/cat": 1, "val/dog": 3})), workers=0)
+    data.setup("fit")
+    assert data.class_counts().tolist() == [6, 2]
+    assert data.majority_accuracy("val") == 0.25
+    assert data.majority_accuracy("test") is None
+    said = "\n".join(data.describe())
+    assert "0.250, always 'cat'" in said
+    assert "--model.head.class_weights auto" in said
+
+
+def test_images_without_classes_have_no_baseline_and_no_class_counts(picture_folder):
+    data = Images(str(picture_folder({"train": 10})), workers=0)
+    data.setup("fit")
+    assert data.majority_accuracy("val") is None
+    with pytest.raises(ConfigError, match="class_weights"):
+        data.class_counts()

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -130,3 +131,20 @@ def test_a_projection_without_norm_is_linear_layers_with_relu_and_biases():
     first, relu, last = head.mlp
     assert isinstance(relu, torch.nn.ReLU)
     torch.testing.assert_close(head(pooled), last((first.weight @ pooled.T).T.add(first.bias).clamp_min(0)))
+
+
+@pytest.mark.parametrize("rule", ["auto", "median_frequency"])
+def test_automatic_weights_divide_the_median_count_by_the_classs_own_and_travel_with_the_weights(rule):
+    head, other = (Linear(Features([4], [32]), 3, class_weights=rule) for _ in range(2))
+    head.balance(lambda: np.array([80, 20, 10]))
+    assert head.class_weights.tolist() == pytest.approx([0.25, 1.0, 2.0])
+    other.load_state_dict(head.state_dict())
+    logits, target = torch.randn(5, 3), torch.tensor([0, 1, 2, 2, 0])
+    expected = functional.cross_entropy(logits, target, torch.tensor([0.25, 1.0, 2.0]))
+    torch.testing.assert_close(other.loss(logits, target), expected)
+
+
+def test_without_a_rule_nobody_is_asked_for_counts_and_checkpoints_stay_as_they_were():
+    head = Linear(Features([4], [32]), 3, class_weights=[1.0, 2.0, 3.0])
+    head.balance(lambda: 1 / 0)
+    assert set(head.state_dict()) == {"fc.weight", "fc.bias"}

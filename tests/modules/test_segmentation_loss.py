@@ -221,7 +221,7 @@ def test_enet_weights_are_the_inverse_logarithm_of_the_share_of_pixels():
 
 
 def test_class_weights_without_a_labelled_pixel_are_refused():
-    with pytest.raises(DataError, match="no pixel of the training masks has a class"):
+    with pytest.raises(DataError, match="no training pixel or sample has a class"):
         class_weights(np.zeros(3, int), np.zeros(3, int), "enet")
 
 
