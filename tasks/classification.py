@@ -79,7 +79,7 @@ class Classification(VisionTask):
     def setup(self, stage: str) -> None:
         super().setup(stage)
         if stage == "fit" and isinstance(self.head, Linear):
-            self.head.balance(self.trainer.datamodule.class_counts)
+            self.head.balance(lambda: self.trainer.datamodule.class_counts())
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W) to logits (B, C)."""

@@ -89,7 +89,8 @@ class Detection(VisionTask):
         given = getattr(self.trainer.datamodule, "proposals", None)  # a data module may be of another kind, or missing
         if (line := self.head.proposals_from(given is not None)) and stage in ("fit", "predict"):
             rank_zero_info(line)
-        if stage == "fit" and not self.trainer.ckpt_path:  # a resumed run has its own anchors
+        known = hasattr(self.trainer.datamodule, "box_sizes")  # as above
+        if stage == "fit" and not self.trainer.ckpt_path and (known or self.fit_anchors):  # a resumed run has its own
             line = self.head.settle_anchors(self.trainer.datamodule.box_sizes(), self.fit_anchors)
             rank_zero_info(line or f"{type(self.head).__name__} has no anchors")
 

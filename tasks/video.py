@@ -63,7 +63,7 @@ class Video(VisionTask):
     def setup(self, stage: str) -> None:
         super().setup(stage)
         if stage == "fit" and isinstance(self.head, Linear):
-            self.head.balance(self.trainer.datamodule.class_counts)
+            self.head.balance(lambda: self.trainer.datamodule.class_counts())
 
     def forward(self, video: Tensor) -> Tensor:
         """Normalised clips (N, 3, T, H, W) to logits (N, C)."""
