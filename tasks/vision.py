@@ -25,6 +25,7 @@ class VisionTask(Task):
         backbone: a timm model name, that of a network for clips (`r3d_18`, `c3d`, ...), or a backbone of our own.
         weights: where the backbone's weights come from: a run directory, a .ckpt of any task here, a
             backbone.safetensors, its library's file, or `pretrained` to fetch that; null starts from random ones.
+            Files of older versions may lack layers behind the last map: they start afresh, and the log names them.
         small_images: 3x3 stem without max-pool, for pictures of about 64 pixels or less.
         drop_path: highest probability of skipping a residual branch in training, 0..1.
         output_stride: stride of the backbone's coarsest map, by dilation; 8 or 16 keep detail for dense tasks.
