@@ -113,7 +113,7 @@ def test_large_pictures_are_kept_small_with_their_maps_in_place():
     height, width = 700, 1300
     true = torch.zeros(1, height, width, dtype=torch.int64)
     true[:, 350:, 650:] = 1
-    image = Backbone().normalise((200 * true[:, None]).expand(-1, 3, -1, -1))
+    image = Backbone().normalise((200 * true[:, None]).to(torch.uint8).expand(-1, 3, -1, -1))
     inside = torch.tensor([[500, 1300]])
     small = thumbnails({"image": image, "mask": true, "inside": inside}, None, Backbone())
     assert max(small["image"].shape[-2:]) <= SIDE

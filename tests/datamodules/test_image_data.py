@@ -349,6 +349,7 @@ def test_nothing_skipped_leaves_no_list(picture_folder, tmp_path):
     assert data.describe() == [
         "train: 27 pictures of 2 classes, 9 to 18 each",
         "val: 3 pictures of 2 classes, 1 to 2 each",
+        "accuracy without a network on val: 0.667, always 'cat'",
     ]
 
 
