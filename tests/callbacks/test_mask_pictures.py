@@ -232,5 +232,5 @@ def test_two_processes_draw_and_write_what_one_does(trainer, tmp_path):
         contents.append({path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in files})
         for path in files:
             path.unlink()
-    assert len(contents[0]) == 4 + 2 + 1 + 3 * 20
+    assert len(contents[0]) == 4 + 2 + 2 + 3 * 20
     assert contents[0] == contents[1]

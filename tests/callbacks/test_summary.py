@@ -38,8 +38,8 @@ def test_the_kinds_of_errors_are_a_line_each_for_boxes_and_masks(tmp_path, capsy
     first, second = (
         line.removesuffix(" (predictions/val_errors.csv)") for line in capsys.readouterr().out.splitlines()
     )
-    assert first == "errors of boxes with score 0.5 and more: 100: missed 69 %, class 30 %, background 1.0 %"
-    assert second == "errors of masks with score 0.5 and more: 0"
+    assert first == "errors of boxes with score 0.5 (best F1) and more: 100: missed 69 %, class 30 %, background 1.0 %"
+    assert second == "errors of masks with score 0.5 (best F1) and more: 0"
 
 
 def test_figures_of_nothing_are_not_numbers_for_people_and_null_in_json():
