@@ -57,6 +57,9 @@ class Classification(VisionTask):
             raise ConfigError("classification needs at least two classes: from the data, or as --model.classes")
         self.classes, count = classes, len(classes)
         self.head = self.attach(head, count)
+        if self.classifier is not None:  # some see tokens or the last map, but the features are the published ones
+            self.pools = True
+            self.train_used()
         self.protocols = self.protocols | {"loss": f"{self.head.loss_name}, as in training, mean over pictures"}
         if auxiliary and self.frozen:
             raise ConfigError("auxiliary classifiers help the backbone to learn, but it is frozen: set auxiliary to 0")
