@@ -1,6 +1,5 @@
-"""What was typed: options, the checkpoint that is meant, and sentences about mistakes."""
+"""Arguments as typed: options, and the checkpoint or run that is meant."""
 
-import inspect
 import os
 import re
 from collections.abc import Iterable
@@ -8,22 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from albumentations import BasicTransform
-from lightning.pytorch import Callback
-from lightning.pytorch.cli import LightningArgumentParser
-from lightning.pytorch.loggers import Logger
-from torch.optim import Optimizer
 
-from datamodules import DataModule
-from datamodules.text_files import unicode_of
-from modules.contracts import Backbone, ConfigError, DataError, Head, Neck, nearest
-from modules.text.decoder import Decoder
-from modules.text.memory import Encoder
-from tasks import Task
+from modules.contracts import ConfigError, DataError
 
 COMMANDS = ("fit", "validate", "test", "predict", "evaluate")
 ALL_COMMANDS = (*COMMANDS, "compare", "backbones")  # which are no methods of the trainer
-PARTS = (Task, DataModule, Backbone, Neck, Head, Encoder, Decoder, Callback, Optimizer, BasicTransform, Logger)
 
 
 def option(argv: list[str], name: str) -> str | None:
@@ -43,6 +31,8 @@ def check_encodings(argv: list[str]) -> None:
     Raises:
         ConfigError: names the file and its encoding.
     """
+    from datamodules.text_files import unicode_of  # with the classes of all data modules, which takes seconds
+
     for word in argv:
         path = Path(word.partition("=")[2] if word.startswith("--") else word)
         if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
@@ -129,14 +119,37 @@ def typed_task(argv: list[str]) -> str | None:
     return typed.rpartition(".")[2] if typed else None
 
 
+def without_none(argv: list[str]) -> list[str]:
+    """The arguments with `null` for Python's `None`, which agents of sweeps send."""
+    return [re.sub(r"(^|^--[\w.+]+=)None$", r"\1null", word) for word in argv]
+
+
+def check_weights(argv: list[str], name: str) -> None:
+    """Refuses commands about a checkpoint without one; published classifiers bring their own weights.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    command = argv[0] if argv else ""
+    published = option(argv, "--model.head") == "pretrained" and command != "evaluate"  # nothing to be trained
+    if command not in COMMANDS[1:] or published or {"-h", "--help", "--print_config"} & set(argv):
+        return
+    raise ConfigError(
+        f"{command} needs weights: add --ckpt_path with a .ckpt file, a run directory, "
+        f"or `latest` for runs/{name}/latest"
+    )
+
+
 def find_checkpoint(typed: str, name: str, resume: bool) -> Path:
     """A checkpoint file from a file, a run directory or `latest`: the last one to resume, else the averaged
     weights of StochasticWeightAveraging, or the best.
 
+    A folder of runs stands for its latest run.
+
     Raises:
         DataError: there is none.
     """
-    path = Path("runs") / name / "latest" if typed == "latest" else Path(typed)
+    path = Path("runs") / name / "latest" if typed == "latest" else latest_run(Path(typed).expanduser())
     if path.is_dir():
         order = ("last", "best") if resume else ("averaged", "best", "last")
         found = [path / "checkpoints" / f"{n}.ckpt" for n in order if (path / "checkpoints" / f"{n}.ckpt").is_file()]
@@ -151,12 +164,26 @@ def find_checkpoint(typed: str, name: str, resume: bool) -> Path:
     return path.resolve()
 
 
+def latest_run(path: Path) -> Path:
+    """The latest run of a folder of runs, such as runs/simclr; any other path as it is.
+
+    Runs count by when their last checkpoint was written where there is no link `latest`.
+    """
+    if not path.is_dir() or (path / "checkpoints").is_dir() or (path / "backbone.safetensors").is_file():
+        return path
+    if (path / "latest" / "checkpoints").is_dir():
+        return path / "latest"
+    runs = {file.parent.parent: file.stat().st_mtime for file in path.glob("*/checkpoints/last.ckpt")}
+    return max(runs, key=runs.__getitem__) if runs else path
+
+
 def located(weights: str) -> str:
     """What --model.weights takes, without links, because `latest` may lead elsewhere tomorrow; a path from here when it
     lies below."""
     if weights in ("none", "pretrained"):
         return weights
     path, here = Path(weights).expanduser(), Path.cwd().resolve()
+    path = latest_run(path)
     path = path.resolve() if path.is_dir() else path.parent.resolve() / path.name  # a cache's links have the endings
     return str(path.relative_to(here) if here in path.parents else path)
 
@@ -173,34 +200,6 @@ def remembered(hparams: dict[str, Any]) -> dict[str, Any]:
     return {"class_path": hparams.pop("_class_path"), "init_args": hparams} if "_class_path" in hparams else {}
 
 
-def check_trainer(config: dict[str, Any], task: Task) -> None:
-    """Refuses what the trainer takes without a word and stumbles over later.
-
-    Args:
-        config: the trainer's settings.
-        task: what it trains.
-
-    Raises:
-        ConfigError: names the setting and what to do.
-    """
-    for name in ("max_epochs", "max_steps", "limit_train_batches"):
-        if config[name] == 0:
-            raise ConfigError(f"trainer.{name} is 0, so nothing would be trained: leave it out or raise it")
-    for name in ("accumulate_grad_batches", "check_val_every_n_epoch"):
-        if config[name] is not None and config[name] < 1:
-            raise ConfigError(f"trainer.{name} is {config[name]}, but it counts from 1")
-    if config["overfit_batches"]:
-        raise ConfigError(
-            "trainer.overfit_batches takes the data's own order away: set --data.labels to a small number"
-        )
-    precision = str(config["precision"])
-    if task.float32 and precision in ("64", "64-true", "16-true", "bf16-true"):
-        raise ConfigError(
-            f"trainer.precision is {precision}, but {type(task).__name__} has its weights in float32: take 32, "
-            f"bf16-mixed or 16-mixed"
-        )
-
-
 def flatten(tree: dict[str, Any], prefix: str = "", skip: str = "") -> dict[str, Any]:
     """{"a": {"b": 1}} to {"a.b": 1}; keys called `skip` leave no trace in the names."""
     flat: dict[str, Any] = {}
@@ -208,75 +207,3 @@ def flatten(tree: dict[str, Any], prefix: str = "", skip: str = "") -> dict[str,
         name = prefix.removesuffix(".") if key == skip else f"{prefix}{key}"
         flat |= flatten(value, f"{name}.", skip) if isinstance(value, dict) and value else {name: value}
     return flat
-
-
-def readable(message: str, parser: LightningArgumentParser) -> str:
-    """jsonargparse's report as one sentence, with the nearest name.
-
-    Args:
-        message: several indented lines, the reason among what every type of a union had to say.
-        parser: knows the options.
-    """
-    nested = re.search(r"NestedArg\(key='([^']*)'", message)
-    keys = re.findall(r'Parser key "([^"]+)"', message)
-    key = ".".join([*keys[:1], *([nested[1]] if nested else keys[1:])])
-    classes = {c for part in PARTS for c in _subclasses(part)}
-
-    def found(pattern: str) -> str | None:
-        match = re.search(pattern, message)
-        return match[1] if match else None
-
-    if name := found(r"(?:unrecognized arguments: --|does not accept option '|Option ')([\w.]+)"):
-        option_of = key if nested else ".".join([*keys, name])
-        known = {action.dest for action in parser._actions} | {
-            f"{p}.{n}" for p in ("model", "data") for n in _arguments(classes)
-        }
-        last = {n.rpartition(".")[2] for n in known}
-        hint = (
-            nearest(option_of, sorted(known))
-            if "." in option_of and not keys
-            else nearest(name.rpartition(".")[2], sorted(last))
-        )
-        if f"{(option_of or name).rpartition('.')[2]!r}" in hint:
-            hint = " here: only other classes have it"
-        return f"there is no option {option_of or name}{hint}"
-    choices = found(r"Expected a typing\.Literal\[(.*?)\]")
-    if (name := found(r"Expected a dot import path string: (\S+)")) and not choices:
-        return (
-            f"{key}: there is no class {name!r}{nearest(name.rpartition('.')[2], sorted(c.__name__ for c in classes))}"
-        )
-    if names := found(r"following arguments are required: (.+)"):
-        prefix = f"--{key}." if key else "--"
-        return f"required: {', '.join(prefix + name.rpartition('.')[2] for name in names.split(', '))}"
-    if choices:
-        value = found(r"Got value: (.*)") or found(r"Given value: (?!NestedArg)(.*)") or found(r"val='([^']*)'")
-        also = sorted(c.__name__ for c in classes) if name else []  # where a class is taken as well
-        hint = nearest(str(name or value), [*re.findall(r"'(.*?)'", choices), *also])
-        return f"{key} is {name or value!r}, but must be one of {choices}{' or a class' if name else ''}{hint}"
-    if kind := found(r"Expected a <class '(?!NoneType)(\w+)'>"):
-        value = found(r"Got value: (.*)") or found(r"val='([^']*)'") or found(r"Given value: (.*)")
-        return f"{key} is {value!r}, but must be {'a number' if kind in ('int', 'float') else kind} ({kind})"
-    if path := found(r"File does not exist: '([^']+)'"):
-        folder = Path(path).parent
-        files = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-        return f"there is no file {path}{nearest(Path(path).name, files)}"
-    if word := found(r"invalid choice: '(\w+)'"):
-        return f"there is no command {word!r}: choose from {', '.join(ALL_COMMANDS)}{nearest(word, list(ALL_COMMANDS))}"
-    if 'expected "subcommand"' in message:
-        return f"say what to do: python cli.py {'|'.join(ALL_COMMANDS)} --config tasks/TASK.yaml"
-    return re.sub(r"\s+", " ", message.split("Given value")[0]).strip()
-
-
-def _subclasses(part: type) -> set[type]:
-    return {part}.union(*map(_subclasses, part.__subclasses__()))
-
-
-def _arguments(classes: set[type]) -> set[str]:
-    ours = {c for c in classes if c.__module__.split(".")[0] in ("tasks", "datamodules", "modules", "callbacks")}
-    return {
-        name
-        for c in ours
-        for base in c.__mro__
-        if "__init__" in vars(base)
-        for name in inspect.signature(base.__init__).parameters
-    } - {"self", "kwargs", "args"}

@@ -5,12 +5,18 @@
 What the user types wins over what a checkpoint remembers, which wins over the YAML.
 """
 
+import sys
+
+from early_checks import check_early, exit_early, report
+
+if __name__ == "__main__":  # a typo need not wait for the imports below
+    exit_early(sys.argv[1:])
+
 import json
 import logging
 import os
 import re
 import shlex
-import sys
 import time
 import traceback
 import warnings
@@ -40,19 +46,19 @@ from arguments import (
     COMMANDS,
     as_lists,
     check_encodings,
-    check_trainer,
+    check_weights,
     checkpoint_name,
     config_path,
     find_checkpoint,
     flatten,
     located,
     option,
-    readable,
     remembered,
     replace_option,
     resume_or_start,
     run_name,
     typed_task,
+    without_none,
 )
 from callbacks.loggers import build_loggers
 from callbacks.progress import make_progress
@@ -62,6 +68,7 @@ from callbacks.tracking import fault_tolerant
 from cluster import launched, requeue, share_out
 from compare import check_starts, compare, typed_plan
 from datamodules.workers import worker_error
+from errors import check_trainer, readable
 from evaluation import Trainer
 from handed_on import handed_on, typed_data
 from links import link
@@ -154,13 +161,8 @@ class CLI(LightningCLI):
         if option(argv, "--ckpt_path") == "auto":
             argv = resume_or_start(argv, self.name)
         command, typed = argv[0] if argv else "", option(argv, "--ckpt_path")
-        if typed is None:
-            published = option(argv, "--model.head") == "pretrained" and command != "evaluate"  # nothing to be trained
-            if command in COMMANDS[1:] and not published and not {"-h", "--help", "--print_config"} & set(argv):
-                raise ConfigError(
-                    f"{command} needs weights: add --ckpt_path with a .ckpt file, a run directory, "
-                    f"or `latest` for runs/{self.name}/latest"
-                )
+        if typed in (None, "null"):
+            check_weights(argv, self.name)
             return argv
         self.checkpoint = find_checkpoint(typed, self.name, resume=command == "fit")
         checkpoint = read_checkpoint(self.checkpoint)
@@ -491,9 +493,10 @@ def say_error(sentence: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     argv = [expand_word(word) for word in (sys.argv[1:] if argv is None else argv)]
     debug = "--debug" in argv
-    argv = [word for word in argv if word != "--debug"]
+    argv = without_none([word for word in argv if word != "--debug"])
     quiet()
     try:
+        check_early(argv)
         check_encodings(argv)
         command = {"compare": Compare, "backbones": lambda argv: backbones(argv[1:])}.get("".join(argv[:1]), CLI)
         with ended_by_signals():
@@ -517,9 +520,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         if launched():
             time.sleep(1)  # the first process ends this one, if it has the same to say
-        sentence = re.split(r"(?:Config|Data)Error: ", str(cause))[-1].strip()  # a worker puts its traceback in front
-        say_error(sentence)
-        return 1 if isinstance(cause, DataError) else 2
+        return report(cause)
     return 0
 
 
@@ -537,7 +538,10 @@ def user_error(error: BaseException | None) -> Exception | None:
 def _says_lightning(error: BaseException) -> bool:
     """Whether the trainer itself complains, such as about an early stopping on a metric that nobody logs."""
     raised = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return isinstance(error, ValueError | RuntimeError) and raised[-1].startswith("lightning.pytorch.")
+    kinds = ValueError | TypeError | RuntimeError | ImportError  # the last: a package that it needs
+    return (
+        isinstance(error, kinds) and bool(raised) and raised[-1].startswith(("lightning.pytorch.", "lightning.fabric."))
+    )
 
 
 def quiet() -> None:

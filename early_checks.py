@@ -1,0 +1,119 @@
+"""Mistakes that show without the parser's classes, whose imports take seconds: commands, files, top-level options."""
+
+import re
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+
+from arguments import ALL_COMMANDS, COMMANDS, check_weights, find_checkpoint, option, run_name, without_none
+from modules.contracts import ConfigError, DataError, nearest
+
+COMMON = ("config", "print_config", "help", "seed_everything", "run_dir", "tensorboard", "ckpt_path")
+SECTIONS = ("trainer", "model", "data", "checkpoint", "pictures", "predictions")
+OWN = {
+    "evaluate": ("neighbours", "temperature", "labels", "sgd_epochs", "sgd_lr", "sample", "plane"),
+    "compare": ("weights", "seeds"),
+}
+"""Top-level options of some commands; `backbones` checks its own."""
+
+ALIASES = {
+    "model.optim.lr": "lr learning_rate base_lr",
+    "model.optim.weight_decay": "weight_decay wd",
+    "model.optim.optimizer": "optimizer optim opt",
+    "model.optim.schedule": "schedule scheduler sched lr_scheduler",
+    "model.optim.warmup": "warmup warmup_steps warmup_ratio warmup_epochs",
+    "model.optim.layer_decay": "layer_decay",
+    "model.backbone": "backbone arch architecture encoder",
+    "model.weights": "weights pretrained",
+    "model.frozen": "frozen freeze",
+    "model.drop_path": "drop_path",
+    "data.batch_size": "batch_size b bs batch per_device_train_batch_size",
+    "data.workers": "workers num_workers j dataloader_num_workers",
+    "data.root": "root dataset data_dir data_path data_root dataset_path",
+    "data.image_size": "image_size img_size imgsz size input_size resolution",
+    "data.val_split": "val_split",
+    "trainer.max_epochs": "epochs max_epochs num_epochs n_epochs num_train_epochs",
+    "trainer.max_steps": "max_steps steps num_steps",
+    "trainer.devices": "devices gpus num_gpus",
+    "trainer.accelerator": "accelerator device",
+    "trainer.precision": "precision amp fp16 bf16 half",
+    "trainer.accumulate_grad_batches": "accumulate_grad_batches gradient_accumulation_steps grad_accum",
+    "trainer.gradient_clip_val": "gradient_clip_val clip_grad max_grad_norm grad_clip",
+    "trainer.callbacks+": "callbacks callback",
+    "trainer.strategy": "strategy",
+    "seed_everything": "seed",
+    "ckpt_path": "resume checkpoint_path ckpt resume_from_checkpoint",
+    "run_dir": "out output output_dir save_dir outdir log_dir logdir",
+}
+"""Options and what other programs call them."""
+
+MEANT = {alias: name for name, aliases in ALIASES.items() for alias in aliases.split()}
+
+
+def check_early(argv: list[str]) -> None:
+    """Refuse what no parser is needed for.
+
+    Raises:
+        ConfigError: no such command or top-level option, a missing YAML, or no weights where a command needs them.
+        DataError: no such checkpoint.
+    """
+    command = argv[0] if argv else ""
+    if command in ("-h", "--help"):
+        return
+    if command not in ALL_COMMANDS:
+        raise ConfigError(no_command(command if not command.startswith("-") else ""))
+    if command == "backbones" or {"-h", "--help"} & set(argv):
+        return
+    for name in re.findall(r"^--([\w.-]+)", "\n".join(argv), flags=re.MULTILINE):
+        section = name.partition(".")[0]
+        known = (*COMMON, *SECTIONS, *OWN.get(command, ()))
+        if section not in known:
+            raise ConfigError(f"there is no option --{name}{hint(name, known)}")
+    for i, word in enumerate(argv):
+        if word in ("--config", "-c") or word.startswith(("--config=", "-c=")):
+            typed = word.partition("=")[2] if "=" in word else "".join(argv[i + 1 : i + 2])
+            if not re.search(r"[{:\n]", typed) and not Path(typed).expanduser().is_file():
+                raise ConfigError(missing_file(typed))
+    if command in COMMANDS and "--print_config" not in argv:
+        typed = option(argv, "--ckpt_path")
+        if typed not in (None, "null", "auto"):
+            find_checkpoint(typed, run_name(argv), resume=command == "fit")
+        elif typed != "auto":
+            check_weights(argv, run_name(argv))
+
+
+def exit_early(argv: list[str]) -> None:
+    """End the program with a sentence and its code where `check_early` refuses."""
+    try:
+        check_early(without_none([word for word in argv if word != "--debug"]))
+    except (ConfigError, DataError) as error:
+        sys.exit(report(error))
+
+
+def report(error: Exception) -> int:
+    """Print one sentence on standard error; returns the exit code: 1 is for data and files, 2 for settings."""
+    sentence = re.split(r"(?:Config|Data)Error: ", str(error))[-1].strip()  # a worker puts its traceback in front
+    print(f"error: {sentence}", file=sys.stderr)
+    return 1 if isinstance(error, DataError) else 2
+
+
+def hint(name: str, known: tuple[str, ...]) -> str:
+    """What was meant by an option that does not exist: a known alias, a misspelt section, or where options are."""
+    section, _, rest = name.partition(".")
+    if meant := MEANT.get(name.rpartition(".")[2].replace("-", "_").lower()):
+        return f": it is --{meant} here"
+    if near := get_close_matches(section, known, n=1, cutoff=0.7):
+        return f"; did you mean {'.'.join([near[0], *([rest] if rest else [])])!r}?"
+    return ": settings of the task begin with --model., of the data with --data., of the training with --trainer."
+
+
+def no_command(word: str) -> str:
+    if not word:
+        return f"say what to do: python cli.py {'|'.join(ALL_COMMANDS)} --config tasks/TASK.yaml"
+    return f"there is no command {word!r}: choose from {', '.join(ALL_COMMANDS)}{nearest(word, list(ALL_COMMANDS))}"
+
+
+def missing_file(path: str) -> str:
+    folder = Path(path).expanduser().parent
+    files = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    return f"there is no file {path}{nearest(Path(path).name, files)}"

@@ -1,0 +1,121 @@
+"""Sentences about mistakes on the command line and in YAMLs: the parser's reports, made readable."""
+
+import inspect
+import re
+from typing import Any
+
+from albumentations import BasicTransform
+from lightning.pytorch import Callback
+from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.loggers import Logger
+from torch.optim import Optimizer
+
+from datamodules import DataModule
+from early_checks import MEANT, missing_file, no_command
+from modules.contracts import Backbone, ConfigError, Head, Neck, nearest
+from modules.text.decoder import Decoder
+from modules.text.memory import Encoder
+from tasks import Task
+
+PARTS = (Task, DataModule, Backbone, Neck, Head, Encoder, Decoder, Callback, Optimizer, BasicTransform, Logger)
+
+
+def check_trainer(config: dict[str, Any], task: Task) -> None:
+    """Refuses what the trainer takes without a word and stumbles over later.
+
+    Args:
+        config: the trainer's settings.
+        task: what it trains.
+
+    Raises:
+        ConfigError: names the setting and what to do.
+    """
+    for name in ("max_epochs", "max_steps", "limit_train_batches"):
+        if config[name] == 0:
+            raise ConfigError(f"trainer.{name} is 0, so nothing would be trained: leave it out or raise it")
+    for name in ("accumulate_grad_batches", "check_val_every_n_epoch"):
+        if config[name] is not None and config[name] < 1:
+            raise ConfigError(f"trainer.{name} is {config[name]}, but it counts from 1")
+    if config["overfit_batches"]:
+        raise ConfigError(
+            "trainer.overfit_batches takes the data's own order away: set --data.labels to a small number"
+        )
+    precision = str(config["precision"])
+    if task.float32 and precision in ("64", "64-true", "16-true", "bf16-true"):
+        raise ConfigError(
+            f"trainer.precision is {precision}, but {type(task).__name__} has its weights in float32: take 32, "
+            f"bf16-mixed or 16-mixed"
+        )
+
+
+def readable(message: str, parser: LightningArgumentParser) -> str:
+    """jsonargparse's report as one sentence, with the nearest name.
+
+    Args:
+        message: several indented lines, the reason among what every type of a union had to say.
+        parser: knows the options.
+    """
+    nested = re.search(r"NestedArg\(key='([^']*)'", message)
+    keys = re.findall(r'Parser key "([^"]+)"', message)
+    key = ".".join([*keys[:1], *([nested[1]] if nested else keys[1:])])
+    classes = {c for part in PARTS for c in _subclasses(part)}
+
+    def found(pattern: str) -> str | None:
+        match = re.search(pattern, message)
+        return match[1] if match else None
+
+    if name := found(r"(?:unrecognized arguments: --|does not accept option '|Option ')([\w.]+)"):
+        option_of = key if nested else ".".join([*keys, name])
+        meant = MEANT.get(name.rpartition(".")[2])
+        if meant and meant not in (option_of, name):
+            return f"there is no option {option_of or name}: it is --{meant} here"
+        known = {action.dest for action in parser._actions} | {
+            f"{p}.{n}" for p in ("model", "data") for n in _arguments(classes)
+        }
+        last = {n.rpartition(".")[2] for n in known}
+        hint = (
+            nearest(option_of, sorted(known))
+            if "." in option_of and not keys
+            else nearest(name.rpartition(".")[2], sorted(last))
+        )
+        if f"{(option_of or name).rpartition('.')[2]!r}" in hint:
+            hint = " here: only other classes have it"
+        return f"there is no option {option_of or name}{hint}"
+    choices = found(r"Expected a typing\.Literal\[(.*?)\]")
+    if (name := found(r"Expected a dot import path string: (\S+)")) and not choices:
+        return (
+            f"{key}: there is no class {name!r}{nearest(name.rpartition('.')[2], sorted(c.__name__ for c in classes))}"
+        )
+    if names := found(r"following arguments are required: (.+)"):
+        prefix = f"--{key}." if key else "--"
+        return f"required: {', '.join(prefix + name.rpartition('.')[2] for name in names.split(', '))}"
+    if choices:
+        value = found(r"Got value: (.*)") or found(r"Given value: (?!NestedArg)(.*)") or found(r"val='([^']*)'")
+        also = sorted(c.__name__ for c in classes) if name else []  # where a class is taken as well
+        hint = nearest(str(name or value), [*re.findall(r"'(.*?)'", choices), *also])
+        return f"{key} is {name or value!r}, but must be one of {choices}{' or a class' if name else ''}{hint}"
+    if kind := found(r"Expected a <class '(?!NoneType)(\w+)'>"):
+        value = found(r"Got value: (.*)") or found(r"val='([^']*)'") or found(r"Given value: (.*)")
+        return f"{key} is {value!r}, but must be {'a number' if kind in ('int', 'float') else kind} ({kind})"
+    if path := found(r"File does not exist: '([^']+)'"):
+        return missing_file(path)
+    if word := found(r"invalid choice: '(\w+)'"):
+        return no_command(word)
+    if 'expected "subcommand"' in message:
+        return no_command("")
+    return re.sub(r"\s+", " ", message.split("Given value")[0]).strip()
+
+
+def _subclasses(part: type) -> set[type]:
+    return {part}.union(*map(_subclasses, part.__subclasses__()))
+
+
+def _arguments(classes: set[type]) -> set[str]:
+    ours = {c for c in classes if c.__module__.split(".")[0] in ("tasks", "datamodules", "modules", "callbacks")}
+    return {
+        name
+        for c in ours
+        for base in c.__mro__
+        if "__init__" in vars(base)
+        for name in inspect.signature(base.__init__).parameters
+    } - {"self", "kwargs", "args"}

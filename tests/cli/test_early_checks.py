@@ -1,0 +1,108 @@
+"""Mistakes that are answered before the imports that take seconds."""
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from arguments import find_checkpoint, located, without_none
+from early_checks import COMMON, MEANT, OWN, SECTIONS, check_early
+from modules.contracts import ConfigError, DataError
+
+ROOT = Path(__file__).parents[2]
+FIT = ["fit", "--config", str(ROOT / "tasks/simclr.yaml")]
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["fti"], "'fit'"),
+        ([], "say what to do"),
+        (["fit", "--config", str(ROOT / "tasks/simclr.yml")], "'simclr.yaml'"),
+        ([*FIT, "--lr", "1"], "--model.optim.lr"),
+        ([*FIT, "--batch_size=4"], "--data.batch_size"),
+        ([*FIT, "--batch-size=4"], "--data.batch_size"),
+        ([*FIT, "--epochs", "4"], "--trainer.max_epochs"),
+        ([*FIT, "--trainr.max_steps", "4"], "trainer.max_steps"),
+        ([*FIT, "--temperature", "4"], "--model."),
+        ([*FIT, "--sample", "4"], "--sample"),  # of evaluate
+        (["test", *FIT[1:]], "--ckpt_path"),
+    ],
+)
+def test_a_mistake_is_named_with_its_remedy(argv, words):
+    with pytest.raises(ConfigError) as caught:
+        check_early(argv)
+    assert words in str(caught.value)
+
+
+def test_what_is_right_passes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check_early([*FIT, "--model.optim.lr", "-1", "--trainer.callbacks+=KNN", "--print_config"])
+    check_early(["fit", "-h"])
+    check_early(["fit", "--config", '{"model": "SimCLR"}'])
+    check_early(["compare", *FIT[1:], "--weights", "none", "--seeds=2"])
+    with pytest.raises(DataError):
+        check_early(["predict", "--ckpt_path", "latest"])
+
+
+def test_the_program_answers_without_importing_lightning():
+    code = "import sys, early_checks; print('lightning' in sys.modules, 'timm' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_top_level_options_are_those_of_the_parser(graft, capsys):
+    from evaluation import Trainer
+
+    with pytest.raises(SystemExit):
+        graft("fit", "--config", "tasks/simclr.yaml", "--print_config")
+    assert set(yaml.safe_load(capsys.readouterr().out)) <= {*COMMON, *SECTIONS}
+    own = set(inspect.signature(Trainer.evaluate).parameters) - {"self", "model", "datamodule", "ckpt_path"}
+    assert own == set(OWN["evaluate"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("model.lr", "model.optim.lr"), ("trainer.batch_size", "data.batch_size"), ("data.epochs", "trainer.max_epochs")],
+)
+def test_a_setting_at_another_place_is_answered_with_its_own(graft, typed, meant):
+    code, error = graft("fit", "--config", "tasks/simclr.yaml", f"--{typed}", "1")
+    assert code == 2 and f"--{meant}" in error
+
+
+def test_aliases_lead_to_settings_that_exist(graft, capsys):
+    with pytest.raises(SystemExit):
+        graft(
+            "fit", "--config", "tasks/classification.yaml", "--data", "ImageFolder", "--data.root=x", "--print_config"
+        )
+    config = yaml.safe_load(capsys.readouterr().out)
+    for name in set(MEANT.values()) - {"ckpt_path"}:
+        place = config
+        for part in name.removesuffix("+").split("."):
+            assert part in place or part in place["init_args"], name
+            place = place[part] if part in place else place["init_args"][part]
+
+
+def test_what_sweep_agents_send_is_taken(graft):
+    assert without_none(["--a", "None", "--a.b=None", "--c=[None]"]) == ["--a", "null", "--a.b=null", "--c=[None]"]
+    sent = ["--model.weights=None", "--model.optim.lr", "None", "--trainer.max_steps=-1", "--tensorboard=False"]
+    sent += ["--ckpt_path", "None", "--trainer.gradient_clip_val=null", "--model.frozen=False", "--trainer.logger=True"]
+    tiny = "--data.train 16 --data.val 8 --data.test 8 --data.batch_size 8 --data.workers 0 --data.image_size 32"
+    fast = "--trainer.fast_dev_run=True --trainer.precision 32".split()
+    code, error = graft("fit", "--config", "tasks/classification.yaml", *tiny.split(), *sent, *fast)
+    assert code == 0, error
+
+
+def test_a_folder_of_runs_stands_for_its_latest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = Path("runs/simclr")
+    for name in ("2026-01-01_10-00-00", "2026-01-02_10-00-00"):
+        (runs / name / "checkpoints").mkdir(parents=True)
+        (runs / name / "checkpoints" / "last.ckpt").write_bytes(b"")
+    assert located("runs/simclr") == "runs/simclr/2026-01-02_10-00-00"
+    (runs / "latest").symlink_to("2026-01-01_10-00-00")
+    assert located("runs/simclr") == "runs/simclr/2026-01-01_10-00-00"
+    assert find_checkpoint("runs/simclr", "simclr", resume=True).parts[-3] == "2026-01-01_10-00-00"
