@@ -173,8 +173,8 @@ def latest_run(path: Path) -> Path:
         return path
     if (path / "latest" / "checkpoints").is_dir():
         return path / "latest"
-    runs = {file.parent.parent: file.stat().st_mtime for file in path.glob("*/checkpoints/last.ckpt")}
-    return max(runs, key=runs.__getitem__) if runs else path
+    runs = [(file.stat().st_mtime_ns, file.parent.parent) for file in path.glob("*/checkpoints/last.ckpt")]
+    return max(runs)[1] if runs else path
 
 
 def located(weights: str) -> str:

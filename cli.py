@@ -88,6 +88,10 @@ set_dumper("yaml", dump_yaml)  # a class called 1e3 stays text
 class Parser(LightningArgumentParser):
     """Errors become one sentence instead of usage text and exit."""
 
+    def parse_args(self, args: list[str] | None = None, *rest: Any, **kwargs: Any) -> Namespace:
+        """Takes null inside of dataclasses too, which jsonargparse hands to itself as the text "None"."""
+        return super().parse_args(args if args is None else without_none(args), *rest, **kwargs)
+
     def error(self, message: str, ex: Exception | None = None) -> None:
         raise user_error(ex) or ConfigError(readable(message, self)) from ex
 
@@ -550,6 +554,7 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not round-trip.*")
     warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # frozen parts, averages
+    warnings.filterwarnings("ignore", message=".*already exist within another group.*")  # batch norms, which train
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*You have overridden `on_after_batch_transfer`.*")
     warnings.filterwarnings("ignore", message=".*does not have a `batch_size`.*")

@@ -100,10 +100,13 @@ def report(error: Exception) -> int:
 def hint(name: str, known: tuple[str, ...]) -> str:
     """What was meant by an option that does not exist: a known alias, a misspelt section, or where options are."""
     section, _, rest = name.partition(".")
+    near = get_close_matches(section, known, n=1, cutoff=0.7)
+    if rest and near:
+        return f"; did you mean {f'{near[0]}.{rest}'!r}?"
     if meant := MEANT.get(name.rpartition(".")[2].replace("-", "_").lower()):
         return f": it is --{meant} here"
-    if near := get_close_matches(section, known, n=1, cutoff=0.7):
-        return f"; did you mean {'.'.join([near[0], *([rest] if rest else [])])!r}?"
+    if near:
+        return f"; did you mean {near[0]!r}?"
     return ": settings of the task begin with --model., of the data with --data., of the training with --trainer."
 
 

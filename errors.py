@@ -81,6 +81,13 @@ def readable(message: str, parser: LightningArgumentParser) -> str:
         if f"{(option_of or name).rpartition('.')[2]!r}" in hint:
             hint = " here: only other classes have it"
         return f"there is no option {option_of or name}{hint}"
+    loading = re.search(r"Problem with given class_path '([^']+)':\s*(.+)", message)
+    if loading and "." in loading[1]:
+        return f"{key}: {loading[1]!r} cannot be loaded: {loading[2].strip()}"
+    if (part := found(r"Import path does not correspond to a subclass of (\w+)")) and keys:
+        given = found(r"Expected a path but (\S+)") or found(r"Given value: (\S+)")
+        module = next((p.__module__ for p in PARTS if p.__name__ == part), "")
+        return f"{key}: {given} is no {part}: derive it from {module}.{part}"
     choices = found(r"Expected a typing\.Literal\[(.*?)\]")
     if (name := found(r"Expected a dot import path string: (\S+)")) and not choices:
         return (

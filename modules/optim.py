@@ -89,7 +89,7 @@ class Optim:
         if backbone is None and (self.backbone, self.layer_decay) != (1, 1):
             raise ConfigError("optim.backbone and layer_decay are about a backbone, which this task does not have")
         make = self.optimizer or partial(torch.optim.AdamW, fused=fused)
-        optimizer = make(parameter_groups(module, backbone, self.layer_decay, self.backbone))
+        optimizer = self._made(make, parameter_groups(module, backbone, self.layer_decay, self.backbone))
         if isinstance(optimizer, Lars) and not (self.weight_decay or optimizer.defaults["weight_decay"]):
             raise ConfigError("Lars adapts only what decays: set optim.weight_decay above 0, such as 1e-6")
         for group in optimizer.param_groups:
@@ -109,17 +109,58 @@ class Optim:
         optimizer.register_load_state_dict_pre_hook(_as_asked)
         return optimizer, Rates(optimizer, schedule(self.schedule, steps, warmup, self.final))
 
+    @staticmethod
+    def _made(make: OptimizerCallable, groups: list[dict[str, Any]]) -> Optimizer:
+        """The optimizer over the groups.
+
+        Raises:
+            ConfigError: it takes no groups, as L-BFGS, or refuses its settings.
+        """
+        try:
+            return make(groups)
+        except (ValueError, TypeError) as error:
+            if "parameter groups" in str(error):
+                raise ConfigError(
+                    "optim.optimizer takes no parameter groups (as L-BFGS), but norms and biases need one of their "
+                    "own: choose another, such as AdamW"
+                ) from error
+            raise ConfigError(f"optim.optimizer cannot be built: {error}") from error
+
 
 class Rates(LambdaLR):
-    """Learning rates by a schedule, which after loading go on at the step of the checkpoint, but as asked for now."""
+    """Learning rates by a schedule, which after loading go on at the step of the checkpoint, but as asked for now.
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict | {"base_lrs": self.base_lrs})
+    Groups that are added later, such as a backbone that is unfrozen during training, keep the rate that they come with
+    and follow the schedule from there.
+    """
+
+    @property
+    def highest(self) -> float:
+        """Highest learning rate of all groups; setting it keeps their proportions."""
+        return max(self.base_lrs)
+
+    @highest.setter
+    def highest(self, rate: float) -> None:
+        self.base_lrs = [base * rate / self.highest for base in self.base_lrs]
+        self.apply()
+
+    def apply(self) -> None:
+        """Gives the groups the rates of the current step, whatever else has changed them."""
         self._last_lr = [
             rate * factor(self.last_epoch) for rate, factor in zip(self.base_lrs, self.lr_lambdas, strict=True)
         ]
-        for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
-            group["lr"] = rate
+        for group, rate, base in zip(self.optimizer.param_groups, self._last_lr, self.base_lrs, strict=False):
+            group["lr"], group["initial_lr"] = rate, base
+
+    def get_lr(self) -> list[float]:
+        known = super().get_lr()
+        before, now = (self.lr_lambdas[0](max(0, step)) for step in (self.last_epoch - 1, self.last_epoch))
+        later = self.optimizer.param_groups[len(known) :]
+        return known + [group["lr"] * (now / before if before else 1.0) for group in later]
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict | {"base_lrs": self.base_lrs})
+        self.apply()
 
 
 def _named(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:

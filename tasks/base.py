@@ -5,13 +5,13 @@ from typing import Any, ClassVar, Literal
 
 import lightning as L
 from lightning.pytorch.plugins.precision import Precision
-from lightning.pytorch.utilities import GradClipAlgorithmType
+from lightning.pytorch.utilities import GradClipAlgorithmType, rank_zero_info
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from modules.contracts import SURPLUS, Backbone, Batch, ConfigError, Prediction
 from modules.metrics.means import Means
-from modules.optim import Optim
+from modules.optim import Optim, Rates
 from tasks.averaging import EpochAverage, MovingAverage
 
 Stage = Literal["val", "test"]
@@ -144,6 +144,27 @@ class Task(L.LightningModule):
         if trainer.log_every_n_steps and (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
             for name, value in values.items():
                 self.log(f"train/{name}", value, prog_bar=name == "loss", sync_dist=True)
+
+    @property
+    def lr(self) -> float:
+        """Highest learning rate of the schedule, under the name that Lightning's LearningRateFinder looks for."""
+        if not (found := self._rates()):
+            raise AttributeError("no schedule yet")
+        return max(rates.highest for rates in found)
+
+    @lr.setter
+    def lr(self, rate: float) -> None:
+        for rates in self._rates():
+            rates.highest = rate
+        rank_zero_info(f"learning rate {rate:.3g}; to use it again: --model.optim.lr {rate:.3g}")
+
+    def on_train_start(self) -> None:
+        for rates in self._rates():  # a finder leaves its own
+            rates.apply()
+
+    def _rates(self) -> list[Rates]:
+        configs = self.trainer.lr_scheduler_configs if self._trainer is not None else ()
+        return [config.scheduler for config in configs if isinstance(config.scheduler, Rates)]
 
     def configure_optimizers(self) -> dict[str, Any]:
         trainer = self.trainer

@@ -1,9 +1,11 @@
 """What every drawing shares: the empty figure, its pixels, colours, and names that fit."""
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from callbacks.drawing.fonts import use_fonts
 from modules.colours import vivid
 
 if TYPE_CHECKING:
@@ -27,8 +29,11 @@ def render(figure: "Figure") -> np.ndarray:
     """The drawn figure as pixels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+    use_fonts(figure)
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*Glyph .* missing from font")  # said once
+        canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 

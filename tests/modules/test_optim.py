@@ -271,3 +271,28 @@ def test_the_state_of_another_optimizer_or_of_other_parameters_is_refused():
     with pytest.raises(ConfigError, match="SGD over 4 tensors in 2 groups"):
         wider = nn.Sequential(layer, nn.Linear(4, 4))
         Optim(torch.optim.SGD, lr=0.1).build(wider, None, 10)[0].load_state_dict(state)
+
+
+def test_an_optimizer_without_parameter_groups_is_refused():
+    with pytest.raises(ConfigError, match=r"optim\.optimizer"):
+        Optim(torch.optim.LBFGS).build(Model(), None, 10)
+
+
+def test_a_rate_that_is_set_keeps_the_proportions_and_the_schedule():
+    model = Model()
+    _, schedule = Optim(lr=0.1, backbone=0.5, warmup=0, schedule="constant").build(model, model.backbone.net, 10)
+    schedule.highest = 0.01
+    assert schedule.highest == 0.01
+    assert {group["lr"] for group in schedule.optimizer.param_groups} == {0.01, 0.005}
+
+
+def test_a_group_that_joins_later_keeps_its_rate_and_follows_the_schedule():
+    first, second = (nn.Parameter(torch.zeros(2, 2)) for _ in range(2))
+    optimizer, schedule = Optim(lr=0.1, warmup=0, schedule="linear").build(nn.ParameterList([first]), None, 10)
+    for step in range(6):
+        if step == 2:
+            optimizer.add_param_group({"params": [second], "lr": 0.04})
+        optimizer.step()
+        schedule.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.04)
+    assert optimizer.param_groups[1]["lr"] == pytest.approx(0.04 * 0.4 / 0.8)
