@@ -58,6 +58,11 @@ def readable(message: str, parser: LightningArgumentParser) -> str:
     nested = re.search(r"NestedArg\(key='([^']*)'", message)
     keys = re.findall(r'Parser key "([^"]+)"', message)
     key = ".".join([*keys[:1], *([nested[1]] if nested else keys[1:])])
+    if nested and len(keys) == 1 and "Literal['pretrained']" in message:  # a setting of a part, not a word in its place
+        if own := re.search(r"- (there is no .*|[\w.]+ (is '.*))", message):
+            return f"{key} {own[2]}" if own[2] else own[1]
+        if "must include a class_path" in message:
+            return f"{key}: name the class of {keys[0]} first, such as --model.{keys[0]} Linear"
     classes = {c for part in PARTS for c in _subclasses(part)}
 
     def found(pattern: str) -> str | None:
