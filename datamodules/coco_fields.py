@@ -24,10 +24,12 @@ def flag(value: Any) -> bool:
     return value.strip().lower() in ("1", "1.0", "true", "yes") if isinstance(value, str) else bool(value)
 
 
-def has_area(box: Any) -> bool:
-    """Whether a `bbox` is four numbers, xywh, with sides above zero."""
+def is_flat(box: Any) -> bool:
+    """Whether a `bbox` leaves the object to its outline: it is missing, empty, or has a side of zero (x, y, w, h)."""
+    if not box:
+        return True
     sides = [real(part) for part in box] if isinstance(box, list) else []
-    return len(sides) == 4 and all(isinstance(part, int | float) for part in sides) and min(sides[2:]) > 0
+    return len(sides) == 4 and all(isinstance(part, int | float) for part in sides) and min(sides[2:]) == 0
 
 
 def outline(value: Any) -> Any:

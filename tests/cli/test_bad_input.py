@@ -426,7 +426,6 @@ def test_annotations_that_cannot_be_right_are_named_before_the_first_step(graft,
 
 def test_what_is_left_out_of_annotations_is_said_counted_and_listed(graft, tmp_path, capsys):
     boxes = {
-        "has no area": [20, 20, 0, 5],
         "is reversed": [20, 20, -5, 5],
         "lies outside the picture": [70, 5, 20, 10],
         "is not four finite numbers": [1, 2, 3],
@@ -456,16 +455,16 @@ def test_what_is_left_out_of_annotations_is_said_counted_and_listed(graft, tmp_p
     assert skipped == f"{file} images[3] (4.png) is not there"
     head = said[: said.index("run directory")]
     for line in (
-        "left out: 7 of 9 annotations, listed in dropped.txt",
+        "left out: 6 of 8 annotations, listed in dropped.txt",
         listed[0],
         "left out: 1 of 4 pictures",
         skipped,
-        f"boxes clipped because they reached out of their pictures: 1, first {file} annotations[8]",
+        f"boxes clipped because they reached out of their pictures: 1, first {file} annotations[7]",
         "classes without object in train: 1 of 2 (dog)",
         "1 have none, first images/3.png",
     ):
         assert line in head, head
-    assert "left out 7 annotations: run/dropped.txt" in said[len(head) :]
+    assert "left out 6 annotations: run/dropped.txt" in said[len(head) :]
 
 
 def test_boxes_of_another_form_than_cocos_are_suspected(graft, tmp_path, capsys):

@@ -51,7 +51,7 @@ def test_boxes_become_corners_and_sparse_ids_indices(tmp_path):
     assert found.dropped == found.skipped == found.notes == []
 
 
-@pytest.mark.parametrize("box", [[], None, [0, 0, 0, 0], [10, 5, 20, -3]])
+@pytest.mark.parametrize("box", [[], None, [0, 0, 0, 0]])
 @pytest.mark.parametrize("masks", [True, False])
 def test_a_box_that_says_nothing_is_that_of_the_outline(tmp_path, box, masks):
     coco(tmp_path, [annotation(box=box, segmentation=[TRIANGLE])])

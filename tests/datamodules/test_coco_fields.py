@@ -21,12 +21,13 @@ def test_flags_as_text_mean_what_they_say(value, meant):
 
 
 @pytest.mark.parametrize(
-    ("value", "sound"),
-    [([1, 2, 3, 4], True), (["1", "2", "3", "4"], True), ([], False), (None, False), ([1, 2, 0, 4], False),
-     ([0, 0, 0, 0], False), ([1, 2, float("nan"), 4], False), ([1, 2, 3], False), (["a", 2, 3, 4], False)],
+    ("value", "flat"),
+    [([1, 2, 3, 4], False), (["1", "2", "3", "4"], False), ([], True), (None, True), ([1, 2, 0, 4], True),
+     ([0, 0, 0, 0], True), ([1, 2, float("nan"), 4], False), ([1, 2, 3], False), (["a", 2, 3, 4], False),
+     ([20, 20, -5, 5], False)],
 )  # fmt: skip
-def test_a_box_has_four_numbers_and_an_area(value, sound):
-    assert fields.has_area(value) is sound
+def test_a_box_without_area_leaves_the_object_to_its_outline_and_a_broken_one_is_no_such_box(value, flat):
+    assert fields.is_flat(value) is flat
 
 
 @pytest.mark.parametrize(

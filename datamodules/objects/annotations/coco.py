@@ -97,7 +97,7 @@ def _load(file: Path, masks: bool) -> dict[str, Any]:
         if "image_id" not in value:
             return value | {key: fields.whole(value[key]) for key in ("id", "height", "width") if key in value}
         outline, box = fields.outline(value.get("segmentation")), value.get("bbox") or None
-        if outline and not fields.has_area(box):
+        if outline and fields.is_flat(box):
             box = None  # the outline says it
         if box is not None and not masks:
             outline = None
