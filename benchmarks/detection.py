@@ -70,7 +70,7 @@ class Peer(nn.Module):
 def rated(network: nn.Module, size: Size, batch: int, steps: int) -> float:
     """Pictures per second of training steps on one batch."""
     torch.manual_seed(0)
-    image = torch.randint(0, 256, (batch, 3, *size)).float()
+    image = torch.randint(0, 256, (batch, 3, *size), dtype=torch.uint8)
     targets = [
         {"boxes": objects(OBJECTS, *size), "labels": torch.randint(0, CLASSES, (OBJECTS,))} for _ in range(batch)
     ]

@@ -114,7 +114,7 @@ def test_self_critical_training_goes_on_from_a_run_and_its_checkpoint_stands_alo
     assert graft(*FIT, *SMALL, *typed, "--run_dir", "critical")[0] == 0
     assert {"train/reward", "train/greedy_reward"} <= set(table(Path("critical/metrics.csv"))[0])
     checkpoint = str(Path("critical").resolve())
-    assert graft("test", "--ckpt_path", checkpoint, "--run_dir", "again")[0] == 0
+    assert graft("test", "--ckpt_path", checkpoint, "--trainer.precision", "32", "--run_dir", "again")[0] == 0
     assert figures("again")["test/cider"] == figures("critical")["test/cider"]
 
 

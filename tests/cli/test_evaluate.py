@@ -58,7 +58,7 @@ def test_a_classifier_is_judged_without_a_config(graft, trained, said, capsys):
     assert "crop [0.6, 1.0], augment flip" in found["test/alignment"]["how"]
     assert {path.stem for path in (folder / "pictures").glob("*.png")} == PICTURES
     out = capsys.readouterr().out
-    assert "judged: best checkpoint, of epoch 1" in out and "features.npz" in out
+    assert "best checkpoint, of epoch 1" in out and "features.npz" in out
     with (folder / "robustness.csv").open(newline="") as file:
         damage = list(csv.DictReader(file))
     assert [row["damage"] for row in damage] == ["none"] + [

@@ -76,7 +76,6 @@ def test_steps_of_the_generator_are_what_max_steps_and_the_logs_count(graft):
     ("typed", "words"),
     [
         ([*GAN, "--data.image_size", "30"], ["cannot make pictures of 30 pixels", "--data.image_size 28 or 32"]),
-        ([*GAN, "--model.channels", "1"], ["3 channel(s)", "--model.channels 3"]),
         ([*GAN, "--model.image_size", "32"], ["16 x 16", "--data.image_size 32"]),
         ([*WGAN, "--model.discriminator.norm", "batch"], ["batch norm in DCGANDiscriminator", "norm layer"]),
         ([*GAN, "--trainer.gradient_clip_val", "1"], ["--model.gradient_clip"]),

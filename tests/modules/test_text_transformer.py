@@ -38,7 +38,7 @@ def test_the_encoder_equals_torchs_with_its_weights(tokens: torch.Tensor, norm: 
     ours.layers.load_state_dict(theirs.layers.state_dict())
     if final is not None:
         ours.norm.load_state_dict(theirs.norm.state_dict())
-    states, padding, _ = ours(tokens)
+    states, padding, *_ = ours(tokens)
     expected = theirs(ours.place(ours.embedding(tokens)), src_key_padding_mask=padding)
     torch.testing.assert_close(states[~padding], expected[~padding], atol=1e-5, rtol=0)
 

@@ -284,7 +284,7 @@ def test_a_shallower_vgg_initialises_a_deeper_one_through_model_weights(tmp_path
     path, shallow, deep = tmp_path / "shallow.safetensors", by_name("torchvision/vgg11"), by_name("vgg16_c")
     shallow.mean.fill_(0.4)
     export_backbone(shallow, path, epoch=3)
-    places = [f"stages.{i}.0" for i in ("0.0", "1.1", "2.1", "2.2")]
+    places = [*(f"stages.{i}.0" for i in ("0.0", "1.1", "2.1", "2.2")), "head.0.0", "head.2.0"]
     before = {k: v.clone() for k, v in deep.net.state_dict().items()}
     said = load_backbone(deep, str(path))
     assert said == (
@@ -292,8 +292,9 @@ def test_a_shallower_vgg_initialises_a_deeper_one_through_model_weights(tmp_path
         "all its other layers start afresh"
     )
     theirs = [layer for layer in shallow.net.features if isinstance(layer, nn.Conv2d)][:4]
+    theirs += [layer for layer in shallow.net.classifier if isinstance(layer, nn.Linear)][:2]
     for place, layer in zip(places, theirs, strict=True):
-        assert torch.equal(deep.net.get_submodule(place).weight, layer.weight)
+        assert torch.equal(deep.net.get_submodule(place).weight.flatten(1), layer.weight.flatten(1))
     rest = [k for k in before if k.rpartition(".")[0] not in places]
     assert len(rest) == 2 * 9 and all(torch.equal(before[k], deep.net.state_dict()[k]) for k in rest)
     assert deep.mean.tolist() == shallow.mean.tolist()
