@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import lightning.pytorch  # noqa: F401  # before libraries whose Union[float, int] typing would hand to its Union[int, float]
 import numpy as np
 import pytest
 import torch
