@@ -24,21 +24,25 @@ def evaluating(task: LightningModule) -> Iterator[None]:
 
 
 def embed(loader: Iterable[Batch], trainer: Trainer, task: LightningModule) -> tuple[Tensor, Tensor | None]:
-    """Features float32 (N, D) and labels int64 (N,), or None, of all pictures of `loader`, on the task's device.
+    """Features float32 (N, D) and labels int64 (N,), or None, of all samples of `loader`, on the task's device.
+
+    Samples are images, or videos, whose features are the mean over their views.
 
     Raises:
-        ConfigError: the data gives no pictures.
+        ConfigError: the data gives neither.
     """
     features, labels = [], []
     # Starting a DataLoader draws a seed from the global generator: training must not notice.
     with isolate_rng(), evaluating(task), torch.no_grad(), trainer.precision_plugin.forward_context():
         for batch in loader:
-            if "image" not in batch:
+            shown = batch.get("image", batch.get("video"))
+            if shown is None:
                 raise ConfigError(
-                    f"features are of pictures, but the data gives {', '.join(batch)}: choose other --data"
+                    f"features are of images or videos, but the data gives {', '.join(batch)}: choose other --data"
                 )
-            image = task.backbone.normalise(batch["image"].to(task.device, non_blocking=True))
-            features.append(task.features(trainer.precision_plugin.convert_input(image)).float())
+            image = task.backbone.normalise(shown.to(task.device, non_blocking=True))
+            found = task.features(trainer.precision_plugin.convert_input(image)).float()
+            features.append(found.unflatten(0, (len(batch.get("id", found)), -1)).mean(1))
             if "label" in batch:
                 labels.append(batch["label"].to(task.device))
     return torch.cat(features), torch.cat(labels) if labels else None

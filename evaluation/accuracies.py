@@ -27,7 +27,7 @@ def vote(subject: Subject, ks: Sequence[int], temperature: float) -> tuple[list[
     bank, judged, classes = subject.bank, subject.judged, len(subject.classes)
     kept, large = [k for k in ks if k <= len(bank.ids)], [k for k in ks if k > len(bank.ids)]
     if large:
-        rank_zero_info(f"kNN is off for k {', '.join(map(str, large))}: the bank has {len(bank.ids)} pictures")
+        rank_zero_info(f"kNN is off for k {', '.join(map(str, large))}: the bank has {len(bank.ids)} {subject.noun}")
 
     def classifier(k: int) -> Classifier:
         return lambda features: knn_predict(bank.features, bank.labels, features, k, temperature, classes)
@@ -75,7 +75,7 @@ def groups(subject: Subject) -> list[Result]:
     truth = labels.cpu().numpy()
     right = float((assigned == truth).mean())
     how = f"k-means, {classes} clusters, best of {starts} starts, seed {subject.seed}"
-    how += f", {len(rows):,} {subject.split} pictures"
+    how += f", {len(rows):,} {subject.split} {subject.noun}"
     if classes <= 50:
         matrix = np.zeros((classes, classes), np.int64)
         np.add.at(matrix, (truth, assigned), 1)
@@ -105,7 +105,7 @@ def _converged(subject: Subject, rows: Tensor) -> tuple[Probe, str]:
     classes, held = len(subject.classes), subject.held
     if held:
         fit, other = rows, (scale(subject.bank.features)(held.features), held.labels)
-        where = f"{len(held.ids):,} val pictures"
+        where = f"{len(held.ids):,} val {subject.noun}"
     else:
         fit, rest = divide(labels.cpu().numpy(), rows.numpy(), 0.8, np.random.default_rng(subject.seed))
         other, where = (features[rest], labels[rest]), f"{len(rest):,} of the train labels held out"
@@ -128,4 +128,4 @@ def _part(subject: Subject, share: float) -> bool:
 
 def _counts(subject: Subject, labels: int) -> str:
     of = "" if labels == len(subject.bank.ids) else f" of {len(subject.bank.ids):,}"
-    return f"{labels:,}{of} train labels, {len(subject.judged.ids):,} {subject.split} pictures"
+    return f"{labels:,}{of} train labels, {len(subject.judged.ids):,} {subject.split} {subject.noun}"

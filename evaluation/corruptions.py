@@ -18,14 +18,17 @@ STRENGTHS: dict[Kind, tuple[float, ...]] = {
 
 
 def corrupt(image: Tensor, kind: Kind, strength: float, random: torch.Generator) -> Tensor:
-    """uint8 (B, 3, H, W) to the same, damaged.
+    """uint8 (B, 3, H, W) to the same, damaged; of clips (B, 3, T, H, W) every frame.
 
     Args:
-        image: pictures.
+        image: images or clips.
         kind: of damage.
         strength: as in STRENGTHS.
         random: on the CPU, of the noise.
     """
+    if image.ndim == 5:
+        frames = corrupt(image.transpose(1, 2).flatten(0, 1), kind, strength, random)
+        return frames.unflatten(0, (len(image), -1)).transpose(1, 2)
     if kind == "blur":
         sigma = strength * min(image.shape[-2:])
         width = 2 * max(1, round(3 * sigma)) + 1

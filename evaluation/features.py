@@ -58,16 +58,34 @@ def samples(data: DataModule, split: Split, purpose: Purpose, rows: Iterable[int
         yield data.collate([source[(epoch, int(row))] for row in rows[start : start + CHUNK]])
 
 
+def shots(batch: Batch) -> Tensor:
+    """Images uint8 (B, 3, H, W), or the middle view of each video, (B, 3, T, H, W)."""
+    if "image" in batch:
+        return batch["image"]
+    views = batch["video"].unflatten(0, (len(batch["id"]), -1))
+    return views[:, views.shape[1] // 2]
+
+
+def as_batch(shown: Tensor) -> Batch:
+    """A batch of images (B, 3, H, W) or clips (B, 3, T, H, W) without labels."""
+    return {"video" if shown.ndim == 5 else "image": shown}
+
+
+def stills(shown: Tensor) -> Tensor:
+    """Images as they are, the middle frames of clips: (B, 3, H, W)."""
+    return shown[:, :, shown.shape[2] // 2] if shown.ndim == 5 else shown
+
+
 def picture(data: DataModule, split: Split, embedded: Embedded, row: int) -> np.ndarray:
-    """The picture uint8 (H, W, 3) behind a row of features; rows shift where pictures before it were left out."""
+    """The image uint8 (H, W, 3), or middle frame, behind a row of features; rows shift where samples were left out."""
     source, name = data.dataset(split, "plain"), embedded.ids[row]
     found = (source[(0, index)] for index in range(row, len(source)))
-    return _array(data.collate([next(sample for sample in found if sample.get("id") == name)])["image"][0])
+    return arrays(stills(shots(data.collate([next(sample for sample in found if sample.get("id") == name)]))))[0]
 
 
 def arrays(image: Tensor) -> list[np.ndarray]:
-    """uint8 (B, 3, H, W) as B pictures (H, W, 3)."""
-    return [_array(one) for one in image]
+    """uint8 (B, 3, H, W) as B images (H, W, 3); (B, 3, T, H, W) as B clips (T, H, W, 3)."""
+    return [one.movedim(0, -1).cpu().numpy() for one in image]
 
 
 def save(path: Path, splits: dict[Split, Embedded]) -> None:
@@ -82,7 +100,3 @@ def save(path: Path, splits: dict[Split, Embedded]) -> None:
     with writing(path), partial.open("wb") as file:
         np.savez(file, **content)
         partial.replace(path)
-
-
-def _array(image: Tensor) -> np.ndarray:
-    return image.permute(1, 2, 0).cpu().numpy()

@@ -9,7 +9,7 @@ from callbacks.pictures import log_picture
 from datamodules import DataModule
 from datamodules.augment import Augment
 from evaluation.drawing import decay
-from evaluation.features import CHUNK, arrays, samples
+from evaluation.features import CHUNK, arrays, as_batch, samples, shots
 from evaluation.probes import alignment, uniformity
 from evaluation.subject import Result, Subject
 from modules.contracts import Batch
@@ -34,7 +34,7 @@ def geometry(subject: Subject) -> list[Result]:
 
 
 def two_views(subject: Subject) -> tuple[Tensor, Tensor, str]:
-    """The sample of pictures augmented twice, uint8 (n, 3, H, W) each, and how, in words: as in two epochs of training,
+    """The sample augmented twice, as `Subject.pictures` is, and how, in words: as in two epochs of training,
     or flipped and cropped where training does not augment."""
     data, split, places = subject.trainer.datamodule, subject.split, subject.places
     first, second = (
@@ -45,7 +45,7 @@ def two_views(subject: Subject) -> tuple[Tensor, Tensor, str]:
     augment, pictures = Augment(subject.pictures.shape[-1], CROP, "flip"), arrays(subject.pictures)
     first, second = (
         torch.stack(
-            [torch.from_numpy(augment(p, subject.seed, epoch, i)).permute(2, 0, 1) for i, p in enumerate(pictures)]
+            [torch.from_numpy(augment(p, subject.seed, epoch, i)).movedim(-1, 0) for i, p in enumerate(pictures)]
         )
         for epoch in (0, 1)
     )
@@ -60,8 +60,8 @@ def augmentation(data: DataModule) -> str:
 
 def _view(data: DataModule, batch: Batch) -> Tensor:
     batch = data.transfer_batch_to_device(batch, torch.device("cpu"), 0)  # where some data modules make their views
-    return batch["views"][0] if "views" in batch else batch["image"]
+    return batch["views"][0] if "views" in batch else shots(batch)
 
 
 def _features(subject: Subject, pictures: Tensor) -> Tensor:
-    return embed(({"image": part} for part in pictures.split(CHUNK)), subject.trainer, subject.task)[0]
+    return embed((as_batch(part) for part in pictures.split(CHUNK)), subject.trainer, subject.task)[0]

@@ -24,7 +24,7 @@ def draw_plane(subject: Subject, method: Method) -> None:
     points, how = lay_out(subject.judged.features[subject.rows], method, subject.seed)
     groups = None if subject.off else subject.judged.labels[subject.rows].cpu().numpy()
     title = f"Backbone features of {subject.sampled}: {how}"
-    log_picture(subject.trainer, "plane", plane(points, arrays(subject.pictures), groups, subject.classes, title))
+    log_picture(subject.trainer, "plane", plane(points, arrays(subject.stills), groups, subject.classes, title))
 
 
 def draw_neighbours(subject: Subject) -> None:
@@ -35,7 +35,7 @@ def draw_neighbours(subject: Subject) -> None:
     for place in _various(subject, QUERIES):
         query = int(subject.rows[place])
         similarity, found = (bank @ judged[query]).topk(count)
-        pictures += [arrays(subject.pictures[place : place + 1])[0]]
+        pictures += [arrays(subject.stills[place : place + 1])[0]]
         captions += [f"{shorten(subject.name(query), 18)}\n{subject.split}".strip()]
         colours += [PLAIN]
         for row, cosine in zip(found.tolist(), similarity.tolist(), strict=True):
@@ -44,7 +44,7 @@ def draw_neighbours(subject: Subject) -> None:
             captions.append(f"{shorten(name, 18)}\ncosine {cosine:.2f}".strip())
             same = PLAIN if subject.off else RIGHT if name == subject.name(query) else WRONG
             colours.append(same)
-    title = f"First of each row: {subject.split}; then its {count} nearest of {len(bank):,} train pictures"
+    title = f"First of each row: {subject.split}; then its {count} nearest of {len(bank):,} train {subject.noun}"
     title += "" if subject.off else "; green: same class"
     log_picture(subject.trainer, "neighbours", grid(pictures, captions, title, colours, columns=count + 1))
 
@@ -62,7 +62,7 @@ def draw_maps(subject: Subject) -> None:
     if heat[0].numel() == 1:
         rank_zero_info("off: the picture of feature maps, because they are of one cell")
         return
-    shown = arrays(subject.pictures[places])
+    shown = arrays(subject.stills[places])
     pairs = [side_by_side([one, overlay(one, warmth)]) for one, warmth in zip(shown, heat, strict=True)]
     captions = [shorten(subject.name(int(row))) for row in subject.rows[places]]
     log_picture(subject.trainer, "maps", grid(pairs, captions, title))

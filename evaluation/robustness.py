@@ -11,7 +11,7 @@ from callbacks.pictures import log_picture
 from evaluation.accuracies import Classifier, percent
 from evaluation.corruptions import STRENGTHS, Kind, corrupt, settings
 from evaluation.drawing import lines
-from evaluation.features import CHUNK, arrays, shown
+from evaluation.features import CHUNK, arrays, as_batch, shown
 from evaluation.probes import accuracy
 from evaluation.subject import Result, Subject
 from modules.contracts import writing
@@ -53,7 +53,7 @@ def damaged(subject: Subject, kind: Kind, strength: float) -> torch.Tensor:
     """Features (n, D) of the damaged sample of pictures."""
     random = torch.Generator().manual_seed(subject.seed)
     # a list, because within `embed` a trainer of bf16 would blur in bf16, badly and very slowly
-    batches = [{"image": corrupt(part, kind, strength, random)} for part in subject.pictures.split(CHUNK)]
+    batches = [as_batch(corrupt(part, kind, strength, random)) for part in subject.pictures.split(CHUNK)]
     return embed(batches, subject.trainer, subject.task)[0]
 
 
@@ -62,7 +62,7 @@ def _draw(subject: Subject, clean: dict[str, float], found: Found, steps: dict[K
     ticks = {kind: ["none", *words] for kind, words in steps.items()}
     title = f"Accuracy under damage, {subject.sampled}"
     log_picture(subject.trainer, "robustness", lines(panels, ticks, 1 / len(subject.classes), title))
-    image, random = subject.pictures[:1], torch.Generator().manual_seed(subject.seed)
+    image, random = subject.stills[:1], torch.Generator().manual_seed(subject.seed)
     pictures, captions = [], []
     for kind, strengths in STRENGTHS.items():
         pictures += arrays(torch.cat([image, *(corrupt(image, kind, strength, random) for strength in strengths)]))

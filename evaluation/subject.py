@@ -9,7 +9,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from datamodules.base import Split
-from evaluation.features import Embedded, embed_split, evenly, samples
+from evaluation.features import Embedded, embed_split, evenly, samples, shots, stills
 from modules.contracts import DataError
 from tasks import Task
 
@@ -33,7 +33,7 @@ class Subject:
         bank: the train split, which probes learn from.
         judged: the split that is judged.
         held: the val split when another one is judged, to choose settings on.
-        pictures: a sample of the judged pictures, uint8 (n, 3, H, W).
+        pictures: a sample of what is judged, uint8 images (n, 3, H, W) or clips (n, 3, T, H, W).
         places: where they stand in their split, (n,).
         rows: which rows of `judged` they are, int64 (n,); differs from `places` where broken pictures were left out.
         off: why probes that need labels are off; empty when they are on.
@@ -58,15 +58,25 @@ class Subject:
         return [] if self.off else self.trainer.datamodule.classes
 
     @property
+    def noun(self) -> str:
+        """Name of the samples, such as pictures or videos."""
+        return self.trainer.datamodule.noun
+
+    @property
+    def stills(self) -> Tensor:
+        """`pictures` for figures: the middle frames of clips, uint8 (n, 3, H, W)."""
+        return stills(self.pictures)
+
+    @property
     def counts(self) -> str:
         """Samples on both sides, in words."""
-        return f"bank {len(self.bank.ids):,} train pictures, {len(self.judged.ids):,} {self.split} pictures"
+        return f"bank {len(self.bank.ids):,} train {self.noun}, {len(self.judged.ids):,} {self.split} {self.noun}"
 
     @property
     def sampled(self) -> str:
         """The sample of pictures, in words."""
         part = "" if len(self.rows) == len(self.judged.ids) else f" of {len(self.judged.ids):,}"
-        return f"{len(self.rows):,}{part} {self.split} pictures"
+        return f"{len(self.rows):,}{part} {self.split} {self.noun}"
 
     def result(self, name: str, value: float, how: str) -> Result:
         """A number about the judged split."""
@@ -101,7 +111,7 @@ def collect(trainer: Trainer, task: Task, split: Split, most: int) -> Subject:
         bank=found["train"],
         judged=found[split],
         held=found.get("val") if split == "test" else None,
-        pictures=torch.cat([batch["image"] for batch in batches]),
+        pictures=torch.cat([shots(batch) for batch in batches]),
         places=places,
         rows=torch.tensor([row[name] for batch in batches for name in batch["id"]]),
         off=_why_off(found, len(data.classes or [])),
@@ -113,5 +123,5 @@ def _why_off(splits: dict[Split, Embedded], classes: int) -> str:
     """Why probes that need labels cannot run; "" when they can."""
     unlabelled = [name for name, part in splits.items() if part.labels is None]
     if unlabelled or not classes:
-        return f"the {' and '.join(unlabelled)} pictures have no labels" if unlabelled else "the data names no classes"
+        return f"the {' and '.join(unlabelled)} samples have no labels" if unlabelled else "the data names no classes"
     return "there is only one class" if classes == 1 else ""

@@ -15,7 +15,7 @@ from datamodules import DataModule
 from datamodules.base import Split
 from evaluation.accuracies import groups, probe, recipe, vote
 from evaluation.drawing import bars
-from evaluation.features import samples, save
+from evaluation.features import samples, save, shots, stills
 from evaluation.geometry import geometry
 from evaluation.looks import draw_maps, draw_neighbours, draw_plane
 from evaluation.plane import Method
@@ -127,7 +127,7 @@ class Trainer(L.Trainer):
         self.strategy.connect(model)
         datamodule.prepare_data()
         datamodule.setup("evaluate")
-        split, picture = _to_judge(datamodule, labels)
+        split, picture = _to_judge(model, datamodule, labels)
         model.normalised(picture)  # refuses pictures that are too small
         if self.precision != "32-true":
             rank_zero_info(f"features are computed in {self.precision}: --trainer.precision 32 is exact")
@@ -142,7 +142,7 @@ class Trainer(L.Trainer):
         return split
 
 
-def _to_judge(data: DataModule, labels: tuple[float, ...]) -> tuple[Split, Tensor]:
+def _to_judge(model: Task, data: DataModule, labels: tuple[float, ...]) -> tuple[Split, Tensor]:
     """The split to judge, and a few of its pictures.
 
     Raises:
@@ -151,10 +151,10 @@ def _to_judge(data: DataModule, labels: tuple[float, ...]) -> tuple[Split, Tenso
     """
     name = type(data).__name__
     refused = ConfigError(
-        f"evaluate judges features of single pictures of one size, which {name} does not give: add other --data, "
-        f"such as --data ImageFolder --data.root FOLDER"
+        f"evaluate judges features of single pictures of one size, or of videos by a task for videos, which {name} "
+        f"does not give: add other --data, such as --data ImageFolder --data.root FOLDER"
     )
-    if data.noun != "pictures":
+    if data.noun != "pictures" and not (data.noun == "videos" and "video" in model.needs):
         raise refused
     split = next((split for split in ("test", "val") if data.has(split)), None)
     if split is None or not data.has("train"):
@@ -162,16 +162,16 @@ def _to_judge(data: DataModule, labels: tuple[float, ...]) -> tuple[Split, Tenso
         raise DataError(f"{name} has no {missing}: point --data.root to some")
     train, judged = (len(data.dataset(part, "plain")) for part in ("train", split))
     if max(labels) > train:
-        raise ConfigError(f"labels is {max(labels):g}, but there are only {train} training pictures")
+        raise ConfigError(f"labels is {max(labels):g}, but there are only {train} training {data.noun}")
     if judged < 2:
         raise DataError(f"the {split} split has {judged} picture: two are needed to compare any")
     known = data.hparams.get("labels", 1.0)
     if known != 1:
         rank_zero_info(f"the train split is that of data.labels {known:g}: --data.labels 1 takes all of it")
-    image = next(samples(data, split, "plain", range(min(8, judged)))).get("image")
-    if not isinstance(image, Tensor) or image.ndim != 4:
+    batch = next(samples(data, split, "plain", range(min(8, judged))))
+    if not isinstance(batch.get("image", batch.get("video")), Tensor):
         raise refused
-    return split, image
+    return split, stills(shots(batch))
 
 
 def _load(model: Task, path: Path) -> None:

@@ -158,16 +158,19 @@ def test_what_cannot_be_judged_is_refused_before_the_work(graft, trained, typed,
     assert not Path("runs").exists()
 
 
-def test_a_network_for_videos_is_judged_on_pictures_and_refused_without(graft, fit_once):
+def test_a_network_for_videos_is_judged_on_its_own_videos_and_on_images(graft, fit_once, trained):
     typed = ["--config", "tasks/video.yaml", "--data.train", "16", "--data.val", "10", "--data.test", "10"]
     typed += ["--data.batch_size", "8", "--data.workers", "0", "--data.image_size", "32", "--trainer.max_epochs", "1"]
     run = fit_once(*typed, "--data.frames", "4", "--model.fusion", "gru")
-    code, error = graft("evaluate", "--ckpt_path", str(run))
+    few = ["--neighbours", "1", "--sample", "4"]
+    for folder, data in (("own", []), ("images", ["--data", "Shapes", *TINY[:6]])):
+        assert graft("evaluate", "--ckpt_path", str(run), *QUICK, *few, *data, "--run_dir", folder)[0] == 0
+        found = results(Path(folder))
+        assert {"test/knn_1", "test/probe", "test/probe_jpeg", "test/alignment"} <= found.keys()
+        assert {path.stem for path in Path(folder, "pictures").glob("*.png")} == PICTURES - {"maps"}  # of one cell
+    assert "bank 16 train videos, 10 test videos" in results(Path("own"))["test/knn_1"]["how"]
+    code, error = graft("evaluate", "--ckpt_path", str(trained), "--data", "ShapesInMotion")
     assert code == 2 and "ShapesInMotion does not give: add other --data, such as --data ImageFolder" in error
-    typed = ["--data", "Shapes", *TINY[:6], "--neighbours", "1", "--sample", "4", "--run_dir", "out"]
-    assert graft("evaluate", "--ckpt_path", str(run), *QUICK, *typed)[0] == 0
-    assert {"test/knn_1", "test/probe", "test/probe_jpeg", "test/alignment"} <= results(Path("out")).keys()
-    assert {path.stem for path in Path("out/pictures").glob("*.png")} == PICTURES - {"maps"}  # of one cell
 
 
 def test_sentences_are_refused(graft, trained):
