@@ -72,7 +72,7 @@ def readable(message: str, parser: LightningArgumentParser) -> str:
     if name := found(r"(?:unrecognized arguments: --|does not accept option '|Option ')([\w.]+)"):
         option_of = key if nested else ".".join([*keys, name])
         meant = MEANT.get(name.rpartition(".")[2])
-        if meant and meant not in (option_of, name):
+        if meant and meant not in (option_of, name) and (meant.count(".") > 1 or meant.rpartition(".")[2] != option_of):
             return f"there is no option {option_of or name}: it is --{meant} here"
         known = {action.dest for action in parser._actions} | {
             f"{p}.{n}" for p in ("model", "data") for n in _arguments(classes)

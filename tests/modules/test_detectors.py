@@ -189,8 +189,8 @@ def test_other_kinds_of_nms_work_with_every_head(name, settings):
 
 
 MEMORISED = {
-    "FasterRCNN": (HEADS["FasterRCNN"], 40, 5e-3),
-    "MaskRCNN": (HEADS["MaskRCNN"], 40, 5e-3),
+    "FasterRCNN": (HEADS["FasterRCNN"], 80, 2e-3),
+    "MaskRCNN": (HEADS["MaskRCNN"], 80, 2e-3),
     "FCOS": (HEADS["FCOS"], 40, 1e-2),
     "SSD": (lambda: SSD(FEATURES, 3, levels=4, anchor_sizes=[16.0, 32.0, 64.0, 128.0]), 60, 1e-2),
     "RetinaNet": (lambda: RetinaNet(FEATURES, 3, group_norm=True), 60, 3e-3),
