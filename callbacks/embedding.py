@@ -26,19 +26,20 @@ def evaluating(task: LightningModule) -> Iterator[None]:
 def embed(loader: Iterable[Batch], trainer: Trainer, task: LightningModule) -> tuple[Tensor, Tensor | None]:
     """Features float32 (N, D) and labels int64 (N,), or None, of all samples of `loader`, on the task's device.
 
-    Samples are images, or videos, whose features are the mean over their views.
+    Samples are images; a task of videos also takes videos, whose features are the mean over their views.
 
     Raises:
-        ConfigError: the data gives neither.
+        ConfigError: the data gives nothing that the task takes.
     """
     features, labels = [], []
+    takes = ("image", "video") if "video" in task.needs else ("image",)
     # Starting a DataLoader draws a seed from the global generator: training must not notice.
     with isolate_rng(), evaluating(task), torch.no_grad(), trainer.precision_plugin.forward_context():
         for batch in loader:
-            shown = batch.get("image", batch.get("video"))
+            shown = next((batch[key] for key in takes if key in batch), None)
             if shown is None:
                 raise ConfigError(
-                    f"features are of images or videos, but the data gives {', '.join(batch)}: choose other --data"
+                    f"features are of {' or '.join(takes)}, but the data gives {', '.join(batch)}: choose other --data"
                 )
             image = task.backbone.normalise(shown.to(task.device, non_blocking=True))
             found = task.features(trainer.precision_plugin.convert_input(image)).float()

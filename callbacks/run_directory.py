@@ -18,6 +18,10 @@ from modules.contracts import DataError, writing
 BEGINNING = {"config.yaml", "metrics.csv", "wandb", ".wandb_id", "pictures", "figures", "tensorboard", "checkpoints"}
 BEGINNING |= {".lock", "predictions", "skipped.txt", "dropped.txt"}
 """What a run may leave before its first checkpoint."""
+LOCKS: set[Any] = set()
+"""Held by this process alone: one that it forks, and that may outlive it, lets go of them."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: [lock.close() for lock in LOCKS])
 
 
 class RunDirectory(L.Callback):
@@ -53,6 +57,7 @@ class RunDirectory(L.Callback):
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock = (self.path / ".lock").open("w")
+            LOCKS.add(self.lock)
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -66,6 +71,7 @@ class RunDirectory(L.Callback):
         if self.lock:
             if failed and not self.used and self.path in self.made:
                 shutil.rmtree(self.path, ignore_errors=True)
+            LOCKS.discard(self.lock)
             self.lock.close()
             (self.path / ".lock").unlink(missing_ok=True)
             self.lock = None

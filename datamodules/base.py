@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from datamodules.roles import Role
 from datamodules.sampler import DistributedSequentialSampler, EpochSampler
-from datamodules.workers import Collate, outlive_signals
+from datamodules.workers import Collate, Loader, outlive_signals
 from modules.colours import RGB
 from modules.contracts import Batch, ConfigError, DataError
 
@@ -187,7 +187,7 @@ class DataModule(L.LightningDataModule):
 
     def _loader(self, data: Dataset, sampler: DistributedSampler, whole: bool = False) -> DataLoader:
         """`whole`: a key of the sampler stands for a batch, not for a sample."""
-        return DataLoader(  # by keyword: Lightning rebuilds it from its arguments to predict
+        return Loader(  # by keyword: Lightning rebuilds it from its arguments to predict
             dataset=data,
             batch_size=None if whole else self.batch_size,
             sampler=sampler,

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torch.utils.data import get_worker_info
+from torch.utils.data import DataLoader, get_worker_info
 
 from modules.contracts import SURPLUS, Batch, DataError
 
+SENT = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)]
+"""Signals that a whole process group gets; Windows knows the first two."""
+WAITS = hasattr(signal, "sigwaitinfo")  # not on macOS and Windows
 SHARED = "/dev/shm"
 REMEDY = "set --data.workers 0, lower --data.workers or --data.batch_size, or give it more (docker run --shm-size 2g)"
 
@@ -39,17 +42,31 @@ class Collate:
         return batch | {SURPLUS: True} if self.surplus else batch
 
 
+class Loader(DataLoader):
+    """A data loader whose workers block signals from their first instruction, in all their threads.
+
+    A library may start a thread before `outlive_signals` is called, and the signal would end the worker by it.
+    """
+
+    def _get_iterator(self) -> Any:
+        if not WAITS:
+            return super()._get_iterator()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SENT)  # threads and processes inherit it
+        try:
+            return super()._get_iterator()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def outlive_signals(worker: int) -> None:
     """Lets a worker process load on when its whole process group is told to end, as SLURM, systemd and `timeout` do.
 
     The main process decides: it saves after the current step, for which it needs the batch, and then ends the worker.
     SIGTERM therefore counts only when the main process sent it.
     """
-    for name in ("SIGINT", "SIGUSR1"):
-        if hasattr(signal, name):  # Windows knows the first only
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):  # not on macOS and Windows
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # threads inherit it
+    for sent in SENT[1:]:
+        signal.signal(sent, signal.SIG_IGN)
+    if WAITS:  # blocked since `Loader` started this process
         threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
 
 

@@ -68,7 +68,7 @@ def test_a_wrong_fusion_is_answered_with_those_there_are(graft):
         ("semantic_segmentation", "Shapes", "SemanticSegmentation needs image, mask, but Shapes gives"),
         ("classification", "ShapesInMotion", "Classification needs image, label, but ShapesInMotion gives id, video"),
         ("classification", "ShapesObjects", "Classification needs image, label, but ShapesObjects gives"),
-        ("rotation", "ShapesInMotion", "features are of pictures, but the data gives id, video, label"),
+        ("rotation", "ShapesInMotion", "features are of image, but the data gives id, video, label"),
         ("instance_segmentation", "ShapesObjects", "instance segmentation needs masks: set --data.masks true"),
     ],
 )

@@ -1,8 +1,10 @@
 """How many processes a command uses, and what `--ckpt_path auto` goes on with."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,21 @@ def test_auto_deletes_nothing_that_is_not_of_a_run(tmp_path):
     with pytest.raises(DataError, match="in use"):
         RunDirectory(tmp_path, lambda: None, restarted=True).claim()
     assert (tmp_path / "thesis.txt").is_file()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="workers are forked on Linux only")
+def test_workers_that_outlive_a_killed_run_do_not_hold_its_folder(tmp_path):
+    directory = RunDirectory(tmp_path / "run", lambda: None)
+    directory.claim()
+    forked = multiprocessing.get_context("fork")
+    started, end = forked.Event(), forked.Event()
+    orphan = forked.Process(target=lambda: (started.set(), end.wait()), daemon=True)
+    orphan.start()
+    assert started.wait(60)
+    directory.lock.close()  # as the end of the process does
+    RunDirectory(tmp_path / "run", lambda: None, resumed=True).claim()
+    assert orphan.is_alive()
+    end.set()
 
 
 def test_auto_in_a_slurm_job_needs_no_run_directory(monkeypatch):

@@ -2,15 +2,17 @@
 
 import errno
 import os
+import re
+import signal
 import subprocess
 import sys
 from multiprocessing.synchronize import SemLock
+from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
-from datamodules.workers import Collate, outlive_signals, worker_error
+from datamodules.workers import Collate, Loader, outlive_signals, worker_error
 from modules.contracts import SURPLUS, DataError
 
 
@@ -18,10 +20,8 @@ def stacked(samples: list[int]) -> dict:
     return {"image": torch.tensor(samples), "id": [str(sample) for sample in samples], "boxes": [torch.ones(2, 4)]}
 
 
-def loader(**settings) -> DataLoader:
-    return DataLoader(
-        range(64), 4, num_workers=2, collate_fn=Collate(stacked, **settings), worker_init_fn=outlive_signals
-    )
+def loader(**settings) -> Loader:
+    return Loader(range(64), 4, num_workers=2, collate_fn=Collate(stacked, **settings), worker_init_fn=outlive_signals)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells who sent a signal")
@@ -32,6 +32,17 @@ def test_a_worker_loads_on_after_a_signal_from_others(name):
     pids = [str(worker.pid) for worker in batches._workers]
     subprocess.run(["kill", f"-{name}", *pids], check=True)
     assert len(list(batches)) == 14
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells who sent a signal")
+def test_no_thread_of_a_worker_can_be_ended_by_a_signal_to_its_group():
+    batches = iter(loader())
+    next(batches), next(batches)
+    threads = [task for worker in batches._workers for task in Path(f"/proc/{worker.pid}/task").iterdir()]
+    blocked = [int(re.search(r"SigBlk:\s*(\w+)", (task / "status").read_text())[1], 16) for task in threads]
+    assert len(threads) > 2
+    assert all(mask & 1 << signal.SIGTERM - 1 for mask in blocked)
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells who sent a signal")
