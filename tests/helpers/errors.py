@@ -1,0 +1,63 @@
+"""Assertions on refusals: the exception's type or the command's exit code, and the names that the message must hold.
+
+A name is an option, a file, a line or a value. The wording around it is free, except for the golden sentences of
+`tests/cli/test_sentences.py`.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+
+@contextmanager
+def refuses(error: type[Exception], *names: object) -> Iterator[pytest.ExceptionInfo]:
+    """Assert that the block raises `error` with a message that names every one of `names`.
+
+        with refuses(ConfigError, "data.crop", "[0.5, 2.0]"):
+            Shapes(crop=(0.5, 2.0))
+
+    Args:
+        error: the type of the exception.
+        names: plain text, or anything whose `str` is meant; see `assert_named`.
+
+    Returns:
+        pytest's information on the exception, whose `value` is set when the block is over.
+    """
+    with pytest.raises(error) as caught:
+        yield caught
+    assert_named(str(caught.value), *names)
+
+
+def sentence(stderr: str, *names: object) -> str:
+    """Assert that a command said one single sentence on standard error, which names every one of `names`.
+
+    Args:
+        stderr: all that the command wrote there.
+        names: as those of `refuses`.
+
+    Returns:
+        The sentence without `error: ` in front of it.
+    """
+    assert "Traceback" not in stderr, stderr
+    assert stderr.startswith("error: ") and stderr.find("\n") == len(stderr) - 1, f"not one line: {stderr!r}"
+    said = stderr.removeprefix("error: ").rstrip("\n")
+    assert_named(said, *names)
+    return said
+
+
+def assert_named(message: str, *names: object) -> None:
+    """Assert that each of `names` stands in `message` as it is, and not inside of a longer word or number.
+
+    `batch_size` and `data.batch_size` are named by `--data.batch_size is 4`, but `batch` and `12` are not named by
+    `batch_size is 128`.
+    """
+    missing = [str(name) for name in names if not _whole(str(name)).search(message)]
+    assert not missing, f"{missing} not named in: {message}"
+
+
+def _whole(name: str) -> re.Pattern[str]:
+    before = r"(?<!\w)" if re.match(r"\w", name) else ""
+    after = r"(?!\w)" if re.search(r"\w\Z", name) else ""
+    return re.compile(before + re.escape(name) + after)
