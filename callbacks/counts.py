@@ -41,7 +41,7 @@ class Counts(L.Callback):
 
     def _count(self, trainer: L.Trainer, split: str) -> None:
         seen, self._seen = self._seen, set()
-        if trainer.world_size > 1:  # the last round of samples is filled up with the first ones again
+        if trainer.world_size > 1:  # each device judged its share
             everyone: list[set[bytes]] = [set()] * trainer.world_size
             torch.distributed.all_gather_object(everyone, seen)
             seen = set().union(*everyone)
