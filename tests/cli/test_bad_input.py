@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.datamodules.annotated import annotation, coco, image, picture
+from tests.helpers.annotated import annotation, coco, image, picture
 
 TINY = ["--data.train", "40", "--data.val", "20", "--data.test", "20", "--data.batch_size", "10", "--data.workers", "0"]
 TINY += ["--data.image_size", "32", "--trainer.max_epochs", "1", "--trainer.precision", "32"]

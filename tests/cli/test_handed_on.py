@@ -12,7 +12,7 @@ from PIL import Image
 from datamodules import ImageFolder
 from datamodules.roles import arguments_of, default
 from handed_on import find_class, handed_on, typed_data
-from tests.datamodules.filmed import film
+from tests.helpers.filmed import film
 
 KNOWN = {
     "class_path": "datamodules.ImageFolder",

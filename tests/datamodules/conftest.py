@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+
+from tests.helpers.images import save
 
 
 @pytest.fixture(autouse=True)
@@ -39,14 +40,3 @@ def pair_folder(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
-
-
-def save(pixels: np.ndarray, path: Path, colours: list[int] | None = None) -> Path:
-    """Writes a picture; with `colours`, a palette (R, G, B, R, G, B, ...), numbers become a palette picture."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(pixels)
-    if colours:
-        picture = Image.fromarray(pixels, "P")
-        picture.putpalette(colours)
-    picture.save(path)
-    return path

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from annotated import HEIGHT, WIDTH, annotation, coco, image, only, picture
 from pycocotools import mask as pycoco
 from pycocotools.coco import COCO
 
 from datamodules.objects.annotations import read_coco, read_csv
 from modules.contracts import DataError
+from tests.helpers.annotated import HEIGHT, WIDTH, annotation, coco, image, only, picture
 
 TRIANGLE = [10.0, 5.0, 30.0, 5.0, 10.0, 15.0]
 SQUARE = np.zeros((HEIGHT, WIDTH), np.uint8)

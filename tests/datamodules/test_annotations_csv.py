@@ -3,22 +3,11 @@
 import unicodedata
 
 import pytest
-from annotated import HEIGHT, WIDTH, only, picture
 
 from datamodules.objects.annotations import detect, read_csv
 from modules.contracts import DataError
 from modules.image_ids import image_number
-
-HEADER = "path,xmin,ymin,xmax,ymax,class"
-
-
-def table(root, *lines, header=HEADER, name="train.csv", pictures=("a.png",)):
-    for each in pictures:
-        picture(root / "images" / each)
-    file = root / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("\n".join([header, *lines]) + "\n")
-    return file
+from tests.helpers.annotated import CSV_HEADER, HEIGHT, WIDTH, only, picture, table
 
 
 def test_lines_become_objects_of_their_pictures(tmp_path):
@@ -68,7 +57,7 @@ def test_a_class_spelled_in_two_unicode_forms_is_one(tmp_path):
 
 
 def test_a_decimal_comma_is_read(tmp_path):
-    table(tmp_path, "a.png;10,5;5;30,25;15;cat", header=HEADER.replace(",", ";"))
+    table(tmp_path, "a.png;10,5;5;30,25;15;cat", header=CSV_HEADER.replace(",", ";"))
     assert only(read_csv(tmp_path)).boxes.tolist() == [[10.5, 5, 30.25, 15]]
 
 
@@ -102,7 +91,7 @@ def test_splits_come_from_names_of_files(tmp_path):
 
 def test_splits_come_from_a_column(tmp_path):
     lines = ("a.png,10,5,30,15,cat,Validation", "b.png,1,2,3,4,cat,TRAIN")
-    table(tmp_path, *lines, header=f"{HEADER},split", name="all.csv", pictures=("a.png", "b.png"))
+    table(tmp_path, *lines, header=f"{CSV_HEADER},split", name="all.csv", pictures=("a.png", "b.png"))
     found = read_csv(tmp_path)
     assert {split: source.id(0) for split, source in found.splits.items()} == {
         "train": "images/b.png",
@@ -117,7 +106,7 @@ def test_a_line_without_box_is_a_negative(tmp_path):
 
 
 def test_regions_marked_as_crowds_are_crowds(tmp_path):
-    table(tmp_path, "a.png,10,5,30,15,cat,1", "a.png,10,5,30,15,cat,0", header=f"{HEADER},iscrowd")
+    table(tmp_path, "a.png,10,5,30,15,cat,1", "a.png,10,5,30,15,cat,0", header=f"{CSV_HEADER},iscrowd")
     assert only(read_csv(tmp_path)).crowd.tolist() == [True, False]
 
 
@@ -162,7 +151,7 @@ def test_pictures_that_are_missing_are_refused_or_counted(tmp_path):
 
 
 def test_another_size_than_that_of_the_picture_is_refused(tmp_path):
-    table(tmp_path, "a.png,1,2,3,4,cat,40,60", header=f"{HEADER},width,height")
+    table(tmp_path, "a.png,1,2,3,4,cat,40,60", header=f"{CSV_HEADER},width,height")
     with pytest.raises(DataError, match="has 60 x 40 pixels, but is annotated as 40 x 60"):
         read_csv(tmp_path)
 
@@ -181,7 +170,7 @@ def test_lines_that_are_cut_short_are_refused(tmp_path):
 
 
 def test_an_unknown_split_is_refused(tmp_path):
-    table(tmp_path, "a.png,1,2,3,4,dog,dev", header=f"{HEADER},split", name="all.csv")
+    table(tmp_path, "a.png,1,2,3,4,dog,dev", header=f"{CSV_HEADER},split", name="all.csv")
     with pytest.raises(DataError, match=r"all.csv line 2 is of split 'dev': write train, val or test"):
         read_csv(tmp_path)
 

@@ -1,14 +1,10 @@
 """Formats are found by looking; where none fits, the answer says what each would need."""
 
 import pytest
-from annotated import annotation, coco, picture
-from test_annotations_csv import table
-from test_annotations_id_pngs import mask
-from test_annotations_voc import thing, xml
-from test_annotations_yolo import BOX, labels
 
 from datamodules.objects.annotations import detect, read
 from modules.contracts import ConfigError, DataError
+from tests.helpers.annotated import YOLO_BOX, annotation, coco, labels, mask, picture, table, thing, xml
 
 
 def make_coco(root):
@@ -22,7 +18,7 @@ def make_voc(root):
 
 def make_yolo(root):
     picture(root / "images" / "a.png")
-    labels(root / "labels" / "a.txt", BOX)
+    labels(root / "labels" / "a.txt", YOLO_BOX)
     return labels(root / "classes.txt", "cat", "dog")
 
 

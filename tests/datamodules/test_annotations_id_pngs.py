@@ -2,23 +2,12 @@
 
 import numpy as np
 import pytest
-from annotated import HEIGHT, WIDTH, only, picture
 from PIL import Image
 from pycocotools import mask as pycoco
 
 from datamodules.objects.annotations import read_coco, read_id_pngs
 from modules.contracts import DataError
-
-NUMBERS = np.zeros((HEIGHT, WIDTH), np.uint16)
-NUMBERS[5:15, 10:30] = 3
-NUMBERS[30:, 50:] = 700
-NUMBERS[0, 0] = NUMBERS[39, 0] = 3  # an object of several parts, the last pixel of a column among them
-
-
-def mask(path, numbers=NUMBERS):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(numbers).save(path)
-    return path
+from tests.helpers.annotated import HEIGHT, NUMBERS, WIDTH, mask, only, picture
 
 
 def test_every_value_is_an_object_with_box_area_and_mask(tmp_path):

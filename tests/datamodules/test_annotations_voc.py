@@ -3,25 +3,11 @@
 from pathlib import Path
 
 import pytest
-from annotated import HEIGHT, WIDTH, only, picture
 
 from datamodules.objects.annotations import read_voc
 from modules.contracts import DataError
 from modules.image_ids import image_number
-
-
-def thing(name: str = "cat", box: tuple = (10, 5, 30, 15), more: str = "") -> str:
-    edges = "".join(
-        f"<{edge}>{value}</{edge}>" for edge, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=False)
-    )
-    return f"<object><name>{name}</name>{more}<bndbox>{edges}</bndbox></object>"
-
-
-def xml(file: Path, *things: str, size: tuple[int, int] = (WIDTH, HEIGHT), more: str = "") -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    size = f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>"
-    file.write_text(f"<annotation>{more}{size}{''.join(things)}</annotation>")
-    return file
+from tests.helpers.annotated import HEIGHT, WIDTH, only, picture, thing, xml
 
 
 @pytest.fixture

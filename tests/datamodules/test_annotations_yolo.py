@@ -4,21 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from annotated import HEIGHT, WIDTH, only, picture
 from pycocotools import mask as pycoco
 
 from datamodules.objects.annotations import read_yolo
 from modules.contracts import DataError
 from modules.image_ids import image_number
+from tests.helpers.annotated import HEIGHT, WIDTH, YOLO_BOX, labels, only, picture
 
 NAMES = "names: [dog, cat]\n"
-BOX = "1 0.5 0.25 0.5 0.25"  # 15, 5 to 45, 15
-
-
-def labels(file, *lines):
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("\n".join(lines))
-    return file
 
 
 @pytest.fixture
@@ -37,7 +30,7 @@ def yolo(tmp_path):
 
 
 def test_centres_and_sides_in_fractions_become_corners_in_pixels(yolo):
-    found = read_yolo(yolo([BOX, "0 0.5 0.5 1 1"]), masks=False)
+    found = read_yolo(yolo([YOLO_BOX, "0 0.5 0.5 1 1"]), masks=False)
     assert (found.classes, found.category_ids) == (["dog", "cat"], [0, 1])
     objects = only(found)
     assert objects.boxes.tolist() == [[15, 5, 45, 15], [0, 0, WIDTH, HEIGHT]]
@@ -59,14 +52,14 @@ def test_polygons_become_masks_and_boxes(yolo):
 )
 def test_keypoints_behind_the_box_are_left_alone(yolo, shape, points):
     yaml = f"train: images/train\nkpt_shape: {shape}\n{NAMES}"
-    found = read_yolo(yolo([f"{BOX} {points}", BOX], yaml=yaml), masks=False)
+    found = read_yolo(yolo([f"{YOLO_BOX} {points}", YOLO_BOX], yaml=yaml), masks=False)
     assert only(found).boxes.tolist() == [[15, 5, 45, 15]] * 2
     assert found.report() == ["classes without object in train: 1 of 2 (dog)"]
 
 
 def test_keypoints_of_another_number_are_left_out_by_file_and_line(yolo):
     yaml = f"train: images/train\nkpt_shape: [2, 3]\n{NAMES}"
-    found = read_yolo(yolo([f"{BOX} 0.1 0.2 2", BOX], yaml=yaml), masks=False)
+    found = read_yolo(yolo([f"{YOLO_BOX} 0.1 0.2 2", YOLO_BOX], yaml=yaml), masks=False)
     assert len(only(found)) == 1
     assert "0.txt line 1: " in found.dropped[0]
     assert "2 keypoints of 3 values (kpt_shape)" in found.dropped[0]
@@ -75,13 +68,13 @@ def test_keypoints_of_another_number_are_left_out_by_file_and_line(yolo):
 @pytest.mark.parametrize("shape", ["17", "[17]", "[17, 4]", "[a, 3]"])
 def test_a_kpt_shape_that_is_none_is_refused(yolo, shape):
     with pytest.raises(DataError, match=r"data.yaml has kpt_shape"):
-        read_yolo(yolo([BOX], yaml=f"train: images/train\nkpt_shape: {shape}\n{NAMES}"), masks=False)
+        read_yolo(yolo([YOLO_BOX], yaml=f"train: images/train\nkpt_shape: {shape}\n{NAMES}"), masks=False)
 
 
 def test_keypoints_that_no_kpt_shape_announces_are_no_polygons(yolo):
     points = "0.1 0.2 2 0.3 0.4 1 0.5 0.6 0 0.1 0.1 2"
     with pytest.raises(DataError, match=r"write `kpt_shape: \[4, 3\]` into .*data.yaml"):
-        read_yolo(yolo([f"{BOX} {points}"] * 3), masks=False)
+        read_yolo(yolo([f"{YOLO_BOX} {points}"] * 3), masks=False)
 
 
 @pytest.mark.parametrize(
@@ -94,14 +87,14 @@ def test_keypoints_that_no_kpt_shape_announces_are_no_polygons(yolo):
     ],
 )
 def test_names_are_as_written_whatever_yaml_makes_of_them(yolo, names, classes):
-    line = BOX.replace("1", "0", 1)
+    line = YOLO_BOX.replace("1", "0", 1)
     found = read_yolo(yolo([line], yaml=f"train: images/train\nnc: {len(classes)}\nnames: {names}\n"), masks=False)
     assert found.classes == classes
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "cp1252"])
 def test_yaml_and_lists_are_read_in_other_encodings_and_with_the_paths_of_windows(yolo, encoding):
-    root = yolo([BOX], [BOX])
+    root = yolo([YOLO_BOX], [YOLO_BOX])
     (root / "data.yaml").write_bytes("train: train.txt\r\nnames: [Tür, école]\r\n".encode(encoding))
     (root / "train.txt").write_bytes("images\\train\\0.PNG\r\nD:\\x\\images\\train\\1.png\r\n".encode(encoding))
     found = read_yolo(root, masks=False)
@@ -114,7 +107,7 @@ def test_darknets_obj_data_names_classes_and_lists(tmp_path, folder):
     """As CVAT exports YOLO 1.1."""
     for split, name in (("train", "a"), ("valid", "b c")):
         picture(tmp_path / f"obj_{split}_data" / f"{name}.png")
-        labels(tmp_path / f"obj_{split}_data" / f"{name}.txt", BOX)
+        labels(tmp_path / f"obj_{split}_data" / f"{name}.txt", YOLO_BOX)
         (tmp_path / f"{split}.txt").write_text(f"{folder}obj_{split}_data/{name}.png\n")
     (tmp_path / "obj.names").write_text("dog\ncat\n")
     lists = f"train = {folder}train.txt\nvalid = {folder}valid.txt\nnames = {folder}obj.names\nbackup = backup/\n"
@@ -130,13 +123,13 @@ def test_darknets_obj_data_names_classes_and_lists(tmp_path, folder):
 
 def test_numbers_of_classes_may_have_gaps(yolo):
     found = read_yolo(
-        yolo([BOX, BOX.replace("1", "7", 1)], yaml="train: images/train\nnames: {7: cat, 1: dog}\n"), False
+        yolo([YOLO_BOX, YOLO_BOX.replace("1", "7", 1)], yaml="train: images/train\nnames: {7: cat, 1: dog}\n"), False
     )
     assert (found.classes, found.category_ids, only(found).labels.tolist()) == (["dog", "cat"], [1, 7], [0, 1])
 
 
 def test_pictures_without_label_file_are_negatives_and_counted(yolo):
-    found = read_yolo(yolo([BOX], None, []), masks=False)
+    found = read_yolo(yolo([YOLO_BOX], None, []), masks=False)
     assert [len(found.splits["train"].objects(i)) for i in range(3)] == [1, 0, 0]
     assert found.notes[0] == "pictures of train without txt file, so without objects: 1 (1.png)"
 
@@ -155,7 +148,7 @@ def test_pictures_without_label_file_are_negatives_and_counted(yolo):
 )
 def test_layouts_of_data_yaml_are_found(tmp_path, images, texts, entry):
     picture(tmp_path / images / "a.png")
-    labels(tmp_path / texts / "a.txt", BOX)
+    labels(tmp_path / texts / "a.txt", YOLO_BOX)
     (tmp_path / "data.yaml").write_text(f"{entry if 'train:' in entry else f'train: {entry}'}\nnc: 2\n{NAMES}")
     found = read_yolo(tmp_path, masks=False)
     assert (len(only(found)), found.notes) == (1, ["classes without object in train: 1 of 2 (dog)"])
@@ -166,13 +159,13 @@ def test_layouts_of_data_yaml_are_found(tmp_path, images, texts, entry):
 )
 def test_layouts_of_classes_txt_are_found(tmp_path, images, texts):
     picture(tmp_path / images / "a.png")
-    labels(tmp_path / texts / "a.txt", BOX)
+    labels(tmp_path / texts / "a.txt", YOLO_BOX)
     (tmp_path / "classes.txt").write_text("dog\ncat\n")
     assert only(read_yolo(tmp_path, masks=False)).labels.tolist() == [1]
 
 
 def test_lists_of_pictures_are_followed(yolo):
-    root = yolo([BOX], [BOX, BOX], yaml=f"train: train.txt\nval: val.txt\n{NAMES}")
+    root = yolo([YOLO_BOX], [YOLO_BOX, YOLO_BOX], yaml=f"train: train.txt\nval: val.txt\n{NAMES}")
     (root / "train.txt").write_text("./images/train/0.png\n")
     (root / "val.txt").write_text("images/train/1.png\n")
     found = read_yolo(root, masks=False)
@@ -180,7 +173,7 @@ def test_lists_of_pictures_are_followed(yolo):
 
 
 def test_a_split_that_the_yaml_names_but_is_not_there_is_noted(yolo):
-    found = read_yolo(yolo([BOX], yaml=f"train: images/train\ntest: images/test\n{NAMES}"), masks=False)
+    found = read_yolo(yolo([YOLO_BOX], yaml=f"train: images/train\ntest: images/test\n{NAMES}"), masks=False)
     assert found.notes[0].endswith("data.yaml has its test pictures in images/test, which is not there")
 
 
@@ -197,7 +190,7 @@ def test_a_split_that_the_yaml_names_but_is_not_there_is_noted(yolo):
     ],
 )
 def test_lines_that_are_no_object_are_left_out_by_file_and_line(yolo, line, reason):
-    root = yolo([BOX, line, BOX])
+    root = yolo([YOLO_BOX, line, YOLO_BOX])
     found = read_yolo(root, masks=False)
     assert len(only(found)) == 2
     assert found.dropped[0].startswith(f"{root}/labels/train/0.txt line 2: ")
@@ -205,7 +198,7 @@ def test_lines_that_are_no_object_are_left_out_by_file_and_line(yolo, line, reas
 
 
 def test_boxes_without_outline_are_left_out_where_masks_are_needed(yolo):
-    root = yolo([BOX, "1 0.25 0.25 0.75 0.25 0.75 0.5"])
+    root = yolo([YOLO_BOX, "1 0.25 0.25 0.75 0.25 0.75 0.5"])
     found = read_yolo(root, masks=True)
     assert found.dropped == [f"{root}/labels/train/0.txt line 1: it has no outline"]
 
@@ -222,14 +215,14 @@ def test_pixels_where_fractions_are_meant_are_refused(yolo):
 
 @pytest.mark.parametrize("number", ["2", "-1", "0.5"])
 def test_a_class_beyond_the_names_is_refused(yolo, number):
-    root = yolo([BOX, f"{number} 0.5 0.25 0.5 0.25"])
+    root = yolo([YOLO_BOX, f"{number} 0.5 0.25 0.5 0.25"])
     with pytest.raises(DataError, match=rf"0.txt line 2 has class {number}, but {root}/data.yaml has only 2 names"):
         read_yolo(root, masks=False, on_error="skip")
 
 
 def test_label_files_without_picture_are_refused_or_counted(yolo):
-    root = yolo([BOX])
-    file = labels(root / "labels" / "train" / "gone.txt", BOX)
+    root = yolo([YOLO_BOX])
+    file = labels(root / "labels" / "train" / "gone.txt", YOLO_BOX)
     labels(root / "labels" / "train" / "classes.txt", "dog", "cat")
     with pytest.raises(DataError, match=rf"{file} is of a picture that is not in {root}/images/train: mend"):
         read_yolo(root, masks=False)
@@ -239,7 +232,7 @@ def test_label_files_without_picture_are_refused_or_counted(yolo):
 
 
 def test_listed_pictures_that_are_missing_are_refused(yolo):
-    root = yolo([BOX], yaml=f"train: train.txt\n{NAMES}")
+    root = yolo([YOLO_BOX], yaml=f"train: train.txt\n{NAMES}")
     (root / "train.txt").write_text("images/train/0.png\nimages/train/9.png\n")
     with pytest.raises(DataError, match=r"images/train/9.png is not there"):
         read_yolo(root, masks=False)
@@ -256,7 +249,7 @@ def test_listed_pictures_that_are_missing_are_refused(yolo):
 )
 def test_a_data_yaml_that_cannot_be_used_is_refused(yolo, yaml, said):
     with pytest.raises(DataError, match=f"data.yaml {said}"):
-        read_yolo(yolo([BOX], yaml=yaml), masks=False)
+        read_yolo(yolo([YOLO_BOX], yaml=yaml), masks=False)
 
 
 def test_what_is_no_yolo_data_is_refused_with_what_it_needs(tmp_path):

@@ -9,7 +9,7 @@ import torch
 
 from datamodules import CamVid
 from modules.contracts import DataError
-from tests.datamodules.conftest import save
+from tests.helpers.images import save
 
 # counted with numpy.bincount over the 367 mask files: Sky, Building, ..., Bicyclist; void; all pixels
 TRAIN = [10682767, 14750079, 623349, 20076880, 2845085, 6166762, 743859, 714595, 3719877, 405385, 184967]

@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 
 from datamodules import COCOSemantic
 from modules.contracts import DataError
-from tests.datamodules.conftest import save
+from tests.helpers.images import save
 
 HEIGHT, WIDTH = 20, 30
 CATEGORIES = [{"id": 44, "name": "spoon"}, {"id": 7, "name": "train"}]  # neither sorted nor consecutive

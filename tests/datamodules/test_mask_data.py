@@ -18,7 +18,7 @@ from datamodules.shapes.shapes_masks import SCENE
 from datamodules.shapes.world import scene
 from modules.colours import palette
 from modules.contracts import ConfigError, DataError
-from tests.datamodules.conftest import save
+from tests.helpers.images import save
 
 ALL = {"train": 12, "val": 3, "test": 4}
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from datamodules import Masks
 from modules.contracts import DataError
-from tests.datamodules.conftest import save
+from tests.helpers.images import save
 
 NAMES = ["background", "red", "green"]
 COLORS = [(0, 0, 0), (250, 50, 83), (36, 179, 83)]

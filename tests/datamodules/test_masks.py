@@ -9,7 +9,7 @@ import torch
 
 from datamodules import Masks
 from modules.contracts import ConfigError, DataError
-from tests.datamodules.conftest import save
+from tests.helpers.images import save
 
 ALL = {"train": 5, "val": 2, "test": 3}
 

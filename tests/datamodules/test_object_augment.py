@@ -11,32 +11,10 @@ from datamodules.objects.augment import ObjectAugment
 from datamodules.objects.objects import packed
 from datamodules.whole import fitted
 from modules.contracts import ConfigError
-from tests.datamodules.rectangles import COLOURS, assert_boxes_fit, assert_masks_fit, rectangles, runs
+from tests.helpers.object_augment import CANVAS, EVERY, SETTINGS, augment
+from tests.helpers.rectangles import COLOURS, assert_boxes_fit, assert_masks_fit, rectangles, runs
 
-CANVAS = (128, 128)
-EVERY = np.arange(8)
-SETTINGS = {
-    "whole": {},
-    "flip": {"recipe": "flip"},
-    "jitter": {"scale": (0.4, 2.0)},
-    "larger": {"scale": (2.0, 2.0), "recipe": "flip"},
-    "smaller": {"scale": (0.5, 0.5)},
-    "iou crop": {"iou_crop": 1.0},
-    "mosaic": {"mosaic": 1.0, "recipe": "flip"},
-    "mosaic and jitter": {"mosaic": 1.0, "scale": (0.5, 1.5)},
-    "own size": {"canvas": None, "scale": (0.7, 1.4), "recipe": "flip"},
-    "mosaic of own sizes": {"canvas": None, "mosaic": 1.0},
-    "transforms": {"recipe": [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5), A.Transpose(p=0.5)]},
-    "shifted": {"recipe": [A.Affine(translate_px=(-30, 30), scale=(0.8, 1.3), p=1)]},
-    "another size": {"recipe": [A.RandomCrop(40, 50)], "scale": (1.0, 1.5)},
-    "one of": {"recipe": [A.OneOf([A.D4(p=1), A.RandomRotate90(p=1)], p=1)]},
-}
 TURNED = [A.Affine(rotate=(-40, 40), p=1)]
-
-
-def augment(**settings) -> ObjectAugment:
-    whole = {"canvas": CANVAS, "scale": (1.0, 1.0), "iou_crop": 0.0, "mosaic": 0.0, "copy_paste": 0.0}
-    return ObjectAugment(**(whole | {"recipe": "none", "visible": 0.0, "masks": False} | settings))
 
 
 def samples(make: ObjectAugment, source=None, epochs: int = 2):

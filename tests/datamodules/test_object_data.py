@@ -13,12 +13,22 @@ from datamodules import Objects, ShapesObjects
 from datamodules.objects.objects import ObjectFiles
 from modules.contracts import ConfigError, DataError
 from modules.image_ids import image_number
-from tests.datamodules.annotated import HEIGHT, WIDTH, annotation, coco, image, picture
-from tests.datamodules.rectangles import SHAPES, Rectangles, assert_boxes_fit, assert_masks_fit, rectangles
-from tests.datamodules.test_annotations_csv import table
-from tests.datamodules.test_annotations_id_pngs import NUMBERS, mask
-from tests.datamodules.test_annotations_voc import thing, xml
-from tests.datamodules.test_annotations_yolo import labels
+from tests.helpers.annotated import (
+    HEIGHT,
+    NUMBERS,
+    WIDTH,
+    annotation,
+    coco,
+    image,
+    labels,
+    mask,
+    picture,
+    table,
+    thing,
+    xml,
+)
+from tests.helpers.object_batches import assert_same, epoch
+from tests.helpers.rectangles import SHAPES, Rectangles, assert_boxes_fit, assert_masks_fit, rectangles
 
 SIDES = np.array(SHAPES)
 
@@ -34,12 +44,6 @@ def folder(root, **settings) -> Objects:
     data = Objects(str(root), **({"image_size": None, "batch_size": 2, "workers": 0, "val_split": 0.0} | settings))
     data.setup("fit")
     return data
-
-
-def epoch(data, number: int = 0) -> list[dict]:
-    loader = data.train_dataloader()
-    loader.sampler.set_epoch(number)
-    return list(loader)
 
 
 def named(data, split: str = "train") -> set[tuple]:
@@ -290,15 +294,6 @@ def test_devices_share_the_shape_of_a_global_batch():
     assert not {n for b in ranks[0] for n in b["id"]} & {n for b in ranks[1] for n in b["id"]}
     for one, other in zip(*ranks, strict=True):
         assert one["size"].unique(dim=0).equal(other["size"].unique(dim=0))
-
-
-def assert_same(ours: list[dict], theirs: list[dict]) -> None:
-    assert len(ours) == len(theirs) > 0
-    for one, other in zip(ours, theirs, strict=True):
-        assert one.keys() == other.keys()
-        assert one["id"] == other["id"]
-        for key in set(one) & {"image", "size", "inside", "boxes", "labels", "masks"}:
-            assert all(a.equal(b) for a, b in zip(one[key], other[key], strict=True)), key
 
 
 # What is said --------------------------------------------------------------------------------------------------------

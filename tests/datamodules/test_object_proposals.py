@@ -10,8 +10,8 @@ import pytest
 
 from datamodules.objects.proposals import WithProposals, read_proposals, separated
 from modules.contracts import ConfigError, DataError
-from tests.datamodules.rectangles import Rectangles, rectangles
-from tests.datamodules.test_object_augment import EVERY, SETTINGS, augment
+from tests.helpers.object_augment import EVERY, SETTINGS, augment
+from tests.helpers.rectangles import Rectangles, rectangles
 
 GOOD = {"image_id": 7, "bbox": [1, 2, 3, 4], "score": 0.5}
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from filmed import cut_short, film, whole
 
 from datamodules import VideoFolder
 from datamodules.videos import source
 from modules.contracts import ConfigError, DataError
+from tests.helpers.filmed import cut_short, film, whole
 
 SMALL = {"frames": 4, "image_size": 24, "batch_size": 2, "workers": 0, "val_split": 0.0}
 

@@ -7,12 +7,12 @@ import av
 import cv2
 import numpy as np
 import pytest
-from filmed import add_sound, cut_short, film, frames, index, whole
 
 from datamodules.videos import decode
 from datamodules.videos.decode import read_frames
 from datamodules.videos.index import read_index
 from modules.contracts import DataError
+from tests.helpers.filmed import add_sound, cut_short, film, frames, index, whole
 
 KINDS = {
     "mp4": ("a.mp4", {}),

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filmed import add_sound, cut_short, film
 from PIL import Image
 
 import datamodules.videos.census as census
 from datamodules import FrameFolder, VideoFolder, Videos
 from datamodules.videos.stored import StoredVideos
 from modules.contracts import ConfigError, DataError
+from tests.helpers.filmed import add_sound, cut_short, film
 
 SMALL = {"frames": 4, "image_size": 24, "batch_size": 2, "workers": 0}
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from filmed import film
 
 from datamodules import HMDB51, UCF101
 from datamodules.videos.stored import StoredVideos
 from modules.contracts import DataError
+from tests.helpers.filmed import film
 
 SMALL = {"frames": 4, "image_size": 16, "batch_size": 2, "workers": 0}
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from filmed import cut_short, film, whole
 
 from datamodules import VideoFrames
 from modules.contracts import ConfigError, DataError
+from tests.helpers.filmed import cut_short, film, whole
 
 SMALL = {"image_size": 24, "batch_size": 4, "workers": 0}
 

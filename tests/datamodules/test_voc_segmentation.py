@@ -10,7 +10,7 @@ from torchvision.datasets import VOCSegmentation as Reference
 from datamodules import VOCSegmentation
 from modules.colours import palette
 from modules.contracts import DataError
-from tests.datamodules.conftest import save
+from tests.helpers.images import save
 
 COLOURS = [channel for colour in palette(256) for channel in colour]
 NAMES = {"train": ["2007_000032", "2007_000039"], "val": ["2007_000033"]}

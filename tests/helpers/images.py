@@ -1,0 +1,17 @@
+"""Image files from pixels."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def save(pixels: np.ndarray, path: Path, colours: list[int] | None = None) -> Path:
+    """Writes a picture; with `colours`, a palette (R, G, B, R, G, B, ...), numbers become a palette picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(pixels)
+    if colours:
+        picture = Image.fromarray(pixels, "P")
+        picture.putpalette(colours)
+    picture.save(path)
+    return path
