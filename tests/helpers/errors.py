@@ -5,7 +5,7 @@ A name is an option, a file, a line or a value. The wording around it is free, e
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -55,6 +55,19 @@ def assert_named(message: str, *names: object) -> None:
     """
     missing = [str(name) for name in names if not _whole(str(name)).search(message)]
     assert not missing, f"{missing} not named in: {message}"
+
+
+def line_naming(lines: Iterable[str], *names: object) -> str:
+    """The one line of a report that names every one of `names`; fails where none or several do.
+
+    Args:
+        lines: such as those of a data module's `describe`.
+        names: as those of `refuses`.
+    """
+    lines = list(lines)
+    found = [line for line in lines if all(_whole(str(name)).search(line) for name in names)]
+    assert len(found) == 1, f"{[str(name) for name in names]} named by {len(found)} of {lines}"
+    return found[0]
 
 
 def _whole(name: str) -> re.Pattern[str]:

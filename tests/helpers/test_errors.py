@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.helpers.errors import refuses, sentence
+from tests.helpers.errors import line_naming, refuses, sentence
 
 
 @pytest.mark.parametrize("names", [["batch"], ["12"], ["data.crop"], ["--data.batch_size", "data.root"], ["d.batch"]])
@@ -31,3 +31,11 @@ def test_another_exception_or_none_fails():
         raise KeyError
     with pytest.raises(pytest.fail.Exception), refuses(ValueError):
         pass
+
+
+def test_a_line_is_found_by_names_if_it_is_the_only_one():
+    lines = ["a.png is 1", "a.png is 2", "b.png is 2"]
+    assert line_naming(lines, "a.png", 2) == lines[1]
+    for names in (["a.png"], ["c.png"], ["b.png", 1]):
+        with pytest.raises(AssertionError):
+            line_naming(lines, *names)
