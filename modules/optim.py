@@ -211,7 +211,7 @@ def parameter_groups(
         decay = p.ndim > 1 and id(p) not in exempt
         groups.setdefault((decay, scales.get(id(p), 1.0)), []).append(p)
     if not groups:
-        raise ConfigError("no parameter is trainable: everything is frozen")
+        raise ConfigError("no parameter is trainable: set model.frozen false")
     return [{"params": params, "decay": decay, "lr_scale": scale} for (decay, scale), params in groups.items()]
 
 

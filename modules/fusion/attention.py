@@ -26,7 +26,7 @@ class Attention(Fusion):
         super().__init__()
         width = frame_width(backbone)
         if width % heads:
-            raise ConfigError(f"attention's {heads} heads do not divide the {width} features of {backbone.name}")
+            raise ConfigError(f"fusion.heads is {heads}, which does not divide the {width} features of {backbone.name}")
         self.features, self.pools = vector(width, backbone), not backbone.temporal
         self.token = nn.Parameter(torch.zeros(1, 1, width))
         self.position = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, frames, width), std=0.02))
@@ -37,6 +37,7 @@ class Attention(Fusion):
     def forward(self, backbone: Backbone, video: Tensor) -> Maps:
         frames = self.norm(pooled_frames(backbone, video))
         if frames.shape[1] > self.position.shape[1]:
-            raise ConfigError(f"attention is made for {self.position.shape[1]} frames, not for {frames.shape[1]}")
+            made, given = self.position.shape[1], frames.shape[1]
+            raise ConfigError(f"fusion attention is made for {made} frames, not for {given}: set --data.frames {made}")
         placed = frames + self.position[:, : frames.shape[1]]
         return as_maps(self.encoder(torch.cat([self.token.expand(len(frames), -1, -1), placed], 1))[:, 0])

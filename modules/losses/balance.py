@@ -31,7 +31,10 @@ def class_weights(pixels: np.ndarray, present: np.ndarray, kind: Balance) -> Ten
     """
     occurs = pixels > 0
     if not occurs.any():
-        raise DataError("class weights need labelled training data, but no training pixel or sample has a class")
+        raise DataError(
+            f"class_weights {kind} needs labeled training data, but no training pixel or sample has a class: set "
+            "class_weights to null"
+        )
     if kind == "enet":
         weights = 1 / np.log(1.02 + pixels / pixels.sum())
     else:

@@ -51,9 +51,7 @@ class Tokenizer:
             ConfigError: no room for anything but the special tokens.
         """
         if size <= len(SPECIAL):
-            raise ConfigError(
-                f"a vocabulary of {size} has no room beside the {len(SPECIAL)} special tokens: ask for more"
-            )
+            raise ConfigError(f"data.vocabulary is {size}, but {len(SPECIAL)} of them are special tokens: raise it")
         library = _untrained(kind)
         common = {"vocab_size": size, "special_tokens": list(SPECIAL), "show_progress": False}
         if kind == "bpe":

@@ -13,6 +13,7 @@ from modules.backbones import Timm
 from modules.contracts import ConfigError
 from modules.heads import Linear
 from modules.optim import Optim
+from tests.helpers.errors import refuses
 
 
 class Model(nn.Module):
@@ -103,20 +104,19 @@ def test_the_backbone_has_a_rate_of_its_own(layer_decay):
 
 
 def test_a_rate_of_the_backbone_is_refused_where_it_says_nothing():
-    with pytest.raises(ConfigError, match=r"optim\.backbone is 0, .* set model\.frozen true"):
+    with refuses(ConfigError, "optim.backbone", 0, "model.frozen"):
         Optim(backbone=0)
-    with pytest.raises(ConfigError, match="are about a backbone, which this task does not have"):
+    with refuses(ConfigError, "optim.backbone", "layer_decay"):
         Optim(backbone=0.1).build(Model(), None, 10)
 
 
 @pytest.mark.parametrize(
-    "setting",
-    [{"layer_decay": 0.0}, {"layer_decay": 1.5}, {"warmup": -1}, {"lr": -1}, {"weight_decay": -1}, {"betas": (0.9, 1)}],
-    ids=str,
+    ("setting", "value"),
+    [("layer_decay", 0.0), ("layer_decay", 1.5), ("warmup", -1), ("lr", -1), ("weight_decay", -1), ("betas", [0.9, 1])],
 )
-def test_impossible_settings_are_refused(setting):
-    with pytest.raises(ConfigError, match=rf"{next(iter(setting))} (is|are|-1)"):
-        Optim(**setting)
+def test_impossible_settings_are_refused(setting, value):
+    with refuses(ConfigError, setting, value):
+        Optim(**{setting: value})
 
 
 def test_sgd_gets_the_weight_decay_that_was_asked_for():
@@ -144,7 +144,7 @@ def test_a_frozen_backbone_is_not_optimized():
 
 
 def test_everything_frozen_is_refused():
-    with pytest.raises(ConfigError, match="everything is frozen"):
+    with refuses(ConfigError, "model.frozen"):
         Optim().build(Model().requires_grad_(False), None, 10)
 
 
@@ -227,7 +227,7 @@ def test_lars_adapts_weights_and_leaves_norms_and_biases_alone():
 
 
 def test_lars_without_weight_decay_would_adapt_nothing_and_is_refused():
-    with pytest.raises(ConfigError, match="Lars adapts only what decays"):
+    with refuses(ConfigError, "Lars", "optim.weight_decay"):
         Optim(Lars, lr=0.5).build(nn.Linear(3, 2), None, 10)
 
 
@@ -266,15 +266,15 @@ def test_a_loaded_state_goes_on_at_its_step_with_the_rates_that_are_asked_for_no
 def test_the_state_of_another_optimizer_or_of_other_parameters_is_refused():
     layer = nn.Linear(4, 4)
     state = Optim(torch.optim.SGD, lr=0.1).build(layer, None, 10)[0].state_dict()
-    with pytest.raises(ConfigError, match="is SGD over 2 tensors in 2 groups, this run's is AdamW over 2"):
+    with refuses(ConfigError, "SGD", "AdamW", "--model.weights"):
         Optim(lr=0.1).build(layer, None, 10)[0].load_state_dict(state)
-    with pytest.raises(ConfigError, match="SGD over 4 tensors in 2 groups"):
+    with refuses(ConfigError, "SGD", 2, 4, "--model.weights"):
         wider = nn.Sequential(layer, nn.Linear(4, 4))
         Optim(torch.optim.SGD, lr=0.1).build(wider, None, 10)[0].load_state_dict(state)
 
 
 def test_an_optimizer_without_parameter_groups_is_refused():
-    with pytest.raises(ConfigError, match=r"optim\.optimizer"):
+    with refuses(ConfigError, "optim.optimizer", "AdamW"):
         Optim(torch.optim.LBFGS).build(Model(), None, 10)
 
 

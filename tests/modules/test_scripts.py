@@ -6,6 +6,7 @@ from modules.contracts import ConfigError
 from modules.metrics import scripts
 from modules.metrics.captions import caption_scores, tokens
 from modules.metrics.scripts import check_tokenizer, spaced, tokenizer_of
+from tests.helpers.errors import refuses
 
 TEXTS = {
     "en": "Two dogs run over the meadow.",
@@ -47,7 +48,7 @@ def test_a_few_foreign_words_change_nothing():
 
 def test_a_tokenizer_without_its_package_is_refused(monkeypatch):
     monkeypatch.setattr(scripts, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"model\.tokenize"):
+    with refuses(ConfigError, "model.tokenize", "ja-mecab", "sacrebleu[ja]", "char"):
         check_tokenizer("ja-mecab")
     check_tokenizer("zh")
 

@@ -34,6 +34,7 @@ from modules.losses.segmentation import (
     ohem,
     tversky,
 )
+from tests.helpers.errors import refuses
 
 CLASSES = 5
 WEIGHT = torch.tensor([1.0, 2.0, 0.5, 0.0, 3.0])
@@ -221,7 +222,7 @@ def test_enet_weights_are_the_inverse_logarithm_of_the_share_of_pixels():
 
 
 def test_class_weights_without_a_labelled_pixel_are_refused():
-    with pytest.raises(DataError, match="no training pixel or sample has a class"):
+    with refuses(DataError, "class_weights", "enet"):
         class_weights(np.zeros(3, int), np.zeros(3, int), "enet")
 
 
@@ -265,41 +266,35 @@ def test_weights_come_from_the_list_or_from_the_counts_of_the_training_masks():
 
 
 @pytest.mark.parametrize(
-    ("settings", "sentence"),
+    ("settings", "names"),
     [
-        ({"terms": {"dcie": 1.0}}, "loss.terms has no 'dcie'.*did you mean 'dice'"),
-        ({"terms": {}}, "one above 0"),
-        ({"terms": {"dice": 0.0}}, "one above 0"),
-        ({"terms": {"dice": -1.0, "focal": 2.0}}, "factors >= 0"),
-        ({"label_smoothing": 1.5}, "loss.label_smoothing is 1.5, but must be in 0..1"),
-        ({"terms": {"focal": 1.0}, "gamma": -1.0}, "loss.gamma is -1.0, but must be >= 0"),
-        ({"terms": {"ohem": 1.0}, "hardest": 0.0}, r"loss.hardest is 0.0, but must be in \(0, 1\]"),
-        ({"gamma": 3.0}, "loss.gamma does nothing without focal among loss.terms"),
-        (
-            {"terms": {"dice": 1.0}, "class_weights": "enet"},
-            "class_weights does nothing without cross_entropy or focal",
-        ),
-        (
-            {"terms": {"dice": 1.0}, "label_smoothing": 0.1},
-            "label_smoothing does nothing without cross_entropy or ohem",
-        ),
+        ({"terms": {"dcie": 1.0}}, ("loss.terms", "dcie", "'dice'")),
+        ({"terms": {}}, ("loss.terms", {})),
+        ({"terms": {"dice": 0.0}}, ("loss.terms", {"dice": 0.0})),
+        ({"terms": {"dice": -1.0, "focal": 2.0}}, ("loss.terms", {"dice": -1.0, "focal": 2.0})),
+        ({"label_smoothing": 1.5}, ("loss.label_smoothing", 1.5)),
+        ({"terms": {"focal": 1.0}, "gamma": -1.0}, ("loss.gamma", -1.0)),
+        ({"terms": {"ohem": 1.0}, "hardest": 0.0}, ("loss.hardest", 0.0)),
+        ({"gamma": 3.0}, ("loss.gamma", "focal", "loss.terms")),
+        ({"terms": {"dice": 1.0}, "class_weights": "enet"}, ("loss.class_weights", "cross_entropy", "focal", "ohem")),
+        ({"terms": {"dice": 1.0}, "label_smoothing": 0.1}, ("loss.label_smoothing", "cross_entropy", "ohem")),
     ],
 )
-def test_wrong_settings_are_refused_with_one_sentence(settings, sentence):
-    with pytest.raises(ConfigError, match=sentence):
+def test_wrong_settings_are_refused_by_name(settings, names):
+    with refuses(ConfigError, *names):
         SegmentationLoss(**settings)
 
 
 @pytest.mark.parametrize(
-    ("weights", "sentence"),
+    ("weights", "values"),
     [
-        ([1.0, 2.0], "loss.class_weights has 2 values, but there are 3 classes"),
-        ([1.0, -1.0, 1.0], "needs weights >= 0"),
-        ([0.0, 0.0, 0.0], "one above 0"),
+        ([1.0, 2.0], (2, 3)),
+        ([1.0, -1.0, 1.0], ([1.0, -1.0, 1.0],)),
+        ([0.0, 0.0, 0.0], ([0.0, 0.0, 0.0],)),
     ],
 )
-def test_class_weights_that_do_not_fit_the_classes_are_refused(weights, sentence):
-    with pytest.raises(ConfigError, match=sentence):
+def test_class_weights_that_do_not_fit_the_classes_are_refused(weights, values):
+    with refuses(ConfigError, "loss.class_weights", *values):
         SegmentationLoss(class_weights=weights).check(3)
 
 
@@ -355,7 +350,7 @@ def test_class_weights_can_be_typed_as_numbers():
 
 
 def test_a_misspelt_term_on_the_command_line_is_a_config_error():
-    with pytest.raises(ValueError, match="did you mean 'lovasz'") as caught:
+    with refuses(ValueError, "loss.terms", "'lovas'", "'lovasz'") as caught:
         parsed("--model.loss.terms", "{lovas: 1}")
     error = caught.value
     while error is not None and not isinstance(error, ConfigError):

@@ -140,7 +140,7 @@ def test_the_metric_adds_up_batches_forgets_on_reset_and_refuses_what_does_not_f
         expected = translation_scores(HYPOTHESES, REFERENCES)
         assert {name: float(value) for name, value in scores.compute().items()} == pytest.approx(expected)
         scores.reset()
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError):
         scores.update(["a", "b"], ["a"])
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 from modules.backbones import Timm
 from modules.backbones.reach import survey, train_only
 from modules.contracts import ConfigError
+from tests.helpers.errors import refuses
 
 CONVOLUTIONAL = ["resnet18", "test_resnet", "test_convnext", "test_efficientnet"]
 DILATED = ["resnet18", "resnet26", "mobilenetv3_small_050", "convnext_atto", "regnety_002", "efficientnet_b0"]
@@ -135,31 +136,31 @@ def test_exactly_the_parameters_that_maps_need_are_trainable(name):
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest():
-    with pytest.raises(ConfigError, match=r"'efficentnet_b0'; did you mean 'efficientnet_b0'\?"):
+    with refuses(ConfigError, "efficentnet_b0", "efficientnet_b0"):
         Timm("efficentnet_b0")
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_convnext"])
 def test_small_images_is_refused_where_the_stem_is_no_convolution_of_stride_two(name):
-    with pytest.raises(ConfigError, match=f"small_images .* {name} does not"):
+    with refuses(ConfigError, "small_images", name):
         Timm(name, small_images=True)
 
 
 def test_an_option_that_the_model_lacks_is_refused():
-    with pytest.raises(ConfigError, match="vgg11 cannot be built"):
+    with refuses(ConfigError, "vgg11", "drop_path_rate"):
         Timm("vgg11", drop_path=0.1)
 
 
 @pytest.mark.parametrize("name", ["test_vit", "ghostnet_050", "dla34"])
 def test_a_model_without_dilation_refuses_an_output_stride_and_names_one_that_has_it(name):
-    with pytest.raises(ConfigError, match=f"{name} cannot give output_stride 8: .* such as resnet50"):
+    with refuses(ConfigError, name, "output_stride 8", "resnet50"):
         Timm(name, output_stride=8)
 
 
 def test_a_model_that_would_ignore_an_output_stride_is_refused(monkeypatch):
     create = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda name, output_stride=32, **options: create(name, **options))
-    with pytest.raises(ConfigError, match="resnet18 cannot give output_stride 16"):
+    with refuses(ConfigError, "resnet18", "output_stride 16"):
         Timm("resnet18", output_stride=16)
 
 
@@ -223,10 +224,7 @@ def test_more_arguments_of_a_model_are_options():
     assert_announced(backbone, picture())
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [({"stem": "deep"}, "unexpected keyword argument 'stem'"), ({"in_chans": 1}, "in_chans a second")],
-)
-def test_options_that_a_model_does_not_have_are_refused(options, said):
-    with pytest.raises(ConfigError, match=said):
+@pytest.mark.parametrize("options", [{"stem": "deep"}, {"in_chans": 1}])
+def test_options_that_a_model_does_not_have_are_refused(options):
+    with refuses(ConfigError, "resnet18", *options):
         Timm("resnet18", options=options)

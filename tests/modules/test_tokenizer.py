@@ -7,6 +7,7 @@ import pytest
 from modules.contracts import ConfigError, DataError
 from modules.text.tokenizer import Tokenizer
 from modules.text.tokens import BOS, EOS, PAD, SPECIAL, UNK
+from tests.helpers.errors import refuses
 
 TEXTS = [
     "Ein Mann mit einem orangefarbenen Hut, der etwas anstarrt.",
@@ -67,7 +68,7 @@ def test_sizes_are_limits():
     assert len(Tokenizer.train(TEXTS, "words", 20)) == 20
     small = Tokenizer.train(["ab ba"], "bpe", 1000)
     assert len(small) < 20
-    with pytest.raises(ConfigError, match="no room"):
+    with refuses(ConfigError, "data.vocabulary", 4):
         Tokenizer.train(TEXTS, "bpe", 4)
 
 
@@ -87,7 +88,7 @@ def test_merges_come_in_order_of_frequency():
 
 @pytest.mark.parametrize("text", ["", "{}", "no tokenizer"])
 def test_other_strings_are_refused(text):
-    with pytest.raises(DataError, match="tokenizer"):
+    with pytest.raises(DataError):
         Tokenizer.from_json(text)
 
 

@@ -1,7 +1,6 @@
 """A backbone's weights from one run into another, and nothing else: what fits loads whole, what does not is named."""
 
 import pickle
-import re
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from modules.backbones.reach import freeze_norms
 from modules.contracts import ConfigError, DataError
 from modules.transfer import export_backbone, load_backbone, read_checkpoint
 from tasks.classification import Classification
+from tests.helpers.errors import refuses
 
 pytestmark = pytest.mark.filterwarnings("ignore:Attribute 'backbone' is an instance of")
 
@@ -120,11 +120,9 @@ def test_pretrained_weights_that_cannot_be_fetched_are_answered_in_one_line(monk
 
     backbone = fresh()
     monkeypatch.setattr("modules.backbones.timm.timm", SimpleNamespace(create_model=offline))
-    said = (
-        r"weights of test_resnet: no route to host; fetch model.safetensors of timm/test_resnet\S* .*--model\.weights"
-    )
-    with pytest.raises(DataError, match=said):
+    with refuses(DataError, "no route to host", "timm/test_resnet.r160_in1k", "--model.weights") as caught:
         load_backbone(backbone, "pretrained")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("name", "ending"), [("test_resnet", "safetensors"), ("torchvision/squeezenet1_1", "pth")])
@@ -142,7 +140,7 @@ def test_a_file_of_the_library_loads_without_its_classifier(name, ending, tmp_pa
 
 def test_a_pth_that_is_no_file_of_tensors_is_refused(tmp_path):
     torch.save({"state_dict": {}, "epoch": 3}, tmp_path / "model.pth")
-    with pytest.raises(DataError, match=r"model\.pth is not a file of named tensors"):
+    with refuses(DataError, tmp_path / "model.pth", ".ckpt"):
         load_backbone(fresh(), str(tmp_path / "model.pth"))
 
 
@@ -198,7 +196,7 @@ def test_an_export_leaves_no_partial_file(exported):
 
 
 def test_an_export_into_a_missing_folder_is_answered_in_one_sentence(tmp_path):
-    with pytest.raises(DataError, match="cannot write"):
+    with refuses(DataError, tmp_path / "nowhere" / "backbone.safetensors", "--run_dir"):
         export_backbone(fresh(), tmp_path / "nowhere" / "backbone.safetensors")
 
 
@@ -243,8 +241,7 @@ def test_another_architecture_is_refused_with_tensors_and_the_right_option(tmp_p
     (save_task if kind.endswith("ckpt") else export_backbone)(fresh(), path)
     backbone = fresh("test_convnext")
     before = {k: v.clone() for k, v in backbone.state_dict().items()}
-    expected = r"stem\.0\.weight is missing.*and \d+ more.*add --model\.backbone test_resnet$"
-    with pytest.raises(ConfigError, match=expected):
+    with refuses(ConfigError, path, "test_convnext", "stem.0.weight", "--model.backbone test_resnet"):
         load_backbone(backbone, str(path))
     assert all(torch.equal(before[k], v) for k, v in backbone.state_dict().items())
 
@@ -252,25 +249,24 @@ def test_another_architecture_is_refused_with_tensors_and_the_right_option(tmp_p
 def test_another_stem_is_refused_with_the_shapes_and_the_right_option(tmp_path):
     path = tmp_path / "backbone.safetensors"
     export_backbone(fresh("resnet18"), path)
-    expected = r"conv1\.weight is 64x3x7x7 instead of 64x3x3x3; add --model\.small_images false$"
-    with pytest.raises(ConfigError, match=expected):
+    with refuses(ConfigError, path, "conv1.weight", "64x3x7x7", "64x3x3x3", "--model.small_images false"):
         load_backbone(fresh("resnet18", small_images=True), str(path))
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "names"),
     [
-        (lambda t: t.pop("bn1.weight"), "bn1.weight is missing"),
-        (lambda t: t.update(extra=torch.zeros(1)), "extra is not in test_resnet"),
-        (lambda t: t.update({"bn1.weight": torch.zeros(7)}), "bn1.weight is 7 instead of 32"),
+        (lambda t: t.pop("bn1.weight"), ["bn1.weight"]),
+        (lambda t: t.update(extra=torch.zeros(1)), ["extra"]),
+        (lambda t: t.update({"bn1.weight": torch.zeros(7)}), ["bn1.weight", 7, 32]),
     ],
     ids=["missing", "unexpected", "shape"],
 )
-def test_one_wrong_tensor_is_enough_to_refuse(tmp_path, exported, change, said):
+def test_one_wrong_tensor_is_enough_to_refuse(tmp_path, exported, change, names):
     tensors = load_file(exported)
     change(tensors)
     save_file(tensors, tmp_path / "odd.safetensors")
-    with pytest.raises(ConfigError, match=re.escape(said)):
+    with refuses(ConfigError, tmp_path / "odd.safetensors", "test_resnet", *names):
         load_backbone(fresh(seed=2), str(tmp_path / "odd.safetensors"))
 
 
@@ -317,7 +313,7 @@ def other_network(path: Path) -> None:
 def test_what_is_no_checkpoint_is_refused_by_name(tmp_path, write):
     path = tmp_path / "last.ckpt"
     write(path)
-    with pytest.raises(DataError, match=re.escape(str(path))) as caught:
+    with refuses(DataError, path) as caught:
         load_backbone(fresh(), str(path))
     assert "\n" not in str(caught.value)
 
@@ -326,7 +322,7 @@ def test_what_is_no_checkpoint_is_refused_by_name(tmp_path, write):
 def test_what_is_no_safetensors_file_is_refused_by_name(tmp_path, write):
     path = tmp_path / "backbone.safetensors"
     write(path)
-    with pytest.raises(DataError, match=re.escape(f"{path} is not a safetensors file")):
+    with refuses(DataError, path, "safetensors"):
         load_backbone(fresh(), str(path))
 
 
@@ -338,7 +334,7 @@ def test_code_in_a_checkpoint_is_not_executed(tmp_path, save):
     bomb, path = tmp_path / "executed", tmp_path / "last.ckpt"
     save({"state_dict": {"backbone.net.conv1.0.weight": Bomb(bomb)}}, path)
     for read in (lambda: load_backbone(fresh(), str(path)), lambda: read_checkpoint(path)):
-        with pytest.raises(DataError, match="holds code"):
+        with refuses(DataError, path):
             read()
     assert not bomb.exists()
     with suppress(RuntimeError):  # a bare pickle is no checkpoint, but has run by then
@@ -347,12 +343,12 @@ def test_code_in_a_checkpoint_is_not_executed(tmp_path, save):
 
 
 def test_a_path_that_does_not_exist_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"no weights at .*nowhere"):
+    with refuses(DataError, tmp_path / "nowhere", ".ckpt", "backbone.safetensors", "pretrained"):
         load_backbone(fresh(), str(tmp_path / "nowhere"))
 
 
 def test_a_run_that_has_saved_nothing_is_refused(tmp_path):
-    with pytest.raises(DataError, match="has not saved anything yet"):
+    with refuses(DataError, tmp_path, "backbone.safetensors"):
         load_backbone(fresh(), str(tmp_path))
 
 

@@ -12,6 +12,7 @@ from modules.generative import DCGANGenerator
 from modules.losses.variational import divergence, likelihood_loss
 from modules.optim import Optim
 from tasks import AutoEncoder
+from tests.helpers.errors import refuses
 from tests.tasks.test_tasks import train
 
 
@@ -87,7 +88,7 @@ def test_only_a_variational_one_draws_new_pictures():
     assert made.shape == (5, 3, 32, 32) and made.abs().max() <= 1
     assert torch.equal(made, task.generate(5, torch.Generator().manual_seed(3)))
     assert task.decoder.training
-    with pytest.raises(ConfigError, match=r"only a variational .* --model\.beta 1"):
+    with refuses(ConfigError, "--model.beta"):
         autoencoder().generate(5, None)
 
 
@@ -107,17 +108,17 @@ def test_validation_answers_with_what_comes_back_and_is_the_same_every_time():
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "names"),
     [
-        ({"latent": 0}, "model.latent is 0"),
-        ({"noise": -1.0}, "model.noise -1"),
-        ({"beta": 0.0}, "model.beta 0"),
-        ({"image_size": None}, "set --model.image_size"),
-        ({"image_size": 33}, r"cannot make pictures of 33 pixels: set --data.image_size 32 or"),
+        ({"latent": 0}, ("model.latent", 0)),
+        ({"noise": -1.0}, ("model.noise", -1)),
+        ({"beta": 0.0}, ("model.beta", 0.0)),
+        ({"image_size": None}, ("--model.image_size",)),
+        ({"image_size": 33}, (33, "--data.image_size", 32, 40)),
     ],
 )
-def test_settings_that_cannot_work_are_named(settings, words):
-    with pytest.raises(ConfigError, match=words):
+def test_settings_that_cannot_work_are_named(settings, names):
+    with refuses(ConfigError, *names):
         autoencoder(**settings)
 
 
@@ -133,7 +134,7 @@ def test_other_backbones_encode_too(backbone, size):
 
 def test_pictures_of_another_size_than_it_draws_are_refused():
     task = autoencoder()
-    with pytest.raises(ConfigError, match=r"pictures of 64 x 64 pixels, but .* 32: set --data\.image_size 32"):
+    with refuses(ConfigError, "64 x 64", "--data.image_size 32"):
         task.step(given(task, smooth(2, 64)), None)
 
 

@@ -9,6 +9,7 @@ from modules.contracts import Backbone, ConfigError
 from modules.heads.detection import FasterRCNN
 from modules.necks import FPN
 from tasks import Classification, Detection, SemanticSegmentation
+from tests.helpers.errors import refuses
 
 SIDE = 96
 FAMILIES = [
@@ -112,11 +113,11 @@ def test_attention_layers_train_in_every_task(kind):
 @pytest.mark.parametrize("kind", TASKS)
 def test_a_network_for_one_size_trains_when_built_for_it(kind):
     assert step(task(kind, Timm("maxvit_pico_rw_256", image_size=SIDE))).isfinite()
-    with pytest.raises(ConfigError, match="maxvit_pico_rw_256 takes pictures of 256 x 256 pixels, not 96 x 96"):
+    with refuses(ConfigError, "maxvit_pico_rw_256", "96 x 96", "--data.image_size 256", "--model.backbone.image_size"):
         step(task(kind, by_name("maxvit_pico_rw_256")))
 
 
 @pytest.mark.parametrize("kind", TASKS)
 def test_a_network_for_clips_says_that_it_takes_no_pictures(kind):
-    with pytest.raises(ConfigError, match="r3d_18 takes clips, not pictures"):
+    with refuses(ConfigError, "r3d_18", "--model.backbone", "resnet18"):
         step(task(kind, by_name("r3d_18")))

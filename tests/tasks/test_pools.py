@@ -18,6 +18,7 @@ from modules.heads import FullyConnected
 from modules.transfer import export_backbone, load_backbone, read_weights
 from tasks import DINO, Classification, MaskedPatches, SemanticSegmentation, SimCLR, Task, Video
 from tasks.moco import MoCo
+from tests.helpers.errors import refuses
 
 CLASSES = ["a", "b", "c"]
 CONV_HEAD = {"conv_head.weight", "bn2.weight", "bn2.bias"}  # of test_efficientnet, behind the last map
@@ -151,7 +152,7 @@ def test_a_file_that_lacks_some_other_tensor_is_refused(tmp_path):
     source = by_name("torchvision/mobilenet_v3_small")
     path = tmp_path / "broken.pth"
     torch.save({k: v for k, v in source.net.state_dict().items() if k != "features.0.0.weight"}, path)
-    with pytest.raises(ConfigError, match=r"features\.0\.0\.weight is missing"):
+    with refuses(ConfigError, path, "torchvision/mobilenet_v3_small", "features.0.0.weight"):
         load_backbone(by_name("torchvision/mobilenet_v3_small"), str(path))
 
 
@@ -162,7 +163,7 @@ def test_a_head_that_was_trained_on_means_of_the_last_map_is_refused_on_other_fe
     if not refused:
         task.on_load_checkpoint(checkpoint)
         return
-    with pytest.raises(ConfigError, match="mean of the last map"):
+    with refuses(ConfigError, name, "--model.weights"):
         task.on_load_checkpoint(checkpoint)
 
 
@@ -243,7 +244,7 @@ def test_a_trained_classifier_is_not_fetched_again(published):
 
 def test_a_classifier_without_weights_is_refused():
     task = Classification(backbone="test_convnext", head="pretrained")
-    with pytest.raises(ConfigError, match=r"--model\.weights pretrained"):
+    with refuses(ConfigError, "model.head", "--model.weights pretrained"):
         fitted(task, labeled())
 
 

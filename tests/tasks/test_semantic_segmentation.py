@@ -17,6 +17,7 @@ from modules.losses.segmentation import SegmentationLoss
 from modules.necks import FPN
 from modules.optim import Optim
 from tasks import SemanticSegmentation
+from tests.helpers.errors import refuses
 
 CLASSES = ["ground", "dark", "light"]
 
@@ -96,7 +97,7 @@ def test_the_auxiliary_head_adds_its_loss_in_training_only():
     logged: dict[str, Tensor] = {}
     loss = helped.training_step(batch, 0)
     assert loss.item() == pytest.approx((logged["cross_entropy"] + 0.4 * logged["auxiliary"]).item(), rel=1e-5)
-    with pytest.raises(ConfigError, match="several maps; test_vit has one"):
+    with refuses(ConfigError, "model.auxiliary", "test_vit"):
         task(backbone="test_vit", auxiliary=0.4)
 
 
@@ -118,7 +119,7 @@ def test_one_picture_is_a_batch():
     model = task(head=PSPNet)
     trainer(max_epochs=1).fit(model, datamodule=Pictures(pictures(1, 64, 64)))
     assert all(p.isfinite().all() for p in model.parameters())
-    with pytest.raises(ConfigError, match="one cell"):
+    with refuses(ConfigError, "test_resnet", "32 x 32", "--data.batch_size", "--data.image_size"):
         trainer(max_epochs=1).fit(model, datamodule=Pictures(pictures(1)))
 
 
@@ -182,10 +183,10 @@ def test_an_answer_does_not_depend_on_what_else_is_in_the_batch():
 
 
 def test_output_stride_is_refused_with_a_backbone_of_our_own():
-    with pytest.raises(ConfigError, match="init_args"):
+    with refuses(ConfigError, "output_stride", "init_args", "class_path"):
         task(backbone=Timm("test_resnet"), output_stride=8)
 
 
 def test_fewer_than_two_classes_are_refused():
-    with pytest.raises(ConfigError, match="two classes"):
+    with refuses(ConfigError, "--model.classes"):
         task(classes=["only"])

@@ -15,6 +15,7 @@ from modules.contracts import ConfigError
 from modules.heads import Linear, Projection
 from modules.optim import Optim
 from tasks import Classification, SimCLR
+from tests.helpers.errors import refuses
 
 CLASSES = [f"class {i}" for i in range(10)]
 
@@ -136,12 +137,12 @@ def test_a_checkpoint_of_a_task_built_from_objects_holds_plain_values_only(tmp_p
 
 
 def test_knobs_of_the_backbone_are_refused_where_they_would_be_ignored():
-    with pytest.raises(ConfigError, match="init_args"):
+    with refuses(ConfigError, "small_images", "init_args", "class_path"):
         classification(backbone=Timm("test_resnet"), small_images=True)
 
 
 def test_fewer_than_two_classes_are_refused():
-    with pytest.raises(ConfigError, match="two classes"):
+    with refuses(ConfigError, "--model.classes"):
         Classification(classes=["only"], backbone="test_resnet")
 
 

@@ -152,7 +152,7 @@ def fit_anchors(
         ConfigError: no boxes.
     """
     if len(wh) == 0:
-        raise ConfigError("anchors cannot be fitted: the training pictures have no boxes")
+        raise ConfigError("the training data has no boxes to fit anchors to: leave --model.fit_anchors out")
     width, height = np.log(np.asarray(wh, dtype=np.float64)).T
     sizes = _centres((width + height) / 2, (fitted or levels) * each)
     while len(sizes) < levels * each:

@@ -129,7 +129,7 @@ class Detector(Head):
             ConfigError: a head without anchors, or no boxes.
         """
         if self.anchors is None:
-            raise ConfigError(f"{type(self).__name__} has no anchors to fit: leave the fitting off")
+            raise ConfigError(f"{type(self).__name__} has no anchors to fit: leave --model.fit_anchors out")
         return self.anchors.fit(wh)
 
 

@@ -19,6 +19,7 @@ from modules.backbones.classics.plugins import PLUGINS, HarDBlock, Maxout, Shuff
 from modules.backbones.classics.squeezenet import BypassedFire
 from modules.backbones.classics.wide_resnet import WideBlock
 from modules.contracts import ConfigError
+from tests.helpers.errors import refuses
 
 PARAMETERS = {
     "wide_resnet28_10": 36_479_194,
@@ -140,7 +141,7 @@ def test_small_images_shrink_every_stride(name, strides):
 def test_squeezenet_says_which_picture_is_too_small():
     net = timm.create_model("squeezenet_bypass", num_classes=3)
     assert net(torch.rand(1, 3, 21, 21)).shape == (1, 3)
-    with pytest.raises(ConfigError, match="squeezenet_bypass takes pictures of 21 pixels or more, not 20 x 30"):
+    with refuses(ConfigError, "squeezenet_bypass", 21, "20 x 30", "--data.image_size"):
         net(torch.rand(1, 3, 20, 30))
 
 
@@ -291,7 +292,7 @@ def test_resnet50_v1_with_squeeze_and_excitation_has_the_parameters_of_timms():
 
 def test_networks_of_timms_classes_say_that_they_take_no_attention():
     for name in ("densenet264", "vitc_1gf"):
-        with pytest.raises(ConfigError, match=f"{name} takes no attention layers"):
+        with refuses(ConfigError, name, "attention"):
             timm.create_model(name, block_args={"attn_layer": "se"})
 
 
@@ -403,19 +404,19 @@ def test_effnet_pools_one_direction_at_a_time():
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "said"),
+    ("name", "options", "names"),
     [
-        ("wide_resnet", {"depth": 27}, "6 n .* 4 layers, not 27"),
-        ("wide_resnet", {"depth": 4}, "6 n .* 4 layers, not 4"),
-        ("shufflenetv1", {"groups": 5}, "1, 2, 3, 4, 8 groups .* not 5"),
-        ("shufflenetv1", {"width": 0}, "above 0"),
-        ("mobilenetv1", {"width": -1.0}, "above 0, not -1"),
-        ("hardnet", {"variant": "69"}, "39ds, 68ds, 68, 85"),
-        ("lenet5", {"block_args": {"attn_layer": "sse"}}, "no block 'sse': take dense, fire"),
-        ("hardnet68", {"pretrained": True}, "--model.weights PATH"),
-        ("densenet264", {"pretrained": True}, "--model.weights PATH"),
+        ("wide_resnet", {"depth": 27}, ("depth", 27, 28)),
+        ("wide_resnet", {"depth": 4}, ("depth", 4, 10)),
+        ("shufflenetv1", {"groups": 5}, ("shufflenetv1", "groups", 5, 8)),
+        ("shufflenetv1", {"width": 0}, ("shufflenetv1", "width", 0)),
+        ("mobilenetv1", {"width": -1.0}, ("mobilenetv1", "width", -1)),
+        ("hardnet", {"variant": "69"}, ("69", "39ds", "68ds")),
+        ("lenet5", {"block_args": {"attn_layer": "sse"}}, ("sse", "fire")),
+        ("hardnet68", {"pretrained": True}, ("hardnet68", "--model.weights")),
+        ("densenet264", {"pretrained": True}, ("densenet264", "--model.weights")),
     ],
 )
-def test_what_a_network_cannot_be_is_said(name, options, said):
-    with pytest.raises(ConfigError, match=said):
+def test_what_a_network_cannot_be_is_said(name, options, names):
+    with refuses(ConfigError, *names):
         timm.create_model(name, **options)

@@ -11,6 +11,7 @@ from modules.backbones.reach import survey, train_only
 from modules.contracts import Backbone, ConfigError, Features
 from modules.transfer import load_backbone
 from tasks.classification import Classification
+from tests.helpers.errors import refuses
 
 # one small network of each family of architectures.csv that has a classifier, and what lies behind its last map
 TIMM = [
@@ -270,20 +271,20 @@ def test_a_backbone_that_keeps_the_contract_trains_exports_and_loads(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("make", "named"),
+    ("make", "names"),
     [
-        (WithoutNet, "needs net"),
-        (lambda: Own(width=16), "channels are 16"),
-        (lambda: Own(stride=16), "stride is 16"),
-        (lambda: Own(stride=1), "stride is 1"),
-        (lambda: Own(pooled=3), "features.pooled is 3"),
-        (Gray, "mean"),
-        (Fails, "fails on an image of 224 x 224"),
-        (Vector, "features.pooled is 8"),
+        (WithoutNet, ("WithoutNet", "self.net")),
+        (lambda: Own(width=16), ("Own", "map 0", "channels", 16)),
+        (lambda: Own(stride=16), ("Own", "map 0", "stride", 16)),
+        (lambda: Own(stride=1), ("Own", "map 0", "stride", 1)),
+        (lambda: Own(pooled=3), ("Own", "features.pooled", 3)),
+        (Gray, ("Gray", "self.mean")),
+        (Fails, ("Fails", "224 x 224")),
+        (Vector, ("Vector", "features.pooled", 8)),
     ],
 )
-def test_a_broken_contract_is_found_when_the_task_is_built(make, named):
-    with pytest.raises(ConfigError, match=f"backbone (Own|{getattr(make, '__name__', '')}) .*{named}"):
+def test_a_broken_contract_is_found_when_the_task_is_built(make, names):
+    with refuses(ConfigError, *names):
         Classification(backbone=make(), classes=["a", "b"])
 
 
@@ -296,22 +297,22 @@ def test_every_backbone_of_ours_keeps_it():
 
 
 @pytest.mark.parametrize(
-    ("name", "classes", "said"),
+    ("name", "classes", "names"),
     [
-        ("resnet18", ["cat", "dog"], "1000 classes .* the data has 2: leave --model.head out"),
-        ("vit_tiny_patch16_dinov3_qkvb", None, "has no classifier"),
-        ("volo_d1_224", None, "no stack of layers"),
+        ("resnet18", ["cat", "dog"], ("resnet18", 1000, 2, "--model.head")),
+        ("vit_tiny_patch16_dinov3_qkvb", None, ("vit_tiny_patch16_dinov3_qkvb", "--model.head")),
+        ("volo_d1_224", None, ("--model.head",)),
     ],
 )
-def test_a_head_that_cannot_be_the_librarys_is_refused_in_a_sentence(name, classes, said):
-    with pytest.raises(ConfigError, match=f"model.head.*{said}"):
+def test_a_head_that_cannot_be_the_librarys_is_refused_in_a_sentence(name, classes, names):
+    with refuses(ConfigError, "model.head", "pretrained", *names):
         Classification(backbone=name, head="pretrained", classes=classes or [str(i) for i in range(1000)])
 
 
 def test_weights_without_a_classifier_are_refused(tmp_path):
     task = Classification(backbone="test_resnet", head="pretrained", classes=[str(i) for i in range(1000)])
     torch.save(task.backbone.net.state_dict(), tmp_path / "weights.pth")
-    with pytest.raises(ConfigError, match=r"model\.head is pretrained, but .* --model\.weights pretrained"):
+    with refuses(ConfigError, "model.head", tmp_path / "weights.pth", "fc.weight", "--model.weights pretrained"):
         load_backbone(task.backbone, str(tmp_path / "weights.pth"), task.classifier)
 
 

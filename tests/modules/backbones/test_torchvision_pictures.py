@@ -10,6 +10,7 @@ from modules.backbones import Timm, Torchvision, TorchvisionVideo, by_name
 from modules.contracts import ConfigError
 from modules.optim import parameter_groups
 from modules.transfer import export_backbone, load_backbone
+from tests.helpers.errors import refuses
 
 SIDE = 64
 ONE_OF_EACH = [
@@ -161,23 +162,20 @@ def test_options_reach_the_network():
 
 
 @pytest.mark.parametrize(
-    ("build", "said"),
+    ("build", "names"),
     [
-        (lambda: by_name("torchvision/resnet18", drop_path=0.1), r"torchvision/resnet18 has no drop_path 0\.1"),
-        (lambda: by_name("torchvision/resnet18", output_stride=8), "torchvision/resnet18 has no output_stride 8"),
-        (lambda: by_name("alexnet", small_images=True), "small_images .* alexnet does not"),
-        (lambda: by_name("torchvision/resnet181"), r"no backbone 'torchvision/resnet181'; did you mean"),
-        (lambda: by_name("squeezenet1_2"), r"no backbone 'squeezenet1_2'; did you mean 'squeezenet1_[01]'\?"),
-        (lambda: Torchvision("resnet19"), r"'resnet19'; did you mean 'resnet1"),
-        (lambda: by_name("alexnet").eval()(picture(32)), "alexnet takes pictures of 63 pixels or more, not 32 x 32"),
-        (
-            lambda: by_name("maxvit_t").eval()(picture(96)),
-            "takes pictures of 224 x 224 pixels, not 96 x 96",
-        ),
+        (lambda: by_name("torchvision/resnet18", drop_path=0.1), ("torchvision/resnet18", "drop_path 0.1")),
+        (lambda: by_name("torchvision/resnet18", output_stride=8), ("torchvision/resnet18", "output_stride 8")),
+        (lambda: by_name("alexnet", small_images=True), ("small_images", "alexnet")),
+        (lambda: by_name("torchvision/resnet181"), ("torchvision/resnet181", "torchvision/resnet18")),
+        (lambda: by_name("squeezenet1_2"), ("squeezenet1_2", "squeezenet1_1")),
+        (lambda: Torchvision("resnet19"), ("resnet19", "resnet18")),
+        (lambda: by_name("alexnet").eval()(picture(32)), ("alexnet", 63, "32 x 32", "--data.image_size")),
+        (lambda: by_name("maxvit_t").eval()(picture(96)), ("maxvit_t", "96 x 96", "--data.image_size 224")),
     ],
 )
-def test_what_cannot_be_is_said_in_a_sentence(build, said):
-    with pytest.raises(ConfigError, match=said):
+def test_what_cannot_be_is_said_in_a_sentence(build, names):
+    with refuses(ConfigError, *names):
         build()
 
 
