@@ -50,8 +50,8 @@ class Legend:
     def __post_init__(self) -> None:
         if len(self.values) > IGNORE:
             raise ConfigError(
-                f"the data has {len(self.values)} classes, but a semantic map tells at most {IGNORE} apart: "
-                f"{IGNORE} is void"
+                f"data.classes or the masks have {len(self.values)} classes, but a semantic map tells at most {IGNORE} "
+                f"apart: {IGNORE} is void"
             )
 
     @cached_property

@@ -91,7 +91,7 @@ class CaptionData(ImageFilesData):
             super().setup()
             if "train" not in self.splits:
                 name = type(self).__name__
-                raise DataError(f"{name} has no training captions to learn a vocabulary from: give a checkpoint")
+                raise DataError(f"{name} has no training captions to learn a vocabulary from: set --ckpt_path")
             source, rows = self.splits["train"]
             texts = [text for i in rows for text in self._seen(source, i)]
             self._tokenizers = (learnt(texts, self.tokenizer, self.vocabulary),)

@@ -112,7 +112,7 @@ class Masks(MaskDataModule):
             raise ConfigError(f"data.values has {len(values)} numbers for {len(classes)} classes: give one for each")
         if len(set(classes)) < len(classes):
             twice = next(name for name in classes if classes.count(name) > 1)
-            raise ConfigError(f"two classes are called {twice!r}: each needs a name of its own")
+            raise ConfigError(f"data.classes has two classes called {twice!r}: each needs a name of its own")
         return dict(zip(numbers or range(len(classes)), classes, strict=True))
 
     def _found(self, values: list[int] | None, ignored: set[int]) -> dict[int, str]:

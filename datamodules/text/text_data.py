@@ -108,7 +108,7 @@ class TextData(SplitData):
             super().setup()
             if "train" not in self.splits:
                 name = type(self).__name__
-                raise DataError(f"{name} has no training pairs to learn a vocabulary from: give a checkpoint")
+                raise DataError(f"{name} has no training pairs to learn a vocabulary from: set --ckpt_path")
             self._tokenizers = self._train()
         return self._tokenizers
 

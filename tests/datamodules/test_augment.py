@@ -11,6 +11,7 @@ import pytest
 
 from datamodules.augment import Augment
 from modules.contracts import ConfigError
+from tests.helpers.errors import refuses
 
 
 def picture(height: int = 40, width: int = 56) -> np.ndarray:
@@ -129,5 +130,5 @@ def test_the_picture_itself_is_left_alone():
 
 
 def test_transforms_that_end_in_another_size_are_refused_when_they_are_listed():
-    with pytest.raises(ConfigError, match=r"\(8, 8, 3\) of 32 x 32 pixels: its transforms must keep"):
+    with refuses(ConfigError, "data.augment", "(8, 8, 3)", "32 x 32"):
         Augment(32, None, [A.CenterCrop(8, 8)])

@@ -1,6 +1,5 @@
 """CamVid in SegNet's layout: the real pictures where they lie, and made-up ones everywhere."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 
 from datamodules import CamVid
 from modules.contracts import DataError
+from tests.helpers.errors import assert_named, refuses
 from tests.helpers.images import save
 
 # counted with numpy.bincount over the 367 mask files: Sky, Building, ..., Bicyclist; void; all pixels
@@ -42,12 +42,9 @@ def test_the_real_masks_have_the_known_pixels(data_root):
     assert TRAIN[0] <= shown[0] <= sum(TRAIN) and (shown >= pixels).all()
     assert sum(TRAIN) + VOID == 367 * 360 * 480
     lines = data.describe()
-    assert lines[:3] == [
-        "train: 367 pictures of 480 x 360 pixels",
-        "val: 101 pictures of 480 x 360 pixels",
-        "test: 117 pictures of 480 x 360 pixels",
-    ]
-    assert lines[3].endswith("(3.9 % of all are void):")
+    for line, split, count in zip(lines, ("train", "val", "test"), (367, 101, 117), strict=False):
+        assert_named(line, split, count, "480 x 360")
+    assert_named(lines[3], "3.9 %", "void")
     assert not any("warning" in line for line in lines)
     assert 0.02 < data.baselines()["most_frequent"] < 0.03
     assert 0.1 < data.baselines()["per_position"] < 0.2
@@ -96,11 +93,10 @@ def test_eleven_is_void(made_up):
 def test_another_value_is_refused(made_up):
     save(np.full((12, 16), 12, np.uint8), made_up / "valannot" / "a.png")
     data = CamVid(str(made_up), image_size=None, workers=0)
-    with pytest.raises(DataError, match=r"valannot/a\.png has 192 pixels of value 12, but the classes are 0 to 10"):
+    with refuses(DataError, made_up / "valannot" / "a.png", "192 pixels", "value 12", "0 to 10"):
         data.setup("fit")
 
 
 def test_another_layout_is_refused(tmp_path):
-    expected = f"{tmp_path} is no CamVid: neither a list train.txt nor folders train and trainannot"
-    with pytest.raises(DataError, match=re.escape(expected)):
+    with refuses(DataError, tmp_path, "train.txt", "train", "trainannot"):
         CamVid(str(tmp_path)).setup("fit")

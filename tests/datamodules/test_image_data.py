@@ -15,6 +15,7 @@ from PIL import Image
 from datamodules import ImageFolder, Shapes
 from datamodules.split_data import divide
 from modules.contracts import ConfigError, DataError
+from tests.helpers.errors import assert_named, refuses
 
 FLAT = {"cat": 20, "dog": 10}
 
@@ -134,7 +135,7 @@ def test_few_labels_keep_every_class():
 
 
 def test_more_labels_than_pictures_are_refused(picture_folder):
-    with pytest.raises(ConfigError, match=r"labels is 31, but there are only 30 training pictures"):
+    with refuses(ConfigError, "data.labels", 31, 30):
         folder(picture_folder(FLAT), val_split=0.0, labels=31)
 
 
@@ -304,22 +305,23 @@ def test_prediction_takes_the_test_pictures_plainly(picture_folder):
 def test_a_truncated_picture_stops_before_the_first_step(picture_folder):
     root = picture_folder(FLAT)
     cut_short(root / "cat" / "003.png")
-    with pytest.raises(DataError, match=rf"{root}/cat/003\.png cannot be decoded: mend .* set --data\.on_error skip$"):
+    with refuses(DataError, 1, 30, root / "cat/003.png", "--data.on_error skip"):
         folder(root)
 
 
 def test_a_text_file_named_jpg_stops_before_the_first_step(picture_folder):
     root = picture_folder({"train/cat": 5, "test/cat": 5})
     (root / "test" / "cat" / "notes.jpg").write_text("not a picture")
-    with pytest.raises(DataError, match=r"test/cat/notes\.jpg is no image that can be decoded"):
+    with refuses(DataError, 1, 11, root / "test/cat/notes.jpg", "--data.on_error skip"):
         folder(root)
 
 
 def test_of_several_broken_pictures_one_is_named_and_the_rest_counted(picture_folder):
     root = picture_folder(FLAT)
-    for name in ("cat/001.png", "cat/002.png", "dog/003.png"):
+    broken = ("cat/001.png", "cat/002.png", "dog/003.png")
+    for name in broken:
         cut_short(root / name)
-    with pytest.raises(DataError, match=r"^3 of 30 .*cat/001\.png .*cat/002\.png "):
+    with refuses(DataError, 3, 30, *(root / name for name in broken), "--data.on_error skip"):
         folder(root)
 
 
@@ -334,10 +336,9 @@ def test_skipped_pictures_are_counted_listed_and_left_out(picture_folder, tmp_pa
     (tmp_path / "run").mkdir()
     data.setup("fit")
     assert (tmp_path / "run" / "skipped.txt").read_text() == "cat/001.png\ndog/003.png\n"
-    assert data.describe() == [
-        "train: 28 pictures of 2 classes, 9 to 19 each",
-        "skipped: 2 pictures that cannot be used, listed in skipped.txt",
-    ]
+    train, skipped = data.describe()
+    assert_named(train, "train", 28, 2, "9 to 19")
+    assert_named(skipped, 2, "skipped.txt")
     left = ids(data, "train")
     assert len(left) == 28
     assert not {"cat/001.png", "dog/003.png"} & set(left)
@@ -346,18 +347,17 @@ def test_skipped_pictures_are_counted_listed_and_left_out(picture_folder, tmp_pa
 def test_nothing_skipped_leaves_no_list(picture_folder, tmp_path):
     data = folder(picture_folder(FLAT), on_error="skip")
     assert data.skipped == []
-    assert data.describe() == [
-        "train: 27 pictures of 2 classes, 9 to 18 each",
-        "val: 3 pictures of 2 classes, 1 to 2 each",
-        "accuracy without a network on val: 0.667, always 'cat'",
-    ]
+    train, val, baseline = data.describe()
+    assert_named(train, "train", 27, 2, "9 to 18")
+    assert_named(val, "val", 3, 2, "1 to 2")
+    assert_named(baseline, "val", 0.667, "'cat'")
 
 
 def test_a_picture_that_goes_missing_stops_or_is_left_out(picture_folder):
     root = picture_folder({"cat": 4, "dog": 4})
     strict, lenient = (folder(root, val_split=0.0, on_error=kind, batch_size=8) for kind in ("raise", "skip"))
     (root / "cat" / "002.png").unlink()
-    with pytest.raises(DataError, match=r"cannot read .*cat/002\.png"):
+    with refuses(DataError, root / "cat/002.png"):
         epoch(strict)
     (batch,) = epoch(lenient)
     assert len(batch["image"]) == len(batch["label"]) == len(batch["id"]) == 7
@@ -370,9 +370,7 @@ def test_a_picture_that_goes_missing_stops_or_is_left_out(picture_folder):
 def test_a_batch_larger_than_the_training_set_is_refused(picture_folder, devices):
     data = folder(picture_folder(FLAT), val_split=0.0, batch_size=31)
     data.trainer = SimpleNamespace(global_rank=0, world_size=devices)
-    with pytest.raises(
-        DataError, match=rf"batch_size 31 on {devices} .* training set of 30: choose at most {30 // devices}$"
-    ):
+    with refuses(DataError, "batch_size", 31, devices, 30, 30 // devices):
         data.train_dataloader()
 
 
@@ -389,28 +387,28 @@ def test_a_batch_larger_than_the_training_set_is_refused(picture_folder, devices
     ],
 )
 def test_settings_out_of_range_are_refused(picture_folder, wrong):
-    with pytest.raises(ConfigError, match=rf"{next(iter(wrong))}"):
+    with refuses(ConfigError, next(iter(wrong))):
         folder(picture_folder(FLAT), **wrong)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "sentence"),
+    ("wrong", "names"),
     [
-        ({"local_views": -1}, "data.local_views is -1"),
-        ({"views": 1}, "data.local_views is 3 with data.views 1, .*: set data.views to 2 or more"),
-        ({"local_size": 17}, "data.local_size is 17, but it lies between 1 and data.image_size, 16"),
-        ({"local_size": 0}, "data.local_size is 0"),
-        ({"local_crop": (0.4, 0.05)}, r"data.local_crop is \[0.4, 0.05\]"),
-        ({"augment": [A.CenterCrop(16, 16)]}, "data.augment does not work on pictures of 8 pixels"),
+        ({"local_views": -1}, ["data.local_views", -1]),
+        ({"views": 1}, ["data.local_views", 3, "data.views", 1, 2]),
+        ({"local_size": 17}, ["data.local_size", 17, "data.image_size", 16]),
+        ({"local_size": 0}, ["data.local_size", 0, "data.image_size", 16]),
+        ({"local_crop": (0.4, 0.05)}, ["data.local_crop", [0.4, 0.05]]),
+        ({"augment": [A.CenterCrop(16, 16)]}, ["data.augment", "8 pixels"]),
     ],
 )
-def test_local_views_that_make_no_sense_are_refused(picture_folder, wrong, sentence):
-    with pytest.raises(ConfigError, match=sentence):
+def test_local_views_that_make_no_sense_are_refused(picture_folder, wrong, names):
+    with refuses(ConfigError, *names):
         folder(picture_folder(FLAT), **(MULTI_CROP | wrong))
 
 
 def test_transforms_that_end_in_another_size_are_refused_before_anything_loads(picture_folder):
-    with pytest.raises(ConfigError, match="of 16 x 16 pixels"):
+    with refuses(ConfigError, "data.augment", "(8, 8, 3)", "16 x 16"):
         folder(picture_folder(FLAT), augment=[A.CenterCrop(8, 8)])
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from datamodules.text_files import Row, read_lines, read_rows, read_text
 from modules.contracts import DataError
+from tests.helpers.errors import refuses
 
 NAMES = ["Prüfling 1", "école", "日本"]
 
@@ -26,7 +27,7 @@ def test_windows_1252_is_read(tmp_path):
 def test_other_bytes_are_refused_by_file_and_encoding(tmp_path, data):
     path = tmp_path / "list.txt"
     path.write_bytes(data)
-    with pytest.raises(DataError, match=r"list\.txt .*UTF-8"):
+    with refuses(DataError, path, "UTF-8"):
         read_text(path)
 
 
@@ -34,7 +35,7 @@ def test_an_empty_list_is_refused_unless_it_may_be(tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("\n \n")
     assert read_lines(path, empty=True) == []
-    with pytest.raises(DataError, match=r"list\.txt is empty"):
+    with refuses(DataError, path):
         read_lines(path)
 
 
@@ -56,5 +57,5 @@ def test_the_first_line_that_excel_reads_is_no_row(tmp_path):
 def test_a_quote_without_end_is_refused_by_line(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text('name,x\n"a,1\n')
-    with pytest.raises(DataError, match=r"table\.csv is no CSV"):
+    with refuses(DataError, path, "line 2"):
         list(read_rows(path))
