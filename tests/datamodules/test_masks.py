@@ -1,6 +1,5 @@
 """Folders and lists of pictures and masks: which layouts are read, and what is said about those that are not."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 
 from datamodules import Masks
 from modules.contracts import ConfigError, DataError
+from tests.helpers.errors import refuses
 from tests.helpers.images import save
 
 ALL = {"train": 5, "val": 2, "test": 3}
@@ -152,7 +152,7 @@ def test_ignored_numbers_are_void_and_their_names_dropped(pair_folder, ignore):
 
 def test_black_and_white_masks_say_which_numbers_are_classes(pair_folder):
     root = pair_folder(ALL, values=(0, 255))
-    with pytest.raises(ConfigError, match=r"hold nothing but 0 and 255, which means void: set data\.values to \[0, 25"):
+    with refuses(ConfigError, root, 0, 255, "data.values", [0, 255]):
         masks(root)
     data = masks(root, values=[0, 255], classes=["ground", "nucleus"])
     assert (data.classes, found(data)) == (["ground", "nucleus"], [0, 1])
@@ -183,22 +183,19 @@ def test_a_class_may_lack_in_training_and_keeps_its_index(pair_folder):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "names"),
     [
-        ({"values": [0, 1]}, "data.values has 2 numbers for 3 classes: give one for each"),
-        ({"values": [0, 1, 5], "ignore": [5]}, "data.ignore names 5, which data.values says is a class"),
-        ({"classes": ["a", "b", "a"]}, "two classes are called 'a': each needs a name of its own"),
-        ({"ignore": [0, 1, 2]}, "data.classes, data.values and data.ignore leave the numbers [] as classes"),
-        (
-            {"values": [0, 1, -2]},
-            "leave the numbers [0, 1, -2] as classes: they need one at least, all from 0",
-        ),
-        ({"values": [0, 1, 1]}, "data.values is [0, 1, 1], but each number stands for one class: name it once"),
-        ({"classes": [f"c{i}" for i in range(300)]}, "the data has 299 classes, but a semantic map tells at most 255"),
+        ({"values": [0, 1]}, ["data.values", 2, 3]),
+        ({"values": [0, 1, 5], "ignore": [5]}, ["data.ignore", "data.values", 5]),
+        ({"classes": ["a", "b", "a"]}, ["data.classes", "'a'"]),
+        ({"ignore": [0, 1, 2]}, ["data.classes", "data.values", "data.ignore", []]),
+        ({"values": [0, 1, -2]}, ["data.classes", "data.values", "data.ignore", [0, 1, -2], 0, 65535]),
+        ({"values": [0, 1, 1]}, ["data.values", [0, 1, 1]]),
+        ({"classes": [f"c{i}" for i in range(300)]}, ["data.classes", 299, 255]),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(pair_folder, options, said):
-    with pytest.raises(ConfigError, match=re.escape(said)):
+def test_settings_that_contradict_each_other_are_refused(pair_folder, options, names):
+    with refuses(ConfigError, *names):
         masks(pair_folder(ALL), **({"classes": ["a", "b", "c"]} | options))
 
 
@@ -206,12 +203,12 @@ def test_settings_that_contradict_each_other_are_refused(pair_folder, options, s
 
 
 def test_a_root_that_is_no_folder_is_refused(tmp_path):
-    with pytest.raises(DataError, match=re.escape(f"data.root {tmp_path / 'none'} is not a folder")):
+    with refuses(DataError, "data.root", tmp_path / "none"):
         Masks(str(tmp_path / "none"))
 
 
 def test_a_root_without_pairs_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"has neither folders 'images' and 'labels' nor a list train\.txt"):
+    with refuses(DataError, tmp_path, "'images'", "'labels'", "train.txt", "data.images", "data.masks"):
         Masks(str(tmp_path), masks="labels")
 
 
@@ -220,7 +217,7 @@ def test_an_empty_folder_is_refused(pair_folder, kind):
     root = pair_folder(ALL)
     for path in (root / kind / "val").iterdir():
         path.unlink()
-    with pytest.raises(DataError, match=re.escape(f"{root / kind / 'val'} has no pictures")):
+    with refuses(DataError, root / kind / "val", "--data.root"):
         masks(root)
 
 
@@ -229,12 +226,8 @@ def test_files_without_a_partner_are_named_in_both_directions(pair_folder):
     for i in range(7):
         (root / "masks" / "train" / f"00{i}.png").unlink()
     (root / "images" / "train" / "008.png").unlink()
-    images, labels = root / "images" / "train", root / "masks" / "train"
-    expected = (
-        f"000.png, 001.png, 002.png, 003.png, 004.png and 2 more of {images} without a mask in {labels}, and 008.png "
-        f"of {labels} without a picture in {images}: the two of a pair are called like cat.jpg and cat.png"
-    )
-    with pytest.raises(DataError, match=f"^{re.escape(expected)}$"):
+    named = [*(f"00{i}.png" for i in range(5)), 2, root / "images/train", "008.png", root / "masks/train"]
+    with refuses(DataError, *named):
         masks(root)
 
 
@@ -242,7 +235,7 @@ def test_files_without_a_partner_are_named_in_both_directions(pair_folder):
 def test_an_empty_list_is_refused(pair_folder, text):
     root = lists(pair_folder(ALL))
     (root / "val.txt").write_text(text)
-    with pytest.raises(DataError, match=re.escape(f"the list {root / 'val.txt'} is empty: fill it, or remove it")):
+    with refuses(DataError, root / "val.txt"):
         masks(root)
 
 
@@ -250,8 +243,7 @@ def test_an_empty_list_is_refused(pair_folder, text):
 def test_a_line_that_is_no_pair_is_refused(pair_folder, line):
     root = lists(pair_folder(ALL))
     (root / "val.txt").write_text(f"{line}\n")
-    expected = f"{root / 'val.txt'} has a line {line!r}, which is no pair of a picture and its mask"
-    with pytest.raises(DataError, match=re.escape(expected)):
+    with refuses(DataError, root / "val.txt", repr(line)):
         masks(root)
 
 
@@ -260,16 +252,14 @@ def test_listed_files_that_are_not_there_are_named(pair_folder):
     gone = [root / "masks" / f"train00{i}.png" for i in (1, 3)]
     for path in gone:
         path.unlink()
-    with pytest.raises(
-        DataError, match=re.escape(f"{gone[0]}, {gone[1]} that {root / 'train.txt'} lists are not there")
-    ):
+    with refuses(DataError, *gone, root / "train.txt"):
         masks(root)
 
 
 def test_a_list_that_is_no_text_is_refused(pair_folder):
     root = lists(pair_folder(ALL))
     (root / "train.txt").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\r")
-    with pytest.raises(DataError, match=re.escape(f"{root / 'train.txt'} is not UTF-8")):
+    with refuses(DataError, root / "train.txt", "UTF-8"):
         masks(root)
 
 

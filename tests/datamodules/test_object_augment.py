@@ -11,6 +11,7 @@ from datamodules.objects.augment import ObjectAugment
 from datamodules.objects.objects import packed
 from datamodules.whole import fitted
 from modules.contracts import ConfigError
+from tests.helpers.errors import refuses
 from tests.helpers.object_augment import CANVAS, EVERY, SETTINGS, augment
 from tests.helpers.rectangles import COLOURS, assert_boxes_fit, assert_masks_fit, rectangles, runs
 
@@ -174,16 +175,16 @@ def test_a_torn_picture_keeps_one_mask_of_each_object():
 
 def test_transforms_that_make_floats_are_refused():
     make = augment(recipe=[A.ToFloat()])
-    with pytest.raises(ConfigError, match=r"data.augment makes pictures of float32 of uint8"):
+    with refuses(ConfigError, "data.augment", "float32", "uint8"):
         make(rectangles(), EVERY, 1, 0, 0, 1)
 
 
 def test_transforms_that_do_not_fit_the_picture_are_refused():
     make = augment(recipe=[A.RandomCrop(500, 500)])
-    with pytest.raises(ConfigError, match=r"data.augment does not work on a picture of 96 x 128 pixels with 1 objects"):
+    with refuses(ConfigError, "data.augment", "96 x 128"):
         make(rectangles(), EVERY, 1, 0, 0, 1)
 
 
 def test_transforms_that_mix_masks_are_refused():
-    with pytest.raises(ConfigError, match=r"Affine has mask_interpolation 1, which mixes class indices"):
+    with refuses(ConfigError, "data.augment", "Affine", "mask_interpolation"):
         augment(recipe=[A.OneOf([A.Affine(mask_interpolation=1)])])

@@ -10,6 +10,7 @@ import pytest
 
 from datamodules.objects.proposals import WithProposals, read_proposals, separated
 from modules.contracts import ConfigError, DataError
+from tests.helpers.errors import line_naming, refuses
 from tests.helpers.object_augment import EVERY, SETTINGS, augment
 from tests.helpers.rectangles import Rectangles, rectangles
 
@@ -45,24 +46,25 @@ def test_entries_may_have_ids_as_text_or_the_names_of_their_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("entries", "sentence"),
+    ("entries", "names"),
     [
-        ({"annotations": []}, "holds no list of results"),
-        ([GOOD, {k: v for k, v in GOOD.items() if k != "score"}], "entry 1 has no 'score'"),
-        ([{k: v for k, v in GOOD.items() if k != "bbox"}], "entry 0 has no 'bbox'"),
-        ([{k: v for k, v in GOOD.items() if k != "image_id"}], "entry 0 has no 'image_id'"),
-        ([GOOD | {"bbox": [1, 2, 3]}], "entry 0 is no result"),
-        ([GOOD | {"bbox": None}], "entry 0 is no result"),
-        (["a.png"], "entry 0 is no result"),
-        ([GOOD | {"bbox": [1, 2, -3, 4]}], "entry 0 has a bbox"),
-        ([GOOD | {"score": float("nan")}], "entry 0 has a bbox, score"),
-        ([GOOD | {"image_id": [7]}], "entry 0 has a bbox, score or image_id"),
-        ([GOOD, GOOD | {"image_id": 9}], "entry 1 is of image_id 9, but the data has no such picture"),
+        ({"annotations": []}, ["data.proposals", "image_id", "bbox", "score"]),
+        ([GOOD, {k: v for k, v in GOOD.items() if k != "score"}], ["entry 1", "'score'"]),
+        ([{k: v for k, v in GOOD.items() if k != "bbox"}], ["entry 0", "'bbox'"]),
+        ([{k: v for k, v in GOOD.items() if k != "image_id"}], ["entry 0", "'image_id'"]),
+        ([GOOD | {"bbox": [1, 2, 3]}], ["entry 0", "bbox", [1, 2, 3]]),
+        ([GOOD | {"bbox": None}], ["entry 0", "bbox", None]),
+        (["a.png"], ["entry 0", "a.png"]),
+        ([GOOD | {"bbox": [1, 2, -3, 4]}], ["entry 0", "bbox", [1, 2, -3, 4]]),
+        ([GOOD | {"score": float("nan")}], ["entry 0", "score", "nan"]),
+        ([GOOD | {"image_id": [7]}], ["entry 0", "image_id", [7]]),
+        ([GOOD, GOOD | {"image_id": 9}], ["entry 1", "image_id 9", "--data.on_error skip"]),
     ],
 )
-def test_what_is_wrong_is_named_by_file_and_entry(tmp_path, entries, sentence):
-    with pytest.raises(DataError, match=rf"proposals\.json.*{sentence}"):
-        read_proposals(written(tmp_path, entries), {"a.png": 7}, False)
+def test_what_is_wrong_is_named_by_file_and_entry(tmp_path, entries, names):
+    path = written(tmp_path, entries)
+    with refuses(DataError, path, *names):
+        read_proposals(path, {"a.png": 7}, False)
 
 
 @pytest.mark.parametrize("content", [None, "[{", ""])
@@ -70,7 +72,7 @@ def test_files_that_are_no_json_are_refused(tmp_path, content):
     path = tmp_path / "proposals.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(DataError, match="no json that can be read"):
+    with refuses(DataError, "data.proposals", path):
         read_proposals(path, {}, False)
 
 
@@ -142,11 +144,10 @@ def test_batches_have_proposals_in_pixels_of_the_network_and_the_truth_stays(tmp
 
 
 def test_the_head_of_the_run_counts_proposals_and_pictures_without(tmp_path):
-    (line,) = (line for line in module(tmp_path).describe() if line.startswith("proposals"))
-    assert line == f"proposals: 22 from {tmp_path / 'proposals.json'}; 2 of 13 pictures have none"
+    assert line_naming(module(tmp_path).describe(), "proposals", 22, tmp_path / "proposals.json", 2, 13)
 
 
 @pytest.mark.parametrize("settings", [{"masks": True}, {"copy_paste": 0.5}], ids=str)
 def test_masks_cannot_follow(settings):
-    with pytest.raises(ConfigError, match=r"data\.proposals do not go with"):
+    with refuses(ConfigError, "data.proposals", *(f"data.{name}" for name in settings)):
         Rectangles(proposals="proposals.json", **settings)

@@ -11,6 +11,7 @@ from pycocotools import mask as pycoco
 from pycocotools.coco import COCO
 
 from datamodules import Objects
+from tests.helpers.errors import line_naming
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_blood_cells_have_their_splits_classes_and_boxes(data):
     assert {split: len(rows) for split, (_, rows) in data.splits.items()} == {"train": 205, "val": 87, "test": 72}
     assert (data.classes, data.category_ids) == (["Platelets", "RBC", "WBC"], [1, 2, 3])
     assert sorted(Path(line.split(".xml")[0]).name for line in data.dropped) == ["BloodImage_00338", "BloodImage_00343"]
-    assert "left out: 2 of 4,888 annotations, listed in dropped.txt" in data.describe()
+    assert line_naming(data.describe(), 2, "4,888", "dropped.txt")
     for found in evaluated(data, "test"):
         tree = ElementTree.parse(root(data) / "Annotations" / Path(found["id"]).with_suffix(".xml").name)
         objects = tree.findall("object")
@@ -67,9 +68,8 @@ def test_blood_cells_have_their_splits_classes_and_boxes(data):
 def test_boxes_of_blood_cells_are_of_the_sizes_that_are_said(data):
     sizes = data.box_sizes()
     assert sizes.shape == (2804, 2)
-    line = next(line for line in data.describe() if line.startswith("width and height"))
     few, middle, most = np.percentile(np.sqrt(sizes.prod(1)), [5, 50, 95])
-    assert line.endswith(f"{middle:.0f} pixels in the middle, 5 % below {few:.0f} and 5 % above {most:.0f}")
+    assert line_naming(data.describe(), "5 %", *(f"{size:.0f}" for size in (few, middle, most)))
     white = np.concatenate([found["labels"] == 2 for found in evaluated(data, "train")])
     assert np.median(sizes[white].prod(1)) > 2 * np.median(sizes[~white].prod(1)), "white cells are the large ones"
 
@@ -111,7 +111,7 @@ def test_coco_is_trained_on_in_batches_of_about_one_shape_negatives_among_them(d
     bare = [source.id(i) for i in rows if not len(source.objects(i))]
     assert len(bare) == 1
     assert bare[0] in names
-    assert any(line.endswith(f"; 1 have none, first {bare[0]}") for line in data.describe())
+    assert line_naming(data.describe(), "train", 1, bare[0])
 
 
 @pytest.mark.parametrize("data", [NUCLEI], indirect=True)

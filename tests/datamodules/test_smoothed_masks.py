@@ -8,6 +8,7 @@ from PIL import Image
 from datamodules import Masks, Objects
 from datamodules.semantic.edges import check_edges
 from modules.contracts import DataError
+from tests.helpers.errors import refuses
 
 
 def disc(value: int, shift: int = 0, smooth: bool = True) -> np.ndarray:
@@ -19,13 +20,13 @@ def disc(value: int, shift: int = 0, smooth: bool = True) -> np.ndarray:
 @pytest.mark.parametrize("values", [(255,), (128,), (85, 170, 255)])
 def test_smoothed_discs_are_refused_with_the_values_that_are_meant(values):
     masks = [np.maximum(disc(value, i), 0) for i, value in enumerate(values * 2)]
-    with pytest.raises(DataError, match=r"occur only along edges, on [\d,]+ pixels"):
+    with refuses(DataError, "masks", [0, *values]):
         check_edges(masks, "masks")
 
 
 def test_a_mask_that_was_resized_is_refused():
     mask = cv2.resize(disc(255, smooth=False), (40, 40), interpolation=cv2.INTER_LINEAR)
-    with pytest.raises(DataError, match=r"0, 255"):
+    with refuses(DataError, "masks", [0, 255]):
         check_edges([mask], "masks")
 
 
@@ -49,5 +50,5 @@ def test_data_modules_refuse_them(tmp_path, kind):
     for i in range(3):
         Image.fromarray(np.full((64, 64, 3), i, np.uint8)).save(tmp_path / "images" / f"{i}.png")
         Image.fromarray(disc(255, i)).save(tmp_path / "masks" / f"{i}.png")
-    with pytest.raises(DataError, match="smoothed"):
+    with refuses(DataError, tmp_path / "masks", [0, 255]):
         Masks(str(tmp_path)) if kind == "semantic" else Objects(str(tmp_path), format="png")

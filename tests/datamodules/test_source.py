@@ -12,6 +12,7 @@ from datamodules.decoding import read_image, read_shape
 from datamodules.finding import find_images
 from datamodules.inspection import inspect_all
 from modules.contracts import DataError
+from tests.helpers.errors import refuses
 
 ROWS, COLUMNS = np.mgrid[:40, :56]
 COLOURS = np.stack([COLUMNS * 4, ROWS * 6, (ROWS + COLUMNS) * 2], -1).astype(np.uint8)  # no two corners alike
@@ -175,12 +176,12 @@ def test_what_is_no_picture_is_found_and_refused_by_name(tmp_path, content, suff
     path = tmp_path / f"picture.{suffix}"
     path.write_bytes(content)
     assert broken(path) == [path.name]
-    with pytest.raises(DataError, match=f"{path} is not an image"):
+    with refuses(DataError, path, "--data.on_error skip"):
         read_image(path)
 
 
 def test_a_file_that_is_missing_is_refused_by_name(tmp_path):
-    with pytest.raises(DataError, match=r"cannot read .*gone\.jpg: No such file"):
+    with refuses(DataError, tmp_path / "gone.jpg"):
         read_image(tmp_path / "gone.jpg")
 
 

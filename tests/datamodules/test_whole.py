@@ -7,6 +7,7 @@ from PIL import Image
 from datamodules import Images
 from datamodules.whole import Fit, as_canvas, fitted
 from modules.contracts import ConfigError
+from tests.helpers.errors import refuses
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -75,9 +76,9 @@ def test_null_leaves_the_picture_as_it_is():
     assert result["size"] == result["inside"] == (13, 17)
 
 
-@pytest.mark.parametrize("size", [0, (0, 5), (64, -1)])
-def test_a_size_below_one_is_refused(size):
-    with pytest.raises(ConfigError, match=r"data\.image_size is -?\d+ x -?\d+ pixels, but must be at least 1 x 1"):
+@pytest.mark.parametrize(("size", "said"), [(0, "0 x 0"), ((0, 5), "0 x 5"), ((64, -1), "64 x -1")])
+def test_a_size_below_one_is_refused(size, said):
+    with refuses(ConfigError, "data.image_size", said, "1 x 1"):
         as_canvas(size)
 
 
@@ -124,10 +125,10 @@ def test_images_of_every_kind_come_whole_and_upright(tmp_path):
     assert batch["inside"].tolist() == [[16, 40]] * 3 + [[40, 16]]
 
 
-@pytest.mark.parametrize(("size", "said"), [((32, 40), r"\[32, 40\]"), (None, "null")])
+@pytest.mark.parametrize(("size", "said"), [((32, 40), [32, 40]), (None, "null")])
 def test_tasks_that_see_squares_refuse_other_sizes(picture_folder, size, said):
     data = Images(str(picture_folder({".": 2})), image_size=size, workers=0)
-    with pytest.raises(ConfigError, match=f"data.image_size is {said}, but this task sees squares"):
+    with refuses(ConfigError, "data.image_size", said):
         data.setup("predict")
 
 

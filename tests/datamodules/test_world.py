@@ -11,6 +11,7 @@ from datamodules.shapes import Shapes
 from datamodules.shapes.render import ONE, SINE, TURN, boxes, masks, render
 from datamodules.shapes.world import COLOURS, SHAPES, TEXTURES, Background, Scene, Thing, scene
 from modules.contracts import ConfigError
+from tests.helpers.errors import refuses
 
 # first 16 hex digits of the SHA-256 of picture and id map: (index, size, digest)
 KNOWN = [
@@ -210,5 +211,5 @@ def test_a_share_of_the_main_things_wears_the_colour_of_its_shape():
 
 
 def test_how_many_are_typical_is_a_share():
-    with pytest.raises(ConfigError, match=r"data.typical is 1.5, but is a share"):
+    with refuses(ConfigError, "data.typical", 1.5, 0, 1):
         Shapes(typical=1.5)
