@@ -36,6 +36,7 @@ from benchmarks import (
 from benchmarks.batches import Batches
 from benchmarks.fits import fitted
 from benchmarks.report import Comparison, in_pairs
+from tests.helpers.filmed import film
 
 lightly = pytest.mark.skipif(find_spec("lightly") is None, reason="lightly is not installed: it is the extra `bench`")
 
@@ -336,9 +337,6 @@ def test_rcnn_and_fast_rcnn_judge_the_same_proposals(tmp_path):
 
 
 def test_decoding_compares_with_whole_files(tmp_path, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "datamodules")
-    from filmed import film
-
     for i, name in enumerate(("a.mp4", "b.avi")):
         film(tmp_path / "clips" / name, 20, seed=i)
     path = tmp_path / "decoding.json"

@@ -7,7 +7,8 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 from lightning.pytorch.callbacks import Checkpoint
-from small_task import Memory
+
+from tests.helpers.small_task import Memory
 
 
 @pytest.fixture(autouse=True)

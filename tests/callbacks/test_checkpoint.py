@@ -7,10 +7,10 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAveraging
-from small_task import Data, Task
 from torch import Tensor, nn
 
 from callbacks import Checkpoint, Counts
+from tests.helpers.small_task import Data, Task
 
 
 class Scripted(Task):

@@ -2,9 +2,9 @@ import warnings
 
 import pytest
 import torch
-from small_task import Data, Memory, Pretraining, Task
 
 from callbacks.collapse import Collapse, effective_rank, embedding_std
+from tests.helpers.small_task import Data, Memory, Pretraining, Task
 
 
 def test_spread_is_one_for_axes_in_both_directions_and_zero_for_one_point():

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from small_task import Data, Task
 
 from callbacks.finite import Finite, Step
 from modules.contracts import DataError
+from tests.helpers.small_task import Data, Task
 
 
 def test_stops_at_once_and_says_where(trainer):

@@ -4,10 +4,10 @@ import warnings
 
 import pytest
 import torch
-from small_task import Data, Memory, Task
 from torch import nn
 
 from callbacks import GameHealth
+from tests.helpers.small_task import Data, Memory, Task
 
 
 class Game(Task):

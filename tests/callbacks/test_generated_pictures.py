@@ -3,13 +3,13 @@
 import pytest
 import torch
 from PIL import Image
-from small_generator import Generator, shapes
 
 from callbacks import GeneratedPictures
 from callbacks.drawing.generated import tiles
 from callbacks.generated.pictures import slerp
 from callbacks.outcomes.base import arrays
 from modules.contracts import ConfigError
+from tests.helpers.small_generator import Generator, shapes
 
 
 class Turning(Generator):

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_generator import Generator, shapes
-from small_task import Memory
 
 from callbacks import GeneratedScores
 from callbacks.generated.judge import appoint, pictures
 from modules.contracts import ConfigError, DataError
 from modules.metrics.extractors import Inception
+from tests.helpers.small_generator import Generator, shapes
+from tests.helpers.small_task import Memory
 
 SCORES = {"FID", "KID", "IS"}
 OTHERS = {"precision", "recall", "density", "coverage", "modes", "mode_entropy", "largest_mode", "novelty"}

@@ -2,12 +2,12 @@ import logging
 
 import pytest
 import torch
-from small_task import Data, Memory, Pretraining, Task
 from torch.nn.functional import cosine_similarity
 
 from callbacks.embedding import embed
 from callbacks.knn import KNN, knn_predict
 from modules.contracts import ConfigError
+from tests.helpers.small_task import Data, Memory, Pretraining, Task
 
 
 @pytest.mark.parametrize("k, temperature", [(1, 0.1), (7, 0.07), (60, 1.0), (60, 0.01)])

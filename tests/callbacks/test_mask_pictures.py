@@ -5,8 +5,6 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.metrics import confusion_matrix, jaccard_score
-from small_masks import CLASSES, INSIDE, PADDED, PALETTE, MaskData, Segmentation
-from small_task import Backbone
 
 from callbacks.drawing.class_bars import class_bars
 from callbacks.drawing.confusion import confusion
@@ -17,6 +15,8 @@ from callbacks.outcomes.masks import SIDE, MaskOutcomes, confusions, scores, thu
 from callbacks.pictures import Pictures
 from callbacks.predictions import Predictions
 from modules.contracts import IGNORE
+from tests.helpers.small_masks import CLASSES, INSIDE, PADDED, PALETTE, MaskData, Segmentation
+from tests.helpers.small_task import Backbone
 
 
 def maps(count, most=0.9):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_masks import CLASSES, ORIGINAL, PALETTE, MaskData, Segmentation
 
 from callbacks.files.masks import encode_map
 from callbacks.files.pictures import inside, stems
@@ -12,6 +11,7 @@ from callbacks.predictions import Predictions
 from datamodules.semantic.files import read_mask
 from modules.colours import palette as pascal_voc
 from modules.contracts import DataError
+from tests.helpers.small_masks import CLASSES, ORIGINAL, PALETTE, MaskData, Segmentation
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ import csv
 import numpy as np
 import pytest
 import torch
-from small_objects import CLASSES, INSIDE, Boxes, Finder, ObjectData, collate, encoded
-from small_task import Task
 
 from callbacks.drawing.objects import stacked
 from callbacks.drawing.strips import strips
@@ -17,6 +15,8 @@ from callbacks.outcomes.objects import ObjectOutcomes, expected_mistakes, mistak
 from callbacks.pictures import Pictures
 from callbacks.predictions import Predictions
 from modules.metrics.matching import ERRORS
+from tests.helpers.small_objects import CLASSES, INSIDE, Boxes, Finder, ObjectData, collate, encoded
+from tests.helpers.small_task import Task
 
 TRUE = torch.tensor([[0.0, 0, 10, 10, 0, 0], [20, 20, 30, 30, 1, 0]])  # boxes, class, and whether a crowd
 FOUND = torch.tensor([[0.0, 0, 10, 10, 0, 0.9], [20, 20, 30, 30, 1, 0.6]])  # boxes, class and score

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from small_objects import CLASSES, ORIGINAL, Finder, ObjectData
 
 from callbacks.drawing.objects import object_palette
 from callbacks.predictions import Predictions
 from modules.contracts import ConfigError
+from tests.helpers.small_objects import CLASSES, ORIGINAL, Finder, ObjectData
 
 PALETTE = object_palette(len(CLASSES))
 

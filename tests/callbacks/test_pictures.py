@@ -5,7 +5,6 @@ import pytest
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
-from small_task import CLASSES, Backbone, Data, Pretraining, Task
 
 from callbacks.drawing import grids
 from callbacks.drawing.confusion import confusion
@@ -14,6 +13,7 @@ from callbacks.outcomes.base import Highest, name_text, visible
 from callbacks.outcomes.classes import ClassOutcomes, _caption
 from callbacks.pictures import Pictures, log_picture
 from callbacks.predictions import Predictions
+from tests.helpers.small_task import CLASSES, Backbone, Data, Pretraining, Task
 
 
 def drawn(folder):

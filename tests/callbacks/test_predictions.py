@@ -3,11 +3,11 @@ import csv
 import numpy as np
 import pytest
 import torch
-from small_task import CLASSES, Data, Pretraining, Task
 
 from callbacks.files.tables import Arrays, Table
 from callbacks.predictions import Predictions
 from modules.contracts import DataError
+from tests.helpers.small_task import CLASSES, Data, Pretraining, Task
 
 
 def rows(path):

@@ -4,14 +4,14 @@ import io
 import re
 
 import pytest
-import small_task
 from rich.console import Console
-from small_task import Data, Memory
 
 from callbacks import progress
 from callbacks.numbers import duration
 from callbacks.progress import Bar, Lines, make_progress, place
 from callbacks.throughput import Throughput
+from tests.helpers import small_task
+from tests.helpers.small_task import Data, Memory
 
 
 class Task(small_task.Task):

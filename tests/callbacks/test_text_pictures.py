@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_text import Captioner, Captions, Pairs, Translator, said_of
 from torch import multiprocessing
 
 from callbacks.drawing.sentences import alignments, captioned, fitted, lines, lit, looks, sentence_table
@@ -17,6 +16,7 @@ from callbacks.outcomes.sentences import Sentence, TextOutcomes, choose, decoded
 from callbacks.pictures import Pictures, log_table
 from modules.metrics.captions import cider, tokens
 from modules.metrics.text import sentence_bleu
+from tests.helpers.small_text import Captioner, Captions, Pairs, Translator, said_of
 
 
 def drawn(folder):

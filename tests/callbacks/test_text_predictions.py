@@ -1,10 +1,10 @@
 import csv
 
 import pytest
-from small_text import Captioner, Captions, Pairs, Translator, said_of
 
 from callbacks.files.sentences import TextFiles
 from callbacks.predictions import Predictions
+from tests.helpers.small_text import Captioner, Captions, Pairs, Translator, said_of
 
 
 def rows(path):

@@ -3,10 +3,10 @@ import warnings
 
 import pytest
 import torch
-from small_task import Data, Memory, Samples, Task
 from torch.utils.data import DataLoader
 
 from callbacks.throughput import Throughput, batch_size
+from tests.helpers.small_task import Data, Memory, Samples, Task
 
 
 class Slow(Samples):

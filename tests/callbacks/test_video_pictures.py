@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_task import CLASSES, Backbone, Task
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+
+from tests.helpers.small_task import CLASSES, Backbone, Task
 
 import lightning.pytorch as L  # isort: skip
 from callbacks.drawing.confusion import most_confused

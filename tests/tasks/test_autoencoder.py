@@ -13,7 +13,7 @@ from modules.losses.variational import divergence, likelihood_loss
 from modules.optim import Optim
 from tasks import AutoEncoder
 from tests.helpers.errors import refuses
-from tests.tasks.test_tasks import train
+from tests.helpers.training import train
 
 
 def autoencoder(**changes) -> AutoEncoder:

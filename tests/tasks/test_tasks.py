@@ -8,7 +8,6 @@ import lightning as L
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
 from modules.backbones import Timm
 from modules.contracts import ConfigError
@@ -16,6 +15,7 @@ from modules.heads import Linear, Projection
 from modules.optim import Optim
 from tasks import Classification, SimCLR
 from tests.helpers.errors import refuses
+from tests.helpers.training import train
 
 CLASSES = [f"class {i}" for i in range(10)]
 
@@ -29,19 +29,6 @@ def pictures(count: int, size: int = 32) -> dict:
         "image": torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8),
         "label": torch.arange(count) % 10,
     }
-
-
-def train(task: L.LightningModule, batch: dict, steps: int, **options: str) -> L.Trainer:
-    quiet = {
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
-    trainer = L.Trainer(max_steps=steps, accelerator="cpu", **quiet, **options)
-    loader = DataLoader([batch] * steps, batch_size=None, collate_fn=dict)
-    trainer.fit(task, loader)
-    return trainer
 
 
 def recorded(task: L.LightningModule, what: Callable[[dict, Any], Any]) -> list:

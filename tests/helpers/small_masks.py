@@ -3,12 +3,12 @@
 from typing import Any
 
 import torch
-from small_task import Data, Task
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 from torch.utils.data import DataLoader, Dataset
 
 from modules.contracts import IGNORE
+from tests.helpers.small_task import Data, Task
 
 CLASSES = ["ground", "red $x$", "green"]
 PALETTE = [(40, 40, 40), (230, 30, 30), (30, 200, 60)]

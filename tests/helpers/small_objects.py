@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import torch
 from pycocotools import mask as coco
-from small_task import Data, Task
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from modules.metrics.detection import DetectionScores
+from tests.helpers.small_task import Data, Task
 
 CLASSES = ["red $x$", "green", "none"]
 INSIDE, PADDED, ORIGINAL = (24, 32), (32, 32), (48, 64)  # height and width

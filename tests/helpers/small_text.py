@@ -4,9 +4,10 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
-from small_task import Backbone, Memory
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+
+from tests.helpers.small_task import Backbone, Memory
 
 __all__ = ["Captioner", "Captions", "Memory", "Pairs", "Translator"]
 
