@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from datamodules import MNIST, ImageFolder
+from tests.helpers.errors import assert_named
 
 
 def test_cifar_as_jpeg_folders(data_root):
@@ -15,12 +16,11 @@ def test_cifar_as_jpeg_folders(data_root):
     data.setup("fit")
     assert len(data.classes) == 10
     assert "airplane" in data.classes
-    assert data.describe() == [
-        "train: 9,000 pictures of 10 classes, 900 to 900 each",
-        "test: 2,000 pictures of 10 classes, 200 to 200 each",
-        "val: 1,000 pictures of 10 classes, 100 to 100 each",
-        "accuracy without a network on val: 0.100, always 'airplane'",
-    ]
+    train, test, val, baseline = data.describe()
+    assert_named(train, "train", "9,000", 10, "900 to 900")
+    assert_named(test, "test", "2,000", 10, "200 to 200")
+    assert_named(val, "val", "1,000", 10, "100 to 100")
+    assert_named(baseline, "val", "0.100", "'airplane'")
     batch = next(iter(data.test_dataloader()))
     assert batch["image"].shape == (64, 3, 32, 32)
     assert 90 < batch["image"].float().mean() < 150

@@ -10,6 +10,7 @@ import datamodules.videos.census as census
 from datamodules import FrameFolder, VideoFolder, Videos
 from datamodules.videos.stored import StoredVideos
 from modules.contracts import ConfigError, DataError
+from tests.helpers.errors import assert_named, refuses
 from tests.helpers.filmed import add_sound, cut_short, film
 
 SMALL = {"frames": 4, "image_size": 24, "batch_size": 2, "workers": 0}
@@ -114,14 +115,12 @@ def test_folders_of_frames(picture_folder):
     file = Image.open(root / "train/run/a/004.png")
     assert np.array_equal(source.frames(0, np.array([1, 4]), None)[1], np.asarray(file))
     assert source.frames(0, np.array([2]), 10).shape == (1, 10, 12, 3)
-    assert "3 to 6 frames of 24 x 20 pixels" in data.describe()[0]
+    assert_named(data.describe()[0], "3 to 6", "24 x 20")
 
 
 def test_what_was_found_is_said(clips):
     lines = ready(clips).describe()
-    assert lines[0] == (
-        "train: 6 videos of 2 classes, 3 to 3 each; 8 to 10 frames of 64 x 48 pixels, 25 a second, 0.32 to 0.4 seconds"
-    )
+    assert_named(lines[0], "train", 6, 2, "3 to 3", "8 to 10", "64 x 48", 25, "0.32 to 0.4")
 
 
 def test_files_are_opened_once_for_all_runs(clips, monkeypatch):
@@ -133,7 +132,7 @@ def test_files_are_opened_once_for_all_runs(clips, monkeypatch):
 def test_a_file_that_changed_is_opened_again(clips):
     ready(clips)
     film(clips / "train/run/0.mp4", 21)
-    assert "8 to 21 frames" in ready(clips).describe()[0]
+    assert_named(ready(clips).describe()[0], "8 to 21")
 
 
 # Bad input -----------------------------------------------------------------------------------------------------------
@@ -150,48 +149,43 @@ def only_sound(path: Path) -> None:
         add_sound(file, file.add_stream("aac", rate=44100), 1)
 
 
-BROKEN = {
-    "no video": (no_video, r"cannot be decoded \(Invalid data found"),
-    "cut short": (cut_short, r"cannot be decoded \(Invalid data found"),
-    "sound alone": (only_sound, "has no video stream"),
-}
+BROKEN = [no_video, cut_short, only_sound]
 
 
-@pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_file_stops_before_the_first_step(kind, clips):
-    spoil, said = BROKEN[kind]
+@pytest.mark.parametrize("spoil", BROKEN)
+def test_a_broken_file_stops_before_the_first_step(spoil, clips):
     spoil(clips / "train/walk/0.mp4")
-    with pytest.raises(DataError, match=rf"train/walk/0\.mp4 {said}.*: mend .* set --data\.on_error skip"):
+    with refuses(DataError, 1, 12, clips / "train/walk/0.mp4", "--data.on_error skip"):
         ready(clips)
 
 
-@pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_file_is_skipped_and_counted(kind, clips):
-    BROKEN[kind][0](clips / "train/walk/0.mp4")
+@pytest.mark.parametrize("spoil", BROKEN)
+def test_a_broken_file_is_skipped_and_counted(spoil, clips):
+    spoil(clips / "train/walk/0.mp4")
     data = ready(clips, on_error="skip")
     assert data.skipped == ["train/walk/0.mp4"]
     assert len(ids(data)) == 5
-    assert data.describe()[-1] == "skipped: 1 videos that cannot be used, listed in skipped.txt"
+    assert_named(data.describe()[-1], 1, "skipped.txt")
 
 
 def test_skipping_leaves_something(clips):
     for path in clips.glob("val/*/*.*"):
         no_video(path)
-    with pytest.raises(DataError, match=r"not one of 6 videos of val .*val/run/0\.mp4 .*: mend them"):
+    with refuses(DataError, 6, "val", clips / "val/run/0.mp4"):
         ready(clips, on_error="skip")
 
 
-@pytest.mark.parametrize("suffix", [".avi", ".mkv"])
-def test_how_much_is_missing_is_said(suffix, clips):
+@pytest.mark.parametrize(("suffix", "whole"), [(".avi", 40), (".mkv", "1.6 seconds")])
+def test_how_much_is_missing_is_said(suffix, whole, clips):
     file = next((clips / "train/run").glob(f"*{suffix}"))
     cut_short(film(file, 40))
-    with pytest.raises(DataError, match=rf"{suffix} is cut short: .* of (40|1\.6 seconds)"):
+    with refuses(DataError, file, whole, "--data.on_error skip"):
         ready(clips)
 
 
 def test_a_listed_file_that_is_missing(clips):
     (clips / "train.txt").write_text("train/run/0.mp4 0\ntrain/run/none.mp4 0\nval/run/0.mp4 1\n")
-    with pytest.raises(DataError, match=r"train/run/none\.mp4 is missing: mend .* set"):
+    with refuses(DataError, 1, 3, clips / "train/run/none.mp4", "--data.on_error skip"):
         ready(clips)
     assert len(ids(ready(clips, on_error="skip", val_split=0.0))) == 2
 
@@ -199,47 +193,47 @@ def test_a_listed_file_that_is_missing(clips):
 def test_a_class_folder_without_videos(clips):
     (clips / "train" / "jump").mkdir()
     (clips / "train" / "jump" / "notes.txt").touch()
-    with pytest.raises(DataError, match=r"train/jump has no videos: remove the folder or fill it"):
+    with refuses(DataError, clips / "train/jump"):
         ready(clips)
 
 
 def test_a_class_that_training_lacks(clips):
     (clips / "val" / "walk").rename(clips / "val" / "walks")
-    with pytest.raises(DataError, match=r"has a class 'walks' that .*train lacks; did you mean 'walk'\?"):
+    with refuses(DataError, clips / "val", "'walks'", clips / "train", "'walk'"):
         ready(clips)
 
 
 def test_videos_where_class_folders_are_expected(clips):
-    with pytest.raises(DataError, match="has no class folders: for videos without classes use --data Videos"):
+    with refuses(DataError, clips / "train/run", "--data Videos"):
         ready(clips / "train" / "run")
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "names"),
     [
-        ("", r"train\.txt lists no videos"),
-        ("train/run/0.mp4 0\ntrain/run/1.avi 5\n", r"train\.txt line 2 gives train/run/1\.avi the class '5', which is"),
-        ("train/run/0.mp4 runn\n", r"class 'runn', which is unknown; did you mean 'run'\?"),
+        ("", []),
+        ("train/run/0.mp4 0\ntrain/run/1.avi 5\n", ["line 2", "train/run/1.avi", "'5'"]),
+        ("train/run/0.mp4 runn\n", ["line 1", "train/run/0.mp4", "'runn'", "'run'"]),
     ],
 )
-def test_lists_that_say_nothing(clips, lines, said):
+def test_lists_that_say_nothing(clips, lines, names):
     (clips / "train.txt").write_text(lines)
     (clips / "classInd.txt").write_text("0 run\n1 walk\n")
-    with pytest.raises(DataError, match=said):
+    with refuses(DataError, clips / "train.txt", *names):
         ready(clips)
 
 
 def test_numbers_of_classes_are_told_once(clips):
     (clips / "train.txt").write_text("train/run/0.mp4 0\n")
     (clips / "classInd.txt").write_text("0 run\n0 walk\n")
-    with pytest.raises(DataError, match=r"classInd\.txt line 2 is '0 walk', but it holds a number of its own"):
+    with refuses(DataError, clips / "classInd.txt", "line 2", "'0 walk'"):
         ready(clips)
 
 
 def test_videos_that_are_too_short(clips):
-    said = r"0\.mp4 has 8 frames, but a clip spans 10: data\.short loop or pad takes it; .*and 3 more: mend"
     settings = {"short": "error", "frames": 10, "val_split": 0.0}
-    with pytest.raises(DataError, match=said):
+    names = ["8 of 12", clips / "train/run/0.mp4", "8 frames", 10, "data.short", "loop", "pad", "3 more"]
+    with refuses(DataError, *names, "--data.on_error skip"):
         ready(clips, **settings)
     assert len(ids(ready(clips, on_error="skip", **settings))) == 2
     assert len(ids(ready(clips, **(settings | {"short": "pad"})))) == 6
@@ -248,7 +242,7 @@ def test_videos_that_are_too_short(clips):
 def test_a_broken_frame_or_an_empty_folder_of_frames(picture_folder):
     root = picture_folder({"run/a": 4, "run/b": 4, "walk/a": 4})
     cut_short(root / "run/b/002.png")
-    with pytest.raises(DataError, match=r"run/b has 1 pictures that cannot be used, 002\.png cannot be decoded: mend"):
+    with refuses(DataError, 1, 3, root / "run/b", "002.png", "--data.on_error skip"):
         ready(root, FrameFolder)
     (root / "walk" / "b").mkdir()
     data = ready(root, FrameFolder, on_error="skip", val_split=0.0)
@@ -256,21 +250,21 @@ def test_a_broken_frame_or_an_empty_folder_of_frames(picture_folder):
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "names"),
     [
-        ({"crops": 0}, "data.crops is 0"),
-        ({"image_size": 0}, "data.image_size is 0"),
-        ({"crop": (0.5, 2.0)}, r"data\.crop is \[0\.5, 2\.0\]"),
-        ({"cache": True, "cache_gb": 0.0}, "data.cache_gb is 0"),
+        ({"crops": 0}, ["data.crops", 0]),
+        ({"image_size": 0}, ["data.image_size", 0]),
+        ({"crop": (0.5, 2.0)}, ["data.crop", [0.5, 2.0]]),
+        ({"cache": True, "cache_gb": 0.0}, ["data.cache_gb", 0, "data.cache false"]),
     ],
 )
-def test_wrong_settings_are_named(clips, settings, said):
-    with pytest.raises(ConfigError, match=said):
+def test_wrong_settings_are_named(clips, settings, names):
+    with refuses(ConfigError, *names):
         ready(clips, **settings)
 
 
 def test_frames_without_a_rate_have_none_to_change(picture_folder):
     root = picture_folder({"run/a": 6, "walk/a": 6})
-    with pytest.raises(ConfigError, match=r"data\.fps is set, but folders of frames do not tell their rate: set"):
+    with refuses(ConfigError, "data.fps", "data.rate"):
         ready(root, FrameFolder, fps=2.0)
     assert ready(root, FrameFolder, fps=2.0, rate=4.0, val_split=0.0)
