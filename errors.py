@@ -93,14 +93,14 @@ def readable(message: str, parser: LightningArgumentParser) -> str:
         given = found(r"Expected a path but (\S+)") or found(r"Given value: (\S+)")
         module = next((p.__module__ for p in PARTS if p.__name__ == part), "")
         return f"{key}: {given} is no {part}: derive it from {module}.{part}"
+    if names := found(r"(?:following arguments are required|- required): (.+)"):
+        names = [name.rpartition(".")[2].removeprefix("--") for name in names.split(", ")]
+        return f"required: {', '.join('--' + '.'.join(filter(None, (key or _section(n), n))) for n in names)}"
     choices = found(r"Expected a typing\.Literal\[(.*?)\]")
     if (name := found(r"Expected a dot import path string: (\S+)")) and not choices:
         return (
             f"{key}: there is no class {name!r}{nearest(name.rpartition('.')[2], sorted(c.__name__ for c in classes))}"
         )
-    if names := found(r"following arguments are required: (.+)"):
-        prefix = f"--{key}." if key else "--"
-        return f"required: {', '.join(prefix + name.rpartition('.')[2] for name in names.split(', '))}"
     if choices:
         value = found(r"Got value: (.*)") or found(r"Given value: (?!NestedArg)(.*)") or found(r"val='([^']*)'")
         also = sorted(c.__name__ for c in classes) if name else []  # where a class is taken as well
@@ -120,6 +120,16 @@ def readable(message: str, parser: LightningArgumentParser) -> str:
 
 def _subclasses(part: type) -> set[type]:
     return {part}.union(*map(_subclasses, part.__subclasses__()))
+
+
+def _section(name: str) -> str:
+    """The section of the options that an argument without a default belongs to; empty for those of other classes."""
+    for section, part in (("data", DataModule), ("model", Task)):
+        for own in _subclasses(part):
+            argument = inspect.signature(own).parameters.get(name)
+            if argument and argument.default is argument.empty:
+                return section
+    return ""
 
 
 def _arguments(classes: set[type]) -> set[str]:

@@ -1,12 +1,14 @@
-"""What the tests of the command line share."""
+"""Fixtures of the tests of the command line."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).parents[2]
+from tests.helpers.commands import ROOT
+from tests.helpers.errors import sentence
 
 
 @pytest.fixture
@@ -26,6 +28,24 @@ def graft(tmp_path, monkeypatch, capsys):
         print(captured.out, end="")  # for tests that read it
         assert "Traceback" not in captured.err
         return code, captured.err
+
+    return run
+
+
+@pytest.fixture
+def refused(graft) -> Callable[..., str]:
+    """Runs a command that is refused: with this exit code, in one sentence that holds the names, and without a trace.
+
+    `refused(2, ["fit", "--lr", "1"], "--model.optim.lr")` returns the sentence.
+    """
+
+    def run(code: int, argv: list[str], *names: object) -> str:
+        before = set(Path().rglob("*"))
+        found, error = graft(*argv)
+        said = sentence(error, *names)
+        assert found == code, said
+        assert set(Path().rglob("*")) == before
+        return said
 
     return run
 

@@ -1,7 +1,6 @@
 """Two gloo processes equal one with the same global batch."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[2]
+from tests.helpers.commands import ROOT, environment
+
 # layer norm instead of batch norm, whose statistics belong to a device
 TYPED = [
     "--model.backbone",
@@ -153,9 +153,8 @@ def by_torchrun(typed: list[str], folder: Path) -> str:
 
 
 def _run(command: list[str], folder: Path) -> str:
-    environment = {**os.environ, "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=600
+        command, cwd=folder, env=environment(), capture_output=True, text=True, check=False, timeout=600
     )
     warned = re.search(".*sync_dist.*", done.stderr)
     return warned[0] if warned else done.stderr[-2000:] if done.returncode else ""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.cli.test_resume import KILL, ROOT, measured, run, state
+from tests.helpers.commands import KILL, ROOT, measured, run, state
 
 TINY = "--data.train 96 --data.val 20 --data.test 10 --data.batch_size 8 --data.image_size 16 --data.workers 0".split()
 TINY += "--model.generator.width 4 --model.discriminator.width 4 --model.latent 8 --trainer.callbacks null".split()

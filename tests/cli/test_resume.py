@@ -1,16 +1,13 @@
 """A killed run that is resumed ends like one that was never stopped; a stopped one saves first."""
 
-import csv
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[2]
+from tests.helpers.commands import KILL, ROOT, measured, run, state, stopped
+
 SMALL = "--data.train 96 --data.val 16 --data.test 16 --data.batch_size 12 --data.image_size 32".split()
 SMALL += (
     "--trainer.max_epochs 3 --trainer.log_every_n_steps 1 --checkpoint.every_n_steps 3 --pictures.samples 4".split()
@@ -29,30 +26,6 @@ RANDOM = {
     "captioning": "--model.drop_path 0.1 --model.search.longest 12 --data.augment flip".split(),
     "dino": "--model.prototypes 64 --model.centring mean --data.views 3".split(),  # the centre is a state
 }
-KILL = """
-import os, signal, sys
-from callbacks import Finite
-after = Finite.on_train_batch_end
-def killing(self, trainer, *rest):
-    after(self, trainer, *rest)
-    if trainer.global_step == {step}:
-        os.kill(os.getpid(), signal.SIGKILL)
-Finite.on_train_batch_end = killing
-import cli
-sys.exit(cli.main(sys.argv[1:]))
-"""
-
-
-def measured(run: Path) -> list[dict[str, str]]:
-    with (run / "metrics.csv").open(newline="") as file:
-        return [
-            {k: v for k, v in row.items() if k not in ("train/samples_per_s", "train/data_wait")}
-            for row in csv.DictReader(file)
-        ]
-
-
-def state(run: Path) -> dict:
-    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
 
 
 # 8 steps an epoch; 13 is in the middle of one, 9 is the first after a checkpoint at an epoch's end
@@ -136,24 +109,3 @@ def test_when_one_process_is_killed_the_others_end_and_what_was_saved_stays(graf
     assert code == (137 if rank else -signal.SIGKILL)
     assert "--ckpt_path run" in said and "Traceback" not in said
     assert state(Path("run"))["global_step"] == 4  # of 4 steps an epoch
-
-
-def stopped(stop: str, step: int, typed: list[str], folder: Path) -> tuple[int, str]:
-    """A command that runs `stop` at that step, in a process group of its own; exit code and what it said."""
-    script = folder / "stopping.py"
-    script.write_text(KILL.format(step=step).replace("os.kill(os.getpid(), signal.SIGKILL)", stop))
-    command = [sys.executable, str(script), *typed]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    process = subprocess.Popen(command, cwd=folder, env=environment(), start_new_session=True, **pipes)
-    out, _ = process.communicate(timeout=120)  # ends with the last process that has the pipe
-    return process.returncode, out
-
-
-def run(argv: list[str], folder: Path) -> int:
-    return subprocess.run(
-        [sys.executable, *argv], cwd=folder, env=environment(), stdout=subprocess.DEVNULL, check=False
-    ).returncode
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "WANDB_MODE": "disabled", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

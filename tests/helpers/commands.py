@@ -1,0 +1,60 @@
+"""Commands in processes of their own, which may be killed, and the files of their runs."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parents[2]
+KILL = """
+import os, signal, sys
+from callbacks import Finite
+after = Finite.on_train_batch_end
+def killing(self, trainer, *rest):
+    after(self, trainer, *rest)
+    if trainer.global_step == {step}:
+        os.kill(os.getpid(), signal.SIGKILL)
+Finite.on_train_batch_end = killing
+import cli
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def measured(run: Path) -> list[dict[str, str]]:
+    """Rows of `metrics.csv` without those columns that measure time."""
+    with (run / "metrics.csv").open(newline="") as file:
+        return [
+            {k: v for k, v in row.items() if k not in ("train/samples_per_s", "train/data_wait")}
+            for row in csv.DictReader(file)
+        ]
+
+
+def state(run: Path) -> dict:
+    """The last checkpoint."""
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def stopped(stop: str, step: int, typed: list[str], folder: Path) -> tuple[int, str]:
+    """Run a command that executes `stop` at that step, in a process group of its own; exit code and output."""
+    script = folder / "stopping.py"
+    script.write_text(KILL.format(step=step).replace("os.kill(os.getpid(), signal.SIGKILL)", stop))
+    command = [sys.executable, str(script), *typed]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(command, cwd=folder, env=environment(), start_new_session=True, **pipes)
+    out, _ = process.communicate(timeout=120)  # ends with the last process that has the pipe
+    return process.returncode, out
+
+
+def run(argv: list[str], folder: Path) -> int:
+    """The exit code of a Python command."""
+    return subprocess.run(
+        [sys.executable, *argv], cwd=folder, env=environment(), stdout=subprocess.DEVNULL, check=False
+    ).returncode
+
+
+def environment() -> dict[str, str]:
+    """Variables of a process that neither asks W&B nor takes all cores."""
+    return {**os.environ, "WANDB_MODE": "disabled", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
