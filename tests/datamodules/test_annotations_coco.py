@@ -462,9 +462,14 @@ def test_whatever_stands_in_the_place_of_a_value_is_refused_or_counted(tmp_path)
     assert 100 < refused < len(places) * len(JUNK) / 2
 
 
-def test_captions_are_refused_as_annotations_of_no_object(tmp_path):
-    file = coco(tmp_path, [{"image_id": 1, "caption": "a cat"}])
-    with refuses(DataError, file, "annotations[0]", "'category_id'"):
+@pytest.mark.parametrize(
+    ("entry", "name"),
+    [({"image_id": 1, "caption": "a cat"}, "'category_id'"), (annotation(box=[1, 1, 0, 0]), [1, 1, 0, 0])],
+    ids=["captions", "no area"],
+)
+def test_annotations_of_no_object_at_all_are_refused(tmp_path, entry, name):
+    file = coco(tmp_path, [entry])
+    with refuses(DataError, file, "annotations[0]", name):
         read_coco(tmp_path, masks=False)
 
 
@@ -480,12 +485,6 @@ def test_two_json_for_one_split_are_refused(tmp_path):
     other = file.with_name("instances_train_old.json")
     other.write_text(file.read_text())
     with refuses(DataError, file, other):
-        read_coco(tmp_path, masks=False)
-
-
-def test_a_training_set_without_any_object_is_refused(tmp_path):
-    file = coco(tmp_path, [annotation(box=[1, 1, 0, 0])])
-    with refuses(DataError, file, "annotations[0]", "[1, 1, 0, 0]"):
         read_coco(tmp_path, masks=False)
 
 

@@ -154,9 +154,18 @@ def test_pictures_that_are_missing_are_refused_or_counted(tmp_path):
     assert_named(skipped, file, "line 3", "gone.png")
 
 
-def test_another_size_than_that_of_the_picture_is_refused(tmp_path):
-    file = table(tmp_path, "a.png,1,2,3,4,cat,40,60", header=f"{CSV_HEADER},width,height")
-    with refuses(DataError, file, "line 2", "a.png", "60 x 40", "40 x 60", "--data.on_error skip"):
+@pytest.mark.parametrize(
+    ("line", "more", "names"),
+    [
+        ("a.png,1,2", "", [3]),
+        ("a.png,1,2,3,4,dog,dev", ",split", ["'dev'", "train", "val", "test"]),
+        ("a.png,1,2,3,4,dog,40,60", ",width,height", ["a.png", "60 x 40", "40 x 60", "--data.on_error skip"]),
+    ],
+    ids=["cut short", "unknown split", "another size"],
+)
+def test_lines_that_cannot_be_used_are_refused_by_file_and_line(tmp_path, line, more, names):
+    file = table(tmp_path, line, header=CSV_HEADER + more, name="all.csv")
+    with refuses(DataError, file, "line 2", *names):
         read_csv(tmp_path)
 
 
@@ -165,18 +174,6 @@ def test_classes_can_be_given_and_others_are_refused(tmp_path):
     assert read_csv(tmp_path, classes=["zebra", "dog"]).splits["train"].objects(0).labels.tolist() == [1]
     with refuses(DataError, file, "line 2", "'dog'", "data.classes"):
         read_csv(tmp_path, classes=["zebra"])
-
-
-def test_lines_that_are_cut_short_are_refused(tmp_path):
-    file = table(tmp_path, "a.png,1,2,3,4,dog", "a.png,1,2")
-    with refuses(DataError, file, "line 3", 3):
-        read_csv(tmp_path)
-
-
-def test_an_unknown_split_is_refused(tmp_path):
-    file = table(tmp_path, "a.png,1,2,3,4,dog,dev", header=f"{CSV_HEADER},split", name="all.csv")
-    with refuses(DataError, file, "line 2", "'dev'", "train", "val", "test"):
-        read_csv(tmp_path)
 
 
 def test_masks_are_refused(tmp_path):

@@ -140,7 +140,7 @@ def test_pictures_and_masks_that_do_not_fit_are_refused_or_counted(tmp_path, def
 def test_masks_of_colours_are_refused(tmp_path):
     picture(tmp_path / "images" / "a.jpg")
     mask(tmp_path / "masks" / "a.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
-    with refuses(DataError, tmp_path / "masks" / "a.png", "RGB"):
+    with refuses(DataError, tmp_path / "masks" / "a.png", "RGB", "labelmap.txt"):
         read_id_pngs(tmp_path, masks=True)
 
 

@@ -67,19 +67,6 @@ def test_keypoints_of_another_number_are_left_out_by_file_and_line(yolo):
     assert_named(found.dropped[0], root / "labels/train/0.txt", "line 1", "2 keypoints", 3, "kpt_shape")
 
 
-@pytest.mark.parametrize("shape", ["17", "[17]", "[17, 4]", "[a, 3]"])
-def test_a_kpt_shape_that_is_none_is_refused(yolo, shape):
-    root = yolo([YOLO_BOX], yaml=f"train: images/train\nkpt_shape: {shape}\n{NAMES}")
-    with refuses(DataError, root / "data.yaml", "kpt_shape"):
-        read_yolo(root, masks=False)
-
-
-def test_keypoints_that_no_kpt_shape_announces_are_no_polygons(yolo):
-    root = yolo([f"{YOLO_BOX} 0.1 0.2 2 0.3 0.4 1 0.5 0.6 0 0.1 0.1 2"] * 3)
-    with refuses(DataError, root / "labels/train/0.txt", "line 1", "kpt_shape: [4, 3]", root / "data.yaml"):
-        read_yolo(root, masks=False)
-
-
 @pytest.mark.parametrize(
     ("names", "classes"),
     [
@@ -212,9 +199,17 @@ def test_corners_where_centres_are_meant_are_suspected(yolo):
     assert_named(read_yolo(yolo(lines), masks=False).notes[0], "cxcywh", "xyxy", "0%")
 
 
-def test_pixels_where_fractions_are_meant_are_refused(yolo):
-    root = yolo(["1 30 10 30 10"])
-    with refuses(DataError, root / "labels/train/0.txt", "line 1", "30, 10, 30, 10", root / "images/train"):
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("1 30 10 30 10", ["30, 10, 30, 10"]),
+        (f"{YOLO_BOX} 0.1 0.2 2 0.3 0.4 1 0.5 0.6 0 0.1 0.1 2", ["kpt_shape: [4, 3]", "data.yaml"]),
+    ],
+    ids=["pixels", "keypoints"],
+)
+def test_numbers_of_another_meaning_are_refused_by_file_and_line(yolo, line, names):
+    root = yolo([line] * 3)
+    with refuses(DataError, root / "labels/train/0.txt", "line 1", root / "images/train", *names):
         read_yolo(root, masks=False)
 
 
@@ -249,6 +244,15 @@ def test_listed_pictures_that_are_missing_are_refused(yolo):
         (f"train: images/train\nnc: 3\n{NAMES}", ["nc 3", "2 names"]),
         ("train: images/train\nnames: dog\n", ["names 'dog'"]),
         ("train: [images\nnames: [dog]\n", ["line 2"]),
+        *(
+            (f"train: images/train\nkpt_shape: {shape}\n{NAMES}", [f"kpt_shape {said}"])
+            for shape, said in {
+                "17": "'17'",
+                "[17]": "['17']",
+                "[17, 4]": "['17', '4']",
+                "[a, 3]": "['a', '3']",
+            }.items()
+        ),
     ],
 )
 def test_a_data_yaml_that_cannot_be_used_is_refused(yolo, yaml, names):

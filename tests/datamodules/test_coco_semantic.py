@@ -238,7 +238,7 @@ def test_no_annotations_or_two_of_them_are_refused(tmp_path):
         coco(tmp_path)
     write(tmp_path, [])
     write(tmp_path, [], name="instances_train2014")
-    with refuses(DataError, "instances_train2014.json", "instances_train2017.json"):
+    with refuses(DataError, tmp_path / "annotations", "instances_train2014.json", "instances_train2017.json"):
         coco(tmp_path)
 
 

@@ -173,15 +173,14 @@ def test_a_torn_picture_keeps_one_mask_of_each_object():
 # Bad settings --------------------------------------------------------------------------------------------------------
 
 
-def test_transforms_that_make_floats_are_refused():
-    make = augment(recipe=[A.ToFloat()])
-    with refuses(ConfigError, "data.augment", "float32", "uint8"):
-        make(rectangles(), EVERY, 1, 0, 0, 1)
-
-
-def test_transforms_that_do_not_fit_the_picture_are_refused():
-    make = augment(recipe=[A.RandomCrop(500, 500)])
-    with refuses(ConfigError, "data.augment", "96 x 128"):
+@pytest.mark.parametrize(
+    ("transform", "names"),
+    [(A.ToFloat(), ["float32", "uint8"]), (A.RandomCrop(500, 500), ["96 x 128"])],
+    ids=["floats", "too large"],
+)
+def test_transforms_that_do_not_fit_the_picture_are_refused(transform, names):
+    make = augment(recipe=[transform])
+    with refuses(ConfigError, "data.augment", *names):
         make(rectangles(), EVERY, 1, 0, 0, 1)
 
 

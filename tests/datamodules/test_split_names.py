@@ -104,7 +104,7 @@ def test_test_images_without_masks_or_labels_are_said(tmp_path):
         image(tmp_path / "images" / "Test" / f"{i}.png", 9 + i)
         (tmp_path / "masks" / "train").mkdir(parents=True, exist_ok=True)
         Image.fromarray((np.mgrid[:24, :32][0] > 12).astype(np.uint8)).save(tmp_path / "masks" / "train" / f"{i}.png")
-    assert_named(Masks(str(tmp_path)).unlabeled[0], "test set")
+    assert_named(Masks(str(tmp_path)).unlabeled[0], tmp_path / "images" / "Test", tmp_path / "masks" / "Test")
     (tmp_path / "labels" / "train").mkdir(parents=True)
     (tmp_path / "labels" / "train" / "0.txt").write_text("0 0.5 0.5 0.2 0.2\n")
     (tmp_path / "data.yaml").write_text("names: [thing]\ntrain: images/train\ntest: images/Test\n")

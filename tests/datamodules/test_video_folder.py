@@ -209,24 +209,19 @@ def test_videos_where_class_folders_are_expected(clips):
 
 
 @pytest.mark.parametrize(
-    ("lines", "names"),
+    ("file", "lines", "names"),
     [
-        ("", []),
-        ("train/run/0.mp4 0\ntrain/run/1.avi 5\n", ["line 2", "train/run/1.avi", "'5'"]),
-        ("train/run/0.mp4 runn\n", ["line 1", "train/run/0.mp4", "'runn'", "'run'"]),
+        ("train.txt", "", []),
+        ("train.txt", "train/run/0.mp4 0\ntrain/run/1.avi 5\n", ["line 2", "train/run/1.avi", "'5'"]),
+        ("train.txt", "train/run/0.mp4 runn\n", ["line 1", "train/run/0.mp4", "'runn'", "'run'"]),
+        ("classInd.txt", "0 run\n0 walk\n", ["line 2", "'0 walk'"]),
     ],
 )
-def test_lists_that_say_nothing(clips, lines, names):
-    (clips / "train.txt").write_text(lines)
-    (clips / "classInd.txt").write_text("0 run\n1 walk\n")
-    with refuses(DataError, clips / "train.txt", *names):
-        ready(clips)
-
-
-def test_numbers_of_classes_are_told_once(clips):
+def test_lists_that_say_nothing(clips, file, lines, names):
     (clips / "train.txt").write_text("train/run/0.mp4 0\n")
-    (clips / "classInd.txt").write_text("0 run\n0 walk\n")
-    with refuses(DataError, clips / "classInd.txt", "line 2", "'0 walk'"):
+    (clips / "classInd.txt").write_text("0 run\n1 walk\n")
+    (clips / file).write_text(lines)
+    with refuses(DataError, clips / file, *names):
         ready(clips)
 
 
