@@ -9,7 +9,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAveraging
 from torch import Tensor, nn
 
-from callbacks import Checkpoint, Counts
+from callbacks import Checkpoint, Counts, checkpoint
+from tests.helpers.errors import line_naming, warnings_of
 from tests.helpers.small_task import Data, Task
 
 
@@ -101,8 +102,9 @@ def test_stochastic_weight_averages_are_kept(trainer, tmp_path, norm):
 
 def test_averages_that_were_not_reached_are_said(trainer, tmp_path):
     swa = StochasticWeightAveraging(swa_lrs=0.01, swa_epoch_start=1)
-    with pytest.warns(UserWarning, match="StochasticWeightAveraging"):
+    with warnings_of(checkpoint) as said:
         trainer(swa, Checkpoint(), max_epochs=9, max_steps=8).fit(Scripted([0.1] * 9), datamodule=Data())
+    line_naming(said, "StochasticWeightAveraging")
     assert not (tmp_path / "checkpoints" / "averaged.ckpt").exists()
 
 

@@ -1,9 +1,9 @@
-import warnings
-
 import pytest
 import torch
 
+from callbacks import collapse
 from callbacks.collapse import Collapse, effective_rank, embedding_std
+from tests.helpers.errors import assert_named, warnings_of
 from tests.helpers.small_task import Data, Memory, Pretraining, Task
 
 
@@ -30,21 +30,21 @@ def test_effective_rank_is_the_exponential_of_the_entropy():
 
 def test_logs_every_so_many_steps_and_warns_once_about_a_collapse(trainer):
     logger = Memory()
-    with pytest.warns(UserWarning, match=r"almost collapsed at step 2: .* use 1\.0 of 8 dimensions") as caught:
+    with warnings_of(collapse) as said:
         task = Pretraining(embeddings=torch.ones_like)
         trainer(Collapse(every=2), max_epochs=2, logger=logger).fit(task, datamodule=Data(views=True))
-    assert sum("collapsed" in str(warning.message) for warning in caught) == 1
+    assert len(said) == 1
+    assert_named(said[0], 2, "1.0", 8)
     assert logger.values("train/embedding_std")[0] == pytest.approx(0, abs=1e-6)
     assert logger.values("train/effective_rank")[0] == pytest.approx(1, abs=1e-3)
 
 
 def test_healthy_embeddings_pass_in_silence(trainer):
     logger = Memory()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with warnings_of(collapse) as said:
         task = Pretraining(embeddings=lambda features: torch.randn(len(features), 4))
         trainer(Collapse(every=3), logger=logger).fit(task, datamodule=Data(views=True))
-    assert not any("collapsed" in str(warning.message) for warning in caught)
+    assert not said
     assert logger.values("train/embedding_std")[0] > 0.5
 
 

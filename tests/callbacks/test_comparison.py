@@ -8,6 +8,7 @@ from scipy.stats import ttest_rel
 from callbacks.comparison import Comparison, Run, paired, read_run, spread
 from callbacks.drawing.runs import band, comparison
 from modules.contracts import DataError
+from tests.helpers.errors import assert_named, refuses
 
 
 def run(value: float, **others: float) -> Run:
@@ -49,7 +50,7 @@ def test_only_metrics_that_all_runs_have_are_compared():
 
 
 def test_a_run_that_was_not_judged_is_refused():
-    with pytest.raises(DataError, match="neither test/map50 nor val/map50"):
+    with refuses(DataError, "test/map50", "val/map50"):
         Comparison("val/map50", "max", {"none": None}).add("none", 0, run(0.5))
 
 
@@ -58,8 +59,7 @@ def test_the_validation_counts_where_there_is_no_test(capsys):
     made.add("none", 0, Run(Path("run"), {"val/loss": 2.0}, {"val/loss": "32 val pictures"}, [], 3, None))
     assert made.metric == "val/loss"
     made.say()
-    out = capsys.readouterr().out
-    assert "lower is better" in out and "32 val pictures" in out and "2.0000" in out
+    assert_named(capsys.readouterr().out, "val/loss", "lower", "32 val pictures", "2.0000")
 
 
 def test_the_table_waits_for_a_run_of_every_start_and_fits_the_terminal(capsys, monkeypatch):
@@ -86,7 +86,8 @@ def test_epochs_and_curve_come_from_the_training_alone(tmp_path):
     )
     made = read_run(tmp_path, "val/accuracy")
     assert (made.epochs, made.curve, made.seconds) == (2, [(1, 0.25), (2, 0.375)], 2.5)
-    assert made.hows == {"test/accuracy": "9 test pictures; best checkpoint"}
+    assert made.hows.keys() == {"test/accuracy"}
+    assert_named(made.hows["test/accuracy"], "9 test pictures", "best checkpoint")
 
 
 def test_the_band_is_over_epochs_that_all_runs_have():

@@ -1,12 +1,12 @@
 """A game that has ended is said so, once."""
 
-import warnings
-
 import pytest
 import torch
 from torch import nn
 
 from callbacks import GameHealth
+from callbacks.generated import health
+from tests.helpers.errors import assert_named, warnings_of
 from tests.helpers.small_task import Data, Memory, Task
 
 
@@ -26,17 +26,16 @@ class Game(Task):
 
 def heard(trainer, task: Task, **settings) -> tuple[list[str], Memory]:
     logger = Memory()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with warnings_of(health) as said:
         trainer(GameHealth(every=2), max_epochs=3, logger=logger, **settings).fit(task, datamodule=Data())
-    return [str(w.message) for w in caught if "saturated" in str(w.message) or "stuck" in str(w.message)], logger
+    return said, logger
 
 
 @pytest.mark.parametrize(("real", "fake"), [(0.999, 0.001), (1.0, 0.0), (1.2, -1.1)], ids=["sure", "squares", "hinge"])
 def test_a_sure_discriminator_is_named_once(trainer, real, fake):
     words, _ = heard(trainer, Game(real, fake))
     assert len(words) == 1
-    assert "saturated at step 10" in words[0]  # the fifth look at every second batch
+    assert_named(words[0], 10, "--model.discriminator_optim.lr", "--model.penalty r1")  # 5th look at every 2nd batch
 
 
 @pytest.mark.parametrize(("real", "fake"), [(0.6, 0.4), (0.98, 0.001), (0.999, 0.3), (0.4, -0.5)])
@@ -56,7 +55,7 @@ def test_clipped_weights_at_their_bound_are_counted_and_named(trainer):
         task.discriminator.weight[0, 0] = 0.0  # 24 of 25
     words, logger = heard(trainer, task)
     assert len(words) == 1
-    assert "96 % of the critic's weights are stuck at the bound 0.01" in words[0]
+    assert_named(words[0], "96 %", 0.01, "--model.weight_clip", "--model.penalty gradient")
     assert logger.values("train/clipped_weights") == pytest.approx([0.96] * 15)  # 9 looks; those between repeat them
 
 

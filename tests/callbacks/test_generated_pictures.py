@@ -1,6 +1,5 @@
 """A generator's pictures: the same noise in every epoch, walks between noises, rows of classes."""
 
-import pytest
 import torch
 from PIL import Image
 
@@ -9,6 +8,7 @@ from callbacks.drawing.generated import tiles
 from callbacks.generated.pictures import slerp
 from callbacks.outcomes.base import arrays
 from modules.contracts import ConfigError
+from tests.helpers.errors import refuses
 from tests.helpers.small_generator import Generator, shapes
 
 
@@ -90,5 +90,5 @@ def test_tiles_stand_row_by_row_and_small_pictures_grow_pixel_by_pixel():
 
 
 def test_an_interval_of_nothing_is_refused():
-    with pytest.raises(ConfigError, match="every is 0"):
+    with refuses(ConfigError, "GeneratedPictures", "every", 0):
         GeneratedPictures(every=0)

@@ -15,6 +15,7 @@ from callbacks.outcomes.objects import ObjectOutcomes, expected_mistakes, mistak
 from callbacks.pictures import Pictures
 from callbacks.predictions import Predictions
 from modules.metrics.matching import ERRORS
+from tests.helpers.errors import assert_named
 from tests.helpers.small_objects import CLASSES, INSIDE, Boxes, Finder, ObjectData, collate, encoded
 from tests.helpers.small_task import Task
 
@@ -93,7 +94,7 @@ def test_a_detector_of_low_scores_is_drawn_from_its_best_threshold_on(trainer, t
     threshold = task.reports("test")["masks"].threshold
     assert 0.04 < threshold <= 0.09
     (panels, *_, title), *_ = said
-    assert f"score {threshold:.2f} and more" in title
+    assert_named(title, f"{threshold:.2f}")
     true, found = np.array([[(panel != panel[0, 0]).any() for panel in row] for row in panels]).T
     assert found.any() and true.any()
     assert {row["threshold"] for row in rows(tmp_path / "predictions" / "test_errors.csv")} == {str(threshold)}

@@ -9,6 +9,7 @@ from PIL import Image
 from callbacks.drawing.objects import object_palette
 from callbacks.predictions import Predictions
 from modules.contracts import ConfigError
+from tests.helpers.errors import refuses
 from tests.helpers.small_objects import CLASSES, ORIGINAL, Finder, ObjectData
 
 PALETTE = object_palette(len(CLASSES))
@@ -69,7 +70,7 @@ def test_the_threshold_says_what_is_drawn(predict):
     folder, _ = predict(threshold=0.4)
     name = ObjectData().test_dataloader().dataset.names[0]
     assert near(read(folder / "pictures" / name), PALETTE[0]) > 50
-    with pytest.raises(ConfigError, match=r"predictions\.threshold is 50"):
+    with refuses(ConfigError, "predictions.threshold", 50):
         Predictions(threshold=50)
 
 

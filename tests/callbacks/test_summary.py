@@ -8,22 +8,23 @@ from callbacks.files.per_class import per_class, per_class_of_pixels, write_per_
 from callbacks.numbers import number, or_nan, or_null
 from callbacks.summary import Summary
 from modules.metrics.detection import Report
+from tests.helpers.errors import assert_named
 
 MATRIX = np.array([[1_000_000, 200_000, 0], [0, 50_000, 50_000], [0, 0, 0]])
 
 
 @pytest.mark.parametrize(
-    ("figures", "title", "first"),
+    ("figures", "judge", "first"),
     [
-        (per_class, "Classes, lowest F1 first", ("bird", "0", "0.000", "n/a", "0.000")),
-        (per_class_of_pixels, "Classes, lowest IoU first", ("bird", "0", "0.000", "n/a", "0.000", "0.000")),
+        (per_class, "F1", ("bird", "0", "0.000", "n/a", "0.000")),
+        (per_class_of_pixels, "IoU", ("bird", "0", "0.000", "n/a", "0.000", "0.000")),
     ],
 )
-def test_the_classes_that_do_worst_are_told_by_the_figure_that_judges_them(tmp_path, capsys, figures, title, first):
+def test_the_classes_that_do_worst_are_told_by_the_figure_that_judges_them(tmp_path, capsys, figures, judge, first):
     write_per_class(tmp_path / "predictions", "test", figures(MATRIX), ["cat", "dog", "bird"])
     Summary("name", "test", [], 0, "as set")._say_classes(tmp_path)
     said = capsys.readouterr().out.splitlines()
-    assert " ".join(" ".join(said[:2]).split()).startswith(f"{title} (predictions/test_per_class.csv)")
+    assert_named(" ".join(said[:2]), judge, "predictions/test_per_class.csv")
     cells = [tuple(cell.strip() for cell in line.split("│")[1:-1]) for line in said if line.startswith("│")]
     assert [row[0] for row in cells] == ["bird", "dog", "cat"]
     assert cells[0] == first
@@ -35,11 +36,10 @@ def test_the_kinds_of_errors_are_a_line_each_for_boxes_and_masks(tmp_path, capsy
     masks = Report({}, {}, {"class": (0, np.nan), "missed": (0, np.nan)})
     write_errors(tmp_path / "predictions", "val", {"boxes": boxes, "masks": masks})
     Summary("name", "validate", [], 0, "as set")._say_errors(tmp_path)
-    first, second = (
-        line.removesuffix(" (predictions/val_errors.csv)") for line in capsys.readouterr().out.splitlines()
-    )
-    assert first == "errors of boxes with score 0.5 (best F1) and more: 100: missed 69 %, class 30 %, background 1.0 %"
-    assert second == "errors of masks with score 0.5 (best F1) and more: 0"
+    first, second = capsys.readouterr().out.splitlines()
+    assert_named(first, "boxes", 0.5, 100, "missed 69 %, class 30 %, background 1.0 %", "predictions/val_errors.csv")
+    assert_named(second, "masks", 0.5, 0, "predictions/val_errors.csv")
+    assert "both" not in first and "missed" not in second  # kinds that do not occur
 
 
 def test_figures_of_nothing_are_not_numbers_for_people_and_null_in_json():

@@ -1,71 +1,95 @@
-import time
-import warnings
-
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from callbacks import throughput
 from callbacks.throughput import Throughput, batch_size
+from tests.helpers.errors import assert_named, warnings_of
 from tests.helpers.small_task import Data, Memory, Samples, Task
 
 
-class Slow(Samples):
-    def __getitem__(self, index):
-        time.sleep(0.002)
-        return super().__getitem__(index)
+class Clock:
+    """Time that passes only where a test says so, in place of the callback's clock."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
 
 
-class SlowData(Data):
-    def train_dataloader(self):
-        return DataLoader(Slow(self.count, 0), batch_size=self.batch)
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr(throughput, "perf_counter", made)
+    return made
 
 
-class SlowTask(Task):
+class Timed(Task):
+    """Takes `seconds` for each step of training, and for each of validation."""
+
+    def __init__(self, clock, seconds, validating=0.0):
+        super().__init__()
+        self.clock, self.seconds, self.validating = clock, seconds, validating
+
     def training_step(self, batch, batch_idx):
-        time.sleep(0.016)
+        self.clock.now += self.seconds
         return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch, batch_idx):
+        self.clock.now += self.validating
+        return super().validation_step(batch, batch_idx)
+
+
+class TimedData(Data):
+    """Takes `seconds` to load each sample of training."""
+
+    def __init__(self, clock, seconds):
+        super().__init__()
+        self.clock, self.seconds = clock, seconds
+
+    def train_dataloader(self):
+        owner = self
+
+        class Slow(Samples):
+            def __getitem__(self, index):
+                owner.clock.now += owner.seconds
+                return super().__getitem__(index)
+
+        return DataLoader(Slow(self.count, 0), batch_size=self.batch)
 
 
 def fit(trainer, task, data, **settings):
     speed, logger = Throughput(), Memory()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with warnings_of(throughput) as said:
         trainer(speed, logger=logger, **settings).fit(task, datamodule=data)
-    return speed, logger, [str(w.message) for w in caught if "waits for data" in str(w.message)]
+    return speed, logger, said
 
 
-def test_measures_waiting_and_speed_and_warns_once(trainer):
-    # 8 samples of 2 ms each to load, then 16 ms to compute: half of the time is waiting
-    speed, logger, warned = fit(trainer, SlowTask(), SlowData(), max_epochs=6, log_every_n_steps=3)
-    assert 0.3 < speed.data_wait < 0.6
-    assert 130 < speed.samples_per_s < 250
-    assert len(warned) == 1
-    assert "raise --data.workers (now 0, this machine has" in warned[0]
-    assert 100 < logger.values("train/samples_per_s")[-1] < 260
-    assert 0.2 < logger.values("train/data_wait")[-1] < 0.7
+def test_measures_waiting_and_speed_and_warns_once(trainer, clock):
+    # 8 samples of 2 ms each to load, then 16 ms to compute; 6 batches an epoch, and the first one's wait does not count
+    speed, logger, said = fit(trainer, Timed(clock, 0.016), TimedData(clock, 0.002), max_epochs=6, log_every_n_steps=3)
+    batches, waits = 6 * 6 - 3, 6 * 6 - 3 - 5
+    assert speed.data_wait == pytest.approx(waits / (waits + batches))
+    assert speed.samples_per_s == pytest.approx(8 * batches / (0.016 * (waits + batches)))
+    assert len(said) == 1
+    assert_named(said[0], f"{100 * waits / (waits + batches):.0f} %", "--data.workers", 0)
+    assert logger.values("train/samples_per_s")[-1] == pytest.approx(8 / 0.032)
+    assert logger.values("train/data_wait")[-1] == pytest.approx(0.5)
 
 
-def test_fast_loaders_pass_in_silence(trainer):
-    class SlowerTask(Task):  # so that a busy machine does not count
-        def training_step(self, batch, batch_idx):
-            time.sleep(0.06)
-            return super().training_step(batch, batch_idx)
-
-    speed, _, warned = fit(trainer, SlowerTask(), Data(), max_epochs=5)
-    assert speed.data_wait < 0.1
-    assert not warned
+def test_fast_loaders_pass_in_silence(trainer, clock):
+    speed, _, said = fit(trainer, Timed(clock, 0.095), TimedData(clock, 0.001), max_epochs=5)
+    assert 0.05 < speed.data_wait < 0.1
+    assert not said
 
 
-def test_warm_up_and_validation_do_not_count(trainer):
-    class SlowValidation(Task):
-        def validation_step(self, batch, batch_idx):
-            time.sleep(0.2)
-            return super().validation_step(batch, batch_idx)
-
-    speed, _, _ = fit(trainer, SlowValidation(), Data(), max_epochs=2, val_check_interval=3, num_sanity_val_steps=0)
+def test_warm_up_and_validation_do_not_count(trainer, clock):
+    task = Timed(clock, 0.01, validating=5.0)
+    speed, _, _ = fit(trainer, task, TimedData(clock, 0.0), max_epochs=2, val_check_interval=3, num_sanity_val_steps=0)
     assert speed.batches == 12 - 3
     assert speed.samples == 8 * 9
-    assert speed.seconds < 0.4  # three validations of 0.6 s were in between
+    assert speed.seconds == pytest.approx(0.01 * 9)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from callbacks.loggers import build_loggers
 from callbacks.metrics import MetricsCSV
 from callbacks.tracking import fault_tolerant
 from callbacks.wandb import NO_LOGIN, unreachable
+from tests.helpers.errors import assert_named, line_naming
 
 KEY = "0123456789abcdef" * 2 + "01234567"
 
@@ -57,9 +58,8 @@ def test_a_logger_that_raises_is_reported_once_and_silent_from_then_on(capsys):
         logger.log_metrics({"x": step}, step)
     logger.finalize("success")
     assert isinstance(logger, Breaks) and own.seen == [{"a": 1}, {"x": 0}]
-    assert capsys.readouterr().out.splitlines() == [
-        "Breaks failed and logs no further: server gone; training goes on without it"
-    ]
+    (line,) = capsys.readouterr().out.splitlines()
+    assert_named(line, "Breaks", "server gone")
 
 
 def test_an_experiment_that_cannot_begin_is_a_dummy(capsys):
@@ -98,7 +98,7 @@ def test_without_a_login_or_a_connection_wandb_is_offline(monkeypatch, tmp_path,
     monkeypatch.setenv("WANDB_MODE", "online")
     logger = build_loggers(str(tmp_path))[1]
     logger.log_metrics({"x": 1.0}, 0)
-    assert capsys.readouterr().out.count("no connection to http://127.0.0.1:9") == 1
+    assert capsys.readouterr().out.count("http://127.0.0.1:9") == 1
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
 
 
@@ -166,7 +166,7 @@ def test_training_survives_the_death_of_wandbs_process(tmp_path, monkeypatch, ca
     for step in range(1, 200):
         logger.log_metrics({"x": 2.0}, step)
     assert not logger.failed and logger.experiment.config["lr"] == 0.1
-    assert capsys.readouterr().out.count("goes on offline") == 1
+    line_naming(capsys.readouterr().out.splitlines(), "offline", "wandb/offline-run")
 
 
 def test_a_spawned_process_unpickles_a_guarded_logger():

@@ -5,8 +5,10 @@ A name is an option, a file, a line or a value. The wording around it is free, e
 """
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 
 import pytest
 
@@ -68,6 +70,27 @@ def line_naming(lines: Iterable[str], *names: object) -> str:
     found = [line for line in lines if all(_whole(str(name)).search(line) for name in names)]
     assert len(found) == 1, f"{[str(name) for name in names]} named by {len(found)} of {lines}"
     return found[0]
+
+
+@contextmanager
+def warnings_of(module: ModuleType) -> Iterator[list[str]]:
+    """Collect the warnings that `module` itself gives in the block, however they are worded.
+
+        with warnings_of(collapse) as said:
+            trainer.fit(task)
+        assert said == []
+
+    Args:
+        module: whose file the warnings come from; those of other files are dropped.
+
+    Returns:
+        The messages, filled when the block is over.
+    """
+    messages: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield messages
+    messages.extend(str(each.message) for each in caught if each.filename == module.__file__)
 
 
 def _whole(name: str) -> re.Pattern[str]:

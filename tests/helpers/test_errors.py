@@ -1,8 +1,11 @@
 """The assertions on refusals fail where they should."""
 
+import sys
+import warnings
+
 import pytest
 
-from tests.helpers.errors import line_naming, refuses, sentence
+from tests.helpers.errors import line_naming, refuses, sentence, warnings_of
 
 
 @pytest.mark.parametrize("names", [["batch"], ["12"], ["data.crop"], ["--data.batch_size", "data.root"], ["d.batch"]])
@@ -39,3 +42,10 @@ def test_a_line_is_found_by_names_if_it_is_the_only_one():
     for names in (["a.png"], ["c.png"], ["b.png", 1]):
         with pytest.raises(AssertionError):
             line_naming(lines, *names)
+
+
+def test_warnings_of_a_module_are_collected_without_those_of_others():
+    with warnings_of(sys.modules[__name__]) as said:
+        warnings.warn("mine", stacklevel=1)
+        warnings.warn_explicit("another's", UserWarning, "other.py", 1)
+    assert said == ["mine"]

@@ -15,7 +15,7 @@ from modules.heads.detection.anchors import Anchors, fit_anchors
 from modules.heads.detection.fast_rcnn import Crop, windows
 from modules.heads.detection.pooling import RoIAlign, RoIPool, named
 from modules.heads.detection.regions import Regions, usable
-from tests.helpers.errors import refuses
+from tests.helpers.errors import assert_named, refuses
 
 STRIDES = [4, 8, 16]
 
@@ -193,9 +193,11 @@ def test_fitting_says_what_it_changes_and_a_checkpoint_keeps_it(head):
     settings = {"levels": 3} if head is SSD else {}
     fitted, other = head(features, 3, **settings), head(features, 3, **settings)
     wh = np.random.default_rng(0).uniform([5, 20], [10, 60], (300, 2))
+    before = fitted.anchors.recall(wh)
     line = fitted.fit_anchors(wh)
-    before, after = (float(x.rstrip("%")) for x in line.split("recall at IoU 0.5 ")[1].split(",")[0].split(" -> "))
-    assert "300 boxes" in line and after > before
+    after = fitted.anchors.recall(wh)
+    assert after > before
+    assert_named(line, 300, f"{before:.1%}", f"{after:.1%}")
     other.load_state_dict(fitted.state_dict())
     feature = [torch.zeros(1, 32, 64 // s, 64 // s) for s in (8, 16, 32)]
     given = ImageList(torch.zeros(1, 3, 64, 64), [(64, 64)]), feature
@@ -208,7 +210,7 @@ def test_fitting_that_makes_nothing_better_changes_nothing():
     wh = np.random.default_rng(0).uniform(10, 60, (100, 2))
     head.fit_anchors(wh)
     before = head.anchors.shapes.clone()
-    assert "anchors stay" in head.fit_anchors(wh)
+    assert_named(head.fit_anchors(wh), 100)
     assert torch.equal(head.anchors.shapes, before)
 
 
@@ -218,14 +220,15 @@ def test_anchors_of_the_head_are_fitted_where_they_reach_too_few_boxes_and_given
     settings = {"levels": 3} if head is SSD else {}
     own, kept, given = head(features, 3, **settings), head(features, 3, **settings), head(features, 3, [100, 150, 200])
     assert own.anchors.recall(small) < 0.7
-    assert "recall at IoU 0.5" in own.settle_anchors(small, None)
+    line = own.settle_anchors(small, None)
     assert own.anchors.recall(small) > 0.9
+    assert_named(line, 200, f"{own.anchors.recall(small):.1%}")
     for other, fit in ((kept, False), (given, None)):
         before = other.anchors.shapes.clone()
-        assert "--model.fit_anchors true" in other.settle_anchors(small, fit)
+        assert_named(other.settle_anchors(small, fit), "--model.fit_anchors true")
         assert torch.equal(other.anchors.shapes, before)
     before = own.anchors.shapes.clone()
-    assert "warning" not in own.settle_anchors(small, None)
+    assert "--model." not in own.settle_anchors(small, None)
     assert torch.equal(own.anchors.shapes, before), "they reach enough"
 
 

@@ -9,7 +9,7 @@ from modules.contracts import ConfigError, DataError
 from modules.metrics import extractors
 from modules.metrics.extractors import from_checkpoint, train, untrained
 from tasks import Classification, SimCLR
-from tests.helpers.errors import refuses
+from tests.helpers.errors import assert_named, refuses
 
 
 def saved(task: L.LightningModule, batch: dict, path):
@@ -77,7 +77,7 @@ def test_training_is_the_same_every_time_and_leaves_the_global_generator_alone(m
 def test_large_pictures_are_shrunk_and_grey_ones_get_three_channels():
     torch.manual_seed(0)
     model = untrained(["a", "b"], 100).eval()
-    assert "pictures of 100 px shrunk to 64 px" in model.about
+    assert_named(model.about, "100 px", "64 px")
     smooth = torch.linspace(0, 255, 128).view(1, 1, 128, 1).expand(2, 1, 128, 128).to(torch.uint8)
     features, probabilities = model(smooth)
     assert features.shape == (2, 96) and torch.allclose(probabilities.sum(1), torch.ones(2))

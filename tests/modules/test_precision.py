@@ -3,6 +3,7 @@
 import pytest
 
 from modules.precision import Hardware, choose, detect, unified
+from tests.helpers.errors import assert_named
 
 AVX512_BF16, AMX = Hardware(cpu=("AVX512-BF16",)), Hardware(cpu=("AMX",))
 NEITHER, BF16_GPU, OLD_GPU, APPLE = Hardware(), Hardware(cuda=True), Hardware(cuda=False), Hardware(mps=True)
@@ -13,10 +14,10 @@ NEITHER, BF16_GPU, OLD_GPU, APPLE = Hardware(), Hardware(cuda=True), Hardware(cu
     [
         (AVX512_BF16, "auto", "bf16-mixed", "AVX512-BF16"),
         (AMX, "cpu", "bf16-mixed", "AMX"),
-        (NEITHER, "auto", "32-true", "emulated"),
+        (NEITHER, "auto", "32-true", "bf16"),
         (BF16_GPU, "auto", "bf16-mixed", "GPU"),
         (BF16_GPU, "gpu", "bf16-mixed", "GPU"),
-        (BF16_GPU, "cpu", "32-true", "emulated"),
+        (BF16_GPU, "cpu", "32-true", "bf16"),
         (OLD_GPU, "cuda", "16-mixed", "float16"),
         (Hardware(cpu=("AMX",), cuda=False), "cpu", "bf16-mixed", "AMX"),
         (APPLE, "auto", "32-true", "mps"),
@@ -26,7 +27,8 @@ NEITHER, BF16_GPU, OLD_GPU, APPLE = Hardware(), Hardware(cuda=True), Hardware(cu
 )
 def test_auto_follows_the_hardware(hardware, accelerator, precision, named):
     choice = choose("auto", accelerator, hardware)
-    assert choice.precision == precision and "auto" in choice.reason and named in choice.reason
+    assert choice.precision == precision
+    assert_named(choice.reason, "auto", named)
 
 
 @pytest.mark.parametrize("hardware", [AMX, NEITHER, BF16_GPU, OLD_GPU, APPLE])
@@ -38,9 +40,9 @@ def test_a_typed_precision_wins(hardware, typed, name):
 
 
 def test_a_typed_precision_that_is_emulated_is_said():
-    assert "emulated" in choose("bf16-mixed", "auto", NEITHER).reason
-    assert "emulated" in choose("bf16-true", "gpu", OLD_GPU).reason
-    assert "emulated" not in choose("bf16-mixed", "auto", AMX).reason + choose("32", "auto", NEITHER).reason
+    for typed, accelerator, hardware in (("bf16-mixed", "auto", NEITHER), ("bf16-true", "gpu", OLD_GPU)):
+        assert_named(choose(typed, accelerator, hardware).reason, "bf16", "float32")
+    assert "bf16" not in choose("bf16-mixed", "auto", AMX).reason + choose("32", "auto", NEITHER).reason
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from modules.metrics.text import (
     translation_scores,
     words,
 )
+from tests.helpers.errors import assert_named
 
 HYPOTHESES = [
     "The red circle is left of the small blue square.",
@@ -71,7 +72,8 @@ def test_scripts_without_spaces_are_split_in_every_figure_of_words():
     assert split["chrf"] == plain["chrf"]
     sentences = sentence_bleu(said, true, "zh")
     assert sentences[0] == pytest.approx(100) and sentences[1] > sentence_bleu(said, true)[1]
-    assert "zh tokens" in protocols("zh")["bleu_textbook"] and "tok:zh" in protocols("zh")["bleu"]
+    assert_named(protocols("zh")["bleu_textbook"], "zh")
+    assert_named(protocols("zh")["bleu"], "tok:zh")
 
 
 def test_every_figure_has_a_protocol_and_sacrebleus_have_their_signatures():

@@ -11,7 +11,7 @@ from modules.fusion import Mean
 from modules.heads import FullyConnected, Linear
 from modules.optim import parameter_groups
 from modules.transfer import export_backbone, load_backbone
-from tests.helpers.errors import refuses
+from tests.helpers.errors import assert_named, refuses
 
 LIGHT = ["r3d_18", "mc3_18", "r2plus1d_18", "s3d", "swin3d_t", "c3d"]
 PARITY = {
@@ -98,7 +98,7 @@ def test_layer_decay_slows_lower_layers_down(name, first, last):
 def test_weights_travel_through_a_file(tmp_path):
     source, fresh = by_name("r3d_18"), by_name("r3d_18")
     export_backbone(source, tmp_path / "backbone.safetensors")
-    assert load_backbone(fresh, str(tmp_path / "backbone.safetensors")).startswith("backbone: 120/120 tensors")
+    assert_named(load_backbone(fresh, str(tmp_path / "backbone.safetensors")), "120/120")
     assert all(torch.equal(v, fresh.state_dict()[k]) for k, v in source.state_dict().items())
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.helpers.errors import assert_named
 from zoo.facts import Facts, has_weights, origin
 
 
@@ -37,7 +38,7 @@ def test_sizes_that_it_takes(name, smallest, only):
 def test_a_network_that_computes_with_numbers_has_the_facts_that_shapes_tell():
     facts = Facts("gemma4_vit_167m")
     assert facts.macs is None and not facts.fixed
-    assert "pictures such as 768 x 768 pixels" in facts.tasks()[0]
+    assert_named(facts.tasks()[0], "768 x 768")
 
 
 def test_maps_of_networks_without_padding_have_the_cells_that_are_left():
@@ -56,18 +57,24 @@ def test_options_are_those_that_build():
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "sizes", "pyramid"),
     [
-        ("resnet18", ["from 32 pixels", "on its own maps", "each frame"]),
-        ("vit_tiny_patch16_224", ["from 16 pixels", "simple pyramid", "each frame"]),
-        ("mixer_s16_224", ["of 224 x 224 pixels, or as built with image_size", "simple pyramid", "each frame"]),
-        ("r3d_18", ["network for clips"]),
+        ("resnet18", [32], False),
+        ("vit_tiny_patch16_224", [16], True),
+        ("mixer_s16_224", ["224 x 224", "image_size"], True),
     ],
 )
-def test_tasks_that_it_fits(name, words):
-    lines = Facts(name).tasks()
-    assert len(lines) == len(words)
-    assert all(word in line for word, line in zip(words, lines, strict=True))
+def test_tasks_that_it_fits(name, sizes, pyramid):
+    whole, dense, video = Facts(name).tasks()
+    assert_named(whole, "classification", "pretraining", *sizes)
+    assert_named(dense, "segmentation", "detection")
+    assert ("ViTDet" in dense) == pyramid
+    assert_named(video, "video")
+
+
+def test_a_network_for_clips_fits_videos_alone():
+    (line,) = Facts("r3d_18").tasks()
+    assert_named(line, "tasks/video.yaml")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from modules.backbones.classics.inception import _inception
 from modules.backbones.classics.vgg import deepen, vgg16_c
 from modules.contracts import ConfigError
 from modules.transfer import export_backbone, load_backbone
-from tests.helpers.errors import refuses
+from tests.helpers.errors import assert_named, refuses
 
 PUBLISHED = {
     "lenet5": 61_706,
@@ -288,10 +288,7 @@ def test_a_shallower_vgg_initialises_a_deeper_one_through_model_weights(tmp_path
     places = [*(f"stages.{i}.0" for i in ("0.0", "1.1", "2.1", "2.2")), "head.0.0", "head.2.0"]
     before = {k: v.clone() for k, v in deep.net.state_dict().items()}
     said = load_backbone(deep, str(path))
-    assert said == (
-        f"backbone: {', '.join(places)} of vgg16_c from torchvision/vgg11 in {path}, epoch 3; "
-        "all its other layers start afresh"
-    )
+    assert_named(said, *places, "vgg16_c", "torchvision/vgg11", path, 3)
     theirs = [layer for layer in shallow.net.features if isinstance(layer, nn.Conv2d)][:4]
     theirs += [layer for layer in shallow.net.classifier if isinstance(layer, nn.Linear)][:2]
     for place, layer in zip(places, theirs, strict=True):

@@ -8,7 +8,7 @@ from modules.backbones import Timm, by_name
 from modules.contracts import ConfigError, DataError
 from modules.optim import parameter_groups
 from modules.transfer import export_backbone, load_backbone
-from tests.helpers.errors import refuses
+from tests.helpers.errors import assert_named, refuses
 
 
 def test_timm_lists_and_builds_it_by_name():
@@ -96,7 +96,7 @@ def test_it_goes_through_a_file_into_ours_and_into_plain_timm(tmp_path):
     path, backbone = tmp_path / "backbone.safetensors", Timm("lenet5", in_channels=1).eval()
     export_backbone(backbone, path)
     other, image = Timm("lenet5", in_channels=1).eval(), torch.rand(2, 1, 32, 32)
-    assert load_backbone(other, str(path)) == f"backbone: 8/8 tensors from {path}"
+    assert_named(load_backbone(other, str(path)), "8/8", path)
     plain = timm.create_model("lenet5", num_classes=0, checkpoint_path=path)
     assert torch.equal(other(image)[-1], backbone(image)[-1])
     assert torch.equal(plain.forward_features(image), backbone(image)[-1])
