@@ -1,4 +1,4 @@
-"""What tests of data share."""
+"""Fixtures of the data tests: a cache of their own, and folders of images with masks."""
 
 from collections.abc import Callable
 from pathlib import Path

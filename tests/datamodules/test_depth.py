@@ -182,11 +182,10 @@ def test_frames_after_the_first_are_counted(tmp_path):
 
 
 def test_large_images_are_refused_by_a_limit_with_its_name(tmp_path):
-    Image.new("1", (300, 200)).save(tmp_path / "a.png")
+    file = tmp_path / "a.png"
+    Image.new("1", (300, 200)).save(file)
     data = Images(str(tmp_path), batch_size=1, max_pixels=50_000)
-    with refuses(
-        DataError, tmp_path / "a.png", "300 x 200", "60,000", "--data.max_pixels 50,000", "--data.on_error skip"
-    ):
+    with refuses(DataError, file, "300 x 200", "60,000", "--data.max_pixels 50,000", "--data.on_error skip"):
         data.setup("predict")
     data = Images(str(tmp_path), batch_size=1, max_pixels=60_000)
     data.setup("predict")

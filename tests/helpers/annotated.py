@@ -1,4 +1,4 @@
-"""Small annotated folders."""
+"""Small annotated folders: COCO json, Pascal VOC xml, YOLO txt, CSV and id-PNGs."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ CATEGORIES = [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog"}]
 
 
 def picture(path: Path, shape: tuple[int, int] = (HEIGHT, WIDTH), orientation: int = 1) -> Path:
-    """Noise; `shape` is as stored, before EXIF turns it."""
+    """An image of noise; `shape` is (H, W) as stored, before EXIF turns it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8))
     exif = image.getexif()
@@ -30,16 +30,17 @@ def picture(path: Path, shape: tuple[int, int] = (HEIGHT, WIDTH), orientation: i
 
 
 def annotation(image: int = 1, category: int = 7, box: Any = (10, 5, 20, 10), **more: Any) -> dict[str, Any]:
-    """Of COCO: xywh."""
+    """An entry of COCO's `annotations`; `box` is xywh."""
     return {"image_id": image, "category_id": category, "bbox": box} | more
 
 
 def image(number: int, **more: Any) -> dict[str, Any]:
+    """An entry of COCO's `images`."""
     return {"id": number, "file_name": f"{number}.png", "height": HEIGHT, "width": WIDTH} | more
 
 
 def coco(root: Path, annotations: list[dict], images: list[dict] | None = None, split: str = "train", **parts) -> Path:
-    """A json with its pictures, written unless `images` are given; returns the json."""
+    """COCO json with its images, which are written unless `images` are given; returns the json."""
     if images is None:
         images = [image(number) for number in sorted({a["image_id"] for a in annotations})]
         for entry in images:
@@ -51,7 +52,7 @@ def coco(root: Path, annotations: list[dict], images: list[dict] | None = None, 
 
 
 def only(found: Annotations, split: str = "train") -> Objects:
-    """The objects of a split's only picture."""
+    """The objects of a split's only image."""
     assert len(found.splits[split]) == 1
     return found.splits[split].objects(0)
 
@@ -59,7 +60,7 @@ def only(found: Annotations, split: str = "train") -> Objects:
 def table(
     root: Path, *lines: str, header: str = CSV_HEADER, name: str = "train.csv", pictures: tuple[str, ...] = ("a.png",)
 ) -> Path:
-    """A CSV of boxes with its pictures; returns the CSV."""
+    """A CSV of boxes with its images; returns the CSV."""
     for each in pictures:
         picture(root / "images" / each)
     file = root / name
@@ -77,7 +78,7 @@ def thing(name: str = "cat", box: tuple = (10, 5, 30, 15), more: str = "") -> st
 
 
 def xml(file: Path, *things: str, size: tuple[int, int] = (WIDTH, HEIGHT), more: str = "") -> Path:
-    """Pascal VOC's XML of one picture, from `thing`s; `size` is (W, H)."""
+    """Pascal VOC's XML of one image, from `thing`s; `size` is (W, H)."""
     file.parent.mkdir(parents=True, exist_ok=True)
     size = f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>"
     file.write_text(f"<annotation>{more}{size}{''.join(things)}</annotation>")
@@ -85,7 +86,7 @@ def xml(file: Path, *things: str, size: tuple[int, int] = (WIDTH, HEIGHT), more:
 
 
 def labels(file: Path, *lines: str) -> Path:
-    """A text file, such as YOLO's of one picture."""
+    """A text file, such as YOLO's of one image."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("\n".join(lines))
     return file

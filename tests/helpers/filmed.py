@@ -1,4 +1,4 @@
-"""Video files for tests, and what decoding all of one gives."""
+"""Video files, and all frames of one as a reference decodes them."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +13,7 @@ FORMATS = {"gif": "rgb8"}  # of codecs that know no yuv420p
 
 
 def frames(count: int, size: tuple[int, int] = (48, 64), seed: int = 0) -> np.ndarray:
-    """uint8 (N, H, W, 3): noise in half of the picture, and a brightness that rises from frame to frame."""
+    """uint8 (N, H, W, 3): noise in half of the image, and a brightness that rises from frame to frame."""
     random = np.random.default_rng(seed)
     made = np.empty((count, *size, 3), np.uint8)
     made[:] = np.linspace(20, 230, count)[:, None, None, None]
@@ -33,7 +33,7 @@ def film(
     rate: int = 25,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Writes a video with a key frame in twelve and two B-frames where the codec has them.
+    """Write a video with a key frame in twelve and two B-frames where the codec has them.
 
     Args:
         codec: null for the usual one of the suffix.
@@ -82,7 +82,7 @@ def cut_short(path: Path, share: float = 0.6) -> Path:
 
 
 def add_sound(file: av.container.OutputContainer, audio: av.AudioStream, seconds: float) -> None:
-    """Encodes a tone."""
+    """Encode a tone."""
     for start in range(0, int(seconds * 44100), 1024):
         tone = np.sin(np.arange(start, start + 1024) / 20, dtype=np.float32)[None]
         frame = av.AudioFrame.from_ndarray(np.repeat(tone, 2, 0), format="fltp", layout="stereo")

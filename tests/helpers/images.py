@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def save(pixels: np.ndarray, path: Path, colours: list[int] | None = None) -> Path:
-    """Writes a picture; with `colours`, a palette (R, G, B, R, G, B, ...), numbers become a palette picture."""
+    """Write an image file; `colours`, a palette (R, G, B, R, G, B, ...), makes it a palette image. Returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(pixels)
     if colours:

@@ -1,4 +1,4 @@
-"""Pictures of coloured rectangles on grey, which say themselves where their objects are."""
+"""Images of colored rectangles on gray: their pixels tell where their objects are."""
 
 from dataclasses import dataclass
 
@@ -40,10 +40,10 @@ def rectangles(
     crowds: int = 0,
     prefix: str = "train",
 ) -> ObjectFiles:
-    """Pictures of 0 to `most` rectangles, each of another class and none above another.
+    """Images of 0 to `most` rectangles, each of another class and none above another.
 
     Args:
-        crowds: that many objects of each picture, if it has so many, are crowds.
+        crowds: that many objects of each image, if it has so many, are crowds.
     """
     random = np.random.default_rng(seed)
     images, boxes, labels, crowd = [], [], [], []
@@ -88,7 +88,7 @@ def runs(boxes: np.ndarray, image: np.ndarray) -> list[dict]:
 
 
 class Rectangles(ObjectDataModule):
-    """The same as a data module, with settings that suit tests; `splits` says how many pictures each has."""
+    """Rectangles as a data module, with settings that suit tests; `counts` is the number of images of each split."""
 
     def __init__(self, counts: dict[Split, int] | None = None, drawn: dict | None = None, **settings):
         super().__init__(**({"image_size": 128, "batch_size": 4, "workers": 0, "val_split": 0.0} | settings))
@@ -103,13 +103,13 @@ class Rectangles(ObjectDataModule):
 
 
 def named(image: np.ndarray) -> np.ndarray:
-    """int64 (H, W): the class whose colour a pixel is nearest to, or a higher number for grey and black."""
+    """int64 (H, W): the class whose color a pixel is nearest to, or a higher number for gray and black."""
     known = np.concatenate([COLOURS, [[GREY] * 3, [0] * 3]]).astype(np.float32)
     return ((known**2).sum(1) - 2 * image.astype(np.float32) @ known.T).argmin(-1)
 
 
 def assert_boxes_fit(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray) -> int:
-    """Each box ends where its colour does, to a pixel, and all that has a class's colour and is wider than two pixels
+    """Each box ends where its color does, to a pixel, and all that has a class's color and is wider than two pixels
     lies in a box of that class. Where boxes of one class touch, only the second is asked. Returns how many were asked
     both."""
     height, width = image.shape[:2]
@@ -135,7 +135,7 @@ def assert_boxes_fit(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray) -
 
 
 def assert_masks_fit(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, masks: np.ndarray) -> None:
-    """Each mask covers the pixels of its colour within its box, and its box lies tight around it."""
+    """Each mask covers the pixels of its color within its box, and its box lies tight around it."""
     assert masks.dtype == np.uint8
     assert masks.shape == (len(boxes), *image.shape[:2])
     seen = named(image)
