@@ -77,7 +77,11 @@ def batch() -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("half", [False, True], ids=["float32", "bfloat16"])
 def test_detections_are_what_the_contract_says(name, half):
     head = HEADS[name](score_threshold=0.0, detections=7).eval()
-    if name == "FCOS":  # says little at the start
+    if name in ("FCOS", "RetinaNet"):  # scores so alike at the start that rounding would order them
+        for weight in head.net.head.classification_head.parameters():
+            if weight.ndim == 4:
+                nn.init.kaiming_normal_(weight)
+    if name == "FCOS":  # boxes too
         nn.init.constant_(head.net.head.regression_head.bbox_reg.bias, 1.0)
     image, inside = batch()
     with torch.autocast("cpu", torch.bfloat16, enabled=half), torch.inference_mode():
@@ -101,7 +105,11 @@ def test_detections_are_what_the_contract_says(name, half):
 @pytest.mark.parametrize("looks", [Looks(), Looks(window=48, flip=True, scales=(1.0, 1.5))], ids=["one look", "many"])
 def test_an_image_has_the_same_boxes_alone_and_in_a_batch_of_other_sizes(name, looks):
     head, encoder = HEADS[name](score_threshold=0.0, detections=20).eval(), nn.Sequential(Blur(), Encoder())
-    if name == "FCOS":  # says little at the start
+    if name in ("FCOS", "RetinaNet"):  # scores so alike at the start that rounding would order them
+        for weight in head.net.head.classification_head.parameters():
+            if weight.ndim == 4:
+                nn.init.kaiming_normal_(weight)
+    if name == "FCOS":  # boxes too
         nn.init.constant_(head.net.head.regression_head.bbox_reg.bias, 1.0)
     sizes, black = [(64, 96), (40, 72), (44, 70), (96, 30)], torch.full((3, 1, 1), -2.0)
     image, given = black.expand(4, 3, 96, 96).clone(), proposals(4)
