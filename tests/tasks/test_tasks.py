@@ -63,7 +63,7 @@ def test_simclr_starts_at_chance_among_all_other_views_and_pulls_a_handful_of_pa
     losses = recorded(task, lambda batch, output: output)
     train(task, {"views": list(views)}, steps=60)
     assert losses[0]["loss"].item() == pytest.approx(math.log(2 * 32 - 1), abs=0.25)
-    assert losses[-1]["loss"] < losses[0]["loss"] - 1
+    assert losses[-1]["loss"] < losses[0]["loss"] - 0.8  # at temperature 1 it can fall by 1 at most
     assert losses[0]["embeddings"].shape == (64, 128)
     assert not losses[0]["embeddings"].requires_grad
 
