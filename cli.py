@@ -133,7 +133,7 @@ class CLI(LightningCLI):
             "--tensorboard", type=bool, default=False, help="also log to TensorBoard, in the run directory"
         )
         parser.add_lightning_class_args(callbacks.Checkpoint, "checkpoint")
-        parser.add_lightning_class_args(callbacks.Pictures, "pictures")
+        parser.add_lightning_class_args(callbacks.Figures, "figures")
         parser.add_lightning_class_args(callbacks.Predictions, "predictions")
 
     @staticmethod
@@ -157,7 +157,7 @@ class CLI(LightningCLI):
         super()._set_seed()
 
     def parse_arguments(self, parser: LightningArgumentParser, args: None) -> None:
-        lists = ("--labels", "--neighbours") if self.argv[:1] == ["evaluate"] else ()
+        lists = ("--labels", "--neighbors") if self.argv[:1] == ["evaluate"] else ()
         self.config = expand_home(parser.parse_args(as_lists(self.argv, lists)))
 
     def _with_checkpoint(self, argv: list[str]) -> list[str]:
@@ -242,13 +242,13 @@ class CLI(LightningCLI):
             raise
 
     def _check_views(self) -> None:
-        """The task gets as many views of each picture as it trains on, in sizes that its backbone can see."""
+        """The task gets as many views of each image as it trains on, in sizes that its backbone can see."""
         (least, most), given = self.model.views, self.datamodule.view_count
         if self.subcommand == "fit" and not least <= given <= most:
             wanted = f"{least}{' or more' if most > least else ''} view{'s' * (most > 1)}"
             local = " and --data.local_views 0" if given > most else ""
             raise ConfigError(
-                f"{type(self.model).__name__} trains on {wanted} of each picture, but the data gives {given}: "
+                f"{type(self.model).__name__} trains on {wanted} of each image, but the data gives {given}: "
                 f"set --data.views {least}{local}"
             )
         if self.subcommand == "fit" and isinstance(self.model, tasks.VisionTask):
@@ -326,7 +326,7 @@ class CLI(LightningCLI):
             speed,
             callbacks.Finite(),
             callbacks.Counts(),
-            parts.pictures,
+            parts.figures,
             parts.predictions,
             self.summary,
             parts.checkpoint,

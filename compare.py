@@ -70,7 +70,7 @@ class Parser(argparse.ArgumentParser):
             "python cli.py compare",
             "python cli.py compare --config tasks/TASK.yaml --weights none,RUN,... [--seeds N] [--run_dir DIR] [...]",
             "Trains one task from several starts, with the same seeds for each, and compares what comes out: a table, "
-            "compare.json, compare.csv and pictures/compare.png.",
+            "compare.json, compare.csv and figures/compare.png.",
             "All options of `fit` work too and hold for every run (python cli.py fit --help), except "
             f"{', '.join(name for name in OWN if 'init_args' not in name)}.",
             allow_abbrev=False,
@@ -189,7 +189,7 @@ def compare(
         for number, handler in handlers.items():
             signal.signal(number, handler)
         comparison.say()
-    print(f"written: {plan.folder}/  (compare.json, compare.csv, pictures/compare.png, START/seedK/)", flush=True)
+    print(f"written: {plan.folder}/  (compare.json, compare.csv, figures/compare.png, START/seedK/)", flush=True)
 
 
 def _tags(start: str) -> list[str]:

@@ -38,7 +38,7 @@ def link(
     if "tokenize" in args and isinstance(data, TextData):
         data.judge_by(args.tokenize, args.lowercase)
         args.tokenize = args.tokenize or data.tokenize
-    # networks that make pictures are built for one size
+    # networks that make images are built for one size
     if "image_size" in args and args.image_size is None and isinstance(given.get("image_size"), int):
         args.image_size = given.image_size
 

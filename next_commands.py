@@ -12,7 +12,7 @@ from datamodules.roles import roles_of
 from tasks import Task
 
 OWN = {
-    "pictures": ("pictures", "Images", "FOLDER"),
+    "images": ("images", "Images", "FOLDER"),
     "videos": ("videos", "Videos", "FOLDER"),
     "sentence pairs": ("sentences", "Sentences", "FILE"),
 }

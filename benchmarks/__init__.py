@@ -4,6 +4,6 @@ python -m benchmarks.views         augmented views per second against lightly
 python -m benchmarks.overhead      images per second under our trainer against a plain PyTorch loop
 python -m benchmarks.startup       seconds until the help is there, against the imports alone
 python -m benchmarks.simclr_loop   SimCLR as a plain PyTorch loop: time and accuracy to measure `cli.py fit` against
-python -m benchmarks.evaluation    pictures per second of the metrics of detection against pycocotools
+python -m benchmarks.evaluation    images per second of the metrics of detection against pycocotools
 python -m benchmarks.translation   tokens and sentences per second of a Transformer against JoeyNMT
 """

@@ -15,9 +15,9 @@ class Batches(DataModule):
 
     Args:
         steps: batches per epoch.
-        image_size: side of the pictures in pixels.
+        image_size: side of the images in pixels.
         views: 1 gives `image`, 2 or more `views`.
-        batch_size: pictures per batch.
+        batch_size: images per batch.
     """
 
     def __init__(self, steps: int = 35, image_size: int = 32, views: int = 1, batch_size: int = 64):
@@ -41,9 +41,9 @@ class Batches(DataModule):
         shape = (self.batch_size, self.image_size, self.image_size, 3)
         arrays = [random.integers(0, 256, shape, np.uint8) for _ in range(self.views)]
         images = [torch.from_numpy(array).permute(0, 3, 1, 2) for array in arrays]  # channels_last, as collate gives it
-        pictures = {"views": images} if self.views > 1 else {"image": images[0]}
+        shown = {"views": images} if self.views > 1 else {"image": images[0]}
         label = torch.from_numpy(random.integers(0, len(self.classes), self.batch_size))
-        return {"id": [f"{i:06d}" for i in range(self.batch_size)], "label": label} | pictures
+        return {"id": [f"{i:06d}" for i in range(self.batch_size)], "label": label} | shown
 
 
 def _as_it_is(batch: Batch) -> Batch:

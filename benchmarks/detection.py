@@ -1,9 +1,9 @@
-"""Faster R-CNN on blood cells: what seven epochs from scratch give, and pictures per second against torchvision's.
+"""Faster R-CNN on blood cells: what seven epochs from scratch give, and images per second against torchvision's.
 
 Both networks are a ResNet-18 with a pyramid of 128 channels, the same anchors and the same numbers of proposals and
 samples, trained by one plain loop on the same random batch, in the precision that `cli.py` chooses here and
-channels_last; torchvision's own transform pads and normalises. The quality is that of `cli.py fit` on a folder like
-BCCD's (Pascal VOC), judged on its test pictures.
+channels_last; torchvision's own transform pads and normalizes. The quality is that of `cli.py fit` on a folder like
+BCCD's (Pascal VOC), judged on its test images.
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ from modules.necks import FPN
 from tasks import Detection
 
 CLASSES = 3
-OBJECTS = 13  # in a picture: as many as in BCCD's on average
+OBJECTS = 13  # in an image: as many as in BCCD's on average
 ANCHORS = (16, 32, 64, 128, 256)  # pixels, one size for each map
 Targets = list[dict[str, Tensor]]
 
@@ -43,12 +43,12 @@ class Ours(nn.Module):
 
     def forward(self, image: Tensor, targets: Targets) -> dict[str, Tensor]:
         task, inside = self.task, torch.tensor([image.shape[-2:]] * len(image))
-        image = task.backbone.normalise(image).contiguous(memory_format=torch.channels_last)
+        image = task.backbone.normalize(image).contiguous(memory_format=torch.channels_last)
         return task.head(image, task.neck(task.backbone(image)), inside, targets)[1]
 
 
 class Peer(nn.Module):
-    """torchvision's Faster R-CNN; its labels start at 1, its pictures come one by one, in 0..1."""
+    """torchvision's Faster R-CNN; its labels start at 1, its images come one by one, in 0..1."""
 
     def __init__(self, size: Size) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Peer(nn.Module):
 
 
 def rated(network: nn.Module, size: Size, batch: int, steps: int) -> float:
-    """Pictures per second of training steps on one batch."""
+    """Images per second of training steps on one batch."""
     torch.manual_seed(0)
     image = torch.randint(0, 256, (batch, 3, *size), dtype=torch.uint8)
     targets = [
@@ -86,7 +86,7 @@ def peer(size: Size, batch: int, steps: int) -> float:
 
 
 def trained(root: Path, size: Size, epochs: int, seed: int, options: list[str]) -> dict[str, float]:
-    """Figures of `cli.py fit` on pictures and boxes in `root`."""
+    """Figures of `cli.py fit` on images and boxes in `root`."""
     typed = {
         "--seed_everything": seed,
         "--data": "Objects",

@@ -1,6 +1,6 @@
-"""Pictures per second of DetectionScores against pycocotools, on generated detections of boxes and masks.
+"""Images per second of DetectionScores against pycocotools, on generated detections of boxes and masks.
 
-Both get the same objects and the same number of detections per picture, evenly over the classes: most are objects moved
+Both get the same objects and the same number of detections per image, evenly over the classes: most are objects moved
 and stretched a little, some with a wrong class, the rest are anywhere; scores have three decimals. Ours is timed from
 the batches to the figures (update and compute); of pycocotools only COCOeval's evaluate, accumulate and summarize
 count, not the making of its annotations. Seconds are those of the process.
@@ -20,7 +20,7 @@ from faster_coco_eval.core import mask as coco_mask
 from benchmarks.report import Comparison, compare, in_pairs, parser
 from modules.contracts import Prediction
 from modules.metrics.detection import DetectionScores
-from modules.metrics.pictures import Kind, Rle
+from modules.metrics.images import Kind, Rle
 
 MARK = ">= 2"
 BATCH = 16
@@ -28,7 +28,7 @@ Truths = list[dict[str, Any]]
 
 
 def scenes(
-    pictures: int,
+    images: int,
     objects: int,
     detections: int,
     classes: int,
@@ -36,21 +36,21 @@ def scenes(
     crowds: float = 0.0,
     seed: int = 0,
 ) -> tuple[Prediction, Truths]:
-    """Predictions of pictures and their truth, with masks, as DetectionScores takes them.
+    """Predictions of images and their truth, with masks, as DetectionScores takes them.
 
     Args:
-        pictures: how many.
-        objects: objects per picture.
-        detections: detections per picture.
+        images: how many.
+        objects: objects per image.
+        detections: detections per image.
         classes: number of classes.
-        size: height and width of the pictures.
+        size: height and width of the images.
         crowds: share of the objects that are crowds.
         seed: of all that is random.
     """
     random = np.random.default_rng(seed)
     predictions: Prediction = {"boxes": [], "scores": [], "labels": [], "rle": []}
     truths = []
-    for _ in range(pictures):
+    for _ in range(images):
         boxes, labels = random_boxes(random, objects, size), random.integers(0, classes, objects)
         rle = [ellipse(box, size) for box in boxes]
         area = torch.tensor([float(coco_mask.area(mask)) for mask in rle])
@@ -66,7 +66,7 @@ def scenes(
 
 
 def random_boxes(random: np.random.Generator, count: int, size: tuple[int, int]) -> np.ndarray:
-    """float32 (N, 4) xyxy anywhere in a picture, of 8 pixels to half its side."""
+    """float32 (N, 4) xyxy anywhere in an image, of 8 pixels to half its side."""
     height, width = size
     sides = random.uniform(8, (width / 2, height / 2), (count, 2))
     corner = random.uniform(0, 1, (count, 2)) * ((width, height) - sides)
@@ -108,13 +108,13 @@ def ellipse(box: np.ndarray, size: tuple[int, int]) -> Rle:
 
 
 def batches(predictions: Prediction, truths: Truths, size: int = BATCH) -> Iterator[tuple[Prediction, Truths]]:
-    """Predictions and truth of some pictures at a time."""
+    """Predictions and truth of some images at a time."""
     for start in range(0, len(truths), size):
         yield {key: entries[start : start + size] for key, entries in predictions.items()}, truths[start : start + size]
 
 
 def ours(predictions: Prediction, truths: Truths, classes: int, masks: bool) -> float:
-    """Pictures per second of DetectionScores."""
+    """Images per second of DetectionScores."""
     began = time.process_time()
     scores = DetectionScores(classes, masks)
     for batch in batches(predictions, truths):
@@ -124,7 +124,7 @@ def ours(predictions: Prediction, truths: Truths, classes: int, masks: bool) -> 
 
 
 def pycocotools(predictions: Prediction, truths: Truths, classes: int, masks: bool) -> float:
-    """Pictures per second of COCOeval."""
+    """Images per second of COCOeval."""
     seconds = 0.0
     for kind in ("boxes", "masks")[: 1 + masks]:
         evaluation = coco_eval(predictions, truths, classes, kind)
@@ -138,7 +138,7 @@ def pycocotools(predictions: Prediction, truths: Truths, classes: int, masks: bo
 
 
 def coco_eval(predictions: Prediction, truths: Truths, classes: int, kind: Kind) -> Any:
-    """pycocotools' COCOeval of these boxes or masks, not yet run; a picture's id is its place."""
+    """pycocotools' COCOeval of these boxes or masks, not yet run; an image's id is its place."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -168,20 +168,20 @@ def _annotations(image: int, objects: dict[str, Any], kind: Kind) -> Iterator[di
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = parser(__doc__)
-    options.add_argument("--pictures", type=int, default=500)
-    options.add_argument("--objects", type=int, default=10, help="per picture")
-    options.add_argument("--detections", type=int, default=100, help="per picture")
+    options.add_argument("--figures", type=int, default=500)
+    options.add_argument("--objects", type=int, default=10, help="per image")
+    options.add_argument("--detections", type=int, default=100, help="per image")
     options.add_argument("--classes", type=int, default=80)
     options.add_argument("--repeats", type=int, default=3, help="pairs of runs")
     args = options.parse_args(argv)
     if find_spec("pycocotools") is None:
         options.error('pycocotools is not installed: pip install -c constraints.txt -e ".[bench]"')
-    rows, made = [], scenes(args.pictures, args.objects, args.detections, args.classes)
+    rows, made = [], scenes(args.images, args.objects, args.detections, args.classes)
     for what, masks in (("boxes", False), ("boxes and masks", True)):
         run = *made, args.classes, masks
         rates = in_pairs(lambda run=run: ours(*run), lambda run=run: pycocotools(*run), args.repeats)
-        rows.append(Comparison(what, "pictures/s", *rates, MARK))
-    what = f"{args.pictures} pictures x {args.detections} detections x {args.classes} classes"
+        rows.append(Comparison(what, "images/s", *rates, MARK))
+    what = f"{args.images} images x {args.detections} detections x {args.classes} classes"
     return compare("evaluation", f"Evaluation, {what}, {args.repeats} pairs", rows, "pycocotools", args.json)
 
 

@@ -40,13 +40,13 @@ def fitted(task: str, typed: dict[str, Any], options: Sequence[str] = ()) -> dic
     return figures | {"seconds": results["seconds"], "samples_per_s": speed.samples_per_s}
 
 
-def rate(network: nn.Module, loss: Callable[[nn.Module], Tensor], pictures: int, steps: int) -> float:
-    """Pictures per second of training steps in the precision that `cli.py` chooses here, and channels_last.
+def rate(network: nn.Module, loss: Callable[[nn.Module], Tensor], images: int, steps: int) -> float:
+    """Images per second of training steps in the precision that `cli.py` chooses here, and channels_last.
 
     Args:
         network: what is trained.
         loss: of the network on a batch that is always the same.
-        pictures: in the batch.
+        images: in the batch.
         steps: that count.
     """
     network = network.train().to(memory_format=torch.channels_last)
@@ -59,7 +59,7 @@ def rate(network: nn.Module, loss: Callable[[nn.Module], Tensor], pictures: int,
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
-    return pictures * steps / (time.perf_counter() - began)
+    return images * steps / (time.perf_counter() - began)
 
 
 def run(
@@ -82,7 +82,7 @@ def run(
         name: of the benchmark and its file.
         network: what is trained, for people.
         peer: whose network the other is.
-        rates: pictures per second of ours and of the peer's, from size, batch size and steps.
+        rates: images per second of ours and of the peer's, from size, batch size and steps.
         trained: figures, from folder, size, epochs, seed and what else was typed for `cli.py fit`.
         size: height and width in pixels, unless typed.
         batch_size: of the measured steps, unless typed.
@@ -103,7 +103,7 @@ def run(
     figures = trained(args.root.resolve(), size, args.epochs, args.seed, typed) if args.root else {}
     for metric, value in figures.items():
         print(f"{metric}: {value:.4g}")
-    rows = [Comparison(what, "pictures/s", *found, MARK)]
+    rows = [Comparison(what, "images/s", *found, MARK)]
     title = f"{name.capitalize()}, training steps, {args.repeats} pairs, {automatic()}"
     facts = {"steps": args.steps, "precision": automatic(), "trained": figures}
     return compare(name, title, rows, peer, args.json, **facts)

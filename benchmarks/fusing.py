@@ -1,9 +1,9 @@
-"""Pictures per second of backbones in their inference form (`--model.fuse true`) beside the form that they train in.
+"""Images per second of backbones in their inference form (`--model.fuse true`) beside the form that they train in.
 
     python -m benchmarks.fusing
     python -m benchmarks.fusing --backbones repvgg_b1 --side 224 --batch 32
 
-Both give the same maps, which is checked. Weights and pictures are random, which changes no duration.
+Both give the same maps, which is checked. Weights and images are random, which changes no duration.
 """
 
 import time
@@ -21,7 +21,7 @@ ALLOWED = 1e-4  # difference of the outputs, of the largest value of a map
 
 
 def rate(backbone: Backbone, image: Tensor, batches: int) -> float:
-    """Pictures per second."""
+    """Images per second."""
     began = time.perf_counter()
     with torch.inference_mode():
         for _ in range(batches):
@@ -48,13 +48,13 @@ def measure(names: list[str], side: int, batch: int, batches: int, repeats: int)
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = parser(__doc__)
     options.add_argument("--backbones", nargs="+", default=["repvgg_a0", "resnet50", "mobilenetv3_small_100"])
-    options.add_argument("--side", type=int, default=224, help="of the pictures in pixels")
+    options.add_argument("--side", type=int, default=224, help="of the images in pixels")
     options.add_argument("--batch", type=int, default=8)
     options.add_argument("--batches", type=int, default=2, help="in a run")
     options.add_argument("--repeats", type=int, default=5, help="pairs of runs")
     args = options.parse_args(argv)
     rows = measure(args.backbones, args.side, args.batch, args.batches, args.repeats)
-    title = f"Fused backbones, pictures of {args.side} px, batches of {args.batch}, {torch.get_num_threads()} threads"
+    title = f"Fused backbones, images of {args.side} px, batches of {args.batch}, {torch.get_num_threads()} threads"
     settings = {name: value for name, value in vars(args).items() if name != "json"}
     return compare("fusing", title, rows, "as trained", args.json, **settings)
 

@@ -1,11 +1,11 @@
-"""Peak memory of validating instance segmentation on large pictures with many masks.
+"""Peak memory of validating instance segmentation on large images with many masks.
 
     python -m benchmarks.memory
 
-A process of its own builds the task, with a small network whose random weights give as many masks as a picture may
-have, then validates under the trainer, with the pictures that a run draws at its end. Counted is the largest resident
+A process of its own builds the task, with a small network whose random weights give as many masks as an image may
+have, then validates under the trainer, with the images that a run draws at its end. Counted is the largest resident
 set of each part, as Linux keeps it, above what the process holds when the task is built: everything that grows with
-pictures and masks. Pictures are drawn when they are asked for, as files would be read.
+images and masks. Figures are drawn when they are asked for, as files would be read.
 """
 
 import re
@@ -22,7 +22,7 @@ import cli
 from benchmarks.evaluation import ellipse, random_boxes
 from benchmarks.precision import automatic
 from benchmarks.report import apart, parser, publish
-from callbacks import Pictures
+from callbacks import Figures
 from datamodules.base import Split
 from datamodules.objects.object_data import ObjectDataModule
 from datamodules.objects.objects import ObjectFiles, packed
@@ -32,13 +32,13 @@ from modules.necks import FPN
 from tasks import InstanceSegmentation
 
 MARK = 3.0  # GiB above the model
-PARTS = ("data", "batches", "figures", "pictures")
+PARTS = ("data", "batches", "figures", "images")
 CLASSES = 10
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class Noise(NamedTuple):
-    """Pictures of noise, each drawn anew when it is asked for."""
+    """Figures of noise, each drawn anew when it is asked for."""
 
     count: int
     size: tuple[int, int]
@@ -55,17 +55,17 @@ class Noise(NamedTuple):
 
 
 class Ellipses(ObjectDataModule):
-    """Validation pictures of noise with the masks of ellipses.
+    """Validation images of noise with the masks of ellipses.
 
     Args:
-        pictures: how many.
-        objects: in each picture.
-        side: of the pictures in pixels.
+        images: how many.
+        objects: in each image.
+        side: of the images in pixels.
     """
 
-    def __init__(self, pictures: int, objects: int, side: int, batch_size: int):
+    def __init__(self, images: int, objects: int, side: int, batch_size: int):
         super().__init__(image_size=side, masks=True, batch_size=batch_size, workers=0)
-        self.count, self.objects, self.size = pictures, objects, (side, side)
+        self.count, self.objects, self.size = images, objects, (side, side)
         self.classes, self.category_ids = [f"class{i}" for i in range(CLASSES)], [*range(1, CLASSES + 1)]
 
     def sources(self) -> dict[Split, ObjectFiles]:
@@ -116,8 +116,8 @@ def resident(name: str) -> int:
     return 1024 * int(re.search(rf"{name}:\s*(\d+)", STATUS.read_text())[1])
 
 
-def validate(pictures: int, objects: int, side: int, batch: int, precision: str) -> dict[str, Any]:
-    """GiB of the model and, above it, of each part; masks per picture; pictures drawn. For a process of its own."""
+def validate(images: int, objects: int, side: int, batch: int, precision: str) -> dict[str, Any]:
+    """GiB of the model and, above it, of each part; masks per image; images drawn. For a process of its own."""
     cli.quiet()
     seed_everything(0, verbose=False)
     head = partial(
@@ -135,27 +135,27 @@ def validate(pictures: int, objects: int, side: int, batch: int, precision: str)
         head=head,
         classes=[f"class{i}" for i in range(CLASSES)],
     )
-    data, meter = Ellipses(pictures, objects, side, batch), Meter()
+    data, meter = Ellipses(images, objects, side, batch), Meter()
     with TemporaryDirectory() as folder:
         quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
         trainer = Trainer(
-            accelerator="cpu", precision=precision, callbacks=[meter, Pictures()], default_root_dir=folder, **quiet
+            accelerator="cpu", precision=precision, callbacks=[meter, Figures()], default_root_dir=folder, **quiet
         )
         before = resident("VmRSS")
         RESET.write_text("5")
         trainer.validate(task, data, verbose=False)
-        meter.part("pictures")
-        drawn = len(list(Path(folder).glob("pictures/*.png")))
+        meter.part("images")
+        drawn = len(list(Path(folder).glob("figures/*.png")))
     peaks = {name: (meter.peaks[name] - before) / 2**30 for name in PARTS}
-    return {"parts": peaks, "model": before / 2**30, "masks": meter.masks / pictures, "drawn": drawn}
+    return {"parts": peaks, "model": before / 2**30, "masks": meter.masks / images, "drawn": drawn}
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = parser(__doc__)
-    options.add_argument("--pictures", type=int, default=200)
-    options.add_argument("--objects", type=int, default=100, help="in each picture, and most that are found")
-    options.add_argument("--side", type=int, default=1024, help="of the pictures in pixels")
-    options.add_argument("--batch", type=int, default=8, help="pictures at a time")
+    options.add_argument("--figures", type=int, default=200)
+    options.add_argument("--objects", type=int, default=100, help="in each image, and most that are found")
+    options.add_argument("--side", type=int, default=1024, help="of the images in pixels")
+    options.add_argument("--batch", type=int, default=8, help="images at a time")
     options.add_argument(
         "--precision", default=automatic(), help="of the trainer; default %(default)s, as cli.py chooses"
     )
@@ -166,7 +166,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     found = apart(partial(validate, **settings))
     peak = max(found["parts"].values())
     print(
-        f"GiB above the {found['model']:.2f} of libraries and model, {found['masks']:.1f} masks found per picture, "
+        f"GiB above the {found['model']:.2f} of libraries and model, {found['masks']:.1f} masks found per image, "
         f"{args.precision}"
     )
     for name, most in [*found["parts"].items(), ("peak", peak)]:

@@ -137,7 +137,7 @@ def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
     stopwatch = Stopwatch()
     for batch in Batches(**data).train_dataloader():
         image, label = (tensor.to(device, non_blocking=True) for tensor in inputs(batch))
-        image = network.backbone.normalise(image)
+        image = network.backbone.normalize(image)
         with autocast(precision, device):
             loss = network(image, label)
         optimizer.zero_grad()
@@ -149,13 +149,13 @@ def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
 
 
 def inputs(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Pictures, all views in one tensor, and labels."""
+    """Images, all views in one tensor, and labels."""
     return torch.cat(batch["views"]) if "views" in batch else batch["image"], batch["label"]
 
 
 @contextmanager
 def surroundings() -> Iterator[None]:
-    """What `cli.py` expects of a process of its own, put back afterwards; what it prints is swallowed."""
+    """What `cli.py` expects of a process of its own, put back afterward; what it prints is swallowed."""
     argv = sys.argv[:]
     try:
         with patch.dict(os.environ, {"WANDB_MODE": "disabled", "TERM": "xterm-256color"}), redirect_stdout(Terminal()):

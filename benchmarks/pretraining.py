@@ -1,6 +1,6 @@
-"""Pictures per second of SimCLR: `cli.py fit` against lightly's building blocks in a plain loop.
+"""Images per second of SimCLR: `cli.py fit` against lightly's building blocks in a plain loop.
 
-Both read the same JPEG files with as many loader processes, make two views (crop, flip, colour jitter, grey), and train
+Both read the same JPEG files with as many loader processes, make two views (crop, flip, color jitter, gray), and train
 timm's test_resnet with a 3x3 stem, a projection to 128 dimensions, NT-Xent at T 0.2 and AdamW, in the precision that
 `cli.py` chooses here and channels_last. The peer's transform, data set, projection head and loss are lightly's; its
 loop has no logging and no checkpoints. Counted are the steps after the warm-up, with the time they wait for views. Each
@@ -28,7 +28,7 @@ WARM_UP = 5
 
 
 def ours(root: Path, size: int, batch: int, steps: int, workers: int) -> float:
-    """Pictures per second of `cli.py fit --config tasks/simclr.yaml`."""
+    """Images per second of `cli.py fit --config tasks/simclr.yaml`."""
     with TemporaryDirectory() as folder, surroundings():
         typed = {
             "--config": str(Path(__file__).parents[1] / "tasks" / "simclr.yaml"),
@@ -53,7 +53,7 @@ def ours(root: Path, size: int, batch: int, steps: int, workers: int) -> float:
 
 
 def lightly(root: Path, size: int, batch: int, steps: int, workers: int) -> float:
-    """Pictures per second of lightly's data set, transform, head and loss in a plain loop."""
+    """Images per second of lightly's data set, transform, head and loss in a plain loop."""
     from lightly.data import LightlyDataset
     from lightly.loss import NTXentLoss
     from lightly.models.modules import SimCLRProjectionHead
@@ -103,7 +103,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     began = time.monotonic()
     run = args.root.resolve(), args.size, args.batch_size, args.steps, args.workers
     rates = in_pairs(lambda: apart(ours, *run), lambda: apart(lightly, *run), args.repeats)
-    rows = [Comparison(f"SimCLR, {args.size} px, batch {args.batch_size}", "pictures/s", *rates, MARK)]
+    rows = [Comparison(f"SimCLR, {args.size} px, batch {args.batch_size}", "images/s", *rates, MARK)]
     how = f"{args.workers} workers, {args.repeats} pairs, {automatic()}"
     title = f"Pretraining, {args.steps} steps after {WARM_UP}, {how}"
     facts = {"seconds": round(time.monotonic() - began), "steps": args.steps, "precision": automatic()}

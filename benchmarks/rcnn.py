@@ -3,9 +3,9 @@
     python -m benchmarks.rcnn
     python -m benchmarks.rcnn --proposals 2000 --crop 224
 
-Both have the same backbone and judge the same boxes of the same pictures. R-CNN runs the backbone on a crop of every
-box, Fast R-CNN once on the picture, and pools its map of stride 16. Weights and pictures are random, which changes no
-duration. `detect` is evaluation with all proposals, `train` one step with 64 of each picture and two objects.
+Both have the same backbone and judge the same boxes of the same images. R-CNN runs the backbone on a crop of every
+box, Fast R-CNN once on the image, and pools its map of stride 16. Weights and images are random, which changes no
+duration. `detect` is evaluation with all proposals, `train` one step with 64 of each image and two objects.
 """
 
 import time
@@ -39,17 +39,17 @@ class Network(nn.Module):
 
 
 def objects(count: int, height: int, width: int) -> Tensor:
-    """Boxes (count, 4) of 16 pixels and more inside of a picture."""
+    """Boxes (count, 4) of 16 pixels and more inside of an image."""
     side = torch.tensor([width, height])
     low, high = ((side - 16) * torch.rand(2, count, 2)).sort(0).values
     return torch.cat([low, high + 16], 1)
 
 
-def seconds(run: Callable[[], Any], pictures: int) -> float:
-    """Per picture."""
+def seconds(run: Callable[[], Any], images: int) -> float:
+    """Per image."""
     began = time.perf_counter()
     run()
-    return (time.perf_counter() - began) / pictures
+    return (time.perf_counter() - began) / images
 
 
 def detect(network: Network, image: Tensor, boxes: list[Tensor]) -> None:
@@ -65,12 +65,12 @@ def train(network: Network, image: Tensor, boxes: list[Tensor], targets: list[di
 
 
 def measure(
-    backbone: str, size: tuple[int, int], proposals: int, crop: int, pictures: int, repeats: int
+    backbone: str, size: tuple[int, int], proposals: int, crop: int, images: int, repeats: int
 ) -> list[Comparison]:
     torch.manual_seed(0)
-    image = torch.randn(pictures, 3, *size).contiguous(memory_format=torch.channels_last)
-    boxes = [objects(proposals, *size) for _ in range(pictures)]
-    targets = [{"boxes": objects(2, *size), "labels": torch.randint(CLASSES, (2,))} for _ in range(pictures)]
+    image = torch.randn(images, 3, *size).contiguous(memory_format=torch.channels_last)
+    boxes = [objects(proposals, *size) for _ in range(images)]
+    targets = [{"boxes": objects(2, *size), "labels": torch.randint(CLASSES, (2,))} for _ in range(images)]
     fast, slow = Network(backbone, None), Network(backbone, crop)
     rows = []
     for name, run in (
@@ -79,11 +79,11 @@ def measure(
     ):
         run(fast)  # the first pass of a size is slower
         figures = in_pairs(
-            lambda run=run: seconds(lambda: run(fast), pictures),
-            lambda run=run: seconds(lambda: run(slow), pictures),
+            lambda run=run: seconds(lambda: run(fast), images),
+            lambda run=run: seconds(lambda: run(slow), images),
             repeats,
         )
-        rows.append(Comparison(name, "s/picture", *figures))
+        rows.append(Comparison(name, "s/image", *figures))
     return rows
 
 
@@ -91,12 +91,12 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = parser(__doc__)
     options.add_argument("--backbone", default="resnet18", help="any timm model")
     options.add_argument("--size", type=int, nargs=2, default=(240, 320), metavar=("HEIGHT", "WIDTH"))
-    options.add_argument("--proposals", type=int, default=300, help="boxes in each picture")
+    options.add_argument("--proposals", type=int, default=300, help="boxes in each image")
     options.add_argument("--crop", type=int, default=64, help="side of R-CNN's crops in pixels")
-    options.add_argument("--pictures", type=int, default=2, help="in a batch")
+    options.add_argument("--figures", type=int, default=2, help="in a batch")
     options.add_argument("--repeats", type=int, default=3, help="pairs of runs")
     args = options.parse_args(argv)
-    rows = measure(args.backbone, tuple(args.size), args.proposals, args.crop, args.pictures, args.repeats)
+    rows = measure(args.backbone, tuple(args.size), args.proposals, args.crop, args.images, args.repeats)
     title = f"Fast R-CNN beside R-CNN, {args.proposals} proposals, {torch.get_num_threads()} threads"
     settings = {name: value for name, value in vars(args).items() if name != "json"}
     return compare("rcnn", title, rows, "R-CNN", args.json, **settings)

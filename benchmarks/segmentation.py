@@ -1,8 +1,8 @@
-"""A U-Net on CamVid: what four minutes of training give, and pictures per second against segmentation_models.pytorch.
+"""A U-Net on CamVid: what four minutes of training give, and images per second against segmentation_models.pytorch.
 
 Both networks are U-Nets on a ResNet-18 from scratch, trained by one plain loop on the same random batch, in the
-precision that `cli.py` chooses here and channels_last; the peer's gets its pictures padded to a multiple of 32, which
-it asks for. The quality is that of `cli.py fit` on the training pictures, judged on the val pictures: mIoU over 11
+precision that `cli.py` chooses here and channels_last; the peer's gets its images padded to a multiple of 32, which
+it asks for. The quality is that of `cli.py fit` on the training images, judged on the val images: mIoU over 11
 classes, macro, without void.
 """
 
@@ -22,7 +22,7 @@ CLASSES = 11
 
 
 class Peer(nn.Module):
-    """segmentation_models.pytorch's U-Net on pictures of any size."""
+    """segmentation_models.pytorch's U-Net on images of any size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Peer(nn.Module):
 
 
 def rated(network: nn.Module, size: Size, batch: int, steps: int) -> float:
-    """Pictures per second of training steps on one batch."""
+    """Images per second of training steps on one batch."""
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(batch, 3, *size, generator=generator).to(memory_format=torch.channels_last)
     mask = torch.randint(0, CLASSES, (batch, *size), generator=generator)

@@ -7,7 +7,7 @@
 
 Only the network's parts and the loss are ours, so that both train the same thing: timm's test_resnet with a 3x3 stem
 and no max-pool, projection 512 wide to 128 dimensions, NT-Xent at T 0.2, AdamW 3e-3 with warm-up over a tenth of the
-steps and a cosine, autocast as `cli.py` chooses it here, channels_last. No Lightning, no Task, no data module. Pictures
+steps and a cosine, autocast as `cli.py` chooses it here, channels_last. No Lightning, no Task, no data module. Images
 are read before the clock starts; seconds are those of the training steps with the views that the loader's workers make
 for them, without the probes.
 """
@@ -39,7 +39,7 @@ Data = tuple[np.ndarray, Tensor]  # uint8 (N, H, W, 3), int64 (N,)
 
 
 class Views(Dataset):
-    """Two augmented views of each picture, uint8 (H, W, 3)."""
+    """Two augmented views of each image, uint8 (H, W, 3)."""
 
     def __init__(self, images: np.ndarray):
         side = images.shape[1]
@@ -61,12 +61,12 @@ class Views(Dataset):
 
 
 def read(folder: Path, size: int, most: int) -> Data:
-    """All pictures of CLASS/*, or `most`, as many of each class, size x size pixels."""
+    """All images of CLASS/*, or `most`, as many of each class, size x size pixels."""
     classes = sorted(p for p in folder.iterdir() if p.is_dir())
     share = -(-most // len(classes)) if most else None
     files = [(path, label) for label, c in enumerate(classes) for path in sorted(c.iterdir())[:share]]
-    pictures = (Image.open(path).convert("RGB") for path, _ in files)
-    images = np.stack([np.asarray(p if p.size == (size, size) else p.resize((size, size))) for p in pictures])
+    opened = (Image.open(path).convert("RGB") for path, _ in files)
+    images = np.stack([np.asarray(p if p.size == (size, size) else p.resize((size, size))) for p in opened])
     return images, torch.tensor([label for _, label in files])
 
 
@@ -82,7 +82,7 @@ class Network(nn.Module):
 
 
 def train(network: Network, images: np.ndarray, epochs: int, batch_size: int, workers: int) -> tuple[float, int]:
-    """Trains backbone and head; returns seconds and the number of pictures seen."""
+    """Trains backbone and head; returns seconds and the number of images seen."""
     loader = DataLoader(
         Views(images),
         batch_size,
@@ -102,7 +102,7 @@ def train(network: Network, images: np.ndarray, epochs: int, batch_size: int, wo
         total = 0.0
         for views in loader:
             with autocast(precision):
-                first, second = network(network.backbone.normalise(views)).chunk(2)
+                first, second = network(network.backbone.normalize(views)).chunk(2)
             loss = nt_xent(first, second, TEMPERATURE)
             optimizer.zero_grad()
             loss.backward()
@@ -119,7 +119,7 @@ def embed(backbone: Timm, images: np.ndarray) -> Tensor:
     """Pooled features (N, D) in float32."""
     backbone.eval()
     parts = _tensor(images).split(256)
-    return torch.cat([backbone(backbone.normalise(part))[-1].mean((-2, -1)) for part in parts])
+    return torch.cat([backbone(backbone.normalize(part))[-1].mean((-2, -1)) for part in parts])
 
 
 def knn(bank: Tensor, labels: Tensor, queries: Tensor, truth: Tensor, k: int = 20, temperature: float = 0.1) -> float:
@@ -131,7 +131,7 @@ def knn(bank: Tensor, labels: Tensor, queries: Tensor, truth: Tensor, k: int = 2
 
 
 def linear_probe(bank: Tensor, labels: Tensor, queries: Tensor, truth: Tensor, epochs: int = 100) -> float:
-    """Accuracy of a linear layer on standardised features: AdamW 1e-2, batch 256, cosine."""
+    """Accuracy of a linear layer on standardized features: AdamW 1e-2, batch 256, cosine."""
     std, mean = torch.std_mean(bank, 0)
     bank, queries = ((features - mean) / (std + 1e-6) for features in (bank, queries))
     layer = nn.Linear(bank.shape[1], int(labels.max()) + 1)
@@ -147,7 +147,7 @@ def linear_probe(bank: Tensor, labels: Tensor, queries: Tensor, truth: Tensor, e
 
 
 def probe(backbone: Timm, training: Data, test: Data, *judges: Callable[..., float]) -> list[float]:
-    """What each judge says of the features of the test pictures, knowing those of the training pictures."""
+    """What each judge says of the features of the test images, knowing those of the training images."""
     bank, queries = (embed(backbone, images).clone() for images, _ in (training, test))  # clones may have gradients
     return [judge(bank, training[1], queries, test[1]) for judge in judges]
 
@@ -157,30 +157,30 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--root", type=Path, required=True, help="folder with train/CLASS and test/CLASS")
     options.add_argument("--epochs", type=int, default=15)
     options.add_argument("--batch_size", type=int, default=256)
-    options.add_argument("--size", type=int, default=32, help="side of the pictures in pixels")
-    options.add_argument("--pictures", type=int, default=0, help="at most so many, as many of each class; 0 takes all")
+    options.add_argument("--size", type=int, default=32, help="side of the images in pixels")
+    options.add_argument("--figures", type=int, default=0, help="at most so many, as many of each class; 0 takes all")
     options.add_argument("--workers", type=int, default=2, help="processes that make views")
     options.add_argument("--seed", type=int, default=0)
     args = options.parse_args(argv)
     cv2.setNumThreads(0)
     torch.manual_seed(args.seed)
-    training, test = (read(args.root / split, args.size, args.pictures) for split in ("train", "test"))
+    training, test = (read(args.root / split, args.size, args.images) for split in ("train", "test"))
     if len(training[0]) < args.batch_size:
-        options.error(f"--batch_size {args.batch_size} is more than the {len(training[0])} training pictures")
+        options.error(f"--batch_size {args.batch_size} is more than the {len(training[0])} training images")
     backbone = Timm("test_resnet", small_images=True).to(memory_format=torch.channels_last)
     network = Network(backbone)
     start = probe(backbone, training, test, knn, linear_probe)
     seconds, seen = train(network, training[0], args.epochs, args.batch_size, args.workers)
     end = probe(backbone, training, test, knn, linear_probe)
-    print(f"{seconds:.1f} s of training, {seen / seconds:,.0f} pictures/s, {automatic()}")
+    print(f"{seconds:.1f} s of training, {seen / seconds:,.0f} images/s, {automatic()}")
     for name, before, after in zip(("kNN (k 20, T 0.1)", "linear probe"), start, end, strict=True):
-        print(f"{name}: {before:.1%} at the start, {after:.1%} at the end, of {len(test[0]):,} test pictures")
+        print(f"{name}: {before:.1%} at the start, {after:.1%} at the end, of {len(test[0]):,} test images")
     (knn_start, probe_start), (knn_end, probe_end) = start, end
     return publish(
         "simclr_loop",
         args.json,
         seconds=seconds,
-        pictures_per_s=seen / seconds,
+        images_per_s=seen / seconds,
         precision=automatic(),
         knn={"start": knn_start, "end": knn_end},
         linear_probe={"start": probe_start, "end": probe_end},

@@ -1,12 +1,12 @@
-"""Accuracy per minute of twelve small networks: each is trained for the same seconds on the same folder of pictures.
+"""Accuracy per minute of twelve small networks: each is trained for the same seconds on the same folder of images.
 
     python -m benchmarks.zoo --root CIFAR
     python -m benchmarks.zoo --root CIFAR --seconds 300 --networks resnet18 mobilenetv1_025
 
-Each is one `cli.py fit` of classification from scratch, on all pictures in `train/`, judged on those in `test/`. How
+Each is one `cli.py fit` of classification from scratch, on all images in `train/`, judged on those in `test/`. How
 many steps fit into the time is not known before, so the learning rate stays constant, and a moving average of the
 weights is judged. `--out` gets `zoo.csv` and `zoo.png`, accuracy against multiply-accumulates (MACs) and against the
-time that training takes for a picture. More options of `cli.py fit` hold for every network.
+time that training takes for an image. More options of `cli.py fit` hold for every network.
 """
 
 import csv
@@ -23,7 +23,7 @@ from benchmarks.fits import fitted
 from benchmarks.report import RESULTS, parser, publish
 from modules.backbones import by_name
 
-NETWORKS = {  # and whether its first strides are taken away, which pictures of 32 pixels need
+NETWORKS = {  # and whether its first strides are taken away, which images of 32 pixels need
     "lenet5": False,
     "effnet": False,
     "wide_resnet16_4": False,
@@ -40,7 +40,7 @@ NETWORKS = {  # and whether its first strides are taken away, which pictures of 
 
 
 def size_of(name: str, side: int) -> dict[str, int]:
-    """Parameters, and MACs for one picture of `side` x `side` pixels, of a network without classifier."""
+    """Parameters, and MACs for one image of `side` x `side` pixels, of a network without classifier."""
     with torch.device("meta"):
         network, image = by_name(name, NETWORKS[name]).eval(), torch.zeros(1, 3, side, side)
         with FlopCounterMode(display=False) as counter:
@@ -49,7 +49,7 @@ def size_of(name: str, side: int) -> dict[str, int]:
 
 
 def trained(name: str, root: Path, side: int, seconds: int, seed: int, options: list[str]) -> dict[str, float]:
-    """Test accuracy, and seconds per picture of the training.
+    """Test accuracy, and seconds per image of the training.
 
     Raises:
         RuntimeError: the time is too short for the four batches that a measurement needs.
@@ -75,16 +75,16 @@ def trained(name: str, root: Path, side: int, seconds: int, seed: int, options: 
         raise RuntimeError(
             f"{name} trained on so few batches that there is no time to measure in {seconds} s: raise --seconds"
         )
-    return {"accuracy": figures["test/accuracy"], "seconds_per_picture": 1 / figures["samples_per_s"]}
+    return {"accuracy": figures["test/accuracy"], "seconds_per_image": 1 / figures["samples_per_s"]}
 
 
 def draw(rows: list[dict[str, Any]], title: str, path: Path) -> None:
-    """Accuracy against MACs and against training time per picture, both on logarithmic scales."""
+    """Accuracy against MACs and against training time per image, both on logarithmic scales."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
     figure = Figure((13, 5), layout="constrained")
-    scales = {"macs": ("MACs for one picture", ""), "seconds_per_picture": ("training time for one picture", "s")}
+    scales = {"macs": ("MACs for one image", ""), "seconds_per_image": ("training time for one image", "s")}
     for axes, (key, (label, unit)) in zip(figure.subplots(1, 2, sharey=True), scales.items(), strict=True):
         for index, row in enumerate(rows):
             style = {"marker": "os^"[index % 3], "color": f"C{index % 10}", "markersize": 8, "linestyle": ""}
@@ -103,13 +103,11 @@ def draw(rows: list[dict[str, Any]], title: str, path: Path) -> None:
 def table(rows: list[dict[str, Any]], title: str) -> Table:
     """The same as text, best first."""
     table = Table("network", title=title, title_justify="left")
-    for heading in ("M parameters", "M MACs", "ms per picture", "test accuracy"):
+    for heading in ("M parameters", "M MACs", "ms per image", "test accuracy"):
         table.add_column(heading, justify="right")
     for row in rows:
         size = f"{row['parameters'] / 1e6:.2f}", f"{row['macs'] / 1e6:.1f}"
-        table.add_row(
-            row["network"], *size, f"{1000 * row['seconds_per_picture']:.2f}", f"{100 * row['accuracy']:.1f} %"
-        )
+        table.add_row(row["network"], *size, f"{1000 * row['seconds_per_image']:.2f}", f"{100 * row['accuracy']:.1f} %")
     return table
 
 
@@ -117,7 +115,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = parser(__doc__)
     options.add_argument("--root", type=Path, required=True, help="folder with train/CLASS/*.jpg and test/CLASS/*.jpg")
     options.add_argument("--seconds", type=int, default=90, help="of training, each")
-    options.add_argument("--size", type=int, default=32, help="side of the pictures in pixels")
+    options.add_argument("--size", type=int, default=32, help="side of the images in pixels")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), metavar="NAME")
     options.add_argument("--out", type=Path, default=RESULTS, help="folder for zoo.csv and zoo.png")

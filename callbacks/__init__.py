@@ -3,12 +3,12 @@
 from callbacks.checkpoint import AVERAGED, Checkpoint, Stopped
 from callbacks.collapse import Collapse
 from callbacks.counts import Counts
+from callbacks.figures import Figures
 from callbacks.finite import Finite
 from callbacks.generated.health import GameHealth
-from callbacks.generated.pictures import GeneratedPictures
+from callbacks.generated.images import GeneratedImages
 from callbacks.generated.scores import GeneratedScores
 from callbacks.knn import KNN
-from callbacks.pictures import Pictures
 from callbacks.predictions import Predictions
 from callbacks.random_state import RandomState
 from callbacks.throughput import Throughput
@@ -19,11 +19,11 @@ __all__ = [
     "Checkpoint",
     "Collapse",
     "Counts",
+    "Figures",
     "Finite",
     "GameHealth",
-    "GeneratedPictures",
+    "GeneratedImages",
     "GeneratedScores",
-    "Pictures",
     "Predictions",
     "RandomState",
     "Stopped",

@@ -1,4 +1,4 @@
-"""Health of a pretraining: do the embeddings still differ from picture to picture?"""
+"""Health of a pretraining: do the embeddings still differ from image to image?"""
 
 from typing import Any
 
@@ -12,20 +12,20 @@ from torch.nn.functional import normalize
 def embedding_std(embeddings: Tensor) -> float:
     """Spread of the embeddings on the unit sphere: 1 when they point everywhere alike, 0 when all point one way.
 
-    Mean over the dimensions of the standard deviation of the L2-normalised embeddings (N, D), times sqrt(D)
+    Mean over the dimensions of the standard deviation of the L2-normalized embeddings (N, D), times sqrt(D)
     (Chen and He, 2021, arXiv 2011.10566, section 4.1).
     """
     return (normalize(embeddings.float(), dim=1).std(dim=0, correction=0).mean() * embeddings.shape[1] ** 0.5).item()
 
 
 def spectrum(embeddings: Tensor) -> Tensor:
-    """Singular values of the L2-normalised embeddings (N, D) as shares of their sum, largest first, (min(N, D),)."""
+    """Singular values of the L2-normalized embeddings (N, D) as shares of their sum, largest first, (min(N, D),)."""
     values = torch.linalg.svdvals(normalize(embeddings.float(), dim=1))
     return values / values.sum()
 
 
 def effective_rank(embeddings: Tensor) -> float:
-    """How many dimensions the L2-normalised embeddings (N, D) really use, 1..min(N, D).
+    """How many dimensions the L2-normalized embeddings (N, D) really use, 1..min(N, D).
 
     Exponential of the entropy of the spectrum (Roy and Vetterli, 2007).
     """
@@ -63,6 +63,6 @@ class Collapse(Callback):
             rank_zero_warn(
                 f"The embeddings have almost collapsed at step {step}: their spread is {std:.2f} (healthy: near 1) and "
                 f"they use {rank:.1f} of {embeddings.shape[1]} dimensions. The network answers nearly the same to "
-                "every picture and learns little from then on. Try a lower learning rate, a higher temperature, "
+                "every image and learns little from then on. Try a lower learning rate, a higher temperature, "
                 "stronger augmentation or batch norm in the head."
             )

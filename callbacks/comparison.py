@@ -1,4 +1,4 @@
-"""What the runs of one task from several starts came to: statistics, table, files and picture."""
+"""What the runs of one task from several starts came to: statistics, table, files and figure."""
 
 import csv
 import json
@@ -14,8 +14,8 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from callbacks.drawing.runs import comparison
+from callbacks.figures import log_figure
 from callbacks.numbers import number, or_nan, or_null
-from callbacks.pictures import log_picture
 from modules.contracts import GREEDY, DataError, writing
 
 
@@ -65,7 +65,7 @@ def read_run(folder: Path, monitor: str) -> Run:
     except (OSError, ValueError) as error:
         raise DataError(f"{folder} left no whole results.json and metrics.csv to compare: {error}") from error
     trained = [row for row in logged if row.get("epoch") and not any(row[k] for k in row if k.startswith("test/"))]
-    trained = [row for row in trained if int(row["epoch"]) < report.get("epochs", math.inf)]  # not judged afterwards
+    trained = [row for row in trained if int(row["epoch"]) < report.get("epochs", math.inf)]  # not judged afterward
     epochs = [int(row["epoch"]) + 1 for row in trained]
     curve = {epoch: float(row[monitor]) for epoch, row in zip(epochs, trained, strict=True) if row.get(monitor)}
     hows = {row["metric"]: row["how"] for row in report["results"]}
@@ -89,7 +89,7 @@ def spread(values: Sequence[float]) -> tuple[float, float | None]:
 def paired(values: Mapping[int, float], reference: Mapping[int, float]) -> tuple[float | None, float | None]:
     """Mean and standard error of the differences between runs of the same seed.
 
-    Pairing takes out what a seed does to both: which pictures keep their labels, their order, the head's first weights.
+    Pairing takes out what a seed does to both: which images keep their labels, their order, the head's first weights.
     """
     seeds = [seed for seed in values if seed in reference]
     if not seeds:
@@ -141,7 +141,7 @@ class Comparison:
         return made
 
     def write(self, trainer: Trainer) -> None:
-        """compare.json, compare.csv and pictures/compare.png into the trainer's folder; the picture to its loggers."""
+        """compare.json, compare.csv and figures/compare.png into the trainer's folder; the figure to its loggers."""
         folder, rows = Path(trainer.default_root_dir), self.rows()
         with writing(folder / "compare.csv"), (folder / "compare.csv").open("w", newline="") as file:
             writer = csv.writer(file)
@@ -170,7 +170,7 @@ class Comparison:
             (folder / "compare.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
         main = {start: [run.results[self.metric] for run in runs.values()] for start, runs in self.runs.items()}
         curves = {start: [run.curve for run in runs.values()] for start, runs in self.runs.items()}
-        log_picture(trainer, "compare", comparison(main, curves, self.metric, self.monitor, self._title()))
+        log_figure(trainer, "compare", comparison(main, curves, self.metric, self.monitor, self._title()))
 
     def say(self) -> None:
         """Prints the table, once every start has a run: the main metric, and as many others of its split as fit."""

@@ -13,7 +13,7 @@ from modules.contracts import Batch, ConfigError
 
 @contextmanager
 def evaluating(task: LightningModule) -> Iterator[None]:
-    """Evaluation mode; afterwards each module is as it was, so frozen parts stay in evaluation mode."""
+    """Evaluation mode; afterward each module is as it was, so frozen parts stay in evaluation mode."""
     modes = {module: module.training for module in task.modules()}
     task.eval()
     try:
@@ -41,7 +41,7 @@ def embed(loader: Iterable[Batch], trainer: Trainer, task: LightningModule) -> t
                 raise ConfigError(
                     f"features are of {' or '.join(takes)}, but the data gives {', '.join(batch)}: choose other --data"
                 )
-            image = task.backbone.normalise(shown.to(task.device, non_blocking=True))
+            image = task.backbone.normalize(shown.to(task.device, non_blocking=True))
             found = task.features(trainer.precision_plugin.convert_input(image)).float()
             features.append(found.unflatten(0, (len(batch.get("id", found)), -1)).mean(1))
             if "label" in batch:

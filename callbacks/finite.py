@@ -71,13 +71,13 @@ class Finite(Callback):
         index, loss = self._first.tolist()
         if index >= 0:
             bad = self._steps[int(index)]
-            pictures = f", whose pictures begin with {', '.join(bad.ids)}" if bad.ids else ""
+            images = f", whose images begin with {', '.join(bad.ids)}" if bad.ids else ""
             rates, options = " and ".join(f"{rate:.3g}" for rate in bad.rates), "--model.optim.lr"
             if len(bad.rates) > 1:
                 options += " and --model.discriminator_optim.lr"
             raise DataError(
                 f"the loss{f' of the {bad.whose}' if bad.whose else ''} is {loss} at step {bad.step} (epoch "
-                f"{bad.epoch + 1}, batch {bad.batch + 1}{pictures}) with learning rate {rates}; lower it ({options}), "
-                f"or look at the pictures in that batch"
+                f"{bad.epoch + 1}, batch {bad.batch + 1}{images}) with learning rate {rates}; lower it ({options}), "
+                f"or look at the images in that batch"
             )
         self._first, self._steps = None, []

@@ -1,4 +1,4 @@
-"""Weighted nearest-neighbour probe of the backbone's features: how well pretraining goes, without training a head."""
+"""Weighted nearest-neighbor probe of the backbone's features: how well pretraining goes, without training a head."""
 
 from typing import Any
 
@@ -10,20 +10,20 @@ from torch.nn.functional import normalize, one_hot
 
 from callbacks.drawing.curve import curve
 from callbacks.embedding import embed
-from callbacks.pictures import log_picture
+from callbacks.figures import log_figure
 from modules.contracts import ConfigError
 
 
 def knn_predict(bank: Tensor, labels: Tensor, queries: Tensor, k: int, temperature: float, classes: int) -> Tensor:
-    """Class of each query by a vote of its k nearest neighbours, as in Wu et al., 2018 (arXiv 1805.01978, section 3.4).
+    """Class of each query by a vote of its k nearest neighbors, as in Wu et al., 2018 (arXiv 1805.01978, section 3.4).
 
-    A neighbour of cosine similarity s votes for its class with weight exp(s / temperature).
+    A neighbor of cosine similarity s votes for its class with weight exp(s / temperature).
 
     Args:
         bank: features (M, D), M >= k.
         labels: classes of the bank, int64 (M,), 0..classes-1.
         queries: features (N, D).
-        k: number of neighbours.
+        k: number of neighbors.
         temperature: small values let the nearest decide, large ones make all k votes equal.
         classes: number of classes.
 
@@ -45,11 +45,11 @@ def knn_predict(bank: Tensor, labels: Tensor, queries: Tensor, k: int, temperatu
 
 class KNN(Callback):
     """Logs `val/knn` (and `test/knn`): accuracy of a weighted kNN vote on the backbone's features, with the train split
-    as the bank. Pictures are not augmented. In `fit` it runs before the first step, every `every` epochs and at the
+    as the bank. Images are not augmented. In `fit` it runs before the first step, every `every` epochs and at the
     end. It needs labels, though the task itself may not.
 
     Args:
-        k: number of neighbours.
+        k: number of neighbors.
         temperature: of the vote.
         every: epochs between two probes.
     """
@@ -122,7 +122,7 @@ class KNN(Callback):
         self._step = trainer.global_step
         self.history.append((epochs, accuracy))
         if trainer.is_global_zero:
-            log_picture(trainer, "knn", curve(self.history, self.chance, self.protocols["val/knn"]))
+            log_figure(trainer, "knn", curve(self.history, self.chance, self.protocols["val/knn"]))
 
     def _accuracy(self, trainer: Trainer, task: LightningModule, split: str) -> float | None:
         """Accuracy 0..1 on `split`, the same in every process (each computes all of it); None without labels."""
@@ -131,25 +131,25 @@ class KNN(Callback):
         loaders = {name: trainer.datamodule.plain_dataloader(name) for name in ("train", split)}
         missing = next((name for name, loader in loaders.items() if loader is None), None)
         if missing or trainer.datamodule.classes is None:
-            return self._turn_off(split, f"there is no {missing} split" if missing else "the pictures have no labels")
+            return self._turn_off(split, f"there is no {missing} split" if missing else "the images have no labels")
         embedded = {name: embed(loader, trainer, task) for name, loader in loaders.items()}
-        unlabelled = next((name for name, (_, labels) in embedded.items() if labels is None), None)
-        if unlabelled:
-            return self._turn_off(split, f"the {unlabelled} split has no labels")
+        unlabeled = next((name for name, (_, labels) in embedded.items() if labels is None), None)
+        if unlabeled:
+            return self._turn_off(split, f"the {unlabeled} split has no labels")
         (bank, bank_labels), (queries, labels) = embedded["train"], embedded[split]
         self._check(len(bank))
         classes = len(trainer.datamodule.classes)
         self.chance = 1 / classes
         predicted = knn_predict(bank, bank_labels, queries, self.k, self.temperature, classes)
-        samples = f"bank {len(bank):,} train pictures, {len(queries):,} {split} pictures"
+        samples = f"bank {len(bank):,} train images, {len(queries):,} {split} images"
         self.protocols[f"{split}/knn"] = f"kNN, k {self.k}, T {self.temperature:g}, {samples}"
         return (predicted == labels).double().mean().item()
 
-    def _check(self, pictures: int) -> None:
-        if self.k > pictures:
+    def _check(self, images: int) -> None:
+        if self.k > images:
             raise ConfigError(
-                f"KNN asks for k = {self.k} neighbours, but the train split has {pictures} pictures; set k to "
-                f"{pictures} or less: --trainer.callbacks KNN --trainer.callbacks.k {pictures}"
+                f"KNN asks for k = {self.k} neighbors, but the train split has {images} images; set k to "
+                f"{images} or less: --trainer.callbacks KNN --trainer.callbacks.k {images}"
             )
 
     def _turn_off(self, split: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Where numbers and pictures go: metrics.csv always, W&B always (offline without a login), TensorBoard by a flag."""
+"""Where numbers and images go: metrics.csv always, W&B always (offline without a login), TensorBoard by a flag."""
 
 import os
 import uuid

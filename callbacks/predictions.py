@@ -8,7 +8,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from callbacks.files.coco_results import ResultFile
 from callbacks.files.masks import MaskFiles
-from callbacks.files.objects import ObjectPictures
+from callbacks.files.objects import ObjectImages
 from callbacks.files.samples import SampleFiles
 from callbacks.files.sentences import TextFiles
 from callbacks.files.tables import Arrays, Table, about
@@ -23,12 +23,12 @@ class Predictions(Callback):
     `{label, scores}`: `predict.csv` or `test.csv` with the columns `path`, `label`, where known `true`, and one
     probability per class, `p(<class>)`, written as the batches come. `{features}`: `features.npz` (`test_features.npz`)
     with `ids`, `features` float32 (N, D) and, where known, `labels`; these are held in memory until the end. `{mask}`
-    of `predict`: a map and an overlay of each picture, see `MaskFiles`, and `predict.csv` with the columns `path` and
+    of `predict`: a map and an overlay of each image, see `MaskFiles`, and `predict.csv` with the columns `path` and
     one share of the pixels per class, `share(<class>)`. `{boxes, labels, scores}`, perhaps with masks: `predict.json`
-    or `test.json`, COCO's results, and a table of the images, see `ResultFile`, and of `predict` each picture with what
-    was found, in `pictures/`. `{text}`: `predict.txt` or `test.txt`, a sentence a line, and tables and files with
+    or `test.json`, COCO's results, and a table of the images, see `ResultFile`, and of `predict` each image with what
+    was found, in `figures/`. `{text}`: `predict.txt` or `test.txt`, a sentence a line, and tables and files with
     sources and references, see `TextFiles`.
-    `{generated}` of `predict`: pictures, all and as a grid, see `SampleFiles`.
+    `{generated}` of `predict`: images, all and as a grid, see `SampleFiles`.
 
     Args:
         threshold: lowest score, 0..1, of what is drawn; null takes that of the best F1 in the checkpoint's validation,
@@ -143,10 +143,10 @@ class Detections(ResultFile):
         categories = data.category_ids or list(range(1, len(task.classes) + 1))
         path = Path(trainer.default_root_dir) / "predictions" / name
         super().__init__(path, trainer.global_rank, categories, data.image_ids)
-        self.pictures: ObjectPictures | None = None
+        self.images: ObjectImages | None = None
         if trainer.predicting:
             sure = _drawn_from(threshold, task.drawing_threshold)
-            self.pictures = ObjectPictures(path.parent, trainer.global_rank, task, sure)
+            self.images = ObjectImages(path.parent, trainer.global_rank, task, sure)
 
     @staticmethod
     def fits(outputs: Prediction) -> bool:
@@ -154,12 +154,12 @@ class Detections(ResultFile):
 
     def add(self, batch: Batch, outputs: Prediction) -> None:
         super().add(batch["id"], outputs)
-        if self.pictures:
-            self.pictures.add(batch, outputs)
+        if self.images:
+            self.images.add(batch, outputs)
 
     def merge(self, world: int) -> list[Path]:
         written = super().merge(world)
-        return written + (self.pictures.settle(self.names) if self.pictures else [])
+        return written + (self.images.settle(self.names) if self.images else [])
 
 
 def _drawn_from(typed: float | None, best: float | None) -> float:

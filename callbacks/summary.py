@@ -170,9 +170,9 @@ class Summary(L.Callback):
             )
 
     def _say_where(self, trainer: L.Trainer, folder: Path) -> None:
-        pictures = sorted(p.name for p in (folder / "pictures").glob("*.*"))
-        if pictures:
-            CONSOLE.print(f"pictures: {folder}/pictures/  ({', '.join(pictures)})")
+        figures = sorted(p.name for p in (folder / "figures").glob("*.*"))
+        if figures:
+            CONSOLE.print(f"figures: {folder}/figures/  ({', '.join(figures)})")
         if (folder / "features.npz").is_file():
             CONSOLE.print(f"features, labels and ids of every split: {folder}/features.npz")
         for callback in trainer.callbacks:

@@ -19,7 +19,7 @@ class Throughput(Callback):
     """Logs `train/samples_per_s` (all processes together) and `train/data_wait`, the share of time spent between two
     batches, every `log_every_n_steps` steps. Validation, checkpoints and the first batch after them do not count.
 
-    Clocks run on the host and nothing is synchronised: on a GPU the loaders must pin memory, otherwise the copy to the
+    Clocks run on the host and nothing is synchronized: on a GPU the loaders must pin memory, otherwise the copy to the
     device waits for the computation and looks like waiting for data.
     """
 
@@ -86,12 +86,12 @@ class Throughput(Callback):
         workers = loader.num_workers if isinstance(loader, DataLoader) else 0
         remedy = f"raise --data.workers (now {workers}, this machine has {cores} cores)"
         if workers >= cores:
-            remedy = f"choose cheaper augmentation or store smaller pictures ({workers} workers use all {cores} cores)"
+            remedy = f"choose cheaper augmentation or store smaller images ({workers} workers use all {cores} cores)"
         rank_zero_warn(f"{100 * self.data_wait:.0f} % of the time the model waits for data: {remedy}.")
 
 
 def batch_size(batch: Batch) -> int:
-    """Samples in a batch, by whichever input it has; lists (pictures of several sizes, views) included."""
+    """Samples in a batch, by whichever input it has; lists (images of several sizes, views) included."""
     if "views" in batch:
         return len(batch["views"][0])
     return len(next(batch[key] for key in ("image", "video", "source", "target") if key in batch))

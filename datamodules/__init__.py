@@ -4,9 +4,9 @@ import cv2
 
 from datamodules.base import DataModule
 from datamodules.captions import CaptionTable, COCOCaptions, Flickr8k
+from datamodules.images import CIFAR10, CIFAR100, MNIST, FashionMNIST, ImageFolder, Images
 from datamodules.noise import Noise
 from datamodules.objects import Objects
-from datamodules.pictures import CIFAR10, CIFAR100, MNIST, FashionMNIST, ImageFolder, Images
 from datamodules.semantic import CamVid, COCOSemantic, Masks, VOCSegmentation
 from datamodules.shapes import Shapes, ShapesCaptions, ShapesInMotion, ShapesMasks, ShapesObjects, ShapesSentences
 from datamodules.text import Multi30k, ParallelText, Sentences

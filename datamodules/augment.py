@@ -1,4 +1,4 @@
-"""How pictures are augmented: named recipes, or any list of albumentations transforms in the YAML."""
+"""How images are augmented: named recipes, or any list of albumentations transforms in the YAML."""
 
 import random
 from copy import deepcopy
@@ -23,8 +23,8 @@ class Chances:
         jitter: probability of brightness, contrast, saturation and hue in random order.
         strength: their factors lie in 1 - strength..1 + strength.
         hue: the hue turns by at most this share of the circle.
-        grey: probability of losing colour.
-        blur: probability of a Gaussian blur, above 64 pixels: small pictures have no detail to spare.
+        gray: probability of losing color.
+        blur: probability of a Gaussian blur, above 64 pixels: small images have no detail to spare.
         sigma: range of its width in pixels.
     """
 
@@ -32,7 +32,7 @@ class Chances:
     jitter: float = 0.0
     strength: float = 0.4
     hue: float = 0.1
-    grey: float = 0.0
+    gray: float = 0.0
     blur: float = 0.0
     sigma: tuple[float, float] = (0.1, 2.0)
 
@@ -41,22 +41,22 @@ class Chances:
         return self.blur if size > 64 else 0.0
 
     def transforms(self, size: int) -> list[A.BasicTransform]:
-        """The same in albumentations, for pictures of `size` pixels."""
+        """The same in albumentations, for images of `size` pixels."""
         s = self.strength
         jitter = A.ColorJitter(brightness=s, contrast=s, saturation=s, hue=self.hue, p=self.jitter)
         # the kernel follows from sigma
         blur = A.GaussianBlur(blur_limit=0, sigma_limit=self.sigma, p=self.blur_at(size))
-        return [t for t in (A.HorizontalFlip(p=self.flip), jitter, A.ToGray(p=self.grey), blur) if t.p]
+        return [t for t in (A.HorizontalFlip(p=self.flip), jitter, A.ToGray(p=self.gray), blur) if t.p]
 
 
 RECIPES: dict[Recipe, Chances] = {
     "none": Chances(flip=0.0),
     "flip": Chances(),
     # Chen et al. 2020, appendix A, with jitter strength 0.5
-    "simclr": Chances(jitter=0.8, grey=0.2, blur=0.5),
-    "strong": Chances(jitter=0.8, hue=0.5, grey=0.3, blur=0.5),
+    "simclr": Chances(jitter=0.8, gray=0.2, blur=0.5),
+    "strong": Chances(jitter=0.8, hue=0.5, gray=0.3, blur=0.5),
     # He et al. 2020, section 3.3: crop, jitter, mirroring and gray, without blur
-    "moco_v1": Chances(jitter=1.0, hue=0.4, grey=0.2),
+    "moco_v1": Chances(jitter=1.0, hue=0.4, gray=0.2),
 }
 
 
@@ -91,11 +91,11 @@ class Augment(Keyed):
 
     Args:
         size: side of the square result in pixels.
-        crop: range of the crop's area as a fraction of the picture; null shrinks the whole picture instead.
+        crop: range of the crop's area as a fraction of the image; null shrinks the whole image instead.
         recipe: a name from RECIPES or albumentations transforms.
 
     Raises:
-        ConfigError: the transforms do not work on pictures of this size, or end in another.
+        ConfigError: the transforms do not work on images of this size, or end in another.
     """
 
     def __init__(self, size: int, crop: tuple[float, float] | None, recipe: Recipe | list[A.BasicTransform]):
@@ -105,12 +105,12 @@ class Augment(Keyed):
         try:  # what cannot work is refused here, not in a worker
             self(np.zeros((size, size, 3), np.uint8))
         except (ValueError, CropSizeError) as error:
-            raise ConfigError(f"data.augment does not work on pictures of {size} pixels: {error}") from error
+            raise ConfigError(f"data.augment does not work on images of {size} pixels: {error}") from error
 
     def __call__(self, image: np.ndarray, *key: int) -> np.ndarray:
         """uint8 (H, W, 3) to (size, size, 3); the same key, such as (seed, epoch, index, view), draws the same.
 
-        The pictures of a clip (T, H, W, 3) share what is drawn.
+        The images of a clip (T, H, W, 3) share what is drawn.
         """
         self.seed(*key)
         target = "image" if image.ndim == 3 else "images"
@@ -120,27 +120,27 @@ class Augment(Keyed):
 
 
 def recipe_transforms(recipe: Recipe | list[A.BasicTransform], size: int) -> list[A.BasicTransform]:
-    """Transforms of our own, for pictures of `size` pixels."""
+    """Transforms of our own, for images of `size` pixels."""
     return RECIPES[recipe].transforms(size) if isinstance(recipe, str) else deepcopy(recipe)
 
 
 def check_result(image: np.ndarray, size: tuple[int, int]) -> None:
     """Raises ConfigError if transforms made anything but uint8 (*size, 3)."""
     if image.dtype != np.uint8:
-        raise ConfigError(f"data.augment makes pictures of {image.dtype} of uint8: leave scaling to the task")
+        raise ConfigError(f"data.augment makes images of {image.dtype} of uint8: leave scaling to the task")
     if image.shape != (*size, 3):
         raise ConfigError(
-            f"data.augment makes pictures of shape {image.shape} of {size[0]} x {size[1]} pixels: "
+            f"data.augment makes images of shape {image.shape} of {size[0]} x {size[1]} pixels: "
             f"its transforms must keep the size"
         )
 
 
 def check_area(name: str, area: tuple[float, float] | None) -> None:
-    """Raises ConfigError if setting `name` is no range of a crop's area as a fraction of the picture."""
+    """Raises ConfigError if setting `name` is no range of a crop's area as a fraction of the image."""
     if area and not 0 < area[0] <= area[1] <= 1:
         raise ConfigError(f"data.{name} is {list(area)}, but it is a range of area fractions like [0.2, 1.0]")
 
 
 def whole(size: int) -> list[A.BasicTransform]:
-    """The largest centred square of the picture, `size` pixels wide."""
+    """The largest centered square of the image, `size` pixels wide."""
     return [A.SmallestMaxSize(size), A.CenterCrop(size, size)]

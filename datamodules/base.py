@@ -13,13 +13,13 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from datamodules.roles import Role
 from datamodules.sampler import DistributedSequentialSampler, EpochSampler
 from datamodules.workers import Collate, Loader, outlive_signals
-from modules.colours import RGB
+from modules.colors import RGB
 from modules.contracts import Batch, ConfigError, DataError
 
 MEANING = ("palette", "mask_values")
 Split = Literal["train", "val", "test"]
 Purpose = Literal["train", "evaluate", "plain"]
-"""`train`: augmented; `evaluate`: what the task's validation step expects; `plain`: pictures for probes."""
+"""`train`: augmented; `evaluate`: what the task's validation step expects; `plain`: images for probes."""
 
 
 class DataModule(L.LightningDataModule):
@@ -33,14 +33,14 @@ class DataModule(L.LightningDataModule):
         workers: processes that load; 0 loads in the main process.
 
     Attributes: `noun` says what samples are, `unit` what `per_step` counts if not these; `classes` names the classes
-    and `palette` colours them, null without; `mask_values` is the number of each class in mask files, null for its
+    and `palette` colors them, null without; `mask_values` is the number of each class in mask files, null for its
     index; `category_ids` and `image_ids` are what annotations call each class and each sample, null without; `whole`
-    asks for whole pictures to evaluate and predict, with `size` and `inside`, as
+    asks for whole images to evaluate and predict, with `size` and `inside`, as
     tasks need that answer per pixel; set it before `setup`. `roles` says of each setting of the class which commands a
     checkpoint hands it on to.
     """
 
-    noun: str = "pictures"
+    noun: str = "images"
     unit: str = ""
     classes: list[str] | None = None
     palette: list[RGB] | None = None

@@ -1,6 +1,6 @@
 """What is random about views that are made on the device: drawn in the loader, a whole batch at once.
 
-Same distributions as albumentations, which draws for one picture at a time. Each number is a function of the key
+Same distributions as albumentations, which draws for one image at a time. Each number is a function of the key
 (seed, epoch, index, view) and its place in the row alone, by integer arithmetic and float64, so device, batch, worker
 and process change nothing.
 """
@@ -16,10 +16,10 @@ from torch import Tensor
 from datamodules.augment import Chances
 from modules.views import NEUTRAL
 
-ATTEMPTS = 10  # to place a crop before the whole picture is taken
+ATTEMPTS = 10  # to place a crop before the whole image is taken
 RATIO = 4 / 3  # of a crop's sides at most
 # the uniform numbers of one view
-CROP, FLIP, JITTER, FACTORS, ORDER, GREY, BLUR, SIGMA = np.cumsum([0, 4 * ATTEMPTS, 1, 1, 4, 4, 1, 1])
+CROP, FLIP, JITTER, FACTORS, ORDER, GRAY, BLUR, SIGMA = np.cumsum([0, 4 * ATTEMPTS, 1, 1, 4, 4, 1, 1])
 COUNT = SIGMA + 1
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -29,9 +29,9 @@ class Kind:
     """Views of one kind.
 
     Args:
-        count: how many of each picture.
+        count: how many of each image.
         size: their side in pixels.
-        crop: range of the crop's area as a fraction of the picture; null takes the largest centred square.
+        crop: range of the crop's area as a fraction of the image; null takes the largest centered square.
         chances: of everything else.
     """
 
@@ -43,7 +43,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Draws for the views of pictures of one shape (H, W)."""
+    """Draws for the views of images of one shape (H, W)."""
 
     shape: tuple[int, int]
     kinds: list[Kind]
@@ -86,19 +86,19 @@ def draw(uniform: NDArray[np.float64], shape: tuple[int, int], kind: Kind) -> ND
         box,
         u[:, FLIP, None] < chances.flip,
         factors,
-        np.argsort(u[:, ORDER:GREY], axis=1),
-        u[:, GREY, None] < chances.grey,
+        np.argsort(u[:, ORDER:GRAY], axis=1),
+        u[:, GRAY, None] < chances.gray,
         np.where(blurred, low + (high - low) * u[:, SIGMA], 0)[:, None],
     ]
     return np.concatenate(columns, axis=1, dtype=np.float32, casting="unsafe")
 
 
 def _boxes(u: NDArray[np.float64], shape: tuple[int, int], area: tuple[float, float] | None) -> NDArray[np.float64]:
-    """Corners x0, y0, x1, y1 (N, 4) of crops, the first attempt (N, ATTEMPTS, 4) that lies within the picture."""
+    """Corners x0, y0, x1, y1 (N, 4) of crops, the first attempt (N, ATTEMPTS, 4) that lies within the image."""
     height, width = shape
     if area is None:
         side = min(shape)
-        return np.tile(_centred(shape, side, side), (len(u), 1))
+        return np.tile(_centered(shape, side, side), (len(u), 1))
     target = (area[0] + (area[1] - area[0]) * u[..., 0]) * height * width
     ratio = np.exp((2 * u[..., 1] - 1) * math.log(RATIO))
     wide, high = np.rint(np.sqrt(target * ratio)), np.rint(np.sqrt(target / ratio))
@@ -110,18 +110,18 @@ def _boxes(u: NDArray[np.float64], shape: tuple[int, int], area: tuple[float, fl
 
 
 def _largest(shape: tuple[int, int]) -> NDArray[np.float64]:
-    """The largest centred box of a ratio that crops may have."""
+    """The largest centered box of a ratio that crops may have."""
     height, width = shape
-    return _centred(shape, min(height, round(width * RATIO)), min(width, round(height * RATIO)))
+    return _centered(shape, min(height, round(width * RATIO)), min(width, round(height * RATIO)))
 
 
-def _centred(shape: tuple[int, int], height: int, width: int) -> NDArray[np.float64]:
+def _centered(shape: tuple[int, int], height: int, width: int) -> NDArray[np.float64]:
     top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
     return np.array([left, top, left + width, top + height], np.float64)
 
 
 def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of splitmix64: every bit of the result hangs on every bit of the word."""
+    """The finalizer of splitmix64: every bit of the result hangs on every bit of the word."""
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))

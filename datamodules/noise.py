@@ -1,4 +1,4 @@
-"""Nothing but places for generated pictures."""
+"""Nothing but places for generated images."""
 
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ from modules.contracts import Batch, ConfigError
 
 
 class Places(Dataset):
-    """Names for so many pictures that are yet to be made."""
+    """Names for so many images that are yet to be made."""
 
     def __init__(self, count: int):
         self.count = count
@@ -23,11 +23,11 @@ class Places(Dataset):
 
 
 class Noise(DataModule):
-    """For `predict` with a task that makes pictures: how many. `--seed_everything` says which.
+    """For `predict` with a task that makes images: how many. `--seed_everything` says which.
 
     Args:
-        count: pictures to make.
-        batch_size: pictures made at once; changes none of them.
+        count: images to make.
+        batch_size: images made at once; changes none of them.
     """
 
     noun = "samples"
@@ -37,7 +37,7 @@ class Noise(DataModule):
     def __init__(self, count: int = 64, batch_size: int = 64):
         super().__init__(batch_size, workers=0)
         if count < 1:
-            raise ConfigError(f"data.count is {count}, but it is the number of pictures to make: 1 or more")
+            raise ConfigError(f"data.count is {count}, but it is the number of images to make: 1 or more")
         self.count = count
 
     def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:

@@ -1,4 +1,4 @@
-"""Pictures with their semantic maps, and what the numbers in the maps mean."""
+"""Images with their semantic maps, and what the numbers in the maps mean."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 
 from datamodules.source import Source
-from modules.colours import RGB
+from modules.colors import RGB
 from modules.contracts import IGNORE, ConfigError
 
 HIGHEST = 1 << 16  # numbers in maps lie below
 
 
 class Maps(Protocol):
-    """Semantic maps, one per picture."""
+    """Semantic maps, one per image."""
 
     def __len__(self) -> int: ...
 
@@ -30,7 +30,7 @@ class Maps(Protocol):
         """Changes when a map does; null when they are counted faster than told apart."""
 
     def palette(self) -> list[RGB] | None:
-        """The colours that the files have for their numbers, if they have any."""
+        """The colors that the files have for their numbers, if they have any."""
 
 
 @dataclass(frozen=True)
@@ -79,22 +79,22 @@ class Legend:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pictures, each with its semantic map."""
+    """Images, each with its semantic map."""
 
-    pictures: Source
+    images: Source
     maps: Maps
     legend: Legend
-    labels: ClassVar[None] = None  # of whole pictures
+    labels: ClassVar[None] = None  # of whole images
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def image(self, index: int) -> np.ndarray:
-        return self.pictures.image(index)
+        return self.images.image(index)
 
     def mask(self, index: int) -> np.ndarray:
         """uint8 (H, W) of classes, 255 for void."""
         return self.legend.classes(self.maps.values(index))
 
     def id(self, index: int) -> str:
-        return self.pictures.id(index)
+        return self.images.id(index)

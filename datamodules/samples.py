@@ -1,4 +1,4 @@
-"""One picture at a time, and many of them as a batch."""
+"""One image at a time, and many of them as a batch."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from modules.contracts import IGNORE, Batch, DataError
 
 
 class ImageDataset(Dataset):
-    """Samples as dicts, by key (epoch, row), with one view per pipeline; of a picture that cannot be read only
+    """Samples as dicts, by key (epoch, row), with one view per pipeline; of an image that cannot be read only
     `skipped`, its id, when `skip`."""
 
     def __init__(self, source: Source, indices: np.ndarray, pipelines: list[Augment], seed: int, skip: bool):
@@ -38,18 +38,18 @@ class ImageDataset(Dataset):
         return sample if self.source.labels is None else sample | {"label": int(self.source.labels[index])}
 
     def content(self, epoch: int, row: int, index: int) -> dict[str, Any]:
-        """What the network sees of the picture."""
+        """What the network sees of the image."""
         image = self.source.image(index)
         return {"views": [make(image, self.seed, epoch, index, view) for view, make in enumerate(self.pipelines)]}
 
 
 class DeviceDataset(ImageDataset):
-    """Samples whose views are made on the device: what is drawn for them, and the picture unless it already lies there.
+    """Samples whose views are made on the device: what is drawn for them, and the image unless it already lies there.
 
     Args:
-        drawing: of the views; a picture of another shape is scaled to cover that shape and cut at its sides.
+        drawing: of the views; an image of another shape is scaled to cover that shape and cut at its sides.
 
-    Attributes: `held` says whether the device holds the pictures, all but the rows in `missing`.
+    Attributes: `held` says whether the device holds the images, all but the rows in `missing`.
     """
 
     def __init__(self, source: Source, indices: np.ndarray, drawing: Drawing, seed: int, skip: bool):
@@ -70,8 +70,8 @@ class DeviceDataset(ImageDataset):
         return sample
 
 
-class WholePictures(ImageDataset):
-    """Whole pictures, to be answered per pixel."""
+class WholeImages(ImageDataset):
+    """Whole images, to be answered per pixel."""
 
     def __init__(self, source: Source, indices: np.ndarray, fit: Fit, skip: bool):
         super().__init__(source, indices, [], 0, skip)
@@ -83,19 +83,19 @@ class WholePictures(ImageDataset):
 
 def collate(samples: list[dict[str, Any]]) -> Batch:
     """Stacks what could be read: `image` uint8 (B, 3, H, W) or `views`, a list of those, local ones last; `label` (B,),
-    `id`. For views that the device makes: `draws`, `row` (B,), and `image` unless the device holds the pictures. With
-    semantic maps: `mask` (B, H, W). Whole pictures also have `size` and `inside` (B, 2); all are padded to the largest;
+    `id`. For views that the device makes: `draws`, `row` (B,), and `image` unless the device holds the images. With
+    semantic maps: `mask` (B, H, W). Whole images also have `size` and `inside` (B, 2); all are padded to the largest;
     where that or `image_size` changed a size, `original_mask` is a list of the maps as they were, uint8 (h, w).
     """
     samples, batch = readable(samples)
     first = samples[0]
-    batch |= _pictures(samples) if "views" in first else _draws(samples) if "drawing" in first else _maps(samples)
+    batch |= _images(samples) if "views" in first else _draws(samples) if "drawing" in first else _maps(samples)
     if "label" in samples[0]:
         batch["label"] = torch.tensor([s["label"] for s in samples])
     return batch
 
 
-def readable(samples: list[dict[str, Any]], noun: str = "picture") -> tuple[list[dict[str, Any]], Batch]:
+def readable(samples: list[dict[str, Any]], noun: str = "image") -> tuple[list[dict[str, Any]], Batch]:
     """The samples that could be read, and the beginning of their batch: `id`, and `skipped` if any could not."""
     skipped = [s["skipped"] for s in samples if "skipped" in s]
     samples = [s for s in samples if "skipped" not in s]
@@ -104,7 +104,7 @@ def readable(samples: list[dict[str, Any]], noun: str = "picture") -> tuple[list
     return samples, {"id": [s["id"] for s in samples]} | ({"skipped": skipped} if skipped else {})
 
 
-def _pictures(samples: list[dict[str, Any]]) -> Batch:
+def _images(samples: list[dict[str, Any]]) -> Batch:
     views = [_stack([s["views"][i] for s in samples]) for i in range(len(samples[0]["views"]))]
     return {"views": views} if len(views) > 1 else {"image": views[0]}
 

@@ -1,4 +1,4 @@
-"""Where pictures come from: files that are read when needed, or an array in memory."""
+"""Where images come from: files that are read when needed, or an array in memory."""
 
 import os
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from datamodules.decoding import Span, read_image, read_shape
 
 @dataclass(frozen=True)
 class Arrays:
-    """Pictures in memory: `images` uint8 (N, H, W, 3), `labels` int64 (N,) or null."""
+    """Images in memory: `images` uint8 (N, H, W, 3), `labels` int64 (N,) or null."""
 
     images: np.ndarray
     labels: np.ndarray | None
@@ -25,7 +25,7 @@ class Arrays:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of every picture."""
+        """Height and width of every image."""
         return self.images.shape[1:3]
 
     def image(self, index: int) -> np.ndarray:
@@ -35,7 +35,7 @@ class Arrays:
         return f"{self.prefix}/{index:06d}"
 
     def fingerprint(self) -> str:
-        """A digest that changes with any picture or label."""
+        """A digest that changes with any image or label."""
         parts = [self.images] if self.labels is None else [self.images, self.labels]
         return digest([a.shape, sha256(np.ascontiguousarray(a)).hexdigest()] for a in parts)
 
@@ -53,7 +53,7 @@ class Depth:
 
 @dataclass(frozen=True)
 class Files(Depth):
-    """Picture files below `root`: `paths` as bytes in one array, so that workers share them; `labels` (N,) or null."""
+    """Image files below `root`: `paths` as bytes in one array, so that workers share them; `labels` (N,) or null."""
 
     root: Path
     paths: np.ndarray
@@ -64,7 +64,7 @@ class Files(Depth):
 
     @cached_property
     def shape(self) -> tuple[int, int] | None:
-        """Height and width of the pictures, upright; null when they differ. Opens files until one differs."""
+        """Height and width of the images, upright; null when they differ. Opens files until one differs."""
         known = None
         for i in range(len(self)):
             shape = read_shape(self.path(i))

@@ -53,7 +53,7 @@ class SplitData(DataModule):
         self.others: list[Path] = []  # files of kinds that are not read
 
     def sources(self) -> dict[Split, Samples]:
-        """The pictures of each split on disk; called once, before the first step."""
+        """The images of each split on disk; called once, before the first step."""
         raise NotImplementedError
 
     def prepared(self, sources: dict[Split, Samples]) -> dict[Split, Samples]:
@@ -145,7 +145,7 @@ class SplitData(DataModule):
         return []
 
     def _divide(self) -> None:
-        """Sets validation pictures aside where the data has none, then drops the training pictures without label."""
+        """Sets validation images aside where the data has none, then drops the training images without label."""
         source, train = self.splits["train"]
         if "val" not in self.splits and self.val_split:
             train, val = divide(source.labels, train, 1 - self.val_split, np.random.default_rng(0))
@@ -200,7 +200,7 @@ def divide(
         ConfigError: a count larger than the data.
     """
     if share > len(indices):
-        raise ConfigError(f"data.labels is {share:g}, but there are only {len(indices)} training pictures")
+        raise ConfigError(f"data.labels is {share:g}, but there are only {len(indices)} training images")
     fraction = share if share <= 1 else share / len(indices)
     groups = [indices] if labels is None else [indices[labels[indices] == c] for c in np.unique(labels[indices])]
     drawn = [random.permutation(group)[: max(1, round(fraction * len(group)))] for group in groups]

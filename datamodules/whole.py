@@ -1,4 +1,4 @@
-"""Whole pictures, as large as they go into a given height and width: what per-pixel answers are about."""
+"""Whole images, as large as they go into a given height and width: what per-pixel answers are about."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ import numpy as np
 from modules.contracts import IGNORE, ConfigError
 
 Canvas = tuple[int, int] | None
-"""Height and width; null for each picture's own."""
+"""Height and width; null for each image's own."""
 
 
 class Fit:
-    """The whole picture at the top left of `canvas`, in its own proportions, padded to the right and below.
+    """The whole image at the top left of `canvas`, in its own proportions, padded to the right and below.
 
     Args:
-        canvas: height and width of the result; null keeps the picture as it is.
+        canvas: height and width of the result; null keeps the image as it is.
     """
 
     def __init__(self, canvas: Canvas):
@@ -23,7 +23,7 @@ class Fit:
 
     def __call__(self, image: np.ndarray, mask: np.ndarray | None = None, *key: int) -> dict[str, Any]:
         """`image` uint8 (H, W, 3), `mask` (H, W) if there is one, and `original_mask`, the same before resizing; `size`
-        of the picture as it was, and `inside`, the part that shows it, both (height, width); `key` is for pipelines
+        of the image as it was, and `inside`, the part that shows it, both (height, width); `key` is for pipelines
         that draw."""
         size, original = image.shape[:2], mask
         inside = size
@@ -50,14 +50,14 @@ def as_canvas(image_size: int | tuple[int, int] | None) -> Canvas:
 
 
 def fitted(size: tuple[int, int], canvas: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of the largest picture of the proportions of `size` that goes into `canvas`."""
+    """Height and width of the largest image of the proportions of `size` that goes into `canvas`."""
     scale = fit_scale(size, canvas)
     height, width = (max(1, min(most, round(side * scale))) for side, most in zip(size, canvas, strict=True))
     return height, width
 
 
 def fit_scale(size: tuple[int, int], canvas: tuple[int, int]) -> float:
-    """What a picture of `size` is multiplied with to fit into `canvas`."""
+    """What an image of `size` is multiplied with to fit into `canvas`."""
     return min(canvas[0] / size[0], canvas[1] / size[1])
 
 
@@ -73,7 +73,7 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """uint8 (H, W) to `size`, each pixel a value that was there."""
     if mask.shape == size:
         return mask
-    # INTER_NEAREST measures from pixel corners, which shifts the map against the picture
+    # INTER_NEAREST measures from pixel corners, which shifts the map against the image
     return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 

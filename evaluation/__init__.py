@@ -1,4 +1,4 @@
-"""Judging features: what a checkpoint has learned, in numbers and pictures."""
+"""Judging features: what a checkpoint has learned, in numbers and images."""
 
 from evaluation.trainer import Trainer
 

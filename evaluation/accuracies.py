@@ -1,4 +1,4 @@
-"""How well classes can be read off the features: by neighbours, by linear probes, by clusters."""
+"""How well classes can be read off the features: by neighbors, by linear probes, by clusters."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,8 +8,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from callbacks.drawing.confusion import confusion
+from callbacks.figures import log_figure
 from callbacks.knn import knn_predict
-from callbacks.pictures import log_picture
 from datamodules.split_data import divide
 from evaluation.features import evenly
 from evaluation.probes import STEPS, STRENGTHS, Probe, accuracy, choose_c, clusters, fit_linear, fit_sgd, scale
@@ -18,12 +18,12 @@ from evaluation.subject import Result, Subject
 Classifier = Callable[[Tensor], Tensor]
 """Features (N, D) to classes int64 (N,)."""
 
-DRAWS = 3  # of a share of the labels: it matters which pictures these are
+DRAWS = 3  # of a share of the labels: it matters which images these are
 MOST = 10_000  # samples for k-means
 
 
 def vote(subject: Subject, ks: Sequence[int], temperature: float) -> tuple[list[Result], dict[str, Classifier]]:
-    """Accuracy of a vote of k neighbours for every k that the bank has; the classifier of the middle k, by name."""
+    """Accuracy of a vote of k neighbors for every k that the bank has; the classifier of the middle k, by name."""
     bank, judged, classes = subject.bank, subject.judged, len(subject.classes)
     kept, large = [k for k in ks if k <= len(bank.ids)], [k for k in ks if k > len(bank.ids)]
     if large:
@@ -42,25 +42,25 @@ def vote(subject: Subject, ks: Sequence[int], temperature: float) -> tuple[list[
 
 def probe(subject: Subject, share: float) -> tuple[Result, dict[str, Classifier]]:
     """A linear probe fitted to convergence with a share of the labels; the classifier of its first draw, by name."""
-    standardise, labels = scale(subject.bank.features), subject.judged.labels
+    standardize, labels = scale(subject.bank.features), subject.judged.labels
     draws = [draw(subject, share, number) for number in range(DRAWS if _part(subject, share) else 1)]
     fits = [_converged(subject, rows) for rows in draws]
-    found = [accuracy(fit(standardise(subject.judged.features)), labels) for fit, _ in fits]
+    found = [accuracy(fit(standardize(subject.judged.features)), labels) for fit, _ in fits]
     (first, words), *_ = fits
     how = f"linear probe, {_solved(first)}, {words}, {_counts(subject, len(draws[0]))}"
     if len(draws) > 1:
         how += f"; mean of {len(draws)} draws, seed {subject.seed}: {percent(found)}"
     name = f"probe_{share:g}" if len(draws) > 1 else "probe"
-    return subject.result(name, float(np.mean(found)), how), {name: lambda features: first(standardise(features))}
+    return subject.result(name, float(np.mean(found)), how), {name: lambda features: first(standardize(features))}
 
 
 def recipe(subject: Subject, share: float, epochs: int, lr: float) -> Result:
     """A linear probe by a fixed recipe of SGD, with a share of the labels."""
-    standardise, rows = scale(subject.bank.features), draw(subject, share, 0)
+    standardize, rows = scale(subject.bank.features), draw(subject, share, 0)
     unit = subject.bank.features.shape[1] ** -0.5  # of length 1 on average, so that one rate suits any width
-    features, labels = unit * standardise(subject.bank.features)[rows], subject.bank.labels[rows]
+    features, labels = unit * standardize(subject.bank.features)[rows], subject.bank.labels[rows]
     fit = fit_sgd(features, labels, len(subject.classes), epochs, lr, subject.seed)
-    value = accuracy(fit(unit * standardise(subject.judged.features)), subject.judged.labels)
+    value = accuracy(fit(unit * standardize(subject.judged.features)), subject.judged.labels)
     how = f"linear probe, SGD, lr {lr:g} with cosine, momentum 0.9, batch 256, {epochs} epochs, seed {subject.seed}"
     return subject.result("probe_sgd", value, f"{how}, {_counts(subject, len(rows))}")
 
@@ -80,9 +80,9 @@ def groups(subject: Subject) -> list[Result]:
         matrix = np.zeros((classes, classes), np.int64)
         np.add.at(matrix, (truth, assigned), 1)
         title = f"{subject.split}: clusters under the class they match best, {100 * right:.1f} % agree"
-        log_picture(subject.trainer, "clusters", confusion(matrix, subject.classes, title, columns="cluster"))
+        log_figure(subject.trainer, "clusters", confusion(matrix, subject.classes, title, columns="cluster"))
     return [
-        subject.result("cluster_nmi", information, f"normalised mutual information; {how}"),
+        subject.result("cluster_nmi", information, f"normalized mutual information; {how}"),
         subject.result("cluster_accuracy", right, f"clusters matched to classes one to one; {how}"),
     ]
 

@@ -1,4 +1,4 @@
-"""Damaged pictures: four kinds at three strengths each, the same for every run."""
+"""Damaged images: four kinds at three strengths each, the same for every run."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 Kind = Literal["blur", "noise", "contrast", "jpeg"]
-# Kinds and ranges after Hendrycks and Dietterich 2019 (arXiv 1903.12261); blur grows with the picture.
+# Kinds and ranges after Hendrycks and Dietterich 2019 (arXiv 1903.12261); blur grows with the image.
 STRENGTHS: dict[Kind, tuple[float, ...]] = {
     "blur": (0.01, 0.02, 0.04),  # sigma as a share of the shorter side
     "noise": (0.08, 0.18, 0.38),  # standard deviation as a share of the full range
@@ -42,7 +42,7 @@ def corrupt(image: Tensor, kind: Kind, strength: float, random: torch.Generator)
 
 
 def settings(kind: Kind, size: int) -> list[str]:
-    """What the strengths mean for pictures of that many pixels, in words."""
+    """What the strengths mean for images of that many pixels, in words."""
     words = {
         "blur": lambda s: f"{s * size:.2g} px",
         "noise": lambda s: f"{100 * s:.0f} %",

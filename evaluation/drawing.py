@@ -1,4 +1,4 @@
-"""Drawings of an evaluation as arrays: plain data in, one picture uint8 (H, W, 3) out."""
+"""Drawings of an evaluation as arrays: plain data in, one figure uint8 (H, W, 3) out."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from callbacks.drawing.figure import DPI, PLAIN, distinct, render, shorten, titled
 
-BLUE, ORANGE, GREY = "#1f5fa8", "#d98200", "#888888"
+BLUE, ORANGE, GRAY = "#1f5fa8", "#d98200", "#888888"
 THUMB = 36  # pixels
 
 
@@ -19,7 +19,7 @@ def bars(names: Sequence[str], values: Sequence[float], chance: float, title: st
     axes.barh(places, [100 * value for value in values], color=BLUE, height=0.62)
     for place, value in zip(places, values, strict=True):
         axes.text(100 * value + 0.8, place, f"{100 * value:.1f} %", va="center", fontsize=9, color=PLAIN)
-    axes.axvline(100 * chance, color=GREY, linestyle="--", label=f"chance {100 * chance:.1f} %")
+    axes.axvline(100 * chance, color=GRAY, linestyle="--", label=f"chance {100 * chance:.1f} %")
     axes.set_yticks(places, names, fontsize=9)
     axes.set(xlim=(0, 108), xlabel="accuracy (%)", ylim=(len(names) - 0.4, -0.6))
     axes.grid(axis="x", alpha=0.25)
@@ -43,10 +43,10 @@ def lines(
     top = max(chance, *(value for panel in panels.values() for values in panel.values() for value in values))
     for number, (name, panel) in enumerate(panels.items()):
         axes = figure.add_axes(((64 + 300 * number) / width, 0.2, 272 / width, 0.62))
-        for (line, values), colour, mark in zip(panel.items(), (BLUE, ORANGE), "os", strict=False):
+        for (line, values), color, mark in zip(panel.items(), (BLUE, ORANGE), "os", strict=False):
             percent = [100 * value for value in values]
-            axes.plot(percent, marker=mark, markersize=5, color=colour, label=line)
-        axes.axhline(100 * chance, color=GREY, linestyle="--", label=f"chance {100 * chance:.1f} %")
+            axes.plot(percent, marker=mark, markersize=5, color=color, label=line)
+        axes.axhline(100 * chance, color=GRAY, linestyle="--", label=f"chance {100 * chance:.1f} %")
         axes.set_xticks(range(len(ticks[name])), ticks[name], fontsize=9)
         axes.set_title(name, fontsize=10)
         axes.set(ylim=(0, min(115 * top, 104)), xlim=(-0.3, len(ticks[name]) - 0.7))
@@ -62,12 +62,12 @@ def lines(
 def plane(
     points: np.ndarray, thumbnails: Sequence[np.ndarray], groups: np.ndarray | None, names: Sequence[str], title: str
 ) -> np.ndarray:
-    """Samples at points, as thumbnails where there is room and as dots elsewhere, coloured by group.
+    """Samples at points, as thumbnails where there is room and as dots elsewhere, colored by group.
 
     Args:
         points: (N, 2).
-        thumbnails: N pictures uint8 (H, W, 3).
-        groups: int (N,), 0..len(names)-1; None for no colours.
+        thumbnails: N images uint8 (H, W, 3).
+        groups: int (N,), 0..len(names)-1; None for no colors.
         names: of the groups; up to 20 are written beside.
         title: one line above all.
     """
@@ -79,8 +79,8 @@ def plane(
         (20 / (side + legend + 40), 20 / (side + 60), side / (side + legend + 40), side / (side + 60))
     )
     axes.set(xticks=[], yticks=[])
-    colours = distinct(len(names))
-    chosen = [colours[group] for group in groups] if groups is not None else [GREY] * len(points)
+    colors = distinct(len(names))
+    chosen = [colors[group] for group in groups] if groups is not None else [GRAY] * len(points)
     axes.scatter(*points.T, s=14, c=chosen, linewidths=0)
     low, high = points.min(0), points.max(0)
     for index in spread((points - low) / np.maximum(high - low, 1e-12) * side, 1.25 * THUMB):
@@ -89,8 +89,8 @@ def plane(
         frame = {"edgecolor": chosen[index], "linewidth": 1.8}
         axes.add_artist(AnnotationBbox(box, points[index], pad=0.05, bboxprops=frame))
     if legend:
-        for name, colour in zip(names, colours, strict=True):
-            axes.scatter([], [], s=50, color=[colour], label=shorten(name, 18).replace("$", r"\$"))
+        for name, color in zip(names, colors, strict=True):
+            axes.scatter([], [], s=50, color=[color], label=shorten(name, 18).replace("$", r"\$"))
         axes.legend(loc="upper left", bbox_to_anchor=(1.005, 1), frameon=False, fontsize=9)
     return render(figure)
 

@@ -29,7 +29,7 @@ class Embedded(NamedTuple):
 
 
 def embed_split(split: Split, trainer: Trainer, task: Task) -> Embedded:
-    """Features of all pictures of a split, not augmented; those that cannot be read are counted and left out."""
+    """Features of all images of a split, not augmented; those that cannot be read are counted and left out."""
     data, ids = trainer.datamodule, []
 
     def noted() -> Iterator[Batch]:
@@ -76,7 +76,7 @@ def stills(shown: Tensor) -> Tensor:
     return shown[:, :, shown.shape[2] // 2] if shown.ndim == 5 else shown
 
 
-def picture(data: DataModule, split: Split, embedded: Embedded, row: int) -> np.ndarray:
+def image(data: DataModule, split: Split, embedded: Embedded, row: int) -> np.ndarray:
     """The image uint8 (H, W, 3), or middle frame, behind a row of features; rows shift where samples were left out."""
     source, name = data.dataset(split, "plain"), embedded.ids[row]
     found = (source[(0, index)] for index in range(row, len(source)))

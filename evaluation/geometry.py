@@ -5,7 +5,7 @@ from torch import Tensor
 
 from callbacks.collapse import effective_rank, spectrum
 from callbacks.embedding import embed
-from callbacks.pictures import log_picture
+from callbacks.figures import log_figure
 from datamodules import DataModule
 from datamodules.augment import Augment
 from evaluation.drawing import decay
@@ -18,14 +18,14 @@ CROP = (0.5, 1.0)  # share of the area, where training does not augment
 
 
 def geometry(subject: Subject) -> list[Result]:
-    """Alignment, uniformity and effective rank of the sample of pictures; draws the spectrum."""
+    """Alignment, uniformity and effective rank of the sample of images; draws the spectrum."""
     features = subject.judged.features[subject.rows]
     first, second, words = two_views(subject)
     apart = alignment(*(_features(subject, view) for view in (first, second)))
     rank, most = effective_rank(features), min(features.shape)
     title = f"{subject.split}: {rank:.1f} of {most} dimensions in use, {subject.sampled}"
-    log_picture(subject.trainer, "spectrum", decay(spectrum(features).cpu().numpy(), rank, title))
-    where = f"L2-normalised backbone features, {subject.sampled}"
+    log_figure(subject.trainer, "spectrum", decay(spectrum(features).cpu().numpy(), rank, title))
+    where = f"L2-normalized backbone features, {subject.sampled}"
     return [
         subject.result("alignment", apart, f"mean squared distance of two views, 0 is best: {words}; {where}"),
         subject.result("uniformity", uniformity(features), f"log mean exp(-2 d^2) of all pairs, low is best; {where}"),
@@ -34,7 +34,7 @@ def geometry(subject: Subject) -> list[Result]:
 
 
 def two_views(subject: Subject) -> tuple[Tensor, Tensor, str]:
-    """The sample augmented twice, as `Subject.pictures` is, and how, in words: as in two epochs of training,
+    """The sample augmented twice, as `Subject.images` is, and how, in words: as in two epochs of training,
     or flipped and cropped where training does not augment."""
     data, split, places = subject.trainer.datamodule, subject.split, subject.places
     first, second = (
@@ -42,18 +42,16 @@ def two_views(subject: Subject) -> tuple[Tensor, Tensor, str]:
     )
     if not torch.equal(first, second):
         return first, second, f"augmented as in training ({augmentation(data)})"
-    augment, pictures = Augment(subject.pictures.shape[-1], CROP, "flip"), arrays(subject.pictures)
+    augment, images = Augment(subject.images.shape[-1], CROP, "flip"), arrays(subject.images)
     first, second = (
-        torch.stack(
-            [torch.from_numpy(augment(p, subject.seed, epoch, i)).movedim(-1, 0) for i, p in enumerate(pictures)]
-        )
+        torch.stack([torch.from_numpy(augment(p, subject.seed, epoch, i)).movedim(-1, 0) for i, p in enumerate(images)])
         for epoch in (0, 1)
     )
     return first, second, f"flip and crop of {CROP[0]:g} to {CROP[1]:g} of the area, as training does not augment"
 
 
 def augmentation(data: DataModule) -> str:
-    """What training does to pictures, in words."""
+    """What training does to images, in words."""
     known = {name: data.hparams[name] for name in ("crop", "augment") if name in data.hparams}
     return ", ".join(f"{name} {v if isinstance(v, str) else list(v)}" for name, v in known.items() if v)
 
@@ -63,5 +61,5 @@ def _view(data: DataModule, batch: Batch) -> Tensor:
     return batch["views"][0] if "views" in batch else shots(batch)
 
 
-def _features(subject: Subject, pictures: Tensor) -> Tensor:
-    return embed((as_batch(part) for part in pictures.split(CHUNK)), subject.trainer, subject.task)[0]
+def _features(subject: Subject, images: Tensor) -> Tensor:
+    return embed((as_batch(part) for part in images.split(CHUNK)), subject.trainer, subject.task)[0]

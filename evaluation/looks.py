@@ -1,4 +1,4 @@
-"""Pictures that explain the features: a plane of thumbnails, nearest neighbours, where the network looks."""
+"""Images that explain the features: a plane of thumbnails, nearest neighbors, where the network looks."""
 
 import numpy as np
 import torch
@@ -8,68 +8,68 @@ from torch.nn.functional import normalize
 from callbacks.drawing.figure import PLAIN, RIGHT, WRONG, shorten
 from callbacks.drawing.grids import grid, side_by_side
 from callbacks.embedding import evaluating
-from callbacks.pictures import log_picture
+from callbacks.figures import log_figure
 from evaluation.drawing import plane
-from evaluation.features import arrays, evenly, picture
+from evaluation.features import arrays, evenly, image
 from evaluation.maps import activation, attention, overlay
 from evaluation.plane import Method, lay_out
 from evaluation.subject import Subject
 
-QUERIES, NEIGHBOURS = 8, 6
+QUERIES, NEIGHBORS = 8, 6
 LOOKS = 12
 
 
 def draw_plane(subject: Subject, method: Method) -> None:
-    """The sample of pictures in two dimensions."""
+    """The sample of images in two dimensions."""
     points, how = lay_out(subject.judged.features[subject.rows], method, subject.seed)
     groups = None if subject.off else subject.judged.labels[subject.rows].cpu().numpy()
     title = f"Backbone features of {subject.sampled}: {how}"
-    log_picture(subject.trainer, "plane", plane(points, arrays(subject.stills), groups, subject.classes, title))
+    log_figure(subject.trainer, "plane", plane(points, arrays(subject.stills), groups, subject.classes, title))
 
 
-def draw_neighbours(subject: Subject) -> None:
-    """A few judged pictures, each followed by its nearest neighbours of the train split."""
+def draw_neighbors(subject: Subject) -> None:
+    """A few judged images, each followed by its nearest neighbors of the train split."""
     bank, judged = normalize(subject.bank.features, dim=1), normalize(subject.judged.features, dim=1)
-    pictures, captions, colours = [], [], []
-    count = min(NEIGHBOURS, len(bank))
+    images, captions, colors = [], [], []
+    count = min(NEIGHBORS, len(bank))
     for place in _various(subject, QUERIES):
         query = int(subject.rows[place])
         similarity, found = (bank @ judged[query]).topk(count)
-        pictures += [arrays(subject.stills[place : place + 1])[0]]
+        images += [arrays(subject.stills[place : place + 1])[0]]
         captions += [f"{shorten(subject.name(query), 18)}\n{subject.split}".strip()]
-        colours += [PLAIN]
+        colors += [PLAIN]
         for row, cosine in zip(found.tolist(), similarity.tolist(), strict=True):
-            pictures.append(picture(subject.trainer.datamodule, "train", subject.bank, row))
+            images.append(image(subject.trainer.datamodule, "train", subject.bank, row))
             name = "" if subject.off else subject.classes[int(subject.bank.labels[row])]
             captions.append(f"{shorten(name, 18)}\ncosine {cosine:.2f}".strip())
             same = PLAIN if subject.off else RIGHT if name == subject.name(query) else WRONG
-            colours.append(same)
+            colors.append(same)
     title = f"First of each row: {subject.split}; then its {count} nearest of {len(bank):,} train {subject.noun}"
     title += "" if subject.off else "; green: same class"
-    log_picture(subject.trainer, "neighbours", grid(pictures, captions, title, colours, columns=count + 1))
+    log_figure(subject.trainer, "neighbors", grid(images, captions, title, colors, columns=count + 1))
 
 
 def draw_maps(subject: Subject) -> None:
-    """A few judged pictures, each beside what the network looks at."""
+    """A few judged images, each beside what the network looks at."""
     places, task, plugin = _various(subject, LOOKS), subject.task, subject.trainer.precision_plugin
     with evaluating(task), torch.no_grad(), plugin.forward_context():
-        image = plugin.convert_input(task.backbone.normalise(subject.pictures[places].to(task.device)))
+        image = plugin.convert_input(task.backbone.normalize(subject.images[places].to(task.device)))
         heat = None if "video" in task.needs else attention(task.exported, image)
         title = "Attention of the class token, last block, mean over heads"
         if heat is None:
             heat, _ = activation(task.maps(image))
             title = f"First principal component of the feature maps of {heat.shape[-2]} x {heat.shape[-1]} cells"
     if heat[0].numel() == 1:
-        rank_zero_info("off: the picture of feature maps, because they are of one cell")
+        rank_zero_info("off: the image of feature maps, because they are of one cell")
         return
     shown = arrays(subject.stills[places])
     pairs = [side_by_side([one, overlay(one, warmth)]) for one, warmth in zip(shown, heat, strict=True)]
     captions = [shorten(subject.name(int(row))) for row in subject.rows[places]]
-    log_picture(subject.trainer, "maps", grid(pairs, captions, title))
+    log_figure(subject.trainer, "maps", grid(pairs, captions, title))
 
 
 def _various(subject: Subject, count: int) -> list[int]:
-    """Places in the sample of pictures: the first of each class in turn, then evenly spread ones."""
+    """Places in the sample of images: the first of each class in turn, then evenly spread ones."""
     if subject.off:
         return evenly(len(subject.rows), count).tolist()
     labels = subject.judged.labels[subject.rows].cpu().numpy()

@@ -15,7 +15,7 @@ def attention(backbone: Backbone, image: Tensor) -> Tensor | None:
 
     Args:
         backbone: a timm vision transformer, or any other network.
-        image: normalised pictures (B, 3, H, W).
+        image: normalized images (B, 3, H, W).
 
     Returns:
         (B, h, w), or None for networks without class token or attention.
@@ -43,7 +43,7 @@ def attention(backbone: Backbone, image: Tensor) -> Tensor | None:
 
 
 def activation(maps: list[Tensor]) -> tuple[Tensor, int]:
-    """First principal component over the cells of all pictures, of the coarsest level with enough cells.
+    """First principal component over the cells of all images, of the coarsest level with enough cells.
 
     Args:
         maps: fine to coarse, (B, C, h, w).
@@ -62,17 +62,17 @@ def activation(maps: list[Tensor]) -> tuple[Tensor, int]:
     return (sign * values).view(cells.shape[:3]), level
 
 
-def overlay(picture: np.ndarray, heat: Tensor) -> np.ndarray:
-    """A picture, darkened, under a map in colours.
+def overlay(image: np.ndarray, heat: Tensor) -> np.ndarray:
+    """An image, darkened, under a map in colors.
 
     Args:
-        picture: uint8 (H, W, 3).
-        heat: (h, w), stretched to the picture and to its own range.
+        image: uint8 (H, W, 3).
+        heat: (h, w), stretched to the image and to its own range.
     """
     from matplotlib import colormaps
 
-    heat = interpolate(heat[None, None].float().cpu(), picture.shape[:2], mode="bilinear")[0, 0].numpy()
+    heat = interpolate(heat[None, None].float().cpu(), image.shape[:2], mode="bilinear")[0, 0].numpy()
     share = (heat - heat.min()) / max(heat.max() - heat.min(), 1e-12)
-    grey = picture.mean(axis=2, keepdims=True)
-    mixed = 0.45 * grey + 0.55 * 255 * colormaps["inferno"](share)[..., :3]
+    gray = image.mean(axis=2, keepdims=True)
+    mixed = 0.45 * gray + 0.55 * 255 * colormaps["inferno"](share)[..., :3]
     return mixed.round().clip(0, 255).astype(np.uint8)

@@ -20,7 +20,7 @@ class Scale(NamedTuple):
     std: Tensor
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Features (N, D) standardised; dimensions that never change become 0."""
+        """Features (N, D) standardized; dimensions that never change become 0."""
         return (features - self.mean) / self.std
 
 
@@ -43,7 +43,7 @@ class Probe(NamedTuple):
 
 
 def scale(features: Tensor) -> Scale:
-    """What standardises features like these (N, D)."""
+    """What standardizes features like these (N, D)."""
     std, mean = torch.std_mean(features, dim=0, correction=0)
     return Scale(mean, torch.where(std > 1e-6 * std.max(), std, torch.inf))
 
@@ -57,7 +57,7 @@ def fit_linear(features: Tensor, labels: Tensor, classes: int, c: float) -> Prob
     """Multinomial logistic regression, by L-BFGS until the gradient is below 1e-5 or nothing moves in float32.
 
     Args:
-        features: (N, D), best standardised.
+        features: (N, D), best standardized.
         labels: int64 (N,), 0..classes-1.
         classes: number of classes C.
         c: inverse strength of the L2 penalty on the weights, as in scikit-learn: c * sum of losses + |W|^2 / 2.
@@ -93,7 +93,7 @@ def fit_sgd(
     """The same classifier by a fixed recipe: SGD with momentum 0.9, no penalty, the rate falling along a cosine.
 
     Args:
-        features: (N, D), standardised.
+        features: (N, D), standardized.
         labels: int64 (N,), 0..classes-1.
         classes: number of classes C.
         epochs: over all samples.
@@ -118,11 +118,11 @@ def fit_sgd(
 
 
 def clusters(features: Tensor, labels: Tensor, classes: int, seed: int, starts: int = 10) -> tuple[np.ndarray, float]:
-    """k-means with one cluster per class on L2-normalised features (N, D).
+    """k-means with one cluster per class on L2-normalized features (N, D).
 
     Returns:
         the class of each sample's cluster, int64 (N,), clusters and classes matched one to one so that most agree
-        (Hungarian method); and the normalised mutual information 0..1 of clusters and labels (arithmetic mean).
+        (Hungarian method); and the normalized mutual information 0..1 of clusters and labels (arithmetic mean).
     """
     from scipy.optimize import linear_sum_assignment
     from sklearn.cluster import KMeans
@@ -137,7 +137,7 @@ def clusters(features: Tensor, labels: Tensor, classes: int, seed: int, starts: 
 
 
 def alignment(first: Tensor, second: Tensor) -> float:
-    """Mean squared distance on the unit sphere of two views (N, D) of the same pictures: 0 is best, 4 the most
+    """Mean squared distance on the unit sphere of two views (N, D) of the same images: 0 is best, 4 the most
     (Wang and Isola 2020, arXiv 2005.10242, with alpha 2)."""
     return (normalize(first, dim=1) - normalize(second, dim=1)).square().sum(1).mean().item()
 

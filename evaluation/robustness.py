@@ -1,4 +1,4 @@
-"""What damage to the pictures costs: the same classifiers on blurred, noisy, flat and badly compressed pictures."""
+"""What damage to the images costs: the same classifiers on blurred, noisy, flat and badly compressed images."""
 
 import csv
 from pathlib import Path
@@ -7,7 +7,7 @@ import torch
 
 from callbacks.drawing.grids import grid
 from callbacks.embedding import embed
-from callbacks.pictures import log_picture
+from callbacks.figures import log_figure
 from evaluation.accuracies import Classifier, percent
 from evaluation.corruptions import STRENGTHS, Kind, corrupt, settings
 from evaluation.drawing import lines
@@ -21,7 +21,7 @@ Found = dict[Kind, dict[str, list[float]]]
 
 
 def robustness(subject: Subject, classifiers: dict[str, Classifier]) -> list[Result]:
-    """Accuracy of classifiers of features, by name, on the sample of pictures under each kind of damage.
+    """Accuracy of classifiers of features, by name, on the sample of images under each kind of damage.
 
     Draws the curves and an example of each, and writes `robustness.csv` with every number.
     """
@@ -29,11 +29,11 @@ def robustness(subject: Subject, classifiers: dict[str, Classifier]) -> list[Res
     clean = {name: accuracy(c(subject.judged.features[subject.rows]), labels) for name, c in classifiers.items()}
     found: Found = {kind: {name: [] for name in classifiers} for kind in STRENGTHS}
     cases = [(kind, strength) for kind, strengths in STRENGTHS.items() for strength in strengths]
-    for kind, strength in shown(cases, "damaged pictures", subject.trainer):
+    for kind, strength in shown(cases, "damaged images", subject.trainer):
         features = damaged(subject, kind, strength)
         for name, classifier in classifiers.items():
             found[kind][name].append(accuracy(classifier(features), labels))
-    size = min(subject.pictures.shape[-2:])
+    size = min(subject.images.shape[-2:])
     steps = {kind: settings(kind, size) for kind in STRENGTHS}
     _write(subject, clean, found, steps)
     _draw(subject, clean, found, steps)
@@ -50,10 +50,10 @@ def robustness(subject: Subject, classifiers: dict[str, Classifier]) -> list[Res
 
 
 def damaged(subject: Subject, kind: Kind, strength: float) -> torch.Tensor:
-    """Features (n, D) of the damaged sample of pictures."""
+    """Features (n, D) of the damaged sample of images."""
     random = torch.Generator().manual_seed(subject.seed)
     # a list, because within `embed` a trainer of bf16 would blur in bf16, badly and very slowly
-    batches = [as_batch(corrupt(part, kind, strength, random)) for part in subject.pictures.split(CHUNK)]
+    batches = [as_batch(corrupt(part, kind, strength, random)) for part in subject.images.split(CHUNK)]
     return embed(batches, subject.trainer, subject.task)[0]
 
 
@@ -61,13 +61,13 @@ def _draw(subject: Subject, clean: dict[str, float], found: Found, steps: dict[K
     panels = {kind: {name: [clean[name], *values] for name, values in each.items()} for kind, each in found.items()}
     ticks = {kind: ["none", *words] for kind, words in steps.items()}
     title = f"Accuracy under damage, {subject.sampled}"
-    log_picture(subject.trainer, "robustness", lines(panels, ticks, 1 / len(subject.classes), title))
+    log_figure(subject.trainer, "robustness", lines(panels, ticks, 1 / len(subject.classes), title))
     image, random = subject.stills[:1], torch.Generator().manual_seed(subject.seed)
-    pictures, captions = [], []
+    images, captions = [], []
     for kind, strengths in STRENGTHS.items():
-        pictures += arrays(torch.cat([image, *(corrupt(image, kind, strength, random) for strength in strengths)]))
+        images += arrays(torch.cat([image, *(corrupt(image, kind, strength, random) for strength in strengths)]))
         captions += [f"{kind} {words}" if words != "none" else "undamaged" for words in ticks[kind]]
-    log_picture(subject.trainer, "corruptions", grid(pictures, captions, "What the damage looks like", columns=4))
+    log_figure(subject.trainer, "corruptions", grid(images, captions, "What the damage looks like", columns=4))
 
 
 def _write(subject: Subject, clean: dict[str, float], found: Found, steps: dict[Kind, list[str]]) -> None:

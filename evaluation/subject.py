@@ -1,4 +1,4 @@
-"""What is judged: features of the splits, and a sample of the pictures behind them."""
+"""What is judged: features of the splits, and a sample of the images behind them."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -33,9 +33,9 @@ class Subject:
         bank: the train split, which probes learn from.
         judged: the split that is judged.
         held: the val split when another one is judged, to choose settings on.
-        pictures: a sample of what is judged, uint8 images (n, 3, H, W) or clips (n, 3, T, H, W).
+        images: a sample of what is judged, uint8 images (n, 3, H, W) or clips (n, 3, T, H, W).
         places: where they stand in their split, (n,).
-        rows: which rows of `judged` they are, int64 (n,); differs from `places` where broken pictures were left out.
+        rows: which rows of `judged` they are, int64 (n,); differs from `places` where broken images were left out.
         off: why probes that need labels are off; empty when they are on.
         seed: of all that is drawn.
     """
@@ -46,7 +46,7 @@ class Subject:
     bank: Embedded
     judged: Embedded
     held: Embedded | None
-    pictures: Tensor
+    images: Tensor
     places: np.ndarray
     rows: Tensor
     off: str
@@ -59,13 +59,13 @@ class Subject:
 
     @property
     def noun(self) -> str:
-        """Name of the samples, such as pictures or videos."""
+        """Name of the samples, such as images or videos."""
         return self.trainer.datamodule.noun
 
     @property
     def stills(self) -> Tensor:
-        """`pictures` for figures: the middle frames of clips, uint8 (n, 3, H, W)."""
-        return stills(self.pictures)
+        """`images` for figures: the middle frames of clips, uint8 (n, 3, H, W)."""
+        return stills(self.images)
 
     @property
     def counts(self) -> str:
@@ -74,7 +74,7 @@ class Subject:
 
     @property
     def sampled(self) -> str:
-        """The sample of pictures, in words."""
+        """The sample of images, in words."""
         part = "" if len(self.rows) == len(self.judged.ids) else f" of {len(self.judged.ids):,}"
         return f"{len(self.rows):,}{part} {self.split} {self.noun}"
 
@@ -88,7 +88,7 @@ class Subject:
 
 
 def collect(trainer: Trainer, task: Task, split: Split, most: int) -> Subject:
-    """Computes the features of the splits that are needed, and decodes up to `most` pictures of the judged one.
+    """Computes the features of the splits that are needed, and decodes up to `most` images of the judged one.
 
     Raises:
         DataError: features that are not finite.
@@ -111,7 +111,7 @@ def collect(trainer: Trainer, task: Task, split: Split, most: int) -> Subject:
         bank=found["train"],
         judged=found[split],
         held=found.get("val") if split == "test" else None,
-        pictures=torch.cat([shots(batch) for batch in batches]),
+        images=torch.cat([shots(batch) for batch in batches]),
         places=places,
         rows=torch.tensor([row[name] for batch in batches for name in batch["id"]]),
         off=_why_off(found, len(data.classes or [])),
@@ -121,7 +121,7 @@ def collect(trainer: Trainer, task: Task, split: Split, most: int) -> Subject:
 
 def _why_off(splits: dict[Split, Embedded], classes: int) -> str:
     """Why probes that need labels cannot run; "" when they can."""
-    unlabelled = [name for name, part in splits.items() if part.labels is None]
-    if unlabelled or not classes:
-        return f"the {' and '.join(unlabelled)} samples have no labels" if unlabelled else "the data names no classes"
+    unlabeled = [name for name, part in splits.items() if part.labels is None]
+    if unlabeled or not classes:
+        return f"the {' and '.join(unlabeled)} samples have no labels" if unlabeled else "the data names no classes"
     return "there is only one class" if classes == 1 else ""

@@ -9,7 +9,7 @@ from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from callbacks.pictures import log_picture
+from callbacks.figures import log_figure
 from callbacks.run_directory import RunDirectory
 from datamodules import DataModule
 from datamodules.base import Split
@@ -17,7 +17,7 @@ from evaluation.accuracies import groups, probe, recipe, vote
 from evaluation.drawing import bars
 from evaluation.features import samples, save, shots, stills
 from evaluation.geometry import geometry
-from evaluation.looks import draw_maps, draw_neighbours, draw_plane
+from evaluation.looks import draw_maps, draw_neighbors, draw_plane
 from evaluation.plane import Method
 from evaluation.robustness import robustness
 from evaluation.subject import Result, Subject, collect
@@ -48,7 +48,7 @@ class Trainer(L.Trainer):
         model: Task,
         datamodule: DataModule,
         ckpt_path: str | Path | None = None,
-        neighbours: tuple[int, ...] = (1, 10, 20, 200),
+        neighbors: tuple[int, ...] = (1, 10, 20, 200),
         temperature: float = 0.1,
         labels: tuple[float, ...] = (1.0,),
         sgd_epochs: int = 100,
@@ -56,34 +56,34 @@ class Trainer(L.Trainer):
         sample: int = 1000,
         plane: Method = "tsne",
     ) -> list[Result]:
-        """Judge the features of a checkpoint, whatever its task: kNN, linear probes, clusters, robustness, pictures.
+        """Judge the features of a checkpoint, whatever its task: kNN, linear probes, clusters, robustness, images.
 
         The train split is the bank that probes learn from, the test split is judged, or val where there is no test.
         All on one device. Features of every split go to `features.npz`.
 
         Args:
             model: whose backbone is judged.
-            datamodule: gives the pictures.
+            datamodule: gives the images.
             ckpt_path: a .ckpt file of any task, a run directory, or `latest`.
-            neighbours: numbers of neighbours k of the kNN vote, as 1,10,20,200; the middle one is also judged under
+            neighbors: numbers of neighbors k of the kNN vote, as 1,10,20,200; the middle one is also judged under
                 damage.
             temperature: of that vote; small values let the nearest decide.
             labels: shares of the training labels for the linear probe, fractions up to 1.0 or counts above 1, as
                 0.01,0.1,1; the same share of every class. The largest is also used for SGD and under damage.
             sgd_epochs: epochs of the linear probe that is fitted by SGD.
-            sgd_lr: its first learning rate, for standardised features scaled to length 1.
-            sample: judged pictures, evenly spread, for damage, alignment, uniformity, rank and the plane.
-            plane: how features are laid out in two dimensions; `pca` also where there are fewer than 50 pictures.
+            sgd_lr: its first learning rate, for standardized features scaled to length 1.
+            sample: judged images, evenly spread, for damage, alignment, uniformity, rank and the plane.
+            plane: how features are laid out in two dimensions; `pca` also where there are fewer than 50 images.
 
         Raises:
             ConfigError: a setting that cannot work, or more than one device.
-            DataError: no training pictures, or none to judge.
+            DataError: no training images, or none to judge.
         """
         if model.backbone is None:
             raise ConfigError(
                 f"evaluate judges the features of a backbone, but {type(model).__name__} has none: use test"
             )
-        self._check(neighbours, temperature, labels, sgd_epochs, sgd_lr, sample)
+        self._check(neighbors, temperature, labels, sgd_epochs, sgd_lr, sample)
         if ckpt_path:
             _load(model, Path(ckpt_path))
         split = self._prepare(model, datamodule, labels)
@@ -94,17 +94,17 @@ class Trainer(L.Trainer):
         if subject.off:
             rank_zero_info(f"off: kNN, linear probes, clusters and robustness, because {subject.off}")
         else:
-            results = _labelled(subject, neighbours, temperature, labels, sgd_epochs, sgd_lr) + results
+            results = _labeled(subject, neighbors, temperature, labels, sgd_epochs, sgd_lr) + results
         for logger in self.loggers:
             logger.log_metrics({result.metric: result.value for result in results}, step=0)
         draw_plane(subject, plane)
-        draw_neighbours(subject)
+        draw_neighbors(subject)
         draw_maps(subject)
         return results
 
     def _check(
         self,
-        neighbours: tuple[int, ...],
+        neighbors: tuple[int, ...],
         temperature: float,
         labels: tuple[float, ...],
         sgd_epochs: int,
@@ -113,13 +113,13 @@ class Trainer(L.Trainer):
     ) -> None:
         if (devices := self.num_devices * self.num_nodes) > 1:
             raise ConfigError(f"evaluate works on one device, not on {devices}: add --trainer.devices 1")
-        positive = {"neighbours": neighbours, "labels": labels, "temperature": [temperature]}
+        positive = {"neighbors": neighbors, "labels": labels, "temperature": [temperature]}
         positive |= {"sgd_epochs": [sgd_epochs], "sgd_lr": [sgd_lr]}
         for name, values in positive.items():
             if not values or min(values) <= 0:
                 raise ConfigError(f"{name} is {', '.join(map(str, values)) or 'empty'}, but must be above 0")
         if sample < 2:
-            raise ConfigError(f"sample is {sample}, but two pictures are needed to compare any")
+            raise ConfigError(f"sample is {sample}, but two images are needed to compare any")
 
     def _prepare(self, model: Task, datamodule: DataModule, labels: tuple[float, ...]) -> Split:
         """Puts data and model in place, and finds the split to judge; all that can be wrong is found here."""
@@ -127,8 +127,8 @@ class Trainer(L.Trainer):
         self.strategy.connect(model)
         datamodule.prepare_data()
         datamodule.setup("evaluate")
-        split, picture = _to_judge(model, datamodule, labels)
-        model.normalised(picture)  # refuses pictures that are too small
+        split, image = _to_judge(model, datamodule, labels)
+        model.normalized(image)  # refuses images that are too small
         if self.precision != "32-true":
             rank_zero_info(f"features are computed in {self.precision}: --trainer.precision 32 is exact")
         for callback in self.callbacks:
@@ -143,28 +143,28 @@ class Trainer(L.Trainer):
 
 
 def _to_judge(model: Task, data: DataModule, labels: tuple[float, ...]) -> tuple[Split, Tensor]:
-    """The split to judge, and a few of its pictures.
+    """The split to judge, and a few of its images.
 
     Raises:
-        ConfigError: data of another kind, or fewer training pictures than `labels` asks for.
-        DataError: no training pictures, or none to judge.
+        ConfigError: data of another kind, or fewer training images than `labels` asks for.
+        DataError: no training images, or none to judge.
     """
     name = type(data).__name__
     refused = ConfigError(
-        f"evaluate judges features of single pictures of one size, or of videos by a task for videos, which {name} "
+        f"evaluate judges features of single images of one size, or of videos by a task for videos, which {name} "
         f"does not give: add other --data, such as --data ImageFolder --data.root FOLDER"
     )
-    if data.noun != "pictures" and not (data.noun == "videos" and "video" in model.needs):
+    if data.noun != "images" and not (data.noun == "videos" and "video" in model.needs):
         raise refused
     split = next((split for split in ("test", "val") if data.has(split)), None)
     if split is None or not data.has("train"):
-        missing = "test or val pictures to judge" if data.has("train") else "training pictures to learn from"
+        missing = "test or val images to judge" if data.has("train") else "training images to learn from"
         raise DataError(f"{name} has no {missing}: point --data.root to some")
     train, judged = (len(data.dataset(part, "plain")) for part in ("train", split))
     if max(labels) > train:
         raise ConfigError(f"labels is {max(labels):g}, but there are only {train} training {data.noun}")
     if judged < 2:
-        raise DataError(f"the {split} split has {judged} picture: two are needed to compare any")
+        raise DataError(f"the {split} split has {judged} image: two are needed to compare any")
     known = data.hparams.get("labels", 1.0)
     if known != 1:
         rank_zero_info(f"the train split is that of data.labels {known:g}: --data.labels 1 takes all of it")
@@ -185,7 +185,7 @@ def _load(model: Task, path: Path) -> None:
     model.load_state_dict(checkpoint["state_dict"])
 
 
-def _labelled(
+def _labeled(
     subject: Subject,
     ks: tuple[int, ...],
     temperature: float,
@@ -195,11 +195,11 @@ def _labelled(
 ) -> list[Result]:
     """All that needs labels; draws the accuracies."""
     shares = sorted(labels, key=lambda share: share if share > 1 else share * len(subject.bank.ids))
-    votes, neighbour = vote(subject, ks, temperature)
+    votes, neighbor = vote(subject, ks, temperature)
     probes = [probe(subject, share) for share in shares]
     results = [*votes, *(result for result, _ in probes), recipe(subject, shares[-1], epochs, lr), *groups(subject)]
     shown = [result for result in results if not result.metric.endswith("_nmi")]
     names, chance = [result.metric.partition("/")[2] for result in shown], 1 / len(subject.classes)
     title = f"How well classes can be read off the features, {subject.counts}"
-    log_picture(subject.trainer, "accuracies", bars(names, [result.value for result in shown], chance, title))
-    return results + robustness(subject, probes[-1][1] | neighbour)
+    log_figure(subject.trainer, "accuracies", bars(names, [result.value for result in shown], chance, title))
+    return results + robustness(subject, probes[-1][1] | neighbor)

@@ -33,7 +33,7 @@ def _filters_for(channels: int, weight: Tensor) -> Tensor:
 
 
 def adapt_time(tensors: dict[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
-    """Filters of pictures (O, I, h, w) for clips (O, I, t, h, w), or back, so that a still clip gives the same maps:
+    """Filters of images (O, I, h, w) for clips (O, I, t, h, w), or back, so that a still clip gives the same maps:
     repeated and divided by t (Carreira & Zisserman 2017), or summed over it."""
     for key, here in backbone.net.state_dict().items():
         there = tensors.get(key)

@@ -14,7 +14,7 @@ Upsampling = Literal["resize", "transposed"]
 class BatchNorm(nn.BatchNorm2d):
     """Batch norm that falls back on its running statistics where training gives it one value per channel.
 
-    A picture alone in its batch, pooled to 1x1, has no variance: torch raises there.
+    An image alone in its batch, pooled to 1x1, has no variance: torch raises there.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -25,7 +25,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class Deformable(nn.Module):
-    """Modulated deformable convolution (Zhu et al. 2019): the picture decides where each tap looks, and how much.
+    """Modulated deformable convolution (Zhu et al. 2019): the image decides where each tap looks, and how much.
 
     Offsets start at 0 and modulation at 1, as a plain convolution. Computed in the type of the weights.
     """
@@ -49,7 +49,7 @@ class Deformable(nn.Module):
 def convolution(
     inputs: int, outputs: int, kernel: int = 3, dilation: int = 1, kind: Convolution = "plain", bias: bool = False
 ) -> nn.Module:
-    """A convolution that keeps the size of its map, initialised for the ReLU after it (He et al. 2015).
+    """A convolution that keeps the size of its map, initialized for the ReLU after it (He et al. 2015).
 
     `separable` filters each channel alone and then mixes them 1x1 (Howard et al. 2017); `deformable` is `Deformable`.
     """
@@ -69,7 +69,7 @@ def convolution(
 
 
 def classifier(inputs: int, outputs: int, kernel: int = 1) -> nn.Conv2d:
-    """The convolution that makes logits, of less than unit variance at the start from normalised features after a ReLU.
+    """The convolution that makes logits, of less than unit variance at the start from normalized features after a ReLU.
 
     Smaller weights would start nearer to the loss of equally likely classes, but then it takes Adam long to grow them.
     """
@@ -169,7 +169,7 @@ class FusedResizeJoin(ResizeJoin):
 
 
 class TransposedJoin(nn.Module):
-    """Enlarges a map by a learnt transposed convolution and convolves it together with a finer one."""
+    """Enlarges a map by a learned transposed convolution and convolves it together with a finer one."""
 
     def __init__(self, inputs: int, finer: int, outputs: int, factor: int, kind: Convolution, bias: bool):
         super().__init__()

@@ -17,7 +17,7 @@ Prediction = dict[str, Any]
 
 
 IGNORE = 255
-"""What a semantic map says where no class counts: void, and the padding around a picture."""
+"""What a semantic map says where no class counts: void, and the padding around an image."""
 
 SURPLUS = "surplus"
 """Key of a batch that does not count: a device without a batch of its own got it, so that all take part in an epoch."""
@@ -161,7 +161,7 @@ class Backbone(nn.Module):
         """What the file of those weights is called and where it lies; empty if there is none."""
         return ""
 
-    def normalise(self, image: Tensor) -> Tensor:
+    def normalize(self, image: Tensor) -> Tensor:
         """Images or clips (B, C, ...) to float32, standardized with `mean` and `std`.
 
         The channels become those of the backbone: three to one by brightness (ITU-R BT.601), one to any by repetition.
@@ -184,7 +184,7 @@ class Backbone(nn.Module):
         return image
 
     def restore(self, image: Tensor) -> Tensor:
-        """Normalised pictures or clips (B, C, ...) back to 0..1."""
+        """Normalized images or clips (B, C, ...) back to 0..1."""
         shape = (1, -1) + (1,) * (image.ndim - 2)
         return image * self.std.view(shape) + self.mean.view(shape)
 
@@ -269,7 +269,7 @@ class Fusion(nn.Module):
     pools: bool = False
 
     def forward(self, backbone: Backbone, video: Tensor) -> Maps:
-        """Normalised clips (B, 3, T, H, W) to maps (B, channels[i], h, w), fine to coarse, and pooled features
+        """Normalized clips (B, 3, T, H, W) to maps (B, channels[i], h, w), fine to coarse, and pooled features
         (B, features.pooled) as their `end`, which is null if `backbone.pools` is not set."""
         raise NotImplementedError
 

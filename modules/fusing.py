@@ -53,7 +53,7 @@ class Flow(TorchFunctionMode):
 
 
 def _pairs(backbone: Backbone) -> list[tuple[str, str]]:
-    """Names of convolutions and of the batch norms that alone use their output, seen on a picture without numbers."""
+    """Names of convolutions and of the batch norms that alone use their output, seen on an image without numbers."""
     blank = deepcopy(backbone).to("meta")
     made: dict[int, str] = {}  # id of an output -> the convolution
     taken: dict[str, tuple[int, str]] = {}  # convolution -> id of its output, batch norm that takes it

@@ -1,4 +1,4 @@
-"""Parts of pictures, for tasks that hide them or put them in another order."""
+"""Parts of images, for tasks that hide them or put them in another order."""
 
 import math
 
@@ -10,14 +10,14 @@ from modules.contracts import ConfigError
 
 
 def hide(image: Tensor, patch: int, ratio: float, draws: torch.Generator | None) -> Tensor:
-    """Random patches of each picture, bool (B, 1, H, W); the same share of every picture.
+    """Random patches of each image, bool (B, 1, H, W); the same share of every image.
 
     Raises:
-        ConfigError: the picture does not fall into whole patches.
+        ConfigError: the image does not fall into whole patches.
     """
     batch, _, height, width = image.shape
     if height % patch or width % patch:
-        raise ConfigError(f"model.patch is {patch}, which does not divide pictures of {height} x {width} pixels")
+        raise ConfigError(f"model.patch is {patch}, which does not divide images of {height} x {width} pixels")
     rows, columns = height // patch, width // patch
     count = max(1, round(ratio * rows * columns))
     chosen = torch.rand(batch, rows * columns, generator=draws).argsort(1)[:, :count].to(image.device)
@@ -25,18 +25,18 @@ def hide(image: Tensor, patch: int, ratio: float, draws: torch.Generator | None)
     return hidden.view(batch, 1, rows, columns).repeat_interleave(patch, 2).repeat_interleave(patch, 3)
 
 
-def standardised(image: Tensor, patch: int) -> Tensor:
-    """Pictures (B, C, H, W) with mean 0 and deviation 1 in every patch and channel; flat patches become 0."""
+def standardized(image: Tensor, patch: int) -> Tensor:
+    """Images (B, C, H, W) with mean 0 and deviation 1 in every patch and channel; flat patches become 0."""
     cells = image.unfold(2, patch, patch).unfold(3, patch, patch)  # (B, C, rows, columns, patch, patch)
     cells = (cells - cells.mean((-2, -1), keepdim=True)) / (cells.std((-2, -1), keepdim=True) + 1e-2)
     return cells.transpose(3, 4).reshape(image.shape)
 
 
 def histograms(image: Tensor, cell: int, bins: int) -> Tensor:
-    """Which way edges run in each cell, whatever their colours: oriented gradients (Dalal and Triggs 2005).
+    """Which way edges run in each cell, whatever their colors: oriented gradients (Dalal and Triggs 2005).
 
     Each pixel votes with the gradient of the channel that changes most there, for a direction without sign; bin 0 is
-    centred on edges that run down, the middle on those that run across.
+    centered on edges that run down, the middle on those that run across.
 
     Args:
         image: (B, C, H, W).
@@ -44,8 +44,8 @@ def histograms(image: Tensor, cell: int, bins: int) -> Tensor:
         bins: directions.
 
     Returns:
-        (B, bins, H / cell, W / cell), of mean squared length 1 over the cells of a picture; 0 if it is flat. Cells are
-        not normalised one by one: the flat ones would show nothing but noise, as loud as edges.
+        (B, bins, H / cell, W / cell), of mean squared length 1 over the cells of an image; 0 if it is flat. Cells are
+        not normalized one by one: the flat ones would show nothing but noise, as loud as edges.
     """
     around = pad(image, (1, 1, 1, 1), mode="replicate")
     x = around[:, :, 1:-1, 2:] - around[:, :, 1:-1, :-2]

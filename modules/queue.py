@@ -20,7 +20,7 @@ class Queue(nn.Module):
 
     @torch.no_grad()
     def push(self, keys: Tensor) -> None:
-        """Replaces the oldest keys by (N, D) normalised ones, N <= length; waits for no device."""
+        """Replaces the oldest keys by (N, D) normalized ones, N <= length; waits for no device."""
         index = (self.oldest + torch.arange(len(keys), device=keys.device)) % len(self.keys)
         self.keys[index] = keys.to(self.keys)
         self.oldest.add_(len(keys)).remainder_(len(self.keys))

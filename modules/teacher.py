@@ -13,7 +13,7 @@ from modules.contracts import Backbone, Head, through
 class Teacher(nn.Module):
     """Exponential moving average of its student's weights; no gradients (He et al. 2020, Tarvainen and Valpola 2017).
 
-    Its batch-norm statistics are its own: in training mode it normalises with the batch it sees. It never drops.
+    Its batch-norm statistics are its own: in training mode it normalizes with the batch it sees. It never drops.
 
     Args:
         backbone: of the student; the copy follows it, wherever it moves.

@@ -1,10 +1,10 @@
-"""Augmented views of many pictures at once, on any device: crop, flip, colour jitter, grey, blur.
+"""Augmented views of many images at once, on any device: crop, flip, color jitter, gray, blur.
 
-Each operation is what albumentations 2.0.8 does to one uint8 picture, its roundings included, but with numbers of its
-own for every picture of the batch. Kornia has no such jitter: its order of operations is one for the whole batch, and
+Each operation is what albumentations 2.0.8 does to one uint8 image, its roundings included, but with numbers of its
+own for every image of the batch. Kornia has no such jitter: its order of operations is one for the whole batch, and
 its draws come from torch's global generator.
 
-Between two operations pictures are float32 (N, 3, H, W) of whole numbers 0..255. Sums of those are exact in any order,
+Between two operations images are float32 (N, 3, H, W) of whole numbers 0..255. Sums of those are exact in any order,
 so a view is the same bits in whatever batch it is made.
 """
 
@@ -16,7 +16,7 @@ from torch.nn.functional import grid_sample, one_hot
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 NEUTRAL = (1.0, 1.0, 1.0, 0.0)  # factors that change nothing
-WEIGHTS = (9798, 19235, 3735)  # of red, green and blue in grey, in 1/32768, as OpenCV has them
+WEIGHTS = (9798, 19235, 3735)  # of red, green and blue in gray, in 1/32768, as OpenCV has them
 STEPS = 2048  # to 1.0 in the weights of a blur: products with 0..255 stay exact, in TF32 too
 LARGEST = 2**25  # floats of the views that are made in one go
 
@@ -29,7 +29,7 @@ class Draws(NamedTuple):
         flip: 1 mirrors (N, 1).
         factors: of brightness, contrast and saturation, and turns of the hue (N, 4).
         order: which of those four comes first, second, ... (N, 4).
-        grey: 1 takes the colours away (N, 1).
+        gray: 1 takes the colors away (N, 1).
         sigma: of the Gaussian blur in pixels; 0 leaves the view sharp (N, 1).
     """
 
@@ -37,7 +37,7 @@ class Draws(NamedTuple):
     flip: Tensor
     factors: Tensor
     order: Tensor
-    grey: Tensor
+    gray: Tensor
     sigma: Tensor
 
 
@@ -45,7 +45,7 @@ WIDTHS = (4, 1, 4, 4, 1, 1)  # columns of each
 
 
 def make_views(image: Tensor, draws: Tensor, size: int) -> list[Tensor]:
-    """V views of each picture, uint8 (B, 3, size, size) each.
+    """V views of each image, uint8 (B, 3, size, size) each.
 
     Args:
         image: uint8 (B, 3, H, W), on the device that is to do it.
@@ -59,7 +59,7 @@ def make_views(image: Tensor, draws: Tensor, size: int) -> list[Tensor]:
 
 
 def crop(image: Tensor, box: Tensor, flip: Tensor, size: int) -> Tensor:
-    """V crops of each picture (B, 3, H, W) as (B * V, 3, size, size), bilinear without smoothing, as OpenCV resizes.
+    """V crops of each image (B, 3, H, W) as (B * V, 3, size, size), bilinear without smoothing, as OpenCV resizes.
 
     Args:
         box: corners (B, V, 4).
@@ -71,13 +71,13 @@ def crop(image: Tensor, box: Tensor, flip: Tensor, size: int) -> Tensor:
     y = _places(steps, box[..., 1:2], box[..., 3:4], height)
     shape = count, views, size, size
     grid = torch.stack([x[:, :, None].expand(shape), y[..., None].expand(shape)], dim=-1)
-    # all views of a picture below each other, as if they were one
+    # all views of an image below each other, as if they were one
     crops = grid_sample(image, grid.flatten(1, 2), padding_mode="border", align_corners=False)
     return crops.unflatten(2, (views, size)).transpose(1, 2).flatten(0, 1).add_(0.5).floor_()
 
 
 def jitter(image: Tensor, factors: Tensor, order: Tensor) -> Tensor:
-    """Brightness, contrast, saturation and hue of each picture (N, 3, H, W), in an order of its own.
+    """Brightness, contrast, saturation and hue of each image (N, 3, H, W), in an order of its own.
 
     Args:
         factors: (N, 4) as in `Draws`, on the host.
@@ -95,20 +95,20 @@ def jitter(image: Tensor, factors: Tensor, order: Tensor) -> Tensor:
 
 
 def tint(image: Tensor, kind: Tensor, factor: Tensor) -> Tensor:
-    """Pictures (N, 3, H, W) moved away from black (brightness), from their mean grey (contrast) or from their own grey
+    """Images (N, 3, H, W) moved away from black (brightness), from their mean gray (contrast) or from their own gray
     version (saturation) by `factor` (N,); which of them, says `kind` (N,)."""
     kind, factor = kind.view(-1, 1, 1, 1), factor.view(-1, 1, 1, 1)
-    grey = luma(image)
-    mean = grey.sum((1, 2, 3), keepdim=True, dtype=torch.int64) / grey[0].numel()
-    centre = torch.where(kind == SATURATION, grey, torch.where(kind == CONTRAST, mean, 0.0))
-    # not in one fused step, whose rounding may depend on where in memory a picture lies
-    image = (image * factor).add_(centre * (1 - factor))
+    gray = luma(image)
+    mean = gray.sum((1, 2, 3), keepdim=True, dtype=torch.int64) / gray[0].numel()
+    center = torch.where(kind == SATURATION, gray, torch.where(kind == CONTRAST, mean, 0.0))
+    # not in one fused step, whose rounding may depend on where in memory an image lies
+    image = (image * factor).add_(center * (1 - factor))
     # albumentations rounds the one and cuts the others
     return image.add_(torch.where(kind == SATURATION, 0.5, 0.0)).clamp_(0, 255).floor_()
 
 
 def turn_hue(image: Tensor, turns: Tensor) -> Tensor:
-    """Hues of pictures (N, 3, H, W) turned by `turns` (N,) of the colour circle, in OpenCV's steps of 2 degrees."""
+    """Hues of images (N, 3, H, W) turned by `turns` (N,) of the color circle, in OpenCV's steps of 2 degrees."""
     red, green, blue = image.unbind(1)
     top, bottom = image.amax(1), image.amin(1)
     span = top - bottom
@@ -124,13 +124,13 @@ def turn_hue(image: Tensor, turns: Tensor) -> Tensor:
 
 
 def luma(image: Tensor) -> Tensor:
-    """Grey versions (N, 1, H, W) of pictures (N, 3, H, W)."""
+    """Gray versions (N, 1, H, W) of images (N, 3, H, W)."""
     red, green, blue = image.split(1, dim=1)
     return (red * WEIGHTS[0] + green * WEIGHTS[1] + blue * WEIGHTS[2] + 2**14).div_(2**15).floor_()
 
 
 def blur(image: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur of pictures (N, 3, S, S), mirrored at the border, over 3.5 sigma to either side.
+    """Gaussian blur of images (N, 3, S, S), mirrored at the border, over 3.5 sigma to either side.
 
     Args:
         sigma: (N,) in pixels, on the host.
@@ -140,7 +140,7 @@ def blur(image: Tensor, sigma: Tensor) -> Tensor:
     weights = torch.exp(-0.5 * (taps / sigma[:, None]) ** 2) * (taps.abs() <= (3.5 * sigma[:, None]).floor())
     weights = (weights * (STEPS / weights.sum(1, keepdim=True))).round_()
     weights[:, reach] += STEPS - weights.sum(1)
-    # one matrix per picture: convolutions with a kernel per picture are slow, and their libraries tune every batch size
+    # one matrix per image: convolutions with a kernel per image are slow, and their libraries tune every batch size
     place = (torch.arange(side)[:, None] + taps).abs()
     place = side - 1 - (side - 1 - place).abs()
     weights, place = _moved(image, weights, place)
@@ -151,14 +151,14 @@ def blur(image: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _make(image: Tensor, draws: Tensor, size: int) -> Tensor:
-    """Views uint8 (B, V, 3, size, size) of pictures uint8 (B, 3, H, W)."""
+    """Views uint8 (B, V, 3, size, size) of images uint8 (B, 3, H, W)."""
     host = Draws(*draws.flatten(0, 1).split(WIDTHS, dim=1))
     box, flip = _moved(image, draws[..., :4], draws[..., 4:5])
     views = crop(image.float(), box, flip, size)
     if (host.factors != torch.tensor(NEUTRAL)).any():
         views = jitter(views, host.factors, host.order)
     for rows, change in (
-        (host.grey[:, 0] > 0, lambda part, rows: luma(part).expand_as(part)),
+        (host.gray[:, 0] > 0, lambda part, rows: luma(part).expand_as(part)),
         (host.sigma[:, 0] > 0, lambda part, rows: blur(part, host.sigma[rows, 0])),
     ):
         rows = rows.nonzero()[:, 0]

@@ -1,4 +1,4 @@
-"""What GANs of every kind share: verdicts on real and generated pictures, and what both networks learn from them."""
+"""What GANs of every kind share: verdicts on real and generated images, and what both networks learn from them."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -27,15 +27,15 @@ class Adversarial(Generation):
             `dragan` (Kodali et al. 2017).
         penalty_weight: of it.
         penalty_every: steps of the discriminator for each that has the penalty, then that many times as strong.
-        augment: changes that both real and generated pictures undergo before they are judged, for few training
-            pictures (Zhao et al. 2020): some of `colour`, `translation`, `cutout`.
+        augment: changes that both real and generated images undergo before they are judged, for few training
+            images (Zhao et al. 2020): some of `color`, `translation`, `cutout`.
     """
 
     monitor = "val/FID-test_resnet"
     mode = "min"
     protocols: ClassVar[dict[str, str]] = {
-        "d_real": "mean verdict of the discriminator on real pictures",
-        "d_fake": "mean verdict of the discriminator on as many generated pictures",
+        "d_real": "mean verdict of the discriminator on real images",
+        "d_fake": "mean verdict of the discriminator on as many generated images",
         "discriminator_loss": "mean over batches, without penalty",
     }
     game: Game
@@ -55,7 +55,7 @@ class Adversarial(Generation):
         self.mixes = self.discriminator.mixes
         if penalty != "none" and self.mixes:
             raise ConfigError(
-                f"model.penalty {penalty} is about the slope at each picture alone, but batch norm in "
+                f"model.penalty {penalty} is about the slope at each image alone, but batch norm in "
                 f"{type(self.discriminator).__name__} makes every score depend on the whole batch: choose a "
                 f"discriminator without it (--model.discriminator.norm layer, or ResNetDiscriminator)"
             )
@@ -65,7 +65,7 @@ class Adversarial(Generation):
     def training_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
         real, label = self.scaled(batch["image"]), batch["label"] if self.condition else None
         stepping, persuading = self.turns
-        once = persuading and self.accumulate == 1  # then both judge the same pictures, made once
+        once = persuading and self.accumulate == 1  # then both judge the same images, made once
         with torch.set_grad_enabled(once):
             fake = self._fake(len(real), label)
         losses = {"discriminator_loss": self._train_discriminator(real, fake.detach(), label)}
@@ -121,7 +121,7 @@ class Adversarial(Generation):
         return diff_augment(image.float(), self.draw(torch.rand, len(image), DRAWS), self.augment)
 
     def _verdicts(self, real: Tensor, fake: Tensor, label: Tensor | None) -> tuple[Verdict, Verdict]:
-        """Of both at once, unless the discriminator's verdict on one picture depends on the others."""
+        """Of both at once, unless the discriminator's verdict on one image depends on the others."""
         if self.mixes:
             return self.discriminator(real, label), self.discriminator(fake, label)
         twice = None if label is None else torch.cat([label, label])
@@ -145,16 +145,16 @@ class Adversarial(Generation):
         return dragan(critic, real, mix, self.draw(torch.rand, *real.shape))
 
     def outlook(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """What scores (B,) of real and of generated pictures say about the state of the game."""
+        """What scores (B,) of real and of generated images say about the state of the game."""
         if self.game.probability:
             real, fake = real.sigmoid(), fake.sigmoid()
         return {"d_real": real.float().mean(), "d_fake": fake.float().mean()}
 
     def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction:
-        """As many generated pictures as real ones, of noise that is the same in every epoch, on any devices."""
+        """As many generated images as real ones, of noise that is the same in every epoch, on any devices."""
         real, label = self.scaled(batch["image"]), batch["label"] if self.condition else None
         prediction = self.make(batch, index, 0)
-        scores = [v.score for v in self._verdicts(real, prediction.pop("picture"), label)]
+        scores = [v.score for v in self._verdicts(real, prediction.pop("image"), label)]
         values = self.outlook(*scores) | {"discriminator_loss": self.game.discriminator(*scores)}
         self.log_mean(stage, values, len(real))
         return prediction

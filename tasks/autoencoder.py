@@ -18,7 +18,7 @@ FIXED = 64  # rows of noise that are looked at throughout a run
 
 
 class Passage(NamedTuple):
-    """Pictures on their way: `target` float (B, C, H, W) in -1..1, `seen` the same with noise, `made` from the code;
+    """Images on their way: `target` float (B, C, H, W) in -1..1, `seen` the same with noise, `made` from the code;
     the code's `mean` and `log_variance` (B, latent), null unless variational."""
 
     target: Tensor
@@ -29,15 +29,15 @@ class Passage(NamedTuple):
 
 
 class AutoEncoder(Pretraining):
-    """Pretrains a backbone without labels: pictures through a few numbers, the code, and back.
+    """Pretrains a backbone without labels: images through a few numbers, the code, and back.
 
-    Plain as it is; `noise` makes it a denoising one, `beta` a variational one, which can also draw new pictures.
+    Plain as it is; `noise` makes it a denoising one, `beta` a variational one, which can also draw new images.
 
     Args:
-        decoder: makes pictures of the code: any generator.
-        image_size: side of the pictures in pixels; the command line takes the data's.
+        decoder: makes images of the code: any generator.
+        image_size: side of the images in pixels; the command line takes the data's.
         latent: numbers of the code.
-        noise: spread of the noise on the pictures that it sees, where 1 is from black to white; what it shall draw has
+        noise: spread of the noise on the images that it sees, where 1 is from black to white; what it shall draw has
             none. 0 is off.
         beta: weight of the code's divergence from a standard normal distribution; 1 is the bound on the likelihood,
             more disentangles (Higgins et al. 2017). The variance of the pixels is their mean squared error (Rybkin et
@@ -51,7 +51,7 @@ class AutoEncoder(Pretraining):
     protocols: ClassVar[dict[str, str]] = {
         "loss": "mean squared error of pixels in -1..1; if variational half its logarithm + beta x divergence / pixels",
         "error": "mean squared error of pixels in -1..1, with noise and with a code that is drawn",
-        "divergence": "mean over pictures, of the code's distribution from a standard normal one, in nats",
+        "divergence": "mean over images, of the code's distribution from a standard normal one, in nats",
     }
     condition: None = None
     classes: None = None
@@ -72,7 +72,7 @@ class AutoEncoder(Pretraining):
                 f"spread of 0 or more, and a weight above 0 or null"
             )
         if image_size is None:
-            raise ConfigError("an auto-encoder draws pictures of one size: set --model.image_size")
+            raise ConfigError("an auto-encoder draws images of one size: set --model.image_size")
         features, channels = self.backbone.features, self.backbone.in_channels
         self.grid = max(1, min(GRID, image_size // features.strides[-1]))
         self.code = nn.Linear(features.channels[-1] * self.grid**2, latent * (1 if beta is None else 2))
@@ -81,10 +81,10 @@ class AutoEncoder(Pretraining):
         self.register_buffer("fixed_noise", torch.randn(FIXED, latent, generator=torch.Generator().manual_seed(0)))
 
     def check_batch(self, size: int) -> None:
-        """Any batch will do: no picture is compared with another."""
+        """Any batch will do: no image is compared with another."""
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Normalised pictures (B, C, H, W) to the mean of their code and the logarithm of its variance, (B, latent)
+        """Normalized images (B, C, H, W) to the mean of their code and the logarithm of its variance, (B, latent)
         each; the latter null unless variational."""
         cells = adaptive_avg_pool2d(self.backbone(image)[-1], self.grid).flatten(1)
         if self.beta is None:
@@ -93,11 +93,11 @@ class AutoEncoder(Pretraining):
         return mean, log_variance.clamp(-20, 20)
 
     def decode(self, code: Tensor) -> Tensor:
-        """Codes (B, latent) to pictures float32 (B, C, H, W) in -1..1."""
+        """Codes (B, latent) to images float32 (B, C, H, W) in -1..1."""
         return self.decoder(code.to(self.dtype)).float()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalised pictures (B, C, H, W) to what comes back, float32 in -1..1."""
+        """Normalized images (B, C, H, W) to what comes back, float32 in -1..1."""
         return self.decode(self.encode(image)[0])
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
@@ -111,20 +111,20 @@ class AutoEncoder(Pretraining):
         return {name: _bytes(image) for name, image in shown.items()} | {"code": passage.mean}
 
     def generate(self, count: int, generator: torch.Generator | None = None, label: None = None) -> Tensor:
-        """New pictures float32 (count, C, H, W) in -1..1.
+        """New images float32 (count, C, H, W) in -1..1.
 
         Raises:
             ConfigError: not variational.
         """
         device = generator.device if generator else self.device
-        return self.pictures(torch.randn(count, self.latent, generator=generator, device=device))
+        return self.images(torch.randn(count, self.latent, generator=generator, device=device))
 
     @torch.no_grad()
-    def pictures(self, noise: Tensor, label: None = None) -> Tensor:
+    def images(self, noise: Tensor, label: None = None) -> Tensor:
         """The same of noise (N, latent)."""
         if self.beta is None:
             raise ConfigError(
-                "only a variational auto-encoder can draw new pictures, since it knows how codes are spread: set "
+                "only a variational auto-encoder can draw new images, since it knows how codes are spread: set "
                 "--model.beta 1 and train it"
             )
         training = self.decoder.training
@@ -137,7 +137,7 @@ class AutoEncoder(Pretraining):
         height, width = image.shape[-2:]
         if (height, width) != (self.image_size, self.image_size):
             raise ConfigError(
-                f"the data gives pictures of {height} x {width} pixels, but the decoder draws them of "
+                f"the data gives images of {height} x {width} pixels, but the decoder draws them of "
                 f"{self.image_size}: set --data.image_size {self.image_size}"
             )
         target, seen = 2 * self.backbone.restore(image) - 1, image

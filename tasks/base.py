@@ -29,10 +29,10 @@ class Task(L.LightningModule):
     Class attributes: `monitor` and `mode` name what the best checkpoint is judged by, `fallback` the loss that chooses
     while the monitor does not move; `needs` are keys of its batches
     (prediction needs the first); `protocols` says in words how each metric is computed; `pretraining` marks
-    tasks whose only product is the backbone; `views` is how many views of each picture it trains on, at least and at
-    most; `whole` marks tasks whose answer covers the whole picture, so that prediction must not cut its sides off.
+    tasks whose only product is the backbone; `views` is how many views of each image it trains on, at least and at
+    most; `whole` marks tasks whose answer covers the whole image, so that prediction must not cut its sides off.
     `quick` marks tasks whose validation between epochs is quicker and coarser than that of `validate`.
-    `generative` marks tasks that make pictures out of noise, `float32` those whose weights cannot be of another
+    `generative` marks tasks that make images out of noise, `float32` those whose weights cannot be of another
     precision (mixed precision keeps them in it). `backbone` is null in tasks without one.
     """
 

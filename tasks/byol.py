@@ -16,7 +16,7 @@ class BYOL(Distillation):
     """Pretrains a backbone without labels or negatives: predicts the teacher's embedding of the other view.
 
     Args:
-        head: projection head; only the backbone is kept afterwards.
+        head: projection head; only the backbone is kept afterward.
         dimension: size D of the embeddings that are compared.
         hidden: width of the predictor's hidden layer.
         momentum: of the teacher at the start, 0..1; higher follows more slowly.
@@ -34,7 +34,7 @@ class BYOL(Distillation):
         self.teacher = Teacher(self.backbone, self.head)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalised pictures (B, 3, H, W) to predictions (B, D)."""
+        """Normalized images (B, 3, H, W) to predictions (B, D)."""
         return self.predictor(self.answer(self.head, image))
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Captions of pictures."""
+"""Captions of images."""
 
 from typing import ClassVar
 
@@ -20,22 +20,22 @@ from modules.transfer import fingerprint, read_run
 from tasks.vision import VisionTask
 from tasks.writing import Writing
 
-PERPLEXITY = "exp of the mean cross-entropy per token of each picture's first reference, its end included"
+PERPLEXITY = "exp of the mean cross-entropy per token of each image's first reference, its end included"
 
 
 class Captioning(Writing, VisionTask):
-    """Sentences about pictures: a decoder writes about one of the backbone's maps.
+    """Sentences about images: a decoder writes about one of the backbone's maps.
 
     Args:
         decoder: writes; null is ShowAttendTell. `RecurrentDecoder` with `attention: none` is the baseline that does not
             look at places.
         level: the backbone's map that is looked at, 0 the finest and -1 the coarsest.
         coordinates: whether the decoder is told where each place lies, as words such as `left of` need.
-        regulariser: weight of the penalty for looking at places of the picture unevenly (`doubly_stochastic`); null is
+        regularizer: weight of the penalty for looking at places of the image unevenly (`doubly_stochastic`); null is
             1 for ShowAttendTell, as its authors have it, and 0 for others.
         self_critical: a run of this task, or its .ckpt, to go on from with another aim: that captions drawn at random
             have a higher CIDEr-D than the likeliest ones (Rennie et al. 2017). Learning rates are about a tenth then.
-        stored: compute the map of every training picture once, and train from these; they are kept on disk, in the
+        stored: compute the map of every training image once, and train from these; they are kept on disk, in the
             user's cache folder, as float16. Only with `frozen`, and with data that is not augmented.
     """
 
@@ -50,7 +50,7 @@ class Captioning(Writing, VisionTask):
         decoder: DecoderFactory | None = None,
         level: int = -1,
         coordinates: bool = False,
-        regulariser: float | None = None,
+        regularizer: float | None = None,
         self_critical: str | None = None,
         stored: bool = False,
         **kwargs,
@@ -71,7 +71,7 @@ class Captioning(Writing, VisionTask):
         self.level, self.coordinates, self.self_critical, self.stored = level, coordinates, self_critical, stored
         self.train_used()
         self.decoder = (decoder or ShowAttendTell)(len(self.tokenizers[-1]), channels[level] + 2 * coordinates)
-        self.regulariser = self._weight(regulariser)
+        self.regularizer = self._weight(regularizer)
         self.protocols = self.named(PROTOCOLS) | {"perplexity": PERPLEXITY}
         self.scores = nn.ModuleDict({stage: CaptionScores() for stage in ("val", "test")})
         self.train()  # Lightning keeps the modes that it finds
@@ -117,17 +117,17 @@ class Captioning(Writing, VisionTask):
 
     def costs(self, batch: Batch, memory: Memory) -> dict[str, Tensor]:
         if self.self_critical:
-            return self._criticised(batch, memory)
-        if not self.regulariser:
+            return self._criticized(batch, memory)
+        if not self.regularizer:
             return super().costs(batch, memory)
         read, write = batch["target"][:, :-1], batch["target"][:, 1:]
         states, weights = self.decoder.attend(read, memory)
         words = label_smoothed_cross_entropy(states, self.decoder.output.weight, write, self.smoothing)
         uneven = doubly_stochastic(weights, write)
-        return {"loss": words + self.regulariser * uneven, "words": words, "unevenness": uneven}
+        return {"loss": words + self.regularizer * uneven, "words": words, "unevenness": uneven}
 
     def attention(self, found: list[Hypothesis], memory: Memory, batch: Batch) -> Prediction:
-        """As of `Writing`, but of each (T, h, w), where in the picture."""
+        """As of `Writing`, but of each (T, h, w), where in the image."""
         answer = super().attention(found, memory, batch)
         if "attention" in answer:
             answer["attention"] = [w if w is None else w.unflatten(1, memory.shape) for w in answer["attention"]]
@@ -138,26 +138,26 @@ class Captioning(Writing, VisionTask):
 
     @torch.no_grad()
     def _seen(self, image: Tensor) -> Tensor:
-        """The map (B, C, h, w) of pictures uint8 (B, 3, H, W), on the host."""
+        """The map (B, C, h, w) of images uint8 (B, 3, H, W), on the host."""
         with self.trainer.precision_plugin.forward_context():
-            return self.backbone(self.normalised(image.to(self.device)))[self.level].half().cpu()
+            return self.backbone(self.normalized(image.to(self.device)))[self.level].half().cpu()
 
-    def _weight(self, regulariser: float | None) -> float:
-        """Of the regulariser.
+    def _weight(self, regularizer: float | None) -> float:
+        """Of the regularizer.
 
         Raises:
             ConfigError: it is negative, or the decoder has no attention.
         """
-        if regulariser is None:
+        if regularizer is None:
             return float(isinstance(self.decoder, ShowAttendTell))
-        if regulariser < 0:
-            raise ConfigError(f"model.regulariser is {regulariser:g}, but a weight is 0 (off) or more")
-        if regulariser and not self.decoder.attends:
+        if regularizer < 0:
+            raise ConfigError(f"model.regularizer is {regularizer:g}, but a weight is 0 (off) or more")
+        if regularizer and not self.decoder.attends:
             raise ConfigError(
-                f"model.regulariser is {regulariser:g}, but this {type(self.decoder).__name__} has no attention to "
-                "regularise: set it to 0, or choose another model.decoder"
+                f"model.regularizer is {regularizer:g}, but this {type(self.decoder).__name__} has no attention to "
+                "regularize: set it to 0, or choose another model.decoder"
             )
-        return regulariser
+        return regularizer
 
     def _go_on(self) -> None:
         """Takes all weights of the run that self-critical training begins with.
@@ -178,7 +178,7 @@ class Captioning(Writing, VisionTask):
         self.load_state_dict(checkpoint["state_dict"])
         rank_zero_info(f"all weights from {self.self_critical}, epoch {checkpoint['epoch']}")
 
-    def _criticised(self, batch: Batch, memory: Memory) -> dict[str, Tensor]:
+    def _criticized(self, batch: Batch, memory: Memory) -> dict[str, Tensor]:
         """The loss of captions that are drawn, compared with the likeliest ones."""
         limits = self.search.limits
         drawn = [one for (one,) in sample(self.decoder, memory, limits)]

@@ -16,7 +16,7 @@ from tasks.vision import VisionTask
 
 
 class Classification(VisionTask):
-    """One class (or several, with `head.loss: binary`) per picture.
+    """One class (or several, with `head.loss: binary`) per image.
 
     `frozen: true` is the linear probe; `optim.layer_decay` gives lower layers lower learning rates.
 
@@ -35,8 +35,8 @@ class Classification(VisionTask):
     monitor = "val/accuracy"
     mode = "max"
     protocols: ClassVar[dict[str, str]] = {
-        "accuracy": "top-1, micro: mean over pictures",
-        "accuracy_top5": "top-5, micro: mean over pictures",
+        "accuracy": "top-1, micro: mean over images",
+        "accuracy_top5": "top-5, micro: mean over images",
         "f1": "macro: mean over classes",
         "calibration_error": "expected, 15 bins of the highest probability, L1",
     }
@@ -60,7 +60,7 @@ class Classification(VisionTask):
         if self.classifier is not None:  # some see tokens or the last map, but the features are the published ones
             self.pools = True
             self.train_used()
-        self.protocols = self.protocols | {"loss": f"{self.head.loss_name}, as in training, mean over pictures"}
+        self.protocols = self.protocols | {"loss": f"{self.head.loss_name}, as in training, mean over images"}
         if auxiliary and self.frozen:
             raise ConfigError("auxiliary classifiers help the backbone to learn, but it is frozen: set auxiliary to 0")
         self.auxiliary = auxiliary
@@ -85,7 +85,7 @@ class Classification(VisionTask):
             self.head.balance(lambda: self.trainer.datamodule.class_counts())
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalised pictures (B, 3, H, W) to logits (B, C)."""
+        """Normalized images (B, 3, H, W) to logits (B, C)."""
         return self.answer(self.head, image)
 
     @property

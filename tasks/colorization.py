@@ -1,33 +1,33 @@
-"""Colorization: which colours had the grey picture? (Larsson et al. 2016, Zhang et al. 2016)"""
+"""Colorization: which colors had the gray image? (Larsson et al. 2016, Zhang et al. 2016)"""
 
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from modules.backbones.stem import see_grey
-from modules.chroma import COLOURS, chroma, chroma_counts
+from modules.backbones.stem import see_gray
+from modules.chroma import COLORS, chroma, chroma_counts
 from modules.contracts import Batch, ConfigError
 from tasks.pretraining import Pretraining
 
-MEMORY = 100  # steps over which the shares of colours are averaged
+MEMORY = 100  # steps over which the shares of colors are averaged
 
 
 class Colorization(Pretraining):
-    """Pretrains a backbone without labels: which colours had the grey picture?
+    """Pretrains a backbone without labels: which colors had the gray image?
 
-    Every cell of the coarsest map answers with a histogram of 225 colours (Larsson et al. 2016): the mean of colours
-    that are possible would be no colour. The layer that looks at the picture gives all channels the same weight, and
-    as long as it is shown grey pictures this stays so: the backbone sees coloured ones as grey.
+    Every cell of the coarsest map answers with a histogram of 225 colors (Larsson et al. 2016): the mean of colors
+    that are possible would be no color. The layer that looks at the image gives all channels the same weight, and
+    as long as it is shown gray images this stays so: the backbone sees colored ones as gray.
 
     Args:
-        rebalance: 0 to below 1, how much more rare colours count (Zhang et al. 2016): at 0 all pixels count the same,
-            near 1 all colours, however rare.
+        rebalance: 0 to below 1, how much more rare colors count (Zhang et al. 2016): at 0 all pixels count the same,
+            near 1 all colors, however rare.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("image",)
     protocols: ClassVar[dict[str, str]] = {
-        "loss": f"cross-entropy of each cell's histogram of {COLOURS} colours in nats, rare ones counting more"
+        "loss": f"cross-entropy of each cell's histogram of {COLORS} colors in nats, rare ones counting more"
     }
     shares: Tensor
 
@@ -41,20 +41,20 @@ class Colorization(Pretraining):
                 f"images: set --model.backbone.in_channels 3"
             )
         self.rebalance = rebalance
-        self.head = nn.Conv2d(self.backbone.features.channels[-1], COLOURS, 1)
-        self.register_buffer("shares", torch.full((COLOURS,), 1 / COLOURS))
+        self.head = nn.Conv2d(self.backbone.features.channels[-1], COLORS, 1)
+        self.register_buffer("shares", torch.full((COLORS,), 1 / COLORS))
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
         if stage == "fit" and not self.trainer.ckpt_path:
-            see_grey(self.backbone)
+            see_gray(self.backbone)
 
     def check_batch(self, size: int) -> None:
-        """Any batch will do: no picture is compared with another."""
+        """Any batch will do: no image is compared with another."""
 
-    def forward(self, grey: Tensor) -> Tensor:
-        """Normalised grey pictures (B, 3, H, W), all channels alike, to logits (B, 225, h, w) of colours."""
-        return self.head(self.backbone(grey)[-1])
+    def forward(self, gray: Tensor) -> Tensor:
+        """Normalized gray images (B, 3, H, W), all channels alike, to logits (B, 225, h, w) of colors."""
+        return self.head(self.backbone(gray)[-1])
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         image = batch["image"]
@@ -67,6 +67,6 @@ class Colorization(Pretraining):
         return {"loss": -(self._weights() * target * logits.float().log_softmax(1)).sum((1, 2, 3)).mean()}
 
     def _weights(self) -> Tensor:
-        """What each colour counts (225, 1, 1); 1 on average over pixels."""
-        weights = 1 / ((1 - self.rebalance) / COLOURS + self.rebalance * self.shares)
+        """What each color counts (225, 1, 1); 1 on average over pixels."""
+        weights = 1 / ((1 - self.rebalance) / COLORS + self.rebalance * self.shares)
         return (weights / (weights * self.shares).sum())[:, None, None]

@@ -16,30 +16,30 @@ from modules.decoding.objects import Looks, Shown, infer
 from modules.heads.detection import DetectorFactory, FasterRCNN
 from modules.heads.detection.detector import Target
 from modules.metrics.detection import DetectionScores, Report, protocols
-from modules.metrics.pictures import Kind
+from modules.metrics.images import Kind
 from modules.necks import FPN, build_neck
 from tasks.base import Stage
 from tasks.vision import VisionTask
 
 
 class Detection(VisionTask):
-    """Boxes around objects, each with a class and a score, in pixels of the original picture.
+    """Boxes around objects, each with a class and a score, in pixels of the original image.
 
     Args:
         classes: class names in order of their index, without background; null takes the data's.
         head: finds objects in maps; null is a FasterRCNN.
         neck: between backbone and head; null is an FPN with one more, coarser map, NoNeck leaves it out. The one map of
             a ViT becomes a pyramid first (Li et al. 2022).
-        fit_anchors: choose the sizes of the anchors by k-means on the boxes of the training pictures, before training;
+        fit_anchors: choose the sizes of the anchors by k-means on the boxes of the training images, before training;
             null does so where the head's own reach less than 90 % of these boxes by an IoU of 0.5, and keeps sizes that
             were given.
         freeze_norm: the backbone's batch norms keep their statistics and are not trained: for small batches with
             `weights`.
-        window: side of the windows in pixels in which larger pictures are looked at outside of training; null looks at
-            the whole picture at once. Pictures keep their own sizes with `--data.image_size null`.
-        overlap: what neighbouring windows share, 0..1; objects larger than that may be found in pieces.
-        flip: outside of training, merge with what is found in the mirrored picture.
-        scales: outside of training, merge what is found in the picture at these scales.
+        window: side of the windows in pixels in which larger images are looked at outside of training; null looks at
+            the whole image at once. Images keep their own sizes with `--data.image_size null`.
+        overlap: what neighboring windows share, 0..1; objects larger than that may be found in pieces.
+        flip: outside of training, merge with what is found in the mirrored image.
+        scales: outside of training, merge what is found in the image at these scales.
         voc: also log Pascal VOC's average precision.
         nuclei: also log the score of the Data Science Bowl 2018.
     """
@@ -101,10 +101,10 @@ class Detection(VisionTask):
         return self
 
     def forward(self, image: Tensor, inside: Tensor, proposals: list[Tensor] | None = None) -> list[Found]:
-        """Normalised pictures (B, 3, H, W), the sizes (B, 2) of what is no padding, and proposals (R, 4) of each, for
+        """Normalized images (B, 3, H, W), the sizes (B, 2) of what is no padding, and proposals (R, 4) of each, for
         heads that need them, to detections in their pixels."""
         stride = max(self.backbone.features.strides)
-        black = self.backbone.normalise(image.new_zeros(image.shape[1], 1, 1)[None])[0]
+        black = self.backbone.normalize(image.new_zeros(image.shape[1], 1, 1)[None])[0]
         shown = Shown(image, inside, proposals)
         return infer(lambda shown: self._look(shown)[0], shown, self.looks, self.head.selection, stride, black)
 
@@ -153,7 +153,7 @@ class Detection(VisionTask):
         return self.neck(self.backbone(image))
 
     def _original(self, found: Found, inside: Tensor, size: Tensor) -> dict[str, Any]:
-        """Detections of one picture in pixels of the original."""
+        """Detections of one image in pixels of the original."""
         boxes = to_original(found["boxes"], inside, size)
         answer = {"boxes": boxes, "scores": found["scores"], "labels": found["labels"]}
         if self.masks:

@@ -21,12 +21,12 @@ class DINO(Distillation):
     loss: `teacher_entropy` (0 or ln K: collapsed) and `kl`, what the student lacks of its teacher.
 
     Args:
-        head: ends in prototypes, its last layer in `last`; only the backbone is kept afterwards.
+        head: ends in prototypes, its last layer in `last`; only the backbone is kept afterward.
         prototypes: number K of prototypes.
         temperature: of the student.
         teacher_temperature: of the teacher, after the warm-up; lower is sharper.
         teacher_warmup: share of the optimizer steps in which it rises from 0.04, 0..1.
-        centring: what keeps the teacher from giving one answer to all: `mean` takes the running mean off its logits,
+        centering: what keeps the teacher from giving one answer to all: `mean` takes the running mean off its logits,
             `sinkhorn` gives every prototype the same share of each batch (SwAV, DINOv2), which bears a sharper teacher.
         center_momentum: of that running mean, 0..1.
         freeze_last: epochs in which the last layer stays as it is.
@@ -48,7 +48,7 @@ class DINO(Distillation):
         temperature: float = 0.1,
         teacher_temperature: float = 0.04,
         teacher_warmup: float = 0.3,
-        centring: Literal["mean", "sinkhorn"] = "mean",
+        centering: Literal["mean", "sinkhorn"] = "mean",
         center_momentum: float = 0.9,
         freeze_last: int = 1,
         momentum: float = 0.996,
@@ -63,7 +63,7 @@ class DINO(Distillation):
         self.head = self.attach(head, prototypes)
         self.teacher = Teacher(self.backbone, self.head)
         self.register_buffer("center", torch.zeros(prototypes))
-        self.centring = centring
+        self.centering = centering
         self.temperature, self.teacher_temperature = temperature, teacher_temperature
         self.teacher_warmup, self.center_momentum, self.freeze_last = teacher_warmup, center_momentum, freeze_last
 
@@ -76,7 +76,7 @@ class DINO(Distillation):
         checkpoint["backbone"]["prefix"] = "teacher.net.0.net."
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalised pictures (B, 3, H, W) to cosines with the prototypes (B, K)."""
+        """Normalized images (B, 3, H, W) to cosines with the prototypes (B, K)."""
         return self.answer(self.head, image)
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
@@ -88,7 +88,7 @@ class DINO(Distillation):
         logits = self.teacher(torch.cat(whole)).float()
         teachers = list(self._targets(logits).chunk(len(whole)))
         loss, certainty = dino(students, teachers, self.temperature), entropy(torch.stack(teachers))
-        if self.training and self.centring == "mean":
+        if self.training and self.centering == "mean":
             mean = self.gather(logits.mean(0, keepdim=True)).mean(0)
             self.center.lerp_(mean.to(self.center), 1 - self.center_momentum)
         embeddings = torch.cat(students[: len(whole)])
@@ -102,7 +102,7 @@ class DINO(Distillation):
     def _targets(self, logits: Tensor) -> Tensor:
         """Probabilities (B, K) of the teacher's logits."""
         temperature = self._teacher_temperature()
-        if self.centring == "mean":
+        if self.centering == "mean":
             return teacher_probabilities(logits, self.center, temperature)
         if not self.training:  # the last batches of the devices may differ in size, so they cannot be gathered
             return sinkhorn(logits, temperature)

@@ -1,4 +1,4 @@
-"""Generative adversarial networks whose discriminator tells real from generated pictures (Goodfellow et al. 2014)."""
+"""Generative adversarial networks whose discriminator tells real from generated images (Goodfellow et al. 2014)."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""What a GAN makes: pictures of noise and labels, by the average of its generator, the same wherever they are made."""
+"""What a GAN makes: images of noise and labels, by the average of its generator, the same wherever they are made."""
 
 from copy import deepcopy
 
@@ -18,14 +18,14 @@ FIXED = 64  # rows of noise that are looked at throughout a run
 
 
 class Generation(Turns):
-    """Base of tasks whose generator makes pictures.
+    """Base of tasks whose generator makes images.
 
     Args:
-        generator: makes pictures.
+        generator: makes images.
         discriminator: tells them from real ones.
-        image_size: side of the pictures in pixels; null takes the data's, 32 where there is none.
-        channels: of the pictures.
-        latent: numbers of noise that a picture is made of.
+        image_size: side of the images in pixels; null takes the data's, 32 where there is none.
+        channels: of the images.
+        latent: numbers of noise that an image is made of.
         classes: class names in order of their index; null takes the data's.
         condition: how labels come in: `embedding`, `projection` or `auxiliary`; null ignores them.
 
@@ -48,10 +48,10 @@ class Generation(Turns):
     ):
         super().__init__(**kwargs)
         if latent < 1:
-            raise ConfigError(f"model.latent is {latent}, but a picture is made of at least 1 number")
+            raise ConfigError(f"model.latent is {latent}, but an image is made of at least 1 number")
         if condition and not classes:
             raise ConfigError(
-                f"model.condition is {condition}, but the data names no classes: choose labelled data (--data), or "
+                f"model.condition is {condition}, but the data names no classes: choose labeled data (--data), or "
                 f"leave model.condition at null"
             )
         self.canvas = Canvas(channels, image_size or 32, len(classes) if condition else 0, condition)
@@ -74,7 +74,7 @@ class Generation(Turns):
             super()._check(batch)
 
     def generate(self, count: int, generator: torch.Generator | None = None, label: Tensor | None = None) -> Tensor:
-        """Pictures float32 (count, C, H, W) in -1..1, by the average of the generator where there is one.
+        """Images float32 (count, C, H, W) in -1..1, by the average of the generator where there is one.
 
         Args:
             count: how many.
@@ -82,10 +82,10 @@ class Generation(Turns):
             label: classes int64 (count,) of a conditional one; null takes each class in turn.
         """
         device = generator.device if generator else self.device
-        return self.pictures(torch.randn(count, self.latent, generator=generator, device=device), label)
+        return self.images(torch.randn(count, self.latent, generator=generator, device=device), label)
 
     @torch.no_grad()
-    def pictures(self, noise: Tensor, label: Tensor | None = None) -> Tensor:
+    def images(self, noise: Tensor, label: Tensor | None = None) -> Tensor:
         """The same, of noise (N, latent).
 
         Raises:
@@ -103,7 +103,7 @@ class Generation(Turns):
         return image
 
     def scaled(self, image: Tensor) -> Tensor:
-        """Pictures uint8, or floats in 0..1, (B, C, H, W) to float32 in -1..1.
+        """Images uint8, or floats in 0..1, (B, C, H, W) to float32 in -1..1.
 
         Raises:
             ConfigError: they have other channels or another size than those that are made.
@@ -115,23 +115,23 @@ class Generation(Turns):
         _, channels, height, width = image.shape
         if channels != canvas.channels:
             raise ConfigError(
-                f"the data gives pictures of {channels} channel(s), but model.channels is {canvas.channels}: "
+                f"the data gives images of {channels} channel(s), but model.channels is {canvas.channels}: "
                 f"set --model.channels {channels}"
             )
         if (height, width) != (canvas.size, canvas.size):
             raise ConfigError(
-                f"the data gives pictures of {height} x {width} pixels, but the networks are made for "
+                f"the data gives images of {height} x {width} pixels, but the networks are made for "
                 f"{canvas.size}: set --data.image_size {canvas.size}"
             )
         return image.float().div(scale / 2).sub_(1)
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         prediction = self.make(batch, self.turn(index), self.trainer.datamodule.seed)
-        prediction.pop("picture")
+        prediction.pop("image")
         return prediction
 
     def make(self, batch: Batch, index: int, seed: int) -> Prediction:
-        """A picture for each sample of batch number `index` of a split, of noise that follows from its place."""
+        """An image for each sample of batch number `index` of a split, of noise that follows from its place."""
         count = len(batch["id"])
         first = index * (self.trainer.datamodule.batch_size if self.trainer.datamodule else count)
         places = range(first, first + count)
@@ -139,9 +139,9 @@ class Generation(Turns):
         label = None
         if self.condition:
             label = batch["label"] if "label" in batch else torch.tensor(places, device=self.device) % len(self.classes)
-        picture = self.pictures(noise, label)
-        bytes_ = ((picture + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        return {"picture": picture, "generated": bytes_, "noise": noise} | ({"label": label} if self.condition else {})
+        image = self.images(noise, label)
+        bytes_ = ((image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        return {"image": image, "generated": bytes_, "noise": noise} | ({"label": label} if self.condition else {})
 
     def train(self, mode: bool = True) -> "Generation":
         super().train(mode)

@@ -14,9 +14,9 @@ from tasks.pretraining import Pretraining
 
 
 class Jigsaw(Pretraining):
-    """Pretrains a backbone without labels: in which of some known orders do the shuffled tiles of the picture lie?
+    """Pretrains a backbone without labels: in which of some known orders do the shuffled tiles of the image lie?
 
-    Tiles are cut at random places inside the cells of a grid and standardised one by one, so that neither edges that
+    Tiles are cut at random places inside the cells of a grid and standardized one by one, so that neither edges that
     continue nor shades give the order away.
 
     Args:

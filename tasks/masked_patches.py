@@ -8,7 +8,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from modules.contracts import Batch, ConfigError, HeadFactory
 from modules.heads import Pixels
-from modules.patches import hide, histograms, standardised
+from modules.patches import hide, histograms, standardized
 from tasks.pretraining import Pretraining
 
 CELL, BINS = 8, 9  # of the histograms, as Dalal and Triggs found best
@@ -23,7 +23,7 @@ class MaskedPatches(Pretraining):
         ratio: share of the patches that are painted over, between 0 and 1.
         target: `pixels`; `texture`, the same with mean 0 and deviation 1 in each patch and channel (He et al. 2022,
             MAE); or `edges`, how much of them runs which way in each 8 x 8 pixels (Wei et al. 2022, MaskFeat): form
-            without colour.
+            without color.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("image",)
@@ -50,7 +50,7 @@ class MaskedPatches(Pretraining):
         self.patch, self.ratio, self.target = patch, ratio, target
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalised pictures (B, 3, H, W), parts of them 0, to whole ones, or to histograms (B, 9, H / 8, W / 8)."""
+        """Normalized images (B, 3, H, W), parts of them 0, to whole ones, or to histograms (B, 9, H / 8, W / 8)."""
         drawn = self.head(self.backbone(image))
         if self.target != "edges":
             return drawn
@@ -64,6 +64,6 @@ class MaskedPatches(Pretraining):
             hidden = hidden[..., ::CELL, ::CELL]
             distance = (drawn - histograms(image, CELL, BINS)).square() * hidden
             return {"loss": distance.sum() / hidden.sum()}
-        target = standardised(image, self.patch) if self.target == "texture" else image
+        target = standardized(image, self.patch) if self.target == "texture" else image
         error = (drawn - target).abs() * hidden
         return {"loss": error.sum() / (hidden.sum() * image.shape[1])}

@@ -20,7 +20,7 @@ class MoCo(Distillation):
     As v2; v1 has a head with `layers: 1`, temperature 0.07 and weaker augmentation (`tasks/moco_v1.yaml`).
 
     Args:
-        head: projection head; only the backbone is kept afterwards; null is a Projection without batch norm, as in the
+        head: projection head; only the backbone is kept afterward; null is a Projection without batch norm, as in the
             paper.
         dimension: size D of queries and keys.
         queue: keys of earlier steps that serve as negatives, a multiple of those of a step: of the global batch size,
@@ -57,7 +57,7 @@ class MoCo(Distillation):
         self.temperature, self.splits, self.symmetric = temperature, splits, symmetric
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalised pictures (B, 3, H, W) to queries (B, D)."""
+        """Normalized images (B, 3, H, W) to queries (B, D)."""
         return self.answer(self.head, image)
 
     def check_batch(self, size: int) -> None:
@@ -88,7 +88,7 @@ class MoCo(Distillation):
         return {"loss": torch.stack(losses).mean(), "embeddings": queries[0]}
 
     def _keys(self, view: Tensor) -> Tensor:
-        """Normalised keys (B, D) of a view."""
+        """Normalized keys (B, D) of a view."""
         if self.training and self.splits > 1:
             order = torch.randperm(len(view)).to(view.device)
             keys = torch.cat([self.teacher(part) for part in view[order].chunk(self.splits)])[order.argsort()]

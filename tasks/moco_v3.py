@@ -17,7 +17,7 @@ class MoCoV3(Distillation):
     """Pretrains a backbone without labels: predictions of a view find the teacher's key of the other view in the batch.
 
     Args:
-        head: projection head; only the backbone is kept afterwards; null is a Projection with `last_norm`.
+        head: projection head; only the backbone is kept afterward; null is a Projection with `last_norm`.
         dimension: size D of the embeddings that are compared.
         hidden: width of the predictor's hidden layer.
         temperature: divides the cosine similarities.
@@ -43,7 +43,7 @@ class MoCoV3(Distillation):
         self.temperature = temperature
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalised pictures (B, 3, H, W) to predictions (B, D)."""
+        """Normalized images (B, 3, H, W) to predictions (B, D)."""
         return self.predictor(self.answer(self.head, image))
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:

@@ -31,13 +31,13 @@ class Pretraining(VisionTask):
             ConfigError: too small.
         """
         if size < 2:
-            raise ConfigError(f"{type(self).__name__} compares pictures: --data.batch_size must be 2 or more")
+            raise ConfigError(f"{type(self).__name__} compares images: --data.batch_size must be 2 or more")
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         """What a batch costs: `loss`, other scalars to log, and `embeddings` (N, D) for the collapse monitor.
 
         Args:
-            batch: `views` or `image`, normalised.
+            batch: `views` or `image`, normalized.
             draws: for what is random in validation; null takes torch's own generator, which checkpoints hold.
         """
         raise NotImplementedError
@@ -88,7 +88,7 @@ class Distillation(Pretraining):
 
     def __init__(self, momentum: float = 0.99, final_momentum: float = 1.0, **kwargs):
         super().__init__(**kwargs)
-        if self.ema or self.average:  # an average of queues or of the teacher's centre means nothing
+        if self.ema or self.average:  # an average of queues or of the teacher's center means nothing
             raise ConfigError(
                 f"{type(self).__name__} has a momentum encoder, which is a moving average already "
                 f"(--model.momentum): leave --model.ema and --model.average at 0"

@@ -11,9 +11,9 @@ from tasks.pretraining import Pretraining
 
 
 class Rotation(Pretraining):
-    """Pretrains a backbone without labels: by how many quarter turns was the picture rotated?
+    """Pretrains a backbone without labels: by how many quarter turns was the image rotated?
 
-    Each picture comes in all four turns, so a batch costs as much as four.
+    Each image comes in all four turns, so a batch costs as much as four.
     """
 
     monitor = "val/accuracy"
@@ -21,7 +21,7 @@ class Rotation(Pretraining):
     needs: ClassVar[tuple[str, ...]] = ("image",)
     protocols: ClassVar[dict[str, str]] = {
         "loss": "cross-entropy of four turns",
-        "accuracy": "of the turn, all four of each picture; chance 0.25",
+        "accuracy": "of the turn, all four of each image; chance 0.25",
     }
 
     def __init__(self, **kwargs):
@@ -29,7 +29,7 @@ class Rotation(Pretraining):
         self.head = self.attach(Linear, 4)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalised pictures (B, 3, H, W) to logits (B, 4) of the quarter turns."""
+        """Normalized images (B, 3, H, W) to logits (B, 4) of the quarter turns."""
         return self.answer(self.head, image)
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:

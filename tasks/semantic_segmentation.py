@@ -19,7 +19,7 @@ from tasks.vision import VisionTask
 class SemanticSegmentation(VisionTask):
     """One class per pixel.
 
-    Validation, test and prediction take pictures of any size and answer in the pixels of the original, which is where
+    Validation, test and prediction take images of any size and answer in the pixels of the original, which is where
     they are judged: the scores are those of the maps that prediction writes.
 
     Args:
@@ -28,12 +28,12 @@ class SemanticSegmentation(VisionTask):
         neck: between backbone and head; null is none. The one map of a ViT becomes a pyramid first (Li et al. 2022);
             NoNeck leaves it as it is.
         auxiliary: weight of a second loss in training, of an FCN head on the last map but one; 0 is off.
-        loss: what is minimised.
-        window: side of the windows in pixels in which larger pictures are looked at outside of training; null looks at
-            the whole picture at once.
-        overlap: what neighbouring windows share, 0..1.
-        flip: outside of training, average with the mirrored picture.
-        scales: outside of training, average over the picture at these scales.
+        loss: what is minimized.
+        window: side of the windows in pixels in which larger images are looked at outside of training; null looks at
+            the whole image at once.
+        overlap: what neighboring windows share, 0..1.
+        flip: outside of training, average with the mirrored image.
+        scales: outside of training, average over the image at these scales.
         probabilities: prediction also writes the probability of every class at every pixel.
         resized_scores: also judge at the network's size, against masks resized to `image_size`, under names that end in
             `_resized`; what many papers and other programs report.
@@ -46,7 +46,7 @@ class SemanticSegmentation(VisionTask):
     protocols: ClassVar[dict[str, str]] = {
         **{name: f"{how}; at the original resolution" for name, how in PROTOCOLS.items()},
         **{name + RESIZED: f"{how}; on masks resized to image_size" for name, how in PROTOCOLS.items()},
-        "loss": "mean over labelled pixels, without auxiliary head; on masks resized to image_size",
+        "loss": "mean over labeled pixels, without auxiliary head; on masks resized to image_size",
     }
 
     def __init__(
@@ -94,7 +94,7 @@ class SemanticSegmentation(VisionTask):
             self.class_weights.copy_(weights)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalised pictures (B, 3, H, W) of any size to logits (B, C, H, W)."""
+        """Normalized images (B, 3, H, W) of any size to logits (B, C, H, W)."""
         return padded(self._logits, image, self._stride)
 
     def _logits(self, image: Tensor) -> Tensor:

@@ -12,10 +12,10 @@ from tasks.pretraining import Pretraining, positive
 
 
 class SimCLR(Pretraining):
-    """Pretrains a backbone without labels: two views of a picture attract, views of different pictures repel.
+    """Pretrains a backbone without labels: two views of an image attract, views of different images repel.
 
     Args:
-        head: projection head; only the backbone is kept afterwards.
+        head: projection head; only the backbone is kept afterward.
         dimension: size D of the embeddings that are compared.
         temperature: divides the cosine similarities.
     """
@@ -30,7 +30,7 @@ class SimCLR(Pretraining):
         self.temperature = temperature
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalised pictures (B, 3, H, W) to embeddings (B, D)."""
+        """Normalized images (B, 3, H, W) to embeddings (B, D)."""
         return self.answer(self.head, image)
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ class SimSiam(Pretraining):
     """Pretrains a backbone without labels, negatives or teacher: predicts the other view, which gets no gradient.
 
     Args:
-        head: projection head; only the backbone is kept afterwards; null is a Projection of 3 layers with `last_norm`.
+        head: projection head; only the backbone is kept afterward; null is a Projection of 3 layers with `last_norm`.
         dimension: size D of the embeddings that are compared.
         hidden: width of the predictor's bottleneck; a quarter of `dimension` in the paper.
     """
@@ -38,7 +38,7 @@ class SimSiam(Pretraining):
         self.predictor = MLP(dimension, hidden, dimension)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalised pictures (B, 3, H, W) to embeddings (B, D)."""
+        """Normalized images (B, 3, H, W) to embeddings (B, D)."""
         return self.answer(self.head, image)
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:

@@ -34,7 +34,7 @@ class Turns(Task):
         gradient_clip: largest norm of the gradients of either network; 0 is off.
         optim: how the generator's parameters move.
         discriminator_optim: how the discriminator's do.
-        ema: decay of a moving average of the generator, such as 0.999, which then makes all pictures that are judged
+        ema: decay of a moving average of the generator, such as 0.999, which then makes all images that are judged
             and written; 0 is off.
     """
 
@@ -94,7 +94,7 @@ class Turns(Task):
         """Takes the step for which batches were collected; the trainer does not count it.
 
         Args:
-            alone: the generator takes no step after it with the same pictures; it still needs its statistics otherwise.
+            alone: the generator takes no step after it with the same images; it still needs its statistics otherwise.
         """
         self._agree(self.discriminator, statistics=alone)
         optimizer = self.trainer.optimizers[1]

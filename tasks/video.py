@@ -16,7 +16,7 @@ from tasks.vision import VisionTask
 class Video(VisionTask):
     """One class per video; outside of training a video may be looked at in several clips and crops.
 
-    The backbone is one for pictures, with weights of any task, around which `fusion` brings the frames together; or one
+    The backbone is one for images, with weights of any task, around which `fusion` brings the frames together; or one
     for clips, such as `r3d_18`.
 
     Args:
@@ -66,12 +66,12 @@ class Video(VisionTask):
             self.head.balance(lambda: self.trainer.datamodule.class_counts())
 
     def forward(self, video: Tensor) -> Tensor:
-        """Normalised clips (N, 3, T, H, W) to logits (N, C)."""
+        """Normalized clips (N, 3, T, H, W) to logits (N, C)."""
         maps = self.fusion(self.backbone, video)
         return self.head(maps.end if self.head.pools else maps)
 
     def maps(self, image: Tensor) -> list[Tensor]:
-        """Normalised clips (N, 3, T, H, W), or pictures (N, 3, H, W) as still clips, to maps without time."""
+        """Normalized clips (N, 3, T, H, W), or images (N, 3, H, W) as still clips, to maps without time."""
         if image.ndim == 4:
             image = image.unsqueeze(2).expand(-1, -1, self.frames, -1, -1)
         return self.fusion(self.backbone, image)

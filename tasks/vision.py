@@ -1,4 +1,4 @@
-"""What all tasks that see pictures or clips share: the backbone, its weights and its input."""
+"""What all tasks that see images or clips share: the backbone, its weights and its input."""
 
 from typing import Any, Literal
 
@@ -26,10 +26,10 @@ class VisionTask(Task):
         weights: where the backbone's weights come from: a run directory, a .ckpt of any task here, a
             backbone.safetensors, its library's file, or `pretrained` to fetch that; null starts from random ones.
             Files of older versions may lack layers behind the last map: they start afresh, and the log names them.
-        small_images: 3x3 stem without max-pool, for pictures of about 64 pixels or less.
+        small_images: 3x3 stem without max-pool, for images of about 64 pixels or less.
         drop_path: highest probability of skipping a residual branch in training, 0..1.
         output_stride: stride of the backbone's coarsest map, by dilation; 8 or 16 keep detail for dense tasks.
-        frozen: keep the backbone as it is, its normalisation layers in eval mode; only the rest is trained.
+        frozen: keep the backbone as it is, its normalization layers in eval mode; only the rest is trained.
         compile: compile the backbone with torch.compile; the first step takes a minute or so longer.
         fuse: in validate, test and predict, put batch norms into the convolutions before them and RepVGG into its plain
             form: the same answers but for rounding, faster.
@@ -61,7 +61,7 @@ class VisionTask(Task):
             )
         if backbone.temporal and "video" not in self.needs:
             raise ConfigError(
-                f"{backbone.name} takes clips, not pictures: choose another --model.backbone, such as resnet18"
+                f"{backbone.name} takes clips, not images: choose another --model.backbone, such as resnet18"
             )
         self.backbone, self.weights, self.frozen = backbone, weights, frozen
         self.reach = survey(backbone)
@@ -100,7 +100,7 @@ class VisionTask(Task):
         return self.backbone
 
     def maps(self, image: Tensor) -> list[Tensor]:
-        """Normalised pictures (B, 3, H, W) to feature maps, fine to coarse, of the `exported` backbone."""
+        """Normalized images (B, 3, H, W) to feature maps, fine to coarse, of the `exported` backbone."""
         return self.exported(image)
 
     def features(self, image: Tensor) -> Tensor:
@@ -168,42 +168,42 @@ class VisionTask(Task):
             self.backbone.compile()
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Pictures cross to the device as uint8 and become normalised floats there.
+        """Images cross to the device as uint8 and become normalized floats there.
 
         Raises:
-            ConfigError: the data gives something else than the task `needs`, or too small pictures.
+            ConfigError: the data gives something else than the task `needs`, or too small images.
         """
         batch = super().on_after_batch_transfer(batch, dataloader_idx)
         if "image" in batch:
-            batch["image"] = self.normalised(batch["image"])
+            batch["image"] = self.normalized(batch["image"])
         if "video" in batch:
-            batch["video"] = self.normalised(batch["video"])
+            batch["video"] = self.normalized(batch["video"])
         if "views" in batch:
-            batch["views"] = [self.normalised(view) for view in batch["views"]]
+            batch["views"] = [self.normalized(view) for view in batch["views"]]
         return batch
 
-    def normalised(self, image: Tensor) -> Tensor:
-        """Pictures or clips uint8 (B, C, ...) to floats of the weights' type, which is float32 unless asked otherwise.
+    def normalized(self, image: Tensor) -> Tensor:
+        """Images or clips uint8 (B, C, ...) to floats of the weights' type, which is float32 unless asked otherwise.
 
         Raises:
             ConfigError: they are smaller than one cell of the backbone's coarsest map.
         """
         self._check_stride(min(image.shape[-2:]))
-        return self.backbone.normalise(image).to(self.dtype)
+        return self.backbone.normalize(image).to(self.dtype)
 
     def check_sides(self, sides: dict[str, int]) -> None:
         """Refuses squares that the backbone cannot see.
 
         Args:
-            sides: in pixels, by the option that sets them, those of whole pictures first.
+            sides: in pixels, by the option that sets them, those of whole images first.
 
         Raises:
-            ConfigError: they are smaller than one cell of its coarsest map, or parts of pictures have another size than
+            ConfigError: they are smaller than one cell of its coarsest map, or parts of images have another size than
                 the one that it is built for.
         """
         for number, (option, side) in enumerate(sides.items()):
             self._check_stride(side, option)
-            # of whole pictures the first batch tells, without a copy of the network
+            # of whole images the first batch tells, without a copy of the network
             image, remedy = torch.empty(1, self.backbone.in_channels, side, side), ", or --data.local_views 0"
             if number and (sentence := size_error(self.backbone, image, ValueError("it fails"), remedy, option)):
                 raise sentence
@@ -213,7 +213,7 @@ class VisionTask(Task):
         if size < stride:  # less than one cell; on a CPU in bf16 such convolutions also have undefined gradients
             finer = "" if self.backbone.small_images else ", or try --model.small_images true"
             raise ConfigError(
-                f"pictures of {size} pixels are smaller than the stride {stride} of {self.backbone.name}: "
+                f"images of {size} pixels are smaller than the stride {stride} of {self.backbone.name}: "
                 f"raise --{option} to {smallest(blank(self.backbone))} or more{finer}"
             )
 

@@ -1,4 +1,4 @@
-"""Wasserstein GANs, whose critic estimates how far generated pictures are from real ones."""
+"""Wasserstein GANs, whose critic estimates how far generated images are from real ones."""
 
 from typing import ClassVar
 
@@ -20,7 +20,7 @@ class WGAN(Adversarial):
     """With a gradient penalty (Gulrajani et al. 2017), or with clipped weights (Arjovsky et al. 2017).
 
     Args:
-        generator: makes pictures.
+        generator: makes images.
         discriminator: the critic.
         n_critic: steps of the critic for each of the generator.
         penalty: on the critic's slope: `gradient`, `r1` or `dragan`; `none` with clipped weights or spectral norm.

@@ -28,10 +28,10 @@ def data_root() -> Path:
 
 
 @pytest.fixture
-def picture_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Makes folders of noise: `picture_folder({"train/cat": 4, "train/dog": 4})` writes that many PNG files in each."""
+def image_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Makes folders of noise: `image_folder({"train/cat": 4, "train/dog": 4})` writes that many PNG files in each."""
 
-    def make(counts: dict[str, int], name: str = "pictures", size: tuple[int, int] = (20, 24)) -> Path:
+    def make(counts: dict[str, int], name: str = "images", size: tuple[int, int] = (20, 24)) -> Path:
         random = np.random.default_rng(0)
         root = tmp_path / name
         for folder, count in counts.items():

@@ -106,7 +106,7 @@ def listing(found: list[str]) -> Iterator[str]:
         numbers = f"{short(facts.parameters / 1e6):>9}{giga(facts.macs):>8}{facts.sides[0]:5d}"
         weights = "yes" if has_weights(name) else "no"
         yield f"{name:{wide}}{origin(name)[0]:11}{numbers}  {weights:9}{strides:15}{channels}"
-    yield "M param.: millions of parameters that the maps depend on; GMACs: of a picture (16 frames) of side `at`"
+    yield "M param.: millions of parameters that the maps depend on; GMACs: of an image (16 frames) of side `at`"
 
 
 def trained_behind(sizes: dict[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""The pyramid of a backbone as a picture."""
+"""The pyramid of a backbone as an image."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import numpy as np
 from callbacks.drawing.figure import PLAIN, distinct, render, titled
 
 WIDTH, HEIGHT = 1000, 460  # pixels
-MOST = 4  # fields up to so many sides of the picture are drawn to scale
+MOST = 4  # fields up to so many sides of the image are drawn to scale
 
 
 def pyramid(
@@ -18,29 +18,29 @@ def pyramid(
     strides: Sequence[int],
     fields: Sequence[int | None],
 ) -> np.ndarray:
-    """Maps from fine to coarse as blocks, beside what one cell of each sees of a picture: uint8 (H, W, 3).
+    """Maps from fine to coarse as blocks, beside what one cell of each sees of an image: uint8 (H, W, 3).
 
     Args:
         name: of the backbone.
-        sides: height and width of the picture in pixels.
+        sides: height and width of the image in pixels.
         cells: height and width of each map.
         channels: of each map.
         strides: of each map.
-        fields: side of the receptive field of each map in pixels; null is the whole picture.
+        fields: side of the receptive field of each map in pixels; null is the whole image.
     """
-    figure = titled(WIDTH, HEIGHT, f"{name} on a picture of {sides[0]} x {sides[1]}")
-    colours = distinct(len(strides))
-    _blocks(figure.add_axes((0.02, 0.08, 0.55, 0.8)), cells, channels, strides, fields, colours)
-    _fields(figure.add_axes((0.6, 0.08, 0.38, 0.8)), max(sides), strides, fields, colours)
+    figure = titled(WIDTH, HEIGHT, f"{name} on an image of {sides[0]} x {sides[1]}")
+    colors = distinct(len(strides))
+    _blocks(figure.add_axes((0.02, 0.08, 0.55, 0.8)), cells, channels, strides, fields, colors)
+    _fields(figure.add_axes((0.6, 0.08, 0.38, 0.8)), max(sides), strides, fields, colors)
     return render(figure)
 
 
-def _blocks(axes, cells, channels, strides, fields, colours) -> None:
+def _blocks(axes, cells, channels, strides, fields, colors) -> None:
     """A block per map: as high as the root of its side, as wide as the logarithm of its channels."""
     left = 0.0
-    for (rows, columns), wide, stride, field, colour in zip(cells, channels, strides, fields, colours, strict=True):
+    for (rows, columns), wide, stride, field, color in zip(cells, channels, strides, fields, colors, strict=True):
         high, across = rows**0.5, np.log2(wide) / 4
-        axes.bar(left, high, across, bottom=-high / 2, align="edge", color=colour, alpha=0.75, edgecolor=PLAIN)
+        axes.bar(left, high, across, bottom=-high / 2, align="edge", color=color, alpha=0.75, edgecolor=PLAIN)
         middle = left + across / 2
         seen = "sees all" if field is None else f"sees {field}"
         axes.text(middle, high / 2 + 0.2, f"{rows} x {columns}", ha="center", va="bottom", fontsize=9, color=PLAIN)
@@ -52,16 +52,16 @@ def _blocks(axes, cells, channels, strides, fields, colours) -> None:
     axes.axis("off")
 
 
-def _fields(axes, side, strides, fields, colours) -> None:
-    """Receptive fields around the middle of the picture, which is grey."""
+def _fields(axes, side, strides, fields, colors) -> None:
+    """Receptive fields around the middle of the image, which is gray."""
     known = [field for field in fields if field is not None]
     most = min(max([side, *known]), MOST * side)
     axes.add_patch(_square(side, color="#dddddd"))
-    for stride, field, colour in reversed(list(zip(strides, fields, colours, strict=True))):
-        label = f"stride {stride}: " + ("the whole picture" if field is None else f"{field} pixels")
-        axes.add_patch(_square(side if field is None else field, fill=False, color=colour, lw=2, label=label))
+    for stride, field, color in reversed(list(zip(strides, fields, colors, strict=True))):
+        label = f"stride {stride}: " + ("the whole image" if field is None else f"{field} pixels")
+        axes.add_patch(_square(side if field is None else field, fill=False, color=color, lw=2, label=label))
     axes.set(xlim=(-0.55 * most, 0.55 * most), ylim=(-0.55 * most, 0.85 * most), aspect="equal")
-    axes.set_title("what one cell sees; grey: the picture", fontsize=10, color=PLAIN)
+    axes.set_title("what one cell sees; gray: the image", fontsize=10, color=PLAIN)
     axes.legend(loc="upper center", ncols=2, fontsize=8, frameon=False)
     axes.axis("off")
 

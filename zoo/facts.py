@@ -76,22 +76,22 @@ class Facts:
 
     @property
     def macs(self) -> int | None:
-        """Multiplications with additions for one picture (or clip of 16 frames) of those sides, if `known`."""
+        """Multiplications with additions for one image (or clip of 16 frames) of those sides, if `known`."""
         return self._attempt[1] // 2 if self.known else None
 
     @property
     def cells(self) -> list[tuple[int, int]]:
-        """Height and width of each map of a picture of those sides; only if `known`."""
+        """Height and width of each map of an image of those sides; only if `known`."""
         return [tuple(x.shape[-2:]) for x in self._attempt[0]]
 
     @cached_property
     def fixed(self) -> bool:
-        """Whether it takes pictures of `sides` only."""
+        """Whether it takes images of `sides` only."""
         return self.known and fixed(self.backbone)
 
     @cached_property
     def smallest(self) -> int:
-        """Side of the smallest picture that it takes."""
+        """Side of the smallest image that it takes."""
         return smallest(self.backbone)
 
     @cached_property
@@ -120,9 +120,9 @@ class Facts:
         maps = "its own maps" if len(strides) > 1 else "the simple pyramid of ViTDet"
         coarse = "; its finest map is coarse for small objects" if len(strides) > 1 and strides[0] > 8 else ""
         return [
-            f"classification and pretraining, pictures {sizes}",
+            f"classification and pretraining, images {sizes}",
             f"segmentation and detection, on {maps}{coarse}",
-            "video, each frame a picture, then a fusion",
+            "video, each frame an image, then a fusion",
         ]
 
 

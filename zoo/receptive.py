@@ -1,4 +1,4 @@
-"""How much of a picture one cell of each map depends on."""
+"""How much of an image one cell of each map depends on."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from modules.contracts import Backbone
 
-WIDTHS = (512, 4096)  # of the pictures that are tried, in pixels
+WIDTHS = (512, 4096)  # of the images that are tried, in pixels
 STRAIGHT = {"relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "clamp"}
 
 
@@ -33,14 +33,14 @@ class Linear(TorchFunctionMode):
 
 
 def receptive_fields(backbone: Backbone, height: int, exact: bool = False) -> list[int | None]:
-    """The side in pixels of the square that a cell of each map sees, or null where that is the whole picture.
+    """The side in pixels of the square that a cell of each map sees, or null where that is the whole image.
 
-    Computed as the width over which the middle cell has a gradient, on wide pictures, in float64 so that what is far
+    Computed as the width over which the middle cell has a gradient, on wide images, in float64 so that what is far
     away does not vanish. Global attention, squeeze-and-excitation and group norm see everything.
 
     Args:
-        backbone: for pictures; its parameters are overwritten.
-        height: of the pictures that are tried, which it must take.
+        backbone: for images; its parameters are overwritten.
+        height: of the images that are tried, which it must take.
         exact: it takes squares of that side only.
     """
     backbone = backbone.double().eval()

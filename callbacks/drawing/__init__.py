@@ -1,1 +1,1 @@
-"""Drawings as arrays: each function takes plain data and returns one picture, uint8 (H, W, 3)."""
+"""Drawings as arrays: each function takes plain data and returns one figure, uint8 (H, W, 3)."""

@@ -19,7 +19,7 @@ def class_bars(
     judged: str,
     counted: str,
 ) -> np.ndarray:
-    """A figure of each class as a bar in its colour, the best on top, the mean marked, with the class's share of what
+    """A figure of each class as a bar in its color, the best on top, the mean marked, with the class's share of what
     is counted beside it.
 
     Args:
@@ -41,11 +41,11 @@ def class_bars(
     figure = titled(width, height, title)
     axes = figure.add_axes((left / width, 52 / height, 1 - (left + 120) / width, inside / height))
     for place, index in enumerate(order):
-        value, colour = 100 * values[index], [part / 255 for part in palette[index]]
+        value, color = 100 * values[index], [part / 255 for part in palette[index]]
         if np.isnan(value):
-            axes.text(0.8, place, "n/a: in no picture", va="center", fontsize=9, color="#888888")
+            axes.text(0.8, place, "n/a: in no image", va="center", fontsize=9, color="#888888")
         else:
-            axes.barh(place, value, color=[colour], edgecolor="#555555", linewidth=0.6, height=0.68)
+            axes.barh(place, value, color=[color], edgecolor="#555555", linewidth=0.6, height=0.68)
             paper = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # hides the line of the mean behind it
             axes.text(value + 1, place, f"{value:.1f} %", va="center", fontsize=9, color=PLAIN, bbox=paper)
         text = f"{100 * share[index]:.2f} %"

@@ -45,9 +45,9 @@ def confusion(
     axes.set_yticks(range(size), labels, fontsize=fontsize, parse_math=False)
     if size <= 20:
         for (row, column), count in np.ndenumerate(matrix):
-            colour = "white" if share[row, column] > 0.5 else PLAIN if count else "#b0b0b0"
+            color = "white" if share[row, column] > 0.5 else PLAIN if count else "#b0b0b0"
             text = percent(share[row, column]) if shares else f"{count:,}"
-            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
     bar = figure.add_axes(((margin + side + 20) / total_width, bottom, 16 / total_width, side / total_height))
     figure.colorbar(image, cax=bar, format=lambda value, _: f"{100 * value:.0f} %").set_label("of the true class")
     return render(figure)

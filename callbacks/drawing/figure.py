@@ -1,4 +1,4 @@
-"""What every drawing shares: the empty figure, its pixels, colours, and names that fit."""
+"""What every drawing shares: the empty figure, its pixels, colors, and names that fit."""
 
 import warnings
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from callbacks.drawing.fonts import use_fonts
-from modules.colours import vivid
+from modules.colors import vivid
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ def render(figure: "Figure") -> np.ndarray:
 
 
 def distinct(count: int) -> list[tuple[float, ...]]:
-    """That many colours, RGB of 0..1, that differ as well as they can, on white and on dark paper."""
+    """That many colors, RGB of 0..1, that differ as well as they can, on white and on dark paper."""
     from matplotlib import colormaps
 
     if count <= 20:

@@ -1,4 +1,4 @@
-"""Drawings of generated pictures as arrays uint8 (H, W, 3): grids, their classes, their nearest real ones, FID."""
+"""Drawings of generated images as arrays uint8 (H, W, 3): grids, their classes, their nearest real ones, FID."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,48 +10,48 @@ from torch import Tensor
 from callbacks.drawing.figure import render, shorten, titled
 from callbacks.drawing.strips import strips
 
-GAP = 2  # pixels of white between the pictures of a grid
-SIDE = 64  # pixels that small pictures are enlarged to
+GAP = 2  # pixels of white between the images of a grid
+SIDE = 64  # pixels that small images are enlarged to
 
 
 def to_bytes(image: Tensor) -> Tensor:
-    """Pictures float (B, C, H, W) in -1..1 to uint8."""
+    """Images float (B, C, H, W) in -1..1 to uint8."""
     return ((image.float() + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def tiles(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
-    """Pictures uint8 (H, W, 3) row by row, thin white lines between them, small ones enlarged pixel by pixel."""
-    pictures = enlarged(pictures)
-    height, width = pictures[0].shape[:2]
-    rows = -(-len(pictures) // columns)
+def tiles(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """Images uint8 (H, W, 3) row by row, thin white lines between them, small ones enlarged pixel by pixel."""
+    images = enlarged(images)
+    height, width = images[0].shape[:2]
+    rows = -(-len(images) // columns)
     canvas = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), 255, np.uint8)
-    for i, picture in enumerate(pictures):
+    for i, image in enumerate(images):
         top, left = (GAP + i // columns * (height + GAP)), (GAP + i % columns * (width + GAP))
-        canvas[top : top + height, left : left + width] = picture
+        canvas[top : top + height, left : left + width] = image
     return canvas
 
 
-def enlarged(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Pictures of one size, each pixel a square where they are small."""
-    factor = max(1, round(SIDE / pictures[0].shape[0]))
-    return [picture.repeat(factor, 0).repeat(factor, 1) for picture in pictures]
+def enlarged(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Images of one size, each pixel a square where they are small."""
+    factor = max(1, round(SIDE / images[0].shape[0]))
+    return [image.repeat(factor, 0).repeat(factor, 1) for image in images]
 
 
 def named_rows(rows: Sequence[Sequence[np.ndarray]], names: Sequence[str], title: str) -> np.ndarray:
-    """Pictures in rows, the name of each row below it."""
+    """Images in rows, the name of each row below it."""
     panels = [enlarged(row) for row in rows]
     return strips(panels, [""] * len(panels[0]), [shorten(name, 40) for name in names], [], title)
 
 
-def neighbours(rows: Sequence[Sequence[np.ndarray]], title: str) -> np.ndarray:
-    """Of each row the first picture is generated, and the others are the training pictures next to it."""
+def neighbors(rows: Sequence[Sequence[np.ndarray]], title: str) -> np.ndarray:
+    """Of each row the first image is generated, and the others are the training images next to it."""
     panels = [enlarged(row) for row in rows]
     headings = ["made", *(["nearest"] if len(panels[0]) > 1 else []), *[""] * (len(panels[0]) - 2)]
     return strips(panels, headings, [""] * len(panels), [], title)
 
 
 def histogram(counts: Sequence[int], classes: Sequence[str], title: str) -> np.ndarray:
-    """How many pictures are of each class, and how many it would be if all were as frequent."""
+    """How many images are of each class, and how many it would be if all were as frequent."""
     width, height = max(420, 34 * len(counts) + 110), 380
     figure = titled(width, height, title)
     axes = figure.add_axes((64 / width, 110 / height, 1 - 84 / width, 1 - 160 / height))
@@ -64,7 +64,7 @@ def histogram(counts: Sequence[int], classes: Sequence[str], title: str) -> np.n
         )
         for place, count in enumerate(counts):
             axes.annotate(f"{count:,}", (place, count), (0, 2), textcoords="offset points", ha="center", fontsize=8)
-    axes.set_ylabel("pictures")
+    axes.set_ylabel("images")
     axes.margins(y=0.35)
     axes.legend(loc="upper right", framealpha=0.9, fontsize=9)
     return render(figure)
@@ -81,7 +81,7 @@ def progress(points: Sequence[tuple[int, float]], marks: Mapping[str, float], ti
     figure = titled(720, 440, title)
     axes = figure.add_axes((0.1, 0.13, 0.87, 0.74))
     epochs, values = zip(*points, strict=True)
-    axes.plot(epochs, values, marker="o", markersize=4, color="#1f5fa8", label="generated pictures")
+    axes.plot(epochs, values, marker="o", markersize=4, color="#1f5fa8", label="generated images")
     for place, (name, level) in enumerate(marks.items()):
         if math.isfinite(level):
             axes.axhline(level, color=("#888888", "#1a7f37")[place % 2], linestyle="--", label=f"{name} {level:.3g}")

@@ -1,4 +1,4 @@
-"""Pictures side by side, with or without captions."""
+"""Images side by side, with or without captions."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -7,46 +7,46 @@ import numpy as np
 
 from callbacks.drawing.figure import LINE, PLAIN, render, titled
 
-CELL = 150  # height of one picture of a grid in pixels: a 32-pixel picture must be large enough to recognise
+CELL = 150  # height of one image of a grid in pixels: a 32-pixel image must be large enough to recognize
 
 
 def grid(
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
     captions: Sequence[str],
     title: str,
-    colours: Sequence[str] | None = None,
+    colors: Sequence[str] | None = None,
     columns: int | None = None,
 ) -> np.ndarray:
-    """Pictures side by side, each with its caption below.
+    """Images side by side, each with its caption below.
 
     Args:
-        pictures: uint8 (H, W, 3), all of one size. An empty list draws the title alone.
-        captions: one per picture, "" for none; lines are separated by "\\n".
+        images: uint8 (H, W, 3), all of one size. An empty list draws the title alone.
+        captions: one per image, "" for none; lines are separated by "\\n".
         title: one line above all.
-        colours: of each caption and frame, any name that matplotlib knows; None for no frames.
-        columns: pictures in a row; None chooses.
+        colors: of each caption and frame, any name that matplotlib knows; None for no frames.
+        columns: images in a row; None chooses.
     """
-    if not pictures:
+    if not images:
         return render(titled(600, 60, title))
-    height, width = pictures[0].shape[:2]
-    # Whole factors keep the pixels of small pictures square and sharp.
+    height, width = images[0].shape[:2]
+    # Whole factors keep the pixels of small images square and sharp.
     scale = round(CELL / height) if 2 * height <= CELL else CELL / height
     cell, row = max(round(width * scale), 110), round(height * scale)
     below = LINE * max(caption.count("\n") + 1 if caption else 0 for caption in captions) + 14
-    columns = columns or fitting_columns(len(pictures), (row + below) / (cell + 14))
-    rows = -(-len(pictures) // columns)
+    columns = columns or fitting_columns(len(images), (row + below) / (cell + 14))
+    rows = -(-len(images) // columns)
     total_width, total_height = max(columns * (cell + 14) + 14, 9 * len(title)), rows * (row + below) + 52
     figure = titled(total_width, total_height, title)
-    for index, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+    for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
         left = 14 + index % columns * (cell + 14)
         top = 44 + index // columns * (row + below)
-        colour = colours[index] if colours else PLAIN
+        color = colors[index] if colors else PLAIN
         bounds = (left / total_width, 1 - (top + row) / total_height, cell / total_width, row / total_height)
         axes = figure.add_axes(bounds, xticks=[], yticks=[])
-        axes.imshow(picture, interpolation="nearest" if scale > 1 else "antialiased")
-        axes.spines[:].set(color=colour, linewidth=3, visible=colours is not None)
+        axes.imshow(image, interpolation="nearest" if scale > 1 else "antialiased")
+        axes.spines[:].set(color=color, linewidth=3, visible=colors is not None)
         # Class names are the user's: a "$" in them is no formula.
-        axes.set_xlabel(caption, color=colour, fontsize=9, labelpad=4, parse_math=False)
+        axes.set_xlabel(caption, color=color, fontsize=9, labelpad=4, parse_math=False)
     return render(figure)
 
 
@@ -58,7 +58,7 @@ def fitting_columns(count: int, aspect: float) -> int:
 
 
 def side_by_side(views: Sequence[np.ndarray]) -> np.ndarray:
-    """Views of one picture (H, W, 3) in a row with thin white gaps; smaller ones in columns about as high as the first.
+    """Views of one image (H, W, 3) in a row with thin white gaps; smaller ones in columns about as high as the first.
 
     All keep their pixels, so what looks smaller is smaller.
     """
@@ -72,7 +72,7 @@ def side_by_side(views: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _joined(parts: list[np.ndarray], gap: int, axis: int) -> np.ndarray:
-    """Pictures (H, W, 3) one after the other along `axis`, white in the gaps and beside shorter ones."""
+    """Images (H, W, 3) one after the other along `axis`, white in the gaps and beside shorter ones."""
     across = 1 - axis
     longest, padded = max(part.shape[across] for part in parts), []
     for part in parts:

@@ -1,4 +1,4 @@
-"""Objects drawn over their pictures: masks, boxes, and what is said of each."""
+"""Objects drawn over their images: masks, boxes, and what is said of each."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -14,15 +14,15 @@ from callbacks.drawing.overlays import Palette
 
 PAPER = (255, 255, 255)
 SMALLEST = 9  # pixels: the size of a tag's letters
-SMALL = 12  # lines: the shorter side that most boxes of a picture must have for wide ones
-FEW = 20  # small objects of a picture that may all have tags
+SMALL = 12  # lines: the shorter side that most boxes of an image must have for wide ones
+FEW = 20  # small objects of an image that may all have tags
 Place = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels."""
 
 
 def object_palette(count: int) -> Palette:
     """RGB of each of that many classes; without black, since there is no background among them."""
-    return [tuple(round(255 * part) for part in colour) for colour in distinct(count)]
+    return [tuple(round(255 * part) for part in color) for color in distinct(count)]
 
 
 def stacked(rles: Sequence[dict[str, Any]], size: tuple[int, int]) -> np.ndarray:
@@ -48,42 +48,42 @@ def stacked(rles: Sequence[dict[str, Any]], size: tuple[int, int]) -> np.ndarray
 
 
 def draw_objects(
-    picture: np.ndarray,
+    image: np.ndarray,
     boxes: np.ndarray,
     labels: Sequence[int],
     palette: Palette,
     tags: Sequence[str] = (),
     shown: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A picture with a box around each object, in the colour of its class, and perhaps with more; where most objects
-    are small, in thin lines, and if there are many of them without tags, which would cover their neighbours.
+    """An image with a box around each object, in the color of its class, and perhaps with more; where most objects
+    are small, in thin lines, and if there are many of them without tags, which would cover their neighbors.
 
     Args:
-        picture: uint8 (H, W, 3).
+        image: uint8 (H, W, 3).
         boxes: (N, 4) xyxy in its pixels.
         labels: N classes.
         palette: RGB of each class.
         tags: N texts, written at the boxes where they cover no tag of an earlier object.
-        shown: which object each pixel shows, (H, W), as `stacked` says: half-transparent in the colour of its class.
+        shown: which object each pixel shows, (H, W), as `stacked` says: half-transparent in the color of its class.
 
     Returns:
         uint8 (H, W, 3).
     """
-    colours = [palette[label] for label in labels]
-    drawn = picture.copy() if shown is None else _filled(picture, shown, colours)
-    line, boxes = max(2, round(max(picture.shape[:2]) / 300)), np.asarray(boxes).round().astype(int).reshape(-1, 4)
+    colors = [palette[label] for label in labels]
+    drawn = image.copy() if shown is None else _filled(image, shown, colors)
+    line, boxes = max(2, round(max(image.shape[:2]) / 300)), np.asarray(boxes).round().astype(int).reshape(-1, 4)
     small = len(boxes) and np.median((boxes[:, 2:] - boxes[:, :2]).min(1)) < SMALL * line  # wide lines would cover them
-    for (left, top, right, bottom), colour in zip(boxes[::-1].tolist(), colours[::-1], strict=True):
-        for ink, width in ((colour, 1),) if small else ((PAPER, line + 2), (colour, line)):
+    for (left, top, right, bottom), color in zip(boxes[::-1].tolist(), colors[::-1], strict=True):
+        for ink, width in ((color, 1),) if small else ((PAPER, line + 2), (color, line)):
             cv2.rectangle(drawn, (left, top), (right, bottom), ink, width)
     crowded = small and len(boxes) > FEW
-    return drawn if crowded or not tags else _tagged(drawn, boxes.tolist(), colours, tags)
+    return drawn if crowded or not tags else _tagged(drawn, boxes.tolist(), colors, tags)
 
 
-def _filled(picture: np.ndarray, shown: np.ndarray, colours: Sequence[tuple[int, int, int]]) -> np.ndarray:
+def _filled(image: np.ndarray, shown: np.ndarray, colors: Sequence[tuple[int, int, int]]) -> np.ndarray:
     """Masks half-transparent, each within a line."""
-    solid = np.array([(0, 0, 0), *colours], np.uint8).take(shown, axis=0)
-    drawn = np.where(shown[..., None] > 0, cv2.addWeighted(picture, 0.5, solid, 0.5, 0), picture)
+    solid = np.array([(0, 0, 0), *colors], np.uint8).take(shown, axis=0)
+    drawn = np.where(shown[..., None] > 0, cv2.addWeighted(image, 0.5, solid, 0.5, 0), image)
     width = 2 * max(1, round(max(shown.shape) / 800)) + 1
     change = cv2.morphologyEx(shown.astype(np.uint16), cv2.MORPH_GRADIENT, np.ones((width, width), np.uint8))
     edge = (change > 0) & (shown > 0)
@@ -92,24 +92,24 @@ def _filled(picture: np.ndarray, shown: np.ndarray, colours: Sequence[tuple[int,
 
 
 def _tagged(
-    picture: np.ndarray, corners: list[list[int]], colours: Sequence[tuple[int, int, int]], tags: Sequence[str]
+    image: np.ndarray, corners: list[list[int]], colors: Sequence[tuple[int, int, int]], tags: Sequence[str]
 ) -> np.ndarray:
-    height, width = picture.shape[:2]
-    image, taken = Image.fromarray(picture), np.zeros((0, 4), int)
-    pen, font = ImageDraw.Draw(image), _font(max(SMALLEST, round(max(height, width) / 45)))
-    for corner, colour, tag in zip(corners, colours, tags, strict=True):
+    height, width = image.shape[:2]
+    canvas, taken = Image.fromarray(image), np.zeros((0, 4), int)
+    pen, font = ImageDraw.Draw(canvas), _font(max(SMALLEST, round(max(height, width) / 45)))
+    for corner, color, tag in zip(corners, colors, tags, strict=True):
         place = _place(pen.textbbox((0, 0), tag, font), corner, (height, width))
         if _overlap(taken, place):
             continue
         taken = np.vstack([taken, place])
-        pen.rectangle((*place[:2], place[2] - 1, place[3] - 1), fill=colour)
-        bright = np.dot(colour, (0.299, 0.587, 0.114)) > 140
+        pen.rectangle((*place[:2], place[2] - 1, place[3] - 1), fill=color)
+        bright = np.dot(color, (0.299, 0.587, 0.114)) > 140
         pen.text((place[0] + 2, place[1] + 1), tag, "black" if bright else "white", font, anchor="lt")
-    return np.asarray(image)
+    return np.asarray(canvas)
 
 
 def _place(text: Sequence[float], corner: Sequence[int], size: tuple[int, int]) -> Place:
-    """Where a text of that bounding box stands: above the box, or in it at the edge of the picture."""
+    """Where a text of that bounding box stands: above the box, or in it at the edge of the image."""
     wide, high = round(text[2] - text[0]) + 4, round(text[3] - text[1]) + 3
     left = max(0, min(corner[0], size[1] - wide))
     top = corner[1] - high if corner[1] >= high else max(0, min(corner[1], size[0] - high))

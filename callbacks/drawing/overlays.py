@@ -1,4 +1,4 @@
-"""Semantic maps drawn over their pictures, and the legend of their classes."""
+"""Semantic maps drawn over their images, and the legend of their classes."""
 
 from collections.abc import Sequence
 
@@ -8,75 +8,75 @@ from lightning.pytorch import LightningDataModule
 
 from callbacks.drawing.figure import shorten
 from callbacks.drawing.strips import Entry, swatch
-from modules.colours import palette as default_palette
+from modules.colors import palette as default_palette
 from modules.contracts import IGNORE
 
 Palette = Sequence[tuple[int, int, int]]
 
-COLOUR, PICTURE = 0.65, 0.45  # shares in an overlay; more than 1 together, since most colours are darker than pictures
+COLOR, IMAGE = 0.65, 0.45  # shares in an overlay; more than 1 together, since most colors are darker than images
 DIFFERENT = (214, 39, 40)
-PANEL = 200  # the longer side of an enlarged small picture in pixels, about
+PANEL = 200  # the longer side of an enlarged small image in pixels, about
 LEGEND = 20  # classes
 
 
 def palette_of(data: LightningDataModule, classes: list[str]) -> Palette:
-    """The colours that the data names, or Pascal VOC's."""
-    return getattr(data, "palette", None) or default_palette(len(classes))  # not every data module has such colours
+    """The colors that the data names, or Pascal VOC's."""
+    return getattr(data, "palette", None) or default_palette(len(classes))  # not every data module has such colors
 
 
-def overlay(picture: np.ndarray, mask: np.ndarray, palette: Palette) -> np.ndarray:
-    """A semantic map over a picture: colours over its grey version, so that they stay those of the legend, and a thin
-    darker line where classes meet. Pixels that are ignored stay grey and are hatched.
+def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette) -> np.ndarray:
+    """A semantic map over an image: colors over its gray version, so that they stay those of the legend, and a thin
+    darker line where classes meet. Pixels that are ignored stay gray and are hatched.
 
     Args:
-        picture: uint8 (H, W, 3).
+        image: uint8 (H, W, 3).
         mask: uint8 (H, W), classes and `IGNORE`.
         palette: RGB of each class.
 
     Returns:
         uint8 (H, W, 3).
     """
-    grey = _grey(picture)
+    gray = _gray(image)
     table = np.zeros((256, 3), np.uint8)
     table[: len(palette)] = palette
-    drawn = cv2.addWeighted(table.take(mask, axis=0), COLOUR, grey, PICTURE, 0)  # take is faster than table[mask]
-    _hatch(drawn, grey, mask == IGNORE)
+    drawn = cv2.addWeighted(table.take(mask, axis=0), COLOR, gray, IMAGE, 0)  # take is faster than table[mask]
+    _hatch(drawn, gray, mask == IGNORE)
     drawn[_edges(mask)] //= 2
     return drawn
 
 
-def differences(picture: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Red where a prediction differs from the truth, over the grey picture; hatched where the truth is ignored.
+def differences(image: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Red where a prediction differs from the truth, over the gray image; hatched where the truth is ignored.
 
     Args:
-        picture: uint8 (H, W, 3).
+        image: uint8 (H, W, 3).
         true: uint8 (H, W), classes and `IGNORE`.
         predicted: uint8 (H, W).
     """
-    grey = _grey(picture)
-    drawn = grey // 2 + 96  # pale, so that the red stands out
+    gray = _gray(image)
+    drawn = gray // 2 + 96  # pale, so that the red stands out
     ignored = true == IGNORE
-    _hatch(drawn, grey, ignored)
+    _hatch(drawn, gray, ignored)
     wrong = (true != predicted) & ~ignored
-    drawn[wrong] = (grey[wrong] * 0.3 + np.multiply(DIFFERENT, 0.7)).astype(np.uint8)
+    drawn[wrong] = (gray[wrong] * 0.3 + np.multiply(DIFFERENT, 0.7)).astype(np.uint8)
     return drawn
 
 
 def enlarged(array: np.ndarray) -> np.ndarray:
-    """A small picture (H, W, 3) or map (H, W) with each pixel a square of several, the longer side about `PANEL`."""
+    """A small image (H, W, 3) or map (H, W) with each pixel a square of several, the longer side about `PANEL`."""
     factor = max(1, round(PANEL / max(array.shape[:2])))
     return array.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def _grey(picture: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+def _gray(image: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
 
-def _hatch(drawn: np.ndarray, grey: np.ndarray, ignored: np.ndarray) -> None:
-    """Puts the grey picture under light diagonal lines, wider on large pictures, where it is ignored."""
+def _hatch(drawn: np.ndarray, gray: np.ndarray, ignored: np.ndarray) -> None:
+    """Puts the gray image under light diagonal lines, wider on large images, where it is ignored."""
     down, right = np.nonzero(ignored)
-    lines = (down + right) // (2 * _line(grey)) % 4 == 0
-    drawn[down, right] = np.where(lines[:, None], 235, grey[down, right] // 2 + 64)
+    lines = (down + right) // (2 * _line(gray)) % 4 == 0
+    drawn[down, right] = np.where(lines[:, None], 235, gray[down, right] // 2 + 64)
 
 
 def _edges(mask: np.ndarray) -> np.ndarray:

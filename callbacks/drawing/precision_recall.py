@@ -8,7 +8,7 @@ import numpy as np
 from callbacks.drawing.figure import PLAIN, render, shorten, titled
 from callbacks.drawing.overlays import Palette
 from modules.metrics.detection import Report
-from modules.metrics.pictures import Kind
+from modules.metrics.images import Kind
 from modules.metrics.threshold import best_threshold
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def _draw_panel(
     judged = np.flatnonzero(~np.isnan(average))
     chosen = judged[np.argsort(-objects[judged], kind="stable")][:MOST]
     for index in chosen[np.argsort(-average[chosen], kind="stable")]:
-        colour = [part / 255 for part in palette[index]]
+        color = [part / 255 for part in palette[index]]
         label = f"{shorten(classes[index], 18)}: AP {average[index]:.3f}"
-        axes.plot(recall, precision[index], color=colour, linewidth=1.3, label=label)
+        axes.plot(recall, precision[index], color=color, linewidth=1.3, label=label)
     if judged.size > 1:
         label = f"mean of {judged.size}: AP {average[judged].mean():.3f}"
         axes.plot(recall, precision[judged].mean(0), color=PLAIN, linewidth=2.4, label=label)

@@ -1,4 +1,4 @@
-"""Sentences as pictures: tables of them, captions below what they describe, and where attention lay."""
+"""Sentences as images: tables of them, captions below what they describe, and where attention lay."""
 
 from collections.abc import Sequence
 from textwrap import wrap
@@ -10,9 +10,9 @@ from callbacks.drawing.figure import LINE, PLAIN, render, shorten, titled
 from callbacks.drawing.grids import grid
 
 LETTER = 7.1  # pixels of a character, about
-PANEL = (200, 300)  # height and width of a picture with its caption
+PANEL = (200, 300)  # height and width of an image with its caption
 WORD = (150, 150)  # ... with the word that was said while looking at it
-ACROSS = 10  # pictures in a row of words
+ACROSS = 10  # images in a row of words
 TOKEN = 19  # pixels of a word in a map
 MOST = 40  # words of a sentence in a map
 
@@ -22,7 +22,7 @@ def sentence_table(
     headings: Sequence[str],
     title: str,
     widths: Sequence[int],
-    colours: Sequence[str] | None = None,
+    colors: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Rows of sentences, broken into lines.
 
@@ -31,7 +31,7 @@ def sentence_table(
         headings: one for each column.
         title: one line above all.
         widths: of the columns, in characters.
-        colours: of each row's sentences, any name that matplotlib knows.
+        colors: of each row's sentences, any name that matplotlib knows.
     """
     if not rows:
         return render(titled(max(600, 9 * len(title)), 60, title))
@@ -49,49 +49,49 @@ def sentence_table(
         rule.set_facecolor("#f3f5f8" if i % 2 == 0 else "white")
         rule.spines[:].set_visible(False)
         for left, text in zip(lefts, row, strict=False):
-            figure.text(left / width, 1 - top / height, text, color=colours[i] if colours else PLAIN, **style)
+            figure.text(left / width, 1 - top / height, text, color=colors[i] if colors else PLAIN, **style)
         top += high
     return render(figure)
 
 
 def captioned(
-    pictures: Sequence[np.ndarray], captions: Sequence[str], title: str, colours: Sequence[str] | None = None
+    images: Sequence[np.ndarray], captions: Sequence[str], title: str, colors: Sequence[str] | None = None
 ) -> np.ndarray:
-    """Pictures of any sizes with the sentences below them; lines of a caption are broken where they are too long."""
+    """Images of any sizes with the sentences below them; lines of a caption are broken where they are too long."""
     broken = ["\n".join(lines(line, 31) for line in caption.split("\n")) for caption in captions]
     most = max((text.count("\n") for text in broken), default=0)
     even = [text + "\n" * (most - text.count("\n")) for text in broken]
-    return grid([fitted(picture, PANEL) for picture in pictures], even, title, colours)
+    return grid([fitted(image, PANEL) for image in images], even, title, colors)
 
 
 def looks(
-    pictures: Sequence[np.ndarray], attention: Sequence[np.ndarray], words: Sequence[Sequence[str]], title: str
+    images: Sequence[np.ndarray], attention: Sequence[np.ndarray], words: Sequence[Sequence[str]], title: str
 ) -> np.ndarray:
-    """Each picture, and again for each word of its caption, bright where the attention lay.
+    """Each image, and again for each word of its caption, bright where the attention lay.
 
     Args:
-        pictures: uint8 (H, W, 3), of any sizes.
-        attention: of each picture float (T, h, w), 0 and more.
-        words: of each picture its T words.
+        images: uint8 (H, W, 3), of any sizes.
+        attention: of each image float (T, h, w), 0 and more.
+        words: of each image its T words.
         title: one line above all.
     """
     panels, captions = [], []
     columns = min(ACROSS, 1 + max(map(len, words), default=0))
-    for picture, maps, said in zip(pictures, attention, words, strict=True):
-        panels += [fitted(picture, WORD), *(fitted(lit(picture, weights), WORD) for weights in maps[:MOST])]
+    for image, maps, said in zip(images, attention, words, strict=True):
+        panels += [fitted(image, WORD), *(fitted(lit(image, weights), WORD) for weights in maps[:MOST])]
         captions += ["", *(shorten(word, 20) for word in said[:MOST])]
-        gap = -len(panels) % columns  # each picture begins a row of its own
+        gap = -len(panels) % columns  # each image begins a row of its own
         panels += [np.full((*WORD, 3), 255, np.uint8)] * gap
         captions += [""] * gap
     return grid(panels, captions, title, columns=columns)
 
 
-def lit(picture: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """A picture uint8 (H, W, 3) under weights (h, w): as it is where they are highest, dark where they are 0."""
+def lit(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """An image uint8 (H, W, 3) under weights (h, w): as it is where they are highest, dark where they are 0."""
     share = np.clip(weights.astype(np.float32) / max(float(weights.max()), 1e-12), 0, 1)
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     share = cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR)
-    return (picture * (0.15 + 0.85 * share[..., None])).astype(np.uint8)
+    return (image * (0.15 + 0.85 * share[..., None])).astype(np.uint8)
 
 
 def alignments(
@@ -133,11 +133,11 @@ def lines(text: str, width: int) -> str:
     return "\n".join(wrap(text, width, max_lines=6, placeholder=" …"))
 
 
-def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A picture uint8 (H, W, 3) as large as fits into that height and width, in the middle of white."""
-    factor = min(size[0] / picture.shape[0], size[1] / picture.shape[1])
-    height, width = (max(1, round(side * factor)) for side in picture.shape[:2])
+def fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image uint8 (H, W, 3) as large as fits into that height and width, in the middle of white."""
+    factor = min(size[0] / image.shape[0], size[1] / image.shape[1])
+    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST if factor >= 2 else cv2.INTER_LINEAR
     canvas, top, left = np.full((*size, 3), 255, np.uint8), (size[0] - height) // 2, (size[1] - width) // 2
-    canvas[top : top + height, left : left + width] = cv2.resize(picture, (width, height), interpolation=method)
+    canvas[top : top + height, left : left + width] = cv2.resize(image, (width, height), interpolation=method)
     return canvas

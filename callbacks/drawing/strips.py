@@ -1,4 +1,4 @@
-"""Strips of panels that belong together, such as picture, truth and prediction, under one legend."""
+"""Strips of panels that belong together, such as image, truth and prediction, under one legend."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,9 @@ GAP, MARGIN = 3, 14  # pixels between panels, and around strips
 WIDEST = 2160  # pixels
 
 
-def swatch(colour: tuple[int, int, int]) -> np.ndarray:
-    """What stands for a colour in a legend."""
-    return np.full((14, 22, 3), colour, np.uint8)
+def swatch(color: tuple[int, int, int]) -> np.ndarray:
+    """What stands for a color in a legend."""
+    return np.full((14, 22, 3), color, np.uint8)
 
 
 def strips(

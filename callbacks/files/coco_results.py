@@ -28,11 +28,11 @@ def records(
     """Objects found in some images, as entries of a results file, in the order of images and of scores.
 
     Args:
-        ids: of the pictures.
-        prediction: lists with one entry per picture, in pixels of the original: `boxes` float32 (N, 4) xyxy, `scores`
+        ids: of the images.
+        prediction: lists with one entry per image, in pixels of the original: `boxes` float32 (N, 4) xyxy, `scores`
             (N,), `labels` int64 (N,), and perhaps `rle`, N compressed COCO RLE dicts.
         category_ids: what the annotations call each class index.
-        image_ids: what the annotations call each picture; others get a number made of their path.
+        image_ids: what the annotations call each image; others get a number made of their path.
 
     Returns:
         Entries with `image_id`, `file_name` (the image's id), `category_id`, `bbox` in xywh, `score` and, where there
@@ -77,13 +77,13 @@ class ResultFile(Table):
         path: of the results, `<name>.json`.
         rank: of this process.
         category_ids: what the annotations call each class index.
-        image_ids: what the annotations call each picture, if they have numbers.
+        image_ids: what the annotations call each image, if they have numbers.
     """
 
     def __init__(self, path: Path, rank: int, category_ids: list[int], image_ids: dict[str, int] | None = None):
         super().__init__(path.with_name(f"{path.name}.rows"), rank, ["path", "image_id", *COLUMNS])
         self.results, self.category_ids, self.image_ids = path, category_ids, image_ids
-        self.names: list[str] = []  # of all pictures, after `merge`
+        self.names: list[str] = []  # of all images, after `merge`
         self.masks = False
 
     def add(self, ids: list[str], prediction: Prediction) -> None:
@@ -94,7 +94,7 @@ class ResultFile(Table):
         self.masks |= "rle" in prediction
 
     def merge(self, world: int) -> list[Path]:
-        csv.field_size_limit(sys.maxsize)  # many masks in one picture
+        csv.field_size_limit(sys.maxsize)  # many masks in one image
         super().merge(world)
         kinds = {"boxes": "_bbox", "masks": "_segm"} if self.masks else {"boxes": ""}
         written = [self.results.with_name(f"{self.results.stem}{end}.json") for end in kinds.values()]

@@ -9,7 +9,7 @@ import numpy as np
 from callbacks.drawing.figure import PLAIN, percent, render, titled
 from callbacks.files.per_class import read_csv, write_csv
 from modules.metrics.detection import Report
-from modules.metrics.pictures import Kind
+from modules.metrics.images import Kind
 
 MEANING = {
     "class": "right place, wrong class",

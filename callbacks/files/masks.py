@@ -1,4 +1,4 @@
-"""Semantic maps as files: a palette PNG and an overlay of each picture, and which share of it each class takes."""
+"""Semantic maps as files: a palette PNG and an overlay of each image, and which share of it each class takes."""
 
 import csv
 from pathlib import Path
@@ -9,20 +9,20 @@ from PIL import Image
 from torch import Tensor
 
 from callbacks.drawing.overlays import overlay, palette_of
-from callbacks.files.pictures import PictureFiles, resized, seen
+from callbacks.files.images import ImageFiles, resized, seen
 from callbacks.files.tables import Table, open_text
-from modules import colours
+from modules import colors
 from modules.contracts import Batch, Prediction, writing
 
 ENDINGS = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz"}
 
 
 class MaskFiles(Table):
-    """Predicted maps in pixels of the original pictures, in folders beside the table; see `PictureFiles`.
+    """Predicted maps in pixels of the original images, in folders beside the table; see `ImageFiles`.
 
     `masks/`: PNG of mode P, a pixel's value is what the data's own masks have for its class and the palette is theirs;
     `classes.csv`: these values, classes and colors, so that the maps can be read as masks. `overlays/`: the map over
-    the picture as the network saw it, brought back to the original size. `probabilities/`, where the task gives them:
+    the image as the network saw it, brought back to the original size. `probabilities/`, where the task gives them:
     npz with `probabilities` float32 (C, h, w) and `classes`.
     """
 
@@ -32,23 +32,23 @@ class MaskFiles(Table):
         self.classes, self.backbone = classes, task.backbone
         self.palette = palette_of(trainer.datamodule, classes)[: len(classes)]
         self.values = np.array(getattr(trainer.datamodule, "mask_values", None) or range(len(classes)))
-        self.files = PictureFiles(folder, trainer.global_rank, ENDINGS)
+        self.files = ImageFiles(folder, trainer.global_rank, ENDINGS)
 
     @staticmethod
     def fits(outputs: Prediction) -> bool:
         return isinstance(outputs.get("mask"), list)  # validation and test answer with tensors of the network's size
 
     def add(self, batch: Batch, outputs: Prediction) -> None:
-        pictures, masks = seen(batch, self.backbone), [m.cpu().numpy() for m in outputs["mask"]]
+        images, masks = seen(batch, self.backbone), [m.cpu().numpy() for m in outputs["mask"]]
         scores = outputs.get("probabilities") or [None] * len(masks)
-        for name, picture, mask, of_classes in zip(batch["id"], pictures, masks, scores, strict=True):
-            self._write_maps(name, picture, mask, of_classes)
+        for name, image, mask, of_classes in zip(batch["id"], images, masks, scores, strict=True):
+            self._write_maps(name, image, mask, of_classes)
             self.write([[name, *self._shares(mask)]])
 
-    def _write_maps(self, name: str, picture: np.ndarray, mask: np.ndarray, scores: Tensor | None) -> None:
+    def _write_maps(self, name: str, image: np.ndarray, mask: np.ndarray, scores: Tensor | None) -> None:
         with self.files.open("masks", name) as file:
             encode_map(mask, self.values, self.palette).save(file, "PNG")
-        drawn = overlay(resized(picture, mask.shape), mask, self.palette)
+        drawn = overlay(resized(image, mask.shape), mask, self.palette)
         with self.files.open("overlays", name) as file:
             Image.fromarray(drawn).save(file, "JPEG", quality=90)
         if scores is not None:
@@ -85,7 +85,7 @@ def encode_map(mask: np.ndarray, values: np.ndarray, palette: list[tuple[int, in
     """
     if values.max() > 255:
         return Image.fromarray(values.astype(np.uint16)[mask])
-    table = np.array(colours.palette(256), np.uint8)
+    table = np.array(colors.palette(256), np.uint8)
     table[values] = palette
     image = Image.fromarray(values.astype(np.uint8)[mask])
     image.putpalette(table.tobytes())

@@ -1,4 +1,4 @@
-"""Generated pictures as files."""
+"""Generated images as files."""
 
 import csv
 from pathlib import Path
@@ -10,35 +10,35 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from callbacks.files.pictures import PictureFiles, stems
+from callbacks.files.images import ImageFiles, stems
 from callbacks.files.tables import Table, open_text
 from callbacks.outcomes.base import arrays
 from modules.contracts import Batch, Prediction, writing
 
 SAMPLES = "samples"
-SHOWN = 64  # pictures in the grid
+SHOWN = 64  # images in the grid
 
 
 class SampleFiles(Table):
-    """`samples/`: a PNG of every generated picture under its sample's name; `grid.png`: the first 64 together;
+    """`samples/`: a PNG of every generated image under its sample's name; `grid.png`: the first 64 together;
     `predict.csv` with the column `path` and, of a conditional generator, `label`."""
 
     def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
         folder = Path(trainer.default_root_dir) / "predictions"
         self.classes = task.classes if task.condition else None
         super().__init__(folder / "predict.csv", trainer.global_rank, ["path", *(["label"] if self.classes else [])])
-        self.files = PictureFiles(folder, trainer.global_rank, {SAMPLES: ".png"})
+        self.files = ImageFiles(folder, trainer.global_rank, {SAMPLES: ".png"})
 
     @staticmethod
     def fits(outputs: Prediction) -> bool:
         return "generated" in outputs
 
     def add(self, batch: Batch, outputs: Prediction) -> None:
-        image = outputs["generated"]
-        for name, picture in zip(batch["id"], _files(image), strict=True):
+        generated = outputs["generated"]
+        for name, image in zip(batch["id"], _files(generated), strict=True):
             with self.files.open(SAMPLES, name) as file:
-                picture.save(file, "PNG")
-        labels = [[self.classes[i]] for i in outputs["label"].tolist()] if self.classes else [[]] * len(image)
+                image.save(file, "PNG")
+        labels = [[self.classes[i]] for i in outputs["label"].tolist()] if self.classes else [[]] * len(generated)
         self.write([name, *label] for name, label in zip(batch["id"], labels, strict=True))
 
     def merge(self, world: int) -> list[Path]:
@@ -61,5 +61,5 @@ def _read(path: Path) -> Tensor:
 
 
 def _files(image: Tensor) -> list[Image.Image]:
-    """uint8 (B, C, H, W) as pictures, grey ones of one channel."""
+    """uint8 (B, C, H, W) as images, gray ones of one channel."""
     return [Image.fromarray(np.squeeze(a, 2) if a.shape[2] == 1 else a[..., :3]) for a in arrays(image)]

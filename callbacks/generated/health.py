@@ -15,7 +15,7 @@ class GameHealth(Callback):
     """Warns once when a discriminator is so sure that the generator learns nothing from it, and once when a critic's
     clipped weights all lie at their bound; logs `train/clipped_weights`, their share.
 
-    Reads `train/d_real` and `train/d_fake`, as last logged: mean verdicts on real and on generated pictures, 1 and 0
+    Reads `train/d_real` and `train/d_fake`, as last logged: mean verdicts on real and on generated images, 1 and 0
     where a discriminator is sure, with a hinge loss 1 and -1. Of critics, which have no such bounds (they also log
     `train/wasserstein`), only the weights are looked at.
 
@@ -47,9 +47,9 @@ class GameHealth(Callback):
             self._warn(
                 "verdicts",
                 f"The discriminator is saturated at step {trainer.global_step}: for {PATIENCE} looks in a row it was "
-                f"sure of every picture (now {real:.3f} of real ones, {fake:.3f} of generated ones), which leaves the "
+                f"sure of every image (now {real:.3f} of real ones, {fake:.3f} of generated ones), which leaves the "
                 f"generator little to learn from. Lower its learning rate (--model.discriminator_optim.lr), make it "
-                f"smaller or spectrally normalised, or add a penalty (--model.penalty r1) or --model.augment.",
+                f"smaller or spectrally normalized, or add a penalty (--model.penalty r1) or --model.augment.",
             )
 
     def _look_at_weights(self, trainer: Trainer, task: LightningModule, bound: float) -> None:

@@ -1,4 +1,4 @@
-"""What generated pictures are judged by: whose features, what is known of the real pictures, what others come to."""
+"""What generated images are judged by: whose features, what is known of the real images, what others come to."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ from modules.metrics.generative import (
     reference,
 )
 
-CHUNK = 250  # pictures that are looked at together
-ENOUGH = 40_000  # pictures to train a classifier on, which sees about as many
-FITTED = 4_000  # pictures that Gaussian pixels are fitted to
+CHUNK = 250  # images that are looked at together
+ENOUGH = 40_000  # images to train a classifier on, which sees about as many
+FITTED = 4_000  # images that Gaussian pixels are fitted to
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Judge:
     Args:
         extractor: whose features and probabilities count.
         classifier: knows the data's classes; the extractor itself where that does; null without labels.
-        real: what is kept of the training pictures.
+        real: what is kept of the training images.
         held: the split that training does not see; null without.
-        count: pictures of it.
-        floor: their Fréchet distance to the training pictures; nan without.
-        distance: their median distance to the nearest training picture; nan without.
-        noise: Fréchet distance of Gaussian pixels fitted to the training pictures.
+        count: images of it.
+        floor: their Fréchet distance to the training images; nan without.
+        distance: their median distance to the nearest training image; nan without.
+        noise: Fréchet distance of Gaussian pixels fitted to the training images.
         correlated: the same where pixels vary together as they do there.
     """
 
@@ -58,7 +58,7 @@ class Judge:
     @property
     def words(self) -> str:
         """What FID comes to without a generator, in words."""
-        held = f", {self.count:,} real {self.held} pictures {self.floor:.2f}" if self.held else ""
+        held = f", {self.count:,} real {self.held} images {self.floor:.2f}" if self.held else ""
         return f"Gaussian pixels fitted to the data {self.noise:.1f}, correlated ones {self.correlated:.1f}{held}"
 
 
@@ -71,17 +71,17 @@ def appoint(trainer: Trainer, device: torch.device, choice: str, samples: int) -
         trainer: knows the data.
         device: where it works.
         choice: `auto`, `inception`, `classifier`, or a checkpoint.
-        samples: generated pictures that are judged at a time.
+        samples: generated images that are judged at a time.
 
     Raises:
-        DataError: too few training pictures.
+        DataError: too few training images.
         ConfigError: an extractor that is not there.
     """
     data = trainer.datamodule
     count = len(data.dataset("train", "plain")) if data.has("train") else 0
     if count < LEAST:
         raise DataError(
-            f"the judgement of generated pictures needs at least {LEAST} training pictures, and there are {count}: "
+            f"the judgment of generated images needs at least {LEAST} training images, and there are {count}: "
             f"leave out the callback GeneratedScores, or point --data.root to more"
         )
     judge: Judge | str = ""
@@ -94,8 +94,8 @@ def appoint(trainer: Trainer, device: torch.device, choice: str, samples: int) -
     return judge
 
 
-def pictures(trainer: Trainer, split: str) -> Iterator[dict[str, Any]]:
-    """Batches of the plain pictures of a split, in order, without those that cannot be read."""
+def images(trainer: Trainer, split: str) -> Iterator[dict[str, Any]]:
+    """Batches of the plain images of a split, in order, without those that cannot be read."""
     data = trainer.datamodule
     for batch in data.plain_dataloader(split):
         yield data.on_before_batch_transfer(batch, 0)
@@ -109,7 +109,7 @@ def _appoint(trainer: Trainer, device: torch.device, choice: str, samples: int, 
     if choice == "auto":
         choice = "classifier" if Inception.missing() else "inception"
     if choice == "classifier" and classifier is None:
-        return f"the pictures have no classes to train a classifier on, and for Inception {Inception.missing()}"
+        return f"the images have no classes to train a classifier on, and for Inception {Inception.missing()}"
     if choice == "classifier":
         extractor = classifier
     else:
@@ -126,9 +126,9 @@ def _appoint(trainer: Trainer, device: torch.device, choice: str, samples: int, 
 
 
 def _classifier(trainer: Trainer, device: torch.device, splits: list[str], count: int) -> Classifier | None:
-    """A classifier of the data's own classes; null when its pictures have no labels."""
+    """A classifier of the data's own classes; null when its images have no labels."""
     data = trainer.datamodule
-    first = next(pictures(trainer, "train"))
+    first = next(images(trainer, "train"))
     if not {"image", "label"} <= first.keys():  # whether the task can do without is said by the task
         return None
     side = first["image"].shape[-1]
@@ -136,24 +136,24 @@ def _classifier(trainer: Trainer, device: torch.device, splits: list[str], count
     def fit() -> dict[str, Tensor]:
         torch.manual_seed(0)
         model, step = untrained(data.classes, side).to(device), -(-count // ENOUGH)
-        batches = [(batch["image"][::step], batch["label"][::step]) for batch in pictures(trainer, "train")]
+        batches = [(batch["image"][::step], batch["label"][::step]) for batch in images(trainer, "train")]
         image, label = (torch.cat(part) for part in zip(*batches, strict=True))
-        rank_zero_info(f"  training a classifier on {len(image):,} pictures, to judge generated ones by, this once")
+        rank_zero_info(f"  training a classifier on {len(image):,} images, to judge generated ones by, this once")
         return dict(train(model, image, label)) | {"right": _right(trainer, model, splits[1:])}
 
     model = untrained(data.classes, side).to(device)
     tensors = data.kept("classifier", splits, [model.about], fit)
     right = float(tensors.pop("right"))
     model.load_state_dict(tensors)
-    share = f" and right on {100 * right:.1f} % of the {splits[1]} pictures" if splits[1:] else ""
+    share = f" and right on {100 * right:.1f} % of the {splits[1]} images" if splits[1:] else ""
     model.about += f", trained here{share}"
     return model.eval()
 
 
 def _right(trainer: Trainer, model: Classifier, splits: list[str]) -> Tensor:
-    """Share of the pictures of some splits that a classifier knows."""
+    """Share of the images of some splits that a classifier knows."""
     device, right = model.fc.weight.device, [torch.zeros(0)]
-    for batch in (batch for split in splits for batch in pictures(trainer, split)):
+    for batch in (batch for split in splits for batch in images(trainer, split)):
         right.append((model(batch["image"].to(device))[1].argmax(1).cpu() == batch["label"]).float())
     return torch.cat(right).mean()
 
@@ -161,14 +161,14 @@ def _right(trainer: Trainer, model: Classifier, splits: list[str]) -> Tensor:
 def _measure(
     trainer: Trainer, extractor: Extractor, device: torch.device, samples: int, split: str, held: str | None = None
 ) -> dict[str, Tensor]:
-    """What is kept of real pictures; and `others`: Fréchet distances of Gaussian pixels, correlated ones, and pictures
-    of the split `held`, how many those are, and their median distance to a training picture."""
+    """What is kept of real images; and `others`: Fréchet distances of Gaussian pixels, correlated ones, and images
+    of the split `held`, how many those are, and their median distance to a training image."""
     total = len(trainer.datamodule.dataset(split, "plain"))
     step = -(-total // FITTED)
     shown: list[Tensor] = []
 
     def features() -> Iterator[Tensor]:
-        for batch in pictures(trainer, split):
+        for batch in images(trainer, split):
             shown.append(batch["image"][::step])
             yield extractor(batch["image"].to(device))[0]
 
@@ -178,7 +178,7 @@ def _measure(
         noise = gaussian_pixels(torch.cat(shown), samples, correlated, draws)
         seen = torch.cat([extractor(part.to(device))[0] for part in noise.split(CHUNK)])
         others.append(frechet_distance(fitted, gaussian(seen)).item())
-    unseen = [extractor(batch["image"].to(device))[0] for batch in pictures(trainer, held)] if held else []
+    unseen = [extractor(batch["image"].to(device))[0] for batch in images(trainer, held)] if held else []
     count = sum(map(len, unseen))
     floor = frechet_distance(fitted, gaussian(torch.cat(unseen))).item() if count > 1 else torch.nan
     distance = nearest(torch.cat(unseen), real.features, 1)[0].median().item() if count else torch.nan

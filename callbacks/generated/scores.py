@@ -1,4 +1,4 @@
-"""How good generated pictures are: FID and its relatives, classes that are missing, copies of training pictures."""
+"""How good generated images are: FID and its relatives, classes that are missing, copies of training images."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -10,19 +10,19 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
-from callbacks.drawing.generated import histogram, neighbours, progress, to_bytes
-from callbacks.generated.judge import CHUNK, Judge, appoint, pictures
+from callbacks.drawing.generated import histogram, neighbors, progress, to_bytes
+from callbacks.figures import log_figure
+from callbacks.generated.judge import CHUNK, Judge, appoint, images
 from callbacks.outcomes.base import arrays, exchanged, rgb
-from callbacks.pictures import log_picture
 from modules.contracts import ConfigError
 from modules.metrics.generative import LEAST, GenerativeScores, modes, nearest
 
-SHOWN, NEIGHBOURS = 12, 5  # generated pictures whose nearest training pictures are drawn, and how many of those
+SHOWN, NEIGHBORS = 12, 5  # generated images whose nearest training images are drawn, and how many of those
 COLLAPSED = 0.5  # entropy of the classes below which few of them are left
 
 
 class Seen(NamedTuple):
-    """What came out of one judgement: scores by name, pictures of each class (C,) or null, and a few pictures with
+    """What came out of one judgment: scores by name, images of each class (C,) or null, and a few images with
     their features."""
 
     scores: dict[str, Tensor]
@@ -32,38 +32,38 @@ class Seen(NamedTuple):
 
 
 class GeneratedScores(Callback):
-    """Judges a task that generates pictures, against the training pictures: `val/FID-<extractor>`, `KID-`, `IS-`, and
+    """Judges a task that generates images, against the training images: `val/FID-<extractor>`, `KID-`, `IS-`, and
     `precision`, `recall`, `density`, `coverage`; where labels are known, `modes`, `mode_entropy` and `largest_mode`,
-    and of a conditional generator `right_class`; and `novelty`, how far generated pictures lie from training pictures
+    and of a conditional generator `right_class`; and `novelty`, how far generated images lie from training images
     against how far unseen real ones do: near 1 when they are as new, near 0 when they are copies. Names without
     extractor (`val/FID`) mean the network of the published figures. It draws the course of FID, the classes, and the
-    nearest training pictures.
+    nearest training images.
 
-    What is known of the real pictures, and a classifier that is trained here, stay in `~/.cache/graft`, so that all
+    What is known of the real images, and a classifier that is trained here, stay in `~/.cache/graft`, so that all
     runs on the same data are judged by the same features.
 
     Args:
-        extractor: whose features: `inception`; `classifier`, a small one, trained once on the labelled training
-            pictures; a checkpoint or run directory of the task Classification; `auto` is inception where torch-fidelity
+        extractor: whose features: `inception`; `classifier`, a small one, trained once on the labeled training
+            images; a checkpoint or run directory of the task Classification; `auto` is inception where torch-fidelity
             and its weights are there, else classifier.
-        samples: generated pictures, on all devices together.
-        every: epochs between two judgements; the last epoch is judged too.
+        samples: generated images, on all devices together.
+        every: epochs between two judgments; the last epoch is judged too.
 
     Raises:
         ConfigError: a setting that cannot work, or an extractor that is not there.
-        DataError: too few real pictures.
+        DataError: too few real images.
     """
 
     def __init__(self, extractor: str = "auto", samples: int = 1000, every: int = 5) -> None:
         if samples < LEAST or every < 1:
             raise ConfigError(
-                f"GeneratedScores: samples is {samples} and every {every}, but it takes at least {LEAST} pictures and 1"
+                f"GeneratedScores: samples is {samples} and every {every}, but it takes at least {LEAST} images and 1"
             )
         self.extractor, self.samples, self.every = extractor, samples, every
         self.history: list[tuple[int, float]] = []  # finished epochs, FID
         self.protocols: dict[str, str] = {}  # log name -> how the number came about
         self._judge: Judge | str = ""  # in words why there is none
-        self._step = -1  # of the last judgement
+        self._step = -1  # of the last judgment
         self._warned = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -107,18 +107,18 @@ class GeneratedScores(Callback):
             return
         self._judge = judge = appoint(trainer, task.device, self.extractor, self.samples)
         if isinstance(judge, str):
-            rank_zero_info(f"The judgement of generated pictures is off: {judge}.")
+            rank_zero_info(f"The judgment of generated images is off: {judge}.")
             return
         rank_zero_info(f"  FID{judge.extractor.suffix} of {judge.words}; {judge.extractor.about}")
         width, fewest = len(judge.real.mean), min(self.samples, int(judge.real.count))
         if fewest <= width:
             rank_zero_warn(
-                f"FID{judge.extractor.suffix} of {fewest:,} pictures is far too high: how {width:,} features vary "
-                f"together takes more than {width:,} pictures, real and generated ones, to know."
+                f"FID{judge.extractor.suffix} of {fewest:,} images is far too high: how {width:,} features vary "
+                f"together takes more than {width:,} images, real and generated ones, to know."
             )
 
     def _scores(self, trainer: Trainer, task: LightningModule, stage: str, epochs: int | None) -> dict[str, float]:
-        """Log names and values, the same in every process; draws the pictures."""
+        """Log names and values, the same in every process; draws the images."""
         self._appoint(trainer, task)
         judge = self._judge
         if isinstance(judge, str):
@@ -144,7 +144,7 @@ class GeneratedScores(Callback):
             for noise, label in self._noise(task):
                 count, (rank, world) = len(noise), (trainer.global_rank, trainer.world_size)
                 mine = slice(rank, None, world) if count >= world else slice(None)
-                image = to_bytes(task.pictures(noise[mine], None if label is None else label[mine]))
+                image = to_bytes(task.images(noise[mine], None if label is None else label[mine]))
                 found = [*judge.extractor(image)]  # features and probabilities
                 if judge.classifier and judge.classifier is not judge.extractor:
                     found.append(judge.classifier(image)[1])
@@ -177,15 +177,15 @@ class GeneratedScores(Callback):
     def _protocol(self, judge: Judge, name: str) -> str:
         made, suffix = f"{self.samples:,} generated", judge.extractor.suffix
         if name.startswith("FID"):
-            how = f"{made}, {int(judge.real.count):,} train pictures; {judge.extractor.about}"
+            how = f"{made}, {int(judge.real.count):,} train images; {judge.extractor.about}"
             return f"{how}; {judge.words}"
         if name in ("modes", "mode_entropy", "largest_mode", "right_class"):
             known = "that of FID" if judge.classifier is judge.extractor else judge.classifier.about
             return f"{made}; classes by a classifier: {known}"
         if name == "novelty":
-            held = f"{judge.count:,} {judge.held} pictures"
-            return f"{made}; median distance to the nearest train picture / that of {held}; features of FID{suffix}"
-        against = "10 parts" if name.startswith("IS") else f"{len(judge.real.features):,} train pictures"
+            held = f"{judge.count:,} {judge.held} images"
+            return f"{made}; median distance to the nearest train image / that of {held}; features of FID{suffix}"
+        against = "10 parts" if name.startswith("IS") else f"{len(judge.real.features):,} train images"
         return f"{made}, {against}; features of FID{suffix}"
 
     def _warn(self, scores: dict[str, Tensor]) -> None:
@@ -193,33 +193,33 @@ class GeneratedScores(Callback):
             return
         self._warned = True
         rank_zero_warn(
-            f"Mode collapse: {int(scores['modes'])} classes occur among the generated pictures, and "
+            f"Mode collapse: {int(scores['modes'])} classes occur among the generated images, and "
             f"{100 * float(scores['largest_mode']):.0f} % are of one. Try another loss (hinge, or WGAN with gradient "
             f"penalty), a lower learning rate, or labels as condition."
         )
 
     def _draw(self, trainer: Trainer, judge: Judge, stage: str, seen: Seen) -> None:
         if self.history and stage == "val":
-            marks = {"Gaussian pixels": judge.noise, f"real {judge.held} pictures": judge.floor}
-            title = f"FID{judge.extractor.suffix}: {self.samples:,} generated against the train pictures"
-            log_picture(trainer, "generated_fid", progress(self.history, marks, title))
+            marks = {"Gaussian pixels": judge.noise, f"real {judge.held} images": judge.floor}
+            title = f"FID{judge.extractor.suffix}: {self.samples:,} generated against the train images"
+            log_figure(trainer, "generated_fid", progress(self.history, marks, title))
         if seen.counts is not None:
-            title = f"{stage}: classes of {int(seen.counts.sum()):,} generated pictures"
+            title = f"{stage}: classes of {int(seen.counts.sum()):,} generated images"
             drawn = histogram(seen.counts.tolist(), judge.classifier.classes, title)
-            log_picture(trainer, f"{stage}_generated_classes", drawn)
-        near = nearest(seen.features, judge.real.features, min(NEIGHBOURS, len(judge.real.features)))[1]
+            log_figure(trainer, f"{stage}_generated_classes", drawn)
+        near = nearest(seen.features, judge.real.features, min(NEIGHBORS, len(judge.real.features)))[1]
         rows = judge.real.rows[near].tolist()
         found = _picked(trainer, {row for part in rows for row in part})
         panels = [[made, *(found[i] for i in part)] for made, part in zip(arrays(rgb(seen.image)), rows, strict=True)]
-        title = f"{stage}: pictures that were made, and the training pictures nearest to each"
-        log_picture(trainer, f"{stage}_generated_neighbours", neighbours(panels, title))
+        title = f"{stage}: images that were made, and the training images nearest to each"
+        log_figure(trainer, f"{stage}_generated_neighbors", neighbors(panels, title))
 
 
 def _picked(trainer: Trainer, rows: set[int]) -> dict[int, np.ndarray]:
-    """Some of the training pictures, by where they come in `pictures`."""
+    """Some of the training images, by where they come in `images`."""
     found, seen = {}, 0
     with isolate_rng():
-        for batch in pictures(trainer, "train"):
+        for batch in images(trainer, "train"):
             image = arrays(rgb(batch["image"]))
             found |= {row: image[row - seen] for row in rows if seen <= row < seen + len(image)}
             seen += len(image)
@@ -229,7 +229,7 @@ def _picked(trainer: Trainer, rows: set[int]) -> dict[int, np.ndarray]:
 
 
 def _together(part: Tensor, count: int) -> Tensor:
-    """The rows of `count` pictures, dealt in turn, of which each process has its part, or all when they are too few."""
+    """The rows of `count` images, dealt in turn, of which each process has its part, or all when they are too few."""
     parts = exchanged(part.cpu())
     if len(parts) == 1 or len(part) == count:
         return part

@@ -1,4 +1,4 @@
-"""What one pass over a split leaves to look at: counts and a few pictures, never all of them."""
+"""What one pass over a split leaves to look at: counts and a few images, never all of them."""
 
 import os
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ GOLDEN = 2654435761  # 2**32 / golden ratio: its multiples modulo 2**32 are spre
 
 
 class Outcomes:
-    """Base of the kinds of answers that `Pictures` draws, one file each. What comes in stays on its device, without
+    """Base of the kinds of answers that `Images` draws, one file each. What comes in stays on its device, without
     making the host wait.
 
     Args:
-        keep: how many pictures to keep of each sort: a sample of all, and the worst.
+        keep: how many images to keep of each sort: a sample of all, and the worst.
     """
 
     def __init__(self, keep: int) -> None:
@@ -42,7 +42,7 @@ class Outcomes:
         """Writes figures as files; after `gather`, on the first process."""
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
-        """Names and pictures, uint8 (H, W, 3); after `gather`, on the first process."""
+        """Names and images, uint8 (H, W, 3); after `gather`, on the first process."""
         raise NotImplementedError
 
     def tables(self, stage: str) -> Iterator[tuple[str, list[str], list[list[Any]]]]:
@@ -88,7 +88,7 @@ class Highest:
 
     def update(self, value: Tensor, rows: dict[str, Tensor]) -> None:
         """`value` (B,), -inf for a sample that must not be kept; `rows` of B entries each. Entries of other sizes than
-        before, such as larger pictures, are padded at their ends."""
+        before, such as larger images, are padded at their ends."""
         value, index = value.topk(min(self.size, len(value)))
         rows = {name: row.index_select(0, index) for name, row in rows.items()}  # faster than row[index]
         if self.value is None:  # always `size` rows, so that processes with fewer samples can still gather
@@ -140,12 +140,12 @@ def summed(counts: Tensor | None) -> Tensor:
 
 
 def visible(image: Tensor, backbone: Backbone) -> Tensor:
-    """Undoes `Backbone.normalise`: float (B, C, ...) to uint8 (B, 3, ...)."""
+    """Undoes `Backbone.normalize`: float (B, C, ...) to uint8 (B, 3, ...)."""
     return rgb((255 * backbone.restore(image.float())).round_().clamp_(0, 255).to(torch.uint8))
 
 
 def rgb(image: Tensor) -> Tensor:
-    """(B, C, ...) with three channels: one is shown grey, of more than three the first three."""
+    """(B, C, ...) with three channels: one is shown gray, of more than three the first three."""
     return image[:, :3] if image.shape[1] >= 3 else image[:, :1].expand(-1, 3, *image.shape[2:])
 
 

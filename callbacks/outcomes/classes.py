@@ -1,4 +1,4 @@
-"""Pictures of classifiers: their training batches, answers, mistakes and confusions."""
+"""Images of classifiers: their training batches, answers, mistakes and confusions."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ from modules.contracts import Backbone, Batch, Prediction
 
 
 class ClassOutcomes(Outcomes):
-    """Answers `{label, scores}` to pictures with a `label`; the worst are the most confident mistakes."""
+    """Answers `{label, scores}` to images with a `label`; the worst are the most confident mistakes."""
 
     noun = "images"
     paired = 20  # classes from which on the pairs most confused are drawn too, as the matrix gets hard to read
@@ -67,8 +67,8 @@ class ClassOutcomes(Outcomes):
         yield "mistakes", self.answers(mistakes, task, title)
 
     def answers(self, rows: dict[str, Tensor], task: LightningModule, title: str) -> np.ndarray:
-        """Grid of pictures with true and predicted class; `rows` as `ClassOutcomes` keeps them."""
-        captions, colours, names = [], [], [name_text(name) for name in rows["name"].numpy()]
+        """Grid of images with true and predicted class; `rows` as `ClassOutcomes` keeps them."""
+        captions, colors, names = [], [], [name_text(name) for name in rows["name"].numpy()]
         for true, predicted, confidence, name in zip(
             rows["true"], rows["predicted"], rows["confidence"].tolist(), names, strict=True
         ):
@@ -76,10 +76,10 @@ class ClassOutcomes(Outcomes):
             mark, said = "✓" if right else "✗", shorten(task.classes[predicted], 14)
             answer = f"{mark} {said} {100 * confidence:.0f} %\ntrue: {shorten(task.classes[true], 16)}"
             captions.append(f"{answer}\n{shorten_start(name, 21)}")
-            colours.append(RIGHT if right else WRONG)
+            colors.append(RIGHT if right else WRONG)
         backbone = task.backbone
-        pictures = arrays(visible(rows["image"].to(backbone.mean.device), backbone))
-        return grid(pictures, captions, title, colours)
+        images = arrays(visible(rows["image"].to(backbone.mean.device), backbone))
+        return grid(images, captions, title, colors)
 
     def counts(self) -> np.ndarray:
         """Confusion matrix int64 (C, C), rows true, columns predicted."""
@@ -88,20 +88,20 @@ class ClassOutcomes(Outcomes):
 
 
 def draw_views(batch: Batch, samples: int, backbone: Backbone | None, data: LightningDataModule) -> np.ndarray | None:
-    """The first pictures of a batch, all views of one side by side, with their class where it is known; null for clips
-    and pictures of several sizes."""
+    """The first images of a batch, all views of one side by side, with their class where it is known; null for clips
+    and images of several sizes."""
     views = batch.get("views") or [batch.get("image")]
     if not all(isinstance(view, Tensor) and view.ndim == 4 for view in views):
         return None
     views = [view[:samples] for view in views]
     shown = [arrays(rgb(view) if view.dtype == torch.uint8 else visible(view, backbone)) for view in views]
-    pictures = [side_by_side(views_of_one) for views_of_one in zip(*shown, strict=True)]
+    images = [side_by_side(views_of_one) for views_of_one in zip(*shown, strict=True)]
     labels = batch["label"][:samples].cpu() if "label" in batch else None
-    captions = [""] * len(pictures) if labels is None else [_caption(label, data.classes) for label in labels]
+    captions = [""] * len(images) if labels is None else [_caption(label, data.classes) for label in labels]
     title = "First training batch as the network sees it"
     if len(views) > 1:
-        title += f": {len(views)} views of each picture"
-    return grid(pictures, captions, title)
+        title += f": {len(views)} views of each image"
+    return grid(images, captions, title)
 
 
 def _caption(label: Tensor, classes: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Pictures of semantic segmentation: training batches under their maps, predictions, mistakes, confusions, classes."""
+"""Images of semantic segmentation: training batches under their maps, predictions, mistakes, confusions, classes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +18,11 @@ from callbacks.files.per_class import per_class_of_pixels, write_confusion, writ
 from callbacks.outcomes.base import Outcomes, arrays, name_bytes, name_text, summed, visible
 from modules.contracts import IGNORE, Backbone, Batch, Prediction
 
-SIDE = 320  # pixels: the longer side of a picture that is kept, at most
+SIDE = 320  # pixels: the longer side of an image that is kept, at most
 
 
 class MaskOutcomes(Outcomes):
-    """Answers `{mask}` to pictures with a `mask`; the worst have the lowest share of right pixels, of the originals
+    """Answers `{mask}` to images with a `mask`; the worst have the lowest share of right pixels, of the originals
     where both have an `original_mask`. What is ignored counts nowhere."""
 
     def __init__(self, keep: int) -> None:
@@ -45,7 +45,7 @@ class MaskOutcomes(Outcomes):
         accuracy, iou = scores(matrices)
         rows = thumbnails(batch, predicted, task.backbone)
         rows |= {"accuracy": accuracy, "iou": iou, "name": name_bytes(batch["id"]).to(true.device, non_blocking=True)}
-        # nan, of a picture without a label, is not below 1
+        # nan, of an image without a label, is not below 1
         self.keep(rows, torch.where(accuracy < 1, 1 - accuracy, -torch.inf), first)
 
     def gather(self) -> None:
@@ -62,18 +62,18 @@ class MaskOutcomes(Outcomes):
         figures = per_class_of_pixels(matrix)
         total, mean = int(matrix.sum()), float(np.nanmean(figures["iou"])) if matrix.any() else float("nan")
         right = f"{100 * matrix.trace() / max(total, 1):.1f} %"
-        title = f"{stage}: mIoU {100 * mean:.1f} %, {right} of {total:,} labelled pixels right"
+        title = f"{stage}: mIoU {100 * mean:.1f} %, {right} of {total:,} labeled pixels right"
         yield "predictions", _answers(self.sample.kept(), classes, palette, title)
         worst = self.worst.kept()
-        lowest = "pictures of the lowest pixel accuracy, the lowest first"
-        said = lowest if len(worst["iou"]) else "not one labelled pixel is wrong"
+        lowest = "images of the lowest pixel accuracy, the lowest first"
+        said = lowest if len(worst["iou"]) else "not one labeled pixel is wrong"
         yield "mistakes", _answers(worst, classes, palette, f"{stage}: {said}")
         yield "confusion", confusion(matrix, classes, title, shares=True)
         yield "classes", class_bars(classes, figures["iou"], matrix.sum(1), palette, title, "IoU", "pixels")
 
 
 def confusions(true: Tensor, predicted: Tensor, classes: int) -> Tensor:
-    """Confusion matrix of each picture, without making the host wait for the device.
+    """Confusion matrix of each image, without making the host wait for the device.
 
     Args:
         true: whole numbers (B, H, W), 0..classes-1 and `IGNORE`.
@@ -82,23 +82,23 @@ def confusions(true: Tensor, predicted: Tensor, classes: int) -> Tensor:
     Returns:
         int64 (B, classes, classes) pixels, rows true, columns predicted.
     """
-    count, labelled = len(true), true != IGNORE
-    picture = torch.arange(count, device=true.device).view(-1, 1, 1) * classes**2
-    cell = torch.where(labelled, true.long(), 0).mul_(classes).add_(predicted).add_(picture)
+    count, labeled = len(true), true != IGNORE
+    image = torch.arange(count, device=true.device).view(-1, 1, 1) * classes**2
+    cell = torch.where(labeled, true.long(), 0).mul_(classes).add_(predicted).add_(image)
     counts = torch.zeros(count * classes**2, dtype=torch.int64, device=true.device)
-    return counts.index_add_(0, cell.flatten(), labelled.flatten().long()).view(count, classes, classes)
+    return counts.index_add_(0, cell.flatten(), labeled.flatten().long()).view(count, classes, classes)
 
 
 def scores(matrices: Tensor) -> tuple[Tensor, Tensor]:
-    """Pixel accuracy and mean IoU of each of B pictures, float (B,): the mean over the classes that the truth or the
-    prediction shows; nan for a picture without labelled pixels."""
+    """Pixel accuracy and mean IoU of each of B images, float (B,): the mean over the classes that the truth or the
+    prediction shows; nan for an image without labeled pixels."""
     right, true, predicted = matrices.diagonal(dim1=1, dim2=2), matrices.sum(2), matrices.sum(1)
     return right.sum(1) / true.sum(1), (right / (true + predicted - right)).nanmean(1)
 
 
 def thumbnails(batch: Batch, predicted: Tensor | None, backbone: Backbone) -> dict[str, Tensor]:
     """The batch small enough to keep: `image` uint8 (B, 3, h, w), `true`, `predicted` uint8 (B, h, w), and `inside`
-    (B, 2): height and width of what shows the picture. Small pictures keep their pixels."""
+    (B, 2): height and width of what shows the image. Small images keep their pixels."""
     image, maps = batch["image"], {"true": batch["mask"], "predicted": predicted}
     step = min(-(-max(image.shape[-2:]) // SIDE), *image.shape[-2:])
     small = visible(avg_pool2d(image.float(), step) if step > 1 else image, backbone)
@@ -112,23 +112,23 @@ def thumbnails(batch: Batch, predicted: Tensor | None, backbone: Backbone) -> di
 
 
 def draw_masks(batch: Batch, samples: int, backbone: Backbone, data: LightningDataModule) -> np.ndarray:
-    """The first pictures of a batch, each beside itself under its map."""
+    """The first images of a batch, each beside itself under its map."""
     part = {key: batch[key][:samples] for key in ("image", "mask", "id")}
     rows = {name: row.cpu() for name, row in thumbnails(part, None, backbone).items()}
     palette, shown = palette_of(data, data.classes), list(_enlarged(rows))
-    pairs = [(picture, overlay(picture, true, palette)) for picture, true in shown]
+    pairs = [(image, overlay(image, true, palette)) for image, true in shown]
     entries = legend([true for _, true in shown], data.classes, palette)
     captions = [shorten_start(name, 30) for name in part["id"]]
     title = "First training batch as the network sees it"
-    return strips(pairs, ("picture", "truth"), captions, entries, title)
+    return strips(pairs, ("image", "truth"), captions, entries, title)
 
 
 def _answers(rows: dict[str, Tensor], classes: list[str], palette: Palette, title: str) -> np.ndarray:
-    """Pictures, truth, prediction and mistakes in strips; `rows` as `MaskOutcomes` keeps them."""
+    """Images, truth, prediction and mistakes in strips; `rows` as `MaskOutcomes` keeps them."""
     shown = list(_enlarged(rows))
     panels = [
-        (picture, overlay(picture, true, palette), overlay(picture, said, palette), differences(picture, true, said))
-        for picture, true, said in shown
+        (image, overlay(image, true, palette), overlay(image, said, palette), differences(image, true, said))
+        for image, true, said in shown
     ]
     figures = zip(rows["name"].numpy(), rows["iou"].tolist(), rows["accuracy"].tolist(), strict=True)
     captions = [
@@ -137,11 +137,11 @@ def _answers(rows: dict[str, Tensor], classes: list[str], palette: Palette, titl
     ]
     entries = legend([drawn for _, *maps in shown for drawn in maps], classes, palette)
     entries += [("mistake", swatch(DIFFERENT))] if panels else []
-    return strips(panels, ("picture", "truth", "prediction", "mistakes"), captions, entries, title)
+    return strips(panels, ("image", "truth", "prediction", "mistakes"), captions, entries, title)
 
 
 def _enlarged(rows: dict[str, Tensor]) -> Iterator[list[np.ndarray]]:
-    """Picture and maps of each sample, without padding, large enough to look at."""
+    """Image and maps of each sample, without padding, large enough to look at."""
     stacks = [arrays(rows["image"]), *(rows[name].numpy() for name in ("true", "predicted") if name in rows)]
     for (height, width), *panels in zip(rows["inside"].tolist(), *stacks, strict=True):
         yield [enlarged(panel[:height, :width]) for panel in panels]

@@ -1,4 +1,4 @@
-"""Pictures of detection: training batches with their objects, what was found beside what is there, the worst misses,
+"""Images of detection: training batches with their objects, what was found beside what is there, the worst misses,
 and how precision, recall and errors lie."""
 
 from collections.abc import Iterator, Sequence
@@ -23,12 +23,12 @@ from callbacks.outcomes.base import Outcomes, arrays, name_bytes, name_text, vis
 from callbacks.outcomes.masks import SIDE
 from modules.contracts import Backbone, Batch, Prediction
 
-MOST = 200  # objects of a picture that are kept to be drawn, of those found the ones with the highest scores
+MOST = 200  # objects of an image that are kept to be drawn, of those found the ones with the highest scores
 OVERLAP = 0.5  # lowest IoU of a detection with what it found
 
 
 class ObjectOutcomes(Outcomes):
-    """Answers `{boxes, scores, labels}` to pictures with a `truth`. The worst have the most objects not found and
+    """Answers `{boxes, scores, labels}` to images with a `truth`. The worst have the most objects not found and
     detections of nothing, at an IoU of 0.5 and more, on average over all thresholds of the score; which threshold suits
     the scores, and is drawn, is known after the last batch."""
 
@@ -47,7 +47,7 @@ class ObjectOutcomes(Outcomes):
         truths = ([one[key].to(image.device) for key in ("boxes", "labels", "crowd")] for one in batch["truth"])
         true = [_rows(*one) for one in truths]
         total = torch.stack([expected_mistakes(*one) for one in zip(said, true, strict=True)])
-        ties = self.spread(total, first) / 2**33  # of equally bad pictures the same are kept by any processes
+        ties = self.spread(total, first) / 2**33  # of equally bad images the same are kept by any processes
         badness = torch.where(total > 0, total + ties, -torch.inf)
         rows = {
             "image": visible(small, task.backbone),
@@ -57,7 +57,7 @@ class ObjectOutcomes(Outcomes):
             "name": name_bytes(batch["id"]).to(image.device, non_blocking=True),
         }
         if "rle" in outputs:
-            wanted = self.wanted(badness, first).tolist()  # decoding the masks of every picture would take long
+            wanted = self.wanted(badness, first).tolist()  # decoding the masks of every image would take long
             for name, masks in (("true", [one["rle"] for one in batch["truth"]]), ("found", outputs["rle"])):
                 rows[f"{name}_masks"] = _thumbnails(masks, wanted, parts.tolist(), small.shape[-2:]).to(image.device)
         self.keep(rows, badness, first)
@@ -86,7 +86,7 @@ class ObjectOutcomes(Outcomes):
 
 
 def mistakes(found: Tensor, true: Tensor) -> Tensor:
-    """Objects not found and detections of nothing, int64 (2,), of one picture.
+    """Objects not found and detections of nothing, int64 (2,), of one image.
 
     Args:
         found: (N, 6): boxes xyxy, class and score.
@@ -109,14 +109,14 @@ def _hits(found: Tensor, true: Tensor) -> Tensor:
 
 
 def draw_boxes(batch: Batch, samples: int, backbone: Backbone, data: LightningDataModule) -> np.ndarray:
-    """The first pictures of a training batch with their boxes, and masks where there are some."""
+    """The first images of a training batch with their boxes, and masks where there are some."""
     palette, rows, shown_labels = object_palette(len(data.classes)), [], []
-    for i, picture in enumerate(arrays(visible(batch["image"][:samples], backbone))):
+    for i, image in enumerate(arrays(visible(batch["image"][:samples], backbone))):
         labels, shown = batch["labels"][i].tolist(), None
         if "masks" in batch and labels:
             masks = batch["masks"][i] > 0
             shown = torch.where(masks.any(0), masks.int().argmax(0) + 1, 0).cpu().numpy()
-        rows.append([_panel(picture, batch["boxes"][i].cpu().numpy(), labels, palette, shown=shown)])
+        rows.append([_panel(image, batch["boxes"][i].cpu().numpy(), labels, palette, shown=shown)])
         shown_labels += labels
     captions = [shorten_start(name, 24) for name in batch["id"][:samples]]
     return strips(rows, ("",), captions, _entries(shown_labels, data.classes), "First training batch")
@@ -138,8 +138,8 @@ def surely(rows: dict[str, Tensor], threshold: float) -> dict[str, Tensor]:
 def _answers(rows: dict[str, Tensor], classes: Sequence[str], title: str) -> np.ndarray:
     """Truth beside what was found; `rows` as `surely` gives them."""
     panels, captions, shown, palette = [], [], [], object_palette(len(classes))
-    pictures, sides = arrays(rows["image"]), rows["inside"].tolist()
-    for i, (picture, (height, width)) in enumerate(zip(pictures, sides, strict=True)):
+    images, sides = arrays(rows["image"]), rows["inside"].tolist()
+    for i, (image, (height, width)) in enumerate(zip(images, sides, strict=True)):
         panel = []
         for name in ("true", "found"):
             objects = rows[name][i][rows[name][i, :, 4] >= 0].numpy()
@@ -148,7 +148,7 @@ def _answers(rows: dict[str, Tensor], classes: Sequence[str], title: str) -> np.
             tags = [f"{100 * score:.0f}" for score in objects[:, 5]] if name == "found" else []
             masks = rows.get(f"{name}_masks")
             drawn = None if masks is None else masks[i, :height, :width].numpy()
-            panel.append(_panel(picture[:height, :width], objects[:, :4], labels, palette, tags, drawn))
+            panel.append(_panel(image[:height, :width], objects[:, :4], labels, palette, tags, drawn))
         panels.append(panel)
         missed, nothing = rows["wrong"][i].tolist()
         captions.append(f"{shorten_start(name_text(rows['name'][i].numpy()), 40)}\n{missed} missed, {nothing} wrong")
@@ -156,7 +156,7 @@ def _answers(rows: dict[str, Tensor], classes: Sequence[str], title: str) -> np.
 
 
 def _panel(
-    picture: np.ndarray,
+    image: np.ndarray,
     boxes: np.ndarray,
     labels: Sequence[int],
     palette: Palette,
@@ -164,9 +164,9 @@ def _panel(
     shown: np.ndarray | None = None,
 ) -> np.ndarray:
     """As `draw_objects`, enlarged."""
-    large = enlarged(picture)
+    large = enlarged(image)
     shown = None if shown is None else enlarged(shown)
-    return draw_objects(large, boxes * large.shape[0] / picture.shape[0], labels, palette, tags, shown)
+    return draw_objects(large, boxes * large.shape[0] / image.shape[0], labels, palette, tags, shown)
 
 
 def _entries(labels: Sequence[int], classes: Sequence[str]) -> list[Entry]:
@@ -189,7 +189,7 @@ def _kept(rows: Tensor, scale: Tensor) -> Tensor:
 
 
 def _thumbnails(rles: list[list], wanted: list[bool], parts: list[list[int]], size: Sequence[int]) -> Tensor:
-    """Which object each pixel of a small picture shows, uint8 (B, *size), as `stacked` says; 0 where not wanted."""
+    """Which object each pixel of a small image shows, uint8 (B, *size), as `stacked` says; 0 where not wanted."""
     drawn = torch.zeros((len(rles), *size), dtype=torch.uint8)
     for i in (i for i, chosen in enumerate(wanted) if chosen):
         height, width = parts[i]

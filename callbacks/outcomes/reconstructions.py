@@ -1,4 +1,4 @@
-"""Pictures of auto-encoders: what comes back, walks between codes, and what single numbers of the code do."""
+"""Images of auto-encoders: what comes back, walks between codes, and what single numbers of the code do."""
 
 from collections.abc import Iterator
 
@@ -35,17 +35,17 @@ class ReconstructionOutcomes(Outcomes):
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
         sample = self.sample.kept()
-        yield "reconstructions", beside(sample, f"{stage}: pictures and what comes back of them")
-        yield "worst_reconstructions", beside(self.worst.kept(), f"{stage}: the pictures that come back worst")
+        yield "reconstructions", beside(sample, f"{stage}: images and what comes back of them")
+        yield "worst_reconstructions", beside(self.worst.kept(), f"{stage}: the images that come back worst")
         yield "code_walks", between(sample, task)
         yield "code_numbers", sweeps(sample["code"], task)
         if task.beta is not None:
-            yield "generated", tiles(arrays(rgb(to_bytes(task.pictures(task.fixed_noise)))), 8)
+            yield "generated", tiles(arrays(rgb(to_bytes(task.images(task.fixed_noise)))), 8)
 
 
 def beside(rows: dict[str, Tensor], title: str) -> np.ndarray:
-    """Strips of picture, what the network saw where that differs, and what came back, with their errors."""
-    parts = {"picture": "image", "noisy": "seen", "made": "made"}
+    """Strips of image, what the network saw where that differs, and what came back, with their errors."""
+    parts = {"image": "image", "noisy": "seen", "made": "made"}
     columns = {heading: enlarged(arrays(rows[key])) for heading, key in parts.items() if key in rows}
     named = zip(rows["error"].tolist(), rows["name"].numpy(), strict=True)
     captions = [f"error {error:.4f}\n{shorten_start(name_text(name), 40)}" for error, name in named]
@@ -54,7 +54,7 @@ def beside(rows: dict[str, Tensor], title: str) -> np.ndarray:
 
 @torch.no_grad()
 def between(rows: dict[str, Tensor], task: LightningModule) -> np.ndarray:
-    """In each row a picture, a straight walk from its code to another's, and that other picture."""
+    """In each row an image, a straight walk from its code to another's, and that other image."""
     place, lines = torch.linspace(0, 1, STEPS)[:, None], []
     for i in range(0, len(rows["code"]) - 1, 2):
         walk = torch.lerp(rows["code"][i], rows["code"][i + 1], place)
@@ -65,7 +65,7 @@ def between(rows: dict[str, Tensor], task: LightningModule) -> np.ndarray:
 
 @torch.no_grad()
 def sweeps(codes: Tensor, task: LightningModule) -> np.ndarray:
-    """In each row one number of a code goes from low to high, those that vary most from picture to picture first."""
+    """In each row one number of a code goes from low to high, those that vary most from image to image first."""
     mean, spread = codes.mean(0), codes.std(0)
     place, lines = torch.linspace(-REACH, REACH, STEPS), []
     for number in spread.topk(min(NUMBERS, len(spread))).indices.tolist():

@@ -1,4 +1,4 @@
-"""Pictures of what translators and captioners say: samples, the best and the worst, and where attention lay."""
+"""Images of what translators and captioners say: samples, the best and the worst, and where attention lay."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,12 +18,12 @@ from modules.contracts import Backbone, Batch, Prediction
 from modules.metrics.captions import cider, tokens
 from modules.metrics.text import sentence_bleu
 
-SIDE = 300  # pixels of the longer side of a picture that is kept
+SIDE = 300  # pixels of the longer side of an image that is kept
 MAPS = 6  # sentences whose attention is drawn
 
 
 class Sentence(NamedTuple):
-    """What was said, of what, and what it might have been; `source` is "" of a picture."""
+    """What was said, of what, and what it might have been; `source` is "" of an image."""
 
     id: str
     source: str
@@ -32,18 +32,18 @@ class Sentence(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What is only needed of sentences that are drawn: the picture as JPEG, float16 attention (T, S) or (T, h, w), the
+    """What is only needed of sentences that are drawn: the image as JPEG, float16 attention (T, S) or (T, h, w), the
     T pieces of what was said and the S pieces of the source."""
 
-    picture: np.ndarray | None
+    image: np.ndarray | None
     attention: np.ndarray | None
     pieces: Sequence[str]
     source_pieces: Sequence[str]
 
 
 class TextOutcomes(Outcomes):
-    """Answers `{text}` to pictures with `captions`, judged by CIDEr-D, or to sentences with a `target_text`, judged by
-    their own BLEU. Perhaps with `attention`, a list of (T, S) over the source or (T, h, w) over the picture, None where
+    """Answers `{text}` to images with `captions`, judged by CIDEr-D, or to sentences with a `target_text`, judged by
+    their own BLEU. Perhaps with `attention`, a list of (T, S) over the source or (T, h, w) over the image, None where
     it was not kept; then with `pieces` and `source_pieces` too, lists of T and of S words or parts of words.
 
     CIDEr-D is known only when all references are, so that everything is kept: text, small JPEGs, and attention.
@@ -70,10 +70,10 @@ class TextOutcomes(Outcomes):
         true = batch["captions"] if "captions" in batch else [[text] for text in batch["target_text"]]
         sources = batch.get("source_text", [""] * len(said))
         self.sentences += map(Sentence, batch["id"], sources, said, map(list, true))
-        pictures = jpegs(batch, task.backbone) if "image" in batch else [None] * len(said)
+        images = jpegs(batch, task.backbone) if "image" in batch else [None] * len(said)
         weights = [None if one is None else one.half().cpu().numpy() for one in _listed(outputs, "attention", said)]
         pieces = (_listed(outputs, name, said) for name in ("pieces", "source_pieces"))
-        self.looks += map(Look, pictures, weights, *pieces)
+        self.looks += map(Look, images, weights, *pieces)
 
     def gather(self) -> None:
         mine = dict(zip(self.places, self.looks, strict=True))
@@ -112,7 +112,7 @@ class TextOutcomes(Outcomes):
             "mistakes": f"{stage}: the sentences with the lowest {self.judge}",
         }
         for name, places in self.chosen.items():
-            drawn = self._pictures if places and self.looks[places[0]].picture is not None else self._table
+            drawn = self._images if places and self.looks[places[0]].image is not None else self._table
             yield name, drawn(places, titles[name])
         known = [self.looks[i] for i in self.chosen["predictions"] if self.looks[i].attention is not None][:MAPS]
         if known:
@@ -129,17 +129,17 @@ class TextOutcomes(Outcomes):
         rows = [[*self._cells(i), f"{self.scores[i]:.1f}"] for i in places]
         headings = [*self._headings(), self.judge]
         widths = [*[44] * (len(headings) - 1), 14]
-        return sentence_table(rows, headings, title, widths, [self._colour(i) for i in places])
+        return sentence_table(rows, headings, title, widths, [self._color(i) for i in places])
 
-    def _pictures(self, places: list[int], title: str) -> np.ndarray:
+    def _images(self, places: list[int], title: str) -> np.ndarray:
         captions = []
         for i in places:
             one = self.sentences[i]
             captions.append(f"{one.said or '(nothing)'}\ntrue: {one.true[0]}\n{self.judge} {self.scores[i]:.2f}")
-        pictures = [decoded(self.looks[i].picture) for i in places]
-        return captioned(pictures, captions, title, [self._colour(i) for i in places])
+        images = [decoded(self.looks[i].image) for i in places]
+        return captioned(images, captions, title, [self._color(i) for i in places])
 
-    def _colour(self, place: int) -> str:
+    def _color(self, place: int) -> str:
         return RIGHT if exact(self.sentences[place]) else PLAIN
 
 
@@ -163,17 +163,17 @@ def exact(sentence: Sentence) -> bool:
 
 
 def jpegs(batch: Batch, backbone: Backbone) -> list[np.ndarray]:
-    """Pictures of a batch as the network saw them, `SIDE` pixels at most, as JPEG files uint8 (bytes,)."""
-    image = visible(batch["image"], backbone)
-    factor = min(1.0, SIDE / max(image.shape[-2:]))
+    """Images of a batch as the network saw them, `SIDE` pixels at most, as JPEG files uint8 (bytes,)."""
+    shown = visible(batch["image"], backbone)
+    factor = min(1.0, SIDE / max(shown.shape[-2:]))
     if factor < 1:
-        image = interpolate(image.float(), scale_factor=factor, mode="area").to(torch.uint8)
-    pictures = arrays(image)
+        shown = interpolate(shown.float(), scale_factor=factor, mode="area").to(torch.uint8)
+    images = arrays(shown)
     if "inside" in batch:
         sides = (batch["inside"] * factor).long().clamp(min=1).tolist()
-        pictures = [picture[:height, :width] for picture, (height, width) in zip(pictures, sides, strict=True)]
+        images = [image[:height, :width] for image, (height, width) in zip(images, sides, strict=True)]
     quality = [cv2.IMWRITE_JPEG_QUALITY, 92]
-    return [cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)[1] for picture in pictures]
+    return [cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)[1] for image in images]
 
 
 def draw_pairs(batch: Batch, samples: int, backbone: Backbone | None, data: LightningDataModule) -> np.ndarray:
@@ -183,26 +183,26 @@ def draw_pairs(batch: Batch, samples: int, backbone: Backbone | None, data: Ligh
 
 
 def draw_captioned(batch: Batch, samples: int, backbone: Backbone, data: LightningDataModule) -> np.ndarray:
-    """The first pictures of a training batch, or of the training set where the batch has maps of them, each with the
+    """The first images of a training batch, or of the training set where the batch has maps of them, each with the
     first of its captions."""
     if "image" not in batch:
         first = data.dataset("train", "plain")
         batch = data.collate([first[0, row] for row in range(min(samples, len(first)))])
-    pictures = arrays(visible(batch["image"][:samples], backbone))
+    images = arrays(visible(batch["image"][:samples], backbone))
     named = zip(batch["captions"][:samples], batch["id"][:samples], strict=True)
     captions = [f"{first}\n{shorten_start(name, 34)}" for (first, *_), name in named]
-    return captioned(pictures, captions, "First training batch as the network sees it")
+    return captioned(images, captions, "First training batch as the network sees it")
 
 
 def _attention(known: list[Look], stage: str) -> np.ndarray:
     maps, pieces = [look.attention for look in known], [look.pieces for look in known]
     if maps[0].ndim == 2:
         return alignments(maps, [look.source_pieces for look in known], pieces, f"{stage}: what each word looked at")
-    return looks([decoded(look.picture) for look in known], maps, pieces, f"{stage}: what each word looked at")
+    return looks([decoded(look.image) for look in known], maps, pieces, f"{stage}: what each word looked at")
 
 
 def decoded(jpeg: np.ndarray) -> np.ndarray:
-    """One of `jpegs` as a picture, uint8 (H, W, 3)."""
+    """One of `jpegs` as an image, uint8 (H, W, 3)."""
     return cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of classifiers of videos: clips as strips of frames, what each frame meant to the answer, animations."""
+"""Images of classifiers of videos: clips as strips of frames, what each frame meant to the answer, animations."""
 
 import re
 from pathlib import Path
@@ -62,10 +62,10 @@ class VideoOutcomes(ClassOutcomes):
 
 
 def occlusion(task: LightningModule, video: Tensor, answer: Tensor, frames: list[int]) -> np.ndarray:
-    """What hiding one frame behind the mean colour takes from the answer (Zeiler & Fergus 2014, over time).
+    """What hiding one frame behind the mean color takes from the answer (Zeiler & Fergus 2014, over time).
 
     Args:
-        task: answers normalised clips with logits.
+        task: answers normalized clips with logits.
         video: uint8 (B, 3, T, H, W).
         answer: int64 (B,), the classes whose logarithmic probability is looked at.
         frames: which of the T are hidden, one after the other.
@@ -74,7 +74,7 @@ def occlusion(task: LightningModule, video: Tensor, answer: Tensor, frames: list
         (B, len(frames)), the losses as shares 0..1 of the largest of each clip; all 0 where no frame is missed.
     """
     training, device = task.training, task.backbone.mean.device
-    clips, answer = task.backbone.normalise(video.to(device)), answer.to(device)[:, None]
+    clips, answer = task.backbone.normalize(video.to(device)), answer.to(device)[:, None]
     task.eval()
     with torch.no_grad():
         hidden = [clips, *(clips.index_fill(2, torch.tensor([i], device=device), 0) for i in frames)]
@@ -96,11 +96,11 @@ def draw_clips(batch: Batch, samples: int, backbone: Backbone, data: LightningDa
     )
 
 
-def write_animation(path: Path, clip: Tensor, colour: str) -> None:
-    """Writes a clip uint8 (3, T, H, W) as an endless GIF in a frame of a colour."""
+def write_animation(path: Path, clip: Tensor, color: str) -> None:
+    """Writes a clip uint8 (3, T, H, W) as an endless GIF in a frame of a color."""
     from PIL import Image, ImageOps
 
-    frames = [ImageOps.expand(Image.fromarray(_sized(f, 2 * HEIGHT)), 4, colour) for f in arrays(clip.transpose(0, 1))]
+    frames = [ImageOps.expand(Image.fromarray(_sized(f, 2 * HEIGHT)), 4, color) for f in arrays(clip.transpose(0, 1))]
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         frames[0].save(path, save_all=True, append_images=frames[1:], duration=PACE, loop=0)

@@ -1,4 +1,4 @@
-"""Pictures with captions."""
+"""Images with captions."""
 
 from datamodules.captions.layouts import CaptionTable, COCOCaptions, Flickr8k
 

@@ -1,4 +1,4 @@
-"""What all data modules of pictures with captions share."""
+"""What all data modules of images with captions share."""
 
 import time
 from collections import Counter
@@ -21,24 +21,24 @@ from datamodules.spelling import locate
 from datamodules.text import census
 from datamodules.text.encoded import Ids
 from datamodules.text.lines import tidy
-from datamodules.text.vocabulary import checked, lacking, learnt
+from datamodules.text.vocabulary import checked, lacking, learned
 from modules.contracts import ConfigError, DataError
 from modules.metrics.captions import bleu, tokens
 from modules.text.tokenizer import Kind, Tokenizer
 
 Listed = dict[str, list[str]]
-"""The captions of each picture, by its path below `images`."""
+"""The captions of each image, by its path below `images`."""
 
 
 class CaptionData(ImageFilesData):
-    """Base of the data modules of pictures with captions.
+    """Base of the data modules of images with captions.
 
-    In training each picture comes with one of its captions, drawn anew in every epoch; in evaluation it comes once,
-    with all of them. Empty captions are left out and listed in the run directory, and so are pictures without any.
+    In training each image comes with one of its captions, drawn anew in every epoch; in evaluation it comes once,
+    with all of them. Empty captions are left out and listed in the run directory, and so are images without any.
 
     Args:
-        image_size: side of the square pictures that the network sees, in pixels.
-        crop: range of the random crop's area as a fraction of the picture; null keeps the whole picture.
+        image_size: side of the square images that the network sees, in pixels.
+        crop: range of the random crop's area as a fraction of the image; null keeps the whole image.
         augment: `none`, `flip` (then left is right in captions, too), `simclr`, `strong`, or albumentations transforms.
         tokenizer: `bpe`, `wordpiece`, `words` or `characters`; trained on the training captions.
         vocabulary: pieces at most; the captions may give fewer.
@@ -75,13 +75,13 @@ class CaptionData(ImageFilesData):
         self.image_size, self.augmented = image_size, bool(crop) or (augment != "none" and bool(augment))
         self.stored = StoredMaps()
         self.tokenizer, self.vocabulary, self.longest, self.lower = tokenizer, vocabulary, longest, lower
-        self.encoded: dict[Split, Ids] = {}  # all captions of a source, one picture's after the other's
+        self.encoded: dict[Split, Ids] = {}  # all captions of a source, one image's after the other's
         self.given = False  # the tokenizer, by `use`
         self.notes: list[str] = []  # what `describe` says of encoding
         self._tokenizers: tuple[Tokenizer] | None = None
 
     def listed(self) -> tuple[Path, dict[Split, Listed]]:
-        """The folder of the pictures, and what each split holds."""
+        """The folder of the images, and what each split holds."""
         raise NotImplementedError
 
     @property
@@ -94,7 +94,7 @@ class CaptionData(ImageFilesData):
                 raise DataError(f"{name} has no training captions to learn a vocabulary from: set --ckpt_path")
             source, rows = self.splits["train"]
             texts = [text for i in rows for text in self._seen(source, i)]
-            self._tokenizers = (learnt(texts, self.tokenizer, self.vocabulary),)
+            self._tokenizers = (learned(texts, self.tokenizer, self.vocabulary),)
         return self._tokenizers
 
     def use(self, *tokenizers: Tokenizer) -> None:
@@ -109,7 +109,7 @@ class CaptionData(ImageFilesData):
 
     def sources(self) -> dict[Split, Captioned | CaptionedArrays]:
         folder, listed = self.listed()
-        return {split: self._source(folder, pictures) for split, pictures in listed.items() if pictures}
+        return {split: self._source(folder, images) for split, images in listed.items() if images}
 
     def image_files(self, source: Captioned | CaptionedArrays) -> Captioned | None:
         return source if isinstance(source, Captioned) else None
@@ -133,12 +133,12 @@ class CaptionData(ImageFilesData):
     collate = staticmethod(collate)
 
     def references(self, split: Split) -> list[list[str]]:
-        """All captions of every picture of a split."""
+        """All captions of every image of a split."""
         source, rows = self.splits[split]
         return [source.captions[i] for i in rows]
 
     def store(self, encode: Callable[[Tensor], Tensor], key: str) -> str:
-        """Computes a map of every training picture, unless an earlier run did, and trains from these.
+        """Computes a map of every training image, unless an earlier run did, and trains from these.
 
         Args:
             encode: uint8 (B, 3, H, W) to float16 (B, C, h, w), on the host.
@@ -148,12 +148,12 @@ class CaptionData(ImageFilesData):
             A line for people.
 
         Raises:
-            ConfigError: training pictures are augmented, so that there is more than one map of each.
-            DataError: the maps cannot be written, or pictures cannot be read.
+            ConfigError: training images are augmented, so that there is more than one map of each.
+            DataError: the maps cannot be written, or images cannot be read.
         """
         if self.augmented:
             raise ConfigError(
-                "model.stored keeps one map of each picture, but these are augmented: set --data.augment none and "
+                "model.stored keeps one map of each image, but these are augmented: set --data.augment none and "
                 "--data.crop null"
             )
         source, rows = self.splits["train"]
@@ -162,7 +162,7 @@ class CaptionData(ImageFilesData):
             self.stored.write(path, len(rows), self._encoded(encode))
         self.stored.path = path
         took = f"computed in {time.monotonic() - began:.1f} s" if found else "computed by an earlier run"
-        return f"  maps of {len(rows):,} training pictures, {path.stat().st_size / 1e6:,.0f} MB: {took}, kept in {path}"
+        return f"  maps of {len(rows):,} training images, {path.stat().st_size / 1e6:,.0f} MB: {took}, kept in {path}"
 
     def about(self, split: Split) -> str:
         source, rows = self.splits[split]
@@ -180,7 +180,7 @@ class CaptionData(ImageFilesData):
         ]
 
     def commonest(self, split: Split) -> float:
-        """Corpus BLEU-4, 0..1, as captions are judged by, of the most frequent training caption for every picture."""
+        """Corpus BLEU-4, 0..1, as captions are judged by, of the most frequent training caption for every image."""
         train, rows = self.splits["train"]
         counts = Counter(text.lower() for i in rows for text in train.captions[i])
         source, judged = self.splits[split]
@@ -206,7 +206,7 @@ class CaptionData(ImageFilesData):
         return Ids.of(ids, self.longest)
 
     def _seen(self, source: Captioned | CaptionedArrays, index: int) -> list[str]:
-        """The captions of a picture as the network sees them."""
+        """The captions of an image as the network sees them."""
         texts = source.captions[index]
         return [text.lower() for text in texts] if self.lower else texts
 
@@ -221,5 +221,5 @@ class CaptionData(ImageFilesData):
             else:
                 self.skipped.append(f"{name} has no caption")
         if not captions:
-            raise DataError(f"not one picture in {folder} has a caption, such as {next(iter(listed))}: give captions")
+            raise DataError(f"not one image in {folder} has a caption, such as {next(iter(listed))}: give captions")
         return Captioned.of(folder, captions)

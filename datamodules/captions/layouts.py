@@ -28,10 +28,10 @@ class CaptionTable(CaptionData):
 
     Args:
         root: the file.
-        images: the folder of the pictures; null for that of the file.
+        images: the folder of the images; null for that of the file.
 
     Raises:
-        DataError: columns or fields that are missing, a split that is none, pictures that are missing or broken.
+        DataError: columns or fields that are missing, a split that is none, images that are missing or broken.
     """
 
     roles: ClassVar[dict[str, Role]] = {"root": "location", "images": "location"}
@@ -65,7 +65,7 @@ class CaptionTable(CaptionData):
 
 
 class Flickr8k(CaptionData):
-    """Flickr8k (Hodosh et al. 2013): five captions a picture, the splits of its authors.
+    """Flickr8k (Hodosh et al. 2013): five captions an image, the splits of its authors.
 
     `Flickr8k.token.txt`, `Flickr_8k.trainImages.txt`, `devImages`, `testImages`, and `Images` or `Flicker8k_Dataset`.
 
@@ -73,7 +73,7 @@ class Flickr8k(CaptionData):
         root: the folder.
 
     Raises:
-        DataError: files that are missing, a line without a tab, pictures that are missing or broken.
+        DataError: files that are missing, a line without a tab, images that are missing or broken.
     """
 
     roles: ClassVar[dict[str, Role]] = {"root": "location"}
@@ -87,14 +87,14 @@ class Flickr8k(CaptionData):
         for number, line in enumerate(read_text(path).split("\n"), 1):
             name, tab, caption = line.partition("\t")
             if not tab and line.strip():
-                raise DataError(f"{path} line {number:,} has no tab between picture#number and caption")
+                raise DataError(f"{path} line {number:,} has no tab between image#number and caption")
             captions.setdefault(name.rpartition("#")[0], []).append(caption)
         parts: dict[Split, str] = {"train": "train", "val": "dev", "test": "test"}
         lists = {split: read_lines(self.root / f"Flickr_8k.{part}Images.txt") for split, part in parts.items()}
         folders = [self.root / name for name in ("Images", "Flicker8k_Dataset")]
         folder = next((folder for folder in folders if folder.is_dir()), None)
         if folder is None:
-            raise DataError(f"{self.root} has neither Images nor Flicker8k_Dataset: one of them holds the pictures")
+            raise DataError(f"{self.root} has neither Images nor Flicker8k_Dataset: one of them holds the images")
         return folder, {split: {name: captions.get(name, []) for name in part} for split, part in lists.items()}
 
 
@@ -105,11 +105,11 @@ class COCOCaptions(CaptionData):
     COCO's own are `root/annotations/captions_train2017.json` and the like, read where `file` is not there.
 
     Args:
-        root: the folder of the pictures, or for COCO of `train2014` and `val2014`.
+        root: the folder of the images, or for COCO of `train2014` and `val2014`.
         file: a JSON file of either kind, below `root` or anywhere.
 
     Raises:
-        DataError: the file is missing or of another format, pictures that are missing or broken.
+        DataError: the file is missing or of another format, images that are missing or broken.
     """
 
     roles: ClassVar[dict[str, Role]] = {"root": "location", "file": "samples"}

@@ -1,4 +1,4 @@
-"""Pictures with their captions, one at a time and as batches."""
+"""Images with their captions, one at a time and as batches."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from datamodules import samples as pictures
+from datamodules import samples as images
 from datamodules.augment import Augment
 from datamodules.cache import digest, stamp
 from datamodules.captions.stored import StoredMaps
@@ -22,38 +22,38 @@ from modules.text.tokens import BOS
 
 @dataclass(frozen=True)
 class Captioned(Files):
-    """Picture files, each with one caption or more."""
+    """Image files, each with one caption or more."""
 
     captions: list[list[str]]
 
     def fingerprint(self, rows: np.ndarray) -> str:
-        """Changes when one of these pictures does."""
+        """Changes when one of these images does."""
         return digest(stamp(self.root / self.id(i)) for i in rows)
 
     @classmethod
     def of(cls, root: Path, captions: dict[str, list[str]]) -> "Captioned":
-        """The captions of each picture, by its path below `root`."""
+        """The captions of each image, by its path below `root`."""
         return cls(root, np.array([os.fsencode(name) for name in captions]), None, list(captions.values()))
 
 
 @dataclass(frozen=True)
 class CaptionedArrays(Arrays):
-    """Pictures in memory, each with one caption or more."""
+    """Images in memory, each with one caption or more."""
 
     captions: list[list[str]]
 
     def fingerprint(self, rows: np.ndarray) -> str:
-        """Changes when one of these pictures does."""
+        """Changes when one of these images does."""
         return hashlib.sha256(self.images[rows]).hexdigest()
 
 
 class CaptionDataset(ImageDataset):
-    """Samples of pictures with one caption as token ids, and all of them as text.
+    """Samples of images with one caption as token ids, and all of them as text.
 
     Args:
-        ids: of all captions of the source, one picture's after the other's.
+        ids: of all captions of the source, one image's after the other's.
         draw: whether the caption is drawn, by (seed, epoch, index); else it is the first.
-        stored: gives the backbone's maps of the rows in place of their pictures, once it has some.
+        stored: gives the backbone's maps of the rows in place of their images, once it has some.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class CaptionDataset(ImageDataset):
 
 
 def collate(samples: list[dict[str, Any]]) -> Batch:
-    """As of pictures, or `map` float16 (B, C, h, w) in place of `image`; and `target` int64 (B, T): BOS, one caption,
-    EOS, padding; `captions`: all of each picture."""
-    said, batch = pictures.readable(samples)
+    """As of images, or `map` float16 (B, C, h, w) in place of `image`; and `target` int64 (B, T): BOS, one caption,
+    EOS, padding; `captions`: all of each image."""
+    said, batch = images.readable(samples)
     if "map" in said[0]:
         batch["map"] = torch.from_numpy(np.stack([s["map"] for s in said]))
     else:
-        batch |= pictures.collate(said)
+        batch |= images.collate(said)
     captions = {"captions": [s["captions"] for s in said], "target": padded([s["target"] for s in said], first=BOS)}
     return batch | captions

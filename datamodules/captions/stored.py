@@ -1,4 +1,4 @@
-"""What a frozen backbone sees in pictures, computed once and kept on disk."""
+"""What a frozen backbone sees in images, computed once and kept on disk."""
 
 import os
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from modules.contracts import DataError
 
 
 class StoredMaps:
-    """Maps (C, h, w) of N pictures as float16 in one file; workers, processes and later runs share it, and what is not
+    """Maps (C, h, w) of N images as float16 in one file; workers, processes and later runs share it, and what is not
     used leaves the memory.
 
     Attributes: `path` of the file, null as long as nothing is stored.
@@ -21,14 +21,14 @@ class StoredMaps:
     path: Path | None = None
 
     def __getitem__(self, row: int) -> np.ndarray:
-        """The map of a picture.
+        """The map of an image.
 
         Raises:
-            DataError: the picture could not be read.
+            DataError: the image could not be read.
         """
         found = np.load(self.path, mmap_mode="r")[row]
         if np.isnan(found.flat[0]):
-            raise DataError(f"picture {row} of {self.path} could not be decoded")
+            raise DataError(f"image {row} of {self.path} could not be decoded")
         return found
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Pictures with objects in them: boxes, classes and outlines."""
+"""Images with objects in them: boxes, classes and outlines."""
 
 from datamodules.objects.object_folder import Objects
 

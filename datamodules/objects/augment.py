@@ -1,4 +1,4 @@
-"""How pictures and the objects in them are augmented together."""
+"""How images and the objects in them are augmented together."""
 
 from dataclasses import replace
 from typing import Any
@@ -17,24 +17,24 @@ from datamodules.semantic.augment import check_nearest, leaves, span
 from datamodules.whole import Canvas, fit_scale, fitted
 from modules.contracts import ConfigError
 
-PASTED = 0.5  # the chance of each object of the other picture in copy-paste
+PASTED = 0.5  # the chance of each object of the other image in copy-paste
 
 
 class ObjectAugment(Keyed):
-    """Scale, crop, mosaic and copy-paste of pictures with objects, then a recipe; every draw is a function of the key.
+    """Scale, crop, mosaic and copy-paste of images with objects, then a recipe; every draw is a function of the key.
 
     Args:
-        canvas: height and width that the whole picture fits into at scale 1; null is each picture's own.
-        scale: range of the scale; larger pictures are cropped to what scale 1 gives (large-scale jitter).
+        canvas: height and width that the whole image fits into at scale 1; null is each image's own.
+        scale: range of the scale; larger images are cropped to what scale 1 gives (large-scale jitter).
         iou_crop: probability of SSD's crop, before the scale.
-        mosaic: probability of a mosaic with three other pictures.
-        copy_paste: probability that objects of another picture are laid over this one.
+        mosaic: probability of a mosaic with three other images.
+        copy_paste: probability that objects of another image are laid over this one.
         recipe: a name from RECIPES or albumentations transforms that move boxes, and masks if there are any.
         visible: share of an object that has to stay visible, 0..1.
         masks: whether masks are wanted.
 
     Raises:
-        ConfigError: the transforms do not work on pictures with objects.
+        ConfigError: the transforms do not work on images with objects.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ObjectAugment(Keyed):
     ):
         own = isinstance(recipe, list)
         chances = Chances(flip=0.0) if own else RECIPES[recipe]
-        self.flip = chances.flip  # of each picture of a mosaic by itself
+        self.flip = chances.flip  # of each image of a mosaic by itself
         transforms = recipe_transforms(recipe, 0) if own else replace(chances, flip=0.0).transforms(_side(canvas))
         for transform in leaves(transforms):
             check_nearest(transform)
@@ -65,7 +65,7 @@ class ObjectAugment(Keyed):
         self.visible, self.masks = visible, masks
 
     def __call__(self, source: ObjectSource, indices: np.ndarray, index: int, *key: int) -> dict[str, Any]:
-        """Picture `index` of `source`, mixed with others of `indices`: `image` (H, W, 3), `boxes`, `labels`, `masks` if
+        """Image `index` of `source`, mixed with others of `indices`: `image` (H, W, 3), `boxes`, `labels`, `masks` if
         wanted, `size` of the original and `inside`, both (height, width)."""
         random, size = self.seed(*key), source.shape(index)
         room = fitted(size, self.canvas) if self.canvas else size
@@ -94,7 +94,7 @@ class ObjectAugment(Keyed):
         random: np.random.Generator,
         cropped: bool = False,
     ) -> Shown:
-        """A picture scaled and cropped.
+        """An image scaled and cropped.
 
         Args:
             room: largest height and width of the result.
@@ -128,7 +128,7 @@ class ObjectAugment(Keyed):
             result = self.transforms(image=shown.image, **targets)
         except (ValueError, NotImplementedError, CropSizeError, cv2.error) as error:
             height, width = shown.image.shape[:2]
-            where = f"a picture of {width} x {height} pixels with {len(shown.boxes)} objects"
+            where = f"an image of {width} x {height} pixels with {len(shown.boxes)} objects"
             raise ConfigError(f"data.augment does not work on {where}: {error}") from error
         image = result["image"]
         check_result(image, image.shape[:2])
@@ -169,5 +169,5 @@ def to_find(objects: Objects) -> Objects:
 
 
 def _side(canvas: Canvas) -> int:
-    """What decides whether pictures are blurred."""
+    """What decides whether images are blurred."""
     return min(canvas) if canvas else 1 << 16

@@ -1,4 +1,4 @@
-"""How well objects are found without looking at the picture: what a network has to beat."""
+"""How well objects are found without looking at the image: what a network has to beat."""
 
 import numpy as np
 import torch
@@ -7,22 +7,22 @@ from datamodules.objects.census import places
 from datamodules.objects.objects import ObjectFiles
 from datamodules.objects.samples import truth
 
-EVERYWHERE = 10  # boxes along either side of the picture; COCO counts 100 of each class
-MOST = 100_000  # boxes that are judged, in a second; of larger sets only the first pictures
+EVERYWHERE = 10  # boxes along either side of the image; COCO counts 100 of each class
+MOST = 100_000  # boxes that are judged, in a second; of larger sets only the first images
 
 Part = tuple[ObjectFiles, np.ndarray]
-"""A split: pictures with objects, and which of them (N,)."""
+"""A split: images with objects, and which of them (N,)."""
 
 
 def without_network(train: Part, judged: Part, classes: int) -> dict[str, float]:
-    """COCO's AP50 of boxes that are the same for every picture, in fractions of its sides.
+    """COCO's AP50 of boxes that are the same for every image, in fractions of its sides.
 
     A class's boxes have the mean width and height of its training boxes, and its share of the training objects as
-    score. `centre` is one of each class in the middle of the picture, `everywhere` 10 x 10 of each class all over it.
+    score. `center` is one of each class in the middle of the image, `everywhere` 10 x 10 of each class all over it.
     """
     sides, shares = mean_sides(train, classes)
     (source, indices), found = judged, {}
-    for name, along in (("centre", 1), ("everywhere", EVERYWHERE)):
+    for name, along in (("center", 1), ("everywhere", EVERYWHERE)):
         boxes, labels = grid(sides, along)
         scores, chosen = shares[labels], indices[: max(1, MOST // max(1, len(boxes)))]
         found[name] = ap50(source, chosen, boxes, scores, labels, classes)
@@ -30,7 +30,7 @@ def without_network(train: Part, judged: Part, classes: int) -> dict[str, float]
 
 
 def mean_sides(part: Part, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean width and height of each class's boxes as fractions of the picture, (C, 2), nan where it has none, and its
+    """Mean width and height of each class's boxes as fractions of the image, (C, 2), nan where it has none, and its
     share of all objects (C,); crowds left out."""
     source, indices = part
     rows, chosen = places(source, indices)
@@ -45,20 +45,20 @@ def mean_sides(part: Part, classes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def grid(sides: np.ndarray, along: int) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes xyxy (N, 4) in fractions of the picture, `along` x `along` of each class (C, 2) that has a size, each in
+    """Boxes xyxy (N, 4) in fractions of the image, `along` x `along` of each class (C, 2) that has a size, each in
     the middle of its cell; and their labels (N,)."""
     middle = (np.arange(along) + 0.5) / along
-    centres = np.stack(np.meshgrid(middle, middle), -1).reshape(-1, 2)
+    centers = np.stack(np.meshgrid(middle, middle), -1).reshape(-1, 2)
     known = np.flatnonzero(~np.isnan(sides[:, 0]))
-    labels, centres = np.repeat(known, len(centres)), np.tile(centres, (len(known), 1))
+    labels, centers = np.repeat(known, len(centers)), np.tile(centers, (len(known), 1))
     half = sides[labels] / 2
-    return np.concatenate([centres - half, centres + half], 1).clip(0, 1), labels
+    return np.concatenate([centers - half, centers + half], 1).clip(0, 1), labels
 
 
 def ap50(
     source: ObjectFiles, indices: np.ndarray, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, classes: int
 ) -> float:
-    """COCO's AP50 of the same boxes (N, 4), in fractions, in each of the pictures."""
+    """COCO's AP50 of the same boxes (N, 4), in fractions, in each of the images."""
     from modules.metrics.detection import DetectionScores
 
     metric = DetectionScores(classes, together=False)  # the first process alone asks

@@ -1,4 +1,4 @@
-"""What the objects of a data set are: how many of each class, how large, in how many pictures."""
+"""What the objects of a data set are: how many of each class, how large, in how many images."""
 
 from typing import NamedTuple
 
@@ -12,17 +12,17 @@ BAR = 24  # characters of the longest bar of a histogram
 
 
 class Tally(NamedTuple):
-    """Objects of some pictures, crowds left out.
+    """Objects of some images, crowds left out.
 
     Args:
         sizes: int64 (C, 3), small, medium and large ones of each class.
-        pictures: int64 (C,), how many show the class.
-        empty: int64 (E,), the pictures without any object.
-        crowds: regions of many objects, in all pictures.
+        images: int64 (C,), how many show the class.
+        empty: int64 (E,), the images without any object.
+        crowds: regions of many objects, in all images.
     """
 
     sizes: np.ndarray
-    pictures: np.ndarray
+    images: np.ndarray
     empty: np.ndarray
     crowds: int
 
@@ -33,7 +33,7 @@ class Tally(NamedTuple):
 
 
 def tally(source: ObjectFiles, indices: np.ndarray, classes: int) -> Tally:
-    """Counts the objects of the pictures `indices`."""
+    """Counts the objects of the images `indices`."""
     rows, chosen = places(source, indices)
     crowd = source.crowd[chosen]
     rows, chosen = rows[~crowd], chosen[~crowd]
@@ -41,19 +41,19 @@ def tally(source: ObjectFiles, indices: np.ndarray, classes: int) -> Tally:
     size = (area > SMALL).astype(np.int64) + (area > LARGE)
     sizes = np.bincount(labels * 3 + size, minlength=classes * 3).reshape(classes, 3)
     shown = np.unique(np.stack([labels, rows]), axis=1)[0]
-    pictures = np.bincount(shown, minlength=classes)
-    return Tally(sizes, pictures, np.setdiff1d(indices, rows), int(crowd.sum()))
+    images = np.bincount(shown, minlength=classes)
+    return Tally(sizes, images, np.setdiff1d(indices, rows), int(crowd.sum()))
 
 
 def places(source: ObjectFiles, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The objects of the pictures `indices`: the picture of each, and its place in the arrays."""
+    """The objects of the images `indices`: the image of each, and its place in the arrays."""
     rows = np.repeat(np.arange(len(source)), np.diff(source.starts))
     chosen = np.flatnonzero(np.isin(rows, indices))
     return rows[chosen], chosen
 
 
 def box_sizes(source: ObjectFiles, indices: np.ndarray, canvas: Canvas) -> np.ndarray:
-    """float64 (N, 2): width and height of each box in pixels of the pictures fitted into `canvas`; no crowds."""
+    """float64 (N, 2): width and height of each box in pixels of the images fitted into `canvas`; no crowds."""
     rows, chosen = places(source, indices)
     kept = ~source.crowd[chosen]
     boxes, shapes = source.boxes[chosen[kept]].astype(np.float64), source.shapes[rows[kept]]
@@ -66,9 +66,9 @@ def histogram(classes: list[str], found: Tally, split: str) -> list[str]:
     counts, wide = found.objects, max(map(len, classes))
     most = max(1, counts.max())
     lines = [f"objects in {split} by class; small ones cover up to 32 x 32 pixels, large ones more than 96 x 96:"]
-    for name, count, sizes, pictures in zip(classes, counts, found.sizes, found.pictures, strict=True):
+    for name, count, sizes, images in zip(classes, counts, found.sizes, found.images, strict=True):
         shares = (f"{part:3.0f} %" for part in 100 * sizes / max(1, count))
         shares = ", ".join(f"{share} {size}" for share, size in zip(shares, ("small", "medium", "large"), strict=True))
         bar = "█" * -(-BAR * count // most)
-        lines.append(f"  {name:{wide}} {count:7,} in {pictures:6,} pictures  {shares}  {bar}".rstrip())
+        lines.append(f"  {name:{wide}} {count:7,} in {images:6,} images  {shares}  {bar}".rstrip())
     return lines

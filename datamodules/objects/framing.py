@@ -1,4 +1,4 @@
-"""Which part of a picture is shown, how large, and what of its objects can be seen there."""
+"""Which part of an image is shown, how large, and what of its objects can be seen there."""
 
 from typing import NamedTuple
 
@@ -12,14 +12,14 @@ from datamodules.whole import resize
 Span = tuple[int, int, int]
 """Along one axis: the first pixel, the one after the last, and how many pixels they become."""
 
-OVERLAPS = (None, 0.0, 0.1, 0.3, 0.5, 0.7, 0.9)  # SSD's; null keeps the whole picture
+OVERLAPS = (None, 0.0, 0.1, 0.3, 0.5, 0.7, 0.9)  # SSD's; null keeps the whole image
 TRIALS = 50
-SIDES, RATIOS = (0.3, 1.0), (0.5, 2.0)  # of SSD's crops: fractions of the picture's sides, and width over height
+SIDES, RATIOS = (0.3, 1.0), (0.5, 2.0)  # of SSD's crops: fractions of the image's sides, and width over height
 THINNEST = 1.0  # pixels: below, a box is nothing to learn from
 
 
 class Shown(NamedTuple):
-    """A picture with objects as training sees it.
+    """An image with objects as training sees it.
 
     Args:
         image: uint8 (H, W, 3).
@@ -42,7 +42,7 @@ class Shown(NamedTuple):
 def frame(
     image: np.ndarray, objects: Objects, rows: Span, columns: Span, masks: bool, visible: float, mirrored: bool = False
 ) -> Shown:
-    """Cuts a part out of a picture and brings it to another size.
+    """Cuts a part out of an image and brings it to another size.
 
     Args:
         image: uint8 (H, W, 3), the original.
@@ -66,7 +66,7 @@ def frame(
 
 
 def clip(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Boxes (N, 4) cut at the borders of a picture of `size`, float32."""
+    """Boxes (N, 4) cut at the borders of an image of `size`, float32."""
     return np.clip(boxes, 0, np.array([size[1], size[0]] * 2)).astype(np.float32)
 
 
@@ -90,7 +90,7 @@ def seen(rles: list[RLE], chosen: np.ndarray, rows: Span, columns: Span) -> np.n
 
 
 def nearest(length: int, target: int) -> np.ndarray:
-    """For each of `target` pixels the one of `length` below its centre, as cv2.INTER_NEAREST_EXACT means it."""
+    """For each of `target` pixels the one of `length` below its center, as cv2.INTER_NEAREST_EXACT means it."""
     return (2 * np.arange(target) + 1) * length // (2 * target)
 
 
@@ -122,13 +122,13 @@ def mirror(shown: Shown) -> Shown:
 
 
 def overlapping_part(shape: tuple[int, int], boxes: np.ndarray, random: np.random.Generator) -> list[int]:
-    """A random part of a picture: left, top, right and bottom, as SSD draws it (Liu et al. 2016).
+    """A random part of an image: left, top, right and bottom, as SSD draws it (Liu et al. 2016).
 
-    A least overlap is drawn, then parts until the IoU of one with some box reaches it, and the centre of some box lies
-    in it; the whole picture if that does not happen, or there is no box.
+    A least overlap is drawn, then parts until the IoU of one with some box reaches it, and the center of some box lies
+    in it; the whole image if that does not happen, or there is no box.
 
     Args:
-        shape: height and width of the picture.
+        shape: height and width of the image.
         boxes: float32 (N, 4), xyxy.
     """
     height, width = shape
@@ -139,8 +139,8 @@ def overlapping_part(shape: tuple[int, int], boxes: np.ndarray, random: np.rando
     parts = np.concatenate([corner, corner + sides], 1)
     if least is None or not len(boxes):
         return [0, 0, width, height]
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    inside = ((centres >= corner[:, None]) & (centres <= corner[:, None] + sides[:, None])).all(2).any(1)
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    inside = ((centers >= corner[:, None]) & (centers <= corner[:, None] + sides[:, None])).all(2).any(1)
     ratio = sides[:, 0] / sides[:, 1]
     good = inside & (ratio >= RATIOS[0]) & (ratio <= RATIOS[1]) & (overlaps(parts, boxes).max(1) >= least)
     if not good.any():

@@ -1,4 +1,4 @@
-"""Several pictures with objects made into one: mosaic and copy-paste."""
+"""Several images with objects made into one: mosaic and copy-paste."""
 
 from collections.abc import Callable
 
@@ -6,18 +6,18 @@ import numpy as np
 
 from datamodules.objects.framing import Shown, tidy
 
-CENTRE = (0.25, 0.75)  # where the four pictures of a mosaic meet, as fractions of its sides
+CENTER = (0.25, 0.75)  # where the four images of a mosaic meet, as fractions of its sides
 SMALLEST = 4  # pixels on each side, so that each of the four has one
 
 
 def mosaic(size: tuple[int, int], tile: Callable[[int, tuple[int, int]], Shown], random: np.random.Generator) -> Shown:
-    """Four pictures around a random point (Bochkovskiy et al. 2020), each reaching to it.
+    """Four images around a random point (Bochkovskiy et al. 2020), each reaching to it.
 
     Args:
         size: height and width of the result.
-        tile: picture 0..3 for a tile of at most this height and width; what it leaves free stays black.
+        tile: image 0..3 for a tile of at most this height and width; what it leaves free stays black.
     """
-    y, x = (round(side * random.uniform(*CENTRE)) for side in size)
+    y, x = (round(side * random.uniform(*CENTER)) for side in size)
     image, tiles = np.zeros((*size, 3), np.uint8), []
     for i in range(4):
         low, right = i // 2, i % 2
@@ -32,7 +32,7 @@ def mosaic(size: tuple[int, int], tile: Callable[[int, tuple[int, int]], Shown],
 
 
 def moved(shown: Shown, top: int, left: int, size: tuple[int, int]) -> Shown:
-    """Objects in pixels of a picture of `size` that has this one at (top, left)."""
+    """Objects in pixels of an image of `size` that has this one at (top, left)."""
     masks = shown.masks
     if masks is not None:
         room = np.zeros((len(masks), *size), np.uint8)
@@ -42,11 +42,11 @@ def moved(shown: Shown, top: int, left: int, size: tuple[int, int]) -> Shown:
 
 
 def paste(onto: Shown, other: Shown, chosen: np.ndarray, visible: float) -> Shown:
-    """The chosen objects of another picture cut out and laid over this one (Ghiasi et al. 2021), at the same pixels.
+    """The chosen objects of another image cut out and laid over this one (Ghiasi et al. 2021), at the same pixels.
 
     Args:
-        onto: the picture, with masks.
-        other: with masks; what lies beyond the picture is lost.
+        onto: the image, with masks.
+        other: with masks; what lies beyond the image is lost.
         chosen: bool (M,), which of its objects.
         visible: share of an object that must stay visible, 0..1; others are left out.
     """

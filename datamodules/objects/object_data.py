@@ -1,4 +1,4 @@
-"""What all data modules of pictures with objects share: detection and instance segmentation."""
+"""What all data modules of images with objects share: detection and instance segmentation."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,30 +24,30 @@ from datamodules.source import Files
 from datamodules.whole import as_canvas
 from modules.contracts import Batch, ConfigError, DataError
 
-PLAIN = 224  # side of the squares that probes see where pictures keep their own sizes
+PLAIN = 224  # side of the squares that probes see where images keep their own sizes
 
 
 class ObjectDataModule(ImageFilesData):
-    """Base of the data modules of pictures with objects: boxes and classes, and perhaps masks.
+    """Base of the data modules of images with objects: boxes and classes, and perhaps masks.
 
-    Pictures keep their proportions; those of a batch are padded at the right and below to the largest of them, to
-    multiples of 32 pixels. Training batches are of pictures of about one shape. Crowds are nothing to learn from.
+    Images keep their proportions; those of a batch are padded at the right and below to the largest of them, to
+    multiples of 32 pixels. Training batches are of images of about one shape. Crowds are nothing to learn from.
 
     Args:
-        image_size: height and width that pictures are fitted into, in pixels; one number is a square; null keeps each
-            picture's own size.
+        image_size: height and width that images are fitted into, in pixels; one number is a square; null keeps each
+            image's own size.
         masks: whether objects have masks too, for instance segmentation.
-        augment: `none`, `flip`, `simclr` (flip, colour jitter, grey, blur above 64 pixels), `strong` (the same with any
+        augment: `none`, `flip`, `simclr` (flip, color jitter, gray, blur above 64 pixels), `strong` (the same with any
             hue), or albumentations transforms, which move boxes and masks too.
-        scale: range of the random scale of training pictures, 1 being fitted into `image_size`; larger ones are cropped
+        scale: range of the random scale of training images, 1 being fitted into `image_size`; larger ones are cropped
             (large-scale jitter: [0.1, 2.0]).
         iou_crop: probability 0..1 of first cropping to a random part that overlaps with an object, as SSD does.
-        mosaic: probability 0..1 that four training pictures become one.
-        copy_paste: probability 0..1 that objects of another training picture are laid over this one; needs data with
+        mosaic: probability 0..1 that four training images become one.
+        copy_paste: probability 0..1 that objects of another training image are laid over this one; needs data with
             masks.
         min_visibility: share 0..1 of an object that augmentation must leave visible; others are no longer looked for.
         proposals: where objects may be, a json as `predict` and `test` write it, for the heads FastRCNN and RCNN; it
-            needs to know the pictures of all splits that are used, and one without any proposal gets none.
+            needs to know the images of all splits that are used, and one without any proposal gets none.
         batch_size: samples per device and step.
 
     Raises:
@@ -122,7 +122,7 @@ class ObjectDataModule(ImageFilesData):
         super().setup(stage)
         if "train" in self.splits and not len(self.box_sizes()):
             raise DataError(
-                f"none of the {len(self.splits['train'][1]):,} training pictures shows an object, crowds aside: "
+                f"none of the {len(self.splits['train'][1]):,} training images shows an object, crowds aside: "
                 f"raise data.labels, lower data.val_split, or annotate more"
             )
         if any(source.counts is None for source, _ in self.splits.values()):
@@ -139,7 +139,7 @@ class ObjectDataModule(ImageFilesData):
             self.write_list("dropped.txt", self.dropped)
 
     def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
-        """`plain` gives probes the largest centred square, of the shorter side of `image_size`, or 224 pixels."""
+        """`plain` gives probes the largest centered square, of the shorter side of `image_size`, or 224 pixels."""
         if split not in self.splits:
             return None
         (source, indices), skip = self.splits[split], self.on_error == "skip"
@@ -152,7 +152,7 @@ class ObjectDataModule(ImageFilesData):
         return ObjectDataset(source, indices, self.augmented, self.seed, skip)
 
     def kinds(self) -> np.ndarray | None:
-        """Pictures whose sides differ by less than a fourth or so are of one kind; null where all are."""
+        """Images whose sides differ by less than a fourth or so are of one kind; null where all are."""
         source, indices = self.splits["train"]
         shapes = source.shapes[indices].astype(np.float64)
         if self.canvas:
@@ -168,7 +168,7 @@ class ObjectDataModule(ImageFilesData):
         return moved | ({"truth": batch["truth"]} if "truth" in batch else {})
 
     def box_sizes(self) -> np.ndarray:
-        """float64 (N, 2): width and height of the training pictures' objects in pixels that the network sees."""
+        """float64 (N, 2): width and height of the training images' objects in pixels that the network sees."""
         return box_sizes(*self.splits["train"], self.canvas)
 
     def baselines(self) -> dict[str, float]:
@@ -197,18 +197,16 @@ class ObjectDataModule(ImageFilesData):
             lines.append(f"width and height of objects as the network sees them: {sizes}")
         bare = [s for s in self.splits if not tally(*self.splits[s], len(self.classes)).objects.any()]
         lines += [f"{split} shows no object, so its figures will be nan" for split in bare]
-        if (found := self.baselines()) and not np.isnan(found["centre"]):
-            said = f"{found['centre']:.3f} for a box in the centre and {found['everywhere']:.3f} for boxes everywhere"
+        if (found := self.baselines()) and not np.isnan(found["center"]):
+            said = f"{found['center']:.3f} for a box in the center and {found['everywhere']:.3f} for boxes everywhere"
             lines.append(f"AP50 without a network on {self._judged()}: {said}")
         return lines
 
     def _about_proposals(self, unknown: int) -> str:
-        pictures = {source.id(i) for source, indices in self.splits.values() for i in indices}
-        count, without = sum(map(len, self.given.values())), len(pictures - self.given.keys())
-        skipped = f", {unknown:,} more are of pictures that are not there" if unknown else ""
-        return (
-            f"proposals: {count:,} from {self.proposals}{skipped}; {without:,} of {len(pictures):,} pictures have none"
-        )
+        images = {source.id(i) for source, indices in self.splits.values() for i in indices}
+        count, without = sum(map(len, self.given.values())), len(images - self.given.keys())
+        skipped = f", {unknown:,} more are of images that are not there" if unknown else ""
+        return f"proposals: {count:,} from {self.proposals}{skipped}; {without:,} of {len(images):,} images have none"
 
     def _judged(self) -> Split | None:
         return next((split for split in ("val", "test") if split in self.splits), None)

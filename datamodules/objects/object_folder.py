@@ -1,4 +1,4 @@
-"""A folder of pictures with annotated objects."""
+"""A folder of images with annotated objects."""
 
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -12,7 +12,7 @@ from datamodules.roles import Role
 
 
 class Objects(ObjectDataModule):
-    """Pictures with objects below a folder, annotated as COCO json, Pascal VOC xml, YOLO txt, csv or id-PNGs.
+    """Images with objects below a folder, annotated as COCO json, Pascal VOC xml, YOLO txt, csv or id-PNGs.
 
     Args:
         root: the folder.

@@ -1,4 +1,4 @@
-"""Pictures with objects in them: boxes, classes and outlines, one split after the other."""
+"""Images with objects in them: boxes, classes and outlines, one split after the other."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from datamodules.base import Split
 from datamodules.source import Files
 
 PROPOSAL = -1
-"""The label of a proposal among the objects of a picture."""
+"""The label of a proposal among the objects of an image."""
 
 RLE = dict[str, Any]
 """COCO's compressed run lengths: {"size": [height, width], "counts": bytes}."""
@@ -18,10 +18,10 @@ RLE = dict[str, Any]
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects of one picture, in pixels of the original, upright picture.
+    """The objects of one image, in pixels of the original, upright image.
 
     Args:
-        boxes: float32 (N, 4), xyxy, clipped to the picture. N may be 0.
+        boxes: float32 (N, 4), xyxy, clipped to the image. N may be 0.
         labels: int64 (N,), 0..C-1.
         crowd: bool (N,), regions that evaluation passes over: COCO's crowds, VOC's difficult objects.
         area: float32 (N,), as annotated, else of the mask, else of the box.
@@ -46,10 +46,10 @@ class Objects:
 
 
 class ObjectSource(Protocol):
-    """The pictures of one split and the objects in them."""
+    """The images of one split and the objects in them."""
 
     labels = None
-    """There is no class per picture."""
+    """There is no class per image."""
 
     def __len__(self) -> int: ...
 
@@ -57,10 +57,10 @@ class ObjectSource(Protocol):
         """uint8 (H, W, 3)."""
 
     def id(self, index: int) -> str:
-        """What the user calls the picture: its path below the root."""
+        """What the user calls the image: its path below the root."""
 
     def shape(self, index: int) -> tuple[int, int]:
-        """Height and width of the original picture, without decoding it."""
+        """Height and width of the original image, without decoding it."""
 
     def objects(self, index: int) -> Objects: ...
 
@@ -86,13 +86,13 @@ def packed(strings: list[bytes]) -> Packed:
 
 @dataclass(frozen=True)
 class ObjectFiles:
-    """Picture files with their objects, all held in a few arrays, so that workers share them.
+    """Image files with their objects, all held in a few arrays, so that workers share them.
 
     Args:
-        files: the pictures.
+        files: the images.
         shapes: int32 (P, 2), height and width of each, upright.
-        starts: int64 (P + 1,): the objects of picture i are those from `starts[i]` to `starts[i + 1]`.
-        boxes: float32 (M, 4) of all pictures.
+        starts: int64 (P + 1,): the objects of image i are those from `starts[i]` to `starts[i + 1]`.
+        boxes: float32 (M, 4) of all images.
         classes: int32 (M,).
         crowd: bool (M,).
         area: float32 (M,).
@@ -140,11 +140,11 @@ class Annotations:
     Args:
         classes: names, by class index.
         category_ids: what the files call each class index; counted from 1 where they have only names.
-        splits: pictures with their objects.
-        image_ids: what the files call each picture, by `ObjectSource.id`; where they have only paths, numbers
+        splits: images with their objects.
+        image_ids: what the files call each image, by `ObjectSource.id`; where they have only paths, numbers
             made of them.
         dropped: a line for each annotation left out: file, index, reason.
-        skipped: a line for each picture left out because it is missing, damaged or of another size than annotated.
+        skipped: a line for each image left out because it is missing, damaged or of another size than annotated.
         notes: sentences about what is odd but was left as it is.
     """
 
@@ -158,11 +158,11 @@ class Annotations:
 
     def report(self, shown: int = 5) -> list[str]:
         """Lines for people: how much was left out and the first of it, then the notes."""
-        pictures = sum(len(source) for source in self.splits.values())
+        images = sum(len(source) for source in self.splits.values())
         objects = sum(len(source.boxes) for source in self.splits.values())
         lines = []
         for name, out, kept in (
-            ("pictures", self.skipped, pictures),
+            ("images", self.skipped, images),
             ("annotations, listed in dropped.txt", self.dropped, objects),
         ):
             if out:

@@ -12,15 +12,15 @@ from datamodules.objects.objects import PROPOSAL, ObjectFiles, Objects
 from modules.contracts import DataError
 
 Proposals = dict[str, np.ndarray]
-"""float32 (R, 4) xyxy, best first, by the id of the picture; of pictures that have some."""
+"""float32 (R, 4) xyxy, best first, by the id of the image; of images that have some."""
 
 
 @dataclass(frozen=True)
 class WithProposals:
-    """Pictures whose proposals come after their objects, so that all that moves objects moves them too.
+    """Images whose proposals come after their objects, so that all that moves objects moves them too.
 
     Args:
-        source: the pictures and their objects.
+        source: the images and their objects.
         proposals: of them, in pixels of the originals.
     """
 
@@ -63,14 +63,14 @@ def read_proposals(file: Path, numbers: dict[str, int], skip: bool) -> tuple[Pro
 
     Args:
         file: json.
-        numbers: what the annotations call each picture, by its id; entries may have either.
-        skip: leave out entries of pictures that are not there, and count them.
+        numbers: what the annotations call each image, by its id; entries may have either.
+        skip: leave out entries of images that are not there, and count them.
 
     Returns:
         Proposals, and how many were left out.
 
     Raises:
-        DataError: no such list, or an entry without one of the three, with wrong ones, or of an unknown picture.
+        DataError: no such list, or an entry without one of the three, with wrong ones, or of an unknown image.
     """
     try:
         entries = json.loads(file.read_bytes())
@@ -82,35 +82,35 @@ def read_proposals(file: Path, numbers: dict[str, int], skip: bool) -> tuple[Pro
     found: dict[str, list[list[float]]] = {}
     unknown = 0
     for i, entry in enumerate(entries):
-        row, picture = _row(entry, f"{file}: entry {i}")
+        row, image = _row(entry, f"{file}: entry {i}")
         alias = entry.get("file_name")  # where a run called the same images by other numbers
-        if picture not in names and isinstance(alias, str) and alias in names:
-            picture = alias
-        if picture in names:
-            found.setdefault(names[picture], []).append(row)
+        if image not in names and isinstance(alias, str) and alias in names:
+            image = alias
+        if image in names:
+            found.setdefault(names[image], []).append(row)
         elif skip:
             unknown += 1
         else:
             raise DataError(
-                f"{file}: entry {i} is of image_id {picture!r}, but the data has no such picture: use the ids of its "
+                f"{file}: entry {i} is of image_id {image!r}, but the data has no such image: use the ids of its "
                 f"annotations, or set --data.on_error skip"
             )
     return {name: _boxes(rows) for name, rows in found.items()}, unknown
 
 
 def _row(entry: Any, where: str) -> tuple[list[float], Any]:
-    """x, y, width, height and score of an entry, and its picture."""
+    """x, y, width, height and score of an entry, and its image."""
     try:
-        (x, y, width, height), score, picture = (entry[key] for key in ("bbox", "score", "image_id"))
-        picture = whole(picture)
+        (x, y, width, height), score, image = (entry[key] for key in ("bbox", "score", "image_id"))
+        image = whole(image)
         row = [float(value) for value in (x, y, width, height, score)]
     except KeyError as error:
         raise DataError(f"{where} has no {error}: it needs image_id, bbox and score") from error
     except (TypeError, ValueError) as error:
         raise DataError(f"{where} is no result with image_id, bbox [x, y, width, height] and score: {entry}") from error
-    if not np.isfinite(row).all() or min(row[2:4]) < 0 or not isinstance(picture, int | str):
+    if not np.isfinite(row).all() or min(row[2:4]) < 0 or not isinstance(image, int | str):
         raise DataError(f"{where} has a bbox, score or image_id that cannot be: {entry}")
-    return row, picture
+    return row, image
 
 
 def _boxes(rows: list[list[float]]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""One picture with objects at a time, and many of them as a batch."""
+"""One image with objects at a time, and many of them as a batch."""
 
 from typing import Any
 
@@ -17,10 +17,10 @@ MULTIPLE = 32  # of which height and width of a batch are: the stride of common 
 
 
 class WholeObjects:
-    """Whole pictures with what is in them, to evaluate.
+    """Whole images with what is in them, to evaluate.
 
     Args:
-        canvas: height and width that pictures are fitted into; null keeps their own size.
+        canvas: height and width that images are fitted into; null keeps their own size.
         masks: whether the truth has masks.
     """
 
@@ -39,10 +39,10 @@ class WholeObjects:
 
 
 class ObjectDataset(ImageDataset):
-    """Pictures with their objects, augmented or whole.
+    """Images with their objects, augmented or whole.
 
     Args:
-        make: from a source, the pictures of this set, the one that is asked for and the key (seed, epoch, index).
+        make: from a source, the images of this set, the one that is asked for and the key (seed, epoch, index).
     """
 
     def __init__(
@@ -57,15 +57,15 @@ class ObjectDataset(ImageDataset):
 
 
 def truth(objects: Objects, masks: bool) -> dict[str, Any]:
-    """What a picture holds, for the metrics: tensors, and `rle` if masks are wanted."""
+    """What an image holds, for the metrics: tensors, and `rle` if masks are wanted."""
     tensors = {key: torch.from_numpy(getattr(objects, key)) for key in ("boxes", "labels", "crowd", "area")}
     return tensors | ({"rle": objects.rles} if masks else {})
 
 
 def collate_objects(samples: list[dict[str, Any]]) -> Batch:
-    """Samples to a batch: `image` uint8 (B, 3, H, W), pictures padded with black at the right and below to the largest
+    """Samples to a batch: `image` uint8 (B, 3, H, W), images padded with black at the right and below to the largest
     of them, both sides a multiple of 32; `inside` and `size` (B, 2); `boxes`, `labels`, perhaps `masks`, `proposals`
-    and `truth`, lists over pictures.
+    and `truth`, lists over images.
     """
     if any("views" in s for s in samples):  # for probes
         return collate(samples)

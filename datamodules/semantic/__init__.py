@@ -1,4 +1,4 @@
-"""Pictures with a class for every pixel."""
+"""Images with a class for every pixel."""
 
 from datamodules.semantic.camvid import CamVid
 from datamodules.semantic.coco import COCOSemantic

@@ -1,4 +1,4 @@
-"""How pictures and their semantic maps are augmented together."""
+"""How images and their semantic maps are augmented together."""
 
 from typing import Any
 
@@ -14,17 +14,17 @@ from modules.contracts import IGNORE, ConfigError
 
 
 class MaskAugment(Keyed):
-    """Random scale and crop of picture and map, then a recipe; every draw is a function of the key alone.
+    """Random scale and crop of image and map, then a recipe; every draw is a function of the key alone.
 
     Args:
-        size: height and width of the result; a picture smaller than the crop is padded to the right and below.
-        scale: range of the scale, 1 being the whole picture fitted into `size`.
-        balanced: probability 0..1 that the crop is centred on a pixel of a class drawn among those in the picture, each
+        size: height and width of the result; an image smaller than the crop is padded to the right and below.
+        scale: range of the scale, 1 being the whole image fitted into `size`.
+        balanced: probability 0..1 that the crop is centered on a pixel of a class drawn among those in the image, each
             with the same chance.
-        recipe: a name from RECIPES or albumentations transforms; what they bring in from outside the picture is void.
+        recipe: a name from RECIPES or albumentations transforms; what they bring in from outside the image is void.
 
     Raises:
-        ConfigError: the transforms do not work on pictures of this size, end in another, or mix the map's values.
+        ConfigError: the transforms do not work on images of this size, end in another, or mix the map's values.
     """
 
     def __init__(
@@ -43,16 +43,16 @@ class MaskAugment(Keyed):
             self(np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8))
         except (ValueError, CropSizeError) as error:
             where = f"{size[0]} x {size[1]} pixels"
-            raise ConfigError(f"data.augment does not work on pictures and masks of {where}: {error}") from error
+            raise ConfigError(f"data.augment does not work on images and masks of {where}: {error}") from error
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, *key: int) -> dict[str, Any]:
         """uint8 (H, W, 3) and (H, W) to `image` (*size, 3) and `mask` (*size), 255 where padded."""
         scale, chosen, *place = self.seed(*key).random(4)
         scale = self.scale[0] + (self.scale[1] - self.scale[0]) * scale
         scale *= fit_scale(mask.shape, self.size)
-        centre = pixel_of_a_class(mask, *place) if chosen < self.balanced else None
+        center = pixel_of_a_class(mask, *place) if chosen < self.balanced else None
         rows, columns = (
-            span(mask.shape[axis], self.size[axis], scale, place[axis], None if centre is None else centre[axis])
+            span(mask.shape[axis], self.size[axis], scale, place[axis], None if center is None else center[axis])
             for axis in (0, 1)
         )
         inside = rows[2], columns[2]
@@ -66,21 +66,21 @@ class MaskAugment(Keyed):
         return {"image": result["image"], "mask": result["mask"]}
 
 
-def span(length: int, target: int, scale: float, draw: float, centre: int | None) -> tuple[int, int, int]:
-    """Along one axis, the part of a picture that a crop shows: first pixel, the one after the last, and its new length.
+def span(length: int, target: int, scale: float, draw: float, center: int | None) -> tuple[int, int, int]:
+    """Along one axis, the part of an image that a crop shows: first pixel, the one after the last, and its new length.
 
     Args:
-        length: of the picture in pixels.
-        target: of the crop, in pixels of the scaled picture.
-        scale: of the picture.
+        length: of the image in pixels.
+        target: of the crop, in pixels of the scaled image.
+        scale: of the image.
         draw: uniform in [0, 1), says where the crop lies.
-        centre: the pixel that it shall lie around instead, as far as the picture reaches; null for none.
+        center: the pixel that it shall lie around instead, as far as the image reaches; null for none.
     """
     wanted = max(1, round(target / scale))
     if wanted >= length:
         return 0, length, max(1, min(target, round(length * scale)))
     free = length - wanted
-    start = int(draw * (free + 1)) if centre is None else min(max(0, centre - wanted // 2), free)
+    start = int(draw * (free + 1)) if center is None else min(max(0, center - wanted // 2), free)
     return start, start + wanted, target
 
 
@@ -117,7 +117,7 @@ def check_nearest(transform: A.BasicTransform) -> None:
 
 
 def _prepare(transform: A.BasicTransform) -> None:
-    """Makes what comes from outside the picture void, which albumentations takes for class 0."""
+    """Makes what comes from outside the image void, which albumentations takes for class 0."""
     check_nearest(transform)
     if getattr(transform, "fill_mask", None) == 0:
         transform.fill_mask = IGNORE

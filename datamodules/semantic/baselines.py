@@ -1,4 +1,4 @@
-"""How well semantic maps are foretold without looking at the picture: what a network has to beat."""
+"""How well semantic maps are foretold without looking at the image: what a network has to beat."""
 
 import numpy as np
 
@@ -24,7 +24,7 @@ def most_frequent(train: np.ndarray, judged: np.ndarray) -> float:
 
 
 def per_position(train: Part, judged: Part, shape: tuple[int, int]) -> float:
-    """mIoU of the class that is most frequent in training at each position; all pictures are of `shape`."""
+    """mIoU of the class that is most frequent in training at each position; all images are of `shape`."""
     known = [part.maps.fingerprint() for part, _ in (train, judged)]
     if None in known:
         return _per_position(train, judged, shape)
@@ -33,9 +33,9 @@ def per_position(train: Part, judged: Part, shape: tuple[int, int]) -> float:
 
 
 def _per_position(train: Part, judged: Part, shape: tuple[int, int]) -> float:
-    learnt, truth = (_counts(*part, shape) for part in (train, judged))
-    everywhere = learnt.sum(1).argmax()
-    foretold = np.where(learnt.any(0), learnt.argmax(0), everywhere)
+    learned, truth = (_counts(*part, shape) for part in (train, judged))
+    everywhere = learned.sum(1).argmax()
+    foretold = np.where(learned.any(0), learned.argmax(0), everywhere)
     confusion = np.zeros((len(truth), len(truth)), np.int64)  # foretold, true
     for c in np.unique(foretold):
         confusion[c] = truth[:, foretold == c].sum(1)

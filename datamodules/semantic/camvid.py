@@ -8,7 +8,7 @@ from datamodules.pairs import Legend, Pairs
 from datamodules.roles import Role
 from datamodules.semantic.mask_data import MaskDataModule
 from datamodules.semantic.pair_files import in_folders, in_list, to_pairs
-from modules.colours import RGB
+from modules.colors import RGB
 from modules.contracts import IGNORE, DataError
 
 CLASSES: dict[str, RGB] = {

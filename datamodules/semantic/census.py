@@ -19,35 +19,35 @@ MANY = 1000  # maps that take long enough to say so
 
 
 class Row(NamedTuple):
-    """One pair: height and width of map and picture, and the numbers in the map with their pixels."""
+    """One pair: height and width of map and image, and the numbers in the map with their pixels."""
 
     shape: tuple[int, int]
-    picture: tuple[int, int]
+    image: tuple[int, int]
     values: list[int]
     pixels: list[int]
 
 
 Census = list[Row | None]
-"""One row per pair; null where picture or map cannot be decoded."""
+"""One row per pair; null where image or map cannot be decoded."""
 
 
 def take(pairs: Pairs) -> Census:
     """Counts all pairs, or finds in the cache what was counted when the same files were seen before.
 
     Raises:
-        DataError: a map that holds colours.
+        DataError: a map that holds colors.
     """
     known = pairs.maps.fingerprint()
     if known is None:
         return [_count(pairs, i) for i in range(len(pairs))]
-    pictures = digest(stamp(pairs.pictures.root / pairs.id(i)) for i in range(len(pairs)))
-    rows = cached("masks", digest([known, pictures]), lambda: _count_all(pairs))
+    images = digest(stamp(pairs.images.root / pairs.id(i)) for i in range(len(pairs)))
+    rows = cached("masks", digest([known, images]), lambda: _count_all(pairs))
     return [None if row is None else Row(tuple(row[0]), tuple(row[1]), row[2], row[3]) for row in rows]
 
 
 def check(pairs: Pairs, census: Census) -> None:
-    """Raises DataError for the first map of another size than its picture, or with a number that means nothing."""
-    wrong = [(i, row) for i, row in enumerate(census) if row and row.shape != row.picture]
+    """Raises DataError for the first map of another size than its image, or with a number that means nothing."""
+    wrong = [(i, row) for i, row in enumerate(census) if row and row.shape != row.image]
     if wrong:
         rest = [str(pairs.maps.path(i)) for i, _ in wrong[1:]]
         more = f"; {len(rest):,} more masks are like it: {'; '.join(rest[:4])}" if rest else ""
@@ -84,8 +84,8 @@ def class_counts(pairs: Pairs, census: Census, indices: np.ndarray) -> np.ndarra
 
 
 def common_shape(census: Census, indices: np.ndarray) -> tuple[int, int] | None:
-    """Height and width of all pictures; null when they differ."""
-    shapes = {census[i].picture for i in indices}
+    """Height and width of all images; null when they differ."""
+    shapes = {census[i].image for i in indices}
     return shapes.pop() if len(shapes) == 1 else None
 
 
@@ -101,9 +101,9 @@ def _count(pairs: Pairs, index: int) -> Row | None:
         values = pairs.maps.values(index)
     except Undecodable:
         return None
-    pictures = pairs.pictures
-    picture = read_shape(pictures.root / pairs.id(index)) if isinstance(pictures, Files) else pictures.shape
-    if picture is None:
+    images = pairs.images
+    image = read_shape(images.root / pairs.id(index)) if isinstance(images, Files) else images.shape
+    if image is None:
         return None
     if values.dtype == np.uint8:
         pixels = np.bincount(values.ravel(), minlength=256)
@@ -111,7 +111,7 @@ def _count(pairs: Pairs, index: int) -> Row | None:
         pixels = pixels[found]
     else:
         found, pixels = np.unique(values, return_counts=True)
-    return Row(values.shape, tuple(picture), found.tolist(), pixels.tolist())
+    return Row(values.shape, tuple(image), found.tolist(), pixels.tolist())
 
 
 def _strange(pairs: Pairs, row: Row) -> list[tuple[int, int]]:
@@ -119,10 +119,10 @@ def _strange(pairs: Pairs, row: Row) -> list[tuple[int, int]]:
 
 
 def _other_size(pairs: Pairs, index: int, row: Row) -> str:
-    mask, picture = pairs.maps.path(index), pairs.pictures.root / pairs.id(index)
-    sizes = f"the mask {mask} is {row.shape[1]} x {row.shape[0]} pixels, but its picture {picture} is"
-    sizes += f" {row.picture[1]} x {row.picture[0]}"
-    if row.shape == row.picture[::-1] and _lies(picture):
+    mask, image = pairs.maps.path(index), pairs.images.root / pairs.id(index)
+    sizes = f"the mask {mask} is {row.shape[1]} x {row.shape[0]} pixels, but its image {image} is"
+    sizes += f" {row.image[1]} x {row.image[0]}"
+    if row.shape == row.image[::-1] and _lies(image):
         return f"{sizes} when turned upright as its EXIF says: turn the mask too"
     return f"{sizes}: both must be of one size"
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from datamodules.split_names import split_folders
 from datamodules.text_files import read_lines, read_rows
-from modules.colours import RGB
+from modules.colors import RGB
 from modules.contracts import DataError
 
 COLUMNS = {

@@ -23,7 +23,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 class COCOSemantic(MaskDataModule):
     """COCO (Lin et al. 2014), or data in its formats, as semantic maps: every pixel gets the class of what covers it.
 
-    `root/annotations/KIND_train*.json`, so too `val` and `test`; pictures in `root/images`, `root/train2017` or the
+    `root/annotations/KIND_train*.json`, so too `val` and `test`; images in `root/images`, `root/train2017` or the
     like. Classes are the json's categories in order of their ids. Crowds are void.
 
     Args:
@@ -75,19 +75,19 @@ class COCOSemantic(MaskDataModule):
 
     def _pairs(self, split: Split, legend: Legend) -> Pairs:
         file, content = self.files[split], self.contents[split]
-        pictures = sorted(content["images"], key=lambda picture: picture["file_name"])
-        if not pictures:
-            raise DataError(f"{file} lists no pictures")
-        folder = self._folder(file, pictures[0]["file_name"])
-        names = [picture["file_name"] for picture in pictures]
+        images = sorted(content["images"], key=lambda image: image["file_name"])
+        if not images:
+            raise DataError(f"{file} lists no images")
+        folder = self._folder(file, images[0]["file_name"])
+        names = [image["file_name"] for image in images]
         paths = [spelled(folder, posix(name)) or folder / name for name in names]
         check_files(paths, file)
-        of = self._annotations(file, content, pictures)
-        made = self._segments(file, pictures, of) if self.kind == "panoptic" else self._outlines(file, pictures, of)
+        of = self._annotations(file, content, images)
+        made = self._segments(file, images, of) if self.kind == "panoptic" else self._outlines(file, images, of)
         return Pairs(Files(self.root, encoded(self.root, paths), None), made, legend)
 
     def _folder(self, file: Path, name: str) -> Path:
-        """Where the pictures are that a json lists: instances_train2017.json has `train2017`."""
+        """Where the images are that a json lists: instances_train2017.json has `train2017`."""
         part = file.stem.removeprefix(f"{self.kind}_")
         split = next(split for split in SPLITS if part.startswith(split))
         places = [self.root / place for place in (f"images/{part}", part, f"images/{split}", split, "images", ".")]
@@ -96,32 +96,32 @@ class COCOSemantic(MaskDataModule):
             raise DataError(f"{name}, which {file} lists first, is in none of {', '.join(map(str, places))}")
         return found
 
-    def _annotations(self, file: Path, content: Content, pictures: list[dict[str, Any]]) -> dict[int, list[dict]]:
-        """Annotations by picture id, all of known pictures and categories."""
-        found = {picture["id"]: [] for picture in pictures}
+    def _annotations(self, file: Path, content: Content, images: list[dict[str, Any]]) -> dict[int, list[dict]]:
+        """Annotations by image id, all of known images and categories."""
+        found = {image["id"]: [] for image in images}
         for annotation in content["annotations"]:
             if annotation["image_id"] not in found:
-                raise DataError(f"{file} has an annotation of picture {annotation['image_id']}, which it does not list")
+                raise DataError(f"{file} has an annotation of image {annotation['image_id']}, which it does not list")
             for part in annotation.get("segments_info", [annotation]):
                 if part["category_id"] not in self.numbers:
-                    where = f"picture {annotation['image_id']}"
+                    where = f"image {annotation['image_id']}"
                     raise DataError(f"{file} has category {part['category_id']} in {where}, which it does not name")
             found[annotation["image_id"]].append(annotation)
         return found
 
-    def _outlines(self, file: Path, pictures: list[dict[str, Any]], of: dict[int, list[dict]]) -> Outlines:
+    def _outlines(self, file: Path, images: list[dict[str, Any]], of: dict[int, list[dict]]) -> Outlines:
         def objects(key: int) -> list[tuple]:
             return [(self.numbers[a["category_id"]], a["iscrowd"], a["segmentation"]) for a in of[key]]
 
-        packed = records((p["file_name"], p["height"], p["width"], objects(p["id"])) for p in pictures)
+        packed = records((p["file_name"], p["height"], p["width"], objects(p["id"])) for p in images)
         return Outlines(file, packed, 0 if self.kind == "instances" else IGNORE)
 
-    def _segments(self, file: Path, pictures: list[dict[str, Any]], of: dict[int, list[dict]]) -> Segments:
+    def _segments(self, file: Path, images: list[dict[str, Any]], of: dict[int, list[dict]]) -> Segments:
         folder, rows = file.with_suffix(""), []
-        for picture in pictures:
-            if len(of[picture["id"]]) != 1:
-                raise DataError(f"{file} has {len(of[picture['id']])} annotations of {picture['file_name']}, not one")
-            annotation = of[picture["id"]][0]
+        for image in images:
+            if len(of[image["id"]]) != 1:
+                raise DataError(f"{file} has {len(of[image['id']])} annotations of {image['file_name']}, not one")
+            annotation = of[image["id"]][0]
             known = sorted(
                 (s["id"], IGNORE if s["iscrowd"] else self.numbers[s["category_id"]])
                 for s in annotation["segments_info"]

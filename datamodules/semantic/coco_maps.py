@@ -18,7 +18,7 @@ from modules.contracts import IGNORE, DataError
 
 @dataclass(frozen=True)
 class Records:
-    """One JSON value per picture, as bytes in one array, so that workers share them."""
+    """One JSON value per image, as bytes in one array, so that workers share them."""
 
     text: np.ndarray
     ends: np.ndarray
@@ -43,20 +43,20 @@ class Outlines:
 
     Args:
         file: the json they come from.
-        pictures: per picture its name, height, width and a list of (class, crowd, segmentation).
+        images: per image its name, height, width and a list of (class, crowd, segmentation).
         uncovered: what pixels without object are.
     """
 
     file: Path
-    pictures: Records
+    images: Records
     uncovered: int
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def values(self, index: int) -> np.ndarray:
         """uint8 (H, W) of classes; 255 where a crowd is all that is known."""
-        name, height, width, objects = self.pictures[index]
+        name, height, width, objects = self.images[index]
         try:
             runs = [(c, crowd, run_lengths(outline, height, width)) for c, crowd, outline in objects]
         except (ValueError, TypeError, KeyError, IndexError) as error:
@@ -68,7 +68,7 @@ class Outlines:
         return values
 
     def path(self, index: int) -> Path:
-        return Path(f"{self.file} ({self.pictures[index][0]})")
+        return Path(f"{self.file} ({self.images[index][0]})")
 
     def fingerprint(self) -> str:
         return digest([stamp(self.file), self.uncovered])
@@ -84,21 +84,21 @@ class Segments:
     Args:
         file: the json that says what the segments are.
         folder: of the PNGs.
-        pictures: per picture the PNG's name, and the segments' numbers, ascending, with their classes, 255 for crowds.
+        images: per image the PNG's name, and the segments' numbers, ascending, with their classes, 255 for crowds.
     """
 
     file: Path
     folder: Path
-    pictures: Records
+    images: Records
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def values(self, index: int) -> np.ndarray:
         """uint8 (H, W) of classes, 255 for void."""
-        name, numbers, classes = self.pictures[index]
-        colours = self._colours(self.folder / name)
-        found = colours @ np.array([1, 256, 65536])
+        name, numbers, classes = self.images[index]
+        colors = self._colors(self.folder / name)
+        found = colors @ np.array([1, 256, 65536])
         numbers, classes = np.array([0, *numbers]), np.array([IGNORE, *classes], np.uint8)
         places = np.searchsorted(numbers, found).clip(max=len(numbers) - 1)
         if (strange := found[numbers[places] != found]).size:
@@ -106,7 +106,7 @@ class Segments:
         return classes[places]
 
     def path(self, index: int) -> Path:
-        return self.folder / self.pictures[index][0]
+        return self.folder / self.images[index][0]
 
     def fingerprint(self) -> str:
         return digest([stamp(self.file), *self._stamps])
@@ -118,15 +118,15 @@ class Segments:
     def _stamps(self) -> list[str]:
         return [stamp(self.path(i)) for i in range(len(self))]
 
-    def _colours(self, path: Path) -> np.ndarray:
+    def _colors(self, path: Path) -> np.ndarray:
         try:
             with Image.open(path) as file:
-                colours = np.asarray(file)
+                colors = np.asarray(file)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise Undecodable(f"cannot read {path}: it is no picture that can be decoded") from error
-        if colours.ndim != 3 or colours.shape[2] != 3:
-            raise DataError(f"{path} is no panoptic PNG: those are RGB, whose colours are the numbers of segments")
-        return colours.astype(np.int64)
+            raise Undecodable(f"cannot read {path}: it is no image that can be decoded") from error
+        if colors.ndim != 3 or colors.shape[2] != 3:
+            raise DataError(f"{path} is no panoptic PNG: those are RGB, whose colors are the numbers of segments")
+        return colors.astype(np.int64)
 
 
 def run_lengths(outline: list | dict, height: int, width: int) -> dict[str, Any]:
@@ -135,5 +135,5 @@ def run_lengths(outline: list | dict, height: int, width: int) -> dict[str, Any]
         polygons = [points for points in outline if len(points) >= 6]  # fewer than three points cover nothing
         return coco.merge(coco.frPyObjects(polygons or [[0.0] * 6], height, width))
     if outline["size"] != [height, width]:
-        raise ValueError(f"its size is {outline['size']}, the picture's {[height, width]}")
+        raise ValueError(f"its size is {outline['size']}, the image's {[height, width]}")
     return coco.frPyObjects(outline, height, width) if isinstance(outline["counts"], list) else outline

@@ -8,7 +8,7 @@ import numpy as np
 
 from datamodules.cache import digest
 from datamodules.semantic.files import MaskFiles, numbers_of, open_mask
-from modules.colours import RGB
+from modules.colors import RGB
 from modules.contracts import IGNORE, DataError
 
 BORDER = (224, 224, 192)  # what Pascal VOC draws around objects, void

@@ -10,14 +10,14 @@ import numpy as np
 from PIL import Image
 
 from datamodules.cache import digest, stamp
-from modules.colours import RGB
+from modules.colors import RGB
 from modules.contracts import DataError
 
 MODES = ("1", "L", "P", "I;16", "I;16L", "I;16B", "I")  # one number per pixel
 
 
 class Undecodable(DataError):
-    """A file that is damaged, or no picture at all."""
+    """A file that is damaged, or no image at all."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class MaskFiles:
         return digest(stamp(self.path(i)) for i in range(len(self)))
 
     def palette(self) -> list[RGB] | None:
-        """The colours that the first file has for its numbers, if it has any."""
+        """The colors that the first file has for its numbers, if it has any."""
         return read_palette(self.path(0))
 
 
@@ -77,11 +77,11 @@ def encoded(root: Path, paths: Iterable[Path]) -> np.ndarray:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """A map file as whole numbers (H, W): the indices of a palette, not its colours.
+    """A map file as whole numbers (H, W): the indices of a palette, not its colors.
 
     Raises:
-        Undecodable: the file is missing, damaged or no picture.
-        DataError: it holds colours, or was compressed as photographs are.
+        Undecodable: the file is missing, damaged or no image.
+        DataError: it holds colors, or was compressed as photographs are.
     """
     with open_mask(path) as file:
         return numbers_of(file, path)
@@ -95,8 +95,8 @@ def numbers_of(file: Image.Image, path: Path) -> np.ndarray:
     """
     if file.mode not in MODES:
         raise DataError(
-            f"the mask {path} is a picture of mode {file.mode}, but a mask holds one number per pixel, the index of "
-            f"its class: save it as a grey or palette PNG (mode L or P), or name its colors in labelmap.txt in the "
+            f"the mask {path} is an image of mode {file.mode}, but a mask holds one number per pixel, the index of "
+            f"its class: save it as a gray or palette PNG (mode L or P), or name its colors in labelmap.txt in the "
             f"root, `class:red,green,blue::` per line"
         )
     values = np.asarray(file)
@@ -108,26 +108,26 @@ def open_mask(path: Path) -> Iterator[Image.Image]:
     """A map file, opened.
 
     Raises:
-        Undecodable: the file is missing, damaged or no picture.
+        Undecodable: the file is missing, damaged or no image.
         DataError: it was compressed as photographs are.
     """
-    try:  # not OpenCV, which turns a palette's indices into colours
+    try:  # not OpenCV, which turns a palette's indices into colors
         with Image.open(path) as file:
             if file.format == "JPEG":
                 raise DataError(f"the mask {path} is a JPEG, which blurs class indices into others: save masks as PNG")
             yield file
     except OSError as error:
-        why = error.strerror or "it is no picture that can be decoded"
+        why = error.strerror or "it is no image that can be decoded"
         raise Undecodable(f"cannot read the mask {path}: {why}") from error
     except (ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Undecodable(f"cannot read the mask {path}: it is no picture that can be decoded") from error
+        raise Undecodable(f"cannot read the mask {path}: it is no image that can be decoded") from error
 
 
 def read_palette(path: Path) -> list[RGB] | None:
-    """The colours of a palette picture in order of their numbers; null of any other."""
+    """The colors of a palette image in order of their numbers; null of any other."""
     try:
         with Image.open(path) as file:
-            colours = file.getpalette("RGB") if file.mode == "P" else None
+            colors = file.getpalette("RGB") if file.mode == "P" else None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
-    return list(zip(colours[::3], colours[1::3], colours[2::3], strict=True)) if colours else None
+    return list(zip(colors[::3], colors[1::3], colors[2::3], strict=True)) if colors else None

@@ -1,4 +1,4 @@
-"""What all data modules of pictures with semantic maps share."""
+"""What all data modules of images with semantic maps share."""
 
 import re
 from dataclasses import replace
@@ -20,32 +20,32 @@ from datamodules.semantic.census import Census, check, class_counts, common_shap
 from datamodules.semantic.samples import MaskDataset
 from datamodules.source import Files
 from datamodules.whole import Fit, as_canvas
-from modules.colours import RGB, palette
+from modules.colors import RGB, palette
 from modules.contracts import IGNORE, ConfigError, DataError
 
-PLAIN = 224  # side of the squares that probes see where pictures keep their own sizes
+PLAIN = 224  # side of the squares that probes see where images keep their own sizes
 BAR = 24  # characters of the longest bar of a histogram
 VOID = re.compile(r"\b(void|ignored?|unlabell?ed)\b", re.IGNORECASE)
 
 
 class MaskDataModule(ImageFilesData):
-    """Base of the data modules of pictures with semantic maps: a class for every pixel, or 255 for none.
+    """Base of the data modules of images with semantic maps: a class for every pixel, or 255 for none.
 
-    Evaluation and prediction see the whole picture, as large as it goes into `image_size`, padded to the right and
+    Evaluation and prediction see the whole image, as large as it goes into `image_size`, padded to the right and
     below; training sees random crops of that size.
 
     Args:
         image_size: height and width of what the network sees, in pixels; one number is a square; null keeps each
-            picture's own size, padded to the largest of its batch, and trains only on pictures of one size.
-        scale: range of the random scale of training pictures, 1 being the whole picture fitted into `image_size`.
-        augment: after scale and crop: `none`, `flip`, `simclr` (flip, colour jitter, grey, blur above 64 pixels),
-            `strong` (the same with any hue), or albumentations transforms of uint8 pictures and their maps.
-        balanced: probability 0..1 that a crop is centred on a pixel of a class drawn among those in the picture, each
+            image's own size, padded to the largest of its batch, and trains only on images of one size.
+        scale: range of the random scale of training images, 1 being the whole image fitted into `image_size`.
+        augment: after scale and crop: `none`, `flip`, `simclr` (flip, color jitter, gray, blur above 64 pixels),
+            `strong` (the same with any hue), or albumentations transforms of uint8 images and their maps.
+        balanced: probability 0..1 that a crop is centered on a pixel of a class drawn among those in the image, each
             with the same chance, so that rare classes are seen more often.
 
     Raises:
         ConfigError: a setting out of range, or transforms that do not work.
-        DataError: maps and pictures that do not fit together.
+        DataError: maps and images that do not fit together.
     """
 
     classes: list[str]
@@ -97,10 +97,10 @@ class MaskDataModule(ImageFilesData):
         """Nothing: the data has masks of its own, which say what their numbers mean."""
 
     def image_files(self, source: Pairs) -> Files | None:
-        return super().image_files(source.pictures)
+        return super().image_files(source.images)
 
     def with_image_files(self, source: Pairs, files: Files) -> Pairs:
-        return replace(source, pictures=files)
+        return replace(source, images=files)
 
     def broken(self, source: Pairs) -> dict[int, str]:
         images = super().broken(source)
@@ -115,7 +115,7 @@ class MaskDataModule(ImageFilesData):
         return self._censuses[key]
 
     def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
-        """`plain` gives probes the largest centred square, of the shorter side of `image_size`, or 224 pixels."""
+        """`plain` gives probes the largest centered square, of the shorter side of `image_size`, or 224 pixels."""
         if split not in self.splits:
             return None
         (source, indices), skip = self.splits[split], self.on_error == "skip"
@@ -127,13 +127,13 @@ class MaskDataModule(ImageFilesData):
         return MaskDataset(source, indices, crops, self.seed, skip)
 
     def class_pixels(self) -> tuple[np.ndarray, np.ndarray]:
-        """int64 (C,) training pixels of each class, and int64 (C,) labelled pixels of the pictures that show it."""
+        """int64 (C,) training pixels of each class, and int64 (C,) labeled pixels of the images that show it."""
         counts = self._counts("train")[:, :-1]
         return counts.sum(0), (counts.sum(1, keepdims=True) * (counts > 0)).sum(0)
 
     def baselines(self) -> dict[str, float]:
         """What no network is needed for: mIoU of `most_frequent`, the most frequent class of the training pixels, and
-        of `per_position`, that of each position where pictures share a size; on val, or test without val."""
+        of `per_position`, that of each position where images share a size; on val, or test without val."""
         judged = self._judged()
         if judged is None or "train" not in self.splits:
             return {}
@@ -146,7 +146,7 @@ class MaskDataModule(ImageFilesData):
 
     def about(self, split: Split) -> str:
         source, indices = self.splits[split]
-        shapes = np.array([self.census(source)[i].picture for i in indices])
+        shapes = np.array([self.census(source)[i].image for i in indices])
         (top, left), (bottom, right) = shapes.min(0), shapes.max(0)
         one = (top, left) == (bottom, right)
         return f" of {left} x {top}{'' if one else f' to {right} x {bottom}'} pixels"
@@ -178,17 +178,17 @@ class MaskDataModule(ImageFilesData):
         size = self._shape(split)
         if size is None:
             raise ConfigError(
-                "data.image_size is null, but the training pictures differ in size: give the height and width of crops"
+                "data.image_size is null, but the training images differ in size: give the height and width of crops"
             )
         return size
 
     def _found_palette(self) -> list[RGB]:
-        """The colours in the mask files, if they tell all classes apart; else those of Pascal VOC."""
+        """The colors in the mask files, if they tell all classes apart; else those of Pascal VOC."""
         source = next(iter(self.splits.values()))[0]
         values, found = source.legend.values, source.maps.palette()
         chosen = [found[v] for v in values] if found and max(values) < len(found) else []
-        grey = all(len(set(colour)) == 1 for colour in chosen)
-        return palette(len(values)) if grey or len(set(chosen)) < len(values) else chosen
+        gray = all(len(set(color)) == 1 for color in chosen)
+        return palette(len(values)) if gray or len(set(chosen)) < len(values) else chosen
 
     def _check_void(self) -> None:
         """Void pixels are no class; a class of that name beside them was meant to be void too."""
@@ -206,14 +206,14 @@ class MaskDataModule(ImageFilesData):
 def histogram(classes: list[str], counts: np.ndarray) -> list[str]:
     """Lines for people about class pixels per map, int64 (N, C + 1) with void last."""
     total, shown = counts.sum(0), (counts[:, :-1] > 0).sum(0)
-    labelled = max(1, total[:-1].sum())
+    labeled = max(1, total[:-1].sum())
     wide, most = max(map(len, classes)), max(1, total[:-1].max())
     void = 100 * total[-1] / total.sum()
-    lines = [f"classes by their share of the labelled training pixels ({void:.1f} % of all are void):"]
-    for name, pixels, pictures in zip(classes, total, shown, strict=False):
+    lines = [f"classes by their share of the labeled training pixels ({void:.1f} % of all are void):"]
+    for name, pixels, images in zip(classes, total, shown, strict=False):
         bar = "█" * -(-BAR * pixels // most)
-        lines.append(f"  {name:{wide}} {100 * pixels / labelled:6.2f} %  {pictures:6,} pictures  {bar}".rstrip())
+        lines.append(f"  {name:{wide}} {100 * pixels / labeled:6.2f} %  {images:6,} images  {bar}".rstrip())
     if missing := [name for name, pixels in zip(classes, total, strict=False) if not pixels]:
         names = ", ".join(map(repr, missing))
-        lines.append(f"warning: no training mask shows {names}: what never occurs cannot be learnt")
+        lines.append(f"warning: no training mask shows {names}: what never occurs cannot be learned")
     return lines

@@ -1,4 +1,4 @@
-"""Folders or lists of pictures and masks."""
+"""Folders or lists of images and masks."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,22 +20,22 @@ REMEDY = "mend the mask, name the class in data.classes, or add the value to dat
 
 
 class Masks(MaskDataModule):
-    """Pictures and masks in two folders, or named by lists.
+    """Images and masks in two folders, or named by lists.
 
     `root/images/train/*.jpg` and `root/masks/train/*.png` with equal names, `val` and `test` beside `train`, or the
     folders the other way round: `root/train/images`. Else `root/train.txt`, `val.txt` and `test.txt`, if there are any,
-    name a picture and its mask per line, or those of `root/ImageSets/Segmentation` the names of both. Else all of
-    `root/images` is for training. Where none of these is there, masks may lie beside their pictures, as cat_mask.png
+    name an image and its mask per line, or those of `root/ImageSets/Segmentation` the names of both. Else all of
+    `root/images` is for training. Where none of these is there, masks may lie beside their images, as cat_mask.png
     beside cat.jpg in `root/train` (Roboflow), or in `SegmentationClass` beside `JPEGImages` (Pascal VOC, CVAT).
 
-    A mask is a grey or palette picture (PNG) with one number per pixel, or has one color per class, which
+    A mask is a gray or palette image (PNG) with one number per pixel, or has one color per class, which
     `root/labelmap.txt`, `class_dict.csv` or `label_colors.txt` names; the number of a class is then its place there.
 
     Args:
         root: the folder.
-        images: name of the folder of pictures.
+        images: name of the folder of images.
         masks: name of the folder of masks.
-        mask_suffix: what the name of a mask has behind that of its picture: `_mask` for cat.jpg and cat_mask.png.
+        mask_suffix: what the name of a mask has behind that of its image: `_mask` for cat.jpg and cat_mask.png.
         classes: names, that of number 0 first, also of numbers that are ignored; null reads `root/classes.txt`, a name
             or a number and a name per line, `_classes.csv` or the file of colors, or names all numbers found `class 0`,
             `class 1`, ...

@@ -1,4 +1,4 @@
-"""Which mask file belongs to which picture: by name in two folders, or by a list."""
+"""Which mask file belongs to which image: by name in two folders, or by a list."""
 
 import re
 from collections.abc import Iterable
@@ -14,15 +14,15 @@ from datamodules.text_files import read_lines
 from modules.contracts import DataError
 
 Paths = list[tuple[Path, Path]]
-"""Picture and mask."""
+"""Image and mask."""
 
 
 def in_folders(images: Path, masks: Path, suffix: str = "") -> Paths:
-    """Pictures and masks of the same place and name in two folders, or in one: there, masks are the PNGs with the
+    """Images and masks of the same place and name in two folders, or in one: there, masks are the PNGs with the
     suffix, or, without one, all PNGs.
 
     Args:
-        suffix: what masks have behind the picture's name: `_mask` in cat.jpg and cat_mask.png.
+        suffix: what masks have behind the image's name: `_mask` in cat.jpg and cat_mask.png.
 
     Raises:
         DataError: an empty folder, or files without a partner.
@@ -31,23 +31,23 @@ def in_folders(images: Path, masks: Path, suffix: str = "") -> Paths:
     if images.resolve() == masks.resolve():
         maps = [p for p in maps if p.suffix.lower() == ".png" and p.stem.endswith(suffix)]
         files = [p for p in files if p not in set(maps)]
-    pictures, found = one_each(files, lambda p: _key(p, images)), one_each(maps, lambda p: _key(p, masks))
-    for folder, files in ((images, pictures), (masks, found)):
+    shown, found = one_each(files, lambda p: _key(p, images)), one_each(maps, lambda p: _key(p, masks))
+    for folder, files in ((images, shown), (masks, found)):
         if not files:
-            raise DataError(f"{folder} has no pictures: fill it, or point --data.root elsewhere")
+            raise DataError(f"{folder} has no images: fill it, or point --data.root elsewhere")
     ending = same_name(suffix)
-    lonely = [str(p.relative_to(images)) for name, p in pictures.items() if name + ending not in found]
-    wanted = {name + ending for name in pictures}
+    lonely = [str(p.relative_to(images)) for name, p in shown.items() if name + ending not in found]
+    wanted = {name + ending for name in shown}
     spare = [str(p.relative_to(masks)) for name, p in found.items() if name not in wanted]
     said = [f"{_some(lonely)} of {images} without a mask in {masks}"] if lonely else []
-    said += [f"{_some(spare)} of {masks} without a picture in {images}"] if spare else []
+    said += [f"{_some(spare)} of {masks} without an image in {images}"] if spare else []
     if said:
         raise DataError(f"{', and '.join(said)}: the two of a pair are called like cat.jpg and cat{suffix}.png")
-    return [(path, found[name + ending]) for name, path in pictures.items()]
+    return [(path, found[name + ending]) for name, path in shown.items()]
 
 
 def in_list(file: Path, root: Path) -> Paths:
-    """Pictures and masks that a file names, one pair a line, from `root` on; where they are absolute paths of another
+    """Images and masks that a file names, one pair a line, from `root` on; where they are absolute paths of another
     machine, from the part on that lies below `root`. Between the two are a tab, a comma, a semicolon or blanks.
 
     Raises:
@@ -59,25 +59,25 @@ def in_list(file: Path, root: Path) -> Paths:
         found = ([locate(name, [root]) for name in pair] for pair in parts)
         known = next((pair for pair in found if all(pair)), None)
         if not (known or len(parts) == 1):
-            raise DataError(f"{file} has a line {line!r}, which is no pair of a picture and its mask")
+            raise DataError(f"{file} has a line {line!r}, which is no pair of an image and its mask")
         pairs.append(known or tuple(locate(name, [root]) or root / posix(name) for name in parts[0]))
     check_files(chain(*pairs), file)
     return [(image, mask) for image, mask in pairs]
 
 
 def in_names(file: Path, images: Path, masks: Path, suffix: str = "") -> Paths:
-    """Pictures and masks whose names a file lists, one a line, with or without suffix, as Pascal VOC's do.
+    """Images and masks whose names a file lists, one a line, with or without suffix, as Pascal VOC's do.
 
     Raises:
         DataError: an empty list, or files that are not there.
     """
-    pictures = {_key(p, images): p for p in find_images(images)}
+    shown = {_key(p, images): p for p in find_images(images)}
     found = {_key(p, masks): p for p in find_images(masks)}
     pairs = []
     for line in read_lines(file):
-        name = next((n for n in (line, str(PurePosixPath(line).with_suffix(""))) if same_name(n) in pictures), line)
+        name = next((n for n in (line, str(PurePosixPath(line).with_suffix(""))) if same_name(n) in shown), line)
         name = same_name(name)
-        pairs.append((pictures.get(name, images / line), found.get(name + same_name(suffix), masks / f"{line}.png")))
+        pairs.append((shown.get(name, images / line), found.get(name + same_name(suffix), masks / f"{line}.png")))
     check_files(chain(*pairs), file)
     return pairs
 

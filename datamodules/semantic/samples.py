@@ -1,4 +1,4 @@
-"""One picture with its semantic map at a time."""
+"""One image with its semantic map at a time."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from datamodules.whole import Fit
 
 
 class MaskDataset(ImageDataset):
-    """Pictures with their semantic maps, augmented or whole.
+    """Images with their semantic maps, augmented or whole.
 
     Args:
-        make: from picture (H, W, 3), map (H, W) and the key (seed, epoch, index).
+        make: from image (H, W, 3), map (H, W) and the key (seed, epoch, index).
     """
 
     def __init__(self, source: Pairs, indices: np.ndarray, make: Fit | MaskAugment, seed: int, skip: bool):

@@ -10,7 +10,7 @@ from datamodules.pairs import Legend, Pairs
 from datamodules.roles import Role
 from datamodules.semantic.mask_data import MaskDataModule
 from datamodules.semantic.pair_files import in_names, to_pairs
-from modules.colours import palette
+from modules.colors import palette
 from modules.contracts import DataError
 
 CLASSES = (

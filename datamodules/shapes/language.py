@@ -7,7 +7,7 @@ in a main clause and last after `dass`, and what comes before it changes places 
 from dataclasses import dataclass
 from typing import Literal
 
-from datamodules.shapes.world import COLOURS, SHAPES, Draws
+from datamodules.shapes.world import COLORS, SHAPES, Draws
 
 Case = Literal["nominative", "accusative", "dative"]
 
@@ -57,17 +57,17 @@ FRAMES = ("plain", "here", "that", "because", "place first")
 
 @dataclass(frozen=True)
 class Group:
-    """One to four things alike. `shape` and `colour` index SHAPES and COLOURS; `size` is a key of SIZES."""
+    """One to four things alike. `shape` and `color` index SHAPES and COLORS; `size` is a key of SIZES."""
 
     count: int
     size: str
-    colour: int
+    color: int
     shape: int
     known: bool = False  # with a definite article
 
     def english(self) -> str:
         noun = SHAPES[self.shape] if self.count == 1 else PLURALS.get(SHAPES[self.shape], SHAPES[self.shape] + "s")
-        words = f"{self.size} {list(COLOURS)[self.colour]} {noun}".strip()
+        words = f"{self.size} {list(COLORS)[self.color]} {noun}".strip()
         if self.known:
             return f"the {words}" if self.count == 1 else f"the {NUMBERS[self.count - 1]} {words}"
         article = "an" if words[0] in "aeiou" else "a"
@@ -78,7 +78,7 @@ class Group:
         plural = self.count > 1
         article = ARTICLES["plural" if plural else gender][case][self.known]
         ending = self._ending(gender, case)
-        adjectives = [word + ending for word in (SIZES[self.size], FARBEN[self.colour]) if word]
+        adjectives = [word + ending for word in (SIZES[self.size], FARBEN[self.color]) if word]
         noun = forms[2 * plural + (case == "dative")]
         words = [article, ZAHLEN[self.count - 1] if plural else "", *adjectives, noun]
         return " ".join(word for word in words if word)
@@ -144,7 +144,7 @@ def statement(draws: Draws) -> Statement:
 def _group(draws: Draws, shape: int) -> Group:
     count = 1 if draws.unit() < 0.5 else 2 + draws.below(3)
     size = "" if draws.unit() < 0.4 else draws.choice(tuple(SIZES)[1:])
-    return Group(count, size, draws.below(len(COLOURS)), shape, known=draws.unit() < 0.4)
+    return Group(count, size, draws.below(len(COLORS)), shape, known=draws.unit() < 0.4)
 
 
 def _sentence(words: str) -> str:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.shapes.world import COLOURS, SHAPES, TEXTURES, Background, Scene, Thing
+from datamodules.shapes.world import COLORS, SHAPES, TEXTURES, Background, Scene, Thing
 
 TURN = 4096  # steps of the sine table in a full turn; libm's last bit vanishes in the rounding
 ONE = 1 << 14  # 1.0 in the sine table and in the outlines
@@ -19,9 +19,9 @@ FINE = 64  # units per pixel
 OVER = 4  # silhouettes are drawn with OVER x OVER samples per pixel
 FULL = OVER * OVER  # a wholly covered pixel
 DOT = 320  # a dot's radius in 1/1024 of a texture's period
-BLEND = 256  # steps between two colours of the background's grid
-PALETTE = np.array(list(COLOURS.values()), np.int16)[:, :, None, None]
-# a texture's second colour: light colours darken, dark ones lighten, so that both halves keep the name of the colour
+BLEND = 256  # steps between two colors of the background's grid
+PALETTE = np.array(list(COLORS.values()), np.int16)[:, :, None, None]
+# a texture's second color: light colors darken, dark ones lighten, so that both halves keep the name of the color
 SHADES = np.where(
     PALETTE.sum(1, keepdims=True, dtype=np.int32) > 360, PALETTE * 5 // 9, PALETTE + (255 - PALETTE) * 4 // 9
 ).astype(np.int16)
@@ -63,7 +63,7 @@ CONTOURS = {
 
 
 def _outline(contours: list[list[tuple[float, float]]]) -> tuple[NDArray[np.int64], list[int]]:
-    """Corners as integers (N, 2), the farthest ONE / 2 from the centre, and where each further contour begins."""
+    """Corners as integers (N, 2), the farthest ONE / 2 from the center, and where each further contour begins."""
     points = np.concatenate(contours)
     points = np.round(points * (ONE / 2 / np.sqrt((points**2).sum(1).max()))).astype(np.int64)
     return points, np.cumsum([len(c) for c in contours])[:-1].tolist()
@@ -75,7 +75,7 @@ OUTLINES = [_outline(CONTOURS[name]) for name in SHAPES]
 def render(scene: Scene, size: int, time: float = 0.0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Draw `scene` as it is at `time`.
 
-    Returns the picture (size, size, 3), RGB, and the id map (size, size): 0 is background, i + 1 a visible pixel of
+    Returns the image (size, size, 3), RGB, and the id map (size, size): 0 is background, i + 1 a visible pixel of
     `scene.things[i]`. Things that have moved out are cut off at the border. The background stands still.
     """
     image = _background(scene.background, size)
@@ -117,14 +117,14 @@ def masks(ids: NDArray[np.uint8], scene: Scene) -> NDArray[np.bool_]:
 
 
 def _background(background: Background, size: int) -> NDArray[np.int16]:
-    """The picture before any thing is on it, colour planes first: (3, size, size)."""
+    """The image before any thing is on it, color planes first: (3, size, size)."""
     grid = np.array(background.grid, np.float64).transpose(2, 0, 1)
     weights = _bilinear(size, len(background.grid))
     planes = (weights @ grid @ weights.T / BLEND**2).astype(np.uint8)
     image = cv2.merge(tuple(planes))
     corners = np.rint(np.array([patch.corners for patch in background.patches]) * (size * 16)).astype(np.int32)
     for patch, quad in zip(background.patches, corners, strict=True):
-        cv2.fillConvexPoly(image, quad, patch.colour, cv2.LINE_AA, 4)
+        cv2.fillConvexPoly(image, quad, patch.color, cv2.LINE_AA, 4)
     return np.array(cv2.split(image), np.int16)
 
 
@@ -139,7 +139,7 @@ def _bilinear(size: int, side: int) -> NDArray[np.float64]:
 
 
 def _draw(thing: Thing, number: int, image: NDArray[np.int16], ids: NDArray[np.uint8], time: float) -> None:
-    """Paint one thing onto the picture (3, H, W) and its number onto the id map (H, W)."""
+    """Paint one thing onto the image (3, H, W) and its number onto the id map (H, W)."""
     side = len(ids)
     x, y = (round((at + by * time) * side * FINE) for at, by in zip((thing.x, thing.y), thing.velocity, strict=True))
     length = round(thing.size * side * FINE)
@@ -157,17 +157,17 @@ def _draw(thing: Thing, number: int, image: NDArray[np.int16], ids: NDArray[np.u
     ids[top:bottom, left:right][cover >= FULL // 2] = number
 
     canvas = image[:, top:bottom, left:right]
-    colour = PALETTE[thing.colour]
+    color = PALETTE[thing.color]
     if TEXTURES[thing.texture] != "plain":
         shade = _texture(TEXTURES[thing.texture], x, y, sine, cosine, length, width, height)
-        colour = colour + ((SHADES[thing.colour] - colour) * shade >> 4)
-    canvas += (colour - canvas) * cover >> 4
+        color = color + ((SHADES[thing.color] - color) * shade >> 4)
+    canvas += (color - canvas) * cover >> 4
 
 
 def _cover(points: NDArray[np.int64], holes: list[int], width: int, height: int) -> NDArray[np.int16]:
     """How much of each pixel (height, width) lies inside the contours, 0..FULL."""
     silhouette = np.zeros((height * OVER, width * OVER), np.uint8)
-    # cv2 puts whole numbers at pixel centres: half a sample (8 of 16 units) to the left of and above where ours are
+    # cv2 puts whole numbers at pixel centers: half a sample (8 of 16 units) to the left of and above where ours are
     contours = np.split((points * (OVER * 16 // FINE) - 8).astype(np.int32), holes)
     cv2.fillPoly(silhouette, contours, 1, cv2.LINE_8, 4)
     # four rows added, then the four bytes of each word: the multiplication collects their sum in the top byte
@@ -179,7 +179,7 @@ def _cover(points: NDArray[np.int64], holes: list[int], width: int, height: int)
 def _texture(
     kind: str, x: int, y: int, sine: int, cosine: int, length: int, width: int, height: int
 ) -> NDArray[np.int16]:
-    """The second colour's share of each pixel (height, width), 0..FULL; the pattern turns and grows with the thing."""
+    """The second color's share of each pixel (height, width), 0..FULL; the pattern turns and grows with the thing."""
     period = max(length // 5, 2 * FINE)
     columns, rows = np.arange(width) * FINE + FINE // 2 - x, np.arange(height) * FINE + FINE // 2 - y
     # distances to the nearest edge between two stripes along either axis of the thing, in 1/1024 of a period
@@ -232,7 +232,7 @@ def _fold(phase: NDArray[np.integer]) -> NDArray[np.int16]:
 
 
 def _noisy(image: NDArray[np.int16], key: int) -> NDArray[np.uint8]:
-    """Add -7..7 to every value, small numbers more often, and put the colours last: (3, H, W) to (H, W, 3)."""
+    """Add -7..7 to every value, small numbers more often, and put the colors last: (3, H, W) to (H, W, 3)."""
     words = np.random.Philox(key=[key, 0]).random_raw(image.size // 8 + 1).astype("<u8", copy=False)
     noise = words.view(np.uint8)[: image.size].reshape(image.shape)
     image += (noise & 7).view(np.int8) - (noise >> 5).view(np.int8)

@@ -5,28 +5,28 @@ from typing import ClassVar
 import numpy as np
 
 from datamodules.base import Split
-from datamodules.pictures.image_data import ImageDataModule
+from datamodules.images.image_data import ImageDataModule
 from datamodules.roles import Role
 from datamodules.shapes.render import render
 from datamodules.shapes.world import SHAPES, scene
 from datamodules.source import Arrays
 from modules.contracts import ConfigError
 
-WORLD = 0  # the seed of the pictures; the run's seed draws order, augmentation and labels, not another world
+WORLD = 0  # the seed of the images; the run's seed draws order, augmentation and labels, not another world
 FIRST: dict[Split, int] = {"train": 0, "val": 10_000_000, "test": 20_000_000}  # scene of each split: they share none
 
 
 class Shapes(ImageDataModule):
-    """Built-in data: pictures of one large shape among small ones on a cluttered ground; its shape is the class.
+    """Built-in data: images of one large shape among small ones on a cluttered ground; its shape is the class.
 
-    Drawn when a run starts, the same on every machine. Colour and ground say nothing about the class.
+    Drawn when a run starts, the same on every machine. Color and ground say nothing about the class.
 
     Args:
-        train: training pictures.
-        val: validation pictures.
-        test: test pictures.
-        typical: share of the pictures, 0..1, whose large shape wears the colour of its kind, as bananas are yellow; in
-            the others, colours are random. What is to be learnt from colours needs some.
+        train: training images.
+        val: validation images.
+        test: test images.
+        typical: share of the images, 0..1, whose large shape wears the color of its kind, as bananas are yellow; in
+            the others, colors are random. What is to be learned from colors needs some.
     """
 
     roles: ClassVar[dict[str, Role]] = {"train": "samples", "val": "samples", "test": "samples", "typical": "samples"}

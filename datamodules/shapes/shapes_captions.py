@@ -1,4 +1,4 @@
-"""The built-in world as a data module of pictures with captions."""
+"""The built-in world as a data module of images with captions."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,22 +18,22 @@ from datamodules.shapes.world import Scene, Thing, scene
 
 SCENE = {"extras": (1, 1), "main_size": (0.4, 0.55), "extra_size": (0.3, 0.4)}  # two things of 19 to 35 pixels at 64
 OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
-INSIDE = 0.4  # of a thing's size that its centre is away from every side, at least
+INSIDE = 0.4  # of a thing's size that its center is away from every side, at least
 SLANTED = 2.0  # one thing is beside another, not above it, if it lies this many times as far to the side as up or down
 
 
 class ShapesCaptions(CaptionData):
     """Built-in data: two shapes on a cluttered ground, and where one lies as seen from the other, in true sentences.
 
-    Drawn when a run starts, the same on every machine; no thing is cut off at a side. A picture has four captions, or
+    Drawn when a run starts, the same on every machine; no thing is cut off at a side. An image has four captions, or
     eight where one thing lies both beside and above the other; each of them says all there is to say.
 
     Args:
-        train: training pictures.
-        val: validation pictures.
-        test: test pictures.
-        image_size: side of the square pictures in pixels.
-        augment: none that mirrors, turns or recolours pictures: their captions would be wrong.
+        train: training images.
+        val: validation images.
+        test: test images.
+        image_size: side of the square images in pixels.
+        augment: none that mirrors, turns or recolors images: their captions would be wrong.
     """
 
     roles: ClassVar[dict[str, Role]] = {"train": "samples", "val": "samples", "test": "samples"}
@@ -74,7 +74,7 @@ def said(drawn: Scene) -> list[str]:
 
 
 def _is_whole(drawn: Scene) -> bool:
-    """Whether every thing lies within the picture; what it is could not be told otherwise."""
+    """Whether every thing lies within the image; what it is could not be told otherwise."""
     return all(INSIDE * t.size <= min(t.x, t.y, 1 - t.x, 1 - t.y) for t in drawn.things)
 
 
@@ -88,4 +88,4 @@ def _places(thing: Thing, other: Thing) -> Iterator[str]:
 
 
 def _group(thing: Thing) -> Group:
-    return Group(1, "", thing.colour, thing.shape)
+    return Group(1, "", thing.color, thing.shape)

@@ -23,10 +23,10 @@ class ShapesObjects(ObjectDataModule):
     Drawn when a run starts, the same on every machine. Boxes and masks are of what can be seen of a shape.
 
     Args:
-        train: training pictures.
-        val: validation pictures.
-        test: test pictures.
-        image_size: side of the square pictures in pixels.
+        train: training images.
+        val: validation images.
+        test: test images.
+        image_size: side of the square images in pixels.
     """
 
     roles: ClassVar[dict[str, Role]] = {"train": "samples", "val": "samples", "test": "samples"}

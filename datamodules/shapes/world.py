@@ -1,6 +1,6 @@
 """What is in a scene of the built-in world: numbers drawn from (seed, index), no pixels. `render.py` draws them.
 
-Lengths and positions are fractions of the picture's side, x to the right and y down; angles are degrees, clockwise.
+Lengths and positions are fractions of the image's side, x to the right and y down; angles are degrees, clockwise.
 """
 
 import math
@@ -14,7 +14,7 @@ T = TypeVar("T")
 RGB = tuple[int, int, int]
 
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring", "heart", "crescent", "arrow", "hourglass")
-COLOURS: dict[str, RGB] = {
+COLORS: dict[str, RGB] = {
     "red": (214, 40, 40),
     "orange": (245, 130, 32),
     "yellow": (250, 218, 60),
@@ -32,14 +32,14 @@ TEXTURES = ("dotted", "checked", "striped", "plain", "grid", "ringed", "zigzag",
 
 @dataclass(frozen=True)
 class Thing:
-    """One shape. `shape`, `colour` and `texture` index SHAPES, COLOURS and TEXTURES.
+    """One shape. `shape`, `color` and `texture` index SHAPES, COLORS and TEXTURES.
 
     `size` is the diameter of the smallest circle around (x, y) that holds the shape; `velocity` and `spin` are what one
     unit of time adds to (x, y) and to `angle`.
     """
 
     shape: int
-    colour: int
+    color: int
     texture: int
     x: float
     y: float
@@ -51,15 +51,15 @@ class Thing:
 
 @dataclass(frozen=True)
 class Patch:
-    """One quadrilateral of background clutter: its corners (x, y) and its colour."""
+    """One quadrilateral of background clutter: its corners (x, y) and its color."""
 
     corners: tuple[tuple[float, float], ...]
-    colour: RGB
+    color: RGB
 
 
 @dataclass(frozen=True)
 class Background:
-    """`grid`: k x k colours spread smoothly over the picture (k = 2 is a gradient, 6 is cloudy).
+    """`grid`: k x k colors spread smoothly over the image (k = 2 is a gradient, 6 is cloudy).
 
     `patches` lie on top of it, back to front; `noise` seeds the pixel noise.
     """
@@ -71,7 +71,7 @@ class Background:
 
 @dataclass(frozen=True)
 class Scene:
-    """`things` back to front; `things[main]` is what the picture is a picture of."""
+    """`things` back to front; `things[main]` is what the image is an image of."""
 
     things: tuple[Thing, ...]
     background: Background
@@ -106,43 +106,43 @@ def scene(
     """Draw scene `index` of world `seed`: one main thing near the middle among `extras` (fewest, most) small ones.
 
     Everything follows from the arguments alone. The main thing wears the texture of its shape, small ones wear any.
-    Colour, place, motion and background are independent of the shape and of each other, except that extras and
-    background avoid the main thing's colour, and that what would hide much of the main thing lies behind it; and that
-    a share `typical` of the main things wear the colour of their shape, as bananas are yellow.
+    Color, place, motion and background are independent of the shape and of each other, except that extras and
+    background avoid the main thing's color, and that what would hide much of the main thing lies behind it; and that
+    a share `typical` of the main things wear the color of their shape, as bananas are yellow.
     """
     draws = Draws(seed, index)
     size = draws.uniform(*main_size)
     jitter = 0.05 + 0.15 * (1 - size)  # the larger, the nearer to the middle: never cut off
     place = (0.5 + draws.uniform(-jitter, jitter), 0.5 + draws.uniform(-jitter, jitter))
-    main = _thing(draws, draws.below(len(COLOURS)), place, size, draws.uniform(-30, 30))
+    main = _thing(draws, draws.below(len(COLORS)), place, size, draws.uniform(-30, 30))
     main = replace(main, texture=main.shape)
     if typical and draws.unit() < typical:
-        main = replace(main, colour=main.shape)
+        main = replace(main, color=main.shape)
     behind: list[Thing] = []
     before: list[Thing] = []
     for _ in range(extras[0] + draws.below(extras[1] - extras[0] + 1)):
         size = draws.uniform(*extra_size)
         spots = [(draws.uniform(0.05, 0.95), draws.uniform(0.05, 0.95)) for _ in range(4)]
         place = max(spots, key=lambda spot: min(_clearance(spot, size, thing) for thing in (main, *behind, *before)))
-        colour = (main.colour + 1 + draws.below(len(COLOURS) - 1)) % len(COLOURS)
-        thing = _thing(draws, colour, place, size, draws.uniform(-180, 180))
+        color = (main.color + 1 + draws.below(len(COLORS) - 1)) % len(COLORS)
+        thing = _thing(draws, color, place, size, draws.uniform(-180, 180))
         front = draws.unit() < 0.5 and _clearance(place, size, main) > -0.06
         (before if front else behind).append(thing)
-    background = _background(draws, list(COLOURS.values())[main.colour])
+    background = _background(draws, list(COLORS.values())[main.color])
     return Scene(things=(*behind, main, *before), background=background, main=len(behind))
 
 
 def _units(philox: np.random.Philox) -> Iterator[float]:
     """Uniform numbers in [0, 1) from Philox's raw output: a stream that NumPy promises never to change."""
     while True:
-        # 53 bits fit a float64 exactly; in blocks, because a call per number would cost more than drawing the picture
+        # 53 bits fit a float64 exactly; in blocks, because a call per number would cost more than drawing the image
         yield from ((philox.random_raw(256) >> np.uint64(11)) * 2.0**-53).tolist()
 
 
-def _thing(draws: Draws, colour: int, place: tuple[float, float], size: float, angle: float) -> Thing:
+def _thing(draws: Draws, color: int, place: tuple[float, float], size: float, angle: float) -> Thing:
     return Thing(
         shape=draws.below(len(SHAPES)),
-        colour=colour,
+        color=color,
         texture=draws.below(len(TEXTURES)),
         x=place[0],
         y=place[1],
@@ -161,7 +161,7 @@ def _clearance(place: tuple[float, float], size: float, thing: Thing) -> float:
 
 
 def _background(draws: Draws, avoid: RGB) -> Background:
-    """Clutter in shades of one tint, as under a coloured lamp: all of it says nothing about the things."""
+    """Clutter in shades of one tint, as under a colored lamp: all of it says nothing about the things."""
     tint = tuple(draws.uniform(0.2, 1.0) for _ in range(3))
     palette = tuple(_shade(draws, tint, avoid) for _ in range(4))
     side = draws.choice((2, 3, 4, 6))
@@ -174,12 +174,12 @@ def _shade(draws: Draws, tint: tuple[float, ...], avoid: RGB) -> RGB:
     """A light or dark version of `tint` that differs from `avoid` by at least 96 in some channel."""
     brightest = max(tint)
     light = 50 + draws.below(186)
-    colour = tuple(int(light * part / brightest) for part in tint)
-    if max(abs(mine - other) for mine, other in zip(colour, avoid, strict=True)) < 96:
-        colour = tuple(value * 2 // 5 if light > 140 else 255 - (255 - value) * 2 // 5 for value in colour)
-    if max(abs(mine - other) for mine, other in zip(colour, avoid, strict=True)) < 96:
-        colour = tuple((other + 96 + draws.below(65)) % 256 for other in avoid)
-    return colour
+    color = tuple(int(light * part / brightest) for part in tint)
+    if max(abs(mine - other) for mine, other in zip(color, avoid, strict=True)) < 96:
+        color = tuple(value * 2 // 5 if light > 140 else 255 - (255 - value) * 2 // 5 for value in color)
+    if max(abs(mine - other) for mine, other in zip(color, avoid, strict=True)) < 96:
+        color = tuple((other + 96 + draws.below(65)) % 256 for other in avoid)
+    return color
 
 
 def _corners(draws: Draws) -> tuple[tuple[float, float], ...]:

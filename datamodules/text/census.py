@@ -32,9 +32,9 @@ def vocabularies(sides: dict[str, Tokenizer], asked: int | None) -> list[str]:
 
 
 def blanks(sources: list[Bitext]) -> list[str]:
-    """In how many lines of the files blanks were normalised."""
+    """In how many lines of the files blanks were normalized."""
     mended = sum(source.mended for source in {id(source): source for source in sources}.values())
-    return [f"blanks normalised in {mended:,} lines"] if mended else []
+    return [f"blanks normalized in {mended:,} lines"] if mended else []
 
 
 def batches(sampler: LengthBatches, tokens: int) -> list[str]:

@@ -64,7 +64,7 @@ class ParallelText(TextData):
 
 
 class Multi30k(TextData):
-    """Multi30k, captions of pictures and their translations (Elliott et al. 2016), as in the authors' `data/task1/raw`.
+    """Multi30k, captions of images and their translations (Elliott et al. 2016), as in the authors' `data/task1/raw`.
 
     `train`, `val` and `test_2016_flickr` in one folder, each `.en`, `.de`, `.fr` or `.cs`, plain or `.gz`.
 

@@ -12,7 +12,7 @@ from datamodules.text import census
 from datamodules.text.batches import LengthBatches
 from datamodules.text.bitext import Bitext, refused, swapped
 from datamodules.text.encoded import EncodedPairs, Ids
-from datamodules.text.vocabulary import checked, lacking, learnt
+from datamodules.text.vocabulary import checked, lacking, learned
 from modules.contracts import Batch, ConfigError, DataError
 from modules.metrics.scripts import Tokenize, tokenizer_of
 from modules.text.tokenizer import Kind, Tokenizer
@@ -28,7 +28,7 @@ class Tokenizers(NamedTuple):
 class TextData(SplitData):
     """Base of the data modules of sentence pairs.
 
-    Lines without text, or with nothing but `@@`, are left out and listed in the run directory, blanks are normalised.
+    Lines without text, or with nothing but `@@`, are left out and listed in the run directory, blanks are normalized.
 
     Args:
         tokenizer: `bpe`, `wordpiece`, `words` or `characters`; trained on the training pairs, once for the same pairs.
@@ -190,12 +190,12 @@ class TextData(SplitData):
         pairs, rows = self.splits["train"]
         source, target = ([texts[i] for i in rows] for _, texts in pairs.sides())
         if self.joint:
-            both = self._learnt(source + target)
+            both = self._learned(source + target)
             return Tokenizers(both, both)
-        return Tokenizers(self._learnt(source), self._learnt(target))
+        return Tokenizers(self._learned(source), self._learned(target))
 
-    def _learnt(self, texts: list[str]) -> Tokenizer:
-        return learnt(texts, self.tokenizer, self.vocabulary)
+    def _learned(self, texts: list[str]) -> Tokenizer:
+        return learned(texts, self.tokenizer, self.vocabulary)
 
     def _encode(self, split: Split) -> EncodedPairs:
         (pairs, rows), found = self.splits[split], []

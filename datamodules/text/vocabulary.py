@@ -1,4 +1,4 @@
-"""Vocabularies: learnt once for the same texts, or those of a checkpoint, which must be about such texts."""
+"""Vocabularies: learned once for the same texts, or those of a checkpoint, which must be about such texts."""
 
 import tokenizers
 
@@ -10,7 +10,7 @@ from modules.text.tokenizer import Kind, Tokenizer
 STRANGE = 0.5  # unknown pieces of a text up to this share
 
 
-def learnt(texts: list[str], kind: Kind, size: int) -> Tokenizer:
+def learned(texts: list[str], kind: Kind, size: int) -> Tokenizer:
     """What `Tokenizer.train` makes of the texts, from the cache if the same was asked before."""
     key = digest([tokenizers.__version__, kind, size, *texts])
     return Tokenizer.from_json(cached("tokenizer", key, lambda: Tokenizer.train(texts, kind, size).to_json()))

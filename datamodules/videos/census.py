@@ -30,7 +30,7 @@ def video_files(root: Path, paths: np.ndarray, labels: np.ndarray | None) -> Vid
 
 
 def frame_folders(root: Path, paths: np.ndarray, labels: np.ndarray | None, rate: float | None) -> FrameFolders:
-    """Folders of frames below `root`, their pictures counted."""
+    """Folders of frames below `root`, their images counted."""
     folders = [root / os.fsdecode(path) for path in paths]
     stamps = [digest(_stamp(file) for file in find_images(folder)) for folder in folders]
     rows = _all("frames", folders, stamps, _folder)
@@ -62,11 +62,11 @@ def _folder(path: Path) -> list[int] | str:
     """Count, height and width of the frames, or what is wrong with them."""
     files = find_images(path)
     if not files:
-        return "has no pictures" if path.is_dir() else "is missing"
+        return "has no images" if path.is_dir() else "is missing"
     found = [inspect(file) for file in files]
     broken = [f"{file.name} {row.problem}" for file, row in zip(files, found, strict=True) if row.problem]
     if broken:
-        return f"has {len(broken):,} pictures that cannot be used, {first_clauses(broken)}"
+        return f"has {len(broken):,} images that cannot be used, {first_clauses(broken)}"
     span, _ = find_span(found, None)
     if span and span not in ((0.0, 65535.0), (0.0, 1.0)):
         deep = next(row for row in found if row.depth)

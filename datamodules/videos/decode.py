@@ -54,7 +54,7 @@ def _jumping(file: InputContainer, index: Index, wanted: np.ndarray) -> Iterator
     """Wanted frames with their numbers, decoded from the key frames before them."""
     video = only_video(file)
     gops = np.searchsorted(index.keys, index.times[wanted], side="right") - 1
-    for run in np.split(wanted, np.flatnonzero(np.diff(gops) > 1) + 1):  # neighbouring groups without a jump
+    for run in np.split(wanted, np.flatnonzero(np.diff(gops) > 1) + 1):  # neighboring groups without a jump
         numbers = dict(zip(index.times[run].tolist(), run.tolist(), strict=True))
         key = index.keys[np.searchsorted(index.keys, index.times[run[0]], side="right") - 1]
         if key > index.keys[0] or run[0] > wanted[0]:
@@ -88,7 +88,7 @@ def _counting(file: InputContainer, index: Index, wanted: np.ndarray) -> Iterato
 
 def _pixels(frame: VideoFrame, index: Index, side: int | None) -> np.ndarray:
     height, width = scaled_shape(index.shape, side)
-    if (height, width) != (frame.height, frame.width):  # before colours are computed: faster and more exact than both
+    if (height, width) != (frame.height, frame.width):  # before colors are computed: faster and more exact than both
         planes = frame.format.name if frame.format.name.startswith("yuv") else "rgb24"
         frame = frame.reformat(width, height, planes, interpolation="AREA", threads=1)
     return np.rot90(frame.to_ndarray(format="rgb24", threads=1), index.turns)

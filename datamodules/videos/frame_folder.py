@@ -1,4 +1,4 @@
-"""Videos that lie as folders of pictures."""
+"""Videos that lie as folders of images."""
 
 from pathlib import Path
 from typing import ClassVar

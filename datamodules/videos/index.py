@@ -25,7 +25,7 @@ class Index(NamedTuple):
 
     Args:
         shape: height and width as stored.
-        turns: quarter turns counterclockwise that set the picture upright.
+        turns: quarter turns counterclockwise that set the image upright.
         unit: seconds that times count.
         times: when each frame is shown, int64 (N,), ascending.
         keys: times of frames from which decoding can begin, int64 (K,), ascending; none where it begins at the first.
@@ -47,7 +47,7 @@ class Index(NamedTuple):
 
     @property
     def upright(self) -> tuple[int, int]:
-        """Height and width of the picture as people see it."""
+        """Height and width of the image as people see it."""
         return self.shape[::-1] if self.turns % 2 else self.shape
 
     @property

@@ -17,7 +17,7 @@ START = 1  # tells the draws of a clip's frames from those of its augmentation, 
 
 @dataclass(frozen=True)
 class RandomClip:
-    """One clip of each video in training: its frames, one crop and one draw of colours, by (seed, epoch, index)."""
+    """One clip of each video in training: its frames, one crop and one draw of colors, by (seed, epoch, index)."""
 
     sampling: Sampling
     augment: Augment

@@ -99,7 +99,7 @@ class VideoFiles(Paths):
 
 @dataclass(frozen=True)
 class FrameFolders(Paths):
-    """Folders of pictures, each one video, in the order of their names; `counts` and `shapes` of their frames.
+    """Folders of images, each one video, in the order of their names; `counts` and `shapes` of their frames.
 
     Args:
         rate: frames per second; null when unknown.
@@ -118,9 +118,9 @@ class FrameFolders(Paths):
     def frames(self, index: int, wanted: np.ndarray, side: int | None) -> np.ndarray:
         """Frames of another shape than the first are scaled to that."""
         files, (height, width) = find_images(self.path(index)), scaled_shape(self.shape(index), side)
-        pictures = (read_image(files[number]) for number in wanted)
-        return np.stack([cv2.resize(p, (width, height), interpolation=_filter(p, height)) for p in pictures])
+        images = (read_image(files[number]) for number in wanted)
+        return np.stack([cv2.resize(p, (width, height), interpolation=_filter(p, height)) for p in images])
 
 
-def _filter(picture: np.ndarray, height: int) -> int:
-    return cv2.INTER_AREA if height < len(picture) else cv2.INTER_LINEAR
+def _filter(image: np.ndarray, height: int) -> int:
+    return cv2.INTER_AREA if height < len(image) else cv2.INTER_LINEAR

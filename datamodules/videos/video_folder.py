@@ -19,7 +19,7 @@ class VideoFolder(DecodedVideos):
     """Video files in one folder per class, or in lists: whatever FFmpeg opens (mp4, avi, mkv, mpeg, gif, ...).
 
     With `root/train.txt`, and `val.txt` and `test.txt` beside it, each line is a path below the root and a class, a
-    number or a name; `root/classInd.txt` may name the numbers. Otherwise the layout is that of pictures:
+    number or a name; `root/classInd.txt` may name the numbers. Otherwise the layout is that of images:
     `root/train/CLASS/*.mp4`, `val` and `test` beside it, or `root/CLASS/*.mp4`. Without validation videos, `val_split`
     of the training ones are set aside.
 

@@ -1,4 +1,4 @@
-"""Frames of videos as pictures, to pretrain on."""
+"""Frames of videos as images, to pretrain on."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,7 +8,7 @@ import numpy as np
 
 from datamodules.base import Split
 from datamodules.cache import digest, stamp
-from datamodules.pictures.image_data import ImageDataModule
+from datamodules.images.image_data import ImageDataModule
 from datamodules.roles import Role
 from datamodules.videos.decode import scaled_shape
 from datamodules.videos.source import VideoFiles
@@ -17,8 +17,8 @@ from modules.contracts import ConfigError
 
 
 @dataclass(frozen=True)
-class FramePictures:
-    """Picture i is frame `numbers[i]` of video `rows[i]`; int64 (N,) each.
+class FrameImages:
+    """Image i is frame `numbers[i]` of video `rows[i]`; int64 (N,) each.
 
     Args:
         side: pixels of the shorter side, to which larger frames are shrunk.
@@ -38,7 +38,7 @@ class FramePictures:
 
     @cached_property
     def shape(self) -> tuple[int, int] | None:
-        """Height and width of every picture; null when they differ."""
+        """Height and width of every image; null when they differ."""
         shapes = {scaled_shape(self.videos.shape(row), self._side(row)) for row in np.unique(self.rows)}
         return shapes.pop() if len(shapes) == 1 else None
 
@@ -59,14 +59,14 @@ class FramePictures:
 
 
 class VideoFrames(ImageDataModule):
-    """Frames of the videos that `VideoFolder` reads, as pictures with the class of their video: to pretrain on.
+    """Frames of the videos that `VideoFolder` reads, as images with the class of their video: to pretrain on.
 
-    Validation pictures are of other videos than those of training.
+    Validation images are of other videos than those of training.
 
     Args:
         root: the folder.
         every: take one frame in so many.
-        cache: keep decoded frames on disk, in the user's cache folder; without it each picture costs seeking and
+        cache: keep decoded frames on disk, in the user's cache folder; without it each image costs seeking and
             decoding.
         cache_gb: at most this many gigabytes of each split.
     """
@@ -93,16 +93,16 @@ class VideoFrames(ImageDataModule):
         )
         self.classes = self.videos.classes
 
-    def sources(self) -> dict[Split, FramePictures]:
+    def sources(self) -> dict[Split, FrameImages]:
         self.videos.setup()
         self.skipped += self.videos.skipped
         self.val_split = 0.0  # already set aside, whole videos
-        return {split: self._pictures(*part) for split, part in self.videos.splits.items()}
+        return {split: self._images(*part) for split, part in self.videos.splits.items()}
 
     def more(self) -> list[str]:
         lines = [f"of {line}" for line in self.videos.describe()]
         return [*super().more(), *lines]
 
-    def _pictures(self, source: VideoFiles, rows: np.ndarray) -> FramePictures:
+    def _images(self, source: VideoFiles, rows: np.ndarray) -> FrameImages:
         numbers = [np.arange(0, len(source.times(row)), self.every) for row in rows]
-        return FramePictures(source, np.repeat(rows, [len(n) for n in numbers]), np.concatenate(numbers), self.side)
+        return FrameImages(source, np.repeat(rows, [len(n) for n in numbers]), np.concatenate(numbers), self.side)

@@ -1,11 +1,11 @@
-"""Backbones: picture or clip in, feature pyramid out."""
+"""Backbones: image or clip in, feature pyramid out."""
 
 from timm import is_model, list_models
 
 from modules.backbones import classics
 from modules.backbones.c3d import C3D
 from modules.backbones.timm import Timm
-from modules.backbones.torchvision import PICTURES, Torchvision
+from modules.backbones.torchvision import IMAGES, Torchvision
 from modules.backbones.torchvision_video import FAMILIES, TorchvisionVideo
 from modules.backbones.unet import UNetEncoder
 from modules.contracts import Backbone, ConfigError, nearest
@@ -17,7 +17,7 @@ def by_name(name: str, small_images: bool = False, drop_path: float = 0.0, outpu
     """A backbone of which only the name is said: timm's, else torchvision's.
 
     Args:
-        name: such as `resnet18` for pictures; `r3d_18` or `c3d` for clips. Where both have a name,
+        name: such as `resnet18` for images; `r3d_18` or `c3d` for clips. Where both have a name,
             `torchvision/resnet18` is torchvision's, with its names of tensors.
         small_images: see `Timm`, as the options after it, which networks for clips do not have.
         drop_path: see `Timm`.
@@ -33,12 +33,12 @@ def by_name(name: str, small_images: bool = False, drop_path: float = 0.0, outpu
         return C3D() if name == "c3d" else TorchvisionVideo(plain)
     if library == "" and is_model(name):
         return Timm(name, small_images=small_images, drop_path=drop_path, output_stride=output_stride)
-    if library in ("", "torchvision") and plain in PICTURES:
+    if library in ("", "torchvision") and plain in IMAGES:
         return Torchvision(plain, small_images=small_images, drop_path=drop_path, output_stride=output_stride)
     raise ConfigError(f"there is no backbone {name!r}{nearest(name, names())}")
 
 
 def names() -> list[str]:
     """Every name that `by_name` takes; torchvision's with its library in front where timm has the same."""
-    own = [f"torchvision/{name}" if is_model(name) else name for name in PICTURES]
+    own = [f"torchvision/{name}" if is_model(name) else name for name in IMAGES]
     return [*list_models(), *own, *FAMILIES, "c3d"]

@@ -1,4 +1,4 @@
-"""Which sizes of pictures a backbone takes, tried out without computing anything."""
+"""Which sizes of images a backbone takes, tried out without computing anything."""
 
 from copy import deepcopy
 
@@ -17,7 +17,7 @@ def blank(backbone: Backbone) -> Backbone:
 
 
 def attempt(blank: Backbone, height: int, width: int) -> list[Tensor] | None:
-    """The maps, without numbers, that a `blank` backbone gives of a picture (or clip of 16 frames) of this size; null
+    """The maps, without numbers, that a `blank` backbone gives of an image (or clip of 16 frames) of this size; null
     where it fails or a map has not one cell."""
     image = torch.empty(1, blank.in_channels, *[16] * blank.temporal, height, width, device="meta")
     try:
@@ -33,24 +33,24 @@ def _shape(parameter: Parameter) -> Parameter:
 
 
 def takes(blank: Backbone, height: int, width: int) -> bool:
-    """Whether a `blank` backbone takes pictures of this size, and gives at least one cell of each map."""
+    """Whether a `blank` backbone takes images of this size, and gives at least one cell of each map."""
     return attempt(blank, height, width) is not None
 
 
 def published(backbone: Backbone) -> tuple[int, int]:
-    """Height and width of the pictures that a backbone was made for."""
+    """Height and width of the images that a backbone was made for."""
     return tuple(backbone.config.get("input_size", (3, 224, 224))[1:])
 
 
 def fixed(blank: Backbone) -> bool:
-    """Whether a `blank` backbone takes pictures of the one size that it was built for only, or multiples of it."""
+    """Whether a `blank` backbone takes images of the one size that it was built for only, or multiples of it."""
     height, width = published(blank)
     step = max(blank.features.strides)
     return not any(takes(blank, height + by, width + by) for by in (step, 2 * step))
 
 
 def smallest(blank: Backbone) -> int:
-    """The side of the smallest square picture that a `blank` backbone takes: at least one cell of its coarsest map."""
+    """The side of the smallest square image that a `blank` backbone takes: at least one cell of its coarsest map."""
     below, enough = max(blank.features.strides) - 1, max(published(blank))
     while enough - below > 1:
         side = (below + enough) // 2
@@ -72,7 +72,7 @@ def size_error(
         return None
     if backbone.training and len(image) == 1 and "more than 1 value per channel" in str(error):
         return ConfigError(
-            f"{backbone.name} cannot train on a single picture of {height} x {width} pixels, which is one cell of "
+            f"{backbone.name} cannot train on a single image of {height} x {width} pixels, which is one cell of "
             f"its coarsest map: raise --data.batch_size or --data.image_size"
         )
     empty = blank(backbone)
@@ -81,12 +81,12 @@ def size_error(
     if fixed(empty):
         high, wide = published(backbone)
         return ConfigError(
-            f"{backbone.name} takes pictures of {high} x {wide} pixels, not {height} x {width}: "
+            f"{backbone.name} takes images of {high} x {wide} pixels, not {height} x {width}: "
             f"set --{option} {high if high == wide else f'[{high},{wide}]'}{remedy}"
         )
     least = smallest(empty)
     if min(height, width) < least:
         return ConfigError(
-            f"{backbone.name} takes pictures of {least} pixels or more, not {height} x {width}: raise --{option}"
+            f"{backbone.name} takes images of {least} pixels or more, not {height} x {width}: raise --{option}"
         )
-    return ConfigError(f"{backbone.name} does not take pictures of {height} x {width} pixels: {error}")
+    return ConfigError(f"{backbone.name} does not take images of {height} x {width} pixels: {error}")

@@ -1,4 +1,4 @@
-"""The first layers of a network: for small pictures, and where torch needs help with them."""
+"""The first layers of a network: for small images, and where torch needs help with them."""
 
 from functools import partial
 
@@ -22,7 +22,7 @@ def shrink_stem(net: nn.Module, name: str) -> int:
         raise ConfigError(f"small_images needs a model that starts with a convolution of stride 2; {name} does not")
     fresh = nn.Conv2d(first.in_channels, first.out_channels, 3, 1, 1, bias=first.bias is not None)
     nn.init.kaiming_normal_(fresh.weight, mode="fan_out", nonlinearity="relu")
-    for layer in net.modules():  # RepVGG looks at the picture in two ways
+    for layer in net.modules():  # RepVGG looks at the image in two ways
         if isinstance(layer, nn.Conv2d) and layer.in_channels == first.in_channels:
             layer.stride = (1, 1)
     net.set_submodule(path, fresh)
@@ -33,16 +33,16 @@ def shrink_stem(net: nn.Module, name: str) -> int:
 
 
 @torch.no_grad()
-def see_grey(net: nn.Module, channels: int = 3) -> None:
-    """Every convolution of the picture gets the mean of its weights over the channels, and takes grey pictures as it
-    did before, but coloured ones as if they were grey. Trained on grey pictures it stays so."""
+def see_gray(net: nn.Module, channels: int = 3) -> None:
+    """Every convolution of the image gets the mean of its weights over the channels, and takes gray images as it
+    did before, but colored ones as if they were gray. Trained on gray images it stays so."""
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d) and layer.in_channels == channels and layer.groups == 1:
             layer.weight.copy_(layer.weight.mean(1, keepdim=True).expand_as(layer.weight))
 
 
 def spare_strided_points(net: nn.Module) -> None:
-    """1x1 convolutions of pictures with a stride, as in RepVGG, take every second pixel instead, which is the same.
+    """1x1 convolutions of images with a stride, as in RepVGG, take every second pixel instead, which is the same.
 
     With channels last, torch 2.14 on a CPU writes outside of its memory in their gradient.
     """

@@ -15,12 +15,12 @@ from modules.backbones.stem import shrink_stem, spare_strided_points
 from modules.contracts import Backbone, ConfigError, Features, Maps, Weights, nearest
 
 POSITIONS, WINDOWS = {"dynamic_img_size": True, "dynamic_img_pad": True}, {"strict_img_size": False}
-ANY_SIZE = {  # with which options timm's modules take pictures of any size: by rescaled positions, or filled-up windows
+ANY_SIZE = {  # with which options timm's modules take images of any size: by rescaled positions, or filled-up windows
     **dict.fromkeys(("vision_transformer", "deit", "eva", "vitamin", "vision_transformer_hybrid"), POSITIONS),
     **dict.fromkeys(("swin_transformer", "swin_transformer_v2", "swin_transformer_v2_cr"), WINDOWS),
 }
-HYBRIDS = {"vitamin", "vision_transformer_hybrid"}  # which miscount the cells of pictures that are no whole cells
-NOT_NORMALISED = {"hiera", "hieradet_sam2", "vision_transformer_sam"}  # timm cannot normalise their maps
+HYBRIDS = {"vitamin", "vision_transformer_hybrid"}  # which miscount the cells of images that are no whole cells
+NOT_NORMALIZED = {"hiera", "hieradet_sam2", "vision_transformer_sam"}  # timm cannot normalize their maps
 LAST_BLOCKS = {"ghostnet", "repghost"}  # timm's last map comes before the last blocks of its stride
 Attention = Literal["se", "ese", "eca", "ecam", "ceca", "gc", "gca", "cbam", "lcbam", "sk", "splat"]
 Block = Literal["dense", "fire", "ghost", "hard", "inception", "maxout", "residual", "shuffle"]
@@ -35,8 +35,8 @@ class Timm(Backbone):
 
     Args:
         name: timm model name, such as `resnet18` or `convnext_tiny`.
-        in_channels: channels of the pictures.
-        small_images: for pictures of about 64 pixels or less: the first convolution becomes 3x3 with stride 1 and
+        in_channels: channels of the images.
+        small_images: for images of about 64 pixels or less: the first convolution becomes 3x3 with stride 1 and
             the max-pool after it goes, so all strides shrink.
         drop_path: highest probability of skipping a residual branch in training (stochastic depth), 0..1.
         output_stride: largest stride of all maps, reached by dilation, for segmentation; every stage keeps its own map.
@@ -45,7 +45,7 @@ class Timm(Backbone):
             without residuals have them behind every stage): `se` (Hu et al. 2018), `eca` (Wang et al. 2020; its kernel
             follows from the channels), `cbam` (Woo et al. 2018), `sk` (Li et al. 2019), `splat` (Zhang et al. 2022),
             `gc` (Cao et al. 2019), ...; or a block there: `ghost`, `fire`, `maxout`, `residual` (scaled by 0.2), ...
-        image_size: side, or height and width, of the pictures, for networks made for one size such as MaxViT or BEiT;
+        image_size: side, or height and width, of the images, for networks made for one size such as MaxViT or BEiT;
             null is the size that they were published with. Most networks take any size without it.
         options: more arguments of the network by its own names, such as `{width: 0.6}` of `mobilenetv1`, `{depth: 22,
             width: 6}` of `wide_resnet` or `{stem_type: deep}` of `resnet18`.
@@ -100,7 +100,7 @@ class Timm(Backbone):
             self.register_buffer(key, torch.tensor(values))
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        norm = self.family not in NOT_NORMALISED
+        norm = self.family not in NOT_NORMALIZED
         if self.family in HYBRIDS:
             stride = self.features.strides[-1]
             image = functional.pad(image, (0, -image.shape[-1] % stride, 0, -image.shape[-2] % stride))
@@ -112,7 +112,7 @@ class Timm(Backbone):
             return Maps(maps, end)
         except (AssertionError, ValueError, RuntimeError) as error:
             size = f"--model.backbone Timm --model.backbone.name {self.name} --model.backbone.image_size SIZE"
-            if sentence := size_error(self, image, error, f", or build it for other pictures: {size}"):
+            if sentence := size_error(self, image, error, f", or build it for other images: {size}"):
                 raise sentence from error
             raise
 
@@ -186,7 +186,7 @@ def _create(name: str, options: dict[str, Any]) -> nn.Module:
                 f"{name} takes no attention layers: leave attention out, or choose a ResNet or ResNeXt such as resnet50"
             ) from error
         if "img_size" in options:
-            raise ConfigError(f"{name} is not built for a size of pictures: leave image_size out ({error})") from error
+            raise ConfigError(f"{name} is not built for a size of images: leave image_size out ({error})") from error
         raise ConfigError(f"{name} cannot be built with {options}: {error}") from error
 
 

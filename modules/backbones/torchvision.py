@@ -1,4 +1,4 @@
-"""Torchvision's networks for pictures through the one backbone contract."""
+"""Torchvision's networks for images through the one backbone contract."""
 
 import math
 import re
@@ -17,7 +17,7 @@ from modules.backbones.size import size_error
 from modules.backbones.stem import shrink_stem
 from modules.contracts import Backbone, ConfigError, Features, Maps, Weights, nearest
 
-PICTURES = list_models(module=torchvision.models)
+IMAGES = list_models(module=torchvision.models)
 OPENED = {"features", "layers", "trunk_output", "blocks"}  # children whose own children are the steps
 UNUSED = {"avgpool", "dropout", "flatten", "permute", "fc", "classifier", "head", "heads", "aux1", "aux2", "AuxLogits"}
 ENDS = {"alexnet": ("features.2", "features.5", "features.12")}  # elsewhere the last step of each stride
@@ -52,8 +52,8 @@ class Torchvision(Backbone):
         output_stride: Literal[8, 16, 32] = 32,
     ):
         super().__init__()
-        if name not in PICTURES:
-            raise ConfigError(f"torchvision has no network for pictures called {name!r}{nearest(name, PICTURES)}")
+        if name not in IMAGES:
+            raise ConfigError(f"torchvision has no network for images called {name!r}{nearest(name, IMAGES)}")
         self.name, self.small_images, self.in_channels = f"torchvision/{name}", small_images, 3
         self.net = _create(name, drop_path, output_stride)
         if small_images:
@@ -141,7 +141,7 @@ def library_weights(name: str, backbone: Backbone) -> Weights:
 
 
 def statistics(name: str) -> dict[str, list[float]]:
-    """`mean` and `std` of the pictures that torchvision's weights of a network expect."""
+    """`mean` and `std` of the images that torchvision's weights of a network expect."""
     recipe = get_model_weights(name).DEFAULT.transforms()
     half = [0.5, 0.5, 0.5]  # what torchvision's `transform_input` comes to
     return {"mean": half, "std": half} if name in RESCALED else {"mean": recipe.mean, "std": recipe.std}
@@ -213,7 +213,7 @@ def _measure(net: nn.Module, name: str, side: int) -> tuple[Features, list[list[
 
 
 def _cells(net: torchvision.models.VisionTransformer, image: Tensor) -> Maps:
-    """Pictures of any size to the normalised cells (B, D, h, w) of a ViT, and all its tokens; the last cells are filled
+    """Images of any size to the normalized cells (B, D, h, w) of a ViT, and all its tokens; the last cells are filled
     up with zeros."""
     high, wide = (-side % net.patch_size for side in image.shape[-2:])
     cells = net.conv_proj(functional.pad(image, (0, wide, 0, high)))

@@ -95,11 +95,11 @@ def check_clips(backbone: Backbone, video: Tensor) -> None:
     """Whether `video` (B, 3, T, H, W) is something that a network for clips takes.
 
     Raises:
-        ConfigError: pictures, or clips that are too short or of another size than its positions are made for.
+        ConfigError: images, or clips that are too short or of another size than its positions are made for.
     """
     name = backbone.name
     if video.ndim != 5:
-        raise ConfigError(f"{name} takes clips, not pictures: choose another --model.backbone, such as resnet18")
+        raise ConfigError(f"{name} takes clips, not images: choose another --model.backbone, such as resnet18")
     shape, exact = tuple(video.shape[2:]), (16, 224, 224)
     if name.startswith("mvit") and shape != exact:
         raise ConfigError(

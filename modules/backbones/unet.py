@@ -23,11 +23,11 @@ class Stages(nn.ModuleList):
 class UNetEncoder(Backbone):
     """Two 3x3 convolutions per stage, max-pool between stages (Ronneberger et al. 2015).
 
-    Starts at the resolution of the picture, so it is slow on large ones. With `norm: false`, and the head `UNet` as its
+    Starts at the resolution of the image, so it is slow on large ones. With `norm: false`, and the head `UNet` as its
     help says, it is the network of the paper. There are no pretrained weights; those of a run here load as any other's.
 
     Args:
-        in_channels: channels of the pictures.
+        in_channels: channels of the images.
         channels: width of each stage; strides are 1, 2, 4, ...
         norm: batch norm after each convolution; without it, as in the paper, they have biases.
 

@@ -1,6 +1,6 @@
 """Which of many boxes stay, and boxes from one frame of pixels into another. Pure functions.
 
-A detection is a dict of one picture: `boxes` float32 (N, 4) xyxy in pixels, `scores` float32 (N,) descending, `labels`
+A detection is a dict of one image: `boxes` float32 (N, 4) xyxy in pixels, `scores` float32 (N,) descending, `labels`
 int64 (N,), and for instances `mask_probabilities` float32 (N, 28, 28) over each box. Other keys are carried along.
 """
 
@@ -16,7 +16,7 @@ from modules.contracts import ConfigError
 Detection = dict[str, Tensor]
 
 CANDIDATES = 1000
-"""As many boxes of a picture at most are compared with each other, the best of them."""
+"""As many boxes of an image at most are compared with each other, the best of them."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Selection:
         nms_threshold: of two that overlap by more than this IoU, 0..1, only the better one stays.
         agnostic_nms: whether that also holds for boxes of different classes.
         soft_nms: lowers the score of a box by its overlap with better ones instead of dropping it (see `soft_nms`).
-        detections: most of one picture.
+        detections: most of one image.
 
     Raises:
         ConfigError: a threshold outside of 0..1, or no detections.
@@ -45,7 +45,7 @@ class Selection:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"head.{name} is {getattr(self, name)}, but it lies between 0 and 1")
         if self.detections < 1:
-            raise ConfigError(f"head.detections is {self.detections}, but a picture needs room for at least one")
+            raise ConfigError(f"head.detections is {self.detections}, but an image needs room for at least one")
 
     @property
     def torchvision(self) -> dict[str, float]:
@@ -66,7 +66,7 @@ class Selection:
 
 
 def suppress(candidates: Detection, selection: Selection) -> Detection:
-    """Candidates of one picture in any order, by score, without those that others make superfluous."""
+    """Candidates of one image in any order, by score, without those that others make superfluous."""
     boxes, scores = candidates["boxes"], candidates["scores"]
     best = scores.topk(min(CANDIDATES, len(scores))).indices
     candidates = take(candidates, best[scores[best] >= selection.score_threshold])
@@ -113,7 +113,7 @@ def soft_nms(
 
 
 def merge(views: Sequence[Detection], selection: Selection) -> Detection:
-    """Detections of several views of one picture (mirrored, other sizes), all in the same pixels, as those of one."""
+    """Detections of several views of one image (mirrored, other sizes), all in the same pixels, as those of one."""
     return suppress(_joined(views), selection)
 
 
@@ -125,17 +125,17 @@ def merge_tiles(
     selection: Selection,
     covered: float = 0.7,
 ) -> Detection:
-    """Detections of overlapping tiles of a large picture as those of the picture.
+    """Detections of overlapping tiles of a large image as those of the image.
 
-    An object on the border of a tile is seen whole by its neighbour when tiles overlap by more than its size. What is
+    An object on the border of a tile is seen whole by its neighbor when tiles overlap by more than its size. What is
     left of it on the border has too little overlap for NMS, so it goes when a box that no border cuts, of the same
     class, covers most of it. An object larger than the overlap may be left in pieces.
 
     Args:
         tiles: each in pixels of its tile.
-        corners: top and left of each tile in the picture.
-        window: height and width of a tile; those on the right and below may be cut by the picture.
-        size: height and width of the picture.
+        corners: top and left of each tile in the image.
+        window: height and width of a tile; those on the right and below may be cut by the image.
+        size: height and width of the image.
         selection: what stays of all.
         covered: share of a cut box that an uncut one covers.
     """
@@ -152,7 +152,7 @@ def merge_tiles(
 
 
 def mirrored(detection: Detection, width: float) -> Detection:
-    """Detections of the mirrored picture, `width` pixels wide, in the picture itself, and the other way round."""
+    """Detections of the mirrored image, `width` pixels wide, in the image itself, and the other way round."""
     x1, y1, x2, y2 = detection["boxes"].unbind(1)
     flipped = {"boxes": torch.stack([width - x2, y1, width - x1, y2], 1)}
     if "mask_probabilities" in detection:
@@ -161,17 +161,17 @@ def mirrored(detection: Detection, width: float) -> Detection:
 
 
 def moved(detection: Detection, corner: tuple[float, float]) -> Detection:
-    """Detections of a part of a picture whose top left `corner` (top, left) is there, in pixels of the picture."""
+    """Detections of a part of an image whose top left `corner` (top, left) is there, in pixels of the image."""
     top, left = corner
     return {**detection, "boxes": detection["boxes"] + detection["boxes"].new_tensor([left, top, left, top])}
 
 
 def to_original(boxes: Tensor, inside: Tensor, size: Tensor) -> Tensor:
-    """Boxes from pixels of the network's picture to those of the original, clipped to it.
+    """Boxes from pixels of the network's image to those of the original, clipped to it.
 
     Args:
         boxes: (N, 4) xyxy.
-        inside: int64 (2,): height and width of the part of the network's picture that shows the original.
+        inside: int64 (2,): height and width of the part of the network's image that shows the original.
         size: int64 (2,): height and width of the original.
     """
     factors = size.to(boxes) / inside.to(boxes)
@@ -188,7 +188,7 @@ def _joined(parts: Sequence[Detection]) -> Detection:
 
 
 def _cut(boxes: Tensor, corner: tuple[int, int], window: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """bool (N,): whether each box touches a border of its tile that is no border of the picture."""
+    """bool (N,): whether each box touches a border of its tile that is no border of the image."""
     (top, left), near = corner, 1.0
     bottom, right = (min(start + side, most) for start, side, most in zip(corner, window, size, strict=True))
     x1, y1, x2, y2 = boxes.unbind(1)

@@ -1,4 +1,4 @@
-"""One class per pixel, from a network that maps pictures (B, 3, H, W) to logits (B, C, H, W).
+"""One class per pixel, from a network that maps images (B, 3, H, W) to logits (B, C, H, W).
 
 `infer` puts the parts together; each also works alone. Probabilities are averaged, never logits: a window or a scale
 that is certain would otherwise outvote several that are not.
@@ -17,7 +17,7 @@ from modules.contracts import ConfigError
 STRIP = 1 << 25  # values that `class_map` resizes at once: 128 MiB
 
 Predict = Callable[[Tensor], Tensor]
-"""Pictures (B, 3, H, W) to maps (B, C, H, W) of the same height and width."""
+"""Images (B, 3, H, W) to maps (B, C, H, W) of the same height and width."""
 
 
 def infer(
@@ -29,16 +29,16 @@ def infer(
     flip: bool = False,
     scales: Sequence[float] = (1.0,),
 ) -> Tensor:
-    """Probabilities float32 (B, C, H, W) of pictures of any size.
+    """Probabilities float32 (B, C, H, W) of images of any size.
 
     Args:
-        model: pictures to logits.
-        image: (B, 3, H, W), normalised.
-        stride: what height and width must be multiples of for the model; pictures are padded, as in `padded`.
-        window: side of the windows of `sliding`, in pixels of the scaled picture; null takes all in one pass.
+        model: images to logits.
+        image: (B, 3, H, W), normalized.
+        stride: what height and width must be multiples of for the model; images are padded, as in `padded`.
+        window: side of the windows of `sliding`, in pixels of the scaled image; null takes all in one pass.
         overlap: share of a window that it has in common with the next, at least, in [0, 1).
-        flip: average over the mirrored picture too.
-        scales: average over these sizes of the picture.
+        flip: average over the mirrored image too.
+        scales: average over these sizes of the image.
     """
 
     def predict(image: Tensor) -> Tensor:
@@ -50,9 +50,9 @@ def infer(
 
 
 def padded(model: Predict, image: Tensor, stride: int) -> Tensor:
-    """What `model` says of pictures of any size: padded to multiples of `stride`, and the result cropped back.
+    """What `model` says of images of any size: padded to multiples of `stride`, and the result cropped back.
 
-    Padding lies on the right and below and repeats the last pixel, which makes no edge that was not there. A picture
+    Padding lies on the right and below and repeats the last pixel, which makes no edge that was not there. An image
     that already divides goes through as it is.
 
     Args:
@@ -71,19 +71,19 @@ def padded(model: Predict, image: Tensor, stride: int) -> Tensor:
 
 
 def sliding(predict: Predict, image: Tensor, window: int, overlap: float = 0.5, at_once: int = 8) -> Tensor:
-    """Probabilities of large pictures from overlapping square windows.
+    """Probabilities of large images from overlapping square windows.
 
-    Windows never leave the picture and are spread evenly. Where they overlap, their probabilities are averaged with
-    weights sin^2 that fade towards the window's border, where a network sees least context; weights sum to 1 at every
-    pixel. A picture that fits one window is one plain pass. Beside the picture, memory holds its probabilities once,
+    Windows never leave the image and are spread evenly. Where they overlap, their probabilities are averaged with
+    weights sin^2 that fade toward the window's border, where a network sees least context; weights sum to 1 at every
+    pixel. An image that fits one window is one plain pass. Beside the image, memory holds its probabilities once,
     and the windows of one pass.
 
     Args:
-        predict: pictures to probabilities.
+        predict: images to probabilities.
         image: (B, 3, H, W).
-        window: side in pixels; sides of the picture that are shorter are covered whole.
+        window: side in pixels; sides of the image that are shorter are covered whole.
         overlap: share of a window that it has in common with the next, at least, in [0, 1).
-        at_once: windows in one pass, those of all B pictures together; at least one of each picture.
+        at_once: windows in one pass, those of all B images together; at least one of each image.
 
     Returns:
         float32 (B, C, H, W).
@@ -112,10 +112,10 @@ def sliding(predict: Predict, image: Tensor, window: int, overlap: float = 0.5, 
 
 
 def augmented(predict: Predict, image: Tensor, flip: bool = False, scales: Sequence[float] = (1.0,)) -> Tensor:
-    """Mean probabilities over sizes of the picture, and over its mirror image (test-time augmentation).
+    """Mean probabilities over sizes of the image, and over its mirror image (test-time augmentation).
 
     Args:
-        predict: pictures of any size to probabilities.
+        predict: images of any size to probabilities.
         image: (B, 3, H, W).
         flip: whether each size is also shown mirrored, left to right.
         scales: factors on height and width, > 0; resized bilinearly, on the way down with antialiasing.
@@ -140,17 +140,17 @@ def augmented(predict: Predict, image: Tensor, flip: bool = False, scales: Seque
 
 
 def to_original(probabilities: Tensor, inside: Tensor, size: Tensor) -> Iterator[Tensor]:
-    """Each picture's probabilities in pixels of the original picture: padding cut off, then resized bilinearly.
+    """Each image's probabilities in pixels of the original image: padding cut off, then resized bilinearly.
 
-    One picture at a time, so that a caller who keeps only the best class never holds several large ones.
+    One image at a time, so that a caller who keeps only the best class never holds several large ones.
 
     Args:
         probabilities: (B, C, H, W).
-        inside: int64 (B, 2), height and width of the part, from the top left corner, that shows the picture.
-        size: int64 (B, 2), height and width of the original picture.
+        inside: int64 (B, 2), height and width of the part, from the top left corner, that shows the image.
+        size: int64 (B, 2), height and width of the original image.
 
     Yields:
-        (C, h, w) of each picture.
+        (C, h, w) of each image.
     """
     for found, (height, width), original in zip(probabilities, inside.tolist(), size.tolist(), strict=True):
         found = found[:, :height, :width]

@@ -1,4 +1,4 @@
-"""Instance masks from the small squares that a network gives to run lengths in the picture."""
+"""Instance masks from the small squares that a network gives to run lengths in the image."""
 
 import numpy as np
 import torch
@@ -11,14 +11,14 @@ RLE = dict[str, list[int] | bytes]
 
 
 def paste(masks: Tensor, boxes: Tensor, size: tuple[int, int], threshold: float = 0.5) -> list[RLE]:
-    """Masks of a picture, each resized bilinearly to its box and cut at `threshold`, as torchvision pastes them.
+    """Masks of an image, each resized bilinearly to its box and cut at `threshold`, as torchvision pastes them.
 
-    Only the columns of the picture that a box spans are ever filled, one mask at a time, and no full-size floats.
+    Only the columns of the image that a box spans are ever filled, one mask at a time, and no full-size floats.
 
     Args:
         masks: probabilities (N, M, M), of any device and floating type.
-        boxes: (N, 4) xyxy in pixels of the picture.
-        size: height and width of the picture.
+        boxes: (N, 4) xyxy in pixels of the image.
+        size: height and width of the image.
         threshold: least probability of a pixel of the mask, exclusive.
     """
     # a border of zeros lets the resize fade out, and the box grows with it

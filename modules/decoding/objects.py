@@ -1,4 +1,4 @@
-"""Objects in pictures that are looked at more than once: mirrored, in other sizes, in windows."""
+"""Objects in images that are looked at more than once: mirrored, in other sizes, in windows."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ AT_ONCE = 8  # windows in one pass
 
 
 class Shown(NamedTuple):
-    """Pictures as a detector gets them.
+    """Images as a detector gets them.
 
     Args:
-        image: (B, 3, H, W), normalised.
-        inside: int64 (B, 2): height and width of the part of each picture that is no padding.
-        proposals: float32 (R, 4) xyxy of each picture, where they are given.
+        image: (B, 3, H, W), normalized.
+        inside: int64 (B, 2): height and width of the part of each image that is no padding.
+        proposals: float32 (R, 4) xyxy of each image, where they are given.
     """
 
     image: Tensor
@@ -33,13 +33,13 @@ Find = Callable[[Shown], list[Detection]]
 
 @dataclass(frozen=True)
 class Looks:
-    """How pictures are looked at outside of training.
+    """How images are looked at outside of training.
 
     Args:
-        window: side of the windows in pixels in which larger pictures are looked at; null takes all in one pass.
+        window: side of the windows in pixels in which larger images are looked at; null takes all in one pass.
         overlap: share of a window that it has in common with the next, at least, in [0, 1).
-        flip: look at the mirrored picture too.
-        scales: look at these sizes of the picture, factors above 0.
+        flip: look at the mirrored image too.
+        scales: look at these sizes of the image, factors above 0.
 
     Raises:
         ConfigError: a value out of range.
@@ -57,19 +57,19 @@ class Looks:
 
 
 def infer(find: Find, shown: Shown, looks: Looks, selection: Selection, stride: int, black: Tensor) -> list[Detection]:
-    """Detections of each picture, in its pixels, from all looks at it.
+    """Detections of each image, in its pixels, from all looks at it.
 
-    They do not depend on what else is in the batch: each picture is padded to multiples of `stride` alone, not to the
-    largest of its batch, whose black would move boxes at the border and take candidates' places; pictures that need
+    They do not depend on what else is in the batch: each image is padded to multiples of `stride` alone, not to the
+    largest of its batch, whose black would move boxes at the border and take candidates' places; images that need
     the same height and width are looked at together.
 
     Args:
         find: a detector.
-        shown: the pictures.
+        shown: the images.
         looks: how often, and in which parts.
         selection: which detections of several looks stay.
         stride: what height and width must be multiples of for the detector.
-        black: (3, 1, 1), what a black pixel is when normalised; with it pictures are padded, as in training.
+        black: (3, 1, 1), what a black pixel is when normalized; with it images are padded, as in training.
     """
 
     found: dict[int, Detection] = {}
@@ -102,7 +102,7 @@ def _infer(find: Find, shown: Shown, looks: Looks, selection: Selection, stride:
 
 
 def alone(shown: Shown, stride: int, black: Tensor) -> Iterator[tuple[list[int], Shown]]:
-    """Pictures of a batch without its padding, by the height and width that each needs: multiples of `stride`.
+    """Images of a batch without its padding, by the height and width that each needs: multiples of `stride`.
 
     Yields:
         Which of the batch they are, and themselves.
@@ -128,9 +128,9 @@ def _chosen(shown: Shown, rows: list[int]) -> Shown:
 
 
 def scaled(shown: Shown, scale: float, stride: int, black: Tensor) -> Shown:
-    """Pictures in another size, padded with black at the right and below to multiples of `stride`.
+    """Images in another size, padded with black at the right and below to multiples of `stride`.
 
-    `inside` is rounded to whole pixels; all that lies in the picture is as many times as large as the picture.
+    `inside` is rounded to whole pixels; all that lies in the image is as many times as large as the image.
     """
     target, factors = _target(shown.image, scale), _factors(shown.image, scale)
     if target == shown.image.shape[-2:]:
@@ -142,7 +142,7 @@ def scaled(shown: Shown, scale: float, stride: int, black: Tensor) -> Shown:
 
 
 def turned(shown: Shown) -> Shown:
-    """Pictures mirrored, left to right, on the same side of their padding."""
+    """Images mirrored, left to right, on the same side of their padding."""
     widths = _widths(shown)
     image = [
         torch.cat([one[..., :width].flip(-1), one[..., width:]], -1)
@@ -157,10 +157,10 @@ def turned(shown: Shown) -> Shown:
 def sliding(
     find: Find, shown: Shown, window: int, overlap: float, selection: Selection, stride: int, black: Tensor
 ) -> list[Detection]:
-    """Detections of large pictures from overlapping square windows, which never leave the picture: see `merge_tiles`.
+    """Detections of large images from overlapping square windows, which never leave the image: see `merge_tiles`.
 
     Args:
-        window: side in pixels; sides of the picture that are shorter are covered whole.
+        window: side in pixels; sides of the image that are shorter are covered whole.
         overlap: share of a window that it has in common with the next, at least, in [0, 1).
     """
     merged = []
@@ -175,7 +175,7 @@ def sliding(
             now = corners[first : first + AT_ONCE]
             image = torch.stack([shown.image[i, :, y : y + sides[0], x : x + sides[1]] for y, x in now])
             inside = shown.inside.new_tensor([sides] * len(now))
-            # a detector cuts what reaches out of its picture
+            # a detector cuts what reaches out of its image
             given = None if proposals is None else [proposals - proposals.new_tensor([x, y, x, y]) for y, x in now]
             found += find(Shown(_roomy(image, stride, black), inside, given))
         merged.append(merge_tiles(found, corners, sides, tuple(size), selection) if len(found) > 1 else found[0])

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from modules.contracts import Backbone, ConfigError, Fusion, Maps
-from modules.fusion.frames import check_pictures, with_pooled
+from modules.fusion.frames import check_images, with_pooled
 
 
 class Early(Fusion):
     """The first convolution sees the frames as 3T channels (early fusion, Karpathy et al. 2014).
 
-    Weights for single pictures are repeated and divided by T when they are loaded, so that a still clip gives the
+    Weights for single images are repeated and divided by T when they are loaded, so that a still clip gives the
     backbone's own features; without weights, all 3T channels are drawn.
 
     Args:
@@ -25,7 +25,7 @@ class Early(Fusion):
 
     def __init__(self, backbone: Backbone, frames: int):
         super().__init__()
-        check_pictures(backbone, "early")
+        check_images(backbone, "early")
         self.features = backbone.features
         names = backbone.config.get("first_conv")
         if not isinstance(names, str) or not isinstance(backbone.net.get_submodule(names), nn.Conv2d):
@@ -40,7 +40,7 @@ class Early(Fusion):
 
 
 def _widen(conv: nn.Conv2d, times: int) -> None:
-    """Freshly drawn weights (O, times I, h, w), of the same spread per picture as before."""
+    """Freshly drawn weights (O, times I, h, w), of the same spread per image as before."""
     old = conv.weight
     drawn = torch.randn(old.shape[0], times * old.shape[1], *old.shape[2:]) * old.std() / math.sqrt(times)
     conv.weight = nn.Parameter(drawn.contiguous(memory_format=torch.channels_last), old.requires_grad)

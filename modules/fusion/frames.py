@@ -51,7 +51,7 @@ def with_pooled(backbone: Backbone, image: Tensor) -> Maps:
     return Maps(maps, backbone.pool(maps) if backbone.pools else None)
 
 
-def check_pictures(backbone: Backbone, kind: str) -> None:
+def check_images(backbone: Backbone, kind: str) -> None:
     """Whether the backbone sees single frames, which fusions need that come before its end.
 
     Raises:
@@ -69,7 +69,7 @@ class Single(Fusion):
 
     def __init__(self, backbone: Backbone, frames: int):
         super().__init__()
-        check_pictures(backbone, "single")
+        check_images(backbone, "single")
         self.features = backbone.features
 
     def forward(self, backbone: Backbone, video: Tensor) -> Maps:
@@ -110,7 +110,7 @@ class Concat(Fusion):
 
     def __init__(self, backbone: Backbone, frames: int, hidden: int = 512, dropout: float = 0.0):
         super().__init__()
-        check_pictures(backbone, "concat")
+        check_images(backbone, "concat")
         self.features, self.pools = vector(hidden, backbone), True
         width = frames * frame_width(backbone)
         self.layers = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout))

@@ -5,15 +5,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modules.contracts import Backbone, ConfigError, Fusion, Maps
-from modules.fusion.frames import check_pictures, last_level, mean_of_frames
+from modules.fusion.frames import check_images, last_level, mean_of_frames
 
 
 class Inflate(Fusion):
-    """Every convolution that sees neighbouring pixels also sees neighbouring frames (Carreira & Zisserman 2017).
+    """Every convolution that sees neighboring pixels also sees neighboring frames (Carreira & Zisserman 2017).
 
-    Weights of pictures are repeated in time and divided by its extent, and the first and last frame are repeated at the
-    ends: a still clip gives exactly the features of the picture. Time keeps its resolution, and the maps of all frames
-    are averaged. The tensors keep their names; loaded into a backbone of pictures again, they are summed over time.
+    Weights of images are repeated in time and divided by its extent, and the first and last frame are repeated at the
+    ends: a still clip gives exactly the features of the image. Time keeps its resolution, and the maps of all frames
+    are averaged. The tensors keep their names; loaded into a backbone of images again, they are summed over time.
 
     Args:
         backbone: its convolutions are replaced in place.
@@ -26,7 +26,7 @@ class Inflate(Fusion):
 
     def __init__(self, backbone: Backbone, frames: int, extent: int = 3):
         super().__init__()
-        check_pictures(backbone, "inflate")
+        check_images(backbone, "inflate")
         if extent < 1 or extent % 2 == 0:
             raise ConfigError(f"fusion.extent is {extent}, but a convolution needs a frame in its middle: set it to 3")
         self.features = last_level(backbone)

@@ -1,4 +1,4 @@
-"""Slow fusion: neighbouring frames come together stage by stage."""
+"""Slow fusion: neighboring frames come together stage by stage."""
 
 from functools import partial
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from modules.contracts import Backbone, ConfigError, Fusion, Maps
-from modules.fusion.frames import check_pictures, last_level
+from modules.fusion.frames import check_images, last_level
 
 
 class Slow(Fusion):
-    """Behind each of the backbone's first stages, a convolution makes one map of every two neighbouring ones, so that
+    """Behind each of the backbone's first stages, a convolution makes one map of every two neighboring ones, so that
     higher stages see longer parts of the clip (slow fusion, Karpathy et al. 2014, on any convolutional backbone).
 
     Frames are halved until an odd number or the last stage is reached; the maps of those that are left are averaged.
@@ -26,7 +26,7 @@ class Slow(Fusion):
 
     def __init__(self, backbone: Backbone, frames: int):
         super().__init__()
-        check_pictures(backbone, "slow")
+        check_images(backbone, "slow")
         stages, channels = stage_names(backbone)[:-1], backbone.features.channels
         halvings = min((frames & -frames).bit_length() - 1, len(stages))
         if not halvings:

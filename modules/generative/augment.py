@@ -1,19 +1,19 @@
-"""DiffAugment: the same random changes for real and generated pictures, through which gradients flow."""
+"""DiffAugment: the same random changes for real and generated images, through which gradients flow."""
 
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-Change = Literal["colour", "translation", "cutout"]
-DRAWS = 7  # uniform numbers for one picture
+Change = Literal["color", "translation", "cutout"]
+DRAWS = 7  # uniform numbers for one image
 SHIFT, HOLE = 1 / 8, 1 / 2  # of the side
 
 
 def diff_augment(image: Tensor, draws: Tensor, changes: list[Change]) -> Tensor:
-    """Changes pictures so that a discriminator cannot learn few of them by heart (Zhao et al. 2020).
+    """Changes images so that a discriminator cannot learn few of them by heart (Zhao et al. 2020).
 
-    `colour` moves brightness by up to 0.5 of -1..1, saturation by 0..2 and contrast by 0.5..1.5 times; `translation`
+    `color` moves brightness by up to 0.5 of -1..1, saturation by 0..2 and contrast by 0.5..1.5 times; `translation`
     shifts by up to an eighth of the side, with zeros at the edge; `cutout` sets a square of half the side to zero.
 
     Args:
@@ -21,8 +21,8 @@ def diff_augment(image: Tensor, draws: Tensor, changes: list[Change]) -> Tensor:
         draws: (B, 7) in 0..1; what is random.
         changes: which, whatever their order.
     """
-    if "colour" in changes:
-        image = _colour(image, *(draws[:, i, None, None, None] for i in range(3)))
+    if "color" in changes:
+        image = _color(image, *(draws[:, i, None, None, None] for i in range(3)))
     if "translation" in changes:
         image = _translation(image, draws[:, 3], draws[:, 4])
     if "cutout" in changes:
@@ -30,10 +30,10 @@ def diff_augment(image: Tensor, draws: Tensor, changes: list[Change]) -> Tensor:
     return image
 
 
-def _colour(image: Tensor, brightness: Tensor, saturation: Tensor, contrast: Tensor) -> Tensor:
+def _color(image: Tensor, brightness: Tensor, saturation: Tensor, contrast: Tensor) -> Tensor:
     image = image + brightness - 0.5
-    grey = image.mean(1, keepdim=True)
-    image = (image - grey) * (2 * saturation) + grey
+    gray = image.mean(1, keepdim=True)
+    image = (image - gray) * (2 * saturation) + gray
     mean = image.mean((1, 2, 3), keepdim=True)
     return (image - mean) * (contrast + 0.5) + mean
 
@@ -47,7 +47,7 @@ def _translation(image: Tensor, down: Tensor, right: Tensor) -> Tensor:
 
 
 def _moved(draw: Tensor, side: int, image: Tensor) -> Tensor:
-    """From which row of the padded picture (B, side) each row comes."""
+    """From which row of the padded image (B, side) each row comes."""
     most = int(side * SHIFT + 0.5)
     shift = (draw * (2 * most + 1)).floor().long() - most
     return (torch.arange(side, device=image.device) - shift[:, None] + 1).clamp(0, side + 1)
@@ -60,7 +60,7 @@ def _cutout(image: Tensor, down: Tensor, right: Tensor) -> Tensor:
 
 
 def _covered(draw: Tensor, side: int, image: Tensor) -> Tensor:
-    """Which rows lie in the square, bool (B, side); its centre lies anywhere in the picture."""
+    """Which rows lie in the square, bool (B, side); its center lies anywhere in the image."""
     size = int(side * HOLE + 0.5)
     first = (draw * (side + 1 - size % 2)).floor().long() - size // 2
     place = torch.arange(side, device=image.device)

@@ -15,11 +15,11 @@ class BackboneDiscriminator(Discriminator):
         canvas: what is judged.
         backbone: a timm model name, or a backbone of our own.
         weights: where the backbone's weights come from, as --model.weights of other tasks; null for random ones.
-        small_images: 3x3 stem without max-pool, for pictures of about 64 pixels or less.
+        small_images: 3x3 stem without max-pool, for images of about 64 pixels or less.
         spectral: spectral norm on every layer.
 
     Raises:
-        ConfigError: the backbone takes other pictures.
+        ConfigError: the backbone takes other images.
     """
 
     def __init__(
@@ -34,13 +34,13 @@ class BackboneDiscriminator(Discriminator):
             backbone = Timm(backbone, in_channels=canvas.channels, small_images=small_images)
         if len(backbone.mean) != canvas.channels:
             raise ConfigError(
-                f"{backbone.name} takes pictures of {len(backbone.mean)} channels, but model.channels is "
+                f"{backbone.name} takes images of {len(backbone.mean)} channels, but model.channels is "
                 f"{canvas.channels}: give the discriminator's backbone by name"
             )
         stride = backbone.features.strides[-1]
         if canvas.size < stride:
             raise ConfigError(
-                f"pictures of {canvas.size} pixels are smaller than the stride {stride} of {backbone.name}: raise "
+                f"images of {canvas.size} pixels are smaller than the stride {stride} of {backbone.name}: raise "
                 f"--data.image_size, or set --model.discriminator.small_images true"
             )
         super().__init__(canvas, backbone.features.pooled)

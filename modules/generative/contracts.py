@@ -21,10 +21,10 @@ the generator sees an embedding, the discriminator also names the class (Odena e
 
 
 class Canvas(NamedTuple):
-    """The pictures that are made and judged.
+    """The images that are made and judged.
 
     Args:
-        channels: of the pictures.
+        channels: of the images.
         size: their side in pixels.
         classes: how many classes the networks know; 0 without labels.
         condition: how; null without labels.
@@ -36,10 +36,10 @@ class Canvas(NamedTuple):
     condition: Condition | None = None
 
     def doublings(self, network: str) -> tuple[int, int]:
-        """Side of the smallest map, 4 to 7, and how often it doubles to become the picture: at least twice.
+        """Side of the smallest map, 4 to 7, and how often it doubles to become the image: at least twice.
 
         Raises:
-            ConfigError: `network` cannot make pictures of this size; names those it can.
+            ConfigError: `network` cannot make images of this size; names those it can.
         """
         sizes = sorted(base << times for base in BASES for times in range(2, 9))
         if self.size not in sizes:
@@ -47,7 +47,7 @@ class Canvas(NamedTuple):
             near = " or ".join(map(str, below + above))
             some = ", ".join(str(s) for s in sizes if 28 <= s <= 128)
             raise ConfigError(
-                f"{network} cannot make pictures of {self.size} pixels: set --data.image_size {near} (it makes 4 to 7 "
+                f"{network} cannot make images of {self.size} pixels: set --data.image_size {near} (it makes 4 to 7 "
                 f"times a power of two, such as {some})"
             )
         times = max(t for t in range(2, 9) if self.size % (1 << t) == 0 and self.size >> t in BASES)
@@ -65,11 +65,11 @@ class Verdict(NamedTuple):
 
 
 class Generator(nn.Module):
-    """Noise to pictures.
+    """Noise to images.
 
     Args:
         canvas: what is made.
-        latent: numbers of noise for each picture.
+        latent: numbers of noise for each image.
 
     Attributes: `inputs` is how many numbers `code` makes of noise and label.
     """
@@ -85,12 +85,12 @@ class Generator(nn.Module):
         return noise if self.embedding is None else torch.cat([noise, self.embedding(label)], 1)
 
     def forward(self, noise: Tensor, label: Tensor | None = None) -> Tensor:
-        """Noise (B, latent), and labels (B,) if it is conditional, to pictures (B, C, H, W) in -1..1."""
+        """Noise (B, latent), and labels (B,) if it is conditional, to images (B, C, H, W) in -1..1."""
         raise NotImplementedError
 
 
 class Discriminator(nn.Module):
-    """Pictures to a verdict on each. A subclass computes features.
+    """Images to a verdict on each. A subclass computes features.
 
     Args:
         canvas: what is judged.
@@ -111,15 +111,15 @@ class Discriminator(nn.Module):
 
     @property
     def mixes(self) -> bool:
-        """Whether what it says of a picture depends on the others in the batch, as batch norm makes it."""
+        """Whether what it says of an image depends on the others in the batch, as batch norm makes it."""
         return any(isinstance(module, _BatchNorm) for module in self.modules())
 
     def features(self, image: Tensor) -> Tensor:
-        """Pictures (B, C, H, W) to (B, width)."""
+        """Images (B, C, H, W) to (B, width)."""
         raise NotImplementedError
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Verdict:
-        """Pictures (B, C, H, W) in -1..1, and labels (B,) if it is conditional, to a verdict on each."""
+        """Images (B, C, H, W) in -1..1, and labels (B,) if it is conditional, to a verdict on each."""
         features = self.features(image)
         if self.joint is not None:
             features = functional.leaky_relu(self.joint(torch.cat([features, self.embedding(label)], 1)), 0.2)

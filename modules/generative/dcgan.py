@@ -32,7 +32,7 @@ class DCGANGenerator(Generator):
         self.ups = nn.ModuleList(
             nn.ConvTranspose2d(a, b, 4, 2, 1, bias=b is outputs[-1]) for a, b in zip(widths, outputs, strict=True)
         )
-        initialise(self)
+        initialize(self)
 
     def forward(self, noise: Tensor, label: Tensor | None = None) -> Tensor:
         x = self.first(self.code(noise, label)).unflatten(1, (-1, self.base, self.base))
@@ -62,7 +62,7 @@ class DCGANDiscriminator(Discriminator):
         self.blocks = nn.Sequential(
             *(self._block(a, b, norm if i else "none") for i, (a, b) in enumerate(zip(inputs, widths, strict=True)))
         )
-        initialise(self)
+        initialize(self)
         if spectral:
             constrain(self)
 
@@ -75,7 +75,7 @@ class DCGANDiscriminator(Discriminator):
         return self.blocks(image).flatten(1)
 
 
-def initialise(network: nn.Module) -> None:
+def initialize(network: nn.Module) -> None:
     """Weights from N(0, 0.02), as the paper has them; norms keep their scale of 1."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):

@@ -1,4 +1,4 @@
-"""Normalisation between the layers of generators and discriminators."""
+"""Normalization between the layers of generators and discriminators."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ Norm = Literal["batch", "layer", "instance", "none"]
 
 
 def norm(kind: Norm, channels: int) -> nn.Module:
-    """Of maps (B, channels, H, W): over the batch, over a picture, over each channel of a picture, or not at all."""
+    """Of maps (B, channels, H, W): over the batch, over an image, over each channel of an image, or not at all."""
     if kind == "batch":
         return BatchNorm(channels)
     if kind == "layer":

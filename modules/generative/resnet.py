@@ -1,5 +1,5 @@
 """Residual generator and discriminator of SNGAN (Miyato et al. 2018, tables 4 to 6), with more levels for larger
-pictures."""
+images."""
 
 import math
 from itertools import pairwise
@@ -11,7 +11,7 @@ from modules.generative.contracts import Canvas, Discriminator, Generator, const
 from modules.generative.norms import ConditionalBatchNorm
 
 WIDEST = 16  # times the width of the finest maps, above 32 pixels
-DOWN = 5  # halvings of pictures above 32 pixels
+DOWN = 5  # halvings of images above 32 pixels
 
 
 class UpBlock(nn.Module):
@@ -36,7 +36,7 @@ class DownBlock(nn.Module):
         inputs: channels.
         outputs: channels.
         down: whether it halves the side.
-        first: whether it sees pictures, which no ReLU may cut.
+        first: whether it sees images, which no ReLU may cut.
     """
 
     def __init__(self, inputs: int, outputs: int, down: bool, first: bool = False):
@@ -76,7 +76,7 @@ class ResNetGenerator(Generator):
         self.first = nn.Linear(self.inputs, widths[0] * self.base**2)
         self.blocks = nn.ModuleList(UpBlock(a, b, classes) for a, b in pairwise(widths))
         self.norm, self.last = ConditionalBatchNorm(width, 0), nn.Conv2d(width, canvas.channels, 3, padding=1)
-        initialise(self)
+        initialize(self)
 
     def forward(self, noise: Tensor, label: Tensor | None = None) -> Tensor:
         x = self.first(self.code(noise, label)).unflatten(1, (-1, self.base, self.base))
@@ -111,7 +111,7 @@ class ResNetDiscriminator(Discriminator):
         self.blocks = nn.Sequential(
             *(DownBlock(a, b, d, first=i == 0) for i, (a, b, d) in enumerate(zip(inputs, widths, down, strict=True)))
         )
-        initialise(self)
+        initialize(self)
         if spectral:
             constrain(self)
 
@@ -119,7 +119,7 @@ class ResNetDiscriminator(Discriminator):
         return functional.relu(self.blocks(image)).sum((2, 3))
 
 
-def initialise(network: nn.Module) -> None:
+def initialize(network: nn.Module) -> None:
     """Xavier's uniform weights, the 3x3 convolutions of residual blocks times the square root of 2."""
     for name, layer in network.named_modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):

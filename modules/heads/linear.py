@@ -20,7 +20,7 @@ class Linear(Head):
         features: what the backbone or fusion gives.
         outputs: number of classes C.
         dropout: share of pooled features set to zero in training, 0..1.
-        loss: `cross_entropy` for one class per picture, `focal` for the same with many easy samples,
+        loss: `cross_entropy` for one class per image, `focal` for the same with many easy samples,
             `binary` for several classes at once (one sigmoid per class).
         label_smoothing: probability mass spread evenly over all classes, 0..1; for `cross_entropy` and `binary`.
         focal_gamma: how strongly easy samples fade, for `focal`.

@@ -12,7 +12,7 @@ class Pixels(Head):
 
     Args:
         features: what the backbone or neck gives.
-        outputs: channels of the picture.
+        outputs: channels of the image.
     """
 
     def __init__(self, features: Features, outputs: int = 3):

@@ -1,4 +1,4 @@
-"""The head of contrastive pretraining; thrown away afterwards."""
+"""The head of contrastive pretraining; thrown away afterward."""
 
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ class MLP(nn.Sequential):
 
     Args:
         widths: of the input, of each hidden layer and of the output.
-        last_norm: whether the output is batch-normalised too, without learnt scale and shift.
+        last_norm: whether the output is batch-normalized too, without learned scale and shift.
         norm: batch norm behind the hidden layers; without it they have biases.
     """
 
@@ -35,7 +35,7 @@ class Projection(Head):
         outputs: embedding dimension D.
         hidden: width of the hidden layers; 0 takes the backbone's own width.
         layers: linear layers in all, >= 1.
-        last_norm: batch norm, without learnt scale and shift, on the embeddings too (as SimSiam and MoCo v3 have it).
+        last_norm: batch norm, without learned scale and shift, on the embeddings too (as SimSiam and MoCo v3 have it).
         norm: batch norm behind the hidden layers; MoCo v2 has none.
     """
 

@@ -1,4 +1,4 @@
-"""The head of self-distillation: similarities to learnt prototypes."""
+"""The head of self-distillation: similarities to learned prototypes."""
 
 from itertools import pairwise
 
@@ -18,7 +18,7 @@ class Prototypes(Head):
         bottleneck: dimension in which embeddings and prototypes are compared.
         layers: linear layers before the prototypes, >= 1.
         norm: batch norm after each hidden layer, which helps convolutional backbones.
-        last_norm: batch norm, without learnt scale and shift, on the bottleneck too, before it is normalised: from the
+        last_norm: batch norm, without learned scale and shift, on the bottleneck too, before it is normalized: from the
             first step on, embeddings point everywhere.
     """
 

@@ -14,13 +14,13 @@ class UNet(Head):
 
     On a backbone it is the decoder of segmentation_models.pytorch. The network of the paper is the backbone
     `UNetEncoder` (`norm: false`) with `channels: [512, 256, 128, 64]`, `upsampling: transposed`, `norm: false` and
-    `kernel: 1`, but with padded convolutions, so that logits and picture have one size.
+    `kernel: 1`, but with padded convolutions, so that logits and image have one size.
 
     Args:
         features: what the backbone or neck gives.
         outputs: number of classes C.
         channels: width of each step, coarse to fine. The first steps join the finer maps; each further one doubles the
-            resolution, as far as that of the picture. Null is 256, 128, 64, ... (at least 16), up to the picture.
+            resolution, as far as that of the image. Null is 256, 128, 64, ... (at least 16), up to the image.
         upsampling: `resize` repeats pixels before the convolution; `transposed` learns to enlarge.
         dropout: share of features set to zero in training before the last convolution, 0..1.
         convolution: of all steps.
@@ -28,7 +28,7 @@ class UNet(Head):
         kernel: of the last convolution, which makes the logits.
 
     Raises:
-        ConfigError: fewer channels than maps to join, or more than there are steps to the picture.
+        ConfigError: fewer channels than maps to join, or more than there are steps to the image.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class UNet(Head):
         if not joins <= len(widths) <= len(factors):
             raise ConfigError(
                 f"head.channels has {len(widths)} widths, but on maps of strides {features.strides} the U-Net has "
-                f"{joins} steps to the finest map and {len(factors)} to the picture"
+                f"{joins} steps to the finest map and {len(factors)} to the image"
             )
         finer = [*features.channels[-2::-1], *[0] * (len(factors) - joins)]
         inputs = [features.channels[-1], *widths]

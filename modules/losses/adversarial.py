@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 Critic = Callable[[Tensor], Tensor]
-"""Pictures (B, C, H, W) to scores (B,)."""
+"""Images (B, C, H, W) to scores (B,)."""
 
 
 def minimax_discriminator(real: Tensor, fake: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def non_saturating_generator(fake: Tensor) -> Tensor:
 
 
 def least_squares_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """Half the squared distances to 1 for real and 0 for generated pictures (Mao et al. 2017)."""
+    """Half the squared distances to 1 for real and 0 for generated images (Mao et al. 2017)."""
     return ((real.float() - 1).square().mean() + fake.float().square().mean()) / 2
 
 
@@ -40,7 +40,7 @@ def least_squares_generator(fake: Tensor) -> Tensor:
 
 
 def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """Wants scores above 1 for real and below -1 for generated pictures (Lim and Ye 2017, Miyato et al. 2018)."""
+    """Wants scores above 1 for real and below -1 for generated images (Lim and Ye 2017, Miyato et al. 2018)."""
     return functional.relu(1 - real.float()).mean() + functional.relu(1 + fake.float()).mean()
 
 
@@ -56,8 +56,8 @@ def critic_generator(fake: Tensor) -> Tensor:
 
 class Game(NamedTuple):
     """Args:
-    discriminator: its loss, of scores (B,) of real and of generated pictures.
-    generator: its loss, of the scores of its pictures.
+    discriminator: its loss, of scores (B,) of real and of generated images.
+    generator: its loss, of the scores of its images.
     probability: whether a sigmoid of a score is the probability of being real.
     """
 
@@ -77,29 +77,29 @@ GAMES: dict[GameName, Game] = {
 
 
 def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
-    """Mean of (|slope| - 1)^2 between real and generated pictures (Gulrajani et al. 2017); usual weight 10.
+    """Mean of (|slope| - 1)^2 between real and generated images (Gulrajani et al. 2017); usual weight 10.
 
     Args:
-        critic: a function of each picture alone, so without batch norm.
+        critic: a function of each image alone, so without batch norm.
         real: (B, C, H, W).
         fake: (B, C, H, W).
-        mix: (B, 1, 1, 1) in 0..1, the share of the real picture in each.
+        mix: (B, 1, 1, 1) in 0..1, the share of the real image in each.
     """
     return (slopes(critic, torch.lerp(fake.float(), real.float(), mix)).sqrt() - 1).square().mean()
 
 
 def r1(critic: Critic, real: Tensor) -> Tensor:
-    """Half the mean of |slope|^2 at real pictures (B, C, H, W) (Mescheder et al. 2018); usual weights 0.1 to 10."""
+    """Half the mean of |slope|^2 at real images (B, C, H, W) (Mescheder et al. 2018); usual weights 0.1 to 10."""
     return slopes(critic, real.float()).mean() / 2
 
 
 def dragan(critic: Critic, real: Tensor, mix: Tensor, noise: Tensor) -> Tensor:
-    """Mean of (|slope| - 1)^2 around real pictures (Kodali et al. 2017); usual weight 10.
+    """Mean of (|slope| - 1)^2 around real images (Kodali et al. 2017); usual weight 10.
 
     Args:
-        critic: a function of each picture alone, so without batch norm.
+        critic: a function of each image alone, so without batch norm.
         real: (B, C, H, W).
-        mix: (B, 1, 1, 1) in 0..1, how far each goes towards its noisy version.
+        mix: (B, 1, 1, 1) in 0..1, how far each goes toward its noisy version.
         noise: (B, C, H, W) in 0..1, scaled by half the standard deviation of the batch.
     """
     real = real.float()
@@ -107,7 +107,7 @@ def dragan(critic: Critic, real: Tensor, mix: Tensor, noise: Tensor) -> Tensor:
 
 
 def slopes(critic: Critic, image: Tensor) -> Tensor:
-    """Squared norm (B,) of the gradient of each score with respect to its picture (B, C, H, W); can be trained.
+    """Squared norm (B,) of the gradient of each score with respect to its image (B, C, H, W); can be trained.
 
     Never quite 0, where the norm's own gradient would be nan. Half precision is switched off: it overflows here.
     """

@@ -12,15 +12,15 @@ Balance = Literal["auto", "median_frequency", "enet"]
 
 
 def class_weights(pixels: np.ndarray, present: np.ndarray, kind: Balance) -> Tensor:
-    """One weight per class that lifts rare classes; 0 for a class that never occurs, which nothing can be learnt of.
+    """One weight per class that lifts rare classes; 0 for a class that never occurs, which nothing can be learned of.
 
-    `median_frequency` (Eigen and Fergus 2015): a class's frequency is its share of the labelled pixels in the pictures
+    `median_frequency` (Eigen and Fergus 2015): a class's frequency is its share of the labeled pixels in the images
     that show it; the weight is the median frequency of the classes that occur, divided by the class's own.
-    `enet` (Paszke et al. 2016): 1 / ln(1.02 + p), p the class's share of all labelled pixels: between 1.4 and 50.5.
+    `enet` (Paszke et al. 2016): 1 / ln(1.02 + p), p the class's share of all labeled pixels: between 1.4 and 50.5.
 
     Args:
         pixels: int64 (C,), training pixels of each class; of a classifier training samples.
-        present: int64 (C,), labelled pixels of the training pictures that show the class; of a classifier all samples.
+        present: int64 (C,), labeled pixels of the training images that show the class; of a classifier all samples.
         kind: the rule; `auto` is `median_frequency`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Losses between views of the same pictures."""
+"""Losses between views of the same images."""
 
 import torch
 from torch import Tensor
@@ -12,12 +12,12 @@ def nt_xent(
     gathered: tuple[Tensor, Tensor] | None = None,
     rank: int = 0,
 ) -> Tensor:
-    """Normalised temperature-scaled cross-entropy (Chen et al. 2020, SimCLR, equation 1), symmetric, in float32.
+    """Normalized temperature-scaled cross-entropy (Chen et al. 2020, SimCLR, equation 1), symmetric, in float32.
 
     Random embeddings start near ln(2 B - 1): each view has one positive among all other views of the batch.
 
     Args:
-        first: (B, D) embeddings of one view of each picture; need not be normalised.
+        first: (B, D) embeddings of one view of each image; need not be normalized.
         second: (B, D) embeddings of the other view, in the same order.
         temperature: divides the cosine similarities, > 0.
         gathered: the (B * devices, D) embeddings of both views from all devices, in order of rank; adds negatives.
@@ -44,9 +44,9 @@ def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: floa
     Starts near ln(K + 1).
 
     Args:
-        queries: (B, D) embeddings; need not be normalised.
+        queries: (B, D) embeddings; need not be normalized.
         keys: (B, D), the right one for each query.
-        negatives: (K, D), wrong for all queries; normalised.
+        negatives: (K, D), wrong for all queries; normalized.
         temperature: divides the cosine similarities, > 0.
 
     Returns:
@@ -65,7 +65,7 @@ def info_nce_in_batch(queries: Tensor, keys: Tensor, temperature: float, rank: i
     Starts near 2 T ln(N); the factor 2 T keeps the gradients' size when the temperature changes.
 
     Args:
-        queries: (B, D) embeddings; need not be normalised.
+        queries: (B, D) embeddings; need not be normalized.
         keys: (N, D) of all devices in order of rank, N = B * devices.
         temperature: T, divides the cosine similarities, > 0.
         rank: which slice of `keys` belongs to these queries.

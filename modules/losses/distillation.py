@@ -1,4 +1,4 @@
-"""Losses of students that learn from a teacher's view of the same picture, without negatives."""
+"""Losses of students that learn from a teacher's view of the same image, without negatives."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from torch.nn import functional
 def negative_cosine(predictions: Tensor, targets: Tensor) -> Tensor:
     """Mean of minus the cosine between (B, D) predictions and targets, -1..1, in float32 (Chen and He 2021, SimSiam).
 
-    BYOL's squared distance of normalised vectors (Grill et al. 2020, equation 2) is 2 + 2 times this. No gradient
+    BYOL's squared distance of normalized vectors (Grill et al. 2020, equation 2) is 2 + 2 times this. No gradient
     reaches the targets.
     """
     with torch.autocast(predictions.device.type, enabled=False):
@@ -16,20 +16,20 @@ def negative_cosine(predictions: Tensor, targets: Tensor) -> Tensor:
 
 
 def teacher_probabilities(logits: Tensor, center: Tensor, temperature: float) -> Tensor:
-    """Centred and sharpened (..., K) softmax of a teacher (Caron et al. 2021, DINO, equation 1), in float32."""
+    """Centered and sharpened (..., K) softmax of a teacher (Caron et al. 2021, DINO, equation 1), in float32."""
     return ((logits.detach().float() - center) / temperature).softmax(-1)
 
 
 def sinkhorn(logits: Tensor, temperature: float, rounds: int = 3) -> Tensor:
     """Sharpened probabilities (B, K) of a teacher that gives each prototype the same share of the batch, in float32.
 
-    Sinkhorn and Knopp's scaling of rows and columns (Caron et al. 2020, SwAV, section 3.1), for a running centre
+    Sinkhorn and Knopp's scaling of rows and columns (Caron et al. 2020, SwAV, section 3.1), for a running center
     (Oquab et al. 2023, DINOv2).
 
     Args:
-        logits: (B, K) of all pictures and views of a batch.
+        logits: (B, K) of all images and views of a batch.
         temperature: > 0; lower is sharper.
-        rounds: how often prototypes, then pictures, are brought to sum 1; with more, shares are more equal.
+        rounds: how often prototypes, then images, are brought to sum 1; with more, shares are more equal.
     """
     logs = logits.detach().float() / temperature
     for _ in range(rounds):

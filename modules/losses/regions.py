@@ -1,6 +1,6 @@
 """Losses that see each class as one region: logits (B, C, h, w) against int64 (B, h, w) classes, 255 = ignore.
 
-A region is made of all labelled pixels of all pictures of the batch. Each loss is the mean over the classes that the
+A region is made of all labeled pixels of all images of the batch. Each loss is the mean over the classes that the
 batch's target shows; the others have no say. segmentation_models.pytorch divides by all C instead, which makes its
 Dice, Jaccard and Tversky losses smaller by the factor shown / C. Ignored pixels take no part, a batch of nothing else
 gives 0 with a gradient of zeros, and all is computed in float32, without the host waiting for the device.
@@ -15,13 +15,13 @@ from modules.contracts import IGNORE
 def tversky(logits: Tensor, target: Tensor, alpha: float = 0.3, beta: float = 0.7) -> Tensor:
     """1 - Tversky index TP / (TP + alpha FP + beta FN), mean over the classes shown (Salehi et al. 2017).
 
-    TP, FP and FN are sums of probabilities over all labelled pixels of the batch, per class.
+    TP, FP and FN are sums of probabilities over all labeled pixels of the batch, per class.
 
     Args:
         logits: (B, C, h, w).
         target: int64 (B, h, w), 255 = ignore.
         alpha: what a false positive costs, >= 0.
-        beta: what a false negative costs, >= 0; above alpha it favours recall.
+        beta: what a false negative costs, >= 0; above alpha it favors recall.
     """
     truth, probabilities = _one_hot(target, logits.shape[1]), logits.float().softmax(1)
     over = (0, 2, 3)

@@ -2,7 +2,7 @@
 
 All are scalars in float32, whatever the logits are in. Ignored pixels take no part in any of them, and a batch of
 nothing else gives 0 with a gradient of zeros. Nothing here makes the host wait for the device. The losses of this file
-are means over the labelled pixels of the batch, weighted by class as torch does it; those of `regions` over classes.
+are means over the labeled pixels of the batch, weighted by class as torch does it; those of `regions` over classes.
 """
 
 import math
@@ -21,7 +21,7 @@ from modules.losses.regions import dice, jaccard, lovasz, tversky, weighted_mean
 
 
 def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None = None, label_smoothing: float = 0.0) -> Tensor:
-    """Mean cross-entropy of the labelled pixels; ln C when the logits say nothing.
+    """Mean cross-entropy of the labeled pixels; ln C when the logits say nothing.
 
     Args:
         logits: (B, C, h, w).
@@ -59,14 +59,14 @@ def ohem(
     Args:
         logits: (B, C, h, w).
         target: int64 (B, h, w), 255 = ignore.
-        hardest: share of the batch's labelled pixels that counts, rounded up, in (0, 1]: those of the highest loss,
+        hardest: share of the batch's labeled pixels that counts, rounded up, in (0, 1]: those of the highest loss,
             after `weight`. 1 is cross_entropy.
         weight: (C,) weight per class.
         label_smoothing: probability mass spread evenly over all classes, 0..1.
     """
     losses, void = _cross_entropies(logits, target, weight, label_smoothing), target == IGNORE
-    most = math.ceil(hardest * target.numel())  # the device alone knows how many pixels are labelled
-    # Ignored pixels rank behind labelled ones without any loss.
+    most = math.ceil(hardest * target.numel())  # the device alone knows how many pixels are labeled
+    # Ignored pixels rank behind labeled ones without any loss.
     highest, index = losses.masked_fill(void, -1).flatten().topk(most)
     kept = torch.arange(most, device=losses.device) < (hardest * (~void).sum()).ceil()
     return weighted_mean(highest * kept, _pixel_weights(target, weight).flatten()[index] * kept)
@@ -203,5 +203,5 @@ def _cross_entropies(
 
 def _pixel_weights(target: Tensor, weight: Tensor | None) -> Tensor:
     """What each pixel counts, float32 (B, h, w): its class's weight, 0 where ignored."""
-    labelled = target != IGNORE
-    return labelled.float() if weight is None else weight[target.where(labelled, 0)] * labelled
+    labeled = target != IGNORE
+    return labeled.float() if weight is None else weight[target.where(labeled, 0)] * labeled

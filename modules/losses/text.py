@@ -35,7 +35,7 @@ def label_smoothed_cross_entropy(
 
 
 def doubly_stochastic(weights: Tensor, target: Tensor) -> Tensor:
-    """How unevenly a text looks at its picture: the mean over places of (1 - sum over words)^2 (Xu et al. 2015, "Show,
+    """How unevenly a text looks at its image: the mean over places of (1 - sum over words)^2 (Xu et al. 2015, "Show,
     attend and tell", section 4.2.1, which sums over the places).
 
     Args:

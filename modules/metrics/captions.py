@@ -26,11 +26,11 @@ PROTOCOLS = {
         "all references, as pycocoevalcap, 0..1"
         for n in range(1, 5)
     },
-    "cider": "CIDEr-D, mean over pictures, n-grams weighed by the references of the set, all references, as "
+    "cider": "CIDEr-D, mean over images, n-grams weighed by the references of the set, all references, as "
     "pycocoevalcap, 0..10",
-    "rouge_l": "ROUGE-L, beta 1.2, best precision and recall of all references, mean over pictures, as pycocoevalcap, "
+    "rouge_l": "ROUGE-L, beta 1.2, best precision and recall of all references, mean over images, as pycocoevalcap, "
     "0..1",
-    "exact_match": "share of pictures whose caption is one of the references, by their tokens",
+    "exact_match": "share of images whose caption is one of the references, by their tokens",
     "meteor": meteor.PROTOCOL,
 }
 """How each metric is computed, in words."""
@@ -65,10 +65,10 @@ def tokens(caption: str) -> Words:
 
 
 class CaptionScores(Corpus):
-    """Scores of captions, one for each picture, each judged once against all references of its picture.
+    """Scores of captions, one for each image, each judged once against all references of its image.
 
-    `compute` gives the figures of PROTOCOLS; nan when there were no pictures. CIDEr weighs words by how many pictures'
-    references have them, so that a set of few pictures, and above all a single one, says nothing: it scores 0.
+    `compute` gives the figures of PROTOCOLS; nan when there were no images. CIDEr weighs words by how many images'
+    references have them, so that a set of few images, and above all a single one, says nothing: it scores 0.
 
     Args:
         full: also METEOR, if Java and pycocoevalcap are found; it takes seconds.
@@ -85,7 +85,7 @@ class CaptionScores(Corpus):
 
 
 def caption_scores(captions: Sequence[str], references: Sequence[Sequence[str]], full: bool = True) -> dict[str, float]:
-    """Figures of `CaptionScores` for N captions and the references of their N pictures, at least one each."""
+    """Figures of `CaptionScores` for N captions and the references of their N images, at least one each."""
     java = full and meteor.found()
     if not captions:
         return {name: math.nan for name in PROTOCOLS if java or name != "meteor"}
@@ -121,14 +121,14 @@ def bleu(captions: Sequence[Words], references: Sequence[Sequence[Words]], order
 
 
 class Frequencies(NamedTuple):
-    """In how many of a number of pictures the references have an n-gram: what CIDEr weighs it by."""
+    """In how many of a number of images the references have an n-gram: what CIDEr weighs it by."""
 
-    pictures: int
+    images: int
     counts: Grams
 
     @classmethod
     def of(cls, references: Iterable[Sequence[Words]]) -> "Frequencies":
-        """Of the references of pictures."""
+        """Of the references of images."""
         counts = [{gram for reference in several for gram in grams(reference)} for several in references]
         return cls(len(counts), Counter(chain.from_iterable(counts)))
 
@@ -141,7 +141,7 @@ def cider(
 
     Args:
         captions: N captions.
-        references: those of their N pictures, at least one each.
+        references: those of their N images, at least one each.
         frequencies: of n-grams, from another set, such as the one that is trained on; None counts these references.
 
     Returns:
@@ -164,7 +164,7 @@ class _Vector(NamedTuple):
 
     @classmethod
     def of(cls, words: Words, frequencies: Frequencies) -> "_Vector":
-        known, every = frequencies.counts, math.log(frequencies.pictures)
+        known, every = frequencies.counts, math.log(frequencies.images)
         weights: list[dict[tuple[str, ...], float]] = [{} for _ in range(4)]
         for gram, count in grams(words).items():
             weights[len(gram) - 1][gram] = count * (every - math.log(max(1, known[gram])))

@@ -7,7 +7,7 @@ import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval.core import mask as coco_mask
 
-from modules.metrics.pictures import Kind, Picture
+from modules.metrics.images import Image, Kind
 
 IOU50, IOU75 = 0, 5  # of .50:.05:.95
 AREAS = ("small", "medium", "large")  # in the order of COCOeval, after the one of all
@@ -30,54 +30,54 @@ class Coco(NamedTuple):
     curves: dict[str, np.ndarray]
 
 
-def evaluate(pictures: list[Picture], classes: int, kind: Kind, maximum: int = 100) -> Coco:
-    """Evaluates the boxes or the masks of pictures.
+def evaluate(images: list[Image], classes: int, kind: Kind, maximum: int = 100) -> Coco:
+    """Evaluates the boxes or the masks of images.
 
     A detection's area is that of its box or mask, an object's that of its annotation. Ties of scores are broken by the
-    order of the pictures.
+    order of the images.
 
     Args:
-        pictures: in the order of their image ids, if ties are to be broken as in pycocotools.
+        images: in the order of their image ids, if ties are to be broken as in pycocotools.
         classes: labels are 0..classes - 1.
         kind: what is compared.
-        maximum: detections that count of each class in each picture, those with the highest scores.
+        maximum: detections that count of each class in each image, those with the highest scores.
     """
-    shared = {"images": [{"id": i} for i in range(len(pictures))], "categories": [{"id": i} for i in range(classes)]}
+    shared = {"images": [{"id": i} for i in range(len(images))], "categories": [{"id": i} for i in range(classes)]}
     found, true = (
         COCO(shared | {"annotations": [{"id": i, **entry} for i, entry in enumerate(entries, 1)]})  # 0: not matched
-        for entries in (_found(pictures, kind), _true(pictures))
+        for entries in (_found(images, kind), _true(images))
     )
-    evaluation = _Evaluation(true, found, pictures, kind)
+    evaluation = _Evaluation(true, found, images, kind)
     limits = sorted({limit for limit in (1, 10, maximum) if limit <= maximum})
     evaluation.params.maxDets = limits
     evaluation.evaluate()
     evaluation.accumulate()
     precision, recall, score = (evaluation.eval[key] for key in ("precision", "recall", "scores"))
-    return Coco(_figures(precision, recall, limits), _per_class(precision, pictures), _curves(precision, score))
+    return Coco(_figures(precision, recall, limits), _per_class(precision, images), _curves(precision, score))
 
 
 class _Evaluation(COCOeval_faster):
     """COCOeval that takes the overlaps from us, of masks too: on its own it packs each mask anew."""
 
-    def __init__(self, true: COCO, found: COCO, pictures: list[Picture], kind: Kind):
+    def __init__(self, true: COCO, found: COCO, images: list[Image], kind: Kind):
         super().__init__(true, found, "bbox")
-        self.pictures, self.kind = pictures, kind
+        self.images, self.kind = images, kind
 
     def computeIoU(self, image: int, label: int) -> np.ndarray:
-        return self.pictures[image].of_class(label, self.params.maxDets[-1]).overlaps(self.kind)
+        return self.images[image].of_class(label, self.params.maxDets[-1]).overlaps(self.kind)
 
 
-def _true(pictures: list[Picture]) -> Iterator[dict[str, Any]]:
-    for i, picture in enumerate(pictures):
-        columns = (picture.true_labels.tolist(), picture.area.tolist(), picture.crowd.astype(int).tolist())
+def _true(images: list[Image]) -> Iterator[dict[str, Any]]:
+    for i, image in enumerate(images):
+        columns = (image.true_labels.tolist(), image.area.tolist(), image.crowd.astype(int).tolist())
         for label, area, crowd in zip(*columns, strict=True):
             yield {"image_id": i, "category_id": label, "area": area, "iscrowd": crowd}
 
 
-def _found(pictures: list[Picture], kind: Kind) -> Iterator[dict[str, Any]]:
-    for i, picture in enumerate(pictures):
-        areas = coco_mask.area(picture.rle) if kind == "masks" else picture.boxes[:, 2:].prod(1)
-        for label, score, area in zip(picture.labels.tolist(), picture.scores.tolist(), areas.tolist(), strict=True):
+def _found(images: list[Image], kind: Kind) -> Iterator[dict[str, Any]]:
+    for i, image in enumerate(images):
+        areas = coco_mask.area(image.rle) if kind == "masks" else image.boxes[:, 2:].prod(1)
+        for label, score, area in zip(image.labels.tolist(), image.scores.tolist(), areas.tolist(), strict=True):
             yield {"image_id": i, "category_id": label, "score": score, "area": area, "iscrowd": 0}
 
 
@@ -92,9 +92,9 @@ def _figures(precision: np.ndarray, recall: np.ndarray, limits: list[int]) -> di
     return {name: mean(_or_nan(value)) for name, value in values.items()}
 
 
-def _per_class(precision: np.ndarray, pictures: list[Picture]) -> dict[str, np.ndarray]:
+def _per_class(precision: np.ndarray, images: list[Image]) -> dict[str, np.ndarray]:
     every = _or_nan(precision[..., 0, -1])
-    labels = [picture.true_labels[~picture.crowd] for picture in pictures]
+    labels = [image.true_labels[~image.crowd] for image in images]
     objects = np.bincount(np.concatenate([*labels, np.zeros(0, np.int64)]), minlength=every.shape[2])
     return {"objects": objects, "ap": every.mean((0, 1)), "ap50": every[IOU50].mean(0)}
 

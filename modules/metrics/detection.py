@@ -10,30 +10,30 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 from modules.contracts import ConfigError, Prediction
 from modules.metrics import coco, matching
-from modules.metrics.pictures import EMPTY, Kind, Picture, pack, unpack
+from modules.metrics.images import EMPTY, Image, Kind, pack, unpack
 from modules.metrics.threshold import USUAL, best_threshold
 
 PREFIX: dict[Kind, str] = {"boxes": "", "masks": "mask_"}
 
 
 def protocols(most: int = 100) -> dict[str, str]:
-    """How each metric is computed, in words, where `most` detections of a class in a picture count."""
+    """How each metric is computed, in words, where `most` detections of a class in an image count."""
     words = {
         "map": "AP, mean over IoU .50:.05:.95 and over classes with objects (COCO, 101 recalls, crowds ignored, "
-        f"at most {most} detections per class and picture)",
+        f"at most {most} detections per class and image)",
         "map50": "AP at IoU .50",
         "map75": "AP at IoU .75",
         "map_small": "as map, objects up to 32^2 pixels",
         "map_medium": "as map, objects of 32^2 to 96^2 pixels",
         "map_large": "as map, objects from 96^2 pixels on",
         **{
-            f"mar_{count}": f"highest recall, averaged as map, {count} detections per class and picture"
+            f"mar_{count}": f"highest recall, averaged as map, {count} detections per class and image"
             for count in (1, 10, most)
         },
         "voc_ap50": "AP at IoU .50, area under the curve, mean over classes with objects (VOC 2010, continuous "
         "coordinates)",
         "voc07_ap50": "AP at IoU .50, 11 recalls, mean over classes with objects (VOC 2007, continuous coordinates)",
-        "nuclei": "mean over pictures of the mean over IoU .50:.05:.95 of TP / (TP + FP + FN), detections of score .5 "
+        "nuclei": "mean over images of the mean over IoU .50:.05:.95 of TP / (TP + FP + FN), detections of score .5 "
         "and more (DSB 2018)",
     }
     return {prefix + name: f"{kind}: {text}" for kind, prefix in PREFIX.items() for name, text in words.items()}
@@ -70,7 +70,7 @@ class DetectionScores(Metric):
     Args:
         classes: number of classes C.
         masks: evaluate masks too.
-        max_detections: detections that count of each class in each picture, those with the highest scores.
+        max_detections: detections that count of each class in each image, those with the highest scores.
         voc: also the average precision of Pascal VOC at IoU .5.
         nuclei: also the score of the Data Science Bowl 2018.
         errors: also count errors by their kinds.
@@ -103,20 +103,20 @@ class DetectionScores(Metric):
         self.voc, self.nuclei, self.errors = voc, nuclei, errors
         self.kinds: tuple[Kind, ...] = ("boxes", "masks") if masks else ("boxes",)
         self.reports: dict[Kind, Report] = {}
-        self.parts = list(EMPTY) if masks else ["found", "true", "pictures"]
+        self.parts = list(EMPTY) if masks else ["found", "true", "images"]
         for part in self.parts:
             self.add_state(part, [], dist_reduce_fx="cat")
 
     def update(self, predictions: Prediction, truths: list[dict[str, Any]]) -> None:
-        """Takes a batch, all in pixels of the original pictures.
+        """Takes a batch, all in pixels of the original images.
 
         Args:
-            predictions: lists over pictures: `boxes` (N, 4) xyxy, `scores` (N,), `labels` (N,), 0..C-1, and with
+            predictions: lists over images: `boxes` (N, 4) xyxy, `scores` (N,), `labels` (N,), 0..C-1, and with
                 masks `rle`, N compressed COCO RLE.
-            truths: a dict for each picture: `boxes`, `labels` and `rle` likewise, `crowd` bool (M,), `area` (M,).
+            truths: a dict for each image: `boxes`, `labels` and `rle` likewise, `crowd` bool (M,), `area` (M,).
 
         Raises:
-            ValueError: lengths do not fit, masks of a picture differ in size, a label is not one of the classes, or
+            ValueError: lengths do not fit, masks of an image differ in size, a label is not one of the classes, or
                 a box or score is not finite.
         """
         packed = pack(predictions, truths, "masks" in self.kinds)
@@ -128,13 +128,13 @@ class DetectionScores(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """The figures, scalars in float32."""
-        pictures = unpack({part: self._whole(part) for part in self.parts})
+        images = unpack({part: self._whole(part) for part in self.parts})
         figures = {}
         for kind in self.kinds:
-            result = coco.evaluate(pictures, self.classes, kind, self.max_detections)
+            result = coco.evaluate(images, self.classes, kind, self.max_detections)
             best = best_threshold(*(result.curves[name] for name in ("recall", "precision50", "score50")))
             threshold = best.threshold if best else USUAL
-            more, per_class, errors = self._beyond_coco(pictures, kind, threshold)
+            more, per_class, errors = self._beyond_coco(images, kind, threshold)
             self.reports[kind] = Report(result.per_class | per_class, result.curves, errors, threshold)
             figures |= {PREFIX[kind] + name: value for name, value in (result.figures | more).items()}
         return {name: torch.tensor(value, device=self.device) for name, value in figures.items()}
@@ -146,20 +146,20 @@ class DetectionScores(Metric):
         if len(wrong):
             raise ValueError(f"{what} have label {int(wrong[0])}, but there are {self.classes} classes from 0 on")
 
-    def _beyond_coco(self, pictures: list[Picture], kind: Kind, threshold: float) -> tuple[dict, dict, dict]:
+    def _beyond_coco(self, images: list[Image], kind: Kind, threshold: float) -> tuple[dict, dict, dict]:
         """Figures, figures of each class, and errors of detections from `threshold` on."""
         hits, scores, counts = [], [], np.zeros(len(matching.ERRORS), np.int64)
-        for picture in pictures if self.voc or self.nuclei or self.errors else ():
-            overlap = picture.overlaps(kind)
+        for image in images if self.voc or self.nuclei or self.errors else ():
+            overlap = image.overlaps(kind)
             if self.voc:
-                hits.append(matching.voc_hits(picture, overlap))
+                hits.append(matching.voc_hits(image, overlap))
             if self.nuclei:
-                scores.append(matching.nuclei_score(picture, overlap, self.confidence))
+                scores.append(matching.nuclei_score(image, overlap, self.confidence))
             if self.errors:
-                counts += matching.errors(picture, overlap, threshold)
+                counts += matching.errors(image, overlap, threshold)
         figures, per_class, errors = {}, {}, {}
         if self.voc:
-            per_class["voc_ap50"], eleven = matching.voc(pictures, hits, self.classes)
+            per_class["voc_ap50"], eleven = matching.voc(images, hits, self.classes)
             figures |= {"voc_ap50": coco.mean(per_class["voc_ap50"]), "voc07_ap50": coco.mean(eleven)}
         if self.nuclei:
             figures["nuclei"] = coco.mean(np.array(scores))
@@ -175,8 +175,8 @@ class DetectionScores(Metric):
         """Puts the states of all processes together, on the CPU; torchmetrics' own cannot, nor knows empty ones."""
         for part in self.parts:
             here = self._whole(part)
-            if part == "pictures":
-                sizes = torch.tensor([len(batch) for batch in self.pictures], dtype=torch.int64)
+            if part == "images":
+                sizes = torch.tensor([len(batch) for batch in self.images], dtype=torch.int64)
                 here[:, 0] = torch.arange(len(sizes)).repeat_interleave(sizes)  # processes take whole batches in turn
             gathered = dist_sync_fn(here.to(self.device), group=process_group or self.process_group)
             setattr(self, part, [tensor.cpu() for tensor in gathered])

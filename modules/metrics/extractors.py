@@ -1,4 +1,4 @@
-"""What sees pictures for the judgement of generated ones: features, and class probabilities."""
+"""What sees images for the judgment of generated ones: features, and class probabilities."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -15,12 +15,12 @@ from modules.optim import Optim
 from modules.transfer import load_backbone, read_checkpoint
 
 BACKBONE = "test_resnet"  # of classifiers that are trained on the spot: small, since each new data set trains one
-STEPS, BATCH, SHIFT = 300, 128, 2  # of that training; pixels that pictures are moved by
-LARGEST = 64  # pixels, of the side of pictures that such a classifier sees
+STEPS, BATCH, SHIFT = 300, 128, 2  # of that training; pixels that images are moved by
+LARGEST = 64  # pixels, of the side of images that such a classifier sees
 
 
 class Extractor(nn.Module):
-    """Pictures to features and class probabilities.
+    """Images to features and class probabilities.
 
     Attributes: `suffix` goes behind the names of scores by these features: "" for FID itself alone; `about` says in
     words what they are; `classes` names the columns of the probabilities, null where they mean nothing to the data.
@@ -31,7 +31,7 @@ class Extractor(nn.Module):
     classes: list[str] | None = None
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures uint8 (B, C, H, W) to features float32 (B, D) and probabilities (B, K)."""
+        """Images uint8 (B, C, H, W) to features float32 (B, D) and probabilities (B, K)."""
         raise NotImplementedError
 
 
@@ -42,7 +42,7 @@ class Classifier(Extractor):
         backbone: whose pooled features are taken.
         classes: names of the K classes.
         about: what else there is to say of it.
-        side: larger pictures are first shrunk to this side, bilinear with antialiasing; null takes them as they are.
+        side: larger images are first shrunk to this side, bilinear with antialiasing; null takes them as they are.
     """
 
     def __init__(self, backbone: Backbone, classes: list[str], about: str = "", side: int | None = None):
@@ -54,14 +54,14 @@ class Classifier(Extractor):
         self.to(memory_format=backbone.memory_format)
 
     def logits(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures uint8 (B, C, H, W) to features (B, D) and logits (B, K)."""
+        """Images uint8 (B, C, H, W) to features (B, D) and logits (B, K)."""
         image, channels = image.float(), len(self.backbone.mean)
         if self.side and max(image.shape[-2:]) > self.side:
             image = interpolate(image, (self.side, self.side), mode="bilinear", antialias=True)
-        if image.shape[1] != channels:  # one grey channel
+        if image.shape[1] != channels:  # one gray channel
             image = image.expand(-1, channels, -1, -1)
         image = image.div(255).clamp_(0, 1)  # rounding may exceed white
-        image = self.backbone.normalise(image.contiguous(memory_format=self.backbone.memory_format))
+        image = self.backbone.normalize(image.contiguous(memory_format=self.backbone.memory_format))
         features = self.backbone.pool(self.backbone(image))
         return features, self.fc(features)
 
@@ -92,7 +92,7 @@ class Inception(Extractor):
 
         outputs, path = ["2048", "logits_unbiased"], str(self.path())
         self.net = FeatureExtractorInceptionV3("inception-v3-compat", outputs, feature_extractor_weights_path=path)
-        self.suffix, self.about = "", "2048 features of Inception v3 of 2015, pictures brought to 299 px as TF 1 does"
+        self.suffix, self.about = "", "2048 features of Inception v3 of 2015, images brought to 299 px as TF 1 does"
 
     @classmethod
     def path(cls) -> Path:
@@ -134,9 +134,9 @@ def from_checkpoint(path: Path) -> Classifier:
 
 
 def untrained(classes: list[str], side: int) -> Classifier:
-    """The classifier that `train` trains, for pictures of that side."""
+    """The classifier that `train` trains, for images of that side."""
     small = min(side, LARGEST) < 16  # otherwise the stem with stride 2, four times faster, leaves enough to see
-    seen = f"pictures of {side} px " + (f"shrunk to {LARGEST} px" if side > LARGEST else "as they are")
+    seen = f"images of {side} px " + (f"shrunk to {LARGEST} px" if side > LARGEST else "as they are")
     return Classifier(by_name(BACKBONE, small), classes, seen, LARGEST)
 
 
@@ -171,7 +171,7 @@ def train(model: Classifier, image: Tensor, label: Tensor, seed: int = 0) -> Map
 
 
 def _shifted(image: Tensor, draws: torch.Generator) -> Tensor:
-    """A batch moved by up to SHIFT pixels, all pictures alike; edges are repeated."""
+    """A batch moved by up to SHIFT pixels, all images alike; edges are repeated."""
     height, width = image.shape[-2:]
     top, left = torch.randint(2 * SHIFT + 1, (2,), generator=draws).tolist()
     return pad(image, (SHIFT,) * 4, mode="replicate")[..., top : top + height, left : left + width]

@@ -1,4 +1,4 @@
-"""How good generated pictures are, by features and class probabilities of theirs and of real ones."""
+"""How good generated images are, by features and class probabilities of theirs and of real ones."""
 
 import math
 from collections.abc import Iterable
@@ -10,9 +10,9 @@ from torchmetrics import Metric
 from torchmetrics.image.kid import poly_mmd
 from torchmetrics.utilities import dim_zero_cat
 
-NEIGHBOURS = 3, 5  # of precision and recall, of density and coverage, as their papers have them
-LEAST = max(NEIGHBOURS) + 1  # pictures, of which each has that many neighbours
-MOST = 10_000  # real pictures that neighbours are looked for among
+NEIGHBORS = 3, 5  # of precision and recall, of density and coverage, as their papers have them
+LEAST = max(NEIGHBORS) + 1  # images, of which each has that many neighbors
+MOST = 10_000  # real images that neighbors are looked for among
 CELLS = 2**24  # of a table of distances that is held at a time: 64 MB
 
 
@@ -24,7 +24,7 @@ class Gaussian(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """What is kept of real pictures, to hold generated ones against.
+    """What is kept of real images, to hold generated ones against.
 
     Args:
         count: of all of them, int64 scalar.
@@ -50,7 +50,7 @@ def gaussian(features: Tensor) -> Gaussian:
 
 
 def reference(batches: Iterable[Tensor], count: int) -> Reference:
-    """Sums up features of real pictures, without keeping them all.
+    """Sums up features of real images, without keeping them all.
 
     Args:
         batches: features (B, D).
@@ -79,7 +79,7 @@ def frechet_distance(one: Gaussian, other: Gaussian) -> Tensor:
     2017). Float64 scalar, 0 and more.
 
     The trace of the root of C1 C2 is that of the symmetric root(C1) C2 root(C1), whose eigenvalues are real also where
-    covariances are singular, as those of fewer pictures than features are.
+    covariances are singular, as those of fewer images than features are.
     """
     values, vectors = torch.linalg.eigh(one.covariance)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
@@ -96,7 +96,7 @@ def kernel_distance(real: Tensor, generated: Tensor, subsets: int = 100, size: i
         real: features (N, D).
         generated: features (M, D).
         subsets: random subsets that it is averaged over, the same ones in every call.
-        size: pictures in each, of either kind; at most N and M.
+        size: images in each, of either kind; at most N and M.
     """
     size, draws = min(size, len(real), len(generated)), torch.Generator().manual_seed(0)
     values = []
@@ -121,11 +121,11 @@ def inception_score(probabilities: Tensor, splits: int = 10) -> Tensor:
     return torch.stack(scores).mean()
 
 
-def neighbourhood(real: Tensor, radii: Tensor, generated: Tensor) -> dict[str, Tensor]:
-    """How far generated pictures lie where real ones do, and the other way round.
+def neighborhood(real: Tensor, radii: Tensor, generated: Tensor) -> dict[str, Tensor]:
+    """How far generated images lie where real ones do, and the other way round.
 
     `precision` and `recall`, the shares of one kind within the balls around the other that reach to the third nearest
-    (Kynkäänniemi et al. 2019); `density`, how many balls of real pictures a generated one lies in against what is
+    (Kynkäänniemi et al. 2019); `density`, how many balls of real images a generated one lies in against what is
     expected, and `coverage`, the share of real ones with a generated one in their ball, for the fifth nearest (Naeem et
     al. 2020). All 0..1, but for density, which has no upper bound.
 
@@ -134,7 +134,7 @@ def neighbourhood(real: Tensor, radii: Tensor, generated: Tensor) -> dict[str, T
         radii: distances to the nearest others, ascending, (N, 5), as `Reference` has them.
         generated: features (M, D), M >= 4.
     """
-    few, many = NEIGHBOURS
+    few, many = NEIGHBORS
     own = nearest(generated, generated, few + 1)[0][:, few]
     inside, recalled, balls, covered = [], [], real.new_zeros(()), []
     for part, radius in zip(_chunks(real, len(generated)), _chunks(radii, len(generated)), strict=True):
@@ -162,11 +162,11 @@ def nearest(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def modes(counts: Tensor) -> dict[str, Tensor]:
-    """How generated pictures spread over the classes: `modes`, the number of classes that occur, `mode_entropy`, 1 when
+    """How generated images spread over the classes: `modes`, the number of classes that occur, `mode_entropy`, 1 when
     all are as frequent and 0 when there is one, and `largest_mode`, the share of the most frequent.
 
     Args:
-        counts: pictures of each class, int64 (C,), C >= 2.
+        counts: images of each class, int64 (C,), C >= 2.
     """
     shares = counts.double() / counts.sum()
     return {
@@ -177,13 +177,13 @@ def modes(counts: Tensor) -> dict[str, Tensor]:
 
 
 class GenerativeScores(Metric):
-    """All scores of generated pictures against real ones, from one pass of features; several processes share it.
+    """All scores of generated images against real ones, from one pass of features; several processes share it.
 
     `compute` gives `FID`, `KID` and `IS` as the functions above have them, under these names whatever the features,
-    and what `neighbourhood` gives.
+    and what `neighborhood` gives.
 
     Args:
-        real: what is known of the real pictures.
+        real: what is known of the real images.
         settings: of every torchmetrics Metric.
     """
 
@@ -199,7 +199,7 @@ class GenerativeScores(Metric):
         self.add_state("probabilities", [], dist_reduce_fx="cat")
 
     def update(self, features: Tensor, probabilities: Tensor) -> None:
-        """Takes in features float32 (B, D) and class probabilities (B, C) of generated pictures."""
+        """Takes in features float32 (B, D) and class probabilities (B, C) of generated images."""
         self.features.append(features)
         self.probabilities.append(probabilities)
 
@@ -207,21 +207,21 @@ class GenerativeScores(Metric):
         """The scores, scalars.
 
         Raises:
-            ValueError: fewer than LEAST pictures.
+            ValueError: fewer than LEAST images.
         """
         features, probabilities, real = dim_zero_cat(self.features), dim_zero_cat(self.probabilities), self.real
         if len(features) < LEAST:
-            raise ValueError(f"{len(features)} generated pictures are too few to judge: {LEAST} or more are needed")
+            raise ValueError(f"{len(features)} generated images are too few to judge: {LEAST} or more are needed")
         return {
             "FID": frechet_distance(Gaussian(real.mean, real.covariance), gaussian(features)),
             "KID": kernel_distance(real.features, features),
             "IS": inception_score(probabilities),
-            **neighbourhood(real.features, real.radii, features),
+            **neighborhood(real.features, real.radii, features),
         }
 
 
 def gaussian_pixels(image: Tensor, count: int, correlated: bool, draws: torch.Generator) -> Tensor:
-    """Pictures from a normal distribution fitted to others: what a generator has to beat.
+    """Images from a normal distribution fitted to others: what a generator has to beat.
 
     Args:
         image: uint8 (N, C, H, W).
@@ -234,7 +234,7 @@ def gaussian_pixels(image: Tensor, count: int, correlated: bool, draws: torch.Ge
     """
     flat = image.flatten(1).float()
     mean = flat.mean(0)
-    if correlated:  # a mixture of the centred pictures has their covariance, without the matrix
+    if correlated:  # a mixture of the centered images has their covariance, without the matrix
         weights = torch.randn(count, len(flat), generator=draws) / max(1, len(flat) - 1) ** 0.5
         noise = weights @ (flat - mean)
     else:

@@ -1,13 +1,13 @@
 """What COCO's evaluation does not say: VOC's average precision, the nuclei score, and the kinds of errors.
 
-All start from one picture and the IoU of its detections with its objects (`Picture.overlaps`).
+All start from one image and the IoU of its detections with its objects (`Image.overlaps`).
 """
 
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from modules.metrics.pictures import Picture
+from modules.metrics.images import Image
 
 HALF, BACKGROUND = 0.5, 0.1
 ERRORS = ("class", "location", "both", "duplicate", "background", "missed")
@@ -15,16 +15,16 @@ BOTH = ERRORS.index("both")
 NUCLEI = tuple(i / 20 for i in range(10, 20))  # .50:.05:.95, each the float that a fraction of areas can equal
 
 
-def voc_hits(picture: Picture, overlap: np.ndarray) -> np.ndarray:
+def voc_hits(image: Image, overlap: np.ndarray) -> np.ndarray:
     """Which detections are right by the rules of Pascal VOC (Everingham et al. 2010): int8 (D,), 1, 0, or -1.
 
     A detection is compared with the object of its class that it overlaps most. It is right (1) when their IoU is at
     least .5 and no detection with a higher score has taken that object, else wrong (0). One that overlaps no object so
     far, but lies in a crowd of its class by half or more, does not count (-1).
     """
-    same = picture.labels[:, None] == picture.true_labels
-    hits = -(np.where(same & picture.crowd, overlap, 0).max(1, initial=0) >= HALF).astype(np.int8)
-    reach = np.where(same & ~picture.crowd, overlap, 0)
+    same = image.labels[:, None] == image.true_labels
+    hits = -(np.where(same & image.crowd, overlap, 0).max(1, initial=0) >= HALF).astype(np.int8)
+    reach = np.where(same & ~image.crowd, overlap, 0)
     near = np.flatnonzero(reach.max(1, initial=0) >= HALF)
     hits[near] = 0
     if near.size:
@@ -33,17 +33,17 @@ def voc_hits(picture: Picture, overlap: np.ndarray) -> np.ndarray:
     return hits
 
 
-def voc(pictures: list[Picture], hits: list[np.ndarray], classes: int) -> tuple[np.ndarray, np.ndarray]:
+def voc(images: list[Image], hits: list[np.ndarray], classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Average precision of each class, float64 (C,) each: area under the curve (from VOC 2010 on), and 11-point (2007).
 
     Args:
-        pictures: all of them; of detections with equal scores the one of the earlier picture is taken first.
-        hits: of each picture, from `voc_hits`.
+        images: all of them; of detections with equal scores the one of the earlier image is taken first.
+        hits: of each image, from `voc_hits`.
         classes: C.
     """
-    columns = ([p.labels for p in pictures], [p.scores for p in pictures], hits)
+    columns = ([p.labels for p in images], [p.scores for p in images], hits)
     labels, scores, hits = (np.concatenate([*column, np.zeros(0)]) for column in columns)
-    true = np.concatenate([*(p.true_labels[~p.crowd] for p in pictures), np.zeros(0, np.int64)])
+    true = np.concatenate([*(p.true_labels[~p.crowd] for p in images), np.zeros(0, np.int64)])
     each = [average_precision(scores[labels == i], hits[labels == i], int((true == i).sum())) for i in range(classes)]
     area, eleven = np.array(each).T
     return area, eleven
@@ -55,7 +55,7 @@ def average_precision(scores: np.ndarray, hits: np.ndarray, objects: int) -> tup
     Precision at a recall is the highest at that recall or a higher one.
 
     Args:
-        scores: (N,), of the detections of all pictures; of equal ones the first is taken first.
+        scores: (N,), of the detections of all images; of equal ones the first is taken first.
         hits: (N,), as `voc_hits` says.
         objects: number of true objects.
 
@@ -73,34 +73,34 @@ def average_precision(scores: np.ndarray, hits: np.ndarray, objects: int) -> tup
     return area, float(np.append(precision, 0)[at].mean())
 
 
-def nuclei_score(picture: Picture, overlap: np.ndarray, confidence: float) -> float:
-    """The score of a picture in the Data Science Bowl 2018 (Caicedo et al. 2019): mean of TP / (TP + FP + FN), 0..1.
+def nuclei_score(image: Image, overlap: np.ndarray, confidence: float) -> float:
+    """The score of an image in the Data Science Bowl 2018 (Caicedo et al. 2019): mean of TP / (TP + FP + FN), 0..1.
 
     The mean is over the IoU .50:.05:.95. A detection finds an object of its class when their IoU is greater; as many
     pairs as possible are made, each object and each detection in one at most, whatever the scores. Crowds are not
     looked for, and detections that lie in one are left out, by the same IoU.
 
     Args:
-        picture: detections and truth.
+        image: detections and truth.
         overlap: of all of them.
         confidence: lowest score of the detections that count; the competition had no scores.
 
     Returns:
         nan where there is nothing and nothing was found.
     """
-    sure = picture.scores >= confidence
-    same, overlap = (picture.labels[:, None] == picture.true_labels)[sure], overlap[sure]
-    objects, scores = int((~picture.crowd).sum()), []
+    sure = image.scores >= confidence
+    same, overlap = (image.labels[:, None] == image.true_labels)[sure], overlap[sure]
+    objects, scores = int((~image.crowd).sum()), []
     for iou in NUCLEI:
         pairs = same & (overlap > iou)
-        matched = maximum_bipartite_matching(csr_array(pairs[:, ~picture.crowd]), perm_type="column") >= 0
-        counted = matched | ~pairs[:, picture.crowd].any(1)
+        matched = maximum_bipartite_matching(csr_array(pairs[:, ~image.crowd]), perm_type="column") >= 0
+        counted = matched | ~pairs[:, image.crowd].any(1)
         every = objects + counted.sum() - matched.sum()
         scores.append(matched.sum() / every if every else np.nan)
     return float(np.mean(scores))
 
 
-def errors(picture: Picture, overlap: np.ndarray, confidence: float) -> np.ndarray:
+def errors(image: Image, overlap: np.ndarray, confidence: float) -> np.ndarray:
     """How many errors of each kind there are, int64 (6,) in the order of ERRORS, after TIDE (Bolya et al. 2020).
 
     Detections take, the highest score first, the free object of their class that they overlap most, by an IoU of at
@@ -113,14 +113,14 @@ def errors(picture: Picture, overlap: np.ndarray, confidence: float) -> np.ndarr
     TIDE counts all detections; here those of low scores, which no user would see, are left out.
 
     Args:
-        picture: detections and truth.
+        image: detections and truth.
         overlap: of all of them.
         confidence: lowest score of the detections that count.
     """
-    sure = picture.scores >= confidence
-    same, overlap = (picture.labels[:, None] == picture.true_labels)[sure], overlap[sure]
-    crowded = np.where(same & picture.crowd, overlap, 0).max(1, initial=0) >= HALF
-    same, overlap = same[:, ~picture.crowd], overlap[:, ~picture.crowd]
+    sure = image.scores >= confidence
+    same, overlap = (image.labels[:, None] == image.true_labels)[sure], overlap[sure]
+    crowded = np.where(same & image.crowd, overlap, 0).max(1, initial=0) >= HALF
+    same, overlap = same[:, ~image.crowd], overlap[:, ~image.crowd]
     own, other = np.where(same, overlap, 0), np.where(same, 0, overlap)
     near, far, taken = own.max(1, initial=0), other.max(1, initial=0), _take(own)
     location = (near >= BACKGROUND) & (near < HALF)

@@ -19,7 +19,7 @@ def meteor(
 
     Args:
         captions: their words, as `captions.tokens` gives them.
-        references: the words of the references of their N pictures, at least one each.
+        references: the words of the references of their N images, at least one each.
     """
     from pycocoevalcap.meteor.meteor import Meteor
 

@@ -11,12 +11,12 @@ END = "<end>"
 
 
 class Reward:
-    """CIDEr-D of captions, weighed by the references of the training pictures (Rennie et al. 2017).
+    """CIDEr-D of captions, weighed by the references of the training images (Rennie et al. 2017).
 
     The end of a caption counts as a word. Otherwise those that break off, as in "a dog on a", would be worth most.
 
     Args:
-        references: of all training pictures, some each.
+        references: of all training images, some each.
     """
 
     def __init__(self, references: Sequence[Sequence[str]]):
@@ -29,7 +29,7 @@ class Reward:
         Args:
             captions: N texts.
             finished: whether each has come to its end.
-            references: those of their N pictures.
+            references: those of their N images.
 
         Returns:
             float32 (N,), 0..10.

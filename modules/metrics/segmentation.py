@@ -12,7 +12,7 @@ TOLERANCE = 0.0075  # of the diagonal (Csurka et al. 2013)
 
 PROTOCOLS = {
     "miou": "macro: mean IoU of the classes in truth or prediction, over all pixels of the set; void left out",
-    "pixel_accuracy": "micro: share of all labelled pixels of the set that are right; void left out",
+    "pixel_accuracy": "micro: share of all labeled pixels of the set that are right; void left out",
     "mean_accuracy": "macro: mean recall of the classes in the truth, over all pixels of the set; void left out",
     "dice": "macro: mean Dice (F1) of the classes in truth or prediction, over all pixels of the set; void left out",
     "boundary_f1": "macro: mean F1 of the classes' boundaries in the set, within 0.75 % of the diagonal; void left out",
@@ -28,20 +28,20 @@ class SegmentationScores(Metric):
     """Scores of class maps, from one confusion matrix and one count of boundary pixels over the whole set.
 
     `compute` gives `miou`, `pixel_accuracy`, `mean_accuracy`, `dice`, `micro_iou` and, if asked, `boundary_f1`, each in
-    0..1 and as PROTOCOLS says; nan when no pixel was labelled. `matrix` is int64 (C, C), rows true, columns predicted.
+    0..1 and as PROTOCOLS says; nan when no pixel was labeled. `matrix` is int64 (C, C), rows true, columns predicted.
 
-    Boundary F1 after Csurka et al. 2013. A pixel lies on the boundary of its class when one of its four neighbours has
-    another class; void and the picture's edge make no boundary. Void pixels of the truth are void in the prediction
+    Boundary F1 after Csurka et al. 2013. A pixel lies on the boundary of its class when one of its four neighbors has
+    another class; void and the image's edge make no boundary. Void pixels of the truth are void in the prediction
     too. A boundary pixel is matched when the other map has a boundary pixel of the same class within a Euclidean
     distance of 0.75 % of the diagonal of the maps given (padding included), at least one pixel. A class's precision is
     the matched share of its predicted boundary pixels, its recall that of its true ones; both are counted over the
-    whole set (Csurka et al. average over pictures instead). F1 is their harmonic mean, 0 when one map alone has such
+    whole set (Csurka et al. average over images instead). F1 is their harmonic mean, 0 when one map alone has such
     boundaries; the score is its mean over the classes with boundaries in truth or prediction.
 
     Args:
         classes: number of classes C, at most 254.
         boundary: whether to compute boundary F1. Its time grows with the square of the distance, so that it tells on
-            pictures of thousands of pixels.
+            images of thousands of pixels.
     """
 
     full_state_update = False

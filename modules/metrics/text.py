@@ -26,7 +26,7 @@ PROTOCOLS = {
     "bleu": "corpus BLEU of raw text, 0..100",
     "chrf": "corpus chrF, F2 of character 6-grams, 0..100",
     "ter": "corpus TER, edits per 100 words of the reference, case ignored; lower is better",
-    "bleu_tokenised": "corpus BLEU of words and punctuation marks in lower case, unsmoothed (multi-bleu.perl), 0..100",
+    "bleu_tokenized": "corpus BLEU of words and punctuation marks in lower case, unsmoothed (multi-bleu.perl), 0..100",
     "bleu_textbook": "mean over sentences of exp(min(0, 1 - len(label)/len(prediction))) * prod p_n^(1/2^n), n to 4; "
     "words and punctuation marks in lower case, 0..1",
     "exact_match": "share of sentences equal to their reference but for blanks",
@@ -44,7 +44,7 @@ def protocols(tokenize: Tokenize = "13a", lowercase: bool = False) -> dict[str, 
     check_tokenizer(tokenize)
     said = dict(PROTOCOLS)
     if tokenize in SPLIT:
-        for name in ("bleu_tokenised", "bleu_textbook"):
+        for name in ("bleu_tokenized", "bleu_textbook"):
             said[name] = said[name].replace(WORDS, f"sacreBLEU's {tokenize} tokens")
         said["ter"] = said["ter"].replace("words of the reference", "words, or characters of scripts without spaces")
     for name, metric in _sacre(tokenize, lowercase).items():
@@ -56,7 +56,7 @@ def protocols(tokenize: Tokenize = "13a", lowercase: bool = False) -> dict[str, 
 class TranslationScores(Corpus):
     """Scores of translations, each against one reference.
 
-    `compute` gives `bleu`, `bleu_tokenised`, `bleu_textbook`, `exact_match` and, if asked, `chrf` and `ter`, as
+    `compute` gives `bleu`, `bleu_tokenized`, `bleu_textbook`, `exact_match` and, if asked, `chrf` and `ter`, as
     PROTOCOLS says; nan when there were no sentences.
 
     Args:
@@ -86,13 +86,13 @@ def translation_scores(
     metrics = _sacre(tokenize, lowercase)
     chosen = metrics if full else {"bleu": metrics["bleu"]}
     if not hypotheses:
-        return dict.fromkeys([*chosen, "bleu_tokenised", "bleu_textbook", "exact_match"], math.nan)
+        return dict.fromkeys([*chosen, "bleu_tokenized", "bleu_textbook", "exact_match"], math.nan)
     figures = {name: metric.corpus_score(hypotheses, [references]).score for name, metric in chosen.items()}
     split = _splitter(tokenize)
     pairs = [(split(said), split(true)) for said, true in zip(hypotheses, references, strict=True)]
     same = [said.split() == true.split() for said, true in zip(hypotheses, references, strict=True)]
     return figures | {
-        "bleu_tokenised": tokenised_bleu(*zip(*pairs, strict=True)),
+        "bleu_tokenized": tokenized_bleu(*zip(*pairs, strict=True)),
         "bleu_textbook": sum(textbook_bleu(*pair) for pair in pairs) / len(pairs),
         "exact_match": sum(same) / len(same),
     }
@@ -103,7 +103,7 @@ def words(text: str) -> list[str]:
     return re.findall(r"\w+|[^\w\s]", text.lower())
 
 
-def tokenised_bleu(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> float:
+def tokenized_bleu(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> float:
     """Corpus BLEU, 0..100, of sentences that are split already, without smoothing (Papineni et al. 2002), as
     multi-bleu.perl counts it."""
     from sacrebleu.metrics import BLEU

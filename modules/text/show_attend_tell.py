@@ -12,7 +12,7 @@ from modules.text.recurrent import Recurrent, glance
 
 
 class ShowAttendTell(Recurrent):
-    """An LSTM that looks at the picture before it reads each word (soft attention; equations 1 to 7).
+    """An LSTM that looks at the image before it reads each word (soft attention; equations 1 to 7).
 
     The state before the word asks for the context; a gate made from it scales the context, which enters the LSTM with
     the word. Word, new state and context together say the next word (the deep output). The first state comes from the

@@ -23,7 +23,7 @@ os.register_at_fork(after_in_child=lambda: os.environ.update(TOKENIZERS_PARALLEL
 class Tokenizer:
     """A vocabulary and how text is cut into its pieces; ids of the special tokens as in `tokens.py`.
 
-    Text is normalised first: Unicode NFC, one blank wherever there are any. Normalised text survives the round trip,
+    Text is normalized first: Unicode NFC, one blank wherever there are any. Normalized text survives the round trip,
     but for what the vocabulary lacks: characters, or whole words of `words` and `wordpiece`. The names of special
     tokens are ordinary text.
 
@@ -71,7 +71,7 @@ class Tokenizer:
 
     __hash__ = None
 
-    def normalise(self, text: str) -> str:
+    def normalize(self, text: str) -> str:
         """The text that a round trip gives back."""
         return self.library.normalizer.normalize_str(text)
 

@@ -58,7 +58,7 @@ def written(path: Path) -> dict:
 @lightly
 def test_views_compares_with_lightly_at_every_size(tmp_path, capsys):
     threads = torch.get_num_threads()
-    views.main(["--sizes", "16", "80", "--pictures", "6", "--repeats", "2", "--json", str(tmp_path / "views.json")])
+    views.main(["--sizes", "16", "80", "--figures", "6", "--repeats", "2", "--json", str(tmp_path / "views.json")])
     rows = written(tmp_path / "views.json")["rows"]
     of_one = 4 if torch.cuda.is_available() else 3
     assert [row["what"].partition(" px")[0] for row in rows] == ["16"] * of_one + ["80"] * of_one
@@ -72,8 +72,8 @@ def test_views_compares_with_lightly_at_every_size(tmp_path, capsys):
 
 
 @lightly
-def test_pretraining_compares_with_lightlys_parts_on_the_same_files(picture_folder, tmp_path):
-    root = picture_folder({"train/cat": 16, "train/dog": 16}, size=(32, 32))
+def test_pretraining_compares_with_lightlys_parts_on_the_same_files(image_folder, tmp_path):
+    root = image_folder({"train/cat": 16, "train/dog": 16}, size=(32, 32))
     options = "--batch_size 8 --steps 2 --workers 0 --repeats 1"
     pretraining.main(["--root", str(root), *options.split(), "--json", str(tmp_path / "pretraining.json")])
     (row,) = written(tmp_path / "pretraining.json")["rows"]
@@ -82,18 +82,18 @@ def test_pretraining_compares_with_lightlys_parts_on_the_same_files(picture_fold
 
 
 @lightly
-def test_views_takes_any_folder_of_pictures(picture_folder):
-    root = picture_folder({"train/cat": 2, "train/dog": 2})
-    result = views.main(["--root", str(root), "--sizes", "16", "--pictures", "5", "--repeats", "1"])
+def test_views_takes_any_folder_of_images(image_folder):
+    root = image_folder({"train/cat": 2, "train/dog": 2})
+    result = views.main(["--root", str(root), "--sizes", "16", "--figures", "5", "--repeats", "1"])
     assert result["root"] == str(root)
 
 
-def test_views_can_be_made_on_a_device_that_holds_the_pictures(picture_folder):
-    root = picture_folder({"train/cat": 3, "train/dog": 2})
-    assert views.ours(root, 16, 10, normalise=True, device="cpu", held=True) > 0
+def test_views_can_be_made_on_a_device_that_holds_the_images(image_folder):
+    root = image_folder({"train/cat": 3, "train/dog": 2})
+    assert views.ours(root, 16, 10, normalize=True, device="cpu", held=True) > 0
 
 
-def test_views_generates_pictures_as_large_as_their_use_needs():
+def test_views_generates_images_as_large_as_their_use_needs():
     for size, shape in ((32, (32, 32)), (224, (320, 240))):
         with views.generated(size, 2) as root:
             files = sorted(root.iterdir())
@@ -173,10 +173,10 @@ def test_startup_stops_at_a_process_that_fails(capfd):
         startup.seconds(["-c", "raise SystemExit(3)"])
 
 
-def test_simclr_loop_reports_time_and_accuracy(picture_folder, tmp_path, capsys):
-    root = picture_folder({"train/cat": 12, "train/dog": 12, "test/cat": 3, "test/dog": 3}, size=(16, 20))
+def test_simclr_loop_reports_time_and_accuracy(image_folder, tmp_path, capsys):
+    root = image_folder({"train/cat": 12, "train/dog": 12, "test/cat": 3, "test/dog": 3}, size=(16, 20))
     path = tmp_path / "loop.json"
-    options = f"--epochs 2 --batch_size 8 --size 16 --pictures 20 --workers 1 --json {path}"
+    options = f"--epochs 2 --batch_size 8 --size 16 --figures 20 --workers 1 --json {path}"
     simclr_loop.main(["--root", str(root), *options.split()])
     result = written(path)
     assert result["seconds"] > 0
@@ -214,8 +214,8 @@ def test_what_a_fit_reaches_is_read_from_its_results():
     assert 0 <= found["test/accuracy"] <= 1 and found["seconds"] > 0
 
 
-def test_the_zoo_draws_accuracy_against_cost(picture_folder, tmp_path):
-    root = picture_folder({"train/cat": 96, "train/dog": 96, "test/cat": 4, "test/dog": 4}, size=(32, 32))
+def test_the_zoo_draws_accuracy_against_cost(image_folder, tmp_path):
+    root = image_folder({"train/cat": 96, "train/dog": 96, "test/cat": 4, "test/dog": 4}, size=(32, 32))
     path = tmp_path / "zoo.json"
     options = f"--networks lenet5 mobilenetv1_025 --out {tmp_path}/out --json {path} --data.batch_size 8"
     fewer = ["--data.workers=0", "--trainer.max_epochs=1"]
@@ -224,7 +224,7 @@ def test_the_zoo_draws_accuracy_against_cost(picture_folder, tmp_path):
     lenet, mobilenet = sorted(rows, key=lambda row: row["network"])
     assert lenet["macs"] == 28 * 28 * 6 * 3 * 25 + 10 * 10 * 16 * 6 * 25 + 120 * 16 * 25
     assert mobilenet["parameters"] == 470_072 - 257_000  # without classifier
-    assert all(0 <= row["accuracy"] <= 1 and row["seconds_per_picture"] > 0 for row in rows)
+    assert all(0 <= row["accuracy"] <= 1 and row["seconds_per_image"] > 0 for row in rows)
     assert rows[0]["accuracy"] >= rows[1]["accuracy"]
     with (tmp_path / "out" / "zoo.csv").open() as file:
         assert [row["network"] for row in csv.DictReader(file)] == [row["network"] for row in rows]
@@ -246,7 +246,7 @@ def test_the_zoo_gives_each_the_same_time_and_says_when_it_is_too_short(monkeypa
 
 
 @pytest.mark.parametrize("name", zoo.NETWORKS)
-def test_networks_of_the_zoo_take_small_pictures(name):
+def test_networks_of_the_zoo_take_small_images(name):
     size = zoo.size_of(name, 32)
     assert 5e4 < size["parameters"] < 2e7
     assert 5e5 < size["macs"] < 1e9
@@ -254,7 +254,7 @@ def test_networks_of_the_zoo_take_small_pictures(name):
 
 def test_evaluation_compares_boxes_and_masks_with_pycocotools(tmp_path):
     path = tmp_path / "evaluation.json"
-    evaluation.main(f"--pictures 2 --detections 5 --classes 3 --repeats 1 --json {path}".split())
+    evaluation.main(f"--figures 2 --detections 5 --classes 3 --repeats 1 --json {path}".split())
     rows = written(path)["rows"]
     assert [(row["what"], row["mark"]) for row in rows] == [("boxes", ">= 2"), ("boxes and masks", ">= 2")]
     assert all(min(row["ours"] + row["peer"]) > 0 for row in rows)
@@ -311,7 +311,7 @@ linux = pytest.mark.skipif(not memory.RESET.exists(), reason="memory is measured
 @linux
 def test_memory_is_that_of_masks_that_are_found_judged_and_drawn(tmp_path):
     path = tmp_path / "memory.json"
-    memory.main(f"--pictures 4 --objects 5 --side 128 --batch 2 --json {path}".split())
+    memory.main(f"--figures 4 --objects 5 --side 128 --batch 2 --json {path}".split())
     result = written(path)
     assert (result["mark"], result["masks"], result["drawn"]) == ("<= 3", 5, 5)
     assert tuple(result["parts"]) == memory.PARTS
@@ -333,11 +333,11 @@ def test_the_largest_memory_of_a_part_is_seen_after_it_is_given_back():
 
 
 def test_rcnn_and_fast_rcnn_judge_the_same_proposals(tmp_path):
-    tiny = "--size 64 96 --proposals 4 --crop 32 --pictures 1 --repeats 1"
+    tiny = "--size 64 96 --proposals 4 --crop 32 --figures 1 --repeats 1"
     rcnn.main([*tiny.split(), "--json", str(tmp_path / "rcnn.json")])
     rows = written(tmp_path / "rcnn.json")["rows"]
     assert [row["what"] for row in rows] == ["detect", "train"]
-    assert all(row["unit"] == "s/picture" and min(*row["ours"], *row["peer"]) > 0 for row in rows)
+    assert all(row["unit"] == "s/image" and min(*row["ours"], *row["peer"]) > 0 for row in rows)
 
 
 def test_decoding_compares_with_whole_files(tmp_path, monkeypatch, capsys):

@@ -25,15 +25,15 @@ def mask(*box: int) -> dict:
     return pycoco.encode(drawn)
 
 
-def prediction(pictures: int = 2, masks: bool = True, dtype: torch.dtype = torch.float32) -> dict:
-    """Two objects in every picture but the last, which has none."""
+def prediction(images: int = 2, masks: bool = True, dtype: torch.dtype = torch.float32) -> dict:
+    """Two objects in every image but the last, which has none."""
     boxes = torch.tensor([[10.0, 5, 30, 15], [0.25, 0, 59.9, 40]])
     found = {
-        "boxes": [boxes] * (pictures - 1) + [boxes[:0]],
-        "scores": [torch.tensor([0.9, 0.4], dtype=dtype)] * (pictures - 1) + [torch.zeros(0)],
-        "labels": [torch.tensor([1, 0])] * (pictures - 1) + [torch.zeros(0, dtype=torch.int64)],
+        "boxes": [boxes] * (images - 1) + [boxes[:0]],
+        "scores": [torch.tensor([0.9, 0.4], dtype=dtype)] * (images - 1) + [torch.zeros(0)],
+        "labels": [torch.tensor([1, 0])] * (images - 1) + [torch.zeros(0, dtype=torch.int64)],
     }
-    return found | ({"rle": [[mask(10, 5, 30, 15), mask(0, 0, 60, 40)]] * (pictures - 1) + [[]]} if masks else {})
+    return found | ({"rle": [[mask(10, 5, 30, 15), mask(0, 0, 60, 40)]] * (images - 1) + [[]]} if masks else {})
 
 
 def test_an_entry_has_the_original_ids_and_sides(tmp_path):
@@ -169,7 +169,7 @@ def test_processes_write_one_file_in_the_order_of_the_data(tmp_path, world):
     assert sorted((tmp_path / "out").iterdir()) == sorted(written)
 
 
-def test_a_picture_with_very_many_masks_is_written(tmp_path):
+def test_a_image_with_very_many_masks_is_written(tmp_path):
     count = 600
     noise = np.random.default_rng(0).integers(0, 2, (HEIGHT, WIDTH)).astype(np.uint8)
     rle = pycoco.encode(np.asfortranarray(noise))

@@ -56,10 +56,10 @@ def test_a_run_that_was_not_judged_is_refused():
 
 def test_the_validation_counts_where_there_is_no_test(capsys):
     made = Comparison("val/loss", "min", {"none": None})
-    made.add("none", 0, Run(Path("run"), {"val/loss": 2.0}, {"val/loss": "32 val pictures"}, [], 3, None))
+    made.add("none", 0, Run(Path("run"), {"val/loss": 2.0}, {"val/loss": "32 val images"}, [], 3, None))
     assert made.metric == "val/loss"
     made.say()
-    assert_named(capsys.readouterr().out, "val/loss", "lower", "32 val pictures", "2.0000")
+    assert_named(capsys.readouterr().out, "val/loss", "lower", "32 val images", "2.0000")
 
 
 def test_the_table_waits_for_a_run_of_every_start_and_fits_the_terminal(capsys, monkeypatch):
@@ -79,7 +79,7 @@ def test_the_table_waits_for_a_run_of_every_start_and_fits_the_terminal(capsys, 
 def test_epochs_and_curve_come_from_the_training_alone(tmp_path):
     (tmp_path / "results.json").write_text(
         '{"command": ["python"], "seconds": 2.5, "test weights": "best checkpoint, of epoch 1", "results": '
-        '[{"metric": "test/accuracy", "value": 0.5, "how": "9 test pictures"}]}'
+        '[{"metric": "test/accuracy", "value": 0.5, "how": "9 test images"}]}'
     )
     (tmp_path / "metrics.csv").write_text(
         "step,epoch,test/accuracy,train/loss,val/accuracy\n3,0,,1.5,\n3,0,,,0.25\n7,1,,,0.375\n8,2,0.5,,\n,,,,\n"
@@ -87,7 +87,7 @@ def test_epochs_and_curve_come_from_the_training_alone(tmp_path):
     made = read_run(tmp_path, "val/accuracy")
     assert (made.epochs, made.curve, made.seconds) == (2, [(1, 0.25), (2, 0.375)], 2.5)
     assert made.hows.keys() == {"test/accuracy"}
-    assert_named(made.hows["test/accuracy"], "9 test pictures", "best checkpoint")
+    assert_named(made.hows["test/accuracy"], "9 test images", "best checkpoint")
 
 
 def test_the_band_is_over_epochs_that_all_runs_have():
@@ -99,7 +99,7 @@ def test_the_band_is_over_epochs_that_all_runs_have():
 @pytest.mark.parametrize(
     "curves", [{"none": [[(1, 0.1), (2, 0.2)]], "si$m$clr": [[]]}, {"none": [[]], "si$m$clr": [[]]}]
 )
-def test_the_picture_has_a_second_panel_when_there_are_curves(curves):
+def test_the_image_has_a_second_panel_when_there_are_curves(curves):
     drawn = comparison({"none": [0.1], "si$m$clr": [0.2]}, curves, "test/accuracy", "val/accuracy", "title")
     assert drawn.dtype == np.uint8 and drawn.shape == (440, 1100 if curves["none"][0] else 560, 3)
     assert (drawn < 250).any(axis=(0, 2)).mean() > 0.5

@@ -1,4 +1,4 @@
-"""Generated pictures are judged by features that have a name, against the pictures they shall resemble."""
+"""Generated images are judged by features that have a name, against the images they shall resemble."""
 
 import warnings
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 
 from callbacks import GeneratedScores
 from callbacks.generated import scores
-from callbacks.generated.judge import appoint, pictures
+from callbacks.generated.judge import appoint, images
 from modules.contracts import ConfigError, DataError
 from modules.metrics.extractors import Inception
 from tests.helpers.errors import assert_named, line_naming, refuses, warnings_of
@@ -37,7 +37,7 @@ def judged(trainer, data, callback: GeneratedScores, stage: str = "validate", **
     return {name: value.item() for name, value in run.callback_metrics.items()}
 
 
-def test_copies_of_the_training_pictures_are_precise_but_not_new(trainer, tmp_path):
+def test_copies_of_the_training_images_are_precise_but_not_new(trainer, tmp_path):
     callback = GeneratedScores(samples=60)
     found = judged(trainer, shapes(), callback)
     assert set(found) == names("val") == set(callback.protocols)
@@ -45,11 +45,11 @@ def test_copies_of_the_training_pictures_are_precise_but_not_new(trainer, tmp_pa
     assert found["val/novelty"] < 0.01
     how = callback.protocols["val/FID-test_resnet"]
     assert_named(how, 60, 96, "train", "test_resnet", "16 px", "Gaussian", 32, "val")
-    drawn = {path.stem for path in (tmp_path / "pictures").glob("*.png")}
-    assert drawn == {"val_generated_classes", "val_generated_neighbours"}
+    drawn = {path.stem for path in (tmp_path / "figures").glob("*.png")}
+    assert drawn == {"val_generated_classes", "val_generated_neighbors"}
 
 
-def test_one_picture_again_and_again_is_called_a_collapse_once(trainer):
+def test_one_image_again_and_again_is_called_a_collapse_once(trainer):
     callback = GeneratedScores(samples=60)
     with warnings_of(scores) as said:
         found = judged(trainer, shapes(), callback, collapsed=True)
@@ -63,14 +63,14 @@ def test_the_features_are_unknown_to_training_and_the_same_for_every_run(trainer
     first = judged(trainer, shapes(), GeneratedScores(samples=60))
 
     def forbidden(*_):
-        raise AssertionError("a classifier for these pictures was there")
+        raise AssertionError("a classifier for these images was there")
 
     monkeypatch.setattr("callbacks.generated.judge.train", forbidden)
     monkeypatch.setattr("callbacks.generated.judge._measure", forbidden)
     before = torch.get_rng_state()
     assert judged(trainer, shapes(batch_size=16), GeneratedScores(samples=60)) == first
     assert torch.equal(torch.get_rng_state(), before)
-    with pytest.raises(AssertionError, match="a classifier for these pictures was there"):
+    with pytest.raises(AssertionError, match="a classifier for these images was there"):
         judged(trainer, shapes(train=95), GeneratedScores(samples=60))
 
 
@@ -80,7 +80,7 @@ def test_in_training_it_judges_every_so_many_epochs_and_at_the_end(trainer, tmp_
     run.fit(Generator(data), datamodule=data)
     assert [epochs for epochs, _ in callback.history] == [2, 4, 5]
     assert logger.values("val/FID-test_resnet") == pytest.approx([value for _, value in callback.history])
-    assert (tmp_path / "pictures" / "generated_fid.png").is_file()
+    assert (tmp_path / "figures" / "generated_fid.png").is_file()
     run.test(Generator(data), datamodule=data, verbose=False)
     assert names("test") <= set(run.callback_metrics)
 
@@ -109,15 +109,15 @@ def test_the_course_of_fid_survives_a_resume(trainer):
 def test_a_conditional_generator_is_asked_for_classes_and_checked(trainer, monkeypatch):
     monkeypatch.setattr("modules.metrics.extractors.STEPS", 60)
     found = judged(trainer, shapes(), GeneratedScores(samples=60), condition="projection")
-    assert found["val/right_class"] > 0.5  # by a classifier that has seen these very pictures
+    assert found["val/right_class"] > 0.5  # by a classifier that has seen these very images
     assert found["val/modes"] == 10 and found["val/largest_mode"] < 0.3
 
 
-def test_pictures_without_labels_need_another_extractor(trainer, picture_folder, monkeypatch, capfd):
+def test_images_without_labels_need_another_extractor(trainer, image_folder, monkeypatch, capfd):
     from datamodules import Images
 
     monkeypatch.setattr(Inception, "missing", classmethod(lambda cls: "nothing is there"))
-    data = Images(root=str(picture_folder({"a": 30})), image_size=16, workers=0, batch_size=10)
+    data = Images(root=str(image_folder({"a": 30})), image_size=16, workers=0, batch_size=10)
     data.setup()
     run = trainer(GeneratedScores())
     run.strategy.connect(Generator(shapes()))
@@ -127,7 +127,7 @@ def test_pictures_without_labels_need_another_extractor(trainer, picture_folder,
     assert_named(words, "Inception", "nothing is there")
 
 
-def test_gaussian_pixels_and_unseen_pictures_frame_the_scores(trainer):
+def test_gaussian_pixels_and_unseen_images_frame_the_scores(trainer):
     run, data = trainer(), shapes()
     data.setup()
     run.datamodule = data
@@ -135,16 +135,16 @@ def test_gaussian_pixels_and_unseen_pictures_frame_the_scores(trainer):
     assert judge.noise > judge.correlated > 0
     assert judge.held == "val" and judge.count == 32 and judge.floor > 0 and judge.distance > 0
     assert int(judge.real.count) == 96
-    assert sum(len(batch["image"]) for batch in pictures(run, "train")) == 96
+    assert sum(len(batch["image"]) for batch in images(run, "train")) == 96
 
 
-def test_too_few_real_pictures_are_refused(trainer):
+def test_too_few_real_images_are_refused(trainer):
     data = shapes(train=5, batch_size=2)
     with refuses(DataError, 5, 6, "GeneratedScores", "--data.root"):
         trainer(GeneratedScores(samples=6)).fit(Generator(data), datamodule=data)
 
 
-def test_fewer_pictures_than_features_are_warned_of(trainer):
+def test_fewer_images_than_features_are_warned_of(trainer):
     data = shapes(train=6, batch_size=2)
     with warnings_of(scores) as said:
         trainer(GeneratedScores(samples=6)).fit(Generator(data), datamodule=data)

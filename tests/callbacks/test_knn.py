@@ -42,7 +42,7 @@ def test_runs_before_training_every_few_epochs_and_at_the_end(trainer, tmp_path)
     assert logger.values("val/knn") == pytest.approx([accuracy for _, accuracy in probe.history])
     assert probe.protocols.keys() == {"val/knn"}
     assert_named(probe.protocols["val/knn"], "k 5", "T 0.1", 48, "train", 21, "val")
-    assert (tmp_path / "pictures" / "knn.png").stat().st_size > 1000
+    assert (tmp_path / "figures" / "knn.png").stat().st_size > 1000
 
 
 def test_probes_the_last_step_when_steps_end_the_training(trainer):
@@ -57,7 +57,7 @@ def test_validate_and_test_always_log(trainer, task):
     run = trainer(KNN(k=5, every=100))
     (validated,) = run.validate(task, datamodule=Data(), verbose=False)
     (tested,) = run.test(task, datamodule=Data(), verbose=False)
-    assert validated["val/knn"] > 0.9  # the classes differ in colour: any features will do
+    assert validated["val/knn"] > 0.9  # the classes differ in color: any features will do
     assert tested["test/knn"] > 0.9
 
 
@@ -104,7 +104,7 @@ def test_testing_an_older_checkpoint_keeps_the_history(trainer, tmp_path):
     assert probe.history[-1] == (2, 0.5)
 
 
-def test_more_neighbours_than_pictures_is_refused_before_the_first_step(trainer):
+def test_more_neighbors_than_images_is_refused_before_the_first_step(trainer):
     with refuses(ConfigError, "KNN", 99, 48, "--trainer.callbacks.k 48"):
         trainer(KNN(k=99)).fit(Task(), datamodule=Data())
 
@@ -112,7 +112,7 @@ def test_more_neighbours_than_pictures_is_refused_before_the_first_step(trainer)
 def test_says_once_that_it_is_off_without_labels(trainer, caplog):
     probe = KNN()
     with caplog.at_level(logging.INFO, "lightning.pytorch.utilities.rank_zero"):
-        trainer(probe, max_epochs=2).fit(Pretraining(), datamodule=Data(views=True, labelled=False))
+        trainer(probe, max_epochs=2).fit(Pretraining(), datamodule=Data(views=True, labeled=False))
     said = [record.message for record in caplog.records if "kNN" in record.message]
     assert len(said) == 1
     assert_named(said[0], "kNN", "val")

@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
+from callbacks.files.images import inside, stems
 from callbacks.files.masks import encode_map
-from callbacks.files.pictures import inside, stems
 from callbacks.predictions import Predictions
 from datamodules.semantic.files import read_mask
-from modules.colours import palette as pascal_voc
+from modules.colors import palette as pascal_voc
 from modules.contracts import DataError
 from tests.helpers.errors import refuses
 from tests.helpers.small_masks import CLASSES, ORIGINAL, PALETTE, MaskData, Segmentation
@@ -17,7 +17,7 @@ from tests.helpers.small_masks import CLASSES, ORIGINAL, PALETTE, MaskData, Segm
 
 @pytest.fixture
 def predict(trainer, tmp_path):
-    """Predicts the pictures of that name; returns the folder and what the task answered, by id."""
+    """Predicts the images of that name; returns the folder and what the task answered, by id."""
 
     def run(names=None, task=None):
         task, data, callback = task or Segmentation(), MaskData(names=names), Predictions()
@@ -26,7 +26,7 @@ def predict(trainer, tmp_path):
         answers = {}
         with torch.no_grad():
             for batch in data.test_dataloader():
-                output = task.predict_step(batch | {"image": task.backbone.normalise(batch["image"])}, 0)
+                output = task.predict_step(batch | {"image": task.backbone.normalize(batch["image"])}, 0)
                 answers |= dict(zip(batch["id"], output["mask"], strict=True))
         return tmp_path / "predictions", answers, callback
 
@@ -42,32 +42,32 @@ def files(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_each_map_is_a_palette_png_of_the_original_size_under_the_pictures_own_path(predict):
+def test_each_map_is_a_palette_png_of_the_original_size_under_the_images_own_path(predict):
     folder, answers, _ = predict()
     assert files(folder / "masks") == {name.replace(".jpg", ".png") for name in answers}
     for name, mask in answers.items():
         with Image.open(folder / "masks" / name.replace(".jpg", ".png")) as image:
             assert (image.mode, image.size) == ("P", ORIGINAL[::-1])
             assert np.array_equal(np.asarray(image), mask.numpy())
-            colours = np.array(image.getpalette()).reshape(-1, 3).tolist()
-            assert colours == [list(colour) for colour in [*PALETTE, *pascal_voc(256)[3:]]]
+            colors = np.array(image.getpalette()).reshape(-1, 3).tolist()
+            assert colors == [list(color) for color in [*PALETTE, *pascal_voc(256)[3:]]]
 
 
-def test_each_overlay_shows_the_picture_without_its_padding_in_the_original_size(predict):
+def test_each_overlay_shows_the_image_without_its_padding_in_the_original_size(predict):
     folder, answers, _ = predict()
-    assert files(folder / "overlays") == set(answers)  # these pictures end in .jpg too
+    assert files(folder / "overlays") == set(answers)  # these images end in .jpg too
     dataset = MaskData().test_dataloader().dataset
     for number, (name, mask) in enumerate(answers.items()):
-        with Image.open(folder / "overlays" / name) as image:
-            assert image.size == ORIGINAL[::-1]
-            drawn = np.asarray(image.convert("L"))
-        picture = Image.fromarray(dataset.image[number].permute(1, 2, 0).numpy()).convert("L")
-        grey = np.asarray(picture.resize(ORIGINAL[::-1], Image.Resampling.BILINEAR))
+        with Image.open(folder / "overlays" / name) as overlay:
+            assert overlay.size == ORIGINAL[::-1]
+            drawn = np.asarray(overlay.convert("L"))
+        image = Image.fromarray(dataset.image[number].permute(1, 2, 0).numpy()).convert("L")
+        gray = np.asarray(image.resize(ORIGINAL[::-1], Image.Resampling.BILINEAR))
         same = mask.numpy() == mask.flatten().mode().values.item()
-        assert np.corrcoef(drawn[same], grey[same])[0, 1] > 0.8
+        assert np.corrcoef(drawn[same], gray[same])[0, 1] > 0.8
 
 
-def test_the_table_says_which_share_of_a_picture_each_class_takes(predict):
+def test_the_table_says_which_share_of_a_image_each_class_takes(predict):
     folder, answers, callback = predict()
     table = rows(folder / "predict.csv")
     assert list(table[0]) == ["path", *(f"share({name})" for name in CLASSES)]
@@ -90,7 +90,7 @@ def test_probabilities_go_to_npz_files_that_load_without_pickle(predict):
     assert callback.files[-1] == folder / "probabilities"
 
 
-def test_pictures_that_differ_only_in_their_ending_keep_it(predict):
+def test_images_that_differ_only_in_their_ending_keep_it(predict):
     names = ["a/x.jpg", "a/x.png", "b/x.jpg", "c", "c.jpg", "d.jpg.tif", "d.jpg"]
     folder, answers, _ = predict(names)
     expected = ["a/x.jpg.png", "a/x.png.png", "b/x.png", "c.png", "c.jpg.png", "d.jpg.tif.png", "d.png"]
@@ -126,13 +126,13 @@ def test_a_path_of_any_id_stays_inside(tmp_path, name):
     assert path.resolve() != tmp_path
 
 
-def test_no_two_pictures_share_a_file_name():
+def test_no_two_images_share_a_file_name():
     names = {f"{stem}{ending}" for stem in ("a", "a.jpg", "c/a", ".") for ending in ("", ".jpg", ".png", ".jpg.tif")}
     assert len(set(stems(names).values())) == len(names)
     assert stems(["a.jpg", "b.jpg"]) == {"a.jpg": "a", "b.jpg": "b"}
 
 
-def test_a_picture_that_is_listed_twice_is_written_once(predict):
+def test_a_image_that_is_listed_twice_is_written_once(predict):
     folder, _, _ = predict(["a/x.jpg"] * 5)
     assert files(folder / "masks") == {"a/x.png"}
 

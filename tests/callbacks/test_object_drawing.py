@@ -1,4 +1,4 @@
-"""What is drawn over a picture with objects, looked up pixel by pixel."""
+"""What is drawn over an image with objects, looked up pixel by pixel."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ PALETTE = [(255, 0, 0), (0, 0, 255)]
 
 
 @pytest.fixture
-def picture():
+def image():
     return np.full((120, 160, 3), 100, np.uint8)
 
 
@@ -43,70 +43,70 @@ def test_larger_maps_show_the_same(masks):
     assert np.array_equal(stacked(rles(masks), (80, 180)), stacked(rles(masks), (40, 60)).repeat(2, 0).repeat(3, 1))
 
 
-def test_boxes_have_the_colour_of_their_class_on_white_and_the_picture_stays_as_it_is(picture):
-    before = picture.copy()
-    drawn = draw_objects(picture, np.array([[20.2, 30, 60, 79.8], [100, 30, 140, 80]]), [0, 1], PALETTE)
-    assert np.array_equal(picture, before)
+def test_boxes_have_the_color_of_their_class_on_white_and_the_image_stays_as_it_is(image):
+    before = image.copy()
+    drawn = draw_objects(image, np.array([[20.2, 30, 60, 79.8], [100, 30, 140, 80]]), [0, 1], PALETTE)
+    assert np.array_equal(image, before)
     assert (drawn[30, 25:55] == PALETTE[0]).all()
     assert (drawn[35:75, 140] == PALETTE[1]).all()
     assert (drawn[28, 25:55] == 255).all()
     assert (drawn[40:70, 30:50] == 100).all()
 
 
-def test_a_mask_is_a_half_transparent_fill_within_a_line_of_its_colour(picture):
+def test_a_mask_is_a_half_transparent_fill_within_a_line_of_its_color(image):
     shown = np.zeros((120, 160), int)
     shown[40:60, 40:80], shown[40:60, 80:90] = 1, 2
-    drawn = draw_objects(picture, np.zeros((2, 4)), [0, 1], PALETTE, shown=shown)
+    drawn = draw_objects(image, np.zeros((2, 4)), [0, 1], PALETTE, shown=shown)
     assert (drawn[42:58, 42:78] == (178, 50, 50)).all()
     assert (drawn[42:58, 82:88] == (50, 50, 178)).all()
-    for column, colour in ((40, PALETTE[0]), (79, PALETTE[0]), (80, PALETTE[1]), (89, PALETTE[1])):
-        assert (drawn[42:58, column] == colour).all()
+    for column, color in ((40, PALETTE[0]), (79, PALETTE[0]), (80, PALETTE[1]), (89, PALETTE[1])):
+        assert (drawn[42:58, column] == color).all()
     assert (drawn[70:, 100:] == 100).all()
 
 
-def filled(drawn, colour):
-    """Pixels of that colour."""
-    return (drawn == colour).all(2).sum()
+def filled(drawn, color):
+    """Pixels of that color."""
+    return (drawn == color).all(2).sum()
 
 
-def test_tags_are_written_where_there_is_room_and_never_over_each_other(picture):
+def test_tags_are_written_where_there_is_room_and_never_over_each_other(image):
     box = np.array([[20, 50, 60, 90]])
-    plain = draw_objects(picture, box, [0], PALETTE)
-    one = draw_objects(picture, box, [0], PALETTE, ["97"])
+    plain = draw_objects(image, box, [0], PALETTE)
+    one = draw_objects(image, box, [0], PALETTE, ["97"])
     assert np.array_equal(plain[55:], one[55:])
     assert filled(one[:50], PALETTE[0]) > filled(plain[:50], PALETTE[0]) + 50
-    again = draw_objects(picture, box.repeat(3, 0), [0, 1, 1], PALETTE, ["97", "5", "6"])
+    again = draw_objects(image, box.repeat(3, 0), [0, 1, 1], PALETTE, ["97", "5", "6"])
     assert np.array_equal(again[:45], one[:45])
     assert not filled(again, PALETTE[1])  # nor is a box of lower score drawn over it
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (150, 0), (0, 115), (150, 115)])
-def test_tags_stay_inside_of_the_picture(picture, corner):
+def test_tags_stay_inside_of_the_image(image, corner):
     left, top = corner
     box = np.array([[left, top, left + 9, top + 4]])
-    tagged = draw_objects(picture, box, [0], PALETTE, ["a long name 97"])
-    assert filled(tagged, PALETTE[0]) > filled(draw_objects(picture, box, [0], PALETTE), PALETTE[0]) + 300
+    tagged = draw_objects(image, box, [0], PALETTE, ["a long name 97"])
+    assert filled(tagged, PALETTE[0]) > filled(draw_objects(image, box, [0], PALETTE), PALETTE[0]) + 300
 
 
-def test_many_small_objects_are_not_covered_by_tags(picture):
+def test_many_small_objects_are_not_covered_by_tags(image):
     corners = np.array([(x, y) for x in range(5, 155, 15) for y in range(5, 115, 15)])
     boxes, labels = np.concatenate([corners, corners + 8], 1), [0] * len(corners)
     tags = [str(i) for i in labels]
     assert np.array_equal(
-        draw_objects(picture, boxes, labels, PALETTE, tags), draw_objects(picture, boxes, labels, PALETTE)
+        draw_objects(image, boxes, labels, PALETTE, tags), draw_objects(image, boxes, labels, PALETTE)
     )
-    few = draw_objects(picture, boxes[:9], labels[:9], PALETTE, tags[:9])
-    assert not np.array_equal(few, draw_objects(picture, boxes[:9], labels[:9], PALETTE))
+    few = draw_objects(image, boxes[:9], labels[:9], PALETTE, tags[:9])
+    assert not np.array_equal(few, draw_objects(image, boxes[:9], labels[:9], PALETTE))
 
 
-def test_nothing_found_leaves_the_picture(picture):
-    assert np.array_equal(draw_objects(picture, np.zeros((0, 4)), [], PALETTE, [], np.zeros((120, 160), int)), picture)
+def test_nothing_found_leaves_the_image(image):
+    assert np.array_equal(draw_objects(image, np.zeros((0, 4)), [], PALETTE, [], np.zeros((120, 160), int)), image)
 
 
 @pytest.mark.parametrize("count", [1, 10, 20, 80, 200])
-def test_classes_differ_in_colour_and_none_is_black(count):
-    colours = object_palette(count)
-    assert len(set(colours)) == count
-    assert min(map(max, colours)) > 50
-    neighbours = np.abs(np.diff(np.array(colours, int), axis=0)).sum(1)
-    assert count == 1 or neighbours.min() > 30
+def test_classes_differ_in_color_and_none_is_black(count):
+    colors = object_palette(count)
+    assert len(set(colors)) == count
+    assert min(map(max, colors)) > 50
+    neighbors = np.abs(np.diff(np.array(colors, int), axis=0)).sum(1)
+    assert count == 1 or neighbors.min() > 30

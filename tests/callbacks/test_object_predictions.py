@@ -1,4 +1,4 @@
-"""Pictures drawn of what `predict` finds."""
+"""Figures drawn of what `predict` finds."""
 
 import json
 
@@ -17,7 +17,7 @@ PALETTE = object_palette(len(CLASSES))
 
 @pytest.fixture
 def predict(trainer, tmp_path):
-    """Predicts the pictures of that name; returns the folder and the callback."""
+    """Predicts the images of that name; returns the folder and the callback."""
 
     def run(names=None, masks=True, **settings):
         callback = Predictions(**settings)
@@ -34,9 +34,9 @@ def files(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def near(picture, colour):
-    """How many pixels of a JPEG are about of that colour."""
-    return int((np.abs(picture.astype(int) - colour).max(2) < 60).sum())
+def near(image, color):
+    """How many pixels of a JPEG are about of that color."""
+    return int((np.abs(image.astype(int) - color).max(2) < 60).sum())
 
 
 def read(path):
@@ -44,21 +44,21 @@ def read(path):
         return np.asarray(image)
 
 
-def test_each_picture_is_drawn_in_its_original_size_under_its_own_path_beside_the_results(predict):
+def test_each_image_is_drawn_in_its_original_size_under_its_own_path_beside_the_results(predict):
     folder, callback = predict()
     names = ObjectData().test_dataloader().dataset.names
-    assert files(folder) == {"predict.csv", *RESULTS, *(f"pictures/{name}" for name in names)}
-    assert callback.files == [*(folder / name for name in (*RESULTS, "predict.csv")), folder / "pictures"]
-    assert {read(folder / "pictures" / name).shape for name in names} == {(*ORIGINAL, 3)}
-    assert len(json.loads((folder / RESULTS[0]).read_text())) == 20 + 19  # a whole picture each, and the objects
+    assert files(folder) == {"predict.csv", *RESULTS, *(f"figures/{name}" for name in names)}
+    assert callback.files == [*(folder / name for name in (*RESULTS, "predict.csv")), folder / "figures"]
+    assert {read(folder / "figures" / name).shape for name in names} == {(*ORIGINAL, 3)}
+    assert len(json.loads((folder / RESULTS[0]).read_text())) == 20 + 19  # a whole image each, and the objects
 
 
 @pytest.mark.parametrize("masks", [False, True])
-def test_what_is_found_is_drawn_in_the_colour_of_its_class(predict, masks):
+def test_what_is_found_is_drawn_in_the_color_of_its_class(predict, masks):
     folder, _ = predict(masks=masks)
     data = ObjectData().test_dataloader().dataset
     for number, name in enumerate(data.names):
-        drawn = read(folder / "pictures" / name)
+        drawn = read(folder / "figures" / name)
         assert near(drawn, PALETTE[0]) < 10  # its score is too low
         assert number % 3 or near(drawn, PALETTE[1]) < 10
         for left, top, right, bottom in data[number]["truth"]["boxes"].int().tolist():
@@ -69,17 +69,17 @@ def test_what_is_found_is_drawn_in_the_colour_of_its_class(predict, masks):
 def test_the_threshold_says_what_is_drawn(predict):
     folder, _ = predict(threshold=0.4)
     name = ObjectData().test_dataloader().dataset.names[0]
-    assert near(read(folder / "pictures" / name), PALETTE[0]) > 50
+    assert near(read(folder / "figures" / name), PALETTE[0]) > 50
     with refuses(ConfigError, "predictions.threshold", 50):
         Predictions(threshold=50)
 
 
-def test_pictures_that_differ_only_in_their_ending_keep_it(predict):
+def test_images_that_differ_only_in_their_ending_keep_it(predict):
     folder, _ = predict(["a/x.jpg", "a/x.png", "b/x.jpg", "../up.tif", "twice.png", "twice.png"])
     expected = {"a/x.jpg.jpg", "a/x.png.jpg", "b/x.jpg", "_up/up.jpg", "twice.jpg"}
-    assert files(folder / "pictures") == expected
+    assert files(folder / "figures") == expected
 
 
-def test_a_test_draws_no_pictures_of_all(trainer, tmp_path):
+def test_a_test_draws_no_images_of_all(trainer, tmp_path):
     trainer(Predictions()).test(Finder(), datamodule=ObjectData(), verbose=False)
     assert files(tmp_path / "predictions") == {"test_bbox.json", "test_segm.json", "test.csv"}

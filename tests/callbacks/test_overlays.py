@@ -1,4 +1,4 @@
-"""What is drawn over a picture, looked up pixel by pixel."""
+"""What is drawn over an image, looked up pixel by pixel."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from PIL import Image
 
 from callbacks.drawing.overlays import DIFFERENT, differences, enlarged, legend, overlay, palette_of
 from callbacks.drawing.strips import strips, swatch
-from modules.colours import palette as pascal_voc
+from modules.colors import palette as pascal_voc
 from modules.contracts import IGNORE
 from tests.helpers.errors import assert_named
 
@@ -14,7 +14,7 @@ PALETTE = [(0, 0, 0), (255, 0, 0), (0, 0, 255)]
 
 
 @pytest.fixture
-def picture():
+def image():
     return np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
 
 
@@ -25,15 +25,15 @@ def mask():
     return mask
 
 
-def test_classes_tint_the_grey_picture_with_their_own_colour(picture, mask):
-    drawn = overlay(picture, mask, PALETTE).astype(int)
-    assert (np.ptp(drawn[1:39, 1:18], axis=2) == 0).all()  # black over grey
+def test_classes_tint_the_gray_image_with_their_own_color(image, mask):
+    drawn = overlay(image, mask, PALETTE).astype(int)
+    assert (np.ptp(drawn[1:39, 1:18], axis=2) == 0).all()  # black over gray
     red, green, blue = drawn[1:39, 21:38].transpose(2, 0, 1)
     assert (green == blue).all()
     assert (red - green >= 255 * 0.5).all()
     assert (drawn[1:39, 41:58].argmax(2) == 2).all()
-    grey = np.asarray(Image.fromarray(picture).convert("L"))[1:39, 21:38]
-    assert np.corrcoef(green.ravel(), grey.ravel())[0, 1] > 0.99  # the picture shines through
+    gray = np.asarray(Image.fromarray(image).convert("L"))[1:39, 21:38]
+    assert np.corrcoef(green.ravel(), gray.ravel())[0, 1] > 0.99  # the image shines through
 
 
 def test_a_darker_line_lies_where_classes_meet(mask):
@@ -43,20 +43,20 @@ def test_a_darker_line_lies_where_classes_meet(mask):
     assert (drawn[:, 40] == drawn[:, 50]).all()
 
 
-def test_ignored_pixels_are_grey_and_hatched_whatever_the_palette(picture, mask):
+def test_ignored_pixels_are_gray_and_hatched_whatever_the_palette(image, mask):
     mask[:, 20:40] = IGNORE
-    drawn = overlay(picture, mask, pascal_voc(256))[:, 20:38]
+    drawn = overlay(image, mask, pascal_voc(256))[:, 20:38]
     assert (np.ptp(drawn.astype(int), axis=2) == 0).all()
     lines = drawn[..., 0] == 235
     assert 0.15 < lines.mean() < 0.4
     assert (lines[1:, :-1] == lines[:-1, 1:]).mean() > 0.9  # they run from the top right to the bottom left
 
 
-def test_mistakes_are_red_and_nothing_else_is(picture, mask):
+def test_mistakes_are_red_and_nothing_else_is(image, mask):
     true, said = mask.copy(), mask.copy()
     said[:10] = 2
     true[:, :5] = IGNORE
-    drawn = differences(picture, true, said).astype(int)
+    drawn = differences(image, true, said).astype(int)
     red = drawn[..., 0] - drawn[..., 1:].max(axis=2) > 80
     assert (red == ((said != true) & (true != IGNORE))).all()
 
@@ -76,7 +76,7 @@ def test_of_many_classes_the_legend_names_the_20_with_the_most_pixels():
     assert_named(names[-1], 10)
 
 
-def test_the_colours_are_those_of_the_data_or_of_pascal_voc():
+def test_the_colors_are_those_of_the_data_or_of_pascal_voc():
     class Plain:
         palette = None
 
@@ -87,11 +87,11 @@ def test_the_colours_are_those_of_the_data_or_of_pascal_voc():
     assert palette_of(Plain(), ["a", "b"]) == palette_of(None, ["a", "b"]) == [(0, 0, 0), (128, 0, 0)]
 
 
-def test_strips_hold_every_panel_pixel_by_pixel(picture):
-    other = 255 - picture[:30]
+def test_strips_hold_every_panel_pixel_by_pixel(image):
+    other = 255 - image[:30]
     entries = [("class $", swatch(DIFFERENT))]
-    drawn = strips([(picture, other)] * 3, ("one", "two"), ["$\\frac$\n2"] * 3, entries, "$ of $")
-    for panel in (picture, other):
+    drawn = strips([(image, other)] * 3, ("one", "two"), ["$\\frac$\n2"] * 3, entries, "$ of $")
+    for panel in (image, other):
         height, width = panel.shape[:2]
         starts = np.argwhere((drawn[:-height, :-width] == panel[0, 0]).all(2))
         found = [(drawn[y : y + height, x : x + width] == panel).all() for y, x in starts]
@@ -99,7 +99,7 @@ def test_strips_hold_every_panel_pixel_by_pixel(picture):
     assert (drawn == DIFFERENT).all(2).sum() == 14 * 22
 
 
-def test_small_pictures_are_enlarged_by_whole_factors_and_large_ones_are_not():
+def test_small_images_are_enlarged_by_whole_factors_and_large_ones_are_not():
     small, large = np.arange(64 * 48).reshape(64, 48), np.zeros((240, 320, 3))
     assert (enlarged(small) == small.repeat(3, 0).repeat(3, 1)).all()
     assert enlarged(large).shape == large.shape

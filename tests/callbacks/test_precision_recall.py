@@ -11,7 +11,7 @@ from tests.helpers.errors import assert_named
 
 
 def scored(found, classes=1):
-    """The report of ten pictures, each with an object of each class; `found`: of each class (picture, score, right)."""
+    """The report of ten images, each with an object of each class; `found`: of each class (image, score, right)."""
     scores, box, far = DetectionScores(classes), torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[50.0, 50, 60, 60]])
     for i in range(10):
         here = [(score, right, label) for label, of in enumerate(found) for at, score, right in of if at == i]
@@ -94,7 +94,7 @@ def drawn_legends(monkeypatch, report, classes):
     return legends
 
 
-def test_each_kind_has_a_row_and_each_class_its_colour():
+def test_each_kind_has_a_row_and_each_class_its_color():
     report = scored([[(i, 0.9, i % 2 == 0) for i in range(10)]])
     boxes = precision_recall({"boxes": report}, ["a"], [(200, 10, 30)], "t")
     both = precision_recall({"boxes": report, "masks": report}, ["a"], [(200, 10, 30)], "t")
@@ -107,6 +107,6 @@ def test_without_objects_there_are_panels_that_say_so():
     scores.compute()
     drawn = precision_recall(scores.reports, ["a"], [(200, 10, 30)], "t")
     assert not (drawn == (200, 10, 30)).all(2).any()
-    grey = (drawn == 0x88).all(2)  # the words
-    assert grey[:, :640].any()
-    assert grey[:, 640:].any()
+    gray = (drawn == 0x88).all(2)  # the words
+    assert gray[:, :640].any()
+    assert gray[:, 640:].any()

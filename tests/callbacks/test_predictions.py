@@ -24,7 +24,7 @@ def test_a_test_writes_truth_prediction_and_probabilities(trainer, tmp_path):
     task.eval()
     with torch.no_grad():
         expected = torch.cat(
-            [task.head(task.features(task.backbone.normalise(b["image"]))).softmax(1) for b in batches]
+            [task.head(task.features(task.backbone.normalize(b["image"]))).softmax(1) for b in batches]
         )
     found = np.array([[float(row[f"p({name})"]) for name in CLASSES] for row in written])
     assert np.allclose(found, expected.numpy(), atol=1e-5)
@@ -35,7 +35,7 @@ def test_a_test_writes_truth_prediction_and_probabilities(trainer, tmp_path):
 
 
 def test_predict_without_labels_has_no_column_for_the_truth(trainer, tmp_path):
-    trainer(Predictions()).predict(Task(), datamodule=Data(labelled=False))
+    trainer(Predictions()).predict(Task(), datamodule=Data(labeled=False))
     (first, *_), names = rows(tmp_path / "predictions" / "predict.csv"), [path.name for path in tmp_path.rglob("*.*")]
     assert list(first) == ["path", "label", *(f"p({name})" for name in CLASSES)]
     assert names == ["predict.csv"]

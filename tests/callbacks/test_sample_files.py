@@ -1,4 +1,4 @@
-"""Generated pictures as files: every one, a grid, and their classes."""
+"""Generated images as files: every one, a grid, and their classes."""
 
 import csv
 from types import SimpleNamespace
@@ -35,17 +35,17 @@ def written(tmp_path, channels: int, condition: str | None, count: int = 70, pre
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("condition", [None, "projection"])
-def test_every_picture_and_a_grid_of_the_first(tmp_path, channels, condition):
+def test_every_image_and_a_grid_of_the_first(tmp_path, channels, condition):
     image, folder, files = written(tmp_path, channels, condition)
     assert files == [folder / "grid.png", folder / "predict.csv", folder / "samples"]
     names = sorted(path.name for path in (folder / "samples").iterdir())
     assert names == [f"{i:06d}.png" for i in range(70)]
     for i in (0, 55, 69):
-        picture = np.array(Image.open(folder / "samples" / f"{i:06d}.png"))
-        np.testing.assert_array_equal(picture.reshape(8, 8, channels), image[i].permute(1, 2, 0))
+        saved = np.array(Image.open(folder / "samples" / f"{i:06d}.png"))
+        np.testing.assert_array_equal(saved.reshape(8, 8, channels), image[i].permute(1, 2, 0))
     grid = np.array(Image.open(folder / "grid.png"))
     assert grid.shape == (8 * 10 + 2, 8 * 10 + 2, 3)
-    np.testing.assert_array_equal(grid[12:20, 22:30, 0], image[8 + 2, 0])  # second row, third picture
+    np.testing.assert_array_equal(grid[12:20, 22:30, 0], image[8 + 2, 0])  # second row, third image
     with (folder / "predict.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 70

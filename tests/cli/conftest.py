@@ -77,7 +77,7 @@ def trained(fit_once) -> Path:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Class folders: train/cat and train/dog with 12 noise pictures each."""
+    """Class folders: train/cat and train/dog with 12 noise images each."""
     random = np.random.default_rng(0)
     for name in ("cat", "dog"):
         (tmp_path / "pets" / "train" / name).mkdir(parents=True)

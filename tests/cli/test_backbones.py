@@ -46,9 +46,9 @@ def test_describe_draws_the_pyramid_and_says_what_it_fits(graft, capsys, tmp_pat
     said = capsys.readouterr().out
     assert "fits segmentation and detection, on its own maps" in said
     assert "takes --model.small_images true" in said
-    picture = np.asarray(Image.open(tmp_path / "drawn" / "squeezenet1_1.png"))
-    assert picture.shape[1:] == (1000, 3) and abs(len(picture) - 460) <= 1  # matplotlib's versions round differently
-    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
+    image = np.asarray(Image.open(tmp_path / "drawn" / "squeezenet1_1.png"))
+    assert image.shape[1:] == (1000, 3) and abs(len(image) - 460) <= 1  # matplotlib's versions round differently
+    assert len(np.unique(image.reshape(-1, 3), axis=0)) > 20
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.helpers.annotated import annotation, coco, image, picture
+from tests.helpers.annotated import annotation, coco, image, make_image
 from tests.helpers.errors import assert_named, line_naming, sentence
 
 TINY = ["--data.train", "40", "--data.val", "20", "--data.test", "20", "--data.batch_size", "10", "--data.workers", "0"]
@@ -76,7 +76,7 @@ def test_a_wrong_setting_is_named_with_what_to_set(refused, task, typed, names):
     refused(2, ["fit", "--config", f"tasks/{task}.yaml", *TINY, *typed.split()], *names)
 
 
-def test_pictures_above_the_stride_that_a_network_without_padding_fails_on_are_answered_with_the_smallest(graft):
+def test_images_above_the_stride_that_a_network_without_padding_fails_on_are_answered_with_the_smallest(graft):
     code, error = graft(*CLASSIFY, *TINY, "--data.image_size", "64", "--model.backbone", "inception_resnet_v1")
     assert code == 2
     sentence(error, "inception_resnet_v1", "75", "64 x 64", "--data.image_size")
@@ -138,7 +138,7 @@ def test_a_root_that_is_empty_or_not_given_is_named(refused, tmp_path):
     refused(1, [*SIMCLR, "--data", "ImageFolder", "--data.root", "empty"], "empty")
 
 
-def test_a_class_folder_without_pictures_is_named(refused, folder):
+def test_a_class_folder_without_images_is_named(refused, folder):
     (folder / "train" / "hollow").mkdir()
     refused(1, [*CLASSIFY, "--data", "ImageFolder", "--data.root", str(folder)], folder / "train" / "hollow")
 
@@ -151,7 +151,7 @@ def test_a_val_class_that_training_lacks_is_named(refused, folder):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "text"])
-def test_a_broken_picture_is_named_before_the_first_step_or_skipped_and_counted(graft, refused, folder, damage, capsys):
+def test_a_broken_image_is_named_before_the_first_step_or_skipped_and_counted(graft, refused, folder, damage, capsys):
     victim = folder / "train" / "cat" / "broken.jpg"
     Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(victim)
     victim.write_bytes(victim.read_bytes()[:-200] if damage == "truncated" else b"these are words")
@@ -266,28 +266,28 @@ def twice_the_same_id(root):
     return [JSON, "images[0]", "images[1]", "2.png", "id 1"]
 
 
-def missing_picture(root):
+def missing_image(root):
     coco(root, [annotation(1), annotation(2)])
     (root / "images" / "2.png").unlink()
     return [JSON, "images[1]", "2.png", "--data.on_error skip"]
 
 
-def object_of_no_picture(root):
+def object_of_no_image(root):
     coco(root, [annotation(1), annotation(9)], [image(1)])
-    picture(root / "images" / "1.png")
+    make_image(root / "images" / "1.png")
     return [JSON, "annotations[1]", "image_id 9", "--data.on_error skip"]
 
 
-def truncated_picture(root):
+def truncated_image(root):
     coco(root, [annotation(1), annotation(2)])
     file = root / "images" / "2.png"
     file.write_bytes(file.read_bytes()[:-400])
     return [JSON, "images[1]", "2.png", "--data.on_error skip"]
 
 
-def turned_picture(root):
+def turned_image(root):
     coco(root, [annotation(1), annotation(2)])
-    picture(root / "images" / "2.png", orientation=6)
+    make_image(root / "images" / "2.png", orientation=6)
     return [JSON, "images[1]", "2.png", "EXIF", "40 x 60", "60 x 40", "--data.on_error skip"]
 
 
@@ -315,10 +315,10 @@ def crowds_alone(root):
     "defect",
     [
         twice_the_same_id,
-        missing_picture,
-        object_of_no_picture,
-        truncated_picture,
-        turned_picture,
+        missing_image,
+        object_of_no_image,
+        truncated_image,
+        turned_image,
         not_coco,
         results,
         no_object,
@@ -344,7 +344,7 @@ def test_what_is_left_out_of_annotations_is_said_counted_and_listed(graft, tmp_p
     root = tmp_path / "cells"
     file = coco(root, [*bad, annotation(1, segmentation=SQUARE), reaching], [image(i) for i in (1, 2, 3, 4)])
     for number in (1, 2, 3, 4):
-        picture(root / "images" / f"{number}.png")
+        make_image(root / "images" / f"{number}.png")
     (root / "images" / "4.png").unlink()
     typed = objects(root, "instance_segmentation", "--data.on_error", "skip")
     assert graft(*typed, "--run_dir", "run")[0] == 0
@@ -358,9 +358,9 @@ def test_what_is_left_out_of_annotations_is_said_counted_and_listed(graft, tmp_p
     assert_named(skipped, f"{file} images[3]", "4.png")
     head, _, end = said.partition("epoch 1 of 1")
     line_naming(head.splitlines(), "6", "8", "dropped.txt")
-    line_naming(head.splitlines(), "1", f"{file} annotations[7]")  # of the box that reached out of its picture
+    line_naming(head.splitlines(), "1", f"{file} annotations[7]")  # of the box that reached out of its image
     line_naming(head.splitlines(), "1", "2", "dog")  # of the class without object
-    line_naming(head.splitlines(), "1", "images/3.png")  # of the picture without object
+    line_naming(head.splitlines(), "1", "images/3.png")  # of the image without object
     assert listed[0] in head and skipped in head
     line_naming(end.splitlines(), "6", "run/dropped.txt")
 
@@ -376,7 +376,7 @@ def test_boxes_of_another_form_than_cocos_are_suspected(graft, tmp_path, capsys)
 def test_a_validation_set_without_objects_chooses_no_best_weights(graft, tmp_path, capsys):
     root = tmp_path / "cells"
     coco(root, [annotation(1), annotation(2)])
-    picture(root / "images" / "3.png")
+    make_image(root / "images" / "3.png")
     coco(root, [], [image(3)], split="val")
     assert graft(*objects(root), "--run_dir", "run")[0] == 0
     line_naming(capsys.readouterr().out.partition("epoch 1 of 1")[0].splitlines(), "val", "nan")

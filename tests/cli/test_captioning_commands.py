@@ -1,4 +1,4 @@
-"""Captions from the command line: pictures of one's own, stored maps, self-critical training; one sentence for what is
+"""Captions from the command line: images of one's own, stored maps, self-critical training; one sentence for what is
 wrong."""
 
 import csv
@@ -11,7 +11,7 @@ import yaml
 FIT = ["fit", "--config", "tasks/captioning.yaml", "--model.search.longest", "15", "--model.search.beam", "2"]
 FIT += "--data.workers 0 --data.image_size 32 --trainer.logger false --trainer.precision 32".split()
 SMALL = "--data.train 64 --data.val 16 --data.test 12 --data.batch_size 16 --trainer.max_epochs 2".split()
-SMALL += ["--pictures.samples", "4"]
+SMALL += ["--figures.samples", "4"]
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +39,8 @@ def test_a_fit_says_what_it_did_and_leaves_everything(run):
     report = {row["metric"]: row for row in json.loads((Path(run) / "results.json").read_text())["results"]}
     scores = {f"test/{name}" for name in ("bleu_1", "bleu_4", "cider", "rouge_l", "exact_match", "perplexity")}
     assert scores | {"val/cider", "test/unfinished"} <= report.keys()
-    assert "12 test pictures; CIDEr-D, mean over pictures" in report["test/cider"]["how"]
-    names = {path.name for path in (Path(run) / "pictures").iterdir()}
+    assert "12 test images; CIDEr-D, mean over images" in report["test/cider"]["how"]
+    names = {path.name for path in (Path(run) / "figures").iterdir()}
     assert {"train_batch.png", "test_predictions.png", "test_attention.png", "test_mistakes.png"} <= names
     assert (Path(run) / "backbone.safetensors").is_file()
     assert "tokenizers: null" in (Path(run) / "config.yaml").read_text()
@@ -55,8 +55,8 @@ def test_the_same_checkpoint_gives_the_same_figures_on_its_test_set(run, graft):
     assert second and all(first[name] == value for name, value in second.items())
 
 
-def test_a_checkpoint_alone_describes_pictures_of_ones_own(run, graft, picture_folder):
-    folder = picture_folder({"mine": 3})
+def test_a_checkpoint_alone_describes_images_of_ones_own(run, graft, image_folder):
+    folder = image_folder({"mine": 3})
     typed = ["--data", "Images", "--data.root", str(folder), "--data.workers", "0", "--model.search.best", "2"]
     assert graft("predict", "--ckpt_path", run, *typed, "--run_dir", "said")[0] == 0
     rows = table(Path("said/predictions/predict.csv"))
@@ -79,15 +79,15 @@ def test_every_setting_is_written_and_can_be_read_again(graft, capsys):
     with pytest.raises(SystemExit):
         graft("fit", "--model.help", "Captioning")
     said = capsys.readouterr().out
-    for name in ("level", "regulariser", "tokenizers", "backbone", "search.beam", "optim.backbone"):
+    for name in ("level", "regularizer", "tokenizers", "backbone", "search.beam", "optim.backbone"):
         assert f"--model.{name}" in said
 
 
 def test_the_baseline_has_no_attention_to_draw(graft):
     typed = ["--model.decoder", "RecurrentDecoder", "--model.decoder.attention", "none", "--run_dir", "baseline"]
     assert graft(*FIT, *SMALL, *typed, "--trainer.max_epochs", "1")[0] == 0
-    assert Path("baseline/pictures/test_predictions.png").is_file()
-    assert not Path("baseline/pictures/test_attention.png").exists()
+    assert Path("baseline/figures/test_predictions.png").is_file()
+    assert not Path("baseline/figures/test_attention.png").exists()
 
 
 def test_maps_are_stored_once_and_training_from_them_ends_alike(graft, caplog):
@@ -98,9 +98,9 @@ def test_maps_are_stored_once_and_training_from_them_ends_alike(graft, caplog):
         typed = [*SMALL, "--model.frozen", "true", "--model.stored", stored, "--run_dir", name]
         assert graft(*FIT, *typed, "--trainer.max_epochs", "1")[0] == 0
         found[name], said[name] = figures(name), caplog.text
-        assert Path(name, "pictures", "train_batch.png").is_file()
+        assert Path(name, "images", "train_batch.png").is_file()
     assert "maps of" not in said["plain"]
-    assert "maps of 64 training pictures" in said["first"] and "computed in" in said["first"]
+    assert "maps of 64 training images" in said["first"] and "computed in" in said["first"]
     assert "computed by an earlier run" in said["second"]
     assert found["first"] == found["second"]
     for metric in ("val/perplexity", "test/perplexity"):
@@ -125,9 +125,9 @@ def test_self_critical_training_goes_on_from_a_run_and_its_checkpoint_stands_alo
         (["--data", "ShapesSentences"], 2, "Captioning needs image, target, but ShapesSentences gives source"),
         (["--model.level", "7"], 2, "level is 7, but test_resnet has 5 maps: 0 to 4, or -1"),
         (
-            "--model.decoder RecurrentDecoder --model.decoder.attention none --model.regulariser 1".split(),
+            "--model.decoder RecurrentDecoder --model.decoder.attention none --model.regularizer 1".split(),
             2,
-            "this RecurrentDecoder has no attention to regularise",
+            "this RecurrentDecoder has no attention to regularize",
         ),
         (["--model.stored", "true"], 2, "changes while it is trained: set model.frozen true"),
         (
@@ -148,8 +148,8 @@ def test_what_cannot_be_trained_is_said_in_one_sentence(graft, typed, code, word
     assert found == code and words in error, error
 
 
-def test_a_checkpoint_of_other_words_or_of_another_task_is_refused(run, graft, picture_folder):
-    folder = picture_folder({"Images": 6})
+def test_a_checkpoint_of_other_words_or_of_another_task_is_refused(run, graft, image_folder):
+    folder = image_folder({"Images": 6})
     rows = [f"Images/{i:03d}.png,zwei kleine Hunde {i},test" for i in range(6)]
     (folder / "captions.csv").write_text("\n".join(["image,caption,split", *rows]))
     typed = ["--data", "CaptionTable", "--data.root", str(folder / "captions.csv"), "--data.workers", "0"]
@@ -163,23 +163,23 @@ def test_a_checkpoint_of_other_words_or_of_another_task_is_refused(run, graft, p
     ("rows", "words"),
     [
         (["Images/000.png,a dog", "Images/009.png,a cat"], "009.png is not there"),
-        (["Images/000.png,", "Images/001.png,"], "not one picture in"),
+        (["Images/000.png,", "Images/001.png,"], "not one image in"),
     ],
 )
-def test_captions_that_cannot_be_used_are_named(graft, picture_folder, rows, words):
-    folder = picture_folder({"Images": 2})
+def test_captions_that_cannot_be_used_are_named(graft, image_folder, rows, words):
+    folder = image_folder({"Images": 2})
     (folder / "captions.csv").write_text("\n".join(["image,caption", *rows]))
     code, error = graft(*FIT, "--data", "CaptionTable", "--data.root", str(folder / "captions.csv"))
     assert code == 1 and words in error, error
 
 
-def test_empty_captions_and_pictures_without_any_are_counted_and_listed(graft, picture_folder, capsys):
-    folder = picture_folder({"Images": 8})
+def test_empty_captions_and_images_without_any_are_counted_and_listed(graft, image_folder, capsys):
+    folder = image_folder({"Images": 8})
     rows = [f"Images/{i:03d}.png,a dog number {i}" for i in range(7)] + ["Images/000.png,", "Images/007.png,"]
     (folder / "captions.csv").write_text("\n".join(["image,caption", *rows]))
     typed = ["--data", "CaptionTable", "--data.root", str(folder / "captions.csv"), "--data.batch_size", "2"]
     assert graft(*FIT, *typed, "--data.val_split", "0.3", "--trainer.max_epochs", "1", "--run_dir", "run")[0] == 0
     said = capsys.readouterr().out
     assert "dropped: 2 captions that are empty, listed in dropped.txt" in said
-    assert "skipped: 1 pictures that cannot be used" in said
+    assert "skipped: 1 images that cannot be used" in said
     assert Path("run/skipped.txt").read_text() == "Images/007.png has no caption\n"

@@ -27,7 +27,7 @@ def test_captioning_as_shipped_is_far_above_the_most_frequent_caption(graft, cap
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_twenty_photographs_are_memorised_word_for_word(graft, data_root):
+def test_twenty_photographs_are_memorized_word_for_word(graft, data_root):
     root = data_root / "flickr8k_subset"
     if not root.is_dir():
         pytest.skip("no flickr8k_subset")
@@ -40,5 +40,5 @@ def test_twenty_photographs_are_memorised_word_for_word(graft, data_root):
             writer.writerows([n[:-2], text, split] for n, text in said if n[:-2] in names)
     assert graft(*FIT, "--data.root", "twenty.csv", "--data.images", str(root / "Images"))[0] == 0
     found = figures()
-    assert found["test/exact_match"] == 1  # one of the five captions of its picture
+    assert found["test/exact_match"] == 1  # one of the five captions of its image
     assert found["test/bleu_4"] == pytest.approx(1, abs=1e-3)

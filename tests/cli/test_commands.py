@@ -17,9 +17,9 @@ from modules.precision import Hardware
 
 TASKS = sorted((Path(__file__).parents[2] / "tasks").glob("*.yaml"))
 TINY = "--data.train 64 --data.val 32 --data.test 32 --data.batch_size 16 --data.workers 0 --data.image_size 32".split()
-TINY += "--trainer.max_epochs 2 --pictures.samples 4 --trainer.log_every_n_steps 1".split()
+TINY += "--trainer.max_epochs 2 --figures.samples 4 --trainer.log_every_n_steps 1".split()
 TEXT = [*TINY[:10], *TINY[12:], "--model.search.longest", "20"]  # sentences have no size in pixels
-LARGER = {"jigsaw": ["--data.image_size", "64"]}  # whose tiles are parts of the picture
+LARGER = {"jigsaw": ["--data.image_size", "64"]}  # whose tiles are parts of the image
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -38,7 +38,7 @@ def test_every_yaml_fits_validates_tests_and_predicts(graft, path, capsys):
     written = {p.relative_to(run).as_posix() for p in run.rglob("*")}
     assert {"config.yaml", "metrics.csv", "results.json", "checkpoints/last.ckpt"} <= written
     assert ("backbone.safetensors" in written) == (path.stem not in ("gan", "translation", "wgan"))
-    assert "pictures/train_batch.png" in written
+    assert "figures/train_batch.png" in written
     fitted = {row["metric"]: row for row in json.loads((run / "results.json").read_text())["results"]}
     assert all(row["how"] for row in fitted.values())
     if vars(tasks)[typed_task(["fit", *config])].pretraining:
@@ -172,7 +172,7 @@ def test_pretrained_weights_travel_through_files_into_a_new_task_and_into_plain_
     assert torch.equal(net.state_dict()["layer4.0.conv1.weight"], before["layer4.0.conv1.weight"])
 
 
-def test_pictures_and_settings_reach_every_logger_and_wandb_stays_offline_without_a_login(graft, monkeypatch, capsys):
+def test_images_and_settings_reach_every_logger_and_wandb_stays_offline_without_a_login(graft, monkeypatch, capsys):
     import wandb
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -192,11 +192,11 @@ def test_pictures_and_settings_reach_every_logger_and_wandb_stays_offline_withou
     assert wandb.run.id == (run / ".wandb_id").read_text()
     assert wandb.run.config["data.init_args.batch_size"] == 16 and wandb.run.config["seed_everything"] == 0
     wandb.finish()
-    drawn = {path.stem for path in (run / "pictures").glob("*.png")}
+    drawn = {path.stem for path in (run / "figures").glob("*.png")}
     assert len(drawn) >= 7
     board = EventAccumulator(str(run / "tensorboard")).Reload()
-    assert set(board.Tags()["images"]) == {f"pictures/{name}" for name in drawn}
-    sent = (offline / "files" / "media" / "images" / "pictures").glob("*.png")
+    assert set(board.Tags()["images"]) == {f"figures/{name}" for name in drawn}
+    sent = (offline / "files" / "media" / "images" / "figures").glob("*.png")
     assert {path.stem.rsplit("_", 2)[0] for path in sent} == drawn
 
 

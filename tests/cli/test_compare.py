@@ -23,7 +23,7 @@ from modules.contracts import ConfigError, DataError
 from modules.transfer import export_backbone
 
 TINY = ["--data.train", "40", "--data.val", "20", "--data.test", "20", "--data.batch_size", "10", "--data.workers", "0"]
-TINY += ["--data.image_size", "32", "--trainer.max_epochs", "1", "--trainer.precision", "32", "--pictures.samples", "1"]
+TINY += ["--data.image_size", "32", "--trainer.max_epochs", "1", "--trainer.precision", "32", "--figures.samples", "1"]
 COMPARE = ["compare", "--config", "tasks/classification.yaml", *TINY]
 
 
@@ -92,8 +92,8 @@ def test_the_table_is_the_mean_and_spread_of_the_single_runs_and_a_deleted_run_a
     main = rows["sim clr", "test/accuracy"]
     assert f"{float(main['mean']):.4f} ±{float(main['standard_deviation']):.4f}" in out
     assert f"{float(main['difference']):+.4f} ±{float(main['standard_error']):.4f}" in out
-    assert "20 test pictures; top-1" in out and "best checkpoint" in out and "[4/4] sim clr, seed 5" in out
-    assert (folder / "pictures" / "compare.png").stat().st_size
+    assert "20 test images; top-1" in out and "best checkpoint" in out and "[4/4] sim clr, seed 5" in out
+    assert (folder / "figures" / "compare.png").stat().st_size
     report = json.loads((folder / "compare.json").read_text())
     assert report["starts"] == {"none": None, "sim clr": start}
     assert [run["results"] for run in report["runs"]] == [single[n, s] for n in ("none", "sim clr") for s in (3, 5)]
@@ -153,7 +153,7 @@ def test_a_pretraining_is_compared_by_its_own_monitor(graft, commands, capsys):
     typed = ["compare", "--config", "tasks/simclr.yaml", *TINY, "--weights", "none", "--seeds", "1"]
     assert graft(*typed)[0] == 0
     assert "test/loss (lower is better), seed 0" in capsys.readouterr().out
-    assert Path("runs/compare_simclr/latest/pictures/compare.png").is_file()
+    assert Path("runs/compare_simclr/latest/figures/compare.png").is_file()
     assert json.loads(Path("runs/compare_simclr/latest/compare.json").read_text())["metric"] == "test/loss"
 
 

@@ -37,12 +37,12 @@ TYPED += [
     "32",
 ]
 TASKS = sorted((ROOT / "tasks").glob("*.yaml"))
-COMMON = "--trainer.accelerator cpu --trainer.precision 32 --pictures.samples 4".split()
+COMMON = "--trainer.accelerator cpu --trainer.precision 32 --figures.samples 4".split()
 FEW = "--data.train 64 --data.val 33 --data.test 31 --data.batch_size 8 --data.workers 0 --trainer.max_epochs 1".split()
 FEW += COMMON
 TEXT = "--data.batch_tokens 200 --model.search.longest 12".split()
 SMALL = ["--data.image_size", "32"]
-TYPED += ["--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1", "--pictures.samples", "4"]
+TYPED += ["--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1", "--figures.samples", "4"]
 
 
 @pytest.mark.slow
@@ -97,9 +97,7 @@ def test_two_processes_equal_one(graft, tmp_path, task):
             torch.testing.assert_close(two[key], one[key], atol=1e-5, rtol=1e-4)
     if task == "classification":
         files = [sorted((Path(r) / "predictions" / "test.csv").read_text().splitlines()) for r in ("one", "two")]
-        assert [line.split(",")[0] for line in files[0]] == [
-            line.split(",")[0] for line in files[1]
-        ]  # each picture once
+        assert [line.split(",")[0] for line in files[0]] == [line.split(",")[0] for line in files[1]]  # each image once
 
 
 def few(task: str) -> list[str]:

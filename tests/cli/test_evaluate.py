@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 TINY = ["--data.train", "40", "--data.val", "20", "--data.test", "20", "--data.batch_size", "10", "--data.workers", "0"]
 TINY += ["--data.image_size", "32", "--trainer.max_epochs", "1", "--trainer.precision", "32"]
 QUICK = ["--sgd_epochs", "5", "--data.workers", "0"]
-PICTURES = {"accuracies", "clusters", "corruptions", "maps", "neighbours", "plane", "robustness", "spectrum"}
+IMAGES = {"accuracies", "clusters", "corruptions", "maps", "neighbors", "plane", "robustness", "spectrum"}
 
 
 def results(folder: Path) -> dict[str, dict]:
@@ -43,20 +43,20 @@ def said(caplog):
 
 
 def test_a_classifier_is_judged_without_a_config(graft, trained, said, capsys):
-    typed = ["--neighbours", "1,5,60,200", "--labels", "0.5,1"]
+    typed = ["--neighbors", "1,5,60,200", "--labels", "0.5,1"]
     assert graft("evaluate", "--ckpt_path", str(trained), *QUICK, *typed)[0] == 0
     (folder,) = Path("runs/classification").glob("*_evaluate")
     found = results(folder)
     assert {"test/knn_1", "test/knn_5", "test/probe", "test/probe_0.5", "test/probe_sgd"} <= found.keys()
     assert {"test/cluster_nmi", "test/cluster_accuracy", "test/probe_jpeg", "test/knn_5_blur"} <= found.keys()
     assert {"test/alignment", "test/uniformity", "test/effective_rank"} <= found.keys()
-    assert "test/knn_60" not in found and said().count("off for k 60, 200: the bank has 40 pictures") == 1
-    assert found["test/knn_5"]["how"] == "kNN, k 5, T 0.1, bank 40 train pictures, 20 test pictures"
-    assert "best on 20 val pictures" in found["test/probe"]["how"] and "40 train labels" in found["test/probe"]["how"]
+    assert "test/knn_60" not in found and said().count("off for k 60, 200: the bank has 40 images") == 1
+    assert found["test/knn_5"]["how"] == "kNN, k 5, T 0.1, bank 40 train images, 20 test images"
+    assert "best on 20 val images" in found["test/probe"]["how"] and "40 train labels" in found["test/probe"]["how"]
     assert "20 of 40 train labels" in found["test/probe_0.5"]["how"] and "3 draws" in found["test/probe_0.5"]["how"]
     assert "lr 10 with cosine, momentum 0.9, batch 256, 5 epochs, seed 0" in found["test/probe_sgd"]["how"]
     assert "crop [0.6, 1.0], augment flip" in found["test/alignment"]["how"]
-    assert {path.stem for path in (folder / "pictures").glob("*.png")} == PICTURES
+    assert {path.stem for path in (folder / "figures").glob("*.png")} == IMAGES
     out = capsys.readouterr().out
     assert "best checkpoint, of epoch 1" in out and "features.npz" in out
     with (folder / "robustness.csv").open(newline="") as file:
@@ -89,20 +89,20 @@ def test_the_last_weights_of_a_pretraining_are_judged_as_they_are_exported(graft
     checkpoint = torch.load(pretrained / "checkpoints" / "last.ckpt", weights_only=True)
     torch.save(checkpoint | {"epoch": 7}, run / "last.ckpt")
     torch.save(checkpoint | {"epoch": 3}, run / "best.ckpt")
-    typed = ["--neighbours", "1", "--sample", "4", "--plane", "pca", "--run_dir", "out"]
+    typed = ["--neighbors", "1", "--sample", "4", "--plane", "pca", "--run_dir", "out"]
     assert graft("evaluate", "--ckpt_path", str(tmp_path / "run"), *QUICK, *typed)[0] == 0
     assert "last checkpoint, of epoch 8" in capsys.readouterr().out
     assert "crop [0.2, 1.0], augment strong" in results(Path("out"))["test/alignment"]["how"]
 
 
-def test_pictures_are_damaged_in_full_precision_whatever_the_trainer_computes_in(graft, trained, monkeypatch, said):
+def test_images_are_damaged_in_full_precision_whatever_the_trainer_computes_in(graft, trained, monkeypatch, said):
     from evaluation import robustness
 
     seen, corrupt = [], robustness.corrupt
     monkeypatch.setattr(
         robustness, "corrupt", lambda *a: (seen.append(torch.is_autocast_enabled("cpu")), corrupt(*a))[1]
     )
-    typed = ["--trainer.precision", "bf16-mixed", "--neighbours", "1", "--sample", "4", "--run_dir", "out"]
+    typed = ["--trainer.precision", "bf16-mixed", "--neighbors", "1", "--sample", "4", "--run_dir", "out"]
     assert graft("evaluate", "--ckpt_path", str(trained), *QUICK, *typed)[0] == 0
     assert len(seen) == 24 and not any(seen)  # 12 to judge, 12 to draw
     assert "computed in bf16-mixed" in said()
@@ -116,7 +116,7 @@ def test_without_labels_the_probes_are_off_and_the_rest_goes_on(graft, pretraine
     assert list(found) == ["val/alignment", "val/uniformity", "val/effective_rank"]
     assert "flip and crop" in found["val/alignment"]["how"] and found["val/alignment"]["value"] > 0
     assert said().count("off: kNN, linear probes, clusters and robustness") == 1 and "no labels" in said()
-    assert {path.stem for path in Path("out/pictures").glob("*.png")} == {"maps", "neighbours", "plane", "spectrum"}
+    assert {path.stem for path in Path("out/images").glob("*.png")} == {"maps", "neighbors", "plane", "spectrum"}
     assert set(np.load("out/features.npz")) == {"train_features", "train_ids", "val_features", "val_ids"}
 
 
@@ -124,7 +124,7 @@ def test_features_are_judged_on_classes_that_the_task_does_not_know(graft, train
     broken = folder / "train" / "cat" / "00.jpg"
     broken.write_bytes(b"\xff\xd8\xff" + bytes(50) + b"\xff\xd9")  # looks whole, so that it is only found late
     data = ["--data", "ImageFolder", "--data.root", str(folder), "--data.on_error", "skip", "--data.val_split", "0.3"]
-    typed = [*data, "--data.labels", "0.9", "--neighbours", "3", "--sample", "4", "--run_dir", "out"]
+    typed = [*data, "--data.labels", "0.9", "--neighbors", "3", "--sample", "4", "--run_dir", "out"]
     assert graft("evaluate", "--ckpt_path", str(trained), *QUICK, *typed)[0] == 0
     found = results(Path("out"))
     assert "of the train labels held out" in found["val/probe"]["how"]
@@ -138,8 +138,8 @@ def test_features_are_judged_on_classes_that_the_task_does_not_know(graft, train
         (["--trainer.devices", "2", "--trainer.accelerator", "cpu"], 2, ["one device", "--trainer.devices 1"]),
         (["--labels", "0.1,0"], 2, ["labels", "above 0"]),
         (["--labels", "0.1,some"], 2, ["labels"]),
-        (["--labels", "50"], 2, ["labels is 50", "only 40 training pictures"]),
-        (["--neighbours", "0"], 2, ["neighbours is 0", "above 0"]),
+        (["--labels", "50"], 2, ["labels is 50", "only 40 training images"]),
+        (["--neighbors", "0"], 2, ["neighbors is 0", "above 0"]),
         (["--temperature", "0"], 2, ["temperature is 0", "above 0"]),
         (["--sample", "1"], 2, ["sample is 1"]),
         (["--plane", "umap"], 2, ["plane", "'umap'", "'tsne', 'pca'"]),
@@ -149,7 +149,7 @@ def test_features_are_judged_on_classes_that_the_task_does_not_know(graft, train
             ["Classification with other settings", "made with --model.backbone test_"],
         ),
         (["--data.image_size", "16"], 2, ["stride 32", "small_images"]),
-        (["--data.val", "0", "--data.test", "1"], 1, ["test split has 1 picture"]),
+        (["--data.val", "0", "--data.test", "1"], 1, ["test split has 1 image"]),
     ],
 )
 def test_what_cannot_be_judged_is_refused_before_the_work(graft, trained, typed, code, words):
@@ -162,12 +162,12 @@ def test_a_network_for_videos_is_judged_on_its_own_videos_and_on_images(graft, f
     typed = ["--config", "tasks/video.yaml", "--data.train", "16", "--data.val", "10", "--data.test", "10"]
     typed += ["--data.batch_size", "8", "--data.workers", "0", "--data.image_size", "32", "--trainer.max_epochs", "1"]
     run = fit_once(*typed, "--data.frames", "4", "--model.fusion", "gru")
-    few = ["--neighbours", "1", "--sample", "4"]
+    few = ["--neighbors", "1", "--sample", "4"]
     for folder, data in (("own", []), ("images", ["--data", "Shapes", *TINY[:6]])):
         assert graft("evaluate", "--ckpt_path", str(run), *QUICK, *few, *data, "--run_dir", folder)[0] == 0
         found = results(Path(folder))
         assert {"test/knn_1", "test/probe", "test/probe_jpeg", "test/alignment"} <= found.keys()
-        assert {path.stem for path in Path(folder, "pictures").glob("*.png")} == PICTURES - {"maps"}  # of one cell
+        assert {path.stem for path in Path(folder, "figures").glob("*.png")} == IMAGES - {"maps"}  # of one cell
     assert "bank 16 train videos, 10 test videos" in results(Path("own"))["test/knn_1"]["how"]
     code, error = graft("evaluate", "--ckpt_path", str(trained), "--data", "ShapesInMotion")
     assert code == 2 and "ShapesInMotion does not give: add other --data, such as --data ImageFolder" in error
@@ -179,21 +179,21 @@ def test_sentences_are_refused(graft, trained):
 
 
 def test_views_made_on_the_device_are_those_that_alignment_is_about(graft, pretrained):
-    typed = ["--data.augment_on", "device", "--neighbours", "1", "--sample", "4", "--run_dir", "out"]
+    typed = ["--data.augment_on", "device", "--neighbors", "1", "--sample", "4", "--run_dir", "out"]
     assert graft("evaluate", "--ckpt_path", str(pretrained), *QUICK, *typed)[0] == 0
     assert "augmented as in training (crop [0.2, 1.0], augment strong)" in results(Path("out"))["test/alignment"]["how"]
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
 def test_weights_of_any_precision_are_judged(graft, trained, precision):
-    typed = ["--trainer.precision", precision, "--neighbours", "1", "--sample", "4", "--run_dir", "out"]
+    typed = ["--trainer.precision", precision, "--neighbors", "1", "--sample", "4", "--run_dir", "out"]
     assert graft("evaluate", "--ckpt_path", str(trained), *QUICK, *typed)[0] == 0
 
 
 def test_data_without_anything_to_judge_is_refused(graft, trained, folder):
     data = ["--data", "Images", "--data.root", str(folder), "--data.val_split", "0"]
     code, error = graft("evaluate", "--ckpt_path", str(trained), *data)
-    assert code == 1 and "no test or val pictures" in error
+    assert code == 1 and "no test or val images" in error
 
 
 def test_latest_without_a_name_lists_the_runs(graft):

@@ -10,7 +10,7 @@ from tests.helpers.commands import KILL, ROOT, measured, run, state
 
 TINY = "--data.train 96 --data.val 20 --data.test 10 --data.batch_size 8 --data.image_size 16 --data.workers 0".split()
 TINY += "--model.generator.width 4 --model.discriminator.width 4 --model.latent 8 --trainer.callbacks null".split()
-TINY += "--trainer.precision 32 --trainer.log_every_n_steps 1 --pictures.samples 4".split()
+TINY += "--trainer.precision 32 --trainer.log_every_n_steps 1 --figures.samples 4".split()
 GAN = ["fit", "--config", "tasks/gan.yaml", *TINY]
 WGAN = ["fit", "--config", "tasks/wgan.yaml", *TINY]
 
@@ -19,7 +19,7 @@ WGAN = ["fit", "--config", "tasks/wgan.yaml", *TINY]
 @pytest.mark.parametrize(
     ("typed", "step", "steps"),
     [
-        ([*GAN, "--model.ema", "0.9", "--model.augment", "[colour,cutout]", "--data.workers", "2"], 19, 36),
+        ([*GAN, "--model.ema", "0.9", "--model.augment", "[color,cutout]", "--data.workers", "2"], 19, 36),
         ([*WGAN, "--model.n_critic", "5", "--model.condition", "projection", "--model.ema", "0.9"], 4, 7),
     ],
 )
@@ -75,7 +75,7 @@ def test_steps_of_the_generator_are_what_max_steps_and_the_logs_count(graft):
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        ([*GAN, "--data.image_size", "30"], ["cannot make pictures of 30 pixels", "--data.image_size 28 or 32"]),
+        ([*GAN, "--data.image_size", "30"], ["cannot make images of 30 pixels", "--data.image_size 28 or 32"]),
         ([*GAN, "--model.image_size", "32"], ["16 x 16", "--data.image_size 32"]),
         ([*WGAN, "--model.discriminator.norm", "batch"], ["batch norm in DCGANDiscriminator", "norm layer"]),
         ([*GAN, "--trainer.gradient_clip_val", "1"], ["--model.gradient_clip"]),
@@ -93,8 +93,8 @@ def test_what_cannot_work_is_one_sentence(graft, typed, words):
     assert all(word in error for word in words), error
 
 
-def test_labels_asked_for_where_there_are_none(graft, picture_folder):
-    root = picture_folder({"plain": 40}, size=(16, 16))
+def test_labels_asked_for_where_there_are_none(graft, image_folder):
+    root = image_folder({"plain": 40}, size=(16, 16))
     code, error = graft(
         *("fit", "--config", "tasks/gan.yaml", "--data", "Images", "--data.root", str(root), "--data.image_size", "16"),
         *("--model.condition", "projection"),

@@ -52,7 +52,7 @@ def test_classes_and_settings_are_found_however_they_are_typed(tmp_path):
         ["--data", str(path)],
     ):
         assert typed_data(["predict", *typed]) == ("Images", {"root"})
-    assert find_class("Images") is find_class("datamodules.Images") is find_class("datamodules.pictures.images.Images")
+    assert find_class("Images") is find_class("datamodules.Images") is find_class("datamodules.images.images.Images")
     assert find_class("nowhere.Images") is find_class("Nothing") is None
 
 
@@ -107,7 +107,7 @@ def typed_everywhere(run: Path, data: str) -> Path:
 def answered(run: Path) -> int:
     """Samples with an answer in `predictions`."""
     if (run / "predict.json").is_file():
-        return len([*(run / "pictures").iterdir()])
+        return len([*(run / "figures").iterdir()])
     if (run / "features.npz").is_file():
         return len(np.load(run / "features.npz")["ids"])
     with (run / "predict.csv").open(newline="", encoding="utf-8") as file:

@@ -36,11 +36,11 @@ def pets(folder, tmp_path) -> str:
 def test_what_a_classifier_prints_tests_and_predicts(graft, printed, pets, capsys):
     own = ["--data", "ImageFolder", f"--data.root={pets}", "--data.val_split", "0.25"]
     commands = printed("--config", "tasks/classification.yaml", *own, *FIT, "--run_dir", "the run's place")
-    assert set(commands) == {"validate again", "your pictures"}  # there is no test split
+    assert set(commands) == {"validate again", "your images"}  # there is no test split
     again, predict = commands.values()
     assert again[:3] == ["python", "cli.py", "validate"]
     assert graft(*again[2:], "--run_dir", "again")[0] == 0
-    assert "6 val pictures" in (out := capsys.readouterr().out), out  # of the same split
+    assert "6 val images" in (out := capsys.readouterr().out), out  # of the same split
     assert graft(*[word.replace("FOLDER", pets) for word in predict[2:]], "--run_dir", "out")[0] == 0
     assert len(Path("out/predictions/predict.csv").read_text().splitlines()) == 1 + 24
 

@@ -23,7 +23,7 @@ YAMLS = [
 ]
 TINY = "--data.train 32 --data.val 8 --data.test 8 --data.batch_size 8 --data.workers 0".split()
 TINY += "--trainer.limit_train_batches 2 --trainer.limit_val_batches 2 --trainer.limit_test_batches 2".split()
-TINY += "--trainer.max_epochs 1 --pictures.samples 2 --trainer.log_every_n_steps 1 --trainer.precision 32".split()
+TINY += "--trainer.max_epochs 1 --figures.samples 2 --trainer.log_every_n_steps 1 --trainer.precision 32".split()
 ONE = "--model.backbone Timm --model.backbone.name resnet18 --model.backbone.in_channels 1".split()
 
 
@@ -35,7 +35,7 @@ def test_every_image_task_trains_a_network_of_one_channel(graft, name):
     assert code == 0, said
     run = Path("runs") / name / "latest"
     assert (run / "results.json").is_file()
-    assert list((run / "pictures").glob("*.png"))
+    assert list((run / "figures").glob("*.png"))
 
 
 def test_classification_of_one_channel_fits_tests_and_predicts(graft):

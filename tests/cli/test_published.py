@@ -56,8 +56,8 @@ def test_a_run_of_it_is_tested_from_its_checkpoint(graft, tmp_path, published):
     for split in ("train", "val"):
         for name in range(1000):
             (tmp_path / "in1k" / split / f"n{name:04}").mkdir(parents=True)
-            picture = Image.fromarray(random.integers(0, 256, (8, 8, 3), np.uint8))
-            picture.save(tmp_path / "in1k" / split / f"n{name:04}" / "a.png")
+            image = Image.fromarray(random.integers(0, 256, (8, 8, 3), np.uint8))
+            image.save(tmp_path / "in1k" / split / f"n{name:04}" / "a.png")
     data = ["--data", "ImageFolder", "--data.root", "in1k", "--data.workers", "0"]
     few = ["--trainer.max_steps", "1", "--trainer.limit_val_batches", "1"]
     pretrained = ["--model.weights", "pretrained", "--run_dir", "run"]

@@ -9,9 +9,7 @@ import torch
 from tests.helpers.commands import KILL, ROOT, measured, run, state, stopped
 
 SMALL = "--data.train 96 --data.val 16 --data.test 16 --data.batch_size 12 --data.image_size 32".split()
-SMALL += (
-    "--trainer.max_epochs 3 --trainer.log_every_n_steps 1 --checkpoint.every_n_steps 3 --pictures.samples 4".split()
-)
+SMALL += "--trainer.max_epochs 3 --trainer.log_every_n_steps 1 --checkpoint.every_n_steps 3 --figures.samples 4".split()
 RANDOM = {
     "classification": "--model.head.dropout 0.2 --model.mixup 0.5 --model.drop_path 0.1 --model.ema 0.9".split(),
     "classification, auxiliary": "--model.backbone inception_v1 --model.auxiliary 0.3".split(),  # with dropout
@@ -24,7 +22,7 @@ RANDOM = {
     "translation": "--data.train 200 --data.batch_tokens 400 --model.encoder.width 32 --model.decoder.width 32 "
     "--model.average 2 --model.search.longest 20".split(),  # dropout, and batches by length
     "captioning": "--model.drop_path 0.1 --model.search.longest 12 --data.augment flip".split(),
-    "dino": "--model.prototypes 64 --model.centring mean --data.views 3".split(),  # the centre is a state
+    "dino": "--model.prototypes 64 --model.centering mean --data.views 3".split(),  # the center is a state
 }
 
 
@@ -46,7 +44,7 @@ RANDOM = {
     ],
 )
 def test_killed_in_mid_epoch_and_resumed_equals_never_stopped(graft, tmp_path, task, workers, step):
-    small = [*SMALL[:6], *SMALL[10:]] if task == "translation" else SMALL  # without the size of batches and pictures
+    small = [*SMALL[:6], *SMALL[10:]] if task == "translation" else SMALL  # without the size of batches and images
     typed = [
         "fit",
         "--config",

@@ -81,7 +81,7 @@ def damaged_image() -> tuple[list[str], str]:
     broken.write_bytes(broken.read_bytes()[:-200])
     return (
         [*SIMCLR, "--data", "ImageFolder", "--data.root", "pets"],
-        "1 of 2 pictures cannot be used: pets/cat/1.jpg is no image that can be decoded: mend or remove them, or set "
+        "1 of 2 images cannot be used: pets/cat/1.jpg is no image that can be decoded: mend or remove them, or set "
         "--data.on_error skip",
     )
 

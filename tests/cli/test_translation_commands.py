@@ -10,7 +10,7 @@ import pytest
 
 FIT = "fit --config tasks/translation.yaml --model.encoder.width 32 --model.decoder.width 32 --data.workers 0".split()
 SMALL = "--data.train 300 --data.val 40 --data.test 30 --trainer.max_epochs 2 --trainer.logger false".split()
-SMALL += ["--pictures.samples", "4", "--model.search.longest", "20"]
+SMALL += ["--figures.samples", "4", "--model.search.longest", "20"]
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +26,10 @@ def lines(path: Path) -> list[str]:
 def test_a_fit_says_what_it_did_and_leaves_everything(run):
     run = Path(run)
     report = {row["metric"]: row for row in json.loads((run / "results.json").read_text())["results"]}
-    assert {"test/bleu", "test/chrf", "test/ter", "test/bleu_tokenised", "test/perplexity", "val/bleu"} <= report.keys()
+    assert {"test/bleu", "test/chrf", "test/ter", "test/bleu_tokenized", "test/perplexity", "val/bleu"} <= report.keys()
     assert "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:" in report["test/bleu"]["how"]
     assert "30 test sentence pairs" in report["test/bleu"]["how"]
-    names = {path.name for path in (run / "pictures").iterdir()}
+    names = {path.name for path in (run / "figures").iterdir()}
     assert {"train_batch.png", "test_predictions.png", "test_best.png", "test_attention.png"} <= names
     assert not (run / "backbone.safetensors").exists()
     assert "tokenizers: null" in (run / "config.yaml").read_text()

@@ -20,7 +20,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def pair_folder(tmp_path: Path) -> Callable[..., Path]:
     """Makes folders of pairs: `pair_folder({"train": 4})` writes `images/train/000.png` and `masks/train/000.png`, ...
 
-    A mask has blocks of 8 x 8 pixels, whose class is drawn from `values`; its picture is 20 times as bright.
+    A mask has blocks of 8 x 8 pixels, whose class is drawn from `values`; its image is 20 times as bright.
     """
 
     def make(
@@ -28,14 +28,14 @@ def pair_folder(tmp_path: Path) -> Callable[..., Path]:
         name: str = "pairs",
         size: tuple[int, int] = (24, 32),
         values: tuple[int, ...] = (0, 1, 2),
-        colours: list[int] | None = None,
+        colors: list[int] | None = None,
     ) -> Path:
         random, root = np.random.default_rng(0), tmp_path / name
         for split, count in counts.items():
             for i in range(count):
                 blocks = random.choice(values, (-(-size[0] // 8), -(-size[1] // 8)))
                 mask = blocks.repeat(8, 0).repeat(8, 1)[: size[0], : size[1]].astype(np.uint8)
-                save(mask, root / "masks" / split / f"{i:03d}.png", colours)
+                save(mask, root / "masks" / split / f"{i:03d}.png", colors)
                 save((mask[..., None] * 20).repeat(3, 2), root / "images" / split / f"{i:03d}.png")
         return root
 

@@ -12,7 +12,7 @@ from datamodules.objects.annotations.raw import corners
 
 
 def random_boxes(count: int = 200) -> tuple[np.ndarray, np.ndarray]:
-    """xyxy within pictures of many sizes, and the heights and widths of those."""
+    """xyxy within images of many sizes, and the heights and widths of those."""
     random = np.random.default_rng(0)
     shapes = random.integers(40, 900, (count, 2))
     ends = np.sort(random.random((count, 2, 2)), axis=1) * shapes[:, None, ::-1]
@@ -26,14 +26,14 @@ def test_every_form_becomes_corners_as_in_torchvision(form):
     np.testing.assert_allclose(corners(given, form), boxes, atol=1e-9)
 
 
-def test_boxes_within_their_pictures_stay():
+def test_boxes_within_their_images_stay():
     boxes, shapes = random_boxes()
     clipped, wrong = clip(boxes, shapes)
     np.testing.assert_array_equal(clipped, boxes.astype(np.float32))
     assert wrong == {}
 
 
-def test_boxes_are_cut_at_the_borders_of_their_own_picture():
+def test_boxes_are_cut_at_the_borders_of_their_own_image():
     shapes = np.array([[40, 60], [60, 40]])
     clipped, wrong = clip(np.array([[-5.0, -5, 100, 100]] * 2), shapes)
     assert (clipped.tolist(), wrong) == ([[0, 0, 60, 40], [0, 0, 40, 60]], {})
@@ -45,7 +45,7 @@ def test_of_several_reasons_the_first_is_named():
         0: "is reversed",
         1: "has no area",
         2: "is not four finite numbers",
-        3: "lies outside the picture",
+        3: "lies outside the image",
     }
 
 
@@ -66,7 +66,7 @@ def test_boxes_that_fit_in_no_form_or_are_few_raise_no_suspicion():
     assert misread(boxes[:0], "xywh", shapes[:0]) == ""
 
 
-def test_a_few_boxes_beyond_their_pictures_raise_no_suspicion():
+def test_a_few_boxes_beyond_their_images_raise_no_suspicion():
     boxes, shapes = random_boxes()
     boxes[:10, 2:] += 500
     assert misread(boxes, "xyxy", shapes) == ""

@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 
 from datamodules.objects.annotations import read_coco, read_csv
 from modules.contracts import DataError
-from tests.helpers.annotated import HEIGHT, WIDTH, annotation, coco, image, only, picture
+from tests.helpers.annotated import HEIGHT, WIDTH, annotation, coco, image, make_image, only
 from tests.helpers.errors import assert_named, line_naming, refuses
 
 TRIANGLE = [10.0, 5.0, 30.0, 5.0, 10.0, 15.0]
@@ -63,7 +63,7 @@ def test_a_box_that_says_nothing_is_that_of_the_outline(tmp_path, box, masks):
 
 def test_numbers_as_text_are_numbers(tmp_path):
     text = image(1) | {"id": "1", "height": str(HEIGHT), "width": f"{WIDTH}"}
-    picture(tmp_path / "images" / "1.png")
+    make_image(tmp_path / "images" / "1.png")
     entry = {"image_id": "1", "category_id": "7", "bbox": ["10", "5", "20", "10"], "area": "55.5", "iscrowd": "0"}
     coco(tmp_path, [entry | {"segmentation": [[*map(str, TRIANGLE)]]}], images=[text], categories=[
         {"id": "7", "name": "cat"}, {"id": "3", "name": "dog"}
@@ -79,7 +79,7 @@ def test_numbers_as_text_are_numbers(tmp_path):
 @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
 def test_names_may_be_spelled_in_another_unicode_form_or_case(tmp_path, forms):
     listed, there = (unicodedata.normalize(form, "é_ü.PNG") for form in forms)
-    picture(tmp_path / "images" / there)
+    make_image(tmp_path / "images" / there)
     coco(tmp_path, [annotation()], images=[image(1) | {"file_name": listed.replace("PNG", "png")}])
     found = read_coco(tmp_path, masks=False)
     assert found.splits["train"].id(0) == f"images/{there}"
@@ -87,7 +87,7 @@ def test_names_may_be_spelled_in_another_unicode_form_or_case(tmp_path, forms):
 
 def test_ids_that_the_files_lack_do_not_shift_when_an_image_is_skipped(tmp_path):
     for name in ("a", "b", "c"):
-        picture(tmp_path / "images" / f"{name}.png")
+        make_image(tmp_path / "images" / f"{name}.png")
     rows = [f"{name}.png,10,5,30,15,cat" for name in ("a", "b", "c")]
     (tmp_path / "train.csv").write_text("\n".join(["path,xmin,ymin,xmax,ymax,class", *rows]))
     before = read_csv(tmp_path).image_ids
@@ -126,9 +126,9 @@ def test_an_object_without_box_gets_that_of_its_outline(tmp_path):
         assert only(read_coco(tmp_path, masks)).boxes.tolist() == [[10, 5, 30, 15]]
 
 
-def test_pictures_without_annotations_are_negatives(tmp_path):
-    picture(tmp_path / "images" / "2.png")
-    picture(tmp_path / "images" / "1.png")
+def test_images_without_annotations_are_negatives(tmp_path):
+    make_image(tmp_path / "images" / "2.png")
+    make_image(tmp_path / "images" / "1.png")
     coco(tmp_path, [annotation(2, segmentation=[TRIANGLE])], [image(1), image(2)])
     source = read_coco(tmp_path, masks=True).splits["train"]
     empty = source.objects(0)
@@ -139,13 +139,13 @@ def test_pictures_without_annotations_are_negatives(tmp_path):
 
 def test_a_split_without_any_object_can_be_tested_on(tmp_path):
     coco(tmp_path, [annotation(1)])
-    picture(tmp_path / "images" / "2.png")
+    make_image(tmp_path / "images" / "2.png")
     coco(tmp_path, [], [image(2)], split="test")
     objects = only(read_coco(tmp_path, masks=False), "test")
     assert (objects.boxes.shape, objects.labels.shape) == ((0, 4), (0,))
 
 
-def test_objects_stay_with_their_pictures_whatever_their_order(tmp_path):
+def test_objects_stay_with_their_images_whatever_their_order(tmp_path):
     boxes = {k: [k, k, 2, 2] for k in range(1, 13)}
     coco(tmp_path, [annotation(1 + k % 3, box=box) for k, box in boxes.items()])
     source = read_coco(tmp_path, masks=False).splits["train"]
@@ -178,7 +178,7 @@ def test_layouts_that_people_use_are_found(tmp_path, file, folder):
     made = coco(tmp_path / "made", [annotation()])
     (tmp_path / "set" / file).parent.mkdir(parents=True)
     made.rename(tmp_path / "set" / file)
-    picture(tmp_path / "set" / folder / "1.png")
+    make_image(tmp_path / "set" / folder / "1.png")
     found = read_coco(tmp_path / "set", masks=False)
     assert found.splits["train"].path(0) == tmp_path / "set" / folder / "1.png"
     assert found.splits["train"].image(0).shape == (HEIGHT, WIDTH, 3)
@@ -192,7 +192,7 @@ def test_other_tasks_of_coco_are_passed_over(tmp_path):
 
 
 def test_names_written_on_other_machines_are_found(tmp_path):
-    picture(tmp_path / "images" / "1.png")
+    make_image(tmp_path / "images" / "1.png")
     coco(tmp_path, [annotation()], [image(1, file_name="C:\\photos\\1.png")])
     assert read_coco(tmp_path, masks=False).splits["train"].id(0) == "images/1.png"
 
@@ -292,8 +292,8 @@ def test_classes_without_objects_are_named(tmp_path):
     assert_named(note, "train", 1, 2, "dog")
 
 
-def test_pictures_in_no_split_are_named(tmp_path):
-    picture(tmp_path / "images" / "extra.png")
+def test_images_in_no_split_are_named(tmp_path):
+    make_image(tmp_path / "images" / "extra.png")
     coco(tmp_path, [annotation(1), annotation(2, category=3)])
     coco(tmp_path, [annotation(2)], split="val")
     assert line_naming(read_coco(tmp_path, masks=False).notes, "images/extra.png", 1)
@@ -317,31 +317,31 @@ def truncated(root):
 
 def resized(root):
     coco(root, [annotation(1), annotation(2)])
-    picture(root / "images" / "2.png", (20, 30))
+    make_image(root / "images" / "2.png", (20, 30))
     return ["2.png", "30 x 20", "60 x 40"]
 
 
 def turned(root):
     coco(root, [annotation(1), annotation(2)])
-    picture(root / "images" / "2.png", orientation=6)
+    make_image(root / "images" / "2.png", orientation=6)
     return ["2.png", "EXIF", "40 x 60", "60 x 40"]
 
 
 def twice(root):
     coco(root, [annotation(1)], [image(1), image(2, file_name="1.png")])
-    picture(root / "images" / "1.png")
+    make_image(root / "images" / "1.png")
     return ["images[0]", "1.png"]
 
 
 @pytest.mark.parametrize("defect", [missing, truncated, resized, turned, twice])
-def test_pictures_that_are_not_what_is_annotated_are_named(tmp_path, defect):
+def test_images_that_are_not_what_is_annotated_are_named(tmp_path, defect):
     names = [tmp_path / "annotations" / "instances_train.json", "images[1]", *defect(tmp_path)]
     with refuses(DataError, *names, "--data.on_error skip"):
         read_coco(tmp_path, masks=False)
 
 
 @pytest.mark.parametrize("defect", [missing, truncated, resized, turned])
-def test_such_pictures_and_their_objects_can_be_left_out_and_are_counted(tmp_path, defect):
+def test_such_images_and_their_objects_can_be_left_out_and_are_counted(tmp_path, defect):
     file, names = tmp_path / "annotations" / "instances_train.json", defect(tmp_path)
     found = read_coco(tmp_path, masks=False, on_error="skip")
     assert [found.splits["train"].id(i) for i in range(len(found.splits["train"]))] == ["images/1.png"]
@@ -352,24 +352,24 @@ def test_such_pictures_and_their_objects_can_be_left_out_and_are_counted(tmp_pat
     assert_named(found.report()[0], 1, 2)
 
 
-def test_a_picture_turned_by_exif_is_read_upright_if_it_is_annotated_upright(tmp_path):
-    picture(tmp_path / "images" / "1.png", (WIDTH, HEIGHT), orientation=6)
+def test_a_image_turned_by_exif_is_read_upright_if_it_is_annotated_upright(tmp_path):
+    make_image(tmp_path / "images" / "1.png", (WIDTH, HEIGHT), orientation=6)
     coco(tmp_path, [annotation()], [image(1)])
     source = read_coco(tmp_path, masks=False).splits["train"]
     assert source.shape(0) == source.image(0).shape[:2] == (HEIGHT, WIDTH)
 
 
-def test_a_picture_whose_size_is_not_annotated_is_measured(tmp_path):
-    picture(tmp_path / "images" / "1.png", (30, 20))
+def test_a_image_whose_size_is_not_annotated_is_measured(tmp_path):
+    make_image(tmp_path / "images" / "1.png", (30, 20))
     coco(tmp_path, [annotation()], [{"id": 1, "file_name": "1.png"}])
     source = read_coco(tmp_path, masks=False).splits["train"]
     assert source.shape(0) == (30, 20)
     assert source.objects(0).boxes.tolist() == [[10, 5, 20, 15]]
 
 
-def test_objects_of_pictures_that_are_not_listed_are_refused_or_counted(tmp_path):
+def test_objects_of_images_that_are_not_listed_are_refused_or_counted(tmp_path):
     file = coco(tmp_path, [annotation(1), annotation(9)], [image(1)])
-    picture(tmp_path / "images" / "1.png")
+    make_image(tmp_path / "images" / "1.png")
     with refuses(DataError, file, "annotations[1]", "image_id 9", "--data.on_error skip"):
         read_coco(tmp_path, masks=False)
     found = read_coco(tmp_path, masks=False, on_error="skip")
@@ -488,7 +488,7 @@ def test_two_json_for_one_split_are_refused(tmp_path):
         read_coco(tmp_path, masks=False)
 
 
-def test_a_picture_with_two_ids_is_refused(tmp_path):
+def test_a_image_with_two_ids_is_refused(tmp_path):
     coco(tmp_path, [annotation(1)])
     file = coco(tmp_path, [annotation(5)], [image(5, file_name="1.png")], split="val")
     with refuses(DataError, file, "images[0]", "1.png", "id 5", 1):
@@ -498,7 +498,7 @@ def test_a_picture_with_two_ids_is_refused(tmp_path):
 # Real data ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_hundred_pictures_of_coco_are_as_pycocotools_reads_them(data_root):
+def test_a_hundred_images_of_coco_are_as_pycocotools_reads_them(data_root):
     root = data_root / "coco100_instances"
     if not root.is_dir():
         pytest.skip("no coco100_instances in the real data")
@@ -523,7 +523,7 @@ def test_a_hundred_pictures_of_coco_are_as_pycocotools_reads_them(data_root):
         np.testing.assert_allclose(objects.boxes, corners, atol=0.02)  # some reach out by a hundredth
 
 
-def test_the_pictures_of_coco_without_annotation_are_negatives(data_root):
+def test_the_images_of_coco_without_annotation_are_negatives(data_root):
     root = data_root / "coco100_instances"
     if not root.is_dir():
         pytest.skip("no coco100_instances in the real data")

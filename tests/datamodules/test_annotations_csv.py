@@ -7,13 +7,13 @@ import pytest
 from datamodules.objects.annotations import detect, read_csv
 from modules.contracts import DataError
 from modules.image_ids import image_number
-from tests.helpers.annotated import CSV_HEADER, HEIGHT, WIDTH, only, picture, table
+from tests.helpers.annotated import CSV_HEADER, HEIGHT, WIDTH, make_image, only, table
 from tests.helpers.errors import assert_named, refuses
 
 
-def test_lines_become_objects_of_their_pictures(tmp_path):
+def test_lines_become_objects_of_their_images(tmp_path):
     lines = ("images/b.png,1,2,3,4,dog", "images/a.png,10,5,30,15,dog", "images/b.png,0,0,60,40,cat")
-    table(tmp_path, *lines, pictures=("a.png", "b.png"))
+    table(tmp_path, *lines, images=("a.png", "b.png"))
     found = read_csv(tmp_path)
     assert (found.classes, found.category_ids) == (["cat", "dog"], [1, 2])
     source = found.splits["train"]
@@ -43,7 +43,7 @@ def test_headers_that_people_use_are_understood(tmp_path, header, line):
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-8-sig"])
 @pytest.mark.parametrize("separator", [";", "\t", ","])
 def test_other_encodings_and_separators_are_read(tmp_path, encoding, separator):
-    picture(tmp_path / "images" / "Prüfling 1.png")
+    make_image(tmp_path / "images" / "Prüfling 1.png")
     lines = ["filename,class,xmin,ymin,xmax,ymax", "Prüfling 1.png,Tür,10,5,30,15", ""]
     (tmp_path / "train.csv").write_bytes("\r\n".join(lines).replace(",", separator).encode(encoding))
     found = read_csv(tmp_path)
@@ -82,7 +82,7 @@ def test_open_images_has_fractions_groups_and_codes(tmp_path):
 
 def test_splits_come_from_names_of_files(tmp_path):
     for split, name in (("train", "train_labels.csv"), ("valid", "valid/_annotations.csv"), ("test", "test.csv")):
-        table(tmp_path, f"{split}.png,10,5,30,15,cat", name=name, pictures=(f"{split}.png",))
+        table(tmp_path, f"{split}.png,10,5,30,15,cat", name=name, images=(f"{split}.png",))
     found = read_csv(tmp_path)
     assert [found.splits[split].id(0) for split in ("train", "val", "test")] == [
         "images/train.png",
@@ -93,7 +93,7 @@ def test_splits_come_from_names_of_files(tmp_path):
 
 def test_splits_come_from_a_column(tmp_path):
     lines = ("a.png,10,5,30,15,cat,Validation", "b.png,1,2,3,4,cat,TRAIN")
-    table(tmp_path, *lines, header=f"{CSV_HEADER},split", name="all.csv", pictures=("a.png", "b.png"))
+    table(tmp_path, *lines, header=f"{CSV_HEADER},split", name="all.csv", images=("a.png", "b.png"))
     found = read_csv(tmp_path)
     assert {split: source.id(0) for split, source in found.splits.items()} == {
         "train": "images/b.png",
@@ -102,7 +102,7 @@ def test_splits_come_from_a_column(tmp_path):
 
 
 def test_a_line_without_box_is_a_negative(tmp_path):
-    table(tmp_path, "a.png,,,,,", "b.png,1,2,3,4,cat", pictures=("a.png", "b.png"))
+    table(tmp_path, "a.png,,,,,", "b.png,1,2,3,4,cat", images=("a.png", "b.png"))
     source = read_csv(tmp_path).splits["train"]
     assert [len(source.objects(i)) for i in range(2)] == [0, 1]
 
@@ -144,7 +144,7 @@ def test_columns_that_are_missing_are_named(tmp_path, header, names):
         read_csv(tmp_path)
 
 
-def test_pictures_that_are_missing_are_refused_or_counted(tmp_path):
+def test_images_that_are_missing_are_refused_or_counted(tmp_path):
     file = table(tmp_path, "a.png,1,2,3,4,cat", "gone.png,1,2,3,4,cat")
     with refuses(DataError, file, "line 3", "gone.png", "--data.on_error skip"):
         read_csv(tmp_path)

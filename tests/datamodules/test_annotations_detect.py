@@ -4,7 +4,7 @@ import pytest
 
 from datamodules.objects.annotations import detect, read
 from modules.contracts import ConfigError, DataError
-from tests.helpers.annotated import YOLO_BOX, annotation, coco, labels, mask, picture, table, thing, xml
+from tests.helpers.annotated import YOLO_BOX, annotation, coco, labels, make_image, mask, table, thing, xml
 from tests.helpers.errors import refuses
 
 
@@ -13,12 +13,12 @@ def make_coco(root):
 
 
 def make_voc(root):
-    picture(root / "JPEGImages" / "a.png")
+    make_image(root / "JPEGImages" / "a.png")
     return xml(root / "Annotations" / "a.xml", thing()).parent
 
 
 def make_yolo(root):
-    picture(root / "images" / "a.png")
+    make_image(root / "images" / "a.png")
     labels(root / "labels" / "a.txt", YOLO_BOX)
     return labels(root / "classes.txt", "cat", "dog")
 
@@ -28,7 +28,7 @@ def make_csv(root):
 
 
 def make_png(root):
-    picture(root / "images" / "a.png")
+    make_image(root / "images" / "a.png")
     return mask(root / "masks" / "a.png").parent
 
 
@@ -57,21 +57,21 @@ def test_of_several_formats_the_sentence_names_the_others(tmp_path):
 
 
 def test_where_none_fits_each_says_what_it_needs(tmp_path):
-    picture(tmp_path / "a.png")
+    make_image(tmp_path / "a.png")
     needed = ("annotations/instances_train.json", "Annotations/*.xml", "data.yaml", "xmin", "PedMasks")
     with refuses(DataError, tmp_path, *needed):
         detect(tmp_path)
 
 
 def test_near_misses_are_named(tmp_path):
-    (tmp_path / "train.json").write_text('{"pictures": []}')
+    (tmp_path / "train.json").write_text('{"images": []}')
     (tmp_path / "train.csv").write_text("path,x1,y1,x2\n")
     with refuses(DataError, tmp_path / "train.json", "'annotations'", tmp_path / "train.csv", "ymax"):
         detect(tmp_path)
 
 
 def test_a_format_that_fits_but_cannot_be_used_says_why(tmp_path):
-    picture(tmp_path / "images" / "a.png")
+    make_image(tmp_path / "images" / "a.png")
     (tmp_path / "data.yaml").write_text("names: dog\n")
     with refuses(DataError, tmp_path / "data.yaml", "names", "'dog'"):
         detect(tmp_path)
@@ -106,7 +106,7 @@ def test_settings_of_another_format_are_refused(tmp_path, kind, settings, names)
 @pytest.mark.parametrize(
     ("folder", "kind"), [("coco100_instances", "coco"), ("dsb2018_nuclei", "coco"), ("bccd_voc", "voc")]
 )
-def test_real_data_is_recognised(data_root, folder, kind):
+def test_real_data_is_recognized(data_root, folder, kind):
     if not (data_root / folder).is_dir():
         pytest.skip(f"no {folder} in the real data")
     assert detect(data_root / folder).format == kind

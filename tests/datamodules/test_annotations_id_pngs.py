@@ -1,4 +1,4 @@
-"""One PNG of numbers per picture: what is read, what is left out and counted, and what is refused."""
+"""One PNG of numbers per image: what is read, what is left out and counted, and what is refused."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,12 @@ from pycocotools import mask as pycoco
 
 from datamodules.objects.annotations import read_coco, read_id_pngs
 from modules.contracts import DataError
-from tests.helpers.annotated import HEIGHT, NUMBERS, WIDTH, mask, only, picture
+from tests.helpers.annotated import HEIGHT, NUMBERS, WIDTH, make_image, mask, only
 from tests.helpers.errors import assert_named, refuses
 
 
 def test_every_value_is_an_object_with_box_area_and_mask(tmp_path):
-    picture(tmp_path / "images" / "a.jpg")
+    make_image(tmp_path / "images" / "a.jpg")
     mask(tmp_path / "masks" / "a.png")
     found = read_id_pngs(tmp_path, masks=True)
     assert (found.classes, found.category_ids) == (["object"], [1])
@@ -24,7 +24,7 @@ def test_every_value_is_an_object_with_box_area_and_mask(tmp_path):
 
 
 def test_boxes_alone_come_without_masks(tmp_path):
-    picture(tmp_path / "images" / "a.jpg")
+    make_image(tmp_path / "images" / "a.jpg")
     mask(tmp_path / "masks" / "a.png")
     objects = only(read_id_pngs(tmp_path, masks=False))
     assert (len(objects), objects.rles, objects.area.tolist()) == (2, None, [202, 100])
@@ -32,7 +32,7 @@ def test_boxes_alone_come_without_masks(tmp_path):
 
 def test_an_empty_mask_is_a_negative(tmp_path):
     for name in "ab":
-        picture(tmp_path / "images" / f"{name}.jpg")
+        make_image(tmp_path / "images" / f"{name}.jpg")
     mask(tmp_path / "masks" / "a.png", np.zeros_like(NUMBERS))
     mask(tmp_path / "masks" / "b.png")
     source = read_id_pngs(tmp_path, masks=True).splits["train"]
@@ -51,14 +51,14 @@ def test_an_empty_mask_is_a_negative(tmp_path):
     ],
 )
 def test_layouts_that_people_use_are_found(tmp_path, images, masks, ending):
-    picture(tmp_path / images / "a.jpg")
+    make_image(tmp_path / images / "a.jpg")
     mask(tmp_path / masks / f"a{ending}.png")
     assert len(only(read_id_pngs(tmp_path, masks=True))) == 2
 
 
 def test_splits_come_from_folders(tmp_path):
     for split in ("train", "valid"):
-        picture(tmp_path / split / "images" / "a.jpg")
+        make_image(tmp_path / split / "images" / "a.jpg")
         mask(tmp_path / split / "masks" / "a.png")
     found = read_id_pngs(tmp_path, masks=True)
     assert {split: source.id(0) for split, source in found.splits.items()} == {
@@ -68,8 +68,8 @@ def test_splits_come_from_folders(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["L", "P", "I;16"])
-def test_grey_palette_and_16_bit_masks_are_numbers(tmp_path, kind):
-    picture(tmp_path / "images" / "a.jpg")
+def test_gray_palette_and_16_bit_masks_are_numbers(tmp_path, kind):
+    make_image(tmp_path / "images" / "a.jpg")
     path = mask(tmp_path / "masks" / "a.png", np.minimum(NUMBERS, 9) if kind == "I;16" else np.uint8(NUMBERS % 256))
     if kind == "P":
         image = Image.open(path)
@@ -80,7 +80,7 @@ def test_grey_palette_and_16_bit_masks_are_numbers(tmp_path, kind):
 
 def test_with_several_classes_the_thousands_are_the_class(tmp_path):
     numbers = np.where(NUMBERS == 3, 2005, NUMBERS * 0 + 1001 * (NUMBERS > 3)).astype(np.uint16)
-    picture(tmp_path / "images" / "a.jpg")
+    make_image(tmp_path / "images" / "a.jpg")
     mask(tmp_path / "masks" / "a.png", numbers)
     found = read_id_pngs(tmp_path, masks=True, classes=["cat", "dog"])
     assert (found.classes, found.category_ids) == (["cat", "dog"], [1, 2])
@@ -91,14 +91,14 @@ def test_with_several_classes_the_thousands_are_the_class(tmp_path):
 
 
 def test_one_class_can_be_named(tmp_path):
-    picture(tmp_path / "images" / "a.jpg")
+    make_image(tmp_path / "images" / "a.jpg")
     mask(tmp_path / "masks" / "a.png")
     found = read_id_pngs(tmp_path, masks=True, classes=["nucleus"])
     assert (found.classes, only(found).labels.tolist()) == (["nucleus"], [0, 0])
 
 
 def test_maps_of_classes_are_suspected(tmp_path):
-    picture(tmp_path / "images" / "a.jpg")
+    make_image(tmp_path / "images" / "a.jpg")
     mask(tmp_path / "masks" / "a.png", np.uint8(255) * np.uint8(NUMBERS > 0))
     assert_named(read_id_pngs(tmp_path, masks=True).notes[0], "maps of classes")
 
@@ -108,7 +108,7 @@ def no_mask(root):
     return [root / "images" / "b.jpg", root / "masks"]
 
 
-def no_picture(root):
+def no_image(root):
     (root / "images" / "b.jpg").unlink()
     return [root / "masks" / "b.png"]
 
@@ -119,14 +119,14 @@ def other_size(root):
 
 
 def damaged(root):
-    (root / "masks" / "b.png").write_bytes(b"no picture")
+    (root / "masks" / "b.png").write_bytes(b"no image")
     return [root / "images" / "b.jpg", root / "masks" / "b.png"]
 
 
-@pytest.mark.parametrize("defect", [no_mask, no_picture, other_size, damaged])
-def test_pictures_and_masks_that_do_not_fit_are_refused_or_counted(tmp_path, defect):
+@pytest.mark.parametrize("defect", [no_mask, no_image, other_size, damaged])
+def test_images_and_masks_that_do_not_fit_are_refused_or_counted(tmp_path, defect):
     for name in "ab":
-        picture(tmp_path / "images" / f"{name}.jpg")
+        make_image(tmp_path / "images" / f"{name}.jpg")
         mask(tmp_path / "masks" / f"{name}.png")
     names = defect(tmp_path)
     with refuses(DataError, *names, "--data.on_error skip"):
@@ -137,8 +137,8 @@ def test_pictures_and_masks_that_do_not_fit_are_refused_or_counted(tmp_path, def
     assert_named(skipped, *names)
 
 
-def test_masks_of_colours_are_refused(tmp_path):
-    picture(tmp_path / "images" / "a.jpg")
+def test_masks_of_colors_are_refused(tmp_path):
+    make_image(tmp_path / "images" / "a.jpg")
     mask(tmp_path / "masks" / "a.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     with refuses(DataError, tmp_path / "masks" / "a.png", "RGB", "labelmap.txt"):
         read_id_pngs(tmp_path, masks=True)

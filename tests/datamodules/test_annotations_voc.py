@@ -7,16 +7,16 @@ import pytest
 from datamodules.objects.annotations import read_voc
 from modules.contracts import DataError
 from modules.image_ids import image_number
-from tests.helpers.annotated import HEIGHT, WIDTH, only, picture, thing, xml
+from tests.helpers.annotated import HEIGHT, WIDTH, make_image, only, thing, xml
 from tests.helpers.errors import assert_named, line_naming, refuses
 
 
 @pytest.fixture
 def voc(tmp_path):
-    """Writes a picture and its xml in VOC's own folders."""
+    """Writes an image and its xml in VOC's own folders."""
 
     def make(name: str, *things: str, split: str = "train", **settings) -> Path:
-        picture(tmp_path / "JPEGImages" / f"{name}.png")
+        make_image(tmp_path / "JPEGImages" / f"{name}.png")
         listed = tmp_path / "ImageSets" / "Main" / f"{split}.txt"
         listed.parent.mkdir(parents=True, exist_ok=True)
         with listed.open("a") as file:
@@ -58,7 +58,7 @@ def test_splits_are_those_of_the_lists_and_share_their_classes(tmp_path, voc):
     assert_named(note, "train", 2, 3, "b", "c")
 
 
-def test_pictures_without_objects_are_negatives(tmp_path, voc):
+def test_images_without_objects_are_negatives(tmp_path, voc):
     voc("a")
     voc("b", thing())
     source = read_voc(tmp_path).splits["train"]
@@ -90,7 +90,7 @@ def test_a_class_that_was_not_given_is_refused_with_a_hint(tmp_path, voc):
 
 
 @pytest.mark.parametrize(
-    ("xmls", "pictures"),
+    ("xmls", "images"),
     [
         ("Annotations", "JPEGImages"),
         ("Annotations", "images"),
@@ -100,16 +100,16 @@ def test_a_class_that_was_not_given_is_refused_with_a_hint(tmp_path, voc):
         (".", "."),
     ],
 )
-def test_layouts_without_lists_are_found(tmp_path, xmls, pictures):
+def test_layouts_without_lists_are_found(tmp_path, xmls, images):
     xml(tmp_path / xmls / "a.xml", thing())
-    picture(tmp_path / pictures / "a.png")
+    make_image(tmp_path / images / "a.png")
     found = read_voc(tmp_path)
-    assert found.splits["train"].path(0) == tmp_path / pictures / "a.png"
+    assert found.splits["train"].path(0) == tmp_path / images / "a.png"
 
 
 def test_the_name_in_the_xml_is_used_where_the_files_have_others(tmp_path):
     xml(tmp_path / "Annotations" / "1.xml", thing(), more="<filename>a.png</filename>")
-    picture(tmp_path / "JPEGImages" / "a.png")
+    make_image(tmp_path / "JPEGImages" / "a.png")
     assert read_voc(tmp_path).splits["train"].id(0) == "JPEGImages/a.png"
 
 
@@ -148,7 +148,7 @@ def test_such_a_suspicion_also_explains_why_no_object_is_left(tmp_path, voc):
         read_voc(tmp_path)
 
 
-def test_a_listed_picture_without_xml_is_refused_or_counted(tmp_path, voc):
+def test_a_listed_image_without_xml_is_refused_or_counted(tmp_path, voc):
     voc("a", thing())
     file = voc("b")
     file.unlink()
@@ -158,7 +158,7 @@ def test_a_listed_picture_without_xml_is_refused_or_counted(tmp_path, voc):
     assert len(found.splits["train"]) == len(found.skipped) == 1
 
 
-def test_an_xml_without_picture_is_refused_or_counted(tmp_path, voc):
+def test_an_xml_without_image_is_refused_or_counted(tmp_path, voc):
     voc("a", thing())
     file = voc("b", thing())
     (tmp_path / "JPEGImages" / "b.png").unlink()
@@ -169,7 +169,7 @@ def test_an_xml_without_picture_is_refused_or_counted(tmp_path, voc):
     assert_named(dropped, file, "object[0]")
 
 
-def test_another_size_than_that_of_the_picture_is_refused(tmp_path, voc):
+def test_another_size_than_that_of_the_image_is_refused(tmp_path, voc):
     file = voc("a", thing(), size=(HEIGHT, WIDTH))
     with refuses(DataError, file, "60 x 40", "40 x 60", "--data.on_error skip"):
         read_voc(tmp_path)

@@ -9,7 +9,7 @@ from pycocotools import mask as pycoco
 from datamodules.objects.annotations import read_yolo
 from modules.contracts import DataError
 from modules.image_ids import image_number
-from tests.helpers.annotated import HEIGHT, WIDTH, YOLO_BOX, labels, only, picture
+from tests.helpers.annotated import HEIGHT, WIDTH, YOLO_BOX, labels, make_image, only
 from tests.helpers.errors import assert_named, refuses
 
 NAMES = "names: [dog, cat]\n"
@@ -17,11 +17,11 @@ NAMES = "names: [dog, cat]\n"
 
 @pytest.fixture
 def yolo(tmp_path):
-    """Writes pictures with their lines into images/train and labels/train, and a data.yaml; null is no label file."""
+    """Writes images with their lines into images/train and labels/train, and a data.yaml; null is no label file."""
 
     def make(*files, yaml=f"train: images/train\n{NAMES}", split="train"):
         for i, lines in enumerate(files):
-            picture(tmp_path / "images" / split / f"{i}.png")
+            make_image(tmp_path / "images" / split / f"{i}.png")
             if lines is not None:
                 labels(tmp_path / "labels" / split / f"{i}.txt", *lines)
         (tmp_path / "data.yaml").write_text(yaml)
@@ -30,7 +30,7 @@ def yolo(tmp_path):
     return make
 
 
-def test_centres_and_sides_in_fractions_become_corners_in_pixels(yolo):
+def test_centers_and_sides_in_fractions_become_corners_in_pixels(yolo):
     found = read_yolo(yolo([YOLO_BOX, "0 0.5 0.5 1 1"]), masks=False)
     assert (found.classes, found.category_ids) == (["dog", "cat"], [0, 1])
     objects = only(found)
@@ -96,7 +96,7 @@ def test_yaml_and_lists_are_read_in_other_encodings_and_with_the_paths_of_window
 def test_darknets_obj_data_names_classes_and_lists(tmp_path, folder):
     """As CVAT exports YOLO 1.1."""
     for split, name in (("train", "a"), ("valid", "b c")):
-        picture(tmp_path / f"obj_{split}_data" / f"{name}.png")
+        make_image(tmp_path / f"obj_{split}_data" / f"{name}.png")
         labels(tmp_path / f"obj_{split}_data" / f"{name}.txt", YOLO_BOX)
         (tmp_path / f"{split}.txt").write_text(f"{folder}obj_{split}_data/{name}.png\n")
     (tmp_path / "obj.names").write_text("dog\ncat\n")
@@ -118,7 +118,7 @@ def test_numbers_of_classes_may_have_gaps(yolo):
     assert (found.classes, found.category_ids, only(found).labels.tolist()) == (["dog", "cat"], [1, 7], [0, 1])
 
 
-def test_pictures_without_label_file_are_negatives_and_counted(yolo):
+def test_images_without_label_file_are_negatives_and_counted(yolo):
     found = read_yolo(yolo([YOLO_BOX], None, []), masks=False)
     assert [len(found.splits["train"].objects(i)) for i in range(3)] == [1, 0, 0]
     assert_named(found.notes[0], "train", "txt", 1, "1.png")
@@ -137,7 +137,7 @@ def test_pictures_without_label_file_are_negatives_and_counted(yolo):
     ],
 )
 def test_layouts_of_data_yaml_are_found(tmp_path, images, texts, entry):
-    picture(tmp_path / images / "a.png")
+    make_image(tmp_path / images / "a.png")
     labels(tmp_path / texts / "a.txt", YOLO_BOX)
     (tmp_path / "data.yaml").write_text(f"{entry if 'train:' in entry else f'train: {entry}'}\nnc: 2\n{NAMES}")
     found = read_yolo(tmp_path, masks=False)
@@ -149,13 +149,13 @@ def test_layouts_of_data_yaml_are_found(tmp_path, images, texts, entry):
     ("images", "texts"), [("images", "labels"), ("images/train", "labels/train"), ("train/images", "train/labels")]
 )
 def test_layouts_of_classes_txt_are_found(tmp_path, images, texts):
-    picture(tmp_path / images / "a.png")
+    make_image(tmp_path / images / "a.png")
     labels(tmp_path / texts / "a.txt", YOLO_BOX)
     (tmp_path / "classes.txt").write_text("dog\ncat\n")
     assert only(read_yolo(tmp_path, masks=False)).labels.tolist() == [1]
 
 
-def test_lists_of_pictures_are_followed(yolo):
+def test_lists_of_images_are_followed(yolo):
     root = yolo([YOLO_BOX], [YOLO_BOX, YOLO_BOX], yaml=f"train: train.txt\nval: val.txt\n{NAMES}")
     (root / "train.txt").write_text("./images/train/0.png\n")
     (root / "val.txt").write_text("images/train/1.png\n")
@@ -194,7 +194,7 @@ def test_boxes_without_outline_are_left_out_where_masks_are_needed(yolo):
     assert_named(dropped, root / "labels/train/0.txt", "line 1", "outline")
 
 
-def test_corners_where_centres_are_meant_are_suspected(yolo):
+def test_corners_where_centers_are_meant_are_suspected(yolo):
     lines = [f"1 {x / 100} {x / 200} {x / 100 + 0.3} {x / 200 + 0.4}" for x in range(30, 70)]
     assert_named(read_yolo(yolo(lines), masks=False).notes[0], "cxcywh", "xyxy", "0%")
 
@@ -220,7 +220,7 @@ def test_a_class_beyond_the_names_is_refused(yolo, number):
         read_yolo(root, masks=False, on_error="skip")
 
 
-def test_label_files_without_picture_are_refused_or_counted(yolo):
+def test_label_files_without_image_are_refused_or_counted(yolo):
     root = yolo([YOLO_BOX])
     file = labels(root / "labels" / "train" / "gone.txt", YOLO_BOX)
     labels(root / "labels" / "train" / "classes.txt", "dog", "cat")
@@ -230,7 +230,7 @@ def test_label_files_without_picture_are_refused_or_counted(yolo):
     assert_named(dropped, file, root / "images/train")
 
 
-def test_listed_pictures_that_are_missing_are_refused(yolo):
+def test_listed_images_that_are_missing_are_refused(yolo):
     root = yolo([YOLO_BOX], yaml=f"train: train.txt\n{NAMES}")
     (root / "train.txt").write_text("images/train/0.png\nimages/train/9.png\n")
     with refuses(DataError, root / "images/train/9.png", "--data.on_error skip"):

@@ -1,4 +1,4 @@
-"""Augmentation: a function of the picture and the key alone."""
+"""Augmentation: a function of the image and the key alone."""
 
 import hashlib
 import multiprocessing
@@ -14,7 +14,7 @@ from modules.contracts import ConfigError
 from tests.helpers.errors import refuses
 
 
-def picture(height: int = 40, width: int = 56) -> np.ndarray:
+def make_image(height: int = 40, width: int = 56) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
@@ -28,21 +28,21 @@ RECIPES = {"flip": lambda: "flip", "simclr": lambda: "simclr", "list": custom}
 
 def digests(recipe: str) -> list[str]:
     augment = Augment(32, (0.2, 1.0), RECIPES[recipe]())
-    return [hashlib.sha256(augment(picture(), 0, 1, i, 0)).hexdigest() for i in range(8)]
+    return [hashlib.sha256(augment(make_image(), 0, 1, i, 0)).hexdigest() for i in range(8)]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_same_key_draws_the_same_whatever_was_drawn_before(recipe):
-    augment, image = Augment(32, (0.2, 1.0), RECIPES[recipe]()), picture()
+    augment, image = Augment(32, (0.2, 1.0), RECIPES[recipe]()), make_image()
     keys = [(0, 1, i, v) for i in range(8) for v in range(2)]
     forwards = [augment(image, *key) for key in keys]
-    backwards = [augment(image, *key) for key in reversed(keys)][::-1]
-    np.testing.assert_array_equal(forwards, backwards)
+    backward = [augment(image, *key) for key in reversed(keys)][::-1]
+    np.testing.assert_array_equal(forwards, backward)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_same_key_draws_the_same_in_another_instance_and_after_pickling(recipe):
-    augment, image = Augment(32, (0.2, 1.0), RECIPES[recipe]()), picture()
+    augment, image = Augment(32, (0.2, 1.0), RECIPES[recipe]()), make_image()
     augment(image, 3)
     for other in (Augment(32, (0.2, 1.0), RECIPES[recipe]()), pickle.loads(pickle.dumps(augment))):
         for key in range(8):
@@ -50,7 +50,7 @@ def test_the_same_key_draws_the_same_in_another_instance_and_after_pickling(reci
 
 
 def test_two_instances_of_the_same_list_do_not_disturb_each_other():
-    transforms, image = custom(), picture()
+    transforms, image = custom(), make_image()
     one, other = Augment(32, None, transforms), Augment(32, None, transforms)
     for key in range(8):
         expected = Augment(32, None, custom())(image, key)
@@ -66,23 +66,23 @@ def test_the_same_key_draws_the_same_in_another_process():
 
 @pytest.mark.parametrize("place", range(4), ids=["seed", "epoch", "index", "view"])
 def test_every_part_of_the_key_changes_the_draw(place):
-    augment, image = Augment(32, (0.2, 1.0), "simclr"), picture()
+    augment, image = Augment(32, (0.2, 1.0), "simclr"), make_image()
     keys = [[5, 5, 5, 5] for _ in range(10)]
     for value, key in enumerate(keys):
         key[place] = value
     assert len({augment(image, *key).tobytes() for key in keys}) == 10
 
 
-def test_flip_mirrors_half_of_the_pictures():
-    augment, image = Augment(32, None, "flip"), picture(32, 32)
+def test_flip_mirrors_half_of_the_images():
+    augment, image = Augment(32, None, "flip"), make_image(32, 32)
     results = [augment(image, i) for i in range(1000)]
     mirrored = sum(np.array_equal(result, image[:, ::-1]) for result in results)
     assert mirrored + sum(np.array_equal(result, image) for result in results) == 1000
     assert abs(mirrored - 500) < 50  # three standard deviations
 
 
-def test_none_is_the_largest_centred_square():
-    image = cv2.resize(picture(4, 6), (60, 40), interpolation=cv2.INTER_LINEAR)
+def test_none_is_the_largest_centered_square():
+    image = cv2.resize(make_image(4, 6), (60, 40), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_array_equal(Augment(40, None, "none")(image, 0), image[:, 10:50])
     np.testing.assert_array_equal(
         Augment(40, None, "none")(image.transpose(1, 0, 2), 0), image.transpose(1, 0, 2)[10:50]
@@ -98,16 +98,16 @@ def test_the_crop_covers_the_asked_share_of_the_area():
 
 @pytest.mark.parametrize("size", [32, 96])
 @pytest.mark.parametrize("source", [(32, 32), (17, 40), (200, 100), (96, 96), (1, 1)])
-def test_simclr_gives_pictures_of_the_asked_size_from_any(size, source):
-    result = Augment(size, (0.2, 1.0), "simclr")(picture(*source), 0)
+def test_simclr_gives_images_of_the_asked_size_from_any(size, source):
+    result = Augment(size, (0.2, 1.0), "simclr")(make_image(*source), 0)
     assert result.shape == (size, size, 3)
     assert result.dtype == np.uint8
 
 
-def test_simclr_greys_a_fifth_of_the_pictures():
-    augment, image = Augment(32, None, "simclr"), picture(32, 32)
-    grey = sum(np.ptp(augment(image, i).astype(int), axis=2).max() == 0 for i in range(400))
-    assert abs(grey - 80) < 24  # three standard deviations
+def test_simclr_grays_a_fifth_of_the_images():
+    augment, image = Augment(32, None, "simclr"), make_image(32, 32)
+    gray = sum(np.ptp(augment(image, i).astype(int), axis=2).max() == 0 for i in range(400))
+    assert abs(gray - 80) < 24  # three standard deviations
 
 
 @pytest.mark.parametrize(("size", "blurred"), [(64, False), (96, True)])
@@ -117,13 +117,13 @@ def test_simclr_blurs_above_64_pixels_only(size, blurred):
 
 
 def test_a_list_of_transforms_follows_the_crop():
-    image = picture(32, 32)
+    image = make_image(32, 32)
     augment = Augment(32, None, [A.VerticalFlip(p=1), A.InvertImg(p=1)])
     np.testing.assert_array_equal(augment(image, 0), 255 - image[::-1])
 
 
-def test_the_picture_itself_is_left_alone():
-    image = picture(32, 32)
+def test_the_image_itself_is_left_alone():
+    image = make_image(32, 32)
     before = image.copy()
     Augment(32, None, [A.InvertImg(p=1)])(image, 0)
     np.testing.assert_array_equal(image, before)

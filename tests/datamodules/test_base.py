@@ -11,7 +11,7 @@ from datamodules.base import DataModule, to_device
 META = torch.device("meta")  # has no bytes, so what lies there was moved
 
 
-def pictures(*sizes: tuple[int, int]) -> list[Tensor]:
+def make_images(*sizes: tuple[int, int]) -> list[Tensor]:
     return [torch.zeros(3, *size, dtype=torch.uint8) for size in sizes]
 
 
@@ -20,7 +20,7 @@ BATCHES = {
     "views": {"views": [torch.zeros(2, 3, n, n, dtype=torch.uint8) for n in (8, 8, 4, 4)], "id": ["a", "b"]},
     "video": {"video": torch.zeros(2, 3, 4, 8, 8, dtype=torch.uint8), "label": torch.tensor([0, 1])},
     "detection": {
-        "image": pictures((8, 9), (7, 6)),
+        "image": make_images((8, 9), (7, 6)),
         "boxes": [torch.rand(3, 4), torch.rand(0, 4)],
         "labels": [torch.tensor([1, 2, 0]), torch.zeros(0, dtype=torch.int64)],
         "masks": [torch.ones(3, 8, 9, dtype=torch.bool), torch.ones(0, 7, 6, dtype=torch.bool)],

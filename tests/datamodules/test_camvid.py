@@ -1,4 +1,4 @@
-"""CamVid in SegNet's layout: the real pictures where they lie, and made-up ones everywhere."""
+"""CamVid in SegNet's layout: the real images where they lie, and made-up ones everywhere."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def test_the_real_masks_have_the_known_pixels(data_root):
     assert 0.1 < data.baselines()["per_position"] < 0.2
 
 
-def test_the_real_pictures_come_whole_and_as_crops(data_root):
+def test_the_real_images_come_whole_and_as_crops(data_root):
     data = real(data_root, balanced=0.5)
     batch = next(iter(data.val_dataloader()))
     assert batch["image"].shape == (8, 3, 192, 240)

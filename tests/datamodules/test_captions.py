@@ -1,4 +1,4 @@
-"""Pictures with captions: layouts, what is wrong with them, and what tasks get."""
+"""Images with captions: layouts, what is wrong with them, and what tasks get."""
 
 import json
 from pathlib import Path
@@ -20,8 +20,8 @@ PARTS = {"train": list(SAID)[:5], "val": list(SAID)[5:6], "test": list(SAID)[6:]
 
 
 @pytest.fixture
-def folder(picture_folder) -> Path:
-    return picture_folder({"Images": 8})
+def folder(image_folder) -> Path:
+    return image_folder({"Images": 8})
 
 
 def table(folder: Path, rows: list[str], header: str = "image,caption") -> str:
@@ -166,7 +166,7 @@ def test_the_vocabulary_is_of_training_captions_or_of_a_checkpoint(folder):
     assert other.tokenizers == (given,)
     said = other.describe()
     assert line_naming(said, len(given), "checkpoint")
-    assert line_naming(said, "train", 12, 195)  # digits but 1, three times a picture
+    assert line_naming(said, "train", 12, 195)  # digits but 1, three times an image
 
 
 def test_a_checkpoint_of_other_captions_or_of_sentence_pairs_is_refused(folder):
@@ -179,7 +179,7 @@ def test_a_checkpoint_of_other_captions_or_of_sentence_pairs_is_refused(folder):
         flickr(folder).use(strange, strange)
 
 
-def test_maps_that_are_stored_replace_the_pictures_until_one_of_them_changes(folder, monkeypatch, tmp_path):
+def test_maps_that_are_stored_replace_the_images_until_one_of_them_changes(folder, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     seen = []
 
@@ -209,7 +209,7 @@ def test_maps_that_are_stored_replace_the_pictures_until_one_of_them_changes(fol
     assert len(seen) == 4
 
 
-def test_maps_of_pictures_that_turn_out_broken_are_skipped_like_these(folder, monkeypatch, tmp_path):
+def test_maps_of_images_that_turn_out_broken_are_skipped_like_these(folder, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     data = flickr(folder)
     data.on_error = "skip"
@@ -224,7 +224,7 @@ def test_maps_of_pictures_that_turn_out_broken_are_skipped_like_these(folder, mo
 
 
 @pytest.mark.parametrize("settings", [{"augment": "flip"}, {"crop": (0.5, 1.0)}])
-def test_maps_of_augmented_pictures_are_not_stored(folder, settings):
+def test_maps_of_augmented_images_are_not_stored(folder, settings):
     data = of_table(folder, all_rows(), **settings)
     data.setup()
     with refuses(ConfigError, "model.stored", "--data.augment none", "--data.crop null"):
@@ -238,7 +238,7 @@ def test_long_captions_are_cut_and_counted_but_references_stay(folder):
     assert max(len(data.dataset("train", "train")[0, row]["target"]) for row in range(8)) == 3
 
 
-def test_empty_captions_and_pictures_without_any_are_left_out_and_counted(folder):
+def test_empty_captions_and_images_without_any_are_left_out_and_counted(folder):
     said = SAID | {"001.png": ["", "  ", "Dog"], "002.png": [""]}
     data = of_table(folder, all_rows(said))
     assert captions(data) == {n: ["Dog"] if n == "001.png" else t for n, t in SAID.items() if n != "002.png"}
@@ -249,7 +249,7 @@ def test_empty_captions_and_pictures_without_any_are_left_out_and_counted(folder
     assert line_naming(data.describe(), 3, "dropped.txt")
 
 
-def test_pictures_without_captions_in_a_list(folder):
+def test_images_without_captions_in_a_list(folder):
     flickr(folder)
     (folder / "Flickr_8k.devImages.txt").write_text("005.png\nnever.png\n")
     data = Flickr8k(str(folder), **SMALL)
@@ -258,7 +258,7 @@ def test_pictures_without_captions_in_a_list(folder):
     assert_named(skipped, "never.png")
 
 
-def test_captions_of_missing_and_broken_pictures(folder):
+def test_captions_of_missing_and_broken_images(folder):
     rows = [*all_rows(), "gone.png,A dog"]
     with refuses(DataError, 1, 9, folder / "Images" / "gone.png", "--data.on_error skip"):
         of_table(folder, rows).setup()
@@ -275,7 +275,7 @@ def test_captions_of_missing_and_broken_pictures(folder):
 @pytest.mark.parametrize(
     ("header", "row", "names"),
     [
-        ("picture,words", "000.png,dog", ["captions.csv", "picture", "words", "image", "caption"]),
+        ("image,words", "000.png,dog", ["captions.csv", "image", "words", "image", "caption"]),
         ("image,caption", "000.png,a dog, a cat", ["captions.csv", "line 2"]),
         ("image,caption", "000.png", ["captions.csv", "line 2"]),
         ("image,caption,split", "000.png,dog,dev", ["captions.csv", "line 2", "'dev'", "train", "val", "test"]),

@@ -1,4 +1,4 @@
-"""The built-in captions: true, several a picture, the same everywhere."""
+"""The built-in captions: true, several an image, the same everywhere."""
 
 import re
 
@@ -9,7 +9,7 @@ from datamodules import ShapesCaptions
 from datamodules.shapes.render import render
 from datamodules.shapes.shapes import FIRST
 from datamodules.shapes.shapes_captions import SLANTED, drawn_at, said
-from datamodules.shapes.world import COLOURS, SHAPES
+from datamodules.shapes.world import COLORS, SHAPES
 
 THING = r"an? (\w+) (\w+)"
 PLAIN = re.compile(rf"{THING} lies ([\w ]+?) {THING}\.")
@@ -20,10 +20,10 @@ def read(caption: str) -> tuple[tuple[str, str], str, tuple[str, str]]:
     """Which thing lies where of which other: a reader that knows nothing of how captions are made."""
     text = caption[0].lower() + caption[1:]
     if found := PLAIN.fullmatch(text):
-        *thing, word, colour, shape = found.groups()
-        return tuple(thing), word, (colour, shape)
-    word, colour, shape, *thing = TURNED.fullmatch(text).groups()
-    return tuple(thing), word, (colour, shape)
+        *thing, word, color, shape = found.groups()
+        return tuple(thing), word, (color, shape)
+    word, color, shape, *thing = TURNED.fullmatch(text).groups()
+    return tuple(thing), word, (color, shape)
 
 
 def small(**settings) -> ShapesCaptions:
@@ -37,7 +37,7 @@ def test_captions_agree_with_the_pixels():
         middles = {}
         for number, thing in enumerate(drawn.things, 1):
             rows, columns = np.nonzero(ids == number)
-            middles[list(COLOURS)[thing.colour], SHAPES[thing.shape]] = (columns.mean(), rows.mean())
+            middles[list(COLORS)[thing.color], SHAPES[thing.shape]] = (columns.mean(), rows.mean())
         captions = said(drawn)
         assert len(set(captions)) == len(captions) >= 4
         for caption in captions:
@@ -53,13 +53,13 @@ def test_captions_agree_with_the_pixels():
             assert along > -4 and along * SLANTED > abs(across) - 20, (index, caption)
 
 
-def test_every_picture_has_four_captions_or_eight_and_splits_share_no_picture():
+def test_every_image_has_four_captions_or_eight_and_splits_share_no_image():
     data = small()
     data.setup()
     counts = {len(captions) for split in data.splits for captions in data.references(split)}
     assert counts == {4, 8}
-    pictures = [image.tobytes() for source, _ in data.splits.values() for image in source.images]
-    assert len(set(pictures)) == 50
+    images = [image.tobytes() for source, _ in data.splits.values() for image in source.images]
+    assert len(set(images)) == 50
 
 
 def test_no_thing_is_cut_off():
@@ -72,7 +72,7 @@ def test_no_thing_is_cut_off():
     assert np.array_equal(data.splits["train"][0].images, expected)
 
 
-def test_more_training_pictures_change_neither_the_first_nor_other_splits():
+def test_more_training_images_change_neither_the_first_nor_other_splits():
     few, many = small(), small(train=40)
     few.setup()
     many.setup()

@@ -44,13 +44,13 @@ def annotation(category: int, segmentation: list | dict, crowd: int = 0, image: 
 
 
 def write(root: Path, annotations: list[dict], name: str = "instances_train2017", **changes) -> Path:
-    """A json of two pictures, the second without annotations, and the pictures."""
-    file, pictures = root / "annotations" / f"{name}.json", root / "train2017"
+    """A json of two images, the second without annotations, and the images."""
+    file, folder = root / "annotations" / f"{name}.json", root / "train2017"
     file.parent.mkdir(exist_ok=True)
     images = [{"id": i, "file_name": f"{i}.png", "height": HEIGHT, "width": WIDTH} for i in (2, 1)]
     file.write_text(json.dumps({"images": images, "annotations": annotations, "categories": CATEGORIES} | changes))
     for i in (1, 2):
-        save(np.zeros((HEIGHT, WIDTH, 3), np.uint8), pictures / f"{i}.png")
+        save(np.zeros((HEIGHT, WIDTH, 3), np.uint8), folder / f"{i}.png")
     return file
 
 
@@ -76,7 +76,7 @@ def test_categories_become_consecutive_in_order_of_their_ids_behind_background(t
     np.testing.assert_array_equal(first(data), expected)
 
 
-def test_a_picture_without_annotations_is_background(tmp_path):
+def test_a_image_without_annotations_is_background(tmp_path):
     write(tmp_path, [annotation(44, square(2, 3, 5))])
     data = coco(tmp_path)
     assert data.splits["train"][0].id(1) == "train2017/2.png"
@@ -120,7 +120,7 @@ def test_real_maps_are_what_pycocotools_draws(data_root):
     reference = COCO(str(root / "annotations" / "instances_train.json"))
     order = {c: i + 1 for i, c in enumerate(sorted(reference.cats))}
     source, _ = data.splits["train"]
-    known = {Path(picture["file_name"]).name: key for key, picture in reference.imgs.items()}
+    known = {Path(image["file_name"]).name: key for key, image in reference.imgs.items()}
     crowds = 0
     for i in range(len(source)):
         annotations = reference.imgToAnns[known[Path(source.id(i)).name]]
@@ -142,8 +142,8 @@ def panoptic(root: Path, segments: list[dict], numbers: np.ndarray) -> Path:
     ]
     file = write(root, annotations, name="panoptic_train2017")
     folder = file.with_suffix("")
-    colours = np.stack([numbers % 256, numbers // 256 % 256, numbers // 65536], -1).astype(np.uint8)
-    save(colours, folder / "1.png")
+    colors = np.stack([numbers % 256, numbers // 256 % 256, numbers // 65536], -1).astype(np.uint8)
+    save(colors, folder / "1.png")
     save(np.zeros((HEIGHT, WIDTH, 3), np.uint8), folder / "2.png")
     return file
 
@@ -170,7 +170,7 @@ def test_a_segment_that_the_json_does_not_know_is_refused(tmp_path):
         coco(tmp_path, "panoptic")
 
 
-def test_a_grey_png_is_no_panoptic_one(tmp_path):
+def test_a_gray_png_is_no_panoptic_one(tmp_path):
     file = panoptic(tmp_path, [], np.zeros((HEIGHT, WIDTH), int))
     Image.new("L", (WIDTH, HEIGHT)).save(file.with_suffix("") / "1.png")
     with refuses(DataError, file.with_suffix("") / "1.png", "RGB"):
@@ -181,7 +181,7 @@ def test_a_grey_png_is_no_panoptic_one(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["images", "images/train2017", "train", "images/train"])
-def test_pictures_lie_where_coco_and_its_imitators_have_them(tmp_path, place):
+def test_images_lie_where_coco_and_its_imitators_have_them(tmp_path, place):
     write(tmp_path, [annotation(44, square(2, 3, 5))])
     (tmp_path / place).parent.mkdir(exist_ok=True)
     (tmp_path / "train2017").rename(tmp_path / place)
@@ -195,7 +195,7 @@ def test_a_changed_json_is_counted_anew(tmp_path):
     assert coco(tmp_path).class_pixels()[0].tolist() == [2 * HEIGHT * WIDTH - 36, 0, 36]
 
 
-def test_a_picture_of_another_size_than_the_json_says_is_refused(tmp_path):
+def test_a_image_of_another_size_than_the_json_says_is_refused(tmp_path):
     file = write(tmp_path, [])
     save(np.zeros((10, 10, 3), np.uint8), tmp_path / "train2017" / "2.png")
     with refuses(DataError, file, "2.png", "30 x 20", tmp_path / "train2017" / "2.png", "10 x 10"):
@@ -205,9 +205,9 @@ def test_a_picture_of_another_size_than_the_json_says_is_refused(tmp_path):
 BAD = {
     "no json": ({}, "{", ["line 1 column 2"]),
     "no list": ({}, '{"images": []}', ["'annotations'"]),
-    "no pictures": ({"images": []}, None, []),
-    "category": ({"annotations": [annotation(8, [])]}, None, ["category 8", "picture 1"]),
-    "picture": ({"annotations": [annotation(7, [], image=9)]}, None, ["picture 9"]),
+    "no images": ({"images": []}, None, []),
+    "category": ({"annotations": [annotation(8, [])]}, None, ["category 8", "image 1"]),
+    "image": ({"annotations": [annotation(7, [], image=9)]}, None, ["image 9"]),
     "outline": ({"annotations": [annotation(7, {"size": [1, 2], "counts": [2]})]}, None, ["1.png", "[1, 2]"]),
     "form": ({"annotations": [annotation(7, [[1, 2, "x", 4, 5, 6]])]}, None, ["1.png", "'x'"]),
 }
@@ -223,7 +223,7 @@ def test_a_json_that_is_none_of_cocos_is_refused(tmp_path, name):
         coco(tmp_path)
 
 
-def test_pictures_that_are_not_there_are_named(tmp_path):
+def test_images_that_are_not_there_are_named(tmp_path):
     file = write(tmp_path, [])
     (tmp_path / "train2017" / "2.png").unlink()
     with refuses(DataError, tmp_path / "train2017" / "2.png", file):

@@ -44,7 +44,7 @@ def test_the_numbers_are_those_of_splitmix64():
 
 
 @pytest.mark.parametrize("part", range(4), ids=["seed", "epoch", "index", "view"])
-def test_numbers_of_neighbouring_keys_are_uniform_and_unrelated(part):
+def test_numbers_of_neighboring_keys_are_uniform_and_unrelated(part):
     keys = np.zeros((N, 4), int)
     keys[:, part] = np.arange(N)
     numbers = uniforms(keys, 6)
@@ -93,13 +93,13 @@ def test_where_no_crop_fits_the_fallback_is_that_of_albumentations(shape):
         assert {tuple(box) for box in boxes} & allowed
 
 
-def test_without_a_crop_the_largest_centred_square_is_taken():
+def test_without_a_crop_the_largest_centered_square_is_taken():
     assert np.unique(draws(crop=None, shape=(40, 60), n=9).box, axis=0).tolist() == [[10, 0, 50, 40]]
     assert np.unique(draws(crop=None, shape=(61, 40), n=9).box, axis=0).tolist() == [[0, 10, 40, 50]]
 
 
 @pytest.mark.parametrize("recipe", ["simclr", "strong"])
-def test_colours_are_distributed_as_those_of_albumentations(recipe):
+def test_colors_are_distributed_as_those_of_albumentations(recipe):
     chances = RECIPES[recipe]
     (jitter,) = (t for t in chances.transforms(96) if isinstance(t, A.ColorJitter))
     params, ours = theirs(jitter), draws(chances)
@@ -114,13 +114,13 @@ def test_colours_are_distributed_as_those_of_albumentations(recipe):
         assert ((counts - N / 24) ** 2 / (N / 24)).sum() < 23 + 4 * np.sqrt(2 * 23)  # chi-squared
 
 
-@pytest.mark.parametrize(("recipe", "grey"), [("none", 0.0), ("flip", 0.0), ("simclr", 0.2), ("strong", 0.3)])
-def test_shares_are_those_of_the_recipe(recipe, grey):
+@pytest.mark.parametrize(("recipe", "gray"), [("none", 0.0), ("flip", 0.0), ("simclr", 0.2), ("strong", 0.3)])
+def test_shares_are_those_of_the_recipe(recipe, gray):
     ours = draws(RECIPES[recipe])
-    flip, blur = 0.0 if recipe == "none" else 0.5, 0.5 if grey else 0.0
-    for found, share in ((ours.flip, flip), (ours.grey, grey), (ours.sigma > 0, blur)):
+    flip, blur = 0.0 if recipe == "none" else 0.5, 0.5 if gray else 0.0
+    for found, share in ((ours.flip, flip), (ours.gray, gray), (ours.sigma > 0, blur)):
         assert abs(found.mean() - share) <= 4 * np.sqrt(share * (1 - share) / N)
-    if not grey:
+    if not gray:
         assert (ours.factors == NEUTRAL).all()
 
 
@@ -136,7 +136,7 @@ def test_the_blur_is_as_wide_as_that_of_albumentations_and_above_64_pixels_only(
 def test_what_is_drawn_for_one_thing_says_nothing_about_another():
     ours = draws()
     chosen = (ours.factors != NEUTRAL).any(1) & (ours.sigma[:, 0] > 0)
-    columns = np.concatenate([ours.box, ours.flip, ours.factors, ours.order[:, :3], ours.grey, ours.sigma], 1)[chosen]
+    columns = np.concatenate([ours.box, ours.flip, ours.factors, ours.order[:, :3], ours.gray, ours.sigma], 1)[chosen]
     related = np.abs(np.corrcoef(columns.T) - np.eye(columns.shape[1]))
     related[:4, :4] = related[9:12, 9:12] = 0  # corners of one box, places of one order
     assert related.max() < 4.5 / np.sqrt(chosen.sum())

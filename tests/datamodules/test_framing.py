@@ -1,4 +1,4 @@
-"""Parts of pictures with objects: against OpenCV, pycocotools, torchvision and values computed by hand."""
+"""Parts of images with objects: against OpenCV, pycocotools, torchvision and values computed by hand."""
 
 import cv2
 import numpy as np
@@ -22,9 +22,9 @@ def blobs(count: int, height: int, width: int) -> np.ndarray:
     """uint8 (N, H, W): random ellipses."""
     random, masks = np.random.default_rng(0), np.zeros((count, height, width), np.uint8)
     for mask in masks:
-        centre = random.integers(0, width), random.integers(0, height)
+        center = random.integers(0, width), random.integers(0, height)
         axes = random.integers(2, height // 3), random.integers(2, width // 3)
-        cv2.ellipse(mask, [int(v) for v in centre], [int(v) for v in axes], float(random.integers(180)), 0, 360, 1, -1)
+        cv2.ellipse(mask, [int(v) for v in center], [int(v) for v in axes], float(random.integers(180)), 0, 360, 1, -1)
     return masks
 
 
@@ -110,7 +110,7 @@ def test_overlaps_are_those_of_torchvision():
 
 
 def test_parts_are_as_ssd_asks():
-    """Each lies in the picture, has allowed proportions, and has the centre of a box in it, or is the whole."""
+    """Each lies in the image, has allowed proportions, and has the center of a box in it, or is the whole."""
     random, sizes, best = np.random.default_rng(0), [], []
     boxes = np.array([[10, 10, 60, 70], [100, 20, 190, 90]], np.float32)
     for _ in range(300):
@@ -121,28 +121,28 @@ def test_parts_are_as_ssd_asks():
         if sizes[-1] != (200, 100):
             assert 0.5 <= sizes[-1][0] / sizes[-1][1] <= 2
             assert right - left >= 60 and bottom - top >= 30
-            centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-            assert ((centres >= [left, top]) & (centres <= [right, bottom])).all(1).any()
+            centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+            assert ((centers >= [left, top]) & (centers <= [right, bottom])).all(1).any()
             best.append(overlaps(np.array([[left, top, right, bottom]]), boxes).max())
     whole = sizes.count((200, 100))
     assert 300 / 7 * 0.6 < whole < 300 / 2
     assert max(best) > 0.7
 
 
-def test_a_picture_without_objects_is_not_cropped():
+def test_a_image_without_objects_is_not_cropped():
     random = np.random.default_rng(0)
     assert {tuple(overlapping_part((10, 20), np.zeros((0, 4)), random)) for _ in range(9)} == {(0, 0, 20, 10)}
 
 
 def flat(value: int, size: tuple[int, int], box: tuple[int, int, int, int]) -> Shown:
-    """One object on a picture of one value."""
+    """One object on an image of one value."""
     mask = np.zeros((1, *size), np.uint8)
     mask[0, box[1] : box[3], box[0] : box[2]] = 1
     image = np.full((*size, 3), value, np.uint8)
     return Shown(image, np.array([box], np.float32), np.array([value]), mask)
 
 
-def test_the_four_pictures_of_a_mosaic_meet_in_a_point():
+def test_the_four_images_of_a_mosaic_meet_in_a_point():
     sizes = []
 
     def tile(i: int, room: tuple[int, int]) -> Shown:
@@ -164,7 +164,7 @@ def test_pasting_changes_the_chosen_pixels_alone():
     onto, other = flat(1, (40, 50), (10, 10, 30, 30)), flat(2, (60, 45), (20, 20, 60, 60))
     result = paste(onto, other, np.array([True]), 0.0)
     assert result.labels.tolist() == [1, 2]
-    assert result.boxes.tolist() == [[10, 10, 30, 30], [20, 20, 45, 40]]  # what lies beyond the picture is lost
+    assert result.boxes.tolist() == [[10, 10, 30, 30], [20, 20, 45, 40]]  # what lies beyond the image is lost
     assert np.array_equal(result.image[..., 0] == 2, result.masks[1] > 0)
     assert result.masks[0].sum() == 20 * 20 - 10 * 10
     assert onto.image.max() == 1
@@ -175,7 +175,7 @@ def test_pasting_changes_the_chosen_pixels_alone():
 
 @pytest.mark.parametrize(("visible", "labels"), [(0.0, [1, 2]), (0.74, [1, 2]), (0.76, [2]), (0.81, [])])
 def test_pasting_drops_what_it_hides_and_what_is_cut_off(visible, labels):
-    """Three quarters of the one object stay visible, and four fifths of the other lie in the picture."""
+    """Three quarters of the one object stay visible, and four fifths of the other lie in the image."""
     onto, other = flat(1, (40, 40), (10, 10, 30, 30)), flat(2, (40, 50), (20, 20, 45, 30))
     result = paste(onto, other, np.array([True]), visible)
     assert result.labels.tolist() == labels

@@ -1,4 +1,4 @@
-"""Folders of pictures: which layouts are read, and what is said about those that are not."""
+"""Folders of images: which layouts are read, and what is said about those that are not."""
 
 import unicodedata
 from pathlib import Path
@@ -16,7 +16,7 @@ def sizes(data: ImageFolder | Images) -> dict[str, int]:
     return {split: len(data.dataset(split, "plain")) for split in ("train", "val", "test") if data.has(split)}
 
 
-def pictures(root: Path, stage: str = "fit", **options) -> ImageFolder:
+def make_images(root: Path, stage: str = "fit", **options) -> ImageFolder:
     data = ImageFolder(str(root), **SMALL, **options)
     data.setup(stage)
     return data
@@ -26,80 +26,80 @@ def pictures(root: Path, stage: str = "fit", **options) -> ImageFolder:
 
 
 @pytest.mark.parametrize("val", ["val", "valid", "validation"])
-def test_folders_for_training_validation_and_test(picture_folder, val):
-    data = pictures(
-        picture_folder({"train/cat": 4, "train/dog": 3, f"{val}/cat": 2, f"{val}/dog": 1, "test/cat": 1, "test/dog": 1})
+def test_folders_for_training_validation_and_test(image_folder, val):
+    data = make_images(
+        image_folder({"train/cat": 4, "train/dog": 3, f"{val}/cat": 2, f"{val}/dog": 1, "test/cat": 1, "test/dog": 1})
     )
     assert sizes(data) == {"train": 7, "val": 3, "test": 2}
     assert data.classes == ["cat", "dog"]
 
 
 @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
-def test_a_class_may_be_spelled_in_another_unicode_form_in_each_split(picture_folder, forms):
+def test_a_class_may_be_spelled_in_another_unicode_form_in_each_split(image_folder, forms):
     train, val = (unicodedata.normalize(form, "für") for form in forms)
-    data = pictures(picture_folder({f"train/{train}": 2, "train/dog": 2, f"val/{val}": 2}))
+    data = make_images(image_folder({f"train/{train}": 2, "train/dog": 2, f"val/{val}": 2}))
     assert data.classes == ["dog", unicodedata.normalize("NFC", "für")]
     source, rows = data.splits["val"]
     assert source.labels[rows].tolist() == [1, 1]
 
 
-def test_a_flat_folder_of_classes_is_split(picture_folder):
-    data = pictures(picture_folder({"dog": 20, "cat": 20}), val_split=0.25)
+def test_a_flat_folder_of_classes_is_split(image_folder):
+    data = make_images(image_folder({"dog": 20, "cat": 20}), val_split=0.25)
     assert sizes(data) == {"train": 30, "val": 10}
     assert data.classes == ["cat", "dog"]
 
 
-def test_classes_are_known_before_pictures_are_read(picture_folder):
-    assert ImageFolder(str(picture_folder({"dog": 1, "cat": 1, "ant": 1}))).classes == ["ant", "cat", "dog"]
+def test_classes_are_known_before_images_are_read(image_folder):
+    assert ImageFolder(str(image_folder({"dog": 1, "cat": 1, "ant": 1}))).classes == ["ant", "cat", "dog"]
 
 
-def test_pictures_below_a_class_folder_belong_to_it(picture_folder):
-    data = pictures(picture_folder({"cat/indoors": 3, "cat/outdoors/night": 2, "dog": 2}), val_split=0.0)
+def test_images_below_a_class_folder_belong_to_it(image_folder):
+    data = make_images(image_folder({"cat/indoors": 3, "cat/outdoors/night": 2, "dog": 2}), val_split=0.0)
     assert data.splits["train"][0].labels.tolist() == [0] * 5 + [1] * 2
 
 
-def test_other_files_and_hidden_folders_are_passed_over(picture_folder):
-    root = picture_folder({"cat": 3, "dog": 3, ".cache": 3})
+def test_other_files_and_hidden_folders_are_passed_over(image_folder):
+    root = image_folder({"cat": 3, "dog": 3, ".cache": 3})
     (root / "labels.csv").write_text("cat,dog")
     (root / "cat" / "notes.txt").write_text("a cat")
-    data = pictures(root, val_split=0.0)
+    data = make_images(root, val_split=0.0)
     assert (data.classes, sizes(data)) == (["cat", "dog"], {"train": 6})
 
 
-def test_a_class_may_be_absent_from_validation_and_keeps_its_index(picture_folder):
-    data = pictures(picture_folder({"train/ant": 2, "train/cat": 2, "val/cat": 2}))
+def test_a_class_may_be_absent_from_validation_and_keeps_its_index(image_folder):
+    data = make_images(image_folder({"train/ant": 2, "train/cat": 2, "val/cat": 2}))
     assert data.splits["val"][0].labels.tolist() == [1, 1]
 
 
-def test_names_that_are_not_ascii_survive(picture_folder):
-    data = pictures(picture_folder({"Bär": 2, "猫": 2}), val_split=0.0)
+def test_names_that_are_not_ascii_survive(image_folder):
+    data = make_images(image_folder({"Bär": 2, "猫": 2}), val_split=0.0)
     assert data.classes == ["Bär", "猫"]
     assert [data.dataset("train", "plain")[0, i]["id"] for i in (0, 2)] == ["Bär/000.png", "猫/000.png"]
 
 
-def test_pictures_are_named_by_their_path_below_the_root(picture_folder):
-    data = pictures(picture_folder({"train/cat": 2, "test/cat": 1}), val_split=0.0)
+def test_images_are_named_by_their_path_below_the_root(image_folder):
+    data = make_images(image_folder({"train/cat": 2, "test/cat": 1}), val_split=0.0)
     assert data.dataset("test", "plain")[0, 0]["id"] == "test/cat/000.png"
 
 
-def test_a_test_set_alone_names_the_classes_but_is_never_trained_on(picture_folder):
-    data = pictures(picture_folder({"test/cat": 4, "test/dog": 4}), stage="test")
+def test_a_test_set_alone_names_the_classes_but_is_never_trained_on(image_folder):
+    data = make_images(image_folder({"test/cat": 4, "test/dog": 4}), stage="test")
     assert (data.classes, sizes(data)) == (["cat", "dog"], {"test": 8})
     assert sum(len(batch["id"]) for batch in data.test_dataloader()) == 8
     with refuses(DataError, "ImageFolder", "test", "--data.root"):
         data.train_dataloader()
 
 
-def test_testing_without_a_test_set_is_refused(picture_folder):
+def test_testing_without_a_test_set_is_refused(image_folder):
     with refuses(DataError, "ImageFolder", "test", "--data.root"):
-        pictures(picture_folder({"cat": 4})).test_dataloader()
+        make_images(image_folder({"cat": 4})).test_dataloader()
 
 
 # What is refused -----------------------------------------------------------------------------------------------------
 
 
-def test_a_root_that_does_not_exist_is_refused_with_the_nearest(picture_folder):
-    root = picture_folder({"cat": 1}, name="pets")
+def test_a_root_that_does_not_exist_is_refused_with_the_nearest(image_folder):
+    root = image_folder({"cat": 1}, name="pets")
     with refuses(DataError, "data.root", root.parent / "pet", "'pets'"):
         ImageFolder(str(root.parent / "pet"))
 
@@ -123,55 +123,55 @@ def test_an_empty_root_is_refused(tmp_path, inside):
         ImageFolder(str(tmp_path / "pets"))
 
 
-def test_pictures_without_class_folders_are_sent_to_images(picture_folder):
-    root = picture_folder({".": 3})
+def test_images_without_class_folders_are_sent_to_images(image_folder):
+    root = image_folder({".": 3})
     with refuses(DataError, root, "--data Images"):
         ImageFolder(str(root))
 
 
 @pytest.mark.parametrize("where", ["", "train", "val"])
-def test_a_class_folder_without_pictures_is_refused_by_name(picture_folder, where):
+def test_a_class_folder_without_images_is_refused_by_name(image_folder, where):
     layout = {"cat": 3, "dog": 3} if not where else {"train/cat": 3, "train/dog": 3, "val/cat": 3}
-    root = picture_folder(layout)
+    root = image_folder(layout)
     empty = root / where / ("dog" if where == "val" else "eel")
     empty.mkdir(parents=True)
     (empty / "notes.txt").touch()
     with refuses(DataError, empty):
-        pictures(root)
+        make_images(root)
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_a_class_that_training_lacks_is_refused_with_the_nearest(picture_folder, split):
-    root = picture_folder({"train/cat": 3, "train/dog": 3, f"{split}/cats": 3})
+def test_a_class_that_training_lacks_is_refused_with_the_nearest(image_folder, split):
+    root = image_folder({"train/cat": 3, "train/dog": 3, f"{split}/cats": 3})
     with refuses(DataError, root / split, "'cats'", root / "train", "'cat'"):
-        pictures(root)
+        make_images(root)
 
 
 # Images: no classes at all -------------------------------------------------------------------------------------------
 
 
-def test_images_predicts_every_picture_below_the_root_in_order(picture_folder):
-    data = Images(str(picture_folder({".": 2, "b": 2, "a/c": 1})), **SMALL)
+def test_images_predicts_every_image_below_the_root_in_order(image_folder):
+    data = Images(str(image_folder({".": 2, "b": 2, "a/c": 1})), **SMALL)
     data.setup("predict")
     names = [name for batch in data.predict_dataloader() for name in batch["id"]]
     assert names == ["000.png", "001.png", "a/c/000.png", "b/000.png", "b/001.png"]
 
 
-def test_images_has_no_labels(picture_folder):
-    data = Images(str(picture_folder({".": 8})), **SMALL, views=2, crop=(0.2, 1.0), augment="simclr")
+def test_images_has_no_labels(image_folder):
+    data = Images(str(image_folder({".": 8})), **SMALL, views=2, crop=(0.2, 1.0), augment="simclr")
     data.setup("fit")
     assert set(next(iter(data.train_dataloader()))) == {"views", "id"}
     assert data.classes is None
 
 
-def test_images_sets_validation_pictures_aside_for_pretraining(picture_folder):
-    data = Images(str(picture_folder({".": 20})), **SMALL, val_split=0.2)
+def test_images_sets_validation_images_aside_for_pretraining(image_folder):
+    data = Images(str(image_folder({".": 20})), **SMALL, val_split=0.2)
     data.setup("fit")
     assert sizes(data) == {"train": 16, "val": 4}
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty"])
-def test_images_without_pictures_is_refused(tmp_path, kind):
+def test_images_without_images_is_refused(tmp_path, kind):
     root = tmp_path / kind
     if kind == "empty":
         root.mkdir()
@@ -179,8 +179,8 @@ def test_images_without_pictures_is_refused(tmp_path, kind):
         Images(str(root)).setup("predict")
 
 
-def test_the_most_frequent_class_is_the_baseline_and_imbalance_is_said(picture_folder):
-    data = ImageFolder(str(picture_folder({"train/cat": 6, "train/dog": 2, "val/cat": 1, "val/dog": 3})), workers=0)
+def test_the_most_frequent_class_is_the_baseline_and_imbalance_is_said(image_folder):
+    data = ImageFolder(str(image_folder({"train/cat": 6, "train/dog": 2, "val/cat": 1, "val/dog": 3})), workers=0)
     data.setup("fit")
     assert data.class_counts().tolist() == [6, 2]
     assert data.majority_accuracy("val") == 0.25
@@ -189,8 +189,8 @@ def test_the_most_frequent_class_is_the_baseline_and_imbalance_is_said(picture_f
     assert line_naming(data.describe(), "--model.head.class_weights auto")
 
 
-def test_images_without_classes_have_no_baseline_and_no_class_counts(picture_folder):
-    data = Images(str(picture_folder({"train": 10})), workers=0)
+def test_images_without_classes_have_no_baseline_and_no_class_counts(image_folder):
+    data = Images(str(image_folder({"train": 10})), workers=0)
     data.setup("fit")
     assert data.majority_accuracy("val") is None
     with refuses(ConfigError, "Images", "class_weights"):

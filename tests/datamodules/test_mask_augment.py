@@ -1,4 +1,4 @@
-"""Augmented pictures and maps: aligned, integral, and a function of the key alone."""
+"""Augmented images and maps: aligned, integral, and a function of the key alone."""
 
 import pickle
 
@@ -15,7 +15,7 @@ SIZE = (48, 64)
 
 
 def pair(height: int = 180, width: int = 220) -> tuple[np.ndarray, np.ndarray]:
-    """Large blocks of four classes; the picture is 60 times as bright as the class."""
+    """Large blocks of four classes; the image is 60 times as bright as the class."""
     mask = np.random.default_rng(0).integers(0, 4, (-(-height // 30), -(-width // 30)))
     mask = mask.repeat(30, 0).repeat(30, 1)[:height, :width].astype(np.uint8)
     return (mask * 60)[..., None].repeat(3, 2), mask
@@ -28,31 +28,31 @@ def geometric() -> list[A.BasicTransform]:
 
 
 RECIPES = {"none": lambda: "none", "flip": lambda: "flip", "list": geometric}
-COLOURFUL = {"simclr": lambda: "simclr", "strong": lambda: "strong"}
+COLORFUL = {"simclr": lambda: "simclr", "strong": lambda: "strong"}
 
 
 @pytest.mark.parametrize("balanced", [0.0, 1.0])
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_map_stays_on_its_picture(recipe, balanced):
+def test_a_map_stays_on_its_image(recipe, balanced):
     augment, (image, mask) = MaskAugment(SIZE, (0.5, 2.0), balanced, RECIPES[recipe]()), pair()
     apart, compared = 0, 0
     for key in range(60):
         result = augment(image, mask, key)
         edge = cv2.dilate(result["mask"], np.ones((5, 5))) != cv2.erode(result["mask"], np.ones((5, 5)))
-        inside = ~edge & (result["mask"] != 255)  # where the picture is not blurred
+        inside = ~edge & (result["mask"] != 255)  # where the image is not blurred
         apart += (np.rint(result["image"][..., 0] / 60) != result["mask"])[inside].sum()
         compared += inside.sum()
     assert compared > 60 * 300
     assert apart < 0.001 * compared
 
 
-@pytest.mark.parametrize("recipe", COLOURFUL)
-def test_colours_change_pictures_and_never_maps(recipe):
+@pytest.mark.parametrize("recipe", COLORFUL)
+def test_colors_change_images_and_never_maps(recipe):
     image, mask = pair()
-    plain, colourful = (MaskAugment(SIZE, (1.0, 1.0), 0.0, r) for r in ("none", COLOURFUL[recipe]()))
+    plain, colorful = (MaskAugment(SIZE, (1.0, 1.0), 0.0, r) for r in ("none", COLORFUL[recipe]()))
     changed = 0
     for key in range(20):
-        expected, result = plain(image, mask, key), colourful(image, mask, key)
+        expected, result = plain(image, mask, key), colorful(image, mask, key)
         same = [np.array_equal(result["mask"], e) for e in (expected["mask"], mirrored(expected["mask"]))]
         assert any(same)
         changed += not np.array_equal(result["image"], expected["image"])
@@ -63,11 +63,11 @@ def mirrored(padded: np.ndarray) -> np.ndarray:
     return padded[:, ::-1]
 
 
-@pytest.mark.parametrize("recipe", [*RECIPES, *COLOURFUL])
+@pytest.mark.parametrize("recipe", [*RECIPES, *COLORFUL])
 def test_maps_hold_the_values_of_the_map_and_void(recipe):
     image, mask = pair()
     mask = np.array([3, 90, 180, 255], np.uint8)[mask]
-    augment = MaskAugment(SIZE, (0.5, 2.0), 0.3, (RECIPES | COLOURFUL)[recipe]())
+    augment = MaskAugment(SIZE, (0.5, 2.0), 0.3, (RECIPES | COLORFUL)[recipe]())
     for key in range(30):
         result = augment(image, mask, key)["mask"]
         assert (result.dtype, result.shape) == (np.uint8, SIZE)
@@ -94,19 +94,19 @@ def test_transforms_that_change_the_size_or_the_type_are_refused():
         MaskAugment(SIZE, (1.0, 1.0), 0.0, [A.ToFloat()])
 
 
-@pytest.mark.parametrize("recipe", [*RECIPES, *COLOURFUL])
+@pytest.mark.parametrize("recipe", [*RECIPES, *COLORFUL])
 def test_the_same_key_draws_the_same_whatever_was_drawn_before(recipe):
-    augment, (image, mask) = MaskAugment(SIZE, (0.5, 2.0), 0.5, (RECIPES | COLOURFUL)[recipe]()), pair()
+    augment, (image, mask) = MaskAugment(SIZE, (0.5, 2.0), 0.5, (RECIPES | COLORFUL)[recipe]()), pair()
     copy = pickle.loads(pickle.dumps(augment))
     forwards = [augment(image, mask, key) for key in range(8)]
-    backwards = [copy(image, mask, key) for key in reversed(range(8))][::-1]
-    for one, other in zip(forwards, backwards, strict=True):
+    backward = [copy(image, mask, key) for key in reversed(range(8))][::-1]
+    for one, other in zip(forwards, backward, strict=True):
         np.testing.assert_array_equal(one["image"], other["image"])
         np.testing.assert_array_equal(one["mask"], other["mask"])
     assert len({result["image"].tobytes() for result in forwards}) == 8
 
 
-def test_scales_are_relative_to_the_whole_picture_fitted_in():
+def test_scales_are_relative_to_the_whole_image_fitted_in():
     image, mask = np.full((80, 100, 3), 9, np.uint8), np.zeros((80, 100), np.uint8)
     shown = [(MaskAugment((40, 60), (0.5, 1.0), 0.0, "none")(image, mask, k)["mask"] == 0).sum() for k in range(200)]
     assert min(shown) >= 20 * 25 and max(shown) <= 40 * 50

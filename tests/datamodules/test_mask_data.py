@@ -1,4 +1,4 @@
-"""What every data module of pictures with maps does: batches, counts, baselines, and one look at every mask."""
+"""What every data module of images with maps does: batches, counts, baselines, and one look at every mask."""
 
 import dataclasses
 from pathlib import Path
@@ -16,7 +16,7 @@ from datamodules.semantic.mask_data import histogram
 from datamodules.shapes.render import boxes, render
 from datamodules.shapes.shapes_masks import SCENE
 from datamodules.shapes.world import scene
-from modules.colours import palette
+from modules.colors import palette
 from modules.contracts import ConfigError, DataError
 from tests.helpers.errors import assert_named, line_naming, refuses
 from tests.helpers.images import save
@@ -56,7 +56,7 @@ def test_training_batches_are_crops_with_their_maps(pair_folder):
         assert set(batch["mask"].unique().tolist()) <= {0, 1, 2, 255}
 
 
-def test_evaluation_batches_are_whole_pictures_in_order(pair_folder):
+def test_evaluation_batches_are_whole_images_in_order(pair_folder):
     data = masks(pair_folder(ALL), image_size=(48, 48))
     for loader, count in ((data.val_dataloader(), 3), (data.test_dataloader(), 4)):
         (batch,) = loader
@@ -77,7 +77,7 @@ def test_resized_or_padded_maps_come_in_their_own_size_too_and_others_do_not(pai
     assert torch.equal(torch.stack(resized["original_mask"]).long(), whole["mask"])
 
 
-def test_prediction_takes_whole_test_pictures(pair_folder):
+def test_prediction_takes_whole_test_images(pair_folder):
     batches = list(masks(pair_folder(ALL)).predict_dataloader())
     assert [name for batch in batches for name in batch["id"]] == [f"images/test/{i:03d}.png" for i in range(4)]
     assert all({"mask", "size", "inside"} < set(batch) for batch in batches)
@@ -150,7 +150,7 @@ def test_epochs_and_seeds_differ(pair_folder, monkeypatch):
 # Splits and settings -------------------------------------------------------------------------------------------------
 
 
-def test_validation_pictures_are_set_aside_and_few_labels_kept(pair_folder):
+def test_validation_images_are_set_aside_and_few_labels_kept(pair_folder):
     data = masks(pair_folder({"train": 20, "test": 5}), val_split=0.25, labels=6)
     assert [len(data.dataset(split, "plain")) for split in ("train", "val", "test")] == [6, 5, 5]
 
@@ -179,7 +179,7 @@ def counted(root: Path) -> Path:
     return root
 
 
-def test_pixels_of_each_class_and_of_the_pictures_that_show_it(tmp_path):
+def test_pixels_of_each_class_and_of_the_images_that_show_it(tmp_path):
     pixels, shown = masks(counted(tmp_path), classes=["a", "b", "c", "d"], batch_size=1).class_pixels()
     assert pixels.tolist() == [12, 6, 3, 0]
     assert shown.tolist() == [6 + 8, 6 + 7, 7, 0]
@@ -193,7 +193,7 @@ def test_few_labels_are_the_ones_that_are_counted(pair_folder):
 
 
 def masks_whole(data: Masks) -> Masks:
-    """The same, but its crops are whole pictures."""
+    """The same, but its crops are whole images."""
     data.crops = data._crops((24, 32))
     data.crops.scale, data.crops.balanced = (1.0, 1.0), 0.0
     return data
@@ -222,7 +222,7 @@ def test_baselines_are_what_scikit_learn_says_of_their_maps(pair_folder):
     assert found["per_position"] > found["most_frequent"]
 
 
-def test_pictures_of_several_sizes_have_no_baseline_of_positions(pair_folder):
+def test_images_of_several_sizes_have_no_baseline_of_positions(pair_folder):
     root = pair_folder(ALL)
     for folder, shape in (("images", (10, 50, 3)), ("masks", (10, 50))):
         save(np.ones(shape, np.uint8), root / folder / "val" / "wide.png")
@@ -306,18 +306,18 @@ def test_what_is_drawn_in_memory_is_not_cached(own_cache):
     assert not own_cache.exists()
 
 
-# Colours -------------------------------------------------------------------------------------------------------------
+# Colors -------------------------------------------------------------------------------------------------------------
 
 VIVID = [10, 20, 30, 200, 0, 0, 0, 200, 0]
 
 
-def test_classes_have_the_colours_of_the_mask_files(pair_folder):
-    assert masks(pair_folder(ALL, colours=VIVID)).palette == [(10, 20, 30), (200, 0, 0), (0, 200, 0)]
+def test_classes_have_the_colors_of_the_mask_files(pair_folder):
+    assert masks(pair_folder(ALL, colors=VIVID)).palette == [(10, 20, 30), (200, 0, 0), (0, 200, 0)]
 
 
-@pytest.mark.parametrize("colours", [None, [0, 0, 0, 1, 1, 1, 2, 2, 2], [9, 8, 7] * 3], ids=["no", "grey", "equal"])
-def test_without_colours_that_tell_classes_apart_they_have_those_of_pascal_voc(pair_folder, colours):
-    assert masks(pair_folder(ALL, colours=colours)).palette == palette(3)
+@pytest.mark.parametrize("colors", [None, [0, 0, 0, 1, 1, 1, 2, 2, 2], [9, 8, 7] * 3], ids=["no", "gray", "equal"])
+def test_without_colors_that_tell_classes_apart_they_have_those_of_pascal_voc(pair_folder, colors):
+    assert masks(pair_folder(ALL, colors=colors)).palette == palette(3)
 
 
 # Bad pairs -----------------------------------------------------------------------------------------------------------
@@ -343,25 +343,25 @@ def test_of_several_masks_with_other_indices_one_is_named_and_the_rest_counted(p
         masks(root, classes=["a", "b", "c"])
 
 
-def test_a_mask_of_another_size_than_its_picture_is_refused(pair_folder):
+def test_a_mask_of_another_size_than_its_image_is_refused(pair_folder):
     root = pair_folder(ALL)
     path = spoil(root, np.zeros((24, 30), np.uint8), "val/002.png")
     with refuses(DataError, path, "30 x 24", root / "images/val/002.png", "32 x 24"):
         masks(root)
 
 
-def test_a_mask_of_a_picture_that_exif_turns_must_be_turned_too(pair_folder):
+def test_a_mask_of_a_image_that_exif_turns_must_be_turned_too(pair_folder):
     root = pair_folder(ALL)
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture = root / "images" / "train" / "000.png"
-    with Image.open(picture) as file:
-        file.save(picture, exif=exif)
-    with refuses(DataError, root / "masks/train/000.png", picture, "24 x 32", "EXIF"):
+    image = root / "images" / "train" / "000.png"
+    with Image.open(image) as file:
+        file.save(image, exif=exif)
+    with refuses(DataError, root / "masks/train/000.png", image, "24 x 32", "EXIF"):
         masks(root)
 
 
-def test_a_mask_with_colours_is_refused(pair_folder):
+def test_a_mask_with_colors_is_refused(pair_folder):
     root = pair_folder(ALL)
     path = spoil(root, np.zeros((24, 32, 3), np.uint8))
     with refuses(DataError, path, "RGB", "labelmap.txt"):
@@ -428,11 +428,11 @@ def test_the_built_in_maps_are_those_of_the_things_in_the_scene():
         assert ((batch["mask"][i] == 0).numpy() == (ids == 0)).all()
 
 
-def test_splits_of_the_built_in_world_share_no_picture():
+def test_splits_of_the_built_in_world_share_no_image():
     data = ShapesMasks(train=20, val=20, test=20, image_size=16, workers=0)
     data.setup("fit")
-    pictures = [data.splits[split][0].image(i).tobytes() for split in ("train", "val", "test") for i in range(20)]
-    assert len(set(pictures)) == 60
+    images = [data.splits[split][0].image(i).tobytes() for split in ("train", "val", "test") for i in range(20)]
+    assert len(set(images)) == 60
 
 
 def test_legends_that_differ_are_different_baselines(pair_folder):

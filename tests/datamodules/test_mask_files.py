@@ -6,29 +6,29 @@ import pytest
 from PIL import Image
 
 from datamodules.semantic.files import Undecodable, read_mask, read_palette
-from modules.colours import palette
+from modules.colors import palette
 from modules.contracts import DataError
 from tests.helpers.errors import refuses
 
 MASK = np.random.default_rng(0).integers(0, 12, (30, 40)).astype(np.uint8)
-COLOURS = [channel for colour in palette(256) for channel in colour]
+COLORS = [channel for color in palette(256) for channel in color]
 
 
 def palette_png(path, mask=MASK):
-    picture = Image.fromarray(mask, "P")
-    picture.putpalette(COLOURS)
-    picture.save(path)
+    image = Image.fromarray(mask, "P")
+    image.putpalette(COLORS)
+    image.save(path)
     return path
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "gif", "pgm"])
-def test_grey_pictures_hold_numbers(tmp_path, suffix):
+def test_gray_images_hold_numbers(tmp_path, suffix):
     path = tmp_path / f"mask.{suffix}"
     Image.fromarray(MASK).save(path)
     np.testing.assert_array_equal(read_mask(path), MASK)
 
 
-def test_a_palette_picture_holds_numbers_and_not_its_colours(tmp_path):
+def test_a_palette_image_holds_numbers_and_not_its_colors(tmp_path):
     path = palette_png(tmp_path / "mask.png")
     np.testing.assert_array_equal(read_mask(path), MASK)
     assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED).shape == (30, 40, 3)  # the trap
@@ -38,9 +38,9 @@ def test_a_palette_picture_holds_numbers_and_not_its_colours(tmp_path):
 @pytest.mark.parametrize("count", [2, 4, 16])
 def test_small_palettes_are_packed_in_bits(tmp_path, count):
     path = tmp_path / "mask.png"
-    picture = Image.fromarray(MASK % count, "P")
-    picture.putpalette(COLOURS[: 3 * count])
-    picture.save(path, bits={2: 1, 4: 2, 16: 4}[count])
+    image = Image.fromarray(MASK % count, "P")
+    image.putpalette(COLORS[: 3 * count])
+    image.save(path, bits={2: 1, 4: 2, 16: 4}[count])
     np.testing.assert_array_equal(read_mask(path), MASK % count)
 
 
@@ -58,13 +58,13 @@ def test_black_and_white_is_one_and_zero(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
-def test_colours_are_refused(tmp_path, mode):
+def test_colors_are_refused(tmp_path, mode):
     Image.fromarray(MASK).convert(mode).save(tmp_path / "mask.png")
     with refuses(DataError, tmp_path / "mask.png", mode, "labelmap.txt"):
         read_mask(tmp_path / "mask.png")
 
 
-def test_a_jpeg_is_refused_even_if_it_is_grey(tmp_path):
+def test_a_jpeg_is_refused_even_if_it_is_gray(tmp_path):
     Image.fromarray(MASK).save(tmp_path / "mask.png", "JPEG")
     with refuses(DataError, tmp_path / "mask.png", "JPEG", "PNG"):
         read_mask(tmp_path / "mask.png")
@@ -80,7 +80,7 @@ def test_what_cannot_be_decoded_is_told_apart_from_what_is_no_mask(tmp_path):
             read_mask(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["grey.png", "missing.png"])
-def test_only_palette_pictures_have_a_palette(tmp_path, name):
-    Image.fromarray(MASK).save(tmp_path / "grey.png")
+@pytest.mark.parametrize("name", ["gray.png", "missing.png"])
+def test_only_palette_images_have_a_palette(tmp_path, name):
+    Image.fromarray(MASK).save(tmp_path / "gray.png")
     assert read_palette(tmp_path / name) is None

@@ -1,4 +1,4 @@
-"""Folders and lists of pictures and masks: which layouts are read, and what is said about those that are not."""
+"""Folders and lists of images and masks: which layouts are read, and what is said about those that are not."""
 
 from pathlib import Path
 
@@ -33,11 +33,11 @@ def found(data: Masks, split: str = "train") -> list[int]:
 # Layouts -------------------------------------------------------------------------------------------------------------
 
 
-def test_folders_of_splits_in_folders_of_pictures_and_masks(pair_folder):
+def test_folders_of_splits_in_folders_of_images_and_masks(pair_folder):
     assert sizes(masks(pair_folder(ALL))) == ALL
 
 
-def test_folders_of_pictures_and_masks_in_folders_of_splits(pair_folder):
+def test_folders_of_images_and_masks_in_folders_of_splits(pair_folder):
     root = pair_folder(ALL)
     for kind in ("images", "masks"):
         for split, name in (("train", "training"), ("val", "valid"), ("test", "test")):
@@ -62,7 +62,7 @@ def test_other_names_and_suffixes(pair_folder):
     assert sizes(masks(root, images="photos", masks="labels", mask_suffix="_L")) == ALL
 
 
-def test_a_picture_and_its_mask_may_be_files_of_different_kinds(pair_folder):
+def test_a_image_and_its_mask_may_be_files_of_different_kinds(pair_folder):
     root = pair_folder({"train": 2})
     save(np.zeros((24, 32, 3), np.uint8), root / "images" / "train" / "deep" / "a.b.jpg")
     save(np.zeros((24, 32), np.uint8), root / "masks" / "train" / "deep" / "a.b.png")
@@ -101,7 +101,7 @@ def test_names_with_blanks_are_listed_with_a_tab(pair_folder):
     assert sizes(masks(root))["val"] == 1
 
 
-def test_test_pictures_without_masks_are_left_alone(pair_folder):
+def test_test_images_without_masks_are_left_alone(pair_folder):
     root = pair_folder(ALL)
     for path in (root / "masks" / "test").iterdir():
         path.unlink()

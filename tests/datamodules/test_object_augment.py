@@ -1,4 +1,4 @@
-"""Boxes and masks stay on their objects under every augmentation: coloured rectangles are found again."""
+"""Boxes and masks stay on their objects under every augmentation: colored rectangles are found again."""
 
 import pickle
 from dataclasses import replace
@@ -13,7 +13,7 @@ from datamodules.whole import fitted
 from modules.contracts import ConfigError
 from tests.helpers.errors import refuses
 from tests.helpers.object_augment import CANVAS, EVERY, SETTINGS, augment
-from tests.helpers.rectangles import COLOURS, assert_boxes_fit, assert_masks_fit, rectangles, runs
+from tests.helpers.rectangles import COLORS, assert_boxes_fit, assert_masks_fit, rectangles, runs
 
 TURNED = [A.Affine(rotate=(-40, 40), p=1)]
 
@@ -24,14 +24,14 @@ def samples(make: ObjectAugment, source=None, epochs: int = 2):
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
-def test_boxes_end_where_their_colours_do(settings):
+def test_boxes_end_where_their_colors_do(settings):
     found = samples(augment(**settings))
     assert sum(assert_boxes_fit(s["image"], s["boxes"], s["labels"]) for s in found) > 10
     assert not any("masks" in sample for sample in found)
 
 
 @pytest.mark.parametrize("settings", [*SETTINGS.values(), {"recipe": TURNED}], ids=[*SETTINGS, "turned"])
-def test_masks_lie_on_their_colours_and_boxes_around_masks(settings):
+def test_masks_lie_on_their_colors_and_boxes_around_masks(settings):
     found = samples(augment(masks=True, **settings))
     for sample in found:
         assert_masks_fit(*(sample[key] for key in ("image", "boxes", "labels", "masks")))
@@ -42,7 +42,7 @@ def test_a_turned_box_holds_its_object_also_without_masks():
     for sample in samples(augment(recipe=TURNED)):
         for (x0, y0, x1, y1), label in zip(sample["boxes"].round().astype(int), sample["labels"], strict=True):
             part = sample["image"][y0:y1, x0:x1]
-            assert (np.abs(part.astype(int) - COLOURS[label]).sum(-1) < 60).any()
+            assert (np.abs(part.astype(int) - COLORS[label]).sum(-1) < 60).any()
 
 
 @pytest.mark.parametrize("masks", [False, True])
@@ -58,13 +58,13 @@ def test_pasted_objects_hide_what_lies_below(masks):
             if masks:
                 assert (sample["masks"].sum(0) <= 1).all(), "a pixel shows one object"
                 for label, mask in zip(sample["labels"], sample["masks"], strict=True):
-                    shown = np.abs(sample["image"][mask > 0].astype(int) - COLOURS[label]).sum(-1)
+                    shown = np.abs(sample["image"][mask > 0].astype(int) - COLORS[label]).sum(-1)
                     assert np.median(shown) < 60
     assert more > 10
 
 
 def test_an_object_that_is_pasted_over_is_no_longer_looked_for():
-    """The other picture is the same one, and half of the time its only object, which covers it, is chosen."""
+    """The other image is the same one, and half of the time its only object, which covers it, is chosen."""
     source = rectangles(2, shapes=((64, 64),), most=1)
     whole = runs(np.array([[0, 0, 64, 64]]), source.image(1))[0]["counts"]
     source = replace(source, boxes=np.array([[0, 0, 64, 64]], np.float32), counts=packed([whole]))
@@ -88,7 +88,7 @@ def test_what_is_drawn_follows_from_the_key_alone(settings):
     assert not any(np.array_equal(a["image"], b["image"]) for a, b in zip(forward * 2, differs, strict=True))
 
 
-def test_mosaics_take_other_pictures_of_the_set_only():
+def test_mosaics_take_other_images_of_the_set_only():
     source, shown = rectangles(8, most=1), set()
     labels = {int(source.objects(i).labels[0]) for i in (1, 3)}
     make = augment(mosaic=1.0)
@@ -97,7 +97,7 @@ def test_mosaics_take_other_pictures_of_the_set_only():
     assert shown == labels
 
 
-def test_a_picture_at_scale_one_is_the_one_that_evaluation_sees():
+def test_a_image_at_scale_one_is_the_one_that_evaluation_sees():
     source = rectangles(shapes=((481, 613), (97, 301)), count=4)
     for index in range(4):
         sample = augment()(source, EVERY, index, 0, 0, index)
@@ -106,7 +106,7 @@ def test_a_picture_at_scale_one_is_the_one_that_evaluation_sees():
 
 
 @pytest.mark.parametrize("scale", [0.1, 0.5, 1.0, 1.7, 3.0])
-def test_no_augmented_picture_is_larger_than_a_whole_one(scale):
+def test_no_augmented_image_is_larger_than_a_whole_one(scale):
     source = rectangles()
     for sample, index in zip(samples(augment(scale=(scale, scale))), list(range(8)) * 2, strict=True):
         whole = np.array(fitted(source.shape(index), CANVAS))
@@ -140,7 +140,7 @@ def test_crowds_are_never_to_be_found():
 
 @pytest.mark.parametrize("masks", [False, True])
 @pytest.mark.parametrize("recipe", ["strong", [A.HorizontalFlip(p=1), A.Affine(rotate=20, p=1)]])
-def test_pictures_without_objects_stay_negatives(recipe, masks):
+def test_images_without_objects_stay_negatives(recipe, masks):
     source = rectangles(most=0)
     make = augment(recipe=recipe, masks=masks, mosaic=0.3, copy_paste=0.5, iou_crop=0.5, scale=(0.5, 1.5))
     for sample in samples(make, source, 2):
@@ -156,7 +156,7 @@ def test_objects_thinner_than_a_pixel_are_dropped():
     assert all(min(s["inside"]) >= 1 for s in found)
 
 
-def test_the_named_recipes_change_colours_only_after_the_flip():
+def test_the_named_recipes_change_colors_only_after_the_flip():
     source = rectangles()
     for sample, plain in zip(samples(augment(recipe="strong")), samples(augment()), strict=True):
         assert sample["boxes"].shape == plain["boxes"].shape
@@ -165,7 +165,7 @@ def test_the_named_recipes_change_colours_only_after_the_flip():
     assert source.image(1).max() == 230, "the source is as it was"
 
 
-def test_a_torn_picture_keeps_one_mask_of_each_object():
+def test_a_torn_image_keeps_one_mask_of_each_object():
     for sample in samples(augment(recipe=[A.RandomGridShuffle((3, 3), p=1)], masks=True)):
         assert len({m.tobytes() for m in sample["masks"]}) == len(sample["masks"])
 
@@ -178,7 +178,7 @@ def test_a_torn_picture_keeps_one_mask_of_each_object():
     [(A.ToFloat(), ["float32", "uint8"]), (A.RandomCrop(500, 500), ["96 x 128"])],
     ids=["floats", "too large"],
 )
-def test_transforms_that_do_not_fit_the_picture_are_refused(transform, names):
+def test_transforms_that_do_not_fit_the_image_are_refused(transform, names):
     make = augment(recipe=[transform])
     with refuses(ConfigError, "data.augment", *names):
         make(rectangles(), EVERY, 1, 0, 0, 1)

@@ -22,8 +22,8 @@ from tests.helpers.annotated import (
     coco,
     image,
     labels,
+    make_image,
     mask,
-    picture,
     table,
     thing,
     xml,
@@ -49,7 +49,7 @@ def folder(root, **settings) -> Objects:
 
 
 def named(data, split: str = "train") -> set[tuple]:
-    """Every object of a split as (picture's name, class, box)."""
+    """Every object of a split as (image's name, class, box)."""
     batches = data.val_dataloader() if split == "val" else data._in_order("train", "evaluate")
     return {
         (name.rsplit("/")[-1], data.classes[label], tuple(box))
@@ -63,11 +63,11 @@ def named(data, split: str = "train") -> set[tuple]:
 
 
 def as_coco(root):
-    """A cat and a dog in one picture, a cat in another, nothing in a third."""
+    """A cat and a dog in one image, a cat in another, nothing in a third."""
     boxes = [annotation(1, 7), annotation(1, 3, [0, 0, 60, 40]), annotation(2, 7, [1, 2, 3, 4])]
     coco(root, boxes, [image(number) for number in (1, 2, 3)])
     for number in (1, 2, 3):
-        picture(root / "images" / f"{number}.png")
+        make_image(root / "images" / f"{number}.png")
 
 
 def as_voc(root):
@@ -76,13 +76,13 @@ def as_voc(root):
         (2, thing("cat", (1, 2, 4, 6))),
         (3,),
     ):
-        picture(root / "JPEGImages" / f"{number}.png")
+        make_image(root / "JPEGImages" / f"{number}.png")
         xml(root / "Annotations" / f"{number}.xml", *things)
 
 
 def as_yolo(root):
     for number, *lines in ((1, "1 .33333333 .25 .33333333 .25", "0 .5 .5 1 1"), (2, "1 .04166667 .1 .05 .1"), (3,)):
-        picture(root / "images" / "train" / f"{number}.png")
+        make_image(root / "images" / "train" / f"{number}.png")
         labels(root / "labels" / "train" / f"{number}.txt", *lines)
     labels(root / "data.yaml", "train: images/train", "names: [dog, cat]")
 
@@ -91,14 +91,14 @@ def as_csv(root):
     lines = "1.png,10,5,30,15,cat", "1.png,0,0,60,40,dog", "2.png,1,2,4,6,cat", "3.png,,,,,"
     table(root, *lines)
     for number in (1, 2, 3):
-        picture(root / f"{number}.png")
+        make_image(root / f"{number}.png")
 
 
 def as_png(root):
     whole, small = np.full((HEIGHT, WIDTH), 2001, np.uint16), np.zeros((HEIGHT, WIDTH), np.uint16)
     whole[5:15, 10:30], small[2:6, 1:4] = 1001, 1001
     for number, numbers in ((1, whole), (2, small), (3, 0 * NUMBERS)):
-        picture(root / "images" / f"{number}.png")
+        make_image(root / "images" / f"{number}.png")
         mask(root / "masks" / f"{number}.png", numbers)
 
 
@@ -127,7 +127,7 @@ def test_every_format_gives_the_same_objects_under_its_own_numbers(tmp_path, kin
 
 def test_splits_of_the_annotations_are_taken_as_they_are(tmp_path):
     as_coco(tmp_path)
-    picture(tmp_path / "images" / "4.png")
+    make_image(tmp_path / "images" / "4.png")
     coco(tmp_path, [annotation(4, 3)], [image(4)], split="val")
     data = folder(tmp_path, val_split=0.5)
     assert named(data, "val") == {("4.png", "dog", (10, 5, 30, 15))}
@@ -135,7 +135,7 @@ def test_splits_of_the_annotations_are_taken_as_they_are(tmp_path):
     assert not data.has("test")
 
 
-def test_validation_pictures_are_set_aside_and_few_labels_kept():
+def test_validation_images_are_set_aside_and_few_labels_kept():
     data = rectangle_data(counts={"train": 40}, val_split=0.25, labels=0.5)
     assert [len(data.splits[split][1]) for split in ("train", "val")] == [15, 10]
     kept, judged = ({name for b in data.plain_dataloader(split) for name in b["id"]} for split in ("train", "val"))
@@ -147,7 +147,7 @@ def test_validation_pictures_are_set_aside_and_few_labels_kept():
 # Batches -------------------------------------------------------------------------------------------------------------
 
 
-def test_pictures_keep_their_proportions_and_are_padded_to_multiples_of_32():
+def test_images_keep_their_proportions_and_are_padded_to_multiples_of_32():
     for batch in rectangle_data(masks=True, augment="none").val_dataloader():
         height, width = batch["image"].shape[2:]
         assert (batch["image"].dtype, height % 32, width % 32) == (torch.uint8, 0, 0)
@@ -191,7 +191,7 @@ def test_masks_reach_the_batch_on_their_objects():
             assert_masks_fit(shown, *(batch[key][k].numpy() for key in ("boxes", "labels", "masks")))
 
 
-def test_pictures_without_objects_are_trained_on():
+def test_images_without_objects_are_trained_on():
     data = rectangle_data(counts={"train": 20})
     batches = [batch for number in range(2) for batch in epoch(data, number)]
     empty = {name for b in batches for name, boxes in zip(b["id"], b["boxes"], strict=True) if boxes.shape == (0, 4)}
@@ -226,7 +226,7 @@ def test_the_truth_is_in_pixels_of_the_original_and_stays_on_the_host():
     assert places == 9
 
 
-def test_probes_see_squares_and_prediction_whole_pictures():
+def test_probes_see_squares_and_prediction_whole_images():
     data = rectangle_data(counts={"train": 8, "test": 5}, image_size=(96, 128))
     assert next(iter(data.plain_dataloader("train")))["image"].shape == (4, 3, 96, 96)
     found = list(data.predict_dataloader())
@@ -235,7 +235,7 @@ def test_probes_see_squares_and_prediction_whole_pictures():
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_that_exif_turns_have_their_objects_upright(tmp_path, orientation):
+def test_images_that_exif_turns_have_their_objects_upright(tmp_path, orientation):
     upright, (x0, y0, x1, y1) = np.full((HEIGHT, WIDTH, 3), 128, np.uint8), (8, 4, 30, 20)
     upright[y0:y1, x0:x1] = (230, 20, 20)
     undo = (None, 0, 3, 1, 5, 2, 6, 4)[orientation - 1]  # Pillow's number of the way back
@@ -259,7 +259,7 @@ def test_pictures_that_exif_turns_have_their_objects_upright(tmp_path, orientati
 # Batches of one shape ------------------------------------------------------------------------------------------------
 
 
-def test_training_batches_are_of_pictures_of_about_one_shape():
+def test_training_batches_are_of_images_of_about_one_shape():
     data = rectangle_data(counts={"train": 48}, augment="none")
     for number in range(3):
         batches = epoch(data, number)
@@ -270,7 +270,7 @@ def test_training_batches_are_of_pictures_of_about_one_shape():
         assert order != sorted(order), "the batches are shuffled"
 
 
-def test_pictures_of_one_shape_are_not_grouped():
+def test_images_of_one_shape_are_not_grouped():
     assert rectangle_data(drawn={"shapes": ((96, 128), (100, 128))}).kinds() is None
     assert len(set(rectangle_data(drawn={"shapes": ((96, 128), (128, 96))}).kinds())) == 2
 
@@ -303,10 +303,10 @@ def test_devices_share_the_shape_of_a_global_batch():
 def test_box_sizes_are_those_of_the_boxes_that_the_network_gets(image_size):
     data = rectangle_data(image_size=image_size, augment="none")
     found = [boxes[:, 2:] - boxes[:, :2] for batch in data._in_order("train", "evaluate") for boxes in batch["boxes"]]
-    assert np.abs(data.box_sizes() - torch.cat(found).numpy()).max() < 0.5  # pictures have whole pixels
+    assert np.abs(data.box_sizes() - torch.cat(found).numpy()).max() < 0.5  # images have whole pixels
 
 
-@pytest.mark.parametrize(("name", "along"), [("centre", 1), ("everywhere", 10)])
+@pytest.mark.parametrize(("name", "along"), [("center", 1), ("everywhere", 10)])
 def test_boxes_without_a_network_score_as_pycocotools_says(name, along):
     drawn = {"crowds": 1, "shapes": ((64, 80), (72, 64)), "most": 3}
     data = rectangle_data(counts={"train": 60, "val": 60}, drawn=drawn)
@@ -323,7 +323,7 @@ def test_boxes_without_a_network_score_as_pycocotools_says(name, along):
             for y in range(along)
             for x in range(along)
         ]
-        boxes = [np.r_[centre - sides[k] / 2, centre + sides[k] / 2].clip(0, 1) for centre, k in found]
+        boxes = [np.r_[center - sides[k] / 2, center + sides[k] / 2].clip(0, 1) for center, k in found]
         predictions["boxes"].append(torch.tensor(np.array(boxes) * [width, height, width, height]))
         predictions["scores"].append(torch.tensor([shares[label] for _, label in found]))
         predictions["labels"].append(torch.tensor([label for _, label in found]))
@@ -331,13 +331,13 @@ def test_boxes_without_a_network_score_as_pycocotools_says(name, along):
     theirs = coco_eval(predictions, truths, 6, "boxes")
     theirs.evaluate(), theirs.accumulate(), theirs.summarize()
     assert data.baselines()[name] == pytest.approx(theirs.stats[1], abs=1e-6)
-    assert theirs.stats[1] > 0 or name == "centre"
+    assert theirs.stats[1] > 0 or name == "center"
 
 
 def test_the_description_counts_objects_by_class_and_size(tmp_path):
     big = annotation(2, 7, [0, 0, 120, 110])
     coco(tmp_path, [annotation(1), annotation(1, 3), big], [image(1), image(2, height=120, width=130)])
-    picture(tmp_path / "images" / "1.png"), picture(tmp_path / "images" / "2.png", (120, 130))
+    make_image(tmp_path / "images" / "1.png"), make_image(tmp_path / "images" / "2.png", (120, 130))
     train, source, _, dog, cat, sizes = folder(tmp_path).describe()  # without val there is nothing to judge
     assert_named(train, "train", 2, "60 x 40", "130 x 120", "3 objects")
     assert_named(source, tmp_path / "annotations" / "instances_train.json")
@@ -348,7 +348,7 @@ def test_the_description_counts_objects_by_class_and_size(tmp_path):
 
 def test_a_split_without_objects_is_said_to_have_no_figures(tmp_path):
     as_coco(tmp_path)
-    picture(tmp_path / "images" / "4.png")
+    make_image(tmp_path / "images" / "4.png")
     coco(tmp_path, [], [image(4)], split="val")
     lines = folder(tmp_path).describe()
     assert line_naming(lines, "val", "nan")
@@ -359,7 +359,7 @@ def test_every_annotation_left_out_is_listed_once_and_counted(tmp_path):
     bad = [annotation(1, box=box) for box in ([1, 1, 0, 5], [1, 1, 5, -2], [99, 0, 5, 5], [1, 2, 3], None)]
     file = coco(tmp_path, [annotation(1), *bad, annotation(8), annotation(2, 3)], [image(1), image(2), image(3)])
     for number in (1, 3):
-        picture(tmp_path / "images" / f"{number}.png")
+        make_image(tmp_path / "images" / f"{number}.png")
     run = tmp_path / "run"
     run.mkdir()
     for _ in range(2):  # a resumed run reads them again
@@ -411,7 +411,7 @@ def test_masks_are_asked_of_data_that_has_them(settings, error, names):
 
 
 @pytest.mark.parametrize("drawn", [{"most": 0}, {"crowds": 9}], ids=["bare", "crowds only"])
-def test_training_pictures_of_which_none_shows_an_object_are_refused(drawn):
+def test_training_images_of_which_none_shows_an_object_are_refused(drawn):
     with refuses(DataError, 10, "data.labels", "data.val_split"):
         rectangle_data(counts={"train": 20}, drawn=drawn, labels=0.5)
 

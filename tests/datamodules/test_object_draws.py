@@ -1,4 +1,4 @@
-"""Whatever is drawn, boxes and masks agree, lie in their picture and follow from (seed, epoch, index) alone."""
+"""Whatever is drawn, boxes and masks agree, lie in their image and follow from (seed, epoch, index) alone."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_boxes_are_those_of_masks_under_any_settings(seed):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_masks_lie_on_their_colours_under_any_mix(seed):
+def test_masks_lie_on_their_colors_under_any_mix(seed):
     settings = any_settings(np.random.default_rng(seed)) | {"augment": "flip", "copy_paste": 0.0}
     data = Rectangles({"train": 16}, masks=True, **settings)
     data.setup("fit")
@@ -65,7 +65,7 @@ def test_masks_lie_on_their_colours_under_any_mix(seed):
     ],
     ids=lambda settings: "+".join(settings),
 )
-def test_boxes_are_those_of_masks_on_real_pictures(data_root, folder, settings):
+def test_boxes_are_those_of_masks_on_real_images(data_root, folder, settings):
     if not (data_root / folder).is_dir():
         pytest.skip(f"no {folder} in the real data")
     data = Objects(str(data_root / folder), image_size=192, masks=True, workers=0, labels=24, **settings)
@@ -85,7 +85,7 @@ def test_two_workers_draw_what_none_do():
         assert_same(*map(list, loaders))
 
 
-def test_what_is_drawn_for_a_picture_does_not_hang_on_its_batch():
+def test_what_is_drawn_for_a_image_does_not_hang_on_its_batch():
     small, large = (Rectangles({"train": 24}, batch_size=size, **MIXED) for size in (1, 6))
     found = []
     for data in (small, large):

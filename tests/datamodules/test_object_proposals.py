@@ -29,7 +29,7 @@ def known(source=None) -> WithProposals:
     return WithProposals(source, {source.id(i): source.objects(i).boxes for i in range(len(source))})
 
 
-def test_entries_are_boxes_of_their_pictures_with_the_best_first(tmp_path):
+def test_entries_are_boxes_of_their_images_with_the_best_first(tmp_path):
     entries = [GOOD, GOOD | {"bbox": [10, 20, 5, 6], "score": 0.9}, GOOD | {"image_id": "b.png", "category_id": 3}]
     found, unknown = read_proposals(written(tmp_path, entries), {"a.png": 7, "b.png": 8}, False)
     assert {name: boxes.tolist() for name, boxes in found.items()} == {
@@ -76,7 +76,7 @@ def test_files_that_are_no_json_are_refused(tmp_path, content):
         read_proposals(path, {}, False)
 
 
-def test_entries_of_pictures_that_were_skipped_are_counted(tmp_path):
+def test_entries_of_images_that_were_skipped_are_counted(tmp_path):
     entries = [GOOD, GOOD | {"image_id": 9}]
     found, unknown = read_proposals(written(tmp_path, entries), {"a.png": 7}, True)
     assert (len(found["a.png"]), unknown) == (1, 1)
@@ -120,7 +120,7 @@ def test_ssds_crop_looks_at_objects_alone():
 
 
 def module(tmp_path: Path, **settings) -> Rectangles:
-    """Two proposals in every picture but the first, of either split."""
+    """Two proposals in every image but the first, of either split."""
     data = Rectangles({"train": 8, "val": 5}, proposals=str(tmp_path / "proposals.json"), **settings)
     data.image_ids = {f"{split}/{i}": 100 * k + i for k, split in enumerate(("train", "val")) for i in range(8)}
     written(tmp_path, [GOOD | {"image_id": 100 * k + i} for k in (0, 1) for i in range(1, 5 + 3 * (k == 0))] * 2)
@@ -143,7 +143,7 @@ def test_batches_have_proposals_in_pixels_of_the_network_and_the_truth_stays(tmp
             assert all((one["labels"] >= 0).all() for one in batch.get("truth", []))
 
 
-def test_the_head_of_the_run_counts_proposals_and_pictures_without(tmp_path):
+def test_the_head_of_the_run_counts_proposals_and_images_without(tmp_path):
     assert line_naming(module(tmp_path).describe(), "proposals", 22, tmp_path / "proposals.json", 2, 13)
 
 

@@ -26,7 +26,7 @@ def data(data_root, request):
 
 
 def evaluated(data: Objects, split: str = "val") -> list[dict]:
-    """Each picture's part of the batches."""
+    """Each image's part of the batches."""
     return [
         {key: values[k] for key, values in batch.items()}
         for batch in data._in_order(split, "evaluate")

@@ -15,8 +15,8 @@ from scipy.stats import ks_2samp
 from torch import Tensor, nn
 
 from datamodules import ImageFolder, Shapes
-from datamodules.pictures.image_data import ImageDataModule
-from datamodules.pictures.on_device import worth_holding
+from datamodules.images.image_data import ImageDataModule
+from datamodules.images.on_device import worth_holding
 from modules.contracts import Batch, ConfigError, DataError
 from tests.helpers.errors import assert_named, refuses
 
@@ -60,8 +60,8 @@ def same(one: dict[str, list[Tensor]], other: dict[str, list[Tensor]]) -> bool:
 
 
 @pytest.mark.parametrize("resident", [False, True])
-def test_batches_follow_the_contract(picture_folder, resident):
-    data = folder(picture_folder(FLAT), **SIMCLR, resident=resident)
+def test_batches_follow_the_contract(image_folder, resident):
+    data = folder(image_folder(FLAT), **SIMCLR, resident=resident)
     for batch in epoch(data):
         assert set(batch) == {"views", "label", "id"}
         assert [tuple(view.shape) for view in batch["views"]] == [(4, 3, 16, 16)] * 2 + [(4, 3, 8, 8)] * 2
@@ -70,29 +70,29 @@ def test_batches_follow_the_contract(picture_folder, resident):
 
 
 @pytest.mark.parametrize("resident", [False, True])
-def test_one_view_is_an_image(picture_folder, resident):
-    data = folder(picture_folder(FLAT), crop=(0.6, 1.0), augment="flip", resident=resident)
+def test_one_view_is_an_image(image_folder, resident):
+    data = folder(image_folder(FLAT), crop=(0.6, 1.0), augment="flip", resident=resident)
     for batch in epoch(data):
         assert set(batch) == {"image", "label", "id"}
         assert (batch["image"].shape, batch["image"].dtype) == ((4, 3, 16, 16), torch.uint8)
 
 
 @pytest.mark.parametrize("resident", [False, True])
-def test_without_augmentation_pictures_are_those_of_the_loader(picture_folder, resident):
-    root = picture_folder(FLAT, size=(16, 16))
+def test_without_augmentation_images_are_those_of_the_loader(image_folder, resident):
+    root = image_folder(FLAT, size=(16, 16))
     ours, theirs = folder(root, resident=resident), folder(root, augment_on="cpu")
     assert same(by_id(epoch(ours)), by_id(epoch(theirs)))
 
 
-def test_samples_come_in_the_order_of_the_loader(picture_folder):
-    root = picture_folder(FLAT)
+def test_samples_come_in_the_order_of_the_loader(image_folder):
+    root = image_folder(FLAT)
     ours, theirs = (epoch(folder(root, **SIMCLR, augment_on=where), 2) for where in ("device", "cpu"))
     assert [batch["id"] for batch in ours] == [batch["id"] for batch in theirs]
     assert all(torch.equal(a["label"], b["label"]) for a, b in zip(ours, theirs, strict=True))
 
 
-def test_validation_makes_its_two_views_on_the_device_alike_for_every_seed(picture_folder, monkeypatch):
-    root, seen = picture_folder(FLAT), []
+def test_validation_makes_its_two_views_on_the_device_alike_for_every_seed(image_folder, monkeypatch):
+    root, seen = image_folder(FLAT), []
     for seed in ("0", "1"):
         monkeypatch.setenv("PL_GLOBAL_SEED", seed)
         data = folder(root, **SIMCLR, val_split=0.5)
@@ -104,8 +104,8 @@ def test_validation_makes_its_two_views_on_the_device_alike_for_every_seed(pictu
     assert same(*seen)
 
 
-def test_what_is_not_augmented_stays_with_the_loader(picture_folder):
-    root = picture_folder({"train/cat": 8, "train/dog": 8, "test/cat": 8})
+def test_what_is_not_augmented_stays_with_the_loader(image_folder):
+    root = image_folder({"train/cat": 8, "train/dog": 8, "test/cat": 8})
     device, cpu = (folder(root, crop=(0.2, 1.0), augment="simclr", augment_on=where) for where in ("device", "cpu"))
     for loaders in ("val_dataloader", "test_dataloader", "predict_dataloader"):
         ours, theirs = (list(getattr(data, loaders)()) for data in (device, cpu))
@@ -116,8 +116,8 @@ def test_what_is_not_augmented_stays_with_the_loader(picture_folder):
 # The same key, the same view -----------------------------------------------------------------------------------------
 
 
-def test_batches_workers_devices_and_residence_change_no_view(picture_folder):
-    root = picture_folder({"cat": 16, "dog": 16})
+def test_batches_workers_devices_and_residence_change_no_view(image_folder):
+    root = image_folder({"cat": 16, "dog": 16})
     known = by_id(epoch(folder(root, **SIMCLR, val_split=0.0), 3))
     assert len(known) == 32
     for options in ({"batch_size": 16}, {"workers": 2}, {"resident": True}, {"resident": True, "batch_size": 1}):
@@ -130,8 +130,8 @@ def test_batches_workers_devices_and_residence_change_no_view(picture_folder):
     assert same(known, shared)
 
 
-def test_epoch_seed_and_sample_change_the_view(picture_folder, monkeypatch):
-    root = picture_folder(FLAT)
+def test_epoch_seed_and_sample_change_the_view(image_folder, monkeypatch):
+    root = image_folder(FLAT)
     first = by_id(epoch(folder(root, **SIMCLR, val_split=0.0), 0))
     data = folder(root, **SIMCLR, val_split=0.0)
     monkeypatch.setenv("PL_GLOBAL_SEED", "1")
@@ -142,8 +142,8 @@ def test_epoch_seed_and_sample_change_the_view(picture_folder, monkeypatch):
 
 
 @pytest.mark.parametrize("resident", [False, True])
-def test_a_resumed_epoch_goes_on_bit_for_bit(picture_folder, resident):
-    root = picture_folder(FLAT)
+def test_a_resumed_epoch_goes_on_bit_for_bit(image_folder, resident):
+    root = image_folder(FLAT)
     whole = epoch(folder(root, **SIMCLR, resident=resident), 3)
     resumed = folder(root, **SIMCLR, resident=resident)
     resumed.load_state_dict({"epoch": 3, "samples": 8})
@@ -153,7 +153,7 @@ def test_a_resumed_epoch_goes_on_bit_for_bit(picture_folder, resident):
 
 
 @pytest.mark.parametrize("precision", ["32", "bf16-true"])
-def test_a_trainer_gets_the_same_views_in_any_precision(tmp_path, picture_folder, precision):
+def test_a_trainer_gets_the_same_views_in_any_precision(tmp_path, image_folder, precision):
     seen = []
 
     class Task(L.LightningModule):
@@ -168,18 +168,18 @@ def test_a_trainer_gets_the_same_views_in_any_precision(tmp_path, picture_folder
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), lr=0.0)
 
-    root = picture_folder(FLAT)
+    root = image_folder(FLAT)
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     trainer = L.Trainer(max_epochs=1, accelerator="cpu", precision=precision, default_root_dir=tmp_path, **quiet)
     trainer.fit(Task(), datamodule=folder(root, **SIMCLR, val_split=0.0, resident=True))
     assert same(by_id(seen), by_id(epoch(folder(root, **SIMCLR, val_split=0.0))))
 
 
-# Pictures that stay on the device ------------------------------------------------------------------------------------
+# Images that stay on the device ------------------------------------------------------------------------------------
 
 
-def test_pictures_that_stay_are_read_once(picture_folder, monkeypatch):
-    root = picture_folder(FLAT)
+def test_images_that_stay_are_read_once(image_folder, monkeypatch):
+    root = image_folder(FLAT)
     data = folder(root, **SIMCLR, resident=True)
     loader = data.train_dataloader()
     monkeypatch.setattr(type(data.splits["train"][0]), "image", None)  # reading now would fail
@@ -190,8 +190,8 @@ def test_pictures_that_stay_are_read_once(picture_folder, monkeypatch):
     assert data.on_device.held.shape == (27, 20, 24, 3)
 
 
-def test_a_broken_picture_is_left_out_of_its_batch_wherever_pictures_lie(picture_folder, tmp_path):
-    root = picture_folder({"cat": 4, "dog": 4})
+def test_a_broken_image_is_left_out_of_its_batch_wherever_images_lie(image_folder, tmp_path):
+    root = image_folder({"cat": 4, "dog": 4})
     whole = (root / "cat" / "001.png").read_bytes()
     (root / "cat" / "001.png").write_bytes(whole[:60] + bytes(len(whole) - 80) + whole[-20:])  # begins and ends well
     seen = []
@@ -223,7 +223,7 @@ def test_auto_spends_a_quarter_of_a_gpu(monkeypatch, wanted, needed, device, hel
     assert worth_holding(wanted, needed, torch.device(device)) is held
 
 
-def test_pictures_that_shall_stay_but_do_not_fit_are_refused(monkeypatch):
+def test_images_that_shall_stay_but_do_not_fit_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 10**9))
     with refuses(ConfigError, "data.resident", "true", "2.5 GB", "cuda:0", "1.0 GB", "auto"):
         worth_holding(True, 2_500_000_000, torch.device("cuda", 0))
@@ -232,14 +232,14 @@ def test_pictures_that_shall_stay_but_do_not_fit_are_refused(monkeypatch):
 # Sizes ---------------------------------------------------------------------------------------------------------------
 
 
-def pictures(root: Path, sizes: list[tuple[int, int]], **save) -> Path:
-    """One folder per class of smooth pictures (height, width)."""
+def make_images(root: Path, sizes: list[tuple[int, int]], **save) -> Path:
+    """One folder per class of smooth images (height, width)."""
     random = np.random.default_rng(0)
     for i, (height, width) in enumerate(sizes):
-        picture = cv2.resize(random.integers(0, 256, (4, 6, 3), np.uint8), (width, height))
+        image = cv2.resize(random.integers(0, 256, (4, 6, 3), np.uint8), (width, height))
         path = root / ("cat", "dog")[i % 2] / f"{i:03d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path, quality=95, **save)
+        Image.fromarray(image).save(path, quality=95, **save)
     return root
 
 
@@ -254,8 +254,8 @@ def pictures(root: Path, sizes: list[tuple[int, int]], **save) -> Path:
     ],
 )
 @pytest.mark.parametrize("resident", [False, True])
-def test_pictures_of_one_size_stay_as_they_are_and_others_become_squares(tmp_path, sizes, shape, said, resident):
-    data = folder(pictures(tmp_path, sizes), **SIMCLR, val_split=0.0, resident=resident)
+def test_images_of_one_size_stay_as_they_are_and_others_become_squares(tmp_path, sizes, shape, said, resident):
+    data = folder(make_images(tmp_path, sizes), **SIMCLR, val_split=0.0, resident=resident)
     assert_named(data.describe()[-1], "device", said)
     if not resident:
         assert {tuple(batch["image"].shape[-2:]) for batch in data.train_dataloader()} == {shape}
@@ -264,10 +264,10 @@ def test_pictures_of_one_size_stay_as_they_are_and_others_become_squares(tmp_pat
         assert tuple(data.on_device.held.shape[1:3]) == shape
 
 
-def test_pictures_that_lie_on_their_side_are_one_size_when_upright(tmp_path):
+def test_images_that_lie_on_their_side_are_one_size_when_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
-    pictures(tmp_path, [(30, 40)] * 4, exif=exif.tobytes())
+    make_images(tmp_path, [(30, 40)] * 4, exif=exif.tobytes())
     for path in sorted(tmp_path.rglob("*.jpg"))[2:]:
         upright = Image.open(path).transpose(Image.Transpose.ROTATE_270)
         upright.save(path)
@@ -276,36 +276,36 @@ def test_pictures_that_lie_on_their_side_are_one_size_when_upright(tmp_path):
     assert [batch["image"].shape[-2:] for batch in data.train_dataloader()] == [(40, 30)]
 
 
-def test_a_square_is_the_centre_of_the_picture(tmp_path):
-    root = pictures(tmp_path, [(64, 128)] * 3 + [(128, 64)])
+def test_a_square_is_the_center_of_the_image(tmp_path):
+    root = make_images(tmp_path, [(64, 128)] * 3 + [(128, 64)])
     data = folder(root, val_split=0.0, augment="none")
     square = next(iter(data.plain_dataloader("train")))["image"]  # the loader's own idea of it
     ours = by_id(epoch(data))
-    for name, picture in zip(sorted(ours), square, strict=True):
-        assert (ours[name][0].int() - picture.int()).abs().float().mean() < 6
+    for name, image in zip(sorted(ours), square, strict=True):
+        assert (ours[name][0].int() - image.int()).abs().float().mean() < 6
 
 
 # Distributions -------------------------------------------------------------------------------------------------------
 
 
 def statistics(batches: list[Batch]) -> dict[str, np.ndarray]:
-    """Per view: brightness, contrast, saturation, how far the hue is from orange, whether it is grey."""
-    found = {"brightness": [], "contrast": [], "saturation": [], "hue": [], "grey": []}
-    for picture in (p for batch in batches for v in batch["views"] for p in v.permute(0, 2, 3, 1).numpy()):
-        picture = np.ascontiguousarray(picture)
-        hue, saturation, _ = cv2.split(cv2.cvtColor(picture, cv2.COLOR_RGB2HSV).astype(int))
-        luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    """Per view: brightness, contrast, saturation, how far the hue is from orange, whether it is gray."""
+    found = {"brightness": [], "contrast": [], "saturation": [], "hue": [], "gray": []}
+    for image in (p for batch in batches for v in batch["views"] for p in v.permute(0, 2, 3, 1).numpy()):
+        image = np.ascontiguousarray(image)
+        hue, saturation, _ = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2HSV).astype(int))
+        luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         found["brightness"].append(luma.mean())
         found["contrast"].append(luma.std())
         found["saturation"].append(saturation.mean())
         found["hue"].append(np.median((hue - 14 + 90) % 180 - 90))
-        found["grey"].append(np.ptp(picture, axis=2).max() == 0)
+        found["gray"].append(np.ptp(image, axis=2).max() == 0)
     return {name: np.array(values, float) for name, values in found.items()}
 
 
 @pytest.fixture(scope="module")
 def measured() -> dict[tuple[str, str], dict[str, np.ndarray]]:
-    """Statistics of 1,200 views of the same 150 pictures, all turned orange, by recipe and place."""
+    """Statistics of 1,200 views of the same 150 images, all turned orange, by recipe and place."""
     found = {}
     for recipe, where in product(("simclr", "strong"), ("cpu", "device")):
         common = {"image_size": 32, "crop": (0.2, 1.0), "augment": recipe, "batch_size": 75, "workers": 0}
@@ -320,16 +320,16 @@ def measured() -> dict[tuple[str, str], dict[str, np.ndarray]]:
 @pytest.mark.parametrize("recipe", ["simclr", "strong"])
 def test_views_are_distributed_as_those_of_the_loader(measured, recipe, what):
     here, there = (measured[recipe, where] for where in ("device", "cpu"))
-    ours, theirs = (x[what][x["grey"] == 0] if what == "hue" else x[what] for x in (here, there))
+    ours, theirs = (x[what][x["gray"] == 0] if what == "hue" else x[what] for x in (here, there))
     assert ks_2samp(ours, theirs).pvalue > 0.01
     assert abs(ours.mean() - theirs.mean()) < 4 * theirs.std() / np.sqrt(len(theirs))
     assert 0.9 < ours.std() / theirs.std() < 1.1
 
 
 @pytest.mark.parametrize(("recipe", "share"), [("simclr", 0.2), ("strong", 0.3)])
-def test_views_are_grey_as_often_as_the_recipe_says(measured, recipe, share):
+def test_views_are_gray_as_often_as_the_recipe_says(measured, recipe, share):
     for where in ("device", "cpu"):
-        found = measured[recipe, where]["grey"]
+        found = measured[recipe, where]["gray"]
         assert abs(found.mean() - share) < 4 * np.sqrt(share * (1 - share) / len(found))
 
 
@@ -340,7 +340,7 @@ def test_the_statistics_tell_the_recipes_apart(measured):
     assert ks_2samp(0.9 * weak, full).pvalue < 1e-3
 
 
-def test_half_of_the_pictures_are_mirrored():
+def test_half_of_the_images_are_mirrored():
     data = Shapes(train=600, val=1, test=1, image_size=16, augment="flip", augment_on="device", batch_size=600)
     data.workers = 0
     data.setup("fit")
@@ -360,14 +360,14 @@ def test_half_of_the_pictures_are_mirrored():
         ({"augment_on": "cpu", "resident": True}, ["data.resident", "true", "data.augment_on device"]),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(picture_folder, wrong, names):
+def test_settings_that_do_not_go_together_are_refused(image_folder, wrong, names):
     with refuses(ConfigError, *names):
-        folder(picture_folder(FLAT), **wrong)
+        folder(image_folder(FLAT), **wrong)
 
 
 @pytest.mark.gpu
-def test_a_gpu_holds_small_data_and_makes_the_views_of_the_cpu(picture_folder):
-    root, cuda = picture_folder({"cat": 8, "dog": 8}), torch.device("cuda", 0)
+def test_a_gpu_holds_small_data_and_makes_the_views_of_the_cpu(image_folder):
+    root, cuda = image_folder({"cat": 8, "dog": 8}), torch.device("cuda", 0)
     data = folder(root, **SIMCLR, val_split=0.0)
     strategy = SimpleNamespace(root_device=cuda)
     data.trainer = SimpleNamespace(global_rank=0, world_size=1, strategy=strategy)

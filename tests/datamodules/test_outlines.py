@@ -13,13 +13,13 @@ def maps():
     return [random.integers(0, 4, random.integers(1, 50, 2)) // random.integers(1, 4) for _ in range(60)]
 
 
-def test_run_lengths_of_random_masks_span_their_pictures(maps):
+def test_run_lengths_of_random_masks_span_their_images(maps):
     for numbers in maps:
         counts = pycoco.encode(np.asfortranarray((numbers > 0).astype(np.uint8)))["counts"]
         assert spanned(counts) == numbers.size
 
 
-def test_runs_longer_than_a_picture_of_a_million_pixels_are_read():
+def test_runs_longer_than_a_image_of_a_million_pixels_are_read():
     counts = pycoco.frPyObjects({"size": [3000, 2000], "counts": [5_000_000, 1, 999_999]}, 3000, 2000)["counts"]
     assert spanned(counts) == 6_000_000
 

@@ -43,7 +43,7 @@ def test_a_clip_is_the_same_bytes_in_every_process_and_on_every_machine():
     assert (MOTIONS[motion], digest[:16]) == ("clockwise", "af2e5ab85c0ea8da")
 
 
-def test_a_frame_is_the_picture_of_its_things():
+def test_a_frame_is_the_image_of_its_things():
     still, moments, _ = clip(0, 5, 4)
     frames = film(still, moments, 64)
     alone, _ = render(Scene(still.things + moments[0], still.background, main=0), 64)
@@ -77,11 +77,11 @@ def test_every_frame_of_every_motion_shows_the_same_distribution(world, motion):
         assert np.abs(np.corrcoef(state.T)[np.triu_indices(4, 1)]).max() < 4 / np.sqrt(len(state))
 
 
-def test_shape_and_colour_say_nothing_about_the_motion():
+def test_shape_and_color_say_nothing_about_the_motion():
     seen = Counter()
     for i in range(4000):
         _, moments, motion = clip(0, i, 1)
-        seen[motion, moments[0][0].shape, moments[0][0].colour] += 1
+        seen[motion, moments[0][0].shape, moments[0][0].color] += 1
     table = np.zeros((8, len(SHAPES), 10))
     for key, count in seen.items():
         table[key] = count
@@ -91,7 +91,7 @@ def test_shape_and_colour_say_nothing_about_the_motion():
 
 
 def test_single_frames_cannot_be_told_apart_but_pairs_can():
-    """A random forest on small grey frames: at chance on one frame, well above it on the difference of two."""
+    """A random forest on small gray frames: at chance on one frame, well above it on the difference of two."""
     data = small(train=1200, val=600, test=1, frames=8)
     (train, rows), (val, judged) = data.splits["train"], data.splits["val"]
 
@@ -101,13 +101,13 @@ def test_single_frames_cannot_be_told_apart_but_pairs_can():
         return forest.score(features(val.clips[judged]), val.labels[judged])
 
     def shrunk(clips: np.ndarray) -> np.ndarray:
-        grey = torch.from_numpy(clips).float().mean(-1)
-        return torch.nn.functional.avg_pool2d(grey, 8).flatten(2).numpy()
+        gray = torch.from_numpy(clips).float().mean(-1)
+        return torch.nn.functional.avg_pool2d(gray, 8).flatten(2).numpy()
 
     def moments(clips: np.ndarray) -> np.ndarray:
-        """Centre, spread and turn of what differs from the clip's own middle, frame by frame, and how they change."""
-        grey = torch.from_numpy(clips).float().mean(-1)
-        moved = (grey - grey.median(1, keepdim=True).values).abs() > 30
+        """Center, spread and turn of what differs from the clip's own middle, frame by frame, and how they change."""
+        gray = torch.from_numpy(clips).float().mean(-1)
+        moved = (gray - gray.median(1, keepdim=True).values).abs() > 30
         place = torch.linspace(0, 2 * np.pi, 64)
         weights = torch.stack([place.cos(), place.sin()]) @ moved.float()
         across = torch.einsum("nthw,aw->ntah", moved.float(), torch.stack([place.cos(), place.sin()])).sum(-1)

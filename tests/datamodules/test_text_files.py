@@ -82,7 +82,7 @@ def test_not_one_line_with_text(tmp_path, files):
         pairs(source=files["source"], target=none)
 
 
-def test_other_blanks_are_normalised_and_counted(tmp_path, files):
+def test_other_blanks_are_normalized_and_counted(tmp_path, files):
     source = [EN[0].replace(" ", "\u00a0"), EN[1] + "  ", "\t" + EN[2], *EN[3:]]
     data = pairs(source=write(tmp_path / "blank.en", source), target=files["target"])
     assert texts(data) == list(zip(EN, DE, strict=True))

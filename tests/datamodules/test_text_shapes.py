@@ -7,7 +7,7 @@ import pytest
 
 from datamodules import ShapesSentences
 from datamodules.shapes.language import DEEDS, FARBEN, NOUNS, PLACES, SIZES, Group, Statement, statement
-from datamodules.shapes.world import COLOURS, SHAPES, Draws
+from datamodules.shapes.world import COLORS, SHAPES, Draws
 from datamodules.text.census import copied
 
 RED, ORANGE, BLUE = 0, 1, 5
@@ -72,7 +72,7 @@ def test_genders_numbers_and_cases(shape, case, indefinite, definite):
 
 def test_every_word_of_the_world_has_its_own_translation():
     assert list(NOUNS) == list(SHAPES)
-    assert len(FARBEN) == len(COLOURS)
+    assert len(FARBEN) == len(COLORS)
     groups = [Group(*parts) for parts in product((1, 2), SIZES, range(10), range(10), (False, True))]
     assert (
         len({group.english() for group in groups}) == len({group.german("dative") for group in groups}) == len(groups)

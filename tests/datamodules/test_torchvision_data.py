@@ -1,4 +1,4 @@
-"""Data sets in torchvision's layouts, written small: the same pictures and labels come out as went in."""
+"""Data sets in torchvision's layouts, written small: the same images and labels come out as went in."""
 
 import pickle
 import struct
@@ -35,7 +35,7 @@ def digits(root: Path, name: str = "MNIST") -> dict[str, tuple[np.ndarray, np.nd
 
 @pytest.fixture
 def cifar(tmp_path, monkeypatch) -> np.ndarray:
-    """CIFAR-10 of 50 + 10 pictures, planes first, without the checksums that only the real one has."""
+    """CIFAR-10 of 50 + 10 images, planes first, without the checksums that only the real one has."""
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     images = np.random.default_rng(0).integers(0, 256, (60, 3072), np.uint8)
@@ -47,7 +47,7 @@ def cifar(tmp_path, monkeypatch) -> np.ndarray:
     return images.reshape(60, 3, 32, 32)
 
 
-def test_cifar_pictures_and_labels_come_out_as_they_went_in(tmp_path, cifar):
+def test_cifar_images_and_labels_come_out_as_they_went_in(tmp_path, cifar):
     data = CIFAR10(str(tmp_path), **SMALL, val_split=0.0)
     data.setup("fit")
     assert data.classes == [f"class {i}" for i in range(10)]
@@ -57,14 +57,14 @@ def test_cifar_pictures_and_labels_come_out_as_they_went_in(tmp_path, cifar):
         assert np.concatenate([b["label"].numpy() for b in batches]).tolist() == list(range(10)) * (len(expected) // 10)
 
 
-def test_cifar_pictures_are_named_by_split_and_number(tmp_path, cifar):
+def test_cifar_images_are_named_by_split_and_number(tmp_path, cifar):
     data = CIFAR10(str(tmp_path), **SMALL)
     data.setup("test")
     assert next(iter(data.test_dataloader()))["id"] == ["test/000000", "test/000001", "test/000002", "test/000003"]
 
 
 @pytest.mark.parametrize("kind", [MNIST, FashionMNIST])
-def test_grey_pictures_come_out_with_three_equal_channels(tmp_path, kind):
+def test_gray_images_come_out_with_three_equal_channels(tmp_path, kind):
     written = digits(tmp_path, kind.__name__)
     data = kind(str(tmp_path), **(SMALL | {"image_size": 28}), val_split=0.0)
     data.setup("fit")
@@ -87,7 +87,7 @@ def test_validation_is_a_stratified_share_of_training(tmp_path):
     assert len(data.dataset("train", "train")) == 30
 
 
-def test_pictures_are_shared_between_splits_not_copied(tmp_path):
+def test_images_are_shared_between_splits_not_copied(tmp_path):
     digits(tmp_path)
     data = MNIST(str(tmp_path), **SMALL, val_split=0.25)
     data.setup("fit")

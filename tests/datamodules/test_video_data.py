@@ -59,15 +59,15 @@ def test_batches_of_training(clips):
         assert all(isinstance(name, str) for name in batch["id"])
 
 
-def test_frames_and_colours_are_in_order(clips):
-    """What the loader gives is what the file shows: the middle of each segment, the centred square, RGB first."""
+def test_frames_and_colors_are_in_order(clips):
+    """What the loader gives is what the file shows: the middle of each segment, the centered square, RGB first."""
     data = ready(clips, frames=5, image_size=48)
     batch = next(iter(data.plain_dataloader("train")))
     every = whole(clips / "run" / "0.mp4")
     assert np.array_equal(batch["video"][0].permute(1, 2, 3, 0), every[[2, 6, 10, 14, 18], :, 24:72])
 
 
-def test_several_clips_and_crops_are_neighbours(clips):
+def test_several_clips_and_crops_are_neighbors(clips):
     data = ready(clips, frames=5, image_size=48, clips=2, crops=3)
     batch = next(iter(data.plain_dataloader("train")))
     assert (batch["video"].shape, len(batch["id"])) == ((12, 3, 5, 48, 48), 2)
@@ -85,7 +85,7 @@ def test_validation_test_and_prediction_see_all_views(clips):
     assert next(iter(data.train_dataloader()))["video"].shape[0] == 2
 
 
-def test_all_frames_of_a_clip_share_crop_and_colours(tmp_path):
+def test_all_frames_of_a_clip_share_crop_and_colors(tmp_path):
     for i, name in enumerate(("a", "b")):  # a video that stands still
         film(tmp_path / "still" / name / "0.mp4", 1, seed=i)
     data = ready(tmp_path / "still", crop=(0.2, 0.6), augment="strong", image_size=80)

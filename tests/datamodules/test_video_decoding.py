@@ -54,7 +54,7 @@ def test_frames_of_real_files_are_those_of_the_whole_file(folder, data_root):
         assert np.array_equal(read_frames(path, found, wanted), every[wanted]), path
         small = read_frames(path, found, wanted, 100)
         size = small.shape[2:0:-1]
-        theirs = np.stack([cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in every[wanted]])
+        theirs = np.stack([cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in every[wanted]])
         assert np.abs(small.astype(int) - theirs).mean() < 2, path
 
 
@@ -110,13 +110,13 @@ def test_a_turned_video_stands_upright(tmp_path):
     assert np.array_equal(read_frames(upright, found, np.array([4])), np.rot90(whole(lying)[[4]], 1, (1, 2)))
 
 
-def test_a_smaller_picture_is_that_of_the_whole_one_shrunk(tmp_path):
+def test_a_smaller_image_is_that_of_the_whole_one_shrunk(tmp_path):
     path = film(tmp_path / "a.mp4", 12, size=(96, 160), turned=90)
     small = read_frames(path, index(path), np.array([2, 5]), 48)
     assert small.shape == (2, 80, 48, 3)
     for ours, large in zip(small, whole(path)[[2, 5]], strict=True):
         theirs = cv2.resize(large, (48, 80), interpolation=cv2.INTER_AREA)
-        assert np.abs(ours.astype(int) - theirs)[:, 32:].mean() < 1  # where there is no noise, less than a grey level
+        assert np.abs(ours.astype(int) - theirs)[:, 32:].mean() < 1  # where there is no noise, less than a gray level
 
 
 def test_a_video_that_changes_size_keeps_that_of_its_first_frame(tmp_path):
@@ -128,7 +128,7 @@ def test_a_video_that_changes_size_keeps_that_of_its_first_frame(tmp_path):
     found = index(path)
     shown = read_frames(path, found, np.array([0, len(found.times) - 1]))
     assert shown.shape == (2, 48, 64, 3)
-    assert shown[1, 30:].mean() > shown[0, 30:].mean() + 100  # brighter towards its end, as it was filmed
+    assert shown[1, 30:].mean() > shown[0, 30:].mean() + 100  # brighter toward its end, as it was filmed
 
 
 def test_wrong_places_of_key_frames_cost_time_only(tmp_path):

@@ -107,8 +107,8 @@ def test_videos_without_classes(clips):
     assert "label" not in next(iter(data.predict_dataloader()))
 
 
-def test_folders_of_frames(picture_folder):
-    root = picture_folder({"train/run/a": 6, "train/run/b": 3, "train/walk/a": 5, "val/run/c": 6, "val/walk/d": 6})
+def test_folders_of_frames(image_folder):
+    root = image_folder({"train/run/a": 6, "train/run/b": 3, "train/walk/a": 5, "val/run/c": 6, "val/walk/d": 6})
     data = ready(root, FrameFolder, val_split=0.0)
     assert ids(data) == ["train/run/a", "train/run/b", "train/walk/a"]
     source = data.splits["train"][0]
@@ -234,8 +234,8 @@ def test_videos_that_are_too_short(clips):
     assert len(ids(ready(clips, **(settings | {"short": "pad"})))) == 6
 
 
-def test_a_broken_frame_or_an_empty_folder_of_frames(picture_folder):
-    root = picture_folder({"run/a": 4, "run/b": 4, "walk/a": 4})
+def test_a_broken_frame_or_an_empty_folder_of_frames(image_folder):
+    root = image_folder({"run/a": 4, "run/b": 4, "walk/a": 4})
     cut_short(root / "run/b/002.png")
     with refuses(DataError, 1, 3, root / "run/b", "002.png", "--data.on_error skip"):
         ready(root, FrameFolder)
@@ -258,8 +258,8 @@ def test_wrong_settings_are_named(clips, settings, names):
         ready(clips, **settings)
 
 
-def test_frames_without_a_rate_have_none_to_change(picture_folder):
-    root = picture_folder({"run/a": 6, "walk/a": 6})
+def test_frames_without_a_rate_have_none_to_change(image_folder):
+    root = image_folder({"run/a": 6, "walk/a": 6})
     with refuses(ConfigError, "data.fps", "data.rate"):
         ready(root, FrameFolder, fps=2.0)
     assert ready(root, FrameFolder, fps=2.0, rate=4.0, val_split=0.0)

@@ -1,4 +1,4 @@
-"""Frames of videos as pictures."""
+"""Frames of videos as images."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def ready(root: Path, **options) -> VideoFrames:
     return data
 
 
-def test_every_frame_is_a_picture(clips):
+def test_every_frame_is_a_image(clips):
     data = ready(clips, val_split=0.0)
     source, rows = data.splits["train"]
     assert len(rows) == 2 * (10 + 11 + 12)

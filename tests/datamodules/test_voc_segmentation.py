@@ -8,12 +8,12 @@ from PIL import Image
 from torchvision.datasets import VOCSegmentation as Reference
 
 from datamodules import VOCSegmentation
-from modules.colours import palette
+from modules.colors import palette
 from modules.contracts import DataError
 from tests.helpers.errors import refuses
 from tests.helpers.images import save
 
-COLOURS = [channel for colour in palette(256) for channel in colour]
+COLORS = [channel for color in palette(256) for channel in color]
 NAMES = {"train": ["2007_000032", "2007_000039"], "val": ["2007_000033"]}
 
 
@@ -26,7 +26,7 @@ def kit(tmp_path) -> Path:
         (lists / f"{split}.txt").write_text("\n".join(names) + "\n")
         for name in names:
             mask = random.choice(np.array([*range(21), 255], np.uint8), (20, 30))
-            save(mask, folder / "SegmentationClass" / f"{name}.png", COLOURS)
+            save(mask, folder / "SegmentationClass" / f"{name}.png", COLORS)
             save(random.integers(0, 256, (20, 30, 3)).astype(np.uint8), folder / "JPEGImages" / f"{name}.jpg")
     return tmp_path
 
@@ -37,7 +37,7 @@ def voc(root: Path, **options) -> VOCSegmentation:
     return data
 
 
-def test_pictures_and_masks_are_those_of_torchvision(kit):
+def test_images_and_masks_are_those_of_torchvision(kit):
     data = voc(kit)
     for split in NAMES:
         reference, (source, rows) = Reference(str(kit), image_set=split), data.splits[split]
@@ -54,7 +54,7 @@ def test_the_folder_of_the_year_will_do(kit):
         assert next(iter(voc(root).val_dataloader()))["id"] == ["JPEGImages/2007_000033.jpg"]
 
 
-def test_classes_and_colours_are_those_of_the_challenge(kit):
+def test_classes_and_colors_are_those_of_the_challenge(kit):
     data = voc(kit)
     assert (len(data.classes), data.classes[0], data.classes[15], data.classes[20]) == (
         21,

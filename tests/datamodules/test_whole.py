@@ -1,4 +1,4 @@
-"""Whole pictures: fitted, padded, and aligned with their maps."""
+"""Whole images: fitted, padded, and aligned with their maps."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from modules.contracts import ConfigError
 from tests.helpers.errors import refuses
 
 
-def picture(height: int, width: int) -> np.ndarray:
+def make_image(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(1, 256, (height, width, 3), np.uint8)
 
 
@@ -25,13 +25,13 @@ def picture(height: int, width: int) -> np.ndarray:
         ((375, 500), (256, 256), (192, 256)),
     ],
 )
-def test_pictures_keep_their_proportions(size, canvas, inside):
+def test_images_keep_their_proportions(size, canvas, inside):
     assert fitted(size, canvas) == inside
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 56), (56, 40), (13, 90), (200, 7)])
 def test_what_is_not_inside_is_padding(height, width):
-    result = Fit((32, 48))(picture(height, width), np.ones((height, width), np.uint8))
+    result = Fit((32, 48))(make_image(height, width), np.ones((height, width), np.uint8))
     assert (result["image"].shape, result["mask"].shape) == ((32, 48, 3), (32, 48))
     high, wide = result["inside"]
     assert result["size"] == (height, width)
@@ -43,7 +43,7 @@ def test_what_is_not_inside_is_padding(height, width):
 
 
 def test_shrinking_averages_areas():
-    image = picture(32, 48)
+    image = make_image(32, 48)
     means = image.reshape(8, 4, 12, 4, 3).mean((1, 3))
     np.testing.assert_allclose(Fit((8, 12))(image)["image"], means, atol=0.51)
 
@@ -51,11 +51,11 @@ def test_shrinking_averages_areas():
 def test_maps_hold_no_value_that_was_not_there():
     mask = np.random.default_rng(0).choice(np.array([0, 7, 255], np.uint8), (50, 70))
     for canvas in ((20, 20), (100, 100), (33, 47)):
-        assert set(np.unique(Fit(canvas)(picture(50, 70), mask)["mask"])) <= {0, 7, 255}
+        assert set(np.unique(Fit(canvas)(make_image(50, 70), mask)["mask"])) <= {0, 7, 255}
 
 
 @pytest.mark.parametrize(("canvas", "most"), [((20, 27), 0.05), ((12, 17), 0.05), ((180, 243), 0.05), ((30, 41), 0.3)])
-def test_a_map_lies_where_its_picture_does(canvas, most):
+def test_a_map_lies_where_its_image_does(canvas, most):
     """On the average of many shapes: one edge is off by half a pixel at most. At half the size no pixel is central."""
     random, apart = np.random.default_rng(0), []
     rows, columns = np.mgrid[: canvas[0], : canvas[1]]
@@ -69,8 +69,8 @@ def test_a_map_lies_where_its_picture_does(canvas, most):
     assert np.abs(np.mean(apart, axis=0)).max() < most
 
 
-def test_null_leaves_the_picture_as_it_is():
-    image = picture(13, 17)
+def test_null_leaves_the_image_as_it_is():
+    image = make_image(13, 17)
     result = Fit(None)(image)
     np.testing.assert_array_equal(result["image"], image)
     assert result["size"] == result["inside"] == (13, 17)
@@ -92,8 +92,8 @@ def whole(root, image_size, **options) -> Images:
     return data
 
 
-def test_images_to_be_answered_per_pixel_come_whole(picture_folder):
-    batch = next(iter(whole(picture_folder({".": 3}, size=(20, 50)), (32, 40)).predict_dataloader()))
+def test_images_to_be_answered_per_pixel_come_whole(image_folder):
+    batch = next(iter(whole(image_folder({".": 3}, size=(20, 50)), (32, 40)).predict_dataloader()))
     assert set(batch) == {"image", "size", "inside", "id"}
     assert batch["image"].shape == (3, 3, 32, 40)
     assert batch["size"].tolist() == [[20, 50]] * 3
@@ -102,38 +102,38 @@ def test_images_to_be_answered_per_pixel_come_whole(picture_folder):
 
 def test_images_of_their_own_sizes_are_padded_to_the_largest_of_the_batch(tmp_path):
     for name, size in (("a", (12, 30)), ("b", (20, 10)), ("c", (5, 5))):
-        Image.fromarray(picture(*size)).save(tmp_path / f"{name}.png")
+        Image.fromarray(make_image(*size)).save(tmp_path / f"{name}.png")
     first, second = whole(tmp_path, None, batch_size=2).predict_dataloader()
     assert first["image"].shape == (2, 3, 20, 30)
     assert first["inside"].tolist() == first["size"].tolist() == [[12, 30], [20, 10]]
     assert first["image"][0, :, 12:].max() == first["image"][1, :, :, 10:].max() == 0
-    np.testing.assert_array_equal(first["image"][1, :, :, :10].permute(1, 2, 0), picture(20, 10))
+    np.testing.assert_array_equal(first["image"][1, :, :, :10].permute(1, 2, 0), make_image(20, 10))
     assert second["image"].shape == (1, 3, 5, 5)
 
 
 def test_images_of_every_kind_come_whole_and_upright(tmp_path):
-    pixels = picture(12, 30)
+    pixels = make_image(12, 30)
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
     Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif)
-    Image.fromarray(pixels[..., 0]).save(tmp_path / "grey.png")
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "gray.png")
     Image.fromarray(np.dstack([pixels, pixels[..., :1]]), "RGBA").save(tmp_path / "alpha.png")
     Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
     (batch,) = whole(tmp_path, 40).predict_dataloader()
     sizes = dict(zip(batch["id"], batch["size"].tolist(), strict=True))
-    assert sizes == {"alpha.png": [12, 30], "deep.png": [12, 30], "grey.png": [12, 30], "turned.jpg": [30, 12]}
+    assert sizes == {"alpha.png": [12, 30], "deep.png": [12, 30], "gray.png": [12, 30], "turned.jpg": [30, 12]}
     assert batch["inside"].tolist() == [[16, 40]] * 3 + [[40, 16]]
 
 
 @pytest.mark.parametrize(("size", "said"), [((32, 40), [32, 40]), (None, "null")])
-def test_tasks_that_see_squares_refuse_other_sizes(picture_folder, size, said):
-    data = Images(str(picture_folder({".": 2})), image_size=size, workers=0)
+def test_tasks_that_see_squares_refuse_other_sizes(image_folder, size, said):
+    data = Images(str(image_folder({".": 2})), image_size=size, workers=0)
     with refuses(ConfigError, "data.image_size", said):
         data.setup("predict")
 
 
-def test_tasks_that_see_squares_get_them(picture_folder):
-    data = Images(str(picture_folder({".": 2})), image_size=16, workers=0)
+def test_tasks_that_see_squares_get_them(image_folder):
+    data = Images(str(image_folder({".": 2})), image_size=16, workers=0)
     data.setup("predict")
     assert {k: getattr(v, "shape", None) for k, v in next(iter(data.predict_dataloader())).items()} == {
         "image": (2, 3, 16, 16),

@@ -1,4 +1,4 @@
-"""The built-in world: the same pictures everywhere, labels that only shape gives away, id maps that fit the pixels."""
+"""The built-in world: the same images everywhere, labels that only shape gives away, id maps that fit the pixels."""
 
 import hashlib
 from collections import Counter
@@ -9,11 +9,11 @@ import pytest
 
 from datamodules.shapes import Shapes
 from datamodules.shapes.render import ONE, SINE, TURN, boxes, masks, render
-from datamodules.shapes.world import COLOURS, SHAPES, TEXTURES, Background, Scene, Thing, scene
+from datamodules.shapes.world import COLORS, SHAPES, TEXTURES, Background, Scene, Thing, scene
 from modules.contracts import ConfigError
 from tests.helpers.errors import refuses
 
-# first 16 hex digits of the SHA-256 of picture and id map: (index, size, digest)
+# first 16 hex digits of the SHA-256 of image and id map: (index, size, digest)
 KNOWN = [
     (0, 64, "1bc9ec8ee0a0a126"),
     (1, 64, "5a5caf3594d577c1"),
@@ -27,15 +27,15 @@ def digest(index: int, size: int, time: float = 0.5) -> str:
 
 
 def lone(shape: str = "circle", **changes) -> Scene:
-    """A plain blue thing at rest in the middle of a grey picture."""
+    """A plain blue thing at rest in the middle of a gray image."""
     thing = Thing(
-        SHAPES.index(shape), list(COLOURS).index("blue"), TEXTURES.index("plain"), 0.5, 0.5, 0.3, 0.0, (0.0, 0.0), 0.0
+        SHAPES.index(shape), list(COLORS).index("blue"), TEXTURES.index("plain"), 0.5, 0.5, 0.3, 0.0, (0.0, 0.0), 0.0
     )
-    grey = (128, 128, 128)
-    return Scene((replace(thing, **changes),), Background(((grey, grey), (grey, grey)), (), noise=1), main=0)
+    gray = (128, 128, 128)
+    return Scene((replace(thing, **changes),), Background(((gray, gray), (gray, gray)), (), noise=1), main=0)
 
 
-def centre(ids: np.ndarray) -> tuple[float, float]:
+def center(ids: np.ndarray) -> tuple[float, float]:
     rows, columns = np.nonzero(ids)
     return columns.mean() + 0.5, rows.mean() + 0.5
 
@@ -46,7 +46,7 @@ def main_things() -> list[Thing]:
 
 
 @pytest.mark.parametrize(("index", "size", "known"), KNOWN)
-def test_a_picture_is_the_same_bytes_in_every_process_and_on_every_machine(index, size, known):
+def test_a_image_is_the_same_bytes_in_every_process_and_on_every_machine(index, size, known):
     assert digest(index, size)[:16] == known
 
 
@@ -57,12 +57,12 @@ def test_the_sine_table_leaves_no_rounding_to_the_c_library():
 
 
 def test_a_scene_depends_on_seed_and_index_alone():
-    backwards = [scene(3, i) for i in reversed(range(20))][::-1]
-    assert backwards == [scene(3, i) for i in range(20)]
+    backward = [scene(3, i) for i in reversed(range(20))][::-1]
+    assert backward == [scene(3, i) for i in range(20)]
     assert len({scene(seed, index) for seed in range(10) for index in range(10)}) == 100
 
 
-def test_rendering_leaves_no_trace_on_the_next_picture():
+def test_rendering_leaves_no_trace_on_the_next_image():
     before = render(scene(0, 5), 48)[0]
     render(scene(0, 6), 48, time=3.0)
     np.testing.assert_array_equal(render(scene(0, 5), 48)[0], before)
@@ -74,12 +74,12 @@ def test_classes_are_balanced(main_things):
     assert all(abs(count - 500) < 5 * np.sqrt(500 * 0.9) for count in counts.values())
 
 
-def test_colour_says_nothing_about_the_class(main_things):
-    table = np.zeros((len(SHAPES), len(COLOURS)))
+def test_color_says_nothing_about_the_class(main_things):
+    table = np.zeros((len(SHAPES), len(COLORS)))
     for thing in main_things:
-        table[thing.shape, thing.colour] += 1
+        table[thing.shape, thing.color] += 1
     expected = table.sum(1, keepdims=True) * table.sum(0, keepdims=True) / len(main_things)
-    freedom = (len(SHAPES) - 1) * (len(COLOURS) - 1)
+    freedom = (len(SHAPES) - 1) * (len(COLORS) - 1)
     # chi-squared: mean `freedom`, variance twice that
     assert ((table - expected) ** 2 / expected).sum() < freedom + 4 * np.sqrt(2 * freedom)
 
@@ -97,29 +97,29 @@ def test_size_and_place_say_nothing_about_the_class(main_things):
         assert np.ptp(means) < 0.15 * spread
 
 
-def test_background_keeps_away_from_the_main_colour():
+def test_background_keeps_away_from_the_main_color():
     for i in range(300):
         drawn = scene(0, i)
-        main = np.array(list(COLOURS.values())[drawn.things[drawn.main].colour])
-        colours = np.array([*sum(drawn.background.grid, ()), *(patch.colour for patch in drawn.background.patches)])
-        assert np.abs(colours - main).max(1).min() >= 96
-        assert colours.min() >= 0
-        assert colours.max() <= 255
+        main = np.array(list(COLORS.values())[drawn.things[drawn.main].color])
+        colors = np.array([*sum(drawn.background.grid, ()), *(patch.color for patch in drawn.background.patches)])
+        assert np.abs(colors - main).max(1).min() >= 96
+        assert colors.min() >= 0
+        assert colors.max() <= 255
 
 
 @pytest.mark.parametrize("texture", TEXTURES)
-@pytest.mark.parametrize("colour", COLOURS)
-def test_pixels_of_a_thing_show_its_colour(colour, texture):
-    drawn = lone(size=0.8, angle=20.0, colour=list(COLOURS).index(colour), texture=TEXTURES.index(texture))
+@pytest.mark.parametrize("color", COLORS)
+def test_pixels_of_a_thing_show_its_color(color, texture):
+    drawn = lone(size=0.8, angle=20.0, color=list(COLORS).index(color), texture=TEXTURES.index(texture))
     image, ids = render(drawn, 64)
-    near = np.abs(image[ids == 1].astype(int) - COLOURS[colour]).max(1) <= 7
+    near = np.abs(image[ids == 1].astype(int) - COLORS[color]).max(1) <= 7
     assert near.mean() > (0.9 if texture == "plain" else 0.3)
     assert (np.abs(image[ids == 0].astype(int) - 128).max(1) <= 7).mean() > 0.9
 
 
 def test_ids_name_the_thing_in_front():
     drawn = lone(size=0.6)
-    front = replace(drawn.things[0], size=0.2, colour=0)
+    front = replace(drawn.things[0], size=0.2, color=0)
     ids = render(replace(drawn, things=(*drawn.things, front)), 64)[1]
     assert ids[32, 32] == 2
     assert ids[32, 18] == 1
@@ -129,7 +129,7 @@ def test_ids_name_the_thing_in_front():
 def test_a_circle_covers_its_area():
     ids = render(lone("circle", size=0.5), 128)[1]
     assert (ids == 1).sum() == pytest.approx(np.pi * 32**2, rel=0.02)
-    assert centre(ids) == pytest.approx((64, 64), abs=0.1)
+    assert center(ids) == pytest.approx((64, 64), abs=0.1)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -151,10 +151,10 @@ def test_the_main_thing_dominates():
         assert visible.argmax() == drawn.main
 
 
-def test_motion_moves_the_centre_by_velocity_times_time():
+def test_motion_moves_the_center_by_velocity_times_time():
     moving = lone("circle", x=0.3, y=0.6, size=0.2, velocity=(0.2, -0.1))
     for time in (0.0, 0.5, 1.0, 2.0):
-        x, y = centre(render(moving, 128, time)[1])
+        x, y = center(render(moving, 128, time)[1])
         assert (x, y) == pytest.approx((128 * (0.3 + 0.2 * time), 128 * (0.6 - 0.1 * time)), abs=0.3)
 
 
@@ -194,16 +194,16 @@ def test_every_size_shows_the_same_scene(size):
     assert image.dtype == ids.dtype == np.uint8
     main = scene(0, 1).main + 1
     large = render(scene(0, 1), 256)[1]
-    assert np.array(centre(ids == main)) / size == pytest.approx(np.array(centre(large == main)) / 256, abs=0.02)
+    assert np.array(center(ids == main)) / size == pytest.approx(np.array(center(large == main)) / 256, abs=0.02)
 
 
-def test_a_share_of_the_main_things_wears_the_colour_of_its_shape():
-    """0.8 do, and a tenth of the others by chance; everything else about colours holds as before."""
+def test_a_share_of_the_main_things_wears_the_color_of_its_shape():
+    """0.8 do, and a tenth of the others by chance; everything else about colors holds as before."""
     drawn = [scene(0, i, typical=0.8) for i in range(2000)]
     mains = [still.things[still.main] for still in drawn]
-    assert np.mean([thing.colour == thing.shape for thing in mains]) == pytest.approx(0.82, abs=0.03)
+    assert np.mean([thing.color == thing.shape for thing in mains]) == pytest.approx(0.82, abs=0.03)
     assert all(
-        thing.colour != main.colour
+        thing.color != main.color
         for still, main in zip(drawn, mains, strict=True)
         for thing in still.things
         if thing is not main

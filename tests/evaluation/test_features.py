@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from datamodules import ImageFolder
-from evaluation.features import Embedded, evenly, picture, samples
+from evaluation.features import Embedded, evenly, image, samples
 
 
 def test_evenly_spread_rows_take_the_same_share_of_sorted_classes():
@@ -12,17 +12,17 @@ def test_evenly_spread_rows_take_the_same_share_of_sorted_classes():
     assert evenly(4, 10).tolist() == [0, 1, 2, 3]
 
 
-def test_the_picture_behind_a_row_is_found_where_others_were_left_out(picture_folder):
-    data = ImageFolder(root=str(picture_folder({"train/cat": 3, "val/cat": 1})), image_size=20, workers=0)
+def test_the_image_behind_a_row_is_found_where_others_were_left_out(image_folder):
+    data = ImageFolder(root=str(image_folder({"train/cat": 3, "val/cat": 1})), image_size=20, workers=0)
     data.setup()
     (batch,) = samples(data, "train", "plain", range(3))
     ids = [name for name in batch["id"] if not name.endswith("000.png")]  # as if the first could not be read
-    found = picture(data, "train", Embedded(torch.zeros(2, 4), None, ids), 1)
+    found = image(data, "train", Embedded(torch.zeros(2, 4), None, ids), 1)
     assert np.array_equal(found, batch["image"][2].permute(1, 2, 0).numpy())
 
 
-def test_samples_are_drawn_anew_in_each_epoch(picture_folder):
-    root = str(picture_folder({"train/cat": 5, "val/cat": 1}))
+def test_samples_are_drawn_anew_in_each_epoch(image_folder):
+    root = str(image_folder({"train/cat": 5, "val/cat": 1}))
     data = ImageFolder(root=root, image_size=16, crop=(0.3, 1.0), workers=0)
     data.setup()
     first, again, second = (next(samples(data, "train", "train", [1, 3], epoch))["image"] for epoch in (0, 0, 1))

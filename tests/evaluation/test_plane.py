@@ -13,7 +13,7 @@ def two_groups(count: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("count", "method", "words"), [(60, "tsne", "t-SNE"), (60, "pca", "PCA"), (20, "tsne", "PCA")])
-def test_neighbours_stay_neighbours_in_the_plane(count, method, words):
+def test_neighbors_stay_neighbors_in_the_plane(count, method, words):
     points, how = lay_out(two_groups(count), method, seed=0)
     assert points.shape == (count, 2) and how.startswith(words)
     apart = np.linalg.norm(points[:, None] - points, axis=2) + 1e9 * np.eye(count)
@@ -39,5 +39,5 @@ def test_a_plane_is_drawn_with_and_without_groups(groups):
 
 
 @pytest.mark.parametrize("count", [3, 10, 15, 40])
-def test_colours_differ(count):
+def test_colors_differ(count):
     assert len(set(map(tuple, distinct(count)))) == count

@@ -8,7 +8,7 @@ from evaluation.probes import STRENGTHS, accuracy, alignment, choose_c, clusters
 
 
 def blobs(count: int, spread: float, classes: int = 4, dimensions: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
-    """Points around one centre per class."""
+    """Points around one center per class."""
     generator = torch.Generator().manual_seed(count)
     labels = torch.arange(count) % classes
     return 5 * torch.eye(dimensions)[labels] + spread * torch.randn(count, dimensions, generator=generator), labels
@@ -26,9 +26,9 @@ def test_the_converged_probe_is_that_of_scikit_learn(c):
 @pytest.mark.parametrize("fit", [lambda f, y: fit_linear(f, y, 4, 1.0), lambda f, y: fit_sgd(f, y, 4, 20, 1.0, 0)])
 def test_probes_separate_what_a_line_separates(fit):
     features, labels = blobs(200, 0.1)
-    standardise = scale(features)
+    standardize = scale(features)
     others, truth = blobs(100, 0.1)
-    assert accuracy(fit(standardise(features), labels)(standardise(others)), truth) == 1
+    assert accuracy(fit(standardize(features), labels)(standardize(others)), truth) == 1
 
 
 def test_the_recipe_ends_near_the_optimum_and_repeats_itself():
@@ -49,7 +49,7 @@ def test_the_chosen_c_is_best_on_what_was_held_out_and_the_smallest_among_equals
     assert choose_c(easy, easy, 4) == STRENGTHS[0]
 
 
-def test_standardising_gives_mean_0_and_spread_1_and_silences_constants():
+def test_standardizing_gives_mean_0_and_spread_1_and_silences_constants():
     features = torch.randn(50, 3) * torch.tensor([10.0, 0.1, 0.0]) + 7
     scaled = scale(features)(features)
     assert scaled.mean(0).tolist() == pytest.approx([0, 0, 0], abs=1e-4)

@@ -19,7 +19,7 @@ NUMBERS[0, 0] = NUMBERS[39, 0] = 3  # an object of several parts, the last pixel
 CATEGORIES = [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog"}]
 
 
-def picture(path: Path, shape: tuple[int, int] = (HEIGHT, WIDTH), orientation: int = 1) -> Path:
+def make_image(path: Path, shape: tuple[int, int] = (HEIGHT, WIDTH), orientation: int = 1) -> Path:
     """An image of noise; `shape` is (H, W) as stored, before EXIF turns it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8))
@@ -44,7 +44,7 @@ def coco(root: Path, annotations: list[dict], images: list[dict] | None = None, 
     if images is None:
         images = [image(number) for number in sorted({a["image_id"] for a in annotations})]
         for entry in images:
-            picture(root / "images" / entry["file_name"])
+            make_image(root / "images" / entry["file_name"])
     file = root / "annotations" / f"instances_{split}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"images": images, "annotations": annotations, "categories": CATEGORIES} | parts))
@@ -58,11 +58,11 @@ def only(found: Annotations, split: str = "train") -> Objects:
 
 
 def table(
-    root: Path, *lines: str, header: str = CSV_HEADER, name: str = "train.csv", pictures: tuple[str, ...] = ("a.png",)
+    root: Path, *lines: str, header: str = CSV_HEADER, name: str = "train.csv", images: tuple[str, ...] = ("a.png",)
 ) -> Path:
     """A CSV of boxes with its images; returns the CSV."""
-    for each in pictures:
-        picture(root / "images" / each)
+    for each in images:
+        make_image(root / "images" / each)
     file = root / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("\n".join([header, *lines]) + "\n")

@@ -10,13 +10,13 @@ from datamodules.base import Split
 from datamodules.objects.object_data import ObjectDataModule
 from datamodules.objects.objects import ObjectFiles, packed
 
-COLOURS = np.array([(230, 20, 20), (20, 230, 20), (20, 20, 230), (230, 230, 20), (230, 20, 230), (20, 230, 230)])
-GREY = 128
+COLORS = np.array([(230, 20, 20), (20, 230, 20), (20, 20, 230), (230, 230, 20), (230, 20, 230), (20, 230, 230)])
+GRAY = 128
 SHAPES = ((96, 128), (120, 90), (100, 100), (64, 160))
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     images: list[np.ndarray]
     prefix: str
     root: None = None
@@ -49,8 +49,8 @@ def rectangles(
     images, boxes, labels, crowd = [], [], [], []
     for i in range(count):
         height, width = shapes[i % len(shapes)]
-        image, taken = np.full((height, width, 3), GREY, np.uint8), np.zeros((height, width), bool)
-        classes = random.permutation(len(COLOURS))[: i % (most + 1)]
+        image, taken = np.full((height, width, 3), GRAY, np.uint8), np.zeros((height, width), bool)
+        classes = random.permutation(len(COLORS))[: i % (most + 1)]
         mine = []
         for label in classes:
             while True:
@@ -58,7 +58,7 @@ def rectangles(
                 x, y = random.integers(0, width - w), random.integers(0, height - h)
                 if not taken[max(0, y - 3) : y + h + 3, max(0, x - 3) : x + w + 3].any():
                     break
-            image[y : y + h, x : x + w], taken[y : y + h, x : x + w] = COLOURS[label], True
+            image[y : y + h, x : x + w], taken[y : y + h, x : x + w] = COLORS[label], True
             mine.append((x, y, x + w, y + h))
         images.append(image)
         boxes.append(np.array(mine, np.float32).reshape(-1, 4))
@@ -66,7 +66,7 @@ def rectangles(
         crowd.append(np.arange(len(classes)) < crowds)
     every = np.concatenate(boxes)
     return ObjectFiles(
-        Pictures(images, prefix),
+        Images(images, prefix),
         shapes=np.array([image.shape[:2] for image in images], np.int32),
         starts=np.cumsum([0, *map(len, boxes)]),
         boxes=every,
@@ -93,7 +93,7 @@ class Rectangles(ObjectDataModule):
     def __init__(self, counts: dict[Split, int] | None = None, drawn: dict | None = None, **settings):
         super().__init__(**({"image_size": 128, "batch_size": 4, "workers": 0, "val_split": 0.0} | settings))
         self.counts, self.drawn = counts or {"train": 24, "val": 9}, drawn or {}
-        self.classes, self.category_ids = [f"colour {i}" for i in range(len(COLOURS))], [10, 20, 30, 40, 50, 60]
+        self.classes, self.category_ids = [f"color {i}" for i in range(len(COLORS))], [10, 20, 30, 40, 50, 60]
 
     def sources(self) -> dict[Split, ObjectFiles]:
         return {
@@ -104,7 +104,7 @@ class Rectangles(ObjectDataModule):
 
 def named(image: np.ndarray) -> np.ndarray:
     """int64 (H, W): the class whose color a pixel is nearest to, or a higher number for gray and black."""
-    known = np.concatenate([COLOURS, [[GREY] * 3, [0] * 3]]).astype(np.float32)
+    known = np.concatenate([COLORS, [[GRAY] * 3, [0] * 3]]).astype(np.float32)
     return ((known**2).sum(1) - 2 * image.astype(np.float32) @ known.T).argmin(-1)
 
 
@@ -117,15 +117,15 @@ def assert_boxes_fit(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray) -
     assert (boxes >= 0).all()
     assert (boxes <= [width, height] * 2).all()
     asked, seen = 0, named(image)
-    for label in np.unique(seen[seen < len(COLOURS)]):
-        colour, mine = seen == label, boxes[labels == label]
-        left_over = colour.astype(np.uint8)
+    for label in np.unique(seen[seen < len(COLORS)]):
+        color, mine = seen == label, boxes[labels == label]
+        left_over = color.astype(np.uint8)
         wide = np.concatenate([mine[:, :2].astype(int) - 2, mine[:, 2:].astype(int) + 3], 1).clip(0)
         alone = ((wide[:, None, :2] < wide[:, 2:]) & (wide[:, None, 2:] > wide[:, :2])).all(2).sum(1) == 1
         for box, (left, top, right, bottom), free in zip(mine, wide, alone, strict=True):
             left_over[top:bottom, left:right] = 0
             if free:
-                rows, columns = np.nonzero(colour[top:bottom, left:right])
+                rows, columns = np.nonzero(color[top:bottom, left:right])
                 found = [left + columns.min(), top + rows.min(), left + columns.max() + 1, top + rows.max() + 1]
                 assert np.abs(found - box).max() <= 1, (found, box)
                 asked += 1
@@ -143,5 +143,5 @@ def assert_masks_fit(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, m
         rows, columns = np.nonzero(mask)
         assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == box.tolist()
         part = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-        both, colour = mask[part] > 0, seen[part] == label
-        assert (both & colour).sum() >= 0.85 * (both | colour).sum() or (both ^ colour).sum() < 30
+        both, color = mask[part] > 0, seen[part] == label
+        assert (both & color).sum() >= 0.85 * (both | color).sum() or (both ^ color).sum() < 30

@@ -1,4 +1,4 @@
-"""A generator as small as the contract allows, on the built-in pictures."""
+"""A generator as small as the contract allows, on the built-in images."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def shapes(**settings: Any) -> Shapes:
 
 
 class Generator(L.LightningModule):
-    """Answers noise with pictures of the training set, chosen by the noise, or with one and the same."""
+    """Answers noise with images of the training set, chosen by the noise, or with one and the same."""
 
     def __init__(self, data: Shapes, collapsed: bool = False, condition: str | None = None) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Generator(L.LightningModule):
         self.weight = nn.Parameter(torch.zeros(()))
         self.register_buffer("fixed_noise", torch.randn(64, 4, generator=torch.Generator().manual_seed(0)))
 
-    def pictures(self, noise: Tensor, label: Tensor | None = None) -> Tensor:
+    def images(self, noise: Tensor, label: Tensor | None = None) -> Tensor:
         assert (label is not None) == bool(self.condition)
         if self.collapsed:
             return self.pool[:1].expand(len(noise), -1, -1, -1)
@@ -37,13 +37,13 @@ class Generator(L.LightningModule):
         return self.pool[chosen]
 
     def generate(self, count: int, generator: torch.Generator | None, label: Tensor | None = None) -> Tensor:
-        return self.pictures(torch.randn(count, self.latent, generator=generator), label)
+        return self.images(torch.randn(count, self.latent, generator=generator), label)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         return self.weight.square() + 1
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Callbacks ask for pictures themselves."""
+        """Callbacks ask for images themselves."""
 
     test_step = validation_step
 

@@ -1,4 +1,4 @@
-"""Semantic segmentation as small as the contracts allow: rectangles on noise, in pictures with padding."""
+"""Semantic segmentation as small as the contracts allow: rectangles on noise, in images with padding."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.helpers.small_task import Data, Task
 CLASSES = ["ground", "red $x$", "green"]
 PALETTE = [(40, 40, 40), (230, 30, 30), (30, 200, 60)]
 PRIMES = (191, 193, 197, 199, 211, 223, 227, 229, 233, 239, 241, 251, 257, 263, 269, 271, 277, 179, 181, 173)
-"""Labelled pixels of each picture: so that no two have the same accuracy, unless all or none of them are right."""
+"""Labeled pixels of each image: so that no two have the same accuracy, unless all or none of them are right."""
 INSIDE, PADDED, ORIGINAL = (14, 20), (16, 24), (28, 40)  # height and width
 
 
@@ -77,7 +77,7 @@ class Rectangles(Dataset):
 
 
 class MaskData(Data):
-    """`names`: ids of the test pictures, the first `len(names)` of them."""
+    """`names`: ids of the test images, the first `len(names)` of them."""
 
     def __init__(self, batch: int = 5, names: list[str] | None = None) -> None:
         super().__init__(batch=batch)

@@ -1,4 +1,4 @@
-"""Detection as small as the contracts allow: rectangles that are found, in pictures with padding."""
+"""Detection as small as the contracts allow: rectangles that are found, in images with padding."""
 
 from typing import Any
 
@@ -71,7 +71,7 @@ class Finder(Task):
 
 
 class Boxes(Dataset):
-    """`i % 3` rectangles of class 0 and 1 by turns, in pictures that were twice as large."""
+    """`i % 3` rectangles of class 0 and 1 by turns, in images that were twice as large."""
 
     def __init__(self, count: int, seed: int, names: list[str] | None) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -113,7 +113,7 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 class ObjectData(Data):
-    """`names`: ids of the test pictures, the first `len(names)` of them."""
+    """`names`: ids of the test images, the first `len(names)` of them."""
 
     category_ids, image_ids = None, None
 

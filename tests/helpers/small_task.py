@@ -39,9 +39,9 @@ class Task(L.LightningModule):
         self.head = nn.Linear(8, len(CLASSES))
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        inputs = {"image": self.backbone.normalise(batch["image"])} if "image" in batch else {}
+        inputs = {"image": self.backbone.normalize(batch["image"])} if "image" in batch else {}
         if "views" in batch:
-            inputs["views"] = [self.backbone.normalise(view) for view in batch["views"]]
+            inputs["views"] = [self.backbone.normalize(view) for view in batch["views"]]
         return batch | inputs
 
     def features(self, image: Tensor) -> Tensor:
@@ -82,14 +82,14 @@ class Pretraining(Task):
 
 
 class Samples(Dataset):
-    """Pictures whose brightest channel is their class: easy, so that a probe of any features beats chance."""
+    """Images whose brightest channel is their class: easy, so that a probe of any features beats chance."""
 
-    def __init__(self, count: int, seed: int, size: int = 16, views: bool = False, labelled: bool = True) -> None:
+    def __init__(self, count: int, seed: int, size: int = 16, views: bool = False, labeled: bool = True) -> None:
         generator = torch.Generator().manual_seed(seed)
         self.label = torch.arange(count) % 3
         noise = torch.randint(0, 160, (count, 3, size, size), generator=generator)
         self.image = (noise + 95 * nn.functional.one_hot(self.label, 3)[:, :, None, None]).to(torch.uint8)
-        self.views, self.labelled = views, labelled
+        self.views, self.labeled = views, labeled
 
     def __len__(self) -> int:
         return len(self.label)
@@ -97,7 +97,7 @@ class Samples(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         image, label = self.image[index], int(self.label[index])
         sample = {"views": [image, image.flip(2)]} if self.views else {"image": image}
-        return sample | {"id": f"{label}/{index:03}.png"} | ({"label": label} if self.labelled else {})
+        return sample | {"id": f"{label}/{index:03}.png"} | ({"label": label} if self.labeled else {})
 
 
 class InOrder(DistributedSampler):
@@ -117,16 +117,16 @@ class InOrder(DistributedSampler):
 
 
 class Data(L.LightningDataModule):
-    def __init__(self, count: int = 48, batch: int = 8, views: bool = False, labelled: bool = True) -> None:
+    def __init__(self, count: int = 48, batch: int = 8, views: bool = False, labeled: bool = True) -> None:
         super().__init__()
-        self.count, self.batch, self.views, self.labelled = count, batch, views, labelled
+        self.count, self.batch, self.views, self.labeled = count, batch, views, labeled
         self.batch_size = batch
-        self.classes = CLASSES if labelled else None
+        self.classes = CLASSES if labeled else None
         self.sizes = {"train": (count, 0), "val": (21, 1), "test": (20, 2)}  # samples, seed
 
     def plain_dataloader(self, split: str) -> DataLoader | None:
         count, seed = self.sizes[split]
-        return self.in_order(Samples(count, seed, labelled=self.labelled))
+        return self.in_order(Samples(count, seed, labeled=self.labeled))
 
     def in_order(self, samples: Dataset, collate: Callable | None = None) -> DataLoader:
         """Whole batches in turn, as data modules deal them."""

@@ -56,7 +56,7 @@ class Captioner(Translator):
         self.backbone = Backbone()
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        return batch | {"image": self.backbone.normalise(batch["image"])}
+        return batch | {"image": self.backbone.normalize(batch["image"])}
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         answer = super().validation_step(batch, batch_idx)
@@ -92,7 +92,7 @@ class Pairs(L.LightningDataModule):
 
 
 class Captions(Pairs):
-    """Pictures of one colour, brighter to the right, with two captions each."""
+    """Images of one color, brighter to the right, with two captions each."""
 
     def sample(self, index: int) -> dict[str, Any]:
         pair = super().sample(index)

@@ -23,7 +23,7 @@ def test_where_the_discriminator_knows_nothing_minimax_costs_two_ln_2():
 
 
 def test_the_best_constant_discriminator_between_unequal_shares_is_their_ratio():
-    """With three real pictures for each generated one D = p / (p + q) = 0.75 (Goodfellow et al., proposition 1)."""
+    """With three real images for each generated one D = p / (p + q) = 0.75 (Goodfellow et al., proposition 1)."""
     score = torch.tensor(0.3, requires_grad=True)
     optimizer = torch.optim.LBFGS([score], lr=1, max_iter=100)
 
@@ -88,7 +88,7 @@ def test_the_penalty_of_a_linear_critic_is_the_squared_distance_of_its_norm_from
         torch.testing.assert_close(slope, 2 * (weight.norm() - 1) * weight.detach() / weight.norm())
 
 
-def test_a_gradient_of_zero_is_penalised_without_nan():
+def test_a_gradient_of_zero_is_penalized_without_nan():
     weight = torch.zeros(12, requires_grad=True)
     image = torch.rand(2, 3, 2, 2)
     penalty = gradient_penalty(linear(weight), image, image, torch.zeros(2, 1, 1, 1))
@@ -108,7 +108,7 @@ def test_r1_of_a_quadratic():
     torch.testing.assert_close(r1(critic, real), expected)
 
 
-def test_the_penalty_looks_between_the_pictures():
+def test_the_penalty_looks_between_the_images():
     """D(x) = |x|^2 / 2 has the slope |x|, so the penalty tells where it looked."""
     real, fake = torch.zeros(2, 1, 1, 4), torch.full((2, 1, 1, 4), 2.0)  # norms 0 and 4
     mix = torch.tensor([0.25, 0.5]).view(2, 1, 1, 1)  # norms 3 and 2
@@ -119,7 +119,7 @@ def test_the_penalty_looks_between_the_pictures():
     assert gradient_penalty(critic, real, fake, mix).item() == pytest.approx((4 + 1) / 2, abs=1e-5)
 
 
-def test_dragan_looks_half_a_standard_deviation_around_real_pictures():
+def test_dragan_looks_half_a_standard_deviation_around_real_images():
     real = torch.tensor([[[[-1.0, 1.0]]], [[[-1.0, 1.0]]]])
     seen = []
 

@@ -47,7 +47,7 @@ def test_a_fresh_deformable_convolution_is_a_plain_one(dilation, bias):
 
 
 def test_a_deformable_convolution_learns_where_to_look():
-    """Offsets of one pixel to the right make it the plain convolution of the picture moved by one to the left."""
+    """Offsets of one pixel to the right make it the plain convolution of the image moved by one to the left."""
     layer, x = Deformable(2, 3), torch.randn(1, 2, 8, 8)
     before = layer(x)
     layer(x).square().sum().backward()
@@ -79,7 +79,7 @@ def test_a_bias_stands_in_for_a_missing_norm(kind, norm, bias):
 def test_activations_keep_their_scale_through_many_layers_without_norm(kernel):
     x = torch.randn(2, 64, 32, 32)
     deep = nn.Sequential(*[ConvNormReLU(64, 64, kernel, norm=False) for _ in range(10)])
-    assert 0.2 < deep(x).square().mean() < 5  # torch's own initialisation leaves 1e-8
+    assert 0.2 < deep(x).square().mean() < 5  # torch's own initialization leaves 1e-8
 
 
 @pytest.mark.parametrize("finer", [0, 3])

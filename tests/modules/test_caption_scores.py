@@ -25,8 +25,8 @@ from modules.metrics.captions import (
 
 WORDS = "a the red blue small large circle square dog left of above and with two it".split()
 
-# What pycocoevalcap 1.2 (Bleu, Cider, Rouge; numpy 2.4) said of `sentences(seed, pictures)`; of seed 3 the fifth
-# caption is empty: BLEU-1 to 4, CIDEr-D, ROUGE-L, and CIDEr-D of the first pictures.
+# What pycocoevalcap 1.2 (Bleu, Cider, Rouge; numpy 2.4) said of `sentences(seed, images)`; of seed 3 the fifth
+# caption is empty: BLEU-1 to 4, CIDEr-D, ROUGE-L, and CIDEr-D of the first images.
 PYCOCOEVALCAP = [
     (
         (0, 40),
@@ -58,7 +58,7 @@ PYCOCOEVALCAP = [
     ),
 ]
 
-# What it said, behind its PTBTokenizer (Java), of Flickr8k's first captions against the other four of their pictures.
+# What it said, behind its PTBTokenizer (Java), of Flickr8k's first captions against the other four of their images.
 REAL = {
     "bleu_1": 0.6394140691533572,
     "bleu_2": 0.4477850570363135,
@@ -91,8 +91,8 @@ PTB = {
 }
 
 
-def sentences(seed: int, pictures: int) -> tuple[list[str], list[list[str]]]:
-    """Captions, and up to five references of each picture that resemble them and each other."""
+def sentences(seed: int, images: int) -> tuple[list[str], list[list[str]]]:
+    """Captions, and up to five references of each image that resemble them and each other."""
     draw = random.Random(seed)
 
     def sentence(base: str | None = None) -> str:
@@ -104,7 +104,7 @@ def sentences(seed: int, pictures: int) -> tuple[list[str], list[list[str]]]:
         return " ".join(words)
 
     said, true = [], []
-    for _ in range(pictures):
+    for _ in range(images):
         first = sentence()
         true.append([first] + [sentence(first) for _ in range(draw.randint(0, 4))])
         said.append(sentence(first))
@@ -148,12 +148,12 @@ def test_case_and_punctuation_do_not_count():
     assert caption_scores(["A dog, running!"], [["a dog running ."]])["exact_match"] == 1
 
 
-def test_a_long_or_short_caption_is_penalised_as_the_gaussian_says():
+def test_a_long_or_short_caption_is_penalized_as_the_gaussian_says():
     """The clipped cosine of a doubled sentence's words is known; beside it only the penalty for 4 more pairs."""
     reference, other = "a b c d".split(), "w x y z".split()
     longer = [*reference, *"p q r s".split()]
     score = cider([longer, other], [[reference], [other]])[0]
-    known, unknown = math.log(2), math.log(2)  # once in two pictures; n-grams that no reference has weigh the most
+    known, unknown = math.log(2), math.log(2)  # once in two images; n-grams that no reference has weigh the most
     cosines = [k * known**2 / (known * math.sqrt(k) * unknown * math.sqrt(8 - n)) for n, k in enumerate((4, 3, 2, 1))]
     assert score == pytest.approx(10 * sum(cosines) / 4 * math.exp(-16 / 72))
 
@@ -161,7 +161,7 @@ def test_a_long_or_short_caption_is_penalised_as_the_gaussian_says():
 def test_cider_of_a_batch_takes_the_frequencies_of_a_larger_set():
     said, true = split(*sentences(6, 50))
     frequencies = Frequencies.of(true)
-    assert frequencies.pictures == 50
+    assert frequencies.images == 50
     assert cider(said[:4], true[:4], frequencies).tolist() == cider(said, true)[:4].tolist()
 
 
@@ -185,13 +185,13 @@ def test_nothing_said_scores_nothing():
     assert rouge_l([], [[]]) == 0
 
 
-def test_no_picture_has_no_figures():
+def test_no_image_has_no_figures():
     scores = CaptionScores(full=False)
     assert all(value.isnan() for value in scores.compute().values())
     assert scores.compute().keys() == PROTOCOLS.keys() - {"meteor"}
 
 
-def test_bleu_of_more_pictures_is_not_the_mean_of_each():
+def test_bleu_of_more_images_is_not_the_mean_of_each():
     said, true = split(*sentences(0, 40))
     each = [bleu([one], [several])[3] for one, several in zip(said, true, strict=True)]
     assert abs(sum(each) / 40 - bleu(said, true)[3]) > 0.01
@@ -213,13 +213,13 @@ def test_the_metric_adds_up_batches_forgets_on_reset_and_refuses_what_does_not_f
 
 def one_of_two(rank: int, folder: str, counts: tuple[int, ...]) -> None:
     torch.distributed.init_process_group("gloo", f"file://{folder}/group", rank=rank, world_size=2)
-    said = [everything(pictures, slice(rank, None, 2)) for pictures in counts]
+    said = [everything(images, slice(rank, None, 2)) for images in counts]
     (Path(folder) / f"{rank}.json").write_text(json.dumps(said))
     torch.distributed.destroy_process_group()
 
 
-def everything(pictures: int, mine: slice) -> dict:
-    said, true = (column[mine] for column in sentences(0, pictures))
+def everything(images: int, mine: slice) -> dict:
+    said, true = (column[mine] for column in sentences(0, images))
     scores = CaptionScores(full=False)
     for one, references in zip(said, true, strict=True):  # devices take batches in turn
         scores.update([one], [references])
@@ -231,15 +231,15 @@ def everything(pictures: int, mine: slice) -> dict:
 
 
 def test_two_processes_have_the_figures_of_one(tmp_path):
-    """Of eleven pictures; of a single one, where the second process has nothing; and of none."""
+    """Of eleven images; of a single one, where the second process has nothing; and of none."""
     counts = (11, 1, 0)
     multiprocessing.start_processes(one_of_two, (str(tmp_path), counts), nprocs=2, start_method="fork")
     for rank in (0, 1):
-        for pictures, two in zip(counts, json.loads((tmp_path / f"{rank}.json").read_text()), strict=True):
-            said, true = sentences(0, pictures)
+        for images, two in zip(counts, json.loads((tmp_path / f"{rank}.json").read_text()), strict=True):
+            said, true = sentences(0, images)
             assert two["figures"] == pytest.approx(caption_scores(said, true, full=False), abs=1e-6, nan_ok=True)
             assert two["order"] == said
-            assert two["left"] == len(range(rank, pictures, 2))  # its own, when the others' have gone again
+            assert two["left"] == len(range(rank, images, 2))  # its own, when the others' have gone again
 
 
 def test_real_captions_score_as_pycocoevalcap_says(data_root):

@@ -33,7 +33,7 @@ def test_linear_drops_pooled_features_in_training_only():
 
 
 @pytest.mark.parametrize("kind", ["cross_entropy", "focal"])
-def test_probabilities_of_one_class_per_picture_are_a_softmax(kind):
+def test_probabilities_of_one_class_per_image_are_a_softmax(kind):
     logits, _ = batch()
     expected = logits.exp() / logits.exp().sum(1, keepdim=True)
     torch.testing.assert_close(Linear(FEATURES, 5, loss=kind).probabilities(logits), expected)
@@ -64,7 +64,7 @@ def test_loss_is_computed_in_float32_from_half_precision_logits(kind):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_binary_smooths_towards_one_half_in_each_class(smoothing):
+def test_binary_smooths_toward_one_half_in_each_class(smoothing):
     logits, target = batch(3, 4)
     head = Linear(FEATURES, 4, loss="binary", label_smoothing=smoothing)
     total = 0.0
@@ -76,7 +76,7 @@ def test_binary_smooths_towards_one_half_in_each_class(smoothing):
     assert head.loss(logits, target).item() == pytest.approx(total / 12, rel=1e-5)
 
 
-def test_binary_takes_several_classes_per_picture():
+def test_binary_takes_several_classes_per_image():
     logits = torch.randn(3, 5)
     target = torch.tensor([[1, 0, 1, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]]).float()
     expected = -(target * logits.sigmoid().log() + (1 - target) * (1 - logits.sigmoid()).log()).mean()

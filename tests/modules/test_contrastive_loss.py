@@ -63,7 +63,7 @@ def test_half_precision_embeddings_do_not_overflow_at_a_low_temperature():
     assert half.grad.isfinite().all()
 
 
-def test_identical_views_of_orthogonal_pictures_give_the_closed_form():
+def test_identical_views_of_orthogonal_images_give_the_closed_form():
     embeddings = torch.eye(4)
     expected = -math.log(math.e**2 / (math.e**2 + 6))  # temperature 0.5: one positive, six orthogonal negatives
     assert nt_xent(embeddings, embeddings, 0.5).item() == pytest.approx(expected)

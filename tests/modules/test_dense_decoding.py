@@ -1,4 +1,4 @@
-"""Padding, windows, augmentation and the way back to the original picture, against plain passes and closed forms."""
+"""Padding, windows, augmentation and the way back to the original image, against plain passes and closed forms."""
 
 import math
 from itertools import pairwise
@@ -39,7 +39,7 @@ def network() -> nn.Module:
     return Unet("resnet18", encoder_weights=None, classes=CLASSES, decoder_channels=(32, 16, 16, 8, 8)).eval()
 
 
-def test_a_picture_that_divides_goes_through_the_network_as_it_is(network):
+def test_a_image_that_divides_goes_through_the_network_as_it_is(network):
     image = torch.randn(2, 3, 64, 96)
     with torch.inference_mode():
         assert torch.equal(padded(network, image, 32), network(image))
@@ -59,7 +59,7 @@ def test_padding_repeats_the_last_pixel_to_the_right_and_below():
     assert torch.equal(seen[0], expected)
 
 
-def test_a_picture_that_fits_one_window_is_one_plain_pass(network):
+def test_a_image_that_fits_one_window_is_one_plain_pass(network):
     def predict(image: Tensor) -> Tensor:
         return network(image).softmax(1)
 
@@ -90,7 +90,7 @@ def test_the_weights_of_all_windows_sum_to_one_at_every_pixel(size, overlap):
     torch.testing.assert_close(found.sum(1), torch.ones(2, *size))
 
 
-def test_overlapping_windows_are_blended_with_weights_that_fade_towards_their_borders():
+def test_overlapping_windows_are_blended_with_weights_that_fade_toward_their_borders():
     said = iter((torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])))
 
     def predict(image: Tensor) -> Tensor:
@@ -113,11 +113,9 @@ def test_probabilities_are_averaged_not_logits():
     torch.testing.assert_close(found[0, 0], torch.full((8, 8), (1 + 1 / (1 + math.e)) / 2), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(
-    ("pictures", "at_once", "passes"), [(1, 4, [4, 4, 1]), (2, 5, [4, 4, 4, 4, 2]), (3, 1, [3] * 9)]
-)
-def test_a_pass_holds_as_many_windows_as_asked_but_one_of_each_picture_at_least(pictures, at_once, passes):
-    image, predict = torch.randn(pictures, 3, 64, 64), Recorded()
+@pytest.mark.parametrize(("images", "at_once", "passes"), [(1, 4, [4, 4, 1]), (2, 5, [4, 4, 4, 4, 2]), (3, 1, [3] * 9)])
+def test_a_pass_holds_as_many_windows_as_asked_but_one_of_each_image_at_least(images, at_once, passes):
+    image, predict = torch.randn(images, 3, 64, 64), Recorded()
     found = sliding(predict, image, 32, 0.5, at_once)
     assert predict.shapes == [(count, 3, 32, 32) for count in passes]
     torch.testing.assert_close(found, pixelwise(image), atol=1e-6, rtol=0)
@@ -151,7 +149,7 @@ def test_windows_that_cannot_move_are_refused(window, overlap):
 
 
 @pytest.mark.parametrize("scales", [[], [1.0, 0.0]])
-def test_scales_that_leave_no_picture_are_refused(scales):
+def test_scales_that_leave_no_image_are_refused(scales):
     with refuses(ConfigError, "scales", scales):
         augmented(pixelwise, torch.randn(1, 3, 8, 8), scales=scales)
 
@@ -167,7 +165,7 @@ def test_mirrors_of_a_predictor_that_knows_no_sides_change_nothing():
     torch.testing.assert_close(augmented(pixelwise, image, flip=True), pixelwise(image))
 
 
-def test_a_mirrored_picture_is_mirrored_back_before_the_mean():
+def test_a_mirrored_image_is_mirrored_back_before_the_mean():
     kernel = torch.randn(CLASSES, 3, 1, 3)
 
     def predict(image: Tensor) -> Tensor:
@@ -178,7 +176,7 @@ def test_a_mirrored_picture_is_mirrored_back_before_the_mean():
     torch.testing.assert_close(augmented(predict, image, flip=True), (predict(image) + mirrored) / 2)
 
 
-def test_each_scale_is_shown_and_brought_back_to_the_pictures_size():
+def test_each_scale_is_shown_and_brought_back_to_the_images_size():
     image, predict = torch.randn(1, 3, 20, 31), Recorded()
     found = augmented(predict, image, flip=True, scales=[0.5, 1.0, 1.5])
     assert [shape[-2:] for shape in predict.shapes] == [(10, 16)] * 2 + [(20, 31)] * 2 + [(30, 46)] * 2
@@ -186,7 +184,7 @@ def test_each_scale_is_shown_and_brought_back_to_the_pictures_size():
     torch.testing.assert_close(found.sum(1), torch.ones(1, 20, 31))
 
 
-def test_scales_of_a_smooth_picture_agree():
+def test_scales_of_a_smooth_image_agree():
     ramp = torch.linspace(-1, 1, 64)
     image = torch.stack([ramp.expand(48, 64), ramp.flip(0).expand(48, 64), torch.zeros(48, 64)])[None]
     found = augmented(pixelwise, image, scales=[0.5, 1.0, 2.0])
@@ -205,7 +203,7 @@ def test_the_way_back_cuts_the_padding_off_and_resizes_to_the_original():
     assert torch.equal(third, probabilities[2])
 
 
-def test_the_way_back_holds_one_picture_at_a_time():
+def test_the_way_back_holds_one_image_at_a_time():
     probabilities, inside = torch.rand(2, CLASSES, 8, 8), torch.tensor([[8, 8], [8, 8]])
     found = to_original(probabilities, inside, torch.tensor([[20, 20], [30, 10]]))
     assert next(found).shape == (CLASSES, 20, 20)

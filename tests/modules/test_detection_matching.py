@@ -9,8 +9,8 @@ from faster_coco_eval.core import mask as coco_mask
 
 from benchmarks.evaluation import batches, scenes
 from modules.metrics.detection import DetectionScores
+from modules.metrics.images import Image, pack, unpack
 from modules.metrics.matching import ERRORS, average_precision, errors, nuclei_score, voc, voc_hits
-from modules.metrics.pictures import Picture, pack, unpack
 
 BOX = (0, 0, 10, 10)
 FAR = (50, 50, 10, 10)
@@ -22,10 +22,10 @@ def shifted(iou: float, box=BOX) -> tuple[float, ...]:
     return (x + w * (1 - iou) / (1 + iou), y, w, h)
 
 
-def picture(found=(), true=()) -> Picture:
+def make_image(found=(), true=()) -> Image:
     """Detections (box, label, score) and objects (box, label, crowd), boxes in x, y, width, height."""
     found = sorted(found, key=lambda entry: -entry[2])
-    return Picture(
+    return Image(
         boxes=np.array([entry[0] for entry in found], float).reshape(-1, 4),
         scores=np.array([entry[2] for entry in found], float),
         labels=np.array([entry[1] for entry in found], int),
@@ -37,11 +37,11 @@ def picture(found=(), true=()) -> Picture:
 
 
 def hits(*args) -> list[int]:
-    return voc_hits(made := picture(*args), made.overlaps("boxes")).tolist()
+    return voc_hits(made := make_image(*args), made.overlaps("boxes")).tolist()
 
 
 def test_a_moved_box_has_the_overlap_that_it_was_moved_for():
-    overlap = picture([(shifted(0.3), 0, 1)], [(BOX, 0, False), (FAR, 1, False)]).overlaps("boxes")
+    overlap = make_image([(shifted(0.3), 0, 1)], [(BOX, 0, False), (FAR, 1, False)]).overlaps("boxes")
     assert overlap == pytest.approx(np.array([[0.3, 0]]))
 
 
@@ -96,28 +96,28 @@ def devkit(scores, labels, right, true, label):
     return sum((recall[i + 1] - recall[i]) * precision[i + 1] for i in range(len(recall) - 1))
 
 
-def made(*args, **options) -> list[Picture]:
+def made(*args, **options) -> list[Image]:
     return unpack(pack(*scenes(*args, size=(120, 160), **options), masks=True))
 
 
 @pytest.mark.parametrize("kind", ["boxes", "masks"])
-def test_voc_of_random_pictures_is_that_of_the_devkits_sum(kind):
-    pictures = made(6, 8, 30, 3, crowds=0.1)
-    right = [voc_hits(p, p.overlaps(kind)) for p in pictures]
-    area, _ = voc(pictures, right, 4)
-    scores, labels = (np.concatenate([getattr(p, name) for p in pictures]) for name in ("scores", "labels"))
+def test_voc_of_random_images_is_that_of_the_devkits_sum(kind):
+    images = made(6, 8, 30, 3, crowds=0.1)
+    right = [voc_hits(p, p.overlaps(kind)) for p in images]
+    area, _ = voc(images, right, 4)
+    scores, labels = (np.concatenate([getattr(p, name) for p in images]) for name in ("scores", "labels"))
     for label in range(3):
-        true = sum(int(((p.true_labels == label) & ~p.crowd).sum()) for p in pictures)
+        true = sum(int(((p.true_labels == label) & ~p.crowd).sum()) for p in images)
         assert area[label] == pytest.approx(devkit(scores, labels, np.concatenate(right), true, label))
         assert 0 < area[label] < 1
     assert np.isnan(area[3])
 
 
 def nuclei(*args, confidence=0.5) -> float:
-    return nuclei_score(made := picture(*args), made.overlaps("boxes"), confidence)
+    return nuclei_score(made := make_image(*args), made.overlaps("boxes"), confidence)
 
 
-def test_nuclei_score_of_a_hand_made_picture():
+def test_nuclei_score_of_a_hand_made_image():
     """Two objects: one found perfectly, one at IoU .72; one detection too many; one that is not sure."""
     found = [(BOX, 0, 0.9), (shifted(0.72, FAR), 0, 0.8), ((80, 80, 9, 9), 0, 0.7), ((80, 0, 9, 9), 0, 0.4)]
     score = nuclei(found, [(BOX, 0, False), (FAR, 0, False)])
@@ -136,7 +136,7 @@ def test_nuclei_make_as_many_pairs_as_possible():
     first, second = (0, 0, 10, 10), (2, 0, 10, 10)
     between, left = (1, 0, 10, 10), (-2, 0, 10, 10)
     pairs = [(between, 0, 0.9), (left, 0, 0.8)]
-    overlap = picture(pairs, [(first, 0, False), (second, 0, False)]).overlaps("boxes")
+    overlap = make_image(pairs, [(first, 0, False), (second, 0, False)]).overlaps("boxes")
     assert (overlap > 0.5).tolist() == [[True, True], [True, False]]
     assert overlap[0, 0] == overlap[0, 1]
     whole = [1.0] * 4 + [1 / 3] * 3 + [0] * 3  # .50 to .65 both, .70 to .80 one
@@ -148,7 +148,7 @@ def test_nuclei_of_another_class_or_in_a_crowd():
     assert nuclei([(BOX, 0, 1), (FAR, 0, 1)], [(BOX, 0, False), ((40, 40, 40, 40), 0, True)]) == 1
 
 
-def test_nuclei_of_an_empty_picture_are_no_number_unless_something_was_found():
+def test_nuclei_of_an_empty_image_are_no_number_unless_something_was_found():
     assert np.isnan(nuclei())
     assert np.isnan(nuclei([(BOX, 0, 0.4)]))
     assert nuclei([(BOX, 0, 0.6)]) == 0
@@ -204,7 +204,7 @@ def as_batch(found: np.ndarray, true: np.ndarray):
 
 
 def kinds(*args, confidence=0.5) -> dict[str, int]:
-    counts = errors(made := picture(*args), made.overlaps("boxes"), confidence)
+    counts = errors(made := make_image(*args), made.overlaps("boxes"), confidence)
     assert counts.shape == (len(ERRORS),)
     return {name: count for name, count in zip(ERRORS, counts.tolist(), strict=True) if count}
 
@@ -236,7 +236,7 @@ def test_each_kind_of_error(found, true, expected):
     assert kinds(found, true) == expected
 
 
-def test_an_object_that_a_wrong_detection_names_is_not_missed_but_its_neighbour_is():
+def test_an_object_that_a_wrong_detection_names_is_not_missed_but_its_neighbor_is():
     assert kinds([(shifted(0.3), 0, 0.9)], [*ONE, (FAR, 0, False)]) == {"location": 1, "missed": 1}
 
 
@@ -253,13 +253,13 @@ def test_location_comes_before_class():
 @pytest.mark.parametrize(
     ("kind", "expected"), [("boxes", (40, 42, 34, 115, 18, 2)), ("masks", (42, 36, 31, 117, 23, 2))]
 )
-def test_errors_of_random_pictures_are_those_that_tidecv_counts(kind, expected):
-    """What version 1.0.1 said of the same pictures, which counts detections of all scores."""
+def test_errors_of_random_images_are_those_that_tidecv_counts(kind, expected):
+    """What version 1.0.1 said of the same images, which counts detections of all scores."""
     predictions, truths = scenes(8, 10, 40, 4, size=(200, 240))
     random = np.random.default_rng(0)
     predictions["scores"] = [torch.from_numpy(np.sort(random.random(40))[::-1].astype(np.float32)) for _ in truths]
-    pictures = unpack(pack(predictions, truths, masks=True))
-    assert tuple(sum(errors(p, p.overlaps(kind), 0.0) for p in pictures).tolist()) == expected
+    images = unpack(pack(predictions, truths, masks=True))
+    assert tuple(sum(errors(p, p.overlaps(kind), 0.0) for p in images).tolist()) == expected
 
 
 def test_every_sure_detection_is_right_or_wrong_in_one_way_and_every_object_found_or_accounted_for():
@@ -271,7 +271,7 @@ def test_every_sure_detection_is_right_or_wrong_in_one_way_and_every_object_foun
         assert counts["missed"] <= len(made_.true_labels) - right
 
 
-def right_of(made_: Picture, overlap: np.ndarray) -> int:
+def right_of(made_: Image, overlap: np.ndarray) -> int:
     """How many objects sure detections take, one after the other."""
     free = np.where(made_.labels[:, None] == made_.true_labels, overlap, 0)[made_.scores >= 0.5]
     count = 0
@@ -282,16 +282,16 @@ def right_of(made_: Picture, overlap: np.ndarray) -> int:
     return count
 
 
-def test_shares_of_errors_are_of_all_errors_of_all_pictures():
+def test_shares_of_errors_are_of_all_errors_of_all_images():
     scores = DetectionScores(3, masks=True, errors=True)
     case = scenes(6, 5, 20, 3, size=(120, 160))
     for batch in batches(*case, 2):
         scores.update(*batch)
     scores.compute()
-    pictures = unpack(pack(*case, masks=True))
+    images = unpack(pack(*case, masks=True))
     for kind in ("boxes", "masks"):
         report = scores.reports[kind]
-        counts = sum(errors(p, p.overlaps(kind), report.threshold) for p in pictures)
+        counts = sum(errors(p, p.overlaps(kind), report.threshold) for p in images)
         said = report.errors
         assert [count for count, _ in said.values()] == counts.tolist()
         assert [share for _, share in said.values()] == pytest.approx(counts / counts.sum())

@@ -15,7 +15,7 @@ from benchmarks.evaluation import batches, coco_eval, ellipse, scenes
 from modules.contracts import ConfigError
 from modules.metrics import coco
 from modules.metrics.detection import DetectionScores, protocols
-from modules.metrics.pictures import EMPTY
+from modules.metrics.images import EMPTY
 from tests.helpers.errors import refuses
 
 NAMES = ("map", "map50", "map75", "map_small", "map_medium", "map_large", "mar_1", "mar_10", "mar_100")
@@ -46,7 +46,7 @@ def equal(figures: dict[str, float], expected: dict[str, float]) -> bool:
 
 
 def objects(boxes=(), labels=(), scores=None, crowd=None, size=SIZE) -> dict:
-    """Boxes xyxy with ellipses in them, as truth or, with scores, as detections of one picture."""
+    """Boxes xyxy with ellipses in them, as truth or, with scores, as detections of one image."""
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
     rle = [ellipse(box, size) for box in boxes]
     made = {"boxes": torch.from_numpy(boxes), "labels": torch.tensor(labels, dtype=torch.int64), "rle": rle}
@@ -56,8 +56,8 @@ def objects(boxes=(), labels=(), scores=None, crowd=None, size=SIZE) -> dict:
     return made | {"area": area, "crowd": torch.tensor(crowd or [False] * len(boxes), dtype=torch.bool)}
 
 
-def predicted(*pictures: dict) -> dict[str, list]:
-    return {key: [picture[key] for picture in pictures] for key in pictures[0]}
+def predicted(*images: dict) -> dict[str, list]:
+    return {key: [image[key] for image in images] for key in images[0]}
 
 
 NOTHING = objects([], [], [])
@@ -65,7 +65,7 @@ NOTHING = objects([], [], [])
 
 @pytest.fixture
 def real(data_root) -> dict:
-    """A hundred pictures of COCO with crowds, and detections that are its objects disturbed."""
+    """A hundred images of COCO with crowds, and detections that are its objects disturbed."""
     path = data_root / "coco100_instances" / "annotations" / "instances_all.json"
     truth, random = COCO(str(path)), np.random.default_rng(0)
     ids, categories = sorted(truth.getImgIds()), sorted(truth.getCatIds())
@@ -91,7 +91,7 @@ def true_objects(truth: COCO, entries: list[dict], categories: list[int]) -> dic
 
 
 def disturbed(true: dict, classes: int, size: tuple[int, int], random: np.random.Generator) -> dict:
-    """Some objects missed, some found twice, moved and mislabelled, and some that are not there; scores are tied."""
+    """Some objects missed, some found twice, moved and mislabeled, and some that are not there; scores are tied."""
     kept = np.flatnonzero(random.random(len(true["labels"])) < 0.8)
     kept = np.concatenate([kept, kept[random.random(len(kept)) < 0.2]])
     shift = random.normal(0, 3, (len(kept), 2)).round()
@@ -207,7 +207,7 @@ def test_without_an_object_to_find_there_is_no_figure(truth):
     assert scores.reports["boxes"].per_class["objects"].tolist() == [0, 0]
 
 
-def test_pictures_with_nothing_in_them_change_nothing():
+def test_images_with_nothing_in_them_change_nothing():
     found, truth = objects([[5, 5, 25, 25]], [0], [0.9]), objects([[5, 5, 26, 26]], [0])
     alone, _ = scored(predicted(found), [truth], 1, nuclei=True)
     among, _ = scored(predicted(NOTHING, found, NOTHING), [objects(), truth, objects()], 1, nuclei=True)
@@ -215,13 +215,13 @@ def test_pictures_with_nothing_in_them_change_nothing():
     assert alone["map"] > 0
 
 
-def test_no_picture_at_all_has_no_figures():
+def test_no_image_at_all_has_no_figures():
     scores = DetectionScores(2)
     scores.update({"boxes": [], "scores": [], "labels": []}, [])
     assert all(value.isnan() for value in scores.compute().values())
 
 
-def test_order_of_detections_within_a_picture_does_not_matter():
+def test_order_of_detections_within_a_image_does_not_matter():
     found, truths = scenes(6, 5, 20, 3, SIZE)
     found["scores"] = [torch.linspace(1, 0, 20) for _ in truths]
     kept = {key: list(value) for key, value in found.items()}
@@ -278,7 +278,7 @@ def test_at_least_one_detection_must_count():
         DetectionScores(2, max_detections=0)
 
 
-def test_a_batch_must_have_as_many_predictions_as_pictures():
+def test_a_batch_must_have_as_many_predictions_as_images():
     with refuses(ValueError, 2, "[0] `boxes`"):
         DetectionScores(2, masks=True).update(predicted(NOTHING), [objects(), objects()])
 
@@ -288,15 +288,15 @@ def held(scores: DetectionScores) -> int:
 
 
 def test_states_hold_masks_as_rle_on_the_cpu_and_nothing_after_reset():
-    size, pictures, each = (1024, 1024), 3, 20
-    case = scenes(pictures, each, each, 5, size)
+    size, images, each = (1024, 1024), 3, 20
+    case = scenes(images, each, each, 5, size)
     scores = DetectionScores(5, masks=True)
     codes = sum(len(m["counts"]) for p in (*case[0]["rle"], *(t["rle"] for t in case[1])) for m in p)
     sums = []
     for _ in range(2):
         scores.update(*case)
-        assert codes < held(scores) < codes + 40 * 2 * pictures * each + 100 * pictures
-        assert held(scores) < 2 * pictures * each * size[0] * size[1] / 500
+        assert codes < held(scores) < codes + 40 * 2 * images * each + 100 * images
+        assert held(scores) < 2 * images * each * size[0] * size[1] / 500
         assert {t.device.type for part in scores.parts for t in getattr(scores, part)} == {"cpu"}
         sums.append(scores.compute())
         scores.reset()
@@ -315,35 +315,35 @@ def test_a_prediction_is_not_kept_alive_by_the_states():
 
 def one_of_two(rank: int, folder: str, counts: tuple[int, ...]) -> None:
     torch.distributed.init_process_group("gloo", f"file://{folder}/group", rank=rank, world_size=2)
-    said = [everything(pictures, [slice(i, i + 2) for i in range(2 * rank, pictures, 4)]) for pictures in counts]
+    said = [everything(images, [slice(i, i + 2) for i in range(2 * rank, images, 4)]) for images in counts]
     (Path(folder) / f"{rank}.json").write_text(json.dumps(said))
     torch.distributed.destroy_process_group()
 
 
-def everything(pictures: int, mine: list[slice]) -> dict:
-    """What is said of batches of that many pictures."""
-    predictions, truths = scenes(pictures, 6, 15, 3, SIZE, crowds=0.1)
+def everything(images: int, mine: list[slice]) -> dict:
+    """What is said of batches of that many images."""
+    predictions, truths = scenes(images, 6, 15, 3, SIZE, crowds=0.1)
     scores = DetectionScores(3, masks=True, voc=True, nuclei=True, errors=True)
     for batch in mine:
         scores.update({key: entries[batch] for key, entries in predictions.items()}, truths[batch])
     figures = {name: float(value) for name, value in scores.compute().items()}
-    left = sum(len(t) for t in scores.pictures)
+    left = sum(len(t) for t in scores.images)
     return {"figures": figures, "left": left, "errors": [list(r.errors.values()) for r in scores.reports.values()]}
 
 
 def test_two_processes_have_the_figures_of_one(tmp_path):
-    """Of eleven pictures, whose scores are tied; and of a single one, where the second process has nothing."""
+    """Of eleven images, whose scores are tied; and of a single one, where the second process has nothing."""
     counts = (11, 1)
     multiprocessing.start_processes(one_of_two, (str(tmp_path), counts), nprocs=2, start_method="fork")
     said = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
-    for i, pictures in enumerate(counts):
-        one = everything(pictures, [slice(None)])
+    for i, images in enumerate(counts):
+        one = everything(images, [slice(None)])
         assert one["figures"]["mask_map"] > 0
         for rank in (0, 1):
             two = said[rank][i]
             assert two["figures"] == pytest.approx(one["figures"], abs=1e-7, nan_ok=True)
             assert two["errors"] == [[list(error) for error in errors] for errors in one["errors"]]
-            mine = [i for i in range(pictures) if i // 2 % 2 == rank]
+            mine = [i for i in range(images) if i // 2 % 2 == rank]
             assert two["left"] == len(mine)  # its own, when the others have gone again
     assert len(torch.cat(scenes(11, 6, 15, 3, SIZE)[0]["scores"]).unique()) < 11 * 15
 

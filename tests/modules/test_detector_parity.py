@@ -81,13 +81,13 @@ class Ours(nn.Module):
         return self.head(images.tensors, self.neck(self.backbone(images.tensors)), inside, targets)
 
 
-def pictures() -> list[Tensor]:
+def make_images() -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)  # drawing from the global one would undo the seeds of the losses
     return [torch.rand(3, *size, generator=generator) for size in SIZES]
 
 
 def targets(masks: bool = False) -> list[dict[str, Tensor]]:
-    """Three objects in the first picture, none in the second."""
+    """Three objects in the first image, none in the second."""
     boxes = torch.tensor([[5.0, 8.0, 60.0, 70.0], [30.0, 20.0, 52.0, 41.0], [70.0, 4.0, 127.0, 95.0]])
     some = {"boxes": boxes, "labels": torch.tensor([0, 3, 1]), "masks": torch.zeros(3, *SIZES[0], dtype=torch.uint8)}
     for mask, (x1, y1, x2, y2) in zip(some["masks"], boxes.int().tolist(), strict=True):
@@ -111,9 +111,9 @@ def same_detections(ours: list[dict[str, Tensor]], theirs: list[dict[str, Tensor
 
 
 def same_losses(ours: nn.Module, theirs: nn.Module, names: dict[str, str], truth: list, for_theirs: list) -> None:
-    images, _ = theirs.transform(pictures(), None)
+    images, _ = theirs.transform(make_images(), None)
     torch.manual_seed(1)
-    expected = theirs.train()(pictures(), for_theirs)
+    expected = theirs.train()(make_images(), for_theirs)
     torch.manual_seed(1)
     found, losses = ours.train()(images, truth)
     assert found == [] and set(names) == set(expected) and set(names.values()) == set(losses)
@@ -145,8 +145,8 @@ P6P7 = {"levels": 3, "extra": "p6p7"}
 def test_faster_rcnn_is_torchvisions():
     theirs = scaled(torchvisions(detection.fasterrcnn_resnet50_fpn, CLASSES + 1, **FEW), PREDICTOR)
     ours = Ours(theirs, FasterRCNN, POOL, proposals=200).eval()
-    images, _ = theirs.transform(pictures(), None)
-    same_detections(shifted(ours(images)[0], 1), theirs(pictures()), least=20)
+    images, _ = theirs.transform(make_images(), None)
+    same_detections(shifted(ours(images)[0], 1), theirs(make_images()), least=20)
     same_losses(ours, theirs, TWO_STAGE, targets(), shifted(targets(), 1))
 
 
@@ -155,8 +155,8 @@ def test_mask_rcnn_is_torchvisions():
         torchvisions(detection.maskrcnn_resnet50_fpn, CLASSES + 1, box_detections_per_img=25, **FEW), PREDICTOR
     )
     ours = Ours(theirs, MaskRCNN, POOL, proposals=200, detections=25).eval()
-    images, _ = theirs.transform(pictures(), None)
-    found, expected = ours(images)[0], theirs(pictures())
+    images, _ = theirs.transform(make_images(), None)
+    found, expected = ours(images)[0], theirs(make_images())
     same_detections(shifted(found, 1), expected, least=20)
     for a, b, size in zip(found, expected, SIZES, strict=True):
         pasted = paste_masks_in_image(a["mask_probabilities"][:, None], b["boxes"], size)
@@ -178,8 +178,8 @@ def test_retinanet_is_torchvisions(version):
         settings = {"group_norm": True, "box_loss": "giou"}
     scaled(theirs, {"cls_logits.weight": 60.0, "cls_logits.bias": 0.3, "bbox_reg.weight": 2.0})
     ours = Ours(theirs, RetinaNet, P6P7, detections=300, **settings).eval()
-    images, _ = theirs.transform(pictures(), None)
-    same_detections(ours(images)[0], theirs(pictures()), least=20)
+    images, _ = theirs.transform(make_images(), None)
+    same_detections(ours(images)[0], theirs(make_images()), least=20)
     same_losses(ours, theirs, ONE_STAGE, targets(), targets())
 
 
@@ -187,8 +187,8 @@ def test_fcos_is_torchvisions():
     theirs = torchvisions(detection.fcos_resnet50_fpn, CLASSES)
     scaled(theirs, {"cls_logits.weight": 10.0, "cls_logits.bias": 0.3, "bbox_reg.weight": 20.0})
     ours = Ours(theirs, FCOS, P6P7, score_threshold=0.2, nms_threshold=0.6).eval()
-    images, _ = theirs.transform(pictures(), None)
-    same_detections(ours(images)[0], theirs(pictures()), least=20)
+    images, _ = theirs.transform(make_images(), None)
+    same_detections(ours(images)[0], theirs(make_images()), least=20)
     same_losses(ours, theirs, ONE_STAGE | {"bbox_ctrness": "centerness"}, targets(), targets())
 
 
@@ -212,14 +212,14 @@ def test_ssd_is_torchvisions_on_the_same_maps():
         [[2, 3]] * 3, scales=[16 / 96, 32 / 96, 48 / 96, 72 / 96], steps=[8, 16, 32], clip=False
     )
     theirs = detection.ssd.SSD(Given(maps), boxes, (side, side), CLASSES + 1, head=ours.net.head, nms_thresh=0.5)
-    pictures, inside = torch.rand(2, 3, side, side), torch.full((2, 2), side)
-    found, _ = ours.eval()(pictures, maps, inside)
-    same_detections(shifted(found, 1), theirs.eval()(list(pictures)), least=20)
+    make_images, inside = torch.rand(2, 3, side, side), torch.full((2, 2), side)
+    found, _ = ours.eval()(make_images, maps, inside)
+    same_detections(shifted(found, 1), theirs.eval()(list(make_images)), least=20)
 
     truth = targets()
     truth[0]["boxes"] = truth[0]["boxes"].clamp(max=side)
     truth[1] = truth[0] | {"labels": truth[0]["labels"].flip(0)}
-    expected = theirs.train()(list(pictures), shifted(truth, 1))
-    _, losses = ours.train()(pictures, maps, inside, truth)
+    expected = theirs.train()(list(make_images), shifted(truth, 1))
+    _, losses = ours.train()(make_images, maps, inside, truth)
     for name, loss in expected.items():
         torch.testing.assert_close(losses[ONE_STAGE[name]], loss)

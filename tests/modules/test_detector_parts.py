@@ -24,7 +24,7 @@ def maps(height: int, width: int, channels: int = 3, dtype: torch.dtype = torch.
     return [torch.randn(2, channels, -(-height // s), -(-width // s), dtype=dtype) for s in STRIDES]
 
 
-def pictures(height: int, width: int) -> ImageList:
+def make_images(height: int, width: int) -> ImageList:
     return ImageList(torch.zeros(2, 3, height, width), [(height, width)] * 2)
 
 
@@ -36,19 +36,19 @@ def boxes(count: int = 30) -> Tensor:
 def test_anchors_are_torchvisions_where_maps_have_whole_cells():
     sizes, ratios = [16.0, 24.0, 32.0, 48.0, 64.0, 96.0], (0.5, 1.0, 2.0)
     theirs = AnchorGenerator(((16.0, 24.0), (32.0, 48.0), (64.0, 96.0)), (ratios,) * 3)
-    expected = theirs(pictures(64, 96), maps(64, 96))
-    torch.testing.assert_close(Anchors(STRIDES, sizes, ratios)(pictures(64, 96), maps(64, 96)), expected)
+    expected = theirs(make_images(64, 96), maps(64, 96))
+    torch.testing.assert_close(Anchors(STRIDES, sizes, ratios)(make_images(64, 96), maps(64, 96)), expected)
 
 
 def test_anchors_keep_their_stride_where_a_cell_is_cut():
-    found = Anchors(STRIDES, [16.0, 32.0, 64.0], (1.0,))(pictures(50, 70), maps(50, 70))[0]
+    found = Anchors(STRIDES, [16.0, 32.0, 64.0], (1.0,))(make_images(50, 70), maps(50, 70))[0]
     last = found[-20:].unflatten(0, (4, 5))  # the map of stride 16
     middles = (last[..., :2] + last[..., 2:]) / 2
     assert middles[0, :, 0].tolist() == [0, 16, 32, 48, 64] and middles[:, 0, 1].tolist() == [0, 16, 32, 48]
 
 
 def test_anchors_of_bfloat16_maps_are_not_rounded():
-    found = Anchors(STRIDES, [16.0, 32.0, 64.0], (1.0,))(pictures(64, 640), maps(64, 640, dtype=torch.bfloat16))[0]
+    found = Anchors(STRIDES, [16.0, 32.0, 64.0], (1.0,))(make_images(64, 640), maps(64, 640, dtype=torch.bfloat16))[0]
     assert found.dtype == torch.float32 and 628.0 in found[:, 0]  # bfloat16 knows 628 only as 628 +- 2
 
 
@@ -148,7 +148,7 @@ def test_single_object_learns_from_the_largest():
     assert head(image, feature, inside, both)[1] == head(image, feature, inside, alone)[1]
 
 
-def test_ssd_learns_from_pictures_without_objects():
+def test_ssd_learns_from_images_without_objects():
     head = SSD(Features([4, 4], [8, 16]), 3, levels=2).train()
     feature = [torch.randn(1, 4, 8, 8), torch.randn(1, 4, 4, 4)]
     none = [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}]

@@ -41,7 +41,7 @@ class Encoder(nn.Module):
 
 
 class Blur(nn.Conv2d):
-    """Lets padding reach into the picture, as deep networks do."""
+    """Lets padding reach into the image, as deep networks do."""
 
     def __init__(self):
         super().__init__(3, 3, 15, padding=7)
@@ -61,8 +61,8 @@ def objects(count: int, height: int = 64, width: int = 96) -> dict[str, Tensor]:
     return {"boxes": boxes, "labels": torch.randint(0, 3, (count,)), "masks": masks}
 
 
-def proposals(pictures: int = 2) -> list[Tensor]:
-    return [objects(40)["boxes"] for _ in range(pictures)]
+def proposals(images: int = 2) -> list[Tensor]:
+    return [objects(40)["boxes"] for _ in range(images)]
 
 
 def run(head: Detector, encoder: Encoder, image: Tensor, inside: Tensor, targets: list | None = None):
@@ -133,7 +133,7 @@ def test_an_image_has_the_same_boxes_alone_and_in_a_batch_of_other_sizes(name, l
 
 
 @every_head
-@pytest.mark.parametrize("counts", [(2, 0), (0, 0)], ids=["in a picture", "in a batch"])
+@pytest.mark.parametrize("counts", [(2, 0), (0, 0)], ids=["in an image", "in a batch"])
 @pytest.mark.parametrize("half", [False, True], ids=["float32", "bfloat16"])
 def test_no_objects_leave_losses_finite_and_no_parameter_out(name, counts, half):
     head, encoder = HEADS[name]().train(), Encoder()
@@ -197,7 +197,7 @@ def test_other_kinds_of_nms_work_with_every_head(name, settings):
         assert settings.get("soft_nms") or (overlap <= 0.3).all()
 
 
-MEMORISED = {
+MEMORIZED = {
     "FasterRCNN": (HEADS["FasterRCNN"], 80, 2e-3),
     "MaskRCNN": (HEADS["MaskRCNN"], 80, 2e-3),
     "FCOS": (HEADS["FCOS"], 40, 1e-2),
@@ -206,20 +206,20 @@ MEMORISED = {
 }
 
 
-@pytest.mark.parametrize("name", MEMORISED)
-def test_two_pictures_can_be_memorised(name):
+@pytest.mark.parametrize("name", MEMORIZED)
+def test_two_images_can_be_memorized(name):
     """One convolution in front: whether targets, losses, decoding and labels fit together."""
-    build, steps, rate = MEMORISED[name]
+    build, steps, rate = MEMORIZED[name]
     image, inside = torch.zeros(2, 3, 64, 96), torch.tensor([[64, 96]] * 2)
     truth = [
         {"boxes": torch.tensor([[8.0, 8.0, 40.0, 40.0], [56.0, 24.0, 88.0, 56.0]]), "labels": torch.tensor([0, 2])},
         {"boxes": torch.tensor([[40.0, 24.0, 72.0, 56.0]]), "labels": torch.tensor([1])},
     ]
-    for picture, target in zip(image, truth, strict=True):
+    for shown, target in zip(image, truth, strict=True):
         target["masks"] = torch.zeros(len(target["boxes"]), 64, 96, dtype=torch.uint8)
         for box, label, mask in zip(target["boxes"].int(), target["labels"], target["masks"], strict=True):
             x1, y1, x2, y2 = box.tolist()
-            picture[label, y1:y2, x1:x2] = 1.0
+            shown[label, y1:y2, x1:x2] = 1.0
             mask[y1 : y1 + 20, x1:x2] = 1
     encoder, head = Encoder(), build()
     optimizer = torch.optim.AdamW([*encoder.parameters(), *head.parameters()], rate)

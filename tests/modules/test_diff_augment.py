@@ -5,7 +5,7 @@ import torch
 
 from modules.generative.augment import DRAWS, diff_augment
 
-ALL = ["colour", "translation", "cutout"]
+ALL = ["color", "translation", "cutout"]
 
 
 def draws(count: int, **values: float) -> torch.Tensor:
@@ -19,17 +19,17 @@ def draws(count: int, **values: float) -> torch.Tensor:
 
 def test_draws_in_the_middle_change_nothing():
     image = torch.rand(2, 3, 16, 16) * 2 - 1
-    torch.testing.assert_close(diff_augment(image, draws(2), ["colour", "translation"]), image)
+    torch.testing.assert_close(diff_augment(image, draws(2), ["color", "translation"]), image)
     assert diff_augment(image, torch.rand(2, DRAWS), []) is image
 
 
-def test_colour_by_hand():
+def test_color_by_hand():
     image = torch.rand(2, 3, 4, 4) * 2 - 1
-    torch.testing.assert_close(diff_augment(image, draws(2, brightness=0.9), ["colour"]), image + 0.4)
-    grey = diff_augment(image, draws(2, saturation=0.0), ["colour"])
-    torch.testing.assert_close(grey, image.mean(1, keepdim=True).expand_as(image))
+    torch.testing.assert_close(diff_augment(image, draws(2, brightness=0.9), ["color"]), image + 0.4)
+    gray = diff_augment(image, draws(2, saturation=0.0), ["color"])
+    torch.testing.assert_close(gray, image.mean(1, keepdim=True).expand_as(image))
     mean = image.mean((1, 2, 3), keepdim=True)
-    torch.testing.assert_close(diff_augment(image, draws(2, contrast=1.0), ["colour"]), (image - mean) * 1.5 + mean)
+    torch.testing.assert_close(diff_augment(image, draws(2, contrast=1.0), ["color"]), (image - mean) * 1.5 + mean)
 
 
 def test_translation_shifts_and_fills_with_zeros():
@@ -40,7 +40,7 @@ def test_translation_shifts_and_fills_with_zeros():
     assert (moved[:, :, :, -2:] == 0).all()
 
 
-def test_cutout_covers_a_square_of_half_the_side_around_its_centre():
+def test_cutout_covers_a_square_of_half_the_side_around_its_center():
     image = torch.ones(3, 3, 16, 16)
     places = draws(3)
     places[1, 5:], places[2, 5:] = 0.0, 0.9999
@@ -51,7 +51,7 @@ def test_cutout_covers_a_square_of_half_the_side_around_its_centre():
     assert holes[2, 12:, 12:].all()
 
 
-def test_every_picture_has_its_own_draws_which_reach_the_ends():
+def test_every_image_has_its_own_draws_which_reach_the_ends():
     image = torch.rand(1, 3, 16, 16).expand(500, -1, -1, -1)
     changed = diff_augment(image, torch.rand(500, DRAWS), ALL)
     assert len(changed.flatten(1).unique(dim=0)) > 400

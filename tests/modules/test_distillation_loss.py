@@ -46,19 +46,19 @@ def test_dino_compares_different_views_only():
     assert dino(sure, teachers, 1.0).item() == pytest.approx(9 + math.log1p(math.exp(-9)), rel=1e-5)
 
 
-def test_centring_takes_off_what_all_samples_share():
+def test_centering_takes_off_what_all_samples_share():
     logits = torch.tensor([[5.0, 0.0], [5.0, 0.0]])
     torch.testing.assert_close(teacher_probabilities(logits, logits.mean(0), 0.04), torch.full((2, 2), 0.5))
 
 
-def test_sinkhorn_of_two_pictures_and_two_prototypes_is_a_closed_form():
+def test_sinkhorn_of_two_images_and_two_prototypes_is_a_closed_form():
     """Scaling rows and columns keeps the odds ratio, exp((2 - 0 - 1 + 0) / t), which is then (p / (1 - p))^2."""
     p = 1 / (1 + math.exp(-1 / (2 * 0.5)))
     expected = torch.tensor([[p, 1 - p], [1 - p, p]])
     torch.testing.assert_close(sinkhorn(torch.tensor([[2.0, 0.0], [1.0, 0.0]]), 0.5, rounds=100), expected)
 
 
-def test_sinkhorn_gives_pictures_a_whole_each_and_prototypes_equal_shares():
+def test_sinkhorn_gives_images_a_whole_each_and_prototypes_equal_shares():
     shares = sinkhorn(torch.randn(32, 8, generator=torch.Generator().manual_seed(0)), 0.2, rounds=200)
     torch.testing.assert_close(shares.sum(1), torch.ones(32))
     torch.testing.assert_close(shares.sum(0), torch.full((8,), 4.0), atol=1e-3, rtol=0)
@@ -66,8 +66,8 @@ def test_sinkhorn_gives_pictures_a_whole_each_and_prototypes_equal_shares():
 
 def test_sinkhorn_takes_off_what_all_samples_share_however_large():
     logits = torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
-    favourite = torch.tensor([50.0] + [0.0] * 7)
-    torch.testing.assert_close(sinkhorn(logits + favourite, 0.04), sinkhorn(logits, 0.04), atol=1e-3, rtol=0)
+    favorite = torch.tensor([50.0] + [0.0] * 7)
+    torch.testing.assert_close(sinkhorn(logits + favorite, 0.04), sinkhorn(logits, 0.04), atol=1e-3, rtol=0)
     assert sinkhorn(torch.zeros(4, 8), 0.04).unique().tolist() == [0.125]
 
 
@@ -113,7 +113,7 @@ def test_prototypes_are_cosines_and_start_without_an_opinion():
     assert (entropy((logits / 0.1).softmax(1)) / math.log(64)).item() > 0.5
 
 
-def test_with_a_last_norm_embeddings_are_centred_from_the_start():
+def test_with_a_last_norm_embeddings_are_centered_from_the_start():
     head = Prototypes(Features([8], [32]), 64, hidden=32, bottleneck=16, last_norm=True)
     embeddings = []
     head.mlp.register_forward_hook(lambda module, inputs, output: embeddings.append(output))

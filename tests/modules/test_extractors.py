@@ -1,4 +1,4 @@
-"""Features of classifiers: those of a checkpoint are the task's own, those trained on the spot know their pictures."""
+"""Features of classifiers: those of a checkpoint are the task's own, those trained on the spot know their images."""
 
 import lightning as L
 import pytest
@@ -20,8 +20,8 @@ def saved(task: L.LightningModule, batch: dict, path):
     return task.eval()
 
 
-def coloured(count: int, size: int = 20) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures whose brightest channel is their class."""
+def colored(count: int, size: int = 20) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images whose brightest channel is their class."""
     label = torch.arange(count) % 3
     noise = torch.randint(0, 120, (count, 3, size, size))
     return (noise + 135 * torch.nn.functional.one_hot(label, 3)[:, :, None, None]).to(torch.uint8), label
@@ -30,13 +30,13 @@ def coloured(count: int, size: int = 20) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("small", [False, True])
 def test_the_extractor_of_a_checkpoint_sees_what_its_task_does(tmp_path, small):
     task = Classification(classes=["a", "b", "c"], backbone="test_resnet", small_images=small)
-    image, label = coloured(8, 32)
+    image, label = colored(8, 32)
     saved(task, {"image": image.clone(), "label": label}, tmp_path / "task.ckpt")
     model = from_checkpoint(tmp_path / "task.ckpt")
     features, probabilities = model(image)
-    normalised = task.backbone.normalise(image)
-    torch.testing.assert_close(features, task.features(normalised))
-    torch.testing.assert_close(probabilities, task(normalised).softmax(1))
+    normalized = task.backbone.normalize(image)
+    torch.testing.assert_close(features, task.features(normalized))
+    torch.testing.assert_close(probabilities, task(normalized).softmax(1))
     assert model.classes == ["a", "b", "c"] and model.suffix == "-test_resnet"
 
 
@@ -50,19 +50,19 @@ def test_checkpoints_of_other_tasks_and_other_files_are_refused(tmp_path):
         from_checkpoint(tmp_path / "text.ckpt")
 
 
-def test_a_classifier_that_is_trained_here_knows_pictures_it_has_not_seen(monkeypatch):
+def test_a_classifier_that_is_trained_here_knows_images_it_has_not_seen(monkeypatch):
     monkeypatch.setattr(extractors, "STEPS", 30)
     torch.manual_seed(0)
     model = untrained(["red", "green", "blue"], 20)
-    train(model, *coloured(90))
-    image, label = coloured(30)
+    train(model, *colored(90))
+    image, label = colored(30)
     assert not model.training
     assert (model(image)[1].argmax(1) == label).float().mean() > 0.9
 
 
 def test_training_is_the_same_every_time_and_leaves_the_global_generator_alone(monkeypatch):
     monkeypatch.setattr(extractors, "STEPS", 3)
-    image, label = coloured(20)
+    image, label = colored(20)
     results = []
     for noise in (1, 2):
         torch.manual_seed(0)
@@ -74,7 +74,7 @@ def test_training_is_the_same_every_time_and_leaves_the_global_generator_alone(m
     assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
 
 
-def test_large_pictures_are_shrunk_and_grey_ones_get_three_channels():
+def test_large_images_are_shrunk_and_gray_ones_get_three_channels():
     torch.manual_seed(0)
     model = untrained(["a", "b"], 100).eval()
     assert_named(model.about, "100 px", "64 px")
@@ -98,9 +98,9 @@ def test_inception_is_torch_fidelity_s_with_its_own_weights_and_resizing(monkeyp
     path = extractors.Inception.path()
     path.parent.mkdir(parents=True)
     torch.save(plain.state_dict(), path)
-    model, grey = extractors.Inception().eval(), coloured(2, 32)[0][:, :1]
-    features, probabilities = model(grey)
-    expected = plain(grey.expand(-1, 3, -1, -1))
+    model, gray = extractors.Inception().eval(), colored(2, 32)[0][:, :1]
+    features, probabilities = model(gray)
+    expected = plain(gray.expand(-1, 3, -1, -1))
     torch.testing.assert_close(features, expected[0])
     torch.testing.assert_close(probabilities, expected[1].softmax(1))
     assert features.shape == (2, 2048) and model.suffix == "" and extractors.Inception.missing() == ""

@@ -104,7 +104,7 @@ def test_the_strided_1x1_convolution_of_repvgg_is_timms():
         backbone.to(memory_format=torch.channels_last)(image)[-1].sum().backward()
 
 
-def test_small_images_shrink_both_ways_in_which_repvgg_sees_the_picture():
+def test_small_images_shrink_both_ways_in_which_repvgg_sees_the_image():
     backbone = Timm("repvgg_a0", small_images=True).eval()
     assert [m.shape[-1] for m in backbone(torch.rand(1, 3, 32, 32))] == [32, 16, 8, 4, 2]
     assert backbone.features.strides == [1, 2, 4, 8, 16]

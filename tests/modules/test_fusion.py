@@ -22,8 +22,8 @@ def clips(frames: int = FRAMES, side: int = 64, batch: int = 2) -> Tensor:
 
 
 def still(frames: int = FRAMES, side: int = 64) -> tuple[Tensor, Tensor]:
-    picture = torch.randn(2, 3, side, side)
-    return picture, picture[:, :, None].expand(-1, -1, frames, -1, -1)
+    image = torch.randn(2, 3, side, side)
+    return image, image[:, :, None].expand(-1, -1, frames, -1, -1)
 
 
 def made(kind: str, name: str = "test_resnet") -> tuple[Timm, Fusion]:
@@ -128,33 +128,33 @@ def test_an_inflated_convolution_is_a_3d_one_with_the_outer_frames_repeated(grou
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-# Still clips and weights of pictures ---------------------------------------------------------------------------------
+# Still clips and weights of images ---------------------------------------------------------------------------------
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["inflate", "slow"])
 @pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_efficientnet"])
-def test_a_still_clip_gives_the_features_of_its_picture(kind, name):
+def test_a_still_clip_gives_the_features_of_its_image(kind, name):
     torch.manual_seed(1)
     plain = Timm(name).eval()
     backbone, fusion = made(kind, name)
-    picture, video = still()
-    torch.testing.assert_close(pooled(fusion(backbone, video)), pooled(plain(picture)), atol=1e-5, rtol=1e-5)
+    image, video = still()
+    torch.testing.assert_close(pooled(fusion(backbone, video)), pooled(plain(image)), atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["inflate", "early"])
-def test_weights_of_pictures_become_those_of_clips_and_back(tmp_path, kind):
+def test_weights_of_images_become_those_of_clips_and_back(tmp_path, kind):
     path, plain, again = tmp_path / "backbone.safetensors", Timm("test_resnet").eval(), Timm("test_resnet").eval()
     export_backbone(plain, path)
     backbone, fusion = made(kind)
     load_backbone(backbone, str(path))
-    picture, video = still()
-    expected = pooled(plain(picture))
+    image, video = still()
+    expected = pooled(plain(image))
     torch.testing.assert_close(pooled(fusion(backbone, video)), expected, atol=1e-5, rtol=1e-5)
     export_backbone(backbone, path)
     load_backbone(again, str(path))
-    torch.testing.assert_close(pooled(again(picture)), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(pooled(again(image)), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_slow_fusion_halves_the_frames_stage_by_stage():

@@ -29,7 +29,7 @@ def count(network: nn.Module) -> int:
 @pytest.mark.parametrize(("make", "judge"), PAIRS)
 @pytest.mark.parametrize("size", [16, 28, 32, 40, 48, 64, 96, 128])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_pictures_of_every_size_and_channel_count(make, judge, size, channels):
+def test_images_of_every_size_and_channel_count(make, judge, size, channels):
     canvas = Canvas(channels, size)
     generator, discriminator = make(canvas, 10, width=2), judge(canvas, width=2)
     image = generator(5 * torch.randn(3, 10))
@@ -126,7 +126,7 @@ def test_parameters_under_spectral_norm_are_still_decayed_by_their_dimensions():
 
 
 @pytest.mark.parametrize("norm", ["layer", "instance", "none", "batch"])
-def test_only_batch_norm_mixes_pictures(norm):
+def test_only_batch_norm_mixes_images(norm):
     judge = DCGANDiscriminator(Canvas(3, 32), width=4, norm=norm)
     image = torch.randn(4, 3, 32, 32)
     alone, together = judge(image[:2]).score, judge(image).score[:2]
@@ -141,13 +141,13 @@ def test_any_backbone_is_a_discriminator():
     assert verdict.logits.shape == (2, 3)
     assert judge.mixes
     image = torch.rand(2, 3, 32, 32)
-    colour = BackboneDiscriminator(Canvas(3, 32), backbone="test_resnet").eval()
+    color = BackboneDiscriminator(Canvas(3, 32), backbone="test_resnet").eval()
     bytes_ = (255 * image).round()
-    expected = colour.backbone(colour.backbone.normalise(bytes_.to(torch.uint8)))[-1].mean((-2, -1))
-    torch.testing.assert_close(colour.features(bytes_ / 127.5 - 1), expected, atol=1e-4, rtol=1e-4)
+    expected = color.backbone(color.backbone.normalize(bytes_.to(torch.uint8)))[-1].mean((-2, -1))
+    torch.testing.assert_close(color.features(bytes_ / 127.5 - 1), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_backbones_for_other_pictures_are_refused():
+def test_backbones_for_other_images_are_refused():
     from modules.backbones import Timm
 
     with refuses(ConfigError, "resnet18", 16, 32, "--data.image_size", "--model.discriminator.small_images"):

@@ -1,4 +1,4 @@
-"""Scores of generated pictures equal closed forms, and torchmetrics on the same features."""
+"""Scores of generated images equal closed forms, and torchmetrics on the same features."""
 
 import math
 
@@ -21,14 +21,14 @@ from modules.metrics.generative import (
     kernel_distance,
     modes,
     nearest,
-    neighbourhood,
+    neighborhood,
     reference,
 )
 from tests.helpers.errors import refuses
 
 
 class Features(nn.Identity):
-    """Lets torchmetrics take features for pictures."""
+    """Lets torchmetrics take features for images."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ def sets(real: int = 300, generated: int = 200, width: int = 12) -> tuple[torch.
 
 
 def known(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features and radii, as `neighbourhood` takes them."""
+    """Features and radii, as `neighborhood` takes them."""
     return features, nearest(features, features, 6)[0][:, 1:]
 
 
@@ -65,7 +65,7 @@ def test_frechet_distance_equals_scipy_and_torchmetrics():
     assert ours == pytest.approx(metric.compute().item(), rel=1e-6)
 
 
-def test_frechet_distance_stays_real_with_fewer_pictures_than_features_and_after_a_collapse():
+def test_frechet_distance_stays_real_with_fewer_images_than_features_and_after_a_collapse():
     real, generated = torch.randn(40, 64), torch.randn(30, 64)
     value = frechet_distance(gaussian(real), gaussian(generated))
     assert value.isfinite() and value > 0
@@ -123,7 +123,7 @@ def test_inception_score_equals_torchmetrics():
 
 
 def by_definition(real: np.ndarray, generated: np.ndarray) -> dict[str, float]:
-    """The formulas of both papers, one picture at a time."""
+    """The formulas of both papers, one image at a time."""
 
     def distance(a, b):
         return np.linalg.norm(a[:, None] - b[None], axis=2)
@@ -142,21 +142,21 @@ def by_definition(real: np.ndarray, generated: np.ndarray) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("chunk", [2**24, 700])
-def test_neighbourhood_equals_the_definitions(chunk, monkeypatch):
+def test_neighborhood_equals_the_definitions(chunk, monkeypatch):
     monkeypatch.setattr("modules.metrics.generative.CELLS", chunk)
     real, generated = torch.randn(90, 3), torch.randn(70, 3) * 0.7 + 0.8
-    found = {name: value.item() for name, value in neighbourhood(*known(real), generated).items()}
+    found = {name: value.item() for name, value in neighborhood(*known(real), generated).items()}
     assert found == pytest.approx(by_definition(real.numpy(), generated.numpy()))
     assert 0 < found["recall"] < 1 and 0 < found["coverage"] < 1
 
 
-def test_neighbourhood_on_hand_made_sets():
+def test_neighborhood_on_hand_made_sets():
     line = torch.arange(20.0)[:, None]  # every ball reaches 2 or more to both sides
-    equal = neighbourhood(*known(line), line.clone())
+    equal = neighborhood(*known(line), line.clone())
     assert {equal[name].item() for name in ("precision", "recall", "coverage")} == {1.0}
-    far = neighbourhood(*known(line), line + 1000)
+    far = neighborhood(*known(line), line + 1000)
     assert {value.item() for value in far.values()} == {0.0}
-    one_mode = neighbourhood(*known(line), torch.full((20, 1), 10.0))
+    one_mode = neighborhood(*known(line), torch.full((20, 1), 10.0))
     assert one_mode["precision"] == 1 and one_mode["recall"] == pytest.approx(1 / 20)
     assert one_mode["density"] > 1 and one_mode["coverage"] <= 7 / 20
 
@@ -164,7 +164,7 @@ def test_neighbourhood_on_hand_made_sets():
 def test_an_outlier_makes_precision_generous_but_not_coverage():
     """The flaw of precision that Naeem et al. (2020) mend: the ball around one outlier takes in everything."""
     real = torch.cat([torch.randn(50, 2), torch.tensor([[100.0, 0.0]])])
-    found = neighbourhood(*known(real), torch.randn(50, 2) * 0.1 + torch.tensor([50.0, 0.0]))
+    found = neighborhood(*known(real), torch.randn(50, 2) * 0.1 + torch.tensor([50.0, 0.0]))
     assert found["precision"] == 1
     assert found["density"] < 0.3 and found["coverage"] < 0.1
 
@@ -194,7 +194,7 @@ def test_the_metric_gives_what_the_functions_do_and_refuses_a_few():
         metric.compute()
 
 
-def test_gaussian_pixels_have_the_mean_and_spread_of_the_pictures_and_only_correlated_ones_their_covariance():
+def test_gaussian_pixels_have_the_mean_and_spread_of_the_images_and_only_correlated_ones_their_covariance():
     flat = 20 * torch.randn(400, 1) + 5 * torch.randn(400, 12) + torch.linspace(90, 160, 12)
     image = flat.round().clamp(0, 255).to(torch.uint8).view(400, 3, 2, 2)
     draws = torch.Generator().manual_seed(0)

@@ -35,8 +35,8 @@ def test_settings_of_a_yaml_are_expanded_at_any_depth(home):
     assert settings.lr == 0.1
 
 
-def test_data_modules_made_in_python_take_it_too(home, picture_folder):
-    picture_folder({"a": 2, "b": 2}, name="pets")
+def test_data_modules_made_in_python_take_it_too(home, image_folder):
+    image_folder({"a": 2, "b": 2}, name="pets")
     assert ImageFolder("~/pets").classes == ["a", "b"]
     data = Images("~/pets")
     data.setup("predict")

@@ -97,14 +97,14 @@ def both(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, Tenso
 
 
 @pytest.mark.parametrize("piece_score", [0.5, 0.99])
-def test_a_piece_on_the_border_of_a_tile_goes_where_its_neighbour_sees_it_whole(piece_score):
-    """An object from x 70 to 110 of a picture 180 wide, tiles from 0 to 100 and from 60 to 160."""
+def test_a_piece_on_the_border_of_a_tile_goes_where_its_neighbor_sees_it_whole(piece_score):
+    """An object from x 70 to 110 of an image 180 wide, tiles from 0 to 100 and from 60 to 160."""
     piece, whole = one([70.0, 10, 100, 50], piece_score), one([10.0, 10, 50, 50], 0.8)
     merged = merge_tiles([piece, whole], [(0, 0), (0, 60)], (100, 100), (100, 180), Selection(nms_threshold=0.9))
     assert merged["boxes"].tolist() == [[70, 10, 110, 50]]
 
 
-def test_pieces_of_other_classes_and_boxes_at_the_border_of_the_picture_stay():
+def test_pieces_of_other_classes_and_boxes_at_the_border_of_the_image_stay():
     other, edge = one([70.0, 10, 100, 50], 0.9, label=1), one([0.0, 60, 30, 100], 0.9)
     whole, cover = one([10.0, 10, 50, 50], 0.8), one([0.0, 50, 39, 99], 0.8)
     merged = merge_tiles(
@@ -113,13 +113,13 @@ def test_pieces_of_other_classes_and_boxes_at_the_border_of_the_picture_stay():
     assert len(merged["boxes"]) == 4
 
 
-def test_boxes_return_to_the_original_picture():
+def test_boxes_return_to_the_original_image():
     inside, size = torch.tensor([50, 100]), torch.tensor([200, 300])  # height x4, width x3
     boxes = torch.tensor([[10.0, 10, 20, 20], [90, 40, 120, 60]])
     assert to_original(boxes, inside, size).tolist() == [[30, 40, 60, 80], [270, 160, 300, 200]]
 
 
-def test_moved_boxes_count_from_the_corner_of_the_picture():
+def test_moved_boxes_count_from_the_corner_of_the_image():
     assert moved(one([1.0, 2, 3, 4], 0.5), (100, 10))["boxes"].tolist() == [[11, 102, 13, 104]]
 
 
@@ -135,7 +135,7 @@ def test_pasted_masks_are_torchvisions():
 
 
 @pytest.mark.parametrize("box", [[300.0, 10, 320, 40], [10.0, -60, 40, -20]], ids=["right of it", "above it"])
-def test_a_mask_outside_of_the_picture_is_empty(box):
+def test_a_mask_outside_of_the_image_is_empty(box):
     found = paste(torch.ones(1, 28, 28), torch.tensor([box]), (100, 200))
     assert coco.area(found).tolist() == [0] and found[0]["size"] == [100, 200]
 

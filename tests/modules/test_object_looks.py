@@ -1,4 +1,4 @@
-"""Mirrored, in other sizes and in windows, a detector finds what it finds in the picture itself."""
+"""Mirrored, in other sizes and in windows, a detector finds what it finds in the image itself."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from modules.heads.detection.regions import usable
 from tests.helpers.errors import refuses
 
 STRIDE, BLACK = 16, torch.full((3, 1, 1), -2.0)
-SIZES = [(96, 130), (110, 64)]  # of what is inside pictures of 112 x 144
+SIZES = [(96, 130), (110, 64)]  # of what is inside images of 112 x 144
 BOXES = [[[10, 8, 30, 28], [40, 30, 64, 60], [90, 70, 126, 92], [100, 4, 118, 20]], [[4, 6, 30, 40], [36, 80, 62, 108]]]
 LOOKS = {
     "plain": Looks(),
@@ -28,14 +28,14 @@ LOOKS = {
 each_look = pytest.mark.parametrize("looks", LOOKS.values(), ids=LOOKS)
 
 
-def pictures() -> Shown:
-    """Objects, each with its upper left quarter cut off, are bright on grey; beyond lies black."""
+def make_images() -> Shown:
+    """Objects, each with its upper left quarter cut off, are bright on gray; beyond lies black."""
     image = BLACK.expand(2, 3, 112, 144).clone()
-    for picture, (height, width), boxes in zip(image, SIZES, BOXES, strict=True):
-        picture[:, :height, :width] = 0.0
+    for shown, (height, width), boxes in zip(image, SIZES, BOXES, strict=True):
+        shown[:, :height, :width] = 0.0
         for left, top, right, bottom in boxes:
-            picture[:, top:bottom, left:right] = 1.0
-            picture[:, top : (top + bottom) // 2, left : (left + right) // 2] = 0.0
+            shown[:, top:bottom, left:right] = 1.0
+            shown[:, top : (top + bottom) // 2, left : (left + right) // 2] = 0.0
     return Shown(image, torch.tensor(SIZES))
 
 
@@ -43,13 +43,13 @@ def bright(shown: Shown) -> list[Detection]:
     """Finds what is bright, with its pixels as a mask; checks what it is given."""
     assert all(side % STRIDE == 0 for side in shown.image.shape[-2:])
     found = []
-    for picture, (height, width) in zip(shown.image, shown.inside.tolist(), strict=True):
+    for image, (height, width) in zip(shown.image, shown.inside.tolist(), strict=True):
         # resizing blurs the border by up to two pixels
-        assert (picture[:, height + 2 :] < -1.99).all() and (picture[:, :, width + 2 :] < -1.99).all()
-        seen = (picture[0, :height, :width] > 0.5).numpy()
+        assert (image[:, height + 2 :] < -1.99).all() and (image[:, :, width + 2 :] < -1.99).all()
+        seen = (image[0, :height, :width] > 0.5).numpy()
         parts = ndimage.find_objects(ndimage.label(seen)[0])
         boxes = torch.tensor([[x.start, y.start, x.stop, y.stop] for y, x in parts]).float().reshape(-1, 4)
-        masks = [interpolate(picture[None, :1, y, x], (28, 28))[0, 0] for y, x in parts]
+        masks = [interpolate(image[None, :1, y, x], (28, 28))[0, 0] for y, x in parts]
         scores = torch.full((len(parts),), 0.5) + torch.arange(len(parts)) / 100
         one = {"boxes": boxes, "scores": scores, "labels": torch.zeros(len(parts), dtype=torch.long)}
         found.append(one | {"mask_probabilities": torch.stack(masks) if masks else torch.zeros(0, 28, 28)})
@@ -62,7 +62,7 @@ def look(find, looks: Looks, shown: Shown) -> list[Detection]:
 
 @each_look
 def test_each_object_is_found_once_where_it_is_with_its_mask(looks):
-    for one, boxes in zip(look(bright, looks, pictures()), BOXES, strict=True):
+    for one, boxes in zip(look(bright, looks, make_images()), BOXES, strict=True):
         overlap, which = box_iou(torch.tensor(boxes).float(), one["boxes"]).max(1)
         assert overlap.min() > 0.8 and sorted(which.tolist()) == list(range(len(one["boxes"])))
         for mask in one["mask_probabilities"]:
@@ -78,28 +78,28 @@ def test_proposals_come_with_every_look(looks):
         return [{"boxes": b, "scores": torch.ones(len(b)), "labels": torch.zeros(len(b)).long()} for b in boxes]
 
     proposals = [torch.tensor(boxes).float() for boxes in BOXES]
-    found = look(given, looks, pictures()._replace(proposals=proposals))
+    found = look(given, looks, make_images()._replace(proposals=proposals))
     for one, boxes in zip(found, proposals, strict=True):
         overlap, which = box_iou(boxes, one["boxes"]).max(1)
         assert overlap.min() > 0.9 and sorted(which.tolist()) == list(range(len(one["boxes"])))
 
 
-def test_a_picture_is_looked_at_as_often_as_asked():
+def test_a_image_is_looked_at_as_often_as_asked():
     seen: list[tuple] = []
 
     def count(shown: Shown) -> list[Detection]:
         seen.append((len(shown.image), *shown.inside[0].tolist()))
         return bright(shown)
 
-    look(count, Looks(flip=True, scales=(1.0, 0.5)), pictures())
+    look(count, Looks(flip=True, scales=(1.0, 0.5)), make_images())
     each = [(1, 96, 130)] * 2 + [(1, 48, 65)] * 2, [(1, 110, 64)] * 2 + [(1, 55, 32)] * 2
     assert seen == [*each[0], *each[1]], "each with the padding that it needs itself"
     seen.clear()
-    look(count, Looks(window=70), pictures())
-    assert seen == [(6, 70, 70), (3, 70, 64)]  # 2 x 3 windows of the first picture, 3 of the second
+    look(count, Looks(window=70), make_images())
+    assert seen == [(6, 70, 70), (3, 70, 64)]  # 2 x 3 windows of the first image, 3 of the second
     seen.clear()
-    look(count, Looks(window=130), pictures())
-    assert seen == [(1, 96, 130), (1, 110, 64)], "pictures that fit a window need no windows"
+    look(count, Looks(window=130), make_images())
+    assert seen == [(1, 96, 130), (1, 110, 64)], "images that fit a window need no windows"
     seen.clear()
     shown = Shown(BLACK.expand(3, 3, 96, 144), torch.tensor([[90, 130], [81, 144], [96, 140]]))
     look(lambda shown: seen.append(shown.inside.tolist()) or bright(shown), Looks(), shown)

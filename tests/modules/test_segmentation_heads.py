@@ -42,7 +42,7 @@ def copy_weights(target: nn.Module, *sources: nn.Module) -> None:
     target.load_state_dict(dict(zip(own, theirs, strict=True)))
 
 
-def randomise(net: nn.Module) -> nn.Module:
+def randomize(net: nn.Module) -> nn.Module:
     """Gives norms statistics and weights that training could have left, so that none is the identity."""
     for m in net.modules():
         if isinstance(m, nn.BatchNorm2d):
@@ -66,7 +66,7 @@ def resnet50() -> Timm:
     ("build", "head"), [(segmentation.fcn_resnet50, FCN), (segmentation.deeplabv3_resnet50, DeepLabV3)]
 )
 def test_logits_are_torchvisions_with_its_weights(resnet50, build, head):
-    net = randomise(build(weights=None, weights_backbone=None, num_classes=5, aux_loss=True)).eval()
+    net = randomize(build(weights=None, weights_backbone=None, num_classes=5, aux_loss=True)).eval()
     resnet50.net.load_state_dict(net.backbone.state_dict())
     size, features = (61, 83), resnet50.features  # maps do not divide evenly
     image = torch.randn(1, 3, *size)
@@ -86,7 +86,7 @@ def test_lraspp_is_torchvisions_head():
     features = Features([16, 24, 40, 112, 960], [2, 4, 8, 16, 16])
     ours, reference, maps = (
         LRASPP(features, 21).eval(),
-        randomise(LRASPPHead(40, 960, 21, 128)).eval(),
+        randomize(LRASPPHead(40, 960, 21, 128)).eval(),
         maps_of(features),
     )
     order = [reference.cbr, reference.scale, reference.low_classifier, reference.high_classifier]
@@ -96,7 +96,7 @@ def test_lraspp_is_torchvisions_head():
 
 @pytest.mark.parametrize("size", [(64, 96), (32, 32)])
 def test_unet_on_resnet18_is_that_of_segmentation_models(size):
-    reference = randomise(smp.Unet("resnet18", encoder_weights=None, classes=11)).eval()
+    reference = randomize(smp.Unet("resnet18", encoder_weights=None, classes=11)).eval()
     backbone = Timm("resnet18").eval()
     head = UNet(backbone.features, 11).eval()
     backbone.net.load_state_dict(reference.encoder.state_dict())
@@ -111,7 +111,7 @@ def test_pspnet_has_as_many_parameters_as_published(resnet50):
 
 
 def test_pspnet_joins_a_map_with_its_enlarged_means():
-    head, maps = randomise(PSPNet(RESNET, 3, bins=(1, 4))).eval(), maps_of(RESNET, 64, 64)
+    head, maps = randomize(PSPNet(RESNET, 3, bins=(1, 4))).eval(), maps_of(RESNET, 64, 64)
     x = maps[-1]  # 2 x 2 cells
     whole = head.branches[0](x.mean((2, 3), keepdim=True)).expand(-1, -1, 2, 2)
     doubled = x.repeat_interleave(2, 2).repeat_interleave(2, 3)  # each of 4 x 4 bins sees the one cell it lies in
@@ -143,7 +143,7 @@ def test_semantic_fpn_adds_maps_after_enlarging_each_twofold_per_step():
     ("head", "pyramid"), [(h, p) for h in HEADS for p, f in PYRAMIDS.items() if h not in TWO_MAPS or len(f.strides) > 1]
 )
 @pytest.mark.parametrize("size", [(64, 96), (37, 53)], ids=["even", "odd"])
-def test_every_head_trains_on_any_pyramid_with_a_single_picture(head, pyramid, size):
+def test_every_head_trains_on_any_pyramid_with_a_single_image(head, pyramid, size):
     features = PYRAMIDS[pyramid]
     net, maps = head(features, 5), [m.requires_grad_() for m in maps_of(features, *size, batch=1)]
     logits = net(maps)
@@ -155,7 +155,7 @@ def test_every_head_trains_on_any_pyramid_with_a_single_picture(head, pyramid, s
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_every_head_trains_on_one_picture_of_one_coarsest_cell(head):
+def test_every_head_trains_on_one_image_of_one_coarsest_cell(head):
     net = head(RESNET, 5)
     net(maps_of(RESNET, 32, 32, batch=1)).sum().backward()
     assert all(p.grad.isfinite().all() for p in net.parameters())
@@ -278,7 +278,7 @@ def test_the_fine_map_is_the_deepest_of_the_nearest_stride(pyramid, wanted, leve
         ("vit14", [256]),
     ],
 )
-def test_unet_decodes_up_to_the_picture_where_strides_allow(pyramid, widths):
+def test_unet_decodes_up_to_the_image_where_strides_allow(pyramid, widths):
     net, features = UNet(PYRAMIDS[pyramid], 5), PYRAMIDS[pyramid]
     assert [step.rest[-1][0].out_channels for step in net.steps] == widths
     assert net(maps_of(features, 64, 64)).shape[-1] == {"vit14": 10}.get(pyramid, 64)

@@ -109,8 +109,8 @@ def test_lovasz_and_its_gradient_are_those_of_smp(missing):
 def test_region_losses_of_certain_maps_are_one_minus_the_score_of_the_whole_batch(loss, score):
     _, target = batch(missing=(1,))
     said = torch.randint(0, CLASSES, target.shape)
-    labelled = target != IGNORE
-    expected = 1 - score(target[labelled], said[labelled], labels=[0, 2, 3, 4], average="macro")
+    labeled = target != IGNORE
+    expected = 1 - score(target[labeled], said[labeled], labels=[0, 2, 3, 4], average="macro")
     assert loss(certain(said), target).item() == pytest.approx(expected, abs=1e-5)
 
 
@@ -129,8 +129,8 @@ def test_focal_is_that_of_smp_over_a_softmax(gamma):
 
 def test_weighted_focal_is_that_of_classification_with_pixels_as_samples():
     logits, target = batch()
-    labelled = target != IGNORE
-    expected = focal_loss(logits.movedim(1, -1)[labelled], target[labelled], 1.5, WEIGHT)
+    labeled = target != IGNORE
+    expected = focal_loss(logits.movedim(1, -1)[labeled], target[labeled], 1.5, WEIGHT)
     torch.testing.assert_close(focal(logits, target, 1.5, WEIGHT), expected)
 
 
@@ -142,7 +142,7 @@ def test_focal_with_a_gamma_below_one_has_a_gradient_at_certain_pixels():
 
 
 @pytest.mark.parametrize("hardest", [0.001, 0.25, 0.9])
-def test_ohem_is_the_mean_over_the_hardest_share_of_labelled_pixels(hardest):
+def test_ohem_is_the_mean_over_the_hardest_share_of_labeled_pixels(hardest):
     logits, target = batch()
     losses = functional.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none")[target != IGNORE]
     kept = math.ceil(hardest * len(losses))
@@ -221,7 +221,7 @@ def test_enet_weights_are_the_inverse_logarithm_of_the_share_of_pixels():
     torch.testing.assert_close(weights, torch.tensor([1 / math.log(1.77), 1 / math.log(1.27), 0.0]))
 
 
-def test_class_weights_without_a_labelled_pixel_are_refused():
+def test_class_weights_without_a_labeled_pixel_are_refused():
     with refuses(DataError, "class_weights", "enet"):
         class_weights(np.zeros(3, int), np.zeros(3, int), "enet")
 

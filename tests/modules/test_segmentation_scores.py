@@ -39,7 +39,7 @@ def scored(*batches: tuple[Tensor, Tensor], classes: int = CLASSES) -> Segmentat
     return scores
 
 
-def labelled(*batches: tuple[Tensor, Tensor]) -> tuple[np.ndarray, np.ndarray]:
+def labeled(*batches: tuple[Tensor, Tensor]) -> tuple[np.ndarray, np.ndarray]:
     """The true and the predicted classes of all pixels that are not void, as scikit-learn takes them."""
     prediction, target = (torch.cat([b[i].flatten() for b in batches]).numpy() for i in (0, 1))
     return target[target != IGNORE], prediction[target != IGNORE]
@@ -47,13 +47,13 @@ def labelled(*batches: tuple[Tensor, Tensor]) -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_matrix_is_that_of_scikit_learn_over_all_batches():
     batches = [maps(), maps(1), maps(2, (17, 23))]
-    expected = confusion_matrix(*labelled(*batches), labels=range(CLASSES))
+    expected = confusion_matrix(*labeled(*batches), labels=range(CLASSES))
     np.testing.assert_array_equal(scored(*batches).matrix.numpy(), expected)
 
 
 def test_scores_are_those_of_scikit_learn_over_the_classes_that_occur():
     batches = [maps(missing=(1, 5)), maps(missing=(1, 5))]
-    true, predicted = labelled(*batches)
+    true, predicted = labeled(*batches)
     found = scored(*batches).compute()
     expected = {
         "miou": jaccard_score(true, predicted, average="macro"),
@@ -108,7 +108,7 @@ def test_boundary_f1_can_be_left_out():
     assert set(scores.compute()) == set(PROTOCOLS) - {"boundary_f1"}
 
 
-def test_nothing_labelled_is_nan():
+def test_nothing_labeled_is_nan():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = scored((torch.zeros(1, 4, 4).long(), torch.full((1, 4, 4), IGNORE))).compute()
@@ -122,7 +122,7 @@ def test_a_perfect_prediction_scores_one_everywhere():
 
 
 def edges_by_hand(labels: np.ndarray) -> np.ndarray:
-    """bool (H, W): pixels one of whose four neighbours has another class, pixel by pixel."""
+    """bool (H, W): pixels one of whose four neighbors has another class, pixel by pixel."""
     height, width = labels.shape
     on = np.zeros(labels.shape, bool)
     for y, x in np.ndindex(height, width):
@@ -134,7 +134,7 @@ def edges_by_hand(labels: np.ndarray) -> np.ndarray:
 
 
 def counts_by_distance(prediction: np.ndarray, target: np.ndarray, reach: float) -> np.ndarray:
-    """int64 (4, C) of one picture, each class by itself, with exact Euclidean distances."""
+    """int64 (4, C) of one image, each class by itself, with exact Euclidean distances."""
     prediction = np.where(target == IGNORE, IGNORE, prediction)
     rows = np.zeros((4, CLASSES), int)
     for c in range(CLASSES):
@@ -182,7 +182,7 @@ def test_a_class_with_boundaries_in_one_map_alone_counts_as_zero():
     assert found == pytest.approx((1 + 2 * (1 - edge) / (2 - edge) + 0) / 3)
 
 
-def test_void_and_the_pictures_edge_make_no_boundary():
+def test_void_and_the_images_edge_make_no_boundary():
     target = torch.zeros(1, 12, 12).long()
     target[:, 4:8] = IGNORE
     assert scored((torch.zeros(1, 12, 12).long(), target)).edges.sum() == 0
@@ -193,15 +193,15 @@ def test_void_and_the_pictures_edge_make_no_boundary():
 
 def test_real_maps_are_scored_as_scikit_learn_and_scipy_do(data_root):
     def read(name: str) -> Tensor:
-        with Image.open(data_root / "camvid" / name) as picture:
-            return torch.from_numpy(np.array(picture.resize((80, 60), Image.Resampling.NEAREST))).long()
+        with Image.open(data_root / "camvid" / name) as image:
+            return torch.from_numpy(np.array(image.resize((80, 60), Image.Resampling.NEAREST))).long()
 
     names = sorted(path.name for path in (data_root / "camvid" / "valannot").glob("*.png"))[:2]
-    pictures = torch.stack([read(f"valannot/{name}") for name in names])
-    target = pictures.masked_fill(pictures == 11, IGNORE).where(pictures < CLASSES, IGNORE)
-    prediction = pictures.roll((2, 1), (1, 2)).clamp(max=CLASSES - 1)
+    images = torch.stack([read(f"valannot/{name}") for name in names])
+    target = images.masked_fill(images == 11, IGNORE).where(images < CLASSES, IGNORE)
+    prediction = images.roll((2, 1), (1, 2)).clamp(max=CLASSES - 1)
     scores = scored((prediction, target))
-    true, predicted = labelled((prediction, target))
+    true, predicted = labeled((prediction, target))
     assert scores.compute()["miou"].item() == pytest.approx(jaccard_score(true, predicted, average="macro"), abs=1e-6)
     reach = max(1.0, 0.0075 * math.hypot(60, 80))
     pairs = zip(prediction.numpy(), target.numpy(), strict=True)

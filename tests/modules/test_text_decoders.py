@@ -159,7 +159,7 @@ def test_a_map_becomes_a_memory_row_by_row():
 
 
 @pytest.mark.parametrize("name", DECODERS)
-def test_a_handful_of_texts_is_memorised_word_for_word(name: str):
+def test_a_handful_of_texts_is_memorized_word_for_word(name: str):
     torch.manual_seed(1)
     decoder = DECODERS[name]()
     memory = Memory(torch.randn(4, 5, 12), torch.zeros(4, 5).bool())

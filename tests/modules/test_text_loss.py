@@ -1,4 +1,4 @@
-"""The loss of decoders against torch's cross_entropy, and the regulariser of attention against closed forms."""
+"""The loss of decoders against torch's cross_entropy, and the regularizer of attention against closed forms."""
 
 import pytest
 import torch

@@ -17,7 +17,7 @@ from modules.metrics.text import (
     protocols,
     sentence_bleu,
     textbook_bleu,
-    tokenised_bleu,
+    tokenized_bleu,
     translation_scores,
     words,
 )
@@ -64,7 +64,7 @@ def test_scripts_without_spaces_are_split_in_every_figure_of_words():
     said, true = ["我喜欢红色的圆。", "两颗蓝色的星星"], ["我喜欢红色的圆。", "两颗蓝色星星在这里"]
     plain, split = (translation_scores(said, true, tokenize) for tokenize in ("13a", "zh"))
     assert split["bleu"] == corpus_bleu(said, [true], tokenize="zh").score > plain["bleu"]
-    assert split["bleu_tokenised"] == pytest.approx(
+    assert split["bleu_tokenized"] == pytest.approx(
         corpus_bleu(said, [true], tokenize="zh", smooth_method="none").score
     )
     assert split["bleu_textbook"] > plain["bleu_textbook"]
@@ -94,12 +94,12 @@ def test_the_textbooks_formula_at_its_ends():
     assert textbook_bleu("a", "abcd") == pytest.approx(math.exp(-3))
 
 
-def test_tokenised_bleu_is_torchmetrics_of_words_in_lower_case():
+def test_tokenized_bleu_is_torchmetrics_of_words_in_lower_case():
     said, true = HYPOTHESES[:2] + HYPOTHESES[3:], REFERENCES[:2] + REFERENCES[3:]
     joined = [[" ".join(words(text)) for text in column] for column in (said, true)]
     expected = 100 * float(bleu_score(joined[0], [[text] for text in joined[1]]))
-    assert tokenised_bleu(*([words(text) for text in column] for column in (said, true))) == pytest.approx(expected)
-    assert translation_scores(said, true, full=False)["bleu_tokenised"] == pytest.approx(expected)
+    assert tokenized_bleu(*([words(text) for text in column] for column in (said, true))) == pytest.approx(expected)
+    assert translation_scores(said, true, full=False)["bleu_tokenized"] == pytest.approx(expected)
 
 
 def test_words_are_split_from_punctuation():
@@ -113,13 +113,13 @@ def test_blanks_do_not_make_a_sentence_differ_but_case_and_marks_do():
 
 def test_copies_of_the_references_score_best():
     figures = translation_scores(REFERENCES, REFERENCES)
-    best = {"bleu": 100, "chrf": 100, "ter": 0, "bleu_tokenised": 100, "bleu_textbook": 1, "exact_match": 1}
+    best = {"bleu": 100, "chrf": 100, "ter": 0, "bleu_tokenized": 100, "bleu_textbook": 1, "exact_match": 1}
     assert figures == pytest.approx(best)
 
 
 def test_nothing_said_scores_nothing():
     figures = translation_scores(["", ""], ["a dog", "two dogs"])
-    assert figures == {"bleu": 0, "chrf": 0, "ter": 100, "bleu_tokenised": 0, "bleu_textbook": 0, "exact_match": 0}
+    assert figures == {"bleu": 0, "chrf": 0, "ter": 100, "bleu_tokenized": 0, "bleu_textbook": 0, "exact_match": 0}
 
 
 def test_single_sentences_are_sorted_by_their_own_bleu():

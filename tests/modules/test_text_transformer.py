@@ -134,7 +134,7 @@ def test_the_loss_begins_near_that_of_guessing():
     target = torch.randint(4, 2000, (20, 12))
     target[:, 0] = BOS
     loss = nn.functional.cross_entropy(decoder(target[:, :-1], memory).flatten(0, 1), target[:, 1:].flatten())
-    # Normalised states times vectors of length 1: logits of variance 1, which add half a nat.
+    # Normalized states times vectors of length 1: logits of variance 1, which add half a nat.
     assert loss.item() == pytest.approx(math.log(2000) + 0.5, abs=0.15)
 
 
@@ -151,8 +151,8 @@ def test_dropout_drops_as_many_numbers_as_it_says_and_keeps_the_mean(p: float):
     kept = y != 0
     assert kept.float().mean().item() == pytest.approx(1 - p, abs=0.003)
     assert kept.float().mean(0).std().item() == pytest.approx(math.sqrt(p * (1 - p) / 1000), rel=0.15)
-    neighbours = (kept[:, 1:] & kept[:, :-1]).float().mean().item()
-    assert neighbours == pytest.approx((1 - p) ** 2, abs=0.004)  # drawn independently
+    neighbors = (kept[:, 1:] & kept[:, :-1]).float().mean().item()
+    assert neighbors == pytest.approx((1 - p) ** 2, abs=0.004)  # drawn independently
     torch.testing.assert_close(y[kept].unique(), torch.tensor([1 / (1 - p)]), atol=1e-4, rtol=0)
     y.sum().backward()
     torch.testing.assert_close(x.grad, y.detach())

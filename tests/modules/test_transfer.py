@@ -205,7 +205,7 @@ def test_an_export_into_a_missing_folder_is_answered_in_one_sentence(tmp_path):
 
 @pytest.mark.parametrize("channels", [1, 2, 4, 5])
 @pytest.mark.parametrize(("name", "first"), [("test_resnet", "conv1.0"), ("test_vit", "patch_embed.proj")])
-def test_colour_weights_are_adapted_to_other_channels_as_timm_does(tmp_path, channels, name, first):
+def test_color_weights_are_adapted_to_other_channels_as_timm_does(tmp_path, channels, name, first):
     source, path = fresh(name), tmp_path / "backbone.safetensors"
     export_backbone(source, path)
     backbone = fresh(name, seed=2, in_channels=channels)
@@ -214,13 +214,13 @@ def test_colour_weights_are_adapted_to_other_channels_as_timm_does(tmp_path, cha
     torch.testing.assert_close(backbone.net.get_submodule(first).weight, expected)
 
 
-def test_grey_weights_give_a_colour_model_that_sees_grey_pictures_alike(tmp_path):
+def test_gray_weights_give_a_color_model_that_sees_gray_images_alike(tmp_path):
     source, path = fresh(in_channels=1), tmp_path / "backbone.safetensors"
     export_backbone(source, path)
     backbone = fresh(seed=2)
     load_backbone(backbone, str(path))
-    grey = torch.rand(2, 1, 64, 64)
-    torch.testing.assert_close(backbone(grey.expand(-1, 3, -1, -1))[-1], source(grey)[-1])
+    gray = torch.rand(2, 1, 64, 64)
+    torch.testing.assert_close(backbone(gray.expand(-1, 3, -1, -1))[-1], source(gray)[-1])
 
 
 def test_statistics_of_other_channels_are_left_behind(tmp_path):
@@ -354,10 +354,10 @@ def test_a_run_that_has_saved_nothing_is_refused(tmp_path):
 
 def test_frozen_norms_keep_their_statistics_scale_and_names():
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
-    names, picture = list(net.state_dict()), torch.randn(2, 3, 8, 8)
-    expected = net.eval()(picture)
+    names, image = list(net.state_dict()), torch.randn(2, 3, 8, 8)
+    expected = net.eval()(image)
     freeze_norms(net.train())
-    torch.testing.assert_close(net(picture), expected)
-    net(picture).sum().backward()
+    torch.testing.assert_close(net(image), expected)
+    net(image).sum().backward()
     assert list(net.state_dict()) == names and net[1].num_batches_tracked == 0
     assert net[0].weight.grad is not None and net[1].weight.grad is None

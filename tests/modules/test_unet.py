@@ -55,7 +55,7 @@ def test_it_computes_what_its_figure_shows():
 
 @pytest.mark.parametrize("size", [(37, 53), (16, 16)])
 @pytest.mark.parametrize("norm", [True, False])
-def test_logits_have_the_size_of_any_picture(size, norm):
+def test_logits_have_the_size_of_any_image(size, norm):
     encoder = UNetEncoder(channels=(4, 8, 16, 16, 16), norm=norm)
     for upsampling in ("resize", "transposed"):
         head = UNet(encoder.features, 3, upsampling=upsampling, norm=norm)
@@ -70,9 +70,9 @@ def test_maps_have_the_announced_channels_and_strides(channels):
     assert [tuple(m.shape) for m in maps] == [(1, c, 32 // s, 48 // s) for c, s in zip(*encoder.features, strict=True)]
 
 
-def test_pictures_become_numbers_around_zero():
+def test_images_become_numbers_around_zero():
     image = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
-    assert UNetEncoder(in_channels=1, channels=SMALL).normalise(image).flatten().tolist() == [-2.0, 2.0]
+    assert UNetEncoder(in_channels=1, channels=SMALL).normalize(image).flatten().tolist() == [-2.0, 2.0]
 
 
 def test_an_exported_encoder_loads_into_another_one(tmp_path: Path):
@@ -84,11 +84,11 @@ def test_an_exported_encoder_loads_into_another_one(tmp_path: Path):
     torch.testing.assert_close(other.net.state_dict(), ours.net.state_dict())
 
 
-def test_weights_for_colour_fit_grey_pictures_with_the_filters_summed(tmp_path: Path):
-    colour, grey = UNetEncoder(channels=SMALL), UNetEncoder(in_channels=1, channels=SMALL)
-    export_backbone(colour, tmp_path / "backbone.safetensors")
-    load_backbone(grey, str(tmp_path))
-    torch.testing.assert_close(grey.net[0][0][0].weight, colour.net[0][0][0].weight.sum(1, keepdim=True))
+def test_weights_for_color_fit_gray_images_with_the_filters_summed(tmp_path: Path):
+    color, gray = UNetEncoder(channels=SMALL), UNetEncoder(in_channels=1, channels=SMALL)
+    export_backbone(color, tmp_path / "backbone.safetensors")
+    load_backbone(gray, str(tmp_path))
+    torch.testing.assert_close(gray.net[0][0][0].weight, color.net[0][0][0].weight.sum(1, keepdim=True))
 
 
 def test_weights_of_other_widths_are_refused(tmp_path: Path):

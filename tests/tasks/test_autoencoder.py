@@ -26,7 +26,7 @@ def smooth(count: int = 16, size: int = 32) -> torch.Tensor:
 
 
 def given(task: AutoEncoder, image: torch.Tensor) -> dict:
-    return {"image": task.backbone.normalise(image), "id": ["x"] * len(image)}
+    return {"image": task.backbone.normalize(image), "id": ["x"] * len(image)}
 
 
 def test_divergence_equals_torch_and_is_zero_for_the_standard_normal():
@@ -46,13 +46,13 @@ def test_the_likelihood_is_that_of_the_best_variance():
 
 
 @pytest.mark.parametrize("settings", [{}, {"noise": 0.3}, {"beta": 1.0}], ids=["plain", "denoising", "variational"])
-def test_it_starts_at_grey_and_learns_to_draw_a_handful(settings):
+def test_it_starts_at_gray_and_learns_to_draw_a_handful(settings):
     torch.manual_seed(0)
     image = smooth()
     task = autoencoder(**settings)
     target = image.float() / 127.5 - 1
     before = task.eval()._costs(task._pass(given(task, image)["image"], torch.Generator().manual_seed(0)))
-    assert before["error"].item() == pytest.approx(target.square().mean().item(), rel=0.1)  # as all grey would have
+    assert before["error"].item() == pytest.approx(target.square().mean().item(), rel=0.1)  # as all gray would have
     train(task.train(), {"image": image.clone(), "id": ["x"] * 16}, steps=80)
     after = task.eval()._costs(task._pass(given(task, image)["image"], torch.Generator().manual_seed(0)))
     assert after["error"] < 0.5 * before["error"]
@@ -62,7 +62,7 @@ def test_it_trains_with_weights_of_half_the_precision():
     train(autoencoder(), {"image": smooth(), "id": ["x"] * 16}, steps=2, precision="bf16-true")
 
 
-def test_what_is_drawn_is_compared_with_the_picture_without_noise():
+def test_what_is_drawn_is_compared_with_the_image_without_noise():
     task, image = autoencoder(noise=0.4), smooth()
     passage = task._pass(given(task, image)["image"], torch.Generator().manual_seed(0))
     torch.testing.assert_close(passage.target, image.float() / 127.5 - 1, atol=1e-5, rtol=0)
@@ -82,7 +82,7 @@ def test_the_loss_of_a_variational_one_weighs_its_divergence_by_beta():
     torch.testing.assert_close(one["loss"], one["error"].log() / 2 + one["divergence"] / (3 * 32 * 32))
 
 
-def test_only_a_variational_one_draws_new_pictures():
+def test_only_a_variational_one_draws_new_images():
     task = autoencoder(beta=1.0)
     made = task.generate(5, torch.Generator().manual_seed(3))
     assert made.shape == (5, 3, 32, 32) and made.abs().max() <= 1
@@ -129,10 +129,10 @@ def test_other_backbones_encode_too(backbone, size):
     task = autoencoder(
         backbone=UNetEncoder(channels=(8, 16)) if backbone == "UNetEncoder" else backbone, image_size=size
     )
-    assert task(task.backbone.normalise(smooth(2, size))).shape == (2, 3, size, size)
+    assert task(task.backbone.normalize(smooth(2, size))).shape == (2, 3, size, size)
 
 
-def test_pictures_of_another_size_than_it_draws_are_refused():
+def test_images_of_another_size_than_it_draws_are_refused():
     task = autoencoder()
     with refuses(ConfigError, "64 x 64", "--data.image_size 32"):
         task.step(given(task, smooth(2, 64)), None)

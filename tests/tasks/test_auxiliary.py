@@ -37,20 +37,20 @@ def without_dropout(module: Classification) -> Classification:
 
 
 def test_their_losses_are_added_in_training():
-    trained, pictures = without_dropout(task()), batch()
+    trained, images = without_dropout(task()), batch()
     trained.log_step = lambda values: None
     maps = {}
     for point in (3, 4):
         trained.backbone.net.stages[point].register_forward_hook(lambda m, i, x, point=point: maps.update({point: x}))
-    loss = trained.training_step(pictures, 0)
+    loss = trained.training_step(images, 0)
 
     def classified(auxiliary: nn.Module, x: Tensor) -> Tensor:
         x = auxiliary.hidden(functional.adaptive_avg_pool2d(auxiliary.conv(x), 4))
-        return functional.cross_entropy(auxiliary.fc(x.flatten(1)), pictures["label"])
+        return functional.cross_entropy(auxiliary.fc(x.flatten(1)), images["label"])
 
     assert [m.shape[1:] for m in maps.values()] == [(512, 4, 4), (528, 4, 4)]
     extra = sum(classified(a, maps[p]) for a, p in zip(trained.auxiliaries, maps, strict=True))
-    plain = functional.cross_entropy(trained(pictures["image"]), pictures["label"])
+    plain = functional.cross_entropy(trained(images["image"]), images["label"])
     torch.testing.assert_close(loss, plain + 0.3 * extra)
 
 
@@ -111,10 +111,10 @@ def test_compiled_they_get_the_same_gradients():
     plain = without_dropout(task())
     compiled = copy.deepcopy(plain)
     compiled.backbone.compile(backend="aot_eager")
-    pictures, gradients = batch(), []
+    images, gradients = batch(), []
     for module in (plain, compiled):
         module.log_step = lambda values: None
-        module.training_step(pictures, 0).backward()
+        module.training_step(images, 0).backward()
         gradients.append({name: p.grad for name, p in module.named_parameters() if p.grad is not None})
     torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-3)
     assert len(gradients[0]) == len(list(plain.parameters()))

@@ -19,7 +19,7 @@ DECAY, STEPS = 0.5, 9
 
 
 class Noise(L.LightningDataModule):
-    """Other pictures in each step."""
+    """Other images in each step."""
 
     batch_size = 8
 

@@ -1,4 +1,4 @@
-"""Captions of pictures: what counts in the loss, what is looked at, and what is rewarded."""
+"""Captions of images: what counts in the loss, what is looked at, and what is rewarded."""
 
 from collections.abc import Callable
 from functools import partial
@@ -52,7 +52,7 @@ def batch(words: Tokenizer, size: int = 64) -> dict:
     return {"image": image, "target": target, "captions": CAPTIONS, "id": [f"{i}.jpg" for i in range(4)]}
 
 
-class Pictures(L.LightningDataModule):
+class Images(L.LightningDataModule):
     """One batch, over and over."""
 
     batch_size = per_step = 4
@@ -92,11 +92,11 @@ def kept(task: Captioning) -> list[dict[str, Tensor]]:
 
 
 @pytest.mark.parametrize("decoder", DECODERS.values(), ids=DECODERS)
-def test_the_loss_is_cross_entropy_per_word_plus_the_regulariser_and_padding_changes_nothing(words, decoder):
+def test_the_loss_is_cross_entropy_per_word_plus_the_regularizer_and_padding_changes_nothing(words, decoder):
     attends = decoder is not DECODERS["no attention"]
-    task = captioning(words, decoder=decoder, smoothing=0.1, regulariser=0.5 if attends else None).eval()
+    task = captioning(words, decoder=decoder, smoothing=0.1, regularizer=0.5 if attends else None).eval()
     samples = batch(words)
-    memory = task.memory(samples | {"image": task.normalised(samples["image"])})
+    memory = task.memory(samples | {"image": task.normalized(samples["image"])})
     said = samples["target"][:, 1:]
     states, weights = task.decoder.attend(samples["target"][:, :-1], memory)
     logits = task.decoder.output(states).flatten(0, 1)
@@ -110,13 +110,13 @@ def test_the_loss_is_cross_entropy_per_word_plus_the_regulariser_and_padding_cha
     torch.testing.assert_close(task.costs(wider, memory)["loss"], loss)
 
 
-def test_show_attend_and_tell_is_regularised_as_its_authors_do_and_others_are_not(words):
-    assert captioning(words).regulariser == captioning(words, decoder=None).regulariser == 1
-    assert [captioning(words, decoder=DECODERS[name]).regulariser for name in list(DECODERS)[1:]] == [0, 0, 0]
-    with refuses(ConfigError, "model.regulariser", 1, "RecurrentDecoder", "model.decoder"):
-        captioning(words, decoder=DECODERS["no attention"], regulariser=1.0)
-    with refuses(ConfigError, "model.regulariser", -1):
-        captioning(words, regulariser=-1.0)
+def test_show_attend_and_tell_is_regularized_as_its_authors_do_and_others_are_not(words):
+    assert captioning(words).regularizer == captioning(words, decoder=None).regularizer == 1
+    assert [captioning(words, decoder=DECODERS[name]).regularizer for name in list(DECODERS)[1:]] == [0, 0, 0]
+    with refuses(ConfigError, "model.regularizer", 1, "RecurrentDecoder", "model.decoder"):
+        captioning(words, decoder=DECODERS["no attention"], regularizer=1.0)
+    with refuses(ConfigError, "model.regularizer", -1):
+        captioning(words, regularizer=-1.0)
 
 
 @pytest.mark.parametrize(("level", "places"), [(-1, (2, 2)), (-2, (4, 4)), (2, (8, 8))])
@@ -124,7 +124,7 @@ def test_each_word_has_a_map_of_where_it_looked_at_the_level_that_was_asked_for(
     task = captioning(words, level=level)
     answers, evaluate = [], task.evaluate
     task.evaluate = lambda *inputs: answers.append(evaluate(*inputs))
-    quiet().test(task, datamodule=Pictures(batch(words)), verbose=False)
+    quiet().test(task, datamodule=Images(batch(words)), verbose=False)
     (answer,) = answers
     assert len(answer["text"]) == 4
     for looked, pieces in zip(answer["attention"], answer["pieces"], strict=True):
@@ -148,41 +148,41 @@ def test_a_level_that_is_not_there_is_named(words):
 
 
 @pytest.mark.parametrize("decoder", DECODERS.values(), ids=DECODERS)
-def test_a_handful_is_memorised_word_for_word_and_judged_against_all_references(words, decoder):
+def test_a_handful_is_memorized_word_for_word_and_judged_against_all_references(words, decoder):
     task = captioning(words, decoder=decoder, optim=Optim(lr=0.003, warmup=0), smoothing=0.0)
     once = quiet(max_epochs=1, gradient_clip_val=1.0)
-    once.fit(task, datamodule=Pictures(batch(words), steps=200))
-    once.test(task, datamodule=Pictures(batch(words)), verbose=False)
+    once.fit(task, datamodule=Images(batch(words), steps=200))
+    once.test(task, datamodule=Images(batch(words)), verbose=False)
     found = {name: value.item() for name, value in once.callback_metrics.items()}
     assert found["test/exact_match"] == 1
     assert [found[f"test/bleu_{n}"] for n in range(1, 5)] == pytest.approx([1] * 4, abs=1e-3)
     assert found["test/cider"] > 1 and found["test/rouge_l"] == 1
     assert found["test/unfinished"] == 0 and found["test/perplexity"] < 1.5
-    (said,) = quiet().predict(task, datamodule=Pictures({"image": batch(words)["image"]}))
+    (said,) = quiet().predict(task, datamodule=Images({"image": batch(words)["image"]}))
     assert said["text"] == [first for first, _ in CAPTIONS]
 
 
 def test_a_frozen_backbone_keeps_its_weights_and_a_factor_slows_one_that_is_not(words):
     task = captioning(words, frozen=True)
     before = {name: value.clone() for name, value in task.backbone.state_dict().items()}
-    quiet(max_epochs=1).fit(task, datamodule=Pictures(batch(words), steps=3))
+    quiet(max_epochs=1).fit(task, datamodule=Images(batch(words), steps=3))
     assert all(torch.equal(value, before[name]) for name, value in task.backbone.state_dict().items())
     task = captioning(words, optim=Optim(lr=0.01, backbone=0.1, schedule="constant", warmup=0))
     once = quiet(max_epochs=1)
-    once.fit(task, datamodule=Pictures(batch(words), steps=1))
+    once.fit(task, datamodule=Images(batch(words), steps=1))
     rates = {id(p): group["lr"] for group in once.optimizers[0].param_groups for p in group["params"]}
     assert {rates[id(p)] for p in task.backbone.parameters() if p.requires_grad} == {0.01 * 0.1}
     assert {rates[id(p)] for p in task.decoder.parameters()} == {0.01}
 
 
-def test_training_from_stored_maps_is_training_from_pictures(words):
+def test_training_from_stored_maps_is_training_from_images(words):
     """But for the rounding to float16."""
     losses, weights = [], []
     for stored in (False, True):
         torch.manual_seed(0)
         task = captioning(words, frozen=True, stored=stored, optim=Optim(lr=0.001, schedule="constant", warmup=0))
         samples = batch(words)
-        data = Pictures(samples, steps=10)
+        data = Images(samples, steps=10)
 
         def store(encode: Callable[[Tensor], Tensor], key: str, samples: dict = samples) -> str:
             samples["map"] = encode(samples.pop("image"))
@@ -208,10 +208,10 @@ def test_self_critical_training_raises_the_reward(words, decoder, tmp_path):
     settings = {"decoder": decoder, "frozen": True, "optim": Optim(lr=0.003, schedule="constant", warmup=0)}
     first, samples = captioning(words, **settings), batch(words)
     once = quiet(max_epochs=1)
-    once.fit(first, datamodule=Pictures(samples, steps=15))
+    once.fit(first, datamodule=Images(samples, steps=15))
     once.save_checkpoint(tmp_path / "first.ckpt")
     alike = captioning(words, **settings | {"search": Search(beam=1, longest=12)})
-    (said,) = quiet().predict(alike, datamodule=Pictures(samples), ckpt_path=tmp_path / "first.ckpt")
+    (said,) = quiet().predict(alike, datamodule=Images(samples), ckpt_path=tmp_path / "first.ckpt")
     ends = [len(words.encode([text])[0]) < 12 for text in said["text"]]
 
     many = {key: list(value) * 16 for key, value in samples.items()}  # fewer would be a matter of luck
@@ -219,7 +219,7 @@ def test_self_critical_training_raises_the_reward(words, decoder, tmp_path):
     settings["optim"] = Optim(lr=0.002, schedule="constant", warmup=0)
     task = captioning(words, **settings, self_critical=str(tmp_path / "first.ckpt"))
     found = kept(task)
-    quiet(max_epochs=1, gradient_clip_val=1.0).fit(task, datamodule=Pictures(many, steps=60))
+    quiet(max_epochs=1, gradient_clip_val=1.0).fit(task, datamodule=Images(many, steps=60))
     begun = Reward(CAPTIONS)(said["text"], ends, CAPTIONS).mean()
     torch.testing.assert_close(found[0]["greedy_reward"], begun)
     rewards = [cost["reward"].item() for cost in found]
@@ -232,7 +232,7 @@ def test_self_critical_training_needs_a_run_of_captions_with_the_same_words(word
     def begin(checkpoint: dict, **settings) -> None:
         torch.save(checkpoint, path)
         task = captioning(words, self_critical=str(path), **settings)
-        quiet(max_epochs=1).fit(task, datamodule=Pictures(batch(words)))
+        quiet(max_epochs=1).fit(task, datamodule=Images(batch(words)))
 
     good = {"task": "Captioning", "hyper_parameters": {"tokenizers": [words.to_json()]}, "epoch": 3}
     good["state_dict"] = captioning(words).state_dict()
@@ -250,5 +250,5 @@ def test_self_critical_training_needs_a_run_of_captions_with_the_same_words(word
 
 def test_data_of_another_kind_is_refused(words):
     labels = {"image": batch(words)["image"], "label": torch.zeros(4), "id": ["a"] * 4}
-    with refuses(ConfigError, "Captioning", "target", "Pictures", "label", "--data", "--config"):
-        quiet(max_epochs=1).fit(captioning(words), datamodule=Pictures(labels))
+    with refuses(ConfigError, "Captioning", "target", "Images", "label", "--data", "--config"):
+        quiet(max_epochs=1).fit(captioning(words), datamodule=Images(labels))

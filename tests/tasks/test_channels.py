@@ -21,14 +21,14 @@ def encoder(channels: int) -> Backbone:
 def test_floats_of_0_to_1_mean_the_same_as_bytes(channels):
     image = COLORS[:, :channels]
     backbone = encoder(channels)
-    torch.testing.assert_close(backbone.normalise(image.float() / 255), backbone.normalise(image))
-    torch.testing.assert_close(backbone.restore(backbone.normalise(image)), image / 255)
+    torch.testing.assert_close(backbone.normalize(image.float() / 255), backbone.normalize(image))
+    torch.testing.assert_close(backbone.restore(backbone.normalize(image)), image / 255)
 
 
 def test_the_batch_itself_stays_as_it_is():
     image = COLORS.float() / 255
     before = image.clone()
-    encoder(3).normalise(image)
+    encoder(3).normalize(image)
     assert torch.equal(image, before)
 
 
@@ -45,7 +45,7 @@ def test_the_batch_itself_stays_as_it_is():
 )
 def test_other_values_are_refused(image, found):
     with refuses(DataError, "uint8", "0..255", "0..1", *found):
-        encoder(3).normalise(image)
+        encoder(3).normalize(image)
 
 
 def test_color_becomes_brightness_for_one_channel():
@@ -54,12 +54,12 @@ def test_color_becomes_brightness_for_one_channel():
     assert torch.equal(gray, (COLORS * weights).sum(1, keepdim=True).round())
     same = COLORS[:, :1].expand(-1, 3, -1, -1)
     assert torch.equal(with_channels(same, 1), COLORS[:, :1].float())  # gray stays exactly what it was
-    assert encoder(1).normalise(COLORS).shape == (2, 1, 8, 8)
+    assert encoder(1).normalize(COLORS).shape == (2, 1, 8, 8)
 
 
 def test_one_channel_is_repeated_for_color():
-    expected = encoder(3).normalise(COLORS[:, :1].expand(-1, 3, -1, -1))
-    assert torch.equal(encoder(3).normalise(COLORS[:, :1]), expected)
+    expected = encoder(3).normalize(COLORS[:, :1].expand(-1, 3, -1, -1))
+    assert torch.equal(encoder(3).normalize(COLORS[:, :1]), expected)
 
 
 @pytest.mark.parametrize(("found", "wanted"), [(4, 3), (2, 3), (3, 5), (13, 1)])
@@ -76,7 +76,7 @@ def test_clips_follow_the_same_rules():
 
 def test_a_network_of_one_channel_has_one_mean():
     backbone = Timm("test_resnet", in_channels=1)
-    assert backbone.normalise(COLORS.repeat(1, 1, 8, 8)).shape[1] == len(backbone.mean) == 1
+    assert backbone.normalize(COLORS.repeat(1, 1, 8, 8)).shape[1] == len(backbone.mean) == 1
 
 
 class Gray(torch.utils.data.Dataset):

@@ -39,8 +39,8 @@ def task(kind=Detection, **settings):
     return kind(**{"backbone": "test_resnet", "classes": CLASSES, "neck": neck, "head": heads[kind]} | settings)
 
 
-def pictures(count: int = 4, empty: bool = False) -> dict:
-    """Squares of 20 pixels on grey, dark and light ones, in pictures that were twice as large."""
+def make_images(count: int = 4, empty: bool = False) -> dict:
+    """Squares of 20 pixels on gray, dark and light ones, in images that were twice as large."""
     generator = torch.Generator().manual_seed(0)
     image, boxes, labels, masks = torch.full((count, 3, 64, 64), 128, dtype=torch.uint8), [], [], []
     for i in range(count):
@@ -67,7 +67,7 @@ def pictures(count: int = 4, empty: bool = False) -> dict:
     return batch | {"inside": sides, "size": 2 * sides, "id": [f"{i}.png" for i in range(count)]}
 
 
-class Pictures(L.LightningDataModule):
+class Images(L.LightningDataModule):
     batch_size = 4
 
     def __init__(self, batch: dict):
@@ -88,17 +88,17 @@ def trainer(**settings) -> L.Trainer:
     return L.Trainer(accelerator="cpu", **quiet, **settings)
 
 
-def test_a_handful_of_pictures_is_memorised_in_pixels_of_the_original():
+def test_a_handful_of_images_is_memorized_in_pixels_of_the_original():
     model = task(optim=Optim(lr=0.005, warmup=0, schedule="constant"))
     fit = trainer(max_epochs=60, check_val_every_n_epoch=60, precision="bf16-mixed", gradient_clip_val=1.0)
-    fit.fit(model, datamodule=Pictures(pictures()))
+    fit.fit(model, datamodule=Images(make_images()))
     assert fit.callback_metrics["val/map50"] > 0.9
 
 
 @pytest.mark.parametrize("kind", [Detection, InstanceSegmentation])
-def test_pictures_without_objects_train_everything_without_harm(kind):
+def test_images_without_objects_train_everything_without_harm(kind):
     model = task(kind)
-    trainer(max_epochs=1, limit_val_batches=0).fit(model, datamodule=Pictures(pictures(empty=True)))
+    trainer(max_epochs=1, limit_val_batches=0).fit(model, datamodule=Images(make_images(empty=True)))
     assert all(p.isfinite().all() for p in model.parameters())
 
 
@@ -106,7 +106,7 @@ def test_four_losses_are_logged_by_name():
     logged: dict[str, Tensor] = {}
     model = task()
     model.log_step = logged.update
-    loss = model.training_step(model.on_after_batch_transfer(pictures(), 0), 0)
+    loss = model.training_step(model.on_after_batch_transfer(make_images(), 0), 0)
     assert set(logged) == {"loss", "rpn_objectness", "rpn_box", "classifier", "box"}
     assert loss.item() == pytest.approx(sum(v.item() for k, v in logged.items() if k != "loss"))
 
@@ -122,13 +122,13 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_every_other_head_memorises_a_handful(name):
-    (rate, settings), batch = OTHERS[name], pictures()
+def test_every_other_head_memorizes_a_handful(name):
+    (rate, settings), batch = OTHERS[name], make_images()
     if "RCNN" in name:
         batch["proposals"] = [around(boxes) for boxes in batch["boxes"]]
     model = task(optim=Optim(lr=rate, warmup=0), **settings)
     fit = trainer(max_epochs=100, check_val_every_n_epoch=100, gradient_clip_val=1.0)
-    fit.fit(model, datamodule=Pictures(batch))
+    fit.fit(model, datamodule=Images(batch))
     assert fit.callback_metrics["val/map50"] > 0.9
 
 
@@ -140,7 +140,7 @@ def around(boxes: Tensor) -> Tensor:
 
 
 def test_proposals_that_a_head_makes_itself_or_misses_are_refused():
-    data = Pictures(pictures())
+    data = Images(make_images())
     data.proposals = "proposals.json"
     with refuses(ConfigError, "FasterRCNN", "--data.proposals", "FastRCNN"):
         trainer(max_epochs=1).fit(task(), datamodule=data)
@@ -148,43 +148,43 @@ def test_proposals_that_a_head_makes_itself_or_misses_are_refused():
         trainer(max_epochs=1).fit(task(head=lambda f, c: FastRCNN(f, c, source="windows")), datamodule=data)
     with refuses(ConfigError, "FastRCNN", "head.source", "batch", "--data.proposals"):
         trainer(max_epochs=1).fit(
-            task(head=lambda f, c: FastRCNN(f, c, source="batch")), datamodule=Pictures(pictures())
+            task(head=lambda f, c: FastRCNN(f, c, source="batch")), datamodule=Images(make_images())
         )
 
 
 def test_windows_scales_and_mirrors_find_what_one_look_finds():
     model = task(optim=Optim(lr=0.005, warmup=0))
     fit = trainer(max_epochs=60, check_val_every_n_epoch=60, gradient_clip_val=1.0)
-    fit.fit(model, datamodule=Pictures(pictures()))
+    fit.fit(model, datamodule=Images(make_images()))
     plain = fit.callback_metrics["val/map50"]
     assert plain > 0.9
     # windows so large that they cut hardly any of the four objects: a network of 60 steps knows no halves
     for model.looks in (Looks(window=60, overlap=0.8, flip=True), Looks(flip=True, scales=(1.0, 1.1))):
         validated = trainer()
-        validated.validate(model, datamodule=Pictures(pictures()), verbose=False)
+        validated.validate(model, datamodule=Images(make_images()), verbose=False)
         assert validated.callback_metrics["val/map50"] > 0.8
 
 
 def test_the_scores_of_other_challenges_are_logged_if_asked():
     fit = trainer(max_epochs=1)
-    fit.fit(task(voc=True, nuclei=True), datamodule=Pictures(pictures()))
+    fit.fit(task(voc=True, nuclei=True), datamodule=Images(make_images()))
     assert {"val/voc_ap50", "val/voc07_ap50", "val/nuclei"} <= fit.callback_metrics.keys()
     assert task().scores["val"].voc is False
 
 
 def test_masks_are_run_lengths_of_the_original_size():
     model = task(InstanceSegmentation, head=lambda f, c: MaskRCNN(f, c, hidden=32, score_threshold=0.0)).eval()
-    answer = model.predict_step(model.on_after_batch_transfer(pictures(), 0), 0)
+    answer = model.predict_step(model.on_after_batch_transfer(make_images(), 0), 0)
     assert all(len(rles) == len(boxes) > 0 for rles, boxes in zip(answer["rle"], answer["boxes"], strict=True))
     assert {tuple(rle["size"]) for rles in answer["rle"] for rle in rles} == {(128, 128)}
 
 
-def test_a_mirrored_look_finds_the_same_in_a_mirrored_picture():
+def test_a_mirrored_look_finds_the_same_in_a_mirrored_image():
     batch, model = (
-        pictures(),
+        make_images(),
         task(flip=True, head=lambda f, c: FasterRCNN(f, c, hidden=32, score_threshold=0.0)).eval(),
     )
-    image, inside = model.backbone.normalise(batch["image"]), torch.tensor([[64, 50]] * 4)
+    image, inside = model.backbone.normalize(batch["image"]), torch.tensor([[64, 50]] * 4)
     image[..., 50:] = 0
     turned = torch.cat([image[..., :50].flip(-1), image[..., 50:]], -1)
     with torch.no_grad():
@@ -198,7 +198,7 @@ def test_a_mirrored_look_finds_the_same_in_a_mirrored_picture():
 
 def test_anchors_are_fitted_to_the_boxes_and_stay_in_the_checkpoint():
     model = task(fit_anchors=True)
-    trainer(max_epochs=1, limit_val_batches=0).fit(model, datamodule=Pictures(pictures()))
+    trainer(max_epochs=1, limit_val_batches=0).fit(model, datamodule=Images(make_images()))
     shapes = next(v for k, v in model.state_dict().items() if k.endswith("shapes"))
     sides = (shapes[:, 2:] - shapes[:, :2]).prod(1).sqrt()
     assert sides.min().item() == pytest.approx(20, abs=0.5)  # 16 before
@@ -207,7 +207,7 @@ def test_anchors_are_fitted_to_the_boxes_and_stay_in_the_checkpoint():
 def test_frozen_norms_keep_their_statistics_while_the_rest_learns():
     model = task(freeze_norm=True)
     before = {k: v.clone() for k, v in model.backbone.state_dict().items()}
-    trainer(max_epochs=2, limit_val_batches=0).fit(model, datamodule=Pictures(pictures()))
+    trainer(max_epochs=2, limit_val_batches=0).fit(model, datamodule=Images(make_images()))
     after = model.backbone.state_dict()
     same = {k for k in before if torch.equal(before[k], after[k])}
     assert {k for k in before if "running" in k} <= same

@@ -64,7 +64,7 @@ OURS = [
 
 
 def batch() -> dict:
-    """Two noisy pictures with a bright square, which is the object."""
+    """Two noisy images with a bright square, which is the object."""
     image = torch.randint(0, 100, (2, 3, SIDE, SIDE), dtype=torch.uint8)
     image[..., 30:70, 20:60] += 150
     mask = torch.zeros(2, SIDE, SIDE, dtype=torch.long)
@@ -118,6 +118,6 @@ def test_a_network_for_one_size_trains_when_built_for_it(kind):
 
 
 @pytest.mark.parametrize("kind", TASKS)
-def test_a_network_for_clips_says_that_it_takes_no_pictures(kind):
+def test_a_network_for_clips_says_that_it_takes_no_images(kind):
     with refuses(ConfigError, "r3d_18", "--model.backbone", "resnet18"):
         step(task(kind, by_name("r3d_18")))

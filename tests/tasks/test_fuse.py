@@ -30,7 +30,7 @@ def test_answers_stay_and_batch_norms_go(run):
     for norm in (layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)):
         norm.running_mean.normal_(0, 0.1)
         norm.running_var.uniform_(0.5, 2)
-    image = model.backbone.normalise(next(iter(loader()))["image"])
+    image = model.backbone.normalize(next(iter(loader()))["image"])
     with torch.no_grad():
         wanted = model.eval()(image)
     getattr(trainer(), run)(model, loader(), **({} if run == "predict" else {"verbose": False}))

@@ -31,7 +31,7 @@ SGD |= {"discriminator_optim": Optim(torch.optim.SGD, lr=0.02, schedule="constan
 
 
 class Noise(L.LightningDataModule):
-    """Other pictures in each of `steps` batches an epoch."""
+    """Other images in each of `steps` batches an epoch."""
 
     def __init__(self, steps: int = 4, batch_size: int = 4, size: int = 16, channels: int = 3):
         super().__init__()
@@ -171,7 +171,7 @@ def test_what_is_left_of_an_epoch_is_a_step_of_its_own():
     assert watch.steps[-1] == 4
 
 
-def test_the_average_follows_the_generator_step_by_step_and_makes_the_pictures():
+def test_the_average_follows_the_generator_step_by_step_and_makes_the_images():
     watch, task = Watch(), GAN(ema=0.6, n_critic=2, **NORMAL)
     fit(task, Noise(steps=12), callbacks=[watch])
     steps = pairwise(watch.steps)
@@ -185,8 +185,8 @@ def test_the_average_follows_the_generator_step_by_step_and_makes_the_pictures()
         if value.is_floating_point():
             torch.testing.assert_close(value.double(), expected[name], atol=1e-6, rtol=1e-5)
     noise = torch.randn(3, 8)
-    torch.testing.assert_close(task.pictures(noise), task.averaged.eval()(noise))
-    assert not torch.allclose(task.pictures(noise), task.generator.eval()(noise))
+    torch.testing.assert_close(task.images(noise), task.averaged.eval()(noise))
+    assert not torch.allclose(task.images(noise), task.generator.eval()(noise))
 
 
 @pytest.mark.parametrize("bound", [0.01, 0.03])
@@ -215,17 +215,17 @@ def test_the_generators_step_leaves_the_discriminator_without_gradients_and_trai
 
 @pytest.mark.parametrize("condition", ["embedding", "projection", "auxiliary"])
 @pytest.mark.parametrize("networks", [{}, {"discriminator": thin(DCGANDiscriminator)}])
-def test_conditional_training_and_pictures(condition, networks):
+def test_conditional_training_and_images(condition, networks):
     task = GAN(condition=condition, classes=["a", "b", "c"], **NORMAL | networks)
     trainer = fit(task, limit_val_batches=1)
     assert trainer.callback_metrics["val/d_real"].isfinite()
     assert task.generate(5).shape == (5, 3, 16, 16)
     noise = torch.randn(2, 8)
-    torch.testing.assert_close(task.pictures(noise), task.pictures(noise, torch.tensor([0, 1])))  # each in turn
+    torch.testing.assert_close(task.images(noise), task.images(noise, torch.tensor([0, 1])))  # each in turn
 
 
 def test_an_auxiliary_classifier_learns_the_classes():
-    """Bright pictures are of one class, dark ones of the other."""
+    """Bright images are of one class, dark ones of the other."""
     data = Noise(steps=60, batch_size=8)
     data.images = torch.where((torch.arange(8) % 2 == 0)[:, None, None, None], 60, 200).expand(60, 8, 3, 16, 16).byte()
     task = GAN(condition="auxiliary", classes=["dark", "bright"], **NORMAL)
@@ -235,19 +235,19 @@ def test_an_auxiliary_classifier_learns_the_classes():
 
 
 class Constant(Generator):
-    """A colour for all pictures, which it may choose."""
+    """A color for all images, which it may choose."""
 
     def __init__(self, canvas: Canvas, latent: int):
         super().__init__(canvas, latent)
-        self.colour = nn.Parameter(torch.zeros(canvas.channels, 1, 1))
+        self.color = nn.Parameter(torch.zeros(canvas.channels, 1, 1))
         self.size = canvas.size
 
     def forward(self, noise: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.colour.tanh().expand(len(noise), -1, self.size, self.size)
+        return self.color.tanh().expand(len(noise), -1, self.size, self.size)
 
 
 class Plane(Discriminator):
-    """Linear in the mean colour."""
+    """Linear in the mean color."""
 
     def __init__(self, canvas: Canvas):
         super().__init__(canvas, canvas.channels)
@@ -256,8 +256,8 @@ class Plane(Discriminator):
         return image.mean((2, 3))
 
 
-def test_a_generator_of_one_colour_finds_the_colour_of_the_data():
-    """With a penalty at real pictures this game converges to its equilibrium (Mescheder et al. 2018)."""
+def test_a_generator_of_one_color_finds_the_color_of_the_data():
+    """With a penalty at real images this game converges to its equilibrium (Mescheder et al. 2018)."""
     optim = Optim(torch.optim.SGD, lr=0.5, schedule="linear", warmup=0)
     data = Noise(steps=200)
     data.images = torch.tensor([200, 100, 50]).view(3, 1, 1).expand(200, 4, 3, 16, 16).byte()
@@ -268,7 +268,7 @@ def test_a_generator_of_one_colour_finds_the_colour_of_the_data():
     torch.testing.assert_close(task.generate(1)[0, :, 0, 0], expected, atol=0.02, rtol=0)
 
 
-@pytest.mark.parametrize("augment", [[], ["colour", "translation", "cutout"]])
+@pytest.mark.parametrize("augment", [[], ["color", "translation", "cutout"]])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("penalty", ["gradient", "r1", "dragan"])
 def test_every_penalty_trains_in_every_precision(augment, precision, penalty):
@@ -293,7 +293,7 @@ def test_a_lazy_penalty_comes_every_so_many_steps_and_as_much_stronger(monkeypat
     assert [value > 5 for value in losses] == [True, False, False, False, True, False, False, False, False, True]
 
 
-def test_discriminators_with_batch_norm_judge_real_and_generated_pictures_apart():
+def test_discriminators_with_batch_norm_judge_real_and_generated_images_apart():
     task = GAN(**NORMAL | {"discriminator": thin(DCGANDiscriminator)})
     real, fake = torch.randn(4, 3, 16, 16), torch.randn(4, 3, 16, 16) + 3
     apart = task.discriminator(real).score, task.discriminator(fake).score

@@ -229,7 +229,7 @@ def test_the_published_network_answers_at_once(published):
     loader = DataLoader([batch], batch_size=None, collate_fn=dict)
     (answers,) = L.Trainer(**quiet, accelerator="cpu").predict(task, loader)
     with torch.no_grad():
-        expected = published(task.backbone.normalise(image)).softmax(1)
+        expected = published(task.backbone.normalize(image)).softmax(1)
     torch.testing.assert_close(answers["scores"], expected, atol=1e-5, rtol=1e-4)
 
 

@@ -15,7 +15,7 @@ from modules.chroma import chroma
 from modules.contracts import ConfigError
 from modules.heads import Projection
 from modules.optim import Optim
-from modules.patches import cut, hide, histograms, standardised
+from modules.patches import cut, hide, histograms, standardized
 from modules.teacher import momentum_at
 from tasks import BYOL, DINO, Colorization, Jigsaw, MaskedPatches, MoCo, MoCoV3, Rotation, SimCLR, SimSiam
 from tasks.jigsaw import distant_orders
@@ -31,7 +31,7 @@ VIEWS = {
     SimSiam: {},
     DINO: {"prototypes": 64, "freeze_last": 0, "momentum": 0.9},
 }
-PICTURES = {Rotation: {}, Jigsaw: {"grid": 2, "tile": 32}, MaskedPatches: {}, Colorization: {}}
+IMAGES = {Rotation: {}, Jigsaw: {"grid": 2, "tile": 32}, MaskedPatches: {}, Colorization: {}}
 
 
 class Handful(L.LightningDataModule):
@@ -65,22 +65,22 @@ def train(task: Pretraining, batch: dict[str, Any], steps: int = 30, **options: 
     return kept
 
 
-def views(pictures: int = 16, size: int = 32, count: int = 2, local: int = 0) -> dict[str, list[Tensor]]:
-    """Views that are alike, of pictures that are not."""
+def views(images: int = 16, size: int = 32, count: int = 2, local: int = 0) -> dict[str, list[Tensor]]:
+    """Views that are alike, of images that are not."""
     generator = torch.Generator().manual_seed(1)
-    coarse = torch.randint(0, 256, (pictures, 3, 4, 4), generator=generator).float()
+    coarse = torch.randint(0, 256, (images, 3, 4, 4), generator=generator).float()
     sizes = [size] * count + [size // 2] * local
-    noisy = [torch.nn.functional.interpolate(coarse, s) + 20 * torch.randn(pictures, 3, s, s) for s in sizes]
+    noisy = [torch.nn.functional.interpolate(coarse, s) + 20 * torch.randn(images, 3, s, s) for s in sizes]
     return {"views": [view.clamp(0, 255).to(torch.uint8) for view in noisy]}
 
 
-def image(pictures: int = 16, size: int = 64) -> dict[str, Tensor]:
-    return {"image": views(pictures, size)["views"][0]}
+def image(images: int = 16, size: int = 64) -> dict[str, Tensor]:
+    return {"image": views(images, size)["views"][0]}
 
 
-@pytest.mark.parametrize("method", [*VIEWS, *PICTURES], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("method", [*VIEWS, *IMAGES], ids=lambda m: m.__name__)
 def test_learns_a_handful(method):
-    task = method(**SMALL, **(VIEWS | PICTURES)[method])
+    task = method(**SMALL, **(VIEWS | IMAGES)[method])
     if method is MoCo:
         task.queue.push = lambda keys: None  # of a handful, the negatives would soon be the positives
     seen = train(task, views() if method in VIEWS else image(), steps=60 if method is Jigsaw else 40)
@@ -89,9 +89,9 @@ def test_learns_a_handful(method):
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
-@pytest.mark.parametrize("method", [*VIEWS, *PICTURES], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("method", [*VIEWS, *IMAGES], ids=lambda m: m.__name__)
 def test_trains_in_half_the_precision_with_accumulated_gradients(method, precision):
-    task, batch = method(**SMALL, **(VIEWS | PICTURES)[method]), views() if method in VIEWS else image()
+    task, batch = method(**SMALL, **(VIEWS | IMAGES)[method]), views() if method in VIEWS else image()
     seen = train(task, batch, steps=4, precision=precision, accumulate_grad_batches=2, limit_val_batches=1)
     assert all(results["loss"].isfinite() for results in seen)
 
@@ -149,23 +149,23 @@ def test_the_queue_takes_the_keys_of_training_only():
 def test_shuffled_groups_give_each_query_its_own_key():
     plain = {**SMALL, "backbone": "test_vit"}  # no batch norm, so groups change nothing
     task = MoCo(head=lambda features, outputs: Projection(features, outputs, layers=1), splits=4, **plain)
-    picture = torch.randn(16, 3, 160, 160)
+    image = torch.randn(16, 3, 160, 160)
     task.train()
-    shuffled = task._keys(picture)
+    shuffled = task._keys(image)
     task.eval()
-    torch.testing.assert_close(shuffled, task._keys(picture), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(shuffled, task._keys(image), atol=1e-5, rtol=1e-4)
 
 
 def test_groups_have_batch_norm_statistics_of_their_own():
-    task, picture = MoCo(splits=4, **SMALL).train(), torch.randn(16, 3, 64, 64)
+    task, image = MoCo(splits=4, **SMALL).train(), torch.randn(16, 3, 64, 64)
     torch.manual_seed(0)
-    first = task._keys(picture)
-    assert not torch.allclose(first, task._keys(picture), atol=1e-3)  # other groups, other statistics
+    first = task._keys(image)
+    assert not torch.allclose(first, task._keys(image), atol=1e-3)  # other groups, other statistics
 
 
 def test_the_symmetric_loss_is_the_mean_of_both_ways():
     task = MoCo(queue=64, splits=1, symmetric=True, **SMALL).eval()
-    first, second = (task.backbone.normalise(view) for view in views()["views"])
+    first, second = (task.backbone.normalize(view) for view in views()["views"])
     both = task.step({"views": [first, second]}, None)["loss"]
     task.symmetric = False
     ways = [task.step({"views": pair}, None)["loss"] for pair in ([first, second], [second, first])]
@@ -201,15 +201,15 @@ def test_dinos_teacher_temperature_rises_over_its_share_of_the_steps():
 
 
 def test_dinos_sinkhorn_balances_the_teachers_answers_over_both_views():
-    """All pictures are one and the same to this teacher, so a balanced answer knows nothing at any temperature."""
-    task = DINO(prototypes=64, centring="sinkhorn", **SMALL)
+    """All images are one and the same to this teacher, so a balanced answer knows nothing at any temperature."""
+    task = DINO(prototypes=64, centering="sinkhorn", **SMALL)
     task.teacher.forward = lambda image: torch.linspace(-1, 1, 64).expand(len(image), 64)
     results = train(task, views(8, 64, local=1), steps=1)[0]
     assert results["teacher_entropy"].item() == pytest.approx(math.log(64), abs=1e-4)
     assert task.center.abs().sum() == 0
 
 
-def test_hidden_patches_are_the_same_share_of_every_picture():
+def test_hidden_patches_are_the_same_share_of_every_image():
     hidden = hide(torch.zeros(5, 3, 32, 32), 8, 0.25, None)
     assert hidden.shape == (5, 1, 32, 32)
     assert hidden.flatten(1).sum(1).tolist() == [4 * 64] * 5
@@ -219,20 +219,20 @@ def test_hidden_patches_are_the_same_share_of_every_picture():
 
 def test_visible_pixels_cost_nothing():
     task = MaskedPatches(patch=8, ratio=0.6, target="pixels", **SMALL).eval()
-    picture = torch.randn(4, 3, 64, 64)
-    hidden = hide(picture, 8, 0.6, torch.Generator().manual_seed(3))
-    task.forward = lambda shown: torch.where(hidden, picture, 99.0)  # right where hidden, absurd elsewhere
-    assert task.step({"image": picture}, torch.Generator().manual_seed(3))["loss"].item() == 0
+    image = torch.randn(4, 3, 64, 64)
+    hidden = hide(image, 8, 0.6, torch.Generator().manual_seed(3))
+    task.forward = lambda shown: torch.where(hidden, image, 99.0)  # right where hidden, absurd elsewhere
+    assert task.step({"image": image}, torch.Generator().manual_seed(3))["loss"].item() == 0
 
 
-def test_targets_are_standardised_patch_by_patch():
-    picture = torch.cat([torch.full((1, 3, 8, 4), 7.0), torch.randn(1, 3, 8, 4) * 5 + 3], dim=3)
-    target = standardised(picture, 4)
+def test_targets_are_standardized_patch_by_patch():
+    image = torch.cat([torch.full((1, 3, 8, 4), 7.0), torch.randn(1, 3, 8, 4) * 5 + 3], dim=3)
+    target = standardized(image, 4)
     assert not target[..., :4].any()
     right = target[0, :, 4:, 4:]
     torch.testing.assert_close(right.mean((-2, -1)), torch.zeros(3), atol=1e-4, rtol=0)
     torch.testing.assert_close(right.std((-2, -1)), torch.ones(3), atol=0.02, rtol=0)
-    order = picture[0, 0, 4:, 4:].flatten().argsort()
+    order = image[0, 0, 4:, 4:].flatten().argsort()
     assert torch.equal(right[0].flatten().argsort(), order)  # where they were
 
 
@@ -245,46 +245,46 @@ def test_histograms_tell_which_way_edges_run():
 
 
 def test_histograms_are_numpys_of_its_gradients():
-    picture = torch.randn(24, 24, generator=torch.Generator().manual_seed(0))
-    down, right = (gradient[8:16, 8:16] for gradient in np.gradient(picture.numpy()))
+    image = torch.randn(24, 24, generator=torch.Generator().manual_seed(0))
+    down, right = (gradient[8:16, 8:16] for gradient in np.gradient(image.numpy()))
     direction = np.mod(np.arctan2(down, right) + np.pi / 18, np.pi)
     expected, _ = np.histogram(direction, 9, (0, np.pi), weights=np.hypot(down, right))
-    found = histograms(picture[None, None], 8, 9)
+    found = histograms(image[None, None], 8, 9)
     ratio = found[0, :, 1, 1] / torch.tensor(expected).float()
     torch.testing.assert_close(ratio, ratio[:1].expand(9))
     assert found.square().sum(1).mean().item() == pytest.approx(1, abs=1e-4)
 
 
-def test_histograms_do_not_see_colour_contrast_or_sign():
-    grey = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-    red = torch.cat([grey, 0.1 * grey, torch.zeros_like(grey)], dim=1)
-    expected = histograms(grey, 8, 9)
-    for other in (red, 5 - 3 * grey):
+def test_histograms_do_not_see_color_contrast_or_sign():
+    gray = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    red = torch.cat([gray, 0.1 * gray, torch.zeros_like(gray)], dim=1)
+    expected = histograms(gray, 8, 9)
+    for other in (red, 5 - 3 * gray):
         torch.testing.assert_close(histograms(other, 8, 9), expected, atol=1e-4, rtol=0)
 
 
 def test_visible_edges_cost_nothing_and_hidden_ones_their_squared_distance():
     task = MaskedPatches(patch=16, ratio=0.5, target="edges", **SMALL).eval()
-    picture = torch.randn(4, 3, 64, 64)
-    hidden = hide(picture, 16, 0.5, torch.Generator().manual_seed(3))[..., ::8, ::8]
-    edges = histograms(picture, 8, 9)
+    image = torch.randn(4, 3, 64, 64)
+    hidden = hide(image, 16, 0.5, torch.Generator().manual_seed(3))[..., ::8, ::8]
+    edges = histograms(image, 8, 9)
     task.forward = lambda shown: torch.where(hidden, 0.5 * edges, 99.0)
-    loss = task.step({"image": picture}, torch.Generator().manual_seed(3))["loss"].item()
+    loss = task.step({"image": image}, torch.Generator().manual_seed(3))["loss"].item()
     expected = (0.5 * edges * hidden).square().sum() / hidden.sum()
     assert loss == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_colours_are_guessed_from_grey_and_the_backbone_stays_blind_to_them():
-    task, picture = Colorization(**SMALL), image()["image"]
+def test_colors_are_guessed_from_gray_and_the_backbone_stays_blind_to_them():
+    task, shown = Colorization(**SMALL), image()["image"]
     train(task, image(), steps=5)
     task.eval()
-    coloured = task.normalised(picture)
-    grey = coloured.mean(1, keepdim=True).expand_as(coloured)
-    torch.testing.assert_close(task.features(coloured), task.features(grey), rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(coloured, grey, atol=0.1)
+    colored = task.normalized(shown)
+    gray = colored.mean(1, keepdim=True).expand_as(colored)
+    torch.testing.assert_close(task.features(colored), task.features(gray), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(colored, gray, atol=0.1)
 
 
-def test_colours_that_all_seem_as_likely_cost_the_logarithm_of_their_number():
+def test_colors_that_all_seem_as_likely_cost_the_logarithm_of_their_number():
     task = Colorization(rebalance=0.0, **SMALL).eval()
     torch.nn.init.zeros_(task.head.weight)
     torch.nn.init.zeros_(task.head.bias)
@@ -293,7 +293,7 @@ def test_colours_that_all_seem_as_likely_cost_the_logarithm_of_their_number():
     )
 
 
-def test_rare_colours_count_more_and_pixels_one_on_average():
+def test_rare_colors_count_more_and_pixels_one_on_average():
     shares = torch.zeros(225)
     shares[0], shares[1] = 0.9, 0.1
     for rebalance, ratio in ((0.0, 1.0), (0.5, (0.5 / 225 + 0.45) / (0.5 / 225 + 0.05))):
@@ -304,7 +304,7 @@ def test_rare_colours_count_more_and_pixels_one_on_average():
         assert (weights * shares).sum().item() == pytest.approx(1, rel=1e-5)
 
 
-def test_shares_of_colours_are_those_of_the_pictures():
+def test_shares_of_colors_are_those_of_the_images():
     task = Colorization(**SMALL)
     train(
         task, {"image": torch.tensor([250, 10, 10], dtype=torch.uint8).view(1, 3, 1, 1).repeat(8, 1, 64, 64)}, steps=3
@@ -313,11 +313,11 @@ def test_shares_of_colours_are_those_of_the_pictures():
     assert task.shares[red].item() == pytest.approx(1)
 
 
-def test_tiles_are_parts_of_their_cells_and_standardised():
-    picture = torch.arange(64.0).view(1, 1, 8, 8).repeat(1, 3, 1, 1)
-    tiles = cut(picture, 2, 4, None)
+def test_tiles_are_parts_of_their_cells_and_standardized():
+    image = torch.arange(64.0).view(1, 1, 8, 8).repeat(1, 3, 1, 1)
+    tiles = cut(image, 2, 4, None)
     assert tiles.shape == (1, 4, 3, 4, 4)
-    expected = picture[:, :, 4:, :4]
+    expected = image[:, :, 4:, :4]
     expected = (expected - expected.mean((-2, -1), keepdim=True)) / expected.std((-2, -1), keepdim=True)
     torch.testing.assert_close(tiles[:, 2], expected, atol=1e-3, rtol=1e-3)
 
@@ -339,7 +339,7 @@ def test_rotations_are_told_apart_only_by_looking():
 @pytest.mark.parametrize(
     ("task", "batch", "names"),
     [
-        (lambda: SimCLR(**SMALL), views(pictures=1), ("SimCLR", "--data.batch_size", 2)),
+        (lambda: SimCLR(**SMALL), views(images=1), ("SimCLR", "--data.batch_size", 2)),
         (lambda: Jigsaw(tile=64, **SMALL), image(), ("model.tile", 64, 32, "--data.image_size")),
         (lambda: Jigsaw(orders=25, **SMALL), image(), ("model.orders", 25, 24)),
         (lambda: Jigsaw(grid=4, **SMALL), image(), ("model.grid", 4)),

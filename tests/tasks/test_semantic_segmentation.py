@@ -26,8 +26,8 @@ def task(**settings) -> SemanticSegmentation:
     return SemanticSegmentation(**{"backbone": "test_resnet", "classes": CLASSES} | settings)
 
 
-def pictures(count: int = 4, height: int = 32, width: int = 32) -> dict[str, Tensor]:
-    """Grey levels, each of which is a class: easy, so that a network can learn them."""
+def make_images(count: int = 4, height: int = 32, width: int = 32) -> dict[str, Tensor]:
+    """Gray levels, each of which is a class: easy, so that a network can learn them."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.randint(0, 3, (count, 1, -(-height // 8), -(-width // 8)), generator=generator)
     mask = coarse.repeat_interleave(8, 2).repeat_interleave(8, 3)[:, 0, :height, :width]
@@ -36,7 +36,7 @@ def pictures(count: int = 4, height: int = 32, width: int = 32) -> dict[str, Ten
     return {"image": image, "mask": mask, "inside": sides, "size": sides, "id": [f"{i}.png" for i in range(count)]}
 
 
-class Pictures(L.LightningDataModule):
+class Images(L.LightningDataModule):
     """One batch, over and over."""
 
     batch_size = 4
@@ -60,26 +60,26 @@ def trainer(**settings) -> L.Trainer:
 
 
 def first_loss(model: SemanticSegmentation, batch: dict) -> Tensor:
-    trainer().validate(model, datamodule=Pictures(batch), verbose=False)
+    trainer().validate(model, datamodule=Images(batch), verbose=False)
     return model.trainer.callback_metrics["val/loss"]
 
 
 def test_before_training_every_class_is_nearly_as_likely():
-    assert first_loss(task(), pictures()).item() == pytest.approx(math.log(3), abs=0.35)
+    assert first_loss(task(), make_images()).item() == pytest.approx(math.log(3), abs=0.35)
 
 
 @pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
-def test_a_handful_of_pictures_is_memorised(precision):
+def test_a_handful_of_images_is_memorized(precision):
     model = task(optim=Optim(lr=0.01, warmup=0, schedule="constant"))
     once = trainer(max_epochs=40, precision=precision, gradient_clip_val=1.0, check_val_every_n_epoch=40)
-    once.fit(model, datamodule=Pictures(pictures()))
+    once.fit(model, datamodule=Images(make_images()))
     assert once.callback_metrics["val/miou"] > 0.9
 
 
 @pytest.mark.parametrize("head", [FCN, UNet, DeepLabV3, DeepLabV3Plus, PSPNet, SemanticFPN, LRASPP])
 @pytest.mark.parametrize("neck", [None, FPN])
 @pytest.mark.parametrize("size", [(32, 32), (37, 53)])
-def test_any_head_on_any_neck_answers_at_the_size_of_the_picture(head, neck, size):
+def test_any_head_on_any_neck_answers_at_the_size_of_the_image(head, neck, size):
     model = task(head=head, neck=neck)
     assert model.eval()(torch.randn(1, 3, *size)).shape == (1, 3, *size)
 
@@ -92,7 +92,7 @@ def test_the_auxiliary_head_adds_its_loss_in_training_only():
     plain, helped = task(), task(auxiliary=0.4, output_stride=8)
     assert plain.auxiliary is None
     assert helped.auxiliary.training
-    batch = helped.on_after_batch_transfer(pictures(), 0)
+    batch = helped.on_after_batch_transfer(make_images(), 0)
     helped.log_step = lambda values: logged.update(values)
     logged: dict[str, Tensor] = {}
     loss = helped.training_step(batch, 0)
@@ -103,28 +103,28 @@ def test_the_auxiliary_head_adds_its_loss_in_training_only():
 
 def test_class_weights_come_from_the_training_masks_and_stay_in_the_checkpoint():
     model = task(loss=SegmentationLoss(class_weights="median_frequency"))
-    trainer(max_epochs=1).fit(model, datamodule=Pictures(pictures()))
-    # shares 0.8, 0.2 and 0.4 of the pictures that show the class
+    trainer(max_epochs=1).fit(model, datamodule=Images(make_images()))
+    # shares 0.8, 0.2 and 0.4 of the images that show the class
     assert model.state_dict()["class_weights"].tolist() == pytest.approx([0.5, 2.0, 1.0])
 
 
 def test_a_crop_of_nothing_but_void_does_no_harm():
-    model, batch = task(), pictures()
+    model, batch = task(), make_images()
     batch["mask"] = torch.full_like(batch["mask"], IGNORE)
-    trainer(max_epochs=1).fit(model, datamodule=Pictures(batch))
+    trainer(max_epochs=1).fit(model, datamodule=Images(batch))
     assert all(p.isfinite().all() for p in model.parameters())
 
 
-def test_one_picture_is_a_batch():
+def test_one_image_is_a_batch():
     model = task(head=PSPNet)
-    trainer(max_epochs=1).fit(model, datamodule=Pictures(pictures(1, 64, 64)))
+    trainer(max_epochs=1).fit(model, datamodule=Images(make_images(1, 64, 64)))
     assert all(p.isfinite().all() for p in model.parameters())
     with refuses(ConfigError, "test_resnet", "32 x 32", "--data.batch_size", "--data.image_size"):
-        trainer(max_epochs=1).fit(model, datamodule=Pictures(pictures(1)))
+        trainer(max_epochs=1).fit(model, datamodule=Images(make_images(1)))
 
 
 def test_predictions_are_in_pixels_of_the_original():
-    batch = pictures(2) | {"inside": torch.tensor([[32, 20], [16, 32]]), "size": torch.tensor([[80, 50], [16, 32]])}
+    batch = make_images(2) | {"inside": torch.tensor([[32, 20], [16, 32]]), "size": torch.tensor([[80, 50], [16, 32]])}
     model = task(probabilities=True).eval()
     answer = model.predict_step(model.on_after_batch_transfer(batch, 0), 0)
     assert [tuple(m.shape) for m in answer["mask"]] == [(80, 50), (16, 32)]
@@ -134,29 +134,29 @@ def test_predictions_are_in_pixels_of_the_original():
         assert torch.allclose(scores.sum(0), torch.ones(mask.shape))
 
 
-def test_a_window_as_large_as_the_picture_is_one_forward_pass():
+def test_a_window_as_large_as_the_image_is_one_forward_pass():
     model, image = task(window=64).eval(), torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(infer(model._logits, image, 32, window=64), model(image).softmax(1))
 
 
 def test_validation_scores_are_those_of_the_answers():
-    model, batch = task(), pictures()
+    model, batch = task(), make_images()
     batch["mask"][:, :8] = IGNORE
-    trainer().validate(model, datamodule=Pictures(batch), verbose=False)
+    trainer().validate(model, datamodule=Images(batch), verbose=False)
     with torch.no_grad():
-        answer = model.eval()(model.backbone.normalise(batch["image"])).argmax(1)
+        answer = model.eval()(model.backbone.normalize(batch["image"])).argmax(1)
     known = batch["mask"] != IGNORE
     accuracy = (answer == batch["mask"])[known].float().mean()
     assert model.trainer.callback_metrics["val/pixel_accuracy"].item() == pytest.approx(accuracy.item())
 
 
 def test_scores_are_at_the_original_resolution_and_of_resized_masks_under_another_name():
-    model, batch = task(resized_scores=True), pictures(2)
+    model, batch = task(resized_scores=True), make_images(2)
     original = [torch.randint(0, 3, (80, 50), dtype=torch.uint8), torch.randint(0, 3, (32, 64), dtype=torch.uint8)]
     batch |= {"inside": torch.tensor([[32, 20], [16, 32]]), "size": torch.tensor([[80, 50], [32, 64]])}
     batch |= {"original_mask": original}
-    trainer().validate(model, datamodule=Pictures(batch), verbose=False)
+    trainer().validate(model, datamodule=Images(batch), verbose=False)
     logged = model.trainer.callback_metrics
     with torch.no_grad():
         seen = model.on_after_batch_transfer(dict(batch), 0)
@@ -171,7 +171,7 @@ def test_scores_are_at_the_original_resolution_and_of_resized_masks_under_anothe
 
 
 def test_an_answer_does_not_depend_on_what_else_is_in_the_batch():
-    model, batch = task(head=PSPNet).eval(), pictures(2, 64, 64)  # pools the whole map
+    model, batch = task(head=PSPNet).eval(), make_images(2, 64, 64)  # pools the whole map
     size = torch.tensor([[64, 64], [32, 40]])
     batch = model.on_after_batch_transfer(batch | {"inside": size, "size": size}, 0)
     alone = {"image": batch["image"][1:, :, :32, :40], "inside": size[1:], "size": size[1:]}

@@ -1,4 +1,4 @@
-"""Each task starts where theory says, can memorise a handful, and computes what it names."""
+"""Each task starts where theory says, can memorize a handful, and computes what it names."""
 
 import math
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def classification(**changes) -> Classification:
     return Classification(classes=CLASSES, **({"backbone": "test_resnet", "optim": Optim(lr=0.003)} | changes))
 
 
-def pictures(count: int, size: int = 32) -> dict:
+def make_images(count: int, size: int = 32) -> dict:
     return {
         "image": torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8),
         "label": torch.arange(count) % 10,
@@ -45,16 +45,16 @@ def recorded(task: L.LightningModule, what: Callable[[dict, Any], Any]) -> list:
 
 
 def test_classification_starts_at_the_logarithm_of_the_number_of_classes():
-    task, batch = classification(), pictures(64)
-    loss = task.head.loss(task(task.backbone.normalise(batch["image"])), batch["label"])
+    task, batch = classification(), make_images(64)
+    loss = task.head.loss(task(task.backbone.normalize(batch["image"])), batch["label"])
     assert loss.item() == pytest.approx(math.log(10), abs=0.25)
 
 
-def test_classification_memorises_a_handful():
-    task, batch = classification(), pictures(16)
+def test_classification_memorizes_a_handful():
+    task, batch = classification(), make_images(16)
     train(task, batch, steps=60)
     task.eval()
-    assert (task(task.backbone.normalise(batch["image"])).argmax(1) == batch["label"]).all()
+    assert (task(task.backbone.normalize(batch["image"])).argmax(1) == batch["label"]).all()
 
 
 def test_simclr_starts_at_chance_among_all_other_views_and_pulls_a_handful_of_pairs_together():
@@ -68,24 +68,24 @@ def test_simclr_starts_at_chance_among_all_other_views_and_pulls_a_handful_of_pa
     assert not losses[0]["embeddings"].requires_grad
 
 
-def test_a_frozen_backbone_keeps_weights_and_statistics_and_only_the_head_is_optimised():
+def test_a_frozen_backbone_keeps_weights_and_statistics_and_only_the_head_is_optimized():
     task = classification(frozen=True)
     before = {k: v.clone() for k, v in task.backbone.state_dict().items()}
-    trainer = train(task, pictures(16), steps=3)
+    trainer = train(task, make_images(16), steps=3)
     assert all(torch.equal(v, before[k]) for k, v in task.backbone.state_dict().items())
-    optimised = {id(p) for g in trainer.optimizers[0].param_groups for p in g["params"]}
-    assert optimised == {id(p) for p in task.head.parameters()}
+    optimized = {id(p) for g in trainer.optimizers[0].param_groups for p in g["params"]}
+    assert optimized == {id(p) for p in task.head.parameters()}
 
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
 def test_mixing_gives_soft_labels_in_training_only(kind):
     task = classification(**{kind: 1.0})
     seen = recorded(task, lambda batch, output: batch["label"])
-    train(task, pictures(16), steps=1)
+    train(task, make_images(16), steps=1)
     assert seen[0].shape == (16, 10)
     assert torch.allclose(seen[0].sum(1), torch.ones(16))
     task.trainer.state.stage = None
-    assert task.on_after_batch_transfer(pictures(4), 0)["label"].dtype == torch.int64
+    assert task.on_after_batch_transfer(make_images(4), 0)["label"].dtype == torch.int64
 
 
 def test_metrics_are_micro_accuracy_top_5_and_macro_f1():
@@ -105,7 +105,7 @@ def test_metrics_are_micro_accuracy_top_5_and_macro_f1():
 
 def test_predictions_are_probabilities_and_features_are_pooled_maps():
     task = classification().eval()
-    batch = task.on_after_batch_transfer({"image": pictures(3)["image"]}, 0)
+    batch = task.on_after_batch_transfer({"image": make_images(3)["image"]}, 0)
     prediction = task.predict_step(batch, 0)
     assert torch.allclose(prediction["scores"].sum(1), torch.ones(3))
     assert torch.equal(prediction["label"], prediction["scores"].argmax(1))
@@ -115,7 +115,7 @@ def test_predictions_are_probabilities_and_features_are_pooled_maps():
 def test_a_checkpoint_of_a_task_built_from_objects_holds_plain_values_only(tmp_path):
     backbone = Timm("test_resnet", small_images=True)
     task = classification(backbone=backbone, head=Linear, optim=Optim(torch.optim.SGD, lr=0.1))
-    trainer = train(task, pictures(16), steps=1)
+    trainer = train(task, make_images(16), steps=1)
     trainer.save_checkpoint(tmp_path / "task.ckpt", weights_only=False)
     checkpoint = torch.load(tmp_path / "task.ckpt", weights_only=True)
     assert checkpoint["task"] == "Classification"

@@ -80,7 +80,7 @@ def test_one_vocabulary_has_one_embedding_unless_it_is_not_wanted(languages):
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
-def test_four_sentences_are_learnt_by_heart_and_written(languages, recurrent):
+def test_four_sentences_are_learned_by_heart_and_written(languages, recurrent):
     torch.manual_seed(0)
     parts = {"encoder": lambda size: RecurrentEncoder(size, 32), "decoder": lambda *sizes: RecurrentDecoder(*sizes, 32)}
     task = translation(languages, smoothing=0, optim=Optim(lr=0.01, warmup=0), **(parts if recurrent else {}))

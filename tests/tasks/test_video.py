@@ -37,9 +37,9 @@ def loader(samples: dict) -> DataLoader:
     return DataLoader([samples], batch_size=None, collate_fn=dict)
 
 
-def test_training_starts_at_the_logarithm_of_the_number_of_classes_and_memorises_a_handful():
+def test_training_starts_at_the_logarithm_of_the_number_of_classes_and_memorizes_a_handful():
     task, samples = video(fusion="gru"), batch(16)
-    clips = task.backbone.normalise(samples["video"])
+    clips = task.backbone.normalize(samples["video"])
     assert task.head.loss(task(clips), samples["label"]).item() == pytest.approx(math.log(8), abs=0.3)
     quiet(max_steps=60).fit(task, DataLoader([samples] * 60, batch_size=None, collate_fn=dict))
     task.eval()
@@ -91,16 +91,16 @@ def test_figures_of_views_and_of_videos_stand_side_by_side():
     assert set(task.protocols) == {name.removeprefix("val/") for name in figures}
 
 
-def test_weights_of_pictures_serve_every_frame(tmp_path):
-    pictures = Classification(classes=CLASSES, backbone="test_resnet")
+def test_weights_of_images_serve_every_frame(tmp_path):
+    images = Classification(classes=CLASSES, backbone="test_resnet")
     trainer = quiet(max_steps=1)
     image = {"image": torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8), "label": torch.arange(8)}
-    trainer.fit(pictures, loader(image))
-    trainer.save_checkpoint(tmp_path / "pictures.ckpt", weights_only=False)
+    trainer.fit(images, loader(image))
+    trainer.save_checkpoint(tmp_path / "images.ckpt", weights_only=False)
     for kind in ("mean", "slow", "attention"):
         task = video(fusion=kind)
-        load_backbone(task.backbone, str(tmp_path / "pictures.ckpt"))
-        theirs = pictures.backbone.net.state_dict()
+        load_backbone(task.backbone, str(tmp_path / "images.ckpt"))
+        theirs = images.backbone.net.state_dict()
         assert all(torch.equal(v, theirs[k]) for k, v in task.backbone.net.state_dict().items())
 
 
@@ -110,8 +110,8 @@ def test_a_frozen_backbone_trains_fusion_and_head_only():
     trainer = quiet(max_steps=2)
     trainer.fit(task, loader(samples))
     assert all(torch.equal(v, before[k]) for k, v in task.backbone.state_dict().items())
-    optimised = {id(p) for g in trainer.optimizers[0].param_groups for p in g["params"]}
-    assert optimised == {id(p) for part in (task.fusion, task.head) for p in part.parameters()}
+    optimized = {id(p) for g in trainer.optimizers[0].param_groups for p in g["params"]}
+    assert optimized == {id(p) for part in (task.fusion, task.head) for p in part.parameters()}
 
 
 def test_a_network_for_clips_is_a_name_like_any_other():
@@ -121,10 +121,10 @@ def test_a_network_for_clips_is_a_name_like_any_other():
 
 
 @pytest.mark.parametrize("kind", FUSIONS)
-def test_a_picture_has_the_features_of_a_still_clip(kind):
-    task, picture = video(fusion=kind).eval(), torch.rand(2, 3, 32, 32)
-    still = torch.stack([picture] * task.frames, 2)
-    torch.testing.assert_close(task.features(picture), task.features(still))
+def test_a_image_has_the_features_of_a_still_clip(kind):
+    task, image = video(fusion=kind).eval(), torch.rand(2, 3, 32, 32)
+    still = torch.stack([image] * task.frames, 2)
+    torch.testing.assert_close(task.features(image), task.features(still))
 
 
 def test_a_fusion_is_any_callable_of_backbone_and_frames():

@@ -15,7 +15,7 @@ from tasks import GAN, WGAN
 
 STEPS, BATCH = 6, 8
 SETTINGS = {
-    "gan": (GAN, {"condition": "projection", "classes": ["a", "b"], "augment": ["colour", "translation"], "ema": 0.9}),
+    "gan": (GAN, {"condition": "projection", "classes": ["a", "b"], "augment": ["color", "translation"], "ema": 0.9}),
     "wgan": (WGAN, {"n_critic": 3, "gradient_clip": 5.0}),
     "r1": (GAN, {"loss": "hinge", "penalty": "r1", "accumulate": 2}),
     "batch norm": (GAN, {}),
@@ -31,9 +31,9 @@ class Share(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         mine = slice(self.trainer.global_rank, None, self.trainer.world_size)
         draw = torch.Generator().manual_seed(0)
-        pictures = torch.randint(0, 256, (STEPS, BATCH, 3, 16, 16), dtype=torch.uint8, generator=draw)
+        images = torch.randint(0, 256, (STEPS, BATCH, 3, 16, 16), dtype=torch.uint8, generator=draw)
         label = (torch.arange(BATCH) // 3) % 2
-        batches = [{"image": step[mine], "label": label[mine], "id": ["x"] * len(step[mine])} for step in pictures]
+        batches = [{"image": step[mine], "label": label[mine], "id": ["x"] * len(step[mine])} for step in images]
         return DataLoader(batches, batch_size=None, collate_fn=dict, generator=torch.Generator())
 
 

@@ -23,7 +23,7 @@ SETTINGS = {
     "BYOL": (BYOL, {"momentum": 0.9}),
     "SimSiam": (SimSiam, {}),
     "DINO": (DINO, {"prototypes": 32, "momentum": 0.9}),
-    "DINO, sinkhorn": (DINO, {"prototypes": 32, "momentum": 0.9, "centring": "sinkhorn"}),
+    "DINO, sinkhorn": (DINO, {"prototypes": 32, "momentum": 0.9, "centering": "sinkhorn"}),
 }
 
 
@@ -38,8 +38,8 @@ class Share(L.LightningDataModule):
         each = BATCH // self.trainer.world_size
         mine = slice(self.trainer.global_rank * each, (self.trainer.global_rank + 1) * each)
         generator = torch.Generator().manual_seed(0)
-        pictures = torch.randint(0, 256, (STEPS, self.views, BATCH, 3, 32, 32), dtype=torch.uint8, generator=generator)
-        batches = [{"views": [view[mine] for view in step], "id": ["x"] * each} for step in pictures]
+        images = torch.randint(0, 256, (STEPS, self.views, BATCH, 3, 32, 32), dtype=torch.uint8, generator=generator)
+        batches = [{"views": [view[mine] for view in step], "id": ["x"] * each} for step in images]
         return DataLoader(batches, batch_size=None, collate_fn=dict)
 
 

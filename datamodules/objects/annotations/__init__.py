@@ -5,7 +5,7 @@ from pathlib import Path
 from datamodules.objects.annotations.coco import read_coco
 from datamodules.objects.annotations.detect import Format, Found, detect
 from datamodules.objects.annotations.id_pngs import read_id_pngs
-from datamodules.objects.annotations.pictures import OnError
+from datamodules.objects.annotations.images import OnError
 from datamodules.objects.annotations.tables import read_csv
 from datamodules.objects.annotations.voc import Difficult, read_voc
 from datamodules.objects.annotations.yolo import read_yolo
@@ -35,14 +35,14 @@ def read(
     difficult: Difficult = "ignore",
     classes: list[str] | None = None,
 ) -> Annotations:
-    """Pictures and objects below a folder, all checked.
+    """Images and objects below a folder, all checked.
 
     Args:
         root: the folder.
         format: as `detect` says.
         masks: whether every object needs an outline.
-        on_error: what a picture that is missing, damaged or of another size than annotated does, and an object of no
-            picture: `raise` stops, `skip` leaves it out, counted and listed.
+        on_error: what an image that is missing, damaged or of another size than annotated does, and an object of no
+            image: `raise` stops, `skip` leaves it out, counted and listed.
         difficult: of Pascal VOC: `ignore` makes difficult objects crowds, `keep` counts them.
         classes: of Pascal VOC, csv and id-PNGs, in the order of their indices; null takes what is found.
 

@@ -1,4 +1,4 @@
-"""Boxes as annotated against the pictures they are in."""
+"""Boxes as annotated against the images they are in."""
 
 import numpy as np
 
@@ -11,11 +11,11 @@ FINE = 0.01  # ... if it is below this in another way
 
 
 def clip(boxes: np.ndarray, shapes: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
-    """Boxes cut at the borders of their pictures, float32 (M, 4), and by index what is wrong with those that are none.
+    """Boxes cut at the borders of their images, float32 (M, 4), and by index what is wrong with those that are none.
 
     Args:
         boxes: float64 (M, 4), xyxy in pixels.
-        shapes: (M, 2), height and width of the picture of each.
+        shapes: (M, 2), height and width of the image of each.
     """
     clipped = np.clip(boxes, 0, shapes[:, [1, 0, 1, 0]]).astype(np.float32)
     with np.errstate(invalid="ignore"):
@@ -25,14 +25,14 @@ def clip(boxes: np.ndarray, shapes: np.ndarray) -> tuple[np.ndarray, dict[int, s
         ("is not four finite numbers", ~np.isfinite(boxes).all(1)),
         ("is reversed", (sides < 0).any(1)),
         ("has no area", (sides == 0).any(1)),
-        ("lies outside the picture", ~(left > 0).all(1)),
+        ("lies outside the image", ~(left > 0).all(1)),
     ):
         wrong = {int(k): reason for k in np.flatnonzero(where)} | wrong  # the first reason stays
     return clipped, wrong
 
 
 def beyond(boxes: np.ndarray, shapes: np.ndarray, pixels: float = 1.0) -> np.ndarray:
-    """bool (M,): which boxes (xyxy in pixels) reach out of their pictures by more than so many pixels."""
+    """bool (M,): which boxes (xyxy in pixels) reach out of their images by more than so many pixels."""
     return (boxes[:, :2] < -pixels).any(1) | (boxes[:, 2:] > shapes[:, ::-1] + pixels).any(1)
 
 
@@ -52,7 +52,7 @@ def misread(boxes: np.ndarray, form: Form, limits: np.ndarray) -> str:
     if shares[form] <= ODD or shares[best] > FINE:
         return ""
     return (
-        f"{shares[form]:.0%} of the boxes are reversed or reach out of their pictures when read as {form}, "
+        f"{shares[form]:.0%} of the boxes are reversed or reach out of their images when read as {form}, "
         f"{shares[best]:.0%} when read as {best}: check which of them the file holds"
     )
 

@@ -1,4 +1,4 @@
-"""COCO's json: pictures, objects and categories, each with its own number (Lin et al. 2014)."""
+"""COCO's json: images, objects and categories, each with its own number (Lin et al. 2014)."""
 
 import json
 import mmap
@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from datamodules import coco_fields as fields
 from datamodules.base import Split
 from datamodules.objects.annotations.gather import gather, split_of
-from datamodules.objects.annotations.pictures import OnError, Places
-from datamodules.objects.annotations.raw import Object, Picture, Raw
+from datamodules.objects.annotations.images import OnError, Places
+from datamodules.objects.annotations.raw import Image, Object, Raw
 from datamodules.objects.objects import Annotations
 from modules.contracts import DataError
 
@@ -46,7 +46,7 @@ def find(root: Path) -> dict[Split, Path]:
 
 
 def read_coco(root: Path, masks: bool, on_error: OnError = "raise") -> Annotations:
-    """Pictures and objects of COCO's json files. Category ids become class indices in ascending order.
+    """Images and objects of COCO's json files. Category ids become class indices in ascending order.
 
     Crowds are kept and marked. Polygons and run lengths become compressed run lengths if `masks`; else they are not
     looked at where there is a box.
@@ -158,7 +158,7 @@ def _raw(root: Path, file: Path, content: dict[str, Any], classes: dict[int, int
                 f"{file} images[{rows[key]}] and images[{i}] ({name}) both have the id {key}: give each its own"
             )
         where = f"{file} images[{i}] ({name})"
-        raw.pictures.append(Picture(where, places.find(name), str(file), _shape(image, where), key))
+        raw.images.append(Image(where, places.find(name), str(file), _shape(image, where), key))
     for k, entry in enumerate(content["annotations"]):
         label = _label(k, entry, classes, file)
         if (row := rows.get(_id(entry.image_id))) is None:
@@ -195,7 +195,7 @@ def _label(k: int, entry: Any, classes: dict[int, int], file: Path) -> int:
 
 
 def _folders(root: Path, file: Path) -> list[Path]:
-    """Where the pictures of instances_train2017.json may be."""
+    """Where the images of instances_train2017.json may be."""
     part, split = file.stem.split("_", 1)[-1], split_of(file, root) or "train"
     names = [f"images/{part}", part, f"images/{split}", split, "images", ".", "JPEGImages", "PNGImages"]
     own = [file.parent, file.parent / "images"] if file.parent != root else []

@@ -7,7 +7,7 @@ import numpy as np
 
 from datamodules.base import Split
 from datamodules.finding import SUFFIXES
-from datamodules.objects.annotations.pictures import OnError
+from datamodules.objects.annotations.images import OnError
 from datamodules.objects.annotations.raw import Raw
 from datamodules.objects.annotations.settle import Settled, settle
 from datamodules.objects.objects import Annotations
@@ -37,12 +37,12 @@ def gather(
         masks: whether objects need an outline; else only those without box.
 
     Raises:
-        DataError: as `settle`; no object to train on; a picture with two numbers.
+        DataError: as `settle`; no object to train on; an image with two numbers.
     """
     settled = {split: settle(raw, root, masks, on_error) for split, raw in raws.items()}
     for split, found in settled.items():
         if not len(found.source):
-            raise DataError(f"{raws[split].file} has no pictures for {split}{_because(found.skipped)}")
+            raise DataError(f"{raws[split].file} has no images for {split}{_because(found.skipped)}")
     dropped = [line for found in settled.values() for line in found.dropped]
     skipped = [line for found in settled.values() for line in found.skipped]
     if "train" in settled and not len(settled["train"].source.boxes):
@@ -69,11 +69,11 @@ def _numbers(raws: dict[Split, Raw], settled: dict[Split, Settled]) -> dict[str,
     numbers: dict[str, int] = {}
     for split, (source, rows, *_) in settled.items():
         for i, row in enumerate(rows):
-            picture, name = raws[split].pictures[row], source.id(i)
-            number = image_number(name) if picture.number is None else picture.number
-            if numbers.setdefault(name, number) != number and picture.number is not None:
+            image, name = raws[split].images[row], source.id(i)
+            number = image_number(name) if image.number is None else image.number
+            if numbers.setdefault(name, number) != number and image.number is not None:
                 raise DataError(
-                    f"{picture.where} has the id {number}, but {numbers[name]} in another split: give it one id"
+                    f"{image.where} has the id {number}, but {numbers[name]} in another split: give it one id"
                 )
     return numbers
 
@@ -86,8 +86,8 @@ def _unused(splits: dict, classes: list[str]) -> list[str]:
 
 
 def _unlisted(root: Path, raws: dict[Split, Raw]) -> list[str]:
-    known = {picture.path for raw in raws.values() for picture in raw.pictures if picture.path}
+    known = {image.path for raw in raws.values() for image in raw.images if image.path}
     found = (path for folder in {path.parent for path in known} for path in folder.iterdir())
     spare = sorted(p for p in found if p.suffix.lower() in SUFFIXES and p not in known)
     names = [str(p.relative_to(root) if p.is_relative_to(root) else p) for p in spare]
-    return [f"pictures in no split, so not used: {len(names):,} ({some(names)})"] if names else []
+    return [f"images in no split, so not used: {len(names):,} ({some(names)})"] if names else []

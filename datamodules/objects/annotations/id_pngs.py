@@ -1,4 +1,4 @@
-"""One PNG of numbers per picture: 0 is background, every other value an object, as in PennFudan."""
+"""One PNG of numbers per image: 0 is background, every other value an object, as in PennFudan."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,9 +10,9 @@ import numpy as np
 from datamodules.base import Split
 from datamodules.finding import by_stem, find_images
 from datamodules.objects.annotations.gather import gather
+from datamodules.objects.annotations.images import OnError
 from datamodules.objects.annotations.outlines import instances
-from datamodules.objects.annotations.pictures import OnError
-from datamodules.objects.annotations.raw import Object, Picture, Raw
+from datamodules.objects.annotations.raw import Image, Object, Raw
 from datamodules.objects.objects import Annotations
 from datamodules.semantic.edges import check_edges
 from datamodules.semantic.files import Undecodable, read_mask
@@ -21,9 +21,9 @@ from modules.contracts import DataError
 
 IMAGES = ("images", "PNGImages", "JPEGImages", "imgs")
 MASKS = ("masks", "PedMasks", "instances", "instance_masks", "SegmentationObject")
-ENDINGS = ("", "_mask", "_masks", "_instance", "_instances")  # behind a picture's name in its mask's
+ENDINGS = ("", "_mask", "_masks", "_instance", "_instances")  # behind an image's name in its mask's
 DIVISOR = 1000  # with several classes, value // DIVISOR is the class, counted from 1, as in Cityscapes
-NEEDS = "images/ and masks/ (PNGImages/ and PedMasks/), where the PNG of each picture numbers its objects from 1"
+NEEDS = "images/ and masks/ (PNGImages/ and PedMasks/), where the PNG of each image numbers its objects from 1"
 
 
 class Folders(NamedTuple):
@@ -32,7 +32,7 @@ class Folders(NamedTuple):
 
 
 def find(root: Path) -> dict[Split, Folders]:
-    """Pictures and masks of each split: train/images beside train/masks, images/train beside masks/train; else images
+    """Images and masks of each split: train/images beside train/masks, images/train beside masks/train; else images
     beside masks are training's."""
     found: dict[Split, Folders] = {}
     pairs = [(i, m) for i in IMAGES for m in MASKS]
@@ -48,7 +48,7 @@ def find(root: Path) -> dict[Split, Folders]:
 
 
 def read_id_pngs(root: Path, masks: bool, on_error: OnError = "raise", classes: list[str] | None = None) -> Annotations:
-    """Pictures and the objects in their masks. The mask of images/a.jpg is masks/a.png or masks/a_mask.png.
+    """Images and the objects in their masks. The mask of images/a.jpg is masks/a.png or masks/a_mask.png.
 
     Args:
         classes: null is one class, `object`. With one class, every value is an object of it. With several, a value is
@@ -77,15 +77,15 @@ def _readable(folder: Path) -> Iterator[np.ndarray]:
 
 
 def _raw(folders: Folders, classes: list[str]) -> Raw:
-    raw, pictures, masks = Raw(str(folders.masks), "value {}"), by_stem(folders.images), by_stem(folders.masks)
-    ending = max(ENDINGS, key=lambda e: sum(stem + e in masks for stem in pictures))
-    for row, (stem, path) in enumerate(sorted(pictures.items(), key=lambda item: item[1])):
+    raw, files, masks = Raw(str(folders.masks), "value {}"), by_stem(folders.images), by_stem(folders.masks)
+    ending = max(ENDINGS, key=lambda e: sum(stem + e in masks for stem in files))
+    for row, (stem, path) in enumerate(sorted(files.items(), key=lambda item: item[1])):
         mask = masks.pop(stem + ending, None)
         if mask is None:
-            raw.pictures.append(Picture(str(path), path, str(folders.masks), flaw=f"has no mask in {folders.masks}"))
+            raw.images.append(Image(str(path), path, str(folders.masks), flaw=f"has no mask in {folders.masks}"))
         else:
             _add(raw, row, path, mask, classes)
-    raw.pictures += [Picture(f"the picture of {mask}", None, str(mask)) for mask in sorted(masks.values())]
+    raw.images += [Image(f"the image of {mask}", None, str(mask)) for mask in sorted(masks.values())]
     return raw
 
 
@@ -93,9 +93,9 @@ def _add(raw: Raw, row: int, path: Path, mask: Path, classes: list[str]) -> None
     try:
         numbers = read_mask(mask)
     except Undecodable as error:
-        raw.pictures.append(Picture(str(path), path, str(mask), flaw=f"has a mask that is damaged: {error}"))
+        raw.images.append(Image(str(path), path, str(mask), flaw=f"has a mask that is damaged: {error}"))
         return
-    raw.pictures.append(Picture(f"{path}, with its mask {mask.name},", path, str(mask), numbers.shape))
+    raw.images.append(Image(f"{path}, with its mask {mask.name},", path, str(mask), numbers.shape))
     for value, runs in instances(numbers).items():
         label = value // DIVISOR - 1 if len(classes) > 1 else 0
         if not 0 <= label < len(classes):

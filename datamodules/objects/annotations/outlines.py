@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco
 
-FAR = 10  # points this many pictures away are no points of the picture, and cost memory to draw
+FAR = 10  # points this many images away are no points of the image, and cost memory to draw
 
 
 class Unfit(ValueError):
@@ -25,7 +25,7 @@ def run_lengths(outline: Any, height: int, width: int) -> tuple[bytes, int]:
     else:
         raise Unfit("is neither a list of polygons nor run lengths")
     if not coco.area(rle):
-        raise Unfit("covers no pixel of the picture")
+        raise Unfit("covers no pixel of the image")
     return rle["counts"], left_out
 
 
@@ -67,7 +67,7 @@ def spanned(counts: bytes) -> int:
 def _from_runs(outline: dict[str, Any], height: int, width: int) -> dict[str, Any]:
     size, counts = outline.get("size"), outline.get("counts")
     if size != [height, width]:
-        raise Unfit(f"is of size {size}, the picture of {[height, width]}")
+        raise Unfit(f"is of size {size}, the image of {[height, width]}")
     if isinstance(counts, str | bytes):
         counts = counts.encode("ascii", "replace") if isinstance(counts, str) else counts
         total, rle = spanned(counts), {"size": [height, width], "counts": counts}
@@ -76,7 +76,7 @@ def _from_runs(outline: dict[str, Any], height: int, width: int) -> dict[str, An
         total, rle = (sum(counts) if plain else -1), None
     if total != height * width:
         found = f"span {total:,} pixels" if total >= 0 else "cannot be read"
-        raise Unfit(f"has run lengths that {found}, the picture has {height * width:,}")
+        raise Unfit(f"has run lengths that {found}, the image has {height * width:,}")
     return rle or coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)
 
 
@@ -92,7 +92,7 @@ def _from_polygons(outline: list, height: int, width: int) -> tuple[dict[str, An
         if points.ndim != 1 or len(points) % 2:
             raise Unfit("has a polygon that is not x, y, x, y, ...")
         if not (np.abs(points) < far).all():  # NaN too
-            raise Unfit("has points that are far outside the picture or no numbers")
+            raise Unfit("has points that are far outside the image or no numbers")
     whole = [points for points in polygons if len(points) >= 6]
     if not whole:
         raise Unfit("has fewer than three points")

@@ -8,13 +8,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 Form = Literal["xyxy", "xywh", "cxcywh"]
-"""Corners; a corner and the sides; the centre and the sides."""
+"""Corners; a corner and the sides; the center and the sides."""
 
 NOT_A_BOX = (float("nan"),) * 4
 
 
-class Picture(NamedTuple):
-    """One picture.
+class Image(NamedTuple):
+    """One image.
 
     Args:
         where: how messages name it, with the place that lists it.
@@ -37,7 +37,7 @@ class Object(NamedTuple):
     """One object.
 
     Args:
-        row: which picture of the split it is in.
+        row: which image of the split it is in.
         index: where its file has it, from 0, or the line, from 1.
         box: as in the file; anything but four numbers is found later; null where the outline says it.
         label: class index.
@@ -59,28 +59,28 @@ class Object(NamedTuple):
 
 @dataclass
 class Raw:
-    """The pictures and objects of one split as its files have them.
+    """The images and objects of one split as its files have them.
 
     Args:
         file: how messages name the file or folder it all comes from.
         unit: how messages number an object within its file, `{}` being its index.
         form: what the numbers of a box are.
-        fractions: whether boxes and polygons are in fractions of the picture instead of pixels.
-        orphans: a sentence for each object of no picture.
+        fractions: whether boxes and polygons are in fractions of the image instead of pixels.
+        orphans: a sentence for each object of no image.
     """
 
     file: str
     unit: str
     form: Form = "xyxy"
     fractions: bool = False
-    pictures: list[Picture] = field(default_factory=list)
+    images: list[Image] = field(default_factory=list)
     objects: list[Object] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
 
     def where(self, k: int) -> str:
         """How messages name an object."""
         o = self.objects[k]
-        return f"{self.pictures[o.row].file} {self.unit.format(o.index)}"
+        return f"{self.images[o.row].file} {self.unit.format(o.index)}"
 
     def boxes(self) -> np.ndarray:
         """float64 (M, 4) as in the files; NaN where there are not four numbers."""

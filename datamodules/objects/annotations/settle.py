@@ -1,4 +1,4 @@
-"""From what annotation files say to what can be trained on: everything is checked against the pictures, once."""
+"""From what annotation files say to what can be trained on: everything is checked against the images, once."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,8 +7,8 @@ import numpy as np
 from pycocotools import mask as coco
 
 from datamodules.objects.annotations.boxes import beyond, clip, misread
+from datamodules.objects.annotations.images import OnError, first_of, measure
 from datamodules.objects.annotations.outlines import Unfit, run_lengths
-from datamodules.objects.annotations.pictures import OnError, first_of, measure
 from datamodules.objects.annotations.raw import Object, Raw, corners
 from datamodules.objects.objects import ObjectFiles, packed
 from datamodules.semantic.files import encoded
@@ -21,7 +21,7 @@ Wrong = dict[int, str]
 
 
 class Settled(NamedTuple):
-    """Pictures and objects that can be used, the rows of these pictures in `Raw.pictures`, and lines about the rest."""
+    """Images and objects that can be used, the rows of these images in `Raw.images`, and lines about the rest."""
 
     source: ObjectFiles
     rows: list[int]
@@ -31,17 +31,17 @@ class Settled(NamedTuple):
 
 
 def settle(raw: Raw, root: Path, masks: bool, on_error: OnError) -> Settled:
-    """Measures the pictures, clips the boxes, draws the outlines, and leaves out what makes no sense.
+    """Measures the images, clips the boxes, draws the outlines, and leaves out what makes no sense.
 
     Raises:
-        DataError: pictures that are missing, damaged or of another size than annotated, unless `on_error` is skip.
+        DataError: images that are missing, damaged or of another size than annotated, unless `on_error` is skip.
     """
     if raw.orphans and on_error == "raise":
         raise DataError(f"{first_of(raw.orphans)}: mend the file, or set --data.on_error skip")
-    shapes, problems = measure(raw.pictures, on_error)
+    shapes, problems = measure(raw.images, on_error)
     rows = np.array([o.row for o in raw.objects], np.int64)
     sizes = shapes[rows]
-    wrong = {k: f"its picture {problems[row]}" for k, row in enumerate(rows.tolist()) if row in problems}
+    wrong = {k: f"its image {problems[row]}" for k, row in enumerate(rows.tolist()) if row in problems}
     wrong |= {k: o.flaw for k, o in enumerate(raw.objects) if o.flaw and k not in wrong}
     boxes, notes = _boxes(raw, sizes, wrong)
     counts, remarks = _outlines(raw, sizes, masks, wrong, boxes)
@@ -49,12 +49,12 @@ def settle(raw: Raw, root: Path, masks: bool, on_error: OnError) -> Settled:
 
     kept = [k for k in range(len(rows)) if k not in wrong]
     kept = [kept[i] for i in np.argsort(rows[kept], kind="stable")]
-    pictures = [row for row in range(len(raw.pictures)) if row not in problems]
-    files = Files(root, encoded(root, (raw.pictures[row].path for row in pictures)), None)
+    images = [row for row in range(len(raw.images)) if row not in problems]
+    files = Files(root, encoded(root, (raw.images[row].path for row in images)), None)
     source = ObjectFiles(
         files,
-        shapes[pictures],
-        np.searchsorted(rows[kept], [*pictures, len(raw.pictures)]),
+        shapes[images],
+        np.searchsorted(rows[kept], [*images, len(raw.images)]),
         boxes[kept],
         np.array([raw.objects[k].label for k in kept], np.int32),
         np.array([raw.objects[k].crowd for k in kept], bool),
@@ -62,8 +62,8 @@ def settle(raw: Raw, root: Path, masks: bool, on_error: OnError) -> Settled:
         packed([counts[k] for k in kept]) if masks else None,
     )
     dropped = raw.orphans + [f"{raw.where(k)}: {wrong[k]}" for k in sorted(wrong)]
-    skipped = [f"{raw.pictures[row].where} {problems[row]}" for row in sorted(problems)]
-    return Settled(source, pictures, dropped, skipped, notes + remarks)
+    skipped = [f"{raw.images[row].where} {problems[row]}" for row in sorted(problems)]
+    return Settled(source, images, dropped, skipped, notes + remarks)
 
 
 def _boxes(raw: Raw, sizes: np.ndarray, wrong: Wrong) -> tuple[np.ndarray, list[str]]:
@@ -80,9 +80,7 @@ def _boxes(raw: Raw, sizes: np.ndarray, wrong: Wrong) -> tuple[np.ndarray, list[
             wrong[k] = f"box {_shown(raw.objects[k].box)} {reason}"
     out = [k for k in np.flatnonzero(beyond(found, sizes)).tolist() if k not in wrong]
     if out:
-        notes.append(
-            f"boxes clipped because they reached out of their pictures: {len(out):,}, first {raw.where(out[0])}"
-        )
+        notes.append(f"boxes clipped because they reached out of their images: {len(out):,}, first {raw.where(out[0])}")
     return clipped, notes
 
 
@@ -130,7 +128,7 @@ def _areas(objects: list[Object], sizes: np.ndarray, boxes: np.ndarray, counts: 
 
 
 def _scaled(points: Any, height: int, width: int) -> np.ndarray:
-    """A polygon in fractions of the picture, in pixels."""
+    """A polygon in fractions of the image, in pixels."""
     points = np.array(points, np.float64)
     points[0::2] *= width
     points[1::2] *= height

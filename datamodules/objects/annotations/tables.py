@@ -1,4 +1,4 @@
-"""CSV: one line per object, with the picture, the corners of its box and its class."""
+"""CSV: one line per object, with the image, the corners of its box and its class."""
 
 import re
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from pathlib import Path
 
 from datamodules.base import Split
 from datamodules.objects.annotations.gather import gather, split_of
+from datamodules.objects.annotations.images import OnError, Places
 from datamodules.objects.annotations.names import Names
-from datamodules.objects.annotations.pictures import OnError, Places
-from datamodules.objects.annotations.raw import Object, Picture, Raw, number
+from datamodules.objects.annotations.raw import Image, Object, Raw, number
 from datamodules.objects.objects import Annotations
 from datamodules.split_names import NAMES, split_folders, split_named
 from datamodules.text_files import Row as Line
@@ -56,9 +56,9 @@ def find(root: Path) -> dict[Split | None, Path]:
 def read_csv(
     root: Path, masks: bool = False, on_error: OnError = "raise", classes: list[str] | None = None
 ) -> Annotations:
-    """Pictures and objects of csv files; boxes are corners in pixels, or in fractions of the picture if none exceeds 1.
+    """Images and objects of csv files; boxes are corners in pixels, or in fractions of the image if none exceeds 1.
 
-    A line with a picture and no box is a picture without objects. Regions marked `IsGroupOf` or `iscrowd` are crowds.
+    A line with an image and no box is an image without objects. Regions marked `IsGroupOf` or `iscrowd` are crowds.
 
     Args:
         masks: csv files have none.
@@ -117,7 +117,7 @@ class _Table:
             sides = [row.get(side, "") for side in ("height", "width")]
             shape = (int(sides[0]), int(sides[1])) if all(s.isdecimal() and int(s) for s in sides) else None
             path = self.places.find(name)
-            self.raw.pictures.append(Picture(f"{where} ({name})", path, str(self.file), shape))
+            self.raw.images.append(Image(f"{where} ({name})", path, str(self.file), shape))
         if not any(row[edge] for edge in BOX):
             return
         box, given = [number(row[edge]) for edge in BOX], row["class"]

@@ -1,4 +1,4 @@
-"""Pascal VOC's xml: one file per picture (Everingham et al. 2010)."""
+"""Pascal VOC's xml: one file per image (Everingham et al. 2010)."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -8,19 +8,19 @@ from typing import Literal
 from datamodules.base import Split
 from datamodules.finding import SUFFIXES
 from datamodules.objects.annotations.gather import gather, split_of
+from datamodules.objects.annotations.images import OnError, Places
 from datamodules.objects.annotations.names import Names
-from datamodules.objects.annotations.pictures import OnError, Places
-from datamodules.objects.annotations.raw import Object, Picture, Raw, number
+from datamodules.objects.annotations.raw import Image, Object, Raw, number
 from datamodules.objects.objects import Annotations
 from datamodules.spelling import spelled
 from datamodules.text_files import read_lines
 from modules.contracts import DataError
 
 Difficult = Literal["ignore", "keep"]
-NEEDS = "Annotations/*.xml with JPEGImages/ and perhaps ImageSets/Main/train.txt, or xml files beside the pictures"
+NEEDS = "Annotations/*.xml with JPEGImages/ and perhaps ImageSets/Main/train.txt, or xml files beside the images"
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 Xmls = dict[str, Path]
-"""The files of a split by the pictures' names without suffix; some may not be there."""
+"""The files of a split by the images' names without suffix; some may not be there."""
 
 
 def find(root: Path) -> dict[Split, Xmls]:
@@ -45,7 +45,7 @@ def read_voc(
     difficult: Difficult = "ignore",
     classes: list[str] | None = None,
 ) -> Annotations:
-    """Pictures and objects of Pascal VOC's xml files.
+    """Images and objects of Pascal VOC's xml files.
 
     Boxes of files that name a VOC database count pixels from 1 and include the last one, and are moved accordingly;
     other tools write edges counted from 0, which stay. Objects marked difficult become crowds: as in the challenge,
@@ -70,7 +70,7 @@ def read_voc(
     names = Names(classes)
     raws = {split: _raw(root, split, files, names, difficult) for split, files in found.items()}
     result = gather(root, raws, *names.sort(raws), masks, on_error)
-    result.notes[:0] = ["no test set: none of the pictures that are listed for it has an xml"] * secret
+    result.notes[:0] = ["no test set: none of the images that are listed for it has an xml"] * secret
     return result
 
 
@@ -106,13 +106,13 @@ def _raw(root: Path, split: Split, files: Xmls, names: Names, difficult: Difficu
     raw, places = Raw(str(folders[0]), "object[{}]"), Places(_places(root, split, folders))
     for row, (stem, file) in enumerate(files.items()):
         if not file.is_file():
-            raw.pictures.append(Picture(stem, places.find(stem), str(file), flaw=f"has no {file}"))
+            raw.images.append(Image(stem, places.find(stem), str(file), flaw=f"has no {file}"))
             continue
         tree = _parse(file)
         said = (tree.findtext("filename") or "").strip()
         order = (said, file.stem) if places.is_ambiguous(file.stem) else (file.stem, said)
         path = places.find(order[0]) or places.find(order[1])
-        raw.pictures.append(Picture(f"the picture of {file}", path, str(file), _shape(tree)))
+        raw.images.append(Image(f"the image of {file}", path, str(file), _shape(tree)))
         first = 1 if _counts_from_one(tree) else 0
         for index, node in enumerate(tree.findall("object")):
             raw.objects.append(_object(row, index, node, first, names, difficult, file))
@@ -120,7 +120,7 @@ def _raw(root: Path, split: Split, files: Xmls, names: Names, difficult: Difficu
 
 
 def _places(root: Path, split: Split, folders: list[Path]) -> list[Path]:
-    """Where the pictures of xml files in these folders may be: beside them, or in a folder of their own."""
+    """Where the images of xml files in these folders may be: beside them, or in a folder of their own."""
     beside = [place for folder in folders for place in (folder, folder.parent / "JPEGImages", folder.parent / "images")]
     return [*beside, root / "JPEGImages", root / "images" / split, root / "images", root]
 

@@ -1,4 +1,4 @@
-"""YOLO's txt: one file per picture, one line per object, in fractions of the picture (Redmon et al. 2016)."""
+"""YOLO's txt: one file per image, one line per object, in fractions of the image (Redmon et al. 2016)."""
 
 import math
 from pathlib import Path
@@ -7,9 +7,9 @@ import numpy as np
 
 from datamodules.finding import SUFFIXES
 from datamodules.objects.annotations.gather import gather, some
-from datamodules.objects.annotations.pictures import OnError
-from datamodules.objects.annotations.raw import Object, Picture, Raw
-from datamodules.objects.annotations.yolo_layout import Layout, find, label_file, lines, pictures
+from datamodules.objects.annotations.images import OnError
+from datamodules.objects.annotations.raw import Image, Object, Raw
+from datamodules.objects.annotations.yolo_layout import Layout, find, label_file, lines, split_images
 from datamodules.objects.objects import Annotations
 from modules.contracts import DataError
 
@@ -20,23 +20,23 @@ NEEDS = (
 
 
 def read_yolo(root: Path, masks: bool, on_error: OnError = "raise") -> Annotations:
-    """Pictures and objects of YOLO's txt files: a class with the centre and sides of a box, or with a polygon.
+    """Images and objects of YOLO's txt files: a class with the center and sides of a box, or with a polygon.
 
-    A picture without txt file has no objects. Where data.yaml has `kpt_shape`, keypoints behind the box are left alone.
+    An image without txt file has no objects. Where data.yaml has `kpt_shape`, keypoints behind the box are left alone.
 
     Raises:
-        DataError: no names or pictures, a class beyond the names, pixels instead of fractions, keypoints without
+        DataError: no names or images, a class beyond the names, pixels instead of fractions, keypoints without
             `kpt_shape`, or what `gather` raises.
     """
     layout = find(root)
     if layout is None:
         raise DataError(f"{root} has no YOLO data: that is {NEEDS}")
     if not layout.places:
-        raise DataError(f"{layout.file} names classes but no pictures: add train and val to it")
+        raise DataError(f"{layout.file} names classes but no images: add train and val to it")
     numbers = {key: i for i, key in enumerate(layout.names)}
     raws, notes = {}, [*layout.notes]
     for split, places in layout.places.items():
-        paths = [path for place in places for path in pictures(root, place)]
+        paths = [path for place in places for path in split_images(root, place)]
         raws[split] = Raw(str(places[0]), "line {}", "cxcywh", fractions=True)
         bare = _fill(raws[split], paths, numbers, layout)
         raws[split].orphans = _orphans(paths)
@@ -44,16 +44,16 @@ def read_yolo(root: Path, masks: bool, on_error: OnError = "raise") -> Annotatio
         _check_unit(raws[split])
         if split == "test" and len(bare) == len(paths):
             del raws[split]
-            notes.append(f"no {split} set: none of its {len(paths):,} pictures has a txt file, so there are no labels")
+            notes.append(f"no {split} set: none of its {len(paths):,} images has a txt file, so there are no labels")
         elif bare:
-            notes.append(f"pictures of {split} without txt file, so without objects: {len(bare):,} ({some(bare)})")
+            notes.append(f"images of {split} without txt file, so without objects: {len(bare):,} ({some(bare)})")
     found = gather(root, raws, [*layout.names.values()], [*layout.names], masks, on_error)
     found.notes[:0] = notes
     return found
 
 
 def _fill(raw: Raw, paths: list[Path], numbers: dict[int, int], layout: Layout) -> list[str]:
-    """Adds pictures and their objects; returns the pictures without txt file."""
+    """Adds images and their objects; returns the images without txt file."""
     bare, owners = [], {}
     for row, path in enumerate(paths):
         file = label_file(path)
@@ -62,7 +62,7 @@ def _fill(raw: Raw, paths: list[Path], numbers: dict[int, int], layout: Layout) 
                 f"{owners[file]} and {path} share {file}, so which of them its objects are in is not known: rename or "
                 f"remove one"
             )
-        raw.pictures.append(Picture(str(path), path, str(file)))
+        raw.images.append(Image(str(path), path, str(file)))
         if not file.is_file():
             bare.append(path.name)
             continue
@@ -132,24 +132,24 @@ def _check_unit(raw: Raw) -> None:
         box = ", ".join(f"{value:g}" for value in raw.objects[large[0]].box)
         raise DataError(
             f"{raw.where(large[0])} has the box {box}, and most of {raw.file} are like it: YOLO's are fractions of the "
-            f"picture, so divide pixels by its width and height"
+            f"image, so divide pixels by its width and height"
         )
 
 
 def _orphans(paths: list[Path]) -> list[str]:
-    """Label files whose pictures are not there, in the folders of the others."""
+    """Label files whose images are not there, in the folders of the others."""
     folders = {label_file(path).parent: path.parent for path in paths}
     found = []
     for labels, images in folders.items():
         stems = {p.stem for p in images.iterdir() if p.suffix.lower() in SUFFIXES} if images.is_dir() else set()
-        listed = {path.stem for path in paths if path.parent == images}  # missing ones are named as pictures
+        listed = {path.stem for path in paths if path.parent == images}  # missing ones are named as images
         spare = (file for file in sorted(labels.glob("*.txt")) if file.stem not in stems | listed)
-        found += [f"{file} is of a picture that is not in {images}" for file in spare if _has_objects(file)]
+        found += [f"{file} is of an image that is not in {images}" for file in spare if _has_objects(file)]
     return found
 
 
 def _has_objects(file: Path) -> bool:
-    """Whether it is a label file, and not a list of names or of pictures."""
+    """Whether it is a label file, and not a list of names or of images."""
     first = next(iter(lines(file)), "").split()
     try:
         return len([float(part) for part in first]) >= 5

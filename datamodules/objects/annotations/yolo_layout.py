@@ -1,4 +1,4 @@
-"""Where YOLO's pictures, txt files and names of classes are."""
+"""Where YOLO's images, txt files and names of classes are."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,17 +47,17 @@ def find(root: Path) -> Layout | None:
     return Layout(file, dict(enumerate(lines(file))), places, []) if file and places else None
 
 
-def pictures(root: Path, place: Path) -> list[Path]:
-    """The pictures in a folder, or those that a list names, whether they are there or not."""
+def split_images(root: Path, place: Path) -> list[Path]:
+    """The images in a folder, or those that a list names, whether they are there or not."""
     if place.is_dir():
         return find_images(place)
     bases = (place.parent, root)
     return [locate(name, bases) or bases[0] / posix(name) for name in lines(place)]
 
 
-def label_file(picture: Path) -> Path:
+def label_file(image: Path) -> Path:
     """images/a/b.jpg has its objects in labels/a/b.txt, or in images/a/b.txt."""
-    beside, parts = picture.with_suffix(".txt"), picture.parts[:-1]
+    beside, parts = image.with_suffix(".txt"), image.parts[:-1]
     if "images" in parts and not beside.is_file():
         at = len(parts) - 1 - parts[::-1].index("images")
         beside = Path(*parts[:at], "labels", *parts[at + 1 :], beside.name)
@@ -120,7 +120,7 @@ def _from_yaml(root: Path, file: Path, content: dict[str, Any]) -> Layout:
         entries = next((content[key] for key in keys if content.get(key)), [])
         found = {str(e): _resolve(bases, str(e)) for e in (entries if isinstance(entries, list) else [entries])}
         missing = [entry for entry, place in found.items() if place is None]
-        said = f"{file} has its {split} pictures in {some(missing)}, which is not there"
+        said = f"{file} has its {split} images in {some(missing)}, which is not there"
         if missing and split == "train":
             raise DataError(f"{said}: correct it")
         if missing:

@@ -3,11 +3,11 @@
 What they take, all of them or those that have it:
 
     num_classes: number of logits; 0 is without classifier.
-    in_chans: channels of the pictures.
+    in_chans: channels of the images.
     dropout: before the classifier.
     norm: of all convolutions, by timm's names, such as `batchnorm` or `layernorm2d`.
     activation: of all layers that have one, by timm's names, such as `relu` or `silu`.
-    init: see `initialise`.
+    init: see `initialize`.
     block_args: `{"attn_layer": NAME}` puts a block of `plugins` into it.
 """
 

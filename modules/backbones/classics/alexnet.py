@@ -4,7 +4,7 @@ from functools import partial
 
 from torch import nn
 
-from modules.backbones.classics.blocks import Init, convolution, initialise, response_norm
+from modules.backbones.classics.blocks import Init, convolution, initialize, response_norm
 from modules.backbones.classics.classifiers import fully_connected
 from modules.backbones.classics.network import Network, register
 from modules.contracts import Features
@@ -52,8 +52,8 @@ def alexnet(
         groups: towers, in all convolutions but the first and third.
         pool_stride: of the three max-pools of 3 x 3; 2 or 3.
         num_classes: 0 leaves out the last fully connected layer.
-        in_chans: channels of the pictures.
-        norm: `lrn` normalises each place across channels behind the first two convolutions, `none` does not, and a norm
+        in_chans: channels of the images.
+        norm: `lrn` normalizes each place across channels behind the first two convolutions, `none` does not, and a norm
             of timm's, such as `batchnorm`, goes into every convolution.
         activation: behind all layers but the last, by timm's name.
         init: `gaussian` is the paper's, with biases of 1 to wake the ReLUs.
@@ -76,7 +76,7 @@ def alexnet(
     head = fully_connected(five, cells, hidden, num_classes, activation)
     features = Features([one, two, five, five], [4 * pool_stride**i for i in range(4)])
     net = Network(stages, features, head, input_size=(in_chans, 224, 224), smallest=smallest)
-    initialise(net, init)
+    initialize(net, init)
     if init == "gaussian":
         for unit in (net.stages[1][1], *net.stages[2][2:], *net.head.children()):
             if isinstance(unit, nn.Sequential) and unit[0].bias is not None:

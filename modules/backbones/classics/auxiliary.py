@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.backbones.classics.blocks import convolution, initialise
+from modules.backbones.classics.blocks import convolution, initialize
 from modules.backbones.classics.network import Network
 from modules.contracts import Backbone, ConfigError
 
@@ -26,14 +26,14 @@ class Auxiliary(nn.Module):
         self.dropout = nn.Dropout(0.7)
         self.fc = nn.Linear(1024, num_classes)
         self.map: Tensor | None = None
-        initialise(self, "xavier")
+        initialize(self, "xavier")
         stage.register_forward_hook(self._keep)
 
     def forward(self) -> Tensor:
         """Logits (B, num_classes) of the map that came by."""
         x, self.map = self.map, None
         x = functional.avg_pool2d(x, 5, 3) if min(x.shape[-2:]) >= 5 else x
-        x = functional.adaptive_avg_pool2d(self.conv(x), 4)  # for pictures of 224 x 224 it is 4 x 4 already
+        x = functional.adaptive_avg_pool2d(self.conv(x), 4)  # for images of 224 x 224 it is 4 x 4 already
         return self.fc(self.dropout(self.hidden(x).flatten(1)))
 
     def _keep(self, stage: nn.Module, inputs: tuple[Tensor, ...], x: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""What several of the published networks are built of; activation, norm and initialisation are one argument each."""
+"""What several of the published networks are built of; activation, norm and initialization are one argument each."""
 
 import math
 from collections.abc import Callable
@@ -70,7 +70,7 @@ def norm_layer(name: str | None) -> Callable[[int], nn.Module] | None:
 
 
 def response_norm(norm: str, alpha: float = 1e-4, k: float = 1.0) -> list[nn.Module]:
-    """Normalisation of each place across 5 channels (Krizhevsky et al. 2012) if `norm` is `lrn`, else nothing."""
+    """Normalization of each place across 5 channels (Krizhevsky et al. 2012) if `norm` is `lrn`, else nothing."""
     return [nn.LocalResponseNorm(5, alpha, k=k)] if norm == "lrn" else []
 
 
@@ -89,7 +89,7 @@ class Residual(nn.Module):
         shortcut: how the map itself reaches the sum; null as it is.
         activation: of the sum; null is none.
         scale: of the branch: 0.1 to 0.3 keep wide networks from dying early (Szegedy et al. 2017).
-        drop_path: probability of leaving out the branch in training, for each picture, 0..1 (Huang et al. 2016).
+        drop_path: probability of leaving out the branch in training, for each image, 0..1 (Huang et al. 2016).
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Residual(nn.Module):
         return self.act(self.shortcut(x) + (change if self.scale == 1 else self.scale * change))
 
 
-def initialise(module: nn.Module, init: Init = "kaiming", std: float = 0.01) -> None:
+def initialize(module: nn.Module, init: Init = "kaiming", std: float = 0.01) -> None:
     """Fresh weights for all convolutions and linear layers, in place; biases become 0.
 
     Args:

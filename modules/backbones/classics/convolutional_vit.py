@@ -1,4 +1,4 @@
-"""ViTs that see the picture through 3x3 convolutions instead of large patches."""
+"""ViTs that see the image through 3x3 convolutions instead of large patches."""
 
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ class ConvolutionalEmbedding(HybridEmbed):
     Args:
         widths: channels of the 3x3 convolutions.
         strides: of the 3x3 convolutions.
-        in_chans: channels of the pictures.
+        in_chans: channels of the images.
         embed_dim: channels of the tokens.
         options: those of timm's `HybridEmbed`.
     """
@@ -32,7 +32,7 @@ class ConvolutionalEmbedding(HybridEmbed):
         super().__init__(stem, in_chans=in_chans, embed_dim=embed_dim, proj=False, **options)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pictures (B, C, H, W), filled up with 0 to whole cells, to tokens."""
+        """Images (B, C, H, W), filled up with 0 to whole cells, to tokens."""
         height, width = x.shape[-2:]
         return super().forward(functional.pad(x, (0, -width % 16, 0, -height % 16)))
 
@@ -45,7 +45,7 @@ def vitc_1gf(**options: Any) -> VisionTransformer:
     """Xiao et al. 2021, "Early convolutions help transformers see better": 4.6 million parameters, 1.1 GMACs.
 
     It has one block fewer than a ViT of its size, which pays for the convolutions. Takes the options of timm's
-    `VisionTransformer`, and pictures of any size.
+    `VisionTransformer`, and images of any size.
     """
     return _vit((24, 48, 96, 192), {"embed_dim": 192, "depth": 11, "num_heads": 3, "mlp_ratio": 3} | options)
 

@@ -4,7 +4,7 @@ from functools import partial
 
 from torch import nn
 
-from modules.backbones.classics.blocks import Init, activation_layer, initialise, norm_layer
+from modules.backbones.classics.blocks import Init, activation_layer, initialize, norm_layer
 from modules.backbones.classics.classifiers import Dense
 from modules.backbones.classics.network import Network, register
 from modules.contracts import Features
@@ -62,7 +62,7 @@ def effnet(
     features = Features(list(widths), [2 ** (index + 1) for index in range(len(widths))])
     head = Dense(nn.Conv2d(inputs, num_classes, 4)) if num_classes else None
     net = Network(stages, features, head, input_size=(in_chans, 32, 32))
-    initialise(net, init)
+    initialize(net, init)
     return net
 
 

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from torch import nn
 
-from modules.backbones.classics.blocks import Init, convolution, initialise
+from modules.backbones.classics.blocks import Init, convolution, initialize
 from modules.backbones.classics.classifiers import Pooled
 from modules.backbones.classics.network import Network, register
 from modules.backbones.classics.plugins import HarDBlock
@@ -86,7 +86,7 @@ def hardnet(
     pool = None if separable else nn.MaxPool2d(3, 2, padding=1)
     head = Pooled(inputs, num_classes, published if dropout is None else dropout)
     net = Network(stages, Features(channels, [2, 4, 8, 16, 32]), head, maxpool=pool, input_size=(in_chans, 224, 224))
-    initialise(net, init)
+    initialize(net, init)
     return net
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from modules.backbones.classics.auxiliary import watch
-from modules.backbones.classics.blocks import Init, Parallel, convolution, initialise, response_norm
+from modules.backbones.classics.blocks import Init, Parallel, convolution, initialize, response_norm
 from modules.backbones.classics.classifiers import Pooled
 from modules.backbones.classics.network import Network, register
 from modules.contracts import ConfigError, Features
@@ -58,7 +58,7 @@ def inception_v1(
     init: Init = "xavier",
 ) -> Network:
     """GoogLeNet as published (Szegedy et al. 2015, "Going deeper with convolutions") for 224 x 224: 5x5 branches, local
-    response normalisation, no batch norm. torchvision's `googlenet` has 3x3 branches and batch norm.
+    response normalization, no batch norm. torchvision's `googlenet` has 3x3 branches and batch norm.
 
     6,998,552 parameters, and 13,378,280 with both auxiliary classifiers.
 
@@ -67,7 +67,7 @@ def inception_v1(
         norm: `lrn` around the second convolution, `none` without, and a norm of timm's, such as `batchnorm`, goes into
             every convolution.
         activation: by timm's name.
-        init: see `initialise`.
+        init: see `initialize`.
 
     Raises:
         ConfigError: auxiliary classifiers without classes.
@@ -92,7 +92,7 @@ def inception_v1(
     features = Features([64, 192, 480, 512, 528, 832, 1024], [2, 4, 8, 16, 16, 16, 32])
     head, size = Pooled(1024, num_classes, dropout=0.4), (in_chans, 224, 224)
     net = GoogLeNet(stages, features, head, _pool(), input_size=size, smallest=31)
-    initialise(net, init)
+    initialize(net, init)
     if auxiliary and not num_classes:
         raise ConfigError("inception_v1 without classes has no auxiliary classifiers: leave auxiliary out")
     if auxiliary:
@@ -114,7 +114,7 @@ def bn_inception(
     Args:
         norm: by timm's name.
         activation: by timm's name.
-        init: see `initialise`.
+        init: see `initialize`.
     """
     layer = partial(convolution, norm=norm, activation=activation)
     inception, reduction = partial(_double, layer), partial(_reduction, layer)
@@ -141,7 +141,7 @@ def bn_inception(
     ]
     features, head = Features([64, 192, 320, 608, 1024], [2, 4, 8, 16, 32]), Pooled(1024, num_classes)
     net = Network(stages, features, head, nn.MaxPool2d(3, 2, padding=1), input_size=(in_chans, 224, 224))
-    initialise(net, init)
+    initialize(net, init)
     return net
 
 

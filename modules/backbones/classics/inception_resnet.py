@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import nn
 
-from modules.backbones.classics.blocks import Init, Parallel, Residual, convolution, initialise
+from modules.backbones.classics.blocks import Init, Parallel, Residual, convolution, initialize
 from modules.backbones.classics.classifiers import Pooled
 from modules.backbones.classics.network import Network, register
 from modules.contracts import Features
@@ -27,7 +27,7 @@ def inception_resnet_v1(
     Args:
         norm: by timm's name.
         activation: by timm's name.
-        init: see `initialise`.
+        init: see `initialize`.
         drop_path_rate: probability of leaving out a block in training, 0..1.
         scales: of what the blocks of each stage add, which keeps training steady; 1 is none.
     """
@@ -63,7 +63,7 @@ def inception_resnet_v1(
     ]
     features, head = Features([64, 192, 256, 896, 1792], [2, 4, 8, 16, 32]), Pooled(1792, num_classes, dropout=0.2)
     net = Network(stages, features, head, nn.MaxPool2d(3, 2), input_size=(in_chans, 299, 299), smallest=75)
-    initialise(net, init)
+    initialize(net, init)
     return net
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch import nn
 
-from modules.backbones.classics.blocks import Init, activation_layer, initialise
+from modules.backbones.classics.blocks import Init, activation_layer, initialize
 from modules.backbones.classics.classifiers import Dense
 from modules.backbones.classics.network import Network, register
 from modules.contracts import Features
@@ -18,7 +18,7 @@ def lenet5(
     pool: Literal["avg", "max"] = "avg",
     init: Init = "xavier",
 ) -> Network:
-    """LeCun et al. 1998, "Gradient-based learning applied to document recognition", for grey pictures of 32 x 32.
+    """LeCun et al. 1998, "Gradient-based learning applied to document recognition", for gray images of 32 x 32.
 
     61,706 parameters. Its third convolution sees all maps of the second, and a linear layer gives the classes, as
     everyone builds it since. That third convolution, fully connected at 32 x 32, gives the last map; the layer of 84
@@ -35,5 +35,5 @@ def lenet5(
     features, size = Features([6, 16, 120], [1, 2, 4]), (in_chans, 32, 32)
     statistics = {"mean": [0.5] * in_chans, "std": [0.25] * in_chans}
     net = Network(stages, features, head, input_size=size, smallest=32, **statistics)
-    initialise(net, init)
+    initialize(net, init)
     return net

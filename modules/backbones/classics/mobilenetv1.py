@@ -4,7 +4,7 @@ from functools import partial
 
 from torch import nn
 
-from modules.backbones.classics.blocks import Init, convolution, initialise
+from modules.backbones.classics.blocks import Init, convolution, initialize
 from modules.backbones.classics.classifiers import Pooled
 from modules.backbones.classics.network import Network, register
 from modules.contracts import ConfigError, Features
@@ -31,8 +31,8 @@ def mobilenetv1(
 
     Args:
         width: multiplies all channels, of which at least 8 stay; the paper has 1, 0.75, 0.5 and 0.25.
-        resolution: multiplies the 224 pixels that its pictures have, to a multiple of 32; the paper has 1, 6/7, 5/7 and
-            4/7. It changes no tensor: `--data.image_size` says how large pictures are.
+        resolution: multiplies the 224 pixels that its images have, to a multiple of 32; the paper has 1, 6/7, 5/7 and
+            4/7. It changes no tensor: `--data.image_size` says how large images are.
 
     Raises:
         ConfigError: a width or resolution that is not above 0.
@@ -56,7 +56,7 @@ def mobilenetv1(
     features = Features([scaled(channels[-1]) for channels in STAGES], [2, 4, 8, 16, 32])
     side = max(32, 32 * round(7 * resolution))
     net = Network(stages, features, Pooled(inputs, num_classes, dropout), input_size=(in_chans, side, side))
-    initialise(net, init)
+    initialize(net, init)
     return net
 
 

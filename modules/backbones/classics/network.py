@@ -22,14 +22,14 @@ class Network(nn.Module):
     the hidden layers behind it.
 
     Args:
-        stages: each takes the map of the one before; the first takes pictures (B, C, H, W).
+        stages: each takes the map of the one before; the first takes images (B, C, H, W).
         features: channels and strides of the end of each stage. A network without padding gives maps a little smaller
             than H / stride, but `stride` more pixels are always one more cell.
         head: the last map to logits, `Pooled` or `Dense`; null where there are neither classes nor hidden layers.
         maxpool: between the first two stages; `small_images` takes it away.
-        input_size: channels, height and width of the pictures that it was published for.
-        smallest: shortest side of a picture that it takes; a quarter of it with `small_images`.
-        mean: of the pictures (scaled to 0..1) that it expects, per channel.
+        input_size: channels, height and width of the images that it was published for.
+        smallest: shortest side of an image that it takes; a quarter of it with `small_images`.
+        mean: of the images (scaled to 0..1) that it expects, per channel.
         std: as `mean`.
 
     `auxiliary_points` are the stages on whose maps it was published with auxiliary classifiers.
@@ -71,7 +71,7 @@ class Network(nn.Module):
 
     @property
     def smallest(self) -> int:
-        """Shortest side of a picture that it takes."""
+        """Shortest side of an image that it takes."""
         small_images = self._pools and isinstance(self.maxpool, nn.Identity)
         return math.ceil(self._smallest / 4) if small_images else self._smallest
 
@@ -86,11 +86,11 @@ class Network(nn.Module):
         return getattr(classifier, "out_features", 0) or getattr(classifier, "out_channels", 0)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Pictures (B, C, H, W) to logits (B, num_classes), or to features (B, num_features) without classes."""
+        """Images (B, C, H, W) to logits (B, num_classes), or to features (B, num_features) without classes."""
         return self.forward_head(self.forward_features(image))
 
     def forward_features(self, image: Tensor) -> Tensor:
-        """Pictures to the last map (B, num_features, h, w)."""
+        """Images to the last map (B, num_features, h, w)."""
         return self.forward_intermediates(image, indices=1, intermediates_only=True)[0]
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
@@ -98,7 +98,7 @@ class Network(nn.Module):
         return self.head.pre_logits(x) if pre_logits or not self.num_classes else self.head(x)
 
     def score_map(self, image: Tensor) -> Tensor:
-        """Pictures of any size to the logits of every place (B, num_classes, h, w), whose mean `forward` returns.
+        """Images of any size to the logits of every place (B, num_classes, h, w), whose mean `forward` returns.
 
         As if the network were applied to crops of its own input size everywhere, at once (Sermanet et al. 2014,
         "OverFeat"): exactly so where no layer pads, else but for what padding adds at the borders of the crops.
@@ -117,7 +117,7 @@ class Network(nn.Module):
         """The maps at the end of the stages `indices` (the last n for a number, all for null), as timm's models do.
 
         Raises:
-            ConfigError: pictures smaller than `smallest`.
+            ConfigError: images smaller than `smallest`.
         """
         self._check(image)
         taken, last = feature_take_indices(len(self.stages), indices)
@@ -168,7 +168,7 @@ class Network(nn.Module):
         height, width = image.shape[-2:]
         if min(height, width) < self.smallest:
             raise ConfigError(
-                f"{self.name} takes pictures of {self.smallest} pixels or more, not {height} x {width}: "
+                f"{self.name} takes images of {self.smallest} pixels or more, not {height} x {width}: "
                 f"raise --data.image_size"
             )
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.backbones.classics.blocks import Init, Residual, activation_layer, convolution, initialise
+from modules.backbones.classics.blocks import Init, Residual, activation_layer, convolution, initialize
 from modules.backbones.classics.classifiers import Pooled
 from modules.backbones.classics.network import Network, register
 from modules.contracts import ConfigError, Features
@@ -86,10 +86,10 @@ def resnet(
         shortcut: past the first block of a stage: `A` takes every second pixel and pads the channels with zeros, `B`
             projects; `C` projects past all blocks; `none` has no shortcuts at all.
         num_classes: 0 for none.
-        in_chans: channels of the pictures.
+        in_chans: channels of the images.
         norm: by timm's name.
         activation: by timm's name.
-        init: see `initialise`.
+        init: see `initialize`.
         drop_path_rate: probability of leaving out the last block in training, falling to 0 at the first, 0..1.
         output_stride: 8 or 16 for dilation in place of the last strides.
         width: channels of the first stage; blocks of three convolutions give 4 times as many.
@@ -117,7 +117,7 @@ def resnet(
         channels, strides = [*channels, inputs], [*strides, stride]
     pool, size = nn.MaxPool2d(3, 2, padding=1), (in_chans, 224, 224)
     net = Network(stages, Features(channels, strides), Pooled(inputs, num_classes), pool, input_size=size)
-    initialise(net, init)
+    initialize(net, init)
     return net
 
 

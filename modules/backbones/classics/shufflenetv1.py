@@ -5,7 +5,7 @@ from functools import partial
 from timm.layers import make_divisible
 from torch import nn
 
-from modules.backbones.classics.blocks import Init, convolution, initialise
+from modules.backbones.classics.blocks import Init, convolution, initialize
 from modules.backbones.classics.classifiers import Pooled
 from modules.backbones.classics.network import Network, register
 from modules.backbones.classics.plugins import ShuffleUnit
@@ -54,7 +54,7 @@ def shufflenetv1(
     features, size = Features(channels, [2, 4, 8, 16, 32]), (in_chans, 224, 224)
     head, pool = Pooled(inputs, num_classes, dropout), nn.MaxPool2d(3, 2, padding=1)
     net = Network(stages, features, head, maxpool=pool, input_size=size)
-    initialise(net, init)
+    initialize(net, init)
     return net
 
 

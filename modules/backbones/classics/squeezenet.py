@@ -6,7 +6,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torchvision.models.squeezenet import Fire
 
-from modules.backbones.classics.blocks import Init, activation_layer, initialise
+from modules.backbones.classics.blocks import Init, activation_layer, initialize
 from modules.backbones.classics.classifiers import Dense
 from modules.backbones.classics.network import Network, register
 from modules.contracts import Features
@@ -41,16 +41,16 @@ def squeezenet_bypass(
 ) -> Network:
     """Iandola et al. 2016, "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters": version 1.0 with bypasses.
 
-    Maps are as large as those of torchvision's `squeezenet1_0`: pictures of 224 pixels give 109, 54, 27 and 13 cells.
+    Maps are as large as those of torchvision's `squeezenet1_0`: images of 224 pixels give 109, 54, 27 and 13 cells.
 
     Args:
         bypass: `simple` adds what goes into the Fire modules 3, 5, 7 and 9, which keep the number of channels;
             `complex` also what goes into the others, through 1x1 convolutions; `none` is torchvision's network.
         num_classes: number of logits.
-        in_chans: channels of the pictures.
+        in_chans: channels of the images.
         dropout: before the last convolution.
         activation: of all layers, by timm's names, such as `relu` or `silu`; norms it has none.
-        init: see `initialise`; the last convolution starts near 0.
+        init: see `initialize`; the last convolution starts near 0.
     """
 
     act = partial(activation_layer(activation), inplace=True)
@@ -75,7 +75,7 @@ def squeezenet_bypass(
     last = nn.Conv2d(WIDTHS[-1], num_classes, 1) if num_classes else None
     head = Dense(nn.Dropout(dropout), last, act()) if last else None
     net = Network(stages, features, head, maxpool=pool(), input_size=size, smallest=21)
-    initialise(net, init)
+    initialize(net, init)
     if last:
         nn.init.normal_(last.weight, std=0.01)
     return net

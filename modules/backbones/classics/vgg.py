@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from modules.backbones.classics.blocks import Init, convolution, initialise
+from modules.backbones.classics.blocks import Init, convolution, initialize
 from modules.backbones.classics.classifiers import fully_connected
 from modules.backbones.classics.network import Network, register
 from modules.contracts import ConfigError, Features
@@ -46,7 +46,7 @@ def vgg16_c(
     head = fully_connected(inputs, 7, hidden, num_classes, activation)
     size, smallest = (in_chans, 224, 224), 2 ** len(widths)
     net = Network([*stages, nn.MaxPool2d(2)], features, head, input_size=size, smallest=smallest)
-    initialise(net, init)
+    initialize(net, init)
     return net
 
 

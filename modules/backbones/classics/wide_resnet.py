@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from modules.backbones.classics.blocks import Init, Residual, activation_layer, initialise, norm_layer
+from modules.backbones.classics.blocks import Init, Residual, activation_layer, initialize, norm_layer
 from modules.backbones.classics.classifiers import Pooled
 from modules.backbones.classics.network import Network, register
 from modules.contracts import ConfigError, Features
@@ -19,7 +19,7 @@ class WideBlock(Residual):
         outputs: channels of the result.
         stride: of the first convolution.
         dropout: share of values that are set to 0 in training, 0..1.
-        drop_path: probability of leaving out the branch in training, for each picture, 0..1.
+        drop_path: probability of leaving out the branch in training, for each image, 0..1.
         norm: by timm's names.
         activation: by timm's names.
     """
@@ -64,7 +64,7 @@ def wide_resnet(
     activation: str = "relu",
     init: Init = "kaiming",
 ) -> Network:
-    """Zagoruyko and Komodakis 2016, "Wide residual networks": d-k, for pictures of about 32 pixels.
+    """Zagoruyko and Komodakis 2016, "Wide residual networks": d-k, for images of about 32 pixels.
 
     Pre-activation; (d - 4) / 6 blocks at each of the strides 1, 2 and 4. 28-10 has 36,479,194 parameters.
 
@@ -96,7 +96,7 @@ def wide_resnet(
     stages[-1].extend([norm_layer(norm)(inputs), activation_layer(activation)(inplace=True)])
     features, size = Features(channels, [1, 2, 4]), (in_chans, 32, 32)
     net = Network(stages, features, Pooled(inputs, num_classes), input_size=size)
-    initialise(net, init)
+    initialize(net, init)
     return net
 
 

@@ -15,7 +15,7 @@ from modules.contracts import ConfigError
 class Anchors(AnchorGenerator):
     """The same shapes at every cell of a map: torchvision's anchors, in float32 and with strides that are known.
 
-    torchvision's guesses strides from the sizes of picture and maps, which is right only for whole cells, and takes the
+    torchvision's guesses strides from the sizes of image and maps, which is right only for whole cells, and takes the
     type of the maps: in bfloat16, anchors would be off by pixels. Shapes are a buffer, so that a checkpoint remembers
     those that were fitted to its data.
 
@@ -50,7 +50,7 @@ class Anchors(AnchorGenerator):
         return [torch.cat([-half, half], 1) for half in halves]
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
-        """Anchors float32 (sum over maps of h * w * A, 4) xyxy of each picture; all are the same tensor."""
+        """Anchors float32 (sum over maps of h * w * A, 4) xyxy of each image; all are the same tensor."""
         parts = [
             (_corners(*feature_map.shape[-2:], stride, self.offset, self.shapes.device) + shapes).reshape(-1, 4)
             for feature_map, stride, shapes in zip(
@@ -138,7 +138,7 @@ def fit_anchors(
     """Anchor sizes and ratios by k-means on the logarithms of the boxes' sizes and of their ratios.
 
     Args:
-        wh: (N, 2) widths and heights in pixels of the network's pictures, above 0.
+        wh: (N, 2) widths and heights in pixels of the network's images, above 0.
         levels: maps that share the sizes.
         ratios: how many.
         each: sizes of each map.
@@ -154,14 +154,14 @@ def fit_anchors(
     if len(wh) == 0:
         raise ConfigError("the training data has no boxes to fit anchors to: leave --model.fit_anchors out")
     width, height = np.log(np.asarray(wh, dtype=np.float64)).T
-    sizes = _centres((width + height) / 2, (fitted or levels) * each)
+    sizes = _centers((width + height) / 2, (fitted or levels) * each)
     while len(sizes) < levels * each:
         sizes.append(sizes[-1] * 2 ** (1 / each))
-    shapes = _centres(height - width, ratios)
+    shapes = _centers(height - width, ratios)
     return sizes, [*shapes, *(shapes[-1] * 2**i for i in range(1, ratios - len(shapes) + 1))]
 
 
-def _centres(logarithms: np.ndarray, count: int) -> list[float]:
+def _centers(logarithms: np.ndarray, count: int) -> list[float]:
     """As many values in the middle of others, ascending; fewer where there are fewer."""
     from sklearn.cluster import KMeans
 

@@ -20,7 +20,7 @@ Maps = list[Tensor] | Callable[[Tensor], list[Tensor]]
 class Detector(Head):
     """Base of the heads that find objects.
 
-    Thresholds and sizes of boxes are in pixels of the network's pictures. Scores and losses are float32 under autocast.
+    Thresholds and sizes of boxes are in pixels of the network's images. Scores and losses are float32 under autocast.
 
     Args:
         score_threshold: detections that score less are dropped, 0..1.
@@ -28,13 +28,13 @@ class Detector(Head):
         agnostic_nms: whether that also holds between detections of different classes.
         soft_nms: lower the score of what overlaps a better detection instead of dropping it, Gaussian with sigma 0.5
             (Bodla et al. 2017); nms_threshold then does nothing.
-        detections: most in one picture.
+        detections: most in one image.
 
     Raises:
         ConfigError: a threshold outside of 0..1, or no detections.
 
-    Class attribute: `crops` marks heads that look at parts of the picture; they get, in place of maps, the function
-    that makes maps of pictures. `given_anchors` says whether sizes or ratios of anchors were given.
+    Class attribute: `crops` marks heads that look at parts of the image; they get, in place of maps, the function
+    that makes maps of images. `given_anchors` says whether sizes or ratios of anchors were given.
     """
 
     crops: ClassVar[bool] = False
@@ -62,15 +62,15 @@ class Detector(Head):
         """Detections, in evaluation, and losses, where there are targets.
 
         Args:
-            image: (B, 3, H, W), normalised.
+            image: (B, 3, H, W), normalized.
             maps: fine to coarse.
-            inside: int64 (B, 2): height and width of the part of each picture that is no padding.
-            targets: one per picture: `boxes` float32 (N, 4) xyxy with an area, `labels` int64 (N,) in 0..C-1, and for
+            inside: int64 (B, 2): height and width of the part of each image that is no padding.
+            targets: one per image: `boxes` float32 (N, 4) xyxy with an area, `labels` int64 (N,) in 0..C-1, and for
                 instances `masks` uint8 (N, H, W). N may be 0. Must be there in training.
-            proposals: float32 (R, 4) xyxy of each picture, for heads that do not make their own.
+            proposals: float32 (R, 4) xyxy of each image, for heads that do not make their own.
 
         Returns:
-            One dict per picture, best first: `boxes` float32 (N, 4) xyxy, `scores` (N,) in 0..1, `labels` (N,) in
+            One dict per image, best first: `boxes` float32 (N, 4) xyxy, `scores` (N,) in 0..1, `labels` (N,) in
             0..C-1, and for instances `mask_probabilities` (N, 28, 28); none in training. Scalar losses by name.
         """
         raise NotImplementedError
@@ -137,7 +137,7 @@ DetectorFactory = Callable[[Features, int], Detector]  # int: number of classes,
 
 
 def image_list(image: Tensor, inside: Tensor) -> ImageList:
-    """As torchvision's detectors want pictures of different sizes in one tensor."""
+    """As torchvision's detectors want images of different sizes in one tensor."""
     return ImageList(image, [(height, width) for height, width in inside.tolist()])
 
 

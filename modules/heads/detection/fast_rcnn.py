@@ -62,7 +62,7 @@ class GivenProposals(Detector):
 
 
 class FastRCNN(GivenProposals):
-    """Cuts proposals out of the maps of the whole picture (Girshick 2015). Losses: classifier, box.
+    """Cuts proposals out of the maps of the whole image (Girshick 2015). Losses: classifier, box.
 
     Args:
         features: what the backbone or neck gives.
@@ -71,7 +71,7 @@ class FastRCNN(GivenProposals):
         pooling: `align` interpolates (RoIAlign), `pool` takes the maximum of whole cells (RoIPool), as it was first.
         source: of proposals: `batch`, or `windows`: sliding windows of four sizes and three shapes; null is the batch
             where it has some, else windows.
-        samples: proposals of a picture that each training step looks at; null is 64.
+        samples: proposals of an image that each training step looks at; null is 64.
         hidden: width of the two layers that judge a proposal.
         box_loss: `smooth_l1` on offsets, which null is too, `giou` or `diou` on boxes.
 
@@ -107,7 +107,7 @@ class FastRCNN(GivenProposals):
 
 
 class RCNN(GivenProposals):
-    """Cuts proposals out of the picture and runs the backbone on every one (Girshick et al. 2014).
+    """Cuts proposals out of the image and runs the backbone on every one (Girshick et al. 2014).
 
     Each proposal, with some of its surroundings, is warped to a square. The slow ancestor of Fast R-CNN, to compare
     with: trained with the same losses, classifier and box, in place of support vector machines after the network.
@@ -120,7 +120,7 @@ class RCNN(GivenProposals):
         context: part of the square's side that shows surroundings, on each side.
         source: of proposals: `batch`, or `windows`: sliding windows of four sizes and three shapes; null is the batch
             where it has some, else windows.
-        samples: proposals of a picture that each training step looks at; null is 64.
+        samples: proposals of an image that each training step looks at; null is 64.
         at_once: proposals of one pass through the backbone in evaluation.
         box_loss: `smooth_l1` on offsets, which null is too, `giou` or `diou` on boxes.
 
@@ -164,7 +164,7 @@ class _Crops(Regions):
 
 
 class Crop(nn.Module):
-    """Boxes of pictures, with surroundings, as squares (R, 3, size, size)."""
+    """Boxes of images, with surroundings, as squares (R, 3, size, size)."""
 
     def __init__(self, size: int, context: float, at_once: int):
         super().__init__()
@@ -180,7 +180,7 @@ class Crop(nn.Module):
 
 
 def windows(height: int, width: int, device: torch.device) -> Tensor:
-    """Sliding windows (R, 4) xyxy: sides of an eighth, a quarter, half and all of the longer side of the picture, in
+    """Sliding windows (R, 4) xyxy: sides of an eighth, a quarter, half and all of the longer side of the image, in
     shapes 1:2, 1:1 and 2:1, half a side apart."""
     sizes = [max(2, max(height, width) // part) for part in (8, 4, 2, 1)]
     grid = AnchorGenerator(tuple((size,) for size in sizes), ((0.5, 1.0, 2.0),) * len(sizes))

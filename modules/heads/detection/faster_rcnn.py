@@ -24,8 +24,8 @@ class FasterRCNN(Detector):
         anchor_sizes: square root of an anchor's area in pixels, ascending: one for each map, or the same number for
             each; null is 8 strides of each map.
         ratios: height / width of the anchors; null is 0.5, 1 and 2.
-        proposals: most proposals in a picture in evaluation; training keeps twice as many.
-        samples: proposals of a picture that each training step looks at; null is 512, fewer are faster.
+        proposals: most proposals in an image in evaluation; training keeps twice as many.
+        samples: proposals of an image that each training step looks at; null is 512, fewer are faster.
         hidden: width of the two layers that judge a proposal.
         box_loss: of the second stage: `smooth_l1` on offsets, which null is too, `giou` or `diou` on boxes.
 

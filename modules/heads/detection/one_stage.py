@@ -121,7 +121,7 @@ class FCOS(OneStage):
     Args:
         features: what the neck gives, all maps with equal channels.
         outputs: number of classes C.
-        radius: a cell is of an object when its centre is that many strides from the object's, at most.
+        radius: a cell is of an object when its center is that many strides from the object's, at most.
 
     Raises:
         ConfigError: maps of different channels, or channels that do not fall into 32 groups.
@@ -239,7 +239,7 @@ class _Given(nn.Module):
 
 def _in_groups(channels: int, head: str) -> int:
     if channels % 32:
-        raise ConfigError(f"{head} normalises 32 groups of channels, but the maps have {channels}: set neck.channels")
+        raise ConfigError(f"{head} normalizes 32 groups of channels, but the maps have {channels}: set neck.channels")
     return channels
 
 

@@ -16,7 +16,7 @@ SAMPLES = 2  # in each direction, of each cell of the result
 class RoIAlign(MultiScaleRoIAlign):
     """Interpolated, from maps named 0, 1, ... (He et al. 2017). torchvision's, with strides that are known.
 
-    torchvision's guesses strides from its first batch, and there from the pictures without their padding. On a CPU it
+    torchvision's guesses strides from its first batch, and there from the images without their padding. On a CPU it
     needs for the gradient as long as for the convolutions of a ResNet-18, so training there takes the same sums as rows
     of a table: a third of the time.
 
@@ -31,7 +31,7 @@ class RoIAlign(MultiScaleRoIAlign):
         self.map_levels = initLevelMapper(int(math.log2(strides[0])), int(math.log2(strides[-1])))
 
     def forward(self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: Shapes) -> Tensor:
-        """Maps (B, C, h, w) and boxes (R, 4) of each picture to (all R, C, size, size)."""
+        """Maps (B, C, h, w) and boxes (R, 4) of each image to (all R, C, size, size)."""
         maps = [x[name] for name in self.featmap_names]
         if maps[0].device.type != "cpu" or not self.training:
             return super().forward(x, boxes, image_shapes)
@@ -45,14 +45,14 @@ class RoIAlign(MultiScaleRoIAlign):
     def samples(self, maps: list[Tensor], boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Of each cell of the result, (all R * size * size, 16): which cells of the maps it sums, and their weights."""
         every = torch.cat(boxes)
-        picture = torch.cat([torch.full((len(each),), i) for i, each in enumerate(boxes)])
-        level = self.map_levels(boxes) if len(maps) > 1 else torch.zeros_like(picture)
+        image = torch.cat([torch.full((len(each),), i) for i, each in enumerate(boxes)])
+        level = self.map_levels(boxes) if len(maps) > 1 else torch.zeros_like(image)
         scale, height, width = (torch.tensor(each)[level] for each in (self.scales, *zip(*_sizes(maps), strict=True)))
         starts = torch.tensor([0, *(len(m) * m[0, 0].numel() for m in maps[:-1])]).cumsum(0)[level]
         x1, y1, x2, y2 = (every * scale[:, None]).unbind(1)
         row, row_weight = self._axis(y1, y2, height)
         column, column_weight = self._axis(x1, x2, width)
-        first = (starts + picture * height * width)[:, None, None, None, None]
+        first = (starts + image * height * width)[:, None, None, None, None]
         rows = first + row[:, :, None, :, None] * width[:, None, None, None, None] + column[:, None, :, None, :]
         weights = row_weight[:, :, None, :, None] * column_weight[:, None, :, None, :]
         taps = (2 * SAMPLES) ** 2

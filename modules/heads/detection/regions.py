@@ -30,7 +30,7 @@ class Proposals(RegionProposalNetwork):
     Args:
         channels: of the maps.
         anchors: what proposals start from.
-        count: most proposals of a picture in evaluation, and of each map before NMS; in training twice as many.
+        count: most proposals of an image in evaluation, and of each map before NMS; in training twice as many.
     """
 
     def __init__(self, channels: int, anchors: Anchors, count: int):
@@ -41,7 +41,7 @@ class Proposals(RegionProposalNetwork):
     def forward(
         self, images: ImageList, features: dict[str, Tensor], targets: list[Target] | None = None
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Boxes (R, 4) of each picture, and losses where there are targets."""
+        """Boxes (R, 4) of each image, and losses where there are targets."""
         maps = list(features.values())
         objectness, deltas = ([each.float() for each in level] for level in self.head(maps))
         counts = [each[0].numel() for each in objectness]
@@ -65,7 +65,7 @@ class Regions(RoIHeads):
         width: of what each region is judged by.
         outputs: classes without background.
         selection: what becomes a detection.
-        samples: regions of a picture that training looks at; a quarter of them are objects, if there are so many.
+        samples: regions of an image that training looks at; a quarter of them are objects, if there are so many.
         box_loss: `smooth_l1` on offsets, which null is too, `giou` (Rezatofighi et al. 2019) or `diou` (Zheng et al.
             2020) on boxes.
     """
@@ -97,7 +97,7 @@ class Regions(RoIHeads):
         return detections, losses
 
     def describe(self, features: dict[str, Tensor], boxes: list[Tensor], shapes: list[tuple[int, int]]) -> Tensor:
-        """What boxes of each picture show: (R of all, width)."""
+        """What boxes of each image show: (R of all, width)."""
         return self.box_head(self.box_roi_pool(features, boxes, shapes))
 
     def detect(
@@ -167,6 +167,6 @@ class Masks(MaskRCNNPredictor):
 
 
 def usable(proposals: list[Tensor], shapes: list[tuple[int, int]]) -> list[Tensor]:
-    """Given proposals, cut at the border of the picture; those of less than a pixel are left out."""
+    """Given proposals, cut at the border of the image; those of less than a pixel are left out."""
     cut = [clip_boxes_to_image(each.float(), shape) for each, shape in zip(proposals, shapes, strict=True)]
     return [each[remove_small_boxes(each, 1.0)] for each in cut]

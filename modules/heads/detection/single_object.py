@@ -1,4 +1,4 @@
-"""Classify and locate: the head for pictures of one object."""
+"""Classify and locate: the head for images of one object."""
 
 from dataclasses import replace
 
@@ -14,17 +14,17 @@ from modules.heads.detection.regions import IOU_LOSSES, BoxLoss
 
 
 class SingleObject(Detector):
-    """One class and one box per picture, from the coarsest map pooled to 7 x 7 cells: wants NoNeck.
+    """One class and one box per image, from the coarsest map pooled to 7 x 7 cells: wants NoNeck.
 
-    The largest object of a picture is the one that counts; a picture without any teaches that there may be none.
-    Losses: classifier (cross-entropy), box (over pictures with an object).
+    The largest object of an image is the one that counts; an image without any teaches that there may be none.
+    Losses: classifier (cross-entropy), box (over images with an object).
 
     Args:
         features: what the backbone or neck gives.
         outputs: number of classes C, without background.
         hidden: width of the layer before the two answers.
         dropout: share of it that is set to zero in training, 0..1.
-        box_loss: `smooth_l1` on middle and size in shares of the picture, which null is too, `giou` or `diou` on boxes.
+        box_loss: `smooth_l1` on middle and size in shares of the image, which null is too, `giou` or `diou` on boxes.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class SingleObject(Detector):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.selection = replace(self.selection, detections=1)  # of several looks at a picture too
+        self.selection = replace(self.selection, detections=1)  # of several looks at an image too
         width = features.channels[-1] * 7**2
         self.trunk = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout))
         self.classifier, self.box = nn.Linear(hidden, outputs + 1), nn.Linear(hidden, 4)
@@ -79,7 +79,7 @@ class SingleObject(Detector):
 
 
 def _largest(targets: list[Target]) -> Target:
-    """Of each picture: boxes (B, 4), labels (B,) in 0..C, 0 where there is no object."""
+    """Of each image: boxes (B, 4), labels (B,) in 0..C, 0 where there is no object."""
     boxes, labels = [], []
     for target in targets:
         if len(target["boxes"]):

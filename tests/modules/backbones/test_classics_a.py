@@ -13,7 +13,7 @@ from torchvision.models.googlenet import Inception
 
 from modules.backbones import Timm, by_name
 from modules.backbones.classics.alexnet import alexnet
-from modules.backbones.classics.blocks import Residual, activation_layer, convolution, initialise
+from modules.backbones.classics.blocks import Residual, activation_layer, convolution, initialize
 from modules.backbones.classics.inception import _inception
 from modules.backbones.classics.vgg import deepen, vgg16_c
 from modules.contracts import ConfigError
@@ -53,7 +53,7 @@ def count(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
-def picture(side: int = 64, channels: int = 3, batch: int = 2) -> Tensor:
+def make_image(side: int = 64, channels: int = 3, batch: int = 2) -> Tensor:
     return torch.rand(batch, channels, side, side)
 
 
@@ -103,7 +103,7 @@ def test_maps_have_the_promised_channels_and_grow_with_their_strides(name):
     promised = [f["num_chs"] for f in net.feature_info], [f["reduction"] for f in net.feature_info]
     coarsest = promised[1][-1]
     maps, larger = (
-        net.forward_intermediates(picture(size, channels).to("meta"), intermediates_only=True)
+        net.forward_intermediates(make_image(size, channels).to("meta"), intermediates_only=True)
         for size in (side, side + 2 * coarsest)
     )
     for small, large, width, stride in zip(maps, larger, *promised, strict=True):
@@ -115,16 +115,16 @@ def test_maps_have_the_promised_channels_and_grow_with_their_strides(name):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_it_takes_its_smallest_pictures_and_names_them(name):
+def test_it_takes_its_smallest_images_and_names_them(name):
     net = on_meta(name, num_classes=0)
     smallest, channels = net.smallest, net.pretrained_cfg["input_size"][0]
-    assert all(min(m.shape) > 0 for m in net.forward_intermediates(picture(smallest, channels).to("meta"))[1])
+    assert all(min(m.shape) > 0 for m in net.forward_intermediates(make_image(smallest, channels).to("meta"))[1])
     if smallest > 1:
         with refuses(ConfigError, name, smallest, "--data.image_size"):
-            net(picture(smallest - 1, channels).to("meta"))
+            net(make_image(smallest - 1, channels).to("meta"))
         net._smallest = 1
         with pytest.raises(RuntimeError):
-            net(picture(smallest - 1, channels).to("meta"))
+            net(make_image(smallest - 1, channels).to("meta"))
 
 
 @pytest.mark.parametrize("name", ["inception_v1", "inception_resnet_v1", "resnet18_a"])
@@ -132,13 +132,13 @@ def test_small_images_take_away_the_stride_and_the_pool_of_the_stem(name):
     small, plain = by_name(name, small_images=True), on_meta(name, num_classes=0)
     assert small.features.strides == [max(1, s // 4) for s in dict.fromkeys(f["reduction"] for f in plain.feature_info)]
     side = small.net.smallest if name == "inception_resnet_v1" else 32
-    assert [m.shape[1] for m in small.eval()(picture(side))] == small.features.channels
+    assert [m.shape[1] for m in small.eval()(make_image(side))] == small.features.channels
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_every_parameter_of_a_backbone_learns(name):
     backbone = by_name(name)
-    maps = backbone(picture(96))
+    maps = backbone(make_image(96))
     sum(m.float().pow(2).mean() for m in [*maps, backbone.pool(maps)]).backward()
     assert [n for n, p in backbone.named_parameters() if p.grad is None or not p.grad.abs().sum()] == []
 
@@ -146,15 +146,15 @@ def test_every_parameter_of_a_backbone_learns(name):
 # Relatives in the libraries, with the same weights -------------------------------------------------------------------
 
 
-def test_alexnet_without_towers_and_normalisation_is_torchvisions():
+def test_alexnet_without_towers_and_normalization_is_torchvisions():
     theirs = stirred(torchvision.models.alexnet(num_classes=12))
     ours = copy(theirs, alexnet((64, 192, 384, 256, 256), hidden=4096, num_classes=12, norm="none"))
-    assert_same(ours, theirs, picture(224, batch=1))
+    assert_same(ours, theirs, make_image(224, batch=1))
 
 
 def test_two_towers_see_half_of_the_map_each():
     net = timm.create_model("alexnet_towers", num_classes=0, norm="none").eval()
-    image = picture(96)
+    image = make_image(96)
     before = net.stages[0](image)
     changed = before.clone()
     changed[:, 48:] += 1
@@ -163,16 +163,16 @@ def test_two_towers_see_half_of_the_map_each():
     assert (one[:, 128:] - other[:, 128:]).abs().mean() > 1e-3
 
 
-def test_responses_are_normalised_across_five_channels_as_the_paper_says():
+def test_responses_are_normalized_across_five_channels_as_the_paper_says():
     net = timm.create_model("alexnet_half", num_classes=0).eval()
-    (unit, across), image = net.stages[0], 255 * picture(63)
+    (unit, across), image = net.stages[0], 255 * make_image(63)
     with torch.no_grad():
         a, b = unit(image), across(unit(image))
-    near = a[:, 8:13]  # channel 10 with its two neighbours at each side
+    near = a[:, 8:13]  # channel 10 with its two neighbors at each side
     torch.testing.assert_close(b[:, 10], a[:, 10] / (2 + 1e-4 * near.pow(2).sum(1)) ** 0.75)
 
 
-def test_configuration_c_is_d_with_kernels_that_are_zero_around_their_centres():
+def test_configuration_c_is_d_with_kernels_that_are_zero_around_their_centers():
     ours = stirred(vgg16_c(num_classes=5, widths=NARROW, hidden=16))
     theirs = VGG([4, 4, "M", 8, 8, "M", *(8, 8, 8, "M") * 3], num_classes=5, mlp_ratio=1)
     theirs.pre_logits.fc1, theirs.pre_logits.fc2 = nn.Conv2d(8, 16, 7), nn.Conv2d(16, 16, 1)
@@ -181,14 +181,14 @@ def test_configuration_c_is_d_with_kernels_that_are_zero_around_their_centres():
         padded = own.ndim == 4 and tensor.shape[-1] == 3 and own.shape[-1] == 1
         tensor.copy_((nn.functional.pad(own, (1, 1, 1, 1)) if padded else own).reshape(tensor.shape)), name
     for side in (64, 224, 256):  # smaller than the head, as large, larger
-        assert_same(ours, theirs.eval(), picture(side, batch=1))
+        assert_same(ours, theirs.eval(), make_image(side, batch=1))
 
 
 def test_resnet_v1_is_torchvisions_with_its_strides_moved():
     theirs = stirred(torchvision.models.resnet50(num_classes=9))
     for layer in (theirs.layer2, theirs.layer3, theirs.layer4):
         layer[0].conv1.stride, layer[0].conv2.stride = (2, 2), (1, 1)
-    assert_same(copy(theirs, timm.create_model("resnet50_v1", num_classes=9)), theirs, picture(96))
+    assert_same(copy(theirs, timm.create_model("resnet50_v1", num_classes=9)), theirs, make_image(96))
 
 
 def test_option_c_with_projections_that_change_nothing_is_option_b():
@@ -203,7 +203,7 @@ def test_option_c_with_projections_that_change_nothing_is_option_b():
             added.append(f"{name}.shortcut.")
     shared = [key for key in ours.state_dict() if not key.startswith(tuple(added))]
     ours.load_state_dict(ours.state_dict() | dict(zip(shared, theirs.state_dict().values(), strict=True)))
-    assert_same(ours, theirs, picture(96))
+    assert_same(ours, theirs, make_image(96))
 
 
 def test_option_a_takes_every_second_pixel_and_pads_the_channels():
@@ -226,7 +226,7 @@ def test_a_plain_block_is_the_branch_of_a_residual_one():
 def test_dilated_maps_hold_those_of_the_plain_network_in_between(name, stride):
     plain, dilated = Timm(name).eval(), Timm(name, output_stride=stride).eval()
     dilated.net.load_state_dict(plain.net.state_dict())
-    image = picture(96, batch=1)
+    image = make_image(96, batch=1)
     assert dilated.features.strides == [min(s, stride) for s in plain.features.strides]
     with torch.no_grad():
         for ours, theirs in zip(dilated(image), plain(image), strict=True):
@@ -281,7 +281,7 @@ def test_a_deeper_vgg_begins_with_the_first_four_convolutions_and_the_classifier
     assert all(torch.equal(before[k], deep.state_dict()[k]) for k in rest)
 
 
-def test_a_shallower_vgg_initialises_a_deeper_one_through_model_weights(tmp_path):
+def test_a_shallower_vgg_initializes_a_deeper_one_through_model_weights(tmp_path):
     path, shallow, deep = tmp_path / "shallow.safetensors", by_name("torchvision/vgg11"), by_name("vgg16_c")
     shallow.mean.fill_(0.4)
     export_backbone(shallow, path, epoch=3)
@@ -298,7 +298,7 @@ def test_a_shallower_vgg_initialises_a_deeper_one_through_model_weights(tmp_path
     assert deep.mean.tolist() == shallow.mean.tolist()
 
 
-def test_a_deeper_vgg_initialises_no_shallower_one(tmp_path):
+def test_a_deeper_vgg_initializes_no_shallower_one(tmp_path):
     path = tmp_path / "deep.safetensors"
     export_backbone(by_name("vgg16_c"), path)
     with refuses(ConfigError, path, "torchvision/vgg11", "--model.backbone vgg16_c"):
@@ -338,7 +338,7 @@ def unpadded(net: nn.Module) -> nn.Module:
     ],
 )
 def test_without_padding_the_scores_of_each_place_are_those_of_the_crop_there(make, side, stride):
-    net, image = make(), picture(side + 2 * stride, batch=1)
+    net, image = make(), make_image(side + 2 * stride, batch=1)
     with torch.no_grad():
         scores = net.score_map(image)
         assert scores.shape[-2:] == (3, 3)
@@ -352,14 +352,14 @@ def test_without_padding_the_scores_of_each_place_are_those_of_the_crop_there(ma
 @pytest.mark.parametrize("name", ["alexnet_half", "vgg16_c", "inception_v1"])
 def test_at_its_own_size_the_dense_network_is_the_network(name):
     options = {"widths": ((4,), (8,), (8,), (8,), (8,)), "hidden": 16} if name == "vgg16_c" else {}
-    net, image = timm.create_model(name, num_classes=7, **options).eval(), picture(224, batch=1)
+    net, image = timm.create_model(name, num_classes=7, **options).eval(), make_image(224, batch=1)
     with torch.no_grad():
         scores = net.score_map(image)
         assert scores.shape == (1, 7, *((7, 7) if name == "inception_v1" else (1, 1)))
         torch.testing.assert_close(scores.mean((-2, -1)), net(image))
 
 
-# Activation, norm and initialisation by one argument each ------------------------------------------------------------
+# Activation, norm and initialization by one argument each ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", [name for name in SHAPES if name != "lenet5"])
@@ -373,9 +373,9 @@ def test_activation_and_norm_are_one_argument_each(name):
 @pytest.mark.parametrize(
     ("init", "spread"), [("kaiming", (2 / 576) ** 0.5), ("xavier", (2 / (576 + 1152)) ** 0.5), ("gaussian", 0.01)]
 )
-def test_initialisations_spread_weights_as_their_papers_say(init, spread):
+def test_initializations_spread_weights_as_their_papers_say(init, spread):
     layer = nn.Conv2d(64, 128, 3)
-    initialise(layer, init)
+    initialize(layer, init)
     assert layer.weight.std().item() == pytest.approx(spread, rel=0.02)
     assert not layer.bias.any()
 
@@ -400,7 +400,7 @@ def test_deep_networks_start_with_maps_of_a_size_that_can_learn(name):
     [
         (lambda: activation_layer("rulu"), ("rulu", "relu")),
         (lambda: convolution(3, 4, norm="batch"), ("batch", "batchnorm")),
-        (lambda: initialise(nn.Linear(2, 2), "he"), ("init", "he", "kaiming")),
+        (lambda: initialize(nn.Linear(2, 2), "he"), ("init", "he", "kaiming")),
         (lambda: timm.create_model("inception_v1", num_classes=0, auxiliary=True), ("inception_v1", "auxiliary")),
         (lambda: by_name("plain18", drop_path=0.1), ("drop_path",)),
         (lambda: by_name("inception_v1", drop_path=0.1), ("inception_v1", "drop_path_rate")),

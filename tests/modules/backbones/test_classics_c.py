@@ -138,7 +138,7 @@ def test_small_images_shrink_every_stride(name, strides):
         assert [m.shape[-1] for m in backbone(torch.rand(1, 3, 32, 32))] == [32 // stride for stride in strides]
 
 
-def test_squeezenet_says_which_picture_is_too_small():
+def test_squeezenet_says_which_image_is_too_small():
     net = timm.create_model("squeezenet_bypass", num_classes=3)
     assert net(torch.rand(1, 3, 21, 21)).shape == (1, 3)
     with refuses(ConfigError, "squeezenet_bypass", 21, "20 x 30", "--data.image_size"):
@@ -196,7 +196,7 @@ def test_mobilenetv1_is_timms(name, width):
 
 
 @pytest.mark.parametrize(("resolution", "side"), [(1.0, 224), (6 / 7, 192), (5 / 7, 160), (4 / 7, 128), (0.01, 32)])
-def test_the_resolution_of_mobilenetv1_says_which_pictures_it_is_for(resolution, side):
+def test_the_resolution_of_mobilenetv1_says_which_images_it_is_for(resolution, side):
     net = timm.create_model("mobilenetv1", width=0.1, resolution=resolution)
     assert net.pretrained_cfg["input_size"] == (3, side, side)
     assert net.feature_info[-1]["num_chs"] == 102
@@ -223,7 +223,7 @@ def test_a_vit_with_a_convolutional_stem_is_torchvisions(name, deep):
         torch.testing.assert_close(net.eval()(image), reference(image), atol=1e-4, rtol=1e-4)
 
 
-def test_a_vit_with_a_convolutional_stem_fills_pictures_up_to_whole_cells():
+def test_a_vit_with_a_convolutional_stem_fills_images_up_to_whole_cells():
     backbone, image = Timm("vitc_1gf").eval(), torch.rand(1, 3, 64, 50)
     (cells,) = backbone(image)
     assert cells.shape == (1, 192, 4, 4)

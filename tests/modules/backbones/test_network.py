@@ -103,12 +103,12 @@ def test_it_goes_through_a_file_into_ours_and_into_plain_timm(tmp_path):
 
 
 def test_weights_for_other_channels_are_adapted(tmp_path):
-    path, grey = tmp_path / "backbone.safetensors", Timm("lenet5", in_channels=1)
-    export_backbone(grey, path)
-    colour = Timm("lenet5")
-    load_backbone(colour, str(path))
-    picture = torch.rand(2, 1, 32, 32)
-    torch.testing.assert_close(colour(picture.expand(-1, 3, -1, -1))[-1], grey(picture)[-1])
+    path, gray = tmp_path / "backbone.safetensors", Timm("lenet5", in_channels=1)
+    export_backbone(gray, path)
+    color = Timm("lenet5")
+    load_backbone(color, str(path))
+    image = torch.rand(2, 1, 32, 32)
+    torch.testing.assert_close(color(image.expand(-1, 3, -1, -1))[-1], gray(image)[-1])
 
 
 # What is refused -----------------------------------------------------------------------------------------------------
@@ -135,6 +135,6 @@ def test_options_that_it_does_not_have_are_named(options, name):
         by_name("lenet5", **options)
 
 
-def test_pictures_too_small_are_answered_with_the_smallest():
+def test_images_too_small_are_answered_with_the_smallest():
     with refuses(ConfigError, "lenet5", 32, "28 x 40", "--data.image_size"):
         by_name("lenet5")(torch.rand(2, 3, 28, 40))

@@ -127,7 +127,7 @@ def assert_published(name: str, whole: nn.Module, image: Tensor, folder) -> None
     assert features.shape == (len(image), task.backbone.features.pooled)
 
 
-def picture(name: str, whole: nn.Module | None = None) -> Tensor:
+def make_image(name: str, whole: nn.Module | None = None) -> Tensor:
     return torch.randn(2, 3, *[SIDES.get(name, 64)] * 2)
 
 
@@ -135,7 +135,7 @@ def picture(name: str, whole: nn.Module | None = None) -> Tensor:
 def test_head_pretrained_is_timms_classifier(name, tmp_path):
     size = {} if name in SIDES else _any_size(name)
     whole = timm.create_model(name, **size)
-    image = picture(name)
+    image = make_image(name)
     assert_published(name, whole, image, tmp_path)
 
 
@@ -150,7 +150,7 @@ def _any_size(name: str) -> dict[str, bool]:
 )
 def test_head_pretrained_is_torchvisions_classifier(name, tmp_path):
     options = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
-    assert_published(f"torchvision/{name}", get_model(name, **options), picture(name), tmp_path)
+    assert_published(f"torchvision/{name}", get_model(name, **options), make_image(name), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -62,12 +62,12 @@ def test_transformers_for_one_size_take_any(name):
     assert shapes(name, 104, 72) == wanted
 
 
-def test_patches_of_14_pixels_take_pictures_that_14_does_not_divide():
+def test_patches_of_14_pixels_take_images_that_14_does_not_divide():
     assert shapes("eva02_tiny_patch14_224", 96, 64) == [(192, 7, 5)]
 
 
 @pytest.mark.parametrize("name", ["hiera_tiny_224", "hieradet_small"])
-def test_networks_whose_maps_timm_cannot_normalise_give_them_as_they_are(name):
+def test_networks_whose_maps_timm_cannot_normalize_give_them_as_they_are(name):
     assert shapes(name, 224, 224) == [(96, 56, 56), (192, 28, 28), (384, 14, 14), (768, 7, 7)]
 
 
@@ -103,7 +103,7 @@ def test_pretrained_weights_are_fetched_for_the_size_that_was_built(monkeypatch)
         ("maxvit_pico_rw_256", 96, ("256 x 256", "--data.image_size 256", "--model.backbone.image_size")),
     ],
 )
-def test_pictures_that_are_not_taken_are_answered_with_those_that_are(name, side, names):
+def test_images_that_are_not_taken_are_answered_with_those_that_are(name, side, names):
     with refuses(ConfigError, name, f"{side} x {side}", *names):
         Timm(name).eval()(torch.rand(1, 3, side, side))
 
@@ -119,7 +119,7 @@ def test_a_fault_that_is_not_of_the_size_stays_what_it_is(monkeypatch):
         backbone(torch.rand(1, 3, 64, 64))
 
 
-def test_the_smallest_picture_is_the_smallest():
+def test_the_smallest_image_is_the_smallest():
     empty = blank(Timm("inception_v3"))
     assert smallest(empty) == 75 and takes(empty, 75, 75) and not takes(empty, 74, 75)
     assert published(empty) == (299, 299) and not fixed(empty)

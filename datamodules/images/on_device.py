@@ -1,4 +1,4 @@
-"""Views that are made on the device, from pictures that the loader brings or that already lie there."""
+"""Views that are made on the device, from images that the loader brings or that already lie there."""
 
 import math
 from collections.abc import Iterable
@@ -23,17 +23,17 @@ class DeviceViews:
 
     Args:
         kinds: the views that training needs; validation needs those of the first kind.
-        largest: pictures of one size stay as they are up to this short side; others become centred squares of it.
-        resident: whether the training pictures stay on the device.
+        largest: images of one size stay as they are up to this short side; others become centered squares of it.
+        resident: whether the training images stay on the device.
     """
 
     def __init__(self, kinds: list[Kind], largest: int, resident: Resident):
         self.kinds, self.largest, self.resident = kinds, largest, resident
-        self.held: Tensor | None = None  # training pictures uint8 (N, H, W, 3)
+        self.held: Tensor | None = None  # training images uint8 (N, H, W, 3)
         self.missing: set[int] = set()  # those that could not be read
 
     def shape(self, source: Source) -> tuple[int, int]:
-        """Height and width of the pictures that views are made of."""
+        """Height and width of the images that views are made of."""
         found = source.shape
         return found if found and min(found) <= self.largest else (self.largest, self.largest)
 
@@ -42,7 +42,7 @@ class DeviceViews:
         return DeviceDataset(source, indices, drawing, seed, skip)
 
     def hold(self, data: DeviceDataset, batches: Iterable[Batch], device: torch.device) -> None:
-        """Puts the pictures on the device if they shall stay there; then `data` no longer reads them.
+        """Puts the images on the device if they shall stay there; then `data` no longer reads them.
 
         Args:
             data: the training set.
@@ -51,7 +51,7 @@ class DeviceViews:
         shape = data.drawing.shape
         needed = len(data) * 3 * math.prod(shape)
         if self.held is None and worth_holding(self.resident, needed, device):
-            rank_zero_info(f"  reading {len(data):,} training pictures ({needed / 1e6:,.1f} MB) that stay on {device}")
+            rank_zero_info(f"  reading {len(data):,} training images ({needed / 1e6:,.1f} MB) that stay on {device}")
             self.held = torch.zeros(len(data), *shape, 3, dtype=torch.uint8, device=device)
             self.missing = set(range(len(data)))
             for batch in batches:
@@ -75,7 +75,7 @@ class DeviceViews:
 
 
 def worth_holding(wanted: Resident, needed: int, device: torch.device) -> bool:
-    """Whether the device shall hold pictures of `needed` bytes: `auto` spends at most a quarter of what a GPU has free.
+    """Whether the device shall hold images of `needed` bytes: `auto` spends at most a quarter of what a GPU has free.
 
     Raises:
         ConfigError: it shall, but has no room.
@@ -85,7 +85,7 @@ def worth_holding(wanted: Resident, needed: int, device: torch.device) -> bool:
     free, _ = torch.cuda.mem_get_info(device)
     if wanted is True and needed > free:
         raise ConfigError(
-            f"data.resident is true, but the training pictures take {needed / 1e9:.1f} GB and {device} has "
+            f"data.resident is true, but the training images take {needed / 1e9:.1f} GB and {device} has "
             f"{free / 1e9:.1f} GB free: set data.resident auto"
         )
     return wanted is True or (wanted == "auto" and 4 * needed <= free)

@@ -1,11 +1,11 @@
-"""A generator's pictures: the same noise in every epoch, walks between noises, rows of classes."""
+"""A generator's images: the same noise in every epoch, walks between noises, rows of classes."""
 
 import torch
 from PIL import Image
 
-from callbacks import GeneratedPictures
+from callbacks import GeneratedImages
 from callbacks.drawing.generated import tiles
-from callbacks.generated.pictures import slerp
+from callbacks.generated.images import slerp
 from callbacks.outcomes.base import arrays
 from modules.contracts import ConfigError
 from tests.helpers.errors import refuses
@@ -15,12 +15,12 @@ from tests.helpers.small_generator import Generator, shapes
 class Turning(Generator):
     """Draws what it has drawn before training, but darker with every step."""
 
-    def pictures(self, noise, label=None):
-        return super().pictures(noise, label) - 0.05 * self.global_step
+    def images(self, noise, label=None):
+        return super().images(noise, label) - 0.05 * self.global_step
 
 
 def fit(trainer, task, data, **settings):
-    run = trainer(GeneratedPictures(), **settings)
+    run = trainer(GeneratedImages(), **settings)
     run.fit(task, datamodule=data)
     return run
 
@@ -28,7 +28,7 @@ def fit(trainer, task, data, **settings):
 def test_a_grid_for_every_epoch_and_one_before_becomes_a_film(trainer, tmp_path):
     data = shapes()
     fit(trainer, Turning(data), data, max_epochs=3)
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "figures"
     frames = sorted((folder / "generated").glob("*.png"))
     assert [frame.stem for frame in frames] == [f"epoch_{i:04d}" for i in range(4)]
     grids = [torch.tensor(list(Image.open(frame).resize((8, 8)).tobytes())).float().mean() for frame in frames]
@@ -44,27 +44,27 @@ def test_the_film_goes_on_after_a_resume(trainer, tmp_path):
     data = shapes()
     run = fit(trainer, Generator(data), data, max_epochs=1)
     run.save_checkpoint(tmp_path / "end.ckpt")
-    again = trainer(GeneratedPictures(), max_epochs=3)
+    again = trainer(GeneratedImages(), max_epochs=3)
     again.fit(Generator(data), datamodule=data, ckpt_path=tmp_path / "end.ckpt", weights_only=True)
-    assert len(list((tmp_path / "pictures" / "generated").glob("*.png"))) == 4
+    assert len(list((tmp_path / "figures" / "generated").glob("*.png"))) == 4
 
 
 def test_a_conditional_generator_shows_its_classes_in_rows(trainer, tmp_path):
     data = shapes()
     fit(trainer, Generator(data, condition="embedding"), data)
-    assert (tmp_path / "pictures" / "generated_classes.png").is_file()
+    assert (tmp_path / "figures" / "generated_classes.png").is_file()
 
 
 def test_test_draws_what_the_tested_weights_make(trainer, tmp_path):
     data = shapes()
-    trainer(GeneratedPictures()).test(Generator(data), datamodule=data, verbose=False)
-    assert (tmp_path / "pictures" / "test_generated.png").is_file()
+    trainer(GeneratedImages()).test(Generator(data), datamodule=data, verbose=False)
+    assert (tmp_path / "figures" / "test_generated.png").is_file()
 
 
-def test_training_does_not_notice_that_pictures_are_drawn(trainer):
+def test_training_does_not_notice_that_images_are_drawn(trainer):
     data = shapes()
     task, before = Generator(data), torch.get_rng_state()
-    callback = GeneratedPictures()
+    callback = GeneratedImages()
     callback._grid(trainer(callback), task, 1)
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -81,14 +81,14 @@ def test_walks_keep_the_length_of_noise_and_its_ends():
     torch.testing.assert_close(slerp(start, start, 3), start.expand(3, -1))
 
 
-def test_tiles_stand_row_by_row_and_small_pictures_grow_pixel_by_pixel():
-    pictures = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 3, 32, 32)
-    grid = tiles(arrays(pictures), 3)
+def test_tiles_stand_row_by_row_and_small_images_grow_pixel_by_pixel():
+    images = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 3, 32, 32)
+    grid = tiles(arrays(images), 3)
     assert grid.shape == (2 * 66 + 2, 3 * 66 + 2, 3)
     assert [grid[2 + 66 * r + 30, 2 + 66 * c + 30, 0] for r, c in ((0, 0), (0, 2), (1, 1))] == [0, 2, 4]
     assert (grid[0] == 255).all() and (grid[70:, 140:] == 255).all()
 
 
 def test_an_interval_of_nothing_is_refused():
-    with refuses(ConfigError, "GeneratedPictures", "every", 0):
-        GeneratedPictures(every=0)
+    with refuses(ConfigError, "GeneratedImages", "every", 0):
+        GeneratedImages(every=0)

@@ -8,11 +8,11 @@ import torch
 
 from callbacks.drawing.objects import stacked
 from callbacks.drawing.strips import strips
+from callbacks.figures import Figures
 from callbacks.files.detection_errors import MEANING
 from callbacks.outcomes import objects as object_outcomes
 from callbacks.outcomes.masks import name_text
 from callbacks.outcomes.objects import ObjectOutcomes, expected_mistakes, mistakes, surely
-from callbacks.pictures import Pictures
 from callbacks.predictions import Predictions
 from modules.metrics.matching import ERRORS
 from tests.helpers.errors import assert_named
@@ -40,7 +40,7 @@ def test_crowds_need_not_be_found():
     assert mistakes(FOUND[:1], crowd).tolist() == [0, 0]
 
 
-def test_pictures_without_objects_or_detections_count_too():
+def test_images_without_objects_or_detections_count_too():
     assert mistakes(FOUND[:0], TRUE).tolist() == [2, 0]
     assert mistakes(FOUND, TRUE[:0]).tolist() == [0, 2]
 
@@ -90,7 +90,7 @@ def test_a_detector_of_low_scores_is_drawn_from_its_best_threshold_on(trainer, t
 
     monkeypatch.setattr(Finder, "predict_step", unsure)
     task = Finder()
-    trainer(Pictures(samples=4)).test(task, datamodule=ObjectData(), verbose=False)
+    trainer(Figures(samples=4)).test(task, datamodule=ObjectData(), verbose=False)
     threshold = task.reports("test")["masks"].threshold
     assert 0.04 < threshold <= 0.09
     (panels, *_, title), *_ = said
@@ -100,13 +100,13 @@ def test_a_detector_of_low_scores_is_drawn_from_its_best_threshold_on(trainer, t
     assert {row["threshold"] for row in rows(tmp_path / "predictions" / "test_errors.csv")} == {str(threshold)}
 
 
-PICTURES = {"predictions", "mistakes", "curves", "classes", "errors"}
+IMAGES = {"predictions", "mistakes", "curves", "classes", "errors"}
 
 
 def batch(count: int, masks: bool = True) -> dict:
-    """Pictures of `small_objects`, as the task gets them."""
+    """Figures of `small_objects`, as the task gets them."""
     samples = collate([Boxes(count, 0, None)[i] for i in range(count)])
-    return samples | {"image": Task().backbone.normalise(samples["image"])}
+    return samples | {"image": Task().backbone.normalize(samples["image"])}
 
 
 def rows(path):
@@ -116,17 +116,17 @@ def rows(path):
 
 @pytest.mark.parametrize("masks", [False, True])
 def test_a_detector_leaves_its_batch_objects_mistakes_curves_classes_and_errors(trainer, tmp_path, masks):
-    run = trainer(Pictures(samples=4), num_sanity_val_steps=2)
+    run = trainer(Figures(samples=4), num_sanity_val_steps=2)
     run.fit(Finder(masks), datamodule=ObjectData())
-    drawn = {path.stem for path in (tmp_path / "pictures").glob("*.png")}
-    assert drawn == {"train_batch", *(f"val_{name}" for name in PICTURES)}
+    drawn = {path.stem for path in (tmp_path / "figures").glob("*.png")}
+    assert drawn == {"train_batch", *(f"val_{name}" for name in IMAGES)}
     run.test(Finder(masks), datamodule=ObjectData(), verbose=False)
-    assert {f"test_{name}" for name in PICTURES} <= {path.stem for path in (tmp_path / "pictures").glob("*.png")}
+    assert {f"test_{name}" for name in IMAGES} <= {path.stem for path in (tmp_path / "figures").glob("*.png")}
 
 
 def test_the_tables_hold_the_figures_of_every_class_and_nan_of_one_that_is_nowhere(trainer, tmp_path):
     task = Finder()
-    trainer(Pictures(samples=2)).test(task, datamodule=ObjectData(), verbose=False)
+    trainer(Figures(samples=2)).test(task, datamodule=ObjectData(), verbose=False)
     written = rows(tmp_path / "predictions" / "test_per_class.csv")
     assert list(written[0]) == ["class", "objects", "ap", "ap50", "mask_ap", "mask_ap50"]
     assert [row["class"] for row in written] == CLASSES
@@ -140,7 +140,7 @@ def test_the_tables_hold_the_figures_of_every_class_and_nan_of_one_that_is_nowhe
     assert {key: count for key, count in errors.items() if count} == {("boxes", "class"): 13, ("masks", "class"): 13}
 
 
-def test_masks_are_kept_in_pixels_of_what_is_drawn_and_only_of_pictures_that_may_be_kept(monkeypatch):
+def test_masks_are_kept_in_pixels_of_what_is_drawn_and_only_of_images_that_may_be_kept(monkeypatch):
     decoded = []
     monkeypatch.setattr(object_outcomes, "stacked", lambda rles, size: decoded.append(len(rles)) or stacked(rles, size))
     task, outcomes, samples = Finder(), ObjectOutcomes(2), batch(30)
@@ -156,10 +156,10 @@ def test_masks_are_kept_in_pixels_of_what_is_drawn_and_only_of_pictures_that_may
         assert torch.equal(image[:, : INSIDE[0]], Boxes(30, 0, None).image[number, :, : INSIDE[0]])
     assert outcomes.worst.kept()["found"][0, 0, 4:].tolist() == pytest.approx([1, 0.9])  # class and score
     covered = surely(outcomes.worst.kept(), 0.5)["found_masks"]
-    assert covered.max() == 2, "what was found with .4 is the whole picture, below the others"
+    assert covered.max() == 2, "what was found with .4 is the whole image, below the others"
 
 
-def test_large_pictures_are_kept_small_with_their_boxes_and_masks_in_place():
+def test_large_images_are_kept_small_with_their_boxes_and_masks_in_place():
     task, outcomes = Finder(), ObjectOutcomes(1)
     box = torch.tensor([[200.0, 100, 600, 300]])
     labels, crowd = torch.tensor([1]), torch.zeros(1, dtype=torch.bool)
@@ -181,9 +181,9 @@ def test_every_kind_of_error_is_explained():
 
 def test_a_split_without_objects_is_still_drawn_and_judged_by_nothing(trainer, tmp_path, monkeypatch):
     monkeypatch.setattr(Boxes, "__getitem__", lambda self, index, get=Boxes.__getitem__: get(self, 0))
-    run = trainer(Pictures(samples=2))
+    run = trainer(Figures(samples=2))
     run.test(Finder(), datamodule=ObjectData(), verbose=False)
-    assert {path.stem for path in (tmp_path / "pictures").glob("*.png")} == {f"test_{name}" for name in PICTURES}
+    assert {path.stem for path in (tmp_path / "figures").glob("*.png")} == {f"test_{name}" for name in IMAGES}
     assert {row["ap"] for row in rows(tmp_path / "predictions" / "test_per_class.csv")} == {"nan"}
 
 
@@ -191,7 +191,7 @@ def test_two_processes_draw_and_write_what_one_does(trainer, tmp_path):
     """Two gloo processes; 20 samples, so that none is dealt twice."""
     contents = []
     for settings in ({}, {"devices": 2, "strategy": "ddp_fork"}):
-        trainer(Pictures(samples=6), **settings).test(Finder(), datamodule=ObjectData(), verbose=False)
+        trainer(Figures(samples=6), **settings).test(Finder(), datamodule=ObjectData(), verbose=False)
         trainer(Predictions(), **settings).predict(Finder(), datamodule=ObjectData())
         files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
         contents.append({path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in files})

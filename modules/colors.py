@@ -1,4 +1,4 @@
-"""Colours of classes, for pictures that are drawn and semantic maps that are saved."""
+"""Colors of classes, for images that are drawn and semantic maps that are saved."""
 
 from colorsys import hsv_to_rgb
 
@@ -6,7 +6,7 @@ RGB = tuple[int, int, int]
 
 
 def palette(count: int) -> list[RGB]:
-    """The first `count` colours, up to 256, of Pascal VOC's colour map: black, then far apart.
+    """The first `count` colors, up to 256, of Pascal VOC's color map: black, then far apart.
 
     The bits of the index go round: red, green and blue take every third one, the lowest as their highest.
     """

@@ -1,4 +1,4 @@
-"""Pictures that a generator makes: of the same noise in every epoch, between two noises, of each class."""
+"""Images that a generator makes: of the same noise in every epoch, between two noises, of each class."""
 
 from pathlib import Path
 
@@ -10,20 +10,20 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from callbacks.drawing.generated import named_rows, tiles, to_bytes
+from callbacks.figures import log_figure
 from callbacks.outcomes.base import arrays, rgb
-from callbacks.pictures import log_picture
 from modules.contracts import ConfigError, writing
 
 COLUMNS = 8  # of the grid
 WALKS, STEPS = 8, 9  # between two noises each
-CLASSES, EACH = 20, 8  # rows of classes at most, and pictures in each
-SECONDS, LAST = 6, 1500  # of the time-lapse; milliseconds that its last picture stands
+CLASSES, EACH = 20, 8  # rows of classes at most, and images in each
+SECONDS, LAST = 6, 1500  # of the time-lapse; milliseconds that its last image stands
 
 
-class GeneratedPictures(Callback):
+class GeneratedImages(Callback):
     """Draws what a generator makes of its `fixed_noise`: before training and after every epoch
-    (`pictures/generated.png`, single ones in `pictures/generated/`), at the end as a film
-    (`pictures/generated.gif`); then walks from one noise to another (`generated_walks.png`) and, of a conditional one,
+    (`figures/generated.png`, single ones in `figures/generated/`), at the end as a film
+    (`figures/generated.gif`); then walks from one noise to another (`generated_walks.png`) and, of a conditional one,
     rows of the classes, of equal noise in each column (`generated_classes.png`).
 
     Args:
@@ -32,7 +32,7 @@ class GeneratedPictures(Callback):
 
     def __init__(self, every: int = 1) -> None:
         if every < 1:
-            raise ConfigError(f"GeneratedPictures: every is {every}, but it counts epochs from 1")
+            raise ConfigError(f"GeneratedImages: every is {every}, but it counts epochs from 1")
         self.every = every
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -49,26 +49,26 @@ class GeneratedPictures(Callback):
             return
         self._grid(trainer, pl_module, trainer.current_epoch)  # early stopping and max_steps end anywhere
         write_film(_folder(trainer), _folder(trainer).with_suffix(".gif"))
-        log_picture(trainer, "generated_walks", walks(pl_module))
+        log_figure(trainer, "generated_walks", walks(pl_module))
         if pl_module.condition:
-            log_picture(trainer, "generated_classes", classes(pl_module))
+            log_figure(trainer, "generated_classes", classes(pl_module))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            log_picture(trainer, "test_generated", _drawn(pl_module))
+            log_figure(trainer, "test_generated", _drawn(pl_module))
 
     def _grid(self, trainer: Trainer, task: LightningModule, epochs: int) -> None:
         if not trainer.is_global_zero:
             return
-        picture, path = _drawn(task), _folder(trainer) / f"epoch_{epochs:04d}.png"
-        log_picture(trainer, "generated", picture)
+        image, path = _drawn(task), _folder(trainer) / f"epoch_{epochs:04d}.png"
+        log_figure(trainer, "generated", image)
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(picture).save(path)
+            Image.fromarray(image).save(path)
 
 
 def write_film(folder: Path, path: Path) -> None:
-    """All pictures of a folder, in order of their names, as an endless GIF that rests on the last one."""
+    """All images of a folder, in order of their names, as an endless GIF that rests on the last one."""
     frames = [Image.open(file).convert("RGB") for file in sorted(folder.glob("*.png"))]
     pace = [min(400, max(40, 1000 * SECONDS // len(frames)))] * (len(frames) - 1)
     with writing(path):
@@ -111,8 +111,8 @@ def _drawn(task: LightningModule) -> np.ndarray:
 
 
 def _made(task: LightningModule, noise: Tensor, label: Tensor | None) -> list[np.ndarray]:
-    return arrays(rgb(to_bytes(task.pictures(noise, label))))
+    return arrays(rgb(to_bytes(task.images(noise, label))))
 
 
 def _folder(trainer: Trainer) -> Path:
-    return Path(trainer.default_root_dir) / "pictures" / "generated"
+    return Path(trainer.default_root_dir) / "figures" / "generated"

@@ -1,4 +1,4 @@
-"""Pictures of what goes in and what comes out: the first training batch, predictions, mistakes, confusions."""
+"""Figures of what goes in and what comes out: the first training batch, predictions, mistakes, confusions."""
 
 from pathlib import Path
 from typing import Any
@@ -33,27 +33,27 @@ DRAWN = {
 }
 
 
-def log_picture(trainer: Trainer, name: str, picture: np.ndarray) -> None:
-    """Writes `<run>/pictures/<name>.png` and sends it to every logger that takes pictures, from the first process.
+def log_figure(trainer: Trainer, name: str, figure: np.ndarray) -> None:
+    """Writes `<run>/figures/<name>.png` and sends it to every logger that takes images, from the first process.
 
     Args:
         trainer: its `default_root_dir` is the run directory.
         name: file name without ending.
-        picture: uint8 (H, W, 3).
+        figure: uint8 (H, W, 3).
     """
     if not trainer.is_global_zero:
         return
     from PIL import Image
 
-    path = Path(trainer.default_root_dir) / "pictures" / f"{name}.png"
+    path = Path(trainer.default_root_dir) / "figures" / f"{name}.png"
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path)
+        Image.fromarray(figure).save(path)
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
-            logger.log_image(f"pictures/{name}", [picture], step=trainer.global_step)
+            logger.log_image(f"figures/{name}", [figure], step=trainer.global_step)
         elif isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(f"pictures/{name}", picture, trainer.global_step, dataformats="HWC")
+            logger.experiment.add_image(f"figures/{name}", figure, trainer.global_step, dataformats="HWC")
 
 
 def log_table(trainer: Trainer, name: str, columns: list[str], rows: list[list[Any]]) -> None:
@@ -68,15 +68,15 @@ def log_table(trainer: Trainer, name: str, columns: list[str], rows: list[list[A
             logger.experiment.add_text(f"tables/{name}", text, trainer.global_step)
 
 
-class Pictures(Callback):
-    """Draws the first training batch as the network sees it, and for tasks that name classes, of pictures, their
+class Figures(Callback):
+    """Draws the first training batch as the network sees it, and for tasks that name classes, of images, their
     pixels, objects in them or videos, a sample of predictions, the worst mistakes, and the confusion matrix or, of
     objects, precision over recall and kinds of errors; after training, validation and test. Of sentences, translated
-    or about pictures, it draws a sample, the best and the worst, and where attention lay.
+    or about images, it draws a sample, the best and the worst, and where attention lay.
 
     Args:
-        samples: pictures in a grid.
-        every: also draw the validation pictures every so many epochs; 0 draws them once, when training ends.
+        samples: images in a grid.
+        every: also draw the validation images every so many epochs; 0 draws them once, when training ends.
     """
 
     def __init__(self, samples: int = 16, every: int = 0) -> None:
@@ -86,7 +86,7 @@ class Pictures(Callback):
         self.outcomes: Outcomes | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        drawn = Path(trainer.default_root_dir) / "pictures" / "train_batch.png"
+        drawn = Path(trainer.default_root_dir) / "figures" / "train_batch.png"
         self.pending = trainer.is_global_zero and (trainer.global_step == 0 or not drawn.exists())
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
@@ -95,10 +95,10 @@ class Pictures(Callback):
         self.pending = False
         # Class names from the data, because a pretraining task has none.
         draw = next((draw for key, draw in DRAWN.items() if key in batch), draw_views)
-        backbone = getattr(pl_module, "backbone", None)  # a translator sees no pictures
-        picture = draw(batch, self.samples, backbone, trainer.datamodule)
-        if picture is not None:
-            log_picture(trainer, "train_batch", picture)
+        backbone = getattr(pl_module, "backbone", None)  # a translator sees no images
+        figure = draw(batch, self.samples, backbone, trainer.datamodule)
+        if figure is not None:
+            log_figure(trainer, "train_batch", figure)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.outcomes = None
@@ -141,7 +141,7 @@ class Pictures(Callback):
         outcomes.gather()
         if trainer.is_global_zero:
             outcomes.write(Path(trainer.default_root_dir) / "predictions", stage, task)
-            for name, picture in outcomes.draw(stage, task, trainer.datamodule):
-                log_picture(trainer, f"{stage}_{name}", picture)
+            for name, figure in outcomes.draw(stage, task, trainer.datamodule):
+                log_figure(trainer, f"{stage}_{name}", figure)
             for name, columns, rows in outcomes.tables(stage):
                 log_table(trainer, f"{stage}_{name}", columns, rows)

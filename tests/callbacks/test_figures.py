@@ -8,20 +8,20 @@ from PIL import Image
 
 from callbacks.drawing import grids
 from callbacks.drawing.confusion import confusion
+from callbacks.figures import Figures, log_figure
 from callbacks.outcomes import classes
 from callbacks.outcomes.base import Highest, name_text, visible
 from callbacks.outcomes.classes import ClassOutcomes, _caption
-from callbacks.pictures import Pictures, log_picture
 from callbacks.predictions import Predictions
 from tests.helpers.small_task import CLASSES, Backbone, Data, Pretraining, Task
 
 
 def drawn(folder):
-    return {path.stem for path in (folder / "pictures").glob("*.png")}
+    return {path.stem for path in (folder / "figures").glob("*.png")}
 
 
 def test_a_classifier_leaves_its_batch_predictions_mistakes_and_confusions(trainer, tmp_path):
-    run = trainer(Pictures())
+    run = trainer(Figures())
     run.fit(Task(), datamodule=Data())
     assert drawn(tmp_path) == {"train_batch", "val_predictions", "val_mistakes", "val_confusion"}
     run.test(Task(), datamodule=Data(), verbose=False)
@@ -31,13 +31,13 @@ def test_a_classifier_leaves_its_batch_predictions_mistakes_and_confusions(train
 def test_the_figure_of_mistakes_names_their_files(trainer, tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(classes, "grid", lambda *args: said.append(args[1]) or grids.grid(*args))
-    trainer(Pictures(samples=4)).validate(Task(), datamodule=Data(), verbose=False)
+    trainer(Figures(samples=4)).validate(Task(), datamodule=Data(), verbose=False)
     assert len(said) == 2 and said[1], "a sample and the mistakes"
     assert all(caption.split("\n")[-1].endswith(".png") for captions in said for caption in captions)
 
 
 def test_a_pretraining_draws_its_views_only(trainer, tmp_path):
-    run = trainer(Pictures())
+    run = trainer(Figures())
     run.fit(Pretraining(), datamodule=Data(views=True))
     run.test(Pretraining(), datamodule=Data(), verbose=False)
     assert drawn(tmp_path) == {"train_batch"}
@@ -52,36 +52,36 @@ def test_the_batch_is_drawn_before_the_first_step_and_not_again(trainer, tmp_pat
             raise Stop
 
     with pytest.raises(Stop):
-        trainer(Pictures()).fit(Stopping(), datamodule=Data())
+        trainer(Figures()).fit(Stopping(), datamodule=Data())
     assert drawn(tmp_path) == {"train_batch"}
-    run, path = trainer(Pictures(), max_epochs=1), tmp_path / "pictures" / "train_batch.png"
+    run, path = trainer(Figures(), max_epochs=1), tmp_path / "figures" / "train_batch.png"
     run.fit(Task(), datamodule=Data())
     run.save_checkpoint(tmp_path / "end.ckpt")
     path.write_text("seen")
-    again = trainer(Pictures(), max_epochs=2)
+    again = trainer(Figures(), max_epochs=2)
     again.fit(Task(), datamodule=Data(), ckpt_path=tmp_path / "end.ckpt", weights_only=True)
     assert path.read_text() == "seen"
 
 
 def test_every_draws_between(trainer, tmp_path, monkeypatch):
     names = []
-    monkeypatch.setattr("callbacks.pictures.log_picture", lambda trainer, name, picture: names.append(name))
-    trainer(Pictures(every=2), max_epochs=5).fit(Task(), datamodule=Data())
+    monkeypatch.setattr("callbacks.figures.log_figure", lambda trainer, name, image: names.append(name))
+    trainer(Figures(every=2), max_epochs=5).fit(Task(), datamodule=Data())
     assert names.count("val_confusion") == 3  # after epochs 2 and 4, and at the end
 
 
 def test_what_is_shown_is_what_the_network_was_given():
     backbone = Backbone()
-    picture = torch.randint(0, 256, (2, 3, 5, 5), dtype=torch.uint8)
-    assert torch.equal(visible(backbone.normalise(picture), backbone), picture)
+    image = torch.randint(0, 256, (2, 3, 5, 5), dtype=torch.uint8)
+    assert torch.equal(visible(backbone.normalize(image), backbone), image)
 
 
 def test_views_of_several_sizes_stand_side_by_side_in_their_own_pixels():
-    colours = (10, 20, 30, 40, 50)
-    large, small = ([np.full((n, n, 3), c, np.uint8) for c in colours] for n in (64, 32))
+    colors = (10, 20, 30, 40, 50)
+    large, small = ([np.full((n, n, 3), c, np.uint8) for c in colors] for n in (64, 32))
     row = grids.side_by_side((*large[:2], *small[2:]))
     assert row.shape == (32 + 2 + 32, 64 + 2 + 64 + 2 + 32 + 2 + 32, 3)
-    assert [(row[..., 0] == c).sum() for c in colours] == [64**2, 64**2, 32**2, 32**2, 32**2]
+    assert [(row[..., 0] == c).sum() for c in colors] == [64**2, 64**2, 32**2, 32**2, 32**2]
     # the third and fourth stand above each other, the fifth starts a column; the rest is white
     assert [row[y, x, 0] for y, x in ((0, 132), (65, 132), (0, 166), (65, 166), (65, 0), (0, 64))] == [
         *(30, 40, 50),
@@ -122,22 +122,22 @@ def test_two_processes_draw_and_write_what_one_does(trainer, tmp_path):
     torch.manual_seed(0)
     task = Task()
     files = [
-        *(f"pictures/test_{kind}.png" for kind in ("predictions", "mistakes", "confusion")),
+        *(f"figures/test_{kind}.png" for kind in ("predictions", "mistakes", "confusion")),
         "predictions/test.csv",
     ]
     contents = []
     for settings in ({}, {"devices": 2, "strategy": "ddp_fork"}):
-        trainer(Pictures(), Predictions(), **settings).test(task, datamodule=Data(batch=5), verbose=False)
+        trainer(Figures(), Predictions(), **settings).test(task, datamodule=Data(batch=5), verbose=False)
         contents.append([(tmp_path / name).read_bytes() for name in files])
         for name in files:
             (tmp_path / name).unlink()
     assert contents[0] == contents[1]
 
 
-def test_small_pictures_are_enlarged_pixel_by_pixel():
-    picture = np.random.default_rng(0).integers(0, 256, (10, 10, 3)).astype(np.uint8)
-    grid = grids.grid([picture], [""], "one")
-    enlarged = picture.repeat(15, axis=0).repeat(15, axis=1)
+def test_small_images_are_enlarged_pixel_by_pixel():
+    image = np.random.default_rng(0).integers(0, 256, (10, 10, 3)).astype(np.uint8)
+    grid = grids.grid([image], [""], "one")
+    enlarged = image.repeat(15, axis=0).repeat(15, axis=1)
     assert any(np.array_equal(grid[44:194, left : left + 150], enlarged) for left in range(grid.shape[1] - 149))
 
 
@@ -153,17 +153,17 @@ def test_mixed_labels_name_their_two_largest_shares():
     assert _caption(torch.tensor(2), CLASSES) == "triangle"
 
 
-def test_pictures_reach_every_logger_that_takes_them(trainer, tmp_path, monkeypatch):
+def test_images_reach_every_logger_that_takes_them(trainer, tmp_path, monkeypatch):
     sent = []
     monkeypatch.setattr(WandbLogger, "log_image", lambda self, key, images, step: sent.append((key, len(images), step)))
     board = TensorBoardLogger(tmp_path, name="", version="board")
     weights_and_biases = WandbLogger(save_dir=tmp_path, offline=True)
     run = trainer(logger=[board, weights_and_biases])
-    picture = np.random.default_rng(0).integers(0, 256, (8, 12, 3)).astype(np.uint8)
-    log_picture(run, "noise", picture)
-    assert sent == [("pictures/noise", 1, 0)]
-    assert np.array_equal(np.asarray(Image.open(tmp_path / "pictures" / "noise.png")), picture)
+    image = np.random.default_rng(0).integers(0, 256, (8, 12, 3)).astype(np.uint8)
+    log_figure(run, "noise", image)
+    assert sent == [("figures/noise", 1, 0)]
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "figures" / "noise.png")), image)
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     board.experiment.flush()
-    assert EventAccumulator(str(tmp_path / "board")).Reload().Tags()["images"] == ["pictures/noise"]
+    assert EventAccumulator(str(tmp_path / "board")).Reload().Tags()["images"] == ["figures/noise"]

@@ -1,4 +1,4 @@
-"""A plain folder of pictures."""
+"""A plain folder of images."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 
 from datamodules.base import Split
 from datamodules.finding import SUFFIXES, count_suffixes, find_images, left_out
-from datamodules.pictures.image_data import ImageDataModule
+from datamodules.images.image_data import ImageDataModule
 from datamodules.roles import Role
 from datamodules.source import Files
 from datamodules.whole import as_canvas
@@ -16,16 +16,16 @@ from modules.contracts import ConfigError, DataError
 
 
 class Images(ImageDataModule):
-    """All pictures below a folder, without labels: to predict, or to pretrain on.
+    """All images below a folder, without labels: to predict, or to pretrain on.
 
     Args:
         root: the folder.
-        image_size: side of the square pictures that the network sees, in pixels. Tasks that answer per pixel see whole
-            pictures, as large as they go into this square or [height, width]; null keeps their own sizes.
+        image_size: side of the square images that the network sees, in pixels. Tasks that answer per pixel see whole
+            images, as large as they go into this square or [height, width]; null keeps their own sizes.
 
     Raises:
         ConfigError: image_size is no side of squares, but the task sees squares.
-        DataError: no such folder, or no pictures in it.
+        DataError: no such folder, or no images in it.
     """
 
     roles: ClassVar[dict[str, Role]] = {"root": "location"}
@@ -52,7 +52,7 @@ class Images(ImageDataModule):
         if not images:
             others = left_out(self.root, SUFFIXES)
             more = f" that can be read, only {count_suffixes(others)}" if others else ""
-            raise DataError(f"{self.root} has no pictures{more}")
+            raise DataError(f"{self.root} has no images{more}")
         return {"train": Files(self.root, np.array([os.fsencode(p.relative_to(self.root)) for p in images]), None)}
 
     def passed_over(self) -> list[Path]:

@@ -9,10 +9,10 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 from callbacks.drawing.class_bars import class_bars
 from callbacks.drawing.confusion import confusion
 from callbacks.drawing.figure import percent
+from callbacks.figures import Figures
 from callbacks.outcomes import masks as mask_outcomes
 from callbacks.outcomes.base import NAME, Highest
 from callbacks.outcomes.masks import SIDE, MaskOutcomes, confusions, scores, thumbnails
-from callbacks.pictures import Pictures
 from callbacks.predictions import Predictions
 from modules.contracts import IGNORE
 from tests.helpers.small_masks import CLASSES, INSIDE, PADDED, PALETTE, MaskData, Segmentation
@@ -29,11 +29,11 @@ def maps(count, most=0.9):
 
 
 def outcomes(true, said, parts=4, size=(12, 18), **extra):
-    """After batches whose pictures show their own number."""
+    """After batches whose images show their own number."""
     kept, task = MaskOutcomes(5), Segmentation()
     for part in torch.arange(len(true)).split(parts):
         image = part.view(-1, 1, 1, 1).expand(-1, 3, *size).to(torch.uint8)
-        batch = {"image": task.backbone.normalise(image), "mask": true[part], "id": [f"{i}.jpg" for i in part]}
+        batch = {"image": task.backbone.normalize(image), "mask": true[part], "id": [f"{i}.jpg" for i in part]}
         kept.update(
             batch | {key: value[part] for key, value in extra.items()}, {"mask": said[part]}, task, int(part[0])
         )
@@ -41,12 +41,12 @@ def outcomes(true, said, parts=4, size=(12, 18), **extra):
 
 
 def drawn(folder):
-    return {path.stem for path in (folder / "pictures").glob("*.png")}
+    return {path.stem for path in (folder / "figures").glob("*.png")}
 
 
 def test_a_segmenter_leaves_its_batch_predictions_mistakes_confusions_and_classes(trainer, tmp_path):
     kinds = {"predictions", "mistakes", "confusion", "classes"}
-    run = trainer(Pictures(samples=4))
+    run = trainer(Figures(samples=4))
     run.fit(Segmentation(), datamodule=MaskData())
     assert drawn(tmp_path) == {"train_batch", *(f"val_{kind}" for kind in kinds)}
     run.test(Segmentation(), datamodule=MaskData(), verbose=False)
@@ -55,10 +55,10 @@ def test_a_segmenter_leaves_its_batch_predictions_mistakes_confusions_and_classe
 
 def test_the_tables_hold_the_figures_of_every_class(trainer, tmp_path):
     task, data = Segmentation(), MaskData()
-    trainer(Pictures(samples=2)).test(task, datamodule=data, verbose=False)
+    trainer(Figures(samples=2)).test(task, datamodule=data, verbose=False)
     with torch.no_grad():
         task.eval()
-        batches = [b | {"image": task.backbone.normalise(b["image"])} for b in data.test_dataloader()]
+        batches = [b | {"image": task.backbone.normalize(b["image"])} for b in data.test_dataloader()]
         said = torch.cat([task.validation_step(batch, 0)["mask"] for batch in batches])
     true = torch.cat([batch["mask"] for batch in batches])
     matrix = confusion_matrix(true[true != IGNORE], said[true != IGNORE], labels=range(3))
@@ -71,14 +71,14 @@ def test_the_tables_hold_the_figures_of_every_class(trainer, tmp_path):
     assert [float(row["iou"]) for row in rows] == pytest.approx(expected)
 
 
-def test_the_confusions_of_each_picture_leave_ignored_pixels_out():
+def test_the_confusions_of_each_image_leave_ignored_pixels_out():
     true, said = maps(6)
     for one, other, matrix in zip(true, said, confusions(true, said, 3), strict=True):
         known = one != IGNORE
         assert matrix.tolist() == confusion_matrix(one[known], other[known], labels=range(3)).tolist()
 
 
-def test_a_pictures_scores_are_over_the_classes_it_or_its_prediction_shows():
+def test_a_images_scores_are_over_the_classes_it_or_its_prediction_shows():
     true, said = torch.zeros(3, 4, 4, dtype=torch.int64), torch.zeros(3, 4, 4, dtype=torch.int64)
     said[1, :2] = 1  # half of class 0 wrong: IoU 1/2 and 0; class 2 is nowhere
     true[2] = IGNORE
@@ -89,7 +89,7 @@ def test_a_pictures_scores_are_over_the_classes_it_or_its_prediction_shows():
     assert iou[2].isnan()
 
 
-def test_the_worst_pictures_come_first_and_right_or_unlabelled_ones_never():
+def test_the_worst_images_come_first_and_right_or_unlabeled_ones_never():
     true, said = maps(20)
     said[3:] = torch.where(true == IGNORE, 0, true)[3:]  # 17 without a mistake
     true[1] = IGNORE
@@ -99,7 +99,7 @@ def test_the_worst_pictures_come_first_and_right_or_unlabelled_ones_never():
     assert outcomes(true, said).sample.kept()["iou"].shape == (5,)
 
 
-def test_kept_pictures_are_those_the_network_saw_and_their_maps():
+def test_kept_images_are_those_the_network_saw_and_their_maps():
     true, said = maps(20)
     kept = outcomes(true, said).sample.kept()
     for image, name, one, other in zip(*(kept[key] for key in ("image", "name", "true", "predicted")), strict=True):
@@ -109,11 +109,11 @@ def test_kept_pictures_are_those_the_network_saw_and_their_maps():
         assert torch.equal(other.long(), said[number])
 
 
-def test_large_pictures_are_kept_small_with_their_maps_in_place():
+def test_large_images_are_kept_small_with_their_maps_in_place():
     height, width = 700, 1300
     true = torch.zeros(1, height, width, dtype=torch.int64)
     true[:, 350:, 650:] = 1
-    image = Backbone().normalise((200 * true[:, None]).to(torch.uint8).expand(-1, 3, -1, -1))
+    image = Backbone().normalize((200 * true[:, None]).to(torch.uint8).expand(-1, 3, -1, -1))
     inside = torch.tensor([[500, 1300]])
     small = thumbnails({"image": image, "mask": true, "inside": inside}, None, Backbone())
     assert max(small["image"].shape[-2:]) <= SIDE
@@ -122,7 +122,7 @@ def test_large_pictures_are_kept_small_with_their_maps_in_place():
     assert "predicted" not in small
 
 
-def test_pictures_of_several_sizes_are_kept_together_and_drawn_without_their_padding():
+def test_images_of_several_sizes_are_kept_together_and_drawn_without_their_padding():
     true, said = maps(8, most=0.5)
     inside = torch.tensor([[12, 18]] * 4 + [[9, 7]] * 4)
     kept = outcomes(true, said, inside=inside)
@@ -147,11 +147,11 @@ def test_ids_travel_as_numbers_and_long_ones_keep_their_end():
     assert back[4] == ""
 
 
-def test_the_training_batch_is_drawn_under_its_maps_in_the_colours_of_the_data(trainer, tmp_path):
-    trainer(Pictures(samples=2)).fit(Segmentation(), datamodule=MaskData())
-    picture = np.asarray(Image.open(tmp_path / "pictures" / "train_batch.png")).astype(int)
-    for colour in PALETTE:
-        assert (picture == colour).all(2).sum() >= 14 * 22  # its swatch
+def test_the_training_batch_is_drawn_under_its_maps_in_the_colors_of_the_data(trainer, tmp_path):
+    trainer(Figures(samples=2)).fit(Segmentation(), datamodule=MaskData())
+    image = np.asarray(Image.open(tmp_path / "figures" / "train_batch.png")).astype(int)
+    for color in PALETTE:
+        assert (image == color).all(2).sum() >= 14 * 22  # its swatch
 
 
 def test_padding_is_drawn_in_training_where_the_network_sees_it_and_not_in_predictions(trainer, monkeypatch):
@@ -162,31 +162,31 @@ def test_padding_is_drawn_in_training_where_the_network_sees_it_and_not_in_predi
         return original(rows, *rest)
 
     monkeypatch.setattr(mask_outcomes, "strips", watched)
-    trainer(Pictures(samples=4)).fit(Segmentation(), datamodule=MaskData())
+    trainer(Figures(samples=4)).fit(Segmentation(), datamodule=MaskData())
     batch, *answers = shapes
     assert batch == tuple(round(200 / max(PADDED)) * side for side in PADDED)
     assert answers == [tuple(round(200 / max(INSIDE)) * side for side in INSIDE)] * 2
 
 
-def test_without_a_mistake_the_worst_pictures_are_a_title_alone(tmp_path):
+def test_without_a_mistake_the_worst_images_are_a_title_alone(tmp_path):
     true, _ = maps(4)
     said = torch.where(true == IGNORE, 0, true)
-    pictures = dict(outcomes(true, said).draw("val", Segmentation(), MaskData()))
-    assert pictures["mistakes"].shape[0] == 60
-    assert pictures["predictions"].shape[0] > 60
+    images = dict(outcomes(true, said).draw("val", Segmentation(), MaskData()))
+    assert images["mistakes"].shape[0] == 60
+    assert images["predictions"].shape[0] > 60
 
 
-def test_a_split_without_one_labelled_pixel_is_still_drawn():
+def test_a_split_without_one_labeled_pixel_is_still_drawn():
     true, said = maps(4)
-    pictures = dict(outcomes(torch.full_like(true, IGNORE), said).draw("val", Segmentation(), MaskData()))
-    assert pictures.keys() == {"predictions", "mistakes", "confusion", "classes"}
+    images = dict(outcomes(torch.full_like(true, IGNORE), said).draw("val", Segmentation(), MaskData()))
+    assert images.keys() == {"predictions", "mistakes", "confusion", "classes"}
 
 
 def test_bars_are_as_long_as_the_iou_and_as_bright_as_the_class():
     values = np.array([0.8, np.nan, 0.4])
-    colours = [(200, 10, 30), (10, 200, 30), (10, 30, 200)]
-    drawn = class_bars(["a $x$", "b", "c"], values, np.array([5, 0, 5]), colours, "t", "IoU", "pixels")
-    lengths = [(drawn == colour).all(2).sum(1).max() for colour in colours]
+    colors = [(200, 10, 30), (10, 200, 30), (10, 30, 200)]
+    drawn = class_bars(["a $x$", "b", "c"], values, np.array([5, 0, 5]), colors, "t", "IoU", "pixels")
+    lengths = [(drawn == color).all(2).sum(1).max() for color in colors]
     assert lengths[0] / lengths[2] == pytest.approx(2, rel=0.05)
     assert lengths[1] == 0
 
@@ -194,10 +194,10 @@ def test_bars_are_as_long_as_the_iou_and_as_bright_as_the_class():
 def test_of_many_classes_the_bars_show_the_lowest():
     values = np.linspace(0, 1, 150)
     values[:20] = np.nan
-    colours = [(i, 255 - i, 7) for i in range(150)]
-    drawn = class_bars(list(map(str, range(150))), values, np.ones(150, int), colours, "many", "IoU", "pixels")
-    assert not (drawn == colours[100]).all(2).any()
-    assert [(drawn == colours[i]).all(2).any() for i in (19, 20, 79, 80)] == [False, True, True, False]
+    colors = [(i, 255 - i, 7) for i in range(150)]
+    drawn = class_bars(list(map(str, range(150))), values, np.ones(150, int), colors, "many", "IoU", "pixels")
+    assert not (drawn == colors[100]).all(2).any()
+    assert [(drawn == colors[i]).all(2).any() for i in (19, 20, 79, 80)] == [False, True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -224,9 +224,9 @@ def test_tensors_of_several_sizes_are_padded_at_their_ends():
 def test_two_processes_draw_and_write_what_one_does(trainer, tmp_path):
     """Two gloo processes; 20 samples, so that none is dealt twice."""
     task, contents = Segmentation(probabilities=True), []
-    trainer(max_epochs=2).fit(task, datamodule=MaskData())  # so that some pixels of every picture are right
+    trainer(max_epochs=2).fit(task, datamodule=MaskData())  # so that some pixels of every image are right
     for settings in ({}, {"devices": 2, "strategy": "ddp_fork"}):
-        trainer(Pictures(samples=6), **settings).test(task, datamodule=MaskData(), verbose=False)
+        trainer(Figures(samples=6), **settings).test(task, datamodule=MaskData(), verbose=False)
         trainer(Predictions(), **settings).predict(task, datamodule=MaskData())
         files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
         contents.append({path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in files})

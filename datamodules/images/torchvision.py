@@ -7,7 +7,7 @@ import numpy as np
 import torchvision
 
 from datamodules.base import Split
-from datamodules.pictures.image_data import ImageDataModule
+from datamodules.images.image_data import ImageDataModule
 from datamodules.roles import Role
 from datamodules.source import Arrays
 from modules.contracts import DataError
@@ -43,7 +43,7 @@ class _Torchvision(ImageDataModule):
     def _arrays(self, train: bool, name: str) -> Arrays:
         data = self._read(train)
         images = np.asarray(data.data)
-        if images.ndim == 3:  # grey
+        if images.ndim == 3:  # gray
             images = np.repeat(images[..., None], 3, axis=3)
         return Arrays(images, np.asarray(data.targets), name)
 
@@ -58,24 +58,24 @@ class _Torchvision(ImageDataModule):
 
 
 class CIFAR10(_Torchvision):
-    """CIFAR-10: 50,000 + 10,000 colour pictures of 32 pixels, 10 classes (Krizhevsky 2009)."""
+    """CIFAR-10: 50,000 + 10,000 color images of 32 pixels, 10 classes (Krizhevsky 2009)."""
 
     data = torchvision.datasets.CIFAR10
 
 
 class CIFAR100(_Torchvision):
-    """CIFAR-100: 50,000 + 10,000 colour pictures of 32 pixels, 100 classes (Krizhevsky 2009)."""
+    """CIFAR-100: 50,000 + 10,000 color images of 32 pixels, 100 classes (Krizhevsky 2009)."""
 
     data = torchvision.datasets.CIFAR100
 
 
 class MNIST(_Torchvision):
-    """MNIST: 60,000 + 10,000 grey digits of 28 pixels, 10 classes (LeCun et al. 1998); three equal channels here."""
+    """MNIST: 60,000 + 10,000 gray digits of 28 pixels, 10 classes (LeCun et al. 1998); three equal channels here."""
 
     data = torchvision.datasets.MNIST
 
 
 class FashionMNIST(_Torchvision):
-    """Fashion-MNIST: 60,000 + 10,000 grey clothes of 28 pixels, 10 classes (Xiao et al. 2017); three equal channels."""
+    """Fashion-MNIST: 60,000 + 10,000 gray clothes of 28 pixels, 10 classes (Xiao et al. 2017); three equal channels."""
 
     data = torchvision.datasets.FashionMNIST

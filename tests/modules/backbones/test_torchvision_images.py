@@ -1,4 +1,4 @@
-"""Torchvision's networks for pictures: their maps, names of tensors and classifiers are torchvision's."""
+"""Torchvision's networks for images: their maps, names of tensors and classifiers are torchvision's."""
 
 import pytest
 import torch
@@ -39,7 +39,7 @@ CHANNELS_AND_STRIDES = {
 }
 
 
-def picture(side: int = SIDE) -> Tensor:
+def make_image(side: int = SIDE) -> Tensor:
     return torch.rand(2, 3, side, side)
 
 
@@ -61,7 +61,7 @@ def test_torchvisions_classifier_on_the_last_map_gives_torchvisions_logits(name)
     missing, extra = theirs.load_state_dict(backbone.net.state_dict(), strict=False)
     assert not extra and all(key.startswith(("classifier", "fc", "head")) for key in missing)
     with torch.no_grad():
-        image = picture()
+        image = make_image()
         logits = theirs(image)
         torch.testing.assert_close(classify(theirs, name, backbone(image)[-1]), logits)
     assert logits.std() > 0
@@ -71,7 +71,7 @@ def _fewest(name: str) -> dict:
     return {"aux_logits": False, "init_weights": True} if name == "googlenet" else {}
 
 
-def test_a_vit_gives_torchvisions_normalised_cells():
+def test_a_vit_gives_torchvisions_normalized_cells():
     backbone, theirs, seen = Torchvision("vit_b_32").eval(), get_model("vit_b_32", image_size=96).eval(), []
     with torch.no_grad():
         backbone.net.encoder.pos_embedding.zero_()  # which is of another size
@@ -79,7 +79,7 @@ def test_a_vit_gives_torchvisions_normalised_cells():
     theirs.load_state_dict(state, strict=False)
     nn.init.zeros_(theirs.encoder.pos_embedding)
     theirs.encoder.ln.register_forward_hook(lambda *parts: seen.append(parts[2]))
-    image = picture(96)
+    image = make_image(96)
     with torch.no_grad():
         theirs(image)
         (cells,) = backbone(image)
@@ -89,8 +89,8 @@ def test_a_vit_gives_torchvisions_normalised_cells():
 def test_a_vit_rescales_its_positions_and_fills_up_what_is_no_whole_cell():
     backbone = Torchvision("vit_b_32").eval()
     with torch.no_grad():
-        assert backbone(picture(224))[0].shape[2:] == (7, 7)
-        assert backbone(picture(70))[0].shape[2:] == (3, 3)
+        assert backbone(make_image(224))[0].shape[2:] == (7, 7)
+        assert backbone(make_image(70))[0].shape[2:] == (3, 3)
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
@@ -111,7 +111,7 @@ def test_maps_have_the_announced_channels_and_strides(name):
 @pytest.mark.parametrize("name", ["resnet18", "shufflenet_v2_x0_5", "swin_t", "vit_b_32", "densenet121"])
 def test_every_parameter_moves_the_maps(name):
     backbone = by_name(f"torchvision/{name}")
-    sum(m.square().sum() for m in backbone(picture())).backward()
+    sum(m.square().sum() for m in backbone(make_image())).backward()
     assert not [key for key, p in backbone.named_parameters() if p.grad is None]
 
 
@@ -148,17 +148,17 @@ def test_googlenets_own_rescaling_is_in_its_statistics():
     """torchvision turns ImageNet's statistics into -1..1 inside the network; here the statistics say -1..1."""
     theirs = get_model("googlenet", init_weights=True, transform_input=True)
     pixels = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
-    imagenet = by_name("torchvision/resnet18").normalise(pixels)
-    torch.testing.assert_close(theirs._transform_input(imagenet), Torchvision("googlenet").normalise(pixels))
+    imagenet = by_name("torchvision/resnet18").normalize(pixels)
+    torch.testing.assert_close(theirs._transform_input(imagenet), Torchvision("googlenet").normalize(pixels))
 
 
 def test_options_reach_the_network():
     dropped = by_name("torchvision/convnext_tiny", drop_path=0.2)
     assert max(m.p for m in dropped.modules() if isinstance(m, torchvision.ops.StochasticDepth)) == pytest.approx(0.2)
     dilated = by_name("torchvision/resnet50", output_stride=8).eval()
-    assert dilated.features.strides == [2, 4, 8] and dilated(picture())[-1].shape[1:] == (2048, 8, 8)
+    assert dilated.features.strides == [2, 4, 8] and dilated(make_image())[-1].shape[1:] == (2048, 8, 8)
     small = by_name("torchvision/resnet18", small_images=True).eval()
-    assert small.features.strides == [1, 2, 4, 8] and small(picture(32))[0].shape[2:] == (32, 32)
+    assert small.features.strides == [1, 2, 4, 8] and small(make_image(32))[0].shape[2:] == (32, 32)
 
 
 @pytest.mark.parametrize(
@@ -170,8 +170,8 @@ def test_options_reach_the_network():
         (lambda: by_name("torchvision/resnet181"), ("torchvision/resnet181", "torchvision/resnet18")),
         (lambda: by_name("squeezenet1_2"), ("squeezenet1_2", "squeezenet1_1")),
         (lambda: Torchvision("resnet19"), ("resnet19", "resnet18")),
-        (lambda: by_name("alexnet").eval()(picture(32)), ("alexnet", 63, "32 x 32", "--data.image_size")),
-        (lambda: by_name("maxvit_t").eval()(picture(96)), ("maxvit_t", "96 x 96", "--data.image_size 224")),
+        (lambda: by_name("alexnet").eval()(make_image(32)), ("alexnet", 63, "32 x 32", "--data.image_size")),
+        (lambda: by_name("maxvit_t").eval()(make_image(96)), ("maxvit_t", "96 x 96", "--data.image_size 224")),
     ],
 )
 def test_what_cannot_be_is_said_in_a_sentence(build, names):

@@ -1,4 +1,4 @@
-"""Pictures in one folder per class."""
+"""Images in one folder per class."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -6,21 +6,21 @@ from typing import ClassVar
 from datamodules.base import Split
 from datamodules.class_folders import ClassFolders
 from datamodules.finding import SUFFIXES, find_images, left_out
-from datamodules.pictures.image_data import ImageDataModule
+from datamodules.images.image_data import ImageDataModule
 from datamodules.roles import Role
 from datamodules.source import Files
 
 
 class ImageFolder(ImageDataModule):
-    """Pictures in one folder per class: `root/train/CLASS/*.jpg`, `val` and `test` beside it, or `root/CLASS/*.jpg`.
+    """Images in one folder per class: `root/train/CLASS/*.jpg`, `val` and `test` beside it, or `root/CLASS/*.jpg`.
 
-    Without a `val` folder, `val_split` of the training pictures becomes the validation set. Any size and mode.
+    Without a `val` folder, `val_split` of the training images becomes the validation set. Any size and mode.
 
     Args:
         root: the folder.
 
     Raises:
-        DataError: no such folder, no pictures, an empty class, or classes that training lacks.
+        DataError: no such folder, no images, an empty class, or classes that training lacks.
     """
 
     roles: ClassVar[dict[str, Role]] = {"root": "location"}
@@ -28,7 +28,7 @@ class ImageFolder(ImageDataModule):
     def __init__(self, root: str, **kwargs):
         super().__init__(**kwargs)
         self.root = Path(root).expanduser()
-        self.folders = ClassFolders(self.root, find_images, "pictures", "Images")
+        self.folders = ClassFolders(self.root, find_images, "images", "Images")
         self.classes, self.unlabeled = self.folders.classes, self.folders.unlabeled
 
     def sources(self) -> dict[Split, Files]:

@@ -12,15 +12,15 @@ from PIL import Image
 from torch import multiprocessing
 
 from callbacks.drawing.sentences import alignments, captioned, fitted, lines, lit, looks, sentence_table
+from callbacks.figures import Figures, log_table
 from callbacks.outcomes.sentences import Sentence, TextOutcomes, choose, decoded
-from callbacks.pictures import Pictures, log_table
 from modules.metrics.captions import cider, tokens
 from modules.metrics.text import sentence_bleu
 from tests.helpers.small_text import Captioner, Captions, Pairs, Translator, said_of
 
 
 def drawn(folder):
-    return {path.stem for path in (folder / "pictures").glob("*.png")}
+    return {path.stem for path in (folder / "figures").glob("*.png")}
 
 
 def rows(path):
@@ -31,19 +31,19 @@ def rows(path):
 @pytest.mark.parametrize(("task", "data"), [(Translator, Pairs), (Captioner, Captions)])
 def test_sentences_leave_their_batch_predictions_best_worst_and_attention(task, data, trainer, tmp_path):
     kinds = {"predictions", "best", "mistakes", "attention"}
-    run = trainer(Pictures(samples=5))
+    run = trainer(Figures(samples=5))
     run.fit(task(), datamodule=data())
     assert drawn(tmp_path) == {"train_batch", *(f"val_{kind}" for kind in kinds)}
     run.test(task(), datamodule=data(), verbose=False)
     assert {f"test_{kind}" for kind in kinds} <= drawn(tmp_path)
-    for path in (tmp_path / "pictures").glob("*.png"):
-        with Image.open(path) as picture:
-            assert np.asarray(picture).std() > 5, path
+    for path in (tmp_path / "figures").glob("*.png"):
+        with Image.open(path) as image:
+            assert np.asarray(image).std() > 5, path
 
 
 def test_the_table_of_translations_has_every_sentence_by_its_bleu(trainer, tmp_path):
     data = Pairs()
-    trainer(Pictures(samples=2)).test(Translator(), datamodule=data, verbose=False)
+    trainer(Figures(samples=2)).test(Translator(), datamodule=data, verbose=False)
     samples = {str(i + 1): (said_of(i, data.sample(i)["truth"]), data.sample(i)) for i in range(20)}
     table = rows(tmp_path / "predictions" / "test_sentences.csv")
     assert list(table[0]) == ["id", "sentence BLEU", "source", "hypothesis", "reference"]
@@ -55,9 +55,9 @@ def test_the_table_of_translations_has_every_sentence_by_its_bleu(trainer, tmp_p
     assert [float(row["sentence BLEU"]) for row in table] == sorted(float(row["sentence BLEU"]) for row in table)
 
 
-def test_the_table_of_captions_has_every_picture_by_its_cider(trainer, tmp_path):
+def test_the_table_of_captions_has_every_image_by_its_cider(trainer, tmp_path):
     data = Captions()
-    trainer(Pictures(samples=2)).test(Captioner(), datamodule=data, verbose=False)
+    trainer(Figures(samples=2)).test(Captioner(), datamodule=data, verbose=False)
     true = [[tokens(text) for text in data.sample(i)["captions"]] for i in range(20)]
     expected = cider([tokens(said_of(i, data.sample(i)["truth"])) for i in range(20)], true)
     table = {row["id"]: row for row in rows(tmp_path / "predictions" / "test_sentences.csv")}
@@ -76,16 +76,16 @@ def test_best_worst_and_sample_are_what_their_names_say():
     assert all(later - earlier > 5 for earlier, later in pairwise(sample))
 
 
-def test_pictures_are_kept_as_the_network_saw_them_without_padding():
+def test_images_are_kept_as_the_network_saw_them_without_padding():
     task, data, kept = Captioner(), Captions(4), TextOutcomes(4)
     batch = next(iter(data.loader()))
     image = torch.nn.functional.pad(batch["image"], (0, 552, 0, 268))  # 600 by 300
     inside = torch.tensor([[32, 48]] * 4)
-    shown = batch | {"image": task.backbone.normalise(image), "inside": inside}
+    shown = batch | {"image": task.backbone.normalize(image), "inside": inside}
     kept.update(shown, {"text": ["a"] * 4}, task, 0)
     kept.gather()
-    assert {decoded(look.picture).shape for look in kept.looks.values()} == {(16, 24, 3)}
-    red = decoded(kept.looks[0].picture).astype(int)
+    assert {decoded(look.image).shape for look in kept.looks.values()} == {(16, 24, 3)}
+    red = decoded(kept.looks[0].image).astype(int)
     assert red[..., 0].mean() - red[..., 1].mean() == pytest.approx(100, abs=5)
 
 
@@ -153,12 +153,12 @@ def test_tables_go_to_the_loggers_that_take_them(tmp_path):
 
 
 def test_attention_lights_up_what_was_looked_at():
-    picture, weights = np.full((40, 60, 3), 200, np.uint8), np.zeros((4, 6), np.float16)
+    image, weights = np.full((40, 60, 3), 200, np.uint8), np.zeros((4, 6), np.float16)
     weights[1, 4] = 0.25  # rows 10 to 20, columns 40 to 50
-    shown = lit(picture, weights)
+    shown = lit(image, weights)
     assert shown[15, 45, 0] > 180
     assert shown[35, 5, 0] == 30
-    assert lit(picture, np.zeros((2, 2))).max() == 30
+    assert lit(image, np.zeros((2, 2))).max() == 30
 
 
 def test_a_map_of_words_is_dark_where_the_weights_are():
@@ -170,7 +170,7 @@ def test_a_map_of_words_is_dark_where_the_weights_are():
     assert dark == pytest.approx(3 * 19 * 19, rel=0.15)
 
 
-def test_pictures_keep_their_shape_on_their_canvas():
+def test_images_keep_their_shape_on_their_canvas():
     shown = fitted(np.zeros((10, 40, 3), np.uint8), (200, 300))
     black = (shown == 0).all(2)
     assert black.any(0).sum() == 300

@@ -1,4 +1,4 @@
-"""Picture files that annotations speak of: where they are, and whether they are what is annotated."""
+"""Image files that annotations speak of: where they are, and whether they are what is annotated."""
 
 from collections.abc import Iterable
 from functools import cached_property
@@ -10,7 +10,7 @@ import numpy as np
 from datamodules.decoding import read_header
 from datamodules.finding import SUFFIXES, is_registered
 from datamodules.inspection import Inspection, inspect_all
-from datamodules.objects.annotations.raw import Picture
+from datamodules.objects.annotations.raw import Image
 from datamodules.spelling import posix, same_name, spelled
 from datamodules.split_data import first_clauses
 from modules.contracts import DataError
@@ -18,29 +18,29 @@ from modules.contracts import DataError
 OnError = Literal["raise", "skip"]
 
 
-def measure(pictures: list[Picture], on_error: OnError) -> tuple[np.ndarray, dict[int, str]]:
-    """Heights and widths int32 (P, 2), and by row what is wrong with a picture; (0, 0) of those.
+def measure(images: list[Image], on_error: OnError) -> tuple[np.ndarray, dict[int, str]]:
+    """Heights and widths int32 (P, 2), and by row what is wrong with an image; (0, 0) of those.
 
     Raises:
         DataError: something is wrong with one, and `on_error` is raise.
     """
-    shapes, problems = np.zeros((len(pictures), 2), np.int32), {}
-    there = [picture.path for picture in pictures if picture.path]
+    shapes, problems = np.zeros((len(images), 2), np.int32), {}
+    there = [image.path for image in images if image.path]
     looked = dict(zip(there, inspect_all(there), strict=True))
     first: dict[Path | None, int] = {}
-    for row, picture in enumerate(pictures):
-        found = _look(picture, looked)
-        if first.setdefault(picture.path, row) != row and picture.path:
-            found = f"is the same file as {pictures[first[picture.path]].where}"
+    for row, image in enumerate(images):
+        found = _look(image, looked)
+        if first.setdefault(image.path, row) != row and image.path:
+            found = f"is the same file as {images[first[image.path]].where}"
         if isinstance(found, str):
             problems[row] = found
         else:
             shapes[row] = found
     if problems and on_error == "raise":
-        clauses = [f"{pictures[row].where} {reason}" for row, reason in problems.items()]
+        clauses = [f"{images[row].where} {reason}" for row, reason in problems.items()]
         raise DataError(
-            f"{len(clauses):,} of {len(pictures):,} pictures cannot be used: {first_clauses(clauses)}: mend "
-            f"pictures or annotations, or set --data.on_error skip"
+            f"{len(clauses):,} of {len(images):,} images cannot be used: {first_clauses(clauses)}: mend "
+            f"images or annotations, or set --data.on_error skip"
         )
     return shapes, problems
 
@@ -50,16 +50,16 @@ def first_of(sentences: list[str]) -> str:
     return f"{sentences[0]} (and {len(sentences) - 1:,} more such)" if len(sentences) > 1 else sentences[0]
 
 
-def _look(picture: Picture, looked: dict[Path, Inspection]) -> tuple[int, int] | str:
+def _look(image: Image, looked: dict[Path, Inspection]) -> tuple[int, int] | str:
     """Height and width, or what is wrong."""
-    if picture.path is None:
-        return picture.flaw or "is not there"
-    found = looked[picture.path]
+    if image.path is None:
+        return image.flaw or "is not there"
+    found = looked[image.path]
     if found.problem:
         return found.problem
-    if picture.shape and picture.shape != found.shape:
-        return _other_size(picture.path, found.shape, picture.shape)
-    return picture.flaw or found.shape
+    if image.shape and image.shape != found.shape:
+        return _other_size(image.path, found.shape, image.shape)
+    return image.flaw or found.shape
 
 
 def _other_size(path: Path, shape: tuple[int, int], annotated: tuple[int, int]) -> str:
@@ -75,7 +75,7 @@ def _size(shape: tuple[int, int]) -> str:
 
 
 class Places:
-    """Finds pictures by what annotations call them.
+    """Finds images by what annotations call them.
 
     Args:
         folders: where to look, the likeliest first.
@@ -100,7 +100,7 @@ class Places:
         return len(self.stems.get(same_name(stem), [])) > 1
 
     def _by_stem(self, stem: str) -> Path | None:
-        """The picture of that name without suffix.
+        """The image of that name without suffix.
 
         Raises:
             DataError: there are two.
@@ -115,7 +115,7 @@ class Places:
 
     @cached_property
     def stems(self) -> dict[str, list[Path]]:
-        """The pictures of the first folder that has some of that name without suffix, as it is compared."""
+        """The images of the first folder that has some of that name without suffix, as it is compared."""
         found: dict[str, list[Path]] = {}
         for folder in self.folders:
             own: dict[str, list[Path]] = {}

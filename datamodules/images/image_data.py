@@ -1,4 +1,4 @@
-"""What all data modules of single pictures with at most one class each share: views and their augmentation."""
+"""What all data modules of single images with at most one class each share: views and their augmentation."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
@@ -14,31 +14,31 @@ from datamodules.base import Purpose, Split
 from datamodules.cache import cached_tensors, digest
 from datamodules.draws import Kind
 from datamodules.image_files import ImageFilesData
-from datamodules.pictures.on_device import DeviceViews, Resident
+from datamodules.images.on_device import DeviceViews, Resident
 from datamodules.roles import Role
 from datamodules.sampler import EpochSampler
-from datamodules.samples import ImageDataset, WholePictures
+from datamodules.samples import ImageDataset, WholeImages
 from datamodules.whole import Fit
 from modules.contracts import Batch, ConfigError
 
 
 class ImageDataModule(ImageFilesData):
-    """Base of the data modules of single pictures with at most one class each.
+    """Base of the data modules of single images with at most one class each.
 
     Args:
-        image_size: side of the square pictures that the network sees, in pixels.
-        views: 1 gives `image`; 2 or more give `views`, that many augmented versions of each picture.
+        image_size: side of the square images that the network sees, in pixels.
+        views: 1 gives `image`; 2 or more give `views`, that many augmented versions of each image.
         local_views: this many smaller views of small crops follow in training, as for DINO and SwAV (multi-crop).
         local_size: side of the local views in pixels.
-        crop: range of the random crop's area as a fraction of the picture; null keeps the whole picture.
+        crop: range of the random crop's area as a fraction of the image; null keeps the whole image.
         local_crop: the same for the local views.
         augment: `none`, `flip`, `simclr` (flip, color jitter, gray, blur above 64 pixels), `strong` (the same with any
             hue, when color says nothing), `moco_v1` (as MoCo's first version: strong jitter always, no blur), or
             albumentations transforms, applied after the crop to uint8 images.
         augment_on: `cpu` makes the views in the loader's processes, `device` makes those of the named recipes where the
-            network runs, whole batches at once. There the pictures stay as they are if they have one size of up to
-            2 x image_size; others are first brought to centred squares of 2 x image_size.
-        resident: whether that device holds all training pictures as bytes, in every process: `auto` does on a GPU where
+            network runs, whole batches at once. There the images stay as they are if they have one size of up to
+            2 x image_size; others are first brought to centered squares of 2 x image_size.
+        resident: whether that device holds all training images as bytes, in every process: `auto` does on a GPU where
             they take a quarter of the free memory or less.
     """
 
@@ -97,7 +97,7 @@ class ImageDataModule(ImageFilesData):
 
     @property
     def canvas(self) -> tuple[int, int] | None:
-        """Height and width that whole pictures are fitted into; null leaves them as they are."""
+        """Height and width that whole images are fitted into; null leaves them as they are."""
         return (self.image_size, self.image_size)
 
     def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
@@ -105,7 +105,7 @@ class ImageDataModule(ImageFilesData):
             return None
         (source, indices), skip = self.splits[split], self.on_error == "skip"
         if purpose == "evaluate" and self.whole:
-            return WholePictures(source, indices, Fit(self.canvas), skip)
+            return WholeImages(source, indices, Fit(self.canvas), skip)
         if purpose == "plain" or (purpose == "evaluate" and self.views == 1):
             return ImageDataset(source, indices, [self.plain], 0, skip)
         train = purpose == "train"
@@ -141,7 +141,7 @@ class ImageDataModule(ImageFilesData):
             return []
         source, _ = self.splits["train"]
         height, width = self.on_device.shape(source)
-        kind = "pictures" if source.shape == (height, width) else "centred squares"
+        kind = "images" if source.shape == (height, width) else "centered squares"
         return [f"views are made on the device, from {kind} of {width} x {height} pixels"]
 
 

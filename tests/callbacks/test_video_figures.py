@@ -11,16 +11,16 @@ from tests.helpers.small_task import CLASSES, Backbone, Task
 
 import lightning.pytorch as L  # isort: skip
 from callbacks.drawing.confusion import most_confused
+from callbacks.figures import Figures
 from callbacks.outcomes.base import visible
 from callbacks.outcomes.videos import VideoOutcomes, _panels, _shown, occlusion
-from callbacks.pictures import Pictures
 from callbacks.predictions import Predictions
 
 FRAMES = 5
 
 
 class Films(Dataset):
-    """Clips whose class is the colour of their last frame, two views of each."""
+    """Clips whose class is the color of their last frame, two views of each."""
 
     def __init__(self, count: int):
         generator = torch.Generator().manual_seed(0)
@@ -62,7 +62,7 @@ class Watching(Task):
         return 3 * video[:, :, -1].mean((-2, -1)) + 0 * self.head.weight.sum()
 
     def on_after_batch_transfer(self, batch: dict, dataloader_idx: int) -> dict:
-        return batch | {"video": self.backbone.normalise(batch["video"])}
+        return batch | {"video": self.backbone.normalize(batch["video"])}
 
     def training_step(self, batch: dict, batch_idx: int) -> Tensor:
         return nn.functional.cross_entropy(self(batch["video"]), batch["label"])
@@ -75,10 +75,10 @@ class Watching(Task):
 
 
 def test_a_run_leaves_strips_animations_confusions_and_a_table(trainer, tmp_path):
-    run = trainer(Pictures(samples=6), Predictions())
+    run = trainer(Figures(samples=6), Predictions())
     run.fit(Watching(), datamodule=Data())
     run.test(Watching(), datamodule=Data(), verbose=False)
-    drawn = {path.stem for path in (tmp_path / "pictures").glob("*.png")}
+    drawn = {path.stem for path in (tmp_path / "figures").glob("*.png")}
     of_each = ("predictions", "mistakes", "confusion", "confused")
     assert drawn == {"train_batch", *(f"{stage}_{kind}" for stage in ("val", "test") for kind in of_each)}
     table = (tmp_path / "predictions" / "test.csv").read_text().splitlines()
@@ -92,11 +92,11 @@ def test_animations_of_an_earlier_epoch_go(trainer, tmp_path):
     old = tmp_path / "predictions" / "test_clips" / "07_cat_true_dog.gif"
     old.parent.mkdir(parents=True)
     old.touch()
-    trainer(Pictures(samples=2)).test(Watching(), datamodule=Data(), verbose=False)
+    trainer(Figures(samples=2)).test(Watching(), datamodule=Data(), verbose=False)
     assert not old.exists() and len(list(old.parent.glob("*.gif"))) == 2
 
 
-def test_an_animation_shows_every_frame_of_the_middle_view_in_its_colours(tmp_path):
+def test_an_animation_shows_every_frame_of_the_middle_view_in_its_colors(tmp_path):
     task, outcomes = Watching(), VideoOutcomes(1)
     batch = task.on_after_batch_transfer(collate([Films(3)[1]]), 0)
     outcomes.update(batch, {"label": torch.tensor([1]), "scores": torch.eye(3)[1:2]}, task, 0)
@@ -117,7 +117,7 @@ def test_only_the_frame_that_the_answer_comes_from_is_missed_when_hidden():
     losses = occlusion(task, clips, Films(6).label, list(range(FRAMES)))
     assert losses.tolist() == [[0, 0, 0, 0, 1]] * 6
     assert task.training
-    answer = (Films(6).label + 1) % 3  # what hiding the true colour only makes likelier
+    answer = (Films(6).label + 1) % 3  # what hiding the true color only makes likelier
     assert occlusion(task, clips, answer, [FRAMES - 1]).max() == 0
 
 

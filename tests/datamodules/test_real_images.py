@@ -1,4 +1,4 @@
-"""Real pictures, where they lie; skipped where they do not."""
+"""Real images, where they lie; skipped where they do not."""
 
 import gzip
 

@@ -1,4 +1,4 @@
-"""Detections and truth of one picture as arrays, and how those of many pictures lie in a few tensors."""
+"""Detections and truth of one image as arrays, and how those of many images lie in a few tensors."""
 
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
@@ -17,16 +17,16 @@ Rle = dict[str, Any]
 EMPTY = {
     "found": torch.zeros(0, 6),  # x1, y1, x2, y2, score, label
     "true": torch.zeros(0, 7),  # x1, y1, x2, y2, label, crowd, area
-    "pictures": torch.zeros(0, 3, dtype=torch.int64),  # place, detections, true objects
-    "sizes": torch.zeros(0, 2, dtype=torch.int64),  # height, width; of pictures with masks
-    "lengths": torch.zeros(0, dtype=torch.int32),  # bytes of each RLE, of a picture's detections, then of its truth
+    "images": torch.zeros(0, 3, dtype=torch.int64),  # place, detections, true objects
+    "sizes": torch.zeros(0, 2, dtype=torch.int64),  # height, width; of images with masks
+    "lengths": torch.zeros(0, dtype=torch.int32),  # bytes of each RLE, of an image's detections, then of its truth
     "codes": torch.zeros(0, dtype=torch.uint8),  # these bytes
 }
-"""The tensors of no pictures. `place` orders the pictures; those of one place stay in the order they came in."""
+"""The tensors of no images. `place` orders the images; those of one place stay in the order they came in."""
 
 
-class Picture(NamedTuple):
-    """What was found in a picture and what is there.
+class Image(NamedTuple):
+    """What was found in an image and what is there.
 
     Args:
         boxes: float64 (D, 4), x, y, width, height in pixels; the highest score first.
@@ -62,7 +62,7 @@ class Picture(NamedTuple):
         found, true = (self.rle, self.true_rle) if kind == "masks" else (self.boxes, self.true_boxes)
         return np.asarray(coco_mask.iou(found, true, self.crowd.astype(int).tolist()))
 
-    def of_class(self, label: int, maximum: int) -> "Picture":
+    def of_class(self, label: int, maximum: int) -> "Image":
         """What is of one class, with the `maximum` detections of the highest scores."""
         found, true = np.flatnonzero(self.labels == label)[:maximum], np.flatnonzero(self.true_labels == label)
         return self._replace(
@@ -74,15 +74,15 @@ class Picture(NamedTuple):
 
 
 def pack(predictions: Prediction, truths: list[dict[str, Any]], masks: bool) -> dict[str, Tensor]:
-    """A batch as tensors on the CPU, as EMPTY says; without masks only the first three, of no pictures none.
+    """A batch as tensors on the CPU, as EMPTY says; without masks only the first three, of no images none.
 
     Args:
-        predictions: lists over pictures: `boxes`, `scores`, `labels` and, with masks, `rle`.
-        truths: a dict for each picture: `boxes`, `labels`, `crowd`, `area` and, with masks, `rle`.
+        predictions: lists over images: `boxes`, `scores`, `labels` and, with masks, `rle`.
+        truths: a dict for each image: `boxes`, `labels`, `crowd`, `area` and, with masks, `rle`.
         masks: whether there are masks.
 
     Raises:
-        ValueError: the lists of a picture differ in length, or its masks in size.
+        ValueError: the lists of an image differ in length, or its masks in size.
     """
     more = ("rle",) if masks else ()
     found = {key: predictions[key] for key in ("boxes", "scores", "labels", *more)}
@@ -92,26 +92,26 @@ def pack(predictions: Prediction, truths: list[dict[str, Any]], masks: bool) -> 
         return {}
     codes = _pack_masks(found.pop("rle"), true.pop("rle")) if masks else {}
     tables = {"found": _table(found), "true": _table(true)}
-    return tables | {"pictures": torch.tensor(counts).T} | codes
+    return tables | {"images": torch.tensor(counts).T} | codes
 
 
-def unpack(packed: dict[str, Tensor]) -> list[Picture]:
-    """The pictures of `pack`, or of several packs one behind the other, in order of their places."""
+def unpack(packed: dict[str, Tensor]) -> list[Image]:
+    """The images of `pack`, or of several packs one behind the other, in order of their places."""
     arrays = {name: tensor.numpy() for name, tensor in packed.items()}
-    places, counts = arrays["pictures"][:, 0], arrays["pictures"][:, 1:]
+    places, counts = arrays["images"][:, 0], arrays["images"][:, 1:]
     found, true = (_split(arrays[name], counts[:, i]) for i, name in enumerate(("found", "true")))
     masks = _unpack_masks(arrays, counts) if "codes" in arrays else [([], [], (0, 0))] * len(places)
-    pictures = [_picture(*tables, *rest) for *tables, rest in zip(found, true, masks, strict=True)]
-    return [pictures[i] for i in np.argsort(places, kind="stable")]
+    images = [_image(*tables, *rest) for *tables, rest in zip(found, true, masks, strict=True)]
+    return [images[i] for i in np.argsort(places, kind="stable")]
 
 
-def _counts(lists: dict[str, list], pictures: int) -> list[int]:
-    """How many objects each picture has, by all of the lists."""
+def _counts(lists: dict[str, list], images: int) -> list[int]:
+    """How many objects each image has, by all of the lists."""
     lengths = {key: [len(entry) for entry in entries] for key, entries in lists.items()}
     for key, length in lengths.items():
-        if len(length) != pictures or length != lengths["boxes"]:
+        if len(length) != images or length != lengths["boxes"]:
             raise ValueError(
-                f"{pictures} pictures have {lengths['boxes']} `boxes`, but {length} `{key}`; give as many of each"
+                f"{images} images have {lengths['boxes']} `boxes`, but {length} `{key}`; give as many of each"
             )
     return lengths["boxes"]
 
@@ -123,15 +123,15 @@ def _table(columns: dict[str, list[Tensor]]) -> Tensor:
 
 
 def _pack_masks(found: list[list[Rle]], true: list[list[Rle]]) -> dict[str, Tensor]:
-    pictures = [[*pair[0], *pair[1]] for pair in zip(found, true, strict=True)]
-    sizes = [sorted({tuple(mask["size"]) for mask in masks}) or [(0, 0)] for masks in pictures]
+    images = [[*pair[0], *pair[1]] for pair in zip(found, true, strict=True)]
+    sizes = [sorted({tuple(mask["size"]) for mask in masks}) or [(0, 0)] for masks in images]
     for i, different in enumerate(sizes):
         if len(different) > 1:
             raise ValueError(
-                f"picture {i} of the batch has masks of {different} pixels (height, width); "
-                "give those of detections and truth in pixels of the original picture"
+                f"image {i} of the batch has masks of {different} pixels (height, width); "
+                "give those of detections and truth in pixels of the original image"
             )
-    codes = [mask["counts"] for masks in pictures for mask in masks]
+    codes = [mask["counts"] for masks in images for mask in masks]
     return {
         "sizes": torch.tensor([different[0] for different in sizes]),
         "lengths": torch.tensor([len(code) for code in codes], dtype=torch.int32),
@@ -142,21 +142,21 @@ def _pack_masks(found: list[list[Rle]], true: list[list[Rle]]) -> dict[str, Tens
 def _unpack_masks(arrays: dict[str, np.ndarray], counts: np.ndarray) -> list[tuple[list[Rle], list[Rle], tuple]]:
     codes, ends = arrays["codes"].tobytes(), arrays["lengths"].cumsum(dtype=np.int64).tolist()
     each = iter([codes[start:end] for start, end in pairwise([0, *ends])])
-    pictures = []
+    images = []
     for size, pair in zip(arrays["sizes"].tolist(), counts.tolist(), strict=True):
         found, true = ([{"size": size, "counts": next(each)} for _ in range(count)] for count in pair)
-        pictures.append((found, true, tuple(size)))
-    return pictures
+        images.append((found, true, tuple(size)))
+    return images
 
 
 def _split(table: np.ndarray, counts: np.ndarray) -> list[np.ndarray]:
     return np.split(table, counts.cumsum()[:-1]) if len(counts) else []
 
 
-def _picture(found: np.ndarray, true: np.ndarray, rle: list[Rle], true_rle: list[Rle], size: tuple) -> Picture:
+def _image(found: np.ndarray, true: np.ndarray, rle: list[Rle], true_rle: list[Rle], size: tuple) -> Image:
     order = np.argsort(-found[:, 4], kind="stable")
     found, true = found[order].astype(np.float64), true.astype(np.float64)
-    return Picture(
+    return Image(
         boxes=_xywh(found),
         scores=found[:, 4],
         labels=found[:, 5].astype(np.int64),

@@ -1,4 +1,4 @@
-"""Files of one picture each, in folders by their kind, under the pictures' own paths."""
+"""Files of one image each, in folders by their kind, under the images' own paths."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -14,8 +14,8 @@ from callbacks.outcomes.base import arrays, visible
 from modules.contracts import Backbone, Batch, writing
 
 
-class PictureFiles:
-    """Folders of files, each with its picture's path below them and another ending. Where pictures differ only in
+class ImageFiles:
+    """Folders of files, each with its image's path below them and another ending. Where images differ only in
     their ending, and until all are done, that is kept too: a.jpg.png.
 
     Args:
@@ -30,7 +30,7 @@ class PictureFiles:
 
     @contextmanager
     def open(self, kind: str, name: str) -> Iterator[IO[bytes]]:
-        """A new file of the picture of that id, which gets its name when it is complete."""
+        """A new file of the image of that id, which gets its name when it is complete."""
         self.kinds[kind] = None
         path = self._path(kind, inside(name))
         part = path.with_name(f"{path.name}.{self.rank}.tmp")
@@ -44,7 +44,7 @@ class PictureFiles:
                 part.unlink(missing_ok=True)
 
     def settle(self, names: Iterable[str]) -> list[Path]:
-        """Gives the files of all pictures, of those ids, their final names; returns the folders."""
+        """Gives the files of all images, of those ids, their final names; returns the folders."""
         for name, stem in stems(names).items():
             for kind in self.kinds:
                 path = self._path(kind, inside(name))
@@ -57,13 +57,13 @@ class PictureFiles:
 
 
 def inside(name: str) -> str:
-    """A picture's id as a path that stays below a folder: `/a.jpg` becomes `_root/a.jpg`, `../a.jpg` `_up/a.jpg`."""
+    """An image's id as a path that stays below a folder: `/a.jpg` becomes `_root/a.jpg`, `../a.jpg` `_up/a.jpg`."""
     parts = PurePosixPath(name).parts
     return "/".join({"..": "_up"}.get(part, "_root" if part.startswith("/") else part) for part in parts) or "_"
 
 
 def stems(names: Iterable[str]) -> dict[str, str]:
-    """What each picture's files are called, without ending: its path without suffix, where no other's is the same."""
+    """What each image's files are called, without ending: its path without suffix, where no other's is the same."""
     whole = {name: inside(name) for name in names}
     short = {name: splitext(path)[0] for name, path in whole.items()}  # noqa: PTH122 - pathlib fails at ..jpg since 3.13
     # a.jpg.tif is a.jpg without suffix, and may stand beside an a.jpg that keeps its own
@@ -72,14 +72,14 @@ def stems(names: Iterable[str]) -> dict[str, str]:
 
 
 def seen(batch: Batch, backbone: Backbone) -> list[np.ndarray]:
-    """Each picture of a batch as the network saw it, uint8 (h, w, 3), without padding."""
-    pictures = arrays(visible(batch["image"], backbone))
-    parts = batch["inside"].tolist() if "inside" in batch else [picture.shape[:2] for picture in pictures]
-    return [picture[:height, :width] for picture, (height, width) in zip(pictures, parts, strict=True)]
+    """Each image of a batch as the network saw it, uint8 (h, w, 3), without padding."""
+    images = arrays(visible(batch["image"], backbone))
+    parts = batch["inside"].tolist() if "inside" in batch else [image.shape[:2] for image in images]
+    return [image[:height, :width] for image, (height, width) in zip(images, parts, strict=True)]
 
 
-def resized(picture: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A picture brought to that height and width."""
-    shrinks = shape[0] < picture.shape[0]
+def resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """An image brought to that height and width."""
+    shrinks = shape[0] < image.shape[0]
     size = shape[1], shape[0]
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
