@@ -34,10 +34,10 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import callbacks
 import datamodules
-import modules.fusion  # short names in YAML
 import modules.heads
 import modules.heads.detection
 import modules.necks
+import modules.temporal  # short names in YAML
 import modules.text.recurrent
 import modules.text.show_attend_tell
 import modules.text.transformer  # noqa: F401

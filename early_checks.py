@@ -9,7 +9,7 @@ from arguments import ALL_COMMANDS, COMMANDS, check_weights, find_checkpoint, op
 from modules.contracts import ConfigError, DataError, nearest
 
 COMMON = ("config", "print_config", "help", "seed_everything", "run_dir", "tensorboard", "ckpt_path")
-SECTIONS = ("trainer", "model", "data", "checkpoint", "images", "predictions")
+SECTIONS = ("trainer", "model", "data", "checkpoint", "figures", "predictions")
 OWN = {
     "evaluate": ("neighbors", "temperature", "labels", "sgd_epochs", "sgd_lr", "sample", "plane"),
     "compare": ("weights", "seeds"),

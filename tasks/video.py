@@ -7,8 +7,8 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from modules.contracts import Batch, ConfigError, FusionFactory, HeadFactory, Prediction
-from modules.fusion import FUSIONS, Kind
 from modules.heads import Linear
+from modules.temporal import FUSIONS, Kind
 from tasks.base import Stage
 from tasks.vision import VisionTask
 

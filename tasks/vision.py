@@ -10,7 +10,7 @@ from modules.backbones import by_name
 from modules.backbones.reach import pools_plainly, survey
 from modules.backbones.size import blank, size_error, smallest
 from modules.contracts import Backbone, Batch, ConfigError, Head, HeadFactory, through
-from modules.fusing import fused
+from modules.folding import folded
 from modules.transfer import describe, load_backbone
 from tasks.base import Task
 
@@ -31,8 +31,8 @@ class VisionTask(Task):
         output_stride: stride of the backbone's coarsest map, by dilation; 8 or 16 keep detail for dense tasks.
         frozen: keep the backbone as it is, its normalization layers in eval mode; only the rest is trained.
         compile: compile the backbone with torch.compile; the first step takes a minute or so longer.
-        fuse: in validate, test and predict, put batch norms into the convolutions before them and RepVGG into its plain
-            form: the same answers but for rounding, faster.
+        fold_batchnorm: fold batch norms into the convolutions before them and reparameterize RepVGG, in validate, test
+            and predict: the same answers but for rounding, faster.
     """
 
     backbone: Backbone
@@ -48,7 +48,7 @@ class VisionTask(Task):
         output_stride: Literal[8, 16, 32] = 32,
         frozen: bool = False,
         compile: bool = False,
-        fuse: bool = False,
+        fold_batchnorm: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -70,7 +70,7 @@ class VisionTask(Task):
             self.backbone.requires_grad_(False).eval()
         self.trainable = {name for name, p in backbone.net.named_parameters() if p.requires_grad}
         self.train_used()
-        self.compiled, self.fuse = compile, fuse
+        self.compiled, self.fold_batchnorm = compile, fold_batchnorm
         if compile:
             self.backbone.compile()  # in place, so that its tensors keep their names
 
@@ -148,22 +148,22 @@ class VisionTask(Task):
 
     def on_validation_start(self) -> None:
         if self.trainer.state.fn == "validate":
-            self._fuse()
+            self._fold()
 
     def on_test_start(self) -> None:
-        self._fuse()
+        self._fold()
 
     def on_predict_start(self) -> None:
-        self._fuse()
+        self._fold()
 
-    def _fuse(self) -> None:
+    def _fold(self) -> None:
         """Here, because a checkpoint is loaded before, into the network as it was trained. Without one, a published
         network takes its weights now."""
         if self.classifier is not None and not self.loaded:
             self._load()
-        if not self.fuse:
+        if not self.fold_batchnorm:
             return
-        self.backbone, self.fuse = fused(self.backbone), False
+        self.backbone, self.fold_batchnorm = folded(self.backbone), False
         if self.compiled:
             self.backbone.compile()
 

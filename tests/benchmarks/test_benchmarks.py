@@ -20,7 +20,7 @@ from benchmarks import (
     detection,
     evaluation,
     flags,
-    fusing,
+    folding,
     memory,
     overhead,
     pretraining,
@@ -376,9 +376,9 @@ def test_translation_is_timed_beside_joeynmt(tmp_path):
     assert 0 <= result["same"] <= 1
 
 
-def test_fusing_compares_both_forms_of_each_backbone(tmp_path):
+def test_folding_compares_both_forms_of_each_backbone(tmp_path):
     options = "--backbones test_resnet repvgg_a0 --side 32 --batch 1 --batches 1 --repeats 1"
-    fusing.main([*options.split(), "--json", str(tmp_path / "fusing.json")])
-    rows = written(tmp_path / "fusing.json")["rows"]
+    folding.main([*options.split(), "--json", str(tmp_path / "folding.json")])
+    rows = written(tmp_path / "folding.json")["rows"]
     assert [row["what"] for row in rows] == ["test_resnet", "repvgg_a0"]
     assert all(min(*row["ours"], *row["peer"]) > 0 for row in rows)

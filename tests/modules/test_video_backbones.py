@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from modules.backbones import C3D, TorchvisionVideo, by_name
 from modules.contracts import ConfigError
-from modules.fusion import Mean
 from modules.heads import FullyConnected, Linear
 from modules.optim import parameter_groups
+from modules.temporal import Mean
 from modules.transfer import export_backbone, load_backbone
 from tests.helpers.errors import assert_named, refuses
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from modules.contracts import ConfigError, Head
-from modules.fusion import FUSIONS, Recurrent
 from modules.optim import Optim
+from modules.temporal import FUSIONS, Recurrent
 from modules.transfer import load_backbone
 from tasks import Classification, Video
 from tests.helpers.errors import refuses

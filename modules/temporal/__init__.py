@@ -4,12 +4,12 @@ from functools import partial
 from typing import Literal
 
 from modules.contracts import FusionFactory
-from modules.fusion.attention import Attention
-from modules.fusion.early import Early
-from modules.fusion.frames import Concat, Max, Mean, Single
-from modules.fusion.inflate import Inflate
-from modules.fusion.recurrent import Recurrent
-from modules.fusion.slow import Slow
+from modules.temporal.attention import Attention
+from modules.temporal.early import Early
+from modules.temporal.frames import Concat, Max, Mean, Single
+from modules.temporal.inflate import Inflate
+from modules.temporal.recurrent import Recurrent
+from modules.temporal.slow import Slow
 
 __all__ = [
     "FUSIONS",

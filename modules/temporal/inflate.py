@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modules.contracts import Backbone, ConfigError, Fusion, Maps
-from modules.fusion.frames import check_images, last_level, mean_of_frames
+from modules.temporal.frames import check_images, last_level, mean_of_frames
 
 
 class Inflate(Fusion):

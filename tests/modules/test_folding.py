@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from modules.backbones import Timm, by_name
 from modules.contracts import Backbone
-from modules.fusing import fused
+from modules.folding import folded
 
 SIDE = 64
 LEFT = {  # batch norms that no convolution feeds alone, so they stay
@@ -44,7 +44,7 @@ def worst(ours: list[Tensor], theirs: list[Tensor]) -> float:
 def test_maps_stay_and_batch_norms_go(name):
     backbone, image = trained(name), torch.rand(2, 3, SIDE, SIDE)
     before = {key: tensor.clone() for key, tensor in backbone.state_dict().items()}
-    fast = fused(backbone)
+    fast = folded(backbone)
     with torch.no_grad():
         assert worst(fast(image), backbone(image)) < 1e-4
     assert len(norms(fast)) == LEFT[name]
@@ -52,7 +52,7 @@ def test_maps_stay_and_batch_norms_go(name):
 
 
 def test_repvgg_becomes_a_plain_chain_of_3x3_convolutions():
-    fast = fused(trained("repvgg_a0"))
+    fast = folded(trained("repvgg_a0"))
     convolutions = [layer for layer in fast.modules() if isinstance(layer, nn.Conv2d)]
     assert {layer.kernel_size for layer in convolutions} == {(3, 3)} and len(convolutions) == 22  # of the paper
 
@@ -86,7 +86,7 @@ def test_a_convolution_that_others_use_too_keeps_its_batch_norm():
     backbone, image = OnShared().eval(), torch.rand(1, 3, 16, 16)
     backbone.net.norm.running_mean.fill_(0.3)
     backbone.net.other.running_var.fill_(0.3)
-    fast = fused(backbone)
+    fast = folded(backbone)
     assert len(norms(fast)) == 2
     torch.testing.assert_close(fast(image), backbone(image))
 

@@ -7,9 +7,9 @@ from torch.nn import functional
 
 from modules.backbones import Timm, TorchvisionVideo
 from modules.contracts import ConfigError, Fusion
-from modules.fusion import FUSIONS, Attention, Concat, Early, Inflate, Max, Mean, Recurrent, Single, Slow
-from modules.fusion.frames import pooled_frames
-from modules.fusion.inflate import InflatedConv
+from modules.temporal import FUSIONS, Attention, Concat, Early, Inflate, Max, Mean, Recurrent, Single, Slow
+from modules.temporal.frames import pooled_frames
+from modules.temporal.inflate import InflatedConv
 from modules.transfer import export_backbone, load_backbone
 from tests.helpers.errors import refuses
 

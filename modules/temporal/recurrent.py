@@ -5,7 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from modules.contracts import Backbone, Fusion, Maps
-from modules.fusion.frames import as_maps, frame_width, pooled_frames, vector
+from modules.temporal.frames import as_maps, frame_width, pooled_frames, vector
 
 
 class Recurrent(Fusion):

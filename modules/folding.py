@@ -19,7 +19,7 @@ CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, Conv2dSame)  # exactly these: others compu
 NORMS = (nn.BatchNorm2d, nn.BatchNorm3d, BatchNormAct2d)
 
 
-def fused(backbone: Backbone) -> Backbone:
+def folded(backbone: Backbone) -> Backbone:
     """A copy for inference: RepVGG and its kin in their plain form, batch norms inside the convolutions before them.
 
     The outputs are those in eval mode, but for rounding; it can be neither trained nor saved as a backbone.
@@ -30,7 +30,7 @@ def fused(backbone: Backbone) -> Backbone:
     backbone = deepcopy(backbone).eval().requires_grad_(False)
     backbone.net = reparameterize_model(backbone.net, inplace=True)
     for convolution, norm in _pairs(backbone):
-        _fuse(backbone, convolution, norm)
+        _fold(backbone, convolution, norm)
     return backbone
 
 
@@ -85,7 +85,7 @@ def _pairs(backbone: Backbone) -> list[tuple[str, str]]:
     return [(conv, norm) for conv, (output, norm) in taken.items() if {conv, norm} <= once and flow.uses[output] == 1]
 
 
-def _fuse(backbone: Backbone, convolution: str, norm: str) -> None:
+def _fold(backbone: Backbone, convolution: str, norm: str) -> None:
     conv, bn = backbone.get_submodule(convolution), backbone.get_submodule(norm)
     conv.weight, conv.bias = fuse_conv_bn_weights(
         conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias

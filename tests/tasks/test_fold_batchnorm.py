@@ -1,4 +1,4 @@
-"""`--model.fuse`: the answers of the trained network, from its inference form."""
+"""`--model.fold_batchnorm`: the answers of the trained network, from its inference form."""
 
 import lightning as L
 import pytest
@@ -26,7 +26,7 @@ def loader(count: int = 16) -> DataLoader:
 
 @pytest.mark.parametrize("run", ["test", "validate", "predict"])
 def test_answers_stay_and_batch_norms_go(run):
-    model = Classification(backbone="test_resnet", classes=["a", "b", "c"], fuse=True)
+    model = Classification(backbone="test_resnet", classes=["a", "b", "c"], fold_batchnorm=True)
     for norm in (layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)):
         norm.running_mean.normal_(0, 0.1)
         norm.running_var.uniform_(0.5, 2)
@@ -40,7 +40,7 @@ def test_answers_stay_and_batch_norms_go(run):
 
 
 def test_training_goes_on_with_batch_norms():
-    model = Classification(backbone="test_resnet", classes=["a", "b", "c"], fuse=True)
+    model = Classification(backbone="test_resnet", classes=["a", "b", "c"], fold_batchnorm=True)
     before = norms(model.backbone)
     trainer().fit(model, loader(), loader())
     assert norms(model.backbone) == before > 0

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.contracts import Backbone, ConfigError, Fusion, Maps
-from modules.fusion.frames import check_images, last_level
+from modules.temporal.frames import check_images, last_level
 
 
 class Slow(Fusion):

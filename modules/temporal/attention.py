@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.contracts import Backbone, ConfigError, Fusion, Maps
-from modules.fusion.frames import as_maps, frame_width, pooled_frames, vector
+from modules.temporal.frames import as_maps, frame_width, pooled_frames, vector
 
 
 class Attention(Fusion):

@@ -1,7 +1,7 @@
-"""Images per second of backbones in their inference form (`--model.fuse true`) beside the form that they train in.
+"""Images per second of backbones with folded batch norms (`--model.fold_batchnorm true`) and as trained.
 
-    python -m benchmarks.fusing
-    python -m benchmarks.fusing --backbones repvgg_b1 --side 224 --batch 32
+    python -m benchmarks.folding
+    python -m benchmarks.folding --backbones repvgg_b1 --side 224 --batch 32
 
 Both give the same maps, which is checked. Weights and images are random, which changes no duration.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks.report import Comparison, compare, in_pairs, parser
 from modules.backbones import by_name
 from modules.contracts import Backbone
-from modules.fusing import fused
+from modules.folding import folded
 
 ALLOWED = 1e-4  # difference of the outputs, of the largest value of a map
 
@@ -35,7 +35,7 @@ def measure(names: list[str], side: int, batch: int, batches: int, repeats: int)
     rows = []
     for name in names:
         plain = by_name(name).eval().to(memory_format=torch.channels_last)
-        fast = fused(plain)
+        fast = folded(plain)
         with torch.inference_mode():  # which also warms both up
             pairs = list(zip(fast(image), plain(image), strict=True))
         error = max(((a - b).abs().max() / b.abs().max()).item() for a, b in pairs)
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     rows = measure(args.backbones, args.side, args.batch, args.batches, args.repeats)
     title = f"Fused backbones, images of {args.side} px, batches of {args.batch}, {torch.get_num_threads()} threads"
     settings = {name: value for name, value in vars(args).items() if name != "json"}
-    return compare("fusing", title, rows, "as trained", args.json, **settings)
+    return compare("folding", title, rows, "as trained", args.json, **settings)
 
 
 if __name__ == "__main__":
