@@ -153,7 +153,7 @@ def translate(task: Translation, batches: list[Batch]) -> list[list[int]]:
     """The best of a beam for each sentence."""
     found = []
     for batch in batches:
-        search = Search(BEAM, ALPHA, longest=int(LONGEST * batch["source"].shape[1]))
+        search = Search(BEAM, ALPHA, max_length=int(LONGEST * batch["source"].shape[1]))
         with torch.inference_mode():
             found += [best.tokens for best, *_ in search(task.decoder, task.memory(batch))]
     return found

@@ -29,7 +29,7 @@ class Writing(Task):
     """
 
     fallback = "val/perplexity"
-    unfinished = "share of texts that reached model.search.longest before their end"
+    unfinished = "share of texts that reached model.search.max_length before their end"
     decoder: Decoder
     scores: nn.ModuleDict
     """Metrics of texts and references, of `val` and `test`, with `full` for those that take time, too."""
@@ -51,7 +51,7 @@ class Writing(Task):
             raise ConfigError(f"model.smoothing is {smoothing:g}, but it is a share of the probability, 0 to below 1")
         self.tokenizers = [Tokenizer.from_json(text) for text in tokenizers]
         self.smoothing, self.search = smoothing, search
-        self.greedy = replace(search, beam=1, best=1, temperature=0.0, top_k=0, top_p=1.0)
+        self.greedy = replace(search, num_beams=1, num_return_sequences=1, temperature=0.0, top_k=0, top_p=1.0)
         self.perplexity = nn.ModuleDict({"val": Perplexity(PAD), "test": Perplexity(PAD)})
 
     def memory(self, batch: Batch) -> Memory:
@@ -111,7 +111,7 @@ class Writing(Task):
             "text": tokenizer.decode([best.tokens for best, *_ in found]),
             "finished": [best.finished for best, *_ in found],
         }
-        if self.search.best > 1:
+        if self.search.num_return_sequences > 1:
             answer["alternatives"] = [tokenizer.decode([one.tokens for one in several]) for several in found]
         return answer
 

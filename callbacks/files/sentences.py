@@ -12,7 +12,7 @@ from modules.contracts import Batch, Prediction, writing
 SHOWN = 5  # ids in a line about what was cut
 CUT = {
     "source": "sources are longer than data.longest, and only their beginnings were read; give shorter lines",
-    "text": "texts reached model.search.longest before their end",
+    "text": "texts reached model.search.max_length before their end",
 }
 CUTS = {
     (False, False): "",
@@ -36,7 +36,7 @@ class TextFiles(Table):
     def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
         path = Path(trainer.default_root_dir) / "predictions" / f"{about(trainer)}.csv"
         search = getattr(task, "search", None)
-        several = getattr(search, "best", 1) > 1
+        several = getattr(search, "num_return_sequences", 1) > 1
         may_be_cut = search is not None or "cut" in batch
         self.columns = [
             c

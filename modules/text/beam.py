@@ -12,35 +12,43 @@ from modules.text.tokens import BOS, EOS
 
 @torch.no_grad()
 def beam(
-    decoder: Decoder, memory: Memory, size: int = 5, limits: Limits = Limits(), alpha: float = 1.0, best: int = 1
+    decoder: Decoder,
+    memory: Memory,
+    num_beams: int = 5,
+    limits: Limits = Limits(),
+    length_penalty: float = 1.0,
+    num_return_sequences: int = 1,
 ) -> list[list[Hypothesis]]:
-    """The `size` likeliest beginnings of every source, carried on until as many have ended.
+    """The `num_beams` likeliest beginnings of every source, carried on until as many have ended.
 
-    Texts are ranked by log-probability / ((5 + length) / 6)^alpha, the end counted in the length (Wu et al. 2016). A
-    source is done when `size` of its texts have ended, or when no beginning can any more overtake the `best` of them.
-    Where fewer have ended at the longest length, the likeliest beginnings stand in, with `finished` False.
+    Texts are ranked by log-probability / ((5 + length) / 6)^length_penalty, the end counted in the length (Wu et al.
+    2016). A source is done when `num_beams` of its texts have ended, or when no beginning can any more overtake the
+    best `num_return_sequences` of them. Where fewer have ended at the maximal length, the likeliest beginnings stand in,
+    with `finished` False.
 
     Args:
         decoder: any, in `eval()` mode.
         memory: of B sources.
-        size: of the beam, >= 1; 1 is greedy search.
+        num_beams: of the beam, >= 1; 1 is greedy search.
         limits: what may be said.
-        alpha: of the length penalty, >= 0; 0 for none, more for longer texts.
-        best: how many texts are given, 1..size.
+        length_penalty: its exponent, >= 0; 0 for none, more for longer texts.
+        num_return_sequences: how many texts are given, 1..num_beams.
 
     Returns:
-        B lists of `best` texts, finished before unfinished ones, the best first; fewer where there are no more.
+        B lists of `num_return_sequences` texts, finished before unfinished ones, the best first; fewer where there are
+        no more.
 
     Raises:
         ConfigError: a setting out of its range.
     """
-    if not 1 <= best <= size or alpha < 0:
+    if not 1 <= num_return_sequences <= num_beams or length_penalty < 0:
         raise ConfigError(
-            f"a beam of {size} for the best {best} with alpha {alpha}: needs 1 <= best <= size, alpha >= 0"
+            f"num_beams {num_beams}, num_return_sequences {num_return_sequences}, length_penalty {length_penalty}: "
+            "needs 1 <= num_return_sequences <= num_beams, length_penalty >= 0"
         )
-    search = _Beams(decoder, memory, size, limits, alpha, best)
+    search = _Beams(decoder, memory, num_beams, limits, length_penalty, num_return_sequences)
     tokens = torch.full((len(memory.states), 1), BOS, device=memory.states.device)
-    for _ in range(limits.longest):
+    for _ in range(limits.max_length):
         tokens = search.advance(tokens)
         if not len(tokens):
             break
@@ -50,9 +58,18 @@ def beam(
 class _Beams:
     """The live beginnings of the sources that are not done, (N, K) of them, and the texts that have ended."""
 
-    def __init__(self, decoder: Decoder, memory: Memory, size: int, limits: Limits, alpha: float, best: int):
+    def __init__(
+        self,
+        decoder: Decoder,
+        memory: Memory,
+        num_beams: int,
+        limits: Limits,
+        length_penalty: float,
+        num_return_sequences: int,
+    ):
         self.decoder, self.state, self.limits = decoder, decoder.start(memory), limits
-        self.size, self.alpha, self.best = size, alpha, best
+        self.num_beams, self.length_penalty = num_beams, length_penalty
+        self.num_return_sequences = num_return_sequences
         sources, device = len(memory.states), memory.states.device
         self.alive = torch.arange(sources, device=device)
         self.totals = torch.zeros(sources, 1, device=device)
@@ -66,7 +83,7 @@ class _Beams:
         self._collect(totals, beams, ends)
         # A beginning has one end: of 2 K candidates K go on. Of fewer, those that ended go on as impossible ones.
         totals = totals.masked_fill(ends, -torch.inf)
-        order = ends.int().argsort(stable=True, dim=1)[:, : self.size]
+        order = ends.int().argsort(stable=True, dim=1)[:, : self.num_beams]
         totals, beams, tokens = totals.gather(1, order), beams.gather(1, order), tokens.gather(1, order)
         rows = beams + torch.arange(len(beams), device=beams.device)[:, None] * self.said.shape[1]
         self.said = torch.cat([self.said.flatten(0, 1)[rows], tokens[..., None]], 2)
@@ -77,15 +94,15 @@ class _Beams:
         """The 2 K likeliest ways on: log-probabilities, beams and tokens (N, 2 K), the best first."""
         logits, self.state = self.decoder.step(tokens.flatten(), self.state)
         logs = self.limits.forbid(logits.float().log_softmax(1), self.said.flatten(0, 1))
-        values, next_ = logs.topk(min(2 * self.size, logs.shape[1]), 1)
+        values, next_ = logs.topk(min(2 * self.num_beams, logs.shape[1]), 1)
         values = self.totals[..., None] + values.view(*self.totals.shape, -1)
-        totals, which = values.flatten(1).topk(min(2 * self.size, values[0].numel()), 1)
+        totals, which = values.flatten(1).topk(min(2 * self.num_beams, values[0].numel()), 1)
         beams = which.div(values.shape[2], rounding_mode="floor")
         return totals, beams, next_.view(len(values), -1).gather(1, which)
 
     def _collect(self, totals: Tensor, beams: Tensor, ends: Tensor) -> None:
         """Keeps the texts that ended among the K likeliest candidates."""
-        ends = (ends & totals.isfinite())[:, : self.size]
+        ends = (ends & totals.isfinite())[:, : self.num_beams]
         source, place = ends.nonzero(as_tuple=True)
         texts, values = self.said[source, beams[source, place]].tolist(), totals[source, place].tolist()
         for where, tokens, total in zip(self.alive[source].tolist(), texts, values, strict=True):
@@ -93,7 +110,7 @@ class _Beams:
 
     def _leave(self, rows: Tensor, tokens: Tensor) -> Tensor:
         """Takes the sources that are done out of the batch."""
-        reach = (self.totals[:, 0] / self._penalty(self.limits.longest)).tolist()
+        reach = (self.totals[:, 0] / self._penalty(self.limits.max_length)).tolist()
         alive = self.alive.tolist()
         going = [i for i, source in enumerate(alive) if not self._done(self.ended[source], reach[i])]
         if len(going) < len(alive):
@@ -106,20 +123,23 @@ class _Beams:
 
     def _done(self, ended: list[Hypothesis], reach: float) -> bool:
         """Whether enough have ended, or the best beginning, could it end for nothing, would not be among the best."""
-        if len(ended) >= self.size or reach == -torch.inf:
+        if len(ended) >= self.num_beams or reach == -torch.inf:
             return True
-        return len(ended) >= self.best and sorted(text.score for text in ended)[-self.best] >= reach
+        return (
+            len(ended) >= self.num_return_sequences
+            and sorted(text.score for text in ended)[-self.num_return_sequences] >= reach
+        )
 
     def results(self) -> list[list[Hypothesis]]:
-        found = [sorted(ended, key=lambda text: -text.score)[: self.best] for ended in self.ended]
+        found = [sorted(ended, key=lambda text: -text.score)[: self.num_return_sequences] for ended in self.ended]
         for row, source in enumerate(self.alive.tolist()):
             pairs = zip(self.said[row].tolist(), self.totals[row].tolist(), strict=True)
             begun = [self._hypothesis(tokens, total, False) for tokens, total in pairs if total != -torch.inf]
-            found[source] += begun[: self.best - len(found[source])]
+            found[source] += begun[: self.num_return_sequences - len(found[source])]
         return found
 
     def _hypothesis(self, tokens: list[int], total: float, finished: bool) -> Hypothesis:
         return Hypothesis(tokens, total / self._penalty(len(tokens) + finished), total, finished)
 
     def _penalty(self, length: int) -> float:
-        return ((5 + length) / 6) ** self.alpha
+        return ((5 + length) / 6) ** self.length_penalty

@@ -51,19 +51,19 @@ class Placed(nn.Module):
     Args:
         embedding: of the tokens; kept by whoever owns this, which may tie it to others.
         positions: `sinusoidal`, of any length, or `learned`.
-        longest: how many positions are learned.
+        max_positions: how many positions are learned.
         dropout: 0..1.
     """
 
-    def __init__(self, width: int, positions: Positions, longest: int, dropout: float):
+    def __init__(self, width: int, positions: Positions, max_positions: int, dropout: float):
         super().__init__()
         self.scale = math.sqrt(width)
         self.dropout = Dropout(dropout)
         self.learned = positions == "learned"
         if self.learned:
-            self.table = nn.Parameter(nn.init.normal_(torch.empty(longest, width), std=0.02))
+            self.table = nn.Parameter(nn.init.normal_(torch.empty(max_positions, width), std=0.02))
         else:
-            self.register_buffer("table", sinusoids(longest, width), persistent=False)
+            self.register_buffer("table", sinusoids(max_positions, width), persistent=False)
 
     def forward(self, embedded: Tensor, first: int = 0) -> Tensor:
         """Embedded tokens (B, T, D), the first of them at position `first`.
@@ -75,7 +75,7 @@ class Placed(nn.Module):
         if end > len(self.table):
             if self.learned:
                 raise ConfigError(
-                    f"positions are learned for {len(self.table)} tokens, but a text has {end}: raise `longest`, "
+                    f"positions are learned for {len(self.table)} tokens, but a text has {end}: raise `max_positions`, "
                     "choose sinusoidal positions, or limit the length"
                 )
             self.table = sinusoids(2 * end, embedded.shape[2]).to(self.table)

@@ -31,36 +31,37 @@ class Limits:
     """What a search may say.
 
     Args:
-        longest: tokens at most, the end counted.
-        shortest: tokens at least before the end may come, unless `block` leaves nothing else to say.
-        block: no n-gram of this many tokens occurs twice; 0 for off.
+        max_length: tokens at most, the end counted.
+        min_length: tokens at least before the end may come, unless `no_repeat_ngram_size` leaves nothing else to say.
+        no_repeat_ngram_size: no n-gram of this many tokens occurs twice; 0 for off.
         never: tokens that are never said.
 
     Raises:
         ConfigError: limits that nothing meets.
     """
 
-    longest: int = 100
-    shortest: int = 0
-    block: int = 0
+    max_length: int = 100
+    min_length: int = 0
+    no_repeat_ngram_size: int = 0
     never: tuple[int, ...] = (PAD, BOS)
 
     def __post_init__(self):
-        if not (self.longest >= 1 and 0 <= self.shortest < self.longest and self.block >= 0):
+        if not (self.max_length >= 1 and 0 <= self.min_length < self.max_length and self.no_repeat_ngram_size >= 0):
             raise ConfigError(
-                f"a text of {self.shortest} to {self.longest} tokens without repeated {self.block}-grams cannot be "
-                "searched for: choose 0 <= shortest < longest and block >= 0"
+                f"a text of {self.min_length} to {self.max_length} tokens without repeated "
+                f"{self.no_repeat_ngram_size}-grams cannot be searched for: choose 0 <= min_length < max_length "
+                "and no_repeat_ngram_size >= 0"
             )
 
     def forbid(self, logs: Tensor, said: Tensor) -> Tensor:
         """Overwrites log-probabilities (R, V) with minus infinity where no such token may follow `said` (R, t)."""
         end = logs[:, EOS].clone()
         logs[:, list(self.never)] = -torch.inf
-        if said.shape[1] < self.shortest:
+        if said.shape[1] < self.min_length:
             logs[:, EOS] = -torch.inf
-        if 0 < self.block <= said.shape[1]:
-            grams = said.unfold(1, self.block, 1)
-            begun = said[:, said.shape[1] - self.block + 1 :]
+        if 0 < self.no_repeat_ngram_size <= said.shape[1]:
+            grams = said.unfold(1, self.no_repeat_ngram_size, 1)
+            begun = said[:, said.shape[1] - self.no_repeat_ngram_size + 1 :]
             again = (grams[..., :-1] == begun[:, None]).all(-1)
             logs.scatter_(1, grams[..., -1].where(again, PAD), -torch.inf)
             stuck = logs.amax(1) == -torch.inf

@@ -35,7 +35,7 @@ def sample(
     decoder: Decoder,
     memory: Memory,
     limits: Limits = Limits(),
-    texts: int = 1,
+    num_return_sequences: int = 1,
     temperature: float = 1.0,
     top_k: int = 0,
     top_p: float = 1.0,
@@ -47,7 +47,7 @@ def sample(
         decoder: any, in `eval()` mode.
         memory: of B sources.
         limits: what may be said.
-        texts: how many are drawn for each source.
+        num_return_sequences: how many are drawn for each source.
         temperature: logits are divided by it, > 0; below 1 is bolder.
         top_k: only the k likeliest tokens, 0 for all.
         top_p: only the likeliest tokens that together have this probability (Holtzman et al. 2020), 0..1.
@@ -60,19 +60,19 @@ def sample(
     Raises:
         ConfigError: a setting out of its range.
     """
-    if texts < 1 or temperature <= 0 or top_k < 0 or not 0 < top_p <= 1:
+    if num_return_sequences < 1 or temperature <= 0 or top_k < 0 or not 0 < top_p <= 1:
         raise ConfigError(
-            f"texts {texts}, temperature {temperature}, top_k {top_k}, top_p {top_p}: sampling needs texts >= 1, "
-            "temperature > 0, top_k >= 0 and 0 < top_p <= 1"
+            f"num_return_sequences {num_return_sequences}, temperature {temperature}, top_k {top_k}, top_p {top_p}: "
+            "sampling needs num_return_sequences >= 1, temperature > 0, top_k >= 0 and 0 < top_p <= 1"
         )
 
     def draw(logs: Tensor) -> Tensor:
         return likeliest(logs / temperature, top_k, top_p).softmax(1).multinomial(1, generator=generator)[:, 0]
 
     sources = len(memory.states)
-    rows = torch.arange(sources, device=memory.states.device).repeat_interleave(texts)
+    rows = torch.arange(sources, device=memory.states.device).repeat_interleave(num_return_sequences)
     found = _walk(decoder, decoder.choose(decoder.start(memory), rows), len(rows), limits, draw)
-    return [found[i * texts : (i + 1) * texts] for i in range(sources)]
+    return [found[i * num_return_sequences : (i + 1) * num_return_sequences] for i in range(sources)]
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,13 @@ class Search:
     """How texts are searched for.
 
     Args:
-        beam: beginnings that are followed at once; 1 is greedy search.
-        alpha: of the length penalty ((5 + length) / 6)^alpha, >= 0; 0 for none, more for longer texts.
-        best: how many texts of each source are given, 1..beam, or as many as asked for when they are drawn.
-        longest: tokens of a text at most, its end counted.
-        shortest: tokens at least before the end.
-        block: no n-gram of this many tokens occurs twice; 0 for off.
+        num_beams: beginnings that are followed at once; 1 is greedy search.
+        length_penalty: exponent of ((5 + length) / 6), which divides log-probabilities, >= 0; 0 for none, more for
+            longer texts.
+        num_return_sequences: how many texts of each source are given, 1..num_beams, or any number when they are drawn.
+        max_length: tokens of a text at most, its end counted.
+        min_length: tokens at least before the end.
+        no_repeat_ngram_size: no n-gram of this many tokens occurs twice; 0 for off.
         temperature: above 0 draws every token instead, from probabilities that are sharper below 1.
         top_k: only from the k likeliest tokens; 0 for all.
         top_p: only from the likeliest tokens that together have this probability, 0..1.
@@ -94,21 +95,27 @@ class Search:
         ConfigError: a setting out of its range.
     """
 
-    beam: int = 5
-    alpha: float = 1.0
-    best: int = 1
-    longest: int = 100
-    shortest: int = 0
-    block: int = 0
+    num_beams: int = 5
+    length_penalty: float = 1.0
+    num_return_sequences: int = 1
+    max_length: int = 100
+    min_length: int = 0
+    no_repeat_ngram_size: int = 0
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
 
     def __post_init__(self):
         _ = self.limits
-        if self.beam < 1 or self.alpha < 0 or self.best < 1 or (self.best > self.beam and not self.temperature):
+        if (
+            self.num_beams < 1
+            or self.length_penalty < 0
+            or self.num_return_sequences < 1
+            or (self.num_return_sequences > self.num_beams and not self.temperature)
+        ):
             raise ConfigError(
-                f"search.beam {self.beam}, alpha {self.alpha:g}, best {self.best}: needs 1 <= best <= beam, alpha >= 0"
+                f"search.num_beams {self.num_beams}, num_return_sequences {self.num_return_sequences}, length_penalty "
+                f"{self.length_penalty:g}: needs 1 <= num_return_sequences <= num_beams, length_penalty >= 0"
             )
         if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
             raise ConfigError(
@@ -120,15 +127,17 @@ class Search:
 
     @property
     def limits(self) -> Limits:
-        return Limits(self.longest, self.shortest, self.block)
+        return Limits(self.max_length, self.min_length, self.no_repeat_ngram_size)
 
     def __call__(self, decoder: Decoder, memory: Memory) -> list[list[Hypothesis]]:
         """The texts of each of the memory's sources, the best first, or in the order they were drawn."""
         if self.temperature:
-            return sample(decoder, memory, self.limits, self.best, self.temperature, self.top_k, self.top_p)
-        if self.beam == 1:
+            return sample(
+                decoder, memory, self.limits, self.num_return_sequences, self.temperature, self.top_k, self.top_p
+            )
+        if self.num_beams == 1:
             return [[found] for found in greedy(decoder, memory, self.limits)]
-        return beam(decoder, memory, self.beam, self.limits, self.alpha, self.best)
+        return beam(decoder, memory, self.num_beams, self.limits, self.length_penalty, self.num_return_sequences)
 
 
 def likeliest(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
@@ -153,7 +162,7 @@ def _walk(
     alive, total = torch.arange(rows, device=device), torch.zeros(rows, device=device)
     said = torch.empty(rows, 0, dtype=torch.int64, device=device)
     tokens = torch.full((rows,), BOS, device=device)
-    for _ in range(limits.longest):
+    for _ in range(limits.max_length):
         logits, state = decoder.step(tokens, state)
         logs = limits.forbid(logits.float().log_softmax(1), said)
         tokens = pick(logs)

@@ -24,7 +24,7 @@ class TransformerEncoder(Encoder):
         norm: `pre` (with one more norm at the end) or `post`.
         activation: `relu` or `gelu`.
         positions: `sinusoidal` or `learned`.
-        longest: how many positions are learned.
+        max_positions: how many positions are learned.
 
     Raises:
         ConfigError: heads that do not divide the width; in `forward`, a text longer than the learned positions.
@@ -42,12 +42,12 @@ class TransformerEncoder(Encoder):
         norm: Norm = "pre",
         activation: Activation = "relu",
         positions: Positions = "sinusoidal",
-        longest: int = 256,
+        max_positions: int = 256,
     ):
         super().__init__()
         self.width = width
         self.embedding = token_embedding(vocabulary, width)
-        self.place = Placed(width, positions, longest, dropout)
+        self.place = Placed(width, positions, max_positions, dropout)
         settings = (width, heads, feedforward, dropout, attention_dropout, norm, activation)
         self.layers = nn.ModuleList(Layer(*settings, crosses=False) for _ in range(layers))
         self.norm = nn.LayerNorm(width) if norm == "pre" else nn.Identity()
@@ -85,12 +85,12 @@ class TransformerDecoder(Decoder):
         norm: Norm = "pre",
         activation: Activation = "relu",
         positions: Positions = "sinusoidal",
-        longest: int = 256,
+        max_positions: int = 256,
         tied: bool = True,
     ):
         super().__init__()
         self.embedding = token_embedding(vocabulary, width)
-        self.place = Placed(width, positions, longest, dropout)
+        self.place = Placed(width, positions, max_positions, dropout)
         self.bridge = nn.Identity() if memory == width else nn.Linear(memory, width)
         settings = (width, heads, feedforward, dropout, attention_dropout, norm, activation)
         self.layers = nn.ModuleList(Layer(*settings, crosses=True) for _ in range(layers))

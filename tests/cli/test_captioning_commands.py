@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-FIT = ["fit", "--config", "tasks/captioning.yaml", "--model.search.longest", "15", "--model.search.beam", "2"]
+FIT = ["fit", "--config", "tasks/captioning.yaml", "--model.search.max_length", "15", "--model.search.num_beams", "2"]
 FIT += "--data.workers 0 --data.image_size 32 --trainer.logger false --trainer.precision 32".split()
 SMALL = "--data.train 64 --data.val 16 --data.test 12 --data.batch_size 16 --trainer.max_epochs 2".split()
 SMALL += ["--figures.samples", "4"]
@@ -57,7 +57,8 @@ def test_the_same_checkpoint_gives_the_same_figures_on_its_test_set(run, graft):
 
 def test_a_checkpoint_alone_describes_images_of_ones_own(run, graft, image_folder):
     folder = image_folder({"mine": 3})
-    typed = ["--data", "Images", "--data.root", str(folder), "--data.workers", "0", "--model.search.best", "2"]
+    typed = ["--data", "Images", "--data.root", str(folder), "--data.workers", "0"]
+    typed += ["--model.search.num_return_sequences", "2"]
     assert graft("predict", "--ckpt_path", run, *typed, "--run_dir", "said")[0] == 0
     rows = table(Path("said/predictions/predict.csv"))
     assert [row["id"] for row in rows] == ["mine/000.png", "mine/001.png", "mine/002.png"]
@@ -75,11 +76,11 @@ def test_every_setting_is_written_and_can_be_read_again(graft, capsys):
         graft(*FIT, "--model.decoder", "TransformerDecoder", "--model.frozen", "true", "--print_config")
     model = yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]
     assert model["decoder"]["class_path"].endswith("TransformerDecoder")
-    assert model["frozen"] and model["search"]["beam"] == 2 and model["weights"] is None
+    assert model["frozen"] and model["search"]["num_beams"] == 2 and model["weights"] is None
     with pytest.raises(SystemExit):
         graft("fit", "--model.help", "Captioning")
     said = capsys.readouterr().out
-    for name in ("level", "regularizer", "tokenizers", "backbone", "search.beam", "optim.backbone"):
+    for name in ("level", "regularizer", "tokenizers", "backbone", "search.num_beams", "optim.backbone"):
         assert f"--model.{name}" in said
 
 
@@ -138,7 +139,7 @@ def test_self_critical_training_goes_on_from_a_run_and_its_checkpoint_stands_alo
         (["--model.self_critical", "nowhere"], 1, "no checkpoint at nowhere"),
         (["--model.optim.backbone", "0"], 2, "optim.backbone is 0, but it is a factor above 0"),
         (["--model.smoothing", "1"], 2, "smoothing is 1"),
-        (["--model.search.best", "9"], 2, "search.beam 2"),
+        (["--model.search.num_return_sequences", "9"], 2, "search.num_beams 2"),
     ],
 )
 def test_what_cannot_be_trained_is_said_in_one_sentence(graft, typed, code, words):

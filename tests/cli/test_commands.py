@@ -18,7 +18,7 @@ from modules.precision import Hardware
 TASKS = sorted((Path(__file__).parents[2] / "tasks").glob("*.yaml"))
 TINY = "--data.train 64 --data.val 32 --data.test 32 --data.batch_size 16 --data.workers 0 --data.image_size 32".split()
 TINY += "--trainer.max_epochs 2 --figures.samples 4 --trainer.log_every_n_steps 1".split()
-TEXT = [*TINY[:10], *TINY[12:], "--model.search.longest", "20"]  # sentences have no size in pixels
+TEXT = [*TINY[:10], *TINY[12:], "--model.search.max_length", "20"]  # sentences have no size in pixels
 LARGER = {"jigsaw": ["--data.image_size", "64"]}  # whose tiles are parts of the image
 
 

@@ -71,9 +71,9 @@ FITS = {
     "semantic_segmentation": ("--data.batch_size 4 --data.image_size 32", "CamVid", "Images"),
     "detection": ("--data.batch_size 4 --data.image_size 64", "Objects", "Images"),
     "video": ("--data.batch_size 4 --data.image_size 32 --data.frames 4", "VideoFolder", "Videos"),
-    "captioning": ("--data.batch_size 4 --data.image_size 32 --model.search.longest 5", "CaptionTable", "Images"),
+    "captioning": ("--data.batch_size 4 --data.image_size 32 --model.search.max_length 5", "CaptionTable", "Images"),
     "translation": (
-        "--model.encoder.width 16 --model.decoder.width 16 --model.search.longest 5",
+        "--model.encoder.width 16 --model.decoder.width 16 --model.search.max_length 5",
         "Multi30k",
         "Sentences",
     ),

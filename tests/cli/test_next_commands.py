@@ -70,7 +70,8 @@ def test_what_a_translator_and_a_gan_print_runs(graft, printed):
     for number, text in enumerate(("src", "tgt")):
         Path(f"my {text}.txt").write_text("".join(f"{number} a sentence of {k} words\n" for k in range(40)))
     own = ["--data", "ParallelText", "--data.source", "my src.txt", "--data.target", "my tgt.txt"]
-    small = "--data.workers 0 --trainer.max_epochs 1 --trainer.limit_train_batches 1 --model.search.longest 5".split()
+    small = "--data.workers 0 --trainer.max_epochs 1 --trainer.limit_train_batches 1".split()
+    small += ["--model.search.max_length", "5"]
     Path("text.yaml").write_text("model: Translation\n")
     commands = printed("--config", "text.yaml", *own, "--data.val_split", "0.2", *small, "--run_dir", "t 1")
     for name, words in commands.items():

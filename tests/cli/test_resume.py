@@ -20,8 +20,8 @@ RANDOM = {
     "detection": "--model.drop_path 0.1 --data.mosaic 0.5 --data.scale [0.5,1.5]".split(),
     "video": "--model.head.dropout 0.2 --model.drop_path 0.1 --data.crop [0.5,1] --data.frames 4".split(),
     "translation": "--data.train 200 --data.batch_tokens 400 --model.encoder.width 32 --model.decoder.width 32 "
-    "--model.average 2 --model.search.longest 20".split(),  # dropout, and batches by length
-    "captioning": "--model.drop_path 0.1 --model.search.longest 12 --data.augment flip".split(),
+    "--model.average 2 --model.search.max_length 20".split(),  # dropout, and batches by length
+    "captioning": "--model.drop_path 0.1 --model.search.max_length 12 --data.augment flip".split(),
     "dino": "--model.prototypes 64 --model.centering mean --data.views 3".split(),  # the center is a state
 }
 

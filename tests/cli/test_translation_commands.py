@@ -10,7 +10,7 @@ import pytest
 
 FIT = "fit --config tasks/translation.yaml --model.encoder.width 32 --model.decoder.width 32 --data.workers 0".split()
 SMALL = "--data.train 300 --data.val 40 --data.test 30 --trainer.max_epochs 2 --trainer.logger false".split()
-SMALL += ["--figures.samples", "4", "--model.search.longest", "20"]
+SMALL += ["--figures.samples", "4", "--model.search.max_length", "20"]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,8 @@ def test_a_checkpoint_alone_translates_a_file_line_by_line(run, graft, tmp_path)
 def test_standard_input_is_translated_and_the_best_few_are_listed(run, graft, monkeypatch):
     stdin = io.TextIOWrapper(io.BytesIO(b"A red circle.\nTwo stars.\n"), encoding="utf-8")
     monkeypatch.setattr("sys.stdin", stdin)
-    typed = ["--data", "Sentences", "--data.root", "-", "--model.search.best", "3", "--data.workers", "0"]
+    typed = ["--data", "Sentences", "--data.root", "-", "--data.workers", "0"]
+    typed += ["--model.search.num_return_sequences", "3"]
     assert graft("predict", "--ckpt_path", run, *typed, "--run_dir", "said")[0] == 0
     with Path("said/predictions/predict.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -61,9 +62,9 @@ def test_standard_input_is_translated_and_the_best_few_are_listed(run, graft, mo
 
 
 def test_what_never_ends_is_cut_and_said(run, graft):
-    assert graft("test", "--ckpt_path", run, "--model.search.longest", "3", "--run_dir", "cut")[0] == 0
+    assert graft("test", "--ckpt_path", run, "--model.search.max_length", "3", "--run_dir", "cut")[0] == 0
     report = {row["metric"]: row for row in json.loads(Path("cut/results.json").read_text())["results"]}
-    assert report["test/unfinished"]["value"] == 1 and "search.longest" in report["test/unfinished"]["how"]
+    assert report["test/unfinished"]["value"] == 1 and "search.max_length" in report["test/unfinished"]["how"]
 
 
 def test_the_same_checkpoint_gives_the_same_figures_on_its_test_set(run, graft):
@@ -95,10 +96,10 @@ def test_a_resumed_run_keeps_the_vocabulary_of_its_checkpoint(run, graft):
     [
         (["--data", "Shapes"], ["Translation learns to write, but Shapes has no texts"]),
         (["--data", "Sentences", "--data.root", "tasks/translation.yaml"], ["no training pairs"]),
-        (["--model.search.beam", "0"], ["search.beam 0"]),
-        (["--model.search.best", "7"], ["1 <= best <= beam"]),
+        (["--model.search.num_beams", "0"], ["search.num_beams 0"]),
+        (["--model.search.num_return_sequences", "7"], ["1 <= num_return_sequences <= num_beams"]),
         (["--model.search.top_k", "7"], ["search.temperature above 0"]),
-        (["--model.search.shortest", "200"], ["shortest < longest"]),
+        (["--model.search.min_length", "200"], ["min_length < max_length"]),
         (["--model.smoothing", "1"], ["smoothing is 1"]),
         (["--model.optim.scale_lr", "true"], ["scale_lr"]),
         (["--model.weights", "runs/simclr/latest"], ["no option weights here"]),

@@ -63,7 +63,7 @@ def every_text(longest: int, tokens: tuple[int, ...] = (UNK, A, B, C)) -> list[l
 def test_a_wide_beam_equals_exhaustive_search(alpha: float, shortest: int):
     decoder = Table()
     texts = [text for text in every_text(4) if len(text) > shortest]
-    found = beam(decoder, sources(3), len(texts) + 4**4, Limits(4, shortest), alpha, best=10)
+    found = beam(decoder, sources(3), len(texts) + 4**4, Limits(4, shortest), alpha, num_return_sequences=10)
     for source in range(3):
         ranked = [(decoder.log_probability(source, t) / ((5 + len(t)) / 6) ** alpha, t[:-1]) for t in texts]
         expected = sorted(ranked, reverse=True)[:10]
@@ -99,14 +99,14 @@ def test_a_beam_of_one_equals_greedy_search():
 
 def test_sources_are_searched_as_if_each_were_alone():
     decoder, all_ = Table(sources=20, steps=10), sources(20)
-    together = beam(decoder, all_, 3, Limits(10), best=2)
+    together = beam(decoder, all_, 3, Limits(10), num_return_sequences=2)
     for i in range(20):
-        [alone] = beam(decoder, Memory(all_.states[i : i + 1], all_.padding[:1]), 3, Limits(10), best=2)
+        [alone] = beam(decoder, Memory(all_.states[i : i + 1], all_.padding[:1]), 3, Limits(10), num_return_sequences=2)
         assert [text.tokens for text in alone] == [text.tokens for text in together[i]]
 
 
 def test_the_n_best_are_different_and_in_order():
-    for texts in beam(Table(), sources(3), 6, Limits(8), best=6):
+    for texts in beam(Table(), sources(3), 6, Limits(8), num_return_sequences=6):
         assert len({(*text.tokens, text.finished) for text in texts}) == len(texts) == 6
         assert [text.score for text in texts if text.finished] == sorted(
             (t.score for t in texts if t.finished), reverse=True
@@ -129,7 +129,7 @@ def test_a_search_that_never_ends_gives_the_best_unfinished_text_and_says_so(siz
 def test_finished_texts_come_before_unfinished_ones():
     decoder = Table(sources=1, steps=3)
     decoder.table[..., EOS] = -4
-    texts = beam(decoder, sources(1), 4, Limits(3), best=4)[0]
+    texts = beam(decoder, sources(1), 4, Limits(3), num_return_sequences=4)[0]
     assert [text.finished for text in texts] == sorted((text.finished for text in texts), reverse=True)
     assert len(texts) == 4
 
@@ -153,7 +153,7 @@ def test_finished_texts_leave_the_batch(search):
 
 def test_sources_whose_beam_is_done_leave_the_batch():
     decoder = scripted([2, 0, 5])
-    found = beam(decoder, sources(3), 2, Limits(10), alpha=0)
+    found = beam(decoder, sources(3), 2, Limits(10), length_penalty=0)
     assert [len(text.tokens) for [text] in found] == [2, 0, 5]
     # One row for each source at first, then two; without a length penalty the first end of a text is the best.
     assert decoder.rows == [3, 4, 4, 2, 2, 2]
@@ -169,9 +169,9 @@ def test_no_n_gram_is_said_twice():
     decoder = Table(sources=30, steps=14)
     decoder.table[..., EOS] -= 4
     for size in (1, 2, 3):
-        limits = Limits(14, block=size)
+        limits = Limits(14, no_repeat_ngram_size=size)
         texts = [t.tokens for t in greedy(decoder, sources(30), limits)]
-        texts += [t.tokens for best in beam(decoder, sources(30), 3, limits, best=3) for t in best]
+        texts += [t.tokens for best in beam(decoder, sources(30), 3, limits, num_return_sequences=3) for t in best]
         for text in texts:
             grams = list(zip(*(text[i:] for i in range(size)), strict=False))
             assert len(set(grams)) == len(grams)
@@ -201,7 +201,7 @@ def test_tokens_that_are_forbidden_are_never_said():
 def test_samples_come_as_often_as_they_are_likely():
     decoder = Table(sources=2, steps=2)
     limits = Limits(2, never=())
-    drawn = sample(decoder, sources(2), limits, texts=20000, generator=torch.Generator().manual_seed(0))
+    drawn = sample(decoder, sources(2), limits, num_return_sequences=20000, generator=torch.Generator().manual_seed(0))
     assert [len(texts) for texts in drawn] == [20000, 20000]
     for source, texts in enumerate(drawn):
         for text in ([EOS], [A, EOS], [B, C], [UNK, A]):
@@ -251,7 +251,11 @@ def test_search_over_a_real_decoder_equals_search_without_a_cache(make):
     limits = Limits(12)
     other = Uncached(decoder)
     pairs = [(greedy(decoder, memory, limits), greedy(other, memory, limits))]
-    pairs += zip(beam(decoder, memory, 4, limits, best=4), beam(other, memory, 4, limits, best=4), strict=True)
+    pairs += zip(
+        beam(decoder, memory, 4, limits, num_return_sequences=4),
+        beam(other, memory, 4, limits, num_return_sequences=4),
+        strict=True,
+    )
     for found, again in pairs:
         assert [(text.tokens, text.finished) for text in found] == [(text.tokens, text.finished) for text in again]
         assert [text.score for text in found] == pytest.approx([text.score for text in again], abs=1e-4)
@@ -280,12 +284,12 @@ class Uncached(Decoder):
 
 @pytest.mark.parametrize("settings", [(0,), (5, 5), (5, -1), (5, 0, -1)])
 def test_limits_that_nothing_meets_are_refused(settings: tuple[int, ...]):
-    with refuses(ConfigError, "shortest", "longest", "block", *settings):
+    with refuses(ConfigError, "min_length", "max_length", "no_repeat_ngram_size", *settings):
         Limits(*settings)
 
 
 def test_settings_out_of_range_are_refused():
-    for settings in ({"size": 0}, {"best": 3, "size": 2}, {"alpha": -1.0}):
+    for settings in ({"num_beams": 0}, {"num_return_sequences": 3, "num_beams": 2}, {"length_penalty": -1.0}):
         with refuses(ConfigError, *settings, *settings.values()):
             beam(Table(), sources(1), **settings)
     for settings in ({"temperature": 0.0}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.1}, {"texts": 0}):

@@ -108,12 +108,12 @@ def test_sinusoids_follow_the_papers_formula():
 
 def test_sinusoidal_positions_have_no_longest_text_and_learned_ones_say_theirs():
     tokens = torch.randint(4, VOCABULARY, (1, 40))
-    short, long = (TransformerEncoder(VOCABULARY, longest=n, **SHAPE).eval() for n in (5, 50))
+    short, long = (TransformerEncoder(VOCABULARY, max_positions=n, **SHAPE).eval() for n in (5, 50))
     short.load_state_dict(long.state_dict())
     torch.testing.assert_close(short(tokens).states, long(tokens).states)
-    learned = TransformerEncoder(VOCABULARY, positions="learned", longest=39, **SHAPE)
+    learned = TransformerEncoder(VOCABULARY, positions="learned", max_positions=39, **SHAPE)
     learned(tokens[:, :39])
-    with refuses(ConfigError, 39, 40, "longest", "sinusoidal"):
+    with refuses(ConfigError, 39, 40, "max_positions", "sinusoidal"):
         learned(tokens)
 
 

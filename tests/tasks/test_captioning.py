@@ -40,7 +40,7 @@ def words() -> Tokenizer:
 
 
 def captioning(words: Tokenizer, **settings) -> Captioning:
-    defaults = {"backbone": "test_resnet", "decoder": TELL, "search": Search(beam=2, longest=12)}
+    defaults = {"backbone": "test_resnet", "decoder": TELL, "search": Search(num_beams=2, max_length=12)}
     return Captioning(tokenizers=[words.to_json()], **defaults | settings)
 
 
@@ -210,7 +210,7 @@ def test_self_critical_training_raises_the_reward(words, decoder, tmp_path):
     once = quiet(max_epochs=1)
     once.fit(first, datamodule=Images(samples, steps=15))
     once.save_checkpoint(tmp_path / "first.ckpt")
-    alike = captioning(words, **settings | {"search": Search(beam=1, longest=12)})
+    alike = captioning(words, **settings | {"search": Search(num_beams=1, max_length=12)})
     (said,) = quiet().predict(alike, datamodule=Images(samples), ckpt_path=tmp_path / "first.ckpt")
     ends = [len(words.encode([text])[0]) < 12 for text in said["text"]]
 

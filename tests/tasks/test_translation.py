@@ -99,7 +99,7 @@ def test_four_sentences_are_learned_by_heart_and_written(languages, recurrent):
 
 
 def test_empty_lines_stay_empty_and_the_best_few_come_in_order(languages):
-    task = translation(languages, search=Search(beam=4, best=3, longest=8)).eval()
+    task = translation(languages, search=Search(num_beams=4, num_return_sequences=3, max_length=8)).eval()
     samples = batch(task) | {"source_text": ["a red circle", "", "the stars", ""]}
     with torch.no_grad():
         answer = task.predict_step(samples, 0)
@@ -109,7 +109,7 @@ def test_empty_lines_stay_empty_and_the_best_few_come_in_order(languages):
 
 
 def test_perplexity_and_unfinished_texts_are_counted(languages):
-    task = translation(languages, search=Search(beam=1, longest=2))
+    task = translation(languages, search=Search(num_beams=1, max_length=2))
     samples = batch(task)
     trainer = quiet()
     trainer.validate(task, DataLoader([samples], batch_size=None, collate_fn=dict), verbose=False)
@@ -128,7 +128,7 @@ def test_without_tokenizers_there_is_nothing_to_say():
 
 
 def test_validation_between_epochs_is_greedy_and_named_apart(languages):
-    task = translation(languages, search=Search(beam=3, longest=4))
+    task = translation(languages, search=Search(num_beams=3, max_length=4))
     trainer = quiet(max_epochs=1, limit_val_batches=1)
     loader = DataLoader([batch(task)], batch_size=None, collate_fn=dict)
     trainer.fit(task, loader, loader)
