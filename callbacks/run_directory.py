@@ -15,7 +15,7 @@ import lightning as L
 from callbacks.metrics import MetricsCSV
 from modules.contracts import DataError, writing
 
-BEGINNING = {"config.yaml", "metrics.csv", "wandb", ".wandb_id", "images", "figures", "tensorboard", "checkpoints"}
+BEGINNING = {"config.yaml", "metrics.csv", "wandb", ".wandb_id", "figures", "tensorboard", "checkpoints"}
 BEGINNING |= {".lock", "predictions", "skipped.txt", "dropped.txt"}
 """What a run may leave before its first checkpoint."""
 LOCKS: set[Any] = set()

@@ -24,7 +24,7 @@ class ObjectImages(ImageFiles):
     """
 
     def __init__(self, folder: Path, rank: int, task: LightningModule, threshold: float) -> None:
-        super().__init__(folder, rank, {"images": ".jpg"})
+        super().__init__(folder, rank, {"figures": ".jpg"})
         self.classes, self.backbone, self.threshold = task.classes, task.backbone, threshold
         self.palette = object_palette(len(task.classes))
 
@@ -33,7 +33,7 @@ class ObjectImages(ImageFiles):
         for i, (name, image, size) in enumerate(zip(batch["id"], seen(batch, self.backbone), sizes, strict=True)):
             one = {key: outputs[key][i] for key in ("boxes", "labels", "scores", "rle") if key in outputs}
             drawn = Image.fromarray(self._drawn(resized(image, size), one))
-            with self.open("images", name) as file:
+            with self.open("figures", name) as file:
                 drawn.save(file, "JPEG", quality=90, subsampling=0)  # thin lines keep their colors
 
     def _drawn(self, image: np.ndarray, found: Prediction) -> np.ndarray:
