@@ -83,7 +83,7 @@ def network(task: Translation, as_it_comes: bool = False) -> Model:
     }
     words = vocabulary(output.out_features)
     model = build_model({"tied_embeddings": True, "tied_softmax": True, "encoder": side, "decoder": side}, words, words)
-    model.loss_function = ("crossentropy", task.smoothing)
+    model.loss_function = ("crossentropy", task.label_smoothing)
     for part in model.modules():
         if isinstance(part, MultiHeadedAttention) and not as_it_comes:
             part.dropout.p = 0.0

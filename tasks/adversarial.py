@@ -22,7 +22,7 @@ class Adversarial(Generation):
     """Base of generative adversarial networks; a subclass names the `game`.
 
     Args:
-        auxiliary_weight: of the auxiliary classifier's cross-entropy, in both losses.
+        aux_loss_weight: of the auxiliary classifier's cross-entropy, in both losses.
         penalty: on the discriminator's slope: `gradient` (Gulrajani et al. 2017), `r1` (Mescheder et al. 2018) or
             `dragan` (Kodali et al. 2017).
         penalty_weight: of it.
@@ -42,7 +42,7 @@ class Adversarial(Generation):
 
     def __init__(
         self,
-        auxiliary_weight: float = 1.0,
+        aux_loss_weight: float = 1.0,
         penalty: Penalty = "none",
         penalty_weight: float = 10.0,
         penalty_every: int = 1,
@@ -59,7 +59,7 @@ class Adversarial(Generation):
                 f"{type(self.discriminator).__name__} makes every score depend on the whole batch: choose a "
                 f"discriminator without it (--model.discriminator.norm layer, or ResNetDiscriminator)"
             )
-        self.auxiliary_weight, self.augment = auxiliary_weight, augment
+        self.aux_loss_weight, self.augment = aux_loss_weight, augment
         self.penalty, self.penalty_weight, self.penalty_every = penalty, penalty_weight, penalty_every
 
     def training_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
@@ -131,7 +131,7 @@ class Adversarial(Generation):
         return tuple(Verdict(score[part], None if logits is None else logits[part]) for part in parts)
 
     def _naming(self, verdict: Verdict, label: Tensor) -> Tensor:
-        return self.auxiliary_weight * functional.cross_entropy(verdict.logits.float(), label)
+        return self.aux_loss_weight * functional.cross_entropy(verdict.logits.float(), label)
 
     def _penalty(self, real: Tensor, fake: Tensor, label: Tensor | None) -> Tensor:
         def critic(image: Tensor) -> Tensor:

@@ -29,49 +29,51 @@ class Captioning(Writing, VisionTask):
     Args:
         decoder: writes; null is ShowAttendTell. `RecurrentDecoder` with `attention: none` is the baseline that does not
             look at places.
-        level: the backbone's map that is looked at, 0 the finest and -1 the coarsest.
-        coordinates: whether the decoder is told where each place lies, as words such as `left of` need.
-        regularizer: weight of the penalty for looking at places of the image unevenly (`doubly_stochastic`); null is
-            1 for ShowAttendTell, as its authors have it, and 0 for others.
+        feature_level: the backbone's map that is looked at, 0 the finest and -1 the coarsest.
+        coord_conv: append two channels of coordinates to the map, which words such as `left of` need.
+        doubly_stochastic_weight: weight of doubly stochastic attention regularization, the penalty for attending to
+            places of the image unevenly; null is 1 for ShowAttendTell, as its authors have it, and 0 for others.
         self_critical: a run of this task, or its .ckpt, to go on from with another aim: that captions drawn at random
             have a higher CIDEr-D than the likeliest ones (Rennie et al. 2017). Learning rates are about a tenth then.
-        stored: compute the map of every training image once, and train from these; they are kept on disk, in the
-            user's cache folder, as float16. Only with `frozen`, and with data that is not augmented.
+        cache_features: compute the map of every training image once, and train from these; they are kept on disk, in
+            the user's cache folder, as float16. Only with `frozen`, and with data that is not augmented.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("image", "target")
     monitor = f"val/cider{GREEDY}"
     mode = "max"
-    level: int = -1
+    feature_level: int = -1
 
     def __init__(
         self,
         # null: filled-in arguments would stay when another class is chosen
         decoder: DecoderFactory | None = None,
-        level: int = -1,
-        coordinates: bool = False,
-        regularizer: float | None = None,
+        feature_level: int = -1,
+        coord_conv: bool = False,
+        doubly_stochastic_weight: float | None = None,
         self_critical: str | None = None,
-        stored: bool = False,
+        cache_features: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         channels = self.backbone.features.channels
-        if not -len(channels) <= level < len(channels):
+        if not -len(channels) <= feature_level < len(channels):
             raise ConfigError(
-                f"model.level is {level}, but {self.backbone.name} has {len(channels)} maps: 0 to {len(channels) - 1}, "
-                "or -1 for the coarsest"
+                f"model.feature_level is {feature_level}, but {self.backbone.name} has {len(channels)} maps: 0 to "
+                f"{len(channels) - 1}, or -1 for the coarsest"
             )
         if self_critical and self.weights:
             raise ConfigError("model.self_critical goes on from a run with its backbone: leave model.weights out")
-        if stored and not self.frozen:
+        if cache_features and not self.frozen:
             raise ConfigError(
-                "model.stored keeps what the backbone sees, which changes while it is trained: set model.frozen true"
+                "model.cache_features keeps what the backbone sees, which changes while it is trained: set "
+                "model.frozen true"
             )
-        self.level, self.coordinates, self.self_critical, self.stored = level, coordinates, self_critical, stored
+        self.feature_level, self.coord_conv = feature_level, coord_conv
+        self.self_critical, self.cache_features = self_critical, cache_features
         self.train_used()
-        self.decoder = (decoder or ShowAttendTell)(len(self.tokenizers[-1]), channels[level] + 2 * coordinates)
-        self.regularizer = self._weight(regularizer)
+        self.decoder = (decoder or ShowAttendTell)(len(self.tokenizers[-1]), channels[feature_level] + 2 * coord_conv)
+        self.doubly_stochastic_weight = self._weight(doubly_stochastic_weight)
         self.protocols = self.named(PROTOCOLS) | {"perplexity": PERPLEXITY}
         self.scores = nn.ModuleDict({stage: CaptionScores() for stage in ("val", "test")})
         self.train()  # Lightning keeps the modes that it finds
@@ -82,7 +84,7 @@ class Captioning(Writing, VisionTask):
 
     @property
     def used(self) -> set[str]:
-        return self.reach.maps[self.level]
+        return self.reach.maps[self.feature_level]
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
@@ -92,9 +94,9 @@ class Captioning(Writing, VisionTask):
                 self._go_on()
 
     def on_fit_start(self) -> None:
-        if not self.stored:
+        if not self.cache_features:
             return
-        trainer, key = self.trainer, f"{fingerprint(self.backbone)} {self.level} {self.trainer.precision}"
+        trainer, key = self.trainer, f"{fingerprint(self.backbone)} {self.feature_level} {self.trainer.precision}"
         if trainer.is_global_zero:
             rank_zero_info(trainer.datamodule.store(self._seen, key))
         trainer.strategy.barrier()
@@ -109,8 +111,8 @@ class Captioning(Writing, VisionTask):
         return self
 
     def memory(self, batch: Batch) -> Memory:
-        seen = batch["map"].float() if "map" in batch else self.backbone(batch["image"])[self.level]
-        return Memory.from_map(seen, self.coordinates)
+        seen = batch["map"].float() if "map" in batch else self.backbone(batch["image"])[self.feature_level]
+        return Memory.from_map(seen, self.coord_conv)
 
     def references(self, batch: Batch) -> list[list[str]]:
         return batch["captions"]
@@ -118,13 +120,13 @@ class Captioning(Writing, VisionTask):
     def costs(self, batch: Batch, memory: Memory) -> dict[str, Tensor]:
         if self.self_critical:
             return self._criticized(batch, memory)
-        if not self.regularizer:
+        if not self.doubly_stochastic_weight:
             return super().costs(batch, memory)
         read, write = batch["target"][:, :-1], batch["target"][:, 1:]
         states, weights = self.decoder.attend(read, memory)
-        words = label_smoothed_cross_entropy(states, self.decoder.output.weight, write, self.smoothing)
+        words = label_smoothed_cross_entropy(states, self.decoder.output.weight, write, self.label_smoothing)
         uneven = doubly_stochastic(weights, write)
-        return {"loss": words + self.regularizer * uneven, "words": words, "unevenness": uneven}
+        return {"loss": words + self.doubly_stochastic_weight * uneven, "words": words, "unevenness": uneven}
 
     def attention(self, found: list[Hypothesis], memory: Memory, batch: Batch) -> Prediction:
         """As of `Writing`, but of each (T, h, w), where in the image."""
@@ -140,24 +142,24 @@ class Captioning(Writing, VisionTask):
     def _seen(self, image: Tensor) -> Tensor:
         """The map (B, C, h, w) of images uint8 (B, 3, H, W), on the host."""
         with self.trainer.precision_plugin.forward_context():
-            return self.backbone(self.normalized(image.to(self.device)))[self.level].half().cpu()
+            return self.backbone(self.normalized(image.to(self.device)))[self.feature_level].half().cpu()
 
-    def _weight(self, regularizer: float | None) -> float:
-        """Of the regularizer.
+    def _weight(self, typed: float | None) -> float:
+        """Weight of the attention regularizer: as typed, else the decoder's usual one.
 
         Raises:
             ConfigError: it is negative, or the decoder has no attention.
         """
-        if regularizer is None:
+        if typed is None:
             return float(isinstance(self.decoder, ShowAttendTell))
-        if regularizer < 0:
-            raise ConfigError(f"model.regularizer is {regularizer:g}, but a weight is 0 (off) or more")
-        if regularizer and not self.decoder.attends:
+        if typed < 0:
+            raise ConfigError(f"model.doubly_stochastic_weight is {typed:g}, but a weight is 0 (off) or more")
+        if typed and not self.decoder.attends:
             raise ConfigError(
-                f"model.regularizer is {regularizer:g}, but this {type(self.decoder).__name__} has no attention to "
-                "regularize: set it to 0, or choose another model.decoder"
+                f"model.doubly_stochastic_weight is {typed:g}, but this {type(self.decoder).__name__} has no "
+                "attention to regularize: set it to 0, or choose another model.decoder"
             )
-        return regularizer
+        return typed
 
     def _go_on(self) -> None:
         """Takes all weights of the run that self-critical training begins with.

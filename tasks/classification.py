@@ -27,8 +27,8 @@ class Classification(VisionTask):
             pretrained`, or in the library's file.
         mixup: MixUp's alpha on training batches (Zhang et al. 2018); 0 is off.
         cutmix: CutMix's alpha on training batches (Yun et al. 2019); 0 is off. With both, each batch draws one of them.
-        auxiliary: weight of the loss of each auxiliary classifier inside the backbone, in training; 0 is without them.
-            `inception_v1` was published with two, at 0.3 (Szegedy et al. 2015).
+        aux_loss_weight: weight of the loss of each auxiliary classifier inside the backbone, in training; 0 is without
+            them. `inception_v1` was published with two, at 0.3 (Szegedy et al. 2015).
     """
 
     needs: ClassVar[tuple[str, ...]] = ("image", "label")
@@ -47,7 +47,7 @@ class Classification(VisionTask):
         head: Literal["pretrained"] | HeadFactory = Linear,
         mixup: float = 0.0,
         cutmix: float = 0.0,
-        auxiliary: float = 0.0,
+        aux_loss_weight: float = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -61,10 +61,12 @@ class Classification(VisionTask):
             self.pools = True
             self.train_used()
         self.protocols = self.protocols | {"loss": f"{self.head.loss_name}, as in training, mean over images"}
-        if auxiliary and self.frozen:
-            raise ConfigError("auxiliary classifiers help the backbone to learn, but it is frozen: set auxiliary to 0")
-        self.auxiliary = auxiliary
-        self.auxiliaries = auxiliaries(self.backbone, count) if auxiliary else nn.ModuleList()
+        if aux_loss_weight and self.frozen:
+            raise ConfigError(
+                "auxiliary classifiers help the backbone to learn, but it is frozen: set aux_loss_weight to 0"
+            )
+        self.aux_loss_weight = aux_loss_weight
+        self.auxiliaries = auxiliaries(self.backbone, count) if aux_loss_weight else nn.ModuleList()
         mixing = [
             make(alpha=alpha, num_classes=count) for make, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha
         ]
@@ -105,7 +107,7 @@ class Classification(VisionTask):
             return loss
         extra = sum(self.head.loss(logits(), batch["label"]) for logits in self.auxiliaries)
         self.log_step({"loss": loss, "auxiliary_loss": extra})
-        return loss + self.auxiliary * extra
+        return loss + self.aux_loss_weight * extra
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         return self._predict(self(batch["image"]))

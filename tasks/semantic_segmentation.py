@@ -27,7 +27,7 @@ class SemanticSegmentation(VisionTask):
         head: maps to one map of logits per class; null is a UNet.
         neck: between backbone and head; null is none. The one map of a ViT becomes a pyramid first (Li et al. 2022);
             NoNeck leaves it as it is.
-        auxiliary: weight of a second loss in training, of an FCN head on the last map but one; 0 is off.
+        aux_loss_weight: weight of a second loss in training, of an FCN head on the last map but one; 0 is off.
         loss: what is minimized.
         window: side of the windows in pixels in which larger images are looked at outside of training; null looks at
             the whole image at once.
@@ -55,7 +55,7 @@ class SemanticSegmentation(VisionTask):
         # null, not UNet: its filled-in arguments would stay when another head is chosen
         head: HeadFactory | None = None,
         neck: NeckFactory | None = None,
-        auxiliary: float = 0.0,
+        aux_loss_weight: float = 0.0,
         loss: SegmentationLoss = SegmentationLoss(),
         window: int | None = None,
         overlap: float = 0.5,
@@ -71,10 +71,12 @@ class SemanticSegmentation(VisionTask):
         self.classes, count, features = classes, len(classes), self.backbone.features
         self.neck = build_neck(features, neck)
         self.head = (head or UNet)(self.neck.features, count)
-        self.auxiliary, self.auxiliary_weight = None, auxiliary
-        if auxiliary:
+        self.auxiliary, self.aux_loss_weight = None, aux_loss_weight
+        if aux_loss_weight:
             if len(features.channels) < 2:
-                raise ConfigError(f"model.auxiliary needs a backbone of several maps; {self.backbone.name} has one")
+                raise ConfigError(
+                    f"model.aux_loss_weight needs a backbone of several maps; {self.backbone.name} has one"
+                )
             self.auxiliary = FCN(Features(features.channels[:-1], features.strides[:-1]), count)
         loss.check(count)
         self.loss = loss
@@ -105,7 +107,7 @@ class SemanticSegmentation(VisionTask):
         loss, terms = self._loss(self.head(self.neck(maps)), mask)
         if self.auxiliary:
             second, _ = self._loss(self.auxiliary(maps[:-1]), mask)
-            loss, terms = loss + self.auxiliary_weight * second, terms | {"auxiliary": second.detach()}
+            loss, terms = loss + self.aux_loss_weight * second, terms | {"auxiliary": second.detach()}
         self.log_step({"loss": loss} | (terms if len(terms) > 1 else {}))
         return loss
 

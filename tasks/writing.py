@@ -23,7 +23,7 @@ class Writing(Task):
     Args:
         tokenizers: vocabularies as `Tokenizer.to_json` gives them, the last of them that of the text; null takes the
             data's.
-        smoothing: share of the probability that training spreads evenly over the vocabulary, 0..1.
+        label_smoothing: share of the probability that training spreads evenly over the vocabulary, 0..1.
         search: how texts are searched for in validation, test and prediction. Between the epochs of a training, the
             likeliest token at every step is taken, and the figures of that end in `_greedy`.
     """
@@ -40,17 +40,19 @@ class Writing(Task):
     def __init__(
         self,
         tokenizers: list[str] | None = None,
-        smoothing: float = 0.1,
+        label_smoothing: float = 0.1,
         search: Search = Search(),
         **kwargs,
     ):
         super().__init__(**kwargs)
         if not tokenizers:
             raise ConfigError(f"{type(self).__name__} needs tokenizers: from the data, or as model.tokenizers")
-        if not 0 <= smoothing < 1:
-            raise ConfigError(f"model.smoothing is {smoothing:g}, but it is a share of the probability, 0 to below 1")
+        if not 0 <= label_smoothing < 1:
+            raise ConfigError(
+                f"model.label_smoothing is {label_smoothing:g}, but it is a share of the probability, 0 to below 1"
+            )
         self.tokenizers = [Tokenizer.from_json(text) for text in tokenizers]
-        self.smoothing, self.search = smoothing, search
+        self.label_smoothing, self.search = label_smoothing, search
         self.greedy = replace(search, num_beams=1, num_return_sequences=1, temperature=0.0, top_k=0, top_p=1.0)
         self.perplexity = nn.ModuleDict({"val": Perplexity(PAD), "test": Perplexity(PAD)})
 
@@ -71,7 +73,7 @@ class Writing(Task):
         """The `loss` of a batch, and other scalars to log."""
         read, write = batch["target"][:, :-1], batch["target"][:, 1:]
         states = self.decoder.states(read, memory)
-        return {"loss": label_smoothed_cross_entropy(states, self.decoder.output.weight, write, self.smoothing)}
+        return {"loss": label_smoothed_cross_entropy(states, self.decoder.output.weight, write, self.label_smoothing)}
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         return self.written(self.search(self.decoder, self.memory(batch)))

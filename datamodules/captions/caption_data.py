@@ -153,8 +153,8 @@ class CaptionData(ImageFilesData):
         """
         if self.augmented:
             raise ConfigError(
-                "model.stored keeps one map of each image, but these are augmented: set --data.augment none and "
-                "--data.crop null"
+                "model.cache_features keeps one map of each image, but these are augmented: set --data.augment none "
+                "and --data.crop null"
             )
         source, rows = self.splits["train"]
         path, began = self.stored.place(digest([key, self.image_size, source.fingerprint(rows)])), time.monotonic()

@@ -61,7 +61,7 @@ class StoredMaps:
         except OSError as error:
             raise DataError(
                 f"cannot write {path}: {error.strerror or error}; free some space, set XDG_CACHE_HOME to another "
-                "folder, or model.stored false"
+                "folder, or model.cache_features false"
             ) from error
         finally:
             partial.unlink(missing_ok=True)

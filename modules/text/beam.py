@@ -23,8 +23,8 @@ def beam(
 
     Texts are ranked by log-probability / ((5 + length) / 6)^length_penalty, the end counted in the length (Wu et al.
     2016). A source is done when `num_beams` of its texts have ended, or when no beginning can any more overtake the
-    best `num_return_sequences` of them. Where fewer have ended at the maximal length, the likeliest beginnings stand in,
-    with `finished` False.
+    best `num_return_sequences` of them. Where fewer have ended at the maximal length, the likeliest beginnings stand
+    in, with `finished` False.
 
     Args:
         decoder: any, in `eval()` mode.

@@ -22,14 +22,14 @@ class Memory(NamedTuple):
     last: Tensor | None = None
 
     @classmethod
-    def from_map(cls, features: Tensor, coordinates: bool = False) -> "Memory":
+    def from_map(cls, features: Tensor, coord_conv: bool = False) -> "Memory":
         """A map (B, C, H, W) as H * W places of width C, row by row.
 
         Args:
             features: the map.
-            coordinates: two more channels say where each place lies, x and y from -1 to 1 (Liu et al. 2018, CoordConv).
+            coord_conv: two more channels say where each place lies, x and y from -1 to 1 (Liu et al. 2018, CoordConv).
         """
-        if coordinates:
+        if coord_conv:
             shape = features.shape[-2:]
             y, x = torch.meshgrid(*(torch.linspace(-1, 1, n).to(features) for n in shape), indexing="ij")
             features = torch.cat([features, torch.stack([x, y]).expand(len(features), 2, *shape)], 1)

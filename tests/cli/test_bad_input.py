@@ -41,7 +41,11 @@ TIMM = "--model.backbone Timm --model.backbone.name"
         ("classification", "--model.backbone lenet_5", ["lenet_5", "lenet5"]),
         ("classification", f"{TIMM} vgg11 --model.backbone.attention cbam", ["vgg11", "attention"]),
         ("classification", f"{TIMM} resnet18 --model.backbone.attention cbma", ["attention", "cbma", "cbam"]),
-        ("classification", "--model.backbone inception_v3 --model.auxiliary 0.3", ["inception_v3", "model.auxiliary"]),
+        (
+            "classification",
+            "--model.backbone inception_v3 --model.aux_loss_weight 0.3",
+            ["inception_v3", "aux_loss_weight"],
+        ),
         ("video", "--model.fusion lsmt", ["fusion", "lsmt", "lstm", "attention"]),
         ("video", "--model.backbone r3d_18", ["r3d_18", "--model.fusion", "early", "mean"]),
         ("video", "--model.frames 16", ["model.frames", "16", "8", "--data.frames"]),

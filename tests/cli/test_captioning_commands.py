@@ -80,7 +80,7 @@ def test_every_setting_is_written_and_can_be_read_again(graft, capsys):
     with pytest.raises(SystemExit):
         graft("fit", "--model.help", "Captioning")
     said = capsys.readouterr().out
-    for name in ("level", "regularizer", "tokenizers", "backbone", "search.num_beams", "optim.backbone"):
+    for name in "feature_level doubly_stochastic_weight tokenizers backbone search.num_beams optim.backbone".split():
         assert f"--model.{name}" in said
 
 
@@ -96,7 +96,7 @@ def test_maps_are_stored_once_and_training_from_them_ends_alike(graft, caplog):
     found, said = {}, {}
     for name, stored in (("plain", "false"), ("first", "true"), ("second", "true")):
         caplog.clear()
-        typed = [*SMALL, "--model.frozen", "true", "--model.stored", stored, "--run_dir", name]
+        typed = [*SMALL, "--model.frozen", "true", "--model.cache_features", stored, "--run_dir", name]
         assert graft(*FIT, *typed, "--trainer.max_epochs", "1")[0] == 0
         found[name], said[name] = figures(name), caplog.text
         assert Path(name, "images", "train_batch.png").is_file()
@@ -124,21 +124,24 @@ def test_self_critical_training_goes_on_from_a_run_and_its_checkpoint_stands_alo
     [
         (["--data", "Shapes"], 2, "Captioning learns to write, but Shapes has no texts: choose other --data"),
         (["--data", "ShapesSentences"], 2, "Captioning needs image, target, but ShapesSentences gives source"),
-        (["--model.level", "7"], 2, "level is 7, but test_resnet has 5 maps: 0 to 4, or -1"),
+        (["--model.feature_level", "7"], 2, "feature_level is 7, but test_resnet has 5 maps: 0 to 4, or -1"),
         (
-            "--model.decoder RecurrentDecoder --model.decoder.attention none --model.regularizer 1".split(),
+            [
+                *"--model.decoder RecurrentDecoder --model.decoder.attention none".split(),
+                "--model.doubly_stochastic_weight=1",
+            ],
             2,
             "this RecurrentDecoder has no attention to regularize",
         ),
-        (["--model.stored", "true"], 2, "changes while it is trained: set model.frozen true"),
+        (["--model.cache_features", "true"], 2, "changes while it is trained: set model.frozen true"),
         (
-            "--model.stored true --model.frozen true --data.augment flip".split(),
+            "--model.cache_features true --model.frozen true --data.augment flip".split(),
             2,
             "these are augmented: set --data.augment none and --data.crop null",
         ),
         (["--model.self_critical", "nowhere"], 1, "no checkpoint at nowhere"),
         (["--model.optim.backbone", "0"], 2, "optim.backbone is 0, but it is a factor above 0"),
-        (["--model.smoothing", "1"], 2, "smoothing is 1"),
+        (["--model.label_smoothing", "1"], 2, "label_smoothing is 1"),
         (["--model.search.num_return_sequences", "9"], 2, "search.num_beams 2"),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 FIT = "fit --config tasks/captioning.yaml --data CaptionTable --data.image_size 64 --data.batch_size 20".split()
-FIT += "--data.val_split 0 --data.workers 0 --model.smoothing 0 --model.search.num_beams 1".split()
+FIT += "--data.val_split 0 --data.workers 0 --model.label_smoothing 0 --model.search.num_beams 1".split()
 FIT += "--model.decoder.dropout 0 --trainer.max_epochs 150 --trainer.logger false".split()
 FIT += "--checkpoint.every_n_steps 0 --run_dir run".split()
 

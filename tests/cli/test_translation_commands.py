@@ -100,7 +100,7 @@ def test_a_resumed_run_keeps_the_vocabulary_of_its_checkpoint(run, graft):
         (["--model.search.num_return_sequences", "7"], ["1 <= num_return_sequences <= num_beams"]),
         (["--model.search.top_k", "7"], ["search.temperature above 0"]),
         (["--model.search.min_length", "200"], ["min_length < max_length"]),
-        (["--model.smoothing", "1"], ["smoothing is 1"]),
+        (["--model.label_smoothing", "1"], ["label_smoothing is 1"]),
         (["--model.optim.scale_lr", "true"], ["scale_lr"]),
         (["--model.weights", "runs/simclr/latest"], ["no option weights here"]),
         (["--model.encoder.heads", "5"], ["heads", "32"]),

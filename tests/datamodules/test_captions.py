@@ -227,7 +227,7 @@ def test_maps_of_images_that_turn_out_broken_are_skipped_like_these(folder, monk
 def test_maps_of_augmented_images_are_not_stored(folder, settings):
     data = of_table(folder, all_rows(), **settings)
     data.setup()
-    with refuses(ConfigError, "model.stored", "--data.augment none", "--data.crop null"):
+    with refuses(ConfigError, "model.cache_features", "--data.augment none", "--data.crop null"):
         data.store(lambda image: image.half(), "weights")
 
 

@@ -20,9 +20,9 @@ from tests.helpers.errors import refuses
 CLASSES = ["cat", "dog", "bird"]
 
 
-def task(auxiliary: float = 0.3, **options) -> Classification:
+def task(aux_loss_weight: float = 0.3, **options) -> Classification:
     options = {"backbone": "inception_v1", "optim": Optim(lr=1e-3)} | options
-    return Classification(classes=CLASSES, auxiliary=auxiliary, **options)
+    return Classification(classes=CLASSES, aux_loss_weight=aux_loss_weight, **options)
 
 
 def batch(count: int = 3) -> dict[str, Tensor]:
@@ -84,7 +84,7 @@ def test_evaluation_does_not_run_them():
     for auxiliary in trained.auxiliaries:
         auxiliary.conv.register_forward_hook(lambda *_: ran.append(True))
     trained.eval()
-    plain = task(auxiliary=0.0).eval()
+    plain = task(aux_loss_weight=0.0).eval()
     plain.load_state_dict(trained.state_dict(), strict=False)
     image = batch()["image"]
     assert torch.equal(trained(image), plain(image))
@@ -164,10 +164,10 @@ def test_they_follow_the_classes_and_go_with_the_head():
 
 
 def test_a_backbone_without_them_is_refused():
-    with refuses(ConfigError, "test_resnet", "model.auxiliary", "model.backbone", "inception_v1"):
+    with refuses(ConfigError, "test_resnet", "model.aux_loss_weight", "model.backbone", "inception_v1"):
         task(backbone="test_resnet")
 
 
 def test_a_frozen_backbone_has_nothing_to_learn_from_them():
-    with refuses(ConfigError, "frozen", "auxiliary"):
+    with refuses(ConfigError, "frozen", "aux_loss_weight"):
         task(frozen=True)

@@ -94,7 +94,8 @@ def kept(task: Captioning) -> list[dict[str, Tensor]]:
 @pytest.mark.parametrize("decoder", DECODERS.values(), ids=DECODERS)
 def test_the_loss_is_cross_entropy_per_word_plus_the_regularizer_and_padding_changes_nothing(words, decoder):
     attends = decoder is not DECODERS["no attention"]
-    task = captioning(words, decoder=decoder, smoothing=0.1, regularizer=0.5 if attends else None).eval()
+    weight = 0.5 if attends else None
+    task = captioning(words, decoder=decoder, label_smoothing=0.1, doubly_stochastic_weight=weight).eval()
     samples = batch(words)
     memory = task.memory(samples | {"image": task.normalized(samples["image"])})
     said = samples["target"][:, 1:]
@@ -111,17 +112,18 @@ def test_the_loss_is_cross_entropy_per_word_plus_the_regularizer_and_padding_cha
 
 
 def test_show_attend_and_tell_is_regularized_as_its_authors_do_and_others_are_not(words):
-    assert captioning(words).regularizer == captioning(words, decoder=None).regularizer == 1
-    assert [captioning(words, decoder=DECODERS[name]).regularizer for name in list(DECODERS)[1:]] == [0, 0, 0]
-    with refuses(ConfigError, "model.regularizer", 1, "RecurrentDecoder", "model.decoder"):
-        captioning(words, decoder=DECODERS["no attention"], regularizer=1.0)
-    with refuses(ConfigError, "model.regularizer", -1):
-        captioning(words, regularizer=-1.0)
+    assert captioning(words).doubly_stochastic_weight == captioning(words, decoder=None).doubly_stochastic_weight == 1
+    others = [captioning(words, decoder=DECODERS[name]) for name in list(DECODERS)[1:]]
+    assert [task.doubly_stochastic_weight for task in others] == [0, 0, 0]
+    with refuses(ConfigError, "model.doubly_stochastic_weight", 1, "RecurrentDecoder", "model.decoder"):
+        captioning(words, decoder=DECODERS["no attention"], doubly_stochastic_weight=1.0)
+    with refuses(ConfigError, "model.doubly_stochastic_weight", -1):
+        captioning(words, doubly_stochastic_weight=-1.0)
 
 
 @pytest.mark.parametrize(("level", "places"), [(-1, (2, 2)), (-2, (4, 4)), (2, (8, 8))])
 def test_each_word_has_a_map_of_where_it_looked_at_the_level_that_was_asked_for(words, level, places):
-    task = captioning(words, level=level)
+    task = captioning(words, feature_level=level)
     answers, evaluate = [], task.evaluate
     task.evaluate = lambda *inputs: answers.append(evaluate(*inputs))
     quiet().test(task, datamodule=Images(batch(words)), verbose=False)
@@ -135,21 +137,21 @@ def test_each_word_has_a_map_of_where_it_looked_at_the_level_that_was_asked_for(
 
 @pytest.mark.parametrize("level", [-1, -2, 0])
 def test_what_lies_beyond_the_level_is_not_trained_and_no_device_waits_for_its_gradient(words, level):
-    backbone = captioning(words, level=level).backbone
+    backbone = captioning(words, feature_level=level).backbone
     backbone(torch.rand(2, 3, 64, 64))[level].sum().backward()
     assert all((p.grad is not None) == p.requires_grad for p in backbone.parameters())
     assert backbone.net.layer4[0].conv1.weight.requires_grad == (level == -1)
-    assert not any(p.requires_grad for p in captioning(words, level=level, frozen=True).backbone.parameters())
+    assert not any(p.requires_grad for p in captioning(words, feature_level=level, frozen=True).backbone.parameters())
 
 
 def test_a_level_that_is_not_there_is_named(words):
-    with refuses(ConfigError, "model.level", 7, "test_resnet", 4, -1):
-        captioning(words, level=7)
+    with refuses(ConfigError, "model.feature_level", 7, "test_resnet", 4, -1):
+        captioning(words, feature_level=7)
 
 
 @pytest.mark.parametrize("decoder", DECODERS.values(), ids=DECODERS)
 def test_a_handful_is_memorized_word_for_word_and_judged_against_all_references(words, decoder):
-    task = captioning(words, decoder=decoder, optim=Optim(lr=0.003, warmup=0), smoothing=0.0)
+    task = captioning(words, decoder=decoder, optim=Optim(lr=0.003, warmup=0), label_smoothing=0.0)
     once = quiet(max_epochs=1, gradient_clip_val=1.0)
     once.fit(task, datamodule=Images(batch(words), steps=200))
     once.test(task, datamodule=Images(batch(words)), verbose=False)
@@ -180,7 +182,8 @@ def test_training_from_stored_maps_is_training_from_images(words):
     losses, weights = [], []
     for stored in (False, True):
         torch.manual_seed(0)
-        task = captioning(words, frozen=True, stored=stored, optim=Optim(lr=0.001, schedule="constant", warmup=0))
+        optim = Optim(lr=0.001, schedule="constant", warmup=0)
+        task = captioning(words, frozen=True, cache_features=stored, optim=optim)
         samples = batch(words)
         data = Images(samples, steps=10)
 
@@ -199,8 +202,8 @@ def test_training_from_stored_maps_is_training_from_images(words):
 
 
 def test_maps_of_a_backbone_that_learns_are_not_stored(words):
-    with refuses(ConfigError, "model.stored", "model.frozen"):
-        captioning(words, stored=True)
+    with refuses(ConfigError, "model.cache_features", "model.frozen"):
+        captioning(words, cache_features=True)
 
 
 @pytest.mark.parametrize("decoder", [TELL, partial(READ, cell="lstm")], ids=["tell", "lstm"])

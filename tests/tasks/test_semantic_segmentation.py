@@ -89,7 +89,7 @@ def test_a_vision_transformer_segments_too():
 
 
 def test_the_auxiliary_head_adds_its_loss_in_training_only():
-    plain, helped = task(), task(auxiliary=0.4, output_stride=8)
+    plain, helped = task(), task(aux_loss_weight=0.4, output_stride=8)
     assert plain.auxiliary is None
     assert helped.auxiliary.training
     batch = helped.on_after_batch_transfer(make_images(), 0)
@@ -97,8 +97,8 @@ def test_the_auxiliary_head_adds_its_loss_in_training_only():
     logged: dict[str, Tensor] = {}
     loss = helped.training_step(batch, 0)
     assert loss.item() == pytest.approx((logged["cross_entropy"] + 0.4 * logged["auxiliary"]).item(), rel=1e-5)
-    with refuses(ConfigError, "model.auxiliary", "test_vit"):
-        task(backbone="test_vit", auxiliary=0.4)
+    with refuses(ConfigError, "model.aux_loss_weight", "test_vit"):
+        task(backbone="test_vit", aux_loss_weight=0.4)
 
 
 def test_class_weights_come_from_the_training_masks_and_stay_in_the_checkpoint():

@@ -59,7 +59,7 @@ def quiet(**settings) -> L.Trainer:
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_the_loss_is_cross_entropy_per_target_token_and_padding_changes_nothing(languages, recurrent):
     parts = {"encoder": lambda size: RecurrentEncoder(size, 32), "decoder": lambda *sizes: RecurrentDecoder(*sizes, 32)}
-    task = translation(languages, smoothing=0.1, **(parts if recurrent else {})).eval()
+    task = translation(languages, label_smoothing=0.1, **(parts if recurrent else {})).eval()
     samples = batch(task)
     memory = task.memory(samples)
     logits, said = task.decoder(samples["target"][:, :-1], memory), samples["target"][:, 1:]
@@ -83,7 +83,7 @@ def test_one_vocabulary_has_one_embedding_unless_it_is_not_wanted(languages):
 def test_four_sentences_are_learned_by_heart_and_written(languages, recurrent):
     torch.manual_seed(0)
     parts = {"encoder": lambda size: RecurrentEncoder(size, 32), "decoder": lambda *sizes: RecurrentDecoder(*sizes, 32)}
-    task = translation(languages, smoothing=0, optim=Optim(lr=0.01, warmup=0), **(parts if recurrent else {}))
+    task = translation(languages, label_smoothing=0, optim=Optim(lr=0.01, warmup=0), **(parts if recurrent else {}))
     samples = batch(task)
     loader = DataLoader([samples] * 150, batch_size=None, collate_fn=dict)
     quiet(max_epochs=1).fit(task, loader)

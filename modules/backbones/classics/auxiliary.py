@@ -57,6 +57,7 @@ def auxiliaries(backbone: Backbone, num_classes: int) -> nn.ModuleList:
     net = getattr(backbone, "net", None)
     if not isinstance(net, Network) or not net.auxiliary_points:
         raise ConfigError(
-            f"{backbone.name} has no auxiliary classifiers: set model.auxiliary to 0, or model.backbone to inception_v1"
+            f"{backbone.name} has no auxiliary classifiers: set model.aux_loss_weight to 0, or model.backbone to "
+            "inception_v1"
         )
     return watch(net, num_classes)

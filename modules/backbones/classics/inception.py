@@ -17,7 +17,7 @@ Layer = Callable[..., nn.Module]
 
 class GoogLeNet(Network):
     """May have its auxiliary classifiers inside: in training its output is (logits, [theirs]) then, whose losses count
-    0.3 each. In a task they are the task's: `--model.auxiliary 0.3`.
+    0.3 each. In a task they are the task's: `--model.aux_loss_weight 0.3`.
     """
 
     auxiliary_points = (3, 4)
