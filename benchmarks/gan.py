@@ -75,7 +75,7 @@ def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
             schedule.step()
             steps += 1
             pair = ([*network.parameters(), *network.buffers()] for network in (averaged, generator))
-            follow(*pair, share_at(settings["ema"], steps))
+            follow(*pair, share_at(settings["ema_decay"], steps))
         stopwatch.note(loss)
     return stopwatch.run()
 

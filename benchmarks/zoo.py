@@ -65,7 +65,7 @@ def trained(name: str, root: Path, side: int, seconds: int, seed: int, options: 
         "--model.small_images": str(NETWORKS[name]).lower(),
         "--model.optim.schedule": "constant",
         "--model.optim.warmup": 50,
-        "--model.ema": 0.99,
+        "--model.ema_decay": 0.99,
         "--trainer.max_time": f"00:{timedelta(seconds=seconds)!s:0>8}",
         "--trainer.max_epochs": 10_000,
         "--trainer.check_val_every_n_epoch": 10_000,

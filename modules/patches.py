@@ -76,7 +76,8 @@ def cut(image: Tensor, grid: int, tile: int, draws: torch.Generator | None) -> T
     cell = min(image.shape[-2:]) // grid
     if tile > cell:
         raise ConfigError(
-            f"model.tile is {tile} pixels, but a cell of a {grid} x {grid} grid has {cell}: raise --data.image_size"
+            f"model.tile_size is {tile} pixels, but a cell of a {grid} x {grid} grid has {cell}: raise "
+            "--data.image_size"
         )
     places = torch.randint(cell - tile + 1, (grid * grid, 2), generator=draws).tolist()
     corners = [(i // grid * cell + y, i % grid * cell + x) for i, (y, x) in enumerate(places)]

@@ -72,7 +72,8 @@ class EpochAverage(MovingAverage):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if stage == "fit" and (trainer.max_epochs or 0) < self.epochs:
             raise ConfigError(
-                f"model.average is {self.epochs} epochs, but trainer.max_epochs is {trainer.max_epochs}: train longer"
+                f"model.average_last_epochs is {self.epochs}, but trainer.max_epochs is {trainer.max_epochs}: "
+                "train longer"
             )
         super().setup(trainer, pl_module, stage)
 

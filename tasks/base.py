@@ -22,9 +22,9 @@ class Task(L.LightningModule):
 
     Args:
         optim: how the parameters move.
-        ema: decay of a moving average of the weights, such as 0.999, which is what is validated, tested and saved; 0 is
-            off.
-        average: validate, test and save the mean of the weights after each of this many last epochs; 0 is off.
+        ema_decay: EMA decay of the weights, e.g. 0.999; the EMA weights are validated, tested and saved. 0 disables it.
+        average_last_epochs: number of last epochs whose weights are averaged; the mean is validated, tested and saved.
+            0 disables it.
 
     Class attributes: `monitor` and `mode` name what the best checkpoint is judged by, `fallback` the loss that chooses
     while the monitor does not move; `needs` are keys of its batches
@@ -49,14 +49,17 @@ class Task(L.LightningModule):
     float32: ClassVar[bool] = False
     backbone: Backbone | None
 
-    def __init__(self, optim: Optim = Optim(), ema: float = 0.0, average: int = 0):
+    def __init__(self, optim: Optim = Optim(), ema_decay: float = 0.0, average_last_epochs: int = 0):
         super().__init__()
         self.save_hyperparameters(logger=False)
-        if not 0 <= ema < 1:
-            raise ConfigError(f"model.ema is {ema:g}, but a decay lies between 0 (off) and below 1: try 0.999")
-        if average < 0 or (ema and average):
-            raise ConfigError(f"model.average is {average} and model.ema {ema:g}: one of them, and 0 or more epochs")
-        self.optim, self.ema, self.average = optim, ema, average
+        if not 0 <= ema_decay < 1:
+            raise ConfigError(f"model.ema_decay is {ema_decay:g}, but a decay is 0 (off) to below 1: try 0.999")
+        if average_last_epochs < 0 or (ema_decay and average_last_epochs):
+            raise ConfigError(
+                f"model.average_last_epochs is {average_last_epochs} and model.ema_decay {ema_decay:g}: one of them, "
+                "and 0 or more epochs"
+            )
+        self.optim, self.ema_decay, self.average_last_epochs = optim, ema_decay, average_last_epochs
         self.backbone = None
         self.means = {stage: Means() for stage in ("val", "test")}
 
@@ -66,9 +69,9 @@ class Task(L.LightningModule):
         raise NotImplementedError
 
     def configure_callbacks(self) -> list[L.Callback]:
-        if self.trainer.state.fn != "fit" or not (self.ema or self.average):
+        if self.trainer.state.fn != "fit" or not (self.ema_decay or self.average_last_epochs):
             return []
-        return [MovingAverage(self.ema) if self.ema else EpochAverage(self.average)]
+        return [MovingAverage(self.ema_decay) if self.ema_decay else EpochAverage(self.average_last_epochs)]
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Refuses data of another kind than the task's.

@@ -17,7 +17,7 @@ class BYOL(Distillation):
 
     Args:
         head: projection head; only the backbone is kept afterward.
-        dimension: size D of the embeddings that are compared.
+        embed_dim: size D of the embeddings that are compared.
         hidden: width of the predictor's hidden layer.
         momentum: of the teacher at the start, 0..1; higher follows more slowly.
         final_momentum: at the end; in between it follows a cosine, step by step.
@@ -26,11 +26,11 @@ class BYOL(Distillation):
     views = (2, 2)
     protocols: ClassVar[dict[str, str]] = {"loss": "minus cosine of prediction and target, both ways, -1..1"}
 
-    def __init__(self, head: HeadFactory = Projection, dimension: int = 256, hidden: int = 1024, **kwargs):
+    def __init__(self, head: HeadFactory = Projection, embed_dim: int = 256, hidden: int = 1024, **kwargs):
         super().__init__(**kwargs)
-        positive(dimension=dimension, hidden=hidden)
-        self.head = self.attach(head, dimension)
-        self.predictor = MLP(dimension, hidden, dimension)
+        positive(embed_dim=embed_dim, hidden=hidden)
+        self.head = self.attach(head, embed_dim)
+        self.predictor = MLP(embed_dim, hidden, embed_dim)
         self.teacher = Teacher(self.backbone, self.head)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Object detection: boxes and classes."""
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
@@ -40,8 +40,8 @@ class Detection(VisionTask):
         overlap: what neighboring windows share, 0..1; objects larger than that may be found in pieces.
         flip: outside of training, merge with what is found in the mirrored image.
         scales: outside of training, merge what is found in the image at these scales.
-        voc: also log Pascal VOC's average precision.
-        nuclei: also log the score of the Data Science Bowl 2018.
+        extra_metrics: also log the average precision of Pascal VOC (`voc`) or the score of the Data Science Bowl 2018
+            (`dsb2018`).
     """
 
     needs: ClassVar[tuple[str, ...]] = ("image", "boxes", "labels")
@@ -64,8 +64,7 @@ class Detection(VisionTask):
         overlap: float = 0.5,
         flip: bool = False,
         scales: tuple[float, ...] = (1.0,),
-        voc: bool = False,
-        nuclei: bool = False,
+        extra_metrics: list[Literal["voc", "dsb2018"]] = [],  # noqa: B006
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -80,7 +79,8 @@ class Detection(VisionTask):
         self.train()
         most = max(100, self.head.selection.detections)  # COCO's, or all that may be found
         self.protocols = protocols(most)
-        scores = partial(DetectionScores, len(classes), self.masks, most, voc=voc, nuclei=nuclei, errors=True)
+        extra = {name: name in extra_metrics for name in ("voc", "dsb2018")}
+        scores = partial(DetectionScores, len(classes), self.masks, most, errors=True, **extra)
         self.scores = torch.nn.ModuleDict({"val": scores(), "test": scores()})
         self.to(memory_format=torch.channels_last)
 

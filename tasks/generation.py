@@ -58,7 +58,7 @@ class Generation(Turns):
         self.generator, self.discriminator = generator(self.canvas, latent), discriminator(self.canvas)
         for network in (self.generator, self.discriminator):
             network.to(memory_format=torch.channels_last)
-        self.averaged = deepcopy(self.generator).requires_grad_(False).eval() if self.ema else None
+        self.averaged = deepcopy(self.generator).requires_grad_(False).eval() if self.ema_decay else None
         self.latent, self.classes, self.condition = latent, classes, condition
         self.needs = ("image", "label") if condition else ("image",)
         noise = torch.randn(FIXED, latent, generator=torch.Generator().manual_seed(0))
@@ -152,7 +152,7 @@ class Generation(Turns):
     def step_generator(self) -> None:
         super().step_generator()
         if self.averaged is not None:
-            share = share_at(self.ema, self.trainer.global_step)
+            share = share_at(self.ema_decay, self.trainer.global_step)
             follow(_tensors(self.averaged), _tensors(self.generator), share)
 
 

@@ -21,8 +21,8 @@ class Jigsaw(Pretraining):
 
     Args:
         grid: cells per side, 2 or 3.
-        tile: side of a tile in pixels; less than a cell, and the backbone's stride or more.
-        orders: how many orders there are to choose from, at most the factorial of grid * grid.
+        tile_size: side of a tile in pixels; less than a cell, and the backbone's stride or more.
+        num_permutations: orders of the tiles to choose from, at most the factorial of grid * grid.
         hidden: width of the layer that sees all tiles.
     """
 
@@ -35,20 +35,20 @@ class Jigsaw(Pretraining):
         "accuracy": "of the tiles' order",
     }
 
-    def __init__(self, grid: int = 2, tile: int = 32, orders: int = 24, hidden: int = 512, **kwargs):
+    def __init__(self, grid: int = 2, tile_size: int = 32, num_permutations: int = 24, hidden: int = 512, **kwargs):
         super().__init__(**kwargs)
         if grid not in (2, 3):
             raise ConfigError(f"model.grid is {grid}, but must be 2 or 3")
-        self.grid, self.tile = grid, tile
-        self.register_buffer("orders", distant_orders(grid * grid, orders))
-        self.head = MLP(grid * grid * self.backbone.features.pooled, hidden, orders)
+        self.grid, self.tile_size = grid, tile_size
+        self.register_buffer("orders", distant_orders(grid * grid, num_permutations))
+        self.head = MLP(grid * grid * self.backbone.features.pooled, hidden, num_permutations)
 
     def forward(self, tiles: Tensor) -> Tensor:
-        """Tiles (B, grid * grid, 3, tile, tile) to logits (B, orders)."""
+        """Tiles (B, grid * grid, 3, tile_size, tile_size) to logits (B, num_permutations)."""
         return self.head(self.features(tiles.flatten(0, 1)).view(len(tiles), -1))
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
-        tiles = cut(batch["image"], self.grid, self.tile, draws)
+        tiles = cut(batch["image"], self.grid, self.tile_size, draws)
         order = torch.randint(len(self.orders), (len(tiles),), generator=draws).to(tiles.device)
         tiles = tiles[torch.arange(len(tiles), device=tiles.device)[:, None], self.orders[order]]
         logits = self(tiles).float()
@@ -63,7 +63,7 @@ def distant_orders(length: int, count: int) -> Tensor:
     """
     everything = torch.tensor(list(permutations(range(length))))
     if not 2 <= count <= len(everything):
-        raise ConfigError(f"model.orders is {count}, but {length} tiles have 2 to {len(everything)} orders")
+        raise ConfigError(f"model.num_permutations is {count}, but {length} tiles have 2 to {len(everything)} orders")
     chosen, nearest = [0], torch.full((len(everything),), length + 1)
     while len(chosen) < count:
         nearest = nearest.minimum((everything != everything[chosen[-1]]).sum(1))

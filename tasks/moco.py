@@ -22,12 +22,12 @@ class MoCo(Distillation):
     Args:
         head: projection head; only the backbone is kept afterward; null is a Projection without batch norm, as in the
             paper.
-        dimension: size D of queries and keys.
-        queue: keys of earlier steps that serve as negatives, a multiple of those of a step: of the global batch size,
-            or of twice that if `symmetric`.
+        embed_dim: size D of queries and keys.
+        queue_size: keys of earlier steps that serve as negatives, a multiple of those of a step: of the global batch
+            size, or of twice that if `symmetric`.
         temperature: divides the cosine similarities.
-        splits: shuffled groups into which the batch falls for the keys' batch norm, so that statistics do not give
-            away which key belongs to which query; 1 is off.
+        shuffle_bn_groups: shuffling BN: number of shuffled groups that the batch falls into for the keys' batch norm,
+            so that statistics do not give away which key belongs to which query; 1 is off.
         symmetric: let each view be query and key in turn; twice the work, and twice the new keys, per batch. The paper
             does not.
         momentum: of the teacher at the start, 0..1; higher follows more slowly.
@@ -40,21 +40,22 @@ class MoCo(Distillation):
     def __init__(
         self,
         head: HeadFactory | None = None,
-        dimension: int = 128,
-        queue: int = 4096,
+        embed_dim: int = 128,
+        queue_size: int = 4096,
         temperature: float = 0.2,
-        splits: int = 4,
+        shuffle_bn_groups: int = 4,
         symmetric: bool = False,
         momentum: float = 0.99,
         final_momentum: float = 0.99,
         **kwargs,
     ):
         super().__init__(momentum=momentum, final_momentum=final_momentum, **kwargs)
-        positive(dimension=dimension, queue=queue, temperature=temperature, splits=splits)
-        self.head = self.attach(head or partial(Projection, norm=False), dimension)
+        positive(embed_dim=embed_dim, temperature=temperature)
+        positive(queue_size=queue_size, shuffle_bn_groups=shuffle_bn_groups)
+        self.head = self.attach(head or partial(Projection, norm=False), embed_dim)
         self.teacher = Teacher(self.backbone, self.head)
-        self.queue = Queue(queue, dimension)
-        self.temperature, self.splits, self.symmetric = temperature, splits, symmetric
+        self.queue = Queue(queue_size, embed_dim)
+        self.temperature, self.shuffle_bn_groups, self.symmetric = temperature, shuffle_bn_groups, symmetric
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W) to queries (B, D)."""
@@ -67,13 +68,13 @@ class MoCo(Distillation):
             nearest = max(1, round(length / everything)) * everything
             twice = ", twice as the loss is symmetric" if self.symmetric else ""
             raise ConfigError(
-                f"model.queue is {length}, but it must be a multiple of the {everything} keys of a step (the global "
-                f"batch size{twice}): take {nearest}"
+                f"model.queue_size is {length}, but it must be a multiple of the {everything} keys of a step (the "
+                f"global batch size{twice}): take {nearest}"
             )
-        if size % self.splits or size // self.splits < 2:
+        if size % self.shuffle_bn_groups or size // self.shuffle_bn_groups < 2:
             raise ConfigError(
-                f"data.batch_size {size} does not fall into model.splits {self.splits} equal groups of two or more: "
-                f"choose a multiple, or --model.splits 1"
+                f"data.batch_size {size} does not fall into model.shuffle_bn_groups {self.shuffle_bn_groups} equal "
+                f"groups of two or more: choose a multiple, or --model.shuffle_bn_groups 1"
             )
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
@@ -89,9 +90,10 @@ class MoCo(Distillation):
 
     def _keys(self, view: Tensor) -> Tensor:
         """Normalized keys (B, D) of a view."""
-        if self.training and self.splits > 1:
+        if self.training and self.shuffle_bn_groups > 1:
             order = torch.randperm(len(view)).to(view.device)
-            keys = torch.cat([self.teacher(part) for part in view[order].chunk(self.splits)])[order.argsort()]
+            parts = view[order].chunk(self.shuffle_bn_groups)
+            keys = torch.cat([self.teacher(part) for part in parts])[order.argsort()]
         else:
             keys = self.teacher(view)
         return torch.nn.functional.normalize(keys.float(), dim=1)

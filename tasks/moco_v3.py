@@ -18,7 +18,7 @@ class MoCoV3(Distillation):
 
     Args:
         head: projection head; only the backbone is kept afterward; null is a Projection with `last_norm`.
-        dimension: size D of the embeddings that are compared.
+        embed_dim: size D of the embeddings that are compared.
         hidden: width of the predictor's hidden layer.
         temperature: divides the cosine similarities.
     """
@@ -29,16 +29,16 @@ class MoCoV3(Distillation):
     def __init__(
         self,
         head: HeadFactory | None = None,
-        dimension: int = 256,
+        embed_dim: int = 256,
         hidden: int = 1024,
         temperature: float = 0.2,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        positive(dimension=dimension, hidden=hidden, temperature=temperature)
+        positive(embed_dim=embed_dim, hidden=hidden, temperature=temperature)
         head = head or partial(Projection, last_norm=True)
-        self.head = self.attach(head, dimension)
-        self.predictor = MLP(dimension, hidden, dimension, last_norm=True)
+        self.head = self.attach(head, embed_dim)
+        self.predictor = MLP(embed_dim, hidden, embed_dim, last_norm=True)
         self.teacher = Teacher(self.backbone, self.head)
         self.temperature = temperature
 

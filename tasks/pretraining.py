@@ -88,10 +88,10 @@ class Distillation(Pretraining):
 
     def __init__(self, momentum: float = 0.99, final_momentum: float = 1.0, **kwargs):
         super().__init__(**kwargs)
-        if self.ema or self.average:  # an average of queues or of the teacher's center means nothing
+        if self.ema_decay or self.average_last_epochs:  # an average of queues or of the teacher's center means nothing
             raise ConfigError(
                 f"{type(self).__name__} has a momentum encoder, which is a moving average already "
-                f"(--model.momentum): leave --model.ema and --model.average at 0"
+                f"(--model.momentum): leave --model.ema_decay and --model.average_last_epochs at 0"
             )
         if not 0 <= momentum <= final_momentum <= 1:
             raise ConfigError(f"model.momentum {momentum} and final_momentum {final_momentum} must rise within 0..1")

@@ -16,17 +16,17 @@ class SimCLR(Pretraining):
 
     Args:
         head: projection head; only the backbone is kept afterward.
-        dimension: size D of the embeddings that are compared.
+        embed_dim: size D of the embeddings that are compared.
         temperature: divides the cosine similarities.
     """
 
     views = (2, 2)
     protocols: ClassVar[dict[str, str]] = {"loss": "NT-Xent between two augmented views, within batches of one device"}
 
-    def __init__(self, head: HeadFactory = Projection, dimension: int = 128, temperature: float = 0.2, **kwargs):
+    def __init__(self, head: HeadFactory = Projection, embed_dim: int = 128, temperature: float = 0.2, **kwargs):
         super().__init__(**kwargs)
-        positive(dimension=dimension, temperature=temperature)
-        self.head = self.attach(head, dimension)
+        positive(embed_dim=embed_dim, temperature=temperature)
+        self.head = self.attach(head, embed_dim)
         self.temperature = temperature
 
     def forward(self, image: Tensor) -> Tensor:

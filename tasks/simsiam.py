@@ -17,8 +17,8 @@ class SimSiam(Pretraining):
 
     Args:
         head: projection head; only the backbone is kept afterward; null is a Projection of 3 layers with `last_norm`.
-        dimension: size D of the embeddings that are compared.
-        hidden: width of the predictor's bottleneck; a quarter of `dimension` in the paper.
+        embed_dim: size D of the embeddings that are compared.
+        hidden: width of the predictor's bottleneck; a quarter of `embed_dim` in the paper.
     """
 
     views = (2, 2)
@@ -27,15 +27,15 @@ class SimSiam(Pretraining):
     def __init__(
         self,
         head: HeadFactory | None = None,
-        dimension: int = 512,
+        embed_dim: int = 512,
         hidden: int = 128,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        positive(dimension=dimension, hidden=hidden)
+        positive(embed_dim=embed_dim, hidden=hidden)
         head = head or partial(Projection, layers=3, last_norm=True)
-        self.head = self.attach(head, dimension)
-        self.predictor = MLP(dimension, hidden, dimension)
+        self.head = self.attach(head, embed_dim)
+        self.predictor = MLP(embed_dim, hidden, embed_dim)
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W) to embeddings (B, D)."""

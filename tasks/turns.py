@@ -34,8 +34,8 @@ class Turns(Task):
         gradient_clip: largest norm of the gradients of either network; 0 is off.
         optim: how the generator's parameters move.
         discriminator_optim: how the discriminator's do.
-        ema: decay of a moving average of the generator, such as 0.999, which then makes all images that are judged
-            and written; 0 is off.
+        ema_decay: EMA decay of the generator's weights, e.g. 0.999; the EMA generator then makes all images that are
+            judged and written. 0 disables it.
     """
 
     float32 = True
@@ -49,9 +49,9 @@ class Turns(Task):
         gradient_clip: float = 0.0,
         optim: Optim = ADAM,
         discriminator_optim: Optim = ADAM,
-        ema: float = 0.0,
+        ema_decay: float = 0.0,
     ):
-        super().__init__(optim=optim, ema=ema)
+        super().__init__(optim=optim, ema_decay=ema_decay)
         self.automatic_optimization = False
         for name, value in {"n_critic": n_critic, "accumulate": accumulate}.items():
             if value < 1:

@@ -33,7 +33,7 @@ def protocols(most: int = 100) -> dict[str, str]:
         "voc_ap50": "AP at IoU .50, area under the curve, mean over classes with objects (VOC 2010, continuous "
         "coordinates)",
         "voc07_ap50": "AP at IoU .50, 11 recalls, mean over classes with objects (VOC 2007, continuous coordinates)",
-        "nuclei": "mean over images of the mean over IoU .50:.05:.95 of TP / (TP + FP + FN), detections of score .5 "
+        "dsb2018": "mean over images of the mean over IoU .50:.05:.95 of TP / (TP + FP + FN), detections of score .5 "
         "and more (DSB 2018)",
     }
     return {prefix + name: f"{kind}: {text}" for kind, prefix in PREFIX.items() for name, text in words.items()}
@@ -58,7 +58,7 @@ class Report(NamedTuple):
 
 
 class DetectionScores(Metric):
-    """COCO's figures of boxes and, if asked, of masks; on demand also VOC's, the nuclei score, and kinds of errors.
+    """COCO's figures of boxes and, if asked, of masks; on demand also VOC's, the DSB 2018 score, and kinds of errors.
 
     `compute` gives the metrics of `protocols`, those of masks with the prefix `mask_`, in 0..1, and nan where there is
     no object to find, such as `map_large` without large ones. With another maximum, `mar_100` has its name. It leaves
@@ -72,9 +72,9 @@ class DetectionScores(Metric):
         masks: evaluate masks too.
         max_detections: detections that count of each class in each image, those with the highest scores.
         voc: also the average precision of Pascal VOC at IoU .5.
-        nuclei: also the score of the Data Science Bowl 2018.
+        dsb2018: also the score of the Data Science Bowl 2018.
         errors: also count errors by their kinds.
-        confidence: lowest score, 0..1, of the detections that count in the nuclei score.
+        confidence: lowest score, 0..1, of the detections that count in the DSB 2018 score.
         together: the figures are of all processes; otherwise each has its own, and none waits for the others.
 
     Raises:
@@ -91,7 +91,7 @@ class DetectionScores(Metric):
         masks: bool = False,
         max_detections: int = 100,
         voc: bool = False,
-        nuclei: bool = False,
+        dsb2018: bool = False,
         errors: bool = False,
         confidence: float = 0.5,
         together: bool = True,
@@ -100,7 +100,7 @@ class DetectionScores(Metric):
         if max_detections < 1:
             raise ConfigError(f"max_detections is {max_detections}, but at least one detection must count")
         self.classes, self.max_detections, self.confidence = classes, max_detections, confidence
-        self.voc, self.nuclei, self.errors = voc, nuclei, errors
+        self.voc, self.dsb2018, self.errors = voc, dsb2018, errors
         self.kinds: tuple[Kind, ...] = ("boxes", "masks") if masks else ("boxes",)
         self.reports: dict[Kind, Report] = {}
         self.parts = list(EMPTY) if masks else ["found", "true", "images"]
@@ -149,20 +149,20 @@ class DetectionScores(Metric):
     def _beyond_coco(self, images: list[Image], kind: Kind, threshold: float) -> tuple[dict, dict, dict]:
         """Figures, figures of each class, and errors of detections from `threshold` on."""
         hits, scores, counts = [], [], np.zeros(len(matching.ERRORS), np.int64)
-        for image in images if self.voc or self.nuclei or self.errors else ():
+        for image in images if self.voc or self.dsb2018 or self.errors else ():
             overlap = image.overlaps(kind)
             if self.voc:
                 hits.append(matching.voc_hits(image, overlap))
-            if self.nuclei:
-                scores.append(matching.nuclei_score(image, overlap, self.confidence))
+            if self.dsb2018:
+                scores.append(matching.dsb2018_score(image, overlap, self.confidence))
             if self.errors:
                 counts += matching.errors(image, overlap, threshold)
         figures, per_class, errors = {}, {}, {}
         if self.voc:
             per_class["voc_ap50"], eleven = matching.voc(images, hits, self.classes)
             figures |= {"voc_ap50": coco.mean(per_class["voc_ap50"]), "voc07_ap50": coco.mean(eleven)}
-        if self.nuclei:
-            figures["nuclei"] = coco.mean(np.array(scores))
+        if self.dsb2018:
+            figures["dsb2018"] = coco.mean(np.array(scores))
         if self.errors:
             shares = counts / counts.sum() if counts.any() else np.full(len(counts), np.nan)
             errors = dict(zip(matching.ERRORS, zip(counts.tolist(), shares.tolist(), strict=True), strict=True))

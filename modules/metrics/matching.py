@@ -1,4 +1,4 @@
-"""What COCO's evaluation does not say: VOC's average precision, the nuclei score, and the kinds of errors.
+"""What COCO's evaluation does not say: VOC's average precision, the DSB 2018 score, and the kinds of errors.
 
 All start from one image and the IoU of its detections with its objects (`Image.overlaps`).
 """
@@ -73,7 +73,7 @@ def average_precision(scores: np.ndarray, hits: np.ndarray, objects: int) -> tup
     return area, float(np.append(precision, 0)[at].mean())
 
 
-def nuclei_score(image: Image, overlap: np.ndarray, confidence: float) -> float:
+def dsb2018_score(image: Image, overlap: np.ndarray, confidence: float) -> float:
     """The score of an image in the Data Science Bowl 2018 (Caicedo et al. 2019): mean of TP / (TP + FP + FN), 0..1.
 
     The mean is over the IoU .50:.05:.95. A detection finds an object of its class when their IoU is greater; as many

@@ -66,13 +66,13 @@ TIMM = "--model.backbone Timm --model.backbone.name"
         ("rotation", "--data.views 2", ["Rotation", "--data.views 1"]),
         ("classification", "--data.views 2", ["Classification", "--data.views 1"]),
         ("simclr", "--data.batch_size 1", ["SimCLR", "--data.batch_size", "2"]),
-        ("moco", "--model.queue 70", ["model.queue", "70", "20", "80"]),  # keys of a step, and what is near
+        ("moco", "--model.queue_size 70", ["model.queue_size", "70", "20", "80"]),  # keys of a step, and what is near
         (
             "moco",
-            "--model.queue 40 --model.splits 3",
-            ["data.batch_size", "10", "--model.splits 1"],
+            "--model.queue_size 40 --model.shuffle_bn_groups 3",
+            ["data.batch_size", "10", "--model.shuffle_bn_groups 1"],
         ),
-        ("jigsaw", "--model.orders 100", ["model.orders", "100", "2", "24"]),
+        ("jigsaw", "--model.num_permutations 100", ["model.num_permutations", "100", "2", "24"]),
         ("simclr", "--data.train 16 --data.batch_size 8", ["20", "--trainer.callbacks KNN --trainer.callbacks.k 16"]),
     ],
 )
@@ -107,10 +107,10 @@ def test_data_of_another_kind_than_the_task_needs_is_refused(refused, task, data
 
 
 def test_a_checkpoint_with_another_queue_or_without_the_teacher_is_not_resumed(graft, refused):
-    moco = ["fit", "--config", "tasks/moco.yaml", *TINY, "--model.splits", "1", "--model.queue", "40"]
+    moco = ["fit", "--config", "tasks/moco.yaml", *TINY, "--model.shuffle_bn_groups", "1", "--model.queue_size", "40"]
     assert graft(*moco, "--run_dir", "run")[0] == 0
-    other = [*moco, "--model.queue", "80", "--ckpt_path", "run"]
-    refused(2, other, "MoCo", "queue.keys", "[40, 128]", "[80, 128]", "--model.queue 40")
+    other = [*moco, "--model.queue_size", "80", "--ckpt_path", "run"]
+    refused(2, other, "MoCo", "queue.keys", "[40, 128]", "[80, 128]", "--model.queue_size 40")
     checkpoint = torch.load("run/checkpoints/last.ckpt", weights_only=True)
     weights = checkpoint["state_dict"]
     checkpoint["state_dict"] = {k: v for k, v in weights.items() if not k.startswith("teacher.")}

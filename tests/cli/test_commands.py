@@ -137,7 +137,7 @@ def test_the_optimizer_is_what_was_asked_for(graft):
 
 
 def test_an_average_of_the_weights_goes_with_any_optimizer(graft):
-    typed = ["--config", "tasks/simsiam.yaml", *TINY, "--trainer.max_epochs", "1", "--model.ema", "0.9"]
+    typed = ["--config", "tasks/simsiam.yaml", *TINY, "--trainer.max_epochs", "1", "--model.ema_decay", "0.9"]
     assert graft("fit", *typed)[0] == 0  # by SGD, which the command line builds
     checkpoint = torch.load("runs/simsiam/latest/checkpoints/last.ckpt", weights_only=True)
     assert not torch.equal(

@@ -19,8 +19,8 @@ WGAN = ["fit", "--config", "tasks/wgan.yaml", *TINY]
 @pytest.mark.parametrize(
     ("typed", "step", "steps"),
     [
-        ([*GAN, "--model.ema", "0.9", "--model.augment", "[color,cutout]", "--data.workers", "2"], 19, 36),
-        ([*WGAN, "--model.n_critic", "5", "--model.condition", "projection", "--model.ema", "0.9"], 4, 7),
+        ([*GAN, "--model.ema_decay", "0.9", "--model.augment", "[color,cutout]", "--data.workers", "2"], 19, 36),
+        ([*WGAN, "--model.n_critic", "5", "--model.condition", "projection", "--model.ema_decay", "0.9"], 4, 7),
     ],
 )
 def test_killed_and_resumed_equals_never_stopped(graft, tmp_path, typed, step, steps):

@@ -11,16 +11,16 @@ from tests.helpers.commands import KILL, ROOT, measured, run, state, stopped
 SMALL = "--data.train 96 --data.val 16 --data.test 16 --data.batch_size 12 --data.image_size 32".split()
 SMALL += "--trainer.max_epochs 3 --trainer.log_every_n_steps 1 --checkpoint.every_n_steps 3 --figures.samples 4".split()
 RANDOM = {
-    "classification": "--model.head.dropout 0.2 --model.mixup 0.5 --model.drop_path 0.1 --model.ema 0.9".split(),
+    "classification": "--model.head.dropout 0.2 --model.mixup 0.5 --model.drop_path 0.1 --model.ema_decay 0.9".split(),
     "classification, auxiliary": "--model.backbone inception_v1 --model.aux_loss_weight 0.3".split(),  # with dropout
     "simclr": [],
     "autoencoder": "--model.noise 0.2".split(),  # and codes that are drawn
-    "moco": "--model.queue 96 --model.symmetric true".split(),
+    "moco": "--model.queue_size 96 --model.symmetric true".split(),
     "semantic_segmentation": "--model.head.dropout 0.2 --data.balanced 0.5 --model.drop_path 0.1".split(),
     "detection": "--model.drop_path 0.1 --data.mosaic 0.5 --data.scale [0.5,1.5]".split(),
     "video": "--model.head.dropout 0.2 --model.drop_path 0.1 --data.crop [0.5,1] --data.frames 4".split(),
     "translation": "--data.train 200 --data.batch_tokens 400 --model.encoder.width 32 --model.decoder.width 32 "
-    "--model.average 2 --model.search.max_length 20".split(),  # dropout, and batches by length
+    "--model.average_last_epochs 2 --model.search.max_length 20".split(),  # dropout, and batches by length
     "captioning": "--model.drop_path 0.1 --model.search.max_length 12 --data.augment flip".split(),
     "dino": "--model.prototypes 64 --model.centering mean --data.views 3".split(),  # the center is a state
 }

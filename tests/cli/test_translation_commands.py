@@ -105,7 +105,7 @@ def test_a_resumed_run_keeps_the_vocabulary_of_its_checkpoint(run, graft):
         (["--model.weights", "runs/simclr/latest"], ["no option weights here"]),
         (["--model.encoder.heads", "5"], ["heads", "32"]),
         (["--model.decoder", "RecurentDecoder"], ["did you mean 'RecurrentDecoder'"]),
-        (["--model.average", "3"], ["average is 3", "max_epochs is 2"]),
+        (["--model.average_last_epochs", "3"], ["average_last_epochs is 3", "max_epochs is 2"]),
         (["--data.joint", "true", "--model.decoder.width", "64"], ["width"]),
     ],
 )
@@ -122,6 +122,7 @@ def test_commands_about_features_say_that_there_are_none(run, graft):
 
 
 def test_a_recurrent_network_with_attention_is_two_options_away(graft):
-    typed = ["--model.encoder", "RecurrentEncoder", "--model.decoder", "RecurrentDecoder", "--model.average", "2"]
+    typed = ["--model.encoder", "RecurrentEncoder", "--model.decoder", "RecurrentDecoder"]
+    typed += ["--model.average_last_epochs", "2"]
     assert graft(FIT[0], *FIT[1:3], "--data.workers", "0", *SMALL, *typed, "--run_dir", "rnn")[0] == 0
     assert "RecurrentDecoder" in Path("rnn/config.yaml").read_text()

@@ -1,4 +1,4 @@
-"""VOC's average precision, the nuclei score and the kinds of errors, against closed forms and other ways to count."""
+"""VOC's average precision, the DSB 2018 score and the kinds of errors, against closed forms and other ways to count."""
 
 import json
 
@@ -10,7 +10,7 @@ from faster_coco_eval.core import mask as coco_mask
 from benchmarks.evaluation import batches, scenes
 from modules.metrics.detection import DetectionScores
 from modules.metrics.images import Image, pack, unpack
-from modules.metrics.matching import ERRORS, average_precision, errors, nuclei_score, voc, voc_hits
+from modules.metrics.matching import ERRORS, average_precision, dsb2018_score, errors, voc, voc_hits
 
 BOX = (0, 0, 10, 10)
 FAR = (50, 50, 10, 10)
@@ -114,10 +114,10 @@ def test_voc_of_random_images_is_that_of_the_devkits_sum(kind):
 
 
 def nuclei(*args, confidence=0.5) -> float:
-    return nuclei_score(made := make_image(*args), made.overlaps("boxes"), confidence)
+    return dsb2018_score(made := make_image(*args), made.overlaps("boxes"), confidence)
 
 
-def test_nuclei_score_of_a_hand_made_image():
+def test_dsb2018_score_of_a_hand_made_image():
     """Two objects: one found perfectly, one at IoU .72; one detection too many; one that is not sure."""
     found = [(BOX, 0, 0.9), (shifted(0.72, FAR), 0, 0.8), ((80, 80, 9, 9), 0, 0.7), ((80, 0, 9, 9), 0, 0.4)]
     score = nuclei(found, [(BOX, 0, False), (FAR, 0, False)])
@@ -154,13 +154,13 @@ def test_nuclei_of_an_empty_image_are_no_number_unless_something_was_found():
     assert nuclei([(BOX, 0, 0.6)]) == 0
 
 
-def test_nuclei_score_of_label_maps_is_that_of_counting_their_pixels(data_root):
+def test_dsb2018_score_of_label_maps_is_that_of_counting_their_pixels(data_root):
     """Real nuclei, each moved by some pixels: two maps of ids, scored by the histogram of their pairs."""
     path = data_root / "dsb2018_nuclei" / "annotations"
     if not path.is_dir():
         pytest.skip(f"no nuclei in {data_root}")
     truth = json.loads(next(path.glob("*val*.json")).read_text())
-    random, scores, expected = np.random.default_rng(0), DetectionScores(1, masks=True, nuclei=True), []
+    random, scores, expected = np.random.default_rng(0), DetectionScores(1, masks=True, dsb2018=True), []
     for image in truth["images"][:4]:
         entries = [a for a in truth["annotations"] if a["image_id"] == image["id"]]
         rle = [entry["segmentation"] for entry in entries]

@@ -175,7 +175,7 @@ def test_any_maximum_of_detections_gives_what_pycocotools_counts(maximum):
 
 
 def test_every_figure_has_a_protocol():
-    figures, _ = scored(*scenes(1, 2, 3, 2, SIZE), 2, voc=True, nuclei=True)
+    figures, _ = scored(*scenes(1, 2, 3, 2, SIZE), 2, voc=True, dsb2018=True)
     assert set(figures) == set(protocols())
 
 
@@ -191,9 +191,9 @@ def test_perfect_detections_score_one_and_areas_without_objects_are_not_a_number
 
 def test_objects_without_any_detection_score_zero():
     figures, scores = scored(
-        predicted(NOTHING), [objects([[5, 5, 25, 25]], [1])], 2, voc=True, nuclei=True, errors=True
+        predicted(NOTHING), [objects([[5, 5, 25, 25]], [1])], 2, voc=True, dsb2018=True, errors=True
     )
-    assert {figures[name] for name in ("map", "mask_map50", "mar_100", "voc_ap50", "nuclei", "mask_nuclei")} == {0}
+    assert {figures[name] for name in ("map", "mask_map50", "mar_100", "voc_ap50", "dsb2018", "mask_dsb2018")} == {0}
     assert scores.reports["masks"].errors["missed"] == (1, 1)
 
 
@@ -209,8 +209,8 @@ def test_without_an_object_to_find_there_is_no_figure(truth):
 
 def test_images_with_nothing_in_them_change_nothing():
     found, truth = objects([[5, 5, 25, 25]], [0], [0.9]), objects([[5, 5, 26, 26]], [0])
-    alone, _ = scored(predicted(found), [truth], 1, nuclei=True)
-    among, _ = scored(predicted(NOTHING, found, NOTHING), [objects(), truth, objects()], 1, nuclei=True)
+    alone, _ = scored(predicted(found), [truth], 1, dsb2018=True)
+    among, _ = scored(predicted(NOTHING, found, NOTHING), [objects(), truth, objects()], 1, dsb2018=True)
     assert equal(among, alone)
     assert alone["map"] > 0
 
@@ -230,7 +230,7 @@ def test_order_of_detections_within_a_image_does_not_matter():
         for key in ("boxes", "scores", "labels"):
             found[key][i] = found[key][i][order]
         found["rle"][i] = [found["rle"][i][j] for j in order]
-    options = {"voc": True, "nuclei": True, "errors": True}
+    options = {"voc": True, "dsb2018": True, "errors": True}
     (figures, scores), (expected, sorted_) = scored(found, truths, 3, **options), scored(kept, truths, 3, **options)
     assert equal(figures, expected)
     assert scores.reports["masks"].errors == sorted_.reports["masks"].errors
@@ -323,7 +323,7 @@ def one_of_two(rank: int, folder: str, counts: tuple[int, ...]) -> None:
 def everything(images: int, mine: list[slice]) -> dict:
     """What is said of batches of that many images."""
     predictions, truths = scenes(images, 6, 15, 3, SIZE, crowds=0.1)
-    scores = DetectionScores(3, masks=True, voc=True, nuclei=True, errors=True)
+    scores = DetectionScores(3, masks=True, voc=True, dsb2018=True, errors=True)
     for batch in mine:
         scores.update({key: entries[batch] for key, entries in predictions.items()}, truths[batch])
     figures = {name: float(value) for name, value in scores.compute().items()}

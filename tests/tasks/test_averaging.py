@@ -84,7 +84,7 @@ def fit(model: L.LightningModule, **settings) -> L.Trainer:
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("accumulated", [1, 3])
 def test_validation_and_checkpoints_have_the_averages_and_training_goes_on_without(tmp_path, precision, accumulated):
-    model = Watched(tmp_path / "a.ckpt", ema=DECAY)
+    model = Watched(tmp_path / "a.ckpt", ema_decay=DECAY)
     fit(model, precision=precision, accumulate_grad_batches=accumulated)
     expected = averaged(model.trained[::accumulated], DECAY)
     assert (expected["backbone.net.bn1.running_mean"] - model.trained[-1]["backbone.net.bn1.running_mean"]).any()
@@ -96,13 +96,13 @@ def test_validation_and_checkpoints_have_the_averages_and_training_goes_on_witho
 
 def test_the_average_begins_with_the_weights_that_were_loaded(tmp_path):
     export_backbone(Timm("test_resnet"), tmp_path / "backbone.safetensors")
-    model = Watched(tmp_path / "a.ckpt", ema=DECAY, weights=str(tmp_path / "backbone.safetensors"))
+    model = Watched(tmp_path / "a.ckpt", ema_decay=DECAY, weights=str(tmp_path / "backbone.safetensors"))
     fit(model, limit_train_batches=1)
     assert_same(state(model), averaged(model.trained, DECAY))
 
 
 def test_weights_of_such_a_checkpoint_are_the_averages(tmp_path):
-    model, backbone = Watched(tmp_path / "a.ckpt", ema=DECAY), Timm("test_resnet")
+    model, backbone = Watched(tmp_path / "a.ckpt", ema_decay=DECAY), Timm("test_resnet")
     fit(model)
     load_backbone(backbone, str(model.path))
     assert_same(
@@ -112,9 +112,9 @@ def test_weights_of_such_a_checkpoint_are_the_averages(tmp_path):
 
 @pytest.mark.filterwarnings("error:You're using the WeightAveraging callback")
 def test_a_saved_average_is_judged_as_it_was(tmp_path):
-    model = Watched(tmp_path / "a.ckpt", ema=DECAY)
+    model = Watched(tmp_path / "a.ckpt", ema_decay=DECAY)
     loss = fit(model).callback_metrics["val/loss"]
-    again = Watched(tmp_path / "b.ckpt", ema=DECAY)
+    again = Watched(tmp_path / "b.ckpt", ema_decay=DECAY)
     quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)
     trainer = L.Trainer(accelerator="cpu", **quiet)
     trainer.validate(again, datamodule=Noise(), ckpt_path=model.path, weights_only=True, verbose=False)
@@ -130,11 +130,11 @@ def test_without_it_nothing_is_averaged(tmp_path):
 
 @pytest.mark.parametrize("decay", [1.0, -0.1])
 def test_decays_that_never_move_or_explode_are_refused(decay):
-    with refuses(ConfigError, "model.ema", f"{decay:g}", 0.999):
-        Classification(backbone="test_resnet", classes=["a", "b"], ema=decay)
+    with refuses(ConfigError, "model.ema_decay", f"{decay:g}", 0.999):
+        Classification(backbone="test_resnet", classes=["a", "b"], ema_decay=decay)
 
 
 def test_methods_with_a_momentum_encoder_have_an_average_already():
-    with refuses(ConfigError, "BYOL", "--model.momentum", "--model.ema", "--model.average"):
-        BYOL(backbone="test_resnet", ema=0.9)
-    assert SimCLR(backbone="test_resnet", ema=0.9).ema == 0.9
+    with refuses(ConfigError, "BYOL", "--model.momentum", "--model.ema_decay", "--model.average_last_epochs"):
+        BYOL(backbone="test_resnet", ema_decay=0.9)
+    assert SimCLR(backbone="test_resnet", ema_decay=0.9).ema_decay == 0.9

@@ -167,8 +167,8 @@ def test_windows_scales_and_mirrors_find_what_one_look_finds():
 
 def test_the_scores_of_other_challenges_are_logged_if_asked():
     fit = trainer(max_epochs=1)
-    fit.fit(task(voc=True, nuclei=True), datamodule=Images(make_images()))
-    assert {"val/voc_ap50", "val/voc07_ap50", "val/nuclei"} <= fit.callback_metrics.keys()
+    fit.fit(task(extra_metrics=["voc", "dsb2018"]), datamodule=Images(make_images()))
+    assert {"val/voc_ap50", "val/voc07_ap50", "val/dsb2018"} <= fit.callback_metrics.keys()
     assert task().scores["val"].voc is False
 
 

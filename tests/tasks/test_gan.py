@@ -172,7 +172,7 @@ def test_what_is_left_of_an_epoch_is_a_step_of_its_own():
 
 
 def test_the_average_follows_the_generator_step_by_step_and_makes_the_images():
-    watch, task = Watch(), GAN(ema=0.6, n_critic=2, **NORMAL)
+    watch, task = Watch(), GAN(ema_decay=0.6, n_critic=2, **NORMAL)
     fit(task, Noise(steps=12), callbacks=[watch])
     steps = pairwise(watch.steps)
     after = [now for now, (before, step) in zip(watch.generators[1:], steps, strict=True) if step > before]
@@ -332,7 +332,7 @@ def test_a_checkpoint_goes_on_in_the_middle_of_a_round(tmp_path):
                 trainer.save_checkpoint(tmp_path / "task.ckpt")
 
     torch.manual_seed(0)
-    task = GAN(n_critic=3, ema=0.9, **NORMAL)
+    task = GAN(n_critic=3, ema_decay=0.9, **NORMAL)
     fit(task, Noise(steps=4), callbacks=[Save()])  # 4 batches: a round and a third
     saved = torch.load(tmp_path / "task.ckpt", weights_only=True)
     assert (saved["global_step"], saved["rounds"], len(saved["optimizer_states"])) == (1, 1, 2)
@@ -342,7 +342,7 @@ def test_a_checkpoint_goes_on_in_the_middle_of_a_round(tmp_path):
         "averaged",
         "fixed_noise",
     }
-    again, watch = GAN(n_critic=3, ema=0.9, **NORMAL), Watch()
+    again, watch = GAN(n_critic=3, ema_decay=0.9, **NORMAL), Watch()
     fit(again, Noise(steps=4), max_epochs=2, ckpt_path=tmp_path / "task.ckpt", callbacks=[watch])
     assert watch.steps == [1, 1, 2, 2, 2]
 
@@ -381,7 +381,7 @@ def test_the_backbone_of_a_discriminator_takes_weights(tmp_path):
         ({"accumulate": 0}, ("model.accumulate", 0)),
         ({"latent": 0}, ("model.latent", 0)),
         ({"image_size": 30}, (30, "--data.image_size", 28, 32)),
-        ({"ema": 1.0}, ("model.ema", 1)),
+        ({"ema_decay": 1.0}, ("model.ema_decay", 1)),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings, names):

@@ -187,7 +187,7 @@ def test_dinos_teacher_is_probed_exported_and_handed_on(tmp_path):
 
 
 def test_a_symmetric_moco_enqueues_the_keys_of_both_views():
-    task = MoCo(backbone="test_resnet", queue=16, splits=1, symmetric=True, dimension=8)
+    task = MoCo(backbone="test_resnet", queue_size=16, shuffle_bn_groups=1, symmetric=True, embed_dim=8)
     views = [pixels(4, 3, 32, 32) for _ in range(2)]
     start, seen = task.queue.keys.clone(), []
     keys = task._keys

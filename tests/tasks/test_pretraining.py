@@ -25,13 +25,13 @@ from tests.helpers.errors import refuses
 SMALL = {"backbone": "test_resnet", "optim": Optim(lr=0.003, warmup=0)}
 VIEWS = {
     SimCLR: {},
-    MoCo: {"queue": 64},
+    MoCo: {"queue_size": 64},
     MoCoV3: {},
     BYOL: {"momentum": 0.9},
     SimSiam: {},
     DINO: {"prototypes": 64, "freeze_last": 0, "momentum": 0.9},
 }
-IMAGES = {Rotation: {}, Jigsaw: {"grid": 2, "tile": 32}, MaskedPatches: {}, Colorization: {}}
+IMAGES = {Rotation: {}, Jigsaw: {"grid": 2, "tile_size": 32}, MaskedPatches: {}, Colorization: {}}
 
 
 class Handful(L.LightningDataModule):
@@ -99,10 +99,10 @@ def test_trains_in_half_the_precision_with_accumulated_gradients(method, precisi
 @pytest.mark.parametrize(
     ("task", "batch", "expected"),
     [
-        (lambda: MoCo(head=Projection, queue=256, temperature=1.0, **SMALL), views(), math.log(257)),
+        (lambda: MoCo(head=Projection, queue_size=256, temperature=1.0, **SMALL), views(), math.log(257)),
         (lambda: MoCoV3(temperature=1.0, **SMALL), views(), 2 * 2 * math.log(16)),
         (lambda: Rotation(**SMALL), image(), math.log(4)),
-        (lambda: Jigsaw(orders=24, **SMALL), image(), math.log(24)),
+        (lambda: Jigsaw(num_permutations=24, **SMALL), image(), math.log(24)),
     ],
     ids=["MoCo", "MoCoV3", "Rotation", "Jigsaw"],
 )
@@ -138,7 +138,7 @@ def test_weights_that_are_loaded_reach_the_teacher(tmp_path):
 
 
 def test_the_queue_takes_the_keys_of_training_only():
-    task = MoCo(queue=32, splits=1, **SMALL)
+    task = MoCo(queue_size=32, shuffle_bn_groups=1, **SMALL)
     start = task.queue.keys.clone()
     train(task, views(), steps=1, limit_val_batches=1)
     assert task.queue.oldest.item() == 16
@@ -148,7 +148,7 @@ def test_the_queue_takes_the_keys_of_training_only():
 
 def test_shuffled_groups_give_each_query_its_own_key():
     plain = {**SMALL, "backbone": "test_vit"}  # no batch norm, so groups change nothing
-    task = MoCo(head=lambda features, outputs: Projection(features, outputs, layers=1), splits=4, **plain)
+    task = MoCo(head=lambda features, outputs: Projection(features, outputs, layers=1), shuffle_bn_groups=4, **plain)
     image = torch.randn(16, 3, 160, 160)
     task.train()
     shuffled = task._keys(image)
@@ -157,14 +157,14 @@ def test_shuffled_groups_give_each_query_its_own_key():
 
 
 def test_groups_have_batch_norm_statistics_of_their_own():
-    task, image = MoCo(splits=4, **SMALL).train(), torch.randn(16, 3, 64, 64)
+    task, image = MoCo(shuffle_bn_groups=4, **SMALL).train(), torch.randn(16, 3, 64, 64)
     torch.manual_seed(0)
     first = task._keys(image)
     assert not torch.allclose(first, task._keys(image), atol=1e-3)  # other groups, other statistics
 
 
 def test_the_symmetric_loss_is_the_mean_of_both_ways():
-    task = MoCo(queue=64, splits=1, symmetric=True, **SMALL).eval()
+    task = MoCo(queue_size=64, shuffle_bn_groups=1, symmetric=True, **SMALL).eval()
     first, second = (task.backbone.normalize(view) for view in views()["views"])
     both = task.step({"views": [first, second]}, None)["loss"]
     task.symmetric = False
@@ -340,18 +340,26 @@ def test_rotations_are_told_apart_only_by_looking():
     ("task", "batch", "names"),
     [
         (lambda: SimCLR(**SMALL), views(images=1), ("SimCLR", "--data.batch_size", 2)),
-        (lambda: Jigsaw(tile=64, **SMALL), image(), ("model.tile", 64, 32, "--data.image_size")),
-        (lambda: Jigsaw(orders=25, **SMALL), image(), ("model.orders", 25, 24)),
+        (lambda: Jigsaw(tile_size=64, **SMALL), image(), ("model.tile_size", 64, 32, "--data.image_size")),
+        (lambda: Jigsaw(num_permutations=25, **SMALL), image(), ("model.num_permutations", 25, 24)),
         (lambda: Jigsaw(grid=4, **SMALL), image(), ("model.grid", 4)),
         (lambda: MaskedPatches(patch=7, **SMALL), image(), ("model.patch", 7, "64 x 64")),
         (lambda: MaskedPatches(patch=4, target="edges", **SMALL), image(), ("model.patch", 4, 8)),
         (lambda: Colorization(rebalance=1.0, **SMALL), image(), ("model.rebalance", 1.0)),
         (lambda: MaskedPatches(ratio=1.0, **SMALL), image(), ("model.ratio", 1.0)),
-        (lambda: MoCo(queue=40, **SMALL), views(), ("model.queue", 40, 16, 32)),
-        (lambda: MoCo(queue=32, splits=3, **SMALL), views(), ("data.batch_size", 16, "model.splits", 3)),
-        (lambda: MoCo(queue=32, splits=16, **SMALL), views(), ("data.batch_size", "model.splits", 16)),
-        (lambda: MoCo(queue=32, splits=0, **SMALL), views(), ("model.splits", 0)),
-        (lambda: MoCo(queue=-16, **SMALL), views(), ("model.queue", -16)),
+        (lambda: MoCo(queue_size=40, **SMALL), views(), ("model.queue_size", 40, 16, 32)),
+        (
+            lambda: MoCo(queue_size=32, shuffle_bn_groups=3, **SMALL),
+            views(),
+            ("data.batch_size", 16, "model.shuffle_bn_groups", 3),
+        ),
+        (
+            lambda: MoCo(queue_size=32, shuffle_bn_groups=16, **SMALL),
+            views(),
+            ("data.batch_size", "model.shuffle_bn_groups", 16),
+        ),
+        (lambda: MoCo(queue_size=32, shuffle_bn_groups=0, **SMALL), views(), ("model.shuffle_bn_groups", 0)),
+        (lambda: MoCo(queue_size=-16, **SMALL), views(), ("model.queue_size", -16)),
         (lambda: SimCLR(temperature=0, **SMALL), views(), ("model.temperature", 0)),
         (lambda: DINO(teacher_temperature=0, **SMALL), views(), ("model.teacher_temperature", 0)),
         (lambda: DINO(center_momentum=2, **SMALL), views(), ("model.center_momentum", 2)),
@@ -374,7 +382,7 @@ def test_what_cannot_work_is_one_sentence(task, batch, names):
 
 
 def test_a_checkpoint_with_another_queue_or_without_the_teacher_is_refused():
-    task, other = MoCo(queue=64, **SMALL), MoCo(queue=32, **SMALL)
+    task, other = MoCo(queue_size=64, **SMALL), MoCo(queue_size=32, **SMALL)
     with refuses(ConfigError, "MoCo", "queue.keys", [32, 128], [64, 128], "--ckpt_path", "--model.weights"):
         task.on_load_checkpoint({"state_dict": other.state_dict()})
     without = {k: v for k, v in task.state_dict().items() if not k.startswith("teacher.")}

@@ -135,7 +135,7 @@ def test_fewer_than_two_classes_are_refused():
 
 def test_a_head_is_any_callable_of_features_and_outputs():
     task = SimCLR(
-        backbone="test_resnet", dimension=7, head=lambda features, outputs: Projection(features, outputs, layers=3)
+        backbone="test_resnet", embed_dim=7, head=lambda features, outputs: Projection(features, outputs, layers=3)
     )
     assert task(torch.randn(2, 3, 32, 32)).shape == (2, 7)
     assert sum(isinstance(m, nn.Linear) for m in task.head.modules()) == 3

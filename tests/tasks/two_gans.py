@@ -15,7 +15,10 @@ from tasks import GAN, WGAN
 
 STEPS, BATCH = 6, 8
 SETTINGS = {
-    "gan": (GAN, {"condition": "projection", "classes": ["a", "b"], "augment": ["color", "translation"], "ema": 0.9}),
+    "gan": (
+        GAN,
+        {"condition": "projection", "classes": ["a", "b"], "augment": ["color", "translation"], "ema_decay": 0.9},
+    ),
     "wgan": (WGAN, {"n_critic": 3, "gradient_clip": 5.0}),
     "r1": (GAN, {"loss": "hinge", "penalty": "r1", "accumulate": 2}),
     "batch norm": (GAN, {}),

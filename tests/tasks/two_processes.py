@@ -17,8 +17,8 @@ from tasks import BYOL, DINO, MoCo, MoCoV3, SimCLR, SimSiam
 STEPS, BATCH = 20, 8
 SETTINGS = {
     "SimCLR": (SimCLR, {}),
-    "MoCo": (MoCo, {"queue": 32, "splits": 1}),
-    "MoCo, symmetric": (MoCo, {"queue": 32, "splits": 1, "symmetric": True}),
+    "MoCo": (MoCo, {"queue_size": 32, "shuffle_bn_groups": 1}),
+    "MoCo, symmetric": (MoCo, {"queue_size": 32, "shuffle_bn_groups": 1, "symmetric": True}),
     "MoCoV3": (MoCoV3, {}),
     "BYOL": (BYOL, {"momentum": 0.9}),
     "SimSiam": (SimSiam, {}),
