@@ -201,7 +201,7 @@ class CLI(LightningCLI):
             default=1,
         )
         data = handed_on(self.remembered["data"], argv)
-        if command == "predict" and (typed := {"labels", "val_split"} & typed_data(argv)[1]):
+        if command == "predict" and (typed := {"label_fraction", "num_labels", "val_split"} & typed_data(argv)[1]):
             name = min(typed)
             raise ConfigError(f"data.{name} is about training, but predict takes every sample: leave --data.{name} out")
         known = json.dumps({k: v for k, v in (self.remembered | {"data": data}).items() if v})

@@ -32,6 +32,8 @@ ALIASES = {
     "data.root": "root dataset data_dir data_path data_root dataset_path",
     "data.image_size": "image_size img_size imgsz size input_size resolution",
     "data.val_split": "val_split",
+    "data.label_fraction": "label_fraction",
+    "data.num_labels": "num_labels",
     "trainer.max_epochs": "epochs max_epochs num_epochs n_epochs num_train_epochs",
     "trainer.max_steps": "max_steps steps num_steps",
     "trainer.devices": "devices gpus num_gpus",

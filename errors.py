@@ -38,7 +38,7 @@ def check_trainer(config: dict[str, Any], task: Task) -> None:
             raise ConfigError(f"trainer.{name} is {config[name]}, but it counts from 1")
     if config["overfit_batches"]:
         raise ConfigError(
-            "trainer.overfit_batches takes the data's own order away: set --data.labels to a small number"
+            "trainer.overfit_batches takes the data's own order away: set --data.num_labels to a small number"
         )
     precision = str(config["precision"])
     if task.float32 and precision in ("64", "64-true", "16-true", "bf16-true"):

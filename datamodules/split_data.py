@@ -23,8 +23,10 @@ class SplitData(DataModule):
     """Base of the data modules whose samples come in splits.
 
     Args:
-        labels: how many training samples keep their label and are used: a fraction up to 1.0, or a count above 1;
-            the same share of every class where a sample has one, drawn with the seed.
+        label_fraction: fraction in (0, 1] of the training samples that keep their label and are used: the same share of
+            every class where a sample has one, drawn with the seed.
+        num_labels: number of training samples that keep their label and are used, drawn like `label_fraction` and in
+            its place; at least one of every class.
         val_split: share of the training samples set aside for validation when the data has no validation set; the
             same share of every class where a sample has one, the same samples for every seed.
         on_error: what a sample that cannot be read does: `raise` stops, `skip` leaves it out, counted and listed in
@@ -33,21 +35,29 @@ class SplitData(DataModule):
         workers: processes that load; 0 loads in the main process.
     """
 
-    roles: ClassVar[dict[str, Role]] = {"labels": "training", "val_split": "samples", "on_error": "samples"}
+    roles: ClassVar[dict[str, Role]] = {
+        "label_fraction": "training",
+        "num_labels": "training",
+        "val_split": "samples",
+        "on_error": "samples",
+    }
     remedy = "mend or remove them"
 
     def __init__(
         self,
-        labels: float = 1.0,
+        label_fraction: float = 1.0,
+        num_labels: int | None = None,
         val_split: float = 0.1,
         on_error: Literal["raise", "skip"] = "raise",
         batch_size: int = 64,
         workers: int = 2,
     ):
         super().__init__(batch_size, workers)
-        if labels <= 0 or not 0 <= val_split < 1:
-            raise ConfigError(f"data.labels is {labels:g} and data.val_split {val_split:g}: above 0, and in [0, 1)")
-        self.labels, self.val_split, self.on_error = labels, val_split, on_error
+        _check_labels(label_fraction, num_labels)
+        if not 0 <= val_split < 1:
+            raise ConfigError(f"data.val_split is {val_split:g}, but must be at least 0 and below 1")
+        self.label_fraction, self.num_labels = label_fraction, num_labels
+        self.val_split, self.on_error = val_split, on_error
         self.splits: dict[Split, tuple[Samples, np.ndarray]] = {}
         self.unlabeled: list[str] = []  # sentences about folders of splits that have no labels
         self.others: list[Path] = []  # files of kinds that are not read
@@ -70,7 +80,7 @@ class SplitData(DataModule):
 
     def setup(self, stage: str | None = None) -> None:
         if stage == "predict":  # every sample is predicted
-            self.val_split, self.labels = 0.0, 1.0
+            self.val_split, self.label_fraction, self.num_labels = 0.0, 1.0, None
         if not self.splits:
             sources = self.prepared(self.sources())
             broken = {split: self.broken(source) for split, source in sources.items()}
@@ -151,8 +161,15 @@ class SplitData(DataModule):
             train, val = divide(source.labels, train, 1 - self.val_split, np.random.default_rng(0))
             if len(val):
                 self.splits["val"] = (source, val)
-        if self.labels != 1.0:
-            train, _ = divide(source.labels, train, self.labels, np.random.default_rng((self.seed, 1)))
+        fraction = self.label_fraction
+        if self.num_labels is not None:
+            if self.num_labels > len(train):
+                raise ConfigError(
+                    f"data.num_labels is {self.num_labels:,}, but there are only {len(train):,} training {self.noun}"
+                )
+            fraction = self.num_labels / len(train)
+        if fraction != 1.0:
+            train, _ = divide(source.labels, train, fraction, np.random.default_rng((self.seed, 1)))
         self.splits["train"] = (source, train)
 
     def write_list(self, name: str, lines: list[str]) -> None:
@@ -189,19 +206,26 @@ def first_clauses(clauses: list[str]) -> str:
     return f"{'; '.join(clauses[:SHOWN])}{more}"
 
 
+def _check_labels(fraction: float, number: int | None) -> None:
+    if not 0 < fraction <= 1:
+        raise ConfigError(
+            f"data.label_fraction is {fraction:g}, but must be above 0 and at most 1: a count is data.num_labels"
+        )
+    if number is not None and number < 1:
+        raise ConfigError(f"data.num_labels is {number}, but must be at least 1: a fraction is data.label_fraction")
+    if number is not None and fraction != 1:
+        raise ConfigError(
+            f"data.label_fraction {fraction:g} and data.num_labels {number} say the same twice: leave one of them out"
+        )
+
+
 def divide(
-    labels: np.ndarray | None, indices: np.ndarray, share: float, random: np.random.Generator
+    labels: np.ndarray | None, indices: np.ndarray, fraction: float, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws a share (fraction up to 1, or a count above 1) of `indices`, the same share of every class; and the rest.
+    """Draw a fraction of `indices`, the same of every class; returns the drawn ones and the rest, both sorted.
 
-    Every class keeps at least one sample on the drawn side; both results are sorted.
-
-    Raises:
-        ConfigError: a count larger than the data.
+    Every class keeps at least one sample on the drawn side.
     """
-    if share > len(indices):
-        raise ConfigError(f"data.labels is {share:g}, but there are only {len(indices)} training images")
-    fraction = share if share <= 1 else share / len(indices)
     groups = [indices] if labels is None else [indices[labels[indices] == c] for c in np.unique(labels[indices])]
     drawn = [random.permutation(group)[: max(1, round(fraction * len(group)))] for group in groups]
     chosen = np.sort(np.concatenate(drawn))

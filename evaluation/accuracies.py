@@ -90,7 +90,8 @@ def groups(subject: Subject) -> list[Result]:
 def draw(subject: Subject, share: float, number: int) -> Tensor:
     """Rows of the bank that keep their label, the same share of every class; int64 (n,)."""
     labels = subject.bank.labels.cpu().numpy()
-    rows, _ = divide(labels, np.arange(len(labels)), share, np.random.default_rng((subject.seed, number)))
+    fraction = share if share <= 1 else share / len(labels)
+    rows, _ = divide(labels, np.arange(len(labels)), fraction, np.random.default_rng((subject.seed, number)))
     return torch.from_numpy(rows)
 
 

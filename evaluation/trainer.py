@@ -165,9 +165,9 @@ def _to_judge(model: Task, data: DataModule, labels: tuple[float, ...]) -> tuple
         raise ConfigError(f"labels is {max(labels):g}, but there are only {train} training {data.noun}")
     if judged < 2:
         raise DataError(f"the {split} split has {judged} image: two are needed to compare any")
-    known = data.hparams.get("labels", 1.0)
-    if known != 1:
-        rank_zero_info(f"the train split is that of data.labels {known:g}: --data.labels 1 takes all of it")
+    for name, every in (("label_fraction", "1"), ("num_labels", "null")):
+        if (known := data.hparams.get(name)) not in (None, 1.0):
+            rank_zero_info(f"the train split is that of data.{name} {known:g}: --data.{name} {every} takes all of it")
     batch = next(samples(data, split, "plain", range(min(8, judged))))
     if not isinstance(batch.get("image", batch.get("video")), Tensor):
         raise refused

@@ -123,7 +123,7 @@ class ObjectDataModule(ImageFilesData):
         if "train" in self.splits and not len(self.box_sizes()):
             raise DataError(
                 f"none of the {len(self.splits['train'][1]):,} training images shows an object, crowds aside: "
-                f"raise data.labels, lower data.val_split, or annotate more"
+                f"raise data.label_fraction or data.num_labels, lower data.val_split, or annotate more"
             )
         if any(source.counts is None for source, _ in self.splits.values()):
             if self.augmented.copy_paste:

@@ -31,7 +31,7 @@ TIMM = "--model.backbone Timm --model.backbone.name"
         ("simclr", "--trainer.max_epochs 0", ["trainer.max_epochs", "0"]),
         ("simclr", "--trainer.accumulate_grad_batches 0", ["trainer.accumulate_grad_batches", "0"]),
         ("simclr", "--trainer.check_val_every_n_epoch 0", ["trainer.check_val_every_n_epoch", "0"]),
-        ("simclr", "--trainer.overfit_batches 2", ["trainer.overfit_batches", "--data.labels"]),
+        ("simclr", "--trainer.overfit_batches 2", ["trainer.overfit_batches", "--data.num_labels"]),
         ("simclr", "--trainer.val_check_interval 1000", ["val_check_interval", "1000"]),
         ("simclr", "--trainer.callbacks EarlyStopping", ["--trainer.callbacks.monitor"]),
         ("video", "--trainer.precision bf16-true", ["trainer.precision", "bf16-true", "bf16-mixed"]),
@@ -312,7 +312,7 @@ def no_object(root):
 
 def crowds_alone(root):
     coco(root, [annotation(iscrowd=1), annotation(2, iscrowd=1)])
-    return ["2", "data.labels", "data.val_split"]
+    return ["2", "data.label_fraction", "data.num_labels", "data.val_split"]
 
 
 @pytest.mark.parametrize(

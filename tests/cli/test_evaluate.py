@@ -124,11 +124,11 @@ def test_features_are_judged_on_classes_that_the_task_does_not_know(graft, train
     broken = folder / "train" / "cat" / "00.jpg"
     broken.write_bytes(b"\xff\xd8\xff" + bytes(50) + b"\xff\xd9")  # looks whole, so that it is only found late
     data = ["--data", "ImageFolder", "--data.root", str(folder), "--data.on_error", "skip", "--data.val_split", "0.3"]
-    typed = [*data, "--data.labels", "0.9", "--neighbors", "3", "--sample", "4", "--run_dir", "out"]
+    typed = [*data, "--data.label_fraction", "0.9", "--neighbors", "3", "--sample", "4", "--run_dir", "out"]
     assert graft("evaluate", "--ckpt_path", str(trained), *QUICK, *typed)[0] == 0
     found = results(Path("out"))
     assert "of the train labels held out" in found["val/probe"]["how"]
-    assert "data.labels 0.9" in said()
+    assert "data.label_fraction 0.9" in said()
     assert "00.jpg" in Path("out/skipped.txt").read_text()
 
 

@@ -16,7 +16,14 @@ from tests.helpers.filmed import film
 
 KNOWN = {
     "class_path": "datamodules.ImageFolder",
-    "init_args": {"root": "pets", "image_size": 96, "labels": 0.05, "val_split": 0.3, "on_error": "skip", "workers": 0},
+    "init_args": {
+        "root": "pets",
+        "image_size": 96,
+        "label_fraction": 0.05,
+        "val_split": 0.3,
+        "on_error": "skip",
+        "workers": 0,
+    },
 }
 
 
@@ -27,14 +34,24 @@ def settings(*argv: str) -> dict:
 def test_another_data_set_gets_the_preprocessing_and_nothing_of_the_samples():
     for typed in (["--data", "Images", "--data.root", "photos"], ["--data.root=photos"], ["--data", "Shapes"]):
         found = settings("predict", *typed)
-        assert found["image_size"] == 96 and found["workers"] == 0 and found["labels"] == 1.0
+        assert (
+            found["image_size"] == 96
+            and found["workers"] == 0
+            and found["label_fraction"] == 1.0
+            and found["num_labels"] is None
+        )
         assert not {"root", "val_split", "on_error"} & found.keys()
 
 
 def test_the_same_data_keeps_its_splits_but_not_its_few_labels():
     for typed in ([], ["--data", "ImageFolder"], ["--data.val_split", "0.2"]):
         found = settings("validate", *typed)
-        assert (found["root"], found["val_split"], found["on_error"], found["labels"]) == ("pets", 0.3, "skip", 1.0)
+        assert (found["root"], found["val_split"], found["on_error"], found["label_fraction"]) == (
+            "pets",
+            0.3,
+            "skip",
+            1.0,
+        )
 
 
 def test_a_setting_of_one_name_and_two_meanings_is_not_handed_on():
@@ -78,7 +95,14 @@ FITS = {
         "Sentences",
     ),
 }
-TYPED = {"labels": 0.05, "val_split": 0.4, "on_error": "skip", "batch_size": 3, "workers": 0, "augment": "simclr"}
+TYPED = {
+    "label_fraction": 0.05,
+    "val_split": 0.4,
+    "on_error": "skip",
+    "batch_size": 3,
+    "workers": 0,
+    "augment": "simclr",
+}
 TYPED |= {"crop": [0.1, 0.2], "scale": [0.7, 1.3], "balanced": 0.5, "iou_crop": 0.5, "mosaic": 0.5, "flip": False}
 TYPED |= {
     "min_visibility": 0.3,
@@ -141,12 +165,12 @@ def test_every_sample_is_predicted_whatever_was_typed_in_training(task, fit_once
 
 
 def test_class_folders_without_splits_are_predicted_whole(folder):
-    data = ImageFolder(str(folder / "train"), val_split=0.3, labels=0.1, workers=0)
+    data = ImageFolder(str(folder / "train"), val_split=0.3, label_fraction=0.1, workers=0)
     data.setup("predict")
     assert sum(len(batch["id"]) for batch in data.predict_dataloader()) == 24
 
 
-@pytest.mark.parametrize("name", ["labels", "val_split"])
+@pytest.mark.parametrize("name", ["label_fraction", "val_split"])
 def test_predict_refuses_settings_that_would_leave_samples_out(graft, trained, photos, name):
     typed = ["--data", "Images", "--data.root", str(photos), f"--data.{name}", "0.5"]
     code, error = graft("predict", "--ckpt_path", str(trained), *typed)
@@ -154,7 +178,17 @@ def test_predict_refuses_settings_that_would_leave_samples_out(graft, trained, p
 
 
 def test_probes_learn_from_all_labels_whatever_the_training_had(graft, fit_once):
-    typed = [*TINY, "--data.train", "40", "--data.labels", "20", "--data.batch_size", "10", "--data.image_size", "32"]
+    typed = [
+        *TINY,
+        "--data.train",
+        "40",
+        "--data.num_labels",
+        "20",
+        "--data.batch_size",
+        "10",
+        "--data.image_size",
+        "32",
+    ]
     run = fit_once("--config", "tasks/classification.yaml", *typed)
     more = "--labels 1 --sgd_epochs 1 --sample 4 --trainer.logger false --run_dir out".split()
     assert graft("evaluate", "--ckpt_path", str(run), *more)[0] == 0

@@ -81,7 +81,7 @@ def test_validation_images_are_the_same_for_every_seed(image_folder, monkeypatch
     root, seen = image_folder(FLAT), []
     for seed in ("0", "1"):
         monkeypatch.setenv("PL_GLOBAL_SEED", seed)
-        seen.append(ids(folder(root, val_split=0.3, labels=0.5), "val"))
+        seen.append(ids(folder(root, val_split=0.3, label_fraction=0.5), "val"))
     assert seen[0] == seen[1]
 
 
@@ -106,15 +106,15 @@ def test_a_validation_share_of_zero_gives_no_validation(image_folder):
 # Few labels ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("few", [0.2, 6], ids=["fraction", "count"])
+@pytest.mark.parametrize("few", [{"label_fraction": 0.2}, {"num_labels": 6}], ids=["fraction", "number"])
 def test_few_labels_are_the_same_share_of_every_class(image_folder, few):
-    data = folder(image_folder(FLAT), val_split=0.0, labels=few)
+    data = folder(image_folder(FLAT), val_split=0.0, **few)
     assert np.bincount(labels(data, "train")).tolist() == [4, 2]
 
 
 def test_few_labels_leave_validation_and_test_whole(image_folder):
     root = image_folder({"train/cat": 20, "train/dog": 20, "test/cat": 5, "test/dog": 5})
-    data = folder(root, val_split=0.25, labels=0.1)
+    data = folder(root, val_split=0.25, label_fraction=0.1)
     assert [len(ids(data, split)) for split in ("train", "val", "test")] == [4, 10, 10]
 
 
@@ -122,7 +122,7 @@ def test_few_labels_are_drawn_with_the_seed(image_folder, monkeypatch):
     root, drawn = image_folder(FLAT), {}
     for seed in ("0", "0", "1", "2"):
         monkeypatch.setenv("PL_GLOBAL_SEED", seed)
-        now = tuple(ids(folder(root, labels=0.3), "train"))
+        now = tuple(ids(folder(root, label_fraction=0.3), "train"))
         assert drawn.setdefault(seed, now) == now
     assert len(set(drawn.values())) == 3
 
@@ -135,8 +135,18 @@ def test_few_labels_keep_every_class():
 
 
 def test_more_labels_than_images_are_refused(image_folder):
-    with refuses(ConfigError, "data.labels", 31, 30):
-        folder(image_folder(FLAT), val_split=0.0, labels=31)
+    with refuses(ConfigError, "data.num_labels", 31, 30):
+        folder(image_folder(FLAT), val_split=0.0, num_labels=31)
+
+
+def test_a_fraction_and_a_number_of_labels_together_are_refused(image_folder):
+    with refuses(ConfigError, "data.label_fraction", 0.5, "data.num_labels", 6):
+        folder(image_folder(FLAT), label_fraction=0.5, num_labels=6)
+
+
+def test_one_label_is_one_and_not_all(image_folder):
+    data = folder(image_folder(FLAT), val_split=0.0, num_labels=1)
+    assert np.bincount(labels(data, "train")).tolist() == [1, 1]
 
 
 # Batches -------------------------------------------------------------------------------------------------------------
@@ -377,7 +387,11 @@ def test_a_batch_larger_than_the_training_set_is_refused(image_folder, devices):
     [
         {"views": 0},
         {"image_size": 0},
-        {"labels": 0},
+        {"label_fraction": 0},
+        {"label_fraction": 1.5},
+        {"label_fraction": -3},
+        {"num_labels": 0},
+        {"num_labels": -3},
         {"val_split": 1.0},
         {"val_split": -0.1},
         {"crop": (0.5, 0.2)},
@@ -466,7 +480,12 @@ def test_what_is_kept_of_images_is_found_again_until_they_change(tmp_path, monke
         return len(calls)
 
     assert [kept(), kept(), kept(batch_size=3)] == [1, 1, 1]
-    assert [kept(about=2), kept(splits=("train", "test")), kept(image_size=20), kept(labels=0.5)] == [2, 3, 4, 5]
+    assert [kept(about=2), kept(splits=("train", "test")), kept(image_size=20), kept(label_fraction=0.5)] == [
+        2,
+        3,
+        4,
+        5,
+    ]
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(root / "train/cat/000.png")
     assert [kept(), kept()] == [6, 6]
 

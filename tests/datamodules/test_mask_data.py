@@ -151,7 +151,7 @@ def test_epochs_and_seeds_differ(pair_folder, monkeypatch):
 
 
 def test_validation_images_are_set_aside_and_few_labels_kept(pair_folder):
-    data = masks(pair_folder({"train": 20, "test": 5}), val_split=0.25, labels=6)
+    data = masks(pair_folder({"train": 20, "test": 5}), val_split=0.25, num_labels=6)
     assert [len(data.dataset(split, "plain")) for split in ("train", "val", "test")] == [6, 5, 5]
 
 
@@ -187,7 +187,7 @@ def test_pixels_of_each_class_and_of_the_images_that_show_it(tmp_path):
 
 
 def test_few_labels_are_the_ones_that_are_counted(pair_folder):
-    data = masks(pair_folder(ALL), labels=4)
+    data = masks(pair_folder(ALL), num_labels=4)
     found = torch.cat([batch["mask"].flatten() for batch in epoch(masks_whole(data))])
     assert data.class_pixels()[0].tolist() == torch.bincount(found, minlength=3).tolist()
 

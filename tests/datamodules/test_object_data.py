@@ -136,7 +136,7 @@ def test_splits_of_the_annotations_are_taken_as_they_are(tmp_path):
 
 
 def test_validation_images_are_set_aside_and_few_labels_kept():
-    data = rectangle_data(counts={"train": 40}, val_split=0.25, labels=0.5)
+    data = rectangle_data(counts={"train": 40}, val_split=0.25, label_fraction=0.5)
     assert [len(data.splits[split][1]) for split in ("train", "val")] == [15, 10]
     kept, judged = ({name for b in data.plain_dataloader(split) for name in b["id"]} for split in ("train", "val"))
     assert not kept & judged
@@ -412,8 +412,8 @@ def test_masks_are_asked_of_data_that_has_them(settings, error, names):
 
 @pytest.mark.parametrize("drawn", [{"most": 0}, {"crowds": 9}], ids=["bare", "crowds only"])
 def test_training_images_of_which_none_shows_an_object_are_refused(drawn):
-    with refuses(DataError, 10, "data.labels", "data.val_split"):
-        rectangle_data(counts={"train": 20}, drawn=drawn, labels=0.5)
+    with refuses(DataError, 10, "data.label_fraction", "data.num_labels", "data.val_split"):
+        rectangle_data(counts={"train": 20}, drawn=drawn, label_fraction=0.5)
 
 
 # The built-in world --------------------------------------------------------------------------------------------------

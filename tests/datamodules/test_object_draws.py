@@ -68,7 +68,7 @@ def test_masks_lie_on_their_colors_under_any_mix(seed):
 def test_boxes_are_those_of_masks_on_real_images(data_root, folder, settings):
     if not (data_root / folder).is_dir():
         pytest.skip(f"no {folder} in the real data")
-    data = Objects(str(data_root / folder), image_size=192, masks=True, workers=0, labels=24, **settings)
+    data = Objects(str(data_root / folder), image_size=192, masks=True, workers=0, num_labels=24, **settings)
     data.setup("fit")
     assert sum(assert_sound(batch, len(data.classes)) for batch in epoch(data)) > 50
 

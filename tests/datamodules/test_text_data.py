@@ -105,7 +105,7 @@ def test_the_vocabulary_can_be_had_before_setup_and_sees_training_pairs_only(tmp
 
 
 def test_labels_take_a_share_of_the_training_pairs():
-    few = shapes(labels=0.1)
+    few = shapes(label_fraction=0.1)
     assert (len(few.encoded["train"]), len(few.encoded["val"])) == (30, 40)
 
 
