@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from arguments import ALL_COMMANDS, COMMANDS, check_weights, find_checkpoint, option, run_name, without_none
+from commands.overview import overview
 from modules.contracts import ConfigError, DataError, nearest
 
 COMMON = ("config", "print_config", "help", "seed_everything", "run_dir", "tensorboard", "ckpt_path")
@@ -85,7 +86,10 @@ def check_early(argv: list[str]) -> None:
 
 
 def exit_early(argv: list[str]) -> None:
-    """End the program with a sentence and its code where `check_early` refuses."""
+    """End the program with the overview where nothing is asked for, or with a sentence where `check_early` refuses."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(overview())
+        sys.exit()
     try:
         check_early(without_none([word for word in argv if word != "--debug"]))
     except (ConfigError, DataError) as error:

@@ -1,0 +1,45 @@
+"""The screen of `python cli.py` and `python cli.py --help`: commands, and every YAML in `tasks/` with a line."""
+
+from pathlib import Path
+
+COMMANDS = {
+    "fit": "train, then test the best weights",
+    "validate": "score a checkpoint on the val split",
+    "test": "score a checkpoint on the test split",
+    "predict": "write predictions for a folder of files",
+    "evaluate": "kNN, linear probes, clustering and robustness of a backbone's features",
+    "compare": "train one task from several initializations, with seeds",
+    "backbones": "list and describe what --model.backbone takes",
+}
+START = "python cli.py fit --config tasks/simclr.yaml"
+
+
+def overview() -> str:
+    """The whole screen, at most 80 columns wide."""
+    files = sorted((Path(__file__).parents[1] / "tasks").glob("*.yaml"))
+    return "\n".join(
+        [
+            "Graft: pretrain one backbone, graft it onto any task.",
+            "",
+            "usage: python cli.py COMMAND --config tasks/NAME.yaml [--SETTING VALUE ...]",
+            "",
+            "commands:",
+            *(_line(name, words, 9) for name, words in COMMANDS.items()),
+            "",
+            "tasks:",
+            *(_line(file.stem, summary(file), 21) for file in files),
+            "",
+            f"start here:    {START}",
+            f"all settings:  {START} --help",
+        ]
+    )
+
+
+def summary(file: Path) -> str:
+    """First comment line of a YAML file, without its period."""
+    with file.open(encoding="utf-8") as lines:
+        return next(lines).lstrip("# ").rstrip(".\n")
+
+
+def _line(name: str, words: str, column: int) -> str:
+    return f"  {name:<{column}}  {words}"
