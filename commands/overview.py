@@ -7,7 +7,7 @@ COMMANDS = {
     "validate": "score a checkpoint on the val split",
     "test": "score a checkpoint on the test split",
     "predict": "write predictions for a folder of files",
-    "evaluate": "kNN, linear probes, clustering and robustness of a backbone's features",
+    "evaluate": "kNN, linear probes and robustness of a backbone's features",
     "compare": "train one task from several initializations, with seeds",
     "backbones": "list and describe what --model.backbone takes",
 }
