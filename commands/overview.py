@@ -8,7 +8,7 @@ COMMANDS = {
     "test": "score a checkpoint on the test split",
     "predict": "write predictions for a folder of files",
     "evaluate": "kNN, linear probes and robustness of a backbone's features",
-    "compare": "train one task from several initializations, with seeds",
+    "compare": "train one task from several initializations",
     "backbones": "list and describe what --model.backbone takes",
 }
 START = "python cli.py fit --config tasks/simclr.yaml"
