@@ -1,4 +1,4 @@
-"""Arguments as typed: options, and the checkpoint or run that is meant."""
+"""Command-line arguments before parsing: values of options, and the checkpoint or run that they name."""
 
 import os
 import re
@@ -11,7 +11,7 @@ import yaml
 from modules.contracts import ConfigError, DataError
 
 COMMANDS = ("fit", "validate", "test", "predict", "evaluate")
-ALL_COMMANDS = (*COMMANDS, "compare", "backbones")  # which are no methods of the trainer
+ALL_COMMANDS = (*COMMANDS, "compare", "backbones")  # the last two are not methods of the trainer
 
 
 def option(argv: list[str], name: str) -> str | None:
@@ -26,7 +26,7 @@ def option(argv: list[str], name: str) -> str | None:
 
 
 def check_encodings(argv: list[str]) -> None:
-    """Refuses YAML files that are typed and not in UTF-8, which parsing would stumble over.
+    """Refuse YAML files that are not in UTF-8, before the parser fails on them.
 
     Raises:
         ConfigError: names the file and its encoding.
@@ -62,8 +62,8 @@ def replace_option(argv: list[str], name: str, value: str | None) -> list[str]:
 def resume_or_start(argv: list[str], name: str) -> list[str]:
     """`fit --ckpt_path auto`: the arguments with the checkpoint in the run directory if there is one, else without.
 
-    So the same command begins a run and, submitted again, goes on with it. In a SLURM job the run directory may be left
-    out: the job's number, which a requeued one keeps, names it.
+    The same command begins a run and, submitted again, resumes it. In a SLURM job the run directory may be left out:
+    it is named by the job's number, which a requeued job keeps.
 
     Args:
         argv: as typed.
@@ -100,7 +100,7 @@ def config_path(argv: list[str]) -> Path | None:
 
 
 def run_name(argv: list[str]) -> str:
-    """What the run is called: its YAML's name; for a run's own config.yaml, that run's name; else the task."""
+    """Name of the run: that of its YAML; for a run's own config.yaml, that run's name; else the task's."""
     path = config_path(argv)
     if path is None:
         return (option(argv, "--model") or "run").lower()
@@ -125,7 +125,7 @@ def without_none(argv: list[str]) -> list[str]:
 
 
 def check_weights(argv: list[str], name: str) -> None:
-    """Refuses commands about a checkpoint without one; published classifiers bring their own weights.
+    """Refuse commands that need a checkpoint but have none; published classifiers bring their own weights.
 
     Raises:
         ConfigError: names the option.
@@ -178,8 +178,8 @@ def latest_run(path: Path) -> Path:
 
 
 def located(weights: str) -> str:
-    """What --model.weights takes, without links, because `latest` may lead elsewhere tomorrow; a path from here when it
-    lies below."""
+    """Resolve the path in --model.weights, because the link `latest` may lead elsewhere tomorrow; relative to the
+    working directory where it lies below it. `none` and `pretrained` stay as they are."""
     if weights in ("none", "pretrained"):
         return weights
     path, here = Path(weights).expanduser(), Path.cwd().resolve()
@@ -189,7 +189,7 @@ def located(weights: str) -> str:
 
 
 def checkpoint_name(path: Path, task: str) -> str:
-    """What the run of a checkpoint is called: NAME of runs/NAME/TIME/checkpoints/, elsewhere its task."""
+    """Name of a checkpoint's run: NAME of runs/NAME/TIME/checkpoints/, elsewhere its task."""
     run = path.parent.parent
     return run.parent.name if run.parent.parent.name == "runs" else task.lower()
 

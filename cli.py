@@ -2,7 +2,7 @@
 
 `python cli.py backbones` lists what --model.backbone takes.
 
-What the user types wins over what a checkpoint remembers, which wins over the YAML.
+Precedence of settings: typed options, then those stored in a checkpoint, then the YAML.
 """
 
 import sys
@@ -86,10 +86,10 @@ set_dumper("yaml", dump_yaml)  # a class called 1e3 stays text
 
 
 class Parser(LightningArgumentParser):
-    """Errors become one sentence instead of usage text and exit."""
+    """Argument parser whose errors are one sentence instead of usage text and exit."""
 
     def parse_args(self, args: list[str] | None = None, *rest: Any, **kwargs: Any) -> Namespace:
-        """Takes null inside of dataclasses too, which jsonargparse hands to itself as the text "None"."""
+        """Accept null inside of dataclasses too, which jsonargparse hands to itself as the text "None"."""
         return super().parse_args(args if args is None else without_none(args), *rest, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> None:
@@ -101,7 +101,7 @@ class CLI(LightningCLI):
 
     def __init__(self, argv: list[str]):
         self.checkpoint: Path | None = None
-        self.epoch = 0  # of the checkpoint
+        self.epoch = 0  # the checkpoint's
         self.remembered: dict[str, Any] = {}
         self.meaning: dict[str, Any] = {}
         self.name, self.typed = run_name(argv), argv
@@ -171,13 +171,13 @@ class CLI(LightningCLI):
         self.checkpoint = find_checkpoint(typed, self.name, resume=command == "fit")
         checkpoint = read_checkpoint(self.checkpoint)
         exported = command == "fit" or not _pretraining(checkpoint) or self.checkpoint.name == callbacks.AVERAGED
-        if not exported:  # of pretraining, the last weights are
+        if not exported:  # pretraining exports its last weights
             self.checkpoint = find_checkpoint(typed, self.name, resume=True)
             checkpoint = read_checkpoint(self.checkpoint)
         argv = replace_option(argv, "--ckpt_path", str(self.checkpoint))
         self.epoch = checkpoint.get("epoch", 0)
         trained = checkpoint.get("datamodule_hyper_parameters", {}).get("_class_path", "")
-        self.meaning = checkpoint.get(trained.rpartition(".")[2], {})  # of numbers in masks
+        self.meaning = checkpoint.get(trained.rpartition(".")[2], {})  # classes and colors of the values in masks
         self.remembered = {
             "model": remembered(checkpoint.get("hyper_parameters", {})),
             "data": remembered(checkpoint.get("datamodule_hyper_parameters", {})),
@@ -188,7 +188,7 @@ class CLI(LightningCLI):
         if asked and asked != task:
             raise ConfigError(
                 f"{self.checkpoint} is a checkpoint of {task}, but this command is about {asked}; "
-                f"to graft its backbone use --model.weights {shlex.quote(typed)}"
+                f"to start from its backbone use --model.weights {shlex.quote(typed)}"
             )
         if command == "fit":
             return argv
@@ -242,7 +242,7 @@ class CLI(LightningCLI):
             raise
 
     def _check_views(self) -> None:
-        """The task gets as many views of each image as it trains on, in sizes that its backbone can see."""
+        """Check that the data gives as many views of each image as the task trains on, in sizes its backbone takes."""
         (least, most), given = self.model.views, self.datamodule.view_count
         if self.subcommand == "fit" and not least <= given <= most:
             wanted = f"{least}{' or more' if most > least else ''} view{'s' * (most > 1)}"
@@ -259,10 +259,10 @@ class CLI(LightningCLI):
         if not (self.checkpoint and self.subcommand == "fit"):
             return {}
         file = self.checkpoint.parent.parent / "config.yaml"
-        return (yaml.safe_load(file.read_text()) if file.is_file() else {}) | self.remembered  # which knows best
+        return (yaml.safe_load(file.read_text()) if file.is_file() else {}) | self.remembered  # the checkpoint wins
 
     def _choose_precision(self, before: dict[str, Any]) -> None:
-        """Puts the precision that `auto` comes to into the settings: config.yaml reproduces the run anywhere."""
+        """Replace precision `auto` by the precision chosen here, so that config.yaml reproduces the run anywhere."""
         trainer = self.settings.trainer
         if trainer.precision == AUTO and trainer.plugins:
             self.precision_reason = "as trainer.plugins have it"  # they may hold one; the trainer looks
@@ -273,7 +273,7 @@ class CLI(LightningCLI):
         trainer.precision, self.precision_reason = choose(trainer.precision, kind, detect(), known)
 
     def _check_resume(self, before: dict[str, Any]) -> None:
-        """A resumed run must be the run that was stopped; what was changed is said."""
+        """Print the settings in which a resumed run differs from the run that was stopped."""
         if not before:
             return
         then = flatten(before, skip="init_args")
@@ -392,7 +392,7 @@ class CLI(LightningCLI):
             self.directory.release(failed)
 
     def _finish_fit(self) -> None:
-        """Exports the backbone of the weights that are judged best, and tests them."""
+        """Export the backbone of the best weights, and validate and test them."""
         self.trainer.strategy.barrier()  # until the first process has put the last checkpoint into its place
         folder = self.directory.path
         order = ("averaged", "last") if self.model.pretraining else ("averaged", "best", "last")
@@ -420,8 +420,8 @@ class CLI(LightningCLI):
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
 
     def _not_validated(self, chosen: Path, tested: bool) -> bool:
-        """Whether the chosen weights are validated at the end of fit: if they never were in the way that a test is, or
-        if that is the only way to answers for single samples."""
+        """True if fit ends with a validation of the chosen weights: averaged weights and those of tasks with a quicker
+        validation between epochs (`quick`) have none yet, and without a test set it alone scores single samples."""
         if self.trainer.limit_val_batches == 0:
             return False
         alone = not (tested or self.model.pretraining or self.model.generative)
@@ -429,10 +429,10 @@ class CLI(LightningCLI):
 
     @rank_zero_only
     def _save_config(self) -> None:
-        """config.yaml reproduces the run; the same goes to W&B and every other logger that takes settings."""
+        """Write config.yaml, which reproduces the run; the same goes to W&B and every other logger of settings."""
         text = self._dump()
         path = self.directory.path / "config.yaml"
-        if path.exists():  # of the run that is resumed
+        if path.exists():  # written by the run that is resumed
             if yaml.safe_load(path.read_text()) == yaml.safe_load(text):
                 return
             with writing(path):
@@ -452,7 +452,7 @@ class CLI(LightningCLI):
 
 
 class Compare(CLI):
-    """`compare`: reads the configuration of a `fit`, but leaves the training to one process per start and seed."""
+    """`compare`: the configuration of a `fit`, trained by one process per initialization and seed."""
 
     def __init__(self, argv: list[str]):
         task = vars(tasks).get(typed_task(argv) or "")
@@ -460,7 +460,7 @@ class Compare(CLI):
         if bare and not {"-h", "--help"} & set(argv):
             raise ConfigError("compare needs a task to train: add --config, such as tasks/classification.yaml")
         if task and not issubclass(task, tasks.VisionTask):
-            raise ConfigError(f"compare is about what a backbone brings, but {task.__name__} has none")
+            raise ConfigError(f"compare compares initializations of a backbone, but {task.__name__} has none")
         self.plan = typed_plan(argv[1:])
         super().__init__(["fit", *self.plan.typed, "--model.weights", "null"])
 
@@ -529,7 +529,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def user_error(error: BaseException | None) -> Exception | None:
-    """What the user can mend, among an error and its causes; null for a fault of the program."""
+    """The error that the user can fix, among an error and its causes; null for a fault of the program."""
     while error is not None:
         if isinstance(error, ConfigError | DataError | MisconfigurationException) or _says_lightning(error):
             return error
@@ -540,7 +540,7 @@ def user_error(error: BaseException | None) -> Exception | None:
 
 
 def _says_lightning(error: BaseException) -> bool:
-    """Whether the trainer itself complains, such as about an early stopping on a metric that nobody logs."""
+    """True for errors that Lightning itself raises, such as early stopping on a metric that is never logged."""
     raised = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     kinds = ValueError | TypeError | RuntimeError | ImportError  # the last: a package that it needs
     return (
@@ -549,7 +549,7 @@ def _says_lightning(error: BaseException) -> bool:
 
 
 def quiet() -> None:
-    """What Lightning and torch say at every start, and no user can act on."""
+    """Silence the messages of Lightning and torch that appear at every start and need no action."""
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not round-trip.*")
@@ -558,7 +558,7 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*You have overridden `on_after_batch_transfer`.*")
     warnings.filterwarnings("ignore", message=".*does not have a `batch_size`.*")
-    warnings.filterwarnings("ignore", message=".*across ranks is zero.*")  # no validation set, which the head says
+    warnings.filterwarnings("ignore", message=".*across ranks is zero.*")  # no validation set
     warnings.filterwarnings("ignore", message=".*all_gather is deprecated.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # the data module is
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")

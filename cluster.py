@@ -1,4 +1,4 @@
-"""Processes that torchrun or SLURM started: how many there are, and how a SLURM job goes on."""
+"""torchrun and SLURM: the processes that they started, and requeueing of SLURM jobs."""
 
 import os
 import signal
@@ -15,12 +15,12 @@ PARENT = "GRAFT_PARENT"  # environment variable: the process that started this o
 
 
 def launched() -> bool:
-    """Whether another process of the same command started this one."""
+    """True in a process that another process of the same command started."""
     return os.environ.get(PARENT) == str(os.getppid())
 
 
 def share_out(config: dict[str, Any], environment: Mapping[str, str]) -> None:
-    """Sets `devices` and `num_nodes` to what torchrun or SLURM started, where they are left to the trainer.
+    """Set `devices` and `num_nodes` to the processes that torchrun or SLURM started, where they have their defaults.
 
     Args:
         config: the trainer's settings.
@@ -47,7 +47,7 @@ def share_out(config: dict[str, Any], environment: Mapping[str, str]) -> None:
 
 
 def _by_torchrun(environment: Mapping[str, str]) -> tuple[str, int, int, str] | None:
-    """Who started the processes, how many on each machine and on how many, and what changes that."""
+    """The launcher's name, its processes per machine, the number of machines, and a remedy for messages."""
     if launched() or "RANK" not in environment or "WORLD_SIZE" not in environment:
         return None
     world = int(environment["WORLD_SIZE"])
@@ -77,14 +77,14 @@ def _by_slurm(environment: Mapping[str, str]) -> tuple[str, int, int, str] | Non
 
 
 def requeue(typed: str | None, number: int) -> str:
-    """Puts a SLURM job that a signal announced the end of back into the queue, if its command would then go on.
+    """Requeue a SLURM job whose end a signal announced, if its command would then resume (`--ckpt_path auto`).
 
     Args:
         typed: the value of --ckpt_path.
-        number: of the signal.
+        number: the signal's.
 
     Returns:
-        What was done, in words; empty when nothing was.
+        A sentence on what was done; empty when nothing was.
     """
     job = os.environ.get("SLURM_ARRAY_JOB_ID", os.environ.get("SLURM_JOB_ID"))
     if number != getattr(signal, "SIGUSR1", None) or typed != "auto" or not job or rank_zero_only.rank:

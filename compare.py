@@ -1,6 +1,6 @@
-"""The graft report: one task trained from several starts with several seeds, every run a `fit` of its own.
+"""Comparing initializations: one task trained from several starts with several seeds, every run a `fit` of its own.
 
-`cli.Compare` reads the configuration; here is what is planned, started, continued and stopped.
+`cli.Compare` reads the configuration; this module plans, starts, resumes and stops the runs.
 """
 
 import argparse
@@ -30,12 +30,12 @@ OWN = ("--model.weights", "--model.init_args.weights", "--seed_everything", "--c
 
 
 class Plan(NamedTuple):
-    """What will be trained.
+    """Runs of a comparison: every start with every seed.
 
     Args:
-        starts: short name of each start -> what --model.weights takes; null for random weights.
+        starts: short name of each start -> value of --model.weights; null for random weights.
         seeds: of the runs of each start.
-        folder: holds `<start>/seed<k>/`, the run directories, and what they came to.
+        folder: holds the run directories `<start>/seed<k>/` and the results of the comparison.
         typed: the arguments of fit that all runs share.
     """
 
@@ -46,7 +46,7 @@ class Plan(NamedTuple):
 
     @property
     def begun(self) -> bool:
-        """Whether the folder holds a comparison, which is then continued."""
+        """True if the folder holds a comparison, which is then continued."""
         return (self.folder / "compare.json").is_file()
 
     def run_folder(self, start: str, seed: int) -> Path:
@@ -69,8 +69,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             "python cli.py compare",
             "python cli.py compare --config tasks/TASK.yaml --weights none,RUN,... [--seeds N] [--run_dir DIR] [...]",
-            "Trains one task from several starts, with the same seeds for each, and compares what comes out: a table, "
-            "compare.json, compare.csv and figures/compare.png.",
+            "Compares initializations: trains one task from several starts, with the same seeds for each, and writes a "
+            "table, compare.json, compare.csv and figures/compare.png.",
             "All options of `fit` work too and hold for every run (python cli.py fit --help), except "
             f"{', '.join(name for name in OWN if 'init_args' not in name)}.",
             allow_abbrev=False,
@@ -78,16 +78,17 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(
             "--weights",
             metavar="START,...",
-            help="what training starts from, separated by commas: `none` for random weights, `pretrained` for timm's, "
-            "or a run directory, a .ckpt or a backbone.safetensors. Differences are taken to `none`, else to the first",
+            help="initial weights of the backbone, separated by commas: `none` for random weights, `pretrained` for "
+            "timm's, or a run directory, a .ckpt or a backbone.safetensors. Differences are taken to `none`, else to "
+            "the first",
         )
         self.add_argument(
-            "--seeds", default="3", help="how many (3 means 0, 1 and 2), or which: 0,5,9. Default %(default)s"
+            "--seeds", default="3", help="number of seeds (3 means 0, 1 and 2), or a list: 0,5,9. Default %(default)s"
         )
         self.add_argument(
             "--run_dir",
-            help="where everything goes; default runs/compare_NAME/TIME. An interrupted comparison goes on when given "
-            "its folder: finished runs are not repeated, unfinished ones continue from their last checkpoint",
+            help="output folder; default runs/compare_NAME/TIME. An interrupted comparison resumes when given its "
+            "folder: finished runs are not repeated, unfinished ones continue from their last checkpoint",
         )
 
     def error(self, message: str) -> NoReturn:
@@ -95,7 +96,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def typed_plan(argv: list[str]) -> Plan:
-    """What was typed after `compare`.
+    """Parse the arguments typed after `compare`.
 
     Raises:
         ConfigError: a start or seed is missing, wrong or named twice, or an option that compare sets itself was typed.
@@ -142,7 +143,7 @@ def labels(starts: list[str]) -> list[str]:
 
 
 def check_starts(backbone: Backbone, starts: dict[str, str | None]) -> None:
-    """Loads every start into `backbone`, so that a bad one is found before the first training.
+    """Load every start into `backbone`, so that a bad one is found before the first training.
 
     Raises:
         ConfigError, DataError: as `load_backbone`.
@@ -154,12 +155,12 @@ def check_starts(backbone: Backbone, starts: dict[str, str | None]) -> None:
 def compare(
     plan: Plan, monitor: str, mode: str, settings: dict[str, Any], trainer: Trainer, directory: RunDirectory
 ) -> None:
-    """Trains what is not there yet, seed by seed, and reports after each seed.
+    """Train the missing runs, seed by seed, and write the results after each seed.
 
     Args:
-        plan: what to train.
-        monitor: log name of the metric the task is judged by.
-        mode: whether more ("max") or less ("min") of it is better.
+        plan: the runs.
+        monitor: log name of the metric that is compared.
+        mode: "max" if higher is better, "min" if lower is.
         settings: the flat configuration that all runs share.
         trainer: knows the folder and the loggers of the comparison; it trains nothing.
         directory: the plan's folder, claimed; every run holds its lock too, in case this process is killed.
@@ -175,7 +176,7 @@ def compare(
     for seed, start in order:
         _check_made(plan, start, seed, settings)
     _begin(plan)
-    print(f"what each run says: {plan.folder}/START/seedK.log", flush=True)
+    print(f"output of each run: {plan.folder}/START/seedK.log", flush=True)
     directory.point_latest()
     comparison = Comparison(monitor, mode, plan.starts)
     handlers = {number: signal.signal(number, _stop(plan)) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -193,7 +194,7 @@ def compare(
 
 
 def _tags(start: str) -> list[str]:
-    """What tells a start from others, the most telling first: configuration, time, file, further folders."""
+    """Parts of a start's path for its short name, most specific first: configuration, time, file, further folders."""
     path = run = Path(start).expanduser()
     file = path.suffix in (".ckpt", ".safetensors")
     if file:
@@ -213,12 +214,12 @@ def _seeds(typed: str) -> list[int]:
     if not seeds:
         raise ConfigError("--seeds is 0, but at least one seed is needed")
     if len(set(seeds)) < len(seeds):
-        raise ConfigError(f"--seeds is {typed}, but a seed that is named twice says nothing new")
+        raise ConfigError(f"--seeds {typed}: duplicate seed {next(s for s in seeds if seeds.count(s) > 1)}")
     return seeds
 
 
 def _check_made(plan: Plan, start: str, seed: int, settings: dict[str, Any]) -> None:
-    """A run that is there must be the one that is asked for."""
+    """Check that a run that is there was trained with the same settings."""
     path = plan.run_folder(start, seed) / "config.yaml"
     if not path.is_file():
         return
@@ -233,7 +234,7 @@ def _check_made(plan: Plan, start: str, seed: int, settings: dict[str, Any]) -> 
 
 
 def _begin(plan: Plan) -> None:
-    """Marks the folder as a comparison, so that it can be continued."""
+    """Mark the folder as a comparison, so that it can be continued."""
     if not plan.begun:
         path = plan.folder / "compare.json"
         with writing(path):
@@ -264,7 +265,7 @@ def _run(plan: Plan, start: str, seed: int, monitor: str, lock: IO[str]) -> tupl
 
 
 def _wait(command: list[str], log: IO[str], lock: IO[str]) -> int:
-    """Runs a command; when this process is interrupted, the command is told to save and end first."""
+    """Run a command; when this process is interrupted, the command is told to save and end first."""
     child = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, pass_fds=[lock.fileno()]
     )
@@ -287,7 +288,7 @@ def _stop(plan: Plan) -> Any:
 
 
 def _reason(log: Path, code: int) -> str:
-    """Why a run failed: its last error sentence, else its last line."""
+    """The reason of a run's failure: its last error sentence, else its last line."""
     if code < 0:
         return f"ended by {signal.Signals(-code).name}"
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""Mistakes that show without the parser's classes, whose imports take seconds: commands, files, top-level options."""
+"""Early checks of the command line, without the parser's slow imports: commands, files, top-level options."""
 
 import re
 import sys
@@ -54,7 +54,7 @@ MEANT = {alias: name for name, aliases in ALIASES.items() for alias in aliases.s
 
 
 def check_early(argv: list[str]) -> None:
-    """Refuse what no parser is needed for.
+    """Refuse mistakes that show without a parser.
 
     Raises:
         ConfigError: no such command or top-level option, a missing YAML, or no weights where a command needs them.
@@ -104,7 +104,7 @@ def report(error: Exception) -> int:
 
 
 def hint(name: str, known: tuple[str, ...]) -> str:
-    """What was meant by an option that does not exist: a known alias, a misspelt section, or where options are."""
+    """A "did you mean" for an option that does not exist: by alias, by spelling, else the sections of options."""
     section, _, rest = name.partition(".")
     near = get_close_matches(section, known, n=1, cutoff=0.7)
     if rest and near:

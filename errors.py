@@ -1,4 +1,4 @@
-"""Sentences about mistakes on the command line and in YAMLs: the parser's reports, made readable."""
+"""Error messages about the command line and YAMLs: jsonargparse's reports as one sentence with a "did you mean"."""
 
 import inspect
 import re
@@ -21,11 +21,11 @@ PARTS = (Task, DataModule, Backbone, Neck, Head, Encoder, Decoder, Callback, Opt
 
 
 def check_trainer(config: dict[str, Any], task: Task) -> None:
-    """Refuses what the trainer takes without a word and stumbles over later.
+    """Refuse trainer settings that Lightning accepts silently and fails on later.
 
     Args:
         config: the trainer's settings.
-        task: what it trains.
+        task: the task to train.
 
     Raises:
         ConfigError: names the setting and what to do.
@@ -103,7 +103,7 @@ def readable(message: str, parser: LightningArgumentParser) -> str:
         )
     if choices:
         value = found(r"Got value: (.*)") or found(r"Given value: (?!NestedArg)(.*)") or found(r"val='([^']*)'")
-        also = sorted(c.__name__ for c in classes) if name else []  # where a class is taken as well
+        also = sorted(c.__name__ for c in classes) if name else []  # class names, if the setting takes a class as well
         hint = nearest(str(name or value), [*re.findall(r"'(.*?)'", choices), *also])
         return f"{key} is {name or value!r}, but must be one of {choices}{' or a class' if name else ''}{hint}"
     if kind := found(r"Expected a <class '(?!NoneType)(\w+)'>"):

@@ -1,4 +1,4 @@
-"""What the data tells the model before it is built: names of classes, lengths of clips, vocabularies, sizes."""
+"""Linking of data to model before the model is built: class names, clip length, vocabularies, image size."""
 
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,14 @@ from modules.text.tokenizer import Tokenizer
 def link(
     settings: Namespace, data: DataModule, known: dict[str, Any], checkpoint: Path | None, judging: bool = False
 ) -> None:
-    """Fills in those of the model's arguments that the data decides.
+    """Fill in the model's arguments that follow from the data.
 
     Args:
         settings: of a command; `model.init_args` is changed.
-        data: what was built from `settings.data`.
+        data: the data module built from `settings.data`.
         known: the arguments that the model of a checkpoint was built with.
-        checkpoint: that one, for people.
-        judging: whether only features are judged, which any classes can do.
+        checkpoint: its file, for messages.
+        judging: true for `evaluate`, which scores features and accepts data of any classes.
 
     Raises:
         ConfigError: what was typed cannot go with the data.
@@ -38,7 +38,7 @@ def link(
     if "tokenize" in args and isinstance(data, TextData):
         data.judge_by(args.tokenize, args.lowercase)
         args.tokenize = args.tokenize or data.tokenize
-    # networks that make images are built for one size
+    # generators are built for one image size
     if "image_size" in args and args.image_size is None and isinstance(given.get("image_size"), int):
         args.image_size = given.image_size
 
@@ -58,7 +58,7 @@ def _classes(known: list[str] | None, found: list[str], checkpoint: Path | None)
 
 
 def _frames(known: int | None, given: int, checkpoint: Path | None) -> int:
-    """The data says how long clips are; many models take clips of other lengths than they were trained on."""
+    """Clip length comes from the data; many models take clips of other lengths than they were trained on."""
     if known not in (None, given) and not checkpoint:
         raise ConfigError(f"model.frames is {known}, but the data gives clips of {given}: set --data.frames only")
     return given

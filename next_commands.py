@@ -1,4 +1,4 @@
-"""Commands that the end of a `fit` prints: test or validate again, predict, judge and graft a backbone; as typed."""
+"""Commands that the end of a `fit` prints: test or validate again, predict, evaluate and fine-tune a backbone."""
 
 import shlex
 import sys
@@ -16,13 +16,13 @@ OWN = {
     "videos": ("videos", "Videos", "FOLDER"),
     "sentence pairs": ("sentences", "Sentences", "FILE"),
 }
-"""What users have of the same kind as the samples of a data module, and how to give it."""
+"""For the noun of a data module's samples: the word for a user's own, the data module to predict them, its --root."""
 
 GRAFT = "tasks/classification.yaml"
 
 
 def next_commands(argv: list[str], folder: Path, task: Task, data: DataModule) -> list[str]:
-    """Lines "next, PURPOSE: python cli.py ..." whose commands are quoted for a shell.
+    """Lines "next, PURPOSE: python cli.py ..." with the settings as typed, quoted for a shell.
 
     Args:
         argv: arguments of the `fit` as typed.
@@ -36,9 +36,9 @@ def next_commands(argv: list[str], folder: Path, task: Task, data: DataModule) -
         graft = ["fit", "--config", _yaml(GRAFT), "--model.weights", run, *_same_data(argv, data)]
         graft += _backbone(argv, task)
         return [
-            f"next, judge the features: {command_line('evaluate', '--ckpt_path', run)}",
-            f"next, with labels:        {command_line(*graft)}",
-            f"next, a linear probe:     {command_line(*graft, '--model.frozen', 'true')}",
+            f"next, evaluate features: {command_line('evaluate', '--ckpt_path', run)}",
+            f"next, fine-tune:         {command_line(*graft)}",
+            f"next, a linear probe:    {command_line(*graft, '--model.frozen', 'true')}",
         ]
     config = _words(argv, "--config") or _words(argv, "-c")
     noun, files, where = OWN[data.noun]
@@ -90,7 +90,7 @@ def _same_data(argv: list[str], data: DataModule) -> list[str]:
 
 
 def _backbone(argv: list[str], task: Task) -> list[str]:
-    """The options of the backbone, as typed; those that a YAML gave where the grafted task's YAML has others."""
+    """Options of the backbone as typed; else those that the YAML for fine-tuning does not already have."""
     typed = [*_words(argv, "--model.backbone"), *_words(argv, "--model.small_images")]
     if typed or task.backbone is None:
         return typed

@@ -1,4 +1,4 @@
-"""Several processes for one command: which ways there are, how they are started and watched, and what ends them."""
+"""Multi-process runs (DDP): supported strategies, and starting, watching and ending the processes."""
 
 import os
 import re
@@ -40,7 +40,7 @@ class Lost(Exception):
     """Another process of the run has ended.
 
     Args:
-        sentence: what is known; empty when it has said that itself.
+        sentence: the reason, if known; empty when that process has printed it itself.
         code: exit code for this process.
     """
 
@@ -50,16 +50,16 @@ class Lost(Exception):
 
 
 class NoSignals(_SignalConnector):
-    """Keeps Lightning from handling signals: its handlers talk to other processes in the middle of anything, and its
-    own SLURM checkpoint does not resume bit for bit. `Checkpoint` and `ended_by_signals` do it instead."""
+    """Signal connector without handlers: Lightning's talk to other processes in the middle of anything, and its own
+    SLURM checkpoint does not resume bit for bit. `Checkpoint` and `ended_by_signals` handle signals instead."""
 
     def register_signal_handlers(self) -> None:
-        """No handlers."""
+        """Register none."""
 
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Turns the signals that end a command into `Terminated`, so that it can tidy up; training has its own handlers."""
+    """Raise `Terminated` on signals that end a command, so that it can clean up; training has its own handlers."""
 
     def end(number: int, frame: Any) -> NoReturn:
         raise Terminated(number)
@@ -76,7 +76,7 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def check_processes(trainer: Trainer) -> None:
-    """Refuses ways to use several processes that cannot work here, before any is started.
+    """Refuse multi-process settings that cannot work here, before any process is started.
 
     Raises:
         ConfigError: names the setting and what to do.
@@ -102,7 +102,7 @@ def check_processes(trainer: Trainer) -> None:
 
 
 def prepare(trainer: Trainer) -> None:
-    """Replaces Lightning's launcher and signal handling by ours."""
+    """Replace Lightning's launcher and signal handling by ours."""
     trainer._signal_connector = NoSignals(trainer)
     launcher = trainer.strategy.launcher
     if isinstance(launcher, _SubprocessScriptLauncher):
@@ -110,7 +110,7 @@ def prepare(trainer: Trainer) -> None:
 
 
 class Launcher(_SubprocessScriptLauncher):
-    """Starts the command once more for each further device of this machine, and ends together with those processes.
+    """DDP launcher: starts the command once more for each further device of this machine, and ends together with these.
 
     When one of them ends badly, so do the others within seconds, with its exit code: 128 + n for signal n, else its
     own. Lightning's launcher kills everything in silence, and leaves children alone when their parent is killed.
@@ -148,7 +148,7 @@ class Launcher(_SubprocessScriptLauncher):
         return None
 
     def end(self, wait: float = 0.0) -> None:
-        """Ends the processes that this one started, which have `wait` seconds to do so themselves."""
+        """End the processes that this one started, after `wait` seconds in which they may end themselves."""
         until = time.monotonic() + wait
         while time.monotonic() < until and any(process.poll() is None for process in self.procs):
             time.sleep(0.05)
@@ -163,7 +163,7 @@ class Launcher(_SubprocessScriptLauncher):
             os.environ.update(self.before)
 
     def _watch(self) -> None:
-        """Ends this process when it waits for a process that is no more, as with NCCL."""
+        """End this process when it waits for a process that is no more, as with NCCL."""
         while self.procs:
             if lost := self.lost():
                 time.sleep(PATIENCE)
@@ -177,7 +177,7 @@ class Launcher(_SubprocessScriptLauncher):
 
 
 def explain(trainer: Trainer, error: BaseException, folder: str) -> Lost | None:
-    """What became of another process, when that is why this one fails; the others are ended in any case."""
+    """The loss of another process, when it is the reason of this one's error; the others are ended in any case."""
     launcher = trainer.strategy.launcher
     ours = launcher if isinstance(launcher, Launcher) else None
     if trainer.world_size == 1 or not isinstance(error, RuntimeError) or not _connection(error):
@@ -200,7 +200,7 @@ def explain(trainer: Trainer, error: BaseException, folder: str) -> Lost | None:
 
 
 def finish(trainer: Trainer) -> None:
-    """Parts with the other processes after all is done."""
+    """Destroy the process group and wait for the other processes, after all is done."""
     if trainer.world_size > 1:
         torch.distributed.destroy_process_group()
     if isinstance(trainer.strategy.launcher, Launcher):
@@ -212,7 +212,7 @@ def _connection(error: BaseException) -> bool:
 
 
 def _follow(parent: int) -> None:
-    """Ends this process after its parent, which cannot tell it when it is killed."""
+    """End this process after its parent, which cannot tell it when it is killed."""
     while os.getppid() == parent:
         time.sleep(0.5)
     time.sleep(PATIENCE)

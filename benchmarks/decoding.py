@@ -1,4 +1,4 @@
-"""Clips per second: our decoding of the frames that are needed against reading whole files and indexing.
+"""Clips per second of video decoding: seeking to the needed frames against decoding whole files and indexing.
 
 Same video files, same frames, the same bytes (checked), in one process. The peer decodes every frame of the file to RGB
 with PyAV's defaults, as loaders that index a whole video do; further rows give it one thread, as ours has, and take
@@ -21,7 +21,7 @@ from datamodules.videos.files import find_videos
 from datamodules.videos.index import Index, read_index
 from datamodules.videos.sampling import Sampling
 
-MARK = ">= 1.5"  # of reading whole files
+MARK = ">= 1.5"  # ratio to reading whole files
 SIDE = 128
 
 Clip = tuple[Path, Index, np.ndarray]
@@ -74,12 +74,12 @@ def measure(name: str, chosen: list[Clip], repeats: int) -> list[Comparison]:
         (", peer on one thread", {}, {"threads": 1}, ""),
         (f", shrunk to {SIDE}", {"side": SIDE}, {"side": SIDE, "threads": 1}, ""),
     ):
-        figures = in_pairs(
+        rates = in_pairs(
             lambda s=settings: rate(lambda clip: ours(clip, **s), chosen),
             lambda t=theirs: rate(lambda clip: whole(clip, **t), chosen),
             repeats,
         )
-        rows.append(Comparison(f"{name}{what}", "clips/s", *figures, mark))
+        rows.append(Comparison(f"{name}{what}", "clips/s", *rates, mark))
     return rows
 
 

@@ -1,9 +1,9 @@
-"""Faster R-CNN on blood cells: what seven epochs from scratch give, and images per second against torchvision's.
+"""Faster R-CNN on blood cells: AP after seven epochs from scratch, and images per second against torchvision's.
 
 Both networks are a ResNet-18 with a pyramid of 128 channels, the same anchors and the same numbers of proposals and
 samples, trained by one plain loop on the same random batch, in the precision that `cli.py` chooses here and
 channels_last; torchvision's own transform pads and normalizes. The quality is that of `cli.py fit` on a folder like
-BCCD's (Pascal VOC), judged on its test images.
+BCCD's (Pascal VOC), evaluated on its test images.
 """
 
 from pathlib import Path
@@ -86,7 +86,7 @@ def peer(size: Size, batch: int, steps: int) -> float:
 
 
 def trained(root: Path, size: Size, epochs: int, seed: int, options: list[str]) -> dict[str, float]:
-    """Figures of `cli.py fit` on images and boxes in `root`."""
+    """Metrics of `cli.py fit` on images and boxes in `root`."""
     typed = {
         "--seed_everything": seed,
         "--data": "Objects",

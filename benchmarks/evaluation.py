@@ -2,7 +2,7 @@
 
 Both get the same objects and the same number of detections per image, evenly over the classes: most are objects moved
 and stretched a little, some with a wrong class, the rest are anywhere; scores have three decimals. Ours is timed from
-the batches to the figures (update and compute); of pycocotools only COCOeval's evaluate, accumulate and summarize
+the batches to the metrics (update and compute); of pycocotools only COCOeval's evaluate, accumulate and summarize
 count, not the making of its annotations. Seconds are those of the process.
 """
 
@@ -168,7 +168,7 @@ def _annotations(image: int, objects: dict[str, Any], kind: Kind) -> Iterator[di
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = parser(__doc__)
-    options.add_argument("--figures", type=int, default=500)
+    options.add_argument("--images", type=int, default=500)
     options.add_argument("--objects", type=int, default=10, help="per image")
     options.add_argument("--detections", type=int, default=100, help="per image")
     options.add_argument("--classes", type=int, default=80)

@@ -1,4 +1,4 @@
-"""What the benchmarks of a supervised task share: steps per second beside a peer, and what `cli.py fit` reaches."""
+"""Common parts of the benchmarks of supervised tasks: training speed beside a peer, and metrics of `cli.py fit`."""
 
 import json
 import time
@@ -23,7 +23,7 @@ Size = tuple[int, int]
 
 
 def fitted(task: str, typed: dict[str, Any], options: Sequence[str] = ()) -> dict[str, float]:
-    """Figures of one training with tasks/TASK.yaml, the `seconds` that it took and its `samples_per_s`.
+    """Metrics of one training with tasks/TASK.yaml, its duration `seconds` and its `samples_per_s`.
 
     Args:
         task: file name in tasks/, without its ending.
@@ -36,15 +36,15 @@ def fitted(task: str, typed: dict[str, Any], options: Sequence[str] = ()) -> dic
         run = cli.CLI(["fit", f"--config={TASKS / task}.yaml", *words, f"--run_dir={folder}/run", *options])
         results = json.loads(Path(folder, "run", "results.json").read_text())
     speed = next(callback for callback in run.trainer.callbacks if isinstance(callback, Throughput))
-    figures = {row["metric"]: row["value"] for row in results["results"]}
-    return figures | {"seconds": results["seconds"], "samples_per_s": speed.samples_per_s}
+    metrics = {row["metric"]: row["value"] for row in results["results"]}
+    return metrics | {"seconds": results["seconds"], "samples_per_s": speed.samples_per_s}
 
 
 def rate(network: nn.Module, loss: Callable[[nn.Module], Tensor], images: int, steps: int) -> float:
     """Images per second of training steps in the precision that `cli.py` chooses here, and channels_last.
 
     Args:
-        network: what is trained.
+        network: trained in place.
         loss: of the network on a batch that is always the same.
         images: in the batch.
         steps: that count.
@@ -74,16 +74,16 @@ def run(
     batch_size: int,
     epochs: int,
 ) -> dict[str, Any]:
-    """Measures the speed beside a peer and, with `--root`, the quality of a training.
+    """Measure training speed beside a peer and, with `--root`, the quality of a training.
 
     Args:
         argv: typed options.
         description: of the benchmark.
         name: of the benchmark and its file.
-        network: what is trained, for people.
-        peer: whose network the other is.
+        network: name of the architecture, for the table.
+        peer: name of the library that the other network is from.
         rates: images per second of ours and of the peer's, from size, batch size and steps.
-        trained: figures, from folder, size, epochs, seed and what else was typed for `cli.py fit`.
+        trained: metrics, from folder, size, epochs, seed and further options of `cli.py fit`.
         size: height and width in pixels, unless typed.
         batch_size: of the measured steps, unless typed.
         epochs: of the training, unless typed.
@@ -100,10 +100,10 @@ def run(
     size, step = tuple(args.size), (tuple(args.size), args.batch_size, args.steps)
     found = in_pairs(lambda: rates[0](*step), lambda: rates[1](*step), args.repeats)
     what = f"{network}, {size[0]} x {size[1]}, batch {args.batch_size}"
-    figures = trained(args.root.resolve(), size, args.epochs, args.seed, typed) if args.root else {}
-    for metric, value in figures.items():
+    metrics = trained(args.root.resolve(), size, args.epochs, args.seed, typed) if args.root else {}
+    for metric, value in metrics.items():
         print(f"{metric}: {value:.4g}")
     rows = [Comparison(what, "images/s", *found, MARK)]
     title = f"{name.capitalize()}, training steps, {args.repeats} pairs, {automatic()}"
-    facts = {"steps": args.steps, "precision": automatic(), "trained": figures}
+    facts = {"steps": args.steps, "precision": automatic(), "trained": metrics}
     return compare(name, title, rows, peer, args.json, **facts)

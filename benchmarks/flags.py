@@ -1,4 +1,4 @@
-"""What each flag gives: images per second of `cli.py fit` with it against the YAML as shipped (channels_last).
+"""Speed-up by single flags: images per second of `cli.py fit` with each against the YAML as shipped (channels_last).
 
 Batches lie in memory, so that only training counts. Rows: float32 in place of the precision that `auto` chooses, which
 changes nothing where that is float32, torch.compile, and two batches per optimizer step. channels_last is not a flag:

@@ -36,12 +36,12 @@ def measure(names: list[str], side: int, batch: int, batches: int, repeats: int)
     for name in names:
         plain = by_name(name).eval().to(memory_format=torch.channels_last)
         fast = folded(plain)
-        with torch.inference_mode():  # which also warms both up
+        with torch.inference_mode():  # warms both up, too
             pairs = list(zip(fast(image), plain(image), strict=True))
         error = max(((a - b).abs().max() / b.abs().max()).item() for a, b in pairs)
         assert error < ALLOWED, f"{name} differs by {error:g}"
-        figures = in_pairs(lambda f=fast: rate(f, image, batches), lambda p=plain: rate(p, image, batches), repeats)
-        rows.append(Comparison(name, "images/s", *figures))
+        rates = in_pairs(lambda f=fast: rate(f, image, batches), lambda p=plain: rate(p, image, batches), repeats)
+        rows.append(Comparison(name, "images/s", *rates))
     return rows
 
 

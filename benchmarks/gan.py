@@ -1,9 +1,10 @@
 """Batches per second of GANs under our trainer against a plain PyTorch loop of the same networks and losses.
 
-Ours is `cli.py fit` with the task's own YAML, without the judgment: the callbacks that every run has, its progress bar
-(drawn into memory), metrics.csv. The plain loop has the same networks, losses, penalty, augmentation, optimizers,
-precision, memory format, moving average and batches (in memory, uint8), makes each image once for both networks as
-ours does, and does nothing but train; both start from the same weights and noise, so their first losses are the same.
+Ours is `cli.py fit` with the task's own YAML, without generation metrics: the callbacks that every run has, its
+progress bar (drawn into memory), metrics.csv. The plain loop has the same networks, losses, penalty, augmentation,
+optimizers, precision, memory format, moving average and batches (in memory, uint8), makes each image once for both
+networks as ours does, and does nothing but train; both start from the same weights and noise, so their first losses
+are the same.
 
 Each task has two rows: by the wall (the mark), and by the processor. On a machine that others use too, threads wait for
 each other and both say little; `OMP_NUM_THREADS=1` and the second row say more.
@@ -102,7 +103,7 @@ def measure(task: str, steps: int, repeats: int, accelerator: str) -> list[Compa
     """Batches per second of a task, in pairs, by the wall and by the process."""
     config = yaml.safe_load((TASKS / f"{task}.yaml").read_text())["data"]["init_args"]
     data = {key: config[key] for key in ("image_size", "batch_size")} | {"steps": WARM_UP + steps}
-    alone = {"--trainer.callbacks": "benchmarks.overhead.Stopwatch"}  # instead of the YAML's judgment
+    alone = {"--trainer.callbacks": "benchmarks.overhead.Stopwatch"}  # instead of the YAML's generation metrics
     runs = in_pairs(lambda: ours(task, data, accelerator, alone), lambda: plain(task, data, accelerator), repeats)
     losses = [run.loss for side in runs for run in side]
     if not isclose(min(losses), max(losses), rel_tol=1e-3):

@@ -3,9 +3,9 @@
     python -m benchmarks.memory
 
 A process of its own builds the task, with a small network whose random weights give as many masks as an image may
-have, then validates under the trainer, with the images that a run draws at its end. Counted is the largest resident
-set of each part, as Linux keeps it, above what the process holds when the task is built: everything that grows with
-images and masks. Figures are drawn when they are asked for, as files would be read.
+have, then validates under the trainer, with the figures that a run draws at its end. Counted is the peak resident
+set size of each part, as Linux keeps it, above that of the process when the task is built: everything that grows with
+images and masks. Images are made when they are asked for, as files would be read.
 """
 
 import re
@@ -32,13 +32,13 @@ from modules.necks import FPN
 from tasks import InstanceSegmentation
 
 MARK = 3.0  # GiB above the model
-PARTS = ("data", "batches", "figures", "images")
+PARTS = ("data", "batches", "metrics", "figures")
 CLASSES = 10
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class Noise(NamedTuple):
-    """Figures of noise, each drawn anew when it is asked for."""
+    """Images of noise, each made anew when it is asked for."""
 
     count: int
     size: tuple[int, int]
@@ -58,7 +58,7 @@ class Ellipses(ObjectDataModule):
     """Validation images of noise with the masks of ellipses.
 
     Args:
-        images: how many.
+        images: number of images.
         objects: in each image.
         side: of the images in pixels.
     """
@@ -86,15 +86,15 @@ class Ellipses(ObjectDataModule):
 
 
 class Meter(Callback):
-    """Notes the largest resident set of each part in bytes, and how many masks were found. Comes before the callbacks
-    that draw."""
+    """Peak resident set size of each part in bytes, and the number of masks found. Comes before the callbacks that
+    draw."""
 
     def __init__(self) -> None:
         self.peaks: dict[str, int] = {}
         self.masks = 0
 
     def part(self, name: str) -> None:
-        """Ends a part; the next one begins."""
+        """End a part; the next one begins."""
         self.peaks[name] = resident("VmHWM")
         RESET.write_text("5")
 
@@ -104,11 +104,11 @@ class Meter(Callback):
     def on_validation_batch_end(self, trainer: Trainer, task: InstanceSegmentation, found: Prediction, *_: Any) -> None:
         self.masks += sum(map(len, found["rle"]))
 
-    def on_validation_epoch_end(self, *_: Any) -> None:  # the task computes its figures after it
+    def on_validation_epoch_end(self, *_: Any) -> None:  # the task computes its metrics after it
         self.part("batches")
 
     def on_validation_end(self, *_: Any) -> None:
-        self.part("figures")
+        self.part("metrics")
 
 
 def resident(name: str) -> int:
@@ -117,7 +117,7 @@ def resident(name: str) -> int:
 
 
 def validate(images: int, objects: int, side: int, batch: int, precision: str) -> dict[str, Any]:
-    """GiB of the model and, above it, of each part; masks per image; images drawn. For a process of its own."""
+    """GiB of the model and, above it, of each part; masks per image; figures drawn. For a process of its own."""
     cli.quiet()
     seed_everything(0, verbose=False)
     head = partial(
@@ -144,7 +144,7 @@ def validate(images: int, objects: int, side: int, batch: int, precision: str) -
         before = resident("VmRSS")
         RESET.write_text("5")
         trainer.validate(task, data, verbose=False)
-        meter.part("images")
+        meter.part("figures")
         drawn = len(list(Path(folder).glob("figures/*.png")))
     peaks = {name: (meter.peaks[name] - before) / 2**30 for name in PARTS}
     return {"parts": peaks, "model": before / 2**30, "masks": meter.masks / images, "drawn": drawn}
@@ -152,7 +152,7 @@ def validate(images: int, objects: int, side: int, batch: int, precision: str) -
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = parser(__doc__)
-    options.add_argument("--figures", type=int, default=200)
+    options.add_argument("--images", type=int, default=200)
     options.add_argument("--objects", type=int, default=100, help="in each image, and most that are found")
     options.add_argument("--side", type=int, default=1024, help="of the images in pixels")
     options.add_argument("--batch", type=int, default=8, help="images at a time")

@@ -50,7 +50,7 @@ class Run(NamedTuple):
 
 
 class Stopwatch(Callback):
-    """Notes when each step ends."""
+    """Wall and processor time at the end of each step."""
 
     def __init__(self) -> None:
         self.ends: list[tuple[float, float]] = []
@@ -61,7 +61,7 @@ class Stopwatch(Callback):
 
     @staticmethod
     def begin(batch_idx: int) -> None:
-        """From the first batch on both sides draw the same."""
+        """Seed torch before the first batch, so that both sides draw the same."""
         if batch_idx == 0:
             torch.manual_seed(0)
 
@@ -80,7 +80,7 @@ class Stopwatch(Callback):
 
 
 class Terminal(io.StringIO):
-    """Takes what is printed; the progress bar draws as on a screen."""
+    """Terminal in memory: the progress bar draws as on a screen."""
 
     def isatty(self) -> bool:
         return True
@@ -155,7 +155,7 @@ def inputs(batch: Batch) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def surroundings() -> Iterator[None]:
-    """What `cli.py` expects of a process of its own, put back afterward; what it prints is swallowed."""
+    """Environment of a command of its own for `cli.py`: argv and variables are restored afterward, output discarded."""
     argv = sys.argv[:]
     try:
         with patch.dict(os.environ, {"WANDB_MODE": "disabled", "TERM": "xterm-256color"}), redirect_stdout(Terminal()):

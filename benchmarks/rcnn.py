@@ -1,9 +1,9 @@
-"""What sharing the feature map saves: Fast R-CNN beside R-CNN on the same proposals.
+"""Seconds per image of a shared feature map: Fast R-CNN beside R-CNN on the same proposals.
 
     python -m benchmarks.rcnn
     python -m benchmarks.rcnn --proposals 2000 --crop 224
 
-Both have the same backbone and judge the same boxes of the same images. R-CNN runs the backbone on a crop of every
+Both have the same backbone and classify the same boxes of the same images. R-CNN runs the backbone on a crop of every
 box, Fast R-CNN once on the image, and pools its map of stride 16. Weights and images are random, which changes no
 duration. `detect` is evaluation with all proposals, `train` one step with 64 of each image and two objects.
 """
@@ -46,7 +46,7 @@ def objects(count: int, height: int, width: int) -> Tensor:
 
 
 def seconds(run: Callable[[], Any], images: int) -> float:
-    """Per image."""
+    """Seconds per image."""
     began = time.perf_counter()
     run()
     return (time.perf_counter() - began) / images
@@ -78,12 +78,12 @@ def measure(
         ("train", lambda network: train(network, image, boxes, targets)),
     ):
         run(fast)  # the first pass of a size is slower
-        figures = in_pairs(
+        durations = in_pairs(
             lambda run=run: seconds(lambda: run(fast), images),
             lambda run=run: seconds(lambda: run(slow), images),
             repeats,
         )
-        rows.append(Comparison(name, "s/image", *figures))
+        rows.append(Comparison(name, "s/image", *durations))
     return rows
 
 
@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--size", type=int, nargs=2, default=(240, 320), metavar=("HEIGHT", "WIDTH"))
     options.add_argument("--proposals", type=int, default=300, help="boxes in each image")
     options.add_argument("--crop", type=int, default=64, help="side of R-CNN's crops in pixels")
-    options.add_argument("--figures", type=int, default=2, help="in a batch")
+    options.add_argument("--images", type=int, default=2, help="in a batch")
     options.add_argument("--repeats", type=int, default=3, help="pairs of runs")
     args = options.parse_args(argv)
     rows = measure(args.backbone, tuple(args.size), args.proposals, args.crop, args.images, args.repeats)

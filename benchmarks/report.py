@@ -1,4 +1,4 @@
-"""What every benchmark says: its figures, and the machine and versions they were measured with."""
+"""Reports of benchmarks: measurements in pairs, with the machine and the versions they were made with."""
 
 import json
 import os
@@ -36,14 +36,14 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Comparison:
-    """One figure of ours beside a peer's, measured in pairs: entry i of both ran one after the other.
+    """One quantity of ours beside a peer's, measured in pairs: entry i of both ran one after the other.
 
     Args:
-        what: what was measured.
-        unit: of the figures.
-        ours: one figure per repeat.
-        peer: one figure per repeat.
-        mark: the ratio ours / peer that is wanted, such as `>= 2.5`; empty when there is none.
+        what: the quantity's name.
+        unit: of the values.
+        ours: one value per repeat.
+        peer: one value per repeat.
+        mark: the ratio ours / peer to reach, such as `>= 2.5`; empty when there is none.
     """
 
     what: str
@@ -58,16 +58,16 @@ class Comparison:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the median ratio meets the mark; null without one."""
+        """True if the median ratio meets the mark; null without one."""
         if not self.mark:
             return None
-        sign, figure = self.mark.split()
+        sign, limit = self.mark.split()
         ratio = median(self.ratios)
-        return ratio >= float(figure) if sign == ">=" else ratio <= float(figure)
+        return ratio >= float(limit) if sign == ">=" else ratio <= float(limit)
 
 
 def in_pairs(ours: Callable[[], T], peer: Callable[[], T], repeats: int) -> tuple[list[T], list[T]]:
-    """Runs both `repeats` times, alternately and in alternating order, so that what else the machine does hits both."""
+    """Run both `repeats` times, alternately and in alternating order, so that other load of the machine hits both."""
     first: list[T] = []
     second: list[T] = []
     for repeat in range(repeats):
@@ -78,13 +78,13 @@ def in_pairs(ours: Callable[[], T], peer: Callable[[], T], repeats: int) -> tupl
 
 
 def apart(function: Callable[..., T], *arguments: Any) -> T:
-    """What a function gives in a process of its own, which inherits no settings of this one."""
+    """Call a function in a process of its own, which inherits no settings of this one; returns its result."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(function, *arguments).result()
 
 
 def parser(description: str | None) -> ArgumentParser:
-    """With the options that all benchmarks have."""
+    """Argument parser with the options that all benchmarks have."""
     options = ArgumentParser(description=(description or "").partition("\n")[0])
     where = f"also write a JSON file; without PATH into {RESULTS.name}/"
     options.add_argument("--json", nargs="?", type=Path, const=Path(), metavar="PATH", help=where)
@@ -92,7 +92,7 @@ def parser(description: str | None) -> ArgumentParser:
 
 
 def machine() -> dict[str, Any]:
-    """Where a figure comes from."""
+    """Hardware, system, load and library versions of the measurements."""
     gpu = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
     return {
         "machine": ", ".join([_processor(), f"{os.cpu_count()} cores", *gpu]),
@@ -107,15 +107,15 @@ def machine() -> dict[str, Any]:
 def compare(
     name: str, title: str, rows: list[Comparison], peer: str, json_path: Path | None, **facts: Any
 ) -> dict[str, Any]:
-    """Prints rows as a table of medians and all of it as JSON; returns the JSON.
+    """Print rows as a table of medians and all of it as JSON; returns the JSON.
 
     Args:
         name: of the benchmark.
         title: of the table.
-        rows: what was measured.
-        peer: the heading of what ours is compared with.
+        rows: the measurements.
+        peer: heading of the peer's column.
         json_path: a file to write; `Path()` means results/NAME.json; null writes none.
-        facts: how it was measured.
+        facts: conditions of the measurements.
     """
     table = Table(title=title, title_justify="left")
     for heading in ("what", "unit", "ours", peer, "ratio", "range", "mark"):
@@ -124,8 +124,8 @@ def compare(
         ratios = row.ratios
         verdict = {None: "", True: f"{row.mark} met", False: f"{row.mark} [red]missed[/]"}[row.holds]
         spread = f"{min(ratios):.2f}..{max(ratios):.2f}"
-        figures = (f"{median(row.ours):,.4g}", f"{median(row.peer):,.4g}", f"{median(ratios):.2f}", spread)
-        table.add_row(row.what, row.unit, *figures, verdict)
+        values = (f"{median(row.ours):,.4g}", f"{median(row.peer):,.4g}", f"{median(ratios):.2f}", spread)
+        table.add_row(row.what, row.unit, *values, verdict)
     console = Console()
     wide = console.measure(table, options=console.options.update(max_width=999)).maximum
     console.width = max(console.width, wide)  # a log file has no width of its own
@@ -135,7 +135,7 @@ def compare(
 
 
 def publish(name: str, json_path: Path | None, **report: Any) -> dict[str, Any]:
-    """Prints a report with machine and versions as one line of JSON, and writes it as `compare` says; returns it."""
+    """Print a report with machine and versions as one line of JSON, and write it like `compare`; returns it."""
     report = {"benchmark": name, **report, **machine()}
     print(json.dumps(report))
     if json_path is not None:

@@ -1,8 +1,8 @@
-"""A U-Net on CamVid: what four minutes of training give, and images per second against segmentation_models.pytorch.
+"""A U-Net on CamVid: mIoU after four minutes of training, and images per second against segmentation_models.pytorch.
 
 Both networks are U-Nets on a ResNet-18 from scratch, trained by one plain loop on the same random batch, in the
 precision that `cli.py` chooses here and channels_last; the peer's gets its images padded to a multiple of 32, which
-it asks for. The quality is that of `cli.py fit` on the training images, judged on the val images: mIoU over 11
+it asks for. The quality is that of `cli.py fit` on the training images, evaluated on the val images: mIoU over 11
 classes, macro, without void.
 """
 
@@ -55,7 +55,7 @@ def peer(*step: Any) -> float:
 
 
 def trained(root: Path, size: Size, epochs: int, seed: int, options: list[str]) -> dict[str, float]:
-    """Val figures of `cli.py fit` on CamVid."""
+    """Validation metrics of `cli.py fit` on CamVid."""
     typed = {
         "--seed_everything": seed,
         "--data": "CamVid",

@@ -1,4 +1,4 @@
-"""SimCLR as a plain PyTorch loop: how long it takes and what it reaches, to measure `cli.py fit` against.
+"""SimCLR as a plain PyTorch loop: its duration and accuracy, to measure `cli.py fit` against.
 
     python -m benchmarks.simclr_loop --root CIFAR --batch_size 128
     python cli.py fit --config tasks/simclr.yaml --data ImageFolder --data.root CIFAR \\
@@ -82,7 +82,7 @@ class Network(nn.Module):
 
 
 def train(network: Network, images: np.ndarray, epochs: int, batch_size: int, workers: int) -> tuple[float, int]:
-    """Trains backbone and head; returns seconds and the number of images seen."""
+    """Train backbone and head; returns seconds and the number of images seen."""
     loader = DataLoader(
         Views(images),
         batch_size,
@@ -146,10 +146,10 @@ def linear_probe(bank: Tensor, labels: Tensor, queries: Tensor, truth: Tensor, e
     return (layer(queries).argmax(1) == truth).double().mean().item()
 
 
-def probe(backbone: Timm, training: Data, test: Data, *judges: Callable[..., float]) -> list[float]:
-    """What each judge says of the features of the test images, knowing those of the training images."""
+def probe(backbone: Timm, training: Data, test: Data, *probes: Callable[..., float]) -> list[float]:
+    """Test accuracy of each probe (kNN, linear) on frozen features; the training images are its labeled bank."""
     bank, queries = (embed(backbone, images).clone() for images, _ in (training, test))  # clones may have gradients
-    return [judge(bank, training[1], queries, test[1]) for judge in judges]
+    return [score(bank, training[1], queries, test[1]) for score in probes]
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--epochs", type=int, default=15)
     options.add_argument("--batch_size", type=int, default=256)
     options.add_argument("--size", type=int, default=32, help="side of the images in pixels")
-    options.add_argument("--figures", type=int, default=0, help="at most so many, as many of each class; 0 takes all")
+    options.add_argument("--images", type=int, default=0, help="at most so many, as many of each class; 0 takes all")
     options.add_argument("--workers", type=int, default=2, help="processes that make views")
     options.add_argument("--seed", type=int, default=0)
     args = options.parse_args(argv)
@@ -198,7 +198,7 @@ def _tensor(images: np.ndarray) -> Tensor:
 
 
 def _seed(worker: int) -> None:
-    """Without it every worker would draw the same augmentations."""
+    """Seed a worker's augmentations, which every worker would draw alike otherwise."""
     torch.utils.data.get_worker_info().dataset.augment.set_random_seed(torch.initial_seed() % 2**32)
 
 

@@ -7,9 +7,9 @@ padding does not. The search has a beam of 5, length penalty 1, 64 sentences in 
 its longest source, the last two JoeyNMT's defaults; its weights are those of a short training before. Both sides start
 from the same weights, and the run stops if their logits differ.
 
-Each figure stands twice. Made equal: JoeyNMT gets our batches, of sentences of similar length, and no dropout of the
-weights of attention. As it comes: its batches hold sentences in random order (in search, in the order of the file), so
-more padding, and its attention has the dropout that it ties to the others.
+Each measurement is made twice. Made equal: JoeyNMT gets our batches, of sentences of similar length, and no dropout of
+the weights of attention. As it comes: its batches hold sentences in random order (in search, in the order of the file),
+so more padding, and its attention has the dropout that it ties to the others.
 """
 
 import time
@@ -47,7 +47,7 @@ INSTALL = (
 
 
 class Steps(Callback):
-    """Notes the batches, and when each step ends."""
+    """The batches of a training, and the time at the end of each step."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -61,7 +61,7 @@ class Steps(Callback):
 
 
 def fit(root: Path, **trainer: int) -> tuple[Translation, dict[str, EncodedPairs], Steps]:
-    """Trains without validation under `cli.py fit`; returns the task, its data by split, and its steps."""
+    """Train without validation under `cli.py fit`; returns the task, its data by split, and its steps."""
     with TemporaryDirectory() as folder, surroundings():
         typed = {
             "--config": TASKS / "translation.yaml",
@@ -86,7 +86,7 @@ def fit(root: Path, **trainer: int) -> tuple[Translation, dict[str, EncodedPairs
 
 
 def rate(counts: list[int], ends: list[float]) -> float:
-    """What the steps after the warm-up count, per second, from when each step ended."""
+    """Sum of the counts after the warm-up per second; `ends` holds the time at the end of each step."""
     return sum(counts[WARM_UP:]) / (ends[-1] - ends[WARM_UP - 1])
 
 
@@ -119,7 +119,7 @@ def training(
 def searching(
     task: Translation, test: EncodedPairs, sentences: int, repeats: int
 ) -> tuple[list[Comparison], dict[str, Any]]:
-    """Sentences per second, and what was found."""
+    """Sentences per second, and BLEU and agreement of the translations."""
     theirs = joey.network(task)
     rows = np.linspace(0, len(test) - 1, min(sentences, len(test))).round().astype(int)
     by_length, in_order = (
@@ -161,8 +161,8 @@ def translate(task: Translation, batches: list[Batch]) -> list[list[int]]:
 
 def two_rows(what: str, unit: str, ours: list[float], both: list[tuple[float, float]], mark: str) -> list[Comparison]:
     """A row of JoeyNMT made equal to ours and one of JoeyNMT as it comes."""
-    names, figures = (f"{what}, made equal", f"{what}, as it comes"), zip(*both, strict=True)
-    return [Comparison(name, unit, ours, list(peer), mark) for name, peer in zip(names, figures, strict=True)]
+    names, rates = (f"{what}, made equal", f"{what}, as it comes"), zip(*both, strict=True)
+    return [Comparison(name, unit, ours, list(peer), mark) for name, peer in zip(names, rates, strict=True)]
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:

@@ -4,10 +4,10 @@ Same JPEG files, same size, same operations with the same probabilities, two vie
 crop (area 0.2..1), flip 0.5, color jitter 0.8 (brightness, contrast, saturation 0.4, hue 0.1), gray 0.2, and above
 64 pixels Gaussian blur 0.5 (sigma 0.1..2). Both read the files and end with stacked batches.
 
-What differs: lightly converts to float and normalizes each view on the CPU; our batches leave the loader as uint8 and
-are normalized on the device. So there are two rows per size: what the loader's process does (the mark), and the same
-with our conversion and normalization of the batch done in this process too. Seconds are those of the process, not of
-the wall, so that what else runs on the machine counts less; the files lie in the page cache, so on an idle machine the
+One difference: lightly converts to float and normalizes each view on the CPU; our batches leave the loader as uint8
+and are normalized on the device. So there are two rows per size: the work of the loader's process (the mark), and the
+same with our conversion and normalization of the batch done in this process too. Seconds are those of the process, not
+of the wall, so that other load of the machine counts less; the files lie in the page cache, so on an idle machine the
 two are the same.
 
 Further rows are of `augment_on: device`: views made and normalized on a GPU, from files that are read here and from
@@ -33,7 +33,7 @@ from datamodules.shapes.render import render
 from datamodules.shapes.world import scene
 from modules.backbones import Timm
 
-MARK = ">= 2.5"  # of lightly's
+MARK = ">= 2.5"  # ratio to lightly's
 BATCH = 64
 
 
@@ -62,7 +62,7 @@ def ours(root: Path, size: int, count: int, normalize: bool, device: str | None 
 
 
 def _seconds(device: torch.device) -> float:
-    """Of the process; with a GPU of the wall, when all that was asked of it is done."""
+    """Seconds of the process; with a GPU those of the wall, after its queued work is done."""
     if device.type != "cuda":
         return time.process_time()
     torch.cuda.synchronize(device)
@@ -115,8 +115,8 @@ def measure(root: Path, size: int, count: int, repeats: int) -> list[Comparison]
         lambda: lightly(root, size, count),
         repeats,
     )
-    figures = zip(kinds, zip(*runs, strict=True), strict=True)
-    rows = [Comparison(f"{size} px, {what}", "views/s", list(found), theirs) for what, found in figures]
+    rates = zip(kinds, zip(*runs, strict=True), strict=True)
+    rows = [Comparison(f"{size} px, {what}", "views/s", list(found), theirs) for what, found in rates]
     return [replace(rows[0], mark=MARK), *rows[1:]]
 
 
@@ -124,7 +124,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = parser(__doc__)
     options.add_argument("--root", type=Path, help="any folder of images; without it, images of the built-in world")
     options.add_argument("--sizes", type=int, nargs="+", default=[32, 224], help="sides of the views in pixels")
-    options.add_argument("--figures", type=int, default=512, help="images per repeat, each giving two views")
+    options.add_argument("--images", type=int, default=512, help="images per repeat, each giving two views")
     options.add_argument("--repeats", type=int, default=7, help="pairs of runs")
     args = options.parse_args(argv)
     if find_spec("lightly") is None:

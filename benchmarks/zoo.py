@@ -3,10 +3,10 @@
     python -m benchmarks.zoo --root CIFAR
     python -m benchmarks.zoo --root CIFAR --seconds 300 --networks resnet18 mobilenetv1_025
 
-Each is one `cli.py fit` of classification from scratch, on all images in `train/`, judged on those in `test/`. How
-many steps fit into the time is not known before, so the learning rate stays constant, and a moving average of the
-weights is judged. `--out` gets `zoo.csv` and `zoo.png`, accuracy against multiply-accumulates (MACs) and against the
-time that training takes for an image. More options of `cli.py fit` hold for every network.
+Each is one `cli.py fit` of classification from scratch, on all images in `train/`, tested on those in `test/`. The
+number of steps that fit into the time is not known before, so the learning rate stays constant, and a moving average
+of the weights (EMA) is tested. `--out` gets `zoo.csv` and `zoo.png`, accuracy against multiply-accumulates (MACs) and
+against the time that training takes for an image. More options of `cli.py fit` hold for every network.
 """
 
 import csv
@@ -23,7 +23,7 @@ from benchmarks.fits import fitted
 from benchmarks.report import RESULTS, parser, publish
 from modules.backbones import by_name
 
-NETWORKS = {  # and whether its first strides are taken away, which images of 32 pixels need
+NETWORKS = {  # true takes its first strides away, for images of 32 pixels
     "lenet5": False,
     "effnet": False,
     "wide_resnet16_4": False,
@@ -70,12 +70,12 @@ def trained(name: str, root: Path, side: int, seconds: int, seed: int, options: 
         "--trainer.max_epochs": 10_000,
         "--trainer.check_val_every_n_epoch": 10_000,
     }
-    figures = fitted("classification", typed, options)
-    if not figures["samples_per_s"]:
+    metrics = fitted("classification", typed, options)
+    if not metrics["samples_per_s"]:
         raise RuntimeError(
             f"{name} trained on so few batches that there is no time to measure in {seconds} s: raise --seconds"
         )
-    return {"accuracy": figures["test/accuracy"], "seconds_per_image": 1 / figures["samples_per_s"]}
+    return {"accuracy": metrics["test/accuracy"], "seconds_per_image": 1 / metrics["samples_per_s"]}
 
 
 def draw(rows: list[dict[str, Any]], title: str, path: Path) -> None:
@@ -101,7 +101,7 @@ def draw(rows: list[dict[str, Any]], title: str, path: Path) -> None:
 
 
 def table(rows: list[dict[str, Any]], title: str) -> Table:
-    """The same as text, best first."""
+    """The measurements as text, best first."""
     table = Table("network", title=title, title_justify="left")
     for heading in ("M parameters", "M MACs", "ms per image", "test accuracy"):
         table.add_column(heading, justify="right")

@@ -58,7 +58,7 @@ def written(path: Path) -> dict:
 @lightly
 def test_views_compares_with_lightly_at_every_size(tmp_path, capsys):
     threads = torch.get_num_threads()
-    views.main(["--sizes", "16", "80", "--figures", "6", "--repeats", "2", "--json", str(tmp_path / "views.json")])
+    views.main(["--sizes", "16", "80", "--images", "6", "--repeats", "2", "--json", str(tmp_path / "views.json")])
     rows = written(tmp_path / "views.json")["rows"]
     of_one = 4 if torch.cuda.is_available() else 3
     assert [row["what"].partition(" px")[0] for row in rows] == ["16"] * of_one + ["80"] * of_one
@@ -84,7 +84,7 @@ def test_pretraining_compares_with_lightlys_parts_on_the_same_files(image_folder
 @lightly
 def test_views_takes_any_folder_of_images(image_folder):
     root = image_folder({"train/cat": 2, "train/dog": 2})
-    result = views.main(["--root", str(root), "--sizes", "16", "--figures", "5", "--repeats", "1"])
+    result = views.main(["--root", str(root), "--sizes", "16", "--images", "5", "--repeats", "1"])
     assert result["root"] == str(root)
 
 
@@ -176,7 +176,7 @@ def test_startup_stops_at_a_process_that_fails(capfd):
 def test_simclr_loop_reports_time_and_accuracy(image_folder, tmp_path, capsys):
     root = image_folder({"train/cat": 12, "train/dog": 12, "test/cat": 3, "test/dog": 3}, size=(16, 20))
     path = tmp_path / "loop.json"
-    options = f"--epochs 2 --batch_size 8 --size 16 --figures 20 --workers 1 --json {path}"
+    options = f"--epochs 2 --batch_size 8 --size 16 --images 20 --workers 1 --json {path}"
     simclr_loop.main(["--root", str(root), *options.split()])
     result = written(path)
     assert result["seconds"] > 0
@@ -254,7 +254,7 @@ def test_networks_of_the_zoo_take_small_images(name):
 
 def test_evaluation_compares_boxes_and_masks_with_pycocotools(tmp_path):
     path = tmp_path / "evaluation.json"
-    evaluation.main(f"--figures 2 --detections 5 --classes 3 --repeats 1 --json {path}".split())
+    evaluation.main(f"--images 2 --detections 5 --classes 3 --repeats 1 --json {path}".split())
     rows = written(path)["rows"]
     assert [(row["what"], row["mark"]) for row in rows] == [("boxes", ">= 2"), ("boxes and masks", ">= 2")]
     assert all(min(row["ours"] + row["peer"]) > 0 for row in rows)
@@ -299,10 +299,10 @@ def test_a_mark_is_held_against_the_median_ratio(mark, holds):
 def test_json_goes_into_results_without_a_path(monkeypatch, tmp_path):
     monkeypatch.setattr(report, "RESULTS", tmp_path / "results")
     options = report.parser("First line.\nSecond.")
-    report.publish("some", options.parse_args([]).json, figure=1)
+    report.publish("some", options.parse_args([]).json, value=1)
     assert not (tmp_path / "results").exists()
-    report.publish("some", options.parse_args(["--json"]).json, figure=1)
-    assert written(tmp_path / "results" / "some.json")["figure"] == 1
+    report.publish("some", options.parse_args(["--json"]).json, value=1)
+    assert written(tmp_path / "results" / "some.json")["value"] == 1
 
 
 linux = pytest.mark.skipif(not memory.RESET.exists(), reason="memory is measured as Linux keeps it")
@@ -311,7 +311,7 @@ linux = pytest.mark.skipif(not memory.RESET.exists(), reason="memory is measured
 @linux
 def test_memory_is_that_of_masks_that_are_found_judged_and_drawn(tmp_path):
     path = tmp_path / "memory.json"
-    memory.main(f"--figures 4 --objects 5 --side 128 --batch 2 --json {path}".split())
+    memory.main(f"--images 4 --objects 5 --side 128 --batch 2 --json {path}".split())
     result = written(path)
     assert (result["mark"], result["masks"], result["drawn"]) == ("<= 3", 5, 5)
     assert tuple(result["parts"]) == memory.PARTS
@@ -333,7 +333,7 @@ def test_the_largest_memory_of_a_part_is_seen_after_it_is_given_back():
 
 
 def test_rcnn_and_fast_rcnn_judge_the_same_proposals(tmp_path):
-    tiny = "--size 64 96 --proposals 4 --crop 32 --figures 1 --repeats 1"
+    tiny = "--size 64 96 --proposals 4 --crop 32 --images 1 --repeats 1"
     rcnn.main([*tiny.split(), "--json", str(tmp_path / "rcnn.json")])
     rows = written(tmp_path / "rcnn.json")["rows"]
     assert [row["what"] for row in rows] == ["detect", "train"]

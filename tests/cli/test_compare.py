@@ -166,7 +166,7 @@ def test_a_pretraining_is_compared_by_its_own_monitor(graft, commands, capsys):
         (["--weights", "none", "--seeds", "0"], ["--seeds", "at least one"]),
         (["--weights", "none", "--seeds", "-1"], ["--seeds", "-1"]),
         (["--weights", "none", "--seeds", "few"], ["--seeds", "few"]),
-        (["--weights", "none", "--seeds", "1,1"], ["--seeds", "twice"]),
+        (["--weights", "none", "--seeds", "1,1"], ["--seeds", "duplicate seed 1"]),
         (["--weights", "none,none"], ["none", "twice"]),
         (["--weights", "a,./b/../a"], ["names a twice"]),
         (["--weights", "none", "--model.weights", "x"], ["--model.weights", "--weights"]),
