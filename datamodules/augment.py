@@ -1,4 +1,4 @@
-"""How images are augmented: named recipes, or any list of albumentations transforms in the YAML."""
+"""Image augmentation: named recipes, or any list of albumentations transforms in the YAML; deterministic by key."""
 
 import random
 from copy import deepcopy
@@ -16,7 +16,7 @@ Recipe = Literal["none", "flip", "simclr", "strong", "moco_v1"]
 
 @dataclass(frozen=True)
 class Chances:
-    """What a named recipe does after the crop, in this order; probabilities are 0..1.
+    """Operations of a named recipe after the crop, in this order, with their probabilities in [0, 1].
 
     Args:
         flip: probability of mirroring.
@@ -61,11 +61,11 @@ RECIPES: dict[Recipe, Chances] = {
 
 
 class Keyed:
-    """Albumentations transforms whose every draw is a function of a key alone.
+    """Deterministic albumentations: every random draw is a function of a key alone.
 
     Args:
         transforms: applied in order; not shared, because each holds one random state.
-        boxes: of what kind the boxes are that they move along; null for none.
+        boxes: format of the boxes that are transformed along; null for none.
     """
 
     def __init__(self, transforms: list[A.BasicTransform], boxes: A.BboxParams | None = None):
@@ -75,8 +75,8 @@ class Keyed:
         self.transforms.set_random_state(self.numpy, self.python)
 
     def seed(self, *key: int) -> np.random.Generator:
-        """The generator that the transforms draw from next, wound to where `key` begins."""
-        mixed = hash(key)  # of integers only, so the same in every process
+        """The generator that the transforms draw from next, set to the state of `key`."""
+        mixed = hash(key)  # integers only, so the same in every process
         self.state["state"]["key"][:] = (mixed & 0xFFFFFFFFFFFFFFFF, 0)
         self.state["state"]["counter"][:] = 0
         self.state["buffer_pos"] = 4  # nothing left over from the last key
@@ -87,7 +87,7 @@ class Keyed:
 
 
 class Augment(Keyed):
-    """Random crop, then a recipe; every draw is a function of the key alone.
+    """Random resized crop, then a recipe; every draw is a function of the key alone.
 
     Args:
         size: side of the square result in pixels.
@@ -102,7 +102,7 @@ class Augment(Keyed):
         first = [A.RandomResizedCrop((size, size), scale=crop)] if crop else whole(size)
         super().__init__([*first, *recipe_transforms(recipe, size)])
         self.size = size
-        try:  # what cannot work is refused here, not in a worker
+        try:  # fails here, not in a worker
             self(np.zeros((size, size, 3), np.uint8))
         except (ValueError, CropSizeError) as error:
             raise ConfigError(f"data.augment does not work on images of {size} pixels: {error}") from error
@@ -120,7 +120,7 @@ class Augment(Keyed):
 
 
 def recipe_transforms(recipe: Recipe | list[A.BasicTransform], size: int) -> list[A.BasicTransform]:
-    """Transforms of our own, for images of `size` pixels."""
+    """Transforms of a recipe, or a copy of a list of them, for images of `size` pixels."""
     return RECIPES[recipe].transforms(size) if isinstance(recipe, str) else deepcopy(recipe)
 
 
@@ -142,5 +142,5 @@ def check_area(name: str, area: tuple[float, float] | None) -> None:
 
 
 def whole(size: int) -> list[A.BasicTransform]:
-    """The largest centered square of the image, `size` pixels wide."""
+    """Center crop: the largest centered square of the image, resized to `size` pixels."""
     return [A.SmallestMaxSize(size), A.CenterCrop(size, size)]

@@ -1,4 +1,4 @@
-"""What all data modules share: loaders, workers, seeds and the position in the epoch."""
+"""Base of all data modules: loaders, workers, seeds, and the position in the epoch for exact resuming."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -19,25 +19,24 @@ from modules.contracts import Batch, ConfigError, DataError
 MEANING = ("palette", "mask_values")
 Split = Literal["train", "val", "test"]
 Purpose = Literal["train", "evaluate", "plain"]
-"""`train`: augmented; `evaluate`: what the task's validation step expects; `plain`: images for probes."""
+"""`train`: augmented; `evaluate`: as the task's validation step needs them; `plain`: images for probes."""
 
 
 class DataModule(L.LightningDataModule):
     """Base of all data modules.
 
-    All that is random about sample i in epoch e is drawn from (seed, e, i), so the number of workers changes nothing,
-    and a killed run continues in the middle of an epoch with the samples it has not seen.
+    Deterministic sampling: all that is random about sample i in epoch e is drawn from (seed, e, i), so the number of
+    workers changes nothing, and a killed run resumes in the middle of an epoch with the samples it has not seen.
 
     Args:
         batch_size: samples per device and step.
         workers: processes that load; 0 loads in the main process.
 
-    Attributes: `noun` says what samples are, `unit` what `per_step` counts if not these; `classes` names the classes
-    and `palette` colors them, null without; `mask_values` is the number of each class in mask files, null for its
-    index; `category_ids` and `image_ids` are what annotations call each class and each sample, null without; `whole`
-    asks for whole images to evaluate and predict, with `size` and `inside`, as
-    tasks need that answer per pixel; set it before `setup`. `roles` says of each setting of the class which commands a
-    checkpoint hands it on to.
+    Attributes: `noun` is the word for samples, `unit` that for the count of `per_step` if not these; `classes` names
+    the classes and `palette` colors them, null without; `mask_values` is the value of each class in mask files, null
+    for its index; `category_ids` and `image_ids` are the annotations' ids of each class and each sample, null without;
+    `whole` asks for whole, letterboxed images with `size` and `inside` to evaluate and predict, as dense prediction
+    needs them; set it before `setup`. `roles` gives each setting's role, by which a checkpoint hands it on to commands.
     """
 
     noun: str = "images"
@@ -56,7 +55,7 @@ class DataModule(L.LightningDataModule):
         if batch_size < 1 or workers < 0:
             raise ConfigError(f"data.batch_size is {batch_size} and data.workers {workers}: at least 1, and 0 or more")
         self.batch_size, self.workers = batch_size, workers
-        self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # what --seed_everything says
+        self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # set by --seed_everything
         self.resume = (0, 0)
         self.skipped: list[str] = []  # samples left out because they cannot be used: ids, or sentences
         self.dropped: list[str] = []  # a line for each annotation left out
@@ -70,7 +69,7 @@ class DataModule(L.LightningDataModule):
         raise NotImplementedError
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Moves the tensors; Lightning's own looks into every id on the way, at every step."""
+        """Move the tensors; Lightning's own looks into every id on the way, at every step."""
         return to_device(batch, device)
 
     @property
@@ -85,25 +84,25 @@ class DataModule(L.LightningDataModule):
 
     @property
     def per_step(self) -> int:
-        """Samples, or what `unit` says, per device and step in training."""
+        """Samples, or units of `unit`, per device and step in training."""
         return self.batch_size
 
     def kept(
         self, name: str, splits: Sequence[Split], about: Iterable[object], compute: Callable[[], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """What `compute` makes of the plain samples of some splits; found in a cache when it was asked about the same
-        ones before, by data modules that can tell.
+        """Tensors that `compute` gives for the plain samples of some splits, cached on disk by data modules whose
+        samples have a fingerprint.
 
         Args:
-            name: what it is, in one word.
-            splits: that the result follows from.
-            about: what else it follows from; their texts count.
+            name: of the result, one word.
+            splits: that the result depends on.
+            about: further dependencies; their texts count.
             compute: gives tensors by name.
         """
         return compute()
 
     def kinds(self) -> np.ndarray | None:
-        """Whole numbers (N,), one per training sample, of which a batch shall have one only; null for no such thing."""
+        """Group of each training sample, int (N,), for batches of one group (aspect-ratio grouping); null for none."""
         return None
 
     def class_counts(self) -> np.ndarray:
@@ -115,11 +114,11 @@ class DataModule(L.LightningDataModule):
         raise ConfigError(f"{type(self).__name__} has no class for each sample: leave class_weights out")
 
     def majority_accuracy(self, split: Split) -> float | None:
-        """Accuracy without a network: always the most frequent class in training; null without classes."""
+        """Majority baseline: accuracy of always the most frequent class in training; null without classes."""
         return None
 
     def describe(self) -> list[str]:
-        """What was found, in a few lines for people."""
+        """Lines of the startup summary about the data."""
         return []
 
     def train_dataloader(self) -> DataLoader:
@@ -155,15 +154,15 @@ class DataModule(L.LightningDataModule):
 
     @property
     def predicted(self) -> Split:
-        """The split that `predict` is about: the first of test, val and train that there is."""
+        """The split that `predict` reads: the first of test, val and train that there is."""
         return next(split for split in ("test", "val", "train") if self.has(split))
 
     def has(self, split: Split) -> bool:
-        """Whether there is such a split."""
+        """True if there is such a split."""
         return self.dataset(split, "plain") is not None
 
     def state_dict(self) -> dict[str, Any]:
-        """Position of training in the epoch, and what numbers in masks mean; goes into the checkpoint."""
+        """Position of training in the epoch, and classes and colors of mask values; goes into the checkpoint."""
         loop = self.trainer.fit_loop
         seen, epoch = loop.epoch_loop.batch_progress.current.processed, self.trainer.current_epoch
         if seen >= loop.max_batches:  # the checkpoint of an epoch's last batch belongs to the next epoch
@@ -174,7 +173,7 @@ class DataModule(L.LightningDataModule):
         self.resume = (state["epoch"], state["samples"])
 
     def adopt(self, known: dict[str, Any]) -> None:
-        """Take the meaning of predicted masks from the training data: `known`, the state of its data module."""
+        """Take colors and values of predicted masks from the training data: `known`, the state of its data module."""
         for key in MEANING:
             setattr(self, key, getattr(self, key) or known.get(key))
 
@@ -186,7 +185,7 @@ class DataModule(L.LightningDataModule):
         return self._loader(data, DistributedSequentialSampler(len(data), self.batch_size, rank, world))
 
     def _loader(self, data: Dataset, sampler: DistributedSampler, whole: bool = False) -> DataLoader:
-        """`whole`: a key of the sampler stands for a batch, not for a sample."""
+        """A data loader; `whole`: a key of the sampler stands for a batch, not for a sample."""
         return Loader(  # by keyword: Lightning rebuilds it from its arguments to predict
             dataset=data,
             batch_size=None if whole else self.batch_size,
@@ -201,7 +200,7 @@ class DataModule(L.LightningDataModule):
         )
 
     def _step(self) -> int:
-        """How far a step moves the position in the epoch, on all devices together."""
+        """Advance of the position in the epoch per step, on all devices together."""
         return self.batch_size * self._world()
 
     def _rank(self) -> int:

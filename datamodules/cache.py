@@ -1,4 +1,4 @@
-"""What took long to find out about data, kept for the next run in `${XDG_CACHE_HOME:-~/.cache}/graft/`."""
+"""Disk cache of slow computations about data, in `${XDG_CACHE_HOME:-~/.cache}/graft/`."""
 
 import hashlib
 import json
@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 
 def cached(name: str, key: str, compute: Callable[[], Any]) -> Any:
-    """What `compute` returned for this key, on this machine, at some time; it has to be plain JSON.
+    """Result of `compute`, cached on this machine by its key; it has to be plain JSON.
 
     A cache that cannot be read or written only costs the time.
 
     Args:
-        name: what it is, in one word.
-        key: a digest of all that the result follows from.
+        name: of the result, one word.
+        key: a digest of all that the result depends on.
     """
 
     def write(result: Any) -> bytes:
@@ -32,7 +32,7 @@ def cached(name: str, key: str, compute: Callable[[], Any]) -> Any:
 
 
 def cached_tensors(name: str, key: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The same for a dict of tensors, which come back on the CPU."""
+    """Result of `compute`, a dict of tensors, cached like `cached`; a cached one is on the CPU."""
 
     def write(result: dict[str, Tensor]) -> bytes:
         return safetensors.torch.save({k: tensor.detach().contiguous().cpu() for k, tensor in result.items()})
@@ -54,7 +54,7 @@ def _kept(name: str, read: Callable[[bytes], T], write: Callable[[T], bytes], co
 
 
 def digest(parts: Iterable[object]) -> str:
-    """A short name for the parts' texts in this order."""
+    """SHA-256 of the parts' texts in this order, shortened to 32 digits."""
     state = hashlib.sha256()
     for part in parts:
         state.update(f"{part}\n".encode("utf-8", "surrogateescape"))
@@ -62,7 +62,7 @@ def digest(parts: Iterable[object]) -> str:
 
 
 def stamp(path: Path) -> str:
-    """A file's path, size and time of change: when it changes, so does this."""
+    """Fingerprint of a file without reading it: path, size and time of change."""
     status = path.stat()
     return f"{path.absolute()} {status.st_size} {status.st_mtime_ns}"
 

@@ -13,12 +13,12 @@ from modules.contracts import DataError, nearest
 
 
 class ClassFolders:
-    """What lies in the class folders below `root`.
+    """Samples of the class folders below `root`, by split.
 
     Args:
         root: the folder.
         find: the samples below a class folder, sorted.
-        what: what they are called.
+        what: word for the samples, for messages.
         loose: the data module for such samples without classes.
 
     Attributes: `folders` of the splits, and `classes`, named by the folders of training, or of a test set alone;
@@ -66,7 +66,7 @@ class ClassFolders:
         return {split: folder for split, folder in found.items() if split == first or self._has_labels(split, folder)}
 
     def _has_labels(self, split: Split, folder: Path) -> bool:
-        """Whether there are samples in class folders; says so if not, because a flat test set is no fault."""
+        """True if there are samples in class folders; else adds to `unlabeled`, because a flat test set is no error."""
         if any(self.find(folder / name) for name in _below(folder)):
             return True
         self.unlabeled.append(

@@ -20,12 +20,12 @@ def real(value: Any) -> Any:
 
 
 def flag(value: Any) -> bool:
-    """Whether a field says yes: 1, true, "1", "true"."""
+    """A field as bool: true for 1, true, yes, also as text in any case."""
     return value.strip().lower() in ("1", "1.0", "true", "yes") if isinstance(value, str) else bool(value)
 
 
 def is_flat(box: Any) -> bool:
-    """Whether a `bbox` leaves the object to its outline: it is missing, empty, or has a side of zero (x, y, w, h)."""
+    """True for a `bbox` without area, so that the outline counts: missing, empty, or with a side of zero (xywh)."""
     if not box:
         return True
     sides = [real(part) for part in box] if isinstance(box, list) else []

@@ -1,4 +1,4 @@
-"""Decoding of image files to upright RGB bytes: the same code decides which side is up and reads the pixels."""
+"""Image decoding to upright uint8 RGB (EXIF orientation, 16-bit and float files, palettes, TIFF)."""
 
 import re
 from io import BytesIO
@@ -93,7 +93,7 @@ def read_shape(path: Path) -> tuple[int, int] | None:
 
 
 def read_header(path: Path) -> Header:
-    """What the header of an image file says.
+    """Size, orientation and depth of an image file from its header, without decoding.
 
     Raises:
         one of UNREADABLE: it is no image.
@@ -142,7 +142,7 @@ def natural_span(values: np.ndarray) -> Span:
 
 
 def _values(data: bytes) -> tuple[np.ndarray, int, str]:
-    """Values as stored, uint8 RGB (H, W, 3) or deeper ones; the orientation that they still have; and their depth."""
+    """Values as stored, uint8 RGB (H, W, 3) or deeper ones; their orientation yet to be applied; and their depth."""
     if data[:4] in MAGIC:
         return _tiff_values(data)
     orientation = orientation_of(data)

@@ -1,4 +1,4 @@
-"""Images of more than 8 bits: which of their values become black and white."""
+"""Value range of images of more than 8 bits: the values that become black and white, one pair for all files."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from datamodules.decoding import Span
 from datamodules.inspection import Inspection
 from modules.contracts import DataError
 
-BITS = (8, 10, 12, 14, 16)  # of cameras, microscopes and scanners, stored in 16
+BITS = (8, 10, 12, 14, 16)  # usual depths of cameras, microscopes and scanners, stored in 16 bits
 
 
 def find_span(files: Sequence[Inspection], asked: Span | None) -> tuple[Span | None, list[str]]:
@@ -17,7 +17,7 @@ def find_span(files: Sequence[Inspection], asked: Span | None) -> tuple[Span | N
 
     Args:
         files: all that can be used.
-        asked: the pair that the user wants.
+        asked: the pair that the user set; null to find one.
 
     Raises:
         DataError: files of several depths, whose values cannot be compared.

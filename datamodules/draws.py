@@ -1,8 +1,7 @@
-"""What is random about views that are made on the device: drawn in the loader, a whole batch at once.
+"""Random parameters for on-device augmentation, a function of (seed, epoch, index, view); drawn in the loader.
 
-Same distributions as albumentations, which draws for one image at a time. Each number is a function of the key
-(seed, epoch, index, view) and its place in the row alone, by integer arithmetic and float64, so device, batch, worker
-and process change nothing.
+Same distributions as albumentations, but for a whole batch at once. Each number is a function of the key and its place
+in the row alone, by integer arithmetic and float64, so device, batch, worker and process change nothing.
 """
 
 import math
@@ -17,7 +16,7 @@ from datamodules.augment import Chances
 from modules.views import NEUTRAL
 
 ATTEMPTS = 10  # to place a crop before the whole image is taken
-RATIO = 4 / 3  # of a crop's sides at most
+RATIO = 4 / 3  # largest aspect ratio of a crop
 # the uniform numbers of one view
 CROP, FLIP, JITTER, FACTORS, ORDER, GRAY, BLUR, SIGMA = np.cumsum([0, 4 * ATTEMPTS, 1, 1, 4, 4, 1, 1])
 COUNT = SIGMA + 1
@@ -26,10 +25,10 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True)
 class Kind:
-    """Views of one kind.
+    """Views of one kind: the global or the local ones of multi-crop.
 
     Args:
-        count: how many of each image.
+        count: views of each image.
         size: their side in pixels.
         crop: range of the crop's area as a fraction of the image; null takes the largest centered square.
         chances: of everything else.
@@ -43,7 +42,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Draws for the views of images of one shape (H, W)."""
+    """Random augmentation parameters for the views of images of one shape (H, W)."""
 
     shape: tuple[int, int]
     kinds: list[Kind]
@@ -94,7 +93,7 @@ def draw(uniform: NDArray[np.float64], shape: tuple[int, int], kind: Kind) -> ND
 
 
 def _boxes(u: NDArray[np.float64], shape: tuple[int, int], area: tuple[float, float] | None) -> NDArray[np.float64]:
-    """Corners x0, y0, x1, y1 (N, 4) of crops, the first attempt (N, ATTEMPTS, 4) that lies within the image."""
+    """Random resized crops x0, y0, x1, y1 (N, 4): the first attempt (N, ATTEMPTS, 4) that lies within the image."""
     height, width = shape
     if area is None:
         side = min(shape)

@@ -1,4 +1,4 @@
-"""The same image in two splits, which makes results look better than they are; found by content, not by name."""
+"""Train-test leakage: the same image in two splits, found by content, not by name."""
 
 import hashlib
 from collections import defaultdict
@@ -28,14 +28,14 @@ def shared_images(splits: dict[str, Listed]) -> dict[tuple[str, str], list[tuple
 
 
 def report(shared: dict[tuple[str, str], list[tuple[Path, Path]]], root: Path) -> list[str]:
-    """A sentence for each two splits."""
+    """A warning for each two splits that share images."""
     lines = []
     for (a, b), pairs in shared.items():
         said = ", ".join(f"{_short(x, root)} = {_short(y, root)}" for x, y in pairs[:SHOWN])
         more = f" and {len(pairs) - SHOWN:,} more" if len(pairs) > SHOWN else ""
         lines.append(
-            f"warning: {len(pairs):,} of the images of {b} occur in {a} too, by content ({said}{more}): figures on "
-            f"{b} are better than they should be"
+            f"warning: {len(pairs):,} of the images of {b} occur in {a} too, by content ({said}{more}): metrics on "
+            f"{b} are better than they should be (leakage)"
         )
     return lines
 

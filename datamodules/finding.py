@@ -97,11 +97,11 @@ def count_suffixes(paths: Iterable[Path]) -> str:
 
 
 def remedy(suffixes: Iterable[str]) -> str:
-    """What makes files of these suffixes readable; nothing where nothing is known to."""
+    """A hint on the package that reads files of these suffixes; empty if none is known."""
     return "; `pip install pillow-heif` makes .heic readable" if HEIF.intersection(suffixes) else ""
 
 
 @cache
 def is_registered(suffix: str) -> bool:
-    """Whether Pillow knows files of this suffix as images, readable here or not."""
+    """True if Pillow knows files of this suffix as images, readable here or not."""
     return suffix in HEIF or suffix in Image.registered_extensions()

@@ -1,4 +1,4 @@
-"""Base of the data modules that read image files: all are looked at before the first step, and scaled to one depth."""
+"""Base of the data modules that read image files: all are inspected before the first step, and scaled to one depth."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Image files looked at before the first step: size, depth, damage, and what tells equal ones."""
+"""Inspection of image files before the first step: size, depth, damage, and a checksum to find equal ones."""
 
 import os
 import zlib
@@ -18,7 +18,7 @@ from datamodules.decoding import Header, read_header, read_values
 from datamodules.orientation import JPEG, PNG, UNREADABLE
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit
-ENDS = ((JPEG, b"\xff\xd9"), (PNG, b"IEND\xaeB`\x82"))  # of whole files; all others are decoded once to be sure
+ENDS = ((JPEG, b"\xff\xd9"), (PNG, b"IEND\xaeB`\x82"))  # last bytes of whole files; others are decoded once to be sure
 TAIL = 4096  # last bytes that tell most files of one size apart
 MANY = 20_000  # files that take long enough to say so
 HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
@@ -27,14 +27,14 @@ _limit: ContextVar[int] = ContextVar("max_pixels", default=MAX_PIXELS)
 
 
 class Inspection(NamedTuple):
-    """What was found of one image file.
+    """Findings about one image file.
 
     Args:
         shape: height and width, upright; (0, 0) where it is no image.
         depth: as in `Header`.
         top: as in `Header`.
         low, high: its lowest and highest value where it has a depth; else 0.
-        several: whether it holds several frames, of which the first is seen.
+        several: true if it holds several frames, of which the first is used.
         tail: a number that differs where size or last bytes of two files do.
         problem: the reason why it cannot be used, to be read behind its name; empty if it can.
     """
@@ -51,7 +51,7 @@ class Inspection(NamedTuple):
 
 @contextmanager
 def pixel_limit(pixels: int) -> Iterator[None]:
-    """Within it, files of more pixels are problems: decoding some small files would fill the memory."""
+    """Context in which files of more pixels are problems: decoding some small files would fill the memory."""
     token = _limit.set(pixels)
     try:
         yield
@@ -60,7 +60,7 @@ def pixel_limit(pixels: int) -> Iterator[None]:
 
 
 def inspect_all(paths: Sequence[Path]) -> list[Inspection]:
-    """What is found of each file, or was when an earlier run looked at the same ones."""
+    """Inspect every file; the results are cached for the next run on the same files."""
     limit = _limit.get()
 
     def look() -> list[Inspection]:
@@ -74,7 +74,7 @@ def inspect_all(paths: Sequence[Path]) -> list[Inspection]:
 
 
 def inspect(path: Path, limit: int = MAX_PIXELS) -> Inspection:
-    """What is found of one file. JPEG and PNG files of 8 bits are decoded only if they look cut short or odd.
+    """Inspect one file. JPEG and PNG files of 8 bits are decoded only if they look truncated or odd.
 
     Args:
         limit: pixels at most.

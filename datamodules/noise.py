@@ -1,4 +1,4 @@
-"""Nothing but places for generated images."""
+"""Indices of images to generate, for `predict` with generative models."""
 
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ from modules.contracts import Batch, ConfigError
 
 
 class Places(Dataset):
-    """Names for so many images that are yet to be made."""
+    """Names of `count` images to generate."""
 
     def __init__(self, count: int):
         self.count = count
@@ -23,11 +23,11 @@ class Places(Dataset):
 
 
 class Noise(DataModule):
-    """For `predict` with a task that makes images: how many. `--seed_everything` says which.
+    """Latent noise for `predict` with a generative model: image generation. `--seed_everything` chooses the images.
 
     Args:
-        count: images to make.
-        batch_size: images made at once; changes none of them.
+        count: images to generate.
+        batch_size: images generated at once; changes none of them.
     """
 
     noun = "samples"

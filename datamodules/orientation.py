@@ -1,4 +1,4 @@
-"""EXIF's orientation of image files: the side that is up."""
+"""EXIF orientation of image files: reading it, and turning images upright."""
 
 import os
 import struct
@@ -15,7 +15,7 @@ UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, TypeError, KeyErro
 
 
 def exif_orientation(image: Image.Image, file: BinaryIO, start: bytes) -> int:
-    """EXIF's orientation 1..8 of a file that Pillow opened; 1 where there is none, or one that means nothing.
+    """EXIF orientation 1..8 of a file that Pillow opened; 1 where there is none, or an invalid one.
 
     Pillow's `getexif` would also take XMP's, which viewers and annotation tools ignore.
     """
@@ -40,7 +40,7 @@ def exif_orientation(image: Image.Image, file: BinaryIO, start: bytes) -> int:
 
 
 def turned(image: np.ndarray, orientation: int) -> np.ndarray:
-    """An image (H, W, ...) as stored, upright."""
+    """Turn an image (H, W, ...) as stored upright."""
     if orientation == 1:
         return image
     if orientation >= 5:
@@ -50,7 +50,7 @@ def turned(image: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def orientation_of(data: bytes) -> int:
-    """EXIF's orientation of a file in memory; opens it only where there may be one."""
+    """EXIF orientation of a file in memory; opens it only where there may be one."""
     marks = {JPEG: (b"Exif\0\0",), PNG: (b"eXIf", b"Raw profile"), WEBP: (b"EXIF",)}
     known = next((found for start, found in marks.items() if data.startswith(start)), None)
     if known is not None and not any(mark in data for mark in known):
@@ -61,7 +61,7 @@ def orientation_of(data: bytes) -> int:
 
 
 def png_has_exif(file: BinaryIO) -> bool:
-    """Whether a PNG file has EXIF, found by passing over its chunks."""
+    """True if a PNG file has EXIF; reads chunk headers only."""
     file.seek(8)
     while len(head := file.read(8)) == 8:
         length, kind = int.from_bytes(head[:4]), head[4:]

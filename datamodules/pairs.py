@@ -1,4 +1,4 @@
-"""Images with their semantic maps, and what the numbers in the maps mean."""
+"""Images paired with semantic maps, and the classes of the numbers in the maps."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,10 +24,10 @@ class Maps(Protocol):
         """Whole numbers (H, W)."""
 
     def path(self, index: int) -> Path:
-        """The file to blame for a map."""
+        """The map's file, for messages."""
 
     def fingerprint(self) -> str | None:
-        """Changes when a map does; null when they are counted faster than told apart."""
+        """A digest that changes when a map does; null for maps in memory, which are counted faster than hashed."""
 
     def palette(self) -> list[RGB] | None:
         """The colors that the files have for their numbers, if they have any."""
@@ -35,12 +35,12 @@ class Maps(Protocol):
 
 @dataclass(frozen=True)
 class Legend:
-    """What the numbers in maps mean.
+    """Classes of the numbers in maps.
 
     Args:
-        values: the number that stands for each class.
-        ignored: numbers that stand for no class.
-        remedy: what to do about other numbers.
+        values: the number of each class.
+        ignored: numbers without class (void).
+        remedy: the advice in messages about other numbers.
     """
 
     values: tuple[int, ...]
@@ -63,7 +63,7 @@ class Legend:
 
     @cached_property
     def as_it_is(self) -> bool:
-        """Whether the numbers below 256 are the classes."""
+        """True if the numbers below 256 are the class indices themselves."""
         return bool((self.table[:256] == np.arange(256)).all())
 
     def classes(self, values: np.ndarray) -> np.ndarray:
@@ -73,7 +73,7 @@ class Legend:
         return values if self.as_it_is else cv2.LUT(values, self.table[:256])
 
     def knows(self, value: int) -> bool:
-        """Whether the number means something."""
+        """True for the number of a class or of void."""
         return value in self.ignored or value in self.values
 
 
@@ -84,7 +84,7 @@ class Pairs:
     images: Source
     maps: Maps
     legend: Legend
-    labels: ClassVar[None] = None  # of whole images
+    labels: ClassVar[None] = None  # images have no class
 
     def __len__(self) -> int:
         return len(self.images)

@@ -1,4 +1,4 @@
-"""Order of the samples: a function of (seed, epoch) alone, on any number of devices, from any point on."""
+"""Deterministic samplers: the order is a function of (seed, epoch) alone, on any number of devices, resumable."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,7 +7,7 @@ from torch.utils.data import DistributedSampler
 
 
 class EpochSampler(DistributedSampler):
-    """Yields (epoch, index) keys; every `devices`-th one of the epoch's order, so that devices share a global batch.
+    """Shuffling sampler of (epoch, index) keys; each device gets every `devices`-th one, so a global batch is shared.
 
     A DistributedSampler by name only, so that Lightning leaves it alone; it never repeats a sample to even things out.
 
@@ -18,7 +18,8 @@ class EpochSampler(DistributedSampler):
         rank: this device, 0..devices - 1.
         devices: number of devices.
         resume: (epoch, samples) already seen of that epoch by all devices.
-        kinds: whole numbers (size,); global batches are of one kind, but for those between two kinds. Null for none.
+        kinds: group of each sample, int (size,); global batches are of one group, but for those between two groups
+            (aspect-ratio grouping). Null for none.
     """
 
     def __init__(
@@ -57,13 +58,13 @@ class EpochSampler(DistributedSampler):
             self.epoch = epoch
 
     def _grouped(self, order: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """Shuffled samples, as many as fill batches, so that a batch's are of one kind and the batches are shuffled."""
+        """Shuffled batches of one group each, from shuffled samples that fill the batches."""
         batches = order[np.argsort(self.kinds[order], kind="stable")].reshape(-1, self.batch)
         return random.permutation(batches).ravel()
 
 
 class DistributedSequentialSampler(DistributedSampler):
-    """Yields (0, index) keys in order, for evaluation; devices take whole batches in turn.
+    """Sequential sampler of (0, index) keys for evaluation; devices take whole batches in turn.
 
     So a batch holds the same samples on any number of devices, and no sample comes twice. A device for which there is
     no batch gets the first one, which must not count: `surplus`.

@@ -1,4 +1,4 @@
-"""One image at a time, and many of them as a batch."""
+"""Datasets of single images, and their collate function."""
 
 from typing import Any
 
@@ -38,18 +38,18 @@ class ImageDataset(Dataset):
         return sample if self.source.labels is None else sample | {"label": int(self.source.labels[index])}
 
     def content(self, epoch: int, row: int, index: int) -> dict[str, Any]:
-        """What the network sees of the image."""
+        """The sample's dict without `id` and `label`: here `views`, one per pipeline."""
         image = self.source.image(index)
         return {"views": [make(image, self.seed, epoch, index, view) for view, make in enumerate(self.pipelines)]}
 
 
 class DeviceDataset(ImageDataset):
-    """Samples whose views are made on the device: what is drawn for them, and the image unless it already lies there.
+    """Samples for on-device augmentation: keys of the random parameters, and the image unless the device holds it.
 
     Args:
         drawing: of the views; an image of another shape is scaled to cover that shape and cut at its sides.
 
-    Attributes: `held` says whether the device holds the images, all but the rows in `missing`.
+    Attributes: `held` is true if the device holds the images, all but the rows in `missing`.
     """
 
     def __init__(self, source: Source, indices: np.ndarray, drawing: Drawing, seed: int, skip: bool):
@@ -71,7 +71,7 @@ class DeviceDataset(ImageDataset):
 
 
 class WholeImages(ImageDataset):
-    """Whole images, to be answered per pixel."""
+    """Whole, letterboxed images for dense prediction."""
 
     def __init__(self, source: Source, indices: np.ndarray, fit: Fit, skip: bool):
         super().__init__(source, indices, [], 0, skip)
@@ -82,10 +82,11 @@ class WholeImages(ImageDataset):
 
 
 def collate(samples: list[dict[str, Any]]) -> Batch:
-    """Stacks what could be read: `image` uint8 (B, 3, H, W) or `views`, a list of those, local ones last; `label` (B,),
-    `id`. For views that the device makes: `draws`, `row` (B,), and `image` unless the device holds the images. With
-    semantic maps: `mask` (B, H, W). Whole images also have `size` and `inside` (B, 2); all are padded to the largest;
-    where that or `image_size` changed a size, `original_mask` is a list of the maps as they were, uint8 (h, w).
+    """Stack the readable samples: `image` uint8 (B, 3, H, W) or `views`, a list of those, local ones last; `label`
+    (B,), `id`. For views that the device makes: `draws`, `row` (B,), and `image` unless the device holds the images.
+    With semantic maps: `mask` (B, H, W). Whole images also have `size` and `inside` (B, 2); all are padded to the
+    largest; where that or `image_size` changed a size, `original_mask` is a list of the maps as they were, uint8 (h,
+    w).
     """
     samples, batch = readable(samples)
     first = samples[0]
@@ -126,10 +127,10 @@ def _maps(samples: list[dict[str, Any]]) -> Batch:
 
 
 def padded(arrays: list[np.ndarray], value: int, multiple: int = 1) -> np.ndarray:
-    """Arrays (H, W, ...) as one, `value` to the right of and below those that are smaller than the largest.
+    """Stack arrays (H, W, ...), padded with `value` at the right and bottom to the largest.
 
     Args:
-        multiple: of which height and width of the result are.
+        multiple: divisor of the result's height and width.
     """
     height, width = (-(-max(a.shape[axis] for a in arrays) // multiple) * multiple for axis in (0, 1))
     if {a.shape[:2] for a in arrays} == {(height, width)}:

@@ -1,4 +1,4 @@
-"""Where images come from: files that are read when needed, or an array in memory."""
+"""Sources of images: files that are read when needed, or an array in memory."""
 
 import os
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What all data modules of samples in splits share: validation samples set aside, few labels, broken files."""
+"""Base of the data modules with splits: stratified validation split and label subset, unreadable files."""
 
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -29,8 +29,8 @@ class SplitData(DataModule):
             its place; at least one of every class.
         val_split: share of the training samples set aside for validation when the data has no validation set; the
             same share of every class where a sample has one, the same samples for every seed.
-        on_error: what a sample that cannot be read does: `raise` stops, `skip` leaves it out, counted and listed in
-            the run directory.
+        on_error: handling of unreadable samples: `raise` stops, `skip` leaves them out, counted and listed in the run
+            directory.
         batch_size: samples per device and step.
         workers: processes that load; 0 loads in the main process.
     """
@@ -67,15 +67,15 @@ class SplitData(DataModule):
         raise NotImplementedError
 
     def prepared(self, sources: dict[Split, Samples]) -> dict[Split, Samples]:
-        """The samples of each split after all of them were looked at."""
+        """The samples of each split after the inspection of all."""
         return sources
 
     def broken(self, source: Samples) -> dict[int, str]:
-        """The samples that cannot be used, each with a clause: its file, and what is wrong with it."""
+        """The samples that cannot be used, each with a clause: its file and the fault."""
         return {}
 
     def passed_over(self) -> list[Path]:
-        """Files that a search below the root met and that are not of a kind that is read."""
+        """Files below the root of a kind that is not read."""
         return []
 
     def setup(self, stage: str | None = None) -> None:
@@ -94,7 +94,7 @@ class SplitData(DataModule):
             self.write_list("skipped.txt", self.skipped)
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Counts and lists what only turned out broken when it was decoded."""
+        """Count and list samples that turned out broken only when they were decoded."""
         fresh = [name for name in batch.pop("skipped", []) if name not in self.skipped]
         self.skipped += fresh
         self.write_list("skipped.txt", fresh)
@@ -112,7 +112,7 @@ class SplitData(DataModule):
         return lines
 
     def about(self, split: Split) -> str:
-        """What `describe` says of a split, behind the number of samples."""
+        """Part of the startup summary about a split, behind the number of samples."""
         if not self._labeled(split):
             return ""
         counts = self._class_counts(split)
@@ -135,7 +135,7 @@ class SplitData(DataModule):
         return np.bincount(source.labels[indices], minlength=len(self.classes))
 
     def _majority(self) -> list[str]:
-        """The trivial baseline of a classifier, and a word on classes that are far from equally frequent."""
+        """The majority baseline of a classifier, and a warning about class imbalance."""
         judged = next((split for split in ("val", "test") if self._labeled(split)), None)
         if judged is None or not self._labeled("train"):
             return []
@@ -145,17 +145,17 @@ class SplitData(DataModule):
         if counts.max() >= IMBALANCE * counts.min():
             lines.append(
                 f"classes are imbalanced, {counts.max():,} {self.noun} of {most!r} and {counts.min():,} of {least!r}: "
-                f"accuracy favors the frequent ones; look at the figures of each class too, and try "
+                f"accuracy favors the frequent ones; look at the metrics of each class too, and try "
                 f"--model.head.class_weights auto"
             )
         return lines
 
     def more(self) -> list[str]:
-        """What `describe` says of all splits together."""
+        """Lines of the startup summary about all splits together."""
         return []
 
     def _divide(self) -> None:
-        """Sets validation images aside where the data has none, then drops the training images without label."""
+        """Split validation samples off where the data has none, then drop the training samples without label."""
         source, train = self.splits["train"]
         if "val" not in self.splits and self.val_split:
             train, val = divide(source.labels, train, 1 - self.val_split, np.random.default_rng(0))
@@ -173,7 +173,7 @@ class SplitData(DataModule):
         self.splits["train"] = (source, train)
 
     def write_list(self, name: str, lines: list[str]) -> None:
-        """Adds lines to a file of the run directory, those that a resumed run does not find there already."""
+        """Add lines to a file of the run directory, those that a resumed run does not find there already."""
         if lines:
             path = Path(self.trainer.default_root_dir) / name
             known = set(path.read_text().splitlines()) if path.exists() else set()
@@ -181,7 +181,7 @@ class SplitData(DataModule):
                 file.writelines(f"{line}\n" for line in lines if line not in known)
 
     def _refuse(self, broken: dict[Split, dict[int, str]], sources: dict[Split, Samples]) -> None:
-        """Stops at samples that cannot be used, unless they are skipped and each split keeps some."""
+        """Raise DataError for samples that cannot be used, unless they are skipped and each split keeps some."""
         clauses = [clause for found in broken.values() for clause in found.values()]
         if clauses and self.on_error == "raise":
             raise DataError(
@@ -201,7 +201,7 @@ class SplitData(DataModule):
 
 
 def first_clauses(clauses: list[str]) -> str:
-    """The first five, and how many more there are."""
+    """The first five clauses, and the number of further ones."""
     more = f"; and {len(clauses) - SHOWN:,} more" if len(clauses) > SHOWN else ""
     return f"{'; '.join(clauses[:SHOWN])}{more}"
 
@@ -222,9 +222,9 @@ def _check_labels(fraction: float, number: int | None) -> None:
 def divide(
     labels: np.ndarray | None, indices: np.ndarray, fraction: float, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a fraction of `indices`, the same of every class; returns the drawn ones and the rest, both sorted.
+    """Stratified split: draw a fraction of `indices`, the same of every class.
 
-    Every class keeps at least one sample on the drawn side.
+    Every class keeps at least one sample on the drawn side. Returns the drawn ones and the rest, both sorted.
     """
     groups = [indices] if labels is None else [indices[labels[indices] == c] for c in np.unique(labels[indices])]
     drawn = [random.permutation(group)[: max(1, round(fraction * len(group)))] for group in groups]

@@ -1,4 +1,4 @@
-"""Names of splits: what folders, lists and columns call training, validation and test, in any case."""
+"""Names of splits in folders, lists and columns: train, val, test and their usual variants, in any case."""
 
 import os
 from pathlib import Path

@@ -35,8 +35,8 @@ def unicode_of(data: bytes) -> str:
 
 
 def decode(data: bytes, name: str) -> str:
-    """Text in UTF-8, UTF-16 or UTF-32, or else in Windows-1252, as spreadsheets of Western Europe write it, which is
-    said once; line ends become line feeds.
+    """Text in UTF-8, UTF-16 or UTF-32, or else in Windows-1252, as spreadsheets of Western Europe write it, with one
+    warning; line ends become line feeds.
 
     Args:
         data: the bytes of a file.
@@ -73,7 +73,7 @@ def read_lines(path: Path, empty: bool = False) -> list[str]:
 
     Args:
         path: the list.
-        empty: whether it may hold nothing.
+        empty: allow an empty list.
 
     Raises:
         DataError: the file cannot be read, is no text, or holds nothing.

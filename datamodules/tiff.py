@@ -21,7 +21,7 @@ class TiffHeader(NamedTuple):
         orientation: 1..8; 1 where the tag is missing or out of range.
         bits: of one sample.
         kind: `uint`, `int` or `float`.
-        inverted: whether 0 is white.
+        inverted: true if 0 is white.
         flaw: the reason why it cannot be shown in three channels; empty if it can.
     """
 

@@ -1,4 +1,4 @@
-"""Whole images, as large as they go into a given height and width: what per-pixel answers are about."""
+"""Letterbox resize: fit into (H, W) keeping the aspect ratio, pad right and bottom; for dense prediction."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ Canvas = tuple[int, int] | None
 
 
 class Fit:
-    """The whole image at the top left of `canvas`, in its own proportions, padded to the right and below.
+    """Letterbox resize: the whole image at the top left of `canvas`, aspect ratio kept, padded right and bottom.
 
     Args:
         canvas: height and width of the result; null keeps the image as it is.
@@ -22,9 +22,12 @@ class Fit:
         self.canvas = canvas
 
     def __call__(self, image: np.ndarray, mask: np.ndarray | None = None, *key: int) -> dict[str, Any]:
-        """`image` uint8 (H, W, 3), `mask` (H, W) if there is one, and `original_mask`, the same before resizing; `size`
-        of the image as it was, and `inside`, the part that shows it, both (height, width); `key` is for pipelines
-        that draw."""
+        """Letterbox an image and its mask.
+
+        Returns `image` uint8 (H, W, 3), `mask` (H, W) if there is one, and `original_mask`, the same before resizing;
+        `size` of the image as it was, and `inside`, the part that shows it, both (height, width); `key` is for
+        pipelines that draw.
+        """
         size, original = image.shape[:2], mask
         inside = size
         if self.canvas:
@@ -36,7 +39,7 @@ class Fit:
 
 
 def as_canvas(image_size: int | tuple[int, int] | None) -> Canvas:
-    """A setting as height and width: one number is a square.
+    """Height and width from the setting `image_size`: one number is a square.
 
     Raises:
         ConfigError: not at least 1.
@@ -50,19 +53,19 @@ def as_canvas(image_size: int | tuple[int, int] | None) -> Canvas:
 
 
 def fitted(size: tuple[int, int], canvas: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of the largest image of the proportions of `size` that goes into `canvas`."""
+    """Height and width of an image of `size` scaled to fit into `canvas`, aspect ratio kept."""
     scale = fit_scale(size, canvas)
     height, width = (max(1, min(most, round(side * scale))) for side, most in zip(size, canvas, strict=True))
     return height, width
 
 
 def fit_scale(size: tuple[int, int], canvas: tuple[int, int]) -> float:
-    """What an image of `size` is multiplied with to fit into `canvas`."""
+    """Scale factor that fits an image of `size` into `canvas`."""
     return min(canvas[0] / size[0], canvas[1] / size[1])
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8 (H, W, 3) to (*size, 3): averages areas to shrink, interpolates to enlarge."""
+    """Resize uint8 (H, W, 3) to (*size, 3): area averaging to shrink, bilinear to enlarge."""
     if image.shape[:2] == size:
         return image
     smaller = size[0] < image.shape[0] or size[1] < image.shape[1]
@@ -70,7 +73,7 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8 (H, W) to `size`, each pixel a value that was there."""
+    """Resize a map uint8 (H, W) to `size` by nearest neighbor, pixel centers aligned with `resize`."""
     if mask.shape == size:
         return mask
     # INTER_NEAREST measures from pixel corners, which shifts the map against the image
@@ -78,7 +81,7 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def pad(array: np.ndarray, size: tuple[int, int], value: int) -> np.ndarray:
-    """(H, W, ...) to (*size, ...), `value` to the right and below."""
+    """Pad (H, W, ...) to (*size, ...) with `value` at the right and bottom."""
     if array.shape[:2] == size:
         return array
     padded = np.full((*size, *array.shape[2:]), value, array.dtype)

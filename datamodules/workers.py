@@ -1,4 +1,4 @@
-"""Worker processes of the loaders: what they hand over, what ends them, and what their end means."""
+"""Data loader workers: shared-memory batches, signals (SIGTERM, SIGINT), and errors when a worker ends."""
 
 import errno
 import os
@@ -25,7 +25,7 @@ REMEDY = "set --data.workers 0, lower --data.workers or --data.batch_size, or gi
 
 @dataclass(frozen=True)
 class Collate:
-    """Samples to a batch that a worker process can hand over.
+    """Collate function for worker processes: moves the batch to shared memory.
 
     Args:
         collate: samples to a batch.
@@ -59,7 +59,7 @@ class Loader(DataLoader):
 
 
 def outlive_signals(worker: int) -> None:
-    """Lets a worker process load on when its whole process group is told to end, as SLURM, systemd and `timeout` do.
+    """Keep a worker process loading when its whole process group is told to end, as SLURM, systemd and `timeout` do.
 
     The main process decides: it saves after the current step, for which it needs the batch, and then ends the worker.
     SIGTERM therefore counts only when the main process sent it.
@@ -71,7 +71,7 @@ def outlive_signals(worker: int) -> None:
 
 
 def worker_error(error: BaseException) -> DataError | None:
-    """The sentence about an error of the main process that tells of the end of a worker; null for other errors."""
+    """A readable error for one of the main process that was caused by the end of a worker; null for other errors."""
     message = str(error)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC and _in_multiprocessing(error):
         return _full()
@@ -88,8 +88,8 @@ def worker_error(error: BaseException) -> DataError | None:
 
 
 def _share(value: Any) -> None:
-    """Moves tensors to shared memory here, in the worker's main thread. The thread that would do so on their way to the
-    main process has nobody to tell that there is no room: the main process would wait for ever."""
+    """Move tensors to shared memory here, in the worker's main thread. An error in the thread that would do so on their
+    way to the main process is lost: with full shared memory the main process would wait forever."""
     if isinstance(value, Tensor):
         try:
             value.share_memory_()
