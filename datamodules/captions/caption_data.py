@@ -1,4 +1,4 @@
-"""What all data modules of images with captions share."""
+"""Base of the image captioning data modules."""
 
 import time
 from collections import Counter
@@ -77,7 +77,7 @@ class CaptionData(ImageFilesData):
         self.tokenizer, self.vocabulary, self.longest, self.lower = tokenizer, vocabulary, longest, lower
         self.encoded: dict[Split, Ids] = {}  # all captions of a source, one image's after the other's
         self.given = False  # the tokenizer, by `use`
-        self.notes: list[str] = []  # what `describe` says of encoding
+        self.notes: list[str] = []  # lines of `describe` about encoding
         self._tokenizers: tuple[Tokenizer] | None = None
 
     def listed(self) -> tuple[Path, dict[Split, Listed]]:
@@ -86,7 +86,7 @@ class CaptionData(ImageFilesData):
 
     @property
     def tokenizers(self) -> tuple[Tokenizer]:
-        """That given by `use`, or else trained on the training captions, or found in the cache."""
+        """The tokenizer given by `use`, or else trained on the training captions, or found in the cache."""
         if self._tokenizers is None:
             super().setup()
             if "train" not in self.splits:
@@ -98,7 +98,7 @@ class CaptionData(ImageFilesData):
         return self._tokenizers
 
     def use(self, *tokenizers: Tokenizer) -> None:
-        """Takes the tokenizer of a checkpoint; before `setup`.
+        """Use the tokenizer of a checkpoint; to be called before `setup`.
 
         Raises:
             ConfigError: the checkpoint has more than one.
@@ -138,14 +138,14 @@ class CaptionData(ImageFilesData):
         return [source.captions[i] for i in rows]
 
     def store(self, encode: Callable[[Tensor], Tensor], key: str) -> str:
-        """Computes a map of every training image, unless an earlier run did, and trains from these.
+        """Cache the feature map of every training image, unless an earlier run did, and train from the cached maps.
 
         Args:
             encode: uint8 (B, 3, H, W) to float16 (B, C, h, w), on the host.
-            key: of all that `encode` follows from.
+            key: digest of all that `encode` depends on.
 
         Returns:
-            A line for people.
+            A line for the startup summary.
 
         Raises:
             ConfigError: training images are augmented, so that there is more than one map of each.
@@ -180,7 +180,7 @@ class CaptionData(ImageFilesData):
         ]
 
     def commonest(self, split: Split) -> float:
-        """Corpus BLEU-4, 0..1, as captions are judged by, of the most frequent training caption for every image."""
+        """Corpus BLEU-4 in [0, 1] of the most frequent training caption for every image: the trivial baseline."""
         train, rows = self.splits["train"]
         counts = Counter(text.lower() for i in rows for text in train.captions[i])
         source, judged = self.splits[split]

@@ -1,4 +1,4 @@
-"""COCO's JSON of captions: its own, one file per split, and that of Karpathy's splits."""
+"""Captions in JSON: COCO's own, one file per split, and Karpathy's splits."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ NEEDS = (
 
 
 def find(root: Path, file: str) -> list[Path]:
-    """The JSON of that name, below `root` or anywhere; else COCO's own of all splits, `captions_train2017.json`.
+    """Find the JSON of that name, below `root` or anywhere; else COCO's own of all splits, `captions_train2017.json`.
 
     Raises:
         DataError: none of them is there, or two are for one split.
@@ -39,7 +39,7 @@ def find(root: Path, file: str) -> list[Path]:
 
 
 def split_of(path: Path) -> Split:
-    """The split that a file's name speaks of, `captions_val2017.json`; else training."""
+    """The split in a file's name, `captions_val2017.json`; else training."""
     part = path.stem.rpartition("_")[2].lower()
     return next((split for split, names in NAMES.items() if part.startswith(names)), "train")
 

@@ -1,4 +1,4 @@
-"""Captions as they are published."""
+"""Published layouts of image captions: CSV, Flickr8k, COCO and Karpathy's splits."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Images with their captions, one at a time and as batches."""
+"""Datasets of images with captions, and their collate function."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ class Captioned(Files):
     captions: list[list[str]]
 
     def fingerprint(self, rows: np.ndarray) -> str:
-        """Changes when one of these images does."""
+        """A digest that changes when one of these images does."""
         return digest(stamp(self.root / self.id(i)) for i in rows)
 
     @classmethod
@@ -43,7 +43,7 @@ class CaptionedArrays(Arrays):
     captions: list[list[str]]
 
     def fingerprint(self, rows: np.ndarray) -> str:
-        """Changes when one of these images does."""
+        """A digest that changes when one of these images does."""
         return hashlib.sha256(self.images[rows]).hexdigest()
 
 
@@ -52,8 +52,8 @@ class CaptionDataset(ImageDataset):
 
     Args:
         ids: of all captions of the source, one image's after the other's.
-        draw: whether the caption is drawn, by (seed, epoch, index); else it is the first.
-        stored: gives the backbone's maps of the rows in place of their images, once it has some.
+        draw: draw the caption at random by (seed, epoch, index); else take the first.
+        stored: cached feature maps, used in place of images once there are some.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class CaptionDataset(ImageDataset):
 
 
 def collate(samples: list[dict[str, Any]]) -> Batch:
-    """As of images, or `map` float16 (B, C, h, w) in place of `image`; and `target` int64 (B, T): BOS, one caption,
-    EOS, padding; `captions`: all of each image."""
+    """Collate images, or feature maps `map` float16 (B, C, h, w) in place of `image`, with `target` int64 (B, T): BOS,
+    one caption, EOS, padding; and `captions`: all of each image."""
     said, batch = images.readable(samples)
     if "map" in said[0]:
         batch["map"] = torch.from_numpy(np.stack([s["map"] for s in said]))

@@ -1,4 +1,4 @@
-"""What a frozen backbone sees in images, computed once and kept on disk."""
+"""Feature cache: maps of a frozen backbone, computed once and kept on disk."""
 
 import os
 from collections.abc import Iterable
@@ -12,10 +12,10 @@ from modules.contracts import DataError
 
 
 class StoredMaps:
-    """Maps (C, h, w) of N images as float16 in one file; workers, processes and later runs share it, and what is not
-    used leaves the memory.
+    """Feature maps (C, h, w) of N images as float16 in one memory-mapped file, shared by workers, processes and later
+    runs.
 
-    Attributes: `path` of the file, null as long as nothing is stored.
+    Attributes: `path` of the file, null as long as nothing is cached.
     """
 
     path: Path | None = None
@@ -33,16 +33,16 @@ class StoredMaps:
 
     @staticmethod
     def place(key: str) -> Path:
-        """Where maps are kept whose digest is `key`."""
+        """Path of the cache file for the digest `key`."""
         return folder() / "maps" / f"{key}.npy"
 
     def write(self, path: Path, count: int, parts: Iterable[tuple[list[int], np.ndarray]]) -> None:
-        """Keeps maps, whole or not at all.
+        """Write the cache file atomically.
 
         Args:
             path: of the file.
             count: N.
-            parts: rows and their maps (rows, C, h, w); what is missing could not be read.
+            parts: rows and their maps (rows, C, h, w); missing rows could not be read.
 
         Raises:
             DataError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""What all data modules of single images with at most one class each share: views and their augmentation."""
+"""Base of the image data modules (classification, self-supervised views): multi-crop views and augmentation."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
@@ -97,7 +97,7 @@ class ImageDataModule(ImageFilesData):
 
     @property
     def canvas(self) -> tuple[int, int] | None:
-        """Height and width that whole images are fitted into; null leaves them as they are."""
+        """Height and width that whole images are letterboxed to; null leaves them as they are."""
         return (self.image_size, self.image_size)
 
     def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
@@ -129,7 +129,7 @@ class ImageDataModule(ImageFilesData):
         return loader
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Also makes the views for which the loader only drew."""
+        """Move the batch, and make the views of on-device augmentation."""
         draws = batch.get("draws")  # stay on the host
         batch = super().transfer_batch_to_device(
             {k: v for k, v in batch.items() if k != "draws"}, device, dataloader_idx

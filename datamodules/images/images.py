@@ -20,8 +20,8 @@ class Images(ImageDataModule):
 
     Args:
         root: the folder.
-        image_size: side of the square images that the network sees, in pixels. Tasks that answer per pixel see whole
-            images, as large as they go into this square or [height, width]; null keeps their own sizes.
+        image_size: side of the square images that the network sees, in pixels. Dense prediction gets whole images,
+            letterboxed to this square or [height, width]; null keeps their own sizes.
 
     Raises:
         ConfigError: image_size is no side of squares, but the task sees squares.

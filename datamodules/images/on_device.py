@@ -1,4 +1,4 @@
-"""Views that are made on the device, from images that the loader brings or that already lie there."""
+"""On-device (GPU) augmentation of views, from images that the loader brings or that the device holds."""
 
 import math
 from collections.abc import Iterable
@@ -19,12 +19,12 @@ Resident = bool | Literal["auto"]
 
 
 class DeviceViews:
-    """Makes the views of batches for which the loader only drew.
+    """On-device augmentation of batches whose random parameters the loader drew.
 
     Args:
         kinds: the views that training needs; validation needs those of the first kind.
         largest: images of one size stay as they are up to this short side; others become centered squares of it.
-        resident: whether the training images stay on the device.
+        resident: keep the training images on the device.
     """
 
     def __init__(self, kinds: list[Kind], largest: int, resident: Resident):
@@ -42,7 +42,7 @@ class DeviceViews:
         return DeviceDataset(source, indices, drawing, seed, skip)
 
     def hold(self, data: DeviceDataset, batches: Iterable[Batch], device: torch.device) -> None:
-        """Puts the images on the device if they shall stay there; then `data` no longer reads them.
+        """Copy the images to the device if they shall stay there; then `data` no longer reads them.
 
         Args:
             data: the training set.
@@ -75,7 +75,7 @@ class DeviceViews:
 
 
 def worth_holding(wanted: Resident, needed: int, device: torch.device) -> bool:
-    """Whether the device shall hold images of `needed` bytes: `auto` spends at most a quarter of what a GPU has free.
+    """True if the device shall hold images of `needed` bytes; `auto` spends up to a quarter of a GPU's free memory.
 
     Raises:
         ConfigError: it shall, but has no room.

@@ -1,4 +1,4 @@
-"""How images and the objects in them are augmented together."""
+"""Augmentation of images with boxes and masks: large-scale jitter, IoU crop, mosaic, copy-paste, recipes."""
 
 from dataclasses import replace
 from typing import Any
@@ -21,17 +21,17 @@ PASTED = 0.5  # the chance of each object of the other image in copy-paste
 
 
 class ObjectAugment(Keyed):
-    """Scale, crop, mosaic and copy-paste of images with objects, then a recipe; every draw is a function of the key.
+    """Large-scale jitter, IoU crop, mosaic and copy-paste, then a recipe; every draw is a function of the key.
 
     Args:
         canvas: height and width that the whole image fits into at scale 1; null is each image's own.
-        scale: range of the scale; larger images are cropped to what scale 1 gives (large-scale jitter).
-        iou_crop: probability of SSD's crop, before the scale.
+        scale: range of the scale; larger images are cropped to their size at scale 1 (large-scale jitter).
+        iou_crop: probability of SSD's IoU crop, before the scale.
         mosaic: probability of a mosaic with three other images.
         copy_paste: probability that objects of another image are laid over this one.
         recipe: a name from RECIPES or albumentations transforms that move boxes, and masks if there are any.
         visible: share of an object that has to stay visible, 0..1.
-        masks: whether masks are wanted.
+        masks: return masks too.
 
     Raises:
         ConfigError: the transforms do not work on images with objects.
@@ -50,7 +50,7 @@ class ObjectAugment(Keyed):
     ):
         own = isinstance(recipe, list)
         chances = Chances(flip=0.0) if own else RECIPES[recipe]
-        self.flip = chances.flip  # of each image of a mosaic by itself
+        self.flip = chances.flip  # applied to each image of a mosaic by itself
         transforms = recipe_transforms(recipe, 0) if own else replace(chances, flip=0.0).transforms(_side(canvas))
         for transform in leaves(transforms):
             check_nearest(transform)
@@ -98,7 +98,7 @@ class ObjectAugment(Keyed):
 
         Args:
             room: largest height and width of the result.
-            cropped: by SSD's crop first; scale 1 is then what fits into the room.
+            cropped: apply SSD's IoU crop first; scale 1 then fits the crop into the room.
         """
         image, objects = source.image(index), to_find(source.objects(index))
         left, top, right, bottom = 0, 0, image.shape[1], image.shape[0]
@@ -144,8 +144,8 @@ class ObjectAugment(Keyed):
         return tidy(Shown(image, clip(boxes[:, :4], image.shape[:2]), shown.labels[kept], masks))
 
     def _targets(self, shown: Shown) -> dict[str, np.ndarray]:
-        """Boxes with their number, or of proposals what `~` makes of it, as a fifth column, and masks; albumentations
-        fails at no masks."""
+        """Boxes with their number n, of proposals ~n, as a fifth column, and masks if there are any, because
+        albumentations fails without."""
         number = np.arange(len(shown.boxes))
         number = np.where(shown.labels == PROPOSAL, ~number, number).astype(np.float32)
         return {"bboxes": np.concatenate([shown.boxes, number[:, None]], 1)} | (
@@ -154,7 +154,7 @@ class ObjectAugment(Keyed):
 
 
 class Visible(BboxProcessor):
-    """albumentations' for boxes with a fifth column: where that is negative, `min_visibility` does not hold."""
+    """Box processor of albumentations that exempts boxes with a negative fifth column from `min_visibility`."""
 
     def filter(self, data: np.ndarray, shape: Any) -> np.ndarray:
         data = data.reshape(-1, 5)
@@ -164,10 +164,10 @@ class Visible(BboxProcessor):
 
 
 def to_find(objects: Objects) -> Objects:
-    """Without crowds, which are no things to find."""
+    """Drop crowds, which are no training targets."""
     return objects.only(~objects.crowd)
 
 
 def _side(canvas: Canvas) -> int:
-    """What decides whether images are blurred."""
+    """Shorter side of the canvas, which decides on blur; very large without a canvas."""
     return min(canvas) if canvas else 1 << 16

@@ -1,4 +1,4 @@
-"""How well objects are found without looking at the image: what a network has to beat."""
+"""Trivial baselines of detection: AP50 of boxes that are the same for every image."""
 
 import numpy as np
 import torch
@@ -8,14 +8,14 @@ from datamodules.objects.objects import ObjectFiles
 from datamodules.objects.samples import truth
 
 EVERYWHERE = 10  # boxes along either side of the image; COCO counts 100 of each class
-MOST = 100_000  # boxes that are judged, in a second; of larger sets only the first images
+MOST = 100_000  # boxes that are evaluated, in a second; of larger sets only the first images
 
 Part = tuple[ObjectFiles, np.ndarray]
-"""A split: images with objects, and which of them (N,)."""
+"""A split: images with objects, and the indices (N,) of those in use."""
 
 
 def without_network(train: Part, judged: Part, classes: int) -> dict[str, float]:
-    """COCO's AP50 of boxes that are the same for every image, in fractions of its sides.
+    """COCO's AP50 without a network: boxes that are the same for every image, in fractions of its sides.
 
     A class's boxes have the mean width and height of its training boxes, and its share of the training objects as
     score. `center` is one of each class in the middle of the image, `everywhere` 10 x 10 of each class all over it.

@@ -1,4 +1,4 @@
-"""What the objects of a data set are: how many of each class, how large, in how many images."""
+"""Statistics of annotated objects: counts and sizes by class, images by class, empty images, crowds."""
 
 from typing import NamedTuple
 
@@ -12,11 +12,11 @@ BAR = 24  # characters of the longest bar of a histogram
 
 
 class Tally(NamedTuple):
-    """Objects of some images, crowds left out.
+    """Counts of the objects of some images, crowds left out.
 
     Args:
         sizes: int64 (C, 3), small, medium and large ones of each class.
-        images: int64 (C,), how many show the class.
+        images: int64 (C,), images that show the class.
         empty: int64 (E,), the images without any object.
         crowds: regions of many objects, in all images.
     """
@@ -28,12 +28,12 @@ class Tally(NamedTuple):
 
     @property
     def objects(self) -> np.ndarray:
-        """int64 (C,)."""
+        """Objects of each class, int64 (C,)."""
         return self.sizes.sum(1)
 
 
 def tally(source: ObjectFiles, indices: np.ndarray, classes: int) -> Tally:
-    """Counts the objects of the images `indices`."""
+    """Count the objects of the images `indices`."""
     rows, chosen = places(source, indices)
     crowd = source.crowd[chosen]
     rows, chosen = rows[~crowd], chosen[~crowd]
@@ -62,7 +62,7 @@ def box_sizes(source: ObjectFiles, indices: np.ndarray, canvas: Canvas) -> np.nd
 
 
 def histogram(classes: list[str], found: Tally, split: str) -> list[str]:
-    """Lines for people about the objects of each class."""
+    """Lines of the startup summary: a histogram of the objects by class."""
     counts, wide = found.objects, max(map(len, classes))
     most = max(1, counts.max())
     lines = [f"objects in {split} by class; small ones cover up to 32 x 32 pixels, large ones more than 96 x 96:"]

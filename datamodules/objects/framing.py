@@ -1,4 +1,4 @@
-"""Which part of an image is shown, how large, and what of its objects can be seen there."""
+"""Crop, resize and flip of images with their boxes and masks, and SSD's IoU crop."""
 
 from typing import NamedTuple
 
@@ -10,16 +10,16 @@ from datamodules.objects.objects import PROPOSAL, RLE, Objects
 from datamodules.whole import resize
 
 Span = tuple[int, int, int]
-"""Along one axis: the first pixel, the one after the last, and how many pixels they become."""
+"""Along one axis: the first pixel, the one after the last, and the number of pixels they are resized to."""
 
 OVERLAPS = (None, 0.0, 0.1, 0.3, 0.5, 0.7, 0.9)  # SSD's; null keeps the whole image
 TRIALS = 50
-SIDES, RATIOS = (0.3, 1.0), (0.5, 2.0)  # of SSD's crops: fractions of the image's sides, and width over height
-THINNEST = 1.0  # pixels: below, a box is nothing to learn from
+SIDES, RATIOS = (0.3, 1.0), (0.5, 2.0)  # SSD's crops: fractions of the image's sides, and width over height
+THINNEST = 1.0  # pixels: thinner boxes are degenerate
 
 
 class Shown(NamedTuple):
-    """An image with objects as training sees it.
+    """An augmented image with its objects.
 
     Args:
         image: uint8 (H, W, 3).
@@ -34,7 +34,7 @@ class Shown(NamedTuple):
     masks: np.ndarray | None
 
     def only(self, kept: np.ndarray) -> "Shown":
-        """With these objects, by index or bool (N,)."""
+        """Select objects by index or bool (N,)."""
         masks = None if self.masks is None else self.masks[kept]
         return Shown(self.image, self.boxes[kept], self.labels[kept], masks)
 
@@ -42,16 +42,16 @@ class Shown(NamedTuple):
 def frame(
     image: np.ndarray, objects: Objects, rows: Span, columns: Span, masks: bool, visible: float, mirrored: bool = False
 ) -> Shown:
-    """Cuts a part out of an image and brings it to another size.
+    """Crop and resize an image with its objects.
 
     Args:
         image: uint8 (H, W, 3), the original.
-        objects: in it; all are taken for things to find, crowds too.
-        rows: what is shown from top to bottom.
-        columns: what is shown from left to right.
-        masks: whether to give masks too; boxes then are those around what can be seen.
-        visible: share of a box that the part must show at least, 0..1; others are left out. Not asked of proposals.
-        mirrored: left and right change places.
+        objects: in it; all count as targets, crowds too.
+        rows: the crop from top to bottom.
+        columns: the crop from left to right.
+        masks: return masks too; boxes are then those around the visible pixels.
+        visible: share of a box that the crop must show at least, in [0, 1]; others are left out. Not for proposals.
+        mirrored: flip horizontally afterward.
     """
     (top, bottom, height), (left, right, width) = rows, columns
     image = resize(image[top:bottom, left:right], (height, width))
@@ -66,17 +66,17 @@ def frame(
 
 
 def clip(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Boxes (N, 4) cut at the borders of an image of `size`, float32."""
+    """Clip boxes (N, 4) to an image of `size`, float32."""
     return np.clip(boxes, 0, np.array([size[1], size[0]] * 2)).astype(np.float32)
 
 
 def areas(boxes: np.ndarray) -> np.ndarray:
-    """(N,), of boxes (N, 4)."""
+    """Areas (N,) of boxes (N, 4), xyxy."""
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
 def seen(rles: list[RLE], chosen: np.ndarray, rows: Span, columns: Span) -> np.ndarray:
-    """The pixels of the chosen objects that can be seen: uint8 (N, height, width), each the nearest one of the mask."""
+    """Masks of the chosen objects in the crop: uint8 (N, height, width), resized by nearest neighbor."""
     rows, columns = (start + nearest(stop - start, length) for start, stop, length in (rows, columns))
     masks = np.zeros((len(chosen), len(rows), len(columns)), np.uint8)
     for mask, rle in zip(masks, (rles[i] for i in chosen), strict=True):
@@ -90,12 +90,12 @@ def seen(rles: list[RLE], chosen: np.ndarray, rows: Span, columns: Span) -> np.n
 
 
 def nearest(length: int, target: int) -> np.ndarray:
-    """For each of `target` pixels the one of `length` below its center, as cv2.INTER_NEAREST_EXACT means it."""
+    """Nearest source pixel, 0..length - 1, of each of `target` pixels, as cv2.INTER_NEAREST_EXACT."""
     return (2 * np.arange(target) + 1) * length // (2 * target)
 
 
 def tidy(shown: Shown) -> Shown:
-    """Without objects that have no pixel or are thinner than one; boxes are those around the masks if there are any."""
+    """Drop degenerate objects (no pixel, or thinner than one); boxes become those around the masks if there are any."""
     if shown.masks is not None:
         shown = shown.only(shown.masks.any((1, 2)))
         shown = shown._replace(boxes=around(shown.masks))
@@ -103,7 +103,7 @@ def tidy(shown: Shown) -> Shown:
 
 
 def around(masks: np.ndarray) -> np.ndarray:
-    """The boxes float32 (N, 4), xyxy, around masks (N, H, W), none of them empty."""
+    """Tight boxes float32 (N, 4), xyxy, around masks (N, H, W), none of them empty."""
     edges = []
     for axis in (1, 2):  # columns, then rows
         found = masks.any(axis)
@@ -113,7 +113,7 @@ def around(masks: np.ndarray) -> np.ndarray:
 
 
 def mirror(shown: Shown) -> Shown:
-    """Left and right change places."""
+    """Horizontal flip."""
     width = shown.image.shape[1]
     boxes = shown.boxes.copy()
     boxes[:, [0, 2]] = width - shown.boxes[:, [2, 0]]
@@ -122,9 +122,9 @@ def mirror(shown: Shown) -> Shown:
 
 
 def overlapping_part(shape: tuple[int, int], boxes: np.ndarray, random: np.random.Generator) -> list[int]:
-    """A random part of an image: left, top, right and bottom, as SSD draws it (Liu et al. 2016).
+    """SSD's random IoU crop of an image: left, top, right and bottom (Liu et al. 2016).
 
-    A least overlap is drawn, then parts until the IoU of one with some box reaches it, and the center of some box lies
+    A minimum IoU is drawn, then crops until the IoU of one with some box reaches it, and the center of some box lies
     in it; the whole image if that does not happen, or there is no box.
 
     Args:

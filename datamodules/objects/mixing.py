@@ -1,4 +1,4 @@
-"""Several images with objects made into one: mosaic and copy-paste."""
+"""Mosaic and copy-paste augmentation: several images with objects made into one."""
 
 from collections.abc import Callable
 
@@ -11,11 +11,11 @@ SMALLEST = 4  # pixels on each side, so that each of the four has one
 
 
 def mosaic(size: tuple[int, int], tile: Callable[[int, tuple[int, int]], Shown], random: np.random.Generator) -> Shown:
-    """Four images around a random point (Bochkovskiy et al. 2020), each reaching to it.
+    """Mosaic: four images around a random point (Bochkovskiy et al. 2020), each reaching to it.
 
     Args:
         size: height and width of the result.
-        tile: image 0..3 for a tile of at most this height and width; what it leaves free stays black.
+        tile: image 0..3 for a tile of at most this height and width; the rest of the tile stays black.
     """
     y, x = (round(side * random.uniform(*CENTER)) for side in size)
     image, tiles = np.zeros((*size, 3), np.uint8), []
@@ -32,7 +32,7 @@ def mosaic(size: tuple[int, int], tile: Callable[[int, tuple[int, int]], Shown],
 
 
 def moved(shown: Shown, top: int, left: int, size: tuple[int, int]) -> Shown:
-    """Objects in pixels of an image of `size` that has this one at (top, left)."""
+    """Shift objects to pixels of an image of `size` that has this one at (top, left)."""
     masks = shown.masks
     if masks is not None:
         room = np.zeros((len(masks), *size), np.uint8)
@@ -42,13 +42,13 @@ def moved(shown: Shown, top: int, left: int, size: tuple[int, int]) -> Shown:
 
 
 def paste(onto: Shown, other: Shown, chosen: np.ndarray, visible: float) -> Shown:
-    """The chosen objects of another image cut out and laid over this one (Ghiasi et al. 2021), at the same pixels.
+    """Copy-paste: objects of another image cut out and laid over this one at the same pixels (Ghiasi et al. 2021).
 
     Args:
         onto: the image, with masks.
-        other: with masks; what lies beyond the image is lost.
-        chosen: bool (M,), which of its objects.
-        visible: share of an object that must stay visible, 0..1; others are left out.
+        other: the other image, with masks; cut off at the borders of `onto`.
+        chosen: bool (M,), true for its objects to paste.
+        visible: share of an object that must stay visible, in [0, 1]; others are left out.
     """
     height, width = (min(a, b) for a, b in zip(onto.image.shape[:2], other.image.shape[:2], strict=True))
     new = np.zeros((int(chosen.sum()), *onto.image.shape[:2]), np.uint8)

@@ -1,4 +1,4 @@
-"""What all data modules of images with objects share: detection and instance segmentation."""
+"""Base of the data modules for object detection and instance segmentation."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,24 +30,25 @@ PLAIN = 224  # side of the squares that probes see where images keep their own s
 class ObjectDataModule(ImageFilesData):
     """Base of the data modules of images with objects: boxes and classes, and perhaps masks.
 
-    Images keep their proportions; those of a batch are padded at the right and below to the largest of them, to
-    multiples of 32 pixels. Training batches are of images of about one shape. Crowds are nothing to learn from.
+    Images keep their aspect ratio; those of a batch are padded at the right and bottom to the largest of them, to
+    multiples of 32 pixels. Training batches hold images of similar shape (aspect-ratio grouping). Crowds are no
+    training targets.
 
     Args:
         image_size: height and width that images are fitted into, in pixels; one number is a square; null keeps each
             image's own size.
-        masks: whether objects have masks too, for instance segmentation.
+        masks: load masks too, for instance segmentation.
         augment: `none`, `flip`, `simclr` (flip, color jitter, gray, blur above 64 pixels), `strong` (the same with any
             hue), or albumentations transforms, which move boxes and masks too.
         scale: range of the random scale of training images, 1 being fitted into `image_size`; larger ones are cropped
             (large-scale jitter: [0.1, 2.0]).
-        iou_crop: probability 0..1 of first cropping to a random part that overlaps with an object, as SSD does.
+        iou_crop: probability 0..1 of SSD's IoU crop: first crop to a random part that overlaps with an object.
         mosaic: probability 0..1 that four training images become one.
         copy_paste: probability 0..1 that objects of another training image are laid over this one; needs data with
             masks.
-        min_visibility: share 0..1 of an object that augmentation must leave visible; others are no longer looked for.
-        proposals: where objects may be, a json as `predict` and `test` write it, for the heads FastRCNN and RCNN; it
-            needs to know the images of all splits that are used, and one without any proposal gets none.
+        min_visibility: share 0..1 of an object that augmentation must leave visible; others are dropped.
+        proposals: json file of region proposals as `predict` and `test` write it, for the heads FastRCNN and RCNN; it
+            covers the images of all splits that are used, and an image that it lacks has no proposals.
         batch_size: samples per device and step.
 
     Raises:
@@ -103,7 +104,7 @@ class ObjectDataModule(ImageFilesData):
         )
         self.plain = Augment(min(self.canvas) if self.canvas else PLAIN, None, "none")
         self.image_ids: dict[str, int] = {}
-        self.remarks: list[str] = []  # what else readers have to say
+        self.remarks: list[str] = []  # further lines of the readers
 
     collate = staticmethod(collate_objects)
 
@@ -139,7 +140,7 @@ class ObjectDataModule(ImageFilesData):
             self.write_list("dropped.txt", self.dropped)
 
     def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
-        """`plain` gives probes the largest centered square, of the shorter side of `image_size`, or 224 pixels."""
+        """The samples of a split; `plain` is the center crop, of the shorter side of `image_size`, or 224 pixels."""
         if split not in self.splits:
             return None
         (source, indices), skip = self.splits[split], self.on_error == "skip"
@@ -152,7 +153,8 @@ class ObjectDataModule(ImageFilesData):
         return ObjectDataset(source, indices, self.augmented, self.seed, skip)
 
     def kinds(self) -> np.ndarray | None:
-        """Images whose sides differ by less than a fourth or so are of one kind; null where all are."""
+        """Aspect-ratio groups, int64 (N,): images of one group differ in their sides by about a fourth at most; null
+        if all are of one group."""
         source, indices = self.splits["train"]
         shapes = source.shapes[indices].astype(np.float64)
         if self.canvas:
@@ -162,7 +164,7 @@ class ObjectDataModule(ImageFilesData):
         return kinds if (kinds != kinds[0]).any() else None
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """All but `truth`, which is for metrics on the host."""
+        """Move all but `truth`, which is for metrics on the host."""
         rest = {key: value for key, value in batch.items() if key != "truth"}
         moved = super().transfer_batch_to_device(rest, device, dataloader_idx)
         return moved | ({"truth": batch["truth"]} if "truth" in batch else {})
@@ -172,7 +174,7 @@ class ObjectDataModule(ImageFilesData):
         return box_sizes(*self.splits["train"], self.canvas)
 
     def baselines(self) -> dict[str, float]:
-        """AP50 on val, or test without val, of what no network is needed for, as `without_network` says."""
+        """AP50 of the trivial baselines in `without_network`, on val, or test without val."""
         judged = self._judged()
         if judged is None or "train" not in self.splits:
             return {}
@@ -193,10 +195,10 @@ class ObjectDataModule(ImageFilesData):
         if "train" in self.splits:
             lines += histogram(self.classes, tally(*self.splits["train"], len(self.classes)), "train")
             few, middle, most = np.percentile(np.sqrt(self.box_sizes().prod(1)), [5, 50, 95])
-            sizes = f"{middle:.0f} pixels in the middle, 5 % below {few:.0f} and 5 % above {most:.0f}"
+            sizes = f"median {middle:.0f} pixels, 5 % below {few:.0f} and 5 % above {most:.0f}"
             lines.append(f"width and height of objects as the network sees them: {sizes}")
         bare = [s for s in self.splits if not tally(*self.splits[s], len(self.classes)).objects.any()]
-        lines += [f"{split} shows no object, so its figures will be nan" for split in bare]
+        lines += [f"{split} shows no object, so its metrics will be nan" for split in bare]
         if (found := self.baselines()) and not np.isnan(found["center"]):
             said = f"{found['center']:.3f} for a box in the center and {found['everywhere']:.3f} for boxes everywhere"
             lines.append(f"AP50 without a network on {self._judged()}: {said}")

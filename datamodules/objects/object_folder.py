@@ -18,8 +18,8 @@ class Objects(ObjectDataModule):
         root: the folder.
         format: of the annotations; `auto` takes the first that is found: `coco`, `voc`, `yolo`, `csv` or `png`.
         classes: names, for formats that have no list of them (voc, csv, png); null takes those found.
-        difficult: what becomes of the objects that Pascal VOC marks as difficult: `ignore` neither learns them nor
-            counts it for or against a detector if it finds them, `keep` takes them for any other object.
+        difficult: handling of objects that Pascal VOC marks as difficult: `ignore` leaves them out of training and out
+            of the metrics, `keep` treats them like any other object.
 
     Raises:
         ConfigError: a setting that the format does not have.

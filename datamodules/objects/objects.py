@@ -1,4 +1,4 @@
-"""Images with objects in them: boxes, classes and outlines, one split after the other."""
+"""Data structures of annotated objects: boxes, classes and masks of an image, a split, a data set."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ class Objects:
     Args:
         boxes: float32 (N, 4), xyxy, clipped to the image. N may be 0.
         labels: int64 (N,), 0..C-1.
-        crowd: bool (N,), regions that evaluation passes over: COCO's crowds, VOC's difficult objects.
+        crowd: bool (N,), regions that evaluation ignores: COCO's crowds, VOC's difficult objects.
         area: float32 (N,), as annotated, else of the mask, else of the box.
         rles: N masks, or null where there are only boxes.
     """
@@ -38,7 +38,7 @@ class Objects:
         return len(self.boxes)
 
     def only(self, kept: np.ndarray) -> "Objects":
-        """Those with True in bool (N,)."""
+        """Select objects by bool (N,)."""
         if kept.all():
             return self
         rles = None if self.rles is None else [self.rles[i] for i in np.flatnonzero(kept)]
@@ -49,7 +49,7 @@ class ObjectSource(Protocol):
     """The images of one split and the objects in them."""
 
     labels = None
-    """There is no class per image."""
+    """Null: images have no class."""
 
     def __len__(self) -> int: ...
 
@@ -57,7 +57,7 @@ class ObjectSource(Protocol):
         """uint8 (H, W, 3)."""
 
     def id(self, index: int) -> str:
-        """What the user calls the image: its path below the root."""
+        """The image's id for users: its path below the root."""
 
     def shape(self, index: int) -> tuple[int, int]:
         """Height and width of the original image, without decoding it."""
@@ -96,7 +96,7 @@ class ObjectFiles:
         classes: int32 (M,).
         crowd: bool (M,).
         area: float32 (M,).
-        counts: the compressed run lengths of M masks, or null.
+        counts: the compressed run-length encodings (RLE) of M masks, or null.
     """
 
     files: Files
@@ -135,17 +135,16 @@ class ObjectFiles:
 
 @dataclass(frozen=True)
 class Annotations:
-    """What a reader found below a root.
+    """Annotations of a data set, as a reader found them below a root.
 
     Args:
         classes: names, by class index.
-        category_ids: what the files call each class index; counted from 1 where they have only names.
+        category_ids: id of each class index in the files; counted from 1 if they have only names.
         splits: images with their objects.
-        image_ids: what the files call each image, by `ObjectSource.id`; where they have only paths, numbers
-            made of them.
+        image_ids: id of each image in the files, by `ObjectSource.id`; hashes of the paths if they have only these.
         dropped: a line for each annotation left out: file, index, reason.
         skipped: a line for each image left out because it is missing, damaged or of another size than annotated.
-        notes: sentences about what is odd but was left as it is.
+        notes: sentences about oddities that were left as they are.
     """
 
     classes: list[str]
@@ -157,7 +156,7 @@ class Annotations:
     notes: list[str]
 
     def report(self, shown: int = 5) -> list[str]:
-        """Lines for people: how much was left out and the first of it, then the notes."""
+        """Lines of the startup summary: counts and first examples of what was left out, then the notes."""
         images = sum(len(source) for source in self.splits.values())
         objects = sum(len(source.boxes) for source in self.splits.values())
         lines = []

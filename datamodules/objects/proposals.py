@@ -1,4 +1,4 @@
-"""Where objects may be, from a file: what detectors judge that make no proposals of their own."""
+"""Region proposals from a file, for detectors without a proposal network (Fast R-CNN, R-CNN)."""
 
 import json
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Proposals = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class WithProposals:
-    """Images whose proposals come after their objects, so that all that moves objects moves them too.
+    """Images with proposals appended to their objects, so that augmentation moves both alike.
 
     Args:
         source: the images and their objects.
@@ -53,7 +53,7 @@ class WithProposals:
 
 
 def separated(sample: dict[str, Any]) -> dict[str, Any]:
-    """A sample whose proposals are among its objects, with `proposals` (R, 4) apart."""
+    """Split the proposals of a sample from its objects, into `proposals` (R, 4)."""
     boxes, given = sample["boxes"], sample["labels"] == PROPOSAL
     return sample | {"boxes": boxes[~given], "labels": sample["labels"][~given], "proposals": boxes[given]}
 
@@ -63,11 +63,11 @@ def read_proposals(file: Path, numbers: dict[str, int], skip: bool) -> tuple[Pro
 
     Args:
         file: json.
-        numbers: what the annotations call each image, by its id; entries may have either.
+        numbers: number of each image in the annotations, by its id; entries may have either.
         skip: leave out entries of images that are not there, and count them.
 
     Returns:
-        Proposals, and how many were left out.
+        Proposals, and the number of entries left out.
 
     Raises:
         DataError: no such list, or an entry without one of the three, with wrong ones, or of an unknown image.
@@ -83,7 +83,7 @@ def read_proposals(file: Path, numbers: dict[str, int], skip: bool) -> tuple[Pro
     unknown = 0
     for i, entry in enumerate(entries):
         row, image = _row(entry, f"{file}: entry {i}")
-        alias = entry.get("file_name")  # where a run called the same images by other numbers
+        alias = entry.get("file_name")  # from a run with other numbers for the same images
         if image not in names and isinstance(alias, str) and alias in names:
             image = alias
         if image in names:

@@ -1,4 +1,4 @@
-"""One image with objects at a time, and many of them as a batch."""
+"""Datasets of images with objects, and their collate function."""
 
 from typing import Any
 
@@ -13,22 +13,22 @@ from datamodules.samples import ImageDataset, collate, padded, readable
 from datamodules.whole import Canvas, fitted, resize
 from modules.contracts import Batch
 
-MULTIPLE = 32  # of which height and width of a batch are: the stride of common backbones
+MULTIPLE = 32  # divisor of the height and width of a batch: the stride of common backbones
 
 
 class WholeObjects:
-    """Whole images with what is in them, to evaluate.
+    """Whole, resized images with their objects and the ground truth, for evaluation.
 
     Args:
         canvas: height and width that images are fitted into; null keeps their own size.
-        masks: whether the truth has masks.
+        masks: include masks in the ground truth.
     """
 
     def __init__(self, canvas: Canvas, masks: bool):
         self.canvas, self.masks = canvas, masks
 
     def __call__(self, source: ObjectSource, indices: np.ndarray, index: int, *key: int) -> dict[str, Any]:
-        """As `ObjectAugment`, and `truth`: all objects in pixels of the original, crowds too."""
+        """A sample as of `ObjectAugment`, and `truth`: all objects in pixels of the original, crowds too."""
         image, objects = source.image(index), source.objects(index)
         size = image.shape[:2]
         inside = fitted(size, self.canvas) if self.canvas else size
@@ -42,7 +42,7 @@ class ObjectDataset(ImageDataset):
     """Images with their objects, augmented or whole.
 
     Args:
-        make: from a source, the images of this set, the one that is asked for and the key (seed, epoch, index).
+        make: the sample of a source, the set's image indices, the image's index and the key (seed, epoch, index).
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class ObjectDataset(ImageDataset):
 
 
 def truth(objects: Objects, masks: bool) -> dict[str, Any]:
-    """What an image holds, for the metrics: tensors, and `rle` if masks are wanted."""
+    """Ground truth of an image for the metrics: tensors, and `rle` if masks are wanted."""
     tensors = {key: torch.from_numpy(getattr(objects, key)) for key in ("boxes", "labels", "crowd", "area")}
     return tensors | ({"rle": objects.rles} if masks else {})
 
 
 def collate_objects(samples: list[dict[str, Any]]) -> Batch:
-    """Samples to a batch: `image` uint8 (B, 3, H, W), images padded with black at the right and below to the largest
+    """Samples to a batch: `image` uint8 (B, 3, H, W), images padded with black at the right and bottom to the largest
     of them, both sides a multiple of 32; `inside` and `size` (B, 2); `boxes`, `labels`, perhaps `masks`, `proposals`
     and `truth`, lists over images.
     """

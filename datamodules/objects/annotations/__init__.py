@@ -35,20 +35,20 @@ def read(
     difficult: Difficult = "ignore",
     classes: list[str] | None = None,
 ) -> Annotations:
-    """Images and objects below a folder, all checked.
+    """Read and check the images and objects below a folder.
 
     Args:
         root: the folder.
-        format: as `detect` says.
-        masks: whether every object needs an outline.
-        on_error: what an image that is missing, damaged or of another size than annotated does, and an object of no
-            image: `raise` stops, `skip` leaves it out, counted and listed.
+        format: such as that of `detect`.
+        masks: true if every object needs an outline.
+        on_error: handling of images that are missing, damaged or of another size than annotated, and of objects
+            without image: `raise` stops, `skip` leaves them out, counted and listed.
         difficult: of Pascal VOC: `ignore` makes difficult objects crowds, `keep` counts them.
         classes: of Pascal VOC, csv and id-PNGs, in the order of their indices; null takes what is found.
 
     Raises:
         ConfigError: `difficult` or `classes` for a format without it.
-        DataError: what the format's reader raises.
+        DataError: as the format's reader.
     """
     if classes is not None and format in ("coco", "yolo"):
         raise ConfigError(f"data.classes is set, but {format} files name their own classes: remove it")

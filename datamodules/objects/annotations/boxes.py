@@ -1,17 +1,17 @@
-"""Boxes as annotated against the images they are in."""
+"""Checks of annotated boxes: clipping to the image, invalid boxes, and coordinates read in the wrong form."""
 
 import numpy as np
 
 from datamodules.objects.annotations.raw import Form, corners
 
 FORMS: tuple[Form, ...] = ("xyxy", "xywh", "cxcywh")
-FEW = 10  # boxes say nothing about a file's habits below this
-ODD = 0.1  # share of boxes that do not fit from which they are probably read in a wrong way
-FINE = 0.01  # ... if it is below this in another way
+FEW = 10  # fewer boxes are too few to suspect a file's form
+ODD = 0.1  # share of boxes that do not fit, above which another form is suspected
+FINE = 0.01  # ... if the share is at most this in that form
 
 
 def clip(boxes: np.ndarray, shapes: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
-    """Boxes cut at the borders of their images, float32 (M, 4), and by index what is wrong with those that are none.
+    """Clip boxes to their images: float32 (M, 4), and by index the reason why a box is invalid.
 
     Args:
         boxes: float64 (M, 4), xyxy in pixels.
@@ -32,12 +32,12 @@ def clip(boxes: np.ndarray, shapes: np.ndarray) -> tuple[np.ndarray, dict[int, s
 
 
 def beyond(boxes: np.ndarray, shapes: np.ndarray, pixels: float = 1.0) -> np.ndarray:
-    """bool (M,): which boxes (xyxy in pixels) reach out of their images by more than so many pixels."""
+    """bool (M,): true for boxes (xyxy in pixels) that reach out of their images by more than so many pixels."""
     return (boxes[:, :2] < -pixels).any(1) | (boxes[:, 2:] > shapes[:, ::-1] + pixels).any(1)
 
 
 def misread(boxes: np.ndarray, form: Form, limits: np.ndarray) -> str:
-    """A sentence if many boxes make no sense in the form they are read in, but almost all do in another; else nothing.
+    """A warning if many boxes are invalid in the form they are read in, but almost none in another; else empty.
 
     Args:
         boxes: float64 (M, 4) as in the files.

@@ -1,4 +1,4 @@
-"""COCO's json: images, objects and categories, each with its own number (Lin et al. 2014)."""
+"""COCO json reader: images, objects and categories, each with its own id (Lin et al. 2014)."""
 
 import json
 import mmap
@@ -21,7 +21,7 @@ OTHERS = ("captions", "person_keypoints", "panoptic", "stuff", "image_info")  # 
 
 
 class Entry(NamedTuple):
-    """An annotation as it is in the file; null for what it lacks."""
+    """An annotation as it is in the file; null for missing fields."""
 
     id: Any
     image_id: Any
@@ -33,8 +33,8 @@ class Entry(NamedTuple):
 
 
 def find(root: Path) -> dict[Split, Path]:
-    """The json of each split: `annotations/instances_train2017.json`, `train/_annotations.coco.json`, `train.json`; one
-    alone, of whatever name, is training's."""
+    """Find the json of each split: `annotations/instances_train2017.json`, `train/_annotations.coco.json`,
+    `train.json`; one alone, of whatever name, is training's."""
     files = [f for pattern in ("*.json", "*/*.json") for f in sorted(root.glob(pattern)) if _speaks_of_objects(f)]
     named: dict[Split, list[Path]] = {}
     for file in files:
@@ -48,11 +48,11 @@ def find(root: Path) -> dict[Split, Path]:
 def read_coco(root: Path, masks: bool, on_error: OnError = "raise") -> Annotations:
     """Images and objects of COCO's json files. Category ids become class indices in ascending order.
 
-    Crowds are kept and marked. Polygons and run lengths become compressed run lengths if `masks`; else they are not
-    looked at where there is a box.
+    Crowds are kept and marked. Polygons and run-length encodings (RLE) become compressed RLE if `masks`; else they are
+    ignored where there is a box.
 
     Raises:
-        DataError: no json, one that is not COCO's, ids that are unknown or used twice, or what `gather` raises.
+        DataError: no json, one that is not COCO's, ids that are unknown or used twice, or as `gather`.
     """
     files = find(root)
     if not files:
@@ -72,7 +72,7 @@ def read_coco(root: Path, masks: bool, on_error: OnError = "raise") -> Annotatio
 
 
 def miss(root: Path) -> str:
-    """Why the json that is there is not COCO's; nothing if there is none."""
+    """The reason why a json is not COCO's; empty if there is none."""
     files = [f for pattern in ("*.json", "annotations/*.json") for f in sorted(root.glob(pattern))]
     return f"{files[0]} has no list 'annotations', which COCO's have beside images and categories" if files else ""
 
@@ -93,7 +93,7 @@ def _one(files: list[Path]) -> Path:
 
 def _load(file: Path, masks: bool) -> dict[str, Any]:
     def compact(value: dict[str, Any]) -> Any:
-        """Keeps of an annotation only what is needed; called as they are read, so that never all are in memory."""
+        """Keep only the needed fields of an annotation; called while reading, so that never all are in memory."""
         if "image_id" not in value:
             return value | {key: fields.whole(value[key]) for key in ("id", "height", "width") if key in value}
         outline, box = fields.outline(value.get("segmentation")), value.get("bbox") or None
@@ -120,7 +120,7 @@ def _load(file: Path, masks: bool) -> dict[str, Any]:
 
 
 def _numbers(points: Any) -> Any:
-    """A polygon in an eighth of the memory."""
+    """A polygon as an array of doubles, in an eighth of the memory."""
     try:
         return array("d", points)
     except TypeError:
@@ -169,7 +169,7 @@ def _raw(root: Path, file: Path, content: dict[str, Any], classes: dict[int, int
 
 
 def _id(value: Any) -> int | float | None:
-    """The same; null for what is no number, and cannot be looked up."""
+    """An id; null for anything but a number, which cannot be looked up."""
     return value if isinstance(value, int | float) else None
 
 
@@ -195,7 +195,7 @@ def _label(k: int, entry: Any, classes: dict[int, int], file: Path) -> int:
 
 
 def _folders(root: Path, file: Path) -> list[Path]:
-    """Where the images of instances_train2017.json may be."""
+    """Candidate folders of the images of a json such as instances_train2017.json."""
     part, split = file.stem.split("_", 1)[-1], split_of(file, root) or "train"
     names = [f"images/{part}", part, f"images/{split}", split, "images", ".", "JPEGImages", "PNGImages"]
     own = [file.parent, file.parent / "images"] if file.parent != root else []

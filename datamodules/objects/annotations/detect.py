@@ -1,4 +1,4 @@
-"""Which format a folder's annotations are in, found by looking."""
+"""Detection of a folder's annotation format: COCO, Pascal VOC, YOLO, csv or id-PNGs."""
 
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -18,17 +18,17 @@ NEEDS = {"coco": coco.NEEDS, "voc": voc.NEEDS, "yolo": yolo.NEEDS, "csv": tables
 
 
 class Found(NamedTuple):
-    """A format, and a sentence for people about what was found."""
+    """A format, and a sentence for the startup summary."""
 
     format: Format
     sentence: str
 
 
 def detect(root: Path) -> Found:
-    """The format of the annotations below a folder: of several the first of COCO, VOC, YOLO, csv and id-PNGs.
+    """Detect the format of the annotations below a folder: of several the first of COCO, VOC, YOLO, csv and id-PNGs.
 
     Raises:
-        DataError: no such folder; no format fits, with what each would need; one fits, but cannot be used.
+        DataError: no such folder; no format fits (names the files that each needs); one fits, but cannot be used.
     """
     if not root.is_dir():
         raise DataError(f"data.root {root} is not a folder")
@@ -51,7 +51,7 @@ def detect(root: Path) -> Found:
 
 
 def _place(root: Path, kind: Format) -> str:
-    """Where annotations of a format are, for people; nothing if there are none."""
+    """Paths of the annotations of a format, for messages; empty if there are none."""
     match kind:
         case "coco":
             return ", ".join(map(str, coco.find(root).values()))

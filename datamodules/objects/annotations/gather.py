@@ -1,4 +1,4 @@
-"""What all readers end with: the splits together, with notes about what is odd."""
+"""Last step of all annotation readers: check and merge the splits, with notes about oddities."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ SHOWN = 5  # names in a sentence
 
 
 def split_of(path: Path, root: Path) -> Split | None:
-    """The split that a file's name speaks of, else that of its folders: `train2017`, `instances_val.json`."""
+    """The split in a file's name, else in those of its folders: `train2017`, `instances_val.json`."""
     for part in reversed(path.relative_to(root).parts):
         words = re.findall(r"[a-z]+", part.lower())
         found = next((split for split, names in NAMES.items() if any(name in words for name in names)), None)
@@ -31,10 +31,10 @@ def split_of(path: Path, root: Path) -> Split | None:
 def gather(
     root: Path, raws: dict[Split, Raw], classes: list[str], category_ids: list[int], masks: bool, on_error: OnError
 ) -> Annotations:
-    """Checks the splits and puts them together.
+    """Check the splits and merge them.
 
     Args:
-        masks: whether objects need an outline; else only those without box.
+        masks: true if all objects need an outline; else only those without box.
 
     Raises:
         DataError: as `settle`; no object to train on; an image with two numbers.
@@ -55,7 +55,7 @@ def gather(
 
 
 def some(names: list[str]) -> str:
-    """The first few of many names."""
+    """The first few of many names, and the number of further ones."""
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
     return f"{', '.join(names[:SHOWN])}{more}"
 

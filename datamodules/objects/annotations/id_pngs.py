@@ -1,4 +1,4 @@
-"""One PNG of numbers per image: 0 is background, every other value an object, as in PennFudan."""
+"""Instance-id PNG reader: one mask per image, 0 is background, every other value an object, as in PennFudan."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -32,8 +32,8 @@ class Folders(NamedTuple):
 
 
 def find(root: Path) -> dict[Split, Folders]:
-    """Images and masks of each split: train/images beside train/masks, images/train beside masks/train; else images
-    beside masks are training's."""
+    """Find images and masks of each split: train/images beside train/masks, images/train beside masks/train; else
+    images beside masks are training's."""
     found: dict[Split, Folders] = {}
     pairs = [(i, m) for i in IMAGES for m in MASKS]
     inside, outside = {part: split_folders(root / part) for part in (*IMAGES, *MASKS)}, split_folders(root)
@@ -55,7 +55,7 @@ def read_id_pngs(root: Path, masks: bool, on_error: OnError = "raise", classes: 
             1000 times the class, counted from 1 in this order, plus the object's number.
 
     Raises:
-        DataError: no such folders, masks that are no numbers, a class beyond `classes`, or what `gather` raises.
+        DataError: no such folders, masks that are no numbers, a class beyond `classes`, or as `gather`.
     """
     found, classes = find(root), classes or ["object"]
     if not found:
@@ -107,7 +107,7 @@ def _add(raw: Raw, row: int, path: Path, mask: Path, classes: list[str]) -> None
 
 
 def _semantic(raws: dict[Split, Raw], classes: list[str]) -> str:
-    """A sentence if the masks look like maps of classes; else nothing."""
+    """A warning if the masks look like semantic masks (maps of classes); else empty."""
     values = np.array([o.index for raw in raws.values() for o in raw.objects])
     if len(classes) == 1 and len(values) and (values == values[0]).all() and values[0] == 255:
         return "every mask has at most one object, of value 255: these look like maps of classes, not of objects"

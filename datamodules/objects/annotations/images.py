@@ -1,4 +1,4 @@
-"""Image files that annotations speak of: where they are, and whether they are what is annotated."""
+"""Image files of annotations: finding them by name, and checking that their sizes are those annotated."""
 
 from collections.abc import Iterable
 from functools import cached_property
@@ -19,10 +19,10 @@ OnError = Literal["raise", "skip"]
 
 
 def measure(images: list[Image], on_error: OnError) -> tuple[np.ndarray, dict[int, str]]:
-    """Heights and widths int32 (P, 2), and by row what is wrong with an image; (0, 0) of those.
+    """Heights and widths int32 (P, 2), and by row the problem of an unusable image, whose size is (0, 0).
 
     Raises:
-        DataError: something is wrong with one, and `on_error` is raise.
+        DataError: an image is unusable, and `on_error` is raise.
     """
     shapes, problems = np.zeros((len(images), 2), np.int32), {}
     there = [image.path for image in images if image.path]
@@ -46,12 +46,12 @@ def measure(images: list[Image], on_error: OnError) -> tuple[np.ndarray, dict[in
 
 
 def first_of(sentences: list[str]) -> str:
-    """The first sentence, and how many more there are."""
+    """The first sentence, and the number of further ones."""
     return f"{sentences[0]} (and {len(sentences) - 1:,} more such)" if len(sentences) > 1 else sentences[0]
 
 
 def _look(image: Image, looked: dict[Path, Inspection]) -> tuple[int, int] | str:
-    """Height and width, or what is wrong."""
+    """Height and width, or the problem."""
     if image.path is None:
         return image.flaw or "is not there"
     found = looked[image.path]
@@ -75,18 +75,18 @@ def _size(shape: tuple[int, int]) -> str:
 
 
 class Places:
-    """Finds images by what annotations call them.
+    """Lookup of image files by the names in annotations.
 
     Args:
-        folders: where to look, the likeliest first.
+        folders: candidates, the likeliest first.
     """
 
     def __init__(self, folders: Iterable[Path]):
         self.folders = [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
     def find(self, name: str) -> Path | None:
-        """By path from one of the folders on, else by name in one of them, else by name without suffix; spelled alike
-        up to Unicode form and capitals."""
+        """Find by path from one of the folders on, else by name in one of them, else by name without suffix; Unicode
+        form and case are ignored."""
         name = posix(name)
         last = name.rsplit("/", 1)[-1]
         for tail in dict.fromkeys((name, last)):
@@ -96,7 +96,7 @@ class Places:
         return self._by_stem(same_name(last)) or self._by_stem(same_name(last.rsplit(".", 1)[0]))
 
     def is_ambiguous(self, stem: str) -> bool:
-        """Whether two files in one of the folders have that name without suffix."""
+        """True if two files in one of the folders have that name without suffix."""
         return len(self.stems.get(same_name(stem), [])) > 1
 
     def _by_stem(self, stem: str) -> Path | None:
@@ -115,7 +115,7 @@ class Places:
 
     @cached_property
     def stems(self) -> dict[str, list[Path]]:
-        """The images of the first folder that has some of that name without suffix, as it is compared."""
+        """Images by normalized name without suffix, of the first folder that has some of that name."""
         found: dict[str, list[Path]] = {}
         for folder in self.folders:
             own: dict[str, list[Path]] = {}

@@ -1,4 +1,4 @@
-"""Classes of formats that have names and no numbers."""
+"""Class indices for annotation formats that have only names."""
 
 from datamodules.objects.annotations.raw import Raw
 from datamodules.spelling import composed
@@ -6,10 +6,10 @@ from modules.contracts import DataError, nearest
 
 
 class Names:
-    """Numbers names in the order in which they come; `sort` renumbers them at the end.
+    """Class indices by name, in the order in which names come; `sort` renumbers them at the end.
 
     Args:
-        classes: the only names there are, in their order; null takes what comes.
+        classes: the only valid names, in their order; null accepts all.
     """
 
     def __init__(self, classes: list[str] | None):
@@ -17,7 +17,7 @@ class Names:
         self.found = {composed(name): i for i, name in enumerate(classes or [])}
 
     def label(self, name: str, where: str) -> int:
-        """The number of a name.
+        """The class index of a name.
 
         Raises:
             DataError: the names are fixed, and it is none of them.

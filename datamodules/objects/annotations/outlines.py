@@ -1,4 +1,4 @@
-"""Outlines of objects as compressed run lengths: from polygons, plain or compressed run lengths, or maps of numbers."""
+"""Run-length encoding (RLE) of object outlines: from polygons, plain or compressed RLE, or instance-id maps."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ FAR = 10  # points this many images away are no points of the image, and cost me
 
 
 class Unfit(ValueError):
-    """An outline that says nothing; the message says why, behind "its outline "."""
+    """An invalid outline; the message is the reason, to follow "its outline "."""
 
 
 def run_lengths(outline: Any, height: int, width: int) -> tuple[bytes, int]:
-    """Compressed run lengths of an outline in any of COCO's ways, and how many of its polygons had to be left out.
+    """Compressed RLE of an outline in any of COCO's forms, and the number of its polygons that were left out.
 
     Raises:
         Unfit: it has no polygon of three points, is of another size, or covers no pixel.
@@ -30,7 +30,7 @@ def run_lengths(outline: Any, height: int, width: int) -> tuple[bytes, int]:
 
 
 def instances(numbers: np.ndarray) -> dict[int, list[int]]:
-    """The plain run lengths of each number but 0 in a map (H, W), by number, ascending."""
+    """Uncompressed RLE counts of each number but 0 in a map (H, W), by number, ascending."""
     flat = numbers.ravel(order="F")  # run lengths go down the columns
     starts = np.flatnonzero(np.r_[True, flat[1:] != flat[:-1]])
     ends, values = np.r_[starts[1:], len(flat)], flat[starts]
@@ -44,7 +44,7 @@ def instances(numbers: np.ndarray) -> dict[int, list[int]]:
 
 
 def spanned(counts: bytes) -> int:
-    """Pixels that compressed run lengths span; -1 where they are none.
+    """Number of pixels that compressed RLE counts span; -1 for invalid ones.
 
     Each number is written in groups of 5 bits, low ones first, 48 added; bit 6 says that more follow, bit 5 of the last
     one is the sign. From the fourth number on it is the difference to the number two before.

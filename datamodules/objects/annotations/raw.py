@@ -1,4 +1,4 @@
-"""What annotation files say, before anything of it is checked."""
+"""Raw annotations as read from files, not yet checked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ class Image(NamedTuple):
     """One image.
 
     Args:
-        where: how messages name it, with the place that lists it.
+        where: its name in messages, with the place that lists it.
         path: of its file; null when there is none.
         file: the annotation file that its objects come from.
         shape: height and width as annotated, if they are.
-        number: what the annotations call it, if that is a number.
-        flaw: what else is wrong with it, such as a mask that cannot be read.
+        number: its id in the annotations, if that is a number.
+        flaw: a further problem, such as a mask that cannot be read.
     """
 
     where: str
@@ -37,14 +37,14 @@ class Object(NamedTuple):
     """One object.
 
     Args:
-        row: which image of the split it is in.
-        index: where its file has it, from 0, or the line, from 1.
-        box: as in the file; anything but four numbers is found later; null where the outline says it.
+        row: index of its image in the split.
+        index: its place in the file, from 0, or the line, from 1.
+        box: as in the file; anything but four numbers is found later; null to take it from the outline.
         label: class index.
-        crowd: a region that evaluation passes over.
-        area: in square pixels; null where the file does not say.
-        outline: polygons or run lengths as COCO has them; null for none.
-        flaw: why it cannot be used, if that is known already.
+        crowd: a region that evaluation ignores.
+        area: in square pixels; null if the file has none.
+        outline: polygons or run-length encoding as in COCO; null for none.
+        flaw: the reason why it cannot be used, if known already.
     """
 
     row: int
@@ -62,11 +62,11 @@ class Raw:
     """The images and objects of one split as its files have them.
 
     Args:
-        file: how messages name the file or folder it all comes from.
-        unit: how messages number an object within its file, `{}` being its index.
-        form: what the numbers of a box are.
-        fractions: whether boxes and polygons are in fractions of the image instead of pixels.
-        orphans: a sentence for each object of no image.
+        file: name of its file or folder in messages.
+        unit: name of an object within its file in messages, `{}` being its index.
+        form: meaning of the four numbers of a box.
+        fractions: true if boxes and polygons are in fractions of the image instead of pixels.
+        orphans: a sentence for each object without image.
     """
 
     file: str
@@ -78,7 +78,7 @@ class Raw:
     orphans: list[str] = field(default_factory=list)
 
     def where(self, k: int) -> str:
-        """How messages name an object."""
+        """Name of an object in messages."""
         o = self.objects[k]
         return f"{self.images[o.row].file} {self.unit.format(o.index)}"
 

@@ -1,4 +1,4 @@
-"""From what annotation files say to what can be trained on: everything is checked against the images, once."""
+"""Validation of raw annotations against their images, once: sizes, boxes and outlines."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,11 +17,11 @@ from modules.contracts import DataError
 
 LARGEST = float(np.finfo(np.float32).max)
 Wrong = dict[int, str]
-"""Why an object is left out, by its index."""
+"""Reasons for leaving objects out, by index."""
 
 
 class Settled(NamedTuple):
-    """Images and objects that can be used, the rows of these images in `Raw.images`, and lines about the rest."""
+    """Valid images and objects, the rows of these images in `Raw.images`, and lines about the rest."""
 
     source: ObjectFiles
     rows: list[int]
@@ -31,7 +31,7 @@ class Settled(NamedTuple):
 
 
 def settle(raw: Raw, root: Path, masks: bool, on_error: OnError) -> Settled:
-    """Measures the images, clips the boxes, draws the outlines, and leaves out what makes no sense.
+    """Measure the images, clip the boxes, encode the outlines, and leave out invalid objects.
 
     Raises:
         DataError: images that are missing, damaged or of another size than annotated, unless `on_error` is skip.
@@ -87,7 +87,7 @@ def _boxes(raw: Raw, sizes: np.ndarray, wrong: Wrong) -> tuple[np.ndarray, list[
 def _outlines(
     raw: Raw, sizes: np.ndarray, masks: bool, wrong: Wrong, boxes: np.ndarray
 ) -> tuple[dict[int, bytes], list[str]]:
-    """Run lengths by index, and notes; only of objects without box if no masks are wanted.
+    """RLE by index, and notes; only of objects without box if no masks are wanted.
 
     Adds to `wrong`; gives `boxes` to objects that have none.
     """

@@ -1,4 +1,4 @@
-"""CSV: one line per object, with the image, the corners of its box and its class."""
+"""CSV reader for detection: one line per object, with the image, the corners of its box and its class."""
 
 import re
 from collections.abc import Iterator
@@ -31,13 +31,13 @@ EXTRA = {
     "height": ("height", "imageheight"),
     "crowd": ("iscrowd", "isgroupof"),
 }
-"""What the columns may be called, besides capitals and signs; those of EXTRA may be missing."""
+"""Aliases of the columns, in lower case without signs; those of EXTRA may be missing."""
 NEEDS = "train.csv and val.csv, or one csv with a column split, with the columns path, xmin, ymin, xmax, ymax and class"
 Row = dict[str, str]
 
 
 def find(root: Path) -> dict[Split | None, Path]:
-    """The csv of each split, by its name or folder; of null, one that says it in a column, or is training's alone."""
+    """Find the csv of each split, by name or folder; null is one with a column for the split, or for training alone."""
     files = [
         f
         for pattern in ("*.csv", "*/*.csv")
@@ -65,7 +65,7 @@ def read_csv(
         classes: in the order of their indices; null takes all names found, sorted.
 
     Raises:
-        DataError: no csv, columns that are missing, a class not in `classes`, or what `gather` raises.
+        DataError: no csv, columns that are missing, a class not in `classes`, or as `gather`.
     """
     if masks:
         raise DataError(f"{root} has csv files, which have boxes only: outlines are in COCO json or id-PNGs")
@@ -87,7 +87,7 @@ def read_csv(
 
 
 def miss(root: Path) -> str:
-    """Which column a csv lacks that has others; nothing if there is none."""
+    """A sentence on the missing columns of a csv that has some of them; empty if there is none."""
     for file in sorted([*root.glob("*.csv"), *root.glob("*/*.csv")]):
         try:
             next(read_rows(file), None)
@@ -128,7 +128,7 @@ class _Table:
 
 
 def _columns(file: Path) -> dict[str, int]:
-    """Which column of a csv is which; of one without, nothing."""
+    """Indices of a csv's known columns; empty if it has none."""
     try:
         header = [re.sub("[^a-z0-9]", "", cell.lower()) for cell in next(read_rows(file), Line(1, [])).cells]
     except DataError:  # some other file, of no concern

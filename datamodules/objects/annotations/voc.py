@@ -1,4 +1,4 @@
-"""Pascal VOC's xml: one file per image (Everingham et al. 2010)."""
+"""Pascal VOC xml reader: one file per image (Everingham et al. 2010)."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -24,7 +24,7 @@ Xmls = dict[str, Path]
 
 
 def find(root: Path) -> dict[Split, Xmls]:
-    """The xml files of each split: listed in `ImageSets/Main/train.txt`, or by folder, `train/*.xml`; else all of
+    """Find the xml files of each split: listed in `ImageSets/Main/train.txt`, or by folder, `train/*.xml`; else all of
     `Annotations`, or of the root, are training's."""
     folder = root / "Annotations" if (root / "Annotations").is_dir() else root
     listed = _listed(root, folder)
@@ -57,7 +57,7 @@ def read_voc(
         classes: in the order of their indices; null takes all names found, sorted.
 
     Raises:
-        DataError: no xml, one that cannot be read, a class not in `classes`, or what `gather` raises.
+        DataError: no xml, one that cannot be read, a class not in `classes`, or as `gather`.
     """
     if masks:
         raise DataError(f"{root} has Pascal VOC's xml, which has boxes only: outlines are in COCO json or id-PNGs")
@@ -120,7 +120,7 @@ def _raw(root: Path, split: Split, files: Xmls, names: Names, difficult: Difficu
 
 
 def _places(root: Path, split: Split, folders: list[Path]) -> list[Path]:
-    """Where the images of xml files in these folders may be: beside them, or in a folder of their own."""
+    """Candidate folders of the images of xml files: beside them, or a folder of their own."""
     beside = [place for folder in folders for place in (folder, folder.parent / "JPEGImages", folder.parent / "images")]
     return [*beside, root / "JPEGImages", root / "images" / split, root / "images", root]
 

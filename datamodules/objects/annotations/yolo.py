@@ -1,4 +1,4 @@
-"""YOLO's txt: one file per image, one line per object, in fractions of the image (Redmon et al. 2016)."""
+"""YOLO txt reader: one file per image, one line per object, in fractions of the image (Redmon et al. 2016)."""
 
 import math
 from pathlib import Path
@@ -26,7 +26,7 @@ def read_yolo(root: Path, masks: bool, on_error: OnError = "raise") -> Annotatio
 
     Raises:
         DataError: no names or images, a class beyond the names, pixels instead of fractions, keypoints without
-            `kpt_shape`, or what `gather` raises.
+            `kpt_shape`, or as `gather`.
     """
     layout = find(root)
     if layout is None:
@@ -53,7 +53,7 @@ def read_yolo(root: Path, masks: bool, on_error: OnError = "raise") -> Annotatio
 
 
 def _fill(raw: Raw, paths: list[Path], numbers: dict[int, int], layout: Layout) -> list[str]:
-    """Adds images and their objects; returns the images without txt file."""
+    """Add images and their objects; returns the images without txt file."""
     bare, owners = [], {}
     for row, path in enumerate(paths):
         file = label_file(path)
@@ -94,7 +94,7 @@ def _object(row: int, index: int, line: str, numbers: dict[int, int], where: str
 
 
 def _without_keypoints(values: list[float], shape: tuple[int, int], line: str) -> tuple[list[float], str]:
-    """The box in front of the keypoints, and what is wrong with the line, if anything."""
+    """The box in front of the keypoints, and the flaw of the line; empty if there is none."""
     count, each = shape
     if len(values) not in (4, 4 + count * each):
         return values, f"{line!r} is no `class x y w h` with {count} keypoints of {each} values (kpt_shape)"
@@ -102,8 +102,8 @@ def _without_keypoints(values: list[float], shape: tuple[int, int], line: str) -
 
 
 def _check_poses(raw: Raw, layout: Layout) -> None:
-    """Keypoints that no `kpt_shape` announces would pass for polygons: every line is then of one length, and every
-    third value behind the box says whether a point is seen, 0, 1 or 2.
+    """Refuse keypoints without `kpt_shape`, which would pass for polygons: all lines are then of one length, and every
+    third value behind the box is a visibility flag, 0, 1 or 2.
 
     Raises:
         DataError: the lines look like that.
@@ -149,7 +149,7 @@ def _orphans(paths: list[Path]) -> list[str]:
 
 
 def _has_objects(file: Path) -> bool:
-    """Whether it is a label file, and not a list of names or of images."""
+    """True for a label file, false for a list of names or of images."""
     first = next(iter(lines(file)), "").split()
     try:
         return len([float(part) for part in first]) >= 5

@@ -1,4 +1,4 @@
-"""Where YOLO's images, txt files and names of classes are."""
+"""Layouts of YOLO data: data.yaml, obj.data, classes.txt, and the folders of images and labels."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,8 +28,8 @@ class Layout(NamedTuple):
 
 
 def find(root: Path) -> Layout | None:
-    """What `data.yaml` says, else `obj.data`, else `classes.txt` and the folders beside `labels`; null if there is
-    none of them.
+    """Read the layout from `data.yaml`, else `obj.data`, else `classes.txt` and the folders beside `labels`; null if
+    there is none of them.
 
     Raises:
         DataError: a data.yaml or obj.data that cannot be used.
@@ -56,7 +56,7 @@ def split_images(root: Path, place: Path) -> list[Path]:
 
 
 def label_file(image: Path) -> Path:
-    """images/a/b.jpg has its objects in labels/a/b.txt, or in images/a/b.txt."""
+    """The label file of an image: labels/a/b.txt or images/a/b.txt for images/a/b.jpg."""
     beside, parts = image.with_suffix(".txt"), image.parts[:-1]
     if "images" in parts and not beside.is_file():
         at = len(parts) - 1 - parts[::-1].index("images")
@@ -65,7 +65,7 @@ def label_file(image: Path) -> Path:
 
 
 def lines(file: Path) -> list[str]:
-    """Those that are not blank; of a file that may be empty.
+    """Lines of a file that are not blank; it may be empty.
 
     Raises:
         DataError: it is no text.
@@ -74,7 +74,7 @@ def lines(file: Path) -> list[str]:
 
 
 def _load(file: Path) -> Any:
-    """A YAML whose scalars stay as written: `names: [yes, no, 1e3]` are three words."""
+    """Load a YAML whose scalars stay as written: `names: [yes, no, 1e3]` are three words."""
     try:
         return yaml.load(read_text(file), Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
@@ -82,7 +82,7 @@ def _load(file: Path) -> Any:
 
 
 def _darknet(file: Path) -> dict[str, Any]:
-    """Darknet's obj.data, as CVAT exports it: `train = data/train.txt`, with names in a file."""
+    """Load Darknet's obj.data, as CVAT exports it: `train = data/train.txt`, with names in a file."""
     pairs = (line.partition("=") for line in lines(file) if not line.startswith("#"))
     content: dict[str, Any] = {key.strip(): value.strip() for key, _, value in pairs}
     listed = locate(content.pop("names", ""), [file.parent]) if content.get("names") else None
@@ -138,7 +138,7 @@ def _resolve(bases: list[Path], entry: str) -> Path | None:
 
 
 def _folders(root: Path) -> dict[Split, list[Path]]:
-    """images/train beside labels/train, train/images beside train/labels; else images beside labels."""
+    """Find images/train beside labels/train, train/images beside train/labels; else images beside labels."""
     found: dict[Split, list[Path]] = {}
     inside = {part: split_folders(root / part) for part in ("images", "labels")}
     outside = split_folders(root)
