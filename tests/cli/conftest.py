@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers.commands import ROOT
+from tests.helpers.commands import ROOT, TINY
 from tests.helpers.errors import sentence
 
 
@@ -70,9 +70,7 @@ def fit_once(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained(fit_once) -> Path:
     """The run directory of a tiny classification on the built-in data."""
-    small = "--data.train 40 --data.val 20 --data.test 20 --data.batch_size 10 --data.workers 0".split()
-    small += "--data.image_size 32 --trainer.max_epochs 1 --trainer.precision 32".split()
-    return fit_once("--config", "tasks/classification.yaml", *small)
+    return fit_once("--config", "tasks/classification.yaml", *TINY)
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ import torch
 from PIL import Image
 
 from tests.helpers.annotated import annotation, coco, image, make_image
+from tests.helpers.commands import TINY
 from tests.helpers.errors import assert_named, line_naming, sentence
 
-TINY = ["--data.train", "40", "--data.val", "20", "--data.test", "20", "--data.batch_size", "10", "--data.workers", "0"]
-TINY += ["--data.image_size", "32", "--trainer.max_epochs", "1", "--trainer.precision", "32"]
 SIMCLR = ["fit", "--config", "tasks/simclr.yaml"]
 CLASSIFY = ["fit", "--config", "tasks/classification.yaml"]
 TIMM = "--model.backbone Timm --model.backbone.name"

@@ -1,19 +1,16 @@
 """What captioning comes to: as shipped, and on real photographs."""
 
 import csv
-import json
 from pathlib import Path
 
 import pytest
+
+from tests.helpers.commands import values
 
 FIT = "fit --config tasks/captioning.yaml --data CaptionTable --data.image_size 64 --data.batch_size 20".split()
 FIT += "--data.val_split 0 --data.workers 0 --model.label_smoothing 0 --model.search.num_beams 1".split()
 FIT += "--model.decoder.dropout 0 --trainer.max_epochs 150 --trainer.logger false".split()
 FIT += "--checkpoint.every_n_steps 0 --run_dir run".split()
-
-
-def figures() -> dict[str, float]:
-    return {row["metric"]: row["value"] for row in json.loads(Path("run/results.json").read_text())["results"]}
 
 
 @pytest.mark.slow
@@ -23,7 +20,7 @@ def test_captioning_as_shipped_is_far_above_the_most_frequent_caption(graft, cap
     said = capsys.readouterr().out
     baseline = float(said.partition("the most frequent caption has BLEU-4 ")[2].split()[0])
     assert baseline < 0.35
-    assert figures()["test/bleu_4"] >= 0.80
+    assert values("run")["test/bleu_4"] >= 0.80
 
 
 @pytest.mark.slow
@@ -40,6 +37,6 @@ def test_twenty_photographs_are_memorized_word_for_word(graft, data_root):
         for split in ("train", "test"):
             writer.writerows([n[:-2], text, split] for n, text in said if n[:-2] in names)
     assert graft(*FIT, "--data.root", "twenty.csv", "--data.images", str(root / "Images"))[0] == 0
-    found = figures()
+    found = values("run")
     assert found["test/exact_match"] == 1  # one of the five captions of its image
     assert found["test/bleu_4"] == pytest.approx(1, abs=1e-3)

@@ -1,8 +1,6 @@
 """Every YAML through every command, and what a run leaves behind."""
 
 import csv
-import json
-import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,8 @@ from safetensors.torch import load_file
 import tasks
 from arguments import located, typed_task
 from modules.precision import Hardware
+from tests.helpers.commands import results, values
+from tests.helpers.errors import line_naming
 
 TASKS = sorted((Path(__file__).parents[2] / "tasks").glob("*.yaml"))
 TINY = "--data.train 64 --data.val 32 --data.test 32 --data.batch_size 16 --data.workers 0 --data.image_size 32".split()
@@ -39,15 +39,15 @@ def test_every_yaml_fits_validates_tests_and_predicts(graft, path, capsys):
     assert {"config.yaml", "metrics.csv", "results.json", "checkpoints/last.ckpt"} <= written
     assert ("backbone.safetensors" in written) == (path.stem not in ("gan", "translation", "wgan"))
     assert "figures/train_batch.png" in written
-    fitted = {row["metric"]: row for row in json.loads((run / "results.json").read_text())["results"]}
+    fitted = results(run)
     assert all(row["how"] for row in fitted.values())
     if vars(tasks)[typed_task(["fit", *config])].pretraining:
         assert "before training" in fitted["val/knn"]["how"]
     for command in ("validate", "test", "predict"):
         assert graft(command, *config, "--ckpt_path", "latest")[0] == 0
     (again,) = Path("runs", path.stem).glob("*_test/results.json")
-    tested = {row["metric"]: row["value"] for row in json.loads(again.read_text())["results"]}
-    assert tested == pytest.approx({k: v["value"] for k, v in fitted.items() if k.startswith("test/")}, nan_ok=True)
+    tested = {metric: row["value"] for metric, row in fitted.items() if metric.startswith("test/")}
+    assert values(again.parent) == pytest.approx(tested, nan_ok=True)
     predicted = [p for p in Path("runs", path.stem).glob("*_predict/predictions/**/*") if p.is_file()]
     assert predicted
     assert all(p.stat().st_size for p in predicted)
@@ -215,8 +215,7 @@ def test_the_head_says_the_effective_batch_and_its_rate_and_schedules_count_opti
         "--trainer.accumulate_grad_batches 2 --model.optim.scale_lr true --model.optim.lr 0.256 --run_dir run".split()
     )
     assert graft("fit", "--config", "tasks/classification.yaml", *TINY, *typed)[0] == 0
-    said = "effective batch size 32 = 16 x 1 device(s) x 2 accumulated, learning rate 0.032"
-    assert said in capsys.readouterr().out
+    line_naming(capsys.readouterr().out.splitlines(), "32", "16", "2", "0.032")
     saved = torch.load("run/checkpoints/last.ckpt", weights_only=True)
     assert saved["global_step"] == saved["lr_schedulers"][0]["last_epoch"] == 4  # of 8 batches
     assert saved["lr_schedulers"][0]["_last_lr"] == pytest.approx([0, 0])  # the end of the cosine
@@ -226,7 +225,7 @@ def test_the_head_and_config_yaml_say_the_precision_that_the_hardware_gives(graf
     monkeypatch.setattr("cli.detect", Hardware)  # without anything that computes in bf16
     typed = "--trainer.limit_train_batches 1 --trainer.limit_val_batches 1 --trainer.limit_test_batches 1".split()
     assert graft("fit", "--config", "tasks/classification.yaml", *TINY, *typed, "--run_dir", "run")[0] == 0
-    assert re.search(r"32-true on cpu \(auto: .*emulated", capsys.readouterr().out)
+    line_naming(capsys.readouterr().out.splitlines(), "32-true", "cpu", "auto")
     assert yaml.safe_load(Path("run/config.yaml").read_text())["trainer"]["precision"] == "32-true"
 
 

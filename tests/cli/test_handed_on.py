@@ -1,7 +1,6 @@
 """Data settings that a checkpoint hands on: preprocessing always, samples to the same data only, training never."""
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from PIL import Image
 from datamodules import ImageFolder
 from datamodules.roles import arguments_of, default
 from handed_on import find_class, handed_on, typed_data
+from tests.helpers.commands import results
 from tests.helpers.filmed import film
 
 KNOWN = {
@@ -171,10 +171,9 @@ def test_class_folders_without_splits_are_predicted_whole(folder):
 
 
 @pytest.mark.parametrize("name", ["label_fraction", "val_split"])
-def test_predict_refuses_settings_that_would_leave_samples_out(graft, trained, photos, name):
+def test_predict_refuses_settings_that_would_leave_samples_out(refused, trained, photos, name):
     typed = ["--data", "Images", "--data.root", str(photos), f"--data.{name}", "0.5"]
-    code, error = graft("predict", "--ckpt_path", str(trained), *typed)
-    assert code == 2 and f"data.{name}" in error
+    refused(2, ["predict", "--ckpt_path", str(trained), *typed], f"data.{name}")
 
 
 def test_probes_learn_from_all_labels_whatever_the_training_had(graft, fit_once):
@@ -192,5 +191,4 @@ def test_probes_learn_from_all_labels_whatever_the_training_had(graft, fit_once)
     run = fit_once("--config", "tasks/classification.yaml", *typed)
     more = "--labels 1 --sgd_epochs 1 --sample 4 --trainer.logger false --run_dir out".split()
     assert graft("evaluate", "--ckpt_path", str(run), *more)[0] == 0
-    hows = [row["how"] for row in json.loads(Path("out/results.json").read_text())["results"]]
-    assert any("bank 40 train" in how for how in hows)
+    assert any("40 train" in row["how"] for row in results("out").values())

@@ -2,14 +2,12 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import commands.overview
 from arguments import ALL_COMMANDS
-
-ROOT = Path(__file__).parents[2]
+from tests.helpers.commands import ROOT
 
 
 @pytest.mark.parametrize("typed", [[], ["--help"]])

@@ -13,6 +13,7 @@ from arguments import resume_or_start
 from callbacks.run_directory import RunDirectory
 from cluster import launched, requeue, share_out
 from modules.contracts import ConfigError, DataError
+from tests.helpers.errors import refuses
 
 TORCHRUN = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
 SRUN = {"SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "2", "SLURM_STEP_ID": "0", "SLURM_JOB_NAME": "train"}
@@ -38,45 +39,40 @@ def test_a_command_that_nobody_started_several_times_keeps_its_settings(environm
 
 
 @pytest.mark.parametrize(
-    ("environment", "config", "words"),
+    ("environment", "config", "names"),
     [
-        (TORCHRUN, {"devices": 3}, r"trainer\.devices is 3"),
-        (TORCHRUN, {"num_nodes": 3}, r"trainer\.num_nodes is 3"),
-        (SRUN, {"devices": "4"}, r"trainer\.devices is 4.*--ntasks-per-node"),
-        ({"SLURM_NTASKS": "1"}, {"devices": 2}, r"trainer\.devices is 2.*srun"),
-        ({"SLURM_NTASKS": "2"}, {}, "srun"),
-        ({"SLURM_NTASKS": "2", "SLURM_STEP_ID": "0"}, {}, "--ntasks-per-node"),
+        (TORCHRUN, {"devices": 3}, ["trainer.devices", "3", "2"]),
+        (TORCHRUN, {"num_nodes": 3}, ["trainer.num_nodes", "3", "2"]),
+        (SRUN, {"devices": "4"}, ["trainer.devices", "4", "--ntasks-per-node"]),
+        ({"SLURM_NTASKS": "1"}, {"devices": 2}, ["trainer.devices", "2", "srun"]),
+        ({"SLURM_NTASKS": "2"}, {}, ["2", "srun"]),
+        ({"SLURM_NTASKS": "2", "SLURM_STEP_ID": "0"}, {}, ["--ntasks-per-node"]),
     ],
 )
-def test_processes_that_would_not_be_used_are_refused(environment, config, words):
-    with pytest.raises(ConfigError, match=words):
+def test_processes_that_would_not_be_used_are_refused(environment, config, names):
+    with refuses(ConfigError, *names):
         share_out({"devices": "auto", "num_nodes": 1} | config, environment)
 
 
 def test_gpus_that_slurm_starts_no_task_for_are_refused(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
-    with pytest.raises(ConfigError, match=r"4 GPUs.*--trainer\.devices 2"):
+    with refuses(ConfigError, "4", "--trainer.devices 2"):
         share_out({"devices": "auto", "num_nodes": 1}, SRUN)
 
 
 @pytest.mark.parametrize(
-    ("typed", "words"),
+    ("typed", "names"),
     [
-        ("--trainer.devices 2 --trainer.strategy ddp_spawn", r"trainer\.strategy"),
-        ("--trainer.devices 2 --trainer.strategy ddp_fork", r"trainer\.strategy"),
-        ("--trainer.devices 2 --trainer.sync_batchnorm true", r"trainer\.sync_batchnorm"),
-        ("--trainer.devices 999", r"trainer\.devices is 999"),
-        ("--trainer.devices -1", "devices -1"),
-        ("--ckpt_path auto", "--run_dir"),
+        ("--trainer.devices 2 --trainer.strategy ddp_spawn", ["trainer.strategy", "--trainer.strategy ddp"]),
+        ("--trainer.devices 2 --trainer.strategy ddp_fork", ["trainer.strategy", "--trainer.strategy ddp"]),
+        ("--trainer.devices 2 --trainer.sync_batchnorm true", ["trainer.sync_batchnorm"]),
+        ("--trainer.devices 999", ["trainer.devices", "999", f"--trainer.devices {os.cpu_count()}"]),
+        ("--trainer.devices -1", ["devices", "-1"]),
+        ("--ckpt_path auto", ["--ckpt_path auto", "--run_dir"]),
     ],
 )
-def test_processes_that_cannot_work_are_one_sentence(graft, typed, words):
-    import re
-
-    code, said = graft(*FIT, *typed.split())
-    assert code == 2
-    assert re.search(words, said) and said.count("\n") == 1
-    assert not Path("runs").exists()
+def test_processes_that_cannot_work_are_refused(refused, typed, names):
+    refused(2, [*FIT, *typed.split()], *names)
 
 
 def test_auto_starts_then_resumes_by_the_same_command(graft):
@@ -95,7 +91,7 @@ def test_auto_starts_then_resumes_by_the_same_command(graft):
 
 def test_auto_deletes_nothing_that_is_not_of_a_run(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(DataError, match="in use"):
+    with refuses(DataError, tmp_path, "--run_dir"):
         RunDirectory(tmp_path, lambda: None, restarted=True).claim()
     assert (tmp_path / "thesis.txt").is_file()
 
@@ -122,7 +118,7 @@ def test_auto_in_a_slurm_job_needs_no_run_directory(monkeypatch):
 
 
 def test_auto_is_for_fit():
-    with pytest.raises(ConfigError, match="--ckpt_path auto"):
+    with refuses(ConfigError, "--ckpt_path auto"):
         resume_or_start(["test", "--ckpt_path", "auto", "--run_dir", "run"], "simclr")
 
 

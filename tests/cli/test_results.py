@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.helpers.commands import results, values
+from tests.helpers.errors import assert_named
+
 FIT = "fit --config tasks/classification.yaml --data.train 60 --data.val 20 --data.test 20 --data.batch_size 10".split()
 FIT += "--data.workers 0 --data.image_size 32 --trainer.precision 32 --trainer.enable_progress_bar false".split()
 FIT += ["--trainer.logger", "false"]
@@ -14,10 +17,6 @@ FIT += ["--trainer.logger", "false"]
 
 def report(folder: str) -> dict:
     return json.loads(Path(folder, "results.json").read_text())
-
-
-def figures(rows: list[dict]) -> dict[str, float]:
-    return {row["metric"]: row["value"] for row in rows}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +30,7 @@ def test_val_and_test_of_a_table_are_of_the_same_weights(often, graft):
     assert len({row["weights"] for row in said["results"]}) == 1
     best = often / "checkpoints" / "best.ckpt"
     assert graft("validate", "--ckpt_path", str(best), "--trainer.precision", "32", "--run_dir", "again")[0] == 0
-    again, first = figures(report("again")["results"]), figures(said["results"])
+    again, first = values("again"), values(often)
     assert again == pytest.approx({name: first[name] for name in again}, abs=1e-6)
     assert {"val/accuracy", "test/accuracy"} <= first.keys()
 
@@ -48,8 +47,8 @@ def test_the_best_and_the_last_weights_are_named(often):
 def test_a_table_counts_what_was_judged(graft):
     limits = ["--trainer.limit_val_batches", "1", "--trainer.limit_test_batches", "1", "--trainer.max_epochs", "1"]
     assert graft(*FIT, *limits, "--run_dir", "out")[0] == 0
-    hows = {row["metric"]: row["how"] for row in report("out")["results"]}
-    assert "10 of 20 test" in hows["test/loss"] and "10 of 20 val" in hows["val/loss"]
+    assert_named(results("out")["test/loss"]["how"], "10 of 20 test")
+    assert_named(results("out")["val/loss"]["how"], "10 of 20 val")
     with Path("out/predictions/test.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 10
 
@@ -61,7 +60,7 @@ def test_stochastic_weight_averages_are_tested_and_found_by_later_commands(graft
     said = report("out")
     assert {row["weights"] for row in said["results"]} == {"averaged"}
     assert graft("test", "--ckpt_path", "out", "--trainer.precision", "32", "--run_dir", "again")[0] == 0
-    again, first = figures(report("again")["results"]), figures(said["results"])
+    again, first = values("again"), values("out")
     assert again == pytest.approx({name: first[name] for name in again}, abs=1e-6)
 
 
@@ -74,17 +73,14 @@ def test_data_without_a_test_set_leaves_answers_for_validation(graft, folder, ca
     assert "cli.py test " not in capsys.readouterr().out
 
 
-def test_missing_splits_are_said(graft, folder, capsys):
+def test_missing_splits_are_named(graft, refused, folder, capsys):
     typed = [*FIT[:3], *FIT[9:], "--data", "ImageFolder", "--data.root", str(folder), "--data.batch_size", "4"]
     assert graft(*typed, "--data.val_split", "0", "--trainer.max_epochs", "1", "--run_dir", "out")[0] == 0
-    said = capsys.readouterr().out
-    assert "no validation set" in said and "no results" in said
-    code, error = graft("validate", "--ckpt_path", "out")
-    assert code == 1 and "validation" in error
+    assert_named(capsys.readouterr().out, "no validation set", "no results")
+    refused(1, ["validate", "--ckpt_path", "out"], "ImageFolder", "validation", "--data.root")
 
 
 def test_a_loss_says_what_changes_it(graft):
     head = ["--model.head", "Linear", "--model.head.label_smoothing", "0.1", "--trainer.max_epochs", "1"]
     assert graft(*FIT, *head, "--run_dir", "out")[0] == 0
-    hows = {row["metric"]: row["how"] for row in report("out")["results"]}
-    assert "label smoothing 0.1" in hows["test/loss"]
+    assert_named(results("out")["test/loss"]["how"], "label smoothing", "0.1")

@@ -1,11 +1,11 @@
 """Printed scores of semantic segmentation against the maps that predict writes."""
 
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.metrics import jaccard_score
+
+from tests.helpers.commands import values
 
 SIZES = [(40, 60), (64, 32), (33, 90)]
 
@@ -34,8 +34,7 @@ def test_printed_scores_are_those_of_the_maps_that_predict_writes(mixed, graft, 
     fit = ["--data.image_size", "32", "--trainer.max_epochs", "2", "--trainer.precision", "32"]
     code, said = graft("fit", *task, *data, *fit, "--run_dir", "run")
     assert code == 0, said
-    results = json.loads((tmp_path / "run" / "results.json").read_text())["results"]
-    printed = {row["metric"]: row["value"] for row in results}
+    printed = values("run")
     found = ["--data", "Images", "--data.root", str(mixed / "images" / "test"), "--data.workers", "0"]
     found += ["--trainer.precision", "32"]
     code, said = graft("predict", *task, "--ckpt_path", "run", *found, "--run_dir", "predicted")

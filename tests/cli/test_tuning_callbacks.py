@@ -16,7 +16,7 @@ def test_a_rate_that_the_finder_suggests_is_trained_with(graft, capsys, caplog):
     assert graft(*FIT, *finder.split(), "--run_dir", "run")[0] == 0
     suggested = re.search(r"--model\.optim\.lr ([\d.e-]+)", caplog.text)
     assert suggested
-    assert f"learning rate {suggested[1]}\n" in capsys.readouterr().out
+    assert f" {suggested[1]}\n" in capsys.readouterr().out
 
 
 def test_a_backbone_that_is_unfrozen_learns_from_then_on(graft):
@@ -31,19 +31,17 @@ def test_a_backbone_that_is_unfrozen_learns_from_then_on(graft):
 
 
 @pytest.mark.parametrize(
-    ("typed", "words"),
+    ("typed", "names"),
     [
-        (["--model", "mine.Missing"], ["model", "mine.Missing"]),
-        (["--model", "broken.Mine"], ["model", "broken.Mine", "not_installed_package"]),
-        (["--trainer.callbacks+", "mine.Nope"], ["callbacks", "mine.Nope"]),
-        (["--data", "mine.Plain"], ["mine.Plain", "DataModule"]),
-        (["--trainer.devices", "-1", "--trainer.accelerator", "cpu"], ["devices", "-1"]),
+        ("--model mine.Missing", ["model", "mine.Missing"]),
+        ("--model broken.Mine", ["model", "broken.Mine", "not_installed_package"]),
+        ("--trainer.callbacks+ mine.Nope", ["trainer.callbacks", "mine.Nope"]),
+        ("--data mine.Plain", ["data", "mine.Plain", "datamodules.base.DataModule"]),
     ],
 )
-def test_what_cannot_be_built_is_named(graft, monkeypatch, tmp_path, typed, words):
+def test_what_cannot_be_built_is_named(refused, monkeypatch, tmp_path, typed, names):
     Path("mine.py").write_text("class Plain:\n    pass\n")
     Path("broken.py").write_text("import not_installed_package\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    code, error = graft(*FIT, *typed)
-    assert code == 2 and all(word in error for word in words), error
-    assert not Path("runs").exists()
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    refused(2, [*FIT, *typed.split()], *names)

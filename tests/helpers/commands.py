@@ -1,6 +1,7 @@
-"""Commands in processes of their own, which may be killed, and the files of their runs."""
+"""Commands of short runs, in processes of their own where they may be killed, and the files of their runs."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,10 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).parents[2]
+TINY = "--data.train 40 --data.val 20 --data.test 20 --data.batch_size 10 --data.workers 0 --data.image_size 32".split()
+TINY += "--trainer.max_epochs 1 --trainer.precision 32".split()
+"""A run of seconds on the built-in images; the first six words are the sizes of the splits."""
+
 KILL = """
 import os, signal, sys
 from callbacks import Finite
@@ -30,6 +35,16 @@ def measured(run: Path) -> list[dict[str, str]]:
             {k: v for k, v in row.items() if k not in ("train/samples_per_s", "train/data_wait")}
             for row in csv.DictReader(file)
         ]
+
+
+def results(run: Path | str) -> dict[str, dict]:
+    """Rows of `results.json` by metric."""
+    return {row["metric"]: row for row in json.loads(Path(run, "results.json").read_text())["results"]}
+
+
+def values(run: Path | str) -> dict[str, float]:
+    """Numbers of `results.json` by metric."""
+    return {name: row["value"] for name, row in results(run).items()}
 
 
 def state(run: Path) -> dict:
