@@ -141,7 +141,7 @@ class Annotations:
         classes: names, by class index.
         category_ids: id of each class index in the files; counted from 1 if they have only names.
         splits: images with their objects.
-        image_ids: id of each image in the files, by `ObjectSource.id`; hashes of the paths if they have only these.
+        image_ids: number of each image in the files, by `ObjectSource.id`; made from the path if they have none.
         dropped: a line for each annotation left out: file, index, reason.
         skipped: a line for each image left out because it is missing, damaged or of another size than annotated.
         notes: sentences about oddities that were left as they are.

@@ -1,4 +1,4 @@
-"""How images and their semantic maps are augmented together."""
+"""Augmentation of images with their semantic maps: random scale and crop, class-balanced crops, recipes."""
 
 from typing import Any
 
@@ -17,11 +17,11 @@ class MaskAugment(Keyed):
     """Random scale and crop of image and map, then a recipe; every draw is a function of the key alone.
 
     Args:
-        size: height and width of the result; an image smaller than the crop is padded to the right and below.
+        size: height and width of the result; an image smaller than the crop is padded at the right and bottom.
         scale: range of the scale, 1 being the whole image fitted into `size`.
-        balanced: probability 0..1 that the crop is centered on a pixel of a class drawn among those in the image, each
-            with the same chance.
-        recipe: a name from RECIPES or albumentations transforms; what they bring in from outside the image is void.
+        balanced: class-balanced sampling: probability 0..1 that the crop is centered on a pixel of a class drawn
+            uniformly among those in the image.
+        recipe: a name from RECIPES or albumentations transforms; pixels from outside the image become void.
 
     Raises:
         ConfigError: the transforms do not work on images of this size, end in another, or mix the map's values.
@@ -39,7 +39,7 @@ class MaskAugment(Keyed):
             _prepare(transform)
         super().__init__(transforms)
         self.size, self.scale, self.balanced = size, scale, balanced
-        try:  # what cannot work is refused here, not in a worker
+        try:  # fails here, not in a worker
             self(np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8))
         except (ValueError, CropSizeError) as error:
             where = f"{size[0]} x {size[1]} pixels"
@@ -67,14 +67,14 @@ class MaskAugment(Keyed):
 
 
 def span(length: int, target: int, scale: float, draw: float, center: int | None) -> tuple[int, int, int]:
-    """Along one axis, the part of an image that a crop shows: first pixel, the one after the last, and its new length.
+    """Along one axis, a crop of an image: its first pixel, the one after the last, and its length after scaling.
 
     Args:
         length: of the image in pixels.
         target: of the crop, in pixels of the scaled image.
         scale: of the image.
-        draw: uniform in [0, 1), says where the crop lies.
-        center: the pixel that it shall lie around instead, as far as the image reaches; null for none.
+        draw: uniform in [0, 1), the place of the crop.
+        center: the pixel to center it on instead, as far as the image reaches; null for none.
     """
     wanted = max(1, round(target / scale))
     if wanted >= length:
@@ -85,12 +85,12 @@ def span(length: int, target: int, scale: float, draw: float, center: int | None
 
 
 def pixel_of_a_class(mask: np.ndarray, which: float, where: float) -> tuple[int, int] | None:
-    """Row and column of a random pixel of a random class in the map; null when it is all void.
+    """Class-balanced sampling of a pixel: row and column of a random pixel of a random class; null if all is void.
 
     Args:
         mask: uint8 (H, W).
-        which: uniform in [0, 1), says which class.
-        where: uniform in [0, 1), says which of its pixels.
+        which: uniform in [0, 1), chooses the class.
+        where: uniform in [0, 1), chooses one of its pixels.
     """
     present = np.flatnonzero(cv2.calcHist([mask], [0], None, [256], [0, 256])[:IGNORE])
     if not len(present):
@@ -101,7 +101,7 @@ def pixel_of_a_class(mask: np.ndarray, which: float, where: float) -> tuple[int,
 
 
 def leaves(transforms: list[A.BasicTransform]) -> list[A.BasicTransform]:
-    """Transforms, those within OneOf and the like too."""
+    """Flatten compositions such as OneOf to their transforms."""
     parts = [leaves(t.transforms) if isinstance(t, BaseCompose) else [t] for t in transforms]
     return [leaf for part in parts for leaf in part]
 
@@ -117,7 +117,7 @@ def check_nearest(transform: A.BasicTransform) -> None:
 
 
 def _prepare(transform: A.BasicTransform) -> None:
-    """Makes what comes from outside the image void, which albumentations takes for class 0."""
+    """Fill pixels from outside the image with void instead of albumentations' class 0."""
     check_nearest(transform)
     if getattr(transform, "fill_mask", None) == 0:
         transform.fill_mask = IGNORE

@@ -1,4 +1,4 @@
-"""How well semantic maps are foretold without looking at the image: what a network has to beat."""
+"""Trivial baselines of semantic segmentation: mIoU of maps predicted without looking at the image."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from datamodules.pairs import Pairs
 FINEST = 512  # positions that are told apart along the longer side
 
 Part = tuple[Pairs, np.ndarray]
-"""A split: pairs, and which of them (N,)."""
+"""A split: pairs, and the indices (N,) of those in use."""
 
 
 def most_frequent(train: np.ndarray, judged: np.ndarray) -> float:
@@ -16,7 +16,7 @@ def most_frequent(train: np.ndarray, judged: np.ndarray) -> float:
 
     Args:
         train: pixels of each class, int64 (C,).
-        judged: the same of the maps that are foretold.
+        judged: the same of the maps that are predicted.
     """
     chosen, total = train.argmax(), judged.sum()
     seen = np.union1d(np.flatnonzero(judged), chosen)
@@ -45,7 +45,7 @@ def _per_position(train: Part, judged: Part, shape: tuple[int, int]) -> float:
 
 
 def _counts(pairs: Pairs, indices: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """How many maps show each class at each position: int64 (C, positions)."""
+    """Number of maps that show each class at each position: int64 (C, positions)."""
     step = -(-max(shape) // FINEST)
     classes, place = len(pairs.legend.values), None
     for index in indices:

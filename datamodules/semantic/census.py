@@ -1,4 +1,4 @@
-"""What the semantic maps of a data set hold: every one is read once, and counted."""
+"""Statistics of semantic maps: sizes and pixels per value; every map is read once."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +32,7 @@ Census = list[Row | None]
 
 
 def take(pairs: Pairs) -> Census:
-    """Counts all pairs, or finds in the cache what was counted when the same files were seen before.
+    """Count all pairs; the counts are cached on disk for the same files.
 
     Raises:
         DataError: a map that holds colors.
@@ -46,7 +46,8 @@ def take(pairs: Pairs) -> Census:
 
 
 def check(pairs: Pairs, census: Census) -> None:
-    """Raises DataError for the first map of another size than its image, or with a number that means nothing."""
+    """Raise DataError for the first map of another size than its image, or with a number that is neither class nor
+    void."""
     wrong = [(i, row) for i, row in enumerate(census) if row and row.shape != row.image]
     if wrong:
         rest = [str(pairs.maps.path(i)) for i, _ in wrong[1:]]
@@ -69,7 +70,7 @@ def check(pairs: Pairs, census: Census) -> None:
 
 
 def found_values(census: Census) -> list[int]:
-    """The numbers that occur in any map, ascending."""
+    """The values that occur in any map, ascending."""
     return sorted({value for row in census if row for value in row.values})
 
 

@@ -1,4 +1,4 @@
-"""Tables of classes beside masks: names with numbers or colors, as exports of annotation tools have them."""
+"""Class tables of annotation tools beside masks: names with values or colors (labelmap.txt, class_dict.csv, ...)."""
 
 import re
 from collections.abc import Iterable

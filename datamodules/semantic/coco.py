@@ -1,4 +1,4 @@
-"""COCO as semantic maps."""
+"""COCO instances, stuff and panoptic annotations as semantic maps."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,7 @@ class COCOSemantic(MaskDataModule):
         self.classes = ["background"] * (kind == "instances") + list(self.categories.values())
 
     def file_values(self, values: tuple[int, ...]) -> list[int]:
-        """The categories' own ids, and 0 for background, unless a category has that id."""
+        """The category ids, and 0 for background, unless a category has that id."""
         ids = list(self.categories)
         if self.kind != "instances":
             return ids
@@ -87,7 +87,7 @@ class COCOSemantic(MaskDataModule):
         return Pairs(Files(self.root, encoded(self.root, paths), None), made, legend)
 
     def _folder(self, file: Path, name: str) -> Path:
-        """Where the images are that a json lists: instances_train2017.json has `train2017`."""
+        """The folder of a json's images: `train2017` for instances_train2017.json."""
         part = file.stem.removeprefix(f"{self.kind}_")
         split = next(split for split in SPLITS if part.startswith(split))
         places = [self.root / place for place in (f"images/{part}", part, f"images/{split}", split, "images", ".")]

@@ -1,4 +1,4 @@
-"""Semantic maps in COCO's own ways: outlines in a json, or PNGs of segment numbers."""
+"""Semantic maps from COCO's formats: outlines in a json, or panoptic PNGs of segment ids."""
 
 import json
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ class Records:
 
 
 def records(values: Iterable[Any]) -> Records:
-    """Plain values, packed."""
+    """Pack plain values."""
     texts = [json.dumps(value, separators=(",", ":")).encode() for value in values]
     return Records(np.frombuffer(b"".join(texts), np.uint8), np.cumsum([len(text) for text in texts]))
 
@@ -44,7 +44,7 @@ class Outlines:
     Args:
         file: the json they come from.
         images: per image its name, height, width and a list of (class, crowd, segmentation).
-        uncovered: what pixels without object are.
+        uncovered: class of pixels without object.
     """
 
     file: Path
@@ -82,7 +82,7 @@ class Segments:
     """PNGs in the format of panoptic segmentation: red + 256 green + 65536 blue is the number of a segment, 0 is void.
 
     Args:
-        file: the json that says what the segments are.
+        file: the json with the segments' classes.
         folder: of the PNGs.
         images: per image the PNG's name, and the segments' numbers, ascending, with their classes, 255 for crowds.
     """
@@ -130,7 +130,7 @@ class Segments:
 
 
 def run_lengths(outline: list | dict, height: int, width: int) -> dict[str, Any]:
-    """An outline of COCO, polygons or run lengths, as compressed run lengths."""
+    """Compressed run-length encoding (RLE) of a COCO outline, polygons or RLE."""
     if isinstance(outline, list):
         polygons = [points for points in outline if len(points) >= 6]  # fewer than three points cover nothing
         return coco.merge(coco.frPyObjects(polygons or [[0.0] * 6], height, width))

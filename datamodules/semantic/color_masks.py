@@ -1,4 +1,4 @@
-"""Semantic maps as colors: one color per class, as CVAT's masks and CamVid's own have them."""
+"""Color-coded semantic masks: one color per class, as in CVAT's exports and CamVid."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,12 +11,12 @@ from datamodules.semantic.files import MaskFiles, numbers_of, open_mask
 from modules.colors import RGB
 from modules.contracts import IGNORE, DataError
 
-BORDER = (224, 224, 192)  # what Pascal VOC draws around objects, void
+BORDER = (224, 224, 192)  # Pascal VOC's color around objects, void
 
 
 @dataclass(frozen=True)
 class ColorMaskFiles(MaskFiles):
-    """Mask files whose colors say the class.
+    """Mask files with one color per class.
 
     Args:
         colors: of the classes 0, 1, 2, ...

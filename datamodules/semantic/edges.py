@@ -1,4 +1,4 @@
-"""Smoothed edges in masks: gray values that are no classes but mixtures of two, from antialiasing or resizing."""
+"""Detection of antialiased masks: gray values along edges that are mixtures of two classes, from smooth resizing."""
 
 from collections.abc import Iterable
 
@@ -7,17 +7,17 @@ import numpy as np
 
 from modules.contracts import DataError
 
-JUDGED = 20  # masks that tell
+JUDGED = 20  # masks that are examined
 BETWEEN = 0.8  # share of a value's pixels that have a lower and a higher neighbor, from which it is a mixture
 FEW = 3  # mixtures that may be chance
 MOST = 0.3  # share of all pixels that mixtures may have; beyond it they are no edges
 
 
 def check_edges(masks: Iterable[np.ndarray], where: str) -> None:
-    """Refuses masks most of whose values occur only along edges between lower and higher values.
+    """Refuse masks most of whose values occur only along edges between lower and higher values.
 
     Args:
-        masks: whole numbers (H, W) each; the first 20 are judged.
+        masks: whole numbers (H, W) each; the first 20 are examined.
         where: the name of their folder.
 
     Raises:

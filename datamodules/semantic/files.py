@@ -1,4 +1,4 @@
-"""Semantic maps as they lie in files: one whole number per pixel."""
+"""Semantic mask files: one whole number per pixel, gray or palette PNG."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -35,11 +35,11 @@ class MaskFiles:
         return read_mask(self.path(index))
 
     def path(self, index: int) -> Path:
-        """The file to blame for a map."""
+        """The map's file, for messages."""
         return self.root / os.fsdecode(self.paths[index])
 
     def fingerprint(self) -> str:
-        """Changes when a file does."""
+        """A digest that changes when a file does."""
         return digest(stamp(self.path(i)) for i in range(len(self)))
 
     def palette(self) -> list[RGB] | None:
@@ -49,7 +49,7 @@ class MaskFiles:
 
 @dataclass(frozen=True)
 class MaskArrays:
-    """Maps in memory, uint8 (N, H, W), named for people by `prefix`."""
+    """Maps in memory, uint8 (N, H, W); `prefix` names them in messages."""
 
     maps: np.ndarray
     prefix: str
@@ -64,7 +64,7 @@ class MaskArrays:
         return Path(f"{self.prefix}/{index:06d}")
 
     def fingerprint(self) -> None:
-        """In memory they are counted faster than told apart."""
+        """Null: maps in memory are counted faster than hashed."""
         return
 
     def palette(self) -> None:

@@ -1,4 +1,4 @@
-"""Folders and lists in which images and masks lie, found by looking."""
+"""Detection of folder and list layouts of images with masks, VOC's and Roboflow's included."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,16 +11,16 @@ from modules.contracts import DataError
 
 DEFAULT = ("images", "masks")
 VOC = ("JPEGImages", "SegmentationClass")
-BESIDE = "_mask"  # what masks have behind the image's name where both are in one folder, as Roboflow exports them
+BESIDE = "_mask"  # suffix of masks in one folder with their images, as Roboflow exports them
 
 
 def find_pairs(root: Path, folders: tuple[str, str], suffix: str, unlabeled: list[str]) -> dict[Split, Paths]:
-    """Images with their masks by split.
+    """Find images with their masks by split.
 
     Args:
         root: the folder of all.
         folders: names of the folders of images and of masks.
-        suffix: what the name of a mask has behind that of its image.
+        suffix: ending of a mask's name behind that of its image.
         unlabeled: gets a sentence for a test set without masks.
 
     Raises:
@@ -50,7 +50,7 @@ def _in_folders(root: Path, folders: tuple[str, str], suffix: str, unlabeled: li
                 found[split] = in_folders(images, masks, suffix)
         if found:
             return found
-    lists = split_lists(root) or {"train": root / "default.txt"}  # of CVAT
+    lists = split_lists(root) or {"train": root / "default.txt"}  # CVAT's
     if found := {split: in_list(file, root) for split, file in lists.items() if file.is_file()}:
         return found
     images, masks = (root / folder for folder in folders)

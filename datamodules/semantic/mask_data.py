@@ -1,4 +1,4 @@
-"""What all data modules of images with semantic maps share."""
+"""Base of the semantic segmentation data modules."""
 
 import re
 from dataclasses import replace
@@ -31,8 +31,8 @@ VOID = re.compile(r"\b(void|ignored?|unlabell?ed)\b", re.IGNORECASE)
 class MaskDataModule(ImageFilesData):
     """Base of the data modules of images with semantic maps: a class for every pixel, or 255 for none.
 
-    Evaluation and prediction see the whole image, as large as it goes into `image_size`, padded to the right and
-    below; training sees random crops of that size.
+    Evaluation and prediction see the whole image, letterboxed to `image_size` (aspect ratio kept, padded at the right
+    and bottom); training sees random crops of that size.
 
     Args:
         image_size: height and width of what the network sees, in pixels; one number is a square; null keeps each
@@ -40,8 +40,8 @@ class MaskDataModule(ImageFilesData):
         scale: range of the random scale of training images, 1 being the whole image fitted into `image_size`.
         augment: after scale and crop: `none`, `flip`, `simclr` (flip, color jitter, gray, blur above 64 pixels),
             `strong` (the same with any hue), or albumentations transforms of uint8 images and their maps.
-        balanced: probability 0..1 that a crop is centered on a pixel of a class drawn among those in the image, each
-            with the same chance, so that rare classes are seen more often.
+        balanced: class-balanced sampling: probability 0..1 that a crop is centered on a pixel of a class drawn
+            uniformly among those in the image, so that rare classes are seen more often.
 
     Raises:
         ConfigError: a setting out of range, or transforms that do not work.
@@ -90,11 +90,11 @@ class MaskDataModule(ImageFilesData):
         self.mask_values = self.file_values(next(iter(self.splits.values()))[0].legend.values)
 
     def file_values(self, values: tuple[int, ...]) -> list[int]:
-        """The number of each class in the data's own files; `values` are those of its maps."""
+        """The value of each class in the data's own files; `values` are those of its maps."""
         return list(values)
 
     def adopt(self, known: dict[str, Any]) -> None:
-        """Nothing: the data has masks of its own, which say what their numbers mean."""
+        """Do nothing: the data's own masks define their values."""
 
     def image_files(self, source: Pairs) -> Files | None:
         return super().image_files(source.images)
@@ -108,14 +108,14 @@ class MaskDataModule(ImageFilesData):
         return {i: images.get(i) or masks[i] for i in sorted({*images, *masks})}
 
     def census(self, source: Pairs) -> Census:
-        """What its maps hold, counted once."""
+        """Statistics of the source's maps, counted once."""
         key = id(source.maps)
         if key not in self._censuses:
             self._censuses[key] = take(source)
         return self._censuses[key]
 
     def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
-        """`plain` gives probes the largest centered square, of the shorter side of `image_size`, or 224 pixels."""
+        """The samples of a split; `plain` is the center crop, of the shorter side of `image_size`, or 224 pixels."""
         if split not in self.splits:
             return None
         (source, indices), skip = self.splits[split], self.on_error == "skip"
@@ -132,8 +132,8 @@ class MaskDataModule(ImageFilesData):
         return counts.sum(0), (counts.sum(1, keepdims=True) * (counts > 0)).sum(0)
 
     def baselines(self) -> dict[str, float]:
-        """What no network is needed for: mIoU of `most_frequent`, the most frequent class of the training pixels, and
-        of `per_position`, that of each position where images share a size; on val, or test without val."""
+        """mIoU of trivial baselines on val, or test without val: `most_frequent`, the most frequent class of the
+        training pixels, and `per_position`, that of each position, if all images are of one size."""
         judged = self._judged()
         if judged is None or "train" not in self.splits:
             return {}
@@ -183,7 +183,7 @@ class MaskDataModule(ImageFilesData):
         return size
 
     def _found_palette(self) -> list[RGB]:
-        """The colors in the mask files, if they tell all classes apart; else those of Pascal VOC."""
+        """The colors in the mask files, if they differ for all classes; else those of Pascal VOC."""
         source = next(iter(self.splits.values()))[0]
         values, found = source.legend.values, source.maps.palette()
         chosen = [found[v] for v in values] if found and max(values) < len(found) else []
@@ -191,7 +191,7 @@ class MaskDataModule(ImageFilesData):
         return palette(len(values)) if gray or len(set(chosen)) < len(values) else chosen
 
     def _check_void(self) -> None:
-        """Void pixels are no class; a class of that name beside them was meant to be void too."""
+        """Refuse a class named like void beside void pixels: it was meant to be void too."""
         source = next(iter(self.splits.values()))[0]
         named = next((name for name in self.classes if VOID.search(name)), None)
         values = {v for s, _ in self.splits.values() for v in found_values(self.census(s))}
@@ -204,7 +204,7 @@ class MaskDataModule(ImageFilesData):
 
 
 def histogram(classes: list[str], counts: np.ndarray) -> list[str]:
-    """Lines for people about class pixels per map, int64 (N, C + 1) with void last."""
+    """Lines of the startup summary: class shares from pixels per map, int64 (N, C + 1) with void last."""
     total, shown = counts.sum(0), (counts[:, :-1] > 0).sum(0)
     labeled = max(1, total[:-1].sum())
     wide, most = max(map(len, classes)), max(1, total[:-1].max())

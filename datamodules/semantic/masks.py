@@ -1,4 +1,4 @@
-"""Folders or lists of images and masks."""
+"""Semantic segmentation from folders or lists of images and masks."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +35,7 @@ class Masks(MaskDataModule):
         root: the folder.
         images: name of the folder of images.
         masks: name of the folder of masks.
-        mask_suffix: what the name of a mask has behind that of its image: `_mask` for cat.jpg and cat_mask.png.
+        mask_suffix: ending of a mask's name behind that of its image: `_mask` for cat.jpg and cat_mask.png.
         classes: names, that of number 0 first, also of numbers that are ignored; null reads `root/classes.txt`, a name
             or a number and a name per line, `_classes.csv` or the file of colors, or names all numbers found `class 0`,
             `class 1`, ...
@@ -90,19 +90,19 @@ class Masks(MaskDataModule):
         return self._pairs
 
     def _colored(self, pairs: Pairs) -> Pairs:
-        """The same pairs, masks read by their colors where a table names these and no numbers."""
+        """The same pairs, with color-coded masks if the class table has colors and no values."""
         if self.table is None or self.table.colors is None or self.table.values:
             return pairs
         maps = ColorMaskFiles(pairs.maps.root, pairs.maps.paths, tuple(self.table.colors), self.table.file)
         return replace(pairs, maps=maps)
 
     def _names_255(self, named: dict[int, str]) -> bool:
-        """Whether a CSV says that 255 is a class, as in masks of black and white."""
+        """True if a CSV makes 255 a class, as in black and white masks."""
         csv = self.table is not None and self.table.values and self.table.file.suffix == ".csv"
         return bool(csv) and not VOID.search(named.get(IGNORE, "void"))
 
     def _named(self, classes: list[str] | None, values: list[int] | None) -> dict[int, str] | None:
-        """The name of each number; null where nothing names them."""
+        """The class name of each value; null if nothing names them."""
         table, numbers = self.table, values
         if classes is None and table:
             classes, numbers = table.names, values or table.values
@@ -116,7 +116,7 @@ class Masks(MaskDataModule):
         return dict(zip(numbers or range(len(classes)), classes, strict=True))
 
     def _found(self, values: list[int] | None, ignored: set[int]) -> dict[int, str]:
-        """Names for the numbers in the masks."""
+        """Default names for the values in the masks."""
         if values is None:
             found = {value for pairs in self._pairs.values() for value in found_values(self.census(pairs))}
             for pairs in self._pairs.values():
@@ -132,10 +132,10 @@ class Masks(MaskDataModule):
 
 
 def _legend(named: dict[int, str], ignored: set[int], given: bool) -> Legend:
-    """Which numbers are classes, and which are ignored.
+    """The values of classes, and the ignored ones.
 
     Args:
-        given: whether the user said which numbers are classes, so that 255 may be one.
+        given: true if the user listed the values of classes, so that 255 may be one.
     """
     if given and (both := ignored & named.keys()):
         raise ConfigError(f"data.ignore names {min(both)}, which data.values says is a class: take it out of one")

@@ -1,4 +1,4 @@
-"""Which mask file belongs to which image: by name in two folders, or by a list."""
+"""Pairing of images with mask files: by name in two folders, or by a list."""
 
 import re
 from collections.abc import Iterable
@@ -18,11 +18,11 @@ Paths = list[tuple[Path, Path]]
 
 
 def in_folders(images: Path, masks: Path, suffix: str = "") -> Paths:
-    """Images and masks of the same place and name in two folders, or in one: there, masks are the PNGs with the
+    """Pair images and masks of the same place and name in two folders, or in one: there, masks are the PNGs with the
     suffix, or, without one, all PNGs.
 
     Args:
-        suffix: what masks have behind the image's name: `_mask` in cat.jpg and cat_mask.png.
+        suffix: ending of masks behind the image's name: `_mask` in cat.jpg and cat_mask.png.
 
     Raises:
         DataError: an empty folder, or files without a partner.
@@ -47,8 +47,8 @@ def in_folders(images: Path, masks: Path, suffix: str = "") -> Paths:
 
 
 def in_list(file: Path, root: Path) -> Paths:
-    """Images and masks that a file names, one pair a line, from `root` on; where they are absolute paths of another
-    machine, from the part on that lies below `root`. Between the two are a tab, a comma, a semicolon or blanks.
+    """Pair the images and masks in a list, one pair a line, relative to `root`; of absolute paths of another machine,
+    the part below `root` counts. Between the two are a tab, a comma, a semicolon or blanks.
 
     Raises:
         DataError: an empty list, a line that is no pair, or files that are not there.
@@ -66,7 +66,7 @@ def in_list(file: Path, root: Path) -> Paths:
 
 
 def in_names(file: Path, images: Path, masks: Path, suffix: str = "") -> Paths:
-    """Images and masks whose names a file lists, one a line, with or without suffix, as Pascal VOC's do.
+    """Pair images and masks by a list of names, one a line, with or without suffix, as Pascal VOC's.
 
     Raises:
         DataError: an empty list, or files that are not there.
@@ -83,7 +83,7 @@ def in_names(file: Path, images: Path, masks: Path, suffix: str = "") -> Paths:
 
 
 def check_files(paths: Iterable[Path], file: Path) -> None:
-    """Raises DataError if some are not there; `file` lists them."""
+    """Raise DataError if some paths, listed in `file`, are not there."""
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
         raise DataError(f"{_some(missing)} that {file} lists {'is' if len(missing) == 1 else 'are'} not there")
@@ -96,7 +96,7 @@ def to_pairs(root: Path, paths: Paths, legend: Legend) -> Pairs:
 
 
 def _key(path: Path, folder: Path) -> str:
-    """A file's path below a folder, without suffix, as names are compared."""
+    """A file's path below a folder, without suffix, normalized for comparison."""
     return same_name(str(path.relative_to(folder).with_suffix("")))
 
 

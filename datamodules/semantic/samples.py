@@ -1,4 +1,4 @@
-"""One image with its semantic map at a time."""
+"""Dataset of images with semantic maps."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ class MaskDataset(ImageDataset):
     """Images with their semantic maps, augmented or whole.
 
     Args:
-        make: from image (H, W, 3), map (H, W) and the key (seed, epoch, index).
+        make: the sample of image (H, W, 3), map (H, W) and the key (seed, epoch, index).
     """
 
     def __init__(self, source: Pairs, indices: np.ndarray, make: Fit | MaskAugment, seed: int, skip: bool):

@@ -1,4 +1,4 @@
-"""Pascal VOC."""
+"""Pascal VOC segmentation."""
 
 from pathlib import Path
 from typing import ClassVar, Literal

@@ -1,7 +1,7 @@
-"""What can be said about things of the built-in world, in English and in German.
+"""Sentences about things of the built-in world, in English and in German.
 
-German tells more apart: three genders, four cases, two numbers, three declensions of adjectives; the verb stands second
-in a main clause and last after `dass`, and what comes before it changes places with the subject.
+German has more distinctions: three genders, four cases, two numbers, three declensions of adjectives; the verb stands
+second in a main clause and last after `dass`, and what comes before it changes places with the subject.
 """
 
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ FRAMES = ("plain", "here", "that", "because", "place first")
 
 @dataclass(frozen=True)
 class Group:
-    """One to four things alike. `shape` and `color` index SHAPES and COLORS; `size` is a key of SIZES."""
+    """One to four equal things. `shape` and `color` index SHAPES and COLORS; `size` is a key of SIZES."""
 
     count: int
     size: str
@@ -84,7 +84,7 @@ class Group:
         return " ".join(word for word in words if word)
 
     def _ending(self, gender: str, case: Case) -> str:
-        """Of the adjectives: weak after `der`, mixed after `ein`, strong after a number."""
+        """Ending of the adjectives: weak after `der`, mixed after `ein`, strong after a number."""
         if self.count > 1:
             return "en" if self.known or case == "dative" else "e"
         if case == "dative" or (gender == "m" and case == "accusative"):
@@ -94,7 +94,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Statement:
-    """A sentence: where `subject` lies, as seen from `other` (`word` in PLACES), or what it has done to it (DEEDS).
+    """A sentence: the place of `subject`, as seen from `other` (`word` in PLACES), or its deed to it (DEEDS).
 
     `frame` is one of FRAMES; `place first` is for places only.
     """
@@ -133,7 +133,7 @@ class Statement:
 
 
 def statement(draws: Draws) -> Statement:
-    """Draws a sentence about two groups of different shapes."""
+    """Draw a sentence about two groups of different shapes."""
     subject = _group(draws, draws.below(len(SHAPES)))
     other = _group(draws, (subject.shape + 1 + draws.below(len(SHAPES) - 1)) % len(SHAPES))
     place = draws.unit() < 0.6

@@ -1,25 +1,25 @@
-"""How the main thing of a built-in clip moves: motions that no single frame tells apart.
+"""Motions of the main thing of a built-in clip, the classes, which no single frame tells apart.
 
 Place, size and angle of the thing lie on circles: it leaves on one side and enters on the other, and grown to the
 largest it begins anew as the smallest. It starts anywhere, uniformly, so at every later moment, too, its state is
-uniform, whatever the motion: a frame alone says nothing about the class.
+uniform for every motion: a single frame is independent of the class.
 """
 
 from dataclasses import replace
 
 from datamodules.shapes.world import SHAPES, Draws, Scene, Thing, scene
 
-MOTIONS = ("left", "right", "up", "down", "shrinking", "growing", "anticlockwise", "clockwise")  # of x, y, size, angle
+MOTIONS = ("left", "right", "up", "down", "shrinking", "growing", "anticlockwise", "clockwise")  # in x, y, size, angle
 MOVERS = tuple(SHAPES.index(name) for name in ("triangle", "heart", "crescent", "arrow"))  # that show how they turn
 SIZES = (0.35, 0.65)
-EXTRAS = {"extras": (1, 2), "main_size": (0.5, 0.6), "extra_size": (0.15, 0.2)}  # what stands still
-SPEED = (0.45, 0.75)  # of the motion, in turns of its circle from the first frame to the last
-DRIFT = 0.08  # of the other three at most
+EXTRAS = {"extras": (1, 2), "main_size": (0.5, 0.6), "extra_size": (0.15, 0.2)}  # still things
+SPEED = (0.45, 0.75)  # turns of the motion's circle from the first frame to the last
+DRIFT = 0.08  # largest speed of the other three
 APART = 1 << 32  # the draws of motions from those of scenes, with the same seed
 
 
 def clip(seed: int, index: int, frames: int) -> tuple[Scene, list[tuple[Thing, ...]], int]:
-    """What clip `index` shows: what stands still, the moving things of each frame, and which of MOTIONS it is.
+    """Content of clip `index`: the still scene, the moving things of each frame, and the index of its motion.
 
     A thing that sticks out on one side is there again on the other.
     """

@@ -1,4 +1,4 @@
-"""From a scene to pixels, in whole numbers, so that every machine draws the same bytes.
+"""Rendering of scenes to pixels in integer arithmetic, so that every machine draws the same bytes.
 
 Places are rounded to 1/64 pixel before anything is drawn. Silhouettes are drawn four times as large, for smooth edges.
 cv2.fillPoly draws other edges before OpenCV 4.11 than since.
@@ -100,7 +100,7 @@ def film(still: Scene, moments: list[tuple[Thing, ...]], size: int) -> NDArray[n
 
 
 def boxes(ids: NDArray[np.uint8], scene: Scene) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The boxes (N, 4), xyxy in pixels, around what can be seen of each thing, and the things' shapes (N,).
+    """Boxes (N, 4), xyxy in pixels, around the visible pixels of each thing, and the things' shapes (N,).
 
     A thing of which nothing is visible has no box.
     """
@@ -165,7 +165,7 @@ def _draw(thing: Thing, number: int, image: NDArray[np.int16], ids: NDArray[np.u
 
 
 def _cover(points: NDArray[np.int64], holes: list[int], width: int, height: int) -> NDArray[np.int16]:
-    """How much of each pixel (height, width) lies inside the contours, 0..FULL."""
+    """Coverage of each pixel (height, width) by the contours, 0..FULL (antialiasing)."""
     silhouette = np.zeros((height * OVER, width * OVER), np.uint8)
     # cv2 puts whole numbers at pixel centers: half a sample (8 of 16 units) to the left of and above where ours are
     contours = np.split((points * (OVER * 16 // FINE) - 8).astype(np.int32), holes)

@@ -1,4 +1,4 @@
-"""The built-in world as a data module."""
+"""The built-in world as a data module for classification."""
 
 from typing import ClassVar
 

@@ -18,15 +18,15 @@ from datamodules.shapes.world import Scene, Thing, scene
 
 SCENE = {"extras": (1, 1), "main_size": (0.4, 0.55), "extra_size": (0.3, 0.4)}  # two things of 19 to 35 pixels at 64
 OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
-INSIDE = 0.4  # of a thing's size that its center is away from every side, at least
+INSIDE = 0.4  # least distance of a thing's center from every side, as a share of its size
 SLANTED = 2.0  # one thing is beside another, not above it, if it lies this many times as far to the side as up or down
 
 
 class ShapesCaptions(CaptionData):
-    """Built-in data: two shapes on a cluttered ground, and where one lies as seen from the other, in true sentences.
+    """Built-in captions: two shapes on a cluttered ground, with true sentences on their position to each other.
 
     Drawn when a run starts, the same on every machine; no thing is cut off at a side. An image has four captions, or
-    eight where one thing lies both beside and above the other; each of them says all there is to say.
+    eight where one thing lies both beside and above the other; each is complete.
 
     Args:
         train: training images.
@@ -61,7 +61,7 @@ def drawn_at(index: int) -> Scene:
 
 
 def said(drawn: Scene) -> list[str]:
-    """All that is said about a scene: where its main thing and every other lie, as seen from each other."""
+    """All captions of a scene: the places of its main thing and every other, as seen from each other."""
     main = drawn.things[drawn.main]
     return [
         Statement(_group(subject), word, _group(other), frame).english()
@@ -74,12 +74,12 @@ def said(drawn: Scene) -> list[str]:
 
 
 def _is_whole(drawn: Scene) -> bool:
-    """Whether every thing lies within the image; what it is could not be told otherwise."""
+    """True if every thing lies within the image, so that its shape can be recognized."""
     return all(INSIDE * t.size <= min(t.x, t.y, 1 - t.x, 1 - t.y) for t in drawn.things)
 
 
 def _places(thing: Thing, other: Thing) -> Iterator[str]:
-    """Where a thing lies, as seen from the other: one of OPPOSITE, or two if it lies aslant."""
+    """Place of a thing as seen from the other: one of OPPOSITE, or two if it lies aslant."""
     right, down = thing.x - other.x, thing.y - other.y
     if abs(right) * SLANTED >= abs(down):
         yield "right of" if right > 0 else "left of"

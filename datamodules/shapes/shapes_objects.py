@@ -18,9 +18,9 @@ SCENE = {"extras": (1, 4), "main_size": (0.3, 0.45), "extra_size": (0.22, 0.38)}
 
 
 class ShapesObjects(ObjectDataModule):
-    """Built-in data: two to five shapes on a cluttered ground, to be found and named.
+    """Built-in data: two to five shapes on a cluttered ground, to be detected and classified.
 
-    Drawn when a run starts, the same on every machine. Boxes and masks are of what can be seen of a shape.
+    Drawn when a run starts, the same on every machine. Boxes and masks are of the visible part of a shape.
 
     Args:
         train: training images.

@@ -1,4 +1,4 @@
-"""What is in a scene of the built-in world: numbers drawn from (seed, index), no pixels. `render.py` draws them.
+"""Scenes of the built-in world: numbers drawn from (seed, index), no pixels. `render.py` draws them.
 
 Lengths and positions are fractions of the image's side, x to the right and y down; angles are degrees, clockwise.
 """
@@ -59,7 +59,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Background:
-    """`grid`: k x k colors spread smoothly over the image (k = 2 is a gradient, 6 is cloudy).
+    """Background of a scene. `grid`: k x k colors spread smoothly over the image (k = 2 is a gradient, 6 is cloudy).
 
     `patches` lie on top of it, back to front; `noise` seeds the pixel noise.
     """
@@ -71,7 +71,7 @@ class Background:
 
 @dataclass(frozen=True)
 class Scene:
-    """`things` back to front; `things[main]` is what the image is an image of."""
+    """A scene: `things` back to front; `things[main]` is the subject, whose shape is the class."""
 
     things: tuple[Thing, ...]
     background: Background
@@ -161,7 +161,7 @@ def _clearance(place: tuple[float, float], size: float, thing: Thing) -> float:
 
 
 def _background(draws: Draws, avoid: RGB) -> Background:
-    """Clutter in shades of one tint, as under a colored lamp: all of it says nothing about the things."""
+    """Clutter in shades of one tint, as under a colored lamp; independent of the things."""
     tint = tuple(draws.uniform(0.2, 1.0) for _ in range(3))
     palette = tuple(_shade(draws, tint, avoid) for _ in range(4))
     side = draws.choice((2, 3, 4, 6))

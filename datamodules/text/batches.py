@@ -1,4 +1,4 @@
-"""Batches of sentences of similar length: which come when is a function of (seed, epoch) alone."""
+"""Length bucketing: batches of sentences of similar length, in an order that is a function of (seed, epoch) alone."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from torch.utils.data import DistributedSampler
 
 
 class LengthBatches(DistributedSampler):
-    """Yields (epoch, rows) keys, a batch each; every `devices`-th one of the epoch's order.
+    """Batch sampler by length, of (epoch, rows) keys, a batch each; every `devices`-th one of the epoch's order.
 
     Samples are sorted by length, those of one length in an order drawn for each epoch, and cut into batches, so that
     every epoch has as many; then the batches are shuffled. A DistributedSampler by name only, so that Lightning leaves
@@ -69,7 +69,7 @@ class LengthBatches(DistributedSampler):
 
 
 def _ends(ascending: np.ndarray, tokens: int | None, samples: int | None) -> np.ndarray:
-    """Where batches end, exclusive: each as large as the limits allow. int64 (batches,)."""
+    """Ends of the batches, exclusive, each as large as the limits allow: int64 (batches,)."""
     ends, start, total = [], 0, len(ascending)
     while start < total:
         most = min(total - start, samples or total)

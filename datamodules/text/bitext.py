@@ -1,4 +1,4 @@
-"""Sentences with their translations, and which pairs are of no use."""
+"""Parallel text: sentences with their translations, and checks for empty, untranslated and misaligned pairs."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import ClassVar
 from datamodules.text.lines import read_lines, tidy
 from modules.contracts import DataError
 
-MARKER = "@@"  # of subword-nmt; a line of nothing else lost its text
+MARKER = "@@"  # subword-nmt's; a line of nothing else lost its text
 ALIKE = 0.5  # lines of the two sides may be the same up to this share
 SEGMENTED = 0.1  # lines may show markers up to this share
 
@@ -18,10 +18,10 @@ class Bitext:
 
     Args:
         source, target: sentences, tidy; `target` is null where there are only sentences to translate.
-        names: the files of either side, for people.
-        broken: what is wrong with pairs that cannot be decoded.
-        mended: how many of the sentences had blanks at the ends or other than single ones.
-        notes: what is odd about the pairs, but was left as it is.
+        names: the files of either side, for messages.
+        broken: reasons of pairs that cannot be decoded, by index.
+        mended: number of sentences whose blanks were normalized.
+        notes: warnings about oddities that were left as they are.
     """
 
     source: list[str]
@@ -44,9 +44,9 @@ class Bitext:
         return list(zip(self.names, (self.source, self.target), strict=False))[: 1 if self.target is None else 2]
 
     def unusable(self) -> dict[int, str]:
-        """Pairs of which one side says nothing: no text, or only the markers of a segmentation.
+        """Pairs with an empty side: no text, or only the markers of a segmentation.
 
-        Sentences to be translated are all of use: every line is answered by a line.
+        Sentences to be translated are all kept: every line is answered by a line.
         """
         wrong = {}
         if self.target is None:
@@ -59,10 +59,10 @@ class Bitext:
 
 
 def read_pair(source: Path, target: Path, strict: bool = True) -> Bitext:
-    """Two files whose lines translate each other.
+    """Read two files whose lines translate each other.
 
     Args:
-        strict: refuse what looks wrong, but may be meant; else it is only noted.
+        strict: refuse suspicious texts; else only warn.
 
     Raises:
         DataError: files of different lengths or the same file twice; if strict, sides cut into pieces.
@@ -81,7 +81,7 @@ def read_pair(source: Path, target: Path, strict: bool = True) -> Bitext:
 
 
 def read_table(path: Path, strict: bool = True) -> Bitext:
-    """A file of two columns, source and target, with a tab between them; further columns are left alone.
+    """Read a file of two columns, source and target, with a tab between them; further columns are ignored.
 
     Args:
         strict: as of `read_pair`.
@@ -99,7 +99,7 @@ def read_table(path: Path, strict: bool = True) -> Bitext:
 
 
 def swapped(train: Bitext, other: Bitext) -> str:
-    """A sentence where the sides of `other` are those of `train` swapped, as its words tell; else nothing."""
+    """A warning if the sides of `other` are those of `train` swapped, judging by their words; else empty."""
     if other.target is None:
         return ""
     a, b = _words(train.source), _words(train.target)

@@ -19,7 +19,7 @@ class Ids:
 
     Args:
         tokens: int32, all of them.
-        starts: int64 (N + 1,), where each text begins, and the end.
+        starts: int64 (N + 1,), the beginning of each text, and the end.
     """
 
     tokens: np.ndarray
@@ -40,20 +40,20 @@ class Ids:
 
     @property
     def lengths(self) -> np.ndarray:
-        """int64 (N,)."""
+        """Tokens of each text, int64 (N,)."""
         return np.diff(self.starts)
 
 
 class EncodedPairs(Dataset):
     """Batches by key (epoch, rows): `source` int64 (B, S), pieces and EOS; `target` int64 (B, T), BOS, pieces and EOS;
-    both right-padded; `source_text`, `target_text`, `id`; `cut`, B bools, whether only the beginning of the source is
-    there; and `row` int64 (B,), the place in the split. Sentences to be translated have no target.
+    both right-padded; `source_text`, `target_text`, `id`; `cut`, B bools, true for a truncated source; and `row` int64
+    (B,), the place in the split. Sentences to be translated have no target.
 
     Args:
         pairs: the texts.
         indices: of the pairs that are used, int64 (N,).
         source, target: their ids, N each.
-        cut: bool (N,), sources that are longer than their ids; null for none.
+        cut: bool (N,), true for truncated sources; null for none.
     """
 
     def __init__(

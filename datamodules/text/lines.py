@@ -1,4 +1,4 @@
-"""Files of text, line by line."""
+"""Reading of text files line by line: gzip, UTF-8 and UTF-16, broken lines."""
 
 import gzip
 import zlib
@@ -16,8 +16,8 @@ class Lines(NamedTuple):
     """The lines of a file.
 
     Args:
-        texts: as they are, without what ends them.
-        broken: what is wrong with those that are not UTF-8, by index; their text is empty.
+        texts: as they are, without line ends.
+        broken: the fault of lines that are not UTF-8, by index; their text is empty.
     """
 
     texts: list[str]
@@ -38,7 +38,7 @@ def read_lines(path: Path) -> Lines:
 
 
 def split_lines(data: bytes, name: str) -> Lines:
-    """The same of a file's bytes; `name` is what messages call it."""
+    """The lines of a file's bytes; `name` is its name in messages."""
     data = _unpacked(data, name)
     try:
         texts, broken = data.decode("utf-8").removesuffix("\n").split("\n"), {}
@@ -48,7 +48,7 @@ def split_lines(data: bytes, name: str) -> Lines:
 
 
 def tidy(texts: list[str]) -> list[str]:
-    """Blanks of any kind as one blank each, none at either end."""
+    """Normalize whitespace: single blanks, none at either end."""
     return [" ".join(text.split()) for text in texts]
 
 
@@ -72,7 +72,7 @@ def _unpacked(data: bytes, name: str) -> bytes:
 
 
 def _hint(row: bytes) -> str:
-    """The encoding that a line may be in; nothing where even that cannot be."""
+    """A hint on the encoding that a line may be in; empty if it is not that either."""
     try:
         return f", in Windows-1252 the line is {row.decode('cp1252').strip()!r}"
     except UnicodeDecodeError:

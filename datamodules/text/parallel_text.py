@@ -1,4 +1,4 @@
-"""Files of sentences and their translations."""
+"""Parallel text files for machine translation, and Multi30k."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -72,7 +72,7 @@ class Multi30k(TextData):
         root: the folder.
         source: the language to translate from, as the files end.
         target: the language to translate to.
-        test: which test set: `test_2016_flickr`, `test_2017_flickr`, `test_2017_mscoco`, `test_2018_flickr`.
+        test: the test set: `test_2016_flickr`, `test_2017_flickr`, `test_2017_mscoco` or `test_2018_flickr`.
     """
 
     roles: ClassVar[dict[str, Role]] = {"root": "location", "source": "samples", "target": "samples", "test": "samples"}

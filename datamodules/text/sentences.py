@@ -1,4 +1,4 @@
-"""Sentences without translations."""
+"""A text file of sentences to translate."""
 
 import sys
 from pathlib import Path

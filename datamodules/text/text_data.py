@@ -1,4 +1,4 @@
-"""What all data modules of sentence pairs share: a vocabulary, ids, batches by tokens."""
+"""Base of the machine translation data modules: vocabularies, token ids, batches by number of tokens."""
 
 from typing import ClassVar, Literal, NamedTuple
 
@@ -82,15 +82,15 @@ class TextData(SplitData):
         self.longest, self.too_long, self.batch_tokens = longest, too_long, batch_tokens
         self.strict = strict
         self.encoded: dict[Split, EncodedPairs] = {}
-        self.notes: list[str] = []  # what `describe` says of encoding
+        self.notes: list[str] = []  # lines of `describe` about encoding
         self.given = False  # the tokenizers, by `use`
         self._tokenizers: Tokenizers | None = None
         self._tokenize: tuple[Tokenize, str] | None = None
-        self.lowercase = False  # whether BLEU ignores case
+        self.lowercase = False  # case-insensitive BLEU
 
     @property
     def tokenize(self) -> Tokenize:
-        """sacreBLEU's tokenizer: the one given by `judge_by`, or else that of the script of the targets."""
+        """sacreBLEU's tokenizer: that set by `judge_by`, or else that of the script of the targets."""
         if self._tokenize is None:
             super().setup()
             source, rows = next(iter(self.splits.values()))
@@ -98,12 +98,12 @@ class TextData(SplitData):
         return self._tokenize[0]
 
     def judge_by(self, tokenize: Tokenize | None, lowercase: bool) -> None:
-        """Takes over how translations are judged; null leaves the tokenizer to the script of the targets."""
+        """Set BLEU's tokenizer and case; null leaves the tokenizer to the script of the targets."""
         self._tokenize, self.lowercase = (tokenize, "as set") if tokenize else self._tokenize, lowercase
 
     @property
     def tokenizers(self) -> Tokenizers:
-        """Those given by `use`, or else trained on the training pairs, or found in the cache."""
+        """The tokenizers given by `use`, or else trained on the training pairs, or found in the cache."""
         if self._tokenizers is None:
             super().setup()
             if "train" not in self.splits:
@@ -113,7 +113,7 @@ class TextData(SplitData):
         return self._tokenizers
 
     def use(self, *tokenizers: Tokenizer) -> None:
-        """Takes the tokenizers of a checkpoint, of source and target; before `setup`.
+        """Use the tokenizers of a checkpoint, of source and target; to be called before `setup`.
 
         Raises:
             ConfigError: the checkpoint has only one.
@@ -131,7 +131,7 @@ class TextData(SplitData):
 
     @staticmethod
     def collate(samples: Batch) -> Batch:
-        """Batches come whole from the data set."""
+        """Return the batch: batches come whole from the data set."""
         return samples
 
     def setup(self, stage: str | None = None) -> None:
@@ -228,7 +228,7 @@ class TextData(SplitData):
         return LengthBatches(data.lengths, self.batch_tokens, None, seed, self._rank(), self._world(), resume)
 
     def _in_order(self, split: Split, purpose: Purpose, shared: bool = True) -> DataLoader | None:
-        """To evaluate in the order of length, for less padding; `row` tells where a pair belongs. Else in order."""
+        """A loader in order of length to evaluate, for less padding (`row` is a pair's place); else in order."""
         data = self.encoded.get(split)
         if data is None:
             return None

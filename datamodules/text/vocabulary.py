@@ -1,4 +1,4 @@
-"""Vocabularies: learned once for the same texts, or those of a checkpoint, which must be about such texts."""
+"""Vocabularies: trained tokenizers, cached for the same texts, or those of a checkpoint, which must fit the texts."""
 
 import tokenizers
 
@@ -11,7 +11,7 @@ STRANGE = 0.5  # unknown pieces of a text up to this share
 
 
 def learned(texts: list[str], kind: Kind, size: int) -> Tokenizer:
-    """What `Tokenizer.train` makes of the texts, from the cache if the same was asked before."""
+    """Train a tokenizer on the texts; cached for the same texts and settings."""
     key = digest([tokenizers.__version__, kind, size, *texts])
     return Tokenizer.from_json(cached("tokenizer", key, lambda: Tokenizer.train(texts, kind, size).to_json()))
 
@@ -31,14 +31,14 @@ def checked(given: tuple[Tokenizer, ...], wanted: int, noun: str) -> tuple[Token
 
 
 def lacking(tokenizer: Tokenizer, ids: list[list[int]], name: str, given: bool, strict: bool = True) -> list[str]:
-    """A line about what the vocabulary lacks of the texts called `name`; none where it lacks nothing.
+    """A line about pieces of the texts that the vocabulary lacks (unknown tokens); none where it lacks nothing.
 
     Args:
-        tokenizer: whose vocabulary it is.
+        tokenizer: with the vocabulary.
         ids: of the texts.
-        name: what the texts are called.
-        given: whether it is the vocabulary of a checkpoint.
-        strict: refuse texts that it was not made for; else that is only said.
+        name: of the texts, for messages.
+        given: true for the vocabulary of a checkpoint.
+        strict: refuse texts that it was not made for; else only warn.
 
     Raises:
         DataError: it is that of a checkpoint, and was made for other texts, if strict.

@@ -1,4 +1,4 @@
-"""Clips of videos: files, folders of frames, published data sets."""
+"""Video data modules: files, folders of frames, published data sets."""
 
 from datamodules.videos.folds import HMDB51, UCF101
 from datamodules.videos.frame_folder import FrameFolder

@@ -1,4 +1,4 @@
-"""What the videos of a data set are: every file is opened once, and what was found is kept for the next run."""
+"""Statistics of videos: every file is opened once; the frame index is cached for the next run."""
 
 import os
 from collections.abc import Callable
@@ -21,7 +21,7 @@ MANY = 500  # videos that take long enough to say so
 
 
 def video_files(root: Path, paths: np.ndarray, labels: np.ndarray | None) -> VideoFiles:
-    """Video files below `root`, their frames located."""
+    """Video files below `root`, with their frame indices."""
     files = [root / os.fsdecode(path) for path in paths]
     rows = _all("videos", files, [_stamp(file) for file in files], _video)
     wrong = {i: row for i, row in enumerate(rows) if isinstance(row, str)}
@@ -30,7 +30,7 @@ def video_files(root: Path, paths: np.ndarray, labels: np.ndarray | None) -> Vid
 
 
 def frame_folders(root: Path, paths: np.ndarray, labels: np.ndarray | None, rate: float | None) -> FrameFolders:
-    """Folders of frames below `root`, their images counted."""
+    """Folders of frames below `root`, with the count and shape of their images."""
     folders = [root / os.fsdecode(path) for path in paths]
     stamps = [digest(_stamp(file) for file in find_images(folder)) for folder in folders]
     rows = _all("frames", folders, stamps, _folder)
@@ -59,7 +59,7 @@ def _video(path: Path) -> list[Any] | str:
 
 
 def _folder(path: Path) -> list[int] | str:
-    """Count, height and width of the frames, or what is wrong with them."""
+    """Count, height and width of the frames, or the problem with them."""
     files = find_images(path)
     if not files:
         return "has no images" if path.is_dir() else "is missing"

@@ -1,4 +1,4 @@
-"""Frames out of a video file: only those that are asked for, and those that they are decoded from."""
+"""Video decoding by seeking: only the wanted frames and those that they depend on."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,7 +73,7 @@ def _decoded(file: InputContainer, video: av.VideoStream, times: set[int]) -> It
         waiting.discard(packet.pts)
         if not waiting:
             break
-    yield from codec.decode(None)  # what waits for its turn
+    yield from codec.decode(None)  # frames in the decoder's buffer
 
 
 def _counting(file: InputContainer, index: Index, wanted: np.ndarray) -> Iterator[tuple[int, VideoFrame]]:

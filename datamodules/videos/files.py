@@ -44,7 +44,7 @@ class ListFile:
         """Paths as bytes (N,) and labels int64 (N,).
 
         Args:
-            names: what the classes may be called, and the label of each.
+            names: label of each class, by any of its names.
 
         Raises:
             DataError: a class that is not among them.

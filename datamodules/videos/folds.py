@@ -1,4 +1,4 @@
-"""UCF101 and HMDB51 in the layouts that their authors publish."""
+"""UCF101 and HMDB51 with their official cross-validation folds, in the layouts that their authors publish."""
 
 import re
 from pathlib import Path
@@ -20,13 +20,13 @@ Rows = list[tuple[str, int]]
 
 
 class _Folds(DecodedVideos):
-    """Base of data sets with three official divisions into training and test.
+    """Base of data sets with three official cross-validation folds (train/test splits).
 
-    Validation videos are set aside by whole groups, because clips cut from one recording look alike.
+    Validation videos are split off by whole groups, because clips cut from one recording look alike.
 
     Args:
-        root: the folder that holds the videos' folders and that of the division's files, in any depth of one.
-        fold: which division.
+        root: the folder that holds the videos' folders and that of the split files, in any depth of one.
+        fold: number of the fold.
     """
 
     roles: ClassVar[dict[str, Role]] = {"root": "location", "fold": "samples"}
@@ -38,11 +38,11 @@ class _Folds(DecodedVideos):
         self.videos = self.below(f"{self.classes[0]}/")
 
     def divided(self) -> dict[Split, Rows]:
-        """Training and test videos; sets `classes`."""
+        """Training and test videos of the fold; sets `classes`."""
         raise NotImplementedError
 
     def group(self, path: str) -> str:
-        """What clips of one recording share."""
+        """The part of a path that clips of one recording share."""
         raise NotImplementedError
 
     def below(self, name: str) -> Path:

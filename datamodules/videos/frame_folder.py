@@ -1,4 +1,4 @@
-"""Videos that lie as folders of images."""
+"""Videos as folders of frames."""
 
 from pathlib import Path
 from typing import ClassVar

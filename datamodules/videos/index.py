@@ -1,4 +1,4 @@
-"""Where the frames of a video file lie: found by reading its packets, almost nothing of which is decoded."""
+"""Frame index of a video file: time stamps and key frames, from its packets, almost without decoding."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -10,13 +10,13 @@ from av.container import InputContainer
 from av.stream import Discard
 from av.video.stream import VideoStream
 
-# Whose packets each hold one frame and say when it is shown; of the others all frames are decoded to count them.
+# Containers and codecs with one frame and its time stamp per packet; of others all frames are decoded to count them.
 TRUSTED = {
     "mov,mp4,m4a,3gp,3g2,mj2": {"h264", "hevc", "mpeg4", "mjpeg", "vp9", "libdav1d"},
     "matroska,webm": {"h264", "hevc", "mpeg4", "mjpeg", "vp9", "libdav1d"},
     "avi": {"mpeg4", "mjpeg"},
 }
-WHOLE = 0.9  # of the frames that the header promises; some writers count those that they dropped
+WHOLE = 0.9  # least share of the frames that the header promises; some writers count dropped ones
 SLACK = 0.25  # seconds that may be missing at the end
 
 
@@ -26,8 +26,8 @@ class Index(NamedTuple):
     Args:
         shape: height and width as stored.
         turns: quarter turns counterclockwise that set the image upright.
-        unit: seconds that times count.
-        times: when each frame is shown, int64 (N,), ascending.
+        unit: of the times, in seconds.
+        times: time stamp of each frame, int64 (N,), ascending.
         keys: times of frames from which decoding can begin, int64 (K,), ascending; none where it begins at the first.
     """
 
@@ -47,17 +47,17 @@ class Index(NamedTuple):
 
     @property
     def upright(self) -> tuple[int, int]:
-        """Height and width of the image as people see it."""
+        """Height and width of the upright image."""
         return self.shape[::-1] if self.turns % 2 else self.shape
 
     @property
     def seconds(self) -> np.ndarray:
-        """When each frame is shown, float64 (N,)."""
+        """Time stamp of each frame in seconds, float64 (N,)."""
         return self.times * self.unit
 
 
 def read_index(path: Path) -> Index | str:
-    """The index of a video file, or what is wrong with it, to be said behind its name."""
+    """The index of a video file, or its fault, to follow its name in messages."""
     if not path.exists():
         return "is missing"
     try:
@@ -70,7 +70,7 @@ def read_index(path: Path) -> Index | str:
 
 
 def only_video(file: InputContainer) -> VideoStream:
-    """The video stream, to be decoded by one thread: the loader's workers are the threads. All others cost nothing."""
+    """The video stream, to be decoded by one thread: the loader's workers are the threads. Others are discarded."""
     video = file.streams.video[0]
     for stream in file.streams:
         if stream is not video:
@@ -80,7 +80,7 @@ def only_video(file: InputContainer) -> VideoStream:
 
 
 def _cut_short(file: InputContainer, path: Path) -> str:
-    """What is missing at the end, or nothing. Rewinds the file."""
+    """A clause about a truncated file, else empty. Rewinds the file."""
     video, frames, end, corrupt = file.streams.video[0], 0, 0.0, False
     for packet in file.demux():
         if packet.size:
@@ -114,7 +114,7 @@ def _index(file: InputContainer) -> Index | str:
 
 
 def _packets(file: InputContainer, video: VideoStream) -> tuple[list[int], list[int]]:
-    """Times of all frames and of key frames as the packets tell them; nothing where they cannot be trusted."""
+    """Time stamps of all frames and of key frames from the packets; empty where these cannot be trusted."""
     codec = video.codec_context
     if codec.name not in TRUSTED.get(file.format.name, ()) or (file.format.name == "avi" and codec.has_b_frames):
         return [], []

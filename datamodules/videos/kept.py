@@ -1,4 +1,4 @@
-"""Decoded frames kept on disk, so that a video is decoded once."""
+"""Disk cache of decoded frames, so that a video is decoded once."""
 
 import os
 from contextlib import suppress
@@ -15,14 +15,14 @@ from datamodules.videos.source import VideoFiles
 
 @dataclass(frozen=True)
 class KeptVideos(VideoFiles):
-    """Video files whose decoded frames are kept as uint8 arrays, one file per video, `most` bytes in all.
+    """Video files whose decoded frames are cached as uint8 arrays, one memory-mapped file per video.
 
-    The first videos are kept, as many as there is room for; the others are decoded each time. Workers, processes and
-    later runs share the files, and what is not used leaves the memory.
+    The first videos are cached, as many as there is room for; the others are decoded each time. Workers, processes and
+    later runs share the files.
 
     Args:
-        side: the shorter side's pixels for which room is counted.
-        most: bytes.
+        side: shorter side in pixels, by which the size of a video is computed.
+        most: limit of the cache in bytes.
     """
 
     side: int
@@ -30,7 +30,7 @@ class KeptVideos(VideoFiles):
 
     @cached_property
     def fits(self) -> int:
-        """How many videos, from the first on, there is room for."""
+        """Number of videos, from the first on, that fit into the cache."""
         return int(np.searchsorted(np.cumsum([self._bytes(i) for i in range(len(self))]), self.most, side="right"))
 
     def frames(self, index: int, wanted: np.ndarray, side: int | None) -> np.ndarray:
@@ -49,7 +49,7 @@ class KeptVideos(VideoFiles):
 
 
 def _save(path: Path, frames: np.ndarray) -> None:
-    """Whole or not at all; where it cannot be written, the video is decoded each time."""
+    """Write atomically; where it cannot be written, the video is decoded each time."""
     partial = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

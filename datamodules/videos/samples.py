@@ -1,4 +1,4 @@
-"""One video at a time, and many of them as a batch."""
+"""Datasets of video clips, and their collate function."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from datamodules.videos.sampling import Sampling, timeline
 from datamodules.videos.source import Clips
 from modules.contracts import Batch
 
-START = 1  # tells the draws of a clip's frames from those of its augmentation, which have the shorter key
+START = 1  # separates the draws of a clip's frames from those of its augmentation, which have the shorter key
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class RandomClip:
 
 @dataclass(frozen=True)
 class FixedViews:
-    """The same clips of a video every time, and `crops` squares of each clip along its longer side."""
+    """Multi-view evaluation: the same clips of a video every time, `crops` squares of each along its longer side."""
 
     sampling: Sampling
     crops: int
@@ -70,7 +70,7 @@ class VideoDataset(ImageDataset):
 
 
 def collate(samples: list[dict[str, Any]]) -> Batch:
-    """Stacks what could be read: `video` uint8 (B V, 3, T, H, W), the V views of a video one after the other; `label`
+    """Stack the readable samples: `video` uint8 (B V, 3, T, H, W), the V views of a video one after the other; `label`
     (B,), `id`."""
     samples, batch = readable(samples, "video")
     video = torch.from_numpy(np.concatenate([s["video"] for s in samples]))

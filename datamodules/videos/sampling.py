@@ -1,4 +1,4 @@
-"""Which frames of a video make a clip."""
+"""Frame sampling of clips: uniform (TSN) or dense, at a frame rate."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +13,7 @@ Short = Literal["loop", "pad", "error"]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How clips of `frames` steps are taken from a video.
+    """Sampling of clips of `frames` steps from a video.
 
     Args:
         frames: steps of a clip (T).
@@ -47,7 +47,7 @@ class Sampling:
 
     @property
     def span(self) -> int:
-        """Steps from a clip's first frame to its last, both counted; of uniform clips at least."""
+        """Steps from a clip's first frame to its last, both counted; the minimum for uniform clips."""
         return (self.frames - 1) * self.stride + 1
 
     def train(self, count: int, random: np.random.Generator) -> np.ndarray:
@@ -59,7 +59,7 @@ class Sampling:
         return random.integers(count - self.span + 1) + self._offsets[None]
 
     def evaluate(self, count: int) -> np.ndarray:
-        """Steps of the same clips every time: int64 (K, T)."""
+        """Steps of the fixed clips for evaluation: int64 (K, T)."""
         if count < self.span:
             return np.tile(self._short(count), (self.clips, 1))
         if self.how == "uniform":
@@ -74,7 +74,7 @@ class Sampling:
         return np.arange(self.frames) * self.stride
 
     def _segments(self, count: int, within: np.ndarray) -> np.ndarray:
-        """One step of each segment; `within` is where in its segment, 0 to 1."""
+        """One step of each segment; `within` is its place in the segment, in [0, 1)."""
         return ((np.arange(self.frames) + within) * count / self.frames).astype(np.int64)
 
     def _short(self, count: int) -> np.ndarray:
@@ -85,7 +85,7 @@ def timeline(times: np.ndarray, fps: float | None) -> np.ndarray:
     """The frame that is shown at each step: int64 (steps,).
 
     Args:
-        times: when each of N frames begins to be shown, in seconds, ascending; float64 (N,).
+        times: time stamps of N frames in seconds, ascending; float64 (N,).
         fps: steps per second; null makes each frame a step, however long it is shown.
     """
     if fps is None or len(times) == 0:

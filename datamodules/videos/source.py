@@ -1,4 +1,4 @@
-"""Where clips come from: video files, folders of frames, or an array in memory."""
+"""Sources of clips: video files, folders of frames, or an array in memory."""
 
 import os
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Clips(Protocol):
     def id(self, index: int) -> str: ...
 
     def times(self, index: int) -> np.ndarray:
-        """When each frame is shown, float64 (frames,), ascending, in seconds; in frames where nobody knows the rate."""
+        """Time stamp of each frame in seconds, float64 (frames,), ascending; its number if the rate is unknown."""
 
     def frames(self, index: int, wanted: np.ndarray, side: int | None) -> np.ndarray:
         """Frames uint8 RGB (N, H, W, 3), upright, of ascending numbers int64 (N,), none twice.
@@ -62,7 +62,7 @@ class ClipArrays:
 class Paths:
     """Videos below `root`: `paths` as bytes in one array, so that workers share them; `labels` int64 (N,) or null.
 
-    `wrong` says of those that cannot be decoded why.
+    `wrong` is the reason of those that cannot be decoded, by index.
     """
 
     root: Path
@@ -82,7 +82,7 @@ class Paths:
 
 @dataclass(frozen=True)
 class VideoFiles(Paths):
-    """Video files; `indices` says where their frames lie, null of those that cannot be decoded."""
+    """Video files; `indices` are their frame indices, null for those that cannot be decoded."""
 
     indices: list[Index | None]
 

@@ -1,4 +1,4 @@
-"""What all data modules of videos on disk share: which frames make a clip, several views, broken files."""
+"""Base of the data modules of videos on disk: frame sampling, multi-view evaluation, unreadable files."""
 
 import os
 from pathlib import Path
@@ -27,7 +27,7 @@ class StoredVideos(VideoDataModule):
         sampling: `uniform` takes one frame of each of `frames` equal parts of the video, a random one in training, the
             middle one otherwise; `dense` takes frames `stride` apart from a random start, or from evenly spread ones.
         stride: frames from one of a dense clip to the next.
-        fps: frames per second that the video is brought to first, by its time stamps; null takes each frame as it is.
+        fps: frames per second to resample the video to, by its time stamps; null takes each frame as it is.
         short: of a video shorter than a clip, `loop` begins again, `pad` repeats the last frame, `error` refuses it.
         clips: of each video to evaluate; probabilities are averaged over all views.
         crops: squares of each such clip: 1 in the middle, 3 (or more) spread along the longer side.
@@ -88,8 +88,8 @@ class DecodedVideos(StoredVideos):
     """Base of the data modules of video files.
 
     Args:
-        cache: keep decoded frames on disk, in the user's cache folder, as bytes of the size that is needed; each video
-            is decoded once then, also for later runs.
+        cache: keep decoded frames on disk, in the user's cache folder, as bytes of the needed size; each video is
+            decoded once then, also for later runs.
         cache_gb: at most this many gigabytes of each split; the videos beyond are decoded each time.
     """
 

@@ -1,4 +1,4 @@
-"""What all data modules of videos share: clips, their augmentation and their views."""
+"""Base of the video classification data modules: clips, their augmentation and their views."""
 
 from dataclasses import replace
 from typing import ClassVar
@@ -14,7 +14,7 @@ from datamodules.videos.samples import FixedViews, RandomClip, VideoDataset, col
 from datamodules.videos.sampling import Sampling
 from modules.contracts import ConfigError
 
-MARGIN = 8 / 7  # of the shorter side that crops are taken from over that of the crop, as in 128 to 112 and 256 to 224
+MARGIN = 8 / 7  # ratio of the frames' shorter side to the crop's, as in 128 to 112 and 256 to 224
 
 
 class VideoDataModule(SplitData):
@@ -34,7 +34,7 @@ class VideoDataModule(SplitData):
     """
 
     noun = "videos"
-    crops = 1  # of each clip to evaluate
+    crops = 1  # crops of each clip to evaluate
 
     roles: ClassVar[dict[str, Role]] = {
         "frames": "input",

@@ -1,4 +1,4 @@
-"""Video files of one's own."""
+"""Video files in class folders, in lists, or without classes."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -27,7 +27,7 @@ class VideoFolder(DecodedVideos):
         root: the folder.
 
     Raises:
-        DataError: no such folder, no videos, an empty class, classes that training lacks, or lines that say nothing.
+        DataError: no such folder, no videos, an empty class, classes that training lacks, or invalid lines.
     """
 
     roles: ClassVar[dict[str, Role]] = {"root": "location"}
@@ -48,7 +48,7 @@ class VideoFolder(DecodedVideos):
         return {split: self.read(self.root, *listed.samples(labels)) for split, listed in self.lists.items()}
 
     def _named(self) -> dict[str, str]:
-        """What lists may call each class, and its name."""
+        """Class names by the names and numbers that lists may use."""
         path = self.root / "classInd.txt"
         if path.is_file():
             numbered = read_classes(path)
