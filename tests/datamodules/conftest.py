@@ -11,14 +11,14 @@ from tests.helpers.images import save
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Nothing is found in the user's cache, and nothing is left there."""
+    """A cache folder of the test's own: nothing is read from the user's, nothing is left there."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "graft"
 
 
 @pytest.fixture
 def pair_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Makes folders of pairs: `pair_folder({"train": 4})` writes `images/train/000.png` and `masks/train/000.png`, ...
+    """Factory for folders of pairs: `pair_folder({"train": 4})` writes `images/train/000.png`, `masks/train/000.png`...
 
     A mask has blocks of 8 x 8 pixels, whose class is drawn from `values`; its image is 20 times as bright.
     """

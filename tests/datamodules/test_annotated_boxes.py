@@ -1,4 +1,4 @@
-"""Boxes are clipped or named; forms that they were not meant in are suspected, and only then."""
+"""Clipping and validation of boxes, and warnings about a wrong coordinate form."""
 
 import re
 
@@ -12,7 +12,7 @@ from datamodules.objects.annotations.raw import corners
 
 
 def random_boxes(count: int = 200) -> tuple[np.ndarray, np.ndarray]:
-    """xyxy within images of many sizes, and the heights and widths of those."""
+    """Boxes xyxy within images of many sizes, and the heights and widths of those."""
     random = np.random.default_rng(0)
     shapes = random.integers(40, 900, (count, 2))
     ends = np.sort(random.random((count, 2, 2)), axis=1) * shapes[:, None, ::-1]

@@ -1,4 +1,4 @@
-"""COCO json: what is read, what is left out and counted, and what is refused."""
+"""COCO json reader: results, annotations left out and counted, refused files."""
 
 import json
 import pickle
@@ -34,7 +34,7 @@ def plain(mask: np.ndarray = SQUARE) -> dict:
     return {"size": list(mask.shape), "counts": np.diff(np.r_[0, edges, len(flat)]).tolist()}
 
 
-# What is read ---------------------------------------------------------------------------------------------------------
+# Results --------------------------------------------------------------------------------------------------------------
 
 
 def test_boxes_become_corners_and_sparse_ids_indices(tmp_path):
@@ -205,7 +205,7 @@ def test_a_source_goes_to_workers_in_a_few_arrays(tmp_path):
     assert (again.labels, again.path(1)) == (None, source.path(1))
 
 
-# What is left out and counted -----------------------------------------------------------------------------------------
+# Left out and counted -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_images_in_no_split_are_named(tmp_path):
     assert line_naming(read_coco(tmp_path, masks=False).notes, "images/extra.png", 1)
 
 
-# What is refused, or left out if the user says so ---------------------------------------------------------------------
+# Refused, or left out by on_error skip --------------------------------------------------------------------------------
 
 
 def missing(root):
@@ -376,7 +376,7 @@ def test_objects_of_images_that_are_not_listed_are_refused_or_counted(tmp_path):
     assert len(only(found)) == len(found.dropped) == 1
 
 
-# What is refused ------------------------------------------------------------------------------------------------------
+# Refused files --------------------------------------------------------------------------------------------------------
 
 
 def test_unknown_categories_are_refused_whatever_on_error_says(tmp_path):
@@ -435,7 +435,7 @@ JUNK = (None, -1, 2, 1e300, float("nan"), "", "1", [], [[1]], {}, {"image_id": 1
 
 
 def parts(value: Any, path: tuple = ()) -> Iterator[tuple]:
-    """Where everything is in a json."""
+    """Paths of all values in a json."""
     yield path
     for key, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
         yield from parts(part, (*path, key))

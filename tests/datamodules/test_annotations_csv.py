@@ -1,4 +1,4 @@
-"""CSV: what is read, what is left out and counted, and what is refused."""
+"""CSV reader: results, annotations left out and counted, refused files."""
 
 import unicodedata
 

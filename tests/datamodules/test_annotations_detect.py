@@ -1,4 +1,4 @@
-"""Formats are found by looking; where none fits, the answer says what each would need."""
+"""Detection of annotation formats; the error of a folder without any names the files that each needs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""One PNG of numbers per image: what is read, what is left out and counted, and what is refused."""
+"""Instance-id PNG reader: results, objects left out and counted, refused files."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Pascal VOC's xml: what is read, what is left out and counted, and what is refused."""
+"""Pascal VOC xml reader: results, annotations left out and counted, refused files."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.helpers.errors import assert_named, line_naming, refuses
 
 @pytest.fixture
 def voc(tmp_path):
-    """Writes an image and its xml in VOC's own folders."""
+    """Write an image and its xml in VOC's own folders."""
 
     def make(name: str, *things: str, split: str = "train", **settings) -> Path:
         make_image(tmp_path / "JPEGImages" / f"{name}.png")

@@ -1,4 +1,4 @@
-"""YOLO's txt: what is read, what is left out and counted, and what is refused."""
+"""YOLO txt reader: results, annotations left out and counted, refused files."""
 
 import json
 
@@ -17,7 +17,7 @@ NAMES = "names: [dog, cat]\n"
 
 @pytest.fixture
 def yolo(tmp_path):
-    """Writes images with their lines into images/train and labels/train, and a data.yaml; null is no label file."""
+    """Write images with their lines into images/train and labels/train, and a data.yaml; null is no label file."""
 
     def make(*files, yaml=f"train: images/train\n{NAMES}", split="train"):
         for i, lines in enumerate(files):
@@ -94,7 +94,7 @@ def test_yaml_and_lists_are_read_in_other_encodings_and_with_the_paths_of_window
 
 @pytest.mark.parametrize("folder", ["data/", ""])
 def test_darknets_obj_data_names_classes_and_lists(tmp_path, folder):
-    """As CVAT exports YOLO 1.1."""
+    """Layout of CVAT's export in YOLO 1.1."""
     for split, name in (("train", "a"), ("valid", "b c")):
         make_image(tmp_path / f"obj_{split}_data" / f"{name}.png")
         labels(tmp_path / f"obj_{split}_data" / f"{name}.txt", YOLO_BOX)

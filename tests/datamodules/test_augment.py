@@ -19,7 +19,7 @@ def make_image(height: int = 40, width: int = 56) -> np.ndarray:
 
 
 def custom() -> list[A.BasicTransform]:
-    """What a user might list in the YAML."""
+    """A custom list of transforms, as in a YAML."""
     return [A.OneOf([A.HorizontalFlip(p=1), A.VerticalFlip(p=1)], p=0.7), A.GaussNoise(p=0.7), A.CoarseDropout(p=0.7)]
 
 

@@ -1,4 +1,4 @@
-"""What every data module does: its batches reach the device."""
+"""Base of the data modules: transfer of batches to the device, loaders, and resuming."""
 
 import lightning as L
 import pytest

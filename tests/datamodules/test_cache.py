@@ -1,4 +1,4 @@
-"""What took long is computed once; a cache that does not work costs nothing but time."""
+"""Disk cache: results are computed once; a cache that cannot be written costs nothing but time."""
 
 import os
 

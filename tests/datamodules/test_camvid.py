@@ -26,7 +26,7 @@ def real(root: Path, **options) -> CamVid:
 
 @pytest.fixture
 def made_up(tmp_path) -> Path:
-    """Two pairs per split, of all values that masks have."""
+    """Two pairs per split, with all values of masks."""
     random = np.random.default_rng(0)
     for split in ("train", "val", "test"):
         for name in ("a", "b"):

@@ -1,4 +1,4 @@
-"""Images with captions: layouts, what is wrong with them, and what tasks get."""
+"""Captioning data: layouts, faulty files, and batches for the tasks."""
 
 import json
 from pathlib import Path

@@ -17,7 +17,7 @@ TURNED = re.compile(rf"([\w ]+?) {THING} there is {THING}\.")
 
 
 def read(caption: str) -> tuple[tuple[str, str], str, tuple[str, str]]:
-    """Which thing lies where of which other: a reader that knows nothing of how captions are made."""
+    """Parse a caption to (thing, place, other thing), independently of the code that writes captions."""
     text = caption[0].lower() + caption[1:]
     if found := PLAIN.fullmatch(text):
         *thing, word, color, shape = found.groups()
@@ -49,7 +49,7 @@ def test_captions_agree_with_the_pixels():
                 "below": (down, right),
                 "above": (-down, right),
             }[word]
-            # what is seen of a thing has another middle than all of it
+            # the visible part of a thing has another middle than all of it
             assert along > -4 and along * SLANTED > abs(across) - 20, (index, caption)
 
 

@@ -1,4 +1,4 @@
-"""Images of more than 8 bits or other than three bands: scaled as is said, or refused with the remedy."""
+"""Images of more than 8 bits or other than three bands: scaled to the value range, or refused with a remedy."""
 
 import struct
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ GRAY = np.mgrid[:24, :32][1].astype(np.uint8) * 8
 
 
 def tiff(path: Path, values: np.ndarray, photometric: int = 1, bits: int = 0, extra: Sequence[int] = ()) -> Path:
-    """Writes values (H, W) or (H, W, bands), as no library here can."""
+    """Write a TIFF of values (H, W) or (H, W, bands), as no library here can."""
     height, width, bands = (*values.shape, 1)[:3]
     data, kind = values.tobytes(), {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
     shorts = {256: [width], 257: [height], 258: [bits or 8 * values.itemsize] * bands, 259: [1], 262: [photometric]}
@@ -41,7 +41,7 @@ def tiff(path: Path, values: np.ndarray, photometric: int = 1, bits: int = 0, ex
 
 
 def folder(root: Path, make) -> ImageFolder:
-    """Two classes of three images each, of what `make` gives for a path and a number."""
+    """Two classes of three images each, which `make` writes for a path and a number."""
     for i in range(6):
         path = root / "data" / "ab"[i % 2] / f"{i}.tif"
         path.parent.mkdir(parents=True, exist_ok=True)

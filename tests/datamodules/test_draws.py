@@ -1,4 +1,4 @@
-"""What is drawn for views on the device: albumentations' distributions, a function of the key alone."""
+"""Random parameters for on-device augmentation: albumentations' distributions, a function of the key alone."""
 
 from typing import Any
 
@@ -17,14 +17,14 @@ N = 4000
 
 
 def draws(chances: Chances = RECIPES["strong"], size: int = 96, crop=(0.2, 1.0), shape=(64, 64), n: int = N) -> Draws:
-    """What is drawn for `n` views."""
+    """Random parameters of `n` views."""
     keys = np.stack([np.zeros(n, int), np.ones(n, int), np.arange(n), np.zeros(n, int)], axis=1)
     rows = draw(uniforms(keys, COUNT), shape, Kind(1, size, crop, chances))
     return Draws(*np.split(rows.astype(np.float64), np.cumsum(WIDTHS)[:-1], axis=1))
 
 
 def theirs(transform: A.BasicTransform, n: int = N, **data: Any) -> list[dict[str, Any]]:
-    """What albumentations draws `n` times."""
+    """Random parameters that albumentations draws, `n` times."""
     transform.set_random_seed(0)
     return [transform.get_params() | transform.get_params_dependent_on_data(data, {}) for _ in range(n)]
 

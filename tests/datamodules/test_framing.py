@@ -1,4 +1,4 @@
-"""Parts of images with objects: against OpenCV, pycocotools, torchvision and values computed by hand."""
+"""Crops of images with objects, against OpenCV, pycocotools, torchvision and values computed by hand."""
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ def objects(boxes: list, rles: list | None = None) -> Objects:
 
 
 def blobs(count: int, height: int, width: int) -> np.ndarray:
-    """uint8 (N, H, W): random ellipses."""
+    """Random ellipses, uint8 (N, H, W)."""
     random, masks = np.random.default_rng(0), np.zeros((count, height, width), np.uint8)
     for mask in masks:
         center = random.integers(0, width), random.integers(0, height)
@@ -30,7 +30,7 @@ def blobs(count: int, height: int, width: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("length", "target"), [(480, 240), (481, 127), (101, 333), (7, 5), (5, 5), (3, 1), (1, 4)])
 def test_the_nearest_pixel_is_that_of_opencv(length, target):
-    """Where two are equally near, as with 100 to 333, OpenCV takes either."""
+    """Ties, as with 100 to 333, are left out: OpenCV takes either."""
     line = np.arange(length, dtype=np.float32)[:, None]
     expected = cv2.resize(line, (1, target), interpolation=cv2.INTER_NEAREST_EXACT)[:, 0]
     assert nearest(length, target).tolist() == expected.tolist()
@@ -110,7 +110,7 @@ def test_overlaps_are_those_of_torchvision():
 
 
 def test_parts_are_as_ssd_asks():
-    """Each lies in the image, has allowed proportions, and has the center of a box in it, or is the whole."""
+    """Each crop lies in the image, has an allowed aspect ratio and holds the center of a box, or is the whole image."""
     random, sizes, best = np.random.default_rng(0), [], []
     boxes = np.array([[10, 10, 60, 70], [100, 20, 190, 90]], np.float32)
     for _ in range(300):
@@ -164,7 +164,7 @@ def test_pasting_changes_the_chosen_pixels_alone():
     onto, other = flat(1, (40, 50), (10, 10, 30, 30)), flat(2, (60, 45), (20, 20, 60, 60))
     result = paste(onto, other, np.array([True]), 0.0)
     assert result.labels.tolist() == [1, 2]
-    assert result.boxes.tolist() == [[10, 10, 30, 30], [20, 20, 45, 40]]  # what lies beyond the image is lost
+    assert result.boxes.tolist() == [[10, 10, 30, 30], [20, 20, 45, 40]]  # cut off at the border
     assert np.array_equal(result.image[..., 0] == 2, result.masks[1] > 0)
     assert result.masks[0].sum() == 20 * 20 - 10 * 10
     assert onto.image.max() == 1

@@ -1,4 +1,4 @@
-"""What every data module of images does: splits, few labels, batches of the contract, broken files."""
+"""Base of the image data modules: splits, label subsets, batches of the contract, broken files."""
 
 import pickle
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ FLAT = {"cat": 20, "dog": 10}
 
 
 def folder(root: Path, **options) -> ImageFolder:
-    """Set up, small, in the main process; unless told otherwise."""
+    """An ImageFolder set up with small images and batches, loading in the main process; `options` override."""
     data = ImageFolder(str(root), **({"image_size": 16, "batch_size": 4, "workers": 0} | options))
     data.setup("fit")
     return data
@@ -473,7 +473,7 @@ def test_what_is_kept_of_images_is_found_again_until_they_change(tmp_path, monke
     root, calls = image_folder({"train/cat": 6, "train/dog": 6, "test/cat": 1, "test/dog": 1}), []
 
     def kept(about: int = 1, splits: tuple = ("train",), **settings) -> int:
-        """How often something was computed so far."""
+        """Number of computations so far."""
         data = ImageFolder(**({"root": str(root), "image_size": 16, "workers": 0, "val_split": 0} | settings))
         data.setup()
         data.kept("thing", splits, [about], lambda: {"a": torch.tensor(calls.append(1) is None)})

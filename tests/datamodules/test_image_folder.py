@@ -1,4 +1,4 @@
-"""Folders of images: which layouts are read, and what is said about those that are not."""
+"""Folders of images: accepted layouts, and errors about others."""
 
 import unicodedata
 from pathlib import Path
@@ -95,7 +95,7 @@ def test_testing_without_a_test_set_is_refused(image_folder):
         make_images(image_folder({"cat": 4})).test_dataloader()
 
 
-# What is refused -----------------------------------------------------------------------------------------------------
+# Refused folders -----------------------------------------------------------------------------------------------------
 
 
 def test_a_root_that_does_not_exist_is_refused_with_the_nearest(image_folder):

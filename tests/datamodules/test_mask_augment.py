@@ -22,7 +22,7 @@ def pair(height: int = 180, width: int = 220) -> tuple[np.ndarray, np.ndarray]:
 
 
 def geometric() -> list[A.BasicTransform]:
-    """What turns, bends and cuts, as a user might list it."""
+    """Geometric transforms that rotate, deform and crop, as in a YAML."""
     bent = [A.ElasticTransform(p=1), A.GridDistortion(p=1), A.Perspective(p=1)]
     return [A.Rotate(45, p=0.7), A.Affine(scale=(0.8, 1.2), shear=10, p=0.5), A.OneOf(bent, p=0.5), A.VerticalFlip()]
 

@@ -1,4 +1,4 @@
-"""What every data module of images with maps does: batches, counts, baselines, and one look at every mask."""
+"""Base of the semantic segmentation data modules: batches, class counts, baselines, and masks read once."""
 
 import dataclasses
 from pathlib import Path
@@ -25,7 +25,7 @@ ALL = {"train": 12, "val": 3, "test": 4}
 
 
 def masks(root: Path, **options) -> Masks:
-    """Set up, small, in the main process; unless told otherwise."""
+    """Masks set up with small images and batches, loading in the main process; `options` override."""
     data = Masks(str(root), **({"image_size": 16, "batch_size": 4, "workers": 0} | options))
     data.setup("fit")
     return data
@@ -193,7 +193,7 @@ def test_few_labels_are_the_ones_that_are_counted(pair_folder):
 
 
 def masks_whole(data: Masks) -> Masks:
-    """The same, but its crops are whole images."""
+    """The same data module with whole images for crops."""
     data.crops = data._crops((24, 32))
     data.crops.scale, data.crops.balanced = (1.0, 1.0), 0.0
     return data

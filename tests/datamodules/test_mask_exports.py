@@ -122,7 +122,7 @@ def test_tables_that_say_nothing_are_refused_by_name(tmp_path, table, text, name
 
 @pytest.mark.parametrize("typed", [{}, {"images": ".", "masks": ".", "mask_suffix": "_mask"}])
 def test_masks_may_lie_beside_their_images(tmp_path, typed):
-    """As Roboflow exports them."""
+    """A folder as Roboflow exports it."""
     for split in ("train", "valid"):
         for name in ("p0_jpg.rf.ab12", "p 1"):
             pair(tmp_path / split / f"{name}.jpg", tmp_path / split / f"{name}_mask.png", MASK)

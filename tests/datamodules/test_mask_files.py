@@ -1,4 +1,4 @@
-"""Mask files come out as the numbers that were saved; what holds no numbers is refused."""
+"""Mask files are read as the values that were saved; files without values are refused."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Folders and lists of images and masks: which layouts are read, and what is said about those that are not."""
+"""Folders and lists of images and masks: accepted layouts, and errors about others."""
 
 from pathlib import Path
 
@@ -199,7 +199,7 @@ def test_settings_that_contradict_each_other_are_refused(pair_folder, options, n
         masks(pair_folder(ALL), **({"classes": ["a", "b", "c"]} | options))
 
 
-# What is refused -----------------------------------------------------------------------------------------------------
+# Refused masks -------------------------------------------------------------------------------------------------------
 
 
 def test_a_root_that_is_no_folder_is_refused(tmp_path):

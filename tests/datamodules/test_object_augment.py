@@ -115,7 +115,7 @@ def test_no_augmented_image_is_larger_than_a_whole_one(scale):
 
 @pytest.mark.parametrize("visible", [0.0, 0.5, 0.9])
 def test_objects_need_their_share_within_the_crop(visible):
-    """At twice the size every rectangle that is whole has a known area."""
+    """Known areas: at twice the size, of every rectangle that is whole."""
     source = rectangles(count=8, shapes=((128, 128),))
     shares = []
     found = samples(augment(scale=(2, 2), visible=visible), source, 6)

@@ -1,4 +1,4 @@
-"""Detection data as batches: splits, classes, padding, batches of one shape, what is said and what is listed."""
+"""Detection data: splits, classes, padding, aspect-ratio grouping, startup summary and listed files."""
 
 import re
 from types import SimpleNamespace
@@ -42,7 +42,7 @@ def rectangle_data(**settings) -> Rectangles:
 
 
 def folder(root, **settings) -> Objects:
-    """Set up, small, in the main process; unless told otherwise."""
+    """Objects set up with small images and batches, loading in the main process; `options` override."""
     data = Objects(str(root), **({"image_size": None, "batch_size": 2, "workers": 0, "val_split": 0.0} | settings))
     data.setup("fit")
     return data
@@ -296,7 +296,7 @@ def test_devices_share_the_shape_of_a_global_batch():
         assert one["size"].unique(dim=0).equal(other["size"].unique(dim=0))
 
 
-# What is said --------------------------------------------------------------------------------------------------------
+# Startup summary -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("image_size", [None, 128, (64, 200)])
@@ -346,7 +346,7 @@ def test_the_description_counts_objects_by_class_and_size(tmp_path):
     assert re.findall(r"\d+", sizes)[-5:] == ["14", "5", "14", "5", "105"]  # of 10 x 20, twice, and 110 x 120
 
 
-def test_a_split_without_objects_is_said_to_have_no_figures(tmp_path):
+def test_a_split_without_objects_is_said_to_have_no_metrics(tmp_path):
     as_coco(tmp_path)
     make_image(tmp_path / "images" / "4.png")
     coco(tmp_path, [], [image(4)], split="val")
@@ -377,7 +377,7 @@ def test_every_annotation_left_out_is_listed_once_and_counted(tmp_path):
     assert {name for batch in epoch(data) for name in batch["id"]} == {"images/1.png", "images/3.png"}
 
 
-# What is refused -----------------------------------------------------------------------------------------------------
+# Refused settings and data -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

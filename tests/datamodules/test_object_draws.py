@@ -1,4 +1,4 @@
-"""Whatever is drawn, boxes and masks agree, lie in their image and follow from (seed, epoch, index) alone."""
+"""Property tests of augmentation: boxes and masks agree, lie in the image and depend on (seed, epoch, index) alone."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ MIXED = {"masks": True, "mosaic": 0.4, "copy_paste": 0.5, "iou_crop": 0.3, "scal
 
 
 def any_settings(random: np.random.Generator) -> dict:
-    """Settings of augmentation, drawn."""
+    """Random settings of augmentation."""
     low, high = sorted(random.uniform(0.1, 2.5, 2))
     chances = dict(zip(("mosaic", "copy_paste", "iou_crop"), random.choice([0, 0.5, 1], 3), strict=True))
     size = [None, 64, 128, (96, 160)][random.integers(4)]
@@ -23,7 +23,7 @@ def any_settings(random: np.random.Generator) -> dict:
 
 
 def assert_sound(batch: dict, classes: int) -> int:
-    """Boxes are those around their masks, no mask is empty, nothing lies outside; returns the number of objects."""
+    """Assert tight boxes around non-empty masks within the image; returns the number of objects."""
     parts = zip(*(batch[key] for key in ("boxes", "labels", "masks", "inside")), strict=True)
     for boxes, labels, masks, (height, width) in parts:
         assert len(boxes) == len(labels) == len(masks)

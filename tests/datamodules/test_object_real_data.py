@@ -1,4 +1,4 @@
-"""Blood cells, COCO and nuclei as batches, against what their files say when others read them."""
+"""Batches of BCCD, COCO and DSB 2018 against other readers of their files."""
 
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One decoder says which side is up and reads the pixels: sizes and pixels agree for every value and format."""
+"""EXIF orientation: sizes and pixels agree for every value and format."""
 
 import struct
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Roles of settings: every argument of every data module has one, which decides which commands a checkpoint reaches."""
+"""Roles of settings: every argument of every data module has one, by which checkpoints hand it on to commands."""
 
 import pytest
 

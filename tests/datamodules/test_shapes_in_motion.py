@@ -1,4 +1,4 @@
-"""The built-in clips: the same everywhere, told apart by motion and by nothing that one frame shows."""
+"""The built-in clips: the same everywhere, and classes that only motion tells apart."""
 
 import hashlib
 from collections import Counter
@@ -22,7 +22,7 @@ def small(**options) -> ShapesInMotion:
 
 
 def states(moments: list[tuple[Thing, ...]]) -> np.ndarray:
-    """x, y, size and angle of the thing in each frame (T, 4), in turns of their circles."""
+    """States (T, 4) of the thing by frame: x, y, size and angle in turns of their circles."""
     rows = []
     for things in moments:
         grown = (things[0].size - SIZES[0]) / (SIZES[1] - SIZES[0])
@@ -105,7 +105,7 @@ def test_single_frames_cannot_be_told_apart_but_pairs_can():
         return torch.nn.functional.avg_pool2d(gray, 8).flatten(2).numpy()
 
     def moments(clips: np.ndarray) -> np.ndarray:
-        """Center, spread and turn of what differs from the clip's own middle, frame by frame, and how they change."""
+        """Center, spread and angle of the difference to the clip's own median, frame by frame, and their changes."""
         gray = torch.from_numpy(clips).float().mean(-1)
         moved = (gray - gray.median(1, keepdim=True).values).abs() > 30
         place = torch.linspace(0, 2 * np.pi, 64)

@@ -39,7 +39,7 @@ def cut(path: Path, share: float) -> None:
     path.write_bytes(data[: int(len(data) * share)])
 
 
-# What comes out right ------------------------------------------------------------------------------------------------
+# Decoded images ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "webp", "tif", "ppm"])
@@ -156,7 +156,7 @@ def test_the_shape_of_a_png_is_read_without_decoding_it(tmp_path, monkeypatch):
     assert read_shape(path) == (40, 56)
 
 
-# What is found broken ------------------------------------------------------------------------------------------------
+# Broken files --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "bmp", "webp"])
@@ -211,7 +211,7 @@ def test_only_the_broken_ones_among_many_are_named(tmp_path):
     assert broken(*paths) == ["1.jpg", "3.jpg"]
 
 
-# Which files are images --------------------------------------------------------------------------------------------
+# Suffixes of image files -------------------------------------------------------------------------------------------
 
 
 def test_images_are_found_at_any_depth_in_order_and_hidden_ones_passed_over(tmp_path):

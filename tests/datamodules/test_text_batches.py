@@ -19,7 +19,7 @@ def epoch(sampler: LengthBatches, number: int) -> list[tuple[int, ...]]:
 
 
 def ends_by_hand(lengths: np.ndarray, tokens: int | None, samples: int | None) -> list[int]:
-    """One sample after the other, as long as the batch has room."""
+    """Reference: add sample after sample as long as the batch has room."""
     ends, first = [], 0
     for i, longest in enumerate(lengths):
         size = i - first + 1

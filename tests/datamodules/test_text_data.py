@@ -1,4 +1,4 @@
-"""Sentence pairs as batches of ids: what tasks get, the vocabulary that is kept, and training that continues."""
+"""Machine translation data: batches of token ids, vocabularies of checkpoints, and resuming."""
 
 import re
 from itertools import chain
@@ -160,7 +160,7 @@ def test_given_tokenizers_are_used():
 
 
 class Recorder(L.LightningModule):
-    """Keeps the ids of the batches it saw."""
+    """Model that records the ids of its batches."""
 
     def __init__(self) -> None:
         super().__init__()

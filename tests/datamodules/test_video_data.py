@@ -1,4 +1,4 @@
-"""Batches of clips: shapes, views, one draw per clip, the same for any number of workers, and what is kept on disk."""
+"""Video batches: shapes, views, one draw per clip, the same for any number of workers, and the disk cache."""
 
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def test_batches_of_training(clips):
 
 
 def test_frames_and_colors_are_in_order(clips):
-    """What the loader gives is what the file shows: the middle of each segment, the centered square, RGB first."""
+    """Against whole decoding: the middle frame of each segment, center crop, RGB."""
     data = ready(clips, frames=5, image_size=48)
     batch = next(iter(data.plain_dataloader("train")))
     every = whole(clips / "run" / "0.mp4")

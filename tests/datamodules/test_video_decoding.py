@@ -1,4 +1,4 @@
-"""Frames out of video files: the same as reading all and indexing, with less work."""
+"""Video decoding by seeking: the same frames as decoding all and indexing, with less work."""
 
 import resource
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Videos on disk: which layouts are read, what is found in them, and what is said about those that are not."""
+"""Videos on disk: accepted layouts, their contents, and errors about others."""
 
 from pathlib import Path
 

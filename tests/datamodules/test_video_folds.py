@@ -1,4 +1,4 @@
-"""UCF101 and HMDB51 as their authors publish them."""
+"""UCF101 and HMDB51: cross-validation folds as their authors publish them."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ SMALL = {"frames": 4, "image_size": 16, "batch_size": 2, "workers": 0}
 
 @pytest.fixture
 def ucf(tmp_path: Path) -> Path:
-    """Two classes, six groups of two clips each; division 2 tests groups 1 and 2."""
+    """Two classes, six groups of two clips each; fold 2 tests groups 1 and 2."""
     root, names = tmp_path / "ucf", {"train": [], "test": []}
     for label, action in enumerate(("Archery", "YoYo"), 1):
         for group in range(1, 7):

@@ -1,4 +1,4 @@
-"""Which frames make a clip: closed forms."""
+"""Frame sampling of clips, against closed forms."""
 
 import numpy as np
 import pytest

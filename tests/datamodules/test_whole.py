@@ -1,4 +1,4 @@
-"""Whole images: fitted, padded, and aligned with their maps."""
+"""Letterbox resize: scaled, padded, and aligned with the maps."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_maps_hold_no_value_that_was_not_there():
 
 @pytest.mark.parametrize(("canvas", "most"), [((20, 27), 0.05), ((12, 17), 0.05), ((180, 243), 0.05), ((30, 41), 0.3)])
 def test_a_map_lies_where_its_image_does(canvas, most):
-    """On the average of many shapes: one edge is off by half a pixel at most. At half the size no pixel is central."""
+    """Mean over many shapes, since single edges are off by up to half a pixel. At half the size no pixel is central."""
     random, apart = np.random.default_rng(0), []
     rows, columns = np.mgrid[: canvas[0], : canvas[1]]
     for _ in range(100):

@@ -1,4 +1,4 @@
-"""Worker processes live as long as the main process wants them, and say when they cannot hand over a batch."""
+"""Worker processes: signals do not end them early, and full shared memory is an error."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ def stacked(samples: list[int]) -> dict:
 
 
 def beside_a_thread(worker: int) -> None:
-    """What a library may do when a process is forked: a thread starts before the worker sets up its signals."""
+    """Worker setup with a thread that starts before it, as libraries may start one at a fork."""
     threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
     outlive_signals(worker)
 

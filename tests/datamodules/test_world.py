@@ -198,7 +198,7 @@ def test_every_size_shows_the_same_scene(size):
 
 
 def test_a_share_of_the_main_things_wears_the_color_of_its_shape():
-    """0.8 do, and a tenth of the others by chance; everything else about colors holds as before."""
+    """Expected share: 0.8, and a tenth of the others by chance; everything else about colors holds as before."""
     drawn = [scene(0, i, typical=0.8) for i in range(2000)]
     mains = [still.things[still.main] for still in drawn]
     assert np.mean([thing.color == thing.shape for thing in mains]) == pytest.approx(0.82, abs=0.03)

@@ -1,1 +1,1 @@
-"""What tests of several folders share; no test module imports from another."""
+"""Helpers for tests of several folders; no test module imports from another."""

@@ -29,7 +29,7 @@ sys.exit(cli.main(sys.argv[1:]))
 
 
 def measured(run: Path) -> list[dict[str, str]]:
-    """Rows of `metrics.csv` without those columns that measure time."""
+    """Rows of `metrics.csv` without the columns that measure time."""
     with (run / "metrics.csv").open(newline="") as file:
         return [
             {k: v for k, v in row.items() if k not in ("train/samples_per_s", "train/data_wait")}

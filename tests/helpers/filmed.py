@@ -9,11 +9,11 @@ import numpy as np
 from datamodules.videos.index import Index, read_index
 
 CODECS = {".mp4": "libx264", ".avi": "mpeg4", ".mkv": "libx264", ".gif": "gif", ".mpeg": "mpeg2video", ".webm": "vp8"}
-FORMATS = {"gif": "rgb8"}  # of codecs that know no yuv420p
+FORMATS = {"gif": "rgb8"}  # pixel formats of codecs without yuv420p
 
 
 def frames(count: int, size: tuple[int, int] = (48, 64), seed: int = 0) -> np.ndarray:
-    """uint8 (N, H, W, 3): noise in half of the image, and a brightness that rises from frame to frame."""
+    """Frames uint8 (N, H, W, 3): noise in half of the image, and a brightness that rises from frame to frame."""
     random = np.random.default_rng(seed)
     made = np.empty((count, *size, 3), np.uint8)
     made[:] = np.linspace(20, 230, count)[:, None, None, None]
@@ -63,7 +63,7 @@ def film(
 
 
 def whole(path: Path) -> np.ndarray:
-    """All frames, upright, uint8 (N, H, W, 3), as everybody reads them."""
+    """All frames, upright, uint8 (N, H, W, 3), decoded from the first to the last."""
     with av.open(str(path)) as file:
         return np.stack(
             [np.rot90(f.to_ndarray(format="rgb24"), round(f.rotation / 90) % 4) for f in file.decode(video=0)]

@@ -80,7 +80,7 @@ def rectangles(
 
 
 def runs(boxes: np.ndarray, image: np.ndarray) -> list[dict]:
-    """The run lengths of boxes, wholly covered."""
+    """Run-length encodings of filled boxes."""
     drawn = np.zeros((*image.shape[:2], len(boxes)), np.uint8, order="F")
     for k, (x0, y0, x1, y1) in enumerate(boxes.astype(int)):
         drawn[y0:y1, x0:x1, k] = 1
@@ -103,15 +103,15 @@ class Rectangles(ObjectDataModule):
 
 
 def named(image: np.ndarray) -> np.ndarray:
-    """int64 (H, W): the class whose color a pixel is nearest to, or a higher number for gray and black."""
+    """Class of the nearest color of each pixel, int64 (H, W), or a higher number for gray and black."""
     known = np.concatenate([COLORS, [[GRAY] * 3, [0] * 3]]).astype(np.float32)
     return ((known**2).sum(1) - 2 * image.astype(np.float32) @ known.T).argmin(-1)
 
 
 def assert_boxes_fit(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray) -> int:
-    """Each box ends where its color does, to a pixel, and all that has a class's color and is wider than two pixels
-    lies in a box of that class. Where boxes of one class touch, only the second is asked. Returns how many were asked
-    both."""
+    """Assert that each box ends where its color does, to a pixel, and that all pixels of a class's color, but for
+    strips of two, lie in a box of that class. Touching boxes of one class are only asked the second. Returns the number
+    of boxes that were asked both."""
     height, width = image.shape[:2]
     assert (boxes[:, 2:] > boxes[:, :2]).all()
     assert (boxes >= 0).all()
@@ -135,7 +135,7 @@ def assert_boxes_fit(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray) -
 
 
 def assert_masks_fit(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, masks: np.ndarray) -> None:
-    """Each mask covers the pixels of its color within its box, and its box lies tight around it."""
+    """Assert that each mask covers the pixels of its color within its box, and that its box is tight."""
     assert masks.dtype == np.uint8
     assert masks.shape == (len(boxes), *image.shape[:2])
     seen = named(image)

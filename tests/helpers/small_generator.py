@@ -14,7 +14,7 @@ def shapes(**settings: Any) -> Shapes:
 
 
 class Generator(L.LightningModule):
-    """Answers noise with images of the training set, chosen by the noise, or with one and the same."""
+    """Generator that returns images of the training set, chosen by the noise, or one and the same (mode collapse)."""
 
     def __init__(self, data: Shapes, collapsed: bool = False, condition: str | None = None) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Generator(L.LightningModule):
         if self.collapsed:
             return self.pool[:1].expand(len(noise), -1, -1, -1)
         chosen = ((noise[:, 0] * 1000).long()) % len(self.pool)
-        if label is not None:  # of that class, if there is one
+        if label is not None:  # an image of that class, if there is one
             rows = [(self.labels == c).nonzero().squeeze(1) for c in label.tolist()]
             chosen = torch.stack([r[i % len(r)] for r, i in zip(rows, chosen.tolist(), strict=True)])
         return self.pool[chosen]
@@ -43,7 +43,7 @@ class Generator(L.LightningModule):
         return self.weight.square() + 1
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Callbacks ask for images themselves."""
+        """No step: callbacks call the generator themselves."""
 
     test_step = validation_step
 

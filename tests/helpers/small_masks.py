@@ -18,7 +18,7 @@ INSIDE, PADDED, ORIGINAL = (14, 20), (16, 24), (28, 40)  # height and width
 
 
 class Segmentation(Task):
-    """A class for each pixel; `probabilities` too when asked."""
+    """Segmentation task that predicts a class for each pixel; `probabilities` too when asked."""
 
     def __init__(self, probabilities: bool = False) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Segmentation(Task):
 
 
 class Rectangles(Dataset):
-    """One rectangle of class 1 or 2, brighter in its own channel; what is below is ignored; padding right and below."""
+    """Images of one rectangle of class 1 or 2, brighter in its own channel; void below it; padding right and bottom."""
 
     def __init__(self, count: int, seed: int, names: list[str] | None) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -77,7 +77,7 @@ class Rectangles(Dataset):
 
 
 class MaskData(Data):
-    """`names`: ids of the test images, the first `len(names)` of them."""
+    """Data module of `Rectangles`; `names` are the ids of the first test images."""
 
     def __init__(self, batch: int = 5, names: list[str] | None = None) -> None:
         super().__init__(batch=batch)

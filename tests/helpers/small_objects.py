@@ -24,7 +24,7 @@ def encoded(box: list[int], size: tuple[int, int] = ORIGINAL) -> dict[str, Any]:
 
 
 class Finder(Task):
-    """Finds each object with a score of .9, but calls every other green; thinks, with .4, that all is red."""
+    """Detector that finds each object with score 0.9, every other one as green, and the whole image as red with 0.4."""
 
     def __init__(self, masks: bool = True) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Finder(Task):
 
 
 class Boxes(Dataset):
-    """`i % 3` rectangles of class 0 and 1 by turns, in images that were twice as large."""
+    """Images of `i % 3` rectangles of class 0 and 1 by turns; the originals were twice as large."""
 
     def __init__(self, count: int, seed: int, names: list[str] | None) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -113,7 +113,7 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 class ObjectData(Data):
-    """`names`: ids of the test images, the first `len(names)` of them."""
+    """Data module of `Boxes`; `names` are the ids of the first test images."""
 
     category_ids, image_ids = None, None
 

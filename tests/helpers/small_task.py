@@ -62,7 +62,7 @@ class Task(L.LightningModule):
 
 
 class Pretraining(Task):
-    """Answers with features; `embeddings` of its training step are given from outside."""
+    """Pretraining task that predicts features; `embeddings` of its training step are set from outside."""
 
     pretraining = True
 
@@ -101,7 +101,7 @@ class Samples(Dataset):
 
 
 class InOrder(DistributedSampler):
-    """Those samples, in that order; Lightning deals them no more."""
+    """Sampler of the given indices in order; a DistributedSampler by name, so that Lightning leaves it alone."""
 
     def __init__(self, chosen: Sequence[int]) -> None:
         self.chosen = chosen
@@ -113,7 +113,7 @@ class InOrder(DistributedSampler):
         return len(self.chosen)
 
     def set_epoch(self, epoch: int) -> None:
-        """Every epoch has the same order."""
+        """Do nothing: every epoch has the same order."""
 
 
 class Data(L.LightningDataModule):
@@ -129,7 +129,7 @@ class Data(L.LightningDataModule):
         return self.in_order(Samples(count, seed, labeled=self.labeled))
 
     def in_order(self, samples: Dataset, collate: Callable | None = None) -> DataLoader:
-        """Whole batches in turn, as data modules deal them."""
+        """A loader in order; devices take whole batches in turn, as of data modules."""
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         turns = [i for i in range(len(samples)) if i // self.batch % world == rank]
         return DataLoader(samples, batch_size=self.batch, sampler=InOrder(turns), collate_fn=collate)
@@ -147,7 +147,7 @@ class Data(L.LightningDataModule):
 
 
 class Memory(L.loggers.logger.DummyLogger):
-    """Remembers what was logged, as (step, metrics)."""
+    """Logger that records (step, metrics)."""
 
     def __init__(self) -> None:
         super().__init__()

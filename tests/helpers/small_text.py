@@ -1,4 +1,4 @@
-"""A translator and a captioner as small as the contracts allow: what they say is made up from the truth."""
+"""A translator and a captioner as small as the contracts allow: predictions are made from the references."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ ADJECTIVES, NOUNS = ["red", "blue", "small", "$x$ green"], ["dog", "circle", "sq
 
 
 def said_of(index: int, text: str) -> str:
-    """Every third sentence is right, the others lose more and more of their words."""
+    """A prediction from the reference: every third is right, the others lose more and more of their words."""
     words = text.split()
     return text if index % 3 == 0 else " ".join(words[: max(0, len(words) - index % 7)])
 
 
 class Translator(L.LightningModule):
-    """Without a backbone; `attention` of every second sentence."""
+    """Translator without a backbone; `attention` for every second sentence."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Translator(L.LightningModule):
 
 
 class Captioner(Translator):
-    """Looks at a corner for each word, another for the next."""
+    """Captioner whose attention lies on a corner for each word, another for the next."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Captioner(Translator):
 
 
 class Pairs(L.LightningDataModule):
-    """English and something else; without `known` only the source."""
+    """Data module of English and made-up sentences; without `known` only the source."""
 
     def __init__(self, count: int = 20, known: bool = True) -> None:
         super().__init__()
