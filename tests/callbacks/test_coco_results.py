@@ -169,7 +169,7 @@ def test_processes_write_one_file_in_the_order_of_the_data(tmp_path, world):
     assert sorted((tmp_path / "out").iterdir()) == sorted(written)
 
 
-def test_a_image_with_very_many_masks_is_written(tmp_path):
+def test_an_image_with_very_many_masks_is_written(tmp_path):
     count = 600
     noise = np.random.default_rng(0).integers(0, 2, (HEIGHT, WIDTH)).astype(np.uint8)
     rle = pycoco.encode(np.asfortranarray(noise))

@@ -78,7 +78,7 @@ def test_the_confusions_of_each_image_leave_ignored_pixels_out():
         assert matrix.tolist() == confusion_matrix(one[known], other[known], labels=range(3)).tolist()
 
 
-def test_a_images_scores_are_over_the_classes_it_or_its_prediction_shows():
+def test_an_images_scores_are_over_the_classes_it_or_its_prediction_shows():
     true, said = torch.zeros(3, 4, 4, dtype=torch.int64), torch.zeros(3, 4, 4, dtype=torch.int64)
     said[1, :2] = 1  # half of class 0 wrong: IoU 1/2 and 0; class 2 is nowhere
     true[2] = IGNORE

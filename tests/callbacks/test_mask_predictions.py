@@ -67,7 +67,7 @@ def test_each_overlay_shows_the_image_without_its_padding_in_the_original_size(p
         assert np.corrcoef(drawn[same], gray[same])[0, 1] > 0.8
 
 
-def test_the_table_says_which_share_of_a_image_each_class_takes(predict):
+def test_the_table_says_which_share_of_an_image_each_class_takes(predict):
     folder, answers, callback = predict()
     table = rows(folder / "predict.csv")
     assert list(table[0]) == ["path", *(f"share({name})" for name in CLASSES)]
@@ -132,7 +132,7 @@ def test_no_two_images_share_a_file_name():
     assert stems(["a.jpg", "b.jpg"]) == {"a.jpg": "a", "b.jpg": "b"}
 
 
-def test_a_image_that_is_listed_twice_is_written_once(predict):
+def test_an_image_that_is_listed_twice_is_written_once(predict):
     folder, _, _ = predict(["a/x.jpg"] * 5)
     assert files(folder / "masks") == {"a/x.png"}
 

@@ -352,14 +352,14 @@ def test_such_images_and_their_objects_can_be_left_out_and_are_counted(tmp_path,
     assert_named(found.report()[0], 1, 2)
 
 
-def test_a_image_turned_by_exif_is_read_upright_if_it_is_annotated_upright(tmp_path):
+def test_an_image_turned_by_exif_is_read_upright_if_it_is_annotated_upright(tmp_path):
     make_image(tmp_path / "images" / "1.png", (WIDTH, HEIGHT), orientation=6)
     coco(tmp_path, [annotation()], [image(1)])
     source = read_coco(tmp_path, masks=False).splits["train"]
     assert source.shape(0) == source.image(0).shape[:2] == (HEIGHT, WIDTH)
 
 
-def test_a_image_whose_size_is_not_annotated_is_measured(tmp_path):
+def test_an_image_whose_size_is_not_annotated_is_measured(tmp_path):
     make_image(tmp_path / "images" / "1.png", (30, 20))
     coco(tmp_path, [annotation()], [{"id": 1, "file_name": "1.png"}])
     source = read_coco(tmp_path, masks=False).splits["train"]
@@ -488,7 +488,7 @@ def test_two_json_for_one_split_are_refused(tmp_path):
         read_coco(tmp_path, masks=False)
 
 
-def test_a_image_with_two_ids_is_refused(tmp_path):
+def test_an_image_with_two_ids_is_refused(tmp_path):
     coco(tmp_path, [annotation(1)])
     file = coco(tmp_path, [annotation(5)], [image(5, file_name="1.png")], split="val")
     with refuses(DataError, file, "images[0]", "1.png", "id 5", 1):

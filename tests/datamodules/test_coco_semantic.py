@@ -76,7 +76,7 @@ def test_categories_become_consecutive_in_order_of_their_ids_behind_background(t
     np.testing.assert_array_equal(first(data), expected)
 
 
-def test_a_image_without_annotations_is_background(tmp_path):
+def test_an_image_without_annotations_is_background(tmp_path):
     write(tmp_path, [annotation(44, square(2, 3, 5))])
     data = coco(tmp_path)
     assert data.splits["train"][0].id(1) == "train2017/2.png"
@@ -195,7 +195,7 @@ def test_a_changed_json_is_counted_anew(tmp_path):
     assert coco(tmp_path).class_pixels()[0].tolist() == [2 * HEIGHT * WIDTH - 36, 0, 36]
 
 
-def test_a_image_of_another_size_than_the_json_says_is_refused(tmp_path):
+def test_an_image_of_another_size_than_the_json_says_is_refused(tmp_path):
     file = write(tmp_path, [])
     save(np.zeros((10, 10, 3), np.uint8), tmp_path / "train2017" / "2.png")
     with refuses(DataError, file, "2.png", "30 x 20", tmp_path / "train2017" / "2.png", "10 x 10"):

@@ -129,7 +129,7 @@ def test_parts_are_as_ssd_asks():
     assert max(best) > 0.7
 
 
-def test_a_image_without_objects_is_not_cropped():
+def test_an_image_without_objects_is_not_cropped():
     random = np.random.default_rng(0)
     assert {tuple(overlapping_part((10, 20), np.zeros((0, 4)), random)) for _ in range(9)} == {(0, 0, 20, 10)}
 

@@ -361,7 +361,7 @@ def test_nothing_skipped_leaves_no_list(image_folder, tmp_path):
     assert_named(baseline, "val", 0.667, "'cat'")
 
 
-def test_a_image_that_goes_missing_stops_or_is_left_out(image_folder):
+def test_an_image_that_goes_missing_stops_or_is_left_out(image_folder):
     root = image_folder({"cat": 4, "dog": 4})
     strict, lenient = (folder(root, val_split=0.0, on_error=kind, batch_size=8) for kind in ("raise", "skip"))
     (root / "cat" / "002.png").unlink()
@@ -449,7 +449,7 @@ def test_a_dataset_does_not_grow_while_it_is_read(image_folder):
     assert len(pickle.dumps(loader.dataset)) <= before + 200  # counters of a few bytes
 
 
-def test_a_image_that_only_decoding_finds_broken_is_left_out_counted_and_listed(tmp_path, image_folder):
+def test_an_image_that_only_decoding_finds_broken_is_left_out_counted_and_listed(tmp_path, image_folder):
     root = image_folder({"cat": 4, "dog": 4})
     whole = (root / "cat" / "001.png").read_bytes()
     (root / "cat" / "001.png").write_bytes(whole[:60] + bytes(len(whole) - 80) + whole[-20:])  # begins and ends well

@@ -350,7 +350,7 @@ def test_a_mask_of_another_size_than_its_image_is_refused(pair_folder):
         masks(root)
 
 
-def test_a_mask_of_a_image_that_exif_turns_must_be_turned_too(pair_folder):
+def test_a_mask_of_an_image_that_exif_turns_must_be_turned_too(pair_folder):
     root = pair_folder(ALL)
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -62,7 +62,7 @@ def test_other_names_and_suffixes(pair_folder):
     assert sizes(masks(root, images="photos", masks="labels", mask_suffix="_L")) == ALL
 
 
-def test_a_image_and_its_mask_may_be_files_of_different_kinds(pair_folder):
+def test_an_image_and_its_mask_may_be_files_of_different_kinds(pair_folder):
     root = pair_folder({"train": 2})
     save(np.zeros((24, 32, 3), np.uint8), root / "images" / "train" / "deep" / "a.b.jpg")
     save(np.zeros((24, 32), np.uint8), root / "masks" / "train" / "deep" / "a.b.png")

@@ -97,7 +97,7 @@ def test_mosaics_take_other_images_of_the_set_only():
     assert shown == labels
 
 
-def test_a_image_at_scale_one_is_the_one_that_evaluation_sees():
+def test_an_image_at_scale_one_is_the_one_that_evaluation_sees():
     source = rectangles(shapes=((481, 613), (97, 301)), count=4)
     for index in range(4):
         sample = augment()(source, EVERY, index, 0, 0, index)

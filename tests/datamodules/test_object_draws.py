@@ -85,7 +85,7 @@ def test_two_workers_draw_what_none_do():
         assert_same(*map(list, loaders))
 
 
-def test_what_is_drawn_for_a_image_does_not_hang_on_its_batch():
+def test_what_is_drawn_for_an_image_does_not_hang_on_its_batch():
     small, large = (Rectangles({"train": 24}, batch_size=size, **MIXED) for size in (1, 6))
     found = []
     for data in (small, large):

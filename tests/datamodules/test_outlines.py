@@ -19,7 +19,7 @@ def test_run_lengths_of_random_masks_span_their_images(maps):
         assert spanned(counts) == numbers.size
 
 
-def test_runs_longer_than_a_image_of_a_million_pixels_are_read():
+def test_runs_longer_than_an_image_of_a_million_pixels_are_read():
     counts = pycoco.frPyObjects({"size": [3000, 2000], "counts": [5_000_000, 1, 999_999]}, 3000, 2000)["counts"]
     assert spanned(counts) == 6_000_000
 

@@ -195,7 +195,7 @@ def test_whole_images_with_bytes_behind_them_are_not_broken(tmp_path, suffix):
     np.testing.assert_array_equal(read_image(path), expected)
 
 
-def test_a_image_of_another_type_than_its_name_says_is_not_broken(tmp_path):
+def test_an_image_of_another_type_than_its_name_says_is_not_broken(tmp_path):
     path = tmp_path / "image.jpg"
     Image.fromarray(COLORS).save(path, "webp", lossless=True)
     assert broken(path) == []

@@ -28,7 +28,7 @@ def ready(root: Path, **options) -> VideoFrames:
     return data
 
 
-def test_every_frame_is_a_image(clips):
+def test_every_frame_is_an_image(clips):
     data = ready(clips, val_split=0.0)
     source, rows = data.splits["train"]
     assert len(rows) == 2 * (10 + 11 + 12)

@@ -46,7 +46,7 @@ def main_things() -> list[Thing]:
 
 
 @pytest.mark.parametrize(("index", "size", "known"), KNOWN)
-def test_a_image_is_the_same_bytes_in_every_process_and_on_every_machine(index, size, known):
+def test_an_image_is_the_same_bytes_in_every_process_and_on_every_machine(index, size, known):
     assert digest(index, size)[:16] == known
 
 

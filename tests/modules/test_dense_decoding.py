@@ -39,7 +39,7 @@ def network() -> nn.Module:
     return Unet("resnet18", encoder_weights=None, classes=CLASSES, decoder_channels=(32, 16, 16, 8, 8)).eval()
 
 
-def test_a_image_that_divides_goes_through_the_network_as_it_is(network):
+def test_an_image_that_divides_goes_through_the_network_as_it_is(network):
     image = torch.randn(2, 3, 64, 96)
     with torch.inference_mode():
         assert torch.equal(padded(network, image, 32), network(image))
@@ -59,7 +59,7 @@ def test_padding_repeats_the_last_pixel_to_the_right_and_below():
     assert torch.equal(seen[0], expected)
 
 
-def test_a_image_that_fits_one_window_is_one_plain_pass(network):
+def test_an_image_that_fits_one_window_is_one_plain_pass(network):
     def predict(image: Tensor) -> Tensor:
         return network(image).softmax(1)
 

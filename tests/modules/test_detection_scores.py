@@ -221,7 +221,7 @@ def test_no_image_at_all_has_no_figures():
     assert all(value.isnan() for value in scores.compute().values())
 
 
-def test_order_of_detections_within_a_image_does_not_matter():
+def test_order_of_detections_within_an_image_does_not_matter():
     found, truths = scenes(6, 5, 20, 3, SIZE)
     found["scores"] = [torch.linspace(1, 0, 20) for _ in truths]
     kept = {key: list(value) for key, value in found.items()}

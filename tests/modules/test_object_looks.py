@@ -84,7 +84,7 @@ def test_proposals_come_with_every_look(looks):
         assert overlap.min() > 0.9 and sorted(which.tolist()) == list(range(len(one["boxes"])))
 
 
-def test_a_image_is_looked_at_as_often_as_asked():
+def test_an_image_is_looked_at_as_often_as_asked():
     seen: list[tuple] = []
 
     def count(shown: Shown) -> list[Detection]:

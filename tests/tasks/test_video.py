@@ -121,7 +121,7 @@ def test_a_network_for_clips_is_a_name_like_any_other():
 
 
 @pytest.mark.parametrize("kind", FUSIONS)
-def test_a_image_has_the_features_of_a_still_clip(kind):
+def test_an_image_has_the_features_of_a_still_clip(kind):
     task, image = video(fusion=kind).eval(), torch.rand(2, 3, 32, 32)
     still = torch.stack([image] * task.frames, 2)
     torch.testing.assert_close(task.features(image), task.features(still))
