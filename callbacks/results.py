@@ -1,4 +1,4 @@
-"""Figures of a run: rows of metric, value, weights and protocol, each about one set of weights."""
+"""Metrics of a run: rows of metric, value, weights and protocol, each about one set of weights."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ ACCURACIES = ("accuracy", "video_acc")  # that the most frequent class everywher
 
 
 class Results:
-    """Collects the figures of a command.
+    """Collect the metrics of a command.
 
     Args:
         command: fit, validate, test, predict or evaluate.

@@ -1,4 +1,4 @@
-"""The figures of a run as a table for people: one line a metric, one column a split."""
+"""The metrics of a run as a table for people: one line a metric, one column a split."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ def results_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     """One line for a metric of one set of weights. What a column's lines have in common stands below the table, once.
 
     Args:
-        rows: `metric` ("val/acc"), `value`, `how` (parts separated by "; ", those all figures of a split share first
+        rows: `metric` ("val/acc"), `value`, `how` (parts separated by "; ", those all metrics of a split share first
             and last), and `weights` where there are several sets of them.
         title: one line above all.
     """
@@ -37,15 +37,15 @@ def results_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     for (weights, metric), found in lines.items():
         if weights != said and known:
             table.add_section()
-        figures = (number(found[split]["value"]) if split in found else "" for split in splits)
+        values = (number(found[split]["value"]) if split in found else "" for split in splits)
         how = "" if metric in known else _how(found, shared)
-        table.add_row(*([weights if weights != said else ""] if several else []), metric, *figures, how)
+        table.add_row(*([weights if weights != said else ""] if several else []), metric, *values, how)
         said, known = weights, known | {metric}
     return table
 
 
 def _how(found: dict[str, dict[str, Any]], shared: dict[str, list[str]]) -> str:
-    """What the figures of one line have of their own."""
+    """Protocol of one line, without what its column shares."""
     hows = {split: "; ".join(p for p in _parts(row["how"]) if p not in shared[split]) for split, row in found.items()}
     if len(set(hows.values())) == 1:
         return next(iter(hows.values()))

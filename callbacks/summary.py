@@ -151,8 +151,8 @@ class Summary(L.Callback):
         table = Table(title=title, title_justify="left")
         for column in rows[0]:
             table.add_column(column, justify="left" if column == "class" else "right", overflow="fold")
-        for name, count, *figures in (row.values() for row in rows[:most]):
-            table.add_row(name, f"{int(count):,}", *(number(float(figure), ".3f") for figure in figures))
+        for name, count, *values in (row.values() for row in rows[:most]):
+            table.add_row(name, f"{int(count):,}", *(number(float(value), ".3f") for value in values))
         Console(highlight=False).print(table)
 
     def _say_errors(self, folder: Path) -> None:

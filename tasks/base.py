@@ -121,10 +121,10 @@ class Task(L.LightningModule):
 
     def _log_means(self, stage: Stage) -> None:
         values = self.means[stage].compute()
-        self.log_figures({f"{stage}/{name}": value for name, value in values.items()})
+        self.log_metrics({f"{stage}/{name}": value for name, value in values.items()})
 
-    def log_figures(self, values: dict[str, Tensor]) -> None:
-        """Logs figures of a whole split, which are the same on every device."""
+    def log_metrics(self, values: dict[str, Tensor]) -> None:
+        """Log metrics of a whole split, equal on every device."""
         values = {name: value.to(self.device) for name, value in values.items()}
         self.log_dict(values, batch_size=1, sync_dist=True)  # a mean of equals; Lightning warns without
 

@@ -124,5 +124,5 @@ class Classification(VisionTask):
         return prediction
 
     def conclude(self, stage: Stage) -> None:
-        self.log_figures(self.metrics[stage].compute())
+        self.log_metrics(self.metrics[stage].compute())
         self.metrics[stage].reset()

@@ -121,7 +121,7 @@ class Detection(VisionTask):
         return loss
 
     def reports(self, stage: str) -> dict[Kind, Report]:
-        """What the last pass over a split, `val` or `test`, says beyond single figures."""
+        """Per-class AP, curves and errors of the last pass over a split, `val` or `test`."""
         return self.scores[stage].reports
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
@@ -136,7 +136,7 @@ class Detection(VisionTask):
 
     def conclude(self, stage: Stage) -> None:
         scores = self.scores[stage].compute()
-        self.log_figures({f"{stage}/{name}": value for name, value in scores.items()})
+        self.log_metrics({f"{stage}/{name}": value for name, value in scores.items()})
         self.scores[stage].reset()
         if stage == "val":
             self.drawing_threshold = self.reports(stage)["masks" if self.masks else "boxes"].threshold

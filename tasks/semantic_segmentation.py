@@ -152,7 +152,7 @@ class SemanticSegmentation(VisionTask):
     def conclude(self, stage: Stage) -> None:
         for end, scores in (("", self.scores), (RESIZED, self.resized_scores)):
             if stage in scores:
-                self.log_figures({f"{stage}/{name}{end}": value for name, value in scores[stage].compute().items()})
+                self.log_metrics({f"{stage}/{name}{end}": value for name, value in scores[stage].compute().items()})
                 scores[stage].reset()
 
     @property

@@ -105,7 +105,7 @@ class Video(VisionTask):
 
     def conclude(self, stage: Stage) -> None:
         metrics = self.metrics[stage]
-        self.log_figures({f"{stage}/{name}": metric.compute() for name, metric in metrics.items()})
+        self.log_metrics({f"{stage}/{name}": metric.compute() for name, metric in metrics.items()})
         for metric in metrics.values():
             metric.reset()
 

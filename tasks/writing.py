@@ -25,7 +25,7 @@ class Writing(Task):
             data's.
         label_smoothing: share of the probability that training spreads evenly over the vocabulary, 0..1.
         search: how texts are searched for in validation, test and prediction. Between the epochs of a training, the
-            likeliest token at every step is taken, and the figures of that end in `_greedy`.
+            likeliest token at every step is taken, and the metrics of that end in `_greedy`.
     """
 
     fallback = "val/perplexity"
@@ -93,12 +93,12 @@ class Writing(Task):
         scores.full = not quick
         found = {f"{name}{GREEDY * quick}": value for name, value in scores.compute().items()}
         found["perplexity"] = self.perplexity[stage].compute()
-        self.log_figures({f"{stage}/{name}": value for name, value in found.items()})
+        self.log_metrics({f"{stage}/{name}": value for name, value in found.items()})
         scores.reset()
         self.perplexity[stage].reset()
 
     def named(self, protocols: dict[str, str]) -> dict[str, str]:
-        """Protocols of figures that follow from the search, and of the same between epochs."""
+        """Protocols of the metrics that follow from the search, and of the same between epochs."""
         protocols = protocols | {"unfinished": self.unfinished}
         quick = {f"{name}{GREEDY}": f"greedy search; {how}" for name, how in protocols.items() if name != "perplexity"}
         return protocols | quick

@@ -19,16 +19,16 @@ def class_bars(
     judged: str,
     counted: str,
 ) -> np.ndarray:
-    """A figure of each class as a bar in its color, the best on top, the mean marked, with the class's share of what
+    """A metric of each class as a bar in its color, the best on top, the mean marked, with the class's share of what
     is counted beside it.
 
     Args:
         classes: C names; of more than `MOST` the lowest are drawn.
-        values: the figure (C,), 0..1; nan for a class that cannot be judged, drawn without a bar.
+        values: the metric (C,), 0..1; nan for a class that cannot be judged, drawn without a bar.
         counts: of each class (C,).
         palette: RGB of each class.
         title: one line above all.
-        judged: name of the figure, such as "IoU".
+        judged: name of the metric, such as "IoU".
         counted: what is counted, such as "pixels".
     """
     present, absent = (np.flatnonzero(chosen) for chosen in (~np.isnan(values), np.isnan(values)))

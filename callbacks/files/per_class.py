@@ -13,52 +13,52 @@ from modules.metrics.images import Kind
 
 
 def per_class(matrix: np.ndarray) -> dict[str, np.ndarray]:
-    """Figures of each class from int64 (C, C) counts, rows true, columns predicted; nan where nothing is to divide by.
+    """Metrics of each class from int64 (C, C) counts, rows true, columns predicted; nan where nothing is to divide by.
 
     Returns:
         `count` true samples, `precision`, `recall` and `f1`, each (C,).
     """
     right, true, predicted = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        figures = {"precision": right / predicted, "recall": right / true, "f1": 2 * right / (true + predicted)}
-    return {"count": true, **figures}
+        metrics = {"precision": right / predicted, "recall": right / true, "f1": 2 * right / (true + predicted)}
+    return {"count": true, **metrics}
 
 
 def per_class_of_pixels(matrix: np.ndarray) -> dict[str, np.ndarray]:
-    """Figures of each class from int64 (C, C) pixels, as `per_class` but under the names that segmentation uses.
+    """Metrics of each class from int64 (C, C) pixels, as `per_class` but under the names that segmentation uses.
 
     Returns:
         `pixels` that are truly of the class, `iou` (Jaccard), `accuracy` (recall), `precision` and `dice` (F1), each
         (C,).
     """
-    figures = per_class(matrix)
+    metrics = per_class(matrix)
     right, either = matrix.diagonal(), matrix.sum(1) + matrix.sum(0) - matrix.diagonal()
     with np.errstate(invalid="ignore", divide="ignore"):
         iou = right / either
-    accuracy, precision, dice = (figures[name] for name in ("recall", "precision", "f1"))
-    return {"pixels": figures["count"], "iou": iou, "accuracy": accuracy, "precision": precision, "dice": dice}
+    accuracy, precision, dice = (metrics[name] for name in ("recall", "precision", "f1"))
+    return {"pixels": metrics["count"], "iou": iou, "accuracy": accuracy, "precision": precision, "dice": dice}
 
 
 def per_class_of_objects(reports: Mapping[Kind, Report]) -> dict[str, np.ndarray]:
-    """Figures of each class of objects; nan for a class without any.
+    """Metrics of each class of objects; nan for a class without any.
 
     Returns:
         `objects` that are truly there, `ap`, `ap50` and, where it was asked for, `voc_ap50` of boxes, and where there
         are masks the same of these with the prefix `mask_`, each (C,).
     """
-    figures = {"objects": next(iter(reports.values())).per_class["objects"]}
+    metrics = {"objects": next(iter(reports.values())).per_class["objects"]}
     for kind, report in reports.items():
-        figures |= {PREFIX[kind] + name: values for name, values in report.per_class.items() if name != "objects"}
-    return figures
+        metrics |= {PREFIX[kind] + name: values for name, values in report.per_class.items() if name != "objects"}
+    return metrics
 
 
 JUDGED = {"iou": "IoU", "f1": "F1", "mask_ap": "mask AP", "ap": "AP"}
 """The column that a table is judged by, the first of those it has, as people write it."""
 
 
-def write_per_class(folder: Path, stage: str, figures: dict[str, np.ndarray], classes: list[str]) -> None:
-    """Writes `<stage>_per_class.csv` into a folder: a row for each class, a column for each figure."""
-    write_csv(folder / f"{stage}_per_class.csv", [["class", *figures], *zip(classes, *figures.values(), strict=True)])
+def write_per_class(folder: Path, stage: str, metrics: dict[str, np.ndarray], classes: list[str]) -> None:
+    """Writes `<stage>_per_class.csv` into a folder: a row for each class, a column for each metric."""
+    write_csv(folder / f"{stage}_per_class.csv", [["class", *metrics], *zip(classes, *metrics.values(), strict=True)])
 
 
 def write_confusion(folder: Path, stage: str, matrix: np.ndarray, classes: list[str]) -> None:
@@ -69,7 +69,7 @@ def write_confusion(folder: Path, stage: str, matrix: np.ndarray, classes: list[
 
 def read_per_class(path: Path) -> tuple[str, list[dict[str, str]]]:
     """What `write_per_class` wrote: the column it is judged by, one of `JUDGED`, and the rows, the lowest first, and
-    last those that have no such figure."""
+    last those that have no such metric."""
     rows = read_csv(path)
     judged = next(column for column in JUDGED if column in rows[0])
     return judged, sorted(rows, key=lambda row: (math.isnan(float(row[judged])), float(row[judged])))

@@ -36,7 +36,7 @@ class GeneratedScores(Callback):
     `precision`, `recall`, `density`, `coverage`; where labels are known, `modes`, `mode_entropy` and `largest_mode`,
     and of a conditional generator `right_class`; and `novelty`, how far generated images lie from training images
     against how far unseen real ones do: near 1 when they are as new, near 0 when they are copies. Names without
-    extractor (`val/FID`) mean the network of the published figures. It draws the course of FID, the classes, and the
+    extractor (`val/FID`) mean the network of the published scores. It draws the course of FID, the classes, and the
     nearest training images.
 
     What is known of the real images, and a classifier that is trained here, stay in `~/.cache/graft`, so that all

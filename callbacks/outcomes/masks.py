@@ -59,8 +59,8 @@ class MaskOutcomes(Outcomes):
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
         matrix, classes, palette = self.matrix.cpu().numpy(), task.classes, palette_of(data, task.classes)
-        figures = per_class_of_pixels(matrix)
-        total, mean = int(matrix.sum()), float(np.nanmean(figures["iou"])) if matrix.any() else float("nan")
+        metrics = per_class_of_pixels(matrix)
+        total, mean = int(matrix.sum()), float(np.nanmean(metrics["iou"])) if matrix.any() else float("nan")
         right = f"{100 * matrix.trace() / max(total, 1):.1f} %"
         title = f"{stage}: mIoU {100 * mean:.1f} %, {right} of {total:,} labeled pixels right"
         yield "predictions", _answers(self.sample.kept(), classes, palette, title)
@@ -69,7 +69,7 @@ class MaskOutcomes(Outcomes):
         said = lowest if len(worst["iou"]) else "not one labeled pixel is wrong"
         yield "mistakes", _answers(worst, classes, palette, f"{stage}: {said}")
         yield "confusion", confusion(matrix, classes, title, shares=True)
-        yield "classes", class_bars(classes, figures["iou"], matrix.sum(1), palette, title, "IoU", "pixels")
+        yield "classes", class_bars(classes, metrics["iou"], matrix.sum(1), palette, title, "IoU", "pixels")
 
 
 def confusions(true: Tensor, predicted: Tensor, classes: int) -> Tensor:
@@ -130,10 +130,10 @@ def _answers(rows: dict[str, Tensor], classes: list[str], palette: Palette, titl
         (image, overlay(image, true, palette), overlay(image, said, palette), differences(image, true, said))
         for image, true, said in shown
     ]
-    figures = zip(rows["name"].numpy(), rows["iou"].tolist(), rows["accuracy"].tolist(), strict=True)
+    scores = zip(rows["name"].numpy(), rows["iou"].tolist(), rows["accuracy"].tolist(), strict=True)
     captions = [
         f"{shorten_start(name_text(name), 60)}\nmIoU {100 * iou:.1f} %, pixel accuracy {100 * accuracy:.1f} %"
-        for name, iou, accuracy in figures
+        for name, iou, accuracy in scores
     ]
     entries = legend([drawn for _, *maps in shown for drawn in maps], classes, palette)
     entries += [("mistake", swatch(DIFFERENT))] if panels else []

@@ -76,11 +76,11 @@ class ObjectOutcomes(Outcomes):
         worst = surely(self.worst.kept(), sure)
         bad = worst["wrong"].any(1)
         yield "mistakes", _answers({name: row[bad] for name, row in worst.items()}, classes, title)
-        figures = per_class_of_objects(reports)
-        judged = next(name for name in JUDGED if name in figures)
+        metrics = per_class_of_objects(reports)
+        judged = next(name for name in JUDGED if name in metrics)
         title = f"{stage}: precision over recall, as COCO counts"
         yield "curves", precision_recall(reports, classes, palette, title)
-        values, counts, title = figures[judged], figures["objects"], f"{stage}: {JUDGED[judged]}, IoU .50:.05:.95"
+        values, counts, title = metrics[judged], metrics["objects"], f"{stage}: {JUDGED[judged]}, IoU .50:.05:.95"
         yield "classes", class_bars(classes, values, counts, palette, title, JUDGED[judged], "objects")
         yield "errors", error_bars(reports, f"{stage}: errors of detections, after TIDE")
 

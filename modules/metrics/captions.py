@@ -67,7 +67,7 @@ def tokens(caption: str) -> Words:
 class CaptionScores(Corpus):
     """Scores of captions, one for each image, each judged once against all references of its image.
 
-    `compute` gives the figures of PROTOCOLS; nan when there were no images. CIDEr weighs words by how many images'
+    `compute` gives the metrics of PROTOCOLS; nan when there were no images. CIDEr weighs words by how many images'
     references have them, so that a set of few images, and above all a single one, says nothing: it scores 0.
 
     Args:
@@ -80,23 +80,23 @@ class CaptionScores(Corpus):
 
     def compute(self) -> dict[str, Tensor]:
         """The scores, scalars in float32."""
-        figures = caption_scores(*self.sentences(), self.full)
-        return {name: torch.tensor(value, device=self.device) for name, value in figures.items()}
+        scores = caption_scores(*self.sentences(), self.full)
+        return {name: torch.tensor(value, device=self.device) for name, value in scores.items()}
 
 
 def caption_scores(captions: Sequence[str], references: Sequence[Sequence[str]], full: bool = True) -> dict[str, float]:
-    """Figures of `CaptionScores` for N captions and the references of their N images, at least one each."""
+    """Metrics of `CaptionScores` for N captions and the references of their N images, at least one each."""
     java = full and meteor.found()
     if not captions:
         return {name: math.nan for name in PROTOCOLS if java or name != "meteor"}
     said, true = list(map(tokens, captions)), [list(map(tokens, several)) for several in references]
-    figures = {
+    scores = {
         **{f"bleu_{n}": value for n, value in enumerate(bleu(said, true), 1)},
         "cider": float(cider(said, true).mean()),
         "rouge_l": sum(map(rouge_l, said, true)) / len(said),
         "exact_match": sum(one in several for one, several in zip(said, true, strict=True)) / len(said),
     }
-    return figures | ({"meteor": meteor.meteor(said, true)[0]} if java else {})
+    return scores | ({"meteor": meteor.meteor(said, true)[0]} if java else {})
 
 
 def bleu(captions: Sequence[Words], references: Sequence[Sequence[Words]], orders: int = 4) -> list[float]:

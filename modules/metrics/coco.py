@@ -1,4 +1,4 @@
-"""COCO's figures of detection (Lin et al. 2014), by faster-coco-eval, which counts as pycocotools does."""
+"""COCO metrics of detection (Lin et al. 2014), by faster-coco-eval, which counts as pycocotools does."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ class Coco(NamedTuple):
     """What COCO's evaluation says.
 
     Args:
-        figures: `map`, `map50`, `map75`, `map_small`, `map_medium`, `map_large` and, for each limit of detections,
+        metrics: `map`, `map50`, `map75`, `map_small`, `map_medium`, `map_large` and, for each limit of detections,
             `mar_<limit>`; 0..1, nan where there is no object to find.
         per_class: `objects` int64 (C,), without crowds; `ap` and `ap50` float64 (C,), nan for a class without objects.
         curves: `recall` float64 (101,), and at IoU .5 and .75 for each class `precision50`, `precision75` (C, 101),
@@ -25,7 +25,7 @@ class Coco(NamedTuple):
             reaches it; nan for a class without objects, 0 for a recall that is not reached.
     """
 
-    figures: dict[str, float]
+    metrics: dict[str, float]
     per_class: dict[str, np.ndarray]
     curves: dict[str, np.ndarray]
 
@@ -53,7 +53,7 @@ def evaluate(images: list[Image], classes: int, kind: Kind, maximum: int = 100) 
     evaluation.evaluate()
     evaluation.accumulate()
     precision, recall, score = (evaluation.eval[key] for key in ("precision", "recall", "scores"))
-    return Coco(_figures(precision, recall, limits), _per_class(precision, images), _curves(precision, score))
+    return Coco(_metrics(precision, recall, limits), _per_class(precision, images), _curves(precision, score))
 
 
 class _Evaluation(COCOeval_faster):
@@ -85,7 +85,7 @@ def _found(images: list[Image], kind: Kind) -> Iterator[dict[str, Any]]:
 # where there is nothing to find. The last limit is the largest; the first area is all.
 
 
-def _figures(precision: np.ndarray, recall: np.ndarray, limits: list[int]) -> dict[str, float]:
+def _metrics(precision: np.ndarray, recall: np.ndarray, limits: list[int]) -> dict[str, float]:
     every, areas = precision[..., 0, -1], {f"map_{name}": precision[..., i, -1] for i, name in enumerate(AREAS, 1)}
     recalls = {f"mar_{limit}": recall[..., 0, i] for i, limit in enumerate(limits)}
     values = {"map": every, "map50": every[IOU50], "map75": every[IOU75]} | areas | recalls

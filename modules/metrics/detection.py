@@ -40,7 +40,7 @@ def protocols(most: int = 100) -> dict[str, str]:
 
 
 class Report(NamedTuple):
-    """What there is to say beyond one figure, about boxes or about masks.
+    """What there is to say beyond one metric, about boxes or about masks.
 
     Args:
         per_class: `objects` int64 (C,), `ap`, `ap50` and, if asked, `voc_ap50`, float64 (C,), nan without objects.
@@ -58,14 +58,14 @@ class Report(NamedTuple):
 
 
 class DetectionScores(Metric):
-    """COCO's figures of boxes and, if asked, of masks; on demand also VOC's, the DSB 2018 score, and kinds of errors.
+    """COCO metrics of boxes and, if asked, of masks; on demand also VOC's, the DSB 2018 score, and kinds of errors.
 
     `compute` gives the metrics of `protocols`, those of masks with the prefix `mask_`, in 0..1, and nan where there is
     no object to find, such as `map_large` without large ones. With another maximum, `mar_100` has its name. It leaves
-    in `reports`, for "boxes" and "masks", what there is beyond single figures; `reset` keeps that.
+    in `reports`, for "boxes" and "masks", a `Report` beyond single metrics; `reset` keeps it.
 
     An object costs some 30 bytes, and a mask those of its RLE; they wait on the CPU. Of several processes each
-    computes the figures of all, as one process would that had got the batches in turn from the first of each.
+    computes the metrics of all, as one process would that had got the batches in turn from the first of each.
 
     Args:
         classes: number of classes C.
@@ -75,7 +75,7 @@ class DetectionScores(Metric):
         dsb2018: also the score of the Data Science Bowl 2018.
         errors: also count errors by their kinds.
         confidence: lowest score, 0..1, of the detections that count in the DSB 2018 score.
-        together: the figures are of all processes; otherwise each has its own, and none waits for the others.
+        together: the metrics are of all processes; otherwise each has its own, and none waits for the others.
 
     Raises:
         ConfigError: max_detections is not positive.
@@ -127,17 +127,17 @@ class DetectionScores(Metric):
             getattr(self, part).append(tensor)
 
     def compute(self) -> dict[str, Tensor]:
-        """The figures, scalars in float32."""
+        """The metrics, scalars in float32."""
         images = unpack({part: self._whole(part) for part in self.parts})
-        figures = {}
+        metrics = {}
         for kind in self.kinds:
             result = coco.evaluate(images, self.classes, kind, self.max_detections)
             best = best_threshold(*(result.curves[name] for name in ("recall", "precision50", "score50")))
             threshold = best.threshold if best else USUAL
             more, per_class, errors = self._beyond_coco(images, kind, threshold)
             self.reports[kind] = Report(result.per_class | per_class, result.curves, errors, threshold)
-            figures |= {PREFIX[kind] + name: value for name, value in (result.figures | more).items()}
-        return {name: torch.tensor(value, device=self.device) for name, value in figures.items()}
+            metrics |= {PREFIX[kind] + name: value for name, value in (result.metrics | more).items()}
+        return {name: torch.tensor(value, device=self.device) for name, value in metrics.items()}
 
     def _check(self, labels: Tensor, numbers: Tensor, what: str) -> None:
         if not numbers.isfinite().all():
@@ -147,7 +147,7 @@ class DetectionScores(Metric):
             raise ValueError(f"{what} have label {int(wrong[0])}, but there are {self.classes} classes from 0 on")
 
     def _beyond_coco(self, images: list[Image], kind: Kind, threshold: float) -> tuple[dict, dict, dict]:
-        """Figures, figures of each class, and errors of detections from `threshold` on."""
+        """Metrics, metrics of each class, and errors of detections from `threshold` on."""
         hits, scores, counts = [], [], np.zeros(len(matching.ERRORS), np.int64)
         for image in images if self.voc or self.dsb2018 or self.errors else ():
             overlap = image.overlaps(kind)
@@ -157,16 +157,16 @@ class DetectionScores(Metric):
                 scores.append(matching.dsb2018_score(image, overlap, self.confidence))
             if self.errors:
                 counts += matching.errors(image, overlap, threshold)
-        figures, per_class, errors = {}, {}, {}
+        metrics, per_class, errors = {}, {}, {}
         if self.voc:
             per_class["voc_ap50"], eleven = matching.voc(images, hits, self.classes)
-            figures |= {"voc_ap50": coco.mean(per_class["voc_ap50"]), "voc07_ap50": coco.mean(eleven)}
+            metrics |= {"voc_ap50": coco.mean(per_class["voc_ap50"]), "voc07_ap50": coco.mean(eleven)}
         if self.dsb2018:
-            figures["dsb2018"] = coco.mean(np.array(scores))
+            metrics["dsb2018"] = coco.mean(np.array(scores))
         if self.errors:
             shares = counts / counts.sum() if counts.any() else np.full(len(counts), np.nan)
             errors = dict(zip(matching.ERRORS, zip(counts.tolist(), shares.tolist(), strict=True), strict=True))
-        return figures, per_class, errors
+        return metrics, per_class, errors
 
     def _whole(self, part: str) -> Tensor:
         return torch.cat([EMPTY[part], *(tensor.cpu() for tensor in getattr(self, part))])

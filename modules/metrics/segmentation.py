@@ -68,24 +68,24 @@ class SegmentationScores(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """The scores, scalars in float32."""
-        matrix, figures = self.matrix, per_class(self.matrix)
+        matrix, by_class = self.matrix, per_class(self.matrix)
         right, pixels = matrix.diagonal().sum(), matrix.sum()
         scores = {
-            "miou": figures["iou"].nanmean(),
+            "miou": by_class["iou"].nanmean(),
             "pixel_accuracy": right / pixels,
-            "mean_accuracy": figures["recall"].nanmean(),
-            "dice": figures["dice"].nanmean(),
+            "mean_accuracy": by_class["recall"].nanmean(),
+            "dice": by_class["dice"].nanmean(),
             "micro_iou": right / (2 * pixels - right),
         }
         return scores | ({"boundary_f1": boundary_f1(self.edges).nanmean()} if self.boundary else {})
 
 
 def per_class(matrix: Tensor) -> dict[str, Tensor]:
-    """Figures of each class from int64 (C, C) counts, rows true, columns predicted; nan where nothing is to divide by.
+    """IoU, Dice, precision and recall of each class from a confusion matrix int64 (C, C), rows true, columns predicted.
 
     Returns:
         `pixels`: int64 (C,), of the truth; `iou`, `dice`, `precision` and `recall` (which is the class's accuracy):
-        float32 (C,), 0..1.
+        float32 (C,), 0..1, nan where nothing is to divide by.
     """
     right, true, predicted = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
     return {

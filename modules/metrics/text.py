@@ -36,7 +36,7 @@ PROTOCOLS = {
 
 
 def protocols(tokenize: Tokenize = "13a", lowercase: bool = False) -> dict[str, str]:
-    """PROTOCOLS, with the signatures that make sacreBLEU's figures comparable (Post 2018).
+    """PROTOCOLS, with the signatures that make sacreBLEU's scores comparable (Post 2018).
 
     Raises:
         ConfigError: packages that the tokenizer needs are missing.
@@ -71,8 +71,8 @@ class TranslationScores(Corpus):
 
     def compute(self) -> dict[str, Tensor]:
         """The scores, scalars in float32."""
-        figures = translation_scores(*self.sentences(), self.tokenize, self.lowercase, self.full)
-        return {name: torch.tensor(value, device=self.device) for name, value in figures.items()}
+        scores = translation_scores(*self.sentences(), self.tokenize, self.lowercase, self.full)
+        return {name: torch.tensor(value, device=self.device) for name, value in scores.items()}
 
 
 def translation_scores(
@@ -82,16 +82,16 @@ def translation_scores(
     lowercase: bool = False,
     full: bool = True,
 ) -> dict[str, float]:
-    """Figures of `TranslationScores` for N sentences and their N references."""
+    """Metrics of `TranslationScores` for N sentences and their N references."""
     metrics = _sacre(tokenize, lowercase)
     chosen = metrics if full else {"bleu": metrics["bleu"]}
     if not hypotheses:
         return dict.fromkeys([*chosen, "bleu_tokenized", "bleu_textbook", "exact_match"], math.nan)
-    figures = {name: metric.corpus_score(hypotheses, [references]).score for name, metric in chosen.items()}
+    scores = {name: metric.corpus_score(hypotheses, [references]).score for name, metric in chosen.items()}
     split = _splitter(tokenize)
     pairs = [(split(said), split(true)) for said, true in zip(hypotheses, references, strict=True)]
     same = [said.split() == true.split() for said, true in zip(hypotheses, references, strict=True)]
-    return figures | {
+    return scores | {
         "bleu_tokenized": tokenized_bleu(*zip(*pairs, strict=True)),
         "bleu_textbook": sum(textbook_bleu(*pair) for pair in pairs) / len(pairs),
         "exact_match": sum(same) / len(same),

@@ -89,8 +89,8 @@ def test_pycocotools_finds_our_figures_by_size_in_the_files(tmp_path):
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-        figures = [ours[prefix + name] for name in ("map", "map_small", "map_medium", "map_large")]
-        assert [evaluation.stats[i] for i in (0, 3, 4, 5)] == pytest.approx(figures, abs=1e-6)
+        values = [ours[prefix + name] for name in ("map", "map_small", "map_medium", "map_large")]
+        assert [evaluation.stats[i] for i in (0, 3, 4, 5)] == pytest.approx(values, abs=1e-6)
 
 
 def test_half_precision_scores_are_written(tmp_path):

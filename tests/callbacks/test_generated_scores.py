@@ -174,7 +174,7 @@ def test_an_extractor_that_is_no_file_is_named(trainer):
 
 
 def test_two_processes_judge_together_what_they_generate(trainer):
-    """Two gloo processes, each with half of the samples, have the figures of one."""
+    """Two gloo processes, each with half of the samples, have the metrics of one."""
     data, callback = shapes(), GeneratedScores(samples=61)
     run = trainer(callback, devices=2, strategy="ddp_fork")
     run.validate(Generator(data), datamodule=data, verbose=False)

@@ -1,4 +1,4 @@
-"""Figures of each class, worked out by hand."""
+"""Metrics of each class, worked out by hand."""
 
 import numpy as np
 import pytest
@@ -19,12 +19,12 @@ MATRIX = np.array([[6, 1, 1], [0, 3, 1], [0, 0, 0]])
 
 
 def test_precision_recall_and_f1_of_a_hand_made_matrix():
-    figures = per_class(MATRIX)
-    assert figures["count"].tolist() == [8, 4, 0]
-    assert figures["precision"] == pytest.approx([1.0, 0.75, 0.0])
-    assert figures["recall"][:2] == pytest.approx([0.75, 0.75])
-    assert np.isnan(figures["recall"][2])
-    assert figures["f1"] == pytest.approx([12 / 14, 6 / 8, 0.0])
+    metrics = per_class(MATRIX)
+    assert metrics["count"].tolist() == [8, 4, 0]
+    assert metrics["precision"] == pytest.approx([1.0, 0.75, 0.0])
+    assert metrics["recall"][:2] == pytest.approx([0.75, 0.75])
+    assert np.isnan(metrics["recall"][2])
+    assert metrics["f1"] == pytest.approx([12 / 14, 6 / 8, 0.0])
 
 
 def test_files_hold_every_class_and_read_back_worst_first(tmp_path):
@@ -38,18 +38,18 @@ def test_files_hold_every_class_and_read_back_worst_first(tmp_path):
 def test_figures_of_pixels_are_those_of_scikit_learn():
     random = np.random.default_rng(0)
     true, said = random.integers(0, 4, 500), random.integers(0, 4, 500)
-    figures = per_class_of_pixels(confusion_matrix(true, said))
-    assert figures["pixels"].tolist() == np.bincount(true).tolist()
+    metrics = per_class_of_pixels(confusion_matrix(true, said))
+    assert metrics["pixels"].tolist() == np.bincount(true).tolist()
     for name, reference in (("iou", jaccard_score), ("accuracy", recall_score), ("precision", precision_score)):
-        assert figures[name] == pytest.approx(reference(true, said, average=None))
-    assert figures["dice"] == pytest.approx(f1_score(true, said, average=None))
+        assert metrics[name] == pytest.approx(reference(true, said, average=None))
+    assert metrics["dice"] == pytest.approx(f1_score(true, said, average=None))
 
 
 def test_a_class_that_neither_truth_nor_prediction_shows_has_no_iou(tmp_path):
     matrix = np.array([[5, 0, 5], [0, 0, 0], [0, 0, 10]])
-    figures = per_class_of_pixels(matrix)
-    assert figures["iou"] == pytest.approx([0.5, np.nan, 10 / 15], nan_ok=True)
-    write_per_class(tmp_path, "val", figures, ["sky", "boat", "road"])
+    metrics = per_class_of_pixels(matrix)
+    assert metrics["iou"] == pytest.approx([0.5, np.nan, 10 / 15], nan_ok=True)
+    write_per_class(tmp_path, "val", metrics, ["sky", "boat", "road"])
     judged, rows = read_per_class(tmp_path / "val_per_class.csv")
     assert (judged, [row["class"] for row in rows]) == ("iou", ["sky", "road", "boat"])
 

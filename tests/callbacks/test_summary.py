@@ -14,14 +14,14 @@ MATRIX = np.array([[1_000_000, 200_000, 0], [0, 50_000, 50_000], [0, 0, 0]])
 
 
 @pytest.mark.parametrize(
-    ("figures", "judge", "first"),
+    ("table", "judge", "first"),
     [
         (per_class, "F1", ("bird", "0", "0.000", "n/a", "0.000")),
         (per_class_of_pixels, "IoU", ("bird", "0", "0.000", "n/a", "0.000", "0.000")),
     ],
 )
-def test_the_classes_that_do_worst_are_told_by_the_figure_that_judges_them(tmp_path, capsys, figures, judge, first):
-    write_per_class(tmp_path / "predictions", "test", figures(MATRIX), ["cat", "dog", "bird"])
+def test_the_classes_that_do_worst_are_told_by_the_metric_that_judges_them(tmp_path, capsys, table, judge, first):
+    write_per_class(tmp_path / "predictions", "test", table(MATRIX), ["cat", "dog", "bird"])
     Summary("name", "test", [], 0, "as set")._say_classes(tmp_path)
     said = capsys.readouterr().out.splitlines()
     assert_named(" ".join(said[:2]), judge, "predictions/test_per_class.csv")

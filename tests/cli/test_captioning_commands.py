@@ -47,7 +47,7 @@ def test_a_fit_says_what_it_did_and_leaves_everything(run):
     assert all(row["references"].count("\n") in (3, 7) for row in rows)
 
 
-def test_the_same_checkpoint_gives_the_same_figures_on_its_test_set(run, graft):
+def test_the_same_checkpoint_gives_the_same_metrics_on_its_test_set(run, graft):
     assert graft("test", "--config", f"{run}/config.yaml", "--ckpt_path", run, "--run_dir", "again")[0] == 0
     first, second = values(run), values("again")
     assert second and all(first[name] == value for name, value in second.items())

@@ -106,7 +106,7 @@ def few(task: str) -> list[str]:
 
 
 def assert_same(one: Path, two: Path) -> None:
-    """Two run directories have the same figures, and in the same order the same predictions, to 1e-5."""
+    """Two run directories have the same metrics, and in the same order the same predictions, to 1e-5."""
     if (one / "results.json").exists():
         tables = [json.loads((run / "results.json").read_text())["results"] for run in (one, two)]
         assert [row["metric"] for row in tables[1]] == [row["metric"] for row in tables[0]]

@@ -67,7 +67,7 @@ def test_what_never_ends_is_cut_and_said(run, graft):
     assert unfinished["value"] == 1 and "search.max_length" in unfinished["how"]
 
 
-def test_the_same_checkpoint_gives_the_same_figures_on_its_test_set(run, graft):
+def test_the_same_checkpoint_gives_the_same_metrics_on_its_test_set(run, graft):
     assert graft("test", "--config", f"{run}/config.yaml", "--ckpt_path", run, "--run_dir", "again")[0] == 0
     first, second = values(run), values("again")
     assert second and all(first[name] == value for name, value in second.items())

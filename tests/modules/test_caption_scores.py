@@ -120,10 +120,10 @@ def test_figures_are_those_of_pycocoevalcap(case, bleus, ciders, rouge, first):
     said, true = sentences(*case)
     if case[0] == 3:
         said[4] = ""
-    figures = caption_scores(said, true, full=False)
-    assert [figures[f"bleu_{n}"] for n in range(1, 5)] == pytest.approx(bleus, abs=1e-9)
-    assert figures["cider"] == pytest.approx(ciders, abs=1e-9)
-    assert figures["rouge_l"] == pytest.approx(rouge, abs=1e-9)
+    metrics = caption_scores(said, true, full=False)
+    assert [metrics[f"bleu_{n}"] for n in range(1, 5)] == pytest.approx(bleus, abs=1e-9)
+    assert metrics["cider"] == pytest.approx(ciders, abs=1e-9)
+    assert metrics["rouge_l"] == pytest.approx(rouge, abs=1e-9)
     assert cider(*split(said, true))[:3] == pytest.approx(first, abs=1e-9)
 
 
@@ -135,10 +135,10 @@ def test_tokens_are_those_of_stanfords_tokenizer(caption, expected):
 def test_a_caption_that_is_a_reference_scores_best():
     _, true = sentences(5, 30)
     said = [several[-1] for several in true]
-    figures = caption_scores(said, true, full=False)
-    assert figures["exact_match"] == 1
-    assert figures["rouge_l"] == pytest.approx(1)
-    assert [figures[f"bleu_{n}"] for n in range(1, 5)] == pytest.approx([1] * 4)
+    metrics = caption_scores(said, true, full=False)
+    assert metrics["exact_match"] == 1
+    assert metrics["rouge_l"] == pytest.approx(1)
+    assert [metrics[f"bleu_{n}"] for n in range(1, 5)] == pytest.approx([1] * 4)
     alone = cider(*split(said, [[one] for one in said]))
     long = [len(one.split()) >= 4 for one in said]
     assert alone[long] == pytest.approx(10)  # the same words as its only reference, of all four orders
@@ -180,12 +180,12 @@ def test_longest_common_subsequence_is_that_of_dynamic_programming():
 
 
 def test_nothing_said_scores_nothing():
-    figures = caption_scores(["", ""], [["a dog", "it"], ["two dogs"]], full=False)
-    assert set(figures.values()) == {0.0}
+    metrics = caption_scores(["", ""], [["a dog", "it"], ["two dogs"]], full=False)
+    assert set(metrics.values()) == {0.0}
     assert rouge_l([], [[]]) == 0
 
 
-def test_no_image_has_no_figures():
+def test_no_image_has_no_metrics():
     scores = CaptionScores(full=False)
     assert all(value.isnan() for value in scores.compute().values())
     assert scores.compute().keys() == PROTOCOLS.keys() - {"meteor"}
@@ -223,21 +223,21 @@ def everything(images: int, mine: slice) -> dict:
     scores = CaptionScores(full=False)
     for one, references in zip(said, true, strict=True):  # devices take batches in turn
         scores.update([one], [references])
-    figures = {name: float(value) for name, value in scores.compute().items()}
+    metrics = {name: float(value) for name, value in scores.compute().items()}
     scores.sync()
     order = scores.sentences()[0]
     scores.unsync()
-    return {"figures": figures, "order": order, "left": len(scores.sentences()[0])}
+    return {"metrics": metrics, "order": order, "left": len(scores.sentences()[0])}
 
 
-def test_two_processes_have_the_figures_of_one(tmp_path):
+def test_two_processes_have_the_metrics_of_one(tmp_path):
     """Of eleven images; of a single one, where the second process has nothing; and of none."""
     counts = (11, 1, 0)
     multiprocessing.start_processes(one_of_two, (str(tmp_path), counts), nprocs=2, start_method="fork")
     for rank in (0, 1):
         for images, two in zip(counts, json.loads((tmp_path / f"{rank}.json").read_text()), strict=True):
             said, true = sentences(0, images)
-            assert two["figures"] == pytest.approx(caption_scores(said, true, full=False), abs=1e-6, nan_ok=True)
+            assert two["metrics"] == pytest.approx(caption_scores(said, true, full=False), abs=1e-6, nan_ok=True)
             assert two["order"] == said
             assert two["left"] == len(range(rank, images, 2))  # its own, when the others' have gone again
 
@@ -249,10 +249,10 @@ def test_real_captions_score_as_pycocoevalcap_says(data_root):
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     captions = [[row["caption"] for row in several] for _, several in groupby(rows, lambda row: row["image"])]
-    figures = caption_scores([first for first, *_ in captions], [rest for _, *rest in captions])
-    assert figures.keys() - {"exact_match"} == REAL.keys() - (set() if meteor.found() else {"meteor"})
-    for name in figures.keys() & REAL.keys():
-        assert figures[name] == pytest.approx(REAL[name], abs=1e-9), name
+    metrics = caption_scores([first for first, *_ in captions], [rest for _, *rest in captions])
+    assert metrics.keys() - {"exact_match"} == REAL.keys() - (set() if meteor.found() else {"meteor"})
+    for name in metrics.keys() & REAL.keys():
+        assert metrics[name] == pytest.approx(REAL[name], abs=1e-9), name
 
 
 def test_without_java_meteor_is_left_out(monkeypatch):

@@ -1,4 +1,4 @@
-"""COCO's figures equal pycocotools', whatever the detections and the truth; states are small and go with reset."""
+"""COCO metrics equal pycocotools', whatever the detections and the truth; states are small and go with reset."""
 
 import json
 from pathlib import Path
@@ -37,12 +37,12 @@ def reference(evaluation) -> dict[str, float]:
     return {name: x if x > -1 else np.nan for name, x in zip(NAMES, evaluation.stats, strict=False)}
 
 
-def prefixed(figures: dict[str, float], kind: str) -> dict[str, float]:
-    return {("mask_" if kind == "masks" else "") + name: value for name, value in figures.items()}
+def prefixed(metrics: dict[str, float], kind: str) -> dict[str, float]:
+    return {("mask_" if kind == "masks" else "") + name: value for name, value in metrics.items()}
 
 
-def equal(figures: dict[str, float], expected: dict[str, float]) -> bool:
-    return {n: figures[n] for n in expected} == pytest.approx(expected, abs=1e-6, nan_ok=True)
+def equal(metrics: dict[str, float], expected: dict[str, float]) -> bool:
+    return {n: metrics[n] for n in expected} == pytest.approx(expected, abs=1e-6, nan_ok=True)
 
 
 def objects(boxes=(), labels=(), scores=None, crowd=None, size=SIZE) -> dict:
@@ -130,9 +130,9 @@ def test_figures_of_real_annotations_with_crowds_are_those_of_pycocotools(real, 
     found = real["coco"].loadRes(results(real, kind))
     evaluation = COCOeval(real["coco"], found, "segm" if kind == "masks" else "bbox")
     expected = reference(evaluation)
-    figures, scores = scored(real["predictions"], real["truths"], len(real["categories"]))
+    metrics, scores = scored(real["predictions"], real["truths"], len(real["categories"]))
     assert 0.1 < expected["map"] < 0.9
-    assert equal(figures, prefixed(expected, kind))
+    assert equal(metrics, prefixed(expected, kind))
     precision = evaluation.eval["precision"]
     precision[precision < 0] = np.nan
     report = scores.reports[kind]
@@ -154,8 +154,8 @@ def test_figures_of_random_cases_are_those_of_pycocotools(kind, seed):
     random = np.random.default_rng(seed)
     counts = [int(n) for n in random.integers(1, (12, 12, 40, 5))]
     case = scenes(*counts, size=(120, 160), crowds=0.3, seed=seed)
-    figures, _ = scored(*case, counts[3])
-    assert equal(figures, prefixed(reference(coco_eval(*case, counts[3], kind)), kind))
+    metrics, _ = scored(*case, counts[3])
+    assert equal(metrics, prefixed(reference(coco_eval(*case, counts[3], kind)), kind))
 
 
 @pytest.mark.parametrize("maximum", [1, 3, 10, 300])
@@ -165,45 +165,45 @@ def test_any_maximum_of_detections_gives_what_pycocotools_counts(maximum):
     evaluation.params.maxDets = sorted({1, min(10, maximum), maximum})
     evaluation.evaluate()
     evaluation.accumulate()
-    figures, _ = scored(*case, 2, masks=False, max_detections=maximum)
-    assert figures["map"] == pytest.approx(evaluation.eval["precision"][:, :, :, 0, -1].mean(), abs=1e-6)
+    metrics, _ = scored(*case, 2, masks=False, max_detections=maximum)
+    assert metrics["map"] == pytest.approx(evaluation.eval["precision"][:, :, :, 0, -1].mean(), abs=1e-6)
     recalls = {
         f"mar_{n}": evaluation.eval["recall"][:, :, 0, i].mean() for i, n in enumerate(evaluation.params.maxDets)
     }
-    assert {name for name in figures if "mar" in name} == set(recalls)
-    assert equal(figures, recalls)
+    assert {name for name in metrics if "mar" in name} == set(recalls)
+    assert equal(metrics, recalls)
 
 
-def test_every_figure_has_a_protocol():
-    figures, _ = scored(*scenes(1, 2, 3, 2, SIZE), 2, voc=True, dsb2018=True)
-    assert set(figures) == set(protocols())
+def test_every_metric_has_a_protocol():
+    metrics, _ = scored(*scenes(1, 2, 3, 2, SIZE), 2, voc=True, dsb2018=True)
+    assert set(metrics) == set(protocols())
 
 
 def test_perfect_detections_score_one_and_areas_without_objects_are_not_a_number():
     boxes, labels = [[5, 5, 25, 25], [30, 5, 50, 28]], [0, 2]
-    figures, scores = scored(predicted(objects(boxes, labels, [0.9, 0.8])), [objects(boxes, labels)], 4)
+    metrics, scores = scored(predicted(objects(boxes, labels, [0.9, 0.8])), [objects(boxes, labels)], 4)
     absent = {prefix + name for prefix in ("", "mask_") for name in ("map_medium", "map_large")}
-    assert {name for name, value in figures.items() if np.isnan(value)} == absent
-    assert {value for name, value in figures.items() if name not in absent} == {1.0}
+    assert {name for name, value in metrics.items() if np.isnan(value)} == absent
+    assert {value for name, value in metrics.items() if name not in absent} == {1.0}
     assert scores.reports["masks"].per_class["objects"].tolist() == [1, 0, 1, 0]
     assert scores.reports["boxes"].per_class["ap"] == pytest.approx([1, np.nan, 1, np.nan], nan_ok=True)
 
 
 def test_objects_without_any_detection_score_zero():
-    figures, scores = scored(
+    metrics, scores = scored(
         predicted(NOTHING), [objects([[5, 5, 25, 25]], [1])], 2, voc=True, dsb2018=True, errors=True
     )
-    assert {figures[name] for name in ("map", "mask_map50", "mar_100", "voc_ap50", "dsb2018", "mask_dsb2018")} == {0}
+    assert {metrics[name] for name in ("map", "mask_map50", "mar_100", "voc_ap50", "dsb2018", "mask_dsb2018")} == {0}
     assert scores.reports["masks"].errors["missed"] == (1, 1)
 
 
 @pytest.mark.parametrize(
     "truth", [objects(), objects([[5, 5, 40, 40]], [1], crowd=[True])], ids=["nothing", "only a crowd"]
 )
-def test_without_an_object_to_find_there_is_no_figure(truth):
+def test_without_an_object_to_find_there_is_no_metric(truth):
     found = predicted(objects([[5, 5, 25, 25]], [1], [0.9]))
-    figures, scores = scored(found, [truth], 2, voc=True)
-    assert all(np.isnan(value) for value in figures.values())
+    metrics, scores = scored(found, [truth], 2, voc=True)
+    assert all(np.isnan(value) for value in metrics.values())
     assert scores.reports["boxes"].per_class["objects"].tolist() == [0, 0]
 
 
@@ -215,7 +215,7 @@ def test_images_with_nothing_in_them_change_nothing():
     assert alone["map"] > 0
 
 
-def test_no_image_at_all_has_no_figures():
+def test_no_image_at_all_has_no_metrics():
     scores = DetectionScores(2)
     scores.update({"boxes": [], "scores": [], "labels": []}, [])
     assert all(value.isnan() for value in scores.compute().values())
@@ -231,8 +231,8 @@ def test_order_of_detections_within_an_image_does_not_matter():
             found[key][i] = found[key][i][order]
         found["rle"][i] = [found["rle"][i][j] for j in order]
     options = {"voc": True, "dsb2018": True, "errors": True}
-    (figures, scores), (expected, sorted_) = scored(found, truths, 3, **options), scored(kept, truths, 3, **options)
-    assert equal(figures, expected)
+    (metrics, scores), (expected, sorted_) = scored(found, truths, 3, **options), scored(kept, truths, 3, **options)
+    assert equal(metrics, expected)
     assert scores.reports["masks"].errors == sorted_.reports["masks"].errors
 
 
@@ -326,22 +326,22 @@ def everything(images: int, mine: list[slice]) -> dict:
     scores = DetectionScores(3, masks=True, voc=True, dsb2018=True, errors=True)
     for batch in mine:
         scores.update({key: entries[batch] for key, entries in predictions.items()}, truths[batch])
-    figures = {name: float(value) for name, value in scores.compute().items()}
+    metrics = {name: float(value) for name, value in scores.compute().items()}
     left = sum(len(t) for t in scores.images)
-    return {"figures": figures, "left": left, "errors": [list(r.errors.values()) for r in scores.reports.values()]}
+    return {"metrics": metrics, "left": left, "errors": [list(r.errors.values()) for r in scores.reports.values()]}
 
 
-def test_two_processes_have_the_figures_of_one(tmp_path):
+def test_two_processes_have_the_metrics_of_one(tmp_path):
     """Of eleven images, whose scores are tied; and of a single one, where the second process has nothing."""
     counts = (11, 1)
     multiprocessing.start_processes(one_of_two, (str(tmp_path), counts), nprocs=2, start_method="fork")
     said = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
     for i, images in enumerate(counts):
         one = everything(images, [slice(None)])
-        assert one["figures"]["mask_map"] > 0
+        assert one["metrics"]["mask_map"] > 0
         for rank in (0, 1):
             two = said[rank][i]
-            assert two["figures"] == pytest.approx(one["figures"], abs=1e-7, nan_ok=True)
+            assert two["metrics"] == pytest.approx(one["metrics"], abs=1e-7, nan_ok=True)
             assert two["errors"] == [[list(error) for error in errors] for errors in one["errors"]]
             mine = [i for i in range(images) if i // 2 % 2 == rank]
             assert two["left"] == len(mine)  # its own, when the others have gone again

@@ -56,5 +56,5 @@ def test_a_tokenizer_without_its_package_is_refused(monkeypatch):
 def test_captions_without_spaces_are_judged_by_their_characters():
     assert tokens("一只狗 runs.") == ["一", "只", "狗", "runs"]
     assert spaced("a dog") == "a dog" and tokens("개 두 마리") == ["개", "두", "마리"]
-    figures = caption_scores(["一只狗在跑", "两只猫"], [["一只狗在草地上跑"], ["两只猫"]], full=False)
-    assert figures["bleu_1"] == pytest.approx(1 * 2.718281828 ** (1 - 11 / 8), abs=1e-3)
+    metrics = caption_scores(["一只狗在跑", "两只猫"], [["一只狗在草地上跑"], ["两只猫"]], full=False)
+    assert metrics["bleu_1"] == pytest.approx(1 * 2.718281828 ** (1 - 11 / 8), abs=1e-3)

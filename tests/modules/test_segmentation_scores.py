@@ -83,7 +83,7 @@ def test_a_class_that_is_only_predicted_counts_as_zero_in_miou_but_not_in_mean_a
 
 
 def test_figures_of_each_class_of_a_hand_made_matrix():
-    figures = per_class(torch.tensor([[6, 1, 1, 0], [0, 3, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]))
+    metrics = per_class(torch.tensor([[6, 1, 1, 0], [0, 3, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]))
     nan = math.nan
     for name, expected in {
         "pixels": [8, 4, 0, 0],
@@ -92,7 +92,7 @@ def test_figures_of_each_class_of_a_hand_made_matrix():
         "precision": [1, 3 / 4, 0, nan],
         "recall": [6 / 8, 3 / 4, nan, nan],
     }.items():
-        assert figures[name].tolist() == pytest.approx(expected, nan_ok=True), name
+        assert metrics[name].tolist() == pytest.approx(expected, nan_ok=True), name
 
 
 def test_every_score_has_its_protocol():

@@ -44,18 +44,18 @@ REFERENCES = [
 
 
 def test_figures_are_sacrebleus():
-    figures = translation_scores(HYPOTHESES, REFERENCES)
-    assert figures["bleu"] == corpus_bleu(HYPOTHESES, [REFERENCES]).score > 10
-    assert figures["chrf"] == corpus_chrf(HYPOTHESES, [REFERENCES]).score
-    assert figures["ter"] == corpus_ter(HYPOTHESES, [REFERENCES]).score
+    metrics = translation_scores(HYPOTHESES, REFERENCES)
+    assert metrics["bleu"] == corpus_bleu(HYPOTHESES, [REFERENCES]).score > 10
+    assert metrics["chrf"] == corpus_chrf(HYPOTHESES, [REFERENCES]).score
+    assert metrics["ter"] == corpus_ter(HYPOTHESES, [REFERENCES]).score
 
 
 @pytest.mark.parametrize("tokenize", ["13a", "intl", "zh", "char", "none"])
 @pytest.mark.parametrize("lowercase", [False, True])
 def test_settings_are_sacrebleus(tokenize, lowercase):
-    figures = translation_scores(HYPOTHESES, REFERENCES, tokenize, lowercase, full=False)
-    assert figures["bleu"] == corpus_bleu(HYPOTHESES, [REFERENCES], tokenize=tokenize, lowercase=lowercase).score
-    assert figures.keys() == PROTOCOLS.keys() - {"chrf", "ter", "perplexity"}
+    metrics = translation_scores(HYPOTHESES, REFERENCES, tokenize, lowercase, full=False)
+    assert metrics["bleu"] == corpus_bleu(HYPOTHESES, [REFERENCES], tokenize=tokenize, lowercase=lowercase).score
+    assert metrics.keys() == PROTOCOLS.keys() - {"chrf", "ter", "perplexity"}
     signature = f"nrefs:1|case:{'lc' if lowercase else 'mixed'}|eff:no|tok:{tokenize}|smooth:exp|version:"
     assert signature in protocols(tokenize, lowercase)["bleu"]
 
@@ -112,14 +112,14 @@ def test_blanks_do_not_make_a_sentence_differ_but_case_and_marks_do():
 
 
 def test_copies_of_the_references_score_best():
-    figures = translation_scores(REFERENCES, REFERENCES)
+    metrics = translation_scores(REFERENCES, REFERENCES)
     best = {"bleu": 100, "chrf": 100, "ter": 0, "bleu_tokenized": 100, "bleu_textbook": 1, "exact_match": 1}
-    assert figures == pytest.approx(best)
+    assert metrics == pytest.approx(best)
 
 
 def test_nothing_said_scores_nothing():
-    figures = translation_scores(["", ""], ["a dog", "two dogs"])
-    assert figures == {"bleu": 0, "chrf": 0, "ter": 100, "bleu_tokenized": 0, "bleu_textbook": 0, "exact_match": 0}
+    metrics = translation_scores(["", ""], ["a dog", "two dogs"])
+    assert metrics == {"bleu": 0, "chrf": 0, "ter": 100, "bleu_tokenized": 0, "bleu_textbook": 0, "exact_match": 0}
 
 
 def test_single_sentences_are_sorted_by_their_own_bleu():
@@ -129,7 +129,7 @@ def test_single_sentences_are_sorted_by_their_own_bleu():
     assert all(0 <= score <= 100 for score in map(round, scores))
 
 
-def test_no_sentence_has_no_figures():
+def test_no_sentence_has_no_metrics():
     assert all(value.isnan() for value in TranslationScores().compute().values())
     assert TranslationScores().compute().keys() == PROTOCOLS.keys() - {"perplexity"}
 
@@ -153,10 +153,10 @@ def test_real_sentences_score_as_sacrebleu_says(data_root):
         pytest.skip(f"no Multi30k in {data_root}")
     lines = gzip.decompress(path.read_bytes()).decode().splitlines()[:300]
     said = lines[1:] + lines[:1]
-    figures = translation_scores(said, lines)
-    assert figures["bleu"] == corpus_bleu(said, [lines]).score > 0
-    assert figures["chrf"] == corpus_chrf(said, [lines]).score
-    assert figures["ter"] == corpus_ter(said, [lines]).score
+    metrics = translation_scores(said, lines)
+    assert metrics["bleu"] == corpus_bleu(said, [lines]).score > 0
+    assert metrics["chrf"] == corpus_chrf(said, [lines]).score
+    assert metrics["ter"] == corpus_ter(said, [lines]).score
 
 
 def test_perplexity_is_torchmetrics_and_padding_never_counts():
@@ -192,8 +192,8 @@ def one_of_two(rank: int, folder: str) -> None:
     for i in range(rank, len(HYPOTHESES), 2):  # four and three
         scores.update(HYPOTHESES[i : i + 1], REFERENCES[i : i + 1])
     perplexity.update(*tokens_of(slice(rank, None, 2)))
-    figures = {name: float(value) for name, value in scores.compute().items()}
-    (Path(folder) / f"{rank}.json").write_text(json.dumps(figures | {"perplexity": float(perplexity.compute())}))
+    metrics = {name: float(value) for name, value in scores.compute().items()}
+    (Path(folder) / f"{rank}.json").write_text(json.dumps(metrics | {"perplexity": float(perplexity.compute())}))
     torch.distributed.destroy_process_group()
 
 
@@ -203,7 +203,7 @@ def tokens_of(mine: slice) -> tuple[torch.Tensor, torch.Tensor]:
     return logits[mine], torch.randint(0, 9, (5, 7), generator=generator)[mine]
 
 
-def test_two_processes_have_the_figures_of_one(tmp_path):
+def test_two_processes_have_the_metrics_of_one(tmp_path):
     multiprocessing.start_processes(one_of_two, (str(tmp_path),), nprocs=2, start_method="fork")
     perplexity = float(reference_perplexity(*tokens_of(slice(None)), ignore_index=0))
     expected = translation_scores(HYPOTHESES, REFERENCES) | {"perplexity": perplexity}

@@ -1,4 +1,4 @@
-"""Video classification: views are averaged, figures are what their names say, weights come from any task."""
+"""Video classification: views are averaged, metrics are what their names say, weights come from any task."""
 
 import math
 
@@ -80,15 +80,15 @@ def test_figures_of_views_and_of_videos_stand_side_by_side():
     task = video()
     task.head, samples = Told(logits), batch(3, views=2) | {"label": torch.tensor([0, 0, 6])}
     trainer = quiet()
-    (figures,) = trainer.validate(task, loader(samples), verbose=False)
-    assert figures["val/clip_acc"] == pytest.approx(1 / 6)
-    assert figures["val/video_acc"] == pytest.approx(1 / 3)
+    (metrics,) = trainer.validate(task, loader(samples), verbose=False)
+    assert metrics["val/clip_acc"] == pytest.approx(1 / 6)
+    assert metrics["val/video_acc"] == pytest.approx(1 / 3)
     # class 0: 1 of 2, class 6: 0 of 1, class 7: never true, but said
-    assert figures["val/video_mean_acc"] == pytest.approx((1 / 2 + 0 + 0) / 3)
-    assert figures["val/video_acc5"] == pytest.approx(2 / 3)
+    assert metrics["val/video_mean_acc"] == pytest.approx((1 / 2 + 0 + 0) / 3)
+    assert metrics["val/video_acc5"] == pytest.approx(2 / 3)
     each = torch.tensor([0, 0, 0, 0, 6, 6])
-    assert figures["val/loss"] == pytest.approx(nn.functional.cross_entropy(logits, each).item())
-    assert set(task.protocols) == {name.removeprefix("val/") for name in figures}
+    assert metrics["val/loss"] == pytest.approx(nn.functional.cross_entropy(logits, each).item())
+    assert set(task.protocols) == {name.removeprefix("val/") for name in metrics}
 
 
 def test_weights_of_images_serve_every_frame(tmp_path):
