@@ -53,7 +53,7 @@ def test_a_segmenter_leaves_its_batch_predictions_mistakes_confusions_and_classe
     assert {f"test_{kind}" for kind in kinds} <= drawn(tmp_path)
 
 
-def test_the_tables_hold_the_figures_of_every_class(trainer, tmp_path):
+def test_the_tables_hold_the_metrics_of_every_class(trainer, tmp_path):
     task, data = Segmentation(), MaskData()
     trainer(Figures(samples=2)).test(task, datamodule=data, verbose=False)
     with torch.no_grad():

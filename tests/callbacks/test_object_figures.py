@@ -124,7 +124,7 @@ def test_a_detector_leaves_its_batch_objects_mistakes_curves_classes_and_errors(
     assert {f"test_{name}" for name in IMAGES} <= {path.stem for path in (tmp_path / "figures").glob("*.png")}
 
 
-def test_the_tables_hold_the_figures_of_every_class_and_nan_of_one_that_is_nowhere(trainer, tmp_path):
+def test_the_tables_hold_the_metrics_of_every_class_and_nan_of_one_that_is_nowhere(trainer, tmp_path):
     task = Finder()
     trainer(Figures(samples=2)).test(task, datamodule=ObjectData(), verbose=False)
     written = rows(tmp_path / "predictions" / "test_per_class.csv")
