@@ -161,7 +161,7 @@ class CLI(LightningCLI):
         self.config = expand_home(parser.parse_args(as_lists(self.argv, lists)))
 
     def _with_checkpoint(self, argv: list[str]) -> list[str]:
-        """Resolves --ckpt_path; outside of fit, puts the checkpoint's settings between the YAML and what was typed."""
+        """Resolve --ckpt_path; outside of fit, insert the checkpoint's settings between the YAML and typed options."""
         if option(argv, "--ckpt_path") == "auto":
             argv = resume_or_start(argv, self.name)
         command, typed = argv[0] if argv else "", option(argv, "--ckpt_path")
@@ -208,7 +208,7 @@ class CLI(LightningCLI):
         return [*argv[:after_configs], "--config", known, *argv[after_configs:]]
 
     def _parse_ckpt_path(self) -> None:
-        """Lightning would put the checkpoint above what was typed; `_with_checkpoint` has put it below."""
+        """Do nothing: Lightning would put the checkpoint above typed options; `_with_checkpoint` put it below."""
 
     # Parts -----------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Settings of the data that a checkpoint hands on to `validate`, `test`, `predict` and `evaluate`, each by its role."""
+"""Data settings that a checkpoint hands on to `validate`, `test`, `predict` and `evaluate`, each by its role."""
 
 import inspect
 import re

@@ -70,7 +70,7 @@ def typed_options(argv: list[str], name: str) -> dict[str, list[str]]:
 
 
 def _same_data(argv: list[str], data: DataModule) -> list[str]:
-    """The options that give another task the same data: where it lies, and what was typed about its samples.
+    """Options that give another task the same data: its location, and typed settings of its samples.
 
     Augmentations and views belong to the method; without labels the data set has to be another one.
     """

@@ -25,7 +25,7 @@ BROKEN = "gloo|nccl|by peer|broken pipe|store->|process group"  # in messages ab
 
 
 class Terminated(BaseException):
-    """A signal told the command to end outside of training, where there is nothing to save.
+    """Exception for a signal that ends the command outside of training, where there is nothing to save.
 
     Args:
         signal: its number.
@@ -37,7 +37,7 @@ class Terminated(BaseException):
 
 
 class Lost(Exception):
-    """Another process of the run has ended.
+    """Exception for another process of the run that has ended.
 
     Args:
         sentence: the reason, if known; empty when that process has printed it itself.

@@ -25,7 +25,7 @@ MARK = ">= 1.5"  # ratio to reading whole files
 SIDE = 128
 
 Clip = tuple[Path, Index, np.ndarray]
-"""A file, where its frames lie, and the numbers of those that are wanted."""
+"""A file, its frame index, and the numbers of the wanted frames."""
 
 
 def clips(root: Path, sampling: Sampling) -> list[Clip]:
@@ -43,7 +43,7 @@ def ours(clip: Clip, side: int | None = None) -> np.ndarray:
 
 
 def whole(clip: Clip, side: int | None = None, threads: int = 0) -> np.ndarray:
-    """The same frames of the whole file."""
+    """Decode the whole file, then take the same frames."""
     path, index, wanted = clip
     with av.open(str(path)) as file:
         if threads:

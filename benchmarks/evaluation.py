@@ -39,7 +39,7 @@ def scenes(
     """Predictions of images and their truth, with masks, as DetectionScores takes them.
 
     Args:
-        images: how many.
+        images: number of images.
         objects: objects per image.
         detections: detections per image.
         classes: number of classes.
@@ -66,7 +66,7 @@ def scenes(
 
 
 def random_boxes(random: np.random.Generator, count: int, size: tuple[int, int]) -> np.ndarray:
-    """float32 (N, 4) xyxy anywhere in an image, of 8 pixels to half its side."""
+    """Random boxes float32 (N, 4), xyxy, anywhere in an image, of 8 pixels to half its side."""
     height, width = size
     sides = random.uniform(8, (width / 2, height / 2), (count, 2))
     corner = random.uniform(0, 1, (count, 2)) * ((width, height) - sides)
@@ -81,7 +81,7 @@ def _disturbed(
     classes: int,
     size: tuple[int, int],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Three of four detections are objects, moved; one of four of these has any class."""
+    """Detections from objects: three of four are moved objects, one of four of these with any class; others random."""
     source = random.integers(0, max(len(boxes), 1), count)
     known = random.random(count) < 0.75 if len(boxes) else np.zeros(count, bool)
     found, anything = random_boxes(random, count, size), random.integers(0, classes, count)

@@ -43,11 +43,11 @@ def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
     batches, condition = Batches(**data), settings.get("condition")
     canvas = Canvas(3, data["image_size"], len(batches.classes) if condition else 0, condition)
     generator = _built(settings["generator"], canvas, LATENT).to(device, memory_format=torch.channels_last)
-    judge = _built(settings["discriminator"], canvas).to(device, memory_format=torch.channels_last)
+    discriminator = _built(settings["discriminator"], canvas).to(device, memory_format=torch.channels_last)
     averaged, n_critic = deepcopy(generator).requires_grad_(False), settings.get("n_critic", 1)
     game, every = GAMES[settings.get("loss", "wasserstein")], data["steps"] // n_critic
     ours, schedule = _optimizer(task, settings["optim"], generator, every)
-    theirs, their_schedule = _optimizer(task, settings["discriminator_optim"], judge, every * n_critic)
+    theirs, their_schedule = _optimizer(task, settings["discriminator_optim"], discriminator, every * n_critic)
 
     def changed(image: Tensor) -> Tensor:
         return diff_augment(image.float(), torch.rand(len(image), DRAWS, device=device), settings.get("augment", []))
@@ -60,17 +60,17 @@ def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
         with autocast(precision, device):
             with torch.set_grad_enabled(turn):
                 fake = generator(torch.randn(len(real), LATENT, device=device), label)
-            loss = _judged(judge, game, changed(real), changed(fake.detach()), label, PENALTY[task])
+            loss = _discriminator_loss(discriminator, game, changed(real), changed(fake.detach()), label, PENALTY[task])
         loss.backward()
         theirs.step()
         theirs.zero_grad()
         their_schedule.step()
         if turn:
-            judge.requires_grad_(False)
+            discriminator.requires_grad_(False)
             with autocast(precision, device):
-                cost = game.generator(judge(changed(fake), label).score)
+                cost = game.generator(discriminator(changed(fake), label).score)
             cost.backward()
-            judge.requires_grad_(True)
+            discriminator.requires_grad_(True)
             ours.step()
             ours.zero_grad()
             schedule.step()
@@ -81,13 +81,15 @@ def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
     return stopwatch.run()
 
 
-def _judged(judge: nn.Module, game: Any, real: Tensor, fake: Tensor, label: Tensor | None, weight: float) -> Tensor:
+def _discriminator_loss(
+    discriminator: nn.Module, game: Any, real: Tensor, fake: Tensor, label: Tensor | None, weight: float
+) -> Tensor:
     twice = None if label is None else torch.cat([label, label])
-    pairs = [(real, label), (fake, label)] if judge.mixes else [(torch.cat([real, fake]), twice)]
-    loss = game.discriminator(*torch.cat([judge(*pair).score for pair in pairs]).chunk(2))
+    pairs = [(real, label), (fake, label)] if discriminator.mixes else [(torch.cat([real, fake]), twice)]
+    loss = game.discriminator(*torch.cat([discriminator(*pair).score for pair in pairs]).chunk(2))
     if weight:
         mix = torch.rand(len(real), 1, 1, 1, device=real.device)
-        loss = loss + weight * gradient_penalty(lambda image: judge(image, label).score, real, fake, mix)
+        loss = loss + weight * gradient_penalty(lambda image: discriminator(image, label).score, real, fake, mix)
     return loss
 
 

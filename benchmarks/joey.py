@@ -50,7 +50,7 @@ RENAMED = {
 
 
 def vocabulary(size: int) -> Vocabulary:
-    """Its word i is the number i."""
+    """A vocabulary whose word i is the number i."""
     places = {f"{name}_id": i for i, name in enumerate(("unk", "pad", "bos", "eos"))}
     tokens = {name.replace("id", "token"): str(i) for name, i in places.items()}
     words = Vocabulary(list(map(str, range(size))), SimpleNamespace(**places, **tokens, lang_tags=[], sep_token=None))
@@ -94,7 +94,7 @@ def network(task: Translation, as_it_comes: bool = False) -> Model:
 
 
 def check(task: Translation, ours: contracts.Batch) -> None:
-    """Raises RuntimeError where the two networks give other logits of a batch of ours."""
+    """Raise RuntimeError if the two networks give different logits for a batch of ours."""
     seen = ours["target"][:, 1:] != PAD
     with torch.no_grad():
         logits = task.decoder(ours["target"][:, :-1], task.memory(ours))[seen]
@@ -136,14 +136,14 @@ class Pairs(PlaintextDataset):
 
 
 def batch(ours: contracts.Batch) -> Batch:
-    """One of our batches."""
+    """Convert one of our batches."""
     source = ours["source"]
     rows, lengths = torch.arange(len(source)), source.ne(PAD).sum(1)
     return Batch(source, lengths, None, ours["target"], None, rows, CPU, PAD, EOS)
 
 
 def train(model: Model, batches: Iterable[Batch]) -> Iterator[int]:
-    """Trains as its TrainManager does, without its log; yields the target tokens of each step."""
+    """Train like its TrainManager, without its log; yields the target tokens of each step."""
     optimizer = build_optimizer({"optimizer": "adam", "learning_rate": RATE}, model.parameters())
     model.train()
     for some in batches:

@@ -123,7 +123,7 @@ def embed(backbone: Timm, images: np.ndarray) -> Tensor:
 
 
 def knn(bank: Tensor, labels: Tensor, queries: Tensor, truth: Tensor, k: int = 20, temperature: float = 0.1) -> float:
-    """Accuracy of a vote of the k nearest by cosine, weighted by exp(similarity / temperature)."""
+    """kNN accuracy: vote of the k nearest by cosine, weighted by exp(similarity / temperature)."""
     similarity, index = (normalize(queries) @ normalize(bank).T).topk(k)
     weight = (similarity / temperature).exp()
     votes = torch.zeros(len(queries), int(labels.max()) + 1).scatter_add_(1, labels[index], weight)
@@ -131,7 +131,7 @@ def knn(bank: Tensor, labels: Tensor, queries: Tensor, truth: Tensor, k: int = 2
 
 
 def linear_probe(bank: Tensor, labels: Tensor, queries: Tensor, truth: Tensor, epochs: int = 100) -> float:
-    """Accuracy of a linear layer on standardized features: AdamW 1e-2, batch 256, cosine."""
+    """Linear probe accuracy on standardized features: AdamW 1e-2, batch 256, cosine."""
     std, mean = torch.std_mean(bank, 0)
     bank, queries = ((features - mean) / (std + 1e-6) for features in (bank, queries))
     layer = nn.Linear(bank.shape[1], int(labels.max()) + 1)
@@ -189,7 +189,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 
 
 def _stack(samples: list[tuple[np.ndarray, np.ndarray]]) -> Tensor:
-    """uint8 (2 B, 3, H, W): the first views of all, then the second; stays channels_last in memory."""
+    """Collate to uint8 (2 B, 3, H, W): the first views of all, then the second; channels_last in memory."""
     return _tensor(np.stack([view for views in zip(*samples, strict=True) for view in views]))
 
 

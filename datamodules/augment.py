@@ -41,7 +41,7 @@ class Chances:
         return self.blur if size > 64 else 0.0
 
     def transforms(self, size: int) -> list[A.BasicTransform]:
-        """The same in albumentations, for images of `size` pixels."""
+        """The operations as albumentations transforms, for images of `size` pixels."""
         s = self.strength
         jitter = A.ColorJitter(brightness=s, contrast=s, saturation=s, hue=self.hue, p=self.jitter)
         # the kernel follows from sigma
@@ -91,7 +91,7 @@ class Augment(Keyed):
 
     Args:
         size: side of the square result in pixels.
-        crop: range of the crop's area as a fraction of the image; null shrinks the whole image instead.
+        crop: range of the crop's area as a fraction of the image; null takes the center crop instead.
         recipe: a name from RECIPES or albumentations transforms.
 
     Raises:
@@ -108,9 +108,9 @@ class Augment(Keyed):
             raise ConfigError(f"data.augment does not work on images of {size} pixels: {error}") from error
 
     def __call__(self, image: np.ndarray, *key: int) -> np.ndarray:
-        """uint8 (H, W, 3) to (size, size, 3); the same key, such as (seed, epoch, index, view), draws the same.
+        """Augment uint8 (H, W, 3) to (size, size, 3); the same key, such as (seed, epoch, index, view), draws the same.
 
-        The images of a clip (T, H, W, 3) share what is drawn.
+        The images of a clip (T, H, W, 3) share their random parameters.
         """
         self.seed(*key)
         target = "image" if image.ndim == 3 else "images"
@@ -125,7 +125,7 @@ def recipe_transforms(recipe: Recipe | list[A.BasicTransform], size: int) -> lis
 
 
 def check_result(image: np.ndarray, size: tuple[int, int]) -> None:
-    """Raises ConfigError if transforms made anything but uint8 (*size, 3)."""
+    """Raise ConfigError if transforms made anything but uint8 (*size, 3)."""
     if image.dtype != np.uint8:
         raise ConfigError(f"data.augment makes images of {image.dtype} of uint8: leave scaling to the task")
     if image.shape != (*size, 3):
@@ -136,7 +136,7 @@ def check_result(image: np.ndarray, size: tuple[int, int]) -> None:
 
 
 def check_area(name: str, area: tuple[float, float] | None) -> None:
-    """Raises ConfigError if setting `name` is no range of a crop's area as a fraction of the image."""
+    """Raise ConfigError if setting `name` is no range of a crop's area as a fraction of the image."""
     if area and not 0 < area[0] <= area[1] <= 1:
         raise ConfigError(f"data.{name} is {list(area)}, but it is a range of area fractions like [0.2, 1.0]")
 

@@ -79,7 +79,7 @@ class DataModule(L.LightningDataModule):
 
     @property
     def sides(self) -> dict[str, int]:
-        """Sides of the squares that training shows, in pixels, by the option that sets them; empty without squares."""
+        """Sides of the square training views in pixels, by the option that sets them; empty without square views."""
         return {}
 
     @property
@@ -211,7 +211,7 @@ class DataModule(L.LightningDataModule):
 
 
 def to_device(value: Any, device: torch.device) -> Any:
-    """Tensors moved, also those in dicts, lists and tuples; everything else, such as lists of strings, as it is.
+    """Move tensors, also those in dicts, lists and tuples; everything else, such as lists of strings, stays as it is.
 
     A list is of one kind: one that begins with a string holds no tensors.
     """

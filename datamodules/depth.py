@@ -10,7 +10,7 @@ BITS = (8, 10, 12, 14, 16)  # usual depths of cameras, microscopes and scanners,
 
 
 def find_span(files: Sequence[Inspection], asked: Span | None) -> tuple[Span | None, list[str]]:
-    """The values that become 0 and 255, one pair for all files, and sentences about what was found.
+    """Value range: the values that become 0 and 255, one pair for all files; and sentences for the startup summary.
 
     Whole numbers are taken for as many bits as hold the highest of all files, floats for 0..1 or 0..255 if none lies
     outside; all others are stretched from the lowest to the highest value. Null where all files have 8 bits.

@@ -48,7 +48,7 @@ class Drawing:
     kinds: list[Kind]
 
     def __call__(self, keys: list[tuple[int, int, int]]) -> list[Tensor]:
-        """For keys (seed, epoch, index), per kind the columns of `modules.views.Draws`: (B, kind.count, 15).
+        """Draw for keys (seed, epoch, index): per kind the columns of `modules.views.Draws`, (B, kind.count, 15).
 
         float32, as int32 of the same bits: a trainer of half precision rounds the floats of a batch on their way.
         """
@@ -120,7 +120,7 @@ def _centered(shape: tuple[int, int], height: int, width: int) -> NDArray[np.flo
 
 
 def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finalizer of splitmix64: every bit of the result hangs on every bit of the word."""
+    """The finalizer of splitmix64: every bit of the result depends on every bit of the word."""
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))

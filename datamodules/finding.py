@@ -90,7 +90,7 @@ def left_out(folder: Path, suffixes: Iterable[str]) -> list[Path]:
 
 
 def count_suffixes(paths: Iterable[Path]) -> str:
-    """A sentence that counts files by suffix, and what to do about those of phones: `40 .heic, 2 .svg`."""
+    """A sentence that counts files by suffix, with a remedy for those of phones: `40 .heic, 2 .svg`."""
     counts = Counter(path.suffix.lower() for path in paths)
     said = ", ".join(f"{count:,} {suffix}" for suffix, count in counts.most_common())
     return f"{said}{remedy(counts)}"

@@ -53,7 +53,7 @@ class EpochSampler(DistributedSampler):
         return len(range(self.rank, self.whole, self.devices))
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before every epoch, of evaluation too, which draws the same at any time."""
+        """Set the epoch; called by Lightning before every epoch. Ignored in evaluation, which draws the same always."""
         if self.seed is not None:
             self.epoch = epoch
 
@@ -89,7 +89,7 @@ class DistributedSequentialSampler(DistributedSampler):
         return sum(min(self.batch, self.size - start) for start in self._starts())
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before every epoch; the order is the same in all."""
+        """Do nothing: the order is the same in every epoch."""
 
     def _starts(self) -> Sequence[int]:
         return [0] if self.surplus else range(self.rank * self.batch, self.size, self.devices * self.batch)

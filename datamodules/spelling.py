@@ -1,4 +1,4 @@
-"""Files under the names that lists and annotations give them: other slashes, Unicode forms, capitals or parents."""
+"""Lookup of files by names in lists and annotations: other slashes, Unicode forms, case or parent folders."""
 
 import os
 import re
@@ -9,19 +9,19 @@ from pathlib import Path, PurePosixPath
 
 
 def same_name(name: str) -> str:
-    """A name as it is compared where its exact spelling is not there: in Unicode's composed form (NFC, where macOS
-    writes NFD), in lower case."""
+    """A name normalized for comparison where its exact spelling is not there: in Unicode's composed form (NFC, where
+    macOS writes NFD), in lower case."""
     return composed(composed(name).casefold())
 
 
 def composed(name: str) -> str:
-    """A name in Unicode's composed form, in which one class or file has one spelling."""
+    """A name in Unicode's composed form (NFC), in which one class or file has one spelling."""
     return unicodedata.normalize("NFC", name)
 
 
 def spelled(folder: Path, name: str) -> Path | None:
     """The file of that path below a folder; where there is none, the only one whose path differs by Unicode form or
-    capitals alone."""
+    case alone."""
     if _is_file(folder / name):
         return folder / name
     path = Path(folder)
@@ -36,12 +36,12 @@ def spelled(folder: Path, name: str) -> Path | None:
 
 
 def locate(name: str, folders: Iterable[Path]) -> Path | None:
-    """The file that a list calls `name`: from one of the folders on, or as an absolute path; else what a shorter end of
-    it names there, as in absolute paths of another machine. Backslashes separate folders, too, as on Windows.
+    """Find the file that a list calls `name`: below one of the folders, or as an absolute path; else by a shorter end
+    of it, for absolute paths of another machine. Backslashes separate folders, too, as on Windows.
 
     Args:
         name: as in the list.
-        folders: where to look, the likeliest first.
+        folders: candidates, the likeliest first.
     """
     folders = list(folders)
     for written in dict.fromkeys((name, posix(name))):
@@ -66,7 +66,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _entry(folder: Path, name: str) -> Path | None:
-    """The entry of a folder that is called so, or else the only one whose name is compared as the same."""
+    """The entry of a folder with that name, or else the only one with the same normalized name."""
     try:
         names = _listing(str(folder), folder.stat().st_mtime_ns).get(same_name(name), ())
     except (OSError, ValueError):
@@ -78,7 +78,7 @@ def _entry(folder: Path, name: str) -> Path | None:
 
 @lru_cache(maxsize=256)
 def _listing(folder: str, _changed: int) -> dict[str, list[str]]:
-    """The names in a folder, by how they are compared."""
+    """The names in a folder, by their normalized form."""
     found: dict[str, list[str]] = {}
     for name in sorted(os.listdir(folder)):  # noqa: PTH208  names, no paths
         found.setdefault(same_name(name), []).append(name)

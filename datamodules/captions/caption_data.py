@@ -81,7 +81,7 @@ class CaptionData(ImageFilesData):
         self._tokenizers: tuple[Tokenizer] | None = None
 
     def listed(self) -> tuple[Path, dict[Split, Listed]]:
-        """The folder of the images, and what each split holds."""
+        """The folder of the images, and the captions of each split."""
         raise NotImplementedError
 
     @property

@@ -67,7 +67,7 @@ class ObjectSource(Protocol):
 
 @dataclass(frozen=True)
 class Packed:
-    """Byte strings in one array, so that workers share them: `text` uint8, and where each of them ends in it."""
+    """Byte strings in one array, so that workers share them: `text` uint8, and the end of each in it."""
 
     text: np.ndarray
     ends: np.ndarray

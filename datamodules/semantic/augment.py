@@ -46,7 +46,7 @@ class MaskAugment(Keyed):
             raise ConfigError(f"data.augment does not work on images and masks of {where}: {error}") from error
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, *key: int) -> dict[str, Any]:
-        """uint8 (H, W, 3) and (H, W) to `image` (*size, 3) and `mask` (*size), 255 where padded."""
+        """Augment uint8 (H, W, 3) and (H, W) to `image` (*size, 3) and `mask` (*size), 255 where padded."""
         scale, chosen, *place = self.seed(*key).random(4)
         scale = self.scale[0] + (self.scale[1] - self.scale[0]) * scale
         scale *= fit_scale(mask.shape, self.size)
@@ -107,7 +107,7 @@ def leaves(transforms: list[A.BasicTransform]) -> list[A.BasicTransform]:
 
 
 def check_nearest(transform: A.BasicTransform) -> None:
-    """Raises ConfigError if a transform would mix the numbers in masks."""
+    """Raise ConfigError if a transform would interpolate the values in masks."""
     name, mixing = type(transform).__name__, getattr(transform, "mask_interpolation", cv2.INTER_NEAREST)
     if mixing not in (cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT):
         raise ConfigError(

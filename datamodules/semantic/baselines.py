@@ -12,7 +12,7 @@ Part = tuple[Pairs, np.ndarray]
 
 
 def most_frequent(train: np.ndarray, judged: np.ndarray) -> float:
-    """mIoU of one class everywhere, the most frequent in training.
+    """Majority baseline: mIoU of one class everywhere, the most frequent in training.
 
     Args:
         train: pixels of each class, int64 (C,).
@@ -24,7 +24,7 @@ def most_frequent(train: np.ndarray, judged: np.ndarray) -> float:
 
 
 def per_position(train: Part, judged: Part, shape: tuple[int, int]) -> float:
-    """mIoU of the class that is most frequent in training at each position; all images are of `shape`."""
+    """Per-position baseline: mIoU of the most frequent training class at each position; all images are of `shape`."""
     known = [part.maps.fingerprint() for part, _ in (train, judged)]
     if None in known:
         return _per_position(train, judged, shape)
@@ -35,10 +35,10 @@ def per_position(train: Part, judged: Part, shape: tuple[int, int]) -> float:
 def _per_position(train: Part, judged: Part, shape: tuple[int, int]) -> float:
     learned, truth = (_counts(*part, shape) for part in (train, judged))
     everywhere = learned.sum(1).argmax()
-    foretold = np.where(learned.any(0), learned.argmax(0), everywhere)
-    confusion = np.zeros((len(truth), len(truth)), np.int64)  # foretold, true
-    for c in np.unique(foretold):
-        confusion[c] = truth[:, foretold == c].sum(1)
+    predicted = np.where(learned.any(0), learned.argmax(0), everywhere)
+    confusion = np.zeros((len(truth), len(truth)), np.int64)  # predicted, true
+    for c in np.unique(predicted):
+        confusion[c] = truth[:, predicted == c].sum(1)
     right = confusion.diagonal()
     union = confusion.sum(0) + confusion.sum(1) - right
     return float(np.mean(right[union > 0] / union[union > 0])) if union.any() else float("nan")

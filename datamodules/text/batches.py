@@ -58,7 +58,7 @@ class LengthBatches(DistributedSampler):
         return len(range(0 if self.surplus else self.rank, self.whole, self.devices))
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before every epoch, of evaluation too, which is the same at any time."""
+        """Set the epoch; called by Lightning before every epoch. Ignored in evaluation, which is the same always."""
         if self.seed is not None:
             self.epoch = epoch
 

@@ -19,7 +19,7 @@ from modules.text.tokenizer import Kind, Tokenizer
 
 
 class Tokenizers(NamedTuple):
-    """One for each side; the same object for both where the vocabulary is joint."""
+    """Tokenizers of source and target; the same object for both where the vocabulary is joint."""
 
     source: Tokenizer
     target: Tokenizer

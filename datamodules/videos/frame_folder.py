@@ -40,5 +40,5 @@ class FrameFolder(StoredVideos):
 
 
 def _find_folders(folder: Path) -> list[Path]:
-    """The folders right below that are not hidden, empty ones included, which the census names."""
+    """The folders right below that are not hidden, empty ones included, which are reported later."""
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))

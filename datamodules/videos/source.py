@@ -116,7 +116,7 @@ class FrameFolders(Paths):
         return tuple(self.shapes[index].tolist())
 
     def frames(self, index: int, wanted: np.ndarray, side: int | None) -> np.ndarray:
-        """Frames of another shape than the first are scaled to that."""
+        """Read frames; those of another shape than the first are scaled to that."""
         files, (height, width) = find_images(self.path(index)), scaled_shape(self.shape(index), side)
         images = (read_image(files[number]) for number in wanted)
         return np.stack([cv2.resize(p, (width, height), interpolation=_filter(p, height)) for p in images])

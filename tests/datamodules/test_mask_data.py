@@ -213,11 +213,11 @@ def test_baselines_are_what_scikit_learn_says_of_their_maps(pair_folder):
     )
     counts = np.stack([(train == c).sum(0) for c in range(3)])
     place = np.where(counts.any(0), counts.argmax(0), 0)
-    foretold = {"most_frequent": np.zeros_like(val), "per_position": np.broadcast_to(place, val.shape)}
+    predicted = {"most_frequent": np.zeros_like(val), "per_position": np.broadcast_to(place, val.shape)}
     known = val != 255
     found = data.baselines()
-    assert found.keys() == foretold.keys()
-    for name, maps in foretold.items():
+    assert found.keys() == predicted.keys()
+    for name, maps in predicted.items():
         assert found[name] == pytest.approx(jaccard_score(val[known], maps[known], average="macro"))
     assert found["per_position"] > found["most_frequent"]
 

@@ -289,7 +289,7 @@ def test_a_square_is_the_center_of_the_image(tmp_path):
 
 
 def statistics(batches: list[Batch]) -> dict[str, np.ndarray]:
-    """Per view: brightness, contrast, saturation, distance of the hue from orange, and 1 if it is gray."""
+    """Statistics per view: brightness, contrast, saturation, distance of the hue from orange, and 1 if it is gray."""
     found = {"brightness": [], "contrast": [], "saturation": [], "hue": [], "gray": []}
     for image in (p for batch in batches for v in batch["views"] for p in v.permute(0, 2, 3, 1).numpy()):
         image = np.ascontiguousarray(image)

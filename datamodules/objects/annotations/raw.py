@@ -14,7 +14,7 @@ NOT_A_BOX = (float("nan"),) * 4
 
 
 class Image(NamedTuple):
-    """One image.
+    """An annotated image.
 
     Args:
         where: its name in messages, with the place that lists it.
@@ -34,7 +34,7 @@ class Image(NamedTuple):
 
 
 class Object(NamedTuple):
-    """One object.
+    """An annotated object.
 
     Args:
         row: index of its image in the split.

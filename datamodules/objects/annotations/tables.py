@@ -101,7 +101,7 @@ def miss(root: Path) -> str:
 
 
 class _Table:
-    """A split in the making."""
+    """A split under construction, line by line."""
 
     def __init__(self, root: Path, file: Path, split: Split, names: Names, described: dict[str, str]):
         folders = [root, root / "images", file.parent, file.parent / "images", root / "JPEGImages"]
@@ -159,6 +159,6 @@ def _split(row: Row, where: str) -> Split:
 
 
 def _descriptions(root: Path) -> dict[str, str]:
-    """Names by code, where there is a file of them, as in Open Images."""
+    """Class names by code, from a file of class descriptions as in Open Images; empty without one."""
     file = next(iter(sorted(root.glob("*class-descriptions*.csv"))), None)
     return {cells[0]: cells[1] for _, cells in read_rows(file) if len(cells) == 2} if file else {}
