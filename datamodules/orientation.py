@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 
 JPEG, PNG, WEBP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF"
 UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, TypeError, KeyError, IndexError, cv2.error)
-"""Whatever Pillow and OpenCV raise at files that are damaged, or no images."""
+"""Exceptions of Pillow and OpenCV for files that are damaged, or no images."""
 
 
 def exif_orientation(image: Image.Image, file: BinaryIO, start: bytes) -> int:

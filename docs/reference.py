@@ -28,7 +28,11 @@ def write_reference(folder: Path) -> None:
     pages = {
         "tasks": ("Settings of tasks", "model", shown),
         "data": ("Settings of data", "data", _classes([datamodules])),
-        "networks": ("Settings of heads and necks", "model.head", _classes([modules.heads, modules.heads.detection, modules.necks, modules.temporal])),
+        "networks": (
+            "Settings of heads and necks",
+            "model.head",
+            _classes([modules.heads, modules.heads.detection, modules.necks, modules.temporal]),
+        ),
         "callbacks": ("Settings of callbacks", "trainer.callbacks", _classes([callbacks])),
     }
     for name, (title, prefix, classes) in pages.items():
@@ -42,7 +46,9 @@ def _classes(packages: Iterable) -> Classes:
     return {
         name: found[name]
         for name in sorted(found, key=str.lower)
-        if inspect.isclass(found[name]) and not issubclass(found[name], BaseException | tuple) and _rows(found[name], "x")
+        if inspect.isclass(found[name])
+        and not issubclass(found[name], BaseException | tuple)
+        and _rows(found[name], "x")
     }
 
 
@@ -55,7 +61,9 @@ def _rows(cls: type, prefix: str) -> list[str]:
         option = action.option_strings[0] if action.option_strings else ""
         if action.dest == prefix or option.endswith(".help") or action.default == SUPPRESS:  # the latter opens a group
             continue
-        default = "null" if action.default is None else str(getattr(action.default, "as_dict", lambda: action.default)())
+        default = (
+            "null" if action.default is None else str(getattr(action.default, "as_dict", lambda: action.default)())
+        )
         rows.append(f"| `{option}` | `{_cell(default)}` | {_cell(action.help or '')} |")
     return rows
 
@@ -75,9 +83,15 @@ def _settings(title: str, prefix: str, classes: Classes) -> str:
 
 def _metrics(shown: Classes) -> str:
     """Protocol of every metric of every task that knows them before it is built."""
-    parts = ["# Metrics\n\nProtocol of each metric, as in the table that ends a run; some follow from settings and stand there only.\n"]
+    parts = [
+        "# Metrics\n\nProtocol of each metric, as in the table that ends a run; some follow from settings and stand there only.\n"
+    ]
     for name, cls in shown.items():
         if issubclass(cls, Task) and isinstance(getattr(cls, "protocols", None), dict) and cls.protocols:
             rows = [f"| `{metric}` | {words.replace('|', '/')} |" for metric, words in cls.protocols.items()]
-            parts.append(f"## {name}\n\nMonitor: `{cls.monitor}`, {cls.mode}.\n\n| metric | protocol |\n|---|---|\n" + "\n".join(rows) + "\n")
+            parts.append(
+                f"## {name}\n\nMonitor: `{cls.monitor}`, {cls.mode}.\n\n| metric | protocol |\n|---|---|\n"
+                + "\n".join(rows)
+                + "\n"
+            )
     return "\n".join(parts)

@@ -38,7 +38,7 @@ class CaptionData(ImageFilesData):
 
     Args:
         image_size: side of the square images that the network sees, in pixels.
-        crop: range of the random crop's area as a fraction of the image; null keeps the whole image.
+        crop: range of the random crop's area as a fraction of the image; null takes the center crop.
         augment: `none`, `flip` (then left is right in captions, too), `simclr`, `strong`, or albumentations transforms.
         tokenizer: `bpe`, `wordpiece`, `words` or `characters`; trained on the training captions.
         vocabulary: pieces at most; the captions may give fewer.

@@ -30,7 +30,7 @@ class ImageDataModule(ImageFilesData):
         views: 1 gives `image`; 2 or more give `views`, that many augmented versions of each image.
         local_views: this many smaller views of small crops follow in training, as for DINO and SwAV (multi-crop).
         local_size: side of the local views in pixels.
-        crop: range of the random crop's area as a fraction of the image; null keeps the whole image.
+        crop: range of the random crop's area as a fraction of the image; null takes the center crop.
         local_crop: the same for the local views.
         augment: `none`, `flip`, `simclr` (flip, color jitter, gray, blur above 64 pixels), `strong` (the same with any
             hue, when color says nothing), `moco_v1` (as MoCo's first version: strong jitter always, no blur), or

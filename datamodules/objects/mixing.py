@@ -6,7 +6,7 @@ import numpy as np
 
 from datamodules.objects.framing import Shown, tidy
 
-CENTER = (0.25, 0.75)  # where the four images of a mosaic meet, as fractions of its sides
+CENTER = (0.25, 0.75)  # range of the point that a mosaic's images share, as fractions of its sides
 SMALLEST = 4  # pixels on each side, so that each of the four has one
 
 

@@ -26,8 +26,8 @@ class VideoDataModule(SplitData):
     Args:
         frames: of a clip.
         image_size: side of the square clips that the network sees, in pixels.
-        crop: range of the random crop's area in training as a fraction of the frames; null takes the largest centered
-            square. One crop for all frames of a clip.
+        crop: range of the random crop's area in training as a fraction of the frames; null takes the center crop. One
+            crop for all frames of a clip.
         augment: `none`, `flip`, `simclr` (flip, color jitter, gray, blur above 64 pixels), `strong` (the same with any
             hue), or albumentations transforms, applied after the crop; drawn once for all frames of a clip.
         flip: false leaves mirroring out of the recipes, for classes that mean a direction.

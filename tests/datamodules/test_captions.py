@@ -308,7 +308,7 @@ def test_the_most_frequent_caption_by_hand(folder):
     rows = [f"{row},{'test' if row.startswith('002') else 'train'}" for row in all_rows(said)]
     data = of_table(folder, rows, "image,caption,split")
     data.setup()
-    # of "a dog runs in grass" 4 of 5 words, 3 of 4 pairs, 2 of 3 triples and 1 of 2 of four are right; equal length
+    # matches of "a dog runs in grass": 4 of 5 words, 3 of 4 pairs, 2 of 3 triples and 1 of 2 of four; equal length
     assert data.commonest("test") == pytest.approx((4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25)
 
 

@@ -39,7 +39,7 @@ def test_a_map_stays_on_its_image(recipe, balanced):
     for key in range(60):
         result = augment(image, mask, key)
         edge = cv2.dilate(result["mask"], np.ones((5, 5))) != cv2.erode(result["mask"], np.ones((5, 5)))
-        inside = ~edge & (result["mask"] != 255)  # where the image is not blurred
+        inside = ~edge & (result["mask"] != 255)  # pixels that are not blurred
         apart += (np.rint(result["image"][..., 0] / 60) != result["mask"])[inside].sum()
         compared += inside.sum()
     assert compared > 60 * 300

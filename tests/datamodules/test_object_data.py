@@ -343,7 +343,7 @@ def test_the_description_counts_objects_by_class_and_size(tmp_path):
     assert_named(source, tmp_path / "annotations" / "instances_train.json")
     assert re.findall(r"dog|cat|\d+", dog) == ["dog", "1", "1", "100", "0", "0"] and dog.count("█") == 12
     assert re.findall(r"dog|cat|\d+", cat) == ["cat", "2", "2", "50", "0", "50"] and cat.count("█") == 24
-    assert re.findall(r"\d+", sizes)[-5:] == ["14", "5", "14", "5", "105"]  # of 10 x 20, twice, and 110 x 120
+    assert re.findall(r"\d+", sizes)[-5:] == ["14", "5", "14", "5", "105"]  # boxes of 10 x 20, twice, and 110 x 120
 
 
 def test_a_split_without_objects_is_said_to_have_no_metrics(tmp_path):

@@ -119,7 +119,7 @@ def test_flips_can_be_left_out(clips):
     assert_same(epoch(data), epoch(plain))
     flipped = [video(ready(clips, augment="flip"), e) for e in range(4)]
     mirrored = [torch.equal(c, video(plain, e)[n].flip(-1)) for e, part in enumerate(flipped) for n, c in part.items()]
-    assert 4 < sum(mirrored) < 20  # of 24
+    assert 4 < sum(mirrored) < 20  # out of 24
 
 
 def test_a_list_of_transforms_says_itself_whether_it_flips(clips):

@@ -61,7 +61,7 @@ def test_frames_of_real_files_are_those_of_the_whole_file(folder, data_root):
 def test_the_files_frames_are_about_what_was_filmed(tmp_path):
     path = film(tmp_path / "a.mp4", 20, options={"crf": "1"})
     shown = read_frames(path, index(path), np.array([3, 17])).astype(int)
-    assert np.abs(shown - frames(20)[[3, 17]])[:, 30:].mean() < 3  # where there is no noise
+    assert np.abs(shown - frames(20)[[3, 17]])[:, 30:].mean() < 3  # the half without noise
 
 
 def test_a_late_frame_costs_the_group_it_lies_in_and_no_more(tmp_path, monkeypatch):
@@ -77,7 +77,7 @@ def test_a_late_frame_costs_the_group_it_lies_in_and_no_more(tmp_path, monkeypat
     monkeypatch.setattr(decode, "_decoded", counted)
     read_frames(path, found, np.array([0, 100]))
     assert len(found.keys) >= 10
-    assert len(decoded) < 15  # of 120
+    assert len(decoded) < 15  # out of 120
 
 
 def test_only_wanted_frames_are_converted(tmp_path, monkeypatch):
@@ -116,7 +116,7 @@ def test_a_smaller_image_is_that_of_the_whole_one_shrunk(tmp_path):
     assert small.shape == (2, 80, 48, 3)
     for ours, large in zip(small, whole(path)[[2, 5]], strict=True):
         theirs = cv2.resize(large, (48, 80), interpolation=cv2.INTER_AREA)
-        assert np.abs(ours.astype(int) - theirs)[:, 32:].mean() < 1  # where there is no noise, less than a gray level
+        assert np.abs(ours.astype(int) - theirs)[:, 32:].mean() < 1  # less than a gray level, without the noise
 
 
 def test_a_video_that_changes_size_keeps_that_of_its_first_frame(tmp_path):
@@ -138,7 +138,7 @@ def test_wrong_places_of_key_frames_cost_time_only(tmp_path):
     assert np.array_equal(read_frames(path, lying, np.array([2, 20])), whole(path)[[2, 20]])
 
 
-# What cannot be decoded ----------------------------------------------------------------------------------------------
+# Undecodable files ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.avi", "a.mkv", "a.gif", "a.mpeg"])
