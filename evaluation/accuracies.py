@@ -1,4 +1,4 @@
-"""How well classes can be read off the features: by neighbors, by linear probes, by clusters."""
+"""Accuracy of frozen features: kNN vote, linear probe, k-means clustering."""
 
 from collections.abc import Callable, Sequence
 
@@ -18,12 +18,12 @@ from evaluation.subject import Result, Subject
 Classifier = Callable[[Tensor], Tensor]
 """Features (N, D) to classes int64 (N,)."""
 
-DRAWS = 3  # of a share of the labels: it matters which images these are
+DRAWS = 3  # subsets of the labels: accuracy depends on the images drawn
 MOST = 10_000  # samples for k-means
 
 
 def vote(subject: Subject, ks: Sequence[int], temperature: float) -> tuple[list[Result], dict[str, Classifier]]:
-    """Accuracy of a vote of k neighbors for every k that the bank has; the classifier of the middle k, by name."""
+    """kNN accuracy for every k up to the size of the bank; the classifier of the middle k, by name."""
     bank, judged, classes = subject.bank, subject.judged, len(subject.classes)
     kept, large = [k for k in ks if k <= len(bank.ids)], [k for k in ks if k > len(bank.ids)]
     if large:
@@ -41,7 +41,7 @@ def vote(subject: Subject, ks: Sequence[int], temperature: float) -> tuple[list[
 
 
 def probe(subject: Subject, share: float) -> tuple[Result, dict[str, Classifier]]:
-    """A linear probe fitted to convergence with a share of the labels; the classifier of its first draw, by name."""
+    """Linear probe fitted to convergence with a share of the labels; the classifier of its first draw, by name."""
     standardize, labels = scale(subject.bank.features), subject.judged.labels
     draws = [draw(subject, share, number) for number in range(DRAWS if _part(subject, share) else 1)]
     fits = [_converged(subject, rows) for rows in draws]
@@ -55,7 +55,7 @@ def probe(subject: Subject, share: float) -> tuple[Result, dict[str, Classifier]
 
 
 def recipe(subject: Subject, share: float, epochs: int, lr: float) -> Result:
-    """A linear probe by a fixed recipe of SGD, with a share of the labels."""
+    """Linear probe by a fixed recipe of SGD, with a share of the labels."""
     standardize, rows = scale(subject.bank.features), draw(subject, share, 0)
     unit = subject.bank.features.shape[1] ** -0.5  # of length 1 on average, so that one rate suits any width
     features, labels = unit * standardize(subject.bank.features)[rows], subject.bank.labels[rows]
@@ -66,7 +66,7 @@ def recipe(subject: Subject, share: float, epochs: int, lr: float) -> Result:
 
 
 def groups(subject: Subject) -> list[Result]:
-    """k-means against the classes; draws which classes share a cluster."""
+    """k-means against the classes: NMI and accuracy; draws the confusion matrix of clusters and classes."""
     classes, judged = len(subject.classes), subject.judged
     rows = torch.from_numpy(evenly(len(judged.ids), MOST))
     features, labels = judged.features[rows], judged.labels[rows]
@@ -88,7 +88,7 @@ def groups(subject: Subject) -> list[Result]:
 
 
 def draw(subject: Subject, share: float, number: int) -> Tensor:
-    """Rows of the bank that keep their label, the same share of every class; int64 (n,)."""
+    """Stratified subset of the bank: the same share of every class; int64 (n,), rows that keep their label."""
     labels = subject.bank.labels.cpu().numpy()
     fraction = share if share <= 1 else share / len(labels)
     rows, _ = divide(labels, np.arange(len(labels)), fraction, np.random.default_rng((subject.seed, number)))
@@ -101,7 +101,7 @@ def percent(values: Sequence[float]) -> str:
 
 
 def _converged(subject: Subject, rows: Tensor) -> tuple[Probe, str]:
-    """A probe on rows of the bank, its C chosen on the val split, else on a fifth of the rows; and that in words."""
+    """Probe on rows of the bank, C chosen on the val split, else on a fifth of the rows; and that choice in words."""
     features, labels = scale(subject.bank.features)(subject.bank.features), subject.bank.labels
     classes, held = len(subject.classes), subject.held
     if held:

@@ -1,4 +1,4 @@
-"""Damaged images: four kinds at three strengths each, the same for every run."""
+"""Image corruptions for robustness: four kinds at three strengths each, the same for every run."""
 
 from typing import Literal
 
@@ -12,13 +12,13 @@ Kind = Literal["blur", "noise", "contrast", "jpeg"]
 STRENGTHS: dict[Kind, tuple[float, ...]] = {
     "blur": (0.01, 0.02, 0.04),  # sigma as a share of the shorter side
     "noise": (0.08, 0.18, 0.38),  # standard deviation as a share of the full range
-    "contrast": (0.4, 0.2, 0.1),  # what is left of it
+    "contrast": (0.4, 0.2, 0.1),  # remaining factor
     "jpeg": (25, 15, 7),  # quality
 }
 
 
 def corrupt(image: Tensor, kind: Kind, strength: float, random: torch.Generator) -> Tensor:
-    """uint8 (B, 3, H, W) to the same, damaged; of clips (B, 3, T, H, W) every frame.
+    """Corrupt images uint8 (B, 3, H, W), or every frame of clips (B, 3, T, H, W), shape and dtype kept.
 
     Args:
         image: images or clips.
@@ -42,7 +42,7 @@ def corrupt(image: Tensor, kind: Kind, strength: float, random: torch.Generator)
 
 
 def settings(kind: Kind, size: int) -> list[str]:
-    """What the strengths mean for images of that many pixels, in words."""
+    """Strengths of a corruption in words, for images of `size` pixels: such as "0.32 px" or "quality 25"."""
     words = {
         "blur": lambda s: f"{s * size:.2g} px",
         "noise": lambda s: f"{100 * s:.0f} %",

@@ -1,4 +1,4 @@
-"""How the features lie, without labels: alignment of views, uniformity, effective rank."""
+"""Label-free statistics of the features: alignment of views, uniformity, effective rank."""
 
 import torch
 from torch import Tensor
@@ -34,8 +34,8 @@ def geometry(subject: Subject) -> list[Result]:
 
 
 def two_views(subject: Subject) -> tuple[Tensor, Tensor, str]:
-    """The sample augmented twice, as `Subject.images` is, and how, in words: as in two epochs of training,
-    or flipped and cropped where training does not augment."""
+    """Two augmented views of the sample, shaped as `Subject.images`, and the augmentation in words: that of two epochs
+    of training, or flip and crop where training does not augment."""
     data, split, places = subject.trainer.datamodule, subject.split, subject.places
     first, second = (
         torch.cat([_view(data, batch) for batch in samples(data, split, "train", places, epoch)]) for epoch in (0, 1)
@@ -51,7 +51,7 @@ def two_views(subject: Subject) -> tuple[Tensor, Tensor, str]:
 
 
 def augmentation(data: DataModule) -> str:
-    """What training does to images, in words."""
+    """Augmentation of the training images, in words."""
     known = {name: data.hparams[name] for name in ("crop", "augment") if name in data.hparams}
     return ", ".join(f"{name} {v if isinstance(v, str) else list(v)}" for name, v in known.items() if v)
 

@@ -1,4 +1,4 @@
-"""Where a network looks: attention of the class token, or the main pattern of its feature maps."""
+"""Attention maps of the class token, or the first principal component of feature maps."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ from torch.nn.functional import interpolate
 
 from modules.contracts import Backbone
 
-CELLS = 6  # cells a side that a map needs to show anything
+CELLS = 6  # fewest cells per side of a map worth drawing
 
 
 def attention(backbone: Backbone, image: Tensor) -> Tensor | None:
@@ -63,7 +63,7 @@ def activation(maps: list[Tensor]) -> tuple[Tensor, int]:
 
 
 def overlay(image: np.ndarray, heat: Tensor) -> np.ndarray:
-    """An image, darkened, under a map in colors.
+    """Heat map over a darkened image.
 
     Args:
         image: uint8 (H, W, 3).

@@ -1,4 +1,4 @@
-"""Figures of merit of stored features: linear probes, clusters, and how they lie on the unit sphere. Pure functions."""
+"""Metrics of extracted features: linear probes, k-means clusters, alignment and uniformity. Pure functions."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ STEPS = 1000  # of L-BFGS at most
 
 
 class Scale(NamedTuple):
-    """Mean and spread of each dimension, (D,) each."""
+    """Standardization: mean and standard deviation of each dimension, (D,) each."""
 
     mean: Tensor
     std: Tensor
@@ -43,13 +43,13 @@ class Probe(NamedTuple):
 
 
 def scale(features: Tensor) -> Scale:
-    """What standardizes features like these (N, D)."""
+    """Mean and standard deviation of features (N, D); infinite where a dimension never changes."""
     std, mean = torch.std_mean(features, dim=0, correction=0)
     return Scale(mean, torch.where(std > 1e-6 * std.max(), std, torch.inf))
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
-    """Share 0..1 of (N,) that agree."""
+    """Accuracy, 0..1, of predicted classes (N,) against labels (N,)."""
     return (predicted == labels).double().mean().item()
 
 
@@ -83,7 +83,7 @@ def fit_linear(features: Tensor, labels: Tensor, classes: int, c: float) -> Prob
 def choose_c(
     train: tuple[Tensor, Tensor], held: tuple[Tensor, Tensor], classes: int, strengths: Sequence[float] = STRENGTHS
 ) -> float:
-    """The C with which a probe fitted to `train` (features, labels) is best on `held`; the smallest among equals."""
+    """C of the highest accuracy on `held` of a probe fitted to `train` (features, labels); the smallest of equals."""
     return max(strengths, key=lambda c: accuracy(fit_linear(*train, classes, c)(held[0]), held[1]))
 
 

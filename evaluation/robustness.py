@@ -1,4 +1,4 @@
-"""What damage to the images costs: the same classifiers on blurred, noisy, flat and badly compressed images."""
+"""Robustness to corruptions: accuracy on images under blur, noise, low contrast and JPEG compression."""
 
 import csv
 from pathlib import Path
@@ -17,11 +17,11 @@ from evaluation.subject import Result, Subject
 from modules.contracts import writing
 
 Found = dict[Kind, dict[str, list[float]]]
-"""Accuracies by damage, classifier and strength."""
+"""Accuracies by corruption, classifier and strength."""
 
 
 def robustness(subject: Subject, classifiers: dict[str, Classifier]) -> list[Result]:
-    """Accuracy of classifiers of features, by name, on the sample of images under each kind of damage.
+    """Accuracy of classifiers of features, by name, on the sample of images under each kind of corruption.
 
     Draws the curves and an example of each, and writes `robustness.csv` with every number.
     """
@@ -50,7 +50,7 @@ def robustness(subject: Subject, classifiers: dict[str, Classifier]) -> list[Res
 
 
 def damaged(subject: Subject, kind: Kind, strength: float) -> torch.Tensor:
-    """Features (n, D) of the damaged sample of images."""
+    """Features (n, D) of the corrupted sample of images."""
     random = torch.Generator().manual_seed(subject.seed)
     # a list, because within `embed` a trainer of bf16 would blur in bf16, badly and very slowly
     batches = [as_batch(corrupt(part, kind, strength, random)) for part in subject.images.split(CHUNK)]

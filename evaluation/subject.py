@@ -1,4 +1,4 @@
-"""What is judged: features of the splits, and a sample of the images behind them."""
+"""Extracted features of the splits, and a sample of the images behind them."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from tasks import Task
 
 
 class Result(NamedTuple):
-    """A number and how it came about, in words."""
+    """A metric with its protocol in words."""
 
     metric: str
     value: float
@@ -24,20 +24,20 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True)
 class Subject:
-    """Features that are judged.
+    """Features under evaluation.
 
     Args:
         trainer: knows data, device and run directory.
         task: whose features they are.
-        split: that is judged.
-        bank: the train split, which probes learn from.
-        judged: the split that is judged.
-        held: the val split when another one is judged, to choose settings on.
-        images: a sample of what is judged, uint8 images (n, 3, H, W) or clips (n, 3, T, H, W).
-        places: where they stand in their split, (n,).
-        rows: which rows of `judged` they are, int64 (n,); differs from `places` where broken images were left out.
-        off: why probes that need labels are off; empty when they are on.
-        seed: of all that is drawn.
+        split: under evaluation.
+        bank: features of the train split, the training set of the probes.
+        judged: features of `split`.
+        held: features of the val split, to choose settings on, when `split` is another one.
+        images: a sample of `split`, uint8 images (n, 3, H, W) or clips (n, 3, T, H, W).
+        places: their indices in the split, (n,).
+        rows: their rows in `judged`, int64 (n,); differs from `places` where broken images were left out.
+        off: reason why probes that need labels are off; empty when they are on.
+        seed: of all random draws.
     """
 
     trainer: Trainer
@@ -69,17 +69,17 @@ class Subject:
 
     @property
     def counts(self) -> str:
-        """Samples on both sides, in words."""
+        """Numbers of samples in the bank and in the split under evaluation, in words."""
         return f"bank {len(self.bank.ids):,} train {self.noun}, {len(self.judged.ids):,} {self.split} {self.noun}"
 
     @property
     def sampled(self) -> str:
-        """The sample of images, in words."""
+        """Size of the sample of images, in words."""
         part = "" if len(self.rows) == len(self.judged.ids) else f" of {len(self.judged.ids):,}"
         return f"{len(self.rows):,}{part} {self.split} {self.noun}"
 
     def result(self, name: str, value: float, how: str) -> Result:
-        """A number about the judged split."""
+        """A metric of the split under evaluation."""
         return Result(f"{self.split}/{name}", value, how)
 
     def name(self, row: int) -> str:
@@ -88,7 +88,7 @@ class Subject:
 
 
 def collect(trainer: Trainer, task: Task, split: Split, most: int) -> Subject:
-    """Computes the features of the splits that are needed, and decodes up to `most` images of the judged one.
+    """Computes the features of the splits that are needed, and decodes up to `most` images of `split`.
 
     Raises:
         DataError: features that are not finite.
@@ -120,7 +120,7 @@ def collect(trainer: Trainer, task: Task, split: Split, most: int) -> Subject:
 
 
 def _why_off(splits: dict[Split, Embedded], classes: int) -> str:
-    """Why probes that need labels cannot run; "" when they can."""
+    """Reason why probes that need labels cannot run; "" when they can."""
     unlabeled = [name for name, part in splits.items() if part.labels is None]
     if unlabeled or not classes:
         return f"the {' and '.join(unlabeled)} samples have no labels" if unlabeled else "the data names no classes"

@@ -1,4 +1,4 @@
-"""Lightning's trainer, with one more thing to do: judge the features of a checkpoint."""
+"""Lightning's trainer with an `evaluate` method: metrics of the features of a checkpoint."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +28,7 @@ from tasks import Task
 
 
 class Trainer(L.Trainer):
-    """How and on what to run: Lightning's trainer, which here can also `evaluate`.
+    """Lightning's trainer (devices, precision, epochs, ...), with an `evaluate` method.
 
     Args:
         precision: `auto` is bf16-mixed where the hardware computes in it (CUDA with bf16, CPUs with AVX512-BF16 or
@@ -56,24 +56,24 @@ class Trainer(L.Trainer):
         sample: int = 1000,
         plane: Method = "tsne",
     ) -> list[Result]:
-        """Judge the features of a checkpoint, whatever its task: kNN, linear probes, clusters, robustness, images.
+        """Evaluate the features of a checkpoint of any task: kNN, linear probes, clusters, robustness, figures.
 
-        The train split is the bank that probes learn from, the test split is judged, or val where there is no test.
-        All on one device. Features of every split go to `features.npz`.
+        Probes learn from the train split and are evaluated on the test split, or on val where there is no test. All on
+        one device. Features of every split go to `features.npz`.
 
         Args:
-            model: whose backbone is judged.
+            model: task whose backbone is evaluated.
             datamodule: gives the images.
             ckpt_path: a .ckpt file of any task, a run directory, or `latest`.
-            neighbors: numbers of neighbors k of the kNN vote, as 1,10,20,200; the middle one is also judged under
-                damage.
+            neighbors: numbers of neighbors k of the kNN vote, as 1,10,20,200; the middle one is also evaluated
+                under corruptions.
             temperature: of that vote; small values let the nearest decide.
             labels: shares of the training labels for the linear probe, fractions up to 1.0 or counts above 1, as
-                0.01,0.1,1; the same share of every class. The largest is also used for SGD and under damage.
+                0.01,0.1,1; the same share of every class. The largest is also used for SGD and under corruptions.
             sgd_epochs: epochs of the linear probe that is fitted by SGD.
             sgd_lr: its first learning rate, for standardized features scaled to length 1.
-            sample: judged images, evenly spread, for damage, alignment, uniformity, rank and the plane.
-            plane: how features are laid out in two dimensions; `pca` also where there are fewer than 50 images.
+            sample: images, evenly spread, for corruptions, alignment, uniformity, rank and the plane.
+            plane: two-dimensional projection of the features; `pca` also where there are fewer than 50 images.
 
         Raises:
             ConfigError: a setting that cannot work, or more than one device.
@@ -122,7 +122,7 @@ class Trainer(L.Trainer):
             raise ConfigError(f"sample is {sample}, but two images are needed to compare any")
 
     def _prepare(self, model: Task, datamodule: DataModule, labels: tuple[float, ...]) -> Split:
-        """Puts data and model in place, and finds the split to judge; all that can be wrong is found here."""
+        """Set up data and model, and choose the split to evaluate; all settings are validated here."""
         self.datamodule, datamodule.trainer, model.trainer = datamodule, self, self
         self.strategy.connect(model)
         datamodule.prepare_data()
@@ -143,7 +143,7 @@ class Trainer(L.Trainer):
 
 
 def _to_judge(model: Task, data: DataModule, labels: tuple[float, ...]) -> tuple[Split, Tensor]:
-    """The split to judge, and a few of its images.
+    """The split to evaluate, and a few of its images.
 
     Raises:
         ConfigError: data of another kind, or fewer training images than `labels` asks for.
@@ -193,7 +193,7 @@ def _labeled(
     epochs: int,
     lr: float,
 ) -> list[Result]:
-    """All that needs labels; draws the accuracies."""
+    """kNN, linear probes, clusters and robustness, which need labels; draws the accuracies."""
     shares = sorted(labels, key=lambda share: share if share > 1 else share * len(subject.bank.ids))
     votes, neighbor = vote(subject, ks, temperature)
     probes = [probe(subject, share) for share in shares]

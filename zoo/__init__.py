@@ -1,1 +1,1 @@
-"""What can be said of a backbone by its name alone: `python cli.py backbones`."""
+"""The `backbones` command: list backbones, and describe one by its name alone (`python cli.py backbones`)."""

@@ -1,4 +1,4 @@
-"""The pyramid of a backbone as an image."""
+"""Figure of the feature pyramid of a backbone."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ def pyramid(
     strides: Sequence[int],
     fields: Sequence[int | None],
 ) -> np.ndarray:
-    """Maps from fine to coarse as blocks, beside what one cell of each sees of an image: uint8 (H, W, 3).
+    """Feature maps from fine to coarse as blocks, beside their receptive fields: uint8 (H, W, 3).
 
     Args:
         name: of the backbone.

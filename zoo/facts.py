@@ -1,4 +1,4 @@
-"""Size, cost, maps and abilities of a backbone, found out without weights and without computing."""
+"""Size, cost, maps and options of a backbone, from shapes alone: no weights, no computation."""
 
 from functools import cached_property
 
@@ -15,7 +15,7 @@ from modules.contracts import Backbone, ConfigError
 
 
 class Facts:
-    """Of the backbone `name`, which exists as shapes only (on torch's meta device).
+    """Facts about the backbone `name`, built as shapes only (on torch's meta device).
 
     Raises:
         ConfigError: there is no such name.
@@ -27,7 +27,7 @@ class Facts:
 
     @cached_property
     def reach(self) -> Reach | None:
-        """Names of the parameters that maps and pooled features follow from; null where shapes do not tell."""
+        """Names of the parameters that maps and pooled features depend on; null where shapes are not enough to tell."""
         try:
             return survey(self.backbone)
         except ConfigError:  # timm's Gemma 4 computes sizes from numbers
@@ -35,7 +35,7 @@ class Facts:
 
     @property
     def parameters(self) -> int:
-        """Number of parameters that the maps depend on: no classifier, nor what leads to it alone."""
+        """Number of parameters that the maps depend on, without the classifier and layers that only it uses."""
         return self._count(set.union(*self.reach.maps) if self.reach else set(self._sizes))
 
     @property
@@ -59,34 +59,34 @@ class Facts:
 
     @cached_property
     def sides(self) -> tuple[int, int]:
-        """Height and width that its weights were made for."""
+        """Height and width of the images that its weights were trained on."""
         return published(self.backbone)
 
     @cached_property
     def _attempt(self) -> tuple[list[Tensor] | None, int]:
-        """Maps of those sides, and the operations that they take: all in one pass, which takes a moment."""
+        """Maps of an image of `sides`, and their FLOPs, from one pass, which takes a moment."""
         with FlopCounterMode(display=False) as counter:
             maps = attempt(self.backbone, *self.sides)
         return maps, counter.get_total_flops()
 
     @property
     def known(self) -> bool:
-        """Whether it runs without numbers; timm's Gemma 4 computes sizes from numbers."""
+        """True if a pass on the meta device works; timm's Gemma 4 computes sizes from values."""
         return self._attempt[0] is not None
 
     @property
     def macs(self) -> int | None:
-        """Multiplications with additions for one image (or clip of 16 frames) of those sides, if `known`."""
+        """Multiply-accumulate operations (MACs) for one image, or clip of 16 frames, of `sides`, if `known`."""
         return self._attempt[1] // 2 if self.known else None
 
     @property
     def cells(self) -> list[tuple[int, int]]:
-        """Height and width of each map of an image of those sides; only if `known`."""
+        """Height and width of each map of an image of `sides`; only if `known`."""
         return [tuple(x.shape[-2:]) for x in self._attempt[0]]
 
     @cached_property
     def fixed(self) -> bool:
-        """Whether it takes images of `sides` only."""
+        """True if it takes images of `sides` only."""
         return self.known and fixed(self.backbone)
 
     @cached_property
@@ -96,7 +96,7 @@ class Facts:
 
     @cached_property
     def options(self) -> list[str]:
-        """What of `small_images`, `drop_path` and `output_stride` it can do."""
+        """Supported options among `small_images`, `drop_path` and `output_stride`, as typed."""
         tried = {
             "--model.small_images true": {"small_images": True},
             "--model.drop_path 0.1": {"drop_path": 0.1},
@@ -111,7 +111,7 @@ class Facts:
         ]
 
     def tasks(self) -> list[str]:
-        """What it is good for, one line a task."""
+        """Tasks that it fits, one line each."""
         strides, (high, wide) = self.backbone.features.strides, self.sides
         if self.backbone.temporal:
             return ["video (tasks/video.yaml), as a network for clips; no other task"]
@@ -127,7 +127,7 @@ class Facts:
 
 
 def shapes(name: str) -> Backbone:
-    """The backbone `name` without numbers."""
+    """The backbone `name` on the meta device: shapes without values."""
     try:
         with torch.device("meta"):
             return by_name(name).eval()
@@ -149,7 +149,7 @@ def origin(name: str) -> tuple[str, str]:
 
 
 def has_weights(name: str) -> bool:
-    """Whether `--model.weights pretrained` has something to fetch."""
+    """True if `--model.weights pretrained` has published weights to fetch."""
     if timm.is_model(name):
         return timm.models.is_model_pretrained(name)
     plain = name.rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""How much of an image one cell of each map depends on."""
+"""Receptive field of one cell of each feature map."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,8 +14,8 @@ STRAIGHT = {"relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "leaky_relu
 
 
 class Linear(TorchFunctionMode):
-    """Activations that have no gradient somewhere pass everything on, and a maximum is a mean: what a cell depends on
-    then has a gradient."""
+    """Linear stand-ins for nonlinear layers: activations become the identity, max-pooling becomes average pooling, so
+    that every pixel in the receptive field has a gradient."""
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
@@ -33,7 +33,7 @@ class Linear(TorchFunctionMode):
 
 
 def receptive_fields(backbone: Backbone, height: int, exact: bool = False) -> list[int | None]:
-    """The side in pixels of the square that a cell of each map sees, or null where that is the whole image.
+    """Receptive field of a cell of each map: side of the square in pixels, or null for the whole image.
 
     Computed as the width over which the middle cell has a gradient, on wide images, in float64 so that what is far
     away does not vanish. Global attention, squeeze-and-excitation and group norm see everything.
