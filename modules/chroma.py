@@ -1,4 +1,4 @@
-"""Colors without brightness: what a gray image does not show."""
+"""Quantized chrominance for colorization: colors without brightness."""
 
 import torch
 from torch import Tensor
@@ -8,9 +8,9 @@ COLORS = LEVELS**2
 
 
 def chroma(image: Tensor) -> Tensor:
-    """Which of 225 colors each pixel has, however bright: (B, 3, H, W), RGB in 0..1, to int64 (B, H, W).
+    """Quantized chrominance of each pixel, 0..224, int64 (B, H, W), from images (B, 3, H, W), RGB in 0..1.
 
-    They are cells of the plane of red - green and (red + green) / 2 - blue, the two axes beside brightness.
+    Classes are cells of the plane of red - green and (red + green) / 2 - blue, the two axes beside brightness.
     """
     red, green, blue = image.unbind(1)
     axes = red - green, (red + green) / 2 - blue  # -1..1
@@ -19,7 +19,7 @@ def chroma(image: Tensor) -> Tensor:
 
 
 def chroma_counts(colors: Tensor, cells: tuple[int, int]) -> Tensor:
-    """How many pixels of each cell have which color.
+    """Color histogram of each cell of a grid.
 
     Args:
         colors: int64 (B, H, W), as `chroma` gives them.

@@ -1,4 +1,4 @@
-"""What every part agrees on: feature pyramids, batches, predictions and the two kinds of user error."""
+"""Interfaces between the parts: backbones, feature pyramids, batches, predictions and the two kinds of user error."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,13 +17,13 @@ Prediction = dict[str, Any]
 
 
 IGNORE = 255
-"""What a semantic map says where no class counts: void, and the padding around an image."""
+"""Ignore index of semantic maps: void pixels, and the padding around an image."""
 
 SURPLUS = "surplus"
-"""Key of a batch that does not count: a device without a batch of its own got it, so that all take part in an epoch."""
+"""Key of a surplus batch, left out of metrics: given to a device without a batch of its own, so that all take part."""
 
 GREEDY = "_greedy"
-"""Ending of metrics whose texts were searched for greedily, in validations between epochs."""
+"""Suffix of metrics of greedy search, in validations between epochs."""
 
 
 LUMA = (0.299, 0.587, 0.114)
@@ -126,7 +126,7 @@ class Backbone(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What the network says of itself, under timm's names: `input_size`, `first_conv`, `classifier`, ..."""
+        """Pretrained config of the network, under timm's names: `input_size`, `first_conv`, `classifier`, ..."""
         return getattr(self.net, "pretrained_cfg", None) or {}
 
     @property
@@ -139,8 +139,8 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def pool(self, maps: list[Tensor]) -> Tensor:
-        """Features (B, features.pooled) of what `forward` gave: all between the last map and the classifier in the
-        published network. Here the mean of the last map."""
+        """Pooled features (B, features.pooled) of the maps from `forward`: all layers between the last map and the
+        classifier in the published network. Here global average pooling of the last map."""
         return maps[-1].flatten(2).mean(2)
 
     def classifier(self) -> nn.Module | None:
@@ -158,7 +158,7 @@ class Backbone(nn.Module):
 
     @property
     def weights_file(self) -> str:
-        """What the file of those weights is called and where it lies; empty if there is none."""
+        """Name or URL of the file of those weights; empty if there is none."""
         return ""
 
     def normalize(self, image: Tensor) -> Tensor:
@@ -241,7 +241,7 @@ class Neck(nn.Module):
 
 
 class Head(nn.Module):
-    """Feature pyramid in, what the task needs out.
+    """Base of the heads: feature pyramid in, the output of the task out.
 
     Attributes: `pools` marks heads that take pooled features (B, features.pooled) in place of the maps; `loss_name`, of
     heads with a loss, is that loss in words, with all that changes it, for protocols.
@@ -258,7 +258,7 @@ def through(backbone: Backbone, head: Head, image: Tensor) -> Tensor:
 
 
 class Fusion(nn.Module):
-    """A clip through a backbone, its frames brought together: maps without time out.
+    """Temporal fusion of a clip through a backbone: maps without time out.
 
     Some see the frames after the backbone only; others change the first layers, or all, of the backbone that they are
     made for. `features` describes what comes out; `pools` says whether it looks at the backbone's pooled features
@@ -287,7 +287,7 @@ def nearest(word: str, words: list[str]) -> str:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns what the operating system says about a full disk or a read-only folder into one sentence."""
+    """Turn an OSError, such as a full disk or a read-only folder, into a DataError of one sentence."""
     try:
         yield
     except OSError as error:

@@ -11,11 +11,11 @@ Takes = Literal["pooled", "cells", "map", "tokens", "branches"]
 
 
 class Classifier(nn.Module):
-    """Features to logits (B, K), the mean of those of all its layers; `state_dict` has the library's names.
+    """Published classifier: features to logits (B, K), the mean over all its layers; `state_dict` has library names.
 
     Args:
         layers: by the library's name; their weights are kept if they have numbers, else 0.
-        takes: what the layers see: `pooled` features (B, D); `cells`, the same as maps of one cell, for 1x1
+        takes: input of the layers: `pooled` features (B, D); `cells`, the same as maps of one cell, for 1x1
             convolutions; `branches`, for each layer its share of the features side by side; `map`, the last map, before
             its mean; or `tokens`, for each layer one of the first tokens at the end of the network.
 
@@ -46,7 +46,7 @@ class Classifier(nn.Module):
         return torch.stack([each.flatten(2).mean(2) if each.ndim > 2 else each for each in logits]).mean(0)
 
     def _place(self, path: str, layer: nn.Module) -> None:
-        """Puts `layer` where the library has it, inside empty modules of the names before it."""
+        """Insert `layer` at the library's path, inside empty modules of the names before it."""
         parent, *names = [self, *path.split(".")]
         for name in names[:-1]:
             if name not in dict(parent.named_children()):
@@ -56,7 +56,7 @@ class Classifier(nn.Module):
 
 
 def find_classifier(whole: nn.Module, own: set[str], said: object) -> dict[str, nn.Module]:
-    """The layers of `whole` that hold the tensors that a network without classifier lacks.
+    """Layers of `whole` that hold the tensors missing from a network without classifier.
 
     Args:
         whole: the published network.
@@ -87,7 +87,7 @@ def find_classifier(whole: nn.Module, own: set[str], said: object) -> dict[str, 
 
 
 def has_convolution(layers: dict[str, nn.Module]) -> bool:
-    """Whether the classifier is made of convolutions."""
+    """True if any layer of the classifier is a convolution."""
     return any(isinstance(m, nn.Conv2d | nn.Conv3d) for layer in layers.values() for m in layer.modules())
 
 

@@ -1,4 +1,4 @@
-"""Parameters that maps and pooled features follow from, which of them are trained, and a check of the contract."""
+"""Parameters that maps and pooled features depend on, freezing, and validation of the backbone contract."""
 
 from collections.abc import Iterable
 from copy import deepcopy
@@ -12,7 +12,7 @@ from modules.contracts import Backbone, ConfigError, Features
 
 
 class Reach(NamedTuple):
-    """Names of the parameters in `net` that outputs of a backbone follow from.
+    """Names of the parameters in `net` that the outputs of a backbone depend on.
 
     Args:
         maps: those of each map, fine to coarse.
@@ -24,7 +24,7 @@ class Reach(NamedTuple):
 
 
 def survey(backbone: Backbone) -> Reach:
-    """Runs a copy without numbers once, on an image (clip of 16 frames) of the published size.
+    """Trace a copy on the meta device, on one image (clip of 16 frames) of the published size; validates the contract.
 
     Raises:
         ConfigError: the backbone breaks its contract: an attribute is missing or of another kind, or maps or pooled
@@ -46,7 +46,7 @@ def survey(backbone: Backbone) -> Reach:
 
 
 def train_only(backbone: Backbone, names: Iterable[str]) -> None:
-    """Fixes all parameters of `backbone.net` but `names`; those that are fixed already stay so.
+    """Freeze all parameters of `backbone.net` except `names`; frozen ones stay frozen.
 
     Processes of DDP would wait for the gradients of parameters that the loss does not follow from.
     """
@@ -56,9 +56,9 @@ def train_only(backbone: Backbone, names: Iterable[str]) -> None:
 
 
 def freeze_norms(module: nn.Module) -> None:
-    """Keeps the batch norms of `module` as they are: their running statistics in use, their scale and shift untrained.
+    """Freeze the batch norms of `module`: running statistics in use and not updated, scale and shift untrained.
 
-    For batches too small to have statistics of their own, as in detection. Tensors keep their names. `module.train()`
+    For batches too small for statistics of their own, as in detection. Tensors keep their names. `module.train()`
     undoes the first half, so call this after it.
     """
     for layer in module.modules():
@@ -68,7 +68,7 @@ def freeze_norms(module: nn.Module) -> None:
 
 @torch.no_grad()
 def pools_plainly(backbone: Backbone) -> bool:
-    """Whether the pooled features are the mean of the last map."""
+    """True if the pooled features are the mean of the last map (global average pooling)."""
     copy = deepcopy(backbone).eval()
     frames = (16,) if copy.temporal else ()
     copy.pools, weight = True, next(copy.parameters(), copy.mean)

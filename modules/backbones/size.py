@@ -1,4 +1,4 @@
-"""Which sizes of images a backbone takes, tried out without computing anything."""
+"""Image sizes that a backbone supports, found on torch's meta device without computing anything."""
 
 from copy import deepcopy
 
@@ -10,15 +10,14 @@ from modules.contracts import Backbone, ConfigError
 
 
 def blank(backbone: Backbone) -> Backbone:
-    """A copy without numbers (on torch's meta device): it tells shapes and refuses sizes as the original does."""
+    """A copy on torch's meta device, shapes without values: it accepts and refuses sizes as the original does."""
     tensors = [*backbone.parameters(), *backbone.buffers()]
     shapes = {id(t): t.detach().to("meta") if not isinstance(t, Parameter) else _shape(t) for t in tensors}
     return deepcopy(backbone, shapes).to("meta").eval()  # nothing is copied but the layers
 
 
 def attempt(blank: Backbone, height: int, width: int) -> list[Tensor] | None:
-    """The maps, without numbers, that a `blank` backbone gives of an image (or clip of 16 frames) of this size; null
-    where it fails or a map has not one cell."""
+    """Maps of a `blank` backbone for an image (or clip of 16 frames) of this size; null if one is empty or it fails."""
     image = torch.empty(1, blank.in_channels, *[16] * blank.temporal, height, width, device="meta")
     try:
         with torch.no_grad():
@@ -33,24 +32,24 @@ def _shape(parameter: Parameter) -> Parameter:
 
 
 def takes(blank: Backbone, height: int, width: int) -> bool:
-    """Whether a `blank` backbone takes images of this size, and gives at least one cell of each map."""
+    """True if a `blank` backbone takes images of this size, and gives at least one cell of each map."""
     return attempt(blank, height, width) is not None
 
 
 def published(backbone: Backbone) -> tuple[int, int]:
-    """Height and width of the images that a backbone was made for."""
+    """Height and width of the images that a backbone was published for; 224 x 224 if unknown."""
     return tuple(backbone.config.get("input_size", (3, 224, 224))[1:])
 
 
 def fixed(blank: Backbone) -> bool:
-    """Whether a `blank` backbone takes images of the one size that it was built for only, or multiples of it."""
+    """True if a `blank` backbone takes only images of the size that it was built for, or multiples of it."""
     height, width = published(blank)
     step = max(blank.features.strides)
     return not any(takes(blank, height + by, width + by) for by in (step, 2 * step))
 
 
 def smallest(blank: Backbone) -> int:
-    """The side of the smallest square image that a `blank` backbone takes: at least one cell of its coarsest map."""
+    """Side of the smallest square image that a `blank` backbone takes: at least one cell of its coarsest map."""
     below, enough = max(blank.features.strides) - 1, max(published(blank))
     while enough - below > 1:
         side = (below + enough) // 2
@@ -61,11 +60,11 @@ def smallest(blank: Backbone) -> int:
 def size_error(
     backbone: Backbone, image: Tensor, error: Exception, remedy: str = "", option: str = "data.image_size"
 ) -> ConfigError | None:
-    """What to say when `backbone` failed on `image` (B, C, H, W): a sentence if its size is why, else null.
+    """Error about the image size, after `backbone` failed on `image` (B, C, H, W); null if the size is not the cause.
 
     Args:
-        remedy: what else can be done about a network for one size.
-        option: that sets the size.
+        remedy: another remedy for a network of one size, appended to the sentence.
+        option: the setting of the image size.
     """
     height, width = image.shape[-2:]
     if image.is_meta:  # it is being tried out by `takes`

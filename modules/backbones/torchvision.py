@@ -121,7 +121,7 @@ class Torchvision(Backbone):
         return get_model_weights(self.name.partition("/")[2]).DEFAULT.url
 
     def _layers(self, coarse: bool = False) -> dict[str, Any]:
-        """What `optim.layer_decay` grades: the steps in their order."""
+        """Layer groups for layer-wise learning-rate decay (`optim.layer_decay`): the steps in their order."""
         if isinstance(self.net, torchvision.models.VisionTransformer):
             first, last = r"^(?:class_token|conv_proj|encoder\.pos)", (r"^encoder\.ln", (math.inf,))
             return {"stem": first, "blocks": [(r"^encoder\.layers\.encoder_layer_(\d+)", None), last]}
@@ -143,7 +143,7 @@ def library_weights(name: str, backbone: Backbone) -> Weights:
 def statistics(name: str) -> dict[str, list[float]]:
     """`mean` and `std` of the images that torchvision's weights of a network expect."""
     recipe = get_model_weights(name).DEFAULT.transforms()
-    half = [0.5, 0.5, 0.5]  # what torchvision's `transform_input` comes to
+    half = [0.5, 0.5, 0.5]  # the effect of torchvision's `transform_input`
     return {"mean": half, "std": half} if name in RESCALED else {"mean": recipe.mean, "std": recipe.std}
 
 
@@ -180,7 +180,7 @@ def _create(name: str, drop_path: float, stride: int) -> nn.Module:
 
 
 def _hidden_layers(net: nn.Module) -> nn.Sequential | None:
-    """What comes before the last linear layer of a classifier, if that has weights or activations."""
+    """Hidden layers before the last linear layer of a classifier; null if they have neither weights nor activations."""
     classifier = getattr(net, "classifier", None)
     if not isinstance(classifier, nn.Sequential) or not isinstance(classifier[-1], nn.Linear):
         return None

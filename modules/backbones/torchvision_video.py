@@ -15,13 +15,13 @@ from modules.contracts import Backbone, ConfigError, Features, Maps, Weights
 
 
 class Family(NamedTuple):
-    """What differs between torchvision's networks for clips.
+    """Configuration of a family of torchvision's video networks.
 
     Args:
         features: channels and strides of the maps.
-        classifier: the child that maps do not need.
+        classifier: name of the child module that is the classifier.
         maps: (network, clips) to maps.
-        layers: pattern of the layers that `optim.layer_decay` grades.
+        layers: pattern of the layers for layer-wise learning-rate decay (`optim.layer_decay`).
     """
 
     features: Features
@@ -92,7 +92,7 @@ class TorchvisionVideo(Backbone):
 
 
 def check_clips(backbone: Backbone, video: Tensor) -> None:
-    """Whether `video` (B, 3, T, H, W) is something that a network for clips takes.
+    """Validate `video` (B, 3, T, H, W) as input of a network for clips.
 
     Raises:
         ConfigError: images, or clips that are too short or of another size than its positions are made for.

@@ -1,4 +1,4 @@
-"""From what a network says to what the user gets."""
+"""Decoding: post-processing of network outputs into predictions."""
 
 from modules.decoding.dense import augmented, infer, padded, sliding, to_original
 

@@ -1,4 +1,4 @@
-"""Which of many boxes stay, and boxes from one frame of pixels into another. Pure functions.
+"""Non-maximum suppression, merging of views and tiles, and coordinate transforms of boxes. Pure functions.
 
 A detection is a dict of one image: `boxes` float32 (N, 4) xyxy in pixels, `scores` float32 (N,) descending, `labels`
 int64 (N,), and for instances `mask_probabilities` float32 (N, 28, 28) over each box. Other keys are carried along.
@@ -16,12 +16,12 @@ from modules.contracts import ConfigError
 Detection = dict[str, Tensor]
 
 CANDIDATES = 1000
-"""As many boxes of an image at most are compared with each other, the best of them."""
+"""Most boxes of an image that NMS compares, those of the highest scores."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which candidates become detections.
+    """Settings of non-maximum suppression (NMS) and score filtering.
 
     Args:
         score_threshold: those that score less are dropped, 0..1.
@@ -49,7 +49,7 @@ class Selection:
 
     @property
     def torchvision(self) -> dict[str, float]:
-        """The same for torchvision's detectors, which know only NMS within a class; what is left is `select`'s."""
+        """Arguments of torchvision's detectors, which know only NMS within a class; `select` does the rest."""
         own = self.agnostic_nms or self.soft_nms
         return {
             "score_thresh": self.score_threshold,
@@ -58,7 +58,7 @@ class Selection:
         }
 
     def select(self, detection: Detection) -> Detection:
-        """What torchvision's detector with these settings left, without boxes that have no area."""
+        """Drop boxes without area; apply class-agnostic or soft NMS, which torchvision's detectors lack."""
         detection = take(detection, remove_small_boxes(detection["boxes"], min_size=1e-2))
         if not (self.agnostic_nms or self.soft_nms):
             return detection
@@ -66,7 +66,7 @@ class Selection:
 
 
 def suppress(candidates: Detection, selection: Selection) -> Detection:
-    """Candidates of one image in any order, by score, without those that others make superfluous."""
+    """Non-maximum suppression (plain, class-agnostic or soft) of the candidates of one image; the best first."""
     boxes, scores = candidates["boxes"], candidates["scores"]
     best = scores.topk(min(CANDIDATES, len(scores))).indices
     candidates = take(candidates, best[scores[best] >= selection.score_threshold])
@@ -93,7 +93,7 @@ def soft_nms(
         sigma: smaller lowers more.
 
     Returns:
-        Indices of what stays, best first, and its new scores.
+        Indices of the boxes kept, best first, and their new scores.
     """
     decay = (-box_iou(boxes, boxes).square() / sigma).exp()
     # one tiny step per box: a GPU would spend its time on starting them
@@ -113,7 +113,7 @@ def soft_nms(
 
 
 def merge(views: Sequence[Detection], selection: Selection) -> Detection:
-    """Detections of several views of one image (mirrored, other sizes), all in the same pixels, as those of one."""
+    """Test-time augmentation: merge detections of several views of one image, all in the same pixels, by NMS."""
     return suppress(_joined(views), selection)
 
 
@@ -125,18 +125,18 @@ def merge_tiles(
     selection: Selection,
     covered: float = 0.7,
 ) -> Detection:
-    """Detections of overlapping tiles of a large image as those of the image.
+    """Tiled inference: merge detections of overlapping tiles into those of the large image.
 
-    An object on the border of a tile is seen whole by its neighbor when tiles overlap by more than its size. What is
-    left of it on the border has too little overlap for NMS, so it goes when a box that no border cuts, of the same
-    class, covers most of it. An object larger than the overlap may be left in pieces.
+    An object on the border of a tile lies entirely within a neighbor when tiles overlap by more than its size. Its cut
+    box overlaps too little for NMS, so it is dropped when a box that no border cuts, of the same class, covers most of
+    it. An object larger than the overlap may be left in pieces.
 
     Args:
         tiles: each in pixels of its tile.
         corners: top and left of each tile in the image.
         window: height and width of a tile; those on the right and below may be cut by the image.
         size: height and width of the image.
-        selection: what stays of all.
+        selection: NMS over all tiles.
         covered: share of a cut box that an uncut one covers.
     """
     found = _joined([moved(tile, corner) for tile, corner in zip(tiles, corners, strict=True)])
@@ -152,7 +152,7 @@ def merge_tiles(
 
 
 def mirrored(detection: Detection, width: float) -> Detection:
-    """Detections of the mirrored image, `width` pixels wide, in the image itself, and the other way round."""
+    """Horizontal flip of detections in an image of `width` pixels; its own inverse."""
     x1, y1, x2, y2 = detection["boxes"].unbind(1)
     flipped = {"boxes": torch.stack([width - x2, y1, width - x1, y2], 1)}
     if "mask_probabilities" in detection:
@@ -161,13 +161,13 @@ def mirrored(detection: Detection, width: float) -> Detection:
 
 
 def moved(detection: Detection, corner: tuple[float, float]) -> Detection:
-    """Detections of a part of an image whose top left `corner` (top, left) is there, in pixels of the image."""
+    """Shift detections of a crop to pixels of the image; `corner` (top, left) is that of the crop in the image."""
     top, left = corner
     return {**detection, "boxes": detection["boxes"] + detection["boxes"].new_tensor([left, top, left, top])}
 
 
 def to_original(boxes: Tensor, inside: Tensor, size: Tensor) -> Tensor:
-    """Boxes from pixels of the network's image to those of the original, clipped to it.
+    """Rescale boxes from pixels of the network's input to those of the original image, clipped to it.
 
     Args:
         boxes: (N, 4) xyxy.
@@ -188,7 +188,7 @@ def _joined(parts: Sequence[Detection]) -> Detection:
 
 
 def _cut(boxes: Tensor, corner: tuple[int, int], window: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """bool (N,): whether each box touches a border of its tile that is no border of the image."""
+    """Mask bool (N,) of the boxes that touch a border of their tile that is no border of the image."""
     (top, left), near = corner, 1.0
     bottom, right = (min(start + side, most) for start, side, most in zip(corner, window, size, strict=True))
     x1, y1, x2, y2 = boxes.unbind(1)

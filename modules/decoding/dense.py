@@ -1,4 +1,4 @@
-"""One class per pixel, from a network that maps images (B, 3, H, W) to logits (B, C, H, W).
+"""Dense prediction: sliding-window inference and test-time augmentation of maps from images to logits (B, C, H, W).
 
 `infer` puts the parts together; each also works alone. Probabilities are averaged, never logits: a window or a scale
 that is certain would otherwise outvote several that are not.
@@ -29,7 +29,7 @@ def infer(
     flip: bool = False,
     scales: Sequence[float] = (1.0,),
 ) -> Tensor:
-    """Probabilities float32 (B, C, H, W) of images of any size.
+    """Probabilities float32 (B, C, H, W) of images of any size: padding, sliding window, test-time augmentation.
 
     Args:
         model: images to logits.
@@ -50,7 +50,7 @@ def infer(
 
 
 def padded(model: Predict, image: Tensor, stride: int) -> Tensor:
-    """What `model` says of images of any size: padded to multiples of `stride`, and the result cropped back.
+    """Run `model` on images of any size: pad to multiples of `stride`, crop the output back.
 
     Padding lies on the right and below and repeats the last pixel, which makes no edge that was not there. An image
     that already divides goes through as it is.
@@ -61,7 +61,7 @@ def padded(model: Predict, image: Tensor, stride: int) -> Tensor:
         stride: of the coarsest map, in pixels.
 
     Returns:
-        (B, C, H, W), what the model gives.
+        (B, C, H, W), the output of the model.
     """
     height, width = image.shape[-2:]
     below, right = -height % stride, -width % stride
@@ -71,10 +71,10 @@ def padded(model: Predict, image: Tensor, stride: int) -> Tensor:
 
 
 def sliding(predict: Predict, image: Tensor, window: int, overlap: float = 0.5, at_once: int = 8) -> Tensor:
-    """Probabilities of large images from overlapping square windows.
+    """Sliding-window (tiled) inference: probabilities of large images from overlapping square windows.
 
     Windows never leave the image and are spread evenly. Where they overlap, their probabilities are averaged with
-    weights sin^2 that fade toward the window's border, where a network sees least context; weights sum to 1 at every
+    weights sin^2 that fade toward the window's border, where context is least; weights sum to 1 at every
     pixel. An image that fits one window is one plain pass. Beside the image, memory holds its probabilities once,
     and the windows of one pass.
 
@@ -112,12 +112,12 @@ def sliding(predict: Predict, image: Tensor, window: int, overlap: float = 0.5, 
 
 
 def augmented(predict: Predict, image: Tensor, flip: bool = False, scales: Sequence[float] = (1.0,)) -> Tensor:
-    """Mean probabilities over sizes of the image, and over its mirror image (test-time augmentation).
+    """Test-time augmentation: mean probabilities over scales of the image, and over its horizontal flip.
 
     Args:
         predict: images of any size to probabilities.
         image: (B, 3, H, W).
-        flip: whether each size is also shown mirrored, left to right.
+        flip: average over the horizontal flip of each scale too.
         scales: factors on height and width, > 0; resized bilinearly, on the way down with antialiasing.
 
     Returns:
@@ -140,7 +140,7 @@ def augmented(predict: Predict, image: Tensor, flip: bool = False, scales: Seque
 
 
 def to_original(probabilities: Tensor, inside: Tensor, size: Tensor) -> Iterator[Tensor]:
-    """Each image's probabilities in pixels of the original image: padding cut off, then resized bilinearly.
+    """Undo the letterbox: each image's probabilities in original pixels, padding cut off, then resized bilinearly.
 
     One image at a time, so that a caller who keeps only the best class never holds several large ones.
 
@@ -186,10 +186,10 @@ def _best(probabilities: Tensor) -> Tensor:
 
 
 def without_padding(predict: Predict, image: Tensor, inside: Tensor, size: Tensor) -> Tensor:
-    """What `predict` says of a batch of images, those of their own size without the padding of their batch.
+    """Run `predict` on a batch of images, those of their original size without the padding of their batch.
 
-    An image that was not resized is padded to the largest image of its batch; seen with that padding, its answer would
-    depend on what else is in the batch. Images that were fitted into a fixed canvas are always padded to that canvas.
+    An image that was not resized is padded to the largest image of its batch; with that padding, its prediction would
+    depend on the rest of the batch. Letterboxed images are always padded to the same size.
 
     Args:
         predict: images to maps.
@@ -198,7 +198,7 @@ def without_padding(predict: Predict, image: Tensor, inside: Tensor, size: Tenso
         size: int64 (B, 2), height and width of the original image.
 
     Returns:
-        (B, C, H, W), 0 in the padding of images that were seen without it.
+        (B, C, H, W), 0 in the padding of images that were run without it.
     """
     whole = tuple(image.shape[-2:])
     groups: dict[tuple[int, int], list[int]] = {}
@@ -216,7 +216,7 @@ def without_padding(predict: Predict, image: Tensor, inside: Tensor, size: Tenso
 
 
 def starts(length: int, window: int, overlap: float) -> list[int]:
-    """Where windows begin on an axis: as few as overlap by that much, spread evenly from one end to the other."""
+    """Starts of sliding windows on an axis: as few as overlap by that much, spread evenly from one end to the other."""
     if length <= window:
         return [0]
     step = max(1, window - round(window * overlap))

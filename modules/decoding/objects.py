@@ -1,4 +1,4 @@
-"""Objects in images that are looked at more than once: mirrored, in other sizes, in windows."""
+"""Test-time augmentation (flip, multi-scale) and tiled inference for detectors."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ AT_ONCE = 8  # windows in one pass
 
 
 class Shown(NamedTuple):
-    """Images as a detector gets them.
+    """Input of a detector.
 
     Args:
         image: (B, 3, H, W), normalized.
@@ -33,13 +33,13 @@ Find = Callable[[Shown], list[Detection]]
 
 @dataclass(frozen=True)
 class Looks:
-    """How images are looked at outside of training.
+    """Test-time augmentation (flip, multi-scale) and sliding-window inference outside of training.
 
     Args:
-        window: side of the windows in pixels in which larger images are looked at; null takes all in one pass.
+        window: side in pixels of the sliding windows for larger images; null takes all in one pass.
         overlap: share of a window that it has in common with the next, at least, in [0, 1).
-        flip: look at the mirrored image too.
-        scales: look at these sizes of the image, factors above 0.
+        flip: add the horizontally flipped image.
+        scales: multi-scale inference, factors above 0 on the size of the image.
 
     Raises:
         ConfigError: a value out of range.
@@ -57,19 +57,19 @@ class Looks:
 
 
 def infer(find: Find, shown: Shown, looks: Looks, selection: Selection, stride: int, black: Tensor) -> list[Detection]:
-    """Detections of each image, in its pixels, from all looks at it.
+    """Detections of each image, in its pixels, merged over all augmented views and windows.
 
-    They do not depend on what else is in the batch: each image is padded to multiples of `stride` alone, not to the
-    largest of its batch, whose black would move boxes at the border and take candidates' places; images that need
-    the same height and width are looked at together.
+    They do not depend on the rest of the batch: each image is padded to multiples of `stride` alone, not to the largest
+    of its batch, whose black would move boxes at the border and take candidates' places; images that need the same
+    height and width run together.
 
     Args:
         find: a detector.
         shown: the images.
-        looks: how often, and in which parts.
-        selection: which detections of several looks stay.
+        looks: views and windows.
+        selection: NMS over the detections of several views.
         stride: what height and width must be multiples of for the detector.
-        black: (3, 1, 1), what a black pixel is when normalized; with it images are padded, as in training.
+        black: (3, 1, 1), a black pixel after normalization; pads images, as in training.
     """
 
     found: dict[int, Detection] = {}
@@ -102,10 +102,10 @@ def _infer(find: Find, shown: Shown, looks: Looks, selection: Selection, stride:
 
 
 def alone(shown: Shown, stride: int, black: Tensor) -> Iterator[tuple[list[int], Shown]]:
-    """Images of a batch without its padding, by the height and width that each needs: multiples of `stride`.
+    """Images of a batch without its padding, grouped by the height and width that each needs: multiples of `stride`.
 
     Yields:
-        Which of the batch they are, and themselves.
+        Indices in the batch, and the images of the group.
     """
     groups: dict[tuple[int, int], list[int]] = {}
     sizes = shown.inside.tolist()
@@ -128,9 +128,9 @@ def _chosen(shown: Shown, rows: list[int]) -> Shown:
 
 
 def scaled(shown: Shown, scale: float, stride: int, black: Tensor) -> Shown:
-    """Images in another size, padded with black at the right and below to multiples of `stride`.
+    """Images rescaled by a factor, padded with black at the right and below to multiples of `stride`.
 
-    `inside` is rounded to whole pixels; all that lies in the image is as many times as large as the image.
+    `inside` is rounded to whole pixels; proposals are rescaled by the same factor.
     """
     target, factors = _target(shown.image, scale), _factors(shown.image, scale)
     if target == shown.image.shape[-2:]:
@@ -142,7 +142,7 @@ def scaled(shown: Shown, scale: float, stride: int, black: Tensor) -> Shown:
 
 
 def turned(shown: Shown) -> Shown:
-    """Images mirrored, left to right, on the same side of their padding."""
+    """Horizontal flip of images and proposals; the padding stays at the right."""
     widths = _widths(shown)
     image = [
         torch.cat([one[..., :width].flip(-1), one[..., width:]], -1)
@@ -157,7 +157,7 @@ def turned(shown: Shown) -> Shown:
 def sliding(
     find: Find, shown: Shown, window: int, overlap: float, selection: Selection, stride: int, black: Tensor
 ) -> list[Detection]:
-    """Detections of large images from overlapping square windows, which never leave the image: see `merge_tiles`.
+    """Sliding-window (tiled) detection: overlapping square windows, which never leave the image, then `merge_tiles`.
 
     Args:
         window: side in pixels; sides of the image that are shorter are covered whole.
@@ -201,6 +201,6 @@ def _target(image: Tensor, scale: float) -> tuple[int, int]:
 
 
 def _factors(image: Tensor, scale: float) -> Tensor:
-    """(4,): what boxes xyxy grow by."""
+    """Scale factors (4,) of boxes xyxy."""
     (height, width), (high, wide) = image.shape[-2:], _target(image, scale)
     return torch.tensor([wide / width, high / height] * 2, device=image.device)

@@ -1,4 +1,4 @@
-"""What several of the published networks are built of; activation, norm and initialization are one argument each."""
+"""Building blocks of the classic networks; activation, norm and initialization are one argument each."""
 
 import math
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def convolution(
     groups: int = 1,
     dilation: int = 1,
 ) -> nn.Sequential:
-    """Convolution, norm, activation: torchvision's layer, by timm's names.
+    """Convolution, norm and activation: torchvision's Conv2dNormActivation, with timm's names of layers.
 
     Args:
         padding: null keeps the size of the map (divided by the stride), 0 is none.
@@ -75,18 +75,18 @@ def response_norm(norm: str, alpha: float = 1e-4, k: float = 1.0) -> list[nn.Mod
 
 
 class Parallel(nn.ModuleList):
-    """The same map through several branches, their results one after another in the channels."""
+    """Parallel branches over the same map, their outputs concatenated along the channels, as in Inception."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([branch(x) for branch in self], 1)
 
 
 class Residual(nn.Module):
-    """What a branch adds to a map (He et al. 2016).
+    """Residual connection: shortcut plus branch (He et al. 2016).
 
     Args:
         branch: changes the map; its last layer has no activation.
-        shortcut: how the map itself reaches the sum; null as it is.
+        shortcut: layers of the shortcut; null is the identity.
         activation: of the sum; null is none.
         scale: of the branch: 0.1 to 0.3 keep wide networks from dying early (Szegedy et al. 2017).
         drop_path: probability of leaving out the branch in training, for each image, 0..1 (Huang et al. 2016).
@@ -111,7 +111,7 @@ class Residual(nn.Module):
 
 
 def initialize(module: nn.Module, init: Init = "kaiming", std: float = 0.01) -> None:
-    """Fresh weights for all convolutions and linear layers, in place; biases become 0.
+    """Initialize all convolutions and linear layers in place; biases become 0.
 
     Args:
         init: `kaiming` keeps the variance of maps through ReLUs (He et al. 2015), `xavier` through layers without them

@@ -13,13 +13,13 @@ from modules.contracts import ConfigError, Features
 
 
 class Variant(NamedTuple):
-    """What differs between HarDNets.
+    """Configuration of a HarDNet variant.
 
     Args:
         stem: channels of the first two convolutions.
         stages: for each stage, the growth and depth of its blocks and the channels after each.
         factor: see `HarDBlock`.
-        dropout: before the classifier.
+        dropout: probability before the classifier.
     """
 
     stem: tuple[int, int]

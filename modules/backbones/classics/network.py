@@ -1,4 +1,4 @@
-"""What the networks written here have in common: each is a timm model, built by its name."""
+"""Base of the classic networks: timm models, registered and built by name."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,10 +16,10 @@ from modules.contracts import ConfigError, Features
 
 
 class Network(nn.Module):
-    """Stages one after the other, and a head: a model with the methods that timm's have.
+    """Sequential stages and a head, with the methods of timm's models.
 
-    Without classes its output is what the classifier would take: the pooled last map (B, num_features), or the last of
-    the hidden layers behind it.
+    Without classes its output is the input of the classifier: the pooled last map (B, num_features), or the last of the
+    hidden layers behind it.
 
     Args:
         stages: each takes the map of the one before; the first takes images (B, C, H, W).
@@ -77,7 +77,7 @@ class Network(nn.Module):
 
     @property
     def head_hidden_size(self) -> int:
-        """Width of what the classifier takes."""
+        """Width of the input of the classifier."""
         return (self.head.hidden_size if isinstance(self.head, Dense) else 0) or self.num_features
 
     @property
@@ -94,7 +94,7 @@ class Network(nn.Module):
         return self.forward_intermediates(image, indices=1, intermediates_only=True)[0]
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """The last map to logits, or with `pre_logits` to what the classifier takes (B, head_hidden_size)."""
+        """The last map to logits, or with `pre_logits` to the input of the classifier (B, head_hidden_size)."""
         return self.head.pre_logits(x) if pre_logits or not self.num_classes else self.head(x)
 
     def score_map(self, image: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ class Network(nn.Module):
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Drops the stages after the last of `indices`, and the head; returns the indices of what was asked for."""
+        """Drop the stages after the last of `indices`, and the head; returns the stages as nonnegative indices."""
         taken, last = feature_take_indices(len(self.stages), indices)
         self.stages = self.stages[: last + 1]
         if prune_head or last + 1 < len(self.feature_info):
@@ -144,7 +144,7 @@ class Network(nn.Module):
         return self.head.get_submodule(name) if name else nn.Identity()
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A fresh classifier for other classes, behind the fully connected layers if there are some; 0 leaves none."""
+        """Replace the classifier by a new one, behind the fully connected layers if there are some; 0 leaves none."""
         if num_classes and self.num_classes:
             self.head.set_submodule(last_layer(self.head), _resized(self.get_classifier(), num_classes))
         elif isinstance(self.head, Dense) and (hidden := self.head.hidden_size):
@@ -154,7 +154,7 @@ class Network(nn.Module):
             self.head = Pooled(self.num_features, num_classes)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Layers for layer-wise learning rates: stages if `coarse`, else what the stages are made of."""
+        """Layer groups for layer-wise learning-rate decay: stages if `coarse`, else the layers within them."""
         parts = [(r"^stages\.(\d+)\.(\d+)", None), (r"^stages\.(\d+)", (0,))]
         return {"blocks": r"^stages\.(\d+)" if coarse else parts}
 
@@ -178,7 +178,7 @@ class Network(nn.Module):
 
 
 def register(make: Callable[..., Network]) -> Callable[..., Network | FeatureGetterNet]:
-    """Makes what `make` builds known to timm, under its name: `timm.create_model("lenet5", num_classes=0)`.
+    """Register a builder of networks with timm, under its name: `timm.create_model("lenet5", num_classes=0)`.
 
     All of them take `block_args={"attn_layer": NAME}`, as timm's ResNets do, for the blocks of `plugins`.
 

@@ -1,6 +1,6 @@
-"""Blocks and attention layers that go anywhere: each takes a map (B, C, h, w) and gives one of the same shape.
+"""Plug-in blocks and attention layers: each takes a map (B, C, h, w) and gives one of the same shape.
 
-timm's and torchvision's where they have them; Maxout, HarD blocks and shuffle units are here.
+timm's and torchvision's where they exist; Maxout, HarD blocks and shuffle units are here.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Layer = Callable[[int, int], nn.Module]
 
 
 class Maxout(nn.Module):
-    """The largest of each `pieces` channels that follow each other (Goodfellow et al. 2013, "Maxout networks").
+    """Maxout: the maximum of each `pieces` consecutive channels (Goodfellow et al. 2013, "Maxout networks").
 
     Args:
         pieces: of the piecewise linear function that a layer before it learns, which has `pieces` times the channels.
@@ -37,10 +37,10 @@ class Maxout(nn.Module):
 
 
 class HarDBlock(nn.Module):
-    """Layer k sees the layers k - 1, k - 2, k - 4, ... as far as these powers of two divide k; layer 0 is the input.
+    """HarD block: layer k sees the layers k - 1, k - 2, k - 4, ... while these powers of two divide k; 0 is the input.
 
     It has growth * factor^n channels, where 2^n is the largest power of two that divides k, rounded to an even number.
-    The result is the odd layers and the last one, side by side.
+    The result is the odd layers and the last one, concatenated.
 
     Args:
         inputs: channels of the map.
@@ -72,13 +72,13 @@ class HarDBlock(nn.Module):
 
 
 def sources(layer: int) -> list[int]:
-    """Which layers of a HarD block layer number 1, 2, ... sees, the nearest first."""
+    """Indices of the layers of a HarD block that layer number 1, 2, ... takes as inputs, the nearest first."""
     return [layer - 2**n for n in range(layer.bit_length()) if layer % 2**n == 0]
 
 
 class ShuffleUnit(nn.Module):
-    """1x1 convolution in groups, shuffle, 3x3 convolution of each channel, 1x1 convolution in groups; added to what
-    went in, or with stride 2 put beside its average.
+    """ShuffleNet unit: 1x1 group convolution, channel shuffle, 3x3 depthwise convolution, 1x1 group convolution; added
+    to the input, or with stride 2 concatenated with its average.
 
     Args:
         inputs: channels of the map.
@@ -131,7 +131,7 @@ def plugin(name: str, channels: int) -> nn.Module:
 
 
 def plug_in(stages: nn.Sequential, widths: list[int], name: str) -> None:
-    """Puts a block behind the branch of every residual block, or where there are none behind every stage.
+    """Insert a block behind the branch of every residual block, or where there are none behind every stage.
 
     Args:
         stages: changed in place.
@@ -147,7 +147,7 @@ def plug_in(stages: nn.Sequential, widths: list[int], name: str) -> None:
 
 
 def _extended(module: nn.Module, last: nn.Module) -> nn.Sequential:
-    """Both, one after the other; tensors keep their names where they can."""
+    """Sequence of both modules; tensors keep their names where possible."""
     return (module if isinstance(module, nn.Sequential) else nn.Sequential(module)).append(last)
 
 
@@ -197,7 +197,7 @@ PLUGINS: dict[str, Callable[[int], nn.Module]] = {
     "residual": _residual,
     "shuffle": _shuffle,
 }
-"""What makes each block from its number of channels, 6 or more."""
+"""Builders of the blocks, called with the number of channels, 6 or more."""
 
 
 def _even(width: float) -> int:
