@@ -1,4 +1,4 @@
-"""How parameters move: one dataclass for the settings, pure functions for the schedule and the parameter groups."""
+"""Optimizer settings as a dataclass; learning-rate schedules and parameter groups as pure functions."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -20,18 +20,17 @@ Schedule = Literal["constant", "cosine", "linear", "step", "inverse_sqrt"]
 
 @dataclass(frozen=True)
 class Optim:
-    """How the parameters move.
+    """Optimizer, learning-rate schedule, warmup, weight decay and layer-wise learning-rate decay.
 
     Args:
         optimizer: any torch optimizer, its own arguments in init_args; null is AdamW, fused.
-        lr: highest learning rate; null keeps what `optimizer` says.
-        weight_decay: for weights of two or more dimensions (norms, biases get none); null keeps what `optimizer` says.
-        betas: how much Adam's averages of gradients and of their squares keep of themselves, 0..1; null keeps what
-            `optimizer` says.
+        lr: highest learning rate; null keeps that of `optimizer`.
+        weight_decay: for weights of two or more dimensions (norms, biases get none); null keeps that of `optimizer`.
+        betas: decay rates of Adam's averages of gradients and of their squares, 0..1; null keeps those of `optimizer`.
         schedule: shape of the learning rate over all optimizer steps; `step` divides it by 10 at 60 % and 85 %.
         warmup: optimizer steps with a linearly rising learning rate: a fraction of all steps, or a count when >= 1.
         final: last learning rate of `cosine` and `linear` as a fraction of the highest.
-        layer_decay: factor on the learning rate per layer of the backbone, from the head down; 1 is none.
+        layer_decay: layer-wise learning-rate decay: factor per layer of the backbone, from the head down; 1 is none.
         backbone: factor on the learning rate of the whole backbone, such as 0.1 to fine-tune it gently.
         scale_lr: multiply the learning rate by the effective batch size (devices and accumulation included) / 256.
     """
@@ -67,17 +66,17 @@ class Optim:
             raise ConfigError(f"optim.warmup is {self.warmup}, but it is a fraction of all steps or a number of steps")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Optim":
-        """Itself, as nothing in it changes; what the command line makes of `optimizer` holds open files."""
+        """Itself, as it is frozen; the `optimizer` from the command line holds open files and cannot be copied."""
         return self
 
     def build(
         self, module: nn.Module, backbone: nn.Module | None, steps: int, batch: int = 256, fused: bool = True
     ) -> tuple[Optimizer, LambdaLR]:
-        """The optimizer over what is trainable in `module`, and its schedule per optimizer step.
+        """The optimizer over the trainable parameters of `module`, and its schedule per optimizer step.
 
         Args:
-            module: what is trained.
-            backbone: the part of it whose learning rate `backbone` scales and whose layers `layer_decay` grades.
+            module: to train.
+            backbone: part of it that the settings `backbone` and `layer_decay` apply to.
             steps: optimizer steps in all.
             batch: samples per optimizer step, on all devices, for `scale_lr`.
             fused: whether the default AdamW may be fused (5 times faster on a CPU too); torch cannot clip gradients in
@@ -128,10 +127,10 @@ class Optim:
 
 
 class Rates(LambdaLR):
-    """Learning rates by a schedule, which after loading go on at the step of the checkpoint, but as asked for now.
+    """Learning-rate scheduler that resumes at the step of a checkpoint, but with the rates and schedule of this run.
 
-    Groups that are added later, such as a backbone that is unfrozen during training, keep the rate that they come with
-    and follow the schedule from there.
+    Groups added later, such as a backbone that is unfrozen during training, start at their own rate and follow the
+    schedule from there.
     """
 
     @property
@@ -145,7 +144,7 @@ class Rates(LambdaLR):
         self.apply()
 
     def apply(self) -> None:
-        """Gives the groups the rates of the current step, whatever else has changed them."""
+        """Set the rates of all groups to those of the current step, whatever has changed them."""
         self._last_lr = [
             rate * factor(self.last_epoch) for rate, factor in zip(self.base_lrs, self.lr_lambdas, strict=True)
         ]
@@ -168,10 +167,10 @@ def _named(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_asked(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-    """Of a checkpoint's optimizer only what it has gathered: its settings are those that `optimizer` was built with.
+    """Keep the state of a checkpoint's optimizer (averages, steps), with the settings that `optimizer` was built with.
 
     Raises:
-        ConfigError: it was another optimizer, or moved other parameters.
+        ConfigError: it was another optimizer, or had other parameters.
     """
     there, here = state["param_groups"], optimizer.param_groups
     before, now = ([len(group["params"]) for group in groups] for groups in (there, here))
@@ -191,11 +190,11 @@ def _as_asked(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
 def parameter_groups(
     module: nn.Module, backbone: nn.Module | None = None, layer_decay: float = 1.0, factor: float = 1.0
 ) -> list[dict[str, Any]]:
-    """Trainable parameters by (decayed or not, learning-rate scale); `lr_scale` and `decay` are keys of each group.
+    """Parameter groups by weight decay (yes or no) and learning-rate scale, the keys `decay` and `lr_scale` of each.
 
     Biases, norms and other parameters of less than two dimensions, and those the model itself names, are not decayed.
-    All of the backbone gets `factor`; with `layer_decay` < 1 its layers (timm's grouping) also get layer_decay,
-    layer_decay^2, ... from the top.
+    All of the backbone gets `factor`; with layer-wise learning-rate decay (`layer_decay` < 1) its layers (timm's
+    grouping) also get layer_decay, layer_decay^2, ... from the top.
     """
     scales: dict[int, float] = {}
     exempt: set[int] = set()

@@ -1,4 +1,4 @@
-"""Parts of images, for tasks that hide them or put them in another order."""
+"""Patches and tiles of images, for masked image modeling and jigsaw puzzles."""
 
 import math
 
@@ -10,7 +10,7 @@ from modules.contracts import ConfigError
 
 
 def hide(image: Tensor, patch: int, ratio: float, draws: torch.Generator | None) -> Tensor:
-    """Random patches of each image, bool (B, 1, H, W); the same share of every image.
+    """Random patch mask for masked image modeling, bool (B, 1, H, W); the same share of every image.
 
     Raises:
         ConfigError: the image does not fall into whole patches.
@@ -26,17 +26,17 @@ def hide(image: Tensor, patch: int, ratio: float, draws: torch.Generator | None)
 
 
 def standardized(image: Tensor, patch: int) -> Tensor:
-    """Images (B, C, H, W) with mean 0 and deviation 1 in every patch and channel; flat patches become 0."""
+    """Per-patch normalization: images (B, C, H, W) with mean 0, deviation 1 in each patch and channel; 0 where flat."""
     cells = image.unfold(2, patch, patch).unfold(3, patch, patch)  # (B, C, rows, columns, patch, patch)
     cells = (cells - cells.mean((-2, -1), keepdim=True)) / (cells.std((-2, -1), keepdim=True) + 1e-2)
     return cells.transpose(3, 4).reshape(image.shape)
 
 
 def histograms(image: Tensor, cell: int, bins: int) -> Tensor:
-    """Which way edges run in each cell, whatever their colors: oriented gradients (Dalal and Triggs 2005).
+    """Histograms of oriented gradients (HOG) of each cell (Dalal and Triggs 2005).
 
-    Each pixel votes with the gradient of the channel that changes most there, for a direction without sign; bin 0 is
-    centered on edges that run down, the middle on those that run across.
+    Each pixel votes with the gradient of its steepest channel, for an unsigned direction; bin 0 is centered on vertical
+    edges, the middle bin on horizontal ones.
 
     Args:
         image: (B, C, H, W).
@@ -59,13 +59,13 @@ def histograms(image: Tensor, cell: int, bins: int) -> Tensor:
 
 
 def cut(image: Tensor, grid: int, tile: int, draws: torch.Generator | None) -> Tensor:
-    """Tiles of the cells of a grid, row by row, each from a random place in its cell, with mean 0 and deviation 1.
+    """Jigsaw tiles of the cells of a grid, row by row, each from a random place in its cell, with mean 0, deviation 1.
 
     Args:
         image: (B, C, H, W).
         grid: cells per side.
         tile: side of a tile in pixels.
-        draws: where from; null takes torch's own generator.
+        draws: random generator; null takes torch's own.
 
     Returns:
         (B, grid * grid, C, tile, tile).

@@ -1,4 +1,4 @@
-"""Weights from one task into another: the only place that loads a backbone, and the only one that exports it."""
+"""Transfer of weights between tasks: loading and exporting of backbones, here only."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from modules.contracts import Backbone, ConfigError, DataError, Weights, writing
 
 
 def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None = None) -> str:
-    """Copies weights into `backbone` and returns a line that says how many and from where.
+    """Load weights into `backbone`; returns a line with their number and source.
 
     A VGG takes those of a shallower VGG as its paper does: see `deepen`. Exports of versions that ended the backbone at
     its last map lack the layers behind it (hidden layers of AlexNet, VGG and MobileNetV3, norm of ConvNeXt, as
@@ -71,7 +71,7 @@ def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None 
 
 
 def read_weights(source: str) -> Weights:
-    """The backbone in a run directory, a checkpoint or a safetensors file."""
+    """Read the backbone weights of a run directory, a checkpoint or a safetensors file."""
     path = Path(source).expanduser()
     if path.is_dir():
         inside = [path / "backbone.safetensors", path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]
@@ -89,7 +89,7 @@ def read_weights(source: str) -> Weights:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A Lightning checkpoint; tensors and plain values only, so that nothing in the file can run.
+    """Read a Lightning checkpoint; tensors and plain values only, so that nothing in the file can run.
 
     Raises:
         DataError: the file is no checkpoint, is cut short, or holds pickled objects.
@@ -115,7 +115,7 @@ def read_run(source: str) -> dict[str, Any]:
 
 
 def export_backbone(backbone: Backbone, path: Path, **about: Any) -> None:
-    """Writes `backbone.safetensors` under timm's own names, with name and input statistics as metadata.
+    """Write `backbone.safetensors` under timm's own names, with name and input statistics as metadata.
 
     Plain timm loads it: `timm.create_model(name, num_classes=0, checkpoint_path=path)`.
     """
@@ -129,7 +129,7 @@ def export_backbone(backbone: Backbone, path: Path, **about: Any) -> None:
 
 
 def fingerprint(module: nn.Module) -> str:
-    """A short name for all tensors of a module: when one changes, so does this."""
+    """Hash of all tensors of a module, 32 hexadecimal digits."""
     state = hashlib.sha256()
     for name, tensor in module.state_dict().items():
         state.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
@@ -138,7 +138,7 @@ def fingerprint(module: nn.Module) -> str:
 
 
 def describe(backbone: Backbone) -> dict[str, Any]:
-    """What a reader of the exported file must know, as plain values."""
+    """Metadata of the exported file, as plain values."""
     about = {
         "name": backbone.name,
         "small_images": backbone.small_images,
@@ -169,7 +169,7 @@ def _unpickled(path: Path) -> Any:
 
 
 def _read_tensors(path: Path) -> Weights:
-    """A library's file: names and tensors, no more."""
+    """Read a library's file of named tensors, such as torchvision's `.pth`."""
     tensors = _unpickled(path)
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise DataError(f"{path} is not a file of named tensors, as torchvision's are: a checkpoint here ends in .ckpt")
@@ -214,7 +214,7 @@ def _take_statistics(backbone: Backbone, about: dict[str, Any]) -> None:
 def _without_classifier(
     tensors: dict[str, Tensor], own: dict[str, Tensor], backbone: Backbone, last: dict[str, Tensor]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """A library's file has the classifier that backbones lack; returns the two apart."""
+    """Split a library's tensors into those of the backbone and those of the classifier."""
     names = backbone.config.get("classifier") or ()
     names = [names] if isinstance(names, str) else names
     above = [name.rpartition(".")[0] for name in names]  # such as `head`, with a norm beside `head.linear`

@@ -1,4 +1,4 @@
-"""Augmented views of many images at once, on any device: crop, flip, color jitter, gray, blur.
+"""On-device batch augmentation: views by crop, flip, color jitter, grayscale and blur.
 
 Each operation is what albumentations 2.0.8 does to one uint8 image, its roundings included, but with numbers of its
 own for every image of the batch. Kornia has no such jitter: its order of operations is one for the whole batch, and
@@ -22,14 +22,14 @@ LARGEST = 2**25  # floats of the views that are made in one go
 
 
 class Draws(NamedTuple):
-    """What is random about N views: the columns of one float32 array, in this order.
+    """Random parameters of N augmented views: the columns of one float32 array, in this order.
 
     Args:
         box: corners x0, y0, x1, y1 of the crop in whole pixels (N, 4).
         flip: 1 mirrors (N, 1).
         factors: of brightness, contrast and saturation, and turns of the hue (N, 4).
-        order: which of those four comes first, second, ... (N, 4).
-        gray: 1 takes the colors away (N, 1).
+        order: indices of those four in the order of their application (N, 4).
+        gray: 1 converts to grayscale (N, 1).
         sigma: of the Gaussian blur in pixels; 0 leaves the view sharp (N, 1).
     """
 
@@ -48,9 +48,9 @@ def make_views(image: Tensor, draws: Tensor, size: int) -> list[Tensor]:
     """V views of each image, uint8 (B, 3, size, size) each.
 
     Args:
-        image: uint8 (B, 3, H, W), on the device that is to do it.
-        draws: float32 (B, V, 15), the columns of `Draws`, in the host's memory: it knows which views need what, so it
-            never waits for the device to tell.
+        image: uint8 (B, 3, H, W), on the device that computes the views.
+        draws: float32 (B, V, 15), the columns of `Draws`, in the host's memory, so that the host selects the views of
+            each operation without waiting for the device.
         size: side of the views in pixels.
     """
     together = max(1, LARGEST // (draws.shape[1] * 3 * size * size))
@@ -77,7 +77,7 @@ def crop(image: Tensor, box: Tensor, flip: Tensor, size: int) -> Tensor:
 
 
 def jitter(image: Tensor, factors: Tensor, order: Tensor) -> Tensor:
-    """Brightness, contrast, saturation and hue of each image (N, 3, H, W), in an order of its own.
+    """Color jitter: brightness, contrast, saturation and hue of each image (N, 3, H, W), in an order of its own.
 
     Args:
         factors: (N, 4) as in `Draws`, on the host.
@@ -96,7 +96,7 @@ def jitter(image: Tensor, factors: Tensor, order: Tensor) -> Tensor:
 
 def tint(image: Tensor, kind: Tensor, factor: Tensor) -> Tensor:
     """Images (N, 3, H, W) moved away from black (brightness), from their mean gray (contrast) or from their own gray
-    version (saturation) by `factor` (N,); which of them, says `kind` (N,)."""
+    version (saturation) by `factor` (N,), by the `kind` (N,) of each."""
     kind, factor = kind.view(-1, 1, 1, 1), factor.view(-1, 1, 1, 1)
     gray = luma(image)
     mean = gray.sum((1, 2, 3), keepdim=True, dtype=torch.int64) / gray[0].numel()
@@ -169,7 +169,7 @@ def _make(image: Tensor, draws: Tensor, size: int) -> Tensor:
 
 
 def _places(steps: Tensor, start: Tensor, stop: Tensor, length: int) -> Tensor:
-    """Where on an axis of `length` pixels, -1..1, the pixels of a crop from `start` to `stop` lie."""
+    """Coordinates, -1..1 on an axis of `length` pixels, of the pixels of a crop from `start` to `stop`."""
     pixel = (start + steps * (stop - start) - 0.5).clamp(start, stop - 1)
     return (2 * pixel + 1) / length - 1
 

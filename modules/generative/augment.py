@@ -1,4 +1,4 @@
-"""DiffAugment: the same random changes for real and generated images, through which gradients flow."""
+"""DiffAugment: differentiable augmentation of real and generated images."""
 
 from typing import Literal
 
@@ -11,15 +11,15 @@ SHIFT, HOLE = 1 / 8, 1 / 2  # of the side
 
 
 def diff_augment(image: Tensor, draws: Tensor, changes: list[Change]) -> Tensor:
-    """Changes images so that a discriminator cannot learn few of them by heart (Zhao et al. 2020).
+    """DiffAugment: differentiable augmentation, so that a discriminator does not overfit few images (Zhao et al. 2020).
 
     `color` moves brightness by up to 0.5 of -1..1, saturation by 0..2 and contrast by 0.5..1.5 times; `translation`
     shifts by up to an eighth of the side, with zeros at the edge; `cutout` sets a square of half the side to zero.
 
     Args:
         image: (B, C, H, W) in -1..1.
-        draws: (B, 7) in 0..1; what is random.
-        changes: which, whatever their order.
+        draws: (B, 7) in 0..1, random parameters.
+        changes: augmentations to apply, in any order.
     """
     if "color" in changes:
         image = _color(image, *(draws[:, i, None, None, None] for i in range(3)))
@@ -47,7 +47,7 @@ def _translation(image: Tensor, down: Tensor, right: Tensor) -> Tensor:
 
 
 def _moved(draw: Tensor, side: int, image: Tensor) -> Tensor:
-    """From which row of the padded image (B, side) each row comes."""
+    """Source row in the padded image of each row, (B, side)."""
     most = int(side * SHIFT + 0.5)
     shift = (draw * (2 * most + 1)).floor().long() - most
     return (torch.arange(side, device=image.device) - shift[:, None] + 1).clamp(0, side + 1)
@@ -60,7 +60,7 @@ def _cutout(image: Tensor, down: Tensor, right: Tensor) -> Tensor:
 
 
 def _covered(draw: Tensor, side: int, image: Tensor) -> Tensor:
-    """Which rows lie in the square, bool (B, side); its center lies anywhere in the image."""
+    """Mask bool (B, side) of the rows within the cutout square, whose center lies anywhere in the image."""
     size = int(side * HOLE + 0.5)
     first = (draw * (side + 1 - size % 2)).floor().long() - size // 2
     place = torch.arange(side, device=image.device)

@@ -1,4 +1,4 @@
-"""What generators and discriminators agree on, and what a discriminator does with labels."""
+"""Interfaces of generators and discriminators, and conditioning on class labels."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -15,19 +15,19 @@ HIDDEN = 256  # features that meet the embedding of a class
 BASES = (4, 5, 6, 7)  # sides of the smallest map of all networks here
 
 Condition = Literal["embedding", "projection", "auxiliary"]
-"""How labels come in. `embedding`: both networks see an embedding of the class (Mirza and Osindero 2014). `projection`:
-the generator by conditional batch norm, the discriminator by an inner product (Miyato and Koyama 2018). `auxiliary`:
-the generator sees an embedding, the discriminator also names the class (Odena et al. 2017)."""
+"""Conditioning on class labels. `embedding`: both networks get an embedding of the class (Mirza and Osindero 2014).
+`projection`: the generator by conditional batch norm, the discriminator by an inner product (Miyato and Koyama 2018).
+`auxiliary`: the generator gets an embedding, the discriminator also predicts the class (Odena et al. 2017)."""
 
 
 class Canvas(NamedTuple):
-    """The images that are made and judged.
+    """Shape of the generated images, classes and conditioning.
 
     Args:
         channels: of the images.
         size: their side in pixels.
-        classes: how many classes the networks know; 0 without labels.
-        condition: how; null without labels.
+        classes: number of classes; 0 without labels.
+        condition: conditioning on labels; null without labels.
     """
 
     channels: int
@@ -68,10 +68,10 @@ class Generator(nn.Module):
     """Noise to images.
 
     Args:
-        canvas: what is made.
-        latent: numbers of noise for each image.
+        canvas: image shape and classes.
+        latent: dimensions of the noise of each image.
 
-    Attributes: `inputs` is how many numbers `code` makes of noise and label.
+    Attributes: `inputs` is the width of `code`, of noise and label.
     """
 
     def __init__(self, canvas: Canvas, latent: int):
@@ -93,7 +93,7 @@ class Discriminator(nn.Module):
     """Images to a verdict on each. A subclass computes features.
 
     Args:
-        canvas: what is judged.
+        canvas: image shape and classes.
         width: number of features.
     """
 
@@ -111,7 +111,7 @@ class Discriminator(nn.Module):
 
     @property
     def mixes(self) -> bool:
-        """Whether what it says of an image depends on the others in the batch, as batch norm makes it."""
+        """True if the score of an image depends on the rest of the batch, as with batch norm."""
         return any(isinstance(module, _BatchNorm) for module in self.modules())
 
     def features(self, image: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ Norm = Literal["batch", "layer", "instance", "none"]
 
 
 def norm(kind: Norm, channels: int) -> nn.Module:
-    """Of maps (B, channels, H, W): over the batch, over an image, over each channel of an image, or not at all."""
+    """Normalization layer of maps (B, channels, H, W): batch norm, layer norm over an image, instance norm, or none."""
     if kind == "batch":
         return BatchNorm(channels)
     if kind == "layer":

@@ -1,4 +1,4 @@
-"""Which fine map a head takes next to the coarsest one."""
+"""Choice of the low-level map of a segmentation head, beside the coarsest one."""
 
 from math import log
 

@@ -1,4 +1,4 @@
-"""What a discriminator and a generator play for, and what keeps the discriminator smooth; all in float32.
+"""GAN losses and gradient penalties of the discriminator (WGAN-GP, R1, DRAGAN); all in float32.
 
 Scores are (B,) without bounds; a sigmoid makes the probability of being real of those that cross-entropy trained.
 """
@@ -40,7 +40,7 @@ def least_squares_generator(fake: Tensor) -> Tensor:
 
 
 def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """Wants scores above 1 for real and below -1 for generated images (Lim and Ye 2017, Miyato et al. 2018)."""
+    """Hinge loss: scores above 1 for real and below -1 for generated images (Lim and Ye 2017, Miyato et al. 2018)."""
     return functional.relu(1 - real.float()).mean() + functional.relu(1 + fake.float()).mean()
 
 

@@ -21,7 +21,7 @@ from modules.losses.regions import dice, jaccard, lovasz, tversky, weighted_mean
 
 
 def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None = None, label_smoothing: float = 0.0) -> Tensor:
-    """Mean cross-entropy of the labeled pixels; ln C when the logits say nothing.
+    """Mean cross-entropy of the labeled pixels, with label smoothing; ln C for constant logits.
 
     Args:
         logits: (B, C, h, w).
@@ -33,7 +33,7 @@ def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None = None, 
 
 
 def focal(logits: Tensor, target: Tensor, gamma: float = 2.0, weight: Tensor | None = None) -> Tensor:
-    """Cross-entropy that fades for pixels already right (Lin et al. 2017): (1 - p_t)^gamma * CE; gamma 0 is CE.
+    """Focal loss (Lin et al. 2017): (1 - p_t)^gamma * CE, which down-weights easy pixels; gamma 0 is CE.
 
     Over a softmax. segmentation_models.pytorch's FocalLoss is another: one sigmoid per class.
 
@@ -54,7 +54,7 @@ def ohem(
     weight: Tensor | None = None,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Mean cross-entropy of the hardest pixels (online hard example mining; Wu et al. 2016, "Bootstrapping").
+    """Online hard example mining: mean cross-entropy of the hardest pixels (Wu et al. 2016, "Bootstrapping").
 
     Args:
         logits: (B, C, h, w).
@@ -85,7 +85,7 @@ USED_BY = {
 
 @dataclass(frozen=True)
 class SegmentationLoss:
-    """What a map of classes is trained with: a weighted sum of losses.
+    """Segmentation loss: a weighted sum of cross-entropy, focal, OHEM, Dice, Jaccard, Tversky and Lovász terms.
 
     Args:
         terms: factor of each loss, such as {cross_entropy: 1, dice: 1}: `cross_entropy`, `focal`, `ohem`, `dice`,
@@ -94,8 +94,8 @@ class SegmentationLoss:
             masks: `median_frequency`, which `auto` is too, or `enet`; for `cross_entropy`, `focal` and `ohem`.
         label_smoothing: probability mass spread evenly over all classes, 0..1; for `cross_entropy` and `ohem`.
         gamma: how strongly easy pixels fade, >= 0; for `focal`.
-        alpha: what a false positive costs, >= 0; for `tversky`.
-        beta: what a false negative costs, >= 0; for `tversky`.
+        alpha: weight of false positives, >= 0; for `tversky`.
+        beta: weight of false negatives, >= 0; for `tversky`.
         hardest: share of the pixels that counts, those of the highest loss, in (0, 1]; for `ohem`.
 
     Raises:
@@ -194,7 +194,7 @@ class SegmentationLoss:
 def _cross_entropies(
     logits: Tensor, target: Tensor, weight: Tensor | None = None, label_smoothing: float = 0.0
 ) -> Tensor:
-    """Of each pixel, float32 (B, h, w), times its class's weight; 0 where ignored."""
+    """Cross-entropy of each pixel, float32 (B, h, w), times its class's weight; 0 where ignored."""
     # Not torch's own mean: it is nan over nothing, and on a GPU its sum is not the same from run to run.
     return functional.cross_entropy(
         logits.float(), target, weight, ignore_index=IGNORE, reduction="none", label_smoothing=label_smoothing
@@ -202,6 +202,6 @@ def _cross_entropies(
 
 
 def _pixel_weights(target: Tensor, weight: Tensor | None) -> Tensor:
-    """What each pixel counts, float32 (B, h, w): its class's weight, 0 where ignored."""
+    """Weight of each pixel, float32 (B, h, w): that of its class, 0 where ignored."""
     labeled = target != IGNORE
     return labeled.float() if weight is None else weight[target.where(labeled, 0)] * labeled

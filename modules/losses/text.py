@@ -14,7 +14,7 @@ AT_ONCE_ELSEWHERE = 2**26
 def label_smoothed_cross_entropy(
     states: Tensor, weight: Tensor, target: Tensor, smoothing: float = 0.1, mean: bool = True
 ) -> Tensor:
-    """Cross-entropy of the logits `states @ weight.T`, with labels smoothed over all classes (Szegedy et al. 2016).
+    """Cross-entropy with label smoothing of the logits `states @ weight.T` (Szegedy et al. 2016).
 
     Equal to torch's cross_entropy on these logits with `ignore_index=PAD` and `label_smoothing`; but logits are made
     and turned into gradients a few rows at a time, so that all of them never exist: less memory, and faster on a CPU.
@@ -35,29 +35,30 @@ def label_smoothed_cross_entropy(
 
 
 def doubly_stochastic(weights: Tensor, target: Tensor) -> Tensor:
-    """How unevenly a text looks at its image: the mean over places of (1 - sum over words)^2 (Xu et al. 2015, "Show,
+    """Doubly stochastic attention penalty: the mean over places of (1 - sum over words)^2 (Xu et al. 2015, "Show,
     attend and tell", section 4.2.1, which sums over the places).
 
     Args:
-        weights: (B, T, S), where each word looks, as `Decoder.attend` gives them.
-        target: int64 (B, T), the words; those that are PAD look nowhere.
+        weights: (B, T, S), attention of each word, as `Decoder.attend` gives it.
+        target: int64 (B, T), the words; PAD is masked out.
 
     Returns:
-        A scalar, 0 when all places are looked at equally and once.
+        A scalar, 0 when the attention of every place sums to 1.
     """
     return (1 - weights.mul(target.ne(PAD)[..., None]).sum(1)).square().mean()
 
 
 def reinforce(logits: Tensor, target: Tensor, advantage: Tensor) -> Tensor:
-    """REINFORCE for texts that were drawn from what a decoder says (Rennie et al. 2017, equation 8).
+    """REINFORCE loss of texts sampled from a decoder: self-critical training (Rennie et al. 2017, equation 8).
 
     Args:
-        logits: (B, T, V) of the tokens of the drawn texts.
+        logits: (B, T, V) of the tokens of the sampled texts.
         target: int64 (B, T), these tokens, PAD after their ends.
-        advantage: (B,), how much more each text is worth than the one that is compared with.
+        advantage: (B,), reward of each text minus that of its baseline.
 
     Returns:
-        A scalar: the mean over all tokens of -advantage * log p, whose gradient raises what was worth more.
+        A scalar: the mean over all tokens of -advantage * log p; its gradient raises the probability of texts above
+        the baseline.
     """
     surprise = cross_entropy(logits.float().transpose(1, 2), target, ignore_index=PAD, reduction="none")
     return (advantage[:, None] * surprise).sum() / target.ne(PAD).sum()

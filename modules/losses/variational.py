@@ -1,4 +1,4 @@
-"""What a variational auto-encoder is trained by, as pure functions."""
+"""Losses of a variational auto-encoder (VAE), as pure functions."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""Metrics that no library has the way we need them: on the device, over the whole set, void left out."""
+"""Metrics that no library has in this form: on the device, over the whole set, void left out."""
 
 from modules.metrics.segmentation import PROTOCOLS, SegmentationScores, per_class
 

@@ -18,7 +18,7 @@ from modules.metrics.scripts import spaced
 
 Words = list[str]
 Grams = Counter[tuple[str, ...]]
-"""How often n-grams of 1 to 4 words occur."""
+"""Counts of n-grams of 1 to 4 words."""
 
 PROTOCOLS = {
     **{
@@ -33,7 +33,7 @@ PROTOCOLS = {
     "exact_match": "share of images whose caption is one of the references, by their tokens",
     "meteor": meteor.PROTOCOL,
 }
-"""How each metric is computed, in words."""
+"""Protocol of each metric, in words."""
 
 TOKEN = re.compile(
     r"""
@@ -65,10 +65,10 @@ def tokens(caption: str) -> Words:
 
 
 class CaptionScores(Corpus):
-    """Scores of captions, one for each image, each judged once against all references of its image.
+    """BLEU, CIDEr-D, ROUGE-L and METEOR of captions, one for each image, against all references of its image.
 
-    `compute` gives the metrics of PROTOCOLS; nan when there were no images. CIDEr weighs words by how many images'
-    references have them, so that a set of few images, and above all a single one, says nothing: it scores 0.
+    `compute` gives the metrics of PROTOCOLS; nan when there were no images. CIDEr weighs words by their
+    document frequency over images, so that it means little on few images: on a single one it is 0.
 
     Args:
         full: also METEOR, if Java and pycocoevalcap are found; it takes seconds.
@@ -121,14 +121,14 @@ def bleu(captions: Sequence[Words], references: Sequence[Sequence[Words]], order
 
 
 class Frequencies(NamedTuple):
-    """In how many of a number of images the references have an n-gram: what CIDEr weighs it by."""
+    """Document frequencies of n-grams over the references of a number of images: the weights of CIDEr."""
 
     images: int
     counts: Grams
 
     @classmethod
     def of(cls, references: Iterable[Sequence[Words]]) -> "Frequencies":
-        """Of the references of images."""
+        """Count the n-grams of the references of images."""
         counts = [{gram for reference in several for gram in grams(reference)} for several in references]
         return cls(len(counts), Counter(chain.from_iterable(counts)))
 
@@ -136,13 +136,13 @@ class Frequencies(NamedTuple):
 def cider(
     captions: Sequence[Words], references: Sequence[Sequence[Words]], frequencies: Frequencies | None = None
 ) -> np.ndarray:
-    """CIDEr-D of each caption, 0..10 (Vedantam et al. 2015): cosines of clipped n-gram counts, weighed by the logarithm
-    of how rare they are, under a Gaussian penalty (sigma 6) for other lengths.
+    """CIDEr-D of each caption, 0..10 (Vedantam et al. 2015): cosines of clipped n-gram counts, weighed by inverse
+    document frequency, under a Gaussian penalty (sigma 6) for other lengths.
 
     Args:
         captions: N captions.
         references: those of their N images, at least one each.
-        frequencies: of n-grams, from another set, such as the one that is trained on; None counts these references.
+        frequencies: of n-grams, from another set, such as the training set; None counts these references.
 
     Returns:
         float64 (N,).
@@ -172,7 +172,7 @@ class _Vector(NamedTuple):
         return cls(weights, norms, max(0, len(words) - 1))
 
     def likeness(self, reference: "_Vector") -> float:
-        """Mean over the orders, 0..1."""
+        """Clipped cosine similarity to a reference, with length penalty, mean over the orders, 0..1."""
         total = 0.0
         for said, true, norm, other in zip(self.weights, reference.weights, self.norms, reference.norms, strict=True):
             if norm and other:

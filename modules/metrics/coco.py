@@ -14,7 +14,7 @@ AREAS = ("small", "medium", "large")  # in the order of COCOeval, after the one 
 
 
 class Coco(NamedTuple):
-    """What COCO's evaluation says.
+    """Results of COCO's evaluation.
 
     Args:
         metrics: `map`, `map50`, `map75`, `map_small`, `map_medium`, `map_large` and, for each limit of detections,
@@ -39,7 +39,7 @@ def evaluate(images: list[Image], classes: int, kind: Kind, maximum: int = 100) 
     Args:
         images: in the order of their image ids, if ties are to be broken as in pycocotools.
         classes: labels are 0..classes - 1.
-        kind: what is compared.
+        kind: boxes or masks.
         maximum: detections that count of each class in each image, those with the highest scores.
     """
     shared = {"images": [{"id": i} for i in range(len(images))], "categories": [{"id": i} for i in range(classes)]}
@@ -112,6 +112,6 @@ def _or_nan(values: np.ndarray) -> np.ndarray:
 
 
 def mean(values: np.ndarray) -> float:
-    """Of those that are not nan; nan when there are none."""
+    """Mean of the values that are not nan; nan when there are none."""
     values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else float("nan")

@@ -1,4 +1,4 @@
-"""Sentences of a whole set, kept until they are judged together."""
+"""Corpus-level text metrics: sentences of a whole set, kept until they are scored together."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 References = str | list[str]
-"""What a sentence should have been, or the several things that it might have been."""
+"""Reference of a sentence, or several alternative references."""
 
 
 class Corpus(Metric):

@@ -17,7 +17,7 @@ PREFIX: dict[Kind, str] = {"boxes": "", "masks": "mask_"}
 
 
 def protocols(most: int = 100) -> dict[str, str]:
-    """How each metric is computed, in words, where `most` detections of a class in an image count."""
+    """Protocol of each metric, in words, with at most `most` detections per class and image."""
     words = {
         "map": "AP, mean over IoU .50:.05:.95 and over classes with objects (COCO, 101 recalls, crowds ignored, "
         f"at most {most} detections per class and image)",
@@ -40,7 +40,7 @@ def protocols(most: int = 100) -> dict[str, str]:
 
 
 class Report(NamedTuple):
-    """What there is to say beyond one metric, about boxes or about masks.
+    """Per-class AP, precision-recall curves and error kinds, of boxes or of masks.
 
     Args:
         per_class: `objects` int64 (C,), `ap`, `ap50` and, if asked, `voc_ap50`, float64 (C,), nan without objects.

@@ -1,4 +1,4 @@
-"""What sees images for the judgment of generated ones: features, and class probabilities."""
+"""Feature extractors of generative metrics (FID, KID, IS): features and class probabilities of images."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -16,14 +16,14 @@ from modules.transfer import load_backbone, read_checkpoint
 
 BACKBONE = "test_resnet"  # of classifiers that are trained on the spot: small, since each new data set trains one
 STEPS, BATCH, SHIFT = 300, 128, 2  # of that training; pixels that images are moved by
-LARGEST = 64  # pixels, of the side of images that such a classifier sees
+LARGEST = 64  # pixels, largest image side of such a classifier
 
 
 class Extractor(nn.Module):
     """Images to features and class probabilities.
 
-    Attributes: `suffix` goes behind the names of scores by these features: "" for FID itself alone; `about` says in
-    words what they are; `classes` names the columns of the probabilities, null where they mean nothing to the data.
+    Attributes: `suffix` goes behind the names of scores by these features: "" for FID itself alone; `about` describes
+    them in words; `classes` names the columns of the probabilities, null where they mean nothing to the data.
     """
 
     suffix: str
@@ -36,12 +36,12 @@ class Extractor(nn.Module):
 
 
 class Classifier(Extractor):
-    """A backbone and the linear layer of the task `Classification`; features are those that the layer sees.
+    """A backbone and the linear layer of the task `Classification`; features are the input of that layer.
 
     Args:
         backbone: whose pooled features are taken.
         classes: names of the K classes.
-        about: what else there is to say of it.
+        about: further description, in words.
         side: larger images are first shrunk to this side, bilinear with antialiasing; null takes them as they are.
     """
 
@@ -96,12 +96,12 @@ class Inception(Extractor):
 
     @classmethod
     def path(cls) -> Path:
-        """Where the weights are looked for."""
+        """Path of the file of weights."""
         return Path(torch.hub.get_dir()) / "checkpoints" / cls.FILE
 
     @classmethod
     def missing(cls) -> str:
-        """What it takes that is not there, with the remedy; "" when all is."""
+        """Missing library or file of weights, with the remedy; "" when nothing is missing."""
         if find_spec("torch_fidelity") is None:
             return "torch-fidelity is not installed: pip install torch-fidelity"
         return "" if cls.path().is_file() else f"put {cls.SOURCE} into {cls.path().parent}"
@@ -142,7 +142,7 @@ def untrained(classes: list[str], side: int) -> Classifier:
 
 @torch.enable_grad()
 def train(model: Classifier, image: Tensor, label: Tensor, seed: int = 0) -> Mapping[str, Tensor]:
-    """Trains a classifier in place, the same way whatever the data; leaves it in evaluation mode.
+    """Train a classifier in place, by the same recipe for any data; leaves it in evaluation mode.
 
     Args:
         model: on its device.

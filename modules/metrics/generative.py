@@ -1,4 +1,4 @@
-"""How good generated images are, by features and class probabilities of theirs and of real ones."""
+"""Metrics of generated images: FID, KID, inception score, precision and recall, density and coverage, mode counts."""
 
 import math
 from collections.abc import Iterable
@@ -24,15 +24,15 @@ class Gaussian(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """What is kept of real images, to hold generated ones against.
+    """Reference statistics of real images, to compare generated ones with.
 
     Args:
-        count: of all of them, int64 scalar.
+        count: number of images, int64 scalar.
         mean: of their features, float64 (D,).
         covariance: unbiased, float64 (D, D).
         features: of up to MOST of them, evenly spread, float32 (M, D).
         radii: distances of those to their nearest others among them, ascending, float32 (M, 5).
-        rows: where those stand among all, int64 (M,).
+        rows: indices of those among all, int64 (M,).
     """
 
     count: Tensor
@@ -44,13 +44,13 @@ class Reference(NamedTuple):
 
 
 def gaussian(features: Tensor) -> Gaussian:
-    """The normal distribution that fits features (N, D) best; N >= 2."""
+    """Normal distribution fitted to features (N, D); N >= 2."""
     features = features.double()
     return Gaussian(features.mean(0), features.T.cov())
 
 
 def reference(batches: Iterable[Tensor], count: int) -> Reference:
-    """Sums up features of real images, without keeping them all.
+    """Accumulate the reference statistics of real images, without keeping all features.
 
     Args:
         batches: features (B, D).
@@ -75,8 +75,8 @@ def reference(batches: Iterable[Tensor], count: int) -> Reference:
 
 
 def frechet_distance(one: Gaussian, other: Gaussian) -> Tensor:
-    """Fréchet distance of two normal distributions, squared: FID, when the features are Inception's (Heusel et al.
-    2017). Float64 scalar, 0 and more.
+    """Squared Fréchet distance of two normal distributions: FID with Inception features (Heusel et al. 2017).
+    Float64 scalar, >= 0.
 
     The trace of the root of C1 C2 is that of the symmetric root(C1) C2 root(C1), whose eigenvalues are real also where
     covariances are singular, as those of fewer images than features are.
@@ -89,8 +89,8 @@ def frechet_distance(one: Gaussian, other: Gaussian) -> Tensor:
 
 
 def kernel_distance(real: Tensor, generated: Tensor, subsets: int = 100, size: int = 1000) -> Tensor:
-    """Squared maximum mean discrepancy with a cubic kernel, unbiased: KID, when the features are Inception's
-    (Bińkowski et al. 2018).
+    """Squared maximum mean discrepancy with a cubic kernel, unbiased: KID with Inception features (Bińkowski et al.
+    2018).
 
     Args:
         real: features (N, D).
@@ -107,12 +107,12 @@ def kernel_distance(real: Tensor, generated: Tensor, subsets: int = 100, size: i
 
 
 def inception_score(probabilities: Tensor, splits: int = 10) -> Tensor:
-    """exp(KL(p(y | x) || p(y))), averaged over splits (Salimans et al. 2016): 1 when all answers are alike, the number
-    of classes when each is sure and all are as frequent.
+    """Inception score: exp(KL(p(y | x) || p(y))), averaged over splits (Salimans et al. 2016), from 1, when all
+    predictions are equal, to the number of classes, when each is certain and classes are balanced.
 
     Args:
         probabilities: (N, C), each row sums to 1.
-        splits: parts that are judged alone.
+        splits: parts, scored separately.
     """
     scores = []
     for part in probabilities.double().chunk(splits):
@@ -122,7 +122,7 @@ def inception_score(probabilities: Tensor, splits: int = 10) -> Tensor:
 
 
 def neighborhood(real: Tensor, radii: Tensor, generated: Tensor) -> dict[str, Tensor]:
-    """How far generated images lie where real ones do, and the other way round.
+    """Precision and recall, density and coverage of generated images, by nearest neighbors.
 
     `precision` and `recall`, the shares of one kind within the balls around the other that reach to the third nearest
     (Kynkäänniemi et al. 2019); `density`, how many balls of real images a generated one lies in against what is
@@ -162,8 +162,8 @@ def nearest(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def modes(counts: Tensor) -> dict[str, Tensor]:
-    """How generated images spread over the classes: `modes`, the number of classes that occur, `mode_entropy`, 1 when
-    all are as frequent and 0 when there is one, and `largest_mode`, the share of the most frequent.
+    """Mode counts of generated images over the classes: `modes`, the number of classes that occur, `mode_entropy`, from
+    0 for a single class to 1 for a uniform distribution, and `largest_mode`, the share of the most frequent.
 
     Args:
         counts: images of each class, int64 (C,), C >= 2.
@@ -183,7 +183,7 @@ class GenerativeScores(Metric):
     and what `neighborhood` gives.
 
     Args:
-        real: what is known of the real images.
+        real: reference statistics of the real images.
         settings: of every torchmetrics Metric.
     """
 
@@ -221,13 +221,13 @@ class GenerativeScores(Metric):
 
 
 def gaussian_pixels(image: Tensor, count: int, correlated: bool, draws: torch.Generator) -> Tensor:
-    """Images from a normal distribution fitted to others: what a generator has to beat.
+    """Baseline of a generator: images sampled from a normal distribution fitted to the pixels of others.
 
     Args:
         image: uint8 (N, C, H, W).
         count: of the result.
-        correlated: whether pixels vary together as they do there; else each alone.
-        draws: where from.
+        correlated: full covariance of the pixels; otherwise independent pixels.
+        draws: random generator.
 
     Returns:
         uint8 (count, C, H, W).

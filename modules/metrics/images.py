@@ -1,4 +1,4 @@
-"""Detections and truth of one image as arrays, and how those of many images lie in a few tensors."""
+"""Detections and ground truth of one image as arrays, and packing of many images into a few tensors."""
 
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
@@ -26,7 +26,7 @@ EMPTY = {
 
 
 class Image(NamedTuple):
-    """What was found in an image and what is there.
+    """Detections and ground truth of one image.
 
     Args:
         boxes: float64 (D, 4), x, y, width, height in pixels; the highest score first.
@@ -63,7 +63,7 @@ class Image(NamedTuple):
         return np.asarray(coco_mask.iou(found, true, self.crowd.astype(int).tolist()))
 
     def of_class(self, label: int, maximum: int) -> "Image":
-        """What is of one class, with the `maximum` detections of the highest scores."""
+        """Objects of one class, and its `maximum` detections of the highest scores."""
         found, true = np.flatnonzero(self.labels == label)[:maximum], np.flatnonzero(self.true_labels == label)
         return self._replace(
             **{name: getattr(self, name)[found] for name in ("boxes", "scores", "labels")},
@@ -106,7 +106,7 @@ def unpack(packed: dict[str, Tensor]) -> list[Image]:
 
 
 def _counts(lists: dict[str, list], images: int) -> list[int]:
-    """How many objects each image has, by all of the lists."""
+    """Number of objects of each image, validated across all lists."""
     lengths = {key: [len(entry) for entry in entries] for key, entries in lists.items()}
     for key, length in lengths.items():
         if len(length) != images or length != lengths["boxes"]:

@@ -1,4 +1,4 @@
-"""What COCO's evaluation does not say: VOC's average precision, the DSB 2018 score, and the kinds of errors.
+"""Metrics beyond COCO: average precision of Pascal VOC, the DSB 2018 score, and error kinds after TIDE.
 
 All start from one image and the IoU of its detections with its objects (`Image.overlaps`).
 """
@@ -16,7 +16,7 @@ NUCLEI = tuple(i / 20 for i in range(10, 20))  # .50:.05:.95, each the float tha
 
 
 def voc_hits(image: Image, overlap: np.ndarray) -> np.ndarray:
-    """Which detections are right by the rules of Pascal VOC (Everingham et al. 2010): int8 (D,), 1, 0, or -1.
+    """True and false positives by the rules of Pascal VOC (Everingham et al. 2010): int8 (D,), 1, 0, or -1 for ignored.
 
     A detection is compared with the object of its class that it overlaps most. It is right (1) when their IoU is at
     least .5 and no detection with a higher score has taken that object, else wrong (0). One that overlaps no object so
@@ -101,7 +101,7 @@ def dsb2018_score(image: Image, overlap: np.ndarray, confidence: float) -> float
 
 
 def errors(image: Image, overlap: np.ndarray, confidence: float) -> np.ndarray:
-    """How many errors of each kind there are, int64 (6,) in the order of ERRORS, after TIDE (Bolya et al. 2020).
+    """Counts of each kind of error, int64 (6,) in the order of ERRORS, after TIDE (Bolya et al. 2020).
 
     Detections take, the highest score first, the free object of their class that they overlap most, by an IoU of at
     least .5. The error of any other is the first that holds: `location`, its IoU with objects of its class reaches .1
@@ -110,7 +110,7 @@ def errors(image: Image, overlap: np.ndarray, confidence: float) -> np.ndarray:
     `missed` are objects that neither a detection took nor a `class` or `location` error names as its nearest. Crowds
     are no objects; detections that lie in one of their class by half or more, and take no object, do not count.
 
-    TIDE counts all detections; here those of low scores, which no user would see, are left out.
+    TIDE counts all detections; here those of scores below `confidence` are left out.
 
     Args:
         image: detections and truth.
@@ -134,7 +134,7 @@ def errors(image: Image, overlap: np.ndarray, confidence: float) -> np.ndarray:
 
 
 def _take(reach: np.ndarray) -> np.ndarray:
-    """Which object each detection takes, -1 for none: int64 (D,) of IoU (D, G), the highest score first."""
+    """Greedy matching by falling score: object of each detection, -1 for none, int64 (D,), from IoU (D, G)."""
     taken, free = np.full(len(reach), -1), reach.copy()
     for i in np.flatnonzero(reach.max(1, initial=0) >= HALF):
         best = free[i].argmax()

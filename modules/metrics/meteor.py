@@ -8,7 +8,7 @@ PROTOCOL = "METEOR 1.5 (English), all references, as pycocoevalcap, 0..1"
 
 
 def found() -> bool:
-    """Whether Java and pycocoevalcap (`pip install "graft[meteor]"`) are here."""
+    """True if Java and pycocoevalcap (`pip install "graft[meteor]"`) are installed."""
     return shutil.which("java") is not None and find_spec("pycocoevalcap") is not None
 
 

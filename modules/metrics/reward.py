@@ -1,4 +1,4 @@
-"""What captions are worth while a network learns to write them."""
+"""CIDEr-D reward for self-critical training of captions."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,10 @@ END = "<end>"
 
 
 class Reward:
-    """CIDEr-D of captions, weighed by the references of the training images (Rennie et al. 2017).
+    """CIDEr-D reward of captions, weighed by the references of the training images (Rennie et al. 2017).
 
-    The end of a caption counts as a word. Otherwise those that break off, as in "a dog on a", would be worth most.
+    The end of a caption counts as a word. Otherwise captions that break off, as in "a dog on a", would get the highest
+    reward.
 
     Args:
         references: of all training images, some each.

@@ -18,7 +18,7 @@ PROTOCOLS = {
     "boundary_f1": "macro: mean F1 of the classes' boundaries in the set, within 0.75 % of the diagonal; void left out",
     "micro_iou": "micro: IoU of all pixels of the set, classes pooled; higher than mIoU; void left out",
 }
-"""How each metric is computed, in words."""
+"""Protocol of each metric, in words."""
 
 RESIZED = "_resized"
 """End of the names of scores on masks that were resized to the network's size."""
@@ -141,7 +141,7 @@ def boundary(labels: Tensor, classes: int) -> Tensor:
 
 
 def near(edge: Tensor, other: Tensor, reach: float, classes: int) -> Tensor:
-    """Where `other` has the same class as `edge` within `reach` pixels: bool of two uint8 (B, H, W) from `boundary`.
+    """Mask bool (B, H, W): pixels of `edge` with the same class in `other` within `reach` pixels; both from `boundary`.
 
     Each pixel's classes are bits of a number, and a disk is a stack of rows, so that all classes grow at once and time
     grows with the reach, not with its square.
@@ -171,7 +171,7 @@ def grown(bits: Tensor, reach: float) -> Tensor:
 
 
 def counts(index: Tensor, size: int) -> Tensor:
-    """How often 0..size-1 occur in int64 `index`, whose other value, `size`, is not counted: int64 (size,)."""
+    """Counts of 0..size-1 in int64 `index`, whose other value, `size`, is not counted: int64 (size,)."""
     # Not bincount: it would make the host wait for the device.
     flat = index.flatten()
     return flat.new_zeros(size + 1).index_add_(0, flat, torch.ones_like(flat))[:-1]

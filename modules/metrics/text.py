@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric as SacreMetric
 
 SPLIT = ("zh", "ja-mecab", "ko-mecab", "char")
-"""Tokenizers for scripts in which words are not what stands between spaces."""
+"""Tokenizers for scripts that do not separate words by spaces."""
 
 WORDS = "words and punctuation marks"
 
@@ -32,7 +32,7 @@ PROTOCOLS = {
     "exact_match": "share of sentences equal to their reference but for blanks",
     "perplexity": "exp of the mean cross-entropy per target token, end of sentence included, padding left out",
 }
-"""How each metric is computed, in words; `protocols` adds sacreBLEU's signatures."""
+"""Protocol of each metric, in words; `protocols` adds sacreBLEU's signatures."""
 
 
 def protocols(tokenize: Tokenize = "13a", lowercase: bool = False) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The score above which detections are best believed: highest F1."""
+"""Choice of the score threshold of detections: highest F1."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ class Best(NamedTuple):
 
 
 def best_threshold(recall: np.ndarray, precision: np.ndarray, score: np.ndarray) -> Best | None:
-    """The score, in hundredths and the same for all classes, from which on detections are to be kept.
+    """Score threshold of the highest F1, in hundredths and the same for all classes.
 
     Args:
         recall: (R,) ascending, 0..1.

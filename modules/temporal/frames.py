@@ -1,4 +1,4 @@
-"""Fusions behind a backbone that looks at every frame alone: one frame, pooling, a fully connected layer."""
+"""Late fusion of frames that a backbone sees one by one: one frame, pooling, or a fully connected layer."""
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ def pooled_frames(backbone: Backbone, video: Tensor) -> Tensor:
 
 
 def frame_width(backbone: Backbone) -> int:
-    """Width D of what `pooled_frames` gives."""
+    """Width D of the output of `pooled_frames`."""
     return backbone.features.channels[-1] if backbone.temporal else backbone.features.pooled
 
 
@@ -46,13 +46,13 @@ def last_level(backbone: Backbone) -> Features:
 
 
 def with_pooled(backbone: Backbone, image: Tensor) -> Maps:
-    """Maps of images, and their pooled features where they are wanted."""
+    """Maps of images, with their pooled features if `backbone.pools`."""
     maps = backbone(image)
     return Maps(maps, backbone.pool(maps) if backbone.pools else None)
 
 
 def check_images(backbone: Backbone, kind: str) -> None:
-    """Whether the backbone sees single frames, which fusions need that come before its end.
+    """Check that the backbone takes single frames, as fusions before its end need.
 
     Raises:
         ConfigError: it is one for clips.
@@ -65,7 +65,7 @@ def check_images(backbone: Backbone, kind: str) -> None:
 
 
 class Single(Fusion):
-    """The middle frame alone: what can be told without time."""
+    """The middle frame alone, a baseline without time."""
 
     def __init__(self, backbone: Backbone, frames: int):
         super().__init__()
@@ -88,7 +88,7 @@ class Mean(Fusion):
 
 
 class Max(Fusion):
-    """The highest value of each feature among all frames; blind to their order."""
+    """Max-pooling of each feature over all frames; blind to their order."""
 
     def __init__(self, backbone: Backbone, frames: int):
         super().__init__()
@@ -102,7 +102,7 @@ class Concat(Fusion):
     """The features of all frames side by side, then a fully connected layer (late fusion, Karpathy et al. 2014).
 
     Args:
-        backbone: looks at every frame.
+        backbone: applied to every frame.
         frames: of a clip.
         hidden: width of the layer.
         dropout: share of its outputs set to zero in training, 0..1.

@@ -1,4 +1,4 @@
-"""Attention of many heads, with tensors named as torch.nn.MultiheadAttention's."""
+"""Multi-head attention, with tensors named as torch.nn.MultiheadAttention's."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from modules.contracts import ConfigError
 
 
 class MultiHeadAttention(nn.Module):
-    """softmax(q k' / sqrt(d)) v in every head (Vaswani et al. 2017).
+    """Multi-head attention: softmax(q k' / sqrt(d)) v in every head (Vaswani et al. 2017).
 
     Keys and values are projected apart from the queries, so that both can be kept between the steps of a decoder.
 
@@ -61,7 +61,7 @@ class MultiHeadAttention(nn.Module):
         return self.out_proj(seen.transpose(1, 2).flatten(2))
 
     def weights(self, queries: Tensor, keys_values: Tensor, mask: Tensor) -> Tensor:
-        """Where each query looks, (B, T, S), the mean over heads; `mask` is additive."""
+        """Attention weights of each query, (B, T, S), the mean over heads; `mask` is additive."""
         keys = self._split(keys_values.chunk(2, -1)[0])
         scores = self._split(queries) @ keys.transpose(2, 3) * (self.width // self.heads) ** -0.5
         return (scores + mask).softmax(-1).mean(1)

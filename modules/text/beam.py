@@ -19,7 +19,7 @@ def beam(
     length_penalty: float = 1.0,
     num_return_sequences: int = 1,
 ) -> list[list[Hypothesis]]:
-    """The `num_beams` likeliest beginnings of every source, carried on until as many have ended.
+    """Beam search: extend the `num_beams` likeliest beginnings of every source until as many have ended.
 
     Texts are ranked by log-probability / ((5 + length) / 6)^length_penalty, the end counted in the length (Wu et al.
     2016). A source is done when `num_beams` of its texts have ended, or when no beginning can any more overtake the
@@ -30,9 +30,9 @@ def beam(
         decoder: any, in `eval()` mode.
         memory: of B sources.
         num_beams: of the beam, >= 1; 1 is greedy search.
-        limits: what may be said.
+        limits: constraints on length and repetition.
         length_penalty: its exponent, >= 0; 0 for none, more for longer texts.
-        num_return_sequences: how many texts are given, 1..num_beams.
+        num_return_sequences: texts of each source, 1..num_beams.
 
     Returns:
         B lists of `num_return_sequences` texts, finished before unfinished ones, the best first; fewer where there are
@@ -122,7 +122,7 @@ class _Beams:
         return tokens
 
     def _done(self, ended: list[Hypothesis], reach: float) -> bool:
-        """Whether enough have ended, or the best beginning, could it end for nothing, would not be among the best."""
+        """True if enough texts have ended, or the best beginning, even if ended at no cost, cannot be among the best."""
         if len(ended) >= self.num_beams or reach == -torch.inf:
             return True
         return (

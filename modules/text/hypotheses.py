@@ -1,4 +1,4 @@
-"""Texts that were found, and what may be searched for."""
+"""Hypotheses of a search, and constraints on decoding."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,11 +11,11 @@ from modules.text.tokens import BOS, EOS, PAD
 
 
 class Hypothesis(NamedTuple):
-    """A text that was found.
+    """Result of a search: a decoded text with its score.
 
     Args:
         tokens: without BOS and EOS.
-        score: what it was ranked by: the log-probability over the length penalty, if there is one.
+        score: for ranking: the log-probability over the length penalty, if there is one.
         log_probability: of all its tokens and, if finished, the end, in nats, as the decoder gives it.
         finished: False where the longest allowed length came before the end.
     """
@@ -28,13 +28,13 @@ class Hypothesis(NamedTuple):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a search may say.
+    """Constraints on decoding: length, n-gram blocking (no repeats), forbidden tokens.
 
     Args:
         max_length: tokens at most, the end counted.
-        min_length: tokens at least before the end may come, unless `no_repeat_ngram_size` leaves nothing else to say.
+        min_length: tokens at least before the end may come, unless `no_repeat_ngram_size` leaves no other token.
         no_repeat_ngram_size: no n-gram of this many tokens occurs twice; 0 for off.
-        never: tokens that are never said.
+        never: tokens that are never generated.
 
     Raises:
         ConfigError: limits that nothing meets.

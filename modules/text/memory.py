@@ -1,4 +1,4 @@
-"""What an encoder leaves for a decoder to look at."""
+"""Encoder outputs, as the memory that a decoder attends to."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Memory(NamedTuple):
-    """One vector for each place of a source: words of a sentence, cells of a feature map.
+    """Encoder output: one vector for each place of a source: words of a sentence, cells of a feature map.
 
     Args:
         states: float (B, S, D).
@@ -44,7 +44,7 @@ class Memory(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """Tokens (B, S), right-padded, to a memory of width `width`; padding never changes what the others become."""
+    """Base of text encoders: right-padded tokens (B, S) to a memory of width `width`, independent of the padding."""
 
     width: int
     embedding: nn.Embedding

@@ -18,10 +18,10 @@ CELLS = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 
 
 class RecurrentEncoder(Encoder):
-    """Tokens to a memory, read in one direction or both.
+    """Recurrent encoder (GRU, LSTM, RNN): tokens to a memory, in one direction or both.
 
     Args:
-        vocabulary: how many tokens there are.
+        vocabulary: number of tokens.
         width: of the embedding and of the memory, both directions together.
         layers: above each other.
         cell: `gru`, `lstm` or `rnn` (tanh).
@@ -62,7 +62,7 @@ class RecurrentEncoder(Encoder):
 
 
 class Recurrent(Decoder):
-    """What decoders share that go through a target one token after the other, in training too."""
+    """Base of recurrent decoders, which process a target token by token, in training too."""
 
     scale: float
 
@@ -84,7 +84,7 @@ class Recurrent(Decoder):
 
 
 class RecurrentDecoder(Recurrent):
-    """Writes with recurrent cells that begin with the encoder's last state and look at its memory at every token.
+    """Recurrent decoder with attention: starts at the encoder's last state and attends to its memory at every token.
 
     The state after a token asks for the context; both make the attentional vector tanh(W [context; state]) that is said
     (Luong et al. 2015). Without attention nothing but the first state tells of the source: the baseline, in which the
@@ -92,7 +92,7 @@ class RecurrentDecoder(Recurrent):
     last state, behind a Transformer or on images (Vinyals et al. 2015, "Show and tell"), it is the mean of the memory.
 
     Args:
-        vocabulary: how many tokens there are.
+        vocabulary: number of tokens.
         memory: width of the memory.
         width: of embedding and states.
         layers: above each other.
@@ -162,7 +162,7 @@ class RecurrentDecoder(Recurrent):
 
 
 def glance(alignment: Alignment, queries: Tensor, source: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """One look of R hypotheses at the memories of their sources.
+    """One attention step of R hypotheses over the memories of their sources.
 
     Args:
         alignment: scores the places.

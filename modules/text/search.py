@@ -1,7 +1,7 @@
-"""What a decoder would say: greedy, beam and sampled search over any decoder.
+"""Decoding strategies: greedy search, beam search and sampling (top-k, nucleus) with any decoder.
 
-All are without gradients and leave the decoder's mode alone: put it into `eval()` first. A text that is finished leaves
-the batch and costs nothing any more.
+All are without gradients and leave the decoder's mode alone: put it into `eval()` first. A finished text leaves the
+batch and costs nothing any more.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ __all__ = ["Hypothesis", "Limits", "Search", "beam", "greedy", "likeliest", "sam
 
 @torch.no_grad()
 def greedy(decoder: Decoder, memory: Memory, limits: Limits = Limits()) -> list[Hypothesis]:
-    """The likeliest token at every step.
+    """Greedy search: the likeliest token at every step.
 
     Returns:
         One text for each of the memory's sources.
@@ -41,13 +41,13 @@ def sample(
     top_p: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> list[list[Hypothesis]]:
-    """Every token drawn from what the decoder says about it.
+    """Sampling: every token drawn from the decoder's distribution, with temperature, top-k and nucleus (top-p) filters.
 
     Args:
         decoder: any, in `eval()` mode.
         memory: of B sources.
-        limits: what may be said.
-        num_return_sequences: how many are drawn for each source.
+        limits: constraints on length and repetition.
+        num_return_sequences: samples of each source.
         temperature: logits are divided by it, > 0; below 1 is bolder.
         top_k: only the k likeliest tokens, 0 for all.
         top_p: only the likeliest tokens that together have this probability (Holtzman et al. 2020), 0..1.
@@ -77,17 +77,17 @@ def sample(
 
 @dataclass(frozen=True)
 class Search:
-    """How texts are searched for.
+    """Decoding strategy: greedy search, beam search, or sampling with temperature, top-k and nucleus (top-p) filters.
 
     Args:
-        num_beams: beginnings that are followed at once; 1 is greedy search.
+        num_beams: width of the beam search; 1 is greedy search.
         length_penalty: exponent of ((5 + length) / 6), which divides log-probabilities, >= 0; 0 for none, more for
             longer texts.
-        num_return_sequences: how many texts of each source are given, 1..num_beams, or any number when they are drawn.
+        num_return_sequences: texts of each source, 1..num_beams, or any number when they are sampled.
         max_length: tokens of a text at most, its end counted.
         min_length: tokens at least before the end.
         no_repeat_ngram_size: no n-gram of this many tokens occurs twice; 0 for off.
-        temperature: above 0 draws every token instead, from probabilities that are sharper below 1.
+        temperature: above 0 samples every token instead, from probabilities that are sharper below 1.
         top_k: only from the k likeliest tokens; 0 for all.
         top_p: only from the likeliest tokens that together have this probability, 0..1.
 
@@ -141,8 +141,8 @@ class Search:
 
 
 def likeliest(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
-    """Logits (R, V) with minus infinity for all but the `top_k` likeliest, and of these for all but the fewest whose
-    probabilities sum to `top_p` at least; 0 and 1 keep all."""
+    """Top-k and nucleus (top-p) filter: logits (R, V) with minus infinity for all but the `top_k` likeliest, and of
+    these for all but the fewest whose probabilities sum to `top_p` at least; 0 and 1 keep all."""
     if 0 < top_k < logits.shape[1]:
         logits = logits.masked_fill(logits < logits.topk(top_k, 1).values[:, -1:], -torch.inf)
     if top_p < 1:

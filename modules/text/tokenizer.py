@@ -21,7 +21,7 @@ os.register_at_fork(after_in_child=lambda: os.environ.update(TOKENIZERS_PARALLEL
 
 
 class Tokenizer:
-    """A vocabulary and how text is cut into its pieces; ids of the special tokens as in `tokens.py`.
+    """Tokenizer: a vocabulary and the rules that split text into its pieces; special tokens as in `tokens.py`.
 
     Text is normalized first: Unicode NFC, one blank wherever there are any. Normalized text survives the round trip,
     but for what the vocabulary lacks: characters, or whole words of `words` and `wordpiece`. The names of special
@@ -39,7 +39,7 @@ class Tokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], kind: Kind, size: int) -> "Tokenizer":
-        """Learns a vocabulary.
+        """Train a vocabulary: BPE, WordPiece, words or characters.
 
         Args:
             texts: lines, as they are.
@@ -84,11 +84,11 @@ class Tokenizer:
         return [self.library.decode(self._seen(row), skip_special_tokens=False) for row in ids]
 
     def pieces(self, ids: list[int]) -> list[str]:
-        """How each piece is spelt, for people: `▁` begins a word, `##` continues one."""
+        """Spelling of each piece: `▁` begins a word, `##` continues one."""
         return [self.library.id_to_token(i) for i in ids]
 
     def unknown(self, ids: list[list[int]]) -> int:
-        """How many pieces the vocabulary lacks."""
+        """Number of unknown pieces (UNK)."""
         return sum(row.count(UNK) for row in ids)
 
     def to_json(self) -> str:

@@ -1,4 +1,4 @@
-"""What all detectors share."""
+"""Base of all detectors: score filtering, NMS and anchors."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -18,7 +18,7 @@ Maps = list[Tensor] | Callable[[Tensor], list[Tensor]]
 
 
 class Detector(Head):
-    """Base of the heads that find objects.
+    """Base of the detection heads.
 
     Thresholds and sizes of boxes are in pixels of the network's images. Scores and losses are float32 under autocast.
 
@@ -26,7 +26,7 @@ class Detector(Head):
         score_threshold: detections that score less are dropped, 0..1.
         nms_threshold: of two detections that overlap by more than this IoU, 0..1, only the better one stays.
         agnostic_nms: whether that also holds between detections of different classes.
-        soft_nms: lower the score of what overlaps a better detection instead of dropping it, Gaussian with sigma 0.5
+        soft_nms: lower the score of a box that overlaps a better one instead of dropping it, Gaussian with sigma 0.5
             (Bodla et al. 2017); nms_threshold then does nothing.
         detections: most in one image.
 
@@ -76,7 +76,7 @@ class Detector(Head):
         raise NotImplementedError
 
     def proposals_from(self, given: bool) -> str | None:
-        """A line about where proposals come from, when it is not the head itself.
+        """A line about the source of the region proposals, when it is not the head itself.
 
         Args:
             given: whether the data has proposals.
@@ -93,7 +93,7 @@ class Detector(Head):
 
     @property
     def anchors(self) -> Anchors | None:
-        """What the head starts from, if it has anchors."""
+        """Anchor boxes of the head; null without."""
         return None
 
     def settle_anchors(self, wh: np.ndarray, fit: bool | None) -> str | None:
@@ -123,7 +123,7 @@ class Detector(Head):
         return f"warning: {line}; what no anchor reaches is rarely found: {remedy}"
 
     def fit_anchors(self, wh: np.ndarray) -> str:
-        """Anchors that suit boxes (N, 2) of these widths and heights; returns a line about the change.
+        """Fit the anchors to boxes of the widths and heights (N, 2); returns a line about the change.
 
         Raises:
             ConfigError: a head without anchors, or no boxes.
@@ -137,7 +137,7 @@ DetectorFactory = Callable[[Features, int], Detector]  # int: number of classes,
 
 
 def image_list(image: Tensor, inside: Tensor) -> ImageList:
-    """As torchvision's detectors want images of different sizes in one tensor."""
+    """Images of different sizes in one tensor, as torchvision's ImageList."""
     return ImageList(image, [(height, width) for height, width in inside.tolist()])
 
 

@@ -1,4 +1,4 @@
-"""Detectors whose proposals are given: Fast R-CNN, and what it made faster."""
+"""Detectors with external region proposals: Fast R-CNN and R-CNN."""
 
 from collections.abc import Callable
 from typing import ClassVar, Literal
@@ -20,7 +20,7 @@ Source = Literal["batch", "windows"]
 
 
 class GivenProposals(Detector):
-    """Base of the detectors that only judge proposals; `roi_heads` does it."""
+    """Base of the detectors that classify and refine external proposals, with `roi_heads`."""
 
     roi_heads: Regions
     source: Source | None
@@ -57,12 +57,12 @@ class GivenProposals(Detector):
         return self.roi_heads(self.inputs(image, maps), usable(proposals, shapes), shapes, targets)
 
     def inputs(self, image: Tensor, maps: Maps) -> dict[str, Tensor | Encode]:
-        """What regions are cut from."""
+        """Inputs of the region pooling: feature maps by name."""
         return named(maps)
 
 
 class FastRCNN(GivenProposals):
-    """Cuts proposals out of the maps of the whole image (Girshick 2015). Losses: classifier, box.
+    """Fast R-CNN: pools proposals from the feature maps of the image (Girshick 2015). Losses: classifier, box.
 
     Args:
         features: what the backbone or neck gives.
@@ -72,7 +72,7 @@ class FastRCNN(GivenProposals):
         source: of proposals: `batch`, or `windows`: sliding windows of four sizes and three shapes; null is the batch
             where it has some, else windows.
         samples: proposals of an image that each training step looks at; null is 64.
-        hidden: width of the two layers that judge a proposal.
+        hidden: width of the two hidden layers of each proposal.
         box_loss: `smooth_l1` on offsets, which null is too, `giou` or `diou` on boxes.
 
     Raises:
@@ -107,11 +107,11 @@ class FastRCNN(GivenProposals):
 
 
 class RCNN(GivenProposals):
-    """Cuts proposals out of the image and runs the backbone on every one (Girshick et al. 2014).
+    """R-CNN: crops proposals from the image and runs the backbone on every one (Girshick et al. 2014).
 
     Each proposal, with some of its surroundings, is warped to a square. The slow ancestor of Fast R-CNN, to compare
     with: trained with the same losses, classifier and box, in place of support vector machines after the network.
-    Looks at the coarsest map alone: wants NoNeck.
+    Uses the coarsest map alone: wants NoNeck.
 
     Args:
         features: what the backbone gives.

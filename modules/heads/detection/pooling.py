@@ -1,4 +1,4 @@
-"""What each box shows, cut out of the map of a pyramid that suits its size (Lin et al. 2017)."""
+"""Region pooling, RoIAlign and RoIPool: each box from the level of the pyramid that fits its size (Lin et al. 2017)."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ SAMPLES = 2  # in each direction, of each cell of the result
 
 
 class RoIAlign(MultiScaleRoIAlign):
-    """Interpolated, from maps named 0, 1, ... (He et al. 2017). torchvision's, with strides that are known.
+    """RoIAlign, interpolated, from maps named 0, 1, ... (He et al. 2017): torchvision's, with given strides.
 
     torchvision's guesses strides from its first batch, and there from the images without their padding. On a CPU it
     needs for the gradient as long as for the convolutions of a ResNet-18, so training there takes the same sums as rows
@@ -43,7 +43,7 @@ class RoIAlign(MultiScaleRoIAlign):
 
     @torch.no_grad()
     def samples(self, maps: list[Tensor], boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Of each cell of the result, (all R * size * size, 16): which cells of the maps it sums, and their weights."""
+        """Indices and weights of the cells that each cell of the result sums, (all R * size * size, 16) each."""
         every = torch.cat(boxes)
         image = torch.cat([torch.full((len(each),), i) for i, each in enumerate(boxes)])
         level = self.map_levels(boxes) if len(maps) > 1 else torch.zeros_like(image)
@@ -73,7 +73,7 @@ class RoIAlign(MultiScaleRoIAlign):
 
 
 class RoIPool(nn.Module):
-    """The maximum of whole cells (Girshick 2015), else as `RoIAlign`."""
+    """RoIPool: the maximum of whole cells (Girshick 2015), else as `RoIAlign`."""
 
     def __init__(self, strides: Sequence[int], size: int):
         super().__init__()
@@ -90,7 +90,7 @@ class RoIPool(nn.Module):
 
 
 def named(maps: list[Tensor]) -> dict[str, Tensor]:
-    """Maps as poolers want them."""
+    """Maps by name, as the poolers take them."""
     return {str(i): each for i, each in enumerate(maps)}
 
 

@@ -1,4 +1,4 @@
-"""The two stages of region-based detectors: torchvision's, with losses in evaluation too and more kinds of them."""
+"""Region proposal network and RoI heads: torchvision's, with losses in evaluation too and IoU losses of boxes."""
 
 from typing import Literal
 
@@ -25,11 +25,11 @@ IOU_LOSSES = {"giou": generalized_box_iou_loss, "diou": distance_box_iou_loss}
 
 
 class Proposals(RegionProposalNetwork):
-    """Where objects may be (Ren et al. 2015).
+    """Region proposal network, RPN (Ren et al. 2015).
 
     Args:
         channels: of the maps.
-        anchors: what proposals start from.
+        anchors: anchor boxes.
         count: most proposals of an image in evaluation, and of each map before NMS; in training twice as many.
     """
 
@@ -57,15 +57,15 @@ class Proposals(RegionProposalNetwork):
 
 
 class Regions(RoIHeads):
-    """What proposals show, and where exactly (Girshick 2015).
+    """RoI head: classification and box refinement of region proposals (Girshick 2015).
 
     Args:
         pool: maps and boxes to (R, channels, size, size).
         head: that to (R, width).
-        width: of what each region is judged by.
+        width: of the features of each region.
         outputs: classes without background.
-        selection: what becomes a detection.
-        samples: regions of an image that training looks at; a quarter of them are objects, if there are so many.
+        selection: score filter and NMS of the detections.
+        samples: regions of an image in training; a quarter of them are objects, if there are so many.
         box_loss: `smooth_l1` on offsets, which null is too, `giou` (Rezatofighi et al. 2019) or `diou` (Zheng et al.
             2020) on boxes.
     """
@@ -97,7 +97,7 @@ class Regions(RoIHeads):
         return detections, losses
 
     def describe(self, features: dict[str, Tensor], boxes: list[Tensor], shapes: list[tuple[int, int]]) -> Tensor:
-        """What boxes of each image show: (R of all, width)."""
+        """Features of the boxes of all images, (all R, width)."""
         return self.box_head(self.box_roi_pool(features, boxes, shapes))
 
     def detect(
@@ -141,7 +141,7 @@ class Regions(RoIHeads):
     def _iou_loss(
         self, deltas: Tensor, boxes: list[Tensor], matched: list[Tensor], labels: list[Tensor], targets: list[Target]
     ) -> Tensor:
-        """Over the regions that are objects, per region of all; as smooth L1 is averaged."""
+        """GIoU or DIoU loss: sum over the positive regions, divided by the number of all, as smooth L1 is averaged."""
         truth = [t["boxes"][m[k > 0]] for t, m, k in zip(targets, matched, labels, strict=True)]
         kinds = torch.cat(labels)
         objects = kinds > 0

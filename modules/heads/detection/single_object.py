@@ -37,7 +37,7 @@ class SingleObject(Detector):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.selection = replace(self.selection, detections=1)  # of several looks at an image too
+        self.selection = replace(self.selection, detections=1)  # with test-time augmentation too
         width = features.channels[-1] * 7**2
         self.trunk = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout))
         self.classifier, self.box = nn.Linear(hidden, outputs + 1), nn.Linear(hidden, 4)
@@ -51,7 +51,7 @@ class SingleObject(Detector):
         targets: list[Target] | None = None,
         proposals: list[Tensor] | None = None,
     ) -> tuple[list[Detection], dict[str, Tensor]]:
-        """See `Detector`; proposals are not looked at."""
+        """See `Detector`; proposals are ignored."""
         hidden = self.trunk(adaptive_avg_pool2d(maps[-1], 7).flatten(1))
         logits, shares = self.classifier(hidden).float(), self.box(hidden).float().sigmoid()
         losses = {} if targets is None else self._losses(logits, shares, _largest(targets), image)
@@ -79,7 +79,7 @@ class SingleObject(Detector):
 
 
 def _largest(targets: list[Target]) -> Target:
-    """Of each image: boxes (B, 4), labels (B,) in 0..C, 0 where there is no object."""
+    """Largest object of each image: boxes (B, 4), labels (B,) in 0..C, 0 where there is no object."""
     boxes, labels = [], []
     for target in targets:
         if len(target["boxes"]):
