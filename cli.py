@@ -60,11 +60,11 @@ from arguments import (
     typed_task,
     without_none,
 )
-from callbacks.loggers import build_loggers
+from callbacks.loggers.build import build_loggers
+from callbacks.loggers.fault_tolerant import fault_tolerant
 from callbacks.progress import make_progress
 from callbacks.run_directory import RunDirectory, new_path
 from callbacks.summary import Summary
-from callbacks.tracking import fault_tolerant
 from cluster import launched, requeue, share_out
 from compare import check_starts, compare, typed_plan
 from datamodules.workers import worker_error
@@ -320,11 +320,11 @@ class CLI(LightningCLI):
             self.name, self.subcommand, self.typed, self.settings.seed_everything, self.precision_reason
         )
         parts = self.config_init[self.subcommand]
-        speed = callbacks.Throughput()
+        speed = callbacks.SpeedMonitor()
         always = [
             callbacks.RandomState(),
             speed,
-            callbacks.Finite(),
+            callbacks.TerminateOnNaN(),
             callbacks.Counts(),
             parts.figures,
             parts.predictions,

@@ -14,7 +14,7 @@ import cli
 from benchmarks.overhead import surroundings
 from benchmarks.precision import autocast, automatic
 from benchmarks.report import Comparison, compare, in_pairs, parser
-from callbacks.throughput import Throughput
+from callbacks.speed_monitor import SpeedMonitor
 
 TASKS = Path(cli.__file__).parent / "tasks"
 MARK = ">= 1.0"
@@ -23,7 +23,7 @@ Size = tuple[int, int]
 
 
 def fitted(task: str, typed: dict[str, Any], options: Sequence[str] = ()) -> dict[str, float]:
-    """Metrics of one training with tasks/TASK.yaml, its duration `seconds` and its `samples_per_s`.
+    """Metrics of one training with tasks/TASK.yaml, its duration `seconds` and its `samples_per_sec`.
 
     Args:
         task: file name in tasks/, without its ending.
@@ -35,9 +35,9 @@ def fitted(task: str, typed: dict[str, Any], options: Sequence[str] = ()) -> dic
         cli.quiet()
         run = cli.CLI(["fit", f"--config={TASKS / task}.yaml", *words, f"--run_dir={folder}/run", *options])
         results = json.loads(Path(folder, "run", "results.json").read_text())
-    speed = next(callback for callback in run.trainer.callbacks if isinstance(callback, Throughput))
+    speed = next(callback for callback in run.trainer.callbacks if isinstance(callback, SpeedMonitor))
     metrics = {row["metric"]: row["value"] for row in results["results"]}
-    return metrics | {"seconds": results["seconds"], "samples_per_s": speed.samples_per_s}
+    return metrics | {"seconds": results["seconds"], "samples_per_sec": speed.samples_per_sec}
 
 
 def rate(network: nn.Module, loss: Callable[[nn.Module], Tensor], images: int, steps: int) -> float:

@@ -71,11 +71,11 @@ def trained(name: str, root: Path, side: int, seconds: int, seed: int, options: 
         "--trainer.check_val_every_n_epoch": 10_000,
     }
     metrics = fitted("classification", typed, options)
-    if not metrics["samples_per_s"]:
+    if not metrics["samples_per_sec"]:
         raise RuntimeError(
             f"{name} trained on so few batches that there is no time to measure in {seconds} s: raise --seconds"
         )
-    return {"accuracy": metrics["test/accuracy"], "seconds_per_image": 1 / metrics["samples_per_s"]}
+    return {"accuracy": metrics["test/accuracy"], "seconds_per_image": 1 / metrics["samples_per_sec"]}
 
 
 def draw(rows: list[dict[str, Any]], title: str, path: Path) -> None:

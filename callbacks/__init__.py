@@ -1,31 +1,31 @@
 """What is watched, drawn or written beside the training; no callback knows a task by its class."""
 
 from callbacks.checkpoint import AVERAGED, Checkpoint, Stopped
-from callbacks.collapse import Collapse
+from callbacks.collapse_monitor import CollapseMonitor
 from callbacks.counts import Counts
-from callbacks.figures import Figures
-from callbacks.finite import Finite
-from callbacks.generated.health import GameHealth
-from callbacks.generated.images import GeneratedImages
-from callbacks.generated.scores import GeneratedScores
+from callbacks.figures_callback import Figures
+from callbacks.generation.gan_monitor import GANMonitor
+from callbacks.generation.generated_images import GeneratedImages
+from callbacks.generation.generation_metrics import GenerationMetrics
 from callbacks.knn import KNN
 from callbacks.predictions import Predictions
 from callbacks.random_state import RandomState
-from callbacks.throughput import Throughput
+from callbacks.speed_monitor import SpeedMonitor
+from callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
     "AVERAGED",
     "KNN",
     "Checkpoint",
-    "Collapse",
+    "CollapseMonitor",
     "Counts",
     "Figures",
-    "Finite",
-    "GameHealth",
+    "GANMonitor",
     "GeneratedImages",
-    "GeneratedScores",
+    "GenerationMetrics",
     "Predictions",
     "RandomState",
+    "SpeedMonitor",
     "Stopped",
-    "Throughput",
+    "TerminateOnNaN",
 ]

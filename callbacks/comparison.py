@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from callbacks.drawing.runs import comparison
-from callbacks.figures import log_figure
-from callbacks.numbers import number, or_nan, or_null
+from callbacks.figures.log import log_figure
+from callbacks.figures.runs import comparison
+from callbacks.number_format import number, or_nan, or_null
 from modules.contracts import GREEDY, DataError, writing
 
 

@@ -6,12 +6,12 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from callbacks.files.coco_results import ResultFile
-from callbacks.files.masks import MaskFiles
-from callbacks.files.objects import ObjectImages
-from callbacks.files.samples import SampleFiles
-from callbacks.files.sentences import TextFiles
-from callbacks.files.tables import Arrays, Table, about
+from callbacks.writers.coco_results import ResultFile
+from callbacks.writers.masks import MaskFiles
+from callbacks.writers.objects import ObjectImages
+from callbacks.writers.samples import SampleFiles
+from callbacks.writers.sentences import TextFiles
+from callbacks.writers.tables import Arrays, Table, about
 from modules.contracts import SURPLUS, Batch, ConfigError, Prediction
 from modules.metrics.threshold import USUAL
 

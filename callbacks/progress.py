@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.progress import ProgressColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from callbacks.numbers import duration
-from callbacks.throughput import Throughput
+from callbacks.number_format import duration
+from callbacks.speed_monitor import SpeedMonitor
 from modules.contracts import Batch
 
 PAUSE = 60.0  # seconds without a line, after which one is printed within an epoch
 
 
-def make_progress(speed: Throughput, console: Console | None = None) -> Callback:
+def make_progress(speed: SpeedMonitor, console: Console | None = None) -> Callback:
     """The bar where the output is a terminal or a notebook, lines elsewhere.
 
     Args:
@@ -79,7 +79,7 @@ class Lines(Callback):
         speed: of the same trainer.
     """
 
-    def __init__(self, speed: Throughput):
+    def __init__(self, speed: SpeedMonitor):
         self.speed = speed
         self._losses: list[Tensor] = []  # of the epoch's batches so far: their sum
         self._batches = 0

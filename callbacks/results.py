@@ -6,7 +6,7 @@ import lightning as L
 
 from callbacks.checkpoint import Checkpoint
 from callbacks.counts import Counts
-from callbacks.generated.scores import GeneratedScores
+from callbacks.generation.generation_metrics import GenerationMetrics
 from callbacks.knn import KNN
 
 Rows = list[dict[str, Any]]
@@ -94,7 +94,7 @@ def _protocol(trainer: L.Trainer, name: str) -> str:
         how += f"; {task.protocols[metric]}"
     if metric in ACCURACIES and (trivial := data.majority_accuracy(split)) is not None:
         how += f"; {trivial:.4f} for the most frequent class everywhere"
-    for probe in (c for c in trainer.callbacks if isinstance(c, KNN | GeneratedScores)):
+    for probe in (c for c in trainer.callbacks if isinstance(c, KNN | GenerationMetrics)):
         how = probe.protocols.get(name, how)
         if name == "val/knn" and probe.history and probe.history[0][0] == 0:
             how += f"; {probe.history[0][1]:.4f} before training"

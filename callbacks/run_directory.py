@@ -12,7 +12,7 @@ from typing import Any
 
 import lightning as L
 
-from callbacks.metrics import MetricsCSV
+from callbacks.loggers.metrics_csv import MetricsCSV
 from modules.contracts import DataError, writing
 
 BEGINNING = {"config.yaml", "metrics.csv", "wandb", ".wandb_id", "figures", "tensorboard", "checkpoints"}

@@ -15,14 +15,14 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
-from callbacks.files.detection_errors import read_errors
-from callbacks.files.per_class import JUDGED, read_per_class
-from callbacks.files.tables import open_text
-from callbacks.numbers import duration, number, or_null
+from callbacks.number_format import duration, number, or_null
 from callbacks.predictions import Predictions
 from callbacks.results import Results, Rows
 from callbacks.results_table import results_table
-from callbacks.throughput import Throughput
+from callbacks.speed_monitor import SpeedMonitor
+from callbacks.writers.detection_errors import read_errors
+from callbacks.writers.per_class import JUDGED, read_per_class
+from callbacks.writers.tables import open_text
 from modules.contracts import writing
 
 LINES = 5  # of texts that were written, to be shown
@@ -162,11 +162,11 @@ class Summary(L.Callback):
             CONSOLE.print(f"{line} ({path.relative_to(folder)})")
 
     def _say_speed(self, trainer: L.Trainer) -> None:
-        speed = next((c for c in trainer.callbacks if isinstance(c, Throughput)), None)
-        if self.command == "fit" and speed and speed.samples_per_s:
+        speed = next((c for c in trainer.callbacks if isinstance(c, SpeedMonitor)), None)
+        if self.command == "fit" and speed and speed.samples_per_sec:
             CONSOLE.print(
-                f"{duration(time.monotonic() - self.began)}; {speed.samples_per_s:,.0f} samples/s in training, "
-                f"{speed.data_wait:.0%} of the time waiting for data"
+                f"{duration(time.monotonic() - self.began)}; {speed.samples_per_sec:,.0f} samples/s in training, "
+                f"{speed.data_time_fraction:.0%} of the time waiting for data"
             )
 
     def _say_where(self, trainer: L.Trainer, folder: Path) -> None:

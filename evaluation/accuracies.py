@@ -7,8 +7,8 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from callbacks.drawing.confusion import confusion
-from callbacks.figures import log_figure
+from callbacks.figures.confusion import confusion
+from callbacks.figures.log import log_figure
 from callbacks.knn import knn_predict
 from datamodules.split_data import divide
 from evaluation.features import evenly

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from callbacks.drawing.figure import DPI, PLAIN, distinct, render, shorten, titled
+from callbacks.figures.base import DPI, PLAIN, distinct, render, shorten, titled
 
 BLUE, ORANGE, GRAY = "#1f5fa8", "#d98200", "#888888"
 THUMB = 36  # pixels

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from callbacks.collapse import effective_rank, spectrum
+from callbacks.collapse_monitor import effective_rank, spectrum
 from callbacks.embedding import embed
-from callbacks.figures import log_figure
+from callbacks.figures.log import log_figure
 from datamodules import DataModule
 from datamodules.augment import Augment
 from evaluation.drawing import decay

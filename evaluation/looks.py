@@ -5,10 +5,10 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch.nn.functional import normalize
 
-from callbacks.drawing.figure import PLAIN, RIGHT, WRONG, shorten
-from callbacks.drawing.grids import grid, side_by_side
 from callbacks.embedding import evaluating
-from callbacks.figures import log_figure
+from callbacks.figures.base import PLAIN, RIGHT, WRONG, shorten
+from callbacks.figures.grids import grid, side_by_side
+from callbacks.figures.log import log_figure
 from evaluation.drawing import plane
 from evaluation.features import arrays, evenly, image
 from evaluation.maps import activation, attention, overlay

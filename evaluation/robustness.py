@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from callbacks.drawing.grids import grid
 from callbacks.embedding import embed
-from callbacks.figures import log_figure
+from callbacks.figures.grids import grid
+from callbacks.figures.log import log_figure
 from evaluation.accuracies import Classifier, percent
 from evaluation.corruptions import STRENGTHS, Kind, corrupt, settings
 from evaluation.drawing import lines

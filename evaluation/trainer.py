@@ -9,7 +9,7 @@ from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from callbacks.figures import log_figure
+from callbacks.figures.log import log_figure
 from callbacks.run_directory import RunDirectory
 from datamodules import DataModule
 from datamodules.base import Split

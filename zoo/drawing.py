@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from callbacks.drawing.figure import PLAIN, distinct, render, titled
+from callbacks.figures.base import PLAIN, distinct, render, titled
 
 WIDTH, HEIGHT = 1000, 460  # pixels
 MOST = 4  # fields up to so many sides of the image are drawn to scale

@@ -237,7 +237,7 @@ def test_the_zoo_gives_each_the_same_time_and_says_when_it_is_too_short(monkeypa
 
     def starved(task: str, typed: dict, options: list[str]) -> dict[str, float]:
         asked.update(typed)
-        return {"test/accuracy": 0.1, "samples_per_s": 0.0}
+        return {"test/accuracy": 0.1, "samples_per_sec": 0.0}
 
     monkeypatch.setattr(zoo, "fitted", starved)
     with refuses(RuntimeError, "lenet5", "90 s", "--seconds"):

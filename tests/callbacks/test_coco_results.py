@@ -10,7 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from benchmarks.evaluation import coco_eval, scenes
-from callbacks.files.coco_results import ResultFile, records, write_results
+from callbacks.writers.coco_results import ResultFile, records, write_results
 from modules.image_ids import image_number
 from modules.metrics.detection import DetectionScores
 

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import ttest_rel
 
 from callbacks.comparison import Comparison, Run, paired, read_run, spread
-from callbacks.drawing.runs import band, comparison
+from callbacks.figures.runs import band, comparison
 from modules.contracts import DataError
 from tests.helpers.errors import assert_named, refuses
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from callbacks.drawing import confusion as drawing
-from callbacks.drawing.confusion import CHOSEN, NAMED, confusion, draw_confused, grouped
-from callbacks.drawing.objects import object_palette
-from callbacks.drawing.overlays import LEGEND, class_legend
+from callbacks.figures import confusion as drawing
+from callbacks.figures.confusion import CHOSEN, NAMED, confusion, draw_confused, grouped
+from callbacks.figures.objects import object_palette
+from callbacks.figures.overlays import LEGEND, class_legend
 from tests.helpers.errors import assert_named
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from callbacks.files.detection_errors import MEANING, error_bars
+from callbacks.writers.detection_errors import MEANING, error_bars
 from modules.metrics.detection import Report
 
 BLUE = (0x1F, 0x5F, 0xA8)

@@ -6,12 +6,13 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
 
-from callbacks.drawing import grids
-from callbacks.drawing.confusion import confusion
-from callbacks.figures import Figures, log_figure
-from callbacks.outcomes import classes
-from callbacks.outcomes.base import Highest, name_text, visible
-from callbacks.outcomes.classes import ClassOutcomes, _caption
+from callbacks.collectors import classification
+from callbacks.collectors.base import Highest, name_text, visible
+from callbacks.collectors.classification import ClassificationCollector, _caption
+from callbacks.figures import grids
+from callbacks.figures.confusion import confusion
+from callbacks.figures.log import log_figure
+from callbacks.figures_callback import Figures
 from callbacks.predictions import Predictions
 from tests.helpers.small_task import CLASSES, Backbone, Data, Pretraining, Task
 
@@ -30,7 +31,7 @@ def test_a_classifier_leaves_its_batch_predictions_mistakes_and_confusions(train
 
 def test_the_figure_of_mistakes_names_their_files(trainer, tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr(classes, "grid", lambda *args: said.append(args[1]) or grids.grid(*args))
+    monkeypatch.setattr(classification, "grid", lambda *args: said.append(args[1]) or grids.grid(*args))
     trainer(Figures(samples=4)).validate(Task(), datamodule=Data(), verbose=False)
     assert len(said) == 2 and said[1], "a sample and the mistakes"
     assert all(caption.split("\n")[-1].endswith(".png") for captions in said for caption in captions)
@@ -65,7 +66,7 @@ def test_the_batch_is_drawn_before_the_first_step_and_not_again(trainer, tmp_pat
 
 def test_every_draws_between(trainer, tmp_path, monkeypatch):
     names = []
-    monkeypatch.setattr("callbacks.figures.log_figure", lambda trainer, name, image: names.append(name))
+    monkeypatch.setattr("callbacks.figures_callback.log_figure", lambda trainer, name, image: names.append(name))
     trainer(Figures(every=2), max_epochs=5).fit(Task(), datamodule=Data())
     assert names.count("val_confusion") == 3  # after epochs 2 and 4, and at the end
 
@@ -90,23 +91,23 @@ def test_views_of_several_sizes_stand_side_by_side_in_their_own_pixels():
     assert grids.side_by_side((large[0], large[1])).shape == (64, 130, 3)
 
 
-def test_outcomes_count_every_answer_and_keep_the_most_confident_mistakes():
+def test_a_collector_counts_every_answer_and_keeps_the_most_confident_mistakes():
     generator = torch.Generator().manual_seed(0)
     true, scores = torch.randint(0, 4, (50,), generator=generator), torch.rand(50, 4, generator=generator).softmax(1)
     image = torch.arange(50.0).view(50, 1, 1, 1).expand(50, 3, 2, 2)
-    outcomes = ClassOutcomes(5)
+    collector = ClassificationCollector(5)
     for part in torch.arange(50).split(8):
         answers = {"label": scores[part].argmax(1), "scores": scores[part]}
         names = [f"pets/{i}.jpg" for i in part.tolist()]
-        outcomes.update({"image": image[part], "label": true[part], "id": names}, answers, Task(), int(part[0]))
+        collector.update({"image": image[part], "label": true[part], "id": names}, answers, Task(), int(part[0]))
     confusion = np.zeros((4, 4), dtype=int)
     np.add.at(confusion, (true.numpy(), scores.argmax(1).numpy()), 1)
-    assert outcomes.counts().tolist() == confusion.tolist()
+    assert collector.counts().tolist() == confusion.tolist()
     wrong = [i for i in range(50) if scores[i].argmax() != true[i]]
     worst = sorted(wrong, key=lambda i: -scores[i].max().item())[:5]
-    assert outcomes.worst.kept()["image"][:, 0, 0, 0].int().tolist() == worst
-    assert [name_text(name) for name in outcomes.worst.kept()["name"].numpy()] == [f"pets/{i}.jpg" for i in worst]
-    shown = sorted(outcomes.sample.kept()["image"][:, 0, 0, 0].int().tolist())
+    assert collector.worst.kept()["image"][:, 0, 0, 0].int().tolist() == worst
+    assert [name_text(name) for name in collector.worst.kept()["name"].numpy()] == [f"pets/{i}.jpg" for i in worst]
+    shown = sorted(collector.sample.kept()["image"][:, 0, 0, 0].int().tolist())
     assert len(set(shown)) == 5
     assert min(b - a for a, b in pairwise(shown)) >= 4  # spread over the split, not its first five
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.font_manager import findSystemFonts
 
-from callbacks.drawing import fonts
-from callbacks.drawing.figure import render, titled
+from callbacks.figures import fonts
+from callbacks.figures.base import render, titled
 
 HAN = "漢字"
 

@@ -4,9 +4,9 @@ import torch
 from PIL import Image
 
 from callbacks import GeneratedImages
-from callbacks.drawing.generated import tiles
-from callbacks.generated.images import slerp
-from callbacks.outcomes.base import arrays
+from callbacks.collectors.base import arrays
+from callbacks.figures.generated import tiles
+from callbacks.generation.generated_images import slerp
 from modules.contracts import ConfigError
 from tests.helpers.errors import refuses
 from tests.helpers.small_generator import Generator, shapes

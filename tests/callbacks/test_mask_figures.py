@@ -6,13 +6,13 @@ import torch
 from PIL import Image
 from sklearn.metrics import confusion_matrix, jaccard_score
 
-from callbacks.drawing.class_bars import class_bars
-from callbacks.drawing.confusion import confusion
-from callbacks.drawing.figure import percent
-from callbacks.figures import Figures
-from callbacks.outcomes import masks as mask_outcomes
-from callbacks.outcomes.base import NAME, Highest
-from callbacks.outcomes.masks import SIDE, MaskOutcomes, confusions, scores, thumbnails
+from callbacks.collectors import segmentation
+from callbacks.collectors.base import NAME, Highest
+from callbacks.collectors.segmentation import SIDE, SegmentationCollector, confusions, scores, thumbnails
+from callbacks.figures.base import percent
+from callbacks.figures.class_bars import class_bars
+from callbacks.figures.confusion import confusion
+from callbacks.figures_callback import Figures
 from callbacks.predictions import Predictions
 from modules.contracts import IGNORE
 from tests.helpers.small_masks import CLASSES, INSIDE, PADDED, PALETTE, MaskData, Segmentation
@@ -28,9 +28,9 @@ def maps(count, most=0.9):
     return torch.where(noise > 0.95, IGNORE, true), said
 
 
-def outcomes(true, said, parts=4, size=(12, 18), **extra):
+def collected(true, said, parts=4, size=(12, 18), **extra):
     """After batches whose images show their own number."""
-    kept, task = MaskOutcomes(5), Segmentation()
+    kept, task = SegmentationCollector(5), Segmentation()
     for part in torch.arange(len(true)).split(parts):
         image = part.view(-1, 1, 1, 1).expand(-1, 3, *size).to(torch.uint8)
         batch = {"image": task.backbone.normalize(image), "mask": true[part], "id": [f"{i}.jpg" for i in part]}
@@ -93,17 +93,17 @@ def test_the_worst_images_come_first_and_right_or_unlabeled_ones_never():
     true, said = maps(20)
     said[3:] = torch.where(true == IGNORE, 0, true)[3:]  # 17 without a mistake
     true[1] = IGNORE
-    kept = outcomes(true, said).worst.kept()
+    kept = collected(true, said).worst.kept()
     assert kept["accuracy"].tolist() == sorted(kept["accuracy"].tolist())
-    assert [mask_outcomes.name_text(name) for name in kept["name"].numpy()] == ["2.jpg", "0.jpg"]
-    assert outcomes(true, said).sample.kept()["iou"].shape == (5,)
+    assert [segmentation.name_text(name) for name in kept["name"].numpy()] == ["2.jpg", "0.jpg"]
+    assert collected(true, said).sample.kept()["iou"].shape == (5,)
 
 
 def test_kept_images_are_those_the_network_saw_and_their_maps():
     true, said = maps(20)
-    kept = outcomes(true, said).sample.kept()
+    kept = collected(true, said).sample.kept()
     for image, name, one, other in zip(*(kept[key] for key in ("image", "name", "true", "predicted")), strict=True):
-        number = int(mask_outcomes.name_text(name.numpy()).removesuffix(".jpg"))
+        number = int(segmentation.name_text(name.numpy()).removesuffix(".jpg"))
         assert (image == number).all()
         assert torch.equal(one.long(), true[number])
         assert torch.equal(other.long(), said[number])
@@ -125,7 +125,7 @@ def test_large_images_are_kept_small_with_their_maps_in_place():
 def test_images_of_several_sizes_are_kept_together_and_drawn_without_their_padding():
     true, said = maps(8, most=0.5)
     inside = torch.tensor([[12, 18]] * 4 + [[9, 7]] * 4)
-    kept = outcomes(true, said, inside=inside)
+    kept = collected(true, said, inside=inside)
     large = torch.randint(0, 3, (2, 20, 15), generator=torch.Generator().manual_seed(1))
     said = torch.where(torch.arange(15) < torch.tensor([15, 14])[:, None, None], (large + 1) % 3, large)
     task, batch = Segmentation(), {"image": torch.zeros(2, 3, 20, 15), "mask": large, "id": ["a", "b"]}
@@ -133,14 +133,14 @@ def test_images_of_several_sizes_are_kept_together_and_drawn_without_their_paddi
     worst = kept.worst.kept()
     assert worst["true"].shape == (5, 20, 18)
     assert torch.equal(worst["true"][:2, :, :15].long(), large)
-    shapes = {panels[0].shape[:2] for panels in mask_outcomes._enlarged(worst)}
+    shapes = {panels[0].shape[:2] for panels in segmentation._enlarged(worst)}
     assert (20 * 10, 15 * 10) in shapes
     assert shapes <= {(200, 150), (12 * 11, 18 * 11), (9 * 22, 7 * 22)}
 
 
 def test_ids_travel_as_numbers_and_long_ones_keep_their_end():
     names = ["a.jpg", "straße/ü.jpg", "x" * 200 + "/end.jpg", "odd\udcff.jpg", ""]
-    back = [mask_outcomes.name_text(name) for name in mask_outcomes.name_bytes(names).numpy()]
+    back = [segmentation.name_text(name) for name in segmentation.name_bytes(names).numpy()]
     assert back[:2] == names[:2]
     assert back[2] == names[2][-NAME:]
     assert back[3] == "odd\N{REPLACEMENT CHARACTER}.jpg"
@@ -155,13 +155,13 @@ def test_the_training_batch_is_drawn_under_its_maps_in_the_colors_of_the_data(tr
 
 
 def test_padding_is_drawn_in_training_where_the_network_sees_it_and_not_in_predictions(trainer, monkeypatch):
-    shapes, original = [], mask_outcomes.strips
+    shapes, original = [], segmentation.strips
 
     def watched(rows, *rest):
         shapes.append(rows[0][0].shape[:2])
         return original(rows, *rest)
 
-    monkeypatch.setattr(mask_outcomes, "strips", watched)
+    monkeypatch.setattr(segmentation, "strips", watched)
     trainer(Figures(samples=4)).fit(Segmentation(), datamodule=MaskData())
     batch, *answers = shapes
     assert batch == tuple(round(200 / max(PADDED)) * side for side in PADDED)
@@ -171,14 +171,14 @@ def test_padding_is_drawn_in_training_where_the_network_sees_it_and_not_in_predi
 def test_without_a_mistake_the_worst_images_are_a_title_alone(tmp_path):
     true, _ = maps(4)
     said = torch.where(true == IGNORE, 0, true)
-    images = dict(outcomes(true, said).draw("val", Segmentation(), MaskData()))
+    images = dict(collected(true, said).draw("val", Segmentation(), MaskData()))
     assert images["mistakes"].shape[0] == 60
     assert images["predictions"].shape[0] > 60
 
 
 def test_a_split_without_one_labeled_pixel_is_still_drawn():
     true, said = maps(4)
-    images = dict(outcomes(torch.full_like(true, IGNORE), said).draw("val", Segmentation(), MaskData()))
+    images = dict(collected(torch.full_like(true, IGNORE), said).draw("val", Segmentation(), MaskData()))
     assert images.keys() == {"predictions", "mistakes", "confusion", "classes"}
 
 

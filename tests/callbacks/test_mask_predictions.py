@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from callbacks.files.images import inside, stems
-from callbacks.files.masks import encode_map
 from callbacks.predictions import Predictions
+from callbacks.writers.images import inside, stems
+from callbacks.writers.masks import encode_map
 from datamodules.semantic.files import read_mask
 from modules.colors import palette as pascal_voc
 from modules.contracts import DataError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from callbacks.drawing.objects import draw_objects, object_palette, stacked
+from callbacks.figures.objects import draw_objects, object_palette, stacked
 
 PALETTE = [(255, 0, 0), (0, 0, 255)]
 

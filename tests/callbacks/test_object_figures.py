@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from callbacks.drawing.objects import stacked
-from callbacks.drawing.strips import strips
-from callbacks.figures import Figures
-from callbacks.files.detection_errors import MEANING
-from callbacks.outcomes import objects as object_outcomes
-from callbacks.outcomes.masks import name_text
-from callbacks.outcomes.objects import ObjectOutcomes, expected_mistakes, mistakes, surely
+from callbacks.collectors import detection
+from callbacks.collectors.detection import DetectionCollector, expected_mistakes, mistakes, surely
+from callbacks.collectors.segmentation import name_text
+from callbacks.figures.objects import stacked
+from callbacks.figures.strips import strips
+from callbacks.figures_callback import Figures
 from callbacks.predictions import Predictions
+from callbacks.writers.detection_errors import MEANING
 from modules.metrics.matching import ERRORS
 from tests.helpers.errors import assert_named
 from tests.helpers.small_objects import CLASSES, INSIDE, Boxes, Finder, ObjectData, collate, encoded
@@ -54,7 +54,7 @@ def test_expected_mistakes_are_the_mean_of_the_mistakes_over_all_thresholds():
 
 
 def test_the_worst_images_come_first_and_only_detections_from_the_threshold_on_count():
-    task, outcomes = Task(), ObjectOutcomes(3)
+    task, collector = Task(), DetectionCollector(3)
     box, label = torch.tensor([[0.0, 0, 32, 32]]), torch.tensor([1])
     truth = {"boxes": box, "labels": label, "crowd": torch.zeros(1, dtype=torch.bool)}
     batch = {
@@ -70,8 +70,8 @@ def test_the_worst_images_come_first_and_only_detections_from_the_threshold_on_c
         "labels": [label] * 3,
         "scores": [torch.tensor([score]) for score in (0.9, 0.3, 0.9)],
     }
-    outcomes.update(batch, outputs, task, 0)
-    kept = outcomes.worst.kept()
+    collector.update(batch, outputs, task, 0)
+    kept = collector.worst.kept()
     assert [name_text(name.numpy()) for name in kept["name"]] == ["wrong.png", "unsure.png", "right.png"]
     assert kept["true"][0, 0].tolist() == [0, 0, 16, 16, 1, 0]  # in pixels of what is drawn
     assert surely(kept, 0.5)["wrong"].tolist() == [[1, 1], [1, 0], [0, 0]]  # missed, detections of nothing
@@ -80,7 +80,7 @@ def test_the_worst_images_come_first_and_only_detections_from_the_threshold_on_c
 
 def test_a_detector_of_low_scores_is_drawn_from_its_best_threshold_on(trainer, tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr(object_outcomes, "strips", lambda *args: said.append(args) or strips(*args))
+    monkeypatch.setattr(detection, "strips", lambda *args: said.append(args) or strips(*args))
     find = Finder.predict_step
 
     def unsure(self, batch, index):
@@ -142,32 +142,32 @@ def test_the_tables_hold_the_metrics_of_every_class_and_nan_of_one_that_is_nowhe
 
 def test_masks_are_kept_in_pixels_of_what_is_drawn_and_only_of_images_that_may_be_kept(monkeypatch):
     decoded = []
-    monkeypatch.setattr(object_outcomes, "stacked", lambda rles, size: decoded.append(len(rles)) or stacked(rles, size))
-    task, outcomes, samples = Finder(), ObjectOutcomes(2), batch(30)
+    monkeypatch.setattr(detection, "stacked", lambda rles, size: decoded.append(len(rles)) or stacked(rles, size))
+    task, collector, samples = Finder(), DetectionCollector(2), batch(30)
     for part in torch.arange(30).split(3):
         one = {k: v[part] if isinstance(v, torch.Tensor) else [v[i] for i in part] for k, v in samples.items()}
-        outcomes.update(one, task.predict_step(one, 0), task, int(part[0]))
+        collector.update(one, task.predict_step(one, 0), task, int(part[0]))
     assert len(decoded) < 2 * 30 / 2  # truth and found of each
-    kept = outcomes.sample.kept()
+    kept = collector.sample.kept()
     for image, name, shown in zip(kept["image"], kept["name"], kept["true_masks"], strict=True):
         number = int(name_text(name.numpy())[-7:-4])
         expected = sum((i + 1) * mask.int() for i, mask in enumerate(samples["masks"][number]))
         assert torch.equal(shown.int(), expected if number % 3 else torch.zeros_like(shown).int())
         assert torch.equal(image[:, : INSIDE[0]], Boxes(30, 0, None).image[number, :, : INSIDE[0]])
-    assert outcomes.worst.kept()["found"][0, 0, 4:].tolist() == pytest.approx([1, 0.9])  # class and score
-    covered = surely(outcomes.worst.kept(), 0.5)["found_masks"]
+    assert collector.worst.kept()["found"][0, 0, 4:].tolist() == pytest.approx([1, 0.9])  # class and score
+    covered = surely(collector.worst.kept(), 0.5)["found_masks"]
     assert covered.max() == 2, "what was found with .4 is the whole image, below the others"
 
 
 def test_large_images_are_kept_small_with_their_boxes_and_masks_in_place():
-    task, outcomes = Finder(), ObjectOutcomes(1)
+    task, collector = Finder(), DetectionCollector(1)
     box = torch.tensor([[200.0, 100, 600, 300]])
     labels, crowd = torch.tensor([1]), torch.zeros(1, dtype=torch.bool)
     truth = {"boxes": box, "labels": labels, "crowd": crowd, "rle": [encoded([200, 100, 600, 300], (800, 1600))]}
     large = {"image": torch.zeros(1, 3, 640, 1280), "inside": torch.tensor([[640, 1280]]), "id": ["large.png"]}
     found = {"boxes": [box], "labels": [labels], "scores": [torch.tensor([0.9])], "rle": [truth["rle"]]}
-    outcomes.update(large | {"size": torch.tensor([[800, 1600]]), "truth": [truth]}, found, task, 0)
-    kept = outcomes.sample.kept()
+    collector.update(large | {"size": torch.tensor([[800, 1600]]), "truth": [truth]}, found, task, 0)
+    kept = collector.sample.kept()
     assert kept["image"].shape == (1, 3, 160, 320)
     assert kept["true"][0, 0].tolist() == [40, 20, 120, 60, 1, 0]
     for name in ("true_masks", "found_masks"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from callbacks.drawing.objects import object_palette
+from callbacks.figures.objects import object_palette
 from callbacks.predictions import Predictions
 from modules.contracts import ConfigError
 from tests.helpers.errors import refuses

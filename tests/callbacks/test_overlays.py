@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from callbacks.drawing.overlays import DIFFERENT, differences, enlarged, legend, overlay, palette_of
-from callbacks.drawing.strips import strips, swatch
+from callbacks.figures.overlays import DIFFERENT, differences, enlarged, legend, overlay, palette_of
+from callbacks.figures.strips import strips, swatch
 from modules.colors import palette as pascal_voc
 from modules.contracts import IGNORE
 from tests.helpers.errors import assert_named

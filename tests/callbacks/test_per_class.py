@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, precision_score, recall_score
 
-from callbacks.files.per_class import (
+from callbacks.writers.per_class import (
     per_class,
     per_class_of_objects,
     per_class_of_pixels,

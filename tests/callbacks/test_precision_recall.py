@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from callbacks.drawing.precision_recall import MOST, precision_recall
+from callbacks.figures.precision_recall import MOST, precision_recall
 from modules.metrics.detection import DetectionScores
 from modules.metrics.threshold import best_threshold
 from tests.helpers.errors import assert_named

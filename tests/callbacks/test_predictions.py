@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from callbacks.files.tables import Arrays, Table
 from callbacks.predictions import Predictions
+from callbacks.writers.tables import Arrays, Table
 from modules.contracts import DataError
 from tests.helpers.errors import refuses
 from tests.helpers.small_task import CLASSES, Data, Pretraining, Task

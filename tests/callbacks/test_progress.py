@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 
 from callbacks import progress
-from callbacks.numbers import duration
+from callbacks.number_format import duration
 from callbacks.progress import Bar, Lines, make_progress, place
-from callbacks.throughput import Throughput
+from callbacks.speed_monitor import SpeedMonitor
 from tests.helpers import small_task
 from tests.helpers.errors import assert_named, line_naming
 from tests.helpers.small_task import Data, Memory
@@ -36,7 +36,7 @@ def lines(trainer, capsys):
     """Trains; returns the printed lines."""
 
     def run(**settings) -> list[str]:
-        data, speed = Data(), Throughput()
+        data, speed = Data(), SpeedMonitor()
         data.noun = "images"
         trainer(speed, Lines(speed), **settings).fit(Task(), datamodule=data)
         return [line for line in capsys.readouterr().out.splitlines() if line]
@@ -54,7 +54,7 @@ def test_each_epoch_has_a_line_with_loss_monitor_speed_and_time_left(lines):
 def test_the_loss_of_a_line_is_the_mean_over_the_epoch_whatever_is_accumulated(trainer, capsys):
     logger = Memory()
     data = Data()
-    trainer(Lines(Throughput()), logger=logger, accumulate_grad_batches=2).fit(Task(), datamodule=data)
+    trainer(Lines(SpeedMonitor()), logger=logger, accumulate_grad_batches=2).fit(Task(), datamodule=data)
     said = float(re.search(r"loss ([\d.]+)", capsys.readouterr().out)[1])
     losses = logger.values("train/loss")  # of every second batch
     assert min(losses) * 0.7 < said < max(losses) * 1.4
@@ -70,7 +70,7 @@ def test_steps_are_counted_where_they_end_the_run(lines):
 
 def test_long_epochs_and_evaluations_are_heard_of_in_between(trainer, monkeypatch, capsys):
     monkeypatch.setattr(progress, "PAUSE", -1.0)
-    data, run = Data(), trainer(Lines(Throughput()))
+    data, run = Data(), trainer(Lines(SpeedMonitor()))
     data.noun = "images"
     run.fit(Task(), datamodule=data)
     run.test(Task(), datamodule=data, verbose=False)
@@ -81,8 +81,8 @@ def test_long_epochs_and_evaluations_are_heard_of_in_between(trainer, monkeypatc
 
 
 def test_a_bar_where_there_is_a_terminal_and_lines_elsewhere():
-    assert isinstance(make_progress(Throughput(), Console(file=io.StringIO(), force_terminal=True)), Bar)
-    assert isinstance(make_progress(Throughput(), Console(file=io.StringIO(), force_terminal=False)), Lines)
+    assert isinstance(make_progress(SpeedMonitor(), Console(file=io.StringIO(), force_terminal=True)), Bar)
+    assert isinstance(make_progress(SpeedMonitor(), Console(file=io.StringIO(), force_terminal=False)), Lines)
 
 
 def test_the_bar_shows_epochs_from_1_the_loss_and_the_monitor_and_no_version(trainer):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from callbacks.files.detection_errors import write_errors
-from callbacks.files.per_class import per_class, per_class_of_pixels, write_per_class
-from callbacks.numbers import number, or_nan, or_null
+from callbacks.number_format import number, or_nan, or_null
 from callbacks.summary import Summary
+from callbacks.writers.detection_errors import write_errors
+from callbacks.writers.per_class import per_class, per_class_of_pixels, write_per_class
 from modules.metrics.detection import Report
 from tests.helpers.errors import assert_named
 

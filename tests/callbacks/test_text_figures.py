@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 from torch import multiprocessing
 
-from callbacks.drawing.sentences import alignments, captioned, fitted, lines, lit, looks, sentence_table
-from callbacks.figures import Figures, log_table
-from callbacks.outcomes.sentences import Sentence, TextOutcomes, choose, decoded
+from callbacks.collectors.text import Sentence, TextCollector, choose, decoded
+from callbacks.figures.log import log_table
+from callbacks.figures.sentences import alignments, captioned, fitted, lines, lit, looks, sentence_table
+from callbacks.figures_callback import Figures
 from modules.metrics.captions import cider, tokens
 from modules.metrics.text import sentence_bleu
 from tests.helpers.small_text import Captioner, Captions, Pairs, Translator, said_of
@@ -77,7 +78,7 @@ def test_best_worst_and_sample_are_what_their_names_say():
 
 
 def test_images_are_kept_as_the_network_saw_them_without_padding():
-    task, data, kept = Captioner(), Captions(4), TextOutcomes(4)
+    task, data, kept = Captioner(), Captions(4), TextCollector(4)
     batch = next(iter(data.loader()))
     image = torch.nn.functional.pad(batch["image"], (0, 552, 0, 268))  # 600 by 300
     inside = torch.tensor([[32, 48]] * 4)
@@ -89,9 +90,9 @@ def test_images_are_kept_as_the_network_saw_them_without_padding():
     assert red[..., 0].mean() - red[..., 1].mean() == pytest.approx(100, abs=5)
 
 
-def outcomes(count: int, rank: int, world: int) -> TextOutcomes:
+def collected(count: int, rank: int, world: int) -> TextCollector:
     """What one process keeps of sentences, dealt in turn in batches of one, each with its own number as attention."""
-    draw, kept = random.Random(0), TextOutcomes(3)
+    draw, kept = random.Random(0), TextCollector(3)
     for i in range(count):
         true = " ".join(draw.choices("abcdefg", k=8))
         said = true[: draw.randint(0, 15)]
@@ -102,14 +103,14 @@ def outcomes(count: int, rank: int, world: int) -> TextOutcomes:
     return kept
 
 
-def told(kept: TextOutcomes) -> dict:
+def told(kept: TextCollector) -> dict:
     weights = {str(place): look.attention.item() for place, look in sorted(kept.looks.items())}
     return {"chosen": kept.chosen, "scores": kept.scores, "weights": weights, "ids": [s.id for s in kept.sentences]}
 
 
 def one_of_two(rank: int, folder: str) -> None:
     torch.distributed.init_process_group("gloo", f"file://{folder}/group", rank=rank, world_size=2)
-    kept = outcomes(11, rank, 2)
+    kept = collected(11, rank, 2)
     kept.gather()
     (Path(folder) / f"{rank}.json").write_text(json.dumps(told(kept)))
     torch.distributed.destroy_process_group()
@@ -117,7 +118,7 @@ def one_of_two(rank: int, folder: str) -> None:
 
 def test_two_processes_draw_what_one_would(tmp_path):
     multiprocessing.start_processes(one_of_two, (str(tmp_path),), nprocs=2, start_method="fork")
-    alone = outcomes(11, 0, 1)
+    alone = collected(11, 0, 1)
     alone.gather()
     expected = json.loads(json.dumps(told(alone)))
     assert expected["ids"] == [str(i) for i in range(11)]

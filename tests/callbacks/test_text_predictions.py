@@ -2,8 +2,8 @@ import csv
 
 import pytest
 
-from callbacks.files.sentences import TextFiles
 from callbacks.predictions import Predictions
+from callbacks.writers.sentences import TextFiles
 from tests.helpers.errors import assert_named
 from tests.helpers.small_text import Captioner, Captions, Pairs, Translator, said_of
 

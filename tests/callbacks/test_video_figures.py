@@ -10,10 +10,10 @@ from torch.utils.data import DataLoader, Dataset
 from tests.helpers.small_task import CLASSES, Backbone, Task
 
 import lightning.pytorch as L  # isort: skip
-from callbacks.drawing.confusion import most_confused
-from callbacks.figures import Figures
-from callbacks.outcomes.base import visible
-from callbacks.outcomes.videos import VideoOutcomes, _panels, _shown, occlusion
+from callbacks.collectors.base import visible
+from callbacks.collectors.video import VideoCollector, _panels, _shown, occlusion
+from callbacks.figures.confusion import most_confused
+from callbacks.figures_callback import Figures
 from callbacks.predictions import Predictions
 
 FRAMES = 5
@@ -97,10 +97,10 @@ def test_animations_of_an_earlier_epoch_go(trainer, tmp_path):
 
 
 def test_an_animation_shows_every_frame_of_the_middle_view_in_its_colors(tmp_path):
-    task, outcomes = Watching(), VideoOutcomes(1)
+    task, collector = Watching(), VideoCollector(1)
     batch = task.on_after_batch_transfer(collate([Films(3)[1]]), 0)
-    outcomes.update(batch, {"label": torch.tensor([1]), "scores": torch.eye(3)[1:2]}, task, 0)
-    outcomes.write(tmp_path, "test", task)
+    collector.update(batch, {"label": torch.tensor([1]), "scores": torch.eye(3)[1:2]}, task, 0)
+    collector.write(tmp_path, "test", task)
     (path,) = (tmp_path / "test_clips").glob("*.gif")
     film = Image.open(path)
     assert path.name == "00_square_true_square.gif" and film.n_frames == FRAMES and film.info["loop"] == 0

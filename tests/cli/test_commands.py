@@ -241,7 +241,7 @@ def test_callbacks_are_appended_with_a_plus_and_replaced_without(graft, capsys):
         return [part["class_path"].rpartition(".")[2] for part in (found if isinstance(found, list) else [found])]
 
     assert callbacks("--trainer.callbacks") == ["LearningRateMonitor"]
-    assert {"KNN", "Collapse", "LearningRateMonitor"} <= set(callbacks("--trainer.callbacks+"))
+    assert {"KNN", "CollapseMonitor", "LearningRateMonitor"} <= set(callbacks("--trainer.callbacks+"))
 
 
 def test_the_configuration_names_the_run_that_latest_led_to(graft, trained, tmp_path):

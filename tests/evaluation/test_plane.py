@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from callbacks.drawing.figure import distinct
+from callbacks.figures.base import distinct
 from evaluation.drawing import plane, spread
 from evaluation.plane import lay_out
 

@@ -16,13 +16,13 @@ TINY += "--trainer.max_epochs 1 --trainer.precision 32".split()
 
 KILL = """
 import os, signal, sys
-from callbacks import Finite
-after = Finite.on_train_batch_end
+from callbacks import TerminateOnNaN
+after = TerminateOnNaN.on_train_batch_end
 def killing(self, trainer, *rest):
     after(self, trainer, *rest)
     if trainer.global_step == {step}:
         os.kill(os.getpid(), signal.SIGKILL)
-Finite.on_train_batch_end = killing
+TerminateOnNaN.on_train_batch_end = killing
 import cli
 sys.exit(cli.main(sys.argv[1:]))
 """
@@ -32,7 +32,7 @@ def measured(run: Path) -> list[dict[str, str]]:
     """Rows of `metrics.csv` without the columns that measure time."""
     with (run / "metrics.csv").open(newline="") as file:
         return [
-            {k: v for k, v in row.items() if k not in ("train/samples_per_s", "train/data_wait")}
+            {k: v for k, v in row.items() if k not in ("train/samples_per_sec", "train/data_time_fraction")}
             for row in csv.DictReader(file)
         ]
 

@@ -1,0 +1,68 @@
+"""Health of a pretraining: do the embeddings still differ from image to image?"""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import Tensor
+from torch.nn.functional import normalize
+
+
+def embedding_std(embeddings: Tensor) -> float:
+    """Spread of the embeddings on the unit sphere: 1 when they point everywhere alike, 0 when all point one way.
+
+    Mean over the dimensions of the standard deviation of the L2-normalized embeddings (N, D), times sqrt(D)
+    (Chen and He, 2021, arXiv 2011.10566, section 4.1).
+    """
+    return (normalize(embeddings.float(), dim=1).std(dim=0, correction=0).mean() * embeddings.shape[1] ** 0.5).item()
+
+
+def spectrum(embeddings: Tensor) -> Tensor:
+    """Singular values of the L2-normalized embeddings (N, D) as shares of their sum, largest first, (min(N, D),)."""
+    values = torch.linalg.svdvals(normalize(embeddings.float(), dim=1))
+    return values / values.sum()
+
+
+def effective_rank(embeddings: Tensor) -> float:
+    """How many dimensions the L2-normalized embeddings (N, D) really use, 1..min(N, D).
+
+    Exponential of the entropy of the spectrum (Roy and Vetterli, 2007).
+    """
+    return torch.special.entr(spectrum(embeddings)).sum().exp().item()
+
+
+class CollapseMonitor(Callback):
+    """Logs `train/embedding_std` and `train/effective_rank` of tasks whose training step returns `embeddings`, and
+    warns once when they collapse.
+
+    Args:
+        every: steps between two looks; each look waits for the device.
+    """
+
+    def __init__(self, every: int = 50) -> None:
+        self.every = every
+        self._step = 0
+        self._warned = False
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step = trainer.global_step
+        # With accumulated gradients several batches end on the same step.
+        if not pl_module.pretraining or step % self.every or step == self._step or "embeddings" not in (outputs or {}):
+            return
+        self._step = step
+        embeddings = outputs["embeddings"]
+        if not embeddings.isfinite().all():
+            return  # no spectrum to speak of; the callback TerminateOnNaN answers for it
+        std, rank = embedding_std(embeddings), effective_rank(embeddings)
+        pl_module.log_dict({"train/embedding_std": std, "train/effective_rank": rank}, batch_size=1)
+        if (std < 0.1 or rank < 2) and not self._warned:
+            self._warned = True
+            rank_zero_warn(
+                f"The embeddings have almost collapsed at step {step}: their spread is {std:.2f} (healthy: near 1) and "
+                f"they use {rank:.1f} of {embeddings.shape[1]} dimensions. The network answers nearly the same to "
+                "every image and learns little from then on. Try a lower learning rate, a higher temperature, "
+                "stronger augmentation or batch norm in the head."
+            )

@@ -1,0 +1,164 @@
+"""What one pass over a split leaves to look at: counts and a few images, never all of them."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+from torch import Tensor
+from torch.nn.functional import pad
+
+from modules.contracts import Backbone, Batch, Prediction
+
+NAME = 96  # bytes of an id that are kept, its end
+GOLDEN = 2654435761  # 2**32 / golden ratio: its multiples modulo 2**32 are spread evenly
+
+
+class Collector:
+    """Base of the kinds of answers that `Images` draws, one file each. What comes in stays on its device, without
+    making the host wait.
+
+    Args:
+        keep: how many images to keep of each sort: a sample of all, and the worst.
+    """
+
+    def __init__(self, keep: int) -> None:
+        self.sample = Highest(keep)
+        self.worst = Highest(keep)
+
+    @staticmethod
+    def fits(outputs: Prediction, batch: Batch) -> bool:
+        """Whether these are answers of this kind, and the truth is known."""
+        raise NotImplementedError
+
+    def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
+        """Takes in the answers to one batch, whose first sample is number `first` of the split."""
+        raise NotImplementedError
+
+    def write(self, folder: Path, stage: str, task: LightningModule) -> None:
+        """Writes figures as files; after `gather`, on the first process."""
+
+    def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
+        """Names and images, uint8 (H, W, 3); after `gather`, on the first process."""
+        raise NotImplementedError
+
+    def tables(self, stage: str) -> Iterator[tuple[str, list[str], list[list[Any]]]]:
+        """Names, columns and rows of tables for loggers that take tables; after `gather`, on the first process."""
+        return iter(())
+
+    def keep(self, rows: dict[str, Tensor], badness: Tensor, first: int) -> None:
+        """Keeps those of B samples that are worth looking at: `rows` of B entries each, `badness` (B,), -inf for a
+        sample that is no mistake."""
+        self.worst.update(badness, rows)
+        self.sample.update(self.spread(badness, first), rows)
+
+    def wanted(self, badness: Tensor, first: int) -> Tensor:
+        """Which of B samples `keep` may keep, bool (B,), where making their rows is costly."""
+        return self.worst.takes(badness) | self.sample.takes(self.spread(badness, first))
+
+    def spread(self, badness: Tensor, first: int) -> Tensor:
+        """Values (B,), 0 and less, by which samples are kept whatever came out.
+
+        Files usually come sorted by class, so the first few would all be of one. Hashed positions are spread over the
+        whole split, are the same in every epoch, and leave the random number generators alone.
+        """
+        position = first + torch.arange(len(badness), device=badness.device)
+        return -(position * GOLDEN % 2**32).float()
+
+    def gather(self) -> None:
+        """Joins what the processes saw; every process must call it, also one that saw nothing."""
+        self.worst.gather()
+        self.sample.gather()
+
+
+class Highest:
+    """The `size` samples with the highest value among all that were shown; `rows` holds their tensors, best first."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.value: Tensor | None = None
+        self.rows: dict[str, Tensor] = {}
+
+    def takes(self, value: Tensor) -> Tensor:
+        """Which of these samples, by their values (B,), `update` would keep if each came alone: bool (B,)."""
+        return value > (-torch.inf if self.value is None else self.value[-1])
+
+    def update(self, value: Tensor, rows: dict[str, Tensor]) -> None:
+        """`value` (B,), -inf for a sample that must not be kept; `rows` of B entries each. Entries of other sizes than
+        before, such as larger images, are padded at their ends."""
+        value, index = value.topk(min(self.size, len(value)))
+        rows = {name: row.index_select(0, index) for name, row in rows.items()}  # faster than row[index]
+        if self.value is None:  # always `size` rows, so that processes with fewer samples can still gather
+            self.value = value.new_full((self.size,), -torch.inf)
+            self.rows = {name: row.new_zeros((self.size, *row.shape[1:])) for name, row in rows.items()}
+        self._choose(torch.cat([self.value, value]), {name: _joined(self.rows[name], rows[name]) for name in rows})
+
+    def gather(self) -> None:
+        """Chooses among what all processes kept; every process must call it."""
+        here = None if self.value is None else (self.value.cpu(), {name: row.cpu() for name, row in self.rows.items()})
+        self.value, self.rows = None, {}
+        for value, rows in filter(None, exchanged(here)):
+            self.update(value, rows)
+
+    def kept(self) -> dict[str, Tensor]:
+        """`rows` without the empty places, on the CPU."""
+        count = int(self.value.isfinite().sum())
+        return {name: row[:count].cpu() for name, row in self.rows.items()}
+
+    def _choose(self, value: Tensor, rows: dict[str, Tensor]) -> None:
+        self.value, index = value.topk(self.size)
+        self.rows = {name: row.index_select(0, index) for name, row in rows.items()}
+
+
+def _joined(one: Tensor, other: Tensor) -> Tensor:
+    shape = list(map(max, one.shape[1:], other.shape[1:]))
+    return torch.cat([_padded(row, [len(row), *shape]) for row in (one, other)])
+
+
+def _padded(row: Tensor, shape: list[int]) -> Tensor:
+    missing = [wanted - had for wanted, had in zip(shape, row.shape, strict=True)]
+    return pad(row, [margin for size in reversed(missing) for margin in (0, size)]) if any(missing) else row
+
+
+def exchanged(here: Any) -> list[Any]:
+    """What each process has, in their order; tensors must be on the CPU."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [here]
+    everyone: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(everyone, here)
+    return everyone
+
+
+def summed(counts: Tensor | None) -> Tensor:
+    """Counts of all processes together, on the CPU; null of one that saw nothing."""
+    return torch.stack([part for part in exchanged(None if counts is None else counts.cpu()) if part is not None]).sum(
+        0
+    )
+
+
+def visible(image: Tensor, backbone: Backbone) -> Tensor:
+    """Undoes `Backbone.normalize`: float (B, C, ...) to uint8 (B, 3, ...)."""
+    return rgb((255 * backbone.restore(image.float())).round_().clamp_(0, 255).to(torch.uint8))
+
+
+def rgb(image: Tensor) -> Tensor:
+    """(B, C, ...) with three channels: one is shown gray, of more than three the first three."""
+    return image[:, :3] if image.shape[1] >= 3 else image[:, :1].expand(-1, 3, *image.shape[2:])
+
+
+def arrays(image: Tensor) -> list[np.ndarray]:
+    """uint8 (B, 3, H, W) as B arrays (H, W, 3)."""
+    return list(image.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def name_bytes(ids: list[str]) -> Tensor:
+    """The ends of names as uint8 (B, NAME), filled up with zeros, because processes exchange tensors only."""
+    ends = [os.fsencode(name)[-NAME:].ljust(NAME, b"\0") for name in ids]
+    return torch.frombuffer(bytearray(b"".join(ends)), dtype=torch.uint8).view(-1, NAME)
+
+
+def name_text(name: np.ndarray) -> str:
+    return name.tobytes().rstrip(b"\0").decode(errors="replace")

@@ -1,0 +1,197 @@
+"""Images of detection: training batches with their objects, what was found beside what is there, the worst misses,
+and how precision, recall and errors lie."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+from torch import Tensor
+from torch.nn.functional import interpolate
+from torchvision.ops import box_iou
+
+from callbacks.collectors.base import Collector, arrays, name_bytes, name_text, visible
+from callbacks.collectors.segmentation import SIDE
+from callbacks.figures.base import shorten_start
+from callbacks.figures.class_bars import class_bars
+from callbacks.figures.objects import draw_objects, object_palette, stacked
+from callbacks.figures.overlays import Palette, class_legend, enlarged
+from callbacks.figures.precision_recall import precision_recall
+from callbacks.figures.strips import Entry, strips
+from callbacks.writers.detection_errors import error_bars, write_errors
+from callbacks.writers.per_class import JUDGED, per_class_of_objects, write_per_class
+from modules.contracts import Backbone, Batch, Prediction
+
+MOST = 200  # objects of an image that are kept to be drawn, of those found the ones with the highest scores
+OVERLAP = 0.5  # lowest IoU of a detection with what it found
+
+
+class DetectionCollector(Collector):
+    """Answers `{boxes, scores, labels}` to images with a `truth`. The worst have the most objects not found and
+    detections of nothing, at an IoU of 0.5 and more, on average over all thresholds of the score; which threshold suits
+    the scores, and is drawn, is known after the last batch."""
+
+    @staticmethod
+    def fits(outputs: Prediction, batch: Batch) -> bool:
+        return "boxes" in outputs and "truth" in batch
+
+    def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
+        image, inside = batch["image"], batch["inside"]
+        factor = min(1.0, SIDE / max(image.shape[-2:]))
+        small = interpolate(image.float(), scale_factor=factor, mode="area") if factor < 1 else image
+        parts = (inside * factor).long().clamp(min=1)
+        scale = (parts / batch["size"]).float().flip(1).repeat(1, 2)  # (B, 4), from the original's pixels
+        columns = zip(*(outputs[key] for key in ("boxes", "labels", "scores")), strict=True)
+        said = [_rows(*one) for one in columns]
+        truths = ([one[key].to(image.device) for key in ("boxes", "labels", "crowd")] for one in batch["truth"])
+        true = [_rows(*one) for one in truths]
+        total = torch.stack([expected_mistakes(*one) for one in zip(said, true, strict=True)])
+        ties = self.spread(total, first) / 2**33  # of equally bad images the same are kept by any processes
+        badness = torch.where(total > 0, total + ties, -torch.inf)
+        rows = {
+            "image": visible(small, task.backbone),
+            "inside": parts,
+            "true": torch.stack([_kept(one, s) for one, s in zip(true, scale, strict=True)]),
+            "found": torch.stack([_kept(one, s) for one, s in zip(said, scale, strict=True)]),
+            "name": name_bytes(batch["id"]).to(image.device, non_blocking=True),
+        }
+        if "rle" in outputs:
+            wanted = self.wanted(badness, first).tolist()  # decoding the masks of every image would take long
+            for name, masks in (("true", [one["rle"] for one in batch["truth"]]), ("found", outputs["rle"])):
+                rows[f"{name}_masks"] = _thumbnails(masks, wanted, parts.tolist(), small.shape[-2:]).to(image.device)
+        self.keep(rows, badness, first)
+
+    def write(self, folder: Path, stage: str, task: LightningModule) -> None:
+        reports = task.reports(stage)
+        write_per_class(folder, stage, per_class_of_objects(reports), task.classes)
+        write_errors(folder, stage, reports)
+
+    def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
+        classes, palette, reports = task.classes, object_palette(len(task.classes)), task.reports(stage)
+        sure = reports.get("masks", reports["boxes"]).threshold
+        title = f"{stage}: what is there, and detections of score {sure:.2f} and more (best F1)"
+        yield "predictions", _answers(surely(self.sample.kept(), sure), classes, title)
+        title = f"{stage}: images with the most objects missed and detections of nothing, score {sure:.2f} and more"
+        worst = surely(self.worst.kept(), sure)
+        bad = worst["wrong"].any(1)
+        yield "mistakes", _answers({name: row[bad] for name, row in worst.items()}, classes, title)
+        metrics = per_class_of_objects(reports)
+        judged = next(name for name in JUDGED if name in metrics)
+        title = f"{stage}: precision over recall, as COCO counts"
+        yield "curves", precision_recall(reports, classes, palette, title)
+        values, counts, title = metrics[judged], metrics["objects"], f"{stage}: {JUDGED[judged]}, IoU .50:.05:.95"
+        yield "classes", class_bars(classes, values, counts, palette, title, JUDGED[judged], "objects")
+        yield "errors", error_bars(reports, f"{stage}: errors of detections, after TIDE")
+
+
+def mistakes(found: Tensor, true: Tensor) -> Tensor:
+    """Objects not found and detections of nothing, int64 (2,), of one image.
+
+    Args:
+        found: (N, 6): boxes xyxy, class and score.
+        true: (M, 6): boxes xyxy, class, and 1 for crowds, which may be found or not.
+    """
+    hits = _hits(found, true)
+    return torch.stack([(~hits.any(0) & (true[:, 5] == 0)).sum(), (~hits.any(1)).sum()])
+
+
+def expected_mistakes(found: Tensor, true: Tensor) -> Tensor:
+    """Mean of `mistakes`, both together, over all thresholds of the score in 0..1: a scalar."""
+    hits, scores = _hits(found, true), found[:, 5]
+    best = (hits * scores[:, None]).amax(0) if len(found) else torch.zeros_like(true[:, 5])
+    return ((1 - best) * (true[:, 5] == 0)).sum() + (scores * ~hits.any(1)).sum()
+
+
+def _hits(found: Tensor, true: Tensor) -> Tensor:
+    """Detections of an object of their class, bool (N, M)."""
+    return (box_iou(found[:, :4], true[:, :4]) >= OVERLAP) & (found[:, None, 4] == true[:, 4])
+
+
+def draw_boxes(batch: Batch, samples: int, backbone: Backbone, data: LightningDataModule) -> np.ndarray:
+    """The first images of a training batch with their boxes, and masks where there are some."""
+    palette, rows, shown_labels = object_palette(len(data.classes)), [], []
+    for i, image in enumerate(arrays(visible(batch["image"][:samples], backbone))):
+        labels, shown = batch["labels"][i].tolist(), None
+        if "masks" in batch and labels:
+            masks = batch["masks"][i] > 0
+            shown = torch.where(masks.any(0), masks.int().argmax(0) + 1, 0).cpu().numpy()
+        rows.append([_panel(image, batch["boxes"][i].cpu().numpy(), labels, palette, shown=shown)])
+        shown_labels += labels
+    captions = [shorten_start(name, 24) for name in batch["id"][:samples]]
+    return strips(rows, ("",), captions, _entries(shown_labels, data.classes), "First training batch")
+
+
+def surely(rows: dict[str, Tensor], threshold: float) -> dict[str, Tensor]:
+    """What `DetectionCollector` keeps, without detections below that score, and with `wrong`: `mistakes` (B, 2)."""
+    found, true = rows["found"].clone(), rows["true"]
+    found[found[..., 5] < threshold] = -1
+    pairs = zip(found, true, strict=True)
+    wrong = [mistakes(*(each[each[:, 4] >= 0] for each in pair)) for pair in pairs]
+    rows = rows | {"found": found, "wrong": torch.stack(wrong) if wrong else torch.zeros(0, 2, dtype=torch.int64)}
+    if "found_masks" in rows:  # detections lie in the order of their scores, the highest on top
+        last = (found[..., 4] >= 0).sum(1)[:, None, None]
+        rows["found_masks"] = rows["found_masks"].where(rows["found_masks"] <= last, 0)
+    return rows
+
+
+def _answers(rows: dict[str, Tensor], classes: Sequence[str], title: str) -> np.ndarray:
+    """Truth beside what was found; `rows` as `surely` gives them."""
+    panels, captions, shown, palette = [], [], [], object_palette(len(classes))
+    images, sides = arrays(rows["image"]), rows["inside"].tolist()
+    for i, (image, (height, width)) in enumerate(zip(images, sides, strict=True)):
+        panel = []
+        for name in ("true", "found"):
+            objects = rows[name][i][rows[name][i, :, 4] >= 0].numpy()
+            labels = objects[:, 4].astype(int).tolist()
+            shown += labels
+            tags = [f"{100 * score:.0f}" for score in objects[:, 5]] if name == "found" else []
+            masks = rows.get(f"{name}_masks")
+            drawn = None if masks is None else masks[i, :height, :width].numpy()
+            panel.append(_panel(image[:height, :width], objects[:, :4], labels, palette, tags, drawn))
+        panels.append(panel)
+        missed, nothing = rows["wrong"][i].tolist()
+        captions.append(f"{shorten_start(name_text(rows['name'][i].numpy()), 40)}\n{missed} missed, {nothing} wrong")
+    return strips(panels, ("truth", "found, with scores in %"), captions, _entries(shown, classes), title)
+
+
+def _panel(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    labels: Sequence[int],
+    palette: Palette,
+    tags: Sequence[str] = (),
+    shown: np.ndarray | None = None,
+) -> np.ndarray:
+    """As `draw_objects`, enlarged."""
+    large = enlarged(image)
+    shown = None if shown is None else enlarged(shown)
+    return draw_objects(large, boxes * large.shape[0] / image.shape[0], labels, palette, tags, shown)
+
+
+def _entries(labels: Sequence[int], classes: Sequence[str]) -> list[Entry]:
+    """The legend of the classes that are drawn, of many the most frequent."""
+    return class_legend(np.bincount(labels, minlength=len(classes)), classes, object_palette(len(classes)))
+
+
+def _rows(boxes: Tensor, *columns: Tensor) -> Tensor:
+    """Objects as rows: a box, its class, and what else there is, float32."""
+    return torch.cat([boxes.float(), *(column[:, None].float() for column in columns)], 1)
+
+
+def _kept(rows: Tensor, scale: Tensor) -> Tensor:
+    """(MOST, C) of (N, C), boxes scaled; empty places have class -1."""
+    kept = rows.new_full((MOST, rows.shape[1]), -1)
+    count = min(MOST, len(rows))
+    kept[:count] = rows[:MOST]
+    kept[:count, :4] *= scale.to(rows)
+    return kept
+
+
+def _thumbnails(rles: list[list], wanted: list[bool], parts: list[list[int]], size: Sequence[int]) -> Tensor:
+    """Which object each pixel of a small image shows, uint8 (B, *size), as `stacked` says; 0 where not wanted."""
+    drawn = torch.zeros((len(rles), *size), dtype=torch.uint8)
+    for i in (i for i, chosen in enumerate(wanted) if chosen):
+        height, width = parts[i]
+        drawn[i, :height, :width] = torch.from_numpy(stacked(rles[i][:MOST], (height, width)).astype(np.uint8))
+    return drawn

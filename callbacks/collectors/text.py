@@ -1,0 +1,210 @@
+"""Images of what translators and captioners say: samples, the best and the worst, and where attention lay."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+from torch.nn.functional import interpolate
+
+from callbacks.collectors.base import GOLDEN, Collector, arrays, exchanged, visible
+from callbacks.figures.base import PLAIN, RIGHT, shorten_start
+from callbacks.figures.sentences import alignments, captioned, looks, sentence_table
+from callbacks.writers.per_class import write_csv
+from modules.contracts import Backbone, Batch, Prediction
+from modules.metrics.captions import cider, tokens
+from modules.metrics.text import sentence_bleu
+
+SIDE = 300  # pixels of the longer side of an image that is kept
+MAPS = 6  # sentences whose attention is drawn
+
+
+class Sentence(NamedTuple):
+    """What was said, of what, and what it might have been; `source` is "" of an image."""
+
+    id: str
+    source: str
+    said: str
+    true: list[str]
+
+
+class Look(NamedTuple):
+    """What is only needed of sentences that are drawn: the image as JPEG, float16 attention (T, S) or (T, h, w), the
+    T pieces of what was said and the S pieces of the source."""
+
+    image: np.ndarray | None
+    attention: np.ndarray | None
+    pieces: Sequence[str]
+    source_pieces: Sequence[str]
+
+
+class TextCollector(Collector):
+    """Answers `{text}` to images with `captions`, judged by CIDEr-D, or to sentences with a `target_text`, judged by
+    their own BLEU. Perhaps with `attention`, a list of (T, S) over the source or (T, h, w) over the image, None where
+    it was not kept; then with `pieces` and `source_pieces` too, lists of T and of S words or parts of words.
+
+    CIDEr-D is known only when all references are, so that everything is kept: text, small JPEGs, and attention.
+    """
+
+    def __init__(self, keep: int) -> None:
+        super().__init__(keep)
+        self.judge = "sentence BLEU"
+        self.bleu: dict[str, Any] = {}  # settings of sacreBLEU
+        self.sentences: list[Sentence] = []
+        self.places: list[int] = []  # of the sentences in the split
+        self.looks: list[Look] | dict[int, Look] = []  # of all; after `gather` of those chosen, by their places
+        self.scores: list[float] = []
+        self.chosen: dict[str, list[int]] = {}
+
+    @staticmethod
+    def fits(outputs: Prediction, batch: Batch) -> bool:
+        return "text" in outputs and bool({"captions", "target_text"} & batch.keys())
+
+    def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
+        said, self.bleu = outputs["text"], getattr(task, "bleu", {})
+        self.places += range(first, first + len(said))
+        self.judge = "CIDEr-D" if "captions" in batch else "sentence BLEU"
+        true = batch["captions"] if "captions" in batch else [[text] for text in batch["target_text"]]
+        sources = batch.get("source_text", [""] * len(said))
+        self.sentences += map(Sentence, batch["id"], sources, said, map(list, true))
+        images = jpegs(batch, task.backbone) if "image" in batch else [None] * len(said)
+        weights = [None if one is None else one.half().cpu().numpy() for one in _listed(outputs, "attention", said)]
+        pieces = (_listed(outputs, name, said) for name in ("pieces", "source_pieces"))
+        self.looks += map(Look, images, weights, *pieces)
+
+    def gather(self) -> None:
+        mine = dict(zip(self.places, self.looks, strict=True))
+        everyone = exchanged((self.places, self.sentences, self.judge))
+        self.judge = next(judge for places, _, judge in everyone if places)
+        found = sorted(pair for places, sentences, _ in everyone for pair in zip(places, sentences, strict=True))
+        self.places, self.sentences = [place for place, _ in found], [sentence for _, sentence in found]
+        self.scores = self.judged()
+        self.chosen = choose(self.sentences, self.scores, self.sample.size)
+        drawn = {i: self.places[i] for chosen in self.chosen.values() for i in chosen}
+        shares = exchanged({i: mine[place] for i, place in drawn.items() if place in mine})
+        self.looks = {i: look for share in shares for i, look in share.items()}
+
+    def judged(self) -> list[float]:
+        """The score of each sentence: CIDEr-D, 0..10, or its own BLEU, 0..100."""
+        said, true = [one.said for one in self.sentences], [one.true for one in self.sentences]
+        if self.judge == "CIDEr-D":
+            return cider([*map(tokens, said)], [[*map(tokens, several)] for several in true]).tolist()
+        return sentence_bleu(said, [first for first, *_ in true], **self.bleu)
+
+    def write(self, folder: Path, stage: str, task: LightningModule) -> None:
+        places = sorted(range(len(self.scores)), key=self.scores.__getitem__)
+        rows = ([self.sentences[i].id, f"{self.scores[i]:.4f}", *self._cells(i)] for i in places)
+        write_csv(folder / f"{stage}_sentences.csv", [["id", self.judge, *self._headings()], *rows])
+
+    def tables(self, stage: str) -> Iterator[tuple[str, list[str], list[list[Any]]]]:
+        rows = [[self.sentences[i].id, *self._cells(i), self.scores[i]] for i in self.chosen["predictions"]]
+        yield "predictions", ["id", *self._headings(), self.judge], rows
+
+    def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
+        mean = sum(self.scores) / len(self.scores)
+        titles = {
+            "predictions": f"{stage}: {len(self.chosen['predictions'])} of {len(self.scores):,} sentences, "
+            f"mean {self.judge} {mean:.2f}",
+            "best": f"{stage}: the sentences with the highest {self.judge}",
+            "mistakes": f"{stage}: the sentences with the lowest {self.judge}",
+        }
+        for name, places in self.chosen.items():
+            drawn = self._images if places and self.looks[places[0]].image is not None else self._table
+            yield name, drawn(places, titles[name])
+        known = [self.looks[i] for i in self.chosen["predictions"] if self.looks[i].attention is not None][:MAPS]
+        if known:
+            yield "attention", _attention(known, stage)
+
+    def _headings(self) -> list[str]:
+        return ["hypothesis", "references"] if self.judge == "CIDEr-D" else ["source", "hypothesis", "reference"]
+
+    def _cells(self, place: int) -> list[str]:
+        one = self.sentences[place]
+        return [*([] if self.judge == "CIDEr-D" else [one.source]), one.said, "\n".join(one.true)]
+
+    def _table(self, places: list[int], title: str) -> np.ndarray:
+        rows = [[*self._cells(i), f"{self.scores[i]:.1f}"] for i in places]
+        headings = [*self._headings(), self.judge]
+        widths = [*[44] * (len(headings) - 1), 14]
+        return sentence_table(rows, headings, title, widths, [self._color(i) for i in places])
+
+    def _images(self, places: list[int], title: str) -> np.ndarray:
+        captions = []
+        for i in places:
+            one = self.sentences[i]
+            captions.append(f"{one.said or '(nothing)'}\ntrue: {one.true[0]}\n{self.judge} {self.scores[i]:.2f}")
+        images = [decoded(self.looks[i].image) for i in places]
+        return captioned(images, captions, title, [self._color(i) for i in places])
+
+    def _color(self, place: int) -> str:
+        return RIGHT if exact(self.sentences[place]) else PLAIN
+
+
+def choose(sentences: Sequence[Sentence], scores: Sequence[float], count: int) -> dict[str, list[int]]:
+    """Places of sentences to be drawn: `predictions`, spread over all, whatever came out; `best`, of equally good ones
+    the longest; `mistakes`, the worst of those that are not one of the references."""
+    places = range(len(sentences))
+    spread = {place: place * GOLDEN % 2**32 for place in places}
+    return {
+        "predictions": sorted(places, key=spread.__getitem__)[:count],
+        "best": sorted(places, key=lambda i: (-scores[i], -len(sentences[i].said), spread[i]))[:count],
+        "mistakes": sorted((i for i in places if not exact(sentences[i])), key=lambda i: (scores[i], spread[i]))[
+            :count
+        ],
+    }
+
+
+def exact(sentence: Sentence) -> bool:
+    """Whether it is one of the references but for blanks."""
+    return sentence.said.split() in [text.split() for text in sentence.true]
+
+
+def jpegs(batch: Batch, backbone: Backbone) -> list[np.ndarray]:
+    """Images of a batch as the network saw them, `SIDE` pixels at most, as JPEG files uint8 (bytes,)."""
+    shown = visible(batch["image"], backbone)
+    factor = min(1.0, SIDE / max(shown.shape[-2:]))
+    if factor < 1:
+        shown = interpolate(shown.float(), scale_factor=factor, mode="area").to(torch.uint8)
+    images = arrays(shown)
+    if "inside" in batch:
+        sides = (batch["inside"] * factor).long().clamp(min=1).tolist()
+        images = [image[:height, :width] for image, (height, width) in zip(images, sides, strict=True)]
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 92]
+    return [cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)[1] for image in images]
+
+
+def draw_pairs(batch: Batch, samples: int, backbone: Backbone | None, data: LightningDataModule) -> np.ndarray:
+    """The first pairs of a training batch of sentences."""
+    rows = list(zip(batch["source_text"][:samples], batch["target_text"][:samples], strict=True))
+    return sentence_table(rows, ("source", "target"), "First training batch", (60, 60))
+
+
+def draw_captioned(batch: Batch, samples: int, backbone: Backbone, data: LightningDataModule) -> np.ndarray:
+    """The first images of a training batch, or of the training set where the batch has maps of them, each with the
+    first of its captions."""
+    if "image" not in batch:
+        first = data.dataset("train", "plain")
+        batch = data.collate([first[0, row] for row in range(min(samples, len(first)))])
+    images = arrays(visible(batch["image"][:samples], backbone))
+    named = zip(batch["captions"][:samples], batch["id"][:samples], strict=True)
+    captions = [f"{first}\n{shorten_start(name, 34)}" for (first, *_), name in named]
+    return captioned(images, captions, "First training batch as the network sees it")
+
+
+def _attention(known: list[Look], stage: str) -> np.ndarray:
+    maps, pieces = [look.attention for look in known], [look.pieces for look in known]
+    if maps[0].ndim == 2:
+        return alignments(maps, [look.source_pieces for look in known], pieces, f"{stage}: what each word looked at")
+    return looks([decoded(look.image) for look in known], maps, pieces, f"{stage}: what each word looked at")
+
+
+def decoded(jpeg: np.ndarray) -> np.ndarray:
+    """One of `jpegs` as an image, uint8 (H, W, 3)."""
+    return cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB)
+
+
+def _listed(outputs: Prediction, key: str, like: Sequence[str]) -> Sequence[Any]:
+    return outputs.get(key, [None] * len(like))

@@ -1,0 +1,136 @@
+"""Images of classifiers of videos: clips as strips of frames, what each frame meant to the answer, animations."""
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+from torch import Tensor
+
+from callbacks.collectors.base import arrays, name_text, visible
+from callbacks.collectors.classification import ClassificationCollector
+from callbacks.figures.base import RIGHT, WRONG, shorten, shorten_start
+from callbacks.figures.strips import strips, swatch
+from modules.contracts import Backbone, Batch, Prediction, writing
+
+SHOWN = 8  # frames of a strip at most
+HEIGHT = 96  # pixels of a frame in a strip, about
+BAR = 26  # pixels of the highest bar below a frame
+LOSS = (214, 96, 30)
+PACE = 125  # milliseconds that an animation shows each frame
+
+
+class VideoCollector(ClassificationCollector):
+    """Answers `{label, scores}` to videos with a `label`, of which the view in the middle is shown."""
+
+    noun = "videos"
+    paired = 2
+
+    @staticmethod
+    def fits(outputs: Prediction, batch: Batch) -> bool:
+        return ClassificationCollector.fits(outputs, batch) and "video" in batch
+
+    def inputs(self, batch: Batch, task: LightningModule) -> dict[str, Tensor]:
+        views = batch["video"].unflatten(0, (len(batch["id"]), -1))
+        return {"video": visible(views[:, views.shape[1] // 2], task.backbone)}
+
+    def write(self, folder: Path, stage: str, task: LightningModule) -> None:
+        super().write(folder, stage, task)
+        rows = self.sample.kept()
+        for path in (folder / f"{stage}_clips").glob("*.gif"):
+            path.unlink()  # of an earlier epoch
+        answers = zip(rows["video"], rows["true"].tolist(), rows["predicted"].tolist(), strict=True)
+        for number, (clip, true, predicted) in enumerate(answers):
+            name = f"{number:02}_{_plain(task.classes[predicted])}_true_{_plain(task.classes[true])}.gif"
+            write_animation(folder / f"{stage}_clips" / name, clip, RIGHT if true == predicted else WRONG)
+
+    def answers(self, rows: dict[str, Tensor], task: LightningModule, title: str) -> np.ndarray:
+        captions, names = [], [name_text(name) for name in rows["name"].numpy()]
+        for true, predicted, confidence, name in zip(
+            *(rows[k].tolist() for k in ("true", "predicted", "confidence")), names, strict=True
+        ):
+            mark, said = "✓" if true == predicted else "✗", shorten(task.classes[predicted], 24)
+            answer = f"{mark} {said} {100 * confidence:.0f} %\ntrue: {shorten(task.classes[true], 24)}"
+            captions.append(f"{answer}\n{shorten_start(name, 60)}")
+        shown = _shown(rows["video"].shape[2])
+        losses = occlusion(task, rows["video"], rows["predicted"], shown) if captions else []
+        panels = [_panels(clip, shown, loss) for clip, loss in zip(rows["video"], losses, strict=True)]
+        legend = [("what the answer loses when the frame is hidden, most = full height", swatch(LOSS))]
+        return strips(panels, [f"frame {i + 1}" for i in shown], captions, legend, title)
+
+
+def occlusion(task: LightningModule, video: Tensor, answer: Tensor, frames: list[int]) -> np.ndarray:
+    """What hiding one frame behind the mean color takes from the answer (Zeiler & Fergus 2014, over time).
+
+    Args:
+        task: answers normalized clips with logits.
+        video: uint8 (B, 3, T, H, W).
+        answer: int64 (B,), the classes whose logarithmic probability is looked at.
+        frames: which of the T are hidden, one after the other.
+
+    Returns:
+        (B, len(frames)), the losses as shares 0..1 of the largest of each clip; all 0 where no frame is missed.
+    """
+    training, device = task.training, task.backbone.mean.device
+    clips, answer = task.backbone.normalize(video.to(device)), answer.to(device)[:, None]
+    task.eval()
+    with torch.no_grad():
+        hidden = [clips, *(clips.index_fill(2, torch.tensor([i], device=device), 0) for i in frames)]
+        said = [task(clip).float().log_softmax(1).gather(1, answer) for clip in hidden]
+    task.train(training)
+    losses = (said[0] - torch.cat(said[1:], 1)).clamp_(min=0)
+    return (losses / losses.amax(1, keepdim=True).clamp_(min=1e-6)).cpu().numpy()
+
+
+def draw_clips(batch: Batch, samples: int, backbone: Backbone, data: LightningDataModule) -> np.ndarray:
+    """The first clips of a batch as strips of their frames, with their class where it is known."""
+    clips = visible(batch["video"][:samples], backbone)
+    shown = _shown(clips.shape[2])
+    labels = batch["label"][:samples].tolist() if "label" in batch else []
+    captions = [shorten(data.classes[label], 40) for label in labels] or [""] * len(clips)
+    panels = [_panels(clip, shown) for clip in clips]
+    return strips(
+        panels, [f"frame {i + 1}" for i in shown], captions, [], "First training batch as the network sees it"
+    )
+
+
+def write_animation(path: Path, clip: Tensor, color: str) -> None:
+    """Writes a clip uint8 (3, T, H, W) as an endless GIF in a frame of a color."""
+    from PIL import Image, ImageOps
+
+    frames = [ImageOps.expand(Image.fromarray(_sized(f, 2 * HEIGHT)), 4, color) for f in arrays(clip.transpose(0, 1))]
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frames[0].save(path, save_all=True, append_images=frames[1:], duration=PACE, loop=0)
+
+
+def _shown(frames: int) -> list[int]:
+    """Frames of a strip, spread evenly over the clip, its first and last among them."""
+    return np.linspace(0, frames - 1, min(frames, SHOWN)).round().astype(int).tolist()
+
+
+def _panels(clip: Tensor, shown: list[int], losses: np.ndarray | None = None) -> list[np.ndarray]:
+    """Frames of a clip uint8 (3, T, H, W), each above the bar of its loss."""
+    panels = [_sized(frame, HEIGHT) for frame in arrays(clip[:, shown].transpose(0, 1))]
+    if losses is None:
+        return panels
+    bars = [np.full((BAR, panel.shape[1], 3), 255, np.uint8) for panel in panels]
+    for bar, loss in zip(bars, losses, strict=True):
+        bar[BAR - 1 - round((BAR - 3) * float(loss)) :] = LOSS  # a line at least, so that the strip has a floor
+    return [np.concatenate(pair) for pair in zip(panels, bars, strict=True)]
+
+
+def _sized(frame: np.ndarray, height: int) -> np.ndarray:
+    """A frame (H, W, 3) about that high: small ones pixel by pixel."""
+    factor = round(height / frame.shape[0])
+    if factor >= 1:
+        return frame.repeat(factor, axis=0).repeat(factor, axis=1)
+    width = max(1, round(frame.shape[1] * height / frame.shape[0]))
+    return cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _plain(name: str) -> str:
+    """A class name as part of a file name."""
+    return re.sub(r"[^\w-]+", "_", name)[:40]

@@ -1,0 +1,130 @@
+"""Objects drawn over their images: masks, boxes, and what is said of each."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from pycocotools import mask as coco
+
+from callbacks.figures.base import distinct
+from callbacks.figures.overlays import Palette
+
+PAPER = (255, 255, 255)
+SMALLEST = 9  # pixels: the size of a tag's letters
+SMALL = 12  # lines: the shorter side that most boxes of an image must have for wide ones
+FEW = 20  # small objects of an image that may all have tags
+Place = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels."""
+
+
+def object_palette(count: int) -> Palette:
+    """RGB of each of that many classes; without black, since there is no background among them."""
+    return [tuple(round(255 * part) for part in color) for color in distinct(count)]
+
+
+def stacked(rles: Sequence[dict[str, Any]], size: tuple[int, int]) -> np.ndarray:
+    """Which object each pixel shows, uint16 (*size): 0 for none, i + 1 for object i, of which the first lies on top.
+
+    Args:
+        rles: compressed COCO RLE of masks, all of one size.
+        size: height and width of the result; other ones than the masks' take the pixels in the middle of their cells.
+    """
+    drawn = np.zeros(size, np.uint16)
+    if not rles:
+        return drawn
+    rows, columns = (
+        ((np.arange(side) + 0.5) * whole / side).astype(int) for side, whole in zip(size, rles[0]["size"], strict=True)
+    )
+    for i in reversed(range(len(rles))):
+        left, top, width, height = coco.toBbox(rles[i]).astype(int).tolist()
+        first, last = np.searchsorted(rows, (top, top + height)).tolist()
+        start, end = np.searchsorted(columns, (left, left + width)).tolist()
+        mask = coco.decode(rles[i])[rows[first:last, None], columns[start:end]]
+        drawn[first:last, start:end][mask > 0] = i + 1
+    return drawn
+
+
+def draw_objects(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    labels: Sequence[int],
+    palette: Palette,
+    tags: Sequence[str] = (),
+    shown: np.ndarray | None = None,
+) -> np.ndarray:
+    """An image with a box around each object, in the color of its class, and perhaps with more; where most objects
+    are small, in thin lines, and if there are many of them without tags, which would cover their neighbors.
+
+    Args:
+        image: uint8 (H, W, 3).
+        boxes: (N, 4) xyxy in its pixels.
+        labels: N classes.
+        palette: RGB of each class.
+        tags: N texts, written at the boxes where they cover no tag of an earlier object.
+        shown: which object each pixel shows, (H, W), as `stacked` says: half-transparent in the color of its class.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    colors = [palette[label] for label in labels]
+    drawn = image.copy() if shown is None else _filled(image, shown, colors)
+    line, boxes = max(2, round(max(image.shape[:2]) / 300)), np.asarray(boxes).round().astype(int).reshape(-1, 4)
+    small = len(boxes) and np.median((boxes[:, 2:] - boxes[:, :2]).min(1)) < SMALL * line  # wide lines would cover them
+    for (left, top, right, bottom), color in zip(boxes[::-1].tolist(), colors[::-1], strict=True):
+        for ink, width in ((color, 1),) if small else ((PAPER, line + 2), (color, line)):
+            cv2.rectangle(drawn, (left, top), (right, bottom), ink, width)
+    crowded = small and len(boxes) > FEW
+    return drawn if crowded or not tags else _tagged(drawn, boxes.tolist(), colors, tags)
+
+
+def _filled(image: np.ndarray, shown: np.ndarray, colors: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    """Masks half-transparent, each within a line."""
+    solid = np.array([(0, 0, 0), *colors], np.uint8).take(shown, axis=0)
+    drawn = np.where(shown[..., None] > 0, cv2.addWeighted(image, 0.5, solid, 0.5, 0), image)
+    width = 2 * max(1, round(max(shown.shape) / 800)) + 1
+    change = cv2.morphologyEx(shown.astype(np.uint16), cv2.MORPH_GRADIENT, np.ones((width, width), np.uint8))
+    edge = (change > 0) & (shown > 0)
+    drawn[edge] = solid[edge]
+    return drawn
+
+
+def _tagged(
+    image: np.ndarray, corners: list[list[int]], colors: Sequence[tuple[int, int, int]], tags: Sequence[str]
+) -> np.ndarray:
+    height, width = image.shape[:2]
+    canvas, taken = Image.fromarray(image), np.zeros((0, 4), int)
+    pen, font = ImageDraw.Draw(canvas), _font(max(SMALLEST, round(max(height, width) / 45)))
+    for corner, color, tag in zip(corners, colors, tags, strict=True):
+        place = _place(pen.textbbox((0, 0), tag, font), corner, (height, width))
+        if _overlap(taken, place):
+            continue
+        taken = np.vstack([taken, place])
+        pen.rectangle((*place[:2], place[2] - 1, place[3] - 1), fill=color)
+        bright = np.dot(color, (0.299, 0.587, 0.114)) > 140
+        pen.text((place[0] + 2, place[1] + 1), tag, "black" if bright else "white", font, anchor="lt")
+    return np.asarray(canvas)
+
+
+def _place(text: Sequence[float], corner: Sequence[int], size: tuple[int, int]) -> Place:
+    """Where a text of that bounding box stands: above the box, or in it at the edge of the image."""
+    wide, high = round(text[2] - text[0]) + 4, round(text[3] - text[1]) + 3
+    left = max(0, min(corner[0], size[1] - wide))
+    top = corner[1] - high if corner[1] >= high else max(0, min(corner[1], size[0] - high))
+    return left, top, left + wide, top + high
+
+
+def _overlap(taken: np.ndarray, place: Place) -> bool:
+    left, top, right, bottom = place
+    apart = (taken[:, 2] <= left) | (right <= taken[:, 0]) | (taken[:, 3] <= top) | (bottom <= taken[:, 1])
+    return not apart.all()
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib and knows most alphabets."""
+    from matplotlib.font_manager import findfont
+
+    return ImageFont.truetype(findfont("DejaVu Sans"), size)

@@ -1,0 +1,110 @@
+"""Figures of what goes in and what comes out: the first training batch, predictions, mistakes, confusions."""
+
+from pathlib import Path
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from callbacks.collectors.base import Collector, exchanged
+from callbacks.collectors.classification import ClassificationCollector, draw_views
+from callbacks.collectors.detection import DetectionCollector, draw_boxes
+from callbacks.collectors.reconstruction import ReconstructionCollector
+from callbacks.collectors.segmentation import SegmentationCollector, draw_masks
+from callbacks.collectors.text import TextCollector, draw_captioned, draw_pairs
+from callbacks.collectors.video import VideoCollector, draw_clips
+from callbacks.figures.log import log_figure, log_table
+from modules.contracts import Batch, Prediction
+
+KINDS: tuple[type[Collector], ...] = (
+    TextCollector,
+    VideoCollector,
+    ClassificationCollector,
+    SegmentationCollector,
+    DetectionCollector,
+    ReconstructionCollector,
+)
+DRAWN = {
+    "captions": draw_captioned,
+    "source_text": draw_pairs,
+    "mask": draw_masks,
+    "boxes": draw_boxes,
+    "video": draw_clips,
+}
+
+
+class Figures(Callback):
+    """Draws the first training batch as the network sees it, and for tasks that name classes, of images, their
+    pixels, objects in them or videos, a sample of predictions, the worst mistakes, and the confusion matrix or, of
+    objects, precision over recall and kinds of errors; after training, validation and test. Of sentences, translated
+    or about images, it draws a sample, the best and the worst, and where attention lay.
+
+    Args:
+        samples: images in a grid.
+        every: also draw the validation images every so many epochs; 0 draws them once, when training ends.
+    """
+
+    def __init__(self, samples: int = 16, every: int = 0) -> None:
+        self.samples = samples
+        self.every = every
+        self.pending = False
+        self.collector: Collector | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        drawn = Path(trainer.default_root_dir) / "figures" / "train_batch.png"
+        self.pending = trainer.is_global_zero and (trainer.global_step == 0 or not drawn.exists())
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        if not self.pending:
+            return
+        self.pending = False
+        # Class names from the data, because a pretraining task has none.
+        draw = next((draw for key, draw in DRAWN.items() if key in batch), draw_views)
+        backbone = getattr(pl_module, "backbone", None)  # a translator sees no images
+        figure = draw(batch, self.samples, backbone, trainer.datamodule)
+        if figure is not None:
+            log_figure(trainer, "train_batch", figure)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.collector = None
+
+    on_test_start = on_validation_start
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction | None, batch: Batch, batch_idx: int
+    ) -> None:
+        if trainer.sanity_checking or not outputs:
+            return
+        kind = next((kind for kind in KINDS if kind.fits(outputs, batch)), None)
+        if kind is None:
+            return
+        self.collector = self.collector or kind(self.samples)
+        turn = batch_idx * trainer.world_size + trainer.global_rank  # processes take whole batches in turn
+        self.collector.update(batch, outputs, pl_module, turn * trainer.datamodule.batch_size)
+
+    on_test_batch_end = on_validation_batch_end
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        fitting = trainer.state.fn == "fit"
+        if not fitting or (self.every and (trainer.current_epoch + 1) % self.every == 0):
+            self._draw_collected(trainer, pl_module, "val")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Early stopping decides late which epoch was the last, so what every epoch collected is kept until the next.
+        self._draw_collected(trainer, pl_module, "val")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._draw_collected(trainer, pl_module, "test")
+
+    def _draw_collected(self, trainer: Trainer, task: LightningModule, stage: str) -> None:
+        collector, self.collector = self.collector, None
+        kinds = exchanged(type(collector) if collector else None)  # a process without a batch saw nothing
+        kind = next(filter(None, kinds), None)
+        if kind is None:
+            return
+        collector = collector or kind(self.samples)
+        collector.gather()
+        if trainer.is_global_zero:
+            collector.write(Path(trainer.default_root_dir) / "predictions", stage, task)
+            for name, figure in collector.draw(stage, task, trainer.datamodule):
+                log_figure(trainer, f"{stage}_{name}", figure)
+            for name, columns, rows in collector.tables(stage):
+                log_table(trainer, f"{stage}_{name}", columns, rows)

@@ -1,0 +1,65 @@
+"""Where numbers and images go: metrics.csv always, W&B always (offline without a login), TensorBoard by a flag."""
+
+import os
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from callbacks.loggers.fault_tolerant import fault_tolerant
+from callbacks.loggers.metrics_csv import MetricsCSV
+from modules.contracts import writing
+
+UPLOAD = 300  # seconds that the end of a run waits for W&B's uploads; what is left stays on disk for `wandb sync`
+
+
+def build_loggers(
+    folder: str, tensorboard: bool = False, wandb: bool = True, own: Iterable[Logger] = ()
+) -> list[Logger]:
+    """The loggers of a run directory and the user's `own`; only metrics.csv can end a run.
+
+    W&B is on the main process; an own WandbLogger replaces it, WANDB_MODE=disabled switches it off.
+    """
+    loggers: list[Logger] = []
+    wandb = wandb and os.environ.get("WANDB_MODE") != "disabled" and rank_zero_only.rank == 0
+    if wandb and not any(isinstance(logger, WandbLogger) for logger in own):
+        loggers.append(_wandb(Path(folder)))
+    if tensorboard:
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        loggers.append(TensorBoardLogger(folder, name="", version="tensorboard"))
+    return [MetricsCSV(folder), *map(fault_tolerant, [*loggers, *own])]
+
+
+def _wandb(folder: Path) -> Logger:
+    """The run that the environment names (WANDB_PROJECT, WANDB_NAME, WANDB_RUN_ID, ...), else one named as the folder.
+
+    W&B reads the variables that are not named here, such as WANDB_ENTITY and WANDB_TAGS, itself.
+    """
+    import wandb
+
+    environment = os.environ
+    name = folder / ".wandb_id"  # a resumed run goes on in the same W&B run
+    with writing(name):
+        if not name.exists() or environment.get("WANDB_RUN_ID"):
+            name.write_text(environment.get("WANDB_RUN_ID") or uuid.uuid4().hex[:8])
+    environment.setdefault("WANDB_SILENT", "true")  # what matters is in the summary
+    settings = wandb.Settings(
+        console=environment.get("WANDB_CONSOLE", "off"),
+        silent=environment["WANDB_SILENT"].lower() in ("true", "1"),
+        init_timeout=float(environment.get("WANDB_INIT_TIMEOUT", 30)),
+        finish_timeout=float(environment.get("WANDB_FINISH_TIMEOUT", UPLOAD)),
+    )
+    logger = WandbLogger(
+        project=environment.get("WANDB_PROJECT") or "graft",
+        name=environment.get("WANDB_NAME") or f"{folder.parent.name}/{folder.name}",
+        save_dir=environment.get("WANDB_DIR") or str(folder),
+        id=name.read_text(),
+        resume=environment.get("WANDB_RESUME") or "allow",
+        settings=settings,
+    )
+    if environment.get("WANDB_MODE") != "shared":  # where nobody knows the step
+        logger.counter = folder / ".wandb_step"
+    return logger

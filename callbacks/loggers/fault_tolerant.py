@@ -1,0 +1,101 @@
+"""Experiment tracking that never ends a run: what a logger raises is said once, and training goes on without it."""
+
+import inspect
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers.logger import DummyExperiment
+from lightning.pytorch.utilities import rank_zero_only
+
+from callbacks.loggers.wandb_run import DeferredRun
+
+GUARDED = ("save", "finalize", "after_save_checkpoint", "watch")  # and everything called log*
+
+
+class FaultTolerant:
+    """Mixin of a logger: the first exception of any logging method is reported, then the logger stays silent.
+
+    A logger with a `fall_back` method (W&B: an offline run) is asked to continue there first.
+    """
+
+    failed = False
+    inside = False  # a logging method that calls another
+
+    def attempt(self, action: Callable[[], Any], default: Any = None) -> Any:
+        """Result of `action`; `default` once the logger has failed."""
+        if self.failed:
+            return default
+        if self.inside:
+            return action()
+        self.inside = True
+        try:
+            return action()
+        except Exception as error:  # network, service, disk and client libraries raise dozens of types
+            if self._continues(error):
+                self.inside = False
+                return self.attempt(action, default)
+            self.failed = True
+            _say(f"{self._called} failed and logs no further: {_reason(error)}; training goes on without it")
+            return default
+        finally:
+            self.inside = False
+
+    def _continues(self, error: Exception) -> bool:
+        fall_back = getattr(self, "fall_back", None)
+        if fall_back is None:
+            return False
+        try:
+            where = fall_back()
+        except Exception:  # the first error is the one to report
+            return False
+        if where:
+            _say(f"{self._called} failed: {_reason(error)}; {where}")
+        return bool(where)
+
+    @property
+    def _called(self) -> str:
+        return "W&B" if isinstance(self, WandbLogger) else type(self).__name__
+
+
+def fault_tolerant(logger: Logger) -> Logger:
+    """The same logger, of its class made `FaultTolerant`; a W&B run also begins late and falls back to offline."""
+    return _restore(type(logger), vars(logger))
+
+
+@cache
+def _tolerant(kind: type[Logger]) -> type[Logger]:
+    bases = (DeferredRun, kind) if issubclass(kind, WandbLogger) else (kind,)
+    base = type(kind.__name__, bases, {"__module__": kind.__module__})
+    names = [name for name in dir(base) if name.startswith("log") or name in GUARDED]
+    body: dict[str, Any] = {n: _guard(base, n) for n in names if inspect.isfunction(getattr(base, n))}
+    body["experiment"] = property(
+        lambda self: self.attempt(lambda: base.experiment.fget(self), None) or DummyExperiment()
+    )
+    # a process that is spawned gets the logger as a pickle, which must find the class
+    body["__reduce__"] = lambda self: (_restore, (kind, self.__getstate__()))
+    return type(kind.__name__, (FaultTolerant, base), body | {"__module__": kind.__module__})
+
+
+def _guard(base: type[Logger], name: str) -> Callable[..., Any]:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.attempt(lambda: getattr(base, name)(self, *args, **kwargs))
+
+    return method
+
+
+def _restore(kind: type[Logger], state: dict[str, Any]) -> Logger:
+    logger = object.__new__(_tolerant(kind))
+    logger.__dict__ = state
+    return logger
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+@rank_zero_only
+def _say(line: str) -> None:
+    print(line, flush=True)

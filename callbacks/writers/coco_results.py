@@ -1,0 +1,154 @@
+"""Detections as COCO-results JSON, which pycocotools and its kin load: one object per line of a list.
+
+Boxes and masks are files of their own: where an entry has both, pycocotools takes a mask's area from its box, and AP by
+size comes out otherwise.
+"""
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from callbacks.writers.tables import Table, open_text
+from modules.contracts import Prediction, writing
+from modules.image_ids import image_number
+
+Record = dict[str, Any]
+COLUMNS = ("objects", "boxes", "masks")
+
+
+def records(
+    ids: list[str], prediction: Prediction, category_ids: list[int], image_ids: dict[str, int] | None = None
+) -> Iterator[Record]:
+    """Objects found in some images, as entries of a results file, in the order of images and of scores.
+
+    Args:
+        ids: of the images.
+        prediction: lists with one entry per image, in pixels of the original: `boxes` float32 (N, 4) xyxy, `scores`
+            (N,), `labels` int64 (N,), and perhaps `rle`, N compressed COCO RLE dicts.
+        category_ids: what the annotations call each class index.
+        image_ids: what the annotations call each image; others get a number made of their path.
+
+    Returns:
+        Entries with `image_id`, `file_name` (the image's id), `category_id`, `bbox` in xywh, `score` and, where there
+        are masks, `segmentation`.
+    """
+    outlines = prediction.get("rle", [None] * len(ids))
+    for name, boxes, scores, labels, rles in zip(
+        ids, prediction["boxes"], prediction["scores"], prediction["labels"], outlines, strict=True
+    ):
+        number = number_of(name, image_ids)
+        corners = boxes.double().cpu()  # sides of large boxes keep their fractions
+        sides = corners[:, 2:] - corners[:, :2]
+        rows = zip(_short(corners[:, :2]), _short(sides), _short(scores), labels.tolist(), strict=True)
+        for i, (corner, side, score, label) in enumerate(rows):
+            entry = {"image_id": number, "file_name": name, "category_id": category_ids[label]}
+            entry |= {"bbox": corner + side, "score": score}
+            yield entry if rles is None else entry | {"segmentation": _text(rles[i])}
+
+
+def number_of(name: str, image_ids: dict[str, int] | None) -> int:
+    """What the annotations call an image, else the number made of its path."""
+    known = (image_ids or {}).get(name)
+    return image_number(name) if known is None else known
+
+
+def write_results(path: Path, entries: Iterable[Record]) -> None:
+    """Writes entries as a JSON list; a file under its final name is complete.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    _write(path, (_line(entry) for entry in entries))
+
+
+class ResultFile(Table):
+    """Results written as the batches come, by any number of processes.
+
+    `<name>.json` of boxes or, where there are masks, `<name>_bbox.json` and `<name>_segm.json`, object by object in the
+    same order; and `<name>.csv` with the columns `path`, `image_id` and `objects`, a row for every image.
+
+    Args:
+        path: of the results, `<name>.json`.
+        rank: of this process.
+        category_ids: what the annotations call each class index.
+        image_ids: what the annotations call each image, if they have numbers.
+    """
+
+    def __init__(self, path: Path, rank: int, category_ids: list[int], image_ids: dict[str, int] | None = None):
+        super().__init__(path.with_name(f"{path.name}.rows"), rank, ["path", "image_id", *COLUMNS])
+        self.results, self.category_ids, self.image_ids = path, category_ids, image_ids
+        self.names: list[str] = []  # of all images, after `merge`
+        self.masks = False
+
+    def add(self, ids: list[str], prediction: Prediction) -> None:
+        for i, name in enumerate(ids):
+            one = {key: prediction[key][i : i + 1] for key in ("boxes", "scores", "labels", "rle") if key in prediction}
+            found = records([name], one, self.category_ids, self.image_ids)
+            self.write([[name, number_of(name, self.image_ids), *_columns([*found])]])
+        self.masks |= "rle" in prediction
+
+    def merge(self, world: int) -> list[Path]:
+        csv.field_size_limit(sys.maxsize)  # many masks in one image
+        super().merge(world)
+        kinds = {"boxes": "_bbox", "masks": "_segm"} if self.masks else {"boxes": ""}
+        written = [self.results.with_name(f"{self.results.stem}{end}.json") for end in kinds.values()]
+        for kind, path in zip(kinds, written, strict=True):
+            _write(path, filter(None, self._column(kind)))
+        written.append(self._images())
+        self.path.unlink()
+        return written
+
+    def _column(self, name: str) -> Iterator[str]:
+        with open_text(self.path, "r") as file:
+            yield from (row[name] for row in csv.DictReader(file))
+
+    def _images(self) -> Path:
+        """Writes a row for every image, with or without objects, and keeps their names."""
+        path = self.results.with_suffix(".csv")
+        part = path.with_name(f"{path.name}.tmp")
+        with writing(path), open_text(self.path, "r") as file, open_text(part, "w") as table:
+            rows = [(row["path"], row["image_id"], row["objects"]) for row in csv.DictReader(file)]
+            csv.writer(table).writerows([("path", "image_id", "objects"), *rows])
+        part.replace(path)
+        self.names = [name for name, *_ in rows]
+        return path
+
+
+def _columns(found: list[Record]) -> list[str | int]:
+    """Of an image: how many objects, their entries with boxes, and those with masks."""
+    boxes = (_line({k: v for k, v in entry.items() if k != "segmentation"}) for entry in found)
+    masks = (_line({k: v for k, v in entry.items() if k != "bbox"}) for entry in found if "segmentation" in entry)
+    return [len(found), ",\n".join(boxes), ",\n".join(masks)]
+
+
+def _line(entry: Record) -> str:
+    return json.dumps(entry, separators=(",", ":"))
+
+
+def _write(path: Path, entries: Iterable[str]) -> None:
+    part = path.with_name(f"{path.name}.tmp")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8") as file:
+            file.write("[")
+            for i, entry in enumerate(entries):
+                file.write(f",\n{entry}" if i else f"\n{entry}")
+            file.write("\n]\n")
+        part.replace(path)
+
+
+def _short(values: Tensor) -> list:
+    """Numbers with no more digits than float32 tells apart."""
+    array = values.float().cpu().numpy()
+    return np.array([float(str(value)) for value in array.ravel()]).reshape(array.shape).tolist()
+
+
+def _text(rle: dict[str, Any]) -> dict[str, Any]:
+    counts = rle["counts"]
+    return {"size": [*map(int, rle["size"])], "counts": counts.decode() if isinstance(counts, bytes) else counts}

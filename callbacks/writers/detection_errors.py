@@ -1,0 +1,77 @@
+"""Which errors a detector makes: as a file, in a line and as bars."""
+
+from collections.abc import Mapping
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from callbacks.figures.base import PLAIN, percent, render, titled
+from callbacks.writers.per_class import read_csv, write_csv
+from modules.metrics.detection import Report
+from modules.metrics.images import Kind
+
+MEANING = {
+    "class": "right place, wrong class",
+    "location": "right class, IoU .1 to .5",
+    "both": "wrong class, IoU .1 to .5",
+    "duplicate": "found before",
+    "background": "nothing there",
+    "missed": "not found",
+}
+"""What the kinds of errors are (`modules.metrics.matching.errors`), in a few words."""
+
+
+def write_errors(folder: Path, stage: str, reports: Mapping[Kind, Report]) -> None:
+    """Writes `<stage>_errors.csv` into a folder: of boxes, and of masks, count and share of each kind of error, and the
+    lowest score of the detections that were counted."""
+    rows = [
+        [kind, error, count, share, report.threshold]
+        for kind, report in reports.items()
+        for error, (count, share) in report.errors.items()
+    ]
+    write_csv(folder / f"{stage}_errors.csv", [["of", "error", "count", "share", "threshold"], *rows])
+
+
+def read_errors(path: Path) -> list[str]:
+    """What `write_errors` wrote, in a line for boxes and one for masks, the most frequent error first."""
+    lines = []
+    for (kind, threshold), rows in groupby(read_csv(path), lambda row: (row["of"], row["threshold"])):
+        counts = sorted(((int(row["count"]), row["error"]) for row in rows), key=lambda pair: -pair[0])
+        total = sum(count for count, _ in counts)
+        shares = ", ".join(f"{error} {percent(count / total)} %" for count, error in counts if count)
+        lines.append(
+            f"errors of {kind} with score {threshold} (best F1) and more: {total:,}{': ' * bool(total)}{shares}"
+        )
+    return lines
+
+
+def error_bars(reports: Mapping[Kind, Report], title: str) -> np.ndarray:
+    """How many errors of each kind there are, of boxes and beside them of masks.
+
+    Args:
+        reports: with errors.
+        title: one line above all.
+    """
+    width, height, left = max(440 * len(reports) + 230, 9 * len(title)), 320, 230
+    figure, inside = titled(width, height, title), (width - left) / len(reports)
+    for place, (kind, report) in enumerate(reports.items()):
+        bounds = ((left + place * inside) / width, 0.15, (inside - 30) / width, 0.68)
+        axes = figure.add_axes(bounds)
+        counts = [count for count, _ in report.errors.values()]
+        highest = max(*counts, 1)
+        axes.barh(range(len(counts)), counts, color="#1f5fa8", height=0.68)
+        for row, (count, share) in enumerate(report.errors.values()):
+            text = f"{count:,}" + (f" ({percent(share)} %)" if count else "")
+            axes.text(count + 0.015 * highest, row, text, va="center", fontsize=9, color=PLAIN)
+        axes.set_yticks(range(len(counts)), [f"{e}: {MEANING[e]}" for e in report.errors] if not place else [])
+        axes.set(
+            xlim=(0, 1.3 * highest),
+            ylim=(len(counts) - 0.4, -0.6),
+            xlabel=f"errors of {kind}, score ≥ {report.threshold:.2f}",
+        )
+        axes.xaxis.get_major_locator().set_params(integer=True, nbins=5)
+        axes.tick_params(labelsize=9)
+        axes.grid(axis="x", alpha=0.25)
+        axes.set_axisbelow(True)
+    return render(figure)

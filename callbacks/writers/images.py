@@ -1,0 +1,85 @@
+"""Files of one image each, in folders by their kind, under the images' own paths."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from os.path import splitext
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import cv2
+import numpy as np
+
+from callbacks.collectors.base import arrays, visible
+from modules.contracts import Backbone, Batch, writing
+
+
+class ImageFiles:
+    """Folders of files, each with its image's path below them and another ending. Where images differ only in
+    their ending, and until all are done, that is kept too: a.jpg.png.
+
+    Args:
+        folder: that holds the folders.
+        rank: of this process.
+        endings: kind -> ending of its files, with the dot; the kind is the name of the folder.
+    """
+
+    def __init__(self, folder: Path, rank: int, endings: dict[str, str]) -> None:
+        self.folder, self.rank, self.endings = folder, rank, endings
+        self.kinds: dict[str, None] = {}  # that were written, in the order in which they appeared
+
+    @contextmanager
+    def open(self, kind: str, name: str) -> Iterator[IO[bytes]]:
+        """A new file of the image of that id, which gets its name when it is complete."""
+        self.kinds[kind] = None
+        path = self._path(kind, inside(name))
+        part = path.with_name(f"{path.name}.{self.rank}.tmp")
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with part.open("wb") as file:
+                    yield file
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+
+    def settle(self, names: Iterable[str]) -> list[Path]:
+        """Gives the files of all images, of those ids, their final names; returns the folders."""
+        for name, stem in stems(names).items():
+            for kind in self.kinds:
+                path = self._path(kind, inside(name))
+                with writing(path):
+                    path.replace(self._path(kind, stem))
+        return [self.folder / kind for kind in self.kinds]
+
+    def _path(self, kind: str, stem: str) -> Path:
+        return self.folder / kind / (stem + self.endings[kind])
+
+
+def inside(name: str) -> str:
+    """An image's id as a path that stays below a folder: `/a.jpg` becomes `_root/a.jpg`, `../a.jpg` `_up/a.jpg`."""
+    parts = PurePosixPath(name).parts
+    return "/".join({"..": "_up"}.get(part, "_root" if part.startswith("/") else part) for part in parts) or "_"
+
+
+def stems(names: Iterable[str]) -> dict[str, str]:
+    """What each image's files are called, without ending: its path without suffix, where no other's is the same."""
+    whole = {name: inside(name) for name in names}
+    short = {name: splitext(path)[0] for name, path in whole.items()}  # noqa: PTH122 - pathlib fails at ..jpg since 3.13
+    # a.jpg.tif is a.jpg without suffix, and may stand beside an a.jpg that keeps its own
+    wanted = Counter(stem for name in whole for stem in {whole[name], short[name]})
+    return {name: short[name] if wanted[short[name]] == 1 else whole[name] for name in whole}
+
+
+def seen(batch: Batch, backbone: Backbone) -> list[np.ndarray]:
+    """Each image of a batch as the network saw it, uint8 (h, w, 3), without padding."""
+    images = arrays(visible(batch["image"], backbone))
+    parts = batch["inside"].tolist() if "inside" in batch else [image.shape[:2] for image in images]
+    return [image[:height, :width] for image, (height, width) in zip(images, parts, strict=True)]
+
+
+def resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """An image brought to that height and width."""
+    shrinks = shape[0] < image.shape[0]
+    size = shape[1], shape[0]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

@@ -1,0 +1,92 @@
+"""Semantic maps as files: a palette PNG and an overlay of each image, and which share of it each class takes."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from lightning.pytorch import LightningModule, Trainer
+from PIL import Image
+from torch import Tensor
+
+from callbacks.figures.overlays import overlay, palette_of
+from callbacks.writers.images import ImageFiles, resized, seen
+from callbacks.writers.tables import Table, open_text
+from modules import colors
+from modules.contracts import Batch, Prediction, writing
+
+ENDINGS = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz"}
+
+
+class MaskFiles(Table):
+    """Predicted maps in pixels of the original images, in folders beside the table; see `ImageFiles`.
+
+    `masks/`: PNG of mode P, a pixel's value is what the data's own masks have for its class and the palette is theirs;
+    `classes.csv`: these values, classes and colors, so that the maps can be read as masks. `overlays/`: the map over
+    the image as the network saw it, brought back to the original size. `probabilities/`, where the task gives them:
+    npz with `probabilities` float32 (C, h, w) and `classes`.
+    """
+
+    def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
+        folder, classes = Path(trainer.default_root_dir) / "predictions", task.classes
+        super().__init__(folder / "predict.csv", trainer.global_rank, ["path", *(f"share({c})" for c in classes)])
+        self.classes, self.backbone = classes, task.backbone
+        self.palette = palette_of(trainer.datamodule, classes)[: len(classes)]
+        self.values = np.array(getattr(trainer.datamodule, "mask_values", None) or range(len(classes)))
+        self.files = ImageFiles(folder, trainer.global_rank, ENDINGS)
+
+    @staticmethod
+    def fits(outputs: Prediction) -> bool:
+        return isinstance(outputs.get("mask"), list)  # validation and test answer with tensors of the network's size
+
+    def add(self, batch: Batch, outputs: Prediction) -> None:
+        images, masks = seen(batch, self.backbone), [m.cpu().numpy() for m in outputs["mask"]]
+        scores = outputs.get("probabilities") or [None] * len(masks)
+        for name, image, mask, of_classes in zip(batch["id"], images, masks, scores, strict=True):
+            self._write_maps(name, image, mask, of_classes)
+            self.write([[name, *self._shares(mask)]])
+
+    def _write_maps(self, name: str, image: np.ndarray, mask: np.ndarray, scores: Tensor | None) -> None:
+        with self.files.open("masks", name) as file:
+            encode_map(mask, self.values, self.palette).save(file, "PNG")
+        drawn = overlay(resized(image, mask.shape), mask, self.palette)
+        with self.files.open("overlays", name) as file:
+            Image.fromarray(drawn).save(file, "JPEG", quality=90)
+        if scores is not None:
+            with self.files.open("probabilities", name) as file:
+                np.savez(file, probabilities=scores.float().cpu().numpy(), classes=np.array(self.classes))
+
+    def merge(self, world: int) -> list[Path]:
+        super().merge(world)
+        with open_text(self.path, "r") as file:
+            names = [row["path"] for row in csv.DictReader(file)]
+        return [self.path, self._table(), *self.files.settle(names)]
+
+    def _table(self) -> Path:
+        """Writes which value and color each class has."""
+        path = self.path.with_name("classes.csv")
+        rows = zip(self.values.tolist(), self.classes, self.palette, strict=True)
+        with writing(path), open_text(path, "w") as file:
+            header = ("value", "class", "red", "green", "blue")
+            csv.writer(file).writerows([header, *((value, name, *color) for value, name, color in rows)])
+        return path
+
+    def _shares(self, mask: np.ndarray) -> list[str]:
+        counts = np.bincount(mask.ravel(), minlength=len(self.classes))
+        return [f"{count / mask.size:.6f}" for count in counts[: len(self.classes)]]
+
+
+def encode_map(mask: np.ndarray, values: np.ndarray, palette: list[tuple[int, int, int]]) -> Image.Image:
+    """A map as an image of mode P, or, for values above 255, of 16 bits.
+
+    Args:
+        mask: uint8 (H, W), classes.
+        values: int (C,), what a pixel of each class holds.
+        palette: the color of each class; other values have Pascal VOC's colors, so that the palette is whole.
+    """
+    if values.max() > 255:
+        return Image.fromarray(values.astype(np.uint16)[mask])
+    table = np.array(colors.palette(256), np.uint8)
+    table[values] = palette
+    image = Image.fromarray(values.astype(np.uint8)[mask])
+    image.putpalette(table.tobytes())
+    return image

@@ -1,0 +1,48 @@
+"""Predicted images with the objects that were found in them, as files."""
+
+from pathlib import Path
+
+import numpy as np
+from lightning.pytorch import LightningModule
+from PIL import Image
+
+from callbacks.figures.base import shorten
+from callbacks.figures.objects import draw_objects, object_palette, stacked
+from callbacks.writers.images import ImageFiles, resized, seen
+from modules.contracts import Batch, Prediction
+
+
+class ObjectImages(ImageFiles):
+    """`figures/`: each image as the network saw it, brought back to the original size, with boxes, classes where
+    there are several, scores in percent, and perhaps masks.
+
+    Args:
+        folder: that holds the folder.
+        rank: of this process.
+        task: knows classes and backbone.
+        threshold: lowest score of what is drawn.
+    """
+
+    def __init__(self, folder: Path, rank: int, task: LightningModule, threshold: float) -> None:
+        super().__init__(folder, rank, {"figures": ".jpg"})
+        self.classes, self.backbone, self.threshold = task.classes, task.backbone, threshold
+        self.palette = object_palette(len(task.classes))
+
+    def add(self, batch: Batch, outputs: Prediction) -> None:
+        sizes = batch["size"].tolist()
+        for i, (name, image, size) in enumerate(zip(batch["id"], seen(batch, self.backbone), sizes, strict=True)):
+            one = {key: outputs[key][i] for key in ("boxes", "labels", "scores", "rle") if key in outputs}
+            drawn = Image.fromarray(self._drawn(resized(image, size), one))
+            with self.open("figures", name) as file:
+                drawn.save(file, "JPEG", quality=90, subsampling=0)  # thin lines keep their colors
+
+    def _drawn(self, image: np.ndarray, found: Prediction) -> np.ndarray:
+        sure = found["scores"] >= self.threshold
+        boxes, labels = found["boxes"][sure].float().cpu().numpy(), found["labels"][sure].tolist()
+        several = len(self.classes) > 1
+        names = [f"{shorten(self.classes[label])} " if several else "" for label in labels]
+        tags = [f"{name}{100 * score:.0f}" for name, score in zip(names, found["scores"][sure].tolist(), strict=True)]
+        shown = None
+        if "rle" in found:
+            shown = stacked([found["rle"][i] for i in sure.nonzero()[:, 0].tolist()], image.shape[:2])
+        return draw_objects(image, boxes, labels, self.palette, tags, shown)

@@ -1,0 +1,65 @@
+"""Generated images as files."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from PIL import Image
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from callbacks.collectors.base import arrays
+from callbacks.writers.images import ImageFiles, stems
+from callbacks.writers.tables import Table, open_text
+from modules.contracts import Batch, Prediction, writing
+
+SAMPLES = "samples"
+SHOWN = 64  # images in the grid
+
+
+class SampleFiles(Table):
+    """`samples/`: a PNG of every generated image under its sample's name; `grid.png`: the first 64 together;
+    `predict.csv` with the column `path` and, of a conditional generator, `label`."""
+
+    def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
+        folder = Path(trainer.default_root_dir) / "predictions"
+        self.classes = task.classes if task.condition else None
+        super().__init__(folder / "predict.csv", trainer.global_rank, ["path", *(["label"] if self.classes else [])])
+        self.files = ImageFiles(folder, trainer.global_rank, {SAMPLES: ".png"})
+
+    @staticmethod
+    def fits(outputs: Prediction) -> bool:
+        return "generated" in outputs
+
+    def add(self, batch: Batch, outputs: Prediction) -> None:
+        generated = outputs["generated"]
+        for name, image in zip(batch["id"], _files(generated), strict=True):
+            with self.files.open(SAMPLES, name) as file:
+                image.save(file, "PNG")
+        labels = [[self.classes[i]] for i in outputs["label"].tolist()] if self.classes else [[]] * len(generated)
+        self.write([name, *label] for name, label in zip(batch["id"], labels, strict=True))
+
+    def merge(self, world: int) -> list[Path]:
+        super().merge(world)
+        with open_text(self.path, "r") as file:
+            names = [row["path"] for row in csv.DictReader(file)]
+        path, folders = self.path.with_name("grid.png"), self.files.settle(names)
+        shown = [self.path.parent / SAMPLES / f"{stem}.png" for stem in list(stems(names).values())[:SHOWN]]
+        first = torch.stack([_read(file) for file in shown])  # of all processes
+        drawn = make_grid(first, int(len(first) ** 0.5 + 0.5), padding=2, pad_value=255)
+        with writing(path):
+            Image.fromarray(drawn.permute(1, 2, 0).numpy()).save(path)
+        return [path, self.path, *folders]
+
+
+def _read(path: Path) -> Tensor:
+    """uint8 (3, H, W)."""
+    with Image.open(path) as image:
+        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+
+
+def _files(image: Tensor) -> list[Image.Image]:
+    """uint8 (B, C, H, W) as images, gray ones of one channel."""
+    return [Image.fromarray(np.squeeze(a, 2) if a.shape[2] == 1 else a[..., :3]) for a in arrays(image)]

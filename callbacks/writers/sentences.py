@@ -1,0 +1,126 @@
+"""Sentences that were said as files: what, of what, and what should have been."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from lightning.pytorch import LightningModule, Trainer
+
+from callbacks.writers.tables import Table, about, open_text
+from modules.contracts import Batch, Prediction, writing
+
+SHOWN = 5  # ids in a line about what was cut
+CUT = {
+    "source": "sources are longer than data.longest, and only their beginnings were read; give shorter lines",
+    "text": "texts reached model.search.max_length before their end",
+}
+CUTS = {
+    (False, False): "",
+    (True, False): "source",
+    (False, True): "text",
+    (True, True): "source and text",
+}
+LINES = {"text": "", "source": ".source", "reference": ".reference"}
+"""Columns that get a file of lines too, and what its name has before `.txt`."""
+
+
+class TextFiles(Table):
+    """`predict.csv` or `test.csv` with the columns `id`, `source` of translations, `text`, `alternatives` where the
+    search gives several (the best first), where known `reference`, or `references` of captions, one a line in the cell,
+    and `cut`: `source` where only its beginning was read, `text` where it was stopped before its end.
+
+    Some of these columns are text files, too, one sentence a line, as other tools read them: `test.txt`,
+    `test.source.txt`, `test.reference.txt`.
+    """
+
+    def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
+        path = Path(trainer.default_root_dir) / "predictions" / f"{about(trainer)}.csv"
+        search = getattr(task, "search", None)
+        several = getattr(search, "num_return_sequences", 1) > 1
+        may_be_cut = search is not None or "cut" in batch
+        self.columns = [
+            c
+            for c, key in KEYS.items()
+            if c == "text" or (several if c == "alternatives" else may_be_cut if c == "cut" else key in batch)
+        ]
+        super().__init__(path, trainer.global_rank, self.columns)
+        self.notes: list[str] = []  # for people, after `merge`
+
+    @staticmethod
+    def fits(outputs: Prediction) -> bool:
+        return "text" in outputs
+
+    def add(self, batch: Batch, outputs: Prediction) -> None:
+        known = {column: batch.get(key) for column, key in KEYS.items()} | {"text": outputs["text"]}
+        for column, several in (("references", batch.get("captions")), ("alternatives", outputs.get("alternatives"))):
+            if several is not None:
+                known[column] = ["\n".join(map(one_line, texts)) for texts in several]
+        count = len(batch["id"])
+        sides = batch.get("cut", [False] * count), outputs.get("finished", [True] * count)
+        known["cut"] = [CUTS[cut, not finished] for cut, finished in zip(*sides, strict=True)]
+        if "row" in batch:
+            known["row"] = batch["row"].tolist()
+        self.write(zip(*(known[column] for column in self.columns), strict=True))
+
+    def merge(self, world: int) -> list[Path]:
+        super().merge(world)
+        if self.columns[0] == "row":
+            self._sort()
+        self.notes = self._about_cut() if "cut" in self.columns else []
+        return [self.path, *(self._lines(column) for column in LINES if column in self.columns)]
+
+    def _about_cut(self) -> list[str]:
+        """Lines that say which sources and texts were cut."""
+        with open_text(self.path, "r") as file:
+            rows = [(row["id"], row["cut"]) for row in csv.DictReader(file)]
+        lines = []
+        for side, said in CUT.items():
+            ids = [name for name, cut in rows if side in cut]
+            more = f" and {len(ids) - SHOWN:,} more" if len(ids) > SHOWN else ""
+            if ids:
+                names = f"{', '.join(ids[:SHOWN])}{more}"
+                lines.append(f"cut: {len(ids):,} of {len(rows):,} {said}: {names}; see column `cut` of {self.path}")
+        return lines
+
+    def _sort(self) -> None:
+        """Rows as the data has them, which came by length."""
+        with open_text(self.path, "r") as file:
+            header, *rows = csv.reader(file)
+        whole = self.path.with_name(f"{self.path.name}.tmp")
+        with writing(self.path):
+            with open_text(whole, "w") as file:
+                csv.writer(file).writerows(
+                    [header[1:], *(row for _, *row in sorted(rows, key=lambda row: int(row[0])))]
+                )
+            whole.replace(self.path)
+
+    def _lines(self, column: str) -> Path:
+        path = self.path.with_name(f"{self.path.stem}{LINES[column]}.txt")
+        part = path.with_name(f"{path.name}.tmp")
+        with writing(path):
+            with open_text(part, "w") as file:
+                file.writelines(f"{one_line(sentence)}\n" for sentence in self._column(column))
+            part.replace(path)
+        return path
+
+    def _column(self, column: str) -> Iterator[str]:
+        with open_text(self.path, "r") as file:
+            yield from (row[column] for row in csv.DictReader(file))
+
+
+KEYS = {
+    "row": "row",
+    "id": "id",
+    "source": "source_text",
+    "text": None,
+    "alternatives": None,
+    "reference": "target_text",
+    "references": "captions",
+    "cut": "cut",
+}
+"""Columns, and where a batch has them. `row` only sorts."""
+
+
+def one_line(sentence: str) -> str:
+    """A sentence without what any program takes for the end of a line."""
+    return " ".join(sentence.splitlines())

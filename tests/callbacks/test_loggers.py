@@ -1,0 +1,176 @@
+"""Experiment tracking that fails is reported once, and training goes on."""
+
+import http.server
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+
+from callbacks.loggers.build import build_loggers
+from callbacks.loggers.fault_tolerant import fault_tolerant
+from callbacks.loggers.metrics_csv import MetricsCSV
+from callbacks.loggers.wandb_run import NO_LOGIN, unreachable
+from tests.helpers.errors import assert_named, line_naming
+
+KEY = "0123456789abcdef" * 2 + "01234567"
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch, tmp_path):
+    """No login, no project; a W&B run that a test began is ended."""
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NETRC", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    yield
+    import wandb
+
+    wandb.finish()
+    wandb.teardown()
+
+
+class Breaks(Logger):
+    """Logs twice, then loses its server."""
+
+    name, version = "breaks", 0
+
+    def __init__(self):
+        self.seen = []
+
+    def log_hyperparams(self, params):
+        self.seen.append(params)
+
+    def log_metrics(self, metrics, step=None):
+        if len(self.seen) > 1:
+            raise ConnectionError("server gone\nlong details")
+        self.seen.append(metrics)
+
+
+def test_a_logger_that_raises_is_reported_once_and_silent_from_then_on(capsys):
+    own = Breaks()
+    logger = fault_tolerant(own)
+    logger.log_hyperparams({"a": 1})
+    for step in range(5):
+        logger.log_metrics({"x": step}, step)
+    logger.finalize("success")
+    assert isinstance(logger, Breaks) and own.seen == [{"a": 1}, {"x": 0}]
+    (line,) = capsys.readouterr().out.splitlines()
+    assert_named(line, "Breaks", "server gone")
+
+
+def test_an_experiment_that_cannot_begin_is_a_dummy(capsys):
+    class NoServer(CSVLogger):
+        @property
+        def experiment(self):
+            raise OSError("no server")
+
+    logger = fault_tolerant(NoServer("."))
+    logger.experiment.anything(1)
+    logger.log_metrics({"x": 1})
+    assert capsys.readouterr().out.count("no server") == 1
+
+
+def test_metrics_csv_is_no_tracking_and_an_own_wandb_logger_replaces_the_built_in_one(tmp_path):
+    kinds = [type(logger) for logger in build_loggers(str(tmp_path), own=[WandbLogger(project="mine"), Breaks()])]
+    assert kinds[0] is MetricsCSV and len(kinds) == 3
+    assert issubclass(kinds[1], WandbLogger) and issubclass(kinds[2], Breaks)
+    assert [issubclass(k, WandbLogger) for k in map(type, build_loggers(str(tmp_path)))] == [False, True]
+
+
+def test_the_environment_names_project_run_and_id(tmp_path, monkeypatch):
+    for name, value in {"PROJECT": "envproj", "NAME": "envname", "RUN_ID": "envid", "ENTITY": "us"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    logger = build_loggers(str(tmp_path))[1]
+    logger.log_metrics({"x": 1.0}, 0)
+    run = logger.experiment
+    assert (run.project, run.name, run.id, run.entity) == ("envproj", "envname", "envid", "us")
+
+
+def test_without_a_login_or_a_connection_wandb_is_offline(monkeypatch, tmp_path, capsys):
+    assert unreachable() == NO_LOGIN
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_MODE", "online")
+    logger = build_loggers(str(tmp_path))[1]
+    logger.log_metrics({"x": 1.0}, 0)
+    assert capsys.readouterr().out.count("http://127.0.0.1:9") == 1
+    assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+
+
+def test_a_server_that_refuses_is_out_of_reach(monkeypatch):
+    class Refuses(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_error(403)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+        assert "403" in unreachable()
+        server.shutdown()
+
+
+def test_a_resumed_offline_run_continues_the_steps_and_the_advice_names_both_parts(tmp_path, monkeypatch):
+    import wandb
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    Path("my run").mkdir()
+    first = build_loggers("my run")[1]
+    for step in range(3):
+        first.log_metrics({"x": 1.0}, step)
+    first.finalize("finished")
+    wandb.teardown()
+    (part,) = Path("my run/wandb").glob("offline-run-*")
+    part.rename(part.with_name(part.name.replace("offline-run-2", "offline-run-1")))  # begun in the same second
+    again = build_loggers("my run")[1]
+    again.log_metrics({"x": 1.0}, 3)
+    assert again.experiment.step == 4
+    assert again.experiment.id == first.version
+    advice = again.advice()
+    assert all(f"'{path}'" in advice for path in Path("my run/wandb").glob("offline-run-*"))
+
+
+def test_a_read_only_home_leaves_tables_in_the_temporary_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", os.devnull)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    logger = build_loggers(str(tmp_path))[1]
+    logger.log_table("t", columns=["a"], data=[[1]])
+    assert capsys.readouterr().out == "" and not logger.failed
+    assert list(tmp_path.rglob("*.table.json"))
+
+
+def test_training_survives_the_death_of_wandbs_process(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    logger = build_loggers(str(tmp_path))[1]
+    logger.log_hyperparams({"lr": 0.1})
+    logger.log_metrics({"x": 1.0}, 0)
+    processes = subprocess.run(["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True, check=True).stdout
+    ours = [
+        line.split()[0] for line in processes.splitlines() if "wandb-core" in line and f"--pid {os.getpid()}" in line
+    ]
+    for number in ours:
+        os.kill(int(number), signal.SIGKILL)
+    assert ours
+    for step in range(1, 200):
+        logger.log_metrics({"x": 2.0}, step)
+    assert not logger.failed and logger.experiment.config["lr"] == 0.1
+    line_naming(capsys.readouterr().out.splitlines(), "offline", "wandb/offline-run")
+
+
+def test_a_spawned_process_unpickles_a_guarded_logger():
+    import pickle
+
+    logger = pickle.loads(pickle.dumps(fault_tolerant(CSVLogger("there"))))
+    assert isinstance(logger, CSVLogger) and logger.failed is False and logger.root_dir.startswith("there")
