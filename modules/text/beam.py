@@ -122,7 +122,7 @@ class _Beams:
         return tokens
 
     def _done(self, ended: list[Hypothesis], reach: float) -> bool:
-        """True if enough texts have ended, or the best beginning, even if ended at no cost, cannot be among the best."""
+        """True if enough texts have ended, or the best beginning, even ended at no cost, cannot be among the best."""
         if len(ended) >= self.num_beams or reach == -torch.inf:
             return True
         return (
