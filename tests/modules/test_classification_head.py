@@ -83,14 +83,16 @@ def test_binary_takes_several_classes_per_image():
     torch.testing.assert_close(Linear(FEATURES, 5, loss="binary").loss(logits, target), expected)
 
 
-def test_class_weights_of_another_length_are_refused():
-    with refuses(ConfigError, "class_weights", 2, 5):
-        Linear(FEATURES, 5, class_weights=[1.0, 2.0])
-
-
-def test_label_smoothing_with_focal_is_refused():
-    with refuses(ConfigError, "label_smoothing", "focal", "cross_entropy"):
-        Linear(FEATURES, 5, loss="focal", label_smoothing=0.1)
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"class_weights": [1.0, 2.0]}, ("class_weights", 2, 5)),
+        ({"loss": "focal", "label_smoothing": 0.1}, ("label_smoothing", "focal", "cross_entropy")),
+    ],
+)
+def test_losses_that_cannot_be_are_refused(settings, names):
+    with refuses(ConfigError, *names):
+        Linear(FEATURES, 5, **settings)
 
 
 @pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5, 1.0, 3.0]])

@@ -342,14 +342,10 @@ def test_code_in_a_checkpoint_is_not_executed(tmp_path, save):
     assert bomb.exists()  # it was real
 
 
-def test_a_path_that_does_not_exist_is_refused(tmp_path):
-    with refuses(DataError, tmp_path / "nowhere", ".ckpt", "backbone.safetensors", "pretrained"):
-        load_backbone(fresh(), str(tmp_path / "nowhere"))
-
-
-def test_a_run_that_has_saved_nothing_is_refused(tmp_path):
-    with refuses(DataError, tmp_path, "backbone.safetensors"):
-        load_backbone(fresh(), str(tmp_path))
+@pytest.mark.parametrize(("path", "names"), [("nowhere", (".ckpt", "pretrained")), ("", ("checkpoints",))])
+def test_a_path_that_does_not_exist_and_a_run_that_has_saved_nothing_are_refused(tmp_path, path, names):
+    with refuses(DataError, tmp_path / path, "backbone.safetensors", *names):
+        load_backbone(fresh(), str(tmp_path / path))
 
 
 def test_frozen_norms_keep_their_statistics_scale_and_names():

@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 
 import lightning as L
+import pytest
 import timm
 import torch
 from torch import Tensor, nn
@@ -163,11 +164,13 @@ def test_they_follow_the_classes_and_go_with_the_head():
 # What is refused -----------------------------------------------------------------------------------------------------
 
 
-def test_a_backbone_without_them_is_refused():
-    with refuses(ConfigError, "test_resnet", "model.aux_loss_weight", "model.backbone", "inception_v1"):
-        task(backbone="test_resnet")
-
-
-def test_a_frozen_backbone_has_nothing_to_learn_from_them():
-    with refuses(ConfigError, "frozen", "aux_loss_weight"):
-        task(frozen=True)
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"backbone": "test_resnet"}, ("test_resnet", "model.aux_loss_weight", "model.backbone", "inception_v1")),
+        ({"frozen": True}, ("frozen", "aux_loss_weight")),
+    ],
+)
+def test_a_backbone_without_them_or_that_does_not_learn_is_refused(settings, names):
+    with refuses(ConfigError, *names):
+        task(**settings)

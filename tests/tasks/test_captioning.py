@@ -144,9 +144,17 @@ def test_what_lies_beyond_the_level_is_not_trained_and_no_device_waits_for_its_g
     assert not any(p.requires_grad for p in captioning(words, feature_level=level, frozen=True).backbone.parameters())
 
 
-def test_a_level_that_is_not_there_is_named(words):
-    with refuses(ConfigError, "model.feature_level", 7, "test_resnet", 4, -1):
-        captioning(words, feature_level=7)
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"feature_level": 7}, ("model.feature_level", 7, "test_resnet", 4, -1)),
+        ({"cache_features": True}, ("model.cache_features", "model.frozen")),
+    ],
+    ids=["no such level", "maps that change"],
+)
+def test_maps_that_are_not_there_or_change_are_refused(words, settings, names):
+    with refuses(ConfigError, *names):
+        captioning(words, **settings)
 
 
 @pytest.mark.parametrize("decoder", DECODERS.values(), ids=DECODERS)
@@ -199,11 +207,6 @@ def test_training_from_stored_maps_is_training_from_images(words):
         weights.append(task.decoder.say_state.weight.detach())
     assert losses[1] == pytest.approx(losses[0], rel=2e-3)
     torch.testing.assert_close(weights[1], weights[0], atol=2e-3, rtol=0)
-
-
-def test_maps_of_a_backbone_that_learns_are_not_stored(words):
-    with refuses(ConfigError, "model.cache_features", "model.frozen"):
-        captioning(words, cache_features=True)
 
 
 @pytest.mark.parametrize("decoder", [TELL, partial(READ, cell="lstm")], ids=["tell", "lstm"])

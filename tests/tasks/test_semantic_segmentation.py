@@ -180,11 +180,14 @@ def test_an_answer_does_not_depend_on_what_else_is_in_the_batch():
     assert torch.equal(together, single)
 
 
-def test_output_stride_is_refused_with_a_backbone_of_our_own():
-    with refuses(ConfigError, "output_stride", "init_args", "class_path"):
-        task(backbone=Timm("test_resnet"), output_stride=8)
-
-
-def test_fewer_than_two_classes_are_refused():
-    with refuses(ConfigError, "--model.classes"):
-        task(classes=["only"])
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"backbone": Timm("test_resnet"), "output_stride": 8}, ("output_stride", "init_args", "class_path")),
+        ({"classes": ["only"]}, ("--model.classes",)),
+    ],
+    ids=["a backbone of our own", "one class"],
+)
+def test_settings_that_would_be_ignored_or_leave_nothing_to_tell_apart_are_refused(settings, names):
+    with refuses(ConfigError, *names):
+        task(**settings)

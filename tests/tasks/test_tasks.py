@@ -21,7 +21,7 @@ CLASSES = [f"class {i}" for i in range(10)]
 
 
 def classification(**changes) -> Classification:
-    return Classification(classes=CLASSES, **({"backbone": "test_resnet", "optim": Optim(lr=0.003)} | changes))
+    return Classification(**{"classes": CLASSES, "backbone": "test_resnet", "optim": Optim(lr=0.003)} | changes)
 
 
 def make_images(count: int, size: int = 32) -> dict:
@@ -123,14 +123,17 @@ def test_a_checkpoint_of_a_task_built_from_objects_holds_plain_values_only(tmp_p
     assert checkpoint["hyper_parameters"]["classes"] == CLASSES
 
 
-def test_knobs_of_the_backbone_are_refused_where_they_would_be_ignored():
-    with refuses(ConfigError, "small_images", "init_args", "class_path"):
-        classification(backbone=Timm("test_resnet"), small_images=True)
-
-
-def test_fewer_than_two_classes_are_refused():
-    with refuses(ConfigError, "--model.classes"):
-        Classification(classes=["only"], backbone="test_resnet")
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"backbone": Timm("test_resnet"), "small_images": True}, ("small_images", "init_args", "class_path")),
+        ({"classes": ["only"]}, ("--model.classes",)),
+    ],
+    ids=["a backbone of our own", "one class"],
+)
+def test_settings_that_would_be_ignored_or_leave_nothing_to_tell_apart_are_refused(settings, names):
+    with refuses(ConfigError, *names):
+        classification(**settings)
 
 
 def test_a_head_is_any_callable_of_features_and_outputs():

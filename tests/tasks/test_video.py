@@ -19,8 +19,8 @@ CLASSES = [f"class {i}" for i in range(8)]
 
 
 def video(**kwargs) -> Video:
-    settings = {"backbone": "test_resnet", "frames": 4, "optim": Optim(lr=0.003)} | kwargs
-    return Video(classes=CLASSES, **settings)
+    settings = {"classes": CLASSES, "backbone": "test_resnet", "frames": 4, "optim": Optim(lr=0.003)} | kwargs
+    return Video(**settings)
 
 
 def batch(videos: int, views: int = 1, side: int = 32) -> dict:
@@ -138,13 +138,9 @@ def test_a_fusion_is_any_callable_of_backbone_and_frames():
         ({"frames": None}, ("--model.frames",)),
         ({"backbone": "r3d_18", "fusion": "early"}, ("r3d_18", "fusion", "early", "--model.fusion")),
         ({"fusion": "slow", "frames": 7}, ("fusion", "slow", "--data.frames", 7)),
+        ({"classes": ["only"]}, ("--model.classes",)),
     ],
 )
 def test_what_does_not_fit_together_is_refused(settings, names):
     with refuses(ConfigError, *names):
         video(**settings)
-
-
-def test_fewer_than_two_classes_are_refused():
-    with refuses(ConfigError, "--model.classes"):
-        Video(classes=["only"], frames=4)
