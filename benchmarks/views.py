@@ -10,7 +10,7 @@ same with our conversion and normalization of the batch done in this process too
 of the wall, so that other load of the machine counts less; the files lie in the page cache, so on an idle machine the
 two are the same.
 
-Further rows are of `augment_on: device`: views made and normalized on a GPU, from files that are read here and from
+Further rows are of `augment_device: device`: views made and normalized on a GPU, from files that are read here and from
 images that it holds, in seconds of the wall; without a GPU, on the CPU from files.
 """
 
@@ -45,7 +45,7 @@ def ours(root: Path, size: int, count: int, normalize: bool, device: str | None 
         held: the device holds the images before the clock starts.
     """
     there = torch.device(device or "cpu")
-    where = {"augment_on": "device", "resident": held} if device else {}
+    where = {"augment_device": "device", "cache_on_device": held} if device else {}
     data = Images(root=str(root), image_size=size, views=2, crop=(0.2, 1.0), augment="simclr", val_split=0.0, **where)
     data.setup()
     images, backbone = data.dataset("train", "train"), Timm("test_resnet").to(there)

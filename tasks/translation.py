@@ -21,7 +21,7 @@ class Translation(Writing):
     Args:
         encoder: reads; null is a TransformerEncoder.
         decoder: writes; null is a TransformerDecoder.
-        shared: whether both languages have one embedding, if they have one vocabulary (`data.joint`).
+        shared: whether both languages have one embedding, if they have one vocabulary (`data.shared_vocab`).
         tokenize: sacreBLEU's tokenizer; null takes that of the script of the data's targets: 13a, or zh, ja-mecab,
             ko-mecab or char for those without spaces.
         lowercase: whether sacreBLEU ignores case.

@@ -11,7 +11,7 @@ from modules.contracts import Batch, Prediction, writing
 
 SHOWN = 5  # ids in a line about what was cut
 CUT = {
-    "source": "sources are longer than data.longest, and only their beginnings were read; give shorter lines",
+    "source": "sources are longer than data.max_length, and only their beginnings were read; give shorter lines",
     "text": "texts reached model.search.max_length before their end",
 }
 CUTS = {

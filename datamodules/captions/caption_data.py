@@ -41,9 +41,9 @@ class CaptionData(ImageFilesData):
         crop: range of the random crop's area as a fraction of the image; null takes the center crop.
         augment: `none`, `flip` (then left is right in captions, too), `simclr`, `strong`, or albumentations transforms.
         tokenizer: `bpe`, `wordpiece`, `words` or `characters`; trained on the training captions.
-        vocabulary: pieces at most; the captions may give fewer.
-        longest: pieces of a caption that the network sees; longer ones are cut and counted.
-        lower: whether the network learns captions in lower case. References stay as they are.
+        vocab_size: pieces at most; the captions may give fewer.
+        max_length: pieces of a caption that the network sees; longer ones are cut and counted.
+        lowercase: whether the network learns captions in lower case. References stay as they are.
 
     Attributes: `tokenizers`, one, which can be had before `setup`.
     """
@@ -53,9 +53,9 @@ class CaptionData(ImageFilesData):
         "crop": "training",
         "augment": "training",
         "tokenizer": "input",
-        "vocabulary": "input",
-        "longest": "input",
-        "lower": "input",
+        "vocab_size": "input",
+        "max_length": "input",
+        "lowercase": "input",
     }
 
     def __init__(
@@ -64,9 +64,9 @@ class CaptionData(ImageFilesData):
         crop: tuple[float, float] | None = None,
         augment: Recipe | list[A.BasicTransform] = "none",
         tokenizer: Kind = "words",
-        vocabulary: int = 10_000,
-        longest: int = 50,
-        lower: bool = True,
+        vocab_size: int = 10_000,
+        max_length: int = 50,
+        lowercase: bool = True,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -74,7 +74,7 @@ class CaptionData(ImageFilesData):
         self.pipelines = {"train": Augment(image_size, crop, augment), "evaluate": Augment(image_size, None, "none")}
         self.image_size, self.augmented = image_size, bool(crop) or (augment != "none" and bool(augment))
         self.stored = StoredMaps()
-        self.tokenizer, self.vocabulary, self.longest, self.lower = tokenizer, vocabulary, longest, lower
+        self.tokenizer, self.vocab_size, self.max_length, self.lowercase = tokenizer, vocab_size, max_length, lowercase
         self.encoded: dict[Split, Ids] = {}  # all captions of a source, one image's after the other's
         self.given = False  # the tokenizer, by `use`
         self.notes: list[str] = []  # lines of `describe` about encoding
@@ -94,7 +94,7 @@ class CaptionData(ImageFilesData):
                 raise DataError(f"{name} has no training captions to learn a vocabulary from: set --ckpt_path")
             source, rows = self.splits["train"]
             texts = [text for i in rows for text in self._seen(source, i)]
-            self._tokenizers = (learned(texts, self.tokenizer, self.vocabulary),)
+            self._tokenizers = (learned(texts, self.tokenizer, self.vocab_size),)
         return self._tokenizers
 
     def use(self, *tokenizers: Tokenizer) -> None:
@@ -170,7 +170,7 @@ class CaptionData(ImageFilesData):
         return f" with {sum(counts):,} captions, {min(counts)} to {max(counts)} each"
 
     def more(self) -> list[str]:
-        lines = census.vocabularies({"caption": self.tokenizers[0]}, None if self.given else self.vocabulary)
+        lines = census.vocabularies({"caption": self.tokenizers[0]}, None if self.given else self.vocab_size)
         lines += self.notes
         if self.dropped:
             lines.append(f"dropped: {len(self.dropped):,} captions that are empty, listed in dropped.txt")
@@ -201,14 +201,14 @@ class CaptionData(ImageFilesData):
         (tokenizer,) = self.tokenizers
         ids = tokenizer.encode(texts)
         self.notes += lacking(tokenizer, ids, f"{split} captions", self.given)
-        if cut := sum(len(row) > self.longest for row in ids):
-            self.notes.append(f"{split}: {cut:,} captions cut to {self.longest} pieces (data.longest)")
-        return Ids.of(ids, self.longest)
+        if cut := sum(len(row) > self.max_length for row in ids):
+            self.notes.append(f"{split}: {cut:,} captions cut to {self.max_length} pieces (data.max_length)")
+        return Ids.of(ids, self.max_length)
 
     def _seen(self, source: Captioned | CaptionedArrays, index: int) -> list[str]:
         """The captions of an image as the network sees them."""
         texts = source.captions[index]
-        return [text.lower() for text in texts] if self.lower else texts
+        return [text.lower() for text in texts] if self.lowercase else texts
 
     def _source(self, folder: Path, listed: Listed) -> Captioned:
         captions = {}

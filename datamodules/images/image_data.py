@@ -35,10 +35,10 @@ class ImageDataModule(ImageFilesData):
         augment: `none`, `flip`, `simclr` (flip, color jitter, gray, blur above 64 pixels), `strong` (the same with any
             hue, when color says nothing), `moco_v1` (as MoCo's first version: strong jitter always, no blur), or
             albumentations transforms, applied after the crop to uint8 images.
-        augment_on: `cpu` makes the views in the loader's processes, `device` makes those of the named recipes where the
-            network runs, whole batches at once. There the images stay as they are if they have one size of up to
+        augment_device: where views are made: `cpu` in the loader's processes, `device` those of the named recipes where
+            the network runs, whole batches at once. There the images stay as they are if they have one size of up to
             2 x image_size; others are first brought to centered squares of 2 x image_size.
-        resident: whether that device holds all training images as bytes, in every process: `auto` does on a GPU where
+        cache_on_device: keep all training images on that device as bytes, in every process; `auto` does on a GPU where
             they take a quarter of the free memory or less.
     """
 
@@ -50,8 +50,8 @@ class ImageDataModule(ImageFilesData):
         "crop": "input",
         "local_crop": "input",
         "augment": "input",
-        "augment_on": "input",
-        "resident": "training",
+        "augment_device": "input",
+        "cache_on_device": "training",
     }
 
     def __init__(
@@ -63,8 +63,8 @@ class ImageDataModule(ImageFilesData):
         crop: tuple[float, float] | None = None,
         local_crop: tuple[float, float] = (0.05, 0.4),
         augment: Recipe | list[A.BasicTransform] = "none",
-        augment_on: Literal["cpu", "device"] = "cpu",
-        resident: Resident = "auto",
+        augment_device: Literal["cpu", "device"] = "cpu",
+        cache_on_device: Resident = "auto",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -81,10 +81,14 @@ class ImageDataModule(ImageFilesData):
         # one list per kind of view
         self.pipelines = [[Augment(size, area, augment)] * count for count, size, area in kinds]
         self.on_device: DeviceViews | None = None
-        if augment_on == "device":
-            self.on_device = DeviceViews([Kind(*kind, _named(augment)) for kind in kinds], 2 * image_size, resident)
-        elif resident is True:
-            raise ConfigError("data.resident is true, but the loader makes the views: set data.augment_on device")
+        if augment_device == "device":
+            self.on_device = DeviceViews(
+                [Kind(*kind, _named(augment)) for kind in kinds], 2 * image_size, cache_on_device
+            )
+        elif cache_on_device is True:
+            raise ConfigError(
+                "data.cache_on_device is true, but the loader makes the views: set data.augment_device device"
+            )
 
     @property
     def view_count(self) -> int:
@@ -149,8 +153,8 @@ def _named(augment: Recipe | list[A.BasicTransform]) -> Chances:
     if isinstance(augment, str):
         return RECIPES[augment]
     raise ConfigError(
-        f"data.augment_on device makes the views of named recipes only: set data.augment to one of "
-        f"{', '.join(RECIPES)}, or data.augment_on to cpu"
+        f"data.augment_device device makes the views of named recipes only: set data.augment to one of "
+        f"{', '.join(RECIPES)}, or data.augment_device to cpu"
     )
 
 

@@ -24,11 +24,11 @@ class DeviceViews:
     Args:
         kinds: the views that training needs; validation needs those of the first kind.
         largest: images of one size stay as they are up to this short side; others become centered squares of it.
-        resident: keep the training images on the device.
+        cache_on_device: keep the training images on the device.
     """
 
-    def __init__(self, kinds: list[Kind], largest: int, resident: Resident):
-        self.kinds, self.largest, self.resident = kinds, largest, resident
+    def __init__(self, kinds: list[Kind], largest: int, cache_on_device: Resident):
+        self.kinds, self.largest, self.cache_on_device = kinds, largest, cache_on_device
         self.held: Tensor | None = None  # training images uint8 (N, H, W, 3)
         self.missing: set[int] = set()  # those that could not be read
 
@@ -50,7 +50,7 @@ class DeviceViews:
         """
         shape = data.drawing.shape
         needed = len(data) * 3 * math.prod(shape)
-        if self.held is None and worth_holding(self.resident, needed, device):
+        if self.held is None and worth_holding(self.cache_on_device, needed, device):
             rank_zero_info(f"  reading {len(data):,} training images ({needed / 1e6:,.1f} MB) that stay on {device}")
             self.held = torch.zeros(len(data), *shape, 3, dtype=torch.uint8, device=device)
             self.missing = set(range(len(data)))
@@ -85,7 +85,7 @@ def worth_holding(wanted: Resident, needed: int, device: torch.device) -> bool:
     free, _ = torch.cuda.mem_get_info(device)
     if wanted is True and needed > free:
         raise ConfigError(
-            f"data.resident is true, but the training images take {needed / 1e9:.1f} GB and {device} has "
-            f"{free / 1e9:.1f} GB free: set data.resident auto"
+            f"data.cache_on_device is true, but the training images take {needed / 1e9:.1f} GB and {device} has "
+            f"{free / 1e9:.1f} GB free: set data.cache_on_device auto"
         )
     return wanted is True or (wanted == "auto" and 4 * needed <= free)

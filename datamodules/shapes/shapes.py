@@ -25,19 +25,24 @@ class Shapes(ImageDataModule):
         train: training images.
         val: validation images.
         test: test images.
-        typical: share of the images, 0..1, whose large shape wears the color of its kind, as bananas are yellow; in
-            the others, colors are random. What is to be learned from colors needs some.
+        color_correlation: share of the images, 0..1, whose large shape has the color of its kind, as bananas are
+            yellow; in the others, colors are random. Learning from colors needs some.
     """
 
-    roles: ClassVar[dict[str, Role]] = {"train": "samples", "val": "samples", "test": "samples", "typical": "samples"}
+    roles: ClassVar[dict[str, Role]] = {
+        "train": "samples",
+        "val": "samples",
+        "test": "samples",
+        "color_correlation": "samples",
+    }
 
-    def __init__(self, train: int = 4000, val: int = 500, test: int = 1000, typical: float = 0.0, **kwargs):
+    def __init__(self, train: int = 4000, val: int = 500, test: int = 1000, color_correlation: float = 0.0, **kwargs):
         super().__init__(**kwargs)
         self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
         self.classes = list(SHAPES)
-        if not 0 <= typical <= 1:
-            raise ConfigError(f"data.typical is {typical:g}, but is a share: 0 to 1")
-        self.typical = typical
+        if not 0 <= color_correlation <= 1:
+            raise ConfigError(f"data.color_correlation is {color_correlation:g}, but is a share: 0 to 1")
+        self.color_correlation = color_correlation
 
     def sources(self) -> dict[Split, Arrays]:
         return {split: self._draw(split) for split in self.counts}
@@ -47,7 +52,7 @@ class Shapes(ImageDataModule):
         images = np.empty((count, self.image_size, self.image_size, 3), np.uint8)
         labels = np.empty(count, np.int64)
         for i in range(count):
-            drawn = scene(WORLD, FIRST[split] + i, typical=self.typical)
+            drawn = scene(WORLD, FIRST[split] + i, color_correlation=self.color_correlation)
             images[i] = render(drawn, self.image_size)[0]
             labels[i] = drawn.things[drawn.main].shape
         return Arrays(images, labels, split)

@@ -34,10 +34,10 @@ class ShapesSentences(TextData):
         val: int = 500,
         test: int = 1000,
         tokenizer: Kind = "words",
-        joint: bool = False,
+        shared_vocab: bool = False,
         **kwargs,
     ):
-        super().__init__(tokenizer=tokenizer, joint=joint, **kwargs)
+        super().__init__(tokenizer=tokenizer, shared_vocab=shared_vocab, **kwargs)
         self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
 
     def sources(self) -> dict[Split, Bitext]:

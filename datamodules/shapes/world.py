@@ -101,14 +101,14 @@ def scene(
     extras: tuple[int, int] = (1, 4),
     main_size: tuple[float, float] = (0.55, 0.85),
     extra_size: tuple[float, float] = (0.15, 0.25),
-    typical: float = 0.0,
+    color_correlation: float = 0.0,
 ) -> Scene:
     """Draw scene `index` of world `seed`: one main thing near the middle among `extras` (fewest, most) small ones.
 
     Everything follows from the arguments alone. The main thing wears the texture of its shape, small ones wear any.
     Color, place, motion and background are independent of the shape and of each other, except that extras and
     background avoid the main thing's color, and that what would hide much of the main thing lies behind it; and that
-    a share `typical` of the main things wear the color of their shape, as bananas are yellow.
+    a share `color_correlation` of the main things wear the color of their shape, as bananas are yellow.
     """
     draws = Draws(seed, index)
     size = draws.uniform(*main_size)
@@ -116,7 +116,7 @@ def scene(
     place = (0.5 + draws.uniform(-jitter, jitter), 0.5 + draws.uniform(-jitter, jitter))
     main = _thing(draws, draws.below(len(COLORS)), place, size, draws.uniform(-30, 30))
     main = replace(main, texture=main.shape)
-    if typical and draws.unit() < typical:
+    if color_correlation and draws.unit() < color_correlation:
         main = replace(main, color=main.shape)
     behind: list[Thing] = []
     before: list[Thing] = []

@@ -26,10 +26,10 @@ class Ids:
     starts: np.ndarray
 
     @classmethod
-    def of(cls, rows: list[list[int]], longest: int) -> "Ids":
-        """Each text's first `longest` tokens."""
-        starts = np.cumsum([0, *(min(len(row), longest) for row in rows)])
-        flat = (token for row in rows for token in row[:longest])
+    def of(cls, rows: list[list[int]], max_length: int) -> "Ids":
+        """Each text's first `max_length` tokens."""
+        starts = np.cumsum([0, *(min(len(row), max_length) for row in rows)])
+        flat = (token for row in rows for token in row[:max_length])
         return cls(np.fromiter(flat, np.int32, count=int(starts[-1])), starts)
 
     def __len__(self) -> int:

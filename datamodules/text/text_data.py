@@ -19,7 +19,7 @@ from modules.text.tokenizer import Kind, Tokenizer
 
 
 class Tokenizers(NamedTuple):
-    """Tokenizers of source and target; the same object for both where the vocabulary is joint."""
+    """Tokenizers of source and target; the same object for both where they share one vocabulary."""
 
     source: Tokenizer
     target: Tokenizer
@@ -32,10 +32,10 @@ class TextData(SplitData):
 
     Args:
         tokenizer: `bpe`, `wordpiece`, `words` or `characters`; trained on the training pairs, once for the same pairs.
-        vocabulary: pieces at most; the texts may give fewer.
-        joint: whether source and target share one vocabulary.
-        longest: pieces of a sentence at most, EOS not counted.
-        too_long: what happens to longer training pairs: `drop` leaves them out, `cut` keeps their beginning. Both are
+        vocab_size: pieces at most; the texts may give fewer.
+        shared_vocab: whether source and target share one vocabulary.
+        max_length: pieces of a sentence at most, EOS not counted.
+        overflow: what happens to longer training pairs: `drop` leaves them out, `cut` keeps their beginning. Both are
             counted. Other pairs are cut, never dropped, and judged by their whole reference.
         batch_tokens: tokens per device and step in training, padding included: sentences times the longest of them, on
             the side where that is more.
@@ -52,10 +52,10 @@ class TextData(SplitData):
 
     roles: ClassVar[dict[str, Role]] = {
         "tokenizer": "input",
-        "vocabulary": "input",
-        "joint": "input",
-        "longest": "input",
-        "too_long": "training",
+        "vocab_size": "input",
+        "shared_vocab": "input",
+        "max_length": "input",
+        "overflow": "training",
         "batch_tokens": "loading",
         "strict": "loading",
     }
@@ -63,23 +63,23 @@ class TextData(SplitData):
     def __init__(
         self,
         tokenizer: Kind = "bpe",
-        vocabulary: int = 6000,
-        joint: bool = True,
-        longest: int = 128,
-        too_long: Literal["drop", "cut"] = "drop",
+        vocab_size: int = 6000,
+        shared_vocab: bool = True,
+        max_length: int = 128,
+        overflow: Literal["drop", "cut"] = "drop",
         batch_tokens: int = 2048,
         batch_size: int = 64,
         strict: bool = True,
         **kwargs,
     ):
         super().__init__(batch_size=batch_size, **kwargs)
-        if longest < 1 or batch_tokens < longest + 1:
+        if max_length < 1 or batch_tokens < max_length + 1:
             raise ConfigError(
-                f"data.longest is {longest} and data.batch_tokens {batch_tokens}: a batch holds at least one sentence "
-                f"of the longest and its end; set data.batch_tokens to {max(1, longest) + 1} or more"
+                f"data.max_length is {max_length} and data.batch_tokens {batch_tokens}: a batch holds at least one "
+                f"sentence of that length and its end; set data.batch_tokens to {max(1, max_length) + 1} or more"
             )
-        self.tokenizer, self.vocabulary, self.joint = tokenizer, vocabulary, joint
-        self.longest, self.too_long, self.batch_tokens = longest, too_long, batch_tokens
+        self.tokenizer, self.vocab_size, self.shared_vocab = tokenizer, vocab_size, shared_vocab
+        self.max_length, self.overflow, self.batch_tokens = max_length, overflow, batch_tokens
         self.strict = strict
         self.encoded: dict[Split, EncodedPairs] = {}
         self.notes: list[str] = []  # lines of `describe` about encoding
@@ -165,8 +165,8 @@ class TextData(SplitData):
 
     def more(self) -> list[str]:
         source, target = self.tokenizers
-        sides = {"joint": source} if source is target else {"source": source, "target": target}
-        lines = census.vocabularies(sides, None if self.given else self.vocabulary)
+        sides = {"shared": source} if source is target else {"source": source, "target": target}
+        lines = census.vocabularies(sides, None if self.given else self.vocab_size)
         train, judged = self.encoded.get("train"), {s: d for s, d in self.encoded.items() if s != "train"}
         lines += census.blanks([source for source, _ in self.splits.values()])
         lines += dict.fromkeys(note for source, _ in self.splits.values() for note in source.notes)
@@ -189,29 +189,31 @@ class TextData(SplitData):
     def _train(self) -> Tokenizers:
         pairs, rows = self.splits["train"]
         source, target = ([texts[i] for i in rows] for _, texts in pairs.sides())
-        if self.joint:
+        if self.shared_vocab:
             both = self._learned(source + target)
             return Tokenizers(both, both)
         return Tokenizers(self._learned(source), self._learned(target))
 
     def _learned(self, texts: list[str]) -> Tokenizer:
-        return learned(texts, self.tokenizer, self.vocabulary)
+        return learned(texts, self.tokenizer, self.vocab_size)
 
     def _encode(self, split: Split) -> EncodedPairs:
         (pairs, rows), found = self.splits[split], []
         for tokenizer, (name, texts) in zip(self.tokenizers, pairs.sides(), strict=False):
             found.append(tokenizer.encode([texts[i] for i in rows]))
             self.notes += [f"{split}: {line}" for line in lacking(tokenizer, found[-1], name, self.given, self.strict)]
-        fits = np.array([max(map(len, sides)) <= self.longest for sides in zip(*found, strict=True)], bool)
-        if split == "train" and self.too_long == "drop":
-            self.skipped += [f"{pairs.id(i)} is longer than {self.longest} pieces" for i in rows[~fits]]
+        fits = np.array([max(map(len, sides)) <= self.max_length for sides in zip(*found, strict=True)], bool)
+        if split == "train" and self.overflow == "drop":
+            self.skipped += [f"{pairs.id(i)} is longer than {self.max_length} pieces" for i in rows[~fits]]
             if not fits.any():
-                raise ConfigError(f"every training pair is longer than data.longest, {self.longest} pieces: raise it")
+                raise ConfigError(
+                    f"every training pair is longer than data.max_length, {self.max_length} pieces: raise it"
+                )
             self.splits[split], found = (pairs, rows[fits]), [[ids[i] for i in np.flatnonzero(fits)] for ids in found]
         elif not fits.all():
-            self.notes.append(f"{split}: {(~fits).sum():,} pairs cut to {self.longest} pieces (data.longest)")
-        ids = [Ids.of(side, self.longest) for side in found]
-        cut = np.array([len(row) > self.longest for row in found[0]], bool)
+            self.notes.append(f"{split}: {(~fits).sum():,} pairs cut to {self.max_length} pieces (data.max_length)")
+        ids = [Ids.of(side, self.max_length) for side in found]
+        cut = np.array([len(row) > self.max_length for row in found[0]], bool)
         return EncodedPairs(*self.splits[split], ids[0], ids[1] if len(ids) > 1 else None, cut)
 
     def _check_directions(self) -> None:

@@ -21,8 +21,8 @@ class Sampling:
             middle one otherwise (TSN, Wang et al. 2016); `dense` takes steps that are `stride` apart, from a random
             start in training and from evenly spread ones otherwise.
         stride: steps from one frame of a dense clip to the next.
-        short: of a video with fewer steps than a clip spans, `loop` begins again, `pad` repeats the last frame, `error`
-            refuses it.
+        short_clips: of a video with fewer steps than a clip spans, `loop` begins again, `pad` repeats the last frame,
+            `error` refuses it.
         clips: of each video to evaluate (K).
         fps: steps per second; null makes each frame a step.
     """
@@ -30,7 +30,7 @@ class Sampling:
     frames: int
     how: How = "uniform"
     stride: int = 1
-    short: Short = "loop"
+    short_clips: Short = "loop"
     clips: int = 1
     fps: float | None = None
 
@@ -78,7 +78,7 @@ class Sampling:
         return ((np.arange(self.frames) + within) * count / self.frames).astype(np.int64)
 
     def _short(self, count: int) -> np.ndarray:
-        return self._offsets % count if self.short == "loop" else np.minimum(self._offsets, count - 1)
+        return self._offsets % count if self.short_clips == "loop" else np.minimum(self._offsets, count - 1)
 
 
 def timeline(times: np.ndarray, fps: float | None) -> np.ndarray:

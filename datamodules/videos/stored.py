@@ -28,7 +28,8 @@ class StoredVideos(VideoDataModule):
             middle one otherwise; `dense` takes frames `stride` apart from a random start, or from evenly spread ones.
         stride: frames from one of a dense clip to the next.
         fps: frames per second to resample the video to, by its time stamps; null takes each frame as it is.
-        short: of a video shorter than a clip, `loop` begins again, `pad` repeats the last frame, `error` refuses it.
+        short_clips: of a video shorter than a clip, `loop` begins again, `pad` repeats the last frame, `error`
+            refuses it.
         clips: of each video to evaluate; probabilities are averaged over all views.
         crops: squares of each such clip: 1 in the middle, 3 (or more) spread along the longer side.
         frames: of a clip.
@@ -39,7 +40,7 @@ class StoredVideos(VideoDataModule):
         "sampling": "input",
         "stride": "input",
         "fps": "input",
-        "short": "input",
+        "short_clips": "input",
         "clips": "input",
         "crops": "input",
     }
@@ -49,7 +50,7 @@ class StoredVideos(VideoDataModule):
         sampling: How = "uniform",
         stride: int = 1,
         fps: float | None = None,
-        short: Short = "loop",
+        short_clips: Short = "loop",
         clips: int = 1,
         crops: int = 1,
         frames: int = 16,
@@ -60,11 +61,11 @@ class StoredVideos(VideoDataModule):
         super().__init__(frames=frames, image_size=image_size, batch_size=batch_size, **kwargs)
         if crops < 1:
             raise ConfigError(f"data.crops is {crops}, but it is at least 1")
-        self.sampling, self.crops = Sampling(frames, sampling, stride, short, clips, fps), crops
+        self.sampling, self.crops = Sampling(frames, sampling, stride, short_clips, clips, fps), crops
 
     def broken(self, source: Stored) -> dict[int, str]:
         wrong = dict(source.wrong)
-        if self.sampling.short == "error":
+        if self.sampling.short_clips == "error":
             wrong |= {i: why for i in range(len(source)) if i not in wrong and (why := self._too_short(source, i))}
         return {i: f"{source.path(i)} {why}" for i, why in wrong.items()}
 
@@ -81,7 +82,11 @@ class StoredVideos(VideoDataModule):
 
     def _too_short(self, source: Stored, index: int) -> str:
         steps, span = len(timeline(source.times(index), self.sampling.fps)), self.sampling.span
-        return f"has {steps} frames, but a clip spans {span}: data.short loop or pad takes it" if steps < span else ""
+        return (
+            f"has {steps} frames, but a clip spans {span}: data.short_clips loop or pad takes it"
+            if steps < span
+            else ""
+        )
 
 
 class DecodedVideos(StoredVideos):

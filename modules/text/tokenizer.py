@@ -51,7 +51,7 @@ class Tokenizer:
             ConfigError: no room for anything but the special tokens.
         """
         if size <= len(SPECIAL):
-            raise ConfigError(f"data.vocabulary is {size}, but {len(SPECIAL)} of them are special tokens: raise it")
+            raise ConfigError(f"data.vocab_size is {size}, but {len(SPECIAL)} of them are special tokens: raise it")
         library = _untrained(kind)
         common = {"vocab_size": size, "special_tokens": list(SPECIAL), "show_progress": False}
         if kind == "bpe":

@@ -162,7 +162,7 @@ def test_a_network_for_videos_is_judged_on_its_own_videos_and_on_images(graft, f
 
 
 def test_views_made_on_the_device_are_those_that_alignment_is_about(graft, pretrained):
-    typed = ["--data.augment_on", "device", "--neighbors", "1", "--sample", "4", "--run_dir", "out"]
+    typed = ["--data.augment_device", "device", "--neighbors", "1", "--sample", "4", "--run_dir", "out"]
     assert graft("evaluate", "--ckpt_path", str(pretrained), *QUICK, *typed)[0] == 0
     assert_named(results("out")["test/alignment"]["how"], "crop [0.2, 1.0]", "augment strong")
 

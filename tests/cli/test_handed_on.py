@@ -107,13 +107,13 @@ TYPED |= {"crop": [0.1, 0.2], "scale": [0.7, 1.3], "balanced": 0.5, "iou_crop": 
 TYPED |= {
     "min_visibility": 0.3,
     "copy_paste": 0.5,
-    "too_long": "cut",
-    "longest": 40,
+    "overflow": "cut",
+    "max_length": 40,
     "batch_tokens": 300,
     "cache": True,
 }
 TYPED |= {"frames": 4, "image_size": 32, "clips": 2, "stride": 2, "sampling": "dense", "views": 2, "local_views": 1}
-TYPED |= {"local_size": 16, "resident": True, "augment_on": "device", "root": "gone", "difficult": "use"}
+TYPED |= {"local_size": 16, "cache_on_device": True, "augment_device": "device", "root": "gone", "difficult": "use"}
 
 
 def typed_everywhere(run: Path, data: str) -> Path:

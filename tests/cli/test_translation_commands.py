@@ -102,7 +102,7 @@ def test_a_resumed_run_keeps_the_vocabulary_of_its_checkpoint(run, graft):
         ("--model.encoder.heads 5", 2, ["heads", "5", "32"]),
         ("--model.decoder RecurentDecoder", 2, ["decoder", "RecurentDecoder", "RecurrentDecoder"]),
         ("--model.average_last_epochs 3", 2, ["model.average_last_epochs", "3", "trainer.max_epochs", "2"]),
-        ("--data.joint true --model.decoder.width 64", 2, ["width", "32", "64"]),
+        ("--data.shared_vocab true --model.decoder.width 64", 2, ["width", "32", "64"]),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_to_set(refused, typed, code, names):

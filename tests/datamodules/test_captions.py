@@ -232,9 +232,9 @@ def test_maps_of_augmented_images_are_not_stored(folder, settings):
 
 
 def test_long_captions_are_cut_and_counted_but_references_stay(folder):
-    data = of_table(folder, all_rows(), longest=3)
+    data = of_table(folder, all_rows(), max_length=3)
     assert captions(data) == SAID
-    assert line_naming(data.describe(), "train", 16, 3, "data.longest")
+    assert line_naming(data.describe(), "train", 16, 3, "data.max_length")
     assert max(len(data.dataset("train", "train")[0, row]["target"]) for row in range(8)) == 3
 
 

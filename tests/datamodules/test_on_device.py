@@ -26,7 +26,7 @@ SIMCLR = {"views": 2, "local_views": 2, "local_size": 8, "crop": (0.2, 1.0), "au
 
 
 def folder(root: Path, **options) -> ImageFolder:
-    small = {"image_size": 16, "batch_size": 4, "workers": 0, "augment_on": "device"}
+    small = {"image_size": 16, "batch_size": 4, "workers": 0, "augment_device": "device"}
     data = ImageFolder(str(root), **(small | options))
     data.setup("fit")
     return data
@@ -59,9 +59,9 @@ def same(one: dict[str, list[Tensor]], other: dict[str, list[Tensor]]) -> bool:
 # Batches -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("resident", [False, True])
-def test_batches_follow_the_contract(image_folder, resident):
-    data = folder(image_folder(FLAT), **SIMCLR, resident=resident)
+@pytest.mark.parametrize("cache_on_device", [False, True])
+def test_batches_follow_the_contract(image_folder, cache_on_device):
+    data = folder(image_folder(FLAT), **SIMCLR, cache_on_device=cache_on_device)
     for batch in epoch(data):
         assert set(batch) == {"views", "label", "id"}
         assert [tuple(view.shape) for view in batch["views"]] == [(4, 3, 16, 16)] * 2 + [(4, 3, 8, 8)] * 2
@@ -69,24 +69,24 @@ def test_batches_follow_the_contract(image_folder, resident):
         assert [Path(name).parent.name for name in batch["id"]] == [["cat", "dog"][c] for c in batch["label"]]
 
 
-@pytest.mark.parametrize("resident", [False, True])
-def test_one_view_is_an_image(image_folder, resident):
-    data = folder(image_folder(FLAT), crop=(0.6, 1.0), augment="flip", resident=resident)
+@pytest.mark.parametrize("cache_on_device", [False, True])
+def test_one_view_is_an_image(image_folder, cache_on_device):
+    data = folder(image_folder(FLAT), crop=(0.6, 1.0), augment="flip", cache_on_device=cache_on_device)
     for batch in epoch(data):
         assert set(batch) == {"image", "label", "id"}
         assert (batch["image"].shape, batch["image"].dtype) == ((4, 3, 16, 16), torch.uint8)
 
 
-@pytest.mark.parametrize("resident", [False, True])
-def test_without_augmentation_images_are_those_of_the_loader(image_folder, resident):
+@pytest.mark.parametrize("cache_on_device", [False, True])
+def test_without_augmentation_images_are_those_of_the_loader(image_folder, cache_on_device):
     root = image_folder(FLAT, size=(16, 16))
-    ours, theirs = folder(root, resident=resident), folder(root, augment_on="cpu")
+    ours, theirs = folder(root, cache_on_device=cache_on_device), folder(root, augment_device="cpu")
     assert same(by_id(epoch(ours)), by_id(epoch(theirs)))
 
 
 def test_samples_come_in_the_order_of_the_loader(image_folder):
     root = image_folder(FLAT)
-    ours, theirs = (epoch(folder(root, **SIMCLR, augment_on=where), 2) for where in ("device", "cpu"))
+    ours, theirs = (epoch(folder(root, **SIMCLR, augment_device=where), 2) for where in ("device", "cpu"))
     assert [batch["id"] for batch in ours] == [batch["id"] for batch in theirs]
     assert all(torch.equal(a["label"], b["label"]) for a, b in zip(ours, theirs, strict=True))
 
@@ -106,7 +106,7 @@ def test_validation_makes_its_two_views_on_the_device_alike_for_every_seed(image
 
 def test_what_is_not_augmented_stays_with_the_loader(image_folder):
     root = image_folder({"train/cat": 8, "train/dog": 8, "test/cat": 8})
-    device, cpu = (folder(root, crop=(0.2, 1.0), augment="simclr", augment_on=where) for where in ("device", "cpu"))
+    device, cpu = (folder(root, crop=(0.2, 1.0), augment="simclr", augment_device=where) for where in ("device", "cpu"))
     for loaders in ("val_dataloader", "test_dataloader", "predict_dataloader"):
         ours, theirs = (list(getattr(data, loaders)()) for data in (device, cpu))
         assert same(by_id(ours), by_id(theirs))
@@ -120,11 +120,16 @@ def test_batches_workers_devices_and_residence_change_no_view(image_folder):
     root = image_folder({"cat": 16, "dog": 16})
     known = by_id(epoch(folder(root, **SIMCLR, val_split=0.0), 3))
     assert len(known) == 32
-    for options in ({"batch_size": 16}, {"workers": 2}, {"resident": True}, {"resident": True, "batch_size": 1}):
+    for options in (
+        {"batch_size": 16},
+        {"workers": 2},
+        {"cache_on_device": True},
+        {"cache_on_device": True, "batch_size": 1},
+    ):
         assert same(known, by_id(epoch(folder(root, **SIMCLR, val_split=0.0, **options), 3)))
     shared = {}
-    for rank, resident in ((0, False), (1, True)):
-        data = folder(root, **SIMCLR, val_split=0.0, resident=resident)
+    for rank, cache_on_device in ((0, False), (1, True)):
+        data = folder(root, **SIMCLR, val_split=0.0, cache_on_device=cache_on_device)
         data.trainer = SimpleNamespace(global_rank=rank, world_size=2, strategy=SimpleNamespace(root_device=CPU))
         shared |= by_id(epoch(data, 3))
     assert same(known, shared)
@@ -141,11 +146,11 @@ def test_epoch_seed_and_sample_change_the_view(image_folder, monkeypatch):
         assert not any(torch.equal(a, b) for name in both for a, b in zip(first[name], other[name], strict=True))
 
 
-@pytest.mark.parametrize("resident", [False, True])
-def test_a_resumed_epoch_goes_on_bit_for_bit(image_folder, resident):
+@pytest.mark.parametrize("cache_on_device", [False, True])
+def test_a_resumed_epoch_goes_on_bit_for_bit(image_folder, cache_on_device):
     root = image_folder(FLAT)
-    whole = epoch(folder(root, **SIMCLR, resident=resident), 3)
-    resumed = folder(root, **SIMCLR, resident=resident)
+    whole = epoch(folder(root, **SIMCLR, cache_on_device=cache_on_device), 3)
+    resumed = folder(root, **SIMCLR, cache_on_device=cache_on_device)
     resumed.load_state_dict({"epoch": 3, "samples": 8})
     rest = epoch(resumed, 3)
     assert [batch["id"] for batch in rest] == [batch["id"] for batch in whole[2:]]
@@ -171,7 +176,7 @@ def test_a_trainer_gets_the_same_views_in_any_precision(tmp_path, image_folder, 
     root = image_folder(FLAT)
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     trainer = L.Trainer(max_epochs=1, accelerator="cpu", precision=precision, default_root_dir=tmp_path, **quiet)
-    trainer.fit(Task(), datamodule=folder(root, **SIMCLR, val_split=0.0, resident=True))
+    trainer.fit(Task(), datamodule=folder(root, **SIMCLR, val_split=0.0, cache_on_device=True))
     assert same(by_id(seen), by_id(epoch(folder(root, **SIMCLR, val_split=0.0))))
 
 
@@ -180,7 +185,7 @@ def test_a_trainer_gets_the_same_views_in_any_precision(tmp_path, image_folder, 
 
 def test_images_that_stay_are_read_once(image_folder, monkeypatch):
     root = image_folder(FLAT)
-    data = folder(root, **SIMCLR, resident=True)
+    data = folder(root, **SIMCLR, cache_on_device=True)
     loader = data.train_dataloader()
     monkeypatch.setattr(type(data.splits["train"][0]), "image", None)  # reading now would fail
     batch = next(iter(loader))
@@ -195,8 +200,8 @@ def test_a_broken_image_is_left_out_of_its_batch_wherever_images_lie(image_folde
     whole = (root / "cat" / "001.png").read_bytes()
     (root / "cat" / "001.png").write_bytes(whole[:60] + bytes(len(whole) - 80) + whole[-20:])  # begins and ends well
     seen = []
-    for resident in (False, True):
-        data = folder(root, **SIMCLR, val_split=0.0, on_error="skip", resident=resident, batch_size=8)
+    for cache_on_device in (False, True):
+        data = folder(root, **SIMCLR, val_split=0.0, on_error="skip", cache_on_device=cache_on_device, batch_size=8)
         strategy = SimpleNamespace(root_device=CPU)
         data.trainer = SimpleNamespace(global_rank=0, world_size=1, default_root_dir=tmp_path, strategy=strategy)
         seen.append(by_id(epoch(data)))
@@ -204,7 +209,7 @@ def test_a_broken_image_is_left_out_of_its_batch_wherever_images_lie(image_folde
         assert data.skipped == ["cat/001.png"]
     assert same(*seen)
     with refuses(DataError, root / "cat/001.png", "--data.on_error skip"):
-        folder(root, **SIMCLR, val_split=0.0, resident=True).train_dataloader()
+        folder(root, **SIMCLR, val_split=0.0, cache_on_device=True).train_dataloader()
 
 
 @pytest.mark.parametrize(
@@ -225,7 +230,7 @@ def test_auto_spends_a_quarter_of_a_gpu(monkeypatch, wanted, needed, device, hel
 
 def test_images_that_shall_stay_but_do_not_fit_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 10**9))
-    with refuses(ConfigError, "data.resident", "true", "2.5 GB", "cuda:0", "1.0 GB", "auto"):
+    with refuses(ConfigError, "data.cache_on_device", "true", "2.5 GB", "cuda:0", "1.0 GB", "auto"):
         worth_holding(True, 2_500_000_000, torch.device("cuda", 0))
 
 
@@ -253,14 +258,14 @@ def make_images(root: Path, sizes: list[tuple[int, int]], **save) -> Path:
         ([(90, 70), (20, 12)] * 4, (32, 32), "32 x 32"),
     ],
 )
-@pytest.mark.parametrize("resident", [False, True])
-def test_images_of_one_size_stay_as_they_are_and_others_become_squares(tmp_path, sizes, shape, said, resident):
-    data = folder(make_images(tmp_path, sizes), **SIMCLR, val_split=0.0, resident=resident)
+@pytest.mark.parametrize("cache_on_device", [False, True])
+def test_images_of_one_size_stay_as_they_are_and_others_become_squares(tmp_path, sizes, shape, said, cache_on_device):
+    data = folder(make_images(tmp_path, sizes), **SIMCLR, val_split=0.0, cache_on_device=cache_on_device)
     assert_named(data.describe()[-1], "device", said)
-    if not resident:
+    if not cache_on_device:
         assert {tuple(batch["image"].shape[-2:]) for batch in data.train_dataloader()} == {shape}
     assert len(by_id(epoch(data))) == 8
-    if resident:
+    if cache_on_device:
         assert tuple(data.on_device.held.shape[1:3]) == shape
 
 
@@ -309,7 +314,7 @@ def measured() -> dict[tuple[str, str], dict[str, np.ndarray]]:
     found = {}
     for recipe, where in product(("simclr", "strong"), ("cpu", "device")):
         common = {"image_size": 32, "crop": (0.2, 1.0), "augment": recipe, "batch_size": 75, "workers": 0}
-        data = Shapes(train=150, val=1, test=1, views=8, augment_on=where, **common)
+        data = Shapes(train=150, val=1, test=1, views=8, augment_device=where, **common)
         data.setup("fit")
         data.splits["train"][0].images[...] //= np.array([1, 2, 4], np.uint8)
         found[recipe, where] = statistics(epoch(data))
@@ -341,7 +346,7 @@ def test_the_statistics_tell_the_recipes_apart(measured):
 
 
 def test_half_of_the_images_are_mirrored():
-    data = Shapes(train=600, val=1, test=1, image_size=16, augment="flip", augment_on="device", batch_size=600)
+    data = Shapes(train=600, val=1, test=1, image_size=16, augment="flip", augment_device="device", batch_size=600)
     data.workers = 0
     data.setup("fit")
     made, plain = by_id(epoch(data)), by_id(list(data.plain_dataloader("train")))
@@ -356,8 +361,11 @@ def test_half_of_the_images_are_mirrored():
 @pytest.mark.parametrize(
     ("wrong", "names"),
     [
-        ({"augment": [A.HorizontalFlip()]}, ["data.augment_on", "device", "data.augment", "simclr", "cpu"]),
-        ({"augment_on": "cpu", "resident": True}, ["data.resident", "true", "data.augment_on device"]),
+        ({"augment": [A.HorizontalFlip()]}, ["data.augment_device", "device", "data.augment", "simclr", "cpu"]),
+        (
+            {"augment_device": "cpu", "cache_on_device": True},
+            ["data.cache_on_device", "true", "data.augment_device device"],
+        ),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(image_folder, wrong, names):

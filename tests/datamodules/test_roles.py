@@ -7,13 +7,15 @@ from datamodules import DataModule
 from datamodules.roles import arguments_of, roles_of
 
 ROLES = {
-    "input": """image_size tokenizer vocabulary joint longest lower classes values ignore kind difficult views
-        local_views local_size local_crop augment_on value_range frames sampling stride fps short clips crops""",
+    "input": """image_size tokenizer vocab_size shared_vocab max_length lowercase classes values ignore kind difficult
+        views local_views local_size local_crop augment_device value_range frames sampling stride fps short_clips clips
+        crops""",
     "loading": "batch_size workers batch_tokens strict cache cache_gb max_pixels",
     "location": "root val_source val_target test_source test_target",
-    "samples": """val_split on_error fold train val test typical every rate count format year download file mask_suffix
-        proposals""",
-    "training": "labels too_long scale balanced iou_crop mosaic copy_paste min_visibility resident flip",
+    "samples": """val_split on_error fold train val test color_correlation every rate count format year download file
+        mask_suffix proposals""",
+    "training": """label_fraction num_labels overflow scale balanced iou_crop mosaic copy_paste min_visibility
+        cache_on_device flip""",
 }
 """Settings with the same role in every data module."""
 OWN = {

@@ -66,17 +66,20 @@ def test_the_number_of_workers_changes_nothing(workers):
 
 
 def test_vocabularies_are_joint_or_apart():
-    joint, apart = shapes(joint=True, tokenizer="bpe", vocabulary=150).tokenizers, shapes(joint=False).tokenizers
-    assert joint.source is joint.target
-    assert joint.target.unknown(joint.target.encode(["A ring", "Ein Ring"])) == 0
+    shared, apart = (
+        shapes(shared_vocab=True, tokenizer="bpe", vocab_size=150).tokenizers,
+        shapes(shared_vocab=False).tokenizers,
+    )
+    assert shared.source is shared.target
+    assert shared.target.unknown(shared.target.encode(["A ring", "Ein Ring"])) == 0
     assert apart.target.unknown(apart.target.encode(["Ein Ring."])) == 0
     assert apart.target.unknown(apart.target.encode(["A circle."])) == 2
 
 
 def test_a_vocabulary_larger_than_the_texts_give_is_said():
-    data = shapes(vocabulary=5000, joint=True)
+    data = shapes(vocab_size=5000, shared_vocab=True)
     assert line_naming(data.describe(), "vocabulary", len(data.tokenizers.source), "5,000")
-    said = shapes(vocabulary=30).describe()
+    said = shapes(vocab_size=30).describe()
     for side in ("source", "target"):
         assert re.findall(r"\d+", line_naming(said, side, "vocabulary")) == ["30"]
 
@@ -109,9 +112,9 @@ def test_labels_take_a_share_of_the_training_pairs():
     assert (len(few.encoded["train"]), len(few.encoded["val"])) == (30, 40)
 
 
-@pytest.mark.parametrize("too_long", ["drop", "cut"])
-def test_long_sentences(too_long):
-    whole, data = shapes(), shapes(longest=12, too_long=too_long)
+@pytest.mark.parametrize("overflow", ["drop", "cut"])
+def test_long_sentences(overflow):
+    whole, data = shapes(), shapes(max_length=12, overflow=overflow)
     sides = zip(whole.encoded["train"].source, whole.encoded["train"].target, strict=True)
     long = [i for i, (source, target) in enumerate(sides) if max(len(source), len(target)) > 12]
     assert 0 < len(long) < 300
@@ -119,22 +122,22 @@ def test_long_sentences(too_long):
     assert train.lengths.max() == test.lengths.max() == 13
     assert len(test) == 50
     assert test.texts("target") == whole.encoded["test"].texts("target")  # judged by the whole reference
-    if too_long == "drop":
+    if overflow == "drop":
         assert len(train) == 300 - len(long)
         for line, i in zip(data.skipped, long, strict=True):
             assert_named(line, f"train.en:{i + 1}", 12)
     else:
         assert len(train) == 300
-        assert line_naming(data.describe(), "train", len(long), 12, "data.longest")
+        assert line_naming(data.describe(), "train", len(long), 12, "data.max_length")
 
 
 def test_settings_that_cannot_be():
-    with refuses(ConfigError, "data.longest", 128, "data.batch_tokens", 100, 129):
+    with refuses(ConfigError, "data.max_length", 128, "data.batch_tokens", 100, 129):
         ShapesSentences(batch_tokens=100)
-    with refuses(ConfigError, "data.longest", 3):
-        shapes(longest=3)
-    with refuses(ConfigError, "data.vocabulary", 4):
-        shapes(vocabulary=4)
+    with refuses(ConfigError, "data.max_length", 3):
+        shapes(max_length=3)
+    with refuses(ConfigError, "data.vocab_size", 4):
+        shapes(vocab_size=4)
 
 
 def test_other_text_than_the_checkpoints(tmp_path):
@@ -203,7 +206,7 @@ def test_the_trainer_predicts_in_order(tmp_path):
 
 
 def test_what_was_left_out_is_listed_in_the_run_directory(tmp_path):
-    data = ShapesSentences(train=100, val=10, test=10, workers=0, longest=12)
+    data = ShapesSentences(train=100, val=10, test=10, workers=0, max_length=12)
     assert data.tokenizers  # set up before there was a run
     trainer = L.Trainer(max_steps=1, accelerator="cpu", devices=1, default_root_dir=tmp_path, **QUIET)
     trainer.fit(Recorder(), datamodule=data)
@@ -214,7 +217,7 @@ def test_what_was_left_out_is_listed_in_the_run_directory(tmp_path):
 def test_multi30k_is_as_published(data_root):
     if not (data_root / "multi30k_en_de").is_dir():
         pytest.skip("no multi30k_en_de")
-    data = Multi30k(str(data_root / "multi30k_en_de"), tokenizer="words", vocabulary=8000, workers=0)
+    data = Multi30k(str(data_root / "multi30k_en_de"), tokenizer="words", vocab_size=8000, workers=0)
     data.setup()
     assert {split: len(found) for split, found in data.encoded.items()} == {"train": 28_998, "val": 1014, "test": 1000}
     for line, number in zip(data.skipped, ("16,510", "16,664"), strict=True):

@@ -226,12 +226,12 @@ def test_lists_that_say_nothing(clips, file, lines, names):
 
 
 def test_videos_that_are_too_short(clips):
-    settings = {"short": "error", "frames": 10, "val_split": 0.0}
-    names = ["8 of 12", clips / "train/run/0.mp4", "8 frames", 10, "data.short", "loop", "pad", "3 more"]
+    settings = {"short_clips": "error", "frames": 10, "val_split": 0.0}
+    names = ["8 of 12", clips / "train/run/0.mp4", "8 frames", 10, "data.short_clips", "loop", "pad", "3 more"]
     with refuses(DataError, *names, "--data.on_error skip"):
         ready(clips, **settings)
     assert len(ids(ready(clips, on_error="skip", **settings))) == 2
-    assert len(ids(ready(clips, **(settings | {"short": "pad"})))) == 6
+    assert len(ids(ready(clips, **(settings | {"short_clips": "pad"})))) == 6
 
 
 def test_a_broken_frame_or_an_empty_folder_of_frames(image_folder):

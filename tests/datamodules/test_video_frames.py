@@ -60,7 +60,7 @@ def test_views_on_cpu_and_device(clips):
     settings = {"views": 2, "crop": (0.3, 1.0), "augment": "simclr", "val_split": 0.0}
     batch = next(iter(ready(clips, **settings).train_dataloader()))
     assert [view.shape for view in batch["views"]] == [(4, 3, 24, 24)] * 2
-    data = ready(clips, augment_on="device", **settings)
+    data = ready(clips, augment_device="device", **settings)
     batch = data.transfer_batch_to_device(next(iter(data.train_dataloader())), torch.device("cpu"), 0)
     assert [view.shape for view in batch["views"]] == [(4, 3, 24, 24)] * 2
 

@@ -56,7 +56,7 @@ def test_dense_clips_reach_from_the_first_frame_to_the_last():
 
 
 @pytest.mark.parametrize(
-    ("how", "stride", "short", "expected"),
+    ("how", "stride", "short_clips", "expected"),
     [
         ("uniform", 1, "loop", [0, 1, 2, 0, 1]),
         ("uniform", 1, "pad", [0, 1, 2, 2, 2]),
@@ -64,8 +64,8 @@ def test_dense_clips_reach_from_the_first_frame_to_the_last():
         ("dense", 2, "pad", [0, 2, 2, 2, 2]),
     ],
 )
-def test_a_short_video_begins_again_or_stands_still(how, stride, short, expected):
-    sampling = Sampling(5, how, stride, short, clips=2)
+def test_a_short_video_begins_again_or_stands_still(how, stride, short_clips, expected):
+    sampling = Sampling(5, how, stride, short_clips, clips=2)
     assert sampling.evaluate(3).tolist() == [expected] * 2
     assert sampling.train(3, np.random.default_rng(0)).tolist() == [expected]
 

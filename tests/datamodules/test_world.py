@@ -199,7 +199,7 @@ def test_every_size_shows_the_same_scene(size):
 
 def test_a_share_of_the_main_things_wears_the_color_of_its_shape():
     """Expected share: 0.8, and a tenth of the others by chance; everything else about colors holds as before."""
-    drawn = [scene(0, i, typical=0.8) for i in range(2000)]
+    drawn = [scene(0, i, color_correlation=0.8) for i in range(2000)]
     mains = [still.things[still.main] for still in drawn]
     assert np.mean([thing.color == thing.shape for thing in mains]) == pytest.approx(0.82, abs=0.03)
     assert all(
@@ -211,5 +211,5 @@ def test_a_share_of_the_main_things_wears_the_color_of_its_shape():
 
 
 def test_how_many_are_typical_is_a_share():
-    with refuses(ConfigError, "data.typical", 1.5, 0, 1):
-        Shapes(typical=1.5)
+    with refuses(ConfigError, "data.color_correlation", 1.5, 0, 1):
+        Shapes(color_correlation=1.5)

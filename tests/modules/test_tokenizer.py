@@ -68,7 +68,7 @@ def test_sizes_are_limits():
     assert len(Tokenizer.train(TEXTS, "words", 20)) == 20
     small = Tokenizer.train(["ab ba"], "bpe", 1000)
     assert len(small) < 20
-    with refuses(ConfigError, "data.vocabulary", 4):
+    with refuses(ConfigError, "data.vocab_size", 4):
         Tokenizer.train(TEXTS, "bpe", 4)
 
 
