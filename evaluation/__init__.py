@@ -1,4 +1,4 @@
-"""Judging features: what a checkpoint has learned, in numbers and images."""
+"""Evaluation of learned representations: metrics and figures of the features of a checkpoint."""
 
 from evaluation.trainer import Trainer
 

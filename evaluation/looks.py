@@ -1,4 +1,4 @@
-"""Images that explain the features: a plane of thumbnails, nearest neighbors, where the network looks."""
+"""Figures of the features: t-SNE or PCA plane of thumbnails, nearest neighbors, attention maps."""
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ LOOKS = 12
 
 
 def draw_plane(subject: Subject, method: Method) -> None:
-    """The sample of images in two dimensions."""
+    """Draw the sample of images in two dimensions, by t-SNE or PCA."""
     points, how = lay_out(subject.judged.features[subject.rows], method, subject.seed)
     groups = None if subject.off else subject.judged.labels[subject.rows].cpu().numpy()
     title = f"Backbone features of {subject.sampled}: {how}"
@@ -28,7 +28,7 @@ def draw_plane(subject: Subject, method: Method) -> None:
 
 
 def draw_neighbors(subject: Subject) -> None:
-    """A few judged images, each followed by its nearest neighbors of the train split."""
+    """Draw a few images, each followed by its nearest neighbors of the train split."""
     bank, judged = normalize(subject.bank.features, dim=1), normalize(subject.judged.features, dim=1)
     images, captions, colors = [], [], []
     count = min(NEIGHBORS, len(bank))
@@ -50,7 +50,7 @@ def draw_neighbors(subject: Subject) -> None:
 
 
 def draw_maps(subject: Subject) -> None:
-    """A few judged images, each beside what the network looks at."""
+    """Draw a few images, each beside its attention map."""
     places, task, plugin = _various(subject, LOOKS), subject.task, subject.trainer.precision_plugin
     with evaluating(task), torch.no_grad(), plugin.forward_context():
         image = plugin.convert_input(task.backbone.normalize(subject.images[places].to(task.device)))

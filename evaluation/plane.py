@@ -1,4 +1,4 @@
-"""Features laid out in two dimensions."""
+"""Two-dimensional projection of features: t-SNE or PCA."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ FEW = 50  # samples; with fewer, t-SNE draws groups that are not there
 
 
 def lay_out(features: Tensor, method: Method, seed: int) -> tuple[np.ndarray, str]:
-    """L2-normalized features (N, D) to points float (N, 2), and how, in words; PCA also where there are few samples."""
+    """Project L2-normalized features (N, D) to points float (N, 2), and the method in words; PCA for few samples."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 

@@ -1,4 +1,4 @@
-"""Weights for other inputs than they were trained on: more or fewer channels, clips in place of images."""
+"""Adaptation of pretrained weights to other inputs: more or fewer channels, clips in place of images (inflation)."""
 
 import math
 
@@ -8,7 +8,7 @@ from modules.contracts import Backbone
 
 
 def adapt_channels(tensors: dict[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
-    """Fits the first convolution when only the number of input channels differs; timm's rule, from any number."""
+    """Adapt the first convolution when only the number of input channels differs; timm's rule, from any number."""
     firsts = backbone.config.get("first_conv") or ()
     for name in [firsts] if isinstance(firsts, str) else firsts:
         key = f"{name}.weight"
@@ -33,8 +33,8 @@ def _filters_for(channels: int, weight: Tensor) -> Tensor:
 
 
 def adapt_time(tensors: dict[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
-    """Filters of images (O, I, h, w) for clips (O, I, t, h, w), or back, so that a still clip gives the same maps:
-    repeated and divided by t (Carreira & Zisserman 2017), or summed over it."""
+    """Inflate filters of images (O, I, h, w) for clips (O, I, t, h, w), or back, so that a still clip gives the same
+    maps: repeated and divided by t (Carreira & Zisserman 2017), or summed over it."""
     for key, here in backbone.net.state_dict().items():
         there = tensors.get(key)
         if there is None or there.shape[-2:] != here.shape[-2:]:

@@ -25,7 +25,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class Deformable(nn.Module):
-    """Modulated deformable convolution (Zhu et al. 2019): the image decides where each tap looks, and how much.
+    """Modulated deformable convolution (Zhu et al. 2019): offset and weight of each tap are computed from the map.
 
     Offsets start at 0 and modulation at 1, as a plain convolution. Computed in the type of the weights.
     """
@@ -102,7 +102,7 @@ class UpBlock(nn.Module):
         inputs: channels of the map.
         finer: channels of the finer map; 0 where there is none.
         outputs: channels of the result.
-        factor: how many times smaller the strides get.
+        factor: of upsampling, by which the stride shrinks.
         upsampling: `resize` repeats pixels and lets the convolution after it smooth them; `transposed` learns to
             enlarge, which can leave a checkerboard (Odena et al. 2016).
         kind: of both convolutions.

@@ -1,4 +1,4 @@
-"""Colors of classes, for images that are drawn and semantic maps that are saved."""
+"""Colors of classes, for figures and saved semantic maps."""
 
 from colorsys import hsv_to_rgb
 

@@ -61,7 +61,7 @@ class Features(_Levels):
 
 
 class Maps(list[Tensor]):
-    """The maps of a backbone, fine to coarse, and the `end` of the network: what `Backbone.pool` makes features of.
+    """The maps of a backbone, fine to coarse, and the `end` of the network: the input of `Backbone.pool`.
 
     Args:
         maps: (B, C, h, w) each.
@@ -75,7 +75,7 @@ class Maps(list[Tensor]):
 
 
 class Weights(NamedTuple):
-    """A backbone's tensors under its library's names, and what is known about them.
+    """A backbone's tensors under its library's names, and metadata about them.
 
     `about`: name, small_images, mean, std, epoch, task, untrained: whatever the source knows, all plain values.
     `classifier`: tensors of the library's classifier, where the source has them.
@@ -261,7 +261,7 @@ class Fusion(nn.Module):
     """Temporal fusion of a clip through a backbone: maps without time out.
 
     Some see the frames after the backbone only; others change the first layers, or all, of the backbone that they are
-    made for. `features` describes what comes out; `pools` says whether it looks at the backbone's pooled features
+    made for. `features` describes what comes out; `pools` is true if it uses the backbone's pooled features,
     whatever the head does.
     """
 

@@ -1,4 +1,4 @@
-"""The inference form of a network: fewer layers, the same outputs."""
+"""Batch norm folding and reparameterization for inference: fewer layers, the same outputs."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -20,7 +20,7 @@ NORMS = (nn.BatchNorm2d, nn.BatchNorm3d, BatchNormAct2d)
 
 
 def folded(backbone: Backbone) -> Backbone:
-    """A copy for inference: RepVGG and its kin in their plain form, batch norms inside the convolutions before them.
+    """A copy for inference: batch norms folded into the convolutions before them, RepVGG and its kin reparameterized.
 
     The outputs are those in eval mode, but for rounding; it can be neither trained nor saved as a backbone.
 
@@ -35,7 +35,7 @@ def folded(backbone: Backbone) -> Backbone:
 
 
 class Flow(TorchFunctionMode):
-    """Counts how often every tensor is used as an argument; it keeps them, so that no two share their id."""
+    """Counter of the uses of every tensor as an argument; it keeps them, so that no two share their id."""
 
     def __init__(self) -> None:
         super().__init__()

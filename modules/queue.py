@@ -1,4 +1,4 @@
-"""The memory of negatives of momentum contrast."""
+"""Queue of negative keys of momentum contrast (MoCo)."""
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +6,7 @@ from torch.nn.functional import normalize
 
 
 class Queue(nn.Module):
-    """The last `length` keys, first in first out (He et al. 2020, MoCo); starts with random directions.
+    """Queue of the last `length` keys, the negatives of MoCo (He et al. 2020); initialized with random directions.
 
     Args:
         length: keys that are kept, K.
@@ -20,7 +20,7 @@ class Queue(nn.Module):
 
     @torch.no_grad()
     def push(self, keys: Tensor) -> None:
-        """Replaces the oldest keys by (N, D) normalized ones, N <= length; waits for no device."""
+        """Replace the oldest keys by (N, D) normalized ones, N <= length; waits for no device."""
         index = (self.oldest + torch.arange(len(keys), device=keys.device)) % len(self.keys)
         self.keys[index] = keys.to(self.keys)
         self.oldest.add_(len(keys)).remainder_(len(self.keys))

@@ -1,4 +1,4 @@
-"""The momentum encoder: a copy of a network that follows it slowly and gives it targets."""
+"""Momentum encoder (EMA teacher): the moving average of a student, which gives it targets."""
 
 import math
 from copy import deepcopy
@@ -11,7 +11,8 @@ from modules.contracts import Backbone, Head, through
 
 
 class Teacher(nn.Module):
-    """Exponential moving average of its student's weights; no gradients (He et al. 2020, Tarvainen and Valpola 2017).
+    """Momentum encoder: exponential moving average (EMA) of its student, without gradients (He et al. 2020, Tarvainen
+    and Valpola 2017).
 
     Its batch-norm statistics are its own: in training mode it normalizes with the batch it sees. It never drops.
 
@@ -47,12 +48,12 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Becomes its student, statistics included: after weights were loaded into the student."""
+        """Copy the student, statistics included: after weights were loaded into the student."""
         theirs = [t for part in self.student for t in part.state_dict().values()]
         for mine, other in zip(self.net.state_dict().values(), theirs, strict=True):
             mine.copy_(other)
 
 
 def momentum_at(step: int, steps: int, start: float, end: float) -> float:
-    """Cosine from `start` at step 0 to `end` at step `steps` (Grill et al. 2020, section 3.2)."""
+    """Momentum schedule: cosine from `start` at step 0 to `end` at step `steps` (Grill et al. 2020, section 3.2)."""
     return end - (end - start) * (1 + math.cos(math.pi * min(step / steps, 1.0))) / 2

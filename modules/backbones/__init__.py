@@ -14,7 +14,7 @@ __all__ = ["C3D", "FAMILIES", "Timm", "Torchvision", "TorchvisionVideo", "UNetEn
 
 
 def by_name(name: str, small_images: bool = False, drop_path: float = 0.0, output_stride: int = 32) -> Backbone:
-    """A backbone of which only the name is said: timm's, else torchvision's.
+    """Build a backbone by name: timm's, else torchvision's.
 
     Args:
         name: such as `resnet18` for images; `r3d_18` or `c3d` for clips. Where both have a name,

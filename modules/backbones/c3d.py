@@ -1,4 +1,4 @@
-"""C3D: the network with which 3-D convolution began."""
+"""C3D: an early network of 3-D convolutions."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""The first layers of a network: for small images, and where torch needs help with them."""
+"""Stem of a network: adaptation to small images, to gray images, and a workaround for strided 1x1 convolutions."""
 
 from functools import partial
 
@@ -9,10 +9,10 @@ from modules.contracts import ConfigError
 
 
 def shrink_stem(net: nn.Module, name: str) -> int:
-    """Makes the first convolution of `net` 3x3 with stride 1 and removes the max-pool after it.
+    """Adapt the stem to small images: 3x3 convolution with stride 1, no max-pool after it.
 
     Returns:
-        How much finer all maps are, 2 or 4.
+        Factor by which all strides shrink, 2 or 4.
 
     Raises:
         ConfigError: it does not start with a convolution of stride 2.
@@ -22,7 +22,7 @@ def shrink_stem(net: nn.Module, name: str) -> int:
         raise ConfigError(f"small_images needs a model that starts with a convolution of stride 2; {name} does not")
     fresh = nn.Conv2d(first.in_channels, first.out_channels, 3, 1, 1, bias=first.bias is not None)
     nn.init.kaiming_normal_(fresh.weight, mode="fan_out", nonlinearity="relu")
-    for layer in net.modules():  # RepVGG looks at the image in two ways
+    for layer in net.modules():  # RepVGG has two convolutions of the image
         if isinstance(layer, nn.Conv2d) and layer.in_channels == first.in_channels:
             layer.stride = (1, 1)
     net.set_submodule(path, fresh)
@@ -34,15 +34,15 @@ def shrink_stem(net: nn.Module, name: str) -> int:
 
 @torch.no_grad()
 def see_gray(net: nn.Module, channels: int = 3) -> None:
-    """Every convolution of the image gets the mean of its weights over the channels, and takes gray images as it
-    did before, but colored ones as if they were gray. Trained on gray images it stays so."""
+    """Average the weights of every convolution of the image over the channels: outputs for gray images stay the same,
+    colored ones are treated as gray. Training on gray images keeps this."""
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d) and layer.in_channels == channels and layer.groups == 1:
             layer.weight.copy_(layer.weight.mean(1, keepdim=True).expand_as(layer.weight))
 
 
 def spare_strided_points(net: nn.Module) -> None:
-    """1x1 convolutions of images with a stride, as in RepVGG, take every second pixel instead, which is the same.
+    """Replace strided 1x1 convolutions of images, as in RepVGG, by subsampling before them, which is equal.
 
     With channels last, torch 2.14 on a CPU writes outside of its memory in their gradient.
     """

@@ -39,8 +39,8 @@ class Timm(Backbone):
         small_images: for images of about 64 pixels or less: the first convolution becomes 3x3 with stride 1 and
             the max-pool after it goes, so all strides shrink.
         drop_path: highest probability of skipping a residual branch in training (stochastic depth), 0..1.
-        output_stride: largest stride of all maps, reached by dilation, for segmentation; every stage keeps its own map.
-            Counted before `small_images` shrinks all strides.
+        output_stride: largest stride of all maps, reached by dilated convolutions, for segmentation; every stage keeps
+            its own map. Counted before `small_images` shrinks all strides.
         attention: timm's attention layers in every residual block, for ResNets, ResNeXts and our own networks (those
             without residuals have them behind every stage): `se` (Hu et al. 2018), `eca` (Wang et al. 2020; its kernel
             follows from the channels), `cbam` (Woo et al. 2018), `sk` (Li et al. 2019), `splat` (Zhang et al. 2022),
@@ -156,7 +156,7 @@ class Timm(Backbone):
 def _options(
     channels: int, drop_path: float, attention: str | None, image_size: int | tuple[int, int] | None
 ) -> dict[str, Any]:
-    """timm's names of what was asked for."""
+    """Options under timm's names, without those that are not set."""
     asked = {
         "in_chans": channels,
         "drop_path_rate": drop_path or None,
@@ -191,14 +191,14 @@ def _create(name: str, options: dict[str, Any]) -> nn.Module:
 
 
 def _end_at_last_block(net: nn.Module) -> None:
-    """Takes the last map behind all blocks; the one after them is the 1x1 convolution before pooling."""
+    """Take the last map behind all blocks, before the 1x1 convolution that precedes pooling."""
     last = len(net.blocks) - 2
     net.feature_info[-1] = net.feature_info[-1] | {"module": f"blocks.{last}"}
     net.stage_ends[-1] = last
 
 
 def _dilate(name: str, stride: int, options: dict[str, Any]) -> nn.Module:
-    """The model with dilation in place of its last strides: the same stages and tensors, finer maps."""
+    """Dilated convolutions in place of the last strides (output stride): the same stages and tensors, finer maps."""
     refused = ConfigError(
         f"{name} cannot give output_stride {stride}: timm has no dilation for it; "
         f"leave output_stride at 32 or choose a backbone that can, such as resnet50"

@@ -11,12 +11,12 @@ from modules.contracts import Backbone, ConfigError, Features
 
 
 class Stages(nn.ModuleList):
-    """The encoder's layers, which tell of themselves what timm's networks do."""
+    """Layers of the encoder, with the attributes of timm's networks."""
 
     pretrained_cfg = {"first_conv": "0.0.0"}
 
     def group_matcher(self, coarse: bool = False) -> dict[str, str]:
-        """Layers for layer-wise learning rates: stages if `coarse`, else single convolutions."""
+        """Layer groups for layer-wise learning-rate decay: stages if `coarse`, else single convolutions."""
         return {"blocks": r"^(\d+)" if coarse else r"^(\d+)\.(\d+)"}
 
 

@@ -1,4 +1,4 @@
-"""Networks that make images out of noise, and those that tell them from real ones."""
+"""Generators and discriminators of GANs."""
 
 from modules.generative.backbone import BackboneDiscriminator
 from modules.generative.contracts import Canvas, Condition, Discriminator, Generator, Verdict

@@ -12,7 +12,7 @@ class BackboneDiscriminator(Discriminator):
     """A backbone's pooled features and a linear head.
 
     Args:
-        canvas: what is judged.
+        canvas: image shape and classes.
         backbone: a timm model name, or a backbone of our own.
         weights: where the backbone's weights come from, as --model.weights of other tasks; null for random ones.
         small_images: 3x3 stem without max-pool, for images of about 64 pixels or less.

@@ -13,7 +13,7 @@ class DCGANGenerator(Generator):
     """Transposed convolutions from a map of 4 to 7 pixels; each doubles the side.
 
     Args:
-        canvas: what is made.
+        canvas: image shape and classes.
         latent: numbers of noise.
         width: channels of the finest map; each coarser one has twice as many, up to 8 times.
 
@@ -45,13 +45,13 @@ class DCGANDiscriminator(Discriminator):
     """Strided convolutions down to a map of 4 to 7 pixels.
 
     Args:
-        canvas: what is judged.
+        canvas: image shape and classes.
         width: channels of the finest map; each coarser one has twice as many, up to 8 times.
         norm: between the layers, but not after the first; a gradient penalty goes with any but `batch`.
         spectral: spectral norm on every layer.
 
     Raises:
-        ConfigError: a size that it cannot judge.
+        ConfigError: an unsupported image size.
     """
 
     def __init__(self, canvas: Canvas, width: int = 64, norm: Norm = "batch", spectral: bool = False):

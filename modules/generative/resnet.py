@@ -57,7 +57,7 @@ class ResNetGenerator(Generator):
     """Residual blocks from a map of 4 to 7 pixels; each doubles the side.
 
     Args:
-        canvas: what is made.
+        canvas: image shape and classes.
         latent: numbers of noise.
         width: channels of the finest map; up to 32 pixels all maps have as many, above each coarser one twice as many,
             up to 16 times. Null is the paper's: 256 up to 32 pixels, 64 above.
@@ -89,13 +89,13 @@ class ResNetDiscriminator(Discriminator):
     """Residual blocks without norm, and the sum of the last map.
 
     Args:
-        canvas: what is judged.
+        canvas: image shape and classes.
         width: channels of the finest map; up to 32 pixels all maps have as many, above each coarser one twice as many,
             up to 16 times. Null is the paper's: 128 up to 32 pixels, 64 above.
         spectral: spectral norm on every layer, as SNGAN has it.
 
     Raises:
-        ConfigError: a size that it cannot judge.
+        ConfigError: an unsupported image size.
     """
 
     def __init__(self, canvas: Canvas, width: int | None = None, spectral: bool = False):

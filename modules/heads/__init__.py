@@ -1,4 +1,4 @@
-"""Heads: feature pyramid in, what a task needs out."""
+"""Heads: feature pyramid in, the output of a task out."""
 
 from modules.heads.deeplab import DeepLabV3, DeepLabV3Plus
 from modules.heads.fcn import FCN

@@ -1,4 +1,4 @@
-"""DeepLab: dilated convolutions at several rates side by side."""
+"""DeepLab: parallel dilated (atrous) convolutions at several rates (ASPP)."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from modules.heads.low_level import low_level
 
 
 class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling: one map seen through convolutions of several dilations (Chen et al. 2017).
+    """Atrous spatial pyramid pooling (ASPP): parallel dilated convolutions of one map (Chen et al. 2017).
 
     Args:
         inputs: channels of the map.
@@ -44,7 +44,7 @@ class DeepLabV3(Head):
     Made for dilated backbones: `output_stride` 8 or 16.
 
     Args:
-        features: what the backbone or neck gives.
+        features: of the backbone or neck.
         outputs: number of classes C.
         rates: dilations; null spans the paper's 96, 192 and 288 pixels: 12, 24, 36 at stride 8, 6, 12, 18 at stride 16.
         channels: width of each branch.
@@ -81,7 +81,7 @@ class DeepLabV3Plus(Head):
     """ASPP on the coarsest map, sharpened by a fine one (Chen et al. 2018, Encoder-Decoder with Atrous Convolution).
 
     Args:
-        features: what the backbone or neck gives.
+        features: of the backbone or neck.
         outputs: number of classes C.
         rates: dilations; null spans the paper's 96, 192 and 288 pixels: 12, 24, 36 at stride 8, 6, 12, 18 at stride 16.
         channels: width of each branch and of the decoder.

@@ -7,12 +7,12 @@ from modules.contracts import Features, Head
 
 
 class FCN(Head):
-    """Class scores of the coarsest map, refined by those of finer ones (Long et al. 2015).
+    """FCN: class scores of the coarsest map, refined by those of finer ones (Long et al. 2015).
 
     From the coarsest map alone it is torchvision's FCN; scores are enlarged bilinearly.
 
     Args:
-        features: what the backbone or neck gives.
+        features: of the backbone or neck.
         outputs: number of classes C.
         finest: finest stride whose scores are added: 8 is FCN-8s, 16 is FCN-16s, 32 is FCN-32s. Of several maps with
             one stride, as a dilated backbone has them, the deepest counts.

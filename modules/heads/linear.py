@@ -1,4 +1,4 @@
-"""The head of a classifier."""
+"""Linear classification head."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -17,7 +17,7 @@ class Linear(Head):
     """One linear layer on pooled features, with its loss.
 
     Args:
-        features: what the backbone or fusion gives.
+        features: of the backbone or fusion.
         outputs: number of classes C.
         dropout: share of pooled features set to zero in training, 0..1.
         loss: `cross_entropy` for one class per image, `focal` for the same with many easy samples,

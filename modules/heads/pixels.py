@@ -1,4 +1,4 @@
-"""The head of reconstruction: pixels from the coarsest map."""
+"""Reconstruction head of masked image modeling: pixels from the coarsest map."""
 
 from torch import Tensor, nn
 
@@ -6,12 +6,12 @@ from modules.contracts import Features, Head
 
 
 class Pixels(Head):
-    """Every cell of the coarsest map predicts the square of pixels it stands for (Xie et al. 2022, SimMIM).
+    """Reconstruction head: each cell of the coarsest map predicts its patch of pixels (Xie et al. 2022, SimMIM).
 
-    As weak a decoder as there is, so that what is needed to draw lies in the backbone.
+    A linear decoder, as weak as possible, so that the information for reconstruction lies in the backbone.
 
     Args:
-        features: what the backbone or neck gives.
+        features: of the backbone or neck.
         outputs: channels of the image.
     """
 

@@ -1,4 +1,4 @@
-"""The head of contrastive pretraining; thrown away afterward."""
+"""Projection head (MLP) of contrastive pretraining; discarded afterward."""
 
 from itertools import pairwise
 
@@ -8,7 +8,7 @@ from modules.contracts import Features, Head
 
 
 class MLP(nn.Sequential):
-    """Linear layers with ReLU, and batch norm unless it is left out, between them.
+    """Multi-layer perceptron (MLP) with ReLU and optional batch norm between the layers.
 
     Args:
         widths: of the input, of each hidden layer and of the output.
@@ -28,10 +28,10 @@ class MLP(nn.Sequential):
 
 
 class Projection(Head):
-    """A multi-layer perceptron with batch norm on pooled features (Chen et al. 2020).
+    """Projection head: MLP with batch norm on pooled features (Chen et al. 2020).
 
     Args:
-        features: what the backbone gives.
+        features: of the backbone.
         outputs: embedding dimension D.
         hidden: width of the hidden layers; 0 takes the backbone's own width.
         layers: linear layers in all, >= 1.

@@ -1,4 +1,4 @@
-"""The head of self-distillation: similarities to learned prototypes."""
+"""Prototype head of self-distillation (DINO): similarities to learned prototypes."""
 
 from itertools import pairwise
 
@@ -9,10 +9,10 @@ from modules.contracts import Features, Head
 
 
 class Prototypes(Head):
-    """Pooled features through a perceptron to a normalized bottleneck; cosines to prototypes (Caron et al. 2021).
+    """DINO head: MLP on pooled features, normalized bottleneck, cosine similarities to prototypes (Caron et al. 2021).
 
     Args:
-        features: what the backbone gives.
+        features: of the backbone.
         outputs: number of prototypes K.
         hidden: width of the hidden layers.
         bottleneck: dimension in which embeddings and prototypes are compared.

@@ -9,12 +9,12 @@ from modules.contracts import ConfigError, Features, Head
 
 
 class PSPNet(Head):
-    """The coarsest map next to its means over grids of several sizes (Zhao et al. 2017).
+    """PSPNet: pyramid pooling of the coarsest map over grids of several sizes (Zhao et al. 2017).
 
     Made for dilated backbones: `output_stride` 8. The paper's loss on the next-to-last stage is the task's.
 
     Args:
-        features: what the backbone or neck gives.
+        features: of the backbone or neck.
         outputs: number of classes C.
         bins: cells along each side of each grid.
         channels: width of the last convolution.

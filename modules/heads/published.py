@@ -1,4 +1,4 @@
-"""The classifier that a backbone was published with."""
+"""Pretrained classification head of the backbone's library."""
 
 from torch import Tensor
 
@@ -7,7 +7,7 @@ from modules.heads.linear import Linear
 
 
 class Published(Linear):
-    """The library's classifier behind its backbone, with the loss of `Linear`: `--model.head pretrained`.
+    """Pretrained classifier of the backbone's library, with the loss of `Linear`: `--model.head pretrained`.
 
     Its weights are 0 until those of the library are loaded (`modules.transfer.load_backbone`).
 

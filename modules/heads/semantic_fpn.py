@@ -10,13 +10,13 @@ from modules.contracts import Features, Head
 
 
 class SemanticFPN(Head):
-    """Brings every map to the size of the finest, step by step, and adds them (Kirillov et al. 2019).
+    """Semantic FPN: upsamples every map to the size of the finest, step by step, and adds them (Kirillov et al. 2019).
 
     Made to stand on the neck `FPN`, which hands what coarse maps know down to the fine ones. All maps are used: on a
     backbone alone, those of stride 2 cost most of the time.
 
     Args:
-        features: what the neck or backbone gives.
+        features: of the neck or backbone.
         outputs: number of classes C.
         channels: width of all steps.
         dropout: share of features set to zero in training, 0..1.

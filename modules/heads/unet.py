@@ -10,14 +10,14 @@ from modules.contracts import ConfigError, Features, Head
 
 
 class UNet(Head):
-    """Walks back up from the coarsest map, joining it with every finer one (Ronneberger et al. 2015).
+    """U-Net decoder: upsampling from the coarsest map, with skip connections to finer ones (Ronneberger et al. 2015).
 
     On a backbone it is the decoder of segmentation_models.pytorch. The network of the paper is the backbone
     `UNetEncoder` (`norm: false`) with `channels: [512, 256, 128, 64]`, `upsampling: transposed`, `norm: false` and
     `kernel: 1`, but with padded convolutions, so that logits and image have one size.
 
     Args:
-        features: what the backbone or neck gives.
+        features: of the backbone or neck.
         outputs: number of classes C.
         channels: width of each step, coarse to fine. The first steps join the finer maps; each further one doubles the
             resolution, as far as that of the image. Null is 256, 128, 64, ... (at least 16), up to the image.

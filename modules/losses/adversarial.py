@@ -15,27 +15,27 @@ Critic = Callable[[Tensor], Tensor]
 
 
 def minimax_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """-mean(log D(x)) - mean(log(1 - D(G(z)))) (Goodfellow et al. 2014); 2 ln 2 where D is 0.5 everywhere."""
+    """Minimax loss: -mean(log D(x)) - mean(log(1 - D(G(z)))) (Goodfellow et al. 2014); 2 ln 2 where D is 0.5."""
     return functional.softplus(-real.float()).mean() + functional.softplus(fake.float()).mean()
 
 
 def minimax_generator(fake: Tensor) -> Tensor:
-    """mean(log(1 - D(G(z)))): the exact opposite of the discriminator's; flat where that is sure (ibid.)."""
+    """Minimax loss: mean(log(1 - D(G(z)))), the opposite of the discriminator's; flat where that is sure (ibid.)."""
     return -functional.softplus(fake.float()).mean()
 
 
 def non_saturating_generator(fake: Tensor) -> Tensor:
-    """-mean(log D(G(z))): steepest where the discriminator is sure (ibid., section 3)."""
+    """Non-saturating loss: -mean(log D(G(z))), steepest where the discriminator is sure (ibid., section 3)."""
     return functional.softplus(-fake.float()).mean()
 
 
 def least_squares_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """Half the squared distances to 1 for real and 0 for generated images (Mao et al. 2017)."""
+    """Least-squares loss: half the squared distances to 1 for real and 0 for generated images (Mao et al. 2017)."""
     return ((real.float() - 1).square().mean() + fake.float().square().mean()) / 2
 
 
 def least_squares_generator(fake: Tensor) -> Tensor:
-    """Half the squared distance to 1 (ibid.)."""
+    """Least-squares loss: half the squared distance to 1 (ibid.)."""
     return (fake.float() - 1).square().mean() / 2
 
 
@@ -45,7 +45,7 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def wasserstein_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """mean(D(G(z))) - mean(D(x)): minus the estimate of the distance, if D is 1-Lipschitz (Arjovsky et al. 2017)."""
+    """Wasserstein loss: mean(D(G(z))) - mean(D(x)), minus the distance if D is 1-Lipschitz (Arjovsky et al. 2017)."""
     return fake.float().mean() - real.float().mean()
 
 
@@ -77,7 +77,8 @@ GAMES: dict[GameName, Game] = {
 
 
 def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
-    """Mean of (|slope| - 1)^2 between real and generated images (Gulrajani et al. 2017); usual weight 10.
+    """Gradient penalty, WGAN-GP: mean of (|slope| - 1)^2 between real and generated images (Gulrajani et al. 2017);
+    usual weight 10.
 
     Args:
         critic: a function of each image alone, so without batch norm.
@@ -89,12 +90,12 @@ def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) ->
 
 
 def r1(critic: Critic, real: Tensor) -> Tensor:
-    """Half the mean of |slope|^2 at real images (B, C, H, W) (Mescheder et al. 2018); usual weights 0.1 to 10."""
+    """R1 penalty: half the mean of |slope|^2 at real images (B, C, H, W) (Mescheder et al. 2018); weights 0.1 to 10."""
     return slopes(critic, real.float()).mean() / 2
 
 
 def dragan(critic: Critic, real: Tensor, mix: Tensor, noise: Tensor) -> Tensor:
-    """Mean of (|slope| - 1)^2 around real images (Kodali et al. 2017); usual weight 10.
+    """DRAGAN penalty: mean of (|slope| - 1)^2 around real images (Kodali et al. 2017); usual weight 10.
 
     Args:
         critic: a function of each image alone, so without batch norm.

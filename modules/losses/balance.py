@@ -1,4 +1,4 @@
-"""Weights of classes that lift rare ones in a loss."""
+"""Class weights of a loss against class imbalance."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ Balance = Literal["auto", "median_frequency", "enet"]
 
 
 def class_weights(pixels: np.ndarray, present: np.ndarray, kind: Balance) -> Tensor:
-    """One weight per class that lifts rare classes; 0 for a class that never occurs, which nothing can be learned of.
+    """Class weights against imbalance: higher for rare classes, 0 for a class that never occurs.
 
     `median_frequency` (Eigen and Fergus 2015): a class's frequency is its share of the labeled pixels in the images
     that show it; the weight is the median frequency of the classes that occur, divided by the class's own.

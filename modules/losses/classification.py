@@ -6,7 +6,7 @@ from torch.nn import functional
 
 
 def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0, weight: Tensor | None = None) -> Tensor:
-    """Cross-entropy that fades for samples already right (Lin et al. 2017): (1 - p_t)^gamma * CE; gamma 0 is CE.
+    """Focal loss (Lin et al. 2017): (1 - p_t)^gamma * CE, which down-weights easy samples; gamma 0 is CE.
 
     Args:
         logits: (B, C).

@@ -1,4 +1,4 @@
-"""Losses between views of the same images."""
+"""Contrastive losses between views of the same images: NT-Xent and InfoNCE."""
 
 import torch
 from torch import Tensor

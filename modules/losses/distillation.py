@@ -1,4 +1,4 @@
-"""Losses of students that learn from a teacher's view of the same image, without negatives."""
+"""Self-distillation losses, without negatives: student against teacher on views of the same image."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Losses that see each class as one region: logits (B, C, h, w) against int64 (B, h, w) classes, 255 = ignore.
+"""Region losses (Dice, Jaccard, Tversky, Lovász): logits (B, C, h, w) against int64 (B, h, w) classes, 255 = ignore.
 
 A region is made of all labeled pixels of all images of the batch. Each loss is the mean over the classes that the
 batch's target shows; the others have no say. segmentation_models.pytorch divides by all C instead, which makes its
@@ -20,8 +20,8 @@ def tversky(logits: Tensor, target: Tensor, alpha: float = 0.3, beta: float = 0.
     Args:
         logits: (B, C, h, w).
         target: int64 (B, h, w), 255 = ignore.
-        alpha: what a false positive costs, >= 0.
-        beta: what a false negative costs, >= 0; above alpha it favors recall.
+        alpha: weight of false positives, >= 0.
+        beta: weight of false negatives, >= 0; above alpha it favors recall.
     """
     truth, probabilities = _one_hot(target, logits.shape[1]), logits.float().softmax(1)
     over = (0, 2, 3)

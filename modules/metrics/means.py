@@ -1,4 +1,4 @@
-"""Means of what is computed batch by batch, exact on any number of devices."""
+"""Means of scalars computed batch by batch, exact on any number of devices."""
 
 import torch
 from torch import Tensor

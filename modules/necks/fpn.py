@@ -10,12 +10,12 @@ from modules.contracts import ConfigError, Features, Neck
 
 
 class FPN(Neck):
-    """Hands what the coarse maps know down to the finer ones (Lin et al. 2017); torchvision's.
+    """Feature pyramid network (FPN): top-down pathway from coarse to fine maps (Lin et al. 2017); torchvision's.
 
     Args:
-        features: what the backbone gives.
+        features: of the backbone.
         channels: channels of every map of the new pyramid.
-        levels: how many maps go in, counted from the coarsest: 4 is strides 4 to 32 of most backbones, 3 is 8 to 32. A
+        levels: number of input maps, counted from the coarsest: 4 is strides 4 to 32 of most backbones, 3 is 8 to 32. A
             backbone with fewer gives all it has.
         extra: coarser maps on top: `pool` is one, every second pixel of the coarsest (for Faster R-CNN); `p6p7` is two,
             by convolutions with stride 2 from the coarsest (for RetinaNet and FCOS).

@@ -1,4 +1,4 @@
-"""For heads that look at the backbone's own maps."""
+"""Identity neck, for heads on the backbone's own maps."""
 
 from torch import Tensor
 
@@ -6,7 +6,7 @@ from modules.contracts import Features, Neck
 
 
 class NoNeck(Neck):
-    """Leaves the maps as they are: for heads that need no neck, where one is the default."""
+    """Identity neck: for heads that need none, where another is the default."""
 
     def __init__(self, features: Features):
         super().__init__()

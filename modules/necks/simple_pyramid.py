@@ -1,4 +1,4 @@
-"""A pyramid for backbones of one map."""
+"""Simple feature pyramid of ViTDet, for backbones of one map."""
 
 from itertools import takewhile
 
@@ -10,8 +10,8 @@ from modules.necks.no_neck import NoNeck
 
 
 class SimplePyramid(Neck):
-    """Maps of strides 4, 8, 16 and 32 from the one map of a ViT (Li et al. 2022, "Exploring plain vision transformer
-    backbones for object detection").
+    """Simple feature pyramid: maps of strides 4, 8, 16 and 32 from the one map of a ViT (Li et al. 2022, "Exploring
+    plain vision transformer backbones for object detection").
 
     Finer maps are made by transposed convolutions, each doubling the resolution and halving the channels; coarser ones
     by max-pooling. The projections to equal channels, which the paper counts to it, are the FPN's, where one follows.
@@ -62,7 +62,7 @@ def build_neck(features: Features, neck: NeckFactory | None) -> Neck:
     """The neck of a dense task: on a backbone of one coarse map it stands on a SimplePyramid, unless it is NoNeck.
 
     Args:
-        features: what the backbone gives.
+        features: of the backbone.
         neck: null is none, but for a backbone of one map the pyramid alone.
     """
     alone = len(features.strides) == 1 and features.strides[0] > 4

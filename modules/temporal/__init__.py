@@ -1,4 +1,4 @@
-"""Fusions: how the frames of a clip come together."""
+"""Temporal fusion of the frames of a clip."""
 
 from functools import partial
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Attention between the frames."""
+"""Temporal fusion by attention between the frames."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ class Attention(Fusion):
     transformer network").
 
     Args:
-        backbone: looks at every frame.
+        backbone: applied to every frame.
         frames: of a clip, at most; each has a learned position.
         layers: of the encoder.
         heads: of attention; they divide the backbone's width.

@@ -9,7 +9,7 @@ from modules.temporal.frames import check_images, last_level, mean_of_frames
 
 
 class Inflate(Fusion):
-    """Every convolution that sees neighboring pixels also sees neighboring frames (Carreira & Zisserman 2017).
+    """I3D inflation: every spatial convolution also spans neighboring frames (Carreira & Zisserman 2017).
 
     Weights of images are repeated in time and divided by its extent, and the first and last frame are repeated at the
     ends: a still clip gives exactly the features of the image. Time keeps its resolution, and the maps of all frames

@@ -1,4 +1,4 @@
-"""A recurrent network over the frames."""
+"""Temporal fusion by a recurrent network over the frames."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ class Recurrent(Fusion):
     Donahue et al. 2015, "Long-term recurrent convolutional networks"; Ng et al. 2015, "Beyond short snippets".
 
     Args:
-        backbone: looks at every frame.
+        backbone: applied to every frame.
         frames: of a clip; any number will do.
         cell: `lstm` or `gru`.
         hidden: width of the state.

@@ -1,4 +1,4 @@
-"""Attention of recurrent decoders: one query, one glance at the memory."""
+"""Attention of recurrent decoders (additive, general, dot), one query at a time."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ Score = Literal["additive", "general", "dot"]
 
 
 class Alignment(nn.Module):
-    """Scores every place of a memory for a query; the context is the mean of the places, weighted by softmaxed scores.
+    """Attention with alignment scores of every place of a memory; the context is the mean weighted by their softmax.
 
     `additive`: v' tanh(W q + U m) (Bahdanau et al. 2015); `general`: q' W m, `dot`: q' m (Luong et al. 2015), for which
     a memory of another width than the query's is brought to it by a linear layer.

@@ -9,29 +9,29 @@ from modules.contracts import ConfigError
 from modules.text.memory import Encoder, Memory
 
 State = dict[str, list[Tensor]]
-"""What a decoder remembers between two steps: lists of tensors, batch first. Under `source` a row for each source,
+"""State of a decoder between two steps: lists of tensors, batch first. Under `source` a row for each source,
 which all hypotheses of it share; under every other key a row for each hypothesis. Hypotheses of one source lie side by
 side, as many for each."""
 
 
 class Decoder(nn.Module):
-    """Writes a text about a memory. `embedding` and `output` are those of its tokens; `output` has no bias; `attends`
-    says whether it looks at single places of the memory."""
+    """Base of text decoders, which generate a text from a memory. `embedding` and `output` are those of its tokens;
+    `output` has no bias; `attends` is true if it attends to single places of the memory."""
 
     attends: bool = True
     embedding: nn.Embedding
     output: nn.Linear
 
     def attend(self, target: Tensor, memory: Memory) -> tuple[Tensor, Tensor | None]:
-        """Reads the target with teacher forcing; what is said at t depends on the tokens up to t alone.
+        """Teacher forcing over the target; the state at t depends on the tokens up to t alone.
 
         Args:
             target: int64 (B, T), beginning with BOS, right-padded.
             memory: of the same B sources.
 
         Returns:
-            States (B, T, D), which `output` turns into logits of the token after each; and where in the memory each
-            looked, (B, T, S) summing to 1, None for a decoder without attention.
+            States (B, T, D), which `output` turns into logits of the token after each; and attention weights
+            over the memory, (B, T, S) summing to 1, None for a decoder without attention.
         """
         raise NotImplementedError
 

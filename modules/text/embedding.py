@@ -51,7 +51,7 @@ class Placed(nn.Module):
     Args:
         embedding: of the tokens; kept by whoever owns this, which may tie it to others.
         positions: `sinusoidal`, of any length, or `learned`.
-        max_positions: how many positions are learned.
+        max_positions: number of learned positions.
         dropout: 0..1.
     """
 

@@ -12,19 +12,19 @@ from modules.text.recurrent import Recurrent, glance
 
 
 class ShowAttendTell(Recurrent):
-    """An LSTM that looks at the image before it reads each word (soft attention; equations 1 to 7).
+    """Captioning decoder: an LSTM with soft attention over the image before each word (equations 1 to 7).
 
     The state before the word asks for the context; a gate made from it scales the context, which enters the LSTM with
     the word. Word, new state and context together say the next word (the deep output). The first state comes from the
     mean of the memory. In training, add `doubly_stochastic` of the weights to the loss.
 
     Args:
-        vocabulary: how many tokens there are.
+        vocabulary: number of tokens.
         memory: width of the memory, the channels of the feature map.
         width: of embedding and deep output.
         hidden: width of the LSTM.
         attention: width inside of the additive attention.
-        dropout: of what is said, 0..1.
+        dropout: of the deep output, 0..1.
         tied: whether the output uses the embedding's weight.
     """
 

@@ -11,10 +11,10 @@ from modules.text.transformer_layer import Activation, Layer, Norm
 
 
 class TransformerEncoder(Encoder):
-    """Tokens to a memory.
+    """Transformer encoder: tokens to a memory.
 
     Args:
-        vocabulary: how many tokens there are.
+        vocabulary: number of tokens.
         width: of embeddings and states.
         layers: above each other.
         heads: of attention; they divide the width.
@@ -24,7 +24,7 @@ class TransformerEncoder(Encoder):
         norm: `pre` (with one more norm at the end) or `post`.
         activation: `relu` or `gelu`.
         positions: `sinusoidal` or `learned`.
-        max_positions: how many positions are learned.
+        max_positions: number of learned positions.
 
     Raises:
         ConfigError: heads that do not divide the width; in `forward`, a text longer than the learned positions.
@@ -62,10 +62,10 @@ class TransformerEncoder(Encoder):
 
 
 class TransformerDecoder(Decoder):
-    """Writes a text about a memory, with keys and values kept between steps.
+    """Transformer decoder: generates a text from a memory, with a cache of keys and values between steps.
 
     Args:
-        vocabulary: how many tokens there are.
+        vocabulary: number of tokens.
         memory: width of the memory; another width than `width` is brought to it by a linear layer.
         tied: whether the output uses the embedding's weight.
 

@@ -1,6 +1,6 @@
 """Published networks that neither timm nor torchvision has, registered among timm's models under their names.
 
-What they take, all of them or those that have it:
+Common arguments, where a network has them:
 
     num_classes: number of logits; 0 is without classifier.
     in_chans: channels of the images.

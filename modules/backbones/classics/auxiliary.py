@@ -1,4 +1,4 @@
-"""Classifiers inside a network, which help its lower layers to learn."""
+"""Auxiliary classifiers on intermediate maps, with their own loss in training."""
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,12 +9,12 @@ from modules.contracts import Backbone, ConfigError
 
 
 class Auxiliary(nn.Module):
-    """A small classifier on the map that one stage of a network gives (Szegedy et al. 2015), in training only.
+    """Auxiliary classifier on the map of one stage of a network (Szegedy et al. 2015), in training only.
 
     In training it keeps the map as it comes by, until it is called; in evaluation it does nothing.
 
     Args:
-        stage: what it watches.
+        stage: module whose output it classifies.
         inputs: channels of the stage's map.
         num_classes: number of logits.
     """
@@ -30,7 +30,7 @@ class Auxiliary(nn.Module):
         stage.register_forward_hook(self._keep)
 
     def forward(self) -> Tensor:
-        """Logits (B, num_classes) of the map that came by."""
+        """Logits (B, num_classes) of the last map of the stage."""
         x, self.map = self.map, None
         x = functional.avg_pool2d(x, 5, 3) if min(x.shape[-2:]) >= 5 else x
         x = functional.adaptive_avg_pool2d(self.conv(x), 4)  # for images of 224 x 224 it is 4 x 4 already
@@ -42,7 +42,7 @@ class Auxiliary(nn.Module):
 
 
 def watch(net: Network, num_classes: int) -> nn.ModuleList:
-    """The auxiliary classifiers of `net`, fresh, one at each of its `auxiliary_points`."""
+    """New auxiliary classifiers of `net`, one at each of its `auxiliary_points`."""
     points = [(net.stages[point], net.feature_info[point]["num_chs"]) for point in net.auxiliary_points]
     return nn.ModuleList(Auxiliary(stage, channels, num_classes) for stage, channels in points)
 

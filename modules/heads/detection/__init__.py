@@ -1,4 +1,4 @@
-"""Heads that find objects."""
+"""Detection heads."""
 
 from modules.heads.detection.detector import Detector, DetectorFactory
 from modules.heads.detection.fast_rcnn import RCNN, FastRCNN

@@ -1,4 +1,4 @@
-"""The boxes that detectors start from, and their shapes fitted to data."""
+"""Anchor boxes, and fitting of their shapes to data by k-means."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -13,11 +13,11 @@ from modules.contracts import ConfigError
 
 
 class Anchors(AnchorGenerator):
-    """The same shapes at every cell of a map: torchvision's anchors, in float32 and with strides that are known.
+    """Anchor boxes, the same shapes at every cell of a map: torchvision's, in float32 and with given strides.
 
     torchvision's guesses strides from the sizes of image and maps, which is right only for whole cells, and takes the
-    type of the maps: in bfloat16, anchors would be off by pixels. Shapes are a buffer, so that a checkpoint remembers
-    those that were fitted to its data.
+    type of the maps: in bfloat16, anchors would be off by pixels. Shapes are a buffer, so that a checkpoint keeps
+    those fitted to its data.
 
     Args:
         strides: of the maps.
@@ -60,7 +60,7 @@ class Anchors(AnchorGenerator):
         return [torch.cat(parts)] * len(image_list.image_sizes)
 
     def fit(self, wh: np.ndarray) -> str:
-        """Takes shapes that suit boxes (N, 2) of these widths and heights; says what that changes.
+        """Fit the shapes to boxes of the widths and heights (N, 2), by k-means; returns a line about the change.
 
         Sizes are fitted for some of the finest maps, and double from there, as anchors must not be much smaller than
         the stride of their map: as many maps as suits the boxes best. What was there stays if none is better.
@@ -140,7 +140,7 @@ def fit_anchors(
     Args:
         wh: (N, 2) widths and heights in pixels of the network's images, above 0.
         levels: maps that share the sizes.
-        ratios: how many.
+        ratios: number of ratios.
         each: sizes of each map.
         fitted: maps, from the finest, whose sizes come from the boxes; sizes of the others double from map to map, and
             so they do where boxes have fewer sizes. Null is all.

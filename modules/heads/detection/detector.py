@@ -33,8 +33,8 @@ class Detector(Head):
     Raises:
         ConfigError: a threshold outside of 0..1, or no detections.
 
-    Class attribute: `crops` marks heads that look at parts of the image; they get, in place of maps, the function
-    that makes maps of images. `given_anchors` says whether sizes or ratios of anchors were given.
+    Class attribute: `crops` marks heads that crop the image; they get, in place of maps, the function from images
+    to maps. `given_anchors` says whether sizes or ratios of anchors were given.
     """
 
     crops: ClassVar[bool] = False

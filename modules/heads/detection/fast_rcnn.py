@@ -65,13 +65,13 @@ class FastRCNN(GivenProposals):
     """Fast R-CNN: pools proposals from the feature maps of the image (Girshick 2015). Losses: classifier, box.
 
     Args:
-        features: what the backbone or neck gives.
+        features: of the backbone or neck.
         outputs: number of classes C, without background.
         stride: use only the map of this stride; null takes all, which must have equal channels.
         pooling: `align` interpolates (RoIAlign), `pool` takes the maximum of whole cells (RoIPool), as it was first.
         source: of proposals: `batch`, or `windows`: sliding windows of four sizes and three shapes; null is the batch
             where it has some, else windows.
-        samples: proposals of an image that each training step looks at; null is 64.
+        samples: proposals of an image in each training step; null is 64.
         hidden: width of the two hidden layers of each proposal.
         box_loss: `smooth_l1` on offsets, which null is too, `giou` or `diou` on boxes.
 
@@ -114,13 +114,13 @@ class RCNN(GivenProposals):
     Uses the coarsest map alone: wants NoNeck.
 
     Args:
-        features: what the backbone gives.
+        features: of the backbone.
         outputs: number of classes C, without background.
         size: side of the square that proposals are warped to, in pixels.
         context: part of the square's side that shows surroundings, on each side.
         source: of proposals: `batch`, or `windows`: sliding windows of four sizes and three shapes; null is the batch
             where it has some, else windows.
-        samples: proposals of an image that each training step looks at; null is 64.
+        samples: proposals of an image in each training step; null is 64.
         at_once: proposals of one pass through the backbone in evaluation.
         box_loss: `smooth_l1` on offsets, which null is too, `giou` or `diou` on boxes.
 

@@ -1,4 +1,4 @@
-"""The two-stage detectors that make their own proposals."""
+"""Two-stage detectors with a region proposal network: Faster R-CNN and Mask R-CNN."""
 
 from torch import Tensor
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
@@ -13,20 +13,20 @@ from modules.heads.detection.regions import BoxLoss, Masks, Proposals, Regions
 
 
 class FasterRCNN(Detector):
-    """Proposals from anchors on every map, then a look at each (Ren et al. 2015; on pyramids, Lin et al. 2017).
+    """Faster R-CNN: region proposal network, then RoI head (Ren et al. 2015; on pyramids, Lin et al. 2017).
 
     torchvision's, with its names. Wants a neck FPN with `extra: pool`. Losses: rpn_objectness, rpn_box, classifier,
     box.
 
     Args:
-        features: what the neck gives, all maps with equal channels.
+        features: of the neck, all maps with equal channels.
         outputs: number of classes C, without background.
         anchor_sizes: square root of an anchor's area in pixels, ascending: one for each map, or the same number for
             each; null is 8 strides of each map.
         ratios: height / width of the anchors; null is 0.5, 1 and 2.
         proposals: most proposals in an image in evaluation; training keeps twice as many.
-        samples: proposals of an image that each training step looks at; null is 512, fewer are faster.
-        hidden: width of the two layers that judge a proposal.
+        samples: proposals of an image in each training step; null is 512, fewer are faster.
+        hidden: width of the two hidden layers of each proposal.
         box_loss: of the second stage: `smooth_l1` on offsets, which null is too, `giou` or `diou` on boxes.
 
     Raises:
@@ -68,7 +68,7 @@ class FasterRCNN(Detector):
         targets: list[Target] | None = None,
         proposals: list[Tensor] | None = None,
     ) -> tuple[list[Detection], dict[str, Tensor]]:
-        """See `Detector`; proposals that are given are not looked at."""
+        """See `Detector`; given proposals are ignored."""
         images, features = image_list(image, inside), named(maps)
         targets = None if targets is None else from_background(targets)
         proposals, first = self.rpn(images, features, targets)
@@ -77,12 +77,12 @@ class FasterRCNN(Detector):
 
 
 class MaskRCNN(FasterRCNN):
-    """Faster R-CNN that also draws a mask of 28 x 28 into each box, one for each class (He et al. 2017).
+    """Mask R-CNN: Faster R-CNN with a mask of 28 x 28 in each box, one for each class (He et al. 2017).
 
     torchvision's, with its names. One more loss: mask; in evaluation only where targets have masks.
 
     Args:
-        features: what the neck gives, all maps with equal channels.
+        features: of the neck, all maps with equal channels.
         outputs: number of classes C, without background.
         mask_channels: of the five convolutions that draw.
 

@@ -1,4 +1,4 @@
-"""The detectors that need no proposals: torchvision's heads, losses and decoding on any backbone and neck."""
+"""One-stage detectors: torchvision's RetinaNet, FCOS and SSD on any backbone and neck."""
 
 from abc import abstractmethod
 from functools import partial
@@ -21,7 +21,7 @@ NAMES = {"classification": "classifier", "bbox_regression": "box", "bbox_ctrness
 
 
 class OneStage(Detector):
-    """Base of the heads that judge every cell of every map; `net` is torchvision's, without its backbone."""
+    """Base of one-stage detection heads; `net` is torchvision's, without its backbone."""
 
     net: nn.Module
 
@@ -37,7 +37,7 @@ class OneStage(Detector):
         targets: list[Target] | None = None,
         proposals: list[Tensor] | None = None,
     ) -> tuple[list[Detection], dict[str, Tensor]]:
-        """See `Detector`; proposals are not looked at."""
+        """See `Detector`; proposals are ignored."""
         images = image_list(image, inside)
         outputs = {name: each.float() for name, each in self.net.head(maps).items()}
         boxes = self.net.anchor_generator(images, maps)
@@ -65,12 +65,12 @@ class OneStage(Detector):
 
 
 class RetinaNet(OneStage):
-    """Every anchor is classified, with the focal loss (Lin et al. 2017b). torchvision's; its names follow `net`.
+    """RetinaNet: anchors classified with the focal loss (Lin et al. 2017b). torchvision's; its names follow `net`.
 
     Wants a neck FPN with `levels: 3` and `extra: p6p7`. Losses: classifier, box.
 
     Args:
-        features: what the neck gives, all maps with equal channels.
+        features: of the neck, all maps with equal channels.
         outputs: number of classes C.
         anchor_sizes: square root of an anchor's area in pixels, ascending, the same number for each map; null is
             three of each: 4, 5 and 6.3 strides.
@@ -113,13 +113,13 @@ class RetinaNet(OneStage):
 
 
 class FCOS(OneStage):
-    """Every cell says how far the sides of its object are, and how near its middle it is (Tian et al. 2019).
+    """FCOS, anchor-free: each cell predicts distances to the sides of its object, and centerness (Tian et al. 2019).
 
-    No anchors. torchvision's; its names follow `net`. Wants a neck FPN with `levels: 3` and `extra: p6p7`. Losses:
+    torchvision's; its names follow `net`. Wants a neck FPN with `levels: 3` and `extra: p6p7`. Losses:
     classifier, box (GIoU), centerness.
 
     Args:
-        features: what the neck gives, all maps with equal channels.
+        features: of the neck, all maps with equal channels.
         outputs: number of classes C.
         radius: a cell is of an object when its center is that many strides from the object's, at most.
 
@@ -147,13 +147,13 @@ class FCOS(OneStage):
 
 
 class SSD(OneStage):
-    """Default boxes on maps of many sizes, each with its own convolution (Liu et al. 2016). torchvision's.
+    """SSD: default boxes on maps of many sizes, each with its own convolution (Liu et al. 2016). torchvision's.
 
     Works on the backbone's own maps (NoNeck) or a neck's: coarser ones are added until there are `levels`. Losses:
     classifier, box.
 
     Args:
-        features: what the backbone or neck gives.
+        features: of the backbone or neck.
         outputs: number of classes C, without background.
         anchor_sizes: sides of the default squares in pixels, one for each map, ascending; null is 4 strides.
         ratios: of the other default boxes: each stands and lies; null is 2 and 3.
@@ -199,7 +199,7 @@ class SSD(OneStage):
         targets: list[Target] | None = None,
         proposals: list[Tensor] | None = None,
     ) -> tuple[list[Detection], dict[str, Tensor]]:
-        """See `Detector`; proposals are not looked at."""
+        """See `Detector`; proposals are ignored."""
         maps = [maps[i] for i in self.used]
         for layer in self.extra:
             maps.append(layer(maps[-1]))
