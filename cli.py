@@ -127,7 +127,7 @@ class CLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
-            "--run_dir", type=str | None, default=None, help="where everything of this run goes; default runs/NAME/TIME"
+            "--run_dir", type=str | None, default=None, help="output folder of the run; default runs/NAME/TIME"
         )
         parser.add_argument(
             "--tensorboard", type=bool, default=False, help="also log to TensorBoard, in the run directory"

@@ -86,7 +86,7 @@ def measure(name: str, chosen: list[Clip], repeats: int) -> list[Comparison]:
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = parser(__doc__)
     options.add_argument("--root", type=Path, required=True, help="any folder of videos")
-    options.add_argument("--frames", type=int, default=16, help="of a clip")
+    options.add_argument("--frames", type=int, default=16, help="frames of a clip")
     options.add_argument("--repeats", type=int, default=5, help="pairs of runs")
     args = options.parse_args(argv)
     ways = {"uniform": Sampling(args.frames), "dense": Sampling(args.frames, "dense")}

@@ -94,7 +94,7 @@ def run(
     options.add_argument("--batch_size", type=int, default=batch_size)
     options.add_argument("--steps", type=int, default=10, help="steps that count")
     options.add_argument("--repeats", type=int, default=3, help="pairs of runs")
-    options.add_argument("--epochs", type=int, default=epochs, help="of the training")
+    options.add_argument("--epochs", type=int, default=epochs, help="epochs of the training")
     options.add_argument("--seed", type=int, default=0)
     args, typed = options.parse_known_args(argv)
     size, step = tuple(args.size), (tuple(args.size), args.batch_size, args.steps)

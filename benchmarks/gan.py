@@ -119,7 +119,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = parser(__doc__)
     both = ["gan", "wgan"]
     options.add_argument("--tasks", nargs="+", choices=both, default=both)
-    options.add_argument("--steps", type=int, default=100, help="of the discriminator, that count")
+    options.add_argument("--steps", type=int, default=100, help="discriminator steps that count")
     options.add_argument("--repeats", type=int, default=5, help="pairs of runs")
     options.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu")
     args = options.parse_args(argv)

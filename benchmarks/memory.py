@@ -153,11 +153,11 @@ def validate(images: int, objects: int, side: int, batch: int, precision: str) -
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = parser(__doc__)
     options.add_argument("--images", type=int, default=200)
-    options.add_argument("--objects", type=int, default=100, help="in each image, and most that are found")
-    options.add_argument("--side", type=int, default=1024, help="of the images in pixels")
+    options.add_argument("--objects", type=int, default=100, help="objects in each image, and limit of detections")
+    options.add_argument("--side", type=int, default=1024, help="side of the images in pixels")
     options.add_argument("--batch", type=int, default=8, help="images at a time")
     options.add_argument(
-        "--precision", default=automatic(), help="of the trainer; default %(default)s, as cli.py chooses"
+        "--precision", default=automatic(), help="the trainer's; default %(default)s, as cli.py chooses"
     )
     args = options.parse_args(argv)
     if not RESET.exists():

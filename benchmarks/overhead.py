@@ -186,7 +186,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--tasks", nargs="+", choices=both, default=both)
     options.add_argument("--steps", type=int, default=30, help="steps that count")
     options.add_argument("--repeats", type=int, default=5, help="pairs of runs")
-    options.add_argument("--batch_size", type=int, help="another than the YAML's")
+    options.add_argument("--batch_size", type=int, help="images per step; default the YAML's")
     options.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu")
     args = options.parse_args(argv)
     rows = []

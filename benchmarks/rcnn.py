@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--size", type=int, nargs=2, default=(240, 320), metavar=("HEIGHT", "WIDTH"))
     options.add_argument("--proposals", type=int, default=300, help="boxes in each image")
     options.add_argument("--crop", type=int, default=64, help="side of R-CNN's crops in pixels")
-    options.add_argument("--images", type=int, default=2, help="in a batch")
+    options.add_argument("--images", type=int, default=2, help="images of a batch")
     options.add_argument("--repeats", type=int, default=3, help="pairs of runs")
     args = options.parse_args(argv)
     rows = measure(args.backbone, tuple(args.size), args.proposals, args.crop, args.images, args.repeats)

@@ -170,7 +170,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--root", type=Path, required=True, help="folder of Multi30k: train.en.gz, train.de.gz, ...")
     options.add_argument("--steps", type=int, default=30, help="training steps that count; 0 leaves training out")
     options.add_argument("--sentences", type=int, default=256, help="test sentences that are translated; 0 for none")
-    options.add_argument("--epochs", type=int, default=1, help="of the training before the search")
+    options.add_argument("--epochs", type=int, default=1, help="epochs of the training before the search")
     options.add_argument("--repeats", type=int, default=3, help="pairs of runs")
     args = options.parse_args(argv)
     if find_spec("joeynmt") is None:

@@ -114,7 +114,7 @@ def table(rows: list[dict[str, Any]], title: str) -> Table:
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = parser(__doc__)
     options.add_argument("--root", type=Path, required=True, help="folder with train/CLASS/*.jpg and test/CLASS/*.jpg")
-    options.add_argument("--seconds", type=int, default=90, help="of training, each")
+    options.add_argument("--seconds", type=int, default=90, help="duration of each training")
     options.add_argument("--size", type=int, default=32, help="side of the images in pixels")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), metavar="NAME")

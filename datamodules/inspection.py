@@ -65,7 +65,7 @@ def inspect_all(paths: Sequence[Path]) -> list[Inspection]:
 
     def look() -> list[Inspection]:
         if len(paths) >= MANY:
-            rank_zero_info(f"  looking at {len(paths):,} image files, this once")
+            rank_zero_info(f"  inspecting {len(paths):,} image files, only this once")
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             return list(threads.map(lambda path: inspect(path, limit), paths))
 
