@@ -12,9 +12,9 @@ from datamodules.roles import roles_of
 from tasks import Task
 
 OWN = {
-    "images": ("images", "Images", "FOLDER"),
+    "images": ("images", "UnlabeledImages", "FOLDER"),
     "videos": ("videos", "Videos", "FOLDER"),
-    "sentence pairs": ("sentences", "Sentences", "FILE"),
+    "sentence pairs": ("sentences", "TextFile", "FILE"),
 }
 """For the noun of a data module's samples: the word for a user's own, the data module to predict them, its --root."""
 
@@ -44,7 +44,7 @@ def next_commands(argv: list[str], folder: Path, task: Task, data: DataModule) -
     noun, files, where = OWN[data.noun]
     own = ["--data", files, "--data.root", where]
     if task.generative:
-        noun, own = "samples", ["--data", "Noise", "--data.count", "100", "--seed_everything", "1"]
+        noun, own = "samples", ["--data", "LatentSamples", "--data.count", "100", "--seed_everything", "1"]
     split = next((split for split in ("test", "val") if data.has(split)), None)
     again = {"test": ("test", "test again:"), "val": ("validate", "validate again:")}.get(split)
     lines = [f"next, {again[1]:<17} {command_line(again[0], *config, '--ckpt_path', run)}"] if again else []

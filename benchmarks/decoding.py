@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 
 from benchmarks.report import Comparison, compare, in_pairs, parser
-from datamodules.videos.decode import read_frames, scaled_shape
-from datamodules.videos.files import find_videos
-from datamodules.videos.index import Index, read_index
-from datamodules.videos.sampling import Sampling
+from datamodules.video.decode import read_frames, scaled_shape
+from datamodules.video.files import find_videos
+from datamodules.video.index import Index, read_index
+from datamodules.video.sampling import Sampling
 
 MARK = ">= 1.5"  # ratio to reading whole files
 SIDE = 128

@@ -89,7 +89,7 @@ def trained(root: Path, size: Size, epochs: int, seed: int, options: list[str]) 
     """Metrics of `cli.py fit` on images and boxes in `root`."""
     typed = {
         "--seed_everything": seed,
-        "--data": "Objects",
+        "--data": "DetectionFolder",
         "--data.root": str(root),
         "--data.image_size": list(size),
         "--data.batch_size": 4,

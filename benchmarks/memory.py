@@ -24,8 +24,8 @@ from benchmarks.precision import automatic
 from benchmarks.report import apart, parser, publish
 from callbacks import Figures
 from datamodules.base import Split
-from datamodules.objects.object_data import ObjectDataModule
-from datamodules.objects.objects import ObjectFiles, packed
+from datamodules.detection.object_data import ObjectDataModule
+from datamodules.detection.objects import ObjectFiles, packed
 from modules.contracts import Prediction
 from modules.heads.detection import MaskRCNN
 from modules.necks import FPN

@@ -28,9 +28,9 @@ import torch
 from torch.utils.data import default_collate
 
 from benchmarks.report import Comparison, compare, in_pairs, parser
-from datamodules import Images
-from datamodules.shapes.render import render
-from datamodules.shapes.world import scene
+from datamodules import UnlabeledImages
+from datamodules.synthetic.render import render
+from datamodules.synthetic.world import scene
 from modules.backbones import Timm
 
 MARK = ">= 2.5"  # ratio to lightly's
@@ -46,7 +46,9 @@ def ours(root: Path, size: int, count: int, normalize: bool, device: str | None 
     """
     there = torch.device(device or "cpu")
     where = {"augment_device": "device", "cache_on_device": held} if device else {}
-    data = Images(root=str(root), image_size=size, views=2, crop=(0.2, 1.0), augment="simclr", val_split=0.0, **where)
+    data = UnlabeledImages(
+        root=str(root), image_size=size, views=2, crop=(0.2, 1.0), augment="simclr", val_split=0.0, **where
+    )
     data.setup()
     images, backbone = data.dataset("train", "train"), Timm("test_resnet").to(there)
     if held:

@@ -4,13 +4,13 @@ import cv2
 
 from datamodules.base import DataModule
 from datamodules.captions import CaptionTable, COCOCaptions, Flickr8k
-from datamodules.images import CIFAR10, CIFAR100, MNIST, FashionMNIST, ImageFolder, Images
-from datamodules.noise import Noise
-from datamodules.objects import Objects
-from datamodules.semantic import CamVid, COCOSemantic, Masks, VOCSegmentation
-from datamodules.shapes import Shapes, ShapesCaptions, ShapesInMotion, ShapesMasks, ShapesObjects, ShapesSentences
-from datamodules.text import Multi30k, ParallelText, Sentences
-from datamodules.videos import HMDB51, UCF101, FrameFolder, VideoFolder, VideoFrames, Videos
+from datamodules.detection import DetectionFolder
+from datamodules.images import CIFAR10, CIFAR100, MNIST, FashionMNIST, ImageFolder, UnlabeledImages
+from datamodules.latent_samples import LatentSamples
+from datamodules.segmentation import CamVid, COCOSemantic, SegmentationFolder, VOCSegmentation
+from datamodules.synthetic import Shapes, ShapesCaptions, ShapesMasks, ShapesObjects, ShapesSentences, ShapesVideo
+from datamodules.text import Multi30k, ParallelText, TextFile
+from datamodules.video import HMDB51, UCF101, FrameFolder, VideoFolder, VideoFrames, Videos
 
 cv2.setNumThreads(0)  # its own threads fight with the loader's workers
 
@@ -25,23 +25,23 @@ __all__ = [
     "CamVid",
     "CaptionTable",
     "DataModule",
+    "DetectionFolder",
     "FashionMNIST",
     "Flickr8k",
     "FrameFolder",
     "ImageFolder",
-    "Images",
-    "Masks",
+    "LatentSamples",
     "Multi30k",
-    "Noise",
-    "Objects",
     "ParallelText",
-    "Sentences",
+    "SegmentationFolder",
     "Shapes",
     "ShapesCaptions",
-    "ShapesInMotion",
     "ShapesMasks",
     "ShapesObjects",
     "ShapesSentences",
+    "ShapesVideo",
+    "TextFile",
+    "UnlabeledImages",
     "VOCSegmentation",
     "VideoFolder",
     "VideoFrames",

@@ -28,7 +28,7 @@ class ImageFolder(ImageDataModule):
     def __init__(self, root: str, **kwargs):
         super().__init__(**kwargs)
         self.root = Path(root).expanduser()
-        self.folders = ClassFolders(self.root, find_images, "images", "Images")
+        self.folders = ClassFolders(self.root, find_images, "images", "UnlabeledImages")
         self.classes, self.unlabeled = self.folders.classes, self.folders.unlabeled
 
     def sources(self) -> dict[Split, Files]:

@@ -1,6 +1,6 @@
 """Sentences and their translations."""
 
 from datamodules.text.parallel_text import Multi30k, ParallelText
-from datamodules.text.sentences import Sentences
+from datamodules.text.text_file import TextFile
 
-__all__ = ["Multi30k", "ParallelText", "Sentences"]
+__all__ = ["Multi30k", "ParallelText", "TextFile"]

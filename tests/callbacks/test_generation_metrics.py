@@ -114,10 +114,10 @@ def test_a_conditional_generator_is_asked_for_classes_and_checked(trainer, monke
 
 
 def test_images_without_labels_need_another_extractor(trainer, image_folder, monkeypatch, capfd):
-    from datamodules import Images
+    from datamodules import UnlabeledImages
 
     monkeypatch.setattr(Inception, "missing", classmethod(lambda cls: "nothing is there"))
-    data = Images(root=str(image_folder({"a": 30})), image_size=16, workers=0, batch_size=10)
+    data = UnlabeledImages(root=str(image_folder({"a": 30})), image_size=16, workers=0, batch_size=10)
     data.setup()
     run = trainer(GenerationMetrics())
     run.strategy.connect(Generator(shapes()))

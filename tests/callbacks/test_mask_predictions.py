@@ -8,7 +8,7 @@ from PIL import Image
 from callbacks.predictions import Predictions
 from callbacks.writers.images import inside, stems
 from callbacks.writers.masks import encode_map
-from datamodules.semantic.files import read_mask
+from datamodules.segmentation.files import read_mask
 from modules.colors import palette as pascal_voc
 from modules.contracts import DataError
 from tests.helpers.errors import refuses

@@ -94,9 +94,9 @@ def test_a_device_that_is_missing_is_named(refused):
     ("task", "data", "names"),
     [
         ("semantic_segmentation", "Shapes", ["SemanticSegmentation", "mask", "Shapes", "--data"]),
-        ("classification", "ShapesInMotion", ["Classification", "image", "ShapesInMotion", "video", "--data"]),
+        ("classification", "ShapesVideo", ["Classification", "image", "ShapesVideo", "video", "--data"]),
         ("classification", "ShapesObjects", ["Classification", "label", "ShapesObjects", "boxes", "--data"]),
-        ("rotation", "ShapesInMotion", ["image", "video", "--data"]),
+        ("rotation", "ShapesVideo", ["image", "video", "--data"]),
         ("instance_segmentation", "ShapesObjects", ["masks", "--data.masks true"]),
     ],
 )
@@ -261,7 +261,17 @@ SQUARE = [[10, 5, 30, 5, 30, 15, 10, 15]]
 
 
 def objects(root: Path, task: str = "detection", *typed: str) -> list[str]:
-    return ["fit", "--config", f"tasks/{task}.yaml", "--data", "Objects", "--data.root", str(root), *typed, *SMALL]
+    return [
+        "fit",
+        "--config",
+        f"tasks/{task}.yaml",
+        "--data",
+        "DetectionFolder",
+        "--data.root",
+        str(root),
+        *typed,
+        *SMALL,
+    ]
 
 
 def twice_the_same_id(root):

@@ -55,7 +55,7 @@ def test_the_same_checkpoint_gives_the_same_metrics_on_its_test_set(run, graft):
 
 def test_a_checkpoint_alone_describes_images_of_ones_own(run, graft, image_folder):
     folder = image_folder({"mine": 3})
-    typed = ["--data", "Images", "--data.root", str(folder), "--data.workers", "0"]
+    typed = ["--data", "UnlabeledImages", "--data.root", str(folder), "--data.workers", "0"]
     typed += ["--model.search.num_return_sequences", "2"]
     assert graft("predict", "--ckpt_path", run, *typed, "--run_dir", "said")[0] == 0
     rows = table(Path("said/predictions/predict.csv"))

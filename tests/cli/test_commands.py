@@ -97,7 +97,7 @@ def test_predict_takes_size_and_classes_from_the_checkpoint(graft, trained, fold
             "--ckpt_path",
             str(trained),
             "--data",
-            "Images",
+            "UnlabeledImages",
             "--data.root",
             str(folder),
             "--run_dir",

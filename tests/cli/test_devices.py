@@ -58,7 +58,7 @@ def test_every_other_command_of_every_yaml_answers_on_two_processes_as_on_one(gr
     assert graft("fit", "--config", str(path), *few(path.stem), "--run_dir", "run")[0] == 0
     for command in ("validate", "test", "predict"):
         made = command == "predict" and path.stem in ("gan", "wgan")
-        data = ["--data", "Noise", "--data.count", "31"] if made else FEW[2:6] + FEW[8:10]
+        data = ["--data", "LatentSamples", "--data.count", "31"] if made else FEW[2:6] + FEW[8:10]
         typed = [command, "--config", str(path), "--ckpt_path", "run", *COMMON, *data, "--data.batch_size", "8"]
         assert graft(*typed, "--run_dir", f"one_{command}")[0] == 0
         for start in (two_processes, by_torchrun):

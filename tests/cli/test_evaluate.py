@@ -102,7 +102,7 @@ def test_images_are_damaged_in_full_precision_whatever_the_trainer_computes_in(g
 
 
 def test_without_labels_the_probes_are_off_and_the_rest_goes_on(graft, pretrained, folder, said):
-    data = ["--data", "Images", "--data.root", str(folder), "--data.augment", "none", "--data.crop", "null"]
+    data = ["--data", "UnlabeledImages", "--data.root", str(folder), "--data.augment", "none", "--data.crop", "null"]
     typed = [*data, "--data.val_split", "0.25", "--run_dir", "out"]
     assert graft("evaluate", "--ckpt_path", str(pretrained), *QUICK, *typed)[0] == 0
     found = results("out")
@@ -140,7 +140,7 @@ def test_features_are_judged_on_classes_that_the_task_does_not_know(graft, train
         ("--model.backbone resnet18", 2, ["Classification", "--model.backbone test_resnet"]),
         ("--data.image_size 16", 2, ["16", "32", "--data.image_size", "--model.small_images"]),
         ("--data.val 0 --data.test 1", 1, ["test", "1"]),
-        ("--data ShapesInMotion", 2, ["ShapesInMotion", "--data ImageFolder"]),
+        ("--data ShapesVideo", 2, ["ShapesVideo", "--data ImageFolder"]),
         ("--data ShapesSentences", 2, ["ShapesSentences", "--data ImageFolder"]),
     ],
 )
@@ -174,8 +174,8 @@ def test_weights_of_any_precision_are_judged(graft, trained, precision):
 
 
 def test_data_without_anything_to_judge_is_refused(refused, trained, folder):
-    data = ["--data", "Images", "--data.root", str(folder), "--data.val_split", "0"]
-    refused(1, ["evaluate", "--ckpt_path", str(trained), *data], "Images", "test", "val", "--data.root")
+    data = ["--data", "UnlabeledImages", "--data.root", str(folder), "--data.val_split", "0"]
+    refused(1, ["evaluate", "--ckpt_path", str(trained), *data], "UnlabeledImages", "test", "val", "--data.root")
 
 
 def test_latest_without_a_name_lists_the_runs(refused):

@@ -45,7 +45,7 @@ def test_killed_and_resumed_equals_never_stopped(graft, tmp_path, typed, step, s
 
 def test_samples_follow_from_seed_and_place_alone(graft):
     assert graft(*GAN, "--model.optim.lr", "0.01", "--trainer.max_epochs", "1", "--run_dir", "run")[0] == 0
-    predict = ["predict", "--config", "tasks/gan.yaml", "--ckpt_path", "run", "--data", "Noise"]
+    predict = ["predict", "--config", "tasks/gan.yaml", "--ckpt_path", "run", "--data", "LatentSamples"]
 
     def samples(name: str, *typed: str) -> dict[str, bytes]:
         assert graft(*predict, *typed, "--run_dir", name)[0] == 0
@@ -85,8 +85,8 @@ CLIPPED = "--trainer.gradient_clip_val 1 --trainer.accumulate_grad_batches 2"
         (WGAN, "--model.n_critic 50 --trainer.max_epochs 1", 2, ["50", "--model.n_critic", "12", "trainer.max_epochs"]),
         (WGAN, "--model.penalty none", 2, ["--model.penalty gradient", "--model.weight_clip 0.01"]),
         (GAN, "--model.loss hinged", 2, ["loss", "hinged", "hinge"]),
-        (GAN[:3], "--data Noise --model.condition null", 1, ["Noise", "--data.root"]),
-        (GAN[:3], "--data ShapesInMotion", 2, ["GAN", "image", "ShapesInMotion"]),
+        (GAN[:3], "--data LatentSamples --model.condition null", 1, ["LatentSamples", "--data.root"]),
+        (GAN[:3], "--data ShapesVideo", 2, ["GAN", "image", "ShapesVideo"]),
     ],
 )
 def test_what_cannot_work_is_named_with_what_to_set(refused, fit, typed, code, names):
@@ -101,7 +101,7 @@ def test_networks_for_another_size_than_the_data_gives_are_answered_with_the_opt
 
 def test_labels_asked_for_where_there_are_none(refused, image_folder):
     root = image_folder({"plain": 40}, size=(16, 16))
-    typed = [*GAN[:3], "--data", "Images", "--data.root", str(root), "--data.image_size", "16"]
+    typed = [*GAN[:3], "--data", "UnlabeledImages", "--data.root", str(root), "--data.image_size", "16"]
     refused(2, [*typed, "--model.condition", "projection"], "model.condition", "projection")
 
 

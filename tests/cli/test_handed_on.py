@@ -32,7 +32,7 @@ def settings(*argv: str) -> dict:
 
 
 def test_another_data_set_gets_the_preprocessing_and_nothing_of_the_samples():
-    for typed in (["--data", "Images", "--data.root", "photos"], ["--data.root=photos"], ["--data", "Shapes"]):
+    for typed in (["--data", "UnlabeledImages", "--data.root", "photos"], ["--data.root=photos"], ["--data", "Shapes"]):
         found = settings("predict", *typed)
         assert (
             found["image_size"] == 96
@@ -55,22 +55,26 @@ def test_the_same_data_keeps_its_splits_but_not_its_few_labels():
 
 
 def test_a_setting_of_one_name_and_two_meanings_is_not_handed_on():
-    known = {"class_path": "datamodules.Objects", "init_args": {"root": "a", "masks": True, "image_size": 64}}
-    assert "masks" not in handed_on(known, ["test", "--data", "Masks", "--data.root", "b"])["init_args"]
+    known = {"class_path": "datamodules.DetectionFolder", "init_args": {"root": "a", "masks": True, "image_size": 64}}
+    assert "masks" not in handed_on(known, ["test", "--data", "SegmentationFolder", "--data.root", "b"])["init_args"]
 
 
 def test_classes_and_settings_are_found_however_they_are_typed(tmp_path):
     path = tmp_path / "data.yaml"
-    path.write_text("class_path: Images\ninit_args: {root: photos}\n")
+    path.write_text("class_path: UnlabeledImages\ninit_args: {root: photos}\n")
     for typed in (
-        ["--data", "Images", "--data.root", "photos"],
-        ["--data.class_path=Images", "--data.init_args.root=photos"],
-        ["--data", '{"class_path": "Images", "init_args": {"root": "photos"}}'],
+        ["--data", "UnlabeledImages", "--data.root", "photos"],
+        ["--data.class_path=UnlabeledImages", "--data.init_args.root=photos"],
+        ["--data", '{"class_path": "UnlabeledImages", "init_args": {"root": "photos"}}'],
         ["--data", str(path)],
     ):
-        assert typed_data(["predict", *typed]) == ("Images", {"root"})
-    assert find_class("Images") is find_class("datamodules.Images") is find_class("datamodules.images.images.Images")
-    assert find_class("nowhere.Images") is find_class("Nothing") is None
+        assert typed_data(["predict", *typed]) == ("UnlabeledImages", {"root"})
+    assert (
+        find_class("UnlabeledImages")
+        is find_class("datamodules.UnlabeledImages")
+        is find_class("datamodules.images.unlabeled_images.UnlabeledImages")
+    )
+    assert find_class("nowhere.UnlabeledImages") is find_class("Nothing") is None
 
 
 def test_data_modules_from_elsewhere_are_left_to_the_parser():
@@ -83,16 +87,20 @@ def test_data_modules_from_elsewhere_are_left_to_the_parser():
 TINY = "--data.workers 0 --trainer.max_steps 1 --trainer.precision 32 --trainer.logger false --data.train 20".split()
 TINY += "--data.val 4 --data.test 4 --trainer.limit_val_batches 1 --trainer.enable_progress_bar false".split()
 FITS = {
-    "classification": ("--data.batch_size 10 --data.image_size 32", "ImageFolder", "Images"),
-    "simclr": ("--data.batch_size 10 --data.image_size 32", "ImageFolder", "Images"),
-    "semantic_segmentation": ("--data.batch_size 4 --data.image_size 32", "CamVid", "Images"),
-    "detection": ("--data.batch_size 4 --data.image_size 64", "Objects", "Images"),
+    "classification": ("--data.batch_size 10 --data.image_size 32", "ImageFolder", "UnlabeledImages"),
+    "simclr": ("--data.batch_size 10 --data.image_size 32", "ImageFolder", "UnlabeledImages"),
+    "semantic_segmentation": ("--data.batch_size 4 --data.image_size 32", "CamVid", "UnlabeledImages"),
+    "detection": ("--data.batch_size 4 --data.image_size 64", "DetectionFolder", "UnlabeledImages"),
     "video": ("--data.batch_size 4 --data.image_size 32 --data.frames 4", "VideoFolder", "Videos"),
-    "captioning": ("--data.batch_size 4 --data.image_size 32 --model.search.max_length 5", "CaptionTable", "Images"),
+    "captioning": (
+        "--data.batch_size 4 --data.image_size 32 --model.search.max_length 5",
+        "CaptionTable",
+        "UnlabeledImages",
+    ),
     "translation": (
         "--model.encoder.width 16 --model.decoder.width 16 --model.search.max_length 5",
         "Multi30k",
-        "Sentences",
+        "TextFile",
     ),
 }
 TYPED = {
@@ -156,7 +164,7 @@ def test_every_sample_is_predicted_whatever_was_typed_in_training(task, fit_once
         root, count = tmp_path / "films", 5
         for i in range(count):
             film(root / f"{i}.mp4", 12, size=(32, 40), seed=i)
-    if asked == "Sentences":
+    if asked == "TextFile":
         root = tmp_path / "in.txt"
         root.write_text("A red circle.\n" * count)
     more = ["--data", asked, "--data.root", str(root), "--run_dir", "out", "--trainer.enable_progress_bar", "false"]
@@ -172,7 +180,7 @@ def test_class_folders_without_splits_are_predicted_whole(folder):
 
 @pytest.mark.parametrize("name", ["label_fraction", "val_split"])
 def test_predict_refuses_settings_that_would_leave_samples_out(refused, trained, photos, name):
-    typed = ["--data", "Images", "--data.root", str(photos), f"--data.{name}", "0.5"]
+    typed = ["--data", "UnlabeledImages", "--data.root", str(photos), f"--data.{name}", "0.5"]
     refused(2, ["predict", "--ckpt_path", str(trained), *typed], f"data.{name}")
 
 

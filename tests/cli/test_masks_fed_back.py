@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules import COCOSemantic, Masks
+from datamodules import COCOSemantic, SegmentationFolder
 
 SMALL = (
     "--data.batch_size 2 --data.image_size 32 --data.workers 0 --model.backbone resnet18 --trainer.max_epochs 1 "
@@ -36,14 +36,17 @@ def data(tmp_path):
 @pytest.mark.parametrize("table", ["classes.csv", "labelmap.txt"])
 def test_maps_of_other_images_have_the_colors_of_the_training_data_and_are_masks(graft, data, tmp_path, table):
     settings = ("--config", "tasks/semantic_segmentation.yaml", *SMALL)
-    assert graft("fit", *settings, "--data", "Masks", "--data.root", str(data), "--run_dir", "run") == (0, "")
-    others = ("--data", "Images", "--data.root", str(data / "JPEGImages"), "--run_dir", "out")
+    assert graft("fit", *settings, "--data", "SegmentationFolder", "--data.root", str(data), "--run_dir", "run") == (
+        0,
+        "",
+    )
+    others = ("--data", "UnlabeledImages", "--data.root", str(data / "JPEGImages"), "--run_dir", "out")
     assert graft("predict", "--ckpt_path", "run", *others)[0] == 0
     back = tmp_path / "back"
     shutil.copytree(data / "JPEGImages", back / "images")
     shutil.copytree(tmp_path / "out" / "predictions" / "masks", back / "masks")
     shutil.copy((data if table == "labelmap.txt" else tmp_path / "out" / "predictions") / table, back)
-    read = Masks(str(back), val_split=0.0, workers=0)
+    read = SegmentationFolder(str(back), val_split=0.0, workers=0)
     read.setup("fit")
     assert (read.classes, read.palette, read.mask_values) == (["sky", "tree", "no"], COLORS, [0, 1, 2])
     for i in range(4):

@@ -60,7 +60,7 @@ def test_what_pretraining_prints_keeps_data_and_backbone(graft, printed, pets):
 
 
 def test_after_images_without_labels_the_next_command_asks_for_some_with(printed, pets):
-    commands = printed("--config", "tasks/simclr.yaml", "--data", "Images", "--data.root", pets, *FIT)
+    commands = printed("--config", "tasks/simclr.yaml", "--data", "UnlabeledImages", "--data.root", pets, *FIT)
     assert " ".join(commands["fine-tune"]).endswith(
         "--model.weights runs/simclr/latest --data ImageFolder --data.root FOLDER --data.image_size 32"
     )

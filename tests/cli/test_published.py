@@ -31,7 +31,7 @@ def test_predict_needs_no_checkpoint_and_names_the_librarys_classes(graft, tmp_p
     (tmp_path / "photos").mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "photos" / "a.png")
-    data = ["--data", "Images", "--data.root", "photos", "--run_dir", "run"]
+    data = ["--data", "UnlabeledImages", "--data.root", "photos", "--run_dir", "run"]
     code, said = graft("predict", *NETWORK, "--model.weights", "pretrained", *data, *QUIET)
     assert code == 0, said
     (row,) = csv.DictReader((tmp_path / "run" / "predictions" / "predict.csv").open())

@@ -29,13 +29,13 @@ def mixed(tmp_path):
 
 
 def test_printed_scores_are_those_of_the_maps_that_predict_writes(mixed, graft, tmp_path):
-    data = ["--data", "Masks", "--data.root", str(mixed), "--data.batch_size", "4", "--data.workers", "0"]
+    data = ["--data", "SegmentationFolder", "--data.root", str(mixed), "--data.batch_size", "4", "--data.workers", "0"]
     task = ["--config", "tasks/semantic_segmentation.yaml"]
     fit = ["--data.image_size", "32", "--trainer.max_epochs", "2", "--trainer.precision", "32"]
     code, said = graft("fit", *task, *data, *fit, "--run_dir", "run")
     assert code == 0, said
     printed = values("run")
-    found = ["--data", "Images", "--data.root", str(mixed / "images" / "test"), "--data.workers", "0"]
+    found = ["--data", "UnlabeledImages", "--data.root", str(mixed / "images" / "test"), "--data.workers", "0"]
     found += ["--trainer.precision", "32"]
     code, said = graft("predict", *task, "--ckpt_path", "run", *found, "--run_dir", "predicted")
     assert code == 0, said

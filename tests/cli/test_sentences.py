@@ -89,7 +89,7 @@ def damaged_image() -> tuple[list[str], str]:
 def wrong_annotation() -> tuple[list[str], str]:
     coco(Path("cells"), [annotation(), annotation(category=5)])
     return (
-        ["fit", "--config", "tasks/detection.yaml", "--data", "Objects", "--data.root", "cells"],
+        ["fit", "--config", "tasks/detection.yaml", "--data", "DetectionFolder", "--data.root", "cells"],
         "cells/annotations/instances_train.json annotations[1] has category_id 5, which its categories lack: add it "
         "to them",
     )

@@ -41,7 +41,7 @@ def test_a_fit_says_what_it_did_and_leaves_everything(run):
 
 def test_a_checkpoint_alone_translates_a_file_line_by_line(run, graft, tmp_path):
     (tmp_path / "in.txt").write_text("A red circle.\n\n  Two blue\u00a0stars .\n@@\nA zebra sees quickly.\n")
-    typed = ["--data", "Sentences", "--data.root", "in.txt", "--data.batch_size", "2", "--data.workers", "0"]
+    typed = ["--data", "TextFile", "--data.root", "in.txt", "--data.batch_size", "2", "--data.workers", "0"]
     assert graft("predict", "--ckpt_path", run, *typed, "--run_dir", "said")[0] == 0
     said = lines(Path("said/predictions/predict.txt"))
     assert len(said) == 6 and said[1] == said[5] == "" and said[0] and said[2]
@@ -51,7 +51,7 @@ def test_a_checkpoint_alone_translates_a_file_line_by_line(run, graft, tmp_path)
 def test_standard_input_is_translated_and_the_best_few_are_listed(run, graft, monkeypatch):
     stdin = io.TextIOWrapper(io.BytesIO(b"A red circle.\nTwo stars.\n"), encoding="utf-8")
     monkeypatch.setattr("sys.stdin", stdin)
-    typed = ["--data", "Sentences", "--data.root", "-", "--data.workers", "0"]
+    typed = ["--data", "TextFile", "--data.root", "-", "--data.workers", "0"]
     typed += ["--model.search.num_return_sequences", "3"]
     assert graft("predict", "--ckpt_path", run, *typed, "--run_dir", "said")[0] == 0
     with Path("said/predictions/predict.csv").open(newline="", encoding="utf-8") as file:
@@ -91,7 +91,7 @@ def test_a_resumed_run_keeps_the_vocabulary_of_its_checkpoint(run, graft):
     ("typed", "code", "names"),
     [
         ("--data Shapes", 2, ["Translation", "Shapes", "--data"]),
-        ("--data Sentences --data.root tasks/translation.yaml", 1, ["Sentences"]),
+        ("--data TextFile --data.root tasks/translation.yaml", 1, ["TextFile"]),
         ("--model.search.num_beams 0", 2, ["search.num_beams", "0"]),
         ("--model.search.num_return_sequences 7", 2, ["search.num_beams", "5", "num_return_sequences", "7"]),
         ("--model.search.top_k 7", 2, ["search.top_k", "search.temperature"]),

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torchvision.ops import box_convert
 
-from datamodules.objects.annotations.boxes import FORMS, clip, misread
-from datamodules.objects.annotations.raw import corners
+from datamodules.detection.formats.boxes import FORMS, clip, misread
+from datamodules.detection.formats.raw import corners
 
 
 def random_boxes(count: int = 200) -> tuple[np.ndarray, np.ndarray]:

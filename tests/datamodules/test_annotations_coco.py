@@ -13,7 +13,7 @@ import pytest
 from pycocotools import mask as pycoco
 from pycocotools.coco import COCO
 
-from datamodules.objects.annotations import read_coco, read_csv
+from datamodules.detection.formats import read_coco, read_csv
 from modules.contracts import DataError
 from tests.helpers.annotated import HEIGHT, WIDTH, annotation, coco, image, make_image, only
 from tests.helpers.errors import assert_named, line_naming, refuses

@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from datamodules.objects.annotations import detect, read_csv
+from datamodules.detection.formats import detect, read_csv
 from modules.contracts import DataError
 from modules.image_ids import image_number
 from tests.helpers.annotated import CSV_HEADER, HEIGHT, WIDTH, make_image, only, table

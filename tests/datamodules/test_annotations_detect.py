@@ -2,7 +2,7 @@
 
 import pytest
 
-from datamodules.objects.annotations import detect, read
+from datamodules.detection.formats import detect, read
 from modules.contracts import ConfigError, DataError
 from tests.helpers.annotated import YOLO_BOX, annotation, coco, labels, make_image, mask, table, thing, xml
 from tests.helpers.errors import refuses

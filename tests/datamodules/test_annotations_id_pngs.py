@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as pycoco
 
-from datamodules.objects.annotations import read_coco, read_id_pngs
+from datamodules.detection.formats import read_coco, read_id_pngs
 from modules.contracts import DataError
 from tests.helpers.annotated import HEIGHT, NUMBERS, WIDTH, make_image, mask, only
 from tests.helpers.errors import assert_named, refuses

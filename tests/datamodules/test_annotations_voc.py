@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.objects.annotations import read_voc
+from datamodules.detection.formats import read_voc
 from modules.contracts import DataError
 from modules.image_ids import image_number
 from tests.helpers.annotated import HEIGHT, WIDTH, make_image, only, thing, xml

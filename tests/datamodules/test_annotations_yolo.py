@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as pycoco
 
-from datamodules.objects.annotations import read_yolo
+from datamodules.detection.formats import read_yolo
 from modules.contracts import DataError
 from modules.image_ids import image_number
 from tests.helpers.annotated import HEIGHT, WIDTH, YOLO_BOX, labels, make_image, only

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from datamodules import ShapesCaptions
-from datamodules.shapes.render import render
-from datamodules.shapes.shapes import FIRST
-from datamodules.shapes.shapes_captions import SLANTED, drawn_at, said
-from datamodules.shapes.world import COLORS, SHAPES
+from datamodules.synthetic.render import render
+from datamodules.synthetic.shapes import FIRST
+from datamodules.synthetic.shapes_captions import SLANTED, drawn_at, said
+from datamodules.synthetic.world import COLORS, SHAPES
 
 THING = r"an? (\w+) (\w+)"
 PLAIN = re.compile(rf"{THING} lies ([\w ]+?) {THING}\.")

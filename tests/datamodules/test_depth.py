@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules import FrameFolder, ImageFolder, Images
+from datamodules import FrameFolder, ImageFolder, UnlabeledImages
 from datamodules.decoding import read_image
 from datamodules.inspection import inspect
 from modules.contracts import ConfigError, DataError
@@ -176,7 +176,7 @@ def test_8_bits_stay_beside_16(tmp_path):
 def test_frames_after_the_first_are_counted(tmp_path):
     frames = [Image.fromarray(GRAY).convert("P"), Image.fromarray(255 - GRAY).convert("P")]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    data = Images(str(tmp_path), batch_size=1)
+    data = UnlabeledImages(str(tmp_path), batch_size=1)
     data.setup("predict")
     assert line_naming(data.describe(), "1 files", "frames")
 
@@ -184,10 +184,10 @@ def test_frames_after_the_first_are_counted(tmp_path):
 def test_large_images_are_refused_by_a_limit_with_its_name(tmp_path):
     file = tmp_path / "a.png"
     Image.new("1", (300, 200)).save(file)
-    data = Images(str(tmp_path), batch_size=1, max_pixels=50_000)
+    data = UnlabeledImages(str(tmp_path), batch_size=1, max_pixels=50_000)
     with refuses(DataError, file, "300 x 200", "60,000", "--data.max_pixels 50,000", "--data.on_error skip"):
         data.setup("predict")
-    data = Images(str(tmp_path), batch_size=1, max_pixels=60_000)
+    data = UnlabeledImages(str(tmp_path), batch_size=1, max_pixels=60_000)
     data.setup("predict")
     assert data.splits["train"][0].image(0).shape == (200, 300, 3)
 
@@ -195,7 +195,7 @@ def test_large_images_are_refused_by_a_limit_with_its_name(tmp_path):
 @pytest.mark.parametrize("setting", [{"max_pixels": 0}, {"value_range": (1, 1)}])
 def test_limits_that_mean_nothing_are_refused(tmp_path, setting):
     with refuses(ConfigError, f"data.{next(iter(setting))}"):
-        Images(str(tmp_path), **setting)
+        UnlabeledImages(str(tmp_path), **setting)
 
 
 def test_frames_of_a_video_are_refused_where_their_depth_is_not_plain(tmp_path):

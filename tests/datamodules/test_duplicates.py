@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datamodules import CaptionTable, ImageFolder, Masks, Objects
+from datamodules import CaptionTable, DetectionFolder, ImageFolder, SegmentationFolder
 from datamodules.duplicates import shared_images
 from modules.contracts import DataError
 from tests.helpers.errors import assert_named, refuses
@@ -59,8 +59,8 @@ def test_masks_boxes_and_captions_are_compared_too(tmp_path):
             mask.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray((np.mgrid[:24, :32][0] > 12).astype(np.uint8)).save(mask)
     shutil.copy(tmp_path / "images" / "train" / "0.png", tmp_path / "images" / "val" / "2.png")
-    assert len(warnings(Masks(str(tmp_path), batch_size=1))) == 1
-    assert len(warnings(Objects(str(tmp_path), format="png", batch_size=1))) == 1
+    assert len(warnings(SegmentationFolder(str(tmp_path), batch_size=1))) == 1
+    assert len(warnings(DetectionFolder(str(tmp_path), format="png", batch_size=1))) == 1
     rows = "".join(f"{split}/{i}.png,a dog,{split}\n" for split in ("train", "val") for i in range(3))
     (tmp_path / "captions.csv").write_text("image,caption,split\n" + rows)
     data = CaptionTable(str(tmp_path / "captions.csv"), images=str(tmp_path / "images"), batch_size=1)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules import ImageFolder, Images, Masks, Objects
+from datamodules import DetectionFolder, ImageFolder, SegmentationFolder, UnlabeledImages
 from datamodules.finding import SUFFIXES, by_stem, find_images, left_out
-from datamodules.videos.files import find_videos
+from datamodules.video.files import find_videos
 from modules.contracts import DataError
 from tests.helpers.errors import line_naming, refuses
 
@@ -47,7 +47,7 @@ def test_links_that_lead_nowhere_are_named(tmp_path):
     image(tmp_path / "0.png")
     (tmp_path / "1.png").symlink_to(tmp_path / "gone.png")
     with refuses(DataError, 1, 2, tmp_path / "1.png", "--data.on_error skip"):
-        Images(str(tmp_path), batch_size=1).setup("predict")
+        UnlabeledImages(str(tmp_path), batch_size=1).setup("predict")
 
 
 def test_videos_behind_links_are_found(tmp_path):
@@ -65,7 +65,7 @@ def test_more_suffixes_are_read(tmp_path, suffix):
     kind = {"jfif": "jpeg", "jpe": "jpeg", "jpg": "jpeg", "jp2": "jpeg2000"}.get(suffix.lower(), suffix.lower())
     with (tmp_path / f"a.{suffix}").open("wb") as file:
         Image.new("RGB", (32, 24), (200, 100, 50)).save(file, format=kind)
-    data = Images(str(tmp_path), batch_size=1)
+    data = UnlabeledImages(str(tmp_path), batch_size=1)
     data.setup("predict")
     np.testing.assert_allclose(data.splits["train"][0].image(0)[0, 0].astype(int), [200, 100, 50], atol=4)
 
@@ -90,13 +90,13 @@ def test_a_folder_of_other_kinds_alone_is_refused_with_their_count(tmp_path):
     file = tmp_path / ("a.heif" if ".heif" not in SUFFIXES else "a.dcm")
     file.write_bytes(b"x")
     with refuses(DataError, tmp_path, f"1 {file.suffix}"):
-        Images(str(tmp_path), batch_size=1).setup("predict")
+        UnlabeledImages(str(tmp_path), batch_size=1).setup("predict")
 
 
 def test_a_phone_image_under_the_name_of_a_jpeg_is_named_as_such(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
     with refuses(DataError, tmp_path / "a.jpg", "HEIC", "pillow-heif", "--data.on_error skip"):
-        Images(str(tmp_path), batch_size=1).setup("predict")
+        UnlabeledImages(str(tmp_path), batch_size=1).setup("predict")
 
 
 def test_two_images_of_one_stem_are_refused_by_both_names(tmp_path):
@@ -118,7 +118,7 @@ def test_pairs_by_stem_are_refused_where_one_side_has_two(tmp_path, kind, twin):
     image(tmp_path / twin)
     both = ("images", "0.jpg", "0.png") if twin == "images/0.jpg" else ("masks", "0.png", "0.tif")
     with refuses(DataError, tmp_path, *both):
-        Masks(str(tmp_path)) if kind == "semantic" else Objects(str(tmp_path), format="png")
+        SegmentationFolder(str(tmp_path)) if kind == "semantic" else DetectionFolder(str(tmp_path), format="png")
 
 
 def test_two_images_that_share_a_label_file_are_refused(tmp_path):
@@ -128,7 +128,7 @@ def test_two_images_that_share_a_label_file_are_refused(tmp_path):
     (tmp_path / "labels" / "0.txt").write_text("0 0.5 0.5 0.2 0.2\n")
     (tmp_path / "classes.txt").write_text("thing\n")
     with refuses(DataError, *(tmp_path / name for name in ("images/0.jpg", "images/0.png", "labels/0.txt"))):
-        Objects(str(tmp_path))
+        DetectionFolder(str(tmp_path))
 
 
 def voc(path: Path, filename: str) -> None:
@@ -141,12 +141,12 @@ def test_an_xml_that_names_the_suffix_decides_between_two(tmp_path):
     image(tmp_path / "JPEGImages" / "0.png")
     image(tmp_path / "JPEGImages" / "0.jpg", 1)
     voc(tmp_path / "Annotations" / "0.xml", "0.png")
-    data = Objects(str(tmp_path), val_split=0, batch_size=1)
+    data = DetectionFolder(str(tmp_path), val_split=0, batch_size=1)
     data.setup()
     assert data.splits["train"][0].id(0) == os.path.join("JPEGImages", "0.png")  # noqa: PTH118
     voc(tmp_path / "Annotations" / "0.xml", "")
     with refuses(DataError, tmp_path / "JPEGImages", "0.jpg", "0.png"):
-        Objects(str(tmp_path))
+        DetectionFolder(str(tmp_path))
 
 
 def test_left_out_files_are_those_that_no_reader_takes(tmp_path):

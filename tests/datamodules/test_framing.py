@@ -7,9 +7,9 @@ import torch
 from pycocotools import mask as coco
 from torchvision.ops import box_iou
 
-from datamodules.objects.framing import Shown, around, frame, mirror, nearest, overlapping_part, overlaps, seen
-from datamodules.objects.mixing import mosaic, paste
-from datamodules.objects.objects import Objects
+from datamodules.detection.framing import Shown, around, frame, mirror, nearest, overlapping_part, overlaps, seen
+from datamodules.detection.mixing import mosaic, paste
+from datamodules.detection.objects import Objects
 
 
 def objects(boxes: list, rles: list | None = None) -> Objects:

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from datamodules import ImageFolder, Images
+from datamodules import ImageFolder, UnlabeledImages
 from modules.contracts import ConfigError, DataError
 from tests.helpers.errors import line_naming, refuses
 
 SMALL = {"image_size": 16, "batch_size": 2, "workers": 0}
 
 
-def sizes(data: ImageFolder | Images) -> dict[str, int]:
+def sizes(data: ImageFolder | UnlabeledImages) -> dict[str, int]:
     return {split: len(data.dataset(split, "plain")) for split in ("train", "val", "test") if data.has(split)}
 
 
@@ -125,7 +125,7 @@ def test_an_empty_root_is_refused(tmp_path, inside):
 
 def test_images_without_class_folders_are_sent_to_images(image_folder):
     root = image_folder({".": 3})
-    with refuses(DataError, root, "--data Images"):
+    with refuses(DataError, root, "--data UnlabeledImages"):
         ImageFolder(str(root))
 
 
@@ -147,25 +147,25 @@ def test_a_class_that_training_lacks_is_refused_with_the_nearest(image_folder, s
         make_images(root)
 
 
-# Images: no classes at all -------------------------------------------------------------------------------------------
+# UnlabeledImages -------------------------------------------------------------------------------------------------
 
 
 def test_images_predicts_every_image_below_the_root_in_order(image_folder):
-    data = Images(str(image_folder({".": 2, "b": 2, "a/c": 1})), **SMALL)
+    data = UnlabeledImages(str(image_folder({".": 2, "b": 2, "a/c": 1})), **SMALL)
     data.setup("predict")
     names = [name for batch in data.predict_dataloader() for name in batch["id"]]
     assert names == ["000.png", "001.png", "a/c/000.png", "b/000.png", "b/001.png"]
 
 
 def test_images_has_no_labels(image_folder):
-    data = Images(str(image_folder({".": 8})), **SMALL, views=2, crop=(0.2, 1.0), augment="simclr")
+    data = UnlabeledImages(str(image_folder({".": 8})), **SMALL, views=2, crop=(0.2, 1.0), augment="simclr")
     data.setup("fit")
     assert set(next(iter(data.train_dataloader()))) == {"views", "id"}
     assert data.classes is None
 
 
 def test_images_sets_validation_images_aside_for_pretraining(image_folder):
-    data = Images(str(image_folder({".": 20})), **SMALL, val_split=0.2)
+    data = UnlabeledImages(str(image_folder({".": 20})), **SMALL, val_split=0.2)
     data.setup("fit")
     assert sizes(data) == {"train": 16, "val": 4}
 
@@ -176,7 +176,7 @@ def test_images_without_images_is_refused(tmp_path, kind):
     if kind == "empty":
         root.mkdir()
     with refuses(DataError, root):
-        Images(str(root)).setup("predict")
+        UnlabeledImages(str(root)).setup("predict")
 
 
 def test_the_most_frequent_class_is_the_baseline_and_imbalance_is_said(image_folder):
@@ -190,8 +190,8 @@ def test_the_most_frequent_class_is_the_baseline_and_imbalance_is_said(image_fol
 
 
 def test_images_without_classes_have_no_baseline_and_no_class_counts(image_folder):
-    data = Images(str(image_folder({"train": 10})), workers=0)
+    data = UnlabeledImages(str(image_folder({"train": 10})), workers=0)
     data.setup("fit")
     assert data.majority_accuracy("val") is None
-    with refuses(ConfigError, "Images", "class_weights"):
+    with refuses(ConfigError, "UnlabeledImages", "class_weights"):
         data.class_counts()

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datamodules.semantic.augment import MaskAugment, pixel_of_a_class, span
+from datamodules.segmentation.augment import MaskAugment, pixel_of_a_class, span
 from modules.contracts import ConfigError
 from tests.helpers.errors import refuses
 

@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 from sklearn.metrics import jaccard_score
 
-from datamodules import Masks, ShapesMasks
-from datamodules.semantic import census
-from datamodules.semantic.baselines import most_frequent
-from datamodules.semantic.mask_data import histogram
-from datamodules.shapes.render import boxes, render
-from datamodules.shapes.shapes_masks import SCENE
-from datamodules.shapes.world import scene
+from datamodules import SegmentationFolder, ShapesMasks
+from datamodules.segmentation import census
+from datamodules.segmentation.baselines import most_frequent
+from datamodules.segmentation.mask_data import histogram
+from datamodules.synthetic.render import boxes, render
+from datamodules.synthetic.shapes_masks import SCENE
+from datamodules.synthetic.world import scene
 from modules.colors import palette
 from modules.contracts import ConfigError, DataError
 from tests.helpers.errors import assert_named, line_naming, refuses
@@ -24,14 +24,14 @@ from tests.helpers.images import save
 ALL = {"train": 12, "val": 3, "test": 4}
 
 
-def masks(root: Path, **options) -> Masks:
+def masks(root: Path, **options) -> SegmentationFolder:
     """Masks set up with small images and batches, loading in the main process; `options` override."""
-    data = Masks(str(root), **({"image_size": 16, "batch_size": 4, "workers": 0} | options))
+    data = SegmentationFolder(str(root), **({"image_size": 16, "batch_size": 4, "workers": 0} | options))
     data.setup("fit")
     return data
 
 
-def epoch(data: Masks, number: int = 0) -> list[dict]:
+def epoch(data: SegmentationFolder, number: int = 0) -> list[dict]:
     loader = data.train_dataloader()
     loader.sampler.set_epoch(number)
     return list(loader)
@@ -192,7 +192,7 @@ def test_few_labels_are_the_ones_that_are_counted(pair_folder):
     assert data.class_pixels()[0].tolist() == torch.bincount(found, minlength=3).tolist()
 
 
-def masks_whole(data: Masks) -> Masks:
+def masks_whole(data: SegmentationFolder) -> SegmentationFolder:
     """The same data module with whole images for crops."""
     data.crops = data._crops((24, 32))
     data.crops.scale, data.crops.balanced = (1.0, 1.0), 0.0
@@ -230,7 +230,7 @@ def test_images_of_several_sizes_have_no_baseline_of_positions(pair_folder):
 
 
 def test_a_test_set_alone_is_judged_without_counts(pair_folder):
-    data = Masks(str(pair_folder({"test": 3})), image_size=16, workers=0)
+    data = SegmentationFolder(str(pair_folder({"test": 3})), image_size=16, workers=0)
     data.setup("test")
     assert data.baselines() == {}
     (line,) = data.describe()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules import Masks
+from datamodules import SegmentationFolder
 from modules.contracts import DataError
 from tests.helpers.errors import refuses
 from tests.helpers.images import save
@@ -33,13 +33,15 @@ def pair(image: Path, mask: Path, pixels: np.ndarray) -> None:
     save(pixels, mask)
 
 
-def read(root: Path, **options) -> Masks:
-    data = Masks(str(root), **({"image_size": None, "batch_size": 1, "workers": 0, "val_split": 0.0} | options))
+def read(root: Path, **options) -> SegmentationFolder:
+    data = SegmentationFolder(
+        str(root), **({"image_size": None, "batch_size": 1, "workers": 0, "val_split": 0.0} | options)
+    )
     data.setup("fit")
     return data
 
 
-def first(data: Masks, split: str = "train") -> np.ndarray:
+def first(data: SegmentationFolder, split: str = "train") -> np.ndarray:
     return data.splits[split][0].mask(0)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.semantic.files import Undecodable, read_mask, read_palette
+from datamodules.segmentation.files import Undecodable, read_mask, read_palette
 from modules.colors import palette
 from modules.contracts import DataError
 from tests.helpers.errors import refuses

@@ -7,8 +7,8 @@ import albumentations as A
 import numpy as np
 import pytest
 
-from datamodules.objects.augment import ObjectAugment
-from datamodules.objects.objects import packed
+from datamodules.detection.augment import ObjectAugment
+from datamodules.detection.objects import packed
 from datamodules.whole import fitted
 from modules.contracts import ConfigError
 from tests.helpers.errors import refuses

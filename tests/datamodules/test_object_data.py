@@ -10,8 +10,8 @@ from PIL import Image
 from pycocotools import mask as pycoco
 
 from benchmarks.evaluation import coco_eval
-from datamodules import Objects, ShapesObjects
-from datamodules.objects.objects import ObjectFiles
+from datamodules import DetectionFolder, ShapesObjects
+from datamodules.detection.objects import ObjectFiles
 from modules.contracts import ConfigError, DataError
 from modules.image_ids import image_number
 from tests.helpers.annotated import (
@@ -41,9 +41,11 @@ def rectangle_data(**settings) -> Rectangles:
     return data
 
 
-def folder(root, **settings) -> Objects:
+def folder(root, **settings) -> DetectionFolder:
     """Objects set up with small images and batches, loading in the main process; `options` override."""
-    data = Objects(str(root), **({"image_size": None, "batch_size": 2, "workers": 0, "val_split": 0.0} | settings))
+    data = DetectionFolder(
+        str(root), **({"image_size": None, "batch_size": 2, "workers": 0, "val_split": 0.0} | settings)
+    )
     data.setup("fit")
     return data
 
@@ -363,7 +365,7 @@ def test_every_annotation_left_out_is_listed_once_and_counted(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     for _ in range(2):  # a resumed run reads them again
-        data = Objects(str(tmp_path), image_size=None, batch_size=2, workers=0, val_split=0.0, on_error="skip")
+        data = DetectionFolder(str(tmp_path), image_size=None, batch_size=2, workers=0, val_split=0.0, on_error="skip")
         data.trainer = SimpleNamespace(is_global_zero=True, default_root_dir=run, global_rank=0, world_size=1)
         data.setup("fit"), data.setup("test")
     listed = (run / "dropped.txt").read_text().splitlines()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision.ops import masks_to_boxes
 
-from datamodules import Objects
+from datamodules import DetectionFolder
 from tests.helpers.object_batches import assert_same, epoch
 from tests.helpers.rectangles import Rectangles, assert_masks_fit
 
@@ -68,7 +68,7 @@ def test_masks_lie_on_their_colors_under_any_mix(seed):
 def test_boxes_are_those_of_masks_on_real_images(data_root, folder, settings):
     if not (data_root / folder).is_dir():
         pytest.skip(f"no {folder} in the real data")
-    data = Objects(str(data_root / folder), image_size=192, masks=True, workers=0, num_labels=24, **settings)
+    data = DetectionFolder(str(data_root / folder), image_size=192, masks=True, workers=0, num_labels=24, **settings)
     data.setup("fit")
     assert sum(assert_sound(batch, len(data.classes)) for batch in epoch(data)) > 50
 

@@ -8,7 +8,7 @@ import albumentations as A
 import numpy as np
 import pytest
 
-from datamodules.objects.proposals import WithProposals, read_proposals, separated
+from datamodules.detection.proposals import WithProposals, read_proposals, separated
 from modules.contracts import ConfigError, DataError
 from tests.helpers.errors import line_naming, refuses
 from tests.helpers.object_augment import EVERY, SETTINGS, augment

@@ -10,7 +10,7 @@ from PIL import Image
 from pycocotools import mask as pycoco
 from pycocotools.coco import COCO
 
-from datamodules import Objects
+from datamodules import DetectionFolder
 from tests.helpers.errors import line_naming
 
 
@@ -20,12 +20,12 @@ def data(data_root, request):
     folder, settings = request.param
     if not (data_root / folder).is_dir():
         pytest.skip(f"no {folder} in the real data")
-    found = Objects(str(data_root / folder), **({"workers": 0, "image_size": 256} | settings))
+    found = DetectionFolder(str(data_root / folder), **({"workers": 0, "image_size": 256} | settings))
     found.setup("fit")
     return found
 
 
-def evaluated(data: Objects, split: str = "val") -> list[dict]:
+def evaluated(data: DetectionFolder, split: str = "val") -> list[dict]:
     """Each image's part of the batches."""
     return [
         {key: values[k] for key, values in batch.items()}
@@ -34,7 +34,7 @@ def evaluated(data: Objects, split: str = "val") -> list[dict]:
     ]
 
 
-def root(data: Objects) -> Path:
+def root(data: DetectionFolder) -> Path:
     return data.splits["train"][0].files.root
 
 

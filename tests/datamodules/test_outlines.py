@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as pycoco
 
-from datamodules.objects.annotations.outlines import instances, spanned
+from datamodules.detection.formats.outlines import instances, spanned
 
 
 @pytest.fixture

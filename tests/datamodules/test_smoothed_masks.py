@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules import Masks, Objects
-from datamodules.semantic.edges import check_edges
+from datamodules import DetectionFolder, SegmentationFolder
+from datamodules.segmentation.edges import check_edges
 from modules.contracts import DataError
 from tests.helpers.errors import refuses
 
@@ -51,4 +51,4 @@ def test_data_modules_refuse_them(tmp_path, kind):
         Image.fromarray(np.full((64, 64, 3), i, np.uint8)).save(tmp_path / "images" / f"{i}.png")
         Image.fromarray(disc(255, i)).save(tmp_path / "masks" / f"{i}.png")
     with refuses(DataError, tmp_path / "masks", [0, 255]):
-        Masks(str(tmp_path)) if kind == "semantic" else Objects(str(tmp_path), format="png")
+        SegmentationFolder(str(tmp_path)) if kind == "semantic" else DetectionFolder(str(tmp_path), format="png")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules import CaptionTable, FrameFolder, ImageFolder, Masks, Objects, VideoFolder
+from datamodules import CaptionTable, DetectionFolder, FrameFolder, ImageFolder, SegmentationFolder, VideoFolder
 from datamodules.split_names import split_folders, split_lists, split_named
 from modules.contracts import DataError
 from tests.helpers.errors import assert_named, line_naming, refuses
@@ -87,15 +87,15 @@ def test_frames_and_masks_and_id_pngs_and_labels_below_capital_splits(tmp_path):
             mask = tmp_path / "pairs" / "masks" / split.lower() / f"{i}.png"
             mask.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray((np.mgrid[:24, :32][0] > 12).astype(np.uint8)).save(mask)
-    assert list(Masks(str(tmp_path / "pairs")).sources()) == ["train", "test"]
-    assert list(Objects(str(tmp_path / "pairs"), format="png").sources()) == ["train", "test"]
+    assert list(SegmentationFolder(str(tmp_path / "pairs")).sources()) == ["train", "test"]
+    assert list(DetectionFolder(str(tmp_path / "pairs"), format="png").sources()) == ["train", "test"]
     for i in range(4):
         split = "Train" if i < 2 else "VALID"
         image(tmp_path / "yolo" / split / "images" / f"{i}.png", i)
         (tmp_path / "yolo" / split / "labels").mkdir(exist_ok=True)
         (tmp_path / "yolo" / split / "labels" / f"{i}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
     (tmp_path / "yolo" / "classes.txt").write_text("thing\n")
-    assert list(Objects(str(tmp_path / "yolo")).sources()) == ["train", "val"]
+    assert list(DetectionFolder(str(tmp_path / "yolo")).sources()) == ["train", "val"]
 
 
 def test_test_images_without_masks_or_labels_are_said(tmp_path):
@@ -104,11 +104,13 @@ def test_test_images_without_masks_or_labels_are_said(tmp_path):
         image(tmp_path / "images" / "Test" / f"{i}.png", 9 + i)
         (tmp_path / "masks" / "train").mkdir(parents=True, exist_ok=True)
         Image.fromarray((np.mgrid[:24, :32][0] > 12).astype(np.uint8)).save(tmp_path / "masks" / "train" / f"{i}.png")
-    assert_named(Masks(str(tmp_path)).unlabeled[0], tmp_path / "images" / "Test", tmp_path / "masks" / "Test")
+    assert_named(
+        SegmentationFolder(str(tmp_path)).unlabeled[0], tmp_path / "images" / "Test", tmp_path / "masks" / "Test"
+    )
     (tmp_path / "labels" / "train").mkdir(parents=True)
     (tmp_path / "labels" / "train" / "0.txt").write_text("0 0.5 0.5 0.2 0.2\n")
     (tmp_path / "data.yaml").write_text("names: [thing]\ntrain: images/train\ntest: images/Test\n")
-    data = Objects(str(tmp_path), format="yolo")
+    data = DetectionFolder(str(tmp_path), format="yolo")
     assert list(data.sources()) == ["train"]
     assert line_naming(data.remarks, "test set")
 

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
-from datamodules import Multi30k, ParallelText, Sentences, ShapesSentences
+from datamodules import Multi30k, ParallelText, ShapesSentences, TextFile
 from modules.contracts import ConfigError, DataError
 from modules.text.tokenizer import Tokenizer
 from modules.text.tokens import BOS, EOS, PAD
@@ -142,7 +142,7 @@ def test_settings_that_cannot_be():
 
 def test_other_text_than_the_checkpoints(tmp_path):
     (tmp_path / "x.txt").write_text("\u732b\u304c\u597d\u304d \u65e5\u672c\n")
-    data = Sentences(str(tmp_path / "x.txt"))
+    data = TextFile(str(tmp_path / "x.txt"))
     data.use(*shapes().tokenizers)
     with refuses(DataError, 2, tmp_path / "x.txt", "--data.strict false"):
         data.setup()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules import Multi30k, ParallelText, Sentences
+from datamodules import Multi30k, ParallelText, TextFile
 from datamodules.text.lines import read_lines
 from modules.contracts import ConfigError, DataError
 from tests.helpers.errors import assert_named, line_naming, refuses
@@ -200,7 +200,7 @@ def test_text_in_pieces(tmp_path, files):
 
 def test_sentences_keep_their_order_and_empty_lines(tmp_path, files):
     trained = pairs(**files).tokenizers
-    data = Sentences(write(tmp_path / "new.en", [EN[4], "", EN[1] + " " + EN[2], "@@", EN[0]]), workers=0, batch_size=2)
+    data = TextFile(write(tmp_path / "new.en", [EN[4], "", EN[1] + " " + EN[2], "@@", EN[0]]), workers=0, batch_size=2)
     data.use(*trained)
     data.setup("predict")
     batches = list(data.predict_dataloader())
@@ -216,15 +216,15 @@ def test_sentences_from_the_standard_input(monkeypatch, files):
             read = staticmethod(lambda: "ein Hund\nGrün\n".encode())
 
     monkeypatch.setattr("sys.stdin", Standard)
-    data = Sentences("-", workers=0)
+    data = TextFile("-", workers=0)
     data.use(*pairs(**files).tokenizers)
     data.setup("predict")
     assert data.encoded["test"].texts("source") == ["ein Hund", "Grün"]
 
 
 def test_sentences_need_a_vocabulary(tmp_path):
-    data = Sentences(write(tmp_path / "new.en", EN))
-    with refuses(DataError, "Sentences", "--ckpt_path"):
+    data = TextFile(write(tmp_path / "new.en", EN))
+    with refuses(DataError, "TextFile", "--ckpt_path"):
         data.setup()
 
 

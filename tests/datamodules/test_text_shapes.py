@@ -6,8 +6,8 @@ from itertools import product
 import pytest
 
 from datamodules import ShapesSentences
-from datamodules.shapes.language import DEEDS, FARBEN, NOUNS, PLACES, SIZES, Group, Statement, statement
-from datamodules.shapes.world import COLORS, SHAPES, Draws
+from datamodules.synthetic.language import DEEDS, FARBEN, NOUNS, PLACES, SIZES, Group, Statement, statement
+from datamodules.synthetic.world import COLORS, SHAPES, Draws
 from datamodules.text.census import copied
 
 RED, ORANGE, BLUE = 0, 1, 5

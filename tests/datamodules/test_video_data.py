@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from datamodules import VideoFolder
-from datamodules.videos import source
+from datamodules.video import source
 from modules.contracts import ConfigError, DataError
 from tests.helpers.errors import line_naming, refuses
 from tests.helpers.filmed import cut_short, film, whole

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from datamodules.videos import decode
-from datamodules.videos.decode import read_frames
-from datamodules.videos.index import read_index
+from datamodules.video import decode
+from datamodules.video.decode import read_frames
+from datamodules.video.index import read_index
 from modules.contracts import DataError
 from tests.helpers.errors import refuses
 from tests.helpers.filmed import add_sound, cut_short, film, frames, index, whole

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import datamodules.videos.census as census
+import datamodules.video.census as census
 from datamodules import FrameFolder, VideoFolder, Videos
-from datamodules.videos.stored import StoredVideos
+from datamodules.video.stored import StoredVideos
 from modules.contracts import ConfigError, DataError
 from tests.helpers.errors import assert_named, refuses
 from tests.helpers.filmed import add_sound, cut_short, film

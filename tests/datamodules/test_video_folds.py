@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from datamodules import HMDB51, UCF101
-from datamodules.videos.stored import StoredVideos
+from datamodules.video.stored import StoredVideos
 from modules.contracts import DataError
 from tests.helpers.errors import refuses
 from tests.helpers.filmed import film

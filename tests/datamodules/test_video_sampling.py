@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from datamodules.videos.sampling import Sampling, timeline
+from datamodules.video.sampling import Sampling, timeline
 from modules.contracts import ConfigError
 from tests.helpers.errors import refuses
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules import Images
+from datamodules import UnlabeledImages
 from datamodules.whole import Fit, as_canvas, fitted
 from modules.contracts import ConfigError
 from tests.helpers.errors import refuses
@@ -85,8 +85,8 @@ def test_a_size_below_one_is_refused(size, said):
 # Images --------------------------------------------------------------------------------------------------------------
 
 
-def whole(root, image_size, **options) -> Images:
-    data = Images(str(root), image_size=image_size, workers=0, **options)
+def whole(root, image_size, **options) -> UnlabeledImages:
+    data = UnlabeledImages(str(root), image_size=image_size, workers=0, **options)
     data.whole = True
     data.setup("predict")
     return data
@@ -127,13 +127,13 @@ def test_images_of_every_kind_come_whole_and_upright(tmp_path):
 
 @pytest.mark.parametrize(("size", "said"), [((32, 40), [32, 40]), (None, "null")])
 def test_tasks_that_see_squares_refuse_other_sizes(image_folder, size, said):
-    data = Images(str(image_folder({".": 2})), image_size=size, workers=0)
+    data = UnlabeledImages(str(image_folder({".": 2})), image_size=size, workers=0)
     with refuses(ConfigError, "data.image_size", said):
         data.setup("predict")
 
 
 def test_tasks_that_see_squares_get_them(image_folder):
-    data = Images(str(image_folder({".": 2})), image_size=16, workers=0)
+    data = UnlabeledImages(str(image_folder({".": 2})), image_size=16, workers=0)
     data.setup("predict")
     assert {k: getattr(v, "shape", None) for k, v in next(iter(data.predict_dataloader())).items()} == {
         "image": (2, 3, 16, 16),

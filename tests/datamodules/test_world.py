@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from datamodules.shapes import Shapes
-from datamodules.shapes.render import ONE, SINE, TURN, boxes, masks, render
-from datamodules.shapes.world import COLORS, SHAPES, TEXTURES, Background, Scene, Thing, scene
+from datamodules.synthetic import Shapes
+from datamodules.synthetic.render import ONE, SINE, TURN, boxes, masks, render
+from datamodules.synthetic.world import COLORS, SHAPES, TEXTURES, Background, Scene, Thing, scene
 from modules.contracts import ConfigError
 from tests.helpers.errors import refuses
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from datamodules.shapes.render import render
-from datamodules.shapes.world import scene
+from datamodules.synthetic.render import render
+from datamodules.synthetic.world import scene
 from evaluation.corruptions import STRENGTHS, corrupt, settings
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from datamodules.objects.objects import Annotations, Objects
+from datamodules.detection.objects import Annotations, Objects
 
 HEIGHT, WIDTH = 40, 60
 CSV_HEADER = "path,xmin,ymin,xmax,ymax,class"

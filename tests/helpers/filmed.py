@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from datamodules.videos.index import Index, read_index
+from datamodules.video.index import Index, read_index
 
 CODECS = {".mp4": "libx264", ".avi": "mpeg4", ".mkv": "libx264", ".gif": "gif", ".mpeg": "mpeg2video", ".webm": "vp8"}
 FORMATS = {"gif": "rgb8"}  # pixel formats of codecs without yuv420p

@@ -3,7 +3,7 @@
 import albumentations as A
 import numpy as np
 
-from datamodules.objects.augment import ObjectAugment
+from datamodules.detection.augment import ObjectAugment
 
 CANVAS = (128, 128)
 EVERY = np.arange(8)

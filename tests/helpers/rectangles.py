@@ -7,8 +7,8 @@ import numpy as np
 from pycocotools import mask as coco
 
 from datamodules.base import Split
-from datamodules.objects.object_data import ObjectDataModule
-from datamodules.objects.objects import ObjectFiles, packed
+from datamodules.detection.object_data import ObjectDataModule
+from datamodules.detection.objects import ObjectFiles, packed
 
 COLORS = np.array([(230, 20, 20), (20, 230, 20), (20, 20, 230), (230, 230, 20), (230, 20, 230), (20, 230, 230)])
 GRAY = 128

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from jsonargparse import Namespace
 
-from datamodules import ImageFolder, Images
+from datamodules import ImageFolder, UnlabeledImages
 from modules.home import expand_home, expand_word
 
 
@@ -38,6 +38,6 @@ def test_settings_of_a_yaml_are_expanded_at_any_depth(home):
 def test_data_modules_made_in_python_take_it_too(home, image_folder):
     image_folder({"a": 2, "b": 2}, name="pets")
     assert ImageFolder("~/pets").classes == ["a", "b"]
-    data = Images("~/pets")
+    data = UnlabeledImages("~/pets")
     data.setup("predict")
     assert len(data.splits["train"][1]) == 4

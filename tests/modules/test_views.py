@@ -8,8 +8,8 @@ from albumentations.augmentations.blur.functional import create_gaussian_kernel_
 from albumentations.augmentations.pixel import functional as alone
 from torch import Tensor
 
-from datamodules.shapes.render import render
-from datamodules.shapes.world import scene
+from datamodules.synthetic.render import render
+from datamodules.synthetic.world import scene
 from modules import views
 from modules.views import BRIGHTNESS, CONTRAST, HUE, NEUTRAL, SATURATION, Draws, make_views
 

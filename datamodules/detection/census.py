@@ -1,0 +1,74 @@
+"""Statistics of annotated objects: counts and sizes by class, images by class, empty images, crowds."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from datamodules.detection.objects import ObjectFiles
+from datamodules.whole import Canvas
+
+SMALL, LARGE = 32**2, 96**2  # pixels of area, as COCO counts
+BAR = 24  # characters of the longest bar of a histogram
+
+
+class Tally(NamedTuple):
+    """Counts of the objects of some images, crowds left out.
+
+    Args:
+        sizes: int64 (C, 3), small, medium and large ones of each class.
+        images: int64 (C,), images that show the class.
+        empty: int64 (E,), the images without any object.
+        crowds: regions of many objects, in all images.
+    """
+
+    sizes: np.ndarray
+    images: np.ndarray
+    empty: np.ndarray
+    crowds: int
+
+    @property
+    def objects(self) -> np.ndarray:
+        """Objects of each class, int64 (C,)."""
+        return self.sizes.sum(1)
+
+
+def tally(source: ObjectFiles, indices: np.ndarray, classes: int) -> Tally:
+    """Count the objects of the images `indices`."""
+    rows, chosen = places(source, indices)
+    crowd = source.crowd[chosen]
+    rows, chosen = rows[~crowd], chosen[~crowd]
+    labels, area = source.classes[chosen].astype(np.int64), source.area[chosen]
+    size = (area > SMALL).astype(np.int64) + (area > LARGE)
+    sizes = np.bincount(labels * 3 + size, minlength=classes * 3).reshape(classes, 3)
+    shown = np.unique(np.stack([labels, rows]), axis=1)[0]
+    images = np.bincount(shown, minlength=classes)
+    return Tally(sizes, images, np.setdiff1d(indices, rows), int(crowd.sum()))
+
+
+def places(source: ObjectFiles, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The objects of the images `indices`: the image of each, and its place in the arrays."""
+    rows = np.repeat(np.arange(len(source)), np.diff(source.starts))
+    chosen = np.flatnonzero(np.isin(rows, indices))
+    return rows[chosen], chosen
+
+
+def box_sizes(source: ObjectFiles, indices: np.ndarray, canvas: Canvas) -> np.ndarray:
+    """float64 (N, 2): width and height of each box in pixels of the images fitted into `canvas`; no crowds."""
+    rows, chosen = places(source, indices)
+    kept = ~source.crowd[chosen]
+    boxes, shapes = source.boxes[chosen[kept]].astype(np.float64), source.shapes[rows[kept]]
+    scale = (np.array(canvas) / shapes).min(1, keepdims=True) if canvas else 1.0
+    return (boxes[:, 2:] - boxes[:, :2]) * scale
+
+
+def histogram(classes: list[str], found: Tally, split: str) -> list[str]:
+    """Lines of the startup summary: a histogram of the objects by class."""
+    counts, wide = found.objects, max(map(len, classes))
+    most = max(1, counts.max())
+    lines = [f"objects in {split} by class; small ones cover up to 32 x 32 pixels, large ones more than 96 x 96:"]
+    for name, count, sizes, images in zip(classes, counts, found.sizes, found.images, strict=True):
+        shares = (f"{part:3.0f} %" for part in 100 * sizes / max(1, count))
+        shares = ", ".join(f"{share} {size}" for share, size in zip(shares, ("small", "medium", "large"), strict=True))
+        bar = "█" * -(-BAR * count // most)
+        lines.append(f"  {name:{wide}} {count:7,} in {images:6,} images  {shares}  {bar}".rstrip())
+    return lines

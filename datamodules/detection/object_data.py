@@ -1,0 +1,214 @@
+"""Base of the data modules for object detection and instance segmentation."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import albumentations as A
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from datamodules.augment import Augment, Recipe
+from datamodules.base import Purpose, Split
+from datamodules.detection.augment import ObjectAugment
+from datamodules.detection.baselines import without_network
+from datamodules.detection.census import box_sizes, histogram, tally
+from datamodules.detection.objects import ObjectFiles
+from datamodules.detection.proposals import Proposals, WithProposals, read_proposals
+from datamodules.detection.samples import ObjectDataset, WholeObjects, collate_objects
+from datamodules.image_files import ImageFilesData
+from datamodules.roles import Role
+from datamodules.samples import ImageDataset
+from datamodules.source import Files
+from datamodules.whole import as_canvas
+from modules.contracts import Batch, ConfigError, DataError
+
+PLAIN = 224  # side of the squares that probes see where images keep their own sizes
+
+
+class ObjectDataModule(ImageFilesData):
+    """Base of the data modules of images with objects: boxes and classes, and perhaps masks.
+
+    Images keep their aspect ratio; those of a batch are padded at the right and bottom to the largest of them, to
+    multiples of 32 pixels. Training batches hold images of similar shape (aspect-ratio grouping). Crowds are no
+    training targets.
+
+    Args:
+        image_size: height and width that images are fitted into, in pixels; one number is a square; null keeps each
+            image's own size.
+        masks: load masks too, for instance segmentation.
+        augment: `none`, `flip`, `simclr` (flip, color jitter, gray, blur above 64 pixels), `strong` (the same with any
+            hue), or albumentations transforms, which move boxes and masks too.
+        scale: range of the random scale of training images, 1 being fitted into `image_size`; larger ones are cropped
+            (large-scale jitter: [0.1, 2.0]).
+        iou_crop: probability 0..1 of SSD's IoU crop: first crop to a random part that overlaps with an object.
+        mosaic: probability 0..1 that four training images become one.
+        copy_paste: probability 0..1 that objects of another training image are laid over this one; needs data with
+            masks.
+        min_visibility: share 0..1 of an object that augmentation must leave visible; others are dropped.
+        proposals: json file of region proposals as `predict` and `test` write it, for the heads FastRCNN and RCNN; it
+            covers the images of all splits that are used, and an image that it lacks has no proposals.
+        batch_size: samples per device and step.
+
+    Raises:
+        ConfigError: a setting out of range, or transforms that do not work.
+        DataError: masks are asked for, but there are none.
+    """
+
+    classes: list[str]
+    category_ids: list[int]
+    whole = True
+
+    roles: ClassVar[dict[str, Role]] = {
+        "image_size": "input",
+        "masks": "input",
+        "augment": "training",
+        "scale": "training",
+        "iou_crop": "training",
+        "mosaic": "training",
+        "copy_paste": "training",
+        "min_visibility": "training",
+        "proposals": "samples",
+    }
+
+    def __init__(
+        self,
+        image_size: int | tuple[int, int] | None = 640,
+        masks: bool = False,
+        augment: Recipe | list[A.BasicTransform] = "flip",
+        scale: tuple[float, float] = (1.0, 1.0),
+        iou_crop: float = 0.0,
+        mosaic: float = 0.0,
+        copy_paste: float = 0.0,
+        min_visibility: float = 0.1,
+        proposals: str | None = None,
+        batch_size: int = 8,
+        **kwargs,
+    ):
+        super().__init__(batch_size=batch_size, **kwargs)
+        if not 0 < scale[0] <= scale[1]:
+            raise ConfigError(f"data.scale is {list(scale)}, but it is a range of factors like [0.5, 1.5]")
+        chances = {"iou_crop": iou_crop, "mosaic": mosaic, "copy_paste": copy_paste}
+        for name, value in chances.items():
+            if not 0 <= value <= 1:
+                raise ConfigError(f"data.{name} is {value:g}, but it is a probability, 0 to 1")
+        if not 0 <= min_visibility < 1:
+            raise ConfigError(f"data.min_visibility is {min_visibility:g}, but it is a share, 0 to below 1")
+        if proposals and (masks or copy_paste):
+            raise ConfigError("data.proposals do not go with data.masks or data.copy_paste: leave one of them out")
+        self.canvas, self.masks, self.proposals = as_canvas(image_size), masks, proposals
+        self.given: Proposals = {}
+        self.augmented = ObjectAugment(
+            self.canvas, tuple(scale), **chances, recipe=augment, visible=min_visibility, masks=masks
+        )
+        self.plain = Augment(min(self.canvas) if self.canvas else PLAIN, None, "none")
+        self.image_ids: dict[str, int] = {}
+        self.remarks: list[str] = []  # further lines of the readers
+
+    collate = staticmethod(collate_objects)
+
+    def sources(self) -> dict[Split, ObjectFiles]:
+        raise NotImplementedError
+
+    def image_files(self, source: ObjectFiles) -> Files | None:
+        return super().image_files(source.files)
+
+    def with_image_files(self, source: ObjectFiles, files: Files) -> ObjectFiles:
+        return replace(source, files=files)
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.splits:
+            return
+        super().setup(stage)
+        if "train" in self.splits and not len(self.box_sizes()):
+            raise DataError(
+                f"none of the {len(self.splits['train'][1]):,} training images shows an object, crowds aside: "
+                f"raise data.label_fraction or data.num_labels, lower data.val_split, or annotate more"
+            )
+        if any(source.counts is None for source, _ in self.splits.values()):
+            if self.augmented.copy_paste:
+                raise ConfigError("data.copy_paste cuts objects out by their masks, but the data has none: set it to 0")
+            if self.masks:
+                raise DataError("data.masks is true, but the data has boxes only: set it to false")
+        if self.proposals:
+            self.given, unknown = read_proposals(
+                Path(self.proposals).expanduser(), self.image_ids, self.on_error == "skip"
+            )
+            self.remarks.append(self._about_proposals(unknown))
+        if self.trainer and self.trainer.is_global_zero:
+            self.write_list("dropped.txt", self.dropped)
+
+    def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
+        """The samples of a split; `plain` is the center crop, of the shorter side of `image_size`, or 224 pixels."""
+        if split not in self.splits:
+            return None
+        (source, indices), skip = self.splits[split], self.on_error == "skip"
+        if purpose == "plain":
+            return ImageDataset(source, indices, [self.plain], 0, skip)
+        if self.proposals:
+            source = WithProposals(source, self.given)
+        if purpose == "evaluate":
+            return ObjectDataset(source, indices, WholeObjects(self.canvas, self.masks), 0, skip)
+        return ObjectDataset(source, indices, self.augmented, self.seed, skip)
+
+    def kinds(self) -> np.ndarray | None:
+        """Aspect-ratio groups, int64 (N,): images of one group differ in their sides by about a fourth at most; null
+        if all are of one group."""
+        source, indices = self.splits["train"]
+        shapes = source.shapes[indices].astype(np.float64)
+        if self.canvas:
+            shapes *= (np.array(self.canvas) / shapes).min(1, keepdims=True)
+        height, width = np.rint(3 * np.log2(shapes)).astype(np.int64).T
+        kinds = 100 * height + width
+        return kinds if (kinds != kinds[0]).any() else None
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move all but `truth`, which is for metrics on the host."""
+        rest = {key: value for key, value in batch.items() if key != "truth"}
+        moved = super().transfer_batch_to_device(rest, device, dataloader_idx)
+        return moved | ({"truth": batch["truth"]} if "truth" in batch else {})
+
+    def box_sizes(self) -> np.ndarray:
+        """float64 (N, 2): width and height of the training images' objects in pixels that the network sees."""
+        return box_sizes(*self.splits["train"], self.canvas)
+
+    def baselines(self) -> dict[str, float]:
+        """AP50 of the trivial baselines in `without_network`, on val, or test without val."""
+        judged = self._judged()
+        if judged is None or "train" not in self.splits:
+            return {}
+        return without_network(self.splits["train"], self.splits[judged], len(self.classes))
+
+    def about(self, split: Split) -> str:
+        source, indices = self.splits[split]
+        found, shapes = tally(source, indices, len(self.classes)), source.shapes[indices]
+        (top, left), (bottom, right) = shapes.min(0), shapes.max(0)
+        one = (top, left) == (bottom, right)
+        sizes = f" of {left} x {top}{'' if one else f' to {right} x {bottom}'} pixels"
+        crowds = f" and {found.crowds:,} crowds" if found.crowds else ""
+        empty = f"; {len(found.empty):,} have none, first {source.id(found.empty[0])}" if len(found.empty) else ""
+        return f"{sizes} with {found.objects.sum():,} objects{crowds}{empty}"
+
+    def more(self) -> list[str]:
+        lines = [*self.remarks]
+        if "train" in self.splits:
+            lines += histogram(self.classes, tally(*self.splits["train"], len(self.classes)), "train")
+            few, middle, most = np.percentile(np.sqrt(self.box_sizes().prod(1)), [5, 50, 95])
+            sizes = f"median {middle:.0f} pixels, 5 % below {few:.0f} and 5 % above {most:.0f}"
+            lines.append(f"width and height of objects as the network sees them: {sizes}")
+        bare = [s for s in self.splits if not tally(*self.splits[s], len(self.classes)).objects.any()]
+        lines += [f"{split} shows no object, so its metrics will be nan" for split in bare]
+        if (found := self.baselines()) and not np.isnan(found["center"]):
+            said = f"{found['center']:.3f} for a box in the center and {found['everywhere']:.3f} for boxes everywhere"
+            lines.append(f"AP50 without a network on {self._judged()}: {said}")
+        return lines
+
+    def _about_proposals(self, unknown: int) -> str:
+        images = {source.id(i) for source, indices in self.splits.values() for i in indices}
+        count, without = sum(map(len, self.given.values())), len(images - self.given.keys())
+        skipped = f", {unknown:,} more are of images that are not there" if unknown else ""
+        return f"proposals: {count:,} from {self.proposals}{skipped}; {without:,} of {len(images):,} images have none"
+
+    def _judged(self) -> Split | None:
+        return next((split for split in ("val", "test") if split in self.splits), None)

@@ -1,0 +1,219 @@
+"""Base of the semantic segmentation data modules."""
+
+import re
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import albumentations as A
+import numpy as np
+from torch.utils.data import Dataset
+
+from datamodules.augment import Augment, Recipe
+from datamodules.base import Purpose, Split
+from datamodules.image_files import ImageFilesData
+from datamodules.pairs import Pairs
+from datamodules.roles import Role
+from datamodules.samples import ImageDataset
+from datamodules.segmentation.augment import MaskAugment
+from datamodules.segmentation.baselines import most_frequent, per_position
+from datamodules.segmentation.census import Census, check, class_counts, common_shape, found_values, take
+from datamodules.segmentation.samples import MaskDataset
+from datamodules.source import Files
+from datamodules.whole import Fit, as_canvas
+from modules.colors import RGB, palette
+from modules.contracts import IGNORE, ConfigError, DataError
+
+PLAIN = 224  # side of the squares that probes see where images keep their own sizes
+BAR = 24  # characters of the longest bar of a histogram
+VOID = re.compile(r"\b(void|ignored?|unlabell?ed)\b", re.IGNORECASE)
+
+
+class MaskDataModule(ImageFilesData):
+    """Base of the data modules of images with semantic maps: a class for every pixel, or 255 for none.
+
+    Evaluation and prediction see the whole image, letterboxed to `image_size` (aspect ratio kept, padded at the right
+    and bottom); training sees random crops of that size.
+
+    Args:
+        image_size: height and width of what the network sees, in pixels; one number is a square; null keeps each
+            image's own size, padded to the largest of its batch, and trains only on images of one size.
+        scale: range of the random scale of training images, 1 being the whole image fitted into `image_size`.
+        augment: after scale and crop: `none`, `flip`, `simclr` (flip, color jitter, gray, blur above 64 pixels),
+            `strong` (the same with any hue), or albumentations transforms of uint8 images and their maps.
+        balanced: class-balanced sampling: probability 0..1 that a crop is centered on a pixel of a class drawn
+            uniformly among those in the image, so that rare classes are seen more often.
+
+    Raises:
+        ConfigError: a setting out of range, or transforms that do not work.
+        DataError: maps and images that do not fit together.
+    """
+
+    classes: list[str]
+    whole = True
+
+    roles: ClassVar[dict[str, Role]] = {
+        "image_size": "input",
+        "scale": "training",
+        "augment": "training",
+        "balanced": "training",
+    }
+
+    def __init__(
+        self,
+        image_size: int | tuple[int, int] | None = 256,
+        scale: tuple[float, float] = (0.5, 2.0),
+        augment: Recipe | list[A.BasicTransform] = "flip",
+        balanced: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not 0 < scale[0] <= scale[1]:
+            raise ConfigError(f"data.scale is {list(scale)}, but it is a range of factors like [0.5, 2.0]")
+        if not 0 <= balanced <= 1:
+            raise ConfigError(f"data.balanced is {balanced:g}, but it is a probability, 0 to 1")
+        self.canvas, self.scale, self.augment, self.balanced = as_canvas(image_size), tuple(scale), augment, balanced
+        self.crops = self._crops(self.canvas) if self.canvas else None
+        self.plain = Augment(min(self.canvas) if self.canvas else PLAIN, None, "none")
+        self._censuses: dict[int, Census] = {}
+
+    def sources(self) -> dict[Split, Pairs]:
+        raise NotImplementedError
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.splits:
+            return
+        super().setup(stage)
+        for source, _ in self.splits.values():
+            check(source, self.census(source))
+        self._check_void()
+        self.palette = self.palette or self._found_palette()
+        self.mask_values = self.file_values(next(iter(self.splits.values()))[0].legend.values)
+
+    def file_values(self, values: tuple[int, ...]) -> list[int]:
+        """The value of each class in the data's own files; `values` are those of its maps."""
+        return list(values)
+
+    def adopt(self, known: dict[str, Any]) -> None:
+        """Do nothing: the data's own masks define their values."""
+
+    def image_files(self, source: Pairs) -> Files | None:
+        return super().image_files(source.images)
+
+    def with_image_files(self, source: Pairs, files: Files) -> Pairs:
+        return replace(source, images=files)
+
+    def broken(self, source: Pairs) -> dict[int, str]:
+        images = super().broken(source)
+        masks = {i: f"{source.maps.path(i)} cannot be decoded" for i, row in enumerate(self.census(source)) if not row}
+        return {i: images.get(i) or masks[i] for i in sorted({*images, *masks})}
+
+    def census(self, source: Pairs) -> Census:
+        """Statistics of the source's maps, counted once."""
+        key = id(source.maps)
+        if key not in self._censuses:
+            self._censuses[key] = take(source)
+        return self._censuses[key]
+
+    def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
+        """The samples of a split; `plain` is the center crop, of the shorter side of `image_size`, or 224 pixels."""
+        if split not in self.splits:
+            return None
+        (source, indices), skip = self.splits[split], self.on_error == "skip"
+        if purpose == "plain":
+            return ImageDataset(source, indices, [self.plain], 0, skip)
+        if purpose == "evaluate":
+            return MaskDataset(source, indices, Fit(self.canvas), 0, skip)
+        crops = self.crops or self._crops(self._own_size(split))
+        return MaskDataset(source, indices, crops, self.seed, skip)
+
+    def class_pixels(self) -> tuple[np.ndarray, np.ndarray]:
+        """int64 (C,) training pixels of each class, and int64 (C,) labeled pixels of the images that show it."""
+        counts = self._counts("train")[:, :-1]
+        return counts.sum(0), (counts.sum(1, keepdims=True) * (counts > 0)).sum(0)
+
+    def baselines(self) -> dict[str, float]:
+        """mIoU of trivial baselines on val, or test without val: `most_frequent`, the most frequent class of the
+        training pixels, and `per_position`, that of each position, if all images are of one size."""
+        judged = self._judged()
+        if judged is None or "train" not in self.splits:
+            return {}
+        train, counts = (self._counts(split)[:, :-1].sum(0) for split in ("train", judged))
+        found = {"most_frequent": most_frequent(train, counts)}
+        shape = self._shape("train")
+        if shape and shape == self._shape(judged):
+            found["per_position"] = per_position(self.splits["train"], self.splits[judged], shape)
+        return found
+
+    def about(self, split: Split) -> str:
+        source, indices = self.splits[split]
+        shapes = np.array([self.census(source)[i].image for i in indices])
+        (top, left), (bottom, right) = shapes.min(0), shapes.max(0)
+        one = (top, left) == (bottom, right)
+        return f" of {left} x {top}{'' if one else f' to {right} x {bottom}'} pixels"
+
+    def more(self) -> list[str]:
+        if "train" not in self.splits:
+            return []
+        lines = histogram(self.classes, self._counts("train"))
+        found = self.baselines()
+        names = {"most_frequent": "the most frequent class everywhere", "per_position": "that of each position"}
+        said = " and ".join(f"{value:.3f} for {names[key]}" for key, value in found.items())
+        return [*lines, f"mIoU without a network on {self._judged()}: {said}"] if found else lines
+
+    def _judged(self) -> Split | None:
+        return next((split for split in ("val", "test") if split in self.splits), None)
+
+    def _counts(self, split: Split) -> np.ndarray:
+        source, indices = self.splits[split]
+        return class_counts(source, self.census(source), indices)
+
+    def _shape(self, split: Split) -> tuple[int, int] | None:
+        source, indices = self.splits[split]
+        return common_shape(self.census(source), indices)
+
+    def _crops(self, size: tuple[int, int]) -> MaskAugment:
+        return MaskAugment(size, self.scale, self.balanced, self.augment)
+
+    def _own_size(self, split: Split) -> tuple[int, int]:
+        size = self._shape(split)
+        if size is None:
+            raise ConfigError(
+                "data.image_size is null, but the training images differ in size: give the height and width of crops"
+            )
+        return size
+
+    def _found_palette(self) -> list[RGB]:
+        """The colors in the mask files, if they differ for all classes; else those of Pascal VOC."""
+        source = next(iter(self.splits.values()))[0]
+        values, found = source.legend.values, source.maps.palette()
+        chosen = [found[v] for v in values] if found and max(values) < len(found) else []
+        gray = all(len(set(color)) == 1 for color in chosen)
+        return palette(len(values)) if gray or len(set(chosen)) < len(values) else chosen
+
+    def _check_void(self) -> None:
+        """Refuse a class named like void beside void pixels: it was meant to be void too."""
+        source = next(iter(self.splits.values()))[0]
+        named = next((name for name in self.classes if VOID.search(name)), None)
+        values = {v for s, _ in self.splits.values() for v in found_values(self.census(s))}
+        if named and IGNORE in values & source.legend.ignored:
+            number = source.legend.values[self.classes.index(named)]
+            raise DataError(
+                f"class {named!r} (value {number}) looks like void, for which the masks also have {IGNORE}: "
+                f"set data.ignore to {number} if it is, or give the class another name"
+            )
+
+
+def histogram(classes: list[str], counts: np.ndarray) -> list[str]:
+    """Lines of the startup summary: class shares from pixels per map, int64 (N, C + 1) with void last."""
+    total, shown = counts.sum(0), (counts[:, :-1] > 0).sum(0)
+    labeled = max(1, total[:-1].sum())
+    wide, most = max(map(len, classes)), max(1, total[:-1].max())
+    void = 100 * total[-1] / total.sum()
+    lines = [f"classes by their share of the labeled training pixels ({void:.1f} % of all are void):"]
+    for name, pixels, images in zip(classes, total, shown, strict=False):
+        bar = "█" * -(-BAR * pixels // most)
+        lines.append(f"  {name:{wide}} {100 * pixels / labeled:6.2f} %  {images:6,} images  {bar}".rstrip())
+    if missing := [name for name, pixels in zip(classes, total, strict=False) if not pixels]:
+        names = ", ".join(map(repr, missing))
+        lines.append(f"warning: no training mask shows {names}: what never occurs cannot be learned")
+    return lines

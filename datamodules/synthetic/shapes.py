@@ -1,0 +1,58 @@
+"""The built-in world as a data module for classification."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from datamodules.base import Split
+from datamodules.images.image_data import ImageDataModule
+from datamodules.roles import Role
+from datamodules.source import Arrays
+from datamodules.synthetic.render import render
+from datamodules.synthetic.world import SHAPES, scene
+from modules.contracts import ConfigError
+
+WORLD = 0  # the seed of the images; the run's seed draws order, augmentation and labels, not another world
+FIRST: dict[Split, int] = {"train": 0, "val": 10_000_000, "test": 20_000_000}  # scene of each split: they share none
+
+
+class Shapes(ImageDataModule):
+    """Built-in data: images of one large shape among small ones on a cluttered ground; its shape is the class.
+
+    Drawn when a run starts, the same on every machine. Color and ground say nothing about the class.
+
+    Args:
+        train: training images.
+        val: validation images.
+        test: test images.
+        color_correlation: share of the images, 0..1, whose large shape has the color of its kind, as bananas are
+            yellow; in the others, colors are random. Learning from colors needs some.
+    """
+
+    roles: ClassVar[dict[str, Role]] = {
+        "train": "samples",
+        "val": "samples",
+        "test": "samples",
+        "color_correlation": "samples",
+    }
+
+    def __init__(self, train: int = 4000, val: int = 500, test: int = 1000, color_correlation: float = 0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
+        self.classes = list(SHAPES)
+        if not 0 <= color_correlation <= 1:
+            raise ConfigError(f"data.color_correlation is {color_correlation:g}, but is a share: 0 to 1")
+        self.color_correlation = color_correlation
+
+    def sources(self) -> dict[Split, Arrays]:
+        return {split: self._draw(split) for split in self.counts}
+
+    def _draw(self, split: Split) -> Arrays:
+        count = self.counts[split]
+        images = np.empty((count, self.image_size, self.image_size, 3), np.uint8)
+        labels = np.empty(count, np.int64)
+        for i in range(count):
+            drawn = scene(WORLD, FIRST[split] + i, color_correlation=self.color_correlation)
+            images[i] = render(drawn, self.image_size)[0]
+            labels[i] = drawn.things[drawn.main].shape
+        return Arrays(images, labels, split)

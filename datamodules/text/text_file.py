@@ -1,0 +1,42 @@
+"""A text file of sentences to translate."""
+
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+from datamodules.base import Split
+from datamodules.roles import Role
+from datamodules.text.bitext import Bitext
+from datamodules.text.lines import read_lines, split_lines, tidy
+from datamodules.text.text_data import TextData
+
+
+class TextFile(TextData):
+    """A file of sentences to translate, one per line, in UTF-8, plain or gzip.
+
+    Every line is answered by a line, in the same order, empty ones too.
+
+    Args:
+        root: the file; `-` reads the standard input.
+
+    Raises:
+        DataError: the file is missing, damaged, empty, or not UTF-8.
+    """
+
+    noun = "sentences"
+
+    roles: ClassVar[dict[str, Role]] = {"root": "location"}
+
+    def __init__(self, root: str, **kwargs):
+        super().__init__(**kwargs)
+        self.root = root
+
+    def sources(self) -> dict[Split, Bitext]:
+        if self.root == "-":
+            name, lines = "standard input", split_lines(sys.stdin.buffer.read(), "standard input")
+        else:
+            name, lines = self.root, read_lines(Path(self.root).expanduser())
+        return {"test": Bitext(tidy(lines.texts), None, (name, name), lines.broken)}
+
+    def blame(self, first: str, more: str) -> str:
+        return f"{first}{more}: convert the file to UTF-8"
