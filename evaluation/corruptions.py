@@ -22,7 +22,7 @@ def corrupt(image: Tensor, kind: Kind, strength: float, random: torch.Generator)
 
     Args:
         image: images or clips.
-        kind: of damage.
+        kind: of corruption.
         strength: as in STRENGTHS.
         random: on the CPU, of the noise.
     """

@@ -57,7 +57,7 @@ def augmentation(data: DataModule) -> str:
 
 
 def _view(data: DataModule, batch: Batch) -> Tensor:
-    batch = data.transfer_batch_to_device(batch, torch.device("cpu"), 0)  # where some data modules make their views
+    batch = data.transfer_batch_to_device(batch, torch.device("cpu"), 0)  # some data modules make their views here
     return batch["views"][0] if "views" in batch else shots(batch)
 
 

@@ -104,7 +104,7 @@ class Backbone(nn.Module):
         std: as `mean`, standard deviations.
         name: its name in messages and files; by default that of the class.
         in_channels: channels C of the images.
-        small_images: whether its stem was made for images of about 64 pixels.
+        small_images: true if its stem is for images of about 64 pixels.
         pools: false where a task uses the maps alone; `forward` may then leave out what only `pool` needs.
         untrained: names of parameters in `net` that neither a run nor the weights it started from have trained.
     """

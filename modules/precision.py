@@ -13,8 +13,8 @@ class Hardware(NamedTuple):
 
     Args:
         cpu: instructions for bf16 of the CPU, of "AVX512-BF16" and "AMX"; empty where bf16 is emulated.
-        cuda: whether every CUDA device computes in bf16; null without CUDA.
-        mps: whether there is an Apple GPU.
+        cuda: true if every CUDA device computes in bf16; null without CUDA.
+        mps: true if there is an Apple GPU.
     """
 
     cpu: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from modules.contracts import Backbone
 
-WIDTHS = (512, 4096)  # of the images that are tried, in pixels
+WIDTHS = (512, 4096)  # of the trial images, in pixels
 STRAIGHT = {"relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "clamp"}
 
 
@@ -40,7 +40,7 @@ def receptive_fields(backbone: Backbone, height: int, exact: bool = False) -> li
 
     Args:
         backbone: for images; its parameters are overwritten.
-        height: of the images that are tried, which it must take.
+        height: of the trial images, which the backbone must take.
         exact: it takes squares of that side only.
     """
     backbone = backbone.double().eval()

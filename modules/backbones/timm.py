@@ -19,7 +19,7 @@ ANY_SIZE = {  # with which options timm's modules take images of any size: by re
     **dict.fromkeys(("vision_transformer", "deit", "eva", "vitamin", "vision_transformer_hybrid"), POSITIONS),
     **dict.fromkeys(("swin_transformer", "swin_transformer_v2", "swin_transformer_v2_cr"), WINDOWS),
 }
-HYBRIDS = {"vitamin", "vision_transformer_hybrid"}  # which miscount the cells of images that are no whole cells
+HYBRIDS = {"vitamin", "vision_transformer_hybrid"}  # they miscount the cells of images that are no whole cells
 NOT_NORMALIZED = {"hiera", "hieradet_sam2", "vision_transformer_sam"}  # timm cannot normalize their maps
 LAST_BLOCKS = {"ghostnet", "repghost"}  # timm's last map comes before the last blocks of its stride
 Attention = Literal["se", "ese", "eca", "ecam", "ceca", "gc", "gca", "cbam", "lcbam", "sk", "splat"]
@@ -138,7 +138,7 @@ class Timm(Backbone):
         return ImageNetInfo(subset).label_descriptions() if subset else None
 
     def pretrained(self) -> Weights:
-        size = {} if self.built_for is None else {"img_size": self.built_for}  # which positions are rescaled to
+        size = {} if self.built_for is None else {"img_size": self.built_for}  # size that positions are rescaled to
         net, own = timm.create_model(self.name, pretrained=True, **size), self.net.state_dict()
         config = net.pretrained_cfg
         about = {"name": self.name, "mean": config["mean"], "std": config["std"]}

@@ -197,7 +197,7 @@ def _measure(net: nn.Module, name: str, side: int) -> tuple[Features, list[list[
     for path, child in net.named_children():
         opened = [f"{path}.{inner}" for inner, _ in child.named_children()] if path in OPENED else [path]
         steps += [] if path in UNUSED else opened
-    side = side if isinstance(net, torchvision.models.MaxVit) else 512  # where what lacks padding cannot mislead
+    side = side if isinstance(net, torchvision.models.MaxVit) else 512  # padding that is missing matters little there
     with torch.no_grad():
         outputs = run(deepcopy(net).to("meta").eval(), steps, torch.empty(1, 3, side, side, device="meta"))
     sizes = [x.shape[1:3] if isinstance(net, torchvision.models.SwinTransformer) else x.shape[2:] for x in outputs]

@@ -24,9 +24,9 @@ class Selection:
     """Settings of non-maximum suppression (NMS) and score filtering.
 
     Args:
-        score_threshold: those that score less are dropped, 0..1.
-        nms_threshold: of two that overlap by more than this IoU, 0..1, only the better one stays.
-        agnostic_nms: whether that also holds for boxes of different classes.
+        score_threshold: lowest score of a detection, 0..1.
+        nms_threshold: IoU, 0..1: of two boxes above it only the better one stays.
+        agnostic_nms: NMS across classes too.
         soft_nms: lowers the score of a box by its overlap with better ones instead of dropping it (see `soft_nms`).
         detections: most of one image.
 

@@ -34,7 +34,7 @@ def infer(
     Args:
         model: images to logits.
         image: (B, 3, H, W), normalized.
-        stride: what height and width must be multiples of for the model; images are padded, as in `padded`.
+        stride: divisor of height and width that the model needs; images are padded, as in `padded`.
         window: side of the windows of `sliding`, in pixels of the scaled image; null takes all in one pass.
         overlap: share of a window that it has in common with the next, at least, in [0, 1).
         flip: average over the mirrored image too.

@@ -68,7 +68,7 @@ def infer(find: Find, shown: Shown, looks: Looks, selection: Selection, stride: 
         shown: the images.
         looks: views and windows.
         selection: NMS over the detections of several views.
-        stride: what height and width must be multiples of for the detector.
+        stride: divisor of height and width that the detector needs.
         black: (3, 1, 1), a black pixel after normalization; pads images, as in training.
     """
 

@@ -14,7 +14,7 @@ class BackboneDiscriminator(Discriminator):
     Args:
         canvas: image shape and classes.
         backbone: a timm model name, or a backbone of our own.
-        weights: where the backbone's weights come from, as --model.weights of other tasks; null for random ones.
+        weights: source of the backbone's weights, as --model.weights of other tasks; null for random ones.
         small_images: 3x3 stem without max-pool, for images of about 64 pixels or less.
         spectral: spectral norm on every layer.
 

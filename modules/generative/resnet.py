@@ -35,8 +35,8 @@ class DownBlock(nn.Module):
     Args:
         inputs: channels.
         outputs: channels.
-        down: whether it halves the side.
-        first: whether it sees images, which no ReLU may cut.
+        down: halve the side.
+        first: the input is an image, without ReLU before the first convolution.
     """
 
     def __init__(self, inputs: int, outputs: int, down: bool, first: bool = False):

@@ -44,7 +44,7 @@ class DeepLabV3(Head):
     Made for dilated backbones: `output_stride` 8 or 16.
 
     Args:
-        features: of the backbone or neck.
+        features: feature pyramid of the backbone or neck.
         outputs: number of classes C.
         rates: dilations; null spans the paper's 96, 192 and 288 pixels: 12, 24, 36 at stride 8, 6, 12, 18 at stride 16.
         channels: width of each branch.
@@ -81,7 +81,7 @@ class DeepLabV3Plus(Head):
     """ASPP on the coarsest map, sharpened by a fine one (Chen et al. 2018, Encoder-Decoder with Atrous Convolution).
 
     Args:
-        features: of the backbone or neck.
+        features: feature pyramid of the backbone or neck.
         outputs: number of classes C.
         rates: dilations; null spans the paper's 96, 192 and 288 pixels: 12, 24, 36 at stride 8, 6, 12, 18 at stride 16.
         channels: width of each branch and of the decoder.

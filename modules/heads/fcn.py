@@ -12,7 +12,7 @@ class FCN(Head):
     From the coarsest map alone it is torchvision's FCN; scores are enlarged bilinearly.
 
     Args:
-        features: of the backbone or neck.
+        features: feature pyramid of the backbone or neck.
         outputs: number of classes C.
         finest: finest stride whose scores are added: 8 is FCN-8s, 16 is FCN-16s, 32 is FCN-32s. Of several maps with
             one stride, as a dilated backbone has them, the deepest counts.

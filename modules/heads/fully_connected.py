@@ -13,7 +13,7 @@ class FullyConnected(Linear):
     """Fully connected layers over all cells of the coarsest map, as in AlexNet, VGG and C3D, with the loss of `Linear`.
 
     Args:
-        features: of the backbone or fusion.
+        features: feature pyramid of the backbone or fusion.
         outputs: number of classes C.
         hidden: widths of the layers before the last one.
         cells: side of the square that the map is pooled to; C3D has 4, VGG 7.

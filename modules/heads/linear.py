@@ -17,13 +17,13 @@ class Linear(Head):
     """One linear layer on pooled features, with its loss.
 
     Args:
-        features: of the backbone or fusion.
+        features: feature pyramid of the backbone or fusion.
         outputs: number of classes C.
         dropout: share of pooled features set to zero in training, 0..1.
         loss: `cross_entropy` for one class per image, `focal` for the same with many easy samples,
             `binary` for several classes at once (one sigmoid per class).
         label_smoothing: probability mass spread evenly over all classes, 0..1; for `cross_entropy` and `binary`.
-        focal_gamma: how strongly easy samples fade, for `focal`.
+        focal_gamma: exponent of the focal loss, which down-weights easy samples, for `focal`.
         class_weights: one weight per class, in the order of `classes`, or a rule that takes them from the number of
             training samples: `median_frequency`, which `auto` is too, or `enet`.
 

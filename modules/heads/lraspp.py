@@ -11,7 +11,7 @@ class LRASPP(Head):
     """The coarsest map, gated by its mean, and a finer one, each with a classifier (Howard et al. 2019); torchvision's.
 
     Args:
-        features: of the backbone or neck.
+        features: feature pyramid of the backbone or neck.
         outputs: number of classes C.
         channels: width to which the coarsest map is reduced.
         low_stride: stride of the finer map; the nearest that the pyramid has.

@@ -11,7 +11,7 @@ class Pixels(Head):
     A linear decoder, as weak as possible, so that the information for reconstruction lies in the backbone.
 
     Args:
-        features: of the backbone or neck.
+        features: feature pyramid of the backbone or neck.
         outputs: channels of the image.
     """
 

@@ -12,7 +12,7 @@ class MLP(nn.Sequential):
 
     Args:
         widths: of the input, of each hidden layer and of the output.
-        last_norm: whether the output is batch-normalized too, without learned scale and shift.
+        last_norm: batch norm of the output too, without learned scale and shift.
         norm: batch norm behind the hidden layers; without it they have biases.
     """
 
@@ -31,7 +31,7 @@ class Projection(Head):
     """Projection head: MLP with batch norm on pooled features (Chen et al. 2020).
 
     Args:
-        features: of the backbone.
+        features: feature pyramid of the backbone.
         outputs: embedding dimension D.
         hidden: width of the hidden layers; 0 takes the backbone's own width.
         layers: linear layers in all, >= 1.

@@ -12,7 +12,7 @@ class Prototypes(Head):
     """DINO head: MLP on pooled features, normalized bottleneck, cosine similarities to prototypes (Caron et al. 2021).
 
     Args:
-        features: of the backbone.
+        features: feature pyramid of the backbone.
         outputs: number of prototypes K.
         hidden: width of the hidden layers.
         bottleneck: dimension in which embeddings and prototypes are compared.

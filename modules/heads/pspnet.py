@@ -14,7 +14,7 @@ class PSPNet(Head):
     Made for dilated backbones: `output_stride` 8. The paper's loss on the next-to-last stage is the task's.
 
     Args:
-        features: of the backbone or neck.
+        features: feature pyramid of the backbone or neck.
         outputs: number of classes C.
         bins: cells along each side of each grid.
         channels: width of the last convolution.

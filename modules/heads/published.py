@@ -12,7 +12,7 @@ class Published(Linear):
     Its weights are 0 until those of the library are loaded (`modules.transfer.load_backbone`).
 
     Args:
-        features: of the backbone.
+        features: feature pyramid of the backbone.
         outputs: number of classes C, which must be the library's.
         backbone: whose classifier it is; it is not kept.
         kwargs: as in `Linear`.

@@ -16,7 +16,7 @@ class SemanticFPN(Head):
     backbone alone, those of stride 2 cost most of the time.
 
     Args:
-        features: of the neck or backbone.
+        features: feature pyramid of the backbone or neck.
         outputs: number of classes C.
         channels: width of all steps.
         dropout: share of features set to zero in training, 0..1.

@@ -17,7 +17,7 @@ class UNet(Head):
     `kernel: 1`, but with padded convolutions, so that logits and image have one size.
 
     Args:
-        features: of the backbone or neck.
+        features: feature pyramid of the backbone or neck.
         outputs: number of classes C.
         channels: width of each step, coarse to fine. The first steps join the finer maps; each further one doubles the
             resolution, as far as that of the image. Null is 256, 128, 64, ... (at least 16), up to the image.
@@ -25,7 +25,7 @@ class UNet(Head):
         dropout: share of features set to zero in training before the last convolution, 0..1.
         convolution: of all steps.
         norm: batch norm after each convolution; without it they have biases.
-        kernel: of the last convolution, which makes the logits.
+        kernel: of the last convolution, which gives the logits.
 
     Raises:
         ConfigError: fewer channels than maps to join, or more than there are steps to the image.

@@ -11,7 +11,7 @@ def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0, weight: Tenso
     Args:
         logits: (B, C).
         target: int64 (B,) classes, or float (B, C) probabilities.
-        gamma: how strongly easy samples fade, >= 0.
+        gamma: exponent that down-weights easy samples, >= 0.
         weight: (C,) weight per class; averaged over samples as cross_entropy does it.
 
     Returns:

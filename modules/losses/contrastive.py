@@ -21,7 +21,7 @@ def nt_xent(
         second: (B, D) embeddings of the other view, in the same order.
         temperature: divides the cosine similarities, > 0.
         gathered: the (B * devices, D) embeddings of both views from all devices, in order of rank; adds negatives.
-        rank: which slice of `gathered` holds this device's embeddings.
+        rank: index of this device's slice of `gathered`.
 
     Returns:
         The mean over the 2 B views of this device.
@@ -68,7 +68,7 @@ def info_nce_in_batch(queries: Tensor, keys: Tensor, temperature: float, rank: i
         queries: (B, D) embeddings; need not be normalized.
         keys: (N, D) of all devices in order of rank, N = B * devices.
         temperature: T, divides the cosine similarities, > 0.
-        rank: which slice of `keys` belongs to these queries.
+        rank: index of the slice of `keys` that belongs to these queries.
 
     Returns:
         The mean over the queries of this device.

@@ -29,7 +29,7 @@ def sinkhorn(logits: Tensor, temperature: float, rounds: int = 3) -> Tensor:
     Args:
         logits: (B, K) of all images and views of a batch.
         temperature: > 0; lower is sharper.
-        rounds: how often prototypes, then images, are brought to sum 1; with more, shares are more equal.
+        rounds: iterations that normalize prototypes, then images, to sum 1; with more, shares are more equal.
     """
     logs = logits.detach().float() / temperature
     for _ in range(rounds):

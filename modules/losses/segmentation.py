@@ -40,7 +40,7 @@ def focal(logits: Tensor, target: Tensor, gamma: float = 2.0, weight: Tensor | N
     Args:
         logits: (B, C, h, w).
         target: int64 (B, h, w), 255 = ignore.
-        gamma: how strongly easy pixels fade, >= 0.
+        gamma: exponent that down-weights easy pixels, >= 0.
         weight: (C,) weight per class.
     """
     losses, weights = _cross_entropies(logits, target), _pixel_weights(target, weight)
@@ -93,7 +93,7 @@ class SegmentationLoss:
         class_weights: one weight per class in the order of the classes, or a rule that takes them from the training
             masks: `median_frequency`, which `auto` is too, or `enet`; for `cross_entropy`, `focal` and `ohem`.
         label_smoothing: probability mass spread evenly over all classes, 0..1; for `cross_entropy` and `ohem`.
-        gamma: how strongly easy pixels fade, >= 0; for `focal`.
+        gamma: exponent that down-weights easy pixels, >= 0; for `focal`.
         alpha: weight of false positives, >= 0; for `tversky`.
         beta: weight of false negatives, >= 0; for `tversky`.
         hardest: share of the pixels that counts, those of the highest loss, in (0, 1]; for `ohem`.

@@ -41,7 +41,7 @@ TOKEN = re.compile(
     | \b(?:[^\W\d_]\.)+(?!\w) | nos?\.(?=\s*\d)                              # u.s., and other abbreviations
     | (?:mrs?|ms|dr|st|ft|jr|sr|vs|etc|inc|co|corp|ltd|prof|gen|rev|sgt|lt|capt|ave|blvd|dept)\.
     | can(?=not\b) | gon(?=na\b) | wan(?=na\b) | got(?=ta\b) | gim(?=me\b) | lem(?=me\b) | 't(?=(?:is|was)\b)
-    | '(?:s|m|d|re|ve|ll|em)\b | n't\b | n(?='t\b)                           # what contractions end in
+    | '(?:s|m|d|re|ve|ll|em)\b | n't\b | n(?='t\b)                           # endings of contractions
     | o'clock | '\d\ds | 'n' | [dl]'\w+
     | \d+(?:[.,:/-]\d+)+(?:[^\W_](?!'t\b))*                                  # numbers, times, 3rd
     | (?:[^\W_](?!'t\b))+(?:[-./&](?:[^\W_](?!'t\b))+)*(?:\+\+)?             # words, with hyphens and the like inside

@@ -14,7 +14,7 @@ from modules.contracts import Backbone, ConfigError
 from modules.optim import Optim
 from modules.transfer import load_backbone, read_checkpoint
 
-BACKBONE = "test_resnet"  # of classifiers that are trained on the spot: small, since each new data set trains one
+BACKBONE = "test_resnet"  # of classifiers trained here: small, since each new data set trains one
 STEPS, BATCH, SHIFT = 300, 128, 2  # of that training; pixels that images are moved by
 LARGEST = 64  # pixels, largest image side of such a classifier
 

@@ -13,7 +13,7 @@ from torchmetrics.utilities import dim_zero_cat
 NEIGHBORS = 3, 5  # of precision and recall, of density and coverage, as their papers have them
 LEAST = max(NEIGHBORS) + 1  # images, of which each has that many neighbors
 MOST = 10_000  # real images that neighbors are looked for among
-CELLS = 2**24  # of a table of distances that is held at a time: 64 MB
+CELLS = 2**24  # of the table of distances held at a time: 64 MB
 
 
 class Gaussian(NamedTuple):

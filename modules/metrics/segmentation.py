@@ -40,7 +40,7 @@ class SegmentationScores(Metric):
 
     Args:
         classes: number of classes C, at most 254.
-        boundary: whether to compute boundary F1. Its time grows with the square of the distance, so that it tells on
+        boundary: compute boundary F1. Its time grows with the square of the distance, so that it tells on
             images of thousands of pixels.
     """
 

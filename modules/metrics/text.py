@@ -61,7 +61,7 @@ class TranslationScores(Corpus):
 
     Args:
         tokenize: sacreBLEU's tokenizer; those for scripts without spaces hold for the other BLEU metrics too.
-        lowercase: whether sacreBLEU ignores case. TER always does, chrF never.
+        lowercase: sacreBLEU ignores case. TER always does, chrF never.
         full: also chrF and TER.
     """
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 THRESHOLDS = np.arange(1, 100) / 100
-USUAL = 0.5  # where nothing is known
+USUAL = 0.5  # default without any true positive
 
 
 class Best(NamedTuple):

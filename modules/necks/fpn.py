@@ -13,7 +13,7 @@ class FPN(Neck):
     """Feature pyramid network (FPN): top-down pathway from coarse to fine maps (Lin et al. 2017); torchvision's.
 
     Args:
-        features: of the backbone.
+        features: feature pyramid of the backbone.
         channels: channels of every map of the new pyramid.
         levels: number of input maps, counted from the coarsest: 4 is strides 4 to 32 of most backbones, 3 is 8 to 32. A
             backbone with fewer gives all it has.

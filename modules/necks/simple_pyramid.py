@@ -62,7 +62,7 @@ def build_neck(features: Features, neck: NeckFactory | None) -> Neck:
     """The neck of a dense task: on a backbone of one coarse map it stands on a SimplePyramid, unless it is NoNeck.
 
     Args:
-        features: of the backbone.
+        features: feature pyramid of the backbone.
         neck: null is none, but for a backbone of one map the pyramid alone.
     """
     alone = len(features.strides) == 1 and features.strides[0] > 4

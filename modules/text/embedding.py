@@ -49,7 +49,7 @@ class Placed(nn.Module):
     """Embedded tokens, scaled by the root of the width, plus their positions; then dropout (Vaswani et al. 2017).
 
     Args:
-        embedding: of the tokens; kept by whoever owns this, which may tie it to others.
+        embedding: of the tokens; owned by the caller, which may tie it to others.
         positions: `sinusoidal`, of any length, or `learned`.
         max_positions: number of learned positions.
         dropout: 0..1.

@@ -101,7 +101,7 @@ class RecurrentDecoder(Recurrent):
         initial_state: made from the `last` state of a recurrent encoder, or from the `mean` of its states.
         input_feeding: each step also reads the attentional vector of the one before.
         dropout: of embeddings, attentional vectors and between layers, 0..1.
-        tied: whether the output uses the embedding's weight.
+        tied: use the embedding's weight in the output (weight tying).
     """
 
     def __init__(

@@ -25,7 +25,7 @@ class ShowAttendTell(Recurrent):
         hidden: width of the LSTM.
         attention: width inside of the additive attention.
         dropout: of the deep output, 0..1.
-        tied: whether the output uses the embedding's weight.
+        tied: use the embedding's weight in the output (weight tying).
     """
 
     def __init__(

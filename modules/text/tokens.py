@@ -2,4 +2,4 @@
 
 PAD, BOS, EOS, UNK = range(4)
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
-"""What they are called, in the order of their ids."""
+"""Names of the special tokens, in the order of their ids."""

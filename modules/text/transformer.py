@@ -67,7 +67,7 @@ class TransformerDecoder(Decoder):
     Args:
         vocabulary: number of tokens.
         memory: width of the memory; another width than `width` is brought to it by a linear layer.
-        tied: whether the output uses the embedding's weight.
+        tied: use the embedding's weight in the output (weight tying).
 
     The other arguments, and what is raised, as in `TransformerEncoder`.
     """

@@ -23,11 +23,11 @@ class Layer(nn.Module):
         width: of the states.
         heads: of attention.
         feedforward: width between the two linear layers.
-        dropout: of what is added to the residual stream, and between the two linear layers.
+        dropout: of the residual branches, and between the two linear layers.
         attention_dropout: of the weights of attention.
         norm: layer norm before (`pre`) or after (`post`) each part.
         activation: `relu` or `gelu`.
-        crosses: whether it attends to a memory.
+        crosses: attend to a memory too (cross-attention).
     """
 
     def __init__(

@@ -25,7 +25,7 @@ from modules.metrics.captions import (
 
 WORDS = "a the red blue small large circle square dog left of above and with two it".split()
 
-# What pycocoevalcap 1.2 (Bleu, Cider, Rouge; numpy 2.4) said of `sentences(seed, images)`; of seed 3 the fifth
+# Scores by pycocoevalcap 1.2 (Bleu, Cider, Rouge; numpy 2.4) of `sentences(seed, images)`; of seed 3 the fifth
 # caption is empty: BLEU-1 to 4, CIDEr-D, ROUGE-L, and CIDEr-D of the first images.
 PYCOCOEVALCAP = [
     (
@@ -58,7 +58,7 @@ PYCOCOEVALCAP = [
     ),
 ]
 
-# What it said, behind its PTBTokenizer (Java), of Flickr8k's first captions against the other four of their images.
+# Its scores, behind its PTBTokenizer (Java), of Flickr8k's first captions against the other four of their images.
 REAL = {
     "bleu_1": 0.6394140691533572,
     "bleu_2": 0.4477850570363135,
@@ -69,7 +69,7 @@ REAL = {
     "meteor": 0.24602733487914816,
 }
 
-# What Stanford's PTBTokenizer 3.4.1 said through pycocoevalcap's ptbtokenizer.
+# Tokens by Stanford's PTBTokenizer 3.4.1 through pycocoevalcap's ptbtokenizer.
 PTB = {
     "Don't you think the dog's toys can't be the dogs' own?": "do n't you think the dog 's toys ca n't be the dogs own",
     "I cannot do it; gonna go, wanna see, gimme that, gotta run.": "i can not do it gon na go wan na see gim me that "
@@ -231,7 +231,7 @@ def everything(images: int, mine: slice) -> dict:
 
 
 def test_two_processes_have_the_metrics_of_one(tmp_path):
-    """Of eleven images; of a single one, where the second process has nothing; and of none."""
+    """Cases: eleven images; a single one, where the second process has nothing; and none."""
     counts = (11, 1, 0)
     multiprocessing.start_processes(one_of_two, (str(tmp_path), counts), nprocs=2, start_method="fork")
     for rank in (0, 1):

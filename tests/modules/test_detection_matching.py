@@ -254,7 +254,7 @@ def test_location_comes_before_class():
     ("kind", "expected"), [("boxes", (40, 42, 34, 115, 18, 2)), ("masks", (42, 36, 31, 117, 23, 2))]
 )
 def test_errors_of_random_images_are_those_that_tidecv_counts(kind, expected):
-    """What version 1.0.1 said of the same images, which counts detections of all scores."""
+    """Expected: counts by tidecv 1.0.1 of the same images, which takes detections of all scores."""
     predictions, truths = scenes(8, 10, 40, 4, size=(200, 240))
     random = np.random.default_rng(0)
     predictions["scores"] = [torch.from_numpy(np.sort(random.random(40))[::-1].astype(np.float32)) for _ in truths]
@@ -272,7 +272,7 @@ def test_every_sure_detection_is_right_or_wrong_in_one_way_and_every_object_foun
 
 
 def right_of(made_: Image, overlap: np.ndarray) -> int:
-    """How many objects sure detections take, one after the other."""
+    """Number of objects that detections of score 0.5 and more take, one after the other."""
     free = np.where(made_.labels[:, None] == made_.true_labels, overlap, 0)[made_.scores >= 0.5]
     count = 0
     for row in range(len(free)):

@@ -30,7 +30,7 @@ def scored(predictions, truths, classes, masks=True, **options) -> tuple[dict[st
 
 
 def reference(evaluation) -> dict[str, float]:
-    """What pycocotools says of an evaluation, under our names."""
+    """Metrics of an evaluation by pycocotools, under our names."""
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
@@ -321,7 +321,7 @@ def one_of_two(rank: int, folder: str, counts: tuple[int, ...]) -> None:
 
 
 def everything(images: int, mine: list[slice]) -> dict:
-    """What is said of batches of that many images."""
+    """Metrics, errors and remaining states from the batches `mine` of that many images."""
     predictions, truths = scenes(images, 6, 15, 3, SIZE, crowds=0.1)
     scores = DetectionScores(3, masks=True, voc=True, dsb2018=True, errors=True)
     for batch in mine:
@@ -332,7 +332,7 @@ def everything(images: int, mine: list[slice]) -> dict:
 
 
 def test_two_processes_have_the_metrics_of_one(tmp_path):
-    """Of eleven images, whose scores are tied; and of a single one, where the second process has nothing."""
+    """Cases: eleven images, whose scores are tied; and a single one, where the second process has nothing."""
     counts = (11, 1)
     multiprocessing.start_processes(one_of_two, (str(tmp_path), counts), nprocs=2, start_method="fork")
     said = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]

@@ -1,4 +1,4 @@
-"""What holds for every detector, and what each does beside torchvision's networks."""
+"""Contract of every detector, and each beside torchvision's networks."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Which learning rate and weight decay every parameter gets at every step."""
+"""Learning rate and weight decay of every parameter at every step."""
 
 import math
 from functools import partial

@@ -299,7 +299,7 @@ def test_class_weights_that_do_not_fit_the_classes_are_refused(weights, values):
 
 
 class Configurable:
-    """What the parser knows, as it knows tasks.Task."""
+    """Base class known to the parser, as tasks.Task is."""
 
 
 class Trained(Configurable):

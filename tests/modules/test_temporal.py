@@ -1,4 +1,4 @@
-"""How frames come together: closed forms, still clips, the order of frames."""
+"""Temporal fusion: closed forms, still clips, the order of frames."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What all encoders and decoders of text promise, and the recurrent ones against their papers' equations."""
+"""Contract of all encoders and decoders of text, and the recurrent ones against their papers' equations."""
 
 import pytest
 import torch

@@ -42,7 +42,7 @@ class Table(Decoder):
         return logits, {"source": state["source"], "text": [time + 1, tokens]}
 
     def log_probability(self, source: int, text: list[int]) -> float:
-        """Of a whole text, the end included if it is there."""
+        """Log-probability of a whole text, the end included if it is there."""
         total, before, last = 0.0, BOS, BOS
         for time, token in enumerate(text):
             total += self.table[source, time, before, last].log_softmax(0)[token].item()

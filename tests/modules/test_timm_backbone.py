@@ -66,7 +66,7 @@ def test_output_stride_dilates_and_keeps_the_map_of_every_stage(name, stride):
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet26", "mobilenetv2_100"])
 def test_dilated_maps_hold_those_of_the_plain_model_in_between(name):
-    """What dilation is for: the same filters see the same pixels, at more places."""
+    """Dilated convolutions (output stride): the same filters see the same pixels, at more places."""
     plain, backbone = Timm(name).eval(), Timm(name, output_stride=8).eval()
     backbone.net.load_state_dict(plain.net.state_dict())
     image = make_image(batch=1)

@@ -62,7 +62,7 @@ def exported(tmp_path: Path) -> Path:
     return path
 
 
-# What loads ----------------------------------------------------------------------------------------------------------
+# Loading -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("where", ["checkpoints/best.ckpt", "checkpoints/last.ckpt", "epoch=3.ckpt"])
@@ -157,7 +157,7 @@ def test_input_statistics_travel_with_the_weights(tmp_path):
         torch.testing.assert_close(backbone.std, source.std)
 
 
-# What plain timm sees ------------------------------------------------------------------------------------------------
+# Exports in plain timm -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet"])
@@ -232,7 +232,7 @@ def test_statistics_of_other_channels_are_left_behind(tmp_path):
     assert backbone.mean.tolist() == [0.5, 0.5, 0.5]
 
 
-# What does not fit ---------------------------------------------------------------------------------------------------
+# Misfits -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["backbone.safetensors", "last.ckpt"])
@@ -270,7 +270,7 @@ def test_one_wrong_tensor_is_enough_to_refuse(tmp_path, exported, change, names)
         load_backbone(fresh(seed=2), str(tmp_path / "odd.safetensors"))
 
 
-# What is no checkpoint -----------------------------------------------------------------------------------------------
+# Files that are no checkpoint ----------------------------------------------------------------------------------------
 
 
 class Bomb:

@@ -39,7 +39,7 @@ class Dense(nn.Sequential):
 
     Args:
         layers: such as `nn.Conv2d(512, 4096, 7)`, `nn.ReLU()`, ..., `nn.Conv2d(4096, 1000, 1)`.
-        classifies: whether the last convolution makes the logits; else all layers are hidden ones.
+        classifies: the last convolution gives the logits; otherwise all layers are hidden ones.
     """
 
     def __init__(self, *layers: nn.Module, classifies: bool = True):

@@ -28,7 +28,7 @@ class ConvolutionalEmbedding(HybridEmbed):
     ):
         kernels = (*[3] * len(widths), 1)
         stem = ConvStem(in_chans, len(kernels), (*widths, embed_dim), kernels, (*strides, 1))
-        options["patch_size"] = 1  # of the map that the convolutions make
+        options["patch_size"] = 1  # of the map from the convolutions
         super().__init__(stem, in_chans=in_chans, embed_dim=embed_dim, proj=False, **options)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ def inception_resnet_v1(
         activation: by timm's name.
         init: see `initialize`.
         drop_path_rate: probability of leaving out a block in training, 0..1.
-        scales: of what the blocks of each stage add, which keeps training steady; 1 is none.
+        scales: of the residual branches of each stage, which keep training stable; 1 is none.
     """
     layer = partial(convolution, norm=norm, activation=activation)
     valid = partial(layer, padding=0)

@@ -23,9 +23,9 @@ class Detector(Head):
     Thresholds and sizes of boxes are in pixels of the network's images. Scores and losses are float32 under autocast.
 
     Args:
-        score_threshold: detections that score less are dropped, 0..1.
-        nms_threshold: of two detections that overlap by more than this IoU, 0..1, only the better one stays.
-        agnostic_nms: whether that also holds between detections of different classes.
+        score_threshold: lowest score of a detection, 0..1.
+        nms_threshold: IoU of non-maximum suppression (NMS), 0..1: of two detections above it only the better one stays.
+        agnostic_nms: NMS across classes too.
         soft_nms: lower the score of a box that overlaps a better one instead of dropping it, Gaussian with sigma 0.5
             (Bodla et al. 2017); nms_threshold then does nothing.
         detections: most in one image.

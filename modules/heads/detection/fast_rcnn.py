@@ -65,7 +65,7 @@ class FastRCNN(GivenProposals):
     """Fast R-CNN: pools proposals from the feature maps of the image (Girshick 2015). Losses: classifier, box.
 
     Args:
-        features: of the backbone or neck.
+        features: feature pyramid of the backbone or neck.
         outputs: number of classes C, without background.
         stride: use only the map of this stride; null takes all, which must have equal channels.
         pooling: `align` interpolates (RoIAlign), `pool` takes the maximum of whole cells (RoIPool), as it was first.
@@ -114,7 +114,7 @@ class RCNN(GivenProposals):
     Uses the coarsest map alone: wants NoNeck.
 
     Args:
-        features: of the backbone.
+        features: feature pyramid of the backbone.
         outputs: number of classes C, without background.
         size: side of the square that proposals are warped to, in pixels.
         context: part of the square's side that shows surroundings, on each side.

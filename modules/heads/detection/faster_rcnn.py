@@ -19,7 +19,7 @@ class FasterRCNN(Detector):
     box.
 
     Args:
-        features: of the neck, all maps with equal channels.
+        features: feature pyramid of the neck, all maps with equal channels.
         outputs: number of classes C, without background.
         anchor_sizes: square root of an anchor's area in pixels, ascending: one for each map, or the same number for
             each; null is 8 strides of each map.
@@ -82,9 +82,9 @@ class MaskRCNN(FasterRCNN):
     torchvision's, with its names. One more loss: mask; in evaluation only where targets have masks.
 
     Args:
-        features: of the neck, all maps with equal channels.
+        features: feature pyramid of the neck, all maps with equal channels.
         outputs: number of classes C, without background.
-        mask_channels: of the five convolutions that draw.
+        mask_channels: of the five convolutions of the mask head.
 
     Raises:
         ConfigError: as for `FasterRCNN`.

@@ -70,7 +70,7 @@ class RetinaNet(OneStage):
     Wants a neck FPN with `levels: 3` and `extra: p6p7`. Losses: classifier, box.
 
     Args:
-        features: of the neck, all maps with equal channels.
+        features: feature pyramid of the neck, all maps with equal channels.
         outputs: number of classes C.
         anchor_sizes: square root of an anchor's area in pixels, ascending, the same number for each map; null is
             three of each: 4, 5 and 6.3 strides.
@@ -119,7 +119,7 @@ class FCOS(OneStage):
     classifier, box (GIoU), centerness.
 
     Args:
-        features: of the neck, all maps with equal channels.
+        features: feature pyramid of the neck, all maps with equal channels.
         outputs: number of classes C.
         radius: a cell is of an object when its center is that many strides from the object's, at most.
 
@@ -153,7 +153,7 @@ class SSD(OneStage):
     classifier, box.
 
     Args:
-        features: of the backbone or neck.
+        features: feature pyramid of the backbone or neck.
         outputs: number of classes C, without background.
         anchor_sizes: sides of the default squares in pixels, one for each map, ascending; null is 4 strides.
         ratios: of the other default boxes: each stands and lies; null is 2 and 3.

@@ -20,7 +20,7 @@ class SingleObject(Detector):
     Losses: classifier (cross-entropy), box (over images with an object).
 
     Args:
-        features: of the backbone or neck.
+        features: feature pyramid of the backbone or neck.
         outputs: number of classes C, without background.
         hidden: width of the layer before the two answers.
         dropout: share of it that is set to zero in training, 0..1.

@@ -77,7 +77,7 @@ def assert_same(ours: nn.Module, theirs: nn.Module, image: Tensor) -> None:
         torch.testing.assert_close(ours(image), theirs(image), atol=1e-4, rtol=1e-4)
 
 
-# What was published --------------------------------------------------------------------------------------------------
+# As published --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "parameters"), PUBLISHED.items())

@@ -111,7 +111,7 @@ def test_weights_for_other_channels_are_adapted(tmp_path):
     torch.testing.assert_close(color(image.expand(-1, 3, -1, -1))[-1], gray(image)[-1])
 
 
-# What is refused -----------------------------------------------------------------------------------------------------
+# Refused -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest():

@@ -187,7 +187,7 @@ def test_own_networks_pool_through_their_hidden_layers():
     torch.testing.assert_close(classifier(features[..., None, None]).flatten(1), whole(image))
 
 
-# What is trained -----------------------------------------------------------------------------------------------------
+# Trained -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["efficientnet_b0", "ghostnet_050", "convnext_atto", "torchvision/mobilenet_v3_small"])
@@ -293,7 +293,7 @@ def test_every_backbone_of_ours_keeps_it():
         survey(backbone)
 
 
-# What is refused -----------------------------------------------------------------------------------------------------
+# Refused -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from modules.backbones import FAMILIES, Timm, by_name
 from modules.contracts import Backbone
 
 ROWS = list(csv.DictReader(Path(__file__).with_name("architectures.csv").open()))
-OURS = {  # what no library has, by the name that the table gives it
+OURS = {  # networks that no library has, by the name that the table gives it
     "LeNet-5 (10 classes)": "lenet5",
     "AlexNet (paper, groups=2, 1000 classes)": "alexnet_towers",
     "AlexNet half tower (pool stride 2)": "alexnet_half",

@@ -44,7 +44,7 @@ def make_image(side: int = SIDE) -> Tensor:
 
 
 def classify(net: nn.Module, name: str, last: Tensor) -> Tensor:
-    """What torchvision makes of its last map."""
+    """torchvision's logits from its last map."""
     if name in ("densenet121", "mnasnet0_5", "mobilenet_v2"):
         return net.classifier(last.mean((-2, -1)))
     if name.startswith(("convnext", "efficientnet", "mobilenet_v3", "vgg", "alexnet")):
