@@ -1,4 +1,4 @@
-"""What is watched, drawn or written beside the training; no callback knows a task by its class."""
+"""Lightning callbacks: checkpoints, monitors, probes, figures, prediction files; none depends on a task class."""
 
 from callbacks.checkpoint import AVERAGED, Checkpoint, Stopped
 from callbacks.collapse_monitor import CollapseMonitor

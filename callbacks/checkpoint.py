@@ -1,4 +1,4 @@
-"""What is saved when: `last.ckpt` every so many steps and every epoch, `best.ckpt` by the task's monitor."""
+"""Checkpointing: `last.ckpt` every N steps and at each epoch end, `best.ckpt` by the task's monitor."""
 
 import signal
 from dataclasses import asdict
@@ -22,12 +22,12 @@ AVERAGED = "averaged.ckpt"
 
 
 class Stopped(Exception):
-    """Training was told to stop by a signal and has saved.
+    """Training stopped by a signal, after saving a checkpoint.
 
     Args:
-        path: what to go on from.
-        signal: the number of the signal.
-        option: that takes the path.
+        path: checkpoint to resume from.
+        signal: signal number.
+        option: command-line option that takes the path.
     """
 
     def __init__(self, path: Path, signal: int, option: str = "--ckpt_path"):
@@ -36,16 +36,16 @@ class Stopped(Exception):
 
 
 class Checkpoint(LightningCheckpoint):
-    """Writes `checkpoints/last.ckpt`, `checkpoints/best.ckpt` and, at the end, `backbone.safetensors`.
+    """Save `checkpoints/last.ckpt` and `checkpoints/best.ckpt`, and stop cleanly on a signal.
 
-    Files are written beside their place and renamed, so a kill leaves the old one or the new one, never half of one.
-    `best.ckpt` holds the very weights whose validation was best by the task's monitor, also within an epoch, and while
-    the monitor does not move, those of the lowest loss. StochasticWeightAveraging leaves its weights in
-    `averaged.ckpt`.
+    Writes are atomic: a file is written under a temporary name and renamed, so a kill leaves the old or the new one,
+    never a partial one. `best.ckpt` holds exactly the weights of the best validation by the task's monitor, also in the
+    middle of an epoch; while the monitor is constant, the lowest loss decides. StochasticWeightAveraging leaves its
+    weights in `averaged.ckpt`.
 
-    SIGTERM, SIGUSR1 and the first Ctrl-C save after the current step, or after the validation that is going on, and
-    stop. A monitor never logged (no validation data), or nan (nothing to find there), leaves no `best.ckpt`,
-    and the last weights are used, which the summary says.
+    SIGTERM, SIGUSR1 and the first Ctrl-C save after the current step, or after the current validation, and stop.
+    Without a logged monitor (no validation data), or with a nan one, there is no `best.ckpt` and the last weights are
+    used; the summary says so.
 
     Args:
         every_n_steps: optimizer steps between two writes of `last.ckpt` within an epoch; 0 writes at epoch ends only.
@@ -159,7 +159,7 @@ class Checkpoint(LightningCheckpoint):
         self.saved_step = trainer.global_step
 
     def _told(self, trainer: L.Trainer) -> int:
-        """The signal that any process was told to end by, the same in all of them; 0 for none."""
+        """Number of the signal that any process received, the same in all of them; 0 for none."""
         if trainer.world_size == 1:
             return self.signal
         number = torch.tensor(self.signal, device=trainer.strategy.root_device)

@@ -1,4 +1,4 @@
-"""Health of a pretraining: do the embeddings still differ from image to image?"""
+"""Representation collapse in self-supervised pretraining: spread and effective rank of the embeddings."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 
 def embedding_std(embeddings: Tensor) -> float:
-    """Spread of the embeddings on the unit sphere: 1 when they point everywhere alike, 0 when all point one way.
+    """Spread of the embeddings on the unit sphere: 1 when uniformly distributed, 0 when all are parallel.
 
     Mean over the dimensions of the standard deviation of the L2-normalized embeddings (N, D), times sqrt(D)
     (Chen and He, 2021, arXiv 2011.10566, section 4.1).
@@ -25,7 +25,7 @@ def spectrum(embeddings: Tensor) -> Tensor:
 
 
 def effective_rank(embeddings: Tensor) -> float:
-    """How many dimensions the L2-normalized embeddings (N, D) really use, 1..min(N, D).
+    """Effective rank of the L2-normalized embeddings (N, D), 1..min(N, D): the number of dimensions in use.
 
     Exponential of the entropy of the spectrum (Roy and Vetterli, 2007).
     """
@@ -33,11 +33,12 @@ def effective_rank(embeddings: Tensor) -> float:
 
 
 class CollapseMonitor(Callback):
-    """Logs `train/embedding_std` and `train/effective_rank` of tasks whose training step returns `embeddings`, and
-    warns once when they collapse.
+    """Log the spread and effective rank of pretraining embeddings, and warn once when they collapse.
+
+    Log keys: `train/embedding_std`, `train/effective_rank`; for tasks whose training step returns `embeddings`.
 
     Args:
-        every: steps between two looks; each look waits for the device.
+        every: steps between two measurements; each synchronizes with the device.
     """
 
     def __init__(self, every: int = 50) -> None:
@@ -55,7 +56,7 @@ class CollapseMonitor(Callback):
         self._step = step
         embeddings = outputs["embeddings"]
         if not embeddings.isfinite().all():
-            return  # no spectrum to speak of; the callback TerminateOnNaN answers for it
+            return  # no spectrum; TerminateOnNaN ends such a run
         std, rank = embedding_std(embeddings), effective_rank(embeddings)
         pl_module.log_dict({"train/embedding_std": std, "train/effective_rank": rank}, batch_size=1)
         if (std < 0.1 or rank < 2) and not self._warned:

@@ -1,4 +1,4 @@
-"""What the runs of one task from several starts came to: statistics, table, files and figure."""
+"""Comparison of initializations: statistics, table, files and figure over runs of one task from several starts."""
 
 import csv
 import json
@@ -25,10 +25,10 @@ class Run(NamedTuple):
     Args:
         folder: its run directory.
         results: log name -> value, as in its results.json.
-        hows: log name -> how the value came about.
+        hows: log name -> protocol of the value.
         curve: (finished epochs, value of the monitor), in order; empty without validation.
-        epochs: that were trained.
-        seconds: that it took; null when it was interrupted, since only its last part was timed.
+        epochs: number of trained epochs.
+        seconds: duration; null for an interrupted run, of which only the last part was timed.
     """
 
     folder: Path
@@ -40,8 +40,8 @@ class Run(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One metric of one start: mean and sample deviation over `seeds` runs; mean and standard error of the difference
-    to the reference, seed by seed. Null where there are too few seeds."""
+    """One metric of one start: mean and sample standard deviation over `seeds` runs, and mean and standard error of the
+    difference to the reference, paired by seed. Null with too few seeds."""
 
     start: str
     metric: str
@@ -53,10 +53,10 @@ class Row(NamedTuple):
 
 
 def read_run(folder: Path, monitor: str) -> Run:
-    """A run directory's results.json and metrics.csv.
+    """Read results.json and metrics.csv of a run directory.
 
     Raises:
-        DataError: there are none, as after a run that was not meant to leave any.
+        DataError: one of them is missing or incomplete.
     """
     try:
         report = json.loads((folder / "results.json").read_text())
@@ -99,10 +99,10 @@ def paired(values: Mapping[int, float], reference: Mapping[int, float]) -> tuple
 
 
 class Comparison:
-    """Collects runs, start by start and seed by seed, and reports them.
+    """Collect runs by start and seed, and report them.
 
     Args:
-        monitor: log name of the metric the task is judged by; its test value counts where there is one.
+        monitor: log name of the task's main metric; its test value is compared where there is one.
         mode: whether more ("max") or less ("min") of it is better.
         starts: short name of each start -> its weights. Differences are to `none`, or to the first.
     """
@@ -113,7 +113,7 @@ class Comparison:
         self.runs: dict[str, dict[int, Run]] = {start: {} for start in starts}
 
     def add(self, start: str, seed: int, run: Run) -> str:
-        """Takes a run in; returns its main result in words.
+        """Add a run; returns its main result as text.
 
         Raises:
             DataError: it was neither validated nor tested.
@@ -126,7 +126,7 @@ class Comparison:
 
     @property
     def metric(self) -> str:
-        """What the starts are compared by."""
+        """Log name of the metric by which the starts are compared."""
         return self._test_metric() if all(self._test_metric() in run.results for run in self._all()) else self.monitor
 
     def rows(self) -> list[Row]:
@@ -141,7 +141,7 @@ class Comparison:
         return made
 
     def write(self, trainer: Trainer) -> None:
-        """compare.json, compare.csv and figures/compare.png into the trainer's folder; the figure to its loggers."""
+        """Write compare.json, compare.csv and figures/compare.png to the trainer's folder, and log the figure."""
         folder, rows = Path(trainer.default_root_dir), self.rows()
         with writing(folder / "compare.csv"), (folder / "compare.csv").open("w", newline="") as file:
             writer = csv.writer(file)
@@ -173,7 +173,7 @@ class Comparison:
         log_figure(trainer, "compare", comparison(main, curves, self.metric, self.monitor, self._title()))
 
     def say(self) -> None:
-        """Prints the table, once every start has a run: the main metric, and as many others of its split as fit."""
+        """Print the table, once every start has a run: the main metric, and as many others of its split as fit."""
         if not all(self.runs.values()):
             return
         console = Console(highlight=False, markup=False)
@@ -209,7 +209,7 @@ class Comparison:
         return table
 
     def how(self) -> str:
-        """How the main metric came about, in each different way that occurs."""
+        """Protocols of the main metric, each different one once."""
         return " | ".join(dict.fromkeys(run.hows[self.metric] for run in self._all()))
 
     def _title(self) -> str:
@@ -235,7 +235,7 @@ def _nulled(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _width(console: Console, table: Table) -> int:
-    """Characters that a table takes when it may."""
+    """Unconstrained width of a table in characters."""
     return Measurement.get(console, console.options.update(max_width=9999), table).maximum
 
 

@@ -1,4 +1,4 @@
-"""Samples that were really judged, whatever the size of their split."""
+"""Number of samples actually evaluated in each split."""
 
 from hashlib import blake2b
 from typing import Any
@@ -10,8 +10,9 @@ from modules.contracts import Batch
 
 
 class Counts(L.Callback):
-    """Counts the samples of the newest pass over each split: those of all devices, each once, without broken ones and
-    those that `limit_val_batches`, `limit_test_batches` and `fast_dev_run` leave out.
+    """Count the samples evaluated in the latest pass over each split, on all devices, each once.
+
+    Unreadable samples and those left out by `limit_val_batches`, `limit_test_batches` or `fast_dev_run` do not count.
 
     Attributes: `counts` by split, `val` and `test`; known on every process after a pass.
     """
@@ -41,7 +42,7 @@ class Counts(L.Callback):
 
     def _count(self, trainer: L.Trainer, split: str) -> None:
         seen, self._seen = self._seen, set()
-        if trainer.world_size > 1:  # each device judged its share
+        if trainer.world_size > 1:  # each device evaluated its share
             everyone: list[set[bytes]] = [set()] * trainer.world_size
             torch.distributed.all_gather_object(everyone, seen)
             seen = set().union(*everyone)

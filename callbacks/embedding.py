@@ -1,4 +1,4 @@
-"""Features of a whole split, computed beside the training without a trace in it."""
+"""Features of a whole split, computed during training without side effects on it."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from modules.contracts import Batch, ConfigError
 
 @contextmanager
 def evaluating(task: LightningModule) -> Iterator[None]:
-    """Evaluation mode; afterward each module is as it was, so frozen parts stay in evaluation mode."""
+    """Context manager for evaluation mode; restores the mode of each module, so that frozen parts keep theirs."""
     modes = {module: module.training for module in task.modules()}
     task.eval()
     try:
@@ -29,7 +29,7 @@ def embed(loader: Iterable[Batch], trainer: Trainer, task: LightningModule) -> t
     Samples are images; a task of videos also takes videos, whose features are the mean over their views.
 
     Raises:
-        ConfigError: the data gives nothing that the task takes.
+        ConfigError: the data gives no input that the task takes.
     """
     features, labels = [], []
     takes = ("image", "video") if "video" in task.needs else ("image",)

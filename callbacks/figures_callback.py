@@ -1,4 +1,4 @@
-"""Figures of what goes in and what comes out: the first training batch, predictions, mistakes, confusions."""
+"""The Figures callback: first training batch, predictions, mistakes and confusion matrix of a run."""
 
 from pathlib import Path
 
@@ -32,14 +32,15 @@ DRAWN = {
 
 
 class Figures(Callback):
-    """Draws the first training batch as the network sees it, and for tasks that name classes, of images, their
-    pixels, objects in them or videos, a sample of predictions, the worst mistakes, and the confusion matrix or, of
-    objects, precision over recall and kinds of errors; after training, validation and test. Of sentences, translated
-    or about images, it draws a sample, the best and the worst, and where attention lay.
+    """Draw the first training batch, sample predictions, the worst mistakes and metrics per class as figures.
+
+    The training batch is drawn as the network sees it; the others after training, validation and test. Classification
+    and segmentation add the confusion matrix, detection precision-recall curves and kinds of errors, translation and
+    captioning the best and worst sentences and attention maps.
 
     Args:
         samples: images in a grid.
-        every: also draw the validation images every so many epochs; 0 draws them once, when training ends.
+        every: also draw validation figures every N epochs; 0 draws them only when training ends.
     """
 
     def __init__(self, samples: int = 16, every: int = 0) -> None:

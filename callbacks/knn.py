@@ -1,4 +1,4 @@
-"""Weighted nearest-neighbor probe of the backbone's features: how well pretraining goes, without training a head."""
+"""Weighted k-nearest-neighbor probe of the backbone's features during pretraining."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from modules.contracts import ConfigError
 
 
 def knn_predict(bank: Tensor, labels: Tensor, queries: Tensor, k: int, temperature: float, classes: int) -> Tensor:
-    """Class of each query by a vote of its k nearest neighbors, as in Wu et al., 2018 (arXiv 1805.01978, section 3.4).
+    """Weighted kNN classification (Wu et al. 2018, arXiv 1805.01978, section 3.4).
 
     A neighbor of cosine similarity s votes for its class with weight exp(s / temperature).
 
@@ -44,9 +44,10 @@ def knn_predict(bank: Tensor, labels: Tensor, queries: Tensor, k: int, temperatu
 
 
 class KNN(Callback):
-    """Logs `val/knn` (and `test/knn`): accuracy of a weighted kNN vote on the backbone's features, with the train split
-    as the bank. Images are not augmented. In `fit` it runs before the first step, every `every` epochs and at the
-    end. It needs labels, though the task itself may not.
+    """Evaluate the backbone's features by a weighted kNN classifier on the training split, without training a head.
+
+    Log keys: `val/knn` and `test/knn`, the accuracy 0..1. Images are not augmented. `fit` runs it before the first
+    step, every `every` epochs and at the end. Labels are needed, even if the task itself needs none.
 
     Args:
         k: number of neighbors.

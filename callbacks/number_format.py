@@ -1,10 +1,10 @@
-"""Numbers that may be missing, formatted for tables and files."""
+"""Formatting of numbers, which may be nan or missing, for tables and files."""
 
 import math
 
 
 def number(value: float, form: str = ".4f") -> str:
-    """A number as text; "n/a" where it is nan: nothing was there to judge."""
+    """A number as text; "n/a" for nan."""
     return "n/a" if math.isnan(value) else f"{value:{form}}"
 
 
@@ -14,12 +14,12 @@ def or_null(value: float) -> float | None:
 
 
 def or_nan(value: float | None) -> float:
-    """What `or_null` wrote."""
+    """The inverse of `or_null`: nan for null."""
     return math.nan if value is None else value
 
 
 def duration(seconds: float) -> str:
-    """A span of time as people say it: 8 s, 2 min 5 s, 3 h 20 min."""
+    """A duration as text: 8 s, 2 min 5 s, 3 h 20 min."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -17,22 +17,25 @@ from modules.metrics.threshold import USUAL
 
 
 class Predictions(Callback):
-    """Writes predictions of `predict`, `test` and `validate` to `<run>/predictions/`; a file under its final name is
-    complete. Those of `validate` begin with `val` where those of `test` begin with `test`.
+    """Write predictions of `predict`, `test` and `validate` to `<run>/predictions/`.
 
-    `{label, scores}`: `predict.csv` or `test.csv` with the columns `path`, `label`, where known `true`, and one
-    probability per class, `p(<class>)`, written as the batches come. `{features}`: `features.npz` (`test_features.npz`)
-    with `ids`, `features` float32 (N, D) and, where known, `labels`; these are held in memory until the end. `{mask}`
-    of `predict`: a map and an overlay of each image, see `MaskFiles`, and `predict.csv` with the columns `path` and
-    one share of the pixels per class, `share(<class>)`. `{boxes, labels, scores}`, perhaps with masks: `predict.json`
-    or `test.json`, COCO's results, and a table of the images, see `ResultFile`, and of `predict` each image with what
-    was found, in `figures/`. `{text}`: `predict.txt` or `test.txt`, a sentence a line, and tables and files with
-    sources and references, see `TextFiles`.
-    `{generated}` of `predict`: images, all and as a grid, see `SampleFiles`.
+    A file under its final name is complete. Names of files begin with `predict`, `test` or `val`. By keys of the
+    prediction:
+
+    - `{label, scores}`: `predict.csv` with the columns `path`, `label`, where known `true`, and one probability per
+      class, `p(<class>)`.
+    - `{features}`: `features.npz` with `ids`, `features` float32 (N, D) and, where known, `labels`; in memory until
+      the end.
+    - `{mask}` of `predict`: a map and an overlay of each image, see `MaskFiles`, and `predict.csv` with the columns
+      `path` and one share of the pixels per class, `share(<class>)`.
+    - `{boxes, labels, scores}`, with or without masks: `predict.json` in COCO's results format and a table of the
+      images, see `ResultFile`; `predict` also draws each image with its detections, in `figures/`.
+    - `{text}`: `predict.txt`, a sentence per line, and tables with sources and references, see `TextFiles`.
+    - `{generated}` of `predict`: images, single and as a grid, see `SampleFiles`.
 
     Args:
-        threshold: lowest score, 0..1, of what is drawn; null takes that of the best F1 in the checkpoint's validation,
-            or 0.5 where it had none. The files hold everything.
+        threshold: lowest score, 0..1, of drawn detections; null takes that of the best F1 in the checkpoint's
+            validation, or 0.5 where it had none. The files hold everything.
 
     Raises:
         ConfigError: the threshold is not within 0..1.
@@ -43,7 +46,7 @@ class Predictions(Callback):
             raise ConfigError(f"predictions.threshold is {threshold:g}, but it is a score, 0 to 1")
         self.threshold = threshold
         self.files: list[Path] = []  # and folders, written by this process
-        self.notes: list[str] = []  # what people should know about them
+        self.notes: list[str] = []  # remarks printed after them
         self._file: SampleFiles | TextFiles | Detections | LabelTable | MaskFiles | FeatureArrays | None = None
 
     def on_predict_batch_end(
@@ -99,7 +102,7 @@ class Predictions(Callback):
 
 
 class LabelTable(Table):
-    """Predicted classes and probabilities; `true` where the first batch knows the truth."""
+    """Predicted classes and probabilities as CSV; `true` where the first batch has labels."""
 
     def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
         path = Path(trainer.default_root_dir) / "predictions" / f"{about(trainer)}.csv"
@@ -120,7 +123,7 @@ class LabelTable(Table):
 
 
 class FeatureArrays(Arrays):
-    """Features, and labels where they are known."""
+    """Features as npz, with labels where they are known."""
 
     def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
         name = "features.npz" if trainer.predicting else f"{about(trainer)}_features.npz"
@@ -163,7 +166,7 @@ class Detections(ResultFile):
 
 
 def _drawn_from(typed: float | None, best: float | None) -> float:
-    """Lowest score of what is drawn: as typed, else of the best F1, else the usual one."""
+    """Lowest score of drawn detections: as typed, else that of the best F1, else the default."""
     if typed is not None:
         return typed
     why = "that of the best F1 in the checkpoint's validation" if best else "as the checkpoint knows no best F1"

@@ -19,7 +19,7 @@ PAUSE = 60.0  # seconds without a line, after which one is printed within an epo
 
 
 def make_progress(speed: SpeedMonitor, console: Console | None = None) -> Callback:
-    """The bar where the output is a terminal or a notebook, lines elsewhere.
+    """Progress bar for a terminal or a notebook, lines elsewhere.
 
     Args:
         speed: of the same trainer.
@@ -155,5 +155,5 @@ def _share(trainer: Trainer, batches: int | float) -> float:
 
 
 def _short(name: str) -> str:
-    """A training loss as a line has room for it: "loss", "generator" for train/generator_loss."""
+    """Short name of a training loss: "loss", "generator" for train/generator_loss."""
     return name.removeprefix("train/").removesuffix("_loss")

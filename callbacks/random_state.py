@@ -1,4 +1,4 @@
-"""Model-side randomness in the checkpoint."""
+"""Random number generator states in the checkpoint."""
 
 import random
 from typing import Any
@@ -10,9 +10,9 @@ from torch import distributed
 
 
 class RandomState(L.Callback):
-    """Keeps the state of every random generator that dropout, MixUp and the like draw from, of every device.
+    """Save and restore the RNG states (torch, CUDA, numpy, random) of every process in checkpoints.
 
-    With it a killed run continues with the draws it would have made.
+    A killed run then resumes with the same dropout, MixUp and other draws as an uninterrupted one.
     """
 
     loaded: list[dict[str, Any]] | None = None
@@ -48,7 +48,7 @@ def read_state() -> dict[str, Any]:
 
 
 def write_state(state: dict[str, Any]) -> None:
-    """Puts `read_state`'s result back."""
+    """Restore the states from `read_state`."""
     torch.set_rng_state(state["torch"])
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))

@@ -20,7 +20,7 @@ class Results:
     Args:
         command: fit, validate, test, predict or evaluate.
 
-    Attributes: `weights` is the checkpoint that a command, or the test at the end of fit, is about, in words.
+    Attributes: `weights` describes the checkpoint that a command, or the test at the end of fit, evaluates.
     """
 
     def __init__(self, command: str):
@@ -29,16 +29,16 @@ class Results:
         self._fresh: dict[str, float] = {}  # of `weights`
 
     def judged(self, stem: str, epoch: int) -> None:
-        """Takes note of the checkpoint, by the stem of its file, that all that was and is collected is about."""
+        """Set the checkpoint, by the stem of its file, to which all collected metrics belong."""
         self.weights, self._stem = f"{stem} checkpoint, of epoch {epoch + 1}", stem
 
     def collect(self, trainer: L.Trainer, split: str) -> None:
-        """Takes the metrics of a pass over a split that is just over."""
+        """Collect the metrics of the pass over a split that just ended."""
         found = {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith(f"{split}/")}
         self._fresh |= found
 
     def rows(self, trainer: L.Trainer) -> tuple[Rows, Rows]:
-        """Rows of the weights that the command is about, and of others that were validated."""
+        """Rows of the weights that the command evaluates, and of others that were validated."""
         chosen, *others = self._sets(trainer).items()
         return _rows(trainer, *chosen), [row for other in others for row in _rows(trainer, *other)]
 
@@ -55,7 +55,7 @@ class Results:
         )
 
     def _sets(self, trainer: L.Trainer) -> dict[str, dict[str, float]]:
-        """Metrics by weights, those that the command is about first."""
+        """Metrics by weights, those that the command evaluates first."""
         saved = _checkpoint(trainer)
         if self.command != "fit" or saved is None:
             return {self.weights: self._fresh}
@@ -84,7 +84,7 @@ def _rows(trainer: L.Trainer, weights: str, metrics: dict[str, float]) -> Rows:
 
 
 def _protocol(trainer: L.Trainer, name: str) -> str:
-    """Protocol of a metric: samples that were judged, averaging, settings."""
+    """Protocol of a metric: number of samples, averaging, settings."""
     split, metric = name.split("/", 1)
     data, task = trainer.datamodule, trainer.lightning_module
     total = len(data.dataset(split, "plain"))

@@ -1,4 +1,4 @@
-"""The metrics of a run as a table for people: one line a metric, one column a split."""
+"""Table of the metrics of a run: one line per metric, one column per split."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ ORDER = ("train", "val", "test")
 
 
 def results_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
-    """One line for a metric of one set of weights. What a column's lines have in common stands below the table, once.
+    """Table with a line for each metric of each set of weights; protocol parts shared by a column stand below it.
 
     Args:
         rows: `metric` ("val/acc"), `value`, `how` (parts separated by "; ", those all metrics of a split share first
@@ -45,7 +45,7 @@ def results_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
 
 
 def _how(found: dict[str, dict[str, Any]], shared: dict[str, list[str]]) -> str:
-    """Protocol of one line, without what its column shares."""
+    """Protocol of one line, without the parts shared by its column."""
     hows = {split: "; ".join(p for p in _parts(row["how"]) if p not in shared[split]) for split, row in found.items()}
     if len(set(hows.values())) == 1:
         return next(iter(hows.values()))
@@ -57,7 +57,7 @@ def _parts(how: str) -> list[str]:
 
 
 def _shared(hows: list[str]) -> list[str]:
-    """Parts that all have, if there are several."""
+    """Parts common to all protocols, if there are several."""
     if len(hows) < 2:
         return []
     return [part for part in _parts(hows[0]) if all(part in _parts(how) for how in hows[1:])]

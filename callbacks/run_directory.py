@@ -1,4 +1,4 @@
-"""The folder of a run: claimed before anything is written, found again as `latest`."""
+"""Run directory: locked before anything is written, linked as `latest`."""
 
 import contextlib
 import fcntl
@@ -17,21 +17,21 @@ from modules.contracts import DataError, writing
 
 BEGINNING = {"config.yaml", "metrics.csv", "wandb", ".wandb_id", "figures", "tensorboard", "checkpoints"}
 BEGINNING |= {".lock", "predictions", "skipped.txt", "dropped.txt"}
-"""What a run may leave before its first checkpoint."""
+"""Files that a run may leave before its first checkpoint."""
 LOCKS: set[Any] = set()
-"""Held by this process alone: one that it forks, and that may outlive it, lets go of them."""
+"""Lock files of this process; a forked child, which may outlive it, closes them."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: [lock.close() for lock in LOCKS])
 
 
 class RunDirectory(L.Callback):
-    """`runs/<name>/<date_time>/`, held by one process at a time.
+    """Create and lock the run directory `runs/<name>/<date_time>/` for one process at a time.
 
     Args:
         path: the folder.
-        begin: called once when settings, data and weights have proved good, before the first step; writes the settings.
-        resumed: it may hold the run that is resumed.
-        restarted: it may hold what a run left that was killed before its first checkpoint, which is deleted.
+        begin: called once when settings, data and weights are valid, before the first step; writes the settings.
+        resumed: the folder may hold the run that is resumed.
+        restarted: the folder may hold the files of a run killed before its first checkpoint; they are deleted.
     """
 
     def __init__(self, path: Path, begin: Callable[[], None], resumed: bool = False, restarted: bool = False):
@@ -42,7 +42,7 @@ class RunDirectory(L.Callback):
         self.made: list[Path] = []
 
     def claim(self) -> None:
-        """Makes the folder and locks it.
+        """Create the folder and lock it.
 
         Raises:
             DataError: it cannot be written, holds another run, or another process is training in it.
@@ -67,7 +67,7 @@ class RunDirectory(L.Callback):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def release(self, failed: bool = False) -> None:
-        """Gives the folder back; removes it when nothing was written, or when it `failed` before the first batch."""
+        """Unlock the folder; remove it when nothing was written, or when the run `failed` before the first batch."""
         if self.lock:
             if failed and not self.used and self.path in self.made:
                 shutil.rmtree(self.path, ignore_errors=True)
@@ -101,7 +101,7 @@ class RunDirectory(L.Callback):
     on_validation_batch_start = on_test_batch_start = on_predict_batch_start = on_train_batch_start
 
     def point_latest(self) -> None:
-        """`latest` beside the folder leads to it from now on."""
+        """Link `latest` beside the folder to it."""
         if self.path.absolute().parent.parent.name == "runs":  # not beside a folder of the user's
             link = self.path.parent / f".latest{os.getpid()}"
             with writing(link):
@@ -109,7 +109,7 @@ class RunDirectory(L.Callback):
                 link.replace(self.path.parent / "latest")
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Remembers how far metrics.csv is, and what Lightning logs for this step only after the checkpoint."""
+        """Save the position in metrics.csv, and values that Lightning logs for this step only after the checkpoint."""
         connector = trainer._logger_connector
         late = connector.should_update_logs and connector._first_loop_iter is not None  # within an epoch
         for logger in trainer.loggers:
@@ -126,7 +126,7 @@ class RunDirectory(L.Callback):
         self.known = checkpoint.get("metrics") if self.resumed else None
 
     def _rewind(self, trainer: L.Trainer) -> None:
-        """metrics.csv goes on where the checkpoint was."""
+        """Rewind metrics.csv to the checkpoint."""
         known, self.known = self.known, None
         for logger in trainer.loggers if known else ():
             if isinstance(logger, MetricsCSV):

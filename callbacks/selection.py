@@ -46,7 +46,7 @@ class Selection:
     count: int = 0
 
     def takes(self, score: float, mode: Literal["min", "max"], loss: float | None) -> bool:
-        """Whether a validation becomes the choice.
+        """Record a validation; returns True if it becomes the best.
 
         Args:
             score: its monitor, no nan.
@@ -65,7 +65,7 @@ class Selection:
 
     @property
     def constant(self) -> bool:
-        """Whether the monitor had the same value in several validations, so that it selected nothing."""
+        """True when several validations had the same monitor, so that it selected nothing."""
         return self.count > 1 and not self.moved
 
     def state_dict(self) -> dict[str, Any]:
@@ -73,5 +73,5 @@ class Selection:
 
     @classmethod
     def of(cls, state: dict[str, Any]) -> "Selection":
-        """From a `state_dict`; those of older checkpoints know the best only."""
+        """Selection from a `state_dict`; those of older checkpoints have the best value only."""
         return cls(**({"moved": True, "count": 1} | state))

@@ -1,4 +1,4 @@
-"""What a run says at its start and its end: what it does, what came out, how that was measured, what to type next."""
+"""Startup summary and final report of a run: setup, results with their protocols, files, next commands."""
 
 import json
 import platform
@@ -31,22 +31,23 @@ CONSOLE = Console(soft_wrap=True, highlight=False)
 
 
 class Summary(L.Callback):
-    """Prints a head at the start, and at the end a table of results with the protocol behind each number, where
-    everything lies and the next commands; the table also goes to `results.json`.
+    """Print a startup summary and a final report: results with their protocols, files and next commands.
+
+    The results are also written to `results.json`.
 
     Args:
         name: name of the run's configuration.
         command: fit, validate, test, predict or evaluate.
         typed: the arguments as typed.
         seed: of the run.
-        precision_reason: why the trainer computes in its precision.
+        precision_reason: reason for the trainer's precision.
     """
 
     def __init__(self, name: str, command: str, typed: list[str], seed: int | bool, precision_reason: str):
         self.name, self.command, self.typed, self.seed = name, command, typed, seed
         self.precision_reason = precision_reason
         self.results = Results(command)
-        self.rows: list[dict[str, Any]] = []  # metric, value, how: of a command that says itself how
+        self.rows: list[dict[str, Any]] = []  # metric, value, how: of a command with protocols of its own
         self.began = time.monotonic()
 
     @rank_zero_only
@@ -97,7 +98,7 @@ class Summary(L.Callback):
 
     @rank_zero_only
     def conclude(self, trainer: L.Trainer, commands: Iterable[str] = ()) -> None:
-        """Prints and writes the results, and prints lines of commands to type next."""
+        """Print and write the results, and print the next commands."""
         folder = Path(trainer.default_root_dir)
         rows, others = (self.rows, []) if self.rows else self.results.rows(trainer)
         if rows or others:
@@ -105,7 +106,7 @@ class Summary(L.Callback):
             Console(highlight=False).print(results_table(rows + others, f"Results, seed {self.seed}{weights}"))
             self._write(folder, rows, others, trainer)
         elif self.command != "predict":
-            CONSOLE.print("no results: there was neither a validation nor a test set to judge by")
+            CONSOLE.print("no results: there was neither a validation nor a test set")
         if selected := self.results.selection(trainer):
             CONSOLE.print(selected)
         self._say_classes(folder)
@@ -140,7 +141,7 @@ class Summary(L.Callback):
             path.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
 
     def _say_classes(self, folder: Path, most: int = 10) -> None:
-        """The classes that do worst, of the last split that was judged."""
+        """Print the classes with the lowest metrics, of the last evaluated split."""
         path = _last(folder, "per_class.csv")
         if path is None:
             return
@@ -156,7 +157,7 @@ class Summary(L.Callback):
         Console(highlight=False).print(table)
 
     def _say_errors(self, folder: Path) -> None:
-        """What is wrong with the objects that were found, of the last split that was judged."""
+        """Print the kinds of detection errors, of the last evaluated split."""
         path = _last(folder, "errors.csv")
         for line in read_errors(path) if path else ():
             CONSOLE.print(f"{line} ({path.relative_to(folder)})")
@@ -190,6 +191,6 @@ class Summary(L.Callback):
 
 
 def _last(folder: Path, name: str) -> Path | None:
-    """A file in `predictions/` about the last split that was judged."""
+    """A file in `predictions/` about the last evaluated split."""
     paths = (folder / "predictions" / f"{split}_{name}" for split in ("test", "val"))
     return next((path for path in paths if path.is_file()), None)

@@ -1,4 +1,4 @@
-"""Stops a training of which a loss is no longer a number, before it spoils a checkpoint."""
+"""Termination of training at a nan or infinite loss, before a checkpoint is spoiled."""
 
 from typing import Any, NamedTuple
 
@@ -19,14 +19,18 @@ class Step(NamedTuple):
 
 
 class TerminateOnNaN(Callback):
-    """Raises DataError when the loss becomes nan or infinite, or one of several: `loss` or `NETWORK_loss` of a step.
+    """Terminate training when a loss becomes nan or infinite, naming the step and the samples of the batch.
 
-    On a CPU each loss is looked at as it comes. An accelerator is not made to wait: the first bad step is noted on the
-    device and read every `log_every_n_steps` steps, at the end of an epoch, and before validation and each checkpoint.
+    Checked are `loss` and `NETWORK_loss` of each training step: on a CPU immediately, on an accelerator without
+    synchronizing every step: the first bad step is recorded on the device and read every `log_every_n_steps` steps, at
+    the end of an epoch, and before validation and each checkpoint.
+
+    Raises:
+        DataError: a loss is not finite.
     """
 
     def __init__(self) -> None:
-        self._steps: list[Step] = []  # since the last look
+        self._steps: list[Step] = []  # since the last check
         self._first: Tensor | None = None  # (2,) on the device: index into them of the first bad one (or -1), its loss
         self._rates: list[float] = []
 
@@ -59,7 +63,7 @@ class TerminateOnNaN(Callback):
         self._look()
 
     def _note(self, loss: Tensor, index: int) -> None:
-        """Keeps index and value of the first loss that is not finite, without reading either."""
+        """Keep index and value of the first loss that is not finite, without synchronizing."""
         entry = torch.stack([torch.full_like(loss, index, dtype=torch.float32), loss.float()])
         if self._first is None:
             self._first = torch.tensor([-1.0, 0.0], device=loss.device)

@@ -1,1 +1,1 @@
-"""What one pass over a split leaves to look at, by what was predicted."""
+"""Collectors of examples and counts over one pass of a split, by kind of prediction."""

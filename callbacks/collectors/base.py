@@ -1,4 +1,4 @@
-"""What one pass over a split leaves to look at: counts and a few images, never all of them."""
+"""Base of the collectors: counts and a few examples of one pass over a split, gathered across processes."""
 
 import os
 from collections.abc import Iterator
@@ -18,11 +18,10 @@ GOLDEN = 2654435761  # 2**32 / golden ratio: its multiples modulo 2**32 are spre
 
 
 class Collector:
-    """Base of the kinds of answers that `Images` draws, one file each. What comes in stays on its device, without
-    making the host wait.
+    """Collect one kind of prediction for the callback `Figures`, on the device and without synchronizing.
 
     Args:
-        keep: how many images to keep of each sort: a sample of all, and the worst.
+        keep: number of examples to keep, both of a sample of the split and of the worst predictions.
     """
 
     def __init__(self, keep: int) -> None:
@@ -31,51 +30,50 @@ class Collector:
 
     @staticmethod
     def fits(outputs: Prediction, batch: Batch) -> bool:
-        """Whether these are answers of this kind, and the truth is known."""
+        """Return True for predictions of this kind whose ground truth is in the batch."""
         raise NotImplementedError
 
     def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
-        """Takes in the answers to one batch, whose first sample is number `first` of the split."""
+        """Add the predictions of one batch, whose first sample is number `first` of the split."""
         raise NotImplementedError
 
     def write(self, folder: Path, stage: str, task: LightningModule) -> None:
-        """Writes figures as files; after `gather`, on the first process."""
+        """Write metrics to files; called after `gather`, on the first process."""
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
-        """Names and images, uint8 (H, W, 3); after `gather`, on the first process."""
+        """Names and figures, uint8 (H, W, 3); called after `gather`, on the first process."""
         raise NotImplementedError
 
     def tables(self, stage: str) -> Iterator[tuple[str, list[str], list[list[Any]]]]:
-        """Names, columns and rows of tables for loggers that take tables; after `gather`, on the first process."""
+        """Names, columns and rows of tables for loggers; called after `gather`, on the first process."""
         return iter(())
 
     def keep(self, rows: dict[str, Tensor], badness: Tensor, first: int) -> None:
-        """Keeps those of B samples that are worth looking at: `rows` of B entries each, `badness` (B,), -inf for a
-        sample that is no mistake."""
+        """Update the sample and the worst: `rows` of B entries each, `badness` (B,), -inf for a correct prediction."""
         self.worst.update(badness, rows)
         self.sample.update(self.spread(badness, first), rows)
 
     def wanted(self, badness: Tensor, first: int) -> Tensor:
-        """Which of B samples `keep` may keep, bool (B,), where making their rows is costly."""
+        """Mask (B,) of samples that `keep` may keep, to save computing costly rows of the others."""
         return self.worst.takes(badness) | self.sample.takes(self.spread(badness, first))
 
     def spread(self, badness: Tensor, first: int) -> Tensor:
-        """Values (B,), 0 and less, by which samples are kept whatever came out.
+        """Sampling priority (B,), 0 or less, independent of the predictions.
 
-        Files usually come sorted by class, so the first few would all be of one. Hashed positions are spread over the
-        whole split, are the same in every epoch, and leave the random number generators alone.
+        A hash of the position: files are usually sorted by class, so the first few would all be of one. It covers the
+        whole split, is the same in every epoch, and leaves the random number generators alone.
         """
         position = first + torch.arange(len(badness), device=badness.device)
         return -(position * GOLDEN % 2**32).float()
 
     def gather(self) -> None:
-        """Joins what the processes saw; every process must call it, also one that saw nothing."""
+        """Merge the collectors of all processes; every process must call it, even one without samples."""
         self.worst.gather()
         self.sample.gather()
 
 
 class Highest:
-    """The `size` samples with the highest value among all that were shown; `rows` holds their tensors, best first."""
+    """Keep the `size` samples with the highest values seen so far; `rows` holds their tensors, highest first."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -83,12 +81,14 @@ class Highest:
         self.rows: dict[str, Tensor] = {}
 
     def takes(self, value: Tensor) -> Tensor:
-        """Which of these samples, by their values (B,), `update` would keep if each came alone: bool (B,)."""
+        """Mask (B,) of samples, by their values (B,), that `update` would keep if given alone."""
         return value > (-torch.inf if self.value is None else self.value[-1])
 
     def update(self, value: Tensor, rows: dict[str, Tensor]) -> None:
-        """`value` (B,), -inf for a sample that must not be kept; `rows` of B entries each. Entries of other sizes than
-        before, such as larger images, are padded at their ends."""
+        """Add samples by `value` (B,), -inf for one that must not be kept, and `rows` of B entries each.
+
+        Entries of different sizes, such as larger images, are padded at their ends.
+        """
         value, index = value.topk(min(self.size, len(value)))
         rows = {name: row.index_select(0, index) for name, row in rows.items()}  # faster than row[index]
         if self.value is None:  # always `size` rows, so that processes with fewer samples can still gather
@@ -97,14 +97,14 @@ class Highest:
         self._choose(torch.cat([self.value, value]), {name: _joined(self.rows[name], rows[name]) for name in rows})
 
     def gather(self) -> None:
-        """Chooses among what all processes kept; every process must call it."""
+        """Keep the highest of all processes; every process must call it."""
         here = None if self.value is None else (self.value.cpu(), {name: row.cpu() for name, row in self.rows.items()})
         self.value, self.rows = None, {}
         for value, rows in filter(None, exchanged(here)):
             self.update(value, rows)
 
     def kept(self) -> dict[str, Tensor]:
-        """`rows` without the empty places, on the CPU."""
+        """Return `rows` without empty places, on the CPU."""
         count = int(self.value.isfinite().sum())
         return {name: row[:count].cpu() for name, row in self.rows.items()}
 
@@ -124,7 +124,7 @@ def _padded(row: Tensor, shape: list[int]) -> Tensor:
 
 
 def exchanged(here: Any) -> list[Any]:
-    """What each process has, in their order; tensors must be on the CPU."""
+    """Gather an object from each process, in order of rank; tensors must be on the CPU."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [here]
     everyone: list[Any] = [None] * torch.distributed.get_world_size()
@@ -133,19 +133,19 @@ def exchanged(here: Any) -> list[Any]:
 
 
 def summed(counts: Tensor | None) -> Tensor:
-    """Counts of all processes together, on the CPU; null of one that saw nothing."""
+    """Sum the counts of all processes, on the CPU; null for a process without samples."""
     return torch.stack([part for part in exchanged(None if counts is None else counts.cpu()) if part is not None]).sum(
         0
     )
 
 
 def visible(image: Tensor, backbone: Backbone) -> Tensor:
-    """Undoes `Backbone.normalize`: float (B, C, ...) to uint8 (B, 3, ...)."""
+    """Undo `Backbone.normalize`: float (B, C, ...) to uint8 (B, 3, ...)."""
     return rgb((255 * backbone.restore(image.float())).round_().clamp_(0, 255).to(torch.uint8))
 
 
 def rgb(image: Tensor) -> Tensor:
-    """(B, C, ...) with three channels: one is shown gray, of more than three the first three."""
+    """Convert (B, C, ...) to three channels: gray for one, the first three of more."""
     return image[:, :3] if image.shape[1] >= 3 else image[:, :1].expand(-1, 3, *image.shape[2:])
 
 

@@ -1,4 +1,4 @@
-"""Images of classifiers: their training batches, answers, mistakes and confusions."""
+"""Collector for image classification: predictions, mistakes and confusion matrix; and figures of training batches."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +17,10 @@ from modules.contracts import Backbone, Batch, Prediction
 
 
 class ClassificationCollector(Collector):
-    """Answers `{label, scores}` to images with a `label`; the worst are the most confident mistakes."""
+    """Collect predictions `{label, scores}` of images with a `label`; the worst are the most confident mistakes."""
 
     noun = "images"
-    paired = 20  # classes from which on the pairs most confused are drawn too, as the matrix gets hard to read
+    paired = 20  # from this many classes on, the most confused pairs are drawn too, as the matrix gets hard to read
 
     def __init__(self, keep: int) -> None:
         super().__init__(keep)
@@ -43,7 +43,7 @@ class ClassificationCollector(Collector):
         self.keep(rows, torch.where(predicted != true, confidence, -torch.inf), first)
 
     def inputs(self, batch: Batch, task: LightningModule) -> dict[str, Tensor]:
-        """What is kept of the B samples, to be shown."""
+        """Tensors of the B samples to keep for figures, by name."""
         return {"image": batch["image"]}
 
     def gather(self) -> None:
@@ -67,7 +67,7 @@ class ClassificationCollector(Collector):
         yield "mistakes", self.answers(mistakes, task, title)
 
     def answers(self, rows: dict[str, Tensor], task: LightningModule, title: str) -> np.ndarray:
-        """Grid of images with true and predicted class; `rows` as `ClassificationCollector` keeps them."""
+        """Grid of images with true and predicted class; `rows` as kept by `ClassificationCollector`."""
         captions, colors, names = [], [], [name_text(name) for name in rows["name"].numpy()]
         for true, predicted, confidence, name in zip(
             rows["true"], rows["predicted"], rows["confidence"].tolist(), names, strict=True

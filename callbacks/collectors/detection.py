@@ -1,5 +1,5 @@
-"""Images of detection: training batches with their objects, what was found beside what is there, the worst misses,
-and how precision, recall and errors lie."""
+"""Collector for detection: predictions beside the truth, mistakes, precision-recall curves, kinds of errors; and
+figures of training batches."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,14 +23,16 @@ from callbacks.writers.detection_errors import error_bars, write_errors
 from callbacks.writers.per_class import JUDGED, per_class_of_objects, write_per_class
 from modules.contracts import Backbone, Batch, Prediction
 
-MOST = 200  # objects of an image that are kept to be drawn, of those found the ones with the highest scores
-OVERLAP = 0.5  # lowest IoU of a detection with what it found
+MOST = 200  # objects of an image that are kept to be drawn; of predictions those with the highest scores
+OVERLAP = 0.5  # lowest IoU of a detection with its object
 
 
 class DetectionCollector(Collector):
-    """Answers `{boxes, scores, labels}` to images with a `truth`. The worst have the most objects not found and
-    detections of nothing, at an IoU of 0.5 and more, on average over all thresholds of the score; which threshold suits
-    the scores, and is drawn, is known after the last batch."""
+    """Collect predictions `{boxes, scores, labels}` of images with a `truth`; the worst have the most errors.
+
+    Errors are missed objects and false detections at an IoU of 0.5, averaged over all score thresholds, since the
+    threshold for drawing (best F1) is known only after the last batch.
+    """
 
     @staticmethod
     def fits(outputs: Prediction, batch: Batch) -> bool:
@@ -86,25 +88,25 @@ class DetectionCollector(Collector):
 
 
 def mistakes(found: Tensor, true: Tensor) -> Tensor:
-    """Objects not found and detections of nothing, int64 (2,), of one image.
+    """Numbers of missed objects and of false detections of one image, int64 (2,).
 
     Args:
         found: (N, 6): boxes xyxy, class and score.
-        true: (M, 6): boxes xyxy, class, and 1 for crowds, which may be found or not.
+        true: (M, 6): boxes xyxy, class, and 1 for crowds, which never count as missed.
     """
     hits = _hits(found, true)
     return torch.stack([(~hits.any(0) & (true[:, 5] == 0)).sum(), (~hits.any(1)).sum()])
 
 
 def expected_mistakes(found: Tensor, true: Tensor) -> Tensor:
-    """Mean of `mistakes`, both together, over all thresholds of the score in 0..1: a scalar."""
+    """Sum of both `mistakes`, averaged over all score thresholds in 0..1: a scalar."""
     hits, scores = _hits(found, true), found[:, 5]
     best = (hits * scores[:, None]).amax(0) if len(found) else torch.zeros_like(true[:, 5])
     return ((1 - best) * (true[:, 5] == 0)).sum() + (scores * ~hits.any(1)).sum()
 
 
 def _hits(found: Tensor, true: Tensor) -> Tensor:
-    """Detections of an object of their class, bool (N, M)."""
+    """Matches of detections and objects of the same class, bool (N, M)."""
     return (box_iou(found[:, :4], true[:, :4]) >= OVERLAP) & (found[:, None, 4] == true[:, 4])
 
 
@@ -123,7 +125,7 @@ def draw_boxes(batch: Batch, samples: int, backbone: Backbone, data: LightningDa
 
 
 def surely(rows: dict[str, Tensor], threshold: float) -> dict[str, Tensor]:
-    """What `DetectionCollector` keeps, without detections below that score, and with `wrong`: `mistakes` (B, 2)."""
+    """Drop detections below a score from kept rows, and add `wrong`: `mistakes` (B, 2)."""
     found, true = rows["found"].clone(), rows["true"]
     found[found[..., 5] < threshold] = -1
     pairs = zip(found, true, strict=True)
@@ -136,7 +138,7 @@ def surely(rows: dict[str, Tensor], threshold: float) -> dict[str, Tensor]:
 
 
 def _answers(rows: dict[str, Tensor], classes: Sequence[str], title: str) -> np.ndarray:
-    """Truth beside what was found; `rows` as `surely` gives them."""
+    """Truth beside predictions; `rows` from `surely`."""
     panels, captions, shown, palette = [], [], [], object_palette(len(classes))
     images, sides = arrays(rows["image"]), rows["inside"].tolist()
     for i, (image, (height, width)) in enumerate(zip(images, sides, strict=True)):
@@ -163,24 +165,24 @@ def _panel(
     tags: Sequence[str] = (),
     shown: np.ndarray | None = None,
 ) -> np.ndarray:
-    """As `draw_objects`, enlarged."""
+    """Enlarged `draw_objects`."""
     large = enlarged(image)
     shown = None if shown is None else enlarged(shown)
     return draw_objects(large, boxes * large.shape[0] / image.shape[0], labels, palette, tags, shown)
 
 
 def _entries(labels: Sequence[int], classes: Sequence[str]) -> list[Entry]:
-    """The legend of the classes that are drawn, of many the most frequent."""
+    """Legend of the drawn classes, the most frequent of many."""
     return class_legend(np.bincount(labels, minlength=len(classes)), classes, object_palette(len(classes)))
 
 
 def _rows(boxes: Tensor, *columns: Tensor) -> Tensor:
-    """Objects as rows: a box, its class, and what else there is, float32."""
+    """Objects as float32 rows: box, class, further columns."""
     return torch.cat([boxes.float(), *(column[:, None].float() for column in columns)], 1)
 
 
 def _kept(rows: Tensor, scale: Tensor) -> Tensor:
-    """(MOST, C) of (N, C), boxes scaled; empty places have class -1."""
+    """Pad or cut rows (N, C) to (MOST, C), boxes scaled; empty places have class -1."""
     kept = rows.new_full((MOST, rows.shape[1]), -1)
     count = min(MOST, len(rows))
     kept[:count] = rows[:MOST]
@@ -189,7 +191,7 @@ def _kept(rows: Tensor, scale: Tensor) -> Tensor:
 
 
 def _thumbnails(rles: list[list], wanted: list[bool], parts: list[list[int]], size: Sequence[int]) -> Tensor:
-    """Which object each pixel of a small image shows, uint8 (B, *size), as `stacked` says; 0 where not wanted."""
+    """Index maps of small images, uint8 (B, *size), from `stacked`; 0 where not wanted."""
     drawn = torch.zeros((len(rles), *size), dtype=torch.uint8)
     for i in (i for i, chosen in enumerate(wanted) if chosen):
         height, width = parts[i]

@@ -1,4 +1,4 @@
-"""Images of auto-encoders: what comes back, walks between codes, and what single numbers of the code do."""
+"""Collector for auto-encoders: reconstructions, latent interpolations and latent traversals."""
 
 from collections.abc import Iterator
 
@@ -14,12 +14,12 @@ from callbacks.figures.strips import strips
 from modules.contracts import Batch, Prediction
 
 STEPS = 9  # of a walk, ends included
-NUMBERS = 8  # of the code, that are swept
+NUMBERS = 8  # dimensions of the code that are swept
 REACH = 2.5  # standard deviations, to either side
 
 
 class ReconstructionCollector(Collector):
-    """Answers `{reconstruction, code}`, with noise also `seen`; the worst have the largest squared error."""
+    """Collect predictions `{reconstruction, code}`, with noise also `seen`; the worst have the largest error."""
 
     @staticmethod
     def fits(outputs: Prediction, batch: Batch) -> bool:
@@ -44,7 +44,7 @@ class ReconstructionCollector(Collector):
 
 
 def beside(rows: dict[str, Tensor], title: str) -> np.ndarray:
-    """Strips of image, what the network saw where that differs, and what came back, with their errors."""
+    """Strips of image, noisy input where there is noise, and reconstruction, with the error."""
     parts = {"image": "image", "noisy": "seen", "made": "made"}
     columns = {heading: enlarged(arrays(rows[key])) for heading, key in parts.items() if key in rows}
     named = zip(rows["error"].tolist(), rows["name"].numpy(), strict=True)
@@ -54,7 +54,7 @@ def beside(rows: dict[str, Tensor], title: str) -> np.ndarray:
 
 @torch.no_grad()
 def between(rows: dict[str, Tensor], task: LightningModule) -> np.ndarray:
-    """In each row an image, a straight walk from its code to another's, and that other image."""
+    """Latent interpolation: rows of an image, a straight walk from its code to another's, and that other image."""
     place, lines = torch.linspace(0, 1, STEPS)[:, None], []
     for i in range(0, len(rows["code"]) - 1, 2):
         walk = torch.lerp(rows["code"][i], rows["code"][i + 1], place)
@@ -65,7 +65,7 @@ def between(rows: dict[str, Tensor], task: LightningModule) -> np.ndarray:
 
 @torch.no_grad()
 def sweeps(codes: Tensor, task: LightningModule) -> np.ndarray:
-    """In each row one number of a code goes from low to high, those that vary most from image to image first."""
+    """Latent traversal: in each row one dimension of the code goes from low to high, highest variance first."""
     mean, spread = codes.mean(0), codes.std(0)
     place, lines = torch.linspace(-REACH, REACH, STEPS), []
     for number in spread.topk(min(NUMBERS, len(spread))).indices.tolist():

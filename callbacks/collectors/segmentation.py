@@ -1,4 +1,4 @@
-"""Images of semantic segmentation: training batches under their maps, predictions, mistakes, confusions, classes."""
+"""Collector for semantic segmentation: predictions, mistakes, confusion matrix; and figures of training batches."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +22,10 @@ SIDE = 320  # pixels: the longer side of an image that is kept, at most
 
 
 class SegmentationCollector(Collector):
-    """Answers `{mask}` to images with a `mask`; the worst have the lowest share of right pixels, of the originals
-    where both have an `original_mask`. What is ignored counts nowhere."""
+    """Collect predictions `{mask}` of images with a `mask`; the worst have the lowest pixel accuracy.
+
+    Accuracy is at the original resolution where both have an `original_mask`. Ignored pixels do not count.
+    """
 
     def __init__(self, keep: int) -> None:
         super().__init__(keep)
@@ -35,7 +37,7 @@ class SegmentationCollector(Collector):
 
     def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
         true, predicted = batch["mask"], outputs["mask"]
-        if "original_mask" in outputs:  # judged in pixels of the original, drawn as the network saw it
+        if "original_mask" in outputs:  # evaluated in pixels of the original, drawn as the network sees it
             pairs = zip(batch["original_mask"], outputs["original_mask"], strict=True)
             matrices = torch.cat([confusions(t[None], p[None], len(task.classes)) for t, p in pairs])
         else:

@@ -1,4 +1,4 @@
-"""Images of what translators and captioners say: samples, the best and the worst, and where attention lay."""
+"""Collector for translation and captioning: samples, best and worst sentences, attention maps."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ MAPS = 6  # sentences whose attention is drawn
 
 
 class Sentence(NamedTuple):
-    """What was said, of what, and what it might have been; `source` is "" of an image."""
+    """Hypothesis with its source and references; `source` is "" for an image."""
 
     id: str
     source: str
@@ -32,8 +32,8 @@ class Sentence(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What is only needed of sentences that are drawn: the image as JPEG, float16 attention (T, S) or (T, h, w), the
-    T pieces of what was said and the S pieces of the source."""
+    """Inputs of a sentence's figure: image as JPEG, attention float16 (T, S) or (T, h, w), T tokens of the hypothesis
+    and S tokens of the source."""
 
     image: np.ndarray | None
     attention: np.ndarray | None
@@ -42,11 +42,12 @@ class Look(NamedTuple):
 
 
 class TextCollector(Collector):
-    """Answers `{text}` to images with `captions`, judged by CIDEr-D, or to sentences with a `target_text`, judged by
-    their own BLEU. Perhaps with `attention`, a list of (T, S) over the source or (T, h, w) over the image, None where
-    it was not kept; then with `pieces` and `source_pieces` too, lists of T and of S words or parts of words.
+    """Collect predictions `{text}` of images with `captions`, scored by CIDEr-D, or of sentences with a `target_text`,
+    scored by sentence BLEU.
 
-    CIDEr-D is known only when all references are, so that everything is kept: text, small JPEGs, and attention.
+    Optional keys: `attention`, a list of (T, S) over the source or (T, h, w) over the image, None where not kept;
+    `pieces` and `source_pieces`, lists of T and of S tokens. CIDEr-D needs all references, so everything is kept:
+    text, small JPEGs and attention.
     """
 
     def __init__(self, keep: int) -> None:
@@ -88,7 +89,7 @@ class TextCollector(Collector):
         self.looks = {i: look for share in shares for i, look in share.items()}
 
     def judged(self) -> list[float]:
-        """The score of each sentence: CIDEr-D, 0..10, or its own BLEU, 0..100."""
+        """Score of each sentence: CIDEr-D, 0..10, or sentence BLEU, 0..100."""
         said, true = [one.said for one in self.sentences], [one.true for one in self.sentences]
         if self.judge == "CIDEr-D":
             return cider([*map(tokens, said)], [[*map(tokens, several)] for several in true]).tolist()
@@ -144,8 +145,8 @@ class TextCollector(Collector):
 
 
 def choose(sentences: Sequence[Sentence], scores: Sequence[float], count: int) -> dict[str, list[int]]:
-    """Places of sentences to be drawn: `predictions`, spread over all, whatever came out; `best`, of equally good ones
-    the longest; `mistakes`, the worst of those that are not one of the references."""
+    """Indices of sentences for figures: `predictions`, spread over all; `best`, ties broken by length; `mistakes`, the
+    worst ones that match no reference."""
     places = range(len(sentences))
     spread = {place: place * GOLDEN % 2**32 for place in places}
     return {
@@ -158,12 +159,12 @@ def choose(sentences: Sequence[Sentence], scores: Sequence[float], count: int) -
 
 
 def exact(sentence: Sentence) -> bool:
-    """Whether it is one of the references but for blanks."""
+    """Exact match with one of the references, ignoring whitespace."""
     return sentence.said.split() in [text.split() for text in sentence.true]
 
 
 def jpegs(batch: Batch, backbone: Backbone) -> list[np.ndarray]:
-    """Images of a batch as the network saw them, `SIDE` pixels at most, as JPEG files uint8 (bytes,)."""
+    """Images of a batch as the network sees them, at most `SIDE` pixels, as JPEG files uint8 (bytes,)."""
     shown = visible(batch["image"], backbone)
     factor = min(1.0, SIDE / max(shown.shape[-2:]))
     if factor < 1:
@@ -183,8 +184,7 @@ def draw_pairs(batch: Batch, samples: int, backbone: Backbone | None, data: Ligh
 
 
 def draw_captioned(batch: Batch, samples: int, backbone: Backbone, data: LightningDataModule) -> np.ndarray:
-    """The first images of a training batch, or of the training set where the batch has maps of them, each with the
-    first of its captions."""
+    """First images of a training batch with their first captions; of the training set if the batch has cached maps."""
     if "image" not in batch:
         first = data.dataset("train", "plain")
         batch = data.collate([first[0, row] for row in range(min(samples, len(first)))])
@@ -202,7 +202,7 @@ def _attention(known: list[Look], stage: str) -> np.ndarray:
 
 
 def decoded(jpeg: np.ndarray) -> np.ndarray:
-    """One of `jpegs` as an image, uint8 (H, W, 3)."""
+    """Decode one of `jpegs` to uint8 (H, W, 3)."""
     return cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB)
 
 

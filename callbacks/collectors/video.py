@@ -1,4 +1,4 @@
-"""Images of classifiers of videos: clips as strips of frames, what each frame meant to the answer, animations."""
+"""Collector for video classification: strips of frames with occlusion sensitivity, animations."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ PACE = 125  # milliseconds that an animation shows each frame
 
 
 class VideoCollector(ClassificationCollector):
-    """Answers `{label, scores}` to videos with a `label`, of which the view in the middle is shown."""
+    """Collect predictions `{label, scores}` of videos with a `label`; the middle view is drawn."""
 
     noun = "videos"
     paired = 2
@@ -62,16 +62,18 @@ class VideoCollector(ClassificationCollector):
 
 
 def occlusion(task: LightningModule, video: Tensor, answer: Tensor, frames: list[int]) -> np.ndarray:
-    """What hiding one frame behind the mean color takes from the answer (Zeiler & Fergus 2014, over time).
+    """Occlusion sensitivity over time: loss of log-probability when one frame is hidden (Zeiler & Fergus 2014).
+
+    A hidden frame has the mean color.
 
     Args:
         task: answers normalized clips with logits.
         video: uint8 (B, 3, T, H, W).
-        answer: int64 (B,), the classes whose logarithmic probability is looked at.
-        frames: which of the T are hidden, one after the other.
+        answer: int64 (B,), the classes whose log-probability is compared.
+        frames: indices of the frames that are hidden, one at a time.
 
     Returns:
-        (B, len(frames)), the losses as shares 0..1 of the largest of each clip; all 0 where no frame is missed.
+        (B, len(frames)), losses divided by the largest of each clip, 0..1; all 0 where hiding no frame lowers it.
     """
     training, device = task.training, task.backbone.mean.device
     clips, answer = task.backbone.normalize(video.to(device)), answer.to(device)[:, None]
@@ -85,7 +87,7 @@ def occlusion(task: LightningModule, video: Tensor, answer: Tensor, frames: list
 
 
 def draw_clips(batch: Batch, samples: int, backbone: Backbone, data: LightningDataModule) -> np.ndarray:
-    """The first clips of a batch as strips of their frames, with their class where it is known."""
+    """First clips of a batch as strips of frames, with their class where it is known."""
     clips = visible(batch["video"][:samples], backbone)
     shown = _shown(clips.shape[2])
     labels = batch["label"][:samples].tolist() if "label" in batch else []
@@ -97,7 +99,7 @@ def draw_clips(batch: Batch, samples: int, backbone: Backbone, data: LightningDa
 
 
 def write_animation(path: Path, clip: Tensor, color: str) -> None:
-    """Writes a clip uint8 (3, T, H, W) as an endless GIF in a frame of a color."""
+    """Write a clip uint8 (3, T, H, W) as an endless GIF with a colored border."""
     from PIL import Image, ImageOps
 
     frames = [ImageOps.expand(Image.fromarray(_sized(f, 2 * HEIGHT)), 4, color) for f in arrays(clip.transpose(0, 1))]
@@ -123,7 +125,7 @@ def _panels(clip: Tensor, shown: list[int], losses: np.ndarray | None = None) ->
 
 
 def _sized(frame: np.ndarray, height: int) -> np.ndarray:
-    """A frame (H, W, 3) about that high: small ones pixel by pixel."""
+    """Resize a frame (H, W, 3) to about that height; small ones by whole factors, with sharp pixels."""
     factor = round(height / frame.shape[0])
     if factor >= 1:
         return frame.repeat(factor, axis=0).repeat(factor, axis=1)

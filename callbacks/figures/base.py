@@ -1,4 +1,4 @@
-"""What every drawing shares: the empty figure, its pixels, colors, and names that fit."""
+"""Basics of all figures: empty figure, rendering to pixels, colors, shortened names."""
 
 import warnings
 from typing import TYPE_CHECKING
@@ -32,13 +32,13 @@ def render(figure: "Figure") -> np.ndarray:
     use_fonts(figure)
     canvas = FigureCanvasAgg(figure)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*Glyph .* missing from font")  # said once
+        warnings.filterwarnings("ignore", message=".*Glyph .* missing from font")  # reported once
         canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def distinct(count: int) -> list[tuple[float, ...]]:
-    """That many colors, RGB of 0..1, that differ as well as they can, on white and on dark paper."""
+    """`count` maximally distinct colors, RGB in 0..1, for white and dark backgrounds."""
     from matplotlib import colormaps
 
     if count <= 20:
@@ -52,11 +52,11 @@ def shorten(name: str, length: int = 20) -> str:
 
 
 def shorten_start(name: str, length: int) -> str:
-    """The last `length` characters of `name`, with an ellipsis for what is cut: of a path, the file's name."""
+    """`name`, cut at its start to `length` characters with an ellipsis, which keeps the file name of a path."""
     return name if len(name) <= length else "…" + name[1 - length :]
 
 
 def percent(share: float) -> str:
-    """Two digits that say something: 97, 4.3, 0.2; 0 for nothing at all."""
+    """A share as percent with two significant digits: 97, 4.3, 0.2; 0 for exactly 0."""
     percent = 100 * share
     return "0" if share == 0 else "<0.1" if percent < 0.05 else f"{percent:.1f}" if percent < 9.95 else f"{percent:.0f}"

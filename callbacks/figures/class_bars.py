@@ -1,4 +1,4 @@
-"""How well each class does, as bars."""
+"""Bar chart of a metric per class."""
 
 from collections.abc import Sequence
 
@@ -19,8 +19,7 @@ def class_bars(
     judged: str,
     counted: str,
 ) -> np.ndarray:
-    """A metric of each class as a bar in its color, the best on top, the mean marked, with the class's share of what
-    is counted beside it.
+    """Horizontal bar chart of a metric per class, best on top, with the mean and each class's share of the counts.
 
     Args:
         classes: C names; of more than `MOST` the lowest are drawn.

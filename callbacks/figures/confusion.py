@@ -1,4 +1,4 @@
-"""Which classes are taken for which: the whole matrix, and its worst pairs."""
+"""Confusion matrix, and bars of the most confused pairs of classes."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ def confusion(
         matrix: counts (C, C), rows are true classes, columns predicted ones.
         classes: C names.
         title: one line above all.
-        columns: what they are.
+        columns: label of the column axis.
         shares: the numbers are shares of the true class in percent, for counts of pixels, which are too long to read.
     """
     if len(classes) > NAMED:
@@ -54,7 +54,7 @@ def confusion(
 
 
 def grouped(matrix: np.ndarray, classes: Sequence[str], count: int) -> tuple[np.ndarray, list[str]]:
-    """The classes with the most mistakes, true or predicted, in their order, and a last one for all others.
+    """Confusion matrix of the most confused classes, in their order, and one last class for all others.
 
     Args:
         matrix: counts (C, C), rows true, columns predicted.
@@ -74,11 +74,11 @@ def grouped(matrix: np.ndarray, classes: Sequence[str], count: int) -> tuple[np.
 
 
 def most_confused(matrix: np.ndarray, most: int = MOST) -> list[tuple[int, int, int]]:
-    """The mistakes made most often, as (true class, predicted class, count), the most frequent first.
+    """The most confused pairs as (true class, predicted class, count), most frequent first.
 
     Args:
         matrix: counts (C, C), rows true, columns predicted.
-        most: how many at most.
+        most: maximum number of pairs.
     """
     wrong = matrix - np.diag(matrix.diagonal())
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
@@ -87,8 +87,14 @@ def most_confused(matrix: np.ndarray, most: int = MOST) -> list[tuple[int, int, 
 
 
 def draw_confused(matrix: np.ndarray, classes: Sequence[str], title: str, noun: str) -> np.ndarray:
-    """Bars of the mistakes made most often, and how many more pairs there are; `matrix` as in `most_confused`, `noun`
-    what it counts."""
+    """Bar chart of the most confused pairs; the title gives the number of pairs left out.
+
+    Args:
+        matrix: counts (C, C), rows true, columns predicted.
+        classes: C names.
+        title: one line above all.
+        noun: name of the counted samples.
+    """
     pairs, totals = most_confused(matrix), matrix.sum(1)
     if (left_out := np.count_nonzero(matrix) - np.count_nonzero(matrix.diagonal()) - len(pairs)) > 0:
         title += f", without {left_out:,} more pairs"

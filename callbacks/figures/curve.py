@@ -1,4 +1,4 @@
-"""Accuracy as it rises."""
+"""Accuracy curve over epochs."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from callbacks.figures.base import render, titled
 
 
 def curve(points: Sequence[tuple[int, float]], chance: float, title: str) -> np.ndarray:
-    """Accuracy over epochs, with the untrained start and the level of guessing marked.
+    """Accuracy over epochs, with the untrained accuracy and the chance level marked.
 
     Args:
         points: (finished epochs, accuracy 0..1) in order; epoch 0 is the model before training.
-        chance: accuracy of guessing, 0..1.
+        chance: chance level, 0..1.
         title: one line above all.
     """
     figure = titled(720, 440, title)

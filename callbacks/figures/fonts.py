@@ -22,7 +22,7 @@ def use_fonts(figure: "Figure") -> None:
 
 
 def font_files(text: str) -> list[str]:
-    """Paths of fonts that together have the characters of a text, DejaVu Sans first; reports those of none, once."""
+    """Paths of fonts that together cover a text, DejaVu Sans first; characters without a font are reported once."""
     found, missing = [_usual()], set()
     for character in dict.fromkeys(text):
         if not character.isspace() and character.isprintable():
@@ -44,7 +44,7 @@ _REPORTED: set[str] = set()
 
 @cache
 def name(path: str) -> str:
-    """Family name by which matplotlib knows a font file."""
+    """Matplotlib's family name of a font file."""
     from matplotlib.font_manager import FontProperties, fontManager
 
     if all(font.fname != path for font in fontManager.ttflist):
@@ -61,7 +61,7 @@ def _usual() -> str:
 
 @cache
 def _font_with(character: str) -> str | None:
-    """A font file that has the character; those that helped before come first, so that a text needs few."""
+    """A font file that has the character; those already in use come first, so that a text needs few."""
     helped = [path for path in _HELPED if ord(character) in _characters(path)]
     path = next(iter(helped), None) or next((p for p in _files() if ord(character) in _characters(p)), None)
     if path and path not in _HELPED:

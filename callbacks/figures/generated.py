@@ -32,7 +32,7 @@ def tiles(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
 
 
 def enlarged(images: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Images of one size, each pixel a square where they are small."""
+    """Images of one size, small ones enlarged by nearest-neighbor upsampling."""
     factor = max(1, round(SIDE / images[0].shape[0]))
     return [image.repeat(factor, 0).repeat(factor, 1) for image in images]
 
@@ -44,14 +44,14 @@ def named_rows(rows: Sequence[Sequence[np.ndarray]], names: Sequence[str], title
 
 
 def neighbors(rows: Sequence[Sequence[np.ndarray]], title: str) -> np.ndarray:
-    """Of each row the first image is generated, and the others are the training images next to it."""
+    """Rows of a generated image and its nearest training images."""
     panels = [enlarged(row) for row in rows]
     headings = ["made", *(["nearest"] if len(panels[0]) > 1 else []), *[""] * (len(panels[0]) - 2)]
     return strips(panels, headings, [""] * len(panels), [], title)
 
 
 def histogram(counts: Sequence[int], classes: Sequence[str], title: str) -> np.ndarray:
-    """How many images are of each class, and how many it would be if all were as frequent."""
+    """Bar chart of the images of each class, with the level of a uniform distribution."""
     width, height = max(420, 34 * len(counts) + 110), 380
     figure = titled(width, height, title)
     axes = figure.add_axes((64 / width, 110 / height, 1 - 84 / width, 1 - 160 / height))
@@ -71,11 +71,11 @@ def histogram(counts: Sequence[int], classes: Sequence[str], title: str) -> np.n
 
 
 def progress(points: Sequence[tuple[int, float]], marks: Mapping[str, float], title: str) -> np.ndarray:
-    """A figure over epochs on a logarithmic scale, with levels to compare it with.
+    """Curve of a metric over epochs on a logarithmic scale, with reference levels.
 
     Args:
         points: (finished epochs, value above 0) in order.
-        marks: name -> level; those that are nan are left out.
+        marks: name -> reference level; nan ones are left out.
         title: one line above all.
     """
     figure = titled(720, 440, title)

@@ -1,4 +1,4 @@
-"""Images side by side, with or without captions."""
+"""Image grids, with or without captions."""
 
 from collections.abc import Sequence
 from itertools import groupby

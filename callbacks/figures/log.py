@@ -11,7 +11,7 @@ from modules.contracts import writing
 
 
 def log_figure(trainer: Trainer, name: str, figure: np.ndarray) -> None:
-    """Writes `<run>/figures/<name>.png` and sends it to every logger that takes images, from the first process.
+    """Write `<run>/figures/<name>.png` and log the figure to W&B and TensorBoard, from the first process.
 
     Args:
         trainer: its `default_root_dir` is the run directory.
@@ -34,7 +34,7 @@ def log_figure(trainer: Trainer, name: str, figure: np.ndarray) -> None:
 
 
 def log_table(trainer: Trainer, name: str, columns: list[str], rows: list[list[Any]]) -> None:
-    """Sends a table to every logger that takes tables, from the first process."""
+    """Log a table to W&B and TensorBoard, from the first process."""
     for logger in trainer.loggers if trainer.is_global_zero else ():
         if isinstance(logger, WandbLogger):
             logger.log_table(f"tables/{name}", columns=columns, data=rows, step=trainer.global_step)

@@ -1,4 +1,4 @@
-"""Objects drawn over their images: masks, boxes, and what is said of each."""
+"""Detections drawn over images: boxes, masks and labels."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -21,16 +21,16 @@ Place = tuple[int, int, int, int]
 
 
 def object_palette(count: int) -> Palette:
-    """RGB of each of that many classes; without black, since there is no background among them."""
+    """RGB of `count` classes; without black, since background is not one of them."""
     return [tuple(round(255 * part) for part in color) for color in distinct(count)]
 
 
 def stacked(rles: Sequence[dict[str, Any]], size: tuple[int, int]) -> np.ndarray:
-    """Which object each pixel shows, uint16 (*size): 0 for none, i + 1 for object i, of which the first lies on top.
+    """Index map of overlapping masks, uint16 (*size): 0 for none, i + 1 for object i; the first object lies on top.
 
     Args:
         rles: compressed COCO RLE of masks, all of one size.
-        size: height and width of the result; other ones than the masks' take the pixels in the middle of their cells.
+        size: height and width of the result; resampled from the masks' by nearest neighbor.
     """
     drawn = np.zeros(size, np.uint16)
     if not rles:
@@ -55,8 +55,9 @@ def draw_objects(
     tags: Sequence[str] = (),
     shown: np.ndarray | None = None,
 ) -> np.ndarray:
-    """An image with a box around each object, in the color of its class, and perhaps with more; where most objects
-    are small, in thin lines, and if there are many of them without tags, which would cover their neighbors.
+    """Draw boxes, and optionally masks and tags, over an image, in the colors of the classes.
+
+    Where most objects are small, lines are thin; many small objects have no tags, which would cover their neighbors.
 
     Args:
         image: uint8 (H, W, 3).
@@ -64,7 +65,7 @@ def draw_objects(
         labels: N classes.
         palette: RGB of each class.
         tags: N texts, written at the boxes where they cover no tag of an earlier object.
-        shown: which object each pixel shows, (H, W), as `stacked` says: half-transparent in the color of its class.
+        shown: index map (H, W) from `stacked`, drawn half-transparent in the colors of the classes.
 
     Returns:
         uint8 (H, W, 3).
@@ -81,7 +82,7 @@ def draw_objects(
 
 
 def _filled(image: np.ndarray, shown: np.ndarray, colors: Sequence[tuple[int, int, int]]) -> np.ndarray:
-    """Masks half-transparent, each within a line."""
+    """Half-transparent masks with outlines."""
     solid = np.array([(0, 0, 0), *colors], np.uint8).take(shown, axis=0)
     drawn = np.where(shown[..., None] > 0, cv2.addWeighted(image, 0.5, solid, 0.5, 0), image)
     width = 2 * max(1, round(max(shown.shape) / 800)) + 1
@@ -109,7 +110,7 @@ def _tagged(
 
 
 def _place(text: Sequence[float], corner: Sequence[int], size: tuple[int, int]) -> Place:
-    """Where a text of that bounding box stands: above the box, or in it at the edge of the image."""
+    """Position of a tag with that text box: above the object's box, or inside it at the edge of the image."""
     wide, high = round(text[2] - text[0]) + 4, round(text[3] - text[1]) + 3
     left = max(0, min(corner[0], size[1] - wide))
     top = corner[1] - high if corner[1] >= high else max(0, min(corner[1], size[0] - high))
@@ -124,7 +125,7 @@ def _overlap(taken: np.ndarray, place: Place) -> bool:
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and knows most alphabets."""
+    """DejaVu Sans, which comes with matplotlib and covers most alphabets."""
     from matplotlib.font_manager import findfont
 
     return ImageFont.truetype(findfont("DejaVu Sans"), size)

@@ -25,8 +25,9 @@ def palette_of(data: LightningDataModule, classes: list[str]) -> Palette:
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette) -> np.ndarray:
-    """A semantic map over an image: colors over its gray version, so that they stay those of the legend, and a thin
-    darker line where classes meet. Pixels that are ignored stay gray and are hatched.
+    """Overlay a semantic map on the gray image, which preserves the legend's colors, with dark class boundaries.
+
+    Ignored pixels stay gray and are hatched.
 
     Args:
         image: uint8 (H, W, 3).
@@ -46,7 +47,7 @@ def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette) -> np.ndarray
 
 
 def differences(image: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Red where a prediction differs from the truth, over the gray image; hatched where the truth is ignored.
+    """Error map over the gray image: red where prediction and truth differ, hatched where the truth is ignored.
 
     Args:
         image: uint8 (H, W, 3).
@@ -63,7 +64,7 @@ def differences(image: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> n
 
 
 def enlarged(array: np.ndarray) -> np.ndarray:
-    """A small image (H, W, 3) or map (H, W) with each pixel a square of several, the longer side about `PANEL`."""
+    """Nearest-neighbor upsampling of a small image (H, W, 3) or map (H, W) to a longer side of about `PANEL`."""
     factor = max(1, round(PANEL / max(array.shape[:2])))
     return array.repeat(factor, axis=0).repeat(factor, axis=1)
 
@@ -73,14 +74,14 @@ def _gray(image: np.ndarray) -> np.ndarray:
 
 
 def _hatch(drawn: np.ndarray, gray: np.ndarray, ignored: np.ndarray) -> None:
-    """Puts the gray image under light diagonal lines, wider on large images, where it is ignored."""
+    """Hatch ignored pixels of the gray image with light diagonal lines, wider on large images."""
     down, right = np.nonzero(ignored)
     lines = (down + right) // (2 * _line(gray)) % 4 == 0
     drawn[down, right] = np.where(lines[:, None], 235, gray[down, right] // 2 + 64)
 
 
 def _edges(mask: np.ndarray) -> np.ndarray:
-    """Where the class changes to the right or below."""
+    """Class boundaries, bool (H, W): pixels whose class differs from the one to the right or below."""
     line, edges = _line(mask), np.zeros(mask.shape, bool)
     edges[:, :-line] = mask[:, :-line] != mask[:, line:]
     edges[:-line] |= mask[:-line] != mask[line:]
@@ -93,7 +94,7 @@ def _line(array: np.ndarray) -> int:
 
 
 def legend(maps: Sequence[np.ndarray], classes: Sequence[str], palette: Palette) -> list[Entry]:
-    """Names and swatches of what occurs in the maps, as `class_legend`; and the ignored pixels."""
+    """Legend of the classes that occur in the maps, as `class_legend`, and of ignored pixels."""
     counts = sum((np.bincount(mask.ravel(), minlength=256) for mask in maps), np.zeros(256, np.int64))
     entries = class_legend(counts[: len(classes)], classes, palette)
     if counts[IGNORE]:
@@ -104,8 +105,7 @@ def legend(maps: Sequence[np.ndarray], classes: Sequence[str], palette: Palette)
 
 
 def class_legend(counts: np.ndarray, classes: Sequence[str], palette: Palette) -> list[Entry]:
-    """Names and swatches of the classes that occur, in the order of their indices: of more than `LEGEND` the most
-    frequent, and how many are left out.
+    """Legend of the `LEGEND` most frequent classes, in order of their indices, and the number of others.
 
     Args:
         counts: of each class, (C,).

@@ -1,4 +1,4 @@
-"""Precision over recall of a detector, and the score above which its detections are best believed."""
+"""Precision-recall curves of a detector, with the score threshold of the best F1."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -20,8 +20,9 @@ MOST = 8  # classes in a panel
 def precision_recall(
     reports: Mapping[Kind, Report], classes: Sequence[str], palette: Palette, title: str
 ) -> np.ndarray:
-    """Precision over recall at IoU .50 and .75, of boxes and below them of masks: of each class, of more than `MOST`
-    those with the most objects, and the mean of all, with the threshold of the best F1.
+    """Precision-recall curves at IoU .50 and .75, of boxes and below them of masks, with the threshold of the best F1.
+
+    One curve per class (the `MOST` with the most objects) and one for the mean of all.
 
     Args:
         reports: with curves.

@@ -1,4 +1,4 @@
-"""What several runs from several starts came to, side by side."""
+"""Comparison of runs from several initializations."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -16,11 +16,12 @@ Points = Sequence[tuple[int, float]]
 def comparison(
     values: Mapping[str, Sequence[float]], curves: Mapping[str, Sequence[Points]], metric: str, monitor: str, title: str
 ) -> np.ndarray:
-    """What training from several starts came to: every run as a dot, mean and standard deviation; and learning curves.
+    """Compare initializations: a dot per run with mean and standard deviation, and learning curves.
 
     Args:
-        values: start -> the result of each of its runs.
-        curves: start -> for each of its runs (finished epochs, value while training); all empty draws no second panel.
+        values: initialization -> the result of each of its runs.
+        curves: initialization -> for each of its runs (finished epochs, value while training); without any point the
+            second panel is left out.
         metric: name of the results.
         monitor: name of the curves' values.
         title: one line above all.
@@ -70,8 +71,8 @@ def _draw_bands(axes: "Axes", names: Sequence[str], curves: Sequence[Sequence[Po
 
 
 def band(curves: Sequence[Points]) -> tuple[list[int], np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, lowest and highest value (E,) at the E epochs that all curves have: one that stopped early ends them all,
-    since a mean over fewer runs would jump."""
+    """Mean, minimum and maximum (E,) at the E epochs common to all curves; early stopping of one ends all, since a mean
+    over fewer runs would jump."""
     tables = [dict(curve) for curve in curves]
     epochs = sorted(set.intersection(*map(set, tables)))
     values = np.array([[table[epoch] for epoch in epochs] for table in tables])

@@ -1,4 +1,4 @@
-"""Sentences as images: tables of them, captions below what they describe, and where attention lay."""
+"""Figures of sentences: tables, captioned images, attention maps."""
 
 from collections.abc import Sequence
 from textwrap import wrap
@@ -11,7 +11,7 @@ from callbacks.figures.grids import grid
 
 LETTER = 7.1  # pixels of a character, about
 PANEL = (200, 300)  # height and width of an image with its caption
-WORD = (150, 150)  # ... with the word that was said while looking at it
+WORD = (150, 150)  # ... with the word generated there
 ACROSS = 10  # images in a row of words
 TOKEN = 19  # pixels of a word in a map
 MOST = 40  # words of a sentence in a map
@@ -67,7 +67,7 @@ def captioned(
 def looks(
     images: Sequence[np.ndarray], attention: Sequence[np.ndarray], words: Sequence[Sequence[str]], title: str
 ) -> np.ndarray:
-    """Each image, and again for each word of its caption, bright where the attention lay.
+    """Attention maps over images: each image, and one copy per word of its caption, bright where attention is high.
 
     Args:
         images: uint8 (H, W, 3), of any sizes.
@@ -87,7 +87,7 @@ def looks(
 
 
 def lit(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """An image uint8 (H, W, 3) under weights (h, w): as it is where they are highest, dark where they are 0."""
+    """An image uint8 (H, W, 3) darkened by attention weights (h, w): unchanged at the highest, dark at 0."""
     share = np.clip(weights.astype(np.float32) / max(float(weights.max()), 1e-12), 0, 1)
     height, width = image.shape[:2]
     share = cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -97,7 +97,7 @@ def lit(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def alignments(
     attention: Sequence[np.ndarray], sources: Sequence[Sequence[str]], words: Sequence[Sequence[str]], title: str
 ) -> np.ndarray:
-    """Which source words each target word looked at, one map for each sentence; dark for much.
+    """Attention alignments of target words (rows) to source words (columns), one map per sentence; dark is high.
 
     Args:
         attention: of each sentence float (T, S), rows that sum to one.
@@ -129,12 +129,12 @@ def alignments(
 
 
 def lines(text: str, width: int) -> str:
-    """A text broken into lines of that many characters, six at most."""
+    """A text wrapped to `width` characters and at most six lines."""
     return "\n".join(wrap(text, width, max_lines=6, placeholder=" …"))
 
 
 def fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An image uint8 (H, W, 3) as large as fits into that height and width, in the middle of white."""
+    """Letterbox an image uint8 (H, W, 3) into `size`, centered on white."""
     factor = min(size[0] / image.shape[0], size[1] / image.shape[1])
     height, width = (max(1, round(side * factor)) for side in image.shape[:2])
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST if factor >= 2 else cv2.INTER_LINEAR

@@ -1,4 +1,4 @@
-"""Strips of panels that belong together, such as image, truth and prediction, under one legend."""
+"""Strips of related panels, such as image, truth and prediction, under one legend."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ from callbacks.figures.base import LINE, PLAIN, render, titled
 from callbacks.figures.grids import fitting_columns
 
 Entry = tuple[str, np.ndarray]
-"""A name in a legend and what stands for it, uint8 (14, 22, 3)."""
+"""Legend entry: a name and its swatch, uint8 (14, 22, 3)."""
 
 GAP, MARGIN = 3, 14  # pixels between panels, and around strips
 WIDEST = 2160  # pixels
 
 
 def swatch(color: tuple[int, int, int]) -> np.ndarray:
-    """What stands for a color in a legend."""
+    """Color swatch of a legend, uint8 (14, 22, 3)."""
     return np.full((14, 22, 3), color, np.uint8)
 
 
@@ -26,7 +26,7 @@ def strips(
     legend: Sequence[Entry],
     title: str,
 ) -> np.ndarray:
-    """Strips beside and below each other, each with its caption below, all under one title and one legend.
+    """Grid of strips with captions, under one title and one legend.
 
     Args:
         rows: of each strip its panels, uint8 (h, w, 3), drawn pixel by pixel. An empty list draws the title alone.
@@ -58,11 +58,11 @@ def strips(
 
 
 Text = tuple[int, int, str, str]
-"""Left, y, what is written, and what of it is at y."""
+"""Left, y, text, and vertical alignment at y."""
 
 
 def _flow(legend: Sequence[Entry], width: int) -> tuple[list[tuple[int, int]], int]:
-    """Left and top of each entry of a legend, line by line below the title; and where what follows may begin."""
+    """Left and top of each legend entry, line by line below the title; and the y coordinate below the legend."""
     places, x, y = [], MARGIN, 42
     for name, _ in legend:
         needed = 44 + round(7.5 * len(name))

@@ -1,1 +1,1 @@
-"""What is watched of generators."""
+"""Callbacks for image generation: evaluation metrics, sample figures, GAN training monitor."""

@@ -1,4 +1,4 @@
-"""Whether the game between generator and discriminator is still one."""
+"""GAN training monitor: saturated discriminators and clipped weights stuck at their bound."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ NEAR = 0.999  # of the bound
 
 
 class GANMonitor(Callback):
-    """Warns once when a discriminator is so sure that the generator learns nothing from it, and once when a critic's
-    clipped weights all lie at their bound; logs `train/clipped_weights`, their share.
+    """Warn once when the discriminator is saturated, and once when clipped weights are stuck at their bound.
 
-    Reads `train/d_real` and `train/d_fake`, as last logged: mean verdicts on real and on generated images, 1 and 0
-    where a discriminator is sure, with a hinge loss 1 and -1. Of critics, which have no such bounds (they also log
-    `train/wasserstein`), only the weights are looked at.
+    Log key: `train/clipped_weights`, the share of a critic's weights at the bound. Saturation is read from the last
+    `train/d_real` and `train/d_fake`, mean discriminator outputs on real and generated images: 1 and 0, with a hinge
+    loss 1 and -1. Critics, whose outputs have no bounds (they also log `train/wasserstein`), are checked for weights
+    only.
 
     Args:
-        every: batches between two looks; each waits for the device.
+        every: batches between two checks; each synchronizes with the device.
     """
 
     def __init__(self, every: int = 100) -> None:

@@ -1,4 +1,4 @@
-"""Images that a generator makes: of the same noise in every epoch, between two noises, of each class."""
+"""Figures of generated images: fixed noise over epochs, latent interpolations, rows of classes."""
 
 from pathlib import Path
 
@@ -21,10 +21,11 @@ SECONDS, LAST = 6, 1500  # of the time-lapse; milliseconds that its last image s
 
 
 class GeneratedImages(Callback):
-    """Draws what a generator makes of its `fixed_noise`: before training and after every epoch
-    (`figures/generated.png`, single ones in `figures/generated/`), at the end as a film
-    (`figures/generated.gif`); then walks from one noise to another (`generated_walks.png`) and, of a conditional one,
-    rows of the classes, of equal noise in each column (`generated_classes.png`).
+    """Draw generated images of fixed noise before training and after every epoch, and as an animation at the end.
+
+    Files: `figures/generated.png`, one per epoch in `figures/generated/`, and `figures/generated.gif`; at the end also
+    latent interpolations (`generated_walks.png`) and, of a conditional generator, rows of the classes with the same
+    noise in each column (`generated_classes.png`).
 
     Args:
         every: epochs between two grids.
@@ -68,7 +69,7 @@ class GeneratedImages(Callback):
 
 
 def write_film(folder: Path, path: Path) -> None:
-    """All images of a folder, in order of their names, as an endless GIF that rests on the last one."""
+    """Write all images of a folder, in order of their names, as an endless GIF that pauses on the last one."""
     frames = [Image.open(file).convert("RGB") for file in sorted(folder.glob("*.png"))]
     pace = [min(400, max(40, 1000 * SECONDS // len(frames)))] * (len(frames) - 1)
     with writing(path):
@@ -76,8 +77,10 @@ def write_film(folder: Path, path: Path) -> None:
 
 
 def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
-    """`steps` points from one noise (D,) to another along the great circle, (steps, D): points on the straight line are
-    shorter than any noise that a generator was trained on (White 2016)."""
+    """Spherical linear interpolation between two noise vectors (D,), (steps, D) (White 2016).
+
+    Points on the straight line would be shorter than any noise of the training.
+    """
     angle = torch.acos((normalize(start, dim=0) @ normalize(end, dim=0)).clamp(-1, 1))
     place = torch.linspace(0, 1, steps, device=start.device)[:, None]
     if angle.sin() < 1e-6:
@@ -86,7 +89,7 @@ def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
 
 
 def walks(task: LightningModule) -> np.ndarray:
-    """From one noise to the next, a walk in each row; of a conditional generator each of one class."""
+    """Latent interpolations, one per row, each of one class for a conditional generator."""
     noise = task.fixed_noise
     paths = [slerp(noise[2 * i], noise[2 * i + 1], STEPS) for i in range(min(WALKS, len(noise) // 2))]
     label = None
@@ -96,7 +99,7 @@ def walks(task: LightningModule) -> np.ndarray:
 
 
 def classes(task: LightningModule) -> np.ndarray:
-    """A row of each class, of the same noise."""
+    """A row of images per class, all rows of the same noise."""
     names, noise = task.classes[:CLASSES], task.fixed_noise[:EACH]
     label = torch.arange(len(names), device=noise.device).repeat_interleave(len(noise))
     made = _made(task, noise.repeat(len(names), 1), label)

@@ -1,4 +1,4 @@
-"""How good generated images are: FID and its relatives, classes that are missing, copies of training images."""
+"""Evaluation of generated images: FID, KID, IS, precision and recall, mode coverage, memorization."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -22,8 +22,7 @@ COLLAPSED = 0.5  # entropy of the classes below which few of them are left
 
 
 class Seen(NamedTuple):
-    """What came out of one judgment: scores by name, images of each class (C,) or null, and a few images with
-    their features."""
+    """One evaluation: metrics by name, images per class (C,) or null, and a few images with their features."""
 
     scores: dict[str, Tensor]
     counts: Tensor | None
@@ -32,22 +31,23 @@ class Seen(NamedTuple):
 
 
 class GenerationMetrics(Callback):
-    """Judges a task that generates images, against the training images: `val/FID-<extractor>`, `KID-`, `IS-`, and
-    `precision`, `recall`, `density`, `coverage`; where labels are known, `modes`, `mode_entropy` and `largest_mode`,
-    and of a conditional generator `right_class`; and `novelty`, how far generated images lie from training images
-    against how far unseen real ones do: near 1 when they are as new, near 0 when they are copies. Names without
-    extractor (`val/FID`) mean the network of the published scores. It draws the course of FID, the classes, and the
-    nearest training images.
+    """Evaluate generated images against the training images: FID, KID, IS, precision, recall, modes, novelty.
 
-    What is known of the real images, and a classifier that is trained here, stay in `~/.cache/graft`, so that all
-    runs on the same data are judged by the same features.
+    Log keys: `val/FID-<extractor>`, `KID-`, `IS-`, `precision`, `recall`, `density`, `coverage`; with labels `modes`,
+    `mode_entropy`, `largest_mode`, and for a conditional generator `right_class`; and `novelty`, the distance to the
+    nearest training image relative to that of held-out real images: near 1 for new images, near 0 for copies. Names
+    without extractor (`val/FID`) are of the published Inception network. Figures: FID over epochs, classes, nearest
+    training images.
+
+    Statistics of the real images, and the trained classifier, are cached in `~/.cache/graft`, so that all runs on the
+    same data are evaluated with the same features.
 
     Args:
-        extractor: whose features: `inception`; `classifier`, a small one, trained once on the labeled training
+        extractor: feature extractor: `inception`; `classifier`, a small one, trained once on the labeled training
             images; a checkpoint or run directory of the task Classification; `auto` is inception where torch-fidelity
             and its weights are there, else classifier.
-        samples: generated images, on all devices together.
-        every: epochs between two judgments; the last epoch is judged too.
+        samples: number of generated images, on all devices together.
+        every: epochs between two evaluations; the last epoch is evaluated too.
 
     Raises:
         ConfigError: a setting that cannot work, or an extractor that is not there.
@@ -61,9 +61,9 @@ class GenerationMetrics(Callback):
             )
         self.extractor, self.samples, self.every = extractor, samples, every
         self.history: list[tuple[int, float]] = []  # finished epochs, FID
-        self.protocols: dict[str, str] = {}  # log name -> how the number came about
-        self._reference: ReferenceStatistics | str = ""  # in words why there is none
-        self._step = -1  # of the last judgment
+        self.protocols: dict[str, str] = {}  # log name -> protocol
+        self._reference: ReferenceStatistics | str = ""  # or the reason why there are none
+        self._step = -1  # of the last evaluation
         self._warned = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -118,7 +118,7 @@ class GenerationMetrics(Callback):
             )
 
     def _scores(self, trainer: Trainer, task: LightningModule, stage: str, epochs: int | None) -> dict[str, float]:
-        """Log names and values, the same in every process; draws the images."""
+        """Log names and values, the same in every process; draws the figures."""
         self._prepare(trainer, task)
         reference = self._reference
         if isinstance(reference, str):
@@ -137,7 +137,7 @@ class GenerationMetrics(Callback):
 
     @torch.no_grad()
     def _look(self, trainer: Trainer, task: LightningModule, reference: ReferenceStatistics) -> Seen:
-        """Every process sees all that the processes make together, as one would alone."""
+        """Evaluate the images that all processes generate together, the same as one process would alone."""
         metric, counts = GenerativeScores(reference.real, sync_on_compute=False).to(task.device), None
         answers, labels, kept = [], [], None
         with isolate_rng():
@@ -167,7 +167,7 @@ class GenerationMetrics(Callback):
         return Seen(scores, counts, *kept)
 
     def _noise(self, task: LightningModule) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Noise (B, latent), the same every time, and the classes to ask for, int64 (B,), each as often."""
+        """Noise (B, latent), the same every time, and balanced classes int64 (B,)."""
         draws = torch.Generator().manual_seed(0)
         for first in range(0, self.samples, CHUNK):
             count = min(CHUNK, self.samples - first)
@@ -216,7 +216,7 @@ class GenerationMetrics(Callback):
 
 
 def _picked(trainer: Trainer, rows: set[int]) -> dict[int, np.ndarray]:
-    """Some of the training images, by where they come in `images`."""
+    """Training images by their position in `images`."""
     found, seen = {}, 0
     with isolate_rng():
         for batch in images(trainer, "train"):
@@ -229,7 +229,7 @@ def _picked(trainer: Trainer, rows: set[int]) -> dict[int, np.ndarray]:
 
 
 def _together(part: Tensor, count: int) -> Tensor:
-    """The rows of `count` images, dealt in turn, of which each process has its part, or all when they are too few."""
+    """All `count` rows from the processes' shares, dealt round-robin; unchanged where each process has them all."""
     parts = exchanged(part.cpu())
     if len(parts) == 1 or len(part) == count:
         return part

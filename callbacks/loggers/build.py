@@ -1,4 +1,4 @@
-"""Where numbers and images go: metrics.csv always, W&B always (offline without a login), TensorBoard by a flag."""
+"""Loggers of a run: metrics.csv always, W&B by default (offline without a login), TensorBoard by a flag."""
 
 import os
 import uuid
@@ -34,9 +34,9 @@ def build_loggers(
 
 
 def _wandb(folder: Path) -> Logger:
-    """The run that the environment names (WANDB_PROJECT, WANDB_NAME, WANDB_RUN_ID, ...), else one named as the folder.
+    """WandbLogger configured by WANDB_PROJECT, WANDB_NAME, WANDB_RUN_ID, ..., by default named as the folder.
 
-    W&B reads the variables that are not named here, such as WANDB_ENTITY and WANDB_TAGS, itself.
+    W&B itself reads further variables, such as WANDB_ENTITY and WANDB_TAGS.
     """
     import wandb
 

@@ -1,4 +1,4 @@
-"""Experiment tracking that never ends a run: what a logger raises is said once, and training goes on without it."""
+"""Fault-tolerant experiment tracking: the first error of a logger is reported, and training continues without it."""
 
 import inspect
 from collections.abc import Callable

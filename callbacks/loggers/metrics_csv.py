@@ -12,7 +12,7 @@ from modules.contracts import writing
 
 
 class MetricsCSV(Logger):
-    """Writes `metrics.csv` into the run directory; a resumed run continues the file where its checkpoint was.
+    """Logger that writes `metrics.csv` to the run directory; a resumed run continues the file at its checkpoint.
 
     Args:
         folder: the run directory.
@@ -59,7 +59,7 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Appends what is pending; a new column rewrites the file."""
+        """Append pending rows; a new column rewrites the file."""
         if not self.pending:
             return
         fresh = [k for row in self.pending for k in row if k not in self.columns]
@@ -78,7 +78,7 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def rewind(self, rows: int) -> None:
-        """Forgets all but the first rows: what was logged after the checkpoint that training resumes from."""
+        """Drop all but the first rows, i.e. those logged after the checkpoint that training resumes from."""
         kept = self._read()[:rows]
         if kept:
             self.columns, self.rows = list(kept[0]), len(kept)

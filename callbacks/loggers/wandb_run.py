@@ -1,4 +1,4 @@
-"""W&B runs that begin with the first thing that is logged, and are offline where the server cannot be reached."""
+"""W&B runs that start at the first log call and fall back to offline mode when the server is unreachable."""
 
 import contextlib
 import netrc
@@ -52,7 +52,7 @@ class DeferredRun:
         super().finalize(status)
         if (
             status in ("failed", "finished") and self._experiment is not None
-        ):  # `success` is said after each of many loops
+        ):  # `success` comes after each of many loops
             self._experiment.finish(exit_code=int(status == "failed"))
 
     def fall_back(self) -> str:

@@ -1,1 +1,1 @@
-"""What `test` and `predict` find, as files, by what was predicted."""
+"""Prediction files of `test` and `predict`, by kind of prediction."""

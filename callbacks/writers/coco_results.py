@@ -1,4 +1,4 @@
-"""Detections as COCO-results JSON, which pycocotools and its kin load: one object per line of a list.
+"""Detections as COCO-results JSON, as loaded by pycocotools: a list, one object per line.
 
 Boxes and masks are files of their own: where an entry has both, pycocotools takes a mask's area from its box, and AP by
 size comes out otherwise.
@@ -25,14 +25,14 @@ COLUMNS = ("objects", "boxes", "masks")
 def records(
     ids: list[str], prediction: Prediction, category_ids: list[int], image_ids: dict[str, int] | None = None
 ) -> Iterator[Record]:
-    """Objects found in some images, as entries of a results file, in the order of images and of scores.
+    """Detections of some images as entries of a results file, in the order of images and of scores.
 
     Args:
         ids: of the images.
         prediction: lists with one entry per image, in pixels of the original: `boxes` float32 (N, 4) xyxy, `scores`
             (N,), `labels` int64 (N,), and perhaps `rle`, N compressed COCO RLE dicts.
-        category_ids: what the annotations call each class index.
-        image_ids: what the annotations call each image; others get a number made of their path.
+        category_ids: annotations' category id of each class index.
+        image_ids: annotations' id of each image; others get a number computed from their path.
 
     Returns:
         Entries with `image_id`, `file_name` (the image's id), `category_id`, `bbox` in xywh, `score` and, where there
@@ -53,13 +53,13 @@ def records(
 
 
 def number_of(name: str, image_ids: dict[str, int] | None) -> int:
-    """What the annotations call an image, else the number made of its path."""
+    """Image id of the annotations, else the number computed from its path."""
     known = (image_ids or {}).get(name)
     return image_number(name) if known is None else known
 
 
 def write_results(path: Path, entries: Iterable[Record]) -> None:
-    """Writes entries as a JSON list; a file under its final name is complete.
+    """Write entries as a JSON list; a file under its final name is complete.
 
     Raises:
         DataError: the file cannot be written.
@@ -68,7 +68,7 @@ def write_results(path: Path, entries: Iterable[Record]) -> None:
 
 
 class ResultFile(Table):
-    """Results written as the batches come, by any number of processes.
+    """Write COCO results batch by batch, from any number of processes.
 
     `<name>.json` of boxes or, where there are masks, `<name>_bbox.json` and `<name>_segm.json`, object by object in the
     same order; and `<name>.csv` with the columns `path`, `image_id` and `objects`, a row for every image.
@@ -76,8 +76,8 @@ class ResultFile(Table):
     Args:
         path: of the results, `<name>.json`.
         rank: of this process.
-        category_ids: what the annotations call each class index.
-        image_ids: what the annotations call each image, if they have numbers.
+        category_ids: annotations' category id of each class index.
+        image_ids: annotations' id of each image, if they have numbers.
     """
 
     def __init__(self, path: Path, rank: int, category_ids: list[int], image_ids: dict[str, int] | None = None):
@@ -109,7 +109,7 @@ class ResultFile(Table):
             yield from (row[name] for row in csv.DictReader(file))
 
     def _images(self) -> Path:
-        """Writes a row for every image, with or without objects, and keeps their names."""
+        """Write a row for every image, with or without objects, and keep their names."""
         path = self.results.with_suffix(".csv")
         part = path.with_name(f"{path.name}.tmp")
         with writing(path), open_text(self.path, "r") as file, open_text(part, "w") as table:
@@ -121,7 +121,7 @@ class ResultFile(Table):
 
 
 def _columns(found: list[Record]) -> list[str | int]:
-    """Of an image: how many objects, their entries with boxes, and those with masks."""
+    """Number of objects of an image, their entries with boxes, and those with masks."""
     boxes = (_line({k: v for k, v in entry.items() if k != "segmentation"}) for entry in found)
     masks = (_line({k: v for k, v in entry.items() if k != "bbox"}) for entry in found if "segmentation" in entry)
     return [len(found), ",\n".join(boxes), ",\n".join(masks)]
@@ -144,7 +144,7 @@ def _write(path: Path, entries: Iterable[str]) -> None:
 
 
 def _short(values: Tensor) -> list:
-    """Numbers with no more digits than float32 tells apart."""
+    """Numbers with the digits that float32 can represent."""
     array = values.float().cpu().numpy()
     return np.array([float(str(value)) for value in array.ravel()]).reshape(array.shape).tolist()
 

@@ -1,4 +1,4 @@
-"""Which errors a detector makes: as a file, in a line and as bars."""
+"""Kinds of detection errors (after TIDE) as CSV, text and bar chart."""
 
 from collections.abc import Mapping
 from itertools import groupby
@@ -19,12 +19,12 @@ MEANING = {
     "background": "nothing there",
     "missed": "not found",
 }
-"""What the kinds of errors are (`modules.metrics.matching.errors`), in a few words."""
+"""Short descriptions of the kinds of errors (`modules.metrics.matching.errors`)."""
 
 
 def write_errors(folder: Path, stage: str, reports: Mapping[Kind, Report]) -> None:
-    """Writes `<stage>_errors.csv` into a folder: of boxes, and of masks, count and share of each kind of error, and the
-    lowest score of the detections that were counted."""
+    """Write `<stage>_errors.csv`: count and share of each kind of error, of boxes and of masks, and the score threshold
+    of the counted detections."""
     rows = [
         [kind, error, count, share, report.threshold]
         for kind, report in reports.items()
@@ -34,7 +34,7 @@ def write_errors(folder: Path, stage: str, reports: Mapping[Kind, Report]) -> No
 
 
 def read_errors(path: Path) -> list[str]:
-    """What `write_errors` wrote, in a line for boxes and one for masks, the most frequent error first."""
+    """Summary of a file from `write_errors`: a line for boxes and one for masks, most frequent error first."""
     lines = []
     for (kind, threshold), rows in groupby(read_csv(path), lambda row: (row["of"], row["threshold"])):
         counts = sorted(((int(row["count"]), row["error"]) for row in rows), key=lambda pair: -pair[0])
@@ -47,7 +47,7 @@ def read_errors(path: Path) -> list[str]:
 
 
 def error_bars(reports: Mapping[Kind, Report], title: str) -> np.ndarray:
-    """How many errors of each kind there are, of boxes and beside them of masks.
+    """Bar charts of the errors of each kind, of boxes and beside them of masks.
 
     Args:
         reports: with errors.

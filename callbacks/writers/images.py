@@ -15,22 +15,23 @@ from modules.contracts import Backbone, Batch, writing
 
 
 class ImageFiles:
-    """Folders of files, each with its image's path below them and another ending. Where images differ only in
-    their ending, and until all are done, that is kept too: a.jpg.png.
+    """Write one file per image into folders by kind, at the image's own path with another ending.
+
+    The image's own ending is kept where images differ only in it, and until all are written: a.jpg.png.
 
     Args:
-        folder: that holds the folders.
+        folder: parent of the folders.
         rank: of this process.
         endings: kind -> ending of its files, with the dot; the kind is the name of the folder.
     """
 
     def __init__(self, folder: Path, rank: int, endings: dict[str, str]) -> None:
         self.folder, self.rank, self.endings = folder, rank, endings
-        self.kinds: dict[str, None] = {}  # that were written, in the order in which they appeared
+        self.kinds: dict[str, None] = {}  # already written, in order of appearance
 
     @contextmanager
     def open(self, kind: str, name: str) -> Iterator[IO[bytes]]:
-        """A new file of the image of that id, which gets its name when it is complete."""
+        """Open a new file for the image of that id; it gets its name when it is complete."""
         self.kinds[kind] = None
         path = self._path(kind, inside(name))
         part = path.with_name(f"{path.name}.{self.rank}.tmp")
@@ -44,7 +45,7 @@ class ImageFiles:
                 part.unlink(missing_ok=True)
 
     def settle(self, names: Iterable[str]) -> list[Path]:
-        """Gives the files of all images, of those ids, their final names; returns the folders."""
+        """Give the files of all images, by their ids, their final names; returns the folders."""
         for name, stem in stems(names).items():
             for kind in self.kinds:
                 path = self._path(kind, inside(name))
@@ -63,7 +64,7 @@ def inside(name: str) -> str:
 
 
 def stems(names: Iterable[str]) -> dict[str, str]:
-    """What each image's files are called, without ending: its path without suffix, where no other's is the same."""
+    """File name stem of each image: its path without suffix, or with it where two images would share a stem."""
     whole = {name: inside(name) for name in names}
     short = {name: splitext(path)[0] for name, path in whole.items()}  # noqa: PTH122 - pathlib fails at ..jpg since 3.13
     # a.jpg.tif is a.jpg without suffix, and may stand beside an a.jpg that keeps its own
@@ -72,14 +73,14 @@ def stems(names: Iterable[str]) -> dict[str, str]:
 
 
 def seen(batch: Batch, backbone: Backbone) -> list[np.ndarray]:
-    """Each image of a batch as the network saw it, uint8 (h, w, 3), without padding."""
+    """Images of a batch as the network sees them, uint8 (h, w, 3), without padding."""
     images = arrays(visible(batch["image"], backbone))
     parts = batch["inside"].tolist() if "inside" in batch else [image.shape[:2] for image in images]
     return [image[:height, :width] for image, (height, width) in zip(images, parts, strict=True)]
 
 
 def resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """An image brought to that height and width."""
+    """An image resized to (height, width): area averaging to shrink, bilinear to enlarge."""
     shrinks = shape[0] < image.shape[0]
     size = shape[1], shape[0]
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

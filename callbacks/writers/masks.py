@@ -1,4 +1,4 @@
-"""Semantic maps as files: a palette PNG and an overlay of each image, and which share of it each class takes."""
+"""Semantic maps as files: a palette PNG and an overlay per image, and the share of pixels per class."""
 
 import csv
 from pathlib import Path
@@ -18,11 +18,11 @@ ENDINGS = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz"}
 
 
 class MaskFiles(Table):
-    """Predicted maps in pixels of the original images, in folders beside the table; see `ImageFiles`.
+    """Write predicted maps at the original resolution, in folders beside the table; see `ImageFiles`.
 
-    `masks/`: PNG of mode P, a pixel's value is what the data's own masks have for its class and the palette is theirs;
+    `masks/`: PNG of mode P with the pixel values and the palette of the data's own masks;
     `classes.csv`: these values, classes and colors, so that the maps can be read as masks. `overlays/`: the map over
-    the image as the network saw it, brought back to the original size. `probabilities/`, where the task gives them:
+    the image as the network sees it, resized to the original. `probabilities/`, where the task returns them:
     npz with `probabilities` float32 (C, h, w) and `classes`.
     """
 
@@ -62,7 +62,7 @@ class MaskFiles(Table):
         return [self.path, self._table(), *self.files.settle(names)]
 
     def _table(self) -> Path:
-        """Writes which value and color each class has."""
+        """Write value and color of each class."""
         path = self.path.with_name("classes.csv")
         rows = zip(self.values.tolist(), self.classes, self.palette, strict=True)
         with writing(path), open_text(path, "w") as file:
@@ -80,8 +80,8 @@ def encode_map(mask: np.ndarray, values: np.ndarray, palette: list[tuple[int, in
 
     Args:
         mask: uint8 (H, W), classes.
-        values: int (C,), what a pixel of each class holds.
-        palette: the color of each class; other values have Pascal VOC's colors, so that the palette is whole.
+        values: int (C,), pixel value of each class.
+        palette: color of each class; other values have Pascal VOC's colors, to complete the palette.
     """
     if values.max() > 255:
         return Image.fromarray(values.astype(np.uint16)[mask])

@@ -1,4 +1,4 @@
-"""Predicted images with the objects that were found in them, as files."""
+"""Images with predicted detections, as files."""
 
 from pathlib import Path
 
@@ -13,14 +13,13 @@ from modules.contracts import Batch, Prediction
 
 
 class ObjectImages(ImageFiles):
-    """`figures/`: each image as the network saw it, brought back to the original size, with boxes, classes where
-    there are several, scores in percent, and perhaps masks.
+    """Draw detections of each image at its original size into `figures/`: boxes, masks, classes, scores in percent.
 
     Args:
-        folder: that holds the folder.
+        folder: parent of `figures/`.
         rank: of this process.
-        task: knows classes and backbone.
-        threshold: lowest score of what is drawn.
+        task: has classes and backbone.
+        threshold: lowest score of drawn detections.
     """
 
     def __init__(self, folder: Path, rank: int, task: LightningModule, threshold: float) -> None:

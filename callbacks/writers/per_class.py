@@ -1,4 +1,4 @@
-"""How well each class does, as files."""
+"""Metrics per class and confusion matrix, as CSV."""
 
 import csv
 import math
@@ -13,7 +13,7 @@ from modules.metrics.images import Kind
 
 
 def per_class(matrix: np.ndarray) -> dict[str, np.ndarray]:
-    """Metrics of each class from int64 (C, C) counts, rows true, columns predicted; nan where nothing is to divide by.
+    """Metrics of each class from int64 (C, C) counts, rows true, columns predicted; nan for 0 / 0.
 
     Returns:
         `count` true samples, `precision`, `recall` and `f1`, each (C,).
@@ -25,10 +25,10 @@ def per_class(matrix: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def per_class_of_pixels(matrix: np.ndarray) -> dict[str, np.ndarray]:
-    """Metrics of each class from int64 (C, C) pixels, as `per_class` but under the names that segmentation uses.
+    """Metrics of each class from int64 (C, C) pixels, as `per_class`, under the names of segmentation.
 
     Returns:
-        `pixels` that are truly of the class, `iou` (Jaccard), `accuracy` (recall), `precision` and `dice` (F1), each
+        `pixels` (true ones), `iou` (Jaccard), `accuracy` (recall), `precision` and `dice` (F1), each
         (C,).
     """
     metrics = per_class(matrix)
@@ -43,8 +43,8 @@ def per_class_of_objects(reports: Mapping[Kind, Report]) -> dict[str, np.ndarray
     """Metrics of each class of objects; nan for a class without any.
 
     Returns:
-        `objects` that are truly there, `ap`, `ap50` and, where it was asked for, `voc_ap50` of boxes, and where there
-        are masks the same of these with the prefix `mask_`, each (C,).
+        `objects` (true ones), `ap`, `ap50` and, if enabled, `voc_ap50` of boxes; the same of masks, if any, with the
+        prefix `mask_`; each (C,).
     """
     metrics = {"objects": next(iter(reports.values())).per_class["objects"]}
     for kind, report in reports.items():
@@ -53,23 +53,22 @@ def per_class_of_objects(reports: Mapping[Kind, Report]) -> dict[str, np.ndarray
 
 
 JUDGED = {"iou": "IoU", "f1": "F1", "mask_ap": "mask AP", "ap": "AP"}
-"""The column that a table is judged by, the first of those it has, as people write it."""
+"""Main metric of a table: the first of these columns that it has -> name in text."""
 
 
 def write_per_class(folder: Path, stage: str, metrics: dict[str, np.ndarray], classes: list[str]) -> None:
-    """Writes `<stage>_per_class.csv` into a folder: a row for each class, a column for each metric."""
+    """Write `<stage>_per_class.csv`: a row per class, a column per metric."""
     write_csv(folder / f"{stage}_per_class.csv", [["class", *metrics], *zip(classes, *metrics.values(), strict=True)])
 
 
 def write_confusion(folder: Path, stage: str, matrix: np.ndarray, classes: list[str]) -> None:
-    """Writes `<stage>_confusion.csv` into a folder: rows true, columns predicted."""
+    """Write `<stage>_confusion.csv`: rows true, columns predicted."""
     rows = ([name, *counts] for name, counts in zip(classes, matrix.tolist(), strict=True))
     write_csv(folder / f"{stage}_confusion.csv", [["true", *classes], *rows])
 
 
 def read_per_class(path: Path) -> tuple[str, list[dict[str, str]]]:
-    """What `write_per_class` wrote: the column it is judged by, one of `JUDGED`, and the rows, the lowest first, and
-    last those that have no such metric."""
+    """Read a file of `write_per_class`: its main metric, one of `JUDGED`, and the rows, lowest first, nan last."""
     rows = read_csv(path)
     judged = next(column for column in JUDGED if column in rows[0])
     return judged, sorted(rows, key=lambda row: (math.isnan(float(row[judged])), float(row[judged])))

@@ -1,4 +1,4 @@
-"""Generated images as files."""
+"""Generated images, as files."""
 
 import csv
 from pathlib import Path
@@ -20,8 +20,10 @@ SHOWN = 64  # images in the grid
 
 
 class SampleFiles(Table):
-    """`samples/`: a PNG of every generated image under its sample's name; `grid.png`: the first 64 together;
-    `predict.csv` with the column `path` and, of a conditional generator, `label`."""
+    """Write generated images: `samples/` with a PNG each, `grid.png` of the first 64, and `predict.csv`.
+
+    Columns: `path` and, of a conditional generator, `label`.
+    """
 
     def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
         folder = Path(trainer.default_root_dir) / "predictions"

@@ -1,4 +1,4 @@
-"""Sentences that were said as files: what, of what, and what should have been."""
+"""Generated sentences, with their sources and references, as files."""
 
 import csv
 from collections.abc import Iterator
@@ -21,16 +21,15 @@ CUTS = {
     (True, True): "source and text",
 }
 LINES = {"text": "", "source": ".source", "reference": ".reference"}
-"""Columns that get a file of lines too, and what its name has before `.txt`."""
+"""Columns also written as text files, and the infix of the file name before `.txt`."""
 
 
 class TextFiles(Table):
-    """`predict.csv` or `test.csv` with the columns `id`, `source` of translations, `text`, `alternatives` where the
-    search gives several (the best first), where known `reference`, or `references` of captions, one a line in the cell,
-    and `cut`: `source` where only its beginning was read, `text` where it was stopped before its end.
+    """Write generated text as `predict.csv` or `test.csv`, and as text files of one sentence per line.
 
-    Some of these columns are text files, too, one sentence a line, as other tools read them: `test.txt`,
-    `test.source.txt`, `test.reference.txt`.
+    Columns: `id`, `source` of translations, `text`, `alternatives` where the search returns several (best first, one
+    per line of the cell), where known `reference`, or `references` of captions, and `cut`: `source` if it was truncated,
+    `text` if generation stopped before its end. Text files: `test.txt`, `test.source.txt`, `test.reference.txt`.
     """
 
     def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
@@ -44,7 +43,7 @@ class TextFiles(Table):
             if c == "text" or (several if c == "alternatives" else may_be_cut if c == "cut" else key in batch)
         ]
         super().__init__(path, trainer.global_rank, self.columns)
-        self.notes: list[str] = []  # for people, after `merge`
+        self.notes: list[str] = []  # printed after the run, known after `merge`
 
     @staticmethod
     def fits(outputs: Prediction) -> bool:
@@ -70,7 +69,7 @@ class TextFiles(Table):
         return [self.path, *(self._lines(column) for column in LINES if column in self.columns)]
 
     def _about_cut(self) -> list[str]:
-        """Lines that say which sources and texts were cut."""
+        """Messages about truncated sources and texts."""
         with open_text(self.path, "r") as file:
             rows = [(row["id"], row["cut"]) for row in csv.DictReader(file)]
         lines = []
@@ -83,7 +82,7 @@ class TextFiles(Table):
         return lines
 
     def _sort(self) -> None:
-        """Rows as the data has them, which came by length."""
+        """Sort rows from batches of similar length into the order of the data."""
         with open_text(self.path, "r") as file:
             header, *rows = csv.reader(file)
         whole = self.path.with_name(f"{self.path.name}.tmp")
@@ -118,9 +117,9 @@ KEYS = {
     "references": "captions",
     "cut": "cut",
 }
-"""Columns, and where a batch has them. `row` only sorts."""
+"""Column -> key of the batch. `row` is for sorting only."""
 
 
 def one_line(sentence: str) -> str:
-    """A sentence without what any program takes for the end of a line."""
+    """A sentence without any of Unicode's line breaks."""
     return " ".join(sentence.splitlines())

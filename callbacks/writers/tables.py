@@ -1,4 +1,4 @@
-"""Prediction files in the making: every process writes a part, the first one joins them in the order of the data."""
+"""Prediction files written in parts by every process and merged by the first one in the order of the data."""
 
 import csv
 import heapq
@@ -15,19 +15,19 @@ from modules.contracts import writing
 
 
 def about(trainer: Trainer) -> str:
-    """Stem of files about the pass over the data that is going on: `val`, `test` or `predict`."""
+    """File name stem of the current stage: `val`, `test` or `predict`."""
     return "test" if trainer.testing else "predict" if trainer.predicting else "val"
 
 
 class Table:
-    """A CSV file with one row per sample, the first column its id, written as the batches come.
+    """CSV file with one row per sample, the first column its id, written batch by batch.
 
     Args:
         path: final name.
         rank: of this process.
         columns: their names.
 
-    Attributes: `turn` is the number of the batch in the split that is written, null when one process writes all.
+    Attributes: `turn` is the number of the current batch in the split; null when one process writes all.
     """
 
     turn: int | None = None
@@ -53,7 +53,7 @@ class Table:
         Path(self._part.name).unlink(missing_ok=True)
 
     def merge(self, world: int) -> list[Path]:
-        """Joins the parts of `world` processes, batch by batch, under the final name; returns what to look at."""
+        """Merge the parts of `world` processes, batch by batch, into the final file; returns the paths written."""
         parts = _parts(self.path, world)
         with writing(self.path):
             if world == 1:
@@ -73,13 +73,13 @@ class Table:
 
 
 class Arrays:
-    """An npz file of `ids`, `features` (N, D) and perhaps `labels` (N,), collected in memory.
+    """Npz file of `ids`, `features` (N, D) and optionally `labels` (N,), collected in memory.
 
     Args:
         path: final name.
         rank: of this process.
 
-    Attributes: `turn` is the number of the batch in the split that is written, null when one process writes all.
+    Attributes: `turn` is the number of the current batch in the split; null when one process writes all.
     """
 
     turn: int | None = None
@@ -102,10 +102,10 @@ class Arrays:
         _save(_part(self.path, self.rank), arrays)
 
     def discard(self) -> None:
-        """Nothing is on the disk before `close`."""
+        """Do nothing: no file is written before `close`."""
 
     def merge(self, world: int) -> list[Path]:
-        """Joins the parts of `world` processes, batch by batch, under the final name; returns what to look at."""
+        """Merge the parts of `world` processes, batch by batch, into the final file; returns the paths written."""
         paths = _parts(self.path, world)
         if world > 1:
             parts = [dict(np.load(path)) for path in paths]
@@ -135,5 +135,5 @@ def _parts(path: Path, world: int) -> list[Path]:
 
 
 def open_text(path: Path, mode: str) -> IO[str]:
-    """surrogateescape: file names on Linux are bytes, and need not be valid UTF-8."""
+    """Open a UTF-8 text file; surrogateescape, because file names on Linux are bytes and need not be valid UTF-8."""
     return path.open(mode, newline="", encoding="utf-8", errors="surrogateescape")
