@@ -29,7 +29,7 @@ class Embedded(NamedTuple):
 
 
 def embed_split(split: Split, trainer: Trainer, task: Task) -> Embedded:
-    """Features of all images of a split, not augmented; those that cannot be read are counted and left out."""
+    """Features of all images of a split, not augmented; unreadable ones are counted and left out."""
     data, ids = trainer.datamodule, []
 
     def noted() -> Iterator[Batch]:

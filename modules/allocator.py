@@ -9,7 +9,7 @@ LARGEST = 2**30  # bytes of a tensor whose memory is still given back at once
 
 
 def keep_freed_memory() -> bool:
-    """Lets glibc's malloc keep what tensors have freed for the next ones; returns whether it does.
+    """Let glibc's malloc keep memory freed by tensors for the next ones; returns true if it does.
 
     By default every tensor of more than 32 MiB is mapped anew and unmapped when it is freed, so each step of training
     waits for the kernel to clear the same pages again: a fifth of the time of SimCLR with batches of 256 on a CPU. The

@@ -1,4 +1,4 @@
-"""`python cli.py backbones [PATTERN]`: which backbones there are, how large, how dear, and what one is good for."""
+"""`python cli.py backbones [PATTERN]`: list backbones with size and cost, or describe one with the tasks it fits."""
 
 import argparse
 import os
@@ -45,7 +45,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def backbones(argv: list[str]) -> None:
-    """Prints what the arguments after `backbones` ask for.
+    """Run the `backbones` command with the arguments after its name.
 
     Raises:
         ConfigError: a name or pattern that fits nothing.
@@ -81,7 +81,7 @@ def matching(pattern: str) -> list[str]:
 
 
 def families() -> Iterator[str]:
-    """A line for each family: how many backbones, for how many there are weights, and the shortest names."""
+    """A line for each family: number of backbones, number of those with weights, and the shortest names."""
     groups: dict[tuple[str, str], list[str]] = {}
     for name in names():
         groups.setdefault(origin(name), []).append(name)
@@ -120,7 +120,7 @@ def trained_behind(sizes: dict[str, int]) -> str:
 
 
 def short(value: float) -> str:
-    """Two decimals, or two digits of what is below 0.1."""
+    """Two decimals; two significant digits below 0.1."""
     return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 

@@ -167,7 +167,7 @@ def _options(
 
 
 def _block(name: str, channels: int, **where: Any) -> nn.Module:
-    """One of our blocks for a network of timm's, whose ResNets add to what it gives in place."""
+    """One of our blocks for a network of timm's; its output is copied, as timm's ResNets add to it in place."""
     block = plugin(name, channels).to(**where)
     block.register_forward_hook(_copy)
     return block

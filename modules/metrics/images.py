@@ -74,7 +74,7 @@ class Image(NamedTuple):
 
 
 def pack(predictions: Prediction, truths: list[dict[str, Any]], masks: bool) -> dict[str, Tensor]:
-    """A batch as tensors on the CPU, as EMPTY says; without masks only the first three, of no images none.
+    """Pack a batch into tensors on the CPU, those of EMPTY; without masks only the first three, of no images none.
 
     Args:
         predictions: lists over images: `boxes`, `scores`, `labels` and, with masks, `rle`.

@@ -36,7 +36,7 @@ def as_maps(features: Tensor) -> Maps:
 
 
 def vector(width: int, backbone: Backbone) -> Features:
-    """Features of a single cell that spans what the backbone's coarsest does."""
+    """Features of a single cell, with the stride of the backbone's coarsest map."""
     return Features([width], backbone.features.strides[-1:])
 
 

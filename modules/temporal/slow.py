@@ -58,7 +58,7 @@ def stage_names(backbone: Backbone) -> list[str]:
 
 
 def _pair(width: int) -> nn.Conv2d:
-    """1x1 convolution of two maps beside each other to one: their mean plus a little of what differs."""
+    """1x1 convolution of two maps beside each other to one: their mean plus a random projection of their difference."""
     conv, half = nn.Conv2d(2 * width, width, 1, bias=False), 0.5 * torch.eye(width)
     differs = torch.randn(width, width) / (2 * width) ** 0.5
     with torch.no_grad():

@@ -15,7 +15,7 @@ WIDTHS = (96, 128, 128, 256, 256, 384, 384, 512, 512)  # after the first convolu
 
 
 class BypassedFire(Fire):
-    """A Fire module and, added to it, what went in, through a 1x1 convolution where channels change.
+    """Fire module with a bypass: its input is added, through a 1x1 convolution where channels change.
 
     Args:
         inputs: channels of the map.

@@ -10,7 +10,7 @@ from modules.contracts import ConfigError, Features
 
 
 class WideBlock(Residual):
-    """Two 3x3 convolutions, each after norm and activation, with dropout between them, and what went in added.
+    """Residual block of two 3x3 convolutions, each after norm and activation, with dropout between them.
 
     Where stride or channels change, a 1x1 convolution of the first activation is added instead.
 
