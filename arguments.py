@@ -85,7 +85,7 @@ def resume_or_start(argv: list[str], name: str) -> list[str]:
 
 
 def as_lists(argv: list[str], names: Iterable[str]) -> list[str]:
-    """Options of several numbers as YAML lists, so that `--labels 0.01,0.1` and `--labels 1` can be typed."""
+    """Options of several numbers as YAML lists, so that `--label_fractions 0.01,0.1` or `1` can be typed."""
     for name in names:
         value = option(argv, name)
         if value is not None and not value.startswith("["):

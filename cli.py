@@ -157,7 +157,7 @@ class CLI(LightningCLI):
         super()._set_seed()
 
     def parse_arguments(self, parser: LightningArgumentParser, args: None) -> None:
-        lists = ("--labels", "--neighbors") if self.argv[:1] == ["evaluate"] else ()
+        lists = ("--label_fractions", "--num_neighbors") if self.argv[:1] == ["evaluate"] else ()
         self.config = expand_home(parser.parse_args(as_lists(self.argv, lists)))
 
     def _with_checkpoint(self, argv: list[str]) -> list[str]:

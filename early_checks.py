@@ -12,7 +12,7 @@ from modules.contracts import ConfigError, DataError, nearest
 COMMON = ("config", "print_config", "help", "seed_everything", "run_dir", "tensorboard", "ckpt_path")
 SECTIONS = ("trainer", "model", "data", "checkpoint", "figures", "predictions")
 OWN = {
-    "evaluate": ("neighbors", "temperature", "labels", "sgd_epochs", "sgd_lr", "sample", "plane"),
+    "evaluate": ("num_neighbors", "temperature", "label_fractions", "sgd_epochs", "sgd_lr", "num_images", "projection"),
     "compare": ("weights", "seeds"),
 }
 """Top-level options of some commands; `backbones` checks its own."""

@@ -59,7 +59,7 @@ def lines(
     return render(figure)
 
 
-def plane(
+def projection(
     points: np.ndarray, thumbnails: Sequence[np.ndarray], groups: np.ndarray | None, names: Sequence[str], title: str
 ) -> np.ndarray:
     """Samples at points, as thumbnails where there is room and as dots elsewhere, colored by group.

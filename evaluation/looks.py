@@ -1,4 +1,4 @@
-"""Figures of the features: t-SNE or PCA plane of thumbnails, nearest neighbors, attention maps."""
+"""Figures of the features: t-SNE or PCA projection of thumbnails, nearest neighbors, attention maps."""
 
 import numpy as np
 import torch
@@ -9,22 +9,23 @@ from callbacks.embedding import evaluating
 from callbacks.figures.base import PLAIN, RIGHT, WRONG, shorten
 from callbacks.figures.grids import grid, side_by_side
 from callbacks.figures.log import log_figure
-from evaluation.drawing import plane
+from evaluation.drawing import projection
 from evaluation.features import arrays, evenly, image
 from evaluation.maps import activation, attention, overlay
-from evaluation.plane import Method, lay_out
+from evaluation.projection import Method, lay_out
 from evaluation.subject import Subject
 
 QUERIES, NEIGHBORS = 8, 6
 LOOKS = 12
 
 
-def draw_plane(subject: Subject, method: Method) -> None:
+def draw_projection(subject: Subject, method: Method) -> None:
     """Draw the sample of images in two dimensions, by t-SNE or PCA."""
     points, how = lay_out(subject.judged.features[subject.rows], method, subject.seed)
     groups = None if subject.off else subject.judged.labels[subject.rows].cpu().numpy()
     title = f"Backbone features of {subject.sampled}: {how}"
-    log_figure(subject.trainer, "plane", plane(points, arrays(subject.stills), groups, subject.classes, title))
+    drawn = projection(points, arrays(subject.stills), groups, subject.classes, title)
+    log_figure(subject.trainer, "projection", drawn)
 
 
 def draw_neighbors(subject: Subject) -> None:

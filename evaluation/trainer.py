@@ -17,8 +17,8 @@ from evaluation.accuracies import groups, probe, recipe, vote
 from evaluation.drawing import bars
 from evaluation.features import samples, save, shots, stills
 from evaluation.geometry import geometry
-from evaluation.looks import draw_maps, draw_neighbors, draw_plane
-from evaluation.plane import Method
+from evaluation.looks import draw_maps, draw_neighbors, draw_projection
+from evaluation.projection import Method
 from evaluation.robustness import robustness
 from evaluation.subject import Result, Subject, collect
 from modules.contracts import ConfigError, DataError
@@ -48,13 +48,13 @@ class Trainer(L.Trainer):
         model: Task,
         datamodule: DataModule,
         ckpt_path: str | Path | None = None,
-        neighbors: tuple[int, ...] = (1, 10, 20, 200),
+        num_neighbors: tuple[int, ...] = (1, 10, 20, 200),
         temperature: float = 0.1,
-        labels: tuple[float, ...] = (1.0,),
+        label_fractions: tuple[float, ...] = (1.0,),
         sgd_epochs: int = 100,
         sgd_lr: float = 10.0,
-        sample: int = 1000,
-        plane: Method = "tsne",
+        num_images: int = 1000,
+        projection: Method = "tsne",
     ) -> list[Result]:
         """Evaluate the features of a checkpoint of any task: kNN, linear probes, clusters, robustness, figures.
 
@@ -65,15 +65,15 @@ class Trainer(L.Trainer):
             model: task whose backbone is evaluated.
             datamodule: gives the images.
             ckpt_path: a .ckpt file of any task, a run directory, or `latest`.
-            neighbors: numbers of neighbors k of the kNN vote, as 1,10,20,200; the middle one is also evaluated
+            num_neighbors: numbers of neighbors k of the kNN vote, as 1,10,20,200; the middle one is also evaluated
                 under corruptions.
             temperature: of that vote; small values let the nearest decide.
-            labels: shares of the training labels for the linear probe, fractions up to 1.0 or counts above 1, as
+            label_fractions: of the training labels for the linear probe, shares up to 1.0 or counts above 1, as
                 0.01,0.1,1; the same share of every class. The largest is also used for SGD and under corruptions.
             sgd_epochs: epochs of the linear probe that is fitted by SGD.
             sgd_lr: its first learning rate, for standardized features scaled to length 1.
-            sample: images, evenly spread, for corruptions, alignment, uniformity, rank and the plane.
-            plane: two-dimensional projection of the features; `pca` also where there are fewer than 50 images.
+            num_images: images, evenly spread, for corruptions, alignment, uniformity, rank and the projection.
+            projection: two-dimensional projection of the features; `pca` also where there are fewer than 50 images.
 
         Raises:
             ConfigError: a setting that cannot work, or more than one device.
@@ -83,51 +83,51 @@ class Trainer(L.Trainer):
             raise ConfigError(
                 f"evaluate judges the features of a backbone, but {type(model).__name__} has none: use test"
             )
-        self._check(neighbors, temperature, labels, sgd_epochs, sgd_lr, sample)
+        self._check(num_neighbors, temperature, label_fractions, sgd_epochs, sgd_lr, num_images)
         if ckpt_path:
             _load(model, Path(ckpt_path))
-        split = self._prepare(model, datamodule, labels)
-        subject = collect(self, model, split, sample)
+        split = self._prepare(model, datamodule, label_fractions)
+        subject = collect(self, model, split, num_images)
         splits = {"train": subject.bank, "val": subject.held, split: subject.judged}
         save(Path(self.default_root_dir) / "features.npz", {name: part for name, part in splits.items() if part})
         results = geometry(subject)
         if subject.off:
             rank_zero_info(f"off: kNN, linear probes, clusters and robustness, because {subject.off}")
         else:
-            results = _labeled(subject, neighbors, temperature, labels, sgd_epochs, sgd_lr) + results
+            results = _labeled(subject, num_neighbors, temperature, label_fractions, sgd_epochs, sgd_lr) + results
         for logger in self.loggers:
             logger.log_metrics({result.metric: result.value for result in results}, step=0)
-        draw_plane(subject, plane)
+        draw_projection(subject, projection)
         draw_neighbors(subject)
         draw_maps(subject)
         return results
 
     def _check(
         self,
-        neighbors: tuple[int, ...],
+        num_neighbors: tuple[int, ...],
         temperature: float,
-        labels: tuple[float, ...],
+        label_fractions: tuple[float, ...],
         sgd_epochs: int,
         sgd_lr: float,
-        sample: int,
+        num_images: int,
     ) -> None:
         if (devices := self.num_devices * self.num_nodes) > 1:
             raise ConfigError(f"evaluate works on one device, not on {devices}: add --trainer.devices 1")
-        positive = {"neighbors": neighbors, "labels": labels, "temperature": [temperature]}
+        positive = {"num_neighbors": num_neighbors, "label_fractions": label_fractions, "temperature": [temperature]}
         positive |= {"sgd_epochs": [sgd_epochs], "sgd_lr": [sgd_lr]}
         for name, values in positive.items():
             if not values or min(values) <= 0:
                 raise ConfigError(f"{name} is {', '.join(map(str, values)) or 'empty'}, but must be above 0")
-        if sample < 2:
-            raise ConfigError(f"sample is {sample}, but two images are needed to compare any")
+        if num_images < 2:
+            raise ConfigError(f"num_images is {num_images}, but two images are needed to compare any")
 
-    def _prepare(self, model: Task, datamodule: DataModule, labels: tuple[float, ...]) -> Split:
+    def _prepare(self, model: Task, datamodule: DataModule, label_fractions: tuple[float, ...]) -> Split:
         """Set up data and model, and choose the split to evaluate; all settings are validated here."""
         self.datamodule, datamodule.trainer, model.trainer = datamodule, self, self
         self.strategy.connect(model)
         datamodule.prepare_data()
         datamodule.setup("evaluate")
-        split, image = _to_judge(model, datamodule, labels)
+        split, image = _to_judge(model, datamodule, label_fractions)
         model.normalized(image)  # refuses images that are too small
         if self.precision != "32-true":
             rank_zero_info(f"features are computed in {self.precision}: --trainer.precision 32 is exact")
@@ -142,11 +142,11 @@ class Trainer(L.Trainer):
         return split
 
 
-def _to_judge(model: Task, data: DataModule, labels: tuple[float, ...]) -> tuple[Split, Tensor]:
+def _to_judge(model: Task, data: DataModule, label_fractions: tuple[float, ...]) -> tuple[Split, Tensor]:
     """The split to evaluate, and a few of its images.
 
     Raises:
-        ConfigError: data of another kind, or fewer training images than `labels` asks for.
+        ConfigError: data of another kind, or fewer training images than `label_fractions` asks for.
         DataError: no training images, or none to judge.
     """
     name = type(data).__name__
@@ -161,8 +161,10 @@ def _to_judge(model: Task, data: DataModule, labels: tuple[float, ...]) -> tuple
         missing = "test or val images to judge" if data.has("train") else "training images to learn from"
         raise DataError(f"{name} has no {missing}: point --data.root to some")
     train, judged = (len(data.dataset(part, "plain")) for part in ("train", split))
-    if max(labels) > train:
-        raise ConfigError(f"labels is {max(labels):g}, but there are only {train} training {data.noun}")
+    if max(label_fractions) > train:
+        raise ConfigError(
+            f"label_fractions is {max(label_fractions):g}, but there are only {train} training {data.noun}"
+        )
     if judged < 2:
         raise DataError(f"the {split} split has {judged} image: two are needed to compare any")
     for name, every in (("label_fraction", "1"), ("num_labels", "null")):
@@ -189,12 +191,12 @@ def _labeled(
     subject: Subject,
     ks: tuple[int, ...],
     temperature: float,
-    labels: tuple[float, ...],
+    label_fractions: tuple[float, ...],
     epochs: int,
     lr: float,
 ) -> list[Result]:
     """kNN, linear probes, clusters and robustness, which need labels; draws the accuracies."""
-    shares = sorted(labels, key=lambda share: share if share > 1 else share * len(subject.bank.ids))
+    shares = sorted(label_fractions, key=lambda share: share if share > 1 else share * len(subject.bank.ids))
     votes, neighbor = vote(subject, ks, temperature)
     probes = [probe(subject, share) for share in shares]
     results = [*votes, *(result for result, _ in probes), recipe(subject, shares[-1], epochs, lr), *groups(subject)]

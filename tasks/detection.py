@@ -12,7 +12,8 @@ from modules.contracts import Batch, ConfigError, NeckFactory, Prediction
 from modules.decoding.boxes import Detection as Found
 from modules.decoding.boxes import to_original
 from modules.decoding.masks import paste
-from modules.decoding.objects import Looks, Shown, infer
+from modules.decoding.objects import Shown, infer
+from modules.decoding.tta import TTA, TiledTTA
 from modules.heads.detection import DetectorFactory, FasterRCNN
 from modules.heads.detection.detector import Target
 from modules.metrics.detection import DetectionScores, Report, protocols
@@ -35,11 +36,11 @@ class Detection(VisionTask):
             were given.
         freeze_norm: the backbone's batch norms keep their statistics and are not trained: for small batches with
             `weights`.
-        window: side of the windows in pixels in which larger images are looked at outside of training; null looks at
-            the whole image at once. Images keep their own sizes with `--data.image_size null`.
-        overlap: what neighboring windows share, 0..1; objects larger than that may be found in pieces.
-        flip: outside of training, merge with what is found in the mirrored image.
-        scales: outside of training, merge what is found in the image at these scales.
+        tta: test-time augmentation: merge the detections of flipped and resized images.
+        tile_size: side in pixels of the tiles that larger images are cut into outside of training; null takes the whole
+            image in one pass. Images keep their own sizes with `--data.image_size null`.
+        tile_overlap: share of a tile that neighbors have in common, [0, 1); objects larger than that may be found in
+            pieces.
         extra_metrics: also log the average precision of Pascal VOC (`voc`) or the score of the Data Science Bowl 2018
             (`dsb2018`).
     """
@@ -60,10 +61,9 @@ class Detection(VisionTask):
         neck: NeckFactory | None = None,
         fit_anchors: bool | None = None,
         freeze_norm: bool = False,
-        window: int | None = None,
-        overlap: float = 0.5,
-        flip: bool = False,
-        scales: tuple[float, ...] = (1.0,),
+        tta: TTA = TTA(),
+        tile_size: int | None = None,
+        tile_overlap: float = 0.5,
         extra_metrics: list[Literal["voc", "dsb2018"]] = [],  # noqa: B006
         **kwargs,
     ):
@@ -74,7 +74,7 @@ class Detection(VisionTask):
         self.neck = build_neck(self.backbone.features, neck or partial(FPN, extra="pool"))
         self.head = (head or self.detector)(self.neck.features, len(classes))
         self.fit_anchors, self.freeze_norm = fit_anchors, freeze_norm
-        self.looks = Looks(window, overlap, flip, tuple(scales))
+        self.tiled = TiledTTA(tta, tile_size, tile_overlap)
         self.drawing_threshold: float | None = None  # score of the best F1 of the last validation
         self.train()
         most = max(100, self.head.selection.detections)  # COCO's, or all that may be found
@@ -106,16 +106,16 @@ class Detection(VisionTask):
         stride = max(self.backbone.features.strides)
         black = self.backbone.normalize(image.new_zeros(image.shape[1], 1, 1)[None])[0]
         shown = Shown(image, inside, proposals)
-        return infer(lambda shown: self._look(shown)[0], shown, self.looks, self.head.selection, stride, black)
+        return infer(lambda shown: self._detect(shown)[0], shown, self.tiled, self.head.selection, stride, black)
 
-    def _look(self, shown: Shown, targets: list[Target] | None = None) -> tuple[list[Found], dict[str, Tensor]]:
+    def _detect(self, shown: Shown, targets: list[Target] | None = None) -> tuple[list[Found], dict[str, Tensor]]:
         maps = self._maps if self.head.crops else self._maps(shown.image)
         return self.head(shown.image, maps, shown.inside, targets, shown.proposals)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         keys = ("boxes", "labels", "masks") if self.masks else ("boxes", "labels")
         targets = [dict(zip(keys, one, strict=True)) for one in zip(*(batch[k] for k in keys), strict=True)]
-        _, losses = self._look(_shown(batch), targets)
+        _, losses = self._detect(_shown(batch), targets)
         loss = sum(losses.values())
         self.log_step({"loss": loss} | {name: value.detach() for name, value in losses.items()})
         return loss

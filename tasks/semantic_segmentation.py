@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from modules.blocks import resize
 from modules.contracts import IGNORE, Batch, ConfigError, Features, HeadFactory, NeckFactory, Prediction
 from modules.decoding.dense import class_map, infer, padded, to_original, without_padding
+from modules.decoding.tta import TTA, TiledTTA
 from modules.heads import FCN, UNet
 from modules.losses.segmentation import SegmentationLoss
 from modules.metrics.segmentation import PROTOCOLS, RESIZED, SegmentationScores
@@ -29,11 +30,10 @@ class SemanticSegmentation(VisionTask):
             NoNeck leaves it as it is.
         aux_loss_weight: weight of a second loss in training, of an FCN head on the last map but one; 0 is off.
         loss: what is minimized.
-        window: side of the windows in pixels in which larger images are looked at outside of training; null looks at
-            the whole image at once.
-        overlap: what neighboring windows share, 0..1.
-        flip: outside of training, average with the mirrored image.
-        scales: outside of training, average over the image at these scales.
+        tta: test-time augmentation: average the probabilities of flipped and resized images.
+        tile_size: side in pixels of the tiles that larger images are cut into outside of training; null takes the whole
+            image in one pass.
+        tile_overlap: share of a tile that neighbors have in common, [0, 1).
         probabilities: prediction also writes the probability of every class at every pixel.
         resized_scores: also judge at the network's size, against masks resized to `image_size`, under names that end in
             `_resized`; what many papers and other programs report.
@@ -57,10 +57,9 @@ class SemanticSegmentation(VisionTask):
         neck: NeckFactory | None = None,
         aux_loss_weight: float = 0.0,
         loss: SegmentationLoss = SegmentationLoss(),
-        window: int | None = None,
-        overlap: float = 0.5,
-        flip: bool = False,
-        scales: tuple[float, ...] = (1.0,),
+        tta: TTA = TTA(),
+        tile_size: int | None = None,
+        tile_overlap: float = 0.5,
         probabilities: bool = False,
         resized_scores: bool = False,
         **kwargs,
@@ -82,8 +81,7 @@ class SemanticSegmentation(VisionTask):
         self.loss = loss
         self.protocols = self.protocols | {"loss": f"{loss.name}, as in training; {self.protocols['loss']}"}
         self.register_buffer("class_weights", torch.ones(count))  # the data's come with `setup`
-        self.window, self.overlap, self.flip, self.scales = window, overlap, flip, scales
-        self.probabilities = probabilities
+        self.tiled, self.probabilities = TiledTTA(tta, tile_size, tile_overlap), probabilities
         self.scores = nn.ModuleDict({stage: SegmentationScores(count) for stage in ("val", "test")})
         stages = ("val", "test") if resized_scores else ()
         self.resized_scores = nn.ModuleDict({stage: SegmentationScores(count) for stage in stages})
@@ -112,14 +110,14 @@ class SemanticSegmentation(VisionTask):
         return loss
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
-        found = self._look(batch)
+        found = self._infer(batch)
         answer: Prediction = {"mask": self._original(found, batch)}
         if self.probabilities:
             answer["probabilities"] = list(to_original(found, batch["inside"], batch["size"]))
         return answer
 
     def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction:
-        found, mask = self._look(batch), batch["mask"]
+        found, mask = self._infer(batch), batch["mask"]
         answer: Prediction = {"mask": found.max(1).indices}  # four times as fast on a CPU as argmax
         if "original_mask" in batch:
             answer["original_mask"] = self._original(found, batch)
@@ -133,12 +131,13 @@ class SemanticSegmentation(VisionTask):
         self.log_mean(stage, {"loss": loss}, (mask != IGNORE).sum())
         return answer
 
-    def _look(self, batch: Batch) -> Tensor:
-        """Images to probabilities (B, C, H, W), in windows, mirrored and scaled as asked for."""
-        settings = (self._stride, self.window, self.overlap, self.flip, self.scales)
-        return without_padding(
-            lambda image: infer(self._logits, image, *settings), batch["image"], batch["inside"], batch["size"]
-        )
+    def _infer(self, batch: Batch) -> Tensor:
+        """Probabilities (B, C, H, W) of the images, by tiled inference and test-time augmentation."""
+
+        def predict(image: Tensor) -> Tensor:
+            return infer(self._logits, image, self._stride, self.tiled)
+
+        return without_padding(predict, batch["image"], batch["inside"], batch["size"])
 
     def _original(self, found: Tensor, batch: Batch) -> list[Tensor]:
         """Class maps uint8 (h, w) of each image in the pixels of the original."""

@@ -120,7 +120,7 @@ def merge(views: Sequence[Detection], selection: Selection) -> Detection:
 def merge_tiles(
     tiles: Sequence[Detection],
     corners: Sequence[tuple[int, int]],
-    window: tuple[int, int],
+    tile_size: tuple[int, int],
     size: tuple[int, int],
     selection: Selection,
     covered: float = 0.7,
@@ -134,13 +134,13 @@ def merge_tiles(
     Args:
         tiles: each in pixels of its tile.
         corners: top and left of each tile in the image.
-        window: height and width of a tile; those on the right and below may be cut by the image.
+        tile_size: height and width of a tile; those on the right and below may be cut by the image.
         size: height and width of the image.
         selection: NMS over all tiles.
         covered: share of a cut box that an uncut one covers.
     """
     found = _joined([moved(tile, corner) for tile, corner in zip(tiles, corners, strict=True)])
-    cut = torch.cat([_cut(t["boxes"], c, window, size) for t, c in zip(tiles, corners, strict=True)])
+    cut = torch.cat([_cut(t["boxes"], c, tile_size, size) for t, c in zip(tiles, corners, strict=True)])
     boxes, labels = found["boxes"], found["labels"]
     low = torch.maximum(boxes[cut, None, :2], boxes[None, ~cut, :2])
     high = torch.minimum(boxes[cut, None, 2:], boxes[None, ~cut, 2:])
@@ -187,10 +187,10 @@ def _joined(parts: Sequence[Detection]) -> Detection:
     return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
 
-def _cut(boxes: Tensor, corner: tuple[int, int], window: tuple[int, int], size: tuple[int, int]) -> Tensor:
+def _cut(boxes: Tensor, corner: tuple[int, int], tile_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
     """Mask bool (N,) of the boxes that touch a border of their tile that is no border of the image."""
     (top, left), near = corner, 1.0
-    bottom, right = (min(start + side, most) for start, side, most in zip(corner, window, size, strict=True))
+    bottom, right = (min(start + side, most) for start, side, most in zip(corner, tile_size, size, strict=True))
     x1, y1, x2, y2 = boxes.unbind(1)
     cut = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
     if top > 0:

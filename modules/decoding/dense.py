@@ -1,6 +1,6 @@
 """Dense prediction: sliding-window inference and test-time augmentation of maps from images to logits (B, C, H, W).
 
-`infer` puts the parts together; each also works alone. Probabilities are averaged, never logits: a window or a scale
+`infer` puts the parts together; each also works alone. Probabilities are averaged, never logits: a tile or a scale
 that is certain would otherwise outvote several that are not.
 """
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from modules.contracts import ConfigError
+from modules.decoding.tta import TiledTTA, check_scales, check_tiles
 
 STRIP = 1 << 25  # values that `class_map` resizes at once: 128 MiB
 
@@ -24,10 +24,7 @@ def infer(
     model: Predict,
     image: Tensor,
     stride: int,
-    window: int | None = None,
-    overlap: float = 0.5,
-    flip: bool = False,
-    scales: Sequence[float] = (1.0,),
+    tiled: TiledTTA = TiledTTA(),
 ) -> Tensor:
     """Probabilities float32 (B, C, H, W) of images of any size: padding, sliding window, test-time augmentation.
 
@@ -35,18 +32,15 @@ def infer(
         model: images to logits.
         image: (B, 3, H, W), normalized.
         stride: divisor of height and width that the model needs; images are padded, as in `padded`.
-        window: side of the windows of `sliding`, in pixels of the scaled image; null takes all in one pass.
-        overlap: share of a window that it has in common with the next, at least, in [0, 1).
-        flip: average over the mirrored image too.
-        scales: average over these sizes of the image.
+        tiled: size and overlap of the tiles of `sliding`; flip and scales that `augmented` averages over.
     """
 
     def predict(image: Tensor) -> Tensor:
         return padded(model, image, stride).float().softmax(1)
 
-    if window is not None:
-        predict = partial(sliding, predict, window=window, overlap=overlap)
-    return augmented(predict, image, flip, scales)
+    if tiled.tile_size is not None:
+        predict = partial(sliding, predict, tile_size=tiled.tile_size, tile_overlap=tiled.tile_overlap)
+    return augmented(predict, image, tiled.tta.flip, tiled.tta.scales)
 
 
 def padded(model: Predict, image: Tensor, stride: int) -> Tensor:
@@ -70,33 +64,37 @@ def padded(model: Predict, image: Tensor, stride: int) -> Tensor:
     return model(image)[..., :height, :width]
 
 
-def sliding(predict: Predict, image: Tensor, window: int, overlap: float = 0.5, at_once: int = 8) -> Tensor:
-    """Sliding-window (tiled) inference: probabilities of large images from overlapping square windows.
+def sliding(predict: Predict, image: Tensor, tile_size: int, tile_overlap: float = 0.5, at_once: int = 8) -> Tensor:
+    """Sliding-window (tiled) inference: probabilities of large images from overlapping square tiles.
 
-    Windows never leave the image and are spread evenly. Where they overlap, their probabilities are averaged with
-    weights sin^2 that fade toward the window's border, where context is least; weights sum to 1 at every
-    pixel. An image that fits one window is one plain pass. Beside the image, memory holds its probabilities once,
-    and the windows of one pass.
+    Tiles never leave the image and are spread evenly. Where they overlap, their probabilities are averaged with
+    weights sin^2 that fade toward the tile's border, where context is least; weights sum to 1 at every
+    pixel. An image that fits one tile is one plain pass. Beside the image, memory holds its probabilities once,
+    and the tiles of one pass.
 
     Args:
         predict: images to probabilities.
         image: (B, 3, H, W).
-        window: side in pixels; sides of the image that are shorter are covered whole.
-        overlap: share of a window that it has in common with the next, at least, in [0, 1).
-        at_once: windows in one pass, those of all B images together; at least one of each image.
+        tile_size: side in pixels; sides of the image that are shorter are covered whole.
+        tile_overlap: share of a tile that it has in common with the next, at least, in [0, 1).
+        at_once: tiles in one pass, those of all B images together; at least one of each image.
 
     Returns:
         float32 (B, C, H, W).
 
     Raises:
-        ConfigError: overlap outside of [0, 1), or a window of no pixels.
+        ConfigError: overlap outside of [0, 1), or a tile of no pixels.
     """
-    check_windows(window, overlap)
+    check_tiles(tile_size, tile_overlap)
     height, width = image.shape[-2:]
-    places = [(top, left) for top in starts(height, window, overlap) for left in starts(width, window, overlap)]
+    places = [
+        (top, left)
+        for top in starts(height, tile_size, tile_overlap)
+        for left in starts(width, tile_size, tile_overlap)
+    ]
     if len(places) == 1:
         return predict(image)
-    high, wide = min(window, height), min(window, width)
+    high, wide = min(tile_size, height), min(tile_size, width)
     weight = fade(high, image.device)[:, None] * fade(wide, image.device)
     total, weights = None, torch.zeros(height, width, device=image.device)
     per_pass = max(1, at_once // len(image))
@@ -215,27 +213,15 @@ def without_padding(predict: Predict, image: Tensor, inside: Tensor, size: Tenso
     return joined
 
 
-def starts(length: int, window: int, overlap: float) -> list[int]:
-    """Starts of sliding windows on an axis: as few as overlap by that much, spread evenly from one end to the other."""
-    if length <= window:
+def starts(length: int, tile_size: int, tile_overlap: float) -> list[int]:
+    """Starts of the tiles on an axis: as few as overlap by that much, spread evenly from one end to the other."""
+    if length <= tile_size:
         return [0]
-    step = max(1, window - round(window * overlap))
-    last = math.ceil((length - window) / step)
-    return [round(i * (length - window) / last) for i in range(last + 1)]
+    step = max(1, tile_size - round(tile_size * tile_overlap))
+    last = math.ceil((length - tile_size) / step)
+    return [round(i * (length - tile_size) / last) for i in range(last + 1)]
 
 
 def fade(length: int, device: torch.device) -> Tensor:
     """sin^2 over (0, pi), float32 (length,): 1 in the middle, nearly 0, but never 0, at both ends."""
     return (math.pi * (torch.arange(length, device=device) + 0.5) / length).sin().square()
-
-
-def check_windows(window: int, overlap: float) -> None:
-    """Raises ConfigError for windows that hold or share nothing sensible."""
-    if not 0 <= overlap < 1 or window < 1:
-        raise ConfigError(f"windows of {window} pixels with overlap {overlap}: set a window >= 1, an overlap in [0, 1)")
-
-
-def check_scales(scales: Sequence[float]) -> None:
-    """Raises ConfigError for no scale, or one that is not above 0."""
-    if min(scales, default=0) <= 0:
-        raise ConfigError(f"scales is {list(scales)}, but needs at least one factor, and only factors above 0")

@@ -1,7 +1,6 @@
 """Test-time augmentation (flip, multi-scale) and tiled inference for detectors."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -9,9 +8,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from modules.decoding.boxes import Detection, Selection, merge, merge_tiles, mirrored
-from modules.decoding.dense import check_scales, check_windows, starts
+from modules.decoding.dense import starts
+from modules.decoding.tta import TiledTTA
 
-AT_ONCE = 8  # windows in one pass
+AT_ONCE = 8  # tiles in one pass
 
 
 class Shown(NamedTuple):
@@ -31,33 +31,10 @@ class Shown(NamedTuple):
 Find = Callable[[Shown], list[Detection]]
 
 
-@dataclass(frozen=True)
-class Looks:
-    """Test-time augmentation (flip, multi-scale) and sliding-window inference outside of training.
-
-    Args:
-        window: side in pixels of the sliding windows for larger images; null takes all in one pass.
-        overlap: share of a window that it has in common with the next, at least, in [0, 1).
-        flip: add the horizontally flipped image.
-        scales: multi-scale inference, factors above 0 on the size of the image.
-
-    Raises:
-        ConfigError: a value out of range.
-    """
-
-    window: int | None = None
-    overlap: float = 0.5
-    flip: bool = False
-    scales: tuple[float, ...] = (1.0,)
-
-    def __post_init__(self) -> None:
-        check_scales(self.scales)
-        if self.window is not None:
-            check_windows(self.window, self.overlap)
-
-
-def infer(find: Find, shown: Shown, looks: Looks, selection: Selection, stride: int, black: Tensor) -> list[Detection]:
-    """Detections of each image, in its pixels, merged over all augmented views and windows.
+def infer(
+    find: Find, shown: Shown, tiled: TiledTTA, selection: Selection, stride: int, black: Tensor
+) -> list[Detection]:
+    """Detections of each image, in its pixels, merged over all augmented views and tiles.
 
     They do not depend on the rest of the batch: each image is padded to multiples of `stride` alone, not to the largest
     of its batch, whose black would move boxes at the border and take candidates' places; images that need the same
@@ -66,7 +43,7 @@ def infer(find: Find, shown: Shown, looks: Looks, selection: Selection, stride: 
     Args:
         find: a detector.
         shown: the images.
-        looks: views and windows.
+        tiled: test-time augmentation, and the size and overlap of tiles.
         selection: NMS over the detections of several views.
         stride: divisor of height and width that the detector needs.
         black: (3, 1, 1), a black pixel after normalization; pads images, as in training.
@@ -74,13 +51,15 @@ def infer(find: Find, shown: Shown, looks: Looks, selection: Selection, stride: 
 
     found: dict[int, Detection] = {}
     for rows, own in alone(shown, stride, black):
-        found |= zip(rows, _infer(find, own, looks, selection, stride, black), strict=True)
+        found |= zip(rows, _infer(find, own, tiled, selection, stride, black), strict=True)
     return [found[i] for i in range(len(shown.image))]
 
 
-def _infer(find: Find, shown: Shown, looks: Looks, selection: Selection, stride: int, black: Tensor) -> list[Detection]:
-    def look(shown: Shown) -> list[Detection]:
-        large = shown.inside.amax(1) > (looks.window or torch.inf)
+def _infer(
+    find: Find, shown: Shown, tiled: TiledTTA, selection: Selection, stride: int, black: Tensor
+) -> list[Detection]:
+    def detect(shown: Shown) -> list[Detection]:
+        large = shown.inside.amax(1) > (tiled.tile_size or torch.inf)
         found: dict[int, Detection] = {}
         for chosen, see in ((~large, find), (large, slide)):
             rows = chosen.nonzero()[:, 0].tolist()
@@ -88,14 +67,14 @@ def _infer(find: Find, shown: Shown, looks: Looks, selection: Selection, stride:
         return [found[i] for i in range(len(large))]
 
     def slide(shown: Shown) -> list[Detection]:
-        return sliding(find, shown, looks.window, looks.overlap, selection, stride, black)
+        return sliding(find, shown, tiled.tile_size, tiled.tile_overlap, selection, stride, black)
 
     found = []
-    for scale in looks.scales:
+    for scale in tiled.tta.scales:
         seen = scaled(shown, scale, stride, black)
-        here = [look(seen)]
-        if looks.flip:
-            here.append([mirrored(d, side) for d, side in zip(look(turned(seen)), _widths(seen), strict=True)])
+        here = [detect(seen)]
+        if tiled.tta.flip:
+            here.append([mirrored(d, side) for d, side in zip(detect(turned(seen)), _widths(seen), strict=True)])
         factors = _factors(shown.image, scale)
         found += [[{**one, "boxes": one["boxes"] / factors} for one in each] for each in here]
     return [merge(each, selection) if len(each) > 1 else each[0] for each in zip(*found, strict=True)]
@@ -155,18 +134,18 @@ def turned(shown: Shown) -> Shown:
 
 
 def sliding(
-    find: Find, shown: Shown, window: int, overlap: float, selection: Selection, stride: int, black: Tensor
+    find: Find, shown: Shown, tile_size: int, tile_overlap: float, selection: Selection, stride: int, black: Tensor
 ) -> list[Detection]:
-    """Sliding-window (tiled) detection: overlapping square windows, which never leave the image, then `merge_tiles`.
+    """Sliding-window (tiled) detection: overlapping square tiles, which never leave the image, then `merge_tiles`.
 
     Args:
-        window: side in pixels; sides of the image that are shorter are covered whole.
-        overlap: share of a window that it has in common with the next, at least, in [0, 1).
+        tile_size: side in pixels; sides of the image that are shorter are covered whole.
+        tile_overlap: share of a tile that it has in common with the next, at least, in [0, 1).
     """
     merged = []
     for i, size in enumerate(shown.inside.tolist()):
-        sides = tuple(min(window, side) for side in size)
-        places = (starts(side, window, overlap) for side in size)
+        sides = tuple(min(tile_size, side) for side in size)
+        places = (starts(side, tile_size, tile_overlap) for side in size)
         top, left = next(places), next(places)
         corners = [(y, x) for y in top for x in left]
         proposals = None if shown.proposals is None else shown.proposals[i]

@@ -65,7 +65,7 @@ def test_a_checkpoint_alone_describes_images_of_ones_own(run, graft, image_folde
 
 
 def test_features_of_a_captioning_backbone_are_judged(run, graft):
-    assert graft("evaluate", "--ckpt_path", run, "--run_dir", "judged", "--sample", "10")[0] == 0
+    assert graft("evaluate", "--ckpt_path", run, "--run_dir", "judged", "--num_images", "10")[0] == 0
     assert {"test/effective_rank", "test/alignment"} <= values("judged").keys()
 
 

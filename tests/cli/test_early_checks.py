@@ -29,7 +29,7 @@ FIT = ["fit", "--config", str(ROOT / "tasks/simclr.yaml")]
         ([*FIT, "--epochs", "4"], "--trainer.max_epochs"),
         ([*FIT, "--trainr.max_steps", "4"], "trainer.max_steps"),
         ([*FIT, "--temperature", "4"], "--model."),
-        ([*FIT, "--sample", "4"], "--sample"),  # of evaluate
+        ([*FIT, "--num_images", "4"], "--num_images"),  # of evaluate
         (["test", *FIT[1:]], "--ckpt_path"),
     ],
 )

@@ -13,7 +13,7 @@ from tests.helpers.commands import TINY, results
 from tests.helpers.errors import assert_named, line_naming
 
 QUICK = ["--sgd_epochs", "5", "--data.workers", "0"]
-IMAGES = {"accuracies", "clusters", "corruptions", "maps", "neighbors", "plane", "robustness", "spectrum"}
+FIGURES = {"accuracies", "clusters", "corruptions", "maps", "neighbors", "projection", "robustness", "spectrum"}
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def said(caplog):
 
 
 def test_a_classifier_is_judged_without_a_config(graft, trained, said, capsys):
-    typed = ["--neighbors", "1,5,60,200", "--labels", "0.5,1"]
+    typed = ["--num_neighbors", "1,5,60,200", "--label_fractions", "0.5,1"]
     assert graft("evaluate", "--ckpt_path", str(trained), *QUICK, *typed)[0] == 0
     (folder,) = Path("runs/classification").glob("*_evaluate")
     found = results(folder)
@@ -48,7 +48,7 @@ def test_a_classifier_is_judged_without_a_config(graft, trained, said, capsys):
         "alignment": ["crop [0.6, 1.0]", "augment flip"],
     }.items():
         assert_named(found[f"test/{metric}"]["how"], *names)
-    assert {path.stem for path in (folder / "figures").glob("*.png")} == IMAGES
+    assert {path.stem for path in (folder / "figures").glob("*.png")} == FIGURES
     out = capsys.readouterr().out
     line_naming(out.splitlines(), "best", "epoch 1")
     assert "features.npz" in out
@@ -63,7 +63,7 @@ def test_a_classifier_is_judged_without_a_config(graft, trained, said, capsys):
 
 
 def test_the_numbers_follow_from_the_features_that_are_written(graft, pretrained):
-    assert graft("evaluate", "--ckpt_path", str(pretrained), *QUICK, "--sample", "4", "--run_dir", "out")[0] == 0
+    assert graft("evaluate", "--ckpt_path", str(pretrained), *QUICK, "--num_images", "4", "--run_dir", "out")[0] == 0
     features, found = np.load("out/features.npz"), results("out")
     assert features["train_features"].dtype == np.float32 and features["val_features"].shape[0] == 20
     nearest = KNeighborsClassifier(1, metric="cosine").fit(features["train_features"], features["train_labels"])
@@ -82,7 +82,7 @@ def test_the_last_weights_of_a_pretraining_are_judged_as_they_are_exported(graft
     checkpoint = torch.load(pretrained / "checkpoints" / "last.ckpt", weights_only=True)
     torch.save(checkpoint | {"epoch": 7}, run / "last.ckpt")
     torch.save(checkpoint | {"epoch": 3}, run / "best.ckpt")
-    typed = ["--neighbors", "1", "--sample", "4", "--plane", "pca", "--run_dir", "out"]
+    typed = ["--num_neighbors", "1", "--num_images", "4", "--projection", "pca", "--run_dir", "out"]
     assert graft("evaluate", "--ckpt_path", str(tmp_path / "run"), *QUICK, *typed)[0] == 0
     line_naming(capsys.readouterr().out.splitlines(), "last", "epoch 8")
     assert_named(results("out")["test/alignment"]["how"], "crop [0.2, 1.0]", "augment strong")
@@ -95,7 +95,7 @@ def test_images_are_damaged_in_full_precision_whatever_the_trainer_computes_in(g
     monkeypatch.setattr(
         robustness, "corrupt", lambda *a: (seen.append(torch.is_autocast_enabled("cpu")), corrupt(*a))[1]
     )
-    typed = ["--trainer.precision", "bf16-mixed", "--neighbors", "1", "--sample", "4", "--run_dir", "out"]
+    typed = ["--trainer.precision", "bf16-mixed", "--num_neighbors", "1", "--num_images", "4", "--run_dir", "out"]
     assert graft("evaluate", "--ckpt_path", str(trained), *QUICK, *typed)[0] == 0
     assert len(seen) == 24 and not any(seen)  # 12 to judge, 12 to draw
     assert "bf16-mixed" in said()
@@ -110,7 +110,7 @@ def test_without_labels_the_probes_are_off_and_the_rest_goes_on(graft, pretraine
     assert_named(found["val/alignment"]["how"], "flip", "crop")
     assert found["val/alignment"]["value"] > 0
     line_naming(said().splitlines(), "kNN", "clusters", "robustness", "labels")
-    assert {path.stem for path in Path("out/images").glob("*.png")} == {"maps", "neighbors", "plane", "spectrum"}
+    assert {path.stem for path in Path("out/figures").glob("*.png")} == {"maps", "neighbors", "projection", "spectrum"}
     assert set(np.load("out/features.npz")) == {"train_features", "train_ids", "val_features", "val_ids"}
 
 
@@ -118,7 +118,7 @@ def test_features_are_judged_on_classes_that_the_task_does_not_know(graft, train
     broken = folder / "train" / "cat" / "00.jpg"
     broken.write_bytes(b"\xff\xd8\xff" + bytes(50) + b"\xff\xd9")  # looks whole, so that it is only found late
     data = ["--data", "ImageFolder", "--data.root", str(folder), "--data.on_error", "skip", "--data.val_split", "0.3"]
-    typed = [*data, "--data.label_fraction", "0.9", "--neighbors", "3", "--sample", "4", "--run_dir", "out"]
+    typed = [*data, "--data.label_fraction", "0.9", "--num_neighbors", "3", "--num_images", "4", "--run_dir", "out"]
     assert graft("evaluate", "--ckpt_path", str(trained), *QUICK, *typed)[0] == 0
     found = results("out")
     assert_named(found["val/probe"]["how"], "train labels")
@@ -130,13 +130,13 @@ def test_features_are_judged_on_classes_that_the_task_does_not_know(graft, train
     ("typed", "code", "names"),
     [
         ("--trainer.devices 2 --trainer.accelerator cpu", 2, ["2", "--trainer.devices 1"]),
-        ("--labels 0.1,0", 2, ["labels", "0.1, 0.0"]),
-        ("--labels 0.1,some", 2, ["labels", "some"]),
-        ("--labels 50", 2, ["labels", "50", "40"]),
-        ("--neighbors 0", 2, ["neighbors", "0"]),
+        ("--label_fractions 0.1,0", 2, ["label_fractions", "0.1, 0.0"]),
+        ("--label_fractions 0.1,some", 2, ["label_fractions", "some"]),
+        ("--label_fractions 50", 2, ["label_fractions", "50", "40"]),
+        ("--num_neighbors 0", 2, ["num_neighbors", "0"]),
         ("--temperature 0", 2, ["temperature", "0.0"]),
-        ("--sample 1", 2, ["sample", "1"]),
-        ("--plane umap", 2, ["plane", "umap", "tsne", "pca"]),
+        ("--num_images 1", 2, ["num_images", "1"]),
+        ("--projection umap", 2, ["projection", "umap", "tsne", "pca"]),
         ("--model.backbone resnet18", 2, ["Classification", "--model.backbone test_resnet"]),
         ("--data.image_size 16", 2, ["16", "32", "--data.image_size", "--model.small_images"]),
         ("--data.val 0 --data.test 1", 1, ["test", "1"]),
@@ -152,24 +152,24 @@ def test_a_network_for_videos_is_judged_on_its_own_videos_and_on_images(graft, f
     typed = ["--config", "tasks/video.yaml", "--data.train", "16", "--data.val", "10", "--data.test", "10"]
     typed += ["--data.batch_size", "8", "--data.workers", "0", "--data.image_size", "32", "--trainer.max_epochs", "1"]
     run = fit_once(*typed, "--data.frames", "4", "--model.fusion", "gru")
-    few = ["--neighbors", "1", "--sample", "4"]
+    few = ["--num_neighbors", "1", "--num_images", "4"]
     for folder, data in (("own", []), ("images", ["--data", "Shapes", *TINY[:6]])):
         assert graft("evaluate", "--ckpt_path", str(run), *QUICK, *few, *data, "--run_dir", folder)[0] == 0
         found = results(folder)
         assert {"test/knn_1", "test/probe", "test/probe_jpeg", "test/alignment"} <= found.keys()
-        assert {path.stem for path in Path(folder, "figures").glob("*.png")} == IMAGES - {"maps"}  # of one cell
+        assert {path.stem for path in Path(folder, "figures").glob("*.png")} == FIGURES - {"maps"}  # of one cell
     assert_named(results("own")["test/knn_1"]["how"], "16 train videos", "10 test videos")
 
 
 def test_views_made_on_the_device_are_those_that_alignment_is_about(graft, pretrained):
-    typed = ["--data.augment_device", "device", "--neighbors", "1", "--sample", "4", "--run_dir", "out"]
+    typed = ["--data.augment_device", "device", "--num_neighbors", "1", "--num_images", "4", "--run_dir", "out"]
     assert graft("evaluate", "--ckpt_path", str(pretrained), *QUICK, *typed)[0] == 0
     assert_named(results("out")["test/alignment"]["how"], "crop [0.2, 1.0]", "augment strong")
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
 def test_weights_of_any_precision_are_judged(graft, trained, precision):
-    typed = ["--trainer.precision", precision, "--neighbors", "1", "--sample", "4", "--run_dir", "out"]
+    typed = ["--trainer.precision", precision, "--num_neighbors", "1", "--num_images", "4", "--run_dir", "out"]
     assert graft("evaluate", "--ckpt_path", str(trained), *QUICK, *typed)[0] == 0
 
 

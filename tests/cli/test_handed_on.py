@@ -197,6 +197,6 @@ def test_probes_learn_from_all_labels_whatever_the_training_had(graft, fit_once)
         "32",
     ]
     run = fit_once("--config", "tasks/classification.yaml", *typed)
-    more = "--labels 1 --sgd_epochs 1 --sample 4 --trainer.logger false --run_dir out".split()
+    more = "--label_fractions 1 --sgd_epochs 1 --num_images 4 --trainer.logger false --run_dir out".split()
     assert graft("evaluate", "--ckpt_path", str(run), *more)[0] == 0
     assert any("40 train" in row["how"] for row in results("out").values())

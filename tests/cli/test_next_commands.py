@@ -51,7 +51,7 @@ def test_what_pretraining_prints_keeps_data_and_backbone(graft, printed, pets):
     Path("my simclr.yaml").write_text(yaml.safe_dump({"model": model, "data": own}))
     commands = printed("--config", "my simclr.yaml", "--data.augment", "strong", *FIT, "--run_dir", "a b")
     for name, words in commands.items():
-        quick = ["--sgd_epochs", "1", "--sample", "8"] if "evaluate" in name else PROBE
+        quick = ["--sgd_epochs", "1", "--num_images", "8"] if "evaluate" in name else PROBE
         code, error = graft(*words[2:], *quick, "--run_dir", name)
         assert code == 0, error
     saved = yaml.safe_load(Path("a linear probe/config.yaml").read_text())

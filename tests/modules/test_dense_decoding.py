@@ -1,4 +1,4 @@
-"""Padding, windows, augmentation and the way back to the original image, against plain passes and closed forms."""
+"""Padding, tiles, augmentation and the way back to the original image, against plain passes and closed forms."""
 
 import math
 from itertools import pairwise
@@ -12,13 +12,14 @@ from torch.nn import functional
 from modules.contracts import ConfigError
 from modules.decoding import augmented, dense, infer, padded, sliding, to_original
 from modules.decoding.dense import class_map, starts, without_padding
+from modules.decoding.tta import TTA, TiledTTA
 from tests.helpers.errors import refuses
 
 CLASSES = 4
 
 
 def pixelwise(image: Tensor) -> Tensor:
-    """Probabilities (B, 4, H, W) that depend on the pixel alone, so that windows and mirrors change nothing."""
+    """Probabilities (B, 4, H, W) that depend on the pixel alone, so that tiles and mirrors change nothing."""
     return torch.cat([image, image.mean(1, keepdim=True)], dim=1).mul(3).softmax(1)
 
 
@@ -66,37 +67,35 @@ def test_an_image_that_fits_one_window_is_one_plain_pass(network):
     image = torch.randn(2, 3, 64, 96)
     with torch.inference_mode():
         assert torch.equal(sliding(predict, image, 96), predict(image))
-        assert torch.equal(infer(network, image, stride=32, window=96), predict(image))
+        assert torch.equal(infer(network, image, 32, TiledTTA(tile_size=96)), predict(image))
 
 
-@pytest.mark.parametrize(
-    ("length", "window", "overlap"), [(100, 32, 0.5), (101, 32, 0.0), (33, 32, 0.9), (500, 7, 0.3)]
-)
-def test_windows_cover_an_axis_overlap_as_asked_and_never_leave_it(length, window, overlap):
-    found = starts(length, window, overlap)
+@pytest.mark.parametrize(("length", "tile", "overlap"), [(100, 32, 0.5), (101, 32, 0.0), (33, 32, 0.9), (500, 7, 0.3)])
+def test_tiles_cover_an_axis_overlap_as_asked_and_never_leave_it(length, tile, overlap):
+    found = starts(length, tile, overlap)
     assert found[0] == 0
-    assert found[-1] == length - window
+    assert found[-1] == length - tile
     steps = [after - before for before, after in pairwise(found)]
-    assert max(steps) <= window - round(window * overlap)
+    assert max(steps) <= tile - round(tile * overlap)
     assert max(steps) - min(steps) <= 1
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.8])
 @pytest.mark.parametrize("size", [(64, 64), (50, 71), (20, 90), (33, 32)])
-def test_the_weights_of_all_windows_sum_to_one_at_every_pixel(size, overlap):
+def test_the_weights_of_all_tiles_sum_to_one_at_every_pixel(size, overlap):
     image = torch.randn(2, 3, *size)
     found = sliding(pixelwise, image, 32, overlap)
     torch.testing.assert_close(found, pixelwise(image), atol=1e-6, rtol=0)
     torch.testing.assert_close(found.sum(1), torch.ones(2, *size))
 
 
-def test_overlapping_windows_are_blended_with_weights_that_fade_toward_their_borders():
+def test_overlapping_tiles_are_blended_with_weights_that_fade_toward_their_borders():
     said = iter((torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])))
 
     def predict(image: Tensor) -> Tensor:
         return next(said)[None, :, None, None].expand(1, 2, *image.shape[-2:])
 
-    found = sliding(predict, torch.zeros(1, 3, 4, 12), window=8, overlap=0.5, at_once=1)[0, 0]
+    found = sliding(predict, torch.zeros(1, 3, 4, 12), tile_size=8, tile_overlap=0.5, at_once=1)[0, 0]
     weight = [math.sin(math.pi * (i + 0.5) / 8) ** 2 for i in range(8)]
     both = [weight[4 + i] / (weight[4 + i] + weight[i]) for i in range(4)]
     torch.testing.assert_close(found, torch.tensor([1.0] * 4 + both + [0.0] * 4).expand(4, 12))
@@ -109,12 +108,12 @@ def test_probabilities_are_averaged_not_logits():
     def model(image: Tensor) -> Tensor:
         return next(logits)[None, :, None, None].expand(1, 2, *image.shape[-2:])
 
-    found = infer(model, torch.zeros(1, 3, 8, 8), stride=1, flip=True)
+    found = infer(model, torch.zeros(1, 3, 8, 8), 1, TiledTTA(TTA(flip=True)))
     torch.testing.assert_close(found[0, 0], torch.full((8, 8), (1 + 1 / (1 + math.e)) / 2), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("images", "at_once", "passes"), [(1, 4, [4, 4, 1]), (2, 5, [4, 4, 4, 4, 2]), (3, 1, [3] * 9)])
-def test_a_pass_holds_as_many_windows_as_asked_but_one_of_each_image_at_least(images, at_once, passes):
+def test_a_pass_holds_as_many_tiles_as_asked_but_one_of_each_image_at_least(images, at_once, passes):
     image, predict = torch.randn(images, 3, 64, 64), Recorded()
     found = sliding(predict, image, 32, 0.5, at_once)
     assert predict.shapes == [(count, 3, 32, 32) for count in passes]
@@ -127,9 +126,9 @@ def test_a_side_shorter_than_the_window_is_covered_whole():
     assert predict.shapes == [(1, 3, 20, 32)] * 3
 
 
-def test_windows_of_a_network_agree_with_one_pass_away_from_what_they_cannot_see():
+def test_tiles_of_a_network_agree_with_one_pass_away_from_what_they_cannot_see():
     torch.manual_seed(0)
-    convolution = nn.Conv2d(3, CLASSES, 5, padding=2)  # sees two pixels beyond a window
+    convolution = nn.Conv2d(3, CLASSES, 5, padding=2)  # sees two pixels beyond a tile
 
     def predict(image: Tensor) -> Tensor:
         return convolution(image).softmax(1)
@@ -137,15 +136,15 @@ def test_windows_of_a_network_agree_with_one_pass_away_from_what_they_cannot_see
     image = torch.randn(1, 3, 40, 64)
     with torch.inference_mode():
         whole, found = predict(image), sliding(predict, image, 40, 0.5)
-    # windows at 0, 12 and 24: columns 26 to 33 lie at least two pixels inside each window that holds them
+    # tiles at 0, 12 and 24: columns 26 to 33 lie at least two pixels inside each tile that holds them
     torch.testing.assert_close(found[..., 26:34], whole[..., 26:34])
-    assert (found - whole).abs().max() < 0.05  # elsewhere what a window cannot see weighs little
+    assert (found - whole).abs().max() < 0.05  # elsewhere what a tile cannot see weighs little
 
 
-@pytest.mark.parametrize(("window", "overlap"), [(32, 1.0), (32, -0.1), (0, 0.5)])
-def test_windows_that_cannot_move_are_refused(window, overlap):
-    with refuses(ConfigError, "window", window, "overlap", overlap):
-        sliding(pixelwise, torch.randn(1, 3, 64, 64), window, overlap)
+@pytest.mark.parametrize(("tile", "overlap"), [(32, 1.0), (32, -0.1), (0, 0.5)])
+def test_tiles_that_cannot_move_are_refused(tile, overlap):
+    with refuses(ConfigError, "tile_size", tile, "tile_overlap", overlap):
+        sliding(pixelwise, torch.randn(1, 3, 64, 64), tile, overlap)
 
 
 @pytest.mark.parametrize("scales", [[], [1.0, 0.0]])
@@ -235,7 +234,7 @@ def test_images_of_their_own_size_are_seen_without_the_padding_of_their_batch():
 def test_a_network_takes_any_size_with_all_at_once(network, precision):
     image = torch.randn(1, 3, 70, 101)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
-        found = infer(network, image, stride=32, window=64, overlap=0.25, flip=True, scales=(0.75, 1.0))
+        found = infer(network, image, 32, TiledTTA(TTA(True, (0.75, 1.0)), 64, 0.25))
     assert found.dtype == torch.float32
     assert found.shape == (1, CLASSES, 70, 101)
     torch.testing.assert_close(found.sum(1), torch.ones(1, 70, 101))

@@ -8,7 +8,8 @@ from torchvision.ops import box_iou
 
 from modules.contracts import ConfigError, Features
 from modules.decoding.masks import paste
-from modules.decoding.objects import Looks, Shown, infer
+from modules.decoding.objects import Shown, infer
+from modules.decoding.tta import TTA, TiledTTA
 from modules.heads.detection import FCOS, RCNN, SSD, FasterRCNN, FastRCNN, MaskRCNN, RetinaNet, SingleObject
 from modules.heads.detection.detector import Detector
 from tests.helpers.errors import refuses
@@ -102,8 +103,10 @@ def test_detections_are_what_the_contract_says(name, half):
 
 
 @every_head
-@pytest.mark.parametrize("looks", [Looks(), Looks(window=48, flip=True, scales=(1.0, 1.5))], ids=["one look", "many"])
-def test_an_image_has_the_same_boxes_alone_and_in_a_batch_of_other_sizes(name, looks):
+@pytest.mark.parametrize(
+    "tiled", [TiledTTA(), TiledTTA(TTA(True, (1.0, 1.5)), tile_size=48)], ids=["plain", "tiled TTA"]
+)
+def test_an_image_has_the_same_boxes_alone_and_in_a_batch_of_other_sizes(name, tiled):
     head, encoder = HEADS[name](score_threshold=0.0, detections=20).eval(), nn.Sequential(Blur(), Encoder())
     if name in ("FCOS", "RetinaNet"):  # scores so alike at the start that rounding would order them
         for weight in head.net.head.classification_head.parameters():
@@ -123,7 +126,7 @@ def test_an_image_has_the_same_boxes_alone_and_in_a_batch_of_other_sizes(name, l
     def found(rows: list[int], height: int, width: int) -> list:
         shown = Shown(image[rows, :, :height, :width], torch.tensor([sizes[i] for i in rows]), [given[i] for i in rows])
         with torch.no_grad():
-            return infer(find, shown, looks, head.selection, 32, black)
+            return infer(find, shown, tiled, head.selection, 32, black)
 
     for i, together in enumerate(found([0, 1, 2, 3], 96, 96)):
         (alone,) = found([i], *(-(-side // 32) * 32 for side in sizes[i]))

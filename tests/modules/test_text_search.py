@@ -292,6 +292,6 @@ def test_settings_out_of_range_are_refused():
     for settings in ({"num_beams": 0}, {"num_return_sequences": 3, "num_beams": 2}, {"length_penalty": -1.0}):
         with refuses(ConfigError, *settings, *settings.values()):
             beam(Table(), sources(1), **settings)
-    for settings in ({"temperature": 0.0}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.1}, {"texts": 0}):
+    for settings in ({"temperature": 0.0}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.1}, {"num_return_sequences": 0}):
         with refuses(ConfigError, *(f"{name} {value}" for name, value in settings.items())):
             sample(Table(), sources(1), **settings)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from modules.contracts import ConfigError
-from modules.decoding.objects import Looks
+from modules.decoding.tta import TTA, TiledTTA
 from modules.heads.detection import FCOS, RCNN, SSD, FasterRCNN, FastRCNN, MaskRCNN, RetinaNet, SingleObject
 from modules.necks import FPN, NoNeck
 from modules.optim import Optim
@@ -152,14 +152,14 @@ def test_proposals_that_a_head_makes_itself_or_misses_are_refused():
         )
 
 
-def test_windows_scales_and_mirrors_find_what_one_look_finds():
+def test_tiles_scales_and_mirrored_images_find_what_one_pass_finds():
     model = task(optim=Optim(lr=0.005, warmup=0))
     fit = trainer(max_epochs=60, check_val_every_n_epoch=60, gradient_clip_val=1.0)
     fit.fit(model, datamodule=Images(make_images()))
     plain = fit.callback_metrics["val/map50"]
     assert plain > 0.9
-    # windows so large that they cut hardly any of the four objects: a network of 60 steps knows no halves
-    for model.looks in (Looks(window=60, overlap=0.8, flip=True), Looks(flip=True, scales=(1.0, 1.1))):
+    # tiles so large that they cut hardly any of the four objects: a network of 60 steps knows no halves
+    for model.tiled in (TiledTTA(TTA(flip=True), 60, 0.8), TiledTTA(TTA(True, (1.0, 1.1)))):
         validated = trainer()
         validated.validate(model, datamodule=Images(make_images()), verbose=False)
         assert validated.callback_metrics["val/map50"] > 0.8
@@ -179,10 +179,10 @@ def test_masks_are_run_lengths_of_the_original_size():
     assert {tuple(rle["size"]) for rles in answer["rle"] for rle in rles} == {(128, 128)}
 
 
-def test_a_mirrored_look_finds_the_same_in_a_mirrored_image():
+def test_flip_finds_the_same_in_a_mirrored_image():
     batch, model = (
         make_images(),
-        task(flip=True, head=lambda f, c: FasterRCNN(f, c, hidden=32, score_threshold=0.0)).eval(),
+        task(tta=TTA(flip=True), head=lambda f, c: FasterRCNN(f, c, hidden=32, score_threshold=0.0)).eval(),
     )
     image, inside = model.backbone.normalize(batch["image"]), torch.tensor([[64, 50]] * 4)
     image[..., 50:] = 0

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from modules.backbones import Timm
 from modules.contracts import IGNORE, ConfigError
 from modules.decoding.dense import infer
+from modules.decoding.tta import TiledTTA
 from modules.heads import FCN, LRASPP, DeepLabV3, DeepLabV3Plus, PSPNet, SemanticFPN, UNet
 from modules.losses.segmentation import SegmentationLoss
 from modules.necks import FPN
@@ -135,9 +136,9 @@ def test_predictions_are_in_pixels_of_the_original():
 
 
 def test_a_window_as_large_as_the_image_is_one_forward_pass():
-    model, image = task(window=64).eval(), torch.randn(1, 3, 64, 64)
+    model, image = task(tile_size=64).eval(), torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        assert torch.equal(infer(model._logits, image, 32, window=64), model(image).softmax(1))
+        assert torch.equal(infer(model._logits, image, 32, TiledTTA(tile_size=64)), model(image).softmax(1))
 
 
 def test_validation_scores_are_those_of_the_answers():

@@ -1,4 +1,4 @@
-"""Mirrored, in other sizes and in windows, a detector finds what it finds in the image itself."""
+"""Test-time augmentation and tiled inference: a detector finds what it finds in the image itself."""
 
 import pytest
 import torch
@@ -9,23 +9,24 @@ from torchvision.ops import box_iou
 
 from modules.contracts import ConfigError
 from modules.decoding.boxes import Detection, Selection
-from modules.decoding.objects import Looks, Shown, infer
+from modules.decoding.objects import Shown, infer
+from modules.decoding.tta import TTA, TiledTTA
 from modules.heads.detection.regions import usable
 from tests.helpers.errors import refuses
 
 STRIDE, BLACK = 16, torch.full((3, 1, 1), -2.0)
 SIZES = [(96, 130), (110, 64)]  # of what is inside images of 112 x 144
 BOXES = [[[10, 8, 30, 28], [40, 30, 64, 60], [90, 70, 126, 92], [100, 4, 118, 20]], [[4, 6, 30, 40], [36, 80, 62, 108]]]
-LOOKS = {
-    "plain": Looks(),
-    "flip": Looks(flip=True),
-    "scales": Looks(scales=(0.8, 1.0, 1.25)),
-    "one other scale": Looks(scales=(1.7,)),
-    "windows": Looks(window=80),
-    "windows that do not divide": Looks(window=75, overlap=0.6),
-    "everything": Looks(window=80, overlap=0.6, flip=True, scales=(0.75, 1.0, 1.5)),
+SETTINGS = {
+    "plain": TiledTTA(),
+    "flip": TiledTTA(TTA(flip=True)),
+    "scales": TiledTTA(TTA(scales=(0.8, 1.0, 1.25))),
+    "one other scale": TiledTTA(TTA(scales=(1.7,))),
+    "tiles": TiledTTA(tile_size=80),
+    "tiles that do not divide": TiledTTA(tile_size=75, tile_overlap=0.6),
+    "everything": TiledTTA(TTA(True, (0.75, 1.0, 1.5)), tile_size=80, tile_overlap=0.6),
 }
-each_look = pytest.mark.parametrize("looks", LOOKS.values(), ids=LOOKS)
+each_setting = pytest.mark.parametrize("tiled", SETTINGS.values(), ids=SETTINGS)
 
 
 def make_images() -> Shown:
@@ -56,21 +57,21 @@ def bright(shown: Shown) -> list[Detection]:
     return found
 
 
-def look(find, looks: Looks, shown: Shown) -> list[Detection]:
-    return infer(find, shown, looks, Selection(nms_threshold=0.3), STRIDE, BLACK)
+def detect(find, tiled: TiledTTA, shown: Shown) -> list[Detection]:
+    return infer(find, shown, tiled, Selection(nms_threshold=0.3), STRIDE, BLACK)
 
 
-@each_look
-def test_each_object_is_found_once_where_it_is_with_its_mask(looks):
-    for one, boxes in zip(look(bright, looks, make_images()), BOXES, strict=True):
+@each_setting
+def test_each_object_is_found_once_where_it_is_with_its_mask(tiled):
+    for one, boxes in zip(detect(bright, tiled, make_images()), BOXES, strict=True):
         overlap, which = box_iou(torch.tensor(boxes).float(), one["boxes"]).max(1)
         assert overlap.min() > 0.8 and sorted(which.tolist()) == list(range(len(one["boxes"])))
         for mask in one["mask_probabilities"]:
             assert mask[:11, :11].mean() < 0.2 and mask[17:, :].mean() > 0.8 and mask[:, 17:].mean() > 0.8
 
 
-@each_look
-def test_proposals_come_with_every_look(looks):
+@each_setting
+def test_proposals_come_with_every_pass(tiled):
     """A detector that takes proposals for what it looks for, as far as they lie in what it sees."""
 
     def given(shown: Shown) -> list[Detection]:
@@ -78,7 +79,7 @@ def test_proposals_come_with_every_look(looks):
         return [{"boxes": b, "scores": torch.ones(len(b)), "labels": torch.zeros(len(b)).long()} for b in boxes]
 
     proposals = [torch.tensor(boxes).float() for boxes in BOXES]
-    found = look(given, looks, make_images()._replace(proposals=proposals))
+    found = detect(given, tiled, make_images()._replace(proposals=proposals))
     for one, boxes in zip(found, proposals, strict=True):
         overlap, which = box_iou(boxes, one["boxes"]).max(1)
         assert overlap.min() > 0.9 and sorted(which.tolist()) == list(range(len(one["boxes"])))
@@ -91,19 +92,19 @@ def test_an_image_is_looked_at_as_often_as_asked():
         seen.append((len(shown.image), *shown.inside[0].tolist()))
         return bright(shown)
 
-    look(count, Looks(flip=True, scales=(1.0, 0.5)), make_images())
+    detect(count, TiledTTA(TTA(True, (1.0, 0.5))), make_images())
     each = [(1, 96, 130)] * 2 + [(1, 48, 65)] * 2, [(1, 110, 64)] * 2 + [(1, 55, 32)] * 2
     assert seen == [*each[0], *each[1]], "each with the padding that it needs itself"
     seen.clear()
-    look(count, Looks(window=70), make_images())
-    assert seen == [(6, 70, 70), (3, 70, 64)]  # 2 x 3 windows of the first image, 3 of the second
+    detect(count, TiledTTA(tile_size=70), make_images())
+    assert seen == [(6, 70, 70), (3, 70, 64)]  # 2 x 3 tiles of the first image, 3 of the second
     seen.clear()
-    look(count, Looks(window=130), make_images())
-    assert seen == [(1, 96, 130), (1, 110, 64)], "images that fit a window need no windows"
+    detect(count, TiledTTA(tile_size=130), make_images())
+    assert seen == [(1, 96, 130), (1, 110, 64)], "images that fit a tile need no tiles"
     seen.clear()
     shown = Shown(BLACK.expand(3, 3, 96, 144), torch.tensor([[90, 130], [81, 144], [96, 140]]))
-    look(lambda shown: seen.append(shown.inside.tolist()) or bright(shown), Looks(), shown)
-    assert seen == [[[90, 130], [81, 144], [96, 140]]], "those that need the same are looked at together"
+    detect(lambda shown: seen.append(shown.inside.tolist()) or bright(shown), TiledTTA(), shown)
+    assert seen == [[[90, 130], [81, 144], [96, 140]]], "those that need the same share a pass"
 
 
 def test_an_object_larger_than_the_overlap_is_still_found_by_a_smaller_scale():
@@ -111,7 +112,7 @@ def test_an_object_larger_than_the_overlap_is_still_found_by_a_smaller_scale():
     image[..., 10:54, 20:150] = 1.0
     shown = Shown(image, torch.tensor([[64, 192]]))
     whole: Tensor = torch.tensor([[20.0, 10, 150, 54]])
-    pieces, found = (look(bright, Looks(window=96, scales=scales), shown)[0] for scales in ((1.0,), (0.5,)))
+    pieces, found = (detect(bright, TiledTTA(TTA(scales=(scale,)), 96), shown)[0] for scale in (1.0, 0.5))
     assert box_iou(whole, pieces["boxes"]).max() < 0.8
     assert box_iou(whole, found["boxes"]).max() > 0.9
 
@@ -121,10 +122,10 @@ def test_an_object_larger_than_the_overlap_is_still_found_by_a_smaller_scale():
     [
         ({"scales": ()}, ("scales", "[]")),
         ({"scales": (1.0, 0.0)}, ("scales", [1.0, 0.0])),
-        ({"window": 0}, ("window", 0)),
-        ({"window": 64, "overlap": 1.0}, ("overlap", 1.0)),
+        ({"tile_size": 0}, ("tile_size", 0)),
+        ({"tile_size": 64, "tile_overlap": 1.0}, ("tile_overlap", 1.0)),
     ],
 )
-def test_looks_that_cannot_be_are_refused(wrong, names):
+def test_settings_out_of_range_are_refused(wrong, names):
     with refuses(ConfigError, *names):
-        Looks(**wrong)
+        (TTA if "scales" in wrong else TiledTTA)(**wrong)
