@@ -25,7 +25,7 @@ class Run(NamedTuple):
     Args:
         folder: its run directory.
         results: log name -> value, as in its results.json.
-        hows: log name -> protocol of the value.
+        protocols: log name -> protocol of the value.
         curve: (finished epochs, value of the monitor), in order; empty without validation.
         epochs: number of trained epochs.
         seconds: duration; null for an interrupted run, of which only the last part was timed.
@@ -33,7 +33,7 @@ class Run(NamedTuple):
 
     folder: Path
     results: dict[str, float]
-    hows: dict[str, str]
+    protocols: dict[str, str]
     curve: list[tuple[int, float]]
     epochs: int
     seconds: float | None
@@ -68,13 +68,13 @@ def read_run(folder: Path, monitor: str) -> Run:
     trained = [row for row in trained if int(row["epoch"]) < report.get("epochs", math.inf)]  # not judged afterward
     epochs = [int(row["epoch"]) + 1 for row in trained]
     curve = {epoch: float(row[monitor]) for epoch, row in zip(epochs, trained, strict=True) if row.get(monitor)}
-    hows = {row["metric"]: row["how"] for row in report["results"]}
+    protocols = {row["metric"]: row["protocol"] for row in report["results"]}
     if weights := report["test weights"].partition(",")[0]:  # behind the comma is the epoch, different in each run
-        hows |= {name: f"{how}; {weights}" for name, how in hows.items() if name.startswith("test/")}
+        protocols |= {name: f"{text}; {weights}" for name, text in protocols.items() if name.startswith("test/")}
     return Run(
         folder,
         {row["metric"]: or_nan(row["value"]) for row in report["results"]},
-        hows,
+        protocols,
         sorted(curve.items()),
         max(epochs, default=0),
         None if "--ckpt_path" in report["command"] else report["seconds"],
@@ -149,7 +149,7 @@ class Comparison:
         report = {
             "metric": self.metric,
             "mode": self.mode,
-            "how": self.how(),
+            "protocol": self.protocol(),
             "reference": self.reference,
             "starts": self.starts,
             "comparison": [_nulled(row._asdict()) for row in rows],
@@ -185,7 +185,7 @@ class Comparison:
         if hidden := metrics[shown:]:
             console.print(f"also in compare.csv: {', '.join(hidden)}", soft_wrap=True)
         paired_by_seed = "; differences ± their standard error, paired by seed" if self._repeated() else ""
-        console.print(f"how: {self.how()}{paired_by_seed}", soft_wrap=True)
+        console.print(f"protocol: {self.protocol()}{paired_by_seed}", soft_wrap=True)
 
     def _table(self, rows: list[Row], metrics: list[str]) -> Table:
         shown = ", mean ± standard deviation" if self._repeated() else ""
@@ -208,9 +208,9 @@ class Comparison:
             )
         return table
 
-    def how(self) -> str:
+    def protocol(self) -> str:
         """Protocols of the main metric, each different one once."""
-        return " | ".join(dict.fromkeys(run.hows[self.metric] for run in self._all()))
+        return " | ".join(dict.fromkeys(run.protocols[self.metric] for run in self._all()))
 
     def _title(self) -> str:
         seeds = sorted({seed for runs in self.runs.values() for seed in runs})

@@ -11,8 +11,6 @@ from callbacks.knn import KNN
 
 Rows = list[dict[str, Any]]
 
-ACCURACIES = ("accuracy", "video_acc")  # that the most frequent class everywhere is compared with
-
 
 class Results:
     """Collect the metrics of a command.
@@ -78,7 +76,7 @@ class Results:
 
 def _rows(trainer: L.Trainer, weights: str, metrics: dict[str, float]) -> Rows:
     return [
-        {"metric": name, "value": value, "weights": weights, "how": _protocol(trainer, name)}
+        {"metric": name, "value": value, "weights": weights, "protocol": _protocol(trainer, name)}
         for name, value in sorted(metrics.items())
     ]
 
@@ -92,7 +90,7 @@ def _protocol(trainer: L.Trainer, name: str) -> str:
     how = f"{count:,} {'' if count == total else f'of {total:,} '}{split} {data.noun}"
     if metric in task.protocols:
         how += f"; {task.protocols[metric]}"
-    if metric in ACCURACIES and (trivial := data.majority_accuracy(split)) is not None:
+    if metric == "accuracy" and (trivial := data.majority_accuracy(split)) is not None:
         how += f"; {trivial:.4f} for the most frequent class everywhere"
     for probe in (c for c in trainer.callbacks if isinstance(c, KNN | GenerationMetrics)):
         how = probe.protocols.get(name, how)

@@ -14,12 +14,13 @@ def results_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     """Table with a line for each metric of each set of weights; protocol parts shared by a column stand below it.
 
     Args:
-        rows: `metric` ("val/acc"), `value`, `how` (parts separated by "; ", those all metrics of a split share first
-            and last), and `weights` where there are several sets of them.
+        rows: `metric` ("val/acc"), `value`, `protocol` (parts separated by "; ", those all metrics of a split share
+            first and last), and `weights` where there are several sets of them.
         title: one line above all.
     """
     splits = sorted({row["metric"].partition("/")[0] for row in rows}, key=ORDER.index)
-    shared = {split: _shared([row["how"] for row in rows if row["metric"].startswith(f"{split}/")]) for split in splits}
+    of = {split: [row["protocol"] for row in rows if row["metric"].startswith(f"{split}/")] for split in splits}
+    shared = {split: _shared(protocols) for split, protocols in of.items()}
     lines: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for row in rows:
         split, _, metric = row["metric"].partition("/")
@@ -32,32 +33,33 @@ def results_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     table.add_column("metric", style="bold", overflow="fold")
     for split in splits:
         table.add_column(split, style="green", justify="right", no_wrap=True)
-    table.add_column("how", overflow="fold")
+    table.add_column("protocol", overflow="fold")
     said, known = "", set()
     for (weights, metric), found in lines.items():
         if weights != said and known:
             table.add_section()
         values = (number(found[split]["value"]) if split in found else "" for split in splits)
-        how = "" if metric in known else _how(found, shared)
-        table.add_row(*([weights if weights != said else ""] if several else []), metric, *values, how)
+        protocol = "" if metric in known else _protocol(found, shared)
+        table.add_row(*([weights if weights != said else ""] if several else []), metric, *values, protocol)
         said, known = weights, known | {metric}
     return table
 
 
-def _how(found: dict[str, dict[str, Any]], shared: dict[str, list[str]]) -> str:
+def _protocol(found: dict[str, dict[str, Any]], shared: dict[str, list[str]]) -> str:
     """Protocol of one line, without the parts shared by its column."""
-    hows = {split: "; ".join(p for p in _parts(row["how"]) if p not in shared[split]) for split, row in found.items()}
-    if len(set(hows.values())) == 1:
-        return next(iter(hows.values()))
-    return "\n".join(f"{split}: {text}" for split, text in hows.items() if text)
+    own = {split: [p for p in _parts(row["protocol"]) if p not in shared[split]] for split, row in found.items()}
+    protocols = {split: "; ".join(parts) for split, parts in own.items()}
+    if len(set(protocols.values())) == 1:
+        return next(iter(protocols.values()))
+    return "\n".join(f"{split}: {text}" for split, text in protocols.items() if text)
 
 
-def _parts(how: str) -> list[str]:
-    return how.split("; ")
+def _parts(protocol: str) -> list[str]:
+    return protocol.split("; ")
 
 
-def _shared(hows: list[str]) -> list[str]:
+def _shared(protocols: list[str]) -> list[str]:
     """Parts common to all protocols, if there are several."""
-    if len(hows) < 2:
+    if len(protocols) < 2:
         return []
-    return [part for part in _parts(hows[0]) if all(part in _parts(how) for how in hows[1:])]
+    return [part for part in _parts(protocols[0]) if all(part in _parts(protocol) for protocol in protocols[1:])]

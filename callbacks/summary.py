@@ -47,7 +47,7 @@ class Summary(L.Callback):
         self.name, self.command, self.typed, self.seed = name, command, typed, seed
         self.precision_reason = precision_reason
         self.results = Results(command)
-        self.rows: list[dict[str, Any]] = []  # metric, value, how: of a command with protocols of its own
+        self.rows: list[dict[str, Any]] = []  # metric, value, protocol: of a command with protocols of its own
         self.began = time.monotonic()
 
     @rank_zero_only

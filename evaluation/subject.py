@@ -19,7 +19,7 @@ class Result(NamedTuple):
 
     metric: str
     value: float
-    how: str
+    protocol: str
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ class Subject:
         part = "" if len(self.rows) == len(self.judged.ids) else f" of {len(self.judged.ids):,}"
         return f"{len(self.rows):,}{part} {self.split} {self.noun}"
 
-    def result(self, name: str, value: float, how: str) -> Result:
+    def result(self, name: str, value: float, protocol: str) -> Result:
         """A metric of the split under evaluation."""
-        return Result(f"{self.split}/{name}", value, how)
+        return Result(f"{self.split}/{name}", value, protocol)
 
     def name(self, row: int) -> str:
         """Class of a row of `judged`, "" without labels."""

@@ -50,8 +50,8 @@ class AutoEncoder(Pretraining):
     needs: ClassVar[tuple[str, ...]] = ("image",)
     protocols: ClassVar[dict[str, str]] = {
         "loss": "mean squared error of pixels in -1..1; if variational half its logarithm + beta x divergence / pixels",
-        "error": "mean squared error of pixels in -1..1, with noise and with a code that is drawn",
-        "divergence": "mean over images, of the code's distribution from a standard normal one, in nats",
+        "reconstruction_mse": "mean squared error of pixels in -1..1, with noise and with a code that is drawn",
+        "kl": "mean over images, of the code's distribution from a standard normal one, in nats",
     }
     condition: None = None
     classes: None = None
@@ -151,10 +151,10 @@ class AutoEncoder(Pretraining):
     def _costs(self, passage: Passage) -> dict[str, Tensor]:
         error = mse_loss(passage.made, passage.target)
         if passage.log_variance is None:
-            return {"loss": error, "error": error}
+            return {"loss": error, "reconstruction_mse": error}
         spread, pixels = divergence(passage.mean, passage.log_variance).mean(), passage.target[0].numel()
         loss = likelihood_loss(error) + self.beta * spread / pixels
-        return {"loss": loss, "error": error, "divergence": spread}
+        return {"loss": loss, "reconstruction_mse": error, "kl": spread}
 
 
 def _normal(like: Tensor, draws: torch.Generator | None) -> Tensor:

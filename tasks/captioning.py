@@ -126,7 +126,11 @@ class Captioning(Writing, VisionTask):
         states, weights = self.decoder.attend(read, memory)
         words = label_smoothed_cross_entropy(states, self.decoder.output.weight, write, self.label_smoothing)
         uneven = doubly_stochastic(weights, write)
-        return {"loss": words + self.doubly_stochastic_weight * uneven, "words": words, "unevenness": uneven}
+        return {
+            "loss": words + self.doubly_stochastic_weight * uneven,
+            "loss_cross_entropy": words,
+            "loss_doubly_stochastic": uneven,
+        }
 
     def attention(self, found: list[Hypothesis], memory: Memory, batch: Batch) -> Prediction:
         """As of `Writing`, but of each (T, h, w), where in the image."""

@@ -106,7 +106,7 @@ class Classification(VisionTask):
             self.log_step({"loss": loss})
             return loss
         extra = sum(self.head.loss(logits(), batch["label"]) for logits in self.auxiliaries)
-        self.log_step({"loss": loss, "auxiliary_loss": extra})
+        self.log_step({"loss": loss, "loss_auxiliary": extra})
         return loss + self.aux_loss_weight * extra
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:

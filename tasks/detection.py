@@ -117,7 +117,7 @@ class Detection(VisionTask):
         targets = [dict(zip(keys, one, strict=True)) for one in zip(*(batch[k] for k in keys), strict=True)]
         _, losses = self._detect(_shown(batch), targets)
         loss = sum(losses.values())
-        self.log_step({"loss": loss} | {name: value.detach() for name, value in losses.items()})
+        self.log_step({"loss": loss} | {f"loss_{name}": value.detach() for name, value in losses.items()})
         return loss
 
     def reports(self, stage: str) -> dict[Kind, Report]:

@@ -106,7 +106,8 @@ class SemanticSegmentation(VisionTask):
         if self.auxiliary:
             second, _ = self._loss(self.auxiliary(maps[:-1]), mask)
             loss, terms = loss + self.aux_loss_weight * second, terms | {"auxiliary": second.detach()}
-        self.log_step({"loss": loss} | (terms if len(terms) > 1 else {}))
+        parts = {f"loss_{name}": value for name, value in terms.items()}
+        self.log_step({"loss": loss} | (parts if len(parts) > 1 else {}))
         return loss
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:

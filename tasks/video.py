@@ -30,13 +30,13 @@ class Video(VisionTask):
 
     needs: ClassVar[tuple[str, ...]] = ("video", "label")
     float32 = True
-    monitor = "val/video_acc"
+    monitor = "val/accuracy"
     mode = "max"
     protocols: ClassVar[dict[str, str]] = {
-        "clip_acc": "top-1, micro: every view judged alone",
-        "video_acc": "top-1, micro: mean probability of a video's views",
-        "video_acc5": "top-5, micro: mean probability of a video's views",
-        "video_mean_acc": "top-1, macro: mean over classes, of videos",
+        "clip_accuracy": "top-1, micro: every view judged alone",
+        "accuracy": "top-1, micro: mean probability of a video's views",
+        "accuracy_top5": "top-5, micro: mean probability of a video's views",
+        "accuracy_macro": "top-1, macro: mean over classes, of videos",
     }
 
     def __init__(
@@ -99,7 +99,7 @@ class Video(VisionTask):
         scores = self.head.probabilities(logits)
         prediction = self._judge(scores, len(label))
         for name, metric in self.metrics[stage].items():
-            metric.update(*((scores, each) if name == "clip_acc" else (prediction["scores"], label)))
+            metric.update(*((scores, each) if name == "clip_accuracy" else (prediction["scores"], label)))
         self.log_mean(stage, {"loss": self.head.loss(logits, each)}, len(each))
         return prediction
 
@@ -111,10 +111,10 @@ class Video(VisionTask):
 
 
 def _accuracies(classes: int) -> dict[str, Metric]:
-    top5 = {"video_acc5": MulticlassAccuracy(classes, top_k=5, average="micro")} if classes > 5 else {}
+    top5 = {"accuracy_top5": MulticlassAccuracy(classes, top_k=5, average="micro")} if classes > 5 else {}
     return {
-        "clip_acc": MulticlassAccuracy(classes, average="micro"),
-        "video_acc": MulticlassAccuracy(classes, average="micro"),
+        "clip_accuracy": MulticlassAccuracy(classes, average="micro"),
+        "accuracy": MulticlassAccuracy(classes, average="micro"),
         **top5,
-        "video_mean_acc": MulticlassAccuracy(classes, average="macro"),
+        "accuracy_macro": MulticlassAccuracy(classes, average="macro"),
     }

@@ -79,15 +79,15 @@ def test_the_table_waits_for_a_run_of_every_start_and_fits_the_terminal(capsys, 
 def test_epochs_and_curve_come_from_the_training_alone(tmp_path):
     (tmp_path / "results.json").write_text(
         '{"command": ["python"], "seconds": 2.5, "test weights": "best checkpoint, of epoch 1", "results": '
-        '[{"metric": "test/accuracy", "value": 0.5, "how": "9 test images"}]}'
+        '[{"metric": "test/accuracy", "value": 0.5, "protocol": "9 test images"}]}'
     )
     (tmp_path / "metrics.csv").write_text(
         "step,epoch,test/accuracy,train/loss,val/accuracy\n3,0,,1.5,\n3,0,,,0.25\n7,1,,,0.375\n8,2,0.5,,\n,,,,\n"
     )
     made = read_run(tmp_path, "val/accuracy")
     assert (made.epochs, made.curve, made.seconds) == (2, [(1, 0.25), (2, 0.375)], 2.5)
-    assert made.hows.keys() == {"test/accuracy"}
-    assert_named(made.hows["test/accuracy"], "9 test images", "best checkpoint")
+    assert made.protocols.keys() == {"test/accuracy"}
+    assert_named(made.protocols["test/accuracy"], "9 test images", "best checkpoint")
 
 
 def test_the_band_is_over_epochs_that_all_runs_have():
@@ -108,8 +108,8 @@ def test_the_image_has_a_second_panel_when_there_are_curves(curves):
 def test_what_a_run_could_not_judge_is_null_in_files_and_not_a_number_in_the_table(tmp_path, trainer, capsys):
     (tmp_path / "metrics.csv").write_text("step,epoch\n1,0\n")
     results = [
-        {"metric": "test/map", "value": 0.5, "how": "how"},
-        {"metric": "test/map_large", "value": None, "how": "how"},
+        {"metric": "test/map", "value": 0.5, "protocol": "how"},
+        {"metric": "test/map_large", "value": None, "protocol": "how"},
     ]
     report = {"results": results, "test weights": "", "command": [], "seconds": 1}
     (tmp_path / "results.json").write_text(json.dumps(report))

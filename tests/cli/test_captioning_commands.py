@@ -37,7 +37,7 @@ def test_a_fit_says_what_it_did_and_leaves_everything(run):
     report = results(run)
     scores = {f"test/{name}" for name in ("bleu_1", "bleu_4", "cider", "rouge_l", "exact_match", "perplexity")}
     assert scores | {"val/cider", "test/unfinished"} <= report.keys()
-    assert_named(report["test/cider"]["how"], "12", "CIDEr-D")
+    assert_named(report["test/cider"]["protocol"], "12", "CIDEr-D")
     names = {path.name for path in (Path(run) / "figures").iterdir()}
     assert {"train_batch.png", "test_predictions.png", "test_attention.png", "test_mistakes.png"} <= names
     assert (Path(run) / "backbone.safetensors").is_file()

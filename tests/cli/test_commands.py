@@ -40,9 +40,9 @@ def test_every_yaml_fits_validates_tests_and_predicts(graft, path, capsys):
     assert ("backbone.safetensors" in written) == (path.stem not in ("gan", "translation", "wgan"))
     assert "figures/train_batch.png" in written
     fitted = results(run)
-    assert all(row["how"] for row in fitted.values())
+    assert all(row["protocol"] for row in fitted.values())
     if vars(tasks)[typed_task(["fit", *config])].pretraining:
-        assert "before training" in fitted["val/knn"]["how"]
+        assert "before training" in fitted["val/knn"]["protocol"]
     for command in ("validate", "test", "predict"):
         assert graft(command, *config, "--ckpt_path", "latest")[0] == 0
     (again,) = Path("runs", path.stem).glob("*_test/results.json")

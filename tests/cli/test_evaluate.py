@@ -47,7 +47,7 @@ def test_a_classifier_is_judged_without_a_config(graft, trained, said, capsys):
         "probe_sgd": ["lr 10", "momentum 0.9", "batch 256", "5 epochs", "seed 0"],
         "alignment": ["crop [0.6, 1.0]", "augment flip"],
     }.items():
-        assert_named(found[f"test/{metric}"]["how"], *names)
+        assert_named(found[f"test/{metric}"]["protocol"], *names)
     assert {path.stem for path in (folder / "figures").glob("*.png")} == FIGURES
     out = capsys.readouterr().out
     line_naming(out.splitlines(), "best", "epoch 1")
@@ -85,7 +85,7 @@ def test_the_last_weights_of_a_pretraining_are_judged_as_they_are_exported(graft
     typed = ["--num_neighbors", "1", "--num_images", "4", "--projection", "pca", "--run_dir", "out"]
     assert graft("evaluate", "--ckpt_path", str(tmp_path / "run"), *QUICK, *typed)[0] == 0
     line_naming(capsys.readouterr().out.splitlines(), "last", "epoch 8")
-    assert_named(results("out")["test/alignment"]["how"], "crop [0.2, 1.0]", "augment strong")
+    assert_named(results("out")["test/alignment"]["protocol"], "crop [0.2, 1.0]", "augment strong")
 
 
 def test_images_are_damaged_in_full_precision_whatever_the_trainer_computes_in(graft, trained, monkeypatch, said):
@@ -107,7 +107,7 @@ def test_without_labels_the_probes_are_off_and_the_rest_goes_on(graft, pretraine
     assert graft("evaluate", "--ckpt_path", str(pretrained), *QUICK, *typed)[0] == 0
     found = results("out")
     assert list(found) == ["val/alignment", "val/uniformity", "val/effective_rank"]
-    assert_named(found["val/alignment"]["how"], "flip", "crop")
+    assert_named(found["val/alignment"]["protocol"], "flip", "crop")
     assert found["val/alignment"]["value"] > 0
     line_naming(said().splitlines(), "kNN", "clusters", "robustness", "labels")
     assert {path.stem for path in Path("out/figures").glob("*.png")} == {"maps", "neighbors", "projection", "spectrum"}
@@ -121,7 +121,7 @@ def test_features_are_judged_on_classes_that_the_task_does_not_know(graft, train
     typed = [*data, "--data.label_fraction", "0.9", "--num_neighbors", "3", "--num_images", "4", "--run_dir", "out"]
     assert graft("evaluate", "--ckpt_path", str(trained), *QUICK, *typed)[0] == 0
     found = results("out")
-    assert_named(found["val/probe"]["how"], "train labels")
+    assert_named(found["val/probe"]["protocol"], "train labels")
     assert "data.label_fraction 0.9" in said()
     assert "00.jpg" in Path("out/skipped.txt").read_text()
 
@@ -158,13 +158,13 @@ def test_a_network_for_videos_is_judged_on_its_own_videos_and_on_images(graft, f
         found = results(folder)
         assert {"test/knn_1", "test/probe", "test/probe_jpeg", "test/alignment"} <= found.keys()
         assert {path.stem for path in Path(folder, "figures").glob("*.png")} == FIGURES - {"maps"}  # of one cell
-    assert_named(results("own")["test/knn_1"]["how"], "16 train videos", "10 test videos")
+    assert_named(results("own")["test/knn_1"]["protocol"], "16 train videos", "10 test videos")
 
 
 def test_views_made_on_the_device_are_those_that_alignment_is_about(graft, pretrained):
     typed = ["--data.augment_device", "device", "--num_neighbors", "1", "--num_images", "4", "--run_dir", "out"]
     assert graft("evaluate", "--ckpt_path", str(pretrained), *QUICK, *typed)[0] == 0
-    assert_named(results("out")["test/alignment"]["how"], "crop [0.2, 1.0]", "augment strong")
+    assert_named(results("out")["test/alignment"]["protocol"], "crop [0.2, 1.0]", "augment strong")
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "64-true"])

@@ -199,4 +199,4 @@ def test_probes_learn_from_all_labels_whatever_the_training_had(graft, fit_once)
     run = fit_once("--config", "tasks/classification.yaml", *typed)
     more = "--label_fractions 1 --sgd_epochs 1 --num_images 4 --trainer.logger false --run_dir out".split()
     assert graft("evaluate", "--ckpt_path", str(run), *more)[0] == 0
-    assert any("40 train" in row["how"] for row in results("out").values())
+    assert any("40 train" in row["protocol"] for row in results("out").values())

@@ -47,8 +47,8 @@ def test_the_best_and_the_last_weights_are_named(often):
 def test_a_table_counts_what_was_judged(graft):
     limits = ["--trainer.limit_val_batches", "1", "--trainer.limit_test_batches", "1", "--trainer.max_epochs", "1"]
     assert graft(*FIT, *limits, "--run_dir", "out")[0] == 0
-    assert_named(results("out")["test/loss"]["how"], "10 of 20 test")
-    assert_named(results("out")["val/loss"]["how"], "10 of 20 val")
+    assert_named(results("out")["test/loss"]["protocol"], "10 of 20 test")
+    assert_named(results("out")["val/loss"]["protocol"], "10 of 20 val")
     with Path("out/predictions/test.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 10
 
@@ -83,4 +83,4 @@ def test_missing_splits_are_named(graft, refused, folder, capsys):
 def test_a_loss_says_what_changes_it(graft):
     head = ["--model.head", "Linear", "--model.head.label_smoothing", "0.1", "--trainer.max_epochs", "1"]
     assert graft(*FIT, *head, "--run_dir", "out")[0] == 0
-    assert_named(results("out")["test/loss"]["how"], "label smoothing", "0.1")
+    assert_named(results("out")["test/loss"]["protocol"], "label smoothing", "0.1")

@@ -28,7 +28,7 @@ def test_a_fit_says_what_it_did_and_leaves_everything(run):
     run = Path(run)
     report = results(run)
     assert {"test/bleu", "test/chrf", "test/ter", "test/bleu_tokenized", "test/perplexity", "val/bleu"} <= report.keys()
-    assert_named(report["test/bleu"]["how"], "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:", "30")
+    assert_named(report["test/bleu"]["protocol"], "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:", "30")
     names = {path.name for path in (run / "figures").iterdir()}
     assert {"train_batch.png", "test_predictions.png", "test_best.png", "test_attention.png"} <= names
     assert not (run / "backbone.safetensors").exists()
@@ -64,7 +64,7 @@ def test_standard_input_is_translated_and_the_best_few_are_listed(run, graft, mo
 def test_what_never_ends_is_cut_and_said(run, graft):
     assert graft("test", "--ckpt_path", run, "--model.search.max_length", "3", "--run_dir", "cut")[0] == 0
     unfinished = results("cut")["test/unfinished"]
-    assert unfinished["value"] == 1 and "search.max_length" in unfinished["how"]
+    assert unfinished["value"] == 1 and "search.max_length" in unfinished["protocol"]
 
 
 def test_the_same_checkpoint_gives_the_same_metrics_on_its_test_set(run, graft):

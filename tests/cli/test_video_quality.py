@@ -11,6 +11,6 @@ CHANCE = 1 / 8
 @pytest.mark.timeout(1800)
 def test_motion_is_told_from_several_frames_and_not_from_one(graft):
     assert graft("fit", "--config", "tasks/video.yaml", "--run_dir", "shipped")[0] == 0
-    assert values("shipped")["test/video_acc"] >= 0.90
+    assert values("shipped")["test/accuracy"] >= 0.90
     assert graft("fit", "--config", "tasks/video.yaml", "--model.fusion", "single", "--run_dir", "one")[0] == 0
-    assert values("one")["test/video_acc"] == pytest.approx(CHANCE, abs=0.05)
+    assert values("one")["test/accuracy"] == pytest.approx(CHANCE, abs=0.05)

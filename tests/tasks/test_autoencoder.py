@@ -52,10 +52,11 @@ def test_it_starts_at_gray_and_learns_to_draw_a_handful(settings):
     task = autoencoder(**settings)
     target = image.float() / 127.5 - 1
     before = task.eval()._costs(task._pass(given(task, image)["image"], torch.Generator().manual_seed(0)))
-    assert before["error"].item() == pytest.approx(target.square().mean().item(), rel=0.1)  # as all gray would have
+    gray = target.square().mean().item()  # error of an all-gray image
+    assert before["reconstruction_mse"].item() == pytest.approx(gray, rel=0.1)
     train(task.train(), {"image": image.clone(), "id": ["x"] * 16}, steps=80)
     after = task.eval()._costs(task._pass(given(task, image)["image"], torch.Generator().manual_seed(0)))
-    assert after["error"] < 0.5 * before["error"]
+    assert after["reconstruction_mse"] < 0.5 * before["reconstruction_mse"]
 
 
 def test_it_trains_with_weights_of_half_the_precision():
@@ -78,8 +79,8 @@ def test_the_loss_of_a_variational_one_weighs_its_divergence_by_beta():
         task = autoencoder(beta=beta).eval()
         costs[beta] = task.step(given(task, image), torch.Generator().manual_seed(0))
     one, four = costs[1.0], costs[4.0]
-    torch.testing.assert_close(four["loss"] - one["loss"], 3 * one["divergence"] / (3 * 32 * 32))
-    torch.testing.assert_close(one["loss"], one["error"].log() / 2 + one["divergence"] / (3 * 32 * 32))
+    torch.testing.assert_close(four["loss"] - one["loss"], 3 * one["kl"] / (3 * 32 * 32))
+    torch.testing.assert_close(one["loss"], one["reconstruction_mse"].log() / 2 + one["kl"] / (3 * 32 * 32))
 
 
 def test_only_a_variational_one_draws_new_images():
@@ -104,7 +105,7 @@ def test_validation_answers_with_what_comes_back_and_is_the_same_every_time():
     }
     assert answers[0]["reconstruction"].dtype == torch.uint8
     assert all(torch.equal(answers[0][key], answers[1][key]) for key in answers[0])
-    assert logged[0] == logged[1] and set(logged[0]) == {"loss", "error", "divergence"}
+    assert logged[0] == logged[1] and set(logged[0]) == {"loss", "reconstruction_mse", "kl"}
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_four_losses_are_logged_by_name():
     model = task()
     model.log_step = logged.update
     loss = model.training_step(model.on_after_batch_transfer(make_images(), 0), 0)
-    assert set(logged) == {"loss", "rpn_objectness", "rpn_box", "classifier", "box"}
+    assert set(logged) == {"loss", "loss_rpn_objectness", "loss_rpn_box", "loss_classifier", "loss_box"}
     assert loss.item() == pytest.approx(sum(v.item() for k, v in logged.items() if k != "loss"))
 
 

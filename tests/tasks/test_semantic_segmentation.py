@@ -97,7 +97,8 @@ def test_the_auxiliary_head_adds_its_loss_in_training_only():
     helped.log_step = lambda values: logged.update(values)
     logged: dict[str, Tensor] = {}
     loss = helped.training_step(batch, 0)
-    assert loss.item() == pytest.approx((logged["cross_entropy"] + 0.4 * logged["auxiliary"]).item(), rel=1e-5)
+    expected = logged["loss_cross_entropy"] + 0.4 * logged["loss_auxiliary"]
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     with refuses(ConfigError, "model.aux_loss_weight", "test_vit"):
         task(backbone="test_vit", aux_loss_weight=0.4)
 

@@ -81,11 +81,11 @@ def test_figures_of_views_and_of_videos_stand_side_by_side():
     task.head, samples = Told(logits), batch(3, views=2) | {"label": torch.tensor([0, 0, 6])}
     trainer = quiet()
     (metrics,) = trainer.validate(task, loader(samples), verbose=False)
-    assert metrics["val/clip_acc"] == pytest.approx(1 / 6)
-    assert metrics["val/video_acc"] == pytest.approx(1 / 3)
+    assert metrics["val/clip_accuracy"] == pytest.approx(1 / 6)
+    assert metrics["val/accuracy"] == pytest.approx(1 / 3)
     # class 0: 1 of 2, class 6: 0 of 1, class 7: never true, but said
-    assert metrics["val/video_mean_acc"] == pytest.approx((1 / 2 + 0 + 0) / 3)
-    assert metrics["val/video_acc5"] == pytest.approx(2 / 3)
+    assert metrics["val/accuracy_macro"] == pytest.approx((1 / 2 + 0 + 0) / 3)
+    assert metrics["val/accuracy_top5"] == pytest.approx(2 / 3)
     each = torch.tensor([0, 0, 0, 0, 6, 6])
     assert metrics["val/loss"] == pytest.approx(nn.functional.cross_entropy(logits, each).item())
     assert set(task.protocols) == {name.removeprefix("val/") for name in metrics}
