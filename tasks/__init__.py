@@ -1,4 +1,4 @@
-"""One LightningModule and one YAML per task: losses, metrics, predictions, and nothing else."""
+"""LightningModules and YAML files, one per task: losses, metrics and predictions."""
 
 from tasks.autoencoder import AutoEncoder
 from tasks.base import Task

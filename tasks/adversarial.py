@@ -1,4 +1,4 @@
-"""What GANs of every kind share: verdicts on real and generated images, and what both networks learn from them."""
+"""Base of GANs: losses of discriminator and generator, gradient penalties, augmentation, validation metrics."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,13 +22,14 @@ class Adversarial(Generation):
     """Base of generative adversarial networks; a subclass names the `game`.
 
     Args:
-        aux_loss_weight: of the auxiliary classifier's cross-entropy, in both losses.
-        penalty: on the discriminator's slope: `gradient` (Gulrajani et al. 2017), `r1` (Mescheder et al. 2018) or
-            `dragan` (Kodali et al. 2017).
-        penalty_weight: of it.
-        penalty_every: steps of the discriminator for each that has the penalty, then that many times as strong.
-        augment: changes that both real and generated images undergo before they are judged, for few training
-            images (Zhao et al. 2020): some of `color`, `translation`, `cutout`.
+        aux_loss_weight: weight of the auxiliary classifier's cross-entropy, in both losses.
+        penalty: gradient penalty of the discriminator: `gradient` (Gulrajani et al. 2017), `r1` (Mescheder et al. 2018)
+            or `dragan` (Kodali et al. 2017).
+        penalty_weight: weight of the penalty.
+        penalty_every: discriminator steps per step with the penalty, whose weight is multiplied by this number (lazy
+            regularization).
+        augment: DiffAugment (Zhao et al. 2020): augmentations of real and generated images before the discriminator,
+            for few training images; some of `color`, `translation`, `cutout`.
     """
 
     monitor = "val/FID-test_resnet"
@@ -65,7 +66,7 @@ class Adversarial(Generation):
     def training_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
         real, label = self.scaled(batch["image"]), batch["label"] if self.condition else None
         stepping, persuading = self.turns
-        once = persuading and self.accumulate == 1  # then both judge the same images, made once
+        once = persuading and self.accumulate == 1  # then both networks use the same generated images
         with torch.set_grad_enabled(once):
             fake = self._fake(len(real), label)
         losses = {"discriminator_loss": self._train_discriminator(real, fake.detach(), label)}
@@ -82,7 +83,7 @@ class Adversarial(Generation):
         return losses
 
     def constrain(self) -> None:
-        """What is done to the discriminator's parameters after each of its steps."""
+        """Constrain the discriminator's parameters after each of its steps; does nothing by default."""
 
     def _fake(self, count: int, label: Tensor | None) -> Tensor:
         return self.generator(self.draw(torch.randn, count, self.latent), label)
@@ -121,7 +122,7 @@ class Adversarial(Generation):
         return diff_augment(image.float(), self.draw(torch.rand, len(image), DRAWS), self.augment)
 
     def _verdicts(self, real: Tensor, fake: Tensor, label: Tensor | None) -> tuple[Verdict, Verdict]:
-        """Of both at once, unless the discriminator's verdict on one image depends on the others."""
+        """Discriminator outputs on real and generated images, in one pass unless its batch norm mixes images."""
         if self.mixes:
             return self.discriminator(real, label), self.discriminator(fake, label)
         twice = None if label is None else torch.cat([label, label])
@@ -145,13 +146,13 @@ class Adversarial(Generation):
         return dragan(critic, real, mix, self.draw(torch.rand, *real.shape))
 
     def outlook(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """What scores (B,) of real and of generated images say about the state of the game."""
+        """Scalars to log from discriminator scores (B,) of real and of generated images."""
         if self.game.probability:
             real, fake = real.sigmoid(), fake.sigmoid()
         return {"d_real": real.float().mean(), "d_fake": fake.float().mean()}
 
     def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction:
-        """As many generated images as real ones, of noise that is the same in every epoch, on any devices."""
+        """Evaluate as many generated as real images, of noise that is the same in every epoch and on any devices."""
         real, label = self.scaled(batch["image"]), batch["label"] if self.condition else None
         prediction = self.make(batch, index, 0)
         scores = [v.score for v in self._verdicts(real, prediction.pop("image"), label)]
@@ -162,7 +163,7 @@ class Adversarial(Generation):
 
 @contextmanager
 def _held(network: nn.Module) -> Iterator[None]:
-    """Spares the gradients of a network that another one is trained through."""
+    """Context manager without gradients for a network through which another one is trained."""
     trained = [p for p in network.parameters() if p.requires_grad]
     for parameter in trained:
         parameter.requires_grad_(False)

@@ -18,8 +18,8 @@ FIXED = 64  # rows of noise that are looked at throughout a run
 
 
 class Passage(NamedTuple):
-    """Images on their way: `target` float (B, C, H, W) in -1..1, `seen` the same with noise, `made` from the code;
-    the code's `mean` and `log_variance` (B, latent), null unless variational."""
+    """Forward pass: `target` float (B, C, H, W) in -1..1, `seen` the same with noise, `made` the reconstruction; the
+    code's `mean` and `log_variance` (B, latent), the latter null unless variational."""
 
     target: Tensor
     seen: Tensor
@@ -29,19 +29,19 @@ class Passage(NamedTuple):
 
 
 class AutoEncoder(Pretraining):
-    """Pretrains a backbone without labels: images through a few numbers, the code, and back.
+    """Self-supervised: reconstruct images from a low-dimensional code (plain, denoising or variational auto-encoder).
 
-    Plain as it is; `noise` makes it a denoising one, `beta` a variational one, which can also draw new images.
+    Plain by default; `noise` makes it denoising, `beta` variational, which can also generate new images.
 
     Args:
-        decoder: makes images of the code: any generator.
+        decoder: any image generator.
         image_size: side of the images in pixels; the command line takes the data's.
-        latent: numbers of the code.
-        noise: spread of the noise on the images that it sees, where 1 is from black to white; what it shall draw has
-            none. 0 is off.
+        latent: dimension of the code.
+        noise: standard deviation of the noise added to the input, where 1 is the range from black to white; the target
+            has none. 0 is off.
         beta: weight of the code's divergence from a standard normal distribution; 1 is the bound on the likelihood,
-            more disentangles (Higgins et al. 2017). The variance of the pixels is their mean squared error (Rybkin et
-            al. 2021). Null is off: the loss is the mean squared error.
+            larger values disentangle (Higgins et al. 2017). The variance of the pixels is their mean squared error
+            (Rybkin et al. 2021). Null is off: the loss is the mean squared error.
 
     Attributes: `fixed_noise` (64, latent) is the same throughout a run; `condition` and `classes` are null, as of a
     generator without labels.
@@ -81,7 +81,7 @@ class AutoEncoder(Pretraining):
         self.register_buffer("fixed_noise", torch.randn(FIXED, latent, generator=torch.Generator().manual_seed(0)))
 
     def check_batch(self, size: int) -> None:
-        """Any batch will do: no image is compared with another."""
+        """Accept any batch size: no image is compared with another."""
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         """Normalized images (B, C, H, W) to the mean of their code and the logarithm of its variance, (B, latent)
@@ -97,7 +97,7 @@ class AutoEncoder(Pretraining):
         return self.decoder(code.to(self.dtype)).float()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalized images (B, C, H, W) to what comes back, float32 in -1..1."""
+        """Normalized images (B, C, H, W) to reconstructions, float32 in -1..1."""
         return self.decode(self.encode(image)[0])
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
@@ -121,7 +121,7 @@ class AutoEncoder(Pretraining):
 
     @torch.no_grad()
     def images(self, noise: Tensor, label: None = None) -> Tensor:
-        """The same of noise (N, latent)."""
+        """Images of given noise (N, latent), as `generate`."""
         if self.beta is None:
             raise ConfigError(
                 "only a variational auto-encoder can draw new images, since it knows how codes are spread: set "

@@ -1,4 +1,4 @@
-"""Averages of a task's weights, which are what gets judged and saved."""
+"""Weight averaging: EMA, and the mean over the last epochs."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -14,14 +14,14 @@ from modules.contracts import ConfigError
 
 
 class MovingAverage(WeightAveraging):
-    """Lightning's weight averaging, with an exponential average that runs without waiting for the device.
+    """EMA of the weights: Lightning's weight averaging without synchronizing with the device.
 
-    Validation sees the averages, and a checkpoint's `state_dict` holds them; what is trained goes beside it, to go on
-    from. After step t the decay is at most (1 + t) / (10 + t), so that short runs forget their random beginning.
-    Statistics of batch norms are averaged too, whole numbers are taken as they are.
+    Validation uses the averages, and a checkpoint's `state_dict` holds them, with the trained weights beside them for
+    resuming. The decay after step t is at most (1 + t) / (10 + t), so that short runs forget their random
+    initialization. Batch norm statistics are averaged too; integers are copied.
 
     Args:
-        decay: what the average keeps of itself in each optimizer step, 0..1.
+        decay: EMA decay per optimizer step, [0, 1).
     """
 
     def __init__(self, decay: float):
@@ -48,21 +48,22 @@ class MovingAverage(WeightAveraging):
             follow(*zip(*self._pairs(pl_module), strict=True), share)
 
     def share(self, trainer: L.Trainer) -> float | None:
-        """How far the average moves to the weights after this optimizer step, 0..1; null leaves it alone."""
+        """Weight of the current parameters in the average after this optimizer step, 0..1; null skips the update."""
         return share_at(self.decay, trainer.global_step)
 
     def _pairs(self, pl_module: L.LightningModule) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every average with what it follows."""
+        """Pairs of an average and the tensor it follows."""
         ours, theirs = (chain(m.parameters(), m.buffers()) for m in (self._average_model.module, pl_module))
         return zip(ours, theirs, strict=True)
 
 
 class EpochAverage(MovingAverage):
-    """The mean of the weights after each of the last epochs, as averaging that many checkpoints would give (Vaswani et
-    al. 2017, section 6.1); in the epochs before, the weights after the last one.
+    """Mean of the weights of the last epochs, equal to checkpoint averaging (Vaswani et al. 2017, section 6.1).
+
+    In earlier epochs, the current weights.
 
     Args:
-        epochs: how many, >= 1.
+        epochs: number of epochs, >= 1.
     """
 
     def __init__(self, epochs: int):

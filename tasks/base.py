@@ -1,4 +1,4 @@
-"""What all tasks share: the optimizer, what is checked and logged, and what a checkpoint remembers."""
+"""Base of all tasks: optimizer, checks of the data, logging, checkpoint contents."""
 
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -21,19 +21,23 @@ class Task(L.LightningModule):
     """Base of all tasks.
 
     Args:
-        optim: how the parameters move.
+        optim: optimizer, learning-rate schedule and weight decay.
         ema_decay: EMA decay of the weights, e.g. 0.999; the EMA weights are validated, tested and saved. 0 disables it.
         average_last_epochs: number of last epochs whose weights are averaged; the mean is validated, tested and saved.
             0 disables it.
 
-    Class attributes: `monitor` and `mode` name what the best checkpoint is judged by, `fallback` the loss that chooses
-    while the monitor does not move; `needs` are keys of its batches
-    (prediction needs the first); `protocols` says in words how each metric is computed; `pretraining` marks
-    tasks whose only product is the backbone; `views` is how many views of each image it trains on, at least and at
-    most; `whole` marks tasks whose answer covers the whole image, so that prediction must not cut its sides off.
-    `quick` marks tasks whose validation between epochs is quicker and coarser than that of `validate`.
-    `generative` marks tasks that make images out of noise, `float32` those whose weights cannot be of another
-    precision (mixed precision keeps them in it). `backbone` is null in tasks without one.
+    Attributes:
+        monitor: metric that selects the best checkpoint, `max` or `min` by `mode`.
+        fallback: loss that selects it while the monitor is constant.
+        needs: required keys of a batch; prediction requires the first only.
+        protocols: metric -> definition as text.
+        pretraining: the only product is the backbone.
+        views: minimum and maximum number of augmented views per image.
+        whole: dense prediction over the whole image, which must not be cropped.
+        generative: images are generated from noise.
+        quick: validation between epochs is faster and coarser than that of `validate`.
+        float32: weights must be float32 (as in mixed precision).
+        backbone: null in tasks without one.
     """
 
     monitor: ClassVar[str] = "val/loss"
@@ -65,7 +69,7 @@ class Task(L.LightningModule):
 
     @property
     def parts(self) -> dict[str, nn.Module]:
-        """The networks that the head of a run names, with the names that people know them by."""
+        """Networks of the startup summary, by their published names."""
         raise NotImplementedError
 
     def configure_callbacks(self) -> list[L.Callback]:
@@ -74,7 +78,7 @@ class Task(L.LightningModule):
         return [MovingAverage(self.ema_decay) if self.ema_decay else EpochAverage(self.average_last_epochs)]
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Refuses data of another kind than the task's.
+        """Reject data of another kind than the task's.
 
         Raises:
             ConfigError: the data gives something else than the task `needs`.
@@ -110,12 +114,12 @@ class Task(L.LightningModule):
         return index * self.trainer.world_size + self.trainer.global_rank
 
     def log_mean(self, stage: Stage, values: dict[str, Tensor | float], count: int | Tensor) -> None:
-        """Logs `STAGE/NAME` at the end of the pass: the mean over all that was judged, on any number of devices.
+        """Log `STAGE/NAME` at the end of the split: the mean over all samples, on any number of devices.
 
         Args:
             stage: val or test.
             values: scalars, each the mean of a batch.
-            count: how many samples, pixels or whatever else each is the mean of.
+            count: number of samples, pixels or other units behind each mean.
         """
         self.means[stage].update(values, count)
 
@@ -129,20 +133,20 @@ class Task(L.LightningModule):
         self.log_dict(values, batch_size=1, sync_dist=True)  # a mean of equals; Lightning warns without
 
     def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction | None:
-        """Judges batch number `index` of a split; what it returns is what callbacks draw and write."""
+        """Evaluate batch number `index` of a split; returns the prediction that callbacks draw and write."""
         raise NotImplementedError
 
     def conclude(self, stage: Stage) -> None:
-        """What is left to say of a split after its last batch."""
+        """Log metrics of a whole split after its last batch."""
 
     @property
     def effective_batch_size(self) -> int:
-        """Samples, or what the data counts, per optimizer step: of all devices and accumulated batches."""
+        """Samples (or tokens, as the data counts) per optimizer step, over all devices and accumulated batches."""
         trainer = self.trainer
         return trainer.datamodule.per_step * trainer.world_size * trainer.accumulate_grad_batches
 
     def log_step(self, values: dict[str, Tensor | float]) -> None:
-        """Logs `train/NAME` on the steps that loggers write, of which the progress bar shows `train/loss`."""
+        """Log `train/NAME` every `log_every_n_steps` steps; the progress bar shows `train/loss`."""
         trainer = self.trainer
         if trainer.log_every_n_steps and (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
             for name, value in values.items():
@@ -162,7 +166,7 @@ class Task(L.LightningModule):
         rank_zero_info(f"learning rate {rate:.3g}; to use it again: --model.optim.lr {rate:.3g}")
 
     def on_train_start(self) -> None:
-        for rates in self._rates():  # a finder leaves its own
+        for rates in self._rates():  # LearningRateFinder leaves its own
             rates.apply()
 
     def _rates(self) -> list[Rates]:
@@ -209,7 +213,7 @@ class Task(L.LightningModule):
             raise ConfigError(f"{what}; {self._remedy(checkpoint.get('hyper_parameters', {}))}")
 
     def _remedy(self, made: dict[str, Any]) -> str:
-        """What to type instead for a checkpoint that was made with other settings."""
+        """Remedy for a checkpoint with other settings: options to type."""
         own = self.hparams
         differ = {k: v for k, v in made.items() if isinstance(v, str | int | float) and k in own and own[k] != v}
         typed = [f"--model.{k} {str(v).lower() if isinstance(v, bool) else v}" for k, v in differ.items()]
@@ -219,7 +223,7 @@ class Task(L.LightningModule):
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a safe checkpoint can hold it: from Python, arguments may be modules and classes."""
+    """True for values that a checkpoint can hold without pickle: from Python, arguments may be modules and classes."""
     if isinstance(value, dict):
         return all(map(_is_plain, value.values()))
     if isinstance(value, list | tuple):

@@ -13,7 +13,7 @@ from tasks.pretraining import Distillation, positive
 
 
 class BYOL(Distillation):
-    """Pretrains a backbone without labels or negatives: predicts the teacher's embedding of the other view.
+    """Self-supervised without negatives: predict the momentum teacher's embedding of the other view.
 
     Args:
         head: projection head; only the backbone is kept afterward.

@@ -1,4 +1,4 @@
-"""Captions of images."""
+"""Image captioning: teacher forcing, self-critical sequence training, beam search."""
 
 from typing import ClassVar
 
@@ -24,17 +24,17 @@ PERPLEXITY = "exp of the mean cross-entropy per token of each image's first refe
 
 
 class Captioning(Writing, VisionTask):
-    """Sentences about images: a decoder writes about one of the backbone's maps.
+    """Image captioning: generate a sentence from a feature map of the backbone.
 
     Args:
-        decoder: writes; null is ShowAttendTell. `RecurrentDecoder` with `attention: none` is the baseline that does not
-            look at places.
-        feature_level: the backbone's map that is looked at, 0 the finest and -1 the coarsest.
+        decoder: text decoder; null is ShowAttendTell. `RecurrentDecoder` with `attention: none` is the baseline without
+            attention.
+        feature_level: index of the backbone's map that the decoder attends to, 0 the finest and -1 the coarsest.
         coord_conv: append two channels of coordinates to the map, which words such as `left of` need.
         doubly_stochastic_weight: weight of doubly stochastic attention regularization, the penalty for attending to
             places of the image unevenly; null is 1 for ShowAttendTell, as its authors have it, and 0 for others.
-        self_critical: a run of this task, or its .ckpt, to go on from with another aim: that captions drawn at random
-            have a higher CIDEr-D than the likeliest ones (Rennie et al. 2017). Learning rates are about a tenth then.
+        self_critical: a run of this task, or its .ckpt, to continue with self-critical sequence training: the reward is
+            CIDEr-D of sampled captions relative to greedy ones (Rennie et al. 2017). Use a tenth of the learning rate.
         cache_features: compute the map of every training image once, and train from these; they are kept on disk, in
             the user's cache folder, as float16. Only with `frozen`, and with data that is not augmented.
     """
@@ -105,7 +105,7 @@ class Captioning(Writing, VisionTask):
 
     def train(self, mode: bool = True) -> "Captioning":
         super().train(mode)
-        if self.self_critical:  # without dropout: what is rewarded is what was drawn
+        if self.self_critical:  # without dropout, so that the sampled captions have the probabilities in the loss
             for part in self.decoder.modules():
                 part.training = mode and isinstance(part, nn.RNNBase)  # which cuDNN differentiates in training only
         return self
@@ -133,7 +133,7 @@ class Captioning(Writing, VisionTask):
         }
 
     def attention(self, found: list[Hypothesis], memory: Memory, batch: Batch) -> Prediction:
-        """As of `Writing`, but of each (T, h, w), where in the image."""
+        """Attention maps over the image, (T, h, w) each, as `Writing.attention`."""
         answer = super().attention(found, memory, batch)
         if "attention" in answer:
             answer["attention"] = [w if w is None else w.unflatten(1, memory.shape) for w in answer["attention"]]
@@ -144,12 +144,12 @@ class Captioning(Writing, VisionTask):
 
     @torch.no_grad()
     def _seen(self, image: Tensor) -> Tensor:
-        """The map (B, C, h, w) of images uint8 (B, 3, H, W), on the host."""
+        """Feature map (B, C, h, w) of images uint8 (B, 3, H, W), on the host."""
         with self.trainer.precision_plugin.forward_context():
             return self.backbone(self.normalized(image.to(self.device)))[self.feature_level].half().cpu()
 
     def _weight(self, typed: float | None) -> float:
-        """Weight of the attention regularizer: as typed, else the decoder's usual one.
+        """Weight of the attention regularization: as typed, else the decoder's default.
 
         Raises:
             ConfigError: it is negative, or the decoder has no attention.
@@ -166,7 +166,7 @@ class Captioning(Writing, VisionTask):
         return typed
 
     def _go_on(self) -> None:
-        """Takes all weights of the run that self-critical training begins with.
+        """Load all weights of the run that self-critical training starts from.
 
         Raises:
             ConfigError: it is of another task, of other settings, or has another vocabulary.
@@ -185,7 +185,7 @@ class Captioning(Writing, VisionTask):
         rank_zero_info(f"all weights from {self.self_critical}, epoch {checkpoint['epoch']}")
 
     def _criticized(self, batch: Batch, memory: Memory) -> dict[str, Tensor]:
-        """The loss of captions that are drawn, compared with the likeliest ones."""
+        """Self-critical loss: REINFORCE with the reward of greedy captions as the baseline."""
         limits = self.search.limits
         drawn = [one for (one,) in sample(self.decoder, memory, limits)]
         worth, usual = (self._worth(found, batch) for found in (drawn, greedy(self.decoder, memory, limits)))

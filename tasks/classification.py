@@ -16,15 +16,14 @@ from tasks.vision import VisionTask
 
 
 class Classification(VisionTask):
-    """One class (or several, with `head.loss: binary`) per image.
+    """Image classification: one class (or several, with `head.loss: binary`) per image.
 
     `frozen: true` is the linear probe; `optim.layer_decay` gives lower layers lower learning rates.
 
     Args:
         classes: class names in order of their index; null takes the data's, or those of `head: pretrained`.
-        head: features to one logit per class, with its loss. `pretrained` is the classifier that the backbone was
-            published with, for its classes (1,000 of ImageNet, mostly); its weights are in those of `weights:
-            pretrained`, or in the library's file.
+        head: classifier with its loss. `pretrained` is the published classifier of the backbone (mostly 1,000 ImageNet
+            classes); its weights come with `weights: pretrained` or the library's file.
         mixup: MixUp's alpha on training batches (Zhang et al. 2018); 0 is off.
         cutmix: CutMix's alpha on training batches (Yun et al. 2019); 0 is off. With both, each batch draws one of them.
         aux_loss_weight: weight of the loss of each auxiliary classifier inside the backbone, in training; 0 is without

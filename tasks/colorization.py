@@ -1,4 +1,4 @@
-"""Colorization: which colors had the gray image? (Larsson et al. 2016, Zhang et al. 2016)"""
+"""Colorization: predicting the colors of gray images (Larsson et al. 2016, Zhang et al. 2016)."""
 
 from typing import ClassVar
 
@@ -14,14 +14,14 @@ MEMORY = 100  # steps over which the shares of colors are averaged
 
 
 class Colorization(Pretraining):
-    """Pretrains a backbone without labels: which colors had the gray image?
+    """Self-supervised: predict the colors of a gray image.
 
-    Every cell of the coarsest map answers with a histogram of 225 colors (Larsson et al. 2016): the mean of colors
-    that are possible would be no color. The layer that looks at the image gives all channels the same weight, and
-    as long as it is shown gray images this stays so: the backbone sees colored ones as gray.
+    Every cell of the coarsest map predicts a histogram of 225 colors (Larsson et al. 2016), since the mean of plausible
+    colors would be gray. The first layer starts with equal weights for all channels, and gray images keep them equal,
+    so the backbone sees colored images as gray.
 
     Args:
-        rebalance: 0 to below 1, how much more rare colors count (Zhang et al. 2016): at 0 all pixels count the same,
+        rebalance: class rebalancing of rare colors (Zhang et al. 2016), [0, 1): at 0 all pixels have the same weight,
             near 1 all colors, however rare.
     """
 
@@ -50,7 +50,7 @@ class Colorization(Pretraining):
             see_gray(self.backbone)
 
     def check_batch(self, size: int) -> None:
-        """Any batch will do: no image is compared with another."""
+        """Accept any batch size: no image is compared with another."""
 
     def forward(self, gray: Tensor) -> Tensor:
         """Normalized gray images (B, 3, H, W), all channels alike, to logits (B, 225, h, w) of colors."""
@@ -67,6 +67,6 @@ class Colorization(Pretraining):
         return {"loss": -(self._weights() * target * logits.float().log_softmax(1)).sum((1, 2, 3)).mean()}
 
     def _weights(self) -> Tensor:
-        """What each color counts (225, 1, 1); 1 on average over pixels."""
+        """Loss weight of each color, (225, 1, 1); 1 on average over pixels."""
         weights = 1 / ((1 - self.rebalance) / COLORS + self.rebalance * self.shares)
         return (weights / (weights * self.shares).sum())[:, None, None]

@@ -1,4 +1,4 @@
-"""Object detection: boxes and classes."""
+"""Object detection: boxes, classes, scores."""
 
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -24,18 +24,17 @@ from tasks.vision import VisionTask
 
 
 class Detection(VisionTask):
-    """Boxes around objects, each with a class and a score, in pixels of the original image.
+    """Object detection: a box, a class and a score per object, in pixels of the original image.
 
     Args:
         classes: class names in order of their index, without background; null takes the data's.
-        head: finds objects in maps; null is a FasterRCNN.
+        head: detection head; null is a FasterRCNN.
         neck: between backbone and head; null is an FPN with one more, coarser map, NoNeck leaves it out. The one map of
             a ViT becomes a pyramid first (Li et al. 2022).
         fit_anchors: choose the sizes of the anchors by k-means on the boxes of the training images, before training;
             null does so where the head's own reach less than 90 % of these boxes by an IoU of 0.5, and keeps sizes that
             were given.
-        freeze_norm: the backbone's batch norms keep their statistics and are not trained: for small batches with
-            `weights`.
+        freeze_norm: freeze the backbone's batch norms, with their statistics: for small batches with `weights`.
         tta: test-time augmentation: merge the detections of flipped and resized images.
         tile_size: side in pixels of the tiles that larger images are cut into outside of training; null takes the whole
             image in one pass. Images keep their own sizes with `--data.image_size null`.

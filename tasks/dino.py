@@ -14,22 +14,22 @@ from tasks.pretraining import Distillation, positive
 
 
 class DINO(Distillation):
-    """Pretrains a backbone without labels: a student sees small crops and says what its teacher says of large ones.
+    """Self-distillation without labels: match the momentum teacher's output on other crops of the image.
 
-    The teacher sees the `data.views` global views, the student these and the `data.local_views`. It is the teacher
-    that is probed, evaluated and exported, as in the paper. Logged beside the
-    loss: `teacher_entropy` (0 or ln K: collapsed) and `kl`, what the student lacks of its teacher.
+    The teacher sees the `data.views` global views, the student these and the `data.local_views`. The teacher is probed,
+    evaluated and exported, as in the paper. Logged beside the loss: `teacher_entropy` (0 or ln K: collapsed) and `kl`,
+    the Kullback-Leibler divergence of the student from the teacher.
 
     Args:
-        head: ends in prototypes, its last layer in `last`; only the backbone is kept afterward.
+        head: projection head that ends in prototypes, its last layer in `last`; only the backbone is exported.
         prototypes: number K of prototypes.
-        temperature: of the student.
-        teacher_temperature: of the teacher, after the warm-up; lower is sharper.
+        temperature: softmax temperature of the student.
+        teacher_temperature: softmax temperature of the teacher after its warm-up; lower is sharper.
         teacher_warmup: share of the optimizer steps in which it rises from 0.04, 0..1.
-        centering: what keeps the teacher from giving one answer to all: `mean` takes the running mean off its logits,
-            `sinkhorn` gives every prototype the same share of each batch (SwAV, DINOv2), which bears a sharper teacher.
-        center_momentum: of that running mean, 0..1.
-        freeze_last: epochs in which the last layer stays as it is.
+        centering: avoidance of collapse: `mean` subtracts a running mean from the teacher's logits, `sinkhorn` balances
+            prototypes over each batch (SwAV, DINOv2) and allows a sharper teacher.
+        center_momentum: momentum of that running mean, 0..1.
+        freeze_last: number of first epochs in which the last layer is frozen.
         momentum: of the teacher at the start, 0..1; higher follows more slowly.
         final_momentum: at the end; in between it follows a cosine, step by step.
     """

@@ -9,10 +9,10 @@ Loss = Literal["minimax", "non_saturating", "least_squares", "hinge"]
 
 
 class GAN(Adversarial):
-    """DCGAN, SNGAN, ACGAN, projection and others: networks, loss, penalty and condition combine freely.
+    """GAN for image generation: DCGAN, SNGAN, ACGAN or projection, with any loss, penalty and condition.
 
     Args:
-        loss: what both play for: `minimax` (Goodfellow et al. 2014), `non_saturating` (ibid., section 3),
+        loss: adversarial loss: `minimax` (Goodfellow et al. 2014), `non_saturating` (ibid., section 3),
             `least_squares` (Mao et al. 2017) or `hinge` (Lim and Ye 2017).
     """
 

@@ -1,4 +1,4 @@
-"""What a GAN makes: images of noise and labels, by the average of its generator, the same wherever they are made."""
+"""Image generation from noise and labels by the generator or its EMA, reproducible on any device count."""
 
 from copy import deepcopy
 
@@ -18,18 +18,18 @@ FIXED = 64  # rows of noise that are looked at throughout a run
 
 
 class Generation(Turns):
-    """Base of tasks whose generator makes images.
+    """Base of tasks with an image generator.
 
     Args:
-        generator: makes images.
-        discriminator: tells them from real ones.
+        generator: noise (and labels) to images.
+        discriminator: images to real-or-generated scores.
         image_size: side of the images in pixels; null takes the data's, 32 where there is none.
-        channels: of the images.
-        latent: numbers of noise that an image is made of.
+        channels: number of image channels.
+        latent: dimension of the noise.
         classes: class names in order of their index; null takes the data's.
-        condition: how labels come in: `embedding`, `projection` or `auxiliary`; null ignores them.
+        condition: conditioning on labels: `embedding`, `projection` or `auxiliary`; null ignores them.
 
-    Attributes: `fixed_noise` (64, latent) is the same throughout a run; `averaged` is the moving average of the
+    Attributes: `fixed_noise` (64, latent) is the same throughout a run; `averaged` is the EMA of the
     generator, null without.
     """
 
@@ -65,28 +65,30 @@ class Generation(Turns):
         self.register_buffer("fixed_noise", noise)
 
     def setup(self, stage: str) -> None:
-        judge = self.discriminator
-        if stage == "fit" and not self.trainer.ckpt_path and isinstance(judge, BackboneDiscriminator) and judge.weights:
-            rank_zero_info(load_backbone(judge.backbone, judge.weights))
+        network = self.discriminator
+        if stage != "fit" or self.trainer.ckpt_path or not isinstance(network, BackboneDiscriminator):
+            return
+        if network.weights:
+            rank_zero_info(load_backbone(network.backbone, network.weights))
 
     def _check(self, batch: Batch) -> None:
-        if not self.trainer.predicting:  # needs nothing but how many
+        if not self.trainer.predicting:  # only their number is needed
             super()._check(batch)
 
     def generate(self, count: int, generator: torch.Generator | None = None, label: Tensor | None = None) -> Tensor:
-        """Images float32 (count, C, H, W) in -1..1, by the average of the generator where there is one.
+        """Generate images float32 (count, C, H, W) in -1..1, by the EMA of the generator where there is one.
 
         Args:
-            count: how many.
-            generator: draws the noise; null takes torch's own.
-            label: classes int64 (count,) of a conditional one; null takes each class in turn.
+            count: number of images.
+            generator: random generator of the noise; null takes torch's own.
+            label: classes int64 (count,) of a conditional generator; null takes each class in turn.
         """
         device = generator.device if generator else self.device
         return self.images(torch.randn(count, self.latent, generator=generator, device=device), label)
 
     @torch.no_grad()
     def images(self, noise: Tensor, label: Tensor | None = None) -> Tensor:
-        """The same, of noise (N, latent).
+        """Generate images of given noise (N, latent), as `generate`.
 
         Raises:
             ConfigError: labels for a generator that knows none.
@@ -106,7 +108,7 @@ class Generation(Turns):
         """Images uint8, or floats in 0..1, (B, C, H, W) to float32 in -1..1.
 
         Raises:
-            ConfigError: they have other channels or another size than those that are made.
+            ConfigError: their channels or size differ from the generator's.
             DataError: floats beyond 0..1, or another type.
         """
         scale, canvas = pixel_scale(image), self.canvas
@@ -131,7 +133,7 @@ class Generation(Turns):
         return prediction
 
     def make(self, batch: Batch, index: int, seed: int) -> Prediction:
-        """An image for each sample of batch number `index` of a split, of noise that follows from its place."""
+        """Generate an image per sample of batch number `index` of a split, of noise keyed by seed and position."""
         count = len(batch["id"])
         first = index * (self.trainer.datamodule.batch_size if self.trainer.datamodule else count)
         places = range(first, first + count)

@@ -8,7 +8,7 @@ from tasks.detection import Detection
 
 
 class InstanceSegmentation(Detection):
-    """A box, a class, a score and a mask of each object, in pixels of the original image.
+    """Instance segmentation: a box, class, score and mask per object, in pixels of the original image.
 
     The data gives masks with `--data.masks true`. The head is a MaskRCNN if none is chosen.
     """

@@ -14,16 +14,16 @@ from tasks.pretraining import Pretraining
 
 
 class Jigsaw(Pretraining):
-    """Pretrains a backbone without labels: in which of some known orders do the shuffled tiles of the image lie?
+    """Self-supervised: classify the permutation of shuffled image tiles (jigsaw puzzle).
 
-    Tiles are cut at random places inside the cells of a grid and standardized one by one, so that neither edges that
-    continue nor shades give the order away.
+    Tiles are cropped at random positions within the cells of a grid and standardized one by one, so that neither
+    continuing edges nor shades reveal the permutation.
 
     Args:
         grid: cells per side, 2 or 3.
         tile_size: side of a tile in pixels; less than a cell, and the backbone's stride or more.
         num_permutations: orders of the tiles to choose from, at most the factorial of grid * grid.
-        hidden: width of the layer that sees all tiles.
+        hidden: width of the hidden layer over all tiles.
     """
 
     pools = True
@@ -56,10 +56,10 @@ class Jigsaw(Pretraining):
 
 
 def distant_orders(length: int, count: int) -> Tensor:
-    """`count` orders of 0..length-1, int64 (count, length), chosen one by one to differ in the most places.
+    """`count` permutations of 0..length-1, int64 (count, length), chosen greedily for the largest Hamming distance.
 
     Raises:
-        ConfigError: there are not that many.
+        ConfigError: fewer permutations exist.
     """
     everything = torch.tensor(list(permutations(range(length))))
     if not 2 <= count <= len(everything):

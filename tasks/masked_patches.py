@@ -15,15 +15,14 @@ CELL, BINS = 8, 9  # of the histograms, as Dalal and Triggs found best
 
 
 class MaskedPatches(Pretraining):
-    """Pretrains a backbone without labels: what was in the patches that were painted over?
+    """Masked image modeling: reconstruct the pixels or edges (HOG) of masked patches.
 
     Args:
-        head: draws pixels from the backbone's maps.
+        head: pixels from the backbone's maps.
         patch: side of a patch in pixels.
-        ratio: share of the patches that are painted over, between 0 and 1.
+        ratio: share of masked patches, (0, 1).
         target: `pixels`; `texture`, the same with mean 0 and deviation 1 in each patch and channel (He et al. 2022,
-            MAE); or `edges`, how much of them runs which way in each 8 x 8 pixels (Wei et al. 2022, MaskFeat): form
-            without color.
+            MAE); or `edges`, histograms of oriented gradients in cells of 8 x 8 pixels (Wei et al. 2022, MaskFeat).
     """
 
     needs: ClassVar[tuple[str, ...]] = ("image",)

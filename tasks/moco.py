@@ -15,9 +15,9 @@ from tasks.pretraining import Distillation, positive
 
 
 class MoCo(Distillation):
-    """Pretrains a backbone without labels: a view finds its other view's key among a queue of earlier keys.
+    """Self-supervised: momentum contrast of two views against a queue of negative keys.
 
-    As v2; v1 has a head with `layers: 1`, temperature 0.07 and weaker augmentation (`tasks/moco_v1.yaml`).
+    Defaults are v2; v1 has a head with `layers: 1`, temperature 0.07 and weaker augmentation (`tasks/moco_v1.yaml`).
 
     Args:
         head: projection head; only the backbone is kept afterward; null is a Projection without batch norm, as in the

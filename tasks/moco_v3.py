@@ -14,7 +14,7 @@ from tasks.pretraining import Distillation, positive
 
 
 class MoCoV3(Distillation):
-    """Pretrains a backbone without labels: predictions of a view find the teacher's key of the other view in the batch.
+    """Self-supervised: momentum contrast of two views against in-batch negatives, without a queue.
 
     Args:
         head: projection head; only the backbone is kept afterward; null is a Projection with `last_norm`.

@@ -1,4 +1,4 @@
-"""What all pretraining methods share: the steps, the views, and a teacher for those that have one."""
+"""Base of self-supervised pretraining methods, with and without a momentum teacher."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tasks.vision import VisionTask
 
 
 class Pretraining(VisionTask):
-    """Base of methods that need no labels; a subclass says in `step` what a batch costs."""
+    """Base of self-supervised methods; a subclass computes the loss of a batch in `step`."""
 
     monitor = "val/loss"
     mode = "min"
@@ -25,7 +25,7 @@ class Pretraining(VisionTask):
             self.check_batch(data.batch_size)
 
     def check_batch(self, size: int) -> None:
-        """Refuses batches per device that the method cannot train on.
+        """Check the batch size per device.
 
         Raises:
             ConfigError: too small.
@@ -34,11 +34,11 @@ class Pretraining(VisionTask):
             raise ConfigError(f"{type(self).__name__} compares images: --data.batch_size must be 2 or more")
 
     def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
-        """What a batch costs: `loss`, other scalars to log, and `embeddings` (N, D) for the collapse monitor.
+        """Compute the loss of one batch; returns `loss`, scalars to log, and `embeddings` (N, D) for CollapseMonitor.
 
         Args:
             batch: `views` or `image`, normalized.
-            draws: for what is random in validation; null takes torch's own generator, which checkpoints hold.
+            draws: random generator of validation; null takes torch's own, which checkpoints hold.
         """
         raise NotImplementedError
 
@@ -59,14 +59,14 @@ class Pretraining(VisionTask):
         self.log_mean(stage, results, len(batch["id"]))
 
     def gather(self, tensor: Tensor, gradients: bool = False) -> Tensor:
-        """(B, ...) of this device to (B * devices, ...) of all, in order of rank."""
+        """Gather (B, ...) of this device to (B * devices, ...) of all, in order of rank."""
         if self.trainer.world_size == 1:
             return tensor
         return self.all_gather(tensor, sync_grads=gradients).flatten(0, 1)
 
 
 def positive(**settings: float) -> None:
-    """Refuses settings of a method that mean nothing unless they are above 0.
+    """Check that settings are above 0.
 
     Raises:
         ConfigError: one is not.
@@ -77,7 +77,7 @@ def positive(**settings: float) -> None:
 
 
 class Distillation(Pretraining):
-    """Base of methods with a teacher, which follows the student's weights after each optimizer step.
+    """Base of methods with a momentum encoder (teacher), the EMA of the student's weights after each optimizer step.
 
     Args:
         momentum: of the teacher at the start, 0..1; higher follows more slowly.

@@ -11,9 +11,9 @@ from tasks.pretraining import Pretraining
 
 
 class Rotation(Pretraining):
-    """Pretrains a backbone without labels: by how many quarter turns was the image rotated?
+    """Self-supervised: predict the rotation of an image (0, 90, 180 or 270 degrees).
 
-    Each image comes in all four turns, so a batch costs as much as four.
+    Each image is used in all four rotations, so a batch costs as much as four.
     """
 
     monitor = "val/accuracy"

@@ -18,10 +18,10 @@ from tasks.vision import VisionTask
 
 
 class SemanticSegmentation(VisionTask):
-    """One class per pixel.
+    """Semantic segmentation: one class per pixel, evaluated at the original resolution.
 
-    Validation, test and prediction take images of any size and answer in the pixels of the original, which is where
-    they are judged: the scores are those of the maps that prediction writes.
+    Validation, test and prediction take images of any size and return maps at the original resolution, so the scores
+    are those of the maps that prediction writes.
 
     Args:
         classes: class names in order of their index, background too if it is one; null takes the data's.
@@ -29,14 +29,14 @@ class SemanticSegmentation(VisionTask):
         neck: between backbone and head; null is none. The one map of a ViT becomes a pyramid first (Li et al. 2022);
             NoNeck leaves it as it is.
         aux_loss_weight: weight of a second loss in training, of an FCN head on the last map but one; 0 is off.
-        loss: what is minimized.
+        loss: segmentation loss, with class weights.
         tta: test-time augmentation: average the probabilities of flipped and resized images.
         tile_size: side in pixels of the tiles that larger images are cut into outside of training; null takes the whole
             image in one pass.
         tile_overlap: share of a tile that neighbors have in common, [0, 1).
         probabilities: prediction also writes the probability of every class at every pixel.
-        resized_scores: also judge at the network's size, against masks resized to `image_size`, under names that end in
-            `_resized`; what many papers and other programs report.
+        resized_scores: also evaluate against masks resized to `image_size`, as many papers and other programs do, under
+            names that end in `_resized`.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("image", "mask")

@@ -12,7 +12,7 @@ from tasks.pretraining import Pretraining, positive
 
 
 class SimCLR(Pretraining):
-    """Pretrains a backbone without labels: two views of an image attract, views of different images repel.
+    """Self-supervised: pull two augmented views of an image together, push other images apart.
 
     Args:
         head: projection head; only the backbone is kept afterward.

@@ -13,7 +13,7 @@ from tasks.pretraining import Pretraining, positive
 
 
 class SimSiam(Pretraining):
-    """Pretrains a backbone without labels, negatives or teacher: predicts the other view, which gets no gradient.
+    """Self-supervised without negatives or a teacher: predict the other view's embedding, with stop-gradient.
 
     Args:
         head: projection head; only the backbone is kept afterward; null is a Projection of 3 layers with `last_norm`.

@@ -1,4 +1,4 @@
-"""Translation of sentences."""
+"""Machine translation with encoder and decoder."""
 
 from typing import ClassVar
 
@@ -16,11 +16,11 @@ from tasks.writing import Writing
 
 
 class Translation(Writing):
-    """Sentences of one language into another, read by an encoder and written by a decoder.
+    """Machine translation: sequence-to-sequence with an encoder and a decoder.
 
     Args:
-        encoder: reads; null is a TransformerEncoder.
-        decoder: writes; null is a TransformerDecoder.
+        encoder: text encoder; null is a TransformerEncoder.
+        decoder: text decoder; null is a TransformerDecoder.
         shared: whether both languages have one embedding, if they have one vocabulary (`data.shared_vocab`).
         tokenize: sacreBLEU's tokenizer; null takes that of the script of the data's targets: 13a, or zh, ja-mecab,
             ko-mecab or char for those without spaces.

@@ -1,4 +1,4 @@
-"""Two networks trained in turn by two optimizers, by hand: whose turn it is, what counts, what all devices share."""
+"""Manual optimization for GANs: alternating updates, step counting, gradient averaging across devices."""
 
 from collections.abc import Callable
 from math import ceil
@@ -21,21 +21,21 @@ class Turns(Task):
     """Base of tasks with a `generator` and a `discriminator`.
 
     Every batch trains the discriminator; after `n_critic` of its steps the generator takes one. Only the generator's
-    steps count: for `trainer.max_steps`, `checkpoint.every_n_steps`, schedules and the steps in the logs, which are
-    written every `trainer.log_every_n_steps` batches.
+    steps are counted: for `trainer.max_steps`, `checkpoint.every_n_steps`, schedules and the steps in the logs, which
+    are written every `trainer.log_every_n_steps` batches.
 
-    Gradients become the mean of all devices just before a step, all at once, so any strategy of data parallelism
-    works although half of the parameters have none. So do the statistics of batch norms. What is random is drawn for
-    all devices by each, which takes its share: together they do what one would do with the whole batch.
+    Gradients, and batch norm statistics, are averaged across devices just before a step, so that any data-parallel
+    strategy works although half of the parameters have no gradient. Each device draws the random numbers of all and
+    takes its share, so the result equals that of one device with the whole batch.
 
     Args:
-        n_critic: steps of the discriminator for each of the generator.
-        accumulate: batches for each step of either.
-        gradient_clip: largest norm of the gradients of either network; 0 is off.
-        optim: how the generator's parameters move.
-        discriminator_optim: how the discriminator's do.
+        n_critic: discriminator steps per generator step.
+        accumulate: batches per step of either network (gradient accumulation).
+        gradient_clip: maximum gradient norm of either network; 0 is off.
+        optim: optimizer, learning-rate schedule and weight decay of the generator.
+        discriminator_optim: the same for the discriminator.
         ema_decay: EMA decay of the generator's weights, e.g. 0.999; the EMA generator then makes all images that are
-            judged and written. 0 disables it.
+            evaluated and written. 0 disables it.
     """
 
     float32 = True
@@ -60,7 +60,7 @@ class Turns(Task):
         self.discriminator_optim = discriminator_optim
         self.collected = 0  # batches since the discriminator's last step
         self.rounds = 0  # steps of the discriminator since the generator's last one
-        self.measured: dict[str, Tensor] = {}  # the last of everything that is logged
+        self.measured: dict[str, Tensor] = {}  # latest value of each logged scalar
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -72,17 +72,17 @@ class Turns(Task):
 
     @property
     def turns(self) -> tuple[bool, bool]:
-        """Whether the discriminator takes a step with this batch, and the generator after it."""
+        """Flags of this batch: the discriminator takes a step, and then the generator."""
         stepping = self.collected + 1 == self.accumulate or self.trainer.is_last_batch
         return stepping, stepping and self.rounds + 1 == self.n_critic
 
     def draw(self, sampler: Callable[..., Tensor], count: int, *shape: int) -> Tensor:
-        """`sampler((count, *shape))`, such as torch.rand: this device's share of what all draw."""
+        """Draw `sampler((count, *shape))`, such as torch.rand, for all devices; returns this device's share."""
         world, rank = (self.trainer.world_size, self.trainer.global_rank) if self._trainer else (1, 0)
         return sampler((count * world, *shape), device=self.device)[rank::world]
 
     def collect(self, loss: Tensor) -> None:
-        """Adds the gradients of this batch's share of a step."""
+        """Accumulate the gradients of a batch, scaled to its share of the step."""
         loss = loss / self.accumulate
         if self.trainer.world_size == 1:
             self.manual_backward(loss)
@@ -91,10 +91,10 @@ class Turns(Task):
             self.manual_backward(loss)
 
     def step_discriminator(self, alone: bool = True) -> None:
-        """Takes the step for which batches were collected; the trainer does not count it.
+        """Step the discriminator with the accumulated gradients; not counted by the trainer.
 
         Args:
-            alone: the generator takes no step after it with the same images; it still needs its statistics otherwise.
+            alone: no generator step with the same images follows, so that batch norm statistics can be averaged now.
         """
         self._agree(self.discriminator, statistics=alone)
         optimizer = self.trainer.optimizers[1]
@@ -104,7 +104,7 @@ class Turns(Task):
         self.collected, self.rounds = 0, self.rounds + 1
 
     def step_generator(self) -> None:
-        """Takes the step that the trainer counts."""
+        """Step the generator; counted by the trainer."""
         self._agree(self.generator)
         optimizer = self.optimizers()[0]
         optimizer.step()
@@ -113,7 +113,7 @@ class Turns(Task):
         self.rounds = 0
 
     def _agree(self, network: nn.Module, statistics: bool = True) -> None:
-        """Gradients of a network, and the statistics of both, become the mean of all devices."""
+        """Average a network's gradients, and the batch norm statistics of both, across devices."""
         if self.trainer.world_size == 1:
             return
         tensors = [p.grad for p in network.parameters() if p.grad is not None]
@@ -125,7 +125,7 @@ class Turns(Task):
             tensor.copy_(shared)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clips, when gradients are no longer scaled for half precision, and notes their norm."""
+        """Clip gradients, after unscaling for half precision, and record their norm."""
         name = "generator" if optimizer is self.trainer.optimizers[0] else "discriminator"
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if self.gradient_clip:
@@ -135,12 +135,12 @@ class Turns(Task):
 
     @property
     def logging(self) -> bool:
-        """Whether loggers write this batch."""
+        """True for batches that loggers write."""
         every = self.trainer.log_every_n_steps
         return bool(every) and (self.trainer.fit_loop.epoch_loop.total_batch_idx + 1) % every == 0
 
     def log_step(self, values: dict[str, Tensor | float]) -> None:
-        """Logs `train/NAME` on the batches that loggers write; the progress bar shows both losses."""
+        """Log `train/NAME` every `log_every_n_steps` batches; the progress bar shows both losses."""
         if self.logging:
             for name, value in values.items():
                 self.log(f"train/{name}", value, prog_bar=name.endswith("_loss"), sync_dist=True)
@@ -150,7 +150,7 @@ class Turns(Task):
         self._log_place()
 
     def _log_place(self) -> None:
-        """Loggers would count batches as steps."""
+        """Log step and epoch, since loggers would count batches as steps."""
         self.log("step", float(self.trainer.global_step), sync_dist=True)
         self.log("epoch", float(self.trainer.current_epoch), sync_dist=True)
 
@@ -174,7 +174,7 @@ class Turns(Task):
         return [optimizer for optimizer, _ in pairs], [schedule for _, schedule in pairs]
 
     def _steps(self) -> int:
-        """Of the generator, in the whole run."""
+        """Number of generator steps in the whole run."""
         trainer = self.trainer
         most = int(trainer.estimated_stepping_batches)  # also prepares the loaders
         if trainer.max_epochs == -1:

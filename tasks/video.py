@@ -14,10 +14,10 @@ from tasks.vision import VisionTask
 
 
 class Video(VisionTask):
-    """One class per video; outside of training a video may be looked at in several clips and crops.
+    """Video classification: one class per video, with multi-clip, multi-crop testing.
 
-    The backbone is one for images, with weights of any task, around which `fusion` brings the frames together; or one
-    for clips, such as `r3d_18`.
+    The backbone is an image network, with weights of any task, whose frames `fusion` combines; or a clip network, such
+    as `r3d_18`.
 
     Args:
         classes: class names in order of their index; null takes the data's.
@@ -25,7 +25,7 @@ class Video(VisionTask):
         fusion: `single` (middle frame), `mean` or `max` of all frames, `concat` (late, fully connected), `early` (first
             convolution), `slow` (stage by stage), `lstm`, `gru`, `attention`, `inflate` (2-D to 3-D convolutions); a
             class_path takes their options. Backbones for clips take `mean`, `max`, `lstm`, `gru` and `attention`.
-        head: maps to one logit per class, with its loss.
+        head: classifier with its loss.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("video", "label")
@@ -86,10 +86,10 @@ class Video(VisionTask):
         return loss
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
-        return self._judge(self.head.probabilities(self(batch["video"])), len(batch["id"]))
+        return self._average_views(self.head.probabilities(self(batch["video"])), len(batch["id"]))
 
-    def _judge(self, scores: Tensor, videos: int) -> Prediction:
-        """Probabilities (B V, C) of consecutive views to those of B videos."""
+    def _average_views(self, scores: Tensor, videos: int) -> Prediction:
+        """Average probabilities (B V, C) over the V consecutive views of each of B videos."""
         scores = scores.unflatten(0, (videos, -1)).mean(1)
         return {"label": scores.argmax(1), "scores": scores}
 
@@ -97,7 +97,7 @@ class Video(VisionTask):
         logits, label = self(batch["video"]), batch["label"]
         each = label.repeat_interleave(len(logits) // len(label))
         scores = self.head.probabilities(logits)
-        prediction = self._judge(scores, len(label))
+        prediction = self._average_views(scores, len(label))
         for name, metric in self.metrics[stage].items():
             metric.update(*((scores, each) if name == "clip_accuracy" else (prediction["scores"], label)))
         self.log_mean(stage, {"loss": self.head.loss(logits, each)}, len(each))

@@ -1,4 +1,4 @@
-"""What all tasks that see images or clips share: the backbone, its weights and its input."""
+"""Base of tasks with images or clips: backbone, weights, input normalization."""
 
 from typing import Any, Literal
 
@@ -18,18 +18,18 @@ from tasks.base import Task
 class VisionTask(Task):
     """Base of the tasks with a backbone.
 
-    `pools` says whether the task learns from pooled features (`Backbone.pool`) rather than from maps; `attach` sets it.
-    Parameters of the backbone that the one or the other does not follow from are not trained.
+    `pools` is true for tasks on pooled features (`Backbone.pool`) and false for tasks on maps; `attach` sets it.
+    Backbone parameters without influence on the loss are not trained.
 
     Args:
         backbone: a timm model name, that of a network for clips (`r3d_18`, `c3d`, ...), or a backbone of our own.
-        weights: where the backbone's weights come from: a run directory, a .ckpt of any task here, a
-            backbone.safetensors, its library's file, or `pretrained` to fetch that; null starts from random ones.
-            Files of older versions may lack layers behind the last map: they start afresh, and the log names them.
+        weights: initial weights of the backbone: a run directory, a .ckpt of any task here, a backbone.safetensors, its
+            library's file, or `pretrained` to download that; null initializes at random. Layers behind the last map
+            that a file of an older version lacks are initialized at random, and the log names them.
         small_images: 3x3 stem without max-pool, for images of about 64 pixels or less.
         drop_path: highest probability of skipping a residual branch in training, 0..1.
         output_stride: stride of the backbone's coarsest map, by dilation; 8 or 16 keep detail for dense tasks.
-        frozen: keep the backbone as it is, its normalization layers in eval mode; only the rest is trained.
+        frozen: freeze the backbone, with its normalization layers in eval mode; only the rest is trained.
         compile: compile the backbone with torch.compile; the first step takes a minute or so longer.
         fold_batchnorm: fold batch norms into the convolutions before them and reparameterize RepVGG, in validate, test
             and predict: the same answers but for rounding, faster.
@@ -91,7 +91,7 @@ class VisionTask(Task):
 
     @property
     def classifier(self) -> nn.Module | None:
-        """The library's classifier, where a head has it: its weights come with those of the backbone."""
+        """The library's classifier in the head, if any; its weights are loaded with those of the backbone."""
         return None
 
     @property
@@ -104,19 +104,20 @@ class VisionTask(Task):
         return self.exported(image)
 
     def features(self, image: Tensor) -> Tensor:
-        """Features (B, D) that probes and exports look at: pooled ones, or the mean of the coarsest map in tasks that
-        train the maps alone."""
+        """Features (B, D) for probes and exports: pooled ones, or the mean of the coarsest map in tasks on maps."""
         maps = self.maps(image)
         return self.exported.pool(maps) if self.pools else maps[-1].mean((-2, -1))
 
     @property
     def used(self) -> set[str]:
-        """Names of the parameters of the backbone's `net` that the loss follows from."""
+        """Names of the parameters of the backbone's `net` with influence on the loss."""
         return self.reach.pooled if self.pools else set.union(*self.reach.maps)
 
     def train_used(self) -> None:
-        """Fixes the parameters of the backbone that the loss does not follow from: processes of DDP would wait for
-        their gradients. To be called again when `pools` or `used` change."""
+        """Freeze backbone parameters without influence on the loss, since DDP would wait for their gradients.
+
+        To be called again when `pools` or `used` change.
+        """
         self.backbone.pools, used = self.pools, self.used
         for name, parameter in self.backbone.net.named_parameters():
             parameter.requires_grad_(name in self.trainable and name in used)
@@ -168,7 +169,7 @@ class VisionTask(Task):
             self.backbone.compile()
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Images cross to the device as uint8 and become normalized floats there.
+        """Normalize images, which reach the device as uint8, to floats.
 
         Raises:
             ConfigError: the data gives something else than the task `needs`, or too small images.
@@ -183,7 +184,7 @@ class VisionTask(Task):
         return batch
 
     def normalized(self, image: Tensor) -> Tensor:
-        """Images or clips uint8 (B, C, ...) to floats of the weights' type, which is float32 unless asked otherwise.
+        """Normalize images or clips uint8 (B, C, ...) to floats of the weights' type, float32 by default.
 
         Raises:
             ConfigError: they are smaller than one cell of the backbone's coarsest map.
@@ -192,7 +193,7 @@ class VisionTask(Task):
         return self.backbone.normalize(image).to(self.dtype)
 
     def check_sides(self, sides: dict[str, int]) -> None:
-        """Refuses squares that the backbone cannot see.
+        """Check the image sizes against the backbone's stride and fixed input size.
 
         Args:
             sides: in pixels, by the option that sets them, those of whole images first.

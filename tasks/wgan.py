@@ -1,4 +1,4 @@
-"""Wasserstein GANs, whose critic estimates how far generated images are from real ones."""
+"""Wasserstein GAN, whose critic estimates the Wasserstein distance of generated from real images."""
 
 from typing import ClassVar
 
@@ -17,16 +17,17 @@ ADAM = Optim(lr=1e-4, betas=(0.0, 0.9), weight_decay=0.0, schedule="linear", war
 
 
 class WGAN(Adversarial):
-    """With a gradient penalty (Gulrajani et al. 2017), or with clipped weights (Arjovsky et al. 2017).
+    """Wasserstein GAN with gradient penalty (Gulrajani et al. 2017) or weight clipping (Arjovsky et al. 2017).
 
     Args:
-        generator: makes images.
+        generator: noise (and labels) to images.
         discriminator: the critic.
-        n_critic: steps of the critic for each of the generator.
-        penalty: on the critic's slope: `gradient`, `r1` or `dragan`; `none` with clipped weights or spectral norm.
+        n_critic: critic steps per generator step.
+        penalty: gradient penalty of the critic: `gradient`, `r1` or `dragan`; `none` with clipped weights or spectral
+            norm.
         weight_clip: bound of all the critic's parameters after each of its steps, such as 0.01; 0 is off.
-        optim: how the generator's parameters move.
-        discriminator_optim: how the critic's do.
+        optim: optimizer, learning-rate schedule and weight decay of the generator.
+        discriminator_optim: the same for the critic.
     """
 
     protocols: ClassVar[dict[str, str]] = Adversarial.protocols | {

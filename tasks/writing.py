@@ -1,4 +1,4 @@
-"""What tasks share that write texts: teacher forcing to train, search to judge."""
+"""Base of text generation tasks: training by teacher forcing, evaluation by beam search."""
 
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -18,24 +18,24 @@ from tasks.base import Stage, Task
 
 
 class Writing(Task):
-    """Base of tasks that write a text about a memory; a subclass makes the memory and says how texts are judged.
+    """Base of text generation; a subclass provides the encoder output and the text metrics.
 
     Args:
         tokenizers: vocabularies as `Tokenizer.to_json` gives them, the last of them that of the text; null takes the
             data's.
         label_smoothing: share of the probability that training spreads evenly over the vocabulary, 0..1.
-        search: how texts are searched for in validation, test and prediction. Between the epochs of a training, the
-            likeliest token at every step is taken, and the metrics of that end in `_greedy`.
+        search: decoding in validation, test and prediction (greedy, beam search, sampling). Between the epochs of a
+            training, decoding is greedy, and its metrics end in `_greedy`.
     """
 
     fallback = "val/perplexity"
     unfinished = "share of texts that reached model.search.max_length before their end"
     decoder: Decoder
     scores: nn.ModuleDict
-    """Metrics of texts and references, of `val` and `test`, with `full` for those that take time, too."""
+    """Text metrics of `val` and `test`; `full` enables the slow ones."""
     quick = True
     bleu: ClassVar[dict[str, Any]] = {}
-    """Settings of sacreBLEU, where sentences are judged by it."""
+    """Settings of sacreBLEU, in tasks that use it."""
 
     def __init__(
         self,
@@ -57,11 +57,11 @@ class Writing(Task):
         self.perplexity = nn.ModuleDict({"val": Perplexity(PAD), "test": Perplexity(PAD)})
 
     def memory(self, batch: Batch) -> Memory:
-        """What there is to write about."""
+        """Encoder output of a batch."""
         raise NotImplementedError
 
     def references(self, batch: Batch) -> list[str] | list[list[str]]:
-        """What should have been written."""
+        """Reference texts of a batch."""
         raise NotImplementedError
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
@@ -70,7 +70,7 @@ class Writing(Task):
         return costs["loss"]
 
     def costs(self, batch: Batch, memory: Memory) -> dict[str, Tensor]:
-        """The `loss` of a batch, and other scalars to log."""
+        """Compute the `loss` of a batch, and other scalars to log."""
         read, write = batch["target"][:, :-1], batch["target"][:, 1:]
         states = self.decoder.states(read, memory)
         return {"loss": label_smoothed_cross_entropy(states, self.decoder.output.weight, write, self.label_smoothing)}
@@ -98,7 +98,7 @@ class Writing(Task):
         self.perplexity[stage].reset()
 
     def named(self, protocols: dict[str, str]) -> dict[str, str]:
-        """Protocols of the metrics that follow from the search, and of the same between epochs."""
+        """Protocols of the metrics with the configured search, and of the same metrics with greedy search."""
         protocols = protocols | {"unfinished": self.unfinished}
         quick = {f"{name}{GREEDY}": f"greedy search; {how}" for name, how in protocols.items() if name != "perplexity"}
         return protocols | quick
@@ -107,7 +107,7 @@ class Writing(Task):
         return stage == "val" and self.trainer.state.fn == "fit"
 
     def written(self, found: list[list[Hypothesis]]) -> Prediction:
-        """Texts of the best hypotheses, whether they are `finished`, and the alternatives if they are asked for."""
+        """Texts of the best hypotheses, flags `finished`, and alternatives if several are returned."""
         tokenizer = self.tokenizers[-1]
         answer: Prediction = {
             "text": tokenizer.decode([best.tokens for best, *_ in found]),
@@ -118,7 +118,7 @@ class Writing(Task):
         return answer
 
     def attention(self, found: list[Hypothesis], memory: Memory, batch: Batch) -> Prediction:
-        """Where each piece of the texts looked: `attention`, of each (T, S), and `pieces`, T of each."""
+        """Attention of generated tokens to the source: `attention`, (T, S) each, and `pieces`, T tokens each."""
         tokens = [torch.tensor([BOS, *one.tokens], device=self.device) for one in found]
         _, weights = self.decoder.attend(nn.utils.rnn.pad_sequence(tokens, batch_first=True, padding_value=PAD), memory)
         if weights is None:

@@ -28,7 +28,7 @@ class TextFiles(Table):
     """Write generated text as `predict.csv` or `test.csv`, and as text files of one sentence per line.
 
     Columns: `id`, `source` of translations, `text`, `alternatives` where the search returns several (best first, one
-    per line of the cell), where known `reference`, or `references` of captions, and `cut`: `source` if it was truncated,
+    per line of the cell), where known `reference`, or `references` of captions, and `cut`: `source` if truncated,
     `text` if generation stopped before its end. Text files: `test.txt`, `test.source.txt`, `test.reference.txt`.
     """
 
