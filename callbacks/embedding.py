@@ -32,7 +32,7 @@ def embed(loader: Iterable[Batch], trainer: Trainer, task: LightningModule) -> t
         ConfigError: the data gives no input that the task takes.
     """
     features, labels = [], []
-    takes = ("image", "video") if "video" in task.needs else ("image",)
+    takes = ("image", "video") if "video" in task.required_keys else ("image",)
     # Starting a DataLoader draws a seed from the global generator: training must not notice.
     with isolate_rng(), evaluating(task), torch.no_grad(), trainer.precision_plugin.forward_context():
         for batch in loader:

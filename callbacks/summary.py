@@ -55,9 +55,11 @@ class Summary(L.Callback):
         if stage != self.command:
             return  # the test at the end of fit
         task, data = type(pl_module).__name__, trainer.datamodule
-        parts = pl_module.parts
-        count = sum(p.numel() for p in {p for part in parts.values() for p in part.parameters()}) / 1e6
-        CONSOLE.print(f"[bold]{task}[/] with {' and '.join(parts)} ({count:.2f} M parameters) on {type(data).__name__}")
+        networks = pl_module.named_networks
+        count = sum(p.numel() for p in {p for one in networks.values() for p in one.parameters()}) / 1e6
+        CONSOLE.print(
+            f"[bold]{task}[/] with {' and '.join(networks)} ({count:.2f} M parameters) on {type(data).__name__}"
+        )
         CONSOLE.print(f"  {trainer.precision} on {trainer.strategy.root_device} ({self.precision_reason})")
 
     @rank_zero_only

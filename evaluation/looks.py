@@ -55,7 +55,7 @@ def draw_maps(subject: Subject) -> None:
     places, task, plugin = _various(subject, LOOKS), subject.task, subject.trainer.precision_plugin
     with evaluating(task), torch.no_grad(), plugin.forward_context():
         image = plugin.convert_input(task.backbone.normalize(subject.images[places].to(task.device)))
-        heat = None if "video" in task.needs else attention(task.exported, image)
+        heat = None if "video" in task.required_keys else attention(task.exported, image)
         title = "Attention of the class token, last block, mean over heads"
         if heat is None:
             heat, _ = activation(task.maps(image))

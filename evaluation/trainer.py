@@ -154,7 +154,7 @@ def _to_judge(model: Task, data: DataModule, label_fractions: tuple[float, ...])
         f"evaluate judges features of single images of one size, or of videos by a task for videos, which {name} "
         f"does not give: add other --data, such as --data ImageFolder --data.root FOLDER"
     )
-    if data.noun != "images" and not (data.noun == "videos" and "video" in model.needs):
+    if data.noun != "images" and not (data.noun == "videos" and "video" in model.required_keys):
         raise refused
     split = next((split for split in ("test", "val") if data.has(split)), None)
     if split is None or not data.has("train"):

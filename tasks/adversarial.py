@@ -151,7 +151,7 @@ class Adversarial(Generation):
             real, fake = real.sigmoid(), fake.sigmoid()
         return {"d_real": real.float().mean(), "d_fake": fake.float().mean()}
 
-    def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction:
+    def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
         """Evaluate as many generated as real images, of noise that is the same in every epoch and on any devices."""
         real, label = self.scaled(batch["image"]), batch["label"] if self.condition else None
         prediction = self.make(batch, index, 0)

@@ -47,7 +47,7 @@ class AutoEncoder(Pretraining):
     generator without labels.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("image",)
+    required_keys: ClassVar[tuple[str, ...]] = ("image",)
     protocols: ClassVar[dict[str, str]] = {
         "loss": "mean squared error of pixels in -1..1; if variational half its logarithm + beta x divergence / pixels",
         "reconstruction_mse": "mean squared error of pixels in -1..1, with noise and with a code that is drawn",
@@ -100,10 +100,10 @@ class AutoEncoder(Pretraining):
         """Normalized images (B, C, H, W) to reconstructions, float32 in -1..1."""
         return self.decode(self.encode(image)[0])
 
-    def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         return self._costs(self._pass(batch["image"], draws))
 
-    def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction:
+    def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
         passage = self._pass(batch["image"], torch.Generator().manual_seed(index))
         self.log_mean(stage, self._costs(passage), len(passage.mean))
         made = passage.made if self.beta is None else self.decode(passage.mean)

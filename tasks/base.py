@@ -29,7 +29,7 @@ class Task(L.LightningModule):
     Attributes:
         monitor: metric that selects the best checkpoint, `max` or `min` by `mode`.
         fallback: loss that selects it while the monitor is constant.
-        needs: required keys of a batch; prediction requires the first only.
+        required_keys: keys that a batch must have; prediction requires the first only.
         protocols: metric -> definition as text.
         pretraining: the only product is the backbone.
         views: minimum and maximum number of augmented views per image.
@@ -43,7 +43,7 @@ class Task(L.LightningModule):
     monitor: ClassVar[str] = "val/loss"
     mode: ClassVar[Literal["min", "max"]] = "min"
     fallback: ClassVar[str] = "val/loss"
-    needs: ClassVar[tuple[str, ...]] = ()
+    required_keys: ClassVar[tuple[str, ...]] = ()
     protocols: ClassVar[dict[str, str]] = {}
     pretraining: ClassVar[bool] = False
     views: ClassVar[tuple[int, int]] = (1, 1)
@@ -68,7 +68,7 @@ class Task(L.LightningModule):
         self.means = {stage: Means() for stage in ("val", "test")}
 
     @property
-    def parts(self) -> dict[str, nn.Module]:
+    def named_networks(self) -> dict[str, nn.Module]:
         """Networks of the startup summary, by their published names."""
         raise NotImplementedError
 
@@ -81,14 +81,14 @@ class Task(L.LightningModule):
         """Reject data of another kind than the task's.
 
         Raises:
-            ConfigError: the data gives something else than the task `needs`.
+            ConfigError: the batch lacks one of `required_keys`.
         """
         if self._trainer is not None:
             self._check(batch)
         return batch
 
     def _check(self, batch: Batch) -> None:
-        needs = self.needs[:1] if self.trainer.predicting else self.needs
+        needs = self.required_keys[:1] if self.trainer.predicting else self.required_keys
         if not set(needs) <= batch.keys():
             data, *lists = type(self.trainer.datamodule).__name__, ", ".join(needs), ", ".join(batch)
             raise ConfigError(
@@ -96,17 +96,17 @@ class Task(L.LightningModule):
             )
 
     def validation_step(self, batch: Batch, index: int) -> Prediction | None:
-        return None if SURPLUS in batch else self.evaluate(batch, self.turn(index), "val")
+        return None if SURPLUS in batch else self.eval_step(batch, self.turn(index), "val")
 
     def test_step(self, batch: Batch, index: int) -> Prediction | None:
-        return None if SURPLUS in batch else self.evaluate(batch, self.turn(index), "test")
+        return None if SURPLUS in batch else self.eval_step(batch, self.turn(index), "test")
 
     def on_validation_epoch_end(self) -> None:
-        self.conclude("val")
+        self.on_eval_epoch_end("val")
         self._log_means("val")
 
     def on_test_epoch_end(self) -> None:
-        self.conclude("test")
+        self.on_eval_epoch_end("test")
         self._log_means("test")
 
     def turn(self, index: int) -> int:
@@ -132,11 +132,11 @@ class Task(L.LightningModule):
         values = {name: value.to(self.device) for name, value in values.items()}
         self.log_dict(values, batch_size=1, sync_dist=True)  # a mean of equals; Lightning warns without
 
-    def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction | None:
+    def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction | None:
         """Evaluate batch number `index` of a split; returns the prediction that callbacks draw and write."""
         raise NotImplementedError
 
-    def conclude(self, stage: Stage) -> None:
+    def on_eval_epoch_end(self, stage: Stage) -> None:
         """Log metrics of a whole split after its last batch."""
 
     @property

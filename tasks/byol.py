@@ -9,10 +9,10 @@ from modules.contracts import Batch, HeadFactory
 from modules.heads import MLP, Projection
 from modules.losses.distillation import negative_cosine
 from modules.teacher import Teacher
-from tasks.pretraining import Distillation, positive
+from tasks.pretraining import MomentumEncoderPretraining, positive
 
 
-class BYOL(Distillation):
+class BYOL(MomentumEncoderPretraining):
     """Self-supervised without negatives: predict the momentum teacher's embedding of the other view.
 
     Args:
@@ -37,7 +37,7 @@ class BYOL(Distillation):
         """Normalized images (B, 3, H, W) to predictions (B, D)."""
         return self.predictor(self.answer(self.head, image))
 
-    def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         views = batch["views"]
         predictions, targets = [self(view) for view in views], [self.teacher(view) for view in views]
         losses = [negative_cosine(predictions[i], targets[1 - i]) for i in (0, 1)]

@@ -17,13 +17,13 @@ from modules.text.search import greedy, sample
 from modules.text.show_attend_tell import ShowAttendTell
 from modules.text.tokens import BOS, EOS, PAD
 from modules.transfer import fingerprint, read_run
+from tasks.text_generation import TextGeneration
 from tasks.vision import VisionTask
-from tasks.writing import Writing
 
 PERPLEXITY = "exp of the mean cross-entropy per token of each image's first reference, its end included"
 
 
-class Captioning(Writing, VisionTask):
+class Captioning(TextGeneration, VisionTask):
     """Image captioning: generate a sentence from a feature map of the backbone.
 
     Args:
@@ -39,7 +39,7 @@ class Captioning(Writing, VisionTask):
             the user's cache folder, as float16. Only with `frozen`, and with data that is not augmented.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("image", "target")
+    required_keys: ClassVar[tuple[str, ...]] = ("image", "target")
     monitor = f"val/cider{GREEDY}"
     mode = "max"
     feature_level: int = -1
@@ -79,8 +79,8 @@ class Captioning(Writing, VisionTask):
         self.train()  # Lightning keeps the modes that it finds
 
     @property
-    def parts(self) -> dict[str, nn.Module]:
-        return super().parts | {type(self.decoder).__name__: self.decoder}
+    def named_networks(self) -> dict[str, nn.Module]:
+        return super().named_networks | {type(self.decoder).__name__: self.decoder}
 
     @property
     def used(self) -> set[str]:
@@ -133,7 +133,7 @@ class Captioning(Writing, VisionTask):
         }
 
     def attention(self, found: list[Hypothesis], memory: Memory, batch: Batch) -> Prediction:
-        """Attention maps over the image, (T, h, w) each, as `Writing.attention`."""
+        """Attention maps over the image, (T, h, w) each, as `TextGeneration.attention`."""
         answer = super().attention(found, memory, batch)
         if "attention" in answer:
             answer["attention"] = [w if w is None else w.unflatten(1, memory.shape) for w in answer["attention"]]

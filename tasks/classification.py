@@ -30,7 +30,7 @@ class Classification(VisionTask):
             them. `inception_v1` was published with two, at 0.3 (Szegedy et al. 2015).
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("image", "label")
+    required_keys: ClassVar[tuple[str, ...]] = ("image", "label")
     monitor = "val/accuracy"
     mode = "max"
     protocols: ClassVar[dict[str, str]] = {
@@ -115,13 +115,13 @@ class Classification(VisionTask):
         scores = self.head.probabilities(logits)
         return {"label": scores.argmax(1), "scores": scores}
 
-    def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction:
+    def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
         logits = self(batch["image"])
         prediction = self._predict(logits)
         self.metrics[stage].update(prediction["scores"], batch["label"])
         self.log_mean(stage, {"loss": self.head.loss(logits, batch["label"])}, len(logits))
         return prediction
 
-    def conclude(self, stage: Stage) -> None:
+    def on_eval_epoch_end(self, stage: Stage) -> None:
         self.log_metrics(self.metrics[stage].compute())
         self.metrics[stage].reset()

@@ -25,7 +25,7 @@ class Colorization(Pretraining):
             near 1 all colors, however rare.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("image",)
+    required_keys: ClassVar[tuple[str, ...]] = ("image",)
     protocols: ClassVar[dict[str, str]] = {
         "loss": f"cross-entropy of each cell's histogram of {COLORS} colors in nats, rare ones counting more"
     }
@@ -56,7 +56,7 @@ class Colorization(Pretraining):
         """Normalized gray images (B, 3, H, W), all channels alike, to logits (B, 225, h, w) of colors."""
         return self.head(self.backbone(gray)[-1])
 
-    def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         image = batch["image"]
         logits = self(image.mean(1, keepdim=True).expand_as(image).contiguous(memory_format=torch.channels_last))
         counts = chroma_counts(chroma(self.backbone.restore(image)), logits.shape[-2:])

@@ -44,7 +44,7 @@ class Detection(VisionTask):
             (`dsb2018`).
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("image", "boxes", "labels")
+    required_keys: ClassVar[tuple[str, ...]] = ("image", "boxes", "labels")
     float32 = True
     monitor = "val/map"
     mode = "max"
@@ -128,12 +128,12 @@ class Detection(VisionTask):
         answers = [self._original(*one) for one in zip(found, batch["inside"], batch["size"], strict=True)]
         return {key: [answer[key] for answer in answers] for key in answers[0]}
 
-    def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction:
+    def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
         prediction = self.predict_step(batch, index)
         self.scores[stage].update(prediction, batch["truth"])
         return prediction
 
-    def conclude(self, stage: Stage) -> None:
+    def on_eval_epoch_end(self, stage: Stage) -> None:
         scores = self.scores[stage].compute()
         self.log_metrics({f"{stage}/{name}": value for name, value in scores.items()})
         self.scores[stage].reset()

@@ -10,10 +10,10 @@ from modules.contracts import Backbone, Batch, ConfigError, HeadFactory
 from modules.heads import Prototypes
 from modules.losses.distillation import dino, entropy, sinkhorn, teacher_probabilities
 from modules.teacher import Teacher
-from tasks.pretraining import Distillation, positive
+from tasks.pretraining import MomentumEncoderPretraining, positive
 
 
-class DINO(Distillation):
+class DINO(MomentumEncoderPretraining):
     """Self-distillation without labels: match the momentum teacher's output on other crops of the image.
 
     The teacher sees the `data.views` global views, the student these and the `data.local_views`. The teacher is probed,
@@ -79,7 +79,7 @@ class DINO(Distillation):
         """Normalized images (B, 3, H, W) to cosines with the prototypes (B, K)."""
         return self.answer(self.head, image)
 
-    def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         views = batch["views"]
         whole = [view for view in views if view.shape == views[0].shape]
         parts = [view for view in views if view.shape != views[0].shape]

@@ -60,7 +60,7 @@ class Generation(Turns):
             network.to(memory_format=torch.channels_last)
         self.averaged = deepcopy(self.generator).requires_grad_(False).eval() if self.ema_decay else None
         self.latent, self.classes, self.condition = latent, classes, condition
-        self.needs = ("image", "label") if condition else ("image",)
+        self.required_keys = ("image", "label") if condition else ("image",)
         noise = torch.randn(FIXED, latent, generator=torch.Generator().manual_seed(0))
         self.register_buffer("fixed_noise", noise)
 

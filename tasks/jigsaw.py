@@ -29,7 +29,7 @@ class Jigsaw(Pretraining):
     pools = True
     monitor = "val/accuracy"
     mode = "max"
-    needs: ClassVar[tuple[str, ...]] = ("image",)
+    required_keys: ClassVar[tuple[str, ...]] = ("image",)
     protocols: ClassVar[dict[str, str]] = {
         "loss": "cross-entropy of the tiles' order",
         "accuracy": "of the tiles' order",
@@ -47,7 +47,7 @@ class Jigsaw(Pretraining):
         """Tiles (B, grid * grid, 3, tile_size, tile_size) to logits (B, num_permutations)."""
         return self.head(self.features(tiles.flatten(0, 1)).view(len(tiles), -1))
 
-    def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         tiles = cut(batch["image"], self.grid, self.tile_size, draws)
         order = torch.randint(len(self.orders), (len(tiles),), generator=draws).to(tiles.device)
         tiles = tiles[torch.arange(len(tiles), device=tiles.device)[:, None], self.orders[order]]

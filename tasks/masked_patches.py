@@ -25,7 +25,7 @@ class MaskedPatches(Pretraining):
             MAE); or `edges`, histograms of oriented gradients in cells of 8 x 8 pixels (Wei et al. 2022, MaskFeat).
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("image",)
+    required_keys: ClassVar[tuple[str, ...]] = ("image",)
     protocols: ClassVar[dict[str, str]] = {
         "loss": "of hidden pixels, mean absolute error in standard deviations; of edges, squared error of histograms"
     }
@@ -55,7 +55,7 @@ class MaskedPatches(Pretraining):
             return drawn
         return adaptive_avg_pool2d(drawn, [side // CELL for side in image.shape[-2:]])
 
-    def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         image = batch["image"]
         hidden = hide(image, self.patch, self.ratio, draws)
         drawn = self(image * ~hidden).float()

@@ -11,10 +11,10 @@ from modules.heads import Projection
 from modules.losses.contrastive import info_nce
 from modules.queue import Queue
 from modules.teacher import Teacher
-from tasks.pretraining import Distillation, positive
+from tasks.pretraining import MomentumEncoderPretraining, positive
 
 
-class MoCo(Distillation):
+class MoCo(MomentumEncoderPretraining):
     """Self-supervised: momentum contrast of two views against a queue of negative keys.
 
     Defaults are v2; v1 has a head with `layers: 1`, temperature 0.07 and weaker augmentation (`tasks/moco_v1.yaml`).
@@ -77,7 +77,7 @@ class MoCo(Distillation):
                 f"groups of two or more: choose a multiple, or --model.shuffle_bn_groups 1"
             )
 
-    def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         first, second = batch["views"]
         roles = [(first, second), (second, first)][: 1 + self.symmetric]
         queries, keys = [self(query) for query, _ in roles], [self._keys(key) for _, key in roles]

@@ -10,10 +10,10 @@ from modules.contracts import Batch, HeadFactory
 from modules.heads import MLP, Projection
 from modules.losses.contrastive import info_nce_in_batch
 from modules.teacher import Teacher
-from tasks.pretraining import Distillation, positive
+from tasks.pretraining import MomentumEncoderPretraining, positive
 
 
-class MoCoV3(Distillation):
+class MoCoV3(MomentumEncoderPretraining):
     """Self-supervised: momentum contrast of two views against in-batch negatives, without a queue.
 
     Args:
@@ -46,7 +46,7 @@ class MoCoV3(Distillation):
         """Normalized images (B, 3, H, W) to predictions (B, D)."""
         return self.predictor(self.answer(self.head, image))
 
-    def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         views = batch["views"]
         queries, keys = [self(view) for view in views], [self.teacher(view) for view in views]
         rank = self.global_rank if self.training else 0

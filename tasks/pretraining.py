@@ -12,7 +12,7 @@ from tasks.vision import VisionTask
 
 
 class Pretraining(VisionTask):
-    """Base of self-supervised methods; a subclass computes the loss of a batch in `step`."""
+    """Base of self-supervised methods; a subclass computes the loss of a batch in `compute_loss`."""
 
     monitor = "val/loss"
     mode = "min"
@@ -33,7 +33,7 @@ class Pretraining(VisionTask):
         if size < 2:
             raise ConfigError(f"{type(self).__name__} compares images: --data.batch_size must be 2 or more")
 
-    def step(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
         """Compute the loss of one batch; returns `loss`, scalars to log, and `embeddings` (N, D) for CollapseMonitor.
 
         Args:
@@ -43,7 +43,7 @@ class Pretraining(VisionTask):
         raise NotImplementedError
 
     def training_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
-        results = self.step(batch, None)
+        results = self.compute_loss(batch, None)
         shown = {"loss": results["loss"]}
         if "embeddings" in results:
             shown["embeddings"] = results.pop("embeddings").detach()
@@ -53,8 +53,8 @@ class Pretraining(VisionTask):
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         return {"features": self.features(batch["image"])}
 
-    def evaluate(self, batch: Batch, index: int, stage: Stage) -> None:
-        results = self.step(batch, torch.Generator().manual_seed(index))
+    def eval_step(self, batch: Batch, index: int, stage: Stage) -> None:
+        results = self.compute_loss(batch, torch.Generator().manual_seed(index))
         results.pop("embeddings", None)
         self.log_mean(stage, results, len(batch["id"]))
 
@@ -76,7 +76,7 @@ def positive(**settings: float) -> None:
             raise ConfigError(f"model.{name} is {value:g}, but must be above 0")
 
 
-class Distillation(Pretraining):
+class MomentumEncoderPretraining(Pretraining):
     """Base of methods with a momentum encoder (teacher), the EMA of the student's weights after each optimizer step.
 
     Args:

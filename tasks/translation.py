@@ -12,10 +12,10 @@ from modules.text.hypotheses import Hypothesis
 from modules.text.memory import Memory
 from modules.text.tokens import PAD
 from modules.text.transformer import TransformerDecoder, TransformerEncoder
-from tasks.writing import Writing
+from tasks.text_generation import TextGeneration
 
 
-class Translation(Writing):
+class Translation(TextGeneration):
     """Machine translation: sequence-to-sequence with an encoder and a decoder.
 
     Args:
@@ -27,7 +27,7 @@ class Translation(Writing):
         lowercase: whether sacreBLEU ignores case.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("source", "target")
+    required_keys: ClassVar[tuple[str, ...]] = ("source", "target")
     monitor = f"val/bleu{GREEDY}"
     mode = "max"
 
@@ -54,7 +54,7 @@ class Translation(Writing):
         self.scores = nn.ModuleDict({stage: TranslationScores(**self.bleu) for stage in ("val", "test")})
 
     @property
-    def parts(self) -> dict[str, nn.Module]:
+    def named_networks(self) -> dict[str, nn.Module]:
         return {type(part).__name__: part for part in (self.encoder, self.decoder)}
 
     def memory(self, batch: Batch) -> Memory:

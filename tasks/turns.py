@@ -63,7 +63,7 @@ class Turns(Task):
         self.measured: dict[str, Tensor] = {}  # latest value of each logged scalar
 
     @property
-    def parts(self) -> dict[str, nn.Module]:
+    def named_networks(self) -> dict[str, nn.Module]:
         return {type(network).__name__: network for network in (self.generator, self.discriminator)}
 
     @property
@@ -146,7 +146,7 @@ class Turns(Task):
                 self.log(f"train/{name}", value, prog_bar=name.endswith("_loss"), sync_dist=True)
             self._log_place()
 
-    def conclude(self, stage: str) -> None:
+    def on_eval_epoch_end(self, stage: str) -> None:
         self._log_place()
 
     def _log_place(self) -> None:

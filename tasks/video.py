@@ -28,7 +28,7 @@ class Video(VisionTask):
         head: classifier with its loss.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("video", "label")
+    required_keys: ClassVar[tuple[str, ...]] = ("video", "label")
     float32 = True
     monitor = "val/accuracy"
     mode = "max"
@@ -93,7 +93,7 @@ class Video(VisionTask):
         scores = scores.unflatten(0, (videos, -1)).mean(1)
         return {"label": scores.argmax(1), "scores": scores}
 
-    def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction:
+    def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
         logits, label = self(batch["video"]), batch["label"]
         each = label.repeat_interleave(len(logits) // len(label))
         scores = self.head.probabilities(logits)
@@ -103,7 +103,7 @@ class Video(VisionTask):
         self.log_mean(stage, {"loss": self.head.loss(logits, each)}, len(each))
         return prediction
 
-    def conclude(self, stage: Stage) -> None:
+    def on_eval_epoch_end(self, stage: Stage) -> None:
         metrics = self.metrics[stage]
         self.log_metrics({f"{stage}/{name}": metric.compute() for name, metric in metrics.items()})
         for metric in metrics.values():

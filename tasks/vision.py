@@ -59,7 +59,7 @@ class VisionTask(Task):
                 "small_images, drop_path and output_stride belong into the backbone's init_args when it is given by "
                 "class_path"
             )
-        if backbone.temporal and "video" not in self.needs:
+        if backbone.temporal and "video" not in self.required_keys:
             raise ConfigError(
                 f"{backbone.name} takes clips, not images: choose another --model.backbone, such as resnet18"
             )
@@ -75,7 +75,7 @@ class VisionTask(Task):
             self.backbone.compile()  # in place, so that its tensors keep their names
 
     @property
-    def parts(self) -> dict[str, nn.Module]:
+    def named_networks(self) -> dict[str, nn.Module]:
         return {self.backbone.name: self.backbone}
 
     def attach(self, head: HeadFactory, outputs: int) -> Head:
@@ -172,7 +172,7 @@ class VisionTask(Task):
         """Normalize images, which reach the device as uint8, to floats.
 
         Raises:
-            ConfigError: the data gives something else than the task `needs`, or too small images.
+            ConfigError: the batch lacks one of `required_keys`, or its images are too small.
         """
         batch = super().on_after_batch_transfer(batch, dataloader_idx)
         if "image" in batch:

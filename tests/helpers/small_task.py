@@ -28,7 +28,7 @@ class Backbone(contracts.Backbone):
 
 class Task(L.LightningModule):
     pretraining = False
-    needs = ("image", "label")
+    required_keys = ("image", "label")
 
     def __init__(self, lr: float = 0.01, spoil: int = -1) -> None:
         super().__init__()

@@ -77,7 +77,7 @@ def test_the_loss_of_a_variational_one_weighs_its_divergence_by_beta():
     for beta in (1.0, 4.0):
         torch.manual_seed(0)
         task = autoencoder(beta=beta).eval()
-        costs[beta] = task.step(given(task, image), torch.Generator().manual_seed(0))
+        costs[beta] = task.compute_loss(given(task, image), torch.Generator().manual_seed(0))
     one, four = costs[1.0], costs[4.0]
     torch.testing.assert_close(four["loss"] - one["loss"], 3 * one["kl"] / (3 * 32 * 32))
     torch.testing.assert_close(one["loss"], one["reconstruction_mse"].log() / 2 + one["kl"] / (3 * 32 * 32))
@@ -97,7 +97,7 @@ def test_validation_answers_with_what_comes_back_and_is_the_same_every_time():
     task, image = autoencoder(beta=1.0, noise=0.2).eval(), smooth(4)
     logged = []
     task.log_mean = lambda stage, values, count: logged.append(values)
-    answers = [task.evaluate(given(task, image), 3, "val") for _ in range(2)]
+    answers = [task.eval_step(given(task, image), 3, "val") for _ in range(2)]
     assert {key: tuple(value.shape) for key, value in answers[0].items()} == {
         "reconstruction": (4, 3, 32, 32),
         "seen": (4, 3, 32, 32),
@@ -136,7 +136,7 @@ def test_other_backbones_encode_too(backbone, size):
 def test_images_of_another_size_than_it_draws_are_refused():
     task = autoencoder()
     with refuses(ConfigError, "64 x 64", "--data.image_size 32"):
-        task.step(given(task, smooth(2, 64)), None)
+        task.compute_loss(given(task, smooth(2, 64)), None)
 
 
 def test_a_batch_of_one_can_be_trained_on():

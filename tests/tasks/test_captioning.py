@@ -124,8 +124,8 @@ def test_show_attend_and_tell_is_regularized_as_its_authors_do_and_others_are_no
 @pytest.mark.parametrize(("level", "places"), [(-1, (2, 2)), (-2, (4, 4)), (2, (8, 8))])
 def test_each_word_has_a_map_of_where_it_looked_at_the_level_that_was_asked_for(words, level, places):
     task = captioning(words, feature_level=level)
-    answers, evaluate = [], task.evaluate
-    task.evaluate = lambda *inputs: answers.append(evaluate(*inputs))
+    answers, eval_step = [], task.eval_step
+    task.eval_step = lambda *inputs: answers.append(eval_step(*inputs))
     quiet().test(task, datamodule=Images(batch(words)), verbose=False)
     (answer,) = answers
     assert len(answer["text"]) == 4

@@ -50,14 +50,14 @@ class Handful(L.LightningDataModule):
 
 def train(task: Pretraining, batch: dict[str, Any], steps: int = 30, **options: Any) -> list[dict[str, Tensor]]:
     """What each training step returned."""
-    kept, step = [], task.step
+    kept, compute_loss = [], task.compute_loss
 
     def recorded(batch: dict[str, Any], draws: torch.Generator | None) -> dict[str, Tensor]:
-        results = step(batch, draws)
+        results = compute_loss(batch, draws)
         kept.append({name: value.detach().clone() for name, value in results.items()})
         return results
 
-    task.step = recorded
+    task.compute_loss = recorded
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     options = {"max_epochs": 1, "limit_val_batches": 0, "accelerator": "cpu", **quiet} | options
     torch.manual_seed(0)
@@ -166,9 +166,9 @@ def test_groups_have_batch_norm_statistics_of_their_own():
 def test_the_symmetric_loss_is_the_mean_of_both_ways():
     task = MoCo(queue_size=64, shuffle_bn_groups=1, symmetric=True, **SMALL).eval()
     first, second = (task.backbone.normalize(view) for view in views()["views"])
-    both = task.step({"views": [first, second]}, None)["loss"]
+    both = task.compute_loss({"views": [first, second]}, None)["loss"]
     task.symmetric = False
-    ways = [task.step({"views": pair}, None)["loss"] for pair in ([first, second], [second, first])]
+    ways = [task.compute_loss({"views": pair}, None)["loss"] for pair in ([first, second], [second, first])]
     torch.testing.assert_close(both, torch.stack(ways).mean())
 
 
@@ -222,7 +222,7 @@ def test_visible_pixels_cost_nothing():
     image = torch.randn(4, 3, 64, 64)
     hidden = hide(image, 8, 0.6, torch.Generator().manual_seed(3))
     task.forward = lambda shown: torch.where(hidden, image, 99.0)  # right where hidden, absurd elsewhere
-    assert task.step({"image": image}, torch.Generator().manual_seed(3))["loss"].item() == 0
+    assert task.compute_loss({"image": image}, torch.Generator().manual_seed(3))["loss"].item() == 0
 
 
 def test_targets_are_standardized_patch_by_patch():
@@ -269,7 +269,7 @@ def test_visible_edges_cost_nothing_and_hidden_ones_their_squared_distance():
     hidden = hide(image, 16, 0.5, torch.Generator().manual_seed(3))[..., ::8, ::8]
     edges = histograms(image, 8, 9)
     task.forward = lambda shown: torch.where(hidden, 0.5 * edges, 99.0)
-    loss = task.step({"image": image}, torch.Generator().manual_seed(3))["loss"].item()
+    loss = task.compute_loss({"image": image}, torch.Generator().manual_seed(3))["loss"].item()
     expected = (0.5 * edges * hidden).square().sum() / hidden.sum()
     assert loss == pytest.approx(expected.item(), rel=1e-5)
 
@@ -288,7 +288,7 @@ def test_colors_that_all_seem_as_likely_cost_the_logarithm_of_their_number():
     task = Colorization(rebalance=0.0, **SMALL).eval()
     torch.nn.init.zeros_(task.head.weight)
     torch.nn.init.zeros_(task.head.bias)
-    assert task.step({"image": torch.randn(4, 3, 64, 64)}, None)["loss"].item() == pytest.approx(
+    assert task.compute_loss({"image": torch.randn(4, 3, 64, 64)}, None)["loss"].item() == pytest.approx(
         math.log(225), rel=1e-4
     )
 
@@ -333,7 +333,7 @@ def test_orders_differ_as_much_as_they_can():
 def test_rotations_are_told_apart_only_by_looking():
     task = Rotation(**SMALL).eval()
     same = torch.ones(4, 3, 64, 64)  # looks the same from all sides
-    assert task.step({"image": same}, None)["accuracy"].item() == pytest.approx(0.25)
+    assert task.compute_loss({"image": same}, None)["accuracy"].item() == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize(

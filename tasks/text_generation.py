@@ -17,7 +17,7 @@ from modules.text.tokens import BOS, PAD
 from tasks.base import Stage, Task
 
 
-class Writing(Task):
+class TextGeneration(Task):
     """Base of text generation; a subclass provides the encoder output and the text metrics.
 
     Args:
@@ -78,7 +78,7 @@ class Writing(Task):
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         return self.written(self.search(self.decoder, self.memory(batch)))
 
-    def evaluate(self, batch: Batch, index: int, stage: Stage) -> Prediction:
+    def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
         memory, target, quick = self.memory(batch), batch["target"], self._greedily(stage)
         self.perplexity[stage].update(self.decoder(target[:, :-1], memory), target[:, 1:])
         found = (self.greedy if quick else self.search)(self.decoder, memory)
@@ -88,7 +88,7 @@ class Writing(Task):
         self.log_mean(stage, {f"unfinished{GREEDY * quick}": unfinished}, len(found))
         return answer | self.attention([best for best, *_ in found], memory, batch)
 
-    def conclude(self, stage: Stage) -> None:
+    def on_eval_epoch_end(self, stage: Stage) -> None:
         scores, quick = self.scores[stage], self._greedily(stage)
         scores.full = not quick
         found = {f"{name}{GREEDY * quick}": value for name, value in scores.compute().items()}
