@@ -1,4 +1,4 @@
-"""What the tests of the callbacks share."""
+"""Fixtures of the callback tests."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ def seeded() -> None:
 
 @pytest.fixture
 def trainer(tmp_path: Path) -> Callable[..., L.Trainer]:
-    """Makes quiet trainers on one CPU; the first positional arguments are callbacks."""
+    """Factory of quiet trainers on one CPU; positional arguments are callbacks."""
 
     def make(*callbacks: L.Callback, **settings: Any) -> L.Trainer:
         saving = any(isinstance(callback, Checkpoint) for callback in callbacks)

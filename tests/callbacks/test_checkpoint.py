@@ -1,4 +1,4 @@
-"""Checkpoints: `best.ckpt` holds the weights that were scored, averaged weights are kept."""
+"""Checkpoints: `best.ckpt` holds the validated weights, averaged weights are saved."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from tests.helpers.small_task import Data, Task
 
 
 class Scripted(Task):
-    """A task whose validations have given scores; remembers its weights at each."""
+    """Task with given validation scores that records its weights at each."""
 
     monitor, mode, fallback = "val/score", "max", "val/loss"
     protocols: dict[str, str] = {}
@@ -38,7 +38,7 @@ class Scripted(Task):
 
 @pytest.fixture
 def trainer(trainer):
-    """As elsewhere, but without a validation before the training."""
+    """Trainer without a validation before the training."""
 
     def make(*callbacks, **settings) -> Trainer:
         return trainer(*callbacks, num_sanity_val_steps=0, **settings)

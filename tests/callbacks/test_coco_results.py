@@ -1,4 +1,4 @@
-"""Results are written with the annotations' own numbers, and pycocotools loads and scores them."""
+"""COCO results: written with the annotations' own ids, loaded and scored by pycocotools."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Confusions of few and of very many classes."""
+"""Confusion matrices of few and of very many classes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Kinds of errors as bars."""
+"""Bar charts of kinds of detection errors."""
 
 import numpy as np
 import pytest
@@ -10,14 +10,14 @@ BLUE = (0x1F, 0x5F, 0xA8)
 
 
 def report(*counts):
-    """Of class, location, both, duplicate, background, missed."""
+    """Report with counts of class, location, both, duplicate, background and missed errors."""
     total = sum(counts)
     shares = [count / total if total else np.nan for count in counts]
     return Report({}, {}, dict(zip(MEANING, zip(counts, shares, strict=True), strict=True)))
 
 
 def lengths(drawn):
-    """Of the bars, from top to bottom, in pixels."""
+    """Lengths of the bars in pixels, from top to bottom."""
     rows = (drawn == BLUE).all(2).sum(1)
     starts = np.flatnonzero(np.diff((rows > 0).astype(int)) == 1) + 1
     return [rows[start : start + 15].max() for start in starts]

@@ -1,4 +1,4 @@
-"""Fonts of figures: characters that DejaVu Sans lacks come from the system, and those of no font are reported once."""
+"""Fonts of figures: system fonts for characters that DejaVu Sans lacks, one report of those without a font."""
 
 import warnings
 
@@ -14,7 +14,7 @@ HAN = "漢字"
 
 @pytest.fixture
 def fresh(monkeypatch):
-    """Nothing found or reported so far."""
+    """Empty caches of fonts and reports."""
     monkeypatch.setattr(fonts, "_REPORTED", set())
     monkeypatch.setattr(fonts, "_HELPED", [])
     fonts._font_with.cache_clear()

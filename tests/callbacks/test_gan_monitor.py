@@ -1,4 +1,4 @@
-"""A game that has ended is said so, once."""
+"""GANMonitor: one warning for a saturated discriminator, one for clipped weights."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from tests.helpers.small_task import Data, Memory, Task
 
 
 class Game(Task):
-    """Logs verdicts that are given from outside."""
+    """Task that logs given discriminator outputs."""
 
     def __init__(self, real: float = 0.5, fake: float = 0.5, wasserstein: bool = False, weight_clip: float = 0.0):
         super().__init__()

@@ -1,4 +1,4 @@
-"""A generator's images: the same noise in every epoch, walks between noises, rows of classes."""
+"""GeneratedImages: the same noise in every epoch, latent interpolations, rows of classes."""
 
 import torch
 from PIL import Image
@@ -13,7 +13,7 @@ from tests.helpers.small_generator import Generator, shapes
 
 
 class Turning(Generator):
-    """Draws what it has drawn before training, but darker with every step."""
+    """Generator whose images get darker with every step."""
 
     def images(self, noise, label=None):
         return super().images(noise, label) - 0.05 * self.global_step

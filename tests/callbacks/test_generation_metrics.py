@@ -1,4 +1,4 @@
-"""Generated images are judged by features that have a name, against the images they shall resemble."""
+"""GenerationMetrics: named feature extractors, comparison with the training images."""
 
 import warnings
 from pathlib import Path
@@ -21,7 +21,7 @@ OTHERS = {"precision", "recall", "density", "coverage", "modes", "mode_entropy",
 
 @pytest.fixture(autouse=True)
 def short_training(monkeypatch, tmp_path):
-    """A cache of its own, and a classifier that hardly learns."""
+    """Cache in a temporary folder, and a classifier trained for three steps."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("modules.metrics.extractors.STEPS", 3)
 
@@ -31,7 +31,7 @@ def names(stage: str, extractor: str = "test_resnet") -> set[str]:
 
 
 def judged(trainer, data, callback: GenerationMetrics, stage: str = "validate", **settings):
-    """What validating a generator logs."""
+    """Metrics logged by validating a generator."""
     run = trainer(callback)
     getattr(run, stage)(Generator(data, **settings), datamodule=data, verbose=False)
     return {name: value.item() for name, value in run.callback_metrics.items()}
@@ -174,7 +174,7 @@ def test_an_extractor_that_is_no_file_is_named(trainer):
 
 
 def test_two_processes_judge_together_what_they_generate(trainer):
-    """Two gloo processes, each with half of the samples, have the metrics of one."""
+    """Two gloo processes with half of the samples each have the metrics of one."""
     data, callback = shapes(), GenerationMetrics(samples=61)
     run = trainer(callback, devices=2, strategy="ddp_fork")
     run.validate(Generator(data), datamodule=data, verbose=False)

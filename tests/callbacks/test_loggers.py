@@ -1,4 +1,4 @@
-"""Experiment tracking that fails is reported once, and training goes on."""
+"""Fault-tolerant loggers: a failure is reported once, and training continues."""
 
 import http.server
 import os
@@ -21,7 +21,7 @@ KEY = "0123456789abcdef" * 2 + "01234567"
 
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch, tmp_path):
-    """No login, no project; a W&B run that a test began is ended."""
+    """Environment without W&B login or project; ends the W&B run of a test."""
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", str(tmp_path / "nowhere"))
@@ -34,7 +34,7 @@ def own_environment(monkeypatch, tmp_path):
 
 
 class Breaks(Logger):
-    """Logs twice, then loses its server."""
+    """Logger that fails at its third call."""
 
     name, version = "breaks", 0
 

@@ -20,7 +20,7 @@ from tests.helpers.small_task import Backbone
 
 
 def maps(count, most=0.9):
-    """Truth with ignored pixels, and a prediction with more and more mistakes, up to that share."""
+    """Truth with ignored pixels, and predictions with a share of errors that rises to `share`."""
     generator = torch.Generator().manual_seed(0)
     true = torch.randint(0, 3, (count, 12, 18), generator=generator)
     noise = torch.rand(true.shape, generator=generator)
@@ -29,7 +29,7 @@ def maps(count, most=0.9):
 
 
 def collected(true, said, parts=4, size=(12, 18), **extra):
-    """After batches whose images show their own number."""
+    """Collector after batches whose images show their own number."""
     kept, task = SegmentationCollector(5), Segmentation()
     for part in torch.arange(len(true)).split(parts):
         image = part.view(-1, 1, 1, 1).expand(-1, 3, *size).to(torch.uint8)
@@ -222,7 +222,7 @@ def test_tensors_of_several_sizes_are_padded_at_their_ends():
 
 
 def test_two_processes_draw_and_write_what_one_does(trainer, tmp_path):
-    """Two gloo processes; 20 samples, so that none is dealt twice."""
+    """Two gloo processes; 20 samples, so that none is duplicated."""
     task, contents = Segmentation(probabilities=True), []
     trainer(max_epochs=2).fit(task, datamodule=MaskData())  # so that some pixels of every image are right
     for settings in ({}, {"devices": 2, "strategy": "ddp_fork"}):

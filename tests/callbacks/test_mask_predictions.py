@@ -17,7 +17,7 @@ from tests.helpers.small_masks import CLASSES, ORIGINAL, PALETTE, MaskData, Segm
 
 @pytest.fixture
 def predict(trainer, tmp_path):
-    """Predicts the images of that name; returns the folder and what the task answered, by id."""
+    """Predict the images of that name; returns the folder and the predictions by id."""
 
     def run(names=None, task=None):
         task, data, callback = task or Segmentation(), MaskData(names=names), Predictions()

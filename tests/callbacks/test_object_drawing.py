@@ -1,4 +1,4 @@
-"""What is drawn over an image with objects, looked up pixel by pixel."""
+"""Boxes, masks and tags drawn over images, checked pixel by pixel."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def image():
 
 @pytest.fixture
 def masks():
-    """Noise, some of it in a corner, and an empty one."""
+    """Masks of noise, of noise in a corner, and an empty one."""
     random = np.random.default_rng(0)
     masks = random.integers(0, 2, (4, 40, 60)).astype(np.uint8)
     masks[1, :20], masks[2, :, :50], masks[3] = 0, 0, 0
@@ -65,7 +65,7 @@ def test_a_mask_is_a_half_transparent_fill_within_a_line_of_its_color(image):
 
 
 def filled(drawn, color):
-    """Pixels of that color."""
+    """Mask of the pixels of that color."""
     return (drawn == color).all(2).sum()
 
 

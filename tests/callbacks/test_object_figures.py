@@ -1,4 +1,4 @@
-"""What is drawn and written of detections while a network is judged."""
+"""Figures and files of detections in validation and test."""
 
 import csv
 
@@ -104,7 +104,7 @@ IMAGES = {"predictions", "mistakes", "curves", "classes", "errors"}
 
 
 def batch(count: int, masks: bool = True) -> dict:
-    """Figures of `small_objects`, as the task gets them."""
+    """Images of `small_objects` as batches of the task."""
     samples = collate([Boxes(count, 0, None)[i] for i in range(count)])
     return samples | {"image": Task().backbone.normalize(samples["image"])}
 
@@ -188,7 +188,7 @@ def test_a_split_without_objects_is_still_drawn_and_judged_by_nothing(trainer, t
 
 
 def test_two_processes_draw_and_write_what_one_does(trainer, tmp_path):
-    """Two gloo processes; 20 samples, so that none is dealt twice."""
+    """Two gloo processes; 20 samples, so that none is duplicated."""
     contents = []
     for settings in ({}, {"devices": 2, "strategy": "ddp_fork"}):
         trainer(Figures(samples=6), **settings).test(Finder(), datamodule=ObjectData(), verbose=False)

@@ -1,4 +1,4 @@
-"""Figures drawn of what `predict` finds."""
+"""Figures of predicted detections."""
 
 import json
 
@@ -17,7 +17,7 @@ PALETTE = object_palette(len(CLASSES))
 
 @pytest.fixture
 def predict(trainer, tmp_path):
-    """Predicts the images of that name; returns the folder and the callback."""
+    """Predict the images of that name; returns the folder and the callback."""
 
     def run(names=None, masks=True, **settings):
         callback = Predictions(**settings)
@@ -35,7 +35,7 @@ def files(folder):
 
 
 def near(image, color):
-    """How many pixels of a JPEG are about of that color."""
+    """Number of pixels of a JPEG with about that color."""
     return int((np.abs(image.astype(int) - color).max(2) < 60).sum())
 
 

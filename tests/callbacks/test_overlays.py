@@ -1,4 +1,4 @@
-"""What is drawn over an image, looked up pixel by pixel."""
+"""Overlays of semantic maps, checked pixel by pixel."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Metrics of each class, worked out by hand."""
+"""Metrics of each class against hand-computed values."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The threshold that is recommended, and what is drawn of precision and recall."""
+"""Precision-recall curves and the threshold of the best F1."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from tests.helpers.errors import assert_named
 
 
 def scored(found, classes=1):
-    """The report of ten images, each with an object of each class; `found`: of each class (image, score, right)."""
+    """Report of ten images, each with an object of each class; `found`: (image, score, right) per class."""
     scores, box, far = DetectionScores(classes), torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[50.0, 50, 60, 60]])
     for i in range(10):
         here = [(score, right, label) for label, of in enumerate(found) for at, score, right in of if at == i]

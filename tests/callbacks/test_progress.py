@@ -18,7 +18,7 @@ LEFT = re.compile(r"(?<![\w/])\d+ s\b")  # time
 
 
 class Task(small_task.Task):
-    """Logs the loss of training, and a metric of validation that counts the epochs."""
+    """Task that logs the training loss, and a validation metric that counts the epochs."""
 
     monitor = "val/accuracy"
 
@@ -33,7 +33,7 @@ class Task(small_task.Task):
 
 @pytest.fixture
 def lines(trainer, capsys):
-    """Trains; returns the printed lines."""
+    """Train; returns the printed lines."""
 
     def run(**settings) -> list[str]:
         data, speed = Data(), SpeedMonitor()

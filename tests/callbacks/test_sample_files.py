@@ -1,4 +1,4 @@
-"""Generated images as files: every one, a grid, and their classes."""
+"""Files of generated images: single images, a grid, and their classes."""
 
 import csv
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The choice of the best validation: ties, monitors that do not move, and losses instead."""
+"""Selection of the best validation: ties, constant monitors, and losses instead."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.helpers.errors import assert_named
 
 
 def chosen(scores: list[float], losses: list[float | None] | None = None, mode: str = "max") -> tuple[int, Selection]:
-    """Place of the choice, and the selection afterward."""
+    """Index of the selected validation, and the selection afterward."""
     selection, place = Selection(), -1
     for i, (score, loss) in enumerate(zip(scores, losses or [None] * len(scores), strict=True)):
         if selection.takes(score, mode, loss):

@@ -9,7 +9,7 @@ from tests.helpers.small_task import Data, Memory, Samples, Task
 
 
 class Clock:
-    """Time that passes only where a test says so, in place of the callback's clock."""
+    """Clock for the callback that only advances when a test says so."""
 
     def __init__(self):
         self.now = 0.0
@@ -26,7 +26,7 @@ def clock(monkeypatch):
 
 
 class Timed(Task):
-    """Takes `seconds` for each step of training, and for each of validation."""
+    """Task with a duration of `seconds` per training and validation step."""
 
     def __init__(self, clock, seconds, validating=0.0):
         super().__init__()
@@ -42,7 +42,7 @@ class Timed(Task):
 
 
 class TimedData(Data):
-    """Takes `seconds` to load each sample of training."""
+    """Data with a loading time of `seconds` per training sample."""
 
     def __init__(self, clock, seconds):
         super().__init__()

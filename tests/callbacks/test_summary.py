@@ -1,4 +1,4 @@
-"""What the summary says of the classes."""
+"""Table of classes in the final report."""
 
 import numpy as np
 import pytest

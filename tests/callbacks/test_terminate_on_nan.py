@@ -49,7 +49,7 @@ def test_the_first_of_several_bad_steps_is_named():
 
 def test_no_checkpoint_is_written_after_a_bad_step_that_was_not_yet_read(trainer, tmp_path):
     class Late(TerminateOnNaN):
-        """On a CPU, but as on an accelerator: reads nothing at the end of a batch."""
+        """TerminateOnNaN that reads nothing at the end of a batch, as on an accelerator."""
 
         def on_train_batch_end(self, run, task, outputs, batch, batch_idx):
             self._note(outputs["loss"], 0)

@@ -91,7 +91,7 @@ def test_images_are_kept_as_the_network_saw_them_without_padding():
 
 
 def collected(count: int, rank: int, world: int) -> TextCollector:
-    """What one process keeps of sentences, dealt in turn in batches of one, each with its own number as attention."""
+    """Collector of one process: sentences dealt round-robin in batches of one, attention equal to their number."""
     draw, kept = random.Random(0), TextCollector(3)
     for i in range(count):
         true = " ".join(draw.choices("abcdefg", k=8))

@@ -1,4 +1,4 @@
-"""Strips, animations and the pairs most confused."""
+"""Strips of frames, animations and the most confused pairs."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ class Data(L.LightningDataModule):
 
 
 class Watching(Task):
-    """Answers what the brightest channel of the last frame says; the other frames mean nothing."""
+    """Task that predicts the brightest channel of the last frame; the other frames do not matter."""
 
     def forward(self, video: Tensor) -> Tensor:
         return 3 * video[:, :, -1].mean((-2, -1)) + 0 * self.head.weight.sum()

@@ -13,7 +13,7 @@ from tests.helpers.errors import sentence
 
 @pytest.fixture
 def graft(tmp_path, monkeypatch, capsys):
-    """Runs the command line in a folder of its own; returns the exit code and what was said on standard error."""
+    """Run the command line in a temporary folder; returns the exit code and standard error."""
     import cli
 
     monkeypatch.chdir(tmp_path)
@@ -52,7 +52,7 @@ def refused(graft) -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def fit_once(tmp_path_factory):
-    """Runs a fit, for fixtures that many tests share; returns its run directory."""
+    """Run a fit for shared fixtures; returns its run directory."""
     import cli
 
     def run(*argv: str) -> Path:

@@ -1,4 +1,4 @@
-"""Every mistake is answered with its setting, file or value, the right exit code, and leaves nothing behind."""
+"""Error messages: setting, file or value of each mistake, the right exit code, and no files left behind."""
 
 import pickle
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Captions from the command line: images of one's own, stored maps, self-critical training, and refusals."""
+"""Captioning from the command line: own images, cached maps, self-critical training, and refusals."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What captioning comes to: as shipped, and on real photographs."""
+"""Quality of captioning: the shipped configuration, and real photographs."""
 
 import csv
 from pathlib import Path

@@ -28,7 +28,7 @@ COMPARE = ["compare", "--config", "tasks/classification.yaml", *TINY, "--figures
 
 
 def in_this_process(monkeypatch) -> list[list[str]]:
-    """Makes runs happen in this process, which saves the seconds of starting one; returns their commands."""
+    """Run the commands in this process, which saves the start of another; returns the commands."""
     import cli
 
     started = []

@@ -106,7 +106,7 @@ def few(task: str) -> list[str]:
 
 
 def assert_same(one: Path, two: Path) -> None:
-    """Two run directories have the same metrics, and in the same order the same predictions, to 1e-5."""
+    """Assert that two run directories have the same metrics and predictions, in the same order, to 1e-5."""
     if (one / "results.json").exists():
         tables = [json.loads((run / "results.json").read_text())["results"] for run in (one, two)]
         assert [row["metric"] for row in tables[1]] == [row["metric"] for row in tables[0]]
@@ -132,7 +132,7 @@ def assert_same(one: Path, two: Path) -> None:
 
 
 def _number(word: str) -> float:
-    """A number as it is, and any other word as a number of its own."""
+    """Parse a number; map any other word to a number of its own."""
     try:
         return float(word)
     except ValueError:
@@ -140,12 +140,12 @@ def _number(word: str) -> float:
 
 
 def two_processes(typed: list[str], folder: Path) -> str:
-    """Runs the command line on two; what went wrong, or nothing."""
+    """Run the command line on two devices; returns the error, if any."""
     return _run([sys.executable, str(ROOT / "cli.py"), *typed, "--trainer.devices", "2"], folder)
 
 
 def by_torchrun(typed: list[str], folder: Path) -> str:
-    """The same by two processes that torchrun starts; the devices are for the program to find out."""
+    """Run the command line by torchrun with two processes; the program detects the devices."""
     return _run([sys.executable, "-m", "torch.distributed.run", *TORCHRUN, str(ROOT / "cli.py"), *typed], folder)
 
 

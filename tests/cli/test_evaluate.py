@@ -18,14 +18,14 @@ FIGURES = {"accuracies", "clusters", "corruptions", "maps", "neighbors", "projec
 
 @pytest.fixture(scope="session")
 def pretrained(fit_once) -> Path:
-    """The run directory of a tiny SimCLR on the built-in data."""
+    """Run directory of a tiny SimCLR on the built-in data."""
     plain = ["--trainer.callbacks", "null", "--model.backbone", "test_vit"]
     return fit_once("--config", "tasks/simclr.yaml", *TINY, *plain)
 
 
 @pytest.fixture
 def said(caplog):
-    """Collects what is said on the side."""
+    """Collect the messages of rank-zero logging."""
     with caplog.at_level(logging.INFO, "lightning.pytorch.utilities.rank_zero"):
         yield lambda: "\n".join(record.message for record in caplog.records)
 

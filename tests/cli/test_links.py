@@ -1,4 +1,4 @@
-"""What the data tells the model must agree with what a checkpoint knows."""
+"""Settings linked from the data to the model, and their agreement with a checkpoint."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Predicted maps hold the numbers and colors of the data, so that they can be read as its masks."""
+"""Predicted maps as masks of a data set: pixel values and colors are those of the data."""
 
 import json
 import shutil
@@ -56,7 +56,7 @@ def test_maps_of_other_images_have_the_colors_of_the_training_data_and_are_masks
 
 
 def test_coco_has_the_ids_of_its_categories(tmp_path):
-    """Without a run: what the writer is told."""
+    """Predictions given to the writer without a run."""
     images = [{"id": 1, "file_name": "1.png", "height": 8, "width": 8}]
     parts = {"images": images, "annotations": [], "categories": [{"id": 44, "name": "b"}, {"id": 7, "name": "a"}]}
     (tmp_path / "annotations").mkdir()

@@ -1,4 +1,4 @@
-"""Commands that a fit prints run as typed, with the data that it was trained on."""
+"""Commands printed by a fit run as typed, with its training data."""
 
 import shlex
 from pathlib import Path
@@ -15,7 +15,7 @@ PROBE = "--data.batch_size 4 --trainer.max_epochs 1 --trainer.limit_train_batche
 
 @pytest.fixture
 def printed(graft, capsys):
-    """Runs a fit; returns the commands that it prints as words, by their purpose."""
+    """Run a fit; returns its printed commands as words, by purpose."""
 
     def run(*argv: str) -> dict[str, list[str]]:
         code, error = graft("fit", *argv)

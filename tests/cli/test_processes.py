@@ -1,4 +1,4 @@
-"""How many processes a command uses, and what `--ckpt_path auto` goes on with."""
+"""Number of processes of a command, and the checkpoint of `--ckpt_path auto`."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""The published network from the command line: predicts at once, trains on its own classes, is refused on others."""
+"""Published networks from the command line: prediction without training, training on their own classes only."""
 
 import csv
 
@@ -14,7 +14,7 @@ QUIET = "--data.image_size 64 --trainer.precision 32 --trainer.enable_progress_b
 
 @pytest.fixture
 def published(monkeypatch) -> torch.nn.Module:
-    """timm's network of 1,000 classes, as `--model.weights pretrained` would fetch it."""
+    """Timm's network of 1,000 classes, as downloaded by `--model.weights pretrained`."""
     torch.manual_seed(0)
     whole, create = timm.create_model("test_convnext").eval(), timm.create_model
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Results of a run: one row one set of weights, counts of what was judged, val files without a test set."""
+"""Results of a run: a row per set of weights, sample counts, val files without a test set."""
 
 import csv
 import json

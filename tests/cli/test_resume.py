@@ -1,4 +1,4 @@
-"""A killed run that is resumed ends like one that was never stopped; a stopped one saves first."""
+"""Resuming: a killed run ends like one that was never stopped; a stopped one saves first."""
 
 import signal
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Resuming with other settings: what is typed wins and is said, or is refused; nothing is passed over."""
+"""Resuming with other settings: typed ones win and are reported, or are refused; none is ignored."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ FIT = ["fit", "--config", "tasks/classification.yaml", *TINY]  # as `trained`
 
 @pytest.fixture
 def stopped(trained, tmp_path) -> Path:
-    """A copy of a run of one epoch, 4 steps, to go on with."""
+    """Copy of a run of one epoch, 4 steps, for resuming."""
     return shutil.copytree(trained, tmp_path / "stopped")
 
 

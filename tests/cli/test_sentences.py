@@ -1,4 +1,4 @@
-"""Golden sentences: one mistake of each kind with all that is said of it. Other tests know settings and values only."""
+"""Golden error messages, one per kind of mistake. Other tests assert settings and values only."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Lightning's callbacks that change rates and parameters, and classes of users that cannot be used."""
+"""Lightning's callbacks that change learning rates and parameters, and unusable user classes."""
 
 import re
 from pathlib import Path

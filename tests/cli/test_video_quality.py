@@ -1,4 +1,4 @@
-"""What the shipped video classifier reaches, and that it needs time for it."""
+"""Quality of the shipped video classifier, with several frames and with one."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What tests of tasks on several devices share."""
+"""Fixtures of the task tests on several devices."""
 
 import os
 import subprocess
@@ -12,8 +12,10 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def alone_and_by_twos(tmp_path):
-    """Runs a script of this folder in one process and in two; it is told how many there are and where to write.
-    Returns both files."""
+    """Factory that runs a script of this folder in one process and in two; returns both output files.
+
+    Arguments of the script: number of processes, output path.
+    """
 
     def run(script: str) -> list[Path]:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

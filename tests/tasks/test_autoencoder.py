@@ -1,4 +1,4 @@
-"""Auto-encoders start where theory says, draw a handful back, and are honest about what they cannot do."""
+"""Auto-encoders: initial loss, memorization of a handful, and refusals."""
 
 import math
 

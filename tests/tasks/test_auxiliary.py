@@ -1,4 +1,4 @@
-"""Auxiliary classifiers help a backbone to learn: in training only, as the task's own, in whatever way it is run."""
+"""Auxiliary classifiers: part of the task, used in training only."""
 
 import copy
 from pathlib import Path
@@ -100,7 +100,7 @@ def test_an_exported_backbone_knows_nothing_of_them(tmp_path):
 
 
 def test_a_copy_watches_itself():
-    """As an average of the weights is made."""
+    """Copy of the task, as for an average of its weights."""
     trained = task()
     twin = copy.deepcopy(trained)
     twin(batch()["image"])

@@ -1,4 +1,4 @@
-"""The moving average of the weights: what it is, who sees it, and where it goes."""
+"""EMA of the weights: values, validation, checkpoints."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ DECAY, STEPS = 0.5, 9
 
 
 class Noise(L.LightningDataModule):
-    """Other images in each step."""
+    """Data with different images in each step."""
 
     batch_size = 8
 
@@ -33,7 +33,7 @@ class Noise(L.LightningDataModule):
 
 
 class Watched(Classification):
-    """Remembers its tensors before the first step and after each batch, and those that validation sees; saves."""
+    """Record tensors before the first step, after each batch and in validation; save checkpoints."""
 
     def __init__(self, path: Path, **settings):
         optim = Optim(lr=0.05, warmup=0, schedule="constant")
@@ -59,7 +59,7 @@ def state(module: torch.nn.Module) -> dict[str, Tensor]:
 
 
 def averaged(states: list[dict[str, Tensor]], decay: float) -> dict[str, Tensor]:
-    """Of what was there at the start and after each optimizer step, in float64; whole numbers are the last ones."""
+    """Expected EMA in float64 of the states at the start and after each optimizer step; integers are the last ones."""
     average = {name: value.double() for name, value in states[0].items()}
     for step, now in enumerate(states[1:], 1):
         kept = min(decay, (1 + step) / (10 + step))

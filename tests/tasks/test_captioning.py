@@ -1,4 +1,4 @@
-"""Captions of images: what counts in the loss, what is looked at, and what is rewarded."""
+"""Image captioning: loss, attention, self-critical reward."""
 
 from collections.abc import Callable
 from functools import partial
@@ -53,7 +53,7 @@ def batch(words: Tokenizer, size: int = 64) -> dict:
 
 
 class Images(L.LightningDataModule):
-    """One batch, over and over."""
+    """Data that repeats one batch."""
 
     batch_size = per_step = 4
 
@@ -79,7 +79,7 @@ def quiet(**settings) -> L.Trainer:
 
 
 def kept(task: Captioning) -> list[dict[str, Tensor]]:
-    """The costs of every training step, as they come."""
+    """Loss terms of every training step, in order."""
     found: list[dict[str, Tensor]] = []
     costs = task.costs
 
@@ -186,7 +186,7 @@ def test_a_frozen_backbone_keeps_its_weights_and_a_factor_slows_one_that_is_not(
 
 
 def test_training_from_stored_maps_is_training_from_images(words):
-    """But for the rounding to float16."""
+    """Equal up to rounding to float16."""
     losses, weights = [], []
     for stored in (False, True):
         torch.manual_seed(0)

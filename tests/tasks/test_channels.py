@@ -1,4 +1,4 @@
-"""Images of one channel, networks for one channel, and floats: taken as they are meant, or refused; never misread."""
+"""Images of one channel, networks for one channel, and float images: used correctly or refused."""
 
 import pytest
 import torch
@@ -80,7 +80,7 @@ def test_a_network_of_one_channel_has_one_mean():
 
 
 class Gray(torch.utils.data.Dataset):
-    """Images of one's own: float32 (1, 32, 32) in 0..1."""
+    """User data of float32 images (1, 32, 32) in 0..1."""
 
     def __len__(self) -> int:
         return 8

@@ -1,4 +1,4 @@
-"""Boxes, classes and masks of objects."""
+"""Detection and instance segmentation: losses, boxes, classes, masks."""
 
 import lightning as L
 import pytest
@@ -133,7 +133,7 @@ def test_every_other_head_memorizes_a_handful(name):
 
 
 def around(boxes: Tensor) -> Tensor:
-    """The boxes a few pixels off in all directions, and others that have nothing to do with them."""
+    """Proposals: boxes a few pixels off in all directions, and unrelated ones."""
     generator = torch.Generator().manual_seed(0)
     corner = torch.randint(0, 40, (8, 2), generator=generator).float()
     return torch.cat([boxes + 4 * torch.randn(8, 4, generator=generator), torch.cat([corner, corner + 20], 1)])

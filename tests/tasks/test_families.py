@@ -1,4 +1,4 @@
-"""One network of each family trains a step in classification, segmentation and detection, or says why it cannot."""
+"""One network of each family: a training step in classification, segmentation and detection, or a refusal."""
 
 import pytest
 import torch

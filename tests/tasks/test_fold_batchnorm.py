@@ -1,4 +1,4 @@
-"""`--model.fold_batchnorm`: the answers of the trained network, from its inference form."""
+"""`--model.fold_batchnorm`: the same outputs from the inference form of the network."""
 
 import lightning as L
 import pytest

@@ -1,4 +1,4 @@
-"""Two networks in turn: whose step counts, what is averaged, clipped, refused, and that they learn."""
+"""GANs: step counting, EMA, gradient clipping, accumulation, refusals, learning."""
 
 import copy
 from itertools import pairwise
@@ -31,7 +31,7 @@ SGD |= {"discriminator_optim": Optim(torch.optim.SGD, lr=0.02, schedule="constan
 
 
 class Noise(L.LightningDataModule):
-    """Other images in each of `steps` batches an epoch."""
+    """Data with different images in each of `steps` batches per epoch."""
 
     def __init__(self, steps: int = 4, batch_size: int = 4, size: int = 16, channels: int = 3):
         super().__init__()
@@ -116,7 +116,7 @@ def test_a_run_too_short_for_a_single_step_of_the_generator_is_refused():
 
 
 def plain_loop(task: GAN, images: Tensor, rates: tuple[float, float]) -> tuple[nn.Module, nn.Module]:
-    """The same training as one would write it by hand; SGD without momentum."""
+    """Hand-written reference of the training; SGD without momentum."""
     generator, judge = copy.deepcopy(task.generator), copy.deepcopy(task.discriminator)
     ours = torch.optim.SGD(generator.parameters(), rates[0])
     theirs = torch.optim.SGD(judge.parameters(), rates[1])
@@ -225,7 +225,7 @@ def test_conditional_training_and_images(condition, networks):
 
 
 def test_an_auxiliary_classifier_learns_the_classes():
-    """Bright images are of one class, dark ones of the other."""
+    """Data of bright images of one class and dark ones of the other."""
     data = Noise(steps=60, batch_size=8)
     data.images = torch.where((torch.arange(8) % 2 == 0)[:, None, None, None], 60, 200).expand(60, 8, 3, 16, 16).byte()
     task = GAN(condition="auxiliary", classes=["dark", "bright"], **NORMAL)
@@ -235,7 +235,7 @@ def test_an_auxiliary_classifier_learns_the_classes():
 
 
 class Constant(Generator):
-    """A color for all images, which it may choose."""
+    """Generator with one learned color for all images."""
 
     def __init__(self, canvas: Canvas, latent: int):
         super().__init__(canvas, latent)
@@ -247,7 +247,7 @@ class Constant(Generator):
 
 
 class Plane(Discriminator):
-    """Linear in the mean color."""
+    """Discriminator that is linear in the mean color."""
 
     def __init__(self, canvas: Canvas):
         super().__init__(canvas, canvas.channels)

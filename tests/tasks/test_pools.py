@@ -1,4 +1,4 @@
-"""What tasks make of pooled features: what is trained, saved, probed and handed on."""
+"""Pooled features in tasks: training, checkpoints, probes, transfer."""
 
 import json
 from typing import Any
@@ -25,7 +25,7 @@ CONV_HEAD = {"conv_head.weight", "bn2.weight", "bn2.bias"}  # of test_efficientn
 
 
 def fitted(task: Task, batch: dict[str, Any], **options: Any) -> L.Trainer:
-    """Trains one step."""
+    """Train one step."""
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     trainer = L.Trainer(**{"max_steps": 1, "limit_val_batches": 0, "accelerator": "cpu"} | quiet | options)
     batch = batch | {"id": ["x"] * 4}
@@ -68,7 +68,7 @@ CASES = {
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_vit", "test_convnext"])
 @pytest.mark.parametrize("case", CASES)
 def test_a_task_trains_exactly_the_parameters_that_its_loss_follows_from(case, name):
-    """Processes of DDP would wait for the others."""
+    """Unused parameters, for whose gradients DDP would wait."""
     make, batch = CASES[case]
     task, seen = make(name), {}
 
@@ -208,7 +208,7 @@ def test_mocos_head_has_no_batch_norm():
 
 @pytest.fixture
 def published(monkeypatch) -> nn.Module:
-    """timm's network as `weights: pretrained` would fetch it."""
+    """Timm's network, as downloaded by `weights: pretrained`."""
     whole, create = timm.create_model("test_convnext").eval(), timm.create_model
     with torch.no_grad():
         whole.get_classifier().bias.normal_()

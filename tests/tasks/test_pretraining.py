@@ -1,4 +1,4 @@
-"""Each method starts where theory says, learns a handful, moves its teacher and queue as it should, and says no."""
+"""Pretraining methods: initial loss, memorization of a handful, momentum encoder, queue, refusals."""
 
 import math
 from itertools import pairwise
@@ -35,7 +35,7 @@ IMAGES = {Rotation: {}, Jigsaw: {"grid": 2, "tile_size": 32}, MaskedPatches: {},
 
 
 class Handful(L.LightningDataModule):
-    """The same batch again and again."""
+    """Data that repeats one batch."""
 
     def __init__(self, batch: dict[str, Any], steps: int):
         super().__init__()
@@ -49,7 +49,7 @@ class Handful(L.LightningDataModule):
 
 
 def train(task: Pretraining, batch: dict[str, Any], steps: int = 30, **options: Any) -> list[dict[str, Tensor]]:
-    """What each training step returned."""
+    """Train; returns the results of each step."""
     kept, compute_loss = [], task.compute_loss
 
     def recorded(batch: dict[str, Any], draws: torch.Generator | None) -> dict[str, Tensor]:
@@ -66,7 +66,7 @@ def train(task: Pretraining, batch: dict[str, Any], steps: int = 30, **options: 
 
 
 def views(images: int = 16, size: int = 32, count: int = 2, local: int = 0) -> dict[str, list[Tensor]]:
-    """Views that are alike, of images that are not."""
+    """Nearly equal views of different images."""
     generator = torch.Generator().manual_seed(1)
     coarse = torch.randint(0, 256, (images, 3, 4, 4), generator=generator).float()
     sizes = [size] * count + [size // 2] * local

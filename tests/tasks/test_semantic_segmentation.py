@@ -1,4 +1,4 @@
-"""A class for every pixel."""
+"""Semantic segmentation: losses, class weights, scores at the original resolution."""
 
 import math
 
@@ -38,7 +38,7 @@ def make_images(count: int = 4, height: int = 32, width: int = 32) -> dict[str, 
 
 
 class Images(L.LightningDataModule):
-    """One batch, over and over."""
+    """Data that repeats one batch."""
 
     batch_size = 4
 

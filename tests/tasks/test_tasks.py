@@ -1,4 +1,4 @@
-"""Each task starts where theory says, can memorize a handful, and computes what it names."""
+"""Classification and SimCLR: initial loss, memorization of a handful, metrics."""
 
 import math
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def make_images(count: int, size: int = 32) -> dict:
 
 
 def recorded(task: L.LightningModule, what: Callable[[dict, Any], Any]) -> list:
-    """What `what` makes of each training step's batch and output, as they come."""
+    """Results of `what(batch, output)` for each training step, in order."""
     kept, step = [], task.training_step
 
     def training_step(batch: dict, batch_idx: int) -> Any:

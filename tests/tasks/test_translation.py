@@ -1,4 +1,4 @@
-"""Translation: what counts in the loss, which vectors are shared, what is written."""
+"""Machine translation: loss, shared embeddings, decoding."""
 
 import lightning as L
 import pytest

@@ -57,7 +57,7 @@ def test_several_views_of_a_video_equal_averaging_by_hand():
 
 
 class Told(Head):
-    """A head that answers what it is told."""
+    """Head with given logits."""
 
     def __init__(self, logits: Tensor):
         super().__init__()

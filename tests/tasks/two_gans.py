@@ -26,7 +26,7 @@ SETTINGS = {
 
 
 class Share(L.LightningDataModule):
-    """Every second sample of each batch for two, as the sampler deals them; a batch for two is one for one."""
+    """Share of each batch: every second sample with two processes, all with one."""
 
     def setup(self, stage: str) -> None:
         self.batch_size = self.per_step = BATCH // self.trainer.world_size
