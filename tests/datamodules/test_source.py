@@ -223,7 +223,7 @@ def test_images_are_found_at_any_depth_in_order_and_hidden_ones_passed_over(tmp_
 
 
 def test_a_hidden_folder_above_does_not_hide_the_images(tmp_path):
-    folder = tmp_path / ".cache" / "figures"
+    folder = tmp_path / ".cache" / "images"
     folder.mkdir(parents=True)
     (folder / "a.png").touch()
     assert find_images(folder) == [folder / "a.png"]
