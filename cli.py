@@ -68,7 +68,7 @@ from callbacks.summary import Summary
 from cluster import launched, requeue, share_out
 from compare import check_starts, compare, typed_plan
 from datamodules.workers import worker_error
-from errors import check_trainer, readable
+from errors import check_nulls, check_trainer, readable
 from evaluation import Trainer
 from handed_on import handed_on, typed_data
 from links import link
@@ -214,6 +214,8 @@ class CLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         self.settings = self.config[self.subcommand]
+        for name in ("model", "data"):
+            check_nulls(name, self.settings[name])
         if self.settings.ckpt_path and not self.checkpoint:
             raise ConfigError(f"ckpt_path {self.settings.ckpt_path} stands in a YAML: type it as --ckpt_path")
         for name in ("weights", "self_critical"):

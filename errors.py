@@ -2,9 +2,11 @@
 
 import inspect
 import re
-from typing import Any
+from importlib import import_module
+from typing import Any, get_args, get_type_hints
 
 from albumentations import BasicTransform
+from jsonargparse import Namespace
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
@@ -46,6 +48,41 @@ def check_trainer(config: dict[str, Any], task: Task) -> None:
             f"trainer.precision is {precision}, but {type(task).__name__} has its weights in float32: take 32, "
             f"bf16-mixed or 16-mixed"
         )
+
+
+def check_nulls(name: str, settings: Any) -> None:
+    """Refuse null for settings of classes that take none; the parser lets it pass.
+
+    Args:
+        name: of the setting.
+        settings: its value; classes in it are followed.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    if isinstance(settings, list):
+        for part in settings:
+            check_nulls(name, part)
+    if not isinstance(settings, Namespace) or "class_path" not in settings:
+        return
+    module, _, cls = settings.class_path.rpartition(".")
+    for key, value in vars(settings.get("init_args", Namespace())).items():
+        if value is None and not _takes_null(getattr(import_module(module), cls), key):
+            raise ConfigError(
+                f"{name}.{key} is null, but it needs a value: give it one, or leave it out for the default"
+            )
+        check_nulls(f"{name}.{key}", value)
+
+
+def _takes_null(cls: Any, key: str) -> bool:
+    """Whether an argument may be null, by its type and default where a class or a function names it."""
+    for owner in inspect.getmro(cls) if inspect.isclass(cls) else (cls,):
+        init = vars(owner).get("__init__") if inspect.isclass(owner) else owner
+        found = inspect.signature(init).parameters.get(key) if inspect.isfunction(init) else None
+        if found is not None:
+            kinds = get_type_hints(init).get(key, Any)
+            return found.default is None or kinds is Any or type(None) in get_args(kinds)
+    return True
 
 
 def readable(message: str, parser: LightningArgumentParser) -> str:

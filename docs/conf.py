@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-from reference import write_reference
+from reference import write_reference  # noqa: E402
 
 project, author, copyright = "Graft", "The Graft authors", "The Graft authors"
 extensions = ["myst_parser"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import lightning.pytorch  # noqa: F401  # before libraries whose Union[float, int] typing would hand on
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 import callbacks
 import datamodules
@@ -61,9 +61,8 @@ def _rows(cls: type, prefix: str) -> list[str]:
         option = action.option_strings[0] if action.option_strings else ""
         if action.dest == prefix or option.endswith(".help") or action.default == SUPPRESS:  # the latter opens a group
             continue
-        default = (
-            "null" if action.default is None else str(getattr(action.default, "as_dict", lambda: action.default)())
-        )
+        default = action.default.as_dict() if isinstance(action.default, Namespace) else action.default
+        default = "null" if default is None else str(default)
         rows.append(f"| `{option}` | `{_cell(default)}` | {_cell(action.help or '')} |")
     return rows
 
@@ -84,7 +83,8 @@ def _settings(title: str, prefix: str, classes: Classes) -> str:
 def _metrics(shown: Classes) -> str:
     """Protocol of every metric of every task that knows them before it is built."""
     parts = [
-        "# Metrics\n\nProtocol of each metric, as in the table that ends a run; some follow from settings and stand there only.\n"
+        "# Metrics\n\n"
+        "Protocol of each metric, as in the table that ends a run; those that follow from settings stand there only.\n"
     ]
     for name, cls in shown.items():
         if issubclass(cls, Task) and isinstance(getattr(cls, "protocols", None), dict) and cls.protocols:

@@ -1,6 +1,6 @@
 """The same as on the command line, in Python: pretrain, fine-tune, test, load, predict, features.
 
-    python examples/python_api.py
+python examples/python_api.py
 """
 
 import sys
