@@ -1,4 +1,4 @@
-"""What is said of a backbone by its name."""
+"""Facts about backbones by name."""
 
 import pytest
 
