@@ -232,7 +232,7 @@ class CLI(LightningCLI):
         del self.config_dump  # cached before the classes were known
         self.model = parser.instantiate(Namespace(model=self.settings.model)).model
         self._check_views()
-        self.datamodule.whole = self.model.whole
+        self.datamodule.letterbox = self.model.letterbox
         self.directory = self._run_directory()
         try:
             self.config_init = self.config.clone()

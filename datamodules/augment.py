@@ -99,7 +99,7 @@ class Augment(Keyed):
     """
 
     def __init__(self, size: int, crop: tuple[float, float] | None, recipe: Recipe | list[A.BasicTransform]):
-        first = [A.RandomResizedCrop((size, size), scale=crop)] if crop else whole(size)
+        first = [A.RandomResizedCrop((size, size), scale=crop)] if crop else center_crop(size)
         super().__init__([*first, *recipe_transforms(recipe, size)])
         self.size = size
         try:  # fails here, not in a worker
@@ -141,6 +141,6 @@ def check_area(name: str, area: tuple[float, float] | None) -> None:
         raise ConfigError(f"data.{name} is {list(area)}, but it is a range of area fractions like [0.2, 1.0]")
 
 
-def whole(size: int) -> list[A.BasicTransform]:
+def center_crop(size: int) -> list[A.BasicTransform]:
     """Center crop: the largest centered square of the image, resized to `size` pixels."""
     return [A.SmallestMaxSize(size), A.CenterCrop(size, size)]

@@ -35,7 +35,7 @@ class DataModule(L.LightningDataModule):
     Attributes: `noun` is the word for samples, `unit` that for the count of `per_step` if not these; `classes` names
     the classes and `palette` colors them, null without; `mask_values` is the value of each class in mask files, null
     for its index; `category_ids` and `image_ids` are the annotations' ids of each class and each sample, null without;
-    `whole` asks for whole, letterboxed images with `size` and `inside` to evaluate and predict, as dense prediction
+    `letterbox` asks for whole, letterboxed images with `size` and `inside` to evaluate and predict, as dense prediction
     needs them; set it before `setup`. `roles` gives each setting's role, by which a checkpoint hands it on to commands.
     """
 
@@ -46,7 +46,7 @@ class DataModule(L.LightningDataModule):
     mask_values: list[int] | None = None
     category_ids: list[int] | None = None
     image_ids: dict[str, int] | None = None
-    whole: bool = False
+    letterbox: bool = False
     roles: ClassVar[dict[str, Role]] = {"batch_size": "loading", "workers": "loading"}
 
     def __init__(self, batch_size: int = 64, workers: int = 2):
@@ -87,7 +87,7 @@ class DataModule(L.LightningDataModule):
         """Samples, or units of `unit`, per device and step in training."""
         return self.batch_size
 
-    def kept(
+    def cached(
         self, name: str, splits: Sequence[Split], about: Iterable[object], compute: Callable[[], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
         """Tensors that `compute` gives for the plain samples of some splits, cached on disk by data modules whose
@@ -146,7 +146,7 @@ class DataModule(L.LightningDataModule):
         return loader
 
     def predict_dataloader(self) -> DataLoader:
-        return self._in_order(self.predicted, "evaluate" if self.whole else "plain")
+        return self._in_order(self.predicted, "evaluate" if self.letterbox else "plain")
 
     def plain_dataloader(self, split: Split) -> DataLoader | None:
         """Every sample of a split in order and without augmentation; all of it on every device."""
@@ -184,13 +184,13 @@ class DataModule(L.LightningDataModule):
         rank, world = (self._rank(), self._world()) if shared else (0, 1)
         return self._loader(data, DistributedSequentialSampler(len(data), self.batch_size, rank, world))
 
-    def _loader(self, data: Dataset, sampler: DistributedSampler, whole: bool = False) -> DataLoader:
-        """A data loader; `whole`: a key of the sampler stands for a batch, not for a sample."""
+    def _loader(self, data: Dataset, sampler: DistributedSampler, batched: bool = False) -> DataLoader:
+        """A data loader; `batched`: a key of the sampler stands for a batch, not for a sample."""
         return Loader(  # by keyword: Lightning rebuilds it from its arguments to predict
             dataset=data,
-            batch_size=None if whole else self.batch_size,
+            batch_size=None if batched else self.batch_size,
             sampler=sampler,
-            drop_last=not whole and sampler.seed is not None,
+            drop_last=not batched and sampler.seed is not None,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             collate_fn=Collate(self.collate, getattr(sampler, "surplus", False)),

@@ -3,7 +3,7 @@
 from typing import Any
 
 
-def whole(value: Any) -> Any:
+def integer(value: Any) -> Any:
     """An id, or a side in pixels, as int also where it is written as text or float; anything else as it is."""
     if isinstance(value, str):
         text = value.strip()
@@ -37,7 +37,7 @@ def outline(value: Any) -> Any:
     run lengths with a size of numbers; anything else as it is."""
     if isinstance(value, dict):
         size = value.get("size")
-        return value | {"size": [whole(side) for side in size]} if isinstance(size, list) else value
+        return value | {"size": [integer(side) for side in size]} if isinstance(size, list) else value
     if not isinstance(value, list) or not value:
         return value
     if not any(isinstance(part, list) for part in value):

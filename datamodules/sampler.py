@@ -34,7 +34,7 @@ class EpochSampler(DistributedSampler):
     ):
         self.size, self.seed, self.resume = size, seed, resume
         self.kinds, self.batch = kinds, batch
-        self.whole = size - size % batch if batch else size
+        self.usable = size - size % batch if batch else size
         self.rank, self.devices = rank, devices
         self.epoch = resume[0]
 
@@ -44,13 +44,13 @@ class EpochSampler(DistributedSampler):
             random = np.random.default_rng((self.seed, self.epoch))
             random.shuffle(order)
             if self.kinds is not None and self.batch:
-                order = self._grouped(order[: self.whole], random)
+                order = self._grouped(order[: self.usable], random)
         # Keyed on the epoch, not on "once": Lightning may ask for the same epoch's iterator twice.
         seen = self.resume[1] if self.epoch == self.resume[0] else 0
-        return ((self.epoch, int(i)) for i in order[seen + self.rank : self.whole : self.devices])
+        return ((self.epoch, int(i)) for i in order[seen + self.rank : self.usable : self.devices])
 
     def __len__(self) -> int:
-        return len(range(self.rank, self.whole, self.devices))
+        return len(range(self.rank, self.usable, self.devices))
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch; called by Lightning before every epoch. Ignored in evaluation, which draws the same always."""

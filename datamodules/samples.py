@@ -8,9 +8,9 @@ import torch
 from torch.utils.data import Dataset
 
 from datamodules.augment import Augment
-from datamodules.draws import Drawing
+from datamodules.augmentation_parameters import AugmentationParameters
+from datamodules.letterbox import Letterbox
 from datamodules.source import Source
-from datamodules.whole import Fit
 from modules.contracts import IGNORE, Batch, DataError
 
 
@@ -47,33 +47,33 @@ class DeviceDataset(ImageDataset):
     """Samples for on-device augmentation: keys of the random parameters, and the image unless the device holds it.
 
     Args:
-        drawing: of the views; an image of another shape is scaled to cover that shape and cut at its sides.
+        parameters: of the views; an image of another shape is scaled to cover that shape and cut at its sides.
 
     Attributes: `held` is true if the device holds the images, all but the rows in `missing`.
     """
 
-    def __init__(self, source: Source, indices: np.ndarray, drawing: Drawing, seed: int, skip: bool):
+    def __init__(self, source: Source, indices: np.ndarray, parameters: AugmentationParameters, seed: int, skip: bool):
         super().__init__(source, indices, [], seed, skip)
-        self.drawing = drawing
+        self.parameters = parameters
         self.held, self.missing = False, frozenset[int]()
-        self.fit = A.Compose([A.SmallestMaxSize(max_size_hw=drawing.shape), A.CenterCrop(*drawing.shape)])
+        self.fit = A.Compose([A.SmallestMaxSize(max_size_hw=parameters.shape), A.CenterCrop(*parameters.shape)])
 
     def content(self, epoch: int, row: int, index: int) -> dict[str, Any]:
-        sample = {"row": row, "key": (self.seed, epoch, index), "drawing": self.drawing}
+        sample = {"row": row, "key": (self.seed, epoch, index), "parameters": self.parameters}
         if not self.held:
             image = self.source.image(index)
             return sample | {
-                "image": image if image.shape[:2] == self.drawing.shape else self.fit(image=image)["image"]
+                "image": image if image.shape[:2] == self.parameters.shape else self.fit(image=image)["image"]
             }
         if row in self.missing:
             raise DataError(f"{self.source.id(index)} could not be decoded")
         return sample
 
 
-class WholeImages(ImageDataset):
+class LetterboxedImages(ImageDataset):
     """Whole, letterboxed images for dense prediction."""
 
-    def __init__(self, source: Source, indices: np.ndarray, fit: Fit, skip: bool):
+    def __init__(self, source: Source, indices: np.ndarray, fit: Letterbox, skip: bool):
         super().__init__(source, indices, [], 0, skip)
         self.fit = fit
 
@@ -83,14 +83,14 @@ class WholeImages(ImageDataset):
 
 def collate(samples: list[dict[str, Any]]) -> Batch:
     """Stack the readable samples: `image` uint8 (B, 3, H, W) or `views`, a list of those, local ones last; `label`
-    (B,), `id`. For views that the device makes: `draws`, `row` (B,), and `image` unless the device holds the images.
-    With semantic maps: `mask` (B, H, W). Whole images also have `size` and `inside` (B, 2); all are padded to the
-    largest; where that or `image_size` changed a size, `original_mask` is a list of the maps as they were, uint8 (h,
-    w).
+    (B,), `id`. For on-device augmentation: `parameters`, `row` (B,), and `image` unless the device holds the images.
+    With semantic maps: `mask` (B, H, W). Letterboxed images also have `size` and `inside` (B, 2); all are padded to
+    the largest; where that or `image_size` changed a size, `original_mask` is a list of the maps as they were, uint8
+    (h, w).
     """
     samples, batch = readable(samples)
     first = samples[0]
-    batch |= _images(samples) if "views" in first else _draws(samples) if "drawing" in first else _maps(samples)
+    batch |= _images(samples) if "views" in first else _parameters(samples) if "parameters" in first else _maps(samples)
     if "label" in samples[0]:
         batch["label"] = torch.tensor([s["label"] for s in samples])
     return batch
@@ -110,9 +110,9 @@ def _images(samples: list[dict[str, Any]]) -> Batch:
     return {"views": views} if len(views) > 1 else {"image": views[0]}
 
 
-def _draws(samples: list[dict[str, Any]]) -> Batch:
-    draws = samples[0]["drawing"]([s["key"] for s in samples])
-    batch: Batch = {"draws": draws, "row": torch.tensor([s["row"] for s in samples])}
+def _parameters(samples: list[dict[str, Any]]) -> Batch:
+    parameters = samples[0]["parameters"]([s["key"] for s in samples])
+    batch: Batch = {"parameters": parameters, "row": torch.tensor([s["row"] for s in samples])}
     return batch | ({"image": _stack([s["image"] for s in samples])} if "image" in samples[0] else {})
 
 

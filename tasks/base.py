@@ -33,7 +33,7 @@ class Task(L.LightningModule):
         protocols: metric -> definition as text.
         pretraining: the only product is the backbone.
         views: minimum and maximum number of augmented views per image.
-        whole: dense prediction over the whole image, which must not be cropped.
+        letterbox: dense prediction over the whole image, letterboxed, not cropped.
         generative: images are generated from noise.
         quick: validation between epochs is faster and coarser than that of `validate`.
         float32: weights must be float32 (as in mixed precision).
@@ -47,7 +47,7 @@ class Task(L.LightningModule):
     protocols: ClassVar[dict[str, str]] = {}
     pretraining: ClassVar[bool] = False
     views: ClassVar[tuple[int, int]] = (1, 1)
-    whole: ClassVar[bool] = False
+    letterbox: ClassVar[bool] = False
     generative: ClassVar[bool] = False
     quick: ClassVar[bool] = False
     float32: ClassVar[bool] = False

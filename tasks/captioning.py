@@ -98,10 +98,10 @@ class Captioning(TextGeneration, VisionTask):
             return
         trainer, key = self.trainer, f"{fingerprint(self.backbone)} {self.feature_level} {self.trainer.precision}"
         if trainer.is_global_zero:
-            rank_zero_info(trainer.datamodule.store(self._seen, key))
+            rank_zero_info(trainer.datamodule.cache_features(self._seen, key))
         trainer.strategy.barrier()
         if not trainer.is_global_zero:
-            trainer.datamodule.store(self._seen, key)
+            trainer.datamodule.cache_features(self._seen, key)
 
     def train(self, mode: bool = True) -> "Captioning":
         super().train(mode)

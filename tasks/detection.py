@@ -48,7 +48,7 @@ class Detection(VisionTask):
     float32 = True
     monitor = "val/map"
     mode = "max"
-    whole = True
+    letterbox = True
     masks: ClassVar[bool] = False
     detector: ClassVar[DetectorFactory] = FasterRCNN
 

@@ -42,7 +42,7 @@ class SemanticSegmentation(VisionTask):
     required_keys: ClassVar[tuple[str, ...]] = ("image", "mask")
     monitor = "val/miou"
     mode = "max"
-    whole = True
+    letterbox = True
     protocols: ClassVar[dict[str, str]] = {
         **{name: f"{how}; at the original resolution" for name, how in PROTOCOLS.items()},
         **{name + RESIZED: f"{how}; on masks resized to image_size" for name, how in PROTOCOLS.items()},

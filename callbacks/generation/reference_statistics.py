@@ -123,9 +123,9 @@ def _compute(
             classifier = extractor
     weights = sum(tensor.double().abs().sum().item() for tensor in extractor.state_dict().values())
     about = [extractor.about, weights, samples]
-    kept = data.kept("real", splits, about, lambda: _measure(trainer, extractor, device, samples, *splits))
-    real = Reference(**{name: kept[name].to(device) for name in Reference._fields})
-    noise, correlated, floor, seen, distance = kept["others"].tolist()
+    cached = data.cached("real", splits, about, lambda: _measure(trainer, extractor, device, samples, *splits))
+    real = Reference(**{name: cached[name].to(device) for name in Reference._fields})
+    noise, correlated, floor, seen, distance = cached["others"].tolist()
     return ReferenceStatistics(extractor, classifier, real, held, int(seen), floor, distance, noise, correlated)
 
 
@@ -146,7 +146,7 @@ def _classifier(trainer: Trainer, device: torch.device, splits: list[str], count
         return dict(train(model, image, label)) | {"right": _right(trainer, model, splits[1:])}
 
     model = untrained(data.classes, side).to(device)
-    tensors = data.kept("classifier", splits, [model.about], fit)
+    tensors = data.cached("classifier", splits, [model.about], fit)
     right = float(tensors.pop("right"))
     model.load_state_dict(tensors)
     share = f" and right on {100 * right:.1f} % of the {splits[1]} images" if splits[1:] else ""

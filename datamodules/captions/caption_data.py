@@ -13,14 +13,14 @@ from torch import Tensor
 from datamodules.augment import Augment, Recipe, check_area
 from datamodules.base import Purpose, Split
 from datamodules.cache import digest
+from datamodules.captions.feature_cache import FeatureCache
 from datamodules.captions.samples import CaptionDataset, Captioned, CaptionedArrays, collate
-from datamodules.captions.stored import StoredMaps
 from datamodules.image_files import ImageFilesData
 from datamodules.roles import Role
 from datamodules.spelling import locate
-from datamodules.text import census
+from datamodules.text import text_statistics
 from datamodules.text.encoded import Ids
-from datamodules.text.lines import tidy
+from datamodules.text.lines import normalize_blanks
 from datamodules.text.vocabulary import checked, lacking, learned
 from modules.contracts import ConfigError, DataError
 from modules.metrics.captions import bleu, tokens
@@ -73,7 +73,7 @@ class CaptionData(ImageFilesData):
         check_area("crop", crop)
         self.pipelines = {"train": Augment(image_size, crop, augment), "evaluate": Augment(image_size, None, "none")}
         self.image_size, self.augmented = image_size, bool(crop) or (augment != "none" and bool(augment))
-        self.stored = StoredMaps()
+        self.features = FeatureCache()
         self.tokenizer, self.vocab_size, self.max_length, self.lowercase = tokenizer, vocab_size, max_length, lowercase
         self.encoded: dict[Split, Ids] = {}  # all captions of a source, one image's after the other's
         self.given = False  # the tokenizer, by `use`
@@ -127,8 +127,8 @@ class CaptionData(ImageFilesData):
             return None
         train = purpose == "train"
         make, seed = self.pipelines["train" if train else "evaluate"], self.seed if train else 0
-        stored, skip = self.stored if split == purpose else None, self.on_error == "skip"
-        return CaptionDataset(*self.splits[split], make, seed, skip, self.encoded[split], draw=train, stored=stored)
+        features, skip = self.features if split == purpose else None, self.on_error == "skip"
+        return CaptionDataset(*self.splits[split], make, seed, skip, self.encoded[split], draw=train, features=features)
 
     collate = staticmethod(collate)
 
@@ -137,7 +137,7 @@ class CaptionData(ImageFilesData):
         source, rows = self.splits[split]
         return [source.captions[i] for i in rows]
 
-    def store(self, encode: Callable[[Tensor], Tensor], key: str) -> str:
+    def cache_features(self, encode: Callable[[Tensor], Tensor], key: str) -> str:
         """Cache the feature map of every training image, unless an earlier run did, and train from the cached maps.
 
         Args:
@@ -157,12 +157,12 @@ class CaptionData(ImageFilesData):
                 "and --data.crop null"
             )
         source, rows = self.splits["train"]
-        path, began = self.stored.place(digest([key, self.image_size, source.fingerprint(rows)])), time.monotonic()
+        path, began = self.features.place(digest([key, self.image_size, source.fingerprint(rows)])), time.monotonic()
         if found := not path.is_file():
-            self.stored.write(path, len(rows), self._encoded(encode))
-        self.stored.path = path
+            self.features.write(path, len(rows), self._encoded(encode))
+        self.features.path = path
         took = f"computed in {time.monotonic() - began:.1f} s" if found else "computed by an earlier run"
-        return f"  maps of {len(rows):,} training images, {path.stat().st_size / 1e6:,.0f} MB: {took}, kept in {path}"
+        return f"  maps of {len(rows):,} training images, {path.stat().st_size / 1e6:,.0f} MB: {took}, cached in {path}"
 
     def about(self, split: Split) -> str:
         source, rows = self.splits[split]
@@ -170,7 +170,7 @@ class CaptionData(ImageFilesData):
         return f" with {sum(counts):,} captions, {min(counts)} to {max(counts)} each"
 
     def more(self) -> list[str]:
-        lines = census.vocabularies({"caption": self.tokenizers[0]}, None if self.given else self.vocab_size)
+        lines = text_statistics.vocabularies({"caption": self.tokenizers[0]}, None if self.given else self.vocab_size)
         lines += self.notes
         if self.dropped:
             lines.append(f"dropped: {len(self.dropped):,} captions that are empty, listed in dropped.txt")
@@ -213,7 +213,7 @@ class CaptionData(ImageFilesData):
     def _source(self, folder: Path, listed: Listed) -> Captioned:
         captions = {}
         for name, texts in listed.items():
-            said = [text for text in tidy(texts) if text]
+            said = [text for text in normalize_blanks(texts) if text]
             self.dropped += [f"{name}: empty caption"] * (len(texts) - len(said))
             if said:
                 path = locate(name, [folder])

@@ -72,10 +72,10 @@ def _karpathy(content: Any, found: dict[Split, Listed]) -> None:
 def _own(content: dict[str, Any], root: Path, file: Path) -> Listed:
     part = file.stem.rpartition("_")[2]  # train2017
     folders = [root / part, root / "images" / part, root / "images", root]
-    names = {fields.whole(image["id"]): image["file_name"] for image in content["images"]}
+    names = {fields.integer(image["id"]): image["file_name"] for image in content["images"]}
     captions: dict[int, list[str]] = {key: [] for key in names}
     for i, annotation in enumerate(content["annotations"]):
-        if (key := fields.whole(annotation["image_id"])) not in captions:
+        if (key := fields.integer(annotation["image_id"])) not in captions:
             raise DataError(f"{file} annotations[{i}] is of image_id {key!r}, which its images lack")
         captions[key].append(annotation["caption"])
     return {_below(root, locate(name, folders), f"{part}/{name}"): captions[key] for key, name in names.items()}

@@ -12,7 +12,7 @@ import torch
 from datamodules import samples as images
 from datamodules.augment import Augment
 from datamodules.cache import digest, stamp
-from datamodules.captions.stored import StoredMaps
+from datamodules.captions.feature_cache import FeatureCache
 from datamodules.samples import ImageDataset
 from datamodules.source import Arrays, Files
 from datamodules.text.encoded import Ids, padded
@@ -53,7 +53,7 @@ class CaptionDataset(ImageDataset):
     Args:
         ids: of all captions of the source, one image's after the other's.
         draw: draw the caption at random by (seed, epoch, index); else take the first.
-        stored: cached feature maps, used in place of images once there are some.
+        features: cached feature maps, used in place of images once there are some.
     """
 
     def __init__(
@@ -65,17 +65,17 @@ class CaptionDataset(ImageDataset):
         skip: bool,
         ids: Ids,
         draw: bool,
-        stored: StoredMaps | None = None,
+        features: FeatureCache | None = None,
     ):
         super().__init__(source, indices, [make], seed, skip)
-        self.ids, self.draw, self.stored = ids, draw, stored
+        self.ids, self.draw, self.features = ids, draw, features
         self.starts = np.cumsum([0, *map(len, source.captions)])
 
     def content(self, epoch: int, row: int, index: int) -> dict[str, Any]:
         captions = self.source.captions[index]
         chosen = np.random.default_rng((self.seed, epoch, index)).integers(len(captions)) if self.draw else 0
-        kept = self.stored and self.stored.path
-        sample = {"map": self.stored[row]} if kept else super().content(epoch, row, index)
+        cached = self.features and self.features.path
+        sample = {"map": self.features[row]} if cached else super().content(epoch, row, index)
         return sample | {"captions": captions, "target": self.ids[self.starts[index] + chosen]}
 
 

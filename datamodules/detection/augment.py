@@ -10,11 +10,11 @@ from albumentations.augmentations.crops.transforms import CropSizeError
 from albumentations.core.bbox_utils import BboxProcessor, filter_bboxes
 
 from datamodules.augment import RECIPES, Chances, Keyed, Recipe, check_result, recipe_transforms
-from datamodules.detection.framing import Shown, clip, frame, overlapping_part, tidy
+from datamodules.detection.crop_resize import Shown, clip, crop_and_resize, drop_degenerate, overlapping_part
 from datamodules.detection.mixing import SMALLEST, mosaic, paste
 from datamodules.detection.objects import PROPOSAL, Objects, ObjectSource
+from datamodules.letterbox import TargetSize, fit_scale, fitted
 from datamodules.segmentation.augment import check_nearest, leaves, span
-from datamodules.whole import Canvas, fit_scale, fitted
 from modules.contracts import ConfigError
 
 PASTED = 0.5  # the chance of each object of the other image in copy-paste
@@ -24,7 +24,7 @@ class ObjectAugment(Keyed):
     """Large-scale jitter, IoU crop, mosaic and copy-paste, then a recipe; every draw is a function of the key.
 
     Args:
-        canvas: height and width that the whole image fits into at scale 1; null is each image's own.
+        target_size: height and width that the whole image fits into at scale 1; null is each image's own.
         scale: range of the scale; larger images are cropped to their size at scale 1 (large-scale jitter).
         iou_crop: probability of SSD's IoU crop, before the scale.
         mosaic: probability of a mosaic with three other images.
@@ -39,7 +39,7 @@ class ObjectAugment(Keyed):
 
     def __init__(
         self,
-        canvas: Canvas,
+        target_size: TargetSize,
         scale: tuple[float, float],
         iou_crop: float,
         mosaic: float,
@@ -51,7 +51,7 @@ class ObjectAugment(Keyed):
         own = isinstance(recipe, list)
         chances = Chances(flip=0.0) if own else RECIPES[recipe]
         self.flip = chances.flip  # applied to each image of a mosaic by itself
-        transforms = recipe_transforms(recipe, 0) if own else replace(chances, flip=0.0).transforms(_side(canvas))
+        transforms = recipe_transforms(recipe, 0) if own else replace(chances, flip=0.0).transforms(_side(target_size))
         for transform in leaves(transforms):
             check_nearest(transform)
         self.moves = any(isinstance(transform, A.DualTransform) for transform in leaves(transforms))
@@ -60,7 +60,7 @@ class ObjectAugment(Keyed):
         if boxes:
             visibility = Visible(boxes)
             self.transforms.processors["bboxes"], self.transforms.check_each_transform = visibility, (visibility,)
-        self.canvas, self.scale = canvas, scale
+        self.target_size, self.scale = target_size, scale
         self.iou_crop, self.mosaic, self.copy_paste = iou_crop, mosaic, copy_paste
         self.visible, self.masks = visible, masks
 
@@ -68,7 +68,7 @@ class ObjectAugment(Keyed):
         """Image `index` of `source`, mixed with others of `indices`: `image` (H, W, 3), `boxes`, `labels`, `masks` if
         wanted, `size` of the original and `inside`, both (height, width)."""
         random, size = self.seed(*key), source.shape(index)
-        room = fitted(size, self.canvas) if self.canvas else size
+        room = fitted(size, self.target_size) if self.target_size else size
 
         def partner() -> int:
             return int(indices[random.integers(len(indices))])
@@ -108,7 +108,7 @@ class ObjectAugment(Keyed):
             )
         scale, *places, mirrored = random.random(4)
         scale = self.scale[0] + (self.scale[1] - self.scale[0]) * scale
-        whole = room if cropped else self.canvas
+        whole = room if cropped else self.target_size
         scale *= fit_scale((bottom - top, right - left), whole) if whole else 1
         spans = []
         for start, stop, limit, place in ((top, bottom, room[0], places[0]), (left, right, room[1], places[1])):
@@ -118,7 +118,9 @@ class ObjectAugment(Keyed):
             else:
                 first, last, target = span(length, limit, scale, place, None)
                 spans.append((start + first, start + last, target))
-        return frame(image, objects, *spans, self.masks or self.copy_paste > 0, self.visible, mirrored < self.flip)
+        return crop_and_resize(
+            image, objects, *spans, self.masks or self.copy_paste > 0, self.visible, mirrored < self.flip
+        )
 
     def _recipe(self, shown: Shown) -> Shown:
         if not self.transforms.transforms:
@@ -139,9 +141,11 @@ class ObjectAugment(Keyed):
         kept = np.where(kept < 0, ~kept, kept)
         if "masks" in targets:
             kept = np.unique(kept)  # a box may have been torn to pieces, its mask not
-            return tidy(Shown(image, shown.boxes[kept], shown.labels[kept], np.asarray(result["masks"])[kept]))
+            return drop_degenerate(
+                Shown(image, shown.boxes[kept], shown.labels[kept], np.asarray(result["masks"])[kept])
+            )
         masks = None if shown.masks is None else np.zeros((0, *image.shape[:2]), np.uint8)
-        return tidy(Shown(image, clip(boxes[:, :4], image.shape[:2]), shown.labels[kept], masks))
+        return drop_degenerate(Shown(image, clip(boxes[:, :4], image.shape[:2]), shown.labels[kept], masks))
 
     def _targets(self, shown: Shown) -> dict[str, np.ndarray]:
         """Boxes with their number n, of proposals ~n, as a fifth column, and masks if there are any, because
@@ -168,6 +172,6 @@ def to_find(objects: Objects) -> Objects:
     return objects.only(~objects.crowd)
 
 
-def _side(canvas: Canvas) -> int:
-    """Shorter side of the canvas, which decides on blur; very large without a canvas."""
-    return min(canvas) if canvas else 1 << 16
+def _side(target_size: TargetSize) -> int:
+    """Shorter side of the target size, which decides on blur; very large without one."""
+    return min(target_size) if target_size else 1 << 16

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from datamodules.detection.census import places
+from datamodules.detection.box_statistics import places
 from datamodules.detection.objects import ObjectFiles
 from datamodules.detection.samples import truth
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from datamodules.detection.framing import Shown, tidy
+from datamodules.detection.crop_resize import Shown, drop_degenerate
 
 CENTER = (0.25, 0.75)  # range of the point that a mosaic's images share, as fractions of its sides
 SMALLEST = 4  # pixels on each side, so that each of the four has one
@@ -61,4 +61,4 @@ def paste(onto: Shown, other: Shown, chosen: np.ndarray, visible: float) -> Show
     kept = masks.sum((1, 2)) >= visible * whole
     labels = np.concatenate([onto.labels, other.labels[chosen]])
     boxes = np.concatenate([onto.boxes, other.boxes[chosen]])
-    return tidy(Shown(image, boxes, labels, masks).only(kept))
+    return drop_degenerate(Shown(image, boxes, labels, masks).only(kept))

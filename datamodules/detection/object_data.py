@@ -13,15 +13,15 @@ from datamodules.augment import Augment, Recipe
 from datamodules.base import Purpose, Split
 from datamodules.detection.augment import ObjectAugment
 from datamodules.detection.baselines import without_network
-from datamodules.detection.census import box_sizes, histogram, tally
+from datamodules.detection.box_statistics import box_sizes, histogram, tally
 from datamodules.detection.objects import ObjectFiles
 from datamodules.detection.proposals import Proposals, WithProposals, read_proposals
-from datamodules.detection.samples import ObjectDataset, WholeObjects, collate_objects
+from datamodules.detection.samples import LetterboxedObjects, ObjectDataset, collate_objects
 from datamodules.image_files import ImageFilesData
+from datamodules.letterbox import as_target_size
 from datamodules.roles import Role
 from datamodules.samples import ImageDataset
 from datamodules.source import Files
-from datamodules.whole import as_canvas
 from modules.contracts import Batch, ConfigError, DataError
 
 PLAIN = 224  # side of the squares that probes see where images keep their own sizes
@@ -58,7 +58,7 @@ class ObjectDataModule(ImageFilesData):
 
     classes: list[str]
     category_ids: list[int]
-    whole = True
+    letterbox = True
 
     roles: ClassVar[dict[str, Role]] = {
         "image_size": "input",
@@ -97,12 +97,12 @@ class ObjectDataModule(ImageFilesData):
             raise ConfigError(f"data.min_visibility is {min_visibility:g}, but it is a share, 0 to below 1")
         if proposals and (masks or copy_paste):
             raise ConfigError("data.proposals do not go with data.masks or data.copy_paste: leave one of them out")
-        self.canvas, self.masks, self.proposals = as_canvas(image_size), masks, proposals
+        self.target_size, self.masks, self.proposals = as_target_size(image_size), masks, proposals
         self.given: Proposals = {}
         self.augmented = ObjectAugment(
-            self.canvas, tuple(scale), **chances, recipe=augment, visible=min_visibility, masks=masks
+            self.target_size, tuple(scale), **chances, recipe=augment, visible=min_visibility, masks=masks
         )
-        self.plain = Augment(min(self.canvas) if self.canvas else PLAIN, None, "none")
+        self.plain = Augment(min(self.target_size) if self.target_size else PLAIN, None, "none")
         self.image_ids: dict[str, int] = {}
         self.remarks: list[str] = []  # further lines of the readers
 
@@ -149,7 +149,7 @@ class ObjectDataModule(ImageFilesData):
         if self.proposals:
             source = WithProposals(source, self.given)
         if purpose == "evaluate":
-            return ObjectDataset(source, indices, WholeObjects(self.canvas, self.masks), 0, skip)
+            return ObjectDataset(source, indices, LetterboxedObjects(self.target_size, self.masks), 0, skip)
         return ObjectDataset(source, indices, self.augmented, self.seed, skip)
 
     def kinds(self) -> np.ndarray | None:
@@ -157,8 +157,8 @@ class ObjectDataModule(ImageFilesData):
         if all are of one group."""
         source, indices = self.splits["train"]
         shapes = source.shapes[indices].astype(np.float64)
-        if self.canvas:
-            shapes *= (np.array(self.canvas) / shapes).min(1, keepdims=True)
+        if self.target_size:
+            shapes *= (np.array(self.target_size) / shapes).min(1, keepdims=True)
         height, width = np.rint(3 * np.log2(shapes)).astype(np.int64).T
         kinds = 100 * height + width
         return kinds if (kinds != kinds[0]).any() else None
@@ -171,7 +171,7 @@ class ObjectDataModule(ImageFilesData):
 
     def box_sizes(self) -> np.ndarray:
         """float64 (N, 2): width and height of the training images' objects in pixels that the network sees."""
-        return box_sizes(*self.splits["train"], self.canvas)
+        return box_sizes(*self.splits["train"], self.target_size)
 
     def baselines(self) -> dict[str, float]:
         """AP50 of the trivial baselines in `without_network`, on val, or test without val."""

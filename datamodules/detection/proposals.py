@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.coco_fields import whole
+from datamodules.coco_fields import integer
 from datamodules.detection.objects import PROPOSAL, ObjectFiles, Objects
 from modules.contracts import DataError
 
@@ -102,7 +102,7 @@ def _row(entry: Any, where: str) -> tuple[list[float], Any]:
     """x, y, width, height and score of an entry, and its image."""
     try:
         (x, y, width, height), score, image = (entry[key] for key in ("bbox", "score", "image_id"))
-        image = whole(image)
+        image = integer(image)
         row = [float(value) for value in (x, y, width, height, score)]
     except KeyError as error:
         raise DataError(f"{where} has no {error}: it needs image_id, bbox and score") from error

@@ -6,32 +6,32 @@ import numpy as np
 import torch
 
 from datamodules.detection.augment import ObjectAugment, to_find
-from datamodules.detection.framing import clip
+from datamodules.detection.crop_resize import clip
 from datamodules.detection.objects import PROPOSAL, Objects, ObjectSource
 from datamodules.detection.proposals import WithProposals, separated
+from datamodules.letterbox import TargetSize, fitted, resize
 from datamodules.samples import ImageDataset, collate, padded, readable
-from datamodules.whole import Canvas, fitted, resize
 from modules.contracts import Batch
 
 MULTIPLE = 32  # divisor of the height and width of a batch: the stride of common backbones
 
 
-class WholeObjects:
+class LetterboxedObjects:
     """Whole, resized images with their objects and the ground truth, for evaluation.
 
     Args:
-        canvas: height and width that images are fitted into; null keeps their own size.
+        target_size: height and width that images are fitted into; null keeps their own size.
         masks: include masks in the ground truth.
     """
 
-    def __init__(self, canvas: Canvas, masks: bool):
-        self.canvas, self.masks = canvas, masks
+    def __init__(self, target_size: TargetSize, masks: bool):
+        self.target_size, self.masks = target_size, masks
 
     def __call__(self, source: ObjectSource, indices: np.ndarray, index: int, *key: int) -> dict[str, Any]:
         """A sample as of `ObjectAugment`, and `truth`: all objects in pixels of the original, crowds too."""
         image, objects = source.image(index), source.objects(index)
         size = image.shape[:2]
-        inside = fitted(size, self.canvas) if self.canvas else size
+        inside = fitted(size, self.target_size) if self.target_size else size
         found, known = to_find(objects), objects.only(objects.labels != PROPOSAL)
         boxes = clip(found.boxes * np.array([inside[1] / size[1], inside[0] / size[0]] * 2), inside)
         sample = {"image": resize(image, inside), "boxes": boxes, "labels": found.labels}
@@ -46,7 +46,7 @@ class ObjectDataset(ImageDataset):
     """
 
     def __init__(
-        self, source: ObjectSource, indices: np.ndarray, make: WholeObjects | ObjectAugment, seed: int, skip: bool
+        self, source: ObjectSource, indices: np.ndarray, make: LetterboxedObjects | ObjectAugment, seed: int, skip: bool
     ):
         super().__init__(source, indices, [], seed, skip)
         self.make = make

@@ -10,15 +10,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.augment import RECIPES, Augment, Chances, Recipe, check_area
+from datamodules.augmentation_parameters import Kind
 from datamodules.base import Purpose, Split
 from datamodules.cache import cached_tensors, digest
-from datamodules.draws import Kind
 from datamodules.image_files import ImageFilesData
 from datamodules.images.on_device import DeviceViews, Resident
+from datamodules.letterbox import Letterbox
 from datamodules.roles import Role
 from datamodules.sampler import EpochSampler
-from datamodules.samples import ImageDataset, WholeImages
-from datamodules.whole import Fit
+from datamodules.samples import ImageDataset, LetterboxedImages
 from modules.contracts import Batch, ConfigError
 
 
@@ -100,7 +100,7 @@ class ImageDataModule(ImageFilesData):
         return {"data.image_size": self.image_size} | local
 
     @property
-    def canvas(self) -> tuple[int, int] | None:
+    def target_size(self) -> tuple[int, int] | None:
         """Height and width that whole images are letterboxed to; null leaves them as they are."""
         return (self.image_size, self.image_size)
 
@@ -108,8 +108,8 @@ class ImageDataModule(ImageFilesData):
         if split not in self.splits:
             return None
         (source, indices), skip = self.splits[split], self.on_error == "skip"
-        if purpose == "evaluate" and self.whole:
-            return WholeImages(source, indices, Fit(self.canvas), skip)
+        if purpose == "evaluate" and self.letterbox:
+            return LetterboxedImages(source, indices, Letterbox(self.target_size), skip)
         if purpose == "plain" or (purpose == "evaluate" and self.views == 1):
             return ImageDataset(source, indices, [self.plain], 0, skip)
         train = purpose == "train"
@@ -119,7 +119,7 @@ class ImageDataModule(ImageFilesData):
         pipelines = [*chain(*self.pipelines)] if train else self.pipelines[0]
         return ImageDataset(source, indices, pipelines, seed, skip)
 
-    def kept(
+    def cached(
         self, name: str, splits: Sequence[Split], about: Iterable[object], compute: Callable[[], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
         known = [(self.splits[split][0].fingerprint(), self.splits[split][1].tolist()) for split in splits]
@@ -134,11 +134,11 @@ class ImageDataModule(ImageFilesData):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move the batch, and make the views of on-device augmentation."""
-        draws = batch.get("draws")  # stay on the host
+        parameters = batch.get("parameters")  # stay on the host
         batch = super().transfer_batch_to_device(
-            {k: v for k, v in batch.items() if k != "draws"}, device, dataloader_idx
+            {k: v for k, v in batch.items() if k != "parameters"}, device, dataloader_idx
         )
-        return batch if draws is None else self.on_device.make(batch, draws)
+        return batch if parameters is None else self.on_device.make(batch, parameters)
 
     def more(self) -> list[str]:
         if not (self.on_device and "train" in self.splits):

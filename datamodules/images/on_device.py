@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from datamodules.draws import Drawing, Kind
+from datamodules.augmentation_parameters import AugmentationParameters, Kind
 from datamodules.samples import DeviceDataset
 from datamodules.source import Source
 from modules.contracts import Batch, ConfigError
@@ -38,8 +38,8 @@ class DeviceViews:
         return found if found and min(found) <= self.largest else (self.largest, self.largest)
 
     def dataset(self, source: Source, indices: np.ndarray, train: bool, seed: int, skip: bool) -> DeviceDataset:
-        drawing = Drawing(self.shape(source), self.kinds if train else self.kinds[:1])
-        return DeviceDataset(source, indices, drawing, seed, skip)
+        parameters = AugmentationParameters(self.shape(source), self.kinds if train else self.kinds[:1])
+        return DeviceDataset(source, indices, parameters, seed, skip)
 
     def hold(self, data: DeviceDataset, batches: Iterable[Batch], device: torch.device) -> None:
         """Copy the images to the device if they shall stay there; then `data` no longer reads them.
@@ -48,7 +48,7 @@ class DeviceViews:
             data: the training set.
             batches: all of it.
         """
-        shape = data.drawing.shape
+        shape = data.parameters.shape
         needed = len(data) * 3 * math.prod(shape)
         if self.held is None and worth_holding(self.cache_on_device, needed, device):
             rank_zero_info(f"  reading {len(data):,} training images ({needed / 1e6:,.1f} MB) that stay on {device}")
@@ -59,17 +59,17 @@ class DeviceViews:
                 self.missing.difference_update(batch["row"].tolist())
         data.held, data.missing = self.held is not None, frozenset(self.missing)
 
-    def make(self, batch: Batch, draws: list[Tensor]) -> Batch:
+    def make(self, batch: Batch, parameters: list[Tensor]) -> Batch:
         """The batch with `views`, or `image` when there is but one, in place of `row` and `image` as they came.
 
         Args:
             batch: on the device.
-            draws: one per kind, as `Drawing` gives them, on the host.
+            parameters: one per kind, as `AugmentationParameters` gives them, on the host.
         """
         row = batch.pop("row")
         image = batch.pop("image") if "image" in batch else self.held.index_select(0, row).permute(0, 3, 1, 2)
         views = []
-        for drawn, kind in zip(draws, self.kinds, strict=False):  # validation has the first kind only
+        for drawn, kind in zip(parameters, self.kinds, strict=False):  # validation has the first kind only
             views += make_views(image, drawn.view(torch.float32), kind.size)
         return batch | ({"views": views} if len(views) > 1 else {"image": views[0]})
 

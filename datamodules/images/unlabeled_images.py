@@ -9,9 +9,9 @@ import numpy as np
 from datamodules.base import Split
 from datamodules.finding import SUFFIXES, count_suffixes, find_images, left_out
 from datamodules.images.image_data import ImageDataModule
+from datamodules.letterbox import as_target_size
 from datamodules.roles import Role
 from datamodules.source import Files
-from datamodules.whole import as_canvas
 from modules.contracts import ConfigError, DataError
 
 
@@ -36,11 +36,11 @@ class UnlabeledImages(ImageDataModule):
         self.root, self.asked = Path(root).expanduser(), image_size
 
     @property
-    def canvas(self) -> tuple[int, int] | None:
-        return as_canvas(self.asked)
+    def target_size(self) -> tuple[int, int] | None:
+        return as_target_size(self.asked)
 
     def setup(self, stage: str | None = None) -> None:
-        if not self.whole and not isinstance(self.asked, int):
+        if not self.letterbox and not isinstance(self.asked, int):
             asked = list(self.asked) if self.asked else "null"
             raise ConfigError(f"data.image_size is {asked}, but this task sees squares: give the side of one")
         super().setup(stage)

@@ -9,7 +9,7 @@ from albumentations.augmentations.crops.transforms import CropSizeError
 from albumentations.core.composition import BaseCompose
 
 from datamodules.augment import Keyed, Recipe, check_result, recipe_transforms
-from datamodules.whole import fit_scale, pad, resize, resize_mask
+from datamodules.letterbox import fit_scale, pad, resize, resize_mask
 from modules.contracts import IGNORE, ConfigError
 
 

@@ -143,7 +143,7 @@ def _read(file: Path) -> Content:
 
 def _as_numbers(entry: dict[str, Any]) -> dict[str, Any]:
     """An image, annotation, segment or category whose numbers may be written as text."""
-    numbers = {k: fields.whole(entry[k]) for k in ("id", "image_id", "category_id", "height", "width") if k in entry}
+    numbers = {k: fields.integer(entry[k]) for k in ("id", "image_id", "category_id", "height", "width") if k in entry}
     if "category_id" in entry:
         numbers["iscrowd"] = fields.flag(entry.get("iscrowd"))
     if "segmentation" in entry:

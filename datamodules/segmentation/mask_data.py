@@ -11,15 +11,22 @@ from torch.utils.data import Dataset
 from datamodules.augment import Augment, Recipe
 from datamodules.base import Purpose, Split
 from datamodules.image_files import ImageFilesData
+from datamodules.letterbox import Letterbox, as_target_size
 from datamodules.pairs import Pairs
 from datamodules.roles import Role
 from datamodules.samples import ImageDataset
 from datamodules.segmentation.augment import MaskAugment
 from datamodules.segmentation.baselines import most_frequent, per_position
-from datamodules.segmentation.census import Census, check, class_counts, common_shape, found_values, take
+from datamodules.segmentation.mask_statistics import (
+    MaskStatistics,
+    check,
+    class_counts,
+    common_shape,
+    count_pixels,
+    found_values,
+)
 from datamodules.segmentation.samples import MaskDataset
 from datamodules.source import Files
-from datamodules.whole import Fit, as_canvas
 from modules.colors import RGB, palette
 from modules.contracts import IGNORE, ConfigError, DataError
 
@@ -49,7 +56,7 @@ class MaskDataModule(ImageFilesData):
     """
 
     classes: list[str]
-    whole = True
+    letterbox = True
 
     roles: ClassVar[dict[str, Role]] = {
         "image_size": "input",
@@ -71,10 +78,11 @@ class MaskDataModule(ImageFilesData):
             raise ConfigError(f"data.scale is {list(scale)}, but it is a range of factors like [0.5, 2.0]")
         if not 0 <= balanced <= 1:
             raise ConfigError(f"data.balanced is {balanced:g}, but it is a probability, 0 to 1")
-        self.canvas, self.scale, self.augment, self.balanced = as_canvas(image_size), tuple(scale), augment, balanced
-        self.crops = self._crops(self.canvas) if self.canvas else None
-        self.plain = Augment(min(self.canvas) if self.canvas else PLAIN, None, "none")
-        self._censuses: dict[int, Census] = {}
+        self.target_size, self.scale = as_target_size(image_size), tuple(scale)
+        self.augment, self.balanced = augment, balanced
+        self.crops = self._crops(self.target_size) if self.target_size else None
+        self.plain = Augment(min(self.target_size) if self.target_size else PLAIN, None, "none")
+        self._statistics: dict[int, MaskStatistics] = {}
 
     def sources(self) -> dict[Split, Pairs]:
         raise NotImplementedError
@@ -84,7 +92,7 @@ class MaskDataModule(ImageFilesData):
             return
         super().setup(stage)
         for source, _ in self.splits.values():
-            check(source, self.census(source))
+            check(source, self.statistics(source))
         self._check_void()
         self.palette = self.palette or self._found_palette()
         self.mask_values = self.file_values(next(iter(self.splits.values()))[0].legend.values)
@@ -104,15 +112,17 @@ class MaskDataModule(ImageFilesData):
 
     def broken(self, source: Pairs) -> dict[int, str]:
         images = super().broken(source)
-        masks = {i: f"{source.maps.path(i)} cannot be decoded" for i, row in enumerate(self.census(source)) if not row}
+        masks = {
+            i: f"{source.maps.path(i)} cannot be decoded" for i, row in enumerate(self.statistics(source)) if not row
+        }
         return {i: images.get(i) or masks[i] for i in sorted({*images, *masks})}
 
-    def census(self, source: Pairs) -> Census:
+    def statistics(self, source: Pairs) -> MaskStatistics:
         """Statistics of the source's maps, counted once."""
         key = id(source.maps)
-        if key not in self._censuses:
-            self._censuses[key] = take(source)
-        return self._censuses[key]
+        if key not in self._statistics:
+            self._statistics[key] = count_pixels(source)
+        return self._statistics[key]
 
     def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
         """The samples of a split; `plain` is the center crop, of the shorter side of `image_size`, or 224 pixels."""
@@ -122,7 +132,7 @@ class MaskDataModule(ImageFilesData):
         if purpose == "plain":
             return ImageDataset(source, indices, [self.plain], 0, skip)
         if purpose == "evaluate":
-            return MaskDataset(source, indices, Fit(self.canvas), 0, skip)
+            return MaskDataset(source, indices, Letterbox(self.target_size), 0, skip)
         crops = self.crops or self._crops(self._own_size(split))
         return MaskDataset(source, indices, crops, self.seed, skip)
 
@@ -146,7 +156,7 @@ class MaskDataModule(ImageFilesData):
 
     def about(self, split: Split) -> str:
         source, indices = self.splits[split]
-        shapes = np.array([self.census(source)[i].image for i in indices])
+        shapes = np.array([self.statistics(source)[i].image for i in indices])
         (top, left), (bottom, right) = shapes.min(0), shapes.max(0)
         one = (top, left) == (bottom, right)
         return f" of {left} x {top}{'' if one else f' to {right} x {bottom}'} pixels"
@@ -165,11 +175,11 @@ class MaskDataModule(ImageFilesData):
 
     def _counts(self, split: Split) -> np.ndarray:
         source, indices = self.splits[split]
-        return class_counts(source, self.census(source), indices)
+        return class_counts(source, self.statistics(source), indices)
 
     def _shape(self, split: Split) -> tuple[int, int] | None:
         source, indices = self.splits[split]
-        return common_shape(self.census(source), indices)
+        return common_shape(self.statistics(source), indices)
 
     def _crops(self, size: tuple[int, int]) -> MaskAugment:
         return MaskAugment(size, self.scale, self.balanced, self.augment)
@@ -194,7 +204,7 @@ class MaskDataModule(ImageFilesData):
         """Refuse a class named like void beside void pixels: it was meant to be void too."""
         source = next(iter(self.splits.values()))[0]
         named = next((name for name in self.classes if VOID.search(name)), None)
-        values = {v for s, _ in self.splits.values() for v in found_values(self.census(s))}
+        values = {v for s, _ in self.splits.values() for v in found_values(self.statistics(s))}
         if named and IGNORE in values & source.legend.ignored:
             number = source.legend.values[self.classes.index(named)]
             raise DataError(

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from datamodules.letterbox import Letterbox
 from datamodules.pairs import Pairs
 from datamodules.samples import ImageDataset
 from datamodules.segmentation.augment import MaskAugment
-from datamodules.whole import Fit
 
 
 class MaskDataset(ImageDataset):
@@ -17,7 +17,7 @@ class MaskDataset(ImageDataset):
         make: the sample of image (H, W, 3), map (H, W) and the key (seed, epoch, index).
     """
 
-    def __init__(self, source: Pairs, indices: np.ndarray, make: Fit | MaskAugment, seed: int, skip: bool):
+    def __init__(self, source: Pairs, indices: np.ndarray, make: Letterbox | MaskAugment, seed: int, skip: bool):
         super().__init__(source, indices, [], seed, skip)
         self.make = make
 

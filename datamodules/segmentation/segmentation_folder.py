@@ -7,12 +7,12 @@ from typing import ClassVar
 from datamodules.base import Split
 from datamodules.pairs import HIGHEST, Legend, Pairs
 from datamodules.roles import Role
-from datamodules.segmentation.census import found_values
 from datamodules.segmentation.class_tables import read_class_table
 from datamodules.segmentation.color_masks import ColorMaskFiles
 from datamodules.segmentation.edges import check_edges
 from datamodules.segmentation.layouts import find_pairs
 from datamodules.segmentation.mask_data import VOID, MaskDataModule
+from datamodules.segmentation.mask_statistics import found_values
 from datamodules.segmentation.pair_files import to_pairs
 from modules.contracts import IGNORE, ConfigError, DataError
 
@@ -118,9 +118,9 @@ class SegmentationFolder(MaskDataModule):
     def _found(self, values: list[int] | None, ignored: set[int]) -> dict[int, str]:
         """Default names for the values in the masks."""
         if values is None:
-            found = {value for pairs in self._pairs.values() for value in found_values(self.census(pairs))}
+            found = {value for pairs in self._pairs.values() for value in found_values(self.statistics(pairs))}
             for pairs in self._pairs.values():
-                readable = (i for i, row in enumerate(self.census(pairs)) if row)
+                readable = (i for i, row in enumerate(self.statistics(pairs)) if row)
                 check_edges((pairs.maps.values(i) for i in readable), str(pairs.maps.path(0).parent))
             if found == {0, IGNORE}:
                 raise ConfigError(

@@ -38,7 +38,7 @@ class LengthBatches(DistributedSampler):
         self.rank, self.devices, self.resume = rank, devices, resume
         self.ends = _ends(np.sort(lengths), tokens, samples)
         count = len(self.ends)
-        self.whole = count if seed is None else count - count % devices
+        self.usable = count if seed is None else count - count % devices
         self.surplus = seed is None and rank >= count  # then it yields the first batch, which must not count
         self.epoch = resume[0]
 
@@ -52,10 +52,10 @@ class LengthBatches(DistributedSampler):
         # Keyed on the epoch, not on "once": Lightning may ask for the same epoch's iterator twice.
         seen = self.resume[1] if self.epoch == self.resume[0] else 0
         first = 0 if self.surplus else seen + self.rank
-        return ((self.epoch, batches[i]) for i in chosen[first : self.whole : self.devices])
+        return ((self.epoch, batches[i]) for i in chosen[first : self.usable : self.devices])
 
     def __len__(self) -> int:
-        return len(range(0 if self.surplus else self.rank, self.whole, self.devices))
+        return len(range(0 if self.surplus else self.rank, self.usable, self.devices))
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch; called by Lightning before every epoch. Ignored in evaluation, which is the same always."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
-from datamodules.text.lines import read_lines, tidy
+from datamodules.text.lines import normalize_blanks, read_lines
 from modules.contracts import DataError
 
 MARKER = "@@"  # subword-nmt's; a line of nothing else lost its text
@@ -17,7 +17,7 @@ class Bitext:
     """Sentence pairs in the order of their file.
 
     Args:
-        source, target: sentences, tidy; `target` is null where there are only sentences to translate.
+        source, target: sentences, blanks normalized; `target` is null where there are only sentences to translate.
         names: the files of either side, for messages.
         broken: reasons of pairs that cannot be decoded, by index.
         mended: number of sentences whose blanks were normalized.
@@ -117,9 +117,9 @@ def swapped(train: Bitext, other: Bitext) -> str:
 def _pairs(
     source: list[str], target: list[str], names: tuple[str, str], broken: dict[int, str], strict: bool
 ) -> Bitext:
-    tidied = [tidy(source), tidy(target)]
-    mended = sum(map(str.__ne__, source + target, tidied[0] + tidied[1]))
-    pairs = Bitext(*tidied, names, broken, mended)
+    normalized = [normalize_blanks(source), normalize_blanks(target)]
+    mended = sum(map(str.__ne__, source + target, normalized[0] + normalized[1]))
+    pairs = Bitext(*normalized, names, broken, mended)
     same, notes = sum(a == b for a, b in zip(pairs.source, pairs.target, strict=True)), []
     if same > ALIKE * len(pairs):
         notes.append(

@@ -47,7 +47,7 @@ def split_lines(data: bytes, name: str) -> Lines:
     return Lines([text.removesuffix("\r") for text in texts], broken)
 
 
-def tidy(texts: list[str]) -> list[str]:
+def normalize_blanks(texts: list[str]) -> list[str]:
     """Normalize whitespace: single blanks, none at either end."""
     return [" ".join(text.split()) for text in texts]
 

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from datamodules.base import Purpose, Split
 from datamodules.roles import Role
 from datamodules.split_data import SplitData
-from datamodules.text import census
+from datamodules.text import text_statistics
 from datamodules.text.batches import LengthBatches
 from datamodules.text.bitext import Bitext, refused, swapped
 from datamodules.text.encoded import EncodedPairs, Ids
@@ -155,28 +155,28 @@ class TextData(SplitData):
                 f"{len(data):,} training pairs make fewer batches of {self.batch_tokens:,} tokens than there are "
                 f"devices, {self._world()}: lower --data.batch_tokens"
             )
-        return self._loader(data, sampler, whole=True)
+        return self._loader(data, sampler, batched=True)
 
     def describe(self) -> list[str]:
         return super().describe() + self.notes
 
     def about(self, split: Split) -> str:
-        return census.pieces(self.encoded[split])
+        return text_statistics.pieces(self.encoded[split])
 
     def more(self) -> list[str]:
         source, target = self.tokenizers
         sides = {"shared": source} if source is target else {"source": source, "target": target}
-        lines = census.vocabularies(sides, None if self.given else self.vocab_size)
+        lines = text_statistics.vocabularies(sides, None if self.given else self.vocab_size)
         train, judged = self.encoded.get("train"), {s: d for s, d in self.encoded.items() if s != "train"}
-        lines += census.blanks([source for source, _ in self.splits.values()])
+        lines += text_statistics.blanks([source for source, _ in self.splits.values()])
         lines += dict.fromkeys(note for source, _ in self.splits.values() for note in source.notes)
         if train:
             batches = self._by_length(train, self.seed)
-            lines += census.batches(batches, self.batch_tokens) + census.leaks(train, judged)
+            lines += text_statistics.batches(batches, self.batch_tokens) + text_statistics.leaks(train, judged)
         if any(data.target for data in self.encoded.values()):
             tokenize, why = self.tokenize, self._tokenize[1]
             lines.append(f"BLEU by sacreBLEU's tokenizer {tokenize}" + (f" ({why})" if why else ""))
-        return lines + census.copies(judged, self.tokenize, self.lowercase)
+        return lines + text_statistics.copies(judged, self.tokenize, self.lowercase)
 
     def _readable(self, source: Bitext, broken: dict[int, str]) -> np.ndarray:
         rows, wrong = super()._readable(source, broken), source.unusable()
@@ -236,4 +236,4 @@ class TextData(SplitData):
             return None
         lengths = data.lengths if purpose == "evaluate" else np.zeros(len(data), np.int64)
         rank, world = (self._rank(), self._world()) if shared else (0, 1)
-        return self._loader(data, LengthBatches(lengths, None, self.batch_size, None, rank, world), whole=True)
+        return self._loader(data, LengthBatches(lengths, None, self.batch_size, None, rank, world), batched=True)

@@ -7,7 +7,7 @@ from typing import ClassVar
 from datamodules.base import Split
 from datamodules.roles import Role
 from datamodules.text.bitext import Bitext
-from datamodules.text.lines import read_lines, split_lines, tidy
+from datamodules.text.lines import normalize_blanks, read_lines, split_lines
 from datamodules.text.text_data import TextData
 
 
@@ -36,7 +36,7 @@ class TextFile(TextData):
             name, lines = "standard input", split_lines(sys.stdin.buffer.read(), "standard input")
         else:
             name, lines = self.root, read_lines(Path(self.root).expanduser())
-        return {"test": Bitext(tidy(lines.texts), None, (name, name), lines.broken)}
+        return {"test": Bitext(normalize_blanks(lines.texts), None, (name, name), lines.broken)}
 
     def blame(self, first: str, more: str) -> str:
         return f"{first}{more}: convert the file to UTF-8"

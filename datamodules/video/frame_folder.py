@@ -6,7 +6,7 @@ from typing import ClassVar
 from datamodules.base import Split
 from datamodules.class_folders import ClassFolders
 from datamodules.roles import Role
-from datamodules.video.census import frame_folders
+from datamodules.video.probe import frame_folders
 from datamodules.video.source import FrameFolders
 from datamodules.video.stored import StoredVideos
 from modules.contracts import ConfigError

@@ -10,8 +10,8 @@ from datamodules.base import Split
 from datamodules.cache import folder
 from datamodules.roles import Role
 from datamodules.spelling import locate
-from datamodules.video.census import video_files
-from datamodules.video.kept import KeptVideos
+from datamodules.video.frame_cache import CachedVideos
+from datamodules.video.probe import video_files
 from datamodules.video.sampling import How, Sampling, Short, timeline
 from datamodules.video.source import FrameFolders, VideoFiles
 from datamodules.video.video_data import VideoDataModule
@@ -113,14 +113,14 @@ class DecodedVideos(StoredVideos):
         found = video_files(root, paths, labels)
         if not self.cache:
             return found
-        return KeptVideos(**vars(found), side=self.side, most=self.cache_gb * 1e9)
+        return CachedVideos(**vars(found), side=self.side, most=self.cache_gb * 1e9)
 
     def more(self) -> list[str]:
         if not self.cache:
             return []
-        kept = {id(source): (source.fits, len(source)) for source, _ in self.splits.values()}
-        fits, count = (sum(part) for part in zip(*kept.values(), strict=True))
-        return [f"decoded frames of {fits:,} of {count:,} videos are kept in {folder() / 'frames'}"]
+        cached = {id(source): (source.fits, len(source)) for source, _ in self.splits.values()}
+        fits, count = (sum(part) for part in zip(*cached.values(), strict=True))
+        return [f"decoded frames of {fits:,} of {count:,} videos are cached in {folder() / 'frames'}"]
 
 
 def _range(values: np.ndarray) -> str:

@@ -187,14 +187,14 @@ def test_maps_that_are_stored_replace_the_images_until_one_of_them_changes(folde
         seen.append(len(image))
         return image[:, :, :2, :2].half()
 
-    def stored() -> tuple[Flickr8k, str]:
+    def cached() -> tuple[Flickr8k, str]:
         data = flickr(folder)
         data.setup()
-        return data, data.store(encode, "weights")
+        return data, data.cache_features(encode, "weights")
 
     plain = flickr(folder)
     plain.setup()
-    data, line = stored()
+    data, line = cached()
     assert seen == [4, 1]
     assert_named(line, 5)
     for before, batch in zip(plain.train_dataloader(), data.train_dataloader(), strict=True):
@@ -202,10 +202,10 @@ def test_maps_that_are_stored_replace_the_images_until_one_of_them_changes(folde
         assert torch.equal(batch["target"], before["target"]) and batch["id"] == before["id"]
         assert "image" not in batch
     assert "image" in next(iter(data.val_dataloader()))
-    stored()
+    cached()
     assert len(seen) == 2
     Image.new("RGB", (20, 24)).save(folder / "Images" / "000.png")
-    stored()
+    cached()
     assert len(seen) == 4
 
 
@@ -216,7 +216,7 @@ def test_maps_of_images_that_turn_out_broken_are_skipped_like_these(folder, monk
     data.setup()
     data.write_list = lambda *_: None  # there is no run directory
     (folder / "Images" / "001.png").write_bytes(b"")
-    data.store(lambda image: image[:, :, :2, :2].half(), "weights")
+    data.cache_features(lambda image: image[:, :, :2, :2].half(), "weights")
     (batch,) = data.train_dataloader()
     assert data.skipped == ["001.png"]
     assert len(batch["id"]) + len(batch.get("skipped", [])) == 4
@@ -228,7 +228,7 @@ def test_maps_of_augmented_images_are_not_stored(folder, settings):
     data = of_table(folder, all_rows(), **settings)
     data.setup()
     with refuses(ConfigError, "model.cache_features", "--data.augment none", "--data.crop null"):
-        data.store(lambda image: image.half(), "weights")
+        data.cache_features(lambda image: image.half(), "weights")
 
 
 def test_long_captions_are_cut_and_counted_but_references_stay(folder):

@@ -9,7 +9,7 @@ SQUARE = [1, 2, 3, 2, 3, 4]
 
 @pytest.mark.parametrize(("value", "meant"), [("12", 12), (" 7 ", 7), (3.0, 3), (3.5, 3.5), ("a7", "a7"), (None, None)])
 def test_ids_as_text_are_numbers(value, meant):
-    assert fields.whole(value) == meant
+    assert fields.integer(value) == meant
 
 
 @pytest.mark.parametrize(

@@ -472,22 +472,27 @@ def test_what_is_kept_of_images_is_found_again_until_they_change(tmp_path, monke
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     root, calls = image_folder({"train/cat": 6, "train/dog": 6, "test/cat": 1, "test/dog": 1}), []
 
-    def kept(about: int = 1, splits: tuple = ("train",), **settings) -> int:
+    def computed(about: int = 1, splits: tuple = ("train",), **settings) -> int:
         """Number of computations so far."""
         data = ImageFolder(**({"root": str(root), "image_size": 16, "workers": 0, "val_split": 0} | settings))
         data.setup()
-        data.kept("thing", splits, [about], lambda: {"a": torch.tensor(calls.append(1) is None)})
+        data.cached("thing", splits, [about], lambda: {"a": torch.tensor(calls.append(1) is None)})
         return len(calls)
 
-    assert [kept(), kept(), kept(batch_size=3)] == [1, 1, 1]
-    assert [kept(about=2), kept(splits=("train", "test")), kept(image_size=20), kept(label_fraction=0.5)] == [
+    assert [computed(), computed(), computed(batch_size=3)] == [1, 1, 1]
+    assert [
+        computed(about=2),
+        computed(splits=("train", "test")),
+        computed(image_size=20),
+        computed(label_fraction=0.5),
+    ] == [
         2,
         3,
         4,
         5,
     ]
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(root / "train/cat/000.png")
-    assert [kept(), kept()] == [6, 6]
+    assert [computed(), computed()] == [6, 6]
 
 
 def test_what_is_kept_of_built_in_images_depends_on_every_one_of_them(tmp_path, monkeypatch):
@@ -496,5 +501,5 @@ def test_what_is_kept_of_built_in_images_depends_on_every_one_of_them(tmp_path, 
     for count in (4, 4, 5):
         data = Shapes(train=count, val=2, test=2, image_size=16, workers=0)
         data.setup()
-        found.append(data.kept("thing", ["train"], [], lambda: {"n": torch.tensor(len(found))})["n"].item())
+        found.append(data.cached("thing", ["train"], [], lambda: {"n": torch.tensor(len(found))})["n"].item())
     assert found == [0, 0, 2]

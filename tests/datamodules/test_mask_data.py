@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.metrics import jaccard_score
 
 from datamodules import SegmentationFolder, ShapesMasks
-from datamodules.segmentation import census
+from datamodules.segmentation import mask_statistics
 from datamodules.segmentation.baselines import most_frequent
 from datamodules.segmentation.mask_data import histogram
 from datamodules.synthetic.render import boxes, render
@@ -263,9 +263,9 @@ def test_a_class_that_never_occurs_is_warned_of_by_name(tmp_path):
 
 @pytest.fixture
 def reads(monkeypatch) -> list[int]:
-    """Indices of the masks that a census reads."""
-    seen, count = [], census._count
-    monkeypatch.setattr(census, "_count", lambda pairs, index: seen.append(index) or count(pairs, index))
+    """Indices of the masks that are read for statistics."""
+    seen, count = [], mask_statistics._count
+    monkeypatch.setattr(mask_statistics, "_count", lambda pairs, index: seen.append(index) or count(pairs, index))
     return seen
 
 

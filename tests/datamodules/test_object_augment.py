@@ -9,7 +9,7 @@ import pytest
 
 from datamodules.detection.augment import ObjectAugment
 from datamodules.detection.objects import packed
-from datamodules.whole import fitted
+from datamodules.letterbox import fitted
 from modules.contracts import ConfigError
 from tests.helpers.errors import refuses
 from tests.helpers.object_augment import CANVAS, EVERY, SETTINGS, augment
@@ -68,7 +68,7 @@ def test_an_object_that_is_pasted_over_is_no_longer_looked_for():
     source = rectangles(2, shapes=((64, 64),), most=1)
     whole = runs(np.array([[0, 0, 64, 64]]), source.image(1))[0]["counts"]
     source = replace(source, boxes=np.array([[0, 0, 64, 64]], np.float32), counts=packed([whole]))
-    make = augment(masks=True, copy_paste=1.0, visible=0.1, canvas=(64, 64))
+    make = augment(masks=True, copy_paste=1.0, visible=0.1, target_size=(64, 64))
     assert {len(make(source, np.array([1]), 1, 0, epoch, 1)["boxes"]) for epoch in range(12)} == {1}
 
 

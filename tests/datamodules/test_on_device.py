@@ -189,7 +189,7 @@ def test_images_that_stay_are_read_once(image_folder, monkeypatch):
     loader = data.train_dataloader()
     monkeypatch.setattr(type(data.splits["train"][0]), "image", None)  # reading now would fail
     batch = next(iter(loader))
-    assert set(batch) == {"draws", "row", "label", "id"}
+    assert set(batch) == {"parameters", "row", "label", "id"}
     assert by_id(moved(data, loader))
     assert data.train_dataloader().dataset.held
     assert data.on_device.held.shape == (27, 20, 24, 3)

@@ -8,7 +8,7 @@ import pytest
 from datamodules import ShapesSentences
 from datamodules.synthetic.language import DEEDS, FARBEN, NOUNS, PLACES, SIZES, Group, Statement, statement
 from datamodules.synthetic.world import COLORS, SHAPES, Draws
-from datamodules.text.census import copied
+from datamodules.text.text_statistics import copied
 
 RED, ORANGE, BLUE = 0, 1, 5
 CIRCLE, SQUARE, STAR, HEART, CRESCENT = (SHAPES.index(x) for x in ("circle", "square", "star", "heart", "crescent"))

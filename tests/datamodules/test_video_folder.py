@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import datamodules.video.census as census
 from datamodules import FrameFolder, VideoFolder, Videos
+from datamodules.video import probe
 from datamodules.video.stored import StoredVideos
 from modules.contracts import ConfigError, DataError
 from tests.helpers.errors import assert_named, refuses
@@ -125,7 +125,7 @@ def test_what_was_found_is_said(clips):
 
 def test_files_are_opened_once_for_all_runs(clips, monkeypatch):
     first = ready(clips).describe()
-    monkeypatch.setattr(census, "read_index", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr(probe, "read_index", lambda path: pytest.fail(f"{path} was read again"))
     assert ready(clips).describe() == first
 
 

@@ -16,8 +16,8 @@ SETTINGS = {
     "iou crop": {"iou_crop": 1.0},
     "mosaic": {"mosaic": 1.0, "recipe": "flip"},
     "mosaic and jitter": {"mosaic": 1.0, "scale": (0.5, 1.5)},
-    "own size": {"canvas": None, "scale": (0.7, 1.4), "recipe": "flip"},
-    "mosaic of own sizes": {"canvas": None, "mosaic": 1.0},
+    "own size": {"target_size": None, "scale": (0.7, 1.4), "recipe": "flip"},
+    "mosaic of own sizes": {"target_size": None, "mosaic": 1.0},
     "transforms": {"recipe": [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5), A.Transpose(p=0.5)]},
     "shifted": {"recipe": [A.Affine(translate_px=(-30, 30), scale=(0.8, 1.3), p=1)]},
     "another size": {"recipe": [A.RandomCrop(40, 50)], "scale": (1.0, 1.5)},
@@ -26,5 +26,5 @@ SETTINGS = {
 
 
 def augment(**settings) -> ObjectAugment:
-    whole = {"canvas": CANVAS, "scale": (1.0, 1.0), "iou_crop": 0.0, "mosaic": 0.0, "copy_paste": 0.0}
+    whole = {"target_size": CANVAS, "scale": (1.0, 1.0), "iou_crop": 0.0, "mosaic": 0.0, "copy_paste": 0.0}
     return ObjectAugment(**(whole | {"recipe": "none", "visible": 0.0, "masks": False} | settings))

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from datamodules import coco_fields as fields
 from datamodules.base import Split
-from datamodules.detection.formats.gather import gather, split_of
 from datamodules.detection.formats.images import OnError, Places
+from datamodules.detection.formats.merge import merge, split_of
 from datamodules.detection.formats.raw import Image, Object, Raw
 from datamodules.detection.objects import Annotations
 from modules.contracts import DataError
@@ -52,7 +52,7 @@ def read_coco(root: Path, masks: bool, on_error: OnError = "raise") -> Annotatio
     ignored where there is a box.
 
     Raises:
-        DataError: no json, one that is not COCO's, ids that are unknown or used twice, or as `gather`.
+        DataError: no json, one that is not COCO's, ids that are unknown or used twice, or as `merge`.
     """
     files = find(root)
     if not files:
@@ -68,7 +68,7 @@ def read_coco(root: Path, masks: bool, on_error: OnError = "raise") -> Annotatio
     raws: dict[Split, Raw] = {}
     for split, file in files.items():
         raws[split] = _raw(root, file, contents.pop(split), {key: i for i, key in enumerate(names)})
-    return gather(root, raws, list(names.values()), list(names), masks, on_error)
+    return merge(root, raws, list(names.values()), list(names), masks, on_error)
 
 
 def miss(root: Path) -> str:
@@ -95,7 +95,7 @@ def _load(file: Path, masks: bool) -> dict[str, Any]:
     def compact(value: dict[str, Any]) -> Any:
         """Keep only the needed fields of an annotation; called while reading, so that never all are in memory."""
         if "image_id" not in value:
-            return value | {key: fields.whole(value[key]) for key in ("id", "height", "width") if key in value}
+            return value | {key: fields.integer(value[key]) for key in ("id", "height", "width") if key in value}
         outline, box = fields.outline(value.get("segmentation")), value.get("bbox") or None
         if outline and fields.is_flat(box):
             box = None  # the outline says it
@@ -103,7 +103,7 @@ def _load(file: Path, masks: bool) -> dict[str, Any]:
             outline = None
         if isinstance(outline, list):
             outline = [_numbers(points) for points in outline]
-        ids = (fields.whole(value.get(name)) for name in ("id", "image_id", "category_id"))
+        ids = (fields.integer(value.get(name)) for name in ("id", "image_id", "category_id"))
         return Entry(*ids, box, fields.real(value.get("area")), fields.flag(value.get("iscrowd")), outline)
 
     try:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from datamodules.base import Split
-from datamodules.detection.formats.gather import gather
 from datamodules.detection.formats.images import OnError
+from datamodules.detection.formats.merge import merge
 from datamodules.detection.formats.outlines import instances
 from datamodules.detection.formats.raw import Image, Object, Raw
 from datamodules.detection.objects import Annotations
@@ -55,7 +55,7 @@ def read_id_pngs(root: Path, masks: bool, on_error: OnError = "raise", classes: 
             1000 times the class, counted from 1 in this order, plus the object's number.
 
     Raises:
-        DataError: no such folders, masks that are no numbers, a class beyond `classes`, or as `gather`.
+        DataError: no such folders, masks that are no numbers, a class beyond `classes`, or as `merge`.
     """
     found, classes = find(root), classes or ["object"]
     if not found:
@@ -63,7 +63,7 @@ def read_id_pngs(root: Path, masks: bool, on_error: OnError = "raise", classes: 
     raws = {split: _raw(folders, classes) for split, folders in found.items()}
     for folders in found.values():
         check_edges(_readable(folders.masks), str(folders.masks))
-    result = gather(root, raws, classes, [*range(1, len(classes) + 1)], masks, on_error)
+    result = merge(root, raws, classes, [*range(1, len(classes) + 1)], masks, on_error)
     if note := _semantic(raws, classes):
         result.notes.append(note)
     return result

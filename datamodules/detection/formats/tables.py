@@ -6,8 +6,8 @@ from itertools import islice
 from pathlib import Path
 
 from datamodules.base import Split
-from datamodules.detection.formats.gather import gather, split_of
 from datamodules.detection.formats.images import OnError, Places
+from datamodules.detection.formats.merge import merge, split_of
 from datamodules.detection.formats.names import Names
 from datamodules.detection.formats.raw import Image, Object, Raw, number
 from datamodules.detection.objects import Annotations
@@ -65,7 +65,7 @@ def read_csv(
         classes: in the order of their indices; null takes all names found, sorted.
 
     Raises:
-        DataError: no csv, columns that are missing, a class not in `classes`, or as `gather`.
+        DataError: no csv, columns that are missing, a class not in `classes`, or as `merge`.
     """
     if masks:
         raise DataError(f"{root} has csv files, which have boxes only: outlines are in COCO json or id-PNGs")
@@ -83,7 +83,7 @@ def read_csv(
     for raw in raws.values():
         values = [v for o in raw.objects for v in o.box if isinstance(v, float) and abs(v) < float("inf")]
         raw.fractions = bool(values) and max(values) <= 1
-    return gather(root, raws, *names.sort(raws), masks, on_error)
+    return merge(root, raws, *names.sort(raws), masks, on_error)
 
 
 def miss(root: Path) -> str:

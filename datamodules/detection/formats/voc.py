@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from datamodules.base import Split
-from datamodules.detection.formats.gather import gather, split_of
 from datamodules.detection.formats.images import OnError, Places
+from datamodules.detection.formats.merge import merge, split_of
 from datamodules.detection.formats.names import Names
 from datamodules.detection.formats.raw import Image, Object, Raw, number
 from datamodules.detection.objects import Annotations
@@ -57,7 +57,7 @@ def read_voc(
         classes: in the order of their indices; null takes all names found, sorted.
 
     Raises:
-        DataError: no xml, one that cannot be read, a class not in `classes`, or as `gather`.
+        DataError: no xml, one that cannot be read, a class not in `classes`, or as `merge`.
     """
     if masks:
         raise DataError(f"{root} has Pascal VOC's xml, which has boxes only: outlines are in COCO json or id-PNGs")
@@ -69,7 +69,7 @@ def read_voc(
         del found["test"]
     names = Names(classes)
     raws = {split: _raw(root, split, files, names, difficult) for split, files in found.items()}
-    result = gather(root, raws, *names.sort(raws), masks, on_error)
+    result = merge(root, raws, *names.sort(raws), masks, on_error)
     result.notes[:0] = ["no test set: none of the images that are listed for it has an xml"] * secret
     return result
 

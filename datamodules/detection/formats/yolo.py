@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.detection.formats.gather import gather, some
 from datamodules.detection.formats.images import OnError
+from datamodules.detection.formats.merge import merge, some
 from datamodules.detection.formats.raw import Image, Object, Raw
 from datamodules.detection.formats.yolo_layout import Layout, find, label_file, lines, split_images
 from datamodules.detection.objects import Annotations
@@ -26,7 +26,7 @@ def read_yolo(root: Path, masks: bool, on_error: OnError = "raise") -> Annotatio
 
     Raises:
         DataError: no names or images, a class beyond the names, pixels instead of fractions, keypoints without
-            `kpt_shape`, or as `gather`.
+            `kpt_shape`, or as `merge`.
     """
     layout = find(root)
     if layout is None:
@@ -47,7 +47,7 @@ def read_yolo(root: Path, masks: bool, on_error: OnError = "raise") -> Annotatio
             notes.append(f"no {split} set: none of its {len(paths):,} images has a txt file, so there are no labels")
         elif bare:
             notes.append(f"images of {split} without txt file, so without objects: {len(bare):,} ({some(bare)})")
-    found = gather(root, raws, [*layout.names.values()], [*layout.names], masks, on_error)
+    found = merge(root, raws, [*layout.names.values()], [*layout.names], masks, on_error)
     found.notes[:0] = notes
     return found
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from datamodules.base import Split
-from datamodules.detection.formats.gather import some
+from datamodules.detection.formats.merge import some
 from datamodules.finding import find_images
 from datamodules.spelling import locate, posix, spelled
 from datamodules.split_names import NAMES, split_folders

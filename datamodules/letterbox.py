@@ -7,19 +7,19 @@ import numpy as np
 
 from modules.contracts import IGNORE, ConfigError
 
-Canvas = tuple[int, int] | None
+TargetSize = tuple[int, int] | None
 """Height and width; null for each image's own."""
 
 
-class Fit:
-    """Letterbox resize: the whole image at the top left of `canvas`, aspect ratio kept, padded right and bottom.
+class Letterbox:
+    """Letterbox resize: the whole image at the top left of `target_size`, aspect ratio kept, padded right and bottom.
 
     Args:
-        canvas: height and width of the result; null keeps the image as it is.
+        target_size: height and width of the result; null keeps the image as it is.
     """
 
-    def __init__(self, canvas: Canvas):
-        self.canvas = canvas
+    def __init__(self, target_size: TargetSize):
+        self.target_size = target_size
 
     def __call__(self, image: np.ndarray, mask: np.ndarray | None = None, *key: int) -> dict[str, Any]:
         """Letterbox an image and its mask.
@@ -30,15 +30,15 @@ class Fit:
         """
         size, original = image.shape[:2], mask
         inside = size
-        if self.canvas:
-            inside = fitted(size, self.canvas)
-            image = pad(resize(image, inside), self.canvas, 0)
-            mask = None if mask is None else pad(resize_mask(mask, inside), self.canvas, IGNORE)
+        if self.target_size:
+            inside = fitted(size, self.target_size)
+            image = pad(resize(image, inside), self.target_size, 0)
+            mask = None if mask is None else pad(resize_mask(mask, inside), self.target_size, IGNORE)
         sample = {"image": image, "size": size, "inside": inside}
         return sample if mask is None else sample | {"mask": mask, "original_mask": original}
 
 
-def as_canvas(image_size: int | tuple[int, int] | None) -> Canvas:
+def as_target_size(image_size: int | tuple[int, int] | None) -> TargetSize:
     """Height and width from the setting `image_size`: one number is a square.
 
     Raises:
@@ -52,16 +52,16 @@ def as_canvas(image_size: int | tuple[int, int] | None) -> Canvas:
     return height, width
 
 
-def fitted(size: tuple[int, int], canvas: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of an image of `size` scaled to fit into `canvas`, aspect ratio kept."""
-    scale = fit_scale(size, canvas)
-    height, width = (max(1, min(most, round(side * scale))) for side, most in zip(size, canvas, strict=True))
+def fitted(size: tuple[int, int], target_size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of an image of `size` scaled to fit into `target_size`, aspect ratio kept."""
+    scale = fit_scale(size, target_size)
+    height, width = (max(1, min(most, round(side * scale))) for side, most in zip(size, target_size, strict=True))
     return height, width
 
 
-def fit_scale(size: tuple[int, int], canvas: tuple[int, int]) -> float:
-    """Scale factor that fits an image of `size` into `canvas`."""
-    return min(canvas[0] / size[0], canvas[1] / size[1])
+def fit_scale(size: tuple[int, int], target_size: tuple[int, int]) -> float:
+    """Scale factor that fits an image of `size` into `target_size`."""
+    return min(target_size[0] / size[0], target_size[1] / size[1])
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

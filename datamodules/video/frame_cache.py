@@ -14,7 +14,7 @@ from datamodules.video.source import VideoFiles
 
 
 @dataclass(frozen=True)
-class KeptVideos(VideoFiles):
+class CachedVideos(VideoFiles):
     """Video files whose decoded frames are cached as uint8 arrays, one memory-mapped file per video.
 
     The first videos are cached, as many as there is room for; the others are decoded each time. Workers, processes and

@@ -8,7 +8,7 @@ import numpy as np
 from datamodules.base import Split
 from datamodules.detection.formats.images import OnError
 from datamodules.detection.formats.raw import Raw
-from datamodules.detection.formats.settle import Settled, settle
+from datamodules.detection.formats.validate import Validated, validate
 from datamodules.detection.objects import Annotations
 from datamodules.finding import SUFFIXES
 from datamodules.split_names import NAMES
@@ -28,7 +28,7 @@ def split_of(path: Path, root: Path) -> Split | None:
     return None
 
 
-def gather(
+def merge(
     root: Path, raws: dict[Split, Raw], classes: list[str], category_ids: list[int], masks: bool, on_error: OnError
 ) -> Annotations:
     """Check the splits and merge them.
@@ -37,21 +37,21 @@ def gather(
         masks: true if all objects need an outline; else only those without box.
 
     Raises:
-        DataError: as `settle`; no object to train on; an image with two numbers.
+        DataError: as `validate`; no object to train on; an image with two numbers.
     """
-    settled = {split: settle(raw, root, masks, on_error) for split, raw in raws.items()}
-    for split, found in settled.items():
+    validated = {split: validate(raw, root, masks, on_error) for split, raw in raws.items()}
+    for split, found in validated.items():
         if not len(found.source):
             raise DataError(f"{raws[split].file} has no images for {split}{_because(found.skipped)}")
-    dropped = [line for found in settled.values() for line in found.dropped]
-    skipped = [line for found in settled.values() for line in found.skipped]
-    if "train" in settled and not len(settled["train"].source.boxes):
-        hints = "".join(f"; {note}" for note in settled["train"].notes)
+    dropped = [line for found in validated.values() for line in found.dropped]
+    skipped = [line for found in validated.values() for line in found.skipped]
+    if "train" in validated and not len(validated["train"].source.boxes):
+        hints = "".join(f"; {note}" for note in validated["train"].notes)
         raise DataError(f"{raws['train'].file} has no object of any class to train on{_because(dropped)}{hints}")
-    notes = [note for found in settled.values() for note in found.notes]
-    splits = {split: found.source for split, found in settled.items()}
+    notes = [note for found in validated.values() for note in found.notes]
+    splits = {split: found.source for split, found in validated.items()}
     notes += [*_unused(splits, classes), *_unlisted(root, raws)]
-    return Annotations(classes, category_ids, splits, _numbers(raws, settled), dropped, skipped, notes)
+    return Annotations(classes, category_ids, splits, _numbers(raws, validated), dropped, skipped, notes)
 
 
 def some(names: list[str]) -> str:
@@ -64,10 +64,10 @@ def _because(lines: list[str]) -> str:
     return f": {len(lines):,} were left out, first {lines[0]}" if lines else ""
 
 
-def _numbers(raws: dict[Split, Raw], settled: dict[Split, Settled]) -> dict[str, int]:
+def _numbers(raws: dict[Split, Raw], validated: dict[Split, Validated]) -> dict[str, int]:
     """Number of each image by its id; made of its path where the files have none."""
     numbers: dict[str, int] = {}
-    for split, (source, rows, *_) in settled.items():
+    for split, (source, rows, *_) in validated.items():
         for i, row in enumerate(rows):
             image, name = raws[split].images[row], source.id(i)
             number = image_number(name) if image.number is None else image.number

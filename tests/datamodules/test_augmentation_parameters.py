@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import ks_2samp, kstest
 
 from datamodules.augment import RECIPES, Chances
-from datamodules.draws import COUNT, GOLDEN, Drawing, Kind, _mixed, draw, uniforms
+from datamodules.augmentation_parameters import COUNT, GOLDEN, AugmentationParameters, Kind, _mixed, draw, uniforms
 from modules.views import NEUTRAL, WIDTHS, Draws
 
 N = 4000
@@ -144,12 +144,14 @@ def test_what_is_drawn_for_one_thing_says_nothing_about_another():
 
 # Keys ----------------------------------------------------------------------------------------------------------------
 
-DRAWING = Drawing((64, 48), [Kind(2, 32, (0.4, 1.0), RECIPES["simclr"]), Kind(3, 16, (0.05, 0.4), RECIPES["simclr"])])
+PARAMETERS = AugmentationParameters(
+    (64, 48), [Kind(2, 32, (0.4, 1.0), RECIPES["simclr"]), Kind(3, 16, (0.05, 0.4), RECIPES["simclr"])]
+)
 
 
 def test_a_batch_is_drawn_as_its_samples_are_alone():
     keys = [(0, 3, i) for i in (7, 1, 900, 12)]
-    together, alone = DRAWING(keys), [DRAWING([key]) for key in keys]
+    together, alone = PARAMETERS(keys), [PARAMETERS([key]) for key in keys]
     assert [tuple(part.shape) for part in together] == [(4, 2, 15), (4, 3, 15)]
     for kind in range(2):
         assert torch.equal(together[kind], torch.cat([one[kind] for one in alone]))
@@ -158,12 +160,12 @@ def test_a_batch_is_drawn_as_its_samples_are_alone():
 @pytest.mark.parametrize("part", range(3), ids=["seed", "epoch", "index"])
 def test_every_part_of_the_key_and_every_view_is_drawn_anew(part):
     keys = [tuple(5 + i * (p == part) for p in range(3)) for i in range(10)]
-    rows = torch.cat([drawn.flatten(0, 1) for drawn in DRAWING(keys)])
+    rows = torch.cat([drawn.flatten(0, 1) for drawn in PARAMETERS(keys)])
     assert len({tuple(row.tolist()) for row in rows}) == 50
 
 
 def test_numbers_survive_a_trainer_of_half_precision():
-    assert all(not part.is_floating_point() for part in DRAWING([(0, 0, 0)]))
-    boxes = DRAWING([(0, 0, i) for i in range(50)])[0].view(torch.float32)[..., :4]
+    assert all(not part.is_floating_point() for part in PARAMETERS([(0, 0, 0)]))
+    boxes = PARAMETERS([(0, 0, i) for i in range(50)])[0].view(torch.float32)[..., :4]
     assert torch.equal(boxes, boxes.round())
     assert boxes.max() <= 64

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from datamodules import UnlabeledImages
-from datamodules.whole import Fit, as_canvas, fitted
+from datamodules.letterbox import Letterbox, as_target_size, fitted
 from modules.contracts import ConfigError
 from tests.helpers.errors import refuses
 
@@ -15,7 +15,7 @@ def make_image(height: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("size", "canvas", "inside"),
+    ("size", "target_size", "inside"),
     [
         ((360, 480), (192, 240), (180, 240)),
         ((360, 480), (360, 480), (360, 480)),
@@ -25,13 +25,13 @@ def make_image(height: int, width: int) -> np.ndarray:
         ((375, 500), (256, 256), (192, 256)),
     ],
 )
-def test_images_keep_their_proportions(size, canvas, inside):
-    assert fitted(size, canvas) == inside
+def test_images_keep_their_proportions(size, target_size, inside):
+    assert fitted(size, target_size) == inside
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 56), (56, 40), (13, 90), (200, 7)])
 def test_what_is_not_inside_is_padding(height, width):
-    result = Fit((32, 48))(make_image(height, width), np.ones((height, width), np.uint8))
+    result = Letterbox((32, 48))(make_image(height, width), np.ones((height, width), np.uint8))
     assert (result["image"].shape, result["mask"].shape) == ((32, 48, 3), (32, 48))
     high, wide = result["inside"]
     assert result["size"] == (height, width)
@@ -45,25 +45,27 @@ def test_what_is_not_inside_is_padding(height, width):
 def test_shrinking_averages_areas():
     image = make_image(32, 48)
     means = image.reshape(8, 4, 12, 4, 3).mean((1, 3))
-    np.testing.assert_allclose(Fit((8, 12))(image)["image"], means, atol=0.51)
+    np.testing.assert_allclose(Letterbox((8, 12))(image)["image"], means, atol=0.51)
 
 
 def test_maps_hold_no_value_that_was_not_there():
     mask = np.random.default_rng(0).choice(np.array([0, 7, 255], np.uint8), (50, 70))
-    for canvas in ((20, 20), (100, 100), (33, 47)):
-        assert set(np.unique(Fit(canvas)(make_image(50, 70), mask)["mask"])) <= {0, 7, 255}
+    for target_size in ((20, 20), (100, 100), (33, 47)):
+        assert set(np.unique(Letterbox(target_size)(make_image(50, 70), mask)["mask"])) <= {0, 7, 255}
 
 
-@pytest.mark.parametrize(("canvas", "most"), [((20, 27), 0.05), ((12, 17), 0.05), ((180, 243), 0.05), ((30, 41), 0.3)])
-def test_a_map_lies_where_its_image_does(canvas, most):
+@pytest.mark.parametrize(
+    ("target_size", "most"), [((20, 27), 0.05), ((12, 17), 0.05), ((180, 243), 0.05), ((30, 41), 0.3)]
+)
+def test_a_map_lies_where_its_image_does(target_size, most):
     """Mean over many shapes, since single edges are off by up to half a pixel. At half the size no pixel is central."""
     random, apart = np.random.default_rng(0), []
-    rows, columns = np.mgrid[: canvas[0], : canvas[1]]
+    rows, columns = np.mgrid[: target_size[0], : target_size[1]]
     for _ in range(100):
         (top, left), (high, wide) = random.integers(0, 25, 2), random.integers(20, 30, 2)
         mask = np.zeros((60, 81), np.uint8)
         mask[top : top + high, left : left + wide] = 1
-        result = Fit(canvas)((mask * 255)[..., None].repeat(3, 2), mask)
+        result = Letterbox(target_size)((mask * 255)[..., None].repeat(3, 2), mask)
         weights = [result["image"][..., 0].astype(float), (result["mask"] == 1).astype(float)]
         apart.append([np.subtract(*[(place * w).sum() / w.sum() for w in weights]) for place in (rows, columns)])
     assert np.abs(np.mean(apart, axis=0)).max() < most
@@ -71,7 +73,7 @@ def test_a_map_lies_where_its_image_does(canvas, most):
 
 def test_null_leaves_the_image_as_it_is():
     image = make_image(13, 17)
-    result = Fit(None)(image)
+    result = Letterbox(None)(image)
     np.testing.assert_array_equal(result["image"], image)
     assert result["size"] == result["inside"] == (13, 17)
 
@@ -79,7 +81,7 @@ def test_null_leaves_the_image_as_it_is():
 @pytest.mark.parametrize(("size", "said"), [(0, "0 x 0"), ((0, 5), "0 x 5"), ((64, -1), "64 x -1")])
 def test_a_size_below_one_is_refused(size, said):
     with refuses(ConfigError, "data.image_size", said, "1 x 1"):
-        as_canvas(size)
+        as_target_size(size)
 
 
 # Images --------------------------------------------------------------------------------------------------------------
@@ -87,7 +89,7 @@ def test_a_size_below_one_is_refused(size, said):
 
 def whole(root, image_size, **options) -> UnlabeledImages:
     data = UnlabeledImages(str(root), image_size=image_size, workers=0, **options)
-    data.whole = True
+    data.letterbox = True
     data.setup("predict")
     return data
 

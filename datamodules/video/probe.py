@@ -1,4 +1,4 @@
-"""Statistics of videos: every file is opened once; the frame index is cached for the next run."""
+"""Probe of videos: every file is opened once; the frame index is cached for the next run."""
 
 import os
 from collections.abc import Callable

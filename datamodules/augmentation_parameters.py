@@ -41,7 +41,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class AugmentationParameters:
     """Random augmentation parameters for the views of images of one shape (H, W)."""
 
     shape: tuple[int, int]

@@ -7,7 +7,16 @@ import torch
 from pycocotools import mask as coco
 from torchvision.ops import box_iou
 
-from datamodules.detection.framing import Shown, around, frame, mirror, nearest, overlapping_part, overlaps, seen
+from datamodules.detection.crop_resize import (
+    Shown,
+    around,
+    crop_and_resize,
+    mirror,
+    nearest,
+    overlapping_part,
+    overlaps,
+    seen,
+)
 from datamodules.detection.mixing import mosaic, paste
 from datamodules.detection.objects import Objects
 
@@ -60,7 +69,7 @@ def test_boxes_around_masks_are_those_of_pycocotools():
 
 def test_boxes_move_with_the_part_that_is_shown():
     image, part = np.zeros((100, 200, 3), np.uint8), ((10, 60, 25), (20, 120, 200))
-    shown = frame(image, objects([[20, 30, 60, 50]]), *part, False, 0)
+    shown = crop_and_resize(image, objects([[20, 30, 60, 50]]), *part, False, 0)
     assert shown.image.shape == (25, 200, 3)
     assert shown.boxes.tolist() == [[0, 10, 80, 20]]
 
@@ -68,17 +77,19 @@ def test_boxes_move_with_the_part_that_is_shown():
 def test_boxes_are_cut_at_the_borders_and_dropped_beyond():
     boxes = [[0, 0, 40, 40], [90, 0, 130, 100], [60, 60, 200, 100], [50, 50, 55, 55]]
     image = np.zeros((100, 200, 3), np.uint8)
-    shown = frame(image, objects(boxes), (50, 100, 50), (50, 100, 50), False, 0)
+    shown = crop_and_resize(image, objects(boxes), (50, 100, 50), (50, 100, 50), False, 0)
     assert shown.labels.tolist() == [1, 2, 3]
     assert shown.boxes.tolist() == [[40, 0, 50, 50], [10, 10, 50, 50], [0, 0, 5, 5]]
-    shown = frame(image, objects(boxes), (50, 100, 50), (50, 100, 50), False, 0.2)  # 12.5 %, 29 % and all of them
+    shown = crop_and_resize(
+        image, objects(boxes), (50, 100, 50), (50, 100, 50), False, 0.2
+    )  # 12.5 %, 29 % and all of them
     assert shown.labels.tolist() == [2, 3]
 
 
 def test_no_box_lies_outside_for_being_rounded():
     for width in range(300, 400):
         image = np.zeros((7, width, 3), np.uint8)
-        shown = frame(image, objects([[0, 0, width, 7]]), (0, 7, 7), (0, width, 320), False, 0)
+        shown = crop_and_resize(image, objects([[0, 0, width, 7]]), (0, 7, 7), (0, width, 320), False, 0)
         assert shown.boxes[0, 2] <= 320
 
 
@@ -87,9 +98,9 @@ def test_an_object_whose_mask_is_not_in_the_part_is_dropped_though_its_box_is():
     mask[:5, :5] = 1
     rles = coco.encode(mask)
     image, box = np.zeros((40, 40, 3), np.uint8), objects([[0, 0, 40, 40]], rles)
-    assert len(frame(image, box, (20, 40, 20), (20, 40, 20), False, 0).boxes) == 1
-    assert len(frame(image, box, (20, 40, 20), (20, 40, 20), True, 0).boxes) == 0
-    assert frame(image, box, (0, 40, 40), (0, 40, 40), True, 0).boxes.tolist() == [[0, 0, 5, 5]]
+    assert len(crop_and_resize(image, box, (20, 40, 20), (20, 40, 20), False, 0).boxes) == 1
+    assert len(crop_and_resize(image, box, (20, 40, 20), (20, 40, 20), True, 0).boxes) == 0
+    assert crop_and_resize(image, box, (0, 40, 40), (0, 40, 40), True, 0).boxes.tolist() == [[0, 0, 5, 5]]
 
 
 def test_mirroring_twice_is_nothing():

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datamodules.detection.objects import ObjectFiles
-from datamodules.whole import Canvas
+from datamodules.letterbox import TargetSize
 
 SMALL, LARGE = 32**2, 96**2  # pixels of area, as COCO counts
 BAR = 24  # characters of the longest bar of a histogram
@@ -52,12 +52,12 @@ def places(source: ObjectFiles, indices: np.ndarray) -> tuple[np.ndarray, np.nda
     return rows[chosen], chosen
 
 
-def box_sizes(source: ObjectFiles, indices: np.ndarray, canvas: Canvas) -> np.ndarray:
-    """float64 (N, 2): width and height of each box in pixels of the images fitted into `canvas`; no crowds."""
+def box_sizes(source: ObjectFiles, indices: np.ndarray, target_size: TargetSize) -> np.ndarray:
+    """float64 (N, 2): width and height of each box in pixels of the images fitted into `target_size`; no crowds."""
     rows, chosen = places(source, indices)
     kept = ~source.crowd[chosen]
     boxes, shapes = source.boxes[chosen[kept]].astype(np.float64), source.shapes[rows[kept]]
-    scale = (np.array(canvas) / shapes).min(1, keepdims=True) if canvas else 1.0
+    scale = (np.array(target_size) / shapes).min(1, keepdims=True) if target_size else 1.0
     return (boxes[:, 2:] - boxes[:, :2]) * scale
 
 

@@ -20,7 +20,7 @@ Wrong = dict[int, str]
 """Reasons for leaving objects out, by index."""
 
 
-class Settled(NamedTuple):
+class Validated(NamedTuple):
     """Valid images and objects, the rows of these images in `Raw.images`, and lines about the rest."""
 
     source: ObjectFiles
@@ -30,7 +30,7 @@ class Settled(NamedTuple):
     notes: list[str]
 
 
-def settle(raw: Raw, root: Path, masks: bool, on_error: OnError) -> Settled:
+def validate(raw: Raw, root: Path, masks: bool, on_error: OnError) -> Validated:
     """Measure the images, clip the boxes, encode the outlines, and leave out invalid objects.
 
     Raises:
@@ -63,7 +63,7 @@ def settle(raw: Raw, root: Path, masks: bool, on_error: OnError) -> Settled:
     )
     dropped = raw.orphans + [f"{raw.where(k)}: {wrong[k]}" for k in sorted(wrong)]
     skipped = [f"{raw.images[row].where} {problems[row]}" for row in sorted(problems)]
-    return Settled(source, images, dropped, skipped, notes + remarks)
+    return Validated(source, images, dropped, skipped, notes + remarks)
 
 
 def _boxes(raw: Raw, sizes: np.ndarray, wrong: Wrong) -> tuple[np.ndarray, list[str]]:

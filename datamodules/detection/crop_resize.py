@@ -7,7 +7,7 @@ import numpy as np
 from pycocotools import mask as coco
 
 from datamodules.detection.objects import PROPOSAL, RLE, Objects
-from datamodules.whole import resize
+from datamodules.letterbox import resize
 
 Span = tuple[int, int, int]
 """Along one axis: the first pixel, the one after the last, and the number of pixels they are resized to."""
@@ -39,7 +39,7 @@ class Shown(NamedTuple):
         return Shown(self.image, self.boxes[kept], self.labels[kept], masks)
 
 
-def frame(
+def crop_and_resize(
     image: np.ndarray, objects: Objects, rows: Span, columns: Span, masks: bool, visible: float, mirrored: bool = False
 ) -> Shown:
     """Crop and resize an image with its objects.
@@ -61,7 +61,7 @@ def frame(
     visible = visible * (objects.labels != PROPOSAL)
     kept = np.flatnonzero((areas(boxes) >= visible * areas(moved)) & ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1))
     found = seen(objects.rles, kept, rows, columns) if masks else None
-    shown = tidy(Shown(image, boxes[kept], objects.labels[kept], found))
+    shown = drop_degenerate(Shown(image, boxes[kept], objects.labels[kept], found))
     return mirror(shown) if mirrored else shown
 
 
@@ -94,7 +94,7 @@ def nearest(length: int, target: int) -> np.ndarray:
     return (2 * np.arange(target) + 1) * length // (2 * target)
 
 
-def tidy(shown: Shown) -> Shown:
+def drop_degenerate(shown: Shown) -> Shown:
     """Drop degenerate objects (no pixel, or thinner than one); boxes become those around the masks if there are any."""
     if shown.masks is not None:
         shown = shown.only(shown.masks.any((1, 2)))

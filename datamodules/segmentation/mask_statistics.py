@@ -27,11 +27,11 @@ class Row(NamedTuple):
     pixels: list[int]
 
 
-Census = list[Row | None]
+MaskStatistics = list[Row | None]
 """One row per pair; null where image or map cannot be decoded."""
 
 
-def take(pairs: Pairs) -> Census:
+def count_pixels(pairs: Pairs) -> MaskStatistics:
     """Count all pairs; the counts are cached on disk for the same files.
 
     Raises:
@@ -45,16 +45,16 @@ def take(pairs: Pairs) -> Census:
     return [None if row is None else Row(tuple(row[0]), tuple(row[1]), row[2], row[3]) for row in rows]
 
 
-def check(pairs: Pairs, census: Census) -> None:
+def check(pairs: Pairs, statistics: MaskStatistics) -> None:
     """Raise DataError for the first map of another size than its image, or with a number that is neither class nor
     void."""
-    wrong = [(i, row) for i, row in enumerate(census) if row and row.shape != row.image]
+    wrong = [(i, row) for i, row in enumerate(statistics) if row and row.shape != row.image]
     if wrong:
         rest = [str(pairs.maps.path(i)) for i, _ in wrong[1:]]
         more = f"; {len(rest):,} more masks are like it: {'; '.join(rest[:4])}" if rest else ""
         more += "; ..." if len(rest) > 4 else ""
         raise DataError(f"{_other_size(pairs, *wrong[0])}{more}")
-    strange = [(i, v, n) for i, row in enumerate(census) if row for v, n in _strange(pairs, row)]
+    strange = [(i, v, n) for i, row in enumerate(statistics) if row for v, n in _strange(pairs, row)]
     if not strange:
         return
     index, value, pixels = strange[0]
@@ -69,24 +69,24 @@ def check(pairs: Pairs, census: Census) -> None:
     )
 
 
-def found_values(census: Census) -> list[int]:
+def found_values(statistics: MaskStatistics) -> list[int]:
     """The values that occur in any map, ascending."""
-    return sorted({value for row in census if row for value in row.values})
+    return sorted({value for row in statistics if row for value in row.values})
 
 
-def class_counts(pairs: Pairs, census: Census, indices: np.ndarray) -> np.ndarray:
+def class_counts(pairs: Pairs, statistics: MaskStatistics, indices: np.ndarray) -> np.ndarray:
     """int64 (N, C + 1): pixels of each class in the pairs `indices`; the last column counts void."""
     counts = np.zeros((len(indices), len(pairs.legend.values) + 1), np.int64)
     for n, index in enumerate(indices):
-        row = census[index]
+        row = statistics[index]
         columns = np.minimum(pairs.legend.table[row.values], counts.shape[1] - 1)
         np.add.at(counts[n], columns, row.pixels)
     return counts
 
 
-def common_shape(census: Census, indices: np.ndarray) -> tuple[int, int] | None:
+def common_shape(statistics: MaskStatistics, indices: np.ndarray) -> tuple[int, int] | None:
     """Height and width of all images; null when they differ."""
-    shapes = {census[i].image for i in indices}
+    shapes = {statistics[i].image for i in indices}
     return shapes.pop() if len(shapes) == 1 else None
 
 

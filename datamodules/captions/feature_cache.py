@@ -11,7 +11,7 @@ from datamodules.cache import folder
 from modules.contracts import DataError
 
 
-class StoredMaps:
+class FeatureCache:
     """Feature maps (C, h, w) of N images as float16 in one memory-mapped file, shared by workers, processes and later
     runs.
 
