@@ -195,11 +195,11 @@ def test_training_from_stored_maps_is_training_from_images(words):
         samples = batch(words)
         data = Images(samples, steps=10)
 
-        def store(encode: Callable[[Tensor], Tensor], key: str, samples: dict = samples) -> str:
+        def cache_features(encode: Callable[[Tensor], Tensor], key: str, samples: dict = samples) -> str:
             samples["map"] = encode(samples.pop("image"))
             return "stored"
 
-        data.store = store
+        data.cache_features = cache_features
         found = kept(task)
         torch.manual_seed(1)  # dropout
         quiet(max_epochs=1, limit_val_batches=0).fit(task, datamodule=data)
