@@ -1,0 +1,58 @@
+"""README and guides name settings, files and pages that exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from jsonargparse import ArgumentParser
+
+import datamodules
+import tasks
+from early_checks import check_early
+from modules.contracts import DataError
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+
+
+@pytest.fixture(scope="module")
+def settings() -> set[str]:
+    """Every setting of every task and data module, such as `data.batch_size`."""
+    found = set()
+    for section, package in (("model", tasks), ("data", datamodules)):
+        for name in package.__all__:
+            parser = ArgumentParser(exit_on_error=False)
+            parser.add_class_arguments(vars(package)[name], section, fail_untyped=False)
+            found |= {action.dest for action in parser._actions}
+    return found
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The command lines of a page in its code blocks, without the program."""
+    text = re.sub(r"\\\n\s*", "", page.read_text(encoding="utf-8"))  # a command in two lines
+    lines = re.findall(r"^ +python cli\.py (.*?)(?: +#.*)?$", text, flags=re.M)
+    return [shlex.split(line) for line in lines if "..." not in line]
+
+
+@each_page
+def test_settings_exist(page, settings):
+    named = set(re.findall(r"--((?:model|data)(?:\.optim)?\.\w+)", page.read_text(encoding="utf-8")))
+    assert {name for name in named if name not in settings} - {"model.help", "data.help"} == set()
+
+
+@each_page
+def test_commands_and_configs_exist(page, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for argv in commands(page):
+        try:
+            check_early(argv)
+        except DataError as error:  # the run or file of the example is not there
+            assert "runs/" in str(error) or "checkpoint" in str(error), argv
+
+
+@each_page
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
