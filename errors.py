@@ -75,7 +75,7 @@ def check_nulls(name: str, settings: Any) -> None:
 
 
 def _takes_null(cls: Any, key: str) -> bool:
-    """Whether an argument may be null, by its type and default where a class or a function names it."""
+    """True where an argument may be null, by its type and default where a class or a function names it."""
     for owner in inspect.getmro(cls) if inspect.isclass(cls) else (cls,):
         init = vars(owner).get("__init__") if inspect.isclass(owner) else owner
         found = inspect.signature(init).parameters.get(key) if inspect.isfunction(init) else None
