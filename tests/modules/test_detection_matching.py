@@ -174,7 +174,7 @@ def test_dsb2018_score_of_label_maps_is_that_of_counting_their_pixels(data_root)
             found[np.roll(true == i, random.integers(-2, 3, 2), (0, 1))] = i
         expected.append(from_maps(true, found))
         scores.update(*as_batch(found, true))
-    assert scores.compute()["mask_nuclei"].item() == pytest.approx(np.mean(expected), abs=1e-6)
+    assert scores.compute()["mask_dsb2018"].item() == pytest.approx(np.mean(expected), abs=1e-6)
     assert 0.2 < np.mean(expected) < 0.95
 
 
