@@ -72,7 +72,7 @@ def test_every_image_has_a_row_with_its_number_also_one_without_objects(tmp_path
     assert (tmp_path / "r.csv").read_text().split() == [",".join(row) for row in rows]
 
 
-def test_pycocotools_finds_our_figures_by_size_in_the_files(tmp_path):
+def test_pycocotools_finds_our_metrics_by_size_in_the_files(tmp_path):
     """Thin masks in large boxes: the size of an object is that of its mask for masks, of its box for boxes."""
     predictions, truths = scenes(12, 6, 20, 2, size=(200, 260), seed=3)
     scores = DetectionScores(2, masks=True)

@@ -35,7 +35,7 @@ def test_files_hold_every_class_and_read_back_worst_first(tmp_path):
     assert (tmp_path / "test_confusion.csv").read_text().splitlines()[1] == "cat,6,1,1"
 
 
-def test_figures_of_pixels_are_those_of_scikit_learn():
+def test_metrics_of_pixels_are_those_of_scikit_learn():
     random = np.random.default_rng(0)
     true, said = random.integers(0, 4, 500), random.integers(0, 4, 500)
     metrics = per_class_of_pixels(confusion_matrix(true, said))

@@ -42,7 +42,7 @@ def test_the_kinds_of_errors_are_a_line_each_for_boxes_and_masks(tmp_path, capsy
     assert "both" not in first and "missed" not in second  # kinds that do not occur
 
 
-def test_figures_of_nothing_are_not_numbers_for_people_and_null_in_json():
+def test_metrics_of_nothing_are_not_numbers_for_people_and_null_in_json():
     assert (number(float("nan")), number(0.12345), number(0.5, ".1f")) == ("n/a", "0.1235", "0.5")
     assert [or_null(value) for value in (float("nan"), float("inf"), 0.0)] == [None, None, 0.0]
     assert np.isnan(or_nan(None))

@@ -33,7 +33,7 @@ def test_families_fit_the_terminal(graft, capsys, monkeypatch, columns):
     assert columns - 20 < max(map(len, lines)) <= columns
 
 
-def test_small_networks_have_figures_too(graft, capsys):
+def test_small_networks_have_numbers_too(graft, capsys):
     graft("backbones", "lenet5")
     assert "lenet5 graft 0.051 0.00064 32 no 1 2 4 6 16 120".split() == capsys.readouterr().out.splitlines()[1].split()
 

@@ -116,7 +116,7 @@ def split(said, true):
 
 
 @pytest.mark.parametrize(("case", "bleus", "ciders", "rouge", "first"), PYCOCOEVALCAP)
-def test_figures_are_those_of_pycocoevalcap(case, bleus, ciders, rouge, first):
+def test_metrics_are_those_of_pycocoevalcap(case, bleus, ciders, rouge, first):
     said, true = sentences(*case)
     if case[0] == 3:
         said[4] = ""

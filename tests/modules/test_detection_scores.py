@@ -125,7 +125,7 @@ def results(real: dict, kind: str) -> list[dict]:
 
 
 @pytest.mark.parametrize("kind", ["boxes", "masks"])
-def test_figures_of_real_annotations_with_crowds_are_those_of_pycocotools(real, kind):
+def test_metrics_of_real_annotations_with_crowds_are_those_of_pycocotools(real, kind):
     assert sum(int(truth["crowd"].sum()) for truth in real["truths"]) == 6
     found = real["coco"].loadRes(results(real, kind))
     evaluation = COCOeval(real["coco"], found, "segm" if kind == "masks" else "bbox")
@@ -150,7 +150,7 @@ def test_figures_of_real_annotations_with_crowds_are_those_of_pycocotools(real, 
 
 @pytest.mark.parametrize("kind", ["boxes", "masks"])
 @pytest.mark.parametrize("seed", range(4))
-def test_figures_of_random_cases_are_those_of_pycocotools(kind, seed):
+def test_metrics_of_random_cases_are_those_of_pycocotools(kind, seed):
     random = np.random.default_rng(seed)
     counts = [int(n) for n in random.integers(1, (12, 12, 40, 5))]
     case = scenes(*counts, size=(120, 160), crowds=0.3, seed=seed)

@@ -82,7 +82,7 @@ def test_a_class_that_is_only_predicted_counts_as_zero_in_miou_but_not_in_mean_a
     assert found["mean_accuracy"].item() == pytest.approx((1 + 0.5) / 2)
 
 
-def test_figures_of_each_class_of_a_hand_made_matrix():
+def test_metrics_of_each_class_of_a_hand_made_matrix():
     metrics = per_class(torch.tensor([[6, 1, 1, 0], [0, 3, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]))
     nan = math.nan
     for name, expected in {

@@ -43,7 +43,7 @@ REFERENCES = [
 ]
 
 
-def test_figures_are_sacrebleus():
+def test_metrics_are_sacrebleus():
     metrics = translation_scores(HYPOTHESES, REFERENCES)
     assert metrics["bleu"] == corpus_bleu(HYPOTHESES, [REFERENCES]).score > 10
     assert metrics["chrf"] == corpus_chrf(HYPOTHESES, [REFERENCES]).score
@@ -60,7 +60,7 @@ def test_settings_are_sacrebleus(tokenize, lowercase):
     assert signature in protocols(tokenize, lowercase)["bleu"]
 
 
-def test_scripts_without_spaces_are_split_in_every_figure_of_words():
+def test_scripts_without_spaces_are_split_in_every_metric_of_words():
     said, true = ["我喜欢红色的圆。", "两颗蓝色的星星"], ["我喜欢红色的圆。", "两颗蓝色星星在这里"]
     plain, split = (translation_scores(said, true, tokenize) for tokenize in ("13a", "zh"))
     assert split["bleu"] == corpus_bleu(said, [true], tokenize="zh").score > plain["bleu"]
@@ -76,7 +76,7 @@ def test_scripts_without_spaces_are_split_in_every_figure_of_words():
     assert_named(protocols("zh")["bleu"], "tok:zh")
 
 
-def test_every_figure_has_a_protocol_and_sacrebleus_have_their_signatures():
+def test_every_metric_has_a_protocol_and_sacrebleus_have_their_signatures():
     said = protocols()
     assert said.keys() == translation_scores(HYPOTHESES, REFERENCES).keys() | {"perplexity"}
     assert {name for name, text in said.items() if "sacreBLEU nrefs:1|" in text} == {"bleu", "chrf", "ter"}

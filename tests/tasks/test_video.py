@@ -73,7 +73,7 @@ class Told(Head):
         return nn.functional.cross_entropy(logits, target)
 
 
-def test_figures_of_views_and_of_videos_stand_side_by_side():
+def test_metrics_of_views_and_of_videos_stand_side_by_side():
     right, wrong = (-0.1 * torch.arange(8.0) for _ in range(2))
     right[0], wrong[7] = 5.0, 3.0  # one sure view outweighs an unsure one
     logits = torch.stack([right, wrong, wrong, wrong, right, right])  # three videos of two views, of classes 0, 0, 6
