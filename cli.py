@@ -373,7 +373,7 @@ class CLI(LightningCLI):
         try:
             found = getattr(self.trainer, subcommand)(**self._prepare_subcommand_kwargs(subcommand))
             if subcommand != "fit" and self.checkpoint:
-                self.summary.results.judged(self.checkpoint.stem, self.epoch)
+                self.summary.results.set_weights(self.checkpoint.stem, self.epoch)
             if subcommand == "evaluate":
                 self.summary.rows = [result._asdict() for result in found]
             if subcommand == "fit":
@@ -411,7 +411,7 @@ class CLI(LightningCLI):
                 task=type(self.model).__name__,
                 epoch=checkpoint["epoch"] + 1,
             )
-        self.summary.results.judged(chosen.stem, checkpoint["epoch"])
+        self.summary.results.set_weights(chosen.stem, checkpoint["epoch"])
         tested = self.datamodule.has("test")
         if self.datamodule.has("val") and self._not_validated(chosen, tested):
             for callback in self.trainer.callbacks:

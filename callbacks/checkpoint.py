@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import StochasticWeightAveraging
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from callbacks.selection import Judged, Selection
+from callbacks.selection import Selection, Validation
 from modules.contracts import writing
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
@@ -55,7 +55,7 @@ class Checkpoint(LightningCheckpoint):
         super().__init__()
         self.every_n_steps = every_n_steps
         self.selection = Selection()
-        self.best, self.last = Judged(), Judged()  # validations of the choice, and of the newest weights judged
+        self.best, self.last = Validation(), Validation()  # of the best weights, and of the newest validated ones
         self._due = False  # best.ckpt, at the end of the epoch
         self._before: dict[str, Tensor] = {}  # metrics before a validation
         self.saved_step = -1
@@ -89,7 +89,7 @@ class Checkpoint(LightningCheckpoint):
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         within = not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        self.last = Judged(trainer.global_step, trainer.current_epoch, within, self._logged(trainer))
+        self.last = Validation(trainer.global_step, trainer.current_epoch, within, self._logged(trainer))
         self._before = dict(trainer.callback_metrics)
         score, loss = (self.last.metrics.get(name) for name in (pl_module.monitor, pl_module.fallback))
         if score is None or score != score or not self.selection.takes(score, pl_module.mode, loss):
@@ -110,11 +110,11 @@ class Checkpoint(LightningCheckpoint):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._restore_handlers()
-        late = self._logged(trainer)  # by callbacks that judge the last weights when training is over
+        late = self._logged(trainer)  # by callbacks that evaluate the last weights after training
         if self.last.step == trainer.global_step:
             self.last.metrics |= late
         elif late:
-            self.last = Judged(trainer.global_step, trainer.current_epoch - 1, metrics=late)
+            self.last = Validation(trainer.global_step, trainer.current_epoch - 1, metrics=late)
         for callback in trainer.callbacks:
             if isinstance(callback, StochasticWeightAveraging) and callback.n_averaged:
                 if trainer.current_epoch - 1 >= callback.swa_end:  # it has put its weights into the task
@@ -131,11 +131,11 @@ class Checkpoint(LightningCheckpoint):
         self._restore_handlers()
 
     def state_dict(self) -> dict[str, Any]:
-        return self.selection.state_dict() | {"judged": asdict(self.best)}
+        return self.selection.state_dict() | {"validation": asdict(self.best)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best = Judged(**state.get("judged", {}))
-        self.selection = Selection.of({name: value for name, value in state.items() if name != "judged"})
+        self.best = Validation(**state.get("validation", {}))
+        self.selection = Selection.of({name: value for name, value in state.items() if name != "validation"})
 
     def _logged(self, trainer: L.Trainer) -> dict[str, float]:
         """Validation metrics that are new since `_before` was taken."""

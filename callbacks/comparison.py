@@ -65,7 +65,7 @@ def read_run(folder: Path, monitor: str) -> Run:
     except (OSError, ValueError) as error:
         raise DataError(f"{folder} left no whole results.json and metrics.csv to compare: {error}") from error
     trained = [row for row in logged if row.get("epoch") and not any(row[k] for k in row if k.startswith("test/"))]
-    trained = [row for row in trained if int(row["epoch"]) < report.get("epochs", math.inf)]  # not judged afterward
+    trained = [row for row in trained if int(row["epoch"]) < report.get("epochs", math.inf)]  # no later evaluations
     epochs = [int(row["epoch"]) + 1 for row in trained]
     curve = {epoch: float(row[monitor]) for epoch, row in zip(epochs, trained, strict=True) if row.get(monitor)}
     protocols = {row["metric"]: row["protocol"] for row in report["results"]}

@@ -26,7 +26,7 @@ class Results:
         self.weights, self._stem = "", ""
         self._fresh: dict[str, float] = {}  # of `weights`
 
-    def judged(self, stem: str, epoch: int) -> None:
+    def set_weights(self, stem: str, epoch: int) -> None:
         """Set the checkpoint, by the stem of its file, to which all collected metrics belong."""
         self.weights, self._stem = f"{stem} checkpoint, of epoch {epoch + 1}", stem
 
@@ -64,7 +64,7 @@ class Results:
             names[last.step] = f"last, {last.when}" if last.step == final else last.when
         if best.step >= 0:
             names[best.step] = f"best and last, {last.when}" if best.step == final else f"best, {best.when}"
-        sets = {names[judged.step]: judged.metrics for judged in (last, best) if judged.step >= 0}
+        sets = {names[one.step]: one.metrics for one in (last, best) if one.step >= 0}
         if self._stem == "averaged":
             first = "averaged"
         elif self._stem == "best":

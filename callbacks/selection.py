@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 
 @dataclass
-class Judged:
+class Validation:
     """Validation metrics of one set of weights.
 
     Args:

@@ -21,7 +21,7 @@ from callbacks.results import Results, Rows
 from callbacks.results_table import results_table
 from callbacks.speed_monitor import SpeedMonitor
 from callbacks.writers.detection_errors import read_errors
-from callbacks.writers.per_class import JUDGED, read_per_class
+from callbacks.writers.per_class import MAIN_METRICS, read_per_class
 from callbacks.writers.tables import open_text
 from modules.contracts import writing
 
@@ -129,7 +129,7 @@ class Summary(L.Callback):
         report = {
             "command": ["python", "cli.py", *self.typed],
             "seed": self.seed,
-            f"{'test' if self.command in ('fit', 'test') else 'judged'} weights": self.results.weights,
+            f"{'test' if self.command in ('fit', 'test') else 'evaluated'} weights": self.results.weights,
             "results": [row | {"value": or_null(row["value"])} for row in rows],
             "results of other weights": [row | {"value": or_null(row["value"])} for row in others],
             "selection": self.results.selection(trainer),
@@ -147,8 +147,8 @@ class Summary(L.Callback):
         path = _last(folder, "per_class.csv")
         if path is None:
             return
-        judged, rows = read_per_class(path)
-        title = f"Classes, lowest {JUDGED[judged]} first ({path.relative_to(folder)}" + (
+        main, rows = read_per_class(path)
+        title = f"Classes, lowest {MAIN_METRICS[main]} first ({path.relative_to(folder)}" + (
             f", {most} of {len(rows)})" if len(rows) > most else ")"
         )
         table = Table(title=title, title_justify="left")

@@ -51,16 +51,16 @@ class TerminateOnNaN(Callback):
             step = Step(whose, trainer.global_step, trainer.current_epoch, batch_idx, self._rates, ids)
             self._steps.append(step)
             if loss.device.type == "cpu" or len(self._steps) >= max(trainer.log_every_n_steps, 1):
-                self._look()
+                self._check()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._look()
+        self._check()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._look()
+        self._check()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._look()
+        self._check()
 
     def _note(self, loss: Tensor, index: int) -> None:
         """Keep index and value of the first loss that is not finite, without synchronizing."""
@@ -69,7 +69,7 @@ class TerminateOnNaN(Callback):
             self._first = torch.tensor([-1.0, 0.0], device=loss.device)
         self._first = torch.where((self._first[0] >= 0) | loss.isfinite(), self._first, entry)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         if self._first is None:
             return
         index, loss = self._first.tolist()

@@ -14,7 +14,7 @@ from tasks.base import Stage
 from tasks.pretraining import Pretraining
 
 GRID = 4  # cells of the coarsest map, to either side, that the code is made of
-FIXED = 64  # rows of noise that are looked at throughout a run
+FIXED = 64  # fixed noise vectors for figures
 
 
 class Passage(NamedTuple):

@@ -14,7 +14,7 @@ from modules.generative.noise import keyed_noise
 from modules.transfer import load_backbone
 from tasks.turns import Turns
 
-FIXED = 64  # rows of noise that are looked at throughout a run
+FIXED = 64  # fixed noise vectors for figures
 
 
 class Generation(Turns):

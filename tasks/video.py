@@ -33,7 +33,7 @@ class Video(VisionTask):
     monitor = "val/accuracy"
     mode = "max"
     protocols: ClassVar[dict[str, str]] = {
-        "clip_accuracy": "top-1, micro: every view judged alone",
+        "clip_accuracy": "top-1, micro: every view alone",
         "accuracy": "top-1, micro: mean probability of a video's views",
         "accuracy_top5": "top-5, micro: mean probability of a video's views",
         "accuracy_macro": "top-1, macro: mean over classes, of videos",

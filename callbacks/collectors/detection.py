@@ -20,7 +20,7 @@ from callbacks.figures.overlays import Palette, class_legend, enlarged
 from callbacks.figures.precision_recall import precision_recall
 from callbacks.figures.strips import Entry, strips
 from callbacks.writers.detection_errors import error_bars, write_errors
-from callbacks.writers.per_class import JUDGED, per_class_of_objects, write_per_class
+from callbacks.writers.per_class import MAIN_METRICS, per_class_of_objects, write_per_class
 from modules.contracts import Backbone, Batch, Prediction
 
 MOST = 200  # objects of an image that are kept to be drawn; of predictions those with the highest scores
@@ -79,11 +79,11 @@ class DetectionCollector(Collector):
         bad = worst["wrong"].any(1)
         yield "mistakes", _answers({name: row[bad] for name, row in worst.items()}, classes, title)
         metrics = per_class_of_objects(reports)
-        judged = next(name for name in JUDGED if name in metrics)
+        main = next(name for name in MAIN_METRICS if name in metrics)
         title = f"{stage}: precision over recall, as COCO counts"
         yield "curves", precision_recall(reports, classes, palette, title)
-        values, counts, title = metrics[judged], metrics["objects"], f"{stage}: {JUDGED[judged]}, IoU .50:.05:.95"
-        yield "classes", class_bars(classes, values, counts, palette, title, JUDGED[judged], "objects")
+        values, counts, title = metrics[main], metrics["objects"], f"{stage}: {MAIN_METRICS[main]}, IoU .50:.05:.95"
+        yield "classes", class_bars(classes, values, counts, palette, title, MAIN_METRICS[main], "objects")
         yield "errors", error_bars(reports, f"{stage}: errors of detections, after TIDE")
 
 

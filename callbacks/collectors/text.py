@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 from callbacks.collectors.base import GOLDEN, Collector, arrays, exchanged, visible
 from callbacks.figures.base import PLAIN, RIGHT, shorten_start
-from callbacks.figures.sentences import alignments, captioned, looks, sentence_table
+from callbacks.figures.sentences import alignments, attention_maps, captioned, sentence_table
 from callbacks.writers.per_class import write_csv
 from modules.contracts import Backbone, Batch, Prediction
 from modules.metrics.captions import cider, tokens
@@ -31,7 +31,7 @@ class Sentence(NamedTuple):
     true: list[str]
 
 
-class Look(NamedTuple):
+class FigureInput(NamedTuple):
     """Inputs of a sentence's figure: image as JPEG, attention float16 (T, S) or (T, h, w), T tokens of the hypothesis
     and S tokens of the source."""
 
@@ -52,11 +52,11 @@ class TextCollector(Collector):
 
     def __init__(self, keep: int) -> None:
         super().__init__(keep)
-        self.judge = "sentence BLEU"
+        self.metric = "sentence BLEU"
         self.bleu: dict[str, Any] = {}  # settings of sacreBLEU
         self.sentences: list[Sentence] = []
         self.places: list[int] = []  # of the sentences in the split
-        self.looks: list[Look] | dict[int, Look] = []  # of all; after `gather` of those chosen, by their places
+        self.inputs: list[FigureInput] | dict[int, FigureInput] = []  # of all; after `gather` of the chosen, by place
         self.scores: list[float] = []
         self.chosen: dict[str, list[int]] = {}
 
@@ -67,68 +67,68 @@ class TextCollector(Collector):
     def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
         said, self.bleu = outputs["text"], getattr(task, "bleu", {})
         self.places += range(first, first + len(said))
-        self.judge = "CIDEr-D" if "captions" in batch else "sentence BLEU"
+        self.metric = "CIDEr-D" if "captions" in batch else "sentence BLEU"
         true = batch["captions"] if "captions" in batch else [[text] for text in batch["target_text"]]
         sources = batch.get("source_text", [""] * len(said))
         self.sentences += map(Sentence, batch["id"], sources, said, map(list, true))
         images = jpegs(batch, task.backbone) if "image" in batch else [None] * len(said)
         weights = [None if one is None else one.half().cpu().numpy() for one in _listed(outputs, "attention", said)]
         pieces = (_listed(outputs, name, said) for name in ("pieces", "source_pieces"))
-        self.looks += map(Look, images, weights, *pieces)
+        self.inputs += map(FigureInput, images, weights, *pieces)
 
     def gather(self) -> None:
-        mine = dict(zip(self.places, self.looks, strict=True))
-        everyone = exchanged((self.places, self.sentences, self.judge))
-        self.judge = next(judge for places, _, judge in everyone if places)
+        mine = dict(zip(self.places, self.inputs, strict=True))
+        everyone = exchanged((self.places, self.sentences, self.metric))
+        self.metric = next(metric for places, _, metric in everyone if places)
         found = sorted(pair for places, sentences, _ in everyone for pair in zip(places, sentences, strict=True))
         self.places, self.sentences = [place for place, _ in found], [sentence for _, sentence in found]
-        self.scores = self.judged()
+        self.scores = self.sentence_scores()
         self.chosen = choose(self.sentences, self.scores, self.sample.size)
         drawn = {i: self.places[i] for chosen in self.chosen.values() for i in chosen}
         shares = exchanged({i: mine[place] for i, place in drawn.items() if place in mine})
-        self.looks = {i: look for share in shares for i, look in share.items()}
+        self.inputs = {i: one for share in shares for i, one in share.items()}
 
-    def judged(self) -> list[float]:
+    def sentence_scores(self) -> list[float]:
         """Score of each sentence: CIDEr-D, 0..10, or sentence BLEU, 0..100."""
         said, true = [one.said for one in self.sentences], [one.true for one in self.sentences]
-        if self.judge == "CIDEr-D":
+        if self.metric == "CIDEr-D":
             return cider([*map(tokens, said)], [[*map(tokens, several)] for several in true]).tolist()
         return sentence_bleu(said, [first for first, *_ in true], **self.bleu)
 
     def write(self, folder: Path, stage: str, task: LightningModule) -> None:
         places = sorted(range(len(self.scores)), key=self.scores.__getitem__)
         rows = ([self.sentences[i].id, f"{self.scores[i]:.4f}", *self._cells(i)] for i in places)
-        write_csv(folder / f"{stage}_sentences.csv", [["id", self.judge, *self._headings()], *rows])
+        write_csv(folder / f"{stage}_sentences.csv", [["id", self.metric, *self._headings()], *rows])
 
     def tables(self, stage: str) -> Iterator[tuple[str, list[str], list[list[Any]]]]:
         rows = [[self.sentences[i].id, *self._cells(i), self.scores[i]] for i in self.chosen["predictions"]]
-        yield "predictions", ["id", *self._headings(), self.judge], rows
+        yield "predictions", ["id", *self._headings(), self.metric], rows
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
         mean = sum(self.scores) / len(self.scores)
         titles = {
             "predictions": f"{stage}: {len(self.chosen['predictions'])} of {len(self.scores):,} sentences, "
-            f"mean {self.judge} {mean:.2f}",
-            "best": f"{stage}: the sentences with the highest {self.judge}",
-            "mistakes": f"{stage}: the sentences with the lowest {self.judge}",
+            f"mean {self.metric} {mean:.2f}",
+            "best": f"{stage}: the sentences with the highest {self.metric}",
+            "mistakes": f"{stage}: the sentences with the lowest {self.metric}",
         }
         for name, places in self.chosen.items():
-            drawn = self._images if places and self.looks[places[0]].image is not None else self._table
+            drawn = self._images if places and self.inputs[places[0]].image is not None else self._table
             yield name, drawn(places, titles[name])
-        known = [self.looks[i] for i in self.chosen["predictions"] if self.looks[i].attention is not None][:MAPS]
+        known = [self.inputs[i] for i in self.chosen["predictions"] if self.inputs[i].attention is not None][:MAPS]
         if known:
             yield "attention", _attention(known, stage)
 
     def _headings(self) -> list[str]:
-        return ["hypothesis", "references"] if self.judge == "CIDEr-D" else ["source", "hypothesis", "reference"]
+        return ["hypothesis", "references"] if self.metric == "CIDEr-D" else ["source", "hypothesis", "reference"]
 
     def _cells(self, place: int) -> list[str]:
         one = self.sentences[place]
-        return [*([] if self.judge == "CIDEr-D" else [one.source]), one.said, "\n".join(one.true)]
+        return [*([] if self.metric == "CIDEr-D" else [one.source]), one.said, "\n".join(one.true)]
 
     def _table(self, places: list[int], title: str) -> np.ndarray:
         rows = [[*self._cells(i), f"{self.scores[i]:.1f}"] for i in places]
-        headings = [*self._headings(), self.judge]
+        headings = [*self._headings(), self.metric]
         widths = [*[44] * (len(headings) - 1), 14]
         return sentence_table(rows, headings, title, widths, [self._color(i) for i in places])
 
@@ -136,8 +136,8 @@ class TextCollector(Collector):
         captions = []
         for i in places:
             one = self.sentences[i]
-            captions.append(f"{one.said or '(nothing)'}\ntrue: {one.true[0]}\n{self.judge} {self.scores[i]:.2f}")
-        images = [decoded(self.looks[i].image) for i in places]
+            captions.append(f"{one.said or '(nothing)'}\ntrue: {one.true[0]}\n{self.metric} {self.scores[i]:.2f}")
+        images = [decoded(self.inputs[i].image) for i in places]
         return captioned(images, captions, title, [self._color(i) for i in places])
 
     def _color(self, place: int) -> str:
@@ -194,11 +194,11 @@ def draw_captioned(batch: Batch, samples: int, backbone: Backbone, data: Lightni
     return captioned(images, captions, "First training batch as the network sees it")
 
 
-def _attention(known: list[Look], stage: str) -> np.ndarray:
-    maps, pieces = [look.attention for look in known], [look.pieces for look in known]
+def _attention(known: list[FigureInput], stage: str) -> np.ndarray:
+    maps, pieces = [one.attention for one in known], [one.pieces for one in known]
     if maps[0].ndim == 2:
-        return alignments(maps, [look.source_pieces for look in known], pieces, f"{stage}: what each word looked at")
-    return looks([decoded(look.image) for look in known], maps, pieces, f"{stage}: what each word looked at")
+        return alignments(maps, [one.source_pieces for one in known], pieces, f"{stage}: attention of each word")
+    return attention_maps([decoded(one.image) for one in known], maps, pieces, f"{stage}: attention of each word")
 
 
 def decoded(jpeg: np.ndarray) -> np.ndarray:

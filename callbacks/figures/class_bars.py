@@ -16,19 +16,19 @@ def class_bars(
     counts: np.ndarray,
     palette: Sequence[tuple[int, int, int]],
     title: str,
-    judged: str,
-    counted: str,
+    metric: str,
+    unit: str,
 ) -> np.ndarray:
     """Horizontal bar chart of a metric per class, best on top, with the mean and each class's share of the counts.
 
     Args:
         classes: C names; of more than `MOST` the lowest are drawn.
-        values: the metric (C,), 0..1; nan for a class that cannot be judged, drawn without a bar.
+        values: the metric (C,), 0..1; nan for a class without a value, drawn without a bar.
         counts: of each class (C,).
         palette: RGB of each class.
         title: one line above all.
-        judged: name of the metric, such as "IoU".
-        counted: what is counted, such as "pixels".
+        metric: name of the metric, such as "IoU".
+        unit: unit of the counts, such as "pixels".
     """
     present, absent = (np.flatnonzero(chosen) for chosen in (~np.isnan(values), np.isnan(values)))
     order = [*present[np.argsort(-values[present], kind="stable")][-MOST:], *absent][:MOST]
@@ -49,14 +49,14 @@ def class_bars(
             axes.text(value + 1, place, f"{value:.1f} %", va="center", fontsize=9, color=PLAIN, bbox=paper)
         text = f"{100 * share[index]:.2f} %"
         axes.text(1.02, place, text, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color="#666666")
-    head = f"of the {counted}"
+    head = f"of the {unit}"
     axes.text(1.02, -0.9, head, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color="#666666")
     if not np.isnan(values).all():
         mean = 100 * np.nanmean(values)
         axes.axvline(mean, color="#444444", linestyle="--", linewidth=1, zorder=0)
         axes.text(mean, -0.9, f"mean {mean:.1f} %", ha="center", va="center", fontsize=9, color="#444444")
     axes.set_yticks(range(len(order)), names, fontsize=9, parse_math=False)
-    axes.set(xlim=(0, 108), ylim=(len(order) - 0.4, -0.6), xlabel=f"{judged} (%)")
+    axes.set(xlim=(0, 108), ylim=(len(order) - 0.4, -0.6), xlabel=f"{metric} (%)")
     axes.grid(axis="x", alpha=0.25)
     axes.set_axisbelow(True)
     return render(figure)

@@ -54,25 +54,25 @@ def _draw_panel(
     palette: Palette,
 ) -> None:
     average = precision.mean(1)  # COCO's AP is the mean over its recalls
-    judged = np.flatnonzero(~np.isnan(average))
-    chosen = judged[np.argsort(-objects[judged], kind="stable")][:MOST]
+    present = np.flatnonzero(~np.isnan(average))
+    chosen = present[np.argsort(-objects[present], kind="stable")][:MOST]
     for index in chosen[np.argsort(-average[chosen], kind="stable")]:
         color = [part / 255 for part in palette[index]]
         label = f"{shorten(classes[index], 18)}: AP {average[index]:.3f}"
         axes.plot(recall, precision[index], color=color, linewidth=1.3, label=label)
-    if judged.size > 1:
-        label = f"mean of {judged.size}: AP {average[judged].mean():.3f}"
-        axes.plot(recall, precision[judged].mean(0), color=PLAIN, linewidth=2.4, label=label)
+    if present.size > 1:
+        label = f"mean of {present.size}: AP {average[present].mean():.3f}"
+        axes.plot(recall, precision[present].mean(0), color=PLAIN, linewidth=2.4, label=label)
     if best := best_threshold(recall, precision, score):
         label = f"best F1 {best.f1:.3f}: score ≥ {best.threshold:.2f}"
         axes.plot(best.recall, best.precision, "o", color="white", markeredgecolor=PLAIN, markersize=8, label=label)
-    if len(judged) > MOST:
-        axes.plot([], [], " ", label=f"({MOST} most frequent of {len(judged)})")
-        if missed := int((average[judged] == 0).sum()):
+    if len(present) > MOST:
+        axes.plot([], [], " ", label=f"({MOST} most frequent of {len(present)})")
+        if missed := int((average[present] == 0).sum()):
             axes.plot([], [], " ", label=f"({missed} of all have AP 0)")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
     axes.grid(alpha=0.25)
-    if not judged.size:
+    if not present.size:
         axes.text(0.5, 0.5, "n/a: no objects", ha="center", color="#888888")
         return
     for text in axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, fontsize=9).get_texts():

@@ -64,7 +64,7 @@ def captioned(
     return grid([fitted(image, PANEL) for image in images], even, title, colors)
 
 
-def looks(
+def attention_maps(
     images: Sequence[np.ndarray], attention: Sequence[np.ndarray], words: Sequence[Sequence[str]], title: str
 ) -> np.ndarray:
     """Attention maps over images: each image, and one copy per word of its caption, bright where attention is high.

@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-PATIENCE = 5  # looks in a row
+PATIENCE = 5  # checks in a row
 STUCK = 0.9  # of the weights
 NEAR = 0.999  # of the bound
 
@@ -25,7 +25,7 @@ class GANMonitor(Callback):
 
     def __init__(self, every: int = 100) -> None:
         self.every = every
-        self._sure = self._stuck = 0  # looks in a row
+        self._sure = self._stuck = 0  # checks in a row
         self._warned: set[str] = set()
 
     def on_train_batch_end(
@@ -35,24 +35,24 @@ class GANMonitor(Callback):
             return
         known = trainer.callback_metrics
         if "train/d_real" in known and "train/wasserstein" not in known:
-            self._look_at_verdicts(trainer, float(known["train/d_real"]), float(known["train/d_fake"]))
+            self._check_outputs(trainer, float(known["train/d_real"]), float(known["train/d_fake"]))
         bound = getattr(pl_module, "weight_clip", 0.0)
         if bound:
-            self._look_at_weights(trainer, pl_module, bound)
+            self._check_weights(trainer, pl_module, bound)
 
-    def _look_at_verdicts(self, trainer: Trainer, real: float, fake: float) -> None:
+    def _check_outputs(self, trainer: Trainer, real: float, fake: float) -> None:
         sure = real > 0.99 and (abs(fake) < 0.01 or fake < -0.99)
         self._sure = self._sure + 1 if sure else 0
         if self._sure >= PATIENCE:
             self._warn(
-                "verdicts",
-                f"The discriminator is saturated at step {trainer.global_step}: for {PATIENCE} looks in a row it was "
+                "outputs",
+                f"The discriminator is saturated at step {trainer.global_step}: for {PATIENCE} checks in a row it was "
                 f"sure of every image (now {real:.3f} of real ones, {fake:.3f} of generated ones), which leaves the "
                 f"generator little to learn from. Lower its learning rate (--model.discriminator_optim.lr), make it "
                 f"smaller or spectrally normalized, or add a penalty (--model.penalty r1) or --model.augment.",
             )
 
-    def _look_at_weights(self, trainer: Trainer, task: LightningModule, bound: float) -> None:
+    def _check_weights(self, trainer: Trainer, task: LightningModule, bound: float) -> None:
         weights = torch.cat([p.detach().flatten() for p in task.discriminator.parameters()])
         share = (weights.abs() >= NEAR * bound).float().mean().item()
         task.log("train/clipped_weights", share, batch_size=1)

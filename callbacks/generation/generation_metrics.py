@@ -123,7 +123,7 @@ class GenerationMetrics(Callback):
         reference = self._reference
         if isinstance(reference, str):
             return {}
-        seen = self._look(trainer, task, reference)
+        seen = self._evaluate(trainer, task, reference)
         values = {f"{stage}/{name}": float(value) for name, value in seen.scores.items()}
         self.protocols |= {name: self._protocol(reference, name.partition("/")[2]) for name in values}
         if epochs is not None:
@@ -136,7 +136,7 @@ class GenerationMetrics(Callback):
         return values
 
     @torch.no_grad()
-    def _look(self, trainer: Trainer, task: LightningModule, reference: ReferenceStatistics) -> Seen:
+    def _evaluate(self, trainer: Trainer, task: LightningModule, reference: ReferenceStatistics) -> Seen:
         """Evaluate the images that all processes generate together, the same as one process would alone."""
         metric, counts = GenerativeScores(reference.real, sync_on_compute=False).to(task.device), None
         answers, labels, kept = [], [], None

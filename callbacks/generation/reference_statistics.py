@@ -24,7 +24,7 @@ from modules.metrics.generative import (
     reference,
 )
 
-CHUNK = 250  # images that are looked at together
+CHUNK = 250  # images per batch
 ENOUGH = 40_000  # images to train a classifier on, which sees about as many
 FITTED = 4_000  # images that Gaussian pixels are fitted to
 

@@ -52,7 +52,7 @@ def per_class_of_objects(reports: Mapping[Kind, Report]) -> dict[str, np.ndarray
     return metrics
 
 
-JUDGED = {"iou": "IoU", "f1": "F1", "mask_ap": "mask AP", "ap": "AP"}
+MAIN_METRICS = {"iou": "IoU", "f1": "F1", "mask_ap": "mask AP", "ap": "AP"}
 """Main metric of a table: the first of these columns that it has -> name in text."""
 
 
@@ -68,10 +68,10 @@ def write_confusion(folder: Path, stage: str, matrix: np.ndarray, classes: list[
 
 
 def read_per_class(path: Path) -> tuple[str, list[dict[str, str]]]:
-    """Read a file of `write_per_class`: its main metric, one of `JUDGED`, and the rows, lowest first, nan last."""
+    """Read a file of `write_per_class`: its main metric (of `MAIN_METRICS`), and the rows, lowest first, nan last."""
     rows = read_csv(path)
-    judged = next(column for column in JUDGED if column in rows[0])
-    return judged, sorted(rows, key=lambda row: (math.isnan(float(row[judged])), float(row[judged])))
+    main = next(column for column in MAIN_METRICS if column in rows[0])
+    return main, sorted(rows, key=lambda row: (math.isnan(float(row[main])), float(row[main])))
 
 
 def write_csv(path: Path, rows: list) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from callbacks.selection import Judged, Selection
+from callbacks.selection import Selection, Validation
 from tests.helpers.errors import assert_named
 
 
@@ -56,5 +56,5 @@ def test_a_selection_goes_on_where_it_was_saved():
 
 
 def test_when_a_validation_was_is_said_with_its_step_within_an_epoch():
-    assert_named(Judged(10, 1).when, "epoch 2")
-    assert_named(Judged(1_010, 1, within=True).when, "step 1,010", "epoch 2")
+    assert_named(Validation(10, 1).when, "epoch 2")
+    assert_named(Validation(1_010, 1, within=True).when, "step 1,010", "epoch 2")

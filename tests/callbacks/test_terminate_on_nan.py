@@ -31,7 +31,7 @@ def test_a_finite_training_goes_through(trainer):
 def test_an_accelerator_is_read_only_when_looking(trainer, monkeypatch):
     """A loss on the meta device stands for one that must not be waited for."""
     looks = []
-    monkeypatch.setattr(TerminateOnNaN, "_look", lambda self: looks.append(len(self._steps)))
+    monkeypatch.setattr(TerminateOnNaN, "_check", lambda self: looks.append(len(self._steps)))
     run, callback = trainer(log_every_n_steps=3), TerminateOnNaN()
     for index in range(3):
         loss = torch.zeros((), device="meta")

@@ -13,7 +13,7 @@ from torch import multiprocessing
 
 from callbacks.collectors.text import Sentence, TextCollector, choose, decoded
 from callbacks.figures.log import log_table
-from callbacks.figures.sentences import alignments, captioned, fitted, lines, lit, looks, sentence_table
+from callbacks.figures.sentences import alignments, attention_maps, captioned, fitted, lines, lit, sentence_table
 from callbacks.figures_callback import Figures
 from modules.metrics.captions import cider, tokens
 from modules.metrics.text import sentence_bleu
@@ -85,8 +85,8 @@ def test_images_are_kept_as_the_network_saw_them_without_padding():
     shown = batch | {"image": task.backbone.normalize(image), "inside": inside}
     kept.update(shown, {"text": ["a"] * 4}, task, 0)
     kept.gather()
-    assert {decoded(look.image).shape for look in kept.looks.values()} == {(16, 24, 3)}
-    red = decoded(kept.looks[0].image).astype(int)
+    assert {decoded(one.image).shape for one in kept.inputs.values()} == {(16, 24, 3)}
+    red = decoded(kept.inputs[0].image).astype(int)
     assert red[..., 0].mean() - red[..., 1].mean() == pytest.approx(100, abs=5)
 
 
@@ -104,7 +104,7 @@ def collected(count: int, rank: int, world: int) -> TextCollector:
 
 
 def told(kept: TextCollector) -> dict:
-    weights = {str(place): look.attention.item() for place, look in sorted(kept.looks.items())}
+    weights = {str(place): one.attention.item() for place, one in sorted(kept.inputs.items())}
     return {"chosen": kept.chosen, "scores": kept.scores, "weights": weights, "ids": [s.id for s in kept.sentences]}
 
 
@@ -188,4 +188,4 @@ def test_nothing_to_draw_is_a_title_alone():
     assert sentence_table([], ["a"], "x", [10]).shape == (60, 600, 3)
     assert alignments([], [], [], "x").shape == (60, 600, 3)
     assert captioned([], [], "x").shape == (60, 600, 3)
-    assert looks([], [], [], "x").shape == (60, 600, 3)
+    assert attention_maps([], [], [], "x").shape == (60, 600, 3)
