@@ -7,17 +7,19 @@ import shlex
 import shutil
 from collections.abc import Callable
 from datetime import datetime
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 
+from callbacks.loggers.build import LOGGED
 from callbacks.loggers.metrics_csv import MetricsCSV
 from modules.contracts import DataError, writing
 
-BEGINNING = {"config.yaml", "metrics.csv", "wandb", ".wandb_id", "figures", "tensorboard", "checkpoints"}
-BEGINNING |= {".lock", "predictions", "skipped.txt", "dropped.txt"}
-"""Files that a run may leave before its first checkpoint."""
+BEGINNING = {".lock", "config.yaml", "figures", "checkpoints", "predictions", "skipped.txt", "dropped.txt", *LOGGED}
+BEGINNING |= {".lr_find_*.ckpt", ".scale_batch_size_*.ckpt"}  # of Lightning's LearningRateFinder and BatchSizeFinder
+"""Files that a run may leave before its first checkpoint; shell patterns."""
 LOCKS: set[Any] = set()
 """Lock files of this process; a forked child, which may outlive it, closes them."""
 if hasattr(os, "register_at_fork"):
@@ -48,7 +50,7 @@ class RunDirectory(L.Callback):
             DataError: it cannot be written, holds another run, or another process is training in it.
         """
         there = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
-        if there and not self.resumed and not (self.restarted and there <= BEGINNING):
+        if there and not self.resumed and not (self.restarted and all(map(_of_a_beginning, there))):
             raise DataError(
                 f"run directory {self.path} is in use: it holds another run; choose another --run_dir, "
                 f"or resume that run with --ckpt_path {shlex.quote(str(self.path))}"
@@ -135,6 +137,10 @@ class RunDirectory(L.Callback):
                 if late:
                     step = late.pop("step", known["step"])  # a task may count steps itself
                     logger.log_metrics(late | {"epoch": known["epoch"]}, step)
+
+
+def _of_a_beginning(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in BEGINNING)
 
 
 def new_path(name: str, suffix: str = "") -> Path:

@@ -12,6 +12,10 @@ from callbacks.loggers.fault_tolerant import fault_tolerant
 from callbacks.loggers.metrics_csv import MetricsCSV
 from modules.contracts import writing
 
+WANDB_ID, WANDB_STEP = ".wandb_id", ".wandb_step"
+LOGGED = {"metrics.csv", "metrics.tmp", "tensorboard", "wandb", WANDB_ID, WANDB_STEP}
+"""Names of all that these loggers write to the run directory."""
+
 UPLOAD = 300  # seconds that the end of a run waits for W&B's uploads; what is left stays on disk for `wandb sync`
 
 
@@ -41,7 +45,7 @@ def _wandb(folder: Path) -> Logger:
     import wandb
 
     environment = os.environ
-    name = folder / ".wandb_id"  # a resumed run goes on in the same W&B run
+    name = folder / WANDB_ID  # a resumed run goes on in the same W&B run
     with writing(name):
         if not name.exists() or environment.get("WANDB_RUN_ID"):
             name.write_text(environment.get("WANDB_RUN_ID") or uuid.uuid4().hex[:8])
@@ -61,5 +65,5 @@ def _wandb(folder: Path) -> Logger:
         settings=settings,
     )
     if environment.get("WANDB_MODE") != "shared":  # where nobody knows the step
-        logger.counter = folder / ".wandb_step"
+        logger.counter = folder / WANDB_STEP
     return logger

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from arguments import resume_or_start
+from callbacks import TerminateOnNaN
 from callbacks.run_directory import RunDirectory
 from cluster import launched, requeue, share_out
 from modules.contracts import ConfigError, DataError
+from processes import Terminated
 from tests.helpers.errors import refuses
 
 TORCHRUN = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
@@ -75,18 +77,33 @@ def test_processes_that_cannot_work_are_refused(refused, typed, names):
     refused(2, [*FIT, *typed.split()], *names)
 
 
-def test_auto_starts_then_resumes_by_the_same_command(graft):
-    typed = [*FIT, "--run_dir", "run", "--ckpt_path", "auto"]
-    Path("run").mkdir()  # what a run leaves that was killed before its first checkpoint
-    for name in ("config.yaml", "metrics.csv", ".lock"):
-        (Path("run") / name).write_text("of the killed run\n")
+def test_auto_starts_then_resumes_by_the_same_command(graft, monkeypatch):
+    typed = [*FIT, "--trainer.log_every_n_steps", "1", "--tensorboard", "true", "--run_dir", "run"]
+    typed += ["--ckpt_path", "auto"]
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    with monkeypatch.context() as patch:  # a run that is killed before its first checkpoint
+        patch.setattr(TerminateOnNaN, "on_train_batch_end", _kill_at_step_2)
+        patch.setattr(RunDirectory, "release", lambda self, failed=False: self.lock.close())
+        assert graft(*typed)[0] == 128 + signal.SIGKILL
+    Path("run/.lr_find_0.ckpt").touch()  # of Lightning's LearningRateFinder
+    left = {path.name for path in Path("run").iterdir()}
+    assert left > {".lock", "config.yaml", "metrics.csv", "tensorboard", "wandb", ".wandb_id", ".wandb_step"}
+    killed = Path("run/.wandb_id").read_text()
     assert graft(*typed)[0] == 0
+    assert Path("run/.wandb_id").read_text() != killed and not Path("run/.lr_find_0.ckpt").exists()
     first = Path("run/metrics.csv").read_text()
-    assert "of the killed run" not in first and Path("run/checkpoints/last.ckpt").is_file()
+    assert Path("run/checkpoints/last.ckpt").is_file()
     code, said = graft(*typed, "--trainer.max_epochs", "2")
     assert (code, said) == (0, "")
     assert Path("run/metrics.csv").read_text().startswith(first[: first.rindex("\n", 0, -1)][:200])
     assert Path("run/config_until_epoch_1.yaml").is_file()  # the settings before, as in any resumed run
+
+
+def _kill_at_step_2(self, trainer, *rest):
+    for logger in trainer.loggers:
+        logger.save()
+    if trainer.global_step == 2:
+        raise Terminated(signal.SIGKILL)
 
 
 def test_auto_deletes_nothing_that_is_not_of_a_run(tmp_path):
