@@ -1,5 +1,6 @@
 """Checkpointing: `last.ckpt` every N steps and at each epoch end, `best.ckpt` by the task's monitor."""
 
+import shutil
 import signal
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from callbacks.selection import Selection, Validation
 from modules.contracts import writing
+from modules.transfer import read_checkpoint
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
 """Requests to end; SLURM announces the end of a job by SIGUSR1, where it is asked to."""
@@ -44,6 +46,8 @@ class Checkpoint(LightningCheckpoint):
     weights in `averaged.ckpt`.
 
     SIGTERM, SIGUSR1 and the first Ctrl-C save after the current step, or after the current validation, and stop.
+    A run that is resumed in another directory brings its `best.ckpt` along.
+
     Without a logged monitor (no validation data), or with a nan one, there is no `best.ckpt` and the last weights are
     used; the summary says so.
 
@@ -69,6 +73,12 @@ class Checkpoint(LightningCheckpoint):
         self.signal = 0
         if trainer.is_global_zero:  # of a run that goes on now
             (self.folder / AVERAGED).unlink(missing_ok=True)
+        if self.best.step >= 0 and not trainer.strategy.broadcast(trainer.is_global_zero and self._carried(trainer)):
+            rank_zero_warn(
+                f"the weights of the best validation so far ({self.best.when}) are not beside {trainer.ckpt_path}: "
+                "the best ones are chosen among the validations from here on"
+            )
+            self.best, self.selection = Judged(), Selection()
         self.handlers = {s: signal.signal(s, self._remember) for s in SIGNALS}
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
@@ -136,6 +146,20 @@ class Checkpoint(LightningCheckpoint):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best = Validation(**state.get("validation", {}))
         self.selection = Selection.of({name: value for name, value in state.items() if name != "validation"})
+
+    def _carried(self, trainer: L.Trainer) -> bool:
+        """Copy the weights of the best validation of the run that is resumed; returns False if they are gone."""
+        resumed, path = Path(trainer.ckpt_path), self.folder / "best.ckpt"
+        for source in (path, resumed.with_name("best.ckpt"), resumed):
+            if source.is_file() and read_checkpoint(source)["global_step"] == self.best.step:
+                if source.resolve() != path.resolve():
+                    partial = path.with_suffix(".tmp")
+                    with writing(path):
+                        self.folder.mkdir(exist_ok=True)
+                        shutil.copyfile(source, partial)
+                        partial.replace(path)
+                return True
+        return False
 
     def _logged(self, trainer: L.Trainer) -> dict[str, float]:
         """Validation metrics that are new since `_before` was taken."""

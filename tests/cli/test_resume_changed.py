@@ -1,5 +1,6 @@
 """Resuming with other settings: typed ones win and are reported, or are refused; none is ignored."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -56,6 +57,18 @@ def test_auto_keeps_the_precision_of_the_run_and_another_that_is_typed_is_said(g
     assert graft(*auto, *typed, "--ckpt_path", str(stopped))[0] == 0
     line_naming(capsys.readouterr().out.splitlines(), "trainer.precision = bf16-mixed", "32-true")
     assert yaml.safe_load((stopped / "config.yaml").read_text())["trainer"]["precision"] == "bf16-mixed"
+
+
+def test_the_best_weights_come_along_to_another_run_directory_and_are_tested(graft, stopped):
+    last, best = (stopped / "checkpoints" / f"{name}.ckpt" for name in ("last", "best"))
+    checkpoint = torch.load(last, weights_only=True)
+    checkpoint["callbacks"]["Checkpoint"] |= {"best": 2.0, "moved": True}  # which no accuracy beats
+    torch.save(checkpoint, last)
+    known = best.read_bytes()
+    assert graft(*FIT, "--trainer.max_epochs", "2", "--ckpt_path", str(stopped), "--run_dir", "new")[0] == 0
+    assert Path("new/checkpoints/best.ckpt").read_bytes() == known == best.read_bytes()
+    tested = json.loads(Path("new/results.json").read_text())
+    assert tested["test weights"] == "best checkpoint, of epoch 1"
 
 
 @pytest.mark.parametrize(
