@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.loggers.fault_tolerant import fault_tolerant
 from callbacks.loggers.metrics_csv import MetricsCSV
+from callbacks.loggers.wandb_run import wrong_variables
 from modules.contracts import writing
 
 WANDB_ID, WANDB_STEP = ".wandb_id", ".wandb_step"
@@ -24,11 +25,17 @@ def build_loggers(
 ) -> list[Logger]:
     """The loggers of a run directory and the user's `own`; only metrics.csv can end a run.
 
-    W&B is on the main process; an own WandbLogger replaces it, WANDB_MODE=disabled switches it off.
+    W&B is on the main process; an own WandbLogger replaces it, WANDB_MODE=disabled switches it off. With a variable
+    that W&B would fail on there is none.
     """
-    loggers: list[Logger] = []
+    loggers, own = [], list(own)
     wandb = wandb and os.environ.get("WANDB_MODE") != "disabled" and rank_zero_only.rank == 0
-    if wandb and not any(isinstance(logger, WandbLogger) for logger in own):
+    theirs = [logger for logger in own if isinstance(logger, WandbLogger)]
+    if (wandb or theirs) and (wrong := wrong_variables()):
+        if rank_zero_only.rank == 0:
+            print(f"W&B logs nothing: {wrong}; correct it or unset it, training goes on without W&B", flush=True)
+        wandb, own = False, [logger for logger in own if logger not in theirs]
+    if wandb and not theirs:
         loggers.append(_wandb(Path(folder)))
     if tensorboard:
         from lightning.pytorch.loggers import TensorBoardLogger

@@ -132,6 +132,27 @@ def unreachable() -> str:
     return ""
 
 
+def wrong_variables() -> str:
+    """WANDB_* variables that W&B would fail on, with their values; empty when there are none.
+
+    Empty ones, such as a shell script leaves, are unset.
+    """
+    import wandb
+    from pydantic import ValidationError
+
+    wrong = []
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        value = os.environ[name]
+        try:
+            wandb.Settings().update_from_env_vars({name: value})
+        except ValidationError as error:
+            if value:
+                wrong.append(f"{name} is {value!r}: {error.errors()[0]['msg']}")
+            else:
+                del os.environ[name]
+    return "; ".join(wrong)
+
+
 def _in_netrc(address: str) -> str | None:
     """The key that `wandb login` stored for the server; null when there is none."""
     try:

@@ -139,6 +139,32 @@ def test_a_resumed_offline_run_continues_the_steps_and_the_advice_names_both_par
     assert all(f"'{path}'" in advice for path in Path("my run/wandb").glob("offline-run-*"))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("INIT_TIMEOUT", "abc"), ("CONSOLE", "bogus"), ("MODE", "bogus"), ("RESUME", "perhaps")]
+)
+def test_a_variable_that_wandb_would_fail_on_is_said_once_and_nothing_goes_there(
+    tmp_path, monkeypatch, capsys, name, value
+):
+    monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "")  # as unset
+    monkeypatch.setenv(f"WANDB_{name}", value)
+    kinds = [type(logger) for logger in build_loggers(str(tmp_path), own=[WandbLogger(project="mine"), Breaks()])]
+    assert kinds[0] is MetricsCSV and len(kinds) == 2
+    line = line_naming(capsys.readouterr().out.splitlines(), f"WANDB_{name}", value)
+    assert "FINISH_TIMEOUT" not in line
+    assert len(build_loggers(str(tmp_path))) == 1
+
+
+def test_the_setting_that_a_client_library_does_not_take_is_named(capsys):
+    import wandb
+
+    class Validates(Breaks):
+        def log_metrics(self, metrics, step=None):
+            wandb.Settings(mode="bogus")
+
+    fault_tolerant(Validates()).log_metrics({"x": 1.0}, 0)
+    line_naming(capsys.readouterr().out.splitlines(), "Validates", "mode", "bogus")
+
+
 def test_a_read_only_home_leaves_tables_in_the_temporary_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", os.devnull)
     monkeypatch.setenv("WANDB_MODE", "offline")
