@@ -45,6 +45,15 @@ def test_a_typed_precision_that_is_emulated_is_said():
     assert "bf16" not in choose("bf16-mixed", "auto", AMX).reason + choose("32", "auto", NEITHER).reason
 
 
+@pytest.mark.parametrize("hardware", [AMX, NEITHER, BF16_GPU])
+def test_float16_on_a_cpu_is_bf16_and_said(hardware):
+    for typed in ("16-mixed", 16, "16"):
+        choice = choose(typed, "cpu", hardware)
+        assert choice.precision == "bf16-mixed"
+        assert_named(choice.reason, "16-mixed", "bf16-mixed", "CPU")
+    assert choose("16-mixed", "gpu", BF16_GPU) == ("16-mixed", "as set")
+
+
 @pytest.mark.parametrize(
     ("before", "hardware", "precision"),
     [
