@@ -1,7 +1,9 @@
 """Checkpointing: `last.ckpt` every N steps and at each epoch end, `best.ckpt` by the task's monitor."""
 
+import shlex
 import shutil
 import signal
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
-from lightning.pytorch.callbacks import StochasticWeightAveraging
+from lightning.pytorch.callbacks import StochasticWeightAveraging, early_stopping
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
@@ -139,6 +141,11 @@ class Checkpoint(LightningCheckpoint):
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         self._restore_handlers()
+        raised = [frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(exception.__traceback__)]
+        if raised and raised[-1] == early_stopping.__name__:  # on a monitor that is not logged: the weights are good
+            self._save(trainer, "last.ckpt")
+            if trainer.is_global_zero:
+                print(f"saved; once mended, go on with --ckpt_path {shlex.quote(str(self.folder.parent))}", flush=True)
 
     def state_dict(self) -> dict[str, Any]:
         return self.selection.state_dict() | {"validation": asdict(self.best)}

@@ -242,11 +242,14 @@ def test_a_full_disk_is_named_and_the_last_whole_checkpoint_stays(graft, monkeyp
     assert [p.name for p in (run / "checkpoints").iterdir()] == ["last.ckpt"]
 
 
-def test_early_stopping_on_a_metric_that_nobody_logs_names_those_there_are(graft):
-    stop = ["--trainer.callbacks+", "EarlyStopping", "--trainer.callbacks.monitor", "val/los"]
-    code, error = graft(*CLASSIFY, *TINY, *stop)
+def test_early_stopping_on_a_metric_that_nobody_logs_names_those_there_are_and_loses_no_epoch(graft):
+    stop = [*CLASSIFY, *TINY, "--trainer.callbacks+", "EarlyStopping", "--trainer.callbacks.monitor"]
+    code, error = graft(*stop, "val/los", "--run_dir", "run")
     assert code == 2
     sentence(error, "EarlyStopping", "val/los", "val/loss", "val/accuracy")
+    assert torch.load("run/checkpoints/last.ckpt", weights_only=True)["global_step"] == 4
+    assert graft(*stop, "val/loss", "--trainer.max_epochs", "2", "--ckpt_path", "run")[0] == 0
+    assert torch.load("run/checkpoints/last.ckpt", weights_only=True)["global_step"] == 8
 
 
 def test_a_nan_loss_stops_with_step_and_learning_rate(graft):
