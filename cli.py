@@ -26,6 +26,7 @@ from typing import Any
 import torch
 import yaml
 from jsonargparse import Namespace, set_dumper
+from jsonargparse.typing import register_type
 from lightning.pytorch.callbacks import ProgressBar, WeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
@@ -80,9 +81,11 @@ from modules.transfer import export_backbone, read_checkpoint
 from modules.yaml_text import dump_yaml
 from next_commands import command_line, next_commands
 from processes import Lost, Terminated, check_processes, ended_by_signals, explain, finish, prepare
+from tasks.averaging import EpochAverage, MovingAverage
 from zoo.command import backbones
 
 set_dumper("yaml", dump_yaml)  # a class called 1e3 stays text
+register_type(torch.device, deserializer_exceptions=RuntimeError)  # a default of StochasticWeightAveraging, as "cpu"
 
 
 class Parser(LightningArgumentParser):
@@ -369,6 +372,8 @@ class CLI(LightningCLI):
         return kwargs | {"fit": {}, "predict": {"return_predictions": False}}.get(subcommand, {"verbose": False})
 
     def _run_subcommand(self, subcommand: str) -> None:
+        if subcommand != "fit":  # Lightning asks for the callbacks of the training
+            warnings.filterwarnings("ignore", message=".*using `ckpt_path`, callbacks.*")
         failed = True
         try:
             found = getattr(self.trainer, subcommand)(**self._prepare_subcommand_kwargs(subcommand))
@@ -563,6 +568,9 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*across ranks is zero.*")  # no validation set
     warnings.filterwarnings("ignore", message=".*all_gather is deprecated.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # the data module is
+    own = (c.__name__ for c in (*vars(callbacks).values(), MovingAverage, EpochAverage) if isinstance(c, type))
+    own = "|".join(own)  # that a task or a command adds by itself
+    warnings.filterwarnings("ignore", message=rf".*using `ckpt_path`, callbacks.*: \[('({own})'(, )?)+\]")
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     noise = re.compile(
         "available:|used:|LOCAL_RANK|Tip|litlogger|Seed set|Mixed Precision|Loading `train_data|"

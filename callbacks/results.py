@@ -41,9 +41,18 @@ class Results:
         return _rows(trainer, *chosen), [row for other in others for row in _rows(trainer, *other)]
 
     def selection(self, trainer: L.Trainer) -> str:
-        """Sentence about a monitor that selected nothing; empty otherwise."""
+        """Sentence about a monitor that selected nothing, or a training without validation; empty otherwise."""
         saved, task = _checkpoint(trainer), trainer.lightning_module
-        if self.command != "fit" or not (saved and saved.selection.constant):
+        if self.command != "fit" or saved is None:
+            return ""
+        validated = saved.selection.count or saved.last.step >= 0 or task.pretraining
+        if not validated and trainer.limit_val_batches and trainer.datamodule.has("val"):
+            return (
+                f"training ended at step {trainer.global_step:,}, before its first validation, so that no best weights "
+                "were chosen: the last ones are the result; train longer, or validate earlier with "
+                "--trainer.val_check_interval"
+            )
+        if not saved.selection.constant:
             return ""
         chosen = saved.selection
         how = "the last validation was chosen" if chosen.loss is None else f"the lowest {task.fallback} chose instead"

@@ -1,11 +1,14 @@
 """Lightning's callbacks that change learning rates and parameters, and unusable user classes."""
 
 import re
+import warnings
 from pathlib import Path
 
 import pytest
+import yaml
 
 from modules.transfer import read_checkpoint
+from tests.helpers.errors import line_naming
 
 TINY = "--data.train 160 --data.val 8 --data.test 8 --data.batch_size 8 --data.workers 0 --data.image_size 32".split()
 FIT = ["fit", "--config", "tasks/classification.yaml", *TINY, "--trainer.precision", "32"]
@@ -28,6 +31,24 @@ def test_a_backbone_that_is_unfrozen_learns_from_then_on(graft):
         weights.append(read_checkpoint(Path(run, "checkpoints/last.ckpt"))["state_dict"])
     convolutions = [name for name, value in weights[0].items() if "backbone" in name and value.ndim == 4]
     assert convolutions and not any(weights[0][name].equal(weights[1][name]) for name in convolutions)
+
+
+def test_averaged_weights_are_trained_again_by_config_yaml_and_tested_without_advice(graft, capsys):
+    typed = "--trainer.max_epochs 2 --trainer.limit_train_batches 2 --trainer.callbacks+ StochasticWeightAveraging"
+    typed += " --trainer.callbacks.swa_lrs 0.01 --trainer.callbacks.swa_epoch_start 1 --model.ema_decay 0"
+    assert graft(*FIT, *typed.split(), "--run_dir", "run")[0] == 0
+    (swa,) = yaml.safe_load(Path("run/config.yaml").read_text())["trainer"]["callbacks"]
+    assert swa["init_args"]["device"] == "cpu"
+    assert graft("fit", "--config", "run/config.yaml", "--trainer.fast_dev_run", "true", "--run_dir", "again")[0] == 0
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        assert graft("test", "--ckpt_path", "run", "--run_dir", "tested")[0] == 0
+    assert not [each for each in given if "ckpt_path" in str(each.message)]
+
+
+def test_a_training_that_ends_before_its_first_validation_says_so(graft, capsys):
+    assert graft(*FIT, "--trainer.max_steps", "1", "--run_dir", "run")[0] == 0
+    line_naming(capsys.readouterr().out.splitlines(), "step 1", "validation", "--trainer.val_check_interval")
 
 
 @pytest.mark.parametrize(
