@@ -27,7 +27,7 @@ import torch
 import yaml
 from jsonargparse import Namespace, set_dumper
 from jsonargparse.typing import register_type
-from lightning.pytorch.callbacks import ProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import ProgressBar, StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
@@ -66,6 +66,7 @@ from callbacks.loggers.fault_tolerant import fault_tolerant
 from callbacks.progress import make_progress
 from callbacks.run_directory import RunDirectory, new_path
 from callbacks.summary import Summary
+from callbacks.weight_averaging import AveragingAfterTraining
 from cluster import launched, requeue, share_out
 from compare import check_starts, compare, typed_plan
 from datamodules.workers import worker_error
@@ -343,6 +344,7 @@ class CLI(LightningCLI):
         config["default_root_dir"] = folder
         config["enable_model_summary"] = bool(config.get("enable_model_summary"))
         given = given if isinstance(given, list) else [given]
+        given = [AveragingAfterTraining(c) if type(c) is StochasticWeightAveraging else c for c in given]
         if config.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in given):
             always.append(make_progress(speed))
             config["enable_progress_bar"] = isinstance(always[-1], ProgressBar)

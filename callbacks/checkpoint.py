@@ -130,7 +130,10 @@ class Checkpoint(LightningCheckpoint):
         for callback in trainer.callbacks:
             if isinstance(callback, StochasticWeightAveraging) and callback.n_averaged:
                 if trainer.current_epoch - 1 >= callback.swa_end:  # it has put its weights into the task
+                    progress = trainer.fit_loop.epoch_progress.current
+                    progress.completed -= 1  # counted in files from 0, as in those saved before the epoch ends
                     self._save(trainer, AVERAGED, weights_only=True)
+                    progress.completed += 1
                 else:
                     rank_zero_warn(
                         "StochasticWeightAveraging is done at the end of the last epoch, which training did not reach: "

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAver
 from torch import Tensor, nn
 
 from callbacks import Checkpoint, Counts, checkpoint
+from callbacks.weight_averaging import AveragingAfterTraining
 from tests.helpers.errors import line_naming, warnings_of
 from tests.helpers.small_task import Data, Task
 
@@ -90,14 +91,32 @@ def test_a_constant_monitor_keeps_the_lowest_loss_and_knows_it(trainer, tmp_path
 
 
 @pytest.mark.parametrize("norm", [True, False])
-def test_stochastic_weight_averages_are_kept(trainer, tmp_path, norm):
-    task = Scripted([0.1] * 5, norm)
-    swa = StochasticWeightAveraging(swa_lrs=0.01, swa_epoch_start=1)
-    trainer(swa, Checkpoint(), max_epochs=3).fit(task, datamodule=Data())
-    found = saved(tmp_path, "averaged")["state_dict"]
-    assert same(found, task.state_dict())
-    average = dict(swa._average_model.named_parameters())
-    assert all(torch.equal(found[name], value) for name, value in average.items())
+def test_stochastic_weight_averages_are_kept_and_no_epoch_is_added(trainer, tmp_path, norm):
+    def fit(epochs: int, **more) -> StochasticWeightAveraging:
+        swa = AveragingAfterTraining(StochasticWeightAveraging(swa_lrs=0.01, swa_epoch_start=1))
+        trainer(swa, Checkpoint(), max_epochs=epochs).fit(task, datamodule=Data(), **more)
+        return swa
+
+    task = Scripted([0.1] * 6, norm)
+    for epochs, resumed in ((3, {}), (4, {"ckpt_path": tmp_path / "checkpoints" / "last.ckpt", "weights_only": True})):
+        swa = fit(epochs, **resumed)
+        last, averaged = saved(tmp_path, "last"), saved(tmp_path, "averaged")
+        assert last["epoch"] == averaged["epoch"] == epochs - 1 and len(task.seen) == epochs
+        assert swa.n_averaged == epochs and same(last["state_dict"], task.seen[-1])
+        found = averaged["state_dict"]
+        assert same(found, task.state_dict()) and not same(found, last["state_dict"])
+        average = dict(swa._average_model.named_parameters())
+        assert all(torch.equal(found[name], value) for name, value in average.items())
+
+
+def test_batch_norms_measure_the_training_samples_under_the_averaged_weights(trainer, tmp_path):
+    task = Scripted([0.1] * 2)
+    swa = AveragingAfterTraining(StochasticWeightAveraging(swa_lrs=0.01, swa_epoch_start=1))
+    run = trainer(swa, Checkpoint(), max_epochs=2)
+    run.fit(task, datamodule=Data())
+    norm = task.backbone.layers[1]
+    assert norm.num_batches_tracked == run.num_training_batches and norm.momentum == 0.1
+    assert norm.running_mean.abs().sum() > 0
 
 
 def test_averages_that_were_not_reached_are_said(trainer, tmp_path):
