@@ -39,6 +39,6 @@ class AveragingAfterTraining(StochasticWeightAveraging):
         pl_module.train()
         pl_module.log = lambda *args, **kwargs: None  # training is over
         for i, batch in enumerate(islice(trainer.train_dataloader, int(trainer.num_training_batches))):
-            batch = pl_module._on_before_batch_transfer(trainer.precision_plugin.convert_input(batch))
+            batch = pl_module._on_before_batch_transfer(trainer.precision_plugin.convert_input(batch), dataloader_idx=0)
             trainer.strategy.training_step(trainer.strategy.batch_to_device(batch, dataloader_idx=0), i)
         del pl_module.log

@@ -94,7 +94,7 @@ def _restore(kind: type[Logger], state: dict[str, Any]) -> Logger:
 def _reason(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     if len(lines) > 2 and "validation error" in lines[0]:  # of pydantic, which counts errors before it names them
-        lines = [f"{lines[1].strip()}: {lines[2].strip()}"]
+        lines = [f"{lines[1].strip()}: {lines[2].strip().partition(' [type=')[0]}"]
     return lines[0].rstrip(".") if lines else type(error).__name__
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import netrc
 import os
+import re
 import shlex
 import tempfile
 from pathlib import Path
@@ -145,9 +146,11 @@ def wrong_variables() -> str:
         value = os.environ[name]
         try:
             wandb.Settings().update_from_env_vars({name: value})
-        except ValidationError as error:
+        except Exception as error:  # W&B's own types and pydantic's
             if value:
-                wrong.append(f"{name} is {value!r}: {error.errors()[0]['msg']}")
+                reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+                secret = re.search("KEY|TOKEN|HEADERS|PROXY", name)
+                wrong.append(f"{name}: {reason}" if secret else f"{name} is {value!r}: {reason}")
             else:
                 del os.environ[name]
     return "; ".join(wrong)

