@@ -570,6 +570,7 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*across ranks is zero.*")  # no validation set
     warnings.filterwarnings("ignore", message=".*all_gather is deprecated.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # the data module is
+    warnings.filterwarnings("ignore", message=".*SWA is currently only supported every epoch.*")  # it is told so
     own = (c.__name__ for c in (*vars(callbacks).values(), MovingAverage, EpochAverage) if isinstance(c, type))
     own = "|".join(own)  # that a task or a command adds by itself
     warnings.filterwarnings("ignore", message=rf".*using `ckpt_path`, callbacks.*: \[('({own})'(, )?)+\]")

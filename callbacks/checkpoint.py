@@ -80,7 +80,7 @@ class Checkpoint(LightningCheckpoint):
                 f"the weights of the best validation so far ({self.best.when}) are not beside {trainer.ckpt_path}: "
                 "the best ones are chosen among the validations from here on"
             )
-            self.best, self.selection = Judged(), Selection()
+            self.best, self.selection = Validation(), Selection()
         self.handlers = {s: signal.signal(s, self._remember) for s in SIGNALS}
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:

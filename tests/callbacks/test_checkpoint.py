@@ -84,6 +84,18 @@ def test_a_run_goes_on_from_a_best_checkpoint_within_an_epoch(trainer, tmp_path)
     assert saved(tmp_path, "last")["global_step"] == 8
 
 
+def test_best_weights_that_are_gone_are_said_and_chosen_anew(trainer, tmp_path):
+    trainer(Checkpoint(), max_epochs=2).fit(Scripted([0.9, 0.1]), datamodule=Data())
+    (tmp_path / "checkpoints" / "best.ckpt").unlink()
+    keeper, task = Checkpoint(), Scripted([0.5, 0.2])
+    with warnings_of(checkpoint) as said:
+        path = tmp_path / "checkpoints" / "last.ckpt"
+        trainer(keeper, max_epochs=4).fit(task, datamodule=Data(), ckpt_path=path, weights_only=True)
+    line_naming(said, "epoch 1", path)
+    assert keeper.best.epoch == 2 and keeper.selection.best == pytest.approx(0.5)
+    assert same(saved(tmp_path, "best")["state_dict"], task.seen[0])
+
+
 def test_a_constant_monitor_keeps_the_lowest_loss_and_knows_it(trainer, tmp_path):
     task, keeper = Scripted([0.0] * 3), Checkpoint()
     trainer(keeper, max_epochs=3).fit(task, datamodule=Data())
