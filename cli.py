@@ -230,7 +230,7 @@ class CLI(LightningCLI):
         self._check_resume(before)
         parser = self._parser(self.subcommand)
         self.datamodule = parser.instantiate(Namespace(data=self.settings.data)).data
-        self.datamodule.adopt(self.meaning)
+        self.datamodule.adopt(self.meaning, typed_data(self.typed)[1])
         known = self.remembered.get("model", {}).get("init_args", {})
         link(self.settings, self.datamodule, known, self.checkpoint, judging=self.subcommand == "evaluate")
         del self.config_dump  # cached before the classes were known

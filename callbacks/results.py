@@ -83,6 +83,11 @@ class Results:
         return {first: sets.pop(first, {}) | self._fresh} | sets
 
 
+def classifies(task: L.LightningModule) -> bool:
+    """True if a task's accuracy is about the classes of the data, not about an order of tiles or a rotation."""
+    return "label" in task.required_keys and "accuracy" in task.protocols
+
+
 def _rows(trainer: L.Trainer, weights: str, metrics: dict[str, float]) -> Rows:
     return [
         {"metric": name, "value": value, "weights": weights, "protocol": _protocol(trainer, name)}
@@ -99,7 +104,7 @@ def _protocol(trainer: L.Trainer, name: str) -> str:
     how = f"{count:,} {'' if count == total else f'of {total:,} '}{split} {data.noun}"
     if metric in task.protocols:
         how += f"; {task.protocols[metric]}"
-    if metric == "accuracy" and (trivial := data.majority_accuracy(split)) is not None:
+    if metric == "accuracy" and classifies(task) and (trivial := data.majority_accuracy(split)) is not None:
         how += f"; {trivial:.4f} for the most frequent class everywhere"
     for probe in (c for c in trainer.callbacks if isinstance(c, KNN | GenerationMetrics)):
         how = probe.protocols.get(name, how)

@@ -15,15 +15,17 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
+from callbacks.knn import KNN
 from callbacks.number_format import duration, number, or_null
 from callbacks.predictions import Predictions
-from callbacks.results import Results, Rows
+from callbacks.results import Results, Rows, classifies
 from callbacks.results_table import results_table
 from callbacks.speed_monitor import SpeedMonitor
 from callbacks.writers.detection_errors import read_errors
 from callbacks.writers.per_class import MAIN_METRICS, read_per_class
 from callbacks.writers.tables import open_text
 from modules.contracts import writing
+from modules.heads.linear import Linear
 
 LINES = 5  # of texts that were written, to be shown
 
@@ -61,11 +63,13 @@ class Summary(L.Callback):
             f"[bold]{task}[/] with {' and '.join(networks)} ({count:.2f} M parameters) on {type(data).__name__}"
         )
         CONSOLE.print(f"  {trainer.precision} on {trainer.strategy.root_device} ({self.precision_reason})")
+        for line in data.input_notes if self.command != "fit" else ():
+            CONSOLE.print(f"  {line}")
 
     @rank_zero_only
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         data, folder = trainer.datamodule, trainer.default_root_dir
-        for line in data.describe():
+        for line in [*data.describe(), *self._about_classes(trainer, pl_module)]:
             CONSOLE.print(f"  {line}")
         whole, each = pl_module.effective_batch_size, data.per_step * trainer.world_size
         parts = f"{data.per_step:,} x {trainer.world_size} device(s) x {whole // each} accumulated"
@@ -122,6 +126,15 @@ class Summary(L.Callback):
         self._say_where(trainer, folder)
         for line in commands:
             CONSOLE.print(line, markup=False)
+
+    @staticmethod
+    def _about_classes(trainer: L.Trainer, task: L.LightningModule) -> list[str]:
+        """The majority baseline and class imbalance, where the task or a k-NN probe is judged by class."""
+        if classifies(task):
+            unweighted = isinstance(task.head, Linear) and task.head.class_weights is None
+            return trainer.datamodule.describe_classes(remedy=unweighted)
+        probed = any(isinstance(callback, KNN) for callback in trainer.callbacks)
+        return trainer.datamodule.describe_classes(remedy=False) if probed else []
 
     def _write(self, folder: Path, rows: Rows, others: Rows, trainer: L.Trainer) -> None:
         path = folder / "results.json"

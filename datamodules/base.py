@@ -1,7 +1,7 @@
 """Base of all data modules: loaders, workers, seeds, and the position in the epoch for exact resuming."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any, ClassVar, Literal
 
 import lightning as L
@@ -57,6 +57,7 @@ class DataModule(L.LightningDataModule):
         self.batch_size, self.workers = batch_size, workers
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # set by --seed_everything
         self.resume = (0, 0)
+        self.input_notes: list[str] = []  # sentences about the values of the samples, for every command
         self.skipped: list[str] = []  # samples left out because they cannot be used: ids, or sentences
         self.dropped: list[str] = []  # a line for each annotation left out
 
@@ -121,10 +122,18 @@ class DataModule(L.LightningDataModule):
         """Lines of the startup summary about the data."""
         return []
 
+    def describe_classes(self, remedy: bool = True) -> list[str]:
+        """Lines of the startup summary for tasks judged by class: the majority baseline, and a class imbalance.
+
+        Args:
+            remedy: advise class weights, for a task that has the setting and does not use it.
+        """
+        return []
+
     def train_dataloader(self) -> DataLoader:
         data, world = self.dataset("train", "train"), self._world()
         if data is None:
-            raise DataError(f"{type(self).__name__} has no training set here: use test, or point --data.root to one")
+            raise DataError(self._missing("training", "test"))
         if self.batch_size * world > len(data):
             raise DataError(
                 f"batch_size {self.batch_size} on {world} device(s) is larger than the training set of {len(data)}: "
@@ -136,13 +145,13 @@ class DataModule(L.LightningDataModule):
     def val_dataloader(self) -> DataLoader | list:
         loader = self._in_order("val", "evaluate")
         if loader is None and self.trainer and self.trainer.state.fn == "validate":
-            raise DataError(f"{type(self).__name__} has no validation set here: use test, or point --data.root to one")
+            raise DataError(self._missing("validation", "test"))
         return loader or []
 
     def test_dataloader(self) -> DataLoader:
         loader = self._in_order("test", "evaluate")
         if loader is None:
-            raise DataError(f"{type(self).__name__} has no test set here: use validate, or point --data.root to one")
+            raise DataError(self._missing("test", "val"))
         return loader
 
     def predict_dataloader(self) -> DataLoader:
@@ -172,10 +181,21 @@ class DataModule(L.LightningDataModule):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.resume = (state["epoch"], state["samples"])
 
-    def adopt(self, known: dict[str, Any]) -> None:
-        """Take colors and values of predicted masks from the training data: `known`, the state of its data module."""
+    def adopt(self, known: dict[str, Any], typed: Set[str] = frozenset()) -> None:
+        """Take from the training data the meaning of values, such as colors of predicted masks.
+
+        Args:
+            known: the state of the training's data module.
+            typed: names of the settings that the user typed, which no checkpoint handed on.
+        """
         for key in MEANING:
             setattr(self, key, getattr(self, key) or known.get(key))
+
+    def _missing(self, name: str, other: Split) -> str:
+        """Sentence about a set that is not there, and the command for the `other` one where there is that."""
+        command = {"val": "validate", "test": "test"}[other]
+        use = f"use {command}, " if self.has(other) else ""
+        return f"{type(self).__name__} has no {name} set here: {use}point --data.root to one, or choose other --data"
 
     def _in_order(self, split: Split, purpose: Purpose, shared: bool = True) -> DataLoader | None:
         data = self.dataset(split, purpose)

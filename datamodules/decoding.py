@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from datamodules.orientation import PNG, UNREADABLE, exif_orientation, orientation_of, turned
+from datamodules.orientation import JPEG, PNG, UNREADABLE, WEBP, exif_orientation, orientation_of, turned
 from datamodules.tiff import MAGIC, header_of, read_tiff_header, without_orientation
 from modules.contracts import DataError
 
@@ -17,6 +17,12 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it reports 
 Image.MAX_IMAGE_PIXELS = None  # `data.max_pixels` is the limit, and is checked before the first step
 
 DEEP = ("I", "F")  # beginnings of Pillow's modes of more than 8 bits
+BYTES = (JPEG, b"GIF8", b"BM", WEBP, b"P1", b"P4")  # beginnings of files that never have more than 8 bits
+PNM = (b"P5", b"P6")  # binary; Pillow reads those of text
+JP2 = (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
+SIZE = b"\xff\x4f\xff\x51"  # beginning of JPEG 2000's codestream, with the number of bits
+START = 4096  # bytes that hold a header; JPEG 2000's may lie behind a color profile
+OVERSHOOT = 0.1  # of the range, which bicubic resizing leaves at edges
 STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 Span = tuple[float, float]
@@ -99,7 +105,9 @@ def read_header(path: Path) -> Header:
         one of UNREADABLE: it is no image.
     """
     with path.open("rb") as file:
-        start = file.read(32)
+        start = file.read(START)
+        if start.startswith(JP2) and SIZE not in start:
+            start += file.read()  # behind a color profile
         file.seek(0)
         if start[:4] in MAGIC:
             tiff = read_tiff_header(file)
@@ -110,9 +118,7 @@ def read_header(path: Path) -> Header:
             return Header(shape, tiff.orientation, depth, top, tiff.flaw)
         with Image.open(file) as image:
             width, height = image.size
-            depth, top = _depth(start, image.mode), 0
-            if start[:2] in (b"P5", b"P6") and (highest := _highest(start)) > 255:
-                depth, top = "uint16", highest if highest < 65535 else 0
+            depth, top = _depth(start) or (_depth_of_mode(image.mode), 0)
             orientation = exif_orientation(image, file, start)
         return Header((width, height) if orientation >= 5 else (height, width), orientation, depth, top)
 
@@ -121,7 +127,7 @@ def as_bytes(values: np.ndarray, span: Span | None) -> np.ndarray:
     """Values (H, W) or (H, W, 3) of any depth as uint8 (H, W, 3): `span` becomes 0..255, values beyond it are clipped.
 
     Raises:
-        Unfit: floats outside of 0..1, or signed integers, without a span.
+        Unfit: floats far outside of 0..1, or signed integers, without a span.
     """
     low, high = span or natural_span(values)
     exact = np.float32 if values.dtype.itemsize <= 2 or values.dtype == np.float32 else np.float64
@@ -136,9 +142,23 @@ def natural_span(values: np.ndarray) -> Span:
     if values.dtype.kind == "u":
         return 0.0, float(np.iinfo(values.dtype).max)
     low, high = float(values.min()), float(values.max())
-    if values.dtype.kind == "f" and low >= 0 and high <= 1:
+    if values.dtype.kind == "f" and _within(low, high, 1.0):
         return 0.0, 1.0
     raise Unfit(f"has values from {low:g} to {high:g}: say with --data.value_range which become black and white")
+
+
+def float_span(low: float, high: float) -> Span | None:
+    """Range 0..1 or 0..255 of floats by their lowest and highest value; null for other ranges, such as meters.
+
+    Values that reach half of 0..255 at most are no 8-bit values. The overshoot of bicubic resizing is allowed for.
+    """
+    if _within(low, high, 1.0):
+        return 0.0, 1.0
+    return (0.0, 255.0) if high > 127.5 and _within(low, high, 255.0) else None
+
+
+def _within(low: float, high: float, top: float) -> bool:
+    return low >= -OVERSHOOT * top and high <= (1 + OVERSHOOT) * top
 
 
 def _values(data: bytes) -> tuple[np.ndarray, int, str]:
@@ -146,13 +166,14 @@ def _values(data: bytes) -> tuple[np.ndarray, int, str]:
     if data[:4] in MAGIC:
         return _tiff_values(data)
     orientation = orientation_of(data)
-    if _is_deep(data):
-        return _channels(_opencv(data, cv2.IMREAD_UNCHANGED)), orientation, "uint16"
-    buffer = np.frombuffer(data, np.uint8)
-    image = cv2.imdecode(buffer, STORED) if len(data) and data[:4] != b"GIF8" else None
-    if image is not None:
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), orientation, ""
-    with Image.open(BytesIO(data)) as file:  # formats that OpenCV does not know
+    known = _depth(data)
+    if known and known[0]:
+        return _channels(_opencv(data, cv2.IMREAD_UNCHANGED)), orientation, known[0]
+    if known and data[:4] != b"GIF8" and (image := cv2.imdecode(np.frombuffer(data, np.uint8), STORED)) is not None:
+        highest = _highest(data[:START])
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+        return as_bytes(image, (0, highest)) if 0 < highest < 255 else image, orientation, ""
+    with Image.open(BytesIO(data)) as file:  # formats that OpenCV does not know, or not in their own depth
         values = _pillow(file)
         return values, orientation, "" if values.dtype == np.uint8 else str(values.dtype)
 
@@ -199,22 +220,28 @@ def _channels(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image[..., 2::-1]) if image.shape[2] >= 3 else np.ascontiguousarray(image[..., 0])
 
 
-def _is_deep(data: bytes) -> bool:
-    if data.startswith(PNG):
-        return data[24:25] == b"\x10"
-    return data[:2] in (b"P5", b"P6") and _highest(data[:256]) > 255
-
-
-def _depth(start: bytes, mode: str) -> str:
-    """The depth of a file that is no TIFF, by its first 32 bytes and Pillow's mode."""
+def _depth(start: bytes) -> tuple[str, int] | None:
+    """Depth and top, as in `Header`, of formats whose first bytes say them; null for others."""
     if start.startswith(PNG):
-        return "uint16" if start[24] == 16 else ""
+        return ("uint16" if start[24:25] == b"\x10" else ""), 0
+    if highest := _highest(start[:START]):
+        return ("uint16", highest if highest < 65535 else 0) if highest > 255 else ("", 0)
+    if start.startswith(JP2):
+        at = start.find(SIZE)
+        bits = (start[at + 42] & 127) + 1 if at >= 0 else 8  # of the first channel
+        return ("uint16", (1 << bits) - 1 if bits < 16 else 0) if bits > 8 else ("", 0)
+    return ("", 0) if start.startswith(BYTES) else None
+
+
+def _depth_of_mode(mode: str) -> str:
     if not mode.startswith(DEEP):
         return ""
     return "float32" if mode == "F" else "uint16" if mode.startswith("I;16") else "int32"
 
 
 def _highest(start: bytes) -> int:
-    """The highest value of a PGM or PPM file; 0 where it cannot be told."""
+    """The highest value that a binary PGM or PPM file allows; 0 for other files, and where it cannot be told."""
+    if start[:2] not in PNM:
+        return 0
     fields = re.sub(rb"#[^\n]*\n", b" ", start).split()
     return int(fields[3]) if len(fields) > 3 and fields[3].isdigit() else 0

@@ -1,8 +1,9 @@
 """Base of the data modules that read image files: all are inspected before the first step, and scaled to one depth."""
 
+from collections.abc import Set
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from datamodules.base import Split
 from datamodules.decoding import Span
@@ -37,7 +38,8 @@ class ImageFilesData(SplitData):
             raise ConfigError(f"data.value_range is {list(value_range)}, but it is a range such as [0, 4095]")
         self.max_pixels = max_pixels
         self.value_range = (float(value_range[0]), float(value_range[1])) if value_range else None
-        self.depths: list[str] = []  # sentences about images of more than 8 bits
+        self.depths: list[str] = []  # types of the values of images of more than 8 bits
+        self.trained_depths: list[str] = []  # those that a checkpoint's value range is for
         self.shared: list[str] = []  # sentences about images in two splits
         self.looked: dict[int, list[Inspection]] = {}  # by the identity of `Files.paths`
 
@@ -56,7 +58,8 @@ class ImageFilesData(SplitData):
             for files in found.values():
                 self.looked[id(files.paths)] = inspect_all([files.path(i) for i in range(len(files))])
         usable = [row for files in found.values() for row in self.looked[id(files.paths)] if not row.problem]
-        span, self.depths = find_span(usable, self.value_range)
+        self.depths = sorted({row.depth for row in usable if row.depth})
+        span, self.input_notes = find_span(usable, self.value_range, self.trained_depths)
         if span:
             self.hparams["value_range"] = list(span)  # a checkpoint hands on what it was trained with
         return sources | {
@@ -69,6 +72,13 @@ class ImageFilesData(SplitData):
             return {}
         looked = self.looked[id(files.paths)]
         return {i: f"{files.path(i)} {row.problem}" for i, row in enumerate(looked) if row.problem}
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"depths": self.depths}
+
+    def adopt(self, known: dict[str, Any], typed: Set[str] = frozenset()) -> None:
+        super().adopt(known, typed)
+        self.trained_depths = [] if "value_range" in typed else known.get("depths") or []
 
     def passed_over(self) -> list[Path]:
         files = [self.image_files(source) for source, _ in self.splits.values()]
@@ -88,7 +98,7 @@ class ImageFilesData(SplitData):
             self.shared = self._shared()
 
     def describe(self) -> list[str]:
-        return [*super().describe(), *self.depths, *self.shared]
+        return [*super().describe(), *self.input_notes, *self.shared]
 
     def _shared(self) -> list[str]:
         listed, root = {}, Path()

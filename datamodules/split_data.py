@@ -88,8 +88,10 @@ class SplitData(DataModule):
             self.splits = {split: (source, self._readable(source, broken[split])) for split, source in sources.items()}
             self.others = self.passed_over()
             self.skipped += [f"{path}: files of this kind are not read" for path in self.others]
+            apart = "val" not in self.splits and self.val_split > 0
+            self.splits = {split: part for split, part in self.splits.items() if len(part[1])}
             if "train" in self.splits:
-                self._divide()
+                self._divide(apart)
         if self.trainer and self.trainer.is_global_zero:
             self.write_list("skipped.txt", self.skipped)
 
@@ -104,7 +106,7 @@ class SplitData(DataModule):
 
     def describe(self) -> list[str]:
         lines = [f"{split}: {len(rows):,} {self.noun}{self.about(split)}" for split, (_, rows) in self.splits.items()]
-        lines += self._majority() + self.more() + self.unlabeled
+        lines += self.more() + self.unlabeled
         if self.others:
             lines.append(f"left out: files of kinds that are not read: {count_suffixes(self.others)}")
         if self.skipped:
@@ -134,8 +136,7 @@ class SplitData(DataModule):
         source, indices = self.splits[split]
         return np.bincount(source.labels[indices], minlength=len(self.classes))
 
-    def _majority(self) -> list[str]:
-        """The majority baseline of a classifier, and a warning about class imbalance."""
+    def describe_classes(self, remedy: bool = True) -> list[str]:
         judged = next((split for split in ("val", "test") if self._labeled(split)), None)
         if judged is None or not self._labeled("train"):
             return []
@@ -145,8 +146,8 @@ class SplitData(DataModule):
         if counts.max() >= IMBALANCE * counts.min():
             lines.append(
                 f"classes are imbalanced, {counts.max():,} {self.noun} of {most!r} and {counts.min():,} of {least!r}: "
-                f"accuracy favors the frequent ones; look at the metrics of each class too, and try "
-                f"--model.head.class_weights auto"
+                f"accuracy favors the frequent ones; look at the metrics of each class too"
+                + (", and try --model.head.class_weights auto" if remedy else "")
             )
         return lines
 
@@ -154,10 +155,10 @@ class SplitData(DataModule):
         """Lines of the startup summary about all splits together."""
         return []
 
-    def _divide(self) -> None:
-        """Split validation samples off where the data has none, then drop the training samples without label."""
+    def _divide(self, apart: bool) -> None:
+        """Split validation samples off where the data has none (`apart`), then drop training samples without label."""
         source, train = self.splits["train"]
-        if "val" not in self.splits and self.val_split:
+        if apart:
             train, val = divide(source.labels, train, 1 - self.val_split, np.random.default_rng(0))
             if len(val):
                 self.splits["val"] = (source, val)

@@ -138,7 +138,8 @@ class Detection(VisionTask):
         self.log_metrics({f"{stage}/{name}": value for name, value in scores.items()})
         self.scores[stage].reset()
         if stage == "val":
-            self.drawing_threshold = self.reports(stage)["masks" if self.masks else "boxes"].threshold
+            report = self.reports(stage)["masks" if self.masks else "boxes"]
+            self.drawing_threshold = report.threshold if report.has_best else None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)

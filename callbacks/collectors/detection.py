@@ -71,8 +71,9 @@ class DetectionCollector(Collector):
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
         classes, palette, reports = task.classes, object_palette(len(task.classes)), task.reports(stage)
-        sure = reports.get("masks", reports["boxes"]).threshold
-        title = f"{stage}: what is there, and detections of score {sure:.2f} and more (best F1)"
+        report = reports.get("masks", reports["boxes"])
+        sure = report.threshold
+        title = f"{stage}: what is there, and detections of score {sure:.2f} and more ({report.choice})"
         yield "predictions", _answers(surely(self.sample.kept(), sure), classes, title)
         title = f"{stage}: images with the most objects missed and detections of nothing, score {sure:.2f} and more"
         worst = surely(self.worst.kept(), sure)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -24,24 +25,25 @@ MEANING = {
 
 def write_errors(folder: Path, stage: str, reports: Mapping[Kind, Report]) -> None:
     """Write `<stage>_errors.csv`: count and share of each kind of error, of boxes and of masks, and the score threshold
-    of the counted detections."""
+    of the counted detections with its origin."""
     rows = [
-        [kind, error, count, share, report.threshold]
+        [kind, error, count, share, report.threshold, report.choice]
         for kind, report in reports.items()
         for error, (count, share) in report.errors.items()
     ]
-    write_csv(folder / f"{stage}_errors.csv", [["of", "error", "count", "share", "threshold"], *rows])
+    write_csv(folder / f"{stage}_errors.csv", [["of", "error", "count", "share", "threshold", "choice"], *rows])
 
 
 def read_errors(path: Path) -> list[str]:
     """Summary of a file from `write_errors`: a line for boxes and one for masks, most frequent error first."""
     lines = []
-    for (kind, threshold), rows in groupby(read_csv(path), lambda row: (row["of"], row["threshold"])):
+    named = itemgetter("of", "threshold", "choice")
+    for (kind, threshold, choice), rows in groupby(read_csv(path), named):
         counts = sorted(((int(row["count"]), row["error"]) for row in rows), key=lambda pair: -pair[0])
         total = sum(count for count, _ in counts)
         shares = ", ".join(f"{error} {percent(count / total)} %" for count, error in counts if count)
         lines.append(
-            f"errors of {kind} with score {threshold} (best F1) and more: {total:,}{': ' * bool(total)}{shares}"
+            f"errors of {kind} with score {threshold} ({choice}) and more: {total:,}{': ' * bool(total)}{shares}"
         )
     return lines
 

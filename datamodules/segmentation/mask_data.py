@@ -1,6 +1,7 @@
 """Base of the semantic segmentation data modules."""
 
 import re
+from collections.abc import Set
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from datamodules.augment import Augment, Recipe
-from datamodules.base import Purpose, Split
+from datamodules.base import MEANING, Purpose, Split
 from datamodules.image_files import ImageFilesData
 from datamodules.letterbox import Letterbox, as_target_size
 from datamodules.pairs import Pairs
@@ -101,8 +102,9 @@ class MaskDataModule(ImageFilesData):
         """The value of each class in the data's own files; `values` are those of its maps."""
         return list(values)
 
-    def adopt(self, known: dict[str, Any]) -> None:
-        """Do nothing: the data's own masks define their values."""
+    def adopt(self, known: dict[str, Any], typed: Set[str] = frozenset()) -> None:
+        """Take no meaning of mask values: the data's own masks define it."""
+        super().adopt({key: value for key, value in known.items() if key not in MEANING}, typed)
 
     def image_files(self, source: Pairs) -> Files | None:
         return super().image_files(source.images)

@@ -49,12 +49,19 @@ class Report(NamedTuple):
             when not asked.
         threshold: score of the highest F1 at IoU .5, mean over classes, in hundredths; .5 where nothing right is found.
             Errors are those of detections that reach it.
+        has_best: true if something right is found, so that there is a highest F1.
     """
 
     per_class: dict[str, np.ndarray]
     curves: dict[str, np.ndarray]
     errors: dict[str, tuple[int, float]]
     threshold: float = USUAL
+    has_best: bool = False
+
+    @property
+    def choice(self) -> str:
+        """Origin of the threshold, in words."""
+        return "best F1" if self.has_best else "default, as nothing right is found"
 
 
 class DetectionScores(Metric):
@@ -135,7 +142,9 @@ class DetectionScores(Metric):
             best = best_threshold(*(result.curves[name] for name in ("recall", "precision50", "score50")))
             threshold = best.threshold if best else USUAL
             more, per_class, errors = self._beyond_coco(images, kind, threshold)
-            self.reports[kind] = Report(result.per_class | per_class, result.curves, errors, threshold)
+            self.reports[kind] = Report(
+                result.per_class | per_class, result.curves, errors, threshold, best is not None
+            )
             metrics |= {PREFIX[kind] + name: value for name, value in (result.metrics | more).items()}
         return {name: torch.tensor(value, device=self.device) for name, value in metrics.items()}
 

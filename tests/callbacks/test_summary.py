@@ -32,13 +32,18 @@ def test_the_classes_that_do_worst_are_told_by_the_metric_that_judges_them(tmp_p
 
 
 def test_the_kinds_of_errors_are_a_line_each_for_boxes_and_masks(tmp_path, capsys):
-    boxes = Report({}, {}, {"class": (30, 0.3), "missed": (69, 0.69), "background": (1, 0.01), "both": (0, 0.0)})
+    boxes = Report(
+        {}, {}, {"class": (30, 0.3), "missed": (69, 0.69), "background": (1, 0.01), "both": (0, 0.0)}, 0.41, True
+    )
     masks = Report({}, {}, {"class": (0, np.nan), "missed": (0, np.nan)})
     write_errors(tmp_path / "predictions", "val", {"boxes": boxes, "masks": masks})
     Summary("name", "validate", [], 0, "as set")._say_errors(tmp_path)
     first, second = capsys.readouterr().out.splitlines()
-    assert_named(first, "boxes", 0.5, 100, "missed 69 %, class 30 %, background 1.0 %", "predictions/val_errors.csv")
+    assert_named(
+        first, "boxes", 0.41, "best F1", 100, "missed 69 %, class 30 %, background 1.0 %", "predictions/val_errors.csv"
+    )
     assert_named(second, "masks", 0.5, 0, "predictions/val_errors.csv")
+    assert "F1" not in second  # nothing right is found
     assert "both" not in first and "missed" not in second  # kinds that do not occur
 
 

@@ -43,8 +43,9 @@ def test_killed_and_resumed_equals_never_stopped(graft, tmp_path, typed, step, s
     assert measured(Path("whole")) == measured(Path("killed"))
 
 
-def test_samples_follow_from_seed_and_place_alone(graft):
+def test_samples_follow_from_seed_and_place_alone(graft, capsys):
     assert graft(*GAN, "--model.optim.lr", "0.01", "--trainer.max_epochs", "1", "--run_dir", "run")[0] == 0
+    assert "accuracy" not in capsys.readouterr().out  # nothing is judged by class
     predict = ["predict", "--config", "tasks/gan.yaml", "--ckpt_path", "run", "--data", "LatentSamples"]
 
     def samples(name: str, *typed: str) -> dict[str, bytes]:

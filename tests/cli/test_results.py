@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.helpers.commands import results, values
-from tests.helpers.errors import assert_named
+from tests.helpers.errors import assert_named, line_naming
 
 FIT = "fit --config tasks/classification.yaml --data.train 60 --data.val 20 --data.test 20 --data.batch_size 10".split()
 FIT += "--data.workers 0 --data.image_size 32 --trainer.precision 32 --trainer.enable_progress_bar false".split()
@@ -66,18 +66,37 @@ def test_stochastic_weight_averages_are_tested_and_found_by_later_commands(graft
 
 def test_data_without_a_test_set_leaves_answers_for_validation(graft, folder, capsys):
     typed = [*FIT[:3], *FIT[9:], "--data", "ImageFolder", "--data.root", str(folder), "--data.batch_size", "4"]
+    for file in sorted((folder / "train" / "dog").iterdir())[3:]:
+        file.unlink()
+    typed += ["--model.head", "Linear", "--model.head.class_weights", "auto"]
     assert graft(*typed, "--data.val_split", "0.25", "--trainer.max_epochs", "1", "--run_dir", "out")[0] == 0
     with Path("out/predictions/val.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 6 and {"path", "label", "true"} <= rows[0].keys()
-    assert "cli.py test " not in capsys.readouterr().out
+    assert len(rows) == 4 and {"path", "label", "true"} <= rows[0].keys()
+    said = capsys.readouterr().out
+    assert "cli.py test " not in said
+    line_naming(said.splitlines(), "accuracy", "val", "0.750", "'cat'")
+    imbalance = line_naming(said.splitlines(), "9", "'cat'", "2", "'dog'")
+    assert "class_weights" not in imbalance  # it is set already
 
 
 def test_missing_splits_are_named(graft, refused, folder, capsys):
     typed = [*FIT[:3], *FIT[9:], "--data", "ImageFolder", "--data.root", str(folder), "--data.batch_size", "4"]
     assert graft(*typed, "--data.val_split", "0", "--trainer.max_epochs", "1", "--run_dir", "out")[0] == 0
     assert_named(capsys.readouterr().out, "no validation set", "no results")
-    refused(1, ["validate", "--ckpt_path", "out"], "ImageFolder", "validation", "--data.root")
+    for command, name, other in (("validate", "validation", "test"), ("test", "test", "validate")):
+        said = refused(1, [command, "--ckpt_path", "out"], "ImageFolder", name, "--data.root")
+        assert f"use {other}" not in said  # there is none either
+
+
+def test_a_split_of_no_samples_is_none(graft, refused, capsys):
+    assert graft(*FIT, "--data.val", "0", "--trainer.max_epochs", "1", "--run_dir", "out")[0] == 0
+    said = capsys.readouterr().out
+    assert_named(said, "no validation set")
+    assert "nan" not in said and "val: 0" not in said
+    line_naming(said.splitlines(), "accuracy without", "test")
+    refused(1, ["validate", "--ckpt_path", "out"], "Shapes", "validation", "use test")
+    refused(1, [*FIT, "--data.train", "0"], "Shapes", "training", "use test")
 
 
 def test_a_loss_says_what_changes_it(graft):

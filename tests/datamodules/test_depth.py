@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from datamodules import FrameFolder, ImageFolder, UnlabeledImages
-from datamodules.decoding import read_image
+from datamodules.decoding import read_header, read_image
 from datamodules.inspection import inspect
 from modules.contracts import ConfigError, DataError
 from tests.helpers.errors import assert_named, line_naming, refuses
@@ -64,6 +64,35 @@ def test_floats_of_0_to_1_become_0_to_255(tmp_path):
 def test_floats_of_0_to_255_stay(tmp_path):
     data = folder(tmp_path, lambda path, i: Image.fromarray(GRAY.astype(np.float32)).save(path))
     np.testing.assert_array_equal(first(data), GRAY)
+
+
+@pytest.mark.parametrize(
+    ("scale", "low", "span"),
+    [
+        (1.0002, 2e-5, [0, 1]),
+        (1.08, -0.08, [0, 1]),
+        (262.0, -7.0, [0, 255]),
+        (10.0, 0.0, [0, 10]),
+        (300.0, 5.0, [5, 300]),
+    ],
+)
+def test_floats_are_scaled_by_0_to_1_or_255_if_they_reach_that_far_and_stretched_otherwise(tmp_path, scale, low, span):
+    values = (GRAY / GRAY.max() * (scale - low) + low).astype(np.float32)
+    data = folder(tmp_path, lambda path, i: Image.fromarray(values).save(path))
+    assert data.hparams["value_range"] == pytest.approx(span)
+    expected = ((values - span[0]) / (span[1] - span[0]) * 255).clip(0, 255)
+    np.testing.assert_allclose(first(data), expected, atol=1)
+
+
+def test_floats_barely_above_1_are_read_without_a_range_too(tmp_path):
+    path = tiff(tmp_path / "a.tif", (GRAY / 248 * 1.0002).astype(np.float32))
+    np.testing.assert_allclose(read_image(path)[..., 0], GRAY / 248 * 255, atol=1)
+
+
+def test_whole_numbers_of_few_bits_become_no_black_images(tmp_path):
+    data = folder(tmp_path, lambda path, i: Image.fromarray((GRAY // 16).astype(np.uint16)).save(path))
+    assert data.hparams["value_range"] == [0, 15]
+    np.testing.assert_array_equal(first(data), GRAY // 16 * 17)
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
@@ -126,6 +155,72 @@ def test_a_pgm_of_12_bits_is_scaled_by_its_header(tmp_path):
     data = ImageFolder(str(tmp_path), batch_size=1, val_split=0)
     data.setup()
     np.testing.assert_allclose(first(data).astype(int), GRAY // 4, atol=1)
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_jpeg_2000_of_more_than_8_bits_keeps_them_in_gray_and_color(tmp_path, bits):
+    values = np.repeat(np.repeat(GRAY, 4, 0), 4, 1).astype(np.uint16) << bits - 8
+    color = np.stack([values, values // 2, values[:, ::-1]], -1)
+    for i, image in enumerate((values, color)):
+        folder = tmp_path / "ab"[i]
+        folder.mkdir()
+        assert cv2.imwrite(str(folder / "0.jp2"), image[..., ::-1] if i else image)
+        data = UnlabeledImages(str(folder), batch_size=1)
+        data.setup("predict")
+        assert data.hparams["value_range"] == [0, (1 << bits) - 1]
+        expected = np.atleast_3d(image) / ((1 << bits) - 1) * 255
+        np.testing.assert_allclose(data.splits["train"][0].image(0), np.broadcast_to(expected, color.shape), atol=1)
+
+
+def test_jpeg_2000_of_12_bits_says_so_in_its_header(tmp_path):
+    Image.fromarray(np.repeat(np.repeat(GRAY, 4, 0), 4, 1)).save(tmp_path / "a.jp2")
+    data = (tmp_path / "a.jp2").read_bytes()
+    at = data.index(b"\xff\x4f\xff\x51") + 42
+    assert data[at] == 7  # bits less one
+    (tmp_path / "a.jp2").write_bytes(data[:at] + b"\x0b" + data[at + 1 :])
+    header = read_header(tmp_path / "a.jp2")
+    assert (header.depth, header.top) == ("uint16", 4095)
+
+
+@pytest.mark.parametrize("kind", ["P2", "P3", "P5", "P6"])
+@pytest.mark.parametrize("top", [1, 15, 100, 255, 4095])
+def test_the_highest_value_of_a_pgm_or_ppm_is_white(tmp_path, kind, top):
+    values = (GRAY / 248 * top).round().astype(np.uint16)
+    color = np.stack([values, values // 2, top - values], -1) if kind in ("P3", "P6") else values
+    numbers = color.ravel()
+    data = numbers.astype(">u2" if top > 255 else np.uint8).tobytes()
+    if kind in ("P2", "P3"):
+        data = b" ".join(b"%d" % number for number in numbers)
+    remark = b"# a remark that is longer than thirty-two bytes, as some programs write it"
+    (tmp_path / "0.pnm").write_bytes(f"{kind}\n".encode() + remark + f"\n32 24\n{top}\n".encode() + data)
+    found = UnlabeledImages(str(tmp_path), batch_size=1)
+    found.setup("predict")
+    expected = np.broadcast_to(np.atleast_3d(color) / top * 255, (24, 32, 3))
+    np.testing.assert_allclose(found.splits["train"][0].image(0), expected, atol=1)
+
+
+def test_a_range_that_a_checkpoint_hands_on_is_refused_for_images_of_another_depth(tmp_path):
+    def photos(**settings) -> UnlabeledImages:
+        return UnlabeledImages(str(tmp_path / "photos"), batch_size=1, **settings)
+
+    trained = folder(tmp_path, lambda path, i: Image.fromarray((GRAY / 255).astype(np.float32)).save(path))
+    known = {"depths": trained.depths}
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(GRAY.astype(np.uint16) * 16).save(tmp_path / "photos" / "0.png")
+    handed = photos(value_range=(0, 1))
+    handed.adopt(known)
+    with refuses(DataError, "data.value_range", "[0, 1]", "float32", "uint16", "3,968", "null"):
+        handed.setup("predict")
+    for typed, top in (((0, 3968), 3968), (None, 4095)):
+        data = photos(value_range=typed)
+        data.adopt(known, {"value_range"})
+        data.setup("predict")
+        assert data.hparams["value_range"] == [0, top]
+    folder(tmp_path / "same", lambda path, i: Image.fromarray((GRAY / 100).astype(np.float32)).save(path))
+    same = UnlabeledImages(str(tmp_path / "same"), batch_size=1, value_range=(0, 1))
+    same.adopt(known)
+    same.setup("predict")
+    assert line_naming(same.input_notes, "float32", "2.48", "1", "clipped")
 
 
 @pytest.mark.parametrize("bands", [2, 4, 5, 10, 13])

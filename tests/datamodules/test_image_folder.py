@@ -185,8 +185,10 @@ def test_the_most_frequent_class_is_the_baseline_and_imbalance_is_said(image_fol
     assert data.class_counts().tolist() == [6, 2]
     assert data.majority_accuracy("val") == 0.25
     assert data.majority_accuracy("test") is None
-    assert line_naming(data.describe(), "val", "0.250", "'cat'")
-    assert line_naming(data.describe(), "--model.head.class_weights auto")
+    assert line_naming(data.describe_classes(), "val", "0.250", "'cat'")
+    assert line_naming(data.describe_classes(), "--model.head.class_weights auto")
+    assert line_naming(data.describe_classes(remedy=False), "6", "'cat'", "2", "'dog'")
+    assert not any("class_weights" in line for line in data.describe_classes(remedy=False))
 
 
 def test_images_without_classes_have_no_baseline_and_no_class_counts(image_folder):
