@@ -97,7 +97,7 @@ class Parser(LightningArgumentParser):
         return super().parse_args(args if args is None else without_none(args), *rest, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> None:
-        raise user_error(ex) or ConfigError(readable(message, self)) from ex
+        raise user_error(ex) or ConfigError(readable(message, self, sys.argv[1:])) from ex
 
 
 class CLI(LightningCLI):

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, get_args, get_type_hints
 
@@ -14,6 +15,7 @@ from torch.optim import Optimizer
 
 from datamodules import DataModule
 from early_checks import MEANT, missing_file, no_command
+from modules.backbones import C3D, class_of
 from modules.contracts import Backbone, ConfigError, Head, Neck, nearest
 from modules.text.decoder import Decoder
 from modules.text.memory import Encoder
@@ -85,16 +87,19 @@ def _takes_null(cls: Any, key: str) -> bool:
     return True
 
 
-def readable(message: str, parser: LightningArgumentParser) -> str:
+def readable(message: str, parser: LightningArgumentParser, typed: Sequence[str] = ()) -> str:
     """jsonargparse's report as one sentence, with the nearest name.
+
+    It names options without their section, such as `data.`, which the typed arguments give back.
 
     Args:
         message: several indented lines, the reason among what every type of a union had to say.
         parser: knows the options.
+        typed: the arguments as typed.
     """
     nested = re.search(r"NestedArg\(key='([^']*)'", message)
     keys = re.findall(r'Parser key "([^"]+)"', message)
-    key = ".".join([*keys[:1], *([nested[1]] if nested else keys[1:])])
+    key = _as_typed(".".join([*keys[:1], *([nested[1]] if nested else keys[1:])]), typed)
     if nested and len(keys) == 1 and "Literal['pretrained']" in message:  # a setting of a part, not a word in its place
         if own := re.search(r"- (there is no .*|[\w.]+ (is '.*))", message):
             return f"{key} {own[2]}" if own[2] else own[1]
@@ -107,19 +112,22 @@ def readable(message: str, parser: LightningArgumentParser) -> str:
         return match[1] if match else None
 
     if name := found(r"(?:unrecognized arguments: --|does not accept option '|Option ')([\w.]+)"):
-        option_of = key if nested else ".".join([*keys, name])
+        option_of = key if nested else _as_typed(".".join([*keys, name]), typed)
         meant = MEANT.get(name.rpartition(".")[2])
         if meant and meant not in (option_of, name) and (meant.count(".") > 1 or meant.rpartition(".")[2] != option_of):
             return f"there is no option {option_of or name}: it is --{meant} here"
         known = {action.dest for action in parser._actions} | {
             f"{p}.{n}" for p in ("model", "data") for n in _arguments(classes)
         }
-        last = {n.rpartition(".")[2] for n in known}
-        hint = (
-            nearest(option_of, sorted(known))
-            if "." in option_of and not keys
-            else nearest(name.rpartition(".")[2], sorted(last))
-        )
+        section, _, last = option_of.rpartition(".")
+        if section in ("data", "model"):
+            ours = _subclasses(DataModule)
+            hint = nearest(last, sorted(_arguments(ours if section == "data" else classes - ours)))
+            hint = hint.replace("mean '", f"mean '{section}.")
+        elif section and not keys:  # the parser of a class names its options without the section
+            hint = nearest(name, sorted(known)).replace("mean '", f"mean '{option_of.removesuffix(name)}")
+        else:
+            hint = nearest(last, sorted({n.rpartition(".")[2] for n in known}))
         if f"{(option_of or name).rpartition('.')[2]!r}" in hint:
             hint = " here: only other classes have it"
         return f"there is no option {option_of or name}{hint}"
@@ -134,7 +142,12 @@ def readable(message: str, parser: LightningArgumentParser) -> str:
         names = [name.rpartition(".")[2].removeprefix("--") for name in names.split(", ")]
         return f"required: {', '.join('--' + '.'.join(filter(None, (key or _section(n), n))) for n in names)}"
     choices = found(r"Expected a typing\.Literal\[(.*?)\]")
-    if (name := found(r"Expected a dot import path string: (\S+)")) and not choices:
+    name = found(r"Expected a dot import path string: (\S+)")
+    if name and nested and keys[0] == "backbone" and (cls := class_of(name)):
+        part = key.removesuffix(f".{nested[1]}")
+        own = "" if cls is C3D else f" --{part}.name {name.rpartition('/')[2]}"
+        return f"{key} is a setting of a class, but {part} is {name!r}, a name: set --{part} {cls.__name__}{own} too"
+    if name and not choices:
         return (
             f"{key}: there is no class {name!r}{nearest(name.rpartition('.')[2], sorted(c.__name__ for c in classes))}"
         )
@@ -143,9 +156,11 @@ def readable(message: str, parser: LightningArgumentParser) -> str:
         also = sorted(c.__name__ for c in classes) if name else []  # class names, if the setting takes a class as well
         hint = nearest(str(name or value), [*re.findall(r"'(.*?)'", choices), *also])
         return f"{key} is {name or value!r}, but must be one of {choices}{' or a class' if name else ''}{hint}"
-    if kind := found(r"Expected a <class '(?!NoneType)(\w+)'>"):
+    if kinds := re.findall(r"Expected a <class '(?!NoneType)(\w+)'>", message):
+        kind = next((kind for kind in kinds if kind in ("int", "float")), kinds[0])
         value = found(r"Got value: (.*)") or found(r"val='([^']*)'") or found(r"Given value: (.*)")
-        return f"{key} is {value!r}, but must be {'a number' if kind in ('int', 'float') else kind} ({kind})"
+        said = "null" if value == "None" else repr(value)
+        return f"{key} is {said}, but must be {'a number' if kind in ('int', 'float') else kind} ({kind})"
     if path := found(r"File does not exist: '([^']+)'"):
         return missing_file(path)
     if word := found(r"invalid choice: '(\w+)'"):
@@ -153,6 +168,13 @@ def readable(message: str, parser: LightningArgumentParser) -> str:
     if 'expected "subcommand"' in message:
         return no_command("")
     return re.sub(r"\s+", " ", message.split("Given value")[0]).strip()
+
+
+def _as_typed(name: str, typed: Sequence[str]) -> str:
+    """The option's name as typed, with its section; unchanged where none or several were typed that end so."""
+    words = {word[2:].partition("=")[0].replace("init_args.", "") for word in typed if word.startswith("--")}
+    found = [word for word in words if name and f".{word}".endswith(f".{name}")]
+    return found[0] if len(found) == 1 else name
 
 
 def _subclasses(part: type) -> set[type]:

@@ -10,7 +10,18 @@ from modules.backbones.torchvision_video import FAMILIES, TorchvisionVideo
 from modules.backbones.unet import UNetEncoder
 from modules.contracts import Backbone, ConfigError, nearest
 
-__all__ = ["C3D", "FAMILIES", "Timm", "Torchvision", "TorchvisionVideo", "UNetEncoder", "by_name", "classics", "names"]
+__all__ = [
+    "C3D",
+    "FAMILIES",
+    "Timm",
+    "Torchvision",
+    "TorchvisionVideo",
+    "UNetEncoder",
+    "by_name",
+    "class_of",
+    "classics",
+    "names",
+]
 
 
 def by_name(name: str, small_images: bool = False, drop_path: float = 0.0, output_stride: int = 32) -> Backbone:
@@ -26,16 +37,26 @@ def by_name(name: str, small_images: bool = False, drop_path: float = 0.0, outpu
     Raises:
         ConfigError: an unknown name, or an option that this backbone does not have.
     """
-    library, _, plain = name.rpartition("/")
-    if library in ("", "torchvision") and (plain in FAMILIES or name == "c3d"):
+    cls, plain = class_of(name), name.rpartition("/")[2]
+    if cls in (C3D, TorchvisionVideo):
         if small_images or drop_path or output_stride != 32:
             raise ConfigError(f"{name} has no small_images, drop_path and output_stride: leave them out")
-        return C3D() if name == "c3d" else TorchvisionVideo(plain)
+        return C3D() if cls is C3D else TorchvisionVideo(plain)
+    if cls is None:
+        raise ConfigError(f"there is no backbone {name!r}{nearest(name, names())}")
+    return cls(plain, small_images=small_images, drop_path=drop_path, output_stride=output_stride)
+
+
+def class_of(name: str) -> type[Backbone] | None:
+    """The class that builds a backbone by this name; null if there is no such backbone."""
+    library, _, plain = name.rpartition("/")
+    if name == "c3d":
+        return C3D
+    if library in ("", "torchvision") and plain in FAMILIES:
+        return TorchvisionVideo
     if library == "" and is_model(name):
-        return Timm(name, small_images=small_images, drop_path=drop_path, output_stride=output_stride)
-    if library in ("", "torchvision") and plain in IMAGES:
-        return Torchvision(plain, small_images=small_images, drop_path=drop_path, output_stride=output_stride)
-    raise ConfigError(f"there is no backbone {name!r}{nearest(name, names())}")
+        return Timm
+    return Torchvision if library in ("", "torchvision") and plain in IMAGES else None
 
 
 def names() -> list[str]:

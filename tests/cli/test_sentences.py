@@ -27,7 +27,7 @@ SMALL = "--data.train 40 --data.val 20 --data.test 20 --data.batch_size 10 --dat
         ),
         pytest.param(
             [*SIMCLR, "--model.bakcbone", "resnet18"],
-            "there is no option bakcbone; did you mean 'backbone'?",
+            "there is no option model.bakcbone; did you mean 'model.backbone'?",
             id="typo of an option",
         ),
         pytest.param(
@@ -42,13 +42,13 @@ SMALL = "--data.train 40 --data.val 20 --data.test 20 --data.batch_size 10 --dat
         ),
         pytest.param(
             [*SIMCLR, "--data.batch_size", "many"],
-            "batch_size is 'many', but must be a number (int)",
+            "data.batch_size is 'many', but must be a number (int)",
             id="wrong type",
         ),
         pytest.param(
             [*SIMCLR, "--model.optim.schedule", "cosin"],
-            "optim.schedule is 'cosin', but must be one of 'constant', 'cosine', 'linear', 'step', 'inverse_sqrt'; "
-            "did you mean 'cosine'?",
+            "model.optim.schedule is 'cosin', but must be one of 'constant', 'cosine', 'linear', 'step', "
+            "'inverse_sqrt'; did you mean 'cosine'?",
             id="wrong choice",
         ),
         pytest.param(
