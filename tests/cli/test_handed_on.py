@@ -12,6 +12,7 @@ from datamodules import ImageFolder
 from datamodules.roles import arguments_of, default
 from handed_on import find_class, handed_on, typed_data
 from tests.helpers.commands import results
+from tests.helpers.errors import line_naming
 from tests.helpers.filmed import film
 
 KNOWN = {
@@ -182,6 +183,24 @@ def test_class_folders_without_splits_are_predicted_whole(folder):
 def test_predict_refuses_settings_that_would_leave_samples_out(refused, trained, photos, name):
     typed = ["--data", "UnlabeledImages", "--data.root", str(photos), f"--data.{name}", "0.5"]
     refused(2, ["predict", "--ckpt_path", str(trained), *typed], f"data.{name}")
+
+
+def test_a_value_range_is_not_handed_on_to_images_of_another_depth(graft, refused, tmp_path, capsys):
+    values = np.random.default_rng(0).random((12, 40, 48))
+    for i, image in enumerate(values):
+        for path in (tmp_path / "floats" / "ab"[i % 2] / f"{i}.tif", tmp_path / "photos" / f"{i}.png"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.astype(np.float32)).save(tmp_path / "floats" / "ab"[i % 2] / f"{i}.tif")
+        Image.fromarray((image * 4095).astype(np.uint16)).save(tmp_path / "photos" / f"{i}.png")
+    typed = "--data ImageFolder --data.root floats --data.val_split 0 --data.batch_size 6 --data.image_size 32".split()
+    settings = [*TINY[:8], "--trainer.enable_progress_bar", "false"]
+    assert graft("fit", "--config", "tasks/classification.yaml", *settings, *typed, "--run_dir", "run")[0] == 0
+    predict = ["predict", "--ckpt_path", "run", "--data", "UnlabeledImages", "--data.root", "photos"]
+    refused(1, predict, "data.value_range", "[0, 1]", "float32", "uint16", "null")
+    capsys.readouterr()
+    assert graft(*predict, "--data.value_range", "null", "--run_dir", "out")[0] == 0
+    line_naming(capsys.readouterr().out.splitlines(), "uint16", "4,095", "data.value_range")
+    assert answered(Path("out/predictions")) == 12
 
 
 def test_probes_learn_from_all_labels_whatever_the_training_had(graft, fit_once):
