@@ -7,10 +7,11 @@ Precedence of settings: typed options, then those stored in a checkpoint, then t
 
 import sys
 
-from early_checks import check_early, exit_early, report
+from early_checks import check_early, end_imports_by_signals, exit_early, nothing_saved, report
 
 if __name__ == "__main__":  # a typo need not wait for the imports below
     exit_early(sys.argv[1:])
+    end_imports_by_signals()
 
 import json
 import logging
@@ -392,6 +393,8 @@ class CLI(LightningCLI):
             failed = False
             finish(self.trainer)
         except BaseException as error:
+            if isinstance(error, Terminated) and subcommand == "fit":
+                error.saved = self._last_checkpoint()
             if lost := explain(self.trainer, error, str(self.directory.path)):
                 raise lost from error
             raise
@@ -399,6 +402,10 @@ class CLI(LightningCLI):
             for logger in self.trainer.loggers:
                 logger.finalize("finished")
             self.directory.release(failed)
+
+    def _last_checkpoint(self) -> Path | None:
+        path = self.directory.path / "checkpoints" / "last.ckpt"
+        return path if path.is_file() else None
 
     def _finish_fit(self) -> None:
         """Export the backbone of the best weights, and validate and test them."""
@@ -492,6 +499,11 @@ def _pretraining(checkpoint: dict[str, Any]) -> bool:
     return isinstance(task, type) and task.pretraining
 
 
+def _again(argv: list[str], name: str, value: str) -> str:
+    """The command that goes on with a run that was stopped; with --ckpt_path auto the same one."""
+    return command_line(*(argv if option(argv, "--ckpt_path") == "auto" else replace_option(argv, name, value)))
+
+
 @rank_zero_only
 def say(line: str) -> None:
     if line:
@@ -515,11 +527,12 @@ def main(argv: list[str] | None = None) -> int:
         with ended_by_signals():
             command(argv)
     except callbacks.Stopped as stop:
-        again = argv if option(argv, "--ckpt_path") == "auto" else replace_option(argv, stop.option, str(stop))
-        say(f"stopped and saved; go on with: {command_line(*again)}")
+        say(f"stopped and saved; go on with: {_again(argv, stop.option, str(stop))}")
         say(requeue(option(argv, "--ckpt_path"), stop.signal))
         return 128 + stop.signal  # as the shell counts
     except Terminated as end:
+        saved = f"stopped after the last saved step; go on with: {_again(argv, '--ckpt_path', str(end.saved))}"
+        say(saved if end.saved else nothing_saved(argv))
         say(requeue(option(argv, "--ckpt_path"), end.signal))
         return 128 + end.signal
     except Lost as lost:

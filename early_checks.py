@@ -1,11 +1,23 @@
 """Early checks of the command line, without the parser's slow imports: commands, files, top-level options."""
 
+import os
 import re
+import signal
 import sys
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, NoReturn
 
-from arguments import ALL_COMMANDS, COMMANDS, check_weights, find_checkpoint, option, run_name, without_none
+from arguments import (
+    ALL_COMMANDS,
+    COMMANDS,
+    check_weights,
+    config_path,
+    find_checkpoint,
+    option,
+    run_name,
+    without_none,
+)
 from commands.overview import overview
 from modules.contracts import ConfigError, DataError, nearest
 
@@ -81,8 +93,34 @@ def check_early(argv: list[str]) -> None:
         typed = option(argv, "--ckpt_path")
         if typed not in (None, "null", "auto"):
             find_checkpoint(typed, run_name(argv), resume=command == "fit")
-        elif typed != "auto":
+        elif typed != "auto" and _task_typed(argv):
             check_weights(argv, run_name(argv))
+        _check_task(argv)
+
+
+def _check_task(argv: list[str]) -> None:
+    """Refuse a command without task or data; outside of fit a checkpoint has both."""
+    command, remedy = argv[0], "add --config tasks/NAME.yaml, such as tasks/classification.yaml"
+    if config_path(argv) or (command != "fit" and option(argv, "--ckpt_path") not in (None, "null")):
+        return
+    missing = [f"--{name}" for name in ("model", "data") if not _class_typed(argv, name)]
+    if len(missing) == 1:
+        raise ConfigError(f"{command} needs {missing[0]} too: add it with the name of a class, or {remedy}")
+    if missing and command == "fit":
+        raise ConfigError(f"fit needs a task and its data: {remedy}, or --model and --data")
+    if missing:
+        raise ConfigError(
+            f"{command} needs trained weights: add --ckpt_path with a .ckpt file or a run directory; for the latest "
+            f"run of a task, --config tasks/NAME.yaml --ckpt_path latest"
+        )
+
+
+def _task_typed(argv: list[str]) -> bool:
+    return config_path(argv) is not None or _class_typed(argv, "model")
+
+
+def _class_typed(argv: list[str], name: str) -> bool:
+    return any(option(argv, f"--{name}{end}") is not None for end in ("", ".class_path"))
 
 
 def exit_early(argv: list[str]) -> None:
@@ -94,6 +132,26 @@ def exit_early(argv: list[str]) -> None:
         check_early(without_none([word for word in argv if word != "--debug"]))
     except (ConfigError, DataError) as error:
         sys.exit(report(error))
+
+
+def end_imports_by_signals() -> None:
+    """Answer SIGTERM and Ctrl-C with a sentence while the program is still being imported."""
+
+    def end(number: int, frame: Any) -> NoReturn:
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print(nothing_saved(sys.argv[1:]), flush=True)
+        os._exit(128 + number)  # as the shell counts; an exception may be caught in an import
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+
+
+def nothing_saved(argv: list[str]) -> str:
+    """A sentence for a command that a signal ended while it had nothing to save."""
+    if argv[:1] in (["fit"], ["compare"]):
+        return "stopped before the first step; nothing to save: type the same command again"
+    other = ", with another --run_dir" if option(argv, "--run_dir") else ""
+    return f"stopped before the end; nothing to save: type the same command again{other}"
 
 
 def report(error: Exception) -> int:
@@ -108,11 +166,11 @@ def hint(name: str, known: tuple[str, ...]) -> str:
     section, _, rest = name.partition(".")
     near = get_close_matches(section, known, n=1, cutoff=0.7)
     if rest and near:
-        return f"; did you mean {f'{near[0]}.{rest}'!r}?"
+        return f"; did you mean {f'--{near[0]}.{rest}'!r}?"
     if meant := MEANT.get(name.rpartition(".")[2].replace("-", "_").lower()):
         return f": it is --{meant} here"
     if near:
-        return f"; did you mean {near[0]!r}?"
+        return f"; did you mean {f'--{near[0]}'!r}?"
     return ": settings of the task begin with --model., of the data with --data., of the training with --trainer."
 
 

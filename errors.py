@@ -113,9 +113,10 @@ def readable(message: str, parser: LightningArgumentParser, typed: Sequence[str]
 
     if name := found(r"(?:unrecognized arguments: --|does not accept option '|Option ')([\w.]+)"):
         option_of = key if nested else _as_typed(".".join([*keys, name]), typed)
+        dashes = "--" if option_of and option_of in _typed_names(typed) else ""  # not where it stands in a YAML
         meant = MEANT.get(name.rpartition(".")[2])
         if meant and meant not in (option_of, name) and (meant.count(".") > 1 or meant.rpartition(".")[2] != option_of):
-            return f"there is no option {option_of or name}: it is --{meant} here"
+            return f"there is no option {dashes}{option_of or name}: it is --{meant} here"
         known = {action.dest for action in parser._actions} | {
             f"{p}.{n}" for p in ("model", "data") for n in _arguments(classes)
         }
@@ -130,7 +131,8 @@ def readable(message: str, parser: LightningArgumentParser, typed: Sequence[str]
             hint = nearest(last, sorted({n.rpartition(".")[2] for n in known}))
         if f"{(option_of or name).rpartition('.')[2]!r}" in hint:
             hint = " here: only other classes have it"
-        return f"there is no option {option_of or name}{hint}"
+        hint = hint.replace("mean '", f"mean '{dashes}")
+        return f"there is no option {dashes}{option_of or name}{hint}"
     loading = re.search(r"Problem with given class_path '([^']+)':\s*(.+)", message)
     if loading and "." in loading[1]:
         return f"{key}: {loading[1]!r} cannot be loaded: {loading[2].strip()}"
@@ -170,10 +172,13 @@ def readable(message: str, parser: LightningArgumentParser, typed: Sequence[str]
     return re.sub(r"\s+", " ", message.split("Given value")[0]).strip()
 
 
+def _typed_names(typed: Sequence[str]) -> set[str]:
+    return {word[2:].partition("=")[0].replace("init_args.", "") for word in typed if word.startswith("--")}
+
+
 def _as_typed(name: str, typed: Sequence[str]) -> str:
     """The option's name as typed, with its section; unchanged where none or several were typed that end so."""
-    words = {word[2:].partition("=")[0].replace("init_args.", "") for word in typed if word.startswith("--")}
-    found = [word for word in words if name and f".{word}".endswith(f".{name}")]
+    found = [word for word in _typed_names(typed) if name and f".{word}".endswith(f".{name}")]
     return found[0] if len(found) == 1 else name
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
@@ -29,11 +30,14 @@ class Terminated(BaseException):
 
     Args:
         signal: its number.
+
+    Attributes: `saved` is the last checkpoint of the training, null where there is none.
     """
 
     def __init__(self, signal: int):
         super().__init__(signal)
         self.signal = signal
+        self.saved: Path | None = None
 
 
 class Lost(Exception):

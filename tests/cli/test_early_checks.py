@@ -1,6 +1,7 @@
 """Mistakes that are answered before the imports that take seconds."""
 
 import inspect
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,9 @@ FIT = ["fit", "--config", str(ROOT / "tasks/simclr.yaml")]
         ([*FIT, "--temperature", "4"], "--model."),
         ([*FIT, "--num_images", "4"], "--num_images"),  # of evaluate
         (["test", *FIT[1:]], "--ckpt_path"),
+        (["predict"], "--ckpt_path"),
+        (["fit", "--model", "SimCLR"], "--data"),
+        (["fit", "--data.batch_size", "4"], "--config"),
     ],
 )
 def test_a_mistake_is_answered_with_what_to_type(argv, name):
@@ -42,6 +46,7 @@ def test_what_is_right_passes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     check_early([*FIT, "--model.optim.lr", "-1", "--trainer.callbacks+=KNN", "--print_config"])
     check_early(["fit", "-h"])
+    check_early(["fit", "--model.class_path=SimCLR", "--data", "Shapes"])
     check_early(["fit", "--config", '{"model": "SimCLR"}'])
     check_early(["compare", *FIT[1:], "--weights", "none", "--seeds=2"])
     with refuses(DataError, "latest"):
@@ -52,6 +57,13 @@ def test_the_program_answers_without_importing_lightning():
     code = "import sys, early_checks; print('lightning' in sys.modules, 'timm' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_signal_during_the_imports_is_answered():
+    code = "import os, signal, early_checks as e; e.end_imports_by_signals(); os.kill(os.getpid(), signal.SIGTERM)"
+    done = subprocess.run([sys.executable, "-c", code, "fit"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 128 + signal.SIGTERM
+    assert "before the first step" in done.stdout and not done.stderr
 
 
 def test_top_level_options_are_those_of_the_parser(graft, capsys):

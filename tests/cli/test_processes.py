@@ -12,6 +12,7 @@ import pytest
 from arguments import resume_or_start
 from callbacks import TerminateOnNaN
 from callbacks.run_directory import RunDirectory
+from cli import CLI
 from cluster import launched, requeue, share_out
 from modules.contracts import ConfigError, DataError
 from processes import Terminated
@@ -104,6 +105,19 @@ def _kill_at_step_2(self, trainer, *rest):
         logger.save()
     if trainer.global_step == 2:
         raise Terminated(signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [(RunDirectory, "before the first step"), (CLI, "--ckpt_path run/checkpoints/last.ckpt")],
+    ids=["before the training", "after it"],
+)
+def test_a_signal_outside_of_the_training_is_answered(graft, monkeypatch, capsys, place, said):
+    method = {RunDirectory: "on_train_start", CLI: "_finish_fit"}[place]
+    monkeypatch.setattr(place, method, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    assert graft(*FIT, "--run_dir", "run") == (128 + signal.SIGTERM, "")
+    assert said in capsys.readouterr().out.splitlines()[-1]
+    assert Path("run").exists() == (place is CLI)
 
 
 def test_auto_deletes_nothing_that_is_not_of_a_run(tmp_path):

@@ -27,8 +27,24 @@ SMALL = "--data.train 40 --data.val 20 --data.test 20 --data.batch_size 10 --dat
         ),
         pytest.param(
             [*SIMCLR, "--model.bakcbone", "resnet18"],
-            "there is no option model.bakcbone; did you mean 'model.backbone'?",
+            "there is no option --model.bakcbone; did you mean '--model.backbone'?",
             id="typo of an option",
+        ),
+        pytest.param(
+            [*SIMCLR, "--figures.sampels", "1"],
+            "there is no option --figures.sampels; did you mean '--figures.samples'?",
+            id="typo of an option of a callback",
+        ),
+        pytest.param(
+            ["fit", "--confg", "tasks/simclr.yaml"],
+            "there is no option --confg; did you mean '--config'?",
+            id="typo of a top-level option",
+        ),
+        pytest.param(
+            ["fit"],
+            "fit needs a task and its data: add --config tasks/NAME.yaml, such as tasks/classification.yaml, or "
+            "--model and --data",
+            id="no task",
         ),
         pytest.param(
             [*SIMCLR, "--lr", "1"],
