@@ -31,8 +31,8 @@ SMALL = "--data.train 40 --data.val 20 --data.test 20 --data.batch_size 10 --dat
             id="typo of an option",
         ),
         pytest.param(
-            [*SIMCLR, "--figures.sampels", "1"],
-            "there is no option --figures.sampels; did you mean '--figures.samples'?",
+            [*SIMCLR, "--figures.samplez", "1"],
+            "there is no option --figures.samplez; did you mean '--figures.samples'?",
             id="typo of an option of a callback",
         ),
         pytest.param(
