@@ -41,6 +41,7 @@ class ShapesCaptions(CaptionData):
     def __init__(self, train: int = 4000, val: int = 300, test: int = 500, image_size: int = 64, **kwargs):
         super().__init__(image_size=image_size, **kwargs)
         self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
+        self.val_split = self.val_split if val else 0.0  # none was asked for
 
     def sources(self) -> dict[Split, CaptionedArrays]:
         return {split: self._draw(split) for split in self.counts if self.counts[split]}

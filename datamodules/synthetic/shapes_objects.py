@@ -34,11 +34,12 @@ class ShapesObjects(ObjectDataModule):
     def __init__(self, train: int = 2000, val: int = 300, test: int = 500, image_size: int = 96, **kwargs):
         super().__init__(image_size=image_size, **kwargs)
         self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
+        self.val_split = self.val_split if val else 0.0  # none was asked for
         self.side = image_size
         self.classes, self.category_ids = list(SHAPES), list(range(1, len(SHAPES) + 1))
 
     def sources(self) -> dict[Split, ObjectFiles]:
-        found = {split: self._draw(split) for split in self.counts}
+        found = {split: self._draw(split) for split in self.counts if self.counts[split]}
         names = (source.id(i) for source in found.values() for i in range(len(source)))
         self.image_ids = {name: number for number, name in enumerate(names, 1)}
         return found

@@ -39,6 +39,7 @@ class ShapesSentences(TextData):
     ):
         super().__init__(tokenizer=tokenizer, shared_vocab=shared_vocab, **kwargs)
         self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
+        self.val_split = self.val_split if val else 0.0  # none was asked for
 
     def sources(self) -> dict[Split, Bitext]:
         told: set[str] = set()  # test first: how many train pairs there are changes none of them

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+import datamodules
 from datamodules.base import DataModule, to_device
 
 META = torch.device("meta")  # has no bytes, so what lies there was moved
@@ -102,3 +103,13 @@ def test_the_trainer_moves_batches_our_way(tmp_path, monkeypatch):
     trainer = L.Trainer(max_epochs=1, accelerator="cpu", default_root_dir=tmp_path, **quiet)
     trainer.fit(Task(), datamodule=Numbers())
     assert seen == [["a", "b"]] * 2
+
+
+@pytest.mark.parametrize(
+    "name", ["Shapes", "ShapesMasks", "ShapesObjects", "ShapesVideo", "ShapesCaptions", "ShapesSentences"]
+)
+def test_built_in_data_has_no_split_that_was_given_no_samples(name):
+    data = getattr(datamodules, name)(train=12, val=0, test=0, workers=0)
+    data.setup("fit")
+    assert [split for split in ("train", "val", "test") if data.has(split)] == ["train"]
+    assert not any("nan" in line or "val" in line for line in data.describe())
