@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import cli
 from benchmarks.overhead import surroundings
 from benchmarks.precision import autocast, automatic
 from benchmarks.report import Comparison, compare, in_pairs, parser
 from callbacks.speed_monitor import SpeedMonitor
+from commands.fit import CLI, quiet
 
-TASKS = Path(cli.__file__).parent / "tasks"
+TASKS = Path(__file__).parents[1] / "tasks"
 MARK = ">= 1.0"
 WARM_UP = 2
 Size = tuple[int, int]
@@ -32,8 +32,8 @@ def fitted(task: str, typed: dict[str, Any], options: Sequence[str] = ()) -> dic
     """
     with TemporaryDirectory() as folder, surroundings():
         words = [f"{name}={value}" for name, value in typed.items()]
-        cli.quiet()
-        run = cli.CLI(["fit", f"--config={TASKS / task}.yaml", *words, f"--run_dir={folder}/run", *options])
+        quiet()
+        run = CLI(["fit", f"--config={TASKS / task}.yaml", *words, f"--run_dir={folder}/run", *options])
         results = json.loads(Path(folder, "run", "results.json").read_text())
     speed = next(callback for callback in run.trainer.callbacks if isinstance(callback, SpeedMonitor))
     metrics = {row["metric"]: row["value"] for row in results["results"]}

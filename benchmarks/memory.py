@@ -18,11 +18,11 @@ import numpy as np
 from faster_coco_eval.core import mask as coco_mask
 from lightning.pytorch import Callback, Trainer, seed_everything
 
-import cli
 from benchmarks.evaluation import ellipse, random_boxes
 from benchmarks.precision import automatic
 from benchmarks.report import apart, parser, publish
 from callbacks import Figures
+from commands import fit
 from datamodules.base import Split
 from datamodules.detection.object_data import ObjectDataModule
 from datamodules.detection.objects import ObjectFiles, packed
@@ -118,7 +118,7 @@ def resident(name: str) -> int:
 
 def validate(images: int, objects: int, side: int, batch: int, precision: str) -> dict[str, Any]:
     """GiB of the model and, above it, of each part; masks per image; figures drawn. For a process of its own."""
-    cli.quiet()
+    fit.quiet()
     seed_everything(0, verbose=False)
     head = partial(
         MaskRCNN,

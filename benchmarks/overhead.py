@@ -26,10 +26,10 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-import cli
 from benchmarks.batches import Batches
 from benchmarks.precision import autocast, automatic
 from benchmarks.report import Comparison, compare, in_pairs, parser
+from commands.fit import CLI, quiet
 from modules.backbones import Timm
 from modules.contracts import Batch, through
 from modules.heads import Linear, Projection
@@ -120,8 +120,8 @@ def ours(task: str, data: dict[str, int], accelerator: str, extra: dict[str, str
             "--trainer.callbacks+": "benchmarks.overhead.Stopwatch",
             **extra,
         }
-        cli.quiet()
-        run = cli.CLI(["fit", *(f"{name}={value}" for name, value in typed.items())])
+        quiet()
+        run = CLI(["fit", *(f"{name}={value}" for name, value in typed.items())])
     # by name: the command line imports this file a second time when it runs as __main__
     return next(c for c in run.trainer.callbacks if type(c).__name__ == "Stopwatch").run()
 

@@ -27,9 +27,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from sacrebleu import corpus_bleu
 from torch import nn
 
-import cli
 from benchmarks.overhead import TASKS, WARM_UP, surroundings
 from benchmarks.report import Comparison, compare, in_pairs, parser
+from commands.fit import CLI, quiet
 from datamodules.text.encoded import EncodedPairs
 from modules.contracts import Batch
 from modules.text.search import Search
@@ -78,8 +78,8 @@ def fit(root: Path, **trainer: int) -> tuple[Translation, dict[str, EncodedPairs
             "--trainer.callbacks": "benchmarks.translation.Steps",
             **{f"--trainer.{name}": value for name, value in trainer.items()},
         }
-        cli.quiet()
-        run = cli.CLI(["fit", *(f"{name}={value}" for name, value in typed.items())])
+        quiet()
+        run = CLI(["fit", *(f"{name}={value}" for name, value in typed.items())])
     # by name: the command line imports this file a second time when it runs as __main__
     steps = next(c for c in run.trainer.callbacks if type(c).__name__ == "Steps")
     return run.model.eval(), run.datamodule.encoded, steps

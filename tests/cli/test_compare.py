@@ -15,9 +15,9 @@ from statistics import mean, stdev
 import pytest
 import yaml
 
-import compare
 from callbacks.run_directory import RunDirectory
-from compare import labels
+from commands import compare
+from commands.compare import labels
 from modules.backbones import Timm
 from modules.contracts import ConfigError, DataError
 from modules.transfer import export_backbone

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from arguments import find_checkpoint, located, without_none
-from early_checks import COMMON, MEANT, OWN, SECTIONS, check_early
+from commands.arguments import find_checkpoint, located, without_none
+from commands.early_checks import COMMON, MEANT, OWN, SECTIONS, check_early
 from modules.contracts import ConfigError, DataError
 from tests.helpers.commands import ROOT
 from tests.helpers.errors import refuses
@@ -54,13 +54,13 @@ def test_what_is_right_passes(tmp_path, monkeypatch):
 
 
 def test_the_program_answers_without_importing_lightning():
-    code = "import sys, early_checks; print('lightning' in sys.modules, 'timm' in sys.modules)"
+    code = "import sys, commands.early_checks; print('lightning' in sys.modules, 'timm' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
 
 
 def test_a_signal_during_the_imports_is_answered():
-    code = "import os, signal, early_checks as e; e.end_imports_by_signals(); os.kill(os.getpid(), signal.SIGTERM)"
+    code = "import os, signal, commands.early_checks as e; e.end_imports_by_signals(); os.kill(os.getpid(), signal.SIGTERM)"
     done = subprocess.run([sys.executable, "-c", code, "fit"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 128 + signal.SIGTERM
     assert "before the first step" in done.stdout and not done.stderr

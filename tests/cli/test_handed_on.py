@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from commands.handed_on import find_class, handed_on, typed_data
 from datamodules import ImageFolder
 from datamodules.roles import arguments_of, default
-from handed_on import find_class, handed_on, typed_data
 from tests.helpers.commands import results
 from tests.helpers.errors import line_naming
 from tests.helpers.filmed import film

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from jsonargparse import Namespace
 
-from links import link
+from commands.linking import link
 from modules.contracts import DataError
 from tests.helpers.errors import refuses
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from next_commands import typed_options
+from commands.next_commands import typed_options
 
 QUICK = "--data.workers 0 --data.batch_size 4 --data.image_size 32 --trainer.precision 32".split()
 FIT = [*QUICK, "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"]

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import commands.overview
-from arguments import ALL_COMMANDS
+from commands.arguments import ALL_COMMANDS
 from tests.helpers.commands import ROOT
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from arguments import resume_or_start
 from callbacks import TerminateOnNaN
 from callbacks.run_directory import RunDirectory
 from cli import CLI
-from cluster import launched, requeue, share_out
+from commands.arguments import resume_or_start
+from commands.cluster import launched, requeue, share_out
+from commands.processes import Terminated
 from modules.contracts import ConfigError, DataError
-from processes import Terminated
 from tests.helpers.errors import refuses
 
 TORCHRUN = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
@@ -157,8 +157,8 @@ def test_auto_is_for_fit():
 def test_a_slurm_job_is_requeued_when_its_command_would_go_on(monkeypatch):
     asked = []
     done = subprocess.CompletedProcess([], 0, "", "")
-    monkeypatch.setattr("cluster.subprocess.run", lambda command, **_: asked.append(command) or done)
-    monkeypatch.setattr("cluster.rank_zero_only.rank", 0)
+    monkeypatch.setattr("commands.cluster.subprocess.run", lambda command, **_: asked.append(command) or done)
+    monkeypatch.setattr("commands.cluster.rank_zero_only.rank", 0)
     assert requeue("auto", signal.SIGUSR1) == ""  # no job
     monkeypatch.setenv("SLURM_JOB_ID", "4711")
     assert requeue("latest", signal.SIGUSR1) == requeue("auto", signal.SIGTERM) == ""

@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser
 
 import datamodules
 import tasks
-from early_checks import check_early
+from commands.early_checks import check_early
 from modules.contracts import DataError
 
 ROOT = Path(__file__).parents[2]

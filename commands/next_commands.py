@@ -114,4 +114,4 @@ def _plain(value: Any) -> Any:
 
 def _yaml(name: str) -> str:
     """A YAML of this program, from the working directory."""
-    return name if Path(name).is_file() else str(Path(__file__).parent / name)
+    return name if Path(name).is_file() else str(Path(__file__).parents[1] / name)

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
-from arguments import (
+from commands.arguments import (
     ALL_COMMANDS,
     COMMANDS,
     check_weights,

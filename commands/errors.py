@@ -13,8 +13,8 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 from torch.optim import Optimizer
 
+from commands.early_checks import MEANT, missing_file, no_command
 from datamodules import DataModule
-from early_checks import MEANT, missing_file, no_command
 from modules.backbones import C3D, class_of
 from modules.contracts import Backbone, ConfigError, Head, Neck, nearest
 from modules.text.decoder import Decoder

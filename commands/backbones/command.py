@@ -11,10 +11,10 @@ from typing import NoReturn
 
 from PIL import Image
 
+from commands.backbones.facts import Facts, has_weights, origin
+from commands.backbones.receptive import receptive_fields
 from modules.backbones import by_name, names
 from modules.contracts import ConfigError, nearest, writing
-from zoo.facts import Facts, has_weights, origin
-from zoo.receptive import receptive_fields
 
 SHOWN = 3  # names of a family
 
@@ -130,7 +130,7 @@ def giga(macs: int | None) -> str:
 
 def describe(name: str, folder: Path) -> Iterator[str]:
     """Everything that is known of one backbone, line by line; draws its pyramid into `folder`."""
-    from zoo.drawing import pyramid  # matplotlib takes a moment
+    from commands.backbones.drawing import pyramid  # matplotlib takes a moment
 
     facts = Facts(name)
     strides, channels = facts.backbone.features.strides, facts.backbone.features.channels

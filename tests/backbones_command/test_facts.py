@@ -2,8 +2,8 @@
 
 import pytest
 
+from commands.backbones.facts import Facts, has_weights, origin
 from tests.helpers.errors import assert_named
-from zoo.facts import Facts, has_weights, origin
 
 
 @pytest.mark.parametrize(

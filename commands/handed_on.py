@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from arguments import option
+from commands.arguments import option
 from datamodules import DataModule
 from datamodules.roles import Role, default, roles_of
 

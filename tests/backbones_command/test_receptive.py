@@ -3,8 +3,8 @@ convolutional neural networks")."""
 
 import pytest
 
+from commands.backbones.receptive import receptive_fields
 from modules.backbones import Timm, by_name
-from zoo.receptive import receptive_fields
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Comparing initializations: one task trained from several starts with several seeds, every run a `fit` of its own.
 
-`cli.Compare` reads the configuration; this module plans, starts, resumes and stops the runs.
+`fit.Compare` reads the configuration; this module plans, starts, resumes and stops the runs.
 """
 
 import argparse
@@ -19,10 +19,10 @@ from typing import IO, Any, NamedTuple, NoReturn
 import yaml
 from lightning.pytorch import Trainer
 
-from arguments import flatten, located, run_name
 from callbacks.checkpoint import Stopped
 from callbacks.comparison import Comparison, Run, read_run
 from callbacks.run_directory import RunDirectory, new_path
+from commands.arguments import flatten, located, run_name
 from modules.contracts import Backbone, ConfigError, DataError, writing
 from modules.transfer import load_backbone
 
@@ -256,7 +256,7 @@ def _run(plan: Plan, start: str, seed: int, monitor: str, lock: IO[str]) -> tupl
         log.parent.mkdir(parents=True, exist_ok=True)
         file = log.open("w")
     with file:
-        code = _wait([sys.executable, str(Path(__file__).with_name("cli.py")), *command], file, lock)
+        code = _wait([sys.executable, str(Path(__file__).parents[1] / "cli.py"), *command], file, lock)
     if code:
         sentence = f"{start}, seed {seed} failed: {_reason(log, code)} (all it said is in {log}; "
         sentence += f"once mended, go on with --run_dir {shlex.quote(str(plan.folder))})"

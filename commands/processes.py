@@ -18,7 +18,7 @@ from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher, _Su
 from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 
 from callbacks.checkpoint import SIGNALS, Stopped
-from cluster import PARENT, launched
+from commands.cluster import PARENT, launched
 from modules.contracts import ConfigError
 
 PATIENCE = 15  # seconds that the other processes have to end by themselves
