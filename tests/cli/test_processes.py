@@ -11,9 +11,9 @@ import pytest
 
 from callbacks import TerminateOnNaN
 from callbacks.run_directory import RunDirectory
-from cli import CLI
 from commands.arguments import resume_or_start
 from commands.cluster import launched, requeue, share_out
+from commands.fit import CLI
 from commands.processes import Terminated
 from modules.contracts import ConfigError, DataError
 from tests.helpers.errors import refuses
