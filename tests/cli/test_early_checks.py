@@ -60,7 +60,7 @@ def test_the_program_answers_without_importing_lightning():
 
 
 def test_a_signal_during_the_imports_is_answered():
-    code = "import os, signal, commands.early_checks as e; e.end_imports_by_signals(); os.kill(os.getpid(), signal.SIGTERM)"
+    code = "import os, commands.early_checks as e; e.end_imports_by_signals(); os.kill(os.getpid(), 15)"
     done = subprocess.run([sys.executable, "-c", code, "fit"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 128 + signal.SIGTERM
     assert "before the first step" in done.stdout and not done.stderr
