@@ -1,5 +1,6 @@
 """Prediction files of `predict`, `test` and `validate`."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from callbacks.writers.masks import MaskFiles
 from callbacks.writers.objects import ObjectImages
 from callbacks.writers.samples import SampleFiles
 from callbacks.writers.sentences import TextFiles
-from callbacks.writers.tables import Arrays, Table, about
-from modules.contracts import SURPLUS, Batch, ConfigError, Prediction
+from callbacks.writers.tables import Arrays, Table, about, open_text
+from modules.contracts import SURPLUS, Batch, ConfigError, Prediction, writing
 from modules.metrics.threshold import USUAL
 
 
@@ -28,8 +29,9 @@ class Predictions(Callback):
       the end.
     - `{mask}` of `predict`: a map and an overlay of each image, see `MaskFiles`, and `predict.csv` with the columns
       `path` and one share of the pixels per class, `share(<class>)`.
-    - `{boxes, labels, scores}`, with or without masks: `predict.json` in COCO's results format and a table of the
-      images, see `ResultFile`; `predict` also draws each image with its detections, in `figures/`.
+    - `{boxes, labels, scores}`, with or without masks: `predict.json` in COCO's results format, a table of the images,
+      see `ResultFile`, and `classes.csv`, the name of each category id; `predict` also draws each image with its
+      detections, in `figures/`.
     - `{text}`: `predict.txt`, a sentence per line, and tables with sources and references, see `TextFiles`.
     - `{generated}` of `predict`: images, single and as a grid, see `SampleFiles`.
 
@@ -146,6 +148,7 @@ class Detections(ResultFile):
         categories = data.category_ids or list(range(1, len(task.classes) + 1))
         path = Path(trainer.default_root_dir) / "predictions" / name
         super().__init__(path, trainer.global_rank, categories, data.image_ids)
+        self.classes = task.classes
         self.images: ObjectImages | None = None
         if trainer.predicting:
             sure = _drawn_from(threshold, task.drawing_threshold)
@@ -161,8 +164,15 @@ class Detections(ResultFile):
             self.images.add(batch, outputs)
 
     def merge(self, world: int) -> list[Path]:
-        written = super().merge(world)
+        written = [*super().merge(world), self._table()]
         return written + (self.images.settle(self.names) if self.images else [])
+
+    def _table(self) -> Path:
+        """Write the class of each `category_id`."""
+        path = self.results.with_name("classes.csv")
+        with writing(path), open_text(path, "w") as file:
+            csv.writer(file).writerows([("id", "name"), *zip(self.category_ids, self.classes, strict=True)])
+        return path
 
 
 def _drawn_from(typed: float | None, best: float | None) -> float:

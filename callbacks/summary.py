@@ -90,9 +90,16 @@ class Summary(L.Callback):
         counts = {split: len(data.dataset(split, "plain")) for split in ("train", "val", "test") if data.has(split)}
         chosen, noun = counts.pop(data.predicted), data.noun
         others = ", ".join(f"{count:,} {split}" for split, count in counts.items())
-        which = f"the {chosen:,} {data.predicted} {noun}; not {others}" if others else f"all {chosen:,} {noun}"
-        if trainer.limit_predict_batches != 1.0:
-            which += f", the first {sum(trainer.num_predict_batches):,} batches (trainer.limit_predict_batches)"
+        noun = f"{data.predicted} {noun}" if others else noun
+        batches, sampler = sum(trainer.num_predict_batches), trainer.predict_dataloaders.batch_sampler
+        size = sampler.batch_size if sampler else 0  # without one, batches of similar lengths differ in size
+        first = batches * trainer.world_size * size
+        which = f"the {chosen:,} {noun}" if others else f"all {chosen:,} {noun}"
+        limit = trainer.limit_predict_batches  # 1 is a batch, 1.0 all of them
+        if (isinstance(limit, int) or limit < 1) and first < chosen:
+            part = f"{first:,}" if first else f"{batches:,} batches"
+            which = f"the first {part} of {chosen:,} {noun} (trainer.limit_predict_batches)"
+        which += f"; not {others}" if others else ""
         CONSOLE.print(f"  predicts {which}")
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -197,12 +204,17 @@ class Summary(L.Callback):
                 if path.name == "predict.txt":
                     with open_text(path, "r") as file:
                         for line in islice(file, LINES):
-                            CONSOLE.print(f"  {line.rstrip()}", markup=False)
+                            CONSOLE.print(f"  {line.rstrip() or '(empty)'}", markup=False)
             for line in callback.notes if isinstance(callback, Predictions) else ():
                 CONSOLE.print(line, markup=False)
+        self.say_wandb(trainer)
+
+    @rank_zero_only
+    def say_wandb(self, trainer: L.Trainer) -> None:
+        """Print the address of the W&B run, or the commands about an offline one."""
         for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger) and (line := logger.attempt(logger.advice)):
-                CONSOLE.print(line)
+            if isinstance(logger, WandbLogger) and (lines := logger.attempt(logger.advice)):
+                CONSOLE.print(lines, markup=False)
 
 
 def _last(folder: Path, name: str) -> Path | None:

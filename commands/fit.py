@@ -387,6 +387,8 @@ class CLI(LightningCLI):
         except BaseException as error:
             if isinstance(error, Terminated) and subcommand == "fit":
                 error.saved = self._last_checkpoint()
+            if isinstance(error, callbacks.Stopped | Terminated):
+                self.summary.say_wandb(self.trainer)
             if lost := explain(self.trainer, error, str(self.directory.path)):
                 raise lost from error
             raise
@@ -483,6 +485,7 @@ class Compare(CLI):
         try:
             compare(self.plan, self.model.monitor, self.model.mode, settings, self.trainer, self.directory)
         finally:
+            self.summary.say_wandb(self.trainer)
             self.directory.release()
 
 

@@ -1,5 +1,6 @@
 """Base of the data modules with splits: stratified validation split and label subset, unreadable files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -92,6 +93,7 @@ class SplitData(DataModule):
             self.splits = {split: part for split, part in self.splits.items() if len(part[1])}
             if "train" in self.splits:
                 self._divide(apart)
+            self.splits = {split: self.splits[split] for split in ("train", "val", "test") if split in self.splits}
         if self.trainer and self.trainer.is_global_zero:
             self.write_list("skipped.txt", self.skipped)
 
@@ -118,7 +120,7 @@ class SplitData(DataModule):
         if not self._labeled(split):
             return ""
         counts = self._class_counts(split)
-        return f" of {len(self.classes)} classes, {counts.min():,} to {counts.max():,} each"
+        return f" of {len(self.classes)} classes, {extent(counts)} each"
 
     def class_counts(self) -> np.ndarray:
         return self._class_counts("train") if self._labeled("train") else super().class_counts()
@@ -218,6 +220,12 @@ def _check_labels(fraction: float, number: int | None) -> None:
         raise ConfigError(
             f"data.label_fraction {fraction:g} and data.num_labels {number} say the same twice: leave one of them out"
         )
+
+
+def extent(counts: Sequence[int]) -> str:
+    """Lowest and highest of some counts: "28 to 30", or "30" where they are equal."""
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def divide(

@@ -76,7 +76,7 @@ class DeferredRun:
         return f"the run goes on offline, in {_from_here(Path(self._experiment.settings.sync_dir))}"
 
     def advice(self) -> str:
-        """Address of the run, or the commands that show and upload all parts of an offline run."""
+        """Address of the run, or the commands that show and upload all parts of an offline run, a line each."""
         if self._experiment is None or os.environ.get("WANDB_MODE") == "disabled":
             return ""
         if not self._offline:
@@ -84,8 +84,7 @@ class DeferredRun:
         folder = Path(self.experiment.settings.sync_dir)
         parts = sorted(folder.parent.glob(f"*run-*-{self.experiment.id}"), key=lambda part: part.name.split("run-")[1])
         look, *paths = (shlex.quote(str(_from_here(path))) for path in (folder, *parts))
-        upload = f"upload, once logged in, with  wandb sync {' '.join(paths)}"
-        return f"W&B is offline: look with  wandb leet {look}  and {upload}"
+        return f"W&B, look:   wandb leet {look}\nW&B, upload: wandb sync {' '.join(paths)}"
 
     def _begin(self) -> None:
         """Start the run, offline when nobody is logged in or the server is out of reach, at its next step."""

@@ -18,6 +18,7 @@ from datamodules.captions.samples import CaptionDataset, Captioned, CaptionedArr
 from datamodules.image_files import ImageFilesData
 from datamodules.roles import Role
 from datamodules.spelling import locate
+from datamodules.split_data import extent
 from datamodules.text import text_statistics
 from datamodules.text.encoded import Ids
 from datamodules.text.lines import normalize_blanks
@@ -167,7 +168,7 @@ class CaptionData(ImageFilesData):
     def about(self, split: Split) -> str:
         source, rows = self.splits[split]
         counts = [len(source.captions[i]) for i in rows]
-        return f" with {sum(counts):,} captions, {min(counts)} to {max(counts)} each"
+        return f" with {sum(counts):,} captions, {extent(counts)} each"
 
     def more(self) -> list[str]:
         lines = text_statistics.vocabularies({"caption": self.tokenizers[0]}, None if self.given else self.vocab_size)

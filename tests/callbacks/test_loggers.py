@@ -135,8 +135,9 @@ def test_a_resumed_offline_run_continues_the_steps_and_the_advice_names_both_par
     again.log_metrics({"x": 1.0}, 3)
     assert again.experiment.step == 4
     assert again.experiment.id == first.version
-    advice = again.advice()
-    assert all(f"'{path}'" in advice for path in Path("my run/wandb").glob("offline-run-*"))
+    look, upload = again.advice().splitlines()
+    assert "wandb leet" in look and "wandb sync" in upload
+    assert all(f"'{path}'" in upload for path in Path("my run/wandb").glob("offline-run-*"))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Figures of predicted detections."""
 
+import csv
 import json
 
 import numpy as np
@@ -47,10 +48,15 @@ def read(path):
 def test_each_image_is_drawn_in_its_original_size_under_its_own_path_beside_the_results(predict):
     folder, callback = predict()
     names = ObjectData().test_dataloader().dataset.names
-    assert files(folder) == {"predict.csv", *RESULTS, *(f"figures/{name}" for name in names)}
-    assert callback.files == [*(folder / name for name in (*RESULTS, "predict.csv")), folder / "figures"]
+    assert files(folder) == {"predict.csv", "classes.csv", *RESULTS, *(f"figures/{name}" for name in names)}
+    assert callback.files == [*(folder / name for name in (*RESULTS, "predict.csv", "classes.csv")), folder / "figures"]
     assert {read(folder / "figures" / name).shape for name in names} == {(*ORIGINAL, 3)}
-    assert len(json.loads((folder / RESULTS[0]).read_text())) == 20 + 19  # a whole image each, and the objects
+    found = json.loads((folder / RESULTS[0]).read_text())
+    assert len(found) == 20 + 19  # a whole image each, and the objects
+    with (folder / "classes.csv").open(newline="") as file:
+        classes = {int(row["id"]): row["name"] for row in csv.DictReader(file)}
+    assert [*classes.values()] == CLASSES
+    assert classes[max(found, key=lambda one: one["bbox"][2])["category_id"]] == CLASSES[0]  # found in the whole image
 
 
 @pytest.mark.parametrize("masks", [False, True])

@@ -173,6 +173,12 @@ def test_every_sample_is_predicted_whatever_was_typed_in_training(task, fit_once
     assert answered(Path("out/predictions")) == count
 
 
+def test_predict_says_how_many_samples_a_limit_leaves(trained, graft, capsys):
+    limited = ["--trainer.limit_predict_batches", "1", "--data.batch_size", "8"]
+    assert graft("predict", "--ckpt_path", str(trained), *limited)[0] == 0
+    assert "predicts the first 8 of 20 test images" in capsys.readouterr().out
+
+
 def test_class_folders_without_splits_are_predicted_whole(folder):
     data = ImageFolder(str(folder / "train"), val_split=0.3, label_fraction=0.1, workers=0)
     data.setup("predict")

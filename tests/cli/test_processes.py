@@ -78,7 +78,7 @@ def test_processes_that_cannot_work_are_refused(refused, typed, names):
     refused(2, [*FIT, *typed.split()], *names)
 
 
-def test_auto_starts_then_resumes_by_the_same_command(graft, monkeypatch):
+def test_auto_starts_then_resumes_by_the_same_command(graft, monkeypatch, capsys):
     typed = [*FIT, "--trainer.log_every_n_steps", "1", "--tensorboard", "true", "--run_dir", "run"]
     typed += ["--ckpt_path", "auto"]
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -86,6 +86,7 @@ def test_auto_starts_then_resumes_by_the_same_command(graft, monkeypatch):
         patch.setattr(TerminateOnNaN, "on_train_batch_end", _kill_at_step_2)
         patch.setattr(RunDirectory, "release", lambda self, failed=False: self.lock.close())
         assert graft(*typed)[0] == 128 + signal.SIGKILL
+    assert "W&B, upload: wandb sync run/wandb/offline-run" in capsys.readouterr().out
     Path("run/.lr_find_0.ckpt").touch()  # of Lightning's LearningRateFinder
     left = {path.name for path in Path("run").iterdir()}
     assert left > {".lock", "config.yaml", "metrics.csv", "tensorboard", "wandb", ".wandb_id", ".wandb_step"}

@@ -64,7 +64,10 @@ def cut_short(path: Path) -> None:
 
 
 def test_validation_gets_the_same_share_of_every_class(image_folder):
-    data = folder(image_folder({"cat": 40, "dog": 20}), val_split=0.25)
+    data = folder(image_folder({"train/cat": 40, "train/dog": 20, "test/cat": 5, "test/dog": 5}), val_split=0.25)
+    train, val, test = (line.strip() for line in data.describe()[:3])
+    assert (train[:6], val[:4], test[:5]) == ("train:", "val:", "test:")
+    assert "15 to 30 each" in train and test.endswith(", 5 each")
     assert np.bincount(labels(data, "val")).tolist() == [10, 5]
     assert np.bincount(labels(data, "train")).tolist() == [30, 15]
 
