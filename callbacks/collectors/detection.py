@@ -3,6 +3,7 @@ figures of training batches."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from callbacks.collectors.base import Collector, arrays, name_bytes, name_text, 
 from callbacks.collectors.segmentation import SIDE
 from callbacks.figures.base import shorten_start
 from callbacks.figures.class_bars import class_bars
-from callbacks.figures.objects import draw_objects, object_palette, stacked
+from callbacks.figures.objects import draw_objects, mostly_small, object_palette, stacked
 from callbacks.figures.overlays import Palette, class_legend, enlarged
 from callbacks.figures.precision_recall import precision_recall
 from callbacks.figures.strips import Entry, strips
@@ -25,6 +26,16 @@ from modules.contracts import Backbone, Batch, Prediction
 
 MOST = 200  # objects of an image that are kept to be drawn; of predictions those with the highest scores
 OVERLAP = 0.5  # lowest IoU of a detection with its object
+
+
+class Panel(NamedTuple):
+    """Arguments of `draw_objects` without the palette."""
+
+    image: np.ndarray
+    boxes: np.ndarray
+    labels: Sequence[int]
+    tags: Sequence[str]
+    shown: np.ndarray | None
 
 
 class DetectionCollector(Collector):
@@ -113,15 +124,16 @@ def _hits(found: Tensor, true: Tensor) -> Tensor:
 
 def draw_boxes(batch: Batch, samples: int, backbone: Backbone, data: LightningDataModule) -> np.ndarray:
     """The first images of a training batch with their boxes, and masks where there are some."""
-    palette, rows, shown_labels = object_palette(len(data.classes)), [], []
+    panels, shown_labels = [], []
     for i, image in enumerate(arrays(visible(batch["image"][:samples], backbone))):
         labels, shown = batch["labels"][i].tolist(), None
         if "masks" in batch and labels:
             masks = batch["masks"][i] > 0
             shown = torch.where(masks.any(0), masks.int().argmax(0) + 1, 0).cpu().numpy()
-        rows.append([_panel(image, batch["boxes"][i].cpu().numpy(), labels, palette, shown=shown)])
+        panels.append(_panel(image, batch["boxes"][i].cpu().numpy(), labels, shown=shown))
         shown_labels += labels
     captions = [shorten_start(name, 24) for name in batch["id"][:samples]]
+    rows = [[drawn] for drawn in _drawn(panels, object_palette(len(data.classes)))]
     return strips(rows, ("",), captions, _entries(shown_labels, data.classes), "First training batch")
 
 
@@ -140,36 +152,41 @@ def surely(rows: dict[str, Tensor], threshold: float) -> dict[str, Tensor]:
 
 def _answers(rows: dict[str, Tensor], classes: Sequence[str], title: str) -> np.ndarray:
     """Truth beside predictions; `rows` from `surely`."""
-    panels, captions, shown, palette = [], [], [], object_palette(len(classes))
+    panels, captions, shown = [], [], []
     images, sides = arrays(rows["image"]), rows["inside"].tolist()
     for i, (image, (height, width)) in enumerate(zip(images, sides, strict=True)):
-        panel = []
         for name in ("true", "found"):
             objects = rows[name][i][rows[name][i, :, 4] >= 0].numpy()
             labels = objects[:, 4].astype(int).tolist()
             shown += labels
             tags = [f"{100 * score:.0f}" for score in objects[:, 5]] if name == "found" else []
             masks = rows.get(f"{name}_masks")
-            drawn = None if masks is None else masks[i, :height, :width].numpy()
-            panel.append(_panel(image[:height, :width], objects[:, :4], labels, palette, tags, drawn))
-        panels.append(panel)
+            mask = None if masks is None else masks[i, :height, :width].numpy()
+            panels.append(_panel(image[:height, :width], objects[:, :4], labels, tags, mask))
         missed, nothing = rows["wrong"][i].tolist()
         captions.append(f"{shorten_start(name_text(rows['name'][i].numpy()), 40)}\n{missed} missed, {nothing} wrong")
-    return strips(panels, ("truth", "found, with scores in %"), captions, _entries(shown, classes), title)
+    drawn = _drawn(panels, object_palette(len(classes)))
+    pairs = [*map(list, zip(drawn[::2], drawn[1::2], strict=True))]
+    return strips(pairs, ("truth", "found, with scores in %"), captions, _entries(shown, classes), title)
 
 
 def _panel(
     image: np.ndarray,
     boxes: np.ndarray,
     labels: Sequence[int],
-    palette: Palette,
     tags: Sequence[str] = (),
     shown: np.ndarray | None = None,
-) -> np.ndarray:
-    """Enlarged `draw_objects`."""
+) -> Panel:
+    """Enlarge what is drawn."""
     large = enlarged(image)
     shown = None if shown is None else enlarged(shown)
-    return draw_objects(large, boxes * large.shape[0] / image.shape[0], labels, palette, tags, shown)
+    return Panel(large, boxes * large.shape[0] / image.shape[0], labels, tags, shown)
+
+
+def _drawn(panels: Sequence[Panel], palette: Palette) -> list[np.ndarray]:
+    """Panels of one figure, with lines of one width."""
+    small = mostly_small([(panel.image, panel.boxes) for panel in panels])
+    return [draw_objects(p.image, p.boxes, p.labels, palette, p.tags, p.shown, small) for p in panels]
 
 
 def _entries(labels: Sequence[int], classes: Sequence[str]) -> list[Entry]:

@@ -20,6 +20,7 @@ from modules.metrics.text import sentence_bleu
 
 SIDE = 300  # pixels of the longer side of an image that is kept
 MAPS = 6  # sentences whose attention is drawn
+EMPTY = "(empty)"
 
 
 class Sentence(NamedTuple):
@@ -101,7 +102,7 @@ class TextCollector(Collector):
         write_csv(folder / f"{stage}_sentences.csv", [["id", self.metric, *self._headings()], *rows])
 
     def tables(self, stage: str) -> Iterator[tuple[str, list[str], list[list[Any]]]]:
-        rows = [[self.sentences[i].id, *self._cells(i), self.scores[i]] for i in self.chosen["predictions"]]
+        rows = [[self.sentences[i].id, *self._shown(i), self.scores[i]] for i in self.chosen["predictions"]]
         yield "predictions", ["id", *self._headings(), self.metric], rows
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
@@ -126,8 +127,12 @@ class TextCollector(Collector):
         one = self.sentences[place]
         return [*([] if self.metric == "CIDEr-D" else [one.source]), one.said, "\n".join(one.true)]
 
+    def _shown(self, place: int) -> list[str]:
+        """The cells for a reader, who would take an empty one for a fault."""
+        return [cell or EMPTY for cell in self._cells(place)]
+
     def _table(self, places: list[int], title: str) -> np.ndarray:
-        rows = [[*self._cells(i), f"{self.scores[i]:.1f}"] for i in places]
+        rows = [[*self._shown(i), f"{self.scores[i]:.1f}"] for i in places]
         headings = [*self._headings(), self.metric]
         widths = [*[44] * (len(headings) - 1), 14]
         return sentence_table(rows, headings, title, widths, [self._color(i) for i in places])
@@ -136,7 +141,7 @@ class TextCollector(Collector):
         captions = []
         for i in places:
             one = self.sentences[i]
-            captions.append(f"{one.said or '(nothing)'}\ntrue: {one.true[0]}\n{self.metric} {self.scores[i]:.2f}")
+            captions.append(f"{one.said or EMPTY}\ntrue: {one.true[0]}\n{self.metric} {self.scores[i]:.2f}")
         images = [decoded(self.inputs[i].image) for i in places]
         return captioned(images, captions, title, [self._color(i) for i in places])
 

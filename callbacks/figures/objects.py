@@ -14,7 +14,7 @@ from callbacks.figures.overlays import Palette
 
 PAPER = (255, 255, 255)
 SMALLEST = 9  # pixels: the size of a tag's letters
-SMALL = 12  # lines: the shorter side that most boxes of an image must have for wide ones
+SMALL = 12  # lines: the shorter side that most boxes must have for wide ones
 FEW = 20  # small objects of an image that may all have tags
 Place = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels."""
@@ -54,6 +54,7 @@ def draw_objects(
     palette: Palette,
     tags: Sequence[str] = (),
     shown: np.ndarray | None = None,
+    small: bool | None = None,
 ) -> np.ndarray:
     """Draw boxes, and optionally masks and tags, over an image, in the colors of the classes.
 
@@ -66,19 +67,32 @@ def draw_objects(
         palette: RGB of each class.
         tags: N texts, written at the boxes where they cover no tag of an earlier object.
         shown: index map (H, W) from `stacked`, drawn half-transparent in the colors of the classes.
+        small: draw as where most objects are small; null finds out by these boxes.
 
     Returns:
         uint8 (H, W, 3).
     """
     colors = [palette[label] for label in labels]
     drawn = image.copy() if shown is None else _filled(image, shown, colors)
-    line, boxes = max(2, round(max(image.shape[:2]) / 300)), np.asarray(boxes).round().astype(int).reshape(-1, 4)
-    small = len(boxes) and np.median((boxes[:, 2:] - boxes[:, :2]).min(1)) < SMALL * line  # wide lines would cover them
+    small = mostly_small([(image, boxes)]) if small is None else small
+    line, boxes = _line(image), np.asarray(boxes).round().astype(int).reshape(-1, 4)
     for (left, top, right, bottom), color in zip(boxes[::-1].tolist(), colors[::-1], strict=True):
         for ink, width in ((color, 1),) if small else ((PAPER, line + 2), (color, line)):
             cv2.rectangle(drawn, (left, top), (right, bottom), ink, width)
     crowded = small and len(boxes) > FEW
     return drawn if crowded or not tags else _tagged(drawn, boxes.tolist(), colors, tags)
+
+
+def mostly_small(panels: Sequence[tuple[np.ndarray, np.ndarray]]) -> bool:
+    """True where wide lines would cover most of the boxes (N, 4) of some images uint8 (H, W, 3)."""
+    corners = [(np.asarray(boxes).round().astype(int).reshape(-1, 4), _line(image)) for image, boxes in panels]
+    sides = np.concatenate([np.zeros(0), *((c[:, 2:] - c[:, :2]).min(1) / line for c, line in corners)])
+    return len(sides) > 0 and bool(np.median(sides) < SMALL)
+
+
+def _line(image: np.ndarray) -> int:
+    """Width of wide lines."""
+    return max(2, round(max(image.shape[:2]) / 300))
 
 
 def _filled(image: np.ndarray, shown: np.ndarray, colors: Sequence[tuple[int, int, int]]) -> np.ndarray:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from callbacks.figures.objects import draw_objects, object_palette, stacked
+from callbacks.collectors.detection import Panel, _drawn
+from callbacks.figures.objects import draw_objects, mostly_small, object_palette, stacked
 
 PALETTE = [(255, 0, 0), (0, 0, 255)]
 
@@ -97,6 +98,19 @@ def test_many_small_objects_are_not_covered_by_tags(image):
     )
     few = draw_objects(image, boxes[:9], labels[:9], PALETTE, tags[:9])
     assert not np.array_equal(few, draw_objects(image, boxes[:9], labels[:9], PALETTE))
+
+
+def test_the_panels_of_a_figure_have_lines_of_one_width(image):
+    large, tiny = np.array([[10, 10, 90, 90]]), np.array([[40, 40, 48, 48], [60, 60, 68, 68]])
+    alone = draw_objects(image, large, [0], PALETTE)
+    assert not mostly_small([(image, large)]) and not mostly_small([(image, np.zeros((0, 4)))])
+    small = mostly_small([(image, large), (image, tiny)])
+    assert small
+    thin, wide = (filled(drawn, PALETTE[0]) for drawn in (draw_objects(image, large, [0], PALETTE, small=small), alone))
+    assert thin == 4 * 80 < wide
+    assert _drawn([Panel(image, large, [0], (), None), Panel(image, tiny, [0, 0], (), None)], PALETTE)[0].tolist() == (
+        draw_objects(image, large, [0], PALETTE, small=True).tolist()
+    )
 
 
 def test_nothing_found_leaves_the_image(image):

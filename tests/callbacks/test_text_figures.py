@@ -66,6 +66,14 @@ def test_the_table_of_captions_has_every_image_by_its_cider(trainer, tmp_path):
     assert found == pytest.approx(expected, abs=1e-4)
 
 
+def test_a_sentence_of_no_words_is_named_in_tables():
+    collector = TextCollector(1)
+    collector.scores, collector.chosen = [0.0], {"predictions": [0]}
+    collector.sentences = [Sentence("1", "ein Hund", "", ["a dog"])]
+    ((_, _, rows),) = collector.tables("val")
+    assert rows == [["1", "ein Hund", "(empty)", "a dog", 0.0]]
+
+
 def test_best_worst_and_sample_are_what_their_names_say():
     said = [Sentence(str(i), "x", "a b" if i in (3, 4) else "a", ["a  b"]) for i in range(50)]
     scores = [100.0 if i in (3, 4) else float(i % 25) for i in range(50)]
