@@ -77,7 +77,7 @@ def check_early(argv: list[str]) -> None:
         return
     if command not in ALL_COMMANDS:
         raise ConfigError(no_command(command if not command.startswith("-") else ""))
-    if command == "backbones" or {"-h", "--help"} & set(argv):
+    if command == "backbones" or any(word == "-h" or re.match(r"--([\w.+-]+\.)?help(=|$)", word) for word in argv):
         return
     for name in re.findall(r"^--([\w.-]+)", "\n".join(argv), flags=re.MULTILINE):
         section = name.partition(".")[0]

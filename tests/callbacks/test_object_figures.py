@@ -197,5 +197,5 @@ def test_two_processes_draw_and_write_what_one_does(trainer, tmp_path):
         contents.append({path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in files})
         for path in files:
             path.unlink()
-    assert len(contents[0]) == 5 + 2 + 3 + 20  # figures, tables, results, drawn images
+    assert len(contents[0]) == 5 + 3 + 3 + 20  # figures, tables, results, drawn images
     assert contents[0] == contents[1]

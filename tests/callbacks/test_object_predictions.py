@@ -88,4 +88,4 @@ def test_images_that_differ_only_in_their_ending_keep_it(predict):
 
 def test_a_test_draws_no_images_of_all(trainer, tmp_path):
     trainer(Predictions()).test(Finder(), datamodule=ObjectData(), verbose=False)
-    assert files(tmp_path / "predictions") == {"test_bbox.json", "test_segm.json", "test.csv"}
+    assert files(tmp_path / "predictions") == {"test_bbox.json", "test_segm.json", "test.csv", "classes.csv"}

@@ -29,9 +29,9 @@ TIMM = "--model.backbone Timm --model.backbone.name"
         ("simclr", "--model.head.hidden null", ["model.head.hidden", "null"]),
         ("simclr", "--data.workers -1", ["data.workers", "-1"]),
         ("simclr", "--data.limit 50", ["data.limit"]),
-        ("simclr", "--data.image_sze 32", ["data.image_sze", "'data.image_size'"]),
+        ("simclr", "--data.image_sze 32", ["data.image_sze", "'--data.image_size'"]),
         ("simclr", "--model.img_size 32", ["model.img_size", "--data.image_size"]),
-        ("simclr", "--model.optim.lrr 1", ["model.optim.lrr", "'model.optim.lr'"]),
+        ("simclr", "--model.optim.lrr 1", ["model.optim.lrr", "'--model.optim.lr'"]),
         (
             "simclr",
             "--model.backbone test_resnet --model.backbone.in_channels 1",

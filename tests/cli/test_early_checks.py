@@ -46,6 +46,7 @@ def test_what_is_right_passes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     check_early([*FIT, "--model.optim.lr", "-1", "--trainer.callbacks+=KNN", "--print_config"])
     check_early(["fit", "-h"])
+    check_early(["fit", "--model.help", "Captioning"])
     check_early(["fit", "--model.class_path=SimCLR", "--data", "Shapes"])
     check_early(["fit", "--config", '{"model": "SimCLR"}'])
     check_early(["compare", *FIT[1:], "--weights", "none", "--seeds=2"])

@@ -358,7 +358,7 @@ def test_skipped_images_are_counted_listed_and_left_out(image_folder, tmp_path):
 def test_nothing_skipped_leaves_no_list(image_folder, tmp_path):
     data = folder(image_folder(FLAT), on_error="skip")
     assert data.skipped == []
-    train, val, baseline = data.describe()
+    (train, val), (baseline, *_) = data.describe(), data.describe_classes()
     assert_named(train, "train", 27, 2, "9 to 18")
     assert_named(val, "val", 3, 2, "1 to 2")
     assert_named(baseline, "val", 0.667, "'cat'")

@@ -16,10 +16,10 @@ def test_cifar_as_jpeg_folders(data_root):
     data.setup("fit")
     assert len(data.classes) == 10
     assert "airplane" in data.classes
-    train, test, val, baseline = data.describe()
-    assert_named(train, "train", "9,000", 10, "900 to 900")
-    assert_named(test, "test", "2,000", 10, "200 to 200")
-    assert_named(val, "val", "1,000", 10, "100 to 100")
+    (train, val, test), (baseline,) = data.describe(), data.describe_classes()
+    assert_named(train, "train", "9,000", 10, "900 each")
+    assert_named(val, "val", "1,000", 10, "100 each")
+    assert_named(test, "test", "2,000", 10, "200 each")
     assert_named(baseline, "val", "0.100", "'airplane'")
     batch = next(iter(data.test_dataloader()))
     assert batch["image"].shape == (64, 3, 32, 32)

@@ -120,7 +120,7 @@ def test_folders_of_frames(image_folder):
 
 def test_what_was_found_is_said(clips):
     lines = ready(clips).describe()
-    assert_named(lines[0], "train", 6, 2, "3 to 3", "8 to 10", "64 x 48", 25, "0.32 to 0.4")
+    assert_named(lines[0], "train", 6, 2, "3 each", "8 to 10", "64 x 48", 25, "0.32 to 0.4")
 
 
 def test_files_are_opened_once_for_all_runs(clips, monkeypatch):
