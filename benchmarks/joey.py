@@ -156,8 +156,10 @@ def train(model: Model, batches: Iterable[Batch]) -> Iterator[int]:
 
 
 def translate(model: Model, batches: Iterable[contracts.Batch], beam: int, alpha: float) -> list[list[int]]:
-    """The best of a beam for each sentence, as its `predict` finds it; a text is at most 1.5 times as long as the
-    batch's longest source, which is its default."""
+    """The best of a beam for each sentence, as its `predict` finds it.
+
+    A text is at most 1.5 times as long as the batch's longest source, which is its default.
+    """
     texts = []
     for some in map(batch, batches):
         order = some.sort_by_src_length()

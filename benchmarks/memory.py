@@ -86,8 +86,10 @@ class Ellipses(ObjectDataModule):
 
 
 class Meter(Callback):
-    """Peak resident set size of each part in bytes, and the number of masks found. Comes before the callbacks that
-    draw."""
+    """Peak resident set size of each part in bytes, and the number of masks found.
+
+    Comes before the callbacks that draw.
+    """
 
     def __init__(self) -> None:
         self.peaks: dict[str, int] = {}

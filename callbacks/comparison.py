@@ -40,8 +40,11 @@ class Run(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One metric of one start: mean and sample standard deviation over `seeds` runs, and mean and standard error of the
-    difference to the reference, paired by seed. Null with too few seeds."""
+    """One metric of one start.
+
+    Mean and sample standard deviation over `seeds` runs, and mean and standard error of the difference to the
+    reference, paired by seed. Null with too few seeds.
+    """
 
     start: str
     metric: str

@@ -140,8 +140,10 @@ class FeatureArrays(Arrays):
 
 
 class Detections(ResultFile):
-    """Boxes, classes and scores, perhaps masks, under the ids of the data's annotations where it has some; `predict`
-    draws them too."""
+    """Boxes, classes and scores, perhaps masks, under the ids of the data's annotations where it has some.
+
+    `predict` draws them too.
+    """
 
     def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch, threshold: float | None) -> None:
         data, name = trainer.datamodule, f"{about(trainer)}.json"

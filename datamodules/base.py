@@ -91,8 +91,9 @@ class DataModule(L.LightningDataModule):
     def cached(
         self, name: str, splits: Sequence[Split], about: Iterable[object], compute: Callable[[], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """Tensors that `compute` gives for the plain samples of some splits, cached on disk by data modules whose
-        samples have a fingerprint.
+        """Tensors that `compute` gives for the plain samples of some splits.
+
+        Cached on disk by data modules whose samples have a fingerprint.
 
         Args:
             name: of the result, one word.

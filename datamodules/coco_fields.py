@@ -33,8 +33,10 @@ def is_flat(box: Any) -> bool:
 
 
 def outline(value: Any) -> Any:
-    """A `segmentation`: polygons as lists of x, y, x, y, ... also where one stands alone or its points come in pairs;
-    run lengths with a size of numbers; anything else as it is."""
+    """A `segmentation`: polygons as lists of x, y, x, y, ... also where one stands alone or its points come in pairs.
+
+    Run lengths with a size of numbers; anything else as it is.
+    """
     if isinstance(value, dict):
         size = value.get("size")
         return value | {"size": [integer(side) for side in size]} if isinstance(size, list) else value

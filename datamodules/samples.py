@@ -15,8 +15,10 @@ from modules.contracts import IGNORE, Batch, DataError
 
 
 class ImageDataset(Dataset):
-    """Samples as dicts, by key (epoch, row), with one view per pipeline; of an image that cannot be read only
-    `skipped`, its id, when `skip`."""
+    """Samples as dicts, by key (epoch, row), with one view per pipeline.
+
+    Of an image that cannot be read only `skipped`, its id, when `skip`.
+    """
 
     def __init__(self, source: Source, indices: np.ndarray, pipelines: list[Augment], seed: int, skip: bool):
         self.source, self.indices, self.pipelines = source, indices, pipelines
@@ -82,11 +84,12 @@ class LetterboxedImages(ImageDataset):
 
 
 def collate(samples: list[dict[str, Any]]) -> Batch:
-    """Stack the readable samples: `image` uint8 (B, 3, H, W) or `views`, a list of those, local ones last; `label`
-    (B,), `id`. For on-device augmentation: `parameters`, `row` (B,), and `image` unless the device holds the images.
-    With semantic maps: `mask` (B, H, W). Letterboxed images also have `size` and `inside` (B, 2); all are padded to
-    the largest; where that or `image_size` changed a size, `original_mask` is a list of the maps as they were, uint8
-    (h, w).
+    """Stack the readable samples: `image` uint8 (B, 3, H, W) or `views`, a list of those, local ones last.
+
+    `label` (B,), `id`. For on-device augmentation: `parameters`, `row` (B,), and `image` unless the device holds the
+    images. With semantic maps: `mask` (B, H, W). Letterboxed images also have `size` and `inside` (B, 2); all are
+    padded to the largest; where that or `image_size` changed a size, `original_mask` is a list of the maps as they
+    were, uint8 (h, w).
     """
     samples, batch = readable(samples)
     first = samples[0]

@@ -9,8 +9,10 @@ from pathlib import Path, PurePosixPath
 
 
 def same_name(name: str) -> str:
-    """A name normalized for comparison where its exact spelling is not there: in Unicode's composed form (NFC, where
-    macOS writes NFD), in lower case."""
+    """A name normalized for comparison where its exact spelling is not there.
+
+    In Unicode's composed form (NFC, where macOS writes NFD), in lower case.
+    """
     return composed(composed(name).casefold())
 
 
@@ -20,8 +22,10 @@ def composed(name: str) -> str:
 
 
 def spelled(folder: Path, name: str) -> Path | None:
-    """The file of that path below a folder; where there is none, the only one whose path differs by Unicode form or
-    case alone."""
+    """The file of that path below a folder.
+
+    Where there is none, the only one whose path differs by Unicode form or case alone.
+    """
     if _is_file(folder / name):
         return folder / name
     path = Path(folder)
@@ -36,8 +40,10 @@ def spelled(folder: Path, name: str) -> Path | None:
 
 
 def locate(name: str, folders: Iterable[Path]) -> Path | None:
-    """Find the file that a list calls `name`: below one of the folders, or as an absolute path; else by a shorter end
-    of it, for absolute paths of another machine. Backslashes separate folders, too, as on Windows.
+    """Find the file that a list calls `name`: below one of the folders, or as an absolute path.
+
+    Else by a shorter end of it, for absolute paths of another machine. Backslashes separate folders, too, as on
+    Windows.
 
     Args:
         name: as in the list.

@@ -35,8 +35,9 @@ def unicode_of(data: bytes) -> str:
 
 
 def decode(data: bytes, name: str) -> str:
-    """Text in UTF-8, UTF-16 or UTF-32, or else in Windows-1252, as spreadsheets of Western Europe write it, with one
-    warning; line ends become line feeds.
+    """Decode text in UTF-8, UTF-16, UTF-32, or else in Windows-1252; line ends become line feeds.
+
+    Spreadsheets of Western Europe write the last, which is warned of once.
 
     Args:
         data: the bytes of a file.
@@ -85,8 +86,9 @@ def read_lines(path: Path, empty: bool = False) -> list[str]:
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of a table that are not blank, its header first; separated by comma, semicolon, tab or bar, whichever
-    its first line has most of.
+    """The rows of a table that are not blank, its header first.
+
+    Separated by comma, semicolon, tab or bar, whichever its first line has most of.
 
     Raises:
         DataError: the file cannot be read, is no text, or has a quote that does not end.

@@ -88,8 +88,11 @@ def worker_error(error: BaseException) -> DataError | None:
 
 
 def _share(value: Any) -> None:
-    """Move tensors to shared memory here, in the worker's main thread. An error in the thread that would do so on their
-    way to the main process is lost: with full shared memory the main process would wait forever."""
+    """Move tensors to shared memory here, in the worker's main thread.
+
+    An error in the thread that would do so on their way to the main process is lost: with full shared memory the main
+    process would wait forever.
+    """
     if isinstance(value, Tensor):
         try:
             value.share_memory_()

@@ -34,8 +34,10 @@ def geometry(subject: Subject) -> list[Result]:
 
 
 def two_views(subject: Subject) -> tuple[Tensor, Tensor, str]:
-    """Two augmented views of the sample, shaped as `Subject.images`, and the augmentation in words: that of two epochs
-    of training, or flip and crop where training does not augment."""
+    """Two augmented views of the sample, shaped as `Subject.images`, and the augmentation in words.
+
+    That of two epochs of training, or flip and crop where training does not augment.
+    """
     data, split, places = subject.trainer.datamodule, subject.split, subject.places
     first, second = (
         torch.cat([_view(data, batch) for batch in samples(data, split, "train", places, epoch)]) for epoch in (0, 1)

@@ -137,14 +137,18 @@ def clusters(features: Tensor, labels: Tensor, classes: int, seed: int, starts: 
 
 
 def alignment(first: Tensor, second: Tensor) -> float:
-    """Mean squared distance on the unit sphere of two views (N, D) of the same images: 0 is best, 4 the most
-    (Wang and Isola 2020, arXiv 2005.10242, with alpha 2)."""
+    """Mean squared distance on the unit sphere of two views (N, D) of the same images.
+
+    0 is best, 4 the most (Wang and Isola 2020, arXiv 2005.10242, with alpha 2).
+    """
     return (normalize(first, dim=1) - normalize(second, dim=1)).square().sum(1).mean().item()
 
 
 def uniformity(features: Tensor) -> float:
-    """Log of the mean of exp(-2 d^2) over all pairs of features (N, D), at distance d on the unit sphere: 0 when all
-    are one point, the lower the more evenly spread (Wang and Isola 2020, arXiv 2005.10242, with t 2)."""
+    """Log of the mean of exp(-2 d^2) over all pairs of features (N, D), at distance d on the unit sphere.
+
+    0 when all are one point, the lower the more evenly spread (Wang and Isola 2020, arXiv 2005.10242, with t 2).
+    """
     squared = torch.pdist(normalize(features, dim=1).cpu()).square()
     return (torch.logsumexp(-2 * squared, 0) - np.log(len(squared))).item()
 

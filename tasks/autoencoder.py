@@ -18,8 +18,10 @@ FIXED = 64  # fixed noise vectors for figures
 
 
 class Passage(NamedTuple):
-    """Forward pass: `target` float (B, C, H, W) in -1..1, `seen` the same with noise, `made` the reconstruction; the
-    code's `mean` and `log_variance` (B, latent), the latter null unless variational."""
+    """Forward pass: `target` float (B, C, H, W) in -1..1, `seen` the same with noise, `made` the reconstruction.
+
+    The code's `mean` and `log_variance` (B, latent), the latter null unless variational.
+    """
 
     target: Tensor
     seen: Tensor
@@ -84,8 +86,10 @@ class AutoEncoder(Pretraining):
         """Accept any batch size: no image is compared with another."""
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Normalized images (B, C, H, W) to the mean of their code and the logarithm of its variance, (B, latent)
-        each; the latter null unless variational."""
+        """Normalized images (B, C, H, W) to mean and log variance of their code, (B, latent) each.
+
+        The latter is null unless variational.
+        """
         cells = adaptive_avg_pool2d(self.backbone(image)[-1], self.grid).flatten(1)
         if self.beta is None:
             return self.code(cells).float(), None

@@ -100,8 +100,10 @@ class Detection(VisionTask):
         return self
 
     def forward(self, image: Tensor, inside: Tensor, proposals: list[Tensor] | None = None) -> list[Found]:
-        """Normalized images (B, 3, H, W), the sizes (B, 2) of what is no padding, and proposals (R, 4) of each, for
-        heads that need them, to detections in their pixels."""
+        """Detections in normalized images (B, 3, H, W), in their pixels.
+
+        Takes the sizes (B, 2) of what is no padding, and proposals (R, 4) of each image for heads that need them.
+        """
         stride = max(self.backbone.features.strides)
         black = self.backbone.normalize(image.new_zeros(image.shape[1], 1, 1)[None])[0]
         shown = Shown(image, inside, proposals)

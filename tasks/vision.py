@@ -158,8 +158,10 @@ class VisionTask(Task):
         self._fold()
 
     def _fold(self) -> None:
-        """Here, because a checkpoint is loaded before, into the network as it was trained. Without one, a published
-        network takes its weights now."""
+        """Here, because a checkpoint is loaded before, into the network as it was trained.
+
+        Without one, a published network takes its weights now.
+        """
         if self.classifier is not None and not self.loaded:
             self._load()
         if not self.fold_batchnorm:

@@ -88,8 +88,10 @@ class ClassificationCollector(Collector):
 
 
 def draw_views(batch: Batch, samples: int, backbone: Backbone | None, data: LightningDataModule) -> np.ndarray | None:
-    """The first images of a batch, all views of one side by side, with their class where it is known; null for clips
-    and images of several sizes."""
+    """The first images of a batch, all views of one side by side, with their class where it is known.
+
+    Null for clips and images of several sizes.
+    """
     views = batch.get("views") or [batch.get("image")]
     if not all(isinstance(view, Tensor) and view.ndim == 4 for view in views):
         return None

@@ -1,5 +1,7 @@
-"""Collector for detection: predictions beside the truth, mistakes, precision-recall curves, kinds of errors; and
-figures of training batches."""
+"""Collector for detection: predictions beside the truth, mistakes, precision-recall curves, kinds of errors.
+
+Draws training batches as well.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

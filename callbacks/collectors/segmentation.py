@@ -92,15 +92,20 @@ def confusions(true: Tensor, predicted: Tensor, classes: int) -> Tensor:
 
 
 def scores(matrices: Tensor) -> tuple[Tensor, Tensor]:
-    """Pixel accuracy and mean IoU of each of B images, float (B,): the mean over the classes that the truth or the
-    prediction shows; nan for an image without labeled pixels."""
+    """Pixel accuracy and mean IoU of each of B images, float (B,).
+
+    The mean over the classes that the truth or the prediction shows; nan for an image without labeled pixels.
+    """
     right, true, predicted = matrices.diagonal(dim1=1, dim2=2), matrices.sum(2), matrices.sum(1)
     return right.sum(1) / true.sum(1), (right / (true + predicted - right)).nanmean(1)
 
 
 def thumbnails(batch: Batch, predicted: Tensor | None, backbone: Backbone) -> dict[str, Tensor]:
-    """The batch small enough to keep: `image` uint8 (B, 3, h, w), `true`, `predicted` uint8 (B, h, w), and `inside`
-    (B, 2): height and width of what shows the image. Small images keep their pixels."""
+    """The batch small enough to keep.
+
+    `image` uint8 (B, 3, h, w), `true`, `predicted` uint8 (B, h, w), and `inside` (B, 2): height and width of what shows
+    the image. Small images keep their pixels.
+    """
     image, maps = batch["image"], {"true": batch["mask"], "predicted": predicted}
     step = min(-(-max(image.shape[-2:]) // SIDE), *image.shape[-2:])
     small = visible(avg_pool2d(image.float(), step) if step > 1 else image, backbone)

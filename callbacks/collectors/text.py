@@ -33,8 +33,10 @@ class Sentence(NamedTuple):
 
 
 class FigureInput(NamedTuple):
-    """Inputs of a sentence's figure: image as JPEG, attention float16 (T, S) or (T, h, w), T tokens of the hypothesis
-    and S tokens of the source."""
+    """Inputs of a sentence's figure.
+
+    Image as JPEG, attention float16 (T, S) or (T, h, w), T tokens of the hypothesis and S tokens of the source.
+    """
 
     image: np.ndarray | None
     attention: np.ndarray | None
@@ -43,8 +45,9 @@ class FigureInput(NamedTuple):
 
 
 class TextCollector(Collector):
-    """Collect predictions `{text}` of images with `captions`, scored by CIDEr-D, or of sentences with a `target_text`,
-    scored by sentence BLEU.
+    """Collect predictions `{text}` and their scores.
+
+    Images with `captions` are scored by CIDEr-D, sentences with a `target_text` by sentence BLEU.
 
     Optional keys: `attention`, a list of (T, S) over the source or (T, h, w) over the image, None where not kept;
     `pieces` and `source_pieces`, lists of T and of S tokens. CIDEr-D needs all references, so everything is kept:
@@ -150,8 +153,10 @@ class TextCollector(Collector):
 
 
 def choose(sentences: Sequence[Sentence], scores: Sequence[float], count: int) -> dict[str, list[int]]:
-    """Indices of sentences for figures: `predictions`, spread over all; `best`, ties broken by length; `mistakes`, the
-    worst ones that match no reference."""
+    """Indices of sentences for figures: `predictions`, spread over all.
+
+    `best`, ties broken by length; `mistakes`, the worst ones that match no reference.
+    """
     places = range(len(sentences))
     spread = {place: place * GOLDEN % 2**32 for place in places}
     return {

@@ -15,8 +15,9 @@ BAR = 24  # pixels a pair
 def confusion(
     matrix: np.ndarray, classes: Sequence[str], title: str, columns: str = "predicted", shares: bool = False
 ) -> np.ndarray:
-    """Confusion matrix: counts as numbers (up to 20 classes), shares of the true class as colors. Of more than `NAMED`
-    classes the `CHOSEN` most confused ones are drawn, the others together as one.
+    """Confusion matrix: counts as numbers (up to 20 classes), shares of the true class as colors.
+
+    Of more than `NAMED` classes the `CHOSEN` most confused ones are drawn, the others together as one.
 
     Args:
         matrix: counts (C, C), rows are true classes, columns predicted ones.

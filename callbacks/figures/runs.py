@@ -71,8 +71,10 @@ def _draw_bands(axes: "Axes", names: Sequence[str], curves: Sequence[Sequence[Po
 
 
 def band(curves: Sequence[Points]) -> tuple[list[int], np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, minimum and maximum (E,) at the E epochs common to all curves; early stopping of one ends all, since a mean
-    over fewer runs would jump."""
+    """Mean, minimum and maximum (E,) at the E epochs common to all curves.
+
+    Early stopping of one ends all, since a mean over fewer runs would jump.
+    """
     tables = [dict(curve) for curve in curves]
     epochs = sorted(set.intersection(*map(set, tables)))
     values = np.array([[table[epoch] for epoch in epochs] for table in tables])

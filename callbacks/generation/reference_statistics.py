@@ -165,8 +165,11 @@ def _right(trainer: Trainer, model: Classifier, splits: list[str]) -> Tensor:
 def _measure(
     trainer: Trainer, extractor: Extractor, device: torch.device, samples: int, split: str, held: str | None = None
 ) -> dict[str, Tensor]:
-    """Statistics of the real images, and `others` (5,): Fréchet distances of Gaussian pixels, correlated Gaussian
-    pixels and images of the split `held`, their number, and their median distance to the nearest training image."""
+    """Statistics of the real images, and `others` (5,).
+
+    Fréchet distances of Gaussian pixels, correlated Gaussian pixels and images of the split `held`, their number, and
+    their median distance to the nearest training image.
+    """
     total = len(trainer.datamodule.dataset(split, "plain"))
     step = -(-total // FITTED)
     shown: list[Tensor] = []

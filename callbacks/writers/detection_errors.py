@@ -24,8 +24,11 @@ MEANING = {
 
 
 def write_errors(folder: Path, stage: str, reports: Mapping[Kind, Report]) -> None:
-    """Write `<stage>_errors.csv`: count and share of each kind of error, of boxes and of masks, and the score threshold
-    of the counted detections with its origin."""
+    """Write `<stage>_errors.csv`.
+
+    Count and share of each kind of error, of boxes and of masks, and the score threshold of the counted detections with
+    its origin.
+    """
     rows = [
         [kind, error, count, share, report.threshold, report.choice]
         for kind, report in reports.items()

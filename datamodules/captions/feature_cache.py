@@ -12,8 +12,9 @@ from modules.contracts import DataError
 
 
 class FeatureCache:
-    """Feature maps (C, h, w) of N images as float16 in one memory-mapped file, shared by workers, processes and later
-    runs.
+    """Feature maps (C, h, w) of N images as float16 in one memory-mapped file.
+
+    Shared by workers, processes and later runs.
 
     Attributes: `path` of the file, null as long as nothing is cached.
     """

@@ -99,8 +99,9 @@ class Flickr8k(CaptionData):
 
 
 class COCOCaptions(CaptionData):
-    """COCO captions in COCO's own JSON, or, as Flickr8k and Flickr30k too, in that of Karpathy and Fei-Fei (2015) with
-    their splits.
+    """COCO captions in COCO's own JSON or in Karpathy's.
+
+    Flickr8k and Flickr30k come in the latter, that of Karpathy and Fei-Fei (2015) with their splits, too.
 
     COCO's own are `root/annotations/captions_train2017.json` and the like, read where `file` is not there.
 

@@ -80,8 +80,10 @@ class CaptionDataset(ImageDataset):
 
 
 def collate(samples: list[dict[str, Any]]) -> Batch:
-    """Collate images, or feature maps `map` float16 (B, C, h, w) in place of `image`, with `target` int64 (B, T): BOS,
-    one caption, EOS, padding; and `captions`: all of each image."""
+    """Collate images, or feature maps `map` float16 (B, C, h, w) in place of `image`, with `target` int64 (B, T).
+
+    BOS, one caption, EOS, padding; and `captions`: all of each image.
+    """
     said, batch = images.readable(samples)
     if "map" in said[0]:
         batch["map"] = torch.from_numpy(np.stack([s["map"] for s in said]))

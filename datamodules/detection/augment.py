@@ -65,8 +65,11 @@ class ObjectAugment(Keyed):
         self.visible, self.masks = visible, masks
 
     def __call__(self, source: ObjectSource, indices: np.ndarray, index: int, *key: int) -> dict[str, Any]:
-        """Image `index` of `source`, mixed with others of `indices`: `image` (H, W, 3), `boxes`, `labels`, `masks` if
-        wanted, `size` of the original and `inside`, both (height, width)."""
+        """Image `index` of `source`, mixed with others of `indices`.
+
+        `image` (H, W, 3), `boxes`, `labels`, `masks` if wanted, `size` of the original and `inside`, both (height,
+        width).
+        """
         random, size = self.seed(*key), source.shape(index)
         room = fitted(size, self.target_size) if self.target_size else size
 
@@ -148,8 +151,10 @@ class ObjectAugment(Keyed):
         return drop_degenerate(Shown(image, clip(boxes[:, :4], image.shape[:2]), shown.labels[kept], masks))
 
     def _targets(self, shown: Shown) -> dict[str, np.ndarray]:
-        """Boxes with their number n, of proposals ~n, as a fifth column, and masks if there are any, because
-        albumentations fails without."""
+        """Boxes with their number n, of proposals ~n, as a fifth column, and masks if there are any.
+
+        albumentations fails without.
+        """
         number = np.arange(len(shown.boxes))
         number = np.where(shown.labels == PROPOSAL, ~number, number).astype(np.float32)
         return {"bboxes": np.concatenate([shown.boxes, number[:, None]], 1)} | (

@@ -30,8 +30,10 @@ def without_network(train: Part, judged: Part, classes: int) -> dict[str, float]
 
 
 def mean_sides(part: Part, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean width and height of each class's boxes as fractions of the image, (C, 2), nan where it has none, and its
-    share of all objects (C,); crowds left out."""
+    """Mean width and height of each class's boxes (C, 2), and its share of all objects (C,).
+
+    Sizes are fractions of the image, nan where a class has no box; crowds are left out.
+    """
     source, indices = part
     rows, chosen = places(source, indices)
     kept = ~source.crowd[chosen]
@@ -45,8 +47,10 @@ def mean_sides(part: Part, classes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def grid(sides: np.ndarray, along: int) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes xyxy (N, 4) in fractions of the image, `along` x `along` of each class (C, 2) that has a size, each in
-    the middle of its cell; and their labels (N,)."""
+    """Boxes xyxy (N, 4) in fractions of the image on a grid, and their labels (N,).
+
+    `along` x `along` of each class (C, 2) that has a size, each in the middle of its cell.
+    """
     middle = (np.arange(along) + 0.5) / along
     centers = np.stack(np.meshgrid(middle, middle), -1).reshape(-1, 2)
     known = np.flatnonzero(~np.isnan(sides[:, 0]))

@@ -153,8 +153,10 @@ class ObjectDataModule(ImageFilesData):
         return ObjectDataset(source, indices, self.augmented, self.seed, skip)
 
     def kinds(self) -> np.ndarray | None:
-        """Aspect-ratio groups, int64 (N,): images of one group differ in their sides by about a fourth at most; null
-        if all are of one group."""
+        """Aspect-ratio groups, int64 (N,): images of one group differ in their sides by about a fourth at most.
+
+        Null if all are of one group.
+        """
         source, indices = self.splits["train"]
         shapes = source.shapes[indices].astype(np.float64)
         if self.target_size:

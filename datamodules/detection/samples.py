@@ -63,9 +63,11 @@ def truth(objects: Objects, masks: bool) -> dict[str, Any]:
 
 
 def collate_objects(samples: list[dict[str, Any]]) -> Batch:
-    """Samples to a batch: `image` uint8 (B, 3, H, W), images padded with black at the right and bottom to the largest
-    of them, both sides a multiple of 32; `inside` and `size` (B, 2); `boxes`, `labels`, perhaps `masks`, `proposals`
-    and `truth`, lists over images.
+    """Collate samples of images of several sizes.
+
+    `image` uint8 (B, 3, H, W), images padded with black at the right and bottom to the largest of them, both sides a
+    multiple of 32; `inside` and `size` (B, 2); `boxes`, `labels`, perhaps `masks`, `proposals` and `truth`, lists over
+    images.
     """
     if any("views" in s for s in samples):  # for probes
         return collate(samples)

@@ -39,7 +39,8 @@ class ClassTable(NamedTuple):
 
 
 def read_class_table(root: Path) -> ClassTable | None:
-    """The table of classes in a folder, or in that of a split: `classes.txt`, a name or a number and a name per line;
+    """The table of classes in a folder, or in that of a split: `classes.txt`, a name or a number and a name per line.
+
     `labelmap.txt` of CVAT, `name:red,green,blue::`; `label_colors.txt` of CamVid, red, green, blue and a name; or a CSV
     with a class and its pixel value or color (`_classes.csv` of Roboflow, `class_dict.csv`). Null where there is none.
 

@@ -27,8 +27,9 @@ class ColorMaskFiles(MaskFiles):
     table: Path
 
     def values(self, index: int) -> np.ndarray:
-        """uint8 (H, W): the place of each pixel's color in `colors`; 255 for the border color of Pascal VOC. Gray masks
-        hold these numbers themselves, and so do palette masks in other colors.
+        """uint8 (H, W): the place of each pixel's color in `colors`; 255 for the border color of Pascal VOC.
+
+        Gray masks hold these numbers themselves, and so do palette masks in other colors.
 
         Raises:
             Undecodable: the file is missing, damaged or no image.

@@ -144,8 +144,11 @@ class MaskDataModule(ImageFilesData):
         return counts.sum(0), (counts.sum(1, keepdims=True) * (counts > 0)).sum(0)
 
     def baselines(self) -> dict[str, float]:
-        """mIoU of trivial baselines on val, or test without val: `most_frequent`, the most frequent class of the
-        training pixels, and `per_position`, that of each position, if all images are of one size."""
+        """mIoU of trivial baselines on val, or test without val.
+
+        `most_frequent`, the most frequent class of the training pixels, and `per_position`, that of each position, if
+        all images are of one size.
+        """
         judged = self._judged()
         if judged is None or "train" not in self.splits:
             return {}

@@ -46,8 +46,11 @@ def count_pixels(pairs: Pairs) -> MaskStatistics:
 
 
 def check(pairs: Pairs, statistics: MaskStatistics) -> None:
-    """Raise DataError for the first map of another size than its image, or with a number that is neither class nor
-    void."""
+    """Check that maps fit their images and hold classes or void.
+
+    Raises:
+        DataError: the first map of another size than its image, or with a number that is neither.
+    """
     wrong = [(i, row) for i, row in enumerate(statistics) if row and row.shape != row.image]
     if wrong:
         rest = [str(pairs.maps.path(i)) for i, _ in wrong[1:]]

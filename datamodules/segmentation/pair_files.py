@@ -18,8 +18,9 @@ Paths = list[tuple[Path, Path]]
 
 
 def in_folders(images: Path, masks: Path, suffix: str = "") -> Paths:
-    """Pair images and masks of the same place and name in two folders, or in one: there, masks are the PNGs with the
-    suffix, or, without one, all PNGs.
+    """Pair images and masks of the same place and name in two folders, or in one.
+
+    There, masks are the PNGs with the suffix, or, without one, all PNGs.
 
     Args:
         suffix: ending of masks behind the image's name: `_mask` in cat.jpg and cat_mask.png.
@@ -47,8 +48,10 @@ def in_folders(images: Path, masks: Path, suffix: str = "") -> Paths:
 
 
 def in_list(file: Path, root: Path) -> Paths:
-    """Pair the images and masks in a list, one pair a line, relative to `root`; of absolute paths of another machine,
-    the part below `root` counts. Between the two are a tab, a comma, a semicolon or blanks.
+    """Pair the images and masks in a list, one pair a line, relative to `root`.
+
+    Of absolute paths of another machine, the part below `root` counts. Between the two are a tab, a comma, a semicolon
+    or blanks.
 
     Raises:
         DataError: an empty list, a line that is no pair, or files that are not there.

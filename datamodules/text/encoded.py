@@ -45,9 +45,11 @@ class Ids:
 
 
 class EncodedPairs(Dataset):
-    """Batches by key (epoch, rows): `source` int64 (B, S), pieces and EOS; `target` int64 (B, T), BOS, pieces and EOS;
-    both right-padded; `source_text`, `target_text`, `id`; `cut`, B bools, true for a truncated source; and `row` int64
-    (B,), the place in the split. Sentences to be translated have no target.
+    """Batches by key (epoch, rows): `source` int64 (B, S), pieces and EOS.
+
+    `target` int64 (B, T), BOS, pieces and EOS; both right-padded; `source_text`, `target_text`, `id`; `cut`, B bools,
+    true for a truncated source; and `row` int64 (B,), the place in the split. Sentences to be translated have no
+    target.
 
     Args:
         pairs: the texts.

@@ -21,8 +21,9 @@ def find_videos(folder: Path) -> list[Path]:
 
 
 class ListFile:
-    """A text file with one video per line: its path and its class, a number or a name; a blank, a tab, a comma or a
-    semicolon lies between.
+    """A text file with one video per line: its path and its class, a number or a name.
+
+    A blank, a tab, a comma or a semicolon lies between.
 
     The class may be missing where the path begins with its folder. Blank lines are passed over.
     """

@@ -13,8 +13,10 @@ from modules.contracts import ConfigError
 
 
 class FrameFolder(StoredVideos):
-    """Folders of frames, each one video: `root/train/CLASS/VIDEO/*.jpg`, `val` and `test` beside it, or without splits
-    `root/CLASS/VIDEO/*.jpg`. Frames come in the order of their names, so numbers in them need leading zeros.
+    """Folders of frames, each one video.
+
+    `root/train/CLASS/VIDEO/*.jpg`, `val` and `test` beside it, or without splits `root/CLASS/VIDEO/*.jpg`. Frames come
+    in the order of their names, so numbers in them need leading zeros.
 
     Args:
         root: the folder.

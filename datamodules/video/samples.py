@@ -51,8 +51,10 @@ class FixedViews:
 
 
 class VideoDataset(ImageDataset):
-    """Samples as dicts, by key (epoch, row): `video` uint8 (V, T, H, W, 3), `id`, `label`; of a video that cannot be
-    decoded only `skipped`, its id, when `skip`."""
+    """Samples as dicts, by key (epoch, row): `video` uint8 (V, T, H, W, 3), `id`, `label`.
+
+    Of a video that cannot be decoded only `skipped`, its id, when `skip`.
+    """
 
     def __init__(self, source: Clips, indices: np.ndarray, make: RandomClip | FixedViews, skip: bool):
         super().__init__(source, indices, [], 0, skip)  # `make` has the seed
@@ -70,8 +72,10 @@ class VideoDataset(ImageDataset):
 
 
 def collate(samples: list[dict[str, Any]]) -> Batch:
-    """Stack the readable samples: `video` uint8 (B V, 3, T, H, W), the V views of a video one after the other; `label`
-    (B,), `id`."""
+    """Stack the readable samples: `video` uint8 (B V, 3, T, H, W), the V views of a video one after the other.
+
+    `label` (B,), `id`.
+    """
     samples, batch = readable(samples, "video")
     video = torch.from_numpy(np.concatenate([s["video"] for s in samples]))
     batch["video"] = video.permute(0, 4, 1, 2, 3)  # stays channels_last_3d in memory, which is faster

@@ -1,5 +1,7 @@
-"""Receptive fields against those of the literature (Araujo, Norris and Sim 2019, "Computing receptive fields of
-convolutional neural networks")."""
+"""Receptive fields against those of the literature.
+
+Araujo, Norris and Sim 2019, "Computing receptive fields of convolutional neural networks".
+"""
 
 import pytest
 

@@ -109,9 +109,11 @@ def named(image: np.ndarray) -> np.ndarray:
 
 
 def assert_boxes_fit(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray) -> int:
-    """Assert that each box ends where its color does, to a pixel, and that all pixels of a class's color, but for
-    strips of two, lie in a box of that class. Touching boxes of one class are only asked the second. Returns the number
-    of boxes that were asked both."""
+    """Assert that each box ends where its color does, to a pixel.
+
+    All pixels of a class's color, but for strips of two, must lie in a box of that class. Touching boxes of one class
+    are only asked the second. Returns the number of boxes that were asked both.
+    """
     height, width = image.shape[:2]
     assert (boxes[:, 2:] > boxes[:, :2]).all()
     assert (boxes >= 0).all()

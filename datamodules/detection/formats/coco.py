@@ -33,8 +33,11 @@ class Entry(NamedTuple):
 
 
 def find(root: Path) -> dict[Split, Path]:
-    """Find the json of each split: `annotations/instances_train2017.json`, `train/_annotations.coco.json`,
-    `train.json`; one alone, of whatever name, is training's."""
+    """Find the json of each split.
+
+    `annotations/instances_train2017.json`, `train/_annotations.coco.json`, `train.json`; one alone, of whatever name,
+    is training's.
+    """
     files = [f for pattern in ("*.json", "*/*.json") for f in sorted(root.glob(pattern)) if _speaks_of_objects(f)]
     named: dict[Split, list[Path]] = {}
     for file in files:

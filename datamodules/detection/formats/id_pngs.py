@@ -32,8 +32,10 @@ class Folders(NamedTuple):
 
 
 def find(root: Path) -> dict[Split, Folders]:
-    """Find images and masks of each split: train/images beside train/masks, images/train beside masks/train; else
-    images beside masks are training's."""
+    """Find images and masks of each split: train/images beside train/masks, images/train beside masks/train.
+
+    Else images beside masks are training's.
+    """
     found: dict[Split, Folders] = {}
     pairs = [(i, m) for i in IMAGES for m in MASKS]
     inside, outside = {part: split_folders(root / part) for part in (*IMAGES, *MASKS)}, split_folders(root)

@@ -85,8 +85,10 @@ class Places:
         self.folders = [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
     def find(self, name: str) -> Path | None:
-        """Find by path from one of the folders on, else by name in one of them, else by name without suffix; Unicode
-        form and case are ignored."""
+        """Find by path from one of the folders on, else by name in one of them, else by name without suffix.
+
+        Unicode form and case are ignored.
+        """
         name = posix(name)
         last = name.rsplit("/", 1)[-1]
         for tail in dict.fromkeys((name, last)):

@@ -24,8 +24,10 @@ Xmls = dict[str, Path]
 
 
 def find(root: Path) -> dict[Split, Xmls]:
-    """Find the xml files of each split: listed in `ImageSets/Main/train.txt`, or by folder, `train/*.xml`; else all of
-    `Annotations`, or of the root, are training's."""
+    """Find the xml files of each split: listed in `ImageSets/Main/train.txt`, or by folder, `train/*.xml`.
+
+    Else all of `Annotations`, or of the root, are training's.
+    """
     folder = root / "Annotations" if (root / "Annotations").is_dir() else root
     listed = _listed(root, folder)
     if listed:

@@ -102,8 +102,9 @@ def _without_keypoints(values: list[float], shape: tuple[int, int], line: str) -
 
 
 def _check_poses(raw: Raw, layout: Layout) -> None:
-    """Refuse keypoints without `kpt_shape`, which would pass for polygons: all lines are then of one length, and every
-    third value behind the box is a visibility flag, 0, 1 or 2.
+    """Refuse keypoints without `kpt_shape`, which would pass for polygons.
+
+    All lines are then of one length, and every third value behind the box is a visibility flag, 0, 1 or 2.
 
     Raises:
         DataError: the lines look like that.

@@ -17,8 +17,11 @@ LISTS = ("classes.txt", "obj.names", "labels/classes.txt", "train/labels/classes
 
 
 class Layout(NamedTuple):
-    """Names of the classes by number, from `file`; folders or lists of images by split; and of poses `kpt_shape`, the
-    number of keypoints and the values of each, 2 or 3."""
+    """Names of the classes by number, from `file`.
+
+    Folders or lists of images by split; and of poses `kpt_shape`, the number of keypoints and the values of each, 2 or
+    3.
+    """
 
     file: Path
     names: dict[int, str]
@@ -28,8 +31,9 @@ class Layout(NamedTuple):
 
 
 def find(root: Path) -> Layout | None:
-    """Read the layout from `data.yaml`, else `obj.data`, else `classes.txt` and the folders beside `labels`; null if
-    there is none of them.
+    """Read the layout from `data.yaml`, else `obj.data`, else `classes.txt` and the folders beside `labels`.
+
+    Null if there is none of them.
 
     Raises:
         DataError: a data.yaml or obj.data that cannot be used.

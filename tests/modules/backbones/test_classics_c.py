@@ -1,5 +1,7 @@
-"""Wide ResNet, SqueezeNet, DenseNet-264, MobileNet and ShuffleNet v1, EffNet, HarDNet, ViT with a convolutional stem:
-as large as published, and equal to what libraries have of them."""
+"""Wide ResNet, SqueezeNet, DenseNet-264, MobileNet and ShuffleNet v1, EffNet, HarDNet, ViT with a convolutional stem.
+
+As large as published, and equal to what libraries have of them.
+"""
 
 from functools import partial
 
