@@ -20,7 +20,7 @@ from faster_coco_eval.core import mask as coco_mask
 from benchmarks.report import Comparison, compare, in_pairs, parser
 from modules.contracts import Prediction
 from modules.metrics.detection import DetectionScores
-from modules.metrics.images import Kind, Rle
+from modules.metrics.detection_arrays import Kind, Rle
 
 MARK = ">= 2"
 BATCH = 16

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from benchmarks.report import Comparison, compare, in_pairs, parser
 from modules.backbones import by_name
+from modules.backbones.fold_batchnorm import folded
 from modules.contracts import Backbone
-from modules.folding import folded
 
 ALLOWED = 1e-4  # difference of the outputs, of the largest value of a map
 

@@ -22,12 +22,12 @@ from benchmarks.batches import Batches
 from benchmarks.overhead import MARK, TASKS, WARM_UP, Run, Stopwatch, ours
 from benchmarks.precision import autocast, automatic
 from benchmarks.report import Comparison, compare, in_pairs, parser
-from modules import generative
-from modules.averaging import follow, share_at
-from modules.generative import Canvas
-from modules.generative.augment import DRAWS, diff_augment
+from modules import gan
+from modules.augmentation.diff_augment import DRAWS, diff_augment
+from modules.gan import Canvas
 from modules.losses.adversarial import GAMES, gradient_penalty
-from modules.optim import Optim
+from modules.training.ema import follow, share_at
+from modules.training.optim import Optim
 from tasks import turns, wgan
 
 LATENT = 128  # the tasks' default
@@ -94,7 +94,7 @@ def _discriminator_loss(
 
 
 def _built(part: dict[str, Any], *arguments: Any) -> nn.Module:
-    return vars(generative)[part["class_path"]](*arguments, **part.get("init_args", {})).train()
+    return vars(gan)[part["class_path"]](*arguments, **part.get("init_args", {})).train()
 
 
 def _optimizer(task: str, settings: dict[str, Any], network: nn.Module, steps: int) -> tuple[Any, Any]:

@@ -34,7 +34,7 @@ from modules.backbones import Timm
 from modules.contracts import Batch, through
 from modules.heads import Linear, Projection
 from modules.losses.contrastive import nt_xent
-from modules.optim import Optim
+from modules.training.optim import Optim
 
 MARK = ">= 0.95"
 WARM_UP = 5

@@ -2,7 +2,7 @@
 
 import torch
 
-from modules.precision import AUTO, choose, detect
+from modules.training.precision import AUTO, choose, detect
 
 HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from callbacks.selection import Selection, Validation
 from modules.contracts import writing
-from modules.transfer import read_checkpoint
+from modules.training.transfer import read_checkpoint
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
 """Requests to end; SLURM announces the end of a job by SIGUSR1, where it is asked to."""

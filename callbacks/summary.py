@@ -25,7 +25,7 @@ from callbacks.writers.detection_errors import read_errors
 from callbacks.writers.per_class import MAIN_METRICS, read_per_class
 from callbacks.writers.tables import open_text
 from modules.contracts import writing
-from modules.heads.linear import Linear
+from modules.heads.classification.linear import Linear
 
 LINES = 5  # of texts that were written, to be shown
 

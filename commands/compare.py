@@ -24,7 +24,7 @@ from callbacks.comparison import Comparison, Run, read_run
 from callbacks.run_directory import RunDirectory, new_path
 from commands.arguments import flatten, located, run_name
 from modules.contracts import Backbone, ConfigError, DataError, writing
-from modules.transfer import load_backbone
+from modules.training.transfer import load_backbone
 
 OWN = ("--model.weights", "--model.init_args.weights", "--seed_everything", "--ckpt_path")  # compare sets them itself
 

@@ -65,17 +65,17 @@ from commands.compare import check_starts, compare, typed_plan
 from commands.early_checks import check_early, nothing_saved, report
 from commands.errors import check_nulls, check_trainer, readable
 from commands.handed_on import handed_on, typed_data
+from commands.home import expand_home, expand_word
 from commands.linking import link
 from commands.next_commands import command_line, next_commands
 from commands.processes import Lost, Terminated, check_processes, ended_by_signals, explain, finish, prepare
+from commands.yaml_text import dump_yaml
 from datamodules.workers import worker_error
 from evaluation import Trainer
-from modules.allocator import keep_freed_memory
 from modules.contracts import ConfigError, DataError, writing
-from modules.home import expand_home, expand_word
-from modules.precision import AUTO, choose, detect, unified
-from modules.transfer import export_backbone, read_checkpoint
-from modules.yaml_text import dump_yaml
+from modules.training.allocator import keep_freed_memory
+from modules.training.precision import AUTO, choose, detect, unified
+from modules.training.transfer import export_backbone, read_checkpoint
 from tasks.averaging import EpochAverage, MovingAverage
 
 set_dumper("yaml", dump_yaml)  # a class called 1e3 stays text

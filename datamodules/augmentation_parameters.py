@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.augment import Chances
-from modules.views import NEUTRAL
+from modules.augmentation.views import NEUTRAL
 
 ATTEMPTS = 10  # to place a crop before the whole image is taken
 RATIO = 4 / 3  # largest aspect ratio of a crop
@@ -48,7 +48,7 @@ class AugmentationParameters:
     kinds: list[Kind]
 
     def __call__(self, keys: list[tuple[int, int, int]]) -> list[Tensor]:
-        """Draw for keys (seed, epoch, index): per kind the columns of `modules.views.Draws`, (B, kind.count, 15).
+        """Draw for keys (seed, epoch, index): per kind the columns of `augmentation.views.Draws`, (B, kind.count, 15).
 
         float32, as int32 of the same bits: a trainer of half precision rounds the floats of a batch on their way.
         """
@@ -72,7 +72,7 @@ def uniforms(keys: NDArray[np.int64], count: int) -> NDArray[np.float64]:
 
 
 def draw(uniform: NDArray[np.float64], shape: tuple[int, int], kind: Kind) -> NDArray[np.float32]:
-    """The columns of `modules.views.Draws` (N, 15) from uniform numbers (N, COUNT)."""
+    """The columns of `modules.augmentation.views.Draws` (N, 15) from uniform numbers (N, COUNT)."""
     chances, u = kind.chances, uniform
     box = _boxes(u[:, CROP:FLIP].reshape(-1, ATTEMPTS, 4), shape, kind.crop)
     low = np.array([max(0.0, 1 - chances.strength)] * 3 + [-chances.hue])

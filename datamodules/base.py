@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from datamodules.roles import Role
 from datamodules.sampler import DistributedSequentialSampler, EpochSampler
 from datamodules.workers import Collate, Loader, outlive_signals
-from modules.colors import RGB
 from modules.contracts import Batch, ConfigError, DataError
+from modules.contracts.palette import RGB
 
 MEANING = ("palette", "mask_values")
 Split = Literal["train", "val", "test"]

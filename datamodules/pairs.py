@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from datamodules.source import Source
-from modules.colors import RGB
 from modules.contracts import IGNORE, ConfigError
+from modules.contracts.palette import RGB
 
 HIGHEST = 1 << 16  # numbers in maps lie below
 

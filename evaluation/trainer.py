@@ -22,8 +22,8 @@ from evaluation.projection import Method
 from evaluation.robustness import robustness
 from evaluation.subject import Result, Subject, collect
 from modules.contracts import ConfigError, DataError
-from modules.precision import AUTO, choose, detect
-from modules.transfer import read_checkpoint
+from modules.training.precision import AUTO, choose, detect
+from modules.training.transfer import read_checkpoint
 from tasks import Task
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from modules.augmentation.diff_augment import DRAWS, Change, diff_augment
 from modules.contracts import Batch, ConfigError, Prediction
-from modules.generative import Verdict
-from modules.generative.augment import DRAWS, Change, diff_augment
+from modules.gan import Verdict
 from modules.losses.adversarial import Game, dragan, gradient_penalty, r1
 from tasks.base import Stage
 from tasks.generation import Generation

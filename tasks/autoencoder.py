@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, mse_loss
 
 from modules.contracts import Batch, ConfigError, Prediction
-from modules.generative import Canvas, DCGANGenerator
-from modules.generative.contracts import GeneratorFactory
+from modules.gan import Canvas, DCGANGenerator
+from modules.gan.contracts import GeneratorFactory
 from modules.losses.variational import divergence, likelihood_loss
 from tasks.base import Stage
 from tasks.pretraining import Pretraining

@@ -9,8 +9,8 @@ import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
-from modules.averaging import follow, share_at
 from modules.contracts import ConfigError
+from modules.training.ema import follow, share_at
 
 
 class MovingAverage(WeightAveraging):

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from modules.contracts import SURPLUS, Backbone, Batch, ConfigError, Prediction
 from modules.metrics.means import Means
-from modules.optim import Optim, Rates
+from modules.training.optim import Optim, Rates
 from tasks.averaging import EpochAverage, MovingAverage
 
 Stage = Literal["val", "test"]

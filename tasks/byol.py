@@ -8,7 +8,7 @@ from torch import Tensor
 from modules.contracts import Batch, HeadFactory
 from modules.heads import MLP, Projection
 from modules.losses.distillation import negative_cosine
-from modules.teacher import Teacher
+from modules.training.teacher import Teacher
 from tasks.pretraining import MomentumEncoderPretraining, positive
 
 

@@ -16,7 +16,7 @@ from modules.text.memory import Memory
 from modules.text.search import greedy, sample
 from modules.text.show_attend_tell import ShowAttendTell
 from modules.text.tokens import BOS, EOS, PAD
-from modules.transfer import fingerprint, read_run
+from modules.training.transfer import fingerprint, read_run
 from tasks.text_generation import TextGeneration
 from tasks.vision import VisionTask
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from modules.backbones.stem import see_gray
-from modules.chroma import COLORS, chroma, chroma_counts
 from modules.contracts import Batch, ConfigError
+from modules.pretext.chroma import COLORS, chroma, chroma_counts
 from tasks.pretraining import Pretraining
 
 MEMORY = 100  # steps over which the shares of colors are averaged

@@ -17,7 +17,7 @@ from modules.decoding.tta import TTA, TiledTTA
 from modules.heads.detection import DetectorFactory, FasterRCNN
 from modules.heads.detection.detector import Target
 from modules.metrics.detection import DetectionScores, Report, protocols
-from modules.metrics.images import Kind
+from modules.metrics.detection_arrays import Kind
 from modules.necks import FPN, build_neck
 from tasks.base import Stage
 from tasks.vision import VisionTask

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from modules.contracts import Backbone, Batch, ConfigError, HeadFactory
 from modules.heads import Prototypes
 from modules.losses.distillation import dino, entropy, sinkhorn, teacher_probabilities
-from modules.teacher import Teacher
+from modules.training.teacher import Teacher
 from tasks.pretraining import MomentumEncoderPretraining, positive
 
 

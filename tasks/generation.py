@@ -6,12 +6,12 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from modules.averaging import follow, share_at
 from modules.contracts import Batch, ConfigError, Prediction, pixel_scale, with_channels
-from modules.generative import BackboneDiscriminator, Canvas, Condition, DCGANDiscriminator, DCGANGenerator
-from modules.generative.contracts import DiscriminatorFactory, Generator, GeneratorFactory
-from modules.generative.noise import keyed_noise
-from modules.transfer import load_backbone
+from modules.gan import BackboneDiscriminator, Canvas, Condition, DCGANDiscriminator, DCGANGenerator
+from modules.gan.contracts import DiscriminatorFactory, Generator, GeneratorFactory
+from modules.gan.noise import keyed_noise
+from modules.training.ema import follow, share_at
+from modules.training.transfer import load_backbone
 from tasks.turns import Turns
 
 FIXED = 64  # fixed noise vectors for figures

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from modules.contracts import Batch, ConfigError
 from modules.heads import MLP
-from modules.patches import cut
+from modules.pretext.patches import cut
 from tasks.pretraining import Pretraining
 
 

@@ -8,7 +8,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from modules.contracts import Batch, ConfigError, HeadFactory
 from modules.heads import Pixels
-from modules.patches import hide, histograms, standardized
+from modules.pretext.patches import hide, histograms, standardized
 from tasks.pretraining import Pretraining
 
 CELL, BINS = 8, 9  # of the histograms, as Dalal and Triggs found best

@@ -9,8 +9,8 @@ from torch import Tensor
 from modules.contracts import Batch, ConfigError, HeadFactory
 from modules.heads import Projection
 from modules.losses.contrastive import info_nce
-from modules.queue import Queue
-from modules.teacher import Teacher
+from modules.training.negative_queue import Queue
+from modules.training.teacher import Teacher
 from tasks.pretraining import MomentumEncoderPretraining, positive
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from modules.contracts import Batch, HeadFactory
 from modules.heads import MLP, Projection
 from modules.losses.contrastive import info_nce_in_batch
-from modules.teacher import Teacher
+from modules.training.teacher import Teacher
 from tasks.pretraining import MomentumEncoderPretraining, positive
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from modules.contracts import Batch, ConfigError, Prediction
-from modules.teacher import Teacher, momentum_at
+from modules.training.teacher import Teacher, momentum_at
 from tasks.base import Stage
 from tasks.vision import VisionTask
 

@@ -5,11 +5,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from modules.blocks import resize
 from modules.contracts import IGNORE, Batch, ConfigError, Features, HeadFactory, NeckFactory, Prediction
 from modules.decoding.dense import class_map, infer, padded, to_original, without_padding
 from modules.decoding.tta import TTA, TiledTTA
 from modules.heads import FCN, UNet
+from modules.layers.blocks import resize
 from modules.losses.segmentation import SegmentationLoss
 from modules.metrics.segmentation import PROTOCOLS, RESIZED, SegmentationScores
 from modules.necks import build_neck

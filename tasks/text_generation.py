@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from modules.contracts import GREEDY, Batch, ConfigError, Prediction
 from modules.losses.text import label_smoothed_cross_entropy
-from modules.metrics.text import Perplexity
+from modules.metrics.translation import Perplexity
 from modules.text.decoder import Decoder
 from modules.text.memory import Memory
 from modules.text.search import Hypothesis, Search

@@ -6,7 +6,7 @@ from torch import nn
 
 from modules.contracts import GREEDY, Batch, ConfigError, Prediction
 from modules.metrics.scripts import Tokenize
-from modules.metrics.text import TranslationScores, protocols
+from modules.metrics.translation import TranslationScores, protocols
 from modules.text.decoder import DecoderFactory, EncoderFactory, tie
 from modules.text.hypotheses import Hypothesis
 from modules.text.memory import Memory

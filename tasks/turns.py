@@ -11,7 +11,7 @@ from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from modules.contracts import ConfigError
-from modules.optim import Optim
+from modules.training.optim import Optim
 from tasks.base import Task
 
 ADAM = Optim(lr=2e-4, betas=(0.5, 0.999), weight_decay=0.0, schedule="linear", warmup=0.0)

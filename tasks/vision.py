@@ -7,11 +7,11 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from modules.backbones import by_name
+from modules.backbones.fold_batchnorm import folded
 from modules.backbones.reach import pools_plainly, survey
 from modules.backbones.size import blank, size_error, smallest
 from modules.contracts import Backbone, Batch, ConfigError, Head, HeadFactory, through
-from modules.folding import folded
-from modules.transfer import describe, load_backbone
+from modules.training.transfer import describe, load_backbone
 from tasks.base import Task
 
 

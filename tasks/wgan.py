@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn.utils.parametrize import is_parametrized
 
 from modules.contracts import ConfigError
-from modules.generative import ResNetDiscriminator, ResNetGenerator
-from modules.generative.contracts import DiscriminatorFactory, GeneratorFactory
+from modules.gan import ResNetDiscriminator, ResNetGenerator
+from modules.gan.contracts import DiscriminatorFactory, GeneratorFactory
 from modules.losses.adversarial import GAMES
-from modules.optim import Optim
+from modules.training.optim import Optim
 from tasks.adversarial import Adversarial, Penalty
 
 ADAM = Optim(lr=1e-4, betas=(0.0, 0.9), weight_decay=0.0, schedule="linear", warmup=0.0)

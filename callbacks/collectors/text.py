@@ -16,7 +16,7 @@ from callbacks.figures.sentences import alignments, attention_maps, captioned, s
 from callbacks.writers.per_class import write_csv
 from modules.contracts import Backbone, Batch, Prediction
 from modules.metrics.captions import cider, tokens
-from modules.metrics.text import sentence_bleu
+from modules.metrics.translation import sentence_bleu
 
 SIDE = 300  # pixels of the longer side of an image that is kept
 MAPS = 6  # sentences whose attention is drawn

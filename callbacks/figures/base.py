@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from callbacks.figures.fonts import use_fonts
-from modules.colors import vivid
+from modules.contracts.palette import vivid
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,8 +8,8 @@ from lightning.pytorch import LightningDataModule
 
 from callbacks.figures.base import shorten
 from callbacks.figures.strips import Entry, swatch
-from modules.colors import palette as default_palette
 from modules.contracts import IGNORE
+from modules.contracts.palette import palette as default_palette
 
 Palette = Sequence[tuple[int, int, int]]
 

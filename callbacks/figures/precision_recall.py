@@ -8,7 +8,7 @@ import numpy as np
 from callbacks.figures.base import PLAIN, render, shorten, titled
 from callbacks.figures.overlays import Palette
 from modules.metrics.detection import Report
-from modules.metrics.images import Kind
+from modules.metrics.detection_arrays import Kind
 from modules.metrics.threshold import best_threshold
 
 if TYPE_CHECKING:

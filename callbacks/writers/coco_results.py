@@ -16,7 +16,7 @@ from torch import Tensor
 
 from callbacks.writers.tables import Table, open_text
 from modules.contracts import Prediction, writing
-from modules.image_ids import image_number
+from modules.contracts.image_ids import image_number
 
 Record = dict[str, Any]
 COLUMNS = ("objects", "boxes", "masks")

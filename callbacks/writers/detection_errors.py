@@ -10,7 +10,7 @@ import numpy as np
 from callbacks.figures.base import PLAIN, percent, render, titled
 from callbacks.writers.per_class import read_csv, write_csv
 from modules.metrics.detection import Report
-from modules.metrics.images import Kind
+from modules.metrics.detection_arrays import Kind
 
 MEANING = {
     "class": "right place, wrong class",

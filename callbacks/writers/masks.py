@@ -11,7 +11,6 @@ from torch import Tensor
 from callbacks.figures.overlays import overlay, palette_of
 from callbacks.writers.images import ImageFiles, resized, seen
 from callbacks.writers.tables import Table, open_text
-from modules import colors
 from modules.contracts import Batch, Prediction, writing
 
 ENDINGS = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz"}
@@ -75,18 +74,18 @@ class MaskFiles(Table):
         return [f"{count / mask.size:.6f}" for count in counts[: len(self.classes)]]
 
 
-def encode_map(mask: np.ndarray, values: np.ndarray, palette: list[tuple[int, int, int]]) -> Image.Image:
+def encode_map(mask: np.ndarray, values: np.ndarray, colors: list[tuple[int, int, int]]) -> Image.Image:
     """A map as an image of mode P, or, for values above 255, of 16 bits.
 
     Args:
         mask: uint8 (H, W), classes.
         values: int (C,), pixel value of each class.
-        palette: color of each class; other values have Pascal VOC's colors, to complete the palette.
+        colors: color of each class; other values have Pascal VOC's colors, to complete the palette.
     """
     if values.max() > 255:
         return Image.fromarray(values.astype(np.uint16)[mask])
-    table = np.array(colors.palette(256), np.uint8)
-    table[values] = palette
+    table = np.array(palette(256), np.uint8)
+    table[values] = colors
     image = Image.fromarray(values.astype(np.uint8)[mask])
     image.putpalette(table.tobytes())
     return image

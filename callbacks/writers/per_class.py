@@ -9,7 +9,7 @@ import numpy as np
 
 from modules.contracts import writing
 from modules.metrics.detection import PREFIX, Report
-from modules.metrics.images import Kind
+from modules.metrics.detection_arrays import Kind
 
 
 def per_class(matrix: np.ndarray) -> dict[str, np.ndarray]:

@@ -12,8 +12,8 @@ from torch import Tensor
 from datamodules.augmentation_parameters import AugmentationParameters, Kind
 from datamodules.samples import DeviceDataset
 from datamodules.source import Source
+from modules.augmentation.views import make_views
 from modules.contracts import Batch, ConfigError
-from modules.views import make_views
 
 Resident = bool | Literal["auto"]
 

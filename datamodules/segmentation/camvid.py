@@ -8,8 +8,8 @@ from datamodules.pairs import Legend, Pairs
 from datamodules.roles import Role
 from datamodules.segmentation.mask_data import MaskDataModule
 from datamodules.segmentation.pair_files import in_folders, in_list, to_pairs
-from modules.colors import RGB
 from modules.contracts import IGNORE, DataError
+from modules.contracts.palette import RGB
 
 CLASSES: dict[str, RGB] = {
     "sky": (128, 128, 128),

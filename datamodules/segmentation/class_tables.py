@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from datamodules.split_names import split_folders
 from datamodules.text_files import read_lines, read_rows
-from modules.colors import RGB
 from modules.contracts import DataError
+from modules.contracts.palette import RGB
 
 COLUMNS = {
     "name": ("class", "name", "classname", "label"),

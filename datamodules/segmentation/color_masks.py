@@ -8,8 +8,8 @@ import numpy as np
 
 from datamodules.cache import digest
 from datamodules.segmentation.files import MaskFiles, numbers_of, open_mask
-from modules.colors import RGB
 from modules.contracts import IGNORE, DataError
+from modules.contracts.palette import RGB
 
 BORDER = (224, 224, 192)  # Pascal VOC's color around objects, void
 

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from datamodules.cache import digest, stamp
-from modules.colors import RGB
 from modules.contracts import DataError
+from modules.contracts.palette import RGB
 
 MODES = ("1", "L", "P", "I;16", "I;16L", "I;16B", "I")  # one number per pixel
 

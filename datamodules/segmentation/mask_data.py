@@ -28,8 +28,8 @@ from datamodules.segmentation.mask_statistics import (
 )
 from datamodules.segmentation.samples import MaskDataset
 from datamodules.source import Files
-from modules.colors import RGB, palette
 from modules.contracts import IGNORE, ConfigError, DataError
+from modules.contracts.palette import RGB, palette
 
 PLAIN = 224  # side of the squares that probes see where images keep their own sizes
 BAR = 24  # characters of the longest bar of a histogram

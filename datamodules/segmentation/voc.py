@@ -10,8 +10,8 @@ from datamodules.pairs import Legend, Pairs
 from datamodules.roles import Role
 from datamodules.segmentation.mask_data import MaskDataModule
 from datamodules.segmentation.pair_files import in_names, to_pairs
-from modules.colors import palette
 from modules.contracts import DataError
+from modules.contracts.palette import palette
 
 CLASSES = (
     "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "

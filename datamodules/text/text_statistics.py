@@ -6,7 +6,7 @@ from datamodules.text.batches import LengthBatches
 from datamodules.text.bitext import Bitext
 from datamodules.text.encoded import EncodedPairs
 from modules.metrics.scripts import Tokenize
-from modules.metrics.text import corpus_bleu
+from modules.metrics.translation import corpus_bleu
 from modules.text.tokenizer import Tokenizer
 
 

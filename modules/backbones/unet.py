@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.blocks import ConvNormReLU
 from modules.contracts import Backbone, ConfigError, Features
+from modules.layers.blocks import ConvNormReLU
 
 
 class Stages(nn.ModuleList):

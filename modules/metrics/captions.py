@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from modules.metrics import meteor
-from modules.metrics.corpus import Corpus
 from modules.metrics.scripts import spaced
+from modules.metrics.sentence_metric import Corpus
 
 Words = list[str]
 Grams = Counter[tuple[str, ...]]

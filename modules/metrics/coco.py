@@ -7,7 +7,7 @@ import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval.core import mask as coco_mask
 
-from modules.metrics.images import Image, Kind
+from modules.metrics.detection_arrays import Image, Kind
 
 IOU50, IOU75 = 0, 5  # of .50:.05:.95
 AREAS = ("small", "medium", "large")  # in the order of COCOeval, after the one of all

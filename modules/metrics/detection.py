@@ -10,7 +10,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 from modules.contracts import ConfigError, Prediction
 from modules.metrics import coco, matching
-from modules.metrics.images import EMPTY, Image, Kind, pack, unpack
+from modules.metrics.detection_arrays import EMPTY, Image, Kind, pack, unpack
 from modules.metrics.threshold import USUAL, best_threshold
 
 PREFIX: dict[Kind, str] = {"boxes": "", "masks": "mask_"}

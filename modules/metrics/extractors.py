@@ -11,8 +11,8 @@ from torch.nn.functional import cross_entropy, interpolate, pad
 
 from modules.backbones import by_name
 from modules.contracts import Backbone, ConfigError
-from modules.optim import Optim
-from modules.transfer import load_backbone, read_checkpoint
+from modules.training.optim import Optim
+from modules.training.transfer import load_backbone, read_checkpoint
 
 BACKBONE = "test_resnet"  # of classifiers trained here: small, since each new data set trains one
 STEPS, BATCH, SHIFT = 300, 128, 2  # of that training; pixels that images are moved by

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from modules.metrics.images import Image
+from modules.metrics.detection_arrays import Image
 
 HALF, BACKGROUND = 0.5, 0.1
 ERRORS = ("class", "location", "both", "duplicate", "background", "missed")

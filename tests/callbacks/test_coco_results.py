@@ -11,7 +11,7 @@ from pycocotools.cocoeval import COCOeval
 
 from benchmarks.evaluation import coco_eval, scenes
 from callbacks.writers.coco_results import ResultFile, records, write_results
-from modules.image_ids import image_number
+from modules.contracts.image_ids import image_number
 from modules.metrics.detection import DetectionScores
 
 CATEGORY_IDS, IMAGE_IDS = [7, 3], {"a.png": 40, "b.png": 12, "c.png": 5}

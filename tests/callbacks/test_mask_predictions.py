@@ -9,8 +9,8 @@ from callbacks.predictions import Predictions
 from callbacks.writers.images import inside, stems
 from callbacks.writers.masks import encode_map
 from datamodules.segmentation.files import read_mask
-from modules.colors import palette as pascal_voc
 from modules.contracts import DataError
+from modules.contracts.palette import palette as pascal_voc
 from tests.helpers.errors import refuses
 from tests.helpers.small_masks import CLASSES, ORIGINAL, PALETTE, MaskData, Segmentation
 

@@ -6,8 +6,8 @@ from PIL import Image
 
 from callbacks.figures.overlays import DIFFERENT, differences, enlarged, legend, overlay, palette_of
 from callbacks.figures.strips import strips, swatch
-from modules.colors import palette as pascal_voc
 from modules.contracts import IGNORE
+from modules.contracts.palette import palette as pascal_voc
 from tests.helpers.errors import assert_named
 
 PALETTE = [(0, 0, 0), (255, 0, 0), (0, 0, 255)]

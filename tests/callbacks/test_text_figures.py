@@ -16,7 +16,7 @@ from callbacks.figures.log import log_table
 from callbacks.figures.sentences import alignments, attention_maps, captioned, fitted, lines, lit, sentence_table
 from callbacks.figures_callback import Figures
 from modules.metrics.captions import cider, tokens
-from modules.metrics.text import sentence_bleu
+from modules.metrics.translation import sentence_bleu
 from tests.helpers.small_text import Captioner, Captions, Pairs, Translator, said_of
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 import tasks
 from commands.arguments import located, typed_task
-from modules.precision import Hardware
+from modules.training.precision import Hardware
 from tests.helpers.commands import results, values
 from tests.helpers.errors import line_naming
 

@@ -20,7 +20,7 @@ from commands import compare
 from commands.compare import labels
 from modules.backbones import Timm
 from modules.contracts import ConfigError, DataError
-from modules.transfer import export_backbone
+from modules.training.transfer import export_backbone
 from tests.helpers.commands import TINY, values
 from tests.helpers.errors import assert_named, line_naming, refuses, sentence
 

@@ -5,7 +5,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from modules.transfer import read_checkpoint
+from modules.training.transfer import read_checkpoint
 
 SMALL = (
     "--data.batch_size 4 --data.image_size 32 --data.workers 0 --data.val_split 0.25 --model.backbone resnet18 "

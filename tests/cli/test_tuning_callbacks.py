@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from modules.transfer import read_checkpoint
+from modules.training.transfer import read_checkpoint
 from tests.helpers.errors import line_naming
 
 TINY = "--data.train 160 --data.val 8 --data.test 8 --data.batch_size 8 --data.workers 0 --data.image_size 32".split()

@@ -11,7 +11,7 @@ from scipy.stats import ks_2samp, kstest
 
 from datamodules.augment import RECIPES, Chances
 from datamodules.augmentation_parameters import COUNT, GOLDEN, AugmentationParameters, Kind, _mixed, draw, uniforms
-from modules.views import NEUTRAL, WIDTHS, Draws
+from modules.augmentation.views import NEUTRAL, WIDTHS, Draws
 
 N = 4000
 

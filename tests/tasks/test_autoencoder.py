@@ -8,9 +8,9 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn.functional import interpolate
 
 from modules.contracts import ConfigError
-from modules.generative import DCGANGenerator
+from modules.gan import DCGANGenerator
 from modules.losses.variational import divergence, likelihood_loss
-from modules.optim import Optim
+from modules.training.optim import Optim
 from tasks import AutoEncoder
 from tests.helpers.errors import refuses
 from tests.helpers.training import train

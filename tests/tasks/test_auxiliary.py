@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 
 from modules.backbones import by_name
 from modules.contracts import ConfigError
-from modules.optim import Optim
-from modules.transfer import export_backbone, load_backbone
+from modules.training.optim import Optim
+from modules.training.transfer import export_backbone, load_backbone
 from tasks import Classification
 from tests.helpers.errors import refuses
 

@@ -12,13 +12,13 @@ from torch.utils.data import DataLoader
 
 from modules.contracts import ConfigError
 from modules.metrics.reward import Reward
-from modules.optim import Optim
 from modules.text.recurrent import RecurrentDecoder
 from modules.text.search import Search
 from modules.text.show_attend_tell import ShowAttendTell
 from modules.text.tokenizer import Tokenizer
 from modules.text.tokens import BOS, EOS, PAD
 from modules.text.transformer import TransformerDecoder
+from modules.training.optim import Optim
 from tasks import Captioning
 from tests.helpers.errors import refuses
 

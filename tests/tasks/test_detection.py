@@ -10,7 +10,7 @@ from modules.contracts import ConfigError
 from modules.decoding.tta import TTA, TiledTTA
 from modules.heads.detection import FCOS, RCNN, SSD, FasterRCNN, FastRCNN, MaskRCNN, RetinaNet, SingleObject
 from modules.necks import FPN, NoNeck
-from modules.optim import Optim
+from modules.training.optim import Optim
 from tasks import Detection, InstanceSegmentation
 from tests.helpers.errors import refuses
 

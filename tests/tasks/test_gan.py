@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from modules.contracts import ConfigError, DataError
-from modules.generative import BackboneDiscriminator, Canvas, DCGANDiscriminator, DCGANGenerator, ResNetDiscriminator
-from modules.generative.contracts import Discriminator, Generator
+from modules.gan import BackboneDiscriminator, Canvas, DCGANDiscriminator, DCGANGenerator, ResNetDiscriminator
+from modules.gan.contracts import Discriminator, Generator
 from modules.losses.adversarial import gradient_penalty
-from modules.optim import Optim
+from modules.training.optim import Optim
 from tasks import GAN, WGAN
 from tests.helpers.errors import refuses
 
@@ -349,7 +349,7 @@ def test_a_checkpoint_goes_on_in_the_middle_of_a_round(tmp_path):
 
 def test_the_backbone_of_a_discriminator_takes_weights(tmp_path):
     from modules.backbones import Timm
-    from modules.transfer import export_backbone
+    from modules.training.transfer import export_backbone
 
     source = Timm("test_resnet")
     export_backbone(source, tmp_path / "backbone.safetensors")

@@ -15,7 +15,7 @@ from modules.backbones import Timm, by_name
 from modules.backbones.reach import survey
 from modules.contracts import ConfigError
 from modules.heads import FullyConnected
-from modules.transfer import export_backbone, load_backbone, read_weights
+from modules.training.transfer import export_backbone, load_backbone, read_weights
 from tasks import DINO, Classification, MaskedPatches, SemanticSegmentation, SimCLR, Task, Video
 from tasks.moco import MoCo
 from tests.helpers.errors import assert_named, refuses

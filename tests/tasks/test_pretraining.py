@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from modules.chroma import chroma
 from modules.contracts import ConfigError
 from modules.heads import Projection
-from modules.optim import Optim
-from modules.patches import cut, hide, histograms, standardized
-from modules.teacher import momentum_at
+from modules.pretext.chroma import chroma
+from modules.pretext.patches import cut, hide, histograms, standardized
+from modules.training.optim import Optim
+from modules.training.teacher import momentum_at
 from tasks import BYOL, DINO, Colorization, Jigsaw, MaskedPatches, MoCo, MoCoV3, Rotation, SimCLR, SimSiam
 from tasks.jigsaw import distant_orders
 from tasks.pretraining import Pretraining
@@ -127,7 +127,7 @@ def test_the_teacher_follows_once_per_optimizer_step_on_its_schedule():
 
 
 def test_weights_that_are_loaded_reach_the_teacher(tmp_path):
-    from modules.transfer import export_backbone
+    from modules.training.transfer import export_backbone
 
     export_backbone(BYOL(**SMALL).backbone, tmp_path / "backbone.safetensors")
     task = BYOL(weights=str(tmp_path / "backbone.safetensors"), momentum=1.0, **SMALL)

@@ -16,7 +16,7 @@ from modules.decoding.tta import TiledTTA
 from modules.heads import FCN, LRASPP, DeepLabV3, DeepLabV3Plus, PSPNet, SemanticFPN, UNet
 from modules.losses.segmentation import SegmentationLoss
 from modules.necks import FPN
-from modules.optim import Optim
+from modules.training.optim import Optim
 from tasks import SemanticSegmentation
 from tests.helpers.errors import refuses
 

@@ -12,7 +12,7 @@ from torch import nn
 from modules.backbones import Timm
 from modules.contracts import ConfigError
 from modules.heads import Linear, Projection
-from modules.optim import Optim
+from modules.training.optim import Optim
 from tasks import Classification, SimCLR
 from tests.helpers.errors import refuses
 from tests.helpers.training import train

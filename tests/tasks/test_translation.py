@@ -7,12 +7,12 @@ from torch.nn.functional import cross_entropy, pad
 from torch.utils.data import DataLoader
 
 from modules.contracts import ConfigError
-from modules.optim import Optim
 from modules.text.recurrent import RecurrentDecoder, RecurrentEncoder
 from modules.text.search import Search, greedy
 from modules.text.tokenizer import Tokenizer
 from modules.text.tokens import BOS, EOS, PAD
 from modules.text.transformer import TransformerDecoder, TransformerEncoder
+from modules.training.optim import Optim
 from tasks import Translation
 from tests.helpers.errors import refuses
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from modules.contracts import ConfigError, Head
-from modules.optim import Optim
 from modules.temporal import FUSIONS, Recurrent
-from modules.transfer import load_backbone
+from modules.training.optim import Optim
+from modules.training.transfer import load_backbone
 from tasks import Classification, Video
 from tests.helpers.errors import refuses
 

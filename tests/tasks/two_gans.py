@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from modules.generative import DCGANDiscriminator, DCGANGenerator
-from modules.optim import Optim
+from modules.gan import DCGANDiscriminator, DCGANGenerator
+from modules.training.optim import Optim
 from tasks import GAN, WGAN
 
 STEPS, BATCH = 6, 8

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from modules.heads import Projection, Prototypes
-from modules.optim import Optim
+from modules.training.optim import Optim
 from tasks import BYOL, DINO, MoCo, MoCoV3, SimCLR, SimSiam
 
 STEPS, BATCH = 20, 8

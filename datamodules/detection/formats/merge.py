@@ -13,7 +13,7 @@ from datamodules.detection.objects import Annotations
 from datamodules.finding import SUFFIXES
 from datamodules.split_names import NAMES
 from modules.contracts import DataError
-from modules.image_ids import image_number
+from modules.contracts.image_ids import image_number
 
 SHOWN = 5  # names in a sentence
 

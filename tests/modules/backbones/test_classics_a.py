@@ -17,7 +17,7 @@ from modules.backbones.classics.blocks import Residual, activation_layer, convol
 from modules.backbones.classics.inception import _inception
 from modules.backbones.classics.vgg import deepen, vgg16_c
 from modules.contracts import ConfigError
-from modules.transfer import export_backbone, load_backbone
+from modules.training.transfer import export_backbone, load_backbone
 from tests.helpers.errors import assert_named, refuses
 
 PUBLISHED = {

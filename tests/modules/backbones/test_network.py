@@ -6,8 +6,8 @@ import torch
 
 from modules.backbones import Timm, by_name
 from modules.contracts import ConfigError, DataError
-from modules.optim import parameter_groups
-from modules.transfer import export_backbone, load_backbone
+from modules.training.optim import parameter_groups
+from modules.training.transfer import export_backbone, load_backbone
 from tests.helpers.errors import assert_named, refuses
 
 

@@ -9,7 +9,7 @@ from torchvision.models import get_model
 from modules.backbones import Timm, TorchvisionVideo, UNetEncoder, by_name
 from modules.backbones.reach import survey, train_only
 from modules.contracts import Backbone, ConfigError, Features
-from modules.transfer import load_backbone
+from modules.training.transfer import load_backbone
 from tasks.classification import Classification
 from tests.helpers.errors import assert_named, refuses
 
@@ -259,7 +259,7 @@ class Vector(Own):
 
 
 def test_a_backbone_that_keeps_the_contract_trains_exports_and_loads(tmp_path):
-    from modules.transfer import export_backbone
+    from modules.training.transfer import export_backbone
 
     task = Classification(backbone=Own(), classes=["a", "b"])
     assert task(torch.randn(2, 3, 32, 32)).shape == (2, 2)

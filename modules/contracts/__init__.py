@@ -1,0 +1,33 @@
+"""Interfaces between the parts: backbones, feature pyramids, batches, predictions and the two kinds of user error."""
+
+from modules.contracts.backbone import Backbone, Features, Maps, Weights
+from modules.contracts.batches import GREEDY, IGNORE, SURPLUS, Batch, Prediction
+from modules.contracts.errors import ConfigError, DataError, nearest, writing
+from modules.contracts.parts import Fusion, FusionFactory, Head, HeadFactory, Neck, NeckFactory, through
+from modules.contracts.pixels import LUMA, pixel_scale, with_channels
+
+__all__ = [
+    "GREEDY",
+    "IGNORE",
+    "LUMA",
+    "SURPLUS",
+    "Backbone",
+    "Batch",
+    "ConfigError",
+    "DataError",
+    "Features",
+    "Fusion",
+    "FusionFactory",
+    "Head",
+    "HeadFactory",
+    "Maps",
+    "Neck",
+    "NeckFactory",
+    "Prediction",
+    "Weights",
+    "nearest",
+    "pixel_scale",
+    "through",
+    "with_channels",
+    "writing",
+]

@@ -1,0 +1,31 @@
+"""The two kinds of user error, and hints in their sentences."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+
+
+class ConfigError(Exception):
+    """A wrong command or setting; one sentence, exit code 2."""
+
+
+class DataError(Exception):
+    """Wrong data or files; one sentence, exit code 1."""
+
+
+def nearest(word: str, words: list[str]) -> str:
+    """A hint for a misspelt word: "; did you mean X?", or nothing when none is near."""
+    match = get_close_matches(word, words, n=1, cutoff=0.5)
+    return f"; did you mean {match[0]!r}?" if match else ""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an OSError, such as a full disk or a read-only folder, into a DataError of one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"cannot write {path}: {error.strerror or error}; free some space or choose another --run_dir"
+        ) from error

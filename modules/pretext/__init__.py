@@ -1,0 +1,1 @@
+"""Inputs and targets of pretext tasks: masked patches, jigsaw tiles and chrominance."""

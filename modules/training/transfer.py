@@ -1,0 +1,262 @@
+"""Transfer of weights between tasks: loading and exporting of backbones, here only."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from modules.backbones import by_name
+from modules.backbones.classics.vgg import deepen, depth
+from modules.backbones.reach import survey
+from modules.contracts import Backbone, ConfigError, DataError, Weights, writing
+from modules.training.adaptation import adapt_channels, adapt_time
+
+
+def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None = None) -> str:
+    """Load weights into `backbone`; returns a line with their number and source.
+
+    A VGG takes those of a shallower VGG as its paper does: see `deepen`. Exports of versions that ended the backbone at
+    its last map lack the layers behind it (hidden layers of AlexNet, VGG and MobileNetV3, norm of ConvNeXt, as
+    torchvision has them): these start afresh, and the line says so.
+
+    Args:
+        backbone: changed in place: all tensors, `mean` and `std` when the source has them, and `untrained`.
+        source: a run directory, a `.ckpt` of any task, a `backbone.safetensors`, or `pretrained` for the weights of the
+            backbone's library.
+        classifier: takes the library's classifier, which the source must have.
+
+    Raises:
+        DataError: no such file, or not a checkpoint; never unpickles anything but tensors and plain values.
+        ConfigError: weights of another architecture; names the tensors that do not fit.
+    """
+    tensors, about, label, last = _pretrained(backbone) if source == "pretrained" else read_weights(source)
+    epoch = f", epoch {about['epoch']}" if "epoch" in about else ""
+    if shallower := _shallower(backbone, about.get("name", "")):
+        load_backbone(shallower, source)
+        filled = deepen(backbone.net, shallower.net)
+        _take_statistics(backbone, about)
+        some = f"{', '.join(filled)} of {backbone.name}"
+        return f"backbone: {some} from {shallower.name} in {label}{epoch}; all its other layers start afresh"
+    tensors = adapt_time(adapt_channels(tensors, backbone), backbone)
+    own = backbone.net.state_dict()
+    tensors, last = _without_classifier(tensors, own, backbone, last)
+    fresh = _fresh(backbone, own, tensors)
+    tensors |= {key: own[key] for key in fresh}
+    wrong = [
+        *[f"{k} is missing" for k in own if k not in tensors],
+        *[f"{k} is not in {backbone.name}" for k in tensors if k not in own],
+        *[
+            f"{k} is {_size(tensors[k])} instead of {_size(v)}"
+            for k, v in own.items()
+            if k in tensors and tensors[k].shape != v.shape
+        ],
+    ]
+    if wrong:
+        raise ConfigError(f"weights from {label} do not fit {backbone.name}: {_first(wrong)}{_advice(backbone, about)}")
+    own.update(tensors)  # keeps the versions of layers, which torch reads
+    backbone.net.load_state_dict(own)
+    _take_statistics(backbone, about)
+    if classifier is not None:
+        _load_classifier(classifier, last, label)
+    backbone.untrained = tuple(fresh or about.get("untrained", ()))
+    said = f"; {_first(fresh)} are not in it and start afresh" if fresh else ""
+    if backbone.untrained and not fresh:
+        said = f"; {_first(list(backbone.untrained))} were not trained there"
+    return f"backbone: {len(own) - len(fresh)}/{len(own)} tensors from {label}{epoch}{said}"
+
+
+def read_weights(source: str) -> Weights:
+    """Read the backbone weights of a run directory, a checkpoint or a safetensors file."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        inside = [path / "backbone.safetensors", path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]
+        path = next((p for p in inside if p.is_file()), path)
+        if path.is_dir():
+            raise DataError(
+                f"{source} has neither backbone.safetensors nor checkpoints: that run has not saved anything yet"
+            )
+    if not path.is_file():
+        raise DataError(
+            f"no weights at {source}: expected a run directory, a .ckpt, a backbone.safetensors or `pretrained`"
+        )
+    readers = {".safetensors": _read_safetensors, ".pth": _read_tensors, ".pt": _read_tensors, ".bin": _read_tensors}
+    return readers.get(path.suffix, _read_checkpoint)(path)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a Lightning checkpoint; tensors and plain values only, so that nothing in the file can run.
+
+    Raises:
+        DataError: the file is no checkpoint, is cut short, or holds pickled objects.
+    """
+    checkpoint = _unpickled(path)
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise DataError(f"{path} is not a checkpoint: it has no state_dict")
+    return checkpoint
+
+
+def read_run(source: str) -> dict[str, Any]:
+    """The checkpoint of a run directory, the best one where it has one, or of a file.
+
+    Raises:
+        DataError: there is none, and as `read_checkpoint`.
+    """
+    path = Path(source).expanduser()
+    inside = (path / "checkpoints" / name for name in ("averaged.ckpt", "best.ckpt", "last.ckpt"))
+    found = next((file for file in (path, *inside) if file.is_file()), None)
+    if found is None:
+        raise DataError(f"no checkpoint at {source}: expected a run directory or a .ckpt")
+    return read_checkpoint(found)
+
+
+def export_backbone(backbone: Backbone, path: Path, **about: Any) -> None:
+    """Write `backbone.safetensors` under timm's own names, with name and input statistics as metadata.
+
+    Plain timm loads it: `timm.create_model(name, num_classes=0, checkpoint_path=path)`.
+    """
+    about = {**describe(backbone), **about}
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in backbone.net.state_dict().items()}
+    partial = path.with_suffix(".tmp")
+    with writing(path):
+        # not save_file, whose errors do not say what the operating system said
+        partial.write_bytes(save(tensors, metadata={"format": "pt"} | {k: json.dumps(v) for k, v in about.items()}))
+        partial.replace(path)
+
+
+def fingerprint(module: nn.Module) -> str:
+    """Hash of all tensors of a module, 32 hexadecimal digits."""
+    state = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        state.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        state.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return state.hexdigest()[:32]
+
+
+def describe(backbone: Backbone) -> dict[str, Any]:
+    """Metadata of the exported file, as plain values."""
+    about = {
+        "name": backbone.name,
+        "small_images": backbone.small_images,
+        "mean": [round(x, 6) for x in backbone.mean.tolist()],
+        "std": [round(x, 6) for x in backbone.std.tolist()],
+    }
+    return about | ({"untrained": list(backbone.untrained)} if backbone.untrained else {})
+
+
+def _read_safetensors(path: Path) -> Weights:
+    try:
+        with safe_open(path, "pt") as file:
+            about = {k: json.loads(v) for k, v in (file.metadata() or {}).items() if k != "format"}
+            return Weights({k: file.get_tensor(k) for k in file.keys()}, about, str(path))  # noqa: SIM118
+    except (SafetensorError, ValueError) as error:
+        raise DataError(f"{path} is not a safetensors file: {error}") from error
+
+
+def _unpickled(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except Exception as error:  # the unpickler raises a dozen types for a dozen kinds of garbage
+        raise DataError(
+            f"{path} is not a checkpoint of plain tensors (cut short, or it holds code): it was not loaded"
+        ) from error
+
+
+def _read_tensors(path: Path) -> Weights:
+    """Read a library's file of named tensors, such as torchvision's `.pth`."""
+    tensors = _unpickled(path)
+    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise DataError(f"{path} is not a file of named tensors, as torchvision's are: a checkpoint here ends in .ckpt")
+    return Weights(tensors, {}, str(path))
+
+
+def _read_checkpoint(path: Path) -> Weights:
+    checkpoint = read_checkpoint(path)
+    prefix = checkpoint.get("backbone", {}).get("prefix", "backbone.net.")
+    tensors = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    if not tensors:
+        raise DataError(f"{path} has no backbone in it: its tensors are {_first(list(checkpoint['state_dict']))}")
+    about = dict(checkpoint.get("backbone", {}))
+    about |= {"epoch": checkpoint["epoch"] + 1} if "epoch" in checkpoint else {}
+    return Weights(tensors, about, str(path))
+
+
+def _pretrained(backbone: Backbone) -> Weights:
+    try:
+        return backbone.pretrained()
+    except Exception as error:  # hub, cache and network each raise their own types
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        file = backbone.weights_file
+        elsewhere = f"; fetch {file} where there is a network, and say --model.weights FILE" if file else ""
+        raise DataError(f"cannot get the pretrained weights of {backbone.name}: {reason}{elsewhere}") from error
+
+
+def _shallower(backbone: Backbone, name: str) -> Backbone | None:
+    """The VGG `name` if `backbone` is a deeper one."""
+    if not all(called.rpartition("/")[2].startswith("vgg") for called in (name, backbone.name)):
+        return None
+    other = by_name(name)
+    return other if depth(other.net) < depth(backbone.net) else None
+
+
+def _take_statistics(backbone: Backbone, about: dict[str, Any]) -> None:
+    if len(about.get("mean", ())) == len(backbone.mean):
+        backbone.mean.copy_(torch.tensor(about["mean"]))
+        backbone.std.copy_(torch.tensor(about["std"]))
+
+
+def _without_classifier(
+    tensors: dict[str, Tensor], own: dict[str, Tensor], backbone: Backbone, last: dict[str, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Split a library's tensors into those of the backbone and those of the classifier."""
+    names = backbone.config.get("classifier") or ()
+    names = [names] if isinstance(names, str) else names
+    above = [name.rpartition(".")[0] for name in names]  # such as `head`, with a norm beside `head.linear`
+    whole = [name for name in above if name and not any(key.startswith(f"{name}.") for key in own)]
+    parts = tuple(f"{name}." for name in (*names, *whole))
+    left = {key: value for key, value in tensors.items() if key not in own and key.startswith(parts)}
+    return {key: value for key, value in tensors.items() if key not in left}, left or last
+
+
+def _load_classifier(classifier: nn.Module, tensors: dict[str, Tensor], label: str) -> None:
+    own = classifier.state_dict()
+    found = {key: tensors[key] for key in own if key in tensors and tensors[key].shape == own[key].shape}
+    if lacking := [key for key in own if key not in found]:
+        raise ConfigError(
+            f"model.head is pretrained, but {label} has no such classifier ({_first(lacking)}): add --model.weights "
+            f"pretrained, or leave --model.head out"
+        )
+    classifier.load_state_dict(found)
+
+
+def _fresh(backbone: Backbone, own: dict[str, Tensor], tensors: dict[str, Tensor]) -> list[str]:
+    """Names of the layers behind the last map, where exports of old lack all of them."""
+    lacking = [key for key in own if key not in tensors]
+    if not lacking:
+        return []
+    reach = survey(backbone)
+    behind = reach.pooled.difference(*reach.maps)
+    return lacking if set(lacking) == behind else []
+
+
+def _advice(backbone: Backbone, about: dict[str, Any]) -> str:
+    if about.get("name", backbone.name) != backbone.name:
+        return f"; they are of {about['name']}: add --model.backbone {about['name']}"
+    if about.get("small_images", backbone.small_images) != backbone.small_images:
+        return f"; add --model.small_images {str(about['small_images']).lower()}"
+    return ""
+
+
+def _size(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"
+
+
+def _first(words: list[str], count: int = 3) -> str:
+    more = f" and {len(words) - count} more" if len(words) > count else ""
+    return ", ".join(words[:count]) + more
