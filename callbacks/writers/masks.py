@@ -12,6 +12,7 @@ from callbacks.figures.overlays import overlay, palette_of
 from callbacks.writers.images import ImageFiles, resized, seen
 from callbacks.writers.tables import Table, open_text
 from modules.contracts import Batch, Prediction, writing
+from modules.contracts.palette import palette
 
 ENDINGS = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz"}
 
