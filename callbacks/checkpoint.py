@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import StochasticWeightAveraging, early_stoppin
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from callbacks.selection import Selection, Validation
+from callbacks.results.selection import Selection, Validation
 from modules.contracts import writing
 from modules.training.transfer import read_checkpoint
 

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from callbacks.embedding import embed
+from callbacks.collectors.embedding import embed
 from callbacks.figures.curve import curve
 from callbacks.figures.log import log_figure
 from modules.contracts import ConfigError

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import ProgressColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from callbacks.number_format import duration
+from callbacks.results.number_format import duration
 from callbacks.speed_monitor import SpeedMonitor
 from modules.contracts import Batch
 

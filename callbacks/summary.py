@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from callbacks.knn import KNN
-from callbacks.number_format import duration, number, or_null
 from callbacks.predictions import Predictions
-from callbacks.results import Results, Rows, classifies
-from callbacks.results_table import results_table
+from callbacks.results.metrics import Results, Rows, classifies
+from callbacks.results.number_format import duration, number, or_null
+from callbacks.results.table import results_table
 from callbacks.speed_monitor import SpeedMonitor
 from callbacks.writers.detection_errors import read_errors
 from callbacks.writers.per_class import MAIN_METRICS, read_per_class

@@ -20,7 +20,7 @@ import yaml
 from lightning.pytorch import Trainer
 
 from callbacks.checkpoint import Stopped
-from callbacks.comparison import Comparison, Run, read_run
+from callbacks.results.comparison import Comparison, Run, read_run
 from callbacks.run_directory import RunDirectory, new_path
 from commands.arguments import flatten, located, run_name
 from modules.contracts import Backbone, ConfigError, DataError, writing

@@ -9,7 +9,7 @@ from lightning.pytorch import Trainer
 from rich.progress import track
 from torch import Tensor
 
-from callbacks.embedding import embed
+from callbacks.collectors.embedding import embed
 from callbacks.summary import CONSOLE
 from datamodules import DataModule
 from datamodules.base import Purpose, Split

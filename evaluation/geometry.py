@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from callbacks.collapse_monitor import effective_rank, spectrum
-from callbacks.embedding import embed
+from callbacks.collectors.embedding import embed
 from callbacks.figures.log import log_figure
 from datamodules import DataModule
 from datamodules.augment import Augment

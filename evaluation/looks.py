@@ -5,7 +5,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch.nn.functional import normalize
 
-from callbacks.embedding import evaluating
+from callbacks.collectors.embedding import evaluating
 from callbacks.figures.base import PLAIN, RIGHT, WRONG, shorten
 from callbacks.figures.grids import grid, side_by_side
 from callbacks.figures.log import log_figure

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from callbacks.embedding import embed
+from callbacks.collectors.embedding import embed
 from callbacks.figures.grids import grid
 from callbacks.figures.log import log_figure
 from evaluation.accuracies import Classifier, percent

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from callbacks.comparison import Comparison, Run, paired, read_run, spread
 from callbacks.figures.runs import band, comparison
+from callbacks.results.comparison import Comparison, Run, paired, read_run, spread
 from modules.contracts import DataError
 from tests.helpers.errors import assert_named, refuses
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from callbacks.embedding import embed
+from callbacks.collectors.embedding import embed
 from callbacks.knn import KNN, knn_predict
 from modules.contracts import ConfigError
 from tests.helpers.errors import assert_named, refuses

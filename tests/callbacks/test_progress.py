@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from callbacks import progress
-from callbacks.number_format import duration
 from callbacks.progress import Bar, Lines, make_progress, place
+from callbacks.results.number_format import duration
 from callbacks.speed_monitor import SpeedMonitor
 from tests.helpers import small_task
 from tests.helpers.errors import assert_named, line_naming

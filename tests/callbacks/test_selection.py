@@ -2,7 +2,7 @@
 
 import pytest
 
-from callbacks.selection import Selection, Validation
+from callbacks.results.selection import Selection, Validation
 from tests.helpers.errors import assert_named
 
 

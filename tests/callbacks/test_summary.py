@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from callbacks.number_format import number, or_nan, or_null
+from callbacks.results.number_format import number, or_nan, or_null
 from callbacks.summary import Summary
 from callbacks.writers.detection_errors import write_errors
 from callbacks.writers.per_class import per_class, per_class_of_pixels, write_per_class

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from callbacks.figures.log import log_figure
 from callbacks.figures.runs import comparison
-from callbacks.number_format import number, or_nan, or_null
+from callbacks.results.number_format import number, or_nan, or_null
 from modules.contracts import GREEDY, DataError, writing
 
 

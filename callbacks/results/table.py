@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from callbacks.number_format import number
+from callbacks.results.number_format import number
 
 ORDER = ("train", "val", "test")
 
