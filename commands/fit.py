@@ -64,6 +64,7 @@ from commands.cluster import launched, requeue, share_out
 from commands.compare import check_starts, compare, typed_plan
 from commands.early_checks import check_early, nothing_saved, report
 from commands.errors import check_nulls, check_trainer, readable
+from commands.evaluate import Trainer
 from commands.handed_on import handed_on, typed_data
 from commands.home import expand_home, expand_word
 from commands.linking import link
@@ -71,7 +72,6 @@ from commands.next_commands import command_line, next_commands
 from commands.processes import Lost, Terminated, check_processes, ended_by_signals, explain, finish, prepare
 from commands.yaml_text import dump_yaml
 from datamodules.workers import worker_error
-from evaluation import Trainer
 from modules.contracts import ConfigError, DataError, writing
 from modules.training.allocator import keep_freed_memory
 from modules.training.precision import AUTO, choose, detect, unified

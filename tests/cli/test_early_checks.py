@@ -68,7 +68,7 @@ def test_a_signal_during_the_imports_is_answered():
 
 
 def test_top_level_options_are_those_of_the_parser(graft, capsys):
-    from evaluation import Trainer
+    from commands.evaluate import Trainer
 
     with pytest.raises(SystemExit):
         graft("fit", "--config", "tasks/simclr.yaml", "--print_config")

@@ -89,7 +89,7 @@ def test_the_last_weights_of_a_pretraining_are_judged_as_they_are_exported(graft
 
 
 def test_images_are_damaged_in_full_precision_whatever_the_trainer_computes_in(graft, trained, monkeypatch, said):
-    from evaluation import robustness
+    from commands.evaluate import robustness
 
     seen, corrupt = [], robustness.corrupt
     monkeypatch.setattr(

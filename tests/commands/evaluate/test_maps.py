@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from evaluation.maps import activation, attention, overlay
+from commands.evaluate.maps import activation, attention, overlay
 from modules.backbones import Timm
 
 

@@ -11,16 +11,16 @@ from torch import Tensor
 
 from callbacks.figures.log import log_figure
 from callbacks.run_directory import RunDirectory
+from commands.evaluate.accuracies import groups, probe, recipe, vote
+from commands.evaluate.drawing import bars
+from commands.evaluate.features import samples, save, shots, stills
+from commands.evaluate.geometry import geometry
+from commands.evaluate.looks import draw_maps, draw_neighbors, draw_projection
+from commands.evaluate.projection import Method
+from commands.evaluate.robustness import robustness
+from commands.evaluate.subject import Result, Subject, collect
 from datamodules import DataModule
 from datamodules.base import Split
-from evaluation.accuracies import groups, probe, recipe, vote
-from evaluation.drawing import bars
-from evaluation.features import samples, save, shots, stills
-from evaluation.geometry import geometry
-from evaluation.looks import draw_maps, draw_neighbors, draw_projection
-from evaluation.projection import Method
-from evaluation.robustness import robustness
-from evaluation.subject import Result, Subject, collect
 from modules.contracts import ConfigError, DataError
 from modules.training.precision import AUTO, choose, detect
 from modules.training.transfer import read_checkpoint

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from callbacks.figures.base import distinct
-from evaluation.drawing import projection, spread
-from evaluation.projection import lay_out
+from commands.evaluate.drawing import projection, spread
+from commands.evaluate.projection import lay_out
 
 
 def two_groups(count: int) -> torch.Tensor:

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from commands.evaluate.corruptions import STRENGTHS, corrupt, settings
 from datamodules.synthetic.render import render
 from datamodules.synthetic.world import scene
-from evaluation.corruptions import STRENGTHS, corrupt, settings
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ from torch import Tensor
 from callbacks.collapse_monitor import effective_rank, spectrum
 from callbacks.collectors.embedding import embed
 from callbacks.figures.log import log_figure
+from commands.evaluate.drawing import decay
+from commands.evaluate.features import CHUNK, arrays, as_batch, samples, shots
+from commands.evaluate.probes import alignment, uniformity
+from commands.evaluate.subject import Result, Subject
 from datamodules import DataModule
 from datamodules.augment import Augment
-from evaluation.drawing import decay
-from evaluation.features import CHUNK, arrays, as_batch, samples, shots
-from evaluation.probes import alignment, uniformity
-from evaluation.subject import Result, Subject
 from modules.contracts import Batch
 
 CROP = (0.5, 1.0)  # share of the area, where training does not augment

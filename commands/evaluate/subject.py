@@ -8,8 +8,8 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
+from commands.evaluate.features import Embedded, embed_split, evenly, samples, shots, stills
 from datamodules.base import Split
-from evaluation.features import Embedded, embed_split, evenly, samples, shots, stills
 from modules.contracts import DataError
 from tasks import Task
 

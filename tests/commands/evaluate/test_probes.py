@@ -4,7 +4,17 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import normalize
 
-from evaluation.probes import STRENGTHS, accuracy, alignment, choose_c, clusters, fit_linear, fit_sgd, scale, uniformity
+from commands.evaluate.probes import (
+    STRENGTHS,
+    accuracy,
+    alignment,
+    choose_c,
+    clusters,
+    fit_linear,
+    fit_sgd,
+    scale,
+    uniformity,
+)
 
 
 def blobs(count: int, spread: float, classes: int = 4, dimensions: int = 6) -> tuple[torch.Tensor, torch.Tensor]:

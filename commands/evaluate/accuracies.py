@@ -10,10 +10,10 @@ from torch import Tensor
 from callbacks.figures.confusion import confusion
 from callbacks.figures.log import log_figure
 from callbacks.knn import knn_predict
+from commands.evaluate.features import evenly
+from commands.evaluate.probes import STEPS, STRENGTHS, Probe, accuracy, choose_c, clusters, fit_linear, fit_sgd, scale
+from commands.evaluate.subject import Result, Subject
 from datamodules.split_data import divide
-from evaluation.features import evenly
-from evaluation.probes import STEPS, STRENGTHS, Probe, accuracy, choose_c, clusters, fit_linear, fit_sgd, scale
-from evaluation.subject import Result, Subject
 
 Classifier = Callable[[Tensor], Tensor]
 """Features (N, D) to classes int64 (N,)."""

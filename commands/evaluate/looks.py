@@ -9,11 +9,11 @@ from callbacks.collectors.embedding import evaluating
 from callbacks.figures.base import PLAIN, RIGHT, WRONG, shorten
 from callbacks.figures.grids import grid, side_by_side
 from callbacks.figures.log import log_figure
-from evaluation.drawing import projection
-from evaluation.features import arrays, evenly, image
-from evaluation.maps import activation, attention, overlay
-from evaluation.projection import Method, lay_out
-from evaluation.subject import Subject
+from commands.evaluate.drawing import projection
+from commands.evaluate.features import arrays, evenly, image
+from commands.evaluate.maps import activation, attention, overlay
+from commands.evaluate.projection import Method, lay_out
+from commands.evaluate.subject import Subject
 
 QUERIES, NEIGHBORS = 8, 6
 LOOKS = 12

@@ -8,12 +8,12 @@ import torch
 from callbacks.collectors.embedding import embed
 from callbacks.figures.grids import grid
 from callbacks.figures.log import log_figure
-from evaluation.accuracies import Classifier, percent
-from evaluation.corruptions import STRENGTHS, Kind, corrupt, settings
-from evaluation.drawing import lines
-from evaluation.features import CHUNK, arrays, as_batch, shown
-from evaluation.probes import accuracy
-from evaluation.subject import Result, Subject
+from commands.evaluate.accuracies import Classifier, percent
+from commands.evaluate.corruptions import STRENGTHS, Kind, corrupt, settings
+from commands.evaluate.drawing import lines
+from commands.evaluate.features import CHUNK, arrays, as_batch, shown
+from commands.evaluate.probes import accuracy
+from commands.evaluate.subject import Result, Subject
 from modules.contracts import writing
 
 Found = dict[Kind, dict[str, list[float]]]

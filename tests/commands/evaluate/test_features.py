@@ -1,8 +1,8 @@
 import numpy as np
 import torch
 
+from commands.evaluate.features import Embedded, evenly, image, samples
 from datamodules import ImageFolder
-from evaluation.features import Embedded, evenly, image, samples
 
 
 def test_evenly_spread_rows_take_the_same_share_of_sorted_classes():

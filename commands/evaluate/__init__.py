@@ -1,5 +1,5 @@
 """Evaluation of learned representations: metrics and figures of the features of a checkpoint."""
 
-from evaluation.trainer import Trainer
+from commands.evaluate.trainer import Trainer
 
 __all__ = ["Trainer"]
