@@ -1,8 +1,8 @@
-"""SimCLR as a plain PyTorch loop: its duration and accuracy, to measure `cli.py fit` against.
+r"""SimCLR as a plain PyTorch loop: its duration and accuracy, to measure `cli.py fit` against.
 
     python -m benchmarks.simclr_loop --root CIFAR --batch_size 128
-    python cli.py fit --config tasks/simclr.yaml --data ImageFolder --data.root CIFAR \\
-        --data.image_size 32 --data.augment simclr --data.val_split 0 --data.batch_size 128 \\
+    python cli.py fit --config tasks/simclr.yaml --data ImageFolder --data.root CIFAR \
+        --data.image_size 32 --data.augment simclr --data.val_split 0 --data.batch_size 128 \
         --model.small_images true --trainer.max_epochs 15
 
 Only the network's parts and the loss are ours, so that both train the same thing: timm's test_resnet with a 3x3 stem

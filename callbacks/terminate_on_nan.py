@@ -10,6 +10,8 @@ from modules.contracts import Batch, DataError
 
 
 class Step(NamedTuple):
+    """Place of a step in the training: network, counts, learning rates and the ids of its batch."""
+
     whose: str
     step: int
     epoch: int

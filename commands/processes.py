@@ -54,8 +54,11 @@ class Lost(Exception):
 
 
 class NoSignals(_SignalConnector):
-    """Signal connector without handlers: Lightning's talk to other processes in the middle of anything, and its own
-    SLURM checkpoint does not resume bit for bit. `Checkpoint` and `ended_by_signals` handle signals instead."""
+    """Signal connector without handlers.
+
+    Lightning's talk to other processes in the middle of anything, and its own SLURM checkpoint does not resume bit for
+    bit. `Checkpoint` and `ended_by_signals` handle signals instead.
+    """
 
     def register_signal_handlers(self) -> None:
         """Register none."""

@@ -68,4 +68,5 @@ def stamp(path: Path) -> str:
 
 
 def folder() -> Path:
+    """Folder of all caches: graft in $XDG_CACHE_HOME or ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "graft"  # noqa: PTH111  never raises

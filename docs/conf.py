@@ -18,4 +18,5 @@ suppress_warnings = ["misc.highlighting_failure"]
 
 
 def setup(app) -> None:
+    """Write the reference before the pages are read."""
     app.connect("builder-inited", lambda app: write_reference(Path(app.srcdir) / "reference"))

@@ -1,0 +1,1 @@
+"""Small programs that use Graft from Python; the tests run them."""

@@ -161,4 +161,5 @@ def name_bytes(ids: list[str]) -> Tensor:
 
 
 def name_text(name: np.ndarray) -> str:
+    """Text of a name in fixed-width bytes."""
     return name.tobytes().rstrip(b"\0").decode(errors="replace")

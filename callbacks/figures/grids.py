@@ -17,11 +17,11 @@ def grid(
     colors: Sequence[str] | None = None,
     columns: int | None = None,
 ) -> np.ndarray:
-    """Images side by side, each with its caption below.
+    r"""Images side by side, each with its caption below.
 
     Args:
         images: uint8 (H, W, 3), all of one size. An empty list draws the title alone.
-        captions: one per image, "" for none; lines are separated by "\\n".
+        captions: one per image, "" for none; lines are separated by "\n".
         title: one line above all.
         colors: of each caption and frame, any name that matplotlib knows; None for no frames.
         columns: images in a row; None chooses.

@@ -75,6 +75,7 @@ def read_per_class(path: Path) -> tuple[str, list[dict[str, str]]]:
 
 
 def write_csv(path: Path, rows: list) -> None:
+    """Write rows as CSV, with the folders above."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="") as file:
@@ -82,5 +83,6 @@ def write_csv(path: Path, rows: list) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV by the names in its header."""
     with path.open(newline="") as file:
         return list(csv.DictReader(file))

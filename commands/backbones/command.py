@@ -125,6 +125,7 @@ def short(value: float) -> str:
 
 
 def giga(macs: int | None) -> str:
+    """Multiply-adds in billions, `?` where unknown."""
     return "?" if macs is None else short(macs / 1e9)
 
 

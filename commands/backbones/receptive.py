@@ -14,8 +14,11 @@ STRAIGHT = {"relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "leaky_relu
 
 
 class Linear(TorchFunctionMode):
-    """Linear stand-ins for nonlinear layers: activations become the identity, max-pooling becomes average pooling, so
-    that every pixel in the receptive field has a gradient."""
+    """Linear stand-ins for nonlinear layers.
+
+    Activations become the identity, max-pooling becomes average pooling, so that every pixel in the receptive field has
+    a gradient.
+    """
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None

@@ -81,6 +81,7 @@ class Packed:
 
 
 def packed(strings: list[bytes]) -> Packed:
+    """Strings in one array, with the end of each."""
     return Packed(np.frombuffer(b"".join(strings), np.uint8), np.cumsum([len(s) for s in strings], dtype=np.int64))
 
 

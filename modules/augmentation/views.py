@@ -95,8 +95,11 @@ def jitter(image: Tensor, factors: Tensor, order: Tensor) -> Tensor:
 
 
 def tint(image: Tensor, kind: Tensor, factor: Tensor) -> Tensor:
-    """Images (N, 3, H, W) moved away from black (brightness), from their mean gray (contrast) or from their own gray
-    version (saturation) by `factor` (N,), by the `kind` (N,) of each."""
+    """Change brightness, contrast or saturation of images (N, 3, H, W) by `factor` (N,).
+
+    By the `kind` (N,) of each, images move away from black (brightness), from their mean gray (contrast) or from their
+    own gray version (saturation).
+    """
     kind, factor = kind.view(-1, 1, 1, 1), factor.view(-1, 1, 1, 1)
     gray = luma(image)
     mean = gray.sum((1, 2, 3), keepdim=True, dtype=torch.int64) / gray[0].numel()

@@ -12,8 +12,9 @@ from modules.contracts import Backbone, Features
 
 
 class C3D(Backbone):
-    """Eight 3x3x3 convolutions with max-pooling between them (Tran et al. 2015, "Learning spatiotemporal features with
-    3D convolutional networks").
+    """C3D: eight 3x3x3 convolutions with max-pooling between them.
+
+    Tran et al. 2015, "Learning spatiotemporal features with 3D convolutional networks".
 
     With `norm: false`, 16 frames of 112 x 112 pixels and the head `FullyConnected` it is the network of the paper: 78.4
     million parameters for the 101 classes of UCF101, of which 27.7 are in here. There are no pretrained weights; those

@@ -34,8 +34,10 @@ def shrink_stem(net: nn.Module, name: str) -> int:
 
 @torch.no_grad()
 def see_gray(net: nn.Module, channels: int = 3) -> None:
-    """Average the weights of every convolution of the image over the channels: outputs for gray images stay the same,
-    colored ones are treated as gray. Training on gray images keeps this."""
+    """Average the weights of every convolution of the image over the channels.
+
+    Outputs for gray images stay the same, colored ones are treated as gray. Training on gray images keeps this.
+    """
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d) and layer.in_channels == channels and layer.groups == 1:
             layer.weight.copy_(layer.weight.mean(1, keepdim=True).expand_as(layer.weight))

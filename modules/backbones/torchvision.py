@@ -189,8 +189,10 @@ def _hidden_layers(net: nn.Module) -> nn.Sequential | None:
 
 
 def _measure(net: nn.Module, name: str, side: int) -> tuple[Features, list[list[str]], bool]:
-    """Channels and strides of the maps, the steps that lead from each map to the next, by trying it out, and whether
-    there are hidden layers behind the last."""
+    """Channels and strides of the maps, found by trying the network out.
+
+    Also the steps that lead from each map to the next, and whether there are hidden layers behind the last.
+    """
     if isinstance(net, torchvision.models.VisionTransformer):
         return Features([net.hidden_dim], [net.patch_size]), [], False
     steps = []
@@ -213,8 +215,10 @@ def _measure(net: nn.Module, name: str, side: int) -> tuple[Features, list[list[
 
 
 def _cells(net: torchvision.models.VisionTransformer, image: Tensor) -> Maps:
-    """Images of any size to the normalized cells (B, D, h, w) of a ViT, and all its tokens; the last cells are filled
-    up with zeros."""
+    """Images of any size to the normalized cells (B, D, h, w) of a ViT, and all its tokens.
+
+    The last cells are filled up with zeros.
+    """
     high, wide = (-side % net.patch_size for side in image.shape[-2:])
     cells = net.conv_proj(functional.pad(image, (0, wide, 0, high)))
     tokens = torch.cat([net.class_token.expand(len(image), -1, -1), cells.flatten(2).mT], dim=1)

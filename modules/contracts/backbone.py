@@ -110,13 +110,18 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def pool(self, maps: list[Tensor]) -> Tensor:
-        """Pooled features (B, features.pooled) of the maps from `forward`: all layers between the last map and the
-        classifier in the published network. Here global average pooling of the last map."""
+        """Pooled features (B, features.pooled) of the maps from `forward`.
+
+        All layers between the last map and the classifier in the published network. Here global average pooling of the
+        last map.
+        """
         return maps[-1].flatten(2).mean(2)
 
     def classifier(self) -> nn.Module | None:
-        """The published classifier, a `modules.backbones.classifiers.Classifier` whose weights are 0; null if the
-        network has none."""
+        """The published classifier, a `modules.backbones.classifiers.Classifier` whose weights are 0.
+
+        Null if the network has none.
+        """
         return None
 
     def class_names(self) -> list[str] | None:

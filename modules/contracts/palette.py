@@ -18,8 +18,10 @@ def _channel(bits: int) -> int:
 
 
 def vivid(count: int) -> list[RGB]:
-    """That many colors, none dark or pale, neighbors far apart: the hue turns by the golden ratio, saturation and value
-    take four turns."""
+    """That many colors, none dark or pale, neighbors far apart.
+
+    The hue turns by the golden ratio, saturation and value take four turns.
+    """
     kinds = ((0.9, 0.95), (0.5, 1.0), (0.95, 0.7), (0.6, 0.85))
     colors = (hsv_to_rgb(index * 0.618034 % 1, *kinds[index % len(kinds)]) for index in range(count))
     return [(round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in colors]

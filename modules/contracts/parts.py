@@ -46,8 +46,10 @@ class Fusion(nn.Module):
     pools: bool = False
 
     def forward(self, backbone: Backbone, video: Tensor) -> Maps:
-        """Normalized clips (B, 3, T, H, W) to maps (B, channels[i], h, w), fine to coarse, and pooled features
-        (B, features.pooled) as their `end`, which is null if `backbone.pools` is not set."""
+        """Normalized clips (B, 3, T, H, W) to maps (B, channels[i], h, w), fine to coarse.
+
+        Pooled features (B, features.pooled) are their `end`, which is null if `backbone.pools` is not set.
+        """
         raise NotImplementedError
 
 

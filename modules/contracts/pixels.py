@@ -30,8 +30,9 @@ def pixel_scale(image: Tensor) -> float:
 
 
 def with_channels(image: Tensor, channels: int) -> Tensor:
-    """Images (B, C, ...) with as many channels: three become one by brightness (ITU-R BT.601, whole numbers of uint8),
-    one becomes any number by repetition.
+    """Images (B, C, ...) with as many channels.
+
+    Three become one by brightness (ITU-R BT.601, whole numbers of uint8), one becomes any number by repetition.
 
     Raises:
         ConfigError: other numbers of channels.

@@ -48,7 +48,6 @@ def infer(
         stride: divisor of height and width that the detector needs.
         black: (3, 1, 1), a black pixel after normalization; pads images, as in training.
     """
-
     found: dict[int, Detection] = {}
     for rows, own in alone(shown, stride, black):
         found |= zip(rows, _infer(find, own, tiled, selection, stride, black), strict=True)

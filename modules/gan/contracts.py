@@ -55,7 +55,9 @@ class Canvas(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Args:
+    """Output of a discriminator.
+
+    Args:
     score: (B,), higher for real.
     logits: (B, classes) of an auxiliary classifier; null without one.
     """

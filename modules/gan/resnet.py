@@ -1,5 +1,7 @@
-"""Residual generator and discriminator of SNGAN (Miyato et al. 2018, tables 4 to 6), with more levels for larger
-images."""
+"""Residual generator and discriminator of SNGAN, with more levels for larger images.
+
+Miyato et al. 2018, tables 4 to 6.
+"""
 
 import math
 from itertools import pairwise

@@ -55,7 +55,9 @@ def critic_generator(fake: Tensor) -> Tensor:
 
 
 class Game(NamedTuple):
-    """Args:
+    """Losses of both networks of a GAN.
+
+    Args:
     discriminator: its loss, of scores (B,) of real and of generated images.
     generator: its loss, of the scores of its images.
     probability: whether a sigmoid of a score is the probability of being real.
@@ -77,8 +79,9 @@ GAMES: dict[GameName, Game] = {
 
 
 def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
-    """Gradient penalty, WGAN-GP: mean of (|slope| - 1)^2 between real and generated images (Gulrajani et al. 2017);
-    usual weight 10.
+    """Gradient penalty, WGAN-GP: mean of (|slope| - 1)^2 between real and generated images (Gulrajani et al. 2017).
+
+    Usual weight 10.
 
     Args:
         critic: a function of each image alone, so without batch norm.

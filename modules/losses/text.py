@@ -35,8 +35,10 @@ def label_smoothed_cross_entropy(
 
 
 def doubly_stochastic(weights: Tensor, target: Tensor) -> Tensor:
-    """Doubly stochastic attention penalty: the mean over places of (1 - sum over words)^2 (Xu et al. 2015, "Show,
-    attend and tell", section 4.2.1, which sums over the places).
+    """Doubly stochastic attention penalty.
+
+    The mean over places of (1 - sum over words)^2 (Xu et al. 2015, "Show, attend and tell", section 4.2.1, which sums
+    over the places).
 
     Args:
         weights: (B, T, S), attention of each word, as `Decoder.attend` gives it.

@@ -136,8 +136,10 @@ class Frequencies(NamedTuple):
 def cider(
     captions: Sequence[Words], references: Sequence[Sequence[Words]], frequencies: Frequencies | None = None
 ) -> np.ndarray:
-    """CIDEr-D of each caption, 0..10 (Vedantam et al. 2015): cosines of clipped n-gram counts, weighed by inverse
-    document frequency, under a Gaussian penalty (sigma 6) for other lengths.
+    """CIDEr-D of each caption, 0..10 (Vedantam et al. 2015).
+
+    Cosines of clipped n-gram counts, weighed by inverse document frequency, under a Gaussian penalty (sigma 6) for
+    other lengths.
 
     Args:
         captions: N captions.
@@ -182,8 +184,11 @@ class _Vector(NamedTuple):
 
 
 def rouge_l(words: Words, references: Sequence[Words], beta: float = 1.2) -> float:
-    """ROUGE-L of one caption, 0..1 (Lin 2004): F of precision and recall of the longest common subsequence, each the
-    best of all references; 0 for an empty caption."""
+    """ROUGE-L of one caption, 0..1 (Lin 2004).
+
+    F of precision and recall of the longest common subsequence, each the best of all references; 0 for an empty
+    caption.
+    """
     common = [longest_common(words, reference) for reference in references]
     if not any(common):
         return 0.0

@@ -71,8 +71,9 @@ class Classifier(Extractor):
 
 
 class Inception(Extractor):
-    """The network of the published FID, KID and inception scores: Inception v3 as TensorFlow had it in 2015, from the
-    library torch-fidelity. Nothing is downloaded.
+    """The network of the published FID, KID and inception scores.
+
+    Inception v3 as TensorFlow had it in 2015, from the library torch-fidelity. Nothing is downloaded.
 
     Args:
         weights: torch-fidelity's own file of weights.

@@ -76,6 +76,7 @@ def reference(batches: Iterable[Tensor], count: int) -> Reference:
 
 def frechet_distance(one: Gaussian, other: Gaussian) -> Tensor:
     """Squared Fréchet distance of two normal distributions: FID with Inception features (Heusel et al. 2017).
+
     Float64 scalar, >= 0.
 
     The trace of the root of C1 C2 is that of the symmetric root(C1) C2 root(C1), whose eigenvalues are real also where
@@ -89,8 +90,9 @@ def frechet_distance(one: Gaussian, other: Gaussian) -> Tensor:
 
 
 def kernel_distance(real: Tensor, generated: Tensor, subsets: int = 100, size: int = 1000) -> Tensor:
-    """Squared maximum mean discrepancy with a cubic kernel, unbiased: KID with Inception features (Bińkowski et al.
-    2018).
+    """Squared maximum mean discrepancy with a cubic kernel, unbiased.
+
+    KID with Inception features (Bińkowski et al. 2018).
 
     Args:
         real: features (N, D).
@@ -107,8 +109,9 @@ def kernel_distance(real: Tensor, generated: Tensor, subsets: int = 100, size: i
 
 
 def inception_score(probabilities: Tensor, splits: int = 10) -> Tensor:
-    """Inception score: exp(KL(p(y | x) || p(y))), averaged over splits (Salimans et al. 2016), from 1, when all
-    predictions are equal, to the number of classes, when each is certain and classes are balanced.
+    """Inception score: exp(KL(p(y | x) || p(y))), averaged over splits (Salimans et al. 2016).
+
+    From 1, when all predictions are equal, to the number of classes, when each is certain and classes are balanced.
 
     Args:
         probabilities: (N, C), each row sums to 1.
@@ -162,8 +165,10 @@ def nearest(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def modes(counts: Tensor) -> dict[str, Tensor]:
-    """Mode counts of generated images over the classes: `modes`, the number of classes that occur, `mode_entropy`, from
-    0 for a single class to 1 for a uniform distribution, and `largest_mode`, the share of the most frequent.
+    """Mode counts of generated images over the classes.
+
+    `modes`, the number of classes that occur, `mode_entropy`, from 0 for a single class to 1 for a uniform
+    distribution, and `largest_mode`, the share of the most frequent.
 
     Args:
         counts: images of each class, int64 (C,), C >= 2.

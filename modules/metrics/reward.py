@@ -26,7 +26,8 @@ class Reward:
     def __call__(
         self, captions: Sequence[str], finished: Sequence[bool], references: Sequence[Sequence[str]]
     ) -> Tensor:
-        """
+        """CIDEr-D rewards of sampled captions.
+
         Args:
             captions: N texts.
             finished: true for each that has come to its end.

@@ -43,7 +43,8 @@ def tokenizer_of(texts: Iterable[str]) -> tuple[Tokenize, str]:
 
 
 def check_tokenizer(tokenize: Tokenize) -> None:
-    """
+    """Check that the tokenizer's packages are installed.
+
     Raises:
         ConfigError: packages that the tokenizer needs are missing.
     """

@@ -104,8 +104,10 @@ def words(text: str) -> list[str]:
 
 
 def tokenized_bleu(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> float:
-    """Corpus BLEU, 0..100, of sentences that are split already, without smoothing (Papineni et al. 2002), as
-    multi-bleu.perl counts it."""
+    """Corpus BLEU, 0..100, of sentences that are split already, without smoothing.
+
+    Papineni et al. 2002, as multi-bleu.perl counts it.
+    """
     from sacrebleu.metrics import BLEU
 
     joined = [[" ".join(tokens) for tokens in sentences] for sentences in (hypotheses, references)]
@@ -113,8 +115,9 @@ def tokenized_bleu(hypotheses: Sequence[Sequence[str]], references: Sequence[Seq
 
 
 def textbook_bleu(prediction: Sequence[Hashable], label: Sequence[Hashable], orders: int = 4) -> float:
-    """BLEU of one sentence as in "Dive into Deep Learning", section 10.7: exp(min(0, 1 - len(label)/len(prediction)))
-    times the product of p_n^(1/2^n), n up to `orders`; 0..1.
+    """BLEU of one sentence as in "Dive into Deep Learning", section 10.7.
+
+    Exp(min(0, 1 - len(label)/len(prediction))) times the product of p_n^(1/2^n), n up to `orders`; 0..1.
 
     p_n is the share of the prediction's n-grams that the label has, each as often as there. Orders longer than the
     prediction are left out; an empty prediction scores 0.

@@ -10,8 +10,10 @@ from modules.necks.no_neck import NoNeck
 
 
 class SimplePyramid(Neck):
-    """Simple feature pyramid: maps of strides 4, 8, 16 and 32 from the one map of a ViT (Li et al. 2022, "Exploring
-    plain vision transformer backbones for object detection").
+    """Simple feature pyramid.
+
+    Maps of strides 4, 8, 16 and 32 from the one map of a ViT (Li et al. 2022, "Exploring plain vision transformer
+    backbones for object detection").
 
     Finer maps are made by transposed convolutions, each doubling the resolution and halving the channels; coarser ones
     by max-pooling. The projections to equal channels, which the paper counts to it, are the FPN's, where one follows.

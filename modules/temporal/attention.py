@@ -8,8 +8,9 @@ from modules.temporal.frames import as_maps, frame_width, pooled_frames, vector
 
 
 class Attention(Fusion):
-    """A transformer encoder over the features of the frames, read by a token of its own (Neimark et al. 2021, "Video
-    transformer network").
+    """Transformer encoder over the features of the frames, read by a token of its own.
+
+    Neimark et al. 2021, "Video transformer network".
 
     Args:
         backbone: applied to every frame.

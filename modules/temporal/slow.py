@@ -10,8 +10,10 @@ from modules.temporal.frames import check_images, last_level
 
 
 class Slow(Fusion):
-    """Behind each of the backbone's first stages, a convolution makes one map of every two neighboring ones, so that
-    higher stages see longer parts of the clip (slow fusion, Karpathy et al. 2014, on any convolutional backbone).
+    """Slow fusion (Karpathy et al. 2014) on any convolutional backbone.
+
+    Behind each of the backbone's first stages, a convolution makes one map of every two neighboring ones, so that
+    higher stages see longer parts of the clip.
 
     Frames are halved until an odd number or the last stage is reached; the maps of those that are left are averaged.
     The convolutions start near the mean of the two: a still clip gives the backbone's own features.

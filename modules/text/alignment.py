@@ -38,7 +38,8 @@ class Alignment(nn.Module):
         return self.key(states)
 
     def forward(self, queries: Tensor, states: Tensor, keys: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
-        """
+        """Contexts of queries by attention over states.
+
         Args:
             queries: (B, T, Q).
             states: (B, S, D).

@@ -45,7 +45,8 @@ class MultiHeadAttention(nn.Module):
         return functional.linear(x, self.in_proj_weight[self.width :], self.in_proj_bias[self.width :])
 
     def forward(self, queries: Tensor, keys_values: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
-        """
+        """Multi-head attention of queries over keys and values.
+
         Args:
             queries: (B, T, D), projected.
             keys_values: (B, S, 2 D), projected.

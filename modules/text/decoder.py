@@ -15,8 +15,11 @@ side, as many for each."""
 
 
 class Decoder(nn.Module):
-    """Base of text decoders, which generate a text from a memory. `embedding` and `output` are those of its tokens;
-    `output` has no bias; `attends` is true if it attends to single places of the memory."""
+    """Base of text decoders, which generate a text from a memory.
+
+    `embedding` and `output` are those of its tokens; `output` has no bias; `attends` is true if it attends to single
+    places of the memory.
+    """
 
     attends: bool = True
     embedding: nn.Embedding
@@ -75,8 +78,9 @@ class Decoder(nn.Module):
 
 
 def tie(encoder: Encoder, decoder: Decoder) -> None:
-    """Lets the encoder embed with the decoder's embedding, for a vocabulary that both share; with a decoder whose
-    output is tied to it too, three ways in all (Press and Wolf 2017).
+    """Lets the encoder embed with the decoder's embedding, for a vocabulary that both share.
+
+    With a decoder whose output is tied to it too, three ways in all (Press and Wolf 2017).
 
     Raises:
         ConfigError: embeddings of different shapes.

@@ -141,8 +141,11 @@ class Search:
 
 
 def likeliest(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
-    """Top-k and nucleus (top-p) filter: logits (R, V) with minus infinity for all but the `top_k` likeliest, and of
-    these for all but the fewest whose probabilities sum to `top_p` at least; 0 and 1 keep all."""
+    """Top-k and nucleus (top-p) filter.
+
+    Logits (R, V) with minus infinity for all but the `top_k` likeliest, and of these for all but the fewest whose
+    probabilities sum to `top_p` at least; 0 and 1 keep all.
+    """
     if 0 < top_k < logits.shape[1]:
         logits = logits.masked_fill(logits < logits.topk(top_k, 1).values[:, -1:], -torch.inf)
     if top_p < 1:

@@ -105,8 +105,11 @@ class TransformerDecoder(Decoder):
         return self.norm(x)
 
     def attend(self, target: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """As in `Decoder`; the weights are the mean over the heads of the last layer but one, which aligns words best
-        (Garg et al. 2019, "Jointly learning to align and translate"), or of the only one."""
+        """As in `Decoder`; weights of the layer that aligns words best.
+
+        The mean over the heads of the last layer but one (Garg et al. 2019, "Jointly learning to align and translate"),
+        or of the only one.
+        """
         looks = self.layers[max(len(self.layers) - 2, 0)].multihead_attn
         weights = []
         with looks.register_forward_pre_hook(lambda _, inputs: weights.append(looks.weights(*inputs))):

@@ -58,7 +58,8 @@ class Layer(nn.Module):
     def forward(
         self, x: Tensor, mask: Tensor | None = None, source: Tensor | None = None, past: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """
+        """Run the layer; with `past`, one step of a decoder.
+
         Args:
             x: (B, T, D); in a step of a decoder (R, 1, D) with R a multiple of the sources.
             mask: of the memory in a decoder, of x itself in an encoder, as `MultiHeadAttention` has it.

@@ -24,8 +24,10 @@ def adapt_channels(tensors: dict[str, Tensor], backbone: Backbone) -> dict[str, 
 
 
 def _filters_for(channels: int, weight: Tensor) -> Tensor:
-    """(O, I, h, w) filters for another number of channels: summed where that divides I, such as for one channel or for
-    one of several frames, else repeated and rescaled."""
+    """(O, I, h, w) filters for another number of channels.
+
+    Summed where that divides I, such as for one channel or for one of several frames, else repeated and rescaled.
+    """
     before = weight.shape[1]
     if before % channels == 0:
         return weight.unflatten(1, (-1, channels)).sum(1)
@@ -33,8 +35,10 @@ def _filters_for(channels: int, weight: Tensor) -> Tensor:
 
 
 def adapt_time(tensors: dict[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
-    """Inflate filters of images (O, I, h, w) for clips (O, I, t, h, w), or back, so that a still clip gives the same
-    maps: repeated and divided by t (Carreira & Zisserman 2017), or summed over it."""
+    """Inflate filters of images (O, I, h, w) for clips (O, I, t, h, w), or back.
+
+    A still clip gives the same maps: repeated and divided by t (Carreira & Zisserman 2017), or summed over it.
+    """
     for key, here in backbone.net.state_dict().items():
         there = tensors.get(key)
         if there is None or there.shape[-2:] != here.shape[-2:]:

@@ -11,8 +11,9 @@ from modules.contracts import Backbone, Head, through
 
 
 class Teacher(nn.Module):
-    """Momentum encoder: exponential moving average (EMA) of its student, without gradients (He et al. 2020, Tarvainen
-    and Valpola 2017).
+    """Momentum encoder: exponential moving average (EMA) of its student, without gradients.
+
+    He et al. 2020, Tarvainen and Valpola 2017.
 
     Its batch-norm statistics are its own: in training mode it normalizes with the batch it sees. It never drops.
 

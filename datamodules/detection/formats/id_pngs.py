@@ -27,6 +27,8 @@ NEEDS = "images/ and masks/ (PNGImages/ and PedMasks/), where the PNG of each im
 
 
 class Folders(NamedTuple):
+    """Folders of the images and of their masks of one split."""
+
     images: Path
     masks: Path
 

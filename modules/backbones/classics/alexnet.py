@@ -43,8 +43,9 @@ def alexnet(
     activation: str = "relu",
     init: Init = "gaussian",
 ) -> Network:
-    """Five convolutions and three fully connected layers (Krizhevsky et al. 2012, "ImageNet classification with deep
-    convolutional neural networks").
+    """AlexNet: five convolutions and three fully connected layers.
+
+    Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural networks".
 
     Args:
         widths: channels of each convolution.

@@ -48,8 +48,9 @@ def watch(net: Network, num_classes: int) -> nn.ModuleList:
 
 
 def auxiliaries(backbone: Backbone, num_classes: int) -> nn.ModuleList:
-    """The auxiliary classifiers that a backbone was published with. They belong to the task, not to the backbone, whose
-    exported weights stay those of its stages.
+    """The auxiliary classifiers that a backbone was published with.
+
+    They belong to the task, not to the backbone, whose exported weights stay those of its stages.
 
     Raises:
         ConfigError: it was published without.

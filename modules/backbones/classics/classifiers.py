@@ -34,8 +34,10 @@ class Pooled(nn.Module):
 
 
 class Dense(nn.Sequential):
-    """Fully connected layers as convolutions: a map of the size of the first kernel gives one vector of logits, a
-    larger one the mean of those of all places (Simonyan and Zisserman 2015). Smaller maps are enlarged to the kernel.
+    """Fully connected layers as convolutions.
+
+    A map of the size of the first kernel gives one vector of logits, a larger one the mean of those of all places
+    (Simonyan and Zisserman 2015). Smaller maps are enlarged to the kernel.
 
     Args:
         layers: such as `nn.Conv2d(512, 4096, 7)`, `nn.ReLU()`, ..., `nn.Conv2d(4096, 1000, 1)`.

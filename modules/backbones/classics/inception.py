@@ -16,8 +16,10 @@ Layer = Callable[..., nn.Module]
 
 
 class GoogLeNet(Network):
-    """May have its auxiliary classifiers inside: in training its output is (logits, [theirs]) then, whose losses count
-    0.3 each. In a task they are the task's: `--model.aux_loss_weight 0.3`.
+    """May have its auxiliary classifiers inside.
+
+    In training its output is (logits, [theirs]) then, whose losses count 0.3 each. In a task they are the task's:
+    `--model.aux_loss_weight 0.3`.
     """
 
     auxiliary_points = (3, 4)
@@ -57,8 +59,10 @@ def inception_v1(
     activation: str = "relu",
     init: Init = "xavier",
 ) -> Network:
-    """GoogLeNet as published (Szegedy et al. 2015, "Going deeper with convolutions") for 224 x 224: 5x5 branches, local
-    response normalization, no batch norm. torchvision's `googlenet` has 3x3 branches and batch norm.
+    """GoogLeNet as published (Szegedy et al. 2015, "Going deeper with convolutions") for 224 x 224.
+
+    5x5 branches, local response normalization, no batch norm. torchvision's `googlenet` has 3x3 branches and batch
+    norm.
 
     6,998,552 parameters, and 13,378,280 with both auxiliary classifiers.
 
@@ -108,8 +112,10 @@ def bn_inception(
     activation: str = "relu",
     init: Init = "kaiming",
 ) -> Network:
-    """Inception v2 (Ioffe and Szegedy 2015, "Batch normalization") for 224 x 224: two 3x3 in place of each 5x5, and
-    convolutions that stride in place of pools between the stages. 11,285,224 parameters.
+    """Inception v2 (Ioffe and Szegedy 2015, "Batch normalization") for 224 x 224.
+
+    Two 3x3 in place of each 5x5, and convolutions that stride in place of pools between the stages. 11,285,224
+    parameters.
 
     Args:
         norm: by timm's name.

@@ -21,8 +21,10 @@ def inception_resnet_v1(
     drop_path_rate: float = 0.0,
     scales: tuple[float, float, float] = (0.17, 0.1, 0.2),
 ) -> Network:
-    """Szegedy et al. 2017, "Inception-v4, Inception-ResNet and the impact of residual connections on learning", for
-    299 x 299: 22,756,328 parameters. Many of its layers do not pad. timm has `inception_resnet_v2`.
+    """Inception-ResNet v1 for 299 x 299: 22,756,328 parameters.
+
+    Szegedy et al. 2017, "Inception-v4, Inception-ResNet and the impact of residual connections on learning". Many of
+    its layers do not pad. timm has `inception_resnet_v2`.
 
     Args:
         norm: by timm's name.

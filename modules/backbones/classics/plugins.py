@@ -77,8 +77,9 @@ def sources(layer: int) -> list[int]:
 
 
 class ShuffleUnit(nn.Module):
-    """ShuffleNet unit: 1x1 group convolution, channel shuffle, 3x3 depthwise convolution, 1x1 group convolution; added
-    to the input, or with stride 2 concatenated with its average.
+    """ShuffleNet unit: 1x1 group convolution, channel shuffle, 3x3 depthwise convolution, 1x1 group convolution.
+
+    Added to the input, or with stride 2 concatenated with its average.
 
     Args:
         inputs: channels of the map.

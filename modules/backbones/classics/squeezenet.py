@@ -52,7 +52,6 @@ def squeezenet_bypass(
         activation: of all layers, by timm's names, such as `relu` or `silu`; norms it has none.
         init: see `initialize`; the last convolution starts near 0.
     """
-
     act = partial(activation_layer(activation), inplace=True)
 
     def fire(number: int) -> Fire:

@@ -22,8 +22,10 @@ def vgg16_c(
     widths: tuple[tuple[int, ...], ...] = C,
     hidden: int = 4096,
 ) -> Network:
-    """VGG-16, configuration C: the last convolution of the three coarsest stages is 1x1 (Simonyan and Zisserman 2015,
-    "Very deep convolutional networks for large-scale image recognition"), for 224 x 224: 133,638,952 parameters.
+    """VGG-16, configuration C.
+
+    The last convolution of the three coarsest stages is 1x1 (Simonyan and Zisserman 2015, "Very deep convolutional
+    networks for large-scale image recognition"), for 224 x 224: 133,638,952 parameters.
 
     Args:
         norm: behind each convolution, by timm's name, or `none`.
@@ -51,8 +53,9 @@ def vgg16_c(
 
 
 def deepen(deeper: nn.Module, shallower: nn.Module) -> list[str]:
-    """Copy the first four convolutions and the fully connected layers of a shallower VGG into a deeper one, in place,
-    as the paper initialized its deep networks (section 3.1). Norms go with their convolutions.
+    """Copy the first four convolutions and the fully connected layers of a shallower VGG into a deeper one.
+
+    In place, as the paper initialized its deep networks (section 3.1). Norms go with their convolutions.
 
     In a task, `--model.backbone vgg16_c --model.weights RUN` does so when the run's backbone is, say, vgg11.
 

@@ -180,8 +180,11 @@ class Crop(nn.Module):
 
 
 def windows(height: int, width: int, device: torch.device) -> Tensor:
-    """Sliding windows (R, 4) xyxy: sides of an eighth, a quarter, half and all of the longer side of the image, in
-    shapes 1:2, 1:1 and 2:1, half a side apart."""
+    """Sliding windows (R, 4) xyxy.
+
+    Sides of an eighth, a quarter, half and all of the longer side of the image, in shapes 1:2, 1:1 and 2:1, half a side
+    apart.
+    """
     sizes = [max(2, max(height, width) // part) for part in (8, 4, 2, 1)]
     grid = AnchorGenerator(tuple((size,) for size in sizes), ((0.5, 1.0, 2.0),) * len(sizes))
     steps = [[torch.tensor(size // 2, device=device)] * 2 for size in sizes]
