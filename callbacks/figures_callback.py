@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.table import Table
 
 from callbacks.collectors.base import Collector, exchanged
 from callbacks.collectors.classification import ClassificationCollector, draw_views
@@ -48,6 +49,7 @@ class Figures(Callback):
         self.every = every
         self.pending = False
         self.collector: Collector | None = None
+        self.report: list[Table | str] = []  # of the last split, for the final report
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         drawn = Path(trainer.default_root_dir) / "figures" / "train_batch.png"
@@ -105,6 +107,7 @@ class Figures(Callback):
         collector.gather()
         if trainer.is_global_zero:
             collector.write(Path(trainer.default_root_dir) / "predictions", stage, task)
+            self.report = [*collector.summarize(stage, task)]
             for name, figure in collector.draw(stage, task, trainer.datamodule):
                 log_figure(trainer, f"{stage}_{name}", figure)
             for name, columns, rows in collector.tables(stage):

@@ -49,6 +49,7 @@ class Predictions(Callback):
         self.threshold = threshold
         self.files: list[Path] = []  # and folders, written by this process
         self.notes: list[str] = []  # remarks printed after them
+        self.excerpts: dict[Path, list[str]] = {}  # first lines of files of text that `predict` wrote
         self._file: SampleFiles | TextFiles | Detections | LabelTable | MaskFiles | FeatureArrays | None = None
 
     def on_predict_batch_end(
@@ -78,6 +79,8 @@ class Predictions(Callback):
         if file and trainer.is_global_zero:
             self.files += file.merge(trainer.world_size)
             self.notes += getattr(file, "notes", [])
+            if trainer.predicting:
+                self.excerpts |= getattr(file, "excerpts", {})
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction | None, *rest: Any

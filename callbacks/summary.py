@@ -5,7 +5,6 @@ import platform
 import time
 from collections.abc import Iterable
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +12,16 @@ import lightning as L
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
-from rich.table import Table
 
+from callbacks.figures_callback import Figures
 from callbacks.knn import KNN
 from callbacks.predictions import Predictions
 from callbacks.results.metrics import Results, Rows, classifies
-from callbacks.results.number_format import duration, number, or_null
+from callbacks.results.number_format import duration, or_null
 from callbacks.results.table import results_table
 from callbacks.speed_monitor import SpeedMonitor
-from callbacks.writers.detection_errors import read_errors
-from callbacks.writers.per_class import MAIN_METRICS, read_per_class
-from callbacks.writers.tables import open_text
 from modules.contracts import writing
 from modules.heads.classification.linear import Linear
-
-LINES = 5  # of texts that were written, to be shown
 
 CONSOLE = Console(soft_wrap=True, highlight=False)
 
@@ -122,8 +116,9 @@ class Summary(L.Callback):
             CONSOLE.print("no results: there was neither a validation nor a test set")
         if selected := self.results.selection(trainer):
             CONSOLE.print(selected)
-        self._say_classes(folder)
-        self._say_errors(folder)
+        for callback in trainer.callbacks:
+            for part in callback.report if isinstance(callback, Figures) else ():
+                Console(highlight=False, soft_wrap=isinstance(part, str)).print(part)
         self._say_speed(trainer)
         data = trainer.datamodule
         if data.skipped:
@@ -162,28 +157,6 @@ class Summary(L.Callback):
         with writing(path):
             path.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
 
-    def _say_classes(self, folder: Path, most: int = 10) -> None:
-        """Print the classes with the lowest metrics, of the last evaluated split."""
-        path = _last(folder, "per_class.csv")
-        if path is None:
-            return
-        main, rows = read_per_class(path)
-        title = f"Classes, lowest {MAIN_METRICS[main]} first ({path.relative_to(folder)}" + (
-            f", {most} of {len(rows)})" if len(rows) > most else ")"
-        )
-        table = Table(title=title, title_justify="left")
-        for column in rows[0]:
-            table.add_column(column, justify="left" if column == "class" else "right", overflow="fold")
-        for name, count, *values in (row.values() for row in rows[:most]):
-            table.add_row(name, f"{int(count):,}", *(number(float(value), ".3f") for value in values))
-        Console(highlight=False).print(table)
-
-    def _say_errors(self, folder: Path) -> None:
-        """Print the kinds of detection errors, of the last evaluated split."""
-        path = _last(folder, "errors.csv")
-        for line in read_errors(path) if path else ():
-            CONSOLE.print(f"{line} ({path.relative_to(folder)})")
-
     def _say_speed(self, trainer: L.Trainer) -> None:
         speed = next((c for c in trainer.callbacks if isinstance(c, SpeedMonitor)), None)
         if self.command == "fit" and speed and speed.samples_per_sec:
@@ -201,10 +174,8 @@ class Summary(L.Callback):
         for callback in trainer.callbacks:
             for path in callback.files if isinstance(callback, Predictions) else ():
                 CONSOLE.print(f"predictions: {path}")
-                if path.name == "predict.txt":
-                    with open_text(path, "r") as file:
-                        for line in islice(file, LINES):
-                            CONSOLE.print(f"  {line.rstrip() or '(empty)'}", markup=False)
+                for line in callback.excerpts.get(path, ()):
+                    CONSOLE.print(f"  {line or '(empty)'}", markup=False)
             for line in callback.notes if isinstance(callback, Predictions) else ():
                 CONSOLE.print(line, markup=False)
         self.say_wandb(trainer)
@@ -215,9 +186,3 @@ class Summary(L.Callback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and (lines := logger.attempt(logger.advice)):
                 CONSOLE.print(lines, markup=False)
-
-
-def _last(folder: Path, name: str) -> Path | None:
-    """A file in `predictions/` about the last evaluated split."""
-    paths = (folder / "predictions" / f"{split}_{name}" for split in ("test", "val"))
-    return next((path for path in paths if path.is_file()), None)

@@ -14,6 +14,7 @@ from datamodules.roles import Role
 from datamodules.sampler import DistributedSequentialSampler, EpochSampler
 from datamodules.workers import Collate, Loader, outlive_signals
 from modules.contracts import Batch, ConfigError, DataError
+from modules.contracts.data_info import DataInfo
 from modules.contracts.palette import RGB
 
 MEANING = ("palette", "mask_values")
@@ -107,13 +108,12 @@ class DataModule(L.LightningDataModule):
         """Group of each training sample, int (N,), for batches of one group (aspect-ratio grouping); null for none."""
         return None
 
-    def class_counts(self) -> np.ndarray:
-        """Training samples of each class, int64 (C,).
+    def data_info(self) -> DataInfo:
+        """Facts about the data for tasks; a subclass adds what it knows by `dataclasses.replace`.
 
-        Raises:
-            ConfigError: samples have no class.
+        To be had before `setup`, but its functions work only after.
         """
-        raise ConfigError(f"{type(self).__name__} has no class for each sample: leave class_weights out")
+        return DataInfo(type(self).__name__, self.classes, self.seed, self.batch_size, self.per_step)
 
     def majority_accuracy(self, split: Split) -> float | None:
         """Majority baseline: accuracy of always the most frequent class in training; null without classes."""

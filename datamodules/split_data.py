@@ -1,6 +1,7 @@
 """Base of the data modules with splits: stratified validation split and label subset, unreadable files."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -13,6 +14,7 @@ from datamodules.roles import Role
 from datamodules.samples import collate
 from datamodules.source import Source
 from modules.contracts import Batch, ConfigError, DataError, writing
+from modules.contracts.data_info import DataInfo
 
 Samples = Source | Pairs
 
@@ -122,8 +124,12 @@ class SplitData(DataModule):
         counts = self._class_counts(split)
         return f" of {len(self.classes)} classes, {extent(counts)} each"
 
-    def class_counts(self) -> np.ndarray:
-        return self._class_counts("train") if self._labeled("train") else super().class_counts()
+    def class_counts(self) -> np.ndarray | None:
+        """Training samples of each class, int64 (C,); null without labels."""
+        return self._class_counts("train") if self._labeled("train") else None
+
+    def data_info(self) -> DataInfo:
+        return replace(super().data_info(), class_counts=self.class_counts)
 
     def majority_accuracy(self, split: Split) -> float | None:
         if not (self._labeled("train") and self._labeled(split)):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from modules.contracts import SURPLUS, Backbone, Batch, ConfigError, Prediction
+from modules.contracts.data_info import DataInfo
 from modules.metrics.means import Means
 from modules.training.optim import Optim, Rates
 from tasks.averaging import EpochAverage, MovingAverage
@@ -38,6 +39,8 @@ class Task(L.LightningModule):
         quick: validation between epochs is faster and coarser than that of `validate`.
         float32: weights must be float32 (as in mixed precision).
         backbone: null in tasks without one.
+        classes: class names in order of their index; null in tasks without.
+        data: facts about the data, from `setup` on.
     """
 
     monitor: ClassVar[str] = "val/loss"
@@ -52,6 +55,8 @@ class Task(L.LightningModule):
     quick: ClassVar[bool] = False
     float32: ClassVar[bool] = False
     backbone: Backbone | None
+    classes: list[str] | None = None
+    data: DataInfo = DataInfo()
 
     def __init__(self, optim: Optim = Optim(), ema_decay: float = 0.0, average_last_epochs: int = 0):
         super().__init__()
@@ -77,6 +82,31 @@ class Task(L.LightningModule):
             return []
         return [MovingAverage(self.ema_decay) if self.ema_decay else EpochAverage(self.average_last_epochs)]
 
+    def setup(self, stage: str) -> None:
+        source = self.trainer.datamodule  # null for plain loaders
+        if hasattr(source, "data_info"):  # data modules of other programs have none
+            data = source.data_info()
+        else:
+            data = DataInfo() if source is None else DataInfo(type(source).__name__)
+        self.on_data(data, stage)
+
+    def on_data(self, data: DataInfo, stage: str) -> None:
+        """Take from the data what the task depends on; called by `setup`, with initial weights in place.
+
+        Args:
+            data: facts about the data, kept as `data`.
+            stage: fit, validate, test or predict.
+
+        Raises:
+            ConfigError: the task does not go with the data.
+        """
+        self.data = data
+        if stage == "fit" and None not in (self.classes, data.classes) and list(self.classes) != list(data.classes):
+            raise ConfigError(
+                f"model.classes is {_shortened(self.classes)}, but {data.name} has {_shortened(data.classes)}: they "
+                "must be the same, in the same order"
+            )
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Reject data of another kind than the task's.
 
@@ -90,9 +120,9 @@ class Task(L.LightningModule):
     def _check(self, batch: Batch) -> None:
         needs = self.required_keys[:1] if self.trainer.predicting else self.required_keys
         if not set(needs) <= batch.keys():
-            data, *lists = type(self.trainer.datamodule).__name__, ", ".join(needs), ", ".join(batch)
             raise ConfigError(
-                f"{type(self).__name__} needs {lists[0]}, but {data} gives {lists[1]}: choose other --data or --config"
+                f"{type(self).__name__} needs {', '.join(needs)}, but {self.data.name} gives {', '.join(batch)}: "
+                "choose other --data or --config"
             )
 
     def validation_step(self, batch: Batch, index: int) -> Prediction | None:
@@ -141,9 +171,19 @@ class Task(L.LightningModule):
 
     @property
     def effective_batch_size(self) -> int:
-        """Samples (or tokens, as the data counts) per optimizer step, over all devices and accumulated batches."""
-        trainer = self.trainer
-        return trainer.datamodule.per_step * trainer.world_size * trainer.accumulate_grad_batches
+        """Samples (or tokens, as the data counts) per optimizer step, over all devices and accumulated batches.
+
+        Raises:
+            ConfigError: the data does not tell how many a batch has.
+        """
+        if self.data.per_step is None:
+            raise ConfigError(f"{self.data.name} does not tell the size of its batches: set optim.scale_lr to false")
+        return self.data.per_step * self.trainer.world_size * self.batches_per_step
+
+    @property
+    def batches_per_step(self) -> int:
+        """Accumulated batches per optimizer step."""
+        return self.trainer.accumulate_grad_batches
 
     def log_step(self, values: dict[str, Tensor | float]) -> None:
         """Log `train/NAME` every `log_every_n_steps` steps; the progress bar shows `train/loss`."""
@@ -229,3 +269,8 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     return value is None or isinstance(value, str | int | float | bool)
+
+
+def _shortened(names: list[str], most: int = 5) -> list[str]:
+    """The first names of a list, and how many more there are."""
+    return [*names[:most], f"and {len(names) - most} more"] if len(names) > most else [*names]

@@ -7,6 +7,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from modules.contracts import GREEDY, Batch, ConfigError, Prediction
+from modules.contracts.data_info import DataInfo
 from modules.losses.text import doubly_stochastic, label_smoothed_cross_entropy, reinforce
 from modules.metrics.captions import PROTOCOLS, CaptionScores
 from modules.metrics.reward import Reward
@@ -86,10 +87,17 @@ class Captioning(TextGeneration, VisionTask):
     def used(self) -> set[str]:
         return self.reach.maps[self.feature_level]
 
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        if stage == "fit" and self.self_critical:
-            self.reward = Reward(self.trainer.datamodule.references("train"))
+    def on_data(self, data: DataInfo, stage: str) -> None:
+        super().on_data(data, stage)
+        if stage != "fit":
+            return
+        if self.cache_features and data.cache_features is None:
+            raise ConfigError(f"model.cache_features is true, but {data.name} cannot keep maps: set it to false")
+        if self.self_critical:
+            references = data.references()
+            if references is None:
+                raise ConfigError(f"model.self_critical needs captions to learn from, but {data.name} has none")
+            self.reward = Reward(references)
             if not self.trainer.ckpt_path:  # a resumed run has its own
                 self._go_on()
 
@@ -98,10 +106,10 @@ class Captioning(TextGeneration, VisionTask):
             return
         trainer, key = self.trainer, f"{fingerprint(self.backbone)} {self.feature_level} {self.trainer.precision}"
         if trainer.is_global_zero:
-            rank_zero_info(trainer.datamodule.cache_features(self._seen, key))
+            rank_zero_info(self.data.cache_features(self._seen, key))
         trainer.strategy.barrier()
         if not trainer.is_global_zero:
-            trainer.datamodule.cache_features(self._seen, key)
+            self.data.cache_features(self._seen, key)
 
     def train(self, mode: bool = True) -> "Captioning":
         super().train(mode)

@@ -10,6 +10,7 @@ from torchvision.transforms import v2
 
 from modules.backbones.classics.auxiliary import auxiliaries
 from modules.contracts import Batch, ConfigError, HeadFactory, Prediction
+from modules.contracts.data_info import DataInfo
 from modules.heads import Linear, Published
 from tasks.base import Stage
 from tasks.vision import VisionTask
@@ -80,10 +81,10 @@ class Classification(VisionTask):
         )
         self.metrics = nn.ModuleDict({s: metrics.clone(prefix=f"{s}/") for s in ("val", "test")})
 
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
+    def on_data(self, data: DataInfo, stage: str) -> None:
+        super().on_data(data, stage)
         if stage == "fit" and isinstance(self.head, Linear):
-            self.head.balance(lambda: self.trainer.datamodule.class_counts())
+            self.head.balance(data.class_counts)
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W) to logits (B, C)."""

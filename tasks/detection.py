@@ -3,12 +3,14 @@
 from functools import partial
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from modules.backbones.reach import freeze_norms
 from modules.contracts import Batch, ConfigError, NeckFactory, Prediction
+from modules.contracts.data_info import DataInfo
 from modules.decoding.boxes import Detection as Found
 from modules.decoding.boxes import to_original
 from modules.decoding.masks import paste
@@ -83,14 +85,15 @@ class Detection(VisionTask):
         self.scores = torch.nn.ModuleDict({"val": scores(), "test": scores()})
         self.to(memory_format=torch.channels_last)
 
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        given = getattr(self.trainer.datamodule, "proposals", None)  # a data module may be of another kind, or missing
-        if (line := self.head.proposals_from(given is not None)) and stage in ("fit", "predict"):
+    def on_data(self, data: DataInfo, stage: str) -> None:
+        super().on_data(data, stage)
+        if (line := self.head.proposals_from(data.proposals)) and stage in ("fit", "predict"):
             rank_zero_info(line)
-        known = hasattr(self.trainer.datamodule, "box_sizes")  # as above
-        if stage == "fit" and not self.trainer.ckpt_path and (known or self.fit_anchors):  # a resumed run has its own
-            line = self.head.settle_anchors(self.trainer.datamodule.box_sizes(), self.fit_anchors)
+        if stage != "fit" or self.trainer.ckpt_path:  # a resumed run has its own anchors
+            return
+        sizes = data.box_sizes()
+        if sizes is not None or self.fit_anchors:
+            line = self.head.settle_anchors(np.zeros((0, 2)) if sizes is None else sizes, self.fit_anchors)
             rank_zero_info(line or f"{type(self.head).__name__} has no anchors")
 
     def train(self, mode: bool = True) -> "Detection":

@@ -65,11 +65,10 @@ class Generation(Turns):
         self.register_buffer("fixed_noise", noise)
 
     def setup(self, stage: str) -> None:
-        network = self.discriminator
-        if stage != "fit" or self.trainer.ckpt_path or not isinstance(network, BackboneDiscriminator):
-            return
-        if network.weights:
+        network, starting = self.discriminator, stage == "fit" and not self.trainer.ckpt_path
+        if starting and isinstance(network, BackboneDiscriminator) and network.weights:
             rank_zero_info(load_backbone(network.backbone, network.weights))
+        super().setup(stage)
 
     def _check(self, batch: Batch) -> None:
         if not self.trainer.predicting:  # only their number is needed
@@ -128,14 +127,14 @@ class Generation(Turns):
         return image.float().div(scale / 2).sub_(1)
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
-        prediction = self.make(batch, self.turn(index), self.trainer.datamodule.seed)
+        prediction = self.make(batch, self.turn(index), self.data.seed)
         prediction.pop("image")
         return prediction
 
     def make(self, batch: Batch, index: int, seed: int) -> Prediction:
         """Generate an image per sample of batch number `index` of a split, of noise keyed by seed and position."""
         count = len(batch["id"])
-        first = index * (self.trainer.datamodule.batch_size if self.trainer.datamodule else count)
+        first = index * (self.data.batch_size or count)
         places = range(first, first + count)
         noise = keyed_noise([(seed, place) for place in places], self.latent).to(self.device)
         label = None

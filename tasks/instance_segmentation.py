@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from modules.contracts import ConfigError
+from modules.contracts.data_info import DataInfo
 from modules.heads.detection import DetectorFactory, MaskRCNN
 from tasks.detection import Detection
 
@@ -17,9 +18,9 @@ class InstanceSegmentation(Detection):
     masks: ClassVar[bool] = True
     detector: ClassVar[DetectorFactory] = MaskRCNN
 
-    def setup(self, stage: str) -> None:
-        if stage != "predict" and not getattr(self.trainer.datamodule, "masks", True):
+    def on_data(self, data: DataInfo, stage: str) -> None:
+        if stage != "predict" and data.masks is False:
             raise ConfigError(
                 "instance segmentation needs masks: set --data.masks true, or choose --config tasks/detection.yaml"
             )
-        super().setup(stage)
+        super().on_data(data, stage)

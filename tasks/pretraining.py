@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from modules.contracts import Batch, ConfigError, Prediction
+from modules.contracts.data_info import DataInfo
 from modules.training.teacher import Teacher, momentum_at
 from tasks.base import Stage
 from tasks.vision import VisionTask
@@ -18,10 +19,9 @@ class Pretraining(VisionTask):
     mode = "min"
     pretraining = True
 
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        data = self.trainer.datamodule
-        if stage == "fit" and data is not None:  # of plain loaders it is not known yet
+    def on_data(self, data: DataInfo, stage: str) -> None:
+        super().on_data(data, stage)
+        if stage == "fit" and data.batch_size is not None:  # of plain loaders it is not known yet
             self.check_batch(data.batch_size)
 
     def check_batch(self, size: int) -> None:

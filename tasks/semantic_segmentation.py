@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.contracts import IGNORE, Batch, ConfigError, Features, HeadFactory, NeckFactory, Prediction
+from modules.contracts.data_info import DataInfo
 from modules.decoding.dense import class_map, infer, padded, to_original, without_padding
 from modules.decoding.tta import TTA, TiledTTA
 from modules.heads import FCN, UNet
@@ -87,11 +88,10 @@ class SemanticSegmentation(VisionTask):
         self.resized_scores = nn.ModuleDict({stage: SegmentationScores(count) for stage in stages})
         self.to(memory_format=torch.channels_last)
 
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
+    def on_data(self, data: DataInfo, stage: str) -> None:
+        super().on_data(data, stage)
         if stage == "fit" and self.loss.class_weights is not None:
-            weights = self.loss.weights(len(self.classes), self.trainer.datamodule.class_pixels)
-            self.class_weights.copy_(weights)
+            self.class_weights.copy_(self.loss.weights(len(self.classes), data.class_pixels))
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W) of any size to logits (B, C, H, W)."""

@@ -67,8 +67,8 @@ class Turns(Task):
         return {type(network).__name__: network for network in (self.generator, self.discriminator)}
 
     @property
-    def effective_batch_size(self) -> int:
-        return self.trainer.datamodule.per_step * self.trainer.world_size * self.accumulate
+    def batches_per_step(self) -> int:
+        return self.accumulate
 
     @property
     def turns(self) -> tuple[bool, bool]:
@@ -166,7 +166,7 @@ class Turns(Task):
     def configure_optimizers(self) -> tuple[list[Optimizer], list[Any]]:
         steps = self._steps()
         fused = self.trainer.precision != "16-mixed"  # unscales too late to be clipped and measured
-        batch = self.effective_batch_size if self.trainer.datamodule else 256
+        batch = self.effective_batch_size if self.optim.scale_lr or self.discriminator_optim.scale_lr else 256
         pairs = [
             self.optim.build(self.generator, None, steps, batch, fused),
             self.discriminator_optim.build(self.discriminator, None, steps * self.n_critic, batch, fused),

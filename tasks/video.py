@@ -7,6 +7,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from modules.contracts import Batch, ConfigError, FusionFactory, HeadFactory, Prediction
+from modules.contracts.data_info import DataInfo
 from modules.heads import Linear
 from modules.temporal import FUSIONS, Kind
 from tasks.base import Stage
@@ -60,10 +61,10 @@ class Video(VisionTask):
         self.protocols = self.protocols | {"loss": f"{self.head.loss_name}, as in training, mean over views"}
         self.metrics = nn.ModuleDict({stage: nn.ModuleDict(_accuracies(count)) for stage in ("val", "test")})
 
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
+    def on_data(self, data: DataInfo, stage: str) -> None:
+        super().on_data(data, stage)
         if stage == "fit" and isinstance(self.head, Linear):
-            self.head.balance(lambda: self.trainer.datamodule.class_counts())
+            self.head.balance(data.class_counts)
 
     def forward(self, video: Tensor) -> Tensor:
         """Normalized clips (N, 3, T, H, W) to logits (N, C)."""

@@ -125,9 +125,12 @@ class VisionTask(Task):
     def setup(self, stage: str) -> None:
         if self.trainer.ckpt_path:  # it has its own weights
             self.loaded = True
-            return
-        if stage != "fit":
-            return
+        elif stage == "fit":
+            self._start()
+        super().setup(stage)
+
+    def _start(self) -> None:
+        """Load the initial weights, and note which parameters neither come from them nor are trained."""
         names, start = dict(self.backbone.net.named_parameters()), set()
         if self.weights or self.classifier is not None:
             self._load()

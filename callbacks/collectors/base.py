@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
+from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -39,6 +40,10 @@ class Collector:
 
     def write(self, folder: Path, stage: str, task: LightningModule) -> None:
         """Write metrics to files; called after `gather`, on the first process."""
+
+    def summarize(self, stage: str, task: LightningModule) -> Iterator[Table | str]:
+        """Tables and lines for the final report; called after `gather`, on the first process."""
+        return iter(())
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
         """Names and figures, uint8 (H, W, 3); called after `gather`, on the first process."""

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
+from rich.table import Table
 from torch import Tensor
 
 from callbacks.collectors.base import Collector, arrays, name_bytes, name_text, rgb, summed, visible
 from callbacks.figures.base import RIGHT, WRONG, shorten, shorten_start
 from callbacks.figures.confusion import confusion, draw_confused
 from callbacks.figures.grids import grid, side_by_side
+from callbacks.results.table import class_table
 from callbacks.writers.per_class import per_class, write_confusion, write_per_class
 from modules.contracts import Backbone, Batch, Prediction
 
@@ -53,6 +55,9 @@ class ClassificationCollector(Collector):
     def write(self, folder: Path, stage: str, task: LightningModule) -> None:
         write_per_class(folder, stage, per_class(self.counts()), task.classes)
         write_confusion(folder, stage, self.counts(), task.classes)
+
+    def summarize(self, stage: str, task: LightningModule) -> Iterator[Table | str]:
+        yield class_table(stage, per_class(self.counts()), task.classes)
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
         matrix = self.counts()

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
+from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.ops import box_iou
@@ -22,7 +23,8 @@ from callbacks.figures.objects import draw_objects, mostly_small, object_palette
 from callbacks.figures.overlays import Palette, class_legend, enlarged
 from callbacks.figures.precision_recall import precision_recall
 from callbacks.figures.strips import Entry, strips
-from callbacks.writers.detection_errors import error_bars, write_errors
+from callbacks.results.table import class_table
+from callbacks.writers.detection_errors import error_bars, error_lines, write_errors
 from callbacks.writers.per_class import MAIN_METRICS, per_class_of_objects, write_per_class
 from modules.contracts import Backbone, Batch, Prediction
 
@@ -81,6 +83,11 @@ class DetectionCollector(Collector):
         reports = task.reports(stage)
         write_per_class(folder, stage, per_class_of_objects(reports), task.classes)
         write_errors(folder, stage, reports)
+
+    def summarize(self, stage: str, task: LightningModule) -> Iterator[Table | str]:
+        reports = task.reports(stage)
+        yield class_table(stage, per_class_of_objects(reports), task.classes)
+        yield from error_lines(stage, reports)
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
         classes, palette, reports = task.classes, object_palette(len(task.classes)), task.reports(stage)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
+from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
@@ -15,6 +16,7 @@ from callbacks.figures.class_bars import class_bars
 from callbacks.figures.confusion import confusion
 from callbacks.figures.overlays import DIFFERENT, Palette, differences, enlarged, legend, overlay, palette_of
 from callbacks.figures.strips import strips, swatch
+from callbacks.results.table import class_table
 from callbacks.writers.per_class import per_class_of_pixels, write_confusion, write_per_class
 from modules.contracts import IGNORE, Backbone, Batch, Prediction
 
@@ -58,6 +60,9 @@ class SegmentationCollector(Collector):
         matrix = self.matrix.cpu().numpy()
         write_per_class(folder, stage, per_class_of_pixels(matrix), task.classes)
         write_confusion(folder, stage, matrix, task.classes)
+
+    def summarize(self, stage: str, task: LightningModule) -> Iterator[Table | str]:
+        yield class_table(stage, per_class_of_pixels(self.matrix.cpu().numpy()), task.classes)
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
         matrix, classes, palette = self.matrix.cpu().numpy(), task.classes, palette_of(data, task.classes)

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from callbacks.results.number_format import number
+from callbacks.writers.per_class import MAIN_METRICS, lowest_first
 
 ORDER = ("train", "val", "test")
 
@@ -42,6 +44,27 @@ def results_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
         protocol = "" if metric in known else _protocol(found, shared)
         table.add_row(*([weights if weights != said else ""] if several else []), metric, *values, protocol)
         said, known = weights, known | {metric}
+    return table
+
+
+def class_table(stage: str, metrics: dict[str, np.ndarray], classes: list[str], most: int = 10) -> Table:
+    """Table of the classes with the lowest metrics.
+
+    Args:
+        stage: val or test.
+        metrics: number of true samples, objects or pixels of each class, and then its metrics, each (C,).
+        classes: their names.
+        most: number of classes shown.
+    """
+    main, order = lowest_first(metrics)
+    some = f", {most} of {len(order)}" if len(order) > most else ""
+    title = f"Classes, lowest {MAIN_METRICS[main]} first (predictions/{stage}_per_class.csv{some})"
+    table = Table(title=title, title_justify="left")
+    for column in ("class", *metrics):
+        table.add_column(column, justify="left" if column == "class" else "right", overflow="fold")
+    for index in order[:most]:
+        count, *values = (column[index] for column in metrics.values())
+        table.add_row(classes[index], f"{int(count):,}", *(number(float(value), ".3f") for value in values))
     return table
 
 

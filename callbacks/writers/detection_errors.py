@@ -1,14 +1,12 @@
 """Kinds of detection errors (after TIDE) as CSV, text and bar chart."""
 
-from collections.abc import Mapping
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from callbacks.figures.base import PLAIN, percent, render, titled
-from callbacks.writers.per_class import read_csv, write_csv
+from callbacks.writers.per_class import write_csv
 from modules.metrics.detection import Report
 from modules.metrics.detection_arrays import Kind
 
@@ -37,18 +35,16 @@ def write_errors(folder: Path, stage: str, reports: Mapping[Kind, Report]) -> No
     write_csv(folder / f"{stage}_errors.csv", [["of", "error", "count", "share", "threshold", "choice"], *rows])
 
 
-def read_errors(path: Path) -> list[str]:
-    """Summary of a file from `write_errors`: a line for boxes and one for masks, most frequent error first."""
-    lines = []
-    named = itemgetter("of", "threshold", "choice")
-    for (kind, threshold, choice), rows in groupby(read_csv(path), named):
-        counts = sorted(((int(row["count"]), row["error"]) for row in rows), key=lambda pair: -pair[0])
+def error_lines(stage: str, reports: Mapping[Kind, Report]) -> Iterator[str]:
+    """Lines about the errors of boxes and of masks, most frequent error first."""
+    for kind, report in reports.items():
+        counts = sorted(((count, error) for error, (count, _) in report.errors.items()), key=lambda pair: -pair[0])
         total = sum(count for count, _ in counts)
         shares = ", ".join(f"{error} {percent(count / total)} %" for count, error in counts if count)
-        lines.append(
-            f"errors of {kind} with score {threshold} ({choice}) and more: {total:,}{': ' * bool(total)}{shares}"
+        yield (
+            f"errors of {kind} with score {report.threshold} ({report.choice}) and more: "
+            f"{total:,}{': ' * bool(total)}{shares} (predictions/{stage}_errors.csv)"
         )
-    return lines
 
 
 def error_bars(reports: Mapping[Kind, Report], title: str) -> np.ndarray:

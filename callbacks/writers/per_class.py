@@ -1,7 +1,6 @@
 """Metrics per class and confusion matrix, as CSV."""
 
 import csv
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -67,11 +66,10 @@ def write_confusion(folder: Path, stage: str, matrix: np.ndarray, classes: list[
     write_csv(folder / f"{stage}_confusion.csv", [["true", *classes], *rows])
 
 
-def read_per_class(path: Path) -> tuple[str, list[dict[str, str]]]:
-    """Read a file of `write_per_class`: its main metric (of `MAIN_METRICS`), and the rows, lowest first, nan last."""
-    rows = read_csv(path)
-    main = next(column for column in MAIN_METRICS if column in rows[0])
-    return main, sorted(rows, key=lambda row: (math.isnan(float(row[main])), float(row[main])))
+def lowest_first(metrics: dict[str, np.ndarray]) -> tuple[str, np.ndarray]:
+    """Main metric of a table (of `MAIN_METRICS`), and the indices of its classes, lowest first, nan last."""
+    main = next(name for name in MAIN_METRICS if name in metrics)
+    return main, np.argsort(metrics[main], kind="stable")
 
 
 def write_csv(path: Path, rows: list) -> None:
@@ -80,9 +78,3 @@ def write_csv(path: Path, rows: list) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="") as file:
             csv.writer(file).writerows(rows)
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV by the names in its header."""
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 
 from lightning.pytorch import LightningModule, Trainer
@@ -9,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from callbacks.writers.tables import Table, about, open_text
 from modules.contracts import Batch, Prediction, writing
 
-SHOWN = 5  # ids in a line about what was cut
+SHOWN = 5  # ids in a line about what was cut, and texts in the final report
 CUT = {
     "source": "sources are longer than data.max_length, and only their beginnings were read; give shorter lines",
     "text": "texts reached model.search.max_length before their end",
@@ -44,6 +45,7 @@ class TextFiles(Table):
         ]
         super().__init__(path, trainer.global_rank, self.columns)
         self.notes: list[str] = []  # printed after the run, known after `merge`
+        self.excerpts: dict[Path, list[str]] = {}  # first texts, by file, known after `merge`
 
     @staticmethod
     def fits(outputs: Prediction) -> bool:
@@ -98,8 +100,12 @@ class TextFiles(Table):
         part = path.with_name(f"{path.name}.tmp")
         with writing(path):
             with open_text(part, "w") as file:
-                file.writelines(f"{one_line(sentence)}\n" for sentence in self._column(column))
+                sentences = map(one_line, self._column(column))
+                first = list(islice(sentences, SHOWN))
+                file.writelines(f"{sentence}\n" for sentence in chain(first, sentences))
             part.replace(path)
+        if column == "text":
+            self.excerpts[path] = first
         return path
 
     def _column(self, column: str) -> Iterator[str]:

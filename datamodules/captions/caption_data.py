@@ -3,6 +3,8 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,6 +26,7 @@ from datamodules.text.encoded import Ids
 from datamodules.text.lines import normalize_blanks
 from datamodules.text.vocabulary import checked, lacking, learned
 from modules.contracts import ConfigError, DataError
+from modules.contracts.data_info import DataInfo
 from modules.metrics.captions import bleu, tokens
 from modules.text.tokenizer import Kind, Tokenizer
 
@@ -133,8 +136,14 @@ class CaptionData(ImageFilesData):
 
     collate = staticmethod(collate)
 
-    def references(self, split: Split) -> list[list[str]]:
-        """All captions of every image of a split."""
+    def data_info(self) -> DataInfo:
+        references = partial(self.references, "train")
+        return replace(super().data_info(), references=references, cache_features=self.cache_features)
+
+    def references(self, split: Split) -> list[list[str]] | None:
+        """All captions of every image of a split; null without such a split."""
+        if split not in self.splits:
+            return None
         source, rows = self.splits[split]
         return [source.captions[i] for i in rows]
 

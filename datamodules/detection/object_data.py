@@ -23,6 +23,7 @@ from datamodules.roles import Role
 from datamodules.samples import ImageDataset
 from datamodules.source import Files
 from modules.contracts import Batch, ConfigError, DataError
+from modules.contracts.data_info import DataInfo
 
 PLAIN = 224  # side of the squares that probes see where images keep their own sizes
 
@@ -171,9 +172,14 @@ class ObjectDataModule(ImageFilesData):
         moved = super().transfer_batch_to_device(rest, device, dataloader_idx)
         return moved | ({"truth": batch["truth"]} if "truth" in batch else {})
 
-    def box_sizes(self) -> np.ndarray:
-        """float64 (N, 2): width and height of the training images' objects in pixels that the network sees."""
-        return box_sizes(*self.splits["train"], self.target_size)
+    def data_info(self) -> DataInfo:
+        proposed = self.proposals is not None
+        return replace(super().data_info(), masks=self.masks, proposals=proposed, box_sizes=self.box_sizes)
+
+    def box_sizes(self) -> np.ndarray | None:
+        """float64 (N, 2): width and height of the training images' objects in pixels that the network sees; null
+        without training images."""
+        return box_sizes(*self.splits["train"], self.target_size) if "train" in self.splits else None
 
     def baselines(self) -> dict[str, float]:
         """AP50 of the trivial baselines in `without_network`, on val, or test without val."""

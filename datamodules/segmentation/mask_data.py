@@ -29,6 +29,7 @@ from datamodules.segmentation.mask_statistics import (
 from datamodules.segmentation.samples import MaskDataset
 from datamodules.source import Files
 from modules.contracts import IGNORE, ConfigError, DataError
+from modules.contracts.data_info import DataInfo
 from modules.contracts.palette import RGB, palette
 
 PLAIN = 224  # side of the squares that probes see where images keep their own sizes
@@ -138,8 +139,14 @@ class MaskDataModule(ImageFilesData):
         crops = self.crops or self._crops(self._own_size(split))
         return MaskDataset(source, indices, crops, self.seed, skip)
 
-    def class_pixels(self) -> tuple[np.ndarray, np.ndarray]:
-        """int64 (C,) training pixels of each class, and int64 (C,) labeled pixels of the images that show it."""
+    def data_info(self) -> DataInfo:
+        return replace(super().data_info(), class_pixels=self.class_pixels)
+
+    def class_pixels(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """int64 (C,) training pixels of each class, and int64 (C,) labeled pixels of the images that show it; null
+        without training images."""
+        if "train" not in self.splits:
+            return None
         counts = self._counts("train")[:, :-1]
         return counts.sum(0), (counts.sum(1, keepdims=True) * (counts > 0)).sum(0)
 

@@ -153,20 +153,26 @@ class SegmentationLoss:
         if min(weights) < 0 or not any(weights):
             raise ConfigError(f"loss.class_weights is {weights}, but needs weights >= 0, and one above 0")
 
-    def weights(self, classes: int, class_pixels: Callable[[], tuple[np.ndarray, np.ndarray]]) -> Tensor | None:
+    def weights(self, classes: int, class_pixels: Callable[[], tuple[np.ndarray, np.ndarray] | None]) -> Tensor | None:
         """The weight of each class, float32 (C,), or null when all count the same.
 
         Args:
             classes: C.
-            class_pixels: gives the counts that the function `class_weights` takes; asked only where a rule is named.
+            class_pixels: gives the counts that the function `class_weights` takes, or null for data without classes of
+                pixels; asked only where a rule is named.
 
         Raises:
-            ConfigError: as `check`.
+            ConfigError: as `check`; or data without classes of pixels.
             DataError: no training pixel has a class.
         """
         self.check(classes)
         if isinstance(self.class_weights, str):
-            return class_weights(*class_pixels(), self.class_weights)
+            if (counts := class_pixels()) is None:
+                raise ConfigError(
+                    f"loss.class_weights {self.class_weights} counts pixels by class, but the data has none: set it to "
+                    "null"
+                )
+            return class_weights(*counts, self.class_weights)
         return None if self.class_weights is None else torch.tensor(self.class_weights, dtype=torch.float32)
 
     def compute(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from callbacks.results.number_format import number, or_nan, or_null
-from callbacks.summary import Summary
-from callbacks.writers.detection_errors import write_errors
-from callbacks.writers.per_class import per_class, per_class_of_pixels, write_per_class
+from callbacks.results.table import class_table
+from callbacks.writers.detection_errors import error_lines
+from callbacks.writers.per_class import per_class, per_class_of_pixels
 from modules.metrics.detection import Report
 from tests.helpers.errors import assert_named
 
@@ -20,9 +21,8 @@ MATRIX = np.array([[1_000_000, 200_000, 0], [0, 50_000, 50_000], [0, 0, 0]])
         (per_class_of_pixels, "IoU", ("bird", "0", "0.000", "n/a", "0.000", "0.000")),
     ],
 )
-def test_the_classes_that_do_worst_are_told_by_the_metric_that_judges_them(tmp_path, capsys, table, judge, first):
-    write_per_class(tmp_path / "predictions", "test", table(MATRIX), ["cat", "dog", "bird"])
-    Summary("name", "test", [], 0, "as set")._say_classes(tmp_path)
+def test_the_classes_that_do_worst_are_told_by_the_metric_that_judges_them(capsys, table, judge, first):
+    Console().print(class_table("test", table(MATRIX), ["cat", "dog", "bird"]))
     said = capsys.readouterr().out.splitlines()
     assert_named(" ".join(said[:2]), judge, "predictions/test_per_class.csv")
     cells = [tuple(cell.strip() for cell in line.split("│")[1:-1]) for line in said if line.startswith("│")]
@@ -31,14 +31,19 @@ def test_the_classes_that_do_worst_are_told_by_the_metric_that_judges_them(tmp_p
     assert cells[2][1] == "1,200,000"
 
 
-def test_the_kinds_of_errors_are_a_line_each_for_boxes_and_masks(tmp_path, capsys):
+def test_of_many_classes_the_table_shows_some(capsys):
+    Console().print(class_table("val", per_class(MATRIX), ["cat", "dog", "bird"], most=2))
+    said = capsys.readouterr().out
+    assert_named(said, "val_per_class.csv", "2 of 3", "bird", "dog")
+    assert "cat" not in said
+
+
+def test_the_kinds_of_errors_are_a_line_each_for_boxes_and_masks():
     boxes = Report(
         {}, {}, {"class": (30, 0.3), "missed": (69, 0.69), "background": (1, 0.01), "both": (0, 0.0)}, 0.41, True
     )
     masks = Report({}, {}, {"class": (0, np.nan), "missed": (0, np.nan)})
-    write_errors(tmp_path / "predictions", "val", {"boxes": boxes, "masks": masks})
-    Summary("name", "validate", [], 0, "as set")._say_errors(tmp_path)
-    first, second = capsys.readouterr().out.splitlines()
+    first, second = error_lines("val", {"boxes": boxes, "masks": masks})
     assert_named(
         first, "boxes", 0.41, "best F1", 100, "missed 69 %, class 30 %, background 1.0 %", "predictions/val_errors.csv"
     )

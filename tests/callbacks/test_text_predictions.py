@@ -71,8 +71,11 @@ def test_a_sentence_is_one_line_whatever_it_holds(sentence, trainer, tmp_path):
         def predict_step(self, batch, batch_idx):
             return {"text": [sentence, *["", 'a "quoted", word', *["plain"] * 3][: len(batch["id"]) - 1]]}
 
-    trainer(Predictions()).predict(Odd(), datamodule=Pairs(6, known=False))
-    text = (tmp_path / "predictions" / "predict.txt").read_bytes().decode()
+    callback = Predictions()
+    trainer(callback).predict(Odd(), datamodule=Pairs(6, known=False))
+    path = tmp_path / "predictions" / "predict.txt"
+    text = path.read_bytes().decode()
+    assert callback.excerpts == {path: ["two lines", "", 'a "quoted", word', "plain", "plain"]}
     assert text.split("\n") == ["two lines", "", 'a "quoted", word', "plain", "plain", "plain", ""]
     assert rows(tmp_path / "predictions" / "predict.csv")[0]["text"] == sentence
 

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy, pad
 from torch.utils.data import DataLoader
 
 from modules.contracts import ConfigError
+from modules.contracts.data_info import DataInfo
 from modules.metrics.reward import Reward
 from modules.text.recurrent import RecurrentDecoder
 from modules.text.search import Search
@@ -55,8 +56,6 @@ def batch(words: Tokenizer, size: int = 64) -> dict:
 class Images(L.LightningDataModule):
     """Data that repeats one batch."""
 
-    batch_size = per_step = 4
-
     def __init__(self, samples: dict, steps: int = 1):
         super().__init__()
         self.samples, self.steps = samples, steps
@@ -69,8 +68,12 @@ class Images(L.LightningDataModule):
 
     test_dataloader = predict_dataloader = val_dataloader
 
-    def references(self, split: str) -> list[list[str]]:
-        return self.samples["captions"]
+    def cache_features(self, encode: Callable[[Tensor], Tensor], key: str) -> str:
+        self.samples["map"] = encode(self.samples.pop("image"))
+        return "cached"
+
+    def data_info(self) -> DataInfo:
+        return DataInfo("Images", references=lambda: self.samples["captions"], cache_features=self.cache_features)
 
 
 def quiet(**settings) -> L.Trainer:
@@ -193,16 +196,9 @@ def test_training_from_stored_maps_is_training_from_images(words):
         optim = Optim(lr=0.001, schedule="constant", warmup=0)
         task = captioning(words, frozen=True, cache_features=stored, optim=optim)
         samples = batch(words)
-        data = Images(samples, steps=10)
-
-        def cache_features(encode: Callable[[Tensor], Tensor], key: str, samples: dict = samples) -> str:
-            samples["map"] = encode(samples.pop("image"))
-            return "stored"
-
-        data.cache_features = cache_features
         found = kept(task)
         torch.manual_seed(1)  # dropout
-        quiet(max_epochs=1, limit_val_batches=0).fit(task, datamodule=data)
+        quiet(max_epochs=1, limit_val_batches=0).fit(task, datamodule=Images(samples, steps=10))
         losses.append([cost["loss"].item() for cost in found])
         weights.append(task.decoder.say_state.weight.detach())
     assert losses[1] == pytest.approx(losses[0], rel=2e-3)

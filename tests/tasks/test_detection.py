@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from modules.contracts import ConfigError
+from modules.contracts.data_info import DataInfo
 from modules.decoding.tta import TTA, TiledTTA
 from modules.heads.detection import FCOS, RCNN, SSD, FasterRCNN, FastRCNN, MaskRCNN, RetinaNet, SingleObject
 from modules.necks import FPN, NoNeck
@@ -68,19 +69,18 @@ def make_images(count: int = 4, empty: bool = False) -> dict:
 
 
 class Images(L.LightningDataModule):
-    batch_size = 4
-
-    def __init__(self, batch: dict):
+    def __init__(self, batch: dict, proposals: bool = False):
         super().__init__()
-        self.batch = batch
+        self.batch, self.proposals = batch, proposals
 
     def train_dataloader(self) -> DataLoader:
         return DataLoader([self.batch], batch_size=None, collate_fn=dict)
 
     val_dataloader = train_dataloader
 
-    def box_sizes(self):
-        return torch.cat(self.batch["boxes"])[:, 2:].numpy() * 0 + 20.0
+    def data_info(self) -> DataInfo:
+        sizes = torch.cat(self.batch["boxes"])[:, 2:].numpy() * 0 + 20.0
+        return DataInfo(box_sizes=lambda: sizes, proposals=self.proposals)
 
 
 def trainer(**settings) -> L.Trainer:
@@ -140,8 +140,7 @@ def around(boxes: Tensor) -> Tensor:
 
 
 def test_proposals_that_a_head_makes_itself_or_misses_are_refused():
-    data = Images(make_images())
-    data.proposals = "proposals.json"
+    data = Images(make_images(), proposals=True)
     with refuses(ConfigError, "FasterRCNN", "--data.proposals", "FastRCNN"):
         trainer(max_epochs=1).fit(task(), datamodule=data)
     with refuses(ConfigError, "FastRCNN", "head.source", "windows", "--data.proposals"):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from modules.contracts import ConfigError, DataError
+from modules.contracts.data_info import DataInfo
 from modules.gan import BackboneDiscriminator, Canvas, DCGANDiscriminator, DCGANGenerator, ResNetDiscriminator
 from modules.gan.contracts import Discriminator, Generator
 from modules.losses.adversarial import gradient_penalty
@@ -35,8 +36,7 @@ class Noise(L.LightningDataModule):
 
     def __init__(self, steps: int = 4, batch_size: int = 4, size: int = 16, channels: int = 3):
         super().__init__()
-        self.batch_size = self.per_step = batch_size
-        self.seed = 0
+        self.batch_size = batch_size
         draw = torch.Generator().manual_seed(1)
         shape = (steps, batch_size, channels, size, size)
         self.images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=draw)
@@ -305,12 +305,7 @@ def test_discriminators_with_batch_norm_judge_real_and_generated_images_apart():
 def test_noise_of_validation_follows_from_the_place_of_a_sample_alone():
     task, found = GAN(**NORMAL).eval(), []
     for size in (2, 8):
-        data = Noise(steps=8 // size, batch_size=size)
-        quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)
-        trainer = L.Trainer(accelerator="cpu", **quiet)
-
-        task.trainer = trainer
-        trainer.datamodule = data
+        task.on_data(DataInfo(batch_size=size), "validate")
         found.append(torch.cat([task.make({"id": ["x"] * size}, i, 0)["noise"] for i in range(8 // size)]))
 
     assert torch.equal(*found)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from modules.backbones import Timm
 from modules.contracts import IGNORE, ConfigError
+from modules.contracts.data_info import DataInfo
 from modules.decoding.dense import infer
 from modules.decoding.tta import TiledTTA
 from modules.heads import FCN, LRASPP, DeepLabV3, DeepLabV3Plus, PSPNet, SemanticFPN, UNet
@@ -40,8 +41,6 @@ def make_images(count: int = 4, height: int = 32, width: int = 32) -> dict[str, 
 class Images(L.LightningDataModule):
     """Data that repeats one batch."""
 
-    batch_size = 4
-
     def __init__(self, batch: dict, steps: int = 1):
         super().__init__()
         self.batch, self.steps = batch, steps
@@ -51,8 +50,8 @@ class Images(L.LightningDataModule):
 
     val_dataloader = predict_dataloader = train_dataloader
 
-    def class_pixels(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.array([800, 100, 100]), np.array([1000, 500, 250])
+    def data_info(self) -> DataInfo:
+        return DataInfo(class_pixels=lambda: (np.array([800, 100, 100]), np.array([1000, 500, 250])))
 
 
 def trainer(**settings) -> L.Trainer:

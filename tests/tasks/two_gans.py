@@ -28,9 +28,6 @@ SETTINGS = {
 class Share(L.LightningDataModule):
     """Share of each batch: every second sample with two processes, all with one."""
 
-    def setup(self, stage: str) -> None:
-        self.batch_size = self.per_step = BATCH // self.trainer.world_size
-
     def train_dataloader(self) -> DataLoader:
         mine = slice(self.trainer.global_rank, None, self.trainer.world_size)
         draw = torch.Generator().manual_seed(0)

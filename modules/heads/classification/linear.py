@@ -55,10 +55,22 @@ class Linear(Head):
         weights = torch.ones(outputs) if self.rule else None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights, persistent=self.rule is not None)  # the data is not always there
 
-    def balance(self, counts: Callable[[], np.ndarray]) -> None:
-        """Take the class weights from the training samples of each class, int64 (C,), where a rule was chosen."""
+    def balance(self, counts: Callable[[], np.ndarray | None]) -> None:
+        """Take the class weights from the training samples of each class, int64 (C,), where a rule was chosen.
+
+        Args:
+            counts: gives them, or null for samples without a class; asked only where a rule was chosen.
+
+        Raises:
+            ConfigError: samples have no class.
+            DataError: there are none of any class.
+        """
         if self.rule:
-            samples = counts()
+            if (samples := counts()) is None:
+                raise ConfigError(
+                    f"class_weights {self.rule} counts samples by class, but the data has no class for each: set "
+                    "model.head.class_weights to null"
+                )
             self.class_weights.copy_(class_weights(samples, np.full_like(samples, samples.sum()), self.rule))
 
     def forward(self, features: Tensor) -> Tensor:

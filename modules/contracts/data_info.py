@@ -1,0 +1,54 @@
+"""Facts about the data that tasks train by, handed over by the data module."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+
+def _none() -> None:
+    """Return null: data without such a thing."""
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """Facts about the data for tasks; `DataModule.data_info` gives them, and `Task.on_data` takes them.
+
+    What is costly is a function without arguments, which tasks call only where a setting needs it; it returns null for
+    data without such a thing. Tests and other programs build one by hand from the fields that a task needs.
+
+    Args:
+        name: of the data module's class, for messages.
+        classes: class names in order of their index; null without classes.
+        seed: of the run.
+        batch_size: samples per device and step; null if unknown.
+        per_step: the same, or tokens for data that is batched by tokens; null if unknown.
+        masks: instance masks come with the boxes; null if unknown.
+        proposals: region proposals come with the images.
+        class_counts: gives the training samples of each class, int64 (C,).
+        class_pixels: gives the training pixels of each class, int64 (C,), and the labeled pixels of the images that
+            show it, int64 (C,).
+        box_sizes: gives width and height of the training objects in pixels that the network sees, float64 (N, 2).
+        references: gives all reference texts of each training sample.
+        cache_features: caches the feature map of every training image and lets training read these, by
+            `cache_features(encode, key)`: `encode` takes uint8 (B, 3, H, W) to float16 (B, C, h, w) on the host, `key`
+            is a digest of all that it depends on. Returns a line for the startup summary. Null for data that cannot.
+    """
+
+    name: str = "the data"
+    classes: list[str] | None = None
+    seed: int = 0
+    batch_size: int | None = None
+    per_step: int | None = None
+    masks: bool | None = None
+    proposals: bool = False
+    class_counts: Callable[[], np.ndarray | None] = _none
+    class_pixels: Callable[[], tuple[np.ndarray, np.ndarray] | None] = _none
+    box_sizes: Callable[[], np.ndarray | None] = _none
+    references: Callable[[], list[list[str]] | None] = _none
+    cache_features: Callable[[Callable[[Tensor], Tensor], str], str] | None = None
+
+    def __deepcopy__(self, memo: dict) -> "DataInfo":
+        """Return this one: copies of a task, such as its EMA, share the data."""
+        return self
