@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from modules.contracts import ConfigError
+from modules.contracts.data_info import DataInfo
 from modules.heads import Projection
 from modules.pretext.chroma import chroma
 from modules.pretext.patches import cut, hide, histograms, standardized
@@ -40,7 +41,10 @@ class Handful(L.LightningDataModule):
     def __init__(self, batch: dict[str, Any], steps: int):
         super().__init__()
         first = batch["views"][0] if "views" in batch else batch["image"]
-        self.batch, self.steps, self.batch_size = batch | {"id": ["x"] * len(first)}, steps, len(first)
+        self.batch, self.steps, self.size = batch | {"id": ["x"] * len(first)}, steps, len(first)
+
+    def data_info(self) -> DataInfo:
+        return DataInfo(batch_size=self.size)
 
     def train_dataloader(self) -> DataLoader:
         return DataLoader([self.batch] * self.steps, batch_size=None, collate_fn=dict)
