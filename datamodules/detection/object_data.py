@@ -177,8 +177,7 @@ class ObjectDataModule(ImageFilesData):
         return replace(super().data_info(), masks=self.masks, proposals=proposed, box_sizes=self.box_sizes)
 
     def box_sizes(self) -> np.ndarray | None:
-        """float64 (N, 2): width and height of the training images' objects in pixels that the network sees; null
-        without training images."""
+        """Width and height of training objects, float64 (N, 2) in pixels that the network sees; null without any."""
         return box_sizes(*self.splits["train"], self.target_size) if "train" in self.splits else None
 
     def baselines(self) -> dict[str, float]:

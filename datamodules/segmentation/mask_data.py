@@ -143,8 +143,7 @@ class MaskDataModule(ImageFilesData):
         return replace(super().data_info(), class_pixels=self.class_pixels)
 
     def class_pixels(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """int64 (C,) training pixels of each class, and int64 (C,) labeled pixels of the images that show it; null
-        without training images."""
+        """Training pixels of each class, and labeled pixels of the images that show it, int64 (C,); null for none."""
         if "train" not in self.splits:
             return None
         counts = self._counts("train")[:, :-1]
