@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers.commands import KILL, ROOT, measured, run, state, stopped
+from tests.helpers.commands import ROOT, forked, measured, run, state, stopped
 
 SMALL = "--data.train 96 --data.val 16 --data.test 16 --data.batch_size 12 --data.image_size 32".split()
 SMALL += "--trainer.max_epochs 3 --trainer.log_every_n_steps 1 --checkpoint.every_n_steps 3 --figures.samples 4".split()
@@ -54,12 +54,10 @@ def test_killed_in_mid_epoch_and_resumed_equals_never_stopped(graft, tmp_path, t
         "--data.workers",
         str(workers),
     ]
-    assert graft(*typed, "--run_dir", "whole")[0] == 0
-    assert run(["-c", KILL.format(step=step), *typed, "--run_dir", "killed"], tmp_path) == -signal.SIGKILL
+    assert forked([*typed, "--run_dir", "whole"], tmp_path) == 0
+    assert forked([*typed, "--run_dir", "killed"], tmp_path, kill_at=step) == -signal.SIGKILL
     assert state(Path("killed"))["global_step"] < step
-    assert (
-        run([str(ROOT / "cli.py"), *typed, "--ckpt_path", "killed"], tmp_path) == 0
-    )  # workers of the killed one end by then
+    assert forked([*typed, "--ckpt_path", "killed"], tmp_path) == 0
 
     whole, resumed = state(Path("whole")), state(Path("killed"))
     assert whole["global_step"] == resumed["global_step"] == 24

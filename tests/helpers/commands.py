@@ -3,10 +3,13 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import pytest
 import torch
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +64,47 @@ def stopped(stop: str, step: int, typed: list[str], folder: Path) -> tuple[int, 
     process = subprocess.Popen(command, cwd=folder, env=environment(), start_new_session=True, **pipes)
     out, _ = process.communicate(timeout=120)  # ends with the last process that has the pipe
     return process.returncode, out
+
+
+def forked(typed: list[str], folder: Path, kill_at: int = 0) -> int:
+    """Run a command in a fork of this process, where the imports are done; prints what it says.
+
+    Args:
+        kill_at: optimizer step after which the fork is killed; 0 for never.
+
+    Returns:
+        The exit code; that of a killed process is negative.
+    """
+    log = folder / "forked.log"
+    if (child := os.fork()) == 0:
+        code = 70
+        try:
+            with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
+                code = _killed_at(kill_at, typed, folder)
+        finally:
+            os._exit(code)  # nothing of the tests runs on
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(log.read_text())
+    return code
+
+
+def _killed_at(step: int, typed: list[str], folder: Path) -> int:
+    import cli
+    from callbacks import TerminateOnNaN
+
+    after = TerminateOnNaN.on_train_batch_end
+
+    def killing(self, trainer, *rest):
+        after(self, trainer, *rest)
+        if trainer.global_step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TerminateOnNaN, "on_train_batch_end", killing)
+        patch.setattr("sys.argv", ["cli.py"])
+        patch.setenv("WANDB_MODE", "disabled")
+        patch.chdir(folder)
+        return cli.main(typed)
 
 
 def run(argv: list[str], folder: Path) -> int:
