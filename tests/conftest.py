@@ -1,7 +1,7 @@
-"""Fixtures shared by all tests."""
+"""Lanes of the tests, by folder, and fixtures that all share."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lightning.pytorch  # noqa: F401  # before libraries whose Union[float, int] typing would hand to its Union[int, float]
@@ -11,6 +11,46 @@ import torch
 from PIL import Image
 
 torch.set_num_threads(1)
+
+LANES = {  # the deepest folder that is named decides
+    ".": "unit",
+    "benchmarks": "e2e",
+    "cli": "e2e",
+    "docs": "e2e",
+    "modules/backbones": "integration",  # hundreds of published networks
+    "tasks": "integration",
+}
+EXPLICIT = ("slow", "gpu", "e2e", "integration")  # marks of a test, of which the first wins over its folder's
+
+
+def lane_of(path: Path, marks: set[str]) -> str:
+    """Lane of a test of `path`, which is relative to this folder, with these marks of its own."""
+    by_mark = (mark for mark in EXPLICIT if mark in marks)
+    by_folder = (LANES[folder.as_posix()] for folder in path.parents if folder.as_posix() in LANES)
+    return next(by_mark, next(by_folder))
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its lane."""
+    for item in items:
+        marks = {mark.name for mark in item.iter_markers()}
+        item.add_marker(lane_of(item.path.relative_to(Path(__file__).parent), marks))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Fail a unit test that starts a process or the command line, in its fixtures too."""
+    starts = ("os.fork", "subprocess.Popen.__init__", "multiprocessing.process.BaseProcess.start", "cli.main")
+    with pytest.MonkeyPatch.context() as patch:
+        for start in starts if item.get_closest_marker("unit") else ():
+            patch.setattr(start, refuse)
+        return (yield)
+
+
+def refuse(*args: object, **kwargs: object) -> None:
+    """Fail the test."""
+    pytest.fail("a unit test starts a process or the command line: mark it integration or e2e, or move it")
 
 
 @pytest.fixture(autouse=True)

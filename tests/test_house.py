@@ -4,6 +4,10 @@ import ast
 import subprocess
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.integration  # git lists the files
+
 ROOT = Path(__file__).parents[1]
 OPENINGS = {"What", "Which", "How", "Where", "Whether", "Of", "Who", "When"}
 UNUSED = "picture"  # an input is an image, a drawing that a run leaves is a figure

@@ -178,6 +178,7 @@ def test_a_read_only_home_leaves_tables_in_the_temporary_folder(tmp_path, monkey
     assert list(tmp_path.rglob("*.table.json"))
 
 
+@pytest.mark.integration
 def test_training_survives_the_death_of_wandbs_process(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WANDB_MODE", "offline")
     logger = build_loggers(str(tmp_path))[1]

@@ -124,6 +124,7 @@ def one_of_two(rank: int, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.integration
 def test_two_processes_draw_what_one_would(tmp_path):
     multiprocessing.start_processes(one_of_two, (str(tmp_path),), nprocs=2, start_method="fork")
     alone = collected(11, 0, 1)

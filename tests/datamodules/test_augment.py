@@ -58,6 +58,7 @@ def test_two_instances_of_the_same_list_do_not_disturb_each_other():
         other(image, key + 1)
 
 
+@pytest.mark.integration
 def test_the_same_key_draws_the_same_in_another_process():
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         there = pool.map(digests, RECIPES)

@@ -91,6 +91,7 @@ def test_epochs_after_the_resumed_one_are_whole():
     assert epoch(resumed, 3) == epoch(EpochSampler(50, 0, 10), 3)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_the_order_is_the_same_for_any_number_of_workers(workers):
     loader = DataLoader(Keys(), 4, sampler=EpochSampler(16, 0, 4), num_workers=workers, collate_fn=list)

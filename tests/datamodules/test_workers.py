@@ -31,6 +31,7 @@ def loader(**settings) -> Loader:
     return Loader(range(64), 4, num_workers=2, collate_fn=Collate(stacked, **settings), worker_init_fn=outlive_signals)
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells who sent a signal")
 @pytest.mark.parametrize("name", ["TERM", "INT", "USR1"])
 def test_a_worker_loads_on_after_a_signal_from_others(name):
@@ -42,6 +43,7 @@ def test_a_worker_loads_on_after_a_signal_from_others(name):
     assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells who sent a signal")
 def test_a_worker_obeys_the_main_process():
     batches = iter(loader())
@@ -54,6 +56,7 @@ def test_a_worker_obeys_the_main_process():
     batches._shutdown_workers()
 
 
+@pytest.mark.integration
 def test_full_shared_memory_is_a_sentence_and_no_endless_wait(monkeypatch):
     def full(tensor: torch.Tensor) -> None:
         raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")

@@ -277,6 +277,7 @@ def test_images_of_one_shape_are_not_grouped():
     assert len(set(rectangle_data(drawn={"shapes": ((96, 128), (128, 96))}).kinds())) == 2
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_resumed_epoch_goes_on_with_the_batches_that_were_not_seen(workers):
     settings = {"counts": {"train": 24}, "masks": True, "scale": (0.5, 1.5), "mosaic": 0.3, "workers": workers}

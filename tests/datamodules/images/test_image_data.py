@@ -210,6 +210,7 @@ def test_validation_has_global_views_only(image_folder):
         assert all([view.shape[-1] for view in batch["views"]] == [16, 16] for batch in loader)
 
 
+@pytest.mark.integration
 def test_workers_and_resuming_change_no_local_view(image_folder):
     root = image_folder(FLAT)
     whole = epoch(folder(root, **MULTI_CROP), 3)
@@ -235,6 +236,7 @@ def test_epochs_differ_in_order_and_augmentation(image_folder):
     assert all(not torch.equal(images[0][name], images[1][name]) for name in both)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("views", [1, 2])
 def test_the_number_of_workers_changes_nothing(image_folder, views):
     root = image_folder(FLAT)
@@ -246,6 +248,7 @@ def test_the_number_of_workers_changes_nothing(image_folder, views):
         assert_same(*map(list, loaders))
 
 
+@pytest.mark.integration
 def test_transforms_from_the_yaml_draw_the_same_with_any_number_of_workers(image_folder):
     root = image_folder(FLAT)
     runs = [epoch(folder(root, workers=w, augment=[A.GaussNoise(p=0.5), A.Rotate(p=0.5)])) for w in (0, 2)]
@@ -260,6 +263,7 @@ def test_the_seed_changes_order_and_augmentation(image_folder, monkeypatch):
     assert [b["id"] for b in seen[0]] != [b["id"] for b in seen[1]]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_resumed_epoch_goes_on_with_the_batches_that_were_not_seen(image_folder, workers):
     root, options = image_folder(FLAT), {"crop": (0.2, 1.0), "augment": "flip", "workers": workers}

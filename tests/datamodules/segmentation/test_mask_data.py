@@ -129,6 +129,7 @@ def test_the_number_of_workers_changes_nothing(pair_folder, augment):
     assert_same(*(epoch(masks(root, workers=w, augment=augment, balanced=0.5), 1) for w in (0, 2)))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_resumed_epoch_goes_on_with_the_batches_that_were_not_seen(pair_folder, workers):
     root, options = pair_folder(ALL), {"augment": "simclr", "balanced": 0.5, "workers": workers}

@@ -82,6 +82,7 @@ def test_more_training_images_change_neither_the_first_nor_other_splits():
         assert np.array_equal(few.splits[split][0].images, many.splits[split][0].images[:count])
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_do_not_depend_on_the_number_of_workers(workers):
     one, other = small(), small(workers=workers)

@@ -102,6 +102,7 @@ class Keys(Dataset):
         return key[1].tolist()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_order_is_the_same_for_any_number_of_workers(workers):
     loader = DataLoader(

@@ -108,6 +108,7 @@ def test_a_clip_hangs_on_seed_epoch_and_video_alone(clips, monkeypatch):
     assert not any(torch.equal(clip, first[name]) for name, clip in video(ready(clips, **settings)).items())
 
 
+@pytest.mark.integration
 def test_two_workers_equal_none(clips):
     settings = {"crop": (0.3, 1.0), "augment": "flip", "sampling": "dense", "stride": 2}
     assert_same(epoch(ready(clips, workers=2, **settings), 3), epoch(ready(clips, **settings), 3))
@@ -163,6 +164,7 @@ def test_a_batch_of_which_nothing_is_left_stops(clips):
 # Frames kept on disk -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("workers", [0, 2])
 def test_kept_frames_change_nothing(clips, own_cache, workers):
     settings = {"crop": (0.3, 1.0), "augment": "simclr"}

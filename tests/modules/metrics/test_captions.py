@@ -230,6 +230,7 @@ def everything(images: int, mine: slice) -> dict:
     return {"metrics": metrics, "order": order, "left": len(scores.sentences()[0])}
 
 
+@pytest.mark.integration
 def test_two_processes_have_the_metrics_of_one(tmp_path):
     """Cases: eleven images; a single one, where the second process has nothing; and none."""
     counts = (11, 1, 0)

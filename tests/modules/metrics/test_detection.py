@@ -331,6 +331,7 @@ def everything(images: int, mine: list[slice]) -> dict:
     return {"metrics": metrics, "left": left, "errors": [list(r.errors.values()) for r in scores.reports.values()]}
 
 
+@pytest.mark.integration
 def test_two_processes_have_the_metrics_of_one(tmp_path):
     """Cases: eleven images, whose scores are tied; and a single one, where the second process has nothing."""
     counts = (11, 1)

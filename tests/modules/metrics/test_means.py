@@ -48,6 +48,7 @@ def one_of_three(rank: int, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.integration
 def test_processes_have_the_mean_of_all_batches_also_one_without_any(tmp_path):
     multiprocessing.start_processes(one_of_three, (str(tmp_path),), nprocs=3, start_method="fork")
     for rank in range(3):

@@ -227,6 +227,7 @@ def _one_of_two(rank: int, folder: str, batches: list[tuple[Tensor, Tensor]]) ->
     distributed.destroy_process_group()
 
 
+@pytest.mark.integration
 def test_two_processes_score_as_one(tmp_path):
     batches = [maps(), maps(1), maps(2, (17, 23))]
     arguments = (str(tmp_path), batches)

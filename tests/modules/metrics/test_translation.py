@@ -203,6 +203,7 @@ def tokens_of(mine: slice) -> tuple[torch.Tensor, torch.Tensor]:
     return logits[mine], torch.randint(0, 9, (5, 7), generator=generator)[mine]
 
 
+@pytest.mark.integration
 def test_two_processes_have_the_metrics_of_one(tmp_path):
     multiprocessing.start_processes(one_of_two, (str(tmp_path),), nprocs=2, start_method="fork")
     perplexity = float(reference_perplexity(*tokens_of(slice(None)), ignore_index=0))

@@ -92,6 +92,7 @@ def test_other_strings_are_refused(text):
         Tokenizer.from_json(text)
 
 
+@pytest.mark.integration
 def test_a_forked_process_goes_on(trained, capfd):
     trained.encode(TEXTS * 50)
     child = os.fork()
