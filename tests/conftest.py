@@ -1,7 +1,7 @@
 """Lanes of the tests, by folder, and fixtures that all share."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import lightning.pytorch  # noqa: F401  # before libraries whose Union[float, int] typing would hand to its Union[int, float]
@@ -16,6 +16,7 @@ LANES = {  # the deepest folder that is named decides
     ".": "unit",
     "benchmarks": "e2e",
     "cli": "e2e",
+    "commands/backbones": "integration",  # published networks
     "docs": "e2e",
     "modules/backbones": "integration",  # hundreds of published networks
     "tasks": "integration",
@@ -23,19 +24,25 @@ LANES = {  # the deepest folder that is named decides
 EXPLICIT = ("slow", "gpu", "e2e", "integration")  # marks of a test, of which the first wins over its folder's
 
 
-def lane_of(path: Path, marks: set[str]) -> str:
-    """Lane of a test of `path`, which is relative to this folder, with these marks of its own."""
-    by_mark = (mark for mark in EXPLICIT if mark in marks)
-    by_folder = (LANES[folder.as_posix()] for folder in path.parents if folder.as_posix() in LANES)
-    return next(by_mark, next(by_folder))
+def lane_of(path: Path, marks: Collection[str] = ()) -> str:
+    """Lane of a folder, or of a file's test that has these marks of its own."""
+    place = path.relative_to(Path(__file__).parent)
+    by_mark = [mark for mark in EXPLICIT if mark in marks]
+    by_folder = [LANES[name] for folder in (place, *place.parents) if (name := folder.as_posix()) in LANES]
+    return (by_mark + by_folder)[0]
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with its lane."""
     for item in items:
-        marks = {mark.name for mark in item.iter_markers()}
-        item.add_marker(lane_of(item.path.relative_to(Path(__file__).parent), marks))
+        item.add_marker(lane_of(item.path, [mark.name for mark in item.iter_markers()]))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave folders of other lanes out of `-m unit`: importing their tests takes seconds."""
+    units = config.option.markexpr == "unit"
+    return True if units and collection_path.is_dir() and lane_of(collection_path) != "unit" else None
 
 
 @pytest.hookimpl(wrapper=True)

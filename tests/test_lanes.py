@@ -27,7 +27,7 @@ def test_every_test_has_one_lane(request):
     ],
 )
 def test_a_lane_is_that_of_the_deepest_folder_or_of_a_mark(path, marks, lane):
-    assert lane_of(Path(path), marks) == lane
+    assert lane_of(Path(__file__).parent / path, marks) == lane
 
 
 @pytest.mark.parametrize(

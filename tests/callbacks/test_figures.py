@@ -118,6 +118,7 @@ def test_fewer_samples_than_places_leave_places_empty():
     assert highest.kept()["true"].tolist() == [2]
 
 
+@pytest.mark.integration
 def test_two_processes_draw_and_write_what_one_does(trainer, tmp_path):
     """Two gloo processes that take whole batches in turn."""
     torch.manual_seed(0)

@@ -26,6 +26,7 @@ def test_latin_needs_no_further_font(fresh):
     assert fonts.font_files("straße, naïve, Ελλάδα") == [fonts._usual()]
 
 
+@pytest.mark.integration
 def test_a_font_of_the_system_draws_what_the_usual_one_lacks(fresh):
     if not any(ord(HAN[0]) in fonts._characters(path) for path in findSystemFonts()):
         pytest.skip("no font of this system has Han characters")

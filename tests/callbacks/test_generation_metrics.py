@@ -173,6 +173,7 @@ def test_an_extractor_that_is_no_file_is_named(trainer):
         judged(trainer, shapes(), GenerationMetrics(extractor=str(Path("nowhere.ckpt")), samples=60))
 
 
+@pytest.mark.integration
 def test_two_processes_judge_together_what_they_generate(trainer):
     """Two gloo processes with half of the samples each have the metrics of one."""
     data, callback = shapes(), GenerationMetrics(samples=61)

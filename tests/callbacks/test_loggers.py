@@ -81,6 +81,7 @@ def test_metrics_csv_is_no_tracking_and_an_own_wandb_logger_replaces_the_built_i
     assert [issubclass(k, WandbLogger) for k in map(type, build_loggers(str(tmp_path)))] == [False, True]
 
 
+@pytest.mark.integration
 def test_the_environment_names_project_run_and_id(tmp_path, monkeypatch):
     for name, value in {"PROJECT": "envproj", "NAME": "envname", "RUN_ID": "envid", "ENTITY": "us"}.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
@@ -91,6 +92,7 @@ def test_the_environment_names_project_run_and_id(tmp_path, monkeypatch):
     assert (run.project, run.name, run.id, run.entity) == ("envproj", "envname", "envid", "us")
 
 
+@pytest.mark.integration
 def test_without_a_login_or_a_connection_wandb_is_offline(monkeypatch, tmp_path, capsys):
     assert unreachable() == NO_LOGIN
     monkeypatch.setenv("WANDB_API_KEY", KEY)
@@ -102,6 +104,7 @@ def test_without_a_login_or_a_connection_wandb_is_offline(monkeypatch, tmp_path,
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
 
 
+@pytest.mark.integration
 def test_a_server_that_refuses_is_out_of_reach(monkeypatch):
     class Refuses(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
@@ -118,6 +121,7 @@ def test_a_server_that_refuses_is_out_of_reach(monkeypatch):
         server.shutdown()
 
 
+@pytest.mark.integration
 def test_a_resumed_offline_run_continues_the_steps_and_the_advice_names_both_parts(tmp_path, monkeypatch):
     import wandb
 
@@ -166,6 +170,7 @@ def test_the_setting_that_a_client_library_does_not_take_is_named(capsys):
     line_naming(capsys.readouterr().out.splitlines(), "Validates", "mode", "offline")
 
 
+@pytest.mark.integration
 def test_a_read_only_home_leaves_tables_in_the_temporary_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", os.devnull)
     monkeypatch.setenv("WANDB_MODE", "offline")

@@ -221,6 +221,7 @@ def test_tensors_of_several_sizes_are_padded_at_their_ends():
     assert highest.kept()["map"].tolist() == [[[7, 7, 0], [7, 7, 0], [7, 7, 0]], [[1, 1, 1], [1, 1, 1], [0, 0, 0]]]
 
 
+@pytest.mark.integration
 def test_two_processes_draw_and_write_what_one_does(trainer, tmp_path):
     """Two gloo processes; 20 samples, so that none is duplicated."""
     task, contents = Segmentation(probabilities=True), []

@@ -187,6 +187,7 @@ def test_a_split_without_objects_is_still_drawn_and_judged_by_nothing(trainer, t
     assert {row["ap"] for row in rows(tmp_path / "predictions" / "test_per_class.csv")} == {"nan"}
 
 
+@pytest.mark.integration
 def test_two_processes_draw_and_write_what_one_does(trainer, tmp_path):
     """Two gloo processes; 20 samples, so that none is duplicated."""
     contents = []

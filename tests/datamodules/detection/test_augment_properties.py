@@ -73,6 +73,7 @@ def test_boxes_are_those_of_masks_on_real_images(data_root, folder, settings):
     assert sum(assert_sound(batch, len(data.classes)) for batch in epoch(data)) > 50
 
 
+@pytest.mark.integration
 def test_two_workers_draw_what_none_do():
     alone, helped = (Rectangles({"train": 24}, workers=workers, **MIXED) for workers in (0, 2))
     loaders = []

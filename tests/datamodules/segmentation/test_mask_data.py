@@ -123,6 +123,7 @@ def test_probes_see_squares_without_maps(pair_folder):
 # Draws ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("augment", ["flip", "strong"])
 def test_the_number_of_workers_changes_nothing(pair_folder, augment):
     root = pair_folder(ALL)
