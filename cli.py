@@ -10,7 +10,7 @@ from commands.early_checks import end_imports_by_signals, exit_early
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit code: 1 is for data and files, 2 for settings."""
-    from commands.fit import main  # with torch, Lightning and timm, which take seconds
+    from commands.main import main  # with torch, Lightning and timm, which take seconds
 
     return main(argv)
 

@@ -14,7 +14,8 @@ from benchmarks.overhead import surroundings
 from benchmarks.precision import autocast, automatic
 from benchmarks.report import Comparison, compare, in_pairs, parser
 from callbacks.speed_monitor import SpeedMonitor
-from commands.fit import CLI, quiet
+from commands.fit import CLI
+from commands.quiet import quiet
 
 TASKS = Path(__file__).parents[1] / "tasks"
 MARK = ">= 1.0"

@@ -22,7 +22,7 @@ from benchmarks.evaluation import ellipse, random_boxes
 from benchmarks.precision import automatic
 from benchmarks.report import apart, parser, publish
 from callbacks import Figures
-from commands import fit
+from commands.quiet import quiet
 from datamodules.base import Split
 from datamodules.detection.object_data import ObjectDataModule
 from datamodules.detection.objects import ObjectFiles, packed
@@ -120,7 +120,7 @@ def resident(name: str) -> int:
 
 def validate(images: int, objects: int, side: int, batch: int, precision: str) -> dict[str, Any]:
     """GiB of the model and, above it, of each part; masks per image; figures drawn. For a process of its own."""
-    fit.quiet()
+    quiet()
     seed_everything(0, verbose=False)
     head = partial(
         MaskRCNN,
@@ -139,9 +139,9 @@ def validate(images: int, objects: int, side: int, batch: int, precision: str) -
     )
     data, meter = Ellipses(images, objects, side, batch), Meter()
     with TemporaryDirectory() as folder:
-        quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
+        silent = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
         trainer = Trainer(
-            accelerator="cpu", precision=precision, callbacks=[meter, Figures()], default_root_dir=folder, **quiet
+            accelerator="cpu", precision=precision, callbacks=[meter, Figures()], default_root_dir=folder, **silent
         )
         before = resident("VmRSS")
         RESET.write_text("5")

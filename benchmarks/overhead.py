@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from benchmarks.batches import Batches
 from benchmarks.precision import autocast, automatic
 from benchmarks.report import Comparison, compare, in_pairs, parser
-from commands.fit import CLI, quiet
+from commands.fit import CLI
+from commands.quiet import quiet
 from modules.backbones import Timm
 from modules.contracts import Batch, through
 from modules.heads import Linear, Projection

@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader
 from benchmarks.overhead import Stopwatch, surroundings
 from benchmarks.precision import autocast, automatic
 from benchmarks.report import Comparison, apart, compare, in_pairs, parser
-from commands.fit import CLI, quiet
+from commands.fit import CLI
+from commands.quiet import quiet
 from modules.backbones import Timm
 
 MARK = ">= 1.3"

@@ -29,7 +29,8 @@ from torch import nn
 
 from benchmarks.overhead import TASKS, WARM_UP, surroundings
 from benchmarks.report import Comparison, compare, in_pairs, parser
-from commands.fit import CLI, quiet
+from commands.fit import CLI
+from commands.quiet import quiet
 from datamodules.text.encoded import EncodedPairs
 from modules.contracts import Batch
 from modules.text.search import Search

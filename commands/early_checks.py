@@ -11,13 +11,12 @@ from typing import Any, NoReturn
 from commands.arguments import (
     ALL_COMMANDS,
     COMMANDS,
-    check_weights,
     config_path,
-    find_checkpoint,
     option,
     run_name,
     without_none,
 )
+from commands.checkpoints import check_weights, find_checkpoint
 from commands.overview import overview
 from modules.contracts import ConfigError, DataError, nearest
 

@@ -10,7 +10,8 @@ import yaml
 from safetensors.torch import load_file
 
 import tasks
-from commands.arguments import located, typed_task
+from commands.arguments import typed_task
+from commands.checkpoints import located
 from modules.training.precision import Hardware
 from tests.helpers.commands import results, values
 from tests.helpers.errors import line_naming
@@ -222,7 +223,7 @@ def test_the_head_says_the_effective_batch_and_its_rate_and_schedules_count_opti
 
 
 def test_the_head_and_config_yaml_say_the_precision_that_the_hardware_gives(graft, monkeypatch, capsys):
-    monkeypatch.setattr("commands.fit.detect", Hardware)  # without anything that computes in bf16
+    monkeypatch.setattr("commands.resume.detect", Hardware)  # without anything that computes in bf16
     typed = "--trainer.limit_train_batches 1 --trainer.limit_val_batches 1 --trainer.limit_test_batches 1".split()
     assert graft("fit", "--config", "tasks/classification.yaml", *TINY, *typed, "--run_dir", "run")[0] == 0
     line_naming(capsys.readouterr().out.splitlines(), "32-true", "cpu", "auto")

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from callbacks.run_directory import RunDirectory
-from commands import compare
-from commands.compare import labels
+from commands.compare import runs
+from commands.compare.plan import labels
 from modules.backbones import Timm
 from modules.contracts import ConfigError, DataError
 from modules.training.transfer import export_backbone
@@ -39,7 +39,7 @@ def in_this_process(monkeypatch) -> list[list[str]]:
             patch.setattr("sys.argv", ["cli.py"])
             return cli.main(command[2:])
 
-    monkeypatch.setattr(compare, "_wait", wait)
+    monkeypatch.setattr(runs, "_wait", wait)
     return started
 
 
@@ -110,7 +110,7 @@ def test_interrupting_ends_the_run_that_saves_and_the_same_folder_goes_on(graft,
     run = Path("runs/compare_classification/given/none/seed0")
     typed = [*COMPARE, "--trainer.max_epochs", "12", "--weights", "none", "--seeds", "1"]
     typed += ["--run_dir", "runs/compare_classification/given"]
-    children, popen = [], compare.subprocess.Popen
+    children, popen = [], runs.subprocess.Popen
 
     def remembered(*args, **kwargs):
         children.append(popen(*args, **kwargs))
@@ -121,7 +121,7 @@ def test_interrupting_ends_the_run_that_saves_and_the_same_folder_goes_on(graft,
             time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(compare.subprocess, "Popen", remembered)
+    monkeypatch.setattr(runs.subprocess, "Popen", remembered)
     threading.Thread(target=press, daemon=True).start()
     assert graft(*typed)[0] == 128 + signal.SIGINT
     assert children[0].returncode == 128 + signal.SIGTERM  # ended, and not killed: it has saved
@@ -193,7 +193,7 @@ def test_a_run_that_outlives_a_killed_comparison_keeps_the_folder(tmp_path):
     directory.claim()
     with (tmp_path / "log").open("w") as log:
         orphan = threading.Thread(
-            target=compare._wait, args=(["sh", "-c", f"touch '{tmp_path}/started'; sleep 1"], log, directory.lock)
+            target=runs._wait, args=(["sh", "-c", f"touch '{tmp_path}/started'; sleep 1"], log, directory.lock)
         )
         orphan.start()
         while not (tmp_path / "started").exists() and orphan.is_alive():

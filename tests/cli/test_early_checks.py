@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from commands.arguments import find_checkpoint, located, without_none
+from commands.arguments import without_none
+from commands.checkpoints import find_checkpoint, located
 from commands.early_checks import COMMON, MEANT, OWN, SECTIONS, check_early
 from modules.contracts import ConfigError, DataError
 from tests.helpers.commands import ROOT

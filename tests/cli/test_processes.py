@@ -11,7 +11,7 @@ import pytest
 
 from callbacks import TerminateOnNaN
 from callbacks.run_directory import RunDirectory
-from commands.arguments import resume_or_start
+from commands.checkpoints import resume_or_start
 from commands.cluster import launched, requeue, share_out
 from commands.fit import CLI
 from commands.processes import Terminated
@@ -114,7 +114,7 @@ def _kill_at_step_2(self, trainer, *rest):
     ids=["before the training", "after it"],
 )
 def test_a_signal_outside_of_the_training_is_answered(graft, monkeypatch, capsys, place, said):
-    method = {RunDirectory: "on_train_start", CLI: "_finish_fit"}[place]
+    method = {RunDirectory: "on_train_start", CLI: "after_fit"}[place]
     monkeypatch.setattr(place, method, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     assert graft(*FIT, "--run_dir", "run") == (128 + signal.SIGTERM, "")
     assert said in capsys.readouterr().out.splitlines()[-1]

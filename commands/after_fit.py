@@ -1,0 +1,52 @@
+"""The end of a `fit`: export the backbone of the best weights, and validate and test them."""
+
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import WeightAveraging
+
+from callbacks.results.metrics import Results
+from datamodules import DataModule
+from modules.training.transfer import export_backbone, read_checkpoint
+from tasks import Task
+
+
+def export_and_test(trainer: Trainer, task: Task, data: DataModule, results: Results) -> None:
+    """Load the best weights into the task, export its backbone, and validate and test it.
+
+    Args:
+        trainer: that has trained it.
+        task: the trained one.
+        data: that it was trained on.
+        results: gets the name of the weights, and the metrics.
+    """
+    trainer.strategy.barrier()  # until the first process has put the last checkpoint into its place
+    folder = Path(trainer.default_root_dir)
+    order = ("averaged", "last") if task.pretraining else ("averaged", "best", "last")
+    found = (folder / "checkpoints" / f"{name}.ckpt" for name in order)
+    chosen = next((path for path in found if path.is_file()), None)
+    if chosen is None:  # fast_dev_run saves nothing
+        return
+    checkpoint = read_checkpoint(chosen)
+    task.load_state_dict(checkpoint["state_dict"])
+    if trainer.is_global_zero and task.backbone:
+        path, name = folder / "backbone.safetensors", type(task).__name__
+        export_backbone(task.exported, path, task=name, epoch=checkpoint["epoch"] + 1)
+    results.set_weights(chosen.stem, checkpoint["epoch"])
+    tested = data.has("test")
+    if data.has("val") and trainer.limit_val_batches != 0 and not _validated(task, chosen, tested):
+        for callback in trainer.callbacks:
+            if isinstance(callback, WeightAveraging):
+                callback._average_model = None  # it would put its newest weights in place of the chosen ones
+        trainer.validate(task, datamodule=data, verbose=False)
+    if tested:
+        trainer.test(task, datamodule=data, verbose=False)
+
+
+def _validated(task: Task, chosen: Path, tested: bool) -> bool:
+    """True if the chosen weights need no further validation.
+
+    Averaged weights and those of tasks with a quicker validation between epochs (`quick`) have no full one yet; without
+    a test set, validation alone scores single samples.
+    """
+    return chosen.stem != "averaged" and not task.quick and (tested or task.pretraining or task.generative)

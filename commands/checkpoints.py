@@ -1,0 +1,111 @@
+"""Checkpoints and runs that the command line names: `--ckpt_path`, `--model.weights`, `latest`, `auto`."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from commands.arguments import COMMANDS, option, replace_option
+from modules.contracts import ConfigError, DataError
+
+
+def resume_or_start(argv: list[str], name: str) -> list[str]:
+    """`fit --ckpt_path auto`: the arguments with the checkpoint in the run directory if there is one, else without.
+
+    The same command begins a run and, submitted again, resumes it. In a SLURM job the run directory may be left out:
+    it is named by the job's number, which a requeued job keeps.
+
+    Args:
+        argv: as typed.
+        name: of the run's configuration.
+
+    Raises:
+        ConfigError: another command, or no run directory.
+    """
+    if argv[0] != "fit":
+        raise ConfigError(f"--ckpt_path auto resumes a fit or starts it; {argv[0]} needs a checkpoint: a file or a run")
+    folder, job = option(argv, "--run_dir"), os.environ.get("SLURM_JOB_ID")
+    if folder is None and job is None:
+        raise ConfigError("--ckpt_path auto goes on with what is in --run_dir: add one, the same every time")
+    folder = folder or f"runs/{name}/slurm_{job}"
+    argv = replace_option(argv, "--run_dir", folder)
+    saved = Path(folder).expanduser() / "checkpoints"
+    found = any((saved / f"{name}.ckpt").is_file() for name in ("last", "best"))
+    return replace_option(argv, "--ckpt_path", folder if found else None)
+
+
+def check_weights(argv: list[str], name: str) -> None:
+    """Refuse commands that need a checkpoint but have none; published classifiers bring their own weights.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    command = argv[0] if argv else ""
+    published = option(argv, "--model.head") == "pretrained" and command != "evaluate"  # nothing to be trained
+    if command not in COMMANDS[1:] or published or {"-h", "--help", "--print_config"} & set(argv):
+        return
+    raise ConfigError(
+        f"{command} needs weights: add --ckpt_path with a .ckpt file, a run directory, "
+        f"or `latest` for runs/{name}/latest"
+    )
+
+
+def find_checkpoint(typed: str, name: str, resume: bool) -> Path:
+    """A checkpoint file from a file, a run directory or `latest`.
+
+    In a run directory it is the last one to resume, else the averaged weights of StochasticWeightAveraging, or the
+    best. A folder of runs stands for its latest run.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = Path("runs") / name / "latest" if typed == "latest" else latest_run(Path(typed).expanduser())
+    if path.is_dir():
+        order = ("last", "best") if resume else ("averaged", "best", "last")
+        found = [path / "checkpoints" / f"{n}.ckpt" for n in order if (path / "checkpoints" / f"{n}.ckpt").is_file()]
+        if not found:
+            raise DataError(f"{path} has no checkpoints yet")
+        path = found[0]
+    if typed == "latest" and not path.is_file():
+        runs = ", ".join(str(p) for p in sorted(Path("runs").glob("*/latest"))) or "none yet"
+        raise DataError(f"there is no {path}; runs here: {runs}")
+    if not path.is_file():
+        raise DataError(f"no checkpoint at {path}: expected a .ckpt file, a run directory, or `latest`")
+    return path.resolve()
+
+
+def latest_run(path: Path) -> Path:
+    """The latest run of a folder of runs, such as runs/simclr; any other path as it is.
+
+    Runs count by when their last checkpoint was written where there is no link `latest`.
+    """
+    if not path.is_dir() or (path / "checkpoints").is_dir() or (path / "backbone.safetensors").is_file():
+        return path
+    if (path / "latest" / "checkpoints").is_dir():
+        return path / "latest"
+    runs = [(file.stat().st_mtime_ns, file.parent.parent) for file in path.glob("*/checkpoints/last.ckpt")]
+    return max(runs)[1] if runs else path
+
+
+def located(weights: str) -> str:
+    """Resolve the path in --model.weights, because the link `latest` may lead elsewhere tomorrow.
+
+    It is relative to the working directory where it lies below it. `none` and `pretrained` stay as they are.
+    """
+    if weights in ("none", "pretrained"):
+        return weights
+    path, here = Path(weights).expanduser(), Path.cwd().resolve()
+    path = latest_run(path)
+    path = path.resolve() if path.is_dir() else path.parent.resolve() / path.name  # a cache's links have the endings
+    return str(path.relative_to(here) if here in path.parents else path)
+
+
+def checkpoint_name(path: Path, task: str) -> str:
+    """Name of a checkpoint's run: NAME of runs/NAME/TIME/checkpoints/, elsewhere its task."""
+    run = path.parent.parent
+    return run.parent.name if run.parent.parent.name == "runs" else task.lower()
+
+
+def remembered(hparams: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's hyper-parameters as a class_path and init_args."""
+    hparams = {k: v for k, v in hparams.items() if k != "_instantiator"}
+    return {"class_path": hparams.pop("_class_path"), "init_args": hparams} if "_class_path" in hparams else {}

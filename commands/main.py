@@ -1,0 +1,72 @@
+"""Entry of every command: choose it, answer mistakes with a sentence, and return the exit code."""
+
+import sys
+import time
+
+from lightning.pytorch.utilities import rank_zero_only
+
+import callbacks
+from commands.arguments import check_encodings, option, replace_option, without_none
+from commands.backbones.command import backbones
+from commands.cluster import launched, requeue
+from commands.compare.command import Compare
+from commands.early_checks import check_early, nothing_saved, report
+from commands.fit import CLI
+from commands.home import expand_word
+from commands.next_commands import command_line
+from commands.parser import user_error
+from commands.processes import Lost, Terminated, ended_by_signals
+from commands.quiet import quiet
+
+
+def _again(argv: list[str], name: str, value: str) -> str:
+    """The command that goes on with a run that was stopped; with --ckpt_path auto the same one."""
+    return command_line(*(argv if option(argv, "--ckpt_path") == "auto" else replace_option(argv, name, value)))
+
+
+@rank_zero_only
+def say(line: str) -> None:
+    """Print a line, if any, in the first process."""
+    if line:
+        print(line, flush=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; returns the exit code: 1 is for data and files, 2 for settings, 128 + n for signal n.
+
+    Args:
+        argv: the arguments; null for those of the process.
+    """
+    argv = [expand_word(word) for word in (sys.argv[1:] if argv is None else argv)]
+    debug = "--debug" in argv
+    argv = without_none([word for word in argv if word != "--debug"])
+    quiet()
+    try:
+        check_early(argv)
+        check_encodings(argv)
+        command = {"compare": Compare, "backbones": lambda argv: backbones(argv[1:])}.get("".join(argv[:1]), CLI)
+        with ended_by_signals():
+            command(argv)
+    except callbacks.Stopped as stop:
+        say(f"stopped and saved; go on with: {_again(argv, stop.option, str(stop))}")
+        say(requeue(option(argv, "--ckpt_path"), stop.signal))
+        return 128 + stop.signal  # as the shell counts
+    except Terminated as end:
+        saved = f"stopped after the last saved step; go on with: {_again(argv, '--ckpt_path', str(end.saved))}"
+        say(saved if end.saved else nothing_saved(argv))
+        say(requeue(option(argv, "--ckpt_path"), end.signal))
+        return 128 + end.signal
+    except Lost as lost:
+        if debug:
+            raise
+        if str(lost):  # else that process has said it
+            print(f"error: {lost}", file=sys.stderr)
+        return lost.code
+    except Exception as error:
+        cause = user_error(error)
+        if debug or cause is None:
+            raise
+        if launched():
+            time.sleep(1)  # the first process ends this one, if it has the same to say
+        return report(cause)
+    return 0

@@ -1,0 +1,40 @@
+"""Messages of Lightning and torch that are silenced."""
+
+import logging
+import os
+import re
+import warnings
+
+import torch
+
+import callbacks
+from modules.training.allocator import keep_freed_memory
+from tasks.averaging import EpochAverage, MovingAverage
+
+
+def quiet() -> None:
+    """Silence the messages of Lightning and torch that appear at every start and need no action."""
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*does not round-trip.*")
+    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # frozen parts, averages
+    warnings.filterwarnings("ignore", message=".*already exist within another group.*")  # batch norms, which train
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*You have overridden `on_after_batch_transfer`.*")
+    warnings.filterwarnings("ignore", message=".*does not have a `batch_size`.*")
+    warnings.filterwarnings("ignore", message=".*across ranks is zero.*")  # no validation set
+    warnings.filterwarnings("ignore", message=".*all_gather is deprecated.*")
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # the data module is
+    warnings.filterwarnings("ignore", message=".*SWA is currently only supported every epoch.*")  # it is told so
+    own = (c.__name__ for c in (*vars(callbacks).values(), MovingAverage, EpochAverage) if isinstance(c, type))
+    own = "|".join(own)  # that a task or a command adds by itself
+    warnings.filterwarnings("ignore", message=rf".*using `ckpt_path`, callbacks.*: \[('({own})'(, )?)+\]")
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    noise = re.compile(
+        "available:|used:|LOCAL_RANK|Tip|litlogger|Seed set|Mixed Precision|Loading `train_data|"
+        "`Trainer.fit` stopped|Restored all|Restoring states|Loaded model w|Initializing distributed|^-+\ndistributed_"
+    )
+    for name in ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "fabric.utilities.distributed"):
+        logging.getLogger(f"lightning.{name}").addFilter(lambda record: not noise.search(record.getMessage()))
+    torch.set_float32_matmul_precision("high")
+    keep_freed_memory()

@@ -1,0 +1,64 @@
+"""Settings of a resumed run beside those of the run that was stopped."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch.utilities import rank_zero_only
+
+from commands.arguments import flatten
+from modules.training.precision import AUTO, choose, detect, unified
+
+
+def settings_before(checkpoint: Path, remembered: dict[str, Any]) -> dict[str, Any]:
+    """Settings of the run that is resumed, as its config.yaml has them.
+
+    Args:
+        checkpoint: of the run that was stopped.
+        remembered: the settings in the checkpoint, which win.
+    """
+    file = checkpoint.parent.parent / "config.yaml"
+    return (yaml.safe_load(file.read_text()) if file.is_file() else {}) | remembered
+
+
+def choose_precision(trainer: Namespace, before: dict[str, Any]) -> str:
+    """Replace precision `auto` by the precision chosen here, so that config.yaml reproduces the run anywhere.
+
+    Args:
+        trainer: its settings, which are changed.
+        before: settings of the run that is resumed, whose precision is kept; empty for others.
+
+    Returns:
+        The reason for the precision.
+    """
+    if trainer.precision == AUTO and trainer.plugins:
+        return "as trainer.plugins have it"  # they may hold one; the trainer looks
+    kind = trainer.accelerator if isinstance(trainer.accelerator, str) else trainer.accelerator.class_path
+    kind = kind.rpartition(".")[2].removesuffix("Accelerator").lower()
+    known = unified(before.get("trainer", {}).get("precision"))
+    trainer.precision, reason = choose(trainer.precision, kind, detect(), known)
+    return reason
+
+
+@rank_zero_only
+def print_changes(now: dict[str, Any], before: dict[str, Any]) -> None:
+    """Print the settings in which a resumed run differs from the run that was stopped.
+
+    Args:
+        now: settings as config.yaml has them.
+        before: those of the run that was stopped; empty if none is resumed.
+    """
+    then, now = flatten(before, skip="init_args"), flatten(now, skip="init_args")
+    if "trainer.precision" in then:
+        then["trainer.precision"] = unified(then["trainer.precision"])
+    linked = ("model.weights", "model.classes", "model.tokenizers")  # `link` compares the last two
+    for key, old in then.items():
+        new = now.get(key, now.get(f"{key}.class_path"))
+        if json.dumps(new, default=str) == json.dumps(old, default=str):  # tuples are saved as lists
+            continue
+        if key == "model.weights" and new:
+            print(f"resuming with the checkpoint's weights, not with model.weights = {new}", flush=True)
+        elif key not in linked and (key, new) != ("data.value_range", None):  # found anew
+            print(f"resuming with {key} = {new} (the checkpoint had {old})", flush=True)

@@ -1,0 +1,74 @@
+"""The trainer of a command: loggers, callbacks that are always there, devices and processes."""
+
+import os
+import re
+
+from jsonargparse import Namespace
+from lightning.pytorch.callbacks import ProgressBar, StochasticWeightAveraging
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+import callbacks
+from callbacks.loggers.build import build_loggers
+from callbacks.loggers.fault_tolerant import fault_tolerant
+from callbacks.progress import make_progress
+from callbacks.run_directory import RunDirectory
+from callbacks.summary import Summary
+from callbacks.weight_averaging import AveragingAfterTraining
+from commands.cluster import share_out
+from commands.evaluate import Trainer
+from commands.processes import check_processes, prepare
+from modules.contracts import ConfigError
+
+
+def build_trainer(parts: Namespace, summary: Summary, directory: RunDirectory) -> Trainer:
+    """Trainer of a command.
+
+    Args:
+        parts: the settings, with loggers and callbacks built.
+        summary: of the command.
+        directory: of the run, claimed.
+
+    Raises:
+        ConfigError: settings that cannot work here.
+    """
+    config = dict(parts.trainer.items(branches=False))
+    own = config.pop("logger")
+    loggers = [] if own is False else [own] if isinstance(own, Logger) else own if isinstance(own, list) else []
+    folder = str(directory.path)
+    if summary.command == "predict":
+        loggers = [fault_tolerant(logger) for logger in loggers]
+    else:
+        loggers = build_loggers(folder, parts.tensorboard, own is not False, loggers)
+    speed = callbacks.SpeedMonitor()
+    always = [
+        callbacks.RandomState(),
+        speed,
+        callbacks.TerminateOnNaN(),
+        callbacks.Counts(),
+        parts.figures,
+        parts.predictions,
+        summary,
+        parts.checkpoint,
+    ]
+    share_out(config, os.environ)
+    if summary.command == "evaluate" and config["devices"] == "auto":
+        config["devices"] = 1
+    given = config.pop("callbacks") or []
+    config["default_root_dir"] = folder
+    config["enable_model_summary"] = bool(config.get("enable_model_summary"))
+    given = given if isinstance(given, list) else [given]
+    given = [AveragingAfterTraining(c) if type(c) is StochasticWeightAveraging else c for c in given]
+    if config.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in given):
+        always.append(make_progress(speed))
+        config["enable_progress_bar"] = isinstance(always[-1], ProgressBar)
+    try:
+        trainer = Trainer(**config, logger=loggers or False, callbacks=[directory, *given, *always])
+    except (MisconfigurationException, ValueError, TypeError, ModuleNotFoundError) as error:
+        hardware = re.search("accelerator|devices|backend|Requirement", str(error))
+        asked = f" with accelerator {config['accelerator']}, devices {config['devices']}" if hardware else ""
+        hint = " (auto and cpu work everywhere)" if hardware else ""
+        raise ConfigError(f"there is no such trainer{asked}: {error}{hint}") from error
+    check_processes(trainer)
+    prepare(trainer)
+    return trainer
