@@ -15,7 +15,7 @@ from benchmarks.precision import autocast, automatic
 from benchmarks.report import Comparison, compare, in_pairs, parser
 from callbacks.speed_monitor import SpeedMonitor
 from commands.fit import CLI
-from commands.quiet import quiet
+from commands.silence import silence_messages
 
 TASKS = Path(__file__).parents[1] / "tasks"
 MARK = ">= 1.0"
@@ -33,7 +33,7 @@ def fitted(task: str, typed: dict[str, Any], options: Sequence[str] = ()) -> dic
     """
     with TemporaryDirectory() as folder, surroundings():
         words = [f"{name}={value}" for name, value in typed.items()]
-        quiet()
+        silence_messages()
         run = CLI(["fit", f"--config={TASKS / task}.yaml", *words, f"--run_dir={folder}/run", *options])
         results = json.loads(Path(folder, "run", "results.json").read_text())
     speed = next(callback for callback in run.trainer.callbacks if isinstance(callback, SpeedMonitor))

@@ -23,9 +23,9 @@ from benchmarks.overhead import MARK, TASKS, WARM_UP, Run, Stopwatch, ours
 from benchmarks.precision import autocast, automatic
 from benchmarks.report import Comparison, compare, in_pairs, parser
 from modules import gan
-from modules.augmentation.diff_augment import DRAWS, diff_augment
-from modules.gan import Canvas
-from modules.losses.adversarial import GAMES, gradient_penalty
+from modules.augmentation.diff_augment import PARAMETERS, diff_augment
+from modules.gan import ImageSpec
+from modules.losses.adversarial import GAN_LOSSES, gradient_penalty
 from modules.training.ema import follow, share_at
 from modules.training.optim import Optim
 from tasks import turns, wgan
@@ -41,16 +41,17 @@ def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
     device, precision = torch.device("cuda" if accelerator == "gpu" else "cpu"), automatic(accelerator)
     torch.manual_seed(0)  # as the YAML's run
     batches, condition = Batches(**data), settings.get("condition")
-    canvas = Canvas(3, data["image_size"], len(batches.classes) if condition else 0, condition)
-    generator = _built(settings["generator"], canvas, LATENT).to(device, memory_format=torch.channels_last)
-    discriminator = _built(settings["discriminator"], canvas).to(device, memory_format=torch.channels_last)
+    spec = ImageSpec(3, data["image_size"], len(batches.classes) if condition else 0, condition)
+    generator = _built(settings["generator"], spec, LATENT).to(device, memory_format=torch.channels_last)
+    discriminator = _built(settings["discriminator"], spec).to(device, memory_format=torch.channels_last)
     averaged, n_critic = deepcopy(generator).requires_grad_(False), settings.get("n_critic", 1)
-    game, every = GAMES[settings.get("loss", "wasserstein")], data["steps"] // n_critic
+    game, every = GAN_LOSSES[settings.get("loss", "wasserstein")], data["steps"] // n_critic
     ours, schedule = _optimizer(task, settings["optim"], generator, every)
     theirs, their_schedule = _optimizer(task, settings["discriminator_optim"], discriminator, every * n_critic)
 
     def changed(image: Tensor) -> Tensor:
-        return diff_augment(image.float(), torch.rand(len(image), DRAWS, device=device), settings.get("augment", []))
+        parameters = torch.rand(len(image), PARAMETERS, device=device)
+        return diff_augment(image.float(), parameters, settings.get("augment", []))
 
     stopwatch, steps = Stopwatch(), 0
     for index, batch in enumerate(batches.train_dataloader(), 1):

@@ -22,7 +22,7 @@ from benchmarks.evaluation import ellipse, random_boxes
 from benchmarks.precision import automatic
 from benchmarks.report import apart, parser, publish
 from callbacks import Figures
-from commands.quiet import quiet
+from commands.silence import silence_messages
 from datamodules.base import Split
 from datamodules.detection.object_data import ObjectDataModule
 from datamodules.detection.objects import ObjectFiles, packed
@@ -120,7 +120,7 @@ def resident(name: str) -> int:
 
 def validate(images: int, objects: int, side: int, batch: int, precision: str) -> dict[str, Any]:
     """GiB of the model and, above it, of each part; masks per image; figures drawn. For a process of its own."""
-    quiet()
+    silence_messages()
     seed_everything(0, verbose=False)
     head = partial(
         MaskRCNN,

@@ -30,7 +30,7 @@ from benchmarks.batches import Batches
 from benchmarks.precision import autocast, automatic
 from benchmarks.report import Comparison, compare, in_pairs, parser
 from commands.fit import CLI
-from commands.quiet import quiet
+from commands.silence import silence_messages
 from modules.backbones import Timm
 from modules.contracts import Batch, through
 from modules.heads import Linear, Projection
@@ -121,7 +121,7 @@ def ours(task: str, data: dict[str, int], accelerator: str, extra: dict[str, str
             "--trainer.callbacks+": "benchmarks.overhead.Stopwatch",
             **extra,
         }
-        quiet()
+        silence_messages()
         run = CLI(["fit", *(f"{name}={value}" for name, value in typed.items())])
     # by name: the command line imports this file a second time when it runs as __main__
     return next(c for c in run.trainer.callbacks if type(c).__name__ == "Stopwatch").run()

@@ -4,7 +4,7 @@ import torch
 
 from modules.training.precision import AUTO, choose, detect
 
-HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+DTYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 def automatic(accelerator: str = "cpu") -> str:
@@ -14,4 +14,4 @@ def automatic(accelerator: str = "cpu") -> str:
 
 def autocast(precision: str, device: torch.device | str = "cpu") -> torch.autocast:
     """A plain loop's context for a precision; does nothing in float32."""
-    return torch.autocast(torch.device(device).type, HALF.get(precision), enabled=precision in HALF)
+    return torch.autocast(torch.device(device).type, DTYPES.get(precision), enabled=precision in DTYPES)

@@ -21,7 +21,7 @@ from benchmarks.overhead import Stopwatch, surroundings
 from benchmarks.precision import autocast, automatic
 from benchmarks.report import Comparison, apart, compare, in_pairs, parser
 from commands.fit import CLI
-from commands.quiet import quiet
+from commands.silence import silence_messages
 from modules.backbones import Timm
 
 MARK = ">= 1.3"
@@ -47,7 +47,7 @@ def ours(root: Path, size: int, batch: int, steps: int, workers: int) -> float:
             "--trainer.limit_test_batches": 0,
             "--trainer.callbacks": "benchmarks.overhead.Stopwatch",
         }
-        quiet()
+        silence_messages()
         run = CLI(["fit", *(f"{name}={value}" for name, value in typed.items())])
     ends = next(c for c in run.trainer.callbacks if type(c).__name__ == "Stopwatch").ends
     return batch * steps / (ends[WARM_UP + steps - 1][0] - ends[WARM_UP - 1][0])

@@ -30,7 +30,7 @@ from torch import nn
 from benchmarks.overhead import TASKS, WARM_UP, surroundings
 from benchmarks.report import Comparison, compare, in_pairs, parser
 from commands.fit import CLI
-from commands.quiet import quiet
+from commands.silence import silence_messages
 from datamodules.text.encoded import EncodedPairs
 from modules.contracts import Batch
 from modules.text.search import Search
@@ -79,7 +79,7 @@ def fit(root: Path, **trainer: int) -> tuple[Translation, dict[str, EncodedPairs
             "--trainer.callbacks": "benchmarks.translation.Steps",
             **{f"--trainer.{name}": value for name, value in trainer.items()},
         }
-        quiet()
+        silence_messages()
         run = CLI(["fit", *(f"{name}={value}" for name, value in typed.items())])
     # by name: the command line imports this file a second time when it runs as __main__
     steps = next(c for c in run.trainer.callbacks if type(c).__name__ == "Steps")

@@ -170,7 +170,7 @@ class Detections(ResultFile):
 
     def merge(self, world: int) -> list[Path]:
         written = [*super().merge(world), self._table()]
-        return written + (self.images.settle(self.names) if self.images else [])
+        return written + (self.images.finalize(self.names) if self.images else [])
 
     def _table(self) -> Path:
         """Write the class of each `category_id`."""

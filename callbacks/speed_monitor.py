@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from modules.contracts import Batch
 
 WARM_UP = 3  # batches; the first ones compile, allocate and wait for the workers to start
-ENOUGH = 20  # batches before the share of waiting says anything
-SHARE = 0.1  # of the time, waited for data, that is worth a warning
+MIN_BATCHES = 20  # batches before the share of waiting says anything
+MAX_DATA_TIME = 0.1  # of the time, waited for data, that is worth a warning
 
 
 class SpeedMonitor(Callback):
@@ -81,7 +81,7 @@ class SpeedMonitor(Callback):
         self._ended = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._warned or self.batches < ENOUGH or self.data_time_fraction <= SHARE:
+        if self._warned or self.batches < MIN_BATCHES or self.data_time_fraction <= MAX_DATA_TIME:
             return
         self._warned = True
         loader, cores = trainer.train_dataloader, os.cpu_count() or 1

@@ -104,7 +104,7 @@ class Summary(L.Callback):
         self.results.collect(trainer, "test")
 
     @rank_zero_only
-    def conclude(self, trainer: L.Trainer, commands: Iterable[str] = ()) -> None:
+    def print_results(self, trainer: L.Trainer, commands: Iterable[str] = ()) -> None:
         """Print and write the results, and print the next commands."""
         folder = Path(trainer.default_root_dir)
         rows, others = (self.rows, []) if self.rows else self.results.rows(trainer)

@@ -86,7 +86,7 @@ def latest_run(path: Path) -> Path:
     return max(runs)[1] if runs else path
 
 
-def located(weights: str) -> str:
+def resolve_weights(weights: str) -> str:
     """Resolve the path in --model.weights, because the link `latest` may lead elsewhere tomorrow.
 
     It is relative to the working directory where it lies below it. `none` and `pretrained` stay as they are.

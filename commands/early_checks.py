@@ -18,7 +18,7 @@ from commands.arguments import (
 )
 from commands.checkpoints import check_weights, find_checkpoint
 from commands.overview import overview
-from modules.contracts import ConfigError, DataError, nearest
+from modules.contracts import ConfigError, DataError, suggest
 
 COMMON = ("config", "print_config", "help", "seed_everything", "run_dir", "tensorboard", "ckpt_path")
 SECTIONS = ("trainer", "model", "data", "checkpoint", "figures", "predictions")
@@ -176,10 +176,10 @@ def hint(name: str, known: tuple[str, ...]) -> str:
 def no_command(word: str) -> str:
     if not word:
         return f"say what to do: python cli.py {'|'.join(ALL_COMMANDS)} --config tasks/TASK.yaml"
-    return f"there is no command {word!r}: choose from {', '.join(ALL_COMMANDS)}{nearest(word, list(ALL_COMMANDS))}"
+    return f"there is no command {word!r}: choose from {', '.join(ALL_COMMANDS)}{suggest(word, list(ALL_COMMANDS))}"
 
 
 def missing_file(path: str) -> str:
     folder = Path(path).expanduser().parent
     files = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-    return f"there is no file {path}{nearest(Path(path).name, files)}"
+    return f"there is no file {path}{suggest(Path(path).name, files)}"

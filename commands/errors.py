@@ -16,9 +16,9 @@ from torch.optim import Optimizer
 from commands.early_checks import MEANT, missing_file, no_command
 from datamodules import DataModule
 from modules.backbones import C3D, class_of
-from modules.contracts import Backbone, ConfigError, Head, Neck, nearest
+from modules.contracts import Backbone, ConfigError, Head, Neck, suggest
 from modules.text.decoder import Decoder
-from modules.text.memory import Encoder
+from modules.text.encoder import Encoder
 from tasks import Task
 
 PARTS = (Task, DataModule, Backbone, Neck, Head, Encoder, Decoder, Callback, Optimizer, BasicTransform, Logger)
@@ -123,12 +123,12 @@ def readable(message: str, parser: LightningArgumentParser, typed: Sequence[str]
         section, _, last = option_of.rpartition(".")
         if section in ("data", "model"):
             ours = _subclasses(DataModule)
-            hint = nearest(last, sorted(_arguments(ours if section == "data" else classes - ours)))
+            hint = suggest(last, sorted(_arguments(ours if section == "data" else classes - ours)))
             hint = hint.replace("mean '", f"mean '{section}.")
         elif section and not keys:  # the parser of a class names its options without the section
-            hint = nearest(name, sorted(known)).replace("mean '", f"mean '{option_of.removesuffix(name)}")
+            hint = suggest(name, sorted(known)).replace("mean '", f"mean '{option_of.removesuffix(name)}")
         else:
-            hint = nearest(last, sorted({n.rpartition(".")[2] for n in known}))
+            hint = suggest(last, sorted({n.rpartition(".")[2] for n in known}))
         if f"{(option_of or name).rpartition('.')[2]!r}" in hint:
             hint = " here: only other classes have it"
         hint = hint.replace("mean '", f"mean '{dashes}")
@@ -151,12 +151,12 @@ def readable(message: str, parser: LightningArgumentParser, typed: Sequence[str]
         return f"{key} is a setting of a class, but {part} is {name!r}, a name: set --{part} {cls.__name__}{own} too"
     if name and not choices:
         return (
-            f"{key}: there is no class {name!r}{nearest(name.rpartition('.')[2], sorted(c.__name__ for c in classes))}"
+            f"{key}: there is no class {name!r}{suggest(name.rpartition('.')[2], sorted(c.__name__ for c in classes))}"
         )
     if choices:
         value = found(r"Got value: (.*)") or found(r"Given value: (?!NestedArg)(.*)") or found(r"val='([^']*)'")
         also = sorted(c.__name__ for c in classes) if name else []  # class names, if the setting takes a class as well
-        hint = nearest(str(name or value), [*re.findall(r"'(.*?)'", choices), *also])
+        hint = suggest(str(name or value), [*re.findall(r"'(.*?)'", choices), *also])
         return f"{key} is {name or value!r}, but must be one of {choices}{' or a class' if name else ''}{hint}"
     if kinds := re.findall(r"Expected a <class '(?!NoneType)(\w+)'>", message):
         kind = next((kind for kind in kinds if kind in ("int", "float")), kinds[0])

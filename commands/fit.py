@@ -37,8 +37,8 @@ from commands.checkpoints import (
     check_weights,
     checkpoint_name,
     find_checkpoint,
-    located,
     remembered,
+    resolve_weights,
     resume_or_start,
 )
 from commands.cluster import launched
@@ -180,7 +180,7 @@ class CLI(LightningCLI):
             raise ConfigError(f"ckpt_path {self.settings.ckpt_path} stands in a YAML: type it as --ckpt_path")
         for name in ("weights", "self_critical"):
             if self.settings.model.init_args.get(name):
-                self.settings.model.init_args[name] = located(self.settings.model.init_args[name])
+                self.settings.model.init_args[name] = resolve_weights(self.settings.model.init_args[name])
         resumed = self.checkpoint and self.subcommand == "fit"
         before = settings_before(self.checkpoint, self.remembered) if resumed else {}
         self.precision_reason = choose_precision(self.settings.trainer, before)
@@ -264,7 +264,7 @@ class CLI(LightningCLI):
             if subcommand == "fit":
                 self.after_fit()
                 commands = next_commands(self.typed, self.directory.path, self.model, self.datamodule)
-            self.summary.conclude(self.trainer, commands)
+            self.summary.print_results(self.trainer, commands)
             failed = False
             finish(self.trainer)
         except BaseException as error:

@@ -16,7 +16,7 @@ from commands.home import expand_word
 from commands.next_commands import command_line
 from commands.parser import user_error
 from commands.processes import Lost, Terminated, ended_by_signals
-from commands.quiet import quiet
+from commands.silence import silence_messages
 
 
 def _again(argv: list[str], name: str, value: str) -> str:
@@ -25,7 +25,7 @@ def _again(argv: list[str], name: str, value: str) -> str:
 
 
 @rank_zero_only
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Print a line, if any, in the first process."""
     if line:
         print(line, flush=True)
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = [expand_word(word) for word in (sys.argv[1:] if argv is None else argv)]
     debug = "--debug" in argv
     argv = without_none([word for word in argv if word != "--debug"])
-    quiet()
+    silence_messages()
     try:
         check_early(argv)
         check_encodings(argv)
@@ -48,13 +48,13 @@ def main(argv: list[str] | None = None) -> int:
         with ended_by_signals():
             command(argv)
     except callbacks.Stopped as stop:
-        say(f"stopped and saved; go on with: {_again(argv, stop.option, str(stop))}")
-        say(requeue(option(argv, "--ckpt_path"), stop.signal))
+        print_line(f"stopped and saved; go on with: {_again(argv, stop.option, str(stop))}")
+        print_line(requeue(option(argv, "--ckpt_path"), stop.signal))
         return 128 + stop.signal  # as the shell counts
     except Terminated as end:
         saved = f"stopped after the last saved step; go on with: {_again(argv, '--ckpt_path', str(end.saved))}"
-        say(saved if end.saved else nothing_saved(argv))
-        say(requeue(option(argv, "--ckpt_path"), end.signal))
+        print_line(saved if end.saved else nothing_saved(argv))
+        print_line(requeue(option(argv, "--ckpt_path"), end.signal))
         return 128 + end.signal
     except Lost as lost:
         if debug:

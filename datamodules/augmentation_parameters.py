@@ -20,7 +20,7 @@ RATIO = 4 / 3  # largest aspect ratio of a crop
 # the uniform numbers of one view
 CROP, FLIP, JITTER, FACTORS, ORDER, GRAY, BLUR, SIGMA = np.cumsum([0, 4 * ATTEMPTS, 1, 1, 4, 4, 1, 1])
 COUNT = SIGMA + 1
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+SPLITMIX_INCREMENT = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class AugmentationParameters:
     kinds: list[Kind]
 
     def __call__(self, keys: list[tuple[int, int, int]]) -> list[Tensor]:
-        """Draw for keys (seed, epoch, index): per kind the columns of `augmentation.views.Draws`, (B, kind.count, 15).
+        """Draw for keys (seed, epoch, index): per kind (B, kind.count, 15), the columns of `ViewParameters`.
 
         float32, as int32 of the same bits: a trainer of half precision rounds the floats of a batch on their way.
         """
@@ -66,13 +66,13 @@ def uniforms(keys: NDArray[np.int64], count: int) -> NDArray[np.float64]:
     """`count` numbers in [0, 1) for each of N keys (N, K): splitmix64 (Steele et al. 2014) seeded with the key."""
     state = np.zeros(len(keys), np.uint64)
     for part in keys.T.astype(np.uint64):
-        state = _mixed((state ^ part) + GOLDEN)
-    words = _mixed(state[:, None] + np.arange(1, count + 1, dtype=np.uint64) * GOLDEN)
+        state = _mixed((state ^ part) + SPLITMIX_INCREMENT)
+    words = _mixed(state[:, None] + np.arange(1, count + 1, dtype=np.uint64) * SPLITMIX_INCREMENT)
     return (words >> np.uint64(11)) * 2.0**-53
 
 
 def draw(uniform: NDArray[np.float64], shape: tuple[int, int], kind: Kind) -> NDArray[np.float32]:
-    """The columns of `modules.augmentation.views.Draws` (N, 15) from uniform numbers (N, COUNT)."""
+    """The columns of `modules.augmentation.views.ViewParameters` (N, 15) from uniform numbers (N, COUNT)."""
     chances, u = kind.chances, uniform
     box = _boxes(u[:, CROP:FLIP].reshape(-1, ATTEMPTS, 4), shape, kind.crop)
     low = np.array([max(0.0, 1 - chances.strength)] * 3 + [-chances.hue])

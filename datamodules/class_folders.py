@@ -9,7 +9,7 @@ import numpy as np
 from datamodules.base import Split
 from datamodules.spelling import composed
 from datamodules.split_names import split_folders
-from modules.contracts import DataError, nearest
+from modules.contracts import DataError, suggest
 
 
 class ClassFolders:
@@ -45,7 +45,7 @@ class ClassFolders:
         for name in self._classes(self.folders[split]):
             folder = self.folders[split] / name
             if composed(name) not in self.classes:
-                hint = nearest(name, self.classes)
+                hint = suggest(name, self.classes)
                 raise DataError(f"{folder.parent} has a class {name!r} that {self.named} lacks{hint}")
             found = self.find(folder)
             if not found:
@@ -91,7 +91,7 @@ def _below(folder: Path) -> list[str]:
 def _similar(path: Path) -> str:
     parent = path.parent
     return (
-        nearest(path.name, [p.name for p in parent.iterdir() if p.is_dir()])
+        suggest(path.name, [p.name for p in parent.iterdir() if p.is_dir()])
         if parent.is_dir()
         else f" (nor is {parent})"
     )

@@ -20,7 +20,7 @@ from datamodules.orientation import JPEG, PNG, UNREADABLE
 MAX_PIXELS = 178_956_970  # Pillow's own limit
 ENDS = ((JPEG, b"\xff\xd9"), (PNG, b"IEND\xaeB`\x82"))  # last bytes of whole files; others are decoded once to be sure
 TAIL = 4096  # last bytes that tell most files of one size apart
-MANY = 20_000  # files that take long enough to say so
+ANNOUNCED_FILES = 20_000  # files that take long enough to say so
 HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
 
 _limit: ContextVar[int] = ContextVar("max_pixels", default=MAX_PIXELS)
@@ -64,7 +64,7 @@ def inspect_all(paths: Sequence[Path]) -> list[Inspection]:
     limit = _limit.get()
 
     def look() -> list[Inspection]:
-        if len(paths) >= MANY:
+        if len(paths) >= ANNOUNCED_FILES:
             rank_zero_info(f"  inspecting {len(paths):,} image files, only this once")
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             return list(threads.map(lambda path: inspect(path, limit), paths))

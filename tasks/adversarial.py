@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.augmentation.diff_augment import DRAWS, Change, diff_augment
+from modules.augmentation.diff_augment import PARAMETERS, Change, diff_augment
 from modules.contracts import Batch, ConfigError, Prediction
-from modules.gan import Verdict
-from modules.losses.adversarial import Game, dragan, gradient_penalty, r1
+from modules.gan import DiscriminatorOutput
+from modules.losses.adversarial import GANLoss, dragan, gradient_penalty, r1
 from tasks.base import Stage
 from tasks.generation import Generation
 
@@ -35,11 +35,11 @@ class Adversarial(Generation):
     monitor = "val/FID-test_resnet"
     mode = "min"
     protocols: ClassVar[dict[str, str]] = {
-        "d_real": "mean verdict of the discriminator on real images",
-        "d_fake": "mean verdict of the discriminator on as many generated images",
+        "d_real": "mean output of the discriminator on real images",
+        "d_fake": "mean output of the discriminator on as many generated images",
         "discriminator_loss": "mean over batches, without penalty",
     }
-    game: Game
+    game: GANLoss
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Adversarial(Generation):
 
     def _train_discriminator(self, real: Tensor, fake: Tensor, label: Tensor | None) -> Tensor:
         real, fake = self._changed(real), self._changed(fake)
-        on_real, on_fake = self._verdicts(real, fake, label)
+        on_real, on_fake = self._outputs(real, fake, label)
         if self.logging:
             self.measured |= self.outlook(on_real.score.detach(), on_fake.score.detach())
         loss = self.game.discriminator(on_real.score, on_fake.score)
@@ -108,10 +108,10 @@ class Adversarial(Generation):
         total = torch.zeros((), device=self.device)
         with _held(self.discriminator):
             for fake in fakes:
-                verdict = self.discriminator(self._changed(fake), label)
-                loss = self.game.generator(verdict.score)
+                output = self.discriminator(self._changed(fake), label)
+                loss = self.game.generator(output.score)
                 if self.condition == "auxiliary":
-                    loss = loss + self._naming(verdict, label)
+                    loss = loss + self._naming(output, label)
                 self.collect(loss)
                 total += loss.detach() / self.accumulate
         return total
@@ -119,9 +119,11 @@ class Adversarial(Generation):
     def _changed(self, image: Tensor) -> Tensor:
         if not self.augment:
             return image
-        return diff_augment(image.float(), self.draw(torch.rand, len(image), DRAWS), self.augment)
+        return diff_augment(image.float(), self.draw(torch.rand, len(image), PARAMETERS), self.augment)
 
-    def _verdicts(self, real: Tensor, fake: Tensor, label: Tensor | None) -> tuple[Verdict, Verdict]:
+    def _outputs(
+        self, real: Tensor, fake: Tensor, label: Tensor | None
+    ) -> tuple[DiscriminatorOutput, DiscriminatorOutput]:
         """Discriminator outputs on real and generated images, in one pass unless its batch norm mixes images."""
         if self.mixes:
             return self.discriminator(real, label), self.discriminator(fake, label)
@@ -129,10 +131,10 @@ class Adversarial(Generation):
         score, logits = self.discriminator(torch.cat([real, fake.to(real.dtype)]), twice)
         count = len(real)
         parts = slice(None, count), slice(count, None)
-        return tuple(Verdict(score[part], None if logits is None else logits[part]) for part in parts)
+        return tuple(DiscriminatorOutput(score[part], None if logits is None else logits[part]) for part in parts)
 
-    def _naming(self, verdict: Verdict, label: Tensor) -> Tensor:
-        return self.aux_loss_weight * functional.cross_entropy(verdict.logits.float(), label)
+    def _naming(self, output: DiscriminatorOutput, label: Tensor) -> Tensor:
+        return self.aux_loss_weight * functional.cross_entropy(output.logits.float(), label)
 
     def _penalty(self, real: Tensor, fake: Tensor, label: Tensor | None) -> Tensor:
         def critic(image: Tensor) -> Tensor:
@@ -155,7 +157,7 @@ class Adversarial(Generation):
         """Evaluate as many generated as real images, of noise that is the same in every epoch and on any devices."""
         real, label = self.scaled(batch["image"]), batch["label"] if self.condition else None
         prediction = self.make(batch, index, 0)
-        scores = [v.score for v in self._verdicts(real, prediction.pop("image"), label)]
+        scores = [v.score for v in self._outputs(real, prediction.pop("image"), label)]
         values = self.outlook(*scores) | {"discriminator_loss": self.game.discriminator(*scores)}
         self.log_mean(stage, values, len(real))
         return prediction

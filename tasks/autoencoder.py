@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, mse_loss
 
 from modules.contracts import Batch, ConfigError, Prediction
-from modules.gan import Canvas, DCGANGenerator
+from modules.gan import DCGANGenerator, ImageSpec
 from modules.gan.contracts import GeneratorFactory
 from modules.losses.variational import divergence, likelihood_loss
 from tasks.base import Stage
@@ -17,7 +17,7 @@ GRID = 4  # cells of the coarsest map, to either side, that the code is made of
 FIXED = 64  # fixed noise vectors for figures
 
 
-class Passage(NamedTuple):
+class AutoEncoderOutput(NamedTuple):
     """Forward pass: `target` float (B, C, H, W) in -1..1, `seen` the same with noise, `made` the reconstruction.
 
     The code's `mean` and `log_variance` (B, latent), the latter null unless variational.
@@ -78,7 +78,7 @@ class AutoEncoder(Pretraining):
         features, channels = self.backbone.features, self.backbone.in_channels
         self.grid = max(1, min(GRID, image_size // features.strides[-1]))
         self.code = nn.Linear(features.channels[-1] * self.grid**2, latent * (1 if beta is None else 2))
-        self.decoder = decoder(Canvas(channels, image_size), latent).to(memory_format=torch.channels_last)
+        self.decoder = decoder(ImageSpec(channels, image_size), latent).to(memory_format=torch.channels_last)
         self.image_size, self.latent, self.noise, self.beta = image_size, latent, noise, beta
         self.register_buffer("fixed_noise", torch.randn(FIXED, latent, generator=torch.Generator().manual_seed(0)))
 
@@ -104,15 +104,15 @@ class AutoEncoder(Pretraining):
         """Normalized images (B, C, H, W) to reconstructions, float32 in -1..1."""
         return self.decode(self.encode(image)[0])
 
-    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
-        return self._costs(self._pass(batch["image"], draws))
+    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
+        return self._costs(self._pass(batch["image"], generator))
 
     def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
-        passage = self._pass(batch["image"], torch.Generator().manual_seed(index))
-        self.log_mean(stage, self._costs(passage), len(passage.mean))
-        made = passage.made if self.beta is None else self.decode(passage.mean)
-        shown = {"reconstruction": made} | ({"seen": passage.seen} if self.noise else {})
-        return {name: _bytes(image) for name, image in shown.items()} | {"code": passage.mean}
+        output = self._pass(batch["image"], torch.Generator().manual_seed(index))
+        self.log_mean(stage, self._costs(output), len(output.mean))
+        made = output.made if self.beta is None else self.decode(output.mean)
+        shown = {"reconstruction": made} | ({"seen": output.seen} if self.noise else {})
+        return {name: _bytes(image) for name, image in shown.items()} | {"code": output.mean}
 
     def generate(self, count: int, generator: torch.Generator | None = None, label: None = None) -> Tensor:
         """New images float32 (count, C, H, W) in -1..1.
@@ -137,7 +137,7 @@ class AutoEncoder(Pretraining):
         self.decoder.train(training)
         return image
 
-    def _pass(self, image: Tensor, draws: torch.Generator | None) -> Passage:
+    def _pass(self, image: Tensor, generator: torch.Generator | None) -> AutoEncoderOutput:
         height, width = image.shape[-2:]
         if (height, width) != (self.image_size, self.image_size):
             raise ConfigError(
@@ -146,25 +146,25 @@ class AutoEncoder(Pretraining):
             )
         target, seen = 2 * self.backbone.restore(image) - 1, image
         if self.noise:
-            seen = image + self.noise * _normal(image, draws) / self.backbone.std.view(1, -1, 1, 1)
+            seen = image + self.noise * _normal(image, generator) / self.backbone.std.view(1, -1, 1, 1)
         code, log_variance = self.encode(seen)
-        drawn = code if log_variance is None else code + (0.5 * log_variance).exp() * _normal(code, draws)
+        drawn = code if log_variance is None else code + (0.5 * log_variance).exp() * _normal(code, generator)
         shown = 2 * self.backbone.restore(seen) - 1 if self.noise else target
-        return Passage(target, shown, self.decode(drawn), code, log_variance)
+        return AutoEncoderOutput(target, shown, self.decode(drawn), code, log_variance)
 
-    def _costs(self, passage: Passage) -> dict[str, Tensor]:
-        error = mse_loss(passage.made, passage.target)
-        if passage.log_variance is None:
+    def _costs(self, output: AutoEncoderOutput) -> dict[str, Tensor]:
+        error = mse_loss(output.made, output.target)
+        if output.log_variance is None:
             return {"loss": error, "reconstruction_mse": error}
-        spread, pixels = divergence(passage.mean, passage.log_variance).mean(), passage.target[0].numel()
+        spread, pixels = divergence(output.mean, output.log_variance).mean(), output.target[0].numel()
         loss = likelihood_loss(error) + self.beta * spread / pixels
         return {"loss": loss, "reconstruction_mse": error, "kl": spread}
 
 
-def _normal(like: Tensor, draws: torch.Generator | None) -> Tensor:
-    if draws is None:
+def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    if generator is None:
         return torch.randn_like(like)
-    return torch.randn(like.shape, generator=draws).to(like)
+    return torch.randn(like.shape, generator=generator).to(like)
 
 
 def _bytes(image: Tensor) -> Tensor:

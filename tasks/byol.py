@@ -37,7 +37,7 @@ class BYOL(MomentumEncoderPretraining):
         """Normalized images (B, 3, H, W) to predictions (B, D)."""
         return self.predictor(self.answer(self.head, image))
 
-    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         views = batch["views"]
         predictions, targets = [self(view) for view in views], [self.teacher(view) for view in views]
         losses = [negative_cosine(predictions[i], targets[1 - i]) for i in (0, 1)]

@@ -12,8 +12,8 @@ from modules.losses.text import doubly_stochastic, label_smoothed_cross_entropy,
 from modules.metrics.captions import PROTOCOLS, CaptionScores
 from modules.metrics.reward import Reward
 from modules.text.decoder import DecoderFactory
+from modules.text.encoder import EncoderOutput
 from modules.text.hypotheses import Hypothesis
-from modules.text.memory import Memory
 from modules.text.search import greedy, sample
 from modules.text.show_attend_tell import ShowAttendTell
 from modules.text.tokens import BOS, EOS, PAD
@@ -118,14 +118,14 @@ class Captioning(TextGeneration, VisionTask):
                 part.training = mode and isinstance(part, nn.RNNBase)  # which cuDNN differentiates in training only
         return self
 
-    def memory(self, batch: Batch) -> Memory:
+    def memory(self, batch: Batch) -> EncoderOutput:
         seen = batch["map"].float() if "map" in batch else self.backbone(batch["image"])[self.feature_level]
-        return Memory.from_map(seen, self.coord_conv)
+        return EncoderOutput.from_map(seen, self.coord_conv)
 
     def references(self, batch: Batch) -> list[list[str]]:
         return batch["captions"]
 
-    def costs(self, batch: Batch, memory: Memory) -> dict[str, Tensor]:
+    def costs(self, batch: Batch, memory: EncoderOutput) -> dict[str, Tensor]:
         if self.self_critical:
             return self._criticized(batch, memory)
         if not self.doubly_stochastic_weight:
@@ -140,7 +140,7 @@ class Captioning(TextGeneration, VisionTask):
             "loss_doubly_stochastic": uneven,
         }
 
-    def attention(self, found: list[Hypothesis], memory: Memory, batch: Batch) -> Prediction:
+    def attention(self, found: list[Hypothesis], memory: EncoderOutput, batch: Batch) -> Prediction:
         """Attention maps over the image, (T, h, w) each, as `TextGeneration.attention`."""
         answer = super().attention(found, memory, batch)
         if "attention" in answer:
@@ -192,7 +192,7 @@ class Captioning(TextGeneration, VisionTask):
         self.load_state_dict(checkpoint["state_dict"])
         rank_zero_info(f"all weights from {self.self_critical}, epoch {checkpoint['epoch']}")
 
-    def _criticized(self, batch: Batch, memory: Memory) -> dict[str, Tensor]:
+    def _criticized(self, batch: Batch, memory: EncoderOutput) -> dict[str, Tensor]:
         """Self-critical loss: REINFORCE with the reward of greedy captions as the baseline."""
         limits = self.search.limits
         drawn = [one for (one,) in sample(self.decoder, memory, limits)]

@@ -56,7 +56,7 @@ class Colorization(Pretraining):
         """Normalized gray images (B, 3, H, W), all channels alike, to logits (B, 225, h, w) of colors."""
         return self.head(self.backbone(gray)[-1])
 
-    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         image = batch["image"]
         logits = self(image.mean(1, keepdim=True).expand_as(image).contiguous(memory_format=torch.channels_last))
         counts = chroma_counts(chroma(self.backbone.restore(image)), logits.shape[-2:])

@@ -79,7 +79,7 @@ class DINO(MomentumEncoderPretraining):
         """Normalized images (B, 3, H, W) to cosines with the prototypes (B, K)."""
         return self.answer(self.head, image)
 
-    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         views = batch["views"]
         whole = [view for view in views if view.shape == views[0].shape]
         parts = [view for view in views if view.shape != views[0].shape]

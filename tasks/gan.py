@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from modules.losses.adversarial import GAMES
+from modules.losses.adversarial import GAN_LOSSES
 from tasks.adversarial import Adversarial
 
 Loss = Literal["minimax", "non_saturating", "least_squares", "hinge"]
@@ -18,4 +18,4 @@ class GAN(Adversarial):
 
     def __init__(self, loss: Loss = "non_saturating", **kwargs):
         super().__init__(**kwargs)
-        self.game = GAMES[loss]
+        self.game = GAN_LOSSES[loss]

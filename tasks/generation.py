@@ -7,7 +7,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from modules.contracts import Batch, ConfigError, Prediction, pixel_scale, with_channels
-from modules.gan import BackboneDiscriminator, Canvas, Condition, DCGANDiscriminator, DCGANGenerator
+from modules.gan import BackboneDiscriminator, Condition, DCGANDiscriminator, DCGANGenerator, ImageSpec
 from modules.gan.contracts import DiscriminatorFactory, Generator, GeneratorFactory
 from modules.gan.noise import keyed_noise
 from modules.training.ema import follow, share_at
@@ -54,8 +54,8 @@ class Generation(Turns):
                 f"model.condition is {condition}, but the data names no classes: choose labeled data (--data), or "
                 f"leave model.condition at null"
             )
-        self.canvas = Canvas(channels, image_size or 32, len(classes) if condition else 0, condition)
-        self.generator, self.discriminator = generator(self.canvas, latent), discriminator(self.canvas)
+        self.spec = ImageSpec(channels, image_size or 32, len(classes) if condition else 0, condition)
+        self.generator, self.discriminator = generator(self.spec, latent), discriminator(self.spec)
         for network in (self.generator, self.discriminator):
             network.to(memory_format=torch.channels_last)
         self.averaged = deepcopy(self.generator).requires_grad_(False).eval() if self.ema_decay else None
@@ -110,19 +110,19 @@ class Generation(Turns):
             ConfigError: their channels or size differ from the generator's.
             DataError: floats beyond 0..1, or another type.
         """
-        scale, canvas = pixel_scale(image), self.canvas
-        if (image.shape[1], canvas.channels) == (3, 1):
+        scale, spec = pixel_scale(image), self.spec
+        if (image.shape[1], spec.channels) == (3, 1):
             image = with_channels(image, 1)
         _, channels, height, width = image.shape
-        if channels != canvas.channels:
+        if channels != spec.channels:
             raise ConfigError(
-                f"the data gives images of {channels} channel(s), but model.channels is {canvas.channels}: "
+                f"the data gives images of {channels} channel(s), but model.channels is {spec.channels}: "
                 f"set --model.channels {channels}"
             )
-        if (height, width) != (canvas.size, canvas.size):
+        if (height, width) != (spec.size, spec.size):
             raise ConfigError(
                 f"the data gives images of {height} x {width} pixels, but the networks are made for "
-                f"{canvas.size}: set --data.image_size {canvas.size}"
+                f"{spec.size}: set --data.image_size {spec.size}"
             )
         return image.float().div(scale / 2).sub_(1)
 

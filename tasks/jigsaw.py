@@ -47,9 +47,9 @@ class Jigsaw(Pretraining):
         """Tiles (B, grid * grid, 3, tile_size, tile_size) to logits (B, num_permutations)."""
         return self.head(self.features(tiles.flatten(0, 1)).view(len(tiles), -1))
 
-    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
-        tiles = cut(batch["image"], self.grid, self.tile_size, draws)
-        order = torch.randint(len(self.orders), (len(tiles),), generator=draws).to(tiles.device)
+    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
+        tiles = cut(batch["image"], self.grid, self.tile_size, generator)
+        order = torch.randint(len(self.orders), (len(tiles),), generator=generator).to(tiles.device)
         tiles = tiles[torch.arange(len(tiles), device=tiles.device)[:, None], self.orders[order]]
         logits = self(tiles).float()
         return {"loss": cross_entropy(logits, order), "accuracy": (logits.argmax(1) == order).float().mean()}

@@ -55,9 +55,9 @@ class MaskedPatches(Pretraining):
             return drawn
         return adaptive_avg_pool2d(drawn, [side // CELL for side in image.shape[-2:]])
 
-    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         image = batch["image"]
-        hidden = hide(image, self.patch, self.ratio, draws)
+        hidden = hide(image, self.patch, self.ratio, generator)
         drawn = self(image * ~hidden).float()
         if self.target == "edges":
             hidden = hidden[..., ::CELL, ::CELL]

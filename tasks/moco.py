@@ -77,7 +77,7 @@ class MoCo(MomentumEncoderPretraining):
                 f"groups of two or more: choose a multiple, or --model.shuffle_bn_groups 1"
             )
 
-    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         first, second = batch["views"]
         roles = [(first, second), (second, first)][: 1 + self.symmetric]
         queries, keys = [self(query) for query, _ in roles], [self._keys(key) for _, key in roles]

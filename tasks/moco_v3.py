@@ -46,7 +46,7 @@ class MoCoV3(MomentumEncoderPretraining):
         """Normalized images (B, 3, H, W) to predictions (B, D)."""
         return self.predictor(self.answer(self.head, image))
 
-    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         views = batch["views"]
         queries, keys = [self(view) for view in views], [self.teacher(view) for view in views]
         rank = self.global_rank if self.training else 0

@@ -33,12 +33,12 @@ class Pretraining(VisionTask):
         if size < 2:
             raise ConfigError(f"{type(self).__name__} compares images: --data.batch_size must be 2 or more")
 
-    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Compute the loss of one batch; returns `loss`, scalars to log, and `embeddings` (N, D) for CollapseMonitor.
 
         Args:
             batch: `views` or `image`, normalized.
-            draws: random generator of validation; null takes torch's own, which checkpoints hold.
+            generator: random generator of validation; null takes torch's own, which checkpoints hold.
         """
         raise NotImplementedError
 

@@ -32,7 +32,7 @@ class Rotation(Pretraining):
         """Normalized images (B, 3, H, W) to logits (B, 4) of the quarter turns."""
         return self.answer(self.head, image)
 
-    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         image = batch["image"]
         turned = torch.cat([torch.rot90(image, turns, (2, 3)) for turns in range(4)])
         turns = torch.arange(4, device=image.device).repeat_interleave(len(image))

@@ -33,7 +33,7 @@ class SimCLR(Pretraining):
         """Normalized images (B, 3, H, W) to embeddings (B, D)."""
         return self.answer(self.head, image)
 
-    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         first, second = self(torch.cat(batch["views"])).chunk(2)
         gathered = (self.gather(first, True), self.gather(second, True)) if self.training else None
         loss = nt_xent(first, second, self.temperature, gathered, self.global_rank)

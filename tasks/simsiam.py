@@ -41,7 +41,7 @@ class SimSiam(Pretraining):
         """Normalized images (B, 3, H, W) to embeddings (B, D)."""
         return self.answer(self.head, image)
 
-    def compute_loss(self, batch: Batch, draws: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         embeddings = [self(view) for view in batch["views"]]
         losses = [negative_cosine(self.predictor(embeddings[i]), embeddings[1 - i]) for i in (0, 1)]
         return {"loss": sum(losses) / 2, "embeddings": torch.cat(embeddings)}

@@ -10,7 +10,7 @@ from modules.contracts import GREEDY, Batch, ConfigError, Prediction
 from modules.losses.text import label_smoothed_cross_entropy
 from modules.metrics.translation import Perplexity
 from modules.text.decoder import Decoder
-from modules.text.memory import Memory
+from modules.text.encoder import EncoderOutput
 from modules.text.search import Hypothesis, Search
 from modules.text.tokenizer import Tokenizer
 from modules.text.tokens import BOS, PAD
@@ -56,7 +56,7 @@ class TextGeneration(Task):
         self.greedy = replace(search, num_beams=1, num_return_sequences=1, temperature=0.0, top_k=0, top_p=1.0)
         self.perplexity = nn.ModuleDict({"val": Perplexity(PAD), "test": Perplexity(PAD)})
 
-    def memory(self, batch: Batch) -> Memory:
+    def memory(self, batch: Batch) -> EncoderOutput:
         """Encoder output of a batch."""
         raise NotImplementedError
 
@@ -69,7 +69,7 @@ class TextGeneration(Task):
         self.log_step(costs)
         return costs["loss"]
 
-    def costs(self, batch: Batch, memory: Memory) -> dict[str, Tensor]:
+    def costs(self, batch: Batch, memory: EncoderOutput) -> dict[str, Tensor]:
         """Compute the `loss` of a batch, and other scalars to log."""
         read, write = batch["target"][:, :-1], batch["target"][:, 1:]
         states = self.decoder.states(read, memory)
@@ -117,7 +117,7 @@ class TextGeneration(Task):
             answer["alternatives"] = [tokenizer.decode([one.tokens for one in several]) for several in found]
         return answer
 
-    def attention(self, found: list[Hypothesis], memory: Memory, batch: Batch) -> Prediction:
+    def attention(self, found: list[Hypothesis], memory: EncoderOutput, batch: Batch) -> Prediction:
         """Attention of generated tokens to the source: `attention`, (T, S) each, and `pieces`, T tokens each."""
         tokens = [torch.tensor([BOS, *one.tokens], device=self.device) for one in found]
         _, weights = self.decoder.attend(nn.utils.rnn.pad_sequence(tokens, batch_first=True, padding_value=PAD), memory)

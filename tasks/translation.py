@@ -8,8 +8,8 @@ from modules.contracts import GREEDY, Batch, ConfigError, Prediction
 from modules.metrics.scripts import Tokenize
 from modules.metrics.translation import TranslationScores, protocols
 from modules.text.decoder import DecoderFactory, EncoderFactory, tie
+from modules.text.encoder import EncoderOutput
 from modules.text.hypotheses import Hypothesis
-from modules.text.memory import Memory
 from modules.text.tokens import PAD
 from modules.text.transformer import TransformerDecoder, TransformerEncoder
 from tasks.text_generation import TextGeneration
@@ -57,7 +57,7 @@ class Translation(TextGeneration):
     def named_networks(self) -> dict[str, nn.Module]:
         return {type(part).__name__: part for part in (self.encoder, self.decoder)}
 
-    def memory(self, batch: Batch) -> Memory:
+    def memory(self, batch: Batch) -> EncoderOutput:
         return self.encoder(batch["source"])
 
     def references(self, batch: Batch) -> list[str]:
@@ -71,7 +71,7 @@ class Translation(TextGeneration):
             ]
         return answer
 
-    def attention(self, found: list[Hypothesis], memory: Memory, batch: Batch) -> Prediction:
+    def attention(self, found: list[Hypothesis], memory: EncoderOutput, batch: Batch) -> Prediction:
         rows = zip(batch["source"].tolist(), (batch["source"] != PAD).sum(1).tolist(), strict=True)
         pieces = [self.tokenizers[0].pieces(row[:length]) for row, length in rows]
         return super().attention(found, memory, batch) | {"source_pieces": pieces}

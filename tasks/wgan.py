@@ -9,7 +9,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from modules.contracts import ConfigError
 from modules.gan import ResNetDiscriminator, ResNetGenerator
 from modules.gan.contracts import DiscriminatorFactory, GeneratorFactory
-from modules.losses.adversarial import GAMES
+from modules.losses.adversarial import GAN_LOSSES
 from modules.training.optim import Optim
 from tasks.adversarial import Adversarial, Penalty
 
@@ -54,7 +54,7 @@ class WGAN(Adversarial):
             discriminator_optim=discriminator_optim,
             **kwargs,
         )
-        self.game, self.weight_clip = GAMES["wasserstein"], weight_clip
+        self.game, self.weight_clip = GAN_LOSSES["wasserstein"], weight_clip
         if weight_clip < 0 or (weight_clip and penalty != "none"):
             raise ConfigError(
                 f"model.weight_clip is {weight_clip:g} with model.penalty {penalty}, but clipped weights take the "

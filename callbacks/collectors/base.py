@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 from modules.contracts import Backbone, Batch, Prediction
 
 NAME = 96  # bytes of an id that are kept, its end
-GOLDEN = 2654435761  # 2**32 / golden ratio: its multiples modulo 2**32 are spread evenly
+HASH_MULTIPLIER = 2654435761  # 2**32 / golden ratio: its multiples modulo 2**32 are spread evenly
 
 
 class Collector:
@@ -69,7 +69,7 @@ class Collector:
         whole split, is the same in every epoch, and leaves the random number generators alone.
         """
         position = first + torch.arange(len(badness), device=badness.device)
-        return -(position * GOLDEN % 2**32).float()
+        return -(position * HASH_MULTIPLIER % 2**32).float()
 
     def gather(self) -> None:
         """Merge the collectors of all processes; every process must call it, even one without samples."""

@@ -28,7 +28,7 @@ from callbacks.writers.detection_errors import error_bars, error_lines, write_er
 from callbacks.writers.per_class import MAIN_METRICS, per_class_of_objects, write_per_class
 from modules.contracts import Backbone, Batch, Prediction
 
-MOST = 200  # objects of an image that are kept to be drawn; of predictions those with the highest scores
+MAX_OBJECTS = 200  # objects of an image that are kept to be drawn; of predictions those with the highest scores
 OVERLAP = 0.5  # lowest IoU of a detection with its object
 
 
@@ -209,10 +209,10 @@ def _rows(boxes: Tensor, *columns: Tensor) -> Tensor:
 
 
 def _kept(rows: Tensor, scale: Tensor) -> Tensor:
-    """Pad or cut rows (N, C) to (MOST, C), boxes scaled; empty places have class -1."""
-    kept = rows.new_full((MOST, rows.shape[1]), -1)
-    count = min(MOST, len(rows))
-    kept[:count] = rows[:MOST]
+    """Pad or cut rows (N, C) to (MAX_OBJECTS, C), boxes scaled; empty places have class -1."""
+    kept = rows.new_full((MAX_OBJECTS, rows.shape[1]), -1)
+    count = min(MAX_OBJECTS, len(rows))
+    kept[:count] = rows[:MAX_OBJECTS]
     kept[:count, :4] *= scale.to(rows)
     return kept
 
@@ -222,5 +222,5 @@ def _thumbnails(rles: list[list], wanted: list[bool], parts: list[list[int]], si
     drawn = torch.zeros((len(rles), *size), dtype=torch.uint8)
     for i in (i for i, chosen in enumerate(wanted) if chosen):
         height, width = parts[i]
-        drawn[i, :height, :width] = torch.from_numpy(stacked(rles[i][:MOST], (height, width)).astype(np.uint8))
+        drawn[i, :height, :width] = torch.from_numpy(stacked(rles[i][:MAX_OBJECTS], (height, width)).astype(np.uint8))
     return drawn

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch.nn.functional import interpolate
 
-from callbacks.collectors.base import GOLDEN, Collector, arrays, exchanged, visible
+from callbacks.collectors.base import HASH_MULTIPLIER, Collector, arrays, exchanged, visible
 from callbacks.figures.base import PLAIN, RIGHT, shorten_start
 from callbacks.figures.sentences import alignments, attention_maps, captioned, sentence_table
 from callbacks.writers.per_class import write_csv
@@ -158,7 +158,7 @@ def choose(sentences: Sequence[Sentence], scores: Sequence[float], count: int) -
     `best`, ties broken by length; `mistakes`, the worst ones that match no reference.
     """
     places = range(len(sentences))
-    spread = {place: place * GOLDEN % 2**32 for place in places}
+    spread = {place: place * HASH_MULTIPLIER % 2**32 for place in places}
     return {
         "predictions": sorted(places, key=spread.__getitem__)[:count],
         "best": sorted(places, key=lambda i: (-scores[i], -len(sentences[i].said), spread[i]))[:count],

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 RIGHT, WRONG, PLAIN = "#1a7f37", "#c62828", "#222222"
 DPI = 100
-LINE = 18  # height of a line of caption in pixels
+LINE_HEIGHT = 18  # height of a line of caption in pixels
 
 
 def titled(width: float, height: float, title: str) -> "Figure":

@@ -7,7 +7,7 @@ import numpy as np
 from callbacks.figures.base import PLAIN, render, shorten, titled
 
 BAR = 24  # pixels a class
-MOST = 60  # classes
+MAX_CLASSES = 60  # classes
 
 
 def class_bars(
@@ -22,7 +22,7 @@ def class_bars(
     """Horizontal bar chart of a metric per class, best on top, with the mean and each class's share of the counts.
 
     Args:
-        classes: C names; of more than `MOST` the lowest are drawn.
+        classes: C names; of more than `MAX_CLASSES` the lowest are drawn.
         values: the metric (C,), 0..1; nan for a class without a value, drawn without a bar.
         counts: of each class (C,).
         palette: RGB of each class.
@@ -31,9 +31,9 @@ def class_bars(
         unit: unit of the counts, such as "pixels".
     """
     present, absent = (np.flatnonzero(chosen) for chosen in (~np.isnan(values), np.isnan(values)))
-    order = [*present[np.argsort(-values[present], kind="stable")][-MOST:], *absent][:MOST]
+    order = [*present[np.argsort(-values[present], kind="stable")][-MAX_CLASSES:], *absent][:MAX_CLASSES]
     if len(order) < len(classes):
-        title += f"; the {MOST} lowest of {len(classes)} classes"
+        title += f"; the {MAX_CLASSES} lowest of {len(classes)} classes"
     names = [shorten(classes[index], 24) for index in order]
     left, width, inside = 34 + 8 * max(map(len, names)), max(860, 9 * len(title)), BAR * len(order)
     height, share = inside + 110, counts / max(counts.sum(), 1)

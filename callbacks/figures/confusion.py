@@ -8,7 +8,7 @@ from callbacks.figures.base import PLAIN, percent, render, shorten, titled
 
 NAMED = 50  # classes whose names fit on the axes
 CHOSEN = 40  # classes that are drawn of more than that
-MOST = 20  # pairs of the bars
+MAX_PAIRS = 20  # pairs of the bars
 BAR = 24  # pixels a pair
 
 
@@ -74,7 +74,7 @@ def grouped(matrix: np.ndarray, classes: Sequence[str], count: int) -> tuple[np.
     return small, [*(classes[index] for index in chosen), f"{len(classes) - count} others"]
 
 
-def most_confused(matrix: np.ndarray, most: int = MOST) -> list[tuple[int, int, int]]:
+def most_confused(matrix: np.ndarray, most: int = MAX_PAIRS) -> list[tuple[int, int, int]]:
     """The most confused pairs as (true class, predicted class, count), most frequent first.
 
     Args:

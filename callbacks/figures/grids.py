@@ -5,7 +5,7 @@ from itertools import groupby
 
 import numpy as np
 
-from callbacks.figures.base import LINE, PLAIN, render, titled
+from callbacks.figures.base import LINE_HEIGHT, PLAIN, render, titled
 
 CELL = 150  # height of one image of a grid in pixels: a 32-pixel image must be large enough to recognize
 
@@ -32,7 +32,7 @@ def grid(
     # Whole factors keep the pixels of small images square and sharp.
     scale = round(CELL / height) if 2 * height <= CELL else CELL / height
     cell, row = max(round(width * scale), 110), round(height * scale)
-    below = LINE * max(caption.count("\n") + 1 if caption else 0 for caption in captions) + 14
+    below = LINE_HEIGHT * max(caption.count("\n") + 1 if caption else 0 for caption in captions) + 14
     columns = columns or fitting_columns(len(images), (row + below) / (cell + 14))
     rows = -(-len(images) // columns)
     total_width, total_height = max(columns * (cell + 14) + 14, 9 * len(title)), rows * (row + below) + 52

@@ -15,7 +15,7 @@ from callbacks.figures.overlays import Palette
 PAPER = (255, 255, 255)
 SMALLEST = 9  # pixels: the size of a tag's letters
 SMALL = 12  # lines: the shorter side that most boxes must have for wide ones
-FEW = 20  # small objects of an image that may all have tags
+MAX_SMALL_TAGS = 20  # small objects of an image that may all have tags
 Place = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels."""
 
@@ -79,7 +79,7 @@ def draw_objects(
     for (left, top, right, bottom), color in zip(boxes[::-1].tolist(), colors[::-1], strict=True):
         for ink, width in ((color, 1),) if small else ((PAPER, line + 2), (color, line)):
             cv2.rectangle(drawn, (left, top), (right, bottom), ink, width)
-    crowded = small and len(boxes) > FEW
+    crowded = small and len(boxes) > MAX_SMALL_TAGS
     return drawn if crowded or not tags else _tagged(drawn, boxes.tolist(), colors, tags)
 
 

@@ -14,7 +14,7 @@ from modules.metrics.threshold import best_threshold
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST = 8  # classes in a panel
+MAX_CURVES = 8  # classes in a panel
 
 
 def precision_recall(
@@ -22,7 +22,7 @@ def precision_recall(
 ) -> np.ndarray:
     """Precision-recall curves at IoU .50 and .75, of boxes and below them of masks, with the threshold of the best F1.
 
-    One curve per class (the `MOST` with the most objects) and one for the mean of all.
+    One curve per class (the `MAX_CURVES` with the most objects) and one for the mean of all.
 
     Args:
         reports: with curves.
@@ -55,7 +55,7 @@ def _draw_panel(
 ) -> None:
     average = precision.mean(1)  # COCO's AP is the mean over its recalls
     present = np.flatnonzero(~np.isnan(average))
-    chosen = present[np.argsort(-objects[present], kind="stable")][:MOST]
+    chosen = present[np.argsort(-objects[present], kind="stable")][:MAX_CURVES]
     for index in chosen[np.argsort(-average[chosen], kind="stable")]:
         color = [part / 255 for part in palette[index]]
         label = f"{shorten(classes[index], 18)}: AP {average[index]:.3f}"
@@ -66,8 +66,8 @@ def _draw_panel(
     if best := best_threshold(recall, precision, score):
         label = f"best F1 {best.f1:.3f}: score ≥ {best.threshold:.2f}"
         axes.plot(best.recall, best.precision, "o", color="white", markeredgecolor=PLAIN, markersize=8, label=label)
-    if len(present) > MOST:
-        axes.plot([], [], " ", label=f"({MOST} most frequent of {len(present)})")
+    if len(present) > MAX_CURVES:
+        axes.plot([], [], " ", label=f"({MAX_CURVES} most frequent of {len(present)})")
         if missed := int((average[present] == 0).sum()):
             axes.plot([], [], " ", label=f"({missed} of all have AP 0)")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))

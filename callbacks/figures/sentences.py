@@ -6,7 +6,7 @@ from textwrap import wrap
 import cv2
 import numpy as np
 
-from callbacks.figures.base import LINE, PLAIN, render, shorten, titled
+from callbacks.figures.base import LINE_HEIGHT, PLAIN, render, shorten, titled
 from callbacks.figures.grids import grid
 
 LETTER = 7.1  # pixels of a character, about
@@ -14,7 +14,7 @@ PANEL = (200, 300)  # height and width of an image with its caption
 WORD = (150, 150)  # ... with the word generated there
 ACROSS = 10  # images in a row of words
 TOKEN = 19  # pixels of a word in a map
-MOST = 40  # words of a sentence in a map
+MAX_WORDS = 40  # words of a sentence in a map
 
 
 def sentence_table(
@@ -36,7 +36,7 @@ def sentence_table(
     if not rows:
         return render(titled(max(600, 9 * len(title)), 60, title))
     cells = [[lines(text, width) for text, width in zip(row, widths, strict=True)] for row in rows]
-    heights = [LINE * max(text.count("\n") + 1 for text in row) + 12 for row in cells]
+    heights = [LINE_HEIGHT * max(text.count("\n") + 1 for text in row) + 12 for row in cells]
     lefts = 14 + np.cumsum([0, *(LETTER * width + 16 for width in widths)])
     width, height = max(lefts[-1], 9 * len(title)), sum(heights) + 84
     figure = titled(width, height, title)
@@ -78,8 +78,8 @@ def attention_maps(
     panels, captions = [], []
     columns = min(ACROSS, 1 + max(map(len, words), default=0))
     for image, maps, said in zip(images, attention, words, strict=True):
-        panels += [fitted(image, WORD), *(fitted(lit(image, weights), WORD) for weights in maps[:MOST])]
-        captions += ["", *(shorten(word, 20) for word in said[:MOST])]
+        panels += [fitted(image, WORD), *(fitted(lit(image, weights), WORD) for weights in maps[:MAX_WORDS])]
+        captions += ["", *(shorten(word, 20) for word in said[:MAX_WORDS])]
         gap = -len(panels) % columns  # each image begins a row of its own
         panels += [np.full((*WORD, 3), 255, np.uint8)] * gap
         captions += [""] * gap
@@ -107,8 +107,8 @@ def alignments(
     """
     if not attention:
         return render(titled(max(600, 9 * len(title)), 60, title))
-    shown = [weights[:MOST, :MOST].astype(np.float32) for weights in attention]
-    ticks = [[[shorten(word, 14) for word in side[:MOST]] for side in sides] for sides in (sources, words)]
+    shown = [weights[:MAX_WORDS, :MAX_WORDS].astype(np.float32) for weights in attention]
+    ticks = [[[shorten(word, 14) for word in side[:MAX_WORDS]] for side in sides] for sides in (sources, words)]
     above, beside = (14 + round(7.5 * max(len(word) for side in sides for word in side)) for sides in ticks)
     high, wide = (TOKEN * max(weights.shape[axis] for weights in shown) for axis in (0, 1))
     columns = max(1, min(len(shown), 1500 // (wide + beside)))

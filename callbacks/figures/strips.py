@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from callbacks.figures.base import LINE, PLAIN, render, titled
+from callbacks.figures.base import LINE_HEIGHT, PLAIN, render, titled
 from callbacks.figures.grids import fitting_columns
 
 Entry = tuple[str, np.ndarray]
@@ -39,12 +39,13 @@ def strips(
         return render(titled(max(600, 9 * len(title)), 60, title))
     heights = [max(panel.shape[0] for panel in panels) for panels in rows]
     wide = max(panel.shape[1] for panels in rows for panel in panels)
-    strip, below = len(headings) * (wide + GAP) - GAP + 2 * MARGIN, LINE * captions[0].count("\n") + LINE + MARGIN
+    strip = len(headings) * (wide + GAP) - GAP + 2 * MARGIN
+    below = LINE_HEIGHT * (captions[0].count("\n") + 1) + MARGIN
     columns = min(fitting_columns(len(rows), (np.mean(heights) + below) / strip), max(1, WIDEST // strip))
     width = max(columns * strip, 9 * len(title), 420)
     places, above = _flow(legend, width)
     highest = [max(heights[first : first + columns]) for first in range(0, len(rows), columns)]  # of each line
-    tops = above + LINE + np.cumsum([0, *(high + below for high in highest)])
+    tops = above + LINE_HEIGHT + np.cumsum([0, *(high + below for high in highest)])
     canvas = np.full((tops[-1], width, 3), 255, np.uint8)
     texts = _draw_legend(canvas, legend, places)
     for index, (panels, caption) in enumerate(zip(rows, captions, strict=True)):

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 PATIENCE = 5  # checks in a row
 STUCK = 0.9  # of the weights
-NEAR = 0.999  # of the bound
+CLIPPED_SHARE = 0.999  # of the bound
 
 
 class GANMonitor(Callback):
@@ -54,7 +54,7 @@ class GANMonitor(Callback):
 
     def _check_weights(self, trainer: Trainer, task: LightningModule, bound: float) -> None:
         weights = torch.cat([p.detach().flatten() for p in task.discriminator.parameters()])
-        share = (weights.abs() >= NEAR * bound).float().mean().item()
+        share = (weights.abs() >= CLIPPED_SHARE * bound).float().mean().item()
         task.log("train/clipped_weights", share, batch_size=1)
         self._stuck = self._stuck + 1 if share > STUCK else 0
         if self._stuck >= PATIENCE:

@@ -15,7 +15,7 @@ from callbacks.figures.generated import histogram, neighbors, progress, to_bytes
 from callbacks.figures.log import log_figure
 from callbacks.generation.reference_statistics import CHUNK, ReferenceStatistics, images, reference_statistics
 from modules.contracts import ConfigError
-from modules.metrics.generative import LEAST, GenerativeScores, modes, nearest
+from modules.metrics.generative import MIN_IMAGES, GenerativeScores, modes, nearest
 
 SHOWN, NEIGHBORS = 12, 5  # generated images whose nearest training images are drawn, and how many of those
 COLLAPSED = 0.5  # entropy of the classes below which few of them are left
@@ -55,9 +55,10 @@ class GenerationMetrics(Callback):
     """
 
     def __init__(self, extractor: str = "auto", samples: int = 1000, every: int = 5) -> None:
-        if samples < LEAST or every < 1:
+        if samples < MIN_IMAGES or every < 1:
             raise ConfigError(
-                f"GenerationMetrics: samples is {samples} and every {every}, but it takes at least {LEAST} images and 1"
+                f"GenerationMetrics: samples is {samples} and every {every}, but it takes at least {MIN_IMAGES} images "
+                "and 1"
             )
         self.extractor, self.samples, self.every = extractor, samples, every
         self.history: list[tuple[int, float]] = []  # finished epochs, FID
@@ -168,11 +169,11 @@ class GenerationMetrics(Callback):
 
     def _noise(self, task: LightningModule) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Noise (B, latent), the same every time, and balanced classes int64 (B,)."""
-        draws = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(0)
         for first in range(0, self.samples, CHUNK):
             count = min(CHUNK, self.samples - first)
             asked = torch.arange(count, device=task.device) % len(task.classes) if task.condition else None
-            yield torch.randn(count, task.latent, generator=draws).to(task.device), asked
+            yield torch.randn(count, task.latent, generator=generator).to(task.device), asked
 
     def _protocol(self, reference: ReferenceStatistics, name: str) -> str:
         made, suffix = f"{self.samples:,} generated", reference.extractor.suffix

@@ -14,7 +14,7 @@ from torch import Tensor
 from modules.contracts import DataError
 from modules.metrics.extractors import Classifier, Extractor, Inception, from_checkpoint, train, untrained
 from modules.metrics.generative import (
-    LEAST,
+    MIN_IMAGES,
     Gaussian,
     Reference,
     frechet_distance,
@@ -25,7 +25,7 @@ from modules.metrics.generative import (
 )
 
 CHUNK = 250  # images per batch
-ENOUGH = 40_000  # images to train a classifier on, which sees about as many
+TRAINING_IMAGES = 40_000  # images to train a classifier on, which sees about as many
 FITTED = 4_000  # images that Gaussian pixels are fitted to
 
 
@@ -81,9 +81,9 @@ def reference_statistics(
     """
     data = trainer.datamodule
     count = len(data.dataset("train", "plain")) if data.has("train") else 0
-    if count < LEAST:
+    if count < MIN_IMAGES:
         raise DataError(
-            f"evaluating generated images needs at least {LEAST} training images, and there are {count}: "
+            f"evaluating generated images needs at least {MIN_IMAGES} training images, and there are {count}: "
             f"leave out the callback GenerationMetrics, or point --data.root to more"
         )
     found: ReferenceStatistics | str = ""
@@ -139,7 +139,7 @@ def _classifier(trainer: Trainer, device: torch.device, splits: list[str], count
 
     def fit() -> dict[str, Tensor]:
         torch.manual_seed(0)
-        model, step = untrained(data.classes, side).to(device), -(-count // ENOUGH)
+        model, step = untrained(data.classes, side).to(device), -(-count // TRAINING_IMAGES)
         batches = [(batch["image"][::step], batch["label"][::step]) for batch in images(trainer, "train")]
         image, label = (torch.cat(part) for part in zip(*batches, strict=True))
         rank_zero_info(f"  training a classifier on {len(image):,} images, to evaluate generated ones with, this once")
@@ -180,9 +180,9 @@ def _measure(
             yield extractor(batch["image"].to(device))[0]
 
     real = reference(features(), total)
-    fitted, draws, others = Gaussian(real.mean, real.covariance), torch.Generator().manual_seed(0), []
+    fitted, generator, others = Gaussian(real.mean, real.covariance), torch.Generator().manual_seed(0), []
     for correlated in (False, True):
-        noise = gaussian_pixels(torch.cat(shown), samples, correlated, draws)
+        noise = gaussian_pixels(torch.cat(shown), samples, correlated, generator)
         seen = torch.cat([extractor(part.to(device))[0] for part in noise.split(CHUNK)])
         others.append(frechet_distance(fitted, gaussian(seen)).item())
     unseen = [extractor(batch["image"].to(device))[0] for batch in images(trainer, held)] if held else []

@@ -175,7 +175,7 @@ class Comparison:
         curves = {start: [run.curve for run in runs.values()] for start, runs in self.runs.items()}
         log_figure(trainer, "compare", comparison(main, curves, self.metric, self.monitor, self._title()))
 
-    def say(self) -> None:
+    def print_table(self) -> None:
         """Print the table, once every start has a run: the main metric, and as many others of its split as fit."""
         if not all(self.runs.values()):
             return

@@ -44,7 +44,7 @@ class ImageFiles:
             finally:
                 part.unlink(missing_ok=True)
 
-    def settle(self, names: Iterable[str]) -> list[Path]:
+    def finalize(self, names: Iterable[str]) -> list[Path]:
         """Give the files of all images, by their ids, their final names; returns the folders."""
         for name, stem in stems(names).items():
             for kind in self.kinds:

@@ -59,7 +59,7 @@ class MaskFiles(Table):
         super().merge(world)
         with open_text(self.path, "r") as file:
             names = [row["path"] for row in csv.DictReader(file)]
-        return [self.path, self._table(), *self.files.settle(names)]
+        return [self.path, self._table(), *self.files.finalize(names)]
 
     def _table(self) -> Path:
         """Write value and color of each class."""

@@ -47,7 +47,7 @@ class SampleFiles(Table):
         super().merge(world)
         with open_text(self.path, "r") as file:
             names = [row["path"] for row in csv.DictReader(file)]
-        path, folders = self.path.with_name("grid.png"), self.files.settle(names)
+        path, folders = self.path.with_name("grid.png"), self.files.finalize(names)
         shown = [self.path.parent / SAMPLES / f"{stem}.png" for stem in list(stems(names).values())[:SHOWN]]
         first = torch.stack([_read(file) for file in shown])  # of all processes
         drawn = make_grid(first, int(len(first) ** 0.5 + 0.5), padding=2, pad_value=255)

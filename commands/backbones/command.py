@@ -14,7 +14,7 @@ from PIL import Image
 from commands.backbones.facts import Facts, has_weights, origin
 from commands.backbones.receptive import receptive_fields
 from modules.backbones import by_name, names
-from modules.contracts import ConfigError, nearest, writing
+from modules.contracts import ConfigError, suggest, writing
 
 SHOWN = 3  # names of a family
 
@@ -56,7 +56,7 @@ def backbones(argv: list[str]) -> None:
         if typed.pattern is None:
             raise ConfigError("backbones: --describe needs the NAME of a backbone")
         if typed.pattern not in names():
-            raise ConfigError(f"there is no backbone {typed.pattern!r}{nearest(typed.pattern, names())}")
+            raise ConfigError(f"there is no backbone {typed.pattern!r}{suggest(typed.pattern, names())}")
         lines = describe(typed.pattern, typed.out)
     else:
         lines = families() if typed.pattern is None else listing(matching(typed.pattern))
@@ -76,7 +76,7 @@ def matching(pattern: str) -> list[str]:
     wild = pattern if set(pattern) & set("*?[") else f"*{pattern}*"
     if found := [name for name in names() if fnmatch(name, wild)]:
         return found
-    near = nearest(pattern.strip("*?"), names())
+    near = suggest(pattern.strip("*?"), names())
     raise ConfigError(f"no backbone fits {pattern!r}{near or ': python cli.py backbones lists the families'}")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from callbacks.figures.base import PLAIN, distinct, render, titled
 
 WIDTH, HEIGHT = 1000, 460  # pixels
-MOST = 4  # fields up to so many sides of the image are drawn to scale
+MAX_SCALE = 4  # fields up to so many sides of the image are drawn to scale
 
 
 def pyramid(
@@ -55,7 +55,7 @@ def _blocks(axes, cells, channels, strides, fields, colors) -> None:
 def _fields(axes, side, strides, fields, colors) -> None:
     """Receptive fields around the middle of the image, which is gray."""
     known = [field for field in fields if field is not None]
-    most = min(max([side, *known]), MOST * side)
+    most = min(max([side, *known]), MAX_SCALE * side)
     axes.add_patch(_square(side, color="#dddddd"))
     for stride, field, color in reversed(list(zip(strides, fields, colors, strict=True))):
         label = f"stride {stride}: " + ("the whole image" if field is None else f"{field} pixels")

@@ -8,7 +8,7 @@ from typing import NamedTuple, NoReturn
 
 from callbacks.run_directory import new_path
 from commands.arguments import run_name
-from commands.checkpoints import located
+from commands.checkpoints import resolve_weights
 from modules.contracts import ConfigError
 
 OWN = ("--model.weights", "--model.init_args.weights", "--seed_everything", "--ckpt_path")  # compare sets them itself
@@ -93,7 +93,7 @@ def typed_plan(argv: list[str]) -> Plan:
             raise ConfigError(f"compare sets {name} for each run itself: leave it out and say {instead}")
     if "TORCHELASTIC_RUN_ID" in os.environ:
         raise ConfigError("compare starts processes itself: run it without torchrun, with --trainer.devices N")
-    starts = [located(word.strip()) for word in (own.weights or "").split(",") if word.strip()]
+    starts = [resolve_weights(word.strip()) for word in (own.weights or "").split(",") if word.strip()]
     if not starts:
         raise ConfigError("compare needs something to start from: add --weights none,RUN,... (see compare --help)")
     if twice := [start for i, start in enumerate(starts) if start in starts[:i]]:

@@ -69,7 +69,7 @@ def compare(
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        comparison.say()
+        comparison.print_table()
     print(f"written: {plan.folder}/  (compare.json, compare.csv, figures/compare.png, START/seedK/)", flush=True)
 
 

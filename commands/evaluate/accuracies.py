@@ -10,88 +10,90 @@ from torch import Tensor
 from callbacks.figures.confusion import confusion
 from callbacks.figures.log import log_figure
 from callbacks.knn import knn_predict
+from commands.evaluate.extraction import ExtractedFeatures, Result
 from commands.evaluate.features import evenly
 from commands.evaluate.probes import STEPS, STRENGTHS, Probe, accuracy, choose_c, clusters, fit_linear, fit_sgd, scale
-from commands.evaluate.subject import Result, Subject
 from datamodules.split_data import divide
 
 Classifier = Callable[[Tensor], Tensor]
 """Features (N, D) to classes int64 (N,)."""
 
-DRAWS = 3  # subsets of the labels: accuracy depends on the images drawn
-MOST = 10_000  # samples for k-means
+SUBSETS = 3  # subsets of the labels: accuracy depends on the images drawn
+MAX_CLUSTERED = 10_000  # samples for k-means
 
 
-def vote(subject: Subject, ks: Sequence[int], temperature: float) -> tuple[list[Result], dict[str, Classifier]]:
+def vote(
+    extracted: ExtractedFeatures, ks: Sequence[int], temperature: float
+) -> tuple[list[Result], dict[str, Classifier]]:
     """kNN accuracy for every k up to the size of the bank; the classifier of the middle k, by name."""
-    bank, judged, classes = subject.bank, subject.judged, len(subject.classes)
+    bank, evaluated, classes = extracted.bank, extracted.evaluated, len(extracted.classes)
     kept, large = [k for k in ks if k <= len(bank.ids)], [k for k in ks if k > len(bank.ids)]
     if large:
-        rank_zero_info(f"kNN is off for k {', '.join(map(str, large))}: the bank has {len(bank.ids)} {subject.noun}")
+        rank_zero_info(f"kNN is off for k {', '.join(map(str, large))}: the bank has {len(bank.ids)} {extracted.noun}")
 
     def classifier(k: int) -> Classifier:
         return lambda features: knn_predict(bank.features, bank.labels, features, k, temperature, classes)
 
     results = []
     for k in kept:
-        value = accuracy(classifier(k)(judged.features), judged.labels)
-        results.append(subject.result(f"knn_{k}", value, f"kNN, k {k}, T {temperature:g}, {subject.counts}"))
+        value = accuracy(classifier(k)(evaluated.features), evaluated.labels)
+        results.append(extracted.result(f"knn_{k}", value, f"kNN, k {k}, T {temperature:g}, {extracted.counts}"))
     middle = kept[len(kept) // 2 : len(kept) // 2 + 1]
     return results, {f"knn_{k}": classifier(k) for k in middle}
 
 
-def probe(subject: Subject, share: float) -> tuple[Result, dict[str, Classifier]]:
+def probe(extracted: ExtractedFeatures, share: float) -> tuple[Result, dict[str, Classifier]]:
     """Linear probe fitted to convergence with a share of the labels; the classifier of its first draw, by name."""
-    standardize, labels = scale(subject.bank.features), subject.judged.labels
-    draws = [draw(subject, share, number) for number in range(DRAWS if _part(subject, share) else 1)]
-    fits = [_converged(subject, rows) for rows in draws]
-    found = [accuracy(fit(standardize(subject.judged.features)), labels) for fit, _ in fits]
+    standardize, labels = scale(extracted.bank.features), extracted.evaluated.labels
+    draws = [draw(extracted, share, number) for number in range(SUBSETS if _part(extracted, share) else 1)]
+    fits = [_converged(extracted, rows) for rows in draws]
+    found = [accuracy(fit(standardize(extracted.evaluated.features)), labels) for fit, _ in fits]
     (first, words), *_ = fits
-    how = f"linear probe, {_solved(first)}, {words}, {_counts(subject, len(draws[0]))}"
+    how = f"linear probe, {_solved(first)}, {words}, {_counts(extracted, len(draws[0]))}"
     if len(draws) > 1:
-        how += f"; mean of {len(draws)} draws, seed {subject.seed}: {percent(found)}"
+        how += f"; mean of {len(draws)} draws, seed {extracted.seed}: {percent(found)}"
     name = f"probe_{share:g}" if len(draws) > 1 else "probe"
-    return subject.result(name, float(np.mean(found)), how), {name: lambda features: first(standardize(features))}
+    return extracted.result(name, float(np.mean(found)), how), {name: lambda features: first(standardize(features))}
 
 
-def recipe(subject: Subject, share: float, epochs: int, lr: float) -> Result:
+def recipe(extracted: ExtractedFeatures, share: float, epochs: int, lr: float) -> Result:
     """Linear probe by a fixed recipe of SGD, with a share of the labels."""
-    standardize, rows = scale(subject.bank.features), draw(subject, share, 0)
-    unit = subject.bank.features.shape[1] ** -0.5  # of length 1 on average, so that one rate suits any width
-    features, labels = unit * standardize(subject.bank.features)[rows], subject.bank.labels[rows]
-    fit = fit_sgd(features, labels, len(subject.classes), epochs, lr, subject.seed)
-    value = accuracy(fit(unit * standardize(subject.judged.features)), subject.judged.labels)
-    how = f"linear probe, SGD, lr {lr:g} with cosine, momentum 0.9, batch 256, {epochs} epochs, seed {subject.seed}"
-    return subject.result("probe_sgd", value, f"{how}, {_counts(subject, len(rows))}")
+    standardize, rows = scale(extracted.bank.features), draw(extracted, share, 0)
+    unit = extracted.bank.features.shape[1] ** -0.5  # of length 1 on average, so that one rate suits any width
+    features, labels = unit * standardize(extracted.bank.features)[rows], extracted.bank.labels[rows]
+    fit = fit_sgd(features, labels, len(extracted.classes), epochs, lr, extracted.seed)
+    value = accuracy(fit(unit * standardize(extracted.evaluated.features)), extracted.evaluated.labels)
+    how = f"linear probe, SGD, lr {lr:g} with cosine, momentum 0.9, batch 256, {epochs} epochs, seed {extracted.seed}"
+    return extracted.result("probe_sgd", value, f"{how}, {_counts(extracted, len(rows))}")
 
 
-def groups(subject: Subject) -> list[Result]:
+def groups(extracted: ExtractedFeatures) -> list[Result]:
     """k-means against the classes: NMI and accuracy; draws the confusion matrix of clusters and classes."""
-    classes, judged = len(subject.classes), subject.judged
-    rows = torch.from_numpy(evenly(len(judged.ids), MOST))
-    features, labels = judged.features[rows], judged.labels[rows]
+    classes, evaluated = len(extracted.classes), extracted.evaluated
+    rows = torch.from_numpy(evenly(len(evaluated.ids), MAX_CLUSTERED))
+    features, labels = evaluated.features[rows], evaluated.labels[rows]
     starts = 10 if classes <= 100 else 1
-    assigned, information = clusters(features, labels, classes, subject.seed, starts)
+    assigned, information = clusters(features, labels, classes, extracted.seed, starts)
     truth = labels.cpu().numpy()
     right = float((assigned == truth).mean())
-    how = f"k-means, {classes} clusters, best of {starts} starts, seed {subject.seed}"
-    how += f", {len(rows):,} {subject.split} {subject.noun}"
+    how = f"k-means, {classes} clusters, best of {starts} starts, seed {extracted.seed}"
+    how += f", {len(rows):,} {extracted.split} {extracted.noun}"
     if classes <= 50:
         matrix = np.zeros((classes, classes), np.int64)
         np.add.at(matrix, (truth, assigned), 1)
-        title = f"{subject.split}: clusters under the class they match best, {100 * right:.1f} % agree"
-        log_figure(subject.trainer, "clusters", confusion(matrix, subject.classes, title, columns="cluster"))
+        title = f"{extracted.split}: clusters under the class they match best, {100 * right:.1f} % agree"
+        log_figure(extracted.trainer, "clusters", confusion(matrix, extracted.classes, title, columns="cluster"))
     return [
-        subject.result("cluster_nmi", information, f"normalized mutual information; {how}"),
-        subject.result("cluster_accuracy", right, f"clusters matched to classes one to one; {how}"),
+        extracted.result("cluster_nmi", information, f"normalized mutual information; {how}"),
+        extracted.result("cluster_accuracy", right, f"clusters matched to classes one to one; {how}"),
     ]
 
 
-def draw(subject: Subject, share: float, number: int) -> Tensor:
+def draw(extracted: ExtractedFeatures, share: float, number: int) -> Tensor:
     """Stratified subset of the bank: the same share of every class; int64 (n,), rows that keep their label."""
-    labels = subject.bank.labels.cpu().numpy()
+    labels = extracted.bank.labels.cpu().numpy()
     fraction = share if share <= 1 else share / len(labels)
-    rows, _ = divide(labels, np.arange(len(labels)), fraction, np.random.default_rng((subject.seed, number)))
+    rows, _ = divide(labels, np.arange(len(labels)), fraction, np.random.default_rng((extracted.seed, number)))
     return torch.from_numpy(rows)
 
 
@@ -100,15 +102,15 @@ def percent(values: Sequence[float]) -> str:
     return f"{', '.join(f'{100 * value:.1f}' for value in values)} %"
 
 
-def _converged(subject: Subject, rows: Tensor) -> tuple[Probe, str]:
+def _converged(extracted: ExtractedFeatures, rows: Tensor) -> tuple[Probe, str]:
     """Probe on rows of the bank, C chosen on the val split, else on a fifth of the rows; and that choice in words."""
-    features, labels = scale(subject.bank.features)(subject.bank.features), subject.bank.labels
-    classes, held = len(subject.classes), subject.held
+    features, labels = scale(extracted.bank.features)(extracted.bank.features), extracted.bank.labels
+    classes, held = len(extracted.classes), extracted.held
     if held:
-        fit, other = rows, (scale(subject.bank.features)(held.features), held.labels)
-        where = f"{len(held.ids):,} val {subject.noun}"
+        fit, other = rows, (scale(extracted.bank.features)(held.features), held.labels)
+        where = f"{len(held.ids):,} val {extracted.noun}"
     else:
-        fit, rest = divide(labels.cpu().numpy(), rows.numpy(), 0.8, np.random.default_rng(subject.seed))
+        fit, rest = divide(labels.cpu().numpy(), rows.numpy(), 0.8, np.random.default_rng(extracted.seed))
         other, where = (features[rest], labels[rest]), f"{len(rest):,} of the train labels held out"
     if len(other[1]):
         c = choose_c((features[fit], labels[fit]), other, classes)
@@ -123,10 +125,10 @@ def _solved(probe: Probe) -> str:
     return steps if probe.steps < STEPS else f"{steps}, NOT converged"
 
 
-def _part(subject: Subject, share: float) -> bool:
-    return share not in (1, len(subject.bank.ids))
+def _part(extracted: ExtractedFeatures, share: float) -> bool:
+    return share not in (1, len(extracted.bank.ids))
 
 
-def _counts(subject: Subject, labels: int) -> str:
-    of = "" if labels == len(subject.bank.ids) else f" of {len(subject.bank.ids):,}"
-    return f"{labels:,}{of} train labels, {len(subject.judged.ids):,} {subject.split} {subject.noun}"
+def _counts(extracted: ExtractedFeatures, labels: int) -> str:
+    of = "" if labels == len(extracted.bank.ids) else f" of {len(extracted.bank.ids):,}"
+    return f"{labels:,}{of} train labels, {len(extracted.evaluated.ids):,} {extracted.split} {extracted.noun}"

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 Method = Literal["tsne", "pca"]
-FEW = 50  # samples; with fewer, t-SNE draws groups that are not there
+MIN_TSNE_SAMPLES = 50  # samples; with fewer, t-SNE draws groups that are not there
 
 
 def lay_out(features: Tensor, method: Method, seed: int) -> tuple[np.ndarray, str]:
@@ -16,7 +16,7 @@ def lay_out(features: Tensor, method: Method, seed: int) -> tuple[np.ndarray, st
     from sklearn.manifold import TSNE
 
     points = normalize(features, dim=1).cpu().numpy()
-    if method == "pca" or len(points) < FEW:
+    if method == "pca" or len(points) < MIN_TSNE_SAMPLES:
         found = PCA(2, random_state=seed)
         laid = found.fit_transform(points)
         return laid, f"PCA, {100 * found.explained_variance_ratio_.sum():.0f} % of the variance"

@@ -13,12 +13,12 @@ from callbacks.figures.log import log_figure
 from callbacks.run_directory import RunDirectory
 from commands.evaluate.accuracies import groups, probe, recipe, vote
 from commands.evaluate.drawing import bars
+from commands.evaluate.extraction import ExtractedFeatures, Result, collect
+from commands.evaluate.feature_figures import draw_maps, draw_neighbors, draw_projection
 from commands.evaluate.features import samples, save, shots, stills
 from commands.evaluate.geometry import geometry
-from commands.evaluate.looks import draw_maps, draw_neighbors, draw_projection
 from commands.evaluate.projection import Method
 from commands.evaluate.robustness import robustness
-from commands.evaluate.subject import Result, Subject, collect
 from datamodules import DataModule
 from datamodules.base import Split
 from modules.contracts import ConfigError, DataError
@@ -87,19 +87,19 @@ class Trainer(L.Trainer):
         if ckpt_path:
             _load(model, Path(ckpt_path))
         split = self._prepare(model, datamodule, label_fractions)
-        subject = collect(self, model, split, num_images)
-        splits = {"train": subject.bank, "val": subject.held, split: subject.judged}
+        extracted = collect(self, model, split, num_images)
+        splits = {"train": extracted.bank, "val": extracted.held, split: extracted.evaluated}
         save(Path(self.default_root_dir) / "features.npz", {name: part for name, part in splits.items() if part})
-        results = geometry(subject)
-        if subject.off:
-            rank_zero_info(f"off: kNN, linear probes, clusters and robustness, because {subject.off}")
+        results = geometry(extracted)
+        if extracted.off:
+            rank_zero_info(f"off: kNN, linear probes, clusters and robustness, because {extracted.off}")
         else:
-            results = _labeled(subject, num_neighbors, temperature, label_fractions, sgd_epochs, sgd_lr) + results
+            results = _labeled(extracted, num_neighbors, temperature, label_fractions, sgd_epochs, sgd_lr) + results
         for logger in self.loggers:
             logger.log_metrics({result.metric: result.value for result in results}, step=0)
-        draw_projection(subject, projection)
-        draw_neighbors(subject)
-        draw_maps(subject)
+        draw_projection(extracted, projection)
+        draw_neighbors(extracted)
+        draw_maps(extracted)
         return results
 
     def _check(
@@ -160,17 +160,17 @@ def _to_judge(model: Task, data: DataModule, label_fractions: tuple[float, ...])
     if split is None or not data.has("train"):
         missing = "test or val images to judge" if data.has("train") else "training images to learn from"
         raise DataError(f"{name} has no {missing}: point --data.root to some")
-    train, judged = (len(data.dataset(part, "plain")) for part in ("train", split))
+    train, evaluated = (len(data.dataset(part, "plain")) for part in ("train", split))
     if max(label_fractions) > train:
         raise ConfigError(
             f"label_fractions is {max(label_fractions):g}, but there are only {train} training {data.noun}"
         )
-    if judged < 2:
-        raise DataError(f"the {split} split has {judged} image: two are needed to compare any")
+    if evaluated < 2:
+        raise DataError(f"the {split} split has {evaluated} image: two are needed to compare any")
     for name, every in (("label_fraction", "1"), ("num_labels", "null")):
         if (known := data.hparams.get(name)) not in (None, 1.0):
             rank_zero_info(f"the train split is that of data.{name} {known:g}: --data.{name} {every} takes all of it")
-    batch = next(samples(data, split, "plain", range(min(8, judged))))
+    batch = next(samples(data, split, "plain", range(min(8, evaluated))))
     if not isinstance(batch.get("image", batch.get("video")), Tensor):
         raise refused
     return split, stills(shots(batch))
@@ -188,7 +188,7 @@ def _load(model: Task, path: Path) -> None:
 
 
 def _labeled(
-    subject: Subject,
+    extracted: ExtractedFeatures,
     ks: tuple[int, ...],
     temperature: float,
     label_fractions: tuple[float, ...],
@@ -196,12 +196,12 @@ def _labeled(
     lr: float,
 ) -> list[Result]:
     """kNN, linear probes, clusters and robustness, which need labels; draws the accuracies."""
-    shares = sorted(label_fractions, key=lambda share: share if share > 1 else share * len(subject.bank.ids))
-    votes, neighbor = vote(subject, ks, temperature)
-    probes = [probe(subject, share) for share in shares]
-    results = [*votes, *(result for result, _ in probes), recipe(subject, shares[-1], epochs, lr), *groups(subject)]
+    shares = sorted(label_fractions, key=lambda share: share if share > 1 else share * len(extracted.bank.ids))
+    votes, neighbor = vote(extracted, ks, temperature)
+    probes = [probe(extracted, share) for share in shares]
+    results = [*votes, *(result for result, _ in probes), recipe(extracted, shares[-1], epochs, lr), *groups(extracted)]
     shown = [result for result in results if not result.metric.endswith("_nmi")]
-    names, chance = [result.metric.partition("/")[2] for result in shown], 1 / len(subject.classes)
-    title = f"How well classes can be read off the features, {subject.counts}"
-    log_figure(subject.trainer, "accuracies", bars(names, [result.value for result in shown], chance, title))
-    return results + robustness(subject, probes[-1][1] | neighbor)
+    names, chance = [result.metric.partition("/")[2] for result in shown], 1 / len(extracted.classes)
+    title = f"How well classes can be read off the features, {extracted.counts}"
+    log_figure(extracted.trainer, "accuracies", bars(names, [result.value for result in shown], chance, title))
+    return results + robustness(extracted, probes[-1][1] | neighbor)

@@ -8,7 +8,7 @@ from datamodules.detection.objects import ObjectFiles
 from datamodules.detection.samples import truth
 
 EVERYWHERE = 10  # boxes along either side of the image; COCO counts 100 of each class
-MOST = 100_000  # boxes that are evaluated, in a second; of larger sets only the first images
+MAX_BOXES = 100_000  # boxes that are evaluated, in a second; of larger sets only the first images
 
 Part = tuple[ObjectFiles, np.ndarray]
 """A split: images with objects, and the indices (N,) of those in use."""
@@ -24,7 +24,7 @@ def without_network(train: Part, judged: Part, classes: int) -> dict[str, float]
     (source, indices), found = judged, {}
     for name, along in (("center", 1), ("everywhere", EVERYWHERE)):
         boxes, labels = grid(sides, along)
-        scores, chosen = shares[labels], indices[: max(1, MOST // max(1, len(boxes)))]
+        scores, chosen = shares[labels], indices[: max(1, MAX_BOXES // max(1, len(boxes)))]
         found[name] = ap50(source, chosen, boxes, scores, labels, classes)
     return found
 

@@ -9,8 +9,8 @@ from modules.contracts import DataError
 
 JUDGED = 20  # masks that are examined
 BETWEEN = 0.8  # share of a value's pixels that have a lower and a higher neighbor, from which it is a mixture
-FEW = 3  # mixtures that may be chance
-MOST = 0.3  # share of all pixels that mixtures may have; beyond it they are no edges
+MIN_MIXTURES = 3  # mixtures that may be chance
+MAX_MIXED_SHARE = 0.3  # share of all pixels that mixtures may have; beyond it they are no edges
 
 
 def check_edges(masks: Iterable[np.ndarray], where: str) -> None:
@@ -33,7 +33,7 @@ def check_edges(masks: Iterable[np.ndarray], where: str) -> None:
     found = np.flatnonzero(counts)
     mixed = found[(between[found] >= BETWEEN * counts[found]) & (inside[found] == 0)]
     pixels, total = counts[mixed].sum(), counts.sum()
-    if len(mixed) < max(FEW, np.count_nonzero(found) / 2) or pixels > MOST * total:
+    if len(mixed) < max(MIN_MIXTURES, np.count_nonzero(found) / 2) or pixels > MAX_MIXED_SHARE * total:
         return
     said = ", ".join(map(str, mixed[:5])) + (", ..." if len(mixed) > 5 else "")
     classes = np.setdiff1d(found, mixed).tolist()

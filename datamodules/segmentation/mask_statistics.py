@@ -15,7 +15,7 @@ from datamodules.segmentation.files import Undecodable
 from datamodules.source import Files
 from modules.contracts import DataError
 
-MANY = 1000  # maps that take long enough to say so
+ANNOUNCED_MAPS = 1000  # maps that take long enough to say so
 
 
 class Row(NamedTuple):
@@ -94,7 +94,7 @@ def common_shape(statistics: MaskStatistics, indices: np.ndarray) -> tuple[int, 
 
 
 def _count_all(pairs: Pairs) -> list[Row | None]:
-    if len(pairs) >= MANY:
+    if len(pairs) >= ANNOUNCED_MAPS:
         rank_zero_info(f"  counting the pixels of {len(pairs):,} masks, this once")
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         return list(threads.map(lambda i: _count(pairs, i), range(len(pairs))))

@@ -7,7 +7,7 @@ second in a main clause and last after `dass`, and what comes before it changes 
 from dataclasses import dataclass
 from typing import Literal
 
-from datamodules.synthetic.world import COLORS, SHAPES, Draws
+from datamodules.synthetic.world import COLORS, SHAPES, SeededRandom
 
 Case = Literal["nominative", "accusative", "dative"]
 
@@ -132,19 +132,19 @@ class Statement:
         return _sentence(" ".join(words))
 
 
-def statement(draws: Draws) -> Statement:
+def statement(random: SeededRandom) -> Statement:
     """Draw a sentence about two groups of different shapes."""
-    subject = _group(draws, draws.below(len(SHAPES)))
-    other = _group(draws, (subject.shape + 1 + draws.below(len(SHAPES) - 1)) % len(SHAPES))
-    place = draws.unit() < 0.6
-    word = draws.choice(tuple(PLACES if place else DEEDS))
-    return Statement(subject, word, other, draws.choice(FRAMES if place else FRAMES[:-1]))
+    subject = _group(random, random.below(len(SHAPES)))
+    other = _group(random, (subject.shape + 1 + random.below(len(SHAPES) - 1)) % len(SHAPES))
+    place = random.unit() < 0.6
+    word = random.choice(tuple(PLACES if place else DEEDS))
+    return Statement(subject, word, other, random.choice(FRAMES if place else FRAMES[:-1]))
 
 
-def _group(draws: Draws, shape: int) -> Group:
-    count = 1 if draws.unit() < 0.5 else 2 + draws.below(3)
-    size = "" if draws.unit() < 0.4 else draws.choice(tuple(SIZES)[1:])
-    return Group(count, size, draws.below(len(COLORS)), shape, known=draws.unit() < 0.4)
+def _group(random: SeededRandom, shape: int) -> Group:
+    count = 1 if random.unit() < 0.5 else 2 + random.below(3)
+    size = "" if random.unit() < 0.4 else random.choice(tuple(SIZES)[1:])
+    return Group(count, size, random.below(len(COLORS)), shape, known=random.unit() < 0.4)
 
 
 def _sentence(words: str) -> str:

@@ -7,7 +7,7 @@ uniform for every motion: a single frame is independent of the class.
 
 from dataclasses import replace
 
-from datamodules.synthetic.world import SHAPES, Draws, Scene, Thing, scene
+from datamodules.synthetic.world import SHAPES, Scene, SeededRandom, Thing, scene
 
 MOTIONS = ("left", "right", "up", "down", "shrinking", "growing", "anticlockwise", "clockwise")  # in x, y, size, angle
 MOVERS = tuple(SHAPES.index(name) for name in ("triangle", "heart", "crescent", "arrow"))  # that show how they turn
@@ -23,12 +23,12 @@ def clip(seed: int, index: int, frames: int) -> tuple[Scene, list[tuple[Thing, .
 
     A thing that sticks out on one side is there again on the other.
     """
-    draws, still = Draws(seed, APART + index), scene(seed, index, **EXTRAS)
-    motion = draws.below(len(MOTIONS))
-    start = [draws.unit() for _ in range(4)]
-    speed = [draws.uniform(-DRIFT, DRIFT) for _ in range(4)]
-    speed[motion // 2] = draws.uniform(*SPEED) * (1 if motion % 2 else -1)
-    mover = replace(still.things[still.main], shape=draws.choice(MOVERS))
+    random, still = SeededRandom(seed, APART + index), scene(seed, index, **EXTRAS)
+    motion = random.below(len(MOTIONS))
+    start = [random.unit() for _ in range(4)]
+    speed = [random.uniform(-DRIFT, DRIFT) for _ in range(4)]
+    speed[motion // 2] = random.uniform(*SPEED) * (1 if motion % 2 else -1)
+    mover = replace(still.things[still.main], shape=random.choice(MOVERS))
     times = [t / max(1, frames - 1) for t in range(frames)]
     moments = [_at(mover, [(u + v * time) % 1.0 for u, v in zip(start, speed, strict=True)]) for time in times]
     extras = tuple(thing for i, thing in enumerate(still.things) if i != still.main)

@@ -6,7 +6,7 @@ from datamodules.base import Split
 from datamodules.roles import Role
 from datamodules.synthetic.language import statement
 from datamodules.synthetic.shapes import FIRST, WORLD
-from datamodules.synthetic.world import Draws
+from datamodules.synthetic.world import SeededRandom
 from datamodules.text.bitext import Bitext
 from datamodules.text.text_data import TextData
 from modules.text.tokenizer import Kind
@@ -49,7 +49,7 @@ class ShapesSentences(TextData):
     def _draw(self, split: Split, told: set[str]) -> Bitext:
         source, target, index = [], [], APART + FIRST[split]
         while len(source) < self.counts[split]:
-            said = statement(Draws(WORLD, index))
+            said = statement(SeededRandom(WORLD, index))
             english, index = said.english(), index + 1
             if english not in told:
                 told.add(english)

@@ -78,7 +78,7 @@ class Scene:
     main: int
 
 
-class Draws:
+class SeededRandom:
     """The random numbers of sample `index`; `unit` is uniform in [0, 1)."""
 
     def __init__(self, seed: int, index: int) -> None:
@@ -110,25 +110,25 @@ def scene(
     background avoid the main thing's color, and that what would hide much of the main thing lies behind it; and that
     a share `color_correlation` of the main things wear the color of their shape, as bananas are yellow.
     """
-    draws = Draws(seed, index)
-    size = draws.uniform(*main_size)
+    random = SeededRandom(seed, index)
+    size = random.uniform(*main_size)
     jitter = 0.05 + 0.15 * (1 - size)  # the larger, the nearer to the middle: never cut off
-    place = (0.5 + draws.uniform(-jitter, jitter), 0.5 + draws.uniform(-jitter, jitter))
-    main = _thing(draws, draws.below(len(COLORS)), place, size, draws.uniform(-30, 30))
+    place = (0.5 + random.uniform(-jitter, jitter), 0.5 + random.uniform(-jitter, jitter))
+    main = _thing(random, random.below(len(COLORS)), place, size, random.uniform(-30, 30))
     main = replace(main, texture=main.shape)
-    if color_correlation and draws.unit() < color_correlation:
+    if color_correlation and random.unit() < color_correlation:
         main = replace(main, color=main.shape)
     behind: list[Thing] = []
     before: list[Thing] = []
-    for _ in range(extras[0] + draws.below(extras[1] - extras[0] + 1)):
-        size = draws.uniform(*extra_size)
-        spots = [(draws.uniform(0.05, 0.95), draws.uniform(0.05, 0.95)) for _ in range(4)]
+    for _ in range(extras[0] + random.below(extras[1] - extras[0] + 1)):
+        size = random.uniform(*extra_size)
+        spots = [(random.uniform(0.05, 0.95), random.uniform(0.05, 0.95)) for _ in range(4)]
         place = max(spots, key=lambda spot: min(_clearance(spot, size, thing) for thing in (main, *behind, *before)))
-        color = (main.color + 1 + draws.below(len(COLORS) - 1)) % len(COLORS)
-        thing = _thing(draws, color, place, size, draws.uniform(-180, 180))
-        front = draws.unit() < 0.5 and _clearance(place, size, main) > -0.06
+        color = (main.color + 1 + random.below(len(COLORS) - 1)) % len(COLORS)
+        thing = _thing(random, color, place, size, random.uniform(-180, 180))
+        front = random.unit() < 0.5 and _clearance(place, size, main) > -0.06
         (before if front else behind).append(thing)
-    background = _background(draws, list(COLORS.values())[main.color])
+    background = _background(random, list(COLORS.values())[main.color])
     return Scene(things=(*behind, main, *before), background=background, main=len(behind))
 
 
@@ -139,17 +139,17 @@ def _units(philox: np.random.Philox) -> Iterator[float]:
         yield from ((philox.random_raw(256) >> np.uint64(11)) * 2.0**-53).tolist()
 
 
-def _thing(draws: Draws, color: int, place: tuple[float, float], size: float, angle: float) -> Thing:
+def _thing(random: SeededRandom, color: int, place: tuple[float, float], size: float, angle: float) -> Thing:
     return Thing(
-        shape=draws.below(len(SHAPES)),
+        shape=random.below(len(SHAPES)),
         color=color,
-        texture=draws.below(len(TEXTURES)),
+        texture=random.below(len(TEXTURES)),
         x=place[0],
         y=place[1],
         size=size,
         angle=angle,
-        velocity=(draws.uniform(-0.3, 0.3), draws.uniform(-0.3, 0.3)),
-        spin=draws.uniform(-90, 90),
+        velocity=(random.uniform(-0.3, 0.3), random.uniform(-0.3, 0.3)),
+        spin=random.uniform(-90, 90),
     )
 
 
@@ -160,34 +160,34 @@ def _clearance(place: tuple[float, float], size: float, thing: Thing) -> float:
     return math.sqrt(dx * dx + dy * dy) - (size + thing.size) / 2
 
 
-def _background(draws: Draws, avoid: RGB) -> Background:
+def _background(random: SeededRandom, avoid: RGB) -> Background:
     """Clutter in shades of one tint, as under a colored lamp; independent of the things."""
-    tint = tuple(draws.uniform(0.2, 1.0) for _ in range(3))
-    palette = tuple(_shade(draws, tint, avoid) for _ in range(4))
-    side = draws.choice((2, 3, 4, 6))
-    grid = tuple(tuple(draws.choice(palette) for _ in range(side)) for _ in range(side))
-    patches = tuple(Patch(_corners(draws), _shade(draws, tint, avoid)) for _ in range(3 + draws.below(6)))
-    return Background(grid, patches, noise=draws.below(2**53))
+    tint = tuple(random.uniform(0.2, 1.0) for _ in range(3))
+    palette = tuple(_shade(random, tint, avoid) for _ in range(4))
+    side = random.choice((2, 3, 4, 6))
+    grid = tuple(tuple(random.choice(palette) for _ in range(side)) for _ in range(side))
+    patches = tuple(Patch(_corners(random), _shade(random, tint, avoid)) for _ in range(3 + random.below(6)))
+    return Background(grid, patches, noise=random.below(2**53))
 
 
-def _shade(draws: Draws, tint: tuple[float, ...], avoid: RGB) -> RGB:
+def _shade(random: SeededRandom, tint: tuple[float, ...], avoid: RGB) -> RGB:
     """A light or dark version of `tint` that differs from `avoid` by at least 96 in some channel."""
     brightest = max(tint)
-    light = 50 + draws.below(186)
+    light = 50 + random.below(186)
     color = tuple(int(light * part / brightest) for part in tint)
     if max(abs(mine - other) for mine, other in zip(color, avoid, strict=True)) < 96:
         color = tuple(value * 2 // 5 if light > 140 else 255 - (255 - value) * 2 // 5 for value in color)
     if max(abs(mine - other) for mine, other in zip(color, avoid, strict=True)) < 96:
-        color = tuple((other + 96 + draws.below(65)) % 256 for other in avoid)
+        color = tuple((other + 96 + random.below(65)) % 256 for other in avoid)
     return color
 
 
-def _corners(draws: Draws) -> tuple[tuple[float, float], ...]:
+def _corners(random: SeededRandom) -> tuple[tuple[float, float], ...]:
     """A long bar or an irregular quadrilateral: clutter that is none of SHAPES."""
-    x, y = draws.unit(), draws.unit()
+    x, y = random.unit(), random.unit()
     quadrants = ((-1, -1), (1, -1), (1, 1), (-1, 1))
-    if draws.unit() < 0.5:
-        dx, dy = draws.uniform(-0.7, 0.7), draws.uniform(-0.7, 0.7)
-        slim = draws.uniform(0.015, 0.07)
+    if random.unit() < 0.5:
+        dx, dy = random.uniform(-0.7, 0.7), random.uniform(-0.7, 0.7)
+        slim = random.uniform(0.015, 0.07)
         return tuple((x + a * dx - b * dy * slim, y + a * dy + b * dx * slim) for a, b in quadrants)
-    return tuple((x + a * draws.uniform(0.02, 0.25), y + b * draws.uniform(0.02, 0.25)) for a, b in quadrants)
+    return tuple((x + a * random.uniform(0.02, 0.25), y + b * random.uniform(0.02, 0.25)) for a, b in quadrants)

@@ -8,7 +8,7 @@ import numpy as np
 from datamodules.finding import find_files
 from datamodules.spelling import posix
 from datamodules.text_files import read_text
-from modules.contracts import DataError, nearest
+from modules.contracts import DataError, suggest
 
 SUFFIXES = set(".mp4 .m4v .mov .avi .mkv .webm .mpeg .mpg .gif .wmv .flv .ts .3gp .ogv".split())
 ENDINGS = "|".join(suffix[1:] for suffix in sorted(SUFFIXES))
@@ -52,7 +52,7 @@ class ListFile:
         """
         for number, path, name in self.rows:
             if name not in names:
-                hint = nearest(name, list(names))
+                hint = suggest(name, list(names))
                 raise DataError(f"{self.path} line {number} gives {path} the class {name!r}, which is unknown{hint}")
         return np.array([p.encode() for _, p, _ in self.rows]), np.array([names[name] for _, _, name in self.rows])
 

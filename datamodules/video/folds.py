@@ -12,7 +12,7 @@ from datamodules.split_data import divide
 from datamodules.text_files import read_text
 from datamodules.video.files import ListFile, read_classes
 from datamodules.video.source import VideoFiles
-from datamodules.video.stored import DecodedVideos
+from datamodules.video.videos_on_disk import DecodedVideos
 from modules.contracts import DataError
 
 Rows = list[tuple[str, int]]

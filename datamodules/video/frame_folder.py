@@ -8,11 +8,11 @@ from datamodules.class_folders import ClassFolders
 from datamodules.roles import Role
 from datamodules.video.probe import frame_folders
 from datamodules.video.source import FrameFolders
-from datamodules.video.stored import StoredVideos
+from datamodules.video.videos_on_disk import VideosOnDisk
 from modules.contracts import ConfigError
 
 
-class FrameFolder(StoredVideos):
+class FrameFolder(VideosOnDisk):
     """Folders of frames, each one video.
 
     `root/train/CLASS/VIDEO/*.jpg`, `val` and `test` beside it, or without splits `root/CLASS/VIDEO/*.jpg`. Frames come

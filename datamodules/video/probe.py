@@ -17,7 +17,7 @@ from datamodules.split_data import first_clauses
 from datamodules.video.index import Index, read_index
 from datamodules.video.source import FrameFolders, VideoFiles
 
-MANY = 500  # videos that take long enough to say so
+ANNOUNCED_VIDEOS = 500  # videos that take long enough to say so
 
 
 def video_files(root: Path, paths: np.ndarray, labels: np.ndarray | None) -> VideoFiles:
@@ -41,7 +41,7 @@ def frame_folders(root: Path, paths: np.ndarray, labels: np.ndarray | None, rate
 
 def _all(name: str, paths: list[Path], stamps: list[str], read: Callable[[Path], Any]) -> list[Any]:
     def compute() -> list[Any]:
-        if len(paths) >= MANY:
+        if len(paths) >= ANNOUNCED_VIDEOS:
             rank_zero_info(f"  opening {len(paths):,} videos, this once")
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             return list(threads.map(read, paths))

@@ -11,7 +11,7 @@ from datamodules.roles import Role
 from datamodules.split_names import split_lists
 from datamodules.video.files import ListFile, find_videos, read_classes
 from datamodules.video.source import VideoFiles
-from datamodules.video.stored import DecodedVideos
+from datamodules.video.videos_on_disk import DecodedVideos
 from modules.contracts import DataError
 
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 Change = Literal["color", "translation", "cutout"]
-DRAWS = 7  # uniform numbers for one image
+PARAMETERS = 7  # uniform numbers of one image
 SHIFT, HOLE = 1 / 8, 1 / 2  # of the side
 
 
-def diff_augment(image: Tensor, draws: Tensor, changes: list[Change]) -> Tensor:
+def diff_augment(image: Tensor, parameters: Tensor, changes: list[Change]) -> Tensor:
     """DiffAugment: differentiable augmentation, so that a discriminator does not overfit few images (Zhao et al. 2020).
 
     `color` moves brightness by up to 0.5 of -1..1, saturation by 0..2 and contrast by 0.5..1.5 times; `translation`
@@ -18,15 +18,15 @@ def diff_augment(image: Tensor, draws: Tensor, changes: list[Change]) -> Tensor:
 
     Args:
         image: (B, C, H, W) in -1..1.
-        draws: (B, 7) in 0..1, random parameters.
+        parameters: (B, 7) in 0..1, random parameters.
         changes: augmentations to apply, in any order.
     """
     if "color" in changes:
-        image = _color(image, *(draws[:, i, None, None, None] for i in range(3)))
+        image = _color(image, *(parameters[:, i, None, None, None] for i in range(3)))
     if "translation" in changes:
-        image = _translation(image, draws[:, 3], draws[:, 4])
+        image = _translation(image, parameters[:, 3], parameters[:, 4])
     if "cutout" in changes:
-        image = _cutout(image, draws[:, 5], draws[:, 6])
+        image = _cutout(image, parameters[:, 5], parameters[:, 6])
     return image
 
 

@@ -2,7 +2,7 @@
 
 Each operation is what albumentations 2.0.8 does to one uint8 image, its roundings included, but with numbers of its
 own for every image of the batch. Kornia has no such jitter: its order of operations is one for the whole batch, and
-its draws come from torch's global generator.
+its random numbers come from torch's global generator.
 
 Between two operations images are float32 (N, 3, H, W) of whole numbers 0..255. Sums of those are exact in any order,
 so a view is the same bits in whatever batch it is made.
@@ -21,7 +21,7 @@ STEPS = 2048  # to 1.0 in the weights of a blur: products with 0..255 stay exact
 LARGEST = 2**25  # floats of the views that are made in one go
 
 
-class Draws(NamedTuple):
+class ViewParameters(NamedTuple):
     """Random parameters of N augmented views: the columns of one float32 array, in this order.
 
     Args:
@@ -44,17 +44,17 @@ class Draws(NamedTuple):
 WIDTHS = (4, 1, 4, 4, 1, 1)  # columns of each
 
 
-def make_views(image: Tensor, draws: Tensor, size: int) -> list[Tensor]:
+def make_views(image: Tensor, parameters: Tensor, size: int) -> list[Tensor]:
     """V views of each image, uint8 (B, 3, size, size) each.
 
     Args:
         image: uint8 (B, 3, H, W), on the device that computes the views.
-        draws: float32 (B, V, 15), the columns of `Draws`, in the host's memory, so that the host selects the views of
-            each operation without waiting for the device.
+        parameters: float32 (B, V, 15), the columns of `ViewParameters`, in the host's memory, so that the host selects
+            the views of each operation without waiting for the device.
         size: side of the views in pixels.
     """
-    together = max(1, LARGEST // (draws.shape[1] * 3 * size * size))
-    parts = [_make(*part, size) for part in zip(image.split(together), draws.split(together), strict=True)]
+    together = max(1, LARGEST // (parameters.shape[1] * 3 * size * size))
+    parts = [_make(*part, size) for part in zip(image.split(together), parameters.split(together), strict=True)]
     return [view.contiguous(memory_format=torch.channels_last) for view in torch.cat(parts).unbind(1)]
 
 
@@ -80,7 +80,7 @@ def jitter(image: Tensor, factors: Tensor, order: Tensor) -> Tensor:
     """Color jitter: brightness, contrast, saturation and hue of each image (N, 3, H, W), in an order of its own.
 
     Args:
-        factors: (N, 4) as in `Draws`, on the host.
+        factors: (N, 4) as in `ViewParameters`, on the host.
         order: (N, 4), on the host.
     """
     for slot in range(4):
@@ -153,10 +153,10 @@ def blur(image: Tensor, sigma: Tensor) -> Tensor:
     return image
 
 
-def _make(image: Tensor, draws: Tensor, size: int) -> Tensor:
+def _make(image: Tensor, parameters: Tensor, size: int) -> Tensor:
     """Views uint8 (B, V, 3, size, size) of images uint8 (B, 3, H, W)."""
-    host = Draws(*draws.flatten(0, 1).split(WIDTHS, dim=1))
-    box, flip = _moved(image, draws[..., :4], draws[..., 4:5])
+    host = ViewParameters(*parameters.flatten(0, 1).split(WIDTHS, dim=1))
+    box, flip = _moved(image, parameters[..., :4], parameters[..., 4:5])
     views = crop(image.float(), box, flip, size)
     if (host.factors != torch.tensor(NEUTRAL)).any():
         views = jitter(views, host.factors, host.order)
@@ -168,7 +168,7 @@ def _make(image: Tensor, draws: Tensor, size: int) -> Tensor:
         if len(rows):
             (there,) = _moved(views, rows)
             views.index_copy_(0, there, change(views.index_select(0, there), rows))
-    return views.to(torch.uint8).unflatten(0, draws.shape[:2])
+    return views.to(torch.uint8).unflatten(0, parameters.shape[:2])
 
 
 def _places(steps: Tensor, start: Tensor, stop: Tensor, length: int) -> Tensor:

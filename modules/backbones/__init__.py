@@ -8,7 +8,7 @@ from modules.backbones.timm import Timm
 from modules.backbones.torchvision import IMAGES, Torchvision
 from modules.backbones.torchvision_video import FAMILIES, TorchvisionVideo
 from modules.backbones.unet import UNetEncoder
-from modules.contracts import Backbone, ConfigError, nearest
+from modules.contracts import Backbone, ConfigError, suggest
 
 __all__ = [
     "C3D",
@@ -43,7 +43,7 @@ def by_name(name: str, small_images: bool = False, drop_path: float = 0.0, outpu
             raise ConfigError(f"{name} has no small_images, drop_path and output_stride: leave them out")
         return C3D() if cls is C3D else TorchvisionVideo(plain)
     if cls is None:
-        raise ConfigError(f"there is no backbone {name!r}{nearest(name, names())}")
+        raise ConfigError(f"there is no backbone {name!r}{suggest(name, names())}")
     return cls(plain, small_images=small_images, drop_path=drop_path, output_stride=output_stride)
 
 

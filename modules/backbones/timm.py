@@ -12,7 +12,7 @@ from modules.backbones.classics.plugins import PLUGINS, plugin
 from modules.backbones.classifiers import Classifier, find_classifier, has_convolution
 from modules.backbones.size import size_error
 from modules.backbones.stem import shrink_stem, spare_strided_points
-from modules.contracts import Backbone, ConfigError, Features, Maps, Weights, nearest
+from modules.contracts import Backbone, ConfigError, Features, Maps, Weights, suggest
 
 POSITIONS, WINDOWS = {"dynamic_img_size": True, "dynamic_img_pad": True}, {"strict_img_size": False}
 ANY_SIZE = {  # with which options timm's modules take images of any size: by rescaled positions, or filled-up windows
@@ -67,7 +67,7 @@ class Timm(Backbone):
     ):
         super().__init__()
         if not timm.is_model(name):
-            raise ConfigError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
+            raise ConfigError(f"timm has no model {name!r}{suggest(name, timm.list_models())}")
         self.name, self.small_images, self.in_channels = name, small_images, in_channels
         self.family = timm.models.model_entrypoint(name).__module__.rpartition(".")[2]
         asked = _options(in_channels, drop_path, attention, image_size)

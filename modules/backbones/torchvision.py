@@ -15,7 +15,7 @@ from torchvision.models import get_model, get_model_weights, list_models
 from modules.backbones.classifiers import Classifier, find_classifier
 from modules.backbones.size import size_error
 from modules.backbones.stem import shrink_stem
-from modules.contracts import Backbone, ConfigError, Features, Maps, Weights, nearest
+from modules.contracts import Backbone, ConfigError, Features, Maps, Weights, suggest
 
 IMAGES = list_models(module=torchvision.models)
 OPENED = {"features", "layers", "trunk_output", "blocks"}  # children whose own children are the steps
@@ -53,7 +53,7 @@ class Torchvision(Backbone):
     ):
         super().__init__()
         if name not in IMAGES:
-            raise ConfigError(f"torchvision has no network for images called {name!r}{nearest(name, IMAGES)}")
+            raise ConfigError(f"torchvision has no network for images called {name!r}{suggest(name, IMAGES)}")
         self.name, self.small_images, self.in_channels = f"torchvision/{name}", small_images, 3
         self.net = _create(name, drop_path, output_stride)
         if small_images:

@@ -2,7 +2,7 @@
 
 from modules.contracts.backbone import Backbone, Features, Maps, Weights
 from modules.contracts.batches import GREEDY, IGNORE, SURPLUS, Batch, Prediction
-from modules.contracts.errors import ConfigError, DataError, nearest, writing
+from modules.contracts.errors import ConfigError, DataError, suggest, writing
 from modules.contracts.parts import Fusion, FusionFactory, Head, HeadFactory, Neck, NeckFactory, through
 from modules.contracts.pixels import LUMA, pixel_scale, with_channels
 
@@ -25,8 +25,8 @@ __all__ = [
     "NeckFactory",
     "Prediction",
     "Weights",
-    "nearest",
     "pixel_scale",
+    "suggest",
     "through",
     "with_channels",
     "writing",

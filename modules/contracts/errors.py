@@ -14,7 +14,7 @@ class DataError(Exception):
     """Wrong data or files; one sentence, exit code 1."""
 
 
-def nearest(word: str, words: list[str]) -> str:
+def suggest(word: str, words: list[str]) -> str:
     """A hint for a misspelt word: "; did you mean X?", or nothing when none is near."""
     match = get_close_matches(word, words, n=1, cutoff=0.5)
     return f"; did you mean {match[0]!r}?" if match else ""

@@ -5,14 +5,14 @@ from torch import Tensor
 from modules.backbones import Timm
 from modules.backbones.reach import survey, train_only
 from modules.contracts import Backbone, ConfigError
-from modules.gan.contracts import Canvas, Discriminator, constrain
+from modules.gan.contracts import Discriminator, ImageSpec, constrain
 
 
 class BackboneDiscriminator(Discriminator):
     """A backbone's pooled features and a linear head.
 
     Args:
-        canvas: image shape and classes.
+        spec: image shape and classes.
         backbone: a timm model name, or a backbone of our own.
         weights: source of the backbone's weights, as --model.weights of other tasks; null for random ones.
         small_images: 3x3 stem without max-pool, for images of about 64 pixels or less.
@@ -24,26 +24,26 @@ class BackboneDiscriminator(Discriminator):
 
     def __init__(
         self,
-        canvas: Canvas,
+        spec: ImageSpec,
         backbone: Backbone | str = "resnet18",
         weights: str | None = None,
         small_images: bool = False,
         spectral: bool = False,
     ):
         if isinstance(backbone, str):
-            backbone = Timm(backbone, in_channels=canvas.channels, small_images=small_images)
-        if len(backbone.mean) != canvas.channels:
+            backbone = Timm(backbone, in_channels=spec.channels, small_images=small_images)
+        if len(backbone.mean) != spec.channels:
             raise ConfigError(
                 f"{backbone.name} takes images of {len(backbone.mean)} channels, but model.channels is "
-                f"{canvas.channels}: give the discriminator's backbone by name"
+                f"{spec.channels}: give the discriminator's backbone by name"
             )
         stride = backbone.features.strides[-1]
-        if canvas.size < stride:
+        if spec.size < stride:
             raise ConfigError(
-                f"images of {canvas.size} pixels are smaller than the stride {stride} of {backbone.name}: raise "
+                f"images of {spec.size} pixels are smaller than the stride {stride} of {backbone.name}: raise "
                 f"--data.image_size, or set --model.discriminator.small_images true"
             )
-        super().__init__(canvas, backbone.features.pooled)
+        super().__init__(spec, backbone.features.pooled)
         self.backbone, self.weights = backbone, weights
         train_only(backbone, survey(backbone).pooled)
         if spectral:

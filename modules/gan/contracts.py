@@ -20,7 +20,7 @@ Condition = Literal["embedding", "projection", "auxiliary"]
 `auxiliary`: the generator gets an embedding, the discriminator also predicts the class (Odena et al. 2017)."""
 
 
-class Canvas(NamedTuple):
+class ImageSpec(NamedTuple):
     """Shape of the generated images, classes and conditioning.
 
     Args:
@@ -54,7 +54,7 @@ class Canvas(NamedTuple):
         return self.size >> times, times
 
 
-class Verdict(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """Output of a discriminator.
 
     Args:
@@ -70,16 +70,16 @@ class Generator(nn.Module):
     """Noise to images.
 
     Args:
-        canvas: image shape and classes.
+        spec: image shape and classes.
         latent: dimensions of the noise of each image.
 
     Attributes: `inputs` is the width of `code`, of noise and label.
     """
 
-    def __init__(self, canvas: Canvas, latent: int):
+    def __init__(self, spec: ImageSpec, latent: int):
         super().__init__()
-        embedded = canvas.condition in ("embedding", "auxiliary")
-        self.embedding = nn.Embedding(canvas.classes, latent) if embedded else None
+        embedded = spec.condition in ("embedding", "auxiliary")
+        self.embedding = nn.Embedding(spec.classes, latent) if embedded else None
         self.inputs = latent * (1 + embedded)
 
     def code(self, noise: Tensor, label: Tensor | None) -> Tensor:
@@ -92,24 +92,24 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images to a verdict on each. A subclass computes features.
+    """Images to a score of each. A subclass computes features.
 
     Args:
-        canvas: image shape and classes.
+        spec: image shape and classes.
         width: number of features.
     """
 
-    def __init__(self, canvas: Canvas, width: int):
+    def __init__(self, spec: ImageSpec, width: int):
         super().__init__()
-        self.condition = condition = canvas.condition
+        self.condition = condition = spec.condition
         self.score = nn.Linear(HIDDEN if condition == "embedding" else width, 1)
         self.embedding = self.joint = self.classifier = None
         if condition == "projection":
-            self.embedding = nn.Embedding(canvas.classes, width)
+            self.embedding = nn.Embedding(spec.classes, width)
         elif condition == "embedding":
-            self.embedding, self.joint = nn.Embedding(canvas.classes, HIDDEN), nn.Linear(width + HIDDEN, HIDDEN)
+            self.embedding, self.joint = nn.Embedding(spec.classes, HIDDEN), nn.Linear(width + HIDDEN, HIDDEN)
         elif condition == "auxiliary":
-            self.classifier = nn.Linear(width, canvas.classes)
+            self.classifier = nn.Linear(width, spec.classes)
 
     @property
     def mixes(self) -> bool:
@@ -120,19 +120,19 @@ class Discriminator(nn.Module):
         """Images (B, C, H, W) to (B, width)."""
         raise NotImplementedError
 
-    def forward(self, image: Tensor, label: Tensor | None = None) -> Verdict:
-        """Images (B, C, H, W) in -1..1, and labels (B,) if it is conditional, to a verdict on each."""
+    def forward(self, image: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
+        """Images (B, C, H, W) in -1..1, and labels (B,) if it is conditional, to the score of each."""
         features = self.features(image)
         if self.joint is not None:
             features = functional.leaky_relu(self.joint(torch.cat([features, self.embedding(label)], 1)), 0.2)
         score = self.score(features).squeeze(1)
         if self.condition == "projection":
             score = score + (self.embedding(label) * features).sum(1)
-        return Verdict(score, None if self.classifier is None else self.classifier(features))
+        return DiscriminatorOutput(score, None if self.classifier is None else self.classifier(features))
 
 
-GeneratorFactory = Callable[[Canvas, int], Generator]  # int: numbers of noise
-DiscriminatorFactory = Callable[[Canvas], Discriminator]
+GeneratorFactory = Callable[[ImageSpec, int], Generator]  # int: numbers of noise
+DiscriminatorFactory = Callable[[ImageSpec], Discriminator]
 
 
 def constrain(module: nn.Module) -> None:

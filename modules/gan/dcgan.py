@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.gan.contracts import Canvas, Discriminator, Generator, constrain
+from modules.gan.contracts import Discriminator, Generator, ImageSpec, constrain
 from modules.gan.norms import ConditionalBatchNorm, Norm, norm
 
 WIDEST = 8  # times the width of the finest maps
@@ -13,7 +13,7 @@ class DCGANGenerator(Generator):
     """Transposed convolutions from a map of 4 to 7 pixels; each doubles the side.
 
     Args:
-        canvas: image shape and classes.
+        spec: image shape and classes.
         latent: numbers of noise.
         width: channels of the finest map; each coarser one has twice as many, up to 8 times.
 
@@ -21,14 +21,14 @@ class DCGANGenerator(Generator):
         ConfigError: a size that it cannot make.
     """
 
-    def __init__(self, canvas: Canvas, latent: int, width: int = 64):
-        super().__init__(canvas, latent)
-        self.base, times = canvas.doublings("DCGANGenerator")
+    def __init__(self, spec: ImageSpec, latent: int, width: int = 64):
+        super().__init__(spec, latent)
+        self.base, times = spec.doublings("DCGANGenerator")
         widths = [width * min(WIDEST, 2**i) for i in reversed(range(times))]
-        classes = canvas.classes if canvas.condition == "projection" else 0
+        classes = spec.classes if spec.condition == "projection" else 0
         self.first = nn.Linear(self.inputs, widths[0] * self.base**2, bias=False)
         self.norms = nn.ModuleList(ConditionalBatchNorm(w, classes) for w in widths)
-        outputs = [*widths[1:], canvas.channels]
+        outputs = [*widths[1:], spec.channels]
         self.ups = nn.ModuleList(
             nn.ConvTranspose2d(a, b, 4, 2, 1, bias=b is outputs[-1]) for a, b in zip(widths, outputs, strict=True)
         )
@@ -45,7 +45,7 @@ class DCGANDiscriminator(Discriminator):
     """Strided convolutions down to a map of 4 to 7 pixels.
 
     Args:
-        canvas: image shape and classes.
+        spec: image shape and classes.
         width: channels of the finest map; each coarser one has twice as many, up to 8 times.
         norm: between the layers, but not after the first; a gradient penalty goes with any but `batch`.
         spectral: spectral norm on every layer.
@@ -54,11 +54,11 @@ class DCGANDiscriminator(Discriminator):
         ConfigError: an unsupported image size.
     """
 
-    def __init__(self, canvas: Canvas, width: int = 64, norm: Norm = "batch", spectral: bool = False):
-        base, times = canvas.doublings("DCGANDiscriminator")
+    def __init__(self, spec: ImageSpec, width: int = 64, norm: Norm = "batch", spectral: bool = False):
+        base, times = spec.doublings("DCGANDiscriminator")
         widths = [width * min(WIDEST, 2**i) for i in range(times)]
-        super().__init__(canvas, widths[-1] * base**2)
-        inputs = [canvas.channels, *widths[:-1]]
+        super().__init__(spec, widths[-1] * base**2)
+        inputs = [spec.channels, *widths[:-1]]
         self.blocks = nn.Sequential(
             *(self._block(a, b, norm if i else "none") for i, (a, b) in enumerate(zip(inputs, widths, strict=True)))
         )

@@ -9,7 +9,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.gan.contracts import Canvas, Discriminator, Generator, constrain
+from modules.gan.contracts import Discriminator, Generator, ImageSpec, constrain
 from modules.gan.norms import ConditionalBatchNorm
 
 WIDEST = 16  # times the width of the finest maps, above 32 pixels
@@ -59,7 +59,7 @@ class ResNetGenerator(Generator):
     """Residual blocks from a map of 4 to 7 pixels; each doubles the side.
 
     Args:
-        canvas: image shape and classes.
+        spec: image shape and classes.
         latent: numbers of noise.
         width: channels of the finest map; up to 32 pixels all maps have as many, above each coarser one twice as many,
             up to 16 times. Null is the paper's: 256 up to 32 pixels, 64 above.
@@ -68,16 +68,16 @@ class ResNetGenerator(Generator):
         ConfigError: a size that it cannot make.
     """
 
-    def __init__(self, canvas: Canvas, latent: int, width: int | None = None):
-        super().__init__(canvas, latent)
-        self.base, times = canvas.doublings("ResNetGenerator")
-        small = canvas.size <= 32
+    def __init__(self, spec: ImageSpec, latent: int, width: int | None = None):
+        super().__init__(spec, latent)
+        self.base, times = spec.doublings("ResNetGenerator")
+        small = spec.size <= 32
         width = width or (256 if small else 64)
         widths = [width * (1 if small else min(WIDEST, 2**i)) for i in reversed(range(times + 1))]
-        classes = canvas.classes if canvas.condition == "projection" else 0
+        classes = spec.classes if spec.condition == "projection" else 0
         self.first = nn.Linear(self.inputs, widths[0] * self.base**2)
         self.blocks = nn.ModuleList(UpBlock(a, b, classes) for a, b in pairwise(widths))
-        self.norm, self.last = ConditionalBatchNorm(width, 0), nn.Conv2d(width, canvas.channels, 3, padding=1)
+        self.norm, self.last = ConditionalBatchNorm(width, 0), nn.Conv2d(width, spec.channels, 3, padding=1)
         initialize(self)
 
     def forward(self, noise: Tensor, label: Tensor | None = None) -> Tensor:
@@ -91,7 +91,7 @@ class ResNetDiscriminator(Discriminator):
     """Residual blocks without norm, and the sum of the last map.
 
     Args:
-        canvas: image shape and classes.
+        spec: image shape and classes.
         width: channels of the finest map; up to 32 pixels all maps have as many, above each coarser one twice as many,
             up to 16 times. Null is the paper's: 128 up to 32 pixels, 64 above.
         spectral: spectral norm on every layer, as SNGAN has it.
@@ -100,16 +100,16 @@ class ResNetDiscriminator(Discriminator):
         ConfigError: an unsupported image size.
     """
 
-    def __init__(self, canvas: Canvas, width: int | None = None, spectral: bool = False):
-        canvas.doublings("ResNetDiscriminator")
-        small = canvas.size <= 32
+    def __init__(self, spec: ImageSpec, width: int | None = None, spectral: bool = False):
+        spec.doublings("ResNetDiscriminator")
+        small = spec.size <= 32
         width = width or (128 if small else 64)
         widths = [width] * 4 if small else [width * min(WIDEST, 2**i) for i in range(DOWN)]
         down = [True, True, False, False] if small else [True] * DOWN
-        if canvas.size >> DOWN >= 4:
+        if spec.size >> DOWN >= 4:
             widths, down = [*widths, widths[-1]], [*down, False]
-        super().__init__(canvas, widths[-1])
-        inputs = [canvas.channels, *widths[:-1]]
+        super().__init__(spec, widths[-1])
+        inputs = [spec.channels, *widths[:-1]]
         self.blocks = nn.Sequential(
             *(DownBlock(a, b, d, first=i == 0) for i, (a, b, d) in enumerate(zip(inputs, widths, down, strict=True)))
         )

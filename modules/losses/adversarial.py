@@ -54,7 +54,7 @@ def critic_generator(fake: Tensor) -> Tensor:
     return -fake.float().mean()
 
 
-class Game(NamedTuple):
+class GANLoss(NamedTuple):
     """Losses of both networks of a GAN.
 
     Args:
@@ -68,13 +68,13 @@ class Game(NamedTuple):
     probability: bool = False
 
 
-GameName = Literal["minimax", "non_saturating", "least_squares", "hinge", "wasserstein"]
-GAMES: dict[GameName, Game] = {
-    "minimax": Game(minimax_discriminator, minimax_generator, probability=True),
-    "non_saturating": Game(minimax_discriminator, non_saturating_generator, probability=True),
-    "least_squares": Game(least_squares_discriminator, least_squares_generator),
-    "hinge": Game(hinge_discriminator, critic_generator),
-    "wasserstein": Game(wasserstein_discriminator, critic_generator),
+GANLossName = Literal["minimax", "non_saturating", "least_squares", "hinge", "wasserstein"]
+GAN_LOSSES: dict[GANLossName, GANLoss] = {
+    "minimax": GANLoss(minimax_discriminator, minimax_generator, probability=True),
+    "non_saturating": GANLoss(minimax_discriminator, non_saturating_generator, probability=True),
+    "least_squares": GANLoss(least_squares_discriminator, least_squares_generator),
+    "hinge": GANLoss(hinge_discriminator, critic_generator),
+    "wasserstein": GANLoss(wasserstein_discriminator, critic_generator),
 }
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from modules.contracts import IGNORE, ConfigError, nearest
+from modules.contracts import IGNORE, ConfigError, suggest
 from modules.losses.balance import Balance, class_weights
 from modules.losses.classification import focal_factor
 from modules.losses.regions import dice, jaccard, lovasz, tversky, weighted_mean
@@ -113,7 +113,7 @@ class SegmentationLoss:
     def __post_init__(self) -> None:
         for name in self.terms:
             if name not in TERMS:
-                raise ConfigError(f"loss.terms has no {name!r}, only {', '.join(TERMS)}{nearest(name, list(TERMS))}")
+                raise ConfigError(f"loss.terms has no {name!r}, only {', '.join(TERMS)}{suggest(name, list(TERMS))}")
         if min(self.terms.values(), default=0) < 0 or not any(self.terms.values()):
             raise ConfigError(f"loss.terms is {self.terms}, but needs factors >= 0, and one above 0")
         for name, fits, wanted in (

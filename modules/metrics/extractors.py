@@ -154,15 +154,15 @@ def train(model: Classifier, image: Tensor, label: Tensor, seed: int = 0) -> Map
     Returns:
         its tensors.
     """
-    draws, device = torch.Generator().manual_seed(seed), model.fc.weight.device
+    generator, device = torch.Generator().manual_seed(seed), model.fc.weight.device
     optimizer, schedule = Optim(lr=0.003, weight_decay=0.05, warmup=0.2).build(model, None, STEPS)
     batch, rows = min(BATCH, len(image)), torch.empty(0, dtype=torch.int64)
     model.train()
     for _ in range(STEPS):
         if len(rows) < batch:
-            rows = torch.randperm(len(image), generator=draws)
+            rows = torch.randperm(len(image), generator=generator)
         chosen, rows = rows[:batch], rows[batch:]
-        seen = _shifted(image[chosen], draws).to(device)
+        seen = _shifted(image[chosen], generator).to(device)
         loss = cross_entropy(model.logits(seen)[1].float(), label[chosen].to(device))
         optimizer.zero_grad()
         loss.backward()
@@ -171,8 +171,8 @@ def train(model: Classifier, image: Tensor, label: Tensor, seed: int = 0) -> Map
     return model.eval().state_dict()
 
 
-def _shifted(image: Tensor, draws: torch.Generator) -> Tensor:
+def _shifted(image: Tensor, generator: torch.Generator) -> Tensor:
     """A batch moved by up to SHIFT pixels, all images alike; edges are repeated."""
     height, width = image.shape[-2:]
-    top, left = torch.randint(2 * SHIFT + 1, (2,), generator=draws).tolist()
+    top, left = torch.randint(2 * SHIFT + 1, (2,), generator=generator).tolist()
     return pad(image, (SHIFT,) * 4, mode="replicate")[..., top : top + height, left : left + width]

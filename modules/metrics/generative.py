@@ -11,8 +11,8 @@ from torchmetrics.image.kid import poly_mmd
 from torchmetrics.utilities import dim_zero_cat
 
 NEIGHBORS = 3, 5  # of precision and recall, of density and coverage, as their papers have them
-LEAST = max(NEIGHBORS) + 1  # images, of which each has that many neighbors
-MOST = 10_000  # real images that neighbors are looked for among
+MIN_IMAGES = max(NEIGHBORS) + 1  # images, of which each has that many neighbors
+MAX_NEIGHBOR_BANK = 10_000  # real images that neighbors are looked for among
 CELLS = 2**24  # of the table of distances held at a time: 64 MB
 
 
@@ -30,7 +30,7 @@ class Reference(NamedTuple):
         count: number of images, int64 scalar.
         mean: of their features, float64 (D,).
         covariance: unbiased, float64 (D, D).
-        features: of up to MOST of them, evenly spread, float32 (M, D).
+        features: of up to MAX_NEIGHBOR_BANK of them, evenly spread, float32 (M, D).
         radii: distances of those to their nearest others among them, ascending, float32 (M, 5).
         rows: indices of those among all, int64 (M,).
     """
@@ -56,7 +56,7 @@ def reference(batches: Iterable[Tensor], count: int) -> Reference:
         batches: features (B, D).
         count: about how many there are together.
     """
-    step, seen, kept, rows = max(1, -(-count // MOST)), 0, [], []
+    step, seen, kept, rows = max(1, -(-count // MAX_NEIGHBOR_BANK)), 0, [], []
     for batch in batches:
         double = batch.double()
         if not seen:
@@ -70,7 +70,7 @@ def reference(batches: Iterable[Tensor], count: int) -> Reference:
         seen += len(batch)
     covariance = (outer - total.outer(total) / seen) / (seen - 1)
     features = torch.cat(kept)
-    radii = nearest(features, features, min(LEAST, len(features)))[0][:, 1:]  # the nearest of all is it itself
+    radii = nearest(features, features, min(MIN_IMAGES, len(features)))[0][:, 1:]  # the nearest of all is it itself
     return Reference(torch.tensor(seen), origin + total / seen, covariance, features, radii, torch.cat(rows))
 
 
@@ -100,10 +100,10 @@ def kernel_distance(real: Tensor, generated: Tensor, subsets: int = 100, size: i
         subsets: random subsets that it is averaged over, the same ones in every call.
         size: images in each, of either kind; at most N and M.
     """
-    size, draws = min(size, len(real), len(generated)), torch.Generator().manual_seed(0)
+    size, generator = min(size, len(real), len(generated)), torch.Generator().manual_seed(0)
     values = []
     for _ in range(subsets):
-        chosen = [torch.randperm(len(part), generator=draws)[:size].to(part.device) for part in (real, generated)]
+        chosen = [torch.randperm(len(part), generator=generator)[:size].to(part.device) for part in (real, generated)]
         values.append(poly_mmd(real[chosen[0]].double(), generated[chosen[1]].double()))
     return torch.stack(values).mean()
 
@@ -212,11 +212,11 @@ class GenerativeScores(Metric):
         """The scores, scalars.
 
         Raises:
-            ValueError: fewer than LEAST images.
+            ValueError: fewer than MIN_IMAGES images.
         """
         features, probabilities, real = dim_zero_cat(self.features), dim_zero_cat(self.probabilities), self.real
-        if len(features) < LEAST:
-            raise ValueError(f"{len(features)} generated images are too few to judge: {LEAST} or more are needed")
+        if len(features) < MIN_IMAGES:
+            raise ValueError(f"{len(features)} generated images are too few to judge: {MIN_IMAGES} or more are needed")
         return {
             "FID": frechet_distance(Gaussian(real.mean, real.covariance), gaussian(features)),
             "KID": kernel_distance(real.features, features),
@@ -225,14 +225,14 @@ class GenerativeScores(Metric):
         }
 
 
-def gaussian_pixels(image: Tensor, count: int, correlated: bool, draws: torch.Generator) -> Tensor:
+def gaussian_pixels(image: Tensor, count: int, correlated: bool, generator: torch.Generator) -> Tensor:
     """Baseline of a generator: images sampled from a normal distribution fitted to the pixels of others.
 
     Args:
         image: uint8 (N, C, H, W).
         count: of the result.
         correlated: full covariance of the pixels; otherwise independent pixels.
-        draws: random generator.
+        generator: random generator.
 
     Returns:
         uint8 (count, C, H, W).
@@ -240,10 +240,10 @@ def gaussian_pixels(image: Tensor, count: int, correlated: bool, draws: torch.Ge
     flat = image.flatten(1).float()
     mean = flat.mean(0)
     if correlated:  # a mixture of the centered images has their covariance, without the matrix
-        weights = torch.randn(count, len(flat), generator=draws) / max(1, len(flat) - 1) ** 0.5
+        weights = torch.randn(count, len(flat), generator=generator) / max(1, len(flat) - 1) ** 0.5
         noise = weights @ (flat - mean)
     else:
-        noise = torch.randn(count, flat.shape[1], generator=draws) * flat.std(0)
+        noise = torch.randn(count, flat.shape[1], generator=generator) * flat.std(0)
     return (mean + noise).round_().clamp_(0, 255).to(torch.uint8).view(count, *image.shape[1:])
 
 

@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from modules.metrics.detection_arrays import Image
 
-HALF, BACKGROUND = 0.5, 0.1
+MATCH_IOU, BACKGROUND_IOU = 0.5, 0.1
 ERRORS = ("class", "location", "both", "duplicate", "background", "missed")
 BOTH = ERRORS.index("both")
 NUCLEI = tuple(i / 20 for i in range(10, 20))  # .50:.05:.95, each the float that a fraction of areas can equal
@@ -23,9 +23,9 @@ def voc_hits(image: Image, overlap: np.ndarray) -> np.ndarray:
     far, but lies in a crowd of its class by half or more, does not count (-1).
     """
     same = image.labels[:, None] == image.true_labels
-    hits = -(np.where(same & image.crowd, overlap, 0).max(1, initial=0) >= HALF).astype(np.int8)
+    hits = -(np.where(same & image.crowd, overlap, 0).max(1, initial=0) >= MATCH_IOU).astype(np.int8)
     reach = np.where(same & ~image.crowd, overlap, 0)
-    near = np.flatnonzero(reach.max(1, initial=0) >= HALF)
+    near = np.flatnonzero(reach.max(1, initial=0) >= MATCH_IOU)
     hits[near] = 0
     if near.size:
         _, first = np.unique(reach[near].argmax(1), return_index=True)
@@ -119,12 +119,12 @@ def errors(image: Image, overlap: np.ndarray, confidence: float) -> np.ndarray:
     """
     sure = image.scores >= confidence
     same, overlap = (image.labels[:, None] == image.true_labels)[sure], overlap[sure]
-    crowded = np.where(same & image.crowd, overlap, 0).max(1, initial=0) >= HALF
+    crowded = np.where(same & image.crowd, overlap, 0).max(1, initial=0) >= MATCH_IOU
     same, overlap = same[:, ~image.crowd], overlap[:, ~image.crowd]
     own, other = np.where(same, overlap, 0), np.where(same, 0, overlap)
     near, far, taken = own.max(1, initial=0), other.max(1, initial=0), _take(own)
-    location = (near >= BACKGROUND) & (near < HALF)
-    holds = [location, far >= HALF, near >= HALF, np.maximum(near, far) <= BACKGROUND]
+    location = (near >= BACKGROUND_IOU) & (near < MATCH_IOU)
+    holds = [location, far >= MATCH_IOU, near >= MATCH_IOU, np.maximum(near, far) <= BACKGROUND_IOU]
     kinds = np.select(holds, [ERRORS.index(name) for name in ("location", "class", "duplicate", "background")], BOTH)
     kinds[(taken >= 0) | crowded] = -1
     named = [reach[kinds == ERRORS.index(name)] for name, reach in (("location", own), ("class", other))]
@@ -136,9 +136,9 @@ def errors(image: Image, overlap: np.ndarray, confidence: float) -> np.ndarray:
 def _take(reach: np.ndarray) -> np.ndarray:
     """Greedy matching by falling score: object of each detection, -1 for none, int64 (D,), from IoU (D, G)."""
     taken, free = np.full(len(reach), -1), reach.copy()
-    for i in np.flatnonzero(reach.max(1, initial=0) >= HALF):
+    for i in np.flatnonzero(reach.max(1, initial=0) >= MATCH_IOU):
         best = free[i].argmax()
-        if free[i, best] >= HALF:
+        if free[i, best] >= MATCH_IOU:
             taken[i] = best
             free[:, best] = 0
     return taken

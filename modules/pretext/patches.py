@@ -9,7 +9,7 @@ from torch.nn.functional import avg_pool2d, pad
 from modules.contracts import ConfigError
 
 
-def hide(image: Tensor, patch: int, ratio: float, draws: torch.Generator | None) -> Tensor:
+def hide(image: Tensor, patch: int, ratio: float, generator: torch.Generator | None) -> Tensor:
     """Random patch mask for masked image modeling, bool (B, 1, H, W); the same share of every image.
 
     Raises:
@@ -20,7 +20,7 @@ def hide(image: Tensor, patch: int, ratio: float, draws: torch.Generator | None)
         raise ConfigError(f"model.patch is {patch}, which does not divide images of {height} x {width} pixels")
     rows, columns = height // patch, width // patch
     count = max(1, round(ratio * rows * columns))
-    chosen = torch.rand(batch, rows * columns, generator=draws).argsort(1)[:, :count].to(image.device)
+    chosen = torch.rand(batch, rows * columns, generator=generator).argsort(1)[:, :count].to(image.device)
     hidden = torch.zeros(batch, rows * columns, dtype=torch.bool, device=image.device).scatter_(1, chosen, True)
     return hidden.view(batch, 1, rows, columns).repeat_interleave(patch, 2).repeat_interleave(patch, 3)
 
@@ -58,14 +58,14 @@ def histograms(image: Tensor, cell: int, bins: int) -> Tensor:
     return counts / (counts.square().sum(1, keepdim=True).mean((-2, -1), keepdim=True).sqrt() + 1e-6)
 
 
-def cut(image: Tensor, grid: int, tile: int, draws: torch.Generator | None) -> Tensor:
+def cut(image: Tensor, grid: int, tile: int, generator: torch.Generator | None) -> Tensor:
     """Jigsaw tiles of the cells of a grid, row by row, each from a random place in its cell, with mean 0, deviation 1.
 
     Args:
         image: (B, C, H, W).
         grid: cells per side.
         tile: side of a tile in pixels.
-        draws: random generator; null takes torch's own.
+        generator: random generator; null takes torch's own.
 
     Returns:
         (B, grid * grid, C, tile, tile).
@@ -79,7 +79,7 @@ def cut(image: Tensor, grid: int, tile: int, draws: torch.Generator | None) -> T
             f"model.tile_size is {tile} pixels, but a cell of a {grid} x {grid} grid has {cell}: raise "
             "--data.image_size"
         )
-    places = torch.randint(cell - tile + 1, (grid * grid, 2), generator=draws).tolist()
+    places = torch.randint(cell - tile + 1, (grid * grid, 2), generator=generator).tolist()
     corners = [(i // grid * cell + y, i % grid * cell + x) for i, (y, x) in enumerate(places)]
     tiles = torch.stack([image[:, :, y : y + tile, x : x + tile] for y, x in corners], dim=1)
     mean, std = tiles.mean((-2, -1), keepdim=True), tiles.std((-2, -1), keepdim=True)

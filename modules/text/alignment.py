@@ -34,7 +34,7 @@ class Alignment(nn.Module):
             self.key = nn.Identity()
 
     def keys(self, states: Tensor) -> Tensor:
-        """Memory (B, S, D) to keys (B, S, K), once for all queries."""
+        """EncoderOutput (B, S, D) to keys (B, S, K), once for all queries."""
         return self.key(states)
 
     def forward(self, queries: Tensor, states: Tensor, keys: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:

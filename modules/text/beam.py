@@ -5,15 +5,15 @@ from torch import Tensor
 
 from modules.contracts import ConfigError
 from modules.text.decoder import Decoder
+from modules.text.encoder import EncoderOutput
 from modules.text.hypotheses import Hypothesis, Limits
-from modules.text.memory import Memory
 from modules.text.tokens import BOS, EOS
 
 
 @torch.no_grad()
 def beam(
     decoder: Decoder,
-    memory: Memory,
+    memory: EncoderOutput,
     num_beams: int = 5,
     limits: Limits = Limits(),
     length_penalty: float = 1.0,
@@ -61,7 +61,7 @@ class _Beams:
     def __init__(
         self,
         decoder: Decoder,
-        memory: Memory,
+        memory: EncoderOutput,
         num_beams: int,
         limits: Limits,
         length_penalty: float,

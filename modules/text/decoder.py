@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.contracts import ConfigError
-from modules.text.memory import Encoder, Memory
+from modules.text.encoder import Encoder, EncoderOutput
 
 State = dict[str, list[Tensor]]
 """State of a decoder between two steps: lists of tensors, batch first. Under `source` a row for each source,
@@ -25,7 +25,7 @@ class Decoder(nn.Module):
     embedding: nn.Embedding
     output: nn.Linear
 
-    def attend(self, target: Tensor, memory: Memory) -> tuple[Tensor, Tensor | None]:
+    def attend(self, target: Tensor, memory: EncoderOutput) -> tuple[Tensor, Tensor | None]:
         """Teacher forcing over the target; the state at t depends on the tokens up to t alone.
 
         Args:
@@ -38,15 +38,15 @@ class Decoder(nn.Module):
         """
         raise NotImplementedError
 
-    def states(self, target: Tensor, memory: Memory) -> Tensor:
+    def states(self, target: Tensor, memory: EncoderOutput) -> Tensor:
         """The states (B, T, D) of `attend` without its weights, which costs less in some decoders."""
         return self.attend(target, memory)[0]
 
-    def forward(self, target: Tensor, memory: Memory) -> Tensor:
+    def forward(self, target: Tensor, memory: EncoderOutput) -> Tensor:
         """Logits (B, T, V) of the token after each of the target's (B, T)."""
         return self.output(self.states(target, memory))
 
-    def start(self, memory: Memory) -> State:
+    def start(self, memory: EncoderOutput) -> State:
         """The state before the first token, one hypothesis for each source."""
         raise NotImplementedError
 

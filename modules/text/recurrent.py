@@ -10,7 +10,7 @@ from modules.text.alignment import Alignment
 from modules.text.decoder import Decoder, State
 from modules.text.dropout import Dropout
 from modules.text.embedding import token_embedding, token_output
-from modules.text.memory import Encoder, Memory
+from modules.text.encoder import Encoder, EncoderOutput
 from modules.text.tokens import PAD
 
 Cell = Literal["gru", "lstm", "rnn"]
@@ -49,7 +49,7 @@ class RecurrentEncoder(Encoder):
             width, width // directions, layers, batch_first=True, dropout=between, bidirectional=bidirectional
         )
 
-    def forward(self, tokens: Tensor) -> Memory:
+    def forward(self, tokens: Tensor) -> EncoderOutput:
         padding = tokens == PAD
         embedded = self.dropout(self.embedding(tokens) * self.scale)
         lengths = (~padding).sum(1).clamp_min(1).cpu()
@@ -58,7 +58,7 @@ class RecurrentEncoder(Encoder):
         states, _ = pad_packed_sequence(states, batch_first=True, total_length=tokens.shape[1])
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden  # of an LSTM, not its cell
         last = hidden[-2:] if self.cells.bidirectional else hidden[-1:]  # of the top layer
-        return Memory(self.dropout(states), padding, last=self.dropout(torch.cat([*last], 1)))
+        return EncoderOutput(self.dropout(states), padding, last=self.dropout(torch.cat([*last], 1)))
 
 
 class Recurrent(Decoder):
@@ -70,7 +70,7 @@ class Recurrent(Decoder):
         """Embedded tokens (R, E) to states (R, D), weights over the memory (R, S) or None, and the new state."""
         raise NotImplementedError
 
-    def attend(self, target: Tensor, memory: Memory) -> tuple[Tensor, Tensor | None]:
+    def attend(self, target: Tensor, memory: EncoderOutput) -> tuple[Tensor, Tensor | None]:
         state, states, weights = self.start(memory), [], []
         for embedded in (self.embedding(target) * self.scale).unbind(1):
             said, looked, state = self.advance(embedded, state)
@@ -137,7 +137,7 @@ class RecurrentDecoder(Recurrent):
         self.dropout = Dropout(dropout)
         self.output = token_output(self.embedding, width, tied)
 
-    def start(self, memory: Memory) -> State:
+    def start(self, memory: EncoderOutput) -> State:
         summary = memory.last if self.initial_state == "last" and memory.last is not None else memory.mean()
         hidden = torch.tanh(self.first(summary)).unflatten(1, (self.memories, self.layers, self.width))
         source = [memory.states, memory.padding]

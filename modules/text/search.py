@@ -13,15 +13,15 @@ from torch import Tensor
 from modules.contracts import ConfigError
 from modules.text.beam import beam
 from modules.text.decoder import Decoder, State
+from modules.text.encoder import EncoderOutput
 from modules.text.hypotheses import Hypothesis, Limits
-from modules.text.memory import Memory
 from modules.text.tokens import BOS, EOS
 
 __all__ = ["Hypothesis", "Limits", "Search", "beam", "greedy", "likeliest", "sample"]
 
 
 @torch.no_grad()
-def greedy(decoder: Decoder, memory: Memory, limits: Limits = Limits()) -> list[Hypothesis]:
+def greedy(decoder: Decoder, memory: EncoderOutput, limits: Limits = Limits()) -> list[Hypothesis]:
     """Greedy search: the likeliest token at every step.
 
     Returns:
@@ -33,7 +33,7 @@ def greedy(decoder: Decoder, memory: Memory, limits: Limits = Limits()) -> list[
 @torch.no_grad()
 def sample(
     decoder: Decoder,
-    memory: Memory,
+    memory: EncoderOutput,
     limits: Limits = Limits(),
     num_return_sequences: int = 1,
     temperature: float = 1.0,
@@ -129,7 +129,7 @@ class Search:
     def limits(self) -> Limits:
         return Limits(self.max_length, self.min_length, self.no_repeat_ngram_size)
 
-    def __call__(self, decoder: Decoder, memory: Memory) -> list[list[Hypothesis]]:
+    def __call__(self, decoder: Decoder, memory: EncoderOutput) -> list[list[Hypothesis]]:
         """The texts of each of the memory's sources, the best first, or in the order they were drawn."""
         if self.temperature:
             return sample(

@@ -7,7 +7,7 @@ from modules.text.alignment import Alignment
 from modules.text.decoder import State
 from modules.text.dropout import Dropout
 from modules.text.embedding import token_embedding, token_output
-from modules.text.memory import Memory
+from modules.text.encoder import EncoderOutput
 from modules.text.recurrent import Recurrent, glance
 
 
@@ -49,7 +49,7 @@ class ShowAttendTell(Recurrent):
         self.dropout = Dropout(dropout)
         self.output = token_output(self.embedding, width, tied)
 
-    def start(self, memory: Memory) -> State:
+    def start(self, memory: EncoderOutput) -> State:
         hidden = torch.tanh(self.first(memory.mean())).chunk(2, 1)
         source = [memory.states, memory.padding, self.alignment.keys(memory.states)]
         return {"source": source, "hidden": list(hidden)}

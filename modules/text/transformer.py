@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from modules.text.decoder import Decoder, State
 from modules.text.embedding import Placed, Positions, token_embedding, token_output
-from modules.text.memory import Encoder, Memory
+from modules.text.encoder import Encoder, EncoderOutput
 from modules.text.tokens import PAD
 from modules.text.transformer_layer import Activation, Layer, Norm
 
@@ -52,13 +52,13 @@ class TransformerEncoder(Encoder):
         self.layers = nn.ModuleList(Layer(*settings, crosses=False) for _ in range(layers))
         self.norm = nn.LayerNorm(width) if norm == "pre" else nn.Identity()
 
-    def forward(self, tokens: Tensor) -> Memory:
+    def forward(self, tokens: Tensor) -> EncoderOutput:
         padding = tokens == PAD
         x = self.place(self.embedding(tokens))
         mask = additive(padding, x.dtype)
         for layer in self.layers:
             x, _ = layer(x, mask)
-        return Memory(self.norm(x), padding)
+        return EncoderOutput(self.norm(x), padding)
 
 
 class TransformerDecoder(Decoder):
@@ -97,14 +97,14 @@ class TransformerDecoder(Decoder):
         self.norm = nn.LayerNorm(width) if norm == "pre" else nn.Identity()
         self.output = token_output(self.embedding, width, tied)
 
-    def states(self, target: Tensor, memory: Memory) -> Tensor:
+    def states(self, target: Tensor, memory: EncoderOutput) -> Tensor:
         x = self.place(self.embedding(target))
         mask, *sources = self._look(memory)
         for layer, source in zip(self.layers, sources, strict=True):
             x, _ = layer(x, mask, source)
         return self.norm(x)
 
-    def attend(self, target: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+    def attend(self, target: Tensor, memory: EncoderOutput) -> tuple[Tensor, Tensor]:
         """As in `Decoder`; weights of the layer that aligns words best.
 
         The mean over the heads of the last layer but one (Garg et al. 2019, "Jointly learning to align and translate"),
@@ -116,7 +116,7 @@ class TransformerDecoder(Decoder):
             states = self.states(target, memory)
         return states, weights[0]
 
-    def start(self, memory: Memory) -> State:
+    def start(self, memory: EncoderOutput) -> State:
         empty = memory.states.new_empty(len(memory.states), 0, 2 * self.embedding.embedding_dim)
         return {"source": self._look(memory), "own": [empty] * len(self.layers)}
 
@@ -129,7 +129,7 @@ class TransformerDecoder(Decoder):
             owns.append(own)
         return self.output(self.norm(x[:, 0])), {"source": state["source"], "own": owns}
 
-    def _look(self, memory: Memory) -> list[Tensor]:
+    def _look(self, memory: EncoderOutput) -> list[Tensor]:
         """The mask of the memory, then its keys and values for each layer."""
         states = self.bridge(memory.states)
         return [

@@ -8,7 +8,7 @@ import lightning.pytorch as L
 import pytest
 from lightning.pytorch.callbacks import Checkpoint
 
-from tests.helpers.small_task import Memory
+from tests.helpers.small_task import MemoryLogger
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,8 @@ def trainer(tmp_path: Path) -> Callable[..., L.Trainer]:
     def make(*callbacks: L.Callback, **settings: Any) -> L.Trainer:
         saving = any(isinstance(callback, Checkpoint) for callback in callbacks)
         quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": saving}
-        defaults = {"max_epochs": 1, "accelerator": "cpu", "devices": 1, "logger": Memory(), "log_every_n_steps": 1}
-        return L.Trainer(callbacks=list(callbacks), default_root_dir=tmp_path, **(quiet | defaults | settings))
+        defaults = {"max_epochs": 1, "accelerator": "cpu", "devices": 1, "log_every_n_steps": 1}
+        defaults |= {"logger": MemoryLogger(), "callbacks": list(callbacks), "default_root_dir": tmp_path}
+        return L.Trainer(**(quiet | defaults | settings))
 
     return make

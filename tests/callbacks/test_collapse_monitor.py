@@ -4,7 +4,7 @@ import torch
 from callbacks import collapse_monitor
 from callbacks.collapse_monitor import CollapseMonitor, effective_rank, embedding_std
 from tests.helpers.errors import assert_named, warnings_of
-from tests.helpers.small_task import Data, Memory, Pretraining, Task
+from tests.helpers.small_task import Data, MemoryLogger, Pretraining, Task
 
 
 def test_spread_is_one_for_axes_in_both_directions_and_zero_for_one_point():
@@ -29,7 +29,7 @@ def test_effective_rank_is_the_exponential_of_the_entropy():
 
 
 def test_logs_every_so_many_steps_and_warns_once_about_a_collapse(trainer):
-    logger = Memory()
+    logger = MemoryLogger()
     with warnings_of(collapse_monitor) as said:
         task = Pretraining(embeddings=torch.ones_like)
         trainer(CollapseMonitor(every=2), max_epochs=2, logger=logger).fit(task, datamodule=Data(views=True))
@@ -40,7 +40,7 @@ def test_logs_every_so_many_steps_and_warns_once_about_a_collapse(trainer):
 
 
 def test_healthy_embeddings_pass_in_silence(trainer):
-    logger = Memory()
+    logger = MemoryLogger()
     with warnings_of(collapse_monitor) as said:
         task = Pretraining(embeddings=lambda features: torch.randn(len(features), 4))
         trainer(CollapseMonitor(every=3), logger=logger).fit(task, datamodule=Data(views=True))
@@ -49,6 +49,6 @@ def test_healthy_embeddings_pass_in_silence(trainer):
 
 
 def test_supervised_tasks_are_left_alone(trainer):
-    logger = Memory()
+    logger = MemoryLogger()
     trainer(CollapseMonitor(every=1), logger=logger).fit(Task(), datamodule=Data())
     assert not logger.values("train/embedding_std")

@@ -58,7 +58,7 @@ def test_the_validation_counts_where_there_is_no_test(capsys):
     made = Comparison("val/loss", "min", {"none": None})
     made.add("none", 0, Run(Path("run"), {"val/loss": 2.0}, {"val/loss": "32 val images"}, [], 3, None))
     assert made.metric == "val/loss"
-    made.say()
+    made.print_table()
     assert_named(capsys.readouterr().out, "val/loss", "lower", "32 val images", "2.0000")
 
 
@@ -67,10 +67,10 @@ def test_the_table_waits_for_a_run_of_every_start_and_fits_the_terminal(capsys, 
     made = Comparison("val/accuracy", "max", {"none": None, "simclr_2026-07-01_10-00-00": "a"})
     extra = {f"test/other{i}": 0.1 for i in range(9)}
     made.add("none", 0, run(0.5, **extra))
-    made.say()
+    made.print_table()
     assert capsys.readouterr().out == ""
     made.add("simclr_2026-07-01_10-00-00", 0, run(0.75, **extra))
-    made.say()
+    made.print_table()
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines if line[:1] in "┃│") <= 80
     assert any("test/other8" in line for line in lines)  # what did not fit is named
@@ -116,7 +116,7 @@ def test_what_a_run_could_not_judge_is_null_in_files_and_not_a_number_in_the_tab
     made = Comparison("val/map", "max", {"none": None})
     for seed in (0, 1):
         made.add("none", seed, read_run(tmp_path, "val/map"))
-    made.say()
+    made.print_table()
     assert "n/a" in capsys.readouterr().out
     made.write(trainer())
     written = json.loads((tmp_path / "compare.json").read_text())

@@ -13,7 +13,7 @@ from modules.contracts import ConfigError, DataError
 from modules.metrics.extractors import Inception
 from tests.helpers.errors import assert_named, line_naming, refuses, warnings_of
 from tests.helpers.small_generator import Generator, shapes
-from tests.helpers.small_task import Memory
+from tests.helpers.small_task import MemoryLogger
 
 SCORES = {"FID", "KID", "IS"}
 OTHERS = {"precision", "recall", "density", "coverage", "modes", "mode_entropy", "largest_mode", "novelty"}
@@ -75,7 +75,7 @@ def test_the_features_are_unknown_to_training_and_the_same_for_every_run(trainer
 
 
 def test_in_training_it_judges_every_so_many_epochs_and_at_the_end(trainer, tmp_path):
-    logger, callback = Memory(), GenerationMetrics(samples=60, every=2)
+    logger, callback = MemoryLogger(), GenerationMetrics(samples=60, every=2)
     run, data = trainer(callback, max_epochs=5, logger=logger), shapes()
     run.fit(Generator(data), datamodule=data)
     assert [epochs for epochs, _ in callback.history] == [2, 4, 5]

@@ -8,7 +8,7 @@ from callbacks.collectors.embedding import embed
 from callbacks.knn import KNN, knn_predict
 from modules.contracts import ConfigError
 from tests.helpers.errors import assert_named, refuses
-from tests.helpers.small_task import Data, Memory, Pretraining, Task
+from tests.helpers.small_task import Data, MemoryLogger, Pretraining, Task
 
 
 @pytest.mark.parametrize("k, temperature", [(1, 0.1), (7, 0.07), (60, 1.0), (60, 0.01)])
@@ -35,7 +35,7 @@ def test_chunks_do_not_change_the_vote():
 
 
 def test_runs_before_training_every_few_epochs_and_at_the_end(trainer, tmp_path):
-    probe, logger = KNN(k=5, every=2), Memory()
+    probe, logger = KNN(k=5, every=2), MemoryLogger()
     trainer(probe, max_epochs=5, logger=logger).fit(Task(), datamodule=Data())
     assert [epochs for epochs, _ in probe.history] == [0, 2, 4, 5]
     assert [step for step, row in logger.rows if "val/knn" in row] == [0, 11, 23, 29]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from callbacks.figures.precision_recall import MOST, precision_recall
+from callbacks.figures.precision_recall import MAX_CURVES, precision_recall
 from modules.metrics.detection import DetectionScores
 from modules.metrics.threshold import best_threshold
 from tests.helpers.errors import assert_named
@@ -71,11 +71,12 @@ def test_of_many_classes_the_most_frequent_are_drawn_and_the_others_counted(monk
     legends = drawn_legends(monkeypatch, scored(hits, classes=12), [f"c${i}" for i in range(12)])
     assert len(legends) == 2
     names = [text.split(":")[0] for text in legends[0]]
-    assert names[:MOST] == [f"c${i}" for i in reversed(range(MOST))], "all have ten objects; the highest AP first"
-    mean, best_f1, chosen, without = names[MOST:]
+    # all have ten objects: the highest AP first
+    assert names[:MAX_CURVES] == [f"c${i}" for i in reversed(range(MAX_CURVES))]
+    mean, best_f1, chosen, without = names[MAX_CURVES:]
     assert_named(mean, 11)
     assert_named(best_f1, "F1")
-    assert_named(chosen, MOST, 11)
+    assert_named(chosen, MAX_CURVES, 11)
     assert_named(without, 1, "AP 0")
 
 

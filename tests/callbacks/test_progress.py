@@ -12,7 +12,7 @@ from callbacks.results.number_format import duration
 from callbacks.speed_monitor import SpeedMonitor
 from tests.helpers import small_task
 from tests.helpers.errors import assert_named, line_naming
-from tests.helpers.small_task import Data, Memory
+from tests.helpers.small_task import Data, MemoryLogger
 
 LEFT = re.compile(r"(?<![\w/])\d+ s\b")  # time
 
@@ -52,7 +52,7 @@ def test_each_epoch_has_a_line_with_loss_monitor_speed_and_time_left(lines):
 
 
 def test_the_loss_of_a_line_is_the_mean_over_the_epoch_whatever_is_accumulated(trainer, capsys):
-    logger = Memory()
+    logger = MemoryLogger()
     data = Data()
     trainer(Lines(SpeedMonitor()), logger=logger, accumulate_grad_batches=2).fit(Task(), datamodule=data)
     said = float(re.search(r"loss ([\d.]+)", capsys.readouterr().out)[1])

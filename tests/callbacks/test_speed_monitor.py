@@ -5,7 +5,7 @@ from torch.utils.data import DataLoader
 from callbacks import speed_monitor
 from callbacks.speed_monitor import SpeedMonitor, batch_size
 from tests.helpers.errors import assert_named, warnings_of
-from tests.helpers.small_task import Data, Memory, Samples, Task
+from tests.helpers.small_task import Data, MemoryLogger, Samples, Task
 
 
 class Clock:
@@ -60,7 +60,7 @@ class TimedData(Data):
 
 
 def fit(trainer, task, data, **settings):
-    speed, logger = SpeedMonitor(), Memory()
+    speed, logger = SpeedMonitor(), MemoryLogger()
     with warnings_of(speed_monitor) as said:
         trainer(speed, logger=logger, **settings).fit(task, datamodule=data)
     return speed, logger, said

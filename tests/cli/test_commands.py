@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 import tasks
 from commands.arguments import typed_task
-from commands.checkpoints import located
+from commands.checkpoints import resolve_weights
 from modules.training.precision import Hardware
 from tests.helpers.commands import results, values
 from tests.helpers.errors import line_naming
@@ -254,7 +254,7 @@ def test_the_configuration_names_the_run_that_latest_led_to(graft, trained, tmp_
     assert weights == str(trained.resolve())
     Path("model.safetensors").symlink_to("blob")  # as in a cache of downloads
     Path("blob").write_bytes(b"")
-    assert located(str(tmp_path / "model.safetensors")) == "model.safetensors"
+    assert resolve_weights(str(tmp_path / "model.safetensors")) == "model.safetensors"
 
 
 def test_a_trial_of_one_batch_does_not_become_latest(graft, trained):

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from commands.arguments import without_none
-from commands.checkpoints import find_checkpoint, located
+from commands.checkpoints import find_checkpoint, resolve_weights
 from commands.early_checks import COMMON, MEANT, OWN, SECTIONS, check_early
 from modules.contracts import ConfigError, DataError
 from tests.helpers.commands import ROOT
@@ -115,7 +115,7 @@ def test_a_folder_of_runs_stands_for_its_latest(tmp_path, monkeypatch):
     for name in ("2026-01-01_10-00-00", "2026-01-02_10-00-00"):
         (runs / name / "checkpoints").mkdir(parents=True)
         (runs / name / "checkpoints" / "last.ckpt").write_bytes(b"")
-    assert located("runs/simclr") == "runs/simclr/2026-01-02_10-00-00"
+    assert resolve_weights("runs/simclr") == "runs/simclr/2026-01-02_10-00-00"
     (runs / "latest").symlink_to("2026-01-01_10-00-00")
-    assert located("runs/simclr") == "runs/simclr/2026-01-01_10-00-00"
+    assert resolve_weights("runs/simclr") == "runs/simclr/2026-01-01_10-00-00"
     assert find_checkpoint("runs/simclr", "simclr", resume=True).parts[-3] == "2026-01-01_10-00-00"

@@ -10,17 +10,27 @@ from numpy.typing import NDArray
 from scipy.stats import ks_2samp, kstest
 
 from datamodules.augment import RECIPES, Chances
-from datamodules.augmentation_parameters import COUNT, GOLDEN, AugmentationParameters, Kind, _mixed, draw, uniforms
-from modules.augmentation.views import NEUTRAL, WIDTHS, Draws
+from datamodules.augmentation_parameters import (
+    COUNT,
+    SPLITMIX_INCREMENT,
+    AugmentationParameters,
+    Kind,
+    _mixed,
+    draw,
+    uniforms,
+)
+from modules.augmentation.views import NEUTRAL, WIDTHS, ViewParameters
 
 N = 4000
 
 
-def draws(chances: Chances = RECIPES["strong"], size: int = 96, crop=(0.2, 1.0), shape=(64, 64), n: int = N) -> Draws:
+def draws(
+    chances: Chances = RECIPES["strong"], size: int = 96, crop=(0.2, 1.0), shape=(64, 64), n: int = N
+) -> ViewParameters:
     """Random parameters of `n` views."""
     keys = np.stack([np.zeros(n, int), np.ones(n, int), np.arange(n), np.zeros(n, int)], axis=1)
     rows = draw(uniforms(keys, COUNT), shape, Kind(1, size, crop, chances))
-    return Draws(*np.split(rows.astype(np.float64), np.cumsum(WIDTHS)[:-1], axis=1))
+    return ViewParameters(*np.split(rows.astype(np.float64), np.cumsum(WIDTHS)[:-1], axis=1))
 
 
 def theirs(transform: A.BasicTransform, n: int = N, **data: Any) -> list[dict[str, Any]]:
@@ -37,7 +47,7 @@ def same(one: NDArray, other: NDArray) -> None:
 
 
 def test_the_numbers_are_those_of_splitmix64():
-    words = _mixed(np.full(5, 1234567, np.uint64) + np.arange(1, 6, dtype=np.uint64) * GOLDEN)
+    words = _mixed(np.full(5, 1234567, np.uint64) + np.arange(1, 6, dtype=np.uint64) * SPLITMIX_INCREMENT)
     # as published with the reference implementation's seed 1234567
     known = "6457827717110365317 3203168211198807973 9817491932198370423 4593380528125082431 16408922859458223821"
     assert words.tolist() == [int(word) for word in known.split()]

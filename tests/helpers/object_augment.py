@@ -5,7 +5,7 @@ import numpy as np
 
 from datamodules.detection.augment import ObjectAugment
 
-CANVAS = (128, 128)
+TARGET_SIZE = (128, 128)
 EVERY = np.arange(8)
 SETTINGS = {
     "whole": {},
@@ -26,5 +26,5 @@ SETTINGS = {
 
 
 def augment(**settings) -> ObjectAugment:
-    whole = {"target_size": CANVAS, "scale": (1.0, 1.0), "iou_crop": 0.0, "mosaic": 0.0, "copy_paste": 0.0}
+    whole = {"target_size": TARGET_SIZE, "scale": (1.0, 1.0), "iou_crop": 0.0, "mosaic": 0.0, "copy_paste": 0.0}
     return ObjectAugment(**(whole | {"recipe": "none", "visible": 0.0, "masks": False} | settings))

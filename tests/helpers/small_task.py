@@ -146,7 +146,7 @@ class Data(L.LightningDataModule):
     predict_dataloader = test_dataloader
 
 
-class Memory(L.loggers.logger.DummyLogger):
+class MemoryLogger(L.loggers.logger.DummyLogger):
     """Logger that records (step, metrics)."""
 
     def __init__(self) -> None:

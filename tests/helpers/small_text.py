@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from tests.helpers.small_task import Backbone, Memory
+from tests.helpers.small_task import Backbone, MemoryLogger
 
-__all__ = ["Captioner", "Captions", "Memory", "Pairs", "Translator"]
+__all__ = ["Captioner", "Captions", "MemoryLogger", "Pairs", "Translator"]
 
 ADJECTIVES, NOUNS = ["red", "blue", "small", "$x$ green"], ["dog", "circle", "square", "straße", "tree"]
 

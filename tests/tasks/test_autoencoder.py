@@ -65,9 +65,9 @@ def test_it_trains_with_weights_of_half_the_precision():
 
 def test_what_is_drawn_is_compared_with_the_image_without_noise():
     task, image = autoencoder(noise=0.4), smooth()
-    passage = task._pass(given(task, image)["image"], torch.Generator().manual_seed(0))
-    torch.testing.assert_close(passage.target, image.float() / 127.5 - 1, atol=1e-5, rtol=0)
-    assert (passage.seen - passage.target).std().item() == pytest.approx(2 * 0.4, rel=0.03)  # -1..1 is twice as wide
+    output = task._pass(given(task, image)["image"], torch.Generator().manual_seed(0))
+    torch.testing.assert_close(output.target, image.float() / 127.5 - 1, atol=1e-5, rtol=0)
+    assert (output.seen - output.target).std().item() == pytest.approx(2 * 0.4, rel=0.03)  # -1..1 is twice as wide
     clean = autoencoder()._pass(given(task, image)["image"], None)
     assert torch.equal(clean.seen, clean.target)
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from modules.contracts import ConfigError, DataError
 from modules.contracts.data_info import DataInfo
-from modules.gan import BackboneDiscriminator, Canvas, DCGANDiscriminator, DCGANGenerator, ResNetDiscriminator
+from modules.gan import BackboneDiscriminator, DCGANDiscriminator, DCGANGenerator, ImageSpec, ResNetDiscriminator
 from modules.gan.contracts import Discriminator, Generator
 from modules.losses.adversarial import gradient_penalty
 from modules.training.optim import Optim
@@ -22,7 +22,7 @@ SMALL = {"image_size": 16, "latent": 8}
 
 
 def thin(make, **options):
-    return lambda *canvas: make(*canvas, width=4, **options)
+    return lambda *spec: make(*spec, width=4, **options)
 
 
 NORMAL = {"generator": thin(DCGANGenerator), "discriminator": thin(DCGANDiscriminator, norm="layer")} | SMALL
@@ -237,10 +237,10 @@ def test_an_auxiliary_classifier_learns_the_classes():
 class Constant(Generator):
     """Generator with one learned color for all images."""
 
-    def __init__(self, canvas: Canvas, latent: int):
-        super().__init__(canvas, latent)
-        self.color = nn.Parameter(torch.zeros(canvas.channels, 1, 1))
-        self.size = canvas.size
+    def __init__(self, spec: ImageSpec, latent: int):
+        super().__init__(spec, latent)
+        self.color = nn.Parameter(torch.zeros(spec.channels, 1, 1))
+        self.size = spec.size
 
     def forward(self, noise: Tensor, label: Tensor | None = None) -> Tensor:
         return self.color.tanh().expand(len(noise), -1, self.size, self.size)
@@ -249,8 +249,8 @@ class Constant(Generator):
 class Plane(Discriminator):
     """Discriminator that is linear in the mean color."""
 
-    def __init__(self, canvas: Canvas):
-        super().__init__(canvas, canvas.channels)
+    def __init__(self, spec: ImageSpec):
+        super().__init__(spec, spec.channels)
 
     def features(self, image: Tensor) -> Tensor:
         return image.mean((2, 3))
@@ -297,8 +297,8 @@ def test_discriminators_with_batch_norm_judge_real_and_generated_images_apart():
     task = GAN(**NORMAL | {"discriminator": thin(DCGANDiscriminator)})
     real, fake = torch.randn(4, 3, 16, 16), torch.randn(4, 3, 16, 16) + 3
     apart = task.discriminator(real).score, task.discriminator(fake).score
-    for verdict, score in zip(task._verdicts(real, fake, None), apart, strict=True):
-        torch.testing.assert_close(verdict.score, score)
+    for output, score in zip(task._outputs(real, fake, None), apart, strict=True):
+        torch.testing.assert_close(output.score, score)
     assert not torch.allclose(task.discriminator(torch.cat([real, fake])).score[:4], apart[0])
 
 
@@ -350,8 +350,8 @@ def test_the_backbone_of_a_discriminator_takes_weights(tmp_path):
     export_backbone(source, tmp_path / "backbone.safetensors")
     path = str(tmp_path / "backbone.safetensors")
 
-    def judge(canvas: Canvas) -> BackboneDiscriminator:
-        return BackboneDiscriminator(canvas, "test_resnet", weights=path)
+    def judge(spec: ImageSpec) -> BackboneDiscriminator:
+        return BackboneDiscriminator(spec, "test_resnet", weights=path)
 
     slow = Optim(torch.optim.SGD, lr=0.0)
     task = GAN(**NORMAL | {"image_size": 32, "discriminator": judge}, discriminator_optim=slow)

@@ -56,8 +56,8 @@ def train(task: Pretraining, batch: dict[str, Any], steps: int = 30, **options: 
     """Train; returns the results of each step."""
     kept, compute_loss = [], task.compute_loss
 
-    def recorded(batch: dict[str, Any], draws: torch.Generator | None) -> dict[str, Tensor]:
-        results = compute_loss(batch, draws)
+    def recorded(batch: dict[str, Any], generator: torch.Generator | None) -> dict[str, Tensor]:
+        results = compute_loss(batch, generator)
         kept.append({name: value.detach().clone() for name, value in results.items()})
         return results
 

@@ -41,8 +41,8 @@ def trained(name: str, method: type, settings: dict, processes: int) -> dict[str
     torch.manual_seed(0)
     optim = Optim(torch.optim.SGD, lr=0.005, warmup=0)
     task = method(
-        generator=lambda *canvas: DCGANGenerator(*canvas, width=4),
-        discriminator=lambda canvas: DCGANDiscriminator(canvas, width=4, norm="layer"),
+        generator=lambda *spec: DCGANGenerator(*spec, width=4),
+        discriminator=lambda spec: DCGANDiscriminator(spec, width=4, norm="layer"),
         image_size=16,
         latent=8,
         optim=optim,

@@ -5,7 +5,7 @@ import numpy as np
 from datamodules.detection.formats.raw import Form, corners
 
 FORMS: tuple[Form, ...] = ("xyxy", "xywh", "cxcywh")
-FEW = 10  # fewer boxes are too few to suspect a file's form
+MIN_BOXES = 10  # fewer boxes are too few to suspect a file's form
 ODD = 0.1  # share of boxes that do not fit, above which another form is suspected
 FINE = 0.01  # ... if the share is at most this in that form
 
@@ -45,7 +45,7 @@ def misread(boxes: np.ndarray, form: Form, limits: np.ndarray) -> str:
     """
     known = np.isfinite(boxes).all(1)
     boxes, limits = boxes[known], limits[known]
-    if len(boxes) < FEW:
+    if len(boxes) < MIN_BOXES:
         return ""
     shares = {other: _strange(corners(boxes, other), limits).mean() for other in FORMS}
     best = min(FORMS, key=shares.__getitem__)

@@ -2,7 +2,7 @@
 
 from datamodules.detection.formats.raw import Raw
 from datamodules.spelling import composed
-from modules.contracts import DataError, nearest
+from modules.contracts import DataError, suggest
 
 
 class Names:
@@ -24,7 +24,7 @@ class Names:
         """
         name = composed(name)
         if self.fixed and name not in self.found:
-            hint = nearest(name, [*self.found])
+            hint = suggest(name, [*self.found])
             raise DataError(f"{where} is of class {name!r}, which data.classes lacks{hint}: add it there, or mend it")
         return self.found.setdefault(name, len(self.found))
 

@@ -12,7 +12,7 @@ from modules.decoding.boxes import Detection, Selection
 from modules.heads.detection.anchors import Anchors
 
 RATIOS = (0.5, 1.0, 2.0)
-ENOUGH = 0.9  # recall of the training boxes that anchors should have
+MIN_RECALL = 0.9  # recall of the training boxes that anchors should have
 Target = dict[str, Tensor]
 Maps = list[Tensor] | Callable[[Tensor], list[Tensor]]
 
@@ -111,11 +111,11 @@ class Detector(Head):
         """
         if not fit and (self.anchors is None or not len(wh)):
             return None
-        fitting = fit or (fit is None and not self.given_anchors and self.anchors.recall(wh) < ENOUGH)
+        fitting = fit or (fit is None and not self.given_anchors and self.anchors.recall(wh) < MIN_RECALL)
         line = self.fit_anchors(wh) if fitting else ""
         recall = self.anchors.recall(wh)
         line = line or f"anchors reach {recall:.1%} of {len(wh):,} training boxes (recall at IoU 0.5)"
-        if recall >= ENOUGH:
+        if recall >= MIN_RECALL:
             return line
         remedy = (
             "raise --data.image_size, or take more levels of the neck" if fitting else "add --model.fit_anchors true"

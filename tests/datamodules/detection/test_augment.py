@@ -12,7 +12,7 @@ from datamodules.detection.objects import packed
 from datamodules.letterbox import fitted
 from modules.contracts import ConfigError
 from tests.helpers.errors import refuses
-from tests.helpers.object_augment import CANVAS, EVERY, SETTINGS, augment
+from tests.helpers.object_augment import EVERY, SETTINGS, TARGET_SIZE, augment
 from tests.helpers.rectangles import COLORS, assert_boxes_fit, assert_masks_fit, rectangles, runs
 
 TURNED = [A.Affine(rotate=(-40, 40), p=1)]
@@ -101,7 +101,7 @@ def test_an_image_at_scale_one_is_the_one_that_evaluation_sees():
     source = rectangles(shapes=((481, 613), (97, 301)), count=4)
     for index in range(4):
         sample = augment()(source, EVERY, index, 0, 0, index)
-        assert sample["inside"] == fitted(source.shape(index), CANVAS) == sample["image"].shape[:2]
+        assert sample["inside"] == fitted(source.shape(index), TARGET_SIZE) == sample["image"].shape[:2]
         assert sample["size"] == source.shape(index)
 
 
@@ -109,7 +109,7 @@ def test_an_image_at_scale_one_is_the_one_that_evaluation_sees():
 def test_no_augmented_image_is_larger_than_a_whole_one(scale):
     source = rectangles()
     for sample, index in zip(samples(augment(scale=(scale, scale))), list(range(8)) * 2, strict=True):
-        whole = np.array(fitted(source.shape(index), CANVAS))
+        whole = np.array(fitted(source.shape(index), TARGET_SIZE))
         assert np.abs(np.array(sample["inside"]) - np.rint(whole * min(scale, 1))).max() <= 1
 
 

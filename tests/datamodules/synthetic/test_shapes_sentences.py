@@ -7,7 +7,7 @@ import pytest
 
 from datamodules import ShapesSentences
 from datamodules.synthetic.language import DEEDS, FARBEN, NOUNS, PLACES, SIZES, Group, Statement, statement
-from datamodules.synthetic.world import COLORS, SHAPES, Draws
+from datamodules.synthetic.world import COLORS, SHAPES, SeededRandom
 from datamodules.text.text_statistics import copied
 
 RED, ORANGE, BLUE = 0, 1, 5
@@ -82,7 +82,7 @@ def test_every_word_of_the_world_has_its_own_translation():
 
 
 def test_the_english_decides_the_german():
-    said = [statement(Draws(3, i)) for i in range(3000)]
+    said = [statement(SeededRandom(3, i)) for i in range(3000)]
     german = {}
     for each in said:
         assert german.setdefault(each.english(), each.german()) == each.german()
@@ -91,7 +91,7 @@ def test_the_english_decides_the_german():
 def test_verbs_come_last_after_dass_and_weil_and_second_elsewhere():
     verbs = r"(liegt|liegen|hat|haben)"
     for i in range(500):
-        said = statement(Draws(3, i))
+        said = statement(SeededRandom(3, i))
         last = bool(re.search(rf" {verbs}\.$", said.german()))
         assert last == (said.frame in ("that", "because"))
         if said.frame == "here":

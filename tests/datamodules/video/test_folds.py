@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from datamodules import HMDB51, UCF101
-from datamodules.video.stored import StoredVideos
+from datamodules.video.videos_on_disk import VideosOnDisk
 from modules.contracts import DataError
 from tests.helpers.errors import refuses
 from tests.helpers.filmed import film
@@ -46,7 +46,7 @@ def hmdb(tmp_path: Path) -> Path:
     return root
 
 
-def ready(data: StoredVideos) -> dict[str, list[tuple[str, int]]]:
+def ready(data: VideosOnDisk) -> dict[str, list[tuple[str, int]]]:
     """Path and label of the videos of each split."""
     data.setup("fit")
     return {

@@ -8,7 +8,7 @@ from PIL import Image
 
 from datamodules import FrameFolder, VideoFolder, Videos
 from datamodules.video import probe
-from datamodules.video.stored import StoredVideos
+from datamodules.video.videos_on_disk import VideosOnDisk
 from modules.contracts import ConfigError, DataError
 from tests.helpers.errors import assert_named, refuses
 from tests.helpers.filmed import add_sound, cut_short, film
@@ -16,17 +16,17 @@ from tests.helpers.filmed import add_sound, cut_short, film
 SMALL = {"frames": 4, "image_size": 24, "batch_size": 2, "workers": 0}
 
 
-def ready(root: Path, kind: type[StoredVideos] = VideoFolder, **options) -> StoredVideos:
+def ready(root: Path, kind: type[VideosOnDisk] = VideoFolder, **options) -> VideosOnDisk:
     data = kind(str(root), **(SMALL | options))
     data.setup("fit")
     return data
 
 
-def ids(data: StoredVideos, split: str = "train") -> list[str]:
+def ids(data: VideosOnDisk, split: str = "train") -> list[str]:
     return [name for batch in data.plain_dataloader(split) for name in batch["id"]]
 
 
-def labels(data: StoredVideos, split: str = "train") -> list[int]:
+def labels(data: VideosOnDisk, split: str = "train") -> list[int]:
     return [label for batch in data.plain_dataloader(split) for label in batch["label"].tolist()]
 
 

@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from modules.augmentation.diff_augment import DRAWS, diff_augment
+from modules.augmentation.diff_augment import PARAMETERS, diff_augment
 
 ALL = ["color", "translation", "cutout"]
 
 
 def draws(count: int, **values: float) -> torch.Tensor:
     names = ["brightness", "saturation", "contrast", "down", "right", "hole_down", "hole_right"]
-    assert len(names) == DRAWS
-    neutral = torch.full((count, DRAWS), 0.5)
+    assert len(names) == PARAMETERS
+    neutral = torch.full((count, PARAMETERS), 0.5)
     for name, value in values.items():
         neutral[:, names.index(name)] = value
     return neutral
@@ -20,7 +20,7 @@ def draws(count: int, **values: float) -> torch.Tensor:
 def test_draws_in_the_middle_change_nothing():
     image = torch.rand(2, 3, 16, 16) * 2 - 1
     torch.testing.assert_close(diff_augment(image, draws(2), ["color", "translation"]), image)
-    assert diff_augment(image, torch.rand(2, DRAWS), []) is image
+    assert diff_augment(image, torch.rand(2, PARAMETERS), []) is image
 
 
 def test_color_by_hand():
@@ -53,14 +53,14 @@ def test_cutout_covers_a_square_of_half_the_side_around_its_center():
 
 def test_every_image_has_its_own_draws_which_reach_the_ends():
     image = torch.rand(1, 3, 16, 16).expand(500, -1, -1, -1)
-    changed = diff_augment(image, torch.rand(500, DRAWS), ALL)
+    changed = diff_augment(image, torch.rand(500, PARAMETERS), ALL)
     assert len(changed.flatten(1).unique(dim=0)) > 400
-    rows = diff_augment(torch.ones(500, 1, 16, 16), torch.rand(500, DRAWS), ["translation"])[:, 0].sum((1, 2))
+    rows = diff_augment(torch.ones(500, 1, 16, 16), torch.rand(500, PARAMETERS), ["translation"])[:, 0].sum((1, 2))
     shares = torch.bincount((rows == 256).long()).float() / 500
     assert shares[1] == pytest.approx(1 / 25, abs=0.03)  # 5 x 5 shifts
 
 
 def test_gradients_flow_through_all_changes():
     image = torch.rand(2, 3, 8, 8, dtype=torch.float64, requires_grad=True)
-    random = torch.rand(2, DRAWS, dtype=torch.float64)
+    random = torch.rand(2, PARAMETERS, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda x: diff_augment(x, random, ALL), image)

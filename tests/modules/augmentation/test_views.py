@@ -11,7 +11,7 @@ from torch import Tensor
 from datamodules.synthetic.render import render
 from datamodules.synthetic.world import scene
 from modules.augmentation import views
-from modules.augmentation.views import BRIGHTNESS, CONTRAST, HUE, NEUTRAL, SATURATION, Draws, make_views
+from modules.augmentation.views import BRIGHTNESS, CONTRAST, HUE, NEUTRAL, SATURATION, ViewParameters, make_views
 
 IMAGES = [render(scene(0, i), 64)[0] for i in range(6)] + [
     np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8),
@@ -50,10 +50,10 @@ def drawn(
 
 
 def random_draws(count: int, views: int, seed: int = 0) -> Tensor:
-    """Draws that need every operation."""
+    """ViewParameters that need every operation."""
     random, every = np.random.default_rng(seed), (count, views, 1)
     first, stop = random.integers(0, 30, (count, views, 2)), random.integers(34, 65, (count, views, 2))
-    parts = Draws(
+    parts = ViewParameters(
         box=np.concatenate([first, stop], -1),
         flip=random.random(every) < 0.5,
         factors=random.uniform([0.6, 0.6, 0.6, -0.5], [1.4, 1.4, 1.4, 0.5], (count, views, 4)),

@@ -7,17 +7,17 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from modules.losses.adversarial import GAMES, dragan, gradient_penalty, r1, slopes
+from modules.losses.adversarial import GAN_LOSSES, dragan, gradient_penalty, r1, slopes
 
 REAL, FAKE = torch.tensor([2.0, -0.5, 0.25]), torch.tensor([-3.0, 0.5, 1.5])
 
 
 def test_where_the_discriminator_knows_nothing_minimax_costs_two_ln_2():
     zeros = torch.zeros(8, requires_grad=True)
-    loss = GAMES["minimax"].discriminator(zeros, zeros)
+    loss = GAN_LOSSES["minimax"].discriminator(zeros, zeros)
     assert loss.item() == pytest.approx(1.386294, abs=1e-6)
-    assert GAMES["minimax"].generator(zeros).item() == pytest.approx(-math.log(2))
-    assert GAMES["non_saturating"].generator(zeros).item() == pytest.approx(math.log(2))
+    assert GAN_LOSSES["minimax"].generator(zeros).item() == pytest.approx(-math.log(2))
+    assert GAN_LOSSES["non_saturating"].generator(zeros).item() == pytest.approx(math.log(2))
     (slope,) = torch.autograd.grad(loss, zeros)
     assert slope.abs().max() < 1e-7  # equal data on both sides: that is the optimum
 
@@ -35,8 +35,8 @@ def test_the_best_constant_discriminator_between_unequal_shares_is_their_ratio()
 
     optimizer.step(closure)
     assert score.sigmoid().item() == pytest.approx(0.75, abs=1e-4)
-    real = 3 * GAMES["minimax"].discriminator(score, torch.tensor(-1e4))  # its real half alone
-    fake = GAMES["minimax"].discriminator(torch.tensor(1e4), score)
+    real = 3 * GAN_LOSSES["minimax"].discriminator(score, torch.tensor(-1e4))  # its real half alone
+    fake = GAN_LOSSES["minimax"].discriminator(torch.tensor(1e4), score)
     assert (real + fake).item() == pytest.approx(-3 * math.log(0.75) - math.log(0.25), abs=1e-4)
 
 
@@ -44,11 +44,11 @@ def test_cross_entropies_equal_torchs():
     expected = functional.binary_cross_entropy_with_logits(REAL, torch.ones(3))
     expected += functional.binary_cross_entropy_with_logits(FAKE, torch.zeros(3))
     for name in ("minimax", "non_saturating"):
-        torch.testing.assert_close(GAMES[name].discriminator(REAL, FAKE), expected)
+        torch.testing.assert_close(GAN_LOSSES[name].discriminator(REAL, FAKE), expected)
     opposite = -functional.binary_cross_entropy_with_logits(FAKE, torch.zeros(3))
-    torch.testing.assert_close(GAMES["minimax"].generator(FAKE), opposite)
+    torch.testing.assert_close(GAN_LOSSES["minimax"].generator(FAKE), opposite)
     fooled = functional.binary_cross_entropy_with_logits(FAKE, torch.ones(3))
-    torch.testing.assert_close(GAMES["non_saturating"].generator(FAKE), fooled)
+    torch.testing.assert_close(GAN_LOSSES["non_saturating"].generator(FAKE), fooled)
 
 
 @pytest.mark.parametrize(
@@ -60,13 +60,13 @@ def test_cross_entropies_equal_torchs():
     ],
 )
 def test_games_by_hand(name, discriminator, generator):
-    assert GAMES[name].discriminator(REAL, FAKE).item() == pytest.approx(discriminator, abs=1e-6)
-    assert GAMES[name].generator(FAKE).item() == pytest.approx(generator, abs=1e-6)
+    assert GAN_LOSSES[name].discriminator(REAL, FAKE).item() == pytest.approx(discriminator, abs=1e-6)
+    assert GAN_LOSSES[name].generator(FAKE).item() == pytest.approx(generator, abs=1e-6)
 
 
 def test_scores_in_half_precision_are_summed_in_single():
     scores = torch.full((4096,), 1.001953125).bfloat16()  # bfloat16 knows 1 and 1.0078125, nothing between
-    for game in GAMES.values():
+    for game in GAN_LOSSES.values():
         assert game.discriminator(scores, scores).dtype == torch.float32
         assert game.generator(scores).dtype == torch.float32
 

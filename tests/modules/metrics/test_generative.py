@@ -87,7 +87,7 @@ def test_a_reference_made_in_parts_knows_what_one_made_at_once_does():
 
 
 def test_a_large_reference_keeps_an_even_sample(monkeypatch):
-    monkeypatch.setattr("modules.metrics.generative.MOST", 50)
+    monkeypatch.setattr("modules.metrics.generative.MAX_NEIGHBOR_BANK", 50)
     real = torch.arange(130.0)[:, None].expand(130, 4)
     kept = reference(real.split(7), 130)
     assert kept.rows.tolist() == list(range(0, 130, 3))
@@ -197,8 +197,8 @@ def test_the_metric_gives_what_the_functions_do_and_refuses_a_few():
 def test_gaussian_pixels_have_the_mean_and_spread_of_the_images_and_only_correlated_ones_their_covariance():
     flat = 20 * torch.randn(400, 1) + 5 * torch.randn(400, 12) + torch.linspace(90, 160, 12)
     image = flat.round().clamp(0, 255).to(torch.uint8).view(400, 3, 2, 2)
-    draws = torch.Generator().manual_seed(0)
-    alone, together = (gaussian_pixels(image, 4000, c, draws).flatten(1).double() for c in (False, True))
+    generator = torch.Generator().manual_seed(0)
+    alone, together = (gaussian_pixels(image, 4000, c, generator).flatten(1).double() for c in (False, True))
     truth = image.flatten(1).double()
     for drawn in (alone, together):
         torch.testing.assert_close(drawn.mean(0), truth.mean(0), atol=2.0, rtol=0)

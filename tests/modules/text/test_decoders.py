@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from modules.losses.text import label_smoothed_cross_entropy
 from modules.text.alignment import Alignment
 from modules.text.decoder import Decoder
-from modules.text.memory import Memory
+from modules.text.encoder import EncoderOutput
 from modules.text.recurrent import RecurrentDecoder, RecurrentEncoder
 from modules.text.search import greedy
 from modules.text.show_attend_tell import ShowAttendTell
@@ -39,9 +39,9 @@ def decoder(request: pytest.FixtureRequest) -> Decoder:
 
 
 @pytest.fixture
-def memory() -> Memory:
+def memory() -> EncoderOutput:
     padding = torch.tensor([[0] * 6, [0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 1]]).bool()
-    return Memory(torch.randn(3, 6, 12, dtype=torch.float64), padding)
+    return EncoderOutput(torch.randn(3, 6, 12, dtype=torch.float64), padding)
 
 
 @pytest.fixture
@@ -64,27 +64,27 @@ def test_padding_never_changes_what_an_encoder_says_of_a_text(name: str):
         assert together.padding[row].tolist() == [False] * length + [True] * (7 - length)
 
 
-def test_padding_of_the_memory_never_changes_a_decoder(decoder: Decoder, memory: Memory, target: Tensor):
+def test_padding_of_the_memory_never_changes_a_decoder(decoder: Decoder, memory: EncoderOutput, target: Tensor):
     garbage = memory._replace(states=memory.states.masked_fill(memory.padding[..., None], 77.0))
     torch.testing.assert_close(decoder(target, garbage), decoder(target, memory))
-    alone = Memory(memory.states[1:2, :3], memory.padding[1:2, :3])
+    alone = EncoderOutput(memory.states[1:2, :3], memory.padding[1:2, :3])
     torch.testing.assert_close(decoder(target[1:2], alone), decoder(target, memory)[1:2])
 
 
-def test_padding_of_the_target_gets_no_gradient_and_gives_none(decoder: Decoder, memory: Memory, target: Tensor):
+def test_padding_of_the_target_gets_no_gradient_and_gives_none(decoder: Decoder, memory: EncoderOutput, target: Tensor):
     inputs, labels = target[:, :-1].clone(), target[:, 1:].clone()
     short = gradient(decoder, memory, inputs[:, :5], labels[:, :5])
     inputs[:, 5:], labels[:, 5:] = PAD, PAD
     torch.testing.assert_close(gradient(decoder, memory, inputs, labels), short)
 
 
-def gradient(decoder: Decoder, memory: Memory, inputs: Tensor, labels: Tensor) -> Tensor:
+def gradient(decoder: Decoder, memory: EncoderOutput, inputs: Tensor, labels: Tensor) -> Tensor:
     decoder.zero_grad()
     label_smoothed_cross_entropy(decoder.states(inputs, memory), decoder.output.weight, labels).backward()
     return torch.cat([p.grad.flatten() for p in decoder.parameters() if p.grad is not None])
 
 
-def test_a_decoder_never_sees_the_future(decoder: Decoder, memory: Memory, target: Tensor):
+def test_a_decoder_never_sees_the_future(decoder: Decoder, memory: EncoderOutput, target: Tensor):
     changed = target.clone()
     changed[:, 5:] = (target[:, 5:] + 1).clamp_max(VOCABULARY - 1)
     before, after = decoder(target, memory), decoder(changed, memory)
@@ -92,7 +92,7 @@ def test_a_decoder_never_sees_the_future(decoder: Decoder, memory: Memory, targe
     assert (after[:, 5:] - before[:, 5:]).abs().max() > 1e-6
 
 
-def test_steps_say_what_the_whole_target_says(decoder: Decoder, memory: Memory, target: Tensor):
+def test_steps_say_what_the_whole_target_says(decoder: Decoder, memory: EncoderOutput, target: Tensor):
     state, said = decoder.start(memory), []
     for tokens in target.unbind(1):
         logits, state = decoder.step(tokens, state)
@@ -106,7 +106,7 @@ def test_steps_say_what_the_whole_target_says(decoder: Decoder, memory: Memory, 
     ids=lambda rows: "".join(map(str, rows)),
 )
 def test_hypotheses_are_repeated_left_out_and_reordered(
-    decoder: Decoder, memory: Memory, target: Tensor, rows: list[int]
+    decoder: Decoder, memory: EncoderOutput, target: Tensor, rows: list[int]
 ):
     """Twice in a row, so that groups of hypotheses are chosen from groups as well."""
     state = decoder.start(memory)
@@ -118,17 +118,17 @@ def test_hypotheses_are_repeated_left_out_and_reordered(
     texts = target[rows[again]]
     for tokens in texts[:, 3:].unbind(1):
         logits, state = decoder.step(tokens, state)
-    expected = decoder(texts, Memory(memory.states[rows[again]], memory.padding[rows[again]]))[:, -1]
+    expected = decoder(texts, EncoderOutput(memory.states[rows[again]], memory.padding[rows[again]]))[:, -1]
     torch.testing.assert_close(logits, expected, atol=1e-12, rtol=0)
 
 
-def test_beams_share_the_memory_of_their_source(decoder: Decoder, memory: Memory):
+def test_beams_share_the_memory_of_their_source(decoder: Decoder, memory: EncoderOutput):
     state = decoder.choose(decoder.start(memory), torch.arange(3).repeat_interleave(4))
     assert {len(value) for value in state["source"]} == {3}
     assert {len(value) for key in state.keys() - {"source"} for value in state[key]} == {12}
 
 
-def test_a_step_leaves_the_state_before_it_as_it_was(decoder: Decoder, memory: Memory, target: Tensor):
+def test_a_step_leaves_the_state_before_it_as_it_was(decoder: Decoder, memory: EncoderOutput, target: Tensor):
     _, state = decoder.step(target[:, 0], decoder.start(memory))
     first, _ = decoder.step(target[:, 1], state)
     decoder.step(target[:, 2], state)
@@ -136,7 +136,7 @@ def test_a_step_leaves_the_state_before_it_as_it_was(decoder: Decoder, memory: M
 
 
 def test_where_a_decoder_looks_is_a_distribution_over_places_that_are_there(
-    decoder: Decoder, memory: Memory, target: Tensor
+    decoder: Decoder, memory: EncoderOutput, target: Tensor
 ):
     states, weights = decoder.attend(target, memory)
     torch.testing.assert_close(states, decoder.states(target, memory))
@@ -151,7 +151,7 @@ def test_where_a_decoder_looks_is_a_distribution_over_places_that_are_there(
 
 def test_a_map_becomes_a_memory_row_by_row():
     features = torch.randn(2, 3, 4, 5)
-    states, padding, shape, last = Memory.from_map(features)
+    states, padding, shape, last = EncoderOutput.from_map(features)
     assert shape == (4, 5) and last is None
     assert states.shape == (2, 20, 3)
     assert not padding.any()
@@ -162,7 +162,7 @@ def test_a_map_becomes_a_memory_row_by_row():
 def test_a_handful_of_texts_is_memorized_word_for_word(name: str):
     torch.manual_seed(1)
     decoder = DECODERS[name]()
-    memory = Memory(torch.randn(4, 5, 12), torch.zeros(4, 5).bool())
+    memory = EncoderOutput(torch.randn(4, 5, 12), torch.zeros(4, 5).bool())
     texts = torch.randint(4, VOCABULARY, (4, 6))
     target = torch.cat([torch.full((4, 1), BOS), texts, torch.full((4, 1), EOS)], 1)
     target[2, 4:] = torch.tensor([EOS, PAD, PAD, PAD])
@@ -209,7 +209,7 @@ def test_scores_of_alignment_follow_their_formulas():
 
 def test_the_recurrent_decoder_follows_luongs_equations_with_input_feeding(target: Tensor):
     decoder = RecurrentDecoder(VOCABULARY, 12, 16, 1, "gru", "general").eval()
-    memory = Memory(torch.randn(3, 6, 12), torch.zeros(3, 6).bool())
+    memory = EncoderOutput(torch.randn(3, 6, 12), torch.zeros(3, 6).bool())
     cell = nn.GRUCell(32, 16)
     cell.load_state_dict({name.removesuffix("_l0"): value for name, value in decoder.cells.state_dict().items()})
     hidden, said, expected = decoder.first(memory.states.mean(1)).tanh(), torch.zeros(3, 16), []
@@ -236,7 +236,7 @@ def test_a_recurrent_encoder_hands_on_its_last_state_of_each_direction(cell: str
 
 def test_a_recurrent_decoder_starts_from_the_last_state_or_from_the_mean_if_told_so():
     states, padding = torch.randn(3, 6, 12), torch.zeros(3, 6).bool()
-    memory = Memory(states, padding, last=torch.randn(3, 12))
+    memory = EncoderOutput(states, padding, last=torch.randn(3, 12))
     for initial_state, seen in (("last", memory.last), ("mean", states.mean(1))):
         decoder = RecurrentDecoder(VOCABULARY, 12, 16, attention="none", initial_state=initial_state).eval()
         (hidden,) = decoder.start(memory)["hidden"]
@@ -247,7 +247,7 @@ def test_a_recurrent_decoder_starts_from_the_last_state_or_from_the_mean_if_told
 
 def test_show_attend_and_tell_follows_its_paper(target: Tensor):
     decoder = ShowAttendTell(VOCABULARY, 12, 16, 20, 14).eval()
-    memory = Memory.from_map(torch.randn(3, 12, 2, 3))
+    memory = EncoderOutput.from_map(torch.randn(3, 12, 2, 3))
     (hidden, cell), expected = decoder.first(memory.states.mean(1)).tanh().split(20, 1), []
     for tokens in target.unbind(1):
         word = 4 * decoder.embedding(tokens)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from modules.contracts import ConfigError
 from modules.text.decoder import Decoder, State
-from modules.text.memory import Memory
+from modules.text.encoder import EncoderOutput
 from modules.text.recurrent import RecurrentDecoder
 from modules.text.search import Limits, beam, greedy, likeliest, sample
 from modules.text.tokens import BOS, EOS, PAD, UNK
@@ -30,7 +30,7 @@ class Table(Decoder):
         self.table = sharp * torch.randn(sources, steps, vocabulary, vocabulary, vocabulary)
         self.rows: list[int] = []
 
-    def start(self, memory: Memory) -> State:
+    def start(self, memory: EncoderOutput) -> State:
         zeros = torch.zeros(len(memory.states), dtype=torch.int64)
         return {"source": [memory.states[:, 0, 0].long()], "text": [zeros, zeros + BOS]}
 
@@ -50,8 +50,8 @@ class Table(Decoder):
         return total
 
 
-def sources(number: int) -> Memory:
-    return Memory(torch.arange(number).float()[:, None, None], torch.zeros(number, 1).bool())
+def sources(number: int) -> EncoderOutput:
+    return EncoderOutput(torch.arange(number).float()[:, None, None], torch.zeros(number, 1).bool())
 
 
 def every_text(longest: int, tokens: tuple[int, ...] = (UNK, A, B, C)) -> list[list[int]]:
@@ -101,7 +101,8 @@ def test_sources_are_searched_as_if_each_were_alone():
     decoder, all_ = Table(sources=20, steps=10), sources(20)
     together = beam(decoder, all_, 3, Limits(10), num_return_sequences=2)
     for i in range(20):
-        [alone] = beam(decoder, Memory(all_.states[i : i + 1], all_.padding[:1]), 3, Limits(10), num_return_sequences=2)
+        one = EncoderOutput(all_.states[i : i + 1], all_.padding[:1])
+        [alone] = beam(decoder, one, 3, Limits(10), num_return_sequences=2)
         assert [text.tokens for text in alone] == [text.tokens for text in together[i]]
 
 
@@ -247,7 +248,7 @@ def test_search_over_a_real_decoder_equals_search_without_a_cache(make):
     decoder = make().eval()
     for parameter in decoder.parameters():
         nn.init.normal_(parameter, std=0.5)
-    memory = Memory(torch.randn(6, 5, 16), torch.zeros(6, 5).bool())
+    memory = EncoderOutput(torch.randn(6, 5, 16), torch.zeros(6, 5).bool())
     limits = Limits(12)
     other = Uncached(decoder)
     pairs = [(greedy(decoder, memory, limits), greedy(other, memory, limits))]
@@ -269,7 +270,7 @@ class Uncached(Decoder):
         super().__init__()
         self.decoder = decoder
 
-    def start(self, memory: Memory) -> State:
+    def start(self, memory: EncoderOutput) -> State:
         return {
             "source": [memory.states, memory.padding],
             "text": [torch.empty(len(memory.states), 0, dtype=torch.int64)],
@@ -278,7 +279,7 @@ class Uncached(Decoder):
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         text = torch.cat([state["text"][0], tokens[:, None]], 1)
         each = len(text) // len(state["source"][0])
-        memory = Memory(*(value.repeat_interleave(each, 0) for value in state["source"]))
+        memory = EncoderOutput(*(value.repeat_interleave(each, 0) for value in state["source"]))
         return self.decoder(text, memory)[:, -1], {"source": state["source"], "text": [text]}
 
 

@@ -10,7 +10,7 @@ from modules.contracts import ConfigError
 from modules.text.decoder import tie
 from modules.text.dropout import Dropout
 from modules.text.embedding import sinusoids
-from modules.text.memory import Memory
+from modules.text.encoder import EncoderOutput
 from modules.text.tokens import BOS, PAD
 from modules.text.transformer import TransformerDecoder, TransformerEncoder
 from tests.helpers.errors import refuses
@@ -56,7 +56,7 @@ def test_the_decoder_equals_torchs_with_its_weights(tokens: torch.Tensor, norm: 
     ours.layers.load_state_dict(theirs.layers.state_dict())
     if final is not None:
         ours.norm.load_state_dict(theirs.norm.state_dict())
-    memory = Memory(torch.randn(3, 5, WIDTH), torch.tensor([[0] * 5, [0, 0, 0, 1, 1], [0, 1, 1, 1, 1]]).bool())
+    memory = EncoderOutput(torch.randn(3, 5, WIDTH), torch.tensor([[0] * 5, [0, 0, 0, 1, 1], [0, 1, 1, 1, 1]]).bool())
     expected = theirs(
         ours.place(ours.embedding(tokens)),
         memory.states,
@@ -69,7 +69,7 @@ def test_the_decoder_equals_torchs_with_its_weights(tokens: torch.Tensor, norm: 
 
 def test_the_weights_shown_are_those_of_torchs_layer_before_the_last(tokens: torch.Tensor):
     ours = TransformerDecoder(VOCABULARY, WIDTH, norm="post", **SHAPE).eval()
-    memory = Memory(torch.randn(3, 5, WIDTH), torch.tensor([[0] * 5, [0, 0, 0, 1, 1], [0, 1, 1, 1, 1]]).bool())
+    memory = EncoderOutput(torch.randn(3, 5, WIDTH), torch.tensor([[0] * 5, [0, 0, 0, 1, 1], [0, 1, 1, 1, 1]]).bool())
     layer = nn.TransformerDecoderLayer(WIDTH, HEADS, FEEDFORWARD, 0, batch_first=True)
     theirs = nn.TransformerDecoder(layer, 2)
     random_weights(theirs)
@@ -130,7 +130,7 @@ def test_heads_must_divide_the_width():
 
 def test_the_loss_begins_near_that_of_guessing():
     decoder = TransformerDecoder(2000, 64, width=64, layers=2, tied=False)
-    memory = Memory(torch.randn(20, 5, 64), torch.zeros(20, 5).bool())
+    memory = EncoderOutput(torch.randn(20, 5, 64), torch.zeros(20, 5).bool())
     target = torch.randint(4, 2000, (20, 12))
     target[:, 0] = BOS
     loss = nn.functional.cross_entropy(decoder(target[:, :-1], memory).flatten(0, 1), target[:, 1:].flatten())

@@ -23,7 +23,7 @@ class Result(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Subject:
+class ExtractedFeatures:
     """Features under evaluation.
 
     Args:
@@ -31,11 +31,11 @@ class Subject:
         task: whose features they are.
         split: under evaluation.
         bank: features of the train split, the training set of the probes.
-        judged: features of `split`.
+        evaluated: features of `split`.
         held: features of the val split, to choose settings on, when `split` is another one.
         images: a sample of `split`, uint8 images (n, 3, H, W) or clips (n, 3, T, H, W).
         places: their indices in the split, (n,).
-        rows: their rows in `judged`, int64 (n,); differs from `places` where broken images were left out.
+        rows: their rows in `evaluated`, int64 (n,); differs from `places` where broken images were left out.
         off: reason why probes that need labels are off; empty when they are on.
         seed: of all random draws.
     """
@@ -44,7 +44,7 @@ class Subject:
     task: Task
     split: Split
     bank: Embedded
-    judged: Embedded
+    evaluated: Embedded
     held: Embedded | None
     images: Tensor
     places: np.ndarray
@@ -70,12 +70,12 @@ class Subject:
     @property
     def counts(self) -> str:
         """Numbers of samples in the bank and in the split under evaluation, in words."""
-        return f"bank {len(self.bank.ids):,} train {self.noun}, {len(self.judged.ids):,} {self.split} {self.noun}"
+        return f"bank {len(self.bank.ids):,} train {self.noun}, {len(self.evaluated.ids):,} {self.split} {self.noun}"
 
     @property
     def sampled(self) -> str:
         """Size of the sample of images, in words."""
-        part = "" if len(self.rows) == len(self.judged.ids) else f" of {len(self.judged.ids):,}"
+        part = "" if len(self.rows) == len(self.evaluated.ids) else f" of {len(self.evaluated.ids):,}"
         return f"{len(self.rows):,}{part} {self.split} {self.noun}"
 
     def result(self, name: str, value: float, protocol: str) -> Result:
@@ -83,11 +83,11 @@ class Subject:
         return Result(f"{self.split}/{name}", value, protocol)
 
     def name(self, row: int) -> str:
-        """Class of a row of `judged`, "" without labels."""
-        return "" if self.off else self.classes[int(self.judged.labels[row])]
+        """Class of a row of `evaluated`, "" without labels."""
+        return "" if self.off else self.classes[int(self.evaluated.labels[row])]
 
 
-def collect(trainer: Trainer, task: Task, split: Split, most: int) -> Subject:
+def collect(trainer: Trainer, task: Task, split: Split, most: int) -> ExtractedFeatures:
     """Computes the features of the splits that are needed, and decodes up to `most` images of `split`.
 
     Raises:
@@ -104,12 +104,12 @@ def collect(trainer: Trainer, task: Task, split: Split, most: int) -> Subject:
     places = evenly(len(data.dataset(split, "plain")), most)
     batches = list(samples(data, split, "plain", places))
     row = {name: i for i, name in enumerate(found[split].ids)}
-    return Subject(
+    return ExtractedFeatures(
         trainer,
         task,
         split,
         bank=found["train"],
-        judged=found[split],
+        evaluated=found[split],
         held=found.get("val") if split == "test" else None,
         images=torch.cat([shots(batch) for batch in batches]),
         places=places,

@@ -12,7 +12,7 @@ from modules.training.allocator import keep_freed_memory
 from tasks.averaging import EpochAverage, MovingAverage
 
 
-def quiet() -> None:
+def silence_messages() -> None:
     """Silence the messages of Lightning and torch that appear at every start and need no action."""
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Memory(NamedTuple):
+class EncoderOutput(NamedTuple):
     """Encoder output: one vector for each place of a source: words of a sentence, cells of a feature map.
 
     Args:
@@ -22,7 +22,7 @@ class Memory(NamedTuple):
     last: Tensor | None = None
 
     @classmethod
-    def from_map(cls, features: Tensor, coord_conv: bool = False) -> "Memory":
+    def from_map(cls, features: Tensor, coord_conv: bool = False) -> "EncoderOutput":
         """A map (B, C, H, W) as H * W places of width C, row by row.
 
         Args:
@@ -49,5 +49,5 @@ class Encoder(nn.Module):
     width: int
     embedding: nn.Embedding
 
-    def forward(self, tokens: Tensor) -> Memory:
+    def forward(self, tokens: Tensor) -> EncoderOutput:
         raise NotImplementedError

@@ -17,10 +17,10 @@ from datamodules.video.source import FrameFolders, VideoFiles
 from datamodules.video.video_data import VideoDataModule
 from modules.contracts import ConfigError
 
-Stored = VideoFiles | FrameFolders
+VideoSource = VideoFiles | FrameFolders
 
 
-class StoredVideos(VideoDataModule):
+class VideosOnDisk(VideoDataModule):
     """Base of the data modules of videos on disk.
 
     Args:
@@ -63,7 +63,7 @@ class StoredVideos(VideoDataModule):
             raise ConfigError(f"data.crops is {crops}, but it is at least 1")
         self.sampling, self.crops = Sampling(frames, sampling, stride, short_clips, clips, fps), crops
 
-    def broken(self, source: Stored) -> dict[int, str]:
+    def broken(self, source: VideoSource) -> dict[int, str]:
         wrong = dict(source.wrong)
         if self.sampling.short_clips == "error":
             wrong |= {i: why for i in range(len(source)) if i not in wrong and (why := self._too_short(source, i))}
@@ -80,7 +80,7 @@ class StoredVideos(VideoDataModule):
         gaps = np.array([np.median(np.diff(t)) if len(t) > 1 else 1.0 for t in times])
         return f"{said}, {_range(1 / gaps)} a second, {_range(frames * gaps)} seconds"
 
-    def _too_short(self, source: Stored, index: int) -> str:
+    def _too_short(self, source: VideoSource, index: int) -> str:
         steps, span = len(timeline(source.times(index), self.sampling.fps)), self.sampling.span
         return (
             f"has {steps} frames, but a clip spans {span}: data.short_clips loop or pad takes it"
@@ -89,7 +89,7 @@ class StoredVideos(VideoDataModule):
         )
 
 
-class DecodedVideos(StoredVideos):
+class DecodedVideos(VideosOnDisk):
     """Base of the data modules of video files.
 
     Args:
