@@ -124,7 +124,7 @@ class Checkpoint(LightningCheckpoint):
         self._restore_handlers()
         late = self._logged(trainer)  # by callbacks that evaluate the last weights after training
         if self.last.step == trainer.global_step:
-            self.last.metrics |= late
+            self.last.add(late)
         elif late:
             self.last = Validation(trainer.global_step, trainer.current_epoch - 1, metrics=late)
         for callback in trainer.callbacks:

@@ -1,5 +1,6 @@
 """Datasets of single images, and their collate function."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import albumentations as A
@@ -51,14 +52,17 @@ class DeviceDataset(ImageDataset):
     Args:
         parameters: of the views; an image of another shape is scaled to cover that shape and cut at its sides.
 
-    Attributes: `held` is true if the device holds the images, all but the rows in `missing`.
     """
 
     def __init__(self, source: Source, indices: np.ndarray, parameters: AugmentationParameters, seed: int, skip: bool):
         super().__init__(source, indices, [], seed, skip)
         self.parameters = parameters
-        self.held, self.missing = False, frozenset[int]()
+        self.held, self.missing = False, frozenset[int]()  # by the device; rows of images that could not be read
         self.fit = A.Compose([A.SmallestMaxSize(max_size_hw=parameters.shape), A.CenterCrop(*parameters.shape)])
+
+    def leave_out_images(self, missing: Iterable[int]) -> None:
+        """Give keys and parameters alone, because the device holds all images but the rows in `missing`."""
+        self.held, self.missing = True, frozenset(missing)
 
     def content(self, epoch: int, row: int, index: int) -> dict[str, Any]:
         sample = {"row": row, "key": (self.seed, epoch, index), "parameters": self.parameters}

@@ -202,7 +202,7 @@ class Task(L.LightningModule):
     @lr.setter
     def lr(self, rate: float) -> None:
         for rates in self._rates():
-            rates.highest = rate
+            rates.scale_to(rate)
         rank_zero_info(f"learning rate {rate:.3g}; to use it again: --model.optim.lr {rate:.3g}")
 
     def on_train_start(self) -> None:

@@ -90,7 +90,7 @@ class TextGeneration(Task):
 
     def on_eval_epoch_end(self, stage: Stage) -> None:
         scores, quick = self.scores[stage], self._greedily(stage)
-        scores.full = not quick
+        scores.set_full(not quick)
         found = {f"{name}{GREEDY * quick}": value for name, value in scores.compute().items()}
         found["perplexity"] = self.perplexity[stage].compute()
         self.log_metrics({f"{stage}/{name}": value for name, value in found.items()})

@@ -1,5 +1,6 @@
 """Base of tasks with images or clips: backbone, weights, input normalization."""
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
@@ -118,7 +119,8 @@ class VisionTask(Task):
 
         To be called again when `pools` or `used` change.
         """
-        self.backbone.pools, used = self.pools, self.used
+        self.backbone.set_pools(self.pools)
+        used = self.used
         for name, parameter in self.backbone.net.named_parameters():
             parameter.requires_grad_(name in self.trainable and name in used)
 
@@ -136,7 +138,11 @@ class VisionTask(Task):
             self._load()
             start = names.keys() - set(self.backbone.untrained)
         fixed = [name for name, parameter in names.items() if not parameter.requires_grad]
-        self.backbone.untrained = self.exported.untrained = tuple(name for name in fixed if name not in start)
+        self._mark_untrained([name for name in fixed if name not in start])
+
+    def _mark_untrained(self, names: Iterable[str]) -> None:
+        for backbone in (self.backbone, self.exported):
+            backbone.mark_untrained(names)
 
     def _load(self) -> None:
         if not self.weights:
@@ -231,7 +237,7 @@ class VisionTask(Task):
         super().on_load_checkpoint(checkpoint)
         self.loaded = True
         about = checkpoint.get("backbone", {})
-        self.backbone.untrained = self.exported.untrained = tuple(about.get("untrained", ()))
+        self._mark_untrained(about.get("untrained", ()))
         if self.pools and "pooled" not in about and not pools_plainly(self.backbone):
             raise ConfigError(
                 f"the checkpoint is of a version that took the mean of the last map, and not the pooled features of "

@@ -150,7 +150,7 @@ def _classifier(trainer: Trainer, device: torch.device, splits: list[str], count
     right = float(tensors.pop("right"))
     model.load_state_dict(tensors)
     share = f" and right on {100 * right:.1f} % of the {splits[1]} images" if splits[1:] else ""
-    model.about += f", trained here{share}"
+    model.add_note(f"trained here{share}")
     return model.eval()
 
 

@@ -40,8 +40,8 @@ def build_loggers(
     if tensorboard:
         from lightning.pytorch.loggers import TensorBoardLogger
 
-        loggers.append(TensorBoardLogger(folder, name="", version="tensorboard"))
-    return [MetricsCSV(folder), *map(fault_tolerant, [*loggers, *own])]
+        loggers.append(fault_tolerant(TensorBoardLogger(folder, name="", version="tensorboard")))
+    return [MetricsCSV(folder), *loggers, *map(fault_tolerant, own)]
 
 
 def _wandb(folder: Path) -> Logger:
@@ -71,6 +71,5 @@ def _wandb(folder: Path) -> Logger:
         resume=environment.get("WANDB_RESUME") or "allow",
         settings=settings,
     )
-    if environment.get("WANDB_MODE") != "shared":  # where nobody knows the step
-        logger.counter = folder / WANDB_STEP
-    return logger
+    known = environment.get("WANDB_MODE") != "shared"  # where nobody knows the step
+    return fault_tolerant(logger, counter=folder / WANDB_STEP if known else None)

@@ -59,9 +59,16 @@ class FaultTolerant:
         return "W&B" if isinstance(self, WandbLogger) else type(self).__name__
 
 
-def fault_tolerant(logger: Logger) -> Logger:
-    """The same logger, of its class made `FaultTolerant`; a W&B run also begins late and falls back to offline."""
-    return _restore(type(logger), vars(logger))
+def fault_tolerant(logger: Logger, **state: Any) -> Logger:
+    """The same logger, of its class made `FaultTolerant`; a W&B run also begins late and falls back to offline.
+
+    Args:
+        logger: of any class.
+        state: further attributes, such as `counter` of `DeferredRun`.
+    """
+    shared = vars(logger)
+    shared.update(state)
+    return _restore(type(logger), shared)
 
 
 @cache

@@ -20,6 +20,10 @@ class Validation:
     within: bool = False
     metrics: dict[str, float] = field(default_factory=dict)
 
+    def add(self, metrics: dict[str, float]) -> None:
+        """Add metrics of the same weights that were computed later."""
+        self.metrics.update(metrics)
+
     @property
     def when(self) -> str:
         """Epoch of the weights, and the step where it was not yet over."""

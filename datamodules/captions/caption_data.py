@@ -170,7 +170,7 @@ class CaptionData(ImageFilesData):
         path, began = self.features.place(digest([key, self.image_size, source.fingerprint(rows)])), time.monotonic()
         if found := not path.is_file():
             self.features.write(path, len(rows), self._encoded(encode))
-        self.features.path = path
+        self.features.use(path)
         took = f"computed in {time.monotonic() - began:.1f} s" if found else "computed by an earlier run"
         return f"  maps of {len(rows):,} training images, {path.stat().st_size / 1e6:,.0f} MB: {took}, cached in {path}"
 

@@ -32,6 +32,10 @@ class FeatureCache:
             raise DataError(f"image {row} of {self.path} could not be decoded")
         return found
 
+    def use(self, path: Path) -> None:
+        """Read maps from a file of `write`."""
+        self.path = path
+
     @staticmethod
     def place(key: str) -> Path:
         """Path of the cache file for the digest `key`."""

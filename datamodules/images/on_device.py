@@ -57,7 +57,8 @@ class DeviceViews:
             for batch in batches:
                 self.held[batch["row"].to(device)] = batch["image"].permute(0, 2, 3, 1).to(device)
                 self.missing.difference_update(batch["row"].tolist())
-        data.held, data.missing = self.held is not None, frozenset(self.missing)
+        if self.held is not None:
+            data.leave_out_images(self.missing)
 
     def make(self, batch: Batch, parameters: list[Tensor]) -> Batch:
         """The batch with `views`, or `image` when there is but one, in place of `row` and `image` as they came.

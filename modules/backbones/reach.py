@@ -71,7 +71,8 @@ def pools_plainly(backbone: Backbone) -> bool:
     """True if the pooled features are the mean of the last map (global average pooling)."""
     copy = deepcopy(backbone).eval()
     frames = (16,) if copy.temporal else ()
-    copy.pools, weight = True, next(copy.parameters(), copy.mean)
+    copy.set_pools(True)
+    weight = next(copy.parameters(), copy.mean)
     image = torch.randn(1, copy.in_channels, *frames, *published(copy), device=weight.device, dtype=weight.dtype)
     maps = copy(image)
     pooled, plain = copy.pool(maps), maps[-1].flatten(2).mean(2)
@@ -79,7 +80,7 @@ def pools_plainly(backbone: Backbone) -> bool:
 
 
 def _outputs(copy: Backbone) -> tuple[list[Tensor], Tensor]:
-    copy.pools = True
+    copy.set_pools(True)
     weight = next(copy.parameters(), copy.mean)
     frames = (16,) if copy.temporal else ()
     image = torch.zeros(1, copy.in_channels, *frames, *published(copy), device=weight.device, dtype=weight.dtype)

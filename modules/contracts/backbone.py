@@ -95,6 +95,14 @@ class Backbone(nn.Module):
         super().__init_subclass__(**kwargs)
         cls.name = cls.__dict__.get("name", cls.__name__)
 
+    def set_pools(self, pools: bool) -> None:
+        """Set `pools`, as the task that uses the backbone needs it."""
+        self.pools = pools
+
+    def mark_untrained(self, names: Iterable[str]) -> None:
+        """Set `untrained`, after weights are loaded or layers frozen."""
+        self.untrained = tuple(names)
+
     @property
     def config(self) -> dict[str, Any]:
         """Pretrained config of the network, under timm's names: `input_size`, `first_conv`, `classifier`, ..."""

@@ -74,10 +74,6 @@ class CaptionScores(Corpus):
         full: also METEOR, if Java and pycocoevalcap are found; it takes seconds.
     """
 
-    def __init__(self, full: bool = True):
-        super().__init__()
-        self.full = full
-
     def compute(self) -> dict[str, Tensor]:
         """The scores, scalars in float32."""
         scores = caption_scores(*self.sentences(), self.full)

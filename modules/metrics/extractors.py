@@ -30,6 +30,10 @@ class Extractor(nn.Module):
     about: str
     classes: list[str] | None = None
 
+    def add_note(self, note: str) -> None:
+        """Add a few words to `about`."""
+        self.about = f"{self.about}, {note}"
+
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Images uint8 (B, C, H, W) to features float32 (B, D) and probabilities (B, K)."""
         raise NotImplementedError

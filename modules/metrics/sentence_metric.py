@@ -19,6 +19,9 @@ class Corpus(Metric):
 
     `compute` of several processes sees the sentences of all, in the order of a single process that had got the batches
     in turn from the first of each. They wait as bytes, because torchmetrics moves states and exchanges tensors only.
+
+    Args:
+        full: compute slow scores too, where a metric has some.
     """
 
     full_state_update = False
@@ -26,9 +29,14 @@ class Corpus(Metric):
     higher_is_better = True
     rows: list[Tensor]
 
-    def __init__(self) -> None:
+    def __init__(self, full: bool = True) -> None:
         super().__init__()
+        self.full = full
         self.add_state("rows", [], dist_reduce_fx="cat")
+
+    def set_full(self, full: bool) -> None:
+        """Compute slow scores too, or leave them out."""
+        self.full = full
 
     def update(self, hypotheses: Sequence[str], references: Sequence[References]) -> None:
         """Takes a batch.

@@ -66,8 +66,8 @@ class TranslationScores(Corpus):
     """
 
     def __init__(self, tokenize: Tokenize = "13a", lowercase: bool = False, full: bool = True):
-        super().__init__()
-        self.tokenize, self.lowercase, self.full = tokenize, lowercase, full
+        super().__init__(full)
+        self.tokenize, self.lowercase = tokenize, lowercase
 
     def compute(self) -> dict[str, Tensor]:
         """The scores, scalars in float32."""

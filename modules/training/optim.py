@@ -135,11 +135,11 @@ class Rates(LambdaLR):
 
     @property
     def highest(self) -> float:
-        """Highest learning rate of all groups; setting it keeps their proportions."""
+        """Highest learning rate of all groups."""
         return max(self.base_lrs)
 
-    @highest.setter
-    def highest(self, rate: float) -> None:
+    def scale_to(self, rate: float) -> None:
+        """Scale the rates of all groups so that the highest is `rate`."""
         self.base_lrs = [base * rate / self.highest for base in self.base_lrs]
         self.apply()
 

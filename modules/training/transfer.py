@@ -63,7 +63,7 @@ def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None 
     _take_statistics(backbone, about)
     if classifier is not None:
         _load_classifier(classifier, last, label)
-    backbone.untrained = tuple(fresh or about.get("untrained", ()))
+    backbone.mark_untrained(fresh or about.get("untrained", ()))
     said = f"; {_first(fresh)} are not in it and start afresh" if fresh else ""
     if backbone.untrained and not fresh:
         said = f"; {_first(list(backbone.untrained))} were not trained there"

@@ -89,7 +89,7 @@ def _raw(folders: Folders, classes: list[str]) -> Raw:
             raw.images.append(Image(str(path), path, str(folders.masks), flaw=f"has no mask in {folders.masks}"))
         else:
             _add(raw, row, path, mask, classes)
-    raw.images += [Image(f"the image of {mask}", None, str(mask)) for mask in sorted(masks.values())]
+    raw.images.extend(Image(f"the image of {mask}", None, str(mask)) for mask in sorted(masks.values()))
     return raw
 
 

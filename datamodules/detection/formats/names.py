@@ -33,5 +33,5 @@ class Names:
         names = [*self.found] if self.fixed else sorted(self.found)
         new = {self.found[name]: i for i, name in enumerate(names)}
         for raw in raws.values():
-            raw.objects = [o._replace(label=new.get(o.label, 0)) for o in raw.objects]
+            raw.relabel(new)
         return names, [*range(1, len(names) + 1)]

@@ -77,6 +77,10 @@ class Raw:
     objects: list[Object] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
 
+    def relabel(self, labels: dict[int, int]) -> None:
+        """Replace the label of each object by that which `labels` gives for it, 0 by default."""
+        self.objects = [o._replace(label=labels.get(o.label, 0)) for o in self.objects]
+
     def where(self, k: int) -> str:
         """Name of an object in messages."""
         o = self.objects[k]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -79,11 +80,14 @@ def read_csv(
             if split not in raws:
                 raws[split] = _Table(root, file, split, names, described)
             raws[split].add(line, row)
-    raws = {split: raws[split].raw for split in NAMES if split in raws}
-    for raw in raws.values():
-        values = [v for o in raw.objects for v in o.box if isinstance(v, float) and abs(v) < float("inf")]
-        raw.fractions = bool(values) and max(values) <= 1
+    raws = {split: _with_unit(raws[split].raw) for split in NAMES if split in raws}
     return merge(root, raws, *names.sort(raws), masks, on_error)
+
+
+def _with_unit(raw: Raw) -> Raw:
+    """Images and objects with the unit of the boxes: fractions where none is above 1."""
+    values = [v for o in raw.objects for v in o.box if isinstance(v, float) and abs(v) < float("inf")]
+    return replace(raw, fractions=bool(values) and max(values) <= 1)
 
 
 def miss(root: Path) -> str:

@@ -37,9 +37,8 @@ def read_yolo(root: Path, masks: bool, on_error: OnError = "raise") -> Annotatio
     raws, notes = {}, [*layout.notes]
     for split, places in layout.places.items():
         paths = [path for place in places for path in split_images(root, place)]
-        raws[split] = Raw(str(places[0]), "line {}", "cxcywh", fractions=True)
+        raws[split] = Raw(str(places[0]), "line {}", "cxcywh", fractions=True, orphans=_orphans(paths))
         bare = _fill(raws[split], paths, numbers, layout)
-        raws[split].orphans = _orphans(paths)
         _check_poses(raws[split], layout)
         _check_unit(raws[split])
         if split == "test" and len(bare) == len(paths):
