@@ -37,7 +37,7 @@ class DataModule(L.LightningDataModule):
     the classes and `palette` colors them, null without; `mask_values` is the value of each class in mask files, null
     for its index; `category_ids` and `image_ids` are the annotations' ids of each class and each sample, null without;
     `letterbox` asks for whole, letterboxed images with `size` and `inside` to evaluate and predict, as dense prediction
-    needs them; set it before `setup`. `roles` gives each setting's role, by which a checkpoint hands it on to commands.
+    needs them (`set_letterbox`). `roles` gives each setting's role, by which a checkpoint hands it on to commands.
     """
 
     noun: str = "images"
@@ -107,6 +107,10 @@ class DataModule(L.LightningDataModule):
     def kinds(self) -> np.ndarray | None:
         """Group of each training sample, int (N,), for batches of one group (aspect-ratio grouping); null for none."""
         return None
+
+    def set_letterbox(self, letterbox: bool) -> None:
+        """Set `letterbox`, as the task needs it; to be called before `setup`."""
+        self.letterbox = letterbox
 
     def data_info(self) -> DataInfo:
         """Facts about the data for tasks; a subclass adds what it knows by `dataclasses.replace`.

@@ -48,3 +48,78 @@ def test_images_and_figures_have_no_other_name():
         lines = enumerate(text.lower().splitlines(), 1) if path != Path(__file__) else ()
         found += [f"{path.relative_to(ROOT)}:{number}" for number, line in lines if UNUSED in line]
     assert not found
+
+
+# Attributes are set by the object that has them ----------------------------------------------------------------------
+
+FOLDERS = ("tasks", "modules", "datamodules", "callbacks", "commands")
+ALLOWED = {
+    "commands/linking.py: args": "settings, to be filled in",
+    "commands/fit.py: trainer": "settings, to be filled in",
+    "commands/fit.py: settings.model.init_args": "settings, to be filled in",
+    "commands/evaluate/trainer.py: datamodule": "attached to the trainer, as Lightning's own does",
+    "commands/evaluate/trainer.py: model": "attached to the trainer, as Lightning's own does",
+    "datamodules/augment.py: self.numpy.bit_generator": "NumPy's interface of random states",
+    "modules/backbones/": "layers of networks of timm and torchvision, which are rebuilt",
+    "modules/heads/dense/semantic_fpn.py: self.classifier": "initial weights",
+    "modules/text/decoder.py: encoder.embedding": "shared weights",
+}
+"""File and object, or folder -> reason for setting an attribute from outside."""
+
+
+def set_attributes(node: ast.AST) -> list[ast.Attribute]:
+    """Attributes that are assigned anywhere below a node."""
+    found = (part for part in ast.walk(node) if isinstance(part, ast.Attribute))
+    return [part for part in found if isinstance(part.ctx, ast.Store)]
+
+
+def own_attributes(tree: ast.AST) -> set[str]:
+    """Names of the attributes that the classes of a file declare, or set on `self`."""
+    names = set()
+    for kind in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
+        names |= {part.attr for part in set_attributes(kind) if ast.unparse(part.value) == "self"}
+        names |= {node.target.id for node in kind.body if isinstance(node, ast.AnnAssign)}
+        names |= {part.id for node in kind.body if isinstance(node, ast.Assign) for part in node.targets}
+    return names
+
+
+def made_here(function: ast.AST) -> set[str]:
+    """Local names of objects that a function has just made: by a class, `__new__` or a copy."""
+    names = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            maker = ast.unparse(node.value.func).rpartition(".")[2]
+            if maker[:1].isupper() or maker in ("__new__", "deepcopy", "copy"):
+                parts = (part for target in node.targets for part in ast.walk(target))
+                names |= {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+    return names
+
+
+def set_from_outside(sources: dict[str, str]) -> list[str]:
+    """Assignments to attributes that classes of `sources` have, by anything but `self` or what made the object."""
+    trees = {name: ast.parse(source) for name, source in sources.items()}
+    own = set().union(*map(own_attributes, trees.values()))
+    found = {}
+    for name, tree in trees.items():
+        for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+            inside = {"self", "cls", *made_here(function)}
+            for part in set_attributes(function):
+                if part.attr in own and ast.unparse(part.value) not in inside:
+                    found[f"{name}: {ast.unparse(part.value)}", part.lineno] = f"{ast.unparse(part)}"
+    return [f"{place} ({line}): {target}" for (place, line), target in found.items()]
+
+
+def test_no_attribute_is_set_from_outside():
+    files = tracked(*(f"{folder}/*.py" for folder in FOLDERS))
+    found = set_from_outside({str(path.relative_to(ROOT)): path.read_text() for path in files})
+    used = {allowed for allowed in ALLOWED for place in found if place.startswith(allowed)}
+    assert not [place for place in found if not place.startswith(tuple(ALLOWED))]
+    assert used == ALLOWED.keys()
+
+
+def test_attributes_that_are_set_from_outside_are_found():
+    source = (
+        "class A:\n    size: int\n\n    def f(self, other, library):\n        self.x = A()\n        self.x.size = 1\n"
+        "        other.x += 1\n        made = A()\n        made.size = 2\n        library.option = 3\n"
+    )
+    assert set_from_outside({"a.py": source}) == ["a.py: self.x (6): self.x.size", "a.py: other (7): other.x"]

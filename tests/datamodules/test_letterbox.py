@@ -89,7 +89,7 @@ def test_a_size_below_one_is_refused(size, said):
 
 def whole(root, image_size, **options) -> UnlabeledImages:
     data = UnlabeledImages(str(root), image_size=image_size, workers=0, **options)
-    data.letterbox = True
+    data.set_letterbox(True)
     data.setup("predict")
     return data
 
