@@ -103,6 +103,10 @@ class Summary(L.Callback):
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.results.collect(trainer, "test")
 
+    def set_rows(self, rows: Rows) -> None:
+        """Set the results of a command with protocols of its own, in place of the logged metrics."""
+        self.rows = rows
+
     @rank_zero_only
     def print_results(self, trainer: L.Trainer, commands: Iterable[str] = ()) -> None:
         """Print and write the results, and print the next commands."""

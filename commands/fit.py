@@ -193,7 +193,7 @@ class CLI(LightningCLI):
         del self.config_dump  # cached before the classes were known
         self.model = parser.instantiate(Namespace(model=self.settings.model)).model
         self._check_views()
-        self.datamodule.letterbox = self.model.letterbox
+        self.datamodule.set_letterbox(self.model.letterbox)
         self.directory = self._run_directory()
         try:
             self.config_init = self.config.clone()
@@ -259,7 +259,7 @@ class CLI(LightningCLI):
             if subcommand != "fit" and self.checkpoint:
                 self.summary.results.set_weights(self.checkpoint.stem, self.epoch)
             if subcommand == "evaluate":
-                self.summary.rows = [result._asdict() for result in found]
+                self.summary.set_rows([result._asdict() for result in found])
             commands = ()
             if subcommand == "fit":
                 self.after_fit()
@@ -269,7 +269,7 @@ class CLI(LightningCLI):
             finish(self.trainer)
         except BaseException as error:
             if isinstance(error, Terminated) and subcommand == "fit":
-                error.saved = self._last_checkpoint()
+                error.set_saved(self._last_checkpoint())
             if isinstance(error, callbacks.Stopped | Terminated):
                 self.summary.say_wandb(self.trainer)
             if lost := explain(self.trainer, error, str(self.directory.path)):

@@ -39,6 +39,10 @@ class Terminated(BaseException):
         self.signal = signal
         self.saved: Path | None = None
 
+    def set_saved(self, path: Path | None) -> None:
+        """Set the last checkpoint of the training that the signal ended."""
+        self.saved = path
+
 
 class Lost(Exception):
     """Exception for another process of the run that has ended.

@@ -55,13 +55,14 @@ def test_images_and_figures_have_no_other_name():
 FOLDERS = ("tasks", "modules", "datamodules", "callbacks", "commands")
 ALLOWED = {
     "commands/linking.py: args": "settings, to be filled in",
-    "commands/fit.py: trainer": "settings, to be filled in",
+    "commands/resume.py: trainer": "settings, to be filled in",
     "commands/fit.py: settings.model.init_args": "settings, to be filled in",
     "commands/evaluate/trainer.py: datamodule": "attached to the trainer, as Lightning's own does",
     "commands/evaluate/trainer.py: model": "attached to the trainer, as Lightning's own does",
     "datamodules/augment.py: self.numpy.bit_generator": "NumPy's interface of random states",
     "modules/backbones/": "layers of networks of timm and torchvision, which are rebuilt",
     "modules/heads/dense/semantic_fpn.py: self.classifier": "initial weights",
+    "modules/temporal/early.py: conv": "a layer of a library's network, which is widened",
     "modules/text/decoder.py: encoder.embedding": "shared weights",
 }
 """File and object, or folder -> reason for setting an attribute from outside."""
