@@ -32,8 +32,9 @@ from benchmarks.report import Comparison, compare, in_pairs, parser
 from commands.fit import CLI
 from commands.silence import silence_messages
 from modules.backbones import Timm
-from modules.contracts import Batch, through
+from modules.contracts import Batch
 from modules.heads import Linear, Projection
+from modules.heads.base import through
 from modules.losses.contrastive import nt_xent
 from modules.training.optim import Optim
 

@@ -30,8 +30,8 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.precision import autocast, automatic
 from benchmarks.report import parser, publish
 from modules.backbones import Timm
-from modules.contracts import through
 from modules.heads import Projection
+from modules.heads.base import through
 from modules.losses.contrastive import nt_xent
 
 TEMPERATURE, RATE, DECAY, WARM_UP = 0.2, 3e-3, 1e-4, 0.1

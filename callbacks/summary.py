@@ -21,7 +21,7 @@ from callbacks.results.number_format import duration, or_null
 from callbacks.results.table import results_table
 from callbacks.speed_monitor import SpeedMonitor
 from modules.contracts import writing
-from modules.heads.classification.linear import Linear
+from modules.heads.base import ClassificationHead
 
 CONSOLE = Console(soft_wrap=True, highlight=False)
 
@@ -137,7 +137,7 @@ class Summary(L.Callback):
     def _about_classes(trainer: L.Trainer, task: L.LightningModule) -> list[str]:
         """The majority baseline and class imbalance, where the task or a k-NN probe is judged by class."""
         if classifies(task):
-            unweighted = isinstance(task.head, Linear) and task.head.class_weights is None
+            unweighted = isinstance(task.head, ClassificationHead) and not task.head.weighted
             return trainer.datamodule.describe_classes(remedy=unweighted)
         probed = any(isinstance(callback, KNN) for callback in trainer.callbacks)
         return trainer.datamodule.describe_classes(remedy=False) if probed else []

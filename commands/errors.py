@@ -16,7 +16,8 @@ from torch.optim import Optimizer
 from commands.early_checks import MEANT, missing_file, no_command
 from datamodules import DataModule
 from modules.backbones import C3D, class_of
-from modules.contracts import Backbone, ConfigError, Head, Neck, suggest
+from modules.contracts import Backbone, ConfigError, Neck, suggest
+from modules.heads.base import Head
 from modules.text.decoder import Decoder
 from modules.text.encoder import Encoder
 from tasks import Task

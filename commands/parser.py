@@ -11,7 +11,6 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import modules.heads
-import modules.heads.detection
 import modules.necks
 import modules.temporal  # short names in YAML
 import modules.text.recurrent

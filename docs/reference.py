@@ -12,7 +12,6 @@ import callbacks
 import datamodules
 import modules.decoding
 import modules.heads
-import modules.heads.detection
 import modules.necks
 import modules.temporal
 import tasks
@@ -31,7 +30,7 @@ def write_reference(folder: Path) -> None:
         "networks": (
             "Settings of heads and necks",
             "model.head",
-            _classes([modules.heads, modules.heads.detection, modules.necks, modules.temporal]),
+            _classes([modules.heads, modules.necks, modules.temporal]),
         ),
         "callbacks": ("Settings of callbacks", "trainer.callbacks", _classes([callbacks])),
     }

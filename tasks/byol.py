@@ -5,8 +5,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from modules.contracts import Batch, HeadFactory
+from modules.contracts import Batch
 from modules.heads import MLP, Projection
+from modules.heads.base import EmbeddingHead, HeadFactory
 from modules.losses.distillation import negative_cosine
 from modules.training.teacher import Teacher
 from tasks.pretraining import MomentumEncoderPretraining, positive
@@ -26,10 +27,12 @@ class BYOL(MomentumEncoderPretraining):
     views = (2, 2)
     protocols: ClassVar[dict[str, str]] = {"loss": "minus cosine of prediction and target, both ways, -1..1"}
 
-    def __init__(self, head: HeadFactory = Projection, embed_dim: int = 256, hidden: int = 1024, **kwargs):
+    def __init__(
+        self, head: HeadFactory[EmbeddingHead] = Projection, embed_dim: int = 256, hidden: int = 1024, **kwargs
+    ):
         super().__init__(**kwargs)
         positive(embed_dim=embed_dim, hidden=hidden)
-        self.head = self.attach(head, embed_dim)
+        self.head = self.attach(EmbeddingHead, head, embed_dim)
         self.predictor = MLP(embed_dim, hidden, embed_dim)
         self.teacher = Teacher(self.backbone, self.head)
 

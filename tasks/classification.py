@@ -9,9 +9,10 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibratio
 from torchvision.transforms import v2
 
 from modules.backbones.classics.auxiliary import auxiliaries
-from modules.contracts import Batch, ConfigError, HeadFactory, Prediction
+from modules.contracts import Batch, ConfigError, Prediction
 from modules.contracts.data_info import DataInfo
-from modules.heads import Linear, Published
+from modules.heads import Linear, published
+from modules.heads.base import ClassificationHead, HeadFactory
 from tasks.base import Stage
 from tasks.vision import VisionTask
 
@@ -44,20 +45,21 @@ class Classification(VisionTask):
     def __init__(
         self,
         classes: list[str] | None = None,
-        head: Literal["pretrained"] | HeadFactory = Linear,
+        head: Literal["pretrained"] | HeadFactory[ClassificationHead] = Linear,
         mixup: float = 0.0,
         cutmix: float = 0.0,
         aux_loss_weight: float = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if head == "pretrained":
-            classes, head = classes or self.backbone.class_names(), partial(Published, backbone=self.backbone)
+        self.published = head == "pretrained"
+        if self.published:
+            classes, head = classes or self.backbone.class_names(), partial(published, backbone=self.backbone)
         if not classes or len(classes) < 2:
             raise ConfigError("classification needs at least two classes: from the data, or as --model.classes")
         self.classes, count = classes, len(classes)
-        self.head = self.attach(head, count)
-        if self.classifier is not None:  # some see tokens or the last map, but the features are the published ones
+        self.head = self.attach(ClassificationHead, head, count)
+        if self.published:  # some see tokens or the last map, but the features are the published ones
             self.pools = True
             self.train_used()
         self.protocols = self.protocols | {"loss": f"{self.head.loss_name}, as in training, mean over images"}
@@ -83,7 +85,7 @@ class Classification(VisionTask):
 
     def on_data(self, data: DataInfo, stage: str) -> None:
         super().on_data(data, stage)
-        if stage == "fit" and isinstance(self.head, Linear):
+        if stage == "fit":
             self.head.balance(data.class_counts)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -92,7 +94,7 @@ class Classification(VisionTask):
 
     @property
     def classifier(self) -> nn.Module | None:
-        return self.head.fc if isinstance(self.head, Published) else None
+        return self.head.fc if self.published else None
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         batch = super().on_after_batch_transfer(batch, dataloader_idx)

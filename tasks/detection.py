@@ -16,8 +16,9 @@ from modules.decoding.boxes import to_original
 from modules.decoding.masks import paste
 from modules.decoding.objects import Shown, infer
 from modules.decoding.tta import TTA, TiledTTA
-from modules.heads.detection import DetectorFactory, FasterRCNN
-from modules.heads.detection.detector import Target
+from modules.heads.base import HeadFactory
+from modules.heads.detection import DetectionHead, Detector, FasterRCNN
+from modules.heads.detection.base import Target
 from modules.metrics.detection import DetectionScores, Report, protocols
 from modules.metrics.detection_arrays import Kind
 from modules.necks import FPN, build_neck
@@ -52,13 +53,13 @@ class Detection(VisionTask):
     mode = "max"
     letterbox = True
     masks: ClassVar[bool] = False
-    detector: ClassVar[DetectorFactory] = FasterRCNN
+    kind: ClassVar[type[Detector]] = DetectionHead
 
     def __init__(
         self,
         classes: list[str] | None = None,
         # null: filled-in arguments would stay when another class is chosen
-        head: DetectorFactory | None = None,
+        head: HeadFactory[DetectionHead] | None = None,
         neck: NeckFactory | None = None,
         fit_anchors: bool | None = None,
         freeze_norm: bool = False,
@@ -73,7 +74,7 @@ class Detection(VisionTask):
             raise ConfigError("detection needs classes: from the data, or as --model.classes")
         self.classes = classes
         self.neck = build_neck(self.backbone.features, neck or partial(FPN, extra="pool"))
-        self.head = (head or self.detector)(self.neck.features, len(classes))
+        self.head = self.kind.build(head or FasterRCNN, self.neck.features, len(classes))
         self.fit_anchors, self.freeze_norm = fit_anchors, freeze_norm
         self.tiled = TiledTTA(tta, tile_size, tile_overlap)
         self.drawing_threshold: float | None = None  # score of the best F1 of the last validation

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from modules.contracts import Backbone, Batch, ConfigError, HeadFactory
+from modules.contracts import Backbone, Batch, ConfigError
 from modules.heads import Prototypes
+from modules.heads.base import HeadFactory, PrototypeHead
 from modules.losses.distillation import dino, entropy, sinkhorn, teacher_probabilities
 from modules.training.teacher import Teacher
 from tasks.pretraining import MomentumEncoderPretraining, positive
@@ -43,7 +44,7 @@ class DINO(MomentumEncoderPretraining):
 
     def __init__(
         self,
-        head: HeadFactory = Prototypes,
+        head: HeadFactory[PrototypeHead] = Prototypes,
         prototypes: int = 4096,
         temperature: float = 0.1,
         teacher_temperature: float = 0.04,
@@ -60,7 +61,7 @@ class DINO(MomentumEncoderPretraining):
         for name, share in (("teacher_warmup", teacher_warmup), ("center_momentum", center_momentum)):
             if not 0 <= share <= 1:
                 raise ConfigError(f"model.{name} is {share:g}, but must lie within 0..1")
-        self.head = self.attach(head, prototypes)
+        self.head = self.attach(PrototypeHead, head, prototypes)
         self.teacher = Teacher(self.backbone, self.head)
         self.register_buffer("center", torch.zeros(prototypes))
         self.centering = centering

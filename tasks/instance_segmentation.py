@@ -4,19 +4,27 @@ from typing import ClassVar
 
 from modules.contracts import ConfigError
 from modules.contracts.data_info import DataInfo
-from modules.heads.detection import DetectorFactory, MaskRCNN
+from modules.heads.base import HeadFactory
+from modules.heads.detection import Detector, InstanceHead, MaskRCNN
 from tasks.detection import Detection
 
 
 class InstanceSegmentation(Detection):
     """Instance segmentation: a box, class, score and mask per object, in pixels of the original image.
 
-    The data gives masks with `--data.masks true`. The head is a MaskRCNN if none is chosen.
+    The data gives masks with `--data.masks true`.
+
+    Args:
+        head: instance segmentation head; null is a MaskRCNN.
     """
 
     monitor = "val/mask_map"
     masks: ClassVar[bool] = True
-    detector: ClassVar[DetectorFactory] = MaskRCNN
+    kind: ClassVar[type[Detector]] = InstanceHead
+
+    # null: filled-in arguments would stay when another class is chosen
+    def __init__(self, head: HeadFactory[InstanceHead] | None = None, **kwargs):
+        super().__init__(head=head or MaskRCNN, **kwargs)
 
     def on_data(self, data: DataInfo, stage: str) -> None:
         if stage != "predict" and data.masks is False:

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from modules.contracts import Batch, ConfigError, HeadFactory
+from modules.contracts import Batch, ConfigError
 from modules.heads import Pixels
+from modules.heads.base import DenseHead, HeadFactory
+from modules.layers.blocks import resize
 from modules.pretext.patches import hide, histograms, standardized
 from tasks.pretraining import Pretraining
 
@@ -18,7 +20,7 @@ class MaskedPatches(Pretraining):
     """Masked image modeling: reconstruct the pixels or edges (HOG) of masked patches.
 
     Args:
-        head: pixels from the backbone's maps.
+        head: reconstruction from the backbone's maps.
         patch: side of a patch in pixels.
         ratio: share of masked patches, (0, 1).
         target: `pixels`; `texture`, the same with mean 0 and deviation 1 in each patch and channel (He et al. 2022,
@@ -32,7 +34,7 @@ class MaskedPatches(Pretraining):
 
     def __init__(
         self,
-        head: HeadFactory = Pixels,
+        head: HeadFactory[DenseHead] = Pixels,
         patch: int = 16,
         ratio: float = 0.5,
         target: Literal["pixels", "texture", "edges"] = "texture",
@@ -45,12 +47,13 @@ class MaskedPatches(Pretraining):
             raise ConfigError(
                 f"model.patch is {patch}: edges are counted in cells of {CELL} pixels, so take a multiple"
             )
-        self.head = head(self.backbone.features, BINS if target == "edges" else self.backbone.in_channels)
+        outputs = BINS if target == "edges" else self.backbone.in_channels
+        self.head = DenseHead.build(head, self.backbone.features, outputs)
         self.patch, self.ratio, self.target = patch, ratio, target
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W), parts of them 0, to whole ones, or to histograms (B, 9, H / 8, W / 8)."""
-        drawn = self.head(self.backbone(image))
+        drawn = resize(self.head(self.backbone(image)), image.shape[-2:])
         if self.target != "edges":
             return drawn
         return adaptive_avg_pool2d(drawn, [side // CELL for side in image.shape[-2:]])

@@ -6,8 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from modules.contracts import Batch, ConfigError, HeadFactory
+from modules.contracts import Batch, ConfigError
 from modules.heads import Projection
+from modules.heads.base import EmbeddingHead, HeadFactory
 from modules.losses.contrastive import info_nce
 from modules.training.negative_queue import Queue
 from modules.training.teacher import Teacher
@@ -39,7 +40,7 @@ class MoCo(MomentumEncoderPretraining):
 
     def __init__(
         self,
-        head: HeadFactory | None = None,
+        head: HeadFactory[EmbeddingHead] | None = None,
         embed_dim: int = 128,
         queue_size: int = 4096,
         temperature: float = 0.2,
@@ -52,7 +53,7 @@ class MoCo(MomentumEncoderPretraining):
         super().__init__(momentum=momentum, final_momentum=final_momentum, **kwargs)
         positive(embed_dim=embed_dim, temperature=temperature)
         positive(queue_size=queue_size, shuffle_bn_groups=shuffle_bn_groups)
-        self.head = self.attach(head or partial(Projection, norm=False), embed_dim)
+        self.head = self.attach(EmbeddingHead, head or partial(Projection, norm=False), embed_dim)
         self.teacher = Teacher(self.backbone, self.head)
         self.queue = Queue(queue_size, embed_dim)
         self.temperature, self.shuffle_bn_groups, self.symmetric = temperature, shuffle_bn_groups, symmetric

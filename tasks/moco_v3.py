@@ -6,8 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from modules.contracts import Batch, HeadFactory
+from modules.contracts import Batch
 from modules.heads import MLP, Projection
+from modules.heads.base import EmbeddingHead, HeadFactory
 from modules.losses.contrastive import info_nce_in_batch
 from modules.training.teacher import Teacher
 from tasks.pretraining import MomentumEncoderPretraining, positive
@@ -28,7 +29,7 @@ class MoCoV3(MomentumEncoderPretraining):
 
     def __init__(
         self,
-        head: HeadFactory | None = None,
+        head: HeadFactory[EmbeddingHead] | None = None,
         embed_dim: int = 256,
         hidden: int = 1024,
         temperature: float = 0.2,
@@ -37,7 +38,7 @@ class MoCoV3(MomentumEncoderPretraining):
         super().__init__(**kwargs)
         positive(embed_dim=embed_dim, hidden=hidden, temperature=temperature)
         head = head or partial(Projection, last_norm=True)
-        self.head = self.attach(head, embed_dim)
+        self.head = self.attach(EmbeddingHead, head, embed_dim)
         self.predictor = MLP(embed_dim, hidden, embed_dim, last_norm=True)
         self.teacher = Teacher(self.backbone, self.head)
         self.temperature = temperature

@@ -26,7 +26,7 @@ class Rotation(Pretraining):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.head = self.attach(Linear, 4)
+        self.head = self.attach(Linear, Linear, 4)
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W) to logits (B, 4) of the quarter turns."""

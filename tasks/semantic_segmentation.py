@@ -5,11 +5,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from modules.contracts import IGNORE, Batch, ConfigError, Features, HeadFactory, NeckFactory, Prediction
+from modules.contracts import IGNORE, Batch, ConfigError, Features, NeckFactory, Prediction
 from modules.contracts.data_info import DataInfo
 from modules.decoding.dense import class_map, infer, padded, to_original, without_padding
 from modules.decoding.tta import TTA, TiledTTA
 from modules.heads import FCN, UNet
+from modules.heads.base import DenseHead, HeadFactory
 from modules.layers.blocks import resize
 from modules.losses.segmentation import SegmentationLoss
 from modules.metrics.segmentation import PROTOCOLS, RESIZED, SegmentationScores
@@ -54,7 +55,7 @@ class SemanticSegmentation(VisionTask):
         self,
         classes: list[str] | None = None,
         # null, not UNet: its filled-in arguments would stay when another head is chosen
-        head: HeadFactory | None = None,
+        head: HeadFactory[DenseHead] | None = None,
         neck: NeckFactory | None = None,
         aux_loss_weight: float = 0.0,
         loss: SegmentationLoss = SegmentationLoss(),
@@ -70,7 +71,7 @@ class SemanticSegmentation(VisionTask):
             raise ConfigError("semantic segmentation needs at least two classes: from the data, or as --model.classes")
         self.classes, count, features = classes, len(classes), self.backbone.features
         self.neck = build_neck(features, neck)
-        self.head = (head or UNet)(self.neck.features, count)
+        self.head = DenseHead.build(head or UNet, self.neck.features, count)
         self.auxiliary, self.aux_loss_weight = None, aux_loss_weight
         if aux_loss_weight:
             if len(features.channels) < 2:

@@ -5,8 +5,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from modules.contracts import Batch, HeadFactory
+from modules.contracts import Batch
 from modules.heads import Projection
+from modules.heads.base import EmbeddingHead, HeadFactory
 from modules.losses.contrastive import nt_xent
 from tasks.pretraining import Pretraining, positive
 
@@ -23,10 +24,12 @@ class SimCLR(Pretraining):
     views = (2, 2)
     protocols: ClassVar[dict[str, str]] = {"loss": "NT-Xent between two augmented views, within batches of one device"}
 
-    def __init__(self, head: HeadFactory = Projection, embed_dim: int = 128, temperature: float = 0.2, **kwargs):
+    def __init__(
+        self, head: HeadFactory[EmbeddingHead] = Projection, embed_dim: int = 128, temperature: float = 0.2, **kwargs
+    ):
         super().__init__(**kwargs)
         positive(embed_dim=embed_dim, temperature=temperature)
-        self.head = self.attach(head, embed_dim)
+        self.head = self.attach(EmbeddingHead, head, embed_dim)
         self.temperature = temperature
 
     def forward(self, image: Tensor) -> Tensor:

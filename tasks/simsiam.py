@@ -6,8 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from modules.contracts import Batch, HeadFactory
+from modules.contracts import Batch
 from modules.heads import MLP, Projection
+from modules.heads.base import EmbeddingHead, HeadFactory
 from modules.losses.distillation import negative_cosine
 from tasks.pretraining import Pretraining, positive
 
@@ -26,7 +27,7 @@ class SimSiam(Pretraining):
 
     def __init__(
         self,
-        head: HeadFactory | None = None,
+        head: HeadFactory[EmbeddingHead] | None = None,
         embed_dim: int = 512,
         hidden: int = 128,
         **kwargs,
@@ -34,7 +35,7 @@ class SimSiam(Pretraining):
         super().__init__(**kwargs)
         positive(embed_dim=embed_dim, hidden=hidden)
         head = head or partial(Projection, layers=3, last_norm=True)
-        self.head = self.attach(head, embed_dim)
+        self.head = self.attach(EmbeddingHead, head, embed_dim)
         self.predictor = MLP(embed_dim, hidden, embed_dim)
 
     def forward(self, image: Tensor) -> Tensor:

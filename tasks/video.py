@@ -6,9 +6,10 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
-from modules.contracts import Batch, ConfigError, FusionFactory, HeadFactory, Prediction
+from modules.contracts import Batch, ConfigError, FusionFactory, Prediction
 from modules.contracts.data_info import DataInfo
 from modules.heads import Linear
+from modules.heads.base import ClassificationHead, HeadFactory
 from modules.temporal import FUSIONS, Kind
 from tasks.base import Stage
 from tasks.vision import VisionTask
@@ -45,7 +46,7 @@ class Video(VisionTask):
         classes: list[str] | None = None,
         frames: int | None = None,
         fusion: Kind | FusionFactory = "mean",
-        head: HeadFactory = Linear,
+        head: HeadFactory[ClassificationHead] = Linear,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -55,7 +56,7 @@ class Video(VisionTask):
             raise ConfigError("video classification needs the frames of a clip: from the data, or as --model.frames")
         self.classes, self.frames, count = classes, frames, len(classes)
         self.fusion = (FUSIONS[fusion] if isinstance(fusion, str) else fusion)(self.backbone, frames)
-        self.head = head(self.fusion.features, count)
+        self.head = ClassificationHead.build(head, self.fusion.features, count)
         self.pools = self.fusion.pools or self.head.pools
         self.train_used()
         self.protocols = self.protocols | {"loss": f"{self.head.loss_name}, as in training, mean over views"}
@@ -63,7 +64,7 @@ class Video(VisionTask):
 
     def on_data(self, data: DataInfo, stage: str) -> None:
         super().on_data(data, stage)
-        if stage == "fit" and isinstance(self.head, Linear):
+        if stage == "fit":
             self.head.balance(data.class_counts)
 
     def forward(self, video: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ from modules.backbones import by_name
 from modules.backbones.fold_batchnorm import folded
 from modules.backbones.reach import pools_plainly, survey
 from modules.backbones.size import blank, size_error, smallest
-from modules.contracts import Backbone, Batch, ConfigError, Head, HeadFactory, through
+from modules.contracts import Backbone, Batch, ConfigError
+from modules.heads.base import H, Head, HeadFactory, through
 from modules.training.transfer import describe, load_backbone
 from tasks.base import Task
 
@@ -79,9 +80,13 @@ class VisionTask(Task):
     def named_networks(self) -> dict[str, nn.Module]:
         return {self.backbone.name: self.backbone}
 
-    def attach(self, head: HeadFactory, outputs: int) -> Head:
-        """A head for the backbone, on its pooled features if the head `pools`."""
-        made = head(self.backbone.features, outputs)
+    def attach(self, kind: type[H], head: HeadFactory[H], outputs: int) -> H:
+        """A head of that kind for the backbone, on its pooled features if the head `pools`.
+
+        Raises:
+            ConfigError: a head of another kind.
+        """
+        made = kind.build(head, self.backbone.features, outputs)
         self.pools = made.pools
         self.train_used()
         return made

@@ -3,7 +3,7 @@
 from modules.contracts.backbone import Backbone, Features, Maps, Weights
 from modules.contracts.batches import GREEDY, IGNORE, SURPLUS, Batch, Prediction
 from modules.contracts.errors import ConfigError, DataError, suggest, writing
-from modules.contracts.parts import Fusion, FusionFactory, Head, HeadFactory, Neck, NeckFactory, through
+from modules.contracts.parts import Fusion, FusionFactory, Neck, NeckFactory
 from modules.contracts.pixels import LUMA, pixel_scale, with_channels
 
 __all__ = [
@@ -18,8 +18,6 @@ __all__ = [
     "Features",
     "Fusion",
     "FusionFactory",
-    "Head",
-    "HeadFactory",
     "Maps",
     "Neck",
     "NeckFactory",
@@ -27,7 +25,6 @@ __all__ = [
     "Weights",
     "pixel_scale",
     "suggest",
-    "through",
     "with_channels",
     "writing",
 ]

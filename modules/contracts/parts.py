@@ -1,7 +1,6 @@
-"""Interfaces of necks, heads and temporal fusion, and the factories that settings name."""
+"""Interfaces of necks and temporal fusions, and the factories that settings name; heads: `modules.heads.base`."""
 
 from collections.abc import Callable
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -15,23 +14,6 @@ class Neck(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         raise NotImplementedError
-
-
-class Head(nn.Module):
-    """Base of the heads: feature pyramid in, the output of the task out.
-
-    Attributes: `pools` marks heads that take pooled features (B, features.pooled) in place of the maps; `loss_name`, of
-    heads with a loss, is that loss in words, with all that changes it, for protocols.
-    """
-
-    pools: ClassVar[bool] = False
-    loss_name: str = "loss of the head"
-
-
-def through(backbone: Backbone, head: Head, image: Tensor) -> Tensor:
-    """Normalized images through a backbone and a head on its maps, or on its pooled features if the head `pools`."""
-    maps = backbone(image)
-    return head(backbone.pool(maps) if head.pools else maps)
 
 
 class Fusion(nn.Module):
@@ -54,5 +36,4 @@ class Fusion(nn.Module):
 
 
 NeckFactory = Callable[[Features], Neck]
-HeadFactory = Callable[[Features, int], Head]  # int: number of outputs
 FusionFactory = Callable[[Backbone, int], Fusion]  # int: frames of a clip

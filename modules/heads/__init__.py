@@ -1,22 +1,60 @@
-"""Heads: feature pyramid in, the output of a task out."""
+"""Heads: feature pyramid in, the output of a task out; a folder for each kind, with a base class in `base`."""
 
-from modules.heads.classification import FullyConnected, Linear, Published
+from modules.heads.base import (
+    ClassificationHead,
+    DenseHead,
+    EmbeddingHead,
+    Head,
+    HeadFactory,
+    PrototypeHead,
+    through,
+)
+from modules.heads.classification import FullyConnected, Linear, published
 from modules.heads.dense import FCN, LRASPP, DeepLabV3, DeepLabV3Plus, Pixels, PSPNet, SemanticFPN, UNet
+from modules.heads.detection import (
+    FCOS,
+    RCNN,
+    SSD,
+    DetectionHead,
+    FasterRCNN,
+    FastRCNN,
+    InstanceHead,
+    MaskRCNN,
+    RetinaNet,
+    SingleObject,
+)
 from modules.heads.embedding import MLP, Projection, Prototypes
 
 __all__ = [
     "FCN",
+    "FCOS",
     "LRASPP",
     "MLP",
+    "RCNN",
+    "SSD",
+    "ClassificationHead",
     "DeepLabV3",
     "DeepLabV3Plus",
+    "DenseHead",
+    "DetectionHead",
+    "EmbeddingHead",
+    "FastRCNN",
+    "FasterRCNN",
     "FullyConnected",
+    "Head",
+    "HeadFactory",
+    "InstanceHead",
     "Linear",
+    "MaskRCNN",
     "PSPNet",
     "Pixels",
     "Projection",
+    "PrototypeHead",
     "Prototypes",
-    "Published",
+    "RetinaNet",
     "SemanticFPN",
+    "SingleObject",
     "UNet",
+    "published",
+    "through",
 ]

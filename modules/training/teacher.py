@@ -7,7 +7,8 @@ import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from modules.contracts import Backbone, Head, through
+from modules.contracts import Backbone
+from modules.heads.base import Head, through
 
 
 class Teacher(nn.Module):

@@ -77,13 +77,11 @@ def read_weights(source: str) -> Weights:
         inside = [path / "backbone.safetensors", path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]
         path = next((p for p in inside if p.is_file()), path)
         if path.is_dir():
-            raise DataError(
-                f"{source} has neither backbone.safetensors nor checkpoints: that run has not saved anything yet"
-            )
+            lacking = "neither backbone.safetensors nor checkpoints"
+            raise DataError(f"{source} has {lacking}: that run has not saved anything yet")
     if not path.is_file():
-        raise DataError(
-            f"no weights at {source}: expected a run directory, a .ckpt, a backbone.safetensors or `pretrained`"
-        )
+        kinds = "a run directory, a .ckpt, a backbone.safetensors or `pretrained`"
+        raise DataError(f"no weights at {source}: expected {kinds}")
     readers = {".safetensors": _read_safetensors, ".pth": _read_tensors, ".pt": _read_tensors, ".bin": _read_tensors}
     return readers.get(path.suffix, _read_checkpoint)(path)
 
@@ -182,8 +180,7 @@ def _read_checkpoint(path: Path) -> Weights:
     tensors = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     if not tensors:
         raise DataError(f"{path} has no backbone in it: its tensors are {_first(list(checkpoint['state_dict']))}")
-    about = dict(checkpoint.get("backbone", {}))
-    about |= {"epoch": checkpoint["epoch"] + 1} if "epoch" in checkpoint else {}
+    about = checkpoint.get("backbone", {}) | ({"epoch": checkpoint["epoch"] + 1} if "epoch" in checkpoint else {})
     return Weights(tensors, about, str(path))
 
 
@@ -193,7 +190,7 @@ def _pretrained(backbone: Backbone) -> Weights:
     except Exception as error:  # hub, cache and network each raise their own types
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         file = backbone.weights_file
-        elsewhere = f"; fetch {file} where there is a network, and say --model.weights FILE" if file else ""
+        elsewhere = file and f"; fetch {file} where there is a network, and say --model.weights FILE"
         raise DataError(f"cannot get the pretrained weights of {backbone.name}: {reason}{elsewhere}") from error
 
 

@@ -1,7 +1,7 @@
-"""Classification heads."""
+"""Classification heads: maps or pooled features to logits, with their loss."""
 
 from modules.heads.classification.fully_connected import FullyConnected
 from modules.heads.classification.linear import Linear
-from modules.heads.classification.published import Published
+from modules.heads.classification.published import published
 
-__all__ = ["FullyConnected", "Linear", "Published"]
+__all__ = ["FullyConnected", "Linear", "published"]

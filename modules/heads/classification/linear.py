@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.contracts import ConfigError, Features, Head
+from modules.contracts import ConfigError, Features, Maps
+from modules.heads.base import ClassificationHead
 from modules.losses.balance import Balance, class_weights
 from modules.losses.classification import focal_loss
 
 
-class Linear(Head):
+class Linear(ClassificationHead):
     """One linear layer on pooled features, with its loss.
 
     Args:
@@ -73,9 +74,9 @@ class Linear(Head):
                 )
             self.class_weights.copy_(class_weights(samples, np.full_like(samples, samples.sum()), self.rule))
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Pooled features (B, D) to logits (B, C)."""
-        return self.fc(self.dropout(features))
+    def forward(self, features: Tensor | Maps) -> Tensor:
+        """Pooled features (B, D), or maps where a published classifier takes them (not `pools`), to logits (B, C)."""
+        return self.fc(self.dropout(features) if self.pools else features)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """(B, C) logits to (B, C) probabilities: softmax, or a sigmoid per class for `binary`."""
@@ -83,11 +84,15 @@ class Linear(Head):
         return logits.sigmoid() if self.kind == "binary" else logits.softmax(1)
 
     @property
+    def weighted(self) -> bool:
+        return self.class_weights is not None
+
+    @property
     def loss_name(self) -> str:
         names = {"cross_entropy": "cross-entropy", "binary": "binary cross-entropy", "focal": "focal loss"}
         more = [f"gamma {self.focal_gamma:g}"] if self.kind == "focal" else []
         more += [f"label smoothing {self.label_smoothing:g}"] if self.label_smoothing else []
-        more += ["class weights"] if self.class_weights is not None else []
+        more += ["class weights"] if self.weighted else []
         return names[self.kind] + (f" with {' and '.join(more)}" if more else "")
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Heads with an output for each pixel: semantic segmentation and reconstruction."""
+"""Dense heads: maps to an output for every place, for segmentation and reconstruction."""
 
 from modules.heads.dense.deeplab import DeepLabV3, DeepLabV3Plus
 from modules.heads.dense.fcn import FCN

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from modules.contracts import ConfigError, Features, Head
+from modules.contracts import ConfigError, Features
+from modules.heads.base import DenseHead
 from modules.heads.dense.low_level import low_level
 from modules.layers.blocks import ConvNormReLU, Convolution, classifier, resize
 
@@ -38,7 +39,7 @@ class ASPP(nn.Module):
         return self.project(torch.cat(seen, 1))
 
 
-class DeepLabV3(Head):
+class DeepLabV3(DenseHead):
     """ASPP on the coarsest map (Chen et al. 2017, Rethinking Atrous Convolution); torchvision's, except for `dropout`.
 
     Made for dilated backbones: `output_stride` 8 or 16.
@@ -77,7 +78,7 @@ class DeepLabV3(Head):
         return self.classifier(self.refine(self.aspp(maps[-1])))
 
 
-class DeepLabV3Plus(Head):
+class DeepLabV3Plus(DenseHead):
     """ASPP on the coarsest map, sharpened by a fine one (Chen et al. 2018, Encoder-Decoder with Atrous Convolution).
 
     Args:

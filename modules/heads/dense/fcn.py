@@ -2,11 +2,12 @@
 
 from torch import Tensor, nn
 
-from modules.contracts import Features, Head
+from modules.contracts import Features
+from modules.heads.base import DenseHead
 from modules.layers.blocks import ConvNormReLU, Convolution, classifier, resize
 
 
-class FCN(Head):
+class FCN(DenseHead):
     """FCN: class scores of the coarsest map, refined by those of finer ones (Long et al. 2015).
 
     From the coarsest map alone it is torchvision's FCN; scores are enlarged bilinearly.

@@ -2,12 +2,13 @@
 
 from torch import Tensor, nn
 
-from modules.contracts import Features, Head
+from modules.contracts import Features
+from modules.heads.base import DenseHead
 from modules.heads.dense.low_level import low_level
 from modules.layers.blocks import ConvNormReLU, classifier, resize
 
 
-class LRASPP(Head):
+class LRASPP(DenseHead):
     """The coarsest map, gated by its mean, and a finer one, each with a classifier (Howard et al. 2019); torchvision's.
 
     Args:

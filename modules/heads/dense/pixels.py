@@ -2,10 +2,11 @@
 
 from torch import Tensor, nn
 
-from modules.contracts import Features, Head
+from modules.contracts import Features
+from modules.heads.base import DenseHead
 
 
-class Pixels(Head):
+class Pixels(DenseHead):
     """Reconstruction head: each cell of the coarsest map predicts its patch of pixels (Xie et al. 2022, SimMIM).
 
     A linear decoder, as weak as possible, so that the information for reconstruction lies in the backbone.

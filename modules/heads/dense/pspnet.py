@@ -4,11 +4,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.contracts import ConfigError, Features, Head
+from modules.contracts import ConfigError, Features
+from modules.heads.base import DenseHead
 from modules.layers.blocks import ConvNormReLU, Convolution, classifier, resize
 
 
-class PSPNet(Head):
+class PSPNet(DenseHead):
     """PSPNet: pyramid pooling of the coarsest map over grids of several sizes (Zhao et al. 2017).
 
     Made for dilated backbones: `output_stride` 8. The paper's loss on the next-to-last stage is the task's.

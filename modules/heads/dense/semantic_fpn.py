@@ -5,11 +5,12 @@ from math import gcd, log2
 import torch
 from torch import Tensor, nn
 
-from modules.contracts import Features, Head
+from modules.contracts import Features
+from modules.heads.base import DenseHead
 from modules.layers.blocks import Convolution, classifier, convolution, resize
 
 
-class SemanticFPN(Head):
+class SemanticFPN(DenseHead):
     """Semantic FPN: upsamples every map to the size of the finest, step by step, and adds them (Kirillov et al. 2019).
 
     Made to stand on the neck `FPN`, which hands what coarse maps know down to the fine ones. All maps are used: on a

@@ -5,11 +5,12 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from modules.contracts import ConfigError, Features, Head
+from modules.contracts import ConfigError, Features
+from modules.heads.base import DenseHead
 from modules.layers.blocks import Convolution, UpBlock, Upsampling, classifier
 
 
-class UNet(Head):
+class UNet(DenseHead):
     """U-Net decoder: upsampling from the coarsest map, with skip connections to finer ones (Ronneberger et al. 2015).
 
     On a backbone it is the decoder of segmentation_models.pytorch. The network of the paper is the backbone

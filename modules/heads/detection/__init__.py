@@ -1,6 +1,6 @@
-"""Detection heads."""
+"""Detection heads: boxes, classes and scores, with masks or without."""
 
-from modules.heads.detection.detector import Detector, DetectorFactory
+from modules.heads.detection.base import DetectionHead, Detector, InstanceHead
 from modules.heads.detection.fast_rcnn import RCNN, FastRCNN
 from modules.heads.detection.faster_rcnn import FasterRCNN, MaskRCNN
 from modules.heads.detection.one_stage import FCOS, SSD, RetinaNet
@@ -10,10 +10,11 @@ __all__ = [
     "FCOS",
     "RCNN",
     "SSD",
+    "DetectionHead",
     "Detector",
-    "DetectorFactory",
     "FastRCNN",
     "FasterRCNN",
+    "InstanceHead",
     "MaskRCNN",
     "RetinaNet",
     "SingleObject",

@@ -1,5 +1,6 @@
 """Detectors with external region proposals: Fast R-CNN and R-CNN."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Literal
 
@@ -11,7 +12,7 @@ from torchvision.ops import roi_align
 
 from modules.contracts import ConfigError, Features
 from modules.decoding.boxes import Detection
-from modules.heads.detection.detector import Detector, Maps, Target, equal_channels, from_background
+from modules.heads.detection.base import DetectionHead, Maps, Target, equal_channels, from_background
 from modules.heads.detection.pooling import RoIAlign, RoIPool, named
 from modules.heads.detection.regions import BoxLoss, Regions, usable
 
@@ -19,7 +20,7 @@ Encode = Callable[[Tensor], list[Tensor]]
 Source = Literal["batch", "windows"]
 
 
-class GivenProposals(Detector):
+class GivenProposals(DetectionHead):
     """Base of the detectors that classify and refine external proposals, with `roi_heads`."""
 
     roi_heads: Regions
@@ -56,9 +57,9 @@ class GivenProposals(Detector):
         targets = None if targets is None else from_background(targets)
         return self.roi_heads(self.inputs(image, maps), usable(proposals, shapes), shapes, targets)
 
+    @abstractmethod
     def inputs(self, image: Tensor, maps: Maps) -> dict[str, Tensor | Encode]:
-        """Inputs of the region pooling: feature maps by name."""
-        return named(maps)
+        """Inputs of the region pooling, by name."""
 
 
 class FastRCNN(GivenProposals):

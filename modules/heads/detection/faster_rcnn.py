@@ -7,16 +7,22 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
 from modules.contracts import Features
 from modules.decoding.boxes import Detection
 from modules.heads.detection.anchors import Anchors
-from modules.heads.detection.detector import RATIOS, Detector, Target, equal_channels, from_background, image_list
+from modules.heads.detection.base import (
+    RATIOS,
+    DetectionHead,
+    Detector,
+    InstanceHead,
+    Target,
+    equal_channels,
+    from_background,
+    image_list,
+)
 from modules.heads.detection.pooling import RoIAlign, named
 from modules.heads.detection.regions import BoxLoss, Masks, Proposals, Regions
 
 
-class FasterRCNN(Detector):
-    """Faster R-CNN: region proposal network, then RoI head (Ren et al. 2015; on pyramids, Lin et al. 2017).
-
-    torchvision's, with its names. Wants a neck FPN with `extra: pool`. Losses: rpn_objectness, rpn_box, classifier,
-    box.
+class TwoStage(Detector):
+    """Region proposal network, then RoI head; torchvision's, with its names. Wants a neck FPN with `extra: pool`.
 
     Args:
         features: feature pyramid of the neck, all maps with equal channels.
@@ -76,7 +82,15 @@ class FasterRCNN(Detector):
         return detections, first | second
 
 
-class MaskRCNN(FasterRCNN):
+class FasterRCNN(TwoStage, DetectionHead):
+    """Faster R-CNN: region proposal network, then RoI head (Ren et al. 2015; on pyramids, Lin et al. 2017).
+
+    torchvision's, with its names. Wants a neck FPN with `extra: pool`. Losses: rpn_objectness, rpn_box, classifier,
+    box.
+    """
+
+
+class MaskRCNN(TwoStage, InstanceHead):
     """Mask R-CNN: Faster R-CNN with a mask of 28 x 28 in each box, one for each class (He et al. 2017).
 
     torchvision's, with its names. One more loss: mask; in evaluation only where targets have masks.

@@ -15,12 +15,12 @@ from torchvision.ops import box_iou
 from modules.contracts import ConfigError, Features
 from modules.decoding.boxes import Detection
 from modules.heads.detection.anchors import Anchors, DefaultBoxes
-from modules.heads.detection.detector import RATIOS, Detector, Target, equal_channels, from_background, image_list
+from modules.heads.detection.base import RATIOS, DetectionHead, Target, equal_channels, from_background, image_list
 
 NAMES = {"classification": "classifier", "bbox_regression": "box", "bbox_ctrness": "centerness"}
 
 
-class OneStage(Detector):
+class OneStage(DetectionHead):
     """Base of one-stage detection heads; `net` is torchvision's, without its backbone."""
 
     net: nn.Module

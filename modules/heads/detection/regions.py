@@ -18,7 +18,7 @@ from torchvision.ops import (
 
 from modules.decoding.boxes import Detection, Selection
 from modules.heads.detection.anchors import Anchors
-from modules.heads.detection.detector import Target
+from modules.heads.detection.base import Target
 
 BoxLoss = Literal["smooth_l1", "giou", "diou"]
 IOU_LOSSES = {"giou": generalized_box_iou_loss, "diou": distance_box_iou_loss}

@@ -9,11 +9,11 @@ from torchvision.ops import box_area, box_convert, clip_boxes_to_image
 
 from modules.contracts import Features
 from modules.decoding.boxes import Detection
-from modules.heads.detection.detector import Detector, Target
+from modules.heads.detection.base import DetectionHead, Target
 from modules.heads.detection.regions import IOU_LOSSES, BoxLoss
 
 
-class SingleObject(Detector):
+class SingleObject(DetectionHead):
     """One class and one box per image, from the coarsest map pooled to 7 x 7 cells: wants NoNeck.
 
     The largest object of an image is the one that counts; an image without any teaches that there may be none.

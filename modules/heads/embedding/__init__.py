@@ -1,4 +1,4 @@
-"""Heads of self-supervised pretraining: embeddings and prototypes."""
+"""Embedding heads of self-supervised pretraining: projections and prototypes."""
 
 from modules.heads.embedding.projection import MLP, Projection
 from modules.heads.embedding.prototypes import Prototypes

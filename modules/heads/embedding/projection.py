@@ -4,7 +4,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from modules.contracts import Features, Head
+from modules.contracts import Features
+from modules.heads.base import EmbeddingHead
 
 
 class MLP(nn.Sequential):
@@ -27,7 +28,7 @@ class MLP(nn.Sequential):
         super().__init__(*blocks)
 
 
-class Projection(Head):
+class Projection(EmbeddingHead):
     """Projection head: MLP with batch norm on pooled features (Chen et al. 2020).
 
     Args:

@@ -5,10 +5,11 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
-from modules.contracts import Features, Head
+from modules.contracts import Features
+from modules.heads.base import PrototypeHead
 
 
-class Prototypes(Head):
+class Prototypes(PrototypeHead):
     """DINO head: MLP on pooled features, normalized bottleneck, cosine similarities to prototypes (Caron et al. 2021).
 
     Args:

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from modules.backbones import Timm
-from modules.contracts import Backbone, Features, Head
+from modules.contracts import Backbone, Features
 from modules.heads import Projection
+from modules.heads.base import Head
 from modules.training.teacher import Teacher, momentum_at
 
 

@@ -10,8 +10,7 @@ from modules.contracts import ConfigError, Features
 from modules.decoding.masks import paste
 from modules.decoding.objects import Shown, infer
 from modules.decoding.tta import TTA, TiledTTA
-from modules.heads.detection import FCOS, RCNN, SSD, FasterRCNN, FastRCNN, MaskRCNN, RetinaNet, SingleObject
-from modules.heads.detection.detector import Detector
+from modules.heads.detection import FCOS, RCNN, SSD, Detector, FasterRCNN, FastRCNN, MaskRCNN, RetinaNet, SingleObject
 from tests.helpers.errors import refuses
 
 FEATURES = Features([32, 32, 32], [8, 16, 32])

@@ -21,8 +21,7 @@ from modules.backbones import Timm
 from modules.contracts import Features
 from modules.decoding.boxes import take
 from modules.decoding.masks import paste
-from modules.heads.detection import FCOS, SSD, FasterRCNN, MaskRCNN, RetinaNet
-from modules.heads.detection.detector import Detector
+from modules.heads.detection import FCOS, SSD, Detector, FasterRCNN, MaskRCNN, RetinaNet
 from modules.necks import FPN
 
 CLASSES = 4

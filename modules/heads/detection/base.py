@@ -1,5 +1,6 @@
-"""Base of all detectors: score filtering, NMS and anchors."""
+"""Base classes of detection heads: score filtering, NMS and anchors."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -7,8 +8,9 @@ import numpy as np
 from torch import Tensor
 from torchvision.models.detection.image_list import ImageList
 
-from modules.contracts import ConfigError, Features, Head
+from modules.contracts import ConfigError, Features
 from modules.decoding.boxes import Detection, Selection
+from modules.heads.base import Head
 from modules.heads.detection.anchors import Anchors
 
 RATIOS = (0.5, 1.0, 2.0)
@@ -18,7 +20,7 @@ Maps = list[Tensor] | Callable[[Tensor], list[Tensor]]
 
 
 class Detector(Head):
-    """Base of the detection heads.
+    """Common part of `DetectionHead` and `InstanceHead`, the bases to derive from.
 
     Thresholds and sizes of boxes are in pixels of the network's images. Scores and losses are float32 under autocast.
 
@@ -51,6 +53,7 @@ class Detector(Head):
         super().__init__()
         self.selection = Selection(score_threshold, nms_threshold, agnostic_nms, soft_nms, detections)
 
+    @abstractmethod
     def forward(
         self,
         image: Tensor,
@@ -73,7 +76,6 @@ class Detector(Head):
             One dict per image, best first: `boxes` float32 (N, 4) xyxy, `scores` (N,) in 0..1, `labels` (N,) in
             0..C-1, and for instances `mask_probabilities` (N, 28, 28); none in training. Scalar losses by name.
         """
-        raise NotImplementedError
 
     def proposals_from(self, given: bool) -> str | None:
         """A line about the source of the region proposals, when it is not the head itself.
@@ -133,7 +135,12 @@ class Detector(Head):
         return self.anchors.fit(wh)
 
 
-DetectorFactory = Callable[[Features, int], Detector]  # int: number of classes, without background
+class DetectionHead(Detector):
+    """Base of heads that find boxes, classes and scores; `outputs` is the number of classes without background."""
+
+
+class InstanceHead(Detector):
+    """Base of heads that find boxes, classes, scores and a mask in each box; `outputs` as of `DetectionHead`."""
 
 
 def image_list(image: Tensor, inside: Tensor) -> ImageList:

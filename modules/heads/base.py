@@ -1,0 +1,122 @@
+"""Base classes of heads, one for each kind of output; a head of your own derives from the one that its task takes."""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn import functional
+
+from modules.contracts import Backbone, ConfigError, Features
+
+
+class Head(nn.Module, ABC):
+    """Base of all heads: feature pyramid in, the output of a task out.
+
+    A task takes heads of one of the bases derived from this one: `ClassificationHead`, `DenseHead`, `EmbeddingHead`,
+    `PrototypeHead`, `DetectionHead` or `InstanceHead`. Derive your own from that base; its first two parameters are
+    `features`, the `Features` of the maps, and `outputs`, the number of outputs. All others are settings.
+
+    Attributes:
+        pools: true for heads that take pooled features (B, features.pooled) in place of the maps.
+    """
+
+    pools: bool = False
+
+    @abstractmethod
+    def forward(self, *inputs: Any) -> Any:
+        """Maps, fine to coarse, or pooled features (B, D) where the head `pools`, to the output of its kind."""
+
+    @classmethod
+    def build(cls, factory: "HeadFactory[Self]", features: Features, outputs: int) -> Self:
+        """Build a head with `factory`, which must give one of this kind.
+
+        Args:
+            factory: a class of heads, or any callable of features and outputs.
+            features: of the maps that the head gets.
+            outputs: number of outputs.
+
+        Raises:
+            ConfigError: the head is of another kind; names `model.head` and the heads that fit.
+        """
+        made = None if isinstance(factory, type) else factory(features, outputs)
+        found = factory if made is None else type(made)
+        if not (isinstance(found, type) and issubclass(found, cls)):
+            raise ConfigError(
+                f"model.head is {getattr(found, '__name__', found)}, but this task takes a {cls.__name__}: "
+                f"{', '.join(kinds(cls))}, or a class of your own derived from {cls.__module__}.{cls.__name__}"
+            )
+        return factory(features, outputs) if made is None else made
+
+
+H = TypeVar("H", bound=Head)
+HeadFactory = Callable[[Features, int], H]
+"""Class of heads, or callable, from features and the number of outputs; `HeadFactory[DenseHead]` gives dense heads."""
+
+
+def kinds(base: type[Head]) -> list[str]:
+    """Names of the heads derived from `base` that need no more than features and outputs, sorted."""
+    found = {base}
+    while more := {c for cls in found for c in cls.__subclasses__()} - found:
+        found |= more
+    return sorted(cls.__name__ for cls in found if not cls.__abstractmethods__ and not _more(cls))
+
+
+def _more(cls: type[Head]) -> list[str]:
+    """Names of the parameters without default behind the first two, which no task gives."""
+    parameters = list(inspect.signature(cls).parameters.values())[2:]
+    return [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+
+
+class ClassificationHead(Head):
+    """Base of classifiers: `forward` gives logits (B, C).
+
+    The other methods have defaults for one class per sample, by cross-entropy.
+
+    Attributes:
+        loss_name: the loss in words, with all that changes it, for the protocol of results.
+        weighted: true if the loss has class weights.
+    """
+
+    loss_name: str = "cross-entropy"
+    weighted: bool = False
+
+    def balance(self, counts: Callable[[], np.ndarray]) -> None:
+        """Take class weights from the training samples of each class, int64 (C,), before training; by default none."""
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """(B, C) logits to (B, C) probabilities, float32; by default their softmax."""
+        return logits.float().softmax(1)
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Mean loss of (B, C) logits against int64 (B,) classes or float (B, C) probabilities, in float32."""
+        return functional.cross_entropy(logits.float(), target)
+
+
+class DenseHead(Head):
+    """Base of heads with an output for every place: `forward` gives (B, outputs, h, w).
+
+    Its size is free: the task resizes it to that of the image.
+    """
+
+
+class EmbeddingHead(Head):
+    """Base of projection heads: `forward` gives embeddings (B, D), not normalized."""
+
+
+class PrototypeHead(Head):
+    """Base of heads of self-distillation: `forward` gives logits (B, K) of prototypes.
+
+    Attributes:
+        last: the layer that holds the prototypes, which DINO freezes at first.
+    """
+
+    last: nn.Module
+
+
+def through(backbone: Backbone, head: Head, image: Tensor) -> Tensor:
+    """Normalized images through a backbone and a head on its maps, or on its pooled features if the head `pools`."""
+    maps = backbone(image)
+    return head(backbone.pool(maps) if head.pools else maps)
