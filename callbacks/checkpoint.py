@@ -66,6 +66,7 @@ class Checkpoint(LightningCheckpoint):
         self._before: dict[str, Tensor] = {}  # metrics before a validation
         self.saved_step = -1
         self.signal = 0
+        self.trained = False
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self.folder = Path(trainer.default_root_dir) / "checkpoints"
@@ -73,6 +74,7 @@ class Checkpoint(LightningCheckpoint):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.saved_step = trainer.global_step
         self.signal = 0
+        self.trained = True
         if trainer.is_global_zero:  # of a run that goes on now
             (self.folder / AVERAGED).unlink(missing_ok=True)
         if self.best.step >= 0 and not trainer.strategy.broadcast(trainer.is_global_zero and self._carried(trainer)):
@@ -149,6 +151,35 @@ class Checkpoint(LightningCheckpoint):
             self._save(trainer, "last.ckpt")
             if trainer.is_global_zero:
                 print(f"saved; once mended, go on with --ckpt_path {shlex.quote(str(self.folder.parent))}", flush=True)
+
+    def validations(self, trainer: L.Trainer) -> dict[str, Validation]:
+        """Validations of the last and of the best weights, by a description of the weights."""
+        best, last, found = self.best, self.last, {}
+        if last.step >= 0:
+            found[last.step] = f"last, {last.when}" if last.step == trainer.global_step else last.when
+        if best.step >= 0:
+            found[best.step] = f"best{' and last' * (best.step == trainer.global_step)}, {best.when}"
+        return {found[one.step]: one for one in (last, best) if one.step >= 0}
+
+    def report_lines(self, trainer: L.Trainer) -> list[str]:
+        """Sentence about a monitor that selected nothing, or a training without validation, for the final report."""
+        chosen, task = self.selection, trainer.lightning_module
+        if not self.trained:
+            return []
+        validated = chosen.count or self.last.step >= 0 or task.pretraining
+        if not validated and trainer.limit_val_batches and trainer.datamodule.has("val"):
+            return [
+                f"training ended at step {trainer.global_step:,}, before its first validation, so that no best weights "
+                "were chosen: the last ones are the result; train longer, or validate earlier with "
+                "--trainer.val_check_interval"
+            ]
+        if not chosen.constant:
+            return []
+        how = "the last validation was chosen" if chosen.loss is None else f"the lowest {task.fallback} chose instead"
+        return [
+            f"{task.monitor} was {chosen.best:g} in all {chosen.count} validations, so that it cannot choose the best "
+            f"checkpoint: {how}"
+        ]
 
     def state_dict(self) -> dict[str, Any]:
         return self.selection.state_dict() | {"validation": asdict(self.best)}

@@ -37,6 +37,14 @@ class Counts(L.Callback):
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._count(trainer, "test")
 
+    def protocol_lines(self, trainer: L.Trainer) -> dict[str, str]:
+        """Beginning of the protocol of all metrics of a split: the number of evaluated samples."""
+        lines, data = {}, trainer.datamodule
+        for split, count in self.counts.items():
+            total = len(data.dataset(split, "plain"))
+            lines[split] = f"{count:,} {'' if count == total else f'of {total:,} '}{split} {data.noun}"
+        return lines
+
     on_test_start = on_validation_start
     on_test_batch_end = on_validation_batch_end
 

@@ -1,35 +1,15 @@
 """The Figures callback: first training batch, predictions, mistakes and confusion matrix of a run."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.table import Table
 
 from callbacks.collectors.base import Collector, exchanged
-from callbacks.collectors.classification import ClassificationCollector, draw_views
-from callbacks.collectors.detection import DetectionCollector, draw_boxes
-from callbacks.collectors.reconstruction import ReconstructionCollector
-from callbacks.collectors.segmentation import SegmentationCollector, draw_masks
-from callbacks.collectors.text import TextCollector, draw_captioned, draw_pairs
-from callbacks.collectors.video import VideoCollector, draw_clips
 from callbacks.figures.log import log_figure, log_table
+from callbacks.kinds.registry import KINDS, collected, drawn
 from modules.contracts import Batch, Prediction
-
-KINDS: tuple[type[Collector], ...] = (
-    TextCollector,
-    VideoCollector,
-    ClassificationCollector,
-    SegmentationCollector,
-    DetectionCollector,
-    ReconstructionCollector,
-)
-DRAWN = {
-    "captions": draw_captioned,
-    "source_text": draw_pairs,
-    "mask": draw_masks,
-    "boxes": draw_boxes,
-    "video": draw_clips,
-}
 
 
 class Figures(Callback):
@@ -37,7 +17,8 @@ class Figures(Callback):
 
     The training batch is drawn as the network sees it; the others after training, validation and test. Classification
     and segmentation add the confusion matrix, detection precision-recall curves and kinds of errors, translation and
-    captioning the best and worst sentences and attention maps.
+    captioning the best and worst sentences and attention maps. Other packages add kinds of prediction of their own
+    (`callbacks.kinds.register`).
 
     Args:
         samples: images in a grid.
@@ -49,20 +30,21 @@ class Figures(Callback):
         self.every = every
         self.pending = False
         self.collector: Collector | None = None
-        self.report: list[Table | str] = []  # of the last split, for the final report
+        self.kind = ""  # of what it collects
+        self.summary: list[str | Table] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        drawn = Path(trainer.default_root_dir) / "figures" / "train_batch.png"
-        self.pending = trainer.is_global_zero and (trainer.global_step == 0 or not drawn.exists())
+        path = Path(trainer.default_root_dir) / "figures" / "train_batch.png"
+        self.pending = trainer.is_global_zero and (trainer.global_step == 0 or not path.exists())
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         if not self.pending:
             return
         self.pending = False
         # Class names from the data, because a pretraining task has none.
-        draw = next((draw for key, draw in DRAWN.items() if key in batch), draw_views)
+        kind = drawn(batch)
         backbone = getattr(pl_module, "backbone", None)  # a translator sees no images
-        figure = draw(batch, self.samples, backbone, trainer.datamodule)
+        figure = kind and kind.draw(batch, self.samples, backbone, trainer.datamodule)
         if figure is not None:
             log_figure(trainer, "train_batch", figure)
 
@@ -76,10 +58,10 @@ class Figures(Callback):
     ) -> None:
         if trainer.sanity_checking or not outputs:
             return
-        kind = next((kind for kind in KINDS if kind.fits(outputs, batch)), None)
+        kind = collected(outputs, batch)
         if kind is None:
             return
-        self.collector = self.collector or kind(self.samples)
+        self.collector, self.kind = self.collector or kind.collect(self.samples), kind.name
         turn = batch_idx * trainer.world_size + trainer.global_rank  # processes take whole batches in turn
         self.collector.update(batch, outputs, pl_module, turn * trainer.datamodule.batch_size)
 
@@ -99,11 +81,11 @@ class Figures(Callback):
 
     def _draw_collected(self, trainer: Trainer, task: LightningModule, stage: str) -> None:
         collector, self.collector = self.collector, None
-        kinds = exchanged(type(collector) if collector else None)  # a process without a batch saw nothing
-        kind = next(filter(None, kinds), None)
+        names = exchanged(self.kind if collector else None)  # a process without a batch saw nothing
+        kind = next(filter(None, names), None)
         if kind is None:
             return
-        collector = collector or kind(self.samples)
+        collector = collector or KINDS[kind].collect(self.samples)
         collector.gather()
         if trainer.is_global_zero:
             collector.write(Path(trainer.default_root_dir) / "predictions", stage, task)
@@ -112,3 +94,8 @@ class Figures(Callback):
                 log_figure(trainer, f"{stage}_{name}", figure)
             for name, columns, rows in collector.tables(stage):
                 log_table(trainer, f"{stage}_{name}", columns, rows)
+            self.summary = [*collector.summarize(stage, task)]
+
+    def report_lines(self, trainer: Trainer) -> Iterable[str | Table]:
+        """What the last evaluated split leaves for the final report."""
+        return self.summary

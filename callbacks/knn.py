@@ -11,6 +11,7 @@ from torch.nn.functional import normalize, one_hot
 from callbacks.collectors.embedding import embed
 from callbacks.figures.curve import curve
 from callbacks.figures.log import log_figure
+from callbacks.results.metrics import classifies
 from modules.contracts import ConfigError
 
 
@@ -60,10 +61,21 @@ class KNN(Callback):
         self.temperature = temperature
         self.every = every
         self.history: list[tuple[int, float]] = []  # (finished epochs, accuracy 0..1) of the val split
-        self.protocols: dict[str, str] = {}  # log name -> how the number came about
+        self.protocols: dict[str, str] = {}  # log name -> protocol
         self.chance = 0.0
         self._step = -1  # of the last probe
         self._off: set[str] = set()  # splits without a probe
+
+    def protocol_lines(self, trainer: Trainer) -> dict[str, str]:
+        """Protocols of the final report; that of val names the accuracy before training too."""
+        lines = dict(self.protocols)
+        if "val/knn" in lines and self.history and self.history[0][0] == 0:
+            lines["val/knn"] += f"; {self.history[0][1]:.4f} before training"
+        return lines
+
+    def startup_lines(self, trainer: Trainer) -> list[str]:
+        """Majority baseline and class imbalance, which a task that is not about the classes does not tell."""
+        return [] if classifies(trainer.lightning_module) else trainer.datamodule.describe_classes(remedy=False)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         bank = trainer.datamodule.plain_dataloader("train") if stage == "fit" else None

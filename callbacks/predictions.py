@@ -1,27 +1,21 @@
 """Prediction files of `predict`, `test` and `validate`."""
 
-import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
 
-from callbacks.writers.coco_results import ResultFile
-from callbacks.writers.masks import MaskFiles
-from callbacks.writers.objects import ObjectImages
-from callbacks.writers.samples import SampleFiles
-from callbacks.writers.sentences import TextFiles
-from callbacks.writers.tables import Arrays, Table, about, open_text
-from modules.contracts import SURPLUS, Batch, ConfigError, Prediction, writing
-from modules.metrics.threshold import USUAL
+from callbacks.kinds.registry import written
+from callbacks.writers.base import Source, Writer, stage_of
+from modules.contracts import SURPLUS, Batch, ConfigError, Prediction
 
 
 class Predictions(Callback):
     """Write predictions of `predict`, `test` and `validate` to `<run>/predictions/`.
 
-    A file under its final name is complete. Names of files begin with `predict`, `test` or `val`. By keys of the
-    prediction:
+    A file under its final name is complete. Names of files begin with `predict`, `test` or `val`. By kind of
+    prediction, to which other packages add theirs (`callbacks.kinds.register`):
 
     - `{label, scores}`: `predict.csv` with the columns `path`, `label`, where known `true`, and one probability per
       class, `p(<class>)`.
@@ -49,8 +43,8 @@ class Predictions(Callback):
         self.threshold = threshold
         self.files: list[Path] = []  # and folders, written by this process
         self.notes: list[str] = []  # remarks printed after them
-        self.excerpts: dict[Path, list[str]] = {}  # first lines of files of text that `predict` wrote
-        self._file: SampleFiles | TextFiles | Detections | LabelTable | MaskFiles | FeatureArrays | None = None
+        self.excerpts: dict[Path, Sequence[str]] = {}  # first lines of files that `predict` wrote
+        self._file: Writer | None = None
 
     def on_predict_batch_end(
         self,
@@ -63,13 +57,13 @@ class Predictions(Callback):
     ) -> None:
         if not outputs or SURPLUS in batch:
             return
-        kind = next((kind for kind in KINDS if kind.fits(outputs)), None)
-        if kind is not None:
-            settings = {"threshold": self.threshold} if kind is Detections else {}
-            self._file = self._file or kind(trainer, pl_module, batch, **settings)
-            if trainer.world_size > 1:  # processes take whole batches in turn
-                self._file.turn = batch_idx * trainer.world_size + trainer.global_rank
-            self._file.add(batch, outputs)
+        kind = written(outputs)
+        if kind is None or stage_of(trainer) not in kind.write.stages:
+            return
+        self._file = self._file or kind.write(Source(trainer, pl_module, batch, self.threshold))
+        if trainer.world_size > 1:  # processes take whole batches in turn
+            self._file.turn = batch_idx * trainer.world_size + trainer.global_rank
+        self._file.add(batch, outputs)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         file, self._file = self._file, None
@@ -78,116 +72,31 @@ class Predictions(Callback):
         trainer.strategy.barrier()
         if file and trainer.is_global_zero:
             self.files += file.merge(trainer.world_size)
-            self.notes += getattr(file, "notes", [])
+            self.notes += file.notes
             if trainer.predicting:
-                self.excerpts |= getattr(file, "excerpts", {})
+                self.excerpts |= file.excerpts
 
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction | None, *rest: Any
-    ) -> None:
-        if outputs and "generated" not in outputs:  # what is generated for a test is drawn, and can be had any time
-            self.on_predict_batch_end(trainer, pl_module, outputs, *rest)
-
+    on_test_batch_end = on_predict_batch_end
     on_test_end = on_predict_end
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction | None, *rest: Any
     ) -> None:
         if trainer.state.fn == "validate":
-            self.on_test_batch_end(trainer, pl_module, outputs, *rest)
+            self.on_predict_batch_end(trainer, pl_module, outputs, *rest)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == "validate":
             self.on_predict_end(trainer, pl_module)
 
+    def report_lines(self, trainer: Trainer) -> list[str]:
+        """Files written, with first lines of texts, and remarks on them, for the final report."""
+        lines = []
+        for path in self.files:
+            lines += [f"predictions: {path}", *(f"  {text or '(empty)'}" for text in self.excerpts.get(path, ()))]
+        return lines + self.notes
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self._file:
             self._file.discard()
             self._file = None
-
-
-class LabelTable(Table):
-    """Predicted classes and probabilities as CSV; `true` where the first batch has labels."""
-
-    def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
-        path = Path(trainer.default_root_dir) / "predictions" / f"{about(trainer)}.csv"
-        truth = ["true"] if "label" in batch else []
-        columns = ["path", "label", *truth, *(f"p({name})" for name in task.classes)]
-        super().__init__(path, trainer.global_rank, columns)
-        self.classes = task.classes
-
-    @staticmethod
-    def fits(outputs: Prediction) -> bool:
-        return {"label", "scores"} <= outputs.keys()
-
-    def add(self, batch: Batch, outputs: Prediction) -> None:
-        known = [outputs["label"], *([batch["label"]] if "label" in batch else [])]
-        columns = [[self.classes[index] for index in labels.tolist()] for labels in known]
-        scores = ([f"{score:.6f}" for score in row] for row in outputs["scores"].tolist())
-        self.write([*names, *row] for *names, row in zip(batch["id"], *columns, scores, strict=True))
-
-
-class FeatureArrays(Arrays):
-    """Features as npz, with labels where they are known."""
-
-    def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
-        name = "features.npz" if trainer.predicting else f"{about(trainer)}_features.npz"
-        super().__init__(Path(trainer.default_root_dir) / "predictions" / name, trainer.global_rank)
-
-    @staticmethod
-    def fits(outputs: Prediction) -> bool:
-        return "features" in outputs
-
-    def add(self, batch: Batch, outputs: Prediction) -> None:
-        self.write(batch["id"], outputs["features"], batch.get("label"))
-
-
-class Detections(ResultFile):
-    """Boxes, classes and scores, perhaps masks, under the ids of the data's annotations where it has some.
-
-    `predict` draws them too.
-    """
-
-    def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch, threshold: float | None) -> None:
-        data, name = trainer.datamodule, f"{about(trainer)}.json"
-        categories = data.category_ids or list(range(1, len(task.classes) + 1))
-        path = Path(trainer.default_root_dir) / "predictions" / name
-        super().__init__(path, trainer.global_rank, categories, data.image_ids)
-        self.classes = task.classes
-        self.images: ObjectImages | None = None
-        if trainer.predicting:
-            sure = _drawn_from(threshold, task.drawing_threshold)
-            self.images = ObjectImages(path.parent, trainer.global_rank, task, sure)
-
-    @staticmethod
-    def fits(outputs: Prediction) -> bool:
-        return "boxes" in outputs
-
-    def add(self, batch: Batch, outputs: Prediction) -> None:
-        super().add(batch["id"], outputs)
-        if self.images:
-            self.images.add(batch, outputs)
-
-    def merge(self, world: int) -> list[Path]:
-        written = [*super().merge(world), self._table()]
-        return written + (self.images.finalize(self.names) if self.images else [])
-
-    def _table(self) -> Path:
-        """Write the class of each `category_id`."""
-        path = self.results.with_name("classes.csv")
-        with writing(path), open_text(path, "w") as file:
-            csv.writer(file).writerows([("id", "name"), *zip(self.category_ids, self.classes, strict=True)])
-        return path
-
-
-def _drawn_from(typed: float | None, best: float | None) -> float:
-    """Lowest score of drawn detections: as typed, else that of the best F1, else the default."""
-    if typed is not None:
-        return typed
-    why = "that of the best F1 in the checkpoint's validation" if best else "as the checkpoint knows no best F1"
-    sure = best or USUAL
-    rank_zero_info(f"drawing detections of score {sure:.2f} and more, {why}: --predictions.threshold sets another")
-    return sure
-
-
-KINDS = (SampleFiles, TextFiles, Detections, LabelTable, MaskFiles, FeatureArrays)

@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch.utils.data import DataLoader
 
+from callbacks.results.number_format import duration
 from modules.contracts import Batch
 
 WARM_UP = 3  # batches; the first ones compile, allocate and wait for the workers to start
@@ -30,6 +31,7 @@ class SpeedMonitor(Callback):
         self.batches = 0
         self.seconds = 0.0
         self.waited = 0.0
+        self._made = perf_counter()
         self._window = (0, 0.0, 0.0)  # samples, seconds, waited at the last log
         self._warm_up = WARM_UP
         self._ended: float | None = None  # when the last batch ended; None when something else came between
@@ -46,6 +48,14 @@ class SpeedMonitor(Callback):
     def data_time_fraction(self) -> float:
         """Share 0..1 of the time of the whole run."""
         return self.waited / self.seconds if self.seconds else 0.0
+
+    def report_lines(self, trainer: Trainer) -> list[str]:
+        """Duration of the run and its speed in training, for the final report; nothing when nothing was timed."""
+        if not self.seconds:
+            return []
+        speed = f"{self.samples_per_sec:,.0f} samples/s in training"
+        waited = f"{100 * self.data_time_fraction:.0f} % of the time waiting for data"
+        return [f"{duration(perf_counter() - self._made)}; {speed}, {waited}"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._warm_up = WARM_UP

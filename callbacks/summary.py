@@ -5,21 +5,17 @@ import platform
 import time
 from collections.abc import Iterable
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
-from callbacks.figures_callback import Figures
-from callbacks.knn import KNN
-from callbacks.predictions import Predictions
-from callbacks.results.metrics import Results, Rows, classifies
-from callbacks.results.number_format import duration, or_null
+from callbacks.results.metrics import Results, Rows, classifies, told
+from callbacks.results.number_format import or_null
 from callbacks.results.table import results_table
-from callbacks.speed_monitor import SpeedMonitor
 from modules.contracts import writing
 from modules.heads.base import ClassificationHead
 
@@ -63,8 +59,9 @@ class Summary(L.Callback):
     @rank_zero_only
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         data, folder = trainer.datamodule, trainer.default_root_dir
-        for line in [*data.describe(), *self._about_classes(trainer, pl_module)]:
-            CONSOLE.print(f"  {line}")
+        lines = [*data.describe(), *_about_classes(trainer, pl_module)]
+        for line in chain(lines, *told(trainer, "startup_lines")):
+            CONSOLE.print(f"  {line}", markup=False)
         whole, each = pl_module.effective_batch_size, data.per_step * trainer.world_size
         parts = f"{data.per_step:,} x {trainer.world_size} device(s) x {whole // each} accumulated"
         rates = [f"{max(g['initial_lr'] for g in optimizer.param_groups):.3g}" for optimizer in trainer.optimizers]
@@ -112,18 +109,18 @@ class Summary(L.Callback):
         """Print and write the results, and print the next commands."""
         folder = Path(trainer.default_root_dir)
         rows, others = (self.rows, []) if self.rows else self.results.rows(trainer)
+        lines = [line for each in told(trainer, "report_lines") for line in each]
         if rows or others:
             weights = "" if self.command == "fit" else f", {self.results.weights}"
             Console(highlight=False).print(results_table(rows + others, f"Results, seed {self.seed}{weights}"))
-            self._write(folder, rows, others, trainer)
+            self._write(folder, rows, others, [line for line in lines if isinstance(line, str)], trainer)
         elif self.command != "predict":
             CONSOLE.print("no results: there was neither a validation nor a test set")
-        if selected := self.results.selection(trainer):
-            CONSOLE.print(selected)
-        for callback in trainer.callbacks:
-            for part in callback.report if isinstance(callback, Figures) else ():
-                Console(highlight=False, soft_wrap=isinstance(part, str)).print(part)
-        self._say_speed(trainer)
+        for line in lines:
+            if isinstance(line, str):
+                CONSOLE.print(line, markup=False)
+            else:
+                Console(highlight=False).print(line)
         data = trainer.datamodule
         if data.skipped:
             CONSOLE.print(f"skipped {len(data.skipped)} {data.noun} that cannot be used: {folder}/skipped.txt")
@@ -133,16 +130,7 @@ class Summary(L.Callback):
         for line in commands:
             CONSOLE.print(line, markup=False)
 
-    @staticmethod
-    def _about_classes(trainer: L.Trainer, task: L.LightningModule) -> list[str]:
-        """The majority baseline and class imbalance, where the task or a k-NN probe is judged by class."""
-        if classifies(task):
-            unweighted = isinstance(task.head, ClassificationHead) and not task.head.weighted
-            return trainer.datamodule.describe_classes(remedy=unweighted)
-        probed = any(isinstance(callback, KNN) for callback in trainer.callbacks)
-        return trainer.datamodule.describe_classes(remedy=False) if probed else []
-
-    def _write(self, folder: Path, rows: Rows, others: Rows, trainer: L.Trainer) -> None:
+    def _write(self, folder: Path, rows: Rows, others: Rows, notes: list[str], trainer: L.Trainer) -> None:
         path = folder / "results.json"
         packages = ("torch", "torchvision", "lightning", "timm", "albumentations", "scikit-learn")
         report = {
@@ -151,7 +139,7 @@ class Summary(L.Callback):
             f"{'test' if self.command in ('fit', 'test') else 'evaluated'} weights": self.results.weights,
             "results": [row | {"value": or_null(row["value"])} for row in rows],
             "results of other weights": [row | {"value": or_null(row["value"])} for row in others],
-            "selection": self.results.selection(trainer),
+            "notes": notes,
             **({"epochs": trainer.current_epoch} if self.command == "fit" else {}),
             "seconds": round(time.monotonic() - self.began, 1),
             "machine": f"{platform.processor() or platform.machine()}, {trainer.strategy.root_device}",
@@ -161,32 +149,25 @@ class Summary(L.Callback):
         with writing(path):
             path.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
 
-    def _say_speed(self, trainer: L.Trainer) -> None:
-        speed = next((c for c in trainer.callbacks if isinstance(c, SpeedMonitor)), None)
-        if self.command == "fit" and speed and speed.samples_per_sec:
-            CONSOLE.print(
-                f"{duration(time.monotonic() - self.began)}; {speed.samples_per_sec:,.0f} samples/s in training, "
-                f"{speed.data_time_fraction:.0%} of the time waiting for data"
-            )
-
     def _say_where(self, trainer: L.Trainer, folder: Path) -> None:
         figures = sorted(p.name for p in (folder / "figures").glob("*.*"))
         if figures:
             CONSOLE.print(f"figures: {folder}/figures/  ({', '.join(figures)})")
         if (folder / "features.npz").is_file():
             CONSOLE.print(f"features, labels and ids of every split: {folder}/features.npz")
-        for callback in trainer.callbacks:
-            for path in callback.files if isinstance(callback, Predictions) else ():
-                CONSOLE.print(f"predictions: {path}")
-                for line in callback.excerpts.get(path, ()):
-                    CONSOLE.print(f"  {line or '(empty)'}", markup=False)
-            for line in callback.notes if isinstance(callback, Predictions) else ():
-                CONSOLE.print(line, markup=False)
-        self.say_wandb(trainer)
+        self.say_loggers(trainer)
 
     @rank_zero_only
-    def say_wandb(self, trainer: L.Trainer) -> None:
-        """Print the address of the W&B run, or the commands about an offline one."""
+    def say_loggers(self, trainer: L.Trainer) -> None:
+        """Print the advice of loggers that have some, such as the address of a W&B run."""
         for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger) and (lines := logger.attempt(logger.advice)):
+            if hasattr(logger, "advice") and (lines := logger.advice()):
                 CONSOLE.print(lines, markup=False)
+
+
+def _about_classes(trainer: L.Trainer, task: L.LightningModule) -> list[str]:
+    """The majority baseline and class imbalance, with its remedy where the head could weigh classes and does not."""
+    if not classifies(task):
+        return []
+    head = getattr(task, "head", None)
+    return trainer.datamodule.describe_classes(remedy=isinstance(head, ClassificationHead) and not head.weighted)

@@ -271,7 +271,7 @@ class CLI(LightningCLI):
             if isinstance(error, Terminated) and subcommand == "fit":
                 error.set_saved(self._last_checkpoint())
             if isinstance(error, callbacks.Stopped | Terminated):
-                self.summary.say_wandb(self.trainer)
+                self.summary.say_loggers(self.trainer)
             if lost := explain(self.trainer, error, str(self.directory.path)):
                 raise lost from error
             raise

@@ -19,7 +19,10 @@ HASH_MULTIPLIER = 2654435761  # 2**32 / golden ratio: its multiples modulo 2**32
 
 
 class Collector:
-    """Collect one kind of prediction for the callback `Figures`, on the device and without synchronizing.
+    """Base of the collectors of one kind of prediction, used by the callback `Figures`.
+
+    `update` runs on the device and does not synchronize. After a pass every process calls `gather`, and then the first
+    one `write`, `draw`, `tables` and `summarize`.
 
     Args:
         keep: number of examples to keep, both of a sample of the split and of the worst predictions.
@@ -29,28 +32,23 @@ class Collector:
         self.sample = Highest(keep)
         self.worst = Highest(keep)
 
-    @staticmethod
-    def fits(outputs: Prediction, batch: Batch) -> bool:
-        """Return True for predictions of this kind whose ground truth is in the batch."""
-        raise NotImplementedError
-
     def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
         """Add the predictions of one batch, whose first sample is number `first` of the split."""
         raise NotImplementedError
 
     def write(self, folder: Path, stage: str, task: LightningModule) -> None:
-        """Write metrics to files; called after `gather`, on the first process."""
+        """Write metrics to files in `folder`, `<run>/predictions`; `stage` is val or test."""
 
     def summarize(self, stage: str, task: LightningModule) -> Iterator[Table | str]:
-        """Tables and lines for the final report; called after `gather`, on the first process."""
+        """Tables and lines for the final report."""
         return iter(())
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
-        """Names and figures, uint8 (H, W, 3); called after `gather`, on the first process."""
-        raise NotImplementedError
+        """Names and figures, uint8 (H, W, 3)."""
+        return iter(())
 
     def tables(self, stage: str) -> Iterator[tuple[str, list[str], list[list[Any]]]]:
-        """Names, columns and rows of tables for loggers; called after `gather`, on the first process."""
+        """Names, columns and rows of tables for loggers."""
         return iter(())
 
     def keep(self, rows: dict[str, Tensor], badness: Tensor, first: int) -> None:

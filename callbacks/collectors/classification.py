@@ -28,10 +28,6 @@ class ClassificationCollector(Collector):
         super().__init__(keep)
         self.matrix: Tensor | None = None  # counts (C * C,), by true class, then by predicted one
 
-    @staticmethod
-    def fits(outputs: Prediction, batch: Batch) -> bool:
-        return {"label", "scores"} <= outputs.keys() and "label" in batch
-
     def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
         true, predicted, scores = batch["label"], outputs["label"], outputs["scores"]
         classes = scores.shape[1]

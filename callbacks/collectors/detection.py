@@ -49,10 +49,6 @@ class DetectionCollector(Collector):
     threshold for drawing (best F1) is known only after the last batch.
     """
 
-    @staticmethod
-    def fits(outputs: Prediction, batch: Batch) -> bool:
-        return "boxes" in outputs and "truth" in batch
-
     def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
         image, inside = batch["image"], batch["inside"]
         factor = min(1.0, SIDE / max(image.shape[-2:]))

@@ -21,10 +21,6 @@ REACH = 2.5  # standard deviations, to either side
 class ReconstructionCollector(Collector):
     """Collect predictions `{reconstruction, code}`, with noise also `seen`; the worst have the largest error."""
 
-    @staticmethod
-    def fits(outputs: Prediction, batch: Batch) -> bool:
-        return {"reconstruction", "code"} <= outputs.keys() and "image" in batch
-
     def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
         image, made = visible(batch["image"], task.backbone), rgb(outputs["reconstruction"])
         error = (image.float() - made.float()).div_(127.5).square().mean((1, 2, 3))

@@ -33,10 +33,6 @@ class SegmentationCollector(Collector):
         super().__init__(keep)
         self.matrix: Tensor | None = None  # pixels (C, C), rows true, columns predicted
 
-    @staticmethod
-    def fits(outputs: Prediction, batch: Batch) -> bool:
-        return "mask" in outputs and "mask" in batch
-
     def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
         true, predicted = batch["mask"], outputs["mask"]
         if "original_mask" in outputs:  # evaluated in pixels of the original, drawn as the network sees it

@@ -64,10 +64,6 @@ class TextCollector(Collector):
         self.scores: list[float] = []
         self.chosen: dict[str, list[int]] = {}
 
-    @staticmethod
-    def fits(outputs: Prediction, batch: Batch) -> bool:
-        return "text" in outputs and bool({"captions", "target_text"} & batch.keys())
-
     def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
         said, self.bleu = outputs["text"], getattr(task, "bleu", {})
         self.places += range(first, first + len(said))

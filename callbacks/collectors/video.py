@@ -13,7 +13,7 @@ from callbacks.collectors.base import arrays, name_text, visible
 from callbacks.collectors.classification import ClassificationCollector
 from callbacks.figures.base import RIGHT, WRONG, shorten, shorten_start
 from callbacks.figures.strips import strips, swatch
-from modules.contracts import Backbone, Batch, Prediction, writing
+from modules.contracts import Backbone, Batch, writing
 
 SHOWN = 8  # frames of a strip at most
 HEIGHT = 96  # pixels of a frame in a strip, about
@@ -27,10 +27,6 @@ class VideoCollector(ClassificationCollector):
 
     noun = "videos"
     paired = 2
-
-    @staticmethod
-    def fits(outputs: Prediction, batch: Batch) -> bool:
-        return ClassificationCollector.fits(outputs, batch) and "video" in batch
 
     def inputs(self, batch: Batch, task: LightningModule) -> dict[str, Tensor]:
         views = batch["video"].unflatten(0, (len(batch["id"]), -1))

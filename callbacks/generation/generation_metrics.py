@@ -91,6 +91,10 @@ class GenerationMetrics(Callback):
         for name, value in self._scores(trainer, pl_module, "test", None).items():
             pl_module.log(name, value, batch_size=1, sync_dist=True)
 
+    def protocol_lines(self, trainer: Trainer) -> dict[str, str]:
+        """Protocols of the final report, by log name."""
+        return self.protocols
+
     def state_dict(self) -> dict[str, Any]:
         return {"history": list(self.history), "step": self._step}
 

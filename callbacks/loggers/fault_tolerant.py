@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from functools import cache
 from typing import Any
+from weakref import WeakSet
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.loggers.logger import DummyExperiment
@@ -11,7 +12,10 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.loggers.wandb_run import DeferredRun
 
-GUARDED = ("save", "finalize", "after_save_checkpoint", "watch")  # and everything called log*
+GUARDED = ("save", "finalize", "after_save_checkpoint", "watch", "advice")  # and everything called log*
+
+FAILED: "WeakSet[Logger]" = WeakSet()
+"""Loggers that are not `FaultTolerant` and failed in `attempt`."""
 
 
 class FaultTolerant:
@@ -57,6 +61,21 @@ class FaultTolerant:
     @property
     def _called(self) -> str:
         return "W&B" if isinstance(self, WandbLogger) else type(self).__name__
+
+
+def attempt(logger: Logger, action: Callable[[], Any]) -> None:
+    """Run a call that sends something to a logger, fault-tolerantly, also where the logger is not `FaultTolerant`.
+
+    Such a logger, of a trainer made in Python, is not asked by this function again after its first exception.
+    """
+    if isinstance(logger, FaultTolerant):
+        logger.attempt(action)
+    elif logger not in FAILED:
+        try:
+            action()
+        except Exception as error:
+            FAILED.add(logger)
+            _say(f"{type(logger).__name__} takes no further figures: {_reason(error)}; training goes on without them")
 
 
 def fault_tolerant(logger: Logger, **state: Any) -> Logger:

@@ -1,13 +1,9 @@
 """Metrics of a run: rows of metric, value, weights and protocol, each about one set of weights."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import lightning as L
-
-from callbacks.checkpoint import Checkpoint
-from callbacks.counts import Counts
-from callbacks.generation.generation_metrics import GenerationMetrics
-from callbacks.knn import KNN
 
 Rows = list[dict[str, Any]]
 
@@ -40,47 +36,33 @@ class Results:
         chosen, *others = self._sets(trainer).items()
         return _rows(trainer, *chosen), [row for other in others for row in _rows(trainer, *other)]
 
-    def selection(self, trainer: L.Trainer) -> str:
-        """Sentence about a monitor that selected nothing, or a training without validation; empty otherwise."""
-        saved, task = _checkpoint(trainer), trainer.lightning_module
-        if self.command != "fit" or saved is None:
-            return ""
-        validated = saved.selection.count or saved.last.step >= 0 or task.pretraining
-        if not validated and trainer.limit_val_batches and trainer.datamodule.has("val"):
-            return (
-                f"training ended at step {trainer.global_step:,}, before its first validation, so that no best weights "
-                "were chosen: the last ones are the result; train longer, or validate earlier with "
-                "--trainer.val_check_interval"
-            )
-        if not saved.selection.constant:
-            return ""
-        chosen = saved.selection
-        how = "the last validation was chosen" if chosen.loss is None else f"the lowest {task.fallback} chose instead"
-        return (
-            f"{task.monitor} was {chosen.best:g} in all {chosen.count} validations, so that it cannot choose the best "
-            f"checkpoint: {how}"
-        )
-
     def _sets(self, trainer: L.Trainer) -> dict[str, dict[str, float]]:
         """Metrics by weights, those that the command evaluates first."""
-        saved = _checkpoint(trainer)
-        if self.command != "fit" or saved is None:
+        if self.command != "fit":
             return {self.weights: self._fresh}
-        best, last, final = saved.best, saved.last, trainer.global_step
-        ending = f"epoch {trainer.current_epoch}"
-        names = {}
-        if last.step >= 0:
-            names[last.step] = f"last, {last.when}" if last.step == final else last.when
-        if best.step >= 0:
-            names[best.step] = f"best and last, {last.when}" if best.step == final else f"best, {best.when}"
-        sets = {names[one.step]: one.metrics for one in (last, best) if one.step >= 0}
+        found = {name: one for each in told(trainer, "validations") for name, one in each.items()}
         if self._stem == "averaged":
             first = "averaged"
         elif self._stem == "best":
-            first = names[best.step]
+            first = next(name for name in found if name.startswith("best"))
         else:
-            first = names.get(final, f"last, {ending}")
+            last = (name for name, one in found.items() if one.step == trainer.global_step)
+            first = next(last, f"last, epoch {trainer.current_epoch}")
+        sets = {name: one.metrics for name, one in found.items()}
         return {first: sets.pop(first, {}) | self._fresh} | sets
+
+
+def told(trainer: L.Trainer, method: str) -> Iterator[Any]:
+    """Results of a method of all callbacks that have it, in their order.
+
+    A callback of any package tells the startup summary and the final report about itself by such methods, called with
+    the trainer: `startup_lines` returns lines of text; `report_lines` lines of text and rich tables; `protocol_lines` a
+    dict of protocols, by log name, or by split the beginning of the protocols of all metrics of that split;
+    `validations` a dict of each `Validation` by a description of its weights.
+    """
+    for callback in trainer.callbacks:
+        if hasattr(callback, method):
+            yield getattr(callback, method)(trainer)
 
 
 def classifies(task: L.LightningModule) -> bool:
@@ -99,19 +81,12 @@ def _protocol(trainer: L.Trainer, name: str) -> str:
     """Protocol of a metric: number of samples, averaging, settings."""
     split, metric = name.split("/", 1)
     data, task = trainer.datamodule, trainer.lightning_module
-    total = len(data.dataset(split, "plain"))
-    count = next((c.counts.get(split, total) for c in trainer.callbacks if isinstance(c, Counts)), total)
-    how = f"{count:,} {'' if count == total else f'of {total:,} '}{split} {data.noun}"
+    known = {key: words for lines in told(trainer, "protocol_lines") for key, words in lines.items()}
+    if name in known:
+        return known[name]
+    parts = [known.get(split) or f"{len(data.dataset(split, 'plain')):,} {split} {data.noun}"]
     if metric in task.protocols:
-        how += f"; {task.protocols[metric]}"
+        parts.append(task.protocols[metric])
     if metric == "accuracy" and classifies(task) and (trivial := data.majority_accuracy(split)) is not None:
-        how += f"; {trivial:.4f} for the most frequent class everywhere"
-    for probe in (c for c in trainer.callbacks if isinstance(c, KNN | GenerationMetrics)):
-        how = probe.protocols.get(name, how)
-        if name == "val/knn" and probe.history and probe.history[0][0] == 0:
-            how += f"; {probe.history[0][1]:.4f} before training"
-    return how
-
-
-def _checkpoint(trainer: L.Trainer) -> Checkpoint | None:
-    return next((callback for callback in trainer.callbacks if isinstance(callback, Checkpoint)), None)
+        parts.append(f"{trivial:.4f} for the most frequent class everywhere")
+    return "; ".join(parts)

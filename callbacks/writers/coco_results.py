@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from callbacks.writers.tables import Table, open_text
-from modules.contracts import Prediction, writing
+from modules.contracts import Batch, Prediction, writing
 from modules.contracts.image_ids import image_number
 
 Record = dict[str, Any]
@@ -86,8 +86,8 @@ class ResultFile(Table):
         self.names: list[str] = []  # of all images, after `merge`
         self.masks = False
 
-    def add(self, ids: list[str], prediction: Prediction) -> None:
-        for i, name in enumerate(ids):
+    def add(self, batch: Batch, prediction: Prediction) -> None:
+        for i, name in enumerate(batch["id"]):
             one = {key: prediction[key][i : i + 1] for key in ("boxes", "scores", "labels", "rle") if key in prediction}
             found = records([name], one, self.category_ids, self.image_ids)
             self.write([[name, number_of(name, self.image_ids), *_columns([*found])]])

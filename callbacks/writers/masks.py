@@ -4,11 +4,11 @@ import csv
 from pathlib import Path
 
 import numpy as np
-from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
 from torch import Tensor
 
 from callbacks.figures.overlays import overlay, palette_of
+from callbacks.writers.base import Source
 from callbacks.writers.images import ImageFiles, resized, seen
 from callbacks.writers.tables import Table, open_text
 from modules.contracts import Batch, Prediction, writing
@@ -26,21 +26,20 @@ class MaskFiles(Table):
     npz with `probabilities` float32 (C, h, w) and `classes`.
     """
 
-    def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
-        folder, classes = Path(trainer.default_root_dir) / "predictions", task.classes
-        super().__init__(folder / "predict.csv", trainer.global_rank, ["path", *(f"share({c})" for c in classes)])
-        self.classes, self.backbone = classes, task.backbone
-        self.palette = palette_of(trainer.datamodule, classes)[: len(classes)]
-        self.values = np.array(getattr(trainer.datamodule, "mask_values", None) or range(len(classes)))
-        self.files = ImageFiles(folder, trainer.global_rank, ENDINGS)
+    stages = ("predict",)  # validation and test answer with maps of the network's size
 
-    @staticmethod
-    def fits(outputs: Prediction) -> bool:
-        return isinstance(outputs.get("mask"), list)  # validation and test answer with tensors of the network's size
+    def __init__(self, source: Source) -> None:
+        classes, data = source.task.classes, source.trainer.datamodule
+        columns = ["path", *(f"share({name})" for name in classes)]
+        super().__init__(source.folder / "predict.csv", source.rank, columns)
+        self.classes, self.backbone = classes, source.task.backbone
+        self.palette = palette_of(data, classes)[: len(classes)]
+        self.values = np.array(getattr(data, "mask_values", None) or range(len(classes)))
+        self.files = ImageFiles(source.folder, source.rank, ENDINGS)
 
-    def add(self, batch: Batch, outputs: Prediction) -> None:
-        images, masks = seen(batch, self.backbone), [m.cpu().numpy() for m in outputs["mask"]]
-        scores = outputs.get("probabilities") or [None] * len(masks)
+    def add(self, batch: Batch, prediction: Prediction) -> None:
+        images, masks = seen(batch, self.backbone), [m.cpu().numpy() for m in prediction["mask"]]
+        scores = prediction.get("probabilities") or [None] * len(masks)
         for name, image, mask, of_classes in zip(batch["id"], images, masks, scores, strict=True):
             self._write_maps(name, image, mask, of_classes)
             self.write([[name, *self._shares(mask)]])

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
 from callbacks.collectors.base import arrays
+from callbacks.writers.base import Source
 from callbacks.writers.images import ImageFiles, stems
 from callbacks.writers.tables import Table, open_text
 from modules.contracts import Batch, Prediction, writing
@@ -25,22 +25,20 @@ class SampleFiles(Table):
     Columns: `path` and, of a conditional generator, `label`.
     """
 
-    def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
-        folder = Path(trainer.default_root_dir) / "predictions"
-        self.classes = task.classes if task.condition else None
-        super().__init__(folder / "predict.csv", trainer.global_rank, ["path", *(["label"] if self.classes else [])])
-        self.files = ImageFiles(folder, trainer.global_rank, {SAMPLES: ".png"})
+    stages = ("predict",)  # what is generated for a test is drawn, and can be had any time
 
-    @staticmethod
-    def fits(outputs: Prediction) -> bool:
-        return "generated" in outputs
+    def __init__(self, source: Source) -> None:
+        self.classes = source.task.classes if source.task.condition else None
+        columns = ["path", *(["label"] if self.classes else [])]
+        super().__init__(source.folder / "predict.csv", source.rank, columns)
+        self.files = ImageFiles(source.folder, source.rank, {SAMPLES: ".png"})
 
-    def add(self, batch: Batch, outputs: Prediction) -> None:
-        generated = outputs["generated"]
+    def add(self, batch: Batch, prediction: Prediction) -> None:
+        generated = prediction["generated"]
         for name, image in zip(batch["id"], _files(generated), strict=True):
             with self.files.open(SAMPLES, name) as file:
                 image.save(file, "PNG")
-        labels = [[self.classes[i]] for i in outputs["label"].tolist()] if self.classes else [[]] * len(generated)
+        labels = [[self.classes[i]] for i in prediction["label"].tolist()] if self.classes else [[]] * len(generated)
         self.write([name, *label] for name, label in zip(batch["id"], labels, strict=True))
 
     def merge(self, world: int) -> list[Path]:

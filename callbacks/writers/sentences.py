@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 
-from lightning.pytorch import LightningModule, Trainer
-
-from callbacks.writers.tables import Table, about, open_text
+from callbacks.writers.base import Source
+from callbacks.writers.tables import Table, open_text
 from modules.contracts import Batch, Prediction, writing
 
 SHOWN = 5  # ids in a line about what was cut, and texts in the final report
@@ -33,9 +32,8 @@ class TextFiles(Table):
     `text` if generation stopped before its end. Text files: `test.txt`, `test.source.txt`, `test.reference.txt`.
     """
 
-    def __init__(self, trainer: Trainer, task: LightningModule, batch: Batch) -> None:
-        path = Path(trainer.default_root_dir) / "predictions" / f"{about(trainer)}.csv"
-        search = getattr(task, "search", None)
+    def __init__(self, source: Source) -> None:
+        batch, search = source.batch, getattr(source.task, "search", None)
         several = getattr(search, "num_return_sequences", 1) > 1
         may_be_cut = search is not None or "cut" in batch
         self.columns = [
@@ -43,21 +41,17 @@ class TextFiles(Table):
             for c, key in KEYS.items()
             if c == "text" or (several if c == "alternatives" else may_be_cut if c == "cut" else key in batch)
         ]
-        super().__init__(path, trainer.global_rank, self.columns)
-        self.notes: list[str] = []  # printed after the run, known after `merge`
-        self.excerpts: dict[Path, list[str]] = {}  # first texts, by file, known after `merge`
+        super().__init__(source.folder / f"{source.stage}.csv", source.rank, self.columns)
+        self.excerpts: dict[Path, list[str]] = {}
 
-    @staticmethod
-    def fits(outputs: Prediction) -> bool:
-        return "text" in outputs
-
-    def add(self, batch: Batch, outputs: Prediction) -> None:
-        known = {column: batch.get(key) for column, key in KEYS.items()} | {"text": outputs["text"]}
-        for column, several in (("references", batch.get("captions")), ("alternatives", outputs.get("alternatives"))):
+    def add(self, batch: Batch, prediction: Prediction) -> None:
+        known = {column: batch.get(key) for column, key in KEYS.items()} | {"text": prediction["text"]}
+        lists = {"references": batch.get("captions"), "alternatives": prediction.get("alternatives")}
+        for column, several in lists.items():
             if several is not None:
                 known[column] = ["\n".join(map(one_line, texts)) for texts in several]
         count = len(batch["id"])
-        sides = batch.get("cut", [False] * count), outputs.get("finished", [True] * count)
+        sides = batch.get("cut", [False] * count), prediction.get("finished", [True] * count)
         known["cut"] = [CUTS[cut, not finished] for cut, finished in zip(*sides, strict=True)]
         if "row" in batch:
             known["row"] = batch["row"].tolist()

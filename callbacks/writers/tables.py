@@ -8,29 +8,20 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from lightning.pytorch import Trainer
 from torch import Tensor
 
+from callbacks.writers.base import Writer
 from modules.contracts import writing
 
 
-def about(trainer: Trainer) -> str:
-    """File name stem of the current stage: `val`, `test` or `predict`."""
-    return "test" if trainer.testing else "predict" if trainer.predicting else "val"
-
-
-class Table:
+class Table(Writer):
     """CSV file with one row per sample, the first column its id, written batch by batch.
 
     Args:
         path: final name.
         rank: of this process.
         columns: their names.
-
-    Attributes: `turn` is the number of the current batch in the split; null when one process writes all.
     """
-
-    turn: int | None = None
 
     def __init__(self, path: Path, rank: int, columns: Sequence[str]) -> None:
         self.path = path
@@ -53,7 +44,6 @@ class Table:
         Path(self._part.name).unlink(missing_ok=True)
 
     def merge(self, world: int) -> list[Path]:
-        """Merge the parts of `world` processes, batch by batch, into the final file; returns the paths written."""
         parts = _parts(self.path, world)
         with writing(self.path):
             if world == 1:
@@ -72,17 +62,13 @@ class Table:
         return [self.path]
 
 
-class Arrays:
+class Arrays(Writer):
     """Npz file of `ids`, `features` (N, D) and optionally `labels` (N,), collected in memory.
 
     Args:
         path: final name.
         rank: of this process.
-
-    Attributes: `turn` is the number of the current batch in the split; null when one process writes all.
     """
-
-    turn: int | None = None
 
     def __init__(self, path: Path, rank: int) -> None:
         self.path = path
@@ -101,11 +87,7 @@ class Arrays:
         arrays = {name: np.concatenate(batches) for name, batches in self._batches.items() if batches}
         _save(_part(self.path, self.rank), arrays)
 
-    def discard(self) -> None:
-        """Do nothing: no file is written before `close`."""
-
     def merge(self, world: int) -> list[Path]:
-        """Merge the parts of `world` processes, batch by batch, into the final file; returns the paths written."""
         paths = _parts(self.path, world)
         if world > 1:
             parts = [dict(np.load(path)) for path in paths]

@@ -35,5 +35,5 @@ class Compare(CLI):
         try:
             compare(self.plan, self.model.monitor, self.model.mode, settings, self.trainer, self.directory)
         finally:
-            self.summary.say_wandb(self.trainer)
+            self.summary.say_loggers(self.trainer)
             self.directory.release()

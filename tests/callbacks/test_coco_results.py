@@ -65,7 +65,7 @@ def test_numbers_made_of_paths_differ_and_keep_their_digits_in_every_program():
 
 def test_every_image_has_a_row_with_its_number_also_one_without_objects(tmp_path):
     file = ResultFile(tmp_path / "r.json", 0, CATEGORY_IDS, {"a.png": 40})
-    file.add(["a.png", "x/b.png"], prediction(masks=False))
+    file.add({"id": ["a.png", "x/b.png"]}, prediction(masks=False))
     file.close()
     assert file.merge(1) == [tmp_path / "r.json", tmp_path / "r.csv"]
     rows = [("path", "image_id", "objects"), ("a.png", "40", "2"), ("x/b.png", str(image_number("x/b.png")), "0")]
@@ -80,7 +80,7 @@ def test_pycocotools_finds_our_metrics_by_size_in_the_files(tmp_path):
     ours = {name: value.item() for name, value in scores.compute().items()}
     names = [f"{i}.png" for i in range(12)]
     file = ResultFile(tmp_path / "r.json", 0, [0, 1], {name: i for i, name in enumerate(names)})
-    file.add(names, predictions)
+    file.add({"id": names}, predictions)
     file.close()
     file.merge(1)
     for kind, prefix in (("bbox", ""), ("segm", "mask_")):
@@ -158,7 +158,7 @@ def test_processes_write_one_file_in_the_order_of_the_data(tmp_path, world):
     for file, names in zip(files, dealt, strict=True):
         for name in names:
             file.turn = None if world == 1 else ids.index(name)
-            file.add([name], one)
+            file.add({"id": [name]}, one)
         file.close()
     written = [tmp_path / "out" / name for name in ("r_bbox.json", "r_segm.json", "r.csv")]
     assert files[0].merge(world) == written
@@ -180,7 +180,7 @@ def test_an_image_with_very_many_masks_is_written(tmp_path):
         "rle": [[rle] * count],
     }
     file = ResultFile(tmp_path / "r.json", 0, CATEGORY_IDS, IMAGE_IDS)
-    file.add(["a.png"], found)
+    file.add({"id": ["a.png"]}, found)
     file.close()
     file.merge(1)
     assert len(json.loads((tmp_path / "r_segm.json").read_text())) == count
@@ -188,6 +188,6 @@ def test_an_image_with_very_many_masks_is_written(tmp_path):
 
 def test_a_run_that_failed_leaves_no_file(tmp_path):
     file = ResultFile(tmp_path / "r.json", 0, CATEGORY_IDS, IMAGE_IDS)
-    file.add(["a.png", "b.png"], prediction())
+    file.add({"id": ["a.png", "b.png"]}, prediction())
     file.discard()
     assert list(tmp_path.iterdir()) == []

@@ -3,15 +3,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
-from PIL import Image
 
 from callbacks.collectors import classification
 from callbacks.collectors.base import Highest, name_text, visible
 from callbacks.collectors.classification import ClassificationCollector, _caption
 from callbacks.figures import grids
 from callbacks.figures.confusion import confusion
-from callbacks.figures.log import log_figure
 from callbacks.figures_callback import Figures
 from callbacks.predictions import Predictions
 from tests.helpers.small_task import CLASSES, Backbone, Data, Pretraining, Task
@@ -153,19 +150,3 @@ def test_mixed_labels_name_their_two_largest_shares():
     assert _caption(torch.tensor([0.1, 0.7, 0.2]), CLASSES) == "square 70 %\ntriangle 20 %"
     assert _caption(torch.tensor([0.0, 1.0, 0.0]), CLASSES) == "square 100 %"
     assert _caption(torch.tensor(2), CLASSES) == "triangle"
-
-
-def test_images_reach_every_logger_that_takes_them(trainer, tmp_path, monkeypatch):
-    sent = []
-    monkeypatch.setattr(WandbLogger, "log_image", lambda self, key, images, step: sent.append((key, len(images), step)))
-    board = TensorBoardLogger(tmp_path, name="", version="board")
-    weights_and_biases = WandbLogger(save_dir=tmp_path, offline=True)
-    run = trainer(logger=[board, weights_and_biases])
-    image = np.random.default_rng(0).integers(0, 256, (8, 12, 3)).astype(np.uint8)
-    log_figure(run, "noise", image)
-    assert sent == [("figures/noise", 1, 0)]
-    assert np.array_equal(np.asarray(Image.open(tmp_path / "figures" / "noise.png")), image)
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    board.experiment.flush()
-    assert EventAccumulator(str(tmp_path / "board")).Reload().Tags()["images"] == ["figures/noise"]

@@ -19,6 +19,7 @@ def written(tmp_path, channels: int, condition: str | None, count: int = 70, pre
         world_size=1,
         is_global_zero=True,
         predicting=predicting,
+        testing=not predicting,
         strategy=SimpleNamespace(barrier=lambda: None),
     )
     task = SimpleNamespace(classes=["a", "b"], condition=condition)

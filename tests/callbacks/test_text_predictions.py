@@ -3,6 +3,7 @@ import csv
 import pytest
 
 from callbacks.predictions import Predictions
+from callbacks.writers.base import Source
 from callbacks.writers.sentences import TextFiles
 from tests.helpers.errors import assert_named
 from tests.helpers.small_text import Captioner, Captions, Pairs, Translator, said_of
@@ -87,7 +88,7 @@ def test_parts_of_two_processes_join_in_the_order_of_the_data(tmp_path, count):
     parts = []
     for rank, samples in enumerate(batches):
         batch = {key: [sample[key] for sample in samples] for key in samples[0]}
-        files = TextFiles(type("Run", (), run_settings(tmp_path, rank)), Translator(), batch)
+        files = TextFiles(Source(type("Run", (), run_settings(tmp_path, rank)), Translator(), batch))
         files.turn = rank
         files.add(batch, {"text": [f"said {sample['id']}" for sample in samples]})
         files.close()

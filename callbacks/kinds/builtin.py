@@ -1,0 +1,72 @@
+"""Registration of the kinds of prediction of this project's own tasks."""
+
+from callbacks.collectors.classification import ClassificationCollector, draw_views
+from callbacks.collectors.detection import DetectionCollector, draw_boxes
+from callbacks.collectors.reconstruction import ReconstructionCollector
+from callbacks.collectors.segmentation import SegmentationCollector, draw_masks
+from callbacks.collectors.text import TextCollector, draw_captioned, draw_pairs
+from callbacks.collectors.video import VideoCollector, draw_clips
+from callbacks.kinds.registry import register
+from callbacks.writers.detections import DetectionFiles
+from callbacks.writers.features import FeatureFile
+from callbacks.writers.labels import LabelFile
+from callbacks.writers.masks import MaskFiles
+from callbacks.writers.samples import SampleFiles
+from callbacks.writers.sentences import TextFiles
+
+register("images", draw=draw_views)  # any training batch that no kind below draws
+register("features", prediction=["features"], write=FeatureFile)
+register("reconstruction", prediction=["reconstruction", "code"], truth=["image"], collect=ReconstructionCollector)
+register("generated", prediction=["generated"], write=SampleFiles)
+register(
+    "labels",
+    prediction=["label", "scores"],
+    truth=["label"],
+    collect=ClassificationCollector,
+    write=LabelFile,
+)
+register(
+    "video",
+    prediction=["label", "scores"],
+    truth=["label", "video"],
+    batch=["video"],
+    collect=VideoCollector,
+    write=LabelFile,
+    draw=draw_clips,
+)
+register(
+    "boxes",
+    prediction=["boxes", "labels", "scores"],
+    truth=["truth"],
+    batch=["boxes"],
+    collect=DetectionCollector,
+    write=DetectionFiles,
+    draw=draw_boxes,
+)
+register(
+    "mask",
+    prediction=["mask"],
+    truth=["mask"],
+    batch=["mask"],
+    collect=SegmentationCollector,
+    write=MaskFiles,
+    draw=draw_masks,
+)
+register(
+    "translation",
+    prediction=["text"],
+    truth=["target_text"],
+    batch=["source_text"],
+    collect=TextCollector,
+    write=TextFiles,
+    draw=draw_pairs,
+)
+register(
+    "captions",
+    prediction=["text"],
+    truth=["captions"],
+    batch=["captions"],
+    collect=TextCollector,
+    write=TextFiles,
+    draw=draw_captioned,
+)

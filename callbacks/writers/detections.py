@@ -1,0 +1,55 @@
+"""Detections, as COCO results, and drawn on their images."""
+
+import csv
+from pathlib import Path
+
+from lightning.pytorch.utilities import rank_zero_info
+
+from callbacks.writers.base import Source
+from callbacks.writers.coco_results import ResultFile
+from callbacks.writers.objects import ObjectImages
+from callbacks.writers.tables import open_text
+from modules.contracts import Batch, Prediction, writing
+from modules.metrics.threshold import USUAL
+
+
+class DetectionFiles(ResultFile):
+    """Write boxes, classes and scores, perhaps masks, under the ids of the data's annotations where it has some.
+
+    `predict` draws them too.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.classes, data = source.task.classes, source.trainer.datamodule
+        categories = data.category_ids or list(range(1, len(self.classes) + 1))
+        super().__init__(source.folder / f"{source.stage}.json", source.rank, categories, data.image_ids)
+        self.images: ObjectImages | None = None
+        if source.stage == "predict":
+            sure = _drawn_from(source.threshold, source.task.drawing_threshold)
+            self.images = ObjectImages(source.folder, source.rank, source.task, sure)
+
+    def add(self, batch: Batch, prediction: Prediction) -> None:
+        super().add(batch, prediction)
+        if self.images:
+            self.images.add(batch, prediction)
+
+    def merge(self, world: int) -> list[Path]:
+        written = [*super().merge(world), self._table()]
+        return written + (self.images.finalize(self.names) if self.images else [])
+
+    def _table(self) -> Path:
+        """Write the class of each `category_id`."""
+        path = self.results.with_name("classes.csv")
+        with writing(path), open_text(path, "w") as file:
+            csv.writer(file).writerows([("id", "name"), *zip(self.category_ids, self.classes, strict=True)])
+        return path
+
+
+def _drawn_from(typed: float | None, best: float | None) -> float:
+    """Lowest score of drawn detections: as typed, else that of the best F1, else the default."""
+    if typed is not None:
+        return typed
+    why = "that of the best F1 in the checkpoint's validation" if best else "as the checkpoint knows no best F1"
+    sure = best or USUAL
+    rank_zero_info(f"drawing detections of score {sure:.2f} and more, {why}: --predictions.threshold sets another")
+    return sure
