@@ -97,5 +97,5 @@ class Figures(Callback):
             self.summary = [*collector.summarize(stage, task)]
 
     def report_lines(self, trainer: Trainer) -> Iterable[str | Table]:
-        """What the last evaluated split leaves for the final report."""
+        """Tables and lines of the last evaluated split for the final report."""
         return self.summary
