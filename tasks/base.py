@@ -14,6 +14,7 @@ from modules.contracts.data_info import DataInfo
 from modules.metrics.means import Means
 from modules.training.optim import Optim, Rates
 from tasks.averaging import EpochAverage, MovingAverage
+from tasks.saved_settings import check_unsaved, save_settings
 
 Stage = Literal["val", "test"]
 
@@ -235,10 +236,24 @@ class Task(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["task"] = type(self).__name__
-        plain = {k: v for k, v in checkpoint.get("hyper_parameters", {}).items() if _is_plain(v)}
-        checkpoint["hyper_parameters"] = plain
+        save_settings(checkpoint, self)
+
+    @classmethod
+    def load_from_checkpoint(cls, *args: Any, weights_only: bool = True, **kwargs: Any) -> "Task":
+        """A trained task with the settings that it was trained with, in training mode: call `eval()` to predict.
+
+        Args:
+            args: as Lightning's, the path first.
+            weights_only: read tensors and plain values only, never code.
+            kwargs: as Lightning's; settings that are typed win over the checkpoint's.
+
+        Raises:
+            ConfigError: a setting that the checkpoint could not hold is missing, or the weights do not fit.
+        """
+        return super().load_from_checkpoint(*args, weights_only=weights_only, **kwargs)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        check_unsaved(checkpoint, self.hparams)
         own, theirs = self.state_dict(), checkpoint["state_dict"]
         wrong = [f"it has no {k}" for k in own if k not in theirs]
         wrong += [f"it has {k}, which is not here" for k in theirs if k not in own]
@@ -260,15 +275,6 @@ class Task(L.LightningModule):
         if typed:
             return f"it was made with {' '.join(typed)}"
         return "to start from its backbone alone, leave --ckpt_path out and give it as --model.weights"
-
-
-def _is_plain(value: Any) -> bool:
-    """True for values that a checkpoint can hold without pickle: from Python, arguments may be modules and classes."""
-    if isinstance(value, dict):
-        return all(map(_is_plain, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, str | int | float | bool)
 
 
 def _shortened(names: list[str], most: int = 5) -> list[str]:

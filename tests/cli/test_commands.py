@@ -42,7 +42,9 @@ def test_every_yaml_fits_validates_tests_and_predicts(graft, path, capsys):
     assert "figures/train_batch.png" in written
     fitted = results(run)
     assert all(row["protocol"] for row in fitted.values())
-    if vars(tasks)[typed_task(["fit", *config])].pretraining:
+    task = vars(tasks)[typed_task(["fit", *config])]
+    assert type(task.load_from_checkpoint(run / "checkpoints" / "last.ckpt")) is task
+    if task.pretraining:
         assert "before training" in fitted["val/knn"]["protocol"]
     for command in ("validate", "test", "predict"):
         assert graft(command, *config, "--ckpt_path", "latest")[0] == 0

@@ -1,0 +1,99 @@
+"""Settings of tasks and data modules as plain values, which a checkpoint holds without pickle."""
+
+from dataclasses import fields, is_dataclass
+from functools import partial
+from inspect import isfunction, signature
+from typing import Any
+
+from lightning.pytorch import LightningModule
+
+from modules.contracts import ConfigError
+
+INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
+"""Function by which `load_from_checkpoint` builds a module from such values, as those of the command line."""
+
+
+def save_settings(checkpoint: dict[str, Any], task: LightningModule) -> None:
+    """Make the settings of task and data module in a checkpoint plain, as those of the command line are.
+
+    Names of the task's settings that cannot be plain, such as a network, become its entry `unsaved`.
+    """
+    data = task.trainer.datamodule if task._trainer is not None else None  # some are saved without one
+    for key, owner in (("hyper_parameters", task), ("datamodule_hyper_parameters", data)):
+        if key in checkpoint and owner is not None:
+            checkpoint[key], unsaved = _plain_settings(checkpoint[key], type(owner))
+            if owner is task:
+                checkpoint["unsaved"] = unsaved
+
+
+def check_unsaved(checkpoint: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Refuse a checkpoint some settings of which it could not hold, unless they are given again.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    for name in checkpoint.get("unsaved", ()):
+        try:
+            plain(settings.get(name))
+        except TypeError:
+            continue  # an object again
+        raise ConfigError(
+            f"model.{name} was an object from Python, which a checkpoint cannot hold: give it again, as "
+            f"load_from_checkpoint(path, {name}=...)"
+        )
+
+
+def _plain_settings(settings: dict[str, Any], kind: type) -> tuple[dict[str, Any], list[str]]:
+    """The settings that can be plain, with the class `kind` to build from them, and the names of the others."""
+    kept, unsaved, accepted = {}, [], _accepted(kind)
+    for name, value in settings.items():
+        if name not in accepted:  # given by a subclass to its base
+            continue
+        try:
+            kept[name] = plain(value)
+        except TypeError:
+            unsaved.append(name)
+    try:
+        own = {"_class_path": _path(kind), "_instantiator": INSTANTIATOR}
+    except TypeError:  # a class within a function
+        own = {}
+    return own | kept, unsaved
+
+
+def plain(value: Any) -> Any:
+    """A value as text, numbers, lists and dicts: classes by their path, dataclasses by their fields.
+
+    Raises:
+        TypeError: an object that no such value describes, such as a network.
+    """
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if isinstance(value, partial) and not value.args:
+        return {"class_path": _path(value.func), "init_args": plain(value.keywords)}
+    if isinstance(value, type) or isfunction(value):
+        return {"class_path": _path(value)}
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.init}
+    raise TypeError(f"{type(value).__name__} is no plain value")
+
+
+def _accepted(kind: type) -> set[str]:
+    """Names of the arguments of a construction, those handed to bases by **kwargs included."""
+    names = {"_class_path", "_instantiator"}
+    for part in kind.__mro__:
+        if "__init__" in vars(part):
+            own = signature(part.__init__).parameters
+            names |= own.keys()
+            if not any(one.kind is one.VAR_KEYWORD for one in own.values()):
+                break
+    return names
+
+
+def _path(part: Any) -> str:
+    if "<" in getattr(part, "__qualname__", "<"):  # in a function, a lambda
+        raise TypeError(f"{part} cannot be imported")
+    return f"{part.__module__}.{part.__qualname__}"

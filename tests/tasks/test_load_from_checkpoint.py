@@ -1,0 +1,81 @@
+"""A checkpoint alone rebuilds its task, whatever the task and wherever it was made."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+
+import tasks
+from modules.contracts import ConfigError
+from modules.heads import Linear
+from modules.temporal import Recurrent
+from modules.text.tokenizer import Tokenizer
+from modules.training.optim import Optim
+from tests.helpers.errors import refuses
+
+WORDS = Tokenizer.train(["a red dog runs", "a cat sits"], "words", 20).to_json()
+NET: dict[str, Any] = {"backbone": "test_resnet", "optim": Optim(lr=0.01)}
+CLASSES = {"classes": ["cat", "dog"]}
+TWO = {"optim": Optim(lr=0.01), "image_size": 16, **CLASSES}
+TASKS: dict[str, dict[str, Any]] = {
+    "AutoEncoder": NET | {"image_size": 32},
+    "BYOL": NET,
+    "Captioning": NET | {"tokenizers": [WORDS]},
+    "Classification": NET | CLASSES | {"head": partial(Linear, loss="binary"), "mixup": 0.2},
+    "Colorization": NET,
+    "DINO": NET | {"prototypes": 8},
+    "Detection": NET | CLASSES,
+    "GAN": TWO,
+    "InstanceSegmentation": NET | CLASSES,
+    "Jigsaw": NET,
+    "MaskedPatches": NET,
+    "MoCo": NET | {"queue_size": 64},
+    "MoCoV3": NET,
+    "Rotation": NET,
+    "SemanticSegmentation": NET | CLASSES,
+    "SimCLR": NET,
+    "SimSiam": NET,
+    "Translation": {"tokenizers": [WORDS, WORDS]},
+    "Video": NET | CLASSES | {"frames": 4, "fusion": partial(Recurrent, hidden=8)},
+    "WGAN": TWO,
+}
+
+
+def saved(task: tasks.Task, path: Path) -> Path:
+    """A checkpoint as Lightning's trainer writes it, without a training."""
+    trainer = L.Trainer(logger=False, enable_progress_bar=False, enable_checkpointing=False, accelerator="cpu")
+    trainer.strategy.connect(task)
+    trainer.save_checkpoint(path)
+    return path
+
+
+def test_every_task_is_here():
+    abstract = {"Task", "VisionTask"}
+    assert TASKS.keys() == set(tasks.__all__) - abstract
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_path_is_enough(name, tmp_path):
+    task = vars(tasks)[name](**TASKS[name])
+    loaded = type(task).load_from_checkpoint(saved(task, tmp_path / "task.ckpt"))
+    assert type(loaded) is type(task)
+    theirs = loaded.state_dict()
+    assert all(torch.equal(value, theirs[key]) for key, value in task.state_dict().items())
+
+
+def test_classes_and_their_arguments_are_rebuilt(tmp_path):
+    task = tasks.Classification(**TASKS["Classification"])
+    loaded = tasks.Classification.load_from_checkpoint(saved(task, tmp_path / "task.ckpt"))
+    assert loaded.head.loss_name == task.head.loss_name
+    assert loaded.optim == task.optim
+
+
+def test_what_a_checkpoint_cannot_hold_is_asked_for(tmp_path):
+    backbone = tasks.Classification(**NET | CLASSES).backbone
+    path = saved(tasks.Classification(backbone=backbone, **CLASSES), tmp_path / "task.ckpt")
+    with refuses(ConfigError, "model.backbone"):
+        tasks.Classification.load_from_checkpoint(path)
+    tasks.Classification.load_from_checkpoint(path, backbone=backbone)
