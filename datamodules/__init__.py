@@ -5,7 +5,7 @@ import cv2
 from datamodules.base import DataModule
 from datamodules.captions import CaptionTable, COCOCaptions, Flickr8k
 from datamodules.detection import DetectionFolder
-from datamodules.images import CIFAR10, CIFAR100, MNIST, FashionMNIST, ImageFolder, UnlabeledImages
+from datamodules.images import CIFAR10, CIFAR100, MNIST, FashionMNIST, FromDataset, ImageFolder, UnlabeledImages
 from datamodules.latent_samples import LatentSamples
 from datamodules.segmentation import CamVid, COCOSemantic, SegmentationFolder, VOCSegmentation
 from datamodules.synthetic import Shapes, ShapesCaptions, ShapesMasks, ShapesObjects, ShapesSentences, ShapesVideo
@@ -29,6 +29,7 @@ __all__ = [
     "FashionMNIST",
     "Flickr8k",
     "FrameFolder",
+    "FromDataset",
     "ImageFolder",
     "LatentSamples",
     "Multi30k",
