@@ -18,6 +18,7 @@ LANES = {  # the deepest folder that is named decides
     "cli": "e2e",
     "commands/backbones": "integration",  # published networks
     "docs": "e2e",
+    "examples": "e2e",
     "modules/backbones": "integration",  # hundreds of published networks
     "tasks": "integration",
 }

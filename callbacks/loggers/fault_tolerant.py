@@ -96,9 +96,10 @@ def _tolerant(kind: type[Logger]) -> type[Logger]:
     base = type(kind.__name__, bases, {"__module__": kind.__module__})
     names = [name for name in dir(base) if name.startswith("log") or name in GUARDED]
     body: dict[str, Any] = {n: _guard(base, n) for n in names if inspect.isfunction(getattr(base, n))}
-    body["experiment"] = property(
-        lambda self: self.attempt(lambda: base.experiment.fget(self), None) or DummyExperiment()
-    )
+    if hasattr(base, "experiment"):  # Lightning's base class has none
+        body["experiment"] = property(
+            lambda self: self.attempt(lambda: base.experiment.fget(self), None) or DummyExperiment()
+        )
     # a process that is spawned gets the logger as a pickle, which must find the class
     body["__reduce__"] = lambda self: (_restore, (kind, self.__getstate__()))
     return type(kind.__name__, (FaultTolerant, base), body | {"__module__": kind.__module__})

@@ -1,0 +1,89 @@
+"""The parts in `examples/my_pkg` run as the guide to extending shows them, from the folder that holds them."""
+
+import csv
+import json
+import shutil
+import sys
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from commands import plugins
+from modules.contracts import ConfigError
+from tests.helpers.commands import ROOT, values
+from tests.helpers.errors import refuses
+
+STEP = "--trainer.max_epochs 1 --trainer.log_every_n_steps 1 --trainer.precision 32 --data.workers 0".split()
+FEW = "--data.train 8 --data.val 4 --data.test 4".split()
+SMALL = [*STEP, *"--data.batch_size 4 --model.backbone my_pkg.MyNet --model.backbone.width 8".split()]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A working directory with `my_pkg` in it, which is not on the import path."""
+    shutil.copytree(ROOT / "examples" / "my_pkg", tmp_path / "my_pkg")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr("sys.argv", ["cli.py"])
+    monkeypatch.setattr("sys.path", [path for path in sys.path if path])
+    yield tmp_path
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_pkg"]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+@pytest.fixture
+def graft(here):
+    """Runs the command line, which must succeed."""
+    import cli
+
+    def run(*argv: str) -> None:
+        assert cli.main(list(argv)) == 0
+
+    return run
+
+
+def test_a_task_with_its_data_callback_and_logger(graft, here):
+    own = "--data my_pkg.MyData --data.count 16 --trainer.callbacks+ my_pkg.MyCallback --trainer.logger my_pkg.MyLogger"
+    graft("fit", "--model", "my_pkg.MyTask", *own.split(), *SMALL, "--model.head.hidden", "8", "--run_dir", "run")
+    with (here / "run" / "metrics.csv").open() as file:
+        assert any(row["train/gradient_norm"] for row in csv.DictReader(file))
+    assert any("val/mae" in json.loads(line) for line in (here / "metrics.jsonl").read_text().splitlines())
+    graft("test", "--ckpt_path", "run", "--run_dir", "tested", "--trainer.precision", "32")
+    tested = values("tested")
+    assert tested.keys() == {"test/mae", "test/loss"}
+    assert tested.items() <= values("run").items()
+
+
+def test_a_backbone_and_a_neck_in_another_task(graft, here):
+    config = str(ROOT / "tasks" / "semantic_segmentation.yaml")
+    neck = "--model.neck my_pkg.MyNeck --model.neck.channels 8 --model.head SemanticFPN"
+    graft("fit", "--config", config, *SMALL, *FEW, *neck.split(), "--run_dir", "run")
+    assert "my_pkg.MyNeck" in (here / "run" / "config.yaml").read_text()
+
+
+def test_a_plain_dataset_as_data(graft, here):
+    data = "--data FromDataset --data.image_size 32 --data.train my_pkg.MyDataset --data.train.count 16"
+    graft("fit", "--model", "Classification", *data.split(), *SMALL, "--run_dir", "run")
+    settings = yaml.safe_load((here / "run" / "config.yaml").read_text())
+    assert settings["model"]["init_args"]["classes"] == ["upright", "level"]
+    graft("validate", "--ckpt_path", "run", "--run_dir", "validated")
+
+
+def entry(value: str) -> SimpleNamespace:
+    def load():
+        __import__(value)
+
+    return SimpleNamespace(name="my_pkg", value=value, load=load, dist=SimpleNamespace(name="my-pkg"))
+
+
+def test_a_plugin_brings_short_names(graft, here, monkeypatch):
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry("my_pkg")] if group == "graft.plugins" else [])
+    data = "--data MyData --data.count 16"
+    graft("fit", "--model", "MyTask", *data.split(), *SMALL, "--run_dir", "run")
+
+
+def test_a_plugin_that_fails_is_named(here, monkeypatch):
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry("my_broken_pkg")])
+    with refuses(ConfigError, "my_pkg", "my_broken_pkg", "my-pkg"):
+        plugins.load_plugins()
