@@ -83,8 +83,12 @@ class ClassificationHead(Head):
     loss_name: str = "cross-entropy"
     weighted: bool = False
 
-    def balance(self, counts: Callable[[], np.ndarray]) -> None:
-        """Take class weights from the training samples of each class, int64 (C,), before training; by default none."""
+    def balance(self, counts: Callable[[], np.ndarray | None]) -> None:
+        """Take class weights from the training samples of each class, int64 (C,), before training; by default none.
+
+        Args:
+            counts: gives them, or null for samples without a class (`DataInfo.class_counts`).
+        """
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """(B, C) logits to (B, C) probabilities, float32; by default their softmax."""

@@ -74,6 +74,10 @@ class Linear(ClassificationHead):
                 )
             self.class_weights.copy_(class_weights(samples, np.full_like(samples, samples.sum()), self.rule))
 
+    def replace_layer(self, layer: nn.Module, pools: bool) -> None:
+        """Replace the linear layer by another classifier, on pooled features or, without `pools`, on `Maps`."""
+        self.fc, self.pools = layer, pools
+
     def forward(self, features: Tensor | Maps) -> Tensor:
         """Pooled features (B, D), or maps where a published classifier takes them (not `pools`), to logits (B, C)."""
         return self.fc(self.dropout(features) if self.pools else features)

@@ -26,5 +26,5 @@ def published(features: Features, outputs: int, backbone: Backbone) -> Linear:
             f"model.head pretrained tells the {classifier.classes} classes that {backbone.name} was published for "
             f"apart, but the data has {outputs}: {remedy}"
         )
-    head.fc, head.pools = classifier, classifier.pools
+    head.replace_layer(classifier, classifier.pools)
     return head
