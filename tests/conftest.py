@@ -12,9 +12,13 @@ from PIL import Image
 
 torch.set_num_threads(1)
 
-LANES = {  # the deepest folder that is named decides
+LANES = {  # of folders and files; the deepest that is named decides
     ".": "unit",
     "benchmarks": "e2e",
+    "callbacks/test_generation_metrics.py": "integration",  # fits
+    "callbacks/test_mask_figures.py": "integration",
+    "callbacks/test_object_figures.py": "integration",
+    "callbacks/test_text_figures.py": "integration",
     "cli": "e2e",
     "commands/backbones": "integration",  # published networks
     "docs": "e2e",
@@ -26,7 +30,7 @@ EXPLICIT = ("slow", "gpu", "e2e", "integration")  # marks of a test, of which th
 
 
 def lane_of(path: Path, marks: Collection[str] = ()) -> str:
-    """Lane of a folder, or of a file's test that has these marks of its own."""
+    """Lane of a folder or file, or of a file's test that has these marks of its own."""
     place = path.relative_to(Path(__file__).parent)
     by_mark = [mark for mark in EXPLICIT if mark in marks]
     by_folder = [LANES[name] for folder in (place, *place.parents) if (name := folder.as_posix()) in LANES]

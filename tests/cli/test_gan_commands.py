@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers.commands import forked, measured, state
+from tests.helpers.commands import command, measured, state
 from tests.helpers.errors import sentence
+from tests.helpers.forks import forked
 
 TINY = "--data.train 96 --data.val 20 --data.test 10 --data.batch_size 8 --data.image_size 16 --data.workers 0".split()
 TINY += "--model.generator.width 4 --model.discriminator.width 4 --model.latent 8 --trainer.callbacks null".split()
@@ -26,10 +27,10 @@ WGAN = ["fit", "--config", "tasks/wgan.yaml", *TINY]
 )
 def test_killed_and_resumed_equals_never_stopped(graft, tmp_path, typed, step, steps):
     typed = [*typed, "--trainer.max_epochs", "3", "--checkpoint.every_n_steps", "3"]
-    assert forked([*typed, "--run_dir", "whole"], tmp_path) == 0
-    assert forked([*typed, "--run_dir", "killed"], tmp_path, kill_at=step) == -signal.SIGKILL
+    assert forked(command([*typed, "--run_dir", "whole"]), tmp_path) == [0]
+    assert forked(command([*typed, "--run_dir", "killed"], kill_at=step), tmp_path) == [-signal.SIGKILL]
     assert 0 < state(Path("killed"))["global_step"] < step
-    assert forked([*typed, "--ckpt_path", "killed"], tmp_path) == 0
+    assert forked(command([*typed, "--ckpt_path", "killed"]), tmp_path) == [0]
 
     whole, resumed = state(Path("whole")), state(Path("killed"))
     assert whole["global_step"] == resumed["global_step"] == steps

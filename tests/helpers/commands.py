@@ -6,10 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import torch
 
 ROOT = Path(__file__).parents[2]
@@ -66,45 +65,31 @@ def stopped(stop: str, step: int, typed: list[str], folder: Path) -> tuple[int, 
     return process.returncode, out
 
 
-def forked(typed: list[str], folder: Path, kill_at: int = 0) -> int:
-    """Run a command in a fork of this process, where the imports are done; prints what it says.
+def command(typed: list[str], kill_at: int = 0) -> Callable[[], int]:
+    """A command for `forked`.
 
     Args:
-        kill_at: optimizer step after which the fork is killed; 0 for never.
-
-    Returns:
-        The exit code; that of a killed process is negative.
+        typed: its words.
+        kill_at: optimizer step after which its process is killed; 0 for never.
     """
-    log = folder / "forked.log"
-    if (child := os.fork()) == 0:
-        code = 70
-        try:
-            with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
-                code = _killed_at(kill_at, typed, folder)
-        finally:
-            os._exit(code)  # nothing of the tests runs on
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    print(log.read_text())
-    return code
 
+    def work() -> int:
+        import cli
+        from callbacks import TerminateOnNaN
 
-def _killed_at(step: int, typed: list[str], folder: Path) -> int:
-    import cli
-    from callbacks import TerminateOnNaN
+        after = TerminateOnNaN.on_train_batch_end
 
-    after = TerminateOnNaN.on_train_batch_end
+        def killing(self, trainer, *rest):
+            after(self, trainer, *rest)
+            if trainer.global_step == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-    def killing(self, trainer, *rest):
-        after(self, trainer, *rest)
-        if trainer.global_step == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TerminateOnNaN, "on_train_batch_end", killing)
-        patch.setattr("sys.argv", ["cli.py"])
-        patch.setenv("WANDB_MODE", "disabled")
-        patch.chdir(folder)
+        TerminateOnNaN.on_train_batch_end = killing
+        sys.argv = ["cli.py"]
+        os.environ["WANDB_MODE"] = "disabled"
         return cli.main(typed)
+
+    return work
 
 
 def run(argv: list[str], folder: Path) -> int:

@@ -1,37 +1,25 @@
 """Fixtures of the task tests on several devices."""
 
 import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.helpers.forks import forked
 
 
 @pytest.fixture
-def alone_and_by_twos(tmp_path):
-    """Factory that runs a script of this folder in one process and in two; returns both output files.
+def alone_and_by_twos(tmp_path) -> Callable[..., list[Path]]:
+    """Call `work(processes, path)` in one process and in two, in forks; returns the files of the first processes."""
 
-    Arguments of the script: number of processes, output path.
-    """
+    def run(work: Callable[[int, Path], None]) -> list[Path]:
+        for processes in (1, 2):
 
-    def run(script: str) -> list[Path]:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-        written = []
-        for processes, launcher in ((1, []), (2, torchrun)):
-            written.append(tmp_path / f"{processes}.out")
-            command = [
-                sys.executable,
-                *launcher,
-                str(Path(__file__).with_name(script)),
-                str(processes),
-                str(written[-1]),
-            ]
-            done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr[-3000:]
-        return written
+            def each(processes: int = processes) -> None:
+                work(processes, tmp_path / f"{processes}.{os.environ.get('RANK', '0')}")
+
+            assert forked(each, tmp_path, processes) == [0] * processes
+        return [tmp_path / "1.0", tmp_path / "2.0"]
 
     return run
