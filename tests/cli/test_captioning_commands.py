@@ -9,7 +9,7 @@ import yaml
 from tests.helpers.commands import results, values
 from tests.helpers.errors import assert_named, line_naming
 
-FIT = ["fit", "--config", "tasks/captioning.yaml", "--model.search.max_length", "15", "--model.search.num_beams", "2"]
+FIT = ["fit", "--config", "tasks/captioning.yaml", "--model.search.max_length", "8", "--model.search.num_beams", "2"]
 FIT += "--data.workers 0 --data.image_size 32 --trainer.logger false --trainer.precision 32".split()
 SMALL = "--data.train 64 --data.val 16 --data.test 12 --data.batch_size 16 --trainer.max_epochs 2".split()
 SMALL += ["--figures.samples", "4"]
@@ -95,6 +95,7 @@ def test_maps_are_stored_once_and_training_from_them_ends_alike(graft, caplog, c
     for name, stored in (("plain", "false"), ("first", "true"), ("second", "true")):
         caplog.clear()
         typed = [*SMALL, "--model.frozen", "true", "--model.cache_features", stored, "--run_dir", name]
+        typed += ["--model.search.max_length", "2"]
         assert graft(*FIT, *typed, "--trainer.max_epochs", "1")[0] == 0
         found[name], said[name] = values(name), caplog.text
         kept[name] = {path: path.stat().st_mtime_ns for path in (cache / "graft" / "maps").glob("*")}

@@ -108,7 +108,7 @@ def test_the_table_is_the_mean_and_spread_of_the_single_runs_and_a_deleted_run_a
 
 def test_interrupting_ends_the_run_that_saves_and_the_same_folder_goes_on(graft, capsys, monkeypatch):
     run = Path("runs/compare_classification/given/none/seed0")
-    typed = [*COMPARE, "--trainer.max_epochs", "12", "--weights", "none", "--seeds", "1"]
+    typed = [*COMPARE, "--trainer.max_epochs", "6", "--weights", "none", "--seeds", "1"]
     typed += ["--run_dir", "runs/compare_classification/given"]
     children, popen = [], runs.subprocess.Popen
 
@@ -131,7 +131,7 @@ def test_interrupting_ends_the_run_that_saves_and_the_same_folder_goes_on(graft,
     assert graft(*typed)[0] == 0
     assert len(commands) == 1 and commands[0][-2:] == ["--ckpt_path", str(run)]
     report = json.loads(Path("runs/compare_classification/latest/compare.json").read_text())
-    assert [(r["epochs"], r["seconds"]) for r in report["runs"]] == [(12, None)]  # only its last part was timed
+    assert [(r["epochs"], r["seconds"]) for r in report["runs"]] == [(6, None)]  # only its last part was timed
 
 
 def test_a_run_that_fails_stops_the_comparison_with_its_sentence_and_its_log(graft, commands):

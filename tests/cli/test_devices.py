@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.helpers.commands import ROOT, command, environment, values
+from tests.helpers.commands import ROOT, command_line, environment, values
 from tests.helpers.forks import forked
 
 # layer norm instead of batch norm, whose statistics belong to a device
@@ -90,7 +90,7 @@ def test_two_processes_equal_one(graft, tmp_path, task):
     typed = ["fit", "--config", f"tasks/{task}.yaml", *TYPED, *head, *sgd]
     assert graft(*typed, "--data.batch_size", "16", "--run_dir", "one")[0] == 0
     two = [*typed, "--data.batch_size", "8", "--run_dir", "two"]
-    assert forked(strict(command(two)), tmp_path, processes=2) == [0, 0]
+    assert forked(strict(command_line(two)), tmp_path, processes=2) == [0, 0]
     one, two = (
         torch.load(Path(r) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for r in ("one", "two")
     )

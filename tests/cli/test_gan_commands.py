@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers.commands import command, measured, state
+from tests.helpers.commands import command_line, measured, state
 from tests.helpers.errors import sentence
 from tests.helpers.forks import forked
 
@@ -27,10 +27,10 @@ WGAN = ["fit", "--config", "tasks/wgan.yaml", *TINY]
 )
 def test_killed_and_resumed_equals_never_stopped(graft, tmp_path, typed, step, steps):
     typed = [*typed, "--trainer.max_epochs", "3", "--checkpoint.every_n_steps", "3"]
-    assert forked(command([*typed, "--run_dir", "whole"]), tmp_path) == [0]
-    assert forked(command([*typed, "--run_dir", "killed"], kill_at=step), tmp_path) == [-signal.SIGKILL]
+    assert forked(command_line([*typed, "--run_dir", "whole"]), tmp_path) == [0]
+    assert forked(command_line([*typed, "--run_dir", "killed"], kill_at=step), tmp_path) == [-signal.SIGKILL]
     assert 0 < state(Path("killed"))["global_step"] < step
-    assert forked(command([*typed, "--ckpt_path", "killed"]), tmp_path) == [0]
+    assert forked(command_line([*typed, "--ckpt_path", "killed"]), tmp_path) == [0]
 
     whole, resumed = state(Path("whole")), state(Path("killed"))
     assert whole["global_step"] == resumed["global_step"] == steps

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers.commands import ROOT, command, measured, run, state, stopped
+from tests.helpers.commands import ROOT, command_line, measured, run, state, stopped
 from tests.helpers.forks import forked
 
 SMALL = "--data.train 96 --data.val 16 --data.test 16 --data.batch_size 12 --data.image_size 32".split()
@@ -55,10 +55,10 @@ def test_killed_in_mid_epoch_and_resumed_equals_never_stopped(graft, tmp_path, t
         "--data.workers",
         str(workers),
     ]
-    assert forked(command([*typed, "--run_dir", "whole"]), tmp_path) == [0]
-    assert forked(command([*typed, "--run_dir", "killed"], kill_at=step), tmp_path) == [-signal.SIGKILL]
+    assert forked(command_line([*typed, "--run_dir", "whole"]), tmp_path) == [0]
+    assert forked(command_line([*typed, "--run_dir", "killed"], kill_at=step), tmp_path) == [-signal.SIGKILL]
     assert state(Path("killed"))["global_step"] < step
-    assert forked(command([*typed, "--ckpt_path", "killed"]), tmp_path) == [0]
+    assert forked(command_line([*typed, "--ckpt_path", "killed"]), tmp_path) == [0]
 
     whole, resumed = state(Path("whole")), state(Path("killed"))
     assert whole["global_step"] == resumed["global_step"] == 24

@@ -65,7 +65,7 @@ def stopped(stop: str, step: int, typed: list[str], folder: Path) -> tuple[int, 
     return process.returncode, out
 
 
-def command(typed: list[str], kill_at: int = 0) -> Callable[[], int]:
+def command_line(typed: list[str], kill_at: int = 0) -> Callable[[], int]:
     """A command for `forked`.
 
     Args:

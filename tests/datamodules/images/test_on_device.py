@@ -116,6 +116,7 @@ def test_what_is_not_augmented_stays_with_the_loader(image_folder):
 # The same key, the same view -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 def test_batches_workers_devices_and_residence_change_no_view(image_folder):
     root = image_folder({"cat": 16, "dog": 16})
     known = by_id(epoch(folder(root, **SIMCLR, val_split=0.0), 3))
