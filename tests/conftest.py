@@ -39,9 +39,10 @@ def lane_of(path: Path, marks: Collection[str] = ()) -> str:
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its lane."""
+    """Mark each test with its lane; those of real data are integration."""
     for item in items:
-        item.add_marker(lane_of(item.path, [mark.name for mark in item.iter_markers()]))
+        real = ["integration"] if "data_root" in getattr(item, "fixturenames", ()) else []
+        item.add_marker(lane_of(item.path, [mark.name for mark in item.iter_markers()] + real))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

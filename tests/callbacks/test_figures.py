@@ -11,19 +11,16 @@ from callbacks.figures import grids
 from callbacks.figures.confusion import confusion
 from callbacks.figures_callback import Figures
 from callbacks.predictions import Predictions
+from tests.helpers.files import figures
 from tests.helpers.small_task import CLASSES, Backbone, Data, Pretraining, Task
-
-
-def drawn(folder):
-    return {path.stem for path in (folder / "figures").glob("*.png")}
 
 
 def test_a_classifier_leaves_its_batch_predictions_mistakes_and_confusions(trainer, tmp_path):
     run = trainer(Figures())
     run.fit(Task(), datamodule=Data())
-    assert drawn(tmp_path) == {"train_batch", "val_predictions", "val_mistakes", "val_confusion"}
+    assert figures(tmp_path) == {"train_batch", "val_predictions", "val_mistakes", "val_confusion"}
     run.test(Task(), datamodule=Data(), verbose=False)
-    assert {"test_predictions", "test_mistakes", "test_confusion"} <= drawn(tmp_path)
+    assert {"test_predictions", "test_mistakes", "test_confusion"} <= figures(tmp_path)
 
 
 def test_the_figure_of_mistakes_names_their_files(trainer, tmp_path, monkeypatch):
@@ -38,7 +35,7 @@ def test_a_pretraining_draws_its_views_only(trainer, tmp_path):
     run = trainer(Figures())
     run.fit(Pretraining(), datamodule=Data(views=True))
     run.test(Pretraining(), datamodule=Data(), verbose=False)
-    assert drawn(tmp_path) == {"train_batch"}
+    assert figures(tmp_path) == {"train_batch"}
 
 
 def test_the_batch_is_drawn_before_the_first_step_and_not_again(trainer, tmp_path):
@@ -51,7 +48,7 @@ def test_the_batch_is_drawn_before_the_first_step_and_not_again(trainer, tmp_pat
 
     with pytest.raises(Stop):
         trainer(Figures()).fit(Stopping(), datamodule=Data())
-    assert drawn(tmp_path) == {"train_batch"}
+    assert figures(tmp_path) == {"train_batch"}
     run, path = trainer(Figures(), max_epochs=1), tmp_path / "figures" / "train_batch.png"
     run.fit(Task(), datamodule=Data())
     run.save_checkpoint(tmp_path / "end.ckpt")

@@ -15,6 +15,7 @@ from callbacks.figures.confusion import confusion
 from callbacks.figures_callback import Figures
 from callbacks.predictions import Predictions
 from modules.contracts import IGNORE
+from tests.helpers.files import figures
 from tests.helpers.small_masks import CLASSES, INSIDE, PADDED, PALETTE, MaskData, Segmentation
 from tests.helpers.small_task import Backbone
 
@@ -40,17 +41,13 @@ def collected(true, said, parts=4, size=(12, 18), **extra):
     return kept
 
 
-def drawn(folder):
-    return {path.stem for path in (folder / "figures").glob("*.png")}
-
-
 def test_a_segmenter_leaves_its_batch_predictions_mistakes_confusions_and_classes(trainer, tmp_path):
     kinds = {"predictions", "mistakes", "confusion", "classes"}
     run = trainer(Figures(samples=4))
     run.fit(Segmentation(), datamodule=MaskData())
-    assert drawn(tmp_path) == {"train_batch", *(f"val_{kind}" for kind in kinds)}
+    assert figures(tmp_path) == {"train_batch", *(f"val_{kind}" for kind in kinds)}
     run.test(Segmentation(), datamodule=MaskData(), verbose=False)
-    assert {f"test_{kind}" for kind in kinds} <= drawn(tmp_path)
+    assert {f"test_{kind}" for kind in kinds} <= figures(tmp_path)
 
 
 def test_the_tables_hold_the_metrics_of_every_class(trainer, tmp_path):

@@ -1,5 +1,3 @@
-import csv
-
 import numpy as np
 import pytest
 import torch
@@ -12,6 +10,7 @@ from datamodules.segmentation.files import read_mask
 from modules.contracts import DataError
 from modules.contracts.palette import palette as pascal_voc
 from tests.helpers.errors import refuses
+from tests.helpers.files import rows
 from tests.helpers.small_masks import CLASSES, ORIGINAL, PALETTE, MaskData, Segmentation
 
 
@@ -31,11 +30,6 @@ def predict(trainer, tmp_path):
         return tmp_path / "predictions", answers, callback
 
     return run
-
-
-def rows(path):
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return list(csv.DictReader(file))
 
 
 def files(folder):

@@ -1,7 +1,5 @@
 """Figures and files of detections in validation and test."""
 
-import csv
-
 import numpy as np
 import pytest
 import torch
@@ -16,6 +14,7 @@ from callbacks.predictions import Predictions
 from callbacks.writers.detection_errors import MEANING
 from modules.metrics.matching import ERRORS
 from tests.helpers.errors import assert_named
+from tests.helpers.files import rows
 from tests.helpers.small_objects import CLASSES, INSIDE, Boxes, Finder, ObjectData, collate, encoded
 from tests.helpers.small_task import Task
 
@@ -107,11 +106,6 @@ def batch(count: int, masks: bool = True) -> dict:
     """Images of `small_objects` as batches of the task."""
     samples = collate([Boxes(count, 0, None)[i] for i in range(count)])
     return samples | {"image": Task().backbone.normalize(samples["image"])}
-
-
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.mark.parametrize("masks", [False, True])

@@ -8,12 +8,8 @@ from callbacks.predictions import Predictions
 from callbacks.writers.tables import Arrays, Table
 from modules.contracts import DataError
 from tests.helpers.errors import refuses
+from tests.helpers.files import rows
 from tests.helpers.small_task import CLASSES, Data, Pretraining, Task
-
-
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_a_test_writes_truth_prediction_and_probabilities(trainer, tmp_path):

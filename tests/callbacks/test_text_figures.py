@@ -1,15 +1,11 @@
-import csv
-import json
 import random
 from itertools import pairwise
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import multiprocessing
 
 from callbacks.collectors.text import Sentence, TextCollector, choose, decoded
 from callbacks.figures.log import log_table
@@ -17,16 +13,9 @@ from callbacks.figures.sentences import alignments, attention_maps, captioned, f
 from callbacks.figures_callback import Figures
 from modules.metrics.captions import cider, tokens
 from modules.metrics.translation import sentence_bleu
+from tests.helpers.files import figures, rows
+from tests.helpers.forks import in_group
 from tests.helpers.small_text import Captioner, Captions, Pairs, Translator, said_of
-
-
-def drawn(folder):
-    return {path.stem for path in (folder / "figures").glob("*.png")}
-
-
-def rows(path):
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.mark.parametrize(("task", "data"), [(Translator, Pairs), (Captioner, Captions)])
@@ -34,9 +23,9 @@ def test_sentences_leave_their_batch_predictions_best_worst_and_attention(task, 
     kinds = {"predictions", "best", "mistakes", "attention"}
     run = trainer(Figures(samples=5))
     run.fit(task(), datamodule=data())
-    assert drawn(tmp_path) == {"train_batch", *(f"val_{kind}" for kind in kinds)}
+    assert figures(tmp_path) == {"train_batch", *(f"val_{kind}" for kind in kinds)}
     run.test(task(), datamodule=data(), verbose=False)
-    assert {f"test_{kind}" for kind in kinds} <= drawn(tmp_path)
+    assert {f"test_{kind}" for kind in kinds} <= figures(tmp_path)
     for path in (tmp_path / "figures").glob("*.png"):
         with Image.open(path) as image:
             assert np.asarray(image).std() > 5, path
@@ -116,25 +105,19 @@ def told(kept: TextCollector) -> dict:
     return {"chosen": kept.chosen, "scores": kept.scores, "weights": weights, "ids": [s.id for s in kept.sentences]}
 
 
-def one_of_two(rank: int, folder: str) -> None:
-    torch.distributed.init_process_group("gloo", f"file://{folder}/group", rank=rank, world_size=2)
-    kept = collected(11, rank, 2)
+def gathered(rank: int, world: int) -> dict:
+    kept = collected(11, rank, world)
     kept.gather()
-    (Path(folder) / f"{rank}.json").write_text(json.dumps(told(kept)))
-    torch.distributed.destroy_process_group()
+    return told(kept)
 
 
 @pytest.mark.integration
 def test_two_processes_draw_what_one_would(tmp_path):
-    multiprocessing.start_processes(one_of_two, (str(tmp_path),), nprocs=2, start_method="fork")
-    alone = collected(11, 0, 1)
-    alone.gather()
-    expected = json.loads(json.dumps(told(alone)))
+    expected = gathered(0, 1)
     assert expected["ids"] == [str(i) for i in range(11)]
     assert all(int(place) == weight for place, weight in expected["weights"].items())
     assert len(expected["weights"]) == len({i for places in expected["chosen"].values() for i in places}) > 5
-    for rank in (0, 1):
-        assert json.loads((tmp_path / f"{rank}.json").read_text()) == expected
+    assert in_group(lambda rank: gathered(rank, 2), tmp_path) == [expected] * 2
 
 
 def test_tables_go_to_the_loggers_that_take_them(tmp_path):

@@ -1,17 +1,11 @@
-import csv
-
 import pytest
 
 from callbacks.predictions import Predictions
 from callbacks.writers.base import Source
 from callbacks.writers.sentences import TextFiles
 from tests.helpers.errors import assert_named
+from tests.helpers.files import rows
 from tests.helpers.small_text import Captioner, Captions, Pairs, Translator, said_of
-
-
-def rows(path):
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def test_a_test_leaves_hypotheses_references_and_sources_in_the_order_of_the_data(trainer, tmp_path):

@@ -11,6 +11,7 @@ from PIL import Image
 from tests.helpers.annotated import annotation, coco, image, make_image
 from tests.helpers.commands import TINY
 from tests.helpers.errors import assert_named, line_naming, sentence
+from tests.helpers.files import Bomb
 
 SIMCLR = ["fit", "--config", "tasks/simclr.yaml"]
 CLASSIFY = ["fit", "--config", "tasks/classification.yaml"]
@@ -189,14 +190,6 @@ def test_without_a_network_the_file_to_fetch_and_the_option_for_it_are_named(ref
     refused(1, [*typed, "--model.backbone", "hardnet39ds"], "hardnet39ds", "--model.weights")
 
 
-class Bomb:
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
 def test_weights_that_would_run_code_are_not_loaded(refused, tmp_path):
     with (tmp_path / "evil.ckpt").open("wb") as file:
         pickle.dump({"state_dict": Bomb(tmp_path / "boom")}, file)
@@ -272,7 +265,7 @@ def test_a_nan_loss_stops_with_step_and_learning_rate(graft):
 # Detection -----------------------------------------------------------------------------------------------------------
 
 SMALL = ["--data.image_size", "64", "--data.batch_size", "2", "--data.workers", "0", "--data.val_split", "0"]
-SMALL += ["--trainer.max_epochs", "1", "--trainer.precision", "32"]
+SMALL += ["--trainer.max_epochs", "1", "--trainer.precision", "32", "--figures.samples", "1"]
 JSON = "annotations/instances_train.json"
 SQUARE = [[10, 5, 30, 5, 30, 15, 10, 15]]
 

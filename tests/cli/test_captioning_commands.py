@@ -1,6 +1,5 @@
 """Captioning from the command line: own images, cached maps, self-critical training, and refusals."""
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import yaml
 
 from tests.helpers.commands import results, values
 from tests.helpers.errors import assert_named, line_naming
+from tests.helpers.files import rows
 
 FIT = ["fit", "--config", "tasks/captioning.yaml", "--model.search.max_length", "8", "--model.search.num_beams", "2"]
 FIT += "--data.workers 0 --data.image_size 32 --trainer.logger false --trainer.precision 32".split()
@@ -28,11 +28,6 @@ def run(fit_once) -> str:
     return str(fit_once(*FIT[1:], *SMALL))
 
 
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def test_a_fit_says_what_it_did_and_leaves_everything(run):
     report = results(run)
     scores = {f"test/{name}" for name in ("bleu_1", "bleu_4", "cider", "rouge_l", "exact_match", "perplexity")}
@@ -42,9 +37,9 @@ def test_a_fit_says_what_it_did_and_leaves_everything(run):
     assert {"train_batch.png", "test_predictions.png", "test_attention.png", "test_mistakes.png"} <= names
     assert (Path(run) / "backbone.safetensors").is_file()
     assert "tokenizers: null" in (Path(run) / "config.yaml").read_text()
-    rows = table(Path(run) / "predictions" / "test.csv")
-    assert [row["id"] for row in rows] == [f"test/{i:06d}" for i in range(12)]
-    assert all(row["references"].count("\n") in (3, 7) for row in rows)
+    found = rows(Path(run) / "predictions" / "test.csv")
+    assert [row["id"] for row in found] == [f"test/{i:06d}" for i in range(12)]
+    assert all(row["references"].count("\n") in (3, 7) for row in found)
 
 
 def test_the_same_checkpoint_gives_the_same_metrics_on_its_test_set(run, graft):
@@ -58,10 +53,10 @@ def test_a_checkpoint_alone_describes_images_of_ones_own(run, graft, image_folde
     typed = ["--data", "UnlabeledImages", "--data.root", str(folder), "--data.workers", "0"]
     typed += ["--model.search.num_return_sequences", "2"]
     assert graft("predict", "--ckpt_path", run, *typed, "--run_dir", "said")[0] == 0
-    rows = table(Path("said/predictions/predict.csv"))
-    assert [row["id"] for row in rows] == ["mine/000.png", "mine/001.png", "mine/002.png"]
-    assert all(row["text"] and row["alternatives"].split("\n")[0] == row["text"] for row in rows)
-    assert Path("said/predictions/predict.txt").read_text() == "".join(f"{row['text']}\n" for row in rows)
+    found = rows(Path("said/predictions/predict.csv"))
+    assert [row["id"] for row in found] == ["mine/000.png", "mine/001.png", "mine/002.png"]
+    assert all(row["text"] and row["alternatives"].split("\n")[0] == row["text"] for row in found)
+    assert Path("said/predictions/predict.txt").read_text() == "".join(f"{row['text']}\n" for row in found)
 
 
 def test_features_of_a_captioning_backbone_are_judged(run, graft):
@@ -113,7 +108,7 @@ def test_self_critical_training_goes_on_from_a_run_and_its_checkpoint_stands_alo
     typed = ["--model.self_critical", run, "--model.optim.lr", "0.0001", "--trainer.max_epochs", "1"]
     typed += ["--trainer.log_every_n_steps", "1"]
     assert graft(*FIT, *SMALL, *typed, "--run_dir", "critical")[0] == 0
-    assert {"train/reward", "train/greedy_reward"} <= set(table(Path("critical/metrics.csv"))[0])
+    assert {"train/reward", "train/greedy_reward"} <= set(rows(Path("critical/metrics.csv"))[0])
     checkpoint = str(Path("critical").resolve())
     assert graft("test", "--ckpt_path", checkpoint, "--trainer.precision", "32", "--run_dir", "again")[0] == 0
     assert values("again")["test/cider"] == values("critical")["test/cider"]

@@ -1,6 +1,5 @@
 """Every YAML through every command, and what a run leaves behind."""
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,13 @@ from commands.checkpoints import resolve_weights
 from modules.training.precision import Hardware
 from tests.helpers.commands import results, values
 from tests.helpers.errors import line_naming
+from tests.helpers.files import rows
 
 TASKS = sorted((Path(__file__).parents[2] / "tasks").glob("*.yaml"))
 TINY = "--data.train 64 --data.val 32 --data.test 32 --data.batch_size 16 --data.workers 0 --data.image_size 32".split()
 TINY += "--trainer.max_epochs 2 --figures.samples 4 --trainer.log_every_n_steps 1".split()
 TEXT = [*TINY[:10], *TINY[12:], "--model.search.max_length", "20"]  # sentences have no size in pixels
-FEWER = "--data.train 32 --data.val 16 --data.test 16 --trainer.max_epochs 1".split()
+FEWER = "--figures.samples 2 --data.train 32 --data.val 16 --data.test 16 --trainer.max_epochs 1".split()
 LARGER = {"jigsaw": ["--data.image_size", "64"]}  # whose tiles are parts of the image
 
 
@@ -29,11 +29,6 @@ def short_scores(monkeypatch, tmp_path_factory) -> None:
     """Scores of generators by a classifier that is trained for three steps, in a cache of their own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setattr("modules.metrics.extractors.STEPS", 3)
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.mark.parametrize("path", TASKS, ids=lambda p: p.stem)

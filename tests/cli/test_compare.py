@@ -24,7 +24,7 @@ from modules.training.transfer import export_backbone
 from tests.helpers.commands import TINY, values
 from tests.helpers.errors import assert_named, line_naming, refuses, sentence
 
-COMPARE = ["compare", "--config", "tasks/classification.yaml", *TINY, "--figures.samples", "1"]
+COMPARE = ["compare", "--config", "tasks/classification.yaml", *TINY]
 
 
 def in_this_process(monkeypatch) -> list[list[str]]:

@@ -40,12 +40,12 @@ TYPED += [
     "32",
 ]
 TASKS = sorted((ROOT / "tasks").glob("*.yaml"))
-COMMON = "--trainer.accelerator cpu --trainer.precision 32 --figures.samples 4".split()
+COMMON = "--trainer.accelerator cpu --trainer.precision 32 --figures.samples 1".split()
 FEW = "--data.train 64 --data.val 33 --data.test 31 --data.batch_size 8 --data.workers 0 --trainer.max_epochs 1".split()
 FEW += COMMON
 TEXT = "--data.batch_tokens 200 --model.search.max_length 12".split()
 SMALL = ["--data.image_size", "32"]
-TYPED += ["--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1", "--figures.samples", "4"]
+TYPED += ["--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1", "--figures.samples", "1"]
 
 
 @pytest.mark.slow

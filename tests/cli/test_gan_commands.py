@@ -12,7 +12,7 @@ from tests.helpers.forks import forked
 
 TINY = "--data.train 96 --data.val 20 --data.test 10 --data.batch_size 8 --data.image_size 16 --data.workers 0".split()
 TINY += "--model.generator.width 4 --model.discriminator.width 4 --model.latent 8 --trainer.callbacks null".split()
-TINY += "--trainer.precision 32 --trainer.log_every_n_steps 1 --figures.samples 4".split()
+TINY += "--trainer.precision 32 --trainer.log_every_n_steps 1 --figures.samples 1".split()
 GAN = ["fit", "--config", "tasks/gan.yaml", *TINY]
 WGAN = ["fit", "--config", "tasks/wgan.yaml", *TINY]
 

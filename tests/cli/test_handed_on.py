@@ -87,6 +87,7 @@ def test_data_modules_from_elsewhere_are_left_to_the_parser():
 
 TINY = "--data.workers 0 --trainer.max_steps 1 --trainer.precision 32 --trainer.logger false --data.train 20".split()
 TINY += "--data.val 4 --data.test 4 --trainer.limit_val_batches 1 --trainer.enable_progress_bar false".split()
+TINY += ["--figures.samples", "1"]
 FITS = {
     "classification": ("--data.batch_size 10 --data.image_size 32", "ImageFolder", "UnlabeledImages"),
     "simclr": ("--data.batch_size 10 --data.image_size 32", "ImageFolder", "UnlabeledImages"),

@@ -11,7 +11,8 @@ from datamodules import COCOSemantic, SegmentationFolder
 
 SMALL = (
     "--data.batch_size 2 --data.image_size 32 --data.workers 0 --model.backbone resnet18 --trainer.max_epochs 1 "
-    "--trainer.precision 32 --trainer.accelerator cpu --trainer.enable_progress_bar false"
+    "--trainer.precision 32 --trainer.accelerator cpu --trainer.enable_progress_bar false "
+    "--figures.samples 1"
 ).split()
 COLORS = [(10, 20, 30), (250, 50, 83), (36, 179, 83)]
 

@@ -9,7 +9,8 @@ from modules.training.transfer import read_checkpoint
 
 SMALL = (
     "--data.batch_size 4 --data.image_size 32 --data.workers 0 --data.val_split 0.25 --model.backbone resnet18 "
-    "--trainer.max_epochs 1 --trainer.precision 32 --trainer.accelerator cpu --trainer.enable_progress_bar false"
+    "--trainer.max_epochs 1 --trainer.precision 32 --trainer.accelerator cpu --trainer.enable_progress_bar false "
+    "--figures.samples 1"
 ).split()
 
 

@@ -9,6 +9,7 @@ import yaml
 from commands.next_commands import typed_options
 
 QUICK = "--data.workers 0 --data.batch_size 4 --data.image_size 32 --trainer.precision 32".split()
+QUICK += ["--figures.samples", "1"]
 FIT = [*QUICK, "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"]
 PROBE = "--data.batch_size 4 --trainer.max_epochs 1 --trainer.limit_train_batches 1 --trainer.precision 32".split()
 

@@ -22,7 +22,7 @@ TORCHRUN = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE
 SRUN = {"SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "2", "SLURM_STEP_ID": "0", "SLURM_JOB_NAME": "train"}
 FIT = "fit --config tasks/classification.yaml --data.train 40 --data.val 20 --data.test 20 --data.batch_size 10".split()
 FIT += "--data.workers 0 --data.image_size 32 --trainer.max_epochs 1 --trainer.precision 32".split()
-FIT += "--trainer.accelerator cpu --figures.samples 4".split()
+FIT += "--trainer.accelerator cpu --figures.samples 1".split()
 
 
 @pytest.mark.parametrize("environment", [TORCHRUN, SRUN], ids=["torchrun", "srun"])

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 NETWORK = "--config tasks/classification.yaml --model.backbone test_convnext --model.head pretrained".split()
-QUIET = "--data.image_size 64 --trainer.precision 32 --trainer.enable_progress_bar false".split()
+QUIET = "--data.image_size 64 --trainer.precision 32 --trainer.enable_progress_bar false --figures.samples 1".split()
 
 
 @pytest.fixture

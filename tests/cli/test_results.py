@@ -12,7 +12,7 @@ from tests.helpers.errors import assert_named, line_naming
 
 FIT = "fit --config tasks/classification.yaml --data.train 60 --data.val 20 --data.test 20 --data.batch_size 10".split()
 FIT += "--data.workers 0 --data.image_size 32 --trainer.precision 32 --trainer.enable_progress_bar false".split()
-FIT += ["--trainer.logger", "false"]
+FIT += ["--trainer.logger", "false", "--figures.samples", "1"]
 
 
 def report(folder: str) -> dict:

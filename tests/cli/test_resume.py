@@ -10,7 +10,7 @@ from tests.helpers.commands import ROOT, command_line, measured, run, state, sto
 from tests.helpers.forks import forked
 
 SMALL = "--data.train 96 --data.val 16 --data.test 16 --data.batch_size 12 --data.image_size 32".split()
-SMALL += "--trainer.max_epochs 3 --trainer.log_every_n_steps 1 --checkpoint.every_n_steps 3 --figures.samples 4".split()
+SMALL += "--trainer.max_epochs 3 --trainer.log_every_n_steps 1 --checkpoint.every_n_steps 3 --figures.samples 1".split()
 RANDOM = {
     "classification": "--model.head.dropout 0.2 --model.mixup 0.5 --model.drop_path 0.1 --model.ema_decay 0.9".split(),
     "classification, auxiliary": "--model.backbone inception_v1 --model.aux_loss_weight 0.3".split(),  # with dropout

@@ -11,7 +11,7 @@ from modules.training.transfer import read_checkpoint
 from tests.helpers.errors import line_naming
 
 TINY = "--data.train 160 --data.val 8 --data.test 8 --data.batch_size 8 --data.workers 0 --data.image_size 32".split()
-FIT = ["fit", "--config", "tasks/classification.yaml", *TINY, "--trainer.precision", "32"]
+FIT = ["fit", "--config", "tasks/classification.yaml", *TINY, "--trainer.precision", "32", "--figures.samples", "1"]
 
 
 def test_a_rate_that_the_finder_suggests_is_trained_with(graft, capsys, caplog):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from pycocotools import mask as runs
 
 from datamodules.detection.objects import Annotations, Objects
 
@@ -49,6 +50,12 @@ def coco(root: Path, annotations: list[dict], images: list[dict] | None = None, 
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"images": images, "annotations": annotations, "categories": CATEGORIES} | parts))
     return file
+
+
+def compressed(mask: np.ndarray) -> dict[str, Any]:
+    """COCO's compressed run-length encoding of a mask (H, W), as it stands in a json."""
+    rle = runs.encode(np.asfortranarray(mask, np.uint8))
+    return {"size": list(mask.shape), "counts": rle["counts"].decode()}
 
 
 def only(found: Annotations, split: str = "train") -> Objects:

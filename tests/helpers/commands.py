@@ -13,7 +13,7 @@ import torch
 
 ROOT = Path(__file__).parents[2]
 TINY = "--data.train 40 --data.val 20 --data.test 20 --data.batch_size 10 --data.workers 0 --data.image_size 32".split()
-TINY += "--trainer.max_epochs 1 --trainer.precision 32".split()
+TINY += "--trainer.max_epochs 1 --figures.samples 1 --trainer.precision 32".split()
 """A run of seconds on the built-in images; the first six words are the sizes of the splits."""
 
 KILL = """

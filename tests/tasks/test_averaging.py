@@ -14,6 +14,7 @@ from modules.training.optim import Optim
 from modules.training.transfer import export_backbone, load_backbone
 from tasks import BYOL, Classification, SimCLR
 from tests.helpers.errors import refuses
+from tests.helpers.training import quiet
 
 DECAY, STEPS = 0.5, 9
 
@@ -74,8 +75,7 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 
 
 def fit(model: L.LightningModule, **settings) -> L.Trainer:
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    trainer = L.Trainer(**{"max_epochs": 1, "accelerator": "cpu", "num_sanity_val_steps": 0, **quiet} | settings)
+    trainer = quiet(**{"max_epochs": 1, "num_sanity_val_steps": 0} | settings)
     torch.manual_seed(1)
     trainer.fit(model, datamodule=Noise())
     return trainer

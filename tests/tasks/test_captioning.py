@@ -22,6 +22,7 @@ from modules.text.transformer import TransformerDecoder
 from modules.training.optim import Optim
 from tasks import Captioning
 from tests.helpers.errors import refuses
+from tests.helpers.training import quiet
 
 CAPTIONS = [
     ["a red dog runs", "red dogs run in a park"],
@@ -74,11 +75,6 @@ class Images(L.LightningDataModule):
 
     def data_info(self) -> DataInfo:
         return DataInfo("Images", references=lambda: self.samples["captions"], cache_features=self.cache_features)
-
-
-def quiet(**settings) -> L.Trainer:
-    off = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    return L.Trainer(accelerator="cpu", devices=1, **off, **settings)
 
 
 def kept(task: Captioning) -> list[dict[str, Tensor]]:

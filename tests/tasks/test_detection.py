@@ -14,13 +14,9 @@ from modules.necks import FPN, NoNeck
 from modules.training.optim import Optim
 from tasks import Detection, InstanceSegmentation
 from tests.helpers.errors import refuses
+from tests.helpers.training import quiet
 
 CLASSES = ["dark", "light"]
-
-
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
 
 
 def neck(features):
@@ -83,14 +79,9 @@ class Images(L.LightningDataModule):
         return DataInfo(box_sizes=lambda: sizes, proposals=self.proposals)
 
 
-def trainer(**settings) -> L.Trainer:
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    return L.Trainer(accelerator="cpu", **quiet, **settings)
-
-
 def test_a_handful_of_images_is_memorized_in_pixels_of_the_original():
     model = task(optim=Optim(lr=0.005, warmup=0, schedule="constant"))
-    fit = trainer(max_epochs=60, check_val_every_n_epoch=60, precision="bf16-mixed", gradient_clip_val=1.0)
+    fit = quiet(max_epochs=60, check_val_every_n_epoch=60, precision="bf16-mixed", gradient_clip_val=1.0)
     fit.fit(model, datamodule=Images(make_images()))
     assert fit.callback_metrics["val/map50"] > 0.9
 
@@ -98,7 +89,7 @@ def test_a_handful_of_images_is_memorized_in_pixels_of_the_original():
 @pytest.mark.parametrize("kind", [Detection, InstanceSegmentation])
 def test_images_without_objects_train_everything_without_harm(kind):
     model = task(kind)
-    trainer(max_epochs=1, limit_val_batches=0).fit(model, datamodule=Images(make_images(empty=True)))
+    quiet(max_epochs=1, limit_val_batches=0).fit(model, datamodule=Images(make_images(empty=True)))
     assert all(p.isfinite().all() for p in model.parameters())
 
 
@@ -127,7 +118,7 @@ def test_every_other_head_memorizes_a_handful(name):
     if "RCNN" in name:
         batch["proposals"] = [around(boxes) for boxes in batch["boxes"]]
     model = task(optim=Optim(lr=rate, warmup=0), **settings)
-    fit = trainer(max_epochs=100, check_val_every_n_epoch=100, gradient_clip_val=1.0)
+    fit = quiet(max_epochs=100, check_val_every_n_epoch=100, gradient_clip_val=1.0)
     fit.fit(model, datamodule=Images(batch))
     assert fit.callback_metrics["val/map50"] > 0.9
 
@@ -142,30 +133,30 @@ def around(boxes: Tensor) -> Tensor:
 def test_proposals_that_a_head_makes_itself_or_misses_are_refused():
     data = Images(make_images(), proposals=True)
     with refuses(ConfigError, "FasterRCNN", "--data.proposals", "FastRCNN"):
-        trainer(max_epochs=1).fit(task(), datamodule=data)
+        quiet(max_epochs=1).fit(task(), datamodule=data)
     with refuses(ConfigError, "FastRCNN", "head.source", "windows", "--data.proposals"):
-        trainer(max_epochs=1).fit(task(head=lambda f, c: FastRCNN(f, c, source="windows")), datamodule=data)
+        quiet(max_epochs=1).fit(task(head=lambda f, c: FastRCNN(f, c, source="windows")), datamodule=data)
     with refuses(ConfigError, "FastRCNN", "head.source", "batch", "--data.proposals"):
-        trainer(max_epochs=1).fit(
+        quiet(max_epochs=1).fit(
             task(head=lambda f, c: FastRCNN(f, c, source="batch")), datamodule=Images(make_images())
         )
 
 
 def test_tiles_scales_and_mirrored_images_find_what_one_pass_finds():
     model = task(optim=Optim(lr=0.005, warmup=0))
-    fit = trainer(max_epochs=60, check_val_every_n_epoch=60, gradient_clip_val=1.0)
+    fit = quiet(max_epochs=60, check_val_every_n_epoch=60, gradient_clip_val=1.0)
     fit.fit(model, datamodule=Images(make_images()))
     plain = fit.callback_metrics["val/map50"]
     assert plain > 0.9
     # tiles so large that they cut hardly any of the four objects: a network of 60 steps knows no halves
     for model.tiled in (TiledTTA(TTA(flip=True), 60, 0.8), TiledTTA(TTA(True, (1.0, 1.1)))):
-        validated = trainer()
+        validated = quiet()
         validated.validate(model, datamodule=Images(make_images()), verbose=False)
         assert validated.callback_metrics["val/map50"] > 0.8
 
 
 def test_the_scores_of_other_challenges_are_logged_if_asked():
-    fit = trainer(max_epochs=1)
+    fit = quiet(max_epochs=1)
     fit.fit(task(extra_metrics=["voc", "dsb2018"]), datamodule=Images(make_images()))
     assert {"val/voc_ap50", "val/voc07_ap50", "val/dsb2018"} <= fit.callback_metrics.keys()
     assert task().scores["val"].voc is False
@@ -197,7 +188,7 @@ def test_flip_finds_the_same_in_a_mirrored_image():
 
 def test_anchors_are_fitted_to_the_boxes_and_stay_in_the_checkpoint():
     model = task(fit_anchors=True)
-    trainer(max_epochs=1, limit_val_batches=0).fit(model, datamodule=Images(make_images()))
+    quiet(max_epochs=1, limit_val_batches=0).fit(model, datamodule=Images(make_images()))
     shapes = next(v for k, v in model.state_dict().items() if k.endswith("shapes"))
     sides = (shapes[:, 2:] - shapes[:, :2]).prod(1).sqrt()
     assert sides.min().item() == pytest.approx(20, abs=0.5)  # 16 before
@@ -206,7 +197,7 @@ def test_anchors_are_fitted_to_the_boxes_and_stay_in_the_checkpoint():
 def test_frozen_norms_keep_their_statistics_while_the_rest_learns():
     model = task(freeze_norm=True)
     before = {k: v.clone() for k, v in model.backbone.state_dict().items()}
-    trainer(max_epochs=2, limit_val_batches=0).fit(model, datamodule=Images(make_images()))
+    quiet(max_epochs=2, limit_val_batches=0).fit(model, datamodule=Images(make_images()))
     after = model.backbone.state_dict()
     same = {k for k in before if torch.equal(before[k], after[k])}
     assert {k for k in before if "running" in k} <= same

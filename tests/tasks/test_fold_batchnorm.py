@@ -1,21 +1,16 @@
 """`--model.fold_batchnorm`: the same outputs from the inference form of the network."""
 
-import lightning as L
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
 from tasks import Classification
+from tests.helpers.training import quiet
 
 
 def norms(module: nn.Module) -> int:
     return sum(isinstance(layer, nn.BatchNorm2d) for layer in module.modules())
-
-
-def trainer() -> L.Trainer:
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    return L.Trainer(accelerator="cpu", max_epochs=1, **quiet)
 
 
 def loader(count: int = 16) -> DataLoader:
@@ -33,7 +28,7 @@ def test_answers_stay_and_batch_norms_go(run):
     image = model.backbone.normalize(next(iter(loader()))["image"])
     with torch.no_grad():
         wanted = model.eval()(image)
-    getattr(trainer(), run)(model, loader(), **({} if run == "predict" else {"verbose": False}))
+    getattr(quiet(max_epochs=1), run)(model, loader(), **({} if run == "predict" else {"verbose": False}))
     assert norms(model.backbone) == 0
     with torch.no_grad():
         torch.testing.assert_close(model(image), wanted, atol=1e-4, rtol=1e-4)
@@ -42,5 +37,5 @@ def test_answers_stay_and_batch_norms_go(run):
 def test_training_goes_on_with_batch_norms():
     model = Classification(backbone="test_resnet", classes=["a", "b", "c"], fold_batchnorm=True)
     before = norms(model.backbone)
-    trainer().fit(model, loader(), loader())
+    quiet(max_epochs=1).fit(model, loader(), loader())
     assert norms(model.backbone) == before > 0

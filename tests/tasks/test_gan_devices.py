@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from modules.gan import DCGANDiscriminator, DCGANGenerator
 from modules.training.optim import Optim
 from tasks import GAN, WGAN
+from tests.helpers.training import quiet
 
 STEPS, BATCH = 6, 8
 SETTINGS = {
@@ -54,11 +55,8 @@ def trained(name: str, method: type, settings: dict, processes: int) -> dict[str
             for key, child in list(module.named_children()):
                 if isinstance(child, nn.BatchNorm2d):
                     setattr(module, key, nn.GroupNorm(1, child.num_features))
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     strategy = "ddp" if processes > 1 else "auto"
-    trainer = L.Trainer(
-        max_epochs=1, accelerator="cpu", devices=processes, strategy=strategy, use_distributed_sampler=False, **quiet
-    )
+    trainer = quiet(max_epochs=1, devices=processes, strategy=strategy, use_distributed_sampler=False)
     L.seed_everything(1)  # the processes of two set it again, in which torch.manual_seed would be lost
     trainer.fit(task, datamodule=Share())
     return task.state_dict() | {"steps": torch.tensor(trainer.global_step)}

@@ -19,6 +19,7 @@ from modules.training.transfer import export_backbone, load_backbone, read_weigh
 from tasks import DINO, Classification, MaskedPatches, SemanticSegmentation, SimCLR, Task, Video
 from tasks.moco import MoCo
 from tests.helpers.errors import assert_named, refuses
+from tests.helpers.training import quiet
 
 CLASSES = ["a", "b", "c"]
 CONV_HEAD = {"conv_head.weight", "bn2.weight", "bn2.bias"}  # of test_efficientnet, behind the last map
@@ -26,8 +27,7 @@ CONV_HEAD = {"conv_head.weight", "bn2.weight", "bn2.bias"}  # of test_efficientn
 
 def fitted(task: Task, batch: dict[str, Any], **options: Any) -> L.Trainer:
     """Train one step."""
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    trainer = L.Trainer(**{"max_steps": 1, "limit_val_batches": 0, "accelerator": "cpu"} | quiet | options)
+    trainer = quiet(**{"max_steps": 1, "limit_val_batches": 0} | options)
     batch = batch | {"id": ["x"] * 4}
     trainer.fit(task, DataLoader([batch], batch_size=None, collate_fn=dict))
     return trainer
@@ -224,10 +224,9 @@ def pretrained(**settings: Any) -> Classification:
 
 def test_the_published_network_answers_at_once(published):
     task, image = pretrained(), pixels(4, 3, 64, 64)
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     batch = {"image": image, "label": torch.zeros(4, dtype=torch.long), "id": ["x"] * 4}
     loader = DataLoader([batch], batch_size=None, collate_fn=dict)
-    (answers,) = L.Trainer(**quiet, accelerator="cpu").predict(task, loader)
+    (answers,) = quiet().predict(task, loader)
     with torch.no_grad():
         expected = published(task.backbone.normalize(image)).softmax(1)
     torch.testing.assert_close(answers["scores"], expected, atol=1e-5, rtol=1e-4)

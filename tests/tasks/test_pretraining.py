@@ -22,6 +22,7 @@ from tasks import BYOL, DINO, Colorization, Jigsaw, MaskedPatches, MoCo, MoCoV3,
 from tasks.jigsaw import distant_orders
 from tasks.pretraining import Pretraining
 from tests.helpers.errors import refuses
+from tests.helpers.training import quiet
 
 SMALL = {"backbone": "test_resnet", "optim": Optim(lr=0.003, warmup=0)}
 VIEWS = {
@@ -62,10 +63,9 @@ def train(task: Pretraining, batch: dict[str, Any], steps: int = 30, **options: 
         return results
 
     task.compute_loss = recorded
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    options = {"max_epochs": 1, "limit_val_batches": 0, "accelerator": "cpu", **quiet} | options
+    options = {"max_epochs": 1, "limit_val_batches": 0} | options
     torch.manual_seed(0)
-    L.Trainer(**options).fit(task, datamodule=Handful(batch, steps))
+    quiet(**options).fit(task, datamodule=Handful(batch, steps))
     return kept
 
 

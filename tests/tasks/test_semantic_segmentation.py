@@ -20,6 +20,7 @@ from modules.necks import FPN
 from modules.training.optim import Optim
 from tasks import SemanticSegmentation
 from tests.helpers.errors import refuses
+from tests.helpers.training import quiet
 
 CLASSES = ["ground", "dark", "light"]
 
@@ -54,13 +55,8 @@ class Images(L.LightningDataModule):
         return DataInfo(class_pixels=lambda: (np.array([800, 100, 100]), np.array([1000, 500, 250])))
 
 
-def trainer(**settings) -> L.Trainer:
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    return L.Trainer(accelerator="cpu", **quiet, **settings)
-
-
 def first_loss(model: SemanticSegmentation, batch: dict) -> Tensor:
-    trainer().validate(model, datamodule=Images(batch), verbose=False)
+    quiet().validate(model, datamodule=Images(batch), verbose=False)
     return model.trainer.callback_metrics["val/loss"]
 
 
@@ -71,7 +67,7 @@ def test_before_training_every_class_is_nearly_as_likely():
 @pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
 def test_a_handful_of_images_is_memorized(precision):
     model = task(optim=Optim(lr=0.01, warmup=0, schedule="constant"))
-    once = trainer(max_epochs=40, precision=precision, gradient_clip_val=1.0, check_val_every_n_epoch=40)
+    once = quiet(max_epochs=40, precision=precision, gradient_clip_val=1.0, check_val_every_n_epoch=40)
     once.fit(model, datamodule=Images(make_images()))
     assert once.callback_metrics["val/miou"] > 0.9
 
@@ -104,7 +100,7 @@ def test_the_auxiliary_head_adds_its_loss_in_training_only():
 
 def test_class_weights_come_from_the_training_masks_and_stay_in_the_checkpoint():
     model = task(loss=SegmentationLoss(class_weights="median_frequency"))
-    trainer(max_epochs=1).fit(model, datamodule=Images(make_images()))
+    quiet(max_epochs=1).fit(model, datamodule=Images(make_images()))
     # shares 0.8, 0.2 and 0.4 of the images that show the class
     assert model.state_dict()["class_weights"].tolist() == pytest.approx([0.5, 2.0, 1.0])
 
@@ -112,16 +108,16 @@ def test_class_weights_come_from_the_training_masks_and_stay_in_the_checkpoint()
 def test_a_crop_of_nothing_but_void_does_no_harm():
     model, batch = task(), make_images()
     batch["mask"] = torch.full_like(batch["mask"], IGNORE)
-    trainer(max_epochs=1).fit(model, datamodule=Images(batch))
+    quiet(max_epochs=1).fit(model, datamodule=Images(batch))
     assert all(p.isfinite().all() for p in model.parameters())
 
 
 def test_one_image_is_a_batch():
     model = task(head=PSPNet)
-    trainer(max_epochs=1).fit(model, datamodule=Images(make_images(1, 64, 64)))
+    quiet(max_epochs=1).fit(model, datamodule=Images(make_images(1, 64, 64)))
     assert all(p.isfinite().all() for p in model.parameters())
     with refuses(ConfigError, "test_resnet", "32 x 32", "--data.batch_size", "--data.image_size"):
-        trainer(max_epochs=1).fit(model, datamodule=Images(make_images(1)))
+        quiet(max_epochs=1).fit(model, datamodule=Images(make_images(1)))
 
 
 def test_predictions_are_in_pixels_of_the_original():
@@ -144,7 +140,7 @@ def test_a_window_as_large_as_the_image_is_one_forward_pass():
 def test_validation_scores_are_those_of_the_answers():
     model, batch = task(), make_images()
     batch["mask"][:, :8] = IGNORE
-    trainer().validate(model, datamodule=Images(batch), verbose=False)
+    quiet().validate(model, datamodule=Images(batch), verbose=False)
     with torch.no_grad():
         answer = model.eval()(model.backbone.normalize(batch["image"])).argmax(1)
     known = batch["mask"] != IGNORE
@@ -157,7 +153,7 @@ def test_scores_are_at_the_original_resolution_and_of_resized_masks_under_anothe
     original = [torch.randint(0, 3, (80, 50), dtype=torch.uint8), torch.randint(0, 3, (32, 64), dtype=torch.uint8)]
     batch |= {"inside": torch.tensor([[32, 20], [16, 32]]), "size": torch.tensor([[80, 50], [32, 64]])}
     batch |= {"original_mask": original}
-    trainer().validate(model, datamodule=Images(batch), verbose=False)
+    quiet().validate(model, datamodule=Images(batch), verbose=False)
     logged = model.trainer.callback_metrics
     with torch.no_grad():
         seen = model.on_after_batch_transfer(dict(batch), 0)

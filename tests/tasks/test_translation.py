@@ -1,6 +1,5 @@
 """Machine translation: loss, shared embeddings, decoding."""
 
-import lightning as L
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, pad
@@ -15,6 +14,7 @@ from modules.text.transformer import TransformerDecoder, TransformerEncoder
 from modules.training.optim import Optim
 from tasks import Translation
 from tests.helpers.errors import refuses
+from tests.helpers.training import quiet
 
 ENGLISH = ["a red circle", "two blue stars see a ring", "the stars", "a ring sees two circles"]
 GERMAN = ["ein roter kreis", "zwei blaue sterne sehen einen ring", "die sterne", "ein ring sieht zwei kreise"]
@@ -49,11 +49,6 @@ def batch(task: Translation) -> dict:
         "target_text": GERMAN,
         "id": ids,
     }
-
-
-def quiet(**settings) -> L.Trainer:
-    off = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    return L.Trainer(accelerator="cpu", devices=1, **off, **settings)
 
 
 @pytest.mark.parametrize("recurrent", [False, True])

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from modules.heads import Projection, Prototypes
 from modules.training.optim import Optim
 from tasks import BYOL, DINO, MoCo, MoCoV3, SimCLR, SimSiam
+from tests.helpers.training import quiet
 
 STEPS, BATCH = 20, 8
 SETTINGS = {
@@ -63,16 +64,9 @@ def losses(method: type, settings: dict[str, Any], processes: int) -> list[float
             if isinstance(child, nn.BatchNorm1d):
                 setattr(module, name, nn.Identity())
     watch = Losses()
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     strategy = "ddp" if processes > 1 else "auto"
-    trainer = L.Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        devices=processes,
-        strategy=strategy,
-        use_distributed_sampler=False,
-        callbacks=[watch],
-        **quiet,
+    trainer = quiet(
+        max_epochs=1, devices=processes, strategy=strategy, use_distributed_sampler=False, callbacks=[watch]
     )
     trainer.fit(task, datamodule=Share(2))
     return watch.values

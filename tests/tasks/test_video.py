@@ -2,7 +2,6 @@
 
 import math
 
-import lightning as L
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from modules.training.optim import Optim
 from modules.training.transfer import load_backbone
 from tasks import Classification, Video
 from tests.helpers.errors import refuses
+from tests.helpers.training import quiet
 
 CLASSES = [f"class {i}" for i in range(8)]
 
@@ -27,11 +27,6 @@ def video(**kwargs) -> Video:
 def batch(videos: int, views: int = 1, side: int = 32) -> dict:
     clips = torch.randint(0, 256, (videos * views, 3, 4, side, side), dtype=torch.uint8)
     return {"video": clips, "label": torch.arange(videos) % 8, "id": [f"{i}.mp4" for i in range(videos)]}
-
-
-def quiet(**settings) -> L.Trainer:
-    off = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    return L.Trainer(accelerator="cpu", devices=1, **off, **settings)
 
 
 def loader(samples: dict) -> DataLoader:

@@ -6,7 +6,7 @@ import torch
 from torchvision.ops import masks_to_boxes
 
 from datamodules import DetectionFolder
-from tests.helpers.object_batches import assert_same, epoch
+from tests.helpers.batches import assert_same, epoch
 from tests.helpers.rectangles import Rectangles, assert_masks_fit
 
 MIXED = {"masks": True, "mosaic": 0.4, "copy_paste": 0.5, "iou_crop": 0.3, "scale": (0.3, 2.0), "augment": "strong"}

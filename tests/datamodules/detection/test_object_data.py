@@ -28,8 +28,8 @@ from tests.helpers.annotated import (
     thing,
     xml,
 )
+from tests.helpers.batches import assert_same, epoch
 from tests.helpers.errors import assert_named, line_naming, refuses
-from tests.helpers.object_batches import assert_same, epoch
 from tests.helpers.rectangles import SHAPES, Rectangles, assert_boxes_fit, assert_masks_fit, rectangles
 
 SIDES = np.array(SHAPES)

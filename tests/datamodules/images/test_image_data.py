@@ -15,6 +15,7 @@ from PIL import Image
 from datamodules import ImageFolder, Shapes
 from datamodules.split_data import divide
 from modules.contracts import ConfigError, DataError
+from tests.helpers.batches import assert_same, epoch
 from tests.helpers.errors import assert_named, refuses
 
 FLAT = {"cat": 20, "dog": 10}
@@ -37,23 +38,6 @@ def ids(data: ImageFolder, split: str) -> list[str]:
 
 def labels(data: ImageFolder, split: str) -> list[int]:
     return torch.cat([batch["label"] for batch in data.plain_dataloader(split)]).tolist()
-
-
-def epoch(data: ImageFolder, number: int = 0) -> list[dict]:
-    loader = data.train_dataloader()
-    loader.sampler.set_epoch(number)
-    return list(loader)
-
-
-def assert_same(ours: list[dict], theirs: list[dict]) -> None:
-    assert len(ours) == len(theirs) > 0
-    for one, other in zip(ours, theirs, strict=True):
-        assert one.keys() == other.keys()
-        assert one["id"] == other["id"]
-        for key in ("image", "views", "label"):
-            a, b = (x.get(key) if isinstance(x.get(key), list) else [x.get(key)] for x in (one, other))
-            assert len(a) == len(b)
-            assert all(c is d is None or torch.equal(c, d) for c, d in zip(a, b, strict=True))
 
 
 def cut_short(path: Path) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from pycocotools import mask as runs
 from pycocotools.coco import COCO
 
 from datamodules import COCOSemantic
 from modules.contracts import DataError
+from tests.helpers.annotated import compressed
 from tests.helpers.errors import refuses
 from tests.helpers.images import save
 
@@ -32,11 +32,6 @@ def uncompressed(mask: np.ndarray) -> dict:
     flat = np.concatenate([[0], mask.T.ravel(), [2]])
     changes = np.flatnonzero(np.diff(flat.astype(int)))
     return {"size": list(mask.shape), "counts": np.diff(np.concatenate([[0], changes])).tolist()}
-
-
-def compressed(mask: np.ndarray) -> dict:
-    packed = runs.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {"size": list(mask.shape), "counts": packed["counts"].decode()}
 
 
 def annotation(category: int, segmentation: list | dict, crowd: int = 0, image: int = 1) -> dict:

@@ -18,6 +18,7 @@ from datamodules.synthetic.shapes_masks import SCENE
 from datamodules.synthetic.world import scene
 from modules.contracts import ConfigError, DataError
 from modules.contracts.palette import palette
+from tests.helpers.batches import assert_same, epoch
 from tests.helpers.errors import assert_named, line_naming, refuses
 from tests.helpers.images import save
 
@@ -29,20 +30,6 @@ def masks(root: Path, **options) -> SegmentationFolder:
     data = SegmentationFolder(str(root), **({"image_size": 16, "batch_size": 4, "workers": 0} | options))
     data.setup("fit")
     return data
-
-
-def epoch(data: SegmentationFolder, number: int = 0) -> list[dict]:
-    loader = data.train_dataloader()
-    loader.sampler.set_epoch(number)
-    return list(loader)
-
-
-def assert_same(ours: list[dict], theirs: list[dict]) -> None:
-    assert len(ours) == len(theirs) > 0
-    for one, other in zip(ours, theirs, strict=True):
-        assert one["id"] == other["id"]
-        assert torch.equal(one["image"], other["image"])
-        assert torch.equal(one["mask"], other["mask"])
 
 
 # Batches -------------------------------------------------------------------------------------------------------------

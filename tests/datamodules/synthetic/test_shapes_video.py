@@ -90,6 +90,7 @@ def test_shape_and_color_say_nothing_about_the_motion():
     assert ((table - expected) ** 2 / expected).sum() < chi2.ppf(0.999, 7 * (table.shape[1] - 1))
 
 
+@pytest.mark.integration
 def test_single_frames_cannot_be_told_apart_but_pairs_can():
     """A random forest on small gray frames: at chance on one frame, well above it on the difference of two."""
     data = small(train=1200, val=600, test=1, frames=8)

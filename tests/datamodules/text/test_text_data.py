@@ -58,6 +58,7 @@ def test_evaluation_has_every_pair_once_and_says_where_it_belongs():
     assert plain["row"].tolist() == list(range(50))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_number_of_workers_changes_nothing(workers):
     one, many = ([batch["target"] for batch in shapes(workers=n).train_dataloader()] for n in (0, workers))

@@ -9,6 +9,7 @@ import torch
 from datamodules import VideoFolder
 from datamodules.video import source
 from modules.contracts import ConfigError, DataError
+from tests.helpers.batches import assert_same, epoch
 from tests.helpers.errors import line_naming, refuses
 from tests.helpers.filmed import cut_short, film, whole
 
@@ -29,23 +30,9 @@ def ready(root: Path, **options) -> VideoFolder:
     return data
 
 
-def epoch(data: VideoFolder, number: int = 0) -> list[dict]:
-    loader = data.train_dataloader()
-    loader.sampler.set_epoch(number)
-    return list(loader)
-
-
 def video(data: VideoFolder, number: int = 0) -> dict[str, torch.Tensor]:
     """The training clip of each file in an epoch."""
     return {name: clip for batch in epoch(data, number) for name, clip in zip(batch["id"], batch["video"], strict=True)}
-
-
-def assert_same(ours: list[dict], theirs: list[dict]) -> None:
-    assert len(ours) == len(theirs) > 0
-    for one, other in zip(ours, theirs, strict=True):
-        assert one["id"] == other["id"]
-        assert torch.equal(one["label"], other["label"])
-        assert torch.equal(one["video"], other["video"])
 
 
 def test_batches_of_training(clips):

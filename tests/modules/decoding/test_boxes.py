@@ -14,11 +14,6 @@ from modules.decoding.boxes import Selection, merge, merge_tiles, mirrored, move
 from modules.decoding.masks import paste
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
-
-
 def detection(count: int, side: float = 200, classes: int = 2, masks: bool = False) -> dict[str, Tensor]:
     corner = torch.rand(count, 2) * side / 2
     boxes = torch.cat([corner, corner + 5 + torch.rand(count, 2) * side / 2], 1)

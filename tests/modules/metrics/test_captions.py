@@ -1,13 +1,9 @@
 import csv
-import json
 import math
 import random
 from itertools import groupby
-from pathlib import Path
 
 import pytest
-import torch
-from torch import multiprocessing
 
 from modules.metrics import captions as module
 from modules.metrics import meteor
@@ -22,6 +18,7 @@ from modules.metrics.captions import (
     rouge_l,
     tokens,
 )
+from tests.helpers.forks import in_group
 
 WORDS = "a the red blue small large circle square dog left of above and with two it".split()
 
@@ -211,13 +208,6 @@ def test_the_metric_adds_up_batches_forgets_on_reset_and_refuses_what_does_not_f
         scores.update(["a", "b"], [["a"]])
 
 
-def one_of_two(rank: int, folder: str, counts: tuple[int, ...]) -> None:
-    torch.distributed.init_process_group("gloo", f"file://{folder}/group", rank=rank, world_size=2)
-    said = [everything(images, slice(rank, None, 2)) for images in counts]
-    (Path(folder) / f"{rank}.json").write_text(json.dumps(said))
-    torch.distributed.destroy_process_group()
-
-
 def everything(images: int, mine: slice) -> dict:
     said, true = (column[mine] for column in sentences(0, images))
     scores = CaptionScores(full=False)
@@ -234,9 +224,9 @@ def everything(images: int, mine: slice) -> dict:
 def test_two_processes_have_the_metrics_of_one(tmp_path):
     """Cases: eleven images; a single one, where the second process has nothing; and none."""
     counts = (11, 1, 0)
-    multiprocessing.start_processes(one_of_two, (str(tmp_path), counts), nprocs=2, start_method="fork")
+    both = in_group(lambda rank: [everything(images, slice(rank, None, 2)) for images in counts], tmp_path)
     for rank in (0, 1):
-        for images, two in zip(counts, json.loads((tmp_path / f"{rank}.json").read_text()), strict=True):
+        for images, two in zip(counts, both[rank], strict=True):
             said, true = sentences(0, images)
             assert two["metrics"] == pytest.approx(caption_scores(said, true, full=False), abs=1e-6, nan_ok=True)
             assert two["order"] == said

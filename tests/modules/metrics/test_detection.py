@@ -1,15 +1,11 @@
 """COCO metrics equal pycocotools', whatever the detections and the truth; states are small and go with reset."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from faster_coco_eval.core import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from torch import multiprocessing
 
 from benchmarks.evaluation import batches, coco_eval, ellipse, scenes
 from modules.contracts import ConfigError
@@ -17,6 +13,7 @@ from modules.metrics import coco
 from modules.metrics.detection import DetectionScores, protocols
 from modules.metrics.detection_arrays import EMPTY
 from tests.helpers.errors import refuses
+from tests.helpers.forks import in_group
 
 NAMES = ("map", "map50", "map75", "map_small", "map_medium", "map_large", "mar_1", "mar_10", "mar_100")
 SIZE = (60, 80)
@@ -313,13 +310,6 @@ def test_a_prediction_is_not_kept_alive_by_the_states():
     assert scores.found[0][0, :4].tolist() == [5, 5, 25, 25]
 
 
-def one_of_two(rank: int, folder: str, counts: tuple[int, ...]) -> None:
-    torch.distributed.init_process_group("gloo", f"file://{folder}/group", rank=rank, world_size=2)
-    said = [everything(images, [slice(i, i + 2) for i in range(2 * rank, images, 4)]) for images in counts]
-    (Path(folder) / f"{rank}.json").write_text(json.dumps(said))
-    torch.distributed.destroy_process_group()
-
-
 def everything(images: int, mine: list[slice]) -> dict:
     """Metrics, errors and remaining states from the batches `mine` of that many images."""
     predictions, truths = scenes(images, 6, 15, 3, SIZE, crowds=0.1)
@@ -335,15 +325,18 @@ def everything(images: int, mine: list[slice]) -> dict:
 def test_two_processes_have_the_metrics_of_one(tmp_path):
     """Cases: eleven images, whose scores are tied; and a single one, where the second process has nothing."""
     counts = (11, 1)
-    multiprocessing.start_processes(one_of_two, (str(tmp_path), counts), nprocs=2, start_method="fork")
-    said = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
+
+    def work(rank: int) -> list[dict]:
+        return [everything(images, [slice(i, i + 2) for i in range(2 * rank, images, 4)]) for images in counts]
+
+    said = in_group(work, tmp_path)
     for i, images in enumerate(counts):
         one = everything(images, [slice(None)])
         assert one["metrics"]["mask_map"] > 0
         for rank in (0, 1):
             two = said[rank][i]
             assert two["metrics"] == pytest.approx(one["metrics"], abs=1e-7, nan_ok=True)
-            assert two["errors"] == [[list(error) for error in errors] for errors in one["errors"]]
+            assert two["errors"] == one["errors"]
             mine = [i for i in range(images) if i // 2 % 2 == rank]
             assert two["left"] == len(mine)  # its own, when the others have gone again
     assert len(torch.cat(scenes(11, 6, 15, 3, SIZE)[0]["scores"]).unique()) < 11 * 15

@@ -1,13 +1,10 @@
 """Means over batches are exact on any number of devices."""
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
-from torch import multiprocessing
 
 from modules.metrics.means import Means
+from tests.helpers.forks import in_group
 
 BATCHES = [({"loss": 1.0}, 3), ({"loss": 5.0, "extra": 2.0}, 1), ({"loss": 0.5}, 7)]
 
@@ -38,20 +35,15 @@ def test_many_small_values_are_summed_exactly():
     assert means.compute()["loss"].item() == pytest.approx((1e8 + 1000) / 1001, rel=1e-7)
 
 
-def one_of_three(rank: int, folder: str) -> None:
-    torch.distributed.init_process_group("gloo", f"file://{folder}/group", rank=rank, world_size=3)
+def third(rank: int) -> dict[str, float]:
     means = Means()
     for values, count in BATCHES[rank::3] if rank < 2 else ():  # the third has no batch
         means.update(values, count)
-    found = {name: value.item() for name, value in means.compute().items()}
-    (Path(folder) / f"{rank}.json").write_text(json.dumps(found))
-    torch.distributed.destroy_process_group()
+    return {name: value.item() for name, value in means.compute().items()}
 
 
 @pytest.mark.integration
 def test_processes_have_the_mean_of_all_batches_also_one_without_any(tmp_path):
-    multiprocessing.start_processes(one_of_three, (str(tmp_path),), nprocs=3, start_method="fork")
-    for rank in range(3):
-        found = json.loads((tmp_path / f"{rank}.json").read_text())
+    for found in in_group(third, tmp_path, processes=3):
         assert found == pytest.approx({"loss": (3 + 5) / 4, "extra": 2.0})
         assert list(found) == ["loss", "extra"]

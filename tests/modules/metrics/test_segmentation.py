@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +9,14 @@ import torch
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, jaccard_score
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.nn.functional import interpolate
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from modules.contracts import IGNORE
 from modules.metrics import PROTOCOLS, SegmentationScores, per_class
 from modules.metrics.segmentation import boundary_counts
+from tests.helpers.forks import in_group
 
 CLASSES = 6
 
@@ -219,22 +219,12 @@ def test_scores_survive_inference_mode_and_begin_anew_after_reset():
     assert scores.matrix.sum() == (batch[1] != IGNORE).sum()
 
 
-def _one_of_two(rank: int, folder: str, batches: list[tuple[Tensor, Tensor]]) -> None:
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
-    scores = scored(*batches[rank::2])
-    torch.save(scores.compute(), Path(folder) / f"{rank}.pt")
-    distributed.destroy_process_group()
-
-
 @pytest.mark.integration
 def test_two_processes_score_as_one(tmp_path):
     batches = [maps(), maps(1), maps(2, (17, 23))]
-    arguments = (str(tmp_path), batches)
-    torch.multiprocessing.start_processes(_one_of_two, arguments, nprocs=2, start_method="fork")
     expected = scored(*batches).compute()
-    for rank in (0, 1):
-        torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt"), expected)
+    for found in in_group(lambda rank: scored(*batches[rank::2]).compute(), tmp_path):
+        torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.gpu

@@ -1,12 +1,9 @@
 import gzip
-import json
 import math
-from pathlib import Path
 
 import pytest
 import torch
 from sacrebleu import corpus_bleu, corpus_chrf, corpus_ter
-from torch import multiprocessing
 from torchmetrics.functional.text import bleu_score
 from torchmetrics.functional.text import perplexity as reference_perplexity
 
@@ -22,6 +19,7 @@ from modules.metrics.translation import (
     words,
 )
 from tests.helpers.errors import assert_named
+from tests.helpers.forks import in_group
 
 HYPOTHESES = [
     "The red circle is left of the small blue square.",
@@ -186,15 +184,13 @@ def test_perplexity_stays_finite_where_a_probability_is_rounded_to_zero():
     assert float(metric.compute()) == pytest.approx(math.exp(60), rel=1e-5)
 
 
-def one_of_two(rank: int, folder: str) -> None:
-    torch.distributed.init_process_group("gloo", f"file://{folder}/group", rank=rank, world_size=2)
+def half(rank: int) -> dict[str, float]:
     scores, perplexity = TranslationScores(), Perplexity()
     for i in range(rank, len(HYPOTHESES), 2):  # four and three
         scores.update(HYPOTHESES[i : i + 1], REFERENCES[i : i + 1])
     perplexity.update(*tokens_of(slice(rank, None, 2)))
     metrics = {name: float(value) for name, value in scores.compute().items()}
-    (Path(folder) / f"{rank}.json").write_text(json.dumps(metrics | {"perplexity": float(perplexity.compute())}))
-    torch.distributed.destroy_process_group()
+    return metrics | {"perplexity": float(perplexity.compute())}
 
 
 def tokens_of(mine: slice) -> tuple[torch.Tensor, torch.Tensor]:
@@ -205,8 +201,7 @@ def tokens_of(mine: slice) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.integration
 def test_two_processes_have_the_metrics_of_one(tmp_path):
-    multiprocessing.start_processes(one_of_two, (str(tmp_path),), nprocs=2, start_method="fork")
     perplexity = float(reference_perplexity(*tokens_of(slice(None)), ignore_index=0))
     expected = translation_scores(HYPOTHESES, REFERENCES) | {"perplexity": perplexity}
-    for rank in (0, 1):
-        assert json.loads((tmp_path / f"{rank}.json").read_text()) == pytest.approx(expected)
+    for found in in_group(half, tmp_path):
+        assert found == pytest.approx(expected)

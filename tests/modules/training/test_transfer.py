@@ -22,6 +22,7 @@ from modules.contracts import ConfigError, DataError
 from modules.training.transfer import export_backbone, load_backbone, read_checkpoint
 from tasks.classification import Classification
 from tests.helpers.errors import assert_named, refuses
+from tests.helpers.files import Bomb
 
 pytestmark = pytest.mark.filterwarnings("ignore:Attribute 'backbone' is an instance of")
 
@@ -271,14 +272,6 @@ def test_one_wrong_tensor_is_enough_to_refuse(tmp_path, exported, change, names)
 
 
 # Files that are no checkpoint ----------------------------------------------------------------------------------------
-
-
-class Bomb:
-    def __init__(self, target: Path):
-        self.target = target
-
-    def __reduce__(self):
-        return Path.touch, (self.target,)
 
 
 def text(path: Path) -> None:

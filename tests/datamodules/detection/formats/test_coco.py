@@ -15,17 +15,12 @@ from pycocotools.coco import COCO
 
 from datamodules.detection.formats import read_coco, read_csv
 from modules.contracts import DataError
-from tests.helpers.annotated import HEIGHT, WIDTH, annotation, coco, image, make_image, only
+from tests.helpers.annotated import HEIGHT, WIDTH, annotation, coco, compressed, image, make_image, only
 from tests.helpers.errors import assert_named, line_naming, refuses
 
 TRIANGLE = [10.0, 5.0, 30.0, 5.0, 10.0, 15.0]
 SQUARE = np.zeros((HEIGHT, WIDTH), np.uint8)
 SQUARE[5:15, 10:30] = 1
-
-
-def compressed(mask: np.ndarray = SQUARE) -> dict:
-    rle = pycoco.encode(np.asfortranarray(mask))
-    return {"size": rle["size"], "counts": rle["counts"].decode()}
 
 
 def plain(mask: np.ndarray = SQUARE) -> dict:
@@ -105,7 +100,7 @@ def test_types_are_those_of_the_contract(tmp_path):
     assert isinstance(objects.rles[0]["counts"], bytes)
 
 
-@pytest.mark.parametrize("outline", [compressed(), plain()])
+@pytest.mark.parametrize("outline", [compressed(SQUARE), plain()])
 def test_run_lengths_of_both_kinds_become_the_same_mask(tmp_path, outline):
     coco(tmp_path, [annotation(segmentation=outline)])
     objects = only(read_coco(tmp_path, masks=True))
@@ -121,7 +116,7 @@ def test_polygons_of_an_object_become_one_mask_as_pycocotools_draws_them(tmp_pat
 
 
 def test_an_object_without_box_gets_that_of_its_outline(tmp_path):
-    coco(tmp_path, [annotation(box=None, segmentation=compressed())])
+    coco(tmp_path, [annotation(box=None, segmentation=compressed(SQUARE))])
     for masks in (False, True):
         assert only(read_coco(tmp_path, masks)).boxes.tolist() == [[10, 5, 30, 15]]
 
@@ -254,8 +249,8 @@ def test_boxes_that_reach_out_are_clipped_and_counted_once(tmp_path):
         ([[70, 5, 90, 5, 70, 15]], []),
         (compressed(SQUARE.T), ["[60, 40]", "[40, 60]"]),
         ({**plain(), "counts": [100, 50]}, ["150", "2,400"]),
-        ({**compressed(), "counts": compressed(np.ones((4, 4), np.uint8))["counts"]}, ["16", "2,400"]),
-        ({**compressed(), "counts": compressed()["counts"] + "~"}, []),
+        ({**compressed(SQUARE), "counts": compressed(np.ones((4, 4), np.uint8))["counts"]}, ["16", "2,400"]),
+        ({**compressed(SQUARE), "counts": compressed(SQUARE)["counts"] + "~"}, []),
         ({**plain(), "counts": [-5, 2405]}, []),
         ({**plain(), "counts": None}, []),
         ("polygon", []),
@@ -263,7 +258,7 @@ def test_boxes_that_reach_out_are_clipped_and_counted_once(tmp_path):
     ],
 )
 def test_outlines_that_say_nothing_are_left_out_where_masks_are_needed(tmp_path, outline, names):
-    file = coco(tmp_path, [annotation(segmentation=compressed()), annotation(segmentation=outline)])
+    file = coco(tmp_path, [annotation(segmentation=compressed(SQUARE)), annotation(segmentation=outline)])
     found = read_coco(tmp_path, masks=True)
     assert len(only(found)) == 1
     assert_named(found.dropped[0], file, "annotations[1]", "outline", *names)

@@ -47,11 +47,6 @@ class Blur(nn.Conv2d):
         super().__init__(3, 3, 15, padding=7)
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
-
-
 def objects(count: int, height: int = 64, width: int = 96) -> dict[str, Tensor]:
     corner = torch.rand(count, 2) * torch.tensor([width / 2, height / 2])
     boxes = torch.cat([corner, corner + 12 + torch.rand(count, 2) * 16], 1)

@@ -29,11 +29,6 @@ SIZES = [(96, 128), (96, 112)]  # torchvision resizes neither, and pads the seco
 PARTS = {"rpn.": "rpn.", "roi_heads.": "roi_heads.", "head.": "net.head."}
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
-
-
 def torchvisions(build: Callable, classes: int, **limits) -> nn.Module:
     net = build(
         weights=None, weights_backbone=None, num_classes=classes, min_size=96, max_size=128, _skip_resize=True, **limits
