@@ -81,7 +81,7 @@ def command_line(typed: list[str], kill_at: int = 0) -> Callable[[], int]:
 
         def killing(self, trainer, *rest):
             after(self, trainer, *rest)
-            if trainer.global_step == kill_at:
+            if kill_at and trainer.global_step == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         TerminateOnNaN.on_train_batch_end = killing
