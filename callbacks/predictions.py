@@ -62,7 +62,7 @@ class Predictions(Callback):
             return
         self._file = self._file or kind.write(Source(trainer, pl_module, batch, self.threshold))
         if trainer.world_size > 1:  # processes take whole batches in turn
-            self._file.turn = batch_idx * trainer.world_size + trainer.global_rank
+            self._file.begin_batch(batch_idx * trainer.world_size + trainer.global_rank)
         self._file.add(batch, outputs)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -54,7 +54,6 @@ def test_images_and_figures_have_no_other_name():
 
 FOLDERS = ("tasks", "modules", "datamodules", "callbacks", "commands")
 ALLOWED = {
-    "callbacks/predictions.py: self._file": "the place of a batch among those of all processes",
     "commands/linking.py: args": "settings, to be filled in",
     "commands/resume.py: trainer": "settings, to be filled in",
     "commands/fit.py: settings.model.init_args": "settings, to be filled in",

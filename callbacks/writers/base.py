@@ -58,6 +58,10 @@ class Writer:
     notes: Sequence[str] = ()
     excerpts: Mapping[Path, Sequence[str]] = {}
 
+    def begin_batch(self, turn: int) -> None:
+        """Set the number in the split of the batch that `add` gets next; where several processes write."""
+        self.turn = turn
+
     def add(self, batch: Batch, prediction: Prediction) -> None:
         """Write the predictions of one batch."""
         raise NotImplementedError

@@ -83,7 +83,6 @@ class ResultFile(Table):
     def __init__(self, path: Path, rank: int, category_ids: list[int], image_ids: dict[str, int] | None = None):
         super().__init__(path.with_name(f"{path.name}.rows"), rank, ["path", "image_id", *COLUMNS])
         self.results, self.category_ids, self.image_ids = path, category_ids, image_ids
-        self.names: list[str] = []  # of all images, after `merge`
         self.masks = False
 
     def add(self, batch: Batch, prediction: Prediction) -> None:
@@ -109,14 +108,14 @@ class ResultFile(Table):
             yield from (row[name] for row in csv.DictReader(file))
 
     def _images(self) -> Path:
-        """Write a row for every image, with or without objects, and keep their names."""
+        """Write a row for every image, with or without objects."""
         path = self.results.with_suffix(".csv")
         part = path.with_name(f"{path.name}.tmp")
         with writing(path), open_text(self.path, "r") as file, open_text(part, "w") as table:
-            rows = [(row["path"], row["image_id"], row["objects"]) for row in csv.DictReader(file)]
-            csv.writer(table).writerows([("path", "image_id", "objects"), *rows])
+            rows = csv.DictWriter(table, ["path", "image_id", "objects"], extrasaction="ignore")
+            rows.writeheader()
+            rows.writerows(csv.DictReader(file))
         part.replace(path)
-        self.names = [name for name, *_ in rows]
         return path
 
 

@@ -56,9 +56,7 @@ class MaskFiles(Table):
 
     def merge(self, world: int) -> list[Path]:
         super().merge(world)
-        with open_text(self.path, "r") as file:
-            names = [row["path"] for row in csv.DictReader(file)]
-        return [self.path, self._table(), *self.files.finalize(names)]
+        return [self.path, self._table(), *self.files.finalize(self.names)]
 
     def _table(self) -> Path:
         """Write value and color of each class."""

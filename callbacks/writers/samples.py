@@ -1,6 +1,5 @@
 """Generated images, as files."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from torchvision.utils import make_grid
 from callbacks.collectors.base import arrays
 from callbacks.writers.base import Source
 from callbacks.writers.images import ImageFiles, stems
-from callbacks.writers.tables import Table, open_text
+from callbacks.writers.tables import Table
 from modules.contracts import Batch, Prediction, writing
 
 SAMPLES = "samples"
@@ -43,10 +42,8 @@ class SampleFiles(Table):
 
     def merge(self, world: int) -> list[Path]:
         super().merge(world)
-        with open_text(self.path, "r") as file:
-            names = [row["path"] for row in csv.DictReader(file)]
-        path, folders = self.path.with_name("grid.png"), self.files.finalize(names)
-        shown = [self.path.parent / SAMPLES / f"{stem}.png" for stem in list(stems(names).values())[:SHOWN]]
+        path, folders = self.path.with_name("grid.png"), self.files.finalize(self.names)
+        shown = [self.path.parent / SAMPLES / f"{stem}.png" for stem in list(stems(self.names).values())[:SHOWN]]
         first = torch.stack([_read(file) for file in shown])  # of all processes
         drawn = make_grid(first, int(len(first) ** 0.5 + 0.5), padding=2, pad_value=255)
         with writing(path):

@@ -21,10 +21,13 @@ class Table(Writer):
         path: final name.
         rank: of this process.
         columns: their names.
+
+    Attributes: `names` are the entries of the first column: of this process, and after `merge` of all.
     """
 
     def __init__(self, path: Path, rank: int, columns: Sequence[str]) -> None:
         self.path = path
+        self.names: list[str] = []
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._part = open_text(_part(path, rank), "w")
@@ -33,7 +36,9 @@ class Table(Writer):
 
     def write(self, rows: Iterable[Sequence[str]]) -> None:
         with writing(self.path):
-            self._rows.writerows(rows if self.turn is None else ([self.turn, *row] for row in rows))
+            for name, *rest in rows:
+                self._rows.writerow([*([] if self.turn is None else [self.turn]), name, *rest])
+                self.names.append(name)
 
     def close(self) -> None:
         with writing(self.path):
@@ -55,7 +60,10 @@ class Table(Writer):
                 readers = [csv.reader(stack.enter_context(open_text(part, "r"))) for part in parts]
                 header, *_ = map(next, readers)
                 rows.writerow(header)
-                rows.writerows(row for _, *row in heapq.merge(*readers, key=lambda row: int(row[0])))
+                self.names.clear()
+                for _, *row in heapq.merge(*readers, key=lambda row: int(row[0])):
+                    rows.writerow(row)
+                    self.names.append(row[0])
             whole.replace(self.path)
             for part in parts:
                 part.unlink()

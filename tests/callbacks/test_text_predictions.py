@@ -83,7 +83,7 @@ def test_parts_of_two_processes_join_in_the_order_of_the_data(tmp_path, count):
     for rank, samples in enumerate(batches):
         batch = {key: [sample[key] for sample in samples] for key in samples[0]}
         files = TextFiles(Source(type("Run", (), run_settings(tmp_path, rank)), Translator(), batch))
-        files.turn = rank
+        files.begin_batch(rank)
         files.add(batch, {"text": [f"said {sample['id']}" for sample in samples]})
         files.close()
         parts.append(files)

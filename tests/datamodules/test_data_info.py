@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from datamodules import (
+    FromDataset,
     LatentSamples,
     Shapes,
     ShapesCaptions,
@@ -48,6 +49,13 @@ def test_each_kind_of_data_knows_its_own_facts(data, facts):
 def test_images_without_labels_and_noise_know_none(image_folder):
     assert known(UnlabeledImages(image_folder({"train": 4}), workers=0)) == set()
     assert known(LatentSamples(4)) == set()
+
+
+def test_a_plain_dataset_counts_the_classes_of_its_labels():
+    items = [(torch.zeros(3, 8, 8), label) for label in (0, 1, 1)]
+    data = FromDataset(train=items, image_size=8, workers=0)
+    assert known(data) == {"class_counts"}
+    assert data.data_info().class_counts().tolist() == [1, 2]
 
 
 def test_facts_are_those_of_the_data_module():
