@@ -49,6 +49,7 @@ TYPED += ["--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1", "-
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("path", TASKS, ids=lambda p: p.stem)
 def test_every_yaml_trains_on_two_processes_without_any_option(tmp_path, path):
     assert two_processes(["fit", "--config", str(path), *few(path.stem)], tmp_path) == ""
@@ -56,6 +57,7 @@ def test_every_yaml_trains_on_two_processes_without_any_option(tmp_path, path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("path", TASKS, ids=lambda p: p.stem)
 def test_every_other_command_of_every_yaml_answers_on_two_processes_as_on_one(graft, tmp_path, path):
     assert graft("fit", "--config", str(path), *few(path.stem), "--run_dir", "run")[0] == 0
