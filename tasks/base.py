@@ -14,7 +14,7 @@ from modules.contracts.data_info import DataInfo
 from modules.metrics.means import Means
 from modules.training.optim import Optim, Rates
 from tasks.averaging import EpochAverage, MovingAverage
-from tasks.saved_settings import check_unsaved, save_settings
+from tasks.saved_settings import check_unsaved, check_weights, save_settings
 
 Stage = Literal["val", "test"]
 
@@ -102,11 +102,8 @@ class Task(L.LightningModule):
             ConfigError: the task does not go with the data.
         """
         self.data = data
-        if stage == "fit" and None not in (self.classes, data.classes) and list(self.classes) != list(data.classes):
-            raise ConfigError(
-                f"model.classes is {_shortened(self.classes)}, but {data.name} has {_shortened(data.classes)}: they "
-                "must be the same, in the same order"
-            )
+        if stage == "fit" and self.classes is not None:
+            data.check_classes(self.classes)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Reject data of another kind than the task's.
@@ -254,29 +251,4 @@ class Task(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         check_unsaved(checkpoint, self.hparams)
-        own, theirs = self.state_dict(), checkpoint["state_dict"]
-        wrong = [f"it has no {k}" for k in own if k not in theirs]
-        wrong += [f"it has {k}, which is not here" for k in theirs if k not in own]
-        wrong += [
-            f"{k} is {list(theirs[k].shape)} there and {list(v.shape)} here"
-            for k, v in own.items()
-            if k in theirs and theirs[k].shape != v.shape
-        ]
-        if wrong:
-            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-            what = f"the checkpoint is of a {type(self).__name__} with other settings: {wrong[0]}{more}"
-            raise ConfigError(f"{what}; {self._remedy(checkpoint.get('hyper_parameters', {}))}")
-
-    def _remedy(self, made: dict[str, Any]) -> str:
-        """Remedy for a checkpoint with other settings: options to type."""
-        own = self.hparams
-        differ = {k: v for k, v in made.items() if isinstance(v, str | int | float) and k in own and own[k] != v}
-        typed = [f"--model.{k} {str(v).lower() if isinstance(v, bool) else v}" for k, v in differ.items()]
-        if typed:
-            return f"it was made with {' '.join(typed)}"
-        return "to start from its backbone alone, leave --ckpt_path out and give it as --model.weights"
-
-
-def _shortened(names: list[str], most: int = 5) -> list[str]:
-    """The first names of a list, and how many more there are."""
-    return [*names[:most], f"and {len(names) - most} more"] if len(names) > most else [*names]
+        check_weights(checkpoint, self)

@@ -1,4 +1,4 @@
-"""Settings of tasks and data modules as plain values, which a checkpoint holds without pickle."""
+"""Settings of tasks and data modules as plain values in a checkpoint, and the checks when it is loaded."""
 
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -41,6 +41,35 @@ def check_unsaved(checkpoint: dict[str, Any], settings: dict[str, Any]) -> None:
             f"model.{name} was an object from Python, which a checkpoint cannot hold: give it again, as "
             f"load_from_checkpoint(path, {name}=...)"
         )
+
+
+def check_weights(checkpoint: dict[str, Any], task: LightningModule) -> None:
+    """Refuse a checkpoint whose weights have other names or shapes than those of a task.
+
+    Raises:
+        ConfigError: names the first of them, and options that differ.
+    """
+    own, theirs = task.state_dict(), checkpoint["state_dict"]
+    wrong = [f"it has no {k}" for k in own if k not in theirs]
+    wrong += [f"it has {k}, which is not here" for k in theirs if k not in own]
+    wrong += [
+        f"{k} is {list(theirs[k].shape)} there and {list(v.shape)} here"
+        for k, v in own.items()
+        if k in theirs and theirs[k].shape != v.shape
+    ]
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        what = f"the checkpoint is of a {type(task).__name__} with other settings: {wrong[0]}{more}"
+        raise ConfigError(f"{what}; {_remedy(checkpoint.get('hyper_parameters', {}), task.hparams)}")
+
+
+def _remedy(made: dict[str, Any], own: dict[str, Any]) -> str:
+    """Remedy for a checkpoint with other settings: options to type."""
+    differ = {k: v for k, v in made.items() if isinstance(v, str | int | float) and k in own and own[k] != v}
+    typed = [f"--model.{k} {str(v).lower() if isinstance(v, bool) else v}" for k, v in differ.items()]
+    if typed:
+        return f"it was made with {' '.join(typed)}"
+    return "to start from its backbone alone, leave --ckpt_path out and give it as --model.weights"
 
 
 def _plain_settings(settings: dict[str, Any], kind: type) -> tuple[dict[str, Any], list[str]]:

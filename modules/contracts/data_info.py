@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 from torch import Tensor
+
+from modules.contracts.errors import ConfigError
 
 
 def _none() -> None:
@@ -48,6 +51,21 @@ class DataInfo:
     box_sizes: Callable[[], np.ndarray | None] = _none
     references: Callable[[], list[list[str]] | None] = _none
     cache_features: Callable[[Callable[[Tensor], Tensor], str], str] | None = None
+
+    def check_classes(self, classes: list[str]) -> None:
+        """Check that a task's classes are those of the data, in the same order; unknown ones fit.
+
+        Raises:
+            ConfigError: they are not.
+        """
+        if self.classes is None or list(classes) == list(self.classes):
+            return
+        pairs = enumerate(zip_longest(classes, self.classes))
+        index, (own, theirs) = next((index, pair) for index, pair in pairs if pair[0] != pair[1])
+        raise ConfigError(
+            f"model.classes has {len(classes)} names and {self.name} {len(self.classes)}; number {index} is {own!r} in "
+            f"place of {theirs!r}: give the names of the data, in its order"
+        )
 
     def __deepcopy__(self, memo: dict) -> "DataInfo":
         """Return this one: copies of a task, such as its EMA, share the data."""
