@@ -33,11 +33,12 @@ def main(folder: Path) -> float:
     accuracy = trainer.test(task, data)[0]["test/accuracy"]
     trainer.save_checkpoint(folder / "classification.ckpt")
 
-    loaded = Classification.load_from_checkpoint(folder / "classification.ckpt", weights_only=True).eval()
+    loaded = Classification.load_from_checkpoint(folder / "classification.ckpt").eval()
     image = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
         normalized = loaded.normalized(image)
-        print("classes:", [data.classes[i] for i in loaded(normalized).argmax(1)])
+        predicted = loaded.predict_step({"image": normalized}, 0)
+        print("classes:", [loaded.classes[label] for label in predicted["label"]])
         print("features:", tuple(loaded.features(normalized).shape))
     return accuracy
 

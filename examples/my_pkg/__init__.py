@@ -7,6 +7,18 @@ from my_pkg.dataset import MyDataset
 from my_pkg.head import MyHead
 from my_pkg.logger import MyLogger
 from my_pkg.neck import MyNeck
+from my_pkg.prediction import NumberFile, Numbers
 from my_pkg.task import MyTask
 
-__all__ = ["MyCallback", "MyData", "MyDataset", "MyHead", "MyLogger", "MyNeck", "MyNet", "MyTask"]
+__all__ = [
+    "MyCallback",
+    "MyData",
+    "MyDataset",
+    "MyHead",
+    "MyLogger",
+    "MyNeck",
+    "MyNet",
+    "MyTask",
+    "NumberFile",
+    "Numbers",
+]

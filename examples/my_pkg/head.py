@@ -1,16 +1,17 @@
-"""A head: two layers on pooled features."""
+"""A head: a classifier of two layers."""
 
 from torch import Tensor, nn
 
-from modules.contracts import Features, Head
+from modules.contracts import Features
+from modules.heads.base import ClassificationHead
 
 
-class MyHead(Head):
+class MyHead(ClassificationHead):
     """Two linear layers with dropout in between, on pooled features.
 
     Args:
         features: of the backbone.
-        outputs: numbers per image.
+        outputs: number of classes.
         hidden: width between the layers.
         dropout: share of the hidden units that are set to 0 in training, [0, 1).
     """
@@ -24,5 +25,5 @@ class MyHead(Head):
         )
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """(B, features.pooled) to (B, outputs)."""
+        """(B, features.pooled) to logits (B, outputs)."""
         return self.layers(pooled)

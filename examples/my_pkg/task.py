@@ -2,20 +2,39 @@
 
 from typing import ClassVar
 
-from my_pkg.head import MyHead
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modules.contracts import Batch, HeadFactory, Prediction
+from modules.contracts import Batch, Features, Prediction
+from modules.heads.base import Head, HeadFactory
 from tasks import VisionTask
 from tasks.base import Stage
+
+
+class Number(Head):
+    """A linear layer on pooled features: a number for each image.
+
+    Args:
+        features: of the backbone.
+        outputs: numbers per image.
+    """
+
+    pools = True
+
+    def __init__(self, features: Features, outputs: int):
+        super().__init__()
+        self.linear = nn.Linear(features.pooled, outputs)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(B, features.pooled) to (B, outputs)."""
+        return self.linear(pooled)
 
 
 class MyTask(VisionTask):
     """Regression: a number for each image.
 
     Args:
-        head: pooled features to a number.
+        head: from the backbone to the number.
         beta: absolute error from which on the loss is linear; squared below (smooth L1).
     """
 
@@ -27,9 +46,9 @@ class MyTask(VisionTask):
         "loss": "smooth L1, as in training, mean over images",
     }
 
-    def __init__(self, head: HeadFactory = MyHead, beta: float = 1.0, **kwargs):
+    def __init__(self, head: HeadFactory[Number] = Number, beta: float = 1.0, **kwargs):
         super().__init__(**kwargs)
-        self.head = self.attach(head, 1)
+        self.head = self.attach(Number, head, 1)
         self.beta = beta
 
     def forward(self, image: Tensor) -> Tensor:

@@ -56,3 +56,12 @@ def test_commands_and_configs_exist(page, monkeypatch):
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def test_messages_of_troubleshooting_are_those_of_the_code():
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8").partition("## Finding")[0]
+    quoted = [words for row in re.findall(r"^\| (`.+?) \|", text, flags=re.M) for words in re.findall(r"`(.+?)`", row)]
+    folders = ("commands", "tasks", "modules", "datamodules", "callbacks")
+    code = "".join(file.read_text(encoding="utf-8") for name in folders for file in (ROOT / name).rglob("*.py"))
+    assert len(quoted) > 15
+    assert [words for words in quoted if words not in code] == []

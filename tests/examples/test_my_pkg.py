@@ -4,12 +4,12 @@ import csv
 import json
 import shutil
 import sys
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 import yaml
 
-from commands import plugins
+from commands.plugins import load_plugins
 from modules.contracts import ConfigError
 from tests.helpers.commands import ROOT, values
 from tests.helpers.errors import refuses
@@ -45,7 +45,7 @@ def graft(here):
 
 def test_a_task_with_its_data_callback_and_logger(graft, here):
     own = "--data my_pkg.MyData --data.count 16 --trainer.callbacks+ my_pkg.MyCallback --trainer.logger my_pkg.MyLogger"
-    graft("fit", "--model", "my_pkg.MyTask", *own.split(), *SMALL, "--model.head.hidden", "8", "--run_dir", "run")
+    graft("fit", "--model", "my_pkg.MyTask", *own.split(), *SMALL, "--model.beta", "0.5", "--run_dir", "run")
     with (here / "run" / "metrics.csv").open() as file:
         assert any(row["train/gradient_norm"] for row in csv.DictReader(file))
     assert any("val/mae" in json.loads(line) for line in (here / "metrics.jsonl").read_text().splitlines())
@@ -53,6 +53,9 @@ def test_a_task_with_its_data_callback_and_logger(graft, here):
     tested = values("tested")
     assert tested.keys() == {"test/mae", "test/loss"}
     assert tested.items() <= values("run").items()
+    rows = (here / "tested" / "predictions" / "test.csv").read_text().splitlines()
+    assert (rows[0], len(rows)) == ("path,number,true", 5)
+    assert (here / "tested" / "figures" / "test_numbers.png").is_file()
 
 
 def test_a_backbone_and_a_neck_in_another_task(graft, here):
@@ -62,28 +65,30 @@ def test_a_backbone_and_a_neck_in_another_task(graft, here):
     assert "my_pkg.MyNeck" in (here / "run" / "config.yaml").read_text()
 
 
-def test_a_plain_dataset_as_data(graft, here):
+def test_a_head_and_a_plain_dataset_in_another_task(graft, here):
+    head = "--model.head my_pkg.MyHead --model.head.hidden 8"
     data = "--data FromDataset --data.image_size 32 --data.train my_pkg.MyDataset --data.train.count 16"
-    graft("fit", "--model", "Classification", *data.split(), *SMALL, "--run_dir", "run")
+    graft("fit", "--model", "Classification", *data.split(), *SMALL, *head.split(), "--run_dir", "run")
     settings = yaml.safe_load((here / "run" / "config.yaml").read_text())
     assert settings["model"]["init_args"]["classes"] == ["upright", "level"]
     graft("validate", "--ckpt_path", "run", "--run_dir", "validated")
 
 
-def entry(value: str) -> SimpleNamespace:
-    def load():
-        __import__(value)
+def install(folder: Path, module: str) -> None:
+    """Metadata of an installed package `my-pkg` whose plugin is that module."""
+    info = folder / "my_pkg-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-pkg\nVersion: 0.1.0\n")
+    (info / "entry_points.txt").write_text(f"[graft.plugins]\nmine = {module}\n")
 
-    return SimpleNamespace(name="my_pkg", value=value, load=load, dist=SimpleNamespace(name="my-pkg"))
 
-
-def test_a_plugin_brings_short_names(graft, here, monkeypatch):
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry("my_pkg")] if group == "graft.plugins" else [])
+def test_a_plugin_brings_short_names(graft, here):
+    install(here, "my_pkg")
     data = "--data MyData --data.count 16"
     graft("fit", "--model", "MyTask", *data.split(), *SMALL, "--run_dir", "run")
 
 
-def test_a_plugin_that_fails_is_named(here, monkeypatch):
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry("my_broken_pkg")])
-    with refuses(ConfigError, "my_pkg", "my_broken_pkg", "my-pkg"):
-        plugins.load_plugins()
+def test_a_plugin_that_fails_is_named(here):
+    install(here, "my_broken_pkg")
+    with refuses(ConfigError, "mine", "my_broken_pkg", "my-pkg"):
+        load_plugins()
