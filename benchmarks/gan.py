@@ -26,7 +26,7 @@ from modules import gan
 from modules.augmentation.diff_augment import PARAMETERS, diff_augment
 from modules.gan import ImageSpec
 from modules.losses.adversarial import GAN_LOSSES, gradient_penalty
-from modules.training.ema import follow, share_at
+from modules.training.ema import ema_update, warmed_up
 from modules.training.optim import Optim
 from tasks import turns, wgan
 
@@ -45,7 +45,7 @@ def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
     generator = _built(settings["generator"], spec, LATENT).to(device, memory_format=torch.channels_last)
     discriminator = _built(settings["discriminator"], spec).to(device, memory_format=torch.channels_last)
     averaged, n_critic = deepcopy(generator).requires_grad_(False), settings.get("n_critic", 1)
-    game, every = GAN_LOSSES[settings.get("loss", "wasserstein")], data["steps"] // n_critic
+    gan_loss, every = GAN_LOSSES[settings.get("loss", "wasserstein")], data["steps"] // n_critic
     ours, schedule = _optimizer(task, settings["optim"], generator, every)
     theirs, their_schedule = _optimizer(task, settings["discriminator_optim"], discriminator, every * n_critic)
 
@@ -61,7 +61,9 @@ def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
         with autocast(precision, device):
             with torch.set_grad_enabled(turn):
                 fake = generator(torch.randn(len(real), LATENT, device=device), label)
-            loss = _discriminator_loss(discriminator, game, changed(real), changed(fake.detach()), label, PENALTY[task])
+            loss = _discriminator_loss(
+                discriminator, gan_loss, changed(real), changed(fake.detach()), label, PENALTY[task]
+            )
         loss.backward()
         theirs.step()
         theirs.zero_grad()
@@ -69,25 +71,24 @@ def plain(task: str, data: dict[str, int], accelerator: str) -> Run:
         if turn:
             discriminator.requires_grad_(False)
             with autocast(precision, device):
-                cost = game.generator(discriminator(changed(fake), label).score)
+                cost = gan_loss.generator(discriminator(changed(fake), label).score)
             cost.backward()
             discriminator.requires_grad_(True)
             ours.step()
             ours.zero_grad()
             schedule.step()
             steps += 1
-            pair = ([*network.parameters(), *network.buffers()] for network in (averaged, generator))
-            follow(*pair, share_at(settings["ema_decay"], steps))
+            ema_update(averaged, generator, warmed_up(settings["ema_decay"], steps))
         stopwatch.note(loss)
     return stopwatch.run()
 
 
 def _discriminator_loss(
-    discriminator: nn.Module, game: Any, real: Tensor, fake: Tensor, label: Tensor | None, weight: float
+    discriminator: nn.Module, gan_loss: Any, real: Tensor, fake: Tensor, label: Tensor | None, weight: float
 ) -> Tensor:
     twice = None if label is None else torch.cat([label, label])
     pairs = [(real, label), (fake, label)] if discriminator.mixes else [(torch.cat([real, fake]), twice)]
-    loss = game.discriminator(*torch.cat([discriminator(*pair).score for pair in pairs]).chunk(2))
+    loss = gan_loss.discriminator(*torch.cat([discriminator(*pair).score for pair in pairs]).chunk(2))
     if weight:
         mix = torch.rand(len(real), 1, 1, 1, device=real.device)
         loss = loss + weight * gradient_penalty(lambda image: discriminator(image, label).score, real, fake, mix)

@@ -9,7 +9,7 @@ import torch
 
 import callbacks
 from modules.training.allocator import keep_freed_memory
-from tasks.averaging import EpochAverage, MovingAverage
+from tasks.weight_averaging import EpochAverage, MovingAverage
 
 
 def silence_messages() -> None:

@@ -8,7 +8,7 @@ from tasks.classification import Classification
 from tasks.colorization import Colorization
 from tasks.detection import Detection
 from tasks.dino import DINO
-from tasks.gan import GAN
+from tasks.gan import GAN, WGAN
 from tasks.instance_segmentation import InstanceSegmentation
 from tasks.jigsaw import Jigsaw
 from tasks.masked_patches import MaskedPatches
@@ -21,7 +21,6 @@ from tasks.simsiam import SimSiam
 from tasks.translation import Translation
 from tasks.video import Video
 from tasks.vision import VisionTask
-from tasks.wgan import WGAN
 
 __all__ = [
     "BYOL",

@@ -13,8 +13,8 @@ from modules.contracts import SURPLUS, Backbone, Batch, ConfigError, Prediction
 from modules.contracts.data_info import DataInfo
 from modules.metrics.means import Means
 from modules.training.optim import Optim, Rates
-from tasks.averaging import EpochAverage, MovingAverage
 from tasks.saved_settings import check_unsaved, check_weights, save_settings
+from tasks.weight_averaging import EpochAverage, MovingAverage
 
 Stage = Literal["val", "test"]
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import spectral_norm
 
-from modules.contracts import ConfigError
+from modules.contracts import ConfigError, pixel_scale, with_channels
 
 HIDDEN = 256  # features that meet the embedding of a class
 BASES = (4, 5, 6, 7)  # sides of the smallest map of all networks here
@@ -35,6 +35,20 @@ class ImageSpec(NamedTuple):
     classes: int = 0
     condition: Condition | None = None
 
+    @classmethod
+    def of(cls, channels: int, size: int, classes: int, condition: Condition | None) -> "ImageSpec":
+        """Images of data with that many classes, which do not matter without `condition`.
+
+        Raises:
+            ConfigError: a condition without classes.
+        """
+        if condition and not classes:
+            raise ConfigError(
+                f"model.condition is {condition}, but the data names no classes: choose labeled data (--data), or "
+                f"leave model.condition at null"
+            )
+        return cls(channels, size, classes if condition else 0, condition)
+
     def doublings(self, network: str) -> tuple[int, int]:
         """Side of the smallest map, 4 to 7, and how often it doubles to become the image: at least twice.
 
@@ -52,6 +66,29 @@ class ImageSpec(NamedTuple):
             )
         times = max(t for t in range(2, 9) if self.size % (1 << t) == 0 and self.size >> t in BASES)
         return self.size >> times, times
+
+    def scale(self, image: Tensor) -> Tensor:
+        """Images uint8, or floats in 0..1, (B, C, H, W) to float32 in -1..1.
+
+        Raises:
+            ConfigError: their channels or size differ from these.
+            DataError: floats beyond 0..1, or another type.
+        """
+        white = pixel_scale(image)
+        if (image.shape[1], self.channels) == (3, 1):
+            image = with_channels(image, 1)
+        _, channels, height, width = image.shape
+        if channels != self.channels:
+            raise ConfigError(
+                f"the data gives images of {channels} channel(s), but model.channels is {self.channels}: "
+                f"set --model.channels {channels}"
+            )
+        if (height, width) != (self.size, self.size):
+            raise ConfigError(
+                f"the data gives images of {height} x {width} pixels, but the networks are made for "
+                f"{self.size}: set --data.image_size {self.size}"
+            )
+        return image.float().div(white / 2).sub_(1)
 
 
 class DiscriminatorOutput(NamedTuple):
@@ -74,10 +111,15 @@ class Generator(nn.Module):
         latent: dimensions of the noise of each image.
 
     Attributes: `inputs` is the width of `code`, of noise and label.
+
+    Raises:
+        ConfigError: `latent` is below 1.
     """
 
     def __init__(self, spec: ImageSpec, latent: int):
         super().__init__()
+        if latent < 1:
+            raise ConfigError(f"model.latent is {latent}, but an image is made of at least 1 number")
         embedded = spec.condition in ("embedding", "auxiliary")
         self.embedding = nn.Embedding(spec.classes, latent) if embedded else None
         self.inputs = latent * (1 + embedded)
@@ -89,6 +131,15 @@ class Generator(nn.Module):
     def forward(self, noise: Tensor, label: Tensor | None = None) -> Tensor:
         """Noise (B, latent), and labels (B,) if it is conditional, to images (B, C, H, W) in -1..1."""
         raise NotImplementedError
+
+    @torch.no_grad()
+    def sample(self, noise: Tensor, label: Tensor | None = None) -> Tensor:
+        """Images float32 (B, C, H, W) in -1..1, as `forward` in eval mode."""
+        training = self.training
+        self.eval()
+        image = self(noise, label).float()
+        self.train(training)
+        return image
 
 
 class Discriminator(nn.Module):
@@ -129,6 +180,17 @@ class Discriminator(nn.Module):
         if self.condition == "projection":
             score = score + (self.embedding(label) * features).sum(1)
         return DiscriminatorOutput(score, None if self.classifier is None else self.classifier(features))
+
+    def compare(
+        self, real: Tensor, fake: Tensor, label: Tensor | None = None
+    ) -> tuple[DiscriminatorOutput, DiscriminatorOutput]:
+        """Outputs on real and on generated images, in one pass unless batch norm would mix them."""
+        if self.mixes:
+            return self(real, label), self(fake, label)
+        twice, count = None if label is None else torch.cat([label, label]), len(real)
+        score, logits = self(torch.cat([real, fake.to(real.dtype)]), twice)
+        parts = slice(None, count), slice(count, None)
+        return tuple(DiscriminatorOutput(score[part], None if logits is None else logits[part]) for part in parts)
 
 
 GeneratorFactory = Callable[[ImageSpec, int], Generator]  # int: numbers of noise

@@ -61,20 +61,30 @@ class GANLoss(NamedTuple):
     discriminator: its loss, of scores (B,) of real and of generated images.
     generator: its loss, of the scores of its images.
     probability: whether a sigmoid of a score is the probability of being real.
+    distance: whether the difference of the mean scores estimates the Wasserstein distance.
     """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor], Tensor]
     probability: bool = False
+    distance: bool = False
+
+    def score_means(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Scalars to log from scores (B,) of real and of generated images: `d_real`, `d_fake`, `wasserstein`."""
+        if self.probability:
+            real, fake = real.sigmoid(), fake.sigmoid()
+        means = {"d_real": real.float().mean(), "d_fake": fake.float().mean()}
+        return means | ({"wasserstein": means["d_real"] - means["d_fake"]} if self.distance else {})
 
 
+Penalty = Literal["none", "gradient", "r1", "dragan"]
 GANLossName = Literal["minimax", "non_saturating", "least_squares", "hinge", "wasserstein"]
 GAN_LOSSES: dict[GANLossName, GANLoss] = {
     "minimax": GANLoss(minimax_discriminator, minimax_generator, probability=True),
     "non_saturating": GANLoss(minimax_discriminator, non_saturating_generator, probability=True),
     "least_squares": GANLoss(least_squares_discriminator, least_squares_generator),
     "hinge": GANLoss(hinge_discriminator, critic_generator),
-    "wasserstein": GANLoss(wasserstein_discriminator, critic_generator),
+    "wasserstein": GANLoss(wasserstein_discriminator, critic_generator, distance=True),
 }
 
 

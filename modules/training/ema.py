@@ -1,22 +1,32 @@
-"""Exponential moving average (EMA) of tensors."""
+"""Exponential moving average (EMA) of weights: of a whole task, of a GAN's generator, of the teacher of a student."""
 
-from collections.abc import Iterable
+from itertools import chain
 
 import torch
-from torch import Tensor
+from torch import nn
 
 
 @torch.no_grad()
-def follow(averages: Iterable[Tensor], current: Iterable[Tensor], share: float) -> None:
-    """EMA update: move each average by `share`, 0..1, toward its current tensor; integer tensors are copied."""
-    pairs = list(zip(averages, current, strict=True))
+def ema_update(average: nn.Module, network: nn.Module, decay: float, buffers: bool = True) -> None:
+    """Move a copy of a network toward it: average = decay * average + (1 - decay) * network.
+
+    Nothing waits for the device, unlike the update of torch.optim.swa_utils.AveragedModel, which reads its counter.
+
+    Args:
+        average: changed in place.
+        network: of the same structure.
+        decay: 0..1.
+        buffers: average batch norm statistics too, and copy integers; else parameters alone.
+    """
+    parts = ((n.parameters(), n.buffers() if buffers else ()) for n in (average, network))
+    pairs = list(zip(*(chain(*part) for part in parts), strict=True))
     ours, theirs = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
-    torch._foreach_lerp_(ours, theirs, share)
-    for average, whole in pairs:
-        if not average.is_floating_point():
-            average.copy_(whole)
+    torch._foreach_lerp_(ours, theirs, 1 - decay)
+    for old, new in pairs:
+        if not old.is_floating_point():
+            old.copy_(new)
 
 
-def share_at(decay: float, step: int) -> float:
-    """EMA warmup: 1 - decay, but more in the first steps, 1, 2, ..., so that short runs forget the initialization."""
-    return 1 - min(decay, (1 + step) / (10 + step))
+def warmed_up(decay: float, step: int) -> float:
+    """EMA decay at step 1, 2, ...: lower in the first ones, so that short runs forget the initialization."""
+    return min(decay, (1 + step) / (10 + step))

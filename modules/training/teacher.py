@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from modules.contracts import Backbone
 from modules.heads.base import Head, through
+from modules.training.ema import ema_update
 
 
 class Teacher(nn.Module):
@@ -42,11 +43,9 @@ class Teacher(nn.Module):
         """The average of the student's backbone."""
         return self.net[0]
 
-    @torch.no_grad()
     def update(self, momentum: float) -> None:
         """teacher = momentum * teacher + (1 - momentum) * student."""
-        ours, theirs = list(self.net.parameters()), [p for part in self.student for p in part.parameters()]
-        torch._foreach_lerp_(ours, theirs, 1 - momentum)
+        ema_update(self.net, nn.ModuleList(self.student), momentum, buffers=False)
 
     @torch.no_grad()
     def reset(self) -> None:

@@ -86,7 +86,7 @@ def test_steps_of_the_generator_count_and_come_after_n_critic_of_the_discriminat
     assert [differs(a, b) for a, b in pairs] == [i % 5 == 4 for i in range(16)]
     judged = [differs(a, b) for a, b in pairwise(watch.discriminators)]
     assert judged == [True] * 15 + [False]  # one more than the generator waits for: both schedules are at 0 by then
-    assert task.rounds == 1
+    assert task.updates.rounds == 1
     assert [int(o.state_dict()["state"][0]["step"]) for o in trainer.optimizers] == [3, 16]
 
 
@@ -124,13 +124,13 @@ def plain_loop(task: GAN, images: Tensor, rates: tuple[float, float]) -> tuple[n
         real = image.float() / 127.5 - 1
         fake = generator(torch.randn(len(real), task.latent))
         mix = torch.rand(len(real), 1, 1, 1)
-        loss = task.game.discriminator(judge(real).score, judge(fake.detach()).score)
+        loss = task.gan_loss.discriminator(judge(real).score, judge(fake.detach()).score)
         loss = loss + 10 * gradient_penalty(lambda x: judge(x).score, real, fake.detach(), mix)
         theirs.zero_grad()
         loss.backward()
         theirs.step()
         ours.zero_grad()
-        task.game.generator(judge(fake).score).backward()
+        task.gan_loss.generator(judge(fake).score).backward()
         ours.step()
     return generator, judge
 
@@ -230,7 +230,7 @@ def test_an_auxiliary_classifier_learns_the_classes():
     data.images = torch.where((torch.arange(8) % 2 == 0)[:, None, None, None], 60, 200).expand(60, 8, 3, 16, 16).byte()
     task = GAN(condition="auxiliary", classes=["dark", "bright"], **NORMAL)
     fit(task, data)
-    logits = task.discriminator.eval()(task.scaled(data.images[0])).logits
+    logits = task.discriminator.eval()(task.spec.scale(data.images[0])).logits
     assert (logits.argmax(1) == torch.arange(8) % 2).all()
 
 
@@ -281,9 +281,13 @@ def test_every_penalty_trains_in_every_precision(augment, precision, penalty):
 def test_a_lazy_penalty_comes_every_so_many_steps_and_as_much_stronger(monkeypatch):
     seen = []
     task = GAN(penalty="r1", penalty_weight=2.0, penalty_every=3, n_critic=2, **NORMAL)
-    collect = task.collect
-    monkeypatch.setattr(task, "_penalty", lambda *_: seen.append(task.rounds) or torch.tensor(1.0, requires_grad=True))
-    monkeypatch.setattr(task, "collect", lambda loss: seen.append(loss.item()) or collect(loss))
+    backward = task.updates.backward
+    monkeypatch.setattr(
+        task.losses,
+        "slope_penalty",
+        lambda *_: seen.append(task.updates.rounds) or torch.tensor(1.0, requires_grad=True),
+    )
+    monkeypatch.setattr(task.updates, "backward", lambda loss: seen.append(loss.item()) or backward(loss))
     torch.manual_seed(0)
     fit(task, Noise(steps=7))
     lazy = [i for i, value in enumerate(seen) if isinstance(value, int)]
@@ -297,7 +301,7 @@ def test_discriminators_with_batch_norm_judge_real_and_generated_images_apart():
     task = GAN(**NORMAL | {"discriminator": thin(DCGANDiscriminator)})
     real, fake = torch.randn(4, 3, 16, 16), torch.randn(4, 3, 16, 16) + 3
     apart = task.discriminator(real).score, task.discriminator(fake).score
-    for output, score in zip(task._outputs(real, fake, None), apart, strict=True):
+    for output, score in zip(task.discriminator.compare(real, fake), apart, strict=True):
         torch.testing.assert_close(output.score, score)
     assert not torch.allclose(task.discriminator(torch.cat([real, fake])).score[:4], apart[0])
 
@@ -405,10 +409,10 @@ def test_data_that_does_not_fit_is_refused():
     with refuses(ConfigError, "20 x 20", "--data.image_size 16"):
         fit(task, Noise(size=20))
     with refuses(DataError, -1, 0.5):
-        task.scaled(torch.tensor([-1.0, 0.5]).expand(1, 3, 16, 8, 2).reshape(1, 3, 16, 16))
-    torch.testing.assert_close(task.scaled(torch.ones(1, 3, 16, 16)), torch.ones(1, 3, 16, 16))
+        task.spec.scale(torch.tensor([-1.0, 0.5]).expand(1, 3, 16, 8, 2).reshape(1, 3, 16, 16))
+    torch.testing.assert_close(task.spec.scale(torch.ones(1, 3, 16, 16)), torch.ones(1, 3, 16, 16))
     bytes_ = torch.tensor([0, 255], dtype=torch.uint8).repeat(1, 3, 16, 8)
-    torch.testing.assert_close(task.scaled(bytes_), bytes_.float() / 127.5 - 1)
+    torch.testing.assert_close(task.spec.scale(bytes_), bytes_.float() / 127.5 - 1)
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,12 @@
 """Weight averaging: EMA, and the mean over the last epochs."""
 
-from collections.abc import Iterator
-from itertools import chain
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import WeightAveraging
-from torch import Tensor
 
 from modules.contracts import ConfigError
-from modules.training.ema import follow, share_at
+from modules.training.ema import ema_update, warmed_up
 
 
 class MovingAverage(WeightAveraging):
@@ -32,29 +28,22 @@ class MovingAverage(WeightAveraging):
         self._device = trainer.strategy.root_device  # where the module goes only later
         super().setup(trainer, pl_module, stage)
 
-    @torch.no_grad()
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._latest_update_step == 0:  # after `setup`, the task may have loaded weights
-            for average, current in self._pairs(pl_module):
-                average.copy_(current)
+            ema_update(self._average_model.module, pl_module, 0.0)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         step = trainer.global_step
         if step == self._latest_update_step:  # gradients are being accumulated
             return
         self._latest_update_step = step
-        share = self.share(trainer)
-        if share is not None:
-            follow(*zip(*self._pairs(pl_module), strict=True), share)
+        decay = self.decay_at(trainer)
+        if decay < 1:
+            ema_update(self._average_model.module, pl_module, decay)
 
-    def share(self, trainer: L.Trainer) -> float | None:
-        """Weight of the current parameters in the average after this optimizer step, 0..1; null skips the update."""
-        return share_at(self.decay, trainer.global_step)
-
-    def _pairs(self, pl_module: L.LightningModule) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pairs of an average and the tensor it follows."""
-        ours, theirs = (chain(m.parameters(), m.buffers()) for m in (self._average_model.module, pl_module))
-        return zip(ours, theirs, strict=True)
+    def decay_at(self, trainer: L.Trainer) -> float:
+        """Share of the average that remains after this optimizer step, 0..1."""
+        return warmed_up(self.decay, trainer.global_step)
 
 
 class EpochAverage(MovingAverage):
@@ -78,7 +67,8 @@ class EpochAverage(MovingAverage):
             )
         super().setup(trainer, pl_module, stage)
 
-    def share(self, trainer: L.Trainer) -> float | None:
+    def decay_at(self, trainer: L.Trainer) -> float:
         if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
-            return None
-        return 1 / (max(0, trainer.current_epoch - (trainer.max_epochs - self.epochs)) + 1)
+            return 1.0
+        averaged = max(0, trainer.current_epoch - (trainer.max_epochs - self.epochs))
+        return averaged / (averaged + 1)

@@ -3,20 +3,19 @@
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 from torch.nn.utils.parametrize import is_parametrized
 
 from modules.contracts import ConfigError
 from modules.gan import ResNetDiscriminator, ResNetGenerator
 from modules.gan.contracts import DiscriminatorFactory, GeneratorFactory
-from modules.losses.adversarial import GAN_LOSSES
+from modules.losses.adversarial import GAN_LOSSES, Penalty
 from modules.training.optim import Optim
-from tasks.adversarial import Adversarial, Penalty
+from tasks.gan.base import AdversarialTask
 
 ADAM = Optim(lr=1e-4, betas=(0.0, 0.9), weight_decay=0.0, schedule="linear", warmup=0.0)
 
 
-class WGAN(Adversarial):
+class WGAN(AdversarialTask):
     """Wasserstein GAN with gradient penalty (Gulrajani et al. 2017) or weight clipping (Arjovsky et al. 2017).
 
     Args:
@@ -30,7 +29,7 @@ class WGAN(Adversarial):
         discriminator_optim: the same for the critic.
     """
 
-    protocols: ClassVar[dict[str, str]] = Adversarial.protocols | {
+    protocols: ClassVar[dict[str, str]] = AdversarialTask.protocols | {
         "wasserstein": "d_real - d_fake, the critic's estimate of the distance, up to its steepness"
     }
 
@@ -54,7 +53,7 @@ class WGAN(Adversarial):
             discriminator_optim=discriminator_optim,
             **kwargs,
         )
-        self.game, self.weight_clip = GAN_LOSSES["wasserstein"], weight_clip
+        self.gan_loss, self.weight_clip = GAN_LOSSES["wasserstein"], weight_clip
         if weight_clip < 0 or (weight_clip and penalty != "none"):
             raise ConfigError(
                 f"model.weight_clip is {weight_clip:g} with model.penalty {penalty}, but clipped weights take the "
@@ -73,7 +72,3 @@ class WGAN(Adversarial):
             parameters = list(self.discriminator.parameters())
             torch._foreach_clamp_min_(parameters, -self.weight_clip)
             torch._foreach_clamp_max_(parameters, self.weight_clip)
-
-    def outlook(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        values = super().outlook(real, fake)
-        return values | {"wasserstein": values["d_real"] - values["d_fake"]}

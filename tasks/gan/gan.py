@@ -3,12 +3,12 @@
 from typing import Literal
 
 from modules.losses.adversarial import GAN_LOSSES
-from tasks.adversarial import Adversarial
+from tasks.gan.base import AdversarialTask
 
 Loss = Literal["minimax", "non_saturating", "least_squares", "hinge"]
 
 
-class GAN(Adversarial):
+class GAN(AdversarialTask):
     """GAN for image generation: DCGAN, SNGAN, ACGAN or projection, with any loss, penalty and condition.
 
     Args:
@@ -18,4 +18,4 @@ class GAN(Adversarial):
 
     def __init__(self, loss: Loss = "non_saturating", **kwargs):
         super().__init__(**kwargs)
-        self.game = GAN_LOSSES[loss]
+        self.gan_loss = GAN_LOSSES[loss]
