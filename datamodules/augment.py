@@ -11,6 +11,7 @@ from albumentations.augmentations.crops.transforms import CropSizeError
 
 from modules.contracts import ConfigError
 
+PROBE_SIZE = 224  # side of the squares that probes see where images keep their own sizes
 Recipe = Literal["none", "flip", "simclr", "strong", "moco_v1"]
 
 
@@ -139,6 +140,11 @@ def check_area(name: str, area: tuple[float, float] | None) -> None:
     """Raise ConfigError if setting `name` is no range of a crop's area as a fraction of the image."""
     if area and not 0 < area[0] <= area[1] <= 1:
         raise ConfigError(f"data.{name} is {list(area)}, but it is a range of area fractions like [0.2, 1.0]")
+
+
+def center_square(target_size: tuple[int, int] | None) -> Augment:
+    """Center crop as wide as the shorter side of a size (H, W) in pixels, or `PROBE_SIZE` if it is null."""
+    return Augment(min(target_size) if target_size else PROBE_SIZE, None, "none")
 
 
 def center_crop(size: int) -> list[A.BasicTransform]:

@@ -19,8 +19,8 @@ Image.MAX_IMAGE_PIXELS = None  # `data.max_pixels` is the limit, and is checked 
 DEEP = ("I", "F")  # beginnings of Pillow's modes of more than 8 bits
 BYTES = (JPEG, b"GIF8", b"BM", WEBP, b"P1", b"P4")  # beginnings of files that never have more than 8 bits
 PNM = (b"P5", b"P6")  # binary; Pillow reads those of text
-JP2 = (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
-SIZE = b"\xff\x4f\xff\x51"  # beginning of JPEG 2000's codestream, with the number of bits
+CODESTREAM = b"\xff\x4f\xff\x51"  # beginning of JPEG 2000's, with the number of bits
+JP2 = (b"\0\0\0\x0cjP  ", CODESTREAM)
 START = 4096  # bytes that hold a header; JPEG 2000's may lie behind a color profile
 OVERSHOOT = 0.1  # of the range, which bicubic resizing leaves at edges
 STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -40,7 +40,7 @@ class Header(NamedTuple):
         shape: height and width, upright.
         orientation: EXIF's, 1..8.
         depth: the type of its values where these are more than 8 bits, such as `uint16` or `float32`; else empty.
-        top: the highest value that the file's format allows, where it says so; else 0.
+        top: the highest value that the file allows, where it is below that of its type; else 0.
         flaw: the reason why it cannot be shown in three channels; empty if it can.
     """
 
@@ -106,7 +106,7 @@ def read_header(path: Path) -> Header:
     """
     with path.open("rb") as file:
         start = file.read(START)
-        if start.startswith(JP2) and SIZE not in start:
+        if start.startswith(JP2) and CODESTREAM not in start:
             start += file.read()  # behind a color profile
         file.seek(0)
         if start[:4] in MAGIC:
@@ -170,9 +170,8 @@ def _values(data: bytes) -> tuple[np.ndarray, int, str]:
     if known and known[0]:
         return _channels(_opencv(data, cv2.IMREAD_UNCHANGED)), orientation, known[0]
     if known and data[:4] != b"GIF8" and (image := cv2.imdecode(np.frombuffer(data, np.uint8), STORED)) is not None:
-        highest = _highest(data[:START])
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
-        return as_bytes(image, (0, highest)) if 0 < highest < 255 else image, orientation, ""
+        return as_bytes(image, (0, known[1])) if known[1] else image, orientation, ""
     with Image.open(BytesIO(data)) as file:  # formats that OpenCV does not know, or not in their own depth
         values = _pillow(file)
         return values, orientation, "" if values.dtype == np.uint8 else str(values.dtype)
@@ -225,9 +224,9 @@ def _depth(start: bytes) -> tuple[str, int] | None:
     if start.startswith(PNG):
         return ("uint16" if start[24:25] == b"\x10" else ""), 0
     if highest := _highest(start[:START]):
-        return ("uint16", highest if highest < 65535 else 0) if highest > 255 else ("", 0)
+        return "uint16" if highest > 255 else "", highest if highest not in (255, 65535) else 0
     if start.startswith(JP2):
-        at = start.find(SIZE)
+        at = start.find(CODESTREAM)
         bits = (start[at + 42] & 127) + 1 if at >= 0 else 8  # of the first channel
         return ("uint16", (1 << bits) - 1 if bits < 16 else 0) if bits > 8 else ("", 0)
     return ("", 0) if start.startswith(BYTES) else None

@@ -43,6 +43,11 @@ class ImageFilesData(SplitData):
         self.shared: list[str] = []  # sentences about images in two splits
         self.looked: dict[int, list[Inspection]] = {}  # by the identity of `Files.paths`
 
+    @property
+    def evaluation_split(self) -> Split | None:
+        """Split that baselines are computed on: val, or test without val."""
+        return next((split for split in ("val", "test") if split in self.splits), None)
+
     def image_files(self, source: Samples) -> Files | None:
         """The image files of a source; null where images are in memory."""
         return source if isinstance(source, Files) else None

@@ -52,6 +52,22 @@ def as_target_size(image_size: int | tuple[int, int] | None) -> TargetSize:
     return height, width
 
 
+def check_scale(scale: tuple[float, float]) -> None:
+    """Check the range of a random scale.
+
+    Raises:
+        ConfigError: it is none, or not above 0.
+    """
+    if not 0 < scale[0] <= scale[1]:
+        raise ConfigError(f"data.scale is {list(scale)}, but it is a range of factors like [0.5, 1.5]")
+
+
+def sizes_in_words(shapes: np.ndarray) -> str:
+    """Smallest and largest width x height of (N, 2) heights and widths; one of them if all are the same."""
+    (top, left), (bottom, right) = shapes.min(0), shapes.max(0)
+    return f"{left} x {top}" + ("" if (top, left) == (bottom, right) else f" to {right} x {bottom}")
+
+
 def fitted(size: tuple[int, int], target_size: tuple[int, int]) -> tuple[int, int]:
     """Height and width of an image of `size` scaled to fit into `target_size`, aspect ratio kept."""
     scale = fit_scale(size, target_size)

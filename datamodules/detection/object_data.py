@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from datamodules.augment import Augment, Recipe
+from datamodules.augment import Recipe, center_square
 from datamodules.base import Purpose, Split
 from datamodules.detection.augment import ObjectAugment
 from datamodules.detection.baselines import without_network
@@ -18,14 +18,12 @@ from datamodules.detection.objects import ObjectFiles
 from datamodules.detection.proposals import Proposals, WithProposals, read_proposals
 from datamodules.detection.samples import LetterboxedObjects, ObjectDataset, collate_objects
 from datamodules.image_files import ImageFilesData
-from datamodules.letterbox import as_target_size
+from datamodules.letterbox import as_target_size, check_scale, sizes_in_words
 from datamodules.roles import Role
 from datamodules.samples import ImageDataset
 from datamodules.source import Files
 from modules.contracts import Batch, ConfigError, DataError
 from modules.contracts.data_info import DataInfo
-
-PLAIN = 224  # side of the squares that probes see where images keep their own sizes
 
 
 class ObjectDataModule(ImageFilesData):
@@ -88,8 +86,7 @@ class ObjectDataModule(ImageFilesData):
         **kwargs,
     ):
         super().__init__(batch_size=batch_size, **kwargs)
-        if not 0 < scale[0] <= scale[1]:
-            raise ConfigError(f"data.scale is {list(scale)}, but it is a range of factors like [0.5, 1.5]")
+        check_scale(scale)
         chances = {"iou_crop": iou_crop, "mosaic": mosaic, "copy_paste": copy_paste}
         for name, value in chances.items():
             if not 0 <= value <= 1:
@@ -103,7 +100,7 @@ class ObjectDataModule(ImageFilesData):
         self.augmented = ObjectAugment(
             self.target_size, tuple(scale), **chances, recipe=augment, visible=min_visibility, masks=masks
         )
-        self.plain = Augment(min(self.target_size) if self.target_size else PLAIN, None, "none")
+        self.plain = center_square(self.target_size)
         self.image_ids: dict[str, int] = {}
         self.remarks: list[str] = []  # further lines of the readers
 
@@ -182,20 +179,17 @@ class ObjectDataModule(ImageFilesData):
 
     def baselines(self) -> dict[str, float]:
         """AP50 of the trivial baselines in `without_network`, on val, or test without val."""
-        judged = self._judged()
-        if judged is None or "train" not in self.splits:
+        evaluated = self.evaluation_split
+        if evaluated is None or "train" not in self.splits:
             return {}
-        return without_network(self.splits["train"], self.splits[judged], len(self.classes))
+        return without_network(self.splits["train"], self.splits[evaluated], len(self.classes))
 
     def about(self, split: Split) -> str:
         source, indices = self.splits[split]
-        found, shapes = tally(source, indices, len(self.classes)), source.shapes[indices]
-        (top, left), (bottom, right) = shapes.min(0), shapes.max(0)
-        one = (top, left) == (bottom, right)
-        sizes = f" of {left} x {top}{'' if one else f' to {right} x {bottom}'} pixels"
+        found, sizes = tally(source, indices, len(self.classes)), sizes_in_words(source.shapes[indices])
         crowds = f" and {found.crowds:,} crowds" if found.crowds else ""
         empty = f"; {len(found.empty):,} have none, first {source.id(found.empty[0])}" if len(found.empty) else ""
-        return f"{sizes} with {found.objects.sum():,} objects{crowds}{empty}"
+        return f" of {sizes} pixels with {found.objects.sum():,} objects{crowds}{empty}"
 
     def more(self) -> list[str]:
         lines = [*self.remarks]
@@ -208,7 +202,7 @@ class ObjectDataModule(ImageFilesData):
         lines += [f"{split} shows no object, so its metrics will be nan" for split in bare]
         if (found := self.baselines()) and not np.isnan(found["center"]):
             said = f"{found['center']:.3f} for a box in the center and {found['everywhere']:.3f} for boxes everywhere"
-            lines.append(f"AP50 without a network on {self._judged()}: {said}")
+            lines.append(f"AP50 without a network on {self.evaluation_split}: {said}")
         return lines
 
     def _about_proposals(self, unknown: int) -> str:
@@ -216,6 +210,3 @@ class ObjectDataModule(ImageFilesData):
         count, without = sum(map(len, self.given.values())), len(images - self.given.keys())
         skipped = f", {unknown:,} more are of images that are not there" if unknown else ""
         return f"proposals: {count:,} from {self.proposals}{skipped}; {without:,} of {len(images):,} images have none"
-
-    def _judged(self) -> Split | None:
-        return next((split for split in ("val", "test") if split in self.splits), None)

@@ -9,10 +9,10 @@ import albumentations as A
 import numpy as np
 from torch.utils.data import Dataset
 
-from datamodules.augment import Augment, Recipe
+from datamodules.augment import Recipe, center_square
 from datamodules.base import MEANING, Purpose, Split
 from datamodules.image_files import ImageFilesData
-from datamodules.letterbox import Letterbox, as_target_size
+from datamodules.letterbox import Letterbox, as_target_size, check_scale, sizes_in_words
 from datamodules.pairs import Pairs
 from datamodules.roles import Role
 from datamodules.samples import ImageDataset
@@ -32,7 +32,6 @@ from modules.contracts import IGNORE, ConfigError, DataError
 from modules.contracts.data_info import DataInfo
 from modules.contracts.palette import RGB, palette
 
-PLAIN = 224  # side of the squares that probes see where images keep their own sizes
 BAR = 24  # characters of the longest bar of a histogram
 VOID = re.compile(r"\b(void|ignored?|unlabell?ed)\b", re.IGNORECASE)
 
@@ -76,14 +75,13 @@ class MaskDataModule(ImageFilesData):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if not 0 < scale[0] <= scale[1]:
-            raise ConfigError(f"data.scale is {list(scale)}, but it is a range of factors like [0.5, 2.0]")
+        check_scale(scale)
         if not 0 <= balanced <= 1:
             raise ConfigError(f"data.balanced is {balanced:g}, but it is a probability, 0 to 1")
         self.target_size, self.scale = as_target_size(image_size), tuple(scale)
         self.augment, self.balanced = augment, balanced
         self.crops = self._crops(self.target_size) if self.target_size else None
-        self.plain = Augment(min(self.target_size) if self.target_size else PLAIN, None, "none")
+        self.plain = center_square(self.target_size)
         self._statistics: dict[int, MaskStatistics] = {}
 
     def sources(self) -> dict[Split, Pairs]:
@@ -155,22 +153,19 @@ class MaskDataModule(ImageFilesData):
         `most_frequent`, the most frequent class of the training pixels, and `per_position`, that of each position, if
         all images are of one size.
         """
-        judged = self._judged()
-        if judged is None or "train" not in self.splits:
+        evaluated = self.evaluation_split
+        if evaluated is None or "train" not in self.splits:
             return {}
-        train, counts = (self._counts(split)[:, :-1].sum(0) for split in ("train", judged))
+        train, counts = (self._counts(split)[:, :-1].sum(0) for split in ("train", evaluated))
         found = {"most_frequent": most_frequent(train, counts)}
         shape = self._shape("train")
-        if shape and shape == self._shape(judged):
-            found["per_position"] = per_position(self.splits["train"], self.splits[judged], shape)
+        if shape and shape == self._shape(evaluated):
+            found["per_position"] = per_position(self.splits["train"], self.splits[evaluated], shape)
         return found
 
     def about(self, split: Split) -> str:
         source, indices = self.splits[split]
-        shapes = np.array([self.statistics(source)[i].image for i in indices])
-        (top, left), (bottom, right) = shapes.min(0), shapes.max(0)
-        one = (top, left) == (bottom, right)
-        return f" of {left} x {top}{'' if one else f' to {right} x {bottom}'} pixels"
+        return f" of {sizes_in_words(np.array([self.statistics(source)[i].image for i in indices]))} pixels"
 
     def more(self) -> list[str]:
         if "train" not in self.splits:
@@ -179,10 +174,7 @@ class MaskDataModule(ImageFilesData):
         found = self.baselines()
         names = {"most_frequent": "the most frequent class everywhere", "per_position": "that of each position"}
         said = " and ".join(f"{value:.3f} for {names[key]}" for key, value in found.items())
-        return [*lines, f"mIoU without a network on {self._judged()}: {said}"] if found else lines
-
-    def _judged(self) -> Split | None:
-        return next((split for split in ("val", "test") if split in self.splits), None)
+        return [*lines, f"mIoU without a network on {self.evaluation_split}: {said}"] if found else lines
 
     def _counts(self, split: Split) -> np.ndarray:
         source, indices = self.splits[split]

@@ -8,6 +8,7 @@ import numpy as np
 
 from datamodules.base import Split
 from datamodules.cache import folder
+from datamodules.letterbox import sizes_in_words
 from datamodules.roles import Role
 from datamodules.spelling import locate
 from datamodules.video.frame_cache import CachedVideos
@@ -74,7 +75,7 @@ class VideosOnDisk(VideoDataModule):
         times = [source.times(i) for i in rows]
         frames = np.array([len(t) for t in times])
         sides = np.sort([source.shape(i) for i in rows], axis=0)
-        said = f"{super().about(split)}; {_range(frames)} frames of {_sizes(sides)} pixels"
+        said = f"{super().about(split)}; {_range(frames)} frames of {sizes_in_words(sides)} pixels"
         if isinstance(source, FrameFolders) and not source.rate:
             return said
         gaps = np.array([np.median(np.diff(t)) if len(t) > 1 else 1.0 for t in times])
@@ -126,8 +127,3 @@ class DecodedVideos(VideosOnDisk):
 def _range(values: np.ndarray) -> str:
     low, high = (f"{value:,.3g}" if value < 1000 else f"{value:,.0f}" for value in (values.min(), values.max()))
     return low if low == high else f"{low} to {high}"
-
-
-def _sizes(shapes: np.ndarray) -> str:
-    (top, left), (bottom, right) = shapes.min(0), shapes.max(0)
-    return f"{left} x {top}" + ("" if (top, left) == (bottom, right) else f" to {right} x {bottom}")

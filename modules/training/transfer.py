@@ -86,13 +86,17 @@ def read_weights(source: str) -> Weights:
     return readers.get(path.suffix, _read_checkpoint)(path)
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, mapped: bool = False) -> dict[str, Any]:
     """Read a Lightning checkpoint; tensors and plain values only, so that nothing in the file can run.
+
+    Args:
+        path: of the file.
+        mapped: map the tensors into memory and read them when they are used, for a look at plain values.
 
     Raises:
         DataError: the file is no checkpoint, is cut short, or holds pickled objects.
     """
-    checkpoint = _unpickled(path)
+    checkpoint = _unpickled(path, mapped)
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise DataError(f"{path} is not a checkpoint: it has no state_dict")
     return checkpoint
@@ -155,9 +159,9 @@ def _read_safetensors(path: Path) -> Weights:
         raise DataError(f"{path} is not a safetensors file: {error}") from error
 
 
-def _unpickled(path: Path) -> Any:
+def _unpickled(path: Path, mapped: bool = False) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     except Exception as error:  # the unpickler raises a dozen types for a dozen kinds of garbage
