@@ -1,7 +1,7 @@
 """Reference pages: every setting of every class as the command line explains it, and every metric's protocol."""
 
 import inspect
-from argparse import SUPPRESS
+from argparse import SUPPRESS, Action
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -51,12 +51,17 @@ def _classes(packages: Iterable) -> Classes:
     }
 
 
-def _rows(cls: type, prefix: str) -> list[str]:
-    """A table row for each setting of a class: option, default, explanation."""
+def actions(cls: type, prefix: str) -> list[Action]:
+    """Parser actions of the settings of a class."""
     parser = ArgumentParser(add_help=False)
     parser.add_class_arguments(cls, prefix, fail_untyped=False)
+    return parser._actions  # argparse has no public list of them
+
+
+def _rows(cls: type, prefix: str) -> list[str]:
+    """A table row for each setting of a class: option, default, explanation."""
     rows = []
-    for action in parser._actions:  # argparse has no public list of them
+    for action in actions(cls, prefix):
         option = action.option_strings[0] if action.option_strings else ""
         if action.dest == prefix or option.endswith(".help") or action.default == SUPPRESS:  # the latter opens a group
             continue

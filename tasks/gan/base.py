@@ -91,7 +91,7 @@ class AdversarialTask(Task):
         ema_decay: float = 0.0,
     ):
         super().__init__(optim=optim, ema_decay=ema_decay)
-        self.discriminator_optim = discriminator_optim
+        self.automatic_optimization, self.discriminator_optim = False, discriminator_optim
         self.updates = AlternatingUpdates(self, n_critic, accumulate, gradient_clip)
         self.latent, self.classes, self.condition = latent, classes, condition
         self.measured: dict[str, Tensor] = {}

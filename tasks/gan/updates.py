@@ -42,7 +42,6 @@ class AlternatingUpdates:
         for name, value in {"n_critic": n_critic, "accumulate": accumulate}.items():
             if value < 1:
                 raise ConfigError(f"model.{name} is {value}, but it counts from 1")
-        task.automatic_optimization = False
         self.task, self.n_critic, self.accumulate, self.gradient_clip = task, n_critic, accumulate, gradient_clip
         self.collected = self.rounds = 0
 

@@ -5,11 +5,11 @@ import shlex
 from pathlib import Path
 
 import pytest
-from jsonargparse import ArgumentParser
 
 import datamodules
 import tasks
 from commands.early_checks import check_early
+from docs.reference import actions
 from modules.contracts import DataError
 
 ROOT = Path(__file__).parents[2]
@@ -20,13 +20,9 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 @pytest.fixture(scope="module")
 def settings() -> set[str]:
     """Every setting of every task and data module, such as `data.batch_size`."""
-    found = set()
-    for section, package in (("model", tasks), ("data", datamodules)):
-        for name in package.__all__:
-            parser = ArgumentParser(exit_on_error=False)
-            parser.add_class_arguments(vars(package)[name], section, fail_untyped=False)
-            found |= {action.dest for action in parser._actions}
-    return found
+    packages = {"model": tasks, "data": datamodules}
+    classes = [(vars(package)[name], section) for section, package in packages.items() for name in package.__all__]
+    return {action.dest for cls, section in classes for action in actions(cls, section)}
 
 
 def commands(page: Path) -> list[list[str]]:
