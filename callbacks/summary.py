@@ -62,10 +62,10 @@ class Summary(L.Callback):
         lines = [*data.describe(), *_about_classes(trainer, pl_module)]
         for line in chain(lines, *told(trainer, "startup_lines")):
             CONSOLE.print(f"  {line}", markup=False)
-        whole, each = pl_module.effective_batch_size, data.per_step * trainer.world_size
-        parts = f"{data.per_step:,} x {trainer.world_size} device(s) x {whole // each} accumulated"
+        effective, each = pl_module.effective_batch_size, data.per_step * trainer.world_size
+        parts = f"{data.per_step:,} x {trainer.world_size} device(s) x {effective // each} accumulated"
         rates = [f"{max(g['initial_lr'] for g in optimizer.param_groups):.3g}" for optimizer in trainer.optimizers]
-        CONSOLE.print(f"  effective batch size {whole:,}{data.unit} = {parts}, learning rate {' and '.join(rates)}")
+        CONSOLE.print(f"  effective batch size {effective:,}{data.unit} = {parts}, learning rate {' and '.join(rates)}")
         if trainer.limit_val_batches == 0:
             CONSOLE.print("  no validation (trainer.limit_val_batches is 0): the last weights are the result")
         elif not data.has("val"):

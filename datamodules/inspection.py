@@ -100,9 +100,9 @@ def inspect(path: Path, limit: int = MAX_PIXELS) -> Inspection:
         return found._replace(problem=f"{said} (raise it to read them)")
     if header.flaw:
         return found
-    whole = any(start.startswith(first) and end.endswith(last) for first, last in ENDS)
+    complete = any(start.startswith(first) and end.endswith(last) for first, last in ENDS)
     try:
-        return found if whole and not header.depth else _decoded(path, header, found)
+        return found if complete and not header.depth else _decoded(path, header, found)
     except UNREADABLE:
         return found._replace(problem="cannot be decoded")
 

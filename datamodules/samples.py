@@ -127,8 +127,8 @@ def _maps(samples: list[dict[str, Any]]) -> Batch:
     batch: Batch = {"image": torch.from_numpy(padded([s["image"] for s in samples], 0)).permute(0, 3, 1, 2)}
     if "mask" in samples[0]:
         batch["mask"] = torch.from_numpy(padded([s["mask"] for s in samples], IGNORE)).long()
-    whole = tuple(batch["image"].shape[-2:])
-    if "original_mask" in samples[0] and any(tuple(s["size"]) != whole for s in samples):
+    padded_size = tuple(batch["image"].shape[-2:])
+    if "original_mask" in samples[0] and any(tuple(s["size"]) != padded_size for s in samples):
         batch["original_mask"] = [torch.tensor(s["original_mask"]) for s in samples]  # files are read-only: a copy
     return batch | {k: torch.tensor([s[k] for s in samples]) for k in ("size", "inside") if k in samples[0]}
 

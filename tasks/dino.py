@@ -82,17 +82,17 @@ class DINO(MomentumEncoderPretraining):
 
     def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         views = batch["views"]
-        whole = [view for view in views if view.shape == views[0].shape]
+        large = [view for view in views if view.shape == views[0].shape]
         parts = [view for view in views if view.shape != views[0].shape]
-        sizes = [group for group in (whole, parts) if group]
+        sizes = [group for group in (large, parts) if group]
         students = [logits for group in sizes for logits in self(torch.cat(group)).chunk(len(group))]
-        logits = self.teacher(torch.cat(whole)).float()
-        teachers = list(self._targets(logits).chunk(len(whole)))
+        logits = self.teacher(torch.cat(large)).float()
+        teachers = list(self._targets(logits).chunk(len(large)))
         loss, certainty = dino(students, teachers, self.temperature), entropy(torch.stack(teachers))
         if self.training and self.centering == "mean":
             mean = self.gather(logits.mean(0, keepdim=True)).mean(0)
             self.center.lerp_(mean.to(self.center), 1 - self.center_momentum)
-        embeddings = torch.cat(students[: len(whole)])
+        embeddings = torch.cat(students[: len(large)])
         return {"loss": loss, "teacher_entropy": certainty, "kl": loss.detach() - certainty, "embeddings": embeddings}
 
     def on_before_optimizer_step(self, optimizer: Optimizer, *_: Any) -> None:

@@ -238,7 +238,7 @@ def _together(part: Tensor, count: int) -> Tensor:
     parts = exchanged(part.cpu())
     if len(parts) == 1 or len(part) == count:
         return part
-    whole = torch.empty(count, *part.shape[1:], dtype=part.dtype)
+    gathered = torch.empty(count, *part.shape[1:], dtype=part.dtype)
     for rank, rows in enumerate(parts):
-        whole[rank :: len(parts)] = rows
-    return whole.to(part.device)
+        gathered[rank :: len(parts)] = rows
+    return gathered.to(part.device)

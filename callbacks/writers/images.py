@@ -65,11 +65,11 @@ def inside(name: str) -> str:
 
 def stems(names: Iterable[str]) -> dict[str, str]:
     """File name stem of each image: its path without suffix, or with it where two images would share a stem."""
-    whole = {name: inside(name) for name in names}
-    short = {name: splitext(path)[0] for name, path in whole.items()}  # noqa: PTH122 - pathlib fails at ..jpg since 3.13
+    paths = {name: inside(name) for name in names}
+    short = {name: splitext(path)[0] for name, path in paths.items()}  # noqa: PTH122 - pathlib fails at ..jpg since 3.13
     # a.jpg.tif is a.jpg without suffix, and may stand beside an a.jpg that keeps its own
-    wanted = Counter(stem for name in whole for stem in {whole[name], short[name]})
-    return {name: short[name] if wanted[short[name]] == 1 else whole[name] for name in whole}
+    wanted = Counter(stem for name in paths for stem in {paths[name], short[name]})
+    return {name: short[name] if wanted[short[name]] == 1 else paths[name] for name in paths}
 
 
 def seen(batch: Batch, backbone: Backbone) -> list[np.ndarray]:

@@ -81,13 +81,13 @@ class TextFiles(Table):
         """Sort rows from batches of similar length into the order of the data."""
         with open_text(self.path, "r") as file:
             header, *rows = csv.reader(file)
-        whole = self.path.with_name(f"{self.path.name}.tmp")
+        partial = self.path.with_name(f"{self.path.name}.tmp")
         with writing(self.path):
-            with open_text(whole, "w") as file:
+            with open_text(partial, "w") as file:
                 csv.writer(file).writerows(
                     [header[1:], *(row for _, *row in sorted(rows, key=lambda row: int(row[0])))]
                 )
-            whole.replace(self.path)
+            partial.replace(self.path)
 
     def _lines(self, column: str) -> Path:
         path = self.path.with_name(f"{self.path.stem}{LINES[column]}.txt")

@@ -54,9 +54,9 @@ class Table(Writer):
             if world == 1:
                 parts[0].replace(self.path)
                 return [self.path]
-            whole = self.path.with_name(f"{self.path.name}.tmp")
+            partial = self.path.with_name(f"{self.path.name}.tmp")
             with ExitStack() as stack:
-                rows = csv.writer(stack.enter_context(open_text(whole, "w")))
+                rows = csv.writer(stack.enter_context(open_text(partial, "w")))
                 readers = [csv.reader(stack.enter_context(open_text(part, "r"))) for part in parts]
                 header, *_ = map(next, readers)
                 rows.writerow(header)
@@ -64,7 +64,7 @@ class Table(Writer):
                 for _, *row in heapq.merge(*readers, key=lambda row: int(row[0])):
                     rows.writerow(row)
                     self.names.append(row[0])
-            whole.replace(self.path)
+            partial.replace(self.path)
             for part in parts:
                 part.unlink()
         return [self.path]

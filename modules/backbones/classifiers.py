@@ -55,13 +55,13 @@ class Classifier(nn.Module):
         parent.add_module(names[-1], layer)
 
 
-def find_classifier(whole: nn.Module, own: set[str], said: object) -> dict[str, nn.Module]:
-    """Layers of `whole` that hold the tensors missing from a network without classifier.
+def find_classifier(network: nn.Module, own: set[str], said: object) -> dict[str, nn.Module]:
+    """Layers of `network` that hold the tensors missing from a network without classifier.
 
     Args:
-        whole: the published network.
+        network: the published network.
         own: names of the tensors of the network without classifier.
-        said: the classifier as `whole` itself names it: a module, or several.
+        said: the classifier as `network` itself names it: a module, or several.
 
     Returns:
         Layers by name; empty if nothing is lacking.
@@ -69,11 +69,11 @@ def find_classifier(whole: nn.Module, own: set[str], said: object) -> dict[str, 
     Raises:
         ConfigError: something that is no layer is lacking too.
     """
-    lacking = {name for name in whole.state_dict() if name not in own}
+    lacking = {name for name in network.state_dict() if name not in own}
     if not lacking:
         return {}
     several = list(said) if isinstance(said, tuple | list | nn.ModuleList) else [said]
-    paths = [name for name, module in whole.named_modules() if any(module is each for each in several)]
+    paths = [name for name, module in network.named_modules() if any(module is each for each in several)]
     if not paths or not all(name.startswith(tuple(f"{path}." for path in paths)) for name in lacking):
         parents = [name.split(".")[:-1] for name in sorted(lacking)]  # such as a norm beside the linear layer
         common = [a for a, *others in zip(*parents, strict=False) if all(a == b for b in others)]
@@ -83,7 +83,7 @@ def find_classifier(whole: nn.Module, own: set[str], said: object) -> dict[str, 
             "model.head is pretrained, but the library's classifier of this network is no stack of layers on its "
             "features: leave --model.head out"
         )
-    return {path: whole.get_submodule(path) for path in paths}
+    return {path: network.get_submodule(path) for path in paths}
 
 
 def has_convolution(layers: dict[str, nn.Module]) -> bool:

@@ -122,11 +122,11 @@ class Timm(Backbone):
     def classifier(self) -> Classifier | None:
         try:
             with torch.device("meta"):
-                whole = timm.create_model(self.name, **self.options)
+                network = timm.create_model(self.name, **self.options)
         except Exception:  # some compute with what they are built of
-            whole = timm.create_model(self.name, **self.options)
-        layers = find_classifier(whole, set(self.net.state_dict()), whole.get_classifier())
-        tokens = len(layers) > 1 and getattr(whole, "num_prefix_tokens", getattr(whole, "num_tokens", 1)) > 1
+            network = timm.create_model(self.name, **self.options)
+        layers = find_classifier(network, set(self.net.state_dict()), network.get_classifier())
+        tokens = len(layers) > 1 and getattr(network, "num_prefix_tokens", getattr(network, "num_tokens", 1)) > 1
         takes = "tokens" if tokens else "cells" if has_convolution(layers) else "pooled"
         takes = "branches" if self.family == "crossvit" else takes
         return Classifier(layers, takes) if layers else None

@@ -93,14 +93,14 @@ class Torchvision(Backbone):
         name = self.name.partition("/")[2]
         try:
             with torch.device("meta"):
-                whole = get_model(name, **_options(name))
+                network = get_model(name, **_options(name))
         except NotImplementedError:  # RegNets compute with what they are built of
-            whole = get_model(name, **_options(name))
-        child = next(child for child in CLASSIFIERS if hasattr(whole, child))
+            network = get_model(name, **_options(name))
+        child = next(child for child in CLASSIFIERS if hasattr(network, child))
         if name.startswith("squeezenet"):
-            return Classifier({child: whole.classifier}, "map")
-        last = [path for path, layer in whole.named_modules() if isinstance(layer, nn.Linear)][-1]
-        return Classifier(find_classifier(whole, set(self.net.state_dict()), whole.get_submodule(last)))
+            return Classifier({child: network.classifier}, "map")
+        last = [path for path, layer in network.named_modules() if isinstance(layer, nn.Linear)][-1]
+        return Classifier(find_classifier(network, set(self.net.state_dict()), network.get_submodule(last)))
 
     def class_names(self) -> list[str]:
         return get_model_weights(self.name.partition("/")[2]).DEFAULT.meta["categories"]

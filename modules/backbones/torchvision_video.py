@@ -72,8 +72,8 @@ class TorchvisionVideo(Backbone):
 
     def classifier(self) -> Classifier:
         with torch.device("meta"):
-            whole = get_model(self.name).get_submodule(self.family.classifier)
-        path, layer = [(n, m) for n, m in whole.named_modules() if isinstance(m, nn.Linear | nn.Conv3d)][-1]
+            head = get_model(self.name).get_submodule(self.family.classifier)
+        path, layer = [(n, m) for n, m in head.named_modules() if isinstance(m, nn.Linear | nn.Conv3d)][-1]
         takes = "cells" if isinstance(layer, nn.Conv3d) else "pooled"
         return Classifier({f"{self.family.classifier}.{path}".rstrip("."): layer}, takes)
 

@@ -198,17 +198,17 @@ def without_padding(predict: Predict, image: Tensor, inside: Tensor, size: Tenso
     Returns:
         (B, C, H, W), 0 in the padding of images that were run without it.
     """
-    whole = tuple(image.shape[-2:])
+    padded_size = tuple(image.shape[-2:])
     groups: dict[tuple[int, int], list[int]] = {}
     for i, (shown, original) in enumerate(zip(inside.tolist(), size.tolist(), strict=True)):
-        groups.setdefault(tuple(shown) if shown == original else whole, []).append(i)
-    if groups.keys() == {whole}:
+        groups.setdefault(tuple(shown) if shown == original else padded_size, []).append(i)
+    if groups.keys() == {padded_size}:
         return predict(image)
     joined = None
     for (height, width), rows in groups.items():
         found = predict(image[rows, :, :height, :width])
         if joined is None:
-            joined = found.new_zeros((len(image), found.shape[1], *whole))
+            joined = found.new_zeros((len(image), found.shape[1], *padded_size))
         joined[rows, :, :height, :width] = found
     return joined
 

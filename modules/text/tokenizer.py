@@ -131,6 +131,6 @@ def _untrained(kind: Kind) -> tokenizers.Tokenizer:
         [pre_tokenizers.Metaspace(BLANK, prepend_scheme="always"), pre_tokenizers.Punctuation("isolated")]
     )
     joined = decoders.Metaspace(BLANK, prepend_scheme="always")
-    whole = decoders.Replace(Regex(f"^{INSIDE}(?=.)"), "")
-    library.decoder = decoders.Sequence([whole, joined]) if kind == "wordpiece" else joined
+    starts = decoders.Replace(Regex(f"^{INSIDE}(?=.)"), "")
+    library.decoder = decoders.Sequence([starts, joined]) if kind == "wordpiece" else joined
     return library

@@ -93,7 +93,7 @@ def _from_polygons(outline: list, height: int, width: int) -> tuple[dict[str, An
             raise Unfit("has a polygon that is not x, y, x, y, ...")
         if not (np.abs(points) < far).all():  # NaN too
             raise Unfit("has points that are far outside the image or no numbers")
-    whole = [points for points in polygons if len(points) >= 6]
-    if not whole:
+    valid = [points for points in polygons if len(points) >= 6]
+    if not valid:
         raise Unfit("has fewer than three points")
-    return coco.merge(coco.frPyObjects(whole, height, width)), len(polygons) - len(whole)
+    return coco.merge(coco.frPyObjects(valid, height, width)), len(polygons) - len(valid)
