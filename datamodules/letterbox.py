@@ -59,7 +59,7 @@ def check_scale(scale: tuple[float, float]) -> None:
         ConfigError: it is none, or not above 0.
     """
     if not 0 < scale[0] <= scale[1]:
-        raise ConfigError(f"data.scale is {list(scale)}, but it is a range of factors like [0.5, 1.5]")
+        raise ConfigError(f"data.scale is {list(scale)}, but it is a range of factors like [0.5, 2.0]")
 
 
 def sizes_in_words(shapes: np.ndarray) -> str:
