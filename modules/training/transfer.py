@@ -80,8 +80,7 @@ def read_weights(source: str) -> Weights:
             lacking = "neither backbone.safetensors nor checkpoints"
             raise DataError(f"{source} has {lacking}: that run has not saved anything yet")
     if not path.is_file():
-        kinds = "a run directory, a .ckpt, a backbone.safetensors or `pretrained`"
-        raise DataError(f"no weights at {source}: expected {kinds}")
+        raise DataError(f"no weights at {source}: give a run directory, .ckpt, backbone.safetensors or `pretrained`")
     readers = {".safetensors": _read_safetensors, ".pth": _read_tensors, ".pt": _read_tensors, ".bin": _read_tensors}
     return readers.get(path.suffix, _read_checkpoint)(path)
 
@@ -89,9 +88,7 @@ def read_weights(source: str) -> Weights:
 def read_checkpoint(path: Path, mapped: bool = False) -> dict[str, Any]:
     """Read a Lightning checkpoint; tensors and plain values only, so that nothing in the file can run.
 
-    Args:
-        path: of the file.
-        mapped: map the tensors into memory and read them when they are used, for a look at plain values.
+    Tensors of a `mapped` one are read when they are used, which suits a look at its plain values.
 
     Raises:
         DataError: the file is no checkpoint, is cut short, or holds pickled objects.
@@ -242,8 +239,7 @@ def _fresh(backbone: Backbone, own: dict[str, Tensor], tensors: dict[str, Tensor
     if not lacking:
         return []
     reach = survey(backbone)
-    behind = reach.pooled.difference(*reach.maps)
-    return lacking if set(lacking) == behind else []
+    return lacking if set(lacking) == reach.pooled.difference(*reach.maps) else []
 
 
 def _advice(backbone: Backbone, about: dict[str, Any]) -> str:
