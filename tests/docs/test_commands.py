@@ -36,8 +36,8 @@ LESS = {
 }
 """Further cuts by command, configuration or data module."""
 
-SLOW = {"backbones", "compare", "detection", "semantic_segmentation", "video"}
-"""Pages whose commands take more than a few seconds."""
+SLOW = {"backbones", "captioning", "compare", "detection", "generation", "semantic_segmentation", "video"}
+"""Pages whose commands take seconds each; other tests run these tasks by default."""
 
 NOT_HERE = {
     "torchrun": "starts 32 processes on four machines; tests/cli/test_processes.py starts two",
