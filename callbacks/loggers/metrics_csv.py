@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from callbacks.results.number_format import short
 from modules.contracts import writing
 
 
@@ -44,7 +45,8 @@ class MetricsCSV(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         step = None if step is None else int(step)  # what a task logs as `step` and `epoch` comes as floats
-        metrics = metrics | ({"epoch": int(metrics["epoch"])} if "epoch" in metrics else {})
+        metrics = {name: short(value) if isinstance(value, float) else value for name, value in metrics.items()}
+        metrics |= {"epoch": int(metrics["epoch"])} if "epoch" in metrics else {}
         if (
             self.pending
             and self.pending[-1]["step"] == step

@@ -16,6 +16,7 @@ from rich.table import Table
 from callbacks.figures.log import log_figure
 from callbacks.figures.runs import comparison
 from callbacks.results.number_format import number, or_nan, or_null
+from callbacks.writers.per_class import write_csv
 from modules.contracts import GREEDY, DataError, writing
 
 
@@ -146,9 +147,7 @@ class Comparison:
     def write(self, trainer: Trainer) -> None:
         """Write compare.json, compare.csv and figures/compare.png to the trainer's folder, and log the figure."""
         folder, rows = Path(trainer.default_root_dir), self.rows()
-        with writing(folder / "compare.csv"), (folder / "compare.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerows([Row._fields, *rows])
+        write_csv(folder / "compare.csv", [Row._fields, *rows])
         report = {
             "metric": self.metric,
             "mode": self.mode,

@@ -5,6 +5,8 @@ from typing import Any
 
 import lightning as L
 
+from callbacks.results.number_format import short
+
 Rows = list[dict[str, Any]]
 
 
@@ -72,7 +74,7 @@ def classifies(task: L.LightningModule) -> bool:
 
 def _rows(trainer: L.Trainer, weights: str, metrics: dict[str, float]) -> Rows:
     return [
-        {"metric": name, "value": value, "weights": weights, "protocol": _protocol(trainer, name)}
+        {"metric": name, "value": short(value), "weights": weights, "protocol": _protocol(trainer, name)}
         for name, value in sorted(metrics.items())
     ]
 

@@ -2,10 +2,19 @@
 
 import math
 
+import numpy as np
+
 
 def number(value: float, form: str = ".4f") -> str:
     """A number as text; "n/a" for nan."""
     return "n/a" if math.isnan(value) else f"{value:{form}}"
+
+
+def short(value: float) -> float:
+    """The number that a file shows: a float32 without the digits that only its conversion to 64 bits has."""
+    with np.errstate(over="ignore"):
+        single = np.float32(value)
+    return float(str(single)) if float(single) == value else float(value)
 
 
 def or_null(value: float) -> float | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 
 from callbacks.results.number_format import number
 from callbacks.writers.per_class import MAIN_METRICS, lowest_first
@@ -29,7 +30,7 @@ def results_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
         lines.setdefault((row.get("weights", ""), metric), {})[split] = row
     caption = "\n".join(f"{split}: {'; '.join(parts)}" for split, parts in shared.items() if parts)
     several = len({weights for weights, _ in lines}) > 1
-    table = Table(title=title, caption=caption or None, title_justify="left", caption_justify="left")
+    table = Table(title=_one_line(title), caption=caption or None, title_justify="left", caption_justify="left")
     if several:
         table.add_column("weights", overflow="fold")
     table.add_column("metric", style="bold", overflow="fold")
@@ -59,13 +60,18 @@ def class_table(stage: str, metrics: dict[str, np.ndarray], classes: list[str], 
     main, order = lowest_first(metrics)
     some = f", {most} of {len(order)}" if len(order) > most else ""
     title = f"Classes, lowest {MAIN_METRICS[main]} first (predictions/{stage}_per_class.csv{some})"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=_one_line(title), title_justify="left")
     for column in ("class", *metrics):
         table.add_column(column, justify="left" if column == "class" else "right", overflow="fold")
     for index in order[:most]:
         count, *values = (column[index] for column in metrics.values())
         table.add_row(classes[index], f"{int(count):,}", *(number(float(value), ".3f") for value in values))
     return table
+
+
+def _one_line(title: str) -> Text:
+    """Title that may be wider than its table."""
+    return Text(title, style="table.title", no_wrap=True, overflow="ignore")
 
 
 def _protocol(found: dict[str, dict[str, Any]], shared: dict[str, list[str]]) -> str:

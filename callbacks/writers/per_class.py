@@ -73,8 +73,9 @@ def lowest_first(metrics: dict[str, np.ndarray]) -> tuple[str, np.ndarray]:
 
 
 def write_csv(path: Path, rows: list) -> None:
+    """Write rows to a CSV, floats with six significant digits."""
     """Write rows as CSV, with the folders above."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="") as file:
-            csv.writer(file).writerows(rows)
+            csv.writer(file).writerows([f"{c:.6g}" if isinstance(c, float) else c for c in row] for row in rows)

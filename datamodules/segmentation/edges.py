@@ -39,6 +39,6 @@ def check_edges(masks: Iterable[np.ndarray], where: str) -> None:
     classes = np.setdiff1d(found, mixed).tolist()
     raise DataError(
         f"the masks in {where} hold {len(found)} values, of which {len(mixed)} ({said}) occur only along edges, on "
-        f"{pixels:,} pixels ({pixels / total:.1%}): they were smoothed when drawn or resized; save them with values "
-        f"{classes} alone, by nearest neighbor"
+        f"{pixels:,} pixels ({100 * pixels / total:.1f} %): they were smoothed when drawn or resized; save them with "
+        f"values {classes} alone, by nearest neighbor"
     )

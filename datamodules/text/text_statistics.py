@@ -39,7 +39,7 @@ def blanks(sources: list[Bitext]) -> list[str]:
 
 def batches(sampler: LengthBatches, tokens: int) -> list[str]:
     """Number of batches in an epoch, and their share of padding."""
-    share = f"{sampler.padding():.1%} of them padding"
+    share = f"{100 * sampler.padding():.1f} % of them padding"
     return [f"{len(sampler.ends):,} batches an epoch, of up to {tokens:,} tokens on the longer side, {share}"]
 
 

@@ -96,7 +96,7 @@ def test_a_detector_of_low_scores_is_drawn_from_its_best_threshold_on(trainer, t
     assert_named(title, f"{threshold:.2f}")
     true, found = np.array([[(panel != panel[0, 0]).any() for panel in row] for row in panels]).T
     assert found.any() and true.any()
-    assert {row["threshold"] for row in rows(tmp_path / "predictions" / "test_errors.csv")} == {str(threshold)}
+    assert {row["threshold"] for row in rows(tmp_path / "predictions" / "test_errors.csv")} == {f"{threshold:.6g}"}
 
 
 IMAGES = {"predictions", "mistakes", "curves", "classes", "errors"}

@@ -1,10 +1,14 @@
-"""Table of classes in the final report."""
+"""Final report: table of classes, protocols, numbers."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
-from callbacks.results.number_format import number, or_nan, or_null
+from callbacks.results.metrics import Results
+from callbacks.results.number_format import number, or_nan, or_null, short
 from callbacks.results.table import class_table
 from callbacks.writers.detection_errors import error_lines
 from callbacks.writers.per_class import per_class, per_class_of_pixels
@@ -50,6 +54,43 @@ def test_the_kinds_of_errors_are_a_line_each_for_boxes_and_masks():
     assert_named(second, "masks", 0.5, 0, "predictions/val_errors.csv")
     assert "F1" not in second  # nothing right is found
     assert "both" not in first and "missed" not in second  # kinds that do not occur
+
+
+def test_a_title_wider_than_its_table_is_one_line(capsys):
+    Console(width=80).print(class_table("test", per_class(MATRIX), ["cat", "dog", "bird"]))
+    assert_named(capsys.readouterr().out.splitlines()[0], "F1", "predictions/test_per_class.csv")
+
+
+def test_callbacks_of_any_package_have_their_say_in_the_protocols():
+    class Own:
+        def protocol_lines(self, trainer):
+            return {"test/own": "by hand", "test": "3 of 9 test images"}
+
+    data = SimpleNamespace(dataset=lambda split, purpose: range(9), noun="images")
+    task = SimpleNamespace(protocols={"loss": "mean"}, required_keys=("image",))
+    metrics = {"test/own": torch.tensor(0.35), "test/loss": torch.tensor(1.0), "val/loss": torch.tensor(2.0)}
+    trainer = SimpleNamespace(callbacks=[Own(), object()], callback_metrics=metrics, datamodule=data)
+    trainer.lightning_module = task
+    results = Results("test")
+    for split in ("test", "val"):
+        results.collect(trainer, split)
+    rows, _ = results.rows(trainer)
+    assert {row["metric"]: row["protocol"] for row in rows} == {
+        "test/own": "by hand",
+        "test/loss": "3 of 9 test images; mean",
+        "val/loss": "9 val images; mean",
+    }
+    assert rows[1]["value"] == 0.35  # as logged, without the noise of 64 bits
+
+
+@pytest.mark.parametrize("value", [0.35, 1e-5, 3.0])
+def test_files_show_the_decimals_of_a_float32(value):
+    assert short(float(np.float32(value))) == value
+
+
+@pytest.mark.parametrize("value", [1 / 3, 1e300, float("inf"), 16777217.0])
+def test_files_show_numbers_of_64_bits_whole(value):
+    assert short(value) == value
 
 
 def test_metrics_of_nothing_are_not_numbers_for_people_and_null_in_json():

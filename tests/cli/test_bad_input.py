@@ -393,7 +393,7 @@ def test_boxes_of_another_form_than_cocos_are_suspected(graft, tmp_path, capsys)
     corners = np.concatenate([low, low + 12], 1)
     coco(tmp_path / "cells", [annotation(k % 2 + 1, box=box.tolist()) for k, box in enumerate(corners)])
     assert graft(*objects(tmp_path / "cells"), "--run_dir", "run")[0] == 0
-    line_naming(capsys.readouterr().out.splitlines(), "xywh", "xyxy", "0%")
+    line_naming(capsys.readouterr().out.splitlines(), "xywh", "xyxy", "0 %")
 
 
 def test_a_validation_set_without_objects_chooses_no_best_weights(graft, tmp_path, capsys):

@@ -52,8 +52,8 @@ def misread(boxes: np.ndarray, form: Form, limits: np.ndarray) -> str:
     if shares[form] <= ODD or shares[best] > FINE:
         return ""
     return (
-        f"{shares[form]:.0%} of the boxes are reversed or reach out of their images when read as {form}, "
-        f"{shares[best]:.0%} when read as {best}: check which of them the file holds"
+        f"{100 * shares[form]:.0f} % of the boxes are reversed or reach out of their images when read as {form}, "
+        f"{100 * shares[best]:.0f} % when read as {best}: check which of them the file holds"
     )
 
 

@@ -77,7 +77,7 @@ class Anchors(AnchorGenerator):
         sizes, ratios = (" ".join(f"{value:.3g}" for value in values) for values in tried[best])
         return (
             f"anchors fitted to {len(wh):,} boxes: sizes {sizes}, ratios {ratios}; recall at IoU 0.5 "
-            f"{found:.1%} -> {scores[best][1]:.1%}, mean IoU {overlap:.3f} -> {scores[best][0]:.3f}"
+            f"{100 * found:.1f} % -> {100 * scores[best][1]:.1f} %, mean IoU {overlap:.3f} -> {scores[best][0]:.3f}"
         )
 
     def recall(self, wh: np.ndarray) -> float:

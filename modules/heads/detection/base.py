@@ -116,7 +116,7 @@ class Detector(Head):
         fitting = fit or (fit is None and not self.given_anchors and self.anchors.recall(wh) < MIN_RECALL)
         line = self.fit_anchors(wh) if fitting else ""
         recall = self.anchors.recall(wh)
-        line = line or f"anchors reach {recall:.1%} of {len(wh):,} training boxes (recall at IoU 0.5)"
+        line = line or f"anchors reach {100 * recall:.1f} % of {len(wh):,} training boxes (recall at IoU 0.5)"
         if recall >= MIN_RECALL:
             return line
         remedy = (

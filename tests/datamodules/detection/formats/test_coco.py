@@ -278,7 +278,7 @@ def test_corners_where_sides_are_meant_are_suspected(tmp_path):
     corners = np.concatenate([low, low + random.uniform(3, 10, (30, 2))], 1)
     file = coco(tmp_path, [annotation(box=box.tolist()) for box in corners])
     note = read_coco(tmp_path, masks=False).notes[0]
-    assert_named(note, file, "xywh", "xyxy", "0%")
+    assert_named(note, file, "xywh", "xyxy", "0 %")
 
 
 def test_classes_without_objects_are_named(tmp_path):

@@ -139,12 +139,12 @@ def test_objects_that_are_none_are_left_out_by_file_and_index(tmp_path, voc, bad
 
 def test_sides_where_corners_are_meant_are_suspected(tmp_path, voc):
     voc("a", *(thing(box=(x, x % 25, 9, 8)) for x in range(2, 50)))
-    assert_named(read_voc(tmp_path).notes[0], "xyxy", "xywh", "0%")
+    assert_named(read_voc(tmp_path).notes[0], "xyxy", "xywh", "0 %")
 
 
 def test_such_a_suspicion_also_explains_why_no_object_is_left(tmp_path, voc):
     file = voc("a", *(thing(box=(x, x % 25, 9, 8)) for x in range(10, 50)))
-    with refuses(DataError, file, "object[0]", 40, "[10, 10, 9, 8]", "xyxy", "xywh", "0%"):
+    with refuses(DataError, file, "object[0]", 40, "[10, 10, 9, 8]", "xyxy", "xywh", "0 %"):
         read_voc(tmp_path)
 
 

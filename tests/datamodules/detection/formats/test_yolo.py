@@ -196,7 +196,7 @@ def test_boxes_without_outline_are_left_out_where_masks_are_needed(yolo):
 
 def test_corners_where_centers_are_meant_are_suspected(yolo):
     lines = [f"1 {x / 100} {x / 200} {x / 100 + 0.3} {x / 200 + 0.4}" for x in range(30, 70)]
-    assert_named(read_yolo(yolo(lines), masks=False).notes[0], "cxcywh", "xyxy", "0%")
+    assert_named(read_yolo(yolo(lines), masks=False).notes[0], "cxcywh", "xyxy", "0 %")
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ def test_fitting_says_what_it_changes_and_a_checkpoint_keeps_it(head):
     line = fitted.fit_anchors(wh)
     after = fitted.anchors.recall(wh)
     assert after > before
-    assert_named(line, 300, f"{before:.1%}", f"{after:.1%}")
+    assert_named(line, 300, f"{100 * before:.1f} %", f"{100 * after:.1f} %")
     other.load_state_dict(fitted.state_dict())
     feature = [torch.zeros(1, 32, 64 // s, 64 // s) for s in (8, 16, 32)]
     given = ImageList(torch.zeros(1, 3, 64, 64), [(64, 64)]), feature
@@ -222,7 +222,7 @@ def test_anchors_of_the_head_are_fitted_where_they_reach_too_few_boxes_and_given
     assert own.anchors.recall(small) < 0.7
     line = own.settle_anchors(small, None)
     assert own.anchors.recall(small) > 0.9
-    assert_named(line, 200, f"{own.anchors.recall(small):.1%}")
+    assert_named(line, 200, f"{100 * own.anchors.recall(small):.1f} %")
     for other, fit in ((kept, False), (given, None)):
         before = other.anchors.shapes.clone()
         assert_named(other.settle_anchors(small, fit), "--model.fit_anchors true")
