@@ -1,208 +1,221 @@
-"""Error messages about the command line and YAMLs: jsonargparse's reports as one sentence with a "did you mean"."""
+"""Refusals of the command line and of YAMLs, each in one sentence: the setting, its value and what it takes."""
 
 import inspect
-import re
-from collections.abc import Sequence
-from importlib import import_module
-from typing import Any, get_args, get_type_hints
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from types import NoneType
+from typing import Any, NamedTuple, get_args
 
-from albumentations import BasicTransform
-from jsonargparse import Namespace
-from lightning.pytorch import Callback
-from lightning.pytorch.cli import LightningArgumentParser
-from lightning.pytorch.loggers import Logger
-from torch.optim import Optimizer
+import yaml
+from jsonargparse import ArgumentParser, Namespace
 
-from commands.early_checks import MEANT, missing_file, no_command
-from datamodules import DataModule
+from commands.early_checks import MEANT
+from commands.setting_types import Part, accepts, exists, find_class, in_words, members, offered, parts
 from modules.backbones import C3D, class_of
-from modules.contracts import Backbone, ConfigError, Neck, suggest
-from modules.heads.base import Head
-from modules.text.decoder import Decoder
-from modules.text.encoder import Encoder
-from tasks import Task
-
-PARTS = (Task, DataModule, Backbone, Neck, Head, Encoder, Decoder, Callback, Optimizer, BasicTransform, Logger)
+from modules.contracts import Backbone, suggest
 
 
-def check_trainer(config: dict[str, Any], task: Task) -> None:
-    """Refuse trainer settings that Lightning accepts silently and fails on later.
+class Setting(NamedTuple):
+    """One setting as a command or a YAML gives it.
 
     Args:
-        config: the trainer's settings.
-        task: the task to train.
-
-    Raises:
-        ConfigError: names the setting and what to do.
+        name: with its section, such as `model.head.dropout`.
+        value: text as typed, or what a YAML holds.
+        typed: true if it was typed.
     """
-    for name in ("max_epochs", "max_steps", "limit_train_batches"):
-        if config[name] == 0:
-            raise ConfigError(f"trainer.{name} is 0, so nothing would be trained: leave it out or raise it")
-    for name in ("accumulate_grad_batches", "check_val_every_n_epoch"):
-        if config[name] is not None and config[name] < 1:
-            raise ConfigError(f"trainer.{name} is {config[name]}, but it counts from 1")
-    if config["overfit_batches"]:
-        raise ConfigError(
-            "trainer.overfit_batches takes the data's own order away: set --data.num_labels to a small number"
-        )
-    precision = str(config["precision"])
-    if task.float32 and precision in ("64", "64-true", "16-true", "bf16-true"):
-        raise ConfigError(
-            f"trainer.precision is {precision}, but {type(task).__name__} has its weights in float32: take 32, "
-            f"bf16-mixed or 16-mixed"
-        )
+
+    name: str
+    value: Any
+    typed: bool = False
 
 
-def check_nulls(name: str, settings: Any) -> None:
-    """Refuse null for settings of classes that take none; the parser lets it pass.
+def readable(message: str, parser: ArgumentParser, words: Sequence[str]) -> str:
+    """The first setting that a parser refuses, as one sentence.
 
     Args:
-        name: of the setting.
-        settings: its value; classes in it are followed.
-
-    Raises:
-        ConfigError: names the setting.
+        message: the parser's own, taken where no setting is found to be wrong.
+        parser: of the command; its actions know the types of the settings.
+        words: the arguments that it refused.
     """
-    if isinstance(settings, list):
-        for part in settings:
-            check_nulls(name, part)
-    if not isinstance(settings, Namespace) or "class_path" not in settings:
-        return
-    module, _, cls = settings.class_path.rpartition(".")
-    for key, value in vars(settings.get("init_args", Namespace())).items():
-        if value is None and not _takes_null(getattr(import_module(module), cls), key):
-            raise ConfigError(
-                f"{name}.{key} is null, but it needs a value: give it one, or leave it out for the default"
-            )
-        check_nulls(f"{name}.{key}", value)
+    given, known = list(_settings(words)), {}
+    for setting in given:
+        if sentence := _wrong(setting, setting.name, parser, known):
+            return sentence
+    names = [f"{setting.name}." for setting in given]
+    lacking = [
+        f"--{prefix}.{action.dest}"
+        for prefix, part in known.items()
+        if isinstance(part, Part)
+        for action in _class_parser(part)._actions
+        if action.required and not any(name.startswith(f"{prefix}.{action.dest}.") for name in names)
+    ]
+    return f"required: {', '.join(lacking)}" if lacking else " ".join(message.split())
 
 
-def _takes_null(cls: Any, key: str) -> bool:
-    """True where an argument may be null, by its type and default where a class or a function names it."""
-    for owner in inspect.getmro(cls) if inspect.isclass(cls) else (cls,):
-        init = vars(owner).get("__init__") if inspect.isclass(owner) else owner
-        found = inspect.signature(init).parameters.get(key) if inspect.isfunction(init) else None
-        if found is not None:
-            kinds = get_type_hints(init).get(key, Any)
-            return found.default is None or kinds is Any or type(None) in get_args(kinds)
-    return True
-
-
-def readable(message: str, parser: LightningArgumentParser, typed: Sequence[str] = ()) -> str:
-    """jsonargparse's report as one sentence, with the nearest name.
-
-    It names options without their section, such as `data.`, which the typed arguments give back.
-
-    Args:
-        message: several indented lines, the reason among what every type of a union had to say.
-        parser: knows the options.
-        typed: the arguments as typed.
-    """
-    nested = re.search(r"NestedArg\(key='([^']*)'", message)
-    keys = re.findall(r'Parser key "([^"]+)"', message)
-    key = _as_typed(".".join([*keys[:1], *([nested[1]] if nested else keys[1:])]), typed)
-    if nested and len(keys) == 1 and "Literal['pretrained']" in message:  # a setting of a part, not a word in its place
-        if own := re.search(r"- (there is no .*|[\w.]+ (is '.*))", message):
-            return f"{key} {own[2]}" if own[2] else own[1]
-        if "must include a class_path" in message:
-            return f"{key}: name the class of {keys[0]} first, such as --model.{keys[0]} Linear"
-    classes = {c for part in PARTS for c in _subclasses(part)}
-
-    def found(pattern: str) -> str | None:
-        match = re.search(pattern, message)
-        return match[1] if match else None
-
-    if name := found(r"(?:unrecognized arguments: --|does not accept option '|Option ')([\w.]+)"):
-        option_of = key if nested else _as_typed(".".join([*keys, name]), typed)
-        dashes = "--" if option_of and option_of in _typed_names(typed) else ""  # not where it stands in a YAML
-        meant = MEANT.get(name.rpartition(".")[2])
-        if meant and meant not in (option_of, name) and (meant.count(".") > 1 or meant.rpartition(".")[2] != option_of):
-            return f"there is no option {dashes}{option_of or name}: it is --{meant} here"
-        known = {action.dest for action in parser._actions} | {
-            f"{p}.{n}" for p in ("model", "data") for n in _arguments(classes)
-        }
-        section, _, last = option_of.rpartition(".")
-        if section in ("data", "model"):
-            ours = _subclasses(DataModule)
-            hint = suggest(last, sorted(_arguments(ours if section == "data" else classes - ours)))
-            hint = hint.replace("mean '", f"mean '{section}.")
-        elif section and not keys:  # the parser of a class names its options without the section
-            hint = suggest(name, sorted(known)).replace("mean '", f"mean '{option_of.removesuffix(name)}")
+def _settings(words: Sequence[str]) -> Iterator[Setting]:
+    """Settings of the arguments in their order, those of YAMLs where these are named; classes by name or path."""
+    words = list(words)
+    for i, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if not name.startswith("-") or not (equals or words[i + 1 : i + 2]):
+            continue
+        name, value = name.lstrip("-").removesuffix("+"), value if equals else words[i + 1]
+        if name in ("config", "c"):
+            yield from _flat("", _loaded(value))
         else:
-            hint = suggest(last, sorted({n.rpartition(".")[2] for n in known}))
-        if f"{(option_of or name).rpartition('.')[2]!r}" in hint:
-            hint = " here: only other classes have it"
-        hint = hint.replace("mean '", f"mean '{dashes}")
-        return f"there is no option {dashes}{option_of or name}{hint}"
-    loading = re.search(r"Problem with given class_path '([^']+)':\s*(.+)", message)
-    if loading and "." in loading[1]:
-        return f"{key}: {loading[1]!r} cannot be loaded: {loading[2].strip()}"
-    if (part := found(r"Import path does not correspond to a subclass of (\w+)")) and keys:
-        given = found(r"Expected a path but (\S+)") or found(r"Given value: (\S+)")
-        module = next((p.__module__ for p in PARTS if p.__name__ == part), "")
-        return f"{key}: {given} is no {part}: derive it from {module}.{part}"
-    if names := found(r"(?:following arguments are required|- required): (.+)"):
-        names = [name.rpartition(".")[2].removeprefix("--") for name in names.split(", ")]
-        return f"required: {', '.join('--' + '.'.join(filter(None, (key or _section(n), n))) for n in names)}"
-    choices = found(r"Expected a typing\.Literal\[(.*?)\]")
-    name = found(r"Expected a dot import path string: (\S+)")
-    if name and nested and keys[0] == "backbone" and (cls := class_of(name)):
-        part = key.removesuffix(f".{nested[1]}")
-        own = "" if cls is C3D else f" --{part}.name {name.rpartition('/')[2]}"
-        return f"{key} is a setting of a class, but {part} is {name!r}, a name: set --{part} {cls.__name__}{own} too"
-    if name and not choices:
-        return (
-            f"{key}: there is no class {name!r}{suggest(name.rpartition('.')[2], sorted(c.__name__ for c in classes))}"
-        )
-    if choices:
-        value = found(r"Got value: (.*)") or found(r"Given value: (?!NestedArg)(.*)") or found(r"val='([^']*)'")
-        also = sorted(c.__name__ for c in classes) if name else []  # class names, if the setting takes a class as well
-        hint = suggest(str(name or value), [*re.findall(r"'(.*?)'", choices), *also])
-        return f"{key} is {name or value!r}, but must be one of {choices}{' or a class' if name else ''}{hint}"
-    if kinds := re.findall(r"Expected a <class '(?!NoneType)(\w+)'>", message):
-        kind = next((kind for kind in kinds if kind in ("int", "float")), kinds[0])
-        value = found(r"Got value: (.*)") or found(r"val='([^']*)'") or found(r"Given value: (.*)")
-        said = "null" if value == "None" else repr(value)
-        return f"{key} is {said}, but must be {'a number' if kind in ('int', 'float') else kind} ({kind})"
-    if path := found(r"File does not exist: '([^']+)'"):
-        return missing_file(path)
-    if word := found(r"invalid choice: '(\w+)'"):
-        return no_command(word)
-    if 'expected "subcommand"' in message:
-        return no_command("")
-    return re.sub(r"\s+", " ", message.split("Given value")[0]).strip()
+            name = name.replace(".init_args.", ".").removesuffix(".class_path").removesuffix(".help")
+            tree = _loaded(value) if value.endswith((".yaml", ".yml")) or value.lstrip()[:1] in ("{", "[") else None
+            nested = isinstance(tree, dict) or _of_classes(tree)
+            yield from _flat(name, tree, typed=True) if nested else [Setting(name, value, True)]
 
 
-def _typed_names(typed: Sequence[str]) -> set[str]:
-    return {word[2:].partition("=")[0].replace("init_args.", "") for word in typed if word.startswith("--")}
+def _loaded(text: str) -> Any:
+    """A YAML, from its file or as text; null if it cannot be read, which the parser says itself."""
+    try:
+        path = Path(text).expanduser()
+        return yaml.safe_load(path.read_text(encoding="utf-8") if path.suffix in (".yaml", ".yml") else text)
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
 
 
-def _as_typed(name: str, typed: Sequence[str]) -> str:
-    """The option's name as typed, with its section; unchanged where none or several were typed that end so."""
-    found = [word for word in _typed_names(typed) if name and f".{word}".endswith(f".{name}")]
-    return found[0] if len(found) == 1 else name
+def _of_classes(tree: Any) -> bool:
+    return isinstance(tree, list) and any(isinstance(each, dict) and "class_path" in each for each in tree)
 
 
-def _subclasses(part: type) -> set[type]:
-    return {part}.union(*map(_subclasses, part.__subclasses__()))
+def _flat(name: str, tree: Any, typed: bool = False) -> Iterator[Setting]:
+    """Settings of a tree below `name`: a class first, then what it is given."""
+    if _of_classes(tree):
+        for each in tree:
+            yield from _flat(name, each, typed)
+    elif not isinstance(tree, dict):
+        yield Setting(name, tree, typed)
+    else:
+        if "class_path" in tree:
+            yield Setting(name, tree["class_path"], typed)
+        inside = {**tree, **(tree.get("init_args") or {})}
+        for key, value in inside.items():
+            if key not in ("class_path", "init_args"):
+                yield from _flat(f"{name}.{key}".removeprefix("."), value, typed)
 
 
-def _section(name: str) -> str:
-    """The section of the options that an argument without a default belongs to; empty for those of other classes."""
-    for section, part in (("data", DataModule), ("model", Task)):
-        for own in _subclasses(part):
-            argument = inspect.signature(own).parameters.get(name)
-            if argument and argument.default is argument.empty:
-                return section
-    return ""
+@cache
+def _class_parser(part: Part) -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False, add_help=False)
+    add = parser.add_class_arguments if inspect.isclass(part.base) else parser.add_function_arguments
+    add(part.base, skip={part.given} if part.given else set(), fail_untyped=False)
+    return parser
 
 
-def _arguments(classes: set[type]) -> set[str]:
-    ours = {c for c in classes if c.__module__.split(".")[0] in ("tasks", "datamodules", "modules", "callbacks")}
-    return {
-        name
-        for c in ours
-        for base in c.__mro__
-        if "__init__" in vars(base)
-        for name in inspect.signature(base.__init__).parameters
-    } - {"self", "kwargs", "args"}
+def _wrong(
+    setting: Setting, rest: str, parser: ArgumentParser, known: dict[str, Any], base: type | None = None
+) -> str | None:
+    """A sentence about a setting that `parser` refuses; null if it takes it.
+
+    Args:
+        setting: as given.
+        rest: its name without the names of the parts that `parser` belongs to.
+        parser: of the command, or of the class of a part.
+        known: classes and values of the settings before it, which is added.
+        base: the base of that class.
+    """
+    actions = {action.dest: action for action in parser._actions if _kind(action)}  # argparse has no public list
+    names = rest.split(".")
+    heads = (".".join(names[:end]) for end in range(len(names), 0, -1))
+    dest = next((name for name in heads if name in actions), None)
+    if dest is None:
+        group = any(name.startswith(f"{rest}.") for name in actions)
+        silent = group or (base is None and len(names) == 1)  # the latter is checked before
+        return None if silent else _no_option(setting, rest, list(actions), base)
+    inner, kind, default = rest[len(dest) + 1 :], _kind(actions[dest]), actions[dest].default
+    name = setting.name.removesuffix(f".{inner}")
+    if not inner:
+        return _wrong_value(setting, kind, default, known)
+    part = known.setdefault(name, _default(kind, default))
+    if isinstance(part, Part):
+        return _wrong(setting, inner, _class_parser(part), known, parts(kind)[0].base)
+    return _without_class(setting, name, parts(kind), part)
+
+
+def _kind(action: Any) -> Any:
+    """Type of an action; null for those that hold no value."""
+    return getattr(action, "_typehint", None) or action.type
+
+
+def _default(kind: Any, default: Any) -> Any:
+    """The default of a setting, as a part if it is a class."""
+    path = default.get("class_path") if isinstance(default, dict | Namespace) else default
+    for part in parts(kind):
+        if inspect.isclass(path):
+            return Part(path, part.given)
+        with suppress(LookupError):
+            return find_class(str(path), part)
+    return default
+
+
+def _wrong_value(setting: Setting, kind: Any, default: Any, known: dict[str, Any]) -> str | None:
+    name, value, found, reason = setting.name, setting.value, parts(kind), ""
+    known[name] = value
+    for part in found if isinstance(value, str) else ():
+        try:
+            known[name] = find_class(value, part)
+            return None
+        except LookupError as error:
+            reason = reason or str(error)
+    if accepts(kind, value) or (found and isinstance(value, list)):
+        return None
+    said = "null" if value in (None, "null") else repr(value)
+    if reason:
+        return f"{name} is {said}, but {reason}"
+    words = [cls.__name__ for part in found for cls in offered(part.base)]
+    words += [word for member in members(kind) for word in get_args(member) if isinstance(word, str)]
+    path = found and "." in str(value)  # of a class that does not fit
+    other = path or any(exists(str(value), part.base) for part in found)
+    hint = "" if other else suggest(str(value), sorted(words))
+    if hint and all(parts(member) or member is NoneType for member in members(kind)):
+        return f"{name}: there is no class {said}{hint}"
+    takes = in_words(kind, default)
+    return f"{name} is {said}, but must be {takes if '.' in name else takes.removesuffix(' or null')}{hint}"
+
+
+def _without_class(setting: Setting, name: str, found: list[Part], value: Any) -> str | None:
+    """A sentence about a setting of a part whose class is not named; null for keys of a mapping."""
+    if not found:
+        return None
+    if found[0].base is Backbone and isinstance(value, str) and (cls := class_of(value)):
+        own = "" if cls is C3D else f" --{name}.name {value.rpartition('/')[2]}"
+        remedy = f"set --{name} {cls.__name__}{own} too"
+        return f"{setting.name} is a setting of a class, but {name} is {value!r}, a name: {remedy}"
+    names = [cls.__name__ for cls in offered(found[0].base) if setting.name[len(name) + 1 :] in _parameters(cls)]
+    if not names:
+        return f"there is no option {'--' * setting.typed}{setting.name}: no {found[0].base.__name__} has it"
+    return f"{setting.name} is a setting of a class: name the class of {name} first, such as --{name} {names[0]}"
+
+
+def _no_option(setting: Setting, rest: str, here: list[str], base: type | None) -> str:
+    """A sentence about an option that does not exist, with what it may mean.
+
+    Args:
+        setting: as given.
+        rest: its name inside of the part that lacks it.
+        here: names of the settings of that part.
+        base: the base of its class.
+    """
+    dashes = "--" * setting.typed
+    said, last = f"there is no option {dashes}{setting.name}", rest.rpartition(".")[2]
+    if (meant := MEANT.get(last)) and meant != setting.name:
+        return f"{said}: it is --{meant} here"
+    others = [cls.__name__ for cls in offered(base) if rest in _parameters(cls)] if base else []
+    if others:
+        return f"{said} here: only other classes have it, such as {', '.join(others[:3])}"
+    hint = suggest(rest, here).replace("mean '", f"mean '{dashes}{setting.name.removesuffix(rest)}")
+    section = rest.partition(".")[0] + "." if base is None else ""
+    plain = [name for name in here if name.startswith(section) and "." not in name.removeprefix(section)]
+    return said + (hint or f": there are {', '.join(plain)}")
+
+
+def _parameters(cls: type) -> set[str]:
+    """Names of the parameters of a class and its bases."""
+    own = (base.__init__ for base in cls.__mro__ if "__init__" in vars(base))
+    return {name for init in own for name in inspect.signature(init).parameters}

@@ -42,15 +42,16 @@ from commands.checkpoints import (
     resume_or_start,
 )
 from commands.cluster import launched
-from commands.errors import check_nulls, check_trainer
+from commands.errors import readable
 from commands.evaluate import Trainer
 from commands.handed_on import handed_on, typed_data
 from commands.home import expand_home
 from commands.linking import link
 from commands.next_commands import next_commands
-from commands.parser import Parser
+from commands.parser import Parser, Refused
 from commands.processes import Terminated, explain, finish
 from commands.resume import choose_precision, print_changes, settings_before
+from commands.setting_checks import check_nulls, check_trainer
 from commands.trainer import build_trainer
 from modules.contracts import ConfigError, writing
 from modules.training.transfer import read_checkpoint
@@ -118,7 +119,11 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: None) -> None:
         lists = ("--label_fractions", "--num_neighbors") if self.argv[:1] == ["evaluate"] else ()
-        self.config = expand_home(parser.parse_args(as_lists(self.argv, lists)))
+        words = as_lists(self.argv, lists)
+        try:
+            self.config = expand_home(parser.parse_args(words))
+        except Refused as refused:
+            raise ConfigError(readable(str(refused), self._parser(words[0]), words[1:])) from refused
 
     def _with_checkpoint(self, argv: list[str]) -> list[str]:
         """Resolve --ckpt_path; outside of fit, insert the checkpoint's settings between the YAML and typed options."""

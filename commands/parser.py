@@ -1,6 +1,5 @@
 """Parser of settings: classes by their short names, null, and errors of one sentence."""
 
-import sys
 import traceback
 from typing import Any
 
@@ -17,7 +16,6 @@ import modules.text.recurrent
 import modules.text.show_attend_tell
 import modules.text.transformer  # noqa: F401
 from commands.arguments import without_none
-from commands.errors import readable
 from commands.yaml_text import dump_yaml
 from datamodules.workers import worker_error
 from modules.contracts import ConfigError, DataError
@@ -26,15 +24,19 @@ set_dumper("yaml", dump_yaml)  # a class called 1e3 stays text
 register_type(torch.device, deserializer_exceptions=RuntimeError)  # a default of StochasticWeightAveraging, as "cpu"
 
 
+class Refused(ConfigError):
+    """Arguments that a parser refuses, in its own words; `commands.errors.readable` finds the setting."""
+
+
 class Parser(LightningArgumentParser):
-    """Argument parser whose errors are one sentence instead of usage text and exit."""
+    """Argument parser that raises in place of printing usage text and exiting."""
 
     def parse_args(self, args: list[str] | None = None, *rest: Any, **kwargs: Any) -> Namespace:
         """Accept null inside of dataclasses too, which jsonargparse hands to itself as the text "None"."""
         return super().parse_args(args if args is None else without_none(args), *rest, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> None:
-        raise user_error(ex) or ConfigError(readable(message, self, sys.argv[1:])) from ex
+        raise user_error(ex) or Refused(message) from ex
 
 
 def user_error(error: BaseException | None) -> Exception | None:

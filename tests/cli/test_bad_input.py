@@ -38,8 +38,8 @@ TIMM = "--model.backbone Timm --model.backbone.name"
             "--model.backbone test_resnet --model.backbone.in_channels 1",
             ["model.backbone.in_channels", "--model.backbone Timm --model.backbone.name test_resnet"],
         ),
-        ("simclr", "--seed_everything None", ["seed_everything", "null", "a number"]),
-        ("simclr", "--seed_everything many", ["seed_everything", "'many'", "a number"]),
+        ("simclr", "--seed_everything None", ["seed_everything", "null", "a whole number"]),
+        ("simclr", "--seed_everything many", ["seed_everything", "'many'", "a whole number"]),
         ("simclr", "--seed_everything -1", ["seed_everything", "-1", 2**32 - 1]),
         ("simclr", "--trainer.strategy dpp", ["strategy", "dpp"]),
         ("simclr", "--trainer.max_epochs 0", ["trainer.max_epochs", "0"]),
@@ -50,7 +50,7 @@ TIMM = "--model.backbone Timm --model.backbone.name"
         ("simclr", "--trainer.callbacks EarlyStopping", ["--trainer.callbacks.monitor"]),
         ("video", "--trainer.precision bf16-true", ["trainer.precision", "bf16-true", "bf16-mixed"]),
         # a backbone or a part of it
-        ("simclr", "--model.head Linnear", ["head", "Linnear", "Linear"]),
+        ("simclr", "--model.head Projektion", ["model.head", "Projektion", "Projection"]),
         ("simclr", "--model.backbone test_vit --model.small_images true", ["small_images", "test_vit"]),
         ("classification", "--model.backbone lenet_5", ["lenet_5", "lenet5"]),
         ("classification", f"{TIMM} vgg11 --model.backbone.attention cbam", ["vgg11", "attention"]),
@@ -63,6 +63,13 @@ TIMM = "--model.backbone Timm --model.backbone.name"
         ("video", "--model.fusion lsmt", ["fusion", "lsmt", "lstm", "attention"]),
         ("video", "--model.backbone r3d_18", ["r3d_18", "--model.fusion", "early", "mean"]),
         ("video", "--model.frames 16", ["model.frames", "16", "8", "--data.frames"]),
+        ("classification", "--model.head DeepLabV3", ["model.head", "DeepLabV3", "Linear", "FullyConnected"]),
+        ("classification", "--model.head modules.heads.DeepLabV3", ["model.head", "modules.heads.DeepLabV3", "Linear"]),
+        (
+            "semantic_segmentation",
+            "--model.head.class_path Linear --model.head.init_args.dropout 0.1",
+            ["model.head", "Linear", "UNet", "modules.heads.base.DenseHead"],
+        ),
         # sizes of images
         ("classification", "--data.image_size 16", ["16", "32", "--data.image_size", "--model.small_images"]),
         ("classification", "--data.image_size 16 --model.backbone inception_resnet_v1", ["75", "--data.image_size"]),

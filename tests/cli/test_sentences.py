@@ -58,13 +58,13 @@ SMALL = "--data.train 40 --data.val 20 --data.test 20 --data.batch_size 10 --dat
         ),
         pytest.param(
             [*SIMCLR, "--data.batch_size", "many"],
-            "data.batch_size is 'many', but must be a number (int)",
+            "data.batch_size is 'many', but must be a whole number",
             id="wrong type",
         ),
         pytest.param(
             [*SIMCLR, "--model.optim.schedule", "cosin"],
-            "model.optim.schedule is 'cosin', but must be one of 'constant', 'cosine', 'linear', 'step', "
-            "'inverse_sqrt'; did you mean 'cosine'?",
+            "model.optim.schedule is 'cosin', but must be 'constant', 'cosine', 'linear', 'step' or 'inverse_sqrt'; "
+            "did you mean 'cosine'?",
             id="wrong choice",
         ),
         pytest.param(

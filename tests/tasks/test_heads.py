@@ -124,6 +124,12 @@ def test_an_own_head_needs_its_layers_and_forward_only():
     assert task.head.loss(logits, logits.argmax(1)).ndim == 0 and not task.head.weighted
 
 
+def test_an_own_head_is_named_by_its_path_with_its_settings():
+    path = f"{MyHead.__module__}.MyHead"
+    found = parser(Classification).parse_args(["--head", path, "--head.width", "8"]).head
+    assert (found.class_path, found.init_args.width) == (path, 8)
+
+
 def test_a_module_that_is_no_head_is_refused():
     with refuses(ConfigError, "model.head", "OfNoBase", "modules.heads.base.ClassificationHead"):
         Classification(backbone="test_resnet", classes=["a", "b"], head=OfNoBase)
