@@ -31,7 +31,7 @@ def said(caplog):
 
 
 def test_a_classifier_is_judged_without_a_config(graft, trained, said, capsys):
-    typed = ["--num_neighbors", "1,5,60,200", "--label_fractions", "0.5,1"]
+    typed = ["--num_neighbors", "1,5,60,200", "--label_fractions", "0.5,1", "--num_images", "8"]
     assert graft("evaluate", "--ckpt_path", str(trained), *QUICK, *typed)[0] == 0
     (folder,) = Path("runs/classification").glob("*_evaluate")
     found = results(folder)
@@ -103,7 +103,7 @@ def test_images_are_damaged_in_full_precision_whatever_the_trainer_computes_in(g
 
 def test_without_labels_the_probes_are_off_and_the_rest_goes_on(graft, pretrained, folder, said):
     data = ["--data", "UnlabeledImages", "--data.root", str(folder), "--data.augment", "none", "--data.crop", "null"]
-    typed = [*data, "--data.val_split", "0.25", "--run_dir", "out"]
+    typed = [*data, "--data.val_split", "0.25", "--num_images", "8", "--run_dir", "out"]
     assert graft("evaluate", "--ckpt_path", str(pretrained), *QUICK, *typed)[0] == 0
     found = results("out")
     assert list(found) == ["val/alignment", "val/uniformity", "val/effective_rank"]
@@ -140,7 +140,7 @@ def test_features_are_judged_on_classes_that_the_task_does_not_know(graft, train
         ("--model.backbone resnet18", 2, ["Classification", "--model.backbone test_resnet"]),
         ("--data.image_size 16", 2, ["16", "32", "--data.image_size", "--model.small_images"]),
         ("--data.val 0 --data.test 1", 1, ["test", "1"]),
-        ("--data ShapesVideo", 2, ["ShapesVideo", "--data ImageFolder"]),
+        ("--data ShapesVideo --data.train 16 --data.val 8 --data.test 8", 2, ["ShapesVideo", "--data ImageFolder"]),
         ("--data ShapesSentences", 2, ["ShapesSentences", "--data ImageFolder"]),
     ],
 )
