@@ -19,9 +19,10 @@ from tests.helpers.files import rows
 TASKS = sorted((Path(__file__).parents[2] / "tasks").glob("*.yaml"))
 TINY = "--data.train 64 --data.val 32 --data.test 32 --data.batch_size 16 --data.workers 0 --data.image_size 32".split()
 TINY += "--trainer.max_epochs 2 --figures.samples 4 --trainer.log_every_n_steps 1".split()
-TEXT = [*TINY[:10], *TINY[12:], "--model.search.max_length", "20"]  # sentences have no size in pixels
+SHORT = ["--model.search.max_length", "8"]
+TEXT = [*TINY[:10], *TINY[12:], *SHORT]  # sentences have no size in pixels
 FEWER = "--figures.samples 2 --data.train 32 --data.val 16 --data.test 16 --trainer.max_epochs 1".split()
-LARGER = {"jigsaw": ["--data.image_size", "64"]}  # whose tiles are parts of the image
+OWN = {"jigsaw": ["--data.image_size", "64"], "captioning": SHORT}  # jigsaw's tiles are parts of the image
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def short_scores(monkeypatch, tmp_path_factory) -> None:
 @pytest.mark.parametrize("path", TASKS, ids=lambda p: p.stem)
 def test_every_yaml_fits_validates_tests_and_predicts(graft, path, short_scores, capsys):
     config = ["--config", f"tasks/{path.name}"]
-    tiny = TEXT if path.stem == "translation" else TINY + LARGER.get(path.stem, [])
+    tiny = TEXT if path.stem == "translation" else TINY + OWN.get(path.stem, [])
     assert graft("fit", *config, *tiny, *FEWER)[0] == 0
     out = capsys.readouterr().out
     assert "python cli.py" in out.partition("next")[2]  # what to type next
