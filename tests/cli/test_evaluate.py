@@ -31,7 +31,7 @@ def said(caplog):
 
 
 def test_a_classifier_is_judged_without_a_config(graft, trained, said, capsys):
-    typed = ["--num_neighbors", "1,5,60,200", "--label_fractions", "0.5,1", "--num_images", "8"]
+    typed = ["--num_neighbors", "1,5,60,200", "--label_fractions", "0.5,1"]
     assert graft("evaluate", "--ckpt_path", str(trained), *QUICK, *typed)[0] == 0
     (folder,) = Path("runs/classification").glob("*_evaluate")
     found = results(folder)
