@@ -1,9 +1,10 @@
 """Graft's command line: `python cli.py fit|validate|test|predict|evaluate|compare --config tasks/TASK.yaml`.
 
-`python cli.py` alone shows all commands and tasks.
+`python cli.py` alone shows all commands and tasks; installed, the program is `graft` as well.
 """
 
 import sys
+from typing import NoReturn
 
 from commands.early_checks import end_imports_by_signals, exit_early
 
@@ -15,7 +16,12 @@ def main(argv: list[str] | None = None) -> int:
     return main(argv)
 
 
-if __name__ == "__main__":
+def run() -> NoReturn:
+    """Run the command of this process."""
     exit_early(sys.argv[1:])  # a typo need not wait for the imports
     end_imports_by_signals()
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -1,27 +1,79 @@
-"""Command-line arguments before parsing: values of options, and names that follow from them."""
+"""Command-line arguments before the full parse: options that decide about it, and names that follow from them."""
 
+import argparse
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from commands.overview import COMMANDS
 from modules.contracts import ConfigError
 
-COMMANDS = ("fit", "validate", "test", "predict", "evaluate")
-ALL_COMMANDS = (*COMMANDS, "compare", "backbones")  # the last two are not methods of the trainer
+ROOT = Path(__file__).parents[1]  # holds `tasks/`
+TRAINER_COMMANDS = [name for name in COMMANDS if name not in ("compare", "backbones")]  # methods of the trainer
 
 
-def option(argv: list[str], name: str) -> str | None:
-    """The last value of an option as typed, `--name value` or `--name=value`."""
-    value = None
-    for i, word in enumerate(argv):
-        if word == name and i + 1 < len(argv):
-            value = argv[i + 1]
-        elif word.startswith(f"{name}="):
-            value = word.partition("=")[2]
-    return value
+def _or_null(word: str) -> str | None:
+    return None if word == "null" else word
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Parser that leaves an option without a value, as everything else, to the full parse."""
+    return argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+
+
+_KNOWN = _parser()
+_KNOWN.add_argument("-c", "--config", action="append", default=[], nargs="?", const="")
+for _name in ("ckpt_path", "run_dir"):
+    _KNOWN.add_argument(f"--{_name}", nargs="?", type=_or_null)
+for _name in ("model", "data"):
+    _KNOWN.add_argument(f"--{_name}", f"--{_name}.class_path", dest=_name, nargs="?")
+for _name in ("weights", "head"):
+    _KNOWN.add_argument(f"--model.{_name}", f"--model.init_args.{_name}", dest=_name, nargs="?", type=_or_null)
+
+
+def parse_known(argv: list[str]) -> argparse.Namespace:
+    """Options that must be known before the full parse, the last value of each as typed; null for those not typed.
+
+    Attributes: `ckpt_path`, `run_dir`, `weights` and `head` (of the model), `model` and `data` (a class, a YAML file or
+    YAML), and `config`, a list.
+    """
+    return _KNOWN.parse_known_args(argv)[0]
+
+
+def without(argv: list[str], *names: str) -> list[str]:
+    """The arguments without an option that has these names."""
+    parser = _parser()
+    parser.add_argument(*names, nargs="?")
+    return parser.parse_known_args(argv)[1]
+
+
+def as_list(argv: list[str], name: str) -> list[str]:
+    """An option of several numbers as a YAML list, so that `--label_fractions 0.01,0.1` or `1` can be typed."""
+    parser = _parser()
+    parser.add_argument(name, dest="value", nargs="?")
+    known, rest = parser.parse_known_args(argv)
+    return argv if known.value is None or known.value.startswith("[") else [*rest, name, f"[{known.value}]"]
+
+
+def configs_first(argv: list[str], *more: str) -> list[str]:
+    """The arguments with all --config in front, so that typed options win wherever they stand.
+
+    Args:
+        argv: as typed, the command first.
+        more: further YAML, which wins over what was typed as --config.
+    """
+    configs = [*map(find_config, parse_known(argv).config), *more]
+    command, *rest = without(argv, "--config", "-c")
+    return [command, *(word for config in configs for word in ("--config", config)), *rest]
+
+
+def find_config(typed: str) -> str:
+    """The file of a --config: `tasks/NAME.yaml` is found from any folder, unless there is one of that name."""
+    path = Path(typed)
+    ours = path.parts[:1] == ("tasks",) and not path.is_file() and (ROOT / path).is_file()
+    return str(ROOT / path) if ours else typed
 
 
 def check_encodings(argv: list[str]) -> None:
@@ -48,49 +100,43 @@ def check_encodings(argv: list[str]) -> None:
             raise ConfigError(f"{path} is {said}: save it as UTF-8")
 
 
-def replace_option(argv: list[str], name: str, value: str | None) -> list[str]:
-    """The arguments with one value for `name`; without it if that is null."""
-    kept, skip = [], False
-    for word in argv:
-        if not skip and word != name and not word.startswith(f"{name}="):
-            kept.append(word)
-        skip = not skip and word == name
-    return kept if value is None else [*kept, name, value]
-
-
-def as_lists(argv: list[str], names: Iterable[str]) -> list[str]:
-    """Options of several numbers as YAML lists, so that `--label_fractions 0.01,0.1` or `1` can be typed."""
-    for name in names:
-        value = option(argv, name)
-        if value is not None and not value.startswith("["):
-            argv = replace_option(argv, name, f"[{value}]")
-    return argv
-
-
-def config_path(argv: list[str]) -> Path | None:
-    """The last --config as typed."""
-    typed = option(argv, "--config") or option(argv, "-c")
-    return Path(typed) if typed else None
-
-
 def run_name(argv: list[str]) -> str:
     """Name of the run: that of its YAML; for a run's own config.yaml, that run's name; else the task's."""
-    path = config_path(argv)
-    if path is None:
-        return (option(argv, "--model") or "run").lower()
+    known = parse_known(argv)
+    if not known.config:
+        return (known.model or "run").lower()
+    path = Path(known.config[-1])
     return path.resolve().parent.parent.name if path.name == "config.yaml" else path.stem
 
 
 def typed_task(argv: list[str]) -> str | None:
     """The task's class name as typed, or as the YAML says; null when neither does."""
-    path, typed = config_path(argv), option(argv, "--model")
-    if typed is None and path is not None and path.is_file():
+    known = parse_known(argv)
+    typed = known.model
+    if typed is None and known.config:
+        found = read_yaml(find_config(known.config[-1]))
+        typed = found.get("model") if isinstance(found, dict) else None
+    name = class_of(read_yaml(typed) if isinstance(typed, str) else typed)[0]
+    return name.rpartition(".")[2] if name else None
+
+
+def read_yaml(typed: str) -> Any:
+    """The content of a YAML file, or of YAML itself; null where it cannot be read, which the full parse reports."""
+    try:
         try:
-            model = (yaml.safe_load(path.read_text()) or {}).get("model")
-        except (yaml.YAMLError, AttributeError):
-            return None  # parsing reports it
-        typed = model.get("class_path") if isinstance(model, dict) else model
-    return typed.rpartition(".")[2] if typed else None
+            text = Path(typed).read_text(encoding="utf-8")
+        except OSError:  # no file
+            text = typed
+        return yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError):
+        return None
+
+
+def class_of(value: Any) -> tuple[str | None, set[str]]:
+    """The class, and the names of its settings, in a value of `model` or `data`: a name, or `class_path` with more."""
+    if isinstance(value, dict):
+        return value.get("class_path"), set(value.get("init_args") or {})
+    return (str(value) if value else None), set()
 
 
 def without_none(argv: list[str]) -> list[str]:

@@ -2,9 +2,8 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
-from commands.arguments import COMMANDS, option, replace_option
+from commands.arguments import TRAINER_COMMANDS, parse_known, without
 from modules.contracts import ConfigError, DataError
 
 
@@ -23,14 +22,14 @@ def resume_or_start(argv: list[str], name: str) -> list[str]:
     """
     if argv[0] != "fit":
         raise ConfigError(f"--ckpt_path auto resumes a fit or starts it; {argv[0]} needs a checkpoint: a file or a run")
-    folder, job = option(argv, "--run_dir"), os.environ.get("SLURM_JOB_ID")
+    folder, job = parse_known(argv).run_dir, os.environ.get("SLURM_JOB_ID")
     if folder is None and job is None:
         raise ConfigError("--ckpt_path auto goes on with what is in --run_dir: add one, the same every time")
     folder = folder or f"runs/{name}/slurm_{job}"
-    argv = replace_option(argv, "--run_dir", folder)
     saved = Path(folder).expanduser() / "checkpoints"
     found = any((saved / f"{name}.ckpt").is_file() for name in ("last", "best"))
-    return replace_option(argv, "--ckpt_path", folder if found else None)
+    argv = [*without(without(argv, "--run_dir"), "--ckpt_path"), "--run_dir", folder]
+    return [*argv, "--ckpt_path", folder] if found else argv
 
 
 def check_weights(argv: list[str], name: str) -> None:
@@ -40,8 +39,8 @@ def check_weights(argv: list[str], name: str) -> None:
         ConfigError: names the option.
     """
     command = argv[0] if argv else ""
-    published = option(argv, "--model.head") == "pretrained" and command != "evaluate"  # nothing to be trained
-    if command not in COMMANDS[1:] or published or {"-h", "--help", "--print_config"} & set(argv):
+    published = parse_known(argv).head == "pretrained" and command != "evaluate"  # nothing to be trained
+    if command not in TRAINER_COMMANDS[1:] or published or {"-h", "--help", "--print_config"} & set(argv):
         return
     raise ConfigError(
         f"{command} needs weights: add --ckpt_path with a .ckpt file, a run directory, "
@@ -103,9 +102,3 @@ def checkpoint_name(path: Path, task: str) -> str:
     """Name of a checkpoint's run: NAME of runs/NAME/TIME/checkpoints/, elsewhere its task."""
     run = path.parent.parent
     return run.parent.name if run.parent.parent.name == "runs" else task.lower()
-
-
-def remembered(hparams: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint's hyper-parameters as a class_path and init_args."""
-    hparams = {k: v for k, v in hparams.items() if k != "_instantiator"}
-    return {"class_path": hparams.pop("_class_path"), "init_args": hparams} if "_class_path" in hparams else {}

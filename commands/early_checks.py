@@ -4,20 +4,21 @@ import os
 import re
 import signal
 import sys
+from argparse import Namespace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
 from commands.arguments import (
-    ALL_COMMANDS,
-    COMMANDS,
-    config_path,
-    option,
+    ROOT,
+    TRAINER_COMMANDS,
+    find_config,
+    parse_known,
     run_name,
     without_none,
 )
 from commands.checkpoints import check_weights, find_checkpoint
-from commands.overview import overview
+from commands.overview import COMMANDS, overview, program
 from modules.contracts import ConfigError, DataError, suggest
 
 COMMON = ("config", "print_config", "help", "seed_everything", "run_dir", "tensorboard", "ckpt_path")
@@ -72,9 +73,7 @@ def check_early(argv: list[str]) -> None:
         DataError: no such checkpoint.
     """
     command = argv[0] if argv else ""
-    if command in ("-h", "--help"):
-        return
-    if command not in ALL_COMMANDS:
+    if command not in COMMANDS:
         raise ConfigError(no_command(command if not command.startswith("-") else ""))
     if command == "backbones" or any(word == "-h" or re.match(r"--([\w.+-]+\.)?help(=|$)", word) for word in argv):
         return
@@ -83,26 +82,24 @@ def check_early(argv: list[str]) -> None:
         known = (*COMMON, *SECTIONS, *OWN.get(command, ()))
         if section not in known:
             raise ConfigError(f"there is no option --{name}{hint(name, known)}")
-    for i, word in enumerate(argv):
-        if word in ("--config", "-c") or word.startswith(("--config=", "-c=")):
-            typed = word.partition("=")[2] if "=" in word else "".join(argv[i + 1 : i + 2])
-            if not re.search(r"[{:\n]", typed) and not Path(typed).expanduser().is_file():
-                raise ConfigError(missing_file(typed))
-    if command in COMMANDS and "--print_config" not in argv:
-        typed = option(argv, "--ckpt_path")
-        if typed not in (None, "null", "auto"):
-            find_checkpoint(typed, run_name(argv), resume=command == "fit")
-        elif typed != "auto" and _task_typed(argv):
+    typed = parse_known(argv)
+    for config in typed.config:
+        if not re.search(r"[{:\n]", config) and not Path(find_config(config)).expanduser().is_file():
+            raise ConfigError(missing_file(config))
+    if command in TRAINER_COMMANDS and "--print_config" not in argv:
+        if typed.ckpt_path not in (None, "auto"):
+            find_checkpoint(typed.ckpt_path, run_name(argv), resume=command == "fit")
+        elif typed.ckpt_path is None and (typed.config or typed.model):
             check_weights(argv, run_name(argv))
-        _check_task(argv)
+        _check_task(command, typed)
 
 
-def _check_task(argv: list[str]) -> None:
+def _check_task(command: str, typed: Namespace) -> None:
     """Refuse a command without task or data; outside of fit a checkpoint has both."""
-    command, remedy = argv[0], "add --config tasks/NAME.yaml, such as tasks/classification.yaml"
-    if config_path(argv) or (command != "fit" and option(argv, "--ckpt_path") not in (None, "null")):
+    remedy = "add --config tasks/NAME.yaml, such as tasks/classification.yaml"
+    if typed.config or (command != "fit" and typed.ckpt_path):
         return
-    missing = [f"--{name}" for name in ("model", "data") if not _class_typed(argv, name)]
+    missing = [f"--{name}" for name in ("model", "data") if not getattr(typed, name)]
     if len(missing) == 1:
         raise ConfigError(f"{command} needs {missing[0]} too: add it with the name of a class, or {remedy}")
     if missing and command == "fit":
@@ -112,14 +109,6 @@ def _check_task(argv: list[str]) -> None:
             f"{command} needs trained weights: add --ckpt_path with a .ckpt file or a run directory; for the latest "
             f"run of a task, --config tasks/NAME.yaml --ckpt_path latest"
         )
-
-
-def _task_typed(argv: list[str]) -> bool:
-    return config_path(argv) is not None or _class_typed(argv, "model")
-
-
-def _class_typed(argv: list[str], name: str) -> bool:
-    return any(option(argv, f"--{name}{end}") is not None for end in ("", ".class_path"))
 
 
 def exit_early(argv: list[str]) -> None:
@@ -149,7 +138,7 @@ def nothing_saved(argv: list[str]) -> str:
     """A sentence for a command that a signal ended while it had nothing to save."""
     if argv[:1] in (["fit"], ["compare"]):
         return "stopped before the first step; nothing to save: type the same command again"
-    other = ", with another --run_dir" if option(argv, "--run_dir") else ""
+    other = ", with another --run_dir" if parse_known(argv).run_dir else ""
     return f"stopped before the end; nothing to save: type the same command again{other}"
 
 
@@ -175,11 +164,12 @@ def hint(name: str, known: tuple[str, ...]) -> str:
 
 def no_command(word: str) -> str:
     if not word:
-        return f"say what to do: python cli.py {'|'.join(ALL_COMMANDS)} --config tasks/TASK.yaml"
-    return f"there is no command {word!r}: choose from {', '.join(ALL_COMMANDS)}{suggest(word, list(ALL_COMMANDS))}"
+        return f"say what to do: {program()} {'|'.join(COMMANDS)} --config tasks/TASK.yaml"
+    return f"there is no command {word!r}: choose from {', '.join(COMMANDS)}{suggest(word, list(COMMANDS))}"
 
 
 def missing_file(path: str) -> str:
     folder = Path(path).expanduser().parent
+    folder = folder if folder.is_dir() else ROOT / folder
     files = [p.name for p in folder.iterdir()] if folder.is_dir() else []
     return f"there is no file {path}{suggest(Path(path).name, files)}"

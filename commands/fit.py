@@ -3,18 +3,16 @@
 Precedence of settings: typed options, then those stored in a checkpoint, then the YAML.
 """
 
-import json
 import os
-import re
-import shlex
 import sys
 import warnings
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonargparse import Namespace
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
 import callbacks
@@ -23,53 +21,41 @@ import tasks
 from callbacks.run_directory import RunDirectory, new_path
 from callbacks.summary import Summary
 from commands.after_fit import export_and_test
-from commands.arguments import (
-    COMMANDS,
-    as_lists,
-    config_path,
-    flatten,
-    option,
-    replace_option,
-    run_name,
-    typed_task,
-)
-from commands.checkpoints import (
-    check_weights,
-    checkpoint_name,
-    find_checkpoint,
-    remembered,
-    resolve_weights,
-    resume_or_start,
-)
+from commands.arguments import as_list, configs_first, flatten, parse_known, run_name, without
+from commands.checkpoints import resolve_weights, resume_or_start
 from commands.cluster import launched
 from commands.errors import readable
 from commands.evaluate import Trainer
-from commands.handed_on import handed_on, typed_data
+from commands.handed_on import typed_data
 from commands.home import expand_home
 from commands.linking import link
-from commands.next_commands import next_commands
-from commands.parser import Parser, Refused
+from commands.next_commands import command_line, next_commands
+from commands.overview import program
+from commands.parser import Parser, Refused, show_values, typed_classes
 from commands.processes import Terminated, explain, finish
 from commands.resume import choose_precision, print_changes, settings_before
 from commands.setting_checks import check_nulls, check_trainer
+from commands.trained import read_trained, settings_for
 from commands.trainer import build_trainer
 from modules.contracts import ConfigError, writing
-from modules.training.transfer import read_checkpoint
 
 
 class CLI(LightningCLI):
     """LightningCLI plus the run directory, class names from data to model, and checkpoints that keep their place."""
 
     def __init__(self, argv: list[str]):
-        self.checkpoint: Path | None = None
-        self.epoch = 0  # the checkpoint's
-        self.remembered: dict[str, Any] = {}
-        self.meaning: dict[str, Any] = {}
         self.name, self.typed = run_name(argv), argv
-        self.argv = self._with_checkpoint(argv)
-        # for the processes of the other devices, without the checkpoint's settings, which are too long for some systems
-        path = str(self.checkpoint) if self.checkpoint else None
-        sys.argv[1:] = replace_option(self.typed, "--ckpt_path", path) if option(argv, "--ckpt_path") else argv
+        if parse_known(argv).ckpt_path == "auto":
+            argv = resume_or_start(argv, self.name)
+        self.trained, more = None, []
+        if parse_known(argv).ckpt_path:
+            self.trained = read_trained(argv, self.name)
+            self.name = self.trained.name
+            argv = [*without(argv, "--ckpt_path"), "--ckpt_path", str(self.trained.path)]
+            more = [settings_for(self.trained, argv)] if argv[0] != "fit" else []
+        sys.argv[1:] = argv  # for the processes of the other devices
+        self.help = bool({"-h", "--help"} & set(argv))  # for the classes at hand, with the values of the YAML
+        self.argv = [argv[0], "--help"] if self.help else configs_first(argv, *more)
         super().__init__(
             tasks.Task,
             datamodules.DataModule,
@@ -80,36 +66,45 @@ class CLI(LightningCLI):
             seed_everything_default=0,
             auto_configure_optimizers=False,
             parser_class=Parser,
-            parser_kwargs={"description": "Two more commands have their own help: compare --help, backbones --help"},
-            trainer_defaults={"max_epochs": 10, "log_every_n_steps": 10, "num_sanity_val_steps": 0},
+            parser_kwargs={"prog": program()},
         )
 
     # Arguments -------------------------------------------------------------------------------------------------------
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+    def add_core_arguments_to_parser(self, parser: Parser) -> None:
+        """Add task and data; the trainer's forty settings come last."""
+        classes = typed_classes(self.typed) if self.help else {}
+        for section, base in (("model", tasks.Task), ("data", datamodules.DataModule)):
+            if section in classes:
+                parser.add_class_arguments(classes[section], section, fail_untyped=False)
+            else:
+                parser.add_lightning_class_args(base, section, subclass_mode=True)
+
+    def add_arguments_to_parser(self, parser: Parser) -> None:
         parser.add_argument(
             "--run_dir", type=str | None, default=None, help="output folder of the run; default runs/NAME/TIME"
         )
+        text = "a .ckpt file, a run directory or `latest`; fit resumes it, and `auto` does if there is one"
+        parser.add_argument("--ckpt_path", type=str | None, default=None, help=text)
         parser.add_argument(
             "--tensorboard", type=bool, default=False, help="also log to TensorBoard, in the run directory"
         )
         parser.add_lightning_class_args(callbacks.Checkpoint, "checkpoint")
         parser.add_lightning_class_args(callbacks.Figures, "figures")
         parser.add_lightning_class_args(callbacks.Predictions, "predictions")
+        own = self.typed[0] == "evaluate"
+        skip = {"model", "datamodule", "ckpt_path"}
+        self.own = parser.add_method_arguments(Trainer, "evaluate", skip=skip) if own else []
+        parser.add_lightning_class_args(Trainer, "trainer")
+        usual = {"max_epochs": 10, "log_every_n_steps": 10, "num_sanity_val_steps": 0}
+        parser.set_defaults({f"trainer.{name}": value for name, value in usual.items()})
+        if self.help:
+            show_values(parser, self.typed)
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        skipped = {
-            "model",
-            "datamodule",
-            "dataloaders",
-            "train_dataloaders",
-            "val_dataloaders",
-            "weights_only",
-            "verbose",
-            "return_predictions",
-        }
-        return dict.fromkeys(COMMANDS, skipped)
+    def subcommands(self) -> dict[str, set[str]]:
+        """The command at hand, because parsers of others take time; its own arguments are added above."""
+        command = self.argv[0]
+        return {command: set(signature(getattr(Trainer, command)).parameters)}
 
     def _set_seed(self) -> None:
         seed = self._get(self.config, "seed_everything")
@@ -117,63 +112,16 @@ class CLI(LightningCLI):
             raise ConfigError(f"seed_everything is {seed}, but a seed is a whole number from 0 to {2**32 - 1}")
         super()._set_seed()
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: None) -> None:
-        lists = ("--label_fractions", "--num_neighbors") if self.argv[:1] == ["evaluate"] else ()
-        words = as_lists(self.argv, lists)
+    def parse_arguments(self, parser: Parser, args: None) -> None:
+        for name in ("--label_fractions", "--num_neighbors") if self.argv[:1] == ["evaluate"] else ():
+            self.argv = as_list(self.argv, name)
         try:
-            self.config = expand_home(parser.parse_args(words))
+            self.config = expand_home(parser.parse_args(self.argv))
         except Refused as refused:
-            raise ConfigError(readable(str(refused), self._parser(words[0]), words[1:])) from refused
-
-    def _with_checkpoint(self, argv: list[str]) -> list[str]:
-        """Resolve --ckpt_path; outside of fit, insert the checkpoint's settings between the YAML and typed options."""
-        if option(argv, "--ckpt_path") == "auto":
-            argv = resume_or_start(argv, self.name)
-        command, typed = argv[0] if argv else "", option(argv, "--ckpt_path")
-        if typed in (None, "null"):
-            check_weights(argv, self.name)
-            return argv
-        self.checkpoint = find_checkpoint(typed, self.name, resume=command == "fit")
-        checkpoint = read_checkpoint(self.checkpoint)
-        exported = command == "fit" or not _pretraining(checkpoint) or self.checkpoint.name == callbacks.AVERAGED
-        if not exported:  # pretraining exports its last weights
-            self.checkpoint = find_checkpoint(typed, self.name, resume=True)
-            checkpoint = read_checkpoint(self.checkpoint)
-        argv = replace_option(argv, "--ckpt_path", str(self.checkpoint))
-        self.epoch = checkpoint.get("epoch", 0)
-        trained = checkpoint.get("datamodule_hyper_parameters", {}).get("_class_path", "")
-        self.meaning = checkpoint.get(trained.rpartition(".")[2], {})  # classes and colors of the values in masks
-        self.remembered = {
-            "model": remembered(checkpoint.get("hyper_parameters", {})),
-            "data": remembered(checkpoint.get("datamodule_hyper_parameters", {})),
-        }
-        asked, task = typed_task(argv), checkpoint.get("task", "another program")
-        if not asked and config_path(argv) is None:
-            self.name = checkpoint_name(self.checkpoint, task)
-        if asked and asked != task:
-            raise ConfigError(
-                f"{self.checkpoint} is a checkpoint of {task}, but this command is about {asked}; "
-                f"to start from its backbone use --model.weights {shlex.quote(typed)}"
-            )
-        if command == "fit":
-            return argv
-        if option(argv, "--model.weights") not in (None, "null"):
-            raise ConfigError(f"{command} is about the weights of --ckpt_path: leave --model.weights out")
-        if "weights" in (known := self.remembered["model"].get("init_args", {})):
-            known["weights"] = None  # the checkpoint holds them
-        after_configs = max(
-            (i + (1 if "=" in a else 2) for i, a in enumerate(argv) if re.fullmatch(r"(-c|--config)(=.*)?", a)),
-            default=1,
-        )
-        data = handed_on(self.remembered["data"], argv)
-        if command == "predict" and (typed := {"label_fraction", "num_labels", "val_split"} & typed_data(argv)[1]):
-            name = min(typed)
-            raise ConfigError(f"data.{name} is about training, but predict takes every sample: leave --data.{name} out")
-        known = json.dumps({k: v for k, v in (self.remembered | {"data": data}).items() if v})
-        return [*argv[:after_configs], "--config", known, *argv[after_configs:]]
+            raise ConfigError(readable(str(refused), self._parser(self.argv[0]), self.argv[1:])) from refused
 
     def _parse_ckpt_path(self) -> None:
-        """Do nothing: Lightning would put the checkpoint above typed options; `_with_checkpoint` put it below."""
+        """Do nothing: Lightning would put the checkpoint above typed options; `configs_first` put it below."""
 
     # Parts -----------------------------------------------------------------------------------------------------------
 
@@ -181,19 +129,19 @@ class CLI(LightningCLI):
         self.settings = self.config[self.subcommand]
         for name in ("model", "data"):
             check_nulls(name, self.settings[name])
-        if self.settings.ckpt_path and not self.checkpoint:
+        if self.settings.ckpt_path and not self.trained:
             raise ConfigError(f"ckpt_path {self.settings.ckpt_path} stands in a YAML: type it as --ckpt_path")
         for name in ("weights", "self_critical"):
             if self.settings.model.init_args.get(name):
                 self.settings.model.init_args[name] = resolve_weights(self.settings.model.init_args[name])
-        resumed = self.checkpoint and self.subcommand == "fit"
-        before = settings_before(self.checkpoint, self.remembered) if resumed else {}
+        resumed = self.trained and self.subcommand == "fit"
+        before = settings_before(self.trained) if resumed else {}
         self.precision_reason = choose_precision(self.settings.trainer, before)
         print_changes(yaml.safe_load(self._dump()), before)
         parser = self._parser(self.subcommand)
         self.datamodule = parser.instantiate(Namespace(data=self.settings.data)).data
-        self.datamodule.adopt(self.meaning, typed_data(self.typed)[1])
-        known = self.remembered.get("model", {}).get("init_args", {})
+        self.datamodule.adopt(self.trained.meaning if self.trained else {}, typed_data(self.typed)[1])
+        known = self.trained.settings["model"].get("init_args", {}) if self.trained else {}
         link(self.settings, self.datamodule, known, self.checkpoint, judging=self.subcommand == "evaluate")
         del self.config_dump  # cached before the classes were known
         self.model = parser.instantiate(Namespace(model=self.settings.model)).model
@@ -211,6 +159,11 @@ class CLI(LightningCLI):
         except BaseException:
             self.directory.release(failed=True)
             raise
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """File of --ckpt_path."""
+        return self.trained.path if self.trained else None
 
     def _check_views(self) -> None:
         """Check that the data gives as many views of each image as the task trains on, in sizes its backbone takes."""
@@ -234,7 +187,7 @@ class CLI(LightningCLI):
             suffix = "" if self.subcommand == "fit" else f"_{self.subcommand}"
             path = self.checkpoint.parent.parent if resumed else new_path(self.name, suffix)
         resumed = resumed and Path(path).resolve() == self.checkpoint.parent.parent.resolve()
-        restarted = not resumed and option(self.typed, "--ckpt_path") == "auto"
+        restarted = not resumed and parse_known(self.typed).ckpt_path == "auto"
         directory = RunDirectory(Path(path), self._save_config, resumed, restarted)
         if rank_zero_only.rank == 0:
             directory.claim()
@@ -250,8 +203,7 @@ class CLI(LightningCLI):
             "ckpt_path": self.checkpoint,
         }
         if subcommand == "evaluate":
-            own = self._subcommand_method_arguments[subcommand]
-            return {k: self.config_init[subcommand][k] for k in own} | kwargs
+            return {k: self.config_init[subcommand][k] for k in self.own} | kwargs
         kwargs["weights_only"] = True
         return kwargs | {"fit": {}, "predict": {"return_predictions": False}}.get(subcommand, {"verbose": False})
 
@@ -261,8 +213,8 @@ class CLI(LightningCLI):
         failed = True
         try:
             found = getattr(self.trainer, subcommand)(**self._prepare_subcommand_kwargs(subcommand))
-            if subcommand != "fit" and self.checkpoint:
-                self.summary.results.set_weights(self.checkpoint.stem, self.epoch)
+            if subcommand != "fit" and self.trained:
+                self.summary.results.set_weights(self.trained.path.stem, self.trained.epoch)
             if subcommand == "evaluate":
                 self.summary.set_rows([result._asdict() for result in found])
             commands = ()
@@ -301,9 +253,9 @@ class CLI(LightningCLI):
             if yaml.safe_load(path.read_text()) == yaml.safe_load(text):
                 return
             with writing(path):
-                path.replace(path.with_name(f"config_until_epoch_{self.epoch + 1}.yaml"))
+                path.replace(path.with_name(f"config_until_epoch_{self.trained.epoch + 1}.yaml"))
         with writing(path):
-            path.write_text(f"# python cli.py {shlex.join(self.typed)}\n{text}")
+            path.write_text(f"# {command_line(*self.typed)}\n{text}")
         for logger in self.trainer.loggers:
             logger.log_hyperparams(flatten(yaml.safe_load(text)))
 
@@ -314,8 +266,3 @@ class CLI(LightningCLI):
         if "tokenizers" in settings.model.init_args:
             settings.model.init_args.tokenizers = None  # thousands of pieces, which the checkpoint holds
         return self._parser(self.subcommand).dump(settings, skip_none=False)
-
-
-def _pretraining(checkpoint: dict[str, Any]) -> bool:
-    task = vars(tasks).get(checkpoint.get("task", ""))
-    return isinstance(task, type) and task.pretraining

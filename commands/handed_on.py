@@ -3,12 +3,9 @@
 import inspect
 import re
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from commands.arguments import option
+from commands.arguments import class_of, parse_known, read_yaml
 from datamodules import DataModule
 from datamodules.roles import Role, default, roles_of
 
@@ -50,19 +47,9 @@ def typed_data(argv: list[str]) -> tuple[str | None, set[str]]:
 
     A class is typed as `--data NAME`, `--data.class_path NAME`, or within a YAML file or text that `--data` takes.
     """
-    names = {match[1] for word in argv if (match := re.match(r"--data\.(?:init_args\.)?(\w+)", word))}
-    name, whole = option(argv, "--data.class_path"), option(argv, "--data")
-    if whole is not None:
-        try:
-            whole = yaml.safe_load(Path(whole).read_text() if Path(whole).is_file() else whole)
-        except (OSError, yaml.YAMLError):
-            whole = None  # parsing reports it
-    if isinstance(whole, dict):
-        names |= set(whole.get("init_args") or {})
-        name = name or whole.get("class_path")
-    elif whole:
-        name = name or str(whole)
-    return name, names - {"class_path", "init_args"}
+    options = {match[1] for word in argv if (match := re.match(r"--data\.(?:init_args\.)?(\w+)", word))}
+    name, names = class_of(read_yaml(parse_known(argv).data or ""))
+    return name, (names | options) - {"class_path", "init_args"}
 
 
 def find_class(name: str) -> type[DataModule] | None:

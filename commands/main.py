@@ -6,7 +6,7 @@ import time
 from lightning.pytorch.utilities import rank_zero_only
 
 import callbacks
-from commands.arguments import check_encodings, option, replace_option, without_none
+from commands.arguments import check_encodings, parse_known, without, without_none
 from commands.backbones.command import backbones
 from commands.cluster import launched, requeue
 from commands.compare.command import Compare
@@ -22,7 +22,8 @@ from commands.silence import silence_messages
 
 def _again(argv: list[str], name: str, value: str) -> str:
     """The command that goes on with a run that was stopped; with --ckpt_path auto the same one."""
-    return command_line(*(argv if option(argv, "--ckpt_path") == "auto" else replace_option(argv, name, value)))
+    auto = parse_known(argv).ckpt_path == "auto"
+    return command_line(*(argv if auto else [*without(argv, name), name, value]))
 
 
 @rank_zero_only
@@ -51,12 +52,12 @@ def main(argv: list[str] | None = None) -> int:
             command(argv)
     except callbacks.Stopped as stop:
         print_line(f"stopped and saved; go on with: {_again(argv, stop.option, str(stop))}")
-        print_line(requeue(option(argv, "--ckpt_path"), stop.signal))
+        print_line(requeue(parse_known(argv).ckpt_path, stop.signal))
         return 128 + stop.signal  # as the shell counts
     except Terminated as end:
         saved = f"stopped after the last saved step; go on with: {_again(argv, '--ckpt_path', str(end.saved))}"
         print_line(saved if end.saved else nothing_saved(argv))
-        print_line(requeue(option(argv, "--ckpt_path"), end.signal))
+        print_line(requeue(parse_known(argv).ckpt_path, end.signal))
         return 128 + end.signal
     except Lost as lost:
         if debug:

@@ -1,12 +1,13 @@
 """Commands that the end of a `fit` prints: test or validate again, predict, evaluate and fine-tune a backbone."""
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from commands.arguments import find_config, parse_known, read_yaml
+from commands.overview import program
 from datamodules import DataModule
 from datamodules.roles import roles_of
 from tasks import Task
@@ -22,7 +23,7 @@ GRAFT = "tasks/classification.yaml"
 
 
 def next_commands(argv: list[str], folder: Path, task: Task, data: DataModule) -> list[str]:
-    """Lines "next, PURPOSE: python cli.py ..." with the settings as typed, quoted for a shell.
+    """Lines "next, PURPOSE: COMMAND" with the settings as typed, quoted for a shell.
 
     Args:
         argv: arguments of the `fit` as typed.
@@ -33,14 +34,14 @@ def next_commands(argv: list[str], folder: Path, task: Task, data: DataModule) -
     link = folder.parent / "latest"
     run = str(link if link.exists() and link.resolve() == folder.resolve() else folder)
     if task.pretraining:
-        graft = ["fit", "--config", _yaml(GRAFT), "--model.weights", run, *_same_data(argv, data)]
+        graft = ["fit", "--config", GRAFT, "--model.weights", run, *_same_data(argv, data)]
         graft += _backbone(argv, task)
         return [
             f"next, evaluate features: {command_line('evaluate', '--ckpt_path', run)}",
             f"next, fine-tune:         {command_line(*graft)}",
             f"next, a linear probe:    {command_line(*graft, '--model.frozen', 'true')}",
         ]
-    config = _words(argv, "--config") or _words(argv, "-c")
+    config = [word for path in parse_known(argv).config for word in ("--config", path)]
     noun, files, where = OWN[data.noun]
     own = ["--data", files, "--data.root", where]
     if task.generative:
@@ -53,8 +54,7 @@ def next_commands(argv: list[str], folder: Path, task: Task, data: DataModule) -
 
 def command_line(*words: str) -> str:
     """A command of this program, quoted for a shell."""
-    program = sys.argv[0] if Path(sys.argv[0]).name == "cli.py" else "cli.py"
-    return shlex.join(["python", program, *words])
+    return f"{program()} {shlex.join(words)}"
 
 
 def typed_options(argv: list[str], name: str) -> dict[str, list[str]]:
@@ -94,7 +94,7 @@ def _backbone(argv: list[str], task: Task) -> list[str]:
     typed = [*_words(argv, "--model.backbone"), *_words(argv, "--model.small_images")]
     if typed or task.backbone is None:
         return typed
-    usual = yaml.safe_load(Path(_yaml(GRAFT)).read_text())["model"]["init_args"]
+    usual = read_yaml(find_config(GRAFT))["model"]["init_args"]
     words = [] if task.backbone.name == usual["backbone"] else ["--model.backbone", task.backbone.name]
     small = task.backbone.small_images
     return words + (["--model.small_images", "true"] if small and not usual.get("small_images") else [])
@@ -110,8 +110,3 @@ def _path(kind: type) -> str:
 
 def _plain(value: Any) -> Any:
     return yaml.safe_dump(value, default_flow_style=True).strip() if isinstance(value, list | dict) else value
-
-
-def _yaml(name: str) -> str:
-    """A YAML of this program, from the working directory."""
-    return name if Path(name).is_file() else str(Path(__file__).parents[1] / name)

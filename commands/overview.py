@@ -1,5 +1,8 @@
 """The screen of `python cli.py` and `python cli.py --help`: commands, and every YAML in `tasks/` with a line."""
 
+import shlex
+import shutil
+import sys
 from pathlib import Path
 
 COMMANDS = {
@@ -11,17 +14,25 @@ COMMANDS = {
     "compare": "train one task from several initializations",
     "backbones": "list and describe what --model.backbone takes",
 }
-START = "python cli.py fit --config tasks/simclr.yaml"
+
+
+def program() -> str:
+    """This program as typed, for a shell: `graft`, or `python` with the path of cli.py."""
+    typed = sys.argv[0]
+    if Path(typed).name == "graft":
+        return "graft" if shutil.which("graft") == typed else shlex.quote(typed)
+    return f"python {shlex.quote(typed) if Path(typed).name == 'cli.py' else 'cli.py'}"
 
 
 def overview() -> str:
     """The whole screen, at most 80 columns wide."""
+    start = f"{program()} fit --config tasks/simclr.yaml"
     files = sorted((Path(__file__).parents[1] / "tasks").glob("*.yaml"))
     return "\n".join(
         [
             "Graft: pretrain one backbone, graft it onto any task.",
             "",
-            "usage: python cli.py COMMAND --config tasks/NAME.yaml [--SETTING VALUE ...]",
+            f"usage: {program()} COMMAND --config tasks/NAME.yaml [--SETTING VALUE ...]",
             "",
             "commands:",
             *(_line(name, words, 9) for name, words in COMMANDS.items()),
@@ -29,8 +40,8 @@ def overview() -> str:
             "tasks:",
             *(_line(file.stem, summary(file), 21) for file in files),
             "",
-            f"start here:    {START}",
-            f"all settings:  {START} --help",
+            f"start here:    {start}",
+            f"all settings:  {start} --help",
         ]
     )
 

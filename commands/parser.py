@@ -9,13 +9,15 @@ from jsonargparse.typing import register_type
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+import datamodules
 import modules.heads
 import modules.necks
 import modules.temporal  # short names in YAML
 import modules.text.recurrent
 import modules.text.show_attend_tell
 import modules.text.transformer  # noqa: F401
-from commands.arguments import without_none
+import tasks
+from commands.arguments import class_of, find_config, flatten, parse_known, read_yaml, without_none
 from commands.yaml_text import dump_yaml
 from datamodules.workers import worker_error
 from modules.contracts import ConfigError, DataError
@@ -37,6 +39,31 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> None:
         raise user_error(ex) or Refused(message) from ex
+
+
+def typed_classes(argv: list[str]) -> dict[str, type]:
+    """Classes of `model` and `data` as typed, or as the YAML says, where they are of this program."""
+    known, found = parse_known(argv), {}
+    texts = [read_yaml(find_config(config)) for config in known.config]
+    for section, package in (("model", tasks), ("data", datamodules)):
+        values = [text[section] for text in texts if isinstance(text, dict) and section in text]
+        values += [read_yaml(typed) for typed in [getattr(known, section)] if typed]
+        name = class_of(values[-1])[0] if values else None
+        cls = vars(package).get((name or "").rpartition(".")[2])
+        if isinstance(cls, type):
+            found[section] = cls
+    return found
+
+
+def show_values(parser: LightningArgumentParser, argv: list[str]) -> None:
+    """Make the values of the YAML the defaults that a help shows."""
+    names = {action.dest for action in parser._actions}
+    groups = {name.rpartition(".")[0] for name in names if not name.endswith(".help")}
+    for config in parse_known(argv).config:
+        text = read_yaml(find_config(config))
+        values = flatten(text, skip="init_args") if isinstance(text, dict) else {}
+        values = {name.removesuffix(".class_path"): value for name, value in values.items()}
+        parser.set_defaults({name: value for name, value in values.items() if name in names - groups})
 
 
 def user_error(error: BaseException | None) -> Exception | None:

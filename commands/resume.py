@@ -1,7 +1,6 @@
 """Settings of a resumed run beside those of the run that was stopped."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -9,18 +8,14 @@ from jsonargparse import Namespace
 from lightning.pytorch.utilities import rank_zero_only
 
 from commands.arguments import flatten
+from commands.trained import Trained
 from modules.training.precision import AUTO, choose, detect, unified
 
 
-def settings_before(checkpoint: Path, remembered: dict[str, Any]) -> dict[str, Any]:
-    """Settings of the run that is resumed, as its config.yaml has them.
-
-    Args:
-        checkpoint: of the run that was stopped.
-        remembered: the settings in the checkpoint, which win.
-    """
-    file = checkpoint.parent.parent / "config.yaml"
-    return (yaml.safe_load(file.read_text()) if file.is_file() else {}) | remembered
+def settings_before(trained: Trained) -> dict[str, Any]:
+    """Settings of the run that is resumed, as its config.yaml has them; those in the checkpoint win."""
+    file = trained.path.parent.parent / "config.yaml"
+    return (yaml.safe_load(file.read_text()) if file.is_file() else {}) | trained.settings
 
 
 def choose_precision(trainer: Namespace, before: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from commands.backbones.facts import Facts, has_weights, origin
 from commands.backbones.receptive import receptive_fields
+from commands.overview import program
 from modules.backbones import by_name, names
 from modules.contracts import ConfigError, suggest, writing
 
@@ -24,8 +25,8 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self) -> None:
         super().__init__(
-            "python cli.py backbones",
-            "python cli.py backbones [PATTERN] | NAME --describe [--out FOLDER]",
+            f"{program()} backbones",
+            f"{program()} backbones [PATTERN] | NAME --describe [--out FOLDER]",
             "Without PATTERN: the families. With it: size, cost and maps of all backbones whose name it fits. Every "
             "name is a --model.backbone.",
             allow_abbrev=False,
@@ -77,7 +78,7 @@ def matching(pattern: str) -> list[str]:
     if found := [name for name in names() if fnmatch(name, wild)]:
         return found
     near = suggest(pattern.strip("*?"), names())
-    raise ConfigError(f"no backbone fits {pattern!r}{near or ': python cli.py backbones lists the families'}")
+    raise ConfigError(f"no backbone fits {pattern!r}{near or f': {program()} backbones lists the families'}")
 
 
 def families() -> Iterator[str]:
@@ -93,7 +94,7 @@ def families() -> Iterator[str]:
             line += f" {name}" if len(line) + len(name) < room else ""
         yield line
     yield f"{len(names())} backbones in {len(groups)} families"
-    yield "sizes and maps: python cli.py backbones PATTERN, such as 'resnet*'"
+    yield f"sizes and maps: {program()} backbones PATTERN, such as 'resnet*'"
 
 
 def listing(found: list[str]) -> Iterator[str]:

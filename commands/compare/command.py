@@ -4,7 +4,7 @@ import yaml
 
 import tasks
 from callbacks.run_directory import RunDirectory
-from commands.arguments import config_path, flatten, option, typed_task
+from commands.arguments import flatten, parse_known, typed_task
 from commands.compare.plan import typed_plan
 from commands.compare.runs import check_starts, compare
 from commands.fit import CLI
@@ -16,8 +16,8 @@ class Compare(CLI):
 
     def __init__(self, argv: list[str]):
         task = vars(tasks).get(typed_task(argv) or "")
-        bare = config_path(argv) is None and option(argv, "--model") is None
-        if bare and not {"-h", "--help"} & set(argv):
+        typed = parse_known(argv)
+        if not (typed.config or typed.model) and not {"-h", "--help"} & set(argv):
             raise ConfigError("compare needs a task to train: add --config, such as tasks/classification.yaml")
         if task and not issubclass(task, tasks.VisionTask):
             raise ConfigError(f"compare compares initializations of a backbone, but {task.__name__} has none")

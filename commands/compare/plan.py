@@ -9,6 +9,7 @@ from typing import NamedTuple, NoReturn
 from callbacks.run_directory import new_path
 from commands.arguments import run_name
 from commands.checkpoints import resolve_weights
+from commands.overview import program
 from modules.contracts import ConfigError
 
 OWN = ("--model.weights", "--model.init_args.weights", "--seed_everything", "--ckpt_path")  # compare sets them itself
@@ -52,11 +53,11 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self) -> None:
         super().__init__(
-            "python cli.py compare",
-            "python cli.py compare --config tasks/TASK.yaml --weights none,RUN,... [--seeds N] [--run_dir DIR] [...]",
+            f"{program()} compare",
+            f"{program()} compare --config tasks/TASK.yaml --weights none,RUN,... [--seeds N] [--run_dir DIR] [...]",
             "Compares initializations: trains one task from several starts, with the same seeds for each, and writes a "
             "table, compare.json, compare.csv and figures/compare.png.",
-            "All options of `fit` work too and hold for every run (python cli.py fit --help), except "
+            f"All options of `fit` work too and hold for every run ({program()} fit --help), except "
             f"{', '.join(name for name in OWN if 'init_args' not in name)}.",
             allow_abbrev=False,
         )

@@ -6,7 +6,6 @@ import sys
 import pytest
 
 import commands.overview
-from commands.arguments import ALL_COMMANDS
 from tests.helpers.commands import ROOT
 
 
@@ -21,7 +20,3 @@ def test_one_screen_of_commands_and_tasks_without_the_libraries_of_training(type
     assert len(screen) <= 45 and max(map(len, screen)) <= 80
     words = [line.split()[0] for line in screen if line.startswith("  ")]
     assert words == [*commands.overview.COMMANDS, *(path.stem for path in sorted((ROOT / "tasks").glob("*.yaml")))]
-
-
-def test_every_command_is_shown():
-    assert set(commands.overview.COMMANDS) == set(ALL_COMMANDS)
