@@ -28,7 +28,7 @@ from commands.errors import readable
 from commands.evaluate import Trainer
 from commands.handed_on import typed_data
 from commands.home import expand_home
-from commands.linking import link
+from commands.linking import check_views, link
 from commands.next_commands import command_line, next_commands
 from commands.overview import program
 from commands.parser import Parser, Refused, show_values, typed_classes
@@ -66,7 +66,12 @@ class CLI(LightningCLI):
             seed_everything_default=0,
             auto_configure_optimizers=False,
             parser_class=Parser,
-            parser_kwargs={"prog": program()},
+            parser_kwargs={
+                argv[0]: {
+                    "usage": f"{program()} {argv[0]} --config tasks/NAME.yaml [--SETTING VALUE ...]",
+                    "description": "Settings of other classes: --model.help CLASS and --data.help CLASS.",
+                }
+            },
         )
 
     # Arguments -------------------------------------------------------------------------------------------------------
@@ -94,7 +99,7 @@ class CLI(LightningCLI):
         parser.add_lightning_class_args(callbacks.Predictions, "predictions")
         own = self.typed[0] == "evaluate"
         skip = {"model", "datamodule", "ckpt_path"}
-        self.own = parser.add_method_arguments(Trainer, "evaluate", skip=skip) if own else []
+        self.own = parser.add_method_arguments(Trainer, "evaluate", as_group=False, skip=skip) if own else []
         parser.add_lightning_class_args(Trainer, "trainer")
         usual = {"max_epochs": 10, "log_every_n_steps": 10, "num_sanity_val_steps": 0}
         parser.set_defaults({f"trainer.{name}": value for name, value in usual.items()})
@@ -145,7 +150,8 @@ class CLI(LightningCLI):
         link(self.settings, self.datamodule, known, self.checkpoint, judging=self.subcommand == "evaluate")
         del self.config_dump  # cached before the classes were known
         self.model = parser.instantiate(Namespace(model=self.settings.model)).model
-        self._check_views()
+        if self.subcommand == "fit":
+            check_views(self.model, self.datamodule)
         self.datamodule.set_letterbox(self.model.letterbox)
         self.directory = self._run_directory()
         try:
@@ -164,19 +170,6 @@ class CLI(LightningCLI):
     def checkpoint(self) -> Path | None:
         """File of --ckpt_path."""
         return self.trained.path if self.trained else None
-
-    def _check_views(self) -> None:
-        """Check that the data gives as many views of each image as the task trains on, in sizes its backbone takes."""
-        (least, most), given = self.model.views, self.datamodule.view_count
-        if self.subcommand == "fit" and not least <= given <= most:
-            wanted = f"{least}{' or more' if most > least else ''} view{'s' * (most > 1)}"
-            local = " and --data.local_views 0" if given > most else ""
-            raise ConfigError(
-                f"{type(self.model).__name__} trains on {wanted} of each image, but the data gives {given}: "
-                f"set --data.views {least}{local}"
-            )
-        if self.subcommand == "fit" and isinstance(self.model, tasks.VisionTask):
-            self.model.check_sides(self.datamodule.sides)
 
     def _run_directory(self) -> RunDirectory:
         resumed = (

@@ -1,4 +1,4 @@
-"""Linking of data to model before the model is built: class names, clip length, vocabularies, image size."""
+"""Linking of data to model: class names, clip length, vocabularies and image size before it is built, then views."""
 
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from datamodules import DataModule
 from datamodules.text.text_data import TextData
 from modules.contracts import ConfigError, DataError
 from modules.text.tokenizer import Tokenizer
+from tasks import Task, VisionTask
 
 
 def link(
@@ -41,6 +42,24 @@ def link(
     # generators are built for one image size
     if "image_size" in args and args.image_size is None and isinstance(given.get("image_size"), int):
         args.image_size = given.image_size
+
+
+def check_views(task: Task, data: DataModule) -> None:
+    """Check that the data gives as many views of each image as the task trains on, in sizes its backbone takes.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    (least, most), given = task.views, data.view_count
+    if not least <= given <= most:
+        wanted = f"{least}{' or more' if most > least else ''} view{'s' * (most > 1)}"
+        local = " and --data.local_views 0" if given > most else ""
+        raise ConfigError(
+            f"{type(task).__name__} trains on {wanted} of each image, but the data gives {given}: "
+            f"set --data.views {least}{local}"
+        )
+    if isinstance(task, VisionTask):
+        task.check_sides(data.sides)
 
 
 def _classes(known: list[str] | None, found: list[str], checkpoint: Path | None) -> list[str]:

@@ -78,9 +78,12 @@ def user_error(error: BaseException | None) -> Exception | None:
 
 
 def _says_lightning(error: BaseException) -> bool:
-    """True for errors that Lightning itself raises, such as early stopping on a metric that is never logged."""
+    """True for errors about settings that Lightning raises: values, missing packages, and all of its callbacks.
+
+    EarlyStopping on a metric that is never logged is one. Other errors in Lightning are faults of this program.
+    """
     raised = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    kinds = ValueError | TypeError | RuntimeError | ImportError  # the last: a package that it needs
-    return (
-        isinstance(error, kinds) and bool(raised) and raised[-1].startswith(("lightning.pytorch.", "lightning.fabric."))
-    )
+    place = raised[-1] if raised else ""
+    if isinstance(error, ValueError | ImportError):
+        return place.startswith(("lightning.pytorch.", "lightning.fabric."))
+    return isinstance(error, RuntimeError) and place.startswith("lightning.pytorch.callbacks.")

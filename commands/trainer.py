@@ -1,7 +1,6 @@
 """The trainer of a command: loggers, callbacks that are always there, devices and processes."""
 
 import os
-import re
 
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import ProgressBar, StochasticWeightAveraging
@@ -65,10 +64,10 @@ def build_trainer(parts: Namespace, summary: Summary, directory: RunDirectory) -
     try:
         trainer = Trainer(**config, logger=loggers or False, callbacks=[directory, *given, *always])
     except (MisconfigurationException, ValueError, TypeError, ModuleNotFoundError) as error:
-        hardware = re.search("accelerator|devices|backend|Requirement", str(error))
-        asked = f" with accelerator {config['accelerator']}, devices {config['devices']}" if hardware else ""
-        hint = " (auto and cpu work everywhere)" if hardware else ""
-        raise ConfigError(f"there is no such trainer{asked}: {error}{hint}") from error
+        asked = [f"{name} {config[name]}" for name in ("accelerator", "devices") if config[name] != "auto"]
+        what = f" with {', '.join(asked)}" if asked else ""
+        hint = " (accelerator auto and cpu work everywhere)" if asked else ""
+        raise ConfigError(f"there is no such trainer{what}: {error}{hint}") from error
     check_processes(trainer)
     prepare(trainer)
     return trainer

@@ -76,6 +76,17 @@ def test_print_config_is_complete_and_can_be_used(graft, capsys):
     assert config["model"]["init_args"]["optim"]["schedule"] == "cosine"
 
 
+def test_help_shows_task_and_data_with_the_values_of_the_yaml_and_the_trainer_last(graft, capsys):
+    with pytest.raises(SystemExit) as end:
+        graft("fit", "--config", "tasks/simclr.yaml", "--help")
+    assert end.value.code == 0
+    shown = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  --")]
+    sections = [name[2:].partition(".")[0] for name in shown if "." in name]
+    order = list(dict.fromkeys(sections))
+    assert (order[:2], order[-1]) == (["model", "data"], "trainer")
+    assert {"--model.temperature", "--model.optim.lr", "--data.views", "--run_dir"} <= set(shown)
+
+
 def test_data_may_come_from_a_yaml_of_its_own(graft, folder):
     Path("pets.yaml").write_text(
         f"class_path: ImageFolder\ninit_args: {{root: {folder}, image_size: 32, batch_size: 4, workers: 0}}\n"
