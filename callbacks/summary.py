@@ -30,7 +30,7 @@ class Summary(L.Callback):
     Args:
         name: name of the run's configuration.
         command: fit, validate, test, predict or evaluate.
-        typed: the arguments as typed.
+        typed: the program and its arguments as typed.
         seed: of the run.
         precision_reason: reason for the trainer's precision.
     """
@@ -134,7 +134,7 @@ class Summary(L.Callback):
         path = folder / "results.json"
         packages = ("torch", "torchvision", "lightning", "timm", "albumentations", "scikit-learn")
         report = {
-            "command": ["python", "cli.py", *self.typed],
+            "command": self.typed,
             "seed": self.seed,
             f"{'test' if self.command in ('fit', 'test') else 'evaluated'} weights": self.results.weights,
             "results": [row | {"value": or_null(row["value"])} for row in rows],

@@ -4,6 +4,7 @@ Precedence of settings: typed options, then those stored in a checkpoint, then t
 """
 
 import os
+import shlex
 import sys
 import warnings
 from inspect import signature
@@ -160,7 +161,8 @@ class CLI(LightningCLI):
             parts = self.config_init[self.subcommand] = parser.instantiate(rest)
             check_trainer(dict(parts.trainer.items(branches=False)), self.model)
             seed, reason = self.settings.seed_everything, self.precision_reason
-            self.summary = Summary(self.name, self.subcommand, self.typed, seed, reason)
+            typed = shlex.split(command_line(*self.typed))
+            self.summary = Summary(self.name, self.subcommand, typed, seed, reason)
             self.trainer = build_trainer(parts, self.summary, self.directory)
         except BaseException:
             self.directory.release(failed=True)
