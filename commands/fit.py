@@ -87,14 +87,10 @@ class CLI(LightningCLI):
                 parser.add_lightning_class_args(base, section, subclass_mode=True)
 
     def add_arguments_to_parser(self, parser: Parser) -> None:
-        parser.add_argument(
-            "--run_dir", type=str | None, default=None, help="output folder of the run; default runs/NAME/TIME"
-        )
+        parser.add_argument("--run_dir", type=str | None, default=None, help="output folder; default runs/NAME/TIME")
         text = "a .ckpt file, a run directory or `latest`; fit resumes it, and `auto` does if there is one"
         parser.add_argument("--ckpt_path", type=str | None, default=None, help=text)
-        parser.add_argument(
-            "--tensorboard", type=bool, default=False, help="also log to TensorBoard, in the run directory"
-        )
+        parser.add_argument("--tensorboard", type=bool, default=False, help="log to TensorBoard, in the run directory")
         parser.add_lightning_class_args(callbacks.Checkpoint, "checkpoint")
         parser.add_lightning_class_args(callbacks.Figures, "figures")
         parser.add_lightning_class_args(callbacks.Predictions, "predictions")
@@ -192,11 +188,7 @@ class CLI(LightningCLI):
     # Running ---------------------------------------------------------------------------------------------------------
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        kwargs = {
-            "model": self.model,
-            "datamodule": self.datamodule,
-            "ckpt_path": self.checkpoint,
-        }
+        kwargs = {"model": self.model, "datamodule": self.datamodule, "ckpt_path": self.checkpoint}
         if subcommand == "evaluate":
             return {k: self.config_init[subcommand][k] for k in self.own} | kwargs
         kwargs["weights_only"] = True
