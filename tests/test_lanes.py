@@ -13,7 +13,10 @@ from tests.conftest import EXPLICIT, LANES, lane_of
 
 def test_every_test_has_one_lane(request):
     lanes = {*LANES.values(), *EXPLICIT}
-    assert not [item.nodeid for item in request.session.items if len(lanes.intersection(item.keywords)) != 1]
+    of_tests = {
+        item.nodeid: lanes.intersection(mark.name for mark in item.iter_markers()) for item in request.session.items
+    }
+    assert not {name: found for name, found in of_tests.items() if len(found) != 1}
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,10 @@ OWN = {
     ("SplitData", "crop"): "training",
     ("SplitData", "augment"): "training",
     ("CaptionTable", "images"): "location",
+    ("FromDataset", "train"): "location",  # the data themselves
+    ("FromDataset", "val"): "location",
+    ("FromDataset", "test"): "location",
+    ("FromDataset", "classes"): "samples",
     ("SegmentationFolder", "images"): "samples",
     ("SegmentationFolder", "masks"): "samples",
     ("ObjectDataModule", "masks"): "input",
