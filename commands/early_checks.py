@@ -163,12 +163,14 @@ def hint(name: str, known: tuple[str, ...]) -> str:
 
 
 def no_command(word: str) -> str:
+    """Sentence for a first word that is no command."""
     if not word:
         return f"say what to do: {program()} {'|'.join(COMMANDS)} --config tasks/TASK.yaml"
     return f"there is no command {word!r}: choose from {', '.join(COMMANDS)}{suggest(word, list(COMMANDS))}"
 
 
 def missing_file(path: str) -> str:
+    """Sentence for a --config that is not there, with the closest names."""
     folder = Path(path).expanduser().parent
     folder = folder if folder.is_dir() else ROOT / folder
     files = [p.name for p in folder.iterdir()] if folder.is_dir() else []

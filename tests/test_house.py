@@ -1,4 +1,4 @@
-"""Language of the repository: openings of docstrings, and words that are out of use."""
+"""Language and sizes of the repository: openings of docstrings, words out of use, long files and functions."""
 
 import ast
 import subprocess
@@ -11,6 +11,7 @@ pytestmark = pytest.mark.integration  # git lists the files
 ROOT = Path(__file__).parents[1]
 OPENINGS = {"What", "Which", "How", "Where", "Whether", "Of", "Who", "When"}
 UNUSED = "picture"  # an input is an image, a drawing that a run leaves is a figure
+LONGEST_FILE, LONGEST_FUNCTION = 260, 60  # lines that are too many
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -48,6 +49,20 @@ def test_images_and_figures_have_no_other_name():
         lines = enumerate(text.lower().splitlines(), 1) if path != Path(__file__) else ()
         found += [f"{path.relative_to(ROOT)}:{number}" for number, line in lines if UNUSED in line]
     assert not found
+
+
+def too_long(source: str) -> list[str]:
+    """Names of functions of `LONGEST_FUNCTION` lines and more."""
+    functions = (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+    return [node.name for node in functions if node.end_lineno - node.lineno + 1 >= LONGEST_FUNCTION]
+
+
+def test_files_and_functions_are_read_at_a_glance():
+    files = [path for path in tracked("*.py") if "tests" not in path.relative_to(ROOT).parts]
+    sources = {str(path.relative_to(ROOT)): path.read_text() for path in files}
+    found = [name for name, source in sources.items() if source.count("\n") >= LONGEST_FILE]
+    found += [f"{name}: {function}" for name, source in sources.items() for function in too_long(source)]
+    assert len(files) > 100 and not found
 
 
 # Attributes are set by the object that has them ----------------------------------------------------------------------
