@@ -7,7 +7,7 @@ from typing import Any
 
 from commands.arguments import class_of, parse_known, read_yaml
 from datamodules import DataModule
-from datamodules.roles import Role, default, roles_of
+from datamodules.setting_roles import Role, default, roles_of
 
 ALWAYS: tuple[Role, ...] = ("input", "loading")
 SAME_DATA: tuple[Role, ...] = ("location", "samples")

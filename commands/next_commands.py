@@ -9,7 +9,7 @@ import yaml
 from commands.arguments import find_config, parse_known, read_yaml
 from commands.overview import program
 from datamodules import DataModule
-from datamodules.roles import roles_of
+from datamodules.setting_roles import roles_of
 from tasks import Task
 
 OWN = {

@@ -12,8 +12,8 @@ from callbacks.loggers.build import build_loggers
 from callbacks.loggers.fault_tolerant import fault_tolerant
 from callbacks.progress import make_progress
 from callbacks.run_directory import RunDirectory
+from callbacks.stochastic_weight_averaging import AveragingAfterTraining
 from callbacks.summary import Summary
-from callbacks.weight_averaging import AveragingAfterTraining
 from commands.cluster import share_out
 from commands.evaluate import Trainer
 from commands.processes import check_processes, prepare

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from datamodules.roles import Role
 from datamodules.sampler import DistributedSequentialSampler, EpochSampler
+from datamodules.setting_roles import Role
 from datamodules.workers import Collate, Loader, outlive_signals
 from modules.contracts import Batch, ConfigError, DataError
 from modules.contracts.data_info import DataInfo

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.base import Split
-from datamodules.spelling import composed
+from datamodules.file_names import composed
 from datamodules.split_names import split_folders
 from modules.contracts import DataError, suggest
 

@@ -11,7 +11,7 @@ from datamodules.depth import find_span
 from datamodules.duplicates import report, shared_images
 from datamodules.finding import SILENT, SUFFIXES
 from datamodules.inspection import MAX_PIXELS, Inspection, inspect_all, pixel_limit
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 from datamodules.source import Files
 from datamodules.split_data import Samples, SplitData
 from modules.contracts import ConfigError

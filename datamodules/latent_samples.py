@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from torch.utils.data import Dataset
 
 from datamodules.base import DataModule, Purpose, Split
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 from modules.contracts import Batch, ConfigError
 
 

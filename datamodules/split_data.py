@@ -10,8 +10,8 @@ import numpy as np
 from datamodules.base import DataModule, Split
 from datamodules.finding import count_suffixes
 from datamodules.pairs import Pairs
-from datamodules.roles import Role
 from datamodules.samples import collate
+from datamodules.setting_roles import Role
 from datamodules.source import Source
 from modules.contracts import Batch, ConfigError, DataError, writing
 from modules.contracts.data_info import DataInfo

@@ -17,9 +17,9 @@ from datamodules.base import Purpose, Split
 from datamodules.cache import digest
 from datamodules.captions.feature_cache import FeatureCache
 from datamodules.captions.samples import CaptionDataset, Captioned, CaptionedArrays, collate
+from datamodules.file_names import locate
 from datamodules.image_files import ImageFilesData
-from datamodules.roles import Role
-from datamodules.spelling import locate
+from datamodules.setting_roles import Role
 from datamodules.split_data import extent
 from datamodules.text import text_statistics
 from datamodules.text.encoded import Ids

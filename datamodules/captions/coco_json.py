@@ -7,7 +7,7 @@ from typing import Any
 from datamodules import coco_fields as fields
 from datamodules.base import Split
 from datamodules.captions.caption_data import Listed
-from datamodules.spelling import locate
+from datamodules.file_names import locate
 from datamodules.split_names import NAMES
 from datamodules.text_files import read_text
 from modules.contracts import DataError

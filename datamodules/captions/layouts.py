@@ -7,7 +7,7 @@ from typing import ClassVar
 from datamodules.base import Split
 from datamodules.captions import coco_json
 from datamodules.captions.caption_data import CaptionData, Listed
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 from datamodules.split_names import split_named
 from datamodules.text_files import Row, read_lines, read_rows, read_text
 from modules.contracts import DataError

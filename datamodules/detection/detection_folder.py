@@ -8,7 +8,7 @@ from datamodules.detection.formats import Difficult, detect, read
 from datamodules.detection.object_data import ObjectDataModule
 from datamodules.detection.objects import ObjectFiles
 from datamodules.inspection import pixel_limit
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 
 
 class DetectionFolder(ObjectDataModule):

@@ -19,8 +19,8 @@ from datamodules.detection.proposals import Proposals, WithProposals, read_propo
 from datamodules.detection.samples import LetterboxedObjects, ObjectDataset, collate_objects
 from datamodules.image_files import ImageFilesData
 from datamodules.letterbox import as_target_size, check_scale, sizes_in_words
-from datamodules.roles import Role
 from datamodules.samples import ImageDataset
+from datamodules.setting_roles import Role
 from datamodules.source import Files
 from modules.contracts import Batch, ConfigError, DataError
 from modules.contracts.data_info import DataInfo

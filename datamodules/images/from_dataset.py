@@ -11,7 +11,7 @@ from torchvision.datasets.vision import StandardTransform
 
 from datamodules.base import DataModule, Split
 from datamodules.images.image_data import ImageDataModule
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 from modules.contracts import ConfigError, DataError
 
 WHITE = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}  # modes of 8 bits and less

@@ -16,9 +16,9 @@ from datamodules.cache import cached_tensors, digest
 from datamodules.image_files import ImageFilesData
 from datamodules.images.on_device import DeviceViews, Resident
 from datamodules.letterbox import Letterbox
-from datamodules.roles import Role
 from datamodules.sampler import EpochSampler
 from datamodules.samples import ImageDataset, LetterboxedImages
+from datamodules.setting_roles import Role
 from modules.contracts import Batch, ConfigError
 
 

@@ -7,7 +7,7 @@ from datamodules.base import Split
 from datamodules.class_folders import ClassFolders
 from datamodules.finding import SUFFIXES, find_images, left_out
 from datamodules.images.image_data import ImageDataModule
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 from datamodules.source import Files
 
 

@@ -8,7 +8,7 @@ import torchvision
 
 from datamodules.base import Split
 from datamodules.images.image_data import ImageDataModule
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 from datamodules.source import Arrays
 from modules.contracts import DataError
 

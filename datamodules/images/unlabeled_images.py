@@ -10,7 +10,7 @@ from datamodules.base import Split
 from datamodules.finding import SUFFIXES, count_suffixes, find_images, left_out
 from datamodules.images.image_data import ImageDataModule
 from datamodules.letterbox import as_target_size
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 from datamodules.source import Files
 from modules.contracts import ConfigError, DataError
 

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from datamodules.base import Split
 from datamodules.pairs import Legend, Pairs
-from datamodules.roles import Role
 from datamodules.segmentation.mask_data import MaskDataModule
 from datamodules.segmentation.pair_files import in_folders, in_list, to_pairs
+from datamodules.setting_roles import Role
 from modules.contracts import IGNORE, DataError
 from modules.contracts.palette import RGB
 

@@ -6,14 +6,14 @@ from typing import Any, ClassVar, Literal
 
 from datamodules import coco_fields as fields
 from datamodules.base import Split
+from datamodules.file_names import posix, spelled
 from datamodules.pairs import Legend, Pairs
-from datamodules.roles import Role
 from datamodules.segmentation.coco_maps import Outlines, Segments, records
 from datamodules.segmentation.files import encoded
 from datamodules.segmentation.mask_data import MaskDataModule
 from datamodules.segmentation.pair_files import check_files
+from datamodules.setting_roles import Role
 from datamodules.source import Files
-from datamodules.spelling import posix, spelled
 from modules.contracts import IGNORE, DataError
 
 Content = dict[str, list[dict[str, Any]]]

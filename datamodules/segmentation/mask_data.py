@@ -14,7 +14,6 @@ from datamodules.base import MEANING, Purpose, Split
 from datamodules.image_files import ImageFilesData
 from datamodules.letterbox import Letterbox, as_target_size, check_scale, sizes_in_words
 from datamodules.pairs import Pairs
-from datamodules.roles import Role
 from datamodules.samples import ImageDataset
 from datamodules.segmentation.augment import MaskAugment
 from datamodules.segmentation.baselines import most_frequent, per_position
@@ -27,6 +26,7 @@ from datamodules.segmentation.mask_statistics import (
     found_values,
 )
 from datamodules.segmentation.samples import MaskDataset
+from datamodules.setting_roles import Role
 from datamodules.source import Files
 from modules.contracts import IGNORE, ConfigError, DataError
 from modules.contracts.data_info import DataInfo

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
+from datamodules.file_names import locate, posix, same_name
 from datamodules.finding import find_images, one_each
 from datamodules.pairs import Legend, Pairs
 from datamodules.segmentation.files import MaskFiles, encoded
 from datamodules.source import Files
-from datamodules.spelling import locate, posix, same_name
 from datamodules.text_files import read_lines
 from modules.contracts import DataError
 

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from datamodules.base import Split
 from datamodules.pairs import HIGHEST, Legend, Pairs
-from datamodules.roles import Role
 from datamodules.segmentation.class_tables import read_class_table
 from datamodules.segmentation.color_masks import ColorMaskFiles
 from datamodules.segmentation.edges import check_edges
@@ -14,6 +13,7 @@ from datamodules.segmentation.layouts import find_pairs
 from datamodules.segmentation.mask_data import VOID, MaskDataModule
 from datamodules.segmentation.mask_statistics import found_values
 from datamodules.segmentation.pair_files import to_pairs
+from datamodules.setting_roles import Role
 from modules.contracts import IGNORE, ConfigError, DataError
 
 REMEDY = "mend the mask, name the class in data.classes, or add the value to data.ignore"

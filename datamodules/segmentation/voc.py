@@ -7,9 +7,9 @@ import torchvision
 
 from datamodules.base import Split
 from datamodules.pairs import Legend, Pairs
-from datamodules.roles import Role
 from datamodules.segmentation.mask_data import MaskDataModule
 from datamodules.segmentation.pair_files import in_names, to_pairs
+from datamodules.setting_roles import Role
 from modules.contracts import DataError
 from modules.contracts.palette import palette
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from datamodules.base import Split
 from datamodules.images.image_data import ImageDataModule
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 from datamodules.source import Arrays
 from datamodules.synthetic.render import render
 from datamodules.synthetic.world import SHAPES, scene

@@ -10,7 +10,7 @@ import numpy as np
 from datamodules.base import Split
 from datamodules.captions.caption_data import CaptionData
 from datamodules.captions.samples import CaptionedArrays
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 from datamodules.synthetic.language import Group, Statement
 from datamodules.synthetic.render import render
 from datamodules.synthetic.shapes import FIRST, WORLD

@@ -6,9 +6,9 @@ import numpy as np
 
 from datamodules.base import Split
 from datamodules.pairs import Legend, Pairs
-from datamodules.roles import Role
 from datamodules.segmentation.files import MaskArrays
 from datamodules.segmentation.mask_data import MaskDataModule
+from datamodules.setting_roles import Role
 from datamodules.source import Arrays
 from datamodules.synthetic.render import render
 from datamodules.synthetic.shapes import FIRST, WORLD

@@ -8,7 +8,7 @@ from pycocotools import mask as coco
 from datamodules.base import Split
 from datamodules.detection.object_data import ObjectDataModule
 from datamodules.detection.objects import ObjectFiles, packed
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 from datamodules.source import Arrays
 from datamodules.synthetic.render import boxes, masks, render
 from datamodules.synthetic.shapes import FIRST, WORLD

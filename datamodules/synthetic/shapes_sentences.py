@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from datamodules.base import Split
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 from datamodules.synthetic.language import statement
 from datamodules.synthetic.shapes import FIRST, WORLD
 from datamodules.synthetic.world import SeededRandom

@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 
 from datamodules.base import Split
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 from datamodules.synthetic.motion import MOTIONS, clip
 from datamodules.synthetic.render import film
 from datamodules.synthetic.shapes import FIRST, WORLD

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from datamodules.base import Split
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 from datamodules.text.bitext import Bitext, read_pair, read_table
 from datamodules.text.text_data import TextData
 from modules.contracts import ConfigError, DataError

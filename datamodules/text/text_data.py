@@ -6,7 +6,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from datamodules.base import Purpose, Split
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 from datamodules.split_data import SplitData
 from datamodules.text import text_statistics
 from datamodules.text.batches import LengthBatches

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from datamodules.base import Split
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 from datamodules.text.bitext import Bitext
 from datamodules.text.lines import normalize_blanks, read_lines, split_lines
 from datamodules.text.text_data import TextData

@@ -5,8 +5,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from datamodules.file_names import posix
 from datamodules.finding import find_files
-from datamodules.spelling import posix
 from datamodules.text_files import read_text
 from modules.contracts import DataError, suggest
 

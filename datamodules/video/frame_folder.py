@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from datamodules.base import Split
 from datamodules.class_folders import ClassFolders
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 from datamodules.video.probe import frame_folders
 from datamodules.video.source import FrameFolders
 from datamodules.video.videos_on_disk import VideosOnDisk

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from datamodules.augment import RECIPES, Augment, Recipe, check_area
 from datamodules.base import Purpose, Split
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 from datamodules.split_data import SplitData
 from datamodules.video.samples import FixedViews, RandomClip, VideoDataset, collate
 from datamodules.video.sampling import Sampling

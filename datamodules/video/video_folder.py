@@ -7,7 +7,7 @@ import numpy as np
 
 from datamodules.base import Split
 from datamodules.class_folders import ClassFolders
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 from datamodules.split_names import split_lists
 from datamodules.video.files import ListFile, find_videos, read_classes
 from datamodules.video.source import VideoFiles

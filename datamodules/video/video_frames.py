@@ -9,7 +9,7 @@ import numpy as np
 from datamodules.base import Split
 from datamodules.cache import digest, stamp
 from datamodules.images.image_data import ImageDataModule
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 from datamodules.video.decode import scaled_shape
 from datamodules.video.source import VideoFiles
 from datamodules.video.video_folder import VideoFolder

@@ -8,9 +8,9 @@ import numpy as np
 
 from datamodules.base import Split
 from datamodules.cache import folder
+from datamodules.file_names import locate
 from datamodules.letterbox import sizes_in_words
-from datamodules.roles import Role
-from datamodules.spelling import locate
+from datamodules.setting_roles import Role
 from datamodules.video.frame_cache import CachedVideos
 from datamodules.video.probe import video_files
 from datamodules.video.sampling import How, Sampling, Short, timeline

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from datamodules import DataModule
 from datamodules.base import Purpose, Split
-from datamodules.roles import Role
+from datamodules.setting_roles import Role
 from modules.contracts import Batch, ConfigError
 
 FIRST: dict[Split, int] = {"train": 0, "val": 1_000_000, "test": 2_000_000}  # number of the first disk; none is shared

@@ -5,19 +5,16 @@ that is certain would otherwise outvote several that are not.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from modules.decoding.tta import TiledTTA, check_scales, check_tiles
+from modules.decoding.tta import Predict, TiledTTA, augmented, check_tiles
 
 STRIP = 1 << 25  # values that `class_map` resizes at once: 128 MiB
-
-Predict = Callable[[Tensor], Tensor]
-"""Images (B, 3, H, W) to maps (B, C, H, W) of the same height and width."""
 
 
 def infer(
@@ -107,34 +104,6 @@ def sliding(predict: Predict, image: Tensor, tile_size: int, tile_overlap: float
             total[..., top : top + high, left : left + wide].addcmul_(part, weight)
             weights[top : top + high, left : left + wide] += weight
     return total.div_(weights)
-
-
-def augmented(predict: Predict, image: Tensor, flip: bool = False, scales: Sequence[float] = (1.0,)) -> Tensor:
-    """Test-time augmentation: mean probabilities over scales of the image, and over its horizontal flip.
-
-    Args:
-        predict: images of any size to probabilities.
-        image: (B, 3, H, W).
-        flip: average over the horizontal flip of each scale too.
-        scales: factors on height and width, > 0; resized bilinearly, on the way down with antialiasing.
-
-    Returns:
-        (B, C, H, W); that of `predict` itself without flip and with a scale of 1 alone.
-
-    Raises:
-        ConfigError: no scale, or one that is not above 0.
-    """
-    check_scales(scales)
-    size, total = tuple(image.shape[-2:]), None
-    for scale in scales:
-        scaled = tuple(max(1, round(side * scale)) for side in size)
-        shown = image if scaled == size else interpolate(image, scaled, mode="bilinear", antialias=True)
-        found = predict(shown)
-        if flip:
-            found = (found + predict(shown.flip(-1)).flip(-1)) / 2
-        found = found if scaled == size else interpolate(found, size, mode="bilinear")
-        total = found if total is None else total + found
-    return total / len(scales) if len(scales) > 1 else total
 
 
 def to_original(probabilities: Tensor, inside: Tensor, size: Tensor) -> Iterator[Tensor]:

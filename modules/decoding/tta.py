@@ -1,9 +1,15 @@
-"""Settings of test-time augmentation (TTA) and tiled inference."""
+"""Test-time augmentation (TTA) of dense predictions; settings of TTA and of tiled inference."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+from torch.nn.functional import interpolate
+
 from modules.contracts import ConfigError
+
+Predict = Callable[[Tensor], Tensor]
+"""Images (B, 3, H, W) to maps (B, C, H, W) of the same height and width."""
 
 
 def check_tiles(tile_size: int, tile_overlap: float) -> None:
@@ -59,3 +65,31 @@ class TiledTTA:
     def __post_init__(self) -> None:
         if self.tile_size is not None:
             check_tiles(self.tile_size, self.tile_overlap)
+
+
+def augmented(predict: Predict, image: Tensor, flip: bool = False, scales: Sequence[float] = (1.0,)) -> Tensor:
+    """Test-time augmentation: mean probabilities over scales of the image, and over its horizontal flip.
+
+    Args:
+        predict: images of any size to probabilities.
+        image: (B, 3, H, W).
+        flip: average over the horizontal flip of each scale too.
+        scales: factors on height and width, > 0; resized bilinearly, on the way down with antialiasing.
+
+    Returns:
+        (B, C, H, W); that of `predict` itself without flip and with a scale of 1 alone.
+
+    Raises:
+        ConfigError: no scale, or one that is not above 0.
+    """
+    check_scales(scales)
+    size, total = tuple(image.shape[-2:]), None
+    for scale in scales:
+        scaled = tuple(max(1, round(side * scale)) for side in size)
+        shown = image if scaled == size else interpolate(image, scaled, mode="bilinear", antialias=True)
+        found = predict(shown)
+        if flip:
+            found = (found + predict(shown.flip(-1)).flip(-1)) / 2
+        found = found if scaled == size else interpolate(found, size, mode="bilinear")
+        total = found if total is None else total + found
+    return total / len(scales) if len(scales) > 1 else total

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAver
 from torch import Tensor, nn
 
 from callbacks import Checkpoint, Counts, checkpoint
-from callbacks.weight_averaging import AveragingAfterTraining
+from callbacks.stochastic_weight_averaging import AveragingAfterTraining
 from tests.helpers.errors import line_naming, warnings_of
 from tests.helpers.small_task import Data, Task
 

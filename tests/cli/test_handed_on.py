@@ -10,7 +10,7 @@ from PIL import Image
 
 from commands.handed_on import find_class, handed_on, typed_data
 from datamodules import ImageFolder
-from datamodules.roles import arguments_of, default
+from datamodules.setting_roles import arguments_of, default
 from tests.helpers.commands import results
 from tests.helpers.errors import line_naming
 from tests.helpers.filmed import film

@@ -9,9 +9,9 @@ import numpy as np
 
 from datamodules.decoding import read_header
 from datamodules.detection.formats.raw import Image
+from datamodules.file_names import posix, same_name, spelled
 from datamodules.finding import SUFFIXES, is_registered
 from datamodules.inspection import Inspection, inspect_all
-from datamodules.spelling import posix, same_name, spelled
 from datamodules.split_data import first_clauses
 from modules.contracts import DataError
 

@@ -1,7 +1,7 @@
 """Class indices for annotation formats that have only names."""
 
 from datamodules.detection.formats.raw import Raw
-from datamodules.spelling import composed
+from datamodules.file_names import composed
 from modules.contracts import DataError, suggest
 
 

@@ -11,8 +11,8 @@ from datamodules.detection.formats.merge import merge, split_of
 from datamodules.detection.formats.names import Names
 from datamodules.detection.formats.raw import Image, Object, Raw, number
 from datamodules.detection.objects import Annotations
+from datamodules.file_names import spelled
 from datamodules.finding import SUFFIXES
-from datamodules.spelling import spelled
 from datamodules.text_files import read_lines
 from modules.contracts import DataError
 

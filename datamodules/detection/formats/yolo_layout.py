@@ -7,8 +7,8 @@ import yaml
 
 from datamodules.base import Split
 from datamodules.detection.formats.merge import some
+from datamodules.file_names import locate, posix, spelled
 from datamodules.finding import find_images
-from datamodules.spelling import locate, posix, spelled
 from datamodules.split_names import NAMES, split_folders
 from datamodules.text_files import read_lines, read_text
 from modules.contracts import DataError

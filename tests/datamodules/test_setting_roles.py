@@ -4,7 +4,7 @@ import pytest
 
 import datamodules
 from datamodules import DataModule
-from datamodules.roles import arguments_of, roles_of
+from datamodules.setting_roles import arguments_of, roles_of
 
 ROLES = {
     "input": """image_size tokenizer vocab_size shared_vocab max_length lowercase classes values ignore kind difficult
@@ -36,6 +36,10 @@ OWN = {
     ("ParallelText", "target"): "location",
     ("Multi30k", "source"): "samples",
     ("Multi30k", "target"): "samples",
+    ("FromDataset", "train"): "location",
+    ("FromDataset", "val"): "location",
+    ("FromDataset", "test"): "location",
+    ("FromDataset", "classes"): "samples",  # data without labels takes none
 }
 """Others, by the class that a data module is or comes from."""
 

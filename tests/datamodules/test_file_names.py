@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from datamodules.spelling import locate, spelled
+from datamodules.file_names import locate, spelled
 
 NFC, NFD = (unicodedata.normalize(form, "é_ü ñ.jpg") for form in ("NFC", "NFD"))
 
