@@ -33,6 +33,9 @@ class Refused(ConfigError):
 class Parser(LightningArgumentParser):
     """Argument parser that raises in place of printing usage text and exiting."""
 
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, allow_abbrev=False, **kwargs)  # a typo is no abbreviation
+
     def parse_args(self, args: list[str] | None = None, *rest: Any, **kwargs: Any) -> Namespace:
         """Accept null inside of dataclasses too, which jsonargparse hands to itself as the text "None"."""
         return super().parse_args(args if args is None else without_none(args), *rest, **kwargs)

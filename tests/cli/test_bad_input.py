@@ -22,6 +22,7 @@ TIMM = "--model.backbone Timm --model.backbone.name"
     ("task", "typed", "names"),
     [
         ("simclr", "--traner.max_epochs 3", ["--traner.max_epochs", "trainer.max_epochs"]),
+        ("simclr", "--trainer.max_epoch 3", ["--trainer.max_epoch", "--trainer.max_epochs"]),  # no abbreviation
         ("simclr", "--model.backbone resnet81", ["resnet81", "resnet18"]),
         ("simclr", "--data ImageFoldr", ["data", "ImageFoldr", "ImageFolder"]),
         ("simclr", "--data.batch_size -4", ["data.batch_size", "-4"]),
