@@ -36,10 +36,6 @@ OWN = {
     ("ParallelText", "target"): "location",
     ("Multi30k", "source"): "samples",
     ("Multi30k", "target"): "samples",
-    ("FromDataset", "train"): "location",
-    ("FromDataset", "val"): "location",
-    ("FromDataset", "test"): "location",
-    ("FromDataset", "classes"): "samples",  # data without labels takes none
 }
 """Others, by the class that a data module is or comes from."""
 
