@@ -31,10 +31,11 @@ class ReconstructionCollector(Collector):
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
         sample = self.sample.kept()
-        yield "reconstructions", beside(sample, f"{stage}: images and what comes back of them")
-        yield "worst_reconstructions", beside(self.worst.kept(), f"{stage}: the images that come back worst")
-        yield "code_walks", between(sample, task)
-        yield "code_numbers", sweeps(sample["code"], task)
+        yield "reconstructions", beside(sample, f"{stage}: images and their reconstructions")
+        yield "worst_reconstructions", beside(self.worst.kept(), f"{stage}: images of the largest error")
+        if len(sample["code"]) > 1:  # of one image there is no other and no spread
+            yield "latent_interpolations", between(sample, task)
+            yield "latent_traversals", sweeps(sample["code"], task)
         if task.beta is not None:
             yield "generated", tiles(arrays(rgb(to_bytes(task.images(task.fixed_noise)))), 8)
 

@@ -7,6 +7,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 from torch.nn.functional import interpolate
 
+from callbacks.collectors.reconstruction import ReconstructionCollector
 from modules.contracts import ConfigError
 from modules.gan import DCGANGenerator
 from modules.losses.variational import divergence, likelihood_loss
@@ -144,3 +145,14 @@ def test_a_batch_of_one_can_be_trained_on():
     before = task.code.weight.clone()
     train(task, {"image": smooth(1, 64), "id": ["x"]}, steps=1)
     assert not torch.equal(task.code.weight, before)
+
+
+@pytest.mark.parametrize(("count", "names"), [(1, set()), (3, {"latent_interpolations", "latent_traversals"})])
+def test_codes_are_walked_between_images_where_there_are_two(count, names):
+    task, image = autoencoder().eval(), smooth(count)
+    batch = given(task, image)
+    task.log_mean = lambda *_: None
+    collector = ReconstructionCollector(keep=8)
+    collector.update(batch, task.eval_step(batch, count, "val"), task, 0)
+    drawn = dict(collector.draw("val", task, None))
+    assert drawn.keys() == {"reconstructions", "worst_reconstructions"} | names
