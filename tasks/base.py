@@ -1,6 +1,7 @@
 """Base of all tasks: optimizer, checks of the data, logging, checkpoint contents."""
 
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import lightning as L
@@ -13,7 +14,7 @@ from modules.contracts import SURPLUS, Backbone, Batch, ConfigError, Prediction
 from modules.contracts.data_info import DataInfo
 from modules.metrics.means import Means
 from modules.training.optim import Optim, Rates
-from tasks.saved_settings import check_unsaved, check_weights, save_settings
+from tasks.saved_settings import check_unsaved, check_weights, save_settings, saved_class
 from tasks.weight_averaging import EpochAverage, MovingAverage
 
 Stage = Literal["val", "test"]
@@ -236,18 +237,23 @@ class Task(L.LightningModule):
         save_settings(checkpoint, self)
 
     @classmethod
-    def load_from_checkpoint(cls, *args: Any, weights_only: bool = True, **kwargs: Any) -> "Task":
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, weights_only: bool = True, **kwargs: Any) -> "Task":
         """A trained task with the settings that it was trained with, in training mode: call `eval()` to predict.
 
         Args:
-            args: as Lightning's, the path first.
+            checkpoint_path: a .ckpt file; a URL or an open file as Lightning takes them.
+            args: as Lightning's.
             weights_only: read tensors and plain values only, never code.
             kwargs: as Lightning's; settings that are typed win over the checkpoint's.
 
         Raises:
-            ConfigError: a setting that the checkpoint could not hold is missing, or the weights do not fit.
+            DataError: the path is a folder, or no checkpoint.
+            ConfigError: a setting that the checkpoint could not hold is missing, the weights do not fit, or the
+                checkpoint is of a class that is neither this one nor derived from it.
         """
-        return super().load_from_checkpoint(*args, weights_only=weights_only, **kwargs)
+        local = isinstance(checkpoint_path, str | Path) and Path(checkpoint_path).exists()
+        kind = saved_class(Path(checkpoint_path), cls) if local and weights_only else cls
+        return super(Task, kind).load_from_checkpoint(checkpoint_path, *args, weights_only=weights_only, **kwargs)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         check_unsaved(checkpoint, self.hparams)

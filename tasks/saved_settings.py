@@ -1,13 +1,17 @@
 """Settings of tasks and data modules as plain values in a checkpoint, and the checks when it is loaded."""
 
+import sys
 from dataclasses import fields, is_dataclass
 from functools import partial
 from inspect import isfunction, signature
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning.pytorch import LightningModule
 
-from modules.contracts import ConfigError
+from modules.contracts import ConfigError, DataError
+from modules.training.transfer import read_checkpoint
 
 INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
 """Function by which `load_from_checkpoint` builds a module from such values, as those of the command line."""
@@ -24,6 +28,27 @@ def save_settings(checkpoint: dict[str, Any], task: LightningModule) -> None:
             checkpoint[key], unsaved = _plain_settings(checkpoint[key], type(owner))
             if owner is task:
                 checkpoint["unsaved"] = unsaved
+
+
+def saved_class(path: Path, kind: type) -> type:
+    """Class of the task in a checkpoint: `kind` or derived from it; `kind` where the checkpoint does not tell.
+
+    Raises:
+        DataError: the path is a folder, or no checkpoint.
+        ConfigError: another class.
+    """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder: give a .ckpt file, such as {path / 'checkpoints' / 'best.ckpt'}")
+    name = read_checkpoint(path, mapped=True).get("hyper_parameters", {}).get("_class_path")
+    if name is None:
+        return kind
+    module, _, own = name.rpartition(".")
+    found = getattr(sys.modules.get(module), own, None)  # never imported because a file says so
+    if not isinstance(found, type) or not issubclass(found, kind):
+        raise ConfigError(
+            f"{path} is of {name}, which is no {kind.__name__} here: import {own} and call {own}.load_from_checkpoint"
+        )
+    return found
 
 
 def check_unsaved(checkpoint: dict[str, Any], settings: dict[str, Any]) -> None:
@@ -60,12 +85,16 @@ def check_weights(checkpoint: dict[str, Any], task: LightningModule) -> None:
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         what = f"the checkpoint is of a {type(task).__name__} with other settings: {wrong[0]}{more}"
+        if task._trainer is None:  # settings of load_from_checkpoint have replaced those of the checkpoint
+            raise ConfigError(f"{what}; give load_from_checkpoint no setting that changes the network")
         raise ConfigError(f"{what}; {_remedy(checkpoint.get('hyper_parameters', {}), task.hparams)}")
 
 
 def _remedy(made: dict[str, Any], own: dict[str, Any]) -> str:
     """Remedy for a checkpoint with other settings: options to type."""
-    differ = {k: v for k, v in made.items() if isinstance(v, str | int | float) and k in own and own[k] != v}
+    differ = {
+        k: v for k, v in made.items() if k[0] != "_" and isinstance(v, str | int | float) and k in own and own[k] != v
+    }
     typed = [f"--model.{k} {str(v).lower() if isinstance(v, bool) else v}" for k, v in differ.items()]
     if typed:
         return f"it was made with {' '.join(typed)}"
@@ -95,6 +124,10 @@ def plain(value: Any) -> Any:
     Raises:
         TypeError: an object that no such value describes, such as a network.
     """
+    if isinstance(value, np.generic):  # before float, from which np.float64 is derived
+        value = value.item()
+    if isinstance(value, Path):
+        return str(value)
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, dict):

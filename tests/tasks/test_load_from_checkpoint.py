@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 
 import tasks
-from modules.contracts import ConfigError
+from modules.contracts import ConfigError, DataError
 from modules.heads import Linear
 from modules.temporal import Recurrent
 from modules.text.tokenizer import Tokenizer
@@ -79,3 +80,31 @@ def test_what_a_checkpoint_cannot_hold_is_asked_for(tmp_path):
     with refuses(ConfigError, "model.backbone"):
         tasks.Classification.load_from_checkpoint(path)
     tasks.Classification.load_from_checkpoint(path, backbone=backbone)
+
+
+def test_paths_and_numpy_scalars_are_plain_in_a_checkpoint(tmp_path):
+    task = tasks.SimCLR(weights=tmp_path / "no.ckpt", temperature=np.float32(0.5), drop_path=np.float64(0), **NET)
+    loaded = tasks.SimCLR.load_from_checkpoint(saved(task, tmp_path / "task.ckpt"))
+    assert (loaded.weights, loaded.temperature) == (str(tmp_path / "no.ckpt"), 0.5)
+
+
+def test_a_base_loads_what_is_derived_from_it(tmp_path):
+    path = saved(tasks.SimCLR(**NET), tmp_path / "task.ckpt")
+    assert type(tasks.Task.load_from_checkpoint(path)) is tasks.SimCLR
+    assert type(tasks.VisionTask.load_from_checkpoint(str(path))) is tasks.SimCLR
+
+
+def test_another_class_and_another_network_are_refused(tmp_path):
+    path = saved(tasks.SimCLR(**NET), tmp_path / "task.ckpt")
+    with refuses(ConfigError, "SimCLR", "Classification"):
+        tasks.Classification.load_from_checkpoint(path)
+    with refuses(ConfigError, "load_from_checkpoint"):
+        tasks.SimCLR.load_from_checkpoint(path, embed_dim=8)
+
+
+def test_a_folder_and_a_file_of_another_kind_are_refused(tmp_path):
+    with refuses(DataError, tmp_path):
+        tasks.SimCLR.load_from_checkpoint(tmp_path)
+    (tmp_path / "backbone.safetensors").write_bytes(bytes(64))
+    with refuses(DataError, tmp_path / "backbone.safetensors"):
+        tasks.SimCLR.load_from_checkpoint(tmp_path / "backbone.safetensors")
