@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 from modules.backbones.classics.auxiliary import auxiliaries
 from modules.contracts import Batch, ConfigError, Prediction
-from modules.contracts.data_info import DataInfo
+from modules.contracts.data_info import DataInfo, class_names
 from modules.heads import Linear, published
 from modules.heads.base import ClassificationHead, HeadFactory
 from tasks.base import Stage
@@ -52,6 +52,7 @@ class Classification(VisionTask):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        classes = class_names(classes, "model.classes")
         self.published = head == "pretrained"
         if self.published:
             classes, head = classes or self.backbone.class_names(), partial(published, backbone=self.backbone)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from modules.backbones.reach import freeze_norms
 from modules.contracts import Batch, ConfigError, NeckFactory, Prediction
-from modules.contracts.data_info import DataInfo
+from modules.contracts.data_info import DataInfo, class_names
 from modules.decoding.boxes import Detection as Found
 from modules.decoding.boxes import to_original
 from modules.decoding.masks import paste
@@ -70,6 +70,7 @@ class Detection(VisionTask):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        classes = class_names(classes, "model.classes")
         if not classes:
             raise ConfigError("detection needs classes: from the data, or as --model.classes")
         self.classes = classes

@@ -124,8 +124,8 @@ def plain(value: Any) -> Any:
     Raises:
         TypeError: an object that no such value describes, such as a network.
     """
-    if isinstance(value, np.generic):  # before float, from which np.float64 is derived
-        value = value.item()
+    if isinstance(value, np.generic | np.ndarray):  # before float, from which np.float64 is derived
+        value = value.tolist()
     if isinstance(value, Path):
         return str(value)
     if value is None or isinstance(value, str | int | float | bool):

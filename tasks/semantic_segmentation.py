@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.contracts import IGNORE, Batch, ConfigError, Features, NeckFactory, Prediction
-from modules.contracts.data_info import DataInfo
+from modules.contracts.data_info import DataInfo, class_names
 from modules.decoding.dense import class_map, infer, padded, to_original, without_padding
 from modules.decoding.tta import TTA, TiledTTA
 from modules.heads import FCN, UNet
@@ -67,6 +67,7 @@ class SemanticSegmentation(VisionTask):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        classes = class_names(classes, "model.classes")
         if not classes or len(classes) < 2:
             raise ConfigError("semantic segmentation needs at least two classes: from the data, or as --model.classes")
         self.classes, count, features = classes, len(classes), self.backbone.features

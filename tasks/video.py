@@ -7,7 +7,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from modules.contracts import Batch, ConfigError, FusionFactory, Prediction
-from modules.contracts.data_info import DataInfo
+from modules.contracts.data_info import DataInfo, class_names
 from modules.heads import Linear
 from modules.heads.base import ClassificationHead, HeadFactory
 from modules.temporal import FUSIONS, Kind
@@ -50,6 +50,7 @@ class Video(VisionTask):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        classes = class_names(classes, "model.classes")
         if not classes or len(classes) < 2:
             raise ConfigError("video classification needs at least two classes: from the data, or as --model.classes")
         if not frames or frames < 1:

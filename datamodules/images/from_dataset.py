@@ -4,15 +4,17 @@ from collections.abc import Sequence, Sized
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset, IterableDataset, Subset
 from torchvision.datasets.vision import StandardTransform
 
 from datamodules.base import DataModule, Split
 from datamodules.images.image_data import ImageDataModule
 from datamodules.setting_roles import Role
 from modules.contracts import ConfigError, DataError
+from modules.contracts.data_info import class_names
 
 WHITE = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}  # modes of 8 bits and less
 
@@ -31,8 +33,8 @@ class FromDataset(ImageDataModule):
         classes: class names in order of their index; null takes the dataset's attribute `classes`, or the numbers.
 
     Raises:
-        ConfigError: a dataset without length.
-        DataError: an item is something else, or its values cannot be told.
+        ConfigError: a dataset without length, or classes that are no list of different names.
+        DataError: an item is something else, its values cannot be told, or only some items have labels.
     """
 
     roles: ClassVar[dict[str, Role]] = {
@@ -55,14 +57,16 @@ class FromDataset(ImageDataModule):
         self.given = {split: _Images(data, split) for split, data in given.items() if data is not None}
         labels = [source.labels for source in self.given.values()]
         if any(found is None for found in labels):
-            if classes or not all(found is None for found in labels):
+            if classes is not None or not all(found is None for found in labels):
                 raise DataError(
                     f"some of data.{', data.'.join(self.given)} have labels and some none: give all or none"
                 )
             return
         count = 1 + max((int(found.max()) for found in labels if len(found)), default=-1)
-        names = classes or getattr(_whole(train), "classes", None) or range(count)
-        self.classes = [str(name) for name in names]
+        if classes is not None and len(set(class_names(classes, "data.classes"))) < len(classes):
+            raise ConfigError(f"data.classes names a class twice: {', '.join(map(str, classes))}")
+        names = getattr(_whole(train), "classes", None) if classes is None else classes
+        self.classes = class_names(names, "data.classes") or [str(number) for number in range(count)]
         if count > len(self.classes):
             raise DataError(f"label {count - 1} is beyond the {len(self.classes)} classes of data.classes")
 
@@ -78,7 +82,7 @@ class _Images:
     shape = None  # images may differ in size
 
     def __init__(self, data: Dataset, split: Split):
-        if not isinstance(data, Sized) or not hasattr(data, "__getitem__"):
+        if isinstance(data, IterableDataset) or not isinstance(data, Sized) or not hasattr(data, "__getitem__"):
             raise ConfigError(f"data.{split} is a {type(data).__name__} without length or index: give a map-style one")
         self.data, self.split = data, split
         if len(self):
@@ -101,9 +105,12 @@ class _Images:
 
     def _labels(self) -> np.ndarray | None:
         """int64 (N,): as the dataset lists them in `targets`, else from its items; null where items have none."""
-        listed = _targets(self.data)
+        listed = _targets(self.data, self.split)
         labels = listed if listed is not None else [self._item(i)[1] for i in range(len(self))]
-        if any(label is None for label in labels):
+        lacking = [index for index, label in enumerate(labels) if label is None]
+        if lacking:
+            if len(lacking) < len(labels):
+                raise DataError(f"data.{self.split}, item {lacking[0]} has no label, but others have: give all or none")
             return None
         found = np.asarray(labels)
         if found.ndim != 1 or (len(found) and (found.dtype.kind not in "iu" or found.min() < 0)):
@@ -134,12 +141,15 @@ def as_bytes(image: Image.Image | Tensor | np.ndarray) -> np.ndarray:
     Raises:
         ValueError: other shapes or values.
     """
+    if 0 in (image.size if isinstance(image, Image.Image) else image.shape):
+        raise ValueError("an image without pixels: leave it out")
     if isinstance(image, Image.Image):
         if image.mode not in WHITE:
             raise ValueError(f"a PIL image of mode {image.mode} has no known white: convert it to RGB")
         return np.asarray(image.convert("RGB"))
     if isinstance(image, Tensor):
-        layout, pixels = "tensor (C, H, W)", image.detach().cpu().numpy()
+        known = image.float() if image.dtype == torch.bfloat16 else image  # NumPy has no bfloat16
+        layout, pixels = "tensor (C, H, W)", known.detach().cpu().numpy()
         pixels = pixels.transpose(1, 2, 0) if pixels.ndim == 3 else pixels
     else:
         layout, pixels = "array (H, W, C)", image
@@ -159,14 +169,23 @@ def as_bytes(image: Image.Image | Tensor | np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
-def _targets(data: Dataset) -> Sequence[int] | None:
-    """Labels as torchvision's datasets list them; null for others."""
+def _targets(data: Dataset, split: Split) -> Sequence[int] | None:
+    """Labels as torchvision's datasets list them; null for others.
+
+    Raises:
+        DataError: it lists more or fewer than it has items.
+    """
     if isinstance(data, Subset):
-        whole = _targets(data.dataset)
-        return None if whole is None else [int(whole[i]) for i in data.indices]
+        whole = _targets(data.dataset, split)
+        return None if whole is None else [whole[i] for i in data.indices]
     both = getattr(data, "transforms", None)  # of image and label
     changed = getattr(data, "target_transform", None) or not (both is None or isinstance(both, StandardTransform))
-    return None if changed else getattr(data, "targets", None)
+    listed = None if changed else getattr(data, "targets", None)
+    if listed is not None and len(listed) != len(data):
+        raise DataError(
+            f"data.{split}: targets of {type(data).__name__} has {len(listed)} labels for {len(data)} items"
+        )
+    return listed
 
 
 def _whole(data: Dataset) -> Dataset:

@@ -1,6 +1,6 @@
 """Facts about the data that tasks train by, handed over by the data module."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -8,6 +8,23 @@ import numpy as np
 from torch import Tensor
 
 from modules.contracts.errors import ConfigError
+
+
+def class_names(given: Sequence | np.ndarray | None, option: str) -> list[str] | None:
+    """Class names as a list of texts; null for null.
+
+    Args:
+        given: names or numbers, in order of their index.
+        option: that they come from.
+
+    Raises:
+        ConfigError: a single text, or no list.
+    """
+    if given is None:
+        return None
+    if isinstance(given, str) or not isinstance(given, Sequence | np.ndarray):
+        raise ConfigError(f"{option} is {given!r}, but must be a list of the names of all classes")
+    return [str(name) for name in given]
 
 
 def _none() -> None:

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from modules.augmentation.diff_augment import Change
 from modules.contracts import Batch, ConfigError, Prediction
+from modules.contracts.data_info import class_names
 from modules.gan import BackboneDiscriminator, Condition, DCGANDiscriminator, DCGANGenerator, ImageSpec
 from modules.gan.contracts import DiscriminatorFactory, GeneratorFactory
 from modules.gan.noise import keyed_noise
@@ -93,6 +94,7 @@ class AdversarialTask(Task):
         super().__init__(optim=optim, ema_decay=ema_decay)
         self.automatic_optimization, self.discriminator_optim = False, discriminator_optim
         self.updates = AlternatingUpdates(self, n_critic, accumulate, gradient_clip)
+        classes = class_names(classes, "model.classes")
         self.latent, self.classes, self.condition = latent, classes, condition
         self.measured: dict[str, Tensor] = {}
         self.required_keys = ("image", "label") if condition else ("image",)

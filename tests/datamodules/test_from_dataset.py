@@ -49,6 +49,7 @@ def test_the_forms_of_an_image_are_equal():
     tensor = torch.from_numpy(pixels).permute(2, 0, 1)
     for form in (Image.fromarray(pixels), tensor, tensor / 255, pixels / 255):
         assert np.array_equal(as_bytes(form), pixels)
+    assert as_bytes(torch.ones(3, 6, 8, dtype=torch.bfloat16)).min() == 255
 
 
 def test_gray_images_get_three_channels():
@@ -67,8 +68,18 @@ def test_gray_images_get_three_channels():
         (np.zeros((3, 8, 8), np.uint8), "(3, 8, 8)"),
         (torch.full((3, 8, 8), torch.nan), "nan"),
         (Image.new("I;16", (8, 8)), "I;16"),
+        (torch.zeros(3, 0, 8, dtype=torch.uint8), "pixels"),
     ],
-    ids=["normalized", "floats to 255", "whole numbers", "other layout", "other layout of arrays", "nan", "16 bits"],
+    ids=[
+        "normalized",
+        "floats to 255",
+        "whole numbers",
+        "other layout",
+        "other layout of arrays",
+        "nan",
+        "16 bits",
+        "no pixels",
+    ],
 )
 def test_what_is_ambiguous_is_refused(image, named):
     with refuses(DataError, "data.train", "item 0", named):
@@ -103,6 +114,9 @@ def test_a_stream_is_refused():
         def __iter__(self):
             return iter(images())
 
+        def __len__(self):
+            return 8
+
     with refuses(ConfigError, "data.train", "Stream"):
         data(Stream())
 
@@ -115,3 +129,25 @@ def test_labels_beyond_the_classes_are_refused():
 def test_one_split_without_labels_is_refused():
     with refuses(DataError, "data.train", "data.val"):
         data(Listed([(images(1)[0], 0)]), val=Listed(list(images(1))))
+
+
+def test_one_item_without_a_label_is_refused():
+    first, second = images(2)
+    with refuses(DataError, "data.train", "item 1"):
+        data(Listed([(first, 0), (second, None)]))
+
+
+def test_as_many_targets_as_items_are_needed():
+    with refuses(DataError, "data.train", "targets", 3, 4):
+        data(Listed([(image, 0) for image in images(4)], targets=[0, 1, 0]))
+
+
+@pytest.mark.parametrize("classes", [2, "ab", len, ["cat", "cat"]], ids=["number", "text", "function", "twice"])
+def test_classes_are_a_list_of_different_names(classes):
+    with refuses(ConfigError, "data.classes"):
+        data(Listed([(image, label % 2) for label, image in enumerate(images(4))]), classes=classes)
+
+
+def test_an_array_of_classes_is_a_list():
+    made = data(Listed([(images(1)[0], 0)]), classes=np.array(["cat", "dog"]), val_split=0)
+    assert made.classes == ["cat", "dog"]

@@ -108,3 +108,10 @@ def test_a_folder_and_a_file_of_another_kind_are_refused(tmp_path):
     (tmp_path / "backbone.safetensors").write_bytes(bytes(64))
     with refuses(DataError, tmp_path / "backbone.safetensors"):
         tasks.SimCLR.load_from_checkpoint(tmp_path / "backbone.safetensors")
+
+
+def test_classes_are_a_list(tmp_path):
+    with refuses(ConfigError, "model.classes", "cat"):
+        tasks.Classification(classes="cat", **NET)
+    path = saved(tasks.Classification(classes=np.array(["cat", "dog"]), **NET), tmp_path / "task.ckpt")
+    assert tasks.Classification.load_from_checkpoint(path).classes == ["cat", "dog"]
