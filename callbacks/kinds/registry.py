@@ -56,12 +56,32 @@ def register(
             the data module; returns a figure uint8 (H, W, 3), or null for a batch that it cannot draw.
 
     Raises:
-        ValueError: `collect` or `write` without the keys of a prediction.
+        ValueError: `collect` or `write` without the keys of a prediction, or a part that is something else.
     """
     if (collect or write) and not prediction:
         raise ValueError(f"kind {kind!r} collects or writes predictions: name their keys by `prediction`")
+    for part, given in (("collect", collect), ("draw", draw)):
+        if given is not None and not callable(given):
+            raise ValueError(f"kind {kind!r}: {part} is {given!r}, but must be a class or function")
+    if isinstance(collect, type):  # a function tells its class only when it is called
+        _check_part(f"kind {kind!r}: collect", collect, Collector, "update")
+    if write is not None:
+        _check_part(f"kind {kind!r}: write", write, Writer, "add", "merge")
     KINDS.pop(kind, None)
     KINDS[kind] = Kind(kind, frozenset(prediction), frozenset(truth), frozenset(batch), collect, write, draw)
+
+
+def _check_part(part: str, given: object, base: type, *methods: str) -> None:
+    """Check that a part is a class derived from `base` with methods of its own.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(given, type) or not issubclass(given, base):
+        raise ValueError(f"{part} is {given!r}, but must be a class derived from {base.__name__}")
+    lacking = [name for name in methods if getattr(given, name) is getattr(base, name)]
+    if lacking:
+        raise ValueError(f"{part} is {given.__name__}, which lacks {' and '.join(lacking)}")
 
 
 def collected(prediction: Prediction, batch: Batch) -> Kind | None:

@@ -11,7 +11,9 @@ from callbacks.collectors.base import Collector, name_bytes, summed
 from callbacks.kinds import register
 from callbacks.kinds.registry import KINDS, collected, drawn, written
 from callbacks.results.metrics import told
+from callbacks.writers.base import Writer
 from callbacks.writers.tables import Table
+from tests.helpers.errors import refuses
 from tests.helpers.small_task import Data, Samples, Task
 
 
@@ -114,3 +116,21 @@ def test_ground_truth_is_needed_to_collect_and_not_to_write():
 def test_parts_without_keys_of_a_prediction_are_refused():
     with pytest.raises(ValueError, match="angles"):
         register("angles", collect=Angles)
+
+
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [
+        ({"collect": 3}, "collect"),
+        ({"collect": Table}, "Collector"),
+        ({"collect": Collector}, "update"),
+        ({"write": "x"}, "write"),
+        ({"write": object}, "Writer"),
+        ({"write": Writer}, "add"),
+        ({"draw": 3}, "draw"),
+    ],
+)
+def test_parts_that_cannot_work_are_refused(part, named):
+    with refuses(ValueError, "angles", named):
+        register("angles", prediction=["angle"], **part)
+    assert "angles" not in KINDS
