@@ -29,15 +29,16 @@ for _name in ("ckpt_path", "run_dir"):
     _KNOWN.add_argument(f"--{_name}", nargs="?", type=_or_null)
 for _name in ("model", "data"):
     _KNOWN.add_argument(f"--{_name}", f"--{_name}.class_path", dest=_name, nargs="?")
-for _name in ("weights", "head"):
-    _KNOWN.add_argument(f"--model.{_name}", f"--model.init_args.{_name}", dest=_name, nargs="?", type=_or_null)
+for _section, _name in (("model", "weights"), ("model", "head"), ("data", "root")):
+    _names = (f"--{_section}.{_name}", f"--{_section}.init_args.{_name}")
+    _KNOWN.add_argument(*_names, dest=_name, nargs="?", type=_or_null)
 
 
 def parse_known(argv: list[str]) -> argparse.Namespace:
     """Options that must be known before the full parse, the last value of each as typed; null for those not typed.
 
-    Attributes: `ckpt_path`, `run_dir`, `weights` and `head` (of the model), `model` and `data` (a class, a YAML file or
-    YAML), and `config`, a list.
+    Attributes: `ckpt_path`, `run_dir`, `weights` and `head` (of the model), `root` (of the data), `model` and `data`
+    (a class, a YAML file or YAML), and `config`, a list.
     """
     return _KNOWN.parse_known_args(argv)[0]
 
@@ -67,6 +68,11 @@ def configs_first(argv: list[str], *more: str) -> list[str]:
     configs = [*map(find_config, parse_known(argv).config), *more]
     command, *rest = without(argv, "--config", "-c")
     return [command, *(word for config in configs for word in ("--config", config)), *rest]
+
+
+def is_yaml_text(config: str) -> bool:
+    """True for a --config that is YAML itself, not the path of a file."""
+    return bool(re.search(r"[{:\n]", config))
 
 
 def find_config(typed: str) -> str:
@@ -101,23 +107,23 @@ def check_encodings(argv: list[str]) -> None:
 
 
 def run_name(argv: list[str]) -> str:
-    """Name of the run: that of its YAML; for a run's own config.yaml, that run's name; else the task's."""
-    known = parse_known(argv)
-    if not known.config:
-        return (known.model or "run").lower()
-    path = Path(known.config[-1])
+    """Name of the run: that of its YAML file; for a run's own config.yaml, that run's name; else the task's."""
+    files = [config for config in parse_known(argv).config if not is_yaml_text(config)]
+    if not files:
+        return (typed_task(argv) or "run").lower()
+    path = Path(files[-1])
     return path.resolve().parent.parent.name if path.name == "config.yaml" else path.stem
 
 
 def typed_task(argv: list[str]) -> str | None:
-    """The task's class name as typed, or as the YAML says; null when neither does."""
+    """The task's class name as typed, or as the last YAML that has it says; null when none does."""
     known = parse_known(argv)
-    typed = known.model
-    if typed is None and known.config:
-        found = read_yaml(find_config(known.config[-1]))
-        typed = found.get("model") if isinstance(found, dict) else None
-    name = class_of(read_yaml(typed) if isinstance(typed, str) else typed)[0]
-    return name.rpartition(".")[2] if name else None
+    found = [read_yaml(find_config(config)) for config in known.config if known.model is None]
+    typed = [known.model, *(text.get("model") for text in found if isinstance(text, dict))]
+    model = next((model for model in reversed(typed) if model is not None), None)
+    name = class_of(read_yaml(model) if isinstance(model, str) else model)[0]
+    is_class = isinstance(name, str) and re.fullmatch(r"[\w.]+", name) and not name.endswith((".yaml", ".yml"))
+    return name.rpartition(".")[2] if is_class else None
 
 
 def read_yaml(typed: str) -> Any:

@@ -73,12 +73,14 @@ def find_checkpoint(typed: str, name: str, resume: bool) -> Path:
 
 
 def latest_run(path: Path) -> Path:
-    """The latest run of a folder of runs, such as runs/simclr; any other path as it is.
+    """The latest run of a folder of runs, such as runs/simclr, or the run of its checkpoints; other paths stay.
 
     Runs count by when their last checkpoint was written where there is no link `latest`.
     """
     if not path.is_dir() or (path / "checkpoints").is_dir() or (path / "backbone.safetensors").is_file():
         return path
+    if path.name == "checkpoints":
+        return path.resolve().parent
     if (path / "latest" / "checkpoints").is_dir():
         return path / "latest"
     runs = [(file.stat().st_mtime_ns, file.parent.parent) for file in path.glob("*/checkpoints/last.ckpt")]

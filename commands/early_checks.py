@@ -1,5 +1,6 @@
 """Early checks of the command line, without the parser's slow imports: commands, files, top-level options."""
 
+import errno
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ from commands.arguments import (
     ROOT,
     TRAINER_COMMANDS,
     find_config,
+    is_yaml_text,
     parse_known,
     run_name,
     without_none,
@@ -84,14 +86,43 @@ def check_early(argv: list[str]) -> None:
             raise ConfigError(f"there is no option --{name}{hint(name, known)}")
     typed = parse_known(argv)
     for config in typed.config:
-        if not re.search(r"[{:\n]", config) and not Path(find_config(config)).expanduser().is_file():
+        if is_yaml_text(config):
+            continue
+        check_path("config", config)
+        if not Path(find_config(config)).expanduser().is_file():
             raise ConfigError(missing_file(config))
+    paths = {"ckpt_path": typed.ckpt_path, "run_dir": typed.run_dir}
+    for name, path in (paths | {"model.weights": typed.weights, "data.root": typed.root}).items():
+        if path is not None:
+            check_path(name, path)
     if command in TRAINER_COMMANDS and "--print_config" not in argv:
         if typed.ckpt_path not in (None, "auto"):
             find_checkpoint(typed.ckpt_path, run_name(argv), resume=command == "fit")
         elif typed.ckpt_path is None and (typed.config or typed.model):
             check_weights(argv, run_name(argv))
         _check_task(command, typed)
+
+
+def check_path(name: str, path: str) -> None:
+    """Refuse a path that no file can have: an empty one (an unset variable of the shell), no such user, too long.
+
+    Args:
+        name: of its option.
+        path: as typed.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    if not path:
+        raise ConfigError(f"--{name} is empty: give it a value, or leave it out")
+    try:
+        Path(path).expanduser().stat()
+    except RuntimeError as error:  # of `expanduser`
+        user = path.partition("/")[0]
+        raise ConfigError(f"--{name} is {path}, but there is no user {user.lstrip('~')} here") from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ConfigError(f"--{name} is {path[:30]}..., which is too long for the name of a file") from error
 
 
 def _check_task(command: str, typed: Namespace) -> None:
@@ -170,8 +201,10 @@ def no_command(word: str) -> str:
 
 
 def missing_file(path: str) -> str:
-    """Sentence for a --config that is not there, with the closest names."""
+    """Sentence for a --config that is no file, with the closest names of YAMLs."""
+    if Path(find_config(path)).expanduser().is_dir():
+        return f"--config {path} is a folder: name a YAML file, such as tasks/classification.yaml"
     folder = Path(path).expanduser().parent
     folder = folder if folder.is_dir() else ROOT / folder
-    files = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    files = [p.name for p in folder.iterdir() if p.suffix in (".yaml", ".yml")] if folder.is_dir() else []
     return f"there is no file {path}{suggest(Path(path).name, files)}"

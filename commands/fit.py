@@ -32,10 +32,10 @@ from commands.home import expand_home
 from commands.linking import check_views, link
 from commands.next_commands import command_line, next_commands
 from commands.overview import program
-from commands.parser import Parser, Refused, show_values, typed_classes
+from commands.parser import Parser, Refused, ends_by_itself, show_values, typed_classes
 from commands.processes import Terminated, explain, finish
 from commands.resume import choose_precision, print_changes, settings_before
-from commands.setting_checks import check_nulls, check_trainer
+from commands.setting_checks import check_locations, check_nulls, check_trainer
 from commands.trained import read_trained, settings_for
 from commands.trainer import build_trainer
 from modules.contracts import ConfigError, writing
@@ -119,8 +119,10 @@ class CLI(LightningCLI):
             self.argv = as_list(self.argv, name)
         try:
             self.config = expand_home(parser.parse_args(self.argv))
-        except Refused as refused:
-            raise ConfigError(readable(str(refused), self._parser(self.argv[0]), self.argv[1:])) from refused
+        except (Refused, SystemExit) as error:
+            if isinstance(error, SystemExit) and ends_by_itself(error):
+                raise
+            raise ConfigError(readable(str(error), self._parser(self.argv[0]), self.argv[1:])) from error
 
     def _parse_ckpt_path(self) -> None:
         """Do nothing: Lightning would put the checkpoint above typed options; `configs_first` put it below."""
@@ -131,6 +133,7 @@ class CLI(LightningCLI):
         self.settings = self.config[self.subcommand]
         for name in ("model", "data"):
             check_nulls(name, self.settings[name])
+        check_locations(self.settings.model, self.settings.data)
         if self.settings.ckpt_path and not self.trained:
             raise ConfigError(f"ckpt_path {self.settings.ckpt_path} stands in a YAML: type it as --ckpt_path")
         for name in ("weights", "self_critical"):

@@ -30,7 +30,8 @@ def link(
     """
     args, given = settings.model.init_args, settings.data.init_args
     if "classes" in args and data.classes is not None and not (judging and args.classes is not None):
-        args.classes = _classes(args.classes or known.get("classes"), list(data.classes), checkpoint)
+        typed = None if args.classes == known.get("classes") else args.classes
+        args.classes = _classes(typed or known.get("classes"), list(data.classes), None if typed else checkpoint)
     if "frames" in args and given.get("frames") is not None:
         args.frames = _frames(args.frames, given.frames, checkpoint)
     if "tokenizers" in args:

@@ -44,6 +44,12 @@ class Parser(LightningArgumentParser):
         raise user_error(ex) or Refused(message) from ex
 
 
+def ends_by_itself(end: SystemExit) -> bool:
+    """True if the parser ends the program, as after a help; false if a module of the user does when imported."""
+    *_, (frame, _) = traceback.walk_tb(end.__traceback__)
+    return frame.f_globals.get("__name__", "").startswith(("argparse", "jsonargparse"))
+
+
 def typed_classes(argv: list[str]) -> dict[str, type]:
     """Classes of `model` and `data` as typed, or as the YAML says, where they are of this program."""
     known, found = parse_known(argv), {}

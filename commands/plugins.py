@@ -23,7 +23,7 @@ def load_plugins() -> None:
     for plugin in entry_points(group=GROUP):
         try:
             plugin.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             package = plugin.dist.name if plugin.dist else "an installed package"
             raise ConfigError(
                 f"the plugin {plugin.name!r} ({plugin.value}) of {package} cannot be loaded: {type(error).__name__}: "

@@ -6,6 +6,7 @@ from typing import Any, get_args, get_type_hints
 
 from jsonargparse import Namespace
 
+from datamodules.setting_roles import roles_of
 from modules.contracts import ConfigError
 from tasks import Task
 
@@ -60,6 +61,25 @@ def check_nulls(name: str, settings: Any) -> None:
                 f"{name}.{key} is null, but it needs a value: give it one, or leave it out for the default"
             )
         check_nulls(f"{name}.{key}", value)
+
+
+def check_locations(model: Namespace, data: Namespace) -> None:
+    """Refuse empty text for paths: as the location of data it would be the working directory, as weights none.
+
+    Args:
+        model: settings of the task.
+        data: settings of its data.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    module, _, cls = data.class_path.rpartition(".")
+    roles = roles_of(getattr(import_module(module), cls))
+    paths = {f"data.{name}": data.init_args.get(name) for name, role in roles.items() if role == "location"}
+    paths |= {f"model.{name}": model.init_args.get(name) for name in ("weights", "self_critical")}
+    for name, path in paths.items():
+        if path == "":
+            raise ConfigError(f"{name} is empty: give it a path, or leave it out")
 
 
 def _takes_null(cls: Any, key: str) -> bool:

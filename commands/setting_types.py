@@ -162,6 +162,9 @@ def find_class(name: str, part: Part) -> Part:
         found = [cls for cls in (base, *offered(base)) if cls.__name__ == name]
         if not found:
             raise LookupError
+        paths = sorted({f"{cls.__module__}.{cls.__qualname__}" for cls in found})
+        if paths[1:]:
+            raise LookupError(f"{len(paths)} classes have that name: write {' or '.join(paths)}")
         return Part(found[-1], part.given)
     path, _, attribute = name.rpartition(".")
     try:
@@ -171,7 +174,7 @@ def find_class(name: str, part: Part) -> Part:
             remedy = "check its name, or type the command in the folder that holds it"
             raise LookupError(f"there is no module {error.name!r}: {remedy}") from error
         raise LookupError(_failed(path, error)) from error
-    except Exception as error:  # whatever a module of the user raises
+    except (Exception, SystemExit) as error:  # whatever a module of the user raises
         raise LookupError(_failed(path, error)) from error
     cls = getattr(module, attribute, None)
     if cls is None:
@@ -182,7 +185,7 @@ def find_class(name: str, part: Part) -> Part:
     return Part(cls, part.given)
 
 
-def _failed(path: str, error: Exception) -> str:
+def _failed(path: str, error: BaseException) -> str:
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
     where = f" ({own[-1].filename}, line {own[-1].lineno})" if own[1:] else ""
     return f"importing {path!r} fails with {type(error).__name__}: {error}{where}"

@@ -1,5 +1,6 @@
 """The two kinds of user error, and hints in their sentences."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -26,6 +27,6 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose another --run_dir"
-        ) from error
+        space = "free some space or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        said = f"cannot write {path}: {error.strerror or error}; {space}choose another --run_dir"
+        raise DataError(said) from error

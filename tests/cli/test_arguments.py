@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.arguments import configs_first, find_config, parse_known, typed_task, without
+from commands.arguments import configs_first, find_config, parse_known, run_name, typed_task, without
 from tests.helpers.commands import ROOT
 
 
@@ -34,6 +34,16 @@ def test_a_class_is_found_by_its_name_its_path_and_in_yaml(tmp_path):
     spellings += [["--model", str(tmp_path / "model.yaml")], ["-c", str(tmp_path / "run.yaml")]]
     assert {typed_task(["fit", *typed]) for typed in spellings} == {"SimCLR"}
     assert typed_task(["fit", "--config", str(tmp_path / "none.yaml")]) is None
+    assert typed_task(["fit", "--model", "none.yaml"]) is None
+    assert typed_task(["fit", "-c", str(tmp_path / "run.yaml"), "-c", "{data: Shapes}"]) == "SimCLR"
+
+
+def test_a_run_is_named_by_its_last_yaml_file_else_by_its_task_however_that_is_typed():
+    inline = ["--config", "{model: {class_path: tasks.SimCLR}, data: {init_args: {root: a/b}}}"]
+    assert run_name(["fit", *inline]) == "simclr"
+    assert run_name(["fit", "--config", "tasks/moco.yaml", *inline]) == "moco"
+    assert run_name(["fit", "--model", "{class_path: SimCLR, init_args: {temperature: 1}}"]) == "simclr"
+    assert run_name(["fit", "--config", "{data: Shapes}"]) == "run"
 
 
 def test_other_options_stay_as_they_are_and_in_order():

@@ -146,11 +146,21 @@ def test_a_checkpoint_with_another_queue_or_without_the_teacher_is_not_resumed(g
         ("model: {class_path: SimCLR, init_args: {tempreture: 0.1}}\ndata: Shapes\n", ["tempreture", "temperature"]),
         ("model: SimCLRR\ndata: Shapes\n", ["model", "SimCLRR", "SimCLR"]),
         ("model: SimCLR\ndata: Shapes\nckpt_path: some.ckpt\n", ["some.ckpt", "--ckpt_path"]),
+        ("model: SimCLR\ndata: {class_path: UnlabeledImages, init_args: {root: ''}}\n", ["data.root"]),
+        ("model: {class_path: SimCLR, init_args: {weights: ''}}\ndata: Shapes\n", ["model.weights"]),
     ],
 )
 def test_a_mistake_in_a_yaml_is_named(refused, text, names):
     Path("mine.yaml").write_text(text)
     refused(2, ["fit", "--config", "mine.yaml"], *names)
+
+
+@pytest.mark.parametrize("ending", ["sys.exit(5)", "sys.exit()"])
+def test_a_module_that_ends_the_program_when_imported_is_named(graft, ending):
+    Path(f"ends{len(ending)}.py").write_text(f"import sys\n{ending}\n")
+    code, error = graft(*CLASSIFY, "--model.head", f"ends{len(ending)}.X")
+    assert code == 2
+    sentence(error, "model.head", f"ends{len(ending)}", "SystemExit")
 
 
 @pytest.mark.parametrize("command", ["validate", "predict", "evaluate"])
@@ -218,9 +228,18 @@ def test_a_checkpoint_of_another_task_is_refused(refused, trained, command):
     refused(2, [*command, "--ckpt_path", str(trained)], "Classification", "SimCLR", f"--model.weights {trained}")
 
 
+def test_a_typed_class_of_another_task_than_the_checkpoint_is_refused(refused, trained):
+    typed = ["--ckpt_path", str(trained), "--model.class_path", "SimCLR"]
+    refused(2, ["test", *typed], "Classification", "SimCLR", f"--model.weights {trained}")
+
+
 def test_classes_of_the_checkpoint_must_be_those_of_the_data(refused, trained, folder):
     typed = ["--ckpt_path", str(trained), "--data", "ImageFolder", "--data.root", str(folder)]
     refused(1, ["test", *CLASSIFY[1:], *typed], trained / "checkpoints" / "best.ckpt", "10", "2", "cat", "dog")
+
+
+def test_typed_classes_are_named_where_data_and_checkpoint_agree(refused, trained):
+    refused(1, ["test", "--ckpt_path", str(trained), "--model.classes", "[a, b]"], "model.classes", "2", "10")
 
 
 def test_typed_classes_must_be_those_of_the_data(refused):

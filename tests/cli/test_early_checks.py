@@ -36,6 +36,19 @@ FIT = ["fit", "--config", str(ROOT / "tasks/simclr.yaml")]
         (["predict"], "--ckpt_path"),
         (["fit", "--model", "SimCLR"], "--data"),
         (["fit", "--data.batch_size", "4"], "--config"),
+        # paths that no file can have
+        (["predict", "--ckpt_path="], "--ckpt_path"),
+        (["fit", "--config", ""], "--config"),
+        ([*FIT, "--run_dir", ""], "--run_dir"),
+        ([*FIT, "--model.weights", ""], "--model.weights"),
+        ([*FIT, "--data.root="], "--data.root"),
+        (["fit", "--config", "x" * 300], "--config"),
+        (["test", "--ckpt_path", "x" * 300], "--ckpt_path"),
+        (["fit", "--config", "~nobody-of-that-name/x"], "nobody-of-that-name"),
+        (["test", "--ckpt_path", "~nobody-of-that-name/x"], "nobody-of-that-name"),
+        # other files than YAMLs
+        (["fit", "--config", str(ROOT / "tasks")], "folder"),
+        (["fit", "--config", str(ROOT / "tasks/simclr")], "simclr.yaml"),
     ],
 )
 def test_a_mistake_is_answered_with_what_to_type(argv, name):
@@ -119,3 +132,5 @@ def test_a_folder_of_runs_stands_for_its_latest(tmp_path, monkeypatch):
     (runs / "latest").symlink_to("2026-01-01_10-00-00")
     assert resolve_weights("runs/simclr") == "runs/simclr/2026-01-01_10-00-00"
     assert find_checkpoint("runs/simclr", "simclr", resume=True).parts[-3] == "2026-01-01_10-00-00"
+    inside = find_checkpoint("runs/simclr/2026-01-02_10-00-00/checkpoints", "simclr", resume=True)
+    assert inside.parts[-3] == "2026-01-02_10-00-00"

@@ -18,3 +18,10 @@ def test_classes_are_those_of_the_data_and_in_the_order_of_the_checkpoint():
     settings.model.init_args.classes = None
     with refuses(DataError, "pets.ckpt"):
         link(settings, data, {"classes": ["cat", "dog"]}, Path("pets.ckpt"))
+
+
+def test_typed_classes_are_at_fault_where_they_are_not_those_of_the_checkpoint():
+    model = Namespace(init_args=Namespace(classes=["a", "b"]))
+    settings = Namespace(model=model, data=Namespace(init_args=Namespace()))
+    with refuses(DataError, "model.classes has 2 classes", "3"):
+        link(settings, SimpleNamespace(classes=["x", "y", "z"]), {"classes": ["x", "y", "z"]}, Path("pets.ckpt"))

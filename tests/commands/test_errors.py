@@ -13,7 +13,7 @@ import modules.heads
 import modules.necks  # noqa: F401
 import tasks
 from commands.errors import readable
-from commands.setting_types import parts
+from commands.setting_types import Part, find_class, parts
 from tests.helpers.errors import assert_named
 
 CLASSES = {"model": tasks.Task, "data": datamodules.DataModule}
@@ -161,3 +161,13 @@ def test_a_yaml_is_answered_as_a_command_is(parser, tmp_path, settings, names):
 def test_right_settings_leave_the_parsers_own_message(told):
     right = "--model SimCLR --model.head Projection --model.head.layers 3 --model.backbone resnet18 --data Shapes"
     assert told(f"{right} --data.crop [0.2,1] --data.cache_on_device auto --model.weights null") == "nothing found"
+
+
+def test_two_classes_of_one_name_are_named_with_both_paths():
+    class Base:
+        pass
+
+    made = [type("Twin", (Base,), {"__module__": place, "__qualname__": "Twin"}) for place in ("ours", "plugin")]
+    with pytest.raises(LookupError) as caught:
+        find_class("Twin", Part(Base))
+    assert_named(str(caught.value), *(f"{cls.__module__}.Twin" for cls in made))

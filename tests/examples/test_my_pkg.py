@@ -88,6 +88,13 @@ def test_a_plugin_brings_short_names(graft, here):
     graft("fit", "--model", "MyTask", *data.split(), *SMALL, "--run_dir", "run")
 
 
+def test_a_plugin_that_ends_the_program_is_named(here):
+    (here / "my_ending_pkg.py").write_text("import sys\nsys.exit(5)\n")
+    install(here, "my_ending_pkg")
+    with refuses(ConfigError, "mine", "my_ending_pkg", "my-pkg"):
+        load_plugins()
+
+
 def test_a_plugin_that_fails_is_named(here):
     install(here, "my_broken_pkg")
     with refuses(ConfigError, "mine", "my_broken_pkg", "my-pkg"):
