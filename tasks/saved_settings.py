@@ -85,9 +85,10 @@ def check_weights(checkpoint: dict[str, Any], task: LightningModule) -> None:
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         what = f"the checkpoint is of a {type(task).__name__} with other settings: {wrong[0]}{more}"
-        if task._trainer is None:  # settings of load_from_checkpoint have replaced those of the checkpoint
+        made = checkpoint.get("hyper_parameters", {})
+        if made and task._trainer is None:  # settings of load_from_checkpoint have replaced those of the checkpoint
             raise ConfigError(f"{what}; give load_from_checkpoint no setting that changes the network")
-        raise ConfigError(f"{what}; {_remedy(checkpoint.get('hyper_parameters', {}), task.hparams)}")
+        raise ConfigError(f"{what}; {_remedy(made, task.hparams)}")
 
 
 def _remedy(made: dict[str, Any], own: dict[str, Any]) -> str:
