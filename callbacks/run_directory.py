@@ -51,10 +51,10 @@ class RunDirectory(L.Callback):
         """
         there = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
         if there and not self.resumed and not (self.restarted and all(map(_of_a_beginning, there))):
-            raise DataError(
-                f"run directory {self.path} is in use: it holds another run; choose another --run_dir, "
-                f"or resume that run with --ckpt_path {shlex.quote(str(self.path))}"
-            )
+            run = {"checkpoints", "config.yaml"} & there
+            resume = f", or resume that run with --ckpt_path {shlex.quote(str(self.path))}" if run else ""
+            what = "another run" if run else "other files"
+            raise DataError(f"run directory {self.path} is in use: it holds {what}; choose another --run_dir{resume}")
         self.made = [p for p in (self.path, *self.path.parents) if not p.exists()]
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)

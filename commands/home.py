@@ -5,9 +5,15 @@ from typing import Any
 
 from jsonargparse import Namespace
 
+from modules.contracts import ConfigError
+
 
 def expand_home(value: Any) -> Any:
-    """A setting with `~/...` and `~user/...` at the beginning of texts replaced, inside of lists and maps too."""
+    """A setting with `~/...` and `~user/...` at the beginning of texts replaced, inside of lists and maps too.
+
+    Raises:
+        ConfigError: there is no such user.
+    """
     if isinstance(value, str):
         return _expanded(value) if value.startswith("~") else value
     if isinstance(value, Namespace):
@@ -22,9 +28,12 @@ def expand_home(value: Any) -> Any:
 
 
 def expand_word(word: str) -> str:
-    """The same of a word of a command line: of the value in `--option=value`."""
+    """The same of a word of a command line: of the value in `--option=value`; it stays where there is no such user."""
     name, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
-    return f"{name}{equals}{expand_home(value)}"
+    try:
+        return f"{name}{equals}{expand_home(value)}"
+    except ConfigError:  # said with the option's name by the early checks
+        return word
 
 
 def _expanded(text: str) -> str:
@@ -32,5 +41,5 @@ def _expanded(text: str) -> str:
         return text  # a class or token may begin with it
     try:
         return str(Path(text).expanduser())
-    except RuntimeError:  # no such user
-        return text
+    except RuntimeError as error:
+        raise ConfigError(f"{text} is in the home folder of a user that does not exist here") from error

@@ -1,5 +1,6 @@
 """Parser of settings: classes by their short names, null, and errors of one sentence."""
 
+import errno
 import traceback
 from typing import Any
 
@@ -82,6 +83,8 @@ def user_error(error: BaseException | None) -> Exception | None:
             return error
         if sentence := worker_error(error):
             return sentence
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # a path in a YAML
+            return ConfigError(f"{str(error.filename)[:30]}... is too long for the name of a file")
         error = error.__cause__ or error.__context__
     return None
 

@@ -148,6 +148,7 @@ def test_a_checkpoint_with_another_queue_or_without_the_teacher_is_not_resumed(g
         ("model: SimCLR\ndata: Shapes\nckpt_path: some.ckpt\n", ["some.ckpt", "--ckpt_path"]),
         ("model: SimCLR\ndata: {class_path: UnlabeledImages, init_args: {root: ''}}\n", ["data.root"]),
         ("model: {class_path: SimCLR, init_args: {weights: ''}}\ndata: Shapes\n", ["model.weights"]),
+        (f"model: SimCLR\ndata: {{class_path: ImageFolder, init_args: {{root: {'x' * 300}}}}}\n", ["x" * 30]),
     ],
 )
 def test_a_mistake_in_a_yaml_is_named(refused, text, names):
@@ -250,6 +251,9 @@ def test_a_run_directory_that_cannot_be_used_is_named(refused, trained, tmp_path
     refused(1, [*CLASSIFY, *TINY, "--run_dir", str(trained)], trained, "--run_dir", f"--ckpt_path {trained}")
     (tmp_path / "file").write_text("a file, not a folder")
     refused(1, [*CLASSIFY, *TINY, "--run_dir", "file/run"], "file/run", "--run_dir")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("no run")
+    assert "--ckpt_path" not in refused(1, [*CLASSIFY, *TINY, "--run_dir", "notes"], "notes", "--run_dir")
 
 
 def test_a_full_disk_is_named_and_the_last_whole_checkpoint_stays(graft, monkeypatch, tmp_path):

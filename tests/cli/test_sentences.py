@@ -121,7 +121,7 @@ def weights_that_are_none() -> tuple[list[str], str]:
 
 def run_directory_in_use() -> tuple[list[str], str]:
     Path("run").mkdir()
-    Path("run/thesis.txt").write_text("years of work")
+    Path("run/config.yaml").write_text("model: SimCLR")
     return (
         [*SIMCLR, *SMALL, "--run_dir", "run"],
         "run directory run is in use: it holds another run; choose another --run_dir, or resume that run with "

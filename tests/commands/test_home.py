@@ -7,6 +7,8 @@ from jsonargparse import Namespace
 
 from commands.home import expand_home, expand_word
 from datamodules import ImageFolder, UnlabeledImages
+from modules.contracts import ConfigError
+from tests.helpers.errors import refuses
 
 
 @pytest.fixture
@@ -24,6 +26,11 @@ def test_words_of_a_command_line_are_expanded(home, option):
 @pytest.mark.parametrize("word", ["--data.root=a/~/b", "~tilde", "--model.name=~x", "-", "~nobody-of-that-name/a"])
 def test_other_words_stay(home, word):
     assert expand_word(word) == word
+
+
+def test_a_user_that_does_not_exist_is_named():
+    with refuses(ConfigError, "~nobody-of-that-name/pets"):
+        expand_home(Namespace(root="~nobody-of-that-name/pets"))
 
 
 def test_settings_of_a_yaml_are_expanded_at_any_depth(home):
