@@ -40,7 +40,7 @@ class RunDirectory(L.Callback):
         self.path, self.resumed, self.restarted, self.begin = path, resumed, restarted, begin
         self.lock: Any = None
         self.known: dict[str, Any] | None = None  # where metrics.csv was at the checkpoint that is resumed
-        self.used = False  # a batch has come, so the data is of the kind that the task needs
+        self.used = False  # a batch is through, so task and data go together
         self.made: list[Path] = []
 
     def claim(self) -> None:
@@ -65,14 +65,16 @@ class RunDirectory(L.Callback):
         except OSError as error:
             raise DataError(f"run directory {self.path} is in use by another process") from error
         for name in there - {".lock"} if self.restarted else ():
-            path = self.path / name
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            _delete(self.path / name)
 
     def release(self, failed: bool = False) -> None:
-        """Unlock the folder; remove it when nothing was written, or when the run `failed` before the first batch."""
+        """Unlock the folder; leave it as it was when the run `failed` before the end of its first batch."""
         if self.lock:
-            if failed and not self.used and self.path in self.made:
-                shutil.rmtree(self.path, ignore_errors=True)
+            if failed and not self.used and not self.resumed:  # it was empty, if it was there
+                for path in self.path.iterdir() if self.path.is_dir() else ():
+                    if self.path in self.made or _of_a_beginning(path.name):
+                        with contextlib.suppress(OSError):
+                            _delete(path)
             LOCKS.discard(self.lock)
             self.lock.close()
             (self.path / ".lock").unlink(missing_ok=True)
@@ -94,13 +96,15 @@ class RunDirectory(L.Callback):
 
     on_validation_start = on_test_start = on_predict_start = on_train_start
 
-    def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.sanity_checking:
+            return  # the first step may still fail
         training = trainer.state.fn == "fit" and not trainer.fast_dev_run
         if not self.used and training and trainer.is_global_zero:
             self.point_latest()
         self.used = True
 
-    on_validation_batch_start = on_test_batch_start = on_predict_batch_start = on_train_batch_start
+    on_validation_batch_end = on_test_batch_end = on_predict_batch_end = on_train_batch_end
 
     def point_latest(self) -> None:
         """Link `latest` beside the folder to it."""
@@ -137,6 +141,10 @@ class RunDirectory(L.Callback):
                 if late:
                     step = late.pop("step", known["step"])  # a task may count steps itself
                     logger.log_metrics(late | {"epoch": known["epoch"]}, step)
+
+
+def _delete(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _of_a_beginning(name: str) -> bool:

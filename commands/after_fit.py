@@ -1,4 +1,4 @@
-"""The end of a `fit`: export the backbone of the best weights, and validate and test them."""
+"""The end of a `fit`: report one without a step, export the best backbone, and validate and test the weights."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 
 from callbacks.results.metrics import Results
 from datamodules import DataModule
+from modules.contracts import ConfigError
 from modules.training.transfer import export_backbone, read_checkpoint
 from tasks import Task
 
@@ -41,6 +42,28 @@ def export_and_test(trainer: Trainer, task: Task, data: DataModule, results: Res
         trainer.validate(task, datamodule=data, verbose=False)
     if tested:
         trainer.test(task, datamodule=data, verbose=False)
+
+
+def say_untrained(trainer: Trainer, checkpoint: Path, resumed: bool) -> None:
+    """Print that a `fit` found nothing left to train.
+
+    Args:
+        trainer: that made no step.
+        checkpoint: that it started from.
+        resumed: the run directory is that of the checkpoint.
+
+    Raises:
+        ConfigError: the run directory is another, which would be left without a checkpoint.
+    """
+    done = {"max_epochs": trainer.current_epoch, "max_steps": trainer.global_step}
+    limits = {name: getattr(trainer, name) for name in done}
+    ends = [f"trainer.{k} is {limit}" for k, limit in limits.items() if limit is not None and 0 <= limit <= done[k]]
+    why = " and ".join(ends) or "trainer.max_time or trainer.limit_train_batches ends the run"
+    said = f"nothing was trained after {checkpoint}: {why}; raise that to go on, or use that checkpoint as it is"
+    if not resumed:
+        raise ConfigError(said)
+    if trainer.is_global_zero:
+        print(said, flush=True)
 
 
 def _validated(task: Task, chosen: Path, tested: bool) -> bool:

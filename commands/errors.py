@@ -16,6 +16,8 @@ from commands.setting_types import Part, accepts, exists, find_class, in_words, 
 from modules.backbones import C3D, class_of
 from modules.contracts import Backbone, suggest
 
+MISSING = "--"  # for the value of an option that the next one follows, or nothing
+
 
 class Setting(NamedTuple):
     """One setting as a command or a YAML gives it.
@@ -59,9 +61,10 @@ def _settings(words: Sequence[str]) -> Iterator[Setting]:
     words = list(words)
     for i, word in enumerate(words):
         name, equals, value = word.partition("=")
-        if not name.startswith("-") or not (equals or words[i + 1 : i + 2]):
+        follows = words[i + 1] if words[i + 1 : i + 2] and not words[i + 1].startswith("--") else MISSING
+        if not name.startswith("-") or (name.endswith(".help") and follows == MISSING and not equals):
             continue
-        name, value = name.lstrip("-").removesuffix("+"), value if equals else words[i + 1]
+        name, value = name.lstrip("-").removesuffix("+"), value if equals else follows
         if name in ("config", "c"):
             yield from _flat("", _loaded(value))
         else:
@@ -156,6 +159,8 @@ def _default(kind: Any, default: Any) -> Any:
 
 def _wrong_value(setting: Setting, kind: Any, default: Any, known: dict[str, Any]) -> str | None:
     name, value, found, reason = setting.name, setting.value, parts(kind), ""
+    if value == MISSING:
+        return f"--{name} has no value: type one after it"
     known[name] = value
     for part in found if isinstance(value, str) else ():
         try:

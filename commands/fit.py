@@ -21,7 +21,7 @@ import datamodules
 import tasks
 from callbacks.run_directory import RunDirectory, new_path
 from callbacks.summary import Summary
-from commands.after_fit import export_and_test
+from commands.after_fit import export_and_test, say_untrained
 from commands.arguments import as_list, configs_first, flatten, parse_known, run_name, without
 from commands.checkpoints import resolve_weights, resume_or_start
 from commands.cluster import launched
@@ -173,9 +173,7 @@ class CLI(LightningCLI):
         return self.trained.path if self.trained else None
 
     def _run_directory(self) -> RunDirectory:
-        resumed = (
-            self.subcommand == "fit" and self.checkpoint is not None and self.checkpoint.parent.name == "checkpoints"
-        )
+        resumed = self.subcommand == "fit" and bool(self.trained) and self.checkpoint.parent.name == "checkpoints"
         path = os.environ.get("GRAFT_RUN_DIR") if launched() else self.settings.run_dir
         if not path:
             suffix = "" if self.subcommand == "fit" else f"_{self.subcommand}"
@@ -209,6 +207,8 @@ class CLI(LightningCLI):
                 self.summary.set_rows([result._asdict() for result in found])
             commands = ()
             if subcommand == "fit":
+                if self.checkpoint and not self.directory.used:
+                    say_untrained(self.trainer, self.checkpoint, self.directory.resumed)
                 self.after_fit()
                 commands = next_commands(self.typed, self.directory.path, self.model, self.datamodule)
             self.summary.print_results(self.trainer, commands)

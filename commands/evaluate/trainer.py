@@ -135,7 +135,7 @@ class Trainer(L.Trainer):
             callback.setup(self, model, "evaluate")
             if isinstance(callback, RunDirectory):
                 callback.on_test_start(self, model)  # writes the settings
-                callback.on_test_batch_start(self)
+                callback.on_test_batch_end(self)
         self.strategy.setup_environment()
         self.strategy.model_to_device()
         self.precision_plugin.convert_module(model)

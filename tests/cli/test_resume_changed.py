@@ -42,9 +42,16 @@ def test_rates_decay_and_schedule_are_those_typed_and_config_yaml_follows(graft,
 def test_the_same_settings_say_and_change_nothing(graft, stopped, capsys):
     before = (stopped / "config.yaml").read_bytes()
     assert graft(*FIT, "--trainer.max_epochs", "1", "--ckpt_path", str(stopped))[0] == 0
-    assert "resuming with" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "resuming with" not in said
+    line_naming(said.splitlines(), stopped / "checkpoints" / "last.ckpt", "trainer.max_epochs is 1")
     assert (stopped / "config.yaml").read_bytes() == before
     assert not list(stopped.glob("config_until*"))
+
+
+def test_a_finished_run_is_not_resumed_into_another_folder(refused, stopped):
+    command = [*FIT, "--trainer.max_epochs", "5", "--trainer.max_steps", "2", "--ckpt_path", str(stopped)]
+    refused(2, [*command, "--run_dir", "new"], stopped / "checkpoints" / "last.ckpt", "trainer.max_steps is 2")
 
 
 def test_auto_keeps_the_precision_of_the_run_and_another_that_is_typed_is_said(graft, stopped, capsys):

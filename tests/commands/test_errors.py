@@ -91,6 +91,9 @@ def test_a_wrong_value_of_any_plain_setting_is_named_with_it(parser, section, cl
         ("--data Shapes --data.root pets", ["--data.root", "CIFAR10"]),
         ("--data Shapes --data.lr 1", ["--data.lr", "--model.optim.lr"]),
         ("--data ImageFolder", ["--data.root"]),
+        # options without a value
+        ("--data Shapes --data.batch_size --model SimCLR", ["--data.batch_size", "no value"]),
+        ("--data Shapes --data.batch_size", ["--data.batch_size", "no value"]),
     ],
 )
 def test_a_sentence_names_the_setting_its_value_and_all_that_it_takes(told, typed, names):
