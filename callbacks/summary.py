@@ -123,9 +123,9 @@ class Summary(L.Callback):
                 Console(highlight=False).print(line)
         data = trainer.datamodule
         if data.skipped:
-            CONSOLE.print(f"skipped {len(data.skipped)} {data.noun} that cannot be used: {folder}/skipped.txt")
+            CONSOLE.print(f"skipped {data.noun} that cannot be used: {len(data.skipped):,}, see {folder}/skipped.txt")
         if data.dropped:
-            CONSOLE.print(f"left out {len(data.dropped)} annotations: {folder}/dropped.txt")
+            CONSOLE.print(f"annotations left out: {len(data.dropped):,}, see {folder}/dropped.txt")
         self._say_where(trainer, folder)
         for line in commands:
             CONSOLE.print(line, markup=False)

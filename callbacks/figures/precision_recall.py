@@ -69,7 +69,8 @@ def _draw_panel(
     if len(present) > MAX_CURVES:
         axes.plot([], [], " ", label=f"({MAX_CURVES} most frequent of {len(present)})")
         if missed := int((average[present] == 0).sum()):
-            axes.plot([], [], " ", label=f"({missed} of all have AP 0)")
+            share = "all" if missed == len(present) else f"{missed} of all"
+            axes.plot([], [], " ", label=f"({share} {len(present)} at AP 0)")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
     axes.grid(alpha=0.25)
     if not present.size:

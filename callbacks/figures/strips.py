@@ -12,6 +12,7 @@ Entry = tuple[str, np.ndarray]
 
 GAP, MARGIN = 3, 14  # pixels between panels, and around strips
 WIDEST = 2160  # pixels
+DIGIT = 8  # pixels of a digit, of which names of files are made
 
 
 def swatch(color: tuple[int, int, int]) -> np.ndarray:
@@ -26,7 +27,7 @@ def strips(
     legend: Sequence[Entry],
     title: str,
 ) -> np.ndarray:
-    """Grid of strips with captions, under one title and one legend.
+    """Grid of strips with captions, under one title and one legend; strips are as wide as their texts need.
 
     Args:
         rows: of each strip its panels, uint8 (h, w, 3), drawn pixel by pixel. An empty list draws the title alone.
@@ -39,7 +40,9 @@ def strips(
         return render(titled(max(600, 9 * len(title)), 60, title))
     heights = [max(panel.shape[0] for panel in panels) for panels in rows]
     wide = max(panel.shape[1] for panels in rows for panel in panels)
-    strip = len(headings) * (wide + GAP) - GAP + 2 * MARGIN
+    longest = max(len(line) for caption in captions for line in caption.split("\n"))
+    last = (len(headings) - 1) * (wide + GAP)
+    strip = max(last + wide, last + DIGIT * len(headings[-1]), DIGIT * longest) + 2 * MARGIN
     below = LINE_HEIGHT * (captions[0].count("\n") + 1) + MARGIN
     columns = min(fitting_columns(len(rows), (np.mean(heights) + below) / strip), max(1, WIDEST // strip))
     width = max(columns * strip, 9 * len(title), 420)

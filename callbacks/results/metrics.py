@@ -89,6 +89,13 @@ def _protocol(trainer: L.Trainer, name: str) -> str:
     parts = [known.get(split) or f"{len(data.dataset(split, 'plain')):,} {split} {data.noun}"]
     if metric in task.protocols:
         parts.append(task.protocols[metric])
-    if metric == "accuracy" and classifies(task) and (trivial := data.majority_accuracy(split)) is not None:
+    judged = metric == "accuracy" and classifies(task) and not _limited(trainer, split)
+    if judged and (trivial := data.majority_accuracy(split)) is not None:  # of the whole split
         parts.append(f"{trivial:.4f} for the most frequent class everywhere")
     return "; ".join(parts)
+
+
+def _limited(trainer: L.Trainer, split: str) -> bool:
+    """True if `limit_val_batches`, `limit_test_batches` or `fast_dev_run` may leave samples out."""
+    limit = getattr(trainer, f"limit_{split}_batches")
+    return isinstance(limit, int) or limit < 1  # 1 is a batch, 1.0 all of them

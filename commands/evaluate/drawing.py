@@ -1,6 +1,7 @@
 """Drawings of an evaluation as arrays: plain data in, one figure uint8 (H, W, 3) out."""
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def lines(
             percent = [100 * value for value in values]
             axes.plot(percent, marker=mark, markersize=5, color=color, label=line)
         axes.axhline(100 * chance, color=GRAY, linestyle="--", label=f"chance {100 * chance:.1f} %")
-        axes.set_xticks(range(len(ticks[name])), ticks[name], fontsize=9)
+        axes.set_xticks(range(len(ticks[name])), [fill(words, 8) for words in ticks[name]], fontsize=9)
         axes.set_title(name, fontsize=10)
         axes.set(ylim=(0, min(115 * top, 104)), xlim=(-0.3, len(ticks[name]) - 0.7))
         axes.grid(alpha=0.25)

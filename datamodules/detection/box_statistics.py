@@ -9,6 +9,7 @@ from datamodules.letterbox import TargetSize
 
 SMALL, LARGE = 32**2, 96**2  # pixels of area, as COCO counts
 BAR = 24  # characters of the longest bar of a histogram
+MAX_LINES = 10  # classes of a histogram
 
 
 class Tally(NamedTuple):
@@ -62,13 +63,24 @@ def box_sizes(source: ObjectFiles, indices: np.ndarray, target_size: TargetSize)
 
 
 def histogram(classes: list[str], found: Tally, split: str) -> list[str]:
-    """Lines of the startup summary: a histogram of the objects by class."""
-    counts, wide = found.objects, max(map(len, classes))
-    most = max(1, counts.max())
-    lines = [f"objects in {split} by class; small ones cover up to 32 x 32 pixels, large ones more than 96 x 96:"]
-    for name, count, sizes, images in zip(classes, counts, found.sizes, found.images, strict=True):
+    """Lines of the startup summary: a histogram of the objects by class, the `MAX_LINES` most frequent of many."""
+    counts, shown = found.objects, range(len(classes))
+    if len(classes) > MAX_LINES:
+        shown = np.argsort(-counts, kind="stable")[:MAX_LINES].tolist()
+    most, wide = max(1, counts.max()), max(len(classes[index]) for index in shown)
+    lines = [
+        f"objects in {split} by class, and images that show it; small ones cover up to 32 x 32 pixels, large ones more "
+        "than 96 x 96:"
+    ]
+    for index in shown:
+        name, count, sizes, images = classes[index], counts[index], found.sizes[index], found.images[index]
         shares = (f"{part:3.0f} %" for part in 100 * sizes / max(1, count))
         shares = ", ".join(f"{share} {size}" for share, size in zip(shares, ("small", "medium", "large"), strict=True))
         bar = "█" * -(-BAR * count // most)
-        lines.append(f"  {name:{wide}} {count:7,} in {images:6,} images  {shares}  {bar}".rstrip())
+        lines.append(f"  {name:{wide}} {count:7,} in {images:6,}  {shares}  {bar}".rstrip())
+    if others := len(classes) - len(shown):
+        rest = counts.sum() - counts[shown].sum()
+        lines.append(
+            f"  classes left out: {others:,}, with {rest:,} objects; without any object: {(counts == 0).sum():,}"
+        )
     return lines

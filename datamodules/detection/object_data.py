@@ -187,8 +187,8 @@ class ObjectDataModule(ImageFilesData):
     def about(self, split: Split) -> str:
         source, indices = self.splits[split]
         found, sizes = tally(source, indices, len(self.classes)), sizes_in_words(source.shapes[indices])
-        crowds = f" and {found.crowds:,} crowds" if found.crowds else ""
-        empty = f"; {len(found.empty):,} have none, first {source.id(found.empty[0])}" if len(found.empty) else ""
+        crowds = f" and {found.crowds:,} marked as crowd" if found.crowds else ""
+        empty = f"; without any: {len(found.empty):,}, first {source.id(found.empty[0])}" if len(found.empty) else ""
         return f" of {sizes} pixels with {found.objects.sum():,} objects{crowds}{empty}"
 
     def more(self) -> list[str]:

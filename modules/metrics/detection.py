@@ -20,14 +20,14 @@ def protocols(most: int = 100) -> dict[str, str]:
     """Protocol of each metric, in words, with at most `most` detections per class and image."""
     words = {
         "map": "AP, mean over IoU .50:.05:.95 and over classes with objects (COCO, 101 recalls, crowds ignored, "
-        f"at most {most} detections per class and image)",
+        f"max_detections {most} per class and image)",
         "map50": "AP at IoU .50",
         "map75": "AP at IoU .75",
         "map_small": "as map, objects up to 32^2 pixels",
         "map_medium": "as map, objects of 32^2 to 96^2 pixels",
         "map_large": "as map, objects from 96^2 pixels on",
         **{
-            f"mar_{count}": f"highest recall, averaged as map, {count} detections per class and image"
+            f"mar_{count}": f"highest recall, averaged as map, max_detections {count} per class and image"
             for count in (1, 10, most)
         },
         "voc_ap50": "AP at IoU .50, area under the curve, mean over classes with objects (VOC 2010, continuous "

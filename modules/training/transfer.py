@@ -77,8 +77,9 @@ def read_weights(source: str) -> Weights:
         inside = [path / "backbone.safetensors", path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]
         path = next((p for p in inside if p.is_file()), path)
         if path.is_dir():
-            lacking = "neither backbone.safetensors nor checkpoints"
-            raise DataError(f"{source} has {lacking}: that run has not saved anything yet")
+            raise DataError(
+                f"{source} has neither backbone.safetensors nor checkpoints: that run has not saved any yet"
+            )
     if not path.is_file():
         raise DataError(f"no weights at {source}: give a run directory, .ckpt, backbone.safetensors or `pretrained`")
     readers = {".safetensors": _read_safetensors, ".pth": _read_tensors, ".pt": _read_tensors, ".bin": _read_tensors}
@@ -88,7 +89,7 @@ def read_weights(source: str) -> Weights:
 def read_checkpoint(path: Path, mapped: bool = False) -> dict[str, Any]:
     """Read a Lightning checkpoint; tensors and plain values only, so that nothing in the file can run.
 
-    Tensors of a `mapped` one are read when they are used, which suits a look at its plain values.
+    Tensors of a `mapped` one are read when they are used. `epoch` is the index of the last epoch that began.
 
     Raises:
         DataError: the file is no checkpoint, is cut short, or holds pickled objects.
@@ -96,6 +97,8 @@ def read_checkpoint(path: Path, mapped: bool = False) -> dict[str, Any]:
     checkpoint = _unpickled(path, mapped)
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise DataError(f"{path} is not a checkpoint: it has no state_dict")
+    if progress := checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_progress"):
+        checkpoint["epoch"] = progress["current"]["ready"] - 1  # Lightning's is one higher once `fit` has returned
     return checkpoint
 
 
@@ -162,9 +165,8 @@ def _unpickled(path: Path, mapped: bool = False) -> Any:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     except Exception as error:  # the unpickler raises a dozen types for a dozen kinds of garbage
-        raise DataError(
-            f"{path} is not a checkpoint of plain tensors (cut short, or it holds code): it was not loaded"
-        ) from error
+        said = "is not a checkpoint of plain tensors (cut short, or it holds code): it was not loaded"
+        raise DataError(f"{path} {said}") from error
 
 
 def _read_tensors(path: Path) -> Weights:

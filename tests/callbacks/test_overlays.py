@@ -99,6 +99,15 @@ def test_strips_hold_every_panel_pixel_by_pixel(image):
     assert (drawn == DIFFERENT).all(2).sum() == 14 * 22
 
 
+def test_strips_are_as_wide_as_their_captions(image):
+    caption = "images/000000000000.png"
+    drawn = strips([[image]] * 16, ("",), [caption] * 16, [], "t")
+    assert (drawn[:, -5:] == 255).all()  # no text runs into the right edge
+    starts = np.unique(np.argwhere((drawn[:-40, :-60] == image[0, 0]).all(2))[:, 1])
+    starts = [x for x in starts if any((drawn[y : y + 40, x : x + 60] == image).all() for y in range(len(drawn) - 40))]
+    assert len(starts) > 1 and np.diff(starts).min() > 7.5 * len(caption)
+
+
 def test_small_images_are_enlarged_by_whole_factors_and_large_ones_are_not():
     small, large = np.arange(64 * 48).reshape(64, 48), np.zeros((240, 320, 3))
     assert (enlarged(small) == small.repeat(3, 0).repeat(3, 1)).all()

@@ -80,6 +80,13 @@ def test_of_many_classes_the_most_frequent_are_drawn_and_the_others_counted(monk
     assert_named(without, 1, "AP 0")
 
 
+@pytest.mark.parametrize(("right", "said"), [([], "all 11 "), ([0], "10 of all 11 ")])
+def test_classes_of_which_nothing_is_found_are_counted(monkeypatch, right, said):
+    report = scored([[(i, 0.9, label in right) for i in range(10)] for label in range(11)], 11)
+    legends = drawn_legends(monkeypatch, report, [str(label) for label in range(11)])
+    assert legends[0][-1].startswith(f"({said}")
+
+
 def drawn_legends(monkeypatch, report, classes):
     from matplotlib.axes import Axes
 

@@ -83,6 +83,18 @@ def test_callbacks_of_any_package_have_their_say_in_the_protocols():
     assert rows[1]["value"] == 0.35  # as logged, without the noise of 64 bits
 
 
+@pytest.mark.parametrize(("limit", "judged"), [(1.0, True), (0.5, False), (1, False)])
+def test_the_baseline_of_a_whole_split_is_not_told_of_a_part(limit, judged):
+    data = SimpleNamespace(dataset=lambda split, purpose: range(9), noun="images", majority_accuracy=lambda split: 0.25)
+    trainer = SimpleNamespace(callbacks=[], callback_metrics={"test/accuracy": torch.tensor(0.5)}, datamodule=data)
+    trainer.lightning_module = SimpleNamespace(protocols={"accuracy": "top 1"}, required_keys=("image", "label"))
+    trainer.limit_test_batches = limit
+    results = Results("test")
+    results.collect(trainer, "test")
+    (row,), _ = results.rows(trainer)
+    assert ("0.2500" in row["protocol"]) == judged
+
+
 @pytest.mark.parametrize("value", [0.35, 1e-5, 3.0])
 def test_files_show_the_decimals_of_a_float32(value):
     assert short(float(np.float32(value))) == value

@@ -13,6 +13,7 @@ from modules.backbones import Timm
 from modules.contracts import ConfigError
 from modules.heads import Linear, Projection
 from modules.training.optim import Optim
+from modules.training.transfer import load_backbone
 from tasks import Classification, SimCLR
 from tests.helpers.errors import refuses
 from tests.helpers.training import train
@@ -119,6 +120,7 @@ def test_a_checkpoint_of_a_task_built_from_objects_holds_plain_values_only(tmp_p
     trainer.save_checkpoint(tmp_path / "task.ckpt", weights_only=False)
     checkpoint = torch.load(tmp_path / "task.ckpt", weights_only=True)
     assert checkpoint["task"] == "Classification"
+    assert "epoch 1" in load_backbone(backbone, str(tmp_path / "task.ckpt"))  # saved after the only one
     assert checkpoint["backbone"]["name"] == "test_resnet"
     assert checkpoint["hyper_parameters"]["classes"] == CLASSES
 

@@ -11,6 +11,7 @@ from pycocotools import mask as pycoco
 
 from benchmarks.evaluation import coco_eval
 from datamodules import DetectionFolder, ShapesObjects
+from datamodules.detection.box_statistics import Tally, histogram
 from datamodules.detection.objects import ObjectFiles
 from modules.contracts import ConfigError, DataError
 from modules.contracts.image_ids import image_number
@@ -209,7 +210,7 @@ def test_crowds_are_in_the_truth_and_nowhere_to_be_found():
             assert len(true["rle"]) == len(true["area"]) == len(true["labels"])
     objects = rectangles(24, crowds=1)
     assert len(data.box_sizes()) == (~objects.crowd).sum()
-    assert_named(data.describe()[0], f"{objects.crowd.sum()} crowds")
+    assert_named(data.describe()[0], objects.crowd.sum(), "crowd")
 
 
 def test_the_truth_is_in_pixels_of_the_original_and_stays_on_the_host():
@@ -347,6 +348,14 @@ def test_the_description_counts_objects_by_class_and_size(tmp_path):
     assert re.findall(r"dog|cat|\d+", dog) == ["dog", "1", "1", "100", "0", "0"] and dog.count("█") == 12
     assert re.findall(r"dog|cat|\d+", cat) == ["cat", "2", "2", "50", "0", "50"] and cat.count("█") == 24
     assert re.findall(r"\d+", sizes)[-5:] == ["14", "5", "14", "5", "105"]  # boxes of 10 x 20, twice, and 110 x 120
+
+
+def test_of_many_classes_the_most_frequent_are_counted_in_lines_and_the_rest_in_one():
+    sizes = np.zeros((80, 3), np.int64)
+    sizes[20:, 0] = np.arange(60) + 1
+    _, *lines, rest = histogram([f"c{i}" for i in range(80)], Tally(sizes, sizes[:, 0], np.zeros(0), 0), "train")
+    assert [line.split()[0] for line in lines] == [f"c{i}" for i in reversed(range(70, 80))]
+    assert_named(rest, 70, f"{sum(range(51)):,} objects", 20)
 
 
 def test_a_split_without_objects_is_said_to_have_no_metrics(tmp_path):
