@@ -196,7 +196,7 @@ class Checkpoint(LightningCheckpoint):
                 if source.resolve() != path.resolve():
                     partial = path.with_suffix(".tmp")
                     with writing(path):
-                        self.folder.mkdir(exist_ok=True)
+                        self.folder.mkdir(parents=True, exist_ok=True)
                         shutil.copyfile(source, partial)
                         partial.replace(path)
                 return True
@@ -212,7 +212,7 @@ class Checkpoint(LightningCheckpoint):
         partial = path.with_suffix(".tmp")
         with writing(path):
             try:
-                self.folder.mkdir(exist_ok=True)
+                self.folder.mkdir(parents=True, exist_ok=True)
                 trainer.save_checkpoint(partial, weights_only)  # else with optimizer and loops
                 if trainer.is_global_zero:
                     partial.replace(path)

@@ -9,6 +9,7 @@ from rich.table import Table
 from callbacks.collectors.base import Collector, exchanged
 from callbacks.figures.log import log_figure, log_table
 from callbacks.kinds.registry import KINDS, collected, drawn
+from callbacks.results.metrics import check_data, check_names
 from modules.contracts import Batch, Prediction
 
 
@@ -32,6 +33,10 @@ class Figures(Callback):
         self.collector: Collector | None = None
         self.kind = ""  # of what it collects
         self.summary: list[str | Table] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage != "predict":
+            check_data(trainer, self, "classes", "batch_size")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         path = Path(trainer.default_root_dir) / "figures" / "train_batch.png"
@@ -61,6 +66,8 @@ class Figures(Callback):
         kind = collected(outputs, batch)
         if kind is None:
             return
+        if self.collector is None:
+            check_names(batch, self)
         self.collector, self.kind = self.collector or kind.collect(self.samples), kind.name
         turn = batch_idx * trainer.world_size + trainer.global_rank  # processes take whole batches in turn
         self.collector.update(batch, outputs, pl_module, turn * trainer.datamodule.batch_size)

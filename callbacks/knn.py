@@ -11,7 +11,7 @@ from torch.nn.functional import normalize, one_hot
 from callbacks.collectors.embedding import embed
 from callbacks.figures.curve import curve
 from callbacks.figures.log import log_figure
-from callbacks.results.metrics import classifies
+from callbacks.results.metrics import check_data, classifies
 from modules.contracts import ConfigError
 
 
@@ -78,6 +78,9 @@ class KNN(Callback):
         return [] if classifies(trainer.lightning_module) else trainer.datamodule.describe_classes(remedy=False)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "predict":
+            return
+        check_data(trainer, self, "plain_dataloader", "classes")
         bank = trainer.datamodule.plain_dataloader("train") if stage == "fit" else None
         if bank is not None and trainer.datamodule.classes is not None:
             self._check(len(bank.dataset))

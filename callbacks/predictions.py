@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from callbacks.kinds.registry import written
+from callbacks.results.metrics import check_names
 from callbacks.writers.base import Source, Writer, stage_of
 from modules.contracts import SURPLUS, Batch, ConfigError, Prediction
 
@@ -60,6 +61,8 @@ class Predictions(Callback):
         kind = written(outputs)
         if kind is None or stage_of(trainer) not in kind.write.stages:
             return
+        if self._file is None:
+            check_names(batch, self)
         self._file = self._file or kind.write(Source(trainer, pl_module, batch, self.threshold))
         if trainer.world_size > 1:  # processes take whole batches in turn
             self._file.begin_batch(batch_idx * trainer.world_size + trainer.global_rank)

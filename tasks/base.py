@@ -1,7 +1,6 @@
 """Base of all tasks: optimizer, checks of the data, logging, checkpoint contents."""
 
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import lightning as L
@@ -110,7 +109,7 @@ class Task(L.LightningModule):
         """Reject data of another kind than the task's.
 
         Raises:
-            ConfigError: the batch lacks one of `required_keys`.
+            ConfigError: the batch is no dict, or lacks one of `required_keys`.
         """
         if self._trainer is not None:
             self._check(batch)
@@ -118,11 +117,13 @@ class Task(L.LightningModule):
 
     def _check(self, batch: Batch) -> None:
         needs = self.required_keys[:1] if self.trainer.predicting else self.required_keys
-        if not set(needs) <= batch.keys():
-            raise ConfigError(
-                f"{type(self).__name__} needs {', '.join(needs)}, but {self.data.name} gives {', '.join(batch)}: "
-                "choose other --data or --config"
-            )
+        if isinstance(batch, dict) and set(needs) <= batch.keys():
+            return
+        found = ", ".join(batch) if isinstance(batch, dict) else f"a {type(batch).__name__}, no dict (see FromDataset)"
+        raise ConfigError(
+            f"{type(self).__name__} needs {', '.join(needs) or 'batches by name'}, but {self.data.name} gives {found}: "
+            "choose other --data or --config"
+        )
 
     def validation_step(self, batch: Batch, index: int) -> Prediction | None:
         return None if SURPLUS in batch else self.eval_step(batch, self.turn(index), "val")
@@ -248,11 +249,9 @@ class Task(L.LightningModule):
 
         Raises:
             DataError: the path is a folder, or no checkpoint.
-            ConfigError: a setting that the checkpoint could not hold is missing, the weights do not fit, or the
-                checkpoint is of a class that is neither this one nor derived from it.
+            ConfigError: a setting that the checkpoint could not hold is missing, or class or weights do not fit.
         """
-        local = isinstance(checkpoint_path, str | Path) and Path(checkpoint_path).exists()
-        kind = saved_class(Path(checkpoint_path), cls) if local and weights_only else cls
+        kind = saved_class(checkpoint_path, cls) if weights_only else cls
         return super(Task, kind).load_from_checkpoint(checkpoint_path, *args, weights_only=weights_only, **kwargs)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -24,6 +24,15 @@ class Pretraining(VisionTask):
         if stage == "fit" and data.batch_size is not None:  # of plain loaders it is not known yet
             self.check_batch(data.batch_size)
 
+    def _check(self, batch: Batch) -> None:
+        super()._check(batch)
+        (least, most), given = self.views, len(batch.get("views", ()))
+        if least > 1 and not self.trainer.predicting and not least <= given <= most:
+            raise ConfigError(
+                f"{type(self).__name__} trains on `views`, {least}{' or more' if most > least else ''} per image, but "
+                f"{self.data.name} gives {given or 'none'}: set data.views to {least}"
+            )
+
     def check_batch(self, size: int) -> None:
         """Check the batch size per device.
 
@@ -56,7 +65,7 @@ class Pretraining(VisionTask):
     def eval_step(self, batch: Batch, index: int, stage: Stage) -> None:
         results = self.compute_loss(batch, torch.Generator().manual_seed(index))
         results.pop("embeddings", None)
-        self.log_mean(stage, results, len(batch["id"]))
+        self.log_mean(stage, results, len(batch["views"][0] if "views" in batch else batch["image"]))
 
     def gather(self, tensor: Tensor, gradients: bool = False) -> Tensor:
         """Gather (B, ...) of this device to (B * devices, ...) of all, in order of rank."""

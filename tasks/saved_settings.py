@@ -30,13 +30,19 @@ def save_settings(checkpoint: dict[str, Any], task: LightningModule) -> None:
                 checkpoint["unsaved"] = unsaved
 
 
-def saved_class(path: Path, kind: type) -> type:
+def saved_class(source: Any, kind: type) -> type:
     """Class of the task in a checkpoint: `kind` or derived from it; `kind` where the checkpoint does not tell.
+
+    Args:
+        source: path of the checkpoint; a URL or an open file is left unread.
+        kind: class that loads it.
 
     Raises:
         DataError: the path is a folder, or no checkpoint.
         ConfigError: another class.
     """
+    if not isinstance(source, str | Path) or not (path := Path(source)).exists():
+        return kind
     if path.is_dir():
         raise DataError(f"{path} is a folder: give a .ckpt file, such as {path / 'checkpoints' / 'best.ckpt'}")
     name = read_checkpoint(path, mapped=True).get("hyper_parameters", {}).get("_class_path")

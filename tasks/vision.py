@@ -205,6 +205,10 @@ class VisionTask(Task):
         Raises:
             ConfigError: they are smaller than one cell of the backbone's coarsest map.
         """
+        if image.ndim == 4 and image.shape[-1] in (1, 3) and image.shape[1] > 4:
+            raise ConfigError(
+                f"images are (B, C, H, W), but the data gives {tuple(image.shape)}: put the channels first"
+            )
         self._check_stride(min(image.shape[-2:]))
         return self.backbone.normalize(image).to(self.dtype)
 

@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 
 from callbacks.results.number_format import short
+from modules.contracts import Batch, ConfigError
 
 Rows = list[dict[str, Any]]
 
@@ -65,6 +66,35 @@ def told(trainer: L.Trainer, method: str) -> Iterator[Any]:
     for callback in trainer.callbacks:
         if hasattr(callback, method):
             yield getattr(callback, method)(trainer)
+
+
+def check_data(trainer: L.Trainer, callback: L.Callback, *attributes: str) -> None:
+    """Check that the data of a run is a data module with all that a callback asks it for.
+
+    Raises:
+        ConfigError: plain loaders, or a data module of another program.
+    """
+    data = trainer.datamodule
+    lacking = [name for name in attributes if not hasattr(data, name)]
+    if lacking:
+        found = "plain loaders" if data is None else f"{type(data).__name__}, which has no {' or '.join(lacking)}"
+        raise ConfigError(
+            f"{type(callback).__name__} needs a data module such as FromDataset, but this run has {found}: give "
+            f"another or leave the callback out"
+        )
+
+
+def check_names(batch: Batch, callback: L.Callback) -> None:
+    """Check that a batch names its samples.
+
+    Raises:
+        ConfigError: it has no `id`.
+    """
+    if "id" not in batch:
+        raise ConfigError(
+            f"{type(callback).__name__} needs `id`, a name for each sample, but the data gives {', '.join(batch)}: add "
+            "it to the batches or leave the callback out"
+        )
 
 
 def classifies(task: L.LightningModule) -> bool:

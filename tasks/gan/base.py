@@ -94,11 +94,10 @@ class AdversarialTask(Task):
         super().__init__(optim=optim, ema_decay=ema_decay)
         self.automatic_optimization, self.discriminator_optim = False, discriminator_optim
         self.updates = AlternatingUpdates(self, n_critic, accumulate, gradient_clip)
-        classes = class_names(classes, "model.classes")
-        self.latent, self.classes, self.condition = latent, classes, condition
+        self.latent, self.classes, self.condition = latent, class_names(classes, "model.classes"), condition
         self.measured: dict[str, Tensor] = {}
         self.required_keys = ("image", "label") if condition else ("image",)
-        self.spec = ImageSpec.of(channels, image_size or 32, len(classes or []), condition)
+        self.spec = ImageSpec.of(channels, image_size or 32, len(self.classes or []), condition)
         self.generator = generator(self.spec, latent).to(memory_format=torch.channels_last)
         self.discriminator = discriminator(self.spec).to(memory_format=torch.channels_last)
         self.averaged = deepcopy(self.generator).requires_grad_(False) if ema_decay else None
@@ -186,9 +185,8 @@ class AdversarialTask(Task):
 
     def make(self, batch: Batch, index: int, seed: int) -> Prediction:
         """Generate an image per sample of batch number `index` of a split, of noise keyed by seed and position."""
-        count = len(batch["id"])
-        first = index * (self.data.batch_size or count)
-        places = range(first, first + count)
+        count = len(batch["id"] if "id" in batch else batch["image"])
+        places = range(first := index * (self.data.batch_size or count), first + count)
         noise = keyed_noise([(seed, place) for place in places], self.latent).to(self.device)
         label = None
         if self.condition:

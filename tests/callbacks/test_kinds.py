@@ -5,14 +5,16 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
-from callbacks import Figures, Predictions
+from callbacks import KNN, Figures, Predictions
 from callbacks.collectors.base import Collector, name_bytes, summed
 from callbacks.kinds import register
 from callbacks.kinds.registry import KINDS, collected, drawn, written
 from callbacks.results.metrics import told
 from callbacks.writers.base import Writer
 from callbacks.writers.tables import Table
+from modules.contracts import ConfigError
 from tests.helpers.errors import refuses
 from tests.helpers.small_task import Data, Samples, Task
 
@@ -134,3 +136,15 @@ def test_parts_that_cannot_work_are_refused(part, named):
     with refuses(ValueError, "angles", named):
         register("angles", prediction=["angle"], **part)
     assert "angles" not in KINDS
+
+
+@pytest.mark.parametrize("callback", [Figures, KNN])
+def test_plain_loaders_are_refused_by_callbacks_that_need_a_data_module(trainer, callback):
+    with refuses(ConfigError, callback.__name__, "FromDataset"):
+        trainer(callback()).fit(Task(), Data().train_dataloader())
+
+
+def test_samples_without_a_name_are_refused(trainer):
+    batch = {"image": torch.rand(2, 3, 16, 16)}
+    with refuses(ConfigError, "Predictions", "id"):
+        trainer(Predictions()).predict(Task(), DataLoader([batch], batch_size=None))

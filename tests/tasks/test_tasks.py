@@ -8,6 +8,7 @@ import lightning as L
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from modules.backbones import Timm
 from modules.contracts import ConfigError
@@ -16,7 +17,7 @@ from modules.training.optim import Optim
 from modules.training.transfer import load_backbone
 from tasks import Classification, SimCLR
 from tests.helpers.errors import refuses
-from tests.helpers.training import train
+from tests.helpers.training import quiet, train
 
 CLASSES = [f"class {i}" for i in range(10)]
 
@@ -144,3 +145,17 @@ def test_a_head_is_any_callable_of_features_and_outputs():
     )
     assert task(torch.randn(2, 3, 32, 32)).shape == (2, 7)
     assert sum(isinstance(m, nn.Linear) for m in task.head.modules()) == 3
+
+
+@pytest.mark.parametrize(
+    ("task", "batch", "names"),
+    [
+        (classification, (torch.rand(4, 3, 32, 32), torch.zeros(4, dtype=torch.int64)), ("Classification", "image")),
+        (classification, {"image": torch.rand(4, 32, 32, 3), "label": torch.zeros(4)}, ("(4, 32, 32, 3)",)),
+        (lambda: SimCLR(backbone="test_resnet"), {"image": torch.rand(4, 3, 32, 32)}, ("SimCLR", "data.views", 2)),
+    ],
+    ids=["tuple", "channels last", "one view"],
+)
+def test_batches_of_plain_loaders_that_do_not_fit_are_refused(task, batch, names):
+    with refuses(ConfigError, *names):
+        quiet(max_steps=1).fit(task(), DataLoader([batch], batch_size=None, collate_fn=lambda one: one))
