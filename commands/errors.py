@@ -41,7 +41,7 @@ def readable(message: str, parser: ArgumentParser, words: Sequence[str]) -> str:
         parser: of the command; its actions know the types of the settings.
         words: the arguments that it refused.
     """
-    given, known = list(_settings(words)), {}
+    given, known = list(given_settings(words)), {}
     for setting in given:
         if sentence := _wrong(setting, setting.name, parser, known):
             return sentence
@@ -50,13 +50,13 @@ def readable(message: str, parser: ArgumentParser, words: Sequence[str]) -> str:
         f"--{prefix}.{action.dest}"
         for prefix, part in known.items()
         if isinstance(part, Part)
-        for action in _class_parser(part)._actions
+        for action in class_parser(part)._actions
         if action.required and not any(name.startswith(f"{prefix}.{action.dest}.") for name in names)
     ]
     return f"required: {', '.join(lacking)}" if lacking else " ".join(message.split())
 
 
-def _settings(words: Sequence[str]) -> Iterator[Setting]:
+def given_settings(words: Sequence[str]) -> Iterator[Setting]:
     """Settings of the arguments in their order, those of YAMLs where these are named; classes by name or path."""
     words = list(words)
     for i, word in enumerate(words):
@@ -104,7 +104,7 @@ def _flat(name: str, tree: Any, typed: bool = False) -> Iterator[Setting]:
 
 
 @cache
-def _class_parser(part: Part) -> ArgumentParser:
+def class_parser(part: Part) -> ArgumentParser:
     parser = ArgumentParser(exit_on_error=False, add_help=False)
     add = parser.add_class_arguments if inspect.isclass(part.base) else parser.add_function_arguments
     add(part.base, skip={part.given} if part.given else set(), fail_untyped=False)
@@ -123,7 +123,7 @@ def _wrong(
         known: classes and values of the settings before it, which is added.
         base: the base of that class.
     """
-    actions = {action.dest: action for action in parser._actions if _kind(action)}  # argparse has no public list
+    actions = {action.dest: action for action in parser._actions if kind_of(action)}  # argparse has no public list
     names = rest.split(".")
     heads = (".".join(names[:end]) for end in range(len(names), 0, -1))
     dest = next((name for name in heads if name in actions), None)
@@ -131,22 +131,22 @@ def _wrong(
         group = any(name.startswith(f"{rest}.") for name in actions)
         silent = group or (base is None and len(names) == 1)  # the latter is checked before
         return None if silent else _no_option(setting, rest, list(actions), base)
-    inner, kind, default = rest[len(dest) + 1 :], _kind(actions[dest]), actions[dest].default
+    inner, kind, default = rest[len(dest) + 1 :], kind_of(actions[dest]), actions[dest].default
     name = setting.name.removesuffix(f".{inner}")
     if not inner:
         return _wrong_value(setting, kind, default, known)
-    part = known.setdefault(name, _default(kind, default))
+    part = known.setdefault(name, default_part(kind, default))
     if isinstance(part, Part):
-        return _wrong(setting, inner, _class_parser(part), known, parts(kind)[0].base)
+        return _wrong(setting, inner, class_parser(part), known, parts(kind)[0].base)
     return _without_class(setting, name, parts(kind), part)
 
 
-def _kind(action: Any) -> Any:
+def kind_of(action: Any) -> Any:
     """Type of an action; null for those that hold no value."""
     return getattr(action, "_typehint", None) or action.type
 
 
-def _default(kind: Any, default: Any) -> Any:
+def default_part(kind: Any, default: Any) -> Any:
     """The default of a setting, as a part if it is a class."""
     path = default.get("class_path") if isinstance(default, dict | Namespace) else default
     for part in parts(kind):

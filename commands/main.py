@@ -15,6 +15,7 @@ from commands.fit import CLI
 from commands.home import expand_word
 from commands.next_commands import command_line
 from commands.parser import user_error
+from commands.part_help import show_part_help
 from commands.plugins import load_plugins
 from commands.processes import Lost, Terminated, ended_by_signals
 from commands.silence import silence_messages
@@ -47,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         check_early(argv)
         check_encodings(argv)
         load_plugins()
+        show_part_help(argv)
         command = {"compare": Compare, "backbones": lambda argv: backbones(argv[1:])}.get("".join(argv[:1]), CLI)
         with ended_by_signals():
             command(argv)
