@@ -105,6 +105,7 @@ def _flat(name: str, tree: Any, typed: bool = False) -> Iterator[Setting]:
 
 @cache
 def class_parser(part: Part) -> ArgumentParser:
+    """The settings of a part as options, without what the program gives."""
     parser = ArgumentParser(exit_on_error=False, add_help=False)
     add = parser.add_class_arguments if inspect.isclass(part.base) else parser.add_function_arguments
     add(part.base, skip={part.given} if part.given else set(), fail_untyped=False)
