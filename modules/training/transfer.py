@@ -77,9 +77,7 @@ def read_weights(source: str) -> Weights:
         inside = [path / "backbone.safetensors", path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]
         path = next((p for p in inside if p.is_file()), path)
         if path.is_dir():
-            raise DataError(
-                f"{source} has neither backbone.safetensors nor checkpoints: that run has not saved any yet"
-            )
+            raise DataError(f"{source} has neither backbone.safetensors nor checkpoints: nothing is saved yet")
     if not path.is_file():
         raise DataError(f"no weights at {source}: give a run directory, .ckpt, backbone.safetensors or `pretrained`")
     readers = {".safetensors": _read_safetensors, ".pth": _read_tensors, ".pt": _read_tensors, ".bin": _read_tensors}
