@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from callbacks.results.selection import Selection, Validation
-from modules.contracts import writing
+from modules.contracts import check_range, writing
 from modules.training.transfer import read_checkpoint
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
@@ -59,6 +59,7 @@ class Checkpoint(LightningCheckpoint):
 
     def __init__(self, every_n_steps: int = 500):
         super().__init__()
+        check_range("checkpoint.every_n_steps", every_n_steps)
         self.every_n_steps = every_n_steps
         self.selection = Selection()
         self.best, self.last = Validation(), Validation()  # of the best weights, and of the newest validated ones

@@ -10,7 +10,7 @@ from callbacks.collectors.base import Collector, exchanged
 from callbacks.figures.log import log_figure, log_table
 from callbacks.kinds.registry import KINDS, collected, drawn
 from callbacks.results.metrics import check_data, check_names
-from modules.contracts import Batch, Prediction
+from modules.contracts import Batch, Prediction, check_range
 
 
 class Figures(Callback):
@@ -24,9 +24,14 @@ class Figures(Callback):
     Args:
         samples: images in a grid.
         every: also draw validation figures every N epochs; 0 draws them only when training ends.
+
+    Raises:
+        ConfigError: no images, or a negative number of epochs.
     """
 
     def __init__(self, samples: int = 16, every: int = 0) -> None:
+        check_range("figures.samples", samples, 1)
+        check_range("figures.every", every)
         self.samples = samples
         self.every = every
         self.pending = False

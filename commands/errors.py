@@ -12,7 +12,17 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from commands.early_checks import MEANT
-from commands.setting_types import Part, accepts, exists, find_class, in_words, members, offered, parts
+from commands.setting_types import (
+    Part,
+    accepts,
+    exists,
+    find_class,
+    in_words,
+    members,
+    no_group,
+    offered,
+    parts,
+)
 from modules.backbones import C3D, class_of
 from modules.contracts import Backbone, suggest
 
@@ -92,12 +102,16 @@ def _flat(name: str, tree: Any, typed: bool = False) -> Iterator[Setting]:
     if _of_classes(tree):
         for each in tree:
             yield from _flat(name, each, typed)
-    elif not isinstance(tree, dict):
+    elif not isinstance(tree, dict) or (name and not tree):
         yield Setting(name, tree, typed)
     else:
         if "class_path" in tree:
             yield Setting(name, tree["class_path"], typed)
-        inside = {**tree, **(tree.get("init_args") or {})}
+        given = tree.get("init_args") or {}
+        if not isinstance(given, dict):
+            yield Setting(f"{name}.init_args", given, typed)
+            return
+        inside = {**tree, **given}
         for key, value in inside.items():
             if key not in ("class_path", "init_args"):
                 yield from _flat(f"{name}.{key}".removeprefix("."), value, typed)
@@ -129,8 +143,9 @@ def _wrong(
     heads = (".".join(names[:end]) for end in range(len(names), 0, -1))
     dest = next((name for name in heads if name in actions), None)
     if dest is None:
-        group = any(name.startswith(f"{rest}.") for name in actions)
-        silent = group or (base is None and len(names) == 1)  # the latter is checked before
+        if any(name.startswith(f"{rest}.") for name in actions):
+            return None if setting.value == {} else no_group(setting.name, setting.value)
+        silent = base is None and len(names) == 1  # checked before
         return None if silent else _no_option(setting, rest, list(actions), base)
     inner, kind, default = rest[len(dest) + 1 :], kind_of(actions[dest]), actions[dest].default
     name = setting.name.removesuffix(f".{inner}")

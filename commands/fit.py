@@ -35,7 +35,7 @@ from commands.overview import program
 from commands.parser import Parser, Refused, ends_by_itself, show_values, typed_classes
 from commands.processes import Terminated, explain, finish
 from commands.resume import choose_precision, print_changes, settings_before
-from commands.setting_checks import check_locations, check_nulls, check_trainer
+from commands.setting_checks import check_classes, check_locations, check_sections, check_trainer
 from commands.trained import read_trained, settings_for
 from commands.trainer import build_trainer
 from modules.contracts import ConfigError, writing
@@ -110,7 +110,7 @@ class CLI(LightningCLI):
 
     def _set_seed(self) -> None:
         seed = self._get(self.config, "seed_everything")
-        if seed < 0 or seed >= 2**32:
+        if isinstance(seed, bool) or not 0 <= seed < 2**32:
             raise ConfigError(f"seed_everything is {seed}, but a seed is a whole number from 0 to {2**32 - 1}")
         super()._set_seed()
 
@@ -131,8 +131,9 @@ class CLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         self.settings = self.config[self.subcommand]
+        check_sections(self.settings)
         for name in ("model", "data"):
-            check_nulls(name, self.settings[name])
+            check_classes(name, self.settings[name])
         check_locations(self.settings.model, self.settings.data)
         if self.settings.ckpt_path and not self.trained:
             raise ConfigError(f"ckpt_path {self.settings.ckpt_path} stands in a YAML: type it as --ckpt_path")

@@ -1,14 +1,26 @@
 """Checks of settings that the parser, or Lightning, lets pass and that fail later."""
 
 import inspect
+from dataclasses import is_dataclass
 from importlib import import_module
 from typing import Any, get_args, get_type_hints
 
 from jsonargparse import Namespace
 
+from commands.setting_types import lacks, no_group, parts
 from datamodules.setting_roles import roles_of
-from modules.contracts import ConfigError
+from modules.contracts import ConfigError, check_range
 from tasks import Task
+
+LEAST = {
+    "accumulate_grad_batches": 1,
+    "check_val_every_n_epoch": 1,
+    "log_every_n_steps": 0,
+    "gradient_clip_val": 0,
+    "min_epochs": 0,
+    "min_steps": 0,
+}
+"""Least value of settings of the trainer."""
 
 
 def check_trainer(config: dict[str, Any], task: Task) -> None:
@@ -21,12 +33,13 @@ def check_trainer(config: dict[str, Any], task: Task) -> None:
     Raises:
         ConfigError: names the setting and what to do.
     """
-    for name in ("max_epochs", "max_steps", "limit_train_batches"):
-        if config[name] == 0:
-            raise ConfigError(f"trainer.{name} is 0, so nothing would be trained: leave it out or raise it")
-    for name in ("accumulate_grad_batches", "check_val_every_n_epoch"):
-        if config[name] is not None and config[name] < 1:
-            raise ConfigError(f"trainer.{name} is {config[name]}, but it counts from 1")
+    for name, what in {"train": "trained", "predict": "predicted"}.items():
+        if config[f"limit_{name}_batches"] == 0:
+            raise ConfigError(f"trainer.limit_{name}_batches is 0, so nothing would be {what}: leave it out")
+    for name, value in LEAST.items():
+        if config[name] is not None and not isinstance(config[name], str):
+            check_range(f"trainer.{name}", config[name], value)
+    _check_length(config)
     if config["overfit_batches"]:
         raise ConfigError(
             "trainer.overfit_batches takes the data's own order away: set --data.num_labels to a small number"
@@ -39,8 +52,22 @@ def check_trainer(config: dict[str, Any], task: Task) -> None:
         )
 
 
-def check_nulls(name: str, settings: Any) -> None:
-    """Refuse null for settings of classes that take none; the parser lets it pass.
+def _check_length(config: dict[str, Any]) -> None:
+    """Refuse a training without steps, without end, or with an end before `min_epochs`; -1 is no limit."""
+    epochs, steps = config["max_epochs"], config["max_steps"]
+    for name, value in (("max_epochs", epochs), ("max_steps", steps)):
+        if value is not None and (value == 0 or value < -1):
+            raise ConfigError(f"trainer.{name} is {value}, so nothing would be trained: leave it out or raise it")
+    if epochs == -1 and steps == -1:
+        raise ConfigError("trainer.max_epochs is -1, so training would not end: set it or trainer.max_steps")
+    if epochs is not None and 0 < epochs < (config["min_epochs"] or 0):
+        raise ConfigError(f"trainer.min_epochs is {config['min_epochs']}, but trainer.max_epochs is {epochs}")
+    if config["val_check_interval"] == 0:
+        raise ConfigError("trainer.val_check_interval is 0, but must be above 0: leave it out for each epoch's end")
+
+
+def check_classes(name: str, settings: Any) -> None:
+    """Refuse classes that are abstract, and values that settings of classes do not take; the parser lets them pass.
 
     Args:
         name: of the setting.
@@ -51,16 +78,24 @@ def check_nulls(name: str, settings: Any) -> None:
     """
     if isinstance(settings, list):
         for part in settings:
-            check_nulls(name, part)
+            check_classes(name, part)
     if not isinstance(settings, Namespace) or "class_path" not in settings:
         return
-    module, _, cls = settings.class_path.rpartition(".")
+    module, _, attribute = settings.class_path.rpartition(".")
+    cls = getattr(import_module(module), attribute)
+    if lacking := lacks(cls):
+        raise ConfigError(f"{name} is {attribute}, but {lacking}")
     for key, value in vars(settings.get("init_args", Namespace())).items():
-        if value is None and not _takes_null(getattr(import_module(module), cls), key):
+        kind, default = _parameter(cls, key)
+        if value is not None:
+            if is_dataclass(kind) and not isinstance(value, Namespace | dict | kind):
+                raise ConfigError(no_group(f"{name}.{key}", value))
+            _check_factory(f"{name}.{key}", value, kind)
+        elif not (default is None or kind is Any or type(None) in get_args(kind)):
             raise ConfigError(
                 f"{name}.{key} is null, but it needs a value: give it one, or leave it out for the default"
             )
-        check_nulls(f"{name}.{key}", value)
+        check_classes(f"{name}.{key}", value)
 
 
 def check_locations(model: Namespace, data: Namespace) -> None:
@@ -82,12 +117,36 @@ def check_locations(model: Namespace, data: Namespace) -> None:
             raise ConfigError(f"{name} is empty: give it a path, or leave it out")
 
 
-def _takes_null(cls: Any, key: str) -> bool:
-    """True where an argument may be null, by its type and default where a class or a function names it."""
+def check_sections(settings: Namespace) -> None:
+    """Refuse a value in place of the settings of a section, which the parser lets pass in a YAML.
+
+    Raises:
+        ConfigError: names the section.
+    """
+    for name in ("trainer", "checkpoint", "figures", "predictions"):
+        if not isinstance(settings[name], Namespace):
+            raise ConfigError(no_group(name, settings[name]))
+
+
+def _check_factory(name: str, value: Any, kind: Any) -> None:
+    """Refuse a class that lacks the parameters that the program gives, such as features and outputs of a head."""
+    given = max((part.given for part in parts(kind)), default=0)
+    if not given or not isinstance(value, Namespace) or "class_path" not in value:
+        return
+    module, _, attribute = value.class_path.rpartition(".")
+    try:
+        inspect.signature(getattr(import_module(module), attribute)).bind_partial(*[None] * given)
+    except TypeError:
+        raise ConfigError(f"{name} is {attribute}, but does not take the {given} arguments that come first") from None
+    except ValueError:  # a built-in class has no signature
+        return
+
+
+def _parameter(cls: Any, key: str) -> tuple[Any, Any]:
+    """Type and default of an argument, where a class or a function names it; `Any` where none does."""
     for owner in inspect.getmro(cls) if inspect.isclass(cls) else (cls,):
         init = vars(owner).get("__init__") if inspect.isclass(owner) else owner
         found = inspect.signature(init).parameters.get(key) if inspect.isfunction(init) else None
         if found is not None:
-            kinds = get_type_hints(init).get(key, Any)
-            return found.default is None or kinds is Any or type(None) in get_args(kinds)
-    return True
+            return get_type_hints(init).get(key, Any), found.default
+    return Any, None

@@ -2,7 +2,7 @@
 
 import inspect
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import is_dataclass
 from enum import Enum
 from importlib import import_module
@@ -47,7 +47,7 @@ def parts(kind: Any) -> list[Part]:
 
 def _parts(kind: Any) -> list[Part]:
     origin, args = get_origin(kind), get_args(kind)
-    if origin in (list, Sequence) and args:
+    if origin in (list, Sequence, Iterable) and args:
         return parts(args[0])
     if origin is Callable and inspect.isclass(args[-1]):
         return [Part(args[-1], len(args[0]))]
@@ -92,8 +92,8 @@ def _words(kind: Any, example: Any) -> list[str]:
     if origin is Literal:
         return [repr(value) for value in args]
     if found := _parts(kind):
-        several = ["a list of these"] if origin else []
-        return [word for part in found for word in _class_words(part.base)] + (several if origin is list else [])
+        several = ["a list of these"] if origin in (list, Iterable) else []
+        return [word for part in found for word in _class_words(part.base)] + several
     if origin in (list, tuple, Sequence, set):
         alike = origin is not tuple or args[-1:] == (...,)
         inside = args[0] if args else str
@@ -165,7 +165,7 @@ def find_class(name: str, part: Part) -> Part:
         paths = sorted({f"{cls.__module__}.{cls.__qualname__}" for cls in found})
         if paths[1:]:
             raise LookupError(f"{len(paths)} classes have that name: write {' or '.join(paths)}")
-        return Part(found[-1], part.given)
+        return _whole(found[-1], part)
     path, _, attribute = name.rpartition(".")
     try:
         module = import_module(path)
@@ -180,9 +180,36 @@ def find_class(name: str, part: Part) -> Part:
     if cls is None:
         hint = suggest(attribute, [word for word in vars(module) if not word.startswith("_")])
         raise LookupError(f"the module {path!r} has no {attribute!r}{hint}")
-    if not (issubclass(cls, base) if inspect.isclass(cls) else part.given and callable(cls)):
+    if not (issubclass(cls, base) if inspect.isclass(cls) else part.given and _returns(cls, base)):
         raise LookupError
+    return _whole(cls, part)
+
+
+def _whole(cls: Any, part: Part) -> Part:
+    if lacking := lacks(cls):
+        raise LookupError(lacking)
     return Part(cls, part.given)
+
+
+def lacks(cls: Any) -> str:
+    """A sentence on the abstract methods of a class, such as a base; empty for classes that can be built."""
+    names = ", ".join(sorted(cls.__abstractmethods__)) if inspect.isabstract(cls) else ""
+    return names and f"{cls.__name__} lacks {names}: name a class derived from it"
+
+
+def no_group(name: str, value: Any) -> str:
+    """A sentence on a value that stands where a group of settings is wanted."""
+    said = "null" if value in (None, "null") else repr(value)
+    return f"{name} is {said}, but is a group of settings: set each by its name, such as --{name}.NAME VALUE"
+
+
+def _returns(function: Any, base: type) -> bool:
+    """True for a callable that says to return a `base`."""
+    try:
+        returned = inspect.signature(function, eval_str=True).return_annotation
+    except (TypeError, ValueError, NameError):
+        return False
+    return inspect.isclass(returned) and issubclass(returned, base)
 
 
 def _failed(path: str, error: BaseException) -> str:

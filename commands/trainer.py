@@ -3,7 +3,7 @@
 import os
 
 from jsonargparse import Namespace
-from lightning.pytorch.callbacks import ProgressBar, StochasticWeightAveraging
+from lightning.pytorch.callbacks import Callback, ProgressBar, StochasticWeightAveraging
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -61,6 +61,7 @@ def build_trainer(parts: Namespace, summary: Summary, directory: RunDirectory) -
     if config.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in given):
         always.append(make_progress(speed))
         config["enable_progress_bar"] = isinstance(always[-1], ProgressBar)
+    _check_twice([*given, *always])
     try:
         trainer = Trainer(**config, logger=loggers or False, callbacks=[directory, *given, *always])
     except (MisconfigurationException, ValueError, TypeError, ModuleNotFoundError) as error:
@@ -71,3 +72,16 @@ def build_trainer(parts: Namespace, summary: Summary, directory: RunDirectory) -
     check_processes(trainer)
     prepare(trainer)
     return trainer
+
+
+def _check_twice(given: list[Callback]) -> None:
+    """Refuse two callbacks whose states would share a key of the checkpoint.
+
+    Raises:
+        ConfigError: names the class.
+    """
+    keys = set()
+    for callback in given:
+        if type(callback).state_dict is not Callback.state_dict and callback.state_key in keys:
+            raise ConfigError(f"trainer.callbacks: there are two {type(callback).__name__}, leave one out")
+        keys.add(callback.state_key)

@@ -9,7 +9,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibratio
 from torchvision.transforms import v2
 
 from modules.backbones.classics.auxiliary import auxiliaries
-from modules.contracts import Batch, ConfigError, Prediction
+from modules.contracts import Batch, ConfigError, Prediction, check_range
 from modules.contracts.data_info import DataInfo, class_names
 from modules.heads import Linear, published
 from modules.heads.base import ClassificationHead, HeadFactory
@@ -53,6 +53,8 @@ class Classification(VisionTask):
     ):
         super().__init__(**kwargs)
         classes = class_names(classes, "model.classes")
+        for name, value in {"mixup": mixup, "cutmix": cutmix, "aux_loss_weight": aux_loss_weight}.items():
+            check_range(f"model.{name}", value)
         self.published = head == "pretrained"
         if self.published:
             classes, head = classes or self.backbone.class_names(), partial(published, backbone=self.backbone)

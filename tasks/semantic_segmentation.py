@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from modules.contracts import IGNORE, Batch, ConfigError, Features, NeckFactory, Prediction
+from modules.contracts import IGNORE, Batch, ConfigError, Features, NeckFactory, Prediction, check_range
 from modules.contracts.data_info import DataInfo, class_names
 from modules.decoding.dense import class_map, infer, padded, to_original, without_padding
 from modules.decoding.tta import TTA, TiledTTA
@@ -68,6 +68,7 @@ class SemanticSegmentation(VisionTask):
     ):
         super().__init__(**kwargs)
         classes = class_names(classes, "model.classes")
+        check_range("model.aux_loss_weight", aux_loss_weight)
         if not classes or len(classes) < 2:
             raise ConfigError("semantic segmentation needs at least two classes: from the data, or as --model.classes")
         self.classes, count, features = classes, len(classes), self.backbone.features

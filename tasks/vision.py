@@ -11,7 +11,7 @@ from modules.backbones import by_name
 from modules.backbones.fold_batchnorm import folded
 from modules.backbones.reach import pools_plainly, survey
 from modules.backbones.size import blank, size_error, smallest
-from modules.contracts import Backbone, Batch, ConfigError
+from modules.contracts import Backbone, Batch, ConfigError, check_range
 from modules.heads.base import H, Head, HeadFactory, through
 from modules.training.transfer import describe, load_backbone
 from tasks.base import Task
@@ -54,6 +54,7 @@ class VisionTask(Task):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_range("model.drop_path", drop_path, high=1)
         if isinstance(backbone, str):
             backbone = by_name(backbone, small_images, drop_path, output_stride)
         elif small_images or drop_path or output_stride != 32:

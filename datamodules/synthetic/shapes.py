@@ -10,10 +10,22 @@ from datamodules.setting_roles import Role
 from datamodules.source import Arrays
 from datamodules.synthetic.render import render
 from datamodules.synthetic.world import SHAPES, scene
-from modules.contracts import ConfigError
+from modules.contracts import check_range
 
 WORLD = 0  # the seed of the images; the run's seed draws order, augmentation and labels, not another world
 FIRST: dict[Split, int] = {"train": 0, "val": 10_000_000, "test": 20_000_000}  # scene of each split: they share none
+
+
+def sizes(train: int, val: int, test: int) -> dict[Split, int]:
+    """Samples to draw for each split.
+
+    Raises:
+        ConfigError: a negative number.
+    """
+    counts: dict[Split, int] = {"train": train, "val": val, "test": test}
+    for split, count in counts.items():
+        check_range(f"data.{split}", count)
+    return counts
 
 
 class Shapes(ImageDataModule):
@@ -38,10 +50,9 @@ class Shapes(ImageDataModule):
 
     def __init__(self, train: int = 4000, val: int = 500, test: int = 1000, color_correlation: float = 0.0, **kwargs):
         super().__init__(**kwargs)
-        self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
+        self.counts = sizes(train, val, test)
         self.classes = list(SHAPES)
-        if not 0 <= color_correlation <= 1:
-            raise ConfigError(f"data.color_correlation is {color_correlation:g}, but is a share: 0 to 1")
+        check_range("data.color_correlation", color_correlation, high=1)
         self.color_correlation = color_correlation
 
     def sources(self) -> dict[Split, Arrays]:

@@ -13,7 +13,7 @@ from datamodules.captions.samples import CaptionedArrays
 from datamodules.setting_roles import Role
 from datamodules.synthetic.language import Group, Statement
 from datamodules.synthetic.render import render
-from datamodules.synthetic.shapes import FIRST, WORLD
+from datamodules.synthetic.shapes import FIRST, WORLD, sizes
 from datamodules.synthetic.world import Scene, Thing, scene
 
 SCENE = {"extras": (1, 1), "main_size": (0.4, 0.55), "extra_size": (0.3, 0.4)}  # two things of 19 to 35 pixels at 64
@@ -40,7 +40,7 @@ class ShapesCaptions(CaptionData):
 
     def __init__(self, train: int = 4000, val: int = 300, test: int = 500, image_size: int = 64, **kwargs):
         super().__init__(image_size=image_size, **kwargs)
-        self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
+        self.counts = sizes(train, val, test)
         self.val_split = self.val_split if val else 0.0  # none was asked for
 
     def sources(self) -> dict[Split, CaptionedArrays]:

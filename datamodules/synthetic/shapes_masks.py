@@ -11,7 +11,7 @@ from datamodules.segmentation.mask_data import MaskDataModule
 from datamodules.setting_roles import Role
 from datamodules.source import Arrays
 from datamodules.synthetic.render import render
-from datamodules.synthetic.shapes import FIRST, WORLD
+from datamodules.synthetic.shapes import FIRST, WORLD, sizes
 from datamodules.synthetic.world import SHAPES, scene
 
 SCENE = {"extras": (1, 3), "extra_size": (0.2, 0.35)}  # things of 12 pixels and more at 64
@@ -33,7 +33,7 @@ class ShapesMasks(MaskDataModule):
 
     def __init__(self, train: int = 2000, val: int = 300, test: int = 500, image_size: int = 64, **kwargs):
         super().__init__(image_size=image_size, **kwargs)
-        self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
+        self.counts = sizes(train, val, test)
         self.side = image_size
         self.classes = ["background", *SHAPES]
 

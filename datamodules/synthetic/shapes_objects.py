@@ -11,7 +11,7 @@ from datamodules.detection.objects import ObjectFiles, packed
 from datamodules.setting_roles import Role
 from datamodules.source import Arrays
 from datamodules.synthetic.render import boxes, masks, render
-from datamodules.synthetic.shapes import FIRST, WORLD
+from datamodules.synthetic.shapes import FIRST, WORLD, sizes
 from datamodules.synthetic.world import SHAPES, scene
 
 SCENE = {"extras": (1, 4), "main_size": (0.3, 0.45), "extra_size": (0.22, 0.38)}  # things of 20 to 43 pixels at 96
@@ -33,7 +33,7 @@ class ShapesObjects(ObjectDataModule):
 
     def __init__(self, train: int = 2000, val: int = 300, test: int = 500, image_size: int = 96, **kwargs):
         super().__init__(image_size=image_size, **kwargs)
-        self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
+        self.counts = sizes(train, val, test)
         self.val_split = self.val_split if val else 0.0  # none was asked for
         self.side = image_size
         self.classes, self.category_ids = list(SHAPES), list(range(1, len(SHAPES) + 1))

@@ -5,7 +5,7 @@ from typing import ClassVar
 from datamodules.base import Split
 from datamodules.setting_roles import Role
 from datamodules.synthetic.language import statement
-from datamodules.synthetic.shapes import FIRST, WORLD
+from datamodules.synthetic.shapes import FIRST, WORLD, sizes
 from datamodules.synthetic.world import SeededRandom
 from datamodules.text.bitext import Bitext
 from datamodules.text.text_data import TextData
@@ -38,7 +38,7 @@ class ShapesSentences(TextData):
         **kwargs,
     ):
         super().__init__(tokenizer=tokenizer, shared_vocab=shared_vocab, **kwargs)
-        self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
+        self.counts = sizes(train, val, test)
         self.val_split = self.val_split if val else 0.0  # none was asked for
 
     def sources(self) -> dict[Split, Bitext]:

@@ -8,7 +8,7 @@ from datamodules.base import Split
 from datamodules.setting_roles import Role
 from datamodules.synthetic.motion import MOTIONS, clip
 from datamodules.synthetic.render import film
-from datamodules.synthetic.shapes import FIRST, WORLD
+from datamodules.synthetic.shapes import FIRST, WORLD, sizes
 from datamodules.video.source import ClipArrays
 from datamodules.video.video_data import VideoDataModule
 
@@ -40,7 +40,7 @@ class ShapesVideo(VideoDataModule):
         **kwargs,
     ):
         super().__init__(frames=frames, image_size=image_size, flip=flip, **kwargs)
-        self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
+        self.counts = sizes(train, val, test)
         self.classes = list(MOTIONS)
 
     def sources(self) -> dict[Split, ClipArrays]:

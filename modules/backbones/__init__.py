@@ -43,7 +43,8 @@ def by_name(name: str, small_images: bool = False, drop_path: float = 0.0, outpu
             raise ConfigError(f"{name} has no small_images, drop_path and output_stride: leave them out")
         return C3D() if cls is C3D else TorchvisionVideo(plain)
     if cls is None:
-        raise ConfigError(f"there is no backbone {name!r}{suggest(name, names())}")
+        hint = suggest(name, names()) or ": model.backbone takes a name of timm or torchvision"
+        raise ConfigError(f"there is no backbone {name!r}{hint}")
     return cls(plain, small_images=small_images, drop_path=drop_path, output_stride=output_stride)
 
 

@@ -12,7 +12,7 @@ from modules.backbones.classics.plugins import PLUGINS, plugin
 from modules.backbones.classifiers import Classifier, find_classifier, has_convolution
 from modules.backbones.size import size_error
 from modules.backbones.stem import shrink_stem, spare_strided_points
-from modules.contracts import Backbone, ConfigError, Features, Maps, Weights, suggest
+from modules.contracts import Backbone, ConfigError, Features, Maps, Weights, check_range, suggest
 
 POSITIONS, WINDOWS = {"dynamic_img_size": True, "dynamic_img_pad": True}, {"strict_img_size": False}
 ANY_SIZE = {  # with which options timm's modules take images of any size: by rescaled positions, or filled-up windows
@@ -66,6 +66,7 @@ class Timm(Backbone):
         options: dict[str, Any] | None = None,
     ):
         super().__init__()
+        check_range("backbone.drop_path", drop_path, high=1)
         if not timm.is_model(name):
             raise ConfigError(f"timm has no model {name!r}{suggest(name, timm.list_models())}")
         self.name, self.small_images, self.in_channels = name, small_images, in_channels
@@ -180,7 +181,9 @@ def _copy(block: nn.Module, inputs: tuple[Tensor], x: Tensor) -> Tensor:
 def _create(name: str, options: dict[str, Any]) -> nn.Module:
     try:
         return timm.create_model(name, num_classes=0, **options)
-    except (TypeError, NotImplementedError, AssertionError) as error:
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        if "." in name and "pretrained tag" in str(error):
+            raise ConfigError(f"timm has no weights {name!r}{suggest(name, timm.list_pretrained())}") from error
         if "block_args" in options:
             raise ConfigError(
                 f"{name} takes no attention layers: leave attention out, or choose a ResNet or ResNeXt such as resnet50"

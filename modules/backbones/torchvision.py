@@ -15,7 +15,7 @@ from torchvision.models import get_model, get_model_weights, list_models
 from modules.backbones.classifiers import Classifier, find_classifier
 from modules.backbones.size import size_error
 from modules.backbones.stem import shrink_stem
-from modules.contracts import Backbone, ConfigError, Features, Maps, Weights, suggest
+from modules.contracts import Backbone, ConfigError, Features, Maps, Weights, check_range, suggest
 
 IMAGES = list_models(module=torchvision.models)
 OPENED = {"features", "layers", "trunk_output", "blocks"}  # children whose own children are the steps
@@ -52,6 +52,7 @@ class Torchvision(Backbone):
         output_stride: Literal[8, 16, 32] = 32,
     ):
         super().__init__()
+        check_range("backbone.drop_path", drop_path, high=1)
         if name not in IMAGES:
             raise ConfigError(f"torchvision has no network for images called {name!r}{suggest(name, IMAGES)}")
         self.name, self.small_images, self.in_channels = f"torchvision/{name}", small_images, 3

@@ -1,6 +1,7 @@
 """The two kinds of user error, and hints in their sentences."""
 
 import errno
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -13,6 +14,17 @@ class ConfigError(Exception):
 
 class DataError(Exception):
     """Wrong data or files; one sentence, exit code 1."""
+
+
+def check_range(name: str, value: float, low: float = 0, high: float = math.inf) -> None:
+    """Check that a setting lies in [low, high].
+
+    Raises:
+        ConfigError: it does not; names the setting and its value.
+    """
+    if not low <= value <= high:
+        wanted = f"at least {low:g}" if high == math.inf else f"within {low:g}..{high:g}"
+        raise ConfigError(f"{name} is {value:g}, but must be {wanted}")
 
 
 def suggest(word: str, words: list[str]) -> str:

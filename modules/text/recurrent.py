@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from modules.contracts import check_range
 from modules.text.alignment import Alignment
 from modules.text.decoder import Decoder, State
 from modules.text.dropout import Dropout
@@ -39,6 +40,9 @@ class RecurrentEncoder(Encoder):
         dropout: float = 0.2,
     ):
         super().__init__()
+        check_range("encoder.width", width, 2 if bidirectional else 1)
+        check_range("encoder.layers", layers, 1)
+        check_range("encoder.dropout", dropout, high=1)
         directions = 2 if bidirectional else 1
         self.width = width // directions * directions
         self.embedding = token_embedding(vocabulary, width)
@@ -118,6 +122,9 @@ class RecurrentDecoder(Recurrent):
         tied: bool = True,
     ):
         super().__init__()
+        check_range("decoder.width", width, 1)
+        check_range("decoder.layers", layers, 1)
+        check_range("decoder.dropout", dropout, high=1)
         self.initial_state = initial_state
         self.width, self.layers, self.memories = width, layers, 2 if cell == "lstm" else 1
         self.embedding = token_embedding(vocabulary, width)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from modules.contracts import check_range
 from modules.text.alignment import Alignment
 from modules.text.decoder import State
 from modules.text.dropout import Dropout
@@ -39,6 +40,9 @@ class ShowAttendTell(Recurrent):
         tied: bool = False,
     ):
         super().__init__()
+        for name, value in {"width": width, "hidden": hidden, "attention": attention}.items():
+            check_range(f"decoder.{name}", value, 1)
+        check_range("decoder.dropout", dropout, high=1)
         self.embedding = token_embedding(vocabulary, width)
         self.scale = width**0.5
         self.first = nn.Linear(memory, 2 * hidden)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from modules.contracts import check_range
 from modules.text.decoder import Decoder, State
 from modules.text.embedding import Placed, Positions, token_embedding, token_output
 from modules.text.encoder import Encoder, EncoderOutput
@@ -27,7 +28,8 @@ class TransformerEncoder(Encoder):
         max_positions: number of learned positions.
 
     Raises:
-        ConfigError: heads that do not divide the width; in `forward`, a text longer than the learned positions.
+        ConfigError: sizes below 1, a dropout outside of 0..1, or heads that do not divide the
+            width; in `forward`, a text longer than the learned positions.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class TransformerEncoder(Encoder):
         max_positions: int = 256,
     ):
         super().__init__()
+        _check("encoder", width, layers, heads, feedforward, dropout, attention_dropout)
         self.width = width
         self.embedding = token_embedding(vocabulary, width)
         self.place = Placed(width, positions, max_positions, dropout)
@@ -89,6 +92,7 @@ class TransformerDecoder(Decoder):
         tied: bool = True,
     ):
         super().__init__()
+        _check("decoder", width, layers, heads, feedforward, dropout, attention_dropout)
         self.embedding = token_embedding(vocabulary, width)
         self.place = Placed(width, positions, max_positions, dropout)
         self.bridge = nn.Identity() if memory == width else nn.Linear(memory, width)
@@ -136,6 +140,14 @@ class TransformerDecoder(Decoder):
             additive(memory.padding, states.dtype),
             *(layer.multihead_attn.keys_values(states) for layer in self.layers),
         ]
+
+
+def _check(section: str, width: int, layers: int, heads: int, feedforward: int, *dropouts: float) -> None:
+    sizes = {"width": width, "layers": layers, "heads": heads, "feedforward": feedforward}
+    for name, value in sizes.items():
+        check_range(f"{section}.{name}", value, 1)
+    for name, value in zip(("dropout", "attention_dropout"), dropouts, strict=True):
+        check_range(f"{section}.{name}", value, high=1)
 
 
 def additive(padding: Tensor, dtype: torch.dtype) -> Tensor:

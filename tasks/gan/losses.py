@@ -6,7 +6,7 @@ from torch import Tensor, rand
 from torch.nn import functional
 
 from modules.augmentation.diff_augment import PARAMETERS, Change, diff_augment
-from modules.contracts import ConfigError
+from modules.contracts import ConfigError, check_range
 from modules.gan.contracts import Discriminator, DiscriminatorOutput
 from modules.losses.adversarial import GANLoss, Penalty, dragan, gradient_penalty, r1
 
@@ -39,6 +39,8 @@ class AdversarialLoss:
     ):
         if penalty_every < 1:
             raise ConfigError(f"model.penalty_every is {penalty_every}, but it counts from 1")
+        check_range("model.aux_loss_weight", aux_loss_weight)
+        check_range("model.penalty_weight", penalty_weight)
         if penalty != "none" and discriminator.mixes:
             raise ConfigError(
                 f"model.penalty {penalty} is about the slope at each image alone, but batch norm in "

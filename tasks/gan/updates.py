@@ -11,7 +11,7 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
 
-from modules.contracts import ConfigError
+from modules.contracts import ConfigError, check_range
 from modules.training.optim import Optim
 
 
@@ -35,13 +35,14 @@ class AlternatingUpdates:
     last one.
 
     Raises:
-        ConfigError: a count below 1.
+        ConfigError: a count below 1, or a negative norm.
     """
 
     def __init__(self, task: L.LightningModule, n_critic: int, accumulate: int, gradient_clip: float):
         for name, value in {"n_critic": n_critic, "accumulate": accumulate}.items():
             if value < 1:
                 raise ConfigError(f"model.{name} is {value}, but it counts from 1")
+        check_range("model.gradient_clip", gradient_clip)
         self.task, self.n_critic, self.accumulate, self.gradient_clip = task, n_critic, accumulate, gradient_clip
         self.collected = self.rounds = 0
 

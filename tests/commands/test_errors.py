@@ -94,6 +94,11 @@ def test_a_wrong_value_of_any_plain_setting_is_named_with_it(parser, section, cl
         # options without a value
         ("--data Shapes --data.batch_size --model SimCLR", ["--data.batch_size", "no value"]),
         ("--data Shapes --data.batch_size", ["--data.batch_size", "no value"]),
+        # values of another shape
+        ("--model SimCLR --model.optim SGD", ["model.optim", "SGD"]),
+        ("--model SimCLR --model.backbone {}", ["model.backbone", "{}", "Timm"]),
+        ("--model Classification --model.head os.system", ["model.head", "os.system", "Linear"]),
+        ("--model Classification --model.head ClassificationHead", ["model.head", "ClassificationHead", "forward"]),
     ],
 )
 def test_a_sentence_names_the_setting_its_value_and_all_that_it_takes(told, typed, names):
@@ -135,6 +140,7 @@ def test_a_class_that_cannot_be_imported_is_named_with_the_reason(told, monkeypa
             {"data": {"class_path": "Shapes", "init_args": {"crop": [1, 2, 3]}}},
             ["data.crop", "[1, 2, 3]", "two numbers"],
         ),
+        ({"data": {"class_path": "Shapes", "init_args": 3}}, ["data.init_args"]),
         ({"data": {"class_path": "Shapes", "init_args": {"batch": 3}}}, ["data.batch", "--data.batch_size"]),
         (
             {"model": {"class_path": "DINO", "init_args": {"head": {"class_path": "Projection"}}}},

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.contracts import ConfigError, Features, Maps
+from modules.contracts import ConfigError, Features, Maps, check_range
 from modules.heads.base import ClassificationHead
 from modules.losses.balance import Balance, class_weights
 from modules.losses.classification import focal_loss
@@ -29,7 +29,8 @@ class Linear(ClassificationHead):
             training samples: `median_frequency`, which `auto` is too, or `enet`.
 
     Raises:
-        ConfigError: class_weights of another length than the classes, or label_smoothing with `focal`.
+        ConfigError: class_weights of another length than the classes, label_smoothing with `focal`, or a share outside
+            of 0..1.
     """
 
     pools = True
@@ -45,6 +46,8 @@ class Linear(ClassificationHead):
         class_weights: list[float] | Balance | None = None,
     ):
         super().__init__()
+        check_range("head.dropout", dropout, high=1)
+        check_range("head.label_smoothing", label_smoothing, high=1)
         if isinstance(class_weights, list) and len(class_weights) != outputs:
             raise ConfigError(f"class_weights has {len(class_weights)} values, but there are {outputs} classes")
         if loss == "focal" and label_smoothing:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from modules.contracts import ConfigError, Features
+from modules.contracts import ConfigError, Features, check_range
 from modules.heads.base import DenseHead
 from modules.heads.dense.low_level import low_level
 from modules.layers.blocks import ConvNormReLU, Convolution, classifier, resize
@@ -25,6 +25,7 @@ class ASPP(nn.Module):
         self, inputs: int, outputs: int, rates: list[int], image_pooling: bool, dropout: float, kind: Convolution
     ):
         super().__init__()
+        check_range("head.dropout", dropout, high=1)
         self.branches = nn.ModuleList([ConvNormReLU(inputs, outputs, kernel=1)])
         self.branches.extend(ConvNormReLU(inputs, outputs, dilation=rate, kind=kind) for rate in rates)
         self.pooled = ConvNormReLU(inputs, outputs, kernel=1) if image_pooling else None

@@ -5,7 +5,7 @@ from math import gcd, log2
 import torch
 from torch import Tensor, nn
 
-from modules.contracts import Features
+from modules.contracts import Features, check_range
 from modules.heads.base import DenseHead
 from modules.layers.blocks import Convolution, classifier, convolution, resize
 
@@ -33,6 +33,7 @@ class SemanticFPN(DenseHead):
         convolution: Convolution = "plain",
     ):
         super().__init__()
+        check_range("head.dropout", dropout, high=1)
         steps = [max(1, round(log2(stride / features.strides[0]))) for stride in features.strides]
         self.scales = nn.ModuleList(
             nn.ModuleList(_step(channels if i else inputs, channels, convolution) for i in range(count))

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from modules.contracts import ConfigError, Features
+from modules.contracts import ConfigError, Features, check_range
 from modules.heads.base import DenseHead
 from modules.layers.blocks import Convolution, UpBlock, Upsampling, classifier
 
@@ -44,6 +44,7 @@ class UNet(DenseHead):
         kernel: Literal[1, 3] = 3,
     ):
         super().__init__()
+        check_range("head.dropout", dropout, high=1)
         factors = [coarse // fine for fine, coarse in pairwise(features.strides)][::-1]
         joins, stride = len(factors), features.strides[0]
         while stride % 2 == 0:
