@@ -131,7 +131,7 @@ class CLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         self.settings = self.config[self.subcommand]
-        check_sections(self.settings)
+        check_sections(self.settings, self.typed)
         for name in ("model", "data"):
             check_classes(name, self.settings[name])
         check_locations(self.settings.model, self.settings.data)

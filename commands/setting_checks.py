@@ -1,6 +1,7 @@
 """Checks of settings that the parser, or Lightning, lets pass and that fail later."""
 
 import inspect
+import re
 from dataclasses import is_dataclass
 from importlib import import_module
 from typing import Any, get_args, get_type_hints
@@ -21,6 +22,8 @@ LEAST = {
     "min_steps": 0,
 }
 """Least value of settings of the trainer."""
+OPTIMIZER = re.compile(r"--model\.(?P<optim>\w*optim)\.optimizer\.(init_args\.)?(?P<name>lr|weight_decay|betas)(=|$)")
+"""Options of an optimizer that `Optim` has settings of its own for."""
 
 
 def check_trainer(config: dict[str, Any], task: Task) -> None:
@@ -117,12 +120,25 @@ def check_locations(model: Namespace, data: Namespace) -> None:
             raise ConfigError(f"{name} is empty: give it a path, or leave it out")
 
 
-def check_sections(settings: Namespace) -> None:
-    """Refuse a value in place of the settings of a section, which the parser lets pass in a YAML.
+def check_sections(settings: Namespace, typed: list[str]) -> None:
+    """Refuse a value in place of the settings of a section, and typed settings of an optimizer that would not count.
+
+    Args:
+        settings: of the whole command.
+        typed: words of the command line.
 
     Raises:
-        ConfigError: names the section.
+        ConfigError: names the section, or the setting.
     """
+    for word in typed:
+        if found := OPTIMIZER.match(word):
+            optim, name = found["optim"], found["name"]
+            value = settings.model.init_args[optim].get(name)
+            if value is not None:
+                raise ConfigError(
+                    f"{word.partition('=')[0]} would not count, because model.{optim}.{name} is {value}: "
+                    f"type --model.{optim}.{name} in its place"
+                )
     for name in ("trainer", "checkpoint", "figures", "predictions"):
         if not isinstance(settings[name], Namespace):
             raise ConfigError(no_group(name, settings[name]))
