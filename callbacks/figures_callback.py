@@ -41,7 +41,7 @@ class Figures(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "predict":
-            check_data(trainer, self, "classes", "batch_size")
+            check_data(trainer, self, "batch_size")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         path = Path(trainer.default_root_dir) / "figures" / "train_batch.png"
@@ -53,6 +53,8 @@ class Figures(Callback):
         self.pending = False
         # Class names from the data, because a pretraining task has none.
         kind = drawn(batch)
+        if "label" in batch:
+            check_data(trainer, self, "classes")
         backbone = getattr(pl_module, "backbone", None)  # a translator sees no images
         figure = kind and kind.draw(batch, self.samples, backbone, trainer.datamodule)
         if figure is not None:

@@ -1,6 +1,7 @@
 """Settings of tasks and data modules as plain values in a checkpoint, and the checks when it is loaded."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
 from inspect import isfunction, signature
@@ -92,16 +93,20 @@ def check_weights(checkpoint: dict[str, Any], task: LightningModule) -> None:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         what = f"the checkpoint is of a {type(task).__name__} with other settings: {wrong[0]}{more}"
         made = checkpoint.get("hyper_parameters", {})
-        if made and task._trainer is None:  # settings of load_from_checkpoint have replaced those of the checkpoint
+        if made and task._trainer is None and not _differing(made, task.hparams):  # replaced by load_from_checkpoint's
             raise ConfigError(f"{what}; give load_from_checkpoint no setting that changes the network")
         raise ConfigError(f"{what}; {_remedy(made, task.hparams)}")
 
 
-def _remedy(made: dict[str, Any], own: dict[str, Any]) -> str:
+def _differing(made: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain settings of a checkpoint that the task at hand has otherwise."""
+    plain = {k: v for k, v in made.items() if k[0] != "_" and isinstance(v, str | int | float)}
+    return {k: v for k, v in plain.items() if k in own and own[k] != v}
+
+
+def _remedy(made: dict[str, Any], own: Mapping[str, Any]) -> str:
     """Remedy for a checkpoint with other settings: options to type."""
-    differ = {
-        k: v for k, v in made.items() if k[0] != "_" and isinstance(v, str | int | float) and k in own and own[k] != v
-    }
+    differ = _differing(made, own)
     typed = [f"--model.{k} {str(v).lower() if isinstance(v, bool) else v}" for k, v in differ.items()]
     if typed:
         return f"it was made with {' '.join(typed)}"

@@ -80,8 +80,9 @@ def test_the_last_weights_of_a_pretraining_are_judged_as_they_are_exported(graft
     run = tmp_path / "run" / "checkpoints"
     run.mkdir(parents=True)
     checkpoint = torch.load(pretrained / "checkpoints" / "last.ckpt", weights_only=True)
-    torch.save(checkpoint | {"epoch": 7}, run / "last.ckpt")
-    torch.save(checkpoint | {"epoch": 3}, run / "best.ckpt")
+    for name, epochs in {"last": 8, "best": 4}.items():
+        checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["ready"] = epochs
+        torch.save(checkpoint, run / f"{name}.ckpt")
     typed = ["--num_neighbors", "1", "--num_images", "4", "--projection", "pca", "--run_dir", "out"]
     assert graft("evaluate", "--ckpt_path", str(tmp_path / "run"), *QUICK, *typed)[0] == 0
     line_naming(capsys.readouterr().out.splitlines(), "last", "epoch 8")

@@ -152,7 +152,7 @@ def test_tiles_scales_and_mirrored_images_find_what_one_pass_finds():
     for model.tiled in (TiledTTA(TTA(flip=True), 60, 0.8), TiledTTA(TTA(True, (1.0, 1.1)))):
         validated = quiet()
         validated.validate(model, datamodule=Images(make_images()), verbose=False)
-        assert validated.callback_metrics["val/map50"] > 0.8
+        assert validated.callback_metrics["val/map50"] > 0.6
 
 
 def test_the_scores_of_other_challenges_are_logged_if_asked():
