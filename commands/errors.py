@@ -178,8 +178,6 @@ def _wrong_value(setting: Setting, kind: Any, default: Any, known: dict[str, Any
     if value == MISSING:
         return f"--{name} has no value: type one after it"
     known[name] = value
-    if value in (None, "null") and NoneType in members(kind):
-        return None
     for part in found if isinstance(value, str) else ():
         try:
             known[name] = find_class(value, part)

@@ -35,7 +35,7 @@ from commands.overview import program
 from commands.parser import Parser, Refused, ends_by_itself, show_values, typed_classes
 from commands.processes import Terminated, explain, finish
 from commands.resume import choose_precision, print_changes, settings_before
-from commands.setting_checks import check_classes, check_locations, check_sections, check_trainer
+from commands.setting_checks import check_settings, check_trainer
 from commands.trained import read_trained, settings_for
 from commands.trainer import build_trainer
 from modules.contracts import ConfigError, writing
@@ -131,10 +131,7 @@ class CLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         self.settings = self.config[self.subcommand]
-        check_sections(self.settings, self.typed)
-        for name in ("model", "data"):
-            check_classes(name, self.settings[name])
-        check_locations(self.settings.model, self.settings.data)
+        check_settings(self.settings, self.typed)
         if self.settings.ckpt_path and not self.trained:
             raise ConfigError(f"ckpt_path {self.settings.ckpt_path} stands in a YAML: type it as --ckpt_path")
         for name in ("weights", "self_critical"):

@@ -26,6 +26,23 @@ OPTIMIZER = re.compile(r"--model\.(?P<optim>\w*optim)\.optimizer\.(init_args\.)?
 """Options of an optimizer that `Optim` has settings of its own for."""
 
 
+def check_settings(settings: Namespace, typed: list[str]) -> None:
+    """Check the settings of a whole command before anything is built.
+
+    Args:
+        settings: as parsed.
+        typed: words of the command line.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    check_sections(settings)
+    for name in ("model", "data"):
+        check_classes(name, settings[name])
+    check_locations(settings.model, settings.data)
+    check_optimizers(settings.model, typed)
+
+
 def check_trainer(config: dict[str, Any], task: Task) -> None:
     """Refuse trainer settings that Lightning accepts silently and fails on later.
 
@@ -120,28 +137,36 @@ def check_locations(model: Namespace, data: Namespace) -> None:
             raise ConfigError(f"{name} is empty: give it a path, or leave it out")
 
 
-def check_sections(settings: Namespace, typed: list[str]) -> None:
-    """Refuse a value in place of the settings of a section, and typed settings of an optimizer that would not count.
+def check_sections(settings: Namespace) -> None:
+    """Refuse a value in place of the settings of a section, which the parser lets pass in a YAML.
+
+    Raises:
+        ConfigError: names the section.
+    """
+    for name in ("trainer", "checkpoint", "figures", "predictions"):
+        if not isinstance(settings[name], Namespace):
+            raise ConfigError(no_group(name, settings[name]))
+
+
+def check_optimizers(model: Namespace, typed: list[str]) -> None:
+    """Refuse typed settings of an optimizer that would not count, because the task has a value of its own for them.
 
     Args:
-        settings: of the whole command.
+        model: settings of the task.
         typed: words of the command line.
 
     Raises:
-        ConfigError: names the section, or the setting.
+        ConfigError: names the setting, and the task's.
     """
     for word in typed:
         if found := OPTIMIZER.match(word):
             optim, name = found["optim"], found["name"]
-            value = settings.model.init_args[optim].get(name)
+            value = model.init_args[optim].get(name)
             if value is not None:
                 raise ConfigError(
                     f"{word.partition('=')[0]} would not count, because model.{optim}.{name} is {value}: "
                     f"type --model.{optim}.{name} in its place"
                 )
-    for name in ("trainer", "checkpoint", "figures", "predictions"):
-        if not isinstance(settings[name], Namespace):
-            raise ConfigError(no_group(name, settings[name]))
 
 
 def _check_factory(name: str, value: Any, kind: Any) -> None:

@@ -60,6 +60,8 @@ def _parts(kind: Any) -> list[Part]:
 def accepts(kind: Any, value: Any) -> bool:
     """True if a value is one of a type's plain alternatives, classes aside: text as typed, or what a YAML holds."""
     plain = [member for member in members(kind) if not _parts(member)]
+    if NoneType in plain and value in (None, "null"):  # alone it is no type that a parser knows
+        return True
     if not plain:
         return False
     parser = ArgumentParser(exit_on_error=False)

@@ -6,7 +6,7 @@ import pytest
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 
-from commands.setting_checks import check_classes, check_sections, check_trainer
+from commands.setting_checks import check_classes, check_optimizers, check_trainer
 from modules.contracts import ConfigError
 from modules.heads.base import ClassificationHead
 from tasks import Task
@@ -62,17 +62,14 @@ def test_a_head_without_the_parameters_that_it_is_built_with_is_named():
         check_classes("model", settings)
 
 
-SETTINGS = Namespace(
-    model=Namespace(init_args=Namespace(optim=Namespace(lr=0.1, betas=None))),
-    **{name: Namespace() for name in ("trainer", "checkpoint", "figures", "predictions")},
-)
+MODEL = Namespace(init_args=Namespace(optim=Namespace(lr=0.1, betas=None)))
 
 
 @pytest.mark.parametrize("typed", [["--model.optim.optimizer.lr", "3"], ["--model.optim.optimizer.init_args.lr=3"]])
 def test_a_rate_of_the_optimizer_that_would_not_count_is_refused(typed):
     with refuses(ConfigError, typed[0].partition("=")[0], "model.optim.lr", 0.1):
-        check_sections(SETTINGS, ["fit", *typed])
+        check_optimizers(MODEL, ["fit", *typed])
 
 
 def test_settings_of_the_optimizer_that_count_pass():
-    check_sections(SETTINGS, ["fit", "--model.optim.optimizer.betas", "[0.5,0.9]", "--model.optim.optimizer.eps", "1"])
+    check_optimizers(MODEL, ["fit", "--model.optim.optimizer.betas", "[0.5,0.9]", "--model.optim.optimizer.eps", "1"])
