@@ -67,7 +67,6 @@ class Checkpoint(LightningCheckpoint):
         self._before: dict[str, Tensor] = {}  # metrics before a validation
         self.saved_step = -1
         self.signal = 0
-        self.trained = False
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self.folder = Path(trainer.default_root_dir) / "checkpoints"
@@ -75,7 +74,6 @@ class Checkpoint(LightningCheckpoint):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.saved_step = trainer.global_step
         self.signal = 0
-        self.trained = True
         if trainer.is_global_zero:  # of a run that goes on now
             (self.folder / AVERAGED).unlink(missing_ok=True)
         if self.best.step >= 0 and not trainer.strategy.broadcast(trainer.is_global_zero and self._carried(trainer)):
@@ -165,7 +163,7 @@ class Checkpoint(LightningCheckpoint):
     def report_lines(self, trainer: L.Trainer) -> list[str]:
         """Sentence about a monitor that selected nothing, or a training without validation, for the final report."""
         chosen, task = self.selection, trainer.lightning_module
-        if not self.trained:
+        if self.saved_step < 0:  # nothing was trained
             return []
         validated = chosen.count or self.last.step >= 0 or task.pretraining
         if not validated and trainer.limit_val_batches and trainer.datamodule.has("val"):

@@ -75,7 +75,7 @@ class Figures(Callback):
             return
         if self.collector is None:
             check_names(batch, self)
-        self.collector, self.kind = self.collector or kind.collect(self.samples), kind.name
+            self.collector, self.kind = kind.collect(self.samples), kind.name
         turn = batch_idx * trainer.world_size + trainer.global_rank  # processes take whole batches in turn
         self.collector.update(batch, outputs, pl_module, turn * trainer.datamodule.batch_size)
 
@@ -103,7 +103,6 @@ class Figures(Callback):
         collector.gather()
         if trainer.is_global_zero:
             collector.write(Path(trainer.default_root_dir) / "predictions", stage, task)
-            self.report = [*collector.summarize(stage, task)]
             for name, figure in collector.draw(stage, task, trainer.datamodule):
                 log_figure(trainer, f"{stage}_{name}", figure)
             for name, columns, rows in collector.tables(stage):

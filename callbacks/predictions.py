@@ -63,7 +63,7 @@ class Predictions(Callback):
             return
         if self._file is None:
             check_names(batch, self)
-        self._file = self._file or kind.write(Source(trainer, pl_module, batch, self.threshold))
+            self._file = kind.write(Source(trainer, pl_module, batch, self.threshold))
         if trainer.world_size > 1:  # processes take whole batches in turn
             self._file.begin_batch(batch_idx * trainer.world_size + trainer.global_rank)
         self._file.add(batch, outputs)

@@ -13,7 +13,7 @@ import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
-from callbacks.results.metrics import Results, Rows, classifies, told
+from callbacks.results.metrics import Results, Rows, classifies, limited, told
 from callbacks.results.number_format import or_null
 from callbacks.results.table import results_table
 from modules.contracts import writing
@@ -86,8 +86,7 @@ class Summary(L.Callback):
         size = sampler.batch_size if sampler else 0  # without one, batches of similar lengths differ in size
         first = batches * trainer.world_size * size
         which = f"the {chosen:,} {noun}" if others else f"all {chosen:,} {noun}"
-        limit = trainer.limit_predict_batches  # 1 is a batch, 1.0 all of them
-        if (isinstance(limit, int) or limit < 1) and first < chosen:
+        if limited(trainer, "predict") and first < chosen:
             part = f"{first:,}" if first else f"{batches:,} batches"
             which = f"the first {part} of {chosen:,} {noun} (trainer.limit_predict_batches)"
         which += f"; not {others}" if others else ""

@@ -14,7 +14,7 @@ from datamodules.inspection import MAX_PIXELS, Inspection, inspect_all, pixel_li
 from datamodules.setting_roles import Role
 from datamodules.source import Files
 from datamodules.split_data import Samples, SplitData
-from modules.contracts import ConfigError
+from modules.contracts import ConfigError, check_range
 
 ORDER: tuple[Split, ...] = ("train", "val", "test")
 
@@ -32,8 +32,7 @@ class ImageFilesData(SplitData):
 
     def __init__(self, max_pixels: int = MAX_PIXELS, value_range: Span | None = None, **kwargs):
         super().__init__(**kwargs)
-        if max_pixels < 1:
-            raise ConfigError(f"data.max_pixels is {max_pixels}, but it is at least 1")
+        check_range("data.max_pixels", max_pixels, 1)
         if value_range and not value_range[0] < value_range[1]:
             raise ConfigError(f"data.value_range is {list(value_range)}, but it is a range such as [0, 4095]")
         self.max_pixels = max_pixels

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, mse_loss
 
 from modules.contracts import Batch, ConfigError, Prediction
-from modules.gan import DCGANGenerator, ImageSpec
+from modules.gan import DCGANGenerator, ImageSpec, to_bytes
 from modules.gan.contracts import GeneratorFactory
 from modules.losses.variational import divergence, likelihood_loss
 from tasks.base import Stage
@@ -112,7 +112,7 @@ class AutoEncoder(Pretraining):
         self.log_mean(stage, self._costs(output), len(output.mean))
         made = output.made if self.beta is None else self.decode(output.mean)
         shown = {"reconstruction": made} | ({"seen": output.seen} if self.noise else {})
-        return {name: _bytes(image) for name, image in shown.items()} | {"code": output.mean}
+        return {name: to_bytes(image) for name, image in shown.items()} | {"code": output.mean}
 
     def generate(self, count: int, generator: torch.Generator | None = None, label: None = None) -> Tensor:
         """New images float32 (count, C, H, W) in -1..1.
@@ -120,10 +120,9 @@ class AutoEncoder(Pretraining):
         Raises:
             ConfigError: not variational.
         """
-        device = generator.device if generator else self.device
-        return self.images(torch.randn(count, self.latent, generator=generator, device=device))
+        noise = torch.randn(count, self.latent, generator=generator, device=(generator or self).device)
+        return self.images(noise)
 
-    @torch.no_grad()
     def images(self, noise: Tensor, label: None = None) -> Tensor:
         """Images of given noise (N, latent), as `generate`."""
         if self.beta is None:
@@ -131,11 +130,7 @@ class AutoEncoder(Pretraining):
                 "only a variational auto-encoder can draw new images, since it knows how codes are spread: set "
                 "--model.beta 1 and train it"
             )
-        training = self.decoder.training
-        self.decoder.eval()
-        image = self.decode(noise.to(self.device))
-        self.decoder.train(training)
-        return image
+        return self.decoder.sample(noise.to(self.device, self.dtype))
 
     def _pass(self, image: Tensor, generator: torch.Generator | None) -> AutoEncoderOutput:
         height, width = image.shape[-2:]
@@ -165,7 +160,3 @@ def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
     if generator is None:
         return torch.randn_like(like)
     return torch.randn(like.shape, generator=generator).to(like)
-
-
-def _bytes(image: Tensor) -> Tensor:
-    return ((image + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)

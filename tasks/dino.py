@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from modules.contracts import Backbone, Batch, ConfigError
+from modules.contracts import Backbone, Batch, check_range
 from modules.heads import Prototypes
 from modules.heads.base import HeadFactory, PrototypeHead
 from modules.losses.distillation import dino, entropy, sinkhorn, teacher_probabilities
@@ -59,8 +59,7 @@ class DINO(MomentumEncoderPretraining):
         super().__init__(momentum=momentum, final_momentum=final_momentum, **kwargs)
         positive(prototypes=prototypes, temperature=temperature, teacher_temperature=teacher_temperature)
         for name, share in (("teacher_warmup", teacher_warmup), ("center_momentum", center_momentum)):
-            if not 0 <= share <= 1:
-                raise ConfigError(f"model.{name} is {share:g}, but must lie within 0..1")
+            check_range(f"model.{name}", share, high=1)
         self.head = self.attach(PrototypeHead, head, prototypes)
         self.teacher = Teacher(self.backbone, self.head)
         self.register_buffer("center", torch.zeros(prototypes))

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from callbacks.collectors.base import Collector, arrays, name_bytes, name_text, rgb, visible
 from callbacks.figures.base import shorten_start
-from callbacks.figures.generated import enlarged, tiles, to_bytes
+from callbacks.figures.generated import enlarged, tiles
 from callbacks.figures.strips import strips
 from modules.contracts import Batch, Prediction
+from modules.gan import to_bytes
 
 STEPS = 9  # of a walk, ends included
 NUMBERS = 8  # dimensions of the code that are swept

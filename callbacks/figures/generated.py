@@ -4,19 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from callbacks.figures.base import render, shorten, titled
 from callbacks.figures.strips import strips
 
 GAP = 2  # pixels of white between the images of a grid
 SIDE = 64  # pixels that small images are enlarged to
-
-
-def to_bytes(image: Tensor) -> Tensor:
-    """Images float (B, C, H, W) in -1..1 to uint8."""
-    return ((image.float() + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def tiles(images: Sequence[np.ndarray], columns: int) -> np.ndarray:

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from callbacks.collectors.base import arrays, rgb
-from callbacks.figures.generated import named_rows, tiles, to_bytes
+from callbacks.figures.generated import named_rows, tiles
 from callbacks.figures.log import log_figure
 from modules.contracts import ConfigError, writing
+from modules.gan import to_bytes
 
 COLUMNS = 8  # of the grid
 WALKS, STEPS = 8, 9  # between two noises each

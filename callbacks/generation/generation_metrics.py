@@ -11,10 +11,11 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
 from callbacks.collectors.base import arrays, exchanged, rgb
-from callbacks.figures.generated import histogram, neighbors, progress, to_bytes
+from callbacks.figures.generated import histogram, neighbors, progress
 from callbacks.figures.log import log_figure
 from callbacks.generation.reference_statistics import CHUNK, ReferenceStatistics, images, reference_statistics
 from modules.contracts import ConfigError
+from modules.gan import to_bytes
 from modules.metrics.generative import MIN_IMAGES, GenerativeScores, modes, nearest
 
 SHOWN, NEIGHBORS = 12, 5  # generated images whose nearest training images are drawn, and how many of those

@@ -26,10 +26,9 @@ def send_image(logger: Logger, key: str, image: np.ndarray, path: Path, step: in
         path: of the same image as a PNG.
         step: finished optimizer steps.
     """
-    run = None if hasattr(logger, "log_image") else getattr(logger, "experiment", None)
     if hasattr(logger, "log_image"):
         logger.log_image(key, [image], step=step)
-    elif hasattr(run, "add_image"):
+    elif hasattr(run := getattr(logger, "experiment", None), "add_image"):
         run.add_image(key, image, step, dataformats="HWC")
     elif hasattr(run, "log_image") and hasattr(logger, "run_id"):
         run.log_image(logger.run_id, image, key=key, step=step)

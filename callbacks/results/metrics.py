@@ -37,7 +37,8 @@ class Results:
     def rows(self, trainer: L.Trainer) -> tuple[Rows, Rows]:
         """Rows of the weights that the command evaluates, and of others that were validated."""
         chosen, *others = self._sets(trainer).items()
-        return _rows(trainer, *chosen), [row for other in others for row in _rows(trainer, *other)]
+        known = {key: words for lines in told(trainer, "protocol_lines") for key, words in lines.items()}
+        return _rows(trainer, known, *chosen), [row for other in others for row in _rows(trainer, known, *other)]
 
     def _sets(self, trainer: L.Trainer) -> dict[str, dict[str, float]]:
         """Metrics by weights, those that the command evaluates first."""
@@ -102,30 +103,29 @@ def classifies(task: L.LightningModule) -> bool:
     return "label" in task.required_keys and "accuracy" in task.protocols
 
 
-def _rows(trainer: L.Trainer, weights: str, metrics: dict[str, float]) -> Rows:
+def _rows(trainer: L.Trainer, known: dict[str, str], weights: str, metrics: dict[str, float]) -> Rows:
     return [
-        {"metric": name, "value": short(value), "weights": weights, "protocol": _protocol(trainer, name)}
+        {"metric": name, "value": short(value), "weights": weights, "protocol": _protocol(trainer, known, name)}
         for name, value in sorted(metrics.items())
     ]
 
 
-def _protocol(trainer: L.Trainer, name: str) -> str:
-    """Protocol of a metric: number of samples, averaging, settings."""
+def _protocol(trainer: L.Trainer, known: dict[str, str], name: str) -> str:
+    """Protocol of a metric: number of samples, averaging, settings; `known` are those that callbacks say."""
     split, metric = name.split("/", 1)
     data, task = trainer.datamodule, trainer.lightning_module
-    known = {key: words for lines in told(trainer, "protocol_lines") for key, words in lines.items()}
     if name in known:
         return known[name]
     parts = [known.get(split) or f"{len(data.dataset(split, 'plain')):,} {split} {data.noun}"]
     if metric in task.protocols:
         parts.append(task.protocols[metric])
-    judged = metric == "accuracy" and classifies(task) and not _limited(trainer, split)
+    judged = metric == "accuracy" and classifies(task) and not limited(trainer, split)
     if judged and (trivial := data.majority_accuracy(split)) is not None:  # of the whole split
         parts.append(f"{trivial:.4f} for the most frequent class everywhere")
     return "; ".join(parts)
 
 
-def _limited(trainer: L.Trainer, split: str) -> bool:
-    """True if `limit_val_batches`, `limit_test_batches` or `fast_dev_run` may leave samples out."""
+def limited(trainer: L.Trainer, split: str) -> bool:
+    """True if `limit_SPLIT_batches`, of val, test or predict, or `fast_dev_run` may leave samples out."""
     limit = getattr(trainer, f"limit_{split}_batches")
     return isinstance(limit, int) or limit < 1  # 1 is a batch, 1.0 all of them

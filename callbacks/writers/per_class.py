@@ -73,8 +73,7 @@ def lowest_first(metrics: dict[str, np.ndarray]) -> tuple[str, np.ndarray]:
 
 
 def write_csv(path: Path, rows: list) -> None:
-    """Write rows to a CSV, floats with six significant digits."""
-    """Write rows as CSV, with the folders above."""
+    """Write rows as CSV, floats with six significant digits, and make the folders above."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="") as file:

@@ -22,7 +22,7 @@ from datamodules.letterbox import as_target_size, check_scale, sizes_in_words
 from datamodules.samples import ImageDataset
 from datamodules.setting_roles import Role
 from datamodules.source import Files
-from modules.contracts import Batch, ConfigError, DataError
+from modules.contracts import Batch, ConfigError, DataError, check_range
 from modules.contracts.data_info import DataInfo
 
 
@@ -89,8 +89,7 @@ class ObjectDataModule(ImageFilesData):
         check_scale(scale)
         chances = {"iou_crop": iou_crop, "mosaic": mosaic, "copy_paste": copy_paste}
         for name, value in chances.items():
-            if not 0 <= value <= 1:
-                raise ConfigError(f"data.{name} is {value:g}, but it is a probability, 0 to 1")
+            check_range(f"data.{name}", value, high=1)
         if not 0 <= min_visibility < 1:
             raise ConfigError(f"data.min_visibility is {min_visibility:g}, but it is a share, 0 to below 1")
         if proposals and (masks or copy_paste):

@@ -63,10 +63,10 @@ class FromDataset(ImageDataModule):
                 )
             return
         count = 1 + max((int(found.max()) for found in labels if len(found)), default=-1)
-        if classes is not None and len(set(class_names(classes, "data.classes"))) < len(classes):
-            raise ConfigError(f"data.classes names a class twice: {', '.join(map(str, classes))}")
-        names = getattr(_whole(train), "classes", None) if classes is None else classes
-        self.classes = class_names(names, "data.classes") or [str(number) for number in range(count)]
+        names = class_names(getattr(_whole(train), "classes", None) if classes is None else classes, "data.classes")
+        if classes is not None and len(set(names)) < len(names):
+            raise ConfigError(f"data.classes names a class twice: {', '.join(names)}")
+        self.classes = names or [str(number) for number in range(count)]
         if count > len(self.classes):
             raise DataError(f"label {count - 1} is beyond the {len(self.classes)} classes of data.classes")
 

@@ -28,7 +28,7 @@ from datamodules.segmentation.mask_statistics import (
 from datamodules.segmentation.samples import MaskDataset
 from datamodules.setting_roles import Role
 from datamodules.source import Files
-from modules.contracts import IGNORE, ConfigError, DataError
+from modules.contracts import IGNORE, ConfigError, DataError, check_range
 from modules.contracts.data_info import DataInfo
 from modules.contracts.palette import RGB, palette
 
@@ -76,8 +76,7 @@ class MaskDataModule(ImageFilesData):
     ):
         super().__init__(**kwargs)
         check_scale(scale)
-        if not 0 <= balanced <= 1:
-            raise ConfigError(f"data.balanced is {balanced:g}, but it is a probability, 0 to 1")
+        check_range("data.balanced", balanced, high=1)
         self.target_size, self.scale = as_target_size(image_size), tuple(scale)
         self.augment, self.balanced = augment, balanced
         self.crops = self._crops(self.target_size) if self.target_size else None

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from modules.contracts import ConfigError
+from modules.contracts import ConfigError, check_range
 
 How = Literal["uniform", "dense"]
 Short = Literal["loop", "pad", "error"]
@@ -36,8 +36,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         for name in ("frames", "stride", "clips"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"data.{name} is {getattr(self, name)}, but it is at least 1")
+            check_range(f"data.{name}", getattr(self, name), 1)
         if self.fps is not None and self.fps <= 0:
             raise ConfigError(f"data.fps is {self.fps:g}, but it counts frames per second: above 0, or null for all")
         if self.how == "uniform" and self.stride != 1:

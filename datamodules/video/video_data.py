@@ -12,7 +12,7 @@ from datamodules.setting_roles import Role
 from datamodules.split_data import SplitData
 from datamodules.video.samples import FixedViews, RandomClip, VideoDataset, collate
 from datamodules.video.sampling import Sampling
-from modules.contracts import ConfigError
+from modules.contracts import ConfigError, check_range
 
 MARGIN = 8 / 7  # ratio of the frames' shorter side to the crop's, as in 128 to 112 and 256 to 224
 
@@ -54,8 +54,7 @@ class VideoDataModule(SplitData):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if image_size < 1:
-            raise ConfigError(f"data.image_size is {image_size}, but it is at least 1")
+        check_range("data.image_size", image_size, 1)
         check_area("crop", crop)
         self.image_size, self.sampling = image_size, Sampling(frames)
         self.side = round(MARGIN * image_size) if crop else image_size

@@ -13,7 +13,7 @@ from datamodules.setting_roles import Role
 from datamodules.video.decode import scaled_shape
 from datamodules.video.source import VideoFiles
 from datamodules.video.video_folder import VideoFolder
-from modules.contracts import ConfigError
+from modules.contracts import check_range
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,7 @@ class VideoFrames(ImageDataModule):
 
     def __init__(self, root: str, every: int = 1, cache: bool = True, cache_gb: float = 8.0, **kwargs):
         super().__init__(**kwargs)
-        if every < 1:
-            raise ConfigError(f"data.every is {every}, but it is at least 1")
+        check_range("data.every", every, 1)
         self.every, self.side = every, 2 * self.image_size  # small crops keep some detail
         self.videos = VideoFolder(
             root,

@@ -16,7 +16,7 @@ from datamodules.video.probe import video_files
 from datamodules.video.sampling import How, Sampling, Short, timeline
 from datamodules.video.source import FrameFolders, VideoFiles
 from datamodules.video.video_data import VideoDataModule
-from modules.contracts import ConfigError
+from modules.contracts import ConfigError, check_range
 
 VideoSource = VideoFiles | FrameFolders
 
@@ -60,8 +60,7 @@ class VideosOnDisk(VideoDataModule):
         **kwargs,
     ):
         super().__init__(frames=frames, image_size=image_size, batch_size=batch_size, **kwargs)
-        if crops < 1:
-            raise ConfigError(f"data.crops is {crops}, but it is at least 1")
+        check_range("data.crops", crops, 1)
         self.sampling, self.crops = Sampling(frames, sampling, stride, short_clips, clips, fps), crops
 
     def broken(self, source: VideoSource) -> dict[int, str]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, box_area, box_iou, clip_boxes_to_image, remove_small_boxes
 
-from modules.contracts import ConfigError
+from modules.contracts import ConfigError, check_range
 
 Detection = dict[str, Tensor]
 
@@ -42,8 +42,7 @@ class Selection:
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "nms_threshold"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"head.{name} is {getattr(self, name)}, but it lies between 0 and 1")
+            check_range(f"head.{name}", getattr(self, name), high=1)
         if self.detections < 1:
             raise ConfigError(f"head.detections is {self.detections}, but an image needs room for at least one")
 

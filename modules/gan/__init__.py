@@ -1,7 +1,7 @@
 """Generators and discriminators of GANs."""
 
 from modules.gan.backbone import BackboneDiscriminator
-from modules.gan.contracts import Condition, Discriminator, DiscriminatorOutput, Generator, ImageSpec
+from modules.gan.contracts import Condition, Discriminator, DiscriminatorOutput, Generator, ImageSpec, to_bytes
 from modules.gan.dcgan import DCGANDiscriminator, DCGANGenerator
 from modules.gan.resnet import ResNetDiscriminator, ResNetGenerator
 
@@ -16,4 +16,5 @@ __all__ = [
     "ImageSpec",
     "ResNetDiscriminator",
     "ResNetGenerator",
+    "to_bytes",
 ]

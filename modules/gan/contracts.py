@@ -142,6 +142,11 @@ class Generator(nn.Module):
         return image
 
 
+def to_bytes(image: Tensor) -> Tensor:
+    """Images float (B, C, H, W) in -1..1 to uint8."""
+    return ((image.float() + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
 class Discriminator(nn.Module):
     """Images to a score of each. A subclass computes features.
 

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from modules.augmentation.diff_augment import Change
 from modules.contracts import Batch, ConfigError, Prediction
 from modules.contracts.data_info import class_names
-from modules.gan import BackboneDiscriminator, Condition, DCGANDiscriminator, DCGANGenerator, ImageSpec
+from modules.gan import BackboneDiscriminator, Condition, DCGANDiscriminator, DCGANGenerator, ImageSpec, to_bytes
 from modules.gan.contracts import DiscriminatorFactory, GeneratorFactory
 from modules.gan.noise import keyed_noise
 from modules.losses.adversarial import GANLoss, Penalty
@@ -192,8 +192,8 @@ class AdversarialTask(Task):
         if self.condition:
             label = batch["label"] if "label" in batch else torch.tensor(places, device=self.device) % len(self.classes)
         image = self.images(noise, label)
-        bytes_ = ((image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        return {"image": image, "generated": bytes_, "noise": noise} | ({"label": label} if self.condition else {})
+        made = {"image": image, "generated": to_bytes(image), "noise": noise}
+        return made | ({"label": label} if self.condition else {})
 
     def generate(self, count: int, generator: torch.Generator | None = None, label: Tensor | None = None) -> Tensor:
         """Generate images float32 (count, C, H, W) in -1..1, by the EMA of the generator where there is one.

@@ -37,8 +37,7 @@ class AdversarialLoss:
         augment: list[Change],
         draw: Callable[..., Tensor],
     ):
-        if penalty_every < 1:
-            raise ConfigError(f"model.penalty_every is {penalty_every}, but it counts from 1")
+        check_range("model.penalty_every", penalty_every, 1)
         check_range("model.aux_loss_weight", aux_loss_weight)
         check_range("model.penalty_weight", penalty_weight)
         if penalty != "none" and discriminator.mixes:

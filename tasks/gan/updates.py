@@ -40,8 +40,7 @@ class AlternatingUpdates:
 
     def __init__(self, task: L.LightningModule, n_critic: int, accumulate: int, gradient_clip: float):
         for name, value in {"n_critic": n_critic, "accumulate": accumulate}.items():
-            if value < 1:
-                raise ConfigError(f"model.{name} is {value}, but it counts from 1")
+            check_range(f"model.{name}", value, 1)
         check_range("model.gradient_clip", gradient_clip)
         self.task, self.n_critic, self.accumulate, self.gradient_clip = task, n_critic, accumulate, gradient_clip
         self.collected = self.rounds = 0

@@ -7,7 +7,7 @@ from modules.heads.classification.linear import Linear
 def published(features: Features, outputs: int, backbone: Backbone) -> Linear:
     """Head with the published classifier of the backbone as its layer: `--model.head pretrained`.
 
-    The classifier's weights are 0 until those of the library are loaded (`modules.transfer.load_backbone`).
+    The classifier's weights are 0 until those of the library are loaded (`modules.training.transfer.load_backbone`).
 
     Args:
         features: feature pyramid of the backbone.
