@@ -6,6 +6,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 
 from callbacks.results.metrics import Results
+from commands.checkpoints import first_saved
 from datamodules import DataModule
 from modules.contracts import ConfigError
 from modules.training.transfer import export_backbone, read_checkpoint
@@ -24,8 +25,7 @@ def export_and_test(trainer: Trainer, task: Task, data: DataModule, results: Res
     trainer.strategy.barrier()  # until the first process has put the last checkpoint into its place
     folder = Path(trainer.default_root_dir)
     order = ("averaged", "last") if task.pretraining else ("averaged", "best", "last")
-    found = (folder / "checkpoints" / f"{name}.ckpt" for name in order)
-    chosen = next((path for path in found if path.is_file()), None)
+    chosen = first_saved(folder, *order)
     if chosen is None:  # fast_dev_run saves nothing
         return
     checkpoint = read_checkpoint(chosen)

@@ -110,18 +110,19 @@ def run_name(argv: list[str]) -> str:
     """Name of the run: that of its YAML file; for a run's own config.yaml, that run's name; else the task's."""
     files = [config for config in parse_known(argv).config if not is_yaml_text(config)]
     if not files:
-        return (typed_task(argv) or "run").lower()
+        return (typed_class(argv, "model") or "run").lower()
     path = Path(files[-1])
     return path.resolve().parent.parent.name if path.name == "config.yaml" else path.stem
 
 
-def typed_task(argv: list[str]) -> str | None:
-    """The task's class name as typed, or as the last YAML that has it says; null when none does."""
+def typed_class(argv: list[str], section: str) -> str | None:
+    """The class name of `model` or `data` as typed, or as the last YAML that has it says; null when none does."""
     known = parse_known(argv)
-    found = [read_yaml(find_config(config)) for config in known.config if known.model is None]
-    typed = [known.model, *(text.get("model") for text in found if isinstance(text, dict))]
-    model = next((model for model in reversed(typed) if model is not None), None)
-    name = class_of(read_yaml(model) if isinstance(model, str) else model)[0]
+    typed = getattr(known, section)
+    found = [read_yaml(find_config(config)) for config in known.config if typed is None]
+    values = [typed, *(text.get(section) for text in found if isinstance(text, dict))]
+    value = next((value for value in reversed(values) if value is not None), None)
+    name = class_of(read_yaml(value) if isinstance(value, str) else value)[0]
     is_class = isinstance(name, str) and re.fullmatch(r"[\w.]+", name) and not name.endswith((".yaml", ".yml"))
     return name.rpartition(".")[2] if is_class else None
 

@@ -26,10 +26,15 @@ def resume_or_start(argv: list[str], name: str) -> list[str]:
     if folder is None and job is None:
         raise ConfigError("--ckpt_path auto goes on with what is in --run_dir: add one, the same every time")
     folder = folder or f"runs/{name}/slurm_{job}"
-    saved = Path(folder).expanduser() / "checkpoints"
-    found = any((saved / f"{name}.ckpt").is_file() for name in ("last", "best"))
+    found = first_saved(Path(folder).expanduser(), "last", "best")
     argv = [*without(without(argv, "--run_dir"), "--ckpt_path"), "--run_dir", folder]
     return [*argv, "--ckpt_path", folder] if found else argv
+
+
+def first_saved(run: Path, *names: str) -> Path | None:
+    """The first of these checkpoints that a run has; null for none."""
+    files = (run / "checkpoints" / f"{name}.ckpt" for name in names)
+    return next((file for file in files if file.is_file()), None)
 
 
 def check_weights(argv: list[str], name: str) -> None:
@@ -60,10 +65,10 @@ def find_checkpoint(typed: str, name: str, resume: bool) -> Path:
     path = Path("runs") / name / "latest" if typed == "latest" else latest_run(Path(typed).expanduser())
     if path.is_dir():
         order = ("last", "best") if resume else ("averaged", "best", "last")
-        found = [path / "checkpoints" / f"{n}.ckpt" for n in order if (path / "checkpoints" / f"{n}.ckpt").is_file()]
+        found = first_saved(path, *order)
         if not found:
             raise DataError(f"{path} has no checkpoints yet")
-        path = found[0]
+        path = found
     if typed == "latest" and not path.is_file():
         runs = ", ".join(str(p) for p in sorted(Path("runs").glob("*/latest"))) or "none yet"
         raise DataError(f"there is no {path}; runs here: {runs}")

@@ -4,13 +4,12 @@ import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple, get_args
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 
+from commands.arguments import read_yaml
 from commands.early_checks import MEANT
 from commands.setting_types import (
     Part,
@@ -76,21 +75,12 @@ def given_settings(words: Sequence[str]) -> Iterator[Setting]:
             continue
         name, value = name.lstrip("-").removesuffix("+"), value if equals else follows
         if name in ("config", "c"):
-            yield from _flat("", _loaded(value))
+            yield from _flat("", read_yaml(value))
         else:
             name = name.replace(".init_args.", ".").removesuffix(".class_path").removesuffix(".help")
-            tree = _loaded(value) if value.endswith((".yaml", ".yml")) or value.lstrip()[:1] in ("{", "[") else None
+            tree = read_yaml(value) if value.endswith((".yaml", ".yml")) or value.lstrip()[:1] in ("{", "[") else None
             nested = isinstance(tree, dict) or _of_classes(tree)
             yield from _flat(name, tree, typed=True) if nested else [Setting(name, value, True)]
-
-
-def _loaded(text: str) -> Any:
-    """A YAML, from its file or as text; null if it cannot be read, which the parser says itself."""
-    try:
-        path = Path(text).expanduser()
-        return yaml.safe_load(path.read_text(encoding="utf-8") if path.suffix in (".yaml", ".yml") else text)
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
 
 
 def _of_classes(tree: Any) -> bool:

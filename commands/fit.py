@@ -23,7 +23,7 @@ from callbacks.run_directory import RunDirectory, new_path
 from callbacks.summary import Summary
 from commands.after_fit import export_and_test, say_untrained
 from commands.arguments import as_list, configs_first, flatten, parse_known, run_name, without
-from commands.checkpoints import resolve_weights, resume_or_start
+from commands.checkpoints import first_saved, resolve_weights, resume_or_start
 from commands.cluster import launched
 from commands.errors import readable
 from commands.evaluate import Trainer
@@ -140,7 +140,8 @@ class CLI(LightningCLI):
         resumed = self.trained and self.subcommand == "fit"
         before = settings_before(self.trained) if resumed else {}
         self.precision_reason = choose_precision(self.settings.trainer, before)
-        print_changes(yaml.safe_load(self._dump()), before)
+        if before:
+            print_changes(yaml.safe_load(self._dump()), before)
         parser = self._parser(self.subcommand)
         self.datamodule = parser.instantiate(Namespace(data=self.settings.data)).data
         self.datamodule.adopt(self.trained.meaning if self.trained else {}, typed_data(self.typed)[1])
@@ -214,7 +215,7 @@ class CLI(LightningCLI):
             finish(self.trainer)
         except BaseException as error:
             if isinstance(error, Terminated) and subcommand == "fit":
-                error.set_saved(self._last_checkpoint())
+                error.set_saved(first_saved(self.directory.path, "last"))
             if isinstance(error, callbacks.Stopped | Terminated):
                 self.summary.say_loggers(self.trainer)
             if lost := explain(self.trainer, error, str(self.directory.path)):
@@ -224,10 +225,6 @@ class CLI(LightningCLI):
             for logger in self.trainer.loggers:
                 logger.finalize("finished")
             self.directory.release(failed)
-
-    def _last_checkpoint(self) -> Path | None:
-        path = self.directory.path / "checkpoints" / "last.ckpt"
-        return path if path.is_file() else None
 
     def after_fit(self) -> None:
         export_and_test(self.trainer, self.model, self.datamodule, self.summary.results)

@@ -19,7 +19,7 @@ import modules.text.recurrent
 import modules.text.show_attend_tell
 import modules.text.transformer  # noqa: F401
 import tasks
-from commands.arguments import class_of, find_config, flatten, parse_known, read_yaml, without_none
+from commands.arguments import find_config, flatten, parse_known, read_yaml, typed_class, without_none
 from commands.yaml_text import dump_yaml
 from datamodules.workers import worker_error
 from modules.contracts import ConfigError, DataError
@@ -54,16 +54,9 @@ def ends_by_itself(end: SystemExit) -> bool:
 
 def typed_classes(argv: list[str]) -> dict[str, type]:
     """Classes of `model` and `data` as typed, or as the YAML says, where they are of this program."""
-    known, found = parse_known(argv), {}
-    texts = [read_yaml(find_config(config)) for config in known.config]
-    for section, package in (("model", tasks), ("data", datamodules)):
-        values = [text[section] for text in texts if isinstance(text, dict) and section in text]
-        values += [read_yaml(typed) for typed in [getattr(known, section)] if typed]
-        name = class_of(values[-1])[0] if values else None
-        cls = vars(package).get((name or "").rpartition(".")[2])
-        if isinstance(cls, type):
-            found[section] = cls
-    return found
+    packages = {"model": tasks, "data": datamodules}
+    found = {section: vars(package).get(typed_class(argv, section) or "") for section, package in packages.items()}
+    return {section: cls for section, cls in found.items() if isinstance(cls, type)}
 
 
 def show_values(parser: LightningArgumentParser, argv: list[str]) -> None:

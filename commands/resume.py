@@ -43,7 +43,7 @@ def print_changes(now: dict[str, Any], before: dict[str, Any]) -> None:
 
     Args:
         now: settings as config.yaml has them.
-        before: those of the run that was stopped; empty if none is resumed.
+        before: those of the run that was stopped.
     """
     then, now = flatten(before, skip="init_args"), flatten(now, skip="init_args")
     if "trainer.precision" in then:

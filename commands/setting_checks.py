@@ -101,10 +101,9 @@ def check_classes(name: str, settings: Any) -> None:
             check_classes(name, part)
     if not isinstance(settings, Namespace) or "class_path" not in settings:
         return
-    module, _, attribute = settings.class_path.rpartition(".")
-    cls = getattr(import_module(module), attribute)
+    cls = _class_of(settings)
     if lacking := lacks(cls):
-        raise ConfigError(f"{name} is {attribute}, but {lacking}")
+        raise ConfigError(f"{name} is {_name_of(settings)}, but {lacking}")
     for key, value in vars(settings.get("init_args", Namespace())).items():
         kind, default = _parameter(cls, key)
         if value is not None:
@@ -128,8 +127,7 @@ def check_locations(model: Namespace, data: Namespace) -> None:
     Raises:
         ConfigError: names the setting.
     """
-    module, _, cls = data.class_path.rpartition(".")
-    roles = roles_of(getattr(import_module(module), cls))
+    roles = roles_of(_class_of(data))
     paths = {f"data.{name}": data.init_args.get(name) for name, role in roles.items() if role == "location"}
     paths |= {f"model.{name}": model.init_args.get(name) for name in ("weights", "self_critical")}
     for name, path in paths.items():
@@ -174,13 +172,24 @@ def _check_factory(name: str, value: Any, kind: Any) -> None:
     given = max((part.given for part in parts(kind)), default=0)
     if not given or not isinstance(value, Namespace) or "class_path" not in value:
         return
-    module, _, attribute = value.class_path.rpartition(".")
     try:
-        inspect.signature(getattr(import_module(module), attribute)).bind_partial(*[None] * given)
+        inspect.signature(_class_of(value)).bind_partial(*[None] * given)
     except TypeError:
-        raise ConfigError(f"{name} is {attribute}, but does not take the {given} arguments that come first") from None
+        raise ConfigError(
+            f"{name} is {_name_of(value)}, but does not take the {given} arguments that come first"
+        ) from None
     except ValueError:  # a built-in class has no signature
         return
+
+
+def _class_of(settings: Namespace) -> Any:
+    """The class, or the function, that `class_path` names."""
+    module, _, name = settings.class_path.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def _name_of(settings: Namespace) -> str:
+    return settings.class_path.rpartition(".")[2]
 
 
 def _parameter(cls: Any, key: str) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import callbacks
 import tasks
-from commands.arguments import parse_known, typed_task
+from commands.arguments import parse_known, typed_class
 from commands.checkpoints import checkpoint_name, find_checkpoint
 from commands.handed_on import handed_on, typed_data
 from modules.contracts import ConfigError
@@ -43,7 +43,7 @@ def read_trained(argv: list[str], name: str) -> Trained:
         ConfigError: it is of another task than the command.
         DataError: it is missing or no checkpoint.
     """
-    command, typed, asked = argv[0], parse_known(argv), typed_task(argv)
+    command, typed, asked = argv[0], parse_known(argv), typed_class(argv, "model")
     path = find_checkpoint(typed.ckpt_path, name, resume=command == "fit")
     checkpoint = read_checkpoint(path)
     task = checkpoint.get("task", "another program")

@@ -130,7 +130,7 @@ class AutoEncoder(Pretraining):
                 "only a variational auto-encoder can draw new images, since it knows how codes are spread: set "
                 "--model.beta 1 and train it"
             )
-        return self.decoder.sample(noise.to(self.device, self.dtype))
+        return self.decoder.sample(noise.to(self.device).to(self.dtype))
 
     def _pass(self, image: Tensor, generator: torch.Generator | None) -> AutoEncoderOutput:
         height, width = image.shape[-2:]

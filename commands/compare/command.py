@@ -4,7 +4,7 @@ import yaml
 
 import tasks
 from callbacks.run_directory import RunDirectory
-from commands.arguments import flatten, parse_known, typed_task
+from commands.arguments import flatten, parse_known, typed_class
 from commands.compare.plan import typed_plan
 from commands.compare.runs import check_starts, compare
 from commands.fit import CLI
@@ -15,7 +15,7 @@ class Compare(CLI):
     """`compare`: the configuration of a `fit`, trained by one process per initialization and seed."""
 
     def __init__(self, argv: list[str]):
-        task = vars(tasks).get(typed_task(argv) or "")
+        task = vars(tasks).get(typed_class(argv, "model") or "")
         typed = parse_known(argv)
         if not (typed.config or typed.model) and not {"-h", "--help"} & set(argv):
             raise ConfigError("compare needs a task to train: add --config, such as tasks/classification.yaml")

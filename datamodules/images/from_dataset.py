@@ -64,7 +64,7 @@ class FromDataset(ImageDataModule):
             return
         count = 1 + max((int(found.max()) for found in labels if len(found)), default=-1)
         names = class_names(getattr(_whole(train), "classes", None) if classes is None else classes, "data.classes")
-        if classes is not None and len(set(names)) < len(names):
+        if names and classes is not None and len(set(names)) < len(names):
             raise ConfigError(f"data.classes names a class twice: {', '.join(names)}")
         self.classes = names or [str(number) for number in range(count)]
         if count > len(self.classes):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.arguments import configs_first, find_config, parse_known, run_name, typed_task, without
+from commands.arguments import configs_first, find_config, parse_known, run_name, typed_class, without
 from tests.helpers.commands import ROOT
 
 
@@ -32,10 +32,10 @@ def test_a_class_is_found_by_its_name_its_path_and_in_yaml(tmp_path):
     (tmp_path / "run.yaml").write_text(f"model: {tmp_path / 'model.yaml'}\n")
     spellings = [["--model", "SimCLR"], ["--model.class_path=SimCLR"], ["--model", '{"class_path": "SimCLR"}']]
     spellings += [["--model", str(tmp_path / "model.yaml")], ["-c", str(tmp_path / "run.yaml")]]
-    assert {typed_task(["fit", *typed]) for typed in spellings} == {"SimCLR"}
-    assert typed_task(["fit", "--config", str(tmp_path / "none.yaml")]) is None
-    assert typed_task(["fit", "--model", "none.yaml"]) is None
-    assert typed_task(["fit", "-c", str(tmp_path / "run.yaml"), "-c", "{data: Shapes}"]) == "SimCLR"
+    assert {typed_class(["fit", *typed], "model") for typed in spellings} == {"SimCLR"}
+    assert typed_class(["fit", "--config", str(tmp_path / "none.yaml")], "model") is None
+    assert typed_class(["fit", "--model", "none.yaml"], "model") is None
+    assert typed_class(["fit", "-c", str(tmp_path / "run.yaml"), "-c", "{data: Shapes}"], "model") == "SimCLR"
 
 
 def test_a_run_is_named_by_its_last_yaml_file_else_by_its_task_however_that_is_typed():

@@ -9,7 +9,7 @@ import yaml
 from safetensors.torch import load_file
 
 import tasks
-from commands.arguments import typed_task
+from commands.arguments import typed_class
 from commands.checkpoints import resolve_weights
 from modules.training.precision import Hardware
 from tests.helpers.commands import results, values
@@ -46,7 +46,7 @@ def test_every_yaml_fits_validates_tests_and_predicts(graft, path, short_scores,
     assert "figures/train_batch.png" in written
     fitted = results(run)
     assert all(row["protocol"] for row in fitted.values())
-    task = vars(tasks)[typed_task(["fit", *config])]
+    task = vars(tasks)[typed_class(["fit", *config], "model")]
     assert type(task.load_from_checkpoint(run / "checkpoints" / "last.ckpt")) is task
     if task.pretraining:
         assert "before training" in fitted["val/knn"]["protocol"]
