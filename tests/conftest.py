@@ -4,6 +4,9 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
+# before torch is imported: workers of pytest share the cores, and scikit-learn would start a process to count them
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import lightning.pytorch  # noqa: F401  # before libraries whose Union[float, int] typing would hand to its Union[int, float]
 import numpy as np
 import pytest
