@@ -2,7 +2,7 @@
 
 from modules.contracts.backbone import Backbone, Features, Maps, Weights
 from modules.contracts.batches import GREEDY, IGNORE, SURPLUS, Batch, Prediction
-from modules.contracts.errors import ConfigError, DataError, check_range, suggest, writing
+from modules.contracts.errors import ConfigError, DataError, check_range, check_sizes, suggest, writing
 from modules.contracts.parts import Fusion, FusionFactory, Neck, NeckFactory
 from modules.contracts.pixels import LUMA, pixel_scale, with_channels
 
@@ -24,6 +24,7 @@ __all__ = [
     "Prediction",
     "Weights",
     "check_range",
+    "check_sizes",
     "pixel_scale",
     "suggest",
     "with_channels",

@@ -27,6 +27,16 @@ def check_range(name: str, value: float, low: float = 0, high: float = math.inf)
         raise ConfigError(f"{name} is {value:g}, but must be {wanted}")
 
 
+def check_sizes(section: str, **sizes: int) -> None:
+    """Check that sizes (widths, channels, numbers of layers) are 1 or more.
+
+    Raises:
+        ConfigError: one is not; names the setting, as `section.name`, and its value.
+    """
+    for name, value in sizes.items():
+        check_range(f"{section}.{name}", value, 1)
+
+
 def suggest(word: str, words: list[str]) -> str:
     """A hint for a misspelt word: "; did you mean X?", or nothing when none is near."""
     match = get_close_matches(word, words, n=1, cutoff=0.5)

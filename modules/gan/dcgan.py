@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
+from modules.contracts import check_sizes
 from modules.gan.contracts import Discriminator, Generator, ImageSpec, constrain
 from modules.gan.norms import ConditionalBatchNorm, Norm, norm
 
@@ -23,6 +24,7 @@ class DCGANGenerator(Generator):
 
     def __init__(self, spec: ImageSpec, latent: int, width: int = 64):
         super().__init__(spec, latent)
+        check_sizes("generator", width=width)
         self.base, times = spec.doublings("DCGANGenerator")
         widths = [width * min(WIDEST, 2**i) for i in reversed(range(times))]
         classes = spec.classes if spec.condition == "projection" else 0
@@ -55,6 +57,7 @@ class DCGANDiscriminator(Discriminator):
     """
 
     def __init__(self, spec: ImageSpec, width: int = 64, norm: Norm = "batch", spectral: bool = False):
+        check_sizes("discriminator", width=width)
         base, times = spec.doublings("DCGANDiscriminator")
         widths = [width * min(WIDEST, 2**i) for i in range(times)]
         super().__init__(spec, widths[-1] * base**2)

@@ -9,6 +9,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
+from modules.contracts import check_sizes
 from modules.gan.contracts import Discriminator, Generator, ImageSpec, constrain
 from modules.gan.norms import ConditionalBatchNorm
 
@@ -72,7 +73,8 @@ class ResNetGenerator(Generator):
         super().__init__(spec, latent)
         self.base, times = spec.doublings("ResNetGenerator")
         small = spec.size <= 32
-        width = width or (256 if small else 64)
+        width = (256 if small else 64) if width is None else width
+        check_sizes("generator", width=width)
         widths = [width * (1 if small else min(WIDEST, 2**i)) for i in reversed(range(times + 1))]
         classes = spec.classes if spec.condition == "projection" else 0
         self.first = nn.Linear(self.inputs, widths[0] * self.base**2)
@@ -103,7 +105,8 @@ class ResNetDiscriminator(Discriminator):
     def __init__(self, spec: ImageSpec, width: int | None = None, spectral: bool = False):
         spec.doublings("ResNetDiscriminator")
         small = spec.size <= 32
-        width = width or (128 if small else 64)
+        width = (128 if small else 64) if width is None else width
+        check_sizes("discriminator", width=width)
         widths = [width] * 4 if small else [width * min(WIDEST, 2**i) for i in range(DOWN)]
         down = [True, True, False, False] if small else [True] * DOWN
         if spec.size >> DOWN >= 4:

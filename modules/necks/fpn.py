@@ -6,7 +6,7 @@ from torch import Tensor
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
-from modules.contracts import ConfigError, Features, Neck
+from modules.contracts import Features, Neck, check_sizes
 
 
 class FPN(Neck):
@@ -21,7 +21,7 @@ class FPN(Neck):
             by convolutions with stride 2 from the coarsest (for RetinaNet and FCOS).
 
     Raises:
-        ConfigError: levels below 1.
+        ConfigError: channels or levels below 1.
     """
 
     def __init__(
@@ -32,8 +32,7 @@ class FPN(Neck):
         extra: Literal["none", "pool", "p6p7"] = "none",
     ):
         super().__init__()
-        if levels < 1:
-            raise ConfigError(f"neck.levels is {levels}, but the pyramid needs at least one map")
+        check_sizes("neck", channels=channels, levels=levels)
         inputs, strides = features.channels[-levels:], features.strides[-levels:]
         blocks = {"none": None, "pool": LastLevelMaxPool(), "p6p7": LastLevelP6P7(channels, channels)}
         self.net = FeaturePyramidNetwork(inputs, channels, blocks[extra])

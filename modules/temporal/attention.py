@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from modules.contracts import Backbone, ConfigError, Fusion, Maps
+from modules.contracts import Backbone, ConfigError, Fusion, Maps, check_range, check_sizes
 from modules.temporal.frames import as_maps, frame_width, pooled_frames, vector
 
 
@@ -25,6 +25,8 @@ class Attention(Fusion):
 
     def __init__(self, backbone: Backbone, frames: int, layers: int = 2, heads: int = 4, dropout: float = 0.0):
         super().__init__()
+        check_sizes("fusion", layers=layers, heads=heads)
+        check_range("fusion.dropout", dropout, high=1)
         width = frame_width(backbone)
         if width % heads:
             raise ConfigError(f"fusion.heads is {heads}, which does not divide the {width} features of {backbone.name}")

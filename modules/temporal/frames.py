@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from modules.contracts import Backbone, ConfigError, Features, Fusion, Maps
+from modules.contracts import Backbone, ConfigError, Features, Fusion, Maps, check_range, check_sizes
 
 
 def mean_of_frames(backbone: Backbone, video: Tensor) -> Maps:
@@ -110,6 +110,8 @@ class Concat(Fusion):
 
     def __init__(self, backbone: Backbone, frames: int, hidden: int = 512, dropout: float = 0.0):
         super().__init__()
+        check_sizes("fusion", hidden=hidden)
+        check_range("fusion.dropout", dropout, high=1)
         check_images(backbone, "concat")
         self.features, self.pools = vector(hidden, backbone), True
         width = frames * frame_width(backbone)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from modules.contracts import Backbone, Fusion, Maps, check_range
+from modules.contracts import Backbone, Fusion, Maps, check_range, check_sizes
 from modules.temporal.frames import as_maps, frame_width, pooled_frames, vector
 
 
@@ -32,6 +32,7 @@ class Recurrent(Fusion):
         dropout: float = 0.0,
     ):
         super().__init__()
+        check_sizes("fusion", hidden=hidden, layers=layers)
         check_range("fusion.dropout", dropout, high=1)
         width = frame_width(backbone)
         kind = nn.LSTM if cell == "lstm" else nn.GRU

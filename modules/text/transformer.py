@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from modules.contracts import check_range
+from modules.contracts import check_range, check_sizes
 from modules.text.decoder import Decoder, State
 from modules.text.embedding import Placed, Positions, token_embedding, token_output
 from modules.text.encoder import Encoder, EncoderOutput
@@ -47,7 +47,7 @@ class TransformerEncoder(Encoder):
         max_positions: int = 256,
     ):
         super().__init__()
-        _check("encoder", width, layers, heads, feedforward, dropout, attention_dropout)
+        _check("encoder", width, layers, heads, feedforward, max_positions, dropout, attention_dropout)
         self.width = width
         self.embedding = token_embedding(vocabulary, width)
         self.place = Placed(width, positions, max_positions, dropout)
@@ -92,7 +92,7 @@ class TransformerDecoder(Decoder):
         tied: bool = True,
     ):
         super().__init__()
-        _check("decoder", width, layers, heads, feedforward, dropout, attention_dropout)
+        _check("decoder", width, layers, heads, feedforward, max_positions, dropout, attention_dropout)
         self.embedding = token_embedding(vocabulary, width)
         self.place = Placed(width, positions, max_positions, dropout)
         self.bridge = nn.Identity() if memory == width else nn.Linear(memory, width)
@@ -142,11 +142,9 @@ class TransformerDecoder(Decoder):
         ]
 
 
-def _check(section: str, width: int, layers: int, heads: int, feedforward: int, *dropouts: float) -> None:
-    sizes = {"width": width, "layers": layers, "heads": heads, "feedforward": feedforward}
-    for name, value in sizes.items():
-        check_range(f"{section}.{name}", value, 1)
-    for name, value in zip(("dropout", "attention_dropout"), dropouts, strict=True):
+def _check(section: str, width: int, layers: int, heads: int, feedforward: int, positions: int, *shares: float) -> None:
+    check_sizes(section, width=width, layers=layers, heads=heads, feedforward=feedforward, max_positions=positions)
+    for name, value in zip(("dropout", "attention_dropout"), shares, strict=True):
         check_range(f"{section}.{name}", value, high=1)
 
 

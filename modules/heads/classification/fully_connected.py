@@ -5,7 +5,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.contracts import Features, check_range
+from modules.contracts import Features, check_range, check_sizes
 from modules.heads.classification.linear import Linear
 
 
@@ -33,6 +33,7 @@ class FullyConnected(Linear):
         **kwargs,
     ):
         width = hidden[-1] if hidden else features.channels[-1] * cells**2
+        check_sizes("head", cells=cells, **{f"hidden[{i}]": size for i, size in enumerate(hidden)})
         check_range("head.dropout", dropout, high=1)
         super().__init__(Features([width], features.strides[-1:]), outputs, dropout=0.0, **kwargs)
         self.cells = cells

@@ -48,6 +48,7 @@ class Linear(ClassificationHead):
         super().__init__()
         check_range("head.dropout", dropout, high=1)
         check_range("head.label_smoothing", label_smoothing, high=1)
+        check_range("head.focal_gamma", focal_gamma)
         if isinstance(class_weights, list) and len(class_weights) != outputs:
             raise ConfigError(f"class_weights has {len(class_weights)} values, but there are {outputs} classes")
         if loss == "focal" and label_smoothing:

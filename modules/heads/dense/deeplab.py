@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from modules.contracts import ConfigError, Features, check_range
+from modules.contracts import ConfigError, Features, check_range, check_sizes
 from modules.heads.base import DenseHead
 from modules.heads.dense.low_level import low_level
 from modules.layers.blocks import ConvNormReLU, Convolution, classifier, resize
@@ -69,6 +69,7 @@ class DeepLabV3(DenseHead):
         convolution: Convolution = "plain",
     ):
         super().__init__()
+        check_sizes("head", channels=channels)
         rates = _rates(rates, features)
         self.aspp = ASPP(features.channels[-1], channels, rates, image_pooling, dropout, convolution)
         self.refine = ConvNormReLU(channels, channels, kind=convolution)
@@ -110,6 +111,7 @@ class DeepLabV3Plus(DenseHead):
         convolution: Convolution = "separable",
     ):
         super().__init__()
+        check_sizes("head", channels=channels, low_channels=low_channels, low_stride=low_stride)
         rates = _rates(rates, features)
         self.level = low_level(features, low_stride, "DeepLabV3Plus")
         self.aspp = ASPP(features.channels[-1], channels, rates, image_pooling, dropout, convolution)

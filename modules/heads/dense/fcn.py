@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from modules.contracts import Features, check_range
+from modules.contracts import Features, check_range, check_sizes
 from modules.heads.base import DenseHead
 from modules.layers.blocks import ConvNormReLU, Convolution, classifier, resize
 
@@ -30,6 +30,7 @@ class FCN(DenseHead):
         convolution: Convolution = "plain",
     ):
         super().__init__()
+        check_sizes("head", finest=finest)
         check_range("head.dropout", dropout, high=1)
         width = max(1, features.channels[-1] // 4)
         self.score = nn.Sequential(

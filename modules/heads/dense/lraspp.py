@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from modules.contracts import Features
+from modules.contracts import Features, check_range, check_sizes
 from modules.heads.base import DenseHead
 from modules.heads.dense.low_level import low_level
 from modules.layers.blocks import ConvNormReLU, classifier, resize
@@ -26,6 +26,8 @@ class LRASPP(DenseHead):
         self, features: Features, outputs: int, channels: int = 128, low_stride: int = 8, dropout: float = 0.0
     ):
         super().__init__()
+        check_sizes("head", channels=channels, low_stride=low_stride)
+        check_range("head.dropout", dropout, high=1)
         self.level = low_level(features, low_stride, "LRASPP")
         self.reduce = ConvNormReLU(features.channels[-1], channels, kernel=1)
         self.gate = nn.Conv2d(features.channels[-1], channels, 1, bias=False)

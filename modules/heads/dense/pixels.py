@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from modules.contracts import Features
+from modules.contracts import Features, check_sizes
 from modules.heads.base import DenseHead
 
 
@@ -18,6 +18,7 @@ class Pixels(DenseHead):
 
     def __init__(self, features: Features, outputs: int = 3):
         super().__init__()
+        check_sizes("head", outputs=outputs)
         stride = features.strides[-1]
         self.layers = nn.Sequential(nn.Conv2d(features.channels[-1], outputs * stride**2, 1), nn.PixelShuffle(stride))
 

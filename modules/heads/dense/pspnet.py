@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.contracts import ConfigError, Features, check_range
+from modules.contracts import ConfigError, Features, check_range, check_sizes
 from modules.heads.base import DenseHead
 from modules.layers.blocks import ConvNormReLU, Convolution, classifier, resize
 
@@ -36,6 +36,7 @@ class PSPNet(DenseHead):
         convolution: Convolution = "plain",
     ):
         super().__init__()
+        check_sizes("head", channels=channels)
         check_range("head.dropout", dropout, high=1)
         if min(bins, default=0) < 1:
             raise ConfigError(f"head.bins is {list(bins)}, but it needs numbers of cells, such as [1, 2, 3, 6]")

@@ -5,7 +5,7 @@ from math import gcd, log2
 import torch
 from torch import Tensor, nn
 
-from modules.contracts import Features, check_range
+from modules.contracts import Features, check_range, check_sizes
 from modules.heads.base import DenseHead
 from modules.layers.blocks import Convolution, classifier, convolution, resize
 
@@ -33,6 +33,7 @@ class SemanticFPN(DenseHead):
         convolution: Convolution = "plain",
     ):
         super().__init__()
+        check_sizes("head", channels=channels)
         check_range("head.dropout", dropout, high=1)
         steps = [max(1, round(log2(stride / features.strides[0]))) for stride in features.strides]
         self.scales = nn.ModuleList(

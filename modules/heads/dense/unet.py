@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from modules.contracts import ConfigError, Features, check_range
+from modules.contracts import ConfigError, Features, check_range, check_sizes
 from modules.heads.base import DenseHead
 from modules.layers.blocks import Convolution, UpBlock, Upsampling, classifier
 
@@ -50,6 +50,7 @@ class UNet(DenseHead):
         while stride % 2 == 0:
             factors, stride = [*factors, 2], stride // 2
         widths = _default_widths(len(factors)) if channels is None else channels
+        check_sizes("head", **{f"channels[{i}]": width for i, width in enumerate(widths)})
         if not joins <= len(widths) <= len(factors):
             raise ConfigError(
                 f"head.channels has {len(widths)} widths, but on maps of strides {features.strides} the U-Net has "

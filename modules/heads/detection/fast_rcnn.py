@@ -10,7 +10,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.ops import roi_align
 
-from modules.contracts import ConfigError, Features
+from modules.contracts import ConfigError, Features, check_sizes
 from modules.decoding.boxes import Detection
 from modules.heads.detection.base import DetectionHead, Maps, Target, equal_channels, from_background
 from modules.heads.detection.pooling import RoIAlign, RoIPool, named
@@ -93,6 +93,7 @@ class FastRCNN(GivenProposals):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_sizes("head", hidden=hidden, samples=64 if samples is None else samples)
         if stride is not None and stride not in features.strides:
             raise ConfigError(f"head.stride is {stride}, but the maps have strides {features.strides}")
         self.source = source
@@ -144,6 +145,7 @@ class RCNN(GivenProposals):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_sizes("head", size=size, at_once=at_once, samples=64 if samples is None else samples)
         if not 0 <= context < 0.5:
             raise ConfigError(f"head.context is {context}, but it is a share on each side, from 0 to below 0.5")
         self.source = source

@@ -12,7 +12,7 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.models.detection.ssd import SSDHead
 from torchvision.ops import box_iou
 
-from modules.contracts import ConfigError, Features
+from modules.contracts import ConfigError, Features, check_sizes
 from modules.decoding.boxes import Detection
 from modules.heads.detection.anchors import Anchors, DefaultBoxes
 from modules.heads.detection.base import RATIOS, DetectionHead, Target, equal_channels, from_background, image_list
@@ -175,7 +175,8 @@ class SSD(OneStage):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        levels = levels or len(anchor_sizes or range(6))
+        levels = len(anchor_sizes or range(6)) if levels is None else levels
+        check_sizes("head", levels=levels, finest=finest)
         self.used = [i for i, stride in enumerate(features.strides) if stride >= finest][:levels]
         if not self.used:
             raise ConfigError(f"head.finest is {finest}, but the maps have strides {features.strides}: choose one")

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, smooth_l1_loss
 from torchvision.ops import box_area, box_convert, clip_boxes_to_image
 
-from modules.contracts import Features, check_range
+from modules.contracts import Features, check_range, check_sizes
 from modules.decoding.boxes import Detection
 from modules.heads.detection.base import DetectionHead, Target
 from modules.heads.detection.regions import IOU_LOSSES, BoxLoss
@@ -37,6 +37,7 @@ class SingleObject(DetectionHead):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_sizes("head", hidden=hidden)
         check_range("head.dropout", dropout, high=1)
         self.selection = replace(self.selection, detections=1)  # with test-time augmentation too
         width = features.channels[-1] * 7**2

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from modules.contracts import Features
+from modules.contracts import Features, check_range, check_sizes
 from modules.heads.base import EmbeddingHead
 
 
@@ -52,6 +52,8 @@ class Projection(EmbeddingHead):
         norm: bool = True,
     ):
         super().__init__()
+        check_sizes("head", outputs=outputs, layers=layers)
+        check_range("head.hidden", hidden)
         width = features.pooled
         self.mlp = MLP(width, *[hidden or width] * (layers - 1), outputs, last_norm=last_norm, norm=norm)
 

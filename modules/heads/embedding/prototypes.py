@@ -5,7 +5,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
-from modules.contracts import Features
+from modules.contracts import Features, check_sizes
 from modules.heads.base import PrototypeHead
 
 
@@ -36,6 +36,7 @@ class Prototypes(PrototypeHead):
         last_norm: bool = False,
     ):
         super().__init__()
+        check_sizes("head", outputs=outputs, hidden=hidden, bottleneck=bottleneck, layers=layers)
         widths = [features.pooled, *[hidden] * (layers - 1)]
         blocks: list[nn.Module] = []
         for before, after in pairwise(widths):
