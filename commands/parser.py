@@ -2,6 +2,8 @@
 
 import argparse
 import errno
+import shutil
+import textwrap
 import traceback
 from typing import Any
 
@@ -41,6 +43,12 @@ class Parser(LightningArgumentParser):
     def parse_args(self, args: list[str] | None = None, *rest: Any, **kwargs: Any) -> Namespace:
         """Accept null inside of dataclasses too, which jsonargparse hands to itself as the text "None"."""
         return super().parse_args(args if args is None else without_none(args), *rest, **kwargs)
+
+    def format_help(self) -> str:
+        """Help whose headings fit the terminal too."""
+        width = shutil.get_terminal_size().columns
+        lines = super().format_help().splitlines(keepends=True)
+        return "".join(line if line[:1].isspace() else f"{textwrap.fill(line, width)}\n" for line in lines)
 
     def error(self, message: str, ex: Exception | None = None) -> None:
         raise user_error(ex) or Refused(message) from ex

@@ -1,5 +1,6 @@
 """Lists and tables in text files: encodings, byte order marks, line ends, separators."""
 
+import codecs
 import csv
 import io
 import re
@@ -29,9 +30,19 @@ def unicode_of(data: bytes) -> str:
     if mark := next((mark for mark in MARKS if data.startswith(mark)), None):
         return MARKS[mark]
     even, odd = data[:200:2], data[1:200:2]
-    if data and b"\0" in data[:200] and not (even.count(0) and odd.count(0)):
+    few = 4 * max(even.count(0), odd.count(0)) < len(odd) and _is_utf8(data[:200])  # a stray zero in plain text
+    if b"\0" in data[:200] and not few and not (even.count(0) and odd.count(0)):
         return "utf-16-le" if odd.count(0) else "utf-16-be"
     return "utf-8-sig"
+
+
+def _is_utf8(start: bytes) -> bool:
+    """True if bytes are UTF-8, perhaps cut within the last character."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def decode(data: bytes, name: str) -> str:

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from modules.contracts import SURPLUS, Backbone, Batch, ConfigError, Prediction
+from modules.contracts.batches import check_labels
 from modules.contracts.data_info import DataInfo
 from modules.metrics.means import Means
 from modules.training.optim import Optim, Rates
 from tasks.saved_settings import check_unsaved, check_weights, save_settings, saved_class
-from tasks.weight_averaging import EpochAverage, MovingAverage
+from tasks.weight_averaging import EpochAverage, MovingAverage, check_averages
 
 Stage = Literal["val", "test"]
 
@@ -62,13 +63,7 @@ class Task(L.LightningModule):
     def __init__(self, optim: Optim = Optim(), ema_decay: float = 0.0, average_last_epochs: int = 0):
         super().__init__()
         self.save_hyperparameters(logger=False)
-        if not 0 <= ema_decay < 1:
-            raise ConfigError(f"model.ema_decay is {ema_decay:g}, but a decay is 0 (off) to below 1: try 0.999")
-        if average_last_epochs < 0 or (ema_decay and average_last_epochs):
-            raise ConfigError(
-                f"model.average_last_epochs is {average_last_epochs} and model.ema_decay {ema_decay:g}: one of them, "
-                "and 0 or more epochs"
-            )
+        check_averages(ema_decay, average_last_epochs)
         self.optim, self.ema_decay, self.average_last_epochs = optim, ema_decay, average_last_epochs
         self.backbone = None
         self.means = {stage: Means() for stage in ("val", "test")}
@@ -113,6 +108,8 @@ class Task(L.LightningModule):
         """
         if self._trainer is not None:
             self._check(batch)
+            if self.trainer.datamodule is None and not self.trainer.current_epoch:  # a GPU waits for the answer
+                check_labels(batch, self.classes)
         return batch
 
     def _check(self, batch: Batch) -> None:
@@ -154,8 +151,7 @@ class Task(L.LightningModule):
         self.means[stage].update(values, count)
 
     def _log_means(self, stage: Stage) -> None:
-        values = self.means[stage].compute()
-        self.log_metrics({f"{stage}/{name}": value for name, value in values.items()})
+        self.log_metrics({f"{stage}/{name}": value for name, value in self.means[stage].compute().items()})
 
     def log_metrics(self, values: dict[str, Tensor]) -> None:
         """Log metrics of a whole split, equal on every device."""
@@ -187,8 +183,8 @@ class Task(L.LightningModule):
 
     def log_step(self, values: dict[str, Tensor | float]) -> None:
         """Log `train/NAME` every `log_every_n_steps` steps; the progress bar shows `train/loss`."""
-        trainer = self.trainer
-        if trainer.log_every_n_steps and (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
+        every = self.trainer.log_every_n_steps
+        if every and (self.trainer.global_step + 1) % every == 0:
             for name, value in values.items():
                 self.log(f"train/{name}", value, prog_bar=name == "loss", sync_dist=True)
 

@@ -9,6 +9,21 @@ from modules.contracts import ConfigError
 from modules.training.ema import ema_update, warmed_up
 
 
+def check_averages(ema_decay: float, average_last_epochs: int) -> None:
+    """Check the settings of a task's weight averaging.
+
+    Raises:
+        ConfigError: a decay outside of [0, 1), fewer than 0 epochs, or both averages at once.
+    """
+    if not 0 <= ema_decay < 1:
+        raise ConfigError(f"model.ema_decay is {ema_decay:g}, but a decay is 0 (off) to below 1: try 0.999")
+    if average_last_epochs < 0 or (ema_decay and average_last_epochs):
+        raise ConfigError(
+            f"model.average_last_epochs is {average_last_epochs} and model.ema_decay {ema_decay:g}: one of them, "
+            "and 0 or more epochs"
+        )
+
+
 class MovingAverage(WeightAveraging):
     """EMA of the weights: Lightning's weight averaging without synchronizing with the device.
 

@@ -17,7 +17,7 @@ class Lines(NamedTuple):
 
     Args:
         texts: as they are, without line ends.
-        broken: the fault of lines that are not UTF-8, by index; their text is empty.
+        broken: the fault of lines that are not UTF-8 or hold a NUL character, by index; their text is empty.
     """
 
     texts: list[str]
@@ -44,6 +44,9 @@ def split_lines(data: bytes, name: str) -> Lines:
         texts, broken = data.decode("utf-8").removesuffix("\n").split("\n"), {}
     except UnicodeDecodeError:
         texts, broken = _line_by_line(name, data.removesuffix(b"\n").split(b"\n"))
+    for i, text in enumerate(texts if b"\0" in data else ()):
+        if "\0" in text:
+            broken[i], texts[i] = f"{name} line {i + 1:,}: it holds a NUL character: delete it", ""
     return Lines([text.removesuffix("\r") for text in texts], broken)
 
 

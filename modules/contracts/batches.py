@@ -1,6 +1,11 @@
 """Keys of batches and predictions."""
 
+from collections.abc import Sequence
 from typing import Any
+
+from torch import Tensor
+
+from modules.contracts.errors import DataError
 
 Batch = dict[str, Any]
 """Keys and shapes as in the README's table: `image`, `views`, `label`, `id`, ..."""
@@ -16,3 +21,19 @@ SURPLUS = "surplus"
 
 GREEDY = "_greedy"
 """Suffix of metrics of greedy search, in validations between epochs."""
+
+
+def check_labels(batch: Any, classes: Sequence[str] | None) -> None:
+    """Check that integer labels and masks of a batch name one of the classes, or `IGNORE` in masks.
+
+    Raises:
+        DataError: one does not; on a device it would end the program without a word.
+    """
+    if classes is None or not isinstance(batch, dict):
+        return
+    for key in {"label", "labels", "mask"} & batch.keys():
+        parts = batch[key] if isinstance(batch[key], list | tuple) else [batch[key]]
+        for part in (one for one in parts if isinstance(one, Tensor) and not one.is_floating_point()):
+            beyond = part[(part < 0) | (part >= len(classes)) & ~((part == IGNORE) & (key == "mask"))]
+            if len(beyond):
+                raise DataError(f"{key} {int(beyond[0])} of a batch is none of the {len(classes)} classes: 0 to C - 1")

@@ -48,6 +48,11 @@ class Optim:
     scale_lr: bool = False
 
     def __post_init__(self) -> None:
+        if isinstance(self.optimizer, str):
+            raise ConfigError(
+                f"optim.optimizer is {self.optimizer!r}, but in Python it is a class or a function of the parameters, "
+                "such as torch.optim.SGD"
+            )
         if min(self.lr or 0, self.weight_decay or 0) < 0 or not 0 <= self.final <= 1:
             raise ConfigError(
                 f"optim.lr is {self.lr}, weight_decay {self.weight_decay} and final {self.final:g}, but the first two "

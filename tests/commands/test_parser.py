@@ -25,3 +25,10 @@ def test_a_module_that_exits_is_none(end):
     with pytest.raises(SystemExit) as exit_of_a_module:
         exec("import sys\nsys.exit(5)")
     assert not ends_by_itself(exit_of_a_module.value)
+
+
+def test_long_headings_of_a_help_fit_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    parser = Parser()
+    parser.add_argument_group("settings of " + "many words " * 10).add_argument("--setting")
+    assert max(map(len, parser.format_help().splitlines())) <= 60

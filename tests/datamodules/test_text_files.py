@@ -89,6 +89,12 @@ def test_other_blanks_are_normalized_and_counted(tmp_path, files):
     assert line_naming(data.describe(), "blanks", 3)
 
 
+def test_a_line_with_a_nul_character_is_named(tmp_path, files):
+    target = write(tmp_path / "nul.de", [DE[0], f"ein\0{DE[1]}", *DE[2:]])
+    with refuses(DataError, target, "line 2", "NUL", "--data.on_error skip"):
+        pairs(source=files["source"], target=target)
+
+
 def test_wrong_encoding_names_the_byte(tmp_path, files):
     good = "".join(f"{line}\n" for line in DE[:2]).encode()
     bad = good + "gr\u00fcn ist der Hund\n".encode("latin-1") + "".join(f"{line}\n" for line in DE[3:]).encode()

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from modules.backbones import Timm
-from modules.contracts import ConfigError
+from modules.contracts import ConfigError, DataError
 from modules.heads import Linear, Projection
 from modules.training.optim import Optim
 from modules.training.transfer import load_backbone
@@ -159,3 +159,12 @@ def test_a_head_is_any_callable_of_features_and_outputs():
 def test_batches_of_plain_loaders_that_do_not_fit_are_refused(task, batch, names):
     with refuses(ConfigError, *names):
         quiet(max_steps=1).fit(task(), DataLoader([batch], batch_size=None, collate_fn=lambda one: one))
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_a_class_beyond_those_of_the_task_is_refused_in_plain_loaders(label):
+    batch = {"image": torch.rand(4, 3, 32, 32), "label": torch.tensor([0, 1, 0, label])}
+    with refuses(DataError, f"label {label}", "2 classes"):
+        quiet(max_steps=1).fit(
+            classification(classes=["a", "b"]), DataLoader([batch], batch_size=None, collate_fn=dict)
+        )

@@ -112,7 +112,15 @@ def test_a_rate_of_the_backbone_is_refused_where_it_says_nothing():
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("layer_decay", 0.0), ("layer_decay", 1.5), ("warmup", -1), ("lr", -1), ("weight_decay", -1), ("betas", [0.9, 1])],
+    [
+        ("layer_decay", 0.0),
+        ("layer_decay", 1.5),
+        ("warmup", -1),
+        ("lr", -1),
+        ("weight_decay", -1),
+        ("betas", [0.9, 1]),
+        ("optimizer", "SGD"),
+    ],
 )
 def test_impossible_settings_are_refused(setting, value):
     with refuses(ConfigError, setting, value):
