@@ -22,6 +22,7 @@ from commands.setting_types import (
     offered,
     parts,
 )
+from datamodules.setting_roles import arguments_of
 from modules.backbones import C3D, class_of
 from modules.contracts import Backbone, suggest
 
@@ -198,7 +199,7 @@ def _without_class(setting: Setting, name: str, found: list[Part], value: Any) -
         own = "" if cls is C3D else f" --{name}.name {value.rpartition('/')[2]}"
         remedy = f"set --{name} {cls.__name__}{own} too"
         return f"{setting.name} is a setting of a class, but {name} is {value!r}, a name: {remedy}"
-    names = [cls.__name__ for cls in offered(found[0].base) if setting.name[len(name) + 1 :] in _parameters(cls)]
+    names = [cls.__name__ for cls in offered(found[0].base) if setting.name[len(name) + 1 :] in arguments_of(cls)]
     if not names:
         return f"there is no option {'--' * setting.typed}{setting.name}: no {found[0].base.__name__} has it"
     return f"{setting.name} is a setting of a class: name the class of {name} first, such as --{name} {names[0]}"
@@ -217,16 +218,10 @@ def _no_option(setting: Setting, rest: str, here: list[str], base: type | None) 
     said, last = f"there is no option {dashes}{setting.name}", rest.rpartition(".")[2]
     if (meant := MEANT.get(last)) and meant != setting.name:
         return f"{said}: it is --{meant} here"
-    others = [cls.__name__ for cls in offered(base) if rest in _parameters(cls)] if base else []
+    others = [cls.__name__ for cls in offered(base) if rest in arguments_of(cls)] if base else []
     if others:
         return f"{said} here: only other classes have it, such as {', '.join(others[:3])}"
     hint = suggest(rest, here).replace("mean '", f"mean '{dashes}{setting.name.removesuffix(rest)}")
     section = rest.partition(".")[0] + "." if base is None else ""
     plain = [name for name in here if name.startswith(section) and "." not in name.removeprefix(section)]
     return said + (hint or f": there are {', '.join(plain)}")
-
-
-def _parameters(cls: type) -> set[str]:
-    """Names of the parameters of a class and its bases."""
-    own = (base.__init__ for base in cls.__mro__ if "__init__" in vars(base))
-    return {name for init in own for name in inspect.signature(init).parameters}

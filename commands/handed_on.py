@@ -2,10 +2,10 @@
 
 import inspect
 import re
-from importlib import import_module
 from typing import Any
 
 from commands.arguments import class_of, parse_known, read_yaml
+from commands.setting_types import Part, find_class
 from datamodules import DataModule
 from datamodules.setting_roles import Role, default, roles_of
 
@@ -25,8 +25,8 @@ def handed_on(known: dict[str, Any], argv: list[str]) -> dict[str, Any]:
         argv: the arguments as typed.
     """
     typed_class, typed = typed_data(argv)
-    trained = find_class(known["class_path"]) if known else None
-    asked = find_class(typed_class) if typed_class else trained
+    trained = find_data(known["class_path"]) if known else None
+    asked = find_data(typed_class) if typed_class else trained
     if trained is None or asked is None:
         return {} if typed_class else known  # a class from elsewhere, which the parser finds or refuses
     theirs, ours = roles_of(trained), roles_of(asked)
@@ -52,21 +52,10 @@ def typed_data(argv: list[str]) -> tuple[str | None, set[str]]:
     return name, (names | options) - {"class_path", "init_args"}
 
 
-def find_class(name: str) -> type[DataModule] | None:
+def find_data(name: str) -> type[DataModule] | None:
     """A data module by its name or import path; null if there is none."""
-    module, _, last = name.rpartition(".")
     try:
-        found = getattr(import_module(module), last, None) if module else _ours().get(last)
-    except ImportError:
+        found = find_class(name, Part(DataModule)).base
+    except LookupError:
         return None
     return found if inspect.isclass(found) and issubclass(found, DataModule) else None
-
-
-def _ours() -> dict[str, type[DataModule]]:
-    """Data modules by their names."""
-    known, waiting = {}, [DataModule]
-    while waiting:
-        part = waiting.pop()
-        known[part.__name__] = part
-        waiting += part.__subclasses__()
-    return known

@@ -80,11 +80,8 @@ class Task(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         source = self.trainer.datamodule  # null for plain loaders
-        if hasattr(source, "data_info"):  # data modules of other programs have none
-            data = source.data_info()
-        else:
-            data = DataInfo() if source is None else DataInfo(type(source).__name__)
-        self.on_data(data, stage)
+        other = DataInfo() if source is None else DataInfo(type(source).__name__)  # of another program
+        self.on_data(source.data_info() if hasattr(source, "data_info") else other, stage)
 
     def on_data(self, data: DataInfo, stage: str) -> None:
         """Take from the data what the task depends on; called by `setup`, with initial weights in place.
@@ -108,7 +105,7 @@ class Task(L.LightningModule):
         """
         if self._trainer is not None:
             self._check(batch)
-            if self.trainer.datamodule is None and not self.trainer.current_epoch:  # a GPU waits for the answer
+            if self.data == DataInfo() and not self.trainer.current_epoch:  # a GPU waits for the answer
                 check_labels(batch, self.classes)
         return batch
 
@@ -183,8 +180,8 @@ class Task(L.LightningModule):
 
     def log_step(self, values: dict[str, Tensor | float]) -> None:
         """Log `train/NAME` every `log_every_n_steps` steps; the progress bar shows `train/loss`."""
-        every = self.trainer.log_every_n_steps
-        if every and (self.trainer.global_step + 1) % every == 0:
+        trainer = self.trainer
+        if trainer.log_every_n_steps and (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
             for name, value in values.items():
                 self.log(f"train/{name}", value, prog_bar=name == "loss", sync_dist=True)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from commands.handed_on import find_class, handed_on, typed_data
+from commands.handed_on import find_data, handed_on, typed_data
 from datamodules import ImageFolder
 from datamodules.setting_roles import arguments_of, default
 from tests.helpers.commands import results
@@ -71,11 +71,11 @@ def test_classes_and_settings_are_found_however_they_are_typed(tmp_path):
     ):
         assert typed_data(["predict", *typed]) == ("UnlabeledImages", {"root"})
     assert (
-        find_class("UnlabeledImages")
-        is find_class("datamodules.UnlabeledImages")
-        is find_class("datamodules.images.unlabeled_images.UnlabeledImages")
+        find_data("UnlabeledImages")
+        is find_data("datamodules.UnlabeledImages")
+        is find_data("datamodules.images.unlabeled_images.UnlabeledImages")
     )
-    assert find_class("nowhere.UnlabeledImages") is find_class("Nothing") is None
+    assert find_data("nowhere.UnlabeledImages") is find_data("Nothing") is None
 
 
 def test_data_modules_from_elsewhere_are_left_to_the_parser():
@@ -130,7 +130,7 @@ def typed_everywhere(run: Path, data: str) -> Path:
     """A copy of a run's checkpoint that was trained on other data with every setting away from its default."""
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     kept = {n: v for n, v in checkpoint["datamodule_hyper_parameters"].items() if n in ("image_size", "frames")}
-    found = find_class(data)
+    found = find_data(data)
     values = {name: TYPED.get(name, default(found, name)) for name in arguments_of(found)} | kept
     checkpoint["datamodule_hyper_parameters"] = values | {"_class_path": f"datamodules.{data}"}
     path = run / "checkpoints" / "typed.ckpt"
