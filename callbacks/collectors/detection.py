@@ -93,7 +93,8 @@ class DetectionCollector(Collector):
         yield "predictions", _answers(surely(self.sample.kept(), sure), classes, title)
         title = f"{stage}: images with the most objects missed and detections of nothing, score {sure:.2f} and more"
         worst = surely(self.worst.kept(), sure)
-        bad = worst["wrong"].any(1)
+        wrong = worst["wrong"].sum(1)
+        bad = wrong.argsort(descending=True, stable=True)[: int(wrong.count_nonzero())]
         yield "mistakes", _answers({name: row[bad] for name, row in worst.items()}, classes, title)
         metrics = per_class_of_objects(reports)
         main = next(name for name in MAIN_METRICS if name in metrics)

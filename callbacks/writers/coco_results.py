@@ -19,7 +19,8 @@ from modules.contracts import Batch, Prediction, writing
 from modules.contracts.image_ids import image_number
 
 Record = dict[str, Any]
-COLUMNS = ("objects", "boxes", "masks")
+COUNTS = ("objects", "detections")
+COLUMNS = (*COUNTS, "boxes", "masks")
 
 
 def records(
@@ -71,25 +72,34 @@ class ResultFile(Table):
     """Write COCO results batch by batch, from any number of processes.
 
     `<name>.json` of boxes or, where there are masks, `<name>_bbox.json` and `<name>_segm.json`, object by object in the
-    same order; and `<name>.csv` with the columns `path`, `image_id` and `objects`, a row for every image.
+    same order; and `<name>.csv`, a row for every image, with the columns `path`, `image_id`, `objects` (detections of
+    the score `sure` and more) and `detections` (all).
 
     Args:
         path: of the results, `<name>.json`.
         rank: of this process.
         category_ids: annotations' category id of each class index.
         image_ids: annotations' id of each image, if they have numbers.
+        sure: lowest score, 0..1, of what counts as an object.
     """
 
-    def __init__(self, path: Path, rank: int, category_ids: list[int], image_ids: dict[str, int] | None = None):
+    def __init__(
+        self,
+        path: Path,
+        rank: int,
+        category_ids: list[int],
+        image_ids: dict[str, int] | None = None,
+        sure: float = 0.0,
+    ):
         super().__init__(path.with_name(f"{path.name}.rows"), rank, ["path", "image_id", *COLUMNS])
         self.results, self.category_ids, self.image_ids = path, category_ids, image_ids
-        self.masks = False
+        self.masks, self.sure = False, sure
 
     def add(self, batch: Batch, prediction: Prediction) -> None:
         for i, name in enumerate(batch["id"]):
             one = {key: prediction[key][i : i + 1] for key in ("boxes", "scores", "labels", "rle") if key in prediction}
             found = records([name], one, self.category_ids, self.image_ids)
-            self.write([[name, number_of(name, self.image_ids), *_columns([*found])]])
+            self.write([[name, number_of(name, self.image_ids), *_columns([*found], self.sure)]])
         self.masks |= "rle" in prediction
 
     def merge(self, world: int) -> list[Path]:
@@ -112,18 +122,19 @@ class ResultFile(Table):
         path = self.results.with_suffix(".csv")
         part = path.with_name(f"{path.name}.tmp")
         with writing(path), open_text(self.path, "r") as file, open_text(part, "w") as table:
-            rows = csv.DictWriter(table, ["path", "image_id", "objects"], extrasaction="ignore")
+            rows = csv.DictWriter(table, ["path", "image_id", *COUNTS], extrasaction="ignore")
             rows.writeheader()
             rows.writerows(csv.DictReader(file))
         part.replace(path)
         return path
 
 
-def _columns(found: list[Record]) -> list[str | int]:
-    """Number of objects of an image, their entries with boxes, and those with masks."""
+def _columns(found: list[Record], sure: float) -> list[str | int]:
+    """Numbers of sure detections and of all, entries with boxes, and those with masks."""
     boxes = (_line({k: v for k, v in entry.items() if k != "segmentation"}) for entry in found)
     masks = (_line({k: v for k, v in entry.items() if k != "bbox"}) for entry in found if "segmentation" in entry)
-    return [len(found), ",\n".join(boxes), ",\n".join(masks)]
+    certain = sum(entry["score"] >= sure for entry in found)
+    return [certain, len(found), ",\n".join(boxes), ",\n".join(masks)]
 
 
 def _line(entry: Record) -> str:

@@ -22,10 +22,14 @@ class DetectionFiles(ResultFile):
     def __init__(self, source: Source) -> None:
         self.classes, data = source.task.classes, source.trainer.datamodule
         categories = data.category_ids or list(range(1, len(self.classes) + 1))
-        super().__init__(source.folder / f"{source.stage}.json", source.rank, categories, data.image_ids)
+        typed, best = source.threshold, source.task.drawing_threshold
+        sure = typed if typed is not None else best or USUAL
+        super().__init__(source.folder / f"{source.stage}.json", source.rank, categories, data.image_ids, sure)
         self.images: ObjectImages | None = None
         if source.stage == "predict":
-            sure = _drawn_from(source.threshold, source.task.drawing_threshold)
+            if typed is None:
+                why = "that of the best F1 in the checkpoint's validation" if best else "as the checkpoint knows no F1"
+                rank_zero_info(f"drawing detections of score {sure:.2f} and more, {why}: --predictions.threshold SCORE")
             self.images = ObjectImages(source.folder, source.rank, source.task, sure)
 
     def add(self, batch: Batch, prediction: Prediction) -> None:
@@ -43,13 +47,3 @@ class DetectionFiles(ResultFile):
         with writing(path), open_text(path, "w") as file:
             csv.writer(file).writerows([("id", "name"), *zip(self.category_ids, self.classes, strict=True)])
         return path
-
-
-def _drawn_from(typed: float | None, best: float | None) -> float:
-    """Lowest score of drawn detections: as typed, else that of the best F1, else the default."""
-    if typed is not None:
-        return typed
-    why = "that of the best F1 in the checkpoint's validation" if best else "as the checkpoint knows no best F1"
-    sure = best or USUAL
-    rank_zero_info(f"drawing detections of score {sure:.2f} and more, {why}: --predictions.threshold sets another")
-    return sure

@@ -64,11 +64,12 @@ def test_numbers_made_of_paths_differ_and_keep_their_digits_in_every_program():
 
 
 def test_every_image_has_a_row_with_its_number_also_one_without_objects(tmp_path):
-    file = ResultFile(tmp_path / "r.json", 0, CATEGORY_IDS, {"a.png": 40})
+    file = ResultFile(tmp_path / "r.json", 0, CATEGORY_IDS, {"a.png": 40}, sure=0.5)
     file.add({"id": ["a.png", "x/b.png"]}, prediction(masks=False))
     file.close()
     assert file.merge(1) == [tmp_path / "r.json", tmp_path / "r.csv"]
-    rows = [("path", "image_id", "objects"), ("a.png", "40", "2"), ("x/b.png", str(image_number("x/b.png")), "0")]
+    other = str(image_number("x/b.png"))
+    rows = [("path", "image_id", "objects", "detections"), ("a.png", "40", "1", "2"), ("x/b.png", other, "0", "0")]
     assert (tmp_path / "r.csv").read_text().split() == [",".join(row) for row in rows]
 
 
