@@ -8,6 +8,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from modules.contracts import check_sizes
+
 
 def embedding_std(embeddings: Tensor) -> float:
     """Spread of the embeddings on the unit sphere: 1 when uniformly distributed, 0 when all are parallel.
@@ -42,6 +44,7 @@ class CollapseMonitor(Callback):
     """
 
     def __init__(self, every: int = 50) -> None:
+        check_sizes("CollapseMonitor", every=every)
         self.every = every
         self._step = 0
         self._warned = False

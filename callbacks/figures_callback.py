@@ -30,7 +30,7 @@ class Figures(Callback):
     """
 
     def __init__(self, samples: int = 16, every: int = 0) -> None:
-        check_range("figures.samples", samples, 1)
+        check_range("figures.samples", samples, 1, 1024)
         check_range("figures.every", every)
         self.samples = samples
         self.every = every

@@ -12,7 +12,7 @@ from callbacks.collectors.embedding import embed
 from callbacks.figures.curve import curve
 from callbacks.figures.log import log_figure
 from callbacks.results.metrics import check_data, classifies
-from modules.contracts import ConfigError
+from modules.contracts import ConfigError, check_range, check_sizes
 
 
 def knn_predict(bank: Tensor, labels: Tensor, queries: Tensor, k: int, temperature: float, classes: int) -> Tensor:
@@ -57,6 +57,8 @@ class KNN(Callback):
     """
 
     def __init__(self, k: int = 20, temperature: float = 0.1, every: int = 5) -> None:
+        check_sizes("KNN", k=k, every=every)
+        check_range("KNN.temperature", temperature, low=1e-6)
         self.k = k
         self.temperature = temperature
         self.every = every

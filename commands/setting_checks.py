@@ -1,12 +1,14 @@
 """Checks of settings that the parser, or Lightning, lets pass and that fail later."""
 
 import inspect
+import math
 import re
 from dataclasses import is_dataclass
 from importlib import import_module
 from typing import Any, get_args, get_type_hints
 
 from jsonargparse import Namespace
+from lightning.pytorch.callbacks import Timer
 
 from commands.setting_types import lacks, no_group, parts
 from datamodules.setting_roles import roles_of
@@ -20,6 +22,7 @@ LEAST = {
     "gradient_clip_val": 0,
     "min_epochs": 0,
     "min_steps": 0,
+    "num_sanity_val_steps": -1,
 }
 """Least value of settings of the trainer."""
 OPTIMIZER = re.compile(r"--model\.(?P<optim>\w*optim)\.optimizer\.(init_args\.)?(?P<name>lr|weight_decay|betas)(=|$)")
@@ -37,10 +40,31 @@ def check_settings(settings: Namespace, typed: list[str]) -> None:
         ConfigError: names the setting.
     """
     check_sections(settings)
+    for name in ("model", "data", "checkpoint", "figures", "predictions"):
+        check_finite(name, settings[name])
     for name in ("model", "data"):
         check_classes(name, settings[name])
     check_locations(settings.model, settings.data)
     check_optimizers(settings.model, typed)
+
+
+def check_finite(name: str, value: Any) -> None:
+    """Refuse nan and infinity, which YAML knows as .nan and .inf.
+
+    Args:
+        name: of the setting.
+        value: of it; settings and lists are followed.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{name.replace('.init_args', '')} is {value}, but must be a finite number")
+    parts = vars(value) if isinstance(value, Namespace) else value if isinstance(value, dict) else {}
+    if isinstance(value, list | tuple):
+        parts = dict(enumerate(value))
+    for key, part in parts.items():
+        check_finite(f"{name}.{key}", part)
 
 
 def check_trainer(config: dict[str, Any], task: Task) -> None:
@@ -82,6 +106,8 @@ def _check_length(config: dict[str, Any]) -> None:
         raise ConfigError("trainer.max_epochs is -1, so training would not end: set it or trainer.max_steps")
     if epochs is not None and 0 < epochs < (config["min_epochs"] or 0):
         raise ConfigError(f"trainer.min_epochs is {config['min_epochs']}, but trainer.max_epochs is {epochs}")
+    if config["max_time"] is not None and not Timer(config["max_time"]).time_remaining():
+        raise ConfigError(f"trainer.max_time is {config['max_time']}, so nothing would be trained: leave it out")
     if config["val_check_interval"] == 0:
         raise ConfigError("trainer.val_check_interval is 0, but must be above 0: leave it out for each epoch's end")
 

@@ -75,13 +75,14 @@ def build_trainer(parts: Namespace, summary: Summary, directory: RunDirectory) -
 
 
 def _check_twice(given: list[Callback]) -> None:
-    """Refuse two callbacks whose states would share a key of the checkpoint.
+    """Refuse two callbacks whose states would share a key of the checkpoint, and two of one of ours.
 
     Raises:
         ConfigError: names the class.
     """
     keys = set()
     for callback in given:
-        if type(callback).state_dict is not Callback.state_dict and callback.state_key in keys:
+        ours = type(callback).__module__.partition(".")[0] == "callbacks"
+        if (ours or type(callback).state_dict is not Callback.state_dict) and callback.state_key in keys:
             raise ConfigError(f"trainer.callbacks: there are two {type(callback).__name__}, leave one out")
         keys.add(callback.state_key)

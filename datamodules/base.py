@@ -13,9 +13,11 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from datamodules.sampler import DistributedSequentialSampler, EpochSampler
 from datamodules.setting_roles import Role
 from datamodules.workers import Collate, Loader, outlive_signals
-from modules.contracts import Batch, ConfigError, DataError
+from modules.contracts import Batch, DataError, check_range, check_sizes
 from modules.contracts.data_info import DataInfo
 from modules.contracts.palette import RGB
+
+MOST_WORKERS = 64  # on machines of few cores
 
 MEANING = ("palette", "mask_values")
 Split = Literal["train", "val", "test"]
@@ -53,8 +55,8 @@ class DataModule(L.LightningDataModule):
     def __init__(self, batch_size: int = 64, workers: int = 2):
         super().__init__()
         self.save_hyperparameters(logger=False)
-        if batch_size < 1 or workers < 0:
-            raise ConfigError(f"data.batch_size is {batch_size} and data.workers {workers}: at least 1, and 0 or more")
+        check_sizes("data", batch_size=batch_size)
+        check_range("data.workers", workers, high=max(MOST_WORKERS, 4 * (os.cpu_count() or 1)))
         self.batch_size, self.workers = batch_size, workers
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # set by --seed_everything
         self.resume = (0, 0)

@@ -6,6 +6,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
+from callbacks.results.metrics import check_generative
+from modules.contracts import check_sizes
+
 PATIENCE = 5  # checks in a row
 STUCK = 0.9  # of the weights
 CLIPPED_SHARE = 0.999  # of the bound
@@ -24,9 +27,13 @@ class GANMonitor(Callback):
     """
 
     def __init__(self, every: int = 100) -> None:
+        check_sizes("GANMonitor", every=every)
         self.every = every
         self._sure = self._stuck = 0  # checks in a row
         self._warned: set[str] = set()
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        check_generative(pl_module, self)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

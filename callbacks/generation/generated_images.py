@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 from callbacks.collectors.base import arrays, rgb
 from callbacks.figures.generated import named_rows, tiles
 from callbacks.figures.log import log_figure
+from callbacks.results.metrics import check_generative
 from modules.contracts import ConfigError, writing
 from modules.gan import to_bytes
 
@@ -36,6 +37,9 @@ class GeneratedImages(Callback):
         if every < 1:
             raise ConfigError(f"GeneratedImages: every is {every}, but it counts epochs from 1")
         self.every = every
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        check_generative(pl_module, self)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.global_step == 0:

@@ -14,6 +14,7 @@ from callbacks.collectors.base import arrays, exchanged, rgb
 from callbacks.figures.generated import histogram, neighbors, progress
 from callbacks.figures.log import log_figure
 from callbacks.generation.reference_statistics import CHUNK, ReferenceStatistics, images, reference_statistics
+from callbacks.results.metrics import check_generative
 from modules.contracts import ConfigError
 from modules.gan import to_bytes
 from modules.metrics.generative import MIN_IMAGES, GenerativeScores, modes, nearest
@@ -67,6 +68,9 @@ class GenerationMetrics(Callback):
         self._reference: ReferenceStatistics | str = ""  # or the reason why there are none
         self._step = -1  # of the last evaluation
         self._warned = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        check_generative(pl_module, self)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._prepare(trainer, pl_module)  # what is wrong is found before the first step

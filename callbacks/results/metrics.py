@@ -98,6 +98,16 @@ def check_names(batch: Batch, callback: L.Callback) -> None:
         )
 
 
+def check_generative(task: L.LightningModule, callback: L.Callback) -> None:
+    """Check that a task generates images.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if not getattr(task, "generative", False):
+        raise ConfigError(f"{type(callback).__name__} is for GANs, but {type(task).__name__} is none: leave it out")
+
+
 def classifies(task: L.LightningModule) -> bool:
     """True if a task's accuracy is about the classes of the data, not about an order of tiles or a rotation."""
     return "label" in task.required_keys and "accuracy" in task.protocols

@@ -37,8 +37,8 @@ class Sampling:
     def __post_init__(self) -> None:
         for name in ("frames", "stride", "clips"):
             check_range(f"data.{name}", getattr(self, name), 1)
-        if self.fps is not None and self.fps <= 0:
-            raise ConfigError(f"data.fps is {self.fps:g}, but it counts frames per second: above 0, or null for all")
+        if self.fps is not None:
+            check_range("data.fps", self.fps, 0.001, 10_000)
         if self.how == "uniform" and self.stride != 1:
             raise ConfigError(
                 f"data.stride is {self.stride}, but uniform clips span the whole video: set data.sampling dense"

@@ -17,12 +17,12 @@ class DataError(Exception):
 
 
 def check_range(name: str, value: float, low: float = 0, high: float = math.inf) -> None:
-    """Check that a setting lies in [low, high].
+    """Check that a setting is a finite number in [low, high].
 
     Raises:
         ConfigError: it does not; names the setting and its value.
     """
-    if not low <= value <= high:
+    if not (low <= value <= high and math.isfinite(value)):
         wanted = f"at least {low:g}" if high == math.inf else f"within {low:g}..{high:g}"
         raise ConfigError(f"{name} is {value:g}, but must be {wanted}")
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from modules.contracts import ConfigError
+from modules.contracts import check_range, check_sizes
 from modules.text.tokens import BOS, EOS, PAD
 
 
@@ -46,12 +46,9 @@ class Limits:
     never: tuple[int, ...] = (PAD, BOS)
 
     def __post_init__(self):
-        if not (self.max_length >= 1 and 0 <= self.min_length < self.max_length and self.no_repeat_ngram_size >= 0):
-            raise ConfigError(
-                f"a text of {self.min_length} to {self.max_length} tokens without repeated "
-                f"{self.no_repeat_ngram_size}-grams cannot be searched for: choose 0 <= min_length < max_length "
-                "and no_repeat_ngram_size >= 0"
-            )
+        check_sizes("search", max_length=self.max_length)
+        check_range("search.min_length", self.min_length, high=self.max_length - 1)
+        check_range("search.no_repeat_ngram_size", self.no_repeat_ngram_size)
 
     def forbid(self, logs: Tensor, said: Tensor) -> Tensor:
         """Overwrites log-probabilities (R, V) with minus infinity where no such token may follow `said` (R, t)."""

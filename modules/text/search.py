@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from modules.contracts import ConfigError
+from modules.contracts import ConfigError, check_range, check_sizes
 from modules.text.beam import beam
 from modules.text.decoder import Decoder, State
 from modules.text.encoder import EncoderOutput
@@ -18,6 +18,9 @@ from modules.text.hypotheses import Hypothesis, Limits
 from modules.text.tokens import BOS, EOS
 
 __all__ = ["Hypothesis", "Limits", "Search", "beam", "greedy", "likeliest", "sample"]
+
+
+LEAST = 1e-6  # of temperature and top_p, which are above 0
 
 
 @torch.no_grad()
@@ -60,11 +63,8 @@ def sample(
     Raises:
         ConfigError: a setting out of its range.
     """
-    if num_return_sequences < 1 or temperature <= 0 or top_k < 0 or not 0 < top_p <= 1:
-        raise ConfigError(
-            f"num_return_sequences {num_return_sequences}, temperature {temperature}, top_k {top_k}, top_p {top_p}: "
-            "sampling needs num_return_sequences >= 1, temperature > 0, top_k >= 0 and 0 < top_p <= 1"
-        )
+    check_sizes("search", num_return_sequences=num_return_sequences)
+    _check_sampling(temperature, top_k, top_p, least=LEAST)
 
     def draw(logs: Tensor) -> Tensor:
         return likeliest(logs / temperature, top_k, top_p).softmax(1).multinomial(1, generator=generator)[:, 0]
@@ -107,20 +107,13 @@ class Search:
 
     def __post_init__(self):
         _ = self.limits
-        if (
-            self.num_beams < 1
-            or self.length_penalty < 0
-            or self.num_return_sequences < 1
-            or (self.num_return_sequences > self.num_beams and not self.temperature)
-        ):
+        check_sizes("search", num_beams=self.num_beams, num_return_sequences=self.num_return_sequences)
+        check_range("search.length_penalty", self.length_penalty)
+        _check_sampling(self.temperature, self.top_k, self.top_p)
+        if self.num_return_sequences > self.num_beams and not self.temperature:
             raise ConfigError(
-                f"search.num_beams {self.num_beams}, num_return_sequences {self.num_return_sequences}, length_penalty "
-                f"{self.length_penalty:g}: needs 1 <= num_return_sequences <= num_beams, length_penalty >= 0"
-            )
-        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
-            raise ConfigError(
-                f"search.temperature {self.temperature:g}, top_k {self.top_k}, top_p {self.top_p:g}: needs "
-                "temperature >= 0, top_k >= 0 and 0 < top_p <= 1"
+                f"search.num_return_sequences is {self.num_return_sequences}, but search.num_beams is "
+                f"{self.num_beams}: a beam search returns no more texts than it has beams"
             )
         if not self.temperature and (self.top_k or self.top_p < 1):
             raise ConfigError("search.top_k and top_p choose what is drawn from: set search.temperature above 0, too")
@@ -138,6 +131,12 @@ class Search:
         if self.num_beams == 1:
             return [[found] for found in greedy(decoder, memory, self.limits)]
         return beam(decoder, memory, self.num_beams, self.limits, self.length_penalty, self.num_return_sequences)
+
+
+def _check_sampling(temperature: float, top_k: int, top_p: float, least: float = 0.0) -> None:
+    check_range("search.temperature", temperature, least)
+    check_range("search.top_k", top_k)
+    check_range("search.top_p", top_p, LEAST, 1)
 
 
 def likeliest(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:

@@ -13,6 +13,8 @@ from tests.helpers.small_task import Data, MemoryLogger, Task
 class Adversaries(Task):
     """Task that logs given discriminator outputs."""
 
+    generative = True
+
     def __init__(self, real: float = 0.5, fake: float = 0.5, wasserstein: bool = False, weight_clip: float = 0.0):
         super().__init__()
         self.verdicts = {"train/d_real": real, "train/d_fake": fake}

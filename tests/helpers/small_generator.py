@@ -16,6 +16,8 @@ def shapes(**settings: Any) -> Shapes:
 class Generator(L.LightningModule):
     """Generator that returns images of the training set, chosen by the noise, or one and the same (mode collapse)."""
 
+    generative = True
+
     def __init__(self, data: Shapes, collapsed: bool = False, condition: str | None = None) -> None:
         super().__init__()
         data.setup()

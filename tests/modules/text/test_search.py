@@ -283,9 +283,12 @@ class Uncached(Decoder):
         return self.decoder(text, memory)[:, -1], {"source": state["source"], "text": [text]}
 
 
-@pytest.mark.parametrize("settings", [(0,), (5, 5), (5, -1), (5, 0, -1)])
-def test_limits_that_nothing_meets_are_refused(settings: tuple[int, ...]):
-    with refuses(ConfigError, "min_length", "max_length", "no_repeat_ngram_size", *settings):
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [((0,), "max_length"), ((5, 5), "min_length"), ((5, -1), "min_length"), ((5, 0, -1), "no_repeat_ngram_size")],
+)
+def test_limits_that_nothing_meets_are_refused(settings: tuple[int, ...], name: str):
+    with refuses(ConfigError, f"search.{name}", settings[-1]):
         Limits(*settings)
 
 
@@ -294,5 +297,5 @@ def test_settings_out_of_range_are_refused():
         with refuses(ConfigError, *settings, *settings.values()):
             beam(Table(), sources(1), **settings)
     for settings in ({"temperature": 0.0}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.1}, {"num_return_sequences": 0}):
-        with refuses(ConfigError, *(f"{name} {value}" for name, value in settings.items())):
+        with refuses(ConfigError, *settings, *(f"{value:g}" for value in settings.values())):
             sample(Table(), sources(1), **settings)
