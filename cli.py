@@ -7,6 +7,7 @@ import sys
 from typing import NoReturn
 
 from commands.early_checks import end_imports_by_signals, exit_early
+from commands.output import keep_output
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -18,6 +19,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run() -> NoReturn:
     """Run the command of this process."""
+    keep_output()
     exit_early(sys.argv[1:])  # a typo need not wait for the imports
     end_imports_by_signals()
     sys.exit(main())

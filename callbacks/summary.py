@@ -60,6 +60,7 @@ class Summary(L.Callback):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         data, folder = trainer.datamodule, trainer.default_root_dir
         lines = [*data.describe(), *_about_classes(trainer, pl_module)]
+        lines += _input_size(data)
         for line in chain(lines, *told(trainer, "startup_lines")):
             CONSOLE.print(f"  {line}", markup=False)
         effective, each = pl_module.effective_batch_size, data.per_step * trainer.world_size
@@ -73,7 +74,9 @@ class Summary(L.Callback):
                 "  no validation set: the last weights are the result, not the best ones; add one, or set aside "
                 "samples by --data.val_split"
             )
-        CONSOLE.print(f"  run directory {folder}")
+        if trainer.ckpt_path:
+            CONSOLE.print(f"  goes on from {trainer.ckpt_path}", markup=False)
+        CONSOLE.print(f"  run directory {folder}", markup=False)
 
     @rank_zero_only
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -110,7 +113,7 @@ class Summary(L.Callback):
         rows, others = (self.rows, []) if self.rows else self.results.rows(trainer)
         lines = [line for each in told(trainer, "report_lines") for line in each]
         if rows or others:
-            weights = "" if self.command == "fit" else f", {self.results.weights}"
+            weights = f", {self.results.weights}" if self.results.weights else ""
             Console(highlight=False).print(results_table(rows + others, f"Results, seed {self.seed}{weights}"))
             self._write(folder, rows, others, [line for line in lines if isinstance(line, str)], trainer)
         elif self.command != "predict":
@@ -162,6 +165,13 @@ class Summary(L.Callback):
         for logger in trainer.loggers:
             if hasattr(logger, "advice") and (lines := logger.advice()):
                 CONSOLE.print(lines, markup=False)
+
+
+def _input_size(data: L.LightningDataModule) -> list[str]:
+    """Height and width in which the network sees images or clips, where these are fixed."""
+    side = getattr(data, "image_size", None)
+    height, width = (side, side) if isinstance(side, int) else getattr(data, "target_size", None) or (0, 0)
+    return [f"the network sees {height} x {width} pixels (--data.image_size)"] if height and width else []
 
 
 def _about_classes(trainer: L.Trainer, task: L.LightningModule) -> list[str]:

@@ -85,6 +85,8 @@ def user_error(error: BaseException | None) -> Exception | None:
             return error
         if sentence := worker_error(error):
             return sentence
+        if isinstance(error, MemoryError):  # of the host; torch raises another for a device
+            return DataError(f"memory is full ({error}): lower --data.batch_size, --data.image_size or the model")
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # a path in a YAML
             return ConfigError(f"{str(error.filename)[:30]}... is too long for the name of a file")
         error = error.__cause__ or error.__context__

@@ -1,6 +1,7 @@
 """YAML whose text is read back as text."""
 
 import re
+from enum import Enum
 from typing import Any
 
 import yaml
@@ -20,6 +21,9 @@ Dumper.add_implicit_resolver(
     ),
     list("-+0123456789."),
 )
+
+
+Dumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_str(member.name))  # jsonargparse reads names
 
 
 def dump_yaml(data: Any) -> str:

@@ -3,6 +3,7 @@
 import pytest
 import yaml
 from jsonargparse._loaders_dumpers import yaml_load
+from lightning.pytorch.callbacks.timer import Interval
 
 from commands.yaml_text import dump_yaml
 
@@ -22,3 +23,7 @@ def test_text_stays_text(name, read):
 @pytest.mark.parametrize("read", [yaml.safe_load, yaml_load])
 def test_other_values_stay_what_they_are(value, read):
     assert read(dump_yaml({"x": value})) == {"x": value}
+
+
+def test_a_member_of_an_enumeration_is_its_name():
+    assert yaml.safe_load(dump_yaml({"interval": Interval.step})) == {"interval": "step"}
