@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import callbacks
 import tasks
-from commands.arguments import parse_known, typed_class
+from commands.arguments import find_config, parse_known, read_yaml, typed_class
 from commands.checkpoints import checkpoint_name, find_checkpoint
 from commands.handed_on import handed_on, typed_data
 from modules.contracts import ConfigError
 from modules.training.transfer import read_checkpoint
+from modules.training.trusted import check_trusted, texts
 
 
 class Trained(NamedTuple):
@@ -67,7 +68,7 @@ def settings_for(trained: Trained, argv: list[str]) -> str:
     """The settings that a checkpoint hands on to a command other than `fit`, as YAML.
 
     Raises:
-        ConfigError: options that cannot go with a checkpoint.
+        ConfigError: options that cannot go with a checkpoint, or settings that name code which was not typed.
     """
     command = argv[0]
     if parse_known(argv).weights:
@@ -75,10 +76,18 @@ def settings_for(trained: Trained, argv: list[str]) -> str:
     if command == "predict" and (few := {"label_fraction", "num_labels", "val_split"} & typed_data(argv)[1]):
         name = min(few)
         raise ConfigError(f"data.{name} is about training, but predict takes every sample: leave --data.{name} out")
+    check_trusted(trained.settings, trained.path, typed_texts(argv))
     model, data = trained.settings["model"], handed_on(trained.settings["data"], argv)
     if "weights" in (known := model.get("init_args", {})):
         model = model | {"init_args": known | {"weights": None}}  # the checkpoint holds them
     return json.dumps({section: value for section, value in (("model", model), ("data", data)) if value})
+
+
+def typed_texts(argv: list[str]) -> set[str]:
+    """All texts that the user typed, those in YAML and in the YAML files that were named included."""
+    values = [word.partition("=")[2] if word.startswith("--") else word for word in argv]
+    trees = [read_yaml(find_config(value)) for value in values if value.endswith((".yaml", ".yml"))]
+    return {text for _, text in texts([values, trees], files=False)}
 
 
 def _settings(hparams: dict[str, Any]) -> dict[str, Any]:
