@@ -191,7 +191,7 @@ class Checkpoint(LightningCheckpoint):
         """Copy the weights of the best validation of the run that is resumed; returns False if they are gone."""
         resumed, path = Path(trainer.ckpt_path), self.folder / "best.ckpt"
         for source in (path, resumed.with_name("best.ckpt"), resumed):
-            if source.is_file() and read_checkpoint(source, mapped=True)["global_step"] == self.best.step:
+            if source.is_file() and read_checkpoint(source, mapped=True).get("global_step") == self.best.step:
                 if source.resolve() != path.resolve():
                     partial = path.with_suffix(".tmp")
                     with writing(path):

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import distributed
 
+from modules.contracts import DataError
+
 
 class RandomState(L.Callback):
     """Save and restore the RNG states (torch, CUDA, numpy, random) of every process in checkpoints.
@@ -29,8 +31,13 @@ class RandomState(L.Callback):
         self.loaded = checkpoint.get("random_state")
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self.loaded and trainer.global_rank < len(self.loaded):
-            write_state(self.loaded[trainer.global_rank])
+        if isinstance(self.loaded, list) and trainer.global_rank < len(self.loaded):
+            try:
+                write_state(self.loaded[trainer.global_rank])
+            except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+                raise DataError(
+                    f"{trainer.ckpt_path} has a random_state that is no state of generators: take another checkpoint"
+                ) from error
             self.loaded = None
 
 

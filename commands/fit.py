@@ -36,7 +36,7 @@ from commands.parser import Parser, Refused, ends_by_itself, show_values, typed_
 from commands.processes import Terminated, explain, finish
 from commands.resume import choose_precision, print_changes, settings_before
 from commands.setting_checks import check_settings, check_trainer
-from commands.trained import read_trained, settings_for
+from commands.trained import read_trained, settings_for, unrestorable
 from commands.trainer import build_trainer
 from modules.contracts import ConfigError, writing
 
@@ -220,6 +220,8 @@ class CLI(LightningCLI):
                 self.summary.say_loggers(self.trainer)
             if lost := explain(self.trainer, error, str(self.directory.path)):
                 raise lost from error
+            if odd := unrestorable(error, self.checkpoint):
+                raise odd from error
             raise
         finally:
             for logger in self.trainer.loggers:

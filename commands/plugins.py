@@ -5,12 +5,11 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from modules.contracts import ConfigError
-
-GROUP = "graft.plugins"
+from modules.training.trusted import PLUGINS
 
 
 def load_plugins() -> None:
-    """Import what the entry points in `GROUP` of installed packages name, so that its classes have short names.
+    """Import what the entry points in `PLUGINS` of installed packages name, so that its classes have short names.
 
     Modules in the working directory can be imported from now on; those of this program go before them.
 
@@ -20,7 +19,7 @@ def load_plugins() -> None:
     here = str(Path.cwd())
     if not {"", here} & set(sys.path):
         sys.path.append(here)
-    for plugin in entry_points(group=GROUP):
+    for plugin in entry_points(group=PLUGINS):
         try:
             plugin.load()
         except (Exception, SystemExit) as error:

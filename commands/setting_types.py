@@ -49,7 +49,9 @@ def _parts(kind: Any) -> list[Part]:
     origin, args = get_origin(kind), get_args(kind)
     if origin in (list, Sequence, Iterable) and args:
         return parts(args[0])
-    if origin is Callable and inspect.isclass(args[-1]):
+    if origin is Callable and args and args[0] is ...:  # any function
+        return []
+    if origin is Callable and args and inspect.isclass(args[-1]):
         return [Part(args[-1], len(args[0]))]
     plain = not inspect.isclass(kind) or origin is not None or is_dataclass(kind)
     if plain or kind.__module__ in ("builtins", "datetime", "pathlib") or issubclass(kind, Enum | PathLike | tuple):

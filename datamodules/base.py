@@ -16,6 +16,7 @@ from datamodules.workers import Collate, Loader, outlive_signals
 from modules.contracts import Batch, DataError, check_range, check_sizes
 from modules.contracts.data_info import DataInfo
 from modules.contracts.palette import RGB
+from modules.training.trusted import trusted_settings
 
 MOST_WORKERS = 64  # on machines of few cores
 
@@ -184,6 +185,12 @@ class DataModule(L.LightningDataModule):
         if seen >= loop.max_batches:  # the checkpoint of an epoch's last batch belongs to the next epoch
             seen, epoch = 0, epoch + 1
         return {"epoch": epoch, "samples": seen * self._step()} | {key: getattr(self, key) for key in MEANING}
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> "DataModule":
+        """The data module that a checkpoint was trained on; refuses settings that name code which is not imported."""
+        trusted_settings(checkpoint_path, "datamodule_hyper_parameters", kwargs)
+        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.resume = (state["epoch"], state["samples"])

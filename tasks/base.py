@@ -242,9 +242,10 @@ class Task(L.LightningModule):
 
         Raises:
             DataError: the path is a folder, or no checkpoint.
-            ConfigError: a setting that the checkpoint could not hold is missing, or class or weights do not fit.
+            ConfigError: a setting that the checkpoint could not hold is missing, one names code that is not imported,
+                or class or weights do not fit.
         """
-        kind = saved_class(checkpoint_path, cls) if weights_only else cls
+        kind = saved_class(checkpoint_path, cls, kwargs) if weights_only else cls
         return super(Task, kind).load_from_checkpoint(checkpoint_path, *args, weights_only=weights_only, **kwargs)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

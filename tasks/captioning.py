@@ -17,7 +17,8 @@ from modules.text.hypotheses import Hypothesis
 from modules.text.search import greedy, sample
 from modules.text.show_attend_tell import ShowAttendTell
 from modules.text.tokens import BOS, EOS, PAD
-from modules.training.transfer import fingerprint, read_run
+from modules.training.checkpoint_file import read_run
+from modules.training.transfer import fingerprint
 from tasks.text_generation import TextGeneration
 from tasks.vision import VisionTask
 
@@ -183,14 +184,14 @@ class Captioning(TextGeneration, VisionTask):
         if checkpoint.get("task") != type(self).__name__:
             task = checkpoint.get("task", "another program")
             raise ConfigError(f"model.self_critical {self.self_critical} is of {task}: give a run of Captioning")
-        if checkpoint["hyper_parameters"]["tokenizers"] != [one.to_json() for one in self.tokenizers]:
+        if checkpoint.get("hyper_parameters", {}).get("tokenizers") != [one.to_json() for one in self.tokenizers]:
             raise ConfigError(
                 f"the data gives another vocabulary than model.self_critical {self.self_critical} has: give the data "
                 "that it was trained on"
             )
         self.on_load_checkpoint(checkpoint)
         self.load_state_dict(checkpoint["state_dict"])
-        rank_zero_info(f"all weights from {self.self_critical}, epoch {checkpoint['epoch']}")
+        rank_zero_info(f"all weights from {self.self_critical}, epoch {checkpoint.get('epoch')}")
 
     def _criticized(self, batch: Batch, memory: EncoderOutput) -> dict[str, Tensor]:
         """Self-critical loss: REINFORCE with the reward of greedy captions as the baseline."""

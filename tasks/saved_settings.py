@@ -1,7 +1,7 @@
 """Settings of tasks and data modules as plain values in a checkpoint, and the checks when it is loaded."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
 from inspect import isfunction, signature
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import LightningModule
 
-from modules.contracts import ConfigError, DataError
-from modules.training.transfer import read_checkpoint
+from modules.contracts import ConfigError
+from modules.training.trusted import trusted_settings
 
 INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
 """Function by which `load_from_checkpoint` builds a module from such values, as those of the command line."""
@@ -31,29 +31,26 @@ def save_settings(checkpoint: dict[str, Any], task: LightningModule) -> None:
                 checkpoint["unsaved"] = unsaved
 
 
-def saved_class(source: Any, kind: type) -> type:
+def saved_class(source: Any, kind: type, given: Collection[str] = ()) -> type:
     """Class of the task in a checkpoint: `kind` or derived from it; `kind` where the checkpoint does not tell.
 
     Args:
-        source: path of the checkpoint; a URL or an open file is left unread.
+        source: path of the checkpoint, a URL or an open file.
         kind: class that loads it.
+        given: names of settings that are given in place of those in the checkpoint.
 
     Raises:
         DataError: the path is a folder, or no checkpoint.
-        ConfigError: another class.
+        ConfigError: another class, or settings that name code from elsewhere.
     """
-    if not isinstance(source, str | Path) or not (path := Path(source)).exists():
-        return kind
-    if path.is_dir():
-        raise DataError(f"{path} is a folder: give a .ckpt file, such as {path / 'checkpoints' / 'best.ckpt'}")
-    name = read_checkpoint(path, mapped=True).get("hyper_parameters", {}).get("_class_path")
+    name = trusted_settings(source, "hyper_parameters", given).get("_class_path")
     if name is None:
         return kind
     module, _, own = name.rpartition(".")
     found = getattr(sys.modules.get(module), own, None)  # never imported because a file says so
     if not isinstance(found, type) or not issubclass(found, kind):
         raise ConfigError(
-            f"{path} is of {name}, which is no {kind.__name__} here: import {own} and call {own}.load_from_checkpoint"
+            f"{source} is of {name}, which is no {kind.__name__} here: import {own} and call {own}.load_from_checkpoint"
         )
     return found
 

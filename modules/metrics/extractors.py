@@ -126,12 +126,16 @@ def from_checkpoint(path: Path) -> Classifier:
     checkpoint = read_checkpoint(path)
     tensors, about = checkpoint["state_dict"], checkpoint.get("backbone", {})
     classes = checkpoint.get("hyper_parameters", {}).get("classes")
-    if checkpoint.get("task") != "Classification" or not classes or "head.fc.weight" not in tensors:
+    if (
+        checkpoint.get("task") != "Classification"
+        or not classes
+        or not {"head.fc.weight", "head.fc.bias"} <= tensors.keys()
+    ):
         raise ConfigError(
             f"{path} is a checkpoint of {checkpoint.get('task', 'another program')}: an extractor is a checkpoint of "
             f"Classification with the head Linear"
         )
-    backbone = by_name(about["name"], about["small_images"])
+    backbone = by_name(about.get("name", ""), about.get("small_images", False))
     load_backbone(backbone, str(path))
     model = Classifier(backbone, classes, f"from {path}")
     model.fc.load_state_dict({name: tensors[f"head.fc.{name}"] for name in ("weight", "bias")})

@@ -15,6 +15,7 @@ from modules.backbones.classics.vgg import deepen, depth
 from modules.backbones.reach import survey
 from modules.contracts import Backbone, ConfigError, DataError, Weights, writing
 from modules.training.adaptation import adapt_channels, adapt_time
+from modules.training.checkpoint_file import read_checkpoint, read_plain
 
 
 def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None = None) -> str:
@@ -84,36 +85,6 @@ def read_weights(source: str) -> Weights:
     return readers.get(path.suffix, _read_checkpoint)(path)
 
 
-def read_checkpoint(path: Path, mapped: bool = False) -> dict[str, Any]:
-    """Read a Lightning checkpoint; tensors and plain values only, so that nothing in the file can run.
-
-    Tensors of a `mapped` one are read when they are used. `epoch` is the index of the last epoch that began.
-
-    Raises:
-        DataError: the file is no checkpoint, is cut short, or holds pickled objects.
-    """
-    checkpoint = _unpickled(path, mapped)
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise DataError(f"{path} is not a checkpoint: it has no state_dict")
-    if progress := checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_progress"):
-        checkpoint["epoch"] = progress["current"]["ready"] - 1  # Lightning's is one higher once `fit` has returned
-    return checkpoint
-
-
-def read_run(source: str) -> dict[str, Any]:
-    """The checkpoint of a run directory, the best one where it has one, or of a file.
-
-    Raises:
-        DataError: there is none, and as `read_checkpoint`.
-    """
-    path = Path(source).expanduser()
-    inside = (path / "checkpoints" / name for name in ("averaged.ckpt", "best.ckpt", "last.ckpt"))
-    found = next((file for file in (path, *inside) if file.is_file()), None)
-    if found is None:
-        raise DataError(f"no checkpoint at {source}: expected a run directory or a .ckpt")
-    return read_checkpoint(found)
-
-
 def export_backbone(backbone: Backbone, path: Path, **about: Any) -> None:
     """Write `backbone.safetensors` under timm's own names, with name and input statistics as metadata.
 
@@ -157,19 +128,9 @@ def _read_safetensors(path: Path) -> Weights:
         raise DataError(f"{path} is not a safetensors file: {error}") from error
 
 
-def _unpickled(path: Path, mapped: bool = False) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except Exception as error:  # the unpickler raises a dozen types for a dozen kinds of garbage
-        said = "is not a checkpoint of plain tensors (cut short, or it holds code): it was not loaded"
-        raise DataError(f"{path} {said}") from error
-
-
 def _read_tensors(path: Path) -> Weights:
     """Read a library's file of named tensors, such as torchvision's `.pth`."""
-    tensors = _unpickled(path)
+    tensors = read_plain(path)
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise DataError(f"{path} is not a file of named tensors, as torchvision's are: a checkpoint here ends in .ckpt")
     return Weights(tensors, {}, str(path))

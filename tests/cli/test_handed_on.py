@@ -226,3 +226,21 @@ def test_probes_learn_from_all_labels_whatever_the_training_had(graft, fit_once)
     more = "--label_fractions 1 --sgd_epochs 1 --num_images 4 --trainer.logger false --run_dir out".split()
     assert graft("evaluate", "--ckpt_path", str(run), *more)[0] == 0
     assert any("40 train" in row["protocol"] for row in results("out").values())
+
+
+def test_settings_of_a_checkpoint_call_and_import_nothing(refused, trained, photos):
+    checkpoint = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    folder = {"root": str(photos.parent), "is_valid_file": "os.remove"}
+    train = {"class_path": "torchvision.datasets.ImageFolder", "init_args": folder}
+    checkpoint["datamodule_hyper_parameters"] = {"_class_path": "datamodules.FromDataset", "train": train}
+    torch.save(checkpoint, "x.ckpt")
+    refused(2, ["predict", "--ckpt_path", "x.ckpt"], "x.ckpt", "data.train", "torchvision.datasets.ImageFolder")
+    typed = ["--data", "FromDataset", "--data.train", "torchvision.datasets.ImageFolder"]
+    refused(2, ["predict", "--ckpt_path", "x.ckpt", *typed], "x.ckpt", "data.train.is_valid_file", "os.remove")
+    transform = {"class_path": "albumentations.Lambda", "init_args": {"image": "os.system"}}
+    checkpoint["datamodule_hyper_parameters"] = {"_class_path": "datamodules.Shapes", "augment": [transform]}
+    checkpoint["hyper_parameters"]["head"] = "evilmod.X"
+    torch.save(checkpoint, "x.ckpt")
+    Path("evilmod.py").write_text("raise SystemExit(5)")
+    refused(2, ["test", "--ckpt_path", "x.ckpt"], "x.ckpt", "model.head", "evilmod.X")
+    refused(2, ["test", "--ckpt_path", "x.ckpt", "--model.head", "Linear"], "x.ckpt")
