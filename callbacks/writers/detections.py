@@ -22,8 +22,9 @@ class DetectionFiles(ResultFile):
     def __init__(self, source: Source) -> None:
         self.classes, data = source.task.classes, source.trainer.datamodule
         categories = data.category_ids or list(range(1, len(self.classes) + 1))
-        typed, best = source.threshold, source.task.drawing_threshold
-        sure = float(typed if typed is not None else best or USUAL)
+        typed: float | None = source.threshold
+        best: float | None = source.task.drawing_threshold
+        sure = typed if typed is not None else best or USUAL
         super().__init__(source.folder / f"{source.stage}.json", source.rank, categories, data.image_ids, sure)
         self.images: ObjectImages | None = None
         if source.stage == "predict":
