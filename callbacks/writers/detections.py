@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 
@@ -23,7 +24,7 @@ class DetectionFiles(ResultFile):
         self.classes, data = source.task.classes, source.trainer.datamodule
         categories = data.category_ids or list(range(1, len(self.classes) + 1))
         typed: float | None = source.threshold
-        best: float | None = source.task.drawing_threshold
+        best: Any = source.task.drawing_threshold
         sure = typed if typed is not None else best or USUAL
         super().__init__(source.folder / f"{source.stage}.json", source.rank, categories, data.image_ids, sure)
         self.images: ObjectImages | None = None
