@@ -27,7 +27,7 @@ COMMON = ("config", "print_config", "help", "seed_everything", "run_dir", "tenso
 SECTIONS = ("trainer", "model", "data", "checkpoint", "figures", "predictions")
 OWN = {
     "evaluate": ("num_neighbors", "temperature", "label_fractions", "sgd_epochs", "sgd_lr", "num_images", "projection"),
-    "compare": ("weights", "seeds"),
+    "compare": ("weights", "vary", "seeds"),
 }
 """Top-level options of some commands; `backbones` checks its own."""
 

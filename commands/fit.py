@@ -130,8 +130,25 @@ class CLI(LightningCLI):
     # Parts -----------------------------------------------------------------------------------------------------------
 
     def instantiate_classes(self) -> None:
+        self.build_parts()
+        self.directory = self._run_directory()
+        try:
+            self.config_init = self.config.clone()
+            rest = Namespace({k: v for k, v in self.settings.items(branches=False) if k not in ("model", "data")})
+            parts = self.config_init[self.subcommand] = self._parser(self.subcommand).instantiate(rest)
+            check_trainer(dict(parts.trainer.items(branches=False)), self.model)
+            seed, reason = self.settings.seed_everything, self.precision_reason
+            typed = shlex.split(command_line(*self.typed))
+            self.summary = Summary(self.name, self.subcommand, typed, seed, reason)
+            self.trainer = build_trainer(parts, self.summary, self.directory)
+        except BaseException:
+            self.directory.release(failed=True)
+            raise
+
+    def build_parts(self) -> None:
+        """Check the settings, and build data and model from them."""
         self.settings = self.config[self.subcommand]
-        check_settings(self.settings, self.typed)
+        check_settings(self.settings, self.argv)
         if self.settings.ckpt_path and not self.trained:
             raise ConfigError(f"ckpt_path {self.settings.ckpt_path} stands in a YAML: type it as --ckpt_path")
         for name in ("weights", "self_critical"):
@@ -152,19 +169,6 @@ class CLI(LightningCLI):
         if self.subcommand == "fit":
             check_views(self.model, self.datamodule)
         self.datamodule.set_letterbox(self.model.letterbox)
-        self.directory = self._run_directory()
-        try:
-            self.config_init = self.config.clone()
-            rest = Namespace({k: v for k, v in self.settings.items(branches=False) if k not in ("model", "data")})
-            parts = self.config_init[self.subcommand] = parser.instantiate(rest)
-            check_trainer(dict(parts.trainer.items(branches=False)), self.model)
-            seed, reason = self.settings.seed_everything, self.precision_reason
-            typed = shlex.split(command_line(*self.typed))
-            self.summary = Summary(self.name, self.subcommand, typed, seed, reason)
-            self.trainer = build_trainer(parts, self.summary, self.directory)
-        except BaseException:
-            self.directory.release(failed=True)
-            raise
 
     @property
     def checkpoint(self) -> Path | None:

@@ -11,7 +11,7 @@ COMMANDS = {
     "test": "score a checkpoint on the test split",
     "predict": "write predictions for a folder of files",
     "evaluate": "kNN, linear probes and robustness of a backbone's features",
-    "compare": "train one task from several initializations",
+    "compare": "train one task with several initializations or settings",
     "backbones": "list and describe what --model.backbone takes",
 }
 

@@ -1,4 +1,4 @@
-"""Comparison of runs from several initializations."""
+"""Comparison of runs that differ in some settings."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -16,11 +16,11 @@ Points = Sequence[tuple[int, float]]
 def comparison(
     values: Mapping[str, Sequence[float]], curves: Mapping[str, Sequence[Points]], metric: str, monitor: str, title: str
 ) -> np.ndarray:
-    """Compare initializations: a dot per run with mean and standard deviation, and learning curves.
+    """Compare variants: a dot per run with mean and standard deviation, and learning curves.
 
     Args:
-        values: initialization -> the result of each of its runs.
-        curves: initialization -> for each of its runs (finished epochs, value while training); without any point the
+        values: variant -> the result of each of its runs.
+        curves: variant -> for each of its runs (finished epochs, value while training); without any point the
             second panel is left out.
         metric: name of the results.
         monitor: name of the curves' values.

@@ -1,39 +1,67 @@
-"""`python cli.py compare`: the configuration of a `fit`, trained by one process per initialization and seed."""
+"""`python cli.py compare`: the configuration of a `fit`, trained by one process per variant and repetition."""
 
 import yaml
 
 import tasks
 from callbacks.run_directory import RunDirectory
-from commands.arguments import flatten, parse_known, typed_class
+from commands.arguments import configs_first, flatten, parse_known, typed_class
 from commands.compare.plan import typed_plan
-from commands.compare.runs import check_starts, compare
+from commands.compare.runs import compare
 from commands.fit import CLI
+from commands.parser import Parser
 from modules.contracts import ConfigError
+from modules.training.transfer import load_backbone
 
 
 class Compare(CLI):
-    """`compare`: the configuration of a `fit`, trained by one process per initialization and seed."""
+    """`compare`: the configuration of a `fit`, trained by one process per variant and repetition."""
 
     def __init__(self, argv: list[str]):
         task = vars(tasks).get(typed_class(argv, "model") or "")
         typed = parse_known(argv)
         if not (typed.config or typed.model) and not {"-h", "--help"} & set(argv):
             raise ConfigError("compare needs a task to train: add --config, such as tasks/classification.yaml")
-        if task and not issubclass(task, tasks.VisionTask):
-            raise ConfigError(f"compare compares initializations of a backbone, but {task.__name__} has none")
         self.plan = typed_plan(argv[1:])
-        super().__init__(["fit", *self.plan.typed, "--model.weights", "null"])
+        if self.plan.starts and task and not issubclass(task, tasks.VisionTask):
+            raise ConfigError(f"--weights compares initializations of a backbone, but {task.__name__} has none")
+        super().__init__(["fit", *self.plan.typed])
+
+    def parse_arguments(self, parser: Parser, args: None) -> None:
+        """Parse the configuration of every variant; the first one, parsed last, gives the comparison its trainer."""
+        self.configs = {}
+        for name in reversed(self.plan.variants):
+            self.argv = configs_first(["fit", *self.plan.arguments(name)])
+            super().parse_arguments(parser, args)
+            same = next((other for other, config in self.configs.items() if config == self.config), None)
+            if same:
+                raise ConfigError(f"{name} and {same} have the same settings: leave one of the values out")
+            self.configs[name] = self.config
+
+    def build_parts(self) -> None:
+        """Build data and model of every variant and load its weights; what is wrong shows before the first training."""
+        self.flat, judged, loaded = {}, {}, []
+        for name, config in self.configs.items():
+            self.config = config
+            super().build_parts()
+            self.flat[name] = flatten(yaml.safe_load(self._dump()), skip="init_args")
+            judged[self.model.monitor, self.model.mode] = name
+            if (weights := getattr(self.model, "weights", None)) and self.settings.model not in loaded:
+                print(f"{name}: {load_backbone(self.model.backbone, weights, self.model.classifier)}", flush=True)
+                loaded.append(self.settings.model)
+        if len(judged) > 1:
+            (first, one), (second, other), *_ = ((monitor, name) for (monitor, _), name in judged.items())
+            raise ConfigError(f"{one} is judged by {first}, but {other} by {second}: they cannot be compared")
+        if self.settings.trainer.fast_dev_run:
+            raise ConfigError("fast_dev_run leaves no results to compare: use it with fit, or --trainer.max_epochs 1")
 
     def _run_directory(self) -> RunDirectory:
-        check_starts(self.model.backbone, self.plan.starts)  # here, because nothing is written yet
         directory = RunDirectory(self.plan.folder, lambda: None, self.plan.begun)
         directory.claim()
         return directory
 
     def _run_subcommand(self, subcommand: str) -> None:
-        settings = flatten(yaml.safe_load(self._dump()))
         try:
-            compare(self.plan, self.model.monitor, self.model.mode, settings, self.trainer, self.directory)
+            compare(self.plan, self.model.monitor, self.model.mode, self.flat, self.trainer, self.directory)
         finally:
             self.summary.say_loggers(self.trainer)
             self.directory.release()

@@ -2,31 +2,32 @@
 
 import argparse
 import os
-import re
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from callbacks.results.variants import Repeat, Variant
 from callbacks.run_directory import new_path
 from commands.arguments import run_name
-from commands.checkpoints import resolve_weights
+from commands.compare.axes import WEIGHTS, Axis, grid, plain_name, read_vary, read_weights
 from commands.overview import program
 from modules.contracts import ConfigError
 
-OWN = ("--model.weights", "--model.init_args.weights", "--seed_everything", "--ckpt_path")  # compare sets them itself
+INSTEAD = {"seed_everything": "--seeds", "ckpt_path": "--run_dir DIR to go on", WEIGHTS: "--weights"}
+"""Options of fit that compare sets itself, and what is typed in their place."""
 
 
 class Plan(NamedTuple):
-    """Runs of a comparison: every start with every seed.
+    """Runs of a comparison: every variant with every repetition.
 
     Args:
-        starts: short name of each start -> value of --model.weights; null for random weights.
-        seeds: of the runs of each start.
-        folder: holds the run directories `<start>/seed<k>/` and the results of the comparison.
+        variants: by name.
+        repeats: of each variant.
+        folder: holds the run directories `<variant>/seed<k>/` and the results of the comparison.
         typed: the arguments of fit that all runs share.
     """
 
-    starts: dict[str, str | None]
-    seeds: list[int]
+    variants: dict[str, Variant]
+    repeats: list[Repeat]
     folder: Path
     typed: list[str]
 
@@ -35,17 +36,19 @@ class Plan(NamedTuple):
         """True if the folder holds a comparison, which is then continued."""
         return (self.folder / "compare.json").is_file()
 
-    def run_folder(self, start: str, seed: int) -> Path:
-        return self.folder / start / f"seed{seed}"
+    @property
+    def starts(self) -> list[str | None]:
+        """Weights that runs start from, null for random ones; empty where all take the YAML's."""
+        found = (variant.settings for variant in self.variants.values())
+        return list(dict.fromkeys(settings[WEIGHTS] for settings in found if WEIGHTS in settings))
 
-    def fit(self, start: str, seed: int) -> list[str]:
-        """The arguments of one run."""
-        own = {
-            "--model.weights": self.starts[start] or "null",  # said, because a YAML may name weights too
-            "--seed_everything": str(seed),
-            "--run_dir": str(self.run_folder(start, seed)),
-        }
-        return ["fit", *self.typed, *(word for pair in own.items() for word in pair)]
+    def run_folder(self, variant: str, repeat: Repeat) -> Path:
+        return self.folder / variant / repeat.name
+
+    def arguments(self, variant: str, repeat: Repeat | None = None) -> list[str]:
+        """The arguments of fit for one run, or for what all repetitions of a variant share."""
+        own = self.variants[variant].settings | (repeat.settings if repeat else {})
+        return [*self.typed, *(f"--{name}={'null' if value is None else value}" for name, value in own.items())]
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,11 +57,12 @@ class Parser(argparse.ArgumentParser):
     def __init__(self) -> None:
         super().__init__(
             f"{program()} compare",
-            f"{program()} compare --config tasks/TASK.yaml --weights none,RUN,... [--seeds N] [--run_dir DIR] [...]",
-            "Compares initializations: trains one task from several starts, with the same seeds for each, and writes a "
-            "table, compare.json, compare.csv and figures/compare.png.",
-            f"All options of `fit` work too and hold for every run ({program()} fit --help), except "
-            f"{', '.join(name for name in OWN if 'init_args' not in name)}.",
+            f"{program()} compare --config tasks/TASK.yaml [--weights none,RUN,...] [--vary SETTING=VALUE,... ...] "
+            "[--seeds N] [--run_dir DIR] [...]",
+            "Compares initializations and settings: trains one task in several variants, with the same seeds for each, "
+            "and writes a table, compare.json, compare.csv and figures/compare.png.",
+            f"All options of `fit` work too and hold for every run ({program()} fit --help), except those that vary, "
+            "--seed_everything and --ckpt_path.",
             allow_abbrev=False,
         )
         self.add_argument(
@@ -67,6 +71,15 @@ class Parser(argparse.ArgumentParser):
             help="initial weights of the backbone, separated by commas: `none` for random weights, `pretrained` for "
             "timm's, or a run directory, a .ckpt or a backbone.safetensors. Differences are taken to `none`, else to "
             "the first",
+        )
+        self.add_argument(
+            "--vary",
+            metavar="SETTING=VALUE,...",
+            action="append",
+            default=[],
+            help="a setting of fit and its values: model.optim.lr=0.1,0.01 or model.backbone=resnet18,resnet50; values "
+            "with commas are quoted, or YAML lists: data.scale=[0.2,1],[0.5,1]. Several --vary, and --weights, make a "
+            "grid. Differences are taken to the first values, or to the reference weights with all else equal",
         )
         self.add_argument(
             "--seeds", default="3", help="number of seeds (3 means 0, 1 and 2), or a list: 0,5,9. Default %(default)s"
@@ -85,60 +98,32 @@ def typed_plan(argv: list[str]) -> Plan:
     """Parse the arguments typed after `compare`.
 
     Raises:
-        ConfigError: a start or seed is missing, wrong or named twice, or an option that compare sets itself was typed.
+        ConfigError: a start, setting or seed is missing, wrong or named twice, or an option that compare sets itself
+            was typed.
     """
     own, typed = Parser().parse_known_args(argv)
-    for name in OWN:
-        if any(word == name or word.startswith(f"{name}=") for word in typed):
-            instead = {"--seed_everything": "--seeds", "--ckpt_path": "--run_dir DIR to go on"}.get(name, "--weights")
-            raise ConfigError(f"compare sets {name} for each run itself: leave it out and say {instead}")
     if "TORCHELASTIC_RUN_ID" in os.environ:
         raise ConfigError("compare starts processes itself: run it without torchrun, with --trainer.devices N")
-    starts = [resolve_weights(word.strip()) for word in (own.weights or "").split(",") if word.strip()]
-    if not starts:
-        raise ConfigError("compare needs something to start from: add --weights none,RUN,... (see compare --help)")
-    if twice := [start for i, start in enumerate(starts) if start in starts[:i]]:
-        raise ConfigError(f"--weights names {twice[0]} twice: every start is trained once per seed")
+    axes = read_vary(own.vary)
+    if own.weights is not None:
+        axes.append(read_weights(own.weights))
+    if not axes:
+        raise ConfigError("compare needs something to compare: add --weights none,RUN,... or --vary SETTING=VALUE,...")
+    _check_shared(typed, axes)
     folder = Path(own.run_dir) if own.run_dir else new_path(f"compare_{run_name(typed)}")
     if folder.is_symlink():  # `latest` may point elsewhere tomorrow
         folder = folder.parent / folder.readlink()
-    named = {name: None if start == "none" else start for name, start in zip(labels(starts), starts, strict=True)}
-    return Plan(named, _seeds(own.seeds), folder, typed)
+    return Plan(grid(axes), [Repeat(seed) for seed in _seeds(own.seeds)], folder, typed)
 
 
-def labels(starts: list[str]) -> list[str]:
-    """Short and unique names, fit for folders: a run's configuration, and where two share one, also its time.
-
-    runs/simclr/2026-07-01_10-00-00, runs/moco/2026-07-01_11-00-00 -> simclr, moco;
-    runs/simclr/2026-07-01_10-00-00, runs/simclr/2026-07-02_10-00-00 -> simclr_2026-07-01_10-00-00, ...
-
-    Raises:
-        ConfigError: not even all folders above tell two apart.
-    """
-    tags, depths = [_tags(start) for start in starts], [1] * len(starts)
-    while True:
-        made = ["_".join(tag[:depth]) for tag, depth in zip(tags, depths, strict=True)]
-        alike = [i for i, name in enumerate(made) if made.count(name) > 1 and depths[i] < len(tags[i])]
-        if not alike:
-            break
-        for i in alike:
-            depths[i] += 1
-    if twice := [name for i, name in enumerate(made) if name in made[:i]]:
-        raise ConfigError(f"two of --weights would both be called {twice[0]}: rename one of their folders")
-    return made
-
-
-def _tags(start: str) -> list[str]:
-    """Parts of a start's path for its short name, most specific first: configuration, time, file, further folders."""
-    path = run = Path(start).expanduser()
-    file = path.suffix in (".ckpt", ".safetensors")
-    if file:
-        inside = 2 if path.parent.name == "checkpoints" else 1 if path.name == "backbone.safetensors" else 0
-        run = path.parents[inside - 1] if inside else path.with_suffix("")
-    names = [name for name in reversed(run.parts) if name != "/"]
-    if re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(\+\d+)?", run.name):
-        names[:2] = reversed(names[:2])
-    return [*names[:2], *([path.stem] if file else []), *names[2:]]
+def _check_shared(typed: list[str], axes: list[Axis]) -> None:
+    """Refuse options for all runs that each run has a value of its own for."""
+    vary = {axis.setting: f"--vary {axis.setting}=..." for axis in axes}
+    own = vary | {name: remedy for name, remedy in INSTEAD.items() if name != WEIGHTS or WEIGHTS in vary}
+    for word in typed:
+        option = word.partition("=")[0]
+        if word.startswith("--") and (name := plain_name(option)) in own:
+            raise ConfigError(f"compare sets {option} for each run itself: leave it out and say {own[name]}")
 
 
 def _seeds(typed: str) -> list[int]:

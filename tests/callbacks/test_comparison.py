@@ -6,13 +6,24 @@ import pytest
 from scipy.stats import ttest_rel
 
 from callbacks.figures.runs import band, comparison
-from callbacks.results.comparison import Comparison, Run, paired, read_run, spread
+from callbacks.results.comparison import Comparison, paired, spread
+from callbacks.results.finished_run import Run, read_run
+from callbacks.results.variants import Repeat, Variant
 from modules.contracts import DataError
 from tests.helpers.errors import assert_named, refuses
 
 
 def run(value: float, **others: float) -> Run:
     return Run(Path("run"), {"test/accuracy": value, **others}, {"test/accuracy": "how"}, [(1, value)], 1, 1.0)
+
+
+def variants(*starts: str) -> dict[str, Variant]:
+    """Variants that start from these weights, compared to the first."""
+    made = (Variant({"model.weights": s}, {"model.weights": s}, starts[0] if s != starts[0] else None) for s in starts)
+    return {variant.name: variant for variant in made}
+
+
+ZERO, ONE = Repeat(0), Repeat(1)
 
 
 def test_spread_is_mean_and_sample_deviation():
@@ -35,28 +46,28 @@ def test_pairs_are_made_by_seed_and_seeds_without_a_partner_are_left_out():
     assert paired({0: 1.0}, {1: 0.25}) == (None, None)
 
 
-def test_without_a_random_start_the_first_is_what_others_differ_from():
-    made = Comparison("val/accuracy", "max", {"moco": "a", "simclr": "b"})
-    made.add("moco", 0, run(0.5))
-    made.add("simclr", 0, run(0.75))
-    assert [(row.start, row.difference) for row in made.rows()] == [("moco", None), ("simclr", 0.25)]
+def test_variants_differ_from_their_reference():
+    made = Comparison("val/accuracy", "max", variants("moco", "simclr"))
+    made.add("moco", ZERO, run(0.5))
+    made.add("simclr", ZERO, run(0.75))
+    assert [(row.variant, row.difference) for row in made.rows()] == [("moco", None), ("simclr", 0.25)]
 
 
 def test_only_metrics_that_all_runs_have_are_compared():
-    made = Comparison("val/accuracy", "max", {"none": None})
-    made.add("none", 0, run(0.5, **{"test/f1": 0.4}))
-    made.add("none", 1, run(0.7))
+    made = Comparison("val/accuracy", "max", variants("none"))
+    made.add("none", ZERO, run(0.5, **{"test/f1": 0.4}))
+    made.add("none", ONE, run(0.7))
     assert [row.metric for row in made.rows()] == ["test/accuracy"]
 
 
 def test_a_run_that_was_not_judged_is_refused():
     with refuses(DataError, "test/map50", "val/map50"):
-        Comparison("val/map50", "max", {"none": None}).add("none", 0, run(0.5))
+        Comparison("val/map50", "max", variants("none")).add("none", ZERO, run(0.5))
 
 
 def test_the_validation_counts_where_there_is_no_test(capsys):
-    made = Comparison("val/loss", "min", {"none": None})
-    made.add("none", 0, Run(Path("run"), {"val/loss": 2.0}, {"val/loss": "32 val images"}, [], 3, None))
+    made = Comparison("val/loss", "min", variants("none"))
+    made.add("none", ZERO, Run(Path("run"), {"val/loss": 2.0}, {"val/loss": "32 val images"}, [], 3, None))
     assert made.metric == "val/loss"
     made.print_table()
     assert_named(capsys.readouterr().out, "val/loss", "lower", "32 val images", "2.0000")
@@ -64,12 +75,12 @@ def test_the_validation_counts_where_there_is_no_test(capsys):
 
 def test_the_table_waits_for_a_run_of_every_start_and_fits_the_terminal(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    made = Comparison("val/accuracy", "max", {"none": None, "simclr_2026-07-01_10-00-00": "a"})
+    made = Comparison("val/accuracy", "max", variants("none", "simclr_2026-07-01_10-00-00"))
     extra = {f"test/other{i}": 0.1 for i in range(9)}
-    made.add("none", 0, run(0.5, **extra))
+    made.add("none", ZERO, run(0.5, **extra))
     made.print_table()
     assert capsys.readouterr().out == ""
-    made.add("simclr_2026-07-01_10-00-00", 0, run(0.75, **extra))
+    made.add("simclr_2026-07-01_10-00-00", ZERO, run(0.75, **extra))
     made.print_table()
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines if line[:1] in "┃│") <= 80
@@ -113,9 +124,9 @@ def test_what_a_run_could_not_judge_is_null_in_files_and_not_a_number_in_the_tab
     ]
     report = {"results": results, "test weights": "", "command": [], "seconds": 1}
     (tmp_path / "results.json").write_text(json.dumps(report))
-    made = Comparison("val/map", "max", {"none": None})
-    for seed in (0, 1):
-        made.add("none", seed, read_run(tmp_path, "val/map"))
+    made = Comparison("val/map", "max", variants("none"))
+    for repeat in (ZERO, ONE):
+        made.add("none", repeat, read_run(tmp_path, "val/map"))
     made.print_table()
     assert "n/a" in capsys.readouterr().out
     made.write(trainer())

@@ -1,4 +1,4 @@
-"""`compare`: the same task from several starts; what is planned, trained, continued, refused and reported."""
+"""`compare`: the same task in several variants; what is planned, trained, continued, refused and reported."""
 
 import contextlib
 import csv
@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from callbacks.run_directory import RunDirectory
-from commands.compare import runs
-from commands.compare.plan import labels
+from commands import child
+from commands.compare.axes import start_labels
 from modules.backbones import Timm
 from modules.contracts import ConfigError, DataError
 from modules.training.transfer import export_backbone
@@ -33,14 +33,20 @@ def in_this_process(monkeypatch) -> list[list[str]]:
 
     started = []
 
-    def wait(command, log, lock):
+    def wait(command, log, lock, variables):
         started.append(command[2:])
         with monkeypatch.context() as patch, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
             patch.setattr("sys.argv", ["cli.py"])
             return cli.main(command[2:])
 
-    monkeypatch.setattr(runs, "_wait", wait)
+    monkeypatch.setattr(child, "wait", wait)
     return started
+
+
+def words(command: list[str], *options: str) -> tuple[str, ...]:
+    """Values of options that are typed as `--NAME=VALUE`."""
+    typed = dict(word.split("=", 1) for word in command if word.startswith("--") and "=" in word)
+    return tuple(typed[option] for option in options)
 
 
 @pytest.fixture
@@ -61,7 +67,7 @@ def test_the_table_is_the_mean_and_spread_of_the_single_runs_and_a_deleted_run_a
     typed = [*COMPARE, "--weights", f"none, {start}", "--seeds", "3,5", "--run_dir", "my runs/out"]
     assert graft(*typed)[0] == 0
     out, folder = capsys.readouterr().out, Path("my runs/out")
-    assert [(c[c.index("--model.weights") + 1], c[c.index("--seed_everything") + 1]) for c in commands] == [
+    assert [words(command, "--model.weights", "--seed_everything") for command in commands] == [
         ("null", "3"),
         (start, "3"),
         ("null", "5"),
@@ -69,7 +75,7 @@ def test_the_table_is_the_mean_and_spread_of_the_single_runs_and_a_deleted_run_a
     ]
     single = {(name, seed): values(folder / name / f"seed{seed}") for name in ("none", "sim clr") for seed in (3, 5)}
     with (folder / "compare.csv").open(newline="") as file:
-        rows = {(row["start"], row["metric"]): row for row in csv.DictReader(file)}
+        rows = {(row["variant"], row["metric"]): row for row in csv.DictReader(file)}
     assert len(rows) == 2 * len(single["none", 3])
     assert next(iter(rows)) == ("none", "test/accuracy")  # what the task is judged by comes first
     for (name, metric), row in rows.items():
@@ -89,7 +95,10 @@ def test_the_table_is_the_mean_and_spread_of_the_single_runs_and_a_deleted_run_a
     assert_named(out, "20 test", "top-1", "best")
     assert (folder / "figures" / "compare.png").stat().st_size
     report = json.loads((folder / "compare.json").read_text())
-    assert report["starts"] == {"none": None, "sim clr": start}
+    assert [each["settings"] for each in report["variants"].values()] == [
+        {"model.weights": None},
+        {"model.weights": start},
+    ]
     assert [run["results"] for run in report["runs"]] == [single[n, s] for n in ("none", "sim clr") for s in (3, 5)]
 
     first = (folder / "compare.csv").read_text()
@@ -99,10 +108,10 @@ def test_the_table_is_the_mean_and_spread_of_the_single_runs_and_a_deleted_run_a
     assert [command[-1] for command in commands] == [str(folder / "none" / "seed5")]
     assert (folder / "compare.csv").read_text() == first
 
-    refused(1, [*typed, "--data.batch_size", "5"], "data.init_args.batch_size", "10", "5", "--run_dir")
+    refused(1, [*typed, "--data.batch_size", "5"], "data.batch_size", "10", "5", "--run_dir")
     shutil.rmtree(folder / "sim clr")
     (folder / "sim clr").symlink_to("none")  # runs of other weights under this start's name
-    refused(1, typed, "model.init_args.weights")
+    refused(1, typed, "model.weights")
     assert len(commands) == 1
 
 
@@ -110,7 +119,7 @@ def test_interrupting_ends_the_run_that_saves_and_the_same_folder_goes_on(graft,
     run = Path("runs/compare_classification/given/none/seed0")
     typed = [*COMPARE, "--trainer.max_epochs", "6", "--weights", "none", "--seeds", "1"]
     typed += ["--run_dir", "runs/compare_classification/given"]
-    children, popen = [], runs.subprocess.Popen
+    children, popen = [], child.subprocess.Popen
 
     def remembered(*args, **kwargs):
         children.append(popen(*args, **kwargs))
@@ -121,7 +130,7 @@ def test_interrupting_ends_the_run_that_saves_and_the_same_folder_goes_on(graft,
             time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(runs.subprocess, "Popen", remembered)
+    monkeypatch.setattr(child.subprocess, "Popen", remembered)
     threading.Thread(target=press, daemon=True).start()
     assert graft(*typed)[0] == 128 + signal.SIGINT
     assert children[0].returncode == 128 + signal.SIGTERM  # ended, and not killed: it has saved
@@ -193,7 +202,7 @@ def test_a_run_that_outlives_a_killed_comparison_keeps_the_folder(tmp_path):
     directory.claim()
     with (tmp_path / "log").open("w") as log:
         orphan = threading.Thread(
-            target=runs._wait, args=(["sh", "-c", f"touch '{tmp_path}/started'; sleep 1"], log, directory.lock)
+            target=child.wait, args=(["sh", "-c", f"touch '{tmp_path}/started'; sleep 1"], log, directory.lock)
         )
         orphan.start()
         while not (tmp_path / "started").exists() and orphan.is_alive():
@@ -233,15 +242,15 @@ def test_compare_has_a_help_and_is_among_the_commands(graft, refused, capsys):
         (["y/a_b", "x/a", "b/a"], ["a_b_y", "a_x", "a_b"]),
     ],
 )
-def test_labels_are_short_and_unique(starts, expected):
-    made = labels(starts)
+def test_names_of_starts_are_short_and_unique(starts, expected):
+    made = start_labels(starts)
     assert len(set(made)) == len(starts)
     assert made == expected
 
 
-def test_labels_that_cannot_be_told_apart_are_refused():
+def test_starts_that_cannot_be_told_apart_are_refused():
     with refuses(ConfigError, "a_b"):
-        labels(["a_b", "x/a", "b/a"])
+        start_labels(["a_b", "x/a", "b/a"])
 
 
 def test_a_run_that_was_stopped_before_its_first_checkpoint_is_begun_anew(graft, commands):

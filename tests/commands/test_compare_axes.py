@@ -1,0 +1,114 @@
+"""Axes of a comparison as typed: values, names of variants, references, refusals."""
+
+import pytest
+
+from commands.compare.axes import Axis, grid, read_vary, read_weights, split_values
+from commands.compare.plan import typed_plan
+from modules.contracts import ConfigError
+from tests.helpers.errors import refuses
+
+
+@pytest.mark.parametrize(
+    ("typed", "values"),
+    [
+        ("0.1,0.01", ["0.1", "0.01"]),
+        ("1e-3, 00:12:00 ,null", ["1e-3", "00:12:00", "null"]),
+        ('"a,b",c', ["a,b", "c"]),
+        ("[0.2, 1],[0.5,1]", ["[0.2, 1]", "[0.5,1]"]),
+        (
+            "{class_path: SGD, init_args: {momentum: 0.9}},AdamW",
+            ["{class_path: SGD, init_args: {momentum: 0.9}}", "AdamW"],
+        ),
+        ("none, my runs/sim clr", ["none", "my runs/sim clr"]),
+    ],
+)
+def test_values_are_what_stands_between_commas(typed, values):
+    assert split_values("--vary x", typed) == values
+
+
+@pytest.mark.parametrize(
+    ("typed", "names"),
+    [
+        (["model.optim.lr=0.1,0.01"], ["lr=0.1", "lr=0.01"]),
+        (["model.optim.lr=[0.1,0.01]"], ["lr=0.1", "lr=0.01"]),
+        (["--model.init_args.backbone=resnet18,convnext_atto"], ["backbone=resnet18", "backbone=convnext_atto"]),
+        (["data.scale=[0.2,1],[0.5,1]"], ["scale=0.2_1", "scale=0.5_1"]),
+        (["data.root=a/b,a_b"], ["root=a_b", "root=a_b+2"]),
+        (
+            ["model.generator_optim.lr=1,2", "model.discriminator_optim.lr=3,4"],
+            [f"generator_optim.lr={a},discriminator_optim.lr={b}" for a in (1, 2) for b in (3, 4)],
+        ),
+    ],
+)
+def test_variants_are_named_by_the_last_parts_of_their_settings(typed, names):
+    assert list(grid(read_vary(typed))) == names
+
+
+def test_variants_are_compared_with_the_first_or_with_the_reference_weights_and_all_else_equal():
+    varied = read_vary(["model.optim.lr=0.1,0.01", "model.head.dropout=0,0.5"])
+    first, *others = grid(varied).values()
+    assert first.reference is None and {each.reference for each in others} == {"lr=0.1,dropout=0"}
+    both = grid([*varied[:1], read_weights("runs/simclr,none")])
+    assert {name: each.reference for name, each in both.items()} == {
+        "lr=0.1,simclr": "lr=0.1,none",
+        "lr=0.1,none": None,
+        "lr=0.01,simclr": "lr=0.01,none",
+        "lr=0.01,none": None,
+    }
+    one = grid([*varied[:1], read_weights("runs/simclr")])
+    assert [each.reference for each in one.values()] == [None, "lr=0.1,simclr"]
+
+
+def test_the_settings_of_a_run_are_typed_behind_those_of_all():
+    plan = typed_plan(
+        ["--config", "c.yaml", "--vary", "model.optim.lr=0.1,0.01", "--weights", "none,x", "--seeds", "7,"]
+    )
+    name = "lr=0.01,none"
+    assert plan.arguments(name) == ["--config", "c.yaml", "--model.optim.lr=0.01", "--model.weights=null"]
+    assert plan.arguments(name, plan.repeats[0])[-1] == "--seed_everything=7"
+    assert plan.run_folder(name, plan.repeats[0]) == plan.folder / name / "seed7"
+
+
+@pytest.mark.parametrize(
+    ("typed", "names"),
+    [
+        (["model.optim.lr"], ["--vary", "model.optim.lr"]),
+        (["=1,2"], ["--vary"]),
+        (["model.optim.lr="], ["model.optim.lr"]),
+        (["model.optim.lr=0.1"], ["model.optim.lr=0.1", "two"]),
+        (["model.optim.lr=[0.1]"], ["model.optim.lr", "two"]),
+        (["model.optim.lr=0.1,0.1"], ["model.optim.lr", "0.1", "twice"]),
+        (["model.optim.lr=[0.1,1"], ["model.optim.lr", "quotes"]),
+        (["data.mean=1,2", "data.mean=3,4"], ["data.mean", "twice"]),
+        (["modl.optim.lr=1,2"], ["modl.optim.lr", "model.optim.lr"]),
+        (["lr=1,2"], ["lr", "model.optim.lr"]),
+        (["seed_everything=1,2"], ["--seeds"]),
+        (["model.weights=a,b"], ["--weights"]),
+    ],
+)
+def test_a_wrong_axis_is_refused(typed, names):
+    with refuses(ConfigError, *names):
+        read_vary(typed)
+
+
+def test_a_name_too_long_for_a_folder_is_refused():
+    with refuses(ConfigError, "fewer"):
+        grid([Axis(f"data.{i}", {f"{i}=" + "x" * 40: "x", "y": "y"}) for i in range(5)])
+
+
+@pytest.mark.parametrize(
+    ("typed", "names"),
+    [
+        (["--vary", "model.optim.lr=1,2", "--model.optim.lr", "3"], ["--model.optim.lr", "--vary model.optim.lr"]),
+        (["--vary", "data.x=1,2", "--data.init_args.x=3"], ["--data.init_args.x", "--vary data.x"]),
+        (["--weights", "none", "--model.weights", "x"], ["--model.weights", "--weights"]),
+        ([], ["--weights", "--vary"]),
+    ],
+)
+def test_an_option_that_each_run_has_a_value_of_its_own_for_is_refused(typed, names):
+    with refuses(ConfigError, *names):
+        typed_plan(typed)
+
+
+def test_weights_of_all_runs_may_be_typed_where_they_do_not_vary():
+    assert typed_plan(["--vary", "model.optim.lr=1,2", "--model.weights", "x"]).typed == ["--model.weights", "x"]
