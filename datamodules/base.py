@@ -144,8 +144,8 @@ class DataModule(L.LightningDataModule):
             raise DataError(self._missing("training", "test"))
         if self.batch_size * world > len(data):
             raise DataError(
-                f"batch_size {self.batch_size} on {world} device(s) is larger than the training set of {len(data)}: "
-                f"choose at most {len(data) // world}"
+                f"data.batch_size {self.batch_size} on {world} device(s) is larger than the training set of "
+                f"{len(data)} {self.noun}: choose at most {len(data) // world}"
             )
         batch, resume = self.batch_size * world, self.resume
         return self._loader(data, EpochSampler(len(data), self.seed, batch, self._rank(), world, resume, self.kinds()))
