@@ -12,7 +12,7 @@ which any metric of a resampled test set follows, AP, BLEU and mIoU as a whole.
 Metrics are named without their split, `accuracy` for `test/accuracy`.
 """
 
-from modules.metrics.bootstrap.items import Items, Sums, load
+from modules.metrics.bootstrap.items import Items, load
 from modules.metrics.bootstrap.resampling import (
     RESAMPLES,
     Estimate,
@@ -23,12 +23,14 @@ from modules.metrics.bootstrap.resampling import (
     mean,
     needed,
 )
+from modules.metrics.bootstrap.statistic import Statistic, Sums
 
 __all__ = [
     "RESAMPLES",
     "Estimate",
     "Items",
     "Needed",
+    "Statistic",
     "Sums",
     "counts",
     "difference",

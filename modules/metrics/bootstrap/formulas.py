@@ -37,6 +37,54 @@ def calibration(sums: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
     return {names[0]: np.abs(confidence - right).sum(1) / number.sum(1)}
 
 
+def regions(sums: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
+    """Metrics of `SegmentationScores` from sums of right, true and predicted pixels, and of boundary pixels, C each.
+
+    The latter as `boundary_counts` gives them: predicted, matched, true, matched. The names are one, the end of all.
+    """
+    right, true, predicted, *edges = np.split(sums, 7, 1)
+    pixels, hits, seen = true.sum(1), right.sum(1), true + predicted > 0
+    precision, recall = edges[1] / np.maximum(edges[0], 1), edges[3] / np.maximum(edges[2], 1)
+    values = {
+        "miou": _mean(right / (true + predicted - right), seen),
+        "pixel_accuracy": hits / pixels,
+        "mean_accuracy": _mean(right / true, true > 0),
+        "dice": _mean(2 * right / (true + predicted), seen),
+        "micro_iou": hits / (2 * pixels - hits),
+        "boundary_f1": _mean(2 * precision * recall / np.maximum(precision + recall, 1e-12), edges[0] + edges[2] > 0),
+    }
+    return {name + names[0]: value for name, value in values.items()}
+
+
+def bleu(sums: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
+    """sacreBLEU, 0..100, from sums of lengths of text and reference, right n-grams and all, 4 orders each.
+
+    `bleu` smooths n-grams of which none is right (as mteval-v13a), `bleu_tokenized` does not.
+    """
+    said, true, right, every = sums[:, 0], sums[:, 1], sums[:, 2:6], sums[:, 6:]
+    least = 0.5 ** np.cumsum(right == 0, 1) if names[0] == "bleu" else np.zeros_like(right)
+    precision = np.where(right > 0, right, least) / every
+    score = np.exp(np.minimum(0, 1 - true / said) + np.log(100 * precision).mean(1))
+    return {names[0]: np.where(said > 0, np.where(right.any(1) & every.all(1), score, 0), 0 * true / true)}
+
+
+def caption_bleu(sums: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
+    """BLEU-1 to 4 as `captions.bleu`, 0..1, from sums as in `bleu`."""
+    said, true, right, every = sums[:, 0], sums[:, 1], sums[:, 2:6], sums[:, 6:]
+    precision = np.cumprod((right + 1e-15) / (every + 1e-9), 1) ** (1 / np.arange(1, 5))
+    ratio = (said + 1e-15) / (true + 1e-9)
+    return dict(zip(names, (precision * np.exp(np.minimum(0, 1 - 1 / ratio))[:, None]).T, strict=True))
+
+
+def chrf(sums: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
+    """sacreBLEU's chrF2, 0..100, from sums of character n-grams of text and reference and of common ones, by order."""
+    said, true, both = (sums[:, i::3] for i in range(3))
+    counted = (said > 0) & (true > 0)
+    orders = np.maximum(counted.sum(1), 1)
+    precision, recall = (np.where(counted, both / of, 0).sum(1) / orders for of in (said, true))
+    return {names[0]: 100 * 5 * precision * recall / np.maximum(4 * precision + recall, 1e-300)}
+
+
 def _mean(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
     """Mean (R,) of the values (R, C) that are counted; nan where none is."""
     return np.where(counted, values, 0).sum(1) / counted.sum(1)
@@ -47,4 +95,8 @@ FORMULAS: dict[str, Formula] = {
     "perplexity": perplexity,
     "labels": of_labels,
     "calibration": calibration,
+    "regions": regions,
+    "bleu": bleu,
+    "caption_bleu": caption_bleu,
+    "chrf": chrf,
 }
