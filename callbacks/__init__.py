@@ -7,6 +7,7 @@ from callbacks.figures_callback import Figures
 from callbacks.generation.gan_monitor import GANMonitor
 from callbacks.generation.generated_images import GeneratedImages
 from callbacks.generation.generation_metrics import GenerationMetrics
+from callbacks.intervals import Intervals
 from callbacks.knn import KNN
 from callbacks.predictions import Predictions
 from callbacks.random_state import RandomState
@@ -23,6 +24,7 @@ __all__ = [
     "GANMonitor",
     "GeneratedImages",
     "GenerationMetrics",
+    "Intervals",
     "Predictions",
     "RandomState",
     "SpeedMonitor",

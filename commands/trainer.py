@@ -45,6 +45,7 @@ def build_trainer(parts: Namespace, summary: Summary, directory: RunDirectory) -
         speed,
         callbacks.TerminateOnNaN(),
         callbacks.Counts(),
+        callbacks.Intervals(),
         parts.figures,
         parts.predictions,
         summary,

@@ -110,6 +110,7 @@ class AutoEncoder(Pretraining):
     def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
         output = self._pass(batch["image"], torch.Generator().manual_seed(index))
         self.log_mean(stage, self._costs(output), len(output.mean))
+        self.records.add(stage, **self._each(output))
         made = output.made if self.beta is None else self.decode(output.mean)
         shown = {"reconstruction": made} | ({"seen": output.seen} if self.noise else {})
         return {name: to_bytes(image) for name, image in shown.items()} | {"code": output.mean}
@@ -154,6 +155,13 @@ class AutoEncoder(Pretraining):
         spread, pixels = divergence(output.mean, output.log_variance).mean(), output.target[0].numel()
         loss = likelihood_loss(error) + self.beta * spread / pixels
         return {"loss": loss, "reconstruction_mse": error, "kl": spread}
+
+    def _each(self, output: AutoEncoderOutput) -> dict[str, Tensor]:
+        """Those of the costs that are means over images, (B,); the loss of a variational one is none."""
+        error = (output.made - output.target).square().flatten(1).mean(1)
+        if output.log_variance is None:
+            return {"loss": error, "reconstruction_mse": error}
+        return {"reconstruction_mse": error, "kl": divergence(output.mean, output.log_variance)}
 
 
 def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -9,18 +9,17 @@ from lightning.pytorch.utilities import GradClipAlgorithmType, rank_zero_info
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from modules.contracts import SURPLUS, Backbone, Batch, ConfigError, Prediction
+from modules.contracts import Backbone, Batch, ConfigError
 from modules.contracts.batches import check_labels
 from modules.contracts.data_info import DataInfo
-from modules.metrics.means import Means
 from modules.training.optim import Optim, Rates
+from tasks.evaluation import Evaluation
+from tasks.evaluation import Stage as Stage
 from tasks.saved_settings import check_unsaved, check_weights, save_settings, saved_class
 from tasks.weight_averaging import EpochAverage, MovingAverage, check_averages
 
-Stage = Literal["val", "test"]
 
-
-class Task(L.LightningModule):
+class Task(Evaluation):
     """Base of all tasks.
 
     Args:
@@ -66,7 +65,6 @@ class Task(L.LightningModule):
         check_averages(ema_decay, average_last_epochs)
         self.optim, self.ema_decay, self.average_last_epochs = optim, ema_decay, average_last_epochs
         self.backbone = None
-        self.means = {stage: Means() for stage in ("val", "test")}
 
     @property
     def named_networks(self) -> dict[str, nn.Module]:
@@ -118,49 +116,6 @@ class Task(L.LightningModule):
             f"{type(self).__name__} needs {', '.join(needs) or 'batches by name'}, but {self.data.name} gives {found}: "
             "choose other --data or --config"
         )
-
-    def validation_step(self, batch: Batch, index: int) -> Prediction | None:
-        return None if SURPLUS in batch else self.eval_step(batch, self.turn(index), "val")
-
-    def test_step(self, batch: Batch, index: int) -> Prediction | None:
-        return None if SURPLUS in batch else self.eval_step(batch, self.turn(index), "test")
-
-    def on_validation_epoch_end(self) -> None:
-        self.on_eval_epoch_end("val")
-        self._log_means("val")
-
-    def on_test_epoch_end(self) -> None:
-        self.on_eval_epoch_end("test")
-        self._log_means("test")
-
-    def turn(self, index: int) -> int:
-        """Number in the split of this device's batch number `index`: devices take whole batches in turn."""
-        return index * self.trainer.world_size + self.trainer.global_rank
-
-    def log_mean(self, stage: Stage, values: dict[str, Tensor | float], count: int | Tensor) -> None:
-        """Log `STAGE/NAME` at the end of the split: the mean over all samples, on any number of devices.
-
-        Args:
-            stage: val or test.
-            values: scalars, each the mean of a batch.
-            count: number of samples, pixels or other units behind each mean.
-        """
-        self.means[stage].update(values, count)
-
-    def _log_means(self, stage: Stage) -> None:
-        self.log_metrics({f"{stage}/{name}": value for name, value in self.means[stage].compute().items()})
-
-    def log_metrics(self, values: dict[str, Tensor]) -> None:
-        """Log metrics of a whole split, equal on every device."""
-        values = {name: value.to(self.device) for name, value in values.items()}
-        self.log_dict(values, batch_size=1, sync_dist=True)  # a mean of equals; Lightning warns without
-
-    def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction | None:
-        """Evaluate batch number `index` of a split; returns the prediction that callbacks draw and write."""
-        raise NotImplementedError
-
-    def on_eval_epoch_end(self, stage: Stage) -> None:
-        """Log metrics of a whole split after its last batch."""
 
     @property
     def effective_batch_size(self) -> int:

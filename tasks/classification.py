@@ -3,6 +3,7 @@
 from functools import partial
 from typing import ClassVar, Literal
 
+import numpy as np
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
@@ -13,6 +14,9 @@ from modules.contracts import Batch, ConfigError, Prediction, check_range
 from modules.contracts.data_info import DataInfo, class_names
 from modules.heads import Linear, published
 from modules.heads.base import ClassificationHead, HeadFactory
+from modules.metrics.bootstrap import Statistic
+from modules.metrics.bootstrap.answers import answers, of_answers
+from modules.metrics.bootstrap.records import per_item
 from tasks.base import Stage
 from tasks.vision import VisionTask
 
@@ -126,7 +130,13 @@ class Classification(VisionTask):
         prediction = self._predict(logits)
         self.metrics[stage].update(prediction["scores"], batch["label"])
         self.log_mean(stage, {"loss": self.head.loss(logits, batch["label"])}, len(logits))
+        if stage == "test":
+            columns = answers(prediction, batch["label"]) | {"loss": per_item(self.head.loss, logits, batch["label"])}
+            self.records.add(stage, **columns)
         return prediction
+
+    def statistics(self, columns: dict[str, np.ndarray]) -> list[Statistic]:
+        return of_answers(["f1"], len(self.classes), columns)
 
     def on_eval_epoch_end(self, stage: Stage) -> None:
         self.log_metrics(self.metrics[stage].compute())

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from modules.backbones.stem import see_gray
 from modules.contracts import Batch, ConfigError
 from modules.pretext.chroma import COLORS, chroma, chroma_counts
-from tasks.pretraining import Pretraining
+from tasks.pretraining import Costs, Pretraining
 
 MEMORY = 100  # steps over which the shares of colors are averaged
 
@@ -56,7 +56,7 @@ class Colorization(Pretraining):
         """Normalized gray images (B, 3, H, W), all channels alike, to logits (B, 225, h, w) of colors."""
         return self.head(self.backbone(gray)[-1])
 
-    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> Costs:
         image = batch["image"]
         logits = self(image.mean(1, keepdim=True).expand_as(image).contiguous(memory_format=torch.channels_last))
         counts = chroma_counts(chroma(self.backbone.restore(image)), logits.shape[-2:])
@@ -64,7 +64,8 @@ class Colorization(Pretraining):
         if self.training:
             found = self.gather(target.sum((0, 2, 3))[None]).sum(0)
             self.shares.lerp_((found / found.sum()).to(self.shares), 1 / min(self.trainer.global_step + 1, MEMORY))
-        return {"loss": -(self._weights() * target * logits.float().log_softmax(1)).sum((1, 2, 3)).mean()}
+        losses = -(self._weights() * target * logits.float().log_softmax(1)).sum((1, 2, 3))
+        return {"loss": losses.mean(), "each": {"loss": losses}}
 
     def _weights(self) -> Tensor:
         """Loss weight of each color, (225, 1, 1); 1 on average over pixels."""

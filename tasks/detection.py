@@ -19,6 +19,7 @@ from modules.decoding.tta import TTA, TiledTTA
 from modules.heads.base import HeadFactory
 from modules.heads.detection import DetectionHead, Detector, FasterRCNN
 from modules.heads.detection.base import Target
+from modules.metrics.bootstrap import Statistic
 from modules.metrics.detection import DetectionScores, Report, protocols
 from modules.metrics.detection_arrays import Kind
 from modules.necks import FPN, build_neck
@@ -84,7 +85,7 @@ class Detection(VisionTask):
         self.protocols = protocols(most)
         extra = {name: name in extra_metrics for name in ("voc", "dsb2018")}
         scores = partial(DetectionScores, len(classes), self.masks, most, errors=True, **extra)
-        self.scores = torch.nn.ModuleDict({"val": scores(), "test": scores()})
+        self.scores = torch.nn.ModuleDict({"val": scores(), "test": scores(items=True)})
         self.to(memory_format=torch.channels_last)
 
     def on_data(self, data: DataInfo, stage: str) -> None:
@@ -147,6 +148,9 @@ class Detection(VisionTask):
         if stage == "val":
             report = self.reports(stage)["masks" if self.masks else "boxes"]
             self.drawing_threshold = report.threshold if report.has_best else None
+
+    def statistics(self, columns: dict[str, np.ndarray]) -> list[Statistic]:
+        return [*super().statistics(columns), *self.scores["test"].statistics]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from modules.contracts import Batch, ConfigError
 from modules.heads import MLP
 from modules.pretext.patches import cut
-from tasks.pretraining import Pretraining
+from tasks.pretraining import Costs, Pretraining
 
 
 class Jigsaw(Pretraining):
@@ -47,12 +47,14 @@ class Jigsaw(Pretraining):
         """Tiles (B, grid * grid, 3, tile_size, tile_size) to logits (B, num_permutations)."""
         return self.head(self.features(tiles.flatten(0, 1)).view(len(tiles), -1))
 
-    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> Costs:
         tiles = cut(batch["image"], self.grid, self.tile_size, generator)
         order = torch.randint(len(self.orders), (len(tiles),), generator=generator).to(tiles.device)
         tiles = tiles[torch.arange(len(tiles), device=tiles.device)[:, None], self.orders[order]]
         logits = self(tiles).float()
-        return {"loss": cross_entropy(logits, order), "accuracy": (logits.argmax(1) == order).float().mean()}
+        right = (logits.argmax(1) == order).float()
+        each = {"loss": cross_entropy(logits, order, reduction="none"), "accuracy": right}
+        return {"loss": cross_entropy(logits, order), "accuracy": right.mean(), "each": each}
 
 
 def distant_orders(length: int, count: int) -> Tensor:

@@ -11,7 +11,7 @@ from modules.heads import Pixels
 from modules.heads.base import DenseHead, HeadFactory
 from modules.layers.blocks import resize
 from modules.pretext.patches import hide, histograms, standardized
-from tasks.pretraining import Pretraining
+from tasks.pretraining import Costs, Pretraining
 
 CELL, BINS = 8, 9  # of the histograms, as Dalal and Triggs found best
 
@@ -58,14 +58,20 @@ class MaskedPatches(Pretraining):
             return drawn
         return adaptive_avg_pool2d(drawn, [side // CELL for side in image.shape[-2:]])
 
-    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> Costs:
         image = batch["image"]
         hidden = hide(image, self.patch, self.ratio, generator)
         drawn = self(image * ~hidden).float()
         if self.target == "edges":
             hidden = hidden[..., ::CELL, ::CELL]
             distance = (drawn - histograms(image, CELL, BINS)).square() * hidden
-            return {"loss": distance.sum() / hidden.sum()}
+            return {"loss": distance.sum() / hidden.sum(), "each": {"loss": shares(distance, hidden.sum((1, 2, 3)))}}
         target = standardized(image, self.patch) if self.target == "texture" else image
         error = (drawn - target).abs() * hidden
-        return {"loss": error.sum() / (hidden.sum() * image.shape[1])}
+        values = hidden.sum((1, 2, 3)) * image.shape[1]
+        return {"loss": error.sum() / values.sum(), "each": {"loss": shares(error, values)}}
+
+
+def shares(errors: Tensor, values: Tensor) -> Tensor:
+    """Mean error of each image, and the number of values behind it, float32 (B, 2), from errors (B, C, H, W)."""
+    return torch.stack([errors.sum((1, 2, 3)) / values, values], 1)

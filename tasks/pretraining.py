@@ -11,6 +11,9 @@ from modules.training.teacher import Teacher, momentum_at
 from tasks.base import Stage
 from tasks.vision import VisionTask
 
+Costs = dict[str, Any]
+"""Scalars of a batch, and what `Pretraining.compute_loss` returns beside them."""
+
 
 class Pretraining(VisionTask):
     """Base of self-supervised methods; a subclass computes the loss of a batch in `compute_loss`."""
@@ -42,8 +45,11 @@ class Pretraining(VisionTask):
         if size < 2:
             raise ConfigError(f"{type(self).__name__} compares images: --data.batch_size must be 2 or more")
 
-    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> Costs:
         """Compute the loss of one batch; returns `loss`, scalars to log, and `embeddings` (N, D) for CollapseMonitor.
+
+        Methods that do not compare images with each other return these scalars of `each` image too, (B,), or (B, 2)
+        with weights.
 
         Args:
             batch: `views` or `image`, normalized.
@@ -53,6 +59,7 @@ class Pretraining(VisionTask):
 
     def training_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
         results = self.compute_loss(batch, None)
+        results.pop("each", None)
         shown = {"loss": results["loss"]}
         if "embeddings" in results:
             shown["embeddings"] = results.pop("embeddings").detach()
@@ -65,6 +72,7 @@ class Pretraining(VisionTask):
     def eval_step(self, batch: Batch, index: int, stage: Stage) -> None:
         results = self.compute_loss(batch, torch.Generator().manual_seed(index))
         results.pop("embeddings", None)
+        self.records.add(stage, **results.pop("each", {}))
         self.log_mean(stage, results, len(batch["views"][0] if "views" in batch else batch["image"]))
 
     def gather(self, tensor: Tensor, gradients: bool = False) -> Tensor:

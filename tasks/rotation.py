@@ -4,10 +4,11 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from modules.contracts import Batch
 from modules.heads import Linear
-from tasks.pretraining import Pretraining
+from tasks.pretraining import Costs, Pretraining
 
 
 class Rotation(Pretraining):
@@ -32,10 +33,12 @@ class Rotation(Pretraining):
         """Normalized images (B, 3, H, W) to logits (B, 4) of the quarter turns."""
         return self.answer(self.head, image)
 
-    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
+    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> Costs:
         image = batch["image"]
         turned = torch.cat([torch.rot90(image, turns, (2, 3)) for turns in range(4)])
         turns = torch.arange(4, device=image.device).repeat_interleave(len(image))
         logits = self(turned.contiguous(memory_format=torch.channels_last))
-        accuracy = (logits.argmax(1) == turns).float().mean()
-        return {"loss": self.head.loss(logits, turns), "accuracy": accuracy}
+        right = (logits.argmax(1) == turns).float()
+        each = {"loss": cross_entropy(logits.float(), turns, reduction="none"), "accuracy": right}
+        means = {name: of.unflatten(0, (4, -1)).mean(0) for name, of in each.items()}
+        return {"loss": self.head.loss(logits, turns), "accuracy": right.mean(), "each": means}

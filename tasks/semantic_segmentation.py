@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,10 +14,14 @@ from modules.heads import FCN, UNet
 from modules.heads.base import DenseHead, HeadFactory
 from modules.layers.blocks import resize
 from modules.losses.segmentation import SegmentationLoss
+from modules.metrics.bootstrap import Statistic, Sums
+from modules.metrics.bootstrap.records import means, per_item
 from modules.metrics.segmentation import PROTOCOLS, RESIZED, SegmentationScores
 from modules.necks import build_neck
 from tasks.base import Stage
 from tasks.vision import VisionTask
+
+Maps = Tensor | list[Tensor]
 
 
 class SemanticSegmentation(VisionTask):
@@ -123,17 +128,39 @@ class SemanticSegmentation(VisionTask):
     def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
         found, mask = self._infer(batch), batch["mask"]
         answer: Prediction = {"mask": found.max(1).indices}  # four times as fast on a CPU as argmax
+        said, true = answer["mask"], mask
         if "original_mask" in batch:
-            answer["original_mask"] = self._original(found, batch)
-            for said, true in zip(answer["original_mask"], batch["original_mask"], strict=True):
-                self.scores[stage].update(said[None], true[None])
-        else:
-            self.scores[stage].update(answer["mask"], mask)
+            said = answer["original_mask"] = self._original(found, batch)
+            true = batch["original_mask"]
+        self._count(stage, "", said, true)
         if self.resized_scores:
-            self.resized_scores[stage].update(answer["mask"], mask)
-        loss, _ = self._loss(found.clamp_min(1e-8).log(), mask)
-        self.log_mean(stage, {"loss": loss}, (mask != IGNORE).sum())
+            self._count(stage, RESIZED, answer["mask"], mask)
+        logits = found.clamp_min(1e-8).log()
+        self.log_mean(stage, {"loss": self._loss(logits, mask)[0]}, (mask != IGNORE).sum())
+        if stage == "test":
+            losses = per_item(lambda *one: self._loss(*one)[0], logits, mask)
+            self.records.add(stage, loss=torch.stack([losses, (mask != IGNORE).sum((1, 2))], 1))
         return answer
+
+    def _count(self, stage: Stage, end: str, said: Maps, true: Maps) -> None:
+        """Count the pixels of B class maps, (h, w) each, for the metrics of this end; of a test image by image."""
+        scores = (self.resized_scores if end else self.scores)[stage]
+        if isinstance(said, Tensor) and stage == "val":
+            scores.update(said, true)
+            return
+        rows = []
+        for one, other in zip(said, true, strict=True):
+            scores.update(one[None], other[None])
+            rows.append(scores.latest)
+        self.records.add(stage, **{f"regions{end}": torch.stack(rows)})
+
+    def statistics(self, columns: dict[str, np.ndarray]) -> list[Statistic]:
+        rest = {name: column for name, column in columns.items() if not name.startswith("regions")}
+        regions = {name.removeprefix("regions"): columns[name] for name in columns.keys() - rest.keys()}
+        return [
+            *means(rest),
+            *(Sums("regions", [end], counts.reshape(len(counts), -1)) for end, counts in regions.items()),
+        ]
 
     def _infer(self, batch: Batch) -> Tensor:
         """Probabilities (B, C, H, W) of the images, by tiled inference and test-time augmentation."""

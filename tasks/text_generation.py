@@ -3,12 +3,14 @@
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from modules.contracts import GREEDY, Batch, ConfigError, Prediction
 from modules.losses.text import label_smoothed_cross_entropy
-from modules.metrics.translation import Perplexity
+from modules.metrics.bootstrap import Statistic, Sums
+from modules.metrics.translation import Perplexity, token_entropy
 from modules.text.decoder import Decoder
 from modules.text.encoder import EncoderOutput
 from modules.text.search import Hypothesis, Search
@@ -80,12 +82,16 @@ class TextGeneration(Task):
 
     def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
         memory, target, quick = self.memory(batch), batch["target"], self._greedily(stage)
-        self.perplexity[stage].update(self.decoder(target[:, :-1], memory), target[:, 1:])
+        logits = self.decoder(target[:, :-1], memory)
+        self.perplexity[stage].update(logits, target[:, 1:])
         found = (self.greedy if quick else self.search)(self.decoder, memory)
         answer = self.written(found)
         self.scores[stage].update(answer["text"], self.references(batch))
         unfinished = sum(not best.finished for best, *_ in found) / len(found)
         self.log_mean(stage, {f"unfinished{GREEDY * quick}": unfinished}, len(found))
+        if stage == "test":
+            cut = torch.tensor([not best.finished for best, *_ in found])
+            self.records.add(stage, unfinished=cut, perplexity=token_entropy(logits, target[:, 1:], PAD))
         return answer | self.attention([best for best, *_ in found], memory, batch)
 
     def on_eval_epoch_end(self, stage: Stage) -> None:
@@ -96,6 +102,11 @@ class TextGeneration(Task):
         self.log_metrics({f"{stage}/{name}": value for name, value in found.items()})
         scores.reset()
         self.perplexity[stage].reset()
+
+    def statistics(self, columns: dict[str, np.ndarray]) -> list[Statistic]:
+        rest = {name: column for name, column in columns.items() if name != "perplexity"}
+        entropy = [Sums("perplexity", ["perplexity"], columns["perplexity"])] if "perplexity" in columns else []
+        return [*super().statistics(rest), *entropy, *self.scores["test"].statistics]
 
     def named(self, protocols: dict[str, str]) -> dict[str, str]:
         """Protocols of the metrics with the configured search, and of the same metrics with greedy search."""

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import numpy as np
 from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
@@ -10,6 +11,9 @@ from modules.contracts import Batch, ConfigError, FusionFactory, Prediction
 from modules.contracts.data_info import DataInfo, class_names
 from modules.heads import Linear
 from modules.heads.base import ClassificationHead, HeadFactory
+from modules.metrics.bootstrap import Statistic
+from modules.metrics.bootstrap.answers import answers, of_answers
+from modules.metrics.bootstrap.records import per_item
 from modules.temporal import FUSIONS, Kind
 from tasks.base import Stage
 from tasks.vision import VisionTask
@@ -104,7 +108,17 @@ class Video(VisionTask):
         for name, metric in self.metrics[stage].items():
             metric.update(*((scores, each) if name == "clip_accuracy" else (prediction["scores"], label)))
         self.log_mean(stage, {"loss": self.head.loss(logits, each)}, len(each))
+        if stage == "test":
+            views = {
+                "loss": per_item(self.head.loss, logits, each),
+                "clip_accuracy": (logits.argmax(1) == each).float(),
+            }
+            columns = {name: value.unflatten(0, (len(label), -1)).mean(1) for name, value in views.items()}
+            self.records.add(stage, **answers(prediction, label), **columns)
         return prediction
+
+    def statistics(self, columns: dict[str, np.ndarray]) -> list[Statistic]:
+        return of_answers(["accuracy_macro"], len(self.classes), columns)
 
     def on_eval_epoch_end(self, stage: Stage) -> None:
         metrics = self.metrics[stage]

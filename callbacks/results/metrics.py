@@ -1,12 +1,14 @@
 """Metrics of a run: rows of metric, value, weights and protocol, each about one set of weights."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import lightning as L
 
 from callbacks.results.number_format import short
 from modules.contracts import Batch, ConfigError
+from modules.metrics.bootstrap import Estimate
 
 Rows = list[dict[str, Any]]
 
@@ -62,7 +64,8 @@ def told(trainer: L.Trainer, method: str) -> Iterator[Any]:
     A callback of any package tells the startup summary and the final report about itself by such methods, called with
     the trainer: `startup_lines` returns lines of text; `report_lines` lines of text and rich tables; `protocol_lines` a
     dict of protocols, by log name, or by split the beginning of the protocols of all metrics of that split;
-    `validations` a dict of each `Validation` by a description of its weights.
+    `validations` a dict of each `Validation` by a description of its weights; `metric_intervals` a dict of each
+    `Estimate` of a test by log name, null for a metric without an interval.
     """
     for callback in trainer.callbacks:
         if hasattr(callback, method):
@@ -114,10 +117,36 @@ def classifies(task: L.LightningModule) -> bool:
 
 
 def _rows(trainer: L.Trainer, known: dict[str, str], weights: str, metrics: dict[str, float]) -> Rows:
+    estimates = {name: one for each in told(trainer, "metric_intervals") for name, one in each.items()}
     return [
-        {"metric": name, "value": short(value), "weights": weights, "protocol": _protocol(trainer, known, name)}
+        {
+            "metric": name,
+            "value": short(value),
+            **interval_of(name, value, estimates),
+            "weights": weights,
+            "protocol": _protocol(trainer, known, name),
+        }
         for name, value in sorted(metrics.items())
     ]
+
+
+def interval_of(name: str, value: float, estimates: Mapping[str, Estimate | None]) -> dict[str, Any]:
+    """Entries of a row: `interval`, its ends or null, `items`, their number, or `no interval`, the reason."""
+    estimate = estimates.get(name)
+    if not name.startswith("test/"):
+        reason = "only metrics of a test have one"
+    elif name not in estimates:
+        reason = "not a function of single items that could be resampled"
+    elif math.isnan(value):
+        reason = "not a number"
+    elif estimate is None:
+        reason = "resampled sets do not tell it from the value"
+    elif not math.isclose(estimate.value, value, rel_tol=1e-3, abs_tol=1e-6):
+        reason = "weighed otherwise than item by item"
+    else:
+        ends = [float(f"{end:.6g}") for end in (estimate.low, estimate.high)]
+        return {"interval": ends, "items": estimate.items}
+    return {"interval": None, "items": None, "no interval": reason}
 
 
 def _protocol(trainer: L.Trainer, known: dict[str, str], name: str) -> str:

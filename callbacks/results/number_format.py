@@ -10,6 +10,18 @@ def number(value: float, form: str = ".4f") -> str:
     return "n/a" if math.isnan(value) else f"{value:{form}}"
 
 
+def bounds(low: float, high: float) -> str:
+    """An interval as text, with two digits of its width: [.701, .782]."""
+    width = high - low
+    digits = min(4, max(0, 2 - math.ceil(math.log10(width)))) if width > 0 else 4
+    return f"[{', '.join(_bare(f'{end:.{digits}f}') for end in (low, high))}]"
+
+
+def _bare(text: str) -> str:
+    """0.70 without its first zero."""
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
 def short(value: float) -> float:
     """The number that a file shows: a float32 without the digits that only its conversion to 64 bits has."""
     with np.errstate(over="ignore"):

@@ -7,7 +7,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from callbacks.results.number_format import number
+from callbacks.results.number_format import bounds, number
 from callbacks.writers.per_class import MAIN_METRICS, lowest_first
 
 ORDER = ("train", "val", "test")
@@ -28,7 +28,8 @@ def results_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     for row in rows:
         split, _, metric = row["metric"].partition("/")
         lines.setdefault((row.get("weights", ""), metric), {})[split] = row
-    caption = "\n".join(f"{split}: {'; '.join(parts)}" for split, parts in shared.items() if parts)
+    lines_below = [f"{split}: {'; '.join(parts)}" for split, parts in shared.items() if parts] + _intervals(rows)
+    caption = "\n".join(lines_below)
     several = len({weights for weights, _ in lines}) > 1
     table = Table(title=_one_line(title), caption=caption or None, title_justify="left", caption_justify="left")
     if several:
@@ -41,7 +42,7 @@ def results_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     for (weights, metric), found in lines.items():
         if weights != said and known:
             table.add_section()
-        values = (number(found[split]["value"]) if split in found else "" for split in splits)
+        values = (_value(found[split]) if split in found else "" for split in splits)
         protocol = "" if metric in known else _protocol(found, shared)
         table.add_row(*([weights if weights != said else ""] if several else []), metric, *values, protocol)
         said, known = weights, known | {metric}
@@ -72,6 +73,18 @@ def class_table(stage: str, metrics: dict[str, np.ndarray], classes: list[str], 
 def _one_line(title: str) -> Text:
     """Title that may be wider than its table."""
     return Text(title, style="table.title", no_wrap=True, overflow="ignore")
+
+
+def _value(row: dict[str, Any]) -> str:
+    """Value of a row, its interval on a line below."""
+    ends = row.get("interval")
+    return number(row["value"]) + (f"\n{bounds(*ends)}" if ends else "")
+
+
+def _intervals(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Line on the intervals of a table, if it has some."""
+    items = sorted({row["items"] for row in rows if row.get("interval")})
+    return [f"95 % interval: bootstrap over {' or '.join(f'{n:,}' for n in items)} items"] if items else []
 
 
 def _protocol(found: dict[str, dict[str, Any]], shared: dict[str, list[str]]) -> str:

@@ -13,6 +13,9 @@ import torch
 from torch import Tensor
 
 from modules.metrics import meteor
+from modules.metrics.bootstrap import Statistic
+from modules.metrics.bootstrap.records import means
+from modules.metrics.bootstrap.sentences import captions as of_captions
 from modules.metrics.scripts import spaced
 from modules.metrics.sentence_metric import Corpus
 
@@ -76,23 +79,34 @@ class CaptionScores(Corpus):
 
     def compute(self) -> dict[str, Tensor]:
         """The scores, scalars in float32."""
-        scores = caption_scores(*self.sentences(), self.full)
+        scores, self.statistics = caption_statistics(*self.sentences(), self.full)
         return {name: torch.tensor(value, device=self.device) for name, value in scores.items()}
 
 
 def caption_scores(captions: Sequence[str], references: Sequence[Sequence[str]], full: bool = True) -> dict[str, float]:
     """Metrics of `CaptionScores` for N captions and the references of their N images, at least one each."""
+    return caption_statistics(captions, references, full)[0]
+
+
+def caption_statistics(
+    captions: Sequence[str], references: Sequence[Sequence[str]], full: bool = True
+) -> tuple[dict[str, float], list[Statistic]]:
+    """Metrics of `CaptionScores`, and the counts of each of N images from which all but METEOR follow."""
     java = full and meteor.found()
     if not captions:
-        return {name: math.nan for name in PROTOCOLS if java or name != "meteor"}
+        return {name: math.nan for name in PROTOCOLS if java or name != "meteor"}, []
     said, true = list(map(tokens, captions)), [list(map(tokens, several)) for several in references]
+    each = {
+        "rouge_l": np.array(list(map(rouge_l, said, true))),
+        "exact_match": np.array([one in several for one, several in zip(said, true, strict=True)]),
+    }
     scores = {
         **{f"bleu_{n}": value for n, value in enumerate(bleu(said, true), 1)},
         "cider": float(cider(said, true).mean()),
-        "rouge_l": sum(map(rouge_l, said, true)) / len(said),
-        "exact_match": sum(one in several for one, several in zip(said, true, strict=True)) / len(said),
+        **{name: float(column.mean()) for name, column in each.items()},
     }
-    return scores | ({"meteor": meteor.meteor(said, true)[0]} if java else {})
+    statistics = [*of_captions(said, true, grams), *means(each)] if full else []
+    return scores | ({"meteor": meteor.meteor(said, true)[0]} if java else {}), statistics
 
 
 def bleu(captions: Sequence[Words], references: Sequence[Sequence[Words]], orders: int = 4) -> list[float]:

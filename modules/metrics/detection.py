@@ -10,6 +10,9 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 from modules.contracts import ConfigError, Prediction
 from modules.metrics import coco, matching
+from modules.metrics.bootstrap import Statistic
+from modules.metrics.bootstrap.matches import objects
+from modules.metrics.bootstrap.records import means
 from modules.metrics.detection_arrays import EMPTY, Image, Kind, pack, unpack
 from modules.metrics.threshold import USUAL, best_threshold
 
@@ -83,6 +86,7 @@ class DetectionScores(Metric):
         errors: also count errors by their kinds.
         confidence: lowest score, 0..1, of the detections that count in the DSB 2018 score.
         together: the metrics are of all processes; otherwise each has its own, and none waits for the others.
+        items: `compute` also leaves in `statistics` what resampling the images takes.
 
     Raises:
         ConfigError: max_detections is not positive.
@@ -102,12 +106,14 @@ class DetectionScores(Metric):
         errors: bool = False,
         confidence: float = 0.5,
         together: bool = True,
+        items: bool = False,
     ):
         super().__init__(sync_on_compute=together)
         if max_detections < 1:
             raise ConfigError(f"max_detections is {max_detections}, but at least one detection must count")
         self.classes, self.max_detections, self.confidence = classes, max_detections, confidence
-        self.voc, self.dsb2018, self.errors = voc, dsb2018, errors
+        self.voc, self.dsb2018, self.errors, self.items = voc, dsb2018, errors, items
+        self.statistics: list[Statistic] = []
         self.kinds: tuple[Kind, ...] = ("boxes", "masks") if masks else ("boxes",)
         self.reports: dict[Kind, Report] = {}
         self.parts = list(EMPTY) if masks else ["found", "true", "images"]
@@ -137,7 +143,10 @@ class DetectionScores(Metric):
         """The metrics, scalars in float32."""
         images = unpack({part: self._whole(part) for part in self.parts})
         metrics = {}
+        self.statistics = []
         for kind in self.kinds:
+            if self.items:
+                self.statistics.append(objects(images, kind, self.max_detections, self.voc, PREFIX[kind]))
             result = coco.evaluate(images, self.classes, kind, self.max_detections)
             best = best_threshold(*(result.curves[name] for name in ("recall", "precision50", "score50")))
             threshold = best.threshold if best else USUAL
@@ -172,6 +181,8 @@ class DetectionScores(Metric):
             metrics |= {"voc_ap50": coco.mean(per_class["voc_ap50"]), "voc07_ap50": coco.mean(eleven)}
         if self.dsb2018:
             metrics["dsb2018"] = coco.mean(np.array(scores))
+            if self.items:
+                self.statistics += means({f"{PREFIX[kind]}dsb2018": np.array([(s, not np.isnan(s)) for s in scores])})
         if self.errors:
             shares = counts / counts.sum() if counts.any() else np.full(len(counts), np.nan)
             errors = dict(zip(matching.ERRORS, zip(counts.tolist(), shares.tolist(), strict=True), strict=True))

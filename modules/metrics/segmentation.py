@@ -29,6 +29,7 @@ class SegmentationScores(Metric):
 
     `compute` gives `miou`, `pixel_accuracy`, `mean_accuracy`, `dice`, `micro_iou` and, if asked, `boundary_f1`, each in
     0..1 and as PROTOCOLS says; nan when no pixel was labeled. `matrix` is int64 (C, C), rows true, columns predicted.
+    `latest` holds the counts of the last update, int64 (7, C): right, true and predicted pixels, and rows as `edges`.
 
     Boundary F1 after Csurka et al. 2013. A pixel lies on the boundary of its class when one of its four neighbors has
     another class; void and the image's edge make no boundary. Void pixels of the truth are void in the prediction
@@ -49,6 +50,7 @@ class SegmentationScores(Metric):
     higher_is_better = True
     matrix: Tensor
     edges: Tensor
+    latest: Tensor
 
     def __init__(self, classes: int, boundary: bool = True):
         super().__init__()
@@ -62,9 +64,12 @@ class SegmentationScores(Metric):
         prediction, target = prediction.long(), target.long()
         void = target == IGNORE
         cell = (target * self.classes + prediction).masked_fill_(void, self.classes**2)
-        self.matrix += counts(cell, self.classes**2).view_as(self.matrix)
+        matrix, edges = counts(cell, self.classes**2).view_as(self.matrix), torch.zeros_like(self.edges)
         if self.boundary:
-            self.edges += boundary_counts(prediction.masked_fill(void, IGNORE), target, self.classes)
+            edges = boundary_counts(prediction.masked_fill(void, IGNORE), target, self.classes)
+        self.matrix += matrix
+        self.edges += edges
+        self.latest = torch.cat([torch.stack([matrix.diagonal(), matrix.sum(1), matrix.sum(0)]), edges])
 
     def compute(self) -> dict[str, Tensor]:
         """The scores, scalars in float32."""

@@ -10,6 +10,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+from modules.metrics.bootstrap import Statistic
+
 References = str | list[str]
 """Reference of a sentence, or several alternative references."""
 
@@ -22,6 +24,9 @@ class Corpus(Metric):
 
     Args:
         full: compute slow scores too, where a metric has some.
+
+    Attributes:
+        statistics: what resampling the sentences takes, known after `compute`.
     """
 
     full_state_update = False
@@ -32,6 +37,7 @@ class Corpus(Metric):
     def __init__(self, full: bool = True) -> None:
         super().__init__()
         self.full = full
+        self.statistics: list[Statistic] = []
         self.add_state("rows", [], dist_reduce_fx="cat")
 
     def set_full(self, full: bool) -> None:

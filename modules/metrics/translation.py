@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torchmetrics import Metric
 
+from modules.metrics.bootstrap import Statistic, Sums
+from modules.metrics.bootstrap.records import means
 from modules.metrics.scripts import Tokenize, check_tokenizer
 from modules.metrics.sentence_metric import Corpus
 
@@ -71,7 +74,8 @@ class TranslationScores(Corpus):
 
     def compute(self) -> dict[str, Tensor]:
         """The scores, scalars in float32."""
-        scores = translation_scores(*self.sentences(), self.tokenize, self.lowercase, self.full)
+        said, true = self.sentences()
+        scores, self.statistics = translation_statistics(said, true, self.tokenize, self.lowercase, self.full)
         return {name: torch.tensor(value, device=self.device) for name, value in scores.items()}
 
 
@@ -83,35 +87,43 @@ def translation_scores(
     full: bool = True,
 ) -> dict[str, float]:
     """Metrics of `TranslationScores` for N sentences and their N references."""
-    metrics = _sacre(tokenize, lowercase)
+    return translation_statistics(hypotheses, references, tokenize, lowercase, full)[0]
+
+
+def translation_statistics(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    tokenize: Tokenize = "13a",
+    lowercase: bool = False,
+    full: bool = True,
+) -> tuple[dict[str, float], list[Statistic]]:
+    """Metrics of `TranslationScores`, and the counts of each of N sentences from which they follow."""
+    from sacrebleu.metrics import BLEU
+
+    metrics, split = _sacre(tokenize, lowercase), _splitter(tokenize)
     chosen = metrics if full else {"bleu": metrics["bleu"]}
     if not hypotheses:
-        return dict.fromkeys([*chosen, "bleu_tokenized", "bleu_textbook", "exact_match"], math.nan)
-    scores = {name: metric.corpus_score(hypotheses, [references]).score for name, metric in chosen.items()}
-    split = _splitter(tokenize)
+        return dict.fromkeys([*chosen, "bleu_tokenized", "bleu_textbook", "exact_match"], math.nan), []
     pairs = [(split(said), split(true)) for said, true in zip(hypotheses, references, strict=True)]
-    same = [said.split() == true.split() for said, true in zip(hypotheses, references, strict=True)]
-    return scores | {
-        "bleu_tokenized": tokenized_bleu(*zip(*pairs, strict=True)),
-        "bleu_textbook": sum(textbook_bleu(*pair) for pair in pairs) / len(pairs),
-        "exact_match": sum(same) / len(same),
+    tokens = [[" ".join(sentence) for sentence in sentences] for sentences in zip(*pairs, strict=True)]
+    chosen["bleu_tokenized"] = BLEU(tokenize="none", smooth_method="none", force=True)
+    scores, statistics = {}, []
+    for name, metric in chosen.items():
+        texts = tokens if name == "bleu_tokenized" else (hypotheses, references)
+        counted = np.array(metric._extract_corpus_statistics(texts[0], [texts[1]]))  # its own bootstrap takes these
+        scores[name] = metric._compute_score_from_stats(counted.sum(0).tolist()).score
+        formula = "means" if name == "ter" else "chrf" if name == "chrf" else "bleu"
+        statistics.append(Sums(formula, [name], counted * (100, 1) if name == "ter" else counted))
+    each = {
+        "bleu_textbook": np.array([textbook_bleu(*pair) for pair in pairs]),
+        "exact_match": np.array([a.split() == b.split() for a, b in zip(hypotheses, references, strict=True)]),
     }
+    return scores | {name: float(column.mean()) for name, column in each.items()}, [*statistics, *means(each)]
 
 
 def words(text: str) -> list[str]:
     """Words and punctuation marks of a text in lower case."""
     return re.findall(r"\w+|[^\w\s]", text.lower())
-
-
-def tokenized_bleu(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> float:
-    """Corpus BLEU, 0..100, of sentences that are split already, without smoothing.
-
-    Papineni et al. 2002, as multi-bleu.perl counts it.
-    """
-    from sacrebleu.metrics import BLEU
-
-    joined = [[" ".join(tokens) for tokens in sentences] for sentences in (hypotheses, references)]
-    return BLEU(tokenize="none", smooth_method="none", force=True).corpus_score(joined[0], joined[1:]).score
 
 
 def textbook_bleu(prediction: Sequence[Hashable], label: Sequence[Hashable], orders: int = 4) -> float:
@@ -178,6 +190,12 @@ class Perplexity(Metric):
     def compute(self) -> Tensor:
         """A scalar in float32."""
         return (self.entropy / self.tokens).exp()
+
+
+def token_entropy(logits: Tensor, target: Tensor, padding: int = 0) -> Tensor:
+    """Sum of the cross-entropy and number of tokens of each text, float32 (B, 2), as `Perplexity` takes them."""
+    entropy = cross_entropy(logits.flatten(0, 1).float(), target.flatten(), ignore_index=padding, reduction="none")
+    return torch.stack([entropy.view(target.shape).sum(1), (target != padding).sum(1)], 1)
 
 
 def _sacre(tokenize: Tokenize, lowercase: bool) -> "dict[str, SacreMetric]":

@@ -59,10 +59,10 @@ def regions(sums: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
 def bleu(sums: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
     """sacreBLEU, 0..100, from sums of lengths of text and reference, right n-grams and all, 4 orders each.
 
-    `bleu` smooths n-grams of which none is right (as mteval-v13a), `bleu_tokenized` does not.
+    `bleu` smooths orders of which no n-gram is right (as mteval-v13a), `bleu_tokenized` does not.
     """
     said, true, right, every = sums[:, 0], sums[:, 1], sums[:, 2:6], sums[:, 6:]
-    least = 0.5 ** np.cumsum(right == 0, 1) if names[0] == "bleu" else np.zeros_like(right)
+    least = 0.5 ** np.cumsum(right == 0, 1) if names == ["bleu"] else np.zeros_like(right)
     precision = np.where(right > 0, right, least) / every
     score = np.exp(np.minimum(0, 1 - true / said) + np.log(100 * precision).mean(1))
     return {names[0]: np.where(said > 0, np.where(right.any(1) & every.all(1), score, 0), 0 * true / true)}

@@ -11,7 +11,6 @@ from modules.metrics.bootstrap.consensus import Consensus
 from modules.metrics.bootstrap.objects import Objects
 from modules.metrics.bootstrap.statistic import Statistic, Sums
 
-
 KINDS: dict[str, type[Statistic]] = {one.kind: one for one in (Sums, Objects, Consensus)}
 
 

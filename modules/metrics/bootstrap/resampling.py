@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.special import ndtr, ndtri, stdtrit
 
 from modules.metrics.bootstrap.items import Items
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
+FEW = 10  # right or wrong items
 POWER = 0.8  # probability that the needed counts would show a difference as large as the one observed
 BLOCK = 2_000_000  # counts drawn at once
 
@@ -95,8 +96,29 @@ def resample(runs: Sequence[Items], resamples: int = RESAMPLES) -> tuple[dict[st
 
 
 def intervals(items: Items, resamples: int = RESAMPLES) -> dict[str, Estimate | None]:
-    """Every metric of a test set with its interval; null where the metric is not a number."""
-    return mean([items], resamples)
+    """Every metric of a test set with its interval.
+
+    Where fewer than ten items are right, or wrong, which resampling shows too seldom or not at all, the interval of a
+    share of items is Wilson's (1927).
+
+    Returns:
+        Null where the metric is not a number, or all resampled sets give its value.
+    """
+    found, shares = mean([items], resamples), items.shares
+    for name, one in found.items():
+        if name in shares and min(one.value, 1 - one.value) * one.items < FEW:
+            found[name] = one._replace(**wilson(one.value, one.items))
+        elif one is not None and one.low == one.high:
+            found[name] = None
+    return found
+
+
+def wilson(share: float, items: int) -> dict[str, float]:
+    """Ends `low` and `high` of the 95 % score interval of a share of N items."""
+    z = float(ndtri(0.5 + CONFIDENCE / 2))
+    center = (share + z**2 / (2 * items)) / (1 + z**2 / items)
+    reach = z / (1 + z**2 / items) * math.sqrt(share * (1 - share) / items + z**2 / (4 * items**2))
+    return {"low": max(0.0, center - reach), "high": min(1.0, center + reach)}
 
 
 def mean(runs: Sequence[Items], resamples: int = RESAMPLES) -> dict[str, Estimate | None]:
@@ -161,7 +183,7 @@ def combined(values: np.ndarray, resampled: np.ndarray, items: int) -> Estimate 
     parts = np.array([between / seeds, shared])
     error = math.sqrt(parts.sum())
     freedom = parts.sum() ** 2 / max(1e-300, float((parts**2 / [seeds - 1, max(1, items - 1)]).sum()))
-    reach = float(t.ppf(0.5 + CONFIDENCE / 2, max(1.0, freedom))) * error
+    reach = student(max(1.0, freedom)) * error
     return Estimate(
         value,
         value - reach,
@@ -182,9 +204,14 @@ def ends(value: float, resampled: np.ndarray, items: int) -> tuple[float, float]
     are therefore those that a normal distribution has at Student's quantiles.
     """
     n = max(2, items)
-    reach = float(t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * math.sqrt(n / (n - 1))
-    low, high = np.quantile(resampled, norm.cdf([-reach, reach]))
+    reach = student(n - 1) * math.sqrt(n / (n - 1))
+    low, high = np.quantile(resampled, ndtr([-reach, reach]))
     return float(low), float(high)
+
+
+def student(freedom: float) -> float:
+    """Half width of a 95 % interval in standard errors, by Student's distribution."""
+    return float(stdtrit(freedom, 0.5 + CONFIDENCE / 2))
 
 
 def needed(estimate: Estimate) -> Needed:
@@ -193,7 +220,7 @@ def needed(estimate: Estimate) -> Needed:
     Normal theory, with the variances of the estimate: both have to bring the standard error below the difference over
     1.96 + 0.84.
     """
-    target = (estimate.value / float(norm.ppf(0.5 + CONFIDENCE / 2) + norm.ppf(POWER))) ** 2
+    target = (estimate.value / float(ndtri(0.5 + CONFIDENCE / 2) + ndtri(POWER))) ** 2
     seeds, items, both = estimate.seeds, estimate.items, estimate.both_variance or 0.0
     own = estimate.seed_variance or 0.0
     by_seeds = None

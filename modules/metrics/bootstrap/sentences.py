@@ -1,4 +1,4 @@
-"""Statistics of sentences: n-grams of translations and of captions, counted sentence by sentence."""
+"""Statistics of captions: n-grams of each, and of the references of its image."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,12 +9,6 @@ from modules.metrics.bootstrap.consensus import Consensus
 from modules.metrics.bootstrap.statistic import Statistic, Sums
 
 Words = Sequence[str]
-
-
-def ratio(name: str, top: Sequence[float] | np.ndarray, weight: Sequence[float] | np.ndarray | float = 1.0) -> Sums:
-    """Mean of N values with weights."""
-    top = np.asarray(top, np.float64)
-    return Sums("means", [name], np.stack([top, np.broadcast_to(np.asarray(weight, np.float64), top.shape)], 1))
 
 
 def captions(

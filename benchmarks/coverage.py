@@ -1,0 +1,163 @@
+"""Coverage of 95 % bootstrap intervals: simulated test sets of two systems whose true metrics are known.
+
+Both systems answer the same items, each item with a difficulty of its own, so that their errors go together. The true
+values are those of a set a hundred times as large. Accuracy, AP, BLEU and mIoU, of the difference of the two systems
+and of the first alone; between 93 and 97 % of the intervals should contain the true value.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.report import parser, publish
+from modules.metrics.bootstrap import Items, Statistic, Sums, difference, intervals
+from modules.metrics.bootstrap.matches import objects
+from modules.metrics.detection_arrays import Image
+
+Random = np.random.Generator
+Pair = tuple[Statistic, Statistic]
+SIDE, CLASSES = 400, 3  # of images with objects
+
+
+def accuracy(random: Random, items: int) -> Pair:
+    """Right and wrong answers; the harder the item, the fewer of both systems are right."""
+    hard = random.normal(size=items)
+    made = []
+    for skill in (1.0, 0.8):
+        right = random.normal(skill, 1, items) > hard
+        made.append(Sums("means", ["accuracy"], np.stack([right, np.ones(items)], 1)))
+    return made[0], made[1]
+
+
+def regions(random: Random, items: int, classes: int = 8) -> Pair:
+    """Maps of a few classes each, some of whose pixels get the class of another."""
+    shares = random.dirichlet(np.ones(classes), items) * (random.random((items, classes)) < 0.4)
+    true = np.round(4096 * shares / np.maximum(shares.sum(1, keepdims=True), 1e-9))
+    hard = random.normal(size=(items, classes)) + random.normal(size=(items, 1))
+    made = []
+    for skill in (1.3, 1.1):
+        right = np.round(true / (1 + np.exp(hard + 0.5 * random.normal(size=hard.shape) - skill)))
+        wrong = (true - right).sum(1, keepdims=True) * random.dirichlet(np.ones(classes), items)
+        table = np.concatenate([right, true, right + np.round(wrong), *[np.zeros_like(right)] * 4], 1)
+        made.append(Sums("regions", [""], table))
+    return made[0], made[1]
+
+
+def sentences(random: Random, items: int, words: int = 2000) -> Pair:
+    """Sentences of Zipf-distributed words, some of which are replaced or left out."""
+    from sacrebleu.metrics import BLEU
+
+    chances = 1 / np.arange(1, words + 1)
+    chances /= chances.sum()
+    lengths = random.integers(5, 25, items)
+    references = [random.choice(words, length, p=chances) for length in lengths]
+    hard = random.beta(2, 4, items)
+    made = []
+    for level in (0.8, 0.9):
+        said = []
+        for text, share in zip(references, hard, strict=True):
+            replaced = np.where(random.random(len(text)) < level * share, random.integers(words, size=len(text)), text)
+            said.append(replaced[random.random(len(text)) > 0.03])
+        texts = [[" ".join(map(str, words)) for words in of] for of in (said, references)]
+        table = BLEU(tokenize="none", force=True)._extract_corpus_statistics(texts[0], texts[1:])
+        made.append(Sums("bleu", ["bleu"], np.array(table)))
+    return made[0], made[1]
+
+
+def detections(random: Random, items: int) -> Pair:
+    """Boxes of three classes, found with errors of place and class, and others that are none."""
+    found: tuple[list[Image], list[Image]] = ([], [])
+    for _ in range(items):
+        count = 1 + random.poisson(4)
+        sides = random.uniform(100, 200, (count, 2))
+        boxes = np.concatenate([random.uniform(0, SIDE - sides), sides], 1)
+        labels, hard = random.integers(CLASSES, size=count), random.gamma(2, 0.05, count) + random.gamma(2, 0.03)
+        for images, noise in zip(found, (0.8, 1.0), strict=True):
+            images.append(_found(random, boxes, labels, noise * hard))
+    made = [objects(images, "boxes", 100, False, "") for images in found]
+    return made[0], made[1]
+
+
+def _found(random: Random, boxes: np.ndarray, labels: np.ndarray, error: np.ndarray) -> Image:
+    moved = boxes + error[:, None] * boxes[:, [2, 3, 2, 3]] * random.normal(size=boxes.shape)
+    said = np.where(random.random(len(labels)) < error, random.integers(CLASSES, size=len(labels)), labels)
+    seen = random.random(len(labels)) > error
+    more = random.poisson(3)
+    extra = np.concatenate([random.uniform(0, 200, (more, 2)), random.uniform(100, 200, (more, 2))], 1)
+    scores = np.concatenate(
+        [1 / (1 + np.exp(5 * error - 1 - random.normal(size=len(error))))[seen], random.beta(2, 4, more)]
+    )
+    order = np.argsort(-scores)
+    return Image(
+        boxes=np.concatenate([moved[seen], extra])[order],
+        scores=scores[order],
+        labels=np.concatenate([said[seen], random.integers(CLASSES, size=more)])[order],
+        true_boxes=boxes,
+        true_labels=labels,
+        crowd=np.zeros(len(labels), bool),
+        area=boxes[:, 2:].prod(1),
+    )
+
+
+SYSTEMS: dict[str, tuple[Callable[[Random, int], Pair], int]] = {
+    "accuracy": (accuracy, 200),
+    "miou": (regions, 100),
+    "bleu": (sentences, 200),
+    "map": (detections, 100),
+    "map50": (detections, 100),
+}
+"""Metric -> its systems and the number of items of a test set."""
+
+
+def coverage(metric: str, sets: int, resamples: int) -> dict[str, Any]:
+    """Share of the intervals of one metric that contain the true value, and their mean width.
+
+    Args:
+        metric: key of SYSTEMS.
+        sets: simulated test sets.
+        resamples: of each of them.
+    """
+    make, items = SYSTEMS[metric]
+    began, names = time.process_time(), np.array([f"{i:05}" for i in range(items)])
+    large = [one.values(np.ones((1, 100 * items)))[metric][0] for one in make(np.random.default_rng(0), 100 * items)]
+    truth, inside, widths = {"difference": large[0] - large[1], "alone": large[0]}, [], []
+    for seed in range(1, sets + 1):
+        first, second = (Items(names, [one]) for one in make(np.random.default_rng(seed), items))
+        found = {"difference": difference([first], [second], resamples), "alone": intervals(first, resamples)}
+        ends = {name: of[metric] for name, of in found.items()}
+        inside.append([ends[name].low <= value <= ends[name].high for name, value in truth.items()])
+        widths.append([ends[name].high - ends[name].low for name in truth])
+    shares, means = np.mean(inside, 0), np.mean(widths, 0)
+    return {
+        "metric": metric,
+        "items": items,
+        "sets": sets,
+        **{f"true {name}": value for name, value in truth.items()},
+        **{f"coverage of {name}": float(share) for name, share in zip(truth, shares, strict=True)},
+        **{f"width of {name}": float(width) for name, width in zip(truth, means, strict=True)},
+        "seconds": round(time.process_time() - began, 1),
+    }
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    options = parser(__doc__)
+    options.add_argument("--metrics", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    options.add_argument("--sets", type=int, default=500)
+    options.add_argument("--resamples", type=int, default=1000)
+    typed = options.parse_args(argv)
+    rows = [coverage(metric, typed.sets, typed.resamples) for metric in typed.metrics]
+    table = Table(title=f"Intervals that contain the true value, of {typed.sets} simulated test sets")
+    for heading in rows[0]:
+        table.add_column(heading, justify="left" if heading == "metric" else "right")
+    for row in rows:
+        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()))
+    Console().print(table)
+    return publish("coverage", typed.json, rows=rows, resamples=typed.resamples)
+
+
+if __name__ == "__main__":
+    main()

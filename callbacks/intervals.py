@@ -1,0 +1,44 @@
+"""The Intervals callback: 95 % bootstrap intervals of the metrics of a test."""
+
+from functools import partial
+from pathlib import Path
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from callbacks.loggers.fault_tolerant import attempt
+from callbacks.loggers.media import send_summary
+from modules.metrics.bootstrap import Estimate, Items, intervals
+
+
+class Intervals(Callback):
+    """Compute 95 % intervals of the metrics of a test, by bootstrap over its items, and write what that takes.
+
+    `<run>/predictions/test_items.npz` holds the ids of the items and their sufficient statistics, from which runs on
+    the same items are compared in pairs (`modules.metrics.bootstrap`).
+    """
+
+    def __init__(self) -> None:
+        self.estimates: dict[str, Estimate | None] = {}  # by log name
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.estimates = {}
+        if not hasattr(pl_module, "records"):
+            return
+        ids, columns = pl_module.records.gather()
+        if not trainer.is_global_zero or not len(ids):
+            return
+        items = Items(ids, pl_module.statistics(columns))
+        if not items.statistics:
+            return
+        items.save(Path(trainer.default_root_dir) / "predictions" / "test_items.npz")
+        self.estimates = {f"test/{name}": estimate for name, estimate in intervals(items).items()}
+        ends = {}
+        for name, one in self.estimates.items():
+            if one is not None:
+                ends |= {f"{name}_low": one.low, f"{name}_high": one.high}
+        for logger in trainer.loggers:
+            attempt(logger, partial(send_summary, logger, ends))
+
+    def metric_intervals(self, trainer: Trainer) -> dict[str, Estimate | None]:
+        """Estimates by log name, for the final report."""
+        return self.estimates
