@@ -88,9 +88,8 @@ def _found(random: Random, boxes: np.ndarray, labels: np.ndarray, error: np.ndar
     seen = random.random(len(labels)) > error
     more = random.poisson(3)
     extra = np.concatenate([random.uniform(0, 200, (more, 2)), random.uniform(100, 200, (more, 2))], 1)
-    scores = np.concatenate(
-        [1 / (1 + np.exp(5 * error - 1 - random.normal(size=len(error))))[seen], random.beta(2, 4, more)]
-    )
+    sure = 1 / (1 + np.exp(5 * error - 1 - random.normal(size=len(error))))
+    scores = np.concatenate([sure[seen], random.beta(2, 4, more)])
     order = np.argsort(-scores)
     return Image(
         boxes=np.concatenate([moved[seen], extra])[order],

@@ -156,11 +156,8 @@ class SemanticSegmentation(VisionTask):
 
     def statistics(self, columns: dict[str, np.ndarray]) -> list[Statistic]:
         rest = {name: column for name, column in columns.items() if not name.startswith("regions")}
-        regions = {name.removeprefix("regions"): columns[name] for name in columns.keys() - rest.keys()}
-        return [
-            *means(rest),
-            *(Sums("regions", [end], counts.reshape(len(counts), -1)) for end, counts in regions.items()),
-        ]
+        ends = {name.removeprefix("regions"): columns[name] for name in columns.keys() - rest.keys()}
+        return means(rest) + [Sums("regions", [end], rows.reshape(len(rows), -1)) for end, rows in sorted(ends.items())]
 
     def _infer(self, batch: Batch) -> Tensor:
         """Probabilities (B, C, H, W) of the images, by tiled inference and test-time augmentation."""
