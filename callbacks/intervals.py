@@ -7,12 +7,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from callbacks.loggers.fault_tolerant import attempt
 from callbacks.loggers.media import send_summary
+from callbacks.results.metrics import told
 from modules.metrics.bootstrap import Estimate, Items, intervals
 
 
 class Intervals(Callback):
     """Compute 95 % intervals of the metrics of a test, by bootstrap over its items, and write what that takes.
 
+    Other callbacks add statistics of the same items, in the order of the data, by a method `item_statistics`.
     `<run>/predictions/test_items.npz` holds the ids of the items and their sufficient statistics, from which runs on
     the same items are compared in pairs (`modules.metrics.bootstrap`).
     """
@@ -27,7 +29,8 @@ class Intervals(Callback):
         ids, columns = pl_module.records.gather()
         if not trainer.is_global_zero or not len(ids):
             return
-        items = Items(ids, pl_module.statistics(columns))
+        more = [one for each in told(trainer, "item_statistics") for one in each if len(one) == len(ids)]
+        items = Items(ids, [*pl_module.statistics(columns), *more])
         if not items.statistics:
             return
         items.save(Path(trainer.default_root_dir) / "predictions" / "test_items.npz")

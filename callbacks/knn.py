@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
@@ -13,6 +14,8 @@ from callbacks.figures.curve import curve
 from callbacks.figures.log import log_figure
 from callbacks.results.metrics import check_data, classifies
 from modules.contracts import ConfigError, check_range, check_sizes
+from modules.metrics.bootstrap import Statistic
+from modules.metrics.bootstrap.records import means
 
 
 def knn_predict(bank: Tensor, labels: Tensor, queries: Tensor, k: int, temperature: float, classes: int) -> Tensor:
@@ -67,6 +70,7 @@ class KNN(Callback):
         self.chance = 0.0
         self._step = -1  # of the last probe
         self._off: set[str] = set()  # splits without a probe
+        self.right = np.zeros(0, bool)  # answers of the last probe, in the order of the data
 
     def protocol_lines(self, trainer: Trainer) -> dict[str, str]:
         """Protocols of the final report; that of val names the accuracy before training too."""
@@ -74,6 +78,10 @@ class KNN(Callback):
         if "val/knn" in lines and self.history and self.history[0][0] == 0:
             lines["val/knn"] += f"; {self.history[0][1]:.4f} before training"
         return lines
+
+    def item_statistics(self, trainer: Trainer) -> list[Statistic]:
+        """Right and wrong answers of the last probe, for the interval of a test."""
+        return means({"knn": self.right})
 
     def startup_lines(self, trainer: Trainer) -> list[str]:
         """Majority baseline and class imbalance, which a task that is not about the classes does not tell."""
@@ -109,6 +117,7 @@ class KNN(Callback):
             self._probe_outside_validation(trainer, pl_module)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.right = np.zeros(0, bool)
         if (accuracy := self._accuracy(trainer, pl_module, "test")) is not None:
             pl_module.log("test/knn", accuracy, batch_size=1, sync_dist=True)
 
@@ -159,6 +168,7 @@ class KNN(Callback):
         classes = len(trainer.datamodule.classes)
         self.chance = 1 / classes
         predicted = knn_predict(bank, bank_labels, queries, self.k, self.temperature, classes)
+        self.right = (predicted == labels).cpu().numpy()
         samples = f"bank {len(bank):,} train images, {len(queries):,} {split} images"
         self.protocols[f"{split}/knn"] = f"kNN, k {self.k}, T {self.temperature:g}, {samples}"
         return (predicted == labels).double().mean().item()

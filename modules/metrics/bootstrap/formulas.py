@@ -65,7 +65,7 @@ def bleu(sums: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
     least = 0.5 ** np.cumsum(right == 0, 1) if names == ["bleu"] else np.zeros_like(right)
     precision = np.where(right > 0, right, least) / every
     score = np.exp(np.minimum(0, 1 - true / said) + np.log(100 * precision).mean(1))
-    return {names[0]: np.where(said > 0, np.where(right.any(1) & every.all(1), score, 0), 0 * true / true)}
+    return {names[0]: np.where(right.any(1) & every.all(1), score, 0)}
 
 
 def caption_bleu(sums: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:

@@ -62,6 +62,9 @@ class Sums(Statistic):
         with np.errstate(divide="ignore", invalid="ignore"):
             return FORMULAS[self.formula]((self.table.T @ counts.T).T, self.names)
 
+    def __len__(self) -> int:
+        return self.table.shape[0]
+
     def arrays(self) -> dict[str, np.ndarray]:
         table = {name: getattr(self.table, name) for name in ("data", "indices", "indptr")}
         names = np.array(self.names, dtype=str)
