@@ -7,11 +7,12 @@ import pytest
 import torch
 from rich.console import Console
 
-from callbacks.results.metrics import Results
-from callbacks.results.number_format import number, or_nan, or_null, short
-from callbacks.results.table import class_table
+from callbacks.results.metrics import Results, interval_of
+from callbacks.results.number_format import bounds, number, or_nan, or_null, short
+from callbacks.results.table import class_table, results_table
 from callbacks.writers.detection_errors import error_lines
 from callbacks.writers.per_class import per_class, per_class_of_pixels
+from modules.metrics.bootstrap import Estimate
 from modules.metrics.detection import Report
 from tests.helpers.errors import assert_named
 
@@ -81,6 +82,35 @@ def test_callbacks_of_any_package_have_their_say_in_the_protocols():
         "val/loss": "9 val images; mean",
     }
     assert rows[1]["value"] == 0.35  # as logged, without the noise of 64 bits
+
+
+def test_a_test_metric_carries_its_interval_or_the_reason_why_it_has_none():
+    estimate = Estimate(0.742, 0.70117, 0.78, 0.02, 500)
+    known = {"test/accuracy": estimate, "test/f1": None, "test/loss": estimate}
+    assert interval_of("test/accuracy", 0.742, known) == {"interval": [0.70117, 0.78], "items": 500}
+    others = {"test/f1": 0.7, "test/loss": 1.2, "test/fid": 30.0, "val/accuracy": 0.742}
+    rows = {name: interval_of(name, value, known) for name, value in others.items()}
+    assert {row["interval"] for row in rows.values()} == {None}
+    assert len({row["no interval"] for row in rows.values()}) == 4
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [(0.701, 0.7823, "[.701, .782]"), (43.72, 46.81, "[43.7, 46.8]"), (0.99801, 0.99932, "[.9980, .9993]")]
+    + [(-0.02, 0.31, "[-.02, .31]"), (1210.2, 1502.7, "[1210, 1503]"), (0.93, 1, "[.930, 1.000]")],
+)
+def test_an_interval_has_two_digits_of_its_width(low, high, text):
+    assert bounds(low, high) == text
+
+
+def test_intervals_stand_in_a_table_of_80_columns(capsys):
+    of = {"value": 0.742, "protocol": "500 test images; top-1, micro: mean over images"}
+    rows = [{"metric": f"test/{name}", "interval": [0.701, 0.782], "items": 500, **of} for name in ("accuracy", "f1")]
+    rows += [{"metric": "val/accuracy", "interval": None, **of}]
+    Console(width=80).print(results_table(rows, "Results"))
+    said = capsys.readouterr().out
+    assert said.count("[.701, .782]") == 2 and "95 % interval: bootstrap over 500 items" in said
+    assert max(map(len, said.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(("limit", "judged"), [(1.0, True), (0.5, False), (1, False)])

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 import tasks
 from commands.arguments import typed_class
 from commands.checkpoints import resolve_weights
+from modules.metrics.bootstrap import load
 from modules.training.precision import Hardware
 from tests.helpers.commands import results, values
 from tests.helpers.errors import line_naming
@@ -22,6 +24,8 @@ TINY += "--trainer.max_epochs 2 --figures.samples 4 --trainer.log_every_n_steps 
 SHORT = ["--model.search.max_length", "8"]
 TEXT = [*TINY[:10], *TINY[12:], *SHORT]  # sentences have no size in pixels
 FEWER = "--figures.samples 2 --data.train 32 --data.val 16 --data.test 16 --trainer.max_epochs 1".split()
+SINGLE = {"captioning", "classification", "colorization", "detection", "instance_segmentation", "jigsaw", "rotation"}
+SINGLE |= {"masked_patches", "semantic_segmentation", "translation", "video"}  # all metrics follow from single items
 OWN = {"jigsaw": ["--data.image_size", "64"], "captioning": SHORT}  # jigsaw's tiles are parts of the image
 
 
@@ -55,9 +59,25 @@ def test_every_yaml_fits_validates_tests_and_predicts(graft, path, short_scores,
     (again,) = Path("runs", path.stem).glob("*_test/results.json")
     tested = {metric: row["value"] for metric, row in fitted.items() if metric.startswith("test/")}
     assert values(again.parent) == pytest.approx(tested, nan_ok=True)
+    check_intervals(run, path.stem)
     predicted = [p for p in Path("runs", path.stem).glob("*_predict/predictions/**/*") if p.is_file()]
     assert predicted
     assert all(p.stat().st_size for p in predicted)
+
+
+def check_intervals(run: Path, task: str) -> None:
+    """Check that the metrics of a test have intervals, or a reason why not, and follow from the file of its items."""
+    tested = {name: row for name, row in results(run).items() if name.startswith("test/")}
+    known = [name for name, row in tested.items() if row["interval"]]
+    reasons = {name: row["no interval"] for name, row in tested.items() if not row["interval"]}
+    if task in SINGLE:
+        assert known and not [name for name, reason in reasons.items() if "function" in reason]
+    if known:
+        items = load(run / "predictions" / "test_items.npz")
+        whole = items.values(np.ones((1, len(items.ids)), int))
+        assert all(tested[name]["items"] == len(items.ids) for name in known)
+        for name in known:
+            assert whole[name.removeprefix("test/")] == pytest.approx(tested[name]["value"], rel=1e-3, abs=1e-6)
 
 
 def test_config_yaml_reproduces_the_run(graft, trained, tmp_path):

@@ -4,9 +4,11 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from modules.metrics.bootstrap import load
 from tests.helpers.commands import results, values
 from tests.helpers.errors import assert_named, line_naming
 
@@ -42,6 +44,19 @@ def test_the_best_and_the_last_weights_are_named(often):
     assert weights.startswith("best") and f"epoch {best['epoch'] + 1}" in weights
     others = {row["weights"] for row in said["results of other weights"]}
     assert others <= {"last, epoch 3"} and bool(others) == (" and last" not in weights)
+
+
+def test_the_metrics_of_a_test_have_intervals_from_a_file_of_its_items(often):
+    items = load(often / "predictions" / "test_items.npz")
+    whole = items.values(np.ones((1, 20), int))
+    assert len(set(items.ids)) == 20
+    for name, row in results(often).items():
+        if name.startswith("test/"):
+            low, high = row["interval"]
+            assert low <= row["value"] <= high and row["items"] == 20
+            assert whole[name.removeprefix("test/")] == pytest.approx(row["value"], rel=1e-4)
+        else:
+            assert row["interval"] is None and "test" in row["no interval"]
 
 
 def test_a_table_counts_what_was_judged(graft):

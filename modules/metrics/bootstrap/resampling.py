@@ -198,14 +198,18 @@ def combined(values: np.ndarray, resampled: np.ndarray, items: int) -> Estimate 
 
 
 def ends(value: float, resampled: np.ndarray, items: int) -> tuple[float, float]:
-    """95 % interval from R resampled values: percentiles, widened for few items (Hesterberg 2015).
+    """95 % interval from R resampled values: percentiles around the value, widened for few items.
 
     Resampling N items underestimates their variance by the factor (N - 1) / N and takes it for known; the percentiles
-    are therefore those that a normal distribution has at Student's quantiles.
+    are therefore those that a normal distribution has at Student's quantiles (Hesterberg 2015). A metric that is no
+    mean has a bias in sets whose items repeat, such as CIDEr by their document frequencies; the mean of the resampled
+    values is moved to the value. Of the usual intervals, this one had the most even coverage (benchmarks/coverage.py).
     """
     n = max(2, items)
     reach = student(n - 1) * math.sqrt(n / (n - 1))
-    low, high = np.quantile(resampled, ndtr([-reach, reach]))
+    low, high = np.quantile(resampled, ndtr([-reach, reach])) + value - resampled.mean()
+    if min(value, resampled.min()) >= 0 and max(value, resampled.max()) <= 1:
+        low, high = max(0.0, low), min(1.0, high)
     return float(low), float(high)
 
 
