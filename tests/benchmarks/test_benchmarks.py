@@ -16,6 +16,7 @@ from faster_coco_eval.core import mask as coco_mask
 from PIL import Image
 
 from benchmarks import (
+    coverage,
     decoding,
     detection,
     evaluation,
@@ -382,3 +383,12 @@ def test_folding_compares_both_forms_of_each_backbone(tmp_path):
     rows = written(tmp_path / "folding.json")["rows"]
     assert [row["what"] for row in rows] == ["test_resnet", "repvgg_a0"]
     assert all(min(*row["ours"], *row["peer"]) > 0 for row in rows)
+
+
+def test_coverage_counts_the_intervals_that_contain_the_truth(tmp_path, capsys):
+    path = tmp_path / "coverage.json"
+    coverage.main(f"--metrics accuracy miou --sets 40 --resamples 200 --images 3 --json {path}".split())
+    rows = written(path)["rows"]
+    assert [row["metric"] for row in rows] == ["accuracy", "miou"]
+    assert all(0.8 <= row["coverage of difference"] <= 1 for row in rows)
+    assert "resamples" in capsys.readouterr().out
