@@ -144,8 +144,7 @@ def interval_of(name: str, value: float, estimates: Mapping[str, Estimate | None
     elif not math.isclose(estimate.value, value, rel_tol=1e-3, abs_tol=1e-6):
         reason = "weighed otherwise than item by item"
     else:
-        ends = [float(f"{end:.6g}") for end in (estimate.low, estimate.high)]
-        return {"interval": ends, "items": estimate.items}
+        return {"interval": estimate.ends, "items": estimate.items}
     return {"interval": None, "items": None, "no interval": reason}
 
 

@@ -12,7 +12,7 @@ from callbacks.figures.log import log_figure
 from callbacks.knn import knn_predict
 from commands.evaluate.extraction import ExtractedFeatures, Result
 from commands.evaluate.features import evenly
-from commands.evaluate.probes import STEPS, STRENGTHS, Probe, accuracy, choose_c, clusters, fit_linear, fit_sgd, scale
+from commands.evaluate.probes import STEPS, STRENGTHS, Probe, choose_c, clusters, fit_linear, fit_sgd, scale
 from datamodules.split_data import divide
 
 Classifier = Callable[[Tensor], Tensor]
@@ -36,8 +36,8 @@ def vote(
 
     results = []
     for k in kept:
-        value = accuracy(classifier(k)(evaluated.features), evaluated.labels)
-        results.append(extracted.result(f"knn_{k}", value, f"kNN, k {k}, T {temperature:g}, {extracted.counts}"))
+        right = classifier(k)(evaluated.features) == evaluated.labels
+        results.append(extracted.share(f"knn_{k}", right, f"kNN, k {k}, T {temperature:g}, {extracted.counts}"))
     middle = kept[len(kept) // 2 : len(kept) // 2 + 1]
     return results, {f"knn_{k}": classifier(k) for k in middle}
 
@@ -47,13 +47,13 @@ def probe(extracted: ExtractedFeatures, share: float) -> tuple[Result, dict[str,
     standardize, labels = scale(extracted.bank.features), extracted.evaluated.labels
     draws = [draw(extracted, share, number) for number in range(SUBSETS if _part(extracted, share) else 1)]
     fits = [_converged(extracted, rows) for rows in draws]
-    found = [accuracy(fit(standardize(extracted.evaluated.features)), labels) for fit, _ in fits]
+    right = torch.stack([fit(standardize(extracted.evaluated.features)) == labels for fit, _ in fits]).double()
     (first, words), *_ = fits
     how = f"linear probe, {_solved(first)}, {words}, {_counts(extracted, len(draws[0]))}"
     if len(draws) > 1:
-        how += f"; mean of {len(draws)} draws, seed {extracted.seed}: {percent(found)}"
+        how += f"; mean of {len(draws)} draws, seed {extracted.seed}: {percent(right.mean(1).tolist())}"
     name = f"probe_{share:g}" if len(draws) > 1 else "probe"
-    return extracted.result(name, float(np.mean(found)), how), {name: lambda features: first(standardize(features))}
+    return extracted.share(name, right.mean(0), how), {name: lambda features: first(standardize(features))}
 
 
 def recipe(extracted: ExtractedFeatures, share: float, epochs: int, lr: float) -> Result:
@@ -62,9 +62,9 @@ def recipe(extracted: ExtractedFeatures, share: float, epochs: int, lr: float) -
     unit = extracted.bank.features.shape[1] ** -0.5  # of length 1 on average, so that one rate suits any width
     features, labels = unit * standardize(extracted.bank.features)[rows], extracted.bank.labels[rows]
     fit = fit_sgd(features, labels, len(extracted.classes), epochs, lr, extracted.seed)
-    value = accuracy(fit(unit * standardize(extracted.evaluated.features)), extracted.evaluated.labels)
+    right = fit(unit * standardize(extracted.evaluated.features)) == extracted.evaluated.labels
     how = f"linear probe, SGD, lr {lr:g} with cosine, momentum 0.9, batch 256, {epochs} epochs, seed {extracted.seed}"
-    return extracted.result("probe_sgd", value, f"{how}, {_counts(extracted, len(rows))}")
+    return extracted.share("probe_sgd", right, f"{how}, {_counts(extracted, len(rows))}")
 
 
 def groups(extracted: ExtractedFeatures) -> list[Result]:

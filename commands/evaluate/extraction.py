@@ -11,15 +11,19 @@ from torch import Tensor
 from commands.evaluate.features import Embedded, embed_split, evenly, samples, shots, stills
 from datamodules.base import Split
 from modules.contracts import DataError
+from modules.metrics.bootstrap import Items, intervals
+from modules.metrics.bootstrap.records import means
 from tasks import Task
 
 
 class Result(NamedTuple):
-    """A metric with its protocol in words."""
+    """A metric with its protocol in words, and where it has one its 95 % interval over a number of items."""
 
     metric: str
     value: float
     protocol: str
+    interval: list[float] | None = None
+    items: int | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,13 @@ class ExtractedFeatures:
     def result(self, name: str, value: float, protocol: str) -> Result:
         """A metric of the split under evaluation."""
         return Result(f"{self.split}/{name}", value, protocol)
+
+    def share(self, name: str, right: Tensor, protocol: str) -> Result:
+        """Mean of `right` (N,), 0..1, over the samples under evaluation, with its interval."""
+        known = {name: right.double().cpu().numpy()}
+        estimate = intervals(Items(np.array(self.evaluated.ids), means(known)))[name]
+        result = self.result(name, float(known[name].mean()), protocol)
+        return result if estimate is None else result._replace(interval=estimate.ends, items=estimate.items)
 
     def name(self, row: int) -> str:
         """Class of a row of `evaluated`, "" without labels."""

@@ -42,6 +42,11 @@ class Estimate(NamedTuple):
     both_variance: float | None = None
 
     @property
+    def ends(self) -> list[float]:
+        """The interval for a file, in six digits."""
+        return [float(f"{end:.6g}") for end in (self.low, self.high)]
+
+    @property
     def distinguishable(self) -> bool:
         """True if the interval does not contain 0: of a difference, that the runs can be told apart."""
         return not self.low <= 0 <= self.high
