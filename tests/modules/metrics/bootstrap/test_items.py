@@ -172,6 +172,7 @@ def record(rank: int, world: int) -> tuple[list[str], dict[str, list]]:
     return ids.tolist(), {name: column.tolist() for name, column in columns.items()}
 
 
+@pytest.mark.integration
 def test_two_processes_have_the_records_of_one(tmp_path):
     alone = record(0, 1)
     assert alone[0] == ["0.0", "0.1", "0.2", "1.0", "1.1", "2.0", "2.1"] and set(alone[1]) == {"x", "y"}
