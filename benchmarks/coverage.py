@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from scipy.special import ndtr
 
 from benchmarks.evaluation import scenes
 from benchmarks.report import parser, publish
@@ -23,16 +24,28 @@ from modules.metrics.detection_arrays import Image, pack, unpack
 Random = np.random.Generator
 Pair = tuple[Statistic, Statistic]
 SIDE, CLASSES = 400, 3  # of images with objects
+SKILLS, LUCK = (1.0, 0.8), 0.1  # of two systems, and the spread of it from one training to the next
 
 
 def accuracy(random: Random, items: int) -> Pair:
     """Right and wrong answers; the harder the item, the fewer of both systems are right."""
     hard = random.normal(size=items)
-    made = []
-    for skill in (1.0, 0.8):
-        right = random.normal(skill, 1, items) > hard
-        made.append(Sums("means", ["accuracy"], np.stack([right, np.ones(items)], 1)))
-    return made[0], made[1]
+    first, second = (answers(random.normal(skill, 1, items) > hard) for skill in SKILLS)
+    return first, second
+
+
+def answers(right: np.ndarray) -> Sums:
+    return Sums("means", ["accuracy"], np.stack([right, np.ones(len(right))], 1))
+
+
+def seeds(random: Random, items: int, count: int) -> list[tuple[Sums, ...]]:
+    """Answers of both systems as in `accuracy`, each trained `count` times; some trainings succeed better."""
+    hard = random.normal(size=items)
+    luck = random.normal(0, LUCK, (2, count))
+    return [
+        tuple(answers(random.normal(skill + one, 1, items) > hard) for one in of)
+        for skill, of in zip(SKILLS, luck, strict=True)
+    ]
 
 
 def regions(random: Random, items: int, classes: int = 8) -> Pair:
@@ -141,6 +154,26 @@ def coverage(metric: str, sets: int, resamples: int) -> dict[str, Any]:
     return row | {"seconds": round(time.process_time() - began, 1)}
 
 
+def of_seeds(sets: int, resamples: int, items: int = 200, count: int = 3) -> dict[str, Any]:
+    """Coverage of the difference of two systems that are trained several times each, by the closed form."""
+    names, found = np.array([f"{i:05}" for i in range(items)]), []
+    for seed in range(sets):
+        runs = [[Items(names, [one]) for one in of] for of in seeds(np.random.default_rng(seed), items, count)]
+        found.append(difference(*runs, resamples)["accuracy"])
+    first, second = ndtr(np.array(SKILLS) / np.sqrt(2 + LUCK**2))
+    values = np.array([one[:4] for one in found])
+    inside = (values[:, 1] <= first - second) & (first - second <= values[:, 2])
+    return {
+        "metric": f"accuracy, {count} seeds",
+        "items": items,
+        "sets": sets,
+        "difference": float(first - second),
+        "coverage of difference": float(inside.mean()),
+        "standard error of difference": float(values[:, 3].mean()),
+        "spread of difference": float(values[:, 0].std(ddof=1)),
+    }
+
+
 def seconds(images: int, resamples: int) -> dict[str, float]:
     """CPU seconds for intervals of all metrics of boxes: 10 classes, 7 objects and 100 detections in each image."""
     predictions, truths = scenes(images, 7, 100, 10)
@@ -160,11 +193,13 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--images", type=int, default=500, help="images whose AP is resampled for the time")
     typed = options.parse_args(argv)
     rows = [coverage(metric, typed.sets, typed.resamples) for metric in typed.metrics]
+    rows.append(of_seeds(typed.sets, typed.resamples))
     table = Table(title=f"Intervals that contain the true value, of {typed.sets} simulated test sets")
     for heading in rows[0]:
         table.add_column(heading, justify="left" if heading == "metric" else "right")
     for row in rows:
-        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()))
+        cells = (row.get(heading, "") for heading in rows[0])
+        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in cells))
     Console().print(table)
     spent = seconds(typed.images, typed.resamples)
     print(f"intervals of AP, {typed.images} images, {typed.resamples:,} resamples: {sum(spent.values()):.1f} s of CPU")

@@ -389,6 +389,6 @@ def test_coverage_counts_the_intervals_that_contain_the_truth(tmp_path, capsys):
     path = tmp_path / "coverage.json"
     coverage.main(f"--metrics accuracy miou --sets 40 --resamples 200 --images 3 --json {path}".split())
     rows = written(path)["rows"]
-    assert [row["metric"] for row in rows] == ["accuracy", "miou"]
+    assert [row["metric"] for row in rows] == ["accuracy", "miou", "accuracy, 3 seeds"]
     assert all(0.8 <= row["coverage of difference"] <= 1 for row in rows)
     assert "resamples" in capsys.readouterr().out

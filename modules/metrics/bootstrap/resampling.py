@@ -127,9 +127,19 @@ def wilson(share: float, items: int) -> dict[str, float]:
 
 
 def mean(runs: Sequence[Items], resamples: int = RESAMPLES) -> dict[str, Estimate | None]:
-    """Every metric as the mean over S runs that differ in their seeds, with its interval, as `combined` says."""
+    """Every metric as the mean over S runs that differ in their seeds, with its interval.
+
+    It is that of `combined`, but for a single run that of `ends`.
+    """
     values, resampled = resample(runs, resamples)
-    return {name: combined(values[name], resampled[name], len(runs[0].ids)) for name in values}
+    items, found = len(runs[0].ids), {}
+    for name, of in resampled.items():
+        one = combined(values[name], of, items)
+        if one is not None and len(runs) == 1:
+            low, high = ends(one.value, of[np.isfinite(of)], items)
+            one = one._replace(low=low, high=high)
+        found[name] = one
+    return found
 
 
 def difference(
@@ -158,12 +168,12 @@ def difference(
 def combined(values: np.ndarray, resampled: np.ndarray, items: int) -> Estimate | None:
     """Estimate of a metric, or of a difference, over S seeds and N items.
 
-    With one seed the interval is that of `ends`, about the items alone. With several the model is that of two crossed
-    random effects: the metric of seed s on a set of items is a mean of m + a_s + b_i + e_si, so that its mean over S
-    seeds and N items varies by var(a) / S + var(b) / N + var(e) / (S N). The variance between the seeds estimates
-    var(a) + var(e) / N; resampling the items of the mean over seeds var(b) / N + var(e) / (S N); resampling the items
-    of each seed's distance to that mean (1 - 1 / S) var(e) / N. The interval is Student's, with degrees of freedom by
-    Satterthwaite from S - 1 and N - 1.
+    The model is that of two crossed random effects: the metric of seed s on a set of items is a mean of
+    m + a_s + b_i + e_si, so that its mean over S seeds and N items varies by var(a) / S + var(b) / N + var(e) / (S N).
+    The variance between the seeds estimates var(a) + var(e) / N; resampling the items of the mean over seeds
+    var(b) / N + var(e) / (S N); resampling the items of each seed's distance to that mean (1 - 1 / S) var(e) / N. The
+    interval is Student's, with degrees of freedom by Satterthwaite from S - 1 and N - 1. With one seed it is about the
+    items alone.
 
     Args:
         values: (S,), of the test set as it is.
@@ -171,24 +181,22 @@ def combined(values: np.ndarray, resampled: np.ndarray, items: int) -> Estimate 
         items: N.
 
     Returns:
-        Null where a value is not a number, or no resampled one is.
+        Null where a value is not a number, no resampled one is, or there are not two items.
     """
     usable = np.isfinite(resampled).all(0)
-    if not np.isfinite(values).all() or not usable.any():
+    if not np.isfinite(values).all() or not usable.any() or items < 2:
         return None
     resampled, seeds, value = resampled[:, usable], len(values), float(values.mean())
-    center = resampled.mean(0)
-    spread = float(center.var()) * items / max(1, items - 1)
-    if seeds == 1:
-        low, high = ends(value, center, items)
-        return Estimate(value, low, high, math.sqrt(spread), items, 1, None, items * spread)
-    both = float((resampled - center).var(1).mean()) * seeds / (seeds - 1) * items / max(1, items - 1)
-    between = float(values.var(ddof=1))
-    shared = max(0.0, spread - both / seeds)
+    center, unbiased = resampled.mean(0), items / (items - 1)
+    between = both = 0.0
+    if seeds > 1:
+        between = float(values.var(ddof=1))
+        both = float((resampled - center).var(1).mean()) * unbiased * seeds / (seeds - 1)
+    shared = max(0.0, float(center.var()) * unbiased - both / seeds)
     parts = np.array([between / seeds, shared])
     error = math.sqrt(parts.sum())
-    freedom = parts.sum() ** 2 / max(1e-300, float((parts**2 / [seeds - 1, max(1, items - 1)]).sum()))
-    reach = student(max(1.0, freedom)) * error
+    doubt = float((parts**2 / [max(1, seeds - 1), items - 1]).sum())
+    reach = student(max(1.0, parts.sum() ** 2 / doubt)) * error if doubt else error
     return Estimate(
         value,
         value - reach,
@@ -196,9 +204,9 @@ def combined(values: np.ndarray, resampled: np.ndarray, items: int) -> Estimate 
         error,
         items,
         seeds,
-        max(0.0, between - both),
+        max(0.0, between - both) if seeds > 1 else None,
         items * shared,
-        items * both,
+        items * both if seeds > 1 else None,
     )
 
 
@@ -208,10 +216,9 @@ def ends(value: float, resampled: np.ndarray, items: int) -> tuple[float, float]
     Resampling N items underestimates their variance by the factor (N - 1) / N and takes it for known; the percentiles
     are therefore those that a normal distribution has at Student's quantiles (Hesterberg 2015). A metric that is no
     mean has a bias in sets whose items repeat, such as CIDEr by their document frequencies; the mean of the resampled
-    values is moved to the value. Of the usual intervals, this one had the most even coverage (benchmarks/coverage.py).
+    values is moved to the value. `benchmarks/coverage.py` measures the coverage.
     """
-    n = max(2, items)
-    reach = student(n - 1) * math.sqrt(n / (n - 1))
+    reach = student(items - 1) * math.sqrt(items / (items - 1))
     low, high = np.quantile(resampled, ndtr([-reach, reach])) + value - resampled.mean()
     if min(value, resampled.min()) >= 0 and max(value, resampled.max()) <= 1:
         low, high = max(0.0, low), min(1.0, high)
