@@ -140,7 +140,7 @@ def interval_of(name: str, value: float, estimates: Mapping[str, Estimate | None
     elif math.isnan(value):
         reason = "not a number"
     elif estimate is None:
-        reason = "resampled sets do not tell it from the value"
+        reason = "all resampled sets give this value"
     elif not math.isclose(estimate.value, value, rel_tol=1e-3, abs_tol=1e-6):
         reason = "weighed otherwise than item by item"
     else:

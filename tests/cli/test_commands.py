@@ -66,18 +66,19 @@ def test_every_yaml_fits_validates_tests_and_predicts(graft, path, short_scores,
 
 
 def check_intervals(run: Path, task: str) -> None:
-    """Check that the metrics of a test have intervals, or a reason why not, and follow from the file of its items."""
+    """Check that test metrics have intervals, or a reason why not, and follow from the file of the test's items."""
     tested = {name: row for name, row in results(run).items() if name.startswith("test/")}
-    known = [name for name, row in tested.items() if row["interval"]]
-    reasons = {name: row["no interval"] for name, row in tested.items() if not row["interval"]}
-    if task in SINGLE:
-        assert known and not [name for name, reason in reasons.items() if "function" in reason]
-    if known:
-        items = load(run / "predictions" / "test_items.npz")
+    whole = {}
+    if (path := run / "predictions" / "test_items.npz").is_file():
+        items = load(path)
         whole = items.values(np.ones((1, len(items.ids)), int))
-        assert all(tested[name]["items"] == len(items.ids) for name in known)
-        for name in known:
-            assert whole[name.removeprefix("test/")] == pytest.approx(tested[name]["value"], rel=1e-3, abs=1e-6)
+        assert {row["items"] for row in tested.values()} <= {None, len(items.ids)}
+    reasons = {name: row.get("no interval", "") for name, row in tested.items()}
+    assert (task in SINGLE) <= (not [name for name, reason in reasons.items() if "function" in reason])
+    for name, row in tested.items():
+        assert (row["interval"] is None) == bool(reasons[name])
+        if (own := name.removeprefix("test/")) in whole and row["value"] is not None:
+            assert whole[own] == pytest.approx(row["value"], rel=1e-3, abs=1e-6)
 
 
 def test_config_yaml_reproduces_the_run(graft, trained, tmp_path):
