@@ -195,10 +195,11 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     rows = [coverage(metric, typed.sets, typed.resamples) for metric in typed.metrics]
     rows.append(of_seeds(typed.sets, typed.resamples))
     table = Table(title=f"Intervals that contain the true value, of {typed.sets} simulated test sets")
-    for heading in rows[0]:
+    shown = ("metric", "items", "difference", "coverage of difference", "coverage of alone")
+    for heading in shown:
         table.add_column(heading, justify="left" if heading == "metric" else "right")
     for row in rows:
-        cells = (row.get(heading, "") for heading in rows[0])
+        cells = (row.get(heading, "") for heading in shown)
         table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in cells))
     Console().print(table)
     spent = seconds(typed.images, typed.resamples)
