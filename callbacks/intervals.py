@@ -24,13 +24,14 @@ class Intervals(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.estimates = {}
-        if not hasattr(pl_module, "records"):
+        records, statistics = (getattr(pl_module, name, None) for name in ("records", "statistics"))
+        if records is None or statistics is None:  # a task of another program
             return
-        ids, columns = pl_module.records.gather()
+        ids, columns = records.gather()
         if not trainer.is_global_zero or not len(ids):
             return
         more = [one for each in told(trainer, "item_statistics") for one in each if len(one) == len(ids)]
-        items = Items(ids, [*pl_module.statistics(columns), *more])
+        items = Items(ids, [*statistics(columns), *more])
         if not items.statistics:
             return
         items.save(Path(trainer.default_root_dir) / "predictions" / "test_items.npz")

@@ -168,7 +168,7 @@ class KNN(Callback):
         classes = len(trainer.datamodule.classes)
         self.chance = 1 / classes
         predicted = knn_predict(bank, bank_labels, queries, self.k, self.temperature, classes)
-        self.right = (predicted == labels).cpu().numpy()
+        self.right = np.equal(*(torch.as_tensor(one).cpu().numpy() for one in (predicted, labels)))
         samples = f"bank {len(bank):,} train images, {len(queries):,} {split} images"
         self.protocols[f"{split}/knn"] = f"kNN, k {self.k}, T {self.temperature:g}, {samples}"
         return (predicted == labels).double().mean().item()

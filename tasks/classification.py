@@ -136,7 +136,7 @@ class Classification(VisionTask):
         return prediction
 
     def statistics(self, columns: dict[str, np.ndarray]) -> list[Statistic]:
-        return of_answers(["f1"], len(self.classes), columns)
+        return of_answers(["f1"], len(self.classes or ()), columns)
 
     def on_eval_epoch_end(self, stage: Stage) -> None:
         self.log_metrics(self.metrics[stage].compute())

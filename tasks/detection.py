@@ -1,7 +1,7 @@
 """Object detection: boxes, classes, scores."""
 
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -150,7 +150,7 @@ class Detection(VisionTask):
             self.drawing_threshold = report.threshold if report.has_best else None
 
     def statistics(self, columns: dict[str, np.ndarray]) -> list[Statistic]:
-        return [*super().statistics(columns), *self.scores["test"].statistics]
+        return [*super().statistics(columns), *cast(DetectionScores, self.scores["test"]).statistics]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)

@@ -1,6 +1,6 @@
 """Semantic segmentation: a class for every pixel."""
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -144,7 +144,7 @@ class SemanticSegmentation(VisionTask):
 
     def _count(self, stage: Stage, end: str, said: Maps, true: Maps) -> None:
         """Count the pixels of B class maps, (h, w) each, for the metrics of this end; of a test image by image."""
-        scores = (self.resized_scores if end else self.scores)[stage]
+        scores = cast(SegmentationScores, (self.resized_scores if end else self.scores)[stage])
         if isinstance(said, Tensor) and stage == "val":
             scores.update(said, true)
             return

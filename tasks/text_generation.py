@@ -1,7 +1,7 @@
 """Base of text generation tasks: training by teacher forcing, evaluation by beam search."""
 
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from modules.contracts import GREEDY, Batch, ConfigError, Prediction
 from modules.losses.text import label_smoothed_cross_entropy
 from modules.metrics.bootstrap import Statistic, Sums
+from modules.metrics.sentence_metric import Corpus
 from modules.metrics.translation import Perplexity, token_entropy
 from modules.text.decoder import Decoder
 from modules.text.encoder import EncoderOutput
@@ -106,7 +107,7 @@ class TextGeneration(Task):
     def statistics(self, columns: dict[str, np.ndarray]) -> list[Statistic]:
         rest = {name: column for name, column in columns.items() if name != "perplexity"}
         entropy = [Sums("perplexity", ["perplexity"], columns["perplexity"])] if "perplexity" in columns else []
-        return [*super().statistics(rest), *entropy, *self.scores["test"].statistics]
+        return [*super().statistics(rest), *entropy, *cast(Corpus, self.scores["test"]).statistics]
 
     def named(self, protocols: dict[str, str]) -> dict[str, str]:
         """Protocols of the metrics with the configured search, and of the same metrics with greedy search."""

@@ -118,7 +118,7 @@ class Video(VisionTask):
         return prediction
 
     def statistics(self, columns: dict[str, np.ndarray]) -> list[Statistic]:
-        return of_answers(["accuracy_macro"], len(self.classes), columns)
+        return of_answers(["accuracy_macro"], len(self.classes or ()), columns)
 
     def on_eval_epoch_end(self, stage: Stage) -> None:
         metrics = self.metrics[stage]

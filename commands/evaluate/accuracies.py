@@ -36,7 +36,7 @@ def vote(
 
     results = []
     for k in kept:
-        right = classifier(k)(evaluated.features) == evaluated.labels
+        right = extracted.right(classifier(k)(evaluated.features))
         results.append(extracted.share(f"knn_{k}", right, f"kNN, k {k}, T {temperature:g}, {extracted.counts}"))
     middle = kept[len(kept) // 2 : len(kept) // 2 + 1]
     return results, {f"knn_{k}": classifier(k) for k in middle}
@@ -44,10 +44,10 @@ def vote(
 
 def probe(extracted: ExtractedFeatures, share: float) -> tuple[Result, dict[str, Classifier]]:
     """Linear probe fitted to convergence with a share of the labels; the classifier of its first draw, by name."""
-    standardize, labels = scale(extracted.bank.features), extracted.evaluated.labels
+    standardize = scale(extracted.bank.features)
     draws = [draw(extracted, share, number) for number in range(SUBSETS if _part(extracted, share) else 1)]
     fits = [_converged(extracted, rows) for rows in draws]
-    right = torch.stack([fit(standardize(extracted.evaluated.features)) == labels for fit, _ in fits]).double()
+    right = torch.stack([extracted.right(fit(standardize(extracted.evaluated.features))) for fit, _ in fits]).double()
     (first, words), *_ = fits
     how = f"linear probe, {_solved(first)}, {words}, {_counts(extracted, len(draws[0]))}"
     if len(draws) > 1:
@@ -62,7 +62,7 @@ def recipe(extracted: ExtractedFeatures, share: float, epochs: int, lr: float) -
     unit = extracted.bank.features.shape[1] ** -0.5  # of length 1 on average, so that one rate suits any width
     features, labels = unit * standardize(extracted.bank.features)[rows], extracted.bank.labels[rows]
     fit = fit_sgd(features, labels, len(extracted.classes), epochs, lr, extracted.seed)
-    right = fit(unit * standardize(extracted.evaluated.features)) == extracted.evaluated.labels
+    right = extracted.right(fit(unit * standardize(extracted.evaluated.features)))
     how = f"linear probe, SGD, lr {lr:g} with cosine, momentum 0.9, batch 256, {epochs} epochs, seed {extracted.seed}"
     return extracted.share("probe_sgd", right, f"{how}, {_counts(extracted, len(rows))}")
 

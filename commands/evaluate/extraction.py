@@ -86,6 +86,10 @@ class ExtractedFeatures:
         """A metric of the split under evaluation."""
         return Result(f"{self.split}/{name}", value, protocol)
 
+    def right(self, predicted: Tensor) -> Tensor:
+        """Right answers among predicted classes (N,) of the samples under evaluation, bool (N,)."""
+        return predicted.eq(torch.as_tensor(self.evaluated.labels))
+
     def share(self, name: str, right: Tensor, protocol: str) -> Result:
         """Mean of `right` (N,), 0..1, over the samples under evaluation, with its interval."""
         known = {name: right.double().cpu().numpy()}

@@ -48,9 +48,9 @@ class Consensus(Statistic):
         said, true, image, images = self.said, self.true, self.image, counts.shape[1]
         owner = csr_array((np.ones(len(image)), (image, np.arange(len(image)))), shape=(images, len(image)))
         known = (owner @ true > 0).astype(np.float64).T  # (G, N), n-grams of each image's references
-        written = said[image]
+        written = csr_array(said[image])
         tables = [self._by_order(table) for table in (written.minimum(true).multiply(true), said**2, true**2)]
-        words = [np.asarray(table[:, self.order == 1].sum(1)) for table in (said, true)]  # pairs of words
+        words = [np.asarray(csr_array(table[:, self.order == 1]).sum(1)) for table in (said, true)]  # pairs of words
         penalty = np.exp(-((words[0][image] - words[1]) ** 2) / 72)
         weight = 10 / owner.sum(1) / 4
         found = []
@@ -65,6 +65,6 @@ class Consensus(Statistic):
 
     def _by_order(self, table: csr_array) -> csr_array:
         """Rows of a table (M, G) split by the length of the n-grams: (4 M, G)."""
-        rows = table.tocoo()
-        place = self.order[rows.col] * table.shape[0] + rows.row
-        return csr_array((rows.data, (place, rows.col)), shape=(4 * table.shape[0], table.shape[1]), dtype=np.float64)
+        rows, length = table.tocoo(), len(table.indptr) - 1
+        place = self.order[rows.col] * length + rows.row
+        return csr_array((rows.data, (place, rows.col)), shape=(4 * length, len(self.order)), dtype=np.float64)

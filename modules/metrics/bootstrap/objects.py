@@ -66,7 +66,7 @@ class Objects(Statistic):
                 values |= {"voc_ap50": _mean(voc[:, 0]), "voc07_ap50": _mean(voc[:, 1])}
         return values
 
-    def _classes(self) -> Iterator[tuple[np.ndarray, ...]]:
+    def _classes(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """For each class with true objects its detections, by falling scores, and its true objects."""
         held = self.held
         places = np.full(len(held["label"]), -1)

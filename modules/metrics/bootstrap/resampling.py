@@ -111,9 +111,11 @@ def intervals(items: Items, resamples: int = RESAMPLES) -> dict[str, Estimate | 
     """
     found, shares = mean([items], resamples), items.shares
     for name, one in found.items():
+        if one is None:
+            continue
         if name in shares and min(one.value, 1 - one.value) * one.items < FEW:
             found[name] = one._replace(**wilson(one.value, one.items))
-        elif one is not None and one.low == one.high:
+        elif one.low == one.high:
             found[name] = None
     return found
 

@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 from modules.metrics.bootstrap.consensus import Consensus
 from modules.metrics.bootstrap.statistic import Statistic, Sums
 
-Words = Sequence[str]
+Words = list[str]
 
 
 def captions(

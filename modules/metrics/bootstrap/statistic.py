@@ -63,7 +63,7 @@ class Sums(Statistic):
             return FORMULAS[self.formula]((self.table.T @ counts.T).T, self.names)
 
     def __len__(self) -> int:
-        return self.table.shape[0]
+        return len(self.table.indptr) - 1
 
     def arrays(self) -> dict[str, np.ndarray]:
         table = {name: getattr(self.table, name) for name in ("data", "indices", "indptr")}

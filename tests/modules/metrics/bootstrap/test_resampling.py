@@ -45,6 +45,7 @@ def test_where_nothing_is_wrong_the_interval_of_a_share_is_wilsons():
 def test_a_metric_that_no_resampling_moves_has_no_interval():
     assert intervals(items([2.5] * 30))["x"] is None
     assert intervals(items([math.nan, 1]))["x"] is None
+    assert intervals(items([1.0]))["x"] is None  # a single item
 
 
 def test_a_difference_is_paired_whatever_the_order_of_the_items():
