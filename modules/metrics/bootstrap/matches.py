@@ -81,5 +81,5 @@ def _ranks(labels: np.ndarray) -> np.ndarray:
 
 
 def _inside(areas: np.ndarray) -> np.ndarray:
-    """Which areas (N,) are all, small, medium and large: bool (N, 4)."""
+    """Membership of areas (N,) in all, small, medium and large: bool (N, 4)."""
     return (areas[:, None] >= RANGES[:, 0]) & (areas[:, None] <= RANGES[:, 1])

@@ -63,7 +63,7 @@ class Needed(NamedTuple):
 
 
 def counts(items: int, resamples: int = RESAMPLES, seed: int = 0) -> Iterator[np.ndarray]:
-    """How often each of N items is drawn in each of R resamples, multinomial: blocks int64 (r, N) of them.
+    """Multinomial counts of N items in each of R resamples: blocks int64 (r, N) of them.
 
     From a generator of its own; the same for every test set of N items.
     """
