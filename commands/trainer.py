@@ -3,11 +3,17 @@
 import os
 
 from jsonargparse import Namespace
-from lightning.pytorch.callbacks import Callback, ProgressBar, StochasticWeightAveraging
+from lightning.pytorch.callbacks import (
+    Callback,
+    GradientAccumulationScheduler,
+    ProgressBar,
+    StochasticWeightAveraging,
+)
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import callbacks
+from callbacks.gradient_accumulation import ResumableAccumulation
 from callbacks.loggers.build import build_loggers
 from callbacks.loggers.fault_tolerant import fault_tolerant
 from callbacks.progress import make_progress
@@ -18,6 +24,12 @@ from commands.cluster import share_out
 from commands.evaluate import Trainer
 from commands.processes import check_processes, prepare
 from modules.contracts import ConfigError
+
+OWN = {
+    StochasticWeightAveraging: AveragingAfterTraining,
+    GradientAccumulationScheduler: ResumableAccumulation,
+}
+"""Callbacks of Lightning that are replaced where they are asked for."""
 
 
 def build_trainer(parts: Namespace, summary: Summary, directory: RunDirectory) -> Trainer:
@@ -58,7 +70,7 @@ def build_trainer(parts: Namespace, summary: Summary, directory: RunDirectory) -
     config["default_root_dir"] = folder
     config["enable_model_summary"] = bool(config.get("enable_model_summary"))
     given = given if isinstance(given, list) else [given]
-    given = [AveragingAfterTraining(c) if type(c) is StochasticWeightAveraging else c for c in given]
+    given = [OWN[type(c)](c) if type(c) in OWN else c for c in given]
     if config.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in given):
         always.append(make_progress(speed))
         config["enable_progress_bar"] = isinstance(always[-1], ProgressBar)

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from modules.contracts import Backbone, Batch, ConfigError
 from modules.contracts.batches import check_labels
 from modules.contracts.data_info import DataInfo
+from modules.training.accumulation import first_batches_per_step, total_steps
 from modules.training.optim import Optim, Rates
 from tasks.evaluation import Evaluation
 from tasks.evaluation import Stage as Stage
@@ -130,8 +131,8 @@ class Task(Evaluation):
 
     @property
     def batches_per_step(self) -> int:
-        """Accumulated batches per optimizer step."""
-        return self.trainer.accumulate_grad_batches
+        """Accumulated batches per optimizer step; those of the first epoch where a schedule changes them."""
+        return first_batches_per_step(self.trainer)
 
     def log_step(self, values: dict[str, Tensor | float]) -> None:
         """Log `train/NAME` every `log_every_n_steps` steps; the progress bar shows `train/loss`."""
@@ -164,7 +165,7 @@ class Task(Evaluation):
     def configure_optimizers(self) -> dict[str, Any]:
         trainer = self.trainer
         net = getattr(self.backbone, "net", self.backbone)
-        steps = int(trainer.estimated_stepping_batches)
+        steps = total_steps(trainer)
         fused = trainer.precision != "16-mixed" or not trainer.gradient_clip_val  # unscales too late to be clipped
         batch = self.effective_batch_size if self.optim.scale_lr else 256
         optimizer, schedule = self.optim.build(self, net, steps, batch, fused)

@@ -10,6 +10,7 @@ from modules.contracts import Backbone, Batch, check_range
 from modules.heads import Prototypes
 from modules.heads.base import HeadFactory, PrototypeHead
 from modules.losses.distillation import dino, entropy, sinkhorn, teacher_probabilities
+from modules.training.accumulation import total_steps
 from modules.training.teacher import Teacher
 from tasks.pretraining import MomentumEncoderPretraining, positive
 
@@ -110,7 +111,7 @@ class DINO(MomentumEncoderPretraining):
 
     def _teacher_temperature(self) -> float:
         """Rises in a line from 0.04, or from less when the last is lower."""
-        steps = self.teacher_warmup * int(self.trainer.estimated_stepping_batches) if self.trainer.training else 0
+        steps = self.teacher_warmup * total_steps(self.trainer) if self.trainer.training else 0
         done = min(self.trainer.global_step / steps, 1.0) if steps else 1.0
         first = min(0.04, self.teacher_temperature)
         return first + done * (self.teacher_temperature - first)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from modules.contracts import Batch, ConfigError, Prediction
 from modules.contracts.data_info import DataInfo
+from modules.training.accumulation import total_steps
 from modules.training.teacher import Teacher, momentum_at
 from tasks.base import Stage
 from tasks.vision import VisionTask
@@ -121,5 +122,5 @@ class MomentumEncoderPretraining(Pretraining):
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
-        steps = int(self.trainer.estimated_stepping_batches)
+        steps = total_steps(self.trainer)
         self.teacher.update(momentum_at(self.trainer.global_step, steps, self.momentum, self.final_momentum))

@@ -69,6 +69,21 @@ def test_killed_in_mid_epoch_and_resumed_equals_never_stopped(graft, tmp_path, t
     assert measured(Path("whole")) == measured(Path("killed"))
 
 
+@pytest.mark.slow
+def test_scheduled_accumulation_holds_in_an_epoch_that_is_resumed(graft, tmp_path):
+    typed = ["fit", "--config", "tasks/classification.yaml", *SMALL, "--data.train", "32", "--data.batch_size", "8"]
+    typed += ["--data.workers", "0", "--trainer.precision", "32", "--checkpoint.every_n_steps", "1"]
+    typed += ["--trainer.callbacks+", "GradientAccumulationScheduler", "--trainer.callbacks.scheduling", "{0: 1, 1: 2}"]
+    typed += "--model.backbone test_resnet --trainer.max_epochs 2 --figures.samples 1".split()
+    assert forked(command_line([*typed, "--run_dir", "whole"]), tmp_path) == [0]
+    assert forked(command_line([*typed, "--run_dir", "killed"], kill_at=5), tmp_path) == [-signal.SIGKILL]
+    assert forked(command_line([*typed, "--ckpt_path", "killed"]), tmp_path) == [0]
+    whole, resumed = state(Path("whole")), state(Path("killed"))
+    assert whole["global_step"] == resumed["global_step"] == 4 + 2
+    assert all(torch.equal(whole["state_dict"][k], resumed["state_dict"][k]) for k in whole["state_dict"])
+    assert whole["lr_schedulers"][0]["_last_lr"] == resumed["lr_schedulers"][0]["_last_lr"] == [0.0, 0.0]
+
+
 # to the whole process group, as SLURM, systemd and `timeout` send it: to loaders and other devices' processes too
 @pytest.mark.parametrize(
     ("name", "workers", "devices"),
