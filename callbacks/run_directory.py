@@ -129,7 +129,8 @@ class RunDirectory(L.Callback):
                 }
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        self.known = checkpoint.get("metrics") if self.resumed else None
+        known = checkpoint.get("metrics") if self.resumed else None
+        self.known = {name: known[name] for name in ("rows", "late", "epoch", "step")} if known else None
 
     def _rewind(self, trainer: L.Trainer) -> None:
         """Rewind metrics.csv to the checkpoint."""

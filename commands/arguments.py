@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 
 from commands.overview import COMMANDS
-from modules.contracts import ConfigError
 
 ROOT = Path(__file__).parents[1]  # holds `tasks/`
 TRAINER_COMMANDS = [name for name in COMMANDS if name not in ("compare", "backbones")]  # methods of the trainer
@@ -80,30 +79,6 @@ def find_config(typed: str) -> str:
     path = Path(typed)
     ours = path.parts[:1] == ("tasks",) and not path.is_file() and (ROOT / path).is_file()
     return str(ROOT / path) if ours else typed
-
-
-def check_encodings(argv: list[str]) -> None:
-    """Refuse YAML files that are not in UTF-8, before the parser fails on them.
-
-    Raises:
-        ConfigError: names the file and its encoding.
-    """
-    from datamodules.text_files import unicode_of  # with the classes of all data modules, which takes seconds
-
-    for word in argv:
-        path = Path(word.partition("=")[2] if word.startswith("--") else word)
-        if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
-            continue
-        data = path.read_bytes()
-        encoding = unicode_of(data)
-        try:
-            data.decode("utf-8")
-            known = encoding == "utf-8-sig"
-        except UnicodeDecodeError:
-            known = False
-        if not known:
-            said = "not UTF-8" if encoding == "utf-8-sig" else encoding.upper()
-            raise ConfigError(f"{path} is {said}: save it as UTF-8")
 
 
 def run_name(argv: list[str]) -> str:

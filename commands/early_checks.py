@@ -204,6 +204,11 @@ def missing_file(path: str) -> str:
     """Sentence for a --config that is no file, with the closest names of YAMLs."""
     if Path(find_config(path)).expanduser().is_dir():
         return f"--config {path} is a folder: name a YAML file, such as tasks/classification.yaml"
+    found = Path(find_config(path)).expanduser()
+    if found.is_symlink():
+        return f"--config {path} is a link that leads to no file: name the YAML file itself"
+    if found.exists():
+        return f"--config {path} is no regular file, but a pipe or a device: write the settings into a YAML file"
     folder = Path(path).expanduser().parent
     folder = folder if folder.is_dir() else ROOT / folder
     files = [p.name for p in folder.iterdir() if p.suffix in (".yaml", ".yml")] if folder.is_dir() else []

@@ -38,7 +38,8 @@ from commands.resume import choose_precision, print_changes, settings_before
 from commands.setting_checks import check_settings, check_trainer
 from commands.trained import read_trained, settings_for, unrestorable
 from commands.trainer import build_trainer
-from modules.contracts import ConfigError, writing
+from commands.yaml_text import read_settings
+from modules.contracts import ConfigError, DataError, writing
 
 
 class CLI(LightningCLI):
@@ -241,7 +242,7 @@ class CLI(LightningCLI):
         text = self._dump()
         path = self.directory.path / "config.yaml"
         if path.exists():  # written by the run that is resumed
-            if yaml.safe_load(path.read_text()) == yaml.safe_load(text):
+            if read_settings(path, DataError) == yaml.safe_load(text):
                 return
             with writing(path):
                 path.replace(path.with_name(f"config_until_epoch_{self.trained.epoch + 1}.yaml"))

@@ -6,7 +6,7 @@ import time
 from lightning.pytorch.utilities import rank_zero_only
 
 import callbacks
-from commands.arguments import check_encodings, parse_known, without, without_none
+from commands.arguments import parse_known, without, without_none
 from commands.backbones.command import backbones
 from commands.cluster import launched, requeue
 from commands.compare.command import Compare
@@ -19,6 +19,7 @@ from commands.part_help import show_part_help
 from commands.plugins import load_plugins
 from commands.processes import Lost, Terminated, ended_by_signals
 from commands.silence import silence_messages
+from commands.yaml_text import check_yaml
 
 
 def _again(argv: list[str], name: str, value: str) -> str:
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     silence_messages()
     try:
         check_early(argv)
-        check_encodings(argv)
+        check_yaml(argv)
         load_plugins()
         show_part_help(argv)
         command = {"compare": Compare, "backbones": lambda argv: backbones(argv[1:])}.get("".join(argv[:1]), CLI)

@@ -3,19 +3,24 @@
 import json
 from typing import Any
 
-import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.utilities import rank_zero_only
 
 from commands.arguments import flatten
 from commands.trained import Trained
+from commands.yaml_text import read_settings
+from modules.contracts import DataError
 from modules.training.precision import AUTO, choose, detect, unified
 
 
 def settings_before(trained: Trained) -> dict[str, Any]:
-    """Settings of the run that is resumed, as its config.yaml has them; those in the checkpoint win."""
+    """Settings of the run that is resumed, as its config.yaml has them; those in the checkpoint win.
+
+    Raises:
+        DataError: that file is damaged.
+    """
     file = trained.path.parent.parent / "config.yaml"
-    return (yaml.safe_load(file.read_text()) if file.is_file() else {}) | trained.settings
+    return (read_settings(file, DataError) if file.exists() else {}) | trained.settings
 
 
 def choose_precision(trainer: Namespace, before: dict[str, Any]) -> str:
@@ -32,7 +37,8 @@ def choose_precision(trainer: Namespace, before: dict[str, Any]) -> str:
         return "as trainer.plugins have it"  # they may hold one; the trainer looks
     kind = trainer.accelerator if isinstance(trainer.accelerator, str) else trainer.accelerator.class_path
     kind = kind.rpartition(".")[2].removesuffix("Accelerator").lower()
-    known = unified(before.get("trainer", {}).get("precision"))
+    ran = before.get("trainer")
+    known = unified(ran.get("precision") if isinstance(ran, dict) else None)
     trainer.precision, reason = choose(trainer.precision, kind, detect(), known)
     return reason
 

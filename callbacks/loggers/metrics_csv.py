@@ -9,7 +9,9 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.results.number_format import short
-from modules.contracts import writing
+from modules.contracts import DataError, writing
+
+REMEDY = "mend it, or move it away; the run then begins a new one where it goes on"
 
 
 class MetricsCSV(Logger):
@@ -70,7 +72,7 @@ class MetricsCSV(Logger):
                 self.columns += sorted(set(fresh))
                 self._rewrite([*self._read(), *self.pending])
             else:
-                with self.path.open("a", newline="") as file:
+                with self.path.open("a", newline="", encoding="utf-8") as file:
                     csv.DictWriter(file, self.columns).writerows(self.pending)
         self.pending = []
 
@@ -80,8 +82,15 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def rewind(self, rows: int) -> None:
-        """Drop all but the first rows, i.e. those logged after the checkpoint that training resumes from."""
+        """Drop all but the first rows, i.e. those logged after the checkpoint that training resumes from.
+
+        Raises:
+            DataError: the file is no table of that many whole rows.
+        """
         kept = self._read()[:rows]
+        for number, row in enumerate(kept, start=2):
+            if None in row or None in row.values() or "step" not in row:
+                raise DataError(f"{self.path}, line {number} does not have a cell for each column of line 1: {REMEDY}")
         if kept:
             self.columns, self.rows = list(kept[0]), len(kept)
             with writing(self.path):
@@ -90,12 +99,15 @@ class MetricsCSV(Logger):
     def _read(self) -> list[dict[str, str]]:
         if not self.path.exists():
             return []
-        with self.path.open(newline="") as file:
-            return list(csv.DictReader(file))
+        try:
+            with self.path.open(newline="", encoding="utf-8") as file:
+                return list(csv.DictReader(file))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise DataError(f"{self.path} is no table ({error}): {REMEDY}") from error
 
     def _rewrite(self, rows: list[dict[str, Any]]) -> None:
         partial = self.path.with_suffix(".tmp")
-        with partial.open("w", newline="") as file:
+        with partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(rows)

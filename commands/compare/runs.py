@@ -4,7 +4,6 @@ import json
 import shlex
 from typing import IO, Any
 
-import yaml
 from lightning.pytorch import Trainer
 
 from callbacks.results.comparison import Comparison
@@ -14,6 +13,7 @@ from callbacks.run_directory import RunDirectory
 from commands import child
 from commands.arguments import flatten
 from commands.compare.plan import Plan
+from commands.yaml_text import read_settings
 from modules.contracts import DataError, writing
 
 
@@ -60,7 +60,7 @@ def _check_made(plan: Plan, variant: str, repeat: Repeat, settings: dict[str, An
     if not path.is_file():
         return
     now = settings | repeat.settings
-    then = flatten(yaml.safe_load(path.read_text()), skip="init_args")
+    then = flatten(read_settings(path, DataError), skip="init_args")
     for key in sorted(now.keys() | then.keys()):
         if now.get(key) != then.get(key):
             raise DataError(
