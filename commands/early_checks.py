@@ -74,6 +74,11 @@ def check_early(argv: list[str]) -> None:
         ConfigError: no such command or top-level option, a missing YAML, or no weights where a command needs them.
         DataError: no such checkpoint.
     """
+    for before, word in zip(["", *argv], argv, strict=False):
+        shown = word.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        if shown != word:
+            option = f"{before} " if before.startswith("--") else ""
+            raise ConfigError(f"{option}{shown} is not in UTF-8, in which names are written: rename it")
     command = argv[0] if argv else ""
     if command not in COMMANDS:
         raise ConfigError(no_command(command if not command.startswith("-") else ""))

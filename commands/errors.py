@@ -1,11 +1,13 @@
 """Refusals of the command line and of YAMLs, each in one sentence: the setting, its value and what it takes."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
+from math import isfinite
 from types import NoneType
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -36,11 +38,13 @@ class Setting(NamedTuple):
         name: with its section, such as `model.head.dropout`.
         value: text as typed, or what a YAML holds.
         typed: true if it was typed.
+        of_class: true if the value stands as `class_path`, so that no other text will do.
     """
 
     name: str
     value: Any
     typed: bool = False
+    of_class: bool = False
 
 
 def readable(message: str, parser: ArgumentParser, words: Sequence[str]) -> str:
@@ -63,7 +67,8 @@ def readable(message: str, parser: ArgumentParser, words: Sequence[str]) -> str:
         for action in class_parser(part)._actions
         if action.required and not any(name.startswith(f"{prefix}.{action.dest}.") for name in names)
     ]
-    return f"required: {', '.join(lacking)}" if lacking else " ".join(message.split())
+    message = re.sub(r"the following arguments are required: \w+\.", "required: --", " ".join(message.split()))
+    return f"required: {', '.join(lacking)}" if lacking else message
 
 
 def given_settings(words: Sequence[str]) -> Iterator[Setting]:
@@ -78,10 +83,11 @@ def given_settings(words: Sequence[str]) -> Iterator[Setting]:
         if name in ("config", "c"):
             yield from _flat("", read_yaml(value))
         else:
+            of_class = name.endswith(".class_path")
             name = name.replace(".init_args.", ".").removesuffix(".class_path").removesuffix(".help")
             tree = read_yaml(value) if value.endswith((".yaml", ".yml")) or value.lstrip()[:1] in ("{", "[") else None
             nested = isinstance(tree, dict) or _of_classes(tree)
-            yield from _flat(name, tree, typed=True) if nested else [Setting(name, value, True)]
+            yield from _flat(name, tree, typed=True) if nested else [Setting(name, value, True, of_class)]
 
 
 def _of_classes(tree: Any) -> bool:
@@ -97,8 +103,8 @@ def _flat(name: str, tree: Any, typed: bool = False) -> Iterator[Setting]:
         yield Setting(name, tree, typed)
     else:
         if "class_path" in tree:
-            yield Setting(name, tree["class_path"], typed)
-        given = tree.get("init_args") or {}
+            yield Setting(name, tree["class_path"], typed, of_class=True)
+        given = {} if tree.get("init_args") is None else tree["init_args"]
         if not isinstance(given, dict):
             yield Setting(f"{name}.init_args", given, typed)
             return
@@ -134,6 +140,8 @@ def _wrong(
     heads = (".".join(names[:end]) for end in range(len(names), 0, -1))
     dest = next((name for name in heads if name in actions), None)
     if dest is None:
+        if names[-1] == "init_args":
+            return no_group(setting.name, setting.value)
         if any(name.startswith(f"{rest}.") for name in actions):
             return None if setting.value == {} else no_group(setting.name, setting.value)
         silent = base is None and len(names) == 1  # checked before
@@ -168,6 +176,9 @@ def _wrong_value(setting: Setting, kind: Any, default: Any, known: dict[str, Any
     name, value, found, reason = setting.name, setting.value, parts(kind), ""
     if value == MISSING:
         return f"--{name} has no value: type one after it"
+    content = read_yaml(value) if isinstance(value, str) and value.startswith("[") else value
+    if not name.startswith("trainer.") and (strange := _not_finite(content)):
+        return f"{name} is {value}, but must be finite numbers, not {strange}"
     known[name] = value
     for part in found if isinstance(value, str) else ():
         try:
@@ -175,7 +186,9 @@ def _wrong_value(setting: Setting, kind: Any, default: Any, known: dict[str, Any
             return None
         except LookupError as error:
             reason = reason or str(error)
-    if accepts(kind, value) or (found and isinstance(value, list)):
+    several = any(get_origin(member) in (list, Sequence, Iterable) for member in members(kind))
+    fits = accepts(kind, value) and not setting.of_class
+    if fits or (found and several and isinstance(value, list)):
         return None
     said = "null" if value in (None, "null") else repr(value)
     if reason:
@@ -189,6 +202,13 @@ def _wrong_value(setting: Setting, kind: Any, default: Any, known: dict[str, Any
         return f"{name}: there is no class {said}{hint}"
     takes = in_words(kind, default)
     return f"{name} is {said}, but must be {takes if '.' in name else takes.removesuffix(' or null')}{hint}"
+
+
+def _not_finite(value: Any) -> float | None:
+    """The first number of a list that is nan or infinite."""
+    return (
+        next((x for x in value if isinstance(x, float) and not isfinite(x)), None) if isinstance(value, list) else None
+    )
 
 
 def _without_class(setting: Setting, name: str, found: list[Part], value: Any) -> str | None:

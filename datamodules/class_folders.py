@@ -84,8 +84,17 @@ class ClassFolders:
 
 
 def _below(folder: Path) -> list[str]:
-    """The folders right below that are not hidden, sorted."""
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    """The folders right below that are not hidden, sorted.
+
+    Raises:
+        DataError: the name of one is not in UTF-8, in which classes are saved.
+    """
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    for name in names:
+        shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        if shown != name:
+            raise DataError(f"{folder} has the folder {shown}, whose name is not in UTF-8: rename it")
+    return names
 
 
 def _similar(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +65,32 @@ def test_a_damaged_file_of_the_run_is_named_on_resume(graft, refused, trained, t
     (tmp_path / "run" / "metrics.csv").write_bytes(b"step,epoch\n1,2,3,4\n")
     code, said = graft(*again)
     assert code == 1 and "metrics.csv, line 2" in said
+
+
+FIT = ["fit", "--config", "tasks/classification.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("yaml", "typed", "names"),
+    [
+        ("model: [Classification]", [], ["model", "['Classification']"]),
+        ("model: {class_path: [a]}", [], ["model", "['a']"]),
+        ("model: {class_path: Classification, init_args: []}", [], ["model.init_args", "[]"]),
+        ("model: {class_path: Classification, init_args: {head: [Linear]}}", [], ["model.head", "['Linear']"]),
+        ("model:", [], ["--model"]),
+        ("", ["--model.init_args.backbone.class_path", "foo"], ["model.backbone", "'foo'"]),
+        ("", ["--model.head.class_weights", "[.nan,1]"], ["model.head.class_weights", "nan"]),
+    ],
+)
+def test_values_of_other_shapes_are_named(refused, yaml, typed, names):
+    Path("x.yaml").write_text(f"{yaml}\ndata: Shapes\n")
+    argv = ["fit", "--config", "x.yaml"] if yaml else [*FIT, *typed]
+    assert "Parser key" not in refused(2, argv, *names)
+
+
+def test_names_that_are_not_utf8_are_shown(refused, tmp_path):
+    odd = os.fsdecode(b"pets\xff")
+    for option in ("--run_dir", "--data.root", "--model.backbone"):
+        refused(2, [*FIT, option, odd], option, "xff")
+    Path("photos", "train", os.fsdecode(b"\xff\xe9")).mkdir(parents=True)
+    refused(1, [*FIT, "--data", "ImageFolder", "--data.root", "photos"], "photos/train", "xff")
