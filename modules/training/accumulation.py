@@ -9,9 +9,10 @@ from lightning.pytorch.callbacks import GradientAccumulationScheduler
 def total_steps(trainer: L.Trainer) -> int:
     """Optimizer steps of a training, which Lightning counts as if every epoch accumulated as the first one does."""
     steps, scheduler, batches = trainer.estimated_stepping_batches, _scheduler(trainer), trainer.num_training_batches
-    if scheduler is None or not isfinite(batches) or not isfinite(steps) or (trainer.max_epochs or -1) < 0:
+    epochs = trainer.max_epochs or -1
+    if scheduler is None or not isfinite(batches) or not isfinite(steps) or epochs < 0:
         return int(steps)
-    every = [scheduler.get_accumulate_grad_batches(epoch) for epoch in range(trainer.max_epochs)]
+    every = [scheduler.get_accumulate_grad_batches(epoch) for epoch in range(epochs)]
     found = sum(ceil(batches / each) for each in every)
     return found if trainer.max_steps == -1 else min(found, trainer.max_steps)
 
@@ -23,4 +24,5 @@ def first_batches_per_step(trainer: L.Trainer) -> int:
 
 
 def _scheduler(trainer: L.Trainer) -> GradientAccumulationScheduler | None:
-    return next((one for one in trainer.callbacks if isinstance(one, GradientAccumulationScheduler)), None)
+    given = getattr(trainer, "callbacks", ())
+    return next((one for one in given if isinstance(one, GradientAccumulationScheduler)), None)
