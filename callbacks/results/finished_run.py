@@ -38,7 +38,7 @@ def read_run(folder: Path, monitor: str) -> Run:
     """
     try:
         report = json.loads((folder / "results.json").read_text())
-        with (folder / "metrics.csv").open(newline="") as file:
+        with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
             logged = list(csv.DictReader(file))
     except (OSError, ValueError) as error:
         raise DataError(f"{folder} left no whole results.json and metrics.csv to compare: {error}") from error
