@@ -223,10 +223,9 @@ class CLI(LightningCLI):
                 error.set_saved(first_saved(self.directory.path, "last"))
             if isinstance(error, callbacks.Stopped | Terminated):
                 self.summary.say_loggers(self.trainer)
-            if lost := explain(self.trainer, error, str(self.directory.path)):
-                raise lost from error
-            if odd := unrestorable(error, self.checkpoint):
-                raise odd from error
+            lost = explain(self.trainer, error, str(self.directory.path))
+            if said := lost or unrestorable(error, self.checkpoint):
+                raise said from error
             raise
         finally:
             for logger in self.trainer.loggers:
