@@ -11,7 +11,9 @@ from callbacks.intervals import Intervals
 from callbacks.knn import KNN
 from callbacks.predictions import Predictions
 from callbacks.random_state import RandomState
+from callbacks.range_test import LearningRateRangeTest
 from callbacks.speed_monitor import SpeedMonitor
+from callbacks.stop_early import StopEarly
 from callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
@@ -25,9 +27,11 @@ __all__ = [
     "GeneratedImages",
     "GenerationMetrics",
     "Intervals",
+    "LearningRateRangeTest",
     "Predictions",
     "RandomState",
     "SpeedMonitor",
+    "StopEarly",
     "Stopped",
     "TerminateOnNaN",
 ]

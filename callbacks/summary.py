@@ -65,7 +65,9 @@ class Summary(L.Callback):
             CONSOLE.print(f"  {line}", markup=False)
         effective, each = pl_module.effective_batch_size, data.per_step * trainer.world_size
         parts = f"{data.per_step:,} x {trainer.world_size} device(s) x {effective // each} accumulated"
-        rates = [f"{max(g['initial_lr'] for g in optimizer.param_groups):.3g}" for optimizer in trainer.optimizers]
+        rates = [
+            f"{max(g.get('initial_lr', 0.0) for g in optimizer.param_groups):.3g}" for optimizer in trainer.optimizers
+        ]
         CONSOLE.print(f"  effective batch size {effective:,}{data.unit} = {parts}, learning rate {' and '.join(rates)}")
         if trainer.limit_val_batches == 0:
             CONSOLE.print("  no validation (trainer.limit_val_batches is 0): the last weights are the result")

@@ -23,7 +23,17 @@ from commands.checkpoints import check_weights, find_checkpoint
 from commands.overview import COMMANDS, overview, program
 from modules.contracts import ConfigError, DataError, suggest
 
-COMMON = ("config", "print_config", "help", "seed_everything", "run_dir", "tensorboard", "ckpt_path")
+COMMON = (
+    "config",
+    "print_config",
+    "help",
+    "seed_everything",
+    "run_dir",
+    "tensorboard",
+    "ckpt_path",
+    "early_stopping",
+    "find_lr",
+)
 SECTIONS = ("trainer", "model", "data", "checkpoint", "figures", "predictions")
 OWN = {
     "evaluate": ("num_neighbors", "temperature", "label_fractions", "sgd_epochs", "sgd_lr", "num_images", "projection"),
@@ -59,6 +69,8 @@ ALIASES = {
     "trainer.callbacks+": "callbacks callback",
     "trainer.strategy": "strategy",
     "seed_everything": "seed",
+    "early_stopping": "early_stop early_stopping_patience",
+    "find_lr": "auto_lr_find lr_find lr_finder",
     "ckpt_path": "resume checkpoint_path ckpt resume_from_checkpoint",
     "run_dir": "out output output_dir save_dir outdir log_dir logdir",
 }

@@ -38,6 +38,7 @@ from commands.resume import choose_precision, print_changes, settings_before
 from commands.setting_checks import check_settings, check_trainer
 from commands.trained import read_trained, settings_for, unrestorable
 from commands.trainer import build_trainer
+from commands.training_options import add_training_options, check_task, check_training_options, keep_found
 from commands.yaml_text import read_settings
 from modules.contracts import ConfigError, DataError, writing
 
@@ -91,6 +92,7 @@ class CLI(LightningCLI):
         parser.add_argument("--run_dir", type=str | None, default=None, help="output folder; default runs/NAME/TIME")
         text = "a .ckpt file, a run directory or `latest`; fit resumes it, and `auto` does if there is one"
         parser.add_argument("--ckpt_path", type=str | None, default=None, help=text)
+        add_training_options(parser)
         parser.add_argument("--tensorboard", type=bool, default=False, help="log to TensorBoard, in the run directory")
         parser.add_lightning_class_args(callbacks.Checkpoint, "checkpoint")
         parser.add_lightning_class_args(callbacks.Figures, "figures")
@@ -155,9 +157,9 @@ class CLI(LightningCLI):
         for name in ("weights", "self_critical"):
             if self.settings.model.init_args.get(name):
                 self.settings.model.init_args[name] = resolve_weights(self.settings.model.init_args[name])
-        resumed = self.trained and self.subcommand == "fit"
-        before = settings_before(self.trained) if resumed else {}
+        before = settings_before(self.trained) if self.trained and self.subcommand == "fit" else {}
         self.precision_reason = choose_precision(self.settings.trainer, before)
+        check_training_options(self.settings, self.typed, before)
         if before:
             print_changes(yaml.safe_load(self._dump()), before)
         parser = self._parser(self.subcommand)
@@ -169,6 +171,7 @@ class CLI(LightningCLI):
         self.model = parser.instantiate(Namespace(model=self.settings.model)).model
         if self.subcommand == "fit":
             check_views(self.model, self.datamodule)
+            check_task(self.model, self.settings, before)
         self.datamodule.set_letterbox(self.model.letterbox)
 
     @property
@@ -238,6 +241,7 @@ class CLI(LightningCLI):
     @rank_zero_only
     def _save_config(self) -> None:
         """Write config.yaml, which reproduces the run; the same goes to W&B and every other logger of settings."""
+        keep_found(self.trainer, self.settings)
         text = self._dump()
         path = self.directory.path / "config.yaml"
         if path.exists():  # written by the run that is resumed

@@ -9,6 +9,7 @@ import torch
 
 import callbacks
 from modules.training.allocator import keep_freed_memory
+from tasks.plateau import ReduceOnPlateau
 from tasks.weight_averaging import EpochAverage, MovingAverage
 
 
@@ -26,7 +27,8 @@ def silence_messages() -> None:
     warnings.filterwarnings("ignore", message=".*all_gather is deprecated.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # the data module is
     warnings.filterwarnings("ignore", message=".*SWA is currently only supported every epoch.*")  # it is told so
-    own = (c.__name__ for c in (*vars(callbacks).values(), MovingAverage, EpochAverage) if isinstance(c, type))
+    own = (*vars(callbacks).values(), MovingAverage, EpochAverage, ReduceOnPlateau)
+    own = (c.__name__ for c in own if isinstance(c, type))
     own = "|".join(own)  # that a task or a command adds by itself
     warnings.filterwarnings("ignore", message=rf".*using `ckpt_path`, callbacks.*: \[('({own})'(, )?)+\]")
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")

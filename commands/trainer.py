@@ -4,6 +4,7 @@ import os
 
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
     Callback,
     GradientAccumulationScheduler,
     ProgressBar,
@@ -13,6 +14,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import callbacks
+from callbacks.backbone_finetuning import ResumableFinetuning
 from callbacks.gradient_accumulation import ResumableAccumulation
 from callbacks.loggers.build import build_loggers
 from callbacks.loggers.fault_tolerant import fault_tolerant
@@ -28,6 +30,7 @@ from modules.contracts import ConfigError
 OWN = {
     StochasticWeightAveraging: AveragingAfterTraining,
     GradientAccumulationScheduler: ResumableAccumulation,
+    BackboneFinetuning: ResumableFinetuning,
 }
 """Callbacks of Lightning that are replaced where they are asked for."""
 
@@ -51,8 +54,10 @@ def build_trainer(parts: Namespace, summary: Summary, directory: RunDirectory) -
         loggers = [fault_tolerant(logger) for logger in loggers]
     else:
         loggers = build_loggers(folder, parts.tensorboard, own is not False, loggers)
-    speed = callbacks.SpeedMonitor()
+    speed, fits = callbacks.SpeedMonitor(), summary.command == "fit"
     always = [
+        *([callbacks.LearningRateRangeTest()] if fits and parts.find_lr else []),
+        *([callbacks.StopEarly(parts.early_stopping)] if fits and parts.early_stopping is not None else []),
         callbacks.RandomState(),
         speed,
         callbacks.TerminateOnNaN(),

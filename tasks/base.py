@@ -5,22 +5,24 @@ from typing import Any, ClassVar, Literal
 
 import lightning as L
 from lightning.pytorch.plugins.precision import Precision
-from lightning.pytorch.utilities import GradClipAlgorithmType, rank_zero_info
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from modules.contracts import Backbone, Batch, ConfigError
 from modules.contracts.batches import check_labels
 from modules.contracts.data_info import DataInfo
-from modules.training.accumulation import first_batches_per_step, total_steps
-from modules.training.optim import Optim, Rates
+from modules.training.accumulation import total_steps
+from modules.training.optim import Optim
 from tasks.evaluation import Evaluation
 from tasks.evaluation import Stage as Stage
+from tasks.plateau import ReduceOnPlateau
 from tasks.saved_settings import check_unsaved, check_weights, save_settings, saved_class
+from tasks.scheduled import Scheduled
 from tasks.weight_averaging import EpochAverage, MovingAverage, check_averages
 
 
-class Task(Evaluation):
+class Task(Evaluation, Scheduled):
     """Base of all tasks.
 
     Args:
@@ -73,9 +75,10 @@ class Task(Evaluation):
         raise NotImplementedError
 
     def configure_callbacks(self) -> list[L.Callback]:
-        if self.trainer.state.fn != "fit" or not (self.ema_decay or self.average_last_epochs):
-            return []
-        return [MovingAverage(self.ema_decay) if self.ema_decay else EpochAverage(self.average_last_epochs)]
+        last, plateau = self.average_last_epochs, self.optim.schedule == "plateau"
+        average = MovingAverage(self.ema_decay) if self.ema_decay else EpochAverage(last) if last else None
+        used = (average, ReduceOnPlateau() if plateau else None)
+        return [one for one in used if one is not None and self.trainer.state.fn == "fit"]
 
     def setup(self, stage: str) -> None:
         source = self.trainer.datamodule  # null for plain loaders
@@ -118,6 +121,10 @@ class Task(Evaluation):
             "choose other --data or --config"
         )
 
+    def chance_loss(self) -> float | None:
+        """Training loss of a network that finds all answers equally likely, as before training; null without theory."""
+        return None
+
     @property
     def effective_batch_size(self) -> int:
         """Samples (or tokens, as the data counts) per optimizer step, over all devices and accumulated batches.
@@ -129,11 +136,6 @@ class Task(Evaluation):
             raise ConfigError(f"{self.data.name} does not tell the size of its batches: set optim.scale_lr to false")
         return self.data.per_step * self.trainer.world_size * self.batches_per_step
 
-    @property
-    def batches_per_step(self) -> int:
-        """Accumulated batches per optimizer step; those of the first epoch where a schedule changes them."""
-        return first_batches_per_step(self.trainer)
-
     def log_step(self, values: dict[str, Tensor | float]) -> None:
         """Log `train/NAME` every `log_every_n_steps` steps; the progress bar shows `train/loss`."""
         trainer = self.trainer
@@ -141,34 +143,13 @@ class Task(Evaluation):
             for name, value in values.items():
                 self.log(f"train/{name}", value, prog_bar=name == "loss", sync_dist=True)
 
-    @property
-    def lr(self) -> float:
-        """Highest learning rate of the schedule, under the name that Lightning's LearningRateFinder looks for."""
-        if not (found := self._rates()):
-            raise AttributeError("no schedule yet")
-        return max(rates.highest for rates in found)
-
-    @lr.setter
-    def lr(self, rate: float) -> None:
-        for rates in self._rates():
-            rates.scale_to(rate)
-        rank_zero_info(f"learning rate {rate:.3g}; to use it again: --model.optim.lr {rate:.3g}")
-
-    def on_train_start(self) -> None:
-        for rates in self._rates():  # LearningRateFinder leaves its own
-            rates.apply()
-
-    def _rates(self) -> list[Rates]:
-        configs = self.trainer.lr_scheduler_configs if self._trainer is not None else ()
-        return [config.scheduler for config in configs if isinstance(config.scheduler, Rates)]
-
     def configure_optimizers(self) -> dict[str, Any]:
         trainer = self.trainer
         net = getattr(self.backbone, "net", self.backbone)
-        steps = total_steps(trainer)
+        epoch, steps = self.steps_per_epoch(), total_steps(trainer)
         fused = trainer.precision != "16-mixed" or not trainer.gradient_clip_val  # unscales too late to be clipped
         batch = self.effective_batch_size if self.optim.scale_lr else 256
-        optimizer, schedule = self.optim.build(self, net, steps, batch, fused)
+        optimizer, schedule = self.optim.build(self, net, steps, batch, fused, epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(

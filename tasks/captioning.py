@@ -102,6 +102,9 @@ class Captioning(TextGeneration, VisionTask):
             if not self.trainer.ckpt_path:  # a resumed run has its own
                 self._go_on()
 
+    def chance_loss(self) -> float | None:
+        return None if self.self_critical or self.doubly_stochastic_weight else super().chance_loss()
+
     def on_fit_start(self) -> None:
         if not self.cache_features:
             return

@@ -95,6 +95,10 @@ class Classification(VisionTask):
         if stage == "fit":
             self.head.balance(data.class_counts)
 
+    def chance_loss(self) -> float | None:
+        more = self.aux_loss_weight * len(self.auxiliaries)
+        return None if self.published else (1 + more) * self.head.chance_loss(len(self.classes or ()))
+
     def forward(self, image: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W) to logits (B, C)."""
         return self.answer(self.head, image)

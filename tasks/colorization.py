@@ -1,5 +1,6 @@
 """Colorization: predicting the colors of gray images (Larsson et al. 2016, Zhang et al. 2016)."""
 
+import math
 from typing import ClassVar
 
 import torch
@@ -51,6 +52,9 @@ class Colorization(Pretraining):
 
     def check_batch(self, size: int) -> None:
         """Accept any batch size: no image is compared with another."""
+
+    def chance_loss(self) -> float | None:
+        return math.log(COLORS)
 
     def forward(self, gray: Tensor) -> Tensor:
         """Normalized gray images (B, 3, H, W), all channels alike, to logits (B, 225, h, w) of colors."""

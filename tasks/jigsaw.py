@@ -1,5 +1,6 @@
 """Jigsaw: unsupervised learning of visual representations by solving jigsaw puzzles (Noroozi and Favaro 2016)."""
 
+import math
 from itertools import permutations
 from typing import ClassVar
 
@@ -42,6 +43,9 @@ class Jigsaw(Pretraining):
         self.grid, self.tile_size = grid, tile_size
         self.register_buffer("orders", distant_orders(grid * grid, num_permutations))
         self.head = MLP(grid * grid * self.backbone.features.pooled, hidden, num_permutations)
+
+    def chance_loss(self) -> float | None:
+        return math.log(len(self.orders))
 
     def forward(self, tiles: Tensor) -> Tensor:
         """Tiles (B, grid * grid, 3, tile_size, tile_size) to logits (B, num_permutations)."""

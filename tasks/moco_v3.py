@@ -1,5 +1,6 @@
 """MoCo v3: an empirical study of training self-supervised vision transformers (Chen et al. 2021)."""
 
+import math
 from functools import partial
 from typing import ClassVar
 
@@ -42,6 +43,10 @@ class MoCoV3(MomentumEncoderPretraining):
         self.predictor = MLP(embed_dim, hidden, embed_dim, last_norm=True)
         self.teacher = Teacher(self.backbone, self.head)
         self.temperature = temperature
+
+    def chance_loss(self) -> float | None:
+        images = self.data.batch_size and self.data.batch_size * self.trainer.world_size
+        return 4 * self.temperature * math.log(images) if images else None
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W) to predictions (B, D)."""

@@ -1,5 +1,6 @@
 """Rotation prediction: unsupervised representation learning by predicting image rotations (Gidaris et al. 2018)."""
 
+import math
 from typing import ClassVar
 
 import torch
@@ -28,6 +29,9 @@ class Rotation(Pretraining):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.head = self.attach(Linear, Linear, 4)
+
+    def chance_loss(self) -> float | None:
+        return math.log(4)
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W) to logits (B, 4) of the quarter turns."""

@@ -1,5 +1,6 @@
 """Semantic segmentation: a class for every pixel."""
 
+import math
 from typing import ClassVar, cast
 
 import numpy as np
@@ -100,6 +101,11 @@ class SemanticSegmentation(VisionTask):
         super().on_data(data, stage)
         if stage == "fit" and self.loss.class_weights is not None:
             self.class_weights.copy_(self.loss.weights(len(self.classes), data.class_pixels))
+
+    def chance_loss(self) -> float | None:
+        if self.loss.terms.keys() - {"cross_entropy"}:
+            return None  # it depends on the sizes of the objects
+        return (1 + self.aux_loss_weight) * self.loss.terms["cross_entropy"] * math.log(len(self.classes or ()))
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W) of any size to logits (B, C, H, W)."""

@@ -1,5 +1,6 @@
 """SimCLR: a simple framework for contrastive learning of visual representations (Chen et al. 2020)."""
 
+import math
 from typing import ClassVar
 
 import torch
@@ -31,6 +32,10 @@ class SimCLR(Pretraining):
         positive(embed_dim=embed_dim, temperature=temperature)
         self.head = self.attach(EmbeddingHead, head, embed_dim)
         self.temperature = temperature
+
+    def chance_loss(self) -> float | None:
+        pairs = self.data.batch_size and self.data.batch_size * self.trainer.world_size
+        return math.log(2 * pairs - 1) if pairs else None
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W) to embeddings (B, D)."""

@@ -1,5 +1,6 @@
 """Base of text generation tasks: training by teacher forcing, evaluation by beam search."""
 
+import math
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
@@ -66,6 +67,9 @@ class TextGeneration(Task):
     def references(self, batch: Batch) -> list[str] | list[list[str]]:
         """Reference texts of a batch."""
         raise NotImplementedError
+
+    def chance_loss(self) -> float | None:
+        return math.log(len(self.tokenizers[-1]))
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         costs = self.costs(batch, self.memory(batch))

@@ -72,6 +72,9 @@ class Video(VisionTask):
         if stage == "fit":
             self.head.balance(data.class_counts)
 
+    def chance_loss(self) -> float | None:
+        return self.head.chance_loss(len(self.classes or ()))
+
     def forward(self, video: Tensor) -> Tensor:
         """Normalized clips (N, 3, T, H, W) to logits (N, C)."""
         maps = self.fusion(self.backbone, video)

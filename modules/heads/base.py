@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -97,6 +98,11 @@ class ClassificationHead(Head):
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Mean loss of (B, C) logits against int64 (B,) classes or float (B, C) probabilities, in float32."""
         return functional.cross_entropy(logits.float(), target)
+
+    def chance_loss(self, classes: int) -> float:
+        """Loss of logits of zero, which find all classes equally likely: ln C for cross-entropy."""
+        device = next((tensor.device for tensor in (*self.parameters(), *self.buffers())), None)
+        return self.loss(torch.zeros(classes, classes, device=device), torch.arange(classes, device=device)).item()
 
 
 class DenseHead(Head):

@@ -1,21 +1,21 @@
-"""Optimizer settings as a dataclass; learning-rate schedules and parameter groups as pure functions."""
+"""Optimizer settings as a dataclass; parameter groups as a pure function."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from timm.optim import Lars, param_groups_layer_decay
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from modules.contracts import ConfigError
+from modules.training.schedules import Rates, Schedule, check_schedule, schedule
 
 OptimizerCallable = Callable[[Iterable], Optimizer]
-Schedule = Literal["constant", "cosine", "linear", "step", "inverse_sqrt"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,16 @@ class Optim:
         lr: highest learning rate; null keeps that of `optimizer`.
         weight_decay: for weights of two or more dimensions (norms, biases get none); null keeps that of `optimizer`.
         betas: decay rates of Adam's averages of gradients and of their squares, 0..1; null keeps those of `optimizer`.
-        schedule: shape of the learning rate over all optimizer steps; `step` divides it by 10 at 60 % and 85 %.
-        warmup: optimizer steps with a linearly rising learning rate: a fraction of all steps, or a count when >= 1.
-        final: last learning rate of `cosine` and `linear` as a fraction of the highest.
+        schedule: shape of the learning rate over all optimizer steps; `step` multiplies it by `gamma` at `milestones`
+            or after every `period`, `plateau` while the task's monitor does not improve (ReduceLROnPlateau).
+        warmup: optimizer steps with a linearly rising learning rate: a fraction of all steps, or a count when >= 1. It
+            delays no milestone: epochs count from the start of training.
+        final: last learning rate of `cosine` and `linear`, and least of `plateau`, as a fraction of the highest.
+        milestones: of `step`, ascending: epochs, such as [30, 60, 90] (the epoch after 30 finished ones is the first
+            with the lower rate), or fractions of all steps below 1; null is [0.6, 0.85].
+        gamma: factor of `step` and `plateau`, (0, 1]; null is 0.1.
+        period: epochs between two reductions of `step`, in place of milestones; GoogLeNet's is 8, with gamma 0.96.
+        patience: validations without improvement after which `plateau` reduces the rate, and again; null is 3.
         layer_decay: layer-wise learning-rate decay: factor per layer of the backbone, from the head down; 1 is none.
         backbone: factor on the learning rate of the whole backbone, such as 0.1 to fine-tune it gently.
         scale_lr: multiply the learning rate by the effective batch size (devices and accumulation included) / 256.
@@ -43,6 +50,10 @@ class Optim:
     schedule: Schedule = "cosine"
     warmup: float = 0.05
     final: float = 0.0
+    milestones: list[float] | None = None
+    gamma: float | None = None
+    period: float | None = None
+    patience: int | None = None
     layer_decay: float = 1.0
     backbone: float = 1.0
     scale_lr: bool = False
@@ -69,14 +80,21 @@ class Optim:
             )
         if self.warmup < 0:
             raise ConfigError(f"optim.warmup is {self.warmup}, but it is a fraction of all steps or a number of steps")
+        check_schedule(self.schedule, self.milestones, self.gamma, self.period, self.patience)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Optim":
         """Itself, as it is frozen; the `optimizer` from the command line holds open files and cannot be copied."""
         return self
 
     def build(
-        self, module: nn.Module, backbone: nn.Module | None, steps: int, batch: int = 256, fused: bool = True
-    ) -> tuple[Optimizer, LambdaLR]:
+        self,
+        module: nn.Module,
+        backbone: nn.Module | None,
+        steps: int,
+        batch: int = 256,
+        fused: bool = True,
+        epoch: float = math.inf,
+    ) -> tuple[Optimizer, Rates]:
         """The optimizer over the trainable parameters of `module`, and its schedule per optimizer step.
 
         Args:
@@ -86,9 +104,11 @@ class Optim:
             batch: samples per optimizer step, on all devices, for `scale_lr`.
             fused: whether the default AdamW may be fused (5 times faster on a CPU too); torch cannot clip gradients in
                 float16 then.
+            epoch: optimizer steps per epoch, for milestones and period; infinite where unknown.
 
         Raises:
-            ConfigError: nothing is trainable, settings of a backbone where there is none, or Lars without decay.
+            ConfigError: nothing is trainable, settings of a backbone where there is none, Lars without decay, or
+                milestones in epochs of unknown length.
         """
         if backbone is None and (self.backbone, self.layer_decay) != (1, 1):
             raise ConfigError("optim.backbone and layer_decay are about a backbone, which this task does not have")
@@ -96,6 +116,7 @@ class Optim:
         optimizer = self._made(make, parameter_groups(module, backbone, self.layer_decay, self.backbone))
         if isinstance(optimizer, Lars) and not (self.weight_decay or optimizer.defaults["weight_decay"]):
             raise ConfigError("Lars adapts only what decays: set optim.weight_decay above 0, such as 1e-6")
+        lr, scales = optimizer.param_groups[0]["lr"] if self.lr is None else self.lr, []
         for group in optimizer.param_groups:
             if self.lr is not None:
                 group["lr"] = self.lr
@@ -103,15 +124,42 @@ class Optim:
                 if "betas" not in group:
                     raise ConfigError(f"{type(optimizer).__name__} has no optim.betas: leave them out")
                 group["betas"] = self.betas
-            group["lr"] *= group.pop("lr_scale") * (batch / 256 if self.scale_lr else 1)
+            scales.append(group.pop("lr_scale") * (batch / 256 if self.scale_lr else 1))
+            group["lr"] *= scales[-1]
             if not group.pop("decay"):
                 group["weight_decay"] = 0.0
             elif self.weight_decay is not None:
                 group["weight_decay"] = self.weight_decay
-        warmup = int(self.warmup if self.warmup >= 1 else self.warmup * steps)
         optimizer.register_state_dict_post_hook(_named)
         optimizer.register_load_state_dict_pre_hook(_as_asked)
-        return optimizer, Rates(optimizer, schedule(self.schedule, steps, warmup, self.final))
+        gamma = 0.1 if self.gamma is None else self.gamma
+        patience = (self.patience or 3) if self.schedule == "plateau" else 0
+        return optimizer, Rates(optimizer, self._factor(steps, epoch, gamma), lr, scales, patience, gamma, self.final)
+
+    def _factor(self, steps: int, epoch: float, gamma: float) -> Callable[[int], float]:
+        """The schedule over `steps` in epochs of `epoch` steps.
+
+        Raises:
+            ConfigError: the length of an epoch matters and is unknown.
+        """
+        warmup = int(self.warmup if self.warmup >= 1 else self.warmup * steps)
+        points = [0.6, 0.85] if self.milestones is None else self.milestones
+        points = [] if self.period else points
+        in_epochs = bool(self.period) or any(point >= 1 for point in points)
+        if in_epochs and math.isinf(epoch):
+            raise ConfigError(
+                "optim.milestones and period count epochs, but this data does not tell how long one is: set "
+                "milestones to fractions of the training, such as [0.6, 0.85], with trainer.max_steps"
+            )
+        at = [point * (epoch if in_epochs else steps) for point in points]
+        if late := [point for point, step in zip(points, at, strict=True) if step >= steps]:
+            warnings.warn(
+                f"optim.milestones {', '.join(f'{point:g}' for point in late)} are never reached: training ends after "
+                f"{steps / epoch:g} epochs",
+                stacklevel=2,
+            )
+        period = self.period * epoch if self.period else math.inf
+        return schedule(self.schedule, steps, warmup, self.final, at, gamma, period)
 
     @staticmethod
     def _made(make: OptimizerCallable, groups: list[dict[str, Any]]) -> Optimizer:
@@ -129,42 +177,6 @@ class Optim:
                     "own: choose another, such as AdamW"
                 ) from error
             raise ConfigError(f"optim.optimizer cannot be built: {error}") from error
-
-
-class Rates(LambdaLR):
-    """Learning-rate scheduler that resumes at the step of a checkpoint, but with the rates and schedule of this run.
-
-    Groups added later, such as a backbone that is unfrozen during training, start at their own rate and follow the
-    schedule from there.
-    """
-
-    @property
-    def highest(self) -> float:
-        """Highest learning rate of all groups."""
-        return max(self.base_lrs)
-
-    def scale_to(self, rate: float) -> None:
-        """Scale the rates of all groups so that the highest is `rate`."""
-        self.base_lrs = [base * rate / self.highest for base in self.base_lrs]
-        self.apply()
-
-    def apply(self) -> None:
-        """Set the rates of all groups to those of the current step, whatever has changed them."""
-        self._last_lr = [
-            rate * factor(self.last_epoch) for rate, factor in zip(self.base_lrs, self.lr_lambdas, strict=True)
-        ]
-        for group, rate, base in zip(self.optimizer.param_groups, self._last_lr, self.base_lrs, strict=False):
-            group["lr"], group["initial_lr"] = rate, base
-
-    def get_lr(self) -> list[float]:
-        known = super().get_lr()
-        before, now = (self.lr_lambdas[0](max(0, step)) for step in (self.last_epoch - 1, self.last_epoch))
-        later = self.optimizer.param_groups[len(known) :]
-        return known + [group["lr"] * (now / before if before else 1.0) for group in later]
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict | {"base_lrs": self.base_lrs})
-        self.apply()
 
 
 def _named(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
@@ -217,23 +229,3 @@ def parameter_groups(
     if not groups:
         raise ConfigError("no parameter is trainable: set model.frozen false")
     return [{"params": params, "decay": decay, "lr_scale": scale} for (decay, scale), params in groups.items()]
-
-
-def schedule(shape: Schedule, steps: int, warmup: int, final: float = 0.0) -> Callable[[int], float]:
-    """The factor on the learning rate at optimizer step 0, 1, ..., steps - 1; over `warmup` steps it rises linearly."""
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        done = min(1.0, (step - warmup) / max(1, steps - warmup))
-        if shape == "cosine":
-            return final + (1 - final) * (1 + math.cos(math.pi * done)) / 2
-        if shape == "linear":
-            return final + (1 - final) * (1 - done)
-        if shape == "step":
-            return 0.1 ** ((done >= 0.6) + (done >= 0.85))
-        if shape == "inverse_sqrt":
-            return math.sqrt(max(1, warmup) / max(1, step + 1))
-        return 1.0
-
-    return factor

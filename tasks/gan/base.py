@@ -242,8 +242,7 @@ class AdversarialTask(Task):
         self.measured |= self.updates.clip(optimizer, self.logging)
 
     def configure_callbacks(self) -> list[L.Callback]:
-        self.updates.check_trainer()
-        return []
+        return self.updates.callbacks(self.optim, self.discriminator_optim)
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[Any]]:
         batch = self.effective_batch_size if self.optim.scale_lr or self.discriminator_optim.scale_lr else 256

@@ -13,6 +13,8 @@ from torch.optim import Optimizer
 
 from modules.contracts import ConfigError, check_range
 from modules.training.optim import Optim
+from tasks.plateau import ReduceOnPlateau
+from tasks.scheduled import Scheduled
 
 
 class AlternatingUpdates:
@@ -38,7 +40,7 @@ class AlternatingUpdates:
         ConfigError: a count below 1, or a negative norm.
     """
 
-    def __init__(self, task: L.LightningModule, n_critic: int, accumulate: int, gradient_clip: float):
+    def __init__(self, task: Scheduled, n_critic: int, accumulate: int, gradient_clip: float):
         for name, value in {"n_critic": n_critic, "accumulate": accumulate}.items():
             check_range(f"model.{name}", value, 1)
         check_range("model.gradient_clip", gradient_clip)
@@ -123,11 +125,11 @@ class AlternatingUpdates:
 
     def build(self, optim: Optim, discriminator_optim: Optim, batch: int) -> tuple[list[Optimizer], list[Any]]:
         """Build both optimizers and their schedules; `batch` samples are a step."""
-        steps = self._total_steps()
+        epoch, steps = self.task.steps_per_epoch(), self._total_steps()
         fused = self.task.trainer.precision != "16-mixed"  # unscales too late to be clipped and measured
         pairs = [
-            optim.build(self.task.generator, None, steps, batch, fused),
-            discriminator_optim.build(self.task.discriminator, None, steps * self.n_critic, batch, fused),
+            optim.build(self.task.generator, None, steps, batch, fused, epoch / self.n_critic),
+            discriminator_optim.build(self.task.discriminator, None, steps * self.n_critic, batch, fused, epoch),
         ]
         return [optimizer for optimizer, _ in pairs], [schedule for _, schedule in pairs]
 
@@ -149,19 +151,22 @@ class AlternatingUpdates:
             )
         return min(most, rounds // self.n_critic) if trainer.max_steps != -1 else rounds // self.n_critic
 
-    def check_trainer(self) -> None:
-        """Check that the trainer has no settings for a single optimizer.
+    def callbacks(self, *optims: Optim) -> list[L.Callback]:
+        """Callbacks that the schedules of the optimizers need, for a trainer without settings for a single one.
 
         Raises:
-            ConfigError: it has; names the settings that replace them.
+            ConfigError: it has such settings; names those that replace them.
         """
         trainer = self.task.trainer
-        if trainer.state.fn == "fit" and (trainer.accumulate_grad_batches != 1 or trainer.gradient_clip_val):
+        if trainer.state.fn != "fit":
+            return []
+        if trainer.accumulate_grad_batches != 1 or trainer.gradient_clip_val:
             raise ConfigError(
                 f"{type(self.task).__name__} has two optimizers and takes their steps itself: set --model.accumulate "
                 f"in place of trainer.accumulate_grad_batches, --model.gradient_clip in place of "
                 f"trainer.gradient_clip_val"
             )
+        return [ReduceOnPlateau()] if any(optim.schedule == "plateau" for optim in optims) else []
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Lightning's callbacks that change learning rates and parameters, and unusable user classes."""
 
 import re
+import signal
 import warnings
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 import yaml
 
 from modules.training.transfer import read_checkpoint
+from tests.helpers.commands import ROOT, command_line, state
 from tests.helpers.errors import line_naming
+from tests.helpers.forks import forked
 
 TINY = "--data.train 160 --data.val 8 --data.test 8 --data.batch_size 8 --data.workers 0 --data.image_size 32".split()
 FIT = ["fit", "--config", "tasks/classification.yaml", *TINY, "--trainer.precision", "32", "--figures.samples", "1"]
@@ -31,6 +34,19 @@ def test_a_backbone_that_is_unfrozen_learns_from_then_on(graft):
         weights.append(read_checkpoint(Path(run, "checkpoints/last.ckpt"))["state_dict"])
     convolutions = [name for name, value in weights[0].items() if "backbone" in name and value.ndim == 4]
     assert convolutions and not any(weights[0][name].equal(weights[1][name]) for name in convolutions)
+
+
+@pytest.mark.slow
+def test_a_backbone_that_was_unfrozen_before_a_kill_learns_on(tmp_path):
+    typed = "--trainer.max_epochs 3 --trainer.limit_train_batches 3 --trainer.callbacks+ BackboneFinetuning"
+    typed += " --trainer.callbacks.unfreeze_backbone_at_epoch 1 --checkpoint.every_n_steps 1"
+    fit = ["fit", "--config", str(ROOT / FIT[2]), *FIT[3:], *typed.split()]
+    killed = [*fit, "--run_dir", "killed", "--ckpt_path", "auto"]
+    assert forked(command_line([*fit, "--run_dir", "whole"]), tmp_path) == [0]
+    assert forked(command_line(killed, kill_at=7), tmp_path) == [-signal.SIGKILL]
+    assert forked(command_line(killed), tmp_path) == [0]
+    whole, resumed = (state(tmp_path / run)["state_dict"] for run in ("whole", "killed"))
+    assert all(value.equal(resumed[name]) for name, value in whole.items())
 
 
 def test_averaged_weights_are_trained_again_by_config_yaml_and_tested_without_advice(graft, capsys):

@@ -36,7 +36,7 @@ LESS = {
 }
 """Further cuts by command, configuration or data module."""
 
-SLOW = {"backbones", "captioning", "compare", "detection", "generation", "semantic_segmentation", "video"}
+SLOW = {"backbones", "captioning", "compare", "detection", "generation", "semantic_segmentation", "training", "video"}
 """Pages whose commands take seconds each; other tests run these tasks by default."""
 
 NOT_HERE = {

@@ -111,7 +111,10 @@ def test_trains_in_half_the_precision_with_accumulated_gradients(method, precisi
     ids=["MoCo", "MoCoV3", "Rotation", "Jigsaw"],
 )
 def test_starts_at_the_logarithm_of_the_choices(task, batch, expected):
-    assert train(task(), batch, 1)[0]["loss"].item() == pytest.approx(expected, rel=0.12)
+    model = task()
+    assert train(model, batch, 1)[0]["loss"].item() == pytest.approx(expected, rel=0.12)
+    model.data = DataInfo(batch_size=16)
+    assert model.chance_loss() in (None, pytest.approx(expected))
 
 
 def test_the_teacher_follows_once_per_optimizer_step_on_its_schedule():
@@ -292,9 +295,9 @@ def test_colors_that_all_seem_as_likely_cost_the_logarithm_of_their_number():
     task = Colorization(rebalance=0.0, **SMALL).eval()
     torch.nn.init.zeros_(task.head.weight)
     torch.nn.init.zeros_(task.head.bias)
-    assert task.compute_loss({"image": torch.randn(4, 3, 64, 64)}, None)["loss"].item() == pytest.approx(
-        math.log(225), rel=1e-4
-    )
+    loss = task.compute_loss({"image": torch.randn(4, 3, 64, 64)}, None)["loss"]
+    assert loss.item() == pytest.approx(math.log(225), rel=1e-4)
+    assert task.chance_loss() == pytest.approx(math.log(225))
 
 
 def test_rare_colors_count_more_and_pixels_one_on_average():

@@ -61,7 +61,9 @@ def first_loss(model: SemanticSegmentation, batch: dict) -> Tensor:
 
 
 def test_before_training_every_class_is_nearly_as_likely():
-    assert first_loss(task(), make_images()).item() == pytest.approx(math.log(3), abs=0.35)
+    model = task()
+    assert model.chance_loss() == pytest.approx(math.log(3))
+    assert first_loss(model, make_images()).item() == pytest.approx(math.log(3), abs=0.35)
 
 
 @pytest.mark.parametrize("precision", ["32", "bf16-mixed"])

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from modules.backbones import Timm
 from modules.contracts import ConfigError, DataError
+from modules.contracts.data_info import DataInfo
 from modules.heads import Linear, Projection
 from modules.training.optim import Optim
 from modules.training.transfer import load_backbone
@@ -49,7 +50,8 @@ def recorded(task: L.LightningModule, what: Callable[[dict, Any], Any]) -> list:
 def test_classification_starts_at_the_logarithm_of_the_number_of_classes():
     task, batch = classification(), make_images(64)
     loss = task.head.loss(task(task.backbone.normalize(batch["image"])), batch["label"])
-    assert loss.item() == pytest.approx(math.log(10), abs=0.25)
+    assert task.chance_loss() == pytest.approx(math.log(10))
+    assert loss.item() == pytest.approx(task.chance_loss(), abs=0.25)
 
 
 def test_classification_memorizes_a_handful():
@@ -65,6 +67,8 @@ def test_simclr_starts_at_chance_among_all_other_views_and_pulls_a_handful_of_pa
     losses = recorded(task, lambda batch, output: output)
     train(task, {"views": list(views)}, steps=60)
     assert losses[0]["loss"].item() == pytest.approx(math.log(2 * 32 - 1), abs=0.25)
+    task.data = DataInfo(batch_size=32)  # known to data modules only
+    assert task.chance_loss() == pytest.approx(math.log(2 * 32 - 1))
     assert losses[-1]["loss"] < losses[0]["loss"] - 0.8  # at temperature 1 it can fall by 1 at most
     assert losses[0]["embeddings"].shape == (64, 128)
     assert not losses[0]["embeddings"].requires_grad

@@ -36,6 +36,7 @@ def loader(samples: dict) -> DataLoader:
 def test_training_starts_at_the_logarithm_of_the_number_of_classes_and_memorizes_a_handful():
     task, samples = video(fusion="gru"), batch(16)
     clips = task.backbone.normalize(samples["video"])
+    assert task.chance_loss() == pytest.approx(math.log(8))
     assert task.head.loss(task(clips), samples["label"]).item() == pytest.approx(math.log(8), abs=0.3)
     quiet(max_steps=60).fit(task, DataLoader([samples] * 60, batch_size=None, collate_fn=dict))
     task.eval()

@@ -289,8 +289,7 @@ def test_an_optimizer_without_parameter_groups_is_refused():
 def test_a_rate_that_is_set_keeps_the_proportions_and_the_schedule():
     model = Model()
     _, schedule = Optim(lr=0.1, backbone=0.5, warmup=0, schedule="constant").build(model, model.backbone.net, 10)
-    schedule.scale_to(0.01)
-    assert schedule.highest == 0.01
+    schedule.set_lr(0.01)
     assert {group["lr"] for group in schedule.optimizer.param_groups} == {0.01, 0.005}
 
 

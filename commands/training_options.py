@@ -1,0 +1,92 @@
+"""Options of the training beside the trainer's: early stopping, and the learning-rate finder."""
+
+import re
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+from lightning.pytorch import Trainer
+
+from callbacks.range_test import LearningRateRangeTest
+from modules.contracts import ConfigError
+from tasks import Task
+
+TYPED = re.compile(r"--model\.(init_args\.)?optim\.lr(=|$)")
+
+
+def add_training_options(parser: ArgumentParser) -> None:
+    """Add --early_stopping and --find_lr."""
+    text = "stop after this many validations without a better value of the task's monitor, such as 5; null is never"
+    parser.add_argument("--early_stopping", type=int | None, default=None, help=text)
+    text = "find the learning rate by a range test before the training (figures/lr_finder.png), and train with it"
+    parser.add_argument("--find_lr", type=bool, default=False, help=text)
+
+
+def check_training_options(settings: Namespace, typed: list[str], before: dict[str, Any]) -> None:
+    """Refuse --find_lr beside a rate; a resumed run keeps the rate that it has.
+
+    Args:
+        settings: of the command, which are changed.
+        typed: words of the command line.
+        before: settings of the run that is resumed; empty for others.
+
+    Raises:
+        ConfigError: names both settings.
+    """
+    if not settings.find_lr:
+        return
+    if any(TYPED.match(word) for word in typed):
+        raise ConfigError("find_lr is true, but --model.optim.lr is typed too: leave one of them out")
+    if settings.trainer.fast_dev_run:
+        raise ConfigError("find_lr is true, but trainer.fast_dev_run takes a step or a few: leave one of them out")
+    if before:
+        keep_rate(settings, _rate(before))
+
+
+def check_task(task: Task, settings: Namespace, before: dict[str, Any]) -> None:
+    """Refuse what does not go with the task: a learning-rate finder for two optimizers, callbacks of Lightning's.
+
+    Args:
+        task: to train.
+        settings: of the command.
+        before: settings of the run that is resumed; empty for others.
+
+    Raises:
+        ConfigError: names the option or the callback, and what to do.
+    """
+    given = settings.trainer.callbacks or []
+    given = {one.class_path.rpartition(".")[2]: one for one in (given if isinstance(given, list) else [given])}
+    finder = "trainer.callbacks: LearningRateFinder" if "LearningRateFinder" in given else ""
+    if not task.automatic_optimization and (finder := finder or "find_lr" * settings.find_lr):
+        raise ConfigError(
+            f"{finder} finds the rate of one optimizer, but {type(task).__name__} has two, whose losses do not tell a "
+            "good one: leave it out, and set model.optim.lr and model.discriminator_optim.lr"
+        )
+    if finder and before:
+        raise ConfigError(
+            f"{finder} tests rates before the first step, but this run goes on from a checkpoint: leave it out and "
+            f"type --model.optim.lr {_rate(before)}, the rate that it found"
+        )
+    if (stop := given.get("EarlyStopping")) and stop.init_args.monitor == task.monitor:
+        better, mode = "higher" if task.mode == "max" else "lower", stop.init_args.mode
+        if mode != task.mode:
+            raise ConfigError(
+                f"trainer.callbacks: EarlyStopping has mode {mode}, but a {better} {task.monitor} is better: set its "
+                f"mode to {task.mode}, or type --early_stopping {stop.init_args.patience} in its place"
+            )
+
+
+def keep_rate(settings: Namespace, lr: float | None) -> None:
+    """Put a rate in place of `find_lr`, so that config.yaml reproduces the run."""
+    settings["model.init_args.optim.lr"], settings["find_lr"] = lr, False
+
+
+def keep_found(trainer: Trainer, settings: Namespace) -> None:
+    """Keep the rate that the trainer's range test found, if it has found one."""
+    for callback in trainer.callbacks:
+        if isinstance(callback, LearningRateRangeTest) and callback.found is not None:
+            keep_rate(settings, callback.found)
+
+
+def _rate(before: dict[str, Any]) -> float | None:
+    """The learning rate of the run that is resumed; null for the optimizer's own."""
+    return before["model"]["init_args"]["optim"]["lr"]

@@ -1,0 +1,45 @@
+"""Patience: count of validations without improvement, for early stopping and for the plateau schedule."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass
+class Patience:
+    """Count of validations since the best one.
+
+    Only a better monitor is an improvement, an equal one is not. While the monitor has had a single value, as the
+    average precision of a detector that finds nothing yet, a lower loss is an improvement too. A nan is none.
+
+    Args:
+        best: monitor of the best validation; null before the first.
+        loss: lowest loss so far.
+        moved: whether two validations had different monitors.
+        waited: validations since the best one.
+    """
+
+    best: float | None = None
+    loss: float = math.inf
+    moved: bool = False
+    waited: int = 0
+
+    def update(self, score: float, mode: Literal["min", "max"], loss: float | None = None) -> int:
+        """Count a validation; returns how many have passed since the best one, 0 if it is the best.
+
+        Args:
+            score: its monitor.
+            mode: whether lower or higher monitors are better.
+            loss: its loss; null where none is logged.
+        """
+        best = self.best
+        better = best is None or (score < best if mode == "min" else score > best)
+        self.moved |= best is not None and score != best
+        lower = loss is not None and loss < self.loss
+        if math.isfinite(score) and (better or (lower and not self.moved)):
+            self.best, self.waited = score, 0
+        else:
+            self.waited += 1
+        if loss is not None and lower:
+            self.loss = loss
+        return self.waited

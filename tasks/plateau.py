@@ -1,0 +1,48 @@
+"""Learning rates that fall while the monitor does not improve."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, cast
+
+import lightning as L
+
+from modules.contracts import ConfigError
+from modules.training.patience import Patience
+
+if TYPE_CHECKING:
+    from tasks.base import Task
+
+
+class ReduceOnPlateau(L.Callback):
+    """Plateau schedule (ReduceLROnPlateau): reduce the learning rate while the task's monitor does not improve.
+
+    The schedules of the task know after how many validations, and by how much. A callback, because it must be over
+    before a checkpoint is written after the same validation.
+    """
+
+    def __init__(self) -> None:
+        self.patience = Patience()
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        data = trainer.datamodule
+        if trainer.limit_val_batches == 0 or not (trainer.enable_validation if data is None else data.has("val")):
+            raise ConfigError(
+                "optim.schedule is plateau, but nothing is validated: add a validation set (--data.val_split), or "
+                "choose another schedule"
+            )
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        task, metrics = cast("Task", pl_module), trainer.callback_metrics
+        if (score := metrics.get(task.monitor)) is None:
+            raise ConfigError(f"optim.schedule is plateau, but {task.monitor} is not logged: choose another")
+        loss = metrics.get(task.fallback)
+        waited = self.patience.update(score.item(), task.mode, None if loss is None else loss.item())
+        for schedule in task.schedules:
+            schedule.after_validation(waited)
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self.patience)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.patience = Patience(**state_dict)

@@ -1,0 +1,55 @@
+"""Learning rates of a task in training: its schedules, and a rate that is found before the first step."""
+
+import math
+from dataclasses import is_dataclass, replace
+
+import lightning as L
+from lightning.pytorch.utilities import rank_zero_info
+
+from modules.training.accumulation import first_batches_per_step
+from modules.training.schedules import Rates
+
+
+class Scheduled(L.LightningModule):
+    """Base of tasks whose learning rates follow schedules of `Optim`."""
+
+    @property
+    def schedules(self) -> list[Rates]:
+        """Learning-rate schedules of the training, one per optimizer; none where a callback has replaced them."""
+        configs = self.trainer.lr_scheduler_configs if self._trainer is not None else ()
+        return [config.scheduler for config in configs if isinstance(config.scheduler, Rates)]
+
+    @property
+    def batches_per_step(self) -> int:
+        """Accumulated batches per optimizer step; those of the first epoch where a schedule changes them."""
+        return first_batches_per_step(self.trainer)
+
+    def steps_per_epoch(self) -> float:
+        """Optimizer steps per epoch, whose last step may have fewer batches; infinite for data of unknown length."""
+        if self.trainer.train_dataloader is None:
+            self.trainer.fit_loop.setup_data()
+        batches = self.trainer.num_training_batches
+        return math.ceil(batches / self.batches_per_step) if math.isfinite(batches) else batches
+
+    def set_lr(self, lr: float) -> None:
+        """Train with another `optim.lr`, which checkpoints keep."""
+        for rates in self.schedules:
+            rates.set_lr(lr)
+        known = self.hparams["optim"]  # from the command line plain
+        self.hparams["optim"] = replace(known, lr=lr) if is_dataclass(known) else {**known, "lr": lr}
+        rank_zero_info(f"learning rate {lr:.3g}; to use it again: --model.optim.lr {lr:.3g}")
+
+    @property
+    def lr(self) -> float:
+        """Highest learning rate of the schedule, under the name that Lightning's LearningRateFinder looks for."""
+        if not self.schedules:
+            raise AttributeError("no schedule yet")
+        return max(float(rate) for schedule in self.schedules for rate in schedule.base_lrs)
+
+    @lr.setter
+    def lr(self, rate: float) -> None:
+        self.set_lr(rate / max(self.schedules[0].scales))
+
+    def on_train_start(self) -> None:
+        for rates in self.schedules:  # LearningRateFinder leaves its own
+            rates.apply()
