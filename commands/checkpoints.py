@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from commands.arguments import TRAINER_COMMANDS, parse_known, without
 from modules.contracts import ConfigError, DataError
@@ -103,6 +104,13 @@ def resolve_weights(weights: str) -> str:
     path = latest_run(path)
     path = path.resolve() if path.is_dir() else path.parent.resolve() / path.name  # a cache's links have the endings
     return str(path.relative_to(here) if here in path.parents else path)
+
+
+def resolve_starts(init_args: Any) -> None:
+    """Resolve the paths among a task's settings that it starts from."""
+    for name in ("weights", "self_critical"):
+        if init_args.get(name):
+            init_args[name] = resolve_weights(init_args[name])
 
 
 def checkpoint_name(path: Path, task: str) -> str:

@@ -23,7 +23,7 @@ from callbacks.run_directory import RunDirectory, new_path
 from callbacks.summary import Summary
 from commands.after_fit import export_and_test, say_untrained
 from commands.arguments import as_list, configs_first, flatten, parse_known, run_name, without
-from commands.checkpoints import first_saved, resolve_weights, resume_or_start
+from commands.checkpoints import first_saved, resolve_starts, resume_or_start
 from commands.cluster import launched
 from commands.errors import readable
 from commands.evaluate import Trainer
@@ -35,7 +35,7 @@ from commands.overview import program
 from commands.parser import Parser, Refused, ends_by_itself, show_values, typed_classes
 from commands.processes import Terminated, explain, finish
 from commands.resume import choose_precision, print_changes, settings_before
-from commands.setting_checks import check_settings, check_trainer
+from commands.setting_checks import check_seed, check_settings, check_trainer
 from commands.trained import read_trained, settings_for, unrestorable
 from commands.trainer import build_trainer
 from commands.training_options import add_training_options, check_task, check_training_options, keep_found
@@ -112,9 +112,7 @@ class CLI(LightningCLI):
         return {command: set(signature(getattr(Trainer, command)).parameters)}
 
     def _set_seed(self) -> None:
-        seed = self._get(self.config, "seed_everything")
-        if isinstance(seed, bool) or not 0 <= seed < 2**32:
-            raise ConfigError(f"seed_everything is {seed}, but a seed is a whole number from 0 to {2**32 - 1}")
+        check_seed(self._get(self.config, "seed_everything"))
         super()._set_seed()
 
     def parse_arguments(self, parser: Parser, args: None) -> None:
@@ -154,9 +152,7 @@ class CLI(LightningCLI):
         check_settings(self.settings, self.argv)
         if self.settings.ckpt_path and not self.trained:
             raise ConfigError(f"ckpt_path {self.settings.ckpt_path} stands in a YAML: type it as --ckpt_path")
-        for name in ("weights", "self_critical"):
-            if self.settings.model.init_args.get(name):
-                self.settings.model.init_args[name] = resolve_weights(self.settings.model.init_args[name])
+        resolve_starts(self.settings.model.init_args)
         before = settings_before(self.trained) if self.trained and self.subcommand == "fit" else {}
         self.precision_reason = choose_precision(self.settings.trainer, before)
         check_training_options(self.settings, self.typed, before)

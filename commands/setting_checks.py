@@ -112,6 +112,16 @@ def _check_length(config: dict[str, Any]) -> None:
         raise ConfigError("trainer.val_check_interval is 0, but must be above 0: leave it out for each epoch's end")
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that no generator takes.
+
+    Raises:
+        ConfigError: names it.
+    """
+    if isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise ConfigError(f"seed_everything is {seed}, but a seed is a whole number from 0 to {2**32 - 1}")
+
+
 def check_classes(name: str, settings: Any) -> None:
     """Refuse classes that are abstract, and values that settings of classes do not take; the parser lets them pass.
 

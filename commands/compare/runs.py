@@ -61,6 +61,8 @@ def _check_made(plan: Plan, variant: str, repeat: Repeat, settings: dict[str, An
         return
     now = settings | repeat.settings
     then = flatten(read_settings(path, DataError), skip="init_args")
+    if now.get("find_lr"):  # the run keeps the rate that it found
+        now |= {key: then.get(key) for key in ("find_lr", "model.optim.lr")}
     for key in sorted(now.keys() | then.keys()):
         if now.get(key) != then.get(key):
             raise DataError(
