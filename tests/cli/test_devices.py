@@ -129,6 +129,7 @@ def assert_same(one: Path, two: Path) -> None:
         assert [row["metric"] for row in tables[1]] == [row["metric"] for row in tables[0]]
         for expected, found in zip(*tables, strict=True):
             assert _value(found) == pytest.approx(_value(expected), abs=1e-5, rel=1e-5, nan_ok=True), expected["metric"]
+            assert found.get("interval") == pytest.approx(expected.get("interval"), abs=1e-5, rel=1e-4)
     files = [sorted(p.relative_to(run) for p in (run / "predictions").rglob("*") if p.is_file()) for run in (one, two)]
     assert files[0] == files[1]
     for name in files[0]:
