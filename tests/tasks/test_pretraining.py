@@ -59,7 +59,7 @@ def train(task: Pretraining, batch: dict[str, Any], steps: int = 30, **options: 
 
     def recorded(batch: dict[str, Any], generator: torch.Generator | None) -> dict[str, Tensor]:
         results = compute_loss(batch, generator)
-        kept.append({name: value.detach().clone() for name, value in results.items()})
+        kept.append({name: value.detach().clone() for name, value in results.items() if isinstance(value, Tensor)})
         return results
 
     task.compute_loss = recorded
