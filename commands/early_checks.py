@@ -37,7 +37,7 @@ COMMON = (
 SECTIONS = ("trainer", "model", "data", "checkpoint", "figures", "predictions")
 OWN = {
     "evaluate": ("num_neighbors", "temperature", "label_fractions", "sgd_epochs", "sgd_lr", "num_images", "projection"),
-    "compare": ("weights", "vary", "seeds"),
+    "compare": ("weights", "vary", "seeds", "folds"),
 }
 """Top-level options of some commands; `backbones` checks its own."""
 

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from datamodules.base import DataModule, Split
+from datamodules.division import check_folds, check_labels, divide, fold_of, groups_of
 from datamodules.finding import count_suffixes
 from datamodules.pairs import Pairs
 from datamodules.samples import collate
@@ -32,6 +33,11 @@ class SplitData(DataModule):
             its place; at least one of every class.
         val_split: share of the training samples set aside for validation when the data has no validation set; the
             same share of every class where a sample has one, the same samples for every seed.
+        folds: k-fold cross-validation: number of folds into which the training samples are divided, the same share of
+            every class where a sample has one, the same folds for every seed; one is the test set. 0 is none.
+        held_out_fold: fold that is the test set, 0..folds-1; the data's own test set is then left out.
+        fold_groups: samples that must stay in one fold: `folder` for those of one folder, or `FILE.csv:COLUMN`, a table
+            with a column `path` of the samples' ids.
         on_error: handling of unreadable samples: `raise` stops, `skip` leaves them out, counted and listed in the run
             directory.
         batch_size: samples per device and step.
@@ -42,6 +48,9 @@ class SplitData(DataModule):
         "label_fraction": "training",
         "num_labels": "training",
         "val_split": "samples",
+        "folds": "samples",
+        "held_out_fold": "samples",
+        "fold_groups": "samples",
         "on_error": "samples",
     }
     remedy = "mend or remove them"
@@ -51,14 +60,19 @@ class SplitData(DataModule):
         label_fraction: float = 1.0,
         num_labels: int | None = None,
         val_split: float = 0.1,
+        folds: int = 0,
+        held_out_fold: int = 0,
+        fold_groups: str | None = None,
         on_error: Literal["raise", "skip"] = "raise",
         batch_size: int = 64,
         workers: int = 2,
     ):
         super().__init__(batch_size, workers)
-        _check_labels(label_fraction, num_labels)
+        check_labels(label_fraction, num_labels)
         if not 0 <= val_split < 1:
             raise ConfigError(f"data.val_split is {val_split:g}, but must be at least 0 and below 1")
+        check_folds(folds, held_out_fold, fold_groups)
+        self.folds, self.held_out_fold, self.fold_groups = folds, held_out_fold, fold_groups
         self.label_fraction, self.num_labels = label_fraction, num_labels
         self.val_split, self.on_error = val_split, on_error
         self.splits: dict[Split, tuple[Samples, np.ndarray]] = {}
@@ -83,7 +97,7 @@ class SplitData(DataModule):
 
     def setup(self, stage: str | None = None) -> None:
         if stage == "predict":  # every sample is predicted
-            self.val_split, self.label_fraction, self.num_labels = 0.0, 1.0, None
+            self.val_split, self.folds, self.label_fraction, self.num_labels = 0.0, 0, 1.0, None
         if not self.splits:
             sources = self.prepared(self.sources())
             broken = {split: self.broken(source) for split, source in sources.items()}
@@ -111,6 +125,8 @@ class SplitData(DataModule):
     def describe(self) -> list[str]:
         lines = [f"{split}: {len(rows):,} {self.noun}{self.about(split)}" for split, (_, rows) in self.splits.items()]
         lines += self.more() + self.unlabeled
+        if self.folds:
+            lines.append(f"test is fold {self.held_out_fold} of {self.folds} of the training {self.noun}")
         if self.others:
             lines.append(f"left out: files of kinds that are not read: {count_suffixes(self.others)}")
         if self.skipped:
@@ -166,6 +182,9 @@ class SplitData(DataModule):
     def _divide(self, apart: bool) -> None:
         """Split validation samples off where the data has none (`apart`), then drop training samples without label."""
         source, train = self.splits["train"]
+        if self.folds:
+            train, held = self._fold(source, train)
+            self.splits["test"] = (source, held)
         if apart:
             train, val = divide(source.labels, train, 1 - self.val_split, np.random.default_rng(0))
             if len(val):
@@ -180,6 +199,14 @@ class SplitData(DataModule):
         if fraction != 1.0:
             train, _ = divide(source.labels, train, fraction, np.random.default_rng((self.seed, 1)))
         self.splits["train"] = (source, train)
+
+    def _fold(self, source: Samples, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the other folds and of the one held out."""
+        labels = None if source.labels is None else source.labels[rows]
+        names = [source.id(row) for row in rows]
+        groups = groups_of(names, self.fold_groups) if self.fold_groups else None
+        held = fold_of(labels, self.classes or (), groups, self.folds, len(rows)) == self.held_out_fold
+        return rows[~held], rows[held]
 
     def write_list(self, name: str, lines: list[str]) -> None:
         """Add lines to a file of the run directory, those that a resumed run does not find there already."""
@@ -215,33 +242,7 @@ def first_clauses(clauses: list[str]) -> str:
     return f"{'; '.join(clauses[:SHOWN])}{more}"
 
 
-def _check_labels(fraction: float, number: int | None) -> None:
-    if not 0 < fraction <= 1:
-        raise ConfigError(
-            f"data.label_fraction is {fraction:g}, but must be above 0 and at most 1: a count is data.num_labels"
-        )
-    if number is not None and number < 1:
-        raise ConfigError(f"data.num_labels is {number}, but must be at least 1: a fraction is data.label_fraction")
-    if number is not None and fraction != 1:
-        raise ConfigError(
-            f"data.label_fraction {fraction:g} and data.num_labels {number} say the same twice: leave one of them out"
-        )
-
-
 def extent(counts: Sequence[int]) -> str:
     """Lowest and highest of some counts: "28 to 30", or "30" where they are equal."""
     low, high = min(counts), max(counts)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def divide(
-    labels: np.ndarray | None, indices: np.ndarray, fraction: float, random: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Stratified split: draw a fraction of `indices`, the same of every class.
-
-    Every class keeps at least one sample on the drawn side. Returns the drawn ones and the rest, both sorted.
-    """
-    groups = [indices] if labels is None else [indices[labels[indices] == c] for c in np.unique(labels[indices])]
-    drawn = [random.permutation(group)[: max(1, round(fraction * len(group)))] for group in groups]
-    chosen = np.sort(np.concatenate(drawn))
-    return chosen, np.setdiff1d(indices, chosen)

@@ -27,20 +27,25 @@ class Repeat(NamedTuple):
 
     Args:
         seed: of all random numbers.
+        folds: of a k-fold cross-validation; 0 without.
+        fold: that is held out, 0..folds-1.
     """
 
     seed: int
+    folds: int = 0
+    fold: int = 0
 
     @property
     def name(self) -> str:
-        return f"seed{self.seed}"
+        return f"seed{self.seed}" + (f"_fold{self.fold}" if self.folds else "")
 
     @property
     def words(self) -> str:
         """Name for sentences."""
-        return f"seed {self.seed}"
+        return f"seed {self.seed}" + (f", fold {self.fold}" if self.folds else "")
 
     @property
     def settings(self) -> dict[str, int]:
         """Settings of fit that differ from those of other repetitions."""
-        return {"seed_everything": self.seed}
+        folds = {"data.folds": self.folds, "data.held_out_fold": self.fold} if self.folds else {}
+        return {"seed_everything": self.seed} | folds

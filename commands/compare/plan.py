@@ -14,6 +14,7 @@ from modules.contracts import ConfigError
 
 INSTEAD = {"seed_everything": "--seeds", "ckpt_path": "--run_dir DIR to go on", WEIGHTS: "--weights"}
 """Options of fit that compare sets itself, and what is typed in their place."""
+MOST_SEEDS = 1000
 
 
 class Plan(NamedTuple):
@@ -82,7 +83,17 @@ class Parser(argparse.ArgumentParser):
             "grid. Differences are taken to the first values, or to the reference weights with all else equal",
         )
         self.add_argument(
-            "--seeds", default="3", help="number of seeds (3 means 0, 1 and 2), or a list: 0,5,9. Default %(default)s"
+            "--seeds",
+            help="number of seeds (3 means 0, 1 and 2), or a list: 0,5,9. Default 3, with --folds 1",
+        )
+        self.add_argument(
+            "--folds",
+            type=int,
+            default=0,
+            metavar="K",
+            help="k-fold cross-validation: K runs of each seed, each tested on another K-th of the training samples, "
+            "stratified by class; --data.fold_groups keeps groups together. Needs no --weights or --vary. Writes "
+            "VARIANT/out_of_fold.csv, the prediction of every sample by the run that has not seen it",
         )
         self.add_argument(
             "--run_dir",
@@ -107,19 +118,31 @@ def typed_plan(argv: list[str]) -> Plan:
     axes = read_vary(own.vary)
     if own.weights is not None:
         axes.append(read_weights(own.weights))
-    if not axes:
-        raise ConfigError("compare needs something to compare: add --weights none,RUN,... or --vary SETTING=VALUE,...")
-    _check_shared(typed, axes)
+    if own.folds < 0 or own.folds == 1:
+        raise ConfigError(f"--folds is {own.folds}, but a cross-validation has at least 2 folds")
+    if not (axes or own.folds):
+        raise ConfigError(
+            "compare needs something to compare: add --weights none,RUN,..., --vary SETTING=VALUE,... or --folds K"
+        )
+    _check_shared(typed, axes, own.folds)
     folder = Path(own.run_dir) if own.run_dir else new_path(f"compare_{run_name(typed)}")
     if folder.is_symlink():  # `latest` may point elsewhere tomorrow
         folder = folder.parent / folder.readlink()
-    return Plan(grid(axes), [Repeat(seed) for seed in _seeds(own.seeds)], folder, typed)
+    seeds, folds = _seeds(own.seeds or ("1" if own.folds else "3")), range(max(own.folds, 1))
+    repeats = [Repeat(seed, own.folds, fold) for seed in seeds for fold in folds]
+    return Plan(grid(axes) if axes else alone(run_name(typed)), repeats, folder, typed)
 
 
-def _check_shared(typed: list[str], axes: list[Axis]) -> None:
+def alone(name: str) -> dict[str, Variant]:
+    """The only variant where nothing but the folds differs."""
+    return {name: Variant({}, {"": name})}
+
+
+def _check_shared(typed: list[str], axes: list[Axis], folds: int) -> None:
     """Refuse options for all runs that each run has a value of its own for."""
     vary = {axis.setting: f"--vary {axis.setting}=..." for axis in axes}
     own = vary | {name: remedy for name, remedy in INSTEAD.items() if name != WEIGHTS or WEIGHTS in vary}
+    own |= dict.fromkeys(Repeat(0, folds).settings, "--seeds and --folds") if folds else {}
     for word in typed:
         option = word.partition("=")[0]
         if word.startswith("--") and (name := plain_name(option)) in own:
@@ -130,6 +153,8 @@ def _seeds(typed: str) -> list[int]:
     words = [word.strip() for word in typed.split(",") if word.strip()]
     if not words or not all(word.isdecimal() and int(word) < 2**32 for word in words):
         raise ConfigError(f"--seeds is {typed!r}, but must be a number of seeds (3) or a list of them (0,5,9)")
+    if len(words) == 1 and int(words[0]) > MOST_SEEDS:
+        raise ConfigError(f"--seeds is {typed}, but is a number of seeds, at most {MOST_SEEDS}: name one as {typed},")
     seeds = [int(word) for word in words] if "," in typed else list(range(int(typed)))
     if not seeds:
         raise ConfigError("--seeds is 0, but at least one seed is needed")

@@ -8,6 +8,7 @@ from lightning.pytorch import Trainer
 
 from callbacks.results.comparison import Comparison
 from callbacks.results.finished_run import Run, read_run
+from callbacks.results.out_of_fold import write_out_of_fold
 from callbacks.results.variants import Repeat
 from callbacks.run_directory import RunDirectory
 from commands import child
@@ -38,7 +39,7 @@ def compare(
     for repeat, variant in order:
         _check_made(plan, variant, repeat, settings[variant])
     _begin(plan)
-    print(f"{len(order)} runs; output of each: {plan.folder}/VARIANT/seedK.log", flush=True)
+    print(f"{len(order)} runs; output of each: {plan.folder}/VARIANT/RUN.log", flush=True)
     directory.point_latest()
     comparison = Comparison(monitor, mode, plan.variants)
     with child.stopping(plan.folder):
@@ -49,9 +50,11 @@ def compare(
                 print(f"[{done}/{len(order)}] {variant}, {repeat.words}: {result}, {note}", flush=True)
                 if done % len(plan.variants) == 0:
                     comparison.write(trainer)
+            for variant in plan.variants if plan.repeats[0].folds else ():
+                write_out_of_fold(plan.folder / variant, plan.repeats)
         finally:
             comparison.print_table()
-    print(f"written: {plan.folder}/  (compare.json, compare.csv, figures/compare.png, VARIANT/seedK/)", flush=True)
+    print(f"written: {plan.folder}/  (compare.json, compare.csv, figures/compare.png, VARIANT/RUN/)", flush=True)
 
 
 def _check_made(plan: Plan, variant: str, repeat: Repeat, settings: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from callbacks.knn import knn_predict
 from commands.evaluate.extraction import ExtractedFeatures, Result
 from commands.evaluate.features import evenly
 from commands.evaluate.probes import STEPS, STRENGTHS, Probe, choose_c, clusters, fit_linear, fit_sgd, scale
-from datamodules.split_data import divide
+from datamodules.division import divide
 
 Classifier = Callable[[Tensor], Tensor]
 """Features (N, D) to classes int64 (N,)."""

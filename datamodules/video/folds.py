@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from datamodules.base import Split
+from datamodules.division import divide
 from datamodules.setting_roles import Role
-from datamodules.split_data import divide
 from datamodules.text_files import read_text
 from datamodules.video.files import ListFile, read_classes
 from datamodules.video.source import VideoFiles

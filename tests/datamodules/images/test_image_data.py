@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from datamodules import ImageFolder, Shapes
-from datamodules.split_data import divide
+from datamodules.division import divide
 from modules.contracts import ConfigError, DataError
 from tests.helpers.batches import assert_same, epoch
 from tests.helpers.errors import assert_named, refuses
