@@ -112,3 +112,25 @@ def test_an_option_that_each_run_has_a_value_of_its_own_for_is_refused(typed, na
 
 def test_weights_of_all_runs_may_be_typed_where_they_do_not_vary():
     assert typed_plan(["--vary", "model.optim.lr=1,2", "--model.weights", "x"]).typed == ["--model.weights", "x"]
+
+
+def test_folds_are_repetitions_of_each_seed():
+    plan = typed_plan(["--config", "tasks/classification.yaml", "--folds", "3", "--seeds", "4,5"])
+    assert [(repeat.seed, repeat.fold) for repeat in plan.repeats] == [(s, f) for s in (4, 5) for f in range(3)]
+    assert list(plan.variants) == ["classification"]
+    words = plan.arguments("classification", plan.repeats[-1])
+    assert words[-3:] == ["--seed_everything=5", "--data.folds=3", "--data.held_out_fold=2"]
+    assert [repeat.seed for repeat in typed_plan(["--folds", "2"]).repeats] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("typed", "names"),
+    [
+        (["--folds", "1"], ["--folds", 1]),
+        (["--folds", "3", "--data.folds", "2"], ["--data.folds", "--folds"]),
+        (["--folds", "2", "--seeds", "3000000000"], ["--seeds", 3000000000]),
+    ],
+)
+def test_folds_and_seeds_that_cannot_be_are_refused(typed, names):
+    with refuses(ConfigError, *names):
+        typed_plan(typed)
