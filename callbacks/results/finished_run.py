@@ -3,7 +3,9 @@
 import csv
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from callbacks.results.number_format import or_nan
@@ -20,6 +22,7 @@ class Run(NamedTuple):
         curve: (finished epochs, value of the monitor), in order; empty without validation.
         epochs: number of trained epochs.
         seconds: duration; null for an interrupted run, of which only the last part was timed.
+        intervals: log name -> ends of the 95 % interval over test items, where the run has one.
     """
 
     folder: Path
@@ -28,6 +31,7 @@ class Run(NamedTuple):
     curve: list[tuple[int, float]]
     epochs: int
     seconds: float | None
+    intervals: Mapping[str, Sequence[float]] = MappingProxyType({})
 
 
 def read_run(folder: Path, monitor: str) -> Run:
@@ -56,4 +60,5 @@ def read_run(folder: Path, monitor: str) -> Run:
         sorted(curve.items()),
         max(epochs, default=0),
         None if "--ckpt_path" in report["command"] else report["seconds"],
+        {row["metric"]: row["interval"] for row in report["results"] if row.get("interval")},
     )

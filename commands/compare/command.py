@@ -45,8 +45,9 @@ class Compare(CLI):
             super().build_parts()
             self.flat[name] = flatten(yaml.safe_load(self._dump()), skip="init_args")
             judged[self.model.monitor, self.model.mode] = name
-            if (weights := getattr(self.model, "weights", None)) and self.settings.model not in loaded:
-                print(f"{name}: {load_backbone(self.model.backbone, weights, self.model.classifier)}", flush=True)
+            starts = isinstance(self.model, tasks.VisionTask) and self.model.weights
+            if starts and self.settings.model not in loaded:
+                print(f"{name}: {load_backbone(self.model.backbone, starts, self.model.classifier)}", flush=True)
                 loaded.append(self.settings.model)
         if len(judged) > 1:
             (first, one), (second, other), *_ = ((monitor, name) for (monitor, _), name in judged.items())
@@ -61,7 +62,7 @@ class Compare(CLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            compare(self.plan, self.model.monitor, self.model.mode, self.flat, self.trainer, self.directory)
+            compare(self.plan, self.model, self.datamodule.noun, self.flat, self.trainer, self.directory)
         finally:
             self.summary.say_loggers(self.trainer)
             self.directory.release()

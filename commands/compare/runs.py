@@ -7,6 +7,7 @@ from typing import IO, Any
 from lightning.pytorch import Trainer
 
 from callbacks.results.comparison import Comparison
+from callbacks.results.comparison_report import print_report, write
 from callbacks.results.finished_run import Run, read_run
 from callbacks.results.out_of_fold import write_out_of_fold
 from callbacks.results.variants import Repeat
@@ -16,17 +17,18 @@ from commands.arguments import flatten
 from commands.compare.plan import Plan
 from commands.yaml_text import read_settings
 from modules.contracts import DataError, writing
+from tasks import Task
 
 
 def compare(
-    plan: Plan, monitor: str, mode: str, settings: dict[str, dict[str, Any]], trainer: Trainer, directory: RunDirectory
+    plan: Plan, task: Task, noun: str, settings: dict[str, dict[str, Any]], trainer: Trainer, directory: RunDirectory
 ) -> None:
     """Train the missing runs, repetition by repetition, and write the results after each.
 
     Args:
         plan: the runs.
-        monitor: log name of the metric that is compared.
-        mode: "max" if higher is better, "min" if lower is.
+        task: its monitor is compared.
+        noun: word for test items.
         settings: the flat configuration of each variant.
         trainer: knows the folder and the loggers of the comparison; it trains nothing.
         directory: the plan's folder, claimed; every run holds its lock too, in case this process is killed.
@@ -41,19 +43,19 @@ def compare(
     _begin(plan)
     print(f"{len(order)} runs; output of each: {plan.folder}/VARIANT/RUN.log", flush=True)
     directory.point_latest()
-    comparison = Comparison(monitor, mode, plan.variants)
+    comparison = Comparison(task.monitor, task.mode, plan.variants, noun)
     with child.stopping(plan.folder):
         try:
             for done, (repeat, variant) in enumerate(order, start=1):
-                run, note = _run(plan, variant, repeat, monitor, directory.lock)
+                run, note = _run(plan, variant, repeat, task.monitor, directory.lock)
                 result = comparison.add(variant, repeat, run)
                 print(f"[{done}/{len(order)}] {variant}, {repeat.words}: {result}, {note}", flush=True)
                 if done % len(plan.variants) == 0:
-                    comparison.write(trainer)
+                    write(comparison, trainer)
             for variant in plan.variants if plan.repeats[0].folds else ():
                 write_out_of_fold(plan.folder / variant, plan.repeats)
         finally:
-            comparison.print_table()
+            print_report(comparison)
     print(f"written: {plan.folder}/  (compare.json, compare.csv, figures/compare.png, VARIANT/RUN/)", flush=True)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers.commands import ROOT, TINY
+from tests.helpers.commands import ROOT, TINY, in_this_process
 from tests.helpers.errors import sentence
 
 
@@ -48,6 +48,12 @@ def refused(graft) -> Callable[..., str]:
         return said
 
     return run
+
+
+@pytest.fixture
+def commands(monkeypatch) -> list[list[str]]:
+    """Commands of children, which run in this process."""
+    return in_this_process(monkeypatch)
 
 
 @pytest.fixture(scope="session")

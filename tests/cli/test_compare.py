@@ -1,6 +1,5 @@
 """`compare`: the same task in several variants; what is planned, trained, continued, refused and reported."""
 
-import contextlib
 import csv
 import json
 import os
@@ -15,43 +14,18 @@ from statistics import mean, stdev
 import pytest
 import yaml
 
+from callbacks.results.uncertainty import TEST_ITEMS
 from callbacks.run_directory import RunDirectory
 from commands import child
 from commands.compare.axes import start_labels
 from modules.backbones import Timm
 from modules.contracts import ConfigError, DataError
+from modules.metrics.bootstrap import difference, load
 from modules.training.transfer import export_backbone
-from tests.helpers.commands import TINY, values
+from tests.helpers.commands import TINY, in_this_process, options, values
 from tests.helpers.errors import assert_named, line_naming, refuses, sentence
 
 COMPARE = ["compare", "--config", "tasks/classification.yaml", *TINY]
-
-
-def in_this_process(monkeypatch) -> list[list[str]]:
-    """Run the commands in this process, which saves the start of another; returns the commands."""
-    import cli
-
-    started = []
-
-    def wait(command, log, lock, variables):
-        started.append(command[2:])
-        with monkeypatch.context() as patch, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-            patch.setattr("sys.argv", ["cli.py"])
-            return cli.main(command[2:])
-
-    monkeypatch.setattr(child, "wait", wait)
-    return started
-
-
-def words(command: list[str], *options: str) -> tuple[str, ...]:
-    """Values of options that are typed as `--NAME=VALUE`."""
-    typed = dict(word.split("=", 1) for word in command if word.startswith("--") and "=" in word)
-    return tuple(typed[option] for option in options)
-
-
-@pytest.fixture
-def commands(monkeypatch) -> list[list[str]]:
-    return in_this_process(monkeypatch)
 
 
 @pytest.fixture
@@ -67,7 +41,7 @@ def test_the_table_is_the_mean_and_spread_of_the_single_runs_and_a_deleted_run_a
     typed = [*COMPARE, "--weights", f"none, {start}", "--seeds", "3,5", "--run_dir", "my runs/out"]
     assert graft(*typed)[0] == 0
     out, folder = capsys.readouterr().out, Path("my runs/out")
-    assert [words(command, "--model.weights", "--seed_everything") for command in commands] == [
+    assert [options(command, "--model.weights", "--seed_everything") for command in commands] == [
         ("null", "3"),
         (start, "3"),
         ("null", "5"),
@@ -87,10 +61,11 @@ def test_the_table_is_the_mean_and_spread_of_the_single_runs_and_a_deleted_run_a
             assert row["difference"] == row["standard_error"] == ""
         else:
             assert float(row["difference"]) == pytest.approx(mean(differences), rel=1e-5, abs=1e-12)
-            assert float(row["standard_error"]) == pytest.approx(stdev(differences) / 2**0.5, rel=1e-5, abs=1e-12)
-    main = rows["sim clr", "test/accuracy"]
-    assert f"{float(main['mean']):.4f} ±{float(main['standard_deviation']):.4f}" in out
-    assert f"{float(main['difference']):+.4f} ±{float(main['standard_error']):.4f}" in out
+    items = [[load(folder / name / f"seed{seed}" / TEST_ITEMS) for seed in (3, 5)] for name in ("sim clr", "none")]
+    judged, main = difference(*items)["accuracy"], rows["sim clr", "test/accuracy"]
+    assert float(main["difference_low"]) == pytest.approx(judged.low, rel=1e-5)
+    assert float(main["standard_error"]) == pytest.approx(judged.standard_error, rel=1e-5)
+    assert_named(out, f"{judged.low:+.4f}", f"{judged.high:+.4f}", "2 seeds and 20 images")
     line_naming(out.splitlines(), "[4/4]", "sim clr", "5")
     assert_named(out, "20 test", "top-1", "best")
     assert (folder / "figures" / "compare.png").stat().st_size

@@ -1,5 +1,6 @@
 """Commands of short runs, in processes of their own where they may be killed, and the files of their runs."""
 
+import contextlib
 import csv
 import json
 import os
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 
 ROOT = Path(__file__).parents[2]
@@ -102,3 +104,26 @@ def run(argv: list[str], folder: Path) -> int:
 def environment() -> dict[str, str]:
     """Variables of a process that neither asks W&B nor takes all cores."""
     return {**os.environ, "WANDB_MODE": "disabled", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Run children in this process, which saves the start of another; returns their commands, filled as they start."""
+    import cli
+    from commands import child
+
+    started = []
+
+    def wait(command, log, *rest):
+        started.append(command[2:])
+        with monkeypatch.context() as patch, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+            patch.setattr("sys.argv", ["cli.py"])
+            return cli.main(command[2:])
+
+    monkeypatch.setattr(child, "wait", wait)
+    return started
+
+
+def options(command: list[str], *names: str) -> tuple[str, ...]:
+    """Values of options that are typed as `--NAME=VALUE`."""
+    typed = dict(word.split("=", 1) for word in command if word.startswith("--") and "=" in word)
+    return tuple(typed[name] for name in names)
