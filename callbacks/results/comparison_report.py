@@ -125,7 +125,7 @@ def print_report(made: Comparison) -> None:
     console.print(table)
     if hidden := metrics[max(1, shown) :]:
         console.print(f"also in compare.csv: {', '.join(hidden)}", soft_wrap=True)
-    if len(reference := shared_name(made)) > SHORT:
+    if made.references and len(reference := shared_name(made)) > SHORT:
         console.print(f"reference: {reference}", soft_wrap=True)
     console.print(f"protocol: {made.protocol()}", soft_wrap=True)
     for sentence in made.verdicts():
@@ -139,8 +139,8 @@ def _table(made: Comparison, rows: Sequence[Row], metrics: Sequence[str], times:
     table.add_column("variant", overflow="fold")
     main, *others = (metric.partition("/")[2] for metric in metrics)
     reference = shared_name(made)
-    difference = f"difference\nto {reference if len(reference) <= SHORT else 'reference'}"
-    for column in ("runs", main, difference, *others, *(("epochs", "seconds") if times else ())):
+    compared = [f"difference\nto {reference if len(reference) <= SHORT else 'reference'}"] if made.references else []
+    for column in ("runs", main, *compared, *others, *(("epochs", "seconds") if times else ())):
         table.add_column(column, justify="right", no_wrap=True)
     cells = {(row.variant, row.metric): row for row in rows}
     for name, runs in made.runs.items():
@@ -149,7 +149,7 @@ def _table(made: Comparison, rows: Sequence[Row], metrics: Sequence[str], times:
             name,
             str(first.runs),
             _cell(first.mean, first.low, first.high),
-            _cell(first.difference, first.difference_low, first.difference_high, "+.4f"),
+            *[_cell(first.difference, first.difference_low, first.difference_high, "+.4f")] * len(compared),
             *(_cell(row.mean, row.low, row.high) for row in others),
             *(_times(list(runs.values())) if times else ()),
         )

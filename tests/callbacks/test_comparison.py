@@ -10,7 +10,7 @@ from callbacks.figures.runs import Bar, band, comparison
 from callbacks.results.comparison import Comparison
 from callbacks.results.comparison_report import numeric, print_report, shared_name, write
 from callbacks.results.finished_run import Run, read_run
-from callbacks.results.uncertainty import Judged, Repeated, over_seeds
+from callbacks.results.uncertainty import Judged, Repeated, joined, over_seeds
 from callbacks.results.variants import Repeat, Variant
 from callbacks.results.verdicts import enough, verdict
 from modules.contracts import DataError
@@ -72,6 +72,16 @@ def test_an_interval_is_over_seeds_and_items():
     assert found.standard_error == pytest.approx((0.7 * 0.3 / 500) ** 0.5, rel=0.1)
     assert over_seeds(values).standard_error == 0
     assert Repeated(values, [None, *runs[1:]], "m").interval() == over_seeds(values)  # one run left no items
+
+
+def test_the_folds_of_a_seed_are_one_run_on_all_their_items():
+    right = np.random.default_rng(3).random((1, 600)) < 0.7
+    parts = [judged(right[:, :300], "a"), judged(right[:, 300:], "b")]
+    whole = joined([found[0] for _, found in parts])
+    found = Repeated([right.mean()], [whole], "m").interval()
+    assert (found.items, found.seeds) == (600, 1)
+    assert found.standard_error == pytest.approx((0.7 * 0.3 / 600) ** 0.5, rel=0.1)
+    assert joined([whole, None]) is None
 
 
 def difference(value: float, error: float, seeds: int = 3, items: int = 1000, **parts: float) -> Estimate:
