@@ -53,7 +53,7 @@ def test_tasks_without_a_backbone_are_compared_by_their_settings(graft, commands
         ("model.optim.lr=0.1,few", ["model.optim.lr", "few", "number"]),
         ("model.optim.lr=0.1,-1", ["optim.lr", "-1"]),
         ("model.backbone=test_vit,test_vitt", ["backbone", "test_vitt", "test_vit"]),
-        ("model.head=Linear,Linaer", ["model.head", "Linaer", "Linear"]),
+        ("model.head=Linear,Linearr", ["model.head", "Linearr", "Linear"]),
         ("data.batch_size=8,0", ["data.batch_size", "0"]),
         ("model.optim.lr=0.1,0.10", ["lr=0.1", "lr=0.10", "same"]),
     ],
