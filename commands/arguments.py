@@ -10,7 +10,7 @@ import yaml
 from commands.overview import COMMANDS
 
 ROOT = Path(__file__).parents[1]  # holds `tasks/`
-TRAINER_COMMANDS = [name for name in COMMANDS if name not in ("compare", "backbones")]  # methods of the trainer
+TRAINER_COMMANDS = [name for name in COMMANDS if name not in ("compare", "tune", "backbones")]  # methods of the trainer
 
 
 def _or_null(word: str) -> str | None:

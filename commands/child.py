@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn
@@ -15,6 +15,7 @@ from callbacks.checkpoint import Stopped
 from modules.contracts import ConfigError, DataError, writing
 
 PROGRAM = Path(__file__).parents[1] / "cli.py"
+POLL = 0.25  # seconds
 
 
 class Ended(NamedTuple):
@@ -45,7 +46,11 @@ class Ended(NamedTuple):
 
 
 def fit(
-    arguments: list[str], folder: Path, lock: IO[str] | None = None, variables: Mapping[str, str] | None = None
+    arguments: list[str],
+    folder: Path,
+    lock: IO[str] | None = None,
+    variables: Mapping[str, str] | None = None,
+    watch: Callable[[], bool] | None = None,
 ) -> Ended | None:
     """Train in a run directory by a process of its own; returns null if the run there is finished.
 
@@ -56,6 +61,7 @@ def fit(
         folder: the run directory; the log is written beside it.
         lock: of the parent's folder; the child holds it too, in case the parent is killed.
         variables: further environment variables.
+        watch: called several times a second; once it returns true, the child is told to save and end.
     """
     if (folder / "results.json").is_file():
         return None
@@ -69,12 +75,16 @@ def fit(
         log.parent.mkdir(parents=True, exist_ok=True)
         file = log.open("w")
     with file:
-        code = wait([sys.executable, str(PROGRAM), *command], file, lock, variables)
+        code = wait([sys.executable, str(PROGRAM), *command], file, lock, variables, *([watch] if watch else []))
     return Ended(code, log, time.monotonic() - began)
 
 
 def wait(
-    command: list[str], log: IO[str], lock: IO[str] | None = None, variables: Mapping[str, str] | None = None
+    command: list[str],
+    log: IO[str],
+    lock: IO[str] | None = None,
+    variables: Mapping[str, str] | None = None,
+    watch: Callable[[], bool] | None = None,
 ) -> int:
     """Run a command; returns its exit code. When this process is interrupted, the command saves and ends first."""
     child = subprocess.Popen(
@@ -86,6 +96,13 @@ def wait(
         env={**os.environ, **variables} if variables else None,
     )
     try:
+        while watch:
+            try:
+                return child.wait(POLL)
+            except subprocess.TimeoutExpired:
+                if watch():
+                    child.terminate()
+                    break
         return child.wait()
     except BaseException:
         child.terminate()

@@ -38,6 +38,7 @@ SECTIONS = ("trainer", "model", "data", "checkpoint", "figures", "predictions")
 OWN = {
     "evaluate": ("num_neighbors", "temperature", "label_fractions", "sgd_epochs", "sgd_lr", "num_images", "projection"),
     "compare": ("weights", "vary", "seeds", "folds"),
+    "tune": ("space", "print_space", "wandb", "trials", "budget", "sampler", "seeds"),
 }
 """Top-level options of some commands; `backbones` checks its own."""
 
@@ -184,7 +185,7 @@ def end_imports_by_signals() -> None:
 
 def nothing_saved(argv: list[str]) -> str:
     """A sentence for a command that a signal ended while it had nothing to save."""
-    if argv[:1] in (["fit"], ["compare"]):
+    if argv[:1] in (["fit"], ["compare"], ["tune"]):
         return "stopped before the first step; nothing to save: type the same command again"
     other = ", with another --run_dir" if parse_known(argv).run_dir else ""
     return f"stopped before the end; nothing to save: type the same command again{other}"

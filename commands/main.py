@@ -19,6 +19,7 @@ from commands.part_help import show_part_help
 from commands.plugins import load_plugins
 from commands.processes import Lost, Terminated, ended_by_signals
 from commands.silence import silence_messages
+from commands.tune.command import Tune
 from commands.yaml_text import check_yaml
 
 
@@ -50,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
         check_yaml(argv)
         load_plugins()
         show_part_help(argv)
-        command = {"compare": Compare, "backbones": lambda argv: backbones(argv[1:])}.get("".join(argv[:1]), CLI)
+        others = {"compare": Compare, "tune": Tune, "backbones": lambda argv: backbones(argv[1:])}
+        command = others.get("".join(argv[:1]), CLI)
         with ended_by_signals():
             command(argv)
     except callbacks.Stopped as stop:

@@ -12,6 +12,7 @@ COMMANDS = {
     "predict": "write predictions for a folder of files",
     "evaluate": "kNN, linear probes and robustness of a backbone's features",
     "compare": "train one task with several initializations or settings",
+    "tune": "search for better settings of one task",
     "backbones": "list and describe what --model.backbone takes",
 }
 

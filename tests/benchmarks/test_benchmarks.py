@@ -27,6 +27,7 @@ from benchmarks import (
     pretraining,
     rcnn,
     report,
+    samplers,
     segmentation,
     simclr_loop,
     startup,
@@ -35,8 +36,9 @@ from benchmarks import (
     zoo,
 )
 from benchmarks.batches import Batches
-from benchmarks.fits import fitted
+from benchmarks.fits import TASKS, fitted
 from benchmarks.report import Comparison, in_pairs
+from tests.helpers.commands import TINY
 from tests.helpers.errors import assert_named, refuses
 from tests.helpers.filmed import film
 
@@ -392,3 +394,11 @@ def test_coverage_counts_the_intervals_that_contain_the_truth(tmp_path, capsys):
     assert [row["metric"] for row in rows] == ["accuracy", "miou", "accuracy, 3 seeds"]
     assert all(0.8 <= row["coverage of difference"] <= 1 for row in rows)
     assert "resamples" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_samplers_searches_with_both_on_every_seed(tmp_path):
+    options = ["--config", str(TASKS / "classification.yaml"), "--trials", "2", "--seeds", "1", *TINY]
+    samplers.main([*options, "--json", str(tmp_path / "samplers.json")])
+    rows = written(tmp_path / "samplers.json")["rows"]
+    assert [row["unit"] for row in rows] == ["", "", "s"] and all(0 <= row["ours"][0] <= 1 for row in rows[:2])

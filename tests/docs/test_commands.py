@@ -27,6 +27,7 @@ FIT += "--trainer.limit_test_batches 1 --trainer.log_every_n_steps 1 --figures.s
 ONE = ["--trainer.precision", "32"]
 LESS = {
     "compare": ["--seeds", "1"],
+    "tune": ["--trials", "2", "--seeds", "0"],
     "evaluate": "--label_fractions 1.0 --num_neighbors 1 --num_images 4 --sgd_epochs 1".split(),
     "gan": ["--trainer.callbacks", "null", "--data.image_size", "16"],
     "wgan": ["--trainer.callbacks", "null", "--data.image_size", "16", "--model.n_critic", "1"],
@@ -36,7 +37,17 @@ LESS = {
 }
 """Further cuts by command, configuration or data module."""
 
-SLOW = {"backbones", "captioning", "compare", "detection", "generation", "semantic_segmentation", "training", "video"}
+SLOW = {
+    "backbones",
+    "captioning",
+    "compare",
+    "detection",
+    "generation",
+    "semantic_segmentation",
+    "training",
+    "tune",
+    "video",
+}
 """Pages whose commands take seconds each; other tests run these tasks by default."""
 
 NOT_HERE = {
@@ -108,6 +119,7 @@ def place(tmp_path_factory) -> Path:
             film(folder / root / "train" / ("run", "jump")[number % 2] / f"{number}.mp4", seed=number)
     camvid(folder / "camvid")
     flickr8k(folder / "FLICKR8K")
+    (folder / "tune.yaml").write_text("model.optim.lr: {low: 0.0001, high: 0.01, log: true}\n")
     for name in ("train", "val"):
         (folder / f"{name}.en").write_text("a red dog runs\na cat sits\n" * 6)
         (folder / f"{name}.de").write_text("ein roter Hund rennt\neine Katze sitzt\n" * 6)

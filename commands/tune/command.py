@@ -1,0 +1,140 @@
+"""`python cli.py tune`: a search for better settings of a `fit`, trained by one process per trial."""
+
+import os
+from importlib.util import find_spec
+from typing import Any
+
+import yaml
+
+from callbacks.run_directory import RunDirectory
+from commands import child
+from commands.arguments import configs_first, flatten, parse_known
+from commands.compare.axes import plain_name
+from commands.fit import CLI
+from commands.parser import user_error
+from commands.tune.directory import SharedDirectory
+from commands.tune.plan import typed_plan
+from commands.tune.search import Search
+from commands.tune.space import Space, default_space, encoded, print_space, probes, read_space
+from commands.tune.sweep import sweep
+from commands.tune.watch import Metric
+from modules.contracts import ConfigError
+
+SET_BY_TUNE = ("seed_everything", "run_dir", "ckpt_path", "config")
+
+
+class Tune(CLI):
+    """`tune`: the configuration of a `fit`, trained by one process per trial of a space of settings."""
+
+    def __init__(self, argv: list[str]):
+        typed = parse_known(argv)
+        if not (typed.config or typed.model) and not {"-h", "--help"} & set(argv):
+            raise ConfigError("tune needs a task to train: add --config, such as tasks/classification.yaml")
+        self.plan = typed_plan(argv[1:])
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            raise ConfigError("tune starts processes itself: run it without torchrun, with --trainer.devices N")
+        if not self.plan.shown and find_spec("optuna") is None:
+            raise ConfigError('tune needs optuna, which is not installed: pip install "graft[tune]"')
+        self.space = read_space(self.plan.space) if self.plan.space else {}
+        if own := next((name for name in self.space if name in SET_BY_TUNE), None):
+            raise ConfigError(f"{self.plan.space}: {own} is no setting to search: tune sets it for each trial itself")
+        super().__init__(["fit", *self.plan.typed])
+
+    def parse_arguments(self, parser: Any, args: None) -> None:
+        """Parse the configuration as it is, after every bound and choice of the space."""
+        self.probed = []
+        for words in probes(self.space):
+            self.argv = configs_first(["fit", *self.plan.typed, *words])
+            try:
+                super().parse_arguments(parser, args)
+            except ConfigError as error:
+                raise ConfigError(f"{self.plan.space}: {error}") from error
+            self.probed.append(self.config)
+        self.argv = configs_first(["fit", *self.plan.typed])
+        super().parse_arguments(parser, args)
+
+    def instantiate_classes(self) -> None:
+        if not self.plan.shown:
+            super().instantiate_classes()
+            return
+        self.build_parts()
+        shown = {"space": lambda: print_space(self.space), "wandb": lambda: sweep(self.plan, self.space, self.metric)}
+        print(shown[self.plan.shown](), end="")
+
+    def build_parts(self) -> None:
+        """Build data and model, which shows what is wrong before the first trial, and complete the space."""
+        given = self.config
+        for config in self.probed:
+            self.config = config
+            try:
+                super().build_parts()
+            except Exception as error:
+                cause = user_error(error)
+                if cause is None:
+                    raise
+                raise type(cause)(f"{self.plan.space}: {cause}") from error
+        self.config = given
+        super().build_parts()
+        trainer = self.settings.trainer
+        if trainer.fast_dev_run:
+            raise ConfigError("fast_dev_run leaves no results to compare: use it with fit, or --trainer.max_epochs 1")
+        self.metric = self._metric()
+        self.flat = flatten(yaml.safe_load(self._dump()), skip="init_args")
+        if not self.space:
+            named = {plain_name(word.partition("=")[0]) for word in self.plan.typed if word.startswith("--")}
+            self.space = default_space(self.flat, named, self.metric.name != "val/loss")
+        if not self.space:
+            raise ConfigError("there is nothing to search: all settings of the default space were typed; add --space")
+        if self.plan.shown:
+            return
+        self.datamodule.prepare_data()
+        self.datamodule.setup("fit")
+        if trainer.limit_val_batches == 0 or not self.datamodule.has("val"):
+            raise ConfigError("tune compares trials on a val set, which there is none of: add --data.val_split 0.1")
+
+    def _metric(self) -> Metric:
+        """The task's monitor; the accuracy of kNN for a pretraining that has it, whose loss says less."""
+        trainer, name, mode = self.settings.trainer, self.model.monitor, self.model.mode
+        inside = round(1 / trainer.val_check_interval) if isinstance(trainer.val_check_interval, float) else 1
+        every, more = trainer.check_val_every_n_epoch or 1, 0
+        knn = next((c for c in trainer.callbacks or () if c.class_path.rpartition(".")[2] == "KNN"), None)
+        if self.model.pretraining and knn:
+            name, mode, inside, every, more = "val/knn", "max", 1, knn.init_args.every, 1
+        epochs = trainer.max_epochs if (trainer.max_epochs or 0) > 0 else None
+        return Metric(name, mode, epochs or float("inf"), max(1, inside * epochs // every) + more if epochs else 0)
+
+    def _run_directory(self) -> RunDirectory:
+        directory = SharedDirectory(self.plan.folder)
+        directory.claim()
+        return directory
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        if self.plan.shown:
+            return
+        from commands.tune.report import report, write_files
+        from commands.tune.study import Trials
+
+        try:
+            with child.stopping(self.plan.folder):
+                plan, seed = self.plan, self.settings.seed_everything
+                trials = Trials(plan.folder, self.space, plan.sampler, self.metric.mode, seed, self.metric.validations)
+                trials.begin(self._identity(), {name: encoded(self.flat.get(name)) for name in self.space})
+                self.directory.point_latest()
+                print(f"trials in {plan.folder}/trials/, output of each beside it", flush=True)
+                search = Search(plan, trials, self.metric, seed)
+                for line in search.run():
+                    print(line, flush=True)
+                    write_files(search)
+                for line in search.confirm():
+                    print(line, flush=True)
+                report(search, self.trainer)
+        finally:
+            self.summary.say_loggers(self.trainer)
+            for logger in self.trainer.loggers:
+                logger.finalize("finished")
+            self.directory.release()
+
+    def _identity(self) -> dict[str, Any]:
+        """All that trials of one study have in common."""
+        space: Space = self.space
+        return {**self.flat, "sampler": self.plan.sampler} | {f"space of {n}": d.plain() for n, d in space.items()}

@@ -1,0 +1,128 @@
+"""Arguments of `tune`."""
+
+import argparse
+import re
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from callbacks.run_directory import new_path
+from commands.arguments import run_name
+from commands.overview import program
+from commands.tune.space import EXAMPLE
+from modules.contracts import ConfigError
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+SHORTEST = 10
+"""Seconds below which no process starts and trains."""
+
+
+class Plan(NamedTuple):
+    """A search.
+
+    Args:
+        space: file of the space; null for the default of the configuration.
+        trials: number of them in all, the shipped default included; null for a whole grid.
+        budget: seconds of training in all, of all processes; null for no limit.
+        sampler: `tpe`, `random` or `grid`.
+        seeds: fresh seeds that the best trial and the default are trained again with.
+        shown: what to print in place of a search: `space`, `wandb` or nothing.
+        folder: run directory of the study.
+        typed: the arguments of fit that all trials share.
+    """
+
+    space: str | None
+    trials: int | None
+    budget: float | None
+    sampler: str
+    seeds: int
+    shown: str
+    folder: Path
+    typed: list[str]
+
+
+class Parser(argparse.ArgumentParser):
+    """tune's own options; errors become one sentence."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"{program()} tune",
+            f"{program()} tune --config tasks/TASK.yaml [--space FILE] [--trials N] [--budget 30m] [...]",
+            "Hyperparameter search with Optuna: trial 0 is the configuration as it is, every trial a `fit` of its own; "
+            "writes a table of trials, best.yaml, which fit takes as --config, and figures.",
+            f"All options of `fit` work too and hold for every trial ({program()} fit --help), except --ckpt_path.",
+            allow_abbrev=False,
+        )
+        self.add_argument(
+            "--space",
+            metavar="FILE",
+            help=f"YAML of settings to search, each a range such as {EXAMPLE}, with step and int, or a list of values; "
+            "default learning rate, weight decay, augmentation and batch size (--print_space)",
+        )
+        self.add_argument("--print_space", action="store_true", help="print the space as such a YAML, and end")
+        self.add_argument("--wandb", action="store_true", help="print the same search as a sweep of W&B, and end")
+        self.add_argument("--trials", help="number of trials; default 20, for a grid all")
+        self.add_argument(
+            "--budget", help="time of training such as 45s, 30m, 2h or 1h30m, of all processes together; default none"
+        )
+        self.add_argument(
+            "--sampler", default="tpe", help="tpe (tree-structured Parzen estimator), random or grid; default tpe"
+        )
+        self.add_argument(
+            "--seeds",
+            default="3",
+            help="fresh seeds with which the best trial and the default are trained again, to tell whether it is "
+            "better; 0 for none. Default %(default)s",
+        )
+        self.add_argument(
+            "--run_dir",
+            help="output folder; default runs/tune_NAME/TIME. An interrupted search resumes when given its folder, and "
+            "several processes may work in it at once",
+        )
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"tune: {message}")
+
+
+def typed_plan(argv: list[str]) -> Plan:
+    """Parse the arguments typed after `tune`.
+
+    Raises:
+        ConfigError: one is wrong, or an option that tune sets itself was typed.
+    """
+    own, typed = Parser().parse_known_args(argv)
+    if any(word.partition("=")[0] == "--ckpt_path" for word in typed):
+        raise ConfigError("tune sets --ckpt_path for each trial itself: leave it out and say --run_dir DIR to go on")
+    if own.sampler not in ("tpe", "random", "grid"):
+        raise ConfigError(f"--sampler is {own.sampler!r}, but must be 'tpe', 'random' or 'grid'")
+    trials = None if own.trials is None and own.sampler == "grid" else _count("trials", own.trials or "20", 1)
+    seeds = _count("seeds", own.seeds, 0)
+    if seeds == 1:
+        raise ConfigError("--seeds is 1, but a difference has an interval with 2 or more: or say 0 to leave it out")
+    folder = Path(own.run_dir) if own.run_dir else new_path(f"tune_{run_name(typed)}")
+    if folder.is_symlink():  # `latest` may point elsewhere tomorrow
+        folder = folder.parent / folder.readlink()
+    shown = "space" if own.print_space else "wandb" if own.wandb else ""
+    return Plan(own.space, trials, budget(own.budget), own.sampler, seeds, shown, folder, typed)
+
+
+def budget(typed: str | None) -> float | None:
+    """Seconds of a duration such as 45s, 30m, 2h or 1h30m; null for none.
+
+    Raises:
+        ConfigError: it is no duration, or too short for any process to start and train.
+    """
+    if typed is None:
+        return None
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", typed)
+    if not parts or "".join(map("".join, parts)) != typed:
+        raise ConfigError(f"--budget is {typed!r}, but must be a time such as 45s, 30m, 2h or 1h30m")
+    seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
+    if seconds < SHORTEST:
+        raise ConfigError(f"--budget is {typed}, which is too small for one trial: starting it takes as long")
+    return seconds
+
+
+def _count(name: str, typed: str, least: int) -> int:
+    if not typed.isdecimal() or int(typed) < least:
+        raise ConfigError(f"--{name} is {typed!r}, but must be a whole number, at least {least}")
+    return int(typed)
