@@ -119,7 +119,7 @@ class Watch:
 def curve(folder: Path, metric: Metric) -> Iterator[float]:
     """Validations of a run in their order, while it goes on too."""
     try:
-        text = (folder / "metrics.csv").read_text()
+        text = (folder / "metrics.csv").read_text(encoding="utf-8")
     except OSError:  # not yet
         return
     rows = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())  # the last line may be half written
