@@ -9,6 +9,8 @@ from callbacks.generation.generated_images import GeneratedImages
 from callbacks.generation.generation_metrics import GenerationMetrics
 from callbacks.intervals import Intervals
 from callbacks.knn import KNN
+from callbacks.loggers.wandb_tracking import WandbTracking
+from callbacks.optimizer_monitor import OptimizerMonitor
 from callbacks.predictions import Predictions
 from callbacks.random_state import RandomState
 from callbacks.range_test import LearningRateRangeTest
@@ -28,10 +30,12 @@ __all__ = [
     "GenerationMetrics",
     "Intervals",
     "LearningRateRangeTest",
+    "OptimizerMonitor",
     "Predictions",
     "RandomState",
     "SpeedMonitor",
     "StopEarly",
     "Stopped",
     "TerminateOnNaN",
+    "WandbTracking",
 ]

@@ -113,6 +113,7 @@ class Summary(L.Callback):
         """Print and write the results, and print the next commands."""
         folder = Path(trainer.default_root_dir)
         rows, others = (self.rows, []) if self.rows else self.results.rows(trainer)
+        list(told(trainer, "take_results", rows))
         lines = [line for each in told(trainer, "report_lines") for line in each]
         if rows or others:
             weights = f", {self.results.weights}" if self.results.weights else ""

@@ -121,9 +121,10 @@ def class_of(value: Any) -> tuple[str | None, set[str]]:
     return (str(value) if value else None), set()
 
 
-def without_none(argv: list[str]) -> list[str]:
-    """The arguments with `null` for Python's `None`, which agents of sweeps send."""
-    return [re.sub(r"(^|^--[\w.+]+=)None$", r"\1null", word) for word in argv]
+def normalized(argv: list[str]) -> list[str]:
+    """The arguments as people type them, where agents of sweeps send `None` for null and hyphens in names."""
+    words = [re.sub(r"(^|^--[\w.+-]+=)None$", r"\1null", word) for word in argv]
+    return [re.sub(r"^--[\w.+-]+(?==|$)", lambda name: f"--{name[0][2:].replace('-', '_')}", word) for word in words]
 
 
 def flatten(tree: dict[str, Any], prefix: str = "", skip: str = "") -> dict[str, Any]:

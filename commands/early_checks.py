@@ -15,9 +15,9 @@ from commands.arguments import (
     TRAINER_COMMANDS,
     find_config,
     is_yaml_text,
+    normalized,
     parse_known,
     run_name,
-    without_none,
 )
 from commands.checkpoints import check_weights, find_checkpoint
 from commands.overview import COMMANDS, overview, program
@@ -30,11 +30,12 @@ COMMON = (
     "seed_everything",
     "run_dir",
     "tensorboard",
+    "mlflow",
     "ckpt_path",
     "early_stopping",
     "find_lr",
 )
-SECTIONS = ("trainer", "model", "data", "checkpoint", "figures", "predictions")
+SECTIONS = ("trainer", "model", "data", "checkpoint", "figures", "predictions", "wandb")
 OWN = {
     "evaluate": ("num_neighbors", "temperature", "label_fractions", "sgd_epochs", "sgd_lr", "num_images", "projection"),
     "compare": ("weights", "vary", "seeds", "folds"),
@@ -166,7 +167,7 @@ def exit_early(argv: list[str]) -> None:
         print(overview())
         sys.exit()
     try:
-        check_early(without_none([word for word in argv if word != "--debug"]))
+        check_early(normalized([word for word in argv if word != "--debug"]))
     except (ConfigError, DataError) as error:
         sys.exit(report(error))
 

@@ -19,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 import callbacks
 import datamodules
 import tasks
+from callbacks.loggers.facts import Facts, tags_of
 from callbacks.run_directory import RunDirectory, new_path
 from callbacks.summary import Summary
 from commands.after_fit import export_and_test, say_untrained
@@ -37,7 +38,7 @@ from commands.processes import Terminated, explain, finish
 from commands.resume import choose_precision, print_changes, settings_before
 from commands.setting_checks import check_seed, check_settings, check_trainer
 from commands.trained import read_trained, settings_for, unrestorable
-from commands.trainer import build_trainer
+from commands.trainer import add_loggers, build_trainer
 from commands.training_options import add_training_options, check_task, check_training_options, keep_found
 from commands.yaml_text import read_settings
 from modules.contracts import ConfigError, DataError, writing
@@ -77,8 +78,6 @@ class CLI(LightningCLI):
             },
         )
 
-    # Arguments -------------------------------------------------------------------------------------------------------
-
     def add_core_arguments_to_parser(self, parser: Parser) -> None:
         """Add task and data; the trainer's forty settings come last."""
         classes = typed_classes(self.typed) if self.help else {}
@@ -93,7 +92,7 @@ class CLI(LightningCLI):
         text = "a .ckpt file, a run directory or `latest`; fit resumes it, and `auto` does if there is one"
         parser.add_argument("--ckpt_path", type=str | None, default=None, help=text)
         add_training_options(parser)
-        parser.add_argument("--tensorboard", type=bool, default=False, help="log to TensorBoard, in the run directory")
+        add_loggers(parser)
         parser.add_lightning_class_args(callbacks.Checkpoint, "checkpoint")
         parser.add_lightning_class_args(callbacks.Figures, "figures")
         parser.add_lightning_class_args(callbacks.Predictions, "predictions")
@@ -128,8 +127,6 @@ class CLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Do nothing: Lightning would put the checkpoint above typed options; `configs_first` put it below."""
 
-    # Parts -----------------------------------------------------------------------------------------------------------
-
     def instantiate_classes(self) -> None:
         self.build_parts()
         self.directory = self._run_directory()
@@ -138,10 +135,9 @@ class CLI(LightningCLI):
             rest = Namespace({k: v for k, v in self.settings.items(branches=False) if k not in ("model", "data")})
             parts = self.config_init[self.subcommand] = self._parser(self.subcommand).instantiate(rest)
             check_trainer(dict(parts.trainer.items(branches=False)), self.model)
-            seed, reason = self.settings.seed_everything, self.precision_reason
-            typed = shlex.split(command_line(*self.typed))
-            self.summary = Summary(self.name, self.subcommand, typed, seed, reason)
-            self.trainer = build_trainer(parts, self.summary, self.directory)
+            typed, seed = shlex.split(command_line(*self.typed)), self.settings.seed_everything
+            self.summary = Summary(self.name, self.subcommand, typed, seed, self.precision_reason)
+            self.trainer = build_trainer(parts, self.summary, self.directory, self._facts())
         except BaseException:
             self.directory.release(failed=True)
             raise
@@ -170,6 +166,10 @@ class CLI(LightningCLI):
             check_task(self.model, self.settings, before)
         self.datamodule.set_letterbox(self.model.letterbox)
 
+    def _facts(self) -> Facts:
+        """Facts that loggers show about the command."""
+        return Facts(str(self.subcommand), command_line(*self.typed), tags_of(self.model))
+
     @property
     def checkpoint(self) -> Path | None:
         """File of --ckpt_path."""
@@ -188,8 +188,6 @@ class CLI(LightningCLI):
             directory.claim()
             os.environ["GRAFT_RUN_DIR"] = str(directory.path)  # for the processes that a DDP launch starts
         return directory
-
-    # Running ---------------------------------------------------------------------------------------------------------
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = {"model": self.model, "datamodule": self.datamodule, "ckpt_path": self.checkpoint}

@@ -6,7 +6,7 @@ import time
 from lightning.pytorch.utilities import rank_zero_only
 
 import callbacks
-from commands.arguments import parse_known, without, without_none
+from commands.arguments import normalized, parse_known, without
 from commands.backbones.command import backbones
 from commands.cluster import launched, requeue
 from commands.compare.command import Compare
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = [expand_word(word) for word in (sys.argv[1:] if argv is None else argv)]
     debug = "--debug" in argv
-    argv = without_none([word for word in argv if word != "--debug"])
+    argv = normalized([word for word in argv if word != "--debug"])
     silence_messages()
     try:
         check_early(argv)

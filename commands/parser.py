@@ -21,7 +21,7 @@ import modules.text.recurrent
 import modules.text.show_attend_tell
 import modules.text.transformer  # noqa: F401
 import tasks
-from commands.arguments import find_config, flatten, parse_known, read_yaml, typed_class, without_none
+from commands.arguments import find_config, flatten, normalized, parse_known, read_yaml, typed_class
 from commands.yaml_text import dump_yaml
 from datamodules.workers import worker_error
 from modules.contracts import ConfigError, DataError
@@ -42,7 +42,7 @@ class Parser(LightningArgumentParser):
 
     def parse_args(self, args: list[str] | None = None, *rest: Any, **kwargs: Any) -> Namespace:
         """Accept null inside of dataclasses too, which jsonargparse hands to itself as the text "None"."""
-        return super().parse_args(args if args is None else without_none(args), *rest, **kwargs)
+        return super().parse_args(args if args is None else normalized(args), *rest, **kwargs)
 
     def format_help(self) -> str:
         """Help whose headings fit the terminal too."""

@@ -38,5 +38,7 @@ def silence_messages() -> None:
     )
     for name in ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "fabric.utilities.distributed"):
         logging.getLogger(f"lightning.{name}").addFilter(lambda record: not noise.search(record.getMessage()))
+    logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)  # a new experiment
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
     torch.set_float32_matmul_precision("high")
     keep_freed_memory()

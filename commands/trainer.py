@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import (
     ProgressBar,
     StochasticWeightAveraging,
 )
+from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -17,6 +18,7 @@ import callbacks
 from callbacks.backbone_finetuning import ResumableFinetuning
 from callbacks.gradient_accumulation import ResumableAccumulation
 from callbacks.loggers.build import build_loggers
+from callbacks.loggers.facts import Facts
 from callbacks.loggers.fault_tolerant import fault_tolerant
 from callbacks.progress import make_progress
 from callbacks.run_directory import RunDirectory
@@ -35,13 +37,22 @@ OWN = {
 """Callbacks of Lightning that are replaced where they are asked for."""
 
 
-def build_trainer(parts: Namespace, summary: Summary, directory: RunDirectory) -> Trainer:
+def add_loggers(parser: LightningArgumentParser) -> None:
+    """Add the settings of W&B, TensorBoard and MLflow."""
+    parser.add_argument("--tensorboard", type=bool, default=False, help="log to TensorBoard, in the run directory")
+    text = "log to MLflow: the server of MLFLOW_TRACKING_URI, else files in runs/mlflow"
+    parser.add_argument("--mlflow", type=bool, default=False, help=text)
+    parser.add_lightning_class_args(callbacks.WandbTracking, "wandb")
+
+
+def build_trainer(parts: Namespace, summary: Summary, directory: RunDirectory, facts: Facts) -> Trainer:
     """Trainer of a command.
 
     Args:
         parts: the settings, with loggers and callbacks built.
         summary: of the command.
         directory: of the run, claimed.
+        facts: about the command, for loggers.
 
     Raises:
         ConfigError: settings that cannot work here.
@@ -53,18 +64,20 @@ def build_trainer(parts: Namespace, summary: Summary, directory: RunDirectory) -
     if summary.command == "predict":
         loggers = [fault_tolerant(logger) for logger in loggers]
     else:
-        loggers = build_loggers(folder, parts.tensorboard, own is not False, loggers)
+        loggers = build_loggers(folder, parts.tensorboard, own is not False, loggers, parts.mlflow, facts)
     speed, fits = callbacks.SpeedMonitor(), summary.command == "fit"
     always = [
         *([callbacks.LearningRateRangeTest()] if fits and parts.find_lr else []),
         *([callbacks.StopEarly(parts.early_stopping)] if fits and parts.early_stopping is not None else []),
         callbacks.RandomState(),
         speed,
+        callbacks.OptimizerMonitor(),
         callbacks.TerminateOnNaN(),
         callbacks.Counts(),
         callbacks.Intervals(),
         parts.figures,
         parts.predictions,
+        parts.wandb,
         summary,
         parts.checkpoint,
     ]

@@ -1,4 +1,4 @@
-"""Loggers of a run: metrics.csv always, W&B by default (offline without a login), TensorBoard by a flag."""
+"""Loggers of a run: metrics.csv always, W&B by default (offline without a login), TensorBoard and MLflow by flags."""
 
 import os
 import uuid
@@ -8,46 +8,61 @@ from pathlib import Path
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from callbacks.loggers.facts import Facts, lead_group, run_title
 from callbacks.loggers.fault_tolerant import fault_tolerant
 from callbacks.loggers.metrics_csv import MetricsCSV
-from callbacks.loggers.wandb_run import wrong_variables
+from callbacks.loggers.mlflow_run import MLFLOW_ID, mlflow_run
+from callbacks.loggers.wandb_run import git_root, unwritable, wrong_variables
+from callbacks.loggers.wandb_tracking import WANDB_ID
 from modules.contracts import writing
 
-WANDB_ID, WANDB_STEP = ".wandb_id", ".wandb_step"
-LOGGED = {"metrics.csv", "metrics.tmp", "tensorboard", "wandb", WANDB_ID, WANDB_STEP}
+WANDB_STEP = ".wandb_step"
+LOGGED = {"metrics.csv", "metrics.tmp", "tensorboard", "wandb", WANDB_ID, WANDB_STEP, MLFLOW_ID}
 """Names of all that these loggers write to the run directory."""
 
 UPLOAD = 300  # seconds that the end of a run waits for W&B's uploads; what is left stays on disk for `wandb sync`
 
 
 def build_loggers(
-    folder: str, tensorboard: bool = False, wandb: bool = True, own: Iterable[Logger] = ()
+    folder: str,
+    tensorboard: bool = False,
+    wandb: bool = True,
+    own: Iterable[Logger] = (),
+    mlflow: bool = False,
+    facts: Facts = Facts(),
 ) -> list[Logger]:
     """The loggers of a run directory and the user's `own`; only metrics.csv can end a run.
 
     W&B is on the main process; an own WandbLogger replaces it, WANDB_MODE=disabled switches it off. With a variable
-    that W&B would fail on there is none.
+    that W&B would fail on, or a folder that it cannot write to, there is none.
+
+    Raises:
+        ConfigError: `mlflow`, but it is not installed.
     """
     loggers, own = [], list(own)
     wandb = wandb and os.environ.get("WANDB_MODE") != "disabled" and rank_zero_only.rank == 0
     theirs = [logger for logger in own if isinstance(logger, WandbLogger)]
-    if (wandb or theirs) and (wrong := wrong_variables()):
+    if (wandb or theirs) and (wrong := wrong_variables() or unwritable()):
         if rank_zero_only.rank == 0:
             print(f"W&B logs nothing: {wrong}; correct it or unset it, training goes on without W&B", flush=True)
         wandb, own = False, [logger for logger in own if logger not in theirs]
     if wandb and not theirs:
-        loggers.append(_wandb(Path(folder)))
+        loggers.append(_wandb(Path(folder), facts))
     if tensorboard:
         from lightning.pytorch.loggers import TensorBoardLogger
 
         loggers.append(fault_tolerant(TensorBoardLogger(folder, name="", version="tensorboard")))
+    if mlflow:
+        loggers.append(fault_tolerant(mlflow_run(Path(folder), facts)))
+    if facts.leads_group:
+        lead_group(Path(folder))
     return [MetricsCSV(folder), *loggers, *map(fault_tolerant, own)]
 
 
-def _wandb(folder: Path) -> Logger:
+def _wandb(folder: Path, facts: Facts) -> Logger:
     """WandbLogger configured by WANDB_PROJECT, WANDB_NAME, WANDB_RUN_ID, ..., by default named as the folder.
 
-    W&B itself reads further variables, such as WANDB_ENTITY and WANDB_TAGS.
+    Tags of WANDB_TAGS and those of the run are both there. W&B itself reads further variables.
     """
     import wandb
 
@@ -62,10 +77,17 @@ def _wandb(folder: Path) -> Logger:
         silent=environment["WANDB_SILENT"].lower() in ("true", "1"),
         init_timeout=float(environment.get("WANDB_INIT_TIMEOUT", 30)),
         finish_timeout=float(environment.get("WANDB_FINISH_TIMEOUT", UPLOAD)),
+        git_root=git_root(),
     )
+    tags = [tag.strip() for tag in environment.get("WANDB_TAGS", "").split(",") if tag.strip()]
     logger = WandbLogger(
         project=environment.get("WANDB_PROJECT") or "graft",
-        name=environment.get("WANDB_NAME") or f"{folder.parent.name}/{folder.name}",
+        entity=environment.get("WANDB_ENTITY"),
+        name=environment.get("WANDB_NAME") or run_title(folder),
+        job_type=environment.get("WANDB_JOB_TYPE") or facts.job_type,
+        group=environment.get("WANDB_RUN_GROUP") or (run_title(folder) if facts.leads_group else None),
+        notes=environment.get("WANDB_NOTES") or facts.command or None,
+        tags=[*dict.fromkeys([*tags, *facts.tags])],
         save_dir=environment.get("WANDB_DIR") or str(folder),
         id=name.read_text(),
         resume=environment.get("WANDB_RESUME") or "allow",

@@ -155,6 +155,19 @@ def wrong_variables() -> str:
     return "; ".join(wrong)
 
 
+def unwritable() -> str:
+    """Sentence about a WANDB_DIR that cannot be written, where W&B would log to a temporary folder; else empty."""
+    folder = os.environ.get("WANDB_DIR")
+    return f"WANDB_DIR is {folder}, which cannot be written" if folder and not _can_write(Path(folder)) else ""
+
+
+def git_root() -> str:
+    """Folder whose commit a run records: the working directory, or without git there this program's own."""
+    source, here = Path(__file__).parents[2], Path.cwd()
+    inside = any((folder / ".git").exists() for folder in (here, *here.parents))
+    return str(source if not inside and (source / ".git").exists() else here)
+
+
 def _in_netrc(address: str) -> str | None:
     """The key that `wandb login` stored for the server; null when there is none."""
     try:

@@ -58,18 +58,18 @@ class Results:
         return {first: sets.pop(first, {}) | self._fresh} | sets
 
 
-def told(trainer: L.Trainer, method: str) -> Iterator[Any]:
+def told(trainer: L.Trainer, method: str, *more: Any) -> Iterator[Any]:
     """Results of a method of all callbacks that have it, in their order.
 
     A callback of any package tells the startup summary and the final report about itself by such methods, called with
     the trainer: `startup_lines` returns lines of text; `report_lines` lines of text and rich tables; `protocol_lines` a
     dict of protocols, by log name, or by split the beginning of the protocols of all metrics of that split;
     `validations` a dict of each `Validation` by a description of its weights; `metric_intervals` a dict of each
-    `Estimate` of a test by log name, null for a metric without an interval.
+    `Estimate` of a test by log name, null for a metric without an interval; `take_results` gets the rows of results.
     """
     for callback in trainer.callbacks:
         if hasattr(callback, method):
-            yield getattr(callback, method)(trainer)
+            yield getattr(callback, method)(trainer, *more)
 
 
 def check_data(trainer: L.Trainer, callback: L.Callback, *attributes: str) -> None:

@@ -3,11 +3,13 @@
 import yaml
 
 import tasks
+from callbacks.loggers.facts import Facts, tags_of
 from callbacks.run_directory import RunDirectory
 from commands.arguments import configs_first, flatten, parse_known, typed_class
 from commands.compare.plan import typed_plan
 from commands.compare.runs import compare
 from commands.fit import CLI
+from commands.next_commands import command_line
 from commands.parser import Parser
 from modules.contracts import ConfigError
 from modules.training.transfer import load_backbone
@@ -21,7 +23,7 @@ class Compare(CLI):
         typed = parse_known(argv)
         if not (typed.config or typed.model) and not {"-h", "--help"} & set(argv):
             raise ConfigError("compare needs a task to train: add --config, such as tasks/classification.yaml")
-        self.plan = typed_plan(argv[1:])
+        self.plan, self.command = typed_plan(argv[1:]), command_line(*argv)
         if self.plan.starts and task and not issubclass(task, tasks.VisionTask):
             raise ConfigError(f"--weights compares initializations of a backbone, but {task.__name__} has none")
         super().__init__(["fit", *self.plan.typed])
@@ -59,6 +61,9 @@ class Compare(CLI):
         directory = RunDirectory(self.plan.folder, lambda: None, self.plan.begun)
         directory.claim()
         return directory
+
+    def _facts(self) -> Facts:
+        return Facts("compare", self.command, tags_of(self.model), leads_group=True)
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:

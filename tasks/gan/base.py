@@ -238,8 +238,8 @@ class AdversarialTask(Task):
         self.log_dict(place, sync_dist=True)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clip gradients, after unscaling for half precision, and record their norm."""
-        self.measured |= self.updates.clip(optimizer, self.logging)
+        """Clip gradients, after unscaling for half precision."""
+        self.updates.clip(optimizer)
 
     def configure_callbacks(self) -> list[L.Callback]:
         return self.updates.callbacks(self.optim, self.discriminator_optim)

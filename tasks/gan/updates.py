@@ -8,7 +8,7 @@ from typing import Any
 import lightning as L
 from torch import Tensor, nn
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
-from torch.nn.utils import clip_grad_norm_, get_total_norm
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from modules.contracts import ConfigError, check_range
@@ -115,13 +115,10 @@ class AlternatingUpdates:
         for tensor, shared in zip(tensors, _unflatten_dense_tensors(mean, tensors), strict=True):
             tensor.copy_(shared)
 
-    def clip(self, optimizer: Optimizer, measured: bool) -> dict[str, Tensor]:
-        """Clip the gradients of a step; returns their norm as `NETWORK_gradient`, if they are clipped or `measured`."""
-        name = "generator" if optimizer is self.task.trainer.optimizers[0] else "discriminator"
-        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    def clip(self, optimizer: Optimizer) -> None:
+        """Clip the gradients of a step to `gradient_clip`, if any."""
         if self.gradient_clip:
-            return {f"{name}_gradient": clip_grad_norm_(parameters, self.gradient_clip)}
-        return {f"{name}_gradient": get_total_norm([p.grad for p in parameters])} if measured else {}
+            clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], self.gradient_clip)
 
     def build(self, optim: Optim, discriminator_optim: Optim, batch: int) -> tuple[list[Optimizer], list[Any]]:
         """Build both optimizers and their schedules; `batch` samples are a step."""

@@ -148,6 +148,14 @@ def test_flags_measures_each_against_the_yaml_as_shipped(monkeypatch):
     assert all(row["ours"][0] > 0 for row in result["rows"])
 
 
+def test_overhead_of_logging_is_that_of_all_loggers_beside_the_csv_alone(monkeypatch):
+    seen = []
+    monkeypatch.setattr(overhead, "ours", lambda *given: seen.append(given[3:]) or overhead.Run(1, 1, loss=2.0))
+    (wall, _) = overhead.measure("classification", 2, 8, 1, "cpu", logging=True)
+    everything = ({"--tensorboard": "true", "--mlflow": "true"}, "offline")
+    assert (wall.mark, seen) == (">= 0.98", [everything, everything, ()])
+
+
 def test_overhead_notices_when_the_sides_differ(monkeypatch):
     monkeypatch.setattr(overhead, "plain", lambda *_: overhead.Run(1, 1, loss=3.0))
     monkeypatch.setattr(overhead, "ours", lambda *_: overhead.Run(1, 1, loss=2.0))

@@ -6,15 +6,18 @@ import signal
 import subprocess
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from callbacks.loggers.build import build_loggers
+from callbacks.loggers.facts import Facts, intervals, tags_of
 from callbacks.loggers.fault_tolerant import fault_tolerant
 from callbacks.loggers.metrics_csv import MetricsCSV
 from callbacks.loggers.wandb_run import NO_LOGIN, unreachable
-from tests.helpers.errors import assert_named, line_naming
+from modules.contracts import ConfigError
+from tests.helpers.errors import assert_named, line_naming, refuses
 
 KEY = "0123456789abcdef" * 2 + "01234567"
 
@@ -157,6 +160,53 @@ def test_a_variable_that_wandb_would_fail_on_is_said_once_and_nothing_goes_there
     line = line_naming(capsys.readouterr().out.splitlines(), f"WANDB_{name}", value)
     assert "FINISH_TIMEOUT" not in line
     assert len(build_loggers(str(tmp_path))) == 1
+
+
+def test_a_folder_of_wandb_that_cannot_be_written_is_said_and_nothing_goes_there(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "file" / "wandb"))
+    assert [type(logger) for logger in build_loggers(str(tmp_path))] == [MetricsCSV]
+    line_naming(capsys.readouterr().out.splitlines(), "WANDB_DIR", str(tmp_path / "file" / "wandb"))
+
+
+def test_mlflow_that_is_not_installed_is_answered_with_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setattr("lightning.pytorch.loggers.mlflow._MLFLOW_AVAILABLE", False)
+    with refuses(ConfigError, "mlflow", "graft[mlflow]"):
+        build_loggers(str(tmp_path), wandb=False, mlflow=True)
+
+
+@pytest.mark.parametrize("group", ["", "theirs"])
+def test_runs_that_a_command_starts_are_a_group_with_ids_and_names_of_their_own(tmp_path, monkeypatch, group):
+    folder = tmp_path / "compare_simclr" / "today"
+    folder.mkdir(parents=True)
+    for name, value in {"RUN_GROUP": group, "RUN_ID": "one", "NAME": "it", "PROJECT": "mine"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    own = build_loggers(str(folder), facts=Facts("compare", leads_group=True))[1]._wandb_init
+    group = group or "compare_simclr/today"
+    assert (own["group"], own["id"], own["name"], own["job_type"]) == (group, "one", "it", "compare")
+    left = {name: value for name, value in os.environ.items() if name in ("WANDB_RUN_ID", "WANDB_NAME")}
+    assert left == {} and os.environ["WANDB_RUN_GROUP"] == group
+
+
+@pytest.mark.parametrize(
+    ("settings", "tags"),
+    [
+        ({"pretraining": True}, ("pretraining", "resnet18", "simclr")),
+        ({"weights": None, "frozen": False}, ("simclr", "resnet18", "from scratch")),
+        ({"weights": "run", "frozen": False}, ("simclr", "resnet18", "fine-tuning")),
+        ({"weights": "run", "frozen": True}, ("simclr", "resnet18", "linear probe")),
+        ({"generative": True, "backbone": None}, ("generation", "simclr")),
+    ],
+)
+def test_tags_are_task_backbone_and_method(settings, tags):
+    known = {"pretraining": False, "generative": False, "backbone": SimpleNamespace(name="resnet18")}
+    task = type("SimCLR", (SimpleNamespace,), {})(**known | settings, hparams=SimpleNamespace(**settings))
+    assert tags_of(task) == tags
+
+
+def test_ends_of_intervals_are_named_after_their_metric():
+    rows = [{"metric": "test/accuracy", "value": 0.5, "interval": [0.4, 0.6]}, {"metric": "test/f1", "interval": None}]
+    assert dict(intervals([*rows, {"metric": "test/loss"}])) == {"test/accuracy/low": 0.4, "test/accuracy/high": 0.6}
 
 
 def test_the_setting_that_a_client_library_does_not_take_is_named(capsys):

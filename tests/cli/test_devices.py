@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import wandb
 
 from tests.helpers.commands import ROOT, command_line, environment, values
 from tests.helpers.forks import forked
+from tests.helpers.wandb_records import Logged
 
 # layer norm instead of batch norm, whose statistics belong to a device
 TYPED = [
@@ -94,7 +96,13 @@ def test_two_processes_equal_one(graft, tmp_path, task):
     typed = ["fit", "--config", f"tasks/{task}.yaml", *TYPED, *head, *sgd]
     assert graft(*typed, "--data.batch_size", "16", "--run_dir", "one")[0] == 0
     two = [*typed, "--data.batch_size", "8", "--run_dir", "two"]
-    assert forked(strict(command_line(two)), tmp_path, processes=2) == [0, 0]
+    mode = "offline" if task == "classification" else "disabled"
+    wandb.teardown()  # forks cannot share its process
+    assert forked(strict(command_line(two, wandb=mode)), tmp_path, processes=2) == [0, 0]
+    if mode == "offline":
+        (only,) = Path("two").glob("wandb/offline-run-*")
+        steps = [row["trainer/global_step"] for row in Logged(only).history if "train/loss" in row]
+        assert steps == [*range(len(steps))] and steps
     one, two = (
         torch.load(Path(r) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for r in ("one", "two")
     )

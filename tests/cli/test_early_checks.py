@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from commands.arguments import without_none
+from commands.arguments import normalized
 from commands.checkpoints import find_checkpoint, resolve_weights
 from commands.early_checks import COMMON, MEANT, OWN, SECTIONS, check_early
 from modules.contracts import ConfigError, DataError
@@ -113,8 +113,10 @@ def test_aliases_lead_to_settings_that_exist(graft, capsys):
 
 
 def test_what_sweep_agents_send_is_taken(graft):
-    assert without_none(["--a", "None", "--a.b=None", "--c=[None]"]) == ["--a", "null", "--a.b=null", "--c=[None]"]
-    sent = ["--model.weights=None", "--model.optim.lr", "None", "--trainer.max_steps=-1", "--tensorboard=False"]
+    assert normalized(["--a", "None", "--a.b=None", "--c=[None]"]) == ["--a", "null", "--a.b=null", "--c=[None]"]
+    assert normalized(["--a-b.c-d=x-y", "--run-dir", "z-1"]) == ["--a_b.c_d=x-y", "--run_dir", "z-1"]
+    sent = ["--model.small-images=True", "--trainer.log-every-n-steps=5", "--model.optim.weight-decay=1e-05"]
+    sent += ["--model.weights=None", "--model.optim.lr", "None", "--trainer.max_steps=-1", "--tensorboard=False"]
     sent += ["--ckpt_path", "None", "--trainer.gradient_clip_val=null", "--model.frozen=False", "--trainer.logger=True"]
     tiny = "--data.train 16 --data.val 8 --data.test 8 --data.batch_size 8 --data.workers 0 --data.image_size 32"
     fast = "--trainer.fast_dev_run=True --trainer.precision 32".split()

@@ -72,7 +72,7 @@ def test_steps_of_the_generator_are_what_max_steps_and_the_logs_count(graft):
     steps = [int(row["step"]) for row in rows if row["train/discriminator_loss"]]
     assert steps == sorted(steps)
     assert steps[-1] == 3
-    assert {"train/wasserstein", "train/penalty", "train/generator_gradient", "val/wasserstein"} <= rows[0].keys()
+    assert {"train/wasserstein", "train/penalty", "train/generator_grad_norm", "val/wasserstein"} <= rows[0].keys()
 
 
 CLIPPED = "--trainer.gradient_clip_val 1 --trainer.accumulate_grad_batches 2"

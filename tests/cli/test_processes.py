@@ -17,6 +17,7 @@ from commands.fit import CLI
 from commands.processes import Terminated
 from modules.contracts import ConfigError, DataError
 from tests.helpers.errors import refuses
+from tests.helpers.wandb_records import Logged
 
 TORCHRUN = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
 SRUN = {"SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "2", "SLURM_STEP_ID": "0", "SLURM_JOB_NAME": "train"}
@@ -99,6 +100,11 @@ def test_auto_starts_then_resumes_by_the_same_command(graft, monkeypatch, capsys
     assert (code, said) == (0, "")
     assert Path("run/metrics.csv").read_text().startswith(first[: first.rindex("\n", 0, -1)][:200])
     assert Path("run/config_until_epoch_1.yaml").is_file()  # the settings before, as in any resumed run
+    parts = sorted(Path("run/wandb").glob(f"offline-run-*-{Path('run/.wandb_id').read_text()}"))
+    parts = [Logged(part) for part in parts]
+    assert len(parts) == 2
+    accuracies = [row["val/accuracy"] for logged in parts for row in logged.history if "val/accuracy" in row]
+    assert parts[1].summary["val/accuracy"] == {"max": max(accuracies)}  # also of the part before
 
 
 def _kill_at_step_2(self, trainer, *rest):

@@ -67,12 +67,13 @@ def stopped(stop: str, step: int, typed: list[str], folder: Path) -> tuple[int, 
     return process.returncode, out
 
 
-def command_line(typed: list[str], kill_at: int = 0) -> Callable[[], int]:
+def command_line(typed: list[str], kill_at: int = 0, wandb: str = "disabled") -> Callable[[], int]:
     """A command for `forked`.
 
     Args:
         typed: its words.
         kill_at: optimizer step after which its process is killed; 0 for never.
+        wandb: mode of W&B.
     """
 
     def work() -> int:
@@ -88,7 +89,7 @@ def command_line(typed: list[str], kill_at: int = 0) -> Callable[[], int]:
 
         TerminateOnNaN.on_train_batch_end = killing
         sys.argv = ["cli.py"]
-        os.environ["WANDB_MODE"] = "disabled"
+        os.environ["WANDB_MODE"] = wandb
         return cli.main(typed)
 
     return work

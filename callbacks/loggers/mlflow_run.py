@@ -1,0 +1,72 @@
+"""MLflow runs: on the server of MLFLOW_TRACKING_URI, else in files, `runs/mlflow`."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import MLFlowLogger
+from lightning.pytorch.loggers.logger import DummyExperiment
+from lightning.pytorch.utilities import rank_zero_only
+
+from callbacks.loggers.facts import Facts, run_title
+from modules.contracts import ConfigError, writing
+
+MLFLOW_ID = ".mlflow_id"
+
+
+class MLflowRun(MLFlowLogger):
+    """MLflow logger whose run begins with the first settings or metrics, so that a mistake leaves none behind.
+
+    Attributes: `id_file` holds the id of the run, in which a resumed one continues.
+    """
+
+    begun = False
+    id_file: Path
+
+    @property
+    def experiment(self) -> Any:
+        if not self.begun or rank_zero_only.rank:
+            return DummyExperiment()
+        return super().experiment
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any) -> None:
+        self.begun = True
+        super().log_hyperparams(params)
+        with writing(self.id_file):
+            self.id_file.write_text(self.run_id)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.begun = True
+        # in MLflow's files a name with a slash is a folder, which cannot have the name of another metric
+        ends = {end: end.replace("/", "_") for end in ("/low", "/high")}
+        named = {k.removesuffix(end) + to: v for end, to in ends.items() for k, v in metrics.items() if k.endswith(end)}
+        super().log_metrics({k: v for k, v in metrics.items() if not k.endswith(tuple(ends))} | named, step)
+
+
+def mlflow_run(folder: Path, facts: Facts) -> MLflowRun:
+    """Logger of a run directory.
+
+    The experiment is MLFLOW_EXPERIMENT_NAME, else that of W&B's project, else `graft`.
+
+    Raises:
+        ConfigError: MLflow is not installed.
+    """
+    known, environment = folder / MLFLOW_ID, os.environ
+    tags = {"job_type": facts.job_type, "mlflow.note.content": facts.command, **dict.fromkeys(facts.tags, "true")}
+    environment.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # which from version 3 on asks for a database
+    environment.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        logger = MLflowRun(
+            experiment_name=environment.get("MLFLOW_EXPERIMENT_NAME") or environment.get("WANDB_PROJECT") or "graft",
+            run_name=run_title(folder),
+            tracking_uri=environment.get("MLFLOW_TRACKING_URI"),
+            save_dir=str(Path("runs", "mlflow").absolute()),
+            run_id=known.read_text() if known.exists() else None,
+            tags=tags,
+        )
+    except ModuleNotFoundError as error:
+        raise ConfigError('mlflow is true, but MLflow is not installed: pip install "graft[mlflow]"') from error
+    logger.id_file = known
+    return logger

@@ -1,0 +1,138 @@
+"""W&B, TensorBoard and MLflow of a pretraining and the fine-tuning that starts from it, read back from their files."""
+
+import csv
+import os
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.helpers.commands import ROOT, TINY, results
+from tests.helpers.wandb_records import Logged
+
+SMALL = [*TINY, "--trainer.log_every_n_steps", "1", "--model.backbone", "test_resnet"]
+VARIABLES = {
+    "PROJECT": "their_project",
+    "ENTITY": "their_team",
+    "RUN_GROUP": "their_group",
+    "TAGS": "their_tag,another",
+    "NAME": "their_name",
+    "NOTES": "their_notes",
+    "JOB_TYPE": "their_job",
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Folder of the runs `pre`, `fine` and `tested`; `fine` has W&B's variables, all loggers, table and checkpoints."""
+    import cli
+
+    place = tmp_path_factory.mktemp("tracked")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("WANDB_", "MLFLOW_"))]:
+            patch.delenv(name)
+        patch.chdir(place)
+        patch.setattr("sys.argv", ["cli.py"])
+        patch.setenv("WANDB_MODE", "offline")
+        patch.setattr("logging.raiseExceptions", False)
+        assert cli.main(["fit", "--config", "tasks/simclr.yaml", *SMALL, "--run_dir", "pre"]) == 0
+        for name, value in (VARIABLES | {"DIR": "their_dir"}).items():
+            patch.setenv(f"WANDB_{name}", value)
+        typed = ["--model.weights", "pre", "--model.optim.backbone", "0.1", "--tensorboard", "true", "--mlflow", "true"]
+        typed += ["--wandb.table", "8", "--wandb.log_model", "true", "--run_dir", "fine"]
+        assert cli.main(["fit", "--config", "tasks/classification.yaml", *SMALL, *typed]) == 0
+        for name in (*VARIABLES, "DIR"):
+            patch.delenv(f"WANDB_{name}")
+        test = ["test", "--config", "tasks/classification.yaml", "--ckpt_path", "fine", "--run_dir", "tested"]
+        assert cli.main([*test, *SMALL[6:12]]) == 0
+    return place
+
+
+@pytest.fixture(scope="module")
+def logged(place):
+    """Contents of the file that W&B's client wrote of each run."""
+    folders = {"pre": "pre/wandb", "fine": "their_dir/wandb", "tested": "tested/wandb"}
+    return SimpleNamespace(**{name: Logged(*place.glob(f"{path}/offline-run-*")) for name, path in folders.items()})
+
+
+def test_a_run_has_its_job_type_tags_command_and_commit(logged):
+    run = logged.pre.run
+    assert (run.project, run.display_name, run.job_type, run.run_group) == ("graft", "pre", "fit", "")
+    assert list(run.tags) == ["pretraining", "test_resnet", "simclr"]
+    assert run.notes.startswith("python cli.py fit --config tasks/simclr.yaml")
+    assert logged.tested.run.job_type == "test"
+    if (ROOT / ".git").exists():
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert run.git.commit == head.stdout.strip()
+
+
+def test_variables_of_wandb_are_honored(logged):
+    run = logged.fine.run
+    found = run.project, run.entity, run.run_group, run.display_name, run.notes, run.job_type
+    assert found == tuple(VARIABLES[name] for name in ("PROJECT", "ENTITY", "RUN_GROUP", "NAME", "NOTES", "JOB_TYPE"))
+    assert list(run.tags) == ["their_tag", "another", "classification", "test_resnet", "fine-tuning"]
+
+
+def test_every_logger_has_the_same_scalars(place, logged):
+    from mlflow import MlflowClient
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with (place / "fine" / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = rows[0].keys() - {"step"}
+    assert names >= {"epoch", "train/lr", "train/lr_x0.1", "train/grad_norm", "train/loss", "train/samples_per_sec"}
+    assert names >= {"train/data_time_fraction", "val/accuracy", "test/accuracy"}
+    numbers = {k for row in logged.fine.history for k, v in row.items() if isinstance(v, int | float)}
+    assert {k for k in numbers if k.startswith(("train/", "val/", "test/", "epoch"))} == names
+    board = EventAccumulator(str(place / "fine" / "tensorboard")).Reload()
+    assert {tag for tag in board.Tags()["scalars"] if not tag.startswith("hp_")} == names
+    client = MlflowClient(str(place / "runs" / "mlflow"))
+    run = client.get_run((place / "fine" / ".mlflow_id").read_text())
+    assert run.data.metrics.keys() == {name.replace("/low", "_low").replace("/high", "_high") for name in names}
+    assert run.data.params["model.init_args.weights"] == "pre" and run.data.tags["job_type"] == "fit"
+    curve = [float(row["train/lr"]) for row in rows if row["train/lr"]]
+    assert curve == pytest.approx([row["train/lr"] for row in logged.fine.history if "train/lr" in row])
+    assert curve == pytest.approx([metric.value for metric in client.get_metric_history(run.info.run_id, "train/lr")])
+    assert curve == pytest.approx([event.value for event in board.Scalars("train/lr")])
+    figures = {path.stem for path in (place / "fine" / "figures").glob("*.png")}
+    assert {file.path.split("/")[1].split("+")[0] for file in client.list_artifacts(run.info.run_id, "images")} == {
+        f"figures~{name}" for name in figures
+    }
+    assert set(board.Tags()["images"]) == {f"figures/{name}" for name in figures}
+
+
+def test_the_summary_holds_the_best_of_the_monitor_and_the_test_figures(place, logged):
+    assert logged.fine.metrics["val/accuracy"].summary.max and logged.pre.metrics["val/loss"].summary.min
+    history = [row["val/accuracy"] for row in logged.fine.history if "val/accuracy" in row]
+    assert logged.fine.summary["val/accuracy"] == {"max": max(history)}
+    test = {name: row["value"] for name, row in results(place / "fine").items() if name.startswith("test/")}
+    for name, row in results(place / "fine").items():
+        if row.get("interval"):
+            test |= {f"{name}/low": row["interval"][0], f"{name}/high": row["interval"][1]}
+    assert "test/accuracy/low" in test
+    assert {name: logged.fine.summary[name] for name in test} == pytest.approx(test)
+
+
+def test_fine_tuning_uses_the_artifact_of_the_pretraining(place, logged):
+    (made,) = logged.pre.artifacts
+    used = logged.fine.artifacts[0]
+    assert (made.name, made.type) == (f"backbone-{(place / 'pre' / '.wandb_id').read_text()}", "model")
+    assert not made.user_created and not made.use_after_commit
+    assert (used.name, used.type, used.digest) == (made.name, made.type, made.digest)
+    assert used.user_created and used.use_after_commit  # what W&B's use_artifact sends of a draft
+    assert '"name":"test_resnet"' in made.metadata and '"task":"SimCLR"' in made.metadata
+    (entry,) = made.manifest.contents
+    assert Path(entry.local_path).read_bytes() == (place / "pre" / "backbone.safetensors").read_bytes()
+    assert logged.fine.config["model.init_args.weights"] == "pre"
+
+
+def test_checkpoints_and_predictions_are_logged_on_request(place, logged):
+    artifacts = {artifact.name.partition("-")[0]: artifact for artifact in logged.fine.artifacts}
+    models = [artifact for artifact in logged.fine.artifacts if artifact.name.startswith("model-")]
+    assert [set(model.aliases) for model in models] == [{"latest", "last"}, {"latest", "best"}]
+    assert [model.manifest.contents[0].path for model in models] == ["last.ckpt", "best.ckpt"]
+    table = logged.fine.summary["predictions/test"]
+    assert (table["_type"], table["nrows"], table["ncols"]) == ("table-file", 8, 6)
+    shown = [entry for entry in artifacts["run"].manifest.contents if entry.path.endswith(".png")]
+    assert len(shown) == 8
