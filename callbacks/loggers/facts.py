@@ -3,9 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
-
-from lightning.pytorch import LightningModule
+from typing import Any, NamedTuple
 
 
 class Facts(NamedTuple):
@@ -24,7 +22,7 @@ class Facts(NamedTuple):
     leads_group: bool = False
 
 
-def tags_of(task: LightningModule) -> tuple[str, ...]:
+def tags_of(task: Any) -> tuple[str, ...]:
     """Tags of a task: what is learned, its backbone, and the method.
 
     The method is that of the pretraining or generation (`simclr`, `wgan`), else what the weights start from: `linear

@@ -1,6 +1,7 @@
 """MLflow runs: on the server of MLFLOW_TRACKING_URI, else in files, `runs/mlflow`."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,10 @@ class MLflowRun(MLFlowLogger):
         self.begun = True
         super().log_hyperparams(params)
         with writing(self.id_file):
-            self.id_file.write_text(self.run_id)
+            self.id_file.write_text(str(self.run_id))
 
     @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         self.begun = True
         # in MLflow's files a name with a slash is a folder, which cannot have the name of another metric
         ends = {end: end.replace("/", "_") for end in ("/low", "/high")}

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from callbacks.collectors.base import Collector, arrays, name_text, visible
@@ -13,7 +12,7 @@ from callbacks.collectors.text import TextCollector, decoded
 MOST_BOXES = 50  # of an image
 
 
-def prediction_table(collector: Collector, task: LightningModule) -> tuple[list[str], list[list[Any]]]:
+def prediction_table(collector: Collector, task: Any) -> tuple[list[str], list[list[Any]]]:
     """Columns and rows of the sample that a collector has gathered, of any kind of prediction."""
     rows = list(_sentences(collector) if isinstance(collector, TextCollector) else _samples(collector, task))
     columns = list(rows[0]) if rows else ["id"]
@@ -30,7 +29,7 @@ def _sentences(collector: TextCollector) -> Iterator[dict[str, Any]]:
         yield row | {"prediction": one.said, "true": "\n".join(one.true), collector.metric: collector.scores[place]}
 
 
-def _samples(collector: Collector, task: LightningModule) -> Iterator[dict[str, Any]]:
+def _samples(collector: Collector, task: Any) -> Iterator[dict[str, Any]]:
     """Samples by the keys that collectors keep of them, see their `update`."""
     import wandb
 
@@ -41,7 +40,8 @@ def _samples(collector: Collector, task: LightningModule) -> Iterator[dict[str, 
     images = arrays(images)
     for i, (image, name) in enumerate(zip(images, kept["name"].numpy(), strict=True)):
         height, width = kept["inside"][i].tolist() if "inside" in kept else image.shape[:2]
-        image, row = image[:height, :width], {"id": name_text(name)}
+        row: dict[str, Any] = {"id": name_text(name)}
+        image = image[:height, :width]
         if "confidence" in kept:
             true, said = (classes[kept[key][i]] for key in ("true", "predicted"))
             row |= {"image": wandb.Image(image), "true": true, "prediction": said, "right": true == said}

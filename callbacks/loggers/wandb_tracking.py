@@ -50,7 +50,7 @@ class WandbTracking(Callback):
         settings = pl_module.hparams
         sources = [settings[name] for name in ("weights", "self_critical") if settings.get(name)]
         for logger in _runs(trainer):
-            attempt(logger, partial(_define, logger, pl_module.monitor, pl_module.mode))
+            attempt(logger, partial(_define, logger, pl_module))
             for source in sources:
                 _use(logger, source)
 
@@ -60,7 +60,13 @@ class WandbTracking(Callback):
     on_test_start = on_validation_start
 
     def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction | None, batch: Batch, batch_idx: int
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Prediction | None,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         if not self.table or trainer.state.fn == "fit" or not outputs or SURPLUS in batch:
             return
@@ -114,8 +120,8 @@ def _runs(trainer: Trainer) -> list[Any]:
     return [one for one in loggers if not getattr(one, "failed", False) and not one.experiment.disabled]
 
 
-def _define(logger: Any, monitor: str, mode: str) -> None:
-    logger.experiment.define_metric(monitor, step_metric=STEP, step_sync=True, summary=mode)
+def _define(logger: Any, task: Any) -> None:
+    logger.experiment.define_metric(task.monitor, step_metric=STEP, step_sync=True, summary=task.mode)
 
 
 def _log_backbone(logger: Any, path: Path, about: dict[str, Any]) -> None:
