@@ -6,11 +6,13 @@ from typing import Any
 
 import yaml
 
+from callbacks.loggers.facts import Facts, tags_of
 from callbacks.run_directory import RunDirectory
 from commands import child
 from commands.arguments import configs_first, flatten, parse_known
 from commands.compare.axes import plain_name
 from commands.fit import CLI
+from commands.next_commands import command_line
 from commands.parser import user_error
 from commands.tune.directory import SharedDirectory
 from commands.tune.plan import typed_plan
@@ -30,7 +32,7 @@ class Tune(CLI):
         typed = parse_known(argv)
         if not (typed.config or typed.model) and not {"-h", "--help"} & set(argv):
             raise ConfigError("tune needs a task to train: add --config, such as tasks/classification.yaml")
-        self.plan = typed_plan(argv[1:])
+        self.plan, self.command = typed_plan(argv[1:]), command_line(*argv)
         if "TORCHELASTIC_RUN_ID" in os.environ:
             raise ConfigError("tune starts processes itself: run it without torchrun, with --trainer.devices N")
         if not self.plan.shown and find_spec("optuna") is None:
@@ -91,6 +93,9 @@ class Tune(CLI):
         self.datamodule.setup("fit")
         if trainer.limit_val_batches == 0 or not self.datamodule.has("val"):
             raise ConfigError("tune compares trials on a val set, which there is none of: add --data.val_split 0.1")
+
+    def _facts(self) -> Facts:
+        return Facts("tune", self.command, tags_of(self.model), leads_group=True)
 
     def _metric(self) -> Metric:
         """The task's monitor; the accuracy of kNN for a pretraining that has it, whose loss says less."""

@@ -7,7 +7,7 @@ from callbacks.run_directory import LOCKS, RunDirectory
 from commands.tune.study import JOURNAL
 from modules.contracts import DataError, writing
 
-OURS = {".lock", ".jobs.lock", ".wandb_id", ".wandb_step", "trials", "confirm", "wandb", "tensorboard"}
+OURS = {".lock", ".jobs.lock", ".wandb_id", ".wandb_step", ".mlflow_id", "trials", "confirm", "wandb", "tensorboard"}
 
 
 class SharedDirectory(RunDirectory):
