@@ -39,7 +39,7 @@ SECTIONS = ("trainer", "model", "data", "checkpoint", "figures", "predictions", 
 OWN = {
     "evaluate": ("num_neighbors", "temperature", "label_fractions", "sgd_epochs", "sgd_lr", "num_images", "projection"),
     "compare": ("weights", "vary", "seeds", "folds"),
-    "tune": ("space", "print_space", "wandb", "trials", "budget", "sampler", "seeds"),
+    "tune": ("space", "steps", "print_space", "wandb", "trials", "budget", "sampler", "seeds"),
 }
 """Top-level options of some commands; `backbones` checks its own."""
 

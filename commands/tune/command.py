@@ -80,6 +80,10 @@ class Tune(CLI):
         trainer = self.settings.trainer
         if trainer.fast_dev_run:
             raise ConfigError("fast_dev_run leaves no results to compare: use it with fit, or --trainer.max_epochs 1")
+        if self.settings.find_lr:
+            raise ConfigError(
+                "tune searches the learning rate itself: leave --find_lr out, or type --steps for its range test"
+            )
         self.metric = self._metric()
         self.flat = flatten(yaml.safe_load(self._dump()), skip="init_args")
         if not self.space:
@@ -109,35 +113,58 @@ class Tune(CLI):
         return Metric(name, mode, epochs or float("inf"), max(1, inside * epochs // every) + more if epochs else 0)
 
     def _run_directory(self) -> RunDirectory:
-        directory = SharedDirectory(self.plan.folder)
+        folder = self.plan.folder
+        if self.plan.steps:
+            directory = RunDirectory(folder, lambda: None, resumed=(folder / "steps.json").is_file())
+        else:
+            directory = SharedDirectory(folder)
         directory.claim()
         return directory
 
     def _run_subcommand(self, subcommand: str) -> None:
         if self.plan.shown:
             return
-        from commands.tune.report import report, write_files
-        from commands.tune.study import Trials
-
         try:
             with child.stopping(self.plan.folder):
-                plan, seed = self.plan, self.settings.seed_everything
-                trials = Trials(plan.folder, self.space, plan.sampler, self.metric.mode, seed, self.metric.validations)
-                trials.begin(self._identity(), {name: encoded(self.flat.get(name)) for name in self.space})
-                self.directory.point_latest()
-                print(f"trials in {plan.folder}/trials/, output of each beside it", flush=True)
-                search = Search(plan, trials, self.metric, seed)
-                for line in search.run():
-                    print(line, flush=True)
-                    write_files(search)
-                for line in search.confirm():
-                    print(line, flush=True)
-                report(search, self.trainer)
+                if self.plan.steps:
+                    self._walk()
+                else:
+                    self._search()
         finally:
             self.summary.say_loggers(self.trainer)
             for logger in self.trainer.loggers:
                 logger.finalize("finished")
             self.directory.release()
+
+    def _search(self) -> None:
+        from commands.tune.report import report, write_files
+        from commands.tune.study import Trials
+
+        plan, seed = self.plan, self.settings.seed_everything
+        trials = Trials(plan.folder, self.space, plan.sampler, self.metric.mode, seed, self.metric.validations)
+        trials.begin(self._identity(), {name: encoded(self.flat.get(name)) for name in self.space})
+        self.directory.point_latest()
+        print(f"trials in {plan.folder}/trials/, output of each beside it", flush=True)
+        search = Search(plan, trials, self.metric, seed)
+        for line in search.run():
+            print(line, flush=True)
+            write_files(search)
+        for line in search.confirm():
+            print(line, flush=True)
+        report(search, self.trainer)
+
+    def _walk(self) -> None:
+        from commands.tune.first_steps import FirstSteps
+        from commands.tune.steps import Steps
+
+        self.directory.point_latest()
+        build = self._parser(self.subcommand).instantiate
+        first = FirstSteps(self.settings, self.datamodule, build, self.plan.folder)
+        suited = first if self.model.automatic_optimization else None
+        seed = self.settings.seed_everything
+        steps = Steps(self.plan, self.space, self.metric, self.flat, seed, suited, self.trainer)
+        for line in steps.walk(self.command):
+            print(line, flush=True)
 
     def _identity(self) -> dict[str, Any]:
         """All that trials of one study have in common."""

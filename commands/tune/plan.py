@@ -28,6 +28,7 @@ class Plan(NamedTuple):
         shown: what to print in place of a search: `space`, `wandb` or nothing.
         folder: run directory of the study.
         typed: the arguments of fit that all trials share.
+        steps: walk six steps, of which the search is two.
     """
 
     space: str | None
@@ -38,6 +39,7 @@ class Plan(NamedTuple):
     shown: str
     folder: Path
     typed: list[str]
+    steps: bool = False
 
 
 class Parser(argparse.ArgumentParser):
@@ -57,6 +59,13 @@ class Parser(argparse.ArgumentParser):
             metavar="FILE",
             help=f"YAML of settings to search, each a range such as {EXAMPLE}, with step and int, or a list of values; "
             "default learning rate, weight decay, augmentation and batch size (--print_space)",
+        )
+        self.add_argument(
+            "--steps",
+            action="store_true",
+            help="walk six steps and say what each finds: initial loss, a few samples by heart, learning-rate range "
+            "test, coarse search of --trials over 1 to 5 epochs, fine search of half as many over 10 to 20, learning "
+            "curves",
         )
         self.add_argument("--print_space", action="store_true", help="print the space as such a YAML, and end")
         self.add_argument("--wandb", action="store_true", help="print the same search as a sweep of W&B, and end")
@@ -102,7 +111,7 @@ def typed_plan(argv: list[str]) -> Plan:
     if folder.is_symlink():  # `latest` may point elsewhere tomorrow
         folder = folder.parent / folder.readlink()
     shown = "space" if own.print_space else "wandb" if own.wandb else ""
-    return Plan(own.space, trials, budget(own.budget), own.sampler, seeds, shown, folder, typed)
+    return Plan(own.space, trials, budget(own.budget), own.sampler, seeds, shown, folder, typed, own.steps)
 
 
 def budget(typed: str | None) -> float | None:
