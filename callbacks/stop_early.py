@@ -1,7 +1,7 @@
 """Early stopping on the task's own monitor."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 
@@ -28,7 +28,7 @@ class StopEarly(L.Callback):
         self.count, self.best_epoch = Patience(), 0
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.limit_val_batches == 0 or not trainer.datamodule.has("val"):
+        if trainer.limit_val_batches == 0 or not cast(Any, trainer).datamodule.has("val"):
             raise ConfigError(
                 f"early_stopping is {self.patience}, but nothing is validated: add a validation set "
                 "(--data.val_split), or leave it out"
@@ -36,7 +36,7 @@ class StopEarly(L.Callback):
         trainer.should_stop |= self.over  # a resumed run that had stopped
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.state.fn != "fit" or trainer.sanity_checking or trainer.fast_dev_run:
+        if trainer.state.fn != "fit" or trainer.sanity_checking or cast(Any, trainer).fast_dev_run:
             return
         task: Any = pl_module
         metrics = trainer.callback_metrics
@@ -48,7 +48,7 @@ class StopEarly(L.Callback):
         trainer.should_stop |= self.over and trainer.current_epoch + 1 >= (trainer.min_epochs or 0)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        epochs = trainer.fit_loop.epoch_progress.current
+        epochs: Any = trainer.fit_loop.epoch_progress.current
         if self.over:  # a checkpoint is written before its epoch is counted
             epochs.completed = epochs.processed
 

@@ -1,6 +1,7 @@
 """The end of a `fit`: report one without a step, export the best backbone, and validate and test the weights."""
 
 from pathlib import Path
+from typing import Any, cast
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import WeightAveraging
@@ -59,7 +60,7 @@ def say_untrained(trainer: Trainer, checkpoint: Path, resumed: bool) -> None:
     done = {"max_epochs": trainer.current_epoch, "max_steps": trainer.global_step}
     limits = {name: getattr(trainer, name) for name in done}
     ends = [f"trainer.{k} is {limit}" for k, limit in limits.items() if limit is not None and 0 <= limit <= done[k]]
-    stops = [one.patience for one in trainer.callbacks if isinstance(one, StopEarly) and one.over]
+    stops = [one.patience for one in cast(Any, trainer).callbacks if isinstance(one, StopEarly) and one.over]
     ends += [f"early_stopping is {patience}" for patience in stops]
     why = " and ".join(ends) or "trainer.max_time or trainer.limit_train_batches ends the run"
     said = f"nothing was trained after {checkpoint}: {why}; raise that to go on, or use that checkpoint as it is"

@@ -1,7 +1,7 @@
 """Options of the training beside the trainer's: early stopping, and the learning-rate finder."""
 
 import re
-from typing import Any
+from typing import Any, cast
 
 from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import Trainer
@@ -82,7 +82,7 @@ def keep_rate(settings: Namespace, lr: float | None) -> None:
 
 def keep_found(trainer: Trainer, settings: Namespace) -> None:
     """Keep the rate that the trainer's range test found, if it has found one."""
-    for callback in trainer.callbacks:
+    for callback in cast(Any, trainer).callbacks:
         if isinstance(callback, LearningRateRangeTest) and callback.found is not None:
             keep_rate(settings, callback.found)
 

@@ -142,13 +142,13 @@ class DataModule(L.LightningDataModule):
         data, world = self.dataset("train", "train"), self._world()
         if data is None:
             raise DataError(self._missing("training", "test"))
-        if self.batch_size * world > len(data):
+        batch, size = self.batch_size * world, len(data)
+        if batch > size:
             raise DataError(
                 f"data.batch_size {self.batch_size} on {world} device(s) is larger than the training set of "
-                f"{len(data)} {self.noun}: choose at most {len(data) // world}"
+                f"{size} {self.noun}: choose at most {size // world}"
             )
-        batch, resume = self.batch_size * world, self.resume
-        return self._loader(data, EpochSampler(len(data), self.seed, batch, self._rank(), world, resume, self.kinds()))
+        return self._loader(data, EpochSampler(size, self.seed, batch, self._rank(), world, self.resume, self.kinds()))
 
     def val_dataloader(self) -> DataLoader | list:
         loader = self._in_order("val", "evaluate")

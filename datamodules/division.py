@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
@@ -76,7 +77,7 @@ def fold_of(
     """
     if groups is None and labels is not None:
         counts = np.bincount(labels, minlength=len(classes))
-        few = [i for i in np.flatnonzero(counts) if counts[i] < folds]
+        few = [int(i) for i in np.flatnonzero(counts) if counts[i] < folds]
         if few:
             raise ConfigError(
                 f"data.folds is {folds}, but class {classes[few[0]]!r} has {counts[few[0]]} training samples: "
@@ -86,10 +87,8 @@ def fold_of(
     if parts < folds:
         unit = "training samples" if groups is None else "groups"
         raise ConfigError(f"data.folds is {folds}, but there are {parts} {unit}: choose fewer folds")
-    if groups is None:
-        kind = KFold if labels is None else StratifiedKFold
-    else:
-        kind = GroupKFold if labels is None else StratifiedGroupKFold
+    plain, stratified = (KFold, StratifiedKFold) if groups is None else (GroupKFold, StratifiedGroupKFold)
+    kind: Any = plain if labels is None else stratified  # type stubs know no GroupKFold that shuffles
     found = np.empty(count, np.int64)
     rows = np.zeros(count) if labels is None else labels
     for fold, (_, held) in enumerate(kind(folds, shuffle=True, random_state=0).split(rows, rows, groups)):

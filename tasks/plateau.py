@@ -23,7 +23,7 @@ class ReduceOnPlateau(L.Callback):
         self.patience = Patience()
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        data = trainer.datamodule
+        data = cast(Any, trainer).datamodule
         if trainer.limit_val_batches == 0 or not (trainer.enable_validation if data is None else data.has("val")):
             raise ConfigError(
                 "optim.schedule is plateau, but nothing is validated: add a validation set (--data.val_split), or "

@@ -151,7 +151,7 @@ class SemanticSegmentation(VisionTask):
     def _count(self, stage: Stage, end: str, said: Maps, true: Maps) -> None:
         """Count the pixels of B class maps, (h, w) each, for the metrics of this end; of a test image by image."""
         scores = cast(SegmentationScores, (self.resized_scores if end else self.scores)[stage])
-        if isinstance(said, Tensor) and stage == "val":
+        if isinstance(said, Tensor) and isinstance(true, Tensor) and stage == "val":
             scores.update(said, true)
             return
         rows = []

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -44,7 +45,8 @@ class Rates(LambdaLR):
 
     def set_lr(self, lr: float) -> None:
         """Train with another `optim.lr` from here on."""
-        self.lr, self.base_lrs = lr, [lr * scale for scale in self.scales]
+        self.lr = lr
+        self.base_lrs = [lr * scale for scale in self.scales]
         self.apply()
 
     def apply(self) -> None:
@@ -67,7 +69,7 @@ class Rates(LambdaLR):
             for group in self.optimizer.param_groups[len(self.base_lrs) :]:
                 group["lr"] *= self.reduced / before
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         known = super().get_lr()
         before, now = (self.lr_lambdas[0](max(0, step)) for step in (self.last_epoch - 1, self.last_epoch))
         later = self.optimizer.param_groups[len(known) :]

@@ -114,18 +114,19 @@ def intervals(items: Items, resamples: int = RESAMPLES) -> dict[str, Estimate | 
         if one is None:
             continue
         if name in shares and min(one.value, 1 - one.value) * one.items < FEW:
-            found[name] = one._replace(**wilson(one.value, one.items))
+            low, high = wilson(one.value, one.items)
+            found[name] = one._replace(low=low, high=high)
         elif one.low == one.high:
             found[name] = None
     return found
 
 
-def wilson(share: float, items: int) -> dict[str, float]:
-    """Ends `low` and `high` of the 95 % score interval of a share of N items."""
+def wilson(share: float, items: int) -> tuple[float, float]:
+    """Lower and upper end of the 95 % score interval of a share of N items."""
     z = float(ndtri(0.5 + CONFIDENCE / 2))
     center = (share + z**2 / (2 * items)) / (1 + z**2 / items)
     reach = z / (1 + z**2 / items) * math.sqrt(share * (1 - share) / items + z**2 / (4 * items**2))
-    return {"low": max(0.0, center - reach), "high": min(1.0, center + reach)}
+    return max(0.0, center - reach), min(1.0, center + reach)
 
 
 def mean(runs: Sequence[Items], resamples: int = RESAMPLES) -> dict[str, Estimate | None]:
