@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.loggers.logger import DummyExperiment
@@ -26,7 +26,7 @@ class MLflowRun(MLFlowLogger):
 
     @property
     def experiment(self) -> Any:
-        if not self.begun or rank_zero_only.rank:
+        if not self.begun or cast(Any, rank_zero_only).rank:
             return DummyExperiment()
         return super().experiment
 

@@ -5,7 +5,7 @@ import os
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
@@ -18,7 +18,7 @@ from callbacks.loggers.fault_tolerant import attempt
 from callbacks.loggers.prediction_table import prediction_table
 from callbacks.results.metrics import Rows, check_names, told
 from callbacks.results.number_format import or_null
-from modules.contracts import SURPLUS, Batch, Prediction, check_range
+from modules.contracts import SURPLUS, Batch, check_range
 
 WANDB_ID = ".wandb_id"
 EXPORT = "backbone.safetensors"
@@ -63,20 +63,21 @@ class WandbTracking(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Prediction | None,
+        outputs: Any,
         batch: Batch,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         if not self.table or trainer.state.fn == "fit" or not outputs or SURPLUS in batch:
             return
-        if (kind := collected(outputs, batch)) is None:
+        kind: Any = collected(outputs, batch)
+        if kind is None:
             return
         if self.collector is None:
             check_names(batch, self)
             self.collector, self.kind = kind.collect(self.table), kind.name
         turn = batch_idx * trainer.world_size + trainer.global_rank
-        self.collector.update(batch, outputs, pl_module, turn * trainer.datamodule.batch_size)
+        self.collector.update(batch, outputs, pl_module, turn * cast(Any, trainer).datamodule.batch_size)
 
     on_test_batch_end = on_validation_batch_end
 
@@ -87,7 +88,7 @@ class WandbTracking(Callback):
         kind = next(filter(None, exchanged(self.kind if collector else None)), None)
         if kind is None:
             return
-        collector = collector or KINDS[kind].collect(self.table)
+        collector = collector or cast(Any, KINDS[kind]).collect(self.table)
         collector.gather()
         key = f"predictions/{'test' if trainer.testing else 'val'}"
         for logger in _runs(trainer):
