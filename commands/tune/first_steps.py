@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from callbacks.range_test import LearningRateRangeTest
 from commands.tune.findings import Finding
 from datamodules import DataModule
+from modules.contracts import Batch
 from tasks import Task
 
 BATCHES = 8
@@ -45,7 +46,9 @@ class Losses(L.Callback):
     def __init__(self, share: float = 0.0):
         self.share, self.seen = share, []
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
         loss = outputs if isinstance(outputs, Tensor) else outputs["loss"]
         self.seen.append(loss.item())
         trainer.should_stop |= self.share > 0 and self.seen[-1] <= self.share * self.seen[0]
@@ -136,7 +139,8 @@ class FirstSteps:
         data.prepare_data()
         data.setup("fit")
         batch = next(iter(data.train_dataloader()))
-        data.train_dataloader = lambda: DataLoader([batch] * MOST_STEPS, batch_size=None, collate_fn=dict)
+        same: Any = [batch] * MOST_STEPS
+        data.train_dataloader = lambda: DataLoader(same, batch_size=None, collate_fn=dict)
         return data, len(batch["id"])
 
     def _fit(self, task: Task, data: DataModule, callbacks: list[L.Callback], max_steps: int) -> None:

@@ -121,7 +121,8 @@ class Steps:
         for line in search.run():
             print(f"  {line}", flush=True)
             write_files(search)
-        if not (finished := trials.finished()):
+        finished: list[Any] = trials.finished()
+        if not finished:
             raise ConfigError(
                 f"--budget is {duration(self.plan.budget or 0)}, which is too small for one trial of the "
                 f"{title.lower()}: raise it, and go on with --run_dir {self.plan.folder}"
