@@ -8,15 +8,13 @@ from typing import Any, ClassVar
 from datamodules.base import Split
 from datamodules.decoding import Span
 from datamodules.depth import find_span
-from datamodules.duplicates import report, shared_images
+from datamodules.duplicates import Listed
 from datamodules.finding import SILENT, SUFFIXES
 from datamodules.inspection import MAX_PIXELS, Inspection, inspect_all, pixel_limit
 from datamodules.setting_roles import Role
 from datamodules.source import Files
 from datamodules.split_data import Samples, SplitData
 from modules.contracts import ConfigError, check_range
-
-ORDER: tuple[Split, ...] = ("train", "val", "test")
 
 
 class ImageFilesData(SplitData):
@@ -39,7 +37,6 @@ class ImageFilesData(SplitData):
         self.value_range = (float(value_range[0]), float(value_range[1])) if value_range else None
         self.depths: list[str] = []  # types of the values of images of more than 8 bits
         self.trained_depths: list[str] = []  # those that a checkpoint's value range is for
-        self.shared: list[str] = []  # sentences about images in two splits
         self.looked: dict[int, list[Inspection]] = {}  # by the identity of `Files.paths`
 
     @property
@@ -95,19 +92,10 @@ class ImageFilesData(SplitData):
             if path.suffix.lower() not in known and not path.name.startswith(".") and path.is_file()
         )
 
-    def setup(self, stage: str | None = None) -> None:
-        fresh = not self.splits
-        super().setup(stage)
-        if fresh:
-            self.shared = self._shared()
+    def files_of(self, split: Split) -> Listed:
+        source, rows = self.splits[split]
+        files = self.image_files(source)
+        return [] if files is None else [(files.path(i), self.looked[id(files.paths)][i].tail) for i in rows]
 
     def describe(self) -> list[str]:
-        return [*super().describe(), *self.input_notes, *self.shared]
-
-    def _shared(self) -> list[str]:
-        listed, root = {}, Path()
-        for split, (source, rows) in sorted(self.splits.items(), key=lambda item: ORDER.index(item[0])):
-            if (files := self.image_files(source)) is not None:
-                looked, root = self.looked[id(files.paths)], files.root
-                listed[split] = [(files.path(i), looked[i].tail) for i in rows]
-        return report(shared_images(listed), root)
+        return [*super().describe(), *self.input_notes]

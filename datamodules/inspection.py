@@ -15,11 +15,11 @@ from PIL import Image
 
 from datamodules.cache import cached, digest, stamp
 from datamodules.decoding import Header, read_header, read_values
+from datamodules.duplicates import TAIL
 from datamodules.orientation import JPEG, PNG, UNREADABLE
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit
 ENDS = ((JPEG, b"\xff\xd9"), (PNG, b"IEND\xaeB`\x82"))  # last bytes of whole files; others are decoded once to be sure
-TAIL = 4096  # last bytes that tell most files of one size apart
 ANNOUNCED_FILES = 20_000  # files that take long enough to say so
 HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
 

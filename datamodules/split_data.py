@@ -9,6 +9,7 @@ import numpy as np
 
 from datamodules.base import DataModule, Split
 from datamodules.division import check_folds, check_labels, divide, fold_of, groups_of
+from datamodules.duplicates import Listed, report, shared_files
 from datamodules.finding import count_suffixes
 from datamodules.pairs import Pairs
 from datamodules.samples import collate
@@ -78,6 +79,7 @@ class SplitData(DataModule):
         self.splits: dict[Split, tuple[Samples, np.ndarray]] = {}
         self.unlabeled: list[str] = []  # sentences about folders of splits that have no labels
         self.others: list[Path] = []  # files of kinds that are not read
+        self.shared: list[str] = []  # sentences about files in two splits
 
     def sources(self) -> dict[Split, Samples]:
         """The images of each split on disk; called once, before the first step."""
@@ -90,6 +92,10 @@ class SplitData(DataModule):
     def broken(self, source: Samples) -> dict[int, str]:
         """The samples that cannot be used, each with a clause: its file and the fault."""
         return {}
+
+    def files_of(self, split: Split) -> Listed:
+        """The files of a split to be compared with those of others; empty where samples have no file of their own."""
+        return []
 
     def passed_over(self) -> list[Path]:
         """Files below the root of a kind that is not read."""
@@ -110,6 +116,8 @@ class SplitData(DataModule):
             if "train" in self.splits:
                 self._divide(apart)
             self.splits = {split: self.splits[split] for split in ("train", "val", "test") if split in self.splits}
+            shared = shared_files({split: self.files_of(split) for split in self.splits})
+            self.shared = report(shared, self.noun)
         if self.trainer and self.trainer.is_global_zero:
             self.write_list("skipped.txt", self.skipped)
 
@@ -131,7 +139,7 @@ class SplitData(DataModule):
             lines.append(f"left out: files of kinds that are not read: {count_suffixes(self.others)}")
         if self.skipped:
             lines.append(f"skipped: {len(self.skipped)} {self.noun} that cannot be used, listed in skipped.txt")
-        return lines
+        return lines + self.shared
 
     def about(self, split: Split) -> str:
         """Part of the startup summary about a split, behind the number of samples."""

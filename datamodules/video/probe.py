@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from datamodules.cache import cached, digest, stamp
 from datamodules.depth import find_span
+from datamodules.duplicates import Listed, tail
 from datamodules.finding import find_images
 from datamodules.inspection import inspect
 from datamodules.split_data import first_clauses
@@ -32,11 +33,16 @@ def video_files(root: Path, paths: np.ndarray, labels: np.ndarray | None) -> Vid
 def frame_folders(root: Path, paths: np.ndarray, labels: np.ndarray | None, rate: float | None) -> FrameFolders:
     """Folders of frames below `root`, with the count and shape of their images."""
     folders = [root / os.fsdecode(path) for path in paths]
-    stamps = [digest(_stamp(file) for file in find_images(folder)) for folder in folders]
-    rows = _all("frames", folders, stamps, _folder)
+    rows = _all("frames", folders, [_stamp(folder) for folder in folders], _folder)
     wrong = {i: row for i, row in enumerate(rows) if isinstance(row, str)}
     facts = np.array([(0, 0, 0) if isinstance(row, str) else row for row in rows], np.int64).reshape(-1, 3)
     return FrameFolders(root, paths, labels, wrong, facts[:, 0], facts[:, 1:], rate)
+
+
+def tails(paths: list[Path]) -> Listed:
+    """Videos, each with a number that tells most of them apart; the numbers are cached on disk."""
+    key = digest(part for path in paths for part in (path, _stamp(path)))
+    return list(zip(paths, cached("tails", key, lambda: [tail(path) for path in paths]), strict=True))
 
 
 def _all(name: str, paths: list[Path], stamps: list[str], read: Callable[[Path], Any]) -> list[Any]:
@@ -50,6 +56,8 @@ def _all(name: str, paths: list[Path], stamps: list[str], read: Callable[[Path],
 
 
 def _stamp(path: Path) -> str:
+    if path.is_dir():
+        return digest(_stamp(file) for file in find_images(path))
     return stamp(path) if path.exists() else f"{path.absolute()} is missing"
 
 

@@ -8,11 +8,12 @@ import numpy as np
 
 from datamodules.base import Split
 from datamodules.cache import folder
+from datamodules.duplicates import Listed
 from datamodules.file_names import locate
 from datamodules.letterbox import sizes_in_words
 from datamodules.setting_roles import Role
 from datamodules.video.frame_cache import CachedVideos
-from datamodules.video.probe import video_files
+from datamodules.video.probe import tails, video_files
 from datamodules.video.sampling import How, Sampling, Short, timeline
 from datamodules.video.source import FrameFolders, VideoFiles
 from datamodules.video.video_data import VideoDataModule
@@ -68,6 +69,10 @@ class VideosOnDisk(VideoDataModule):
         if self.sampling.short_clips == "error":
             wrong |= {i: why for i in range(len(source)) if i not in wrong and (why := self._too_short(source, i))}
         return {i: f"{source.path(i)} {why}" for i, why in wrong.items()}
+
+    def files_of(self, split: Split) -> Listed:
+        source, rows = self.splits[split]
+        return tails([source.path(i) for i in rows])
 
     def about(self, split: Split) -> str:
         source, rows = self.splits[split]

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datamodules import CaptionTable, DetectionFolder, ImageFolder, SegmentationFolder
-from datamodules.duplicates import shared_images
+from datamodules import CaptionTable, DetectionFolder, FrameFolder, ImageFolder, SegmentationFolder, VideoFolder
+from datamodules.duplicates import shared_files
 from modules.contracts import DataError
 from tests.helpers.errors import assert_named, refuses
+from tests.helpers.filmed import film
 
 
 def image(path: Path, seed: int) -> Path:
@@ -46,9 +47,9 @@ def test_files_of_one_size_and_end_are_told_apart(tmp_path):
     one, two = tmp_path / "a.bin", tmp_path / "b.bin"
     one.write_bytes(b"a" + bytes(9000))
     two.write_bytes(b"b" + bytes(9000))
-    assert shared_images({"train": [(one, 1)], "test": [(two, 1)]}) == {}
+    assert shared_files({"train": [(one, 1)], "test": [(two, 1)]}) == {}
     two.write_bytes(one.read_bytes())
-    assert shared_images({"train": [(one, 1)], "test": [(two, 1)]}) == {("train", "test"): [(one, two)]}
+    assert shared_files({"train": [(one, 1)], "test": [(two, 1)]}) == {("train", "test"): [(one, two)]}
 
 
 def test_masks_boxes_and_captions_are_compared_too(tmp_path):
@@ -65,6 +66,24 @@ def test_masks_boxes_and_captions_are_compared_too(tmp_path):
     (tmp_path / "captions.csv").write_text("image,caption,split\n" + rows)
     data = CaptionTable(str(tmp_path / "captions.csv"), images=str(tmp_path / "images"), batch_size=1)
     assert len(warnings(data)) == 1
+
+
+def test_videos_and_folders_of_frames_are_compared_too(tmp_path):
+    for split, seed in (("train", 0), ("test", 5)):
+        for i in range(2):
+            film(tmp_path / "videos" / split / "run" / f"{i}.mp4", 4, seed=seed + i)
+            for n in range(3):
+                image(tmp_path / "frames" / split / "run" / f"v{i}" / f"{n}.png", 10 * seed + 3 * i + n)
+    folders = {VideoFolder: tmp_path / "videos", FrameFolder: tmp_path / "frames"}
+    for data, root in folders.items():
+        assert warnings(data(str(root), batch_size=1, val_split=0)) == []
+    shutil.copy(tmp_path / "videos" / "train" / "run" / "1.mp4", tmp_path / "videos" / "test" / "run" / "copy.mp4")
+    shutil.copytree(tmp_path / "frames" / "train" / "run" / "v0", tmp_path / "frames" / "test" / "run" / "copy")
+    for data, root in folders.items():
+        found = data(str(root), batch_size=1, val_split=0)
+        found.setup()
+        (line,) = found.shared
+        assert_named(line, 1, "test", "train", "copy")
 
 
 def test_all_broken_files_of_all_splits_are_counted_and_five_named(tmp_path):
