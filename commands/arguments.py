@@ -10,7 +10,8 @@ import yaml
 from commands.overview import COMMANDS
 
 ROOT = Path(__file__).parents[1]  # holds `tasks/`
-TRAINER_COMMANDS = [name for name in COMMANDS if name not in ("compare", "tune", "backbones")]  # methods of the trainer
+OTHERS = ("compare", "tune", "check", "backbones")
+TRAINER_COMMANDS = [name for name in COMMANDS if name not in OTHERS]  # methods of the trainer
 
 
 def _or_null(word: str) -> str | None:

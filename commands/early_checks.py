@@ -40,6 +40,7 @@ OWN = {
     "evaluate": ("num_neighbors", "temperature", "label_fractions", "sgd_epochs", "sgd_lr", "num_images", "projection"),
     "compare": ("weights", "vary", "seeds", "folds"),
     "tune": ("space", "steps", "print_space", "wandb", "trials", "budget", "sampler", "seeds"),
+    "check": ("fix",),
 }
 """Top-level options of some commands; `backbones` checks its own."""
 

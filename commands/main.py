@@ -8,6 +8,7 @@ from lightning.pytorch.utilities import rank_zero_only
 import callbacks
 from commands.arguments import normalized, parse_known, without
 from commands.backbones.command import backbones
+from commands.check.command import check
 from commands.cluster import launched, requeue
 from commands.compare.command import Compare
 from commands.early_checks import check_early, nothing_saved, report
@@ -51,8 +52,12 @@ def main(argv: list[str] | None = None) -> int:
         check_yaml(argv)
         load_plugins()
         show_part_help(argv)
-        others = {"compare": Compare, "tune": Tune, "backbones": lambda argv: backbones(argv[1:])}
-        command = others.get("".join(argv[:1]), CLI)
+        command = {
+            "compare": Compare,
+            "tune": Tune,
+            "check": lambda argv: check(argv[1:]),
+            "backbones": lambda argv: backbones(argv[1:]),
+        }.get("".join(argv[:1]), CLI)
         with ended_by_signals():
             command(argv)
     except callbacks.Stopped as stop:

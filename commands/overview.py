@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "kNN, linear probes and robustness of a backbone's features",
     "compare": "train one task with several initializations or settings",
     "tune": "search for better settings of one task",
+    "check": "look for mistakes, duplicates and leaks in data; --fix cleans it",
     "backbones": "list and describe what --model.backbone takes",
 }
 

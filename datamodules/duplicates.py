@@ -39,9 +39,7 @@ def tail(path: Path) -> int:
 def identical(files: Listed) -> list[list[int]]:
     """Groups of indices of files with equal bytes, in order of their first; only what may be equal is read."""
     numbers = _groups(number for _, number in files)
-    found = [
-        [group[k] for k in same] for group in numbers for same in _groups(_content(files[i][0]) for i in group)
-    ]
+    found = [[group[k] for k in same] for group in numbers for same in _groups(_content(files[i][0]) for i in group)]
     _content.cache_clear()
     return sorted(found)
 

@@ -37,6 +37,7 @@ class Inspection(NamedTuple):
         several: true if it holds several frames, of which the first is used.
         tail: a number that differs where size or last bytes of two files do.
         problem: the reason why it cannot be used, to be read behind its name; empty if it can.
+        orientation: EXIF's, 1..8.
     """
 
     shape: tuple[int, int] = (0, 0)
@@ -47,6 +48,7 @@ class Inspection(NamedTuple):
     several: bool = False
     tail: int = 0
     problem: str = ""
+    orientation: int = 1
 
 
 @contextmanager
@@ -70,7 +72,7 @@ def inspect_all(paths: Sequence[Path]) -> list[Inspection]:
             return list(threads.map(lambda path: inspect(path, limit), paths))
 
     key = digest([limit, *(stamp(path) if path.is_file() else f"{path} missing" for path in paths)])
-    return [Inspection(tuple(row[0]), *row[1:]) for row in cached("images", key, look)]
+    return [Inspection(tuple(row[0]), *row[1:]) for row in cached("inspections", key, look)]
 
 
 def inspect(path: Path, limit: int = MAX_PIXELS) -> Inspection:
@@ -94,7 +96,13 @@ def inspect(path: Path, limit: int = MAX_PIXELS) -> Inspection:
     except UNREADABLE:
         return found._replace(problem=_no_image(start))
     height, width = header.shape
-    found = found._replace(shape=header.shape, depth=header.depth, top=header.top, problem=header.flaw)
+    found = found._replace(
+        shape=header.shape,
+        depth=header.depth,
+        top=header.top,
+        problem=header.flaw,
+        orientation=header.orientation,
+    )
     if height * width > limit:
         said = f"has {width:,} x {height:,} = {height * width:,} pixels, more than --data.max_pixels {limit:,}"
         return found._replace(problem=f"{said} (raise it to read them)")

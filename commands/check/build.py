@@ -1,0 +1,80 @@
+"""Data modules of `check`: settings of `data` alone, and the data module that they describe, set up."""
+
+from collections.abc import Sequence
+
+import yaml
+from jsonargparse import Namespace
+
+from commands.arguments import find_config, read_yaml
+from commands.errors import readable
+from commands.home import expand_home
+from commands.parser import Parser, Refused
+from commands.setting_checks import check_classes, check_locations
+from datamodules import DataModule
+from datamodules.video import VideoFrames
+from modules.contracts import ConfigError, DataError
+
+
+def parse(configs: Sequence[str], typed: list[str]) -> Namespace:
+    """Settings of `data`: from the YAMLs, then as typed.
+
+    Raises:
+        ConfigError: an option that is none of the data's, or a value that it does not take.
+    """
+    words = []
+    for config in configs:
+        content = read_yaml(find_config(config))
+        if isinstance(content, dict) and content.get("data") is not None:
+            words += ["--config", yaml.safe_dump({"data": content["data"]})]
+    words += typed
+    for word in typed:
+        if word.startswith("--") and word.partition("=")[0] != "--data" and not word.startswith("--data."):
+            raise ConfigError(f"check looks at the data alone: leave out {word.partition('=')[0]}")
+    if not words:
+        raise ConfigError("check needs data: add --data with the name of a class, or --config tasks/NAME.yaml")
+    parser = Parser()
+    parser.add_lightning_class_args(DataModule, "data", subclass_mode=True)
+    try:
+        settings = expand_home(parser.parse_args(words))
+    except Refused as error:
+        raise ConfigError(readable(str(error), parser, words)) from error
+    check_classes("data", settings.data)
+    check_locations(Namespace(init_args=Namespace()), settings.data)
+    return settings
+
+
+def prepared(settings: Namespace) -> tuple[DataModule, list[str]]:
+    """The data module, set up to train; and the sentences with which `fit` refuses it.
+
+    Where it is refused, it is set up once more without the samples that cannot be used.
+
+    Raises:
+        DataError: there is nothing to look at, as in `fit`.
+    """
+    refused: list[str] = []
+    settings = settings.clone()
+    for on_error in ("as typed", "skip"):
+        if on_error == "skip":
+            settings.data.init_args.on_error = "skip"
+        data = None
+        try:
+            data = build(settings)
+            data.setup("fit")
+            return data, refused
+        except DataError as error:
+            refused += [str(error)] if str(error) not in refused else []
+            if "on_error" not in settings.data.init_args or on_error == "skip":
+                if getattr(data, "splits", None):
+                    return data, refused
+                raise DataError(refused[0]) from error
+    raise AssertionError("the second round returns or raises")
+
+
+def build(settings: Namespace) -> DataModule:
+    """The data module of the settings, not yet set up; of frames of videos, that of the videos."""
+    parser = Parser()
+    parser.add_lightning_class_args(DataModule, "data", subclass_mode=True)
+    data = parser.instantiate(Namespace(data=settings.data)).data
+    data.prepare_data()
+    data.set_letterbox(True)  # images of any size
+    return data.videos if isinstance(data, VideoFrames) else data

@@ -1,0 +1,127 @@
+"""`python cli.py check --data NAME [--fix OUT]`: all checks of a data module without training, as a page."""
+
+import argparse
+import csv
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from jsonargparse import Namespace
+
+from callbacks.run_directory import RunDirectory, new_path
+from commands.check.build import parse, prepared
+from commands.check.copies import Copy
+from commands.check.findings import Finding, Section
+from commands.check.fix import check_place, fix
+from commands.check.page import html_page, text_page
+from commands.check.sections import Checked, check_all
+from commands.overview import program
+from modules.contracts import ConfigError, DataError, writing
+
+COLUMNS = ("kind", "similarity", "split", "file", "class", "other_split", "other_file", "other_class")
+MOST_PAIRS = 100_000  # rows of duplicates.csv
+
+
+class Options(argparse.ArgumentParser):
+    """The command's own options; errors become one sentence."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"{program()} check",
+            f"{program()} check [--config tasks/NAME.yaml] --data NAME [--data.SETTING VALUE ...] [--fix OUT]",
+            "Checks data without training: splits and classes, broken and odd files, annotations, duplicates, leaks "
+            "between splits. Prints a page, and writes it with its figures to report.html in the run directory. Exit "
+            "code 1 if something stops training or makes its metrics wrong, else 0.",
+            f"Settings of the data are those of `fit`: {program()} fit --data.help NAME lists them.",
+            allow_abbrev=False,
+        )
+        self.add_argument("-c", "--config", action="append", default=[], help="YAML, of which `data` is taken")
+        self.add_argument(
+            "--fix",
+            metavar="OUT",
+            help="write a cleaned copy of the folder of links: without broken files, without training files that occur "
+            "in val or test, or twice; the original stays as it is",
+        )
+        self.add_argument("--run_dir", help="output folder; default runs/check/TIME")
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"check: {message}")
+
+
+def check(argv: list[str]) -> None:
+    """Run the `check` command with the arguments after its name.
+
+    Raises:
+        ConfigError: a setting that does not exist, or has a value that it does not take.
+        DataError: the data cannot be read at all; or something is wrong with it, after the page.
+    """
+    own, typed = Options().parse_known_args(argv)
+    directory = RunDirectory(Path(own.run_dir) if own.run_dir else new_path("check"), lambda: None)
+    settings = parse(own.config, typed)
+    out = Path(own.fix).expanduser() if own.fix else None
+    if out:
+        check_place(out, settings)
+    directory.claim()
+    failed = True
+    try:
+        data, refused = prepared(settings)
+        title = f"Check of {type(data).__name__}{_place(settings)}"
+        found = check_all(data, refused)
+        if out:
+            found.sections.append(fix(data, found.groups, settings, out))
+        verdict = _verdict(found.sections)
+        text = text_page(title, verdict, found.sections)
+        _write(directory.path, text, html_page(title, verdict, found.sections), found)
+        directory.point_latest()
+        _print(f"{text}\nwritten: {directory.path / 'report.html'}")
+        failed = False
+    finally:
+        directory.release(failed)
+    if wrong := [finding for section in found.sections for finding in section.findings if finding.wrong]:
+        raise DataError(_summary(wrong))
+
+
+def _verdict(sections: Sequence[Section]) -> str:
+    found = [finding for section in sections for finding in section.findings]
+    wrong = sum(finding.wrong for finding in found)
+    if wrong:
+        return f"{wrong} wrong, {len(found) - wrong} to note: training on this stops, or its metrics mislead"
+    return f"nothing wrong, {len(found)} to note" if found else "nothing wrong"
+
+
+def _summary(wrong: Sequence[Finding]) -> str:
+    more = f" (and {len(wrong) - 1} more, see the page)" if len(wrong) > 1 else ""
+    return f"{wrong[0].text}{more}"
+
+
+def _place(settings: Namespace) -> str:
+    args = settings.data.init_args
+    place = args.get("root") or args.get("source")
+    return f" {place}" if place else ""
+
+
+def _write(folder: Path, text: str, page: str, found: Checked) -> None:
+    with writing(folder):
+        (folder / "report.txt").write_text(text, encoding="utf-8")
+        (folder / "report.html").write_text(page, encoding="utf-8")
+        if found.copies:
+            with (folder / "duplicates.csv").open("w", newline="", encoding="utf-8") as file:
+                table = csv.writer(file)
+                table.writerow(COLUMNS)
+                table.writerows(_row(copy, found.classes) for copy in found.copies[:MOST_PAIRS])
+
+
+def _row(copy: Copy, classes: list[str] | None) -> list[str]:
+    def cells(item) -> list[str]:
+        return [item.split, item.name, classes[item.label] if classes and item.label is not None else ""]
+
+    return [copy.kind, f"{copy.similarity:.4f}", *cells(copy.first), *cells(copy.second)]
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # `head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,183 @@
+"""Section of duplicates and leaks: samples of equal content, and images that look alike."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
+from os import cpu_count
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from commands.check.drawing import caption, pairs_figure, shown
+from commands.check.files import inspection
+from commands.check.findings import Figure, Item, Section, counted
+from datamodules.cache import cached_tensors, digest, stamp
+from datamodules.duplicates import identical
+from datamodules.image_files import ImageFilesData
+from datamodules.near_duplicates import near_duplicates, read_thumbnail, thumbnail
+from datamodules.split_data import SplitData
+from datamodules.text.bitext import Bitext
+
+DRAWN = 12  # pairs of a figure
+COMMON = 0.01  # share of a split's sentences that may occur in training: short ones recur
+
+
+class Copy(NamedTuple):
+    """Two samples of equal or similar content; the first is the one to keep: that of test, else val, else the first.
+
+    Args:
+        similarity: 1 for identical bytes or text; else of their thumbnails.
+        kind: `identical`, `similar` or `mirrored`.
+    """
+
+    first: Item
+    second: Item
+    similarity: float
+    kind: str
+
+    @property
+    def splits(self) -> tuple[str, str]:
+        return self.first.split, self.second.split
+
+
+def thumbnails_of(data: SplitData, items: Sequence[Item]) -> np.ndarray:
+    """Gray thumbnails of images, uint8 (N, H, W); those of files are cached for the next run on the same files."""
+
+    def look(item: Item) -> np.ndarray:
+        if item.path is None:
+            return thumbnail(data.splits[item.split][0].image(item.row))
+        return read_thumbnail(item.path, inspection(data, item).shape)
+
+    def compute() -> dict[str, torch.Tensor]:
+        with ThreadPoolExecutor(cpu_count()) as threads:
+            return {"thumbnails": torch.from_numpy(np.stack(list(threads.map(look, items))))}
+
+    if any(item.path is None for item in items):
+        return compute()["thumbnails"].numpy()
+    return cached_tensors("thumbnails", digest(stamp(item.path) for item in items), compute)["thumbnails"].numpy()
+
+
+def equal_groups(data: SplitData, items: Sequence[Item]) -> list[list[Item]]:
+    """Groups of samples of equal content: bytes of files, else pixels, else text."""
+    if items and items[0].path is not None:
+        numbers = {path: number for split in data.splits for path, number in data.files_of(split)}
+        return [[items[i] for i in group] for group in identical([(i.path, numbers[i.path]) for i in items])]
+    found: dict[object, list[Item]] = defaultdict(list)
+    for item in items:
+        found[_content(data.splits[item.split][0], item.row)].append(item)
+    return [group for group in found.values() if len(group) > 1]
+
+
+def _content(source, row: int) -> object:
+    if isinstance(source, Bitext):
+        return tuple(texts[row] for _, texts in source.sides())
+    image = np.ascontiguousarray(source.image(row))
+    return image.shape, hashlib.sha256(image).digest()
+
+
+def copies_of(groups: Iterable[list[Item]]) -> list[Copy]:
+    """Each further sample of a group with the first."""
+    return [Copy(group[0], item, 1.0, "identical") for group in groups for item in group[1:]]
+
+
+def similar(items: Sequence[Item], thumbnails: np.ndarray, groups: Iterable[list[Item]]) -> list[Copy]:
+    """Pairs that look alike and are not identical, of identical ones the first alone; the most similar first."""
+    again = {(item.split, item.row) for group in groups for item in group[1:]}
+    kept = [i for i, item in enumerate(items) if (item.split, item.row) not in again]
+    found = near_duplicates(thumbnails[kept])
+    pairs = [
+        Copy(items[kept[n.first]], items[kept[n.second]], n.similarity, "mirrored" if n.mirrored else "similar")
+        for n in found
+    ]
+    return sorted(pairs, key=lambda copy: -copy.similarity)
+
+
+def check_copies(data: SplitData, groups: list[list[Item]], near: list[Copy]) -> Section:
+    """Leaks between splits, duplicates within them, equal images of two classes, and images that look alike."""
+    section, noun = Section("Duplicates and leaks"), data.noun
+    _leaks(section, data, groups)
+    _within(section, data, groups)
+    conflicts = [
+        " = ".join(f"{item.name} ({data.classes[item.label]})" for item in group)
+        for group in groups
+        if len({item.label for item in group}) > 1
+    ]
+    if conflicts:
+        section.wrong(f"equal {noun} in two classes, so one of their labels is wrong: {len(conflicts):,}", conflicts)
+    _near(section, data, near)
+    if not section.findings:
+        section.lines.append(f"no {noun} occur twice")
+    copies = copies_of(groups)
+    across = [copy for copy in copies if copy.first.split != copy.second.split]
+    for pairs, title in ((across or copies, f"identical {noun}"), (near, f"{noun} that look alike")):
+        _draw(section, data, pairs, title)
+    return section
+
+
+def _leaks(section: Section, data: SplitData, groups: list[list[Item]]) -> None:
+    for a, b in (("train", "test"), ("val", "test"), ("train", "val")):
+        pairs, leaked = [], 0
+        for group in groups:
+            ours, theirs = ([item for item in group if item.split == split] for split in (a, b))
+            if ours and theirs:
+                leaked += len(theirs)
+                pairs += [f"{item.name} = {ours[0].name}" for item in theirs]
+        if not pairs:
+            continue
+        total = len(data.splits[b][1])
+        text = f"leak: {leaked:,} of the {total:,} {data.noun} of {b} are in {a} too"
+        if isinstance(data.splits[b][0], Bitext) and leaked <= COMMON * total:
+            section.note(f"{text}, which short sentences may be", pairs)
+        else:
+            section.wrong(f"{text}, so metrics on {b} are better than they should be", pairs)
+
+
+def _within(section: Section, data: SplitData, groups: list[list[Item]]) -> None:
+    for split in data.splits:
+        same = [[item for item in group if item.split == split] for group in groups]
+        same = [group for group in same if len(group) > 1]
+        if same:
+            spare = sum(len(group) - 1 for group in same)
+            names = [" = ".join(item.name for item in group) for group in same]
+            section.note(f"{split}: {spare:,} {data.noun} are copies of others", names)
+
+
+def _near(section: Section, data: SplitData, near: list[Copy]) -> None:
+    by_splits: dict[tuple[str, str], list[Copy]] = defaultdict(list)
+    for copy in near:
+        by_splits[copy.splits].append(copy)
+    order = [*combinations(("test", "val", "train"), 2), *((split, split) for split in ("train", "val", "test"))]
+    for splits in order:
+        if pairs := by_splits.get(splits):
+            where = f"in {splits[1]} and {splits[0]}" if splits[0] != splits[1] else f"within {splits[0]}"
+            names = [_named(data, copy) for copy in pairs]
+            section.note(f"{counted(len(pairs), 'pairs')} of images that look alike {where}: look at them", names)
+
+
+def _named(data: SplitData, copy: Copy) -> str:
+    sign = "~ mirrored" if copy.kind == "mirrored" else "~"
+    labels = {item.label for item in (copy.first, copy.second)}
+    classes = f", {' and '.join(data.classes[i] for i in sorted(labels))}" if len(labels) > 1 else ""
+    return f"{copy.first.name} {sign} {copy.second.name} ({copy.similarity:.3f}{classes})"
+
+
+def _draw(section: Section, data: SplitData, pairs: Sequence[Copy], title: str) -> None:
+    pairs = pairs[:DRAWN]
+    drawable = isinstance(data, ImageFilesData) or (pairs and hasattr(data.splits[pairs[0].first.split][0], "image"))
+    if not pairs or not drawable:
+        return
+    images = [tuple(_image(data, item) for item in (copy.first, copy.second)) for copy in pairs]
+    captions = [
+        f"{caption(copy.first.name, copy.first.split)}\n{caption(copy.second.name, copy.second.split)}"
+        + (f"\n{copy.kind}, {copy.similarity:.3f}" if copy.kind != "identical" else "")
+        for copy in pairs
+    ]
+    words = "; ".join(_named(data, copy) for copy in pairs)
+    section.figures.append(Figure(pairs_figure(images, captions, title), f"{title}: {words}"))
+
+
+def _image(data: SplitData, item: Item) -> np.ndarray:
+    return data.splits[item.split][0].image(item.row) if item.path is None else shown(item.path)

@@ -1,0 +1,100 @@
+"""Findings of `check`: sections of the page, each with lines, a table, figures and what was found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from datamodules.base import Split
+from datamodules.image_files import ImageFilesData
+from datamodules.split_data import SplitData
+from datamodules.video.videos_on_disk import VideosOnDisk
+
+SHOWN = 5  # names that the page shows of a finding
+
+
+class Finding(NamedTuple):
+    """One thing that was found.
+
+    Args:
+        text: a sentence without its period.
+        names: files, lines or classes that it is about, all of them.
+        wrong: true if it stops training or makes its metrics wrong; false for a note.
+    """
+
+    text: str
+    names: Sequence[str] = ()
+    wrong: bool = False
+
+
+class Figure(NamedTuple):
+    """A drawing, uint8 (H, W, 3), and the same in words."""
+
+    image: np.ndarray
+    text: str
+
+
+class Table(NamedTuple):
+    """Rows below a header, all text."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass
+class Section:
+    """A part of the page."""
+
+    title: str
+    tables: list[Table] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    def note(self, text: str, names: Sequence[str] = ()) -> None:
+        """Add a finding that does no harm by itself."""
+        self.findings.append(Finding(text, names))
+
+    def wrong(self, text: str, names: Sequence[str] = ()) -> None:
+        """Add a finding that stops training or makes its metrics wrong."""
+        self.findings.append(Finding(text, names, wrong=True))
+
+
+class Item(NamedTuple):
+    """A sample.
+
+    Args:
+        split: that it is in.
+        row: its index in the source of the split.
+        name: its id for users, a path below the root or a line of a file.
+        path: of its file, or its folder of frames; null where it is in memory.
+        label: its class; null without classes.
+    """
+
+    split: Split
+    row: int
+    name: str
+    path: Path | None
+    label: int | None
+
+
+def all_items(data: SplitData) -> list[Item]:
+    """Every sample of every split, test first: of equal ones the first is the one to keep."""
+    found = []
+    for split in ("test", "val", "train"):
+        source, rows = data.splits.get(split, (None, ()))
+        files = data.image_files(source) if isinstance(data, ImageFilesData) and len(rows) else None
+        files = source if isinstance(data, VideosOnDisk) else files
+        labels = getattr(source, "labels", None)
+        for row in map(int, rows):
+            path = files.path(row) if files is not None else None
+            found.append(Item(split, row, source.id(row), path, None if labels is None else int(labels[row])))
+    return found
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, a plural: `1 image`, `2 images`, `1 class`."""
+    one = noun.removesuffix("es") if noun.endswith("sses") else noun.removesuffix("s")
+    return f"{count:,} {one if count == 1 else noun}"

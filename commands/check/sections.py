@@ -1,0 +1,61 @@
+"""All sections of the page of `check`, by what a data module holds."""
+
+from dataclasses import dataclass, field
+
+from commands.check.annotations import check_masks, check_objects
+from commands.check.copies import Copy, check_copies, copies_of, equal_groups, similar, thumbnails_of
+from commands.check.files import check_broken, check_sizes
+from commands.check.findings import Finding, Item, Section, all_items
+from commands.check.splits import check_splits
+from commands.check.texts import check_captions, check_pairs, check_videos
+from datamodules import DataModule
+from datamodules.captions.caption_data import CaptionData
+from datamodules.detection.object_data import ObjectDataModule
+from datamodules.image_files import ImageFilesData
+from datamodules.segmentation.mask_data import MaskDataModule
+from datamodules.split_data import SplitData
+from datamodules.text.text_data import TextData
+from datamodules.video.videos_on_disk import VideosOnDisk
+
+
+@dataclass
+class Checked:
+    """Sections, groups of samples of equal content, and all pairs of equal or similar ones; `classes` names labels."""
+
+    sections: list[Section]
+    groups: list[list[Item]] = field(default_factory=list)
+    copies: list[Copy] = field(default_factory=list)
+    classes: list[str] | None = None
+
+
+def check_all(data: DataModule, refused: list[str]) -> Checked:
+    """Check a data module that is set up.
+
+    Args:
+        data: any; one without splits only says what `fit` says of it.
+        refused: sentences with which `fit` refuses it.
+    """
+    start = Section("As fit sees it", findings=[Finding(text, wrong=True) for text in refused])
+    if not refused:
+        start.lines += [line for line in data.describe() if not line.startswith("warning: ")]
+    if not isinstance(data, SplitData):
+        return Checked([start])
+    items = all_items(data)
+    sections = [start, check_splits(data), check_broken(data)]
+    groups, near = equal_groups(data, items), []
+    if isinstance(data, ImageFilesData):
+        thumbnails = thumbnails_of(data, items)
+        near = similar(items, thumbnails, groups)
+        if items[0].path is not None:
+            sections.append(check_sizes(data, items, thumbnails))
+    for kind, look in (
+        (ObjectDataModule, check_objects),
+        (MaskDataModule, check_masks),
+        (CaptionData, check_captions),
+        (TextData, check_pairs),
+        (VideosOnDisk, check_videos),
+    ):
+        if isinstance(data, kind):
+            sections.append(look(data))
+    sections.append(check_copies(data, groups, near))
+    return Checked(sections, groups, [*copies_of(groups), *near], data.classes)
