@@ -19,6 +19,7 @@ from benchmarks import (
     coverage,
     decoding,
     detection,
+    duplicates,
     evaluation,
     flags,
     folding,
@@ -363,6 +364,17 @@ def test_decoding_compares_with_whole_files(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(decoding, "whole", lambda clip: np.zeros(1))
     with pytest.raises(RuntimeError):
         decoding.main(["--root", str(tmp_path / "clips")])
+
+
+def test_duplicates_are_searched_among_as_many_images_as_asked_for(tmp_path, capsys):
+    for i in range(4):
+        tiles = np.random.default_rng(i).integers(0, 256, (6, 6, 3), np.uint8)
+        Image.fromarray(tiles).resize((64, 64)).save(tmp_path / f"{i}.jpg")
+    path = tmp_path / "duplicates.json"
+    duplicates.main(["--root", str(tmp_path), "--images", "50", "--repeats", "1", "--json", str(path)])
+    found = written(path)
+    assert found["recall"]["mirrored"] == found["recall"]["JPEG of quality 75"] == 1
+    assert_named(capsys.readouterr().out, 50, duplicates.MARK_SECONDS)
 
 
 def test_a_rate_leaves_the_warm_up_out():

@@ -188,6 +188,8 @@ def cut(argv: list[str]) -> list[str]:
     data = argv[argv.index("--data") + 1] if "--data" in argv else ""
     if argv[0] == "backbones":
         return argv
+    if argv[0] == "check":
+        return [*argv, *FOLDER]
     if argv[0] == "predict":
         return [*argv, *LESS.get(data, FOLDER), *ONE]
     more = [word for key in (argv[0], config, data) for word in LESS.get(key, ())]
