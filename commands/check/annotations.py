@@ -7,7 +7,7 @@ import numpy as np
 
 from callbacks.figures.class_counts import class_counts
 from commands.check.drawing import histogram
-from commands.check.findings import Figure, Finding, Section, Table, counted
+from commands.check.findings import Figure, Section, Table, counted
 from datamodules.detection.box_statistics import places, tally
 from datamodules.detection.object_data import ObjectDataModule
 from datamodules.detection.objects import ObjectFiles
@@ -35,9 +35,8 @@ def check_objects(data: ObjectDataModule) -> Section:
         section.figures.append(Figure(histogram(sizes, title, "pixels"), f"{title}, in pixels; {middle}"))
     if data.dropped:
         reasons = Counter(_reason(line) for line in data.dropped)
-        why = "; ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
-        section.note(f"{counted(len(data.dropped), 'annotations')} left out: {why}", data.dropped)
-    section.findings += map(Finding, data.remarks)
+        why = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.most_common())
+        section.note(f"{counted(len(data.dropped), 'annotations')} left out ({why})", data.dropped)
     for text, names in (
         (f"with a side below {TINY} pixels as the network sees it", [*_tiny(data)]),
         ("drawn twice in one image", [*_repeated(data)]),
@@ -87,7 +86,7 @@ def _pixel_tables(
     header, shares = ["class"], {}
     for split, counts in pixels.items():
         shares[split] = counts[:-1] / max(1, counts[:-1].sum())
-        header += [f"{split}, pixels", f"{split}, images"]
+        header += [split, "images"]
         section.lines.append(f"{split}: {100 * counts[-1] / max(1, counts.sum()):.1f} % of the pixels are void")
     rows = [
         [name, *(cell for s in pixels for cell in (f"{100 * shares[s][i]:.2f} %", f"{images[s][i]:,}"))]
@@ -119,7 +118,7 @@ def _class_table(section: Section, classes: list[str], counts: dict[str, np.ndar
     for split, part in counts.items():
         lacking = [classes[i] for i in np.flatnonzero(part == 0)]
         if lacking:
-            section.note(f"{split}: {counted(len(lacking), 'classes')} without any {noun}", lacking)
+            section.note(f"{split}: {counted(len(lacking), 'classes')} without {noun}", lacking)
 
 
 def _scales(data: ObjectDataModule, source: ObjectFiles, images: np.ndarray) -> np.ndarray:

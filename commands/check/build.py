@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import ActionConfigFile, Namespace
 
 from commands.arguments import find_config, read_yaml
 from commands.errors import readable
@@ -32,8 +32,7 @@ def parse(configs: Sequence[str], typed: list[str]) -> Namespace:
             raise ConfigError(f"check looks at the data alone: leave out {word.partition('=')[0]}")
     if not words:
         raise ConfigError("check needs data: add --data with the name of a class, or --config tasks/NAME.yaml")
-    parser = Parser()
-    parser.add_lightning_class_args(DataModule, "data", subclass_mode=True)
+    parser = _parser()
     try:
         settings = expand_home(parser.parse_args(words))
     except Refused as error:
@@ -72,9 +71,14 @@ def prepared(settings: Namespace) -> tuple[DataModule, list[str]]:
 
 def build(settings: Namespace) -> DataModule:
     """The data module of the settings, not yet set up; of frames of videos, that of the videos."""
-    parser = Parser()
-    parser.add_lightning_class_args(DataModule, "data", subclass_mode=True)
-    data = parser.instantiate(Namespace(data=settings.data)).data
+    data = _parser().instantiate(Namespace(data=settings.data)).data
     data.prepare_data()
     data.set_letterbox(True)  # images of any size
     return data.videos if isinstance(data, VideoFrames) else data
+
+
+def _parser() -> Parser:
+    parser = Parser()
+    parser.add_argument("--config", action=ActionConfigFile)
+    parser.add_lightning_class_args(DataModule, "data", subclass_mode=True)
+    return parser

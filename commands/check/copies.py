@@ -112,7 +112,8 @@ def check_copies(data: SplitData, groups: list[list[Item]], near: list[Copy]) ->
         section.lines.append(f"no {noun} occur twice")
     copies = copies_of(groups)
     across = [copy for copy in copies if copy.first.split != copy.second.split]
-    for pairs, title in ((across or copies, f"identical {noun}"), (near, f"{noun} that look alike")):
+    alike = sorted(near, key=lambda copy: copy.first.split == copy.second.split)
+    for pairs, title in ((across or copies, f"identical {noun}"), (alike, f"{noun} that look alike")):
         _draw(section, data, pairs, title)
     return section
 

@@ -77,8 +77,8 @@ def _sizes(shapes: np.ndarray) -> tuple[str, str, str]:
 
 
 def _range(values: np.ndarray, form: str = ",.0f") -> str:
-    low, middle, high = (f"{value:{form}}" for value in (values.min(), np.median(values), values.max()))
-    return low if low == high else f"{low} to {high}, median {middle}"
+    low, high = (f"{value:{form}}" for value in (values.min(), values.max()))
+    return low if low == high else f"{low} to {high}"
 
 
 def _formats(items: list[Item], split: str) -> str:
@@ -107,9 +107,8 @@ def _odd_sizes(section: Section, data: ImageFilesData, items: list[Item], shapes
     side = getattr(data, "image_size", None)
     if isinstance(side, int) and (small := np.flatnonzero(shapes.min(1) < side)).size:
         names = [f"{items[i].name} ({shapes[i][1]} x {shapes[i][0]})" for i in small]
-        section.note(
-            f"{counted(len(names), 'images')} smaller than data.image_size {side}, so they are enlarged", names
-        )
+        many = "all images" if len(names) == len(items) else counted(len(names), "images")
+        section.note(f"{many} smaller than data.image_size {side}, so they are enlarged", names)
 
 
 def _odd_pixels(section: Section, items: list[Item], thumbnails: np.ndarray) -> None:

@@ -75,9 +75,10 @@ def fix(data: DataModule, groups: list[list[Item]], settings: Namespace, out: Pa
         shutil.rmtree(out, ignore_errors=True)
         section.note(f"no cleaned copy is written: {error}; duplicates.csv lists what occurs twice")
         return section
+    lacking = f"the data without {counted(len(found), 'files')}, which {TABLE} there lists with the reasons"
     section.lines.append(
-        f"{out} holds the data without {counted(len(found), 'files')}, which {out / TABLE} lists with the reasons; "
-        f"train on it with --data.root {moved.data.init_args.root}"
+        f"{out} holds {lacking if found else 'all files, because nothing had to be left out'}: train on it with "
+        f"--data.root {moved.data.init_args.root}"
     )
     return section
 

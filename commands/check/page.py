@@ -65,9 +65,9 @@ def _body(section: Section) -> list[str]:
     for finding in section.findings:
         lines += _wrapped(f"{'WRONG' if finding.wrong else 'note'}: {finding.text}", "  ", "    ")
         for name in finding.names[:SHOWN]:
-            lines += _wrapped(name, "      ", "        ")
+            lines += _wrapped(name, "    ", "      ")
         if len(finding.names) > SHOWN:
-            lines.append(f"      and {len(finding.names) - SHOWN:,} more")
+            lines.append(f"    and {len(finding.names) - SHOWN:,} more")
     return lines
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from commands.check.drawing import histogram
 from commands.check.findings import Figure, Section, Table, counted
 from datamodules.captions.caption_data import CaptionData
+from datamodules.split_data import extent
 from datamodules.text.bitext import Bitext
 from datamodules.text.text_data import TextData
 from datamodules.video.videos_on_disk import VideosOnDisk
@@ -36,8 +37,6 @@ def check_pairs(data: TextData) -> Section:
     ):
         if found[key]:
             section.note(f"{counted(len(set(found[key])), 'pairs')} {text}", [*dict.fromkeys(found[key])])
-    for line in data.notes:
-        section.note(line.removeprefix("warning: "))
     return section
 
 
@@ -52,13 +51,11 @@ def check_captions(data: CaptionData) -> Section:
             twice += [f"{source.id(i)} {text!r}" for text in again]
     _lengths(section, lengths, "words of a caption")
     for split, counts in each.items():
-        section.lines.append(f"{split}: {min(counts)} to {max(counts)} captions for an image")
+        section.lines.append(f"{split}: {extent(counts)} captions for an image")
     if data.dropped:
         section.note(f"{counted(len(data.dropped), 'captions')} without text, left out", data.dropped)
     if twice:
         section.note(f"{counted(len(twice), 'captions')} twice below one image", twice)
-    for line in data.notes:
-        section.note(line)
     return section
 
 
@@ -69,7 +66,7 @@ def check_videos(data: VideosOnDisk) -> Section:
         times = [source.times(i) for i in kept]
         frames[split] = np.array([len(part) for part in times])
         sides = np.array([source.shape(i) for i in kept])
-        cells = (_extent(frames[split]), _extent(sides[:, 1]), _extent(sides[:, 0]))
+        cells = (extent(frames[split]), extent(sides[:, 1]), extent(sides[:, 0]))
         rows.append((split, f"{len(kept):,}", *cells))
         short += [
             f"{source.id(i)} ({len(part)} frames)"
@@ -104,8 +101,3 @@ def _lengths(section: Section, lengths: dict[str, np.ndarray], title: str) -> No
     section.tables.append(Table(("part", "count", "least words", "median", "most"), rows))
     words = "; ".join(f"{row[0]}: {row[2]} to {row[4]}, median {row[3]}" for row in rows)
     section.figures.append(Figure(histogram(lengths, title, "words"), f"{title}; {words}"))
-
-
-def _extent(values: np.ndarray) -> str:
-    low, high = values.min(), values.max()
-    return f"{low}" if low == high else f"{low} to {high}"

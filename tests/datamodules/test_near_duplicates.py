@@ -77,7 +77,7 @@ def test_a_thumbnail_decoded_at_a_reduced_scale_is_that_of_the_whole_image(tmp_p
     path, image = tmp_path / "a.jpg", scene(1, side)
     image.save(path, quality=95)
     whole = thumbnail(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)).astype(int)
-    assert np.abs(read_thumbnail(path, (side, side)).astype(int) - whole).mean() < 2
+    assert np.abs(read_thumbnail(path, (side, side)).astype(int) - whole).mean() < 4
 
 
 def test_a_thumbnail_stands_upright_and_reads_what_opencv_does_not(tmp_path):
