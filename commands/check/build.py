@@ -54,7 +54,7 @@ def prepared(settings: Namespace) -> tuple[DataModule, list[str]]:
     settings = settings.clone()
     for on_error in ("as typed", "skip"):
         if on_error == "skip":
-            settings.data.init_args.on_error = "skip"
+            settings.data.init_args["on_error"] = "skip"
         data = None
         try:
             data = build(settings)

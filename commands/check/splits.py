@@ -24,7 +24,7 @@ def check_splits(data: SplitData) -> Section:
     for split in ("val", "test"):
         if split not in sizes:
             section.note(f"there is no {split} set")
-    section.findings += map(Finding, data.unlabeled)
+    section.findings.extend(map(Finding, data.unlabeled))
     labeled = [split for split, (source, _) in data.splits.items() if data.classes and source.labels is not None]
     if labeled:
         _check_classes(data, labeled, section)
