@@ -34,7 +34,7 @@ COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 def ours(path: Path) -> np.ndarray:
-    """What `check` does with a file: its size, then its thumbnail."""
+    """The thumbnail of a file, as `check` makes it."""
     return read_thumbnail(path, read_header(path).shape)
 
 
