@@ -14,6 +14,9 @@ from datamodules import DataModule
 from datamodules.video import VideoFrames
 from modules.contracts import ConfigError, DataError
 
+EVERY = {"label_fraction": 1.0, "num_labels": None}
+"""Settings that would hide samples; a check looks at all."""
+
 
 def parse(configs: Sequence[str], typed: list[str]) -> Namespace:
     """Settings of `data`: from the YAMLs, then as typed.
@@ -39,11 +42,14 @@ def parse(configs: Sequence[str], typed: list[str]) -> Namespace:
         raise ConfigError(readable(str(error), parser, words)) from error
     check_classes("data", settings.data)
     check_locations(Namespace(init_args=Namespace()), settings.data)
+    for name, value in EVERY.items():
+        if name in settings.data.init_args:
+            settings.data.init_args[name] = value
     return settings
 
 
-def prepared(settings: Namespace) -> tuple[DataModule, list[str]]:
-    """The data module, set up to train; and the sentences with which `fit` refuses it.
+def prepared(settings: Namespace) -> tuple[DataModule, list[str], bool]:
+    """The data module, set up to train; the sentences with which `fit` refuses it; and true if it is set up in the end.
 
     Where it is refused, it is set up once more without the samples that cannot be used.
 
@@ -59,12 +65,12 @@ def prepared(settings: Namespace) -> tuple[DataModule, list[str]]:
         try:
             data = build(settings)
             data.setup("fit")
-            return data, refused
+            return data, refused, True
         except DataError as error:
             refused += [str(error)] if str(error) not in refused else []
             if "on_error" not in settings.data.init_args or on_error == "skip":
                 if getattr(data, "splits", None):
-                    return data, refused
+                    return data, refused, False
                 raise DataError(refused[0]) from error
     raise AssertionError("the second round returns or raises")
 

@@ -66,11 +66,11 @@ def check(argv: list[str]) -> None:
     directory.claim()
     failed = True
     try:
-        data, refused = prepared(settings)
+        data, refused, ready = prepared(settings)
         title = f"Check of {type(data).__name__}{_place(settings)}"
-        found = check_all(data, refused)
+        found = check_all(data, refused, ready)
         if out:
-            found.sections.append(fix(data, found.groups, settings, out))
+            found.sections.append(fix(data, found, settings, out))
         verdict = _verdict(found.sections)
         text = text_page(title, verdict, found.sections)
         _write(directory.path, text, html_page(title, verdict, found.sections), found)

@@ -17,9 +17,10 @@ from commands.check.findings import Figure, Item, Section, counted
 from datamodules.cache import cached_tensors, digest, stamp
 from datamodules.duplicates import identical
 from datamodules.image_files import ImageFilesData
-from datamodules.near_duplicates import near_duplicates, read_thumbnail, thumbnail
+from datamodules.near_duplicates import SIDE, near_duplicates, read_thumbnail, thumbnail
 from datamodules.split_data import SplitData
 from datamodules.text.bitext import Bitext
+from modules.contracts import DataError
 
 DRAWN = 12  # pairs of a figure
 COMMON = 0.01  # share of a split's sentences that may occur in training: short ones recur
@@ -43,21 +44,36 @@ class Copy(NamedTuple):
         return self.first.split, self.second.split
 
 
-def thumbnails_of(data: SplitData, items: Sequence[Item]) -> np.ndarray:
-    """Gray thumbnails of images, uint8 (N, H, W); those of files are cached for the next run on the same files."""
+def thumbnails_of(data: ImageFilesData, items: Sequence[Item]) -> tuple[np.ndarray, np.ndarray]:
+    """Gray thumbnails of images, uint8 (N, H, W), and true for those that cannot be decoded, bool (N,).
 
-    def look(item: Item) -> np.ndarray:
+    Those of files are cached for the next run on the same files.
+    """
+    failed = np.zeros((SIDE, SIDE), np.uint8), True
+
+    def look(item: Item) -> tuple[np.ndarray, bool]:
+        source, _ = data.splits[item.split]
         if item.path is None:
-            return thumbnail(data.splits[item.split][0].image(item.row))
-        return read_thumbnail(item.path, inspection(data, item).shape)
+            return thumbnail(source.image(item.row)), False
+        found = inspection(data, item)
+        try:
+            if found.depth:
+                return thumbnail(source.image(item.row)), False
+            return read_thumbnail(item.path, found.shape), False
+        except DataError:
+            return failed
 
     def compute() -> dict[str, torch.Tensor]:
         with ThreadPoolExecutor(cpu_count()) as threads:
-            return {"thumbnails": torch.from_numpy(np.stack(list(threads.map(look, items))))}
+            shown, wrong = zip(*threads.map(look, items), strict=True)
+        return {"thumbnails": torch.from_numpy(np.stack(shown)), "failed": torch.tensor(wrong)}
 
     if any(item.path is None for item in items):
-        return compute()["thumbnails"].numpy()
-    return cached_tensors("thumbnails", digest(stamp(item.path) for item in items), compute)["thumbnails"].numpy()
+        found = compute()
+    else:
+        key = digest([data.hparams.get("value_range"), *(stamp(item.path) for item in items)])
+        found = cached_tensors("thumbnails", key, compute)
+    return found["thumbnails"].numpy(), found["failed"].numpy()
 
 
 def equal_groups(data: SplitData, items: Sequence[Item]) -> list[list[Item]]:

@@ -40,13 +40,14 @@ def broken_files(data: SplitData) -> list[str]:
     return [*(clause for _, clause in broken), *rest]
 
 
-def check_sizes(data: ImageFilesData, items: list[Item], thumbnails: np.ndarray) -> Section:
+def check_sizes(data: ImageFilesData, items: list[Item], thumbnails: np.ndarray, failed: np.ndarray) -> Section:
     """Sizes, formats and oddities of image files.
 
     Args:
         data: set up.
         items: its samples that have a file.
         thumbnails: of the items, uint8 (N, H, W).
+        failed: true for those that cannot be decoded, bool (N,).
     """
     section = Section("Image files")
     looked = [inspection(data, item) for item in items]
@@ -61,7 +62,10 @@ def check_sizes(data: ImageFilesData, items: list[Item], thumbnails: np.ndarray)
         section.figures.append(Figure(chart, f"width and height of the images; {words}"))
     _odd_files(section, items, looked)
     _odd_sizes(section, data, items, shapes)
-    _odd_pixels(section, items, thumbnails)
+    if failed.any():
+        names = [items[i].name for i in np.flatnonzero(failed)]
+        section.wrong(f"{counted(len(names), 'images')} that cannot be decoded, so training stops at them", names)
+    _odd_pixels(section, [items[i] for i in np.flatnonzero(~failed)], thumbnails[~failed])
     return section
 
 

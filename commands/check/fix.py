@@ -12,8 +12,10 @@ from jsonargparse import Namespace
 from commands.check.build import build
 from commands.check.findings import Item, Section, all_items, counted
 from commands.check.lists import Lists
+from commands.check.sections import Checked
 from datamodules import DataModule
 from datamodules.detection.object_data import ObjectDataModule
+from datamodules.detection.objects import ObjectFiles
 from datamodules.finding import find_images, walk
 from datamodules.inspection import inspect_all
 from datamodules.pairs import Pairs
@@ -54,12 +56,12 @@ def check_place(out: Path, settings: Namespace) -> None:
         raise ConfigError(f"--fix {out} lies in data.root {root}: name a folder outside of it")
 
 
-def fix(data: DataModule, groups: list[list[Item]], settings: Namespace, out: Path) -> Section:
+def fix(data: DataModule, checked: Checked, settings: Namespace, out: Path) -> Section:
     """Write the copy, read it once more as `fit` does, and say what it lacks.
 
     Args:
         data: set up.
-        groups: samples of equal content, in order of preference.
+        checked: what was found.
         settings: as typed, of the data.
         out: the folder of the copy.
     """
@@ -67,7 +69,7 @@ def fix(data: DataModule, groups: list[list[Item]], settings: Namespace, out: Pa
     try:
         base = _base(data, place)
         moved = _moved(settings, base, out)
-        found = [*_broken(data), *_repeated(data, groups)]
+        found = [*_broken(data, checked.damaged), *_repeated(data, checked.groups)]
         with writing(out):
             _write(data, base, out, found)
         _read_again(data, found, moved)
@@ -116,8 +118,11 @@ def _moved(settings: Namespace, base: Path, out: Path) -> Namespace:
     return moved
 
 
-def _broken(data: SplitData) -> Iterator[LeftOut]:
+def _broken(data: SplitData, damaged: list[Item]) -> Iterator[LeftOut]:
     """Samples that cannot be used, each with the reason."""
+    for item in damaged:
+        split = "train" if _drawn(data) and item.split == "val" else item.split
+        yield LeftOut(item.path, split, f"{item.path} cannot be decoded")
     for split, (source, _) in data.splits.items():
         if split == "val" and _drawn(data):
             continue
@@ -226,11 +231,21 @@ def _read_again(data: SplitData, found: list[LeftOut], moved: Namespace) -> None
     copy.setup("fit")
     dropped = {(row.path, row.split) for row in found}
 
-    def names(module: SplitData, without: set) -> set[tuple[str, str]]:
+    def samples(module: SplitData, without: set) -> set[tuple]:
         items = ((i, "train" if _drawn(module) and i.split == "val" else i.split) for i in all_items(module))
-        return {(split, item.name) for item, split in items if (item.path, split) not in without}
+        kept = ((item, split) for item, split in items if (item.path, split) not in without)
+        return {(split, item.name, item.label, _annotations(module, item)) for item, split in kept}
 
-    wanted, there = names(data, dropped), names(copy, set())
-    if wanted != there:
-        odd = sorted(wanted ^ there)[0]
-        raise Unsound(f"its layout does not allow to leave files out, as {odd[1]} of {odd[0]} shows")
+    odd = samples(data, dropped) ^ samples(copy, set())
+    if odd or copy.classes != data.classes:
+        example = f", as {sorted(map(str, odd))[0]} shows" if odd else ""
+        raise Unsound(f"this layout does not allow to leave files out{example}")
+
+
+def _annotations(data: SplitData, item: Item) -> int:
+    """Number of objects, or of captions, of a sample."""
+    source, _ = data.splits[item.split]
+    if isinstance(source, ObjectFiles):
+        return len(source.objects(item.row))
+    captions = getattr(source, "captions", None)
+    return len(captions[item.row]) if captions else 0

@@ -14,6 +14,7 @@ from datamodules.text_files import read_text
 from modules.contracts import DataError
 
 TEXTS = {".txt", ".csv", ".tsv", ".lst"}
+STEMS = "ImageSets"  # folder of Pascal VOC's lists, which name images without suffix
 LARGEST = 1 << 30  # bytes of a list
 
 
@@ -56,10 +57,10 @@ class Lists:
 
     def _is_lost(self, name: str, file: Path, lost: set[Path]) -> bool:
         name = re.sub(r"#\d+$", "", name)  # Flickr8k's number of the caption
-        if not Path(posix(name)).suffix:
-            return any(path.stem == posix(name).rpartition("/")[2] for path in lost)
-        stem = posix(name).rpartition("/")[2]
-        if all(path.name != stem for path in lost):
+        last = posix(name).rpartition("/")[2]
+        if not Path(last).suffix:
+            return STEMS in file.parts and any(path.stem == last for path in lost)
+        if all(path.name != last for path in lost):
             return False
         return locate(name, [self.base, file.parent, *self.folders]) in lost
 
@@ -71,11 +72,15 @@ class Lists:
             return None
         if not isinstance(content, dict) or not isinstance(content.get("images"), list):
             return None
-        out = [image for image in content["images"] if self._is_lost(_file(image), path, lost)]
-        if not out:
+        kept, numbers = [], set()
+        for image in content["images"]:
+            if self._is_lost(_file(image), path, lost):
+                numbers.add(str(image.get("id")))
+            else:
+                kept.append(image)
+        if not numbers:
             return None
-        numbers = {str(image.get("id")) for image in out}
-        content["images"] = [image for image in content["images"] if image not in out]
+        content["images"] = kept
         if isinstance(content.get("annotations"), list):
             content["annotations"] = [a for a in content["annotations"] if str(a.get("image_id")) not in numbers]
         return json.dumps(content)
@@ -91,7 +96,10 @@ def _file(image: Any) -> str:
 
 def _yaml(text: str, path: Path, lost: set[Path]) -> str | None:
     """YOLO's data.yaml without `path`, which would lead back to the original."""
-    content = yaml.load(text, Loader=yaml.BaseLoader)
+    try:
+        content = yaml.load(text, Loader=yaml.BaseLoader)
+    except yaml.YAMLError:
+        return None
     if not isinstance(content, dict) or "names" not in content or "path" not in content:
         return None
     del content["path"]

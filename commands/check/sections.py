@@ -20,34 +20,45 @@ from datamodules.video.videos_on_disk import VideosOnDisk
 
 @dataclass
 class Checked:
-    """Sections, groups of samples of equal content, and all pairs of equal or similar ones; `classes` names labels."""
+    """All that was found.
+
+    Args:
+        sections: of the page.
+        groups: samples of equal content.
+        copies: all pairs of equal or similar ones.
+        damaged: images that cannot be decoded, although they looked whole.
+        classes: names of the labels.
+    """
 
     sections: list[Section]
     groups: list[list[Item]] = field(default_factory=list)
     copies: list[Copy] = field(default_factory=list)
+    damaged: list[Item] = field(default_factory=list)
     classes: list[str] | None = None
 
 
-def check_all(data: DataModule, refused: list[str]) -> Checked:
+def check_all(data: DataModule, refused: list[str], ready: bool) -> Checked:
     """Check a data module that is set up.
 
     Args:
         data: any; one without splits only says what `fit` says of it.
         refused: sentences with which `fit` refuses it.
+        ready: true if it is set up without the samples that `fit` refuses.
     """
     start = Section("As fit sees it", findings=[Finding(text, wrong=True) for text in refused])
-    if not refused:
+    if ready:
         start.lines += [line for line in data.describe() if not line.startswith("warning: ")]
     if not isinstance(data, SplitData):
         return Checked([start])
     items = all_items(data)
     sections = [start, check_splits(data), check_broken(data)]
-    groups, near = equal_groups(data, items), []
+    groups, near, damaged = equal_groups(data, items), [], []
     if isinstance(data, ImageFilesData):
-        thumbnails = thumbnails_of(data, items)
+        thumbnails, failed = thumbnails_of(data, items)
         near = similar(items, thumbnails, groups)
+        damaged = [item for item, wrong in zip(items, failed, strict=True) if wrong]
         if items[0].path is not None:
-            sections.append(check_sizes(data, items, thumbnails))
+            sections.append(check_sizes(data, items, thumbnails, failed))
     for kind, look in (
         (ObjectDataModule, check_objects),
         (MaskDataModule, check_masks),
@@ -58,4 +69,4 @@ def check_all(data: DataModule, refused: list[str]) -> Checked:
         if isinstance(data, kind):
             sections.append(look(data))
     sections.append(check_copies(data, groups, near))
-    return Checked(sections, groups, [*copies_of(groups), *near], data.classes)
+    return Checked(sections, groups, [*copies_of(groups), *near], damaged, data.classes)
