@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +12,9 @@ from commands.check.findings import Figure, Section, Table, counted
 from datamodules.detection.box_statistics import places, tally
 from datamodules.detection.object_data import ObjectDataModule
 from datamodules.detection.objects import ObjectFiles
+from datamodules.pairs import Legend, Pairs
 from datamodules.segmentation.mask_data import MaskDataModule
+from datamodules.segmentation.mask_statistics import Row
 from datamodules.segmentation.mask_statistics import class_counts as class_pixels
 
 TINY = 4  # pixels of a box's shorter side, as the network sees it
@@ -54,7 +57,7 @@ def check_masks(data: MaskDataModule) -> Section:
     for split, (source, rows) in data.splits.items():
         statistics = data.statistics(source)
         strange = {
-            f"{source.maps.path(i)} ({', '.join(f'{n:,} pixels of {v}' for v, n in odd)})"
+            f"{_map(source, i)} ({', '.join(f'{n:,} pixels of {v}' for v, n in odd)})"
             for i in rows
             if (odd := _unknown(source.legend, statistics[i]))
         }
@@ -64,7 +67,7 @@ def check_masks(data: MaskDataModule) -> Section:
                 f"{counted(len(strange), 'masks')} of {split} with values that are no class; classes are {known}",
                 sorted(strange),
             )
-        sizes = [f"{source.maps.path(i)}" for i in rows if statistics[i].shape != statistics[i].image]
+        sizes = [_map(source, i) for i in rows if statistics[i].shape != statistics[i].image]
         if sizes:
             section.wrong(f"{counted(len(sizes), 'masks')} of {split} of another size than the image", sizes)
         counts = class_pixels(source, statistics, rows)
@@ -106,7 +109,13 @@ def _pixel_tables(
             section.note(f"{counted(len(rare), 'classes')} of less than {100 * RARE:g} % of the training pixels", rare)
 
 
-def _unknown(legend, row) -> list[tuple[int, int]]:
+def _map(source: Pairs, index: int) -> str:
+    """The file of a semantic map, from the folder of the data on."""
+    path, root = source.maps.path(index), getattr(source.images, "root", Path())
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+def _unknown(legend: Legend, row: Row) -> list[tuple[int, int]]:
     return [(value, count) for value, count in zip(row.values, row.pixels, strict=True) if not legend.knows(value)]
 
 

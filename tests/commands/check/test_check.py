@@ -126,7 +126,7 @@ def test_masks_with_unknown_values_are_all_named(tmp_path, page):
     words = ["--data", "SegmentationFolder", "--data.root", str(tmp_path), "--data.classes", "[sky,sea]"]
     text, wrong = page(*words, "--data.batch_size", "1")
     assert "masks/train/2.png" in wrong
-    assert_named(text, "2.png (960 pixels of 9)", "3.png (960 pixels of 9)")
+    assert_named(" ".join(text.split()), "2.png (960 pixels of 9)", "3.png (960 pixels of 9)")
 
 
 def test_boxes_that_are_left_out_tiny_or_drawn_twice_are_named(tmp_path, page):
@@ -151,7 +151,7 @@ def test_sentences_that_are_empty_copied_or_leaked_are_named(tmp_path, page):
     words += [f"--data.test_{key} {tmp_path / name}" for key, name in (("source", "test.en"), ("target", "test.de"))]
     text, wrong = page("--data", "ParallelText", *" ".join(words).split(), "--data.val_split", "0")
     assert_named(wrong, "leak", "test", "train")
-    assert_named(text, "test.en:1 = train.en:4", "'Berlin'", "is empty")
+    assert_named(" ".join(text.split()), "test.en:1 = train.en:4", "'Berlin'", "is empty")
 
 
 def test_built_in_data_and_a_yaml_are_checked_too(tmp_path, page):

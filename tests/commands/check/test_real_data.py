@@ -37,13 +37,13 @@ def jsons(root: Path) -> Splits:
     for split in ("train", "val"):
         (file,) = (root / "annotations").glob(f"instances_{split}*.json")
         listed = [image["file_name"] for image in json.loads(file.read_text())["images"]]
-        found[split] = [next(root.rglob(Path(name).name)) for name in listed]
+        found[split] = [next((root / "images").rglob(Path(name).name)) for name in listed]
     return found
 
 
 SETS: dict[str, tuple[Callable[[Path], SplitData], Callable[[Path], Splits]]] = {
     "cifar10": (lambda root: d.ImageFolder(str(root), val_split=0), folders("{}/*/*.jpg", "train", "test")),
-    "camvid": (lambda root: d.CamVid(str(root)), folders("{}/*.png", "train", "val", "test")),
+    "camvid": (lambda root: d.CamVid(str(root)), folders("{}/*.jpg", "train", "val", "test")),
     "bccd_voc": (
         lambda root: d.DetectionFolder(str(root)),
         lists("ImageSets/Main/{}.txt", "JPEGImages/{}.jpg", {"train": "train", "val": "val", "test": "test"}),
