@@ -8,7 +8,7 @@ from jsonargparse import ActionConfigFile, Namespace
 from commands.arguments import find_config, read_yaml
 from commands.errors import readable
 from commands.home import expand_home
-from commands.parser import Parser, Refused
+from commands.parser import Parser, Refused, user_error
 from commands.setting_checks import check_classes, check_locations
 from datamodules import DataModule
 from datamodules.video import VideoFrames
@@ -77,7 +77,10 @@ def prepared(settings: Namespace) -> tuple[DataModule, list[str], bool]:
 
 def build(settings: Namespace) -> DataModule:
     """The data module of the settings, not yet set up; of frames of videos, that of the videos."""
-    data = _parser().instantiate(Namespace(data=settings.data)).data
+    try:
+        data = _parser().instantiate(Namespace(data=settings.data)).data
+    except ValueError as error:  # the parser puts its own around it
+        raise user_error(error) or error from error
     data.prepare_data()
     data.set_letterbox(True)  # images of any size
     return data.videos if isinstance(data, VideoFrames) else data

@@ -105,7 +105,7 @@ def test_broken_and_odd_files_are_named(tmp_path, page):
 
 def test_the_report_is_one_file_of_html_with_a_text_for_each_figure(tmp_path, page):
     root = folder(tmp_path / "pets")
-    scene(root / "train/cat/<b>&.png", 5, side=64)
+    scene(root / "train/cat/<b>&.png", 77, side=64)
     shutil.copy(root / "train/cat/0.png", root / "test/cat/copy.png")
     text, _ = page(*images(root))
     html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
@@ -175,3 +175,21 @@ def test_mistakes_are_refused_with_the_setting(tmp_path):
     with refuses(DataError, str(tmp_path / "none")):
         check([*images(tmp_path / "none"), "--run_dir", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
+
+
+def test_annotations_that_fit_refuses_are_named_and_the_rest_is_checked(tmp_path, page):
+    coco(tmp_path, [annotation(image=i) | {"id": i, "area": 9, "iscrowd": 0} for i in (1, 2, 3)])
+    (tmp_path / "images/2.png").write_bytes(b"no image")
+    words = [
+        "--data",
+        "DetectionFolder",
+        "--data.root",
+        str(tmp_path),
+        "--data.batch_size",
+        "1",
+        "--data.val_split",
+        "0",
+    ]
+    text, wrong = page(*words)
+    assert_named(wrong, "2.png", "--data.on_error skip")
+    assert_named(text, "without objects", "1 annotation left out")
