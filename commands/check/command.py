@@ -2,8 +2,6 @@
 
 import argparse
 import csv
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -75,7 +73,7 @@ def check(argv: list[str]) -> None:
         text = text_page(title, verdict, found.sections)
         _write(directory.path, text, html_page(title, verdict, found.sections), found)
         directory.point_latest()
-        _print(f"{text}\nwritten: {directory.path / 'report.html'}")
+        print(f"{text}\nwritten: {directory.path / 'report.html'}", flush=True)
         failed = False
     finally:
         directory.release(failed)
@@ -118,10 +116,3 @@ def _row(copy: Copy, classes: list[str] | None) -> list[str]:
         return [item.split, item.name, classes[item.label] if classes and item.label is not None else ""]
 
     return [copy.kind, f"{copy.similarity:.4f}", *cells(copy.first), *cells(copy.second)]
-
-
-def _print(text: str) -> None:
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:  # `head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
