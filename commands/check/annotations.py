@@ -8,7 +8,7 @@ import numpy as np
 
 from callbacks.figures.class_counts import class_counts
 from commands.check.drawing import histogram
-from commands.check.findings import Figure, Section, Table, counted
+from commands.check.findings import Figure, Section, Table, counted, splits_of
 from datamodules.detection.box_statistics import places, tally
 from datamodules.detection.object_data import ObjectDataModule
 from datamodules.detection.objects import ObjectFiles
@@ -24,14 +24,14 @@ RARE = 0.001  # share of the labeled pixels
 def check_objects(data: ObjectDataModule) -> Section:
     """Boxes and classes of objects: those left out, tiny or drawn twice, and images without any."""
     section, classes = Section("Objects"), data.classes
-    found = {split: tally(source, rows, len(classes)) for split, (source, rows) in data.splits.items()}
+    found = {split: tally(source, rows, len(classes)) for split, (source, rows) in splits_of(data).items()}
     numbers = {
-        s: (len(data.splits[s][1]), part.objects.sum(), part.crowds, len(part.empty)) for s, part in found.items()
+        s: (len(splits_of(data)[s][1]), part.objects.sum(), part.crowds, len(part.empty)) for s, part in found.items()
     }
     rows = [(split, *(f"{number:,}" for number in row)) for split, row in numbers.items()]
     section.tables.append(Table(("split", "images", "objects", "crowds", "without objects"), rows))
     _class_table(section, classes, {split: part.objects for split, part in found.items()}, "objects")
-    sizes = {split: _sizes(data, split) for split in data.splits}
+    sizes = {split: _sizes(data, split) for split in splits_of(data)}
     if sizes := {split: part for split, part in sizes.items() if len(part)}:
         title = "size of objects as the network sees them, root of the box's area"
         middle = "; ".join(f"{split}: median {np.median(part):.0f}" for split, part in sizes.items())
@@ -46,7 +46,7 @@ def check_objects(data: ObjectDataModule) -> Section:
     ):
         if names:
             section.note(f"{counted(len(names), 'boxes')} {text}", names)
-    if empty := [data.splits[split][0].id(i) for split, part in found.items() for i in part.empty]:
+    if empty := [splits_of(data)[split][0].id(i) for split, part in found.items() for i in part.empty]:
         section.note(f"{counted(len(empty), 'images')} without any object", empty)
     return section
 
@@ -54,7 +54,7 @@ def check_objects(data: ObjectDataModule) -> Section:
 def check_masks(data: MaskDataModule) -> Section:
     """Values and classes of semantic maps: unknown values, other sizes, classes that are rare or never shown."""
     section, pixels, images, lonely, void = Section("Masks"), {}, {}, [], []
-    for split, (source, rows) in data.splits.items():
+    for split, (source, rows) in splits_of(data).items():
         statistics = data.statistics(source)
         strange = {
             f"{_map(source, i)} ({', '.join(f'{n:,} pixels of {v}' for v, n in odd)})"
@@ -139,14 +139,14 @@ def _scales(data: ObjectDataModule, source: ObjectFiles, images: np.ndarray) -> 
 
 def _sizes(data: ObjectDataModule, split: str) -> np.ndarray:
     """Root of the area of each object's box in pixels that the network sees."""
-    source, rows = data.splits[split]
+    source, rows = splits_of(data)[split]
     images, chosen = places(source, rows)
     sides = source.boxes[chosen, 2:] - source.boxes[chosen, :2]
     return np.sqrt(sides.prod(1)) * _scales(data, source, images)
 
 
 def _tiny(data: ObjectDataModule) -> Iterator[str]:
-    for source, rows in data.splits.values():
+    for source, rows in splits_of(data).values():
         images, chosen = places(source, rows)
         sides = (source.boxes[chosen, 2:] - source.boxes[chosen, :2]).min(1) * _scales(data, source, images)
         for k in np.flatnonzero((sides < TINY) & ~source.crowd[chosen]):
@@ -154,7 +154,7 @@ def _tiny(data: ObjectDataModule) -> Iterator[str]:
 
 
 def _repeated(data: ObjectDataModule) -> Iterator[str]:
-    for source, rows in data.splits.values():
+    for source, rows in splits_of(data).values():
         images, chosen = places(source, rows)
         known: dict[tuple, int] = {}
         for image, k in zip(images.tolist(), chosen.tolist(), strict=True):

@@ -13,7 +13,7 @@ import torch
 
 from commands.check.drawing import caption, pairs_figure, shown
 from commands.check.files import inspection
-from commands.check.findings import Figure, Item, Section, counted
+from commands.check.findings import Figure, Item, Section, counted, splits_of
 from datamodules.cache import cached_tensors, digest, stamp
 from datamodules.duplicates import identical
 from datamodules.image_files import ImageFilesData
@@ -52,7 +52,7 @@ def thumbnails_of(data: ImageFilesData, items: Sequence[Item]) -> tuple[np.ndarr
     failed = np.zeros((SIDE, SIDE), np.uint8), True
 
     def look(item: Item) -> tuple[np.ndarray, bool]:
-        source, _ = data.splits[item.split]
+        source, _ = splits_of(data)[item.split]
         if item.path is None:
             return thumbnail(source.image(item.row)), False
         found = inspection(data, item)
@@ -79,11 +79,11 @@ def thumbnails_of(data: ImageFilesData, items: Sequence[Item]) -> tuple[np.ndarr
 def equal_groups(data: SplitData, items: Sequence[Item]) -> list[list[Item]]:
     """Groups of samples of equal content: bytes of files, else pixels, else text."""
     if items and items[0].path is not None:
-        numbers = {path: number for split in data.splits for path, number in data.files_of(split)}
+        numbers = {path: number for split in splits_of(data) for path, number in data.files_of(split)}
         return [[items[i] for i in group] for group in identical([(i.path, numbers[i.path]) for i in items])]
     found: dict[object, list[Item]] = defaultdict(list)
     for item in items:
-        found[_content(data.splits[item.split][0], item.row)].append(item)
+        found[_content(splits_of(data)[item.split][0], item.row)].append(item)
     return [group for group in found.values() if len(group) > 1]
 
 
@@ -144,16 +144,16 @@ def _leaks(section: Section, data: SplitData, groups: list[list[Item]]) -> None:
                 pairs += [f"{item.name} = {ours[0].name}" for item in theirs]
         if not pairs:
             continue
-        total = len(data.splits[b][1])
+        total = len(splits_of(data)[b][1])
         text = f"leak: {leaked:,} of the {total:,} {data.noun} of {b} are in {a} too"
-        if isinstance(data.splits[b][0], Bitext) and leaked <= COMMON * total:
+        if isinstance(splits_of(data)[b][0], Bitext) and leaked <= COMMON * total:
             section.note(f"{text}, which short sentences may be", pairs)
         else:
             section.wrong(f"{text}, so metrics on {b} are better than they should be", pairs)
 
 
 def _within(section: Section, data: SplitData, groups: list[list[Item]]) -> None:
-    for split in data.splits:
+    for split in splits_of(data):
         same = [[item for item in group if item.split == split] for group in groups]
         same = [group for group in same if len(group) > 1]
         if same:
@@ -183,9 +183,8 @@ def _named(data: SplitData, copy: Copy) -> str:
 
 def _draw(section: Section, data: SplitData, pairs: Sequence[Copy], title: str) -> None:
     pairs = pairs[:DRAWN]
-    drawable = isinstance(data, ImageFilesData) or (pairs and hasattr(data.splits[pairs[0].first.split][0], "image"))
-    if not pairs or not drawable:
-        return
+    if not pairs or not hasattr(splits_of(data)[pairs[0].first.split][0], "image"):
+        return  # none, or text and videos
     images = [tuple(_image(data, item) for item in (copy.first, copy.second)) for copy in pairs]
     captions = [
         f"{caption(copy.first.name, copy.first.split)}\n{caption(copy.second.name, copy.second.split)}"
@@ -197,4 +196,4 @@ def _draw(section: Section, data: SplitData, pairs: Sequence[Copy], title: str) 
 
 
 def _image(data: SplitData, item: Item) -> np.ndarray:
-    return data.splits[item.split][0].image(item.row) if item.path is None else shown(item.path)
+    return splits_of(data)[item.split][0].image(item.row) if item.path is None else shown(item.path)

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 
 from commands.check.drawing import size_scatter
-from commands.check.findings import Figure, Item, Section, Table, counted
+from commands.check.findings import Figure, Item, Section, Table, counted, splits_of
 from datamodules.finding import count_suffixes
 from datamodules.image_files import ImageFilesData
 from datamodules.inspection import Inspection
@@ -20,7 +20,7 @@ DARK, BRIGHT = 24, 232  # gray levels that all but one percent of an image's pix
 def check_broken(data: SplitData) -> Section:
     """Name the samples that cannot be used, and files of kinds that are not read; `data.on_error` is skip if any."""
     section, broken = Section("Broken files"), broken_files(data)
-    total = sum(len(rows) for _, rows in data.splits.values()) + len(broken)
+    total = sum(len(rows) for _, rows in splits_of(data).values()) + len(broken)
     if broken:
         section.note(f"{len(broken):,} of {total:,} {data.noun} cannot be used", broken)
     if data.others:
@@ -33,7 +33,7 @@ def check_broken(data: SplitData) -> Section:
 
 def broken_files(data: SplitData) -> list[str]:
     """A clause for each sample that cannot be used: its file and the fault."""
-    sources = list({id(source): source for source, _ in data.splits.values()}.values())
+    sources = list({id(source): source for source, _ in splits_of(data).values()}.values())
     broken = [(source.id(i), clause) for source in sources for i, clause in data.broken(source).items()]
     said = {name for name, _ in broken} | {f"{path}: files of this kind are not read" for path in data.others}
     rest = [] if isinstance(data, TextData) else [line for line in data.skipped if line not in said]
@@ -52,7 +52,7 @@ def check_sizes(data: ImageFilesData, items: list[Item], thumbnails: np.ndarray,
     section = Section("Image files")
     looked = [inspection(data, item) for item in items]
     shapes = np.array([found.shape for found in looked])
-    splits = [split for split in data.splits if any(item.split == split for item in items)]
+    splits = [split for split in splits_of(data) if any(item.split == split for item in items)]
     of = np.array([splits.index(item.split) for item in items])
     rows = [(split, *_sizes(shapes[of == k]), _formats(items, split)) for k, split in enumerate(splits)]
     section.tables.append(Table(("split", "width", "height", "width / height", "formats"), rows))
@@ -71,7 +71,7 @@ def check_sizes(data: ImageFilesData, items: list[Item], thumbnails: np.ndarray,
 
 def inspection(data: ImageFilesData, item: Item) -> Inspection:
     """The inspection of a sample's file."""
-    source, _ = data.splits[item.split]
+    source, _ = splits_of(data)[item.split]
     return data.looked[id(data.image_files(source).paths)][item.row]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -80,11 +80,16 @@ class Item(NamedTuple):
     label: int | None
 
 
+def splits_of(data: SplitData) -> dict[Split, tuple[Any, np.ndarray]]:
+    """The source of each split, of the data module's own kind, and the indices of its samples."""
+    return data.splits
+
+
 def all_items(data: SplitData) -> list[Item]:
     """Every sample of every split, test first: of equal ones the first is the one to keep."""
     found = []
     for split in ("test", "val", "train"):
-        source, rows = data.splits.get(split, (None, ()))
+        source, rows = splits_of(data).get(split, (None, ()))
         files = data.image_files(source) if isinstance(data, ImageFilesData) and len(rows) else None
         files = source if isinstance(data, VideosOnDisk) else files
         labels = getattr(source, "labels", None)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from jsonargparse import Namespace
 
 from commands.check.build import build
-from commands.check.findings import Item, Section, all_items, counted
+from commands.check.findings import Item, Section, all_items, counted, splits_of
 from commands.check.lists import Lists
 from commands.check.sections import Checked
 from datamodules import DataModule
@@ -123,7 +123,7 @@ def _broken(data: SplitData, damaged: list[Item]) -> Iterator[LeftOut]:
     for item in damaged:
         split = "train" if _drawn(data) and item.split == "val" else item.split
         yield LeftOut(item.path, split, f"{item.path} cannot be decoded")
-    for split, (source, _) in data.splits.items():
+    for split, (source, _) in splits_of(data).items():
         if split == "val" and _drawn(data):
             continue
         files = source.images if isinstance(source, Pairs) else getattr(source, "files", source)
@@ -138,7 +138,8 @@ def _broken(data: SplitData, damaged: list[Item]) -> Iterator[LeftOut]:
 
 def _drawn(data: SplitData) -> bool:
     """True if val is a share of train."""
-    return "val" in data.splits and "train" in data.splits and data.splits["val"][0] is data.splits["train"][0]
+    sources = {split: source for split, (source, _) in splits_of(data).items()}
+    return "val" in sources and sources["val"] is sources.get("train")
 
 
 def _repeated(data: SplitData, groups: list[list[Item]]) -> Iterator[LeftOut]:
@@ -189,7 +190,7 @@ def _write(data: SplitData, base: Path, out: Path, found: list[LeftOut]) -> None
 def _companions(data: SplitData, base: Path, gone: set[Path]) -> set[Path]:
     """Files with the annotations of images that are gone: masks, YOLO's txt, Pascal VOC's xml, id-PNGs."""
     found = set()
-    for source, _ in data.splits.values():
+    for source, _ in splits_of(data).values():
         if isinstance(source, Pairs) and isinstance(source.maps, MaskFiles):
             found |= {source.maps.path(i) for i in range(len(source)) if source.images.path(i) in gone}
     if not isinstance(data, ObjectDataModule):
@@ -244,7 +245,7 @@ def _read_again(data: SplitData, found: list[LeftOut], moved: Namespace) -> None
 
 def _annotations(data: SplitData, item: Item) -> int:
     """Number of objects, or of captions, of a sample."""
-    source, _ = data.splits[item.split]
+    source, _ = splits_of(data)[item.split]
     if isinstance(source, ObjectFiles):
         return len(source.objects(item.row))
     captions = getattr(source, "captions", None)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from callbacks.figures.class_counts import class_counts
-from commands.check.findings import Figure, Finding, Section, Table, counted
+from commands.check.findings import Figure, Finding, Section, Table, counted, splits_of
 from datamodules.split_data import IMBALANCE, SplitData
 from datamodules.text.text_data import TextData
 
@@ -12,7 +12,7 @@ FEW = 5  # training samples of a class that are too few
 
 def check_splits(data: SplitData) -> Section:
     """Count samples and classes of each split."""
-    section, sizes = Section("Splits and classes"), {split: len(rows) for split, (_, rows) in data.splits.items()}
+    section, sizes = Section("Splits and classes"), {split: len(rows) for split, (_, rows) in splits_of(data).items()}
     total = max(1, sum(sizes.values()))
     rows = [(split, f"{size:,}", f"{100 * size / total:.1f} %") for split, size in sizes.items()]
     section.tables.append(Table(("split", data.noun, "share"), rows))
@@ -25,7 +25,7 @@ def check_splits(data: SplitData) -> Section:
         if split not in sizes:
             section.note(f"there is no {split} set")
     section.findings.extend(map(Finding, data.unlabeled))
-    labeled = [split for split, (source, _) in data.splits.items() if data.classes and source.labels is not None]
+    labeled = [split for split, (source, _) in splits_of(data).items() if data.classes and source.labels is not None]
     if labeled:
         _check_classes(data, labeled, section)
     return section
@@ -34,7 +34,7 @@ def check_splits(data: SplitData) -> Section:
 def _check_classes(data: SplitData, labeled: list[str], section: Section) -> None:
     classes, counts = data.classes, {}
     for split in labeled:
-        source, rows = data.splits[split]
+        source, rows = splits_of(data)[split]
         counts[split] = np.bincount(source.labels[rows], minlength=len(classes))
     rows = [[name, *(f"{counts[split][i]:,}" for split in labeled)] for i, name in enumerate(classes)]
     section.tables.append(Table(("class", *labeled), rows))

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 
 from commands.check.drawing import histogram
-from commands.check.findings import Figure, Section, Table, counted
+from commands.check.findings import Figure, Section, Table, counted, splits_of
 from datamodules.captions.caption_data import CaptionData
 from datamodules.split_data import extent
 from datamodules.text.bitext import Bitext
@@ -20,7 +20,7 @@ def check_pairs(data: TextData) -> Section:
     """Lengths of sentences; pairs that are empty, equal, of very different lengths, or hold lost characters."""
     section, lengths = Section("Sentences"), {}
     found: dict[str, list[str]] = {"empty": [], "same": [], "uneven": [], "lost": []}
-    for split, (pairs, rows) in data.splits.items():
+    for split, (pairs, rows) in splits_of(data).items():
         for side, (_, texts) in zip(("source", "target"), pairs.sides(), strict=False):
             lengths[f"{split} {side}"] = np.array([len(texts[i].split()) for i in rows])
             found["lost"] += [f"{pairs.id(i)} ({side})" for i in rows if LOST in texts[i]]
@@ -43,7 +43,7 @@ def check_pairs(data: TextData) -> Section:
 def check_captions(data: CaptionData) -> Section:
     """Captions: number of each image, lengths, and captions that are empty or stand twice below one image."""
     section, lengths, each, twice = Section("Captions"), {}, {}, []
-    for split, (source, rows) in data.splits.items():
+    for split, (source, rows) in splits_of(data).items():
         lengths[split] = np.array([len(text.split()) for i in rows for text in source.captions[i]])
         each[split] = [len(source.captions[i]) for i in rows]
         for i in rows:
@@ -62,7 +62,7 @@ def check_captions(data: CaptionData) -> Section:
 def check_videos(data: VideosOnDisk) -> Section:
     """Frames, seconds and sizes of videos, and videos that are shorter than a clip."""
     section, frames, rows, short = Section("Videos"), {}, [], []
-    for split, (source, kept) in data.splits.items():
+    for split, (source, kept) in splits_of(data).items():
         times = [source.times(i) for i in kept]
         frames[split] = np.array([len(part) for part in times])
         sides = np.array([source.shape(i) for i in kept])
