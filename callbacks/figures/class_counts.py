@@ -1,6 +1,7 @@
 """Bar chart of the number of samples of each class, one bar per split."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ COLORS = ("#1f5fa8", "#d9822b", "#4d9a4a")  # told apart by color-blind readers 
 BAR = 9  # pixels of a bar
 
 
-def class_counts(classes: Sequence[str], counts: Mapping[str, np.ndarray], noun: str) -> np.ndarray:
+def class_counts(classes: Sequence[str], counts: Mapping[Any, np.ndarray], noun: str) -> np.ndarray:
     """Horizontal bars of the samples of each class, most frequent first.
 
     Args:

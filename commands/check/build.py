@@ -69,7 +69,7 @@ def prepared(settings: Namespace) -> tuple[DataModule, list[str], bool]:
         except DataError as error:
             refused += [str(error)] if str(error) not in refused else []
             if "on_error" not in settings.data.init_args or on_error == "skip":
-                if getattr(data, "splits", None):
+                if data is not None and getattr(data, "splits", None):
                     return data, refused, False
                 raise DataError(refused[0]) from error
     raise AssertionError("the second round returns or raises")

@@ -90,8 +90,8 @@ def equal_groups(data: SplitData, items: Sequence[Item]) -> list[list[Item]]:
 def _content(source, row: int) -> object:
     if isinstance(source, Bitext):
         return tuple(texts[row] for _, texts in source.sides())
-    image = np.ascontiguousarray(source.image(row))
-    return image.shape, hashlib.sha256(image).digest()
+    image = source.image(row)
+    return image.shape, hashlib.sha256(image.tobytes()).digest()
 
 
 def copies_of(groups: Iterable[list[Item]]) -> list[Copy]:
@@ -116,8 +116,9 @@ def check_copies(data: SplitData, groups: list[list[Item]], near: list[Copy]) ->
     section, noun = Section("Duplicates and leaks"), data.noun
     _leaks(section, data, groups)
     _within(section, data, groups)
+    names = data.classes or []
     conflicts = [
-        " = ".join(f"{item.name} ({data.classes[item.label]})" for item in group)
+        " = ".join(f"{item.name} ({names[item.label]})" for item in group)
         for group in groups
         if len({item.label for item in group}) > 1
     ]
@@ -176,8 +177,9 @@ def _near(section: Section, data: SplitData, near: list[Copy]) -> None:
 
 def _named(data: SplitData, copy: Copy) -> str:
     sign = "~ mirrored" if copy.kind == "mirrored" else "~"
-    labels = {item.label for item in (copy.first, copy.second)}
-    classes = f", {' and '.join(data.classes[i] for i in sorted(labels))}" if len(labels) > 1 else ""
+    labels = {item.label for item in (copy.first, copy.second)} - {None}
+    names = [name for i, name in enumerate(data.classes or []) if i in labels]
+    classes = f", {' and '.join(names)}" if len(names) > 1 else ""
     return f"{copy.first.name} {sign} {copy.second.name} ({copy.similarity:.3f}{classes})"
 
 
@@ -185,7 +187,7 @@ def _draw(section: Section, data: SplitData, pairs: Sequence[Copy], title: str) 
     pairs = pairs[:DRAWN]
     if not pairs or not hasattr(splits_of(data)[pairs[0].first.split][0], "image"):
         return  # none, or text and videos
-    images = [tuple(_image(data, item) for item in (copy.first, copy.second)) for copy in pairs]
+    images = [(_image(data, copy.first), _image(data, copy.second)) for copy in pairs]
     captions = [
         f"{caption(copy.first.name, copy.first.split)}\n{caption(copy.second.name, copy.second.split)}"
         + (f"\n{copy.kind}, {copy.similarity:.3f}" if copy.kind != "identical" else "")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from modules.contracts import DataError
 SIDE = 150  # pixels of an image of a pair
 
 
-def size_scatter(shapes: Mapping[str, np.ndarray]) -> np.ndarray:
+def size_scatter(shapes: Mapping[Any, np.ndarray]) -> np.ndarray:
     """Width and height of images as points, one color per split.
 
     Args:
@@ -34,7 +35,7 @@ def size_scatter(shapes: Mapping[str, np.ndarray]) -> np.ndarray:
     return render(figure)
 
 
-def histogram(values: Mapping[str, np.ndarray], title: str, unit: str) -> np.ndarray:
+def histogram(values: Mapping[Any, np.ndarray], title: str, unit: str) -> np.ndarray:
     """Histogram of positive numbers, one line per name, on a logarithmic axis where they span much.
 
     Args:
@@ -50,7 +51,7 @@ def histogram(values: Mapping[str, np.ndarray], title: str, unit: str) -> np.nda
     edges = np.geomspace(low, high * 1.001, 41) if spread else np.linspace(every.min(), every.max() + 1, 41)
     for (name, part), color in zip(values.items(), COLORS, strict=False):
         weights = np.full(len(part), 100 / max(1, len(part)))
-        axes.hist(part, edges, weights=weights, histtype="step", color=color, label=name, linewidth=1.5)
+        axes.hist(part, edges.tolist(), weights=weights, histtype="step", color=color, label=name, linewidth=1.5)
     axes.set(xlabel=unit, ylabel="percent", xscale="log" if spread else "linear")
     axes.grid(alpha=0.25)
     axes.legend(fontsize=9)

@@ -1,6 +1,7 @@
 """Section of image files: sizes and aspect ratios, broken files, and odd ones that can be used."""
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,8 @@ def check_sizes(data: ImageFilesData, items: list[Item], thumbnails: np.ndarray,
 def inspection(data: ImageFilesData, item: Item) -> Inspection:
     """The inspection of a sample's file."""
     source, _ = splits_of(data)[item.split]
-    return data.looked[id(data.image_files(source).paths)][item.row]
+    files: Any = data.image_files(source)
+    return data.looked[id(files.paths)][item.row]
 
 
 def _sizes(shapes: np.ndarray) -> tuple[str, str, str]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,15 +68,15 @@ class Item(NamedTuple):
         split: that it is in.
         row: its index in the source of the split.
         name: its id for users, a path below the root or a line of a file.
-        path: of its file, or its folder of frames; null where it is in memory.
-        label: its class; null without classes.
+        path: `Path` of its file, or its folder of frames; null where it is in memory.
+        label: index of its class; null without classes.
     """
 
     split: Split
     row: int
     name: str
-    path: Path | None
-    label: int | None
+    path: Any
+    label: Any
 
 
 def splits_of(data: SplitData) -> dict[Split, tuple[Any, np.ndarray]]:
@@ -89,8 +88,10 @@ def all_items(data: SplitData) -> list[Item]:
     """Every sample of every split, test first: of equal ones the first is the one to keep."""
     found = []
     for split in ("test", "val", "train"):
-        source, rows = splits_of(data).get(split, (None, ()))
-        files = data.image_files(source) if isinstance(data, ImageFilesData) and len(rows) else None
+        if split not in data.splits:
+            continue
+        source, rows = splits_of(data)[split]
+        files: Any = data.image_files(source) if isinstance(data, ImageFilesData) else None
         files = source if isinstance(data, VideosOnDisk) else files
         labels = getattr(source, "labels", None)
         for row in map(int, rows):

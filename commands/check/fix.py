@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jsonargparse import Namespace
 
@@ -68,6 +68,7 @@ def fix(data: DataModule, checked: Checked, settings: Namespace, out: Path) -> S
     section, place = Section("Cleaned copy"), settings.data.init_args.get("root")
     try:
         base = _base(data, place)
+        assert isinstance(data, SplitData)
         moved = _moved(settings, base, out)
         found = [*_broken(data, checked.damaged), *_repeated(data, checked.groups)]
         with writing(out):
@@ -126,7 +127,7 @@ def _broken(data: SplitData, damaged: list[Item]) -> Iterator[LeftOut]:
     for split, (source, _) in splits_of(data).items():
         if split == "val" and _drawn(data):
             continue
-        files = source.images if isinstance(source, Pairs) else getattr(source, "files", source)
+        files: Any = source.images if isinstance(source, Pairs) else getattr(source, "files", source)
         for i, clause in data.broken(source).items():
             yield LeftOut(files.path(i), split, clause)
     if isinstance(data, ObjectDataModule):  # its readers have left them out
@@ -146,7 +147,9 @@ def _repeated(data: SplitData, groups: list[list[Item]]) -> Iterator[LeftOut]:
     """Samples for training that occur in val or test, or twice; val's that occur in test."""
     trained = {"train", "val"} if _drawn(data) else {"train"}
     for group in groups:
-        classes = sorted({data.classes[item.label] for item in group if item.label is not None})
+        classes = (
+            sorted({data.classes[item.label] for item in group}) if data.classes and group[0].label is not None else []
+        )
         if len(classes) > 1:
             why = f"the same content in classes {', '.join(classes)}"
             spare = [item for item in group if item.split in trained]
@@ -192,7 +195,8 @@ def _companions(data: SplitData, base: Path, gone: set[Path]) -> set[Path]:
     found = set()
     for source, _ in splits_of(data).values():
         if isinstance(source, Pairs) and isinstance(source.maps, MaskFiles):
-            found |= {source.maps.path(i) for i in range(len(source)) if source.images.path(i) in gone}
+            images: Any = source.images
+            found |= {source.maps.path(i) for i in range(len(source)) if images.path(i) in gone}
     if not isinstance(data, ObjectDataModule):
         return found
     by_stem: dict[str, list[Path]] = {}
@@ -228,7 +232,7 @@ def _read_again(data: SplitData, found: list[LeftOut], moved: Namespace) -> None
         Unsound: it does not.
         DataError: `fit` refuses it.
     """
-    copy = build(moved)
+    copy: Any = build(moved)
     copy.setup("fit")
     dropped = {(row.path, row.split) for row in found}
 

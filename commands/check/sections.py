@@ -1,6 +1,8 @@
 """All sections of the page of `check`, by what a data module holds."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from commands.check.annotations import check_masks, check_objects
 from commands.check.copies import Copy, check_copies, copies_of, equal_groups, similar, thumbnails_of
@@ -16,6 +18,14 @@ from datamodules.segmentation.mask_data import MaskDataModule
 from datamodules.split_data import SplitData
 from datamodules.text.text_data import TextData
 from datamodules.video.videos_on_disk import VideosOnDisk
+
+ANNOTATIONS: dict[type, Callable[[Any], Section]] = {
+    ObjectDataModule: check_objects,
+    MaskDataModule: check_masks,
+    CaptionData: check_captions,
+    TextData: check_pairs,
+    VideosOnDisk: check_videos,
+}
 
 
 @dataclass
@@ -59,14 +69,6 @@ def check_all(data: DataModule, refused: list[str], ready: bool) -> Checked:
         damaged = [item for item, wrong in zip(items, failed, strict=True) if wrong]
         if items[0].path is not None:
             sections.append(check_sizes(data, items, thumbnails, failed))
-    for kind, look in (
-        (ObjectDataModule, check_objects),
-        (MaskDataModule, check_masks),
-        (CaptionData, check_captions),
-        (TextData, check_pairs),
-        (VideosOnDisk, check_videos),
-    ):
-        if isinstance(data, kind):
-            sections.append(look(data))
+    sections += [look(data) for kind, look in ANNOTATIONS.items() if isinstance(data, kind)]
     sections.append(check_copies(data, groups, near))
     return Checked(sections, groups, [*copies_of(groups), *near], damaged, data.classes)

@@ -66,7 +66,7 @@ def check_videos(data: VideosOnDisk) -> Section:
         times = [source.times(i) for i in kept]
         frames[split] = np.array([len(part) for part in times])
         sides = np.array([source.shape(i) for i in kept])
-        cells = (extent(frames[split]), extent(sides[:, 1]), extent(sides[:, 0]))
+        cells = [extent(part.tolist()) for part in (frames[split], sides[:, 1], sides[:, 0])]
         rows.append((split, f"{len(kept):,}", *cells))
         short += [
             f"{source.id(i)} ({len(part)} frames)"

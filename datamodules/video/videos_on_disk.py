@@ -15,7 +15,7 @@ from datamodules.setting_roles import Role
 from datamodules.video.frame_cache import CachedVideos
 from datamodules.video.probe import tails, video_files
 from datamodules.video.sampling import How, Sampling, Short, timeline
-from datamodules.video.source import FrameFolders, VideoFiles
+from datamodules.video.source import FrameFolders, Paths, VideoFiles
 from datamodules.video.video_data import VideoDataModule
 from modules.contracts import ConfigError, check_range
 
@@ -72,7 +72,7 @@ class VideosOnDisk(VideoDataModule):
 
     def files_of(self, split: Split) -> Listed:
         source, rows = self.splits[split]
-        return tails([source.path(i) for i in rows])
+        return tails([source.path(i) for i in rows]) if isinstance(source, Paths) else []
 
     def about(self, split: Split) -> str:
         source, rows = self.splits[split]
