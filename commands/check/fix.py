@@ -122,8 +122,7 @@ def _moved(settings: Namespace, base: Path, out: Path) -> Namespace:
 def _broken(data: SplitData, damaged: list[Item]) -> Iterator[LeftOut]:
     """Samples that cannot be used, each with the reason."""
     for item in damaged:
-        split = "train" if _drawn(data) and item.split == "val" else item.split
-        yield LeftOut(item.path, split, f"{item.path} cannot be decoded")
+        yield LeftOut(item.path, _folder_of(data, item), f"{item.path} cannot be decoded")
     for split, (source, _) in splits_of(data).items():
         if split == "val" and _drawn(data):
             continue
@@ -143,13 +142,17 @@ def _drawn(data: SplitData) -> bool:
     return "val" in sources and sources["val"] is sources.get("train")
 
 
+def _folder_of(data: SplitData, item: Item) -> str:
+    """The split that a sample is stored in: train for a share of it that is set aside for val."""
+    return "train" if item.split == "val" and _drawn(data) else item.split
+
+
 def _repeated(data: SplitData, groups: list[list[Item]]) -> Iterator[LeftOut]:
     """Samples for training that occur in val or test, or twice; val's that occur in test."""
     trained = {"train", "val"} if _drawn(data) else {"train"}
     for group in groups:
-        classes = (
-            sorted({data.classes[item.label] for item in group}) if data.classes and group[0].label is not None else []
-        )
+        labels = {item.label for item in group} - {None}
+        classes = [name for i, name in enumerate(data.classes or []) if i in labels]
         if len(classes) > 1:
             why = f"the same content in classes {', '.join(classes)}"
             spare = [item for item in group if item.split in trained]
@@ -160,16 +163,13 @@ def _repeated(data: SplitData, groups: list[list[Item]]) -> Iterator[LeftOut]:
         for item in spare:
             first = group[0] if group[0] is not item else group[1]
             same = "occurs twice" if first.split in trained else f"occurs in {first.split}"
-            yield LeftOut(item.path, "train" if item.split in trained else item.split, why or same, first.name)
+            yield LeftOut(item.path, _folder_of(data, item), why or same, first.name)
 
 
 def _write(data: SplitData, base: Path, out: Path, found: list[LeftOut]) -> None:
     """Link what is kept, write shorter lists, and the table of what is left out."""
     dropped = {(row.path, row.split) for row in found}
-    drawn = _drawn(data)
-    kept = {
-        i.path for i in all_items(data) if (i.path, "train" if drawn and i.split == "val" else i.split) not in dropped
-    }
+    kept = {item.path for item in all_items(data) if (item.path, _folder_of(data, item)) not in dropped}
     gone = {row.path for row in found} - kept
     beside = _companions(data, base, gone)
     lists = Lists(base, [(row.path, row.split) for row in found], gone)
@@ -237,7 +237,7 @@ def _read_again(data: SplitData, found: list[LeftOut], moved: Namespace) -> None
     dropped = {(row.path, row.split) for row in found}
 
     def samples(module: SplitData, without: set) -> set[tuple]:
-        items = ((i, "train" if _drawn(module) and i.split == "val" else i.split) for i in all_items(module))
+        items = ((item, _folder_of(module, item)) for item in all_items(module))
         kept = ((item, split) for item, split in items if (item.path, split) not in without)
         return {(split, item.name, item.label, _annotations(module, item)) for item, split in kept}
 
