@@ -9,6 +9,7 @@ import numpy as np
 from callbacks.figures.class_counts import class_counts
 from commands.check.drawing import histogram
 from commands.check.findings import Figure, Section, Table, counted, splits_of
+from datamodules.base import Split
 from datamodules.detection.box_statistics import places, tally
 from datamodules.detection.object_data import ObjectDataModule
 from datamodules.detection.objects import ObjectFiles
@@ -137,7 +138,7 @@ def _scales(data: ObjectDataModule, source: ObjectFiles, images: np.ndarray) -> 
     return (np.array(data.target_size) / source.shapes[images]).min(1)
 
 
-def _sizes(data: ObjectDataModule, split: str) -> np.ndarray:
+def _sizes(data: ObjectDataModule, split: Split) -> np.ndarray:
     """Root of the area of each object's box in pixels that the network sees."""
     source, rows = splits_of(data)[split]
     images, chosen = places(source, rows)

@@ -1,9 +1,12 @@
 """Section of splits, classes and their balance."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from callbacks.figures.class_counts import class_counts
 from commands.check.findings import Figure, Finding, Section, Table, counted, splits_of
+from datamodules.base import Split
 from datamodules.split_data import IMBALANCE, SplitData
 from datamodules.text.text_data import TextData
 
@@ -31,8 +34,8 @@ def check_splits(data: SplitData) -> Section:
     return section
 
 
-def _check_classes(data: SplitData, labeled: list[str], section: Section) -> None:
-    classes, counts = data.classes, {}
+def _check_classes(data: SplitData, labeled: Sequence[Split], section: Section) -> None:
+    classes, counts = data.classes or [], {}
     for split in labeled:
         source, rows = splits_of(data)[split]
         counts[split] = np.bincount(source.labels[rows], minlength=len(classes))
