@@ -14,7 +14,7 @@ from datamodules import DataModule
 from datamodules.video import VideoFrames
 from modules.contracts import ConfigError, DataError
 
-EVERY = {"label_fraction": 1.0, "num_labels": None}
+EVERY = {"label_fraction": 1.0, "num_labels": None, "folds": 0}
 """Settings that would hide samples; a check looks at all."""
 
 
