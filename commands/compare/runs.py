@@ -1,7 +1,9 @@
 """Runs of a comparison: train those that are missing, and write the results after each repetition."""
 
+import hashlib
 import json
 import shlex
+from pathlib import Path
 from typing import IO, Any
 
 from lightning.pytorch import Trainer
@@ -17,6 +19,7 @@ from commands.arguments import flatten
 from commands.compare.plan import Plan
 from commands.yaml_text import read_settings
 from modules.contracts import DataError, writing
+from modules.training.transfer import weights_file
 from tasks import Task
 
 
@@ -41,12 +44,15 @@ def compare(
     for repeat, variant in order:
         _check_made(plan, variant, repeat, settings[variant])
     _begin(plan)
+    started = {name: flat["model.weights"] for name, flat in settings.items() if flat.get("model.weights")}
+    check_starts(plan.folder, started)
     print(f"{len(order)} runs; output of each: {plan.folder}/VARIANT/RUN.log", flush=True)
     directory.point_latest()
     comparison = Comparison(task.monitor, task.mode, plan.variants, noun)
     with child.stopping(plan.folder):
         try:
             for done, (repeat, variant) in enumerate(order, start=1):
+                check_starts(plan.folder, started)
                 run, note = _run(plan, variant, repeat, task.monitor, directory.lock)
                 result = comparison.add(variant, repeat, run)
                 print(f"[{done}/{len(order)}] {variant}, {repeat.words}: {result}, {note}", flush=True)
@@ -74,6 +80,33 @@ def _check_made(plan: Plan, variant: str, repeat: Repeat, settings: dict[str, An
                 f"{path.parent} was trained with {key} {then.get(key)}, not {now.get(key)}: "
                 "type what was typed then, or choose another --run_dir"
             )
+
+
+def check_starts(folder: Path, weights: dict[str, str]) -> None:
+    """Check that weights are still those that the comparison began with; the first call notes them in `starts.json`.
+
+    Args:
+        folder: of the comparison.
+        weights: that variants start from, by their names.
+
+    Raises:
+        DataError: a file has another content, as the checkpoint of a run that is still training.
+    """
+    path = folder / "starts.json"
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    for name, source in weights.items():
+        if source == "pretrained":
+            continue
+        file = weights_file(source)
+        with file.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        if known.setdefault(name, digest) != digest:
+            raise DataError(
+                f"{file}, which {name} starts from, has changed since the comparison began: wait until its run has "
+                "ended, and begin in another --run_dir"
+            )
+    with writing(path):
+        path.write_text(json.dumps(known) + "\n")
 
 
 def _begin(plan: Plan) -> None:

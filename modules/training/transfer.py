@@ -73,6 +73,17 @@ def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None 
 
 def read_weights(source: str) -> Weights:
     """Read the backbone weights of a run directory, a checkpoint or a safetensors file."""
+    path = weights_file(source)
+    readers = {".safetensors": _read_safetensors, ".pth": _read_tensors, ".pt": _read_tensors, ".bin": _read_tensors}
+    return readers.get(path.suffix, _read_checkpoint)(path)
+
+
+def weights_file(source: str) -> Path:
+    """The file from which `read_weights` reads.
+
+    Raises:
+        DataError: there is none.
+    """
     path = Path(source).expanduser()
     if path.is_dir():
         inside = [path / "backbone.safetensors", path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]
@@ -81,8 +92,7 @@ def read_weights(source: str) -> Weights:
             raise DataError(f"{source} has neither backbone.safetensors nor checkpoints: nothing is saved yet")
     if not path.is_file():
         raise DataError(f"no weights at {source}: give a run directory, .ckpt, backbone.safetensors or `pretrained`")
-    readers = {".safetensors": _read_safetensors, ".pth": _read_tensors, ".pt": _read_tensors, ".bin": _read_tensors}
-    return readers.get(path.suffix, _read_checkpoint)(path)
+    return path
 
 
 def export_backbone(backbone: Backbone, path: Path, **about: Any) -> None:

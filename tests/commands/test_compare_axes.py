@@ -4,7 +4,8 @@ import pytest
 
 from commands.compare.axes import Axis, grid, read_vary, read_weights, split_values
 from commands.compare.plan import typed_plan
-from modules.contracts import ConfigError
+from commands.compare.runs import check_starts
+from modules.contracts import ConfigError, DataError
 from tests.helpers.errors import refuses
 
 
@@ -134,3 +135,13 @@ def test_folds_are_repetitions_of_each_seed():
 def test_folds_and_seeds_that_cannot_be_are_refused(typed, names):
     with refuses(ConfigError, *names):
         typed_plan(typed)
+
+
+def test_weights_that_change_during_a_comparison_are_named(tmp_path):
+    weights = tmp_path / "best.ckpt"
+    weights.write_bytes(b"epoch 6")
+    check_starts(tmp_path, {"simclr": str(weights), "imagenet": "pretrained"})
+    check_starts(tmp_path, {"simclr": str(weights)})
+    weights.write_bytes(b"epoch 9")
+    with refuses(DataError, weights, "simclr"):
+        check_starts(tmp_path, {"simclr": str(weights)})
