@@ -9,6 +9,7 @@ from callbacks.generation.generated_images import GeneratedImages
 from callbacks.generation.generation_metrics import GenerationMetrics
 from callbacks.intervals import Intervals
 from callbacks.knn import KNN
+from callbacks.learning_curves import LearningCurves
 from callbacks.loggers.wandb_tracking import WandbTracking
 from callbacks.optimizer_monitor import OptimizerMonitor
 from callbacks.predictions import Predictions
@@ -29,6 +30,7 @@ __all__ = [
     "GeneratedImages",
     "GenerationMetrics",
     "Intervals",
+    "LearningCurves",
     "LearningRateRangeTest",
     "OptimizerMonitor",
     "Predictions",

@@ -115,9 +115,10 @@ class RunDirectory(L.Callback):
                 link.replace(self.path.parent / "latest")
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Save the position in metrics.csv, and values that Lightning logs for this step only after the checkpoint."""
+        """Save the position in metrics.csv, and values of the step or epoch that are logged after the checkpoint."""
         connector = trainer._logger_connector
-        late = connector.should_update_logs and connector._first_loop_iter is not None  # within an epoch
+        within = connector._first_loop_iter is not None  # an epoch
+        late = connector.should_update_logs if within else trainer.training
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCSV):
                 logger.save()
@@ -125,7 +126,7 @@ class RunDirectory(L.Callback):
                     "rows": logger.rows,
                     "late": {k: v.item() for k, v in connector.metrics["log"].items()} if late else {},
                     "epoch": trainer.current_epoch,
-                    "step": trainer.fit_loop.epoch_loop._batches_that_stepped,
+                    "step": trainer.fit_loop.epoch_loop._batches_that_stepped - (not within),  # as Lightning logs
                 }
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:

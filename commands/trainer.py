@@ -77,6 +77,7 @@ def build_trainer(parts: Namespace, summary: Summary, directory: RunDirectory, f
         callbacks.Intervals(),
         parts.figures,
         parts.predictions,
+        callbacks.LearningCurves(),
         parts.wandb,
         summary,
         parts.checkpoint,

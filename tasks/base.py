@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 import lightning as L
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.utilities import GradClipAlgorithmType
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from modules.contracts import Backbone, Batch, ConfigError
@@ -19,10 +19,11 @@ from tasks.evaluation import Stage as Stage
 from tasks.plateau import ReduceOnPlateau
 from tasks.saved_settings import check_unsaved, check_weights, save_settings, saved_class
 from tasks.scheduled import Scheduled
+from tasks.train_metrics import TrainMetrics
 from tasks.weight_averaging import EpochAverage, MovingAverage, check_averages
 
 
-class Task(Evaluation, Scheduled):
+class Task(Evaluation, TrainMetrics, Scheduled):
     """Base of all tasks.
 
     Args:
@@ -136,13 +137,6 @@ class Task(Evaluation, Scheduled):
             raise ConfigError(f"{self.data.name} does not tell the size of its batches: set optim.scale_lr to false")
         return self.data.per_step * self.trainer.world_size * self.batches_per_step
 
-    def log_step(self, values: dict[str, Tensor | float]) -> None:
-        """Log `train/NAME` every `log_every_n_steps` steps; the progress bar shows `train/loss`."""
-        trainer = self.trainer
-        if trainer.log_every_n_steps and (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
-            for name, value in values.items():
-                self.log(f"train/{name}", value, prog_bar=name == "loss", sync_dist=True)
-
     def configure_optimizers(self) -> dict[str, Any]:
         trainer = self.trainer
         net = getattr(self.backbone, "net", self.backbone)
@@ -164,6 +158,7 @@ class Task(Evaluation, Scheduled):
         clip(optimizer, gradient_clip_val or 0.0, GradClipAlgorithmType(gradient_clip_algorithm or "norm"))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
         checkpoint["task"] = type(self).__name__
         save_settings(checkpoint, self)
 
@@ -186,5 +181,6 @@ class Task(Evaluation, Scheduled):
         return super(Task, kind).load_from_checkpoint(checkpoint_path, *args, weights_only=weights_only, **kwargs)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
         check_unsaved(checkpoint, self.hparams)
         check_weights(checkpoint, self)

@@ -114,13 +114,14 @@ class Classification(VisionTask):
         return batch
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        loss = self.head.loss(self(batch["image"]), batch["label"])
-        if not self.auxiliaries:
-            self.log_step({"loss": loss})
-            return loss
-        extra = sum(self.head.loss(logits(), batch["label"]) for logits in self.auxiliaries)
-        self.log_step({"loss": loss, "loss_auxiliary": extra})
-        return loss + self.aux_loss_weight * extra
+        logits, label = self(batch["image"]), batch["label"]
+        values = {"loss": self.head.loss(logits, label)}
+        if label.ndim == 1:  # mixed ones are no class
+            values["accuracy"] = (logits.argmax(1) == label).float().mean()
+        if self.auxiliaries:
+            values["loss_auxiliary"] = sum(self.head.loss(logits(), label) for logits in self.auxiliaries)
+        self.log_step(values, len(label))
+        return values["loss"] + self.aux_loss_weight * values.get("loss_auxiliary", 0)
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         return self._predict(self(batch["image"]))

@@ -91,8 +91,10 @@ class Video(VisionTask):
         return maps.end if self.pools else maps[-1].mean((-2, -1))
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        loss = self.head.loss(self(batch["video"]), batch["label"])
-        self.log_step({"loss": loss})
+        logits, label = self(batch["video"]), batch["label"]
+        loss = self.head.loss(logits, label)
+        accuracy = (logits.argmax(1) == label).float().mean()
+        self.log_step({"loss": loss, "accuracy": accuracy}, len(label))
         return loss
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:

@@ -10,7 +10,8 @@ from rich.table import Table
 from torch import Tensor
 
 from callbacks.collectors.base import Collector, arrays, name_bytes, name_text, rgb, summed, visible
-from callbacks.figures.base import RIGHT, WRONG, shorten, shorten_start
+from callbacks.collectors.suspects import Suspects
+from callbacks.figures.base import PLAIN, RIGHT, WRONG, shorten, shorten_start
 from callbacks.figures.confusion import confusion, draw_confused
 from callbacks.figures.grids import grid, side_by_side
 from callbacks.results.table import class_table
@@ -26,6 +27,7 @@ class ClassificationCollector(Collector):
 
     def __init__(self, keep: int) -> None:
         super().__init__(keep)
+        self.suspects = Suspects(keep)
         self.matrix: Tensor | None = None  # counts (C * C,), by true class, then by predicted one
 
     def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
@@ -39,6 +41,7 @@ class ClassificationCollector(Collector):
         rows = {**self.inputs(batch, task), "true": true, "predicted": predicted, "confidence": confidence}
         rows["name"] = name_bytes(batch["id"]).to(true.device, non_blocking=True)
         self.keep(rows, torch.where(predicted != true, confidence, -torch.inf), first)
+        self.suspects.update(batch["id"], scores, rows, first)
 
     def inputs(self, batch: Batch, task: LightningModule) -> dict[str, Tensor]:
         """Tensors of the B samples to keep for figures, by name."""
@@ -46,14 +49,21 @@ class ClassificationCollector(Collector):
 
     def gather(self) -> None:
         super().gather()
+        self.suspects.gather()
         self.matrix = summed(self.matrix)
 
     def write(self, folder: Path, stage: str, task: LightningModule) -> None:
         write_per_class(folder, stage, per_class(self.counts()), task.classes)
         write_confusion(folder, stage, self.counts(), task.classes)
+        self.suspects.write(folder / f"{stage}_suspects.csv", task.classes)
 
     def summarize(self, stage: str, task: LightningModule) -> Iterator[Table | str]:
         yield class_table(stage, per_class(self.counts()), task.classes)
+        if errors := self.suspects.count:
+            yield (
+                f"probable label errors: {errors:,} of {len(self.suspects.ids):,} {stage} {self.noun}, the least "
+                f"credible first in predictions/{stage}_suspects.csv"
+            )
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
         matrix = self.counts()
@@ -66,21 +76,40 @@ class ClassificationCollector(Collector):
         mistakes = self.worst.kept()
         title = f"{stage}: the {len(mistakes['true'])} most confident of {total - right:,} mistakes"
         yield "mistakes", self.answers(mistakes, task, title)
+        if errors := self.suspects.count:
+            suspects = self.suspects.kept()
+            title = f"{stage}: {len(suspects['true'])} of {errors:,} probable label errors, least credible first"
+            yield "suspects", self.answers(suspects, task, title, suspected=True)
 
-    def answers(self, rows: dict[str, Tensor], task: LightningModule, title: str) -> np.ndarray:
-        """Grid of images with true and predicted class; `rows` as kept by `ClassificationCollector`."""
-        captions, colors, names = [], [], [name_text(name) for name in rows["name"].numpy()]
-        for true, predicted, confidence, name in zip(
-            rows["true"], rows["predicted"], rows["confidence"].tolist(), names, strict=True
-        ):
-            right = bool(true == predicted)
-            mark, said = "✓" if right else "✗", shorten(task.classes[predicted], 14)
-            answer = f"{mark} {said} {100 * confidence:.0f} %\ntrue: {shorten(task.classes[true], 16)}"
-            captions.append(f"{answer}\n{shorten_start(name, 21)}")
-            colors.append(RIGHT if right else WRONG)
+    def answers(
+        self, rows: dict[str, Tensor], task: LightningModule, title: str, suspected: bool = False
+    ) -> np.ndarray:
+        """Grid of images with true and predicted class; `rows` as kept by `ClassificationCollector`.
+
+        If labels are `suspected`, the predicted class is the suggested one.
+        """
+        captions = self.captions(rows, task.classes, 14, 21, suspected)
+        right = (rows["true"] == rows["predicted"]).tolist()
+        colors = [PLAIN if suspected else RIGHT if one else WRONG for one in right]
         backbone = task.backbone
         images = arrays(visible(rows["image"].to(backbone.mean.device), backbone))
         return grid(images, captions, title, colors)
+
+    def captions(
+        self, rows: dict[str, Tensor], classes: list[str], width: int, name_width: int, suspected: bool = False
+    ) -> list[str]:
+        """Captions of three lines: predicted class with its probability, true class, name; at most so wide."""
+        columns = (rows[name].tolist() for name in ("true", "predicted", "confidence"))
+        captions = []
+        for *answer, name in zip(*columns, rows["name"].numpy(), strict=True):
+            true, predicted, confidence = answer
+            given, said = (shorten(classes[label], width) for label in (true, predicted))
+            mark = "→" if suspected else "✓" if true == predicted else "✗"
+            lines = [f"{mark} {said} {100 * confidence:.0f} %", f"{'given' if suspected else 'true'}: {given}"]
+            captions.append(
+                "\n".join([*(reversed(lines) if suspected else lines), shorten_start(name_text(name), name_width)])
+            )
+        return captions
 
     def counts(self) -> np.ndarray:
         """Confusion matrix int64 (C, C), rows true, columns predicted."""

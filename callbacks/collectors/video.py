@@ -9,9 +9,9 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
-from callbacks.collectors.base import arrays, name_text, visible
+from callbacks.collectors.base import arrays, visible
 from callbacks.collectors.classification import ClassificationCollector
-from callbacks.figures.base import RIGHT, WRONG, shorten, shorten_start
+from callbacks.figures.base import RIGHT, WRONG, shorten
 from callbacks.figures.strips import strips, swatch
 from modules.contracts import Backbone, Batch, writing
 
@@ -42,14 +42,10 @@ class VideoCollector(ClassificationCollector):
             name = f"{number:02}_{_plain(task.classes[predicted])}_true_{_plain(task.classes[true])}.gif"
             write_animation(folder / f"{stage}_clips" / name, clip, RIGHT if true == predicted else WRONG)
 
-    def answers(self, rows: dict[str, Tensor], task: LightningModule, title: str) -> np.ndarray:
-        captions, names = [], [name_text(name) for name in rows["name"].numpy()]
-        for true, predicted, confidence, name in zip(
-            *(rows[k].tolist() for k in ("true", "predicted", "confidence")), names, strict=True
-        ):
-            mark, said = "✓" if true == predicted else "✗", shorten(task.classes[predicted], 24)
-            answer = f"{mark} {said} {100 * confidence:.0f} %\ntrue: {shorten(task.classes[true], 24)}"
-            captions.append(f"{answer}\n{shorten_start(name, 60)}")
+    def answers(
+        self, rows: dict[str, Tensor], task: LightningModule, title: str, suspected: bool = False
+    ) -> np.ndarray:
+        captions = self.captions(rows, task.classes, 24, 60, suspected)
         shown = _shown(rows["video"].shape[2])
         losses = occlusion(task, rows["video"], rows["predicted"], shown) if captions else []
         panels = [_panels(clip, shown, loss) for clip, loss in zip(rows["video"], losses, strict=True)]

@@ -76,5 +76,5 @@ def write_csv(path: Path, rows: list) -> None:
     """Write rows as CSV, floats with six significant digits, and make the folders above."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="") as file:
+        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:  # names may be no UTF-8
             csv.writer(file).writerows([f"{c:.6g}" if isinstance(c, float) else c for c in row] for row in rows)

@@ -25,8 +25,12 @@ class Means:
             value = torch.as_tensor(value).detach()
             exact = torch.float32 if value.device.type == "mps" else torch.float64  # which has no other
             value, weight = value.to(exact), torch.as_tensor(count, dtype=exact, device=value.device)
-            added = torch.stack([(value * weight).where(weight > 0, 0.0), weight])
-            self.sums[name] = self.sums[name] + added if name in self.sums else added
+            self.add({name: torch.stack([(value * weight).where(weight > 0, 0.0), weight])})
+
+    def add(self, sums: dict[str, Tensor]) -> None:
+        """Adds sums as `sums` holds them, such as those of a checkpoint."""
+        for name, added in sums.items():
+            self.sums[name] = self.sums[name].to(added.device) + added if name in self.sums else added
 
     def compute(self) -> dict[str, Tensor]:
         """The means by name, float32, the same on every device, nan where nothing counted; starts anew.

@@ -4,21 +4,22 @@ import numpy as np
 import pytest
 import torch
 
-from callbacks.collectors import classification
+from callbacks.collectors import classification, suspects
 from callbacks.collectors.base import Highest, name_text, visible
 from callbacks.collectors.classification import ClassificationCollector, _caption
 from callbacks.figures import grids
 from callbacks.figures.confusion import confusion
 from callbacks.figures_callback import Figures
 from callbacks.predictions import Predictions
-from tests.helpers.files import figures
+from tests.helpers.files import figures, rows
 from tests.helpers.small_task import CLASSES, Backbone, Data, Pretraining, Task
 
 
 def test_a_classifier_leaves_its_batch_predictions_mistakes_and_confusions(trainer, tmp_path):
     run = trainer(Figures())
     run.fit(Task(), datamodule=Data())
-    assert figures(tmp_path) == {"train_batch", "val_predictions", "val_mistakes", "val_confusion"}
+    found = figures(tmp_path) - {"val_suspects"}  # where there are any
+    assert found == {"train_batch", "val_predictions", "val_mistakes", "val_confusion"}
     run.test(Task(), datamodule=Data(), verbose=False)
     assert {"test_predictions", "test_mistakes", "test_confusion"} <= figures(tmp_path)
 
@@ -27,7 +28,7 @@ def test_the_figure_of_mistakes_names_their_files(trainer, tmp_path, monkeypatch
     said = []
     monkeypatch.setattr(classification, "grid", lambda *args: said.append(args[1]) or grids.grid(*args))
     trainer(Figures(samples=4)).validate(Task(), datamodule=Data(), verbose=False)
-    assert len(said) == 2 and said[1], "a sample and the mistakes"
+    assert len(said) in (2, 3) and said[1], "a sample and the mistakes, and probable label errors"
     assert all(caption.split("\n")[-1].endswith(".png") for captions in said for caption in captions)
 
 
@@ -106,6 +107,38 @@ def test_a_collector_counts_every_answer_and_keeps_the_most_confident_mistakes()
     assert min(b - a for a, b in pairwise(shown)) >= 4  # spread over the split, not its first five
 
 
+def test_probable_label_errors_are_listed_and_drawn_the_least_credible_first(tmp_path):
+    true = torch.arange(60) % 3
+    given = true.clone()
+    given[[7, 31]] = (true[[7, 31]] + 1) % 3
+    scores = (6 * torch.nn.functional.one_hot(true, 3) + torch.linspace(0, 1, 180).view(60, 3).sin()).softmax(1)
+    image = torch.arange(60.0).view(60, 1, 1, 1).expand(60, 3, 2, 2)
+    task, collector = Task(), ClassificationCollector(4)
+    for part in torch.arange(60).split(8):
+        batch = {"image": image[part], "label": given[part], "id": [f"pets/{i}.jpg" for i in part.tolist()]}
+        collector.update(batch, {"label": true[part], "scores": scores[part]}, task, int(part[0]))
+    collector.gather()
+    collector.write(tmp_path, "val", task)
+    found = rows(tmp_path / "val_suspects.csv")
+    worst = sorted((7, 31), key=lambda i: scores[i, given[i]].item())
+    assert [row["path"] for row in found] == [f"pets/{i}.jpg" for i in worst]
+    assert [row["given"] for row in found] == [CLASSES[given[i]] for i in worst]
+    assert [row["suggested"] for row in found] == [CLASSES[true[i]] for i in worst]
+    assert collector.suspects.kept()["image"][:, 0, 0, 0].int().tolist() == worst
+    assert "suspects" in dict(collector.draw("val", task, Data()))
+    assert any("2 of 60" in line for line in collector.summarize("val", task) if isinstance(line, str))
+
+
+def test_of_large_splits_no_label_errors_are_looked_for(monkeypatch):
+    monkeypatch.setattr(suspects, "MAX_VALUES", 20)
+    collector = suspects.Suspects(4)
+    kept = {"true": torch.tensor([0, 1]), "predicted": torch.tensor([1, 1])}
+    for first in range(0, 20, 2):
+        collector.update(["a", "b"], torch.eye(2), kept, first)
+    collector.gather()
+    assert collector.found is None
+
+
 def test_fewer_samples_than_places_leave_places_empty():
     highest = Highest(4)
     highest.update(torch.tensor([-torch.inf, 0.5]), {"true": torch.tensor([1, 2])})
@@ -120,6 +153,7 @@ def test_two_processes_draw_and_write_what_one_does(trainer, tmp_path):
     files = [
         *(f"figures/test_{kind}.png" for kind in ("predictions", "mistakes", "confusion")),
         "predictions/test.csv",
+        "predictions/test_suspects.csv",
     ]
     contents = []
     for settings in ({}, {"devices": 2, "strategy": "ddp_fork"}):

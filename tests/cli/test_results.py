@@ -59,6 +59,19 @@ def test_the_metrics_of_a_test_have_intervals_from_a_file_of_its_items(often):
             assert row["interval"] is None and "test" in row["no interval"]
 
 
+def test_a_run_of_few_steps_has_learning_curves_and_a_verdict(often):
+    with (often / "metrics.csv").open(newline="") as file:
+        logged = list(csv.DictReader(file))
+    for metric in ("loss", "accuracy"):
+        trained = [
+            (row["epoch"], float(row[f"train/{metric}_epoch"])) for row in logged if row[f"train/{metric}_epoch"]
+        ]
+        assert [epoch for epoch, _ in trained] == ["0", "1", "2"]
+    assert all(0 <= value <= 1 for _, value in trained)
+    assert (often / "figures" / "learning_curves.png").is_file()
+    assert sum(note.startswith("learning curves: ") for note in report(str(often))["notes"]) == 1
+
+
 def test_a_table_counts_what_was_judged(graft):
     limits = ["--trainer.limit_val_batches", "1", "--trainer.limit_test_batches", "1", "--trainer.max_epochs", "1"]
     assert graft(*FIT, *limits, "--run_dir", "out")[0] == 0

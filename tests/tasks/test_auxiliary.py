@@ -39,7 +39,7 @@ def without_dropout(module: Classification) -> Classification:
 
 def test_their_losses_are_added_in_training():
     trained, images = without_dropout(task()), batch()
-    trained.log_step = lambda values: None
+    trained.log_step = lambda *_: None
     maps = {}
     for point in (3, 4):
         trained.backbone.net.stages[point].register_forward_hook(lambda m, i, x, point=point: maps.update({point: x}))
@@ -73,7 +73,7 @@ def test_maps_of_14_cells_are_pooled_as_published():
 
 def test_they_keep_no_map_in_evaluation_and_none_behind_a_step():
     trained = task()
-    trained.log_step = lambda values: None
+    trained.log_step = lambda *_: None
     trained.training_step(batch(), 0)
     assert all(a.map is None for a in trained.auxiliaries)
     trained.eval()(batch()["image"])
@@ -114,7 +114,7 @@ def test_compiled_they_get_the_same_gradients():
     compiled.backbone.compile(backend="aot_eager")
     images, gradients = batch(), []
     for module in (plain, compiled):
-        module.log_step = lambda values: None
+        module.log_step = lambda *_: None
         module.training_step(images, 0).backward()
         gradients.append({name: p.grad for name, p in module.named_parameters() if p.grad is not None})
     torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-3)
