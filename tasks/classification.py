@@ -115,7 +115,7 @@ class Classification(VisionTask):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         logits, label = self(batch["image"]), batch["label"]
-        values = {"loss": self.head.loss(logits, label)}
+        values: dict[str, Tensor | float] = {"loss": self.head.loss(logits, label)}
         if label.ndim == 1:  # mixed ones are no class
             values["accuracy"] = (logits.argmax(1) == label).float().mean()
         if self.auxiliaries:

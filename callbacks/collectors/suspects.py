@@ -11,7 +11,7 @@ from callbacks.writers.per_class import write_csv
 from modules.metrics.label_errors import probable_label_errors
 
 MAX_VALUES = 64_000_000  # probabilities of a process in memory, 256 MB; of larger splits none are looked for
-MAX_SHARE = 0.2  # of the labels; a model that contradicts more is too weak to judge them
+MAX_SHARE = 0.5  # of the labels; a model that contradicts more is too weak to judge them
 
 
 class Suspects:
@@ -40,7 +40,8 @@ class Suspects:
         if self._room < 0:
             self._batches.clear()
         else:
-            self._batches[first] = ids, *(part.to("cpu", non_blocking=True) for part in (true, scores.float()))
+            labels, scores = (part.to("cpu", non_blocking=True) for part in (true, scores.float()))
+            self._batches[first] = ids, labels, scores
 
     def gather(self) -> None:
         """Judge the labels of all processes; every process must call it."""

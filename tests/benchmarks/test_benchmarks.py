@@ -23,6 +23,7 @@ from benchmarks import (
     evaluation,
     flags,
     folding,
+    label_errors,
     memory,
     overhead,
     pretraining,
@@ -422,3 +423,16 @@ def test_samplers_searches_with_both_on_every_seed(tmp_path):
     samplers.main([*options, "--json", str(tmp_path / "samplers.json")])
     rows = written(tmp_path / "samplers.json")["rows"]
     assert [row["unit"] for row in rows] == ["", "", "s"] and all(0 <= row["ours"][0] <= 1 for row in rows[:2])
+
+
+def test_label_errors_counts_the_wrong_ones_among_the_first_suspects(image_folder, tmp_path):
+    root = image_folder({"cat": 16, "dog": 16}, size=(32, 32))
+    options = (
+        "--share 0.25 --first 5 --model.backbone test_vit --data.image_size 32 --data.workers 0 --data.batch_size 8"
+    )
+    options += f" --trainer.max_epochs 1 --figures.samples 1 --json {tmp_path / 'errors.json'}"
+    label_errors.main(["--root", str(root), *options.split()])
+    result = written(tmp_path / "errors.json")
+    assert result["labels"] == 16
+    assert 0 <= result["precision"] <= 1
+    assert 0 <= result["random"] <= 0.5
