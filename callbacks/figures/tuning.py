@@ -89,15 +89,16 @@ def tuning_slices(trials: Sequence[Trial], metric: str, logarithmic: Sequence[st
     figure = titled(width, height, f"{title}; hollow: pruned, dark: late")
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     figure.subplots_adjust(72 / width, 52 / height, 1 - 18 / width, 1 - 44 / height, 0.08, 0.34)
-    from matplotlib.ticker import LogLocator, NullFormatter  # with matplotlib, only where figures are drawn
-
     for axes, name in zip(grid.flat, names, strict=False):
         _draw_slice(axes, [t for t in trials if name in t.settings and t.value is not None], name)
         if name in logarithmic:
             axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
-            axes.xaxis.set_major_formatter("{x:g}")
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            low, high = (
+                pick(float(trial.settings[name]) for trial in trials if name in trial.settings) for pick in (min, max)
+            )
+            ticks = np.geomspace(low, high, 4) if low < high else [low]
+            axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+            axes.set_xticks([], minor=True)
     for axes in grid.flat[len(names) :]:
         axes.set_axis_off()
     for axes in grid[:, 0]:
