@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
@@ -39,7 +40,7 @@ class LearningCurves(Callback):
         """The verdict, for the final report."""
         return [f"learning curves: {self.found.text}"] if self.found else []
 
-    def _draw(self, trainer: Trainer, task: LightningModule) -> None:
+    def _draw(self, trainer: Trainer, task: Any) -> None:
         path = next((Path(logger.path) for logger in trainer.loggers if isinstance(logger, MetricsCSV)), None)
         if path is None or not path.is_file() or not (curves := read_curves(path)):
             return

@@ -32,7 +32,7 @@ class TrainMetrics(L.LightningModule):
             count: number of samples behind each, to weigh it in the means.
         """
         self.train_means.update({name: values[name] for name in AVERAGED if name in values}, count)
-        trainer = self.trainer
+        trainer: Any = self.trainer
         if trainer.log_every_n_steps and (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
             for name, value in values.items():
                 self.log(f"train/{name}", value, prog_bar=name == "loss", sync_dist=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ class ClassificationCollector(Collector):
     def write(self, folder: Path, stage: str, task: LightningModule) -> None:
         write_per_class(folder, stage, per_class(self.counts()), task.classes)
         write_confusion(folder, stage, self.counts(), task.classes)
-        self.suspects.write(folder / f"{stage}_suspects.csv", task.classes)
+        self.suspects.write(folder / f"{stage}_suspects.csv", cast(list[str], task.classes))
 
     def summarize(self, stage: str, task: LightningModule) -> Iterator[Table | str]:
         yield class_table(stage, per_class(self.counts()), task.classes)
@@ -88,7 +89,7 @@ class ClassificationCollector(Collector):
 
         If labels are `suspected`, the predicted class is the suggested one.
         """
-        captions = self.captions(rows, task.classes, 14, 21, suspected)
+        captions = self.captions(rows, cast(list[str], task.classes), 14, 21, suspected)
         right = (rows["true"] == rows["predicted"]).tolist()
         colors = [PLAIN if suspected else RIGHT if one else WRONG for one in right]
         backbone = task.backbone

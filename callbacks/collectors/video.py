@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -45,7 +46,7 @@ class VideoCollector(ClassificationCollector):
     def answers(
         self, rows: dict[str, Tensor], task: LightningModule, title: str, suspected: bool = False
     ) -> np.ndarray:
-        captions = self.captions(rows, task.classes, 24, 60, suspected)
+        captions = self.captions(rows, cast(list[str], task.classes), 24, 60, suspected)
         shown = _shown(rows["video"].shape[2])
         losses = occlusion(task, rows["video"], rows["predicted"], shown) if captions else []
         panels = [_panels(clip, shown, loss) for clip, loss in zip(rows["video"], losses, strict=True)]

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,8 @@ def learning_curves(
         if epoch is not None:
             axes.axvline(epoch, color="#888888", linestyle="--", linewidth=1)
         axes.set(xlabel="finished epochs", ylabel=metric)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        locator: Any = axes.xaxis.get_major_locator()
+        locator.set_params(integer=True)
         axes.grid(alpha=0.25)
         axes.legend(framealpha=0.9, fontsize=9)
     return render(figure)
