@@ -18,6 +18,7 @@ from callbacks.figures.runs import Bar, comparison
 from callbacks.loggers.fault_tolerant import attempt
 from callbacks.results.comparison import Comparison, Row
 from callbacks.results.finished_run import Run
+from callbacks.results.learning_curves import most_common, read_curves, verdict
 from callbacks.results.number_format import number, or_null
 from callbacks.writers.per_class import write_csv
 from modules.contracts import writing
@@ -36,6 +37,7 @@ def write(made: Comparison, trainer: Trainer) -> None:
         "mode": made.mode,
         "protocol": made.protocol(),
         "verdicts": made.verdicts(),
+        "learning curves": learning_curves(made),
         "variants": {
             name: {"settings": variant.settings, "reference": variant.reference}
             for name, variant in made.variants.items()
@@ -84,6 +86,16 @@ def _draw(made: Comparison, trainer: Trainer, rows: Sequence[Row]) -> None:
         log_figure(trainer, f"compare_{short}", figure)
 
 
+def learning_curves(made: Comparison) -> dict[str, str]:
+    """Verdict on the learning curves of each variant, the most common one of its runs."""
+    found = {
+        name: [verdict(read_curves(path), made.monitor, made.mode) for path in paths]
+        for name, runs in made.runs.items()
+        if (paths := [path for run in runs.values() if (path := run.folder / "metrics.csv").is_file()])
+    }
+    return {name: most_common(verdicts) for name, verdicts in found.items()}
+
+
 def numeric(made: Comparison) -> list[str]:
     """Varied settings whose values are all numbers."""
     found: dict[str, set[str | None]] = {}
@@ -130,6 +142,8 @@ def print_report(made: Comparison) -> None:
     console.print(f"protocol: {made.protocol()}", soft_wrap=True)
     for sentence in made.verdicts():
         console.print(sentence, soft_wrap=True)
+    for name, sentence in learning_curves(made).items():
+        console.print(f"learning curves of {name}: {sentence}", soft_wrap=True)
 
 
 def _table(made: Comparison, rows: Sequence[Row], metrics: Sequence[str], times: bool) -> Table:

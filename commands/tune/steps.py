@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 
 from callbacks.figures.log import log_figure
 from callbacks.figures.tuning import tuning_slices
+from callbacks.results.learning_curves import read_curves, verdict
 from callbacks.results.number_format import duration, number
 from commands.next_commands import command_line
 from commands.tune.findings import Finding, Findings
@@ -19,7 +20,7 @@ from commands.tune.report import trials_of, write_files
 from commands.tune.search import Search
 from commands.tune.space import Dimension, Space, dimension, encoded, typed
 from commands.tune.study import Trials
-from commands.tune.watch import Metric, curve
+from commands.tune.watch import Metric
 from modules.contracts import ConfigError
 
 INITIAL, BY_HEART, RANGE_TEST = "Initial loss", "A few samples by heart", "Learning-rate range test"
@@ -109,7 +110,9 @@ class Steps:
         if (drawn := run / "figures" / "learning_curves.png").is_file():
             shutil.copyfile(drawn, folder / "figures" / drawn.name)
         shutil.copyfile(run.parents[1] / "best.yaml", folder / "best.yaml")
-        return verdict(list(curve(run, self.metric._replace(epochs=float("inf")))), self.metric)
+        found = verdict(read_curves(run / "metrics.csv"), self.metric.name, self.metric.mode)
+        good = {"converged": True, "overfitting": False, "declining": False}.get(found.kind)
+        return Finding(f"{found.text[:1].upper()}{found.text[1:]}.", {"kind": found.kind}, good)
 
     def _search(self, title: str, space: Space, changed: Mapping[str, Any], epochs: int, sampler: str) -> Finding:
         """Search a space with trainings of so many epochs, from the configuration with `changed` settings.
@@ -175,24 +178,6 @@ class Steps:
     def _epochs(self) -> float:
         """Epochs of the configured training; 10 for one that counts steps."""
         return self.metric.epochs if self.metric.epochs < float("inf") else 10
-
-
-def verdict(values: list[float], metric: Metric) -> Finding:
-    """Sentence about the validations of a training, in their order."""
-    if not values:
-        return Finding("The best training has no validation to look at.", {})
-    sign = 1 if metric.mode == "max" else -1
-    best = max(range(len(values)), key=lambda place: sign * values[place])
-    said = (
-        f"{metric.name} of the best training is best in validation {best + 1} of {len(values)}, {number(values[best])}"
-    )
-    if best + 1 == len(values):
-        return Finding(f"{said}, the last one: it still improves, train longer.", {"best": best + 1}, None)
-    if best + 1 <= len(values) / 2:
-        return Finding(
-            f"{said}: it overfits from there on; augment, regularize, or stop early.", {"best": best + 1}, False
-        )
-    return Finding(f"{said}: it has converged.", {"best": best + 1}, True)
 
 
 def _unsuited() -> Finding:

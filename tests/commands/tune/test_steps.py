@@ -11,7 +11,7 @@ from commands.tune.findings import Finding
 from commands.tune.narrowing import at_edge, narrowed
 from commands.tune.plan import Plan
 from commands.tune.space import Dimension
-from commands.tune.steps import Steps, verdict
+from commands.tune.steps import Steps
 from commands.tune.watch import Metric
 from modules.contracts import DataError
 from tests.helpers.commands import ROOT
@@ -122,12 +122,3 @@ def test_a_range_is_narrowed_around_its_best_value():
     assert (found["c"].low, found["c"].high, found["c"].whole) == (8, 14, True)
     assert "d" not in found
     assert at_edge(space, {"a": 9e-3, "b": 0.3, "c": 20, "d": 2}) == ["a", "c"]
-
-
-@pytest.mark.parametrize(
-    ("values", "word"),
-    [([0.1, 0.2, 0.3], "longer"), ([0.1, 0.4, 0.3, 0.2], "overfits"), ([0.1, 0.2, 0.4, 0.3], "converged"), ([], "no")],
-)
-def test_curves_are_told_in_words(values, word):
-    assert_named(verdict(values, METRIC).said, word)
-    assert_named(verdict([-value for value in values], METRIC._replace(mode="min")).said, word)
