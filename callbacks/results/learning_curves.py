@@ -13,6 +13,7 @@ Curve = Sequence[tuple[int, float]]  # (finished epochs, value) in order
 
 LOSSES = "train/loss_epoch", "val/loss"
 MIN_EPOCHS = 3
+SETTLED = 5  # epochs that it takes to tell rest from noise
 RECENT = 0.2  # share of the epochs at the end whose mean is compared with the mean of as many before
 IMPROVING = 0.03  # of the whole range, gained by the recent epochs, is still improving
 SURE = 4  # standard errors that a rise above the lowest of many values must exceed
@@ -90,6 +91,10 @@ def verdict(curves: Mapping[str, Curve], monitor: str, mode: str) -> Verdict:
         epoch = judged[lowest][0]
         text = f"past its best at epoch {epoch}: {monitor} goes {_from(judged, epoch, last)} by epoch {last}"
         return Verdict("declining", text, epoch)
+    if len(judged) < SETTLED:
+        return Verdict(
+            "unknown", f"no verdict from {len(judged)} epochs, which show no trend: train for {SETTLED} or more"
+        )
     return _flat(curves, monitor, mode, _ends(_values(judged)), last)
 
 

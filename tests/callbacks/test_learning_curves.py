@@ -96,3 +96,8 @@ def test_several_runs_have_the_verdict_that_most_share():
     found = [Verdict("converged", "converged: a"), Verdict("improving", "still rising: b"), Verdict("improving", "c")]
     assert most_common(found[:1]) == "converged: a"
     assert most_common(found) == "2 of 3 runs: still rising: b"
+
+
+def test_few_epochs_without_a_trend_give_no_verdict():
+    curves = {"val/accuracy": [(1, 0.19), (2, 0.13), (3, 0.16)], "val/loss": [(1, 2.26), (2, 2.18), (3, 2.03)]}
+    assert verdict(curves, "val/accuracy", "max").kind in ("unknown", "improving")
