@@ -34,7 +34,7 @@ def build_loggers(
     """The loggers of a run directory and the user's `own`; only metrics.csv can end a run.
 
     W&B is on the main process; an own WandbLogger replaces it, WANDB_MODE=disabled switches it off. With a variable
-    that W&B would fail on, or a folder that it cannot write to, there is none.
+    that W&B would fail on, or a folder that it cannot write to, there is none; nor MLflow at an address it cannot use.
 
     Raises:
         ConfigError: `mlflow`, but it is not installed.
@@ -52,8 +52,8 @@ def build_loggers(
         from lightning.pytorch.loggers import TensorBoardLogger
 
         loggers.append(fault_tolerant(TensorBoardLogger(folder, name="", version="tensorboard")))
-    if mlflow:
-        loggers.append(fault_tolerant(mlflow_run(Path(folder), facts)))
+    if mlflow and (logger := mlflow_run(Path(folder), facts)):
+        loggers.append(fault_tolerant(logger))
     if facts.leads_group:
         lead_group(Path(folder))
     return [MetricsCSV(folder), *loggers, *map(fault_tolerant, own)]

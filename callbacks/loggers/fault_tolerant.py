@@ -41,7 +41,7 @@ class FaultTolerant:
                 self.inside = False
                 return self.attempt(action, default)
             self.failed = True
-            _say(f"{self._called} failed and logs no further: {_reason(error)}; training goes on without it")
+            _say(f"{self._called} failed and logs no further: {reason(error)}; training goes on without it")
             return default
         finally:
             self.inside = False
@@ -55,7 +55,7 @@ class FaultTolerant:
         except Exception:  # the first error is the one to report
             return False
         if where:
-            _say(f"{self._called} failed: {_reason(error)}; {where}")
+            _say(f"{self._called} failed: {reason(error)}; {where}")
         return bool(where)
 
     @property
@@ -75,7 +75,7 @@ def attempt(logger: Logger, action: Callable[[], Any]) -> None:
             action()
         except Exception as error:
             FAILED.add(logger)
-            _say(f"{type(logger).__name__} takes no further figures: {_reason(error)}; training goes on without them")
+            _say(f"{type(logger).__name__} takes no further figures: {reason(error)}; training goes on without them")
 
 
 def fault_tolerant(logger: Logger, **state: Any) -> Logger:
@@ -118,7 +118,8 @@ def _restore(kind: type[Logger], state: dict[str, Any]) -> Logger:
     return logger
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """First line of what an error says, else its type."""
     lines = str(error).strip().splitlines()
     if len(lines) > 2 and "validation error" in lines[0]:  # of pydantic, which counts errors before it names them
         lines = [f"{lines[1].strip()}: {lines[2].strip().partition(' [type=')[0]}"]

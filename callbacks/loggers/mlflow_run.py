@@ -1,6 +1,7 @@
 """MLflow runs: on the server of MLFLOW_TRACKING_URI, else in files, `runs/mlflow`."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -10,9 +11,11 @@ from lightning.pytorch.loggers.logger import DummyExperiment
 from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.loggers.facts import Facts, run_title
+from callbacks.loggers.fault_tolerant import reason
 from modules.contracts import ConfigError, writing
 
 MLFLOW_ID = ".mlflow_id"
+PASSWORD = r"//[^/@\s]+@"  # and user, in an address
 
 
 class MLflowRun(MLFlowLogger):
@@ -46,8 +49,8 @@ class MLflowRun(MLFlowLogger):
         super().log_metrics({k: v for k, v in metrics.items() if not k.endswith(tuple(ends))} | named, step)
 
 
-def mlflow_run(folder: Path, facts: Facts) -> MLflowRun:
-    """Logger of a run directory.
+def mlflow_run(folder: Path, facts: Facts) -> MLflowRun | None:
+    """Logger of a run directory; null, with a sentence on the main process, where MLflow cannot log.
 
     The experiment is MLFLOW_EXPERIMENT_NAME, else that of W&B's project, else `graft`.
 
@@ -69,5 +72,13 @@ def mlflow_run(folder: Path, facts: Facts) -> MLflowRun:
         )
     except ModuleNotFoundError as error:
         raise ConfigError('mlflow is true, but MLflow is not installed: pip install "graft[mlflow]"') from error
+    except Exception as error:  # each kind of store, address and disk raises its own types
+        if rank_zero_only.rank == 0:
+            uri = environment.get("MLFLOW_TRACKING_URI")
+            where = f"MLFLOW_TRACKING_URI is {uri}" if uri else "its folder is runs/mlflow"
+            remedy = "correct it or unset it" if uri else "set MLFLOW_TRACKING_URI to another"
+            said = f"{where}: {reason(error).partition('. ')[0]}; {remedy}, training goes on without MLflow"
+            print(f"MLflow logs nothing: {re.sub(PASSWORD, '//', said)}", flush=True)
+        return None
     logger.id_file = known
     return logger

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from callbacks.loggers.build import build_loggers
 from tests.helpers.commands import ROOT, TINY, results
 from tests.helpers.wandb_records import Logged
 
@@ -136,3 +137,11 @@ def test_checkpoints_and_predictions_are_logged_on_request(place, logged):
     assert (table["_type"], table["nrows"], table["ncols"]) == ("table-file", 8, 6)
     shown = [entry for entry in artifacts["run"].manifest.contents if entry.path.endswith(".png")]
     assert len(shown) == 8
+
+
+@pytest.mark.parametrize("uri", ["foo://bar", "/proc/nothere"])
+def test_an_address_that_mlflow_cannot_use_is_told_and_training_goes_on(tmp_path, monkeypatch, capsys, uri):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert len(build_loggers(str(tmp_path), wandb=False, mlflow=True)) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"MLflow logs nothing: MLFLOW_TRACKING_URI is {uri}: ") and "goes on" in line
