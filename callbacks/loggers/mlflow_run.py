@@ -16,6 +16,8 @@ from modules.contracts import ConfigError, writing
 
 MLFLOW_ID = ".mlflow_id"
 PASSWORD = r"//[^/@\s]+@"  # and user, in an address
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+"""Retries, and seconds of each, until a server that does not answer counts as out of reach; MLflow's take minutes."""
 
 
 class MLflowRun(MLFlowLogger):
@@ -61,6 +63,8 @@ def mlflow_run(folder: Path, facts: Facts) -> MLflowRun | None:
     tags = {"job_type": facts.job_type, "mlflow.note.content": facts.command, **dict.fromkeys(facts.tags, "true")}
     environment.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # which from version 3 on asks for a database
     environment.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    for name, value in PATIENCE.items():
+        environment.setdefault(name, value)
     try:
         logger = MLflowRun(
             experiment_name=environment.get("MLFLOW_EXPERIMENT_NAME") or environment.get("WANDB_PROJECT") or "graft",

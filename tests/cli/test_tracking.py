@@ -3,12 +3,14 @@
 import csv
 import os
 import subprocess
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from callbacks.loggers.build import build_loggers
+from callbacks.loggers.mlflow_run import PATIENCE
 from tests.helpers.commands import ROOT, TINY, results
 from tests.helpers.wandb_records import Logged
 
@@ -145,3 +147,15 @@ def test_an_address_that_mlflow_cannot_use_is_told_and_training_goes_on(tmp_path
     assert len(build_loggers(str(tmp_path), wandb=False, mlflow=True)) == 1
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"MLflow logs nothing: MLFLOW_TRACKING_URI is {uri}: ") and "goes on" in line
+
+
+def test_a_server_of_mlflow_that_is_out_of_reach_does_not_hold_the_run(tmp_path, monkeypatch, capsys):
+    for name in PATIENCE:
+        monkeypatch.setenv(name, "")  # whatever is set here is taken back
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    begun = time.monotonic()
+    *_, logger = build_loggers(str(tmp_path), wandb=False, mlflow=True)
+    logger.log_metrics({"train/loss": 1.0}, 1)
+    assert time.monotonic() - begun < 30
+    assert "MLflowRun failed" in capsys.readouterr().out
