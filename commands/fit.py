@@ -28,7 +28,7 @@ from commands.checkpoints import first_saved, resolve_starts, resume_or_start
 from commands.cluster import launched
 from commands.errors import readable
 from commands.evaluate import Trainer
-from commands.handed_on import typed_data
+from commands.handed_on import check_folds, typed_data
 from commands.home import expand_home
 from commands.linking import check_views, link
 from commands.next_commands import command_line, next_commands
@@ -152,6 +152,7 @@ class CLI(LightningCLI):
         before = settings_before(self.trained) if self.trained and self.subcommand == "fit" else {}
         self.precision_reason = choose_precision(self.settings.trainer, before)
         check_training_options(self.settings, self.typed, before)
+        check_folds(self.subcommand, self.settings.data, self.trained.settings["data"] if self.trained else {})
         if before:
             print_changes(yaml.safe_load(self._dump()), before)
         parser = self._parser(self.subcommand)

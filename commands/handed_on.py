@@ -4,11 +4,16 @@ import inspect
 import re
 from typing import Any
 
+from jsonargparse import Namespace
+
 from commands.arguments import class_of, parse_known, read_yaml
 from commands.setting_types import Part, find_class
 from datamodules import DataModule
 from datamodules.setting_roles import Role, default, roles_of
+from modules.contracts import ConfigError
 
+FOLDS = {"folds": 0, "held_out_fold": 0, "fold_groups": None}
+"""Settings of a cross-validation, and their values without one."""
 ALWAYS: tuple[Role, ...] = ("input", "loading")
 SAME_DATA: tuple[Role, ...] = ("location", "samples")
 
@@ -59,3 +64,36 @@ def find_data(name: str) -> type[DataModule] | None:
     except LookupError:
         return None
     return found if inspect.isclass(found) and issubclass(found, DataModule) else None
+
+
+def check_folds(command: str, data: Namespace, known: dict[str, Any]) -> None:
+    """Refuse other folds than those of a checkpoint, whose training had the samples of all but the one held out.
+
+    Without folds, `data` loses the checkpoint's other settings of them: the data's own test set is no part of any.
+
+    Args:
+        command: fit (resumed), validate, test, predict or evaluate.
+        data: settings of the command's data, `class_path` and `init_args`, which are changed.
+        known: those of the checkpoint; empty without one.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    own, then = data.init_args, known.get("init_args", {})
+    if "folds" not in own:
+        return
+    if not own.folds and command != "fit":
+        for name in (name for name, value in FOLDS.items() if own.get(name) == then.get(name, value)):
+            own[name] = FOLDS[name]
+        return
+    find = find_data(data.class_path)
+    places = [name for name, role in roles_of(find).items() if role == "location"] if find else []
+    same = data.class_path == known.get("class_path") and all(own.get(name) == then.get(name) for name in places)
+    if not same or command not in ("fit", "validate", "test"):
+        return
+    for name, value in FOLDS.items():
+        if own.get(name) != (old := then.get(name, value)):
+            raise ConfigError(
+                f"data.{name} is {own.get(name)}, but the checkpoint was trained with {old}, so that it may have seen "
+                f"what would be tested: leave --data.{name} out"
+            )

@@ -40,9 +40,10 @@ def check_folds(folds: int, held_out_fold: int, fold_groups: str | None) -> None
     check_range("data.folds", folds)
     if folds == 1:
         raise ConfigError("data.folds is 1, but a cross-validation has at least 2 folds; 0 is none")
+    for name, value in (("held_out_fold", held_out_fold or None), ("fold_groups", fold_groups)):
+        if value is not None and not folds:
+            raise ConfigError(f"data.{name} is {value}, but data.folds is 0: set it to a number of folds")
     check_range("data.held_out_fold", held_out_fold, high=max(folds - 1, 0))
-    if fold_groups is not None and not folds:
-        raise ConfigError("data.fold_groups is set, but data.folds is 0: set it to a number of folds")
 
 
 def divide(
@@ -118,7 +119,11 @@ def groups_of(names: Sequence[str], given: str) -> np.ndarray:
     if key is None or column not in header:
         lacking = "path" if key is None else column
         raise ConfigError(f"data.fold_groups: {file} has no column {lacking!r}, but {', '.join(header)}")
-    known = {row[header.index(key)]: row[header.index(column)] for row in rows}
+    known: dict[str, str] = {}
+    for row in rows:
+        name, group = row[header.index(key)], row[header.index(column)]
+        if known.setdefault(name, group) != group:
+            raise DataError(f"{file} has {name} in two groups, {known[name]} and {group}: leave one of the rows out")
     if lacking := [name for name in names if name not in known]:
         raise DataError(f"{file} has no row for {lacking[0]} ({len(lacking):,} of {len(names):,} samples lack one)")
     return np.array([known[name] for name in names])

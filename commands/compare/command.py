@@ -32,7 +32,7 @@ class Compare(CLI):
         """Parse the configuration of every variant; the first one, parsed last, gives the comparison its trainer."""
         self.configs = {}
         for name in reversed(self.plan.variants):
-            self.argv = configs_first(["fit", *self.plan.arguments(name)])
+            self.argv = configs_first(["fit", *self.plan.arguments(name, self.plan.repeats[0])])
             super().parse_arguments(parser, args)
             same = next((other for other, config in self.configs.items() if config == self.config), None)
             if same:
@@ -41,11 +41,15 @@ class Compare(CLI):
 
     def build_parts(self) -> None:
         """Build data and model of every variant and load its weights; what is wrong shows before the first training."""
-        self.flat, judged, loaded = {}, {}, []
+        self.flat, judged, loaded, read = {}, {}, [], []
         for name, config in self.configs.items():
             self.config = config
             super().build_parts()
             self.flat[name] = flatten(yaml.safe_load(self._dump()), skip="init_args")
+            if self.settings.data not in read:  # what shows only when data is read
+                self.datamodule.setup("fit")
+                self.datamodule.train_dataloader()
+                read.append(self.settings.data)
             judged[self.model.monitor, self.model.mode] = name
             starts = isinstance(self.model, tasks.VisionTask) and self.model.weights
             if starts and self.settings.model not in loaded:

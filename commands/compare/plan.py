@@ -124,6 +124,8 @@ def typed_plan(argv: list[str]) -> Plan:
         raise ConfigError(
             "compare needs something to compare: add --weights none,RUN,..., --vary SETTING=VALUE,... or --folds K"
         )
+    if own.folds and (twice := next((a.setting for a in axes if a.setting in Repeat(0, own.folds).settings), None)):
+        raise ConfigError(f"--folds sets {twice} for each run itself: leave --vary {twice}=... out")
     _check_shared(typed, axes, own.folds)
     folder = Path(own.run_dir) if own.run_dir else new_path(f"compare_{run_name(typed)}")
     if folder.is_symlink():  # `latest` may point elsewhere tomorrow

@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from jsonargparse import Namespace
 from PIL import Image
 
-from commands.handed_on import find_data, handed_on, typed_data
+from commands.handed_on import check_folds, find_data, handed_on, typed_data
 from datamodules import ImageFolder
 from datamodules.setting_roles import arguments_of, default
+from modules.contracts import ConfigError
 from tests.helpers.commands import results
-from tests.helpers.errors import line_naming
+from tests.helpers.errors import line_naming, refuses
 from tests.helpers.filmed import film
 
 KNOWN = {
@@ -244,3 +246,28 @@ def test_settings_of_a_checkpoint_call_and_import_nothing(refused, trained, phot
     Path("evilmod.py").write_text("raise SystemExit(5)")
     refused(2, ["test", "--ckpt_path", "x.ckpt"], "x.ckpt", "model.head", "evilmod.X")
     refused(2, ["test", "--ckpt_path", "x.ckpt", "--model.head", "Linear"], "x.ckpt")
+
+
+FOLD = {"folds": 3, "held_out_fold": 1, "fold_groups": None}
+
+
+def of_data(**settings) -> Namespace:
+    return Namespace(class_path="datamodules.ImageFolder", init_args=Namespace({"root": "pets", **settings}))
+
+
+@pytest.mark.parametrize("command", ["test", "validate", "fit"])
+@pytest.mark.parametrize("change", [{"held_out_fold": 0}, {"folds": 2}, {"fold_groups": "folder"}])
+def test_folds_that_a_checkpoint_was_trained_on_are_not_tested(command, change):
+    known = {"class_path": "datamodules.ImageFolder", "init_args": {"root": "pets", **FOLD}}
+    with refuses(ConfigError, f"data.{next(iter(change))}"):
+        check_folds(command, of_data(**FOLD | change), known)
+    check_folds(command, of_data(**FOLD), known)
+    check_folds(command, of_data(**FOLD | change | {"root": "other"}), known)  # of data that it has not seen
+    with refuses(ConfigError, "data.folds"):
+        check_folds(command, of_data(**FOLD), known | {"init_args": {"root": "pets"}})  # trained on all
+
+
+def test_without_folds_the_test_set_is_the_datas_own():
+    data = of_data(**FOLD | {"folds": 0})
+    check_folds("test", data, {"class_path": "datamodules.ImageFolder", "init_args": {"root": "pets", **FOLD}})
+    assert data.init_args.held_out_fold == 0

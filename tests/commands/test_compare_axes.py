@@ -129,6 +129,7 @@ def test_folds_are_repetitions_of_each_seed():
     [
         (["--folds", "1"], ["--folds", 1]),
         (["--folds", "3", "--data.folds", "2"], ["--data.folds", "--folds"]),
+        (["--folds", "2", "--vary", "data.held_out_fold=0,1"], ["--folds", "data.held_out_fold"]),
         (["--folds", "2", "--seeds", "3000000000"], ["--seeds", 3000000000]),
     ],
 )

@@ -43,6 +43,9 @@ def test_groups_are_folders_or_a_column(tmp_path):
         groups_of(names, f"{table}:visit")
     with refuses(DataError, "c/1.png", 1, 4):
         groups_of([*names, "c/1.png"], f"{table}:patient")
+    table.write_text("path,patient\na/1.png,p0\na/1.png,p1\n")
+    with refuses(DataError, "a/1.png", "p0", "p1"):
+        groups_of(names, f"{table}:patient")
     with refuses(ConfigError, "data.fold_groups", "patients"):
         groups_of(names, "patients")
 
@@ -52,7 +55,8 @@ def test_groups_are_folders_or_a_column(tmp_path):
     [
         ({"folds": 1}, "folds"),
         ({"folds": 3, "held_out_fold": 3}, "held_out_fold"),
-        ({"fold_groups": "folder"}, "folds"),
+        ({"fold_groups": "folder"}, "fold_groups"),
+        ({"held_out_fold": 1}, "held_out_fold"),
     ],
 )
 def test_impossible_settings_are_refused(settings, name, image_folder):
