@@ -152,7 +152,7 @@ class CLI(LightningCLI):
         before = settings_before(self.trained) if self.trained and self.subcommand == "fit" else {}
         self.precision_reason = choose_precision(self.settings.trainer, before)
         check_training_options(self.settings, self.typed, before)
-        check_folds(self.subcommand, self.settings.data, self.trained.settings["data"] if self.trained else {})
+        check_folds(str(self.subcommand), self.settings.data, self.trained.settings["data"] if self.trained else {})
         if before:
             print_changes(yaml.safe_load(self._dump()), before)
         parser = self._parser(self.subcommand)

@@ -56,6 +56,8 @@ def check_task(task: Task, settings: Namespace, before: dict[str, Any]) -> None:
     given = settings.trainer.callbacks or []
     given = {one.class_path.rpartition(".")[2]: one for one in (given if isinstance(given, list) else [given])}
     finder = "trainer.callbacks: LearningRateFinder" if "LearningRateFinder" in given else ""
+    if finder and settings.find_lr:
+        raise ConfigError(f"find_lr is true beside {finder}: leave one of them out")
     if not task.automatic_optimization and (finder := finder or "find_lr" * settings.find_lr):
         raise ConfigError(
             f"{finder} finds the rate of one optimizer, but {type(task).__name__} has two, whose losses do not tell a "

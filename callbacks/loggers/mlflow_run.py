@@ -77,7 +77,7 @@ def mlflow_run(folder: Path, facts: Facts) -> MLflowRun | None:
     except ModuleNotFoundError as error:
         raise ConfigError('mlflow is true, but MLflow is not installed: pip install "graft[mlflow]"') from error
     except Exception as error:  # each kind of store, address and disk raises its own types
-        if rank_zero_only.rank == 0:
+        if getattr(rank_zero_only, "rank", 0) == 0:
             uri = environment.get("MLFLOW_TRACKING_URI")
             where = f"MLFLOW_TRACKING_URI is {uri}" if uri else "its folder is runs/mlflow"
             remedy = "correct it or unset it" if uri else "set MLFLOW_TRACKING_URI to another"
