@@ -4,7 +4,7 @@ import fcntl
 from pathlib import Path
 
 from callbacks.run_directory import LOCKS, RunDirectory
-from commands.tune.study import JOURNAL
+from commands.tune.journal import JOURNAL
 from modules.contracts import DataError, writing
 
 OURS = {".lock", ".jobs.lock", ".wandb_id", ".wandb_step", ".mlflow_id", "trials", "confirm", "wandb", "tensorboard"}

@@ -10,15 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from commands.tune.journal import JOURNAL, lock, mend
 from commands.tune.space import Space, grid
 from modules.contracts import ConfigError, DataError, writing
 
 if TYPE_CHECKING:
     import optuna
 
-JOURNAL, NAME = "study.journal", "tune"
-GRACE = 10
-"""Seconds after which the lock of the journal, held for milliseconds, counts as that of a killed process."""
+NAME = "tune"
 STALE = 60
 """Seconds without a heartbeat after which a trial of another machine counts as abandoned."""
 LARGEST_GRID = 10_000
@@ -99,6 +98,9 @@ class Trials:
         mode: whether more ("max") or less ("min") of the metric is better.
         seed: of the sampler.
         validations: in a whole training; successive halving stops at a ninth and a third of them.
+
+    Raises:
+        DataError: the journal is damaged; names the line.
     """
 
     def __init__(self, folder: Path, space: Space, sampler: str, mode: str, seed: int, validations: int):
@@ -108,8 +110,8 @@ class Trials:
         self.folder, self.space, self.sampler, self.seed = folder, space, sampler, seed
         self.attempts = ATTEMPTS
         with alone(folder):
-            _mend(folder / JOURNAL)
-            backend = optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL), _lock(folder / JOURNAL))
+            mend(folder / JOURNAL)
+            backend = optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL), lock(folder / JOURNAL))
             self.storage = optuna.storages.JournalStorage(backend)
             self.study = optuna.create_study(
                 storage=self.storage,
@@ -236,24 +238,3 @@ class Trials:
 
 def _said(settings: Mapping[str, Any], key: str) -> str:
     return str(settings[key]) if key in settings else "unset"
-
-
-def _lock(journal: Path) -> "optuna.storages.journal.JournalFileSymlinkLock":
-    """Lock of the journal, which holds on network file systems too; that of a killed process is broken."""
-    from optuna.storages.journal import JournalFileSymlinkLock
-
-    return JournalFileSymlinkLock(str(journal), GRACE)
-
-
-def _mend(journal: Path) -> None:
-    """Drop a last line that a killed process, or a full disk, left unfinished."""
-    if not journal.is_file():
-        return
-    lock = _lock(journal)
-    lock.acquire()
-    try:
-        with writing(journal), journal.open("rb+") as file:
-            content = file.read()
-            file.truncate(content.rfind(b"\n") + 1)
-    finally:
-        lock.release()

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from commands import child
-from commands.tune import study
+from commands.tune import journal
+from commands.tune.journal import JOURNAL
 from commands.tune.plan import Plan
 from commands.tune.report import trials_of, write_files
 from commands.tune.search import Search
 from commands.tune.space import Dimension
-from commands.tune.study import JOURNAL, Claim, Trials
+from commands.tune.study import Claim, Trials
 from commands.tune.watch import Metric
 from modules.contracts import ConfigError, DataError
 from tests.helpers.commands import ROOT
@@ -32,7 +33,7 @@ METRIC = Metric("val/accuracy", "max", 9, 9)
 def fake(monkeypatch):
     monkeypatch.setattr(child, "PROGRAM", ROOT / "tests" / "helpers" / "fake_fit.py")
     monkeypatch.setattr(child, "POLL", 0.02)
-    monkeypatch.setattr(study, "GRACE", 3)  # kills hit the lock's milliseconds often here
+    monkeypatch.setattr(journal, "GRACE", 3)  # kills hit the lock's milliseconds often here
 
 
 def search(folder: Path, trials: int | None = 12, sampler: str = "random", **plan) -> Search:
@@ -185,3 +186,16 @@ def test_a_journal_that_ends_in_the_middle_of_a_line_is_mended(tmp_path):
         file.write('{"op_code": 4, "wor')
     found = search(tmp_path, trials=3)
     assert len(list(found.run())) == 1 and len(found.trials.all()) == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "deleted"),
+    [('{"op_code":5,"wor', True), ("", True), ('{"op_code":4,"wor', False), ("[1]", False), ("\0\0", False)],
+)
+def test_a_journal_that_is_damaged_in_the_middle_is_answered_with_the_line(tmp_path, line, deleted):
+    search(tmp_path)
+    first, _, *rest = (tmp_path / JOURNAL).read_text().splitlines()
+    (tmp_path / JOURNAL).write_text("\n".join([first, line, *rest, ""]))
+    with refuses(DataError, tmp_path / JOURNAL, "line 2", "--run_dir") as caught:
+        search(tmp_path)
+    assert ("delete the line" in str(caught.value)) == deleted  # not where it may have begun a trial
