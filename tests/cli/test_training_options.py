@@ -119,6 +119,7 @@ def test_a_killed_run_keeps_the_rate_that_was_found(found):
             "--trainer.callbacks+ EarlyStopping --trainer.callbacks.monitor val/accuracy",
             ["EarlyStopping", "min", "val/accuracy", "max", "--early_stopping 3"],
         ),
+        ("--find_lr true --trainer.callbacks+ LearningRateFinder", ["find_lr", "LearningRateFinder"]),
     ],
 )
 def test_what_cannot_work_is_refused(refused, typed, names):
