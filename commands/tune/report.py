@@ -44,7 +44,7 @@ def _trial(frozen: "optuna.trial.FrozenTrial") -> Trial:
 
 
 def write_files(search: Search, found: "Confirmation | None" = None) -> None:
-    """Write trials.csv, tune.json and best.yaml of what is known so far."""
+    """Write trials.csv, tune.json and best.yaml of what is known so far; the last unless the trial's folder is gone."""
     folder, trials, metric = search.plan.folder, trials_of(search), search.metric
     rows = trial_rows(trials, metric.name)
     _replace(folder / "trials.csv", lambda path: write_csv(path, rows))
@@ -63,11 +63,23 @@ def write_files(search: Search, found: "Confirmation | None" = None) -> None:
     }
     _replace(folder / "tune.json", lambda path: path.write_text(json.dumps(report, indent=2, default=str) + "\n"))
     if best:
-        settings = ", ".join(f"{name} {value}" for name, value in best.settings.items()) if best.number else "default"
-        value = number(best.value or 0.0)
+        _write_best(search, best)
+
+
+def _write_best(search: Search, best: Trial) -> None:
+    """Write best.yaml; where the trial's folder is gone, keep that of the same trial and remove that of another."""
+    file = search.plan.folder / "best.yaml"
+    settings = ", ".join(f"{name} {value}" for name, value in best.settings.items()) if best.number else "default"
+    line = (
+        f"# Trial {best.number} of {search.plan.folder}: {search.metric.name} {number(best.value or 0.0)}; {settings}\n"
+    )
+    try:
         text = (search.trials.run_folder(best.number) / "config.yaml").read_text()
-        head = f"# Trial {best.number} of {folder}: {metric.name} {value}; {settings}\n"
-        _replace(folder / "best.yaml", lambda path: path.write_text(head + text))
+    except FileNotFoundError:
+        if file.is_file() and not file.read_text().startswith(f"# Trial {best.number} of "):
+            file.unlink()
+        return
+    _replace(file, lambda path: path.write_text(line + text))
 
 
 def _replace(path: Path, write: Any) -> None:
@@ -166,8 +178,13 @@ def report(search: Search, trainer: Trainer) -> None:
     heading, *rows = trial_rows(trials, metric.name)
     log_table(trainer, "trials", heading, [[str(cell) for cell in row] for row in rows])
     drawn = sorted(path.name for path in (folder / "figures").glob("*.png"))
-    say.print(f"written: {folder}/  (best.yaml, trials.csv, tune.json, figures/: {', '.join(drawn)})")
-    say.print(f"next, the best:   {command_line('fit', '--config', str(folder / 'best.yaml'))}")
+    best = (folder / "best.yaml").is_file()
+    say.print(f"written: {folder}/  ({'best.yaml, ' * best}trials.csv, tune.json, figures/: {', '.join(drawn)})")
+    if best:
+        say.print(f"next, the best:   {command_line('fit', '--config', str(folder / 'best.yaml'))}")
+    else:
+        gone = search.trials.run_folder(finished[0].number)
+        say.print(f"no best.yaml: {gone}, the best trial, is gone; type its settings, or choose another --run_dir")
 
 
 def importance(search: Search) -> dict[str, float]:

@@ -1,25 +1,27 @@
 """Studies of fits of milliseconds: every trial once, whoever is killed; pruning, failures, budgets, other settings."""
 
 import os
+import shutil
 import signal
 import time
 from collections import Counter
 from pathlib import Path
 
+import lightning as L
 import pytest
 
 from commands import child
 from commands.tune import journal
 from commands.tune.journal import JOURNAL
 from commands.tune.plan import Plan
-from commands.tune.report import trials_of, write_files
+from commands.tune.report import report, trials_of, write_files
 from commands.tune.search import Search
 from commands.tune.space import Dimension
 from commands.tune.study import Claim, Trials
 from commands.tune.watch import Metric
 from modules.contracts import ConfigError, DataError
 from tests.helpers.commands import ROOT
-from tests.helpers.errors import refuses
+from tests.helpers.errors import assert_named, refuses
 
 pytest.importorskip("optuna", reason='pip install "graft[tune]"')
 pytestmark = pytest.mark.integration  # processes
@@ -199,3 +201,18 @@ def test_a_journal_that_is_damaged_in_the_middle_is_answered_with_the_line(tmp_p
     with refuses(DataError, tmp_path / JOURNAL, "line 2", "--run_dir") as caught:
         search(tmp_path)
     assert ("delete the line" in str(caught.value)) == deleted  # not where it may have begun a trial
+
+
+def test_a_best_trial_whose_folder_is_gone_leaves_a_report_without_best_yaml(tmp_path, capsys):
+    trainer = L.Trainer(logger=False, default_root_dir=tmp_path, accelerator="cpu", enable_checkpointing=False)
+    found = search(tmp_path, trials=3)
+    list(found.run())
+    write_files(found)
+    shutil.rmtree(tmp_path / "trials")
+    report(found, trainer)
+    assert (tmp_path / "best.yaml").is_file() and "next, the best" in capsys.readouterr().out  # of the same trial
+    (tmp_path / "best.yaml").write_text("# Trial 99 of another time\n")
+    report(found, trainer)
+    folder = found.trials.run_folder(trials_of(found)[0].number)
+    assert_named(capsys.readouterr().out, "no best.yaml", folder, "--run_dir")
+    assert not (tmp_path / "best.yaml").exists() and (tmp_path / "tune.json").is_file()
