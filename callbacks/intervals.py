@@ -39,7 +39,7 @@ class Intervals(Callback):
         ends = {}
         for name, one in self.estimates.items():
             if one is not None:
-                ends |= {f"{name}_low": one.low, f"{name}_high": one.high}
+                ends |= {f"{name}/low": one.low, f"{name}/high": one.high}
         for logger in trainer.loggers:
             attempt(logger, partial(send_summary, logger, ends))
 

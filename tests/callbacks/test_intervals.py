@@ -45,8 +45,8 @@ def test_ends_of_intervals_stand_in_the_summary_of_wandb(tmp_path):
     callback, _ = ended(tmp_path, 3, logger)
     loss = callback.estimates["test/loss"]
     summary = logger.experiment.summary
-    assert (summary["test/loss_low"], summary["test/loss_high"]) == (loss.low, loss.high)
-    assert {name.rpartition("_")[0] for name in summary} == {"test/loss", "test/knn"}
+    assert (summary["test/loss/low"], summary["test/loss/high"]) == (loss.low, loss.high)
+    assert {name.rpartition("/")[0] for name in summary} == {"test/loss", "test/knn"}
 
 
 def test_a_test_of_nothing_leaves_nothing(tmp_path):

@@ -114,6 +114,7 @@ def test_the_summary_holds_the_best_of_the_monitor_and_the_test_figures(place, l
         if row.get("interval"):
             test |= {f"{name}/low": row["interval"][0], f"{name}/high": row["interval"][1]}
     assert "test/accuracy/low" in test
+    assert not [name for name in logged.fine.summary if name.endswith(("_low", "_high"))]  # one name everywhere
     assert {name: logged.fine.summary[name] for name in test} == pytest.approx(test)
 
 
