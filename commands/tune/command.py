@@ -22,7 +22,14 @@ from commands.tune.sweep import sweep
 from commands.tune.watch import Metric
 from modules.contracts import ConfigError
 
-SET_BY_TUNE = ("seed_everything", "run_dir", "ckpt_path", "config")
+SET_BY_TUNE = "tune sets it for each trial itself: delete it there"
+OTHER_TEST = "trials of other folds are not compared: type it as an option, or use compare --folds"
+NOT_SEARCHED = {
+    **dict.fromkeys(("seed_everything", "run_dir", "ckpt_path", "config"), SET_BY_TUNE),
+    **dict.fromkeys(("data.folds", "data.held_out_fold"), OTHER_TEST),
+    "find_lr": "tune searches the learning rate itself: delete it there, or type --steps for its range test",
+}
+"""Settings that no space has, and why."""
 
 
 class Tune(CLI):
@@ -38,9 +45,22 @@ class Tune(CLI):
         if not self.plan.shown and find_spec("optuna") is None:
             raise ConfigError('tune needs optuna, which is not installed: pip install "graft[tune]"')
         self.space = read_space(self.plan.space) if self.plan.space else {}
-        if own := next((name for name in self.space if name in SET_BY_TUNE), None):
-            raise ConfigError(f"{self.plan.space}: {own} is no setting to search: tune sets it for each trial itself")
+        self._check_space()
         super().__init__(["fit", *self.plan.typed])
+
+    def _check_space(self) -> None:
+        for name in self.space:
+            if reason := NOT_SEARCHED.get(name):
+                raise ConfigError(f"{self.plan.space}: {name} is no setting to search: {reason}")
+            if name in self._named():
+                raise ConfigError(
+                    f"{self.plan.space}: {name} is searched, but --{name} is typed too: leave one of them out"
+                )
+
+    def _named(self) -> set[str]:
+        """Names of the settings that were typed."""
+        words = (word.partition("=")[0] for word in self.plan.typed if word.startswith("--"))
+        return {plain_name(word).replace("-", "_") for word in words}
 
     def parse_arguments(self, parser: Any, args: None) -> None:
         """Parse the configuration as it is, after every bound and choice of the space."""
@@ -87,8 +107,7 @@ class Tune(CLI):
         self.metric = self._metric()
         self.flat = flatten(yaml.safe_load(self._dump()), skip="init_args")
         if not self.space:
-            named = {plain_name(word.partition("=")[0]) for word in self.plan.typed if word.startswith("--")}
-            self.space = default_space(self.flat, named, self.metric.name != "val/loss")
+            self.space = default_space(self.flat, self._named(), self.metric.name != "val/loss")
         if not self.space:
             raise ConfigError("there is nothing to search: all settings of the default space were typed; add --space")
         if self.plan.shown:

@@ -92,8 +92,12 @@ def test_a_trial_that_cannot_train_ends_the_search_with_its_sentence(graft, comm
         ("model.optim.lr: [0.1, few]", ["tune.yaml", "model.optim.lr", "few"]),
         ("model.optim.lr: {low: -1, high: 1}", ["tune.yaml", "lr", "-1"]),
         ("model.optim.lr: {low: 1, high: 0.1}", ["tune.yaml", "model.optim.lr", "0.1"]),
-        ("data.batch_size: {low: 8, high: 16.5}", ["tune.yaml", "data.batch_size", "whole number"]),
+        ("trainer.accumulate_grad_batches: {low: 8, high: 16.5}", ["accumulate_grad_batches", "whole number"]),
         ("seed_everything: [1, 2]", ["tune.yaml", "seed_everything"]),
+        ("find_lr: [true, false]", ["tune.yaml", "find_lr", "--steps"]),
+        ("data.folds: [3, 5]", ["tune.yaml", "data.folds", "compare --folds"]),
+        ("data.init_args.held_out_fold: [0, 1]", ["tune.yaml", "data.held_out_fold", "compare --folds"]),
+        ("data.batch_size: [5, 10]", ["tune.yaml", "data.batch_size", "typed too"]),  # in TINY
         ("lr: [1, 2]", ["tune.yaml", "lr"]),
     ],
 )
@@ -122,6 +126,12 @@ def test_a_wrong_space_is_refused(refused, commands, tmp_path, text, names):
 )
 def test_a_wrong_search_is_refused(refused, commands, typed, names):
     refused(2, [*TUNE, *typed.split()], *names)
+    assert not commands
+
+
+@pytest.mark.parametrize("typed", ["--model.optim.lr=0.01", "--model.init_args.optim.lr 0.01"])
+def test_a_setting_that_is_typed_and_searched_is_refused(refused, commands, space, typed):
+    refused(2, [*TUNE, *space, *typed.split()], "tune.yaml", "model.optim.lr", "typed too")
     assert not commands
 
 
