@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from modules.contracts import check_range, check_sizes
+from modules.contracts import ConfigError, check_range, check_sizes
 from modules.text.tokens import BOS, EOS, PAD
 
 
@@ -47,7 +47,11 @@ class Limits:
 
     def __post_init__(self):
         check_sizes("search", max_length=self.max_length)
-        check_range("search.min_length", self.min_length, high=self.max_length - 1)
+        if not 0 <= self.min_length < self.max_length:
+            raise ConfigError(
+                f"search.min_length is {self.min_length}, but must be 0 or more and below search.max_length "
+                f"{self.max_length}"
+            )
         check_range("search.no_repeat_ngram_size", self.no_repeat_ngram_size)
 
     def forbid(self, logs: Tensor, said: Tensor) -> Tensor:

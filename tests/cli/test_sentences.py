@@ -63,8 +63,8 @@ SMALL = "--data.train 40 --data.val 20 --data.test 20 --data.batch_size 10 --dat
         ),
         pytest.param(
             [*SIMCLR, "--model.optim.schedule", "cosin"],
-            "model.optim.schedule is 'cosin', but must be 'constant', 'cosine', 'linear', 'step' or 'inverse_sqrt'; "
-            "did you mean 'cosine'?",
+            "model.optim.schedule is 'cosin', but must be 'constant', 'cosine', 'linear', 'step', 'inverse_sqrt' or "
+            "'plateau'; did you mean 'cosine'?",
             id="wrong choice",
         ),
         pytest.param(
@@ -136,7 +136,7 @@ def missing_folder() -> tuple[list[str], str]:
 def batch_that_is_too_large() -> tuple[list[str], str]:
     return (
         [*SIMCLR, *SMALL, "--data.batch_size", "41"],
-        "batch_size 41 on 1 device(s) is larger than the training set of 40: choose at most 40",
+        "data.batch_size 41 on 1 device(s) is larger than the training set of 40 images: choose at most 40",
     )
 
 

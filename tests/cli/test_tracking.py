@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import wandb
 
 from callbacks.loggers.build import build_loggers
 from callbacks.loggers.mlflow_run import PATIENCE
@@ -36,6 +37,7 @@ def place(tmp_path_factory):
         for name in [name for name in os.environ if name.startswith(("WANDB_", "MLFLOW_"))]:
             patch.delenv(name)
         patch.chdir(place)
+        wandb.teardown()  # a service of other tests may have ended
         patch.setattr("sys.argv", ["cli.py"])
         patch.setenv("WANDB_MODE", "offline")
         patch.setattr("logging.raiseExceptions", False)

@@ -238,7 +238,7 @@ def test_the_description_names_sizes_shares_and_baselines(tmp_path):
     assert_named(car, "car", "14.29 %", 1)
     assert (sky.count("█"), building.count("█"), car.count("█")) == (24, 12, 6)
     assert_named(baselines, "mIoU", "val", 0.095)
-    assert_named(warning, "warning", 1, "images/train/0.png", "images/val/3.png")
+    assert_named(warning, "warning", 1, "train/0.png", "val/3.png")
 
 
 def test_a_class_that_never_occurs_is_warned_of_by_name(tmp_path):
