@@ -231,7 +231,7 @@ def test_images_and_settings_reach_every_logger_and_wandb_stays_offline_without_
     assert wandb.run.id == (run / ".wandb_id").read_text()
     assert wandb.run.config["data.init_args.batch_size"] == 16 and wandb.run.config["seed_everything"] == 0
     tested = results(run)["test/accuracy"]
-    ends = [wandb.run.summary[f"test/accuracy_{end}"] for end in ("low", "high")]
+    ends = [wandb.run.summary[f"test/accuracy/{end}"] for end in ("low", "high")]
     assert ends == pytest.approx(tested["interval"], abs=1e-5)
     wandb.finish()
     drawn = {path.stem for path in (run / "figures").glob("*.png")}
