@@ -7,6 +7,7 @@ from jsonargparse import ActionConfigFile, Namespace
 
 from commands.arguments import find_config, read_yaml
 from commands.errors import readable
+from commands.handed_on import FOLDS
 from commands.home import expand_home
 from commands.parser import Parser, Refused, user_error
 from commands.setting_checks import check_classes, check_locations
@@ -14,7 +15,7 @@ from datamodules import DataModule
 from datamodules.video import VideoFrames
 from modules.contracts import ConfigError, DataError
 
-EVERY = {"label_fraction": 1.0, "num_labels": None, "folds": 0}
+EVERY = {"label_fraction": 1.0, "num_labels": None, **FOLDS}
 """Settings that would hide samples; a check looks at all."""
 
 

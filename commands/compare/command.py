@@ -47,6 +47,7 @@ class Compare(CLI):
             super().build_parts()
             self.flat[name] = flatten(yaml.safe_load(self._dump()), skip="init_args")
             if self.settings.data not in read:  # what shows only when data is read
+                self.datamodule.prepare_data()
                 self.datamodule.setup("fit")
                 self.datamodule.train_dataloader()
                 read.append(self.settings.data)

@@ -52,7 +52,7 @@ def compare(
     with child.stopping(plan.folder):
         try:
             for done, (repeat, variant) in enumerate(order, start=1):
-                check_starts(plan.folder, started)
+                check_starts(plan.folder, {name: source for name, source in started.items() if name == variant})
                 run, note = _run(plan, variant, repeat, task.monitor, directory.lock)
                 result = comparison.add(variant, repeat, run)
                 print(f"[{done}/{len(order)}] {variant}, {repeat.words}: {result}, {note}", flush=True)
