@@ -153,6 +153,12 @@ def _of_a_beginning(name: str) -> bool:
     return any(fnmatch(name, pattern) for pattern in BEGINNING)
 
 
+def typed_path(run_dir: str | None, name: str) -> Path:
+    """The folder that was typed, or that a link such as `latest` leads to now, else a new one of that name."""
+    folder = Path(run_dir) if run_dir else new_path(name)
+    return folder.parent / folder.readlink() if folder.is_symlink() else folder
+
+
 def new_path(name: str, suffix: str = "") -> Path:
     """A fresh folder name below `runs/`, from the time."""
     path = Path("runs") / name / f"{datetime.now():%Y-%m-%d_%H-%M-%S}{suffix}"

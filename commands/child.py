@@ -18,6 +18,16 @@ PROGRAM = Path(__file__).parents[1] / "cli.py"
 POLL = 0.25  # seconds
 
 
+def check_alone(command: str) -> None:
+    """Refuse torchrun around a command that starts children.
+
+    Raises:
+        ConfigError: names the command.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        raise ConfigError(f"{command} starts processes itself: run it without torchrun, with --trainer.devices N")
+
+
 class Ended(NamedTuple):
     """End of a child.
 

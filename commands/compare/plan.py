@@ -1,13 +1,13 @@
 """Arguments of `compare` and the runs that they ask for."""
 
 import argparse
-import os
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from callbacks.results.variants import Repeat, Variant
-from callbacks.run_directory import new_path
+from callbacks.run_directory import typed_path
 from commands.arguments import run_name
+from commands.child import check_alone
 from commands.compare.axes import WEIGHTS, Axis, grid, plain_name, read_vary, read_weights
 from commands.overview import program
 from modules.contracts import ConfigError
@@ -113,8 +113,7 @@ def typed_plan(argv: list[str]) -> Plan:
             was typed.
     """
     own, typed = Parser().parse_known_args(argv)
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        raise ConfigError("compare starts processes itself: run it without torchrun, with --trainer.devices N")
+    check_alone("compare")
     axes = read_vary(own.vary)
     if own.weights is not None:
         axes.append(read_weights(own.weights))
@@ -127,9 +126,7 @@ def typed_plan(argv: list[str]) -> Plan:
     if own.folds and (twice := next((a.setting for a in axes if a.setting in Repeat(0, own.folds).settings), None)):
         raise ConfigError(f"--folds sets {twice} for each run itself: leave --vary {twice}=... out")
     _check_shared(typed, axes, own.folds)
-    folder = Path(own.run_dir) if own.run_dir else new_path(f"compare_{run_name(typed)}")
-    if folder.is_symlink():  # `latest` may point elsewhere tomorrow
-        folder = folder.parent / folder.readlink()
+    folder = typed_path(own.run_dir, f"compare_{run_name(typed)}")
     seeds, folds = _seeds(own.seeds or ("1" if own.folds else "3")), range(max(own.folds, 1))
     repeats = [Repeat(seed, own.folds, fold) for seed in seeds for fold in folds]
     return Plan(grid(axes) if axes else alone(run_name(typed)), repeats, folder, typed)

@@ -1,6 +1,5 @@
 """`python cli.py tune`: a search for better settings of a `fit`, trained by one process per trial."""
 
-import os
 from importlib.util import find_spec
 from typing import Any
 
@@ -40,8 +39,7 @@ class Tune(CLI):
         if not (typed.config or typed.model) and not {"-h", "--help"} & set(argv):
             raise ConfigError("tune needs a task to train: add --config, such as tasks/classification.yaml")
         self.plan, self.command = typed_plan(argv[1:]), command_line(*argv)
-        if "TORCHELASTIC_RUN_ID" in os.environ:
-            raise ConfigError("tune starts processes itself: run it without torchrun, with --trainer.devices N")
+        child.check_alone("tune")
         if not self.plan.shown and find_spec("optuna") is None:
             raise ConfigError('tune needs optuna, which is not installed: pip install "graft[tune]"')
         self.space = read_space(self.plan.space) if self.plan.space else {}

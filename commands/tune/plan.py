@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from callbacks.run_directory import new_path
+from callbacks.run_directory import typed_path
 from commands.arguments import run_name
 from commands.overview import program
 from commands.tune.space import EXAMPLE
@@ -107,9 +107,7 @@ def typed_plan(argv: list[str]) -> Plan:
     seeds = _count("seeds", own.seeds, 0)
     if seeds == 1:
         raise ConfigError("--seeds is 1, but a difference has an interval with 2 or more: or say 0 to leave it out")
-    folder = Path(own.run_dir) if own.run_dir else new_path(f"tune_{run_name(typed)}")
-    if folder.is_symlink():  # `latest` may point elsewhere tomorrow
-        folder = folder.parent / folder.readlink()
+    folder = typed_path(own.run_dir, f"tune_{run_name(typed)}")
     shown = "space" if own.print_space else "wandb" if own.wandb else ""
     return Plan(own.space, trials, budget(own.budget), own.sampler, seeds, shown, folder, typed, own.steps)
 
