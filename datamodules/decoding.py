@@ -3,7 +3,7 @@
 import re
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -67,27 +67,32 @@ def read_image(path: Path, span: Span | None = None) -> np.ndarray:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
+    return decode_image(data, str(path), span)
+
+
+def decode_image(data: bytes, name: str, span: Span | None = None) -> np.ndarray:
+    """The content of an image file as `read_image` gives it; `name` is for messages."""
     try:
         values, orientation, depth = _values(data)
     except Unfit as error:
-        raise DataError(f"{path} {error}") from error
+        raise DataError(f"{name} {error}") from error
     except UNREADABLE as error:
         raise DataError(
-            f"{path} is not an image that can be decoded: remove it, or set --data.on_error skip"
+            f"{name} is not an image that can be decoded: remove it, or set --data.on_error skip"
         ) from error
     try:
         return turned(as_bytes(values, span) if depth else values, orientation)
     except Unfit as error:
-        raise DataError(f"{path} {error}") from error
+        raise DataError(f"{name} {error}") from error
 
 
-def read_values(path: Path) -> np.ndarray:
-    """The pixel values (H, W) or (H, W, 3) of an image file in its own depth, as stored.
+def decode_values(data: bytes) -> np.ndarray:
+    """The pixel values (H, W) or (H, W, 3) of an image file's content in its own depth, as stored.
 
     Raises:
         one of UNREADABLE: they cannot be decoded.
     """
-    return _values(path.read_bytes())[0]
+    return _values(data)[0]
 
 
 def read_shape(path: Path) -> tuple[int, int] | None:
@@ -105,21 +110,29 @@ def read_header(path: Path) -> Header:
         one of UNREADABLE: it is no image.
     """
     with path.open("rb") as file:
-        start = file.read(START)
-        if start.startswith(JP2) and CODESTREAM not in start:
-            start += file.read()  # behind a color profile
-        file.seek(0)
-        if start[:4] in MAGIC:
-            tiff = read_tiff_header(file)
-            shape = tiff.shape[::-1] if tiff.orientation >= 5 else tiff.shape
-            bits = 8 * -(-tiff.bits // 8)
-            depth = f"{tiff.kind}{bits}" if tiff.bits > 8 or tiff.kind != "uint" else ""
-            top = (1 << tiff.bits) - 1 if tiff.bits in (10, 12, 14) else 0
-            return Header(shape, tiff.orientation, depth, top, tiff.flaw)
-        with Image.open(file) as image:
-            width, height = image.size
-            depth, top = _depth(start) or (_depth_of_mode(image.mode), 0)
-            orientation = exif_orientation(image, file, start)
+        return image_header(file)
+
+
+def image_header(file: BinaryIO) -> Header:
+    """The header of an open image file, read from its beginning on; as `read_header`."""
+    file.seek(0)
+    start = file.read(START)
+    if start.startswith(JP2) and CODESTREAM not in start:
+        start += file.read()  # behind a color profile
+    file.seek(0)
+    if start[:4] in MAGIC:
+        tiff = read_tiff_header(file)
+        shape = tiff.shape[::-1] if tiff.orientation >= 5 else tiff.shape
+        bits = 8 * -(-tiff.bits // 8)
+        depth = f"{tiff.kind}{bits}" if tiff.bits > 8 or tiff.kind != "uint" else ""
+        top = (1 << tiff.bits) - 1 if tiff.bits in (10, 12, 14) else 0
+        return Header(shape, tiff.orientation, depth, top, tiff.flaw)
+    with Image.open(file) as image:
+        if image.format == "EPS":
+            raise ValueError("a program, which Pillow hands to Ghostscript")
+        width, height = image.size
+        depth, top = _depth(start) or (_depth_of_mode(image.mode), 0)
+        orientation = exif_orientation(image, file, start)
         return Header((width, height) if orientation >= 5 else (height, width), orientation, depth, top)
 
 

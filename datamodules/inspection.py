@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 from PIL import Image
 
 from datamodules.cache import cached, digest, stamp
-from datamodules.decoding import Header, read_header, read_values
+from datamodules.decoding import Header, decode_values, image_header
 from datamodules.duplicates import TAIL
 from datamodules.orientation import JPEG, PNG, UNREADABLE
 
@@ -82,17 +82,26 @@ def inspect(path: Path, limit: int = MAX_PIXELS) -> Inspection:
         limit: pixels at most.
     """
     try:
-        with path.open("rb") as file:
-            start, size = file.read(32), file.seek(0, os.SEEK_END)
-            file.seek(-min(size, TAIL), os.SEEK_END)
-            end = file.read()
+        file = path.open("rb")
     except OSError as error:
         return Inspection(problem="is not there" if isinstance(error, FileNotFoundError) else f"{error.strerror}")
+    with file:
+        return inspect_content(file, limit)
+
+
+def inspect_content(file: BinaryIO, limit: int = MAX_PIXELS) -> Inspection:
+    """Inspect an open file, as `inspect`."""
+    try:
+        start, size = file.read(32), file.seek(0, os.SEEK_END)
+        file.seek(-min(size, TAIL), os.SEEK_END)
+        end = file.read()
+    except OSError as error:  # such as a folder
+        return Inspection(problem=f"{error.strerror}")
     found = Inspection(tail=zlib.crc32(end, size))
     if not size:
         return found._replace(problem="is empty")
     try:
-        header = read_header(path)
+        header = image_header(file)
     except UNREADABLE:
         return found._replace(problem=_no_image(start))
     height, width = header.shape
@@ -110,19 +119,20 @@ def inspect(path: Path, limit: int = MAX_PIXELS) -> Inspection:
         return found
     complete = any(start.startswith(first) and end.endswith(last) for first, last in ENDS)
     try:
-        return found if complete and not header.depth else _decoded(path, header, found)
+        return found if complete and not header.depth else _decoded(file, header, found)
     except UNREADABLE:
         return found._replace(problem="cannot be decoded")
 
 
-def _decoded(path: Path, header: Header, found: Inspection) -> Inspection:
+def _decoded(file: BinaryIO, header: Header, found: Inspection) -> Inspection:
+    file.seek(0)
     if not header.depth:
-        with Image.open(path) as file:  # Pillow, unlike OpenCV, refuses files that are cut short
-            several = file.format != "MPO" and getattr(file, "is_animated", False)
-            file.seek(0)
-            file.load()
+        with Image.open(file) as image:  # Pillow, unlike OpenCV, refuses files that are cut short
+            several = image.format != "MPO" and getattr(image, "is_animated", False)
+            image.seek(0)
+            image.load()
         return found._replace(several=several)
-    values = read_values(path)
+    values = decode_values(file.read())
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():
         return found._replace(problem="has values that are no finite numbers: replace them")

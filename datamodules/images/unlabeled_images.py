@@ -1,17 +1,22 @@
 """A plain folder of images."""
 
 import os
+from copy import copy
+from io import BytesIO
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from datamodules.base import Split
+from datamodules.decoding import decode_image
+from datamodules.depth import find_span
 from datamodules.finding import SUFFIXES, count_suffixes, find_images, left_out
 from datamodules.images.image_data import ImageDataModule
+from datamodules.inspection import MAX_PIXELS, inspect_content
 from datamodules.letterbox import as_target_size
 from datamodules.setting_roles import Role
-from datamodules.source import Files
+from datamodules.source import Arrays, Files
 from modules.contracts import ConfigError, DataError
 
 
@@ -40,10 +45,39 @@ class UnlabeledImages(ImageDataModule):
         return as_target_size(self.asked)
 
     def setup(self, stage: str | None = None) -> None:
+        self.check_size()
+        super().setup(stage)
+
+    def check_size(self) -> None:
+        """Check that squares have one side."""
         if not self.letterbox and not isinstance(self.asked, int):
             asked = list(self.asked) if self.asked else "null"
             raise ConfigError(f"data.image_size is {asked}, but this task sees squares: give the side of one")
-        super().setup(stage)
+
+    def sample(self, image: bytes | np.ndarray, name: str = "image", max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
+        """The sample that `predict` makes of an image; `collate` makes a batch of several.
+
+        Images of more than 8 bits are scaled by `value_range`, or by their own values where it is null.
+
+        Args:
+            image: the content of an image file, or uint8 RGB (H, W, 3).
+            name: its id, also for messages.
+            max_pixels: of the file, beside the setting; larger ones are not decoded.
+
+        Raises:
+            DataError: no image, a damaged one, or too large.
+        """
+        self.check_size()
+        if isinstance(image, bytes):
+            found = inspect_content(BytesIO(image), min(max_pixels, self.max_pixels))
+            if found.problem:
+                raise DataError(f"{name} {found.problem}")
+            image = decode_image(image, name, find_span([found], self.value_range, self.trained_depths)[0])
+        elif image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise DataError(f"{name} is {image.dtype} {image.shape}, but an image is uint8 RGB (H, W, 3)")
+        one = copy(self)
+        one.splits = {"train": (Arrays(image[None], None, name), np.zeros(1, np.int64))}
+        return one.dataset("train", "evaluate" if self.letterbox else "plain")[(0, 0)] | {"id": name}
 
     def sources(self) -> dict[Split, Files]:
         if not self.root.is_dir():

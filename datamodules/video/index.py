@@ -10,6 +10,8 @@ from av.container import InputContainer
 from av.stream import Discard
 from av.video.stream import VideoStream
 
+from datamodules.inspection import MAX_PIXELS
+
 # Containers and codecs with one frame and its time stamp per packet; of others all frames are decoded to count them.
 TRUSTED = {
     "mov,mp4,m4a,3gp,3g2,mj2": {"h264", "hevc", "mpeg4", "mjpeg", "vp9", "libdav1d"},
@@ -56,14 +58,21 @@ class Index(NamedTuple):
         return self.times * self.unit
 
 
-def read_index(path: Path) -> Index | str:
-    """The index of a video file, or its fault, to follow its name in messages."""
+def read_index(path: Path, max_pixels: int = MAX_PIXELS) -> Index | str:
+    """The index of a video file, or its fault, to follow its name in messages.
+
+    Args:
+        max_pixels: of a frame, as the header says; files of larger ones are not decoded.
+    """
     if not path.exists():
         return "is missing"
     try:
         with av.open(str(path)) as file:
             if not file.streams.video:
                 return "has no video stream"
+            width, height = file.streams.video[0].width, file.streams.video[0].height
+            if width * height > max_pixels:
+                return f"has frames of {width:,} x {height:,} pixels, more than {max_pixels:,} together"
             return _cut_short(file, path) or _index(file)
     except av.error.FFmpegError as error:
         return f"cannot be decoded ({error.strerror})"

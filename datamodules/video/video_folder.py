@@ -1,18 +1,37 @@
 """Video files in class folders, in lists, or without classes."""
 
+import os
+from copy import copy
 from pathlib import Path
-from typing import ClassVar
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar
 
 import numpy as np
 
 from datamodules.base import Split
 from datamodules.class_folders import ClassFolders
+from datamodules.inspection import MAX_PIXELS
 from datamodules.setting_roles import Role
 from datamodules.split_names import split_lists
 from datamodules.video.files import ListFile, find_videos, read_classes
+from datamodules.video.index import read_index
 from datamodules.video.source import VideoFiles
 from datamodules.video.videos_on_disk import DecodedVideos
 from modules.contracts import DataError
+
+MARKS = (
+    (4, b"ftyp"),  # MP4, MOV
+    (0, b"\x1a\x45\xdf\xa3"),  # Matroska, WebM
+    (8, b"AVI "),
+    (0, b"GIF8"),
+    (0, b"\0\0\1\xba"),  # MPEG
+    (0, b"\0\0\1\xb3"),
+    (0, b"G@"),  # MPEG transport stream
+    (0, b"FLV"),
+    (0, b"OggS"),
+    (0, b"\x30\x26\xb2\x75"),  # WMV
+)
+"""Places and first bytes of containers: FFmpeg also opens playlists, which name other files of this machine."""
 
 
 class VideoFolder(DecodedVideos):
@@ -77,6 +96,36 @@ class Videos(DecodedVideos):
         if stage == "predict":
             self.val_split = 0.0  # predict all of them
         super().setup(stage)
+
+    def sample(self, video: bytes | Path, name: str = "video", max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
+        """The sample that `predict` makes of a video; `collate` makes a batch of several.
+
+        Args:
+            video: a file, or its content.
+            name: its id, also for messages.
+            max_pixels: of a frame; larger ones are not decoded.
+
+        Raises:
+            DataError: no video, a damaged one, or too large frames.
+        """
+        if isinstance(video, bytes):
+            if not any(video[at:].startswith(mark) for at, mark in MARKS):
+                raise DataError(f"{name} is {'no video file' if video else 'empty'}")
+            with TemporaryDirectory() as folder:
+                file = Path(folder, "video")  # FFmpeg seeks
+                file.write_bytes(video)
+                return self.sample(file, name, max_pixels)
+        index = read_index(video, max_pixels)
+        wrong, indices = ({0: index}, [None]) if isinstance(index, str) else ({}, [index])
+        source = VideoFiles(video.parent, np.array([os.fsencode(video.name)]), None, wrong, indices)
+        if reason := self.broken(source):
+            raise DataError(f"{name} {reason[0].removeprefix(f'{video} ')}")
+        one = copy(self)
+        one.splits = {"train": (source, np.zeros(1, np.int64))}
+        try:
+            return one.dataset("train", "plain")[(0, 0)] | {"id": name}
+        except DataError as error:
+            raise DataError(str(error).replace(str(video), name)) from error
 
     def sources(self) -> dict[Split, VideoFiles]:
         if not self.root.is_dir():

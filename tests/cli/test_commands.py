@@ -17,6 +17,7 @@ from modules.training.precision import Hardware
 from tests.helpers.commands import results, values
 from tests.helpers.errors import line_naming
 from tests.helpers.files import rows
+from tests.helpers.predicted import assert_predicts_the_same
 
 TASKS = sorted((Path(__file__).parents[2] / "tasks").glob("*.yaml"))
 TINY = "--data.train 64 --data.val 32 --data.test 32 --data.batch_size 16 --data.workers 0 --data.image_size 32".split()
@@ -26,6 +27,8 @@ TEXT = [*TINY[:10], *TINY[12:], *SHORT]  # sentences have no size in pixels
 FEWER = "--figures.samples 2 --data.train 32 --data.val 16 --data.test 16 --trainer.max_epochs 1".split()
 SINGLE = {"captioning", "classification", "colorization", "detection", "instance_segmentation", "jigsaw", "rotation"}
 SINGLE |= {"masked_patches", "semantic_segmentation", "translation", "video"}  # all metrics follow from single items
+SERVED = {"captioning", "classification", "detection", "gan", "instance_segmentation", "semantic_segmentation"}
+SERVED |= {"simclr", "translation", "video"}  # one of each kind of samples and predictions
 OWN = {"jigsaw": ["--data.image_size", "64"], "captioning": SHORT}  # jigsaw's tiles are parts of the image
 
 
@@ -63,6 +66,8 @@ def test_every_yaml_fits_validates_tests_and_predicts(graft, path, short_scores,
     predicted = [p for p in Path("runs", path.stem).glob("*_predict/predictions/**/*") if p.is_file()]
     assert predicted
     assert all(p.stat().st_size for p in predicted)
+    if path.stem in SERVED:
+        assert_predicts_the_same(graft, run, Path("own"))
 
 
 def check_intervals(run: Path, task: str) -> None:

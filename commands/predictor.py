@@ -1,0 +1,225 @@
+"""Predictor: a trained task with the preprocessing of its data, for images, clips, sentences and noise in memory."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+
+from commands.arguments import run_name
+from commands.evaluate import Trainer
+from commands.fit import CLI
+from commands.setting_types import Part, find_class
+from commands.trained import read_trained, settings_for
+from datamodules import DataModule, LatentSamples, TextFile, UnlabeledImages
+from datamodules.inspection import MAX_PIXELS
+from datamodules.video import Videos
+from modules.contracts import ConfigError, DataError
+from modules.gan import to_bytes
+from modules.gan.noise import keyed_noise
+from modules.training.transfer import read_checkpoint
+from tasks import Task
+
+Sample = bytes | np.ndarray | Path | str | int | Sequence[float]
+"""An image's file content or pixels uint8 RGB (H, W, 3); a video file or its content; a sentence; the number of a
+generated image, or its noise (latent,)."""
+
+KINDS = {"image": UnlabeledImages, "video": Videos, "text": TextFile, "noise": LatentSamples}
+"""Kinds of samples, and the data module by which `predict` reads them."""
+
+_TAKEN = {
+    "image": ((bytes, np.ndarray), "images: content of a file, or uint8 RGB (H, W, 3)"),
+    "video": ((bytes, Path), "video files, or their content"),
+    "text": ((str,), "sentences"),
+    "noise": ((int, list, tuple, np.ndarray), "numbers of images, or noise"),
+}
+
+
+class Predictor:
+    """Predictions for samples in memory, the same as those of `predict` on files.
+
+    Args:
+        task: trained, on its device.
+        data: data module whose samples `predict` reads: `UnlabeledImages`, `Videos`, `TextFile` or `LatentSamples`.
+        trainer: its precision and device.
+        checkpoint: the file.
+
+    Attributes: `kind` is that of the samples, one of `KINDS`; `max_pixels` of an image or frame, larger ones are not
+    decoded; `classes` names the classes, null without; `threshold` is the score of a detection of the best F1 in
+    validation, null where there was none.
+    """
+
+    def __init__(self, task: Task, data: DataModule, trainer: Trainer, checkpoint: Path):
+        self.task, self.data, self.trainer, self.checkpoint = task, data, trainer, checkpoint
+        self.kind = next(name for name, cls in KINDS.items() if isinstance(data, cls))
+        self.max_pixels = MAX_PIXELS
+        self.classes: list[str] | None = task.classes
+        self.threshold: float | None = getattr(task, "drawing_threshold", None)
+
+    @classmethod
+    def load(cls, ckpt_path: str | Path, *settings: str) -> "Predictor":
+        """A trained task with the preprocessing of its data module, as `predict` sets them up.
+
+        Args:
+            ckpt_path: a .ckpt file, a run directory or `latest`.
+            settings: of `predict` as typed: "--model.tta.flip", "true", "--trainer.accelerator", "cpu", ...
+
+        Raises:
+            ConfigError: a setting does not go with the checkpoint.
+            DataError: there is no checkpoint, or a damaged one.
+        """
+        argv = ["predict", *settings, "--ckpt_path", str(ckpt_path)]
+        kind = _kind(argv)
+        root = [] if kind == "noise" else ["--data.root", "-" if kind == "text" else "."]
+        with _argv_kept():
+            parts = _Parts([*argv, "--data", KINDS[kind].__name__, *root])
+        task, data, checkpoint = parts.model, parts.datamodule, parts.checkpoint
+        trainer = _trainer(parts.settings.trainer)
+        trainer.datamodule, data.trainer, task.trainer = data, trainer, trainer
+        trainer.state.fn, trainer.predicting, trainer.ckpt_path = TrainerFn.PREDICTING, True, checkpoint
+        trainer.strategy.connect(task)
+        task.setup("predict")
+        content = read_checkpoint(checkpoint)
+        task.on_load_checkpoint(content)
+        task.load_state_dict(content["state_dict"])
+        trainer.strategy.setup_environment()
+        trainer.strategy.model_to_device()
+        trainer.precision_plugin.convert_module(task)
+        task.on_predict_start()
+        task.eval()
+        return cls(task, data, trainer, checkpoint)
+
+    def __call__(self, samples: Sequence[Sample]) -> list[dict[str, Any]]:
+        """Predictions of samples, batch by batch; see `prepare` and `predict`."""
+        size, found = self.data.batch_size, []
+        for start in range(0, len(samples), size):
+            numbered = enumerate(samples[start : start + size], start)
+            found += self.predict([self.prepare(sample, f"{self.kind} {i}") for i, sample in numbered])
+        return found
+
+    def prepare(self, sample: Sample, name: str | None = None) -> Any:
+        """Decode and check one sample, and bring it into the form that the network sees; may run in any thread.
+
+        Args:
+            sample: of the task's kind.
+            name: of the sample in messages; null is its kind.
+
+        Raises:
+            DataError: it cannot be read, or is of another kind.
+        """
+        taken, words = _TAKEN[self.kind]
+        name = name or self.kind
+        if not isinstance(sample, taken) or isinstance(sample, bool):
+            raise DataError(f"{name} is {type(sample).__name__}, but this task takes {words}")
+        if self.kind == "noise":
+            return self._noise(sample, name)
+        if self.kind == "text":
+            return self._sentence(str(sample), name)
+        return self.data.sample(sample, name, self.max_pixels)
+
+    def predict(self, prepared: Sequence[Any]) -> list[dict[str, Any]]:
+        """Predictions of prepared samples in one batch.
+
+        Returns:
+            For each sample the keys of the task's prediction, as numpy or plain values: `label` and `scores` (C,);
+            `boxes` (N, 4), `labels` and `scores` (N,), and `rle`, a COCO mask each, in pixels of the original image;
+            `mask` uint8 (H, W), of its size; `text`, and `cut` if only the beginning of its source was read;
+            `generated` uint8 (H, W, C); `features` (D,).
+        """
+        if not prepared:
+            return []
+        if self.kind == "noise":
+            return self._generated(prepared)
+        batch = self.data.batch(list(prepared)) if self.kind == "text" else self.data.collate(list(prepared))
+        with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
+            batch = self.data.transfer_batch_to_device(batch, self.task.device, 0)
+            batch = self.task.on_after_batch_transfer(batch, 0)
+            found = self.task.predict_step(batch, 0)
+        if self.kind == "text":
+            found["cut"] = batch["cut"]
+        return [{key: _plain(values[i]) for key, values in found.items()} for i in range(len(prepared))]
+
+    def _generated(self, prepared: Sequence[tuple[np.ndarray, int]]) -> list[dict[str, Any]]:
+        noise = torch.from_numpy(np.stack([noise for noise, _ in prepared]))
+        label = torch.tensor([label for _, label in prepared]) if self.task.condition else None
+        with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
+            made = to_bytes(self.task.images(noise, label)).permute(0, 2, 3, 1)
+        named = ({"label": row} for _, row in prepared) if self.task.condition else ({} for _ in prepared)
+        return [{"generated": _plain(image)} | more for image, more in zip(made, named, strict=True)]
+
+    def _sentence(self, text: str, name: str) -> str:
+        if "\0" in text:
+            raise DataError(f"{name} holds a NUL character: delete it")
+        self.data.batch([text])  # refuses one of another script alone, not its whole batch
+        return text
+
+    def _noise(self, sample: Any, name: str) -> tuple[np.ndarray, int]:
+        classes = len(self.classes or "-")
+        if isinstance(sample, int) and 0 <= sample < 2**63:
+            return keyed_noise([(self.data.seed, sample)], self.task.latent)[0].numpy(), sample % classes
+        try:
+            noise = np.asarray(sample, np.float32)
+        except (TypeError, ValueError):
+            noise = np.zeros(0, np.float32)
+        if noise.shape != (self.task.latent,) or not np.isfinite(noise).all():
+            raise DataError(
+                f"{name} is no number of an image, 0 or more, nor {self.task.latent} finite numbers of noise"
+            )
+        return noise, 0
+
+
+class _Parts(CLI):
+    """Task and data of a `predict`, without its run directory and without running it."""
+
+    def instantiate_classes(self) -> None:
+        self.build_parts()
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Do nothing."""
+
+
+def _kind(argv: list[str]) -> str:
+    """Kind of the samples that the task of a checkpoint predicts."""
+    trained = read_trained(argv, run_name(argv))
+    settings_for(trained, argv)  # refuses code that nobody named, before it is imported
+    path = trained.settings["model"].get("class_path", "")
+    try:
+        task = find_class(path, Part(Task)).base
+    except LookupError as error:
+        raise ConfigError(
+            f"the checkpoint is of {path or 'an unknown task'}, which cannot be found: {error}"
+        ) from error
+    if task.generative:
+        return "noise"
+    return {"video": "video", "source": "text"}.get("".join(task.required_keys[:1]), "image")
+
+
+def _trainer(settings: Any) -> Trainer:
+    """Trainer of one device for the precision; it runs nothing."""
+    off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    accelerator = settings.accelerator if isinstance(settings.accelerator, str) else "auto"
+    return Trainer(accelerator=accelerator, devices=1, precision=settings.precision, **dict.fromkeys(off, False))
+
+
+@contextmanager
+def _argv_kept() -> Iterator[None]:
+    """Keep the arguments of the process, which the command line replaces."""
+    before = sys.argv[:]
+    try:
+        yield
+    finally:
+        sys.argv[:] = before
+
+
+def _plain(value: Any) -> Any:
+    """A tensor as numpy, or as a number if it is one; float16 and bfloat16 as float32."""
+    if not isinstance(value, Tensor):
+        return value
+    value = value.detach().cpu()
+    value = value.float() if value.is_floating_point() else value
+    return value.item() if value.ndim == 0 else value.numpy()
