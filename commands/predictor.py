@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from commands.arguments import run_name
@@ -22,7 +21,6 @@ from datamodules.video import Videos
 from modules.contracts import ConfigError, DataError
 from modules.gan import to_bytes
 from modules.gan.noise import keyed_noise
-from modules.training.transfer import read_checkpoint
 from tasks import Task
 
 Sample = bytes | np.ndarray | Path | str | int | Sequence[float]
@@ -78,21 +76,9 @@ class Predictor:
         root = [] if kind == "noise" else ["--data.root", "-" if kind == "text" else "."]
         with _argv_kept():
             parts = _Parts([*argv, "--data", KINDS[kind].__name__, *root])
-        task, data, checkpoint = parts.model, parts.datamodule, parts.checkpoint
         trainer = _trainer(parts.settings.trainer)
-        trainer.datamodule, data.trainer, task.trainer = data, trainer, trainer
-        trainer.state.fn, trainer.predicting, trainer.ckpt_path = TrainerFn.PREDICTING, True, checkpoint
-        trainer.strategy.connect(task)
-        task.setup("predict")
-        content = read_checkpoint(checkpoint)
-        task.on_load_checkpoint(content)
-        task.load_state_dict(content["state_dict"])
-        trainer.strategy.setup_environment()
-        trainer.strategy.model_to_device()
-        trainer.precision_plugin.convert_module(task)
-        task.on_predict_start()
-        task.eval()
-        return cls(task, data, trainer, checkpoint)
+        trainer.ready_to_predict(parts.model, parts.datamodule, parts.checkpoint)
+        return cls(parts.model, parts.datamodule, trainer, parts.checkpoint)
 
     def __call__(self, samples: Sequence[Sample]) -> list[dict[str, Any]]:
         """Predictions of samples, batch by batch; see `prepare` and `predict`."""

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import lightning as L
 from lightning.fabric.connector import _PRECISION_INPUT
 from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
@@ -101,6 +102,19 @@ class Trainer(L.Trainer):
         draw_neighbors(extracted)
         draw_maps(extracted)
         return results
+
+    def ready_to_predict(self, model: Task, datamodule: DataModule, ckpt_path: Path) -> None:
+        """Attach task and data and load the weights, as `predict` does before its first batch."""
+        self.datamodule, datamodule.trainer, model.trainer = datamodule, self, self
+        self.state.fn, self.predicting, self.ckpt_path = TrainerFn.PREDICTING, True, ckpt_path
+        self.strategy.connect(model)
+        model.setup("predict")
+        _load(model, ckpt_path)
+        self.strategy.setup_environment()
+        self.strategy.model_to_device()
+        self.precision_plugin.convert_module(model)
+        model.on_predict_start()
+        model.eval()
 
     def _check(
         self,

@@ -48,11 +48,11 @@ class TextFile(TextData):
         Raises:
             DataError: they are of another script than the checkpoint's vocabulary.
         """
-        one, rows = copy(self), np.arange(len(sentences))
+        one = copy(self)
         one.splits, one.encoded, one.notes = {}, {}, []
         one.sources = lambda: {"test": Bitext(normalize_blanks(sentences), None, ("text", "text"))}
         one.setup("predict")
-        return one.encoded["test"][(0, rows)]
+        return one.encoded["test"][(0, np.arange(len(sentences)))]
 
     def blame(self, first: str, more: str) -> str:
         return f"{first}{more}: convert the file to UTF-8"
