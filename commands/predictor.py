@@ -30,6 +30,9 @@ generated image, or its noise (latent,)."""
 KINDS = {"image": UnlabeledImages, "video": Videos, "text": TextFile, "noise": LatentSamples}
 """Kinds of samples, and the data module by which `predict` reads them."""
 
+QUIET = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+"""Settings of a trainer that runs nothing: it has device and precision."""
+
 _TAKEN = {
     "image": ((bytes, np.ndarray), "images: content of a file, or uint8 RGB (H, W, 3)"),
     "video": ((bytes, Path), "video files, or their content"),
@@ -76,7 +79,10 @@ class Predictor:
         root = [] if kind == "noise" else ["--data.root", "-" if kind == "text" else "."]
         with _argv_kept():
             parts = _Parts([*argv, "--data", KINDS[kind].__name__, *root])
-        trainer = _trainer(parts.settings.trainer)
+        given = parts.settings.trainer
+        accelerator = given.accelerator if isinstance(given.accelerator, str) else "auto"
+        trainer = Trainer(accelerator=accelerator, devices=1, precision=given.precision, **QUIET)
+        trainer.ckpt_path = parts.checkpoint
         trainer.ready_to_predict(parts.model, parts.datamodule, parts.checkpoint)
         return cls(parts.model, parts.datamodule, trainer, parts.checkpoint)
 
@@ -183,13 +189,6 @@ def _kind(argv: list[str]) -> str:
     if task.generative:
         return "noise"
     return {"video": "video", "source": "text"}.get("".join(task.required_keys[:1]), "image")
-
-
-def _trainer(settings: Any) -> Trainer:
-    """Trainer of one device for the precision; it runs nothing."""
-    off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
-    accelerator = settings.accelerator if isinstance(settings.accelerator, str) else "auto"
-    return Trainer(accelerator=accelerator, devices=1, precision=settings.precision, **dict.fromkeys(off, False))
 
 
 @contextmanager

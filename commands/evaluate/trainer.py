@@ -106,7 +106,7 @@ class Trainer(L.Trainer):
     def ready_to_predict(self, model: Task, datamodule: DataModule, ckpt_path: Path) -> None:
         """Attach task and data and load the weights, as `predict` does before its first batch."""
         self.datamodule, datamodule.trainer, model.trainer = datamodule, self, self
-        self.state.fn, self.predicting, self.ckpt_path = TrainerFn.PREDICTING, True, ckpt_path
+        self.state.fn, self.predicting = TrainerFn.PREDICTING, True
         self.strategy.connect(model)
         model.setup("predict")
         _load(model, ckpt_path)
