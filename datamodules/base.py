@@ -16,6 +16,7 @@ from datamodules.workers import Collate, Loader, outlive_signals
 from modules.contracts import Batch, DataError, check_range, check_sizes
 from modules.contracts.data_info import DataInfo
 from modules.contracts.palette import RGB
+from modules.contracts.preprocessing import Preprocessing
 from modules.training.trusted import trusted_settings
 
 MOST_WORKERS = 64  # on machines of few cores
@@ -40,7 +41,8 @@ class DataModule(L.LightningDataModule):
     the classes and `palette` colors them, null without; `mask_values` is the value of each class in mask files, null
     for its index; `category_ids` and `image_ids` are the annotations' ids of each class and each sample, null without;
     `letterbox` asks for whole, letterboxed images with `size` and `inside` to evaluate and predict, as dense prediction
-    needs them (`set_letterbox`). `roles` gives each setting's role, by which a checkpoint hands it on to commands.
+    needs them (`set_letterbox`); with `original_size` such images stay as they are, for exported files, which
+    preprocess. `roles` gives each setting's role, by which a checkpoint hands it on to commands.
     """
 
     noun: str = "images"
@@ -51,6 +53,7 @@ class DataModule(L.LightningDataModule):
     category_ids: list[int] | None = None
     image_ids: dict[str, int] | None = None
     letterbox: bool = False
+    original_size: bool = False
     roles: ClassVar[dict[str, Role]] = {"batch_size": "loading", "workers": "loading"}
 
     def __init__(self, batch_size: int = 64, workers: int = 2):
@@ -120,7 +123,22 @@ class DataModule(L.LightningDataModule):
 
         To be had before `setup`, but its functions work only after.
         """
-        return DataInfo(type(self).__name__, self.classes, self.seed, self.batch_size, self.per_step)
+        return DataInfo(
+            type(self).__name__,
+            self.classes,
+            self.seed,
+            self.batch_size,
+            self.per_step,
+            preprocessing=self.preprocessing,
+        )
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """Evaluation transform of the images, which exports rebuild inside the graph; null if it is another.
+
+        With `original_size` set, images come as they are, whatever this says.
+        """
+        return None
 
     def majority_accuracy(self, split: Split) -> float | None:
         """Majority baseline: accuracy of always the most frequent class in training; null without classes."""

@@ -12,6 +12,8 @@ from torch.optim import Optimizer
 from modules.contracts import Backbone, Batch, ConfigError
 from modules.contracts.batches import check_labels
 from modules.contracts.data_info import DataInfo
+from modules.export.graph import Graph
+from modules.export.preprocess import Preprocess
 from modules.training.accumulation import total_steps
 from modules.training.optim import Optim
 from tasks.evaluation import Evaluation
@@ -121,6 +123,17 @@ class Task(Evaluation, TrainMetrics, Scheduled):
             f"{type(self).__name__} needs {', '.join(needs) or 'batches by name'}, but {self.data.name} gives {found}: "
             "choose other --data or --config"
         )
+
+    def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
+        """Graphs of an exported file by name, the first of them the file itself; see `modules.export.graph`.
+
+        Args:
+            preprocess: evaluation transform of the data's images.
+
+        Raises:
+            ConfigError: the task, or a setting of it, cannot be exported; says why and what can.
+        """
+        raise ConfigError(f"{type(self).__name__} cannot be exported")
 
     def chance_loss(self) -> float | None:
         """Training loss of a network that finds all answers equally likely, as before training; null without theory."""

@@ -10,8 +10,10 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibratio
 from torchvision.transforms import v2
 
 from modules.backbones.classics.auxiliary import auxiliaries
+from modules.backbones.fold_batchnorm import folded
 from modules.contracts import Batch, ConfigError, Prediction, check_range
 from modules.contracts.data_info import DataInfo, class_names
+from modules.export import Classifier, Graph, Preprocess, image_graph
 from modules.heads import Linear, published
 from modules.heads.base import ClassificationHead, HeadFactory
 from modules.metrics.bootstrap import Statistic
@@ -123,6 +125,10 @@ class Classification(VisionTask):
         self.log_step(values, len(label))
         return values["loss"] + self.aux_loss_weight * values.get("loss_auxiliary", 0)
 
+    def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
+        network = Classifier(folded(self.backbone), self.head)
+        return {"model": image_graph(preprocess, self.backbone, network, ["label", "scores"])}
+
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         return self._predict(self(batch["image"]))
 
@@ -133,12 +139,16 @@ class Classification(VisionTask):
     def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
         logits = self(batch["image"])
         prediction = self._predict(logits)
-        self.metrics[stage].update(prediction["scores"], batch["label"])
+        self.score(prediction, batch, stage)
         self.log_mean(stage, {"loss": self.head.loss(logits, batch["label"])}, len(logits))
         if stage == "test":
-            columns = answers(prediction, batch["label"]) | {"loss": per_item(self.head.loss, logits, batch["label"])}
-            self.records.add(stage, **columns)
+            self.records.add(stage, loss=per_item(self.head.loss, logits, batch["label"]))
         return prediction
+
+    def score(self, prediction: Prediction, batch: Batch, stage: Stage) -> None:
+        self.metrics[stage].update(prediction["scores"], batch["label"])
+        if stage == "test":
+            self.records.add(stage, **answers(prediction, batch["label"]))
 
     def statistics(self, columns: dict[str, np.ndarray]) -> list[Statistic]:
         return of_answers(["f1"], len(self.classes or ()), columns)

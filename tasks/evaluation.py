@@ -6,7 +6,7 @@ import lightning as L
 import numpy as np
 from torch import Tensor
 
-from modules.contracts import SURPLUS, Batch, Prediction
+from modules.contracts import SURPLUS, Batch, ConfigError, Prediction
 from modules.metrics.bootstrap import Statistic
 from modules.metrics.bootstrap.records import Records, means
 from modules.metrics.means import Means
@@ -77,6 +77,19 @@ class Evaluation(L.LightningModule):
         of the metric `name`, its mean.
         """
         raise NotImplementedError
+
+    def score(self, prediction: Prediction, batch: Batch, stage: Stage) -> None:
+        """Update the metrics of a split by predictions alone, as an exported file gives them; without a loss.
+
+        Args:
+            prediction: as of `predict_step`, in pixels of the original images.
+            batch: with the truth; images are as they were, and not normalized.
+            stage: val or test.
+
+        Raises:
+            ConfigError: the task has no metrics of predictions.
+        """
+        raise ConfigError(f"{type(self).__name__} has no metrics of predictions alone")
 
     def on_eval_epoch_end(self, stage: Stage) -> None:
         """Log metrics of a whole split after its last batch."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from modules.contracts import Batch, ConfigError, Prediction
 from modules.contracts.data_info import DataInfo
+from modules.export import Graph, Preprocess
 from modules.training.accumulation import total_steps
 from modules.training.teacher import Teacher, momentum_at
 from tasks.base import Stage
@@ -66,6 +67,9 @@ class Pretraining(VisionTask):
             shown["embeddings"] = results.pop("embeddings").detach()
         self.log_step(results)
         return shown
+
+    def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
+        return self.feature_graphs(preprocess)
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         return {"features": self.features(batch["image"])}

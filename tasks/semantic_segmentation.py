@@ -1,16 +1,19 @@
 """Semantic segmentation: a class for every pixel."""
 
 import math
+from functools import partial
 from typing import ClassVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from modules.backbones.fold_batchnorm import folded
 from modules.contracts import IGNORE, Batch, ConfigError, Features, NeckFactory, Prediction, check_range
 from modules.contracts.data_info import DataInfo, class_names
 from modules.decoding.dense import class_map, infer, padded, to_original, without_padding
 from modules.decoding.tta import TTA, TiledTTA
+from modules.export import Graph, Preprocess, Segmenter, image_graph
 from modules.heads import FCN, UNet
 from modules.heads.base import DenseHead, HeadFactory
 from modules.layers.blocks import resize
@@ -124,6 +127,18 @@ class SemanticSegmentation(VisionTask):
         self.log_step({"loss": loss} | (parts if len(parts) > 1 else {}))
         return loss
 
+    def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
+        network = Segmenter(
+            folded(self.backbone),
+            self.neck,
+            self.head,
+            partial(infer, stride=self._stride, tiled=self.tiled),
+            preprocess.canvas is not None and preprocess.fixed is None,
+            self.probabilities,
+        )
+        outputs = ["mask", *(["probabilities"] if self.probabilities else [])]
+        return {"model": image_graph(preprocess, self.backbone, network, outputs)}
+
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         found = self._infer(batch)
         answer: Prediction = {"mask": self._original(found, batch)}
@@ -134,11 +149,9 @@ class SemanticSegmentation(VisionTask):
     def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
         found, mask = self._infer(batch), batch["mask"]
         answer: Prediction = {"mask": found.max(1).indices}  # four times as fast on a CPU as argmax
-        said, true = answer["mask"], mask
         if "original_mask" in batch:
-            said = answer["original_mask"] = self._original(found, batch)
-            true = batch["original_mask"]
-        self._count(stage, "", said, true)
+            answer["original_mask"] = self._original(found, batch)
+        self._count(stage, "", answer.get("original_mask", answer["mask"]), batch.get("original_mask", mask))
         if self.resized_scores:
             self._count(stage, RESIZED, answer["mask"], mask)
         logits = found.clamp_min(1e-8).log()
@@ -147,6 +160,11 @@ class SemanticSegmentation(VisionTask):
             losses = per_item(lambda *one: self._loss(*one)[0], logits, mask)
             self.records.add(stage, loss=torch.stack([losses, (mask != IGNORE).sum((1, 2))], 1))
         return answer
+
+    def score(self, prediction: Prediction, batch: Batch, stage: Stage) -> None:
+        sizes = batch["size"].tolist()
+        whole = [mask[:height, :width] for mask, (height, width) in zip(batch["mask"], sizes, strict=True)]
+        self._count(stage, "", prediction["mask"], batch.get("original_mask", whole))
 
     def _count(self, stage: Stage, end: str, said: Maps, true: Maps) -> None:
         """Count the pixels of B class maps, (h, w) each, for the metrics of this end; of a test image by image."""
@@ -171,6 +189,8 @@ class SemanticSegmentation(VisionTask):
         def predict(image: Tensor) -> Tensor:
             return infer(self._logits, image, self._stride, self.tiled)
 
+        if self.data.preprocessing and self.data.preprocessing.size:  # letterboxed images are padded to one size
+            return predict(batch["image"])
         return without_padding(predict, batch["image"], batch["inside"], batch["size"])
 
     def _original(self, found: Tensor, batch: Batch) -> list[Tensor]:

@@ -20,6 +20,7 @@ from datamodules.sampler import EpochSampler
 from datamodules.samples import ImageDataset, LetterboxedImages
 from datamodules.setting_roles import Role
 from modules.contracts import Batch, ConfigError
+from modules.contracts.preprocessing import Preprocessing
 
 
 class ImageDataModule(ImageFilesData):
@@ -104,12 +105,18 @@ class ImageDataModule(ImageFilesData):
         """Height and width that whole images are letterboxed to; null leaves them as they are."""
         return (self.image_size, self.image_size)
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        if self.letterbox:
+            return Preprocessing("letterbox", self.target_size)
+        return Preprocessing("center_crop", (self.image_size, self.image_size))
+
     def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
         if split not in self.splits:
             return None
         (source, indices), skip = self.splits[split], self.on_error == "skip"
         if purpose == "evaluate" and self.letterbox:
-            return LetterboxedImages(source, indices, Letterbox(self.target_size), skip)
+            return LetterboxedImages(source, indices, Letterbox(None if self.original_size else self.target_size), skip)
         if purpose == "plain" or (purpose == "evaluate" and self.views == 1):
             return ImageDataset(source, indices, [self.plain], 0, skip)
         train = purpose == "train"

@@ -31,6 +31,7 @@ from datamodules.source import Files
 from modules.contracts import IGNORE, ConfigError, DataError, check_range
 from modules.contracts.data_info import DataInfo
 from modules.contracts.palette import RGB, palette
+from modules.contracts.preprocessing import Preprocessing
 
 BAR = 24  # characters of the longest bar of a histogram
 VOID = re.compile(r"\b(void|ignored?|unlabell?ed)\b", re.IGNORECASE)
@@ -132,9 +133,14 @@ class MaskDataModule(ImageFilesData):
         if purpose == "plain":
             return ImageDataset(source, indices, [self.plain], 0, skip)
         if purpose == "evaluate":
-            return MaskDataset(source, indices, Letterbox(self.target_size), 0, skip)
+            letterbox = Letterbox(None if self.original_size else self.target_size)
+            return MaskDataset(source, indices, letterbox, 0, skip)
         crops = self.crops or self._crops(self._own_size(split))
         return MaskDataset(source, indices, crops, self.seed, skip)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing("letterbox", self.target_size)
 
     def data_info(self) -> DataInfo:
         return replace(super().data_info(), class_pixels=self.class_pixels)

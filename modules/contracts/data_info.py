@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from modules.contracts.errors import ConfigError
+from modules.contracts.preprocessing import Preprocessing
 
 
 def class_names(given: Sequence | np.ndarray | None, option: str) -> list[str] | None:
@@ -46,6 +47,7 @@ class DataInfo:
         per_step: the same, or tokens for data that is batched by tokens; null if unknown.
         masks: instance masks come with the boxes; null if unknown.
         proposals: region proposals come with the images.
+        preprocessing: evaluation transform of the images; null if unknown.
         class_counts: gives the training samples of each class, int64 (C,).
         class_pixels: gives the training pixels of each class, int64 (C,), and the labeled pixels of the images that
             show it, int64 (C,).
@@ -63,6 +65,7 @@ class DataInfo:
     per_step: int | None = None
     masks: bool | None = None
     proposals: bool = False
+    preprocessing: Preprocessing | None = None
     class_counts: Callable[[], np.ndarray | None] = _none
     class_pixels: Callable[[], tuple[np.ndarray, np.ndarray] | None] = _none
     box_sizes: Callable[[], np.ndarray | None] = _none

@@ -1,0 +1,20 @@
+"""Networks that leave the house: preprocessing, network and decoding as one traceable module per graph.
+
+A task joins by `Task.graphs`; see `modules.export.graph`.
+"""
+
+from modules.export.graph import Graph, ImageNetwork, image_graph
+from modules.export.networks import Classifier, FeatureExtractor, Segmenter
+from modules.export.preprocess import Geometry, Preprocess, preprocess_for
+
+__all__ = [
+    "Classifier",
+    "FeatureExtractor",
+    "Geometry",
+    "Graph",
+    "ImageNetwork",
+    "Preprocess",
+    "Segmenter",
+    "image_graph",
+    "preprocess_for",
+]

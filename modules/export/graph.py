@@ -1,0 +1,93 @@
+"""Contract between tasks and exports: a graph is a module with named inputs and outputs.
+
+A task joins by `Task.graphs`, which returns its graphs by name: the first is the exported file, others (a decoder step)
+lie beside it. For tasks on single images, give `image_graph` a network that takes normalized images and their
+`Geometry` and returns a tuple; preprocessing and normalization go in front of it. Outputs carry the keys of predictions
+(`label`, `scores`, `boxes`, ...), because whoever runs the file hands them on by these names: one entry per image along
+axis 0. Outputs of which an image has fewer than others (boxes) are padded, and an output `count` int64 (B,) tells how
+many are real; readers cut by it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from modules.contracts import Backbone
+from modules.contracts.pixels import LUMA
+from modules.export.preprocess import Geometry, Preprocess
+
+ImageNetwork = Callable[[Tensor, Geometry], tuple[Tensor, ...]]
+"""Normalized images (B, C, h, w) and their geometry to outputs, one entry per image along axis 0; a module."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One network of an exported file.
+
+    Args:
+        module: takes the inputs in their order and returns a tuple in the order of `outputs`; pure torch.
+        inputs: an example of each input by name; sizes 0 and 1 on dynamic axes would become fixed.
+        outputs: names, keys of predictions where they are some.
+        dynamic: axes of each input whose length is free, by the name that they have in the file.
+        settings: plain values that whoever runs the file needs, such as token ids; part of the metadata.
+    """
+
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    outputs: Sequence[str]
+    dynamic: dict[str, dict[int, str]] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+class Normalize(nn.Module):
+    """Pixels float32 (B, 3, h, w) in [0, 255] to the input of a backbone, as `Backbone.normalize` does for bytes."""
+
+    def __init__(self, backbone: Backbone):
+        super().__init__()
+        shape = (1, -1, 1, 1)
+        self.register_buffer("mean", 255 * backbone.mean.detach().view(shape))
+        self.register_buffer("std", 255 * backbone.std.detach().view(shape))
+        self.register_buffer("luma", torch.tensor(LUMA).view(shape))
+
+    def forward(self, image: Tensor) -> Tensor:
+        if self.mean.numel() == 1:
+            image = (image * self.luma).sum(1, keepdim=True).round()
+        return (image - self.mean) / self.std
+
+
+class ImageGraph(nn.Module):
+    """Raw images uint8 (B, H, W, 3) through preprocessing, normalization and a network."""
+
+    def __init__(self, preprocess: Preprocess, normalize: nn.Module, network: nn.Module):
+        super().__init__()
+        self.preprocess, self.normalize, self.network = preprocess, normalize, network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        pixels, geometry = self.preprocess(image)
+        return self.network(self.normalize(pixels), geometry)
+
+
+def image_graph(
+    preprocess: Preprocess, backbone: Backbone, network: nn.Module, outputs: Sequence[str], **settings: Any
+) -> Graph:
+    """Graph of a task on single images: `image` uint8 (B, H, W, 3), RGB, of any size that the transform takes.
+
+    Args:
+        preprocess: evaluation transform of the data.
+        backbone: gives mean, standard deviation and channels.
+        network: an `ImageNetwork`.
+        outputs: names of its outputs.
+        settings: as in `Graph`.
+    """
+    height, width = preprocess.fixed or EXAMPLE_SIZE
+    dynamic = {0: "batch"} if preprocess.fixed else {0: "batch", 1: "height", 2: "width"}
+    example = torch.randint(256, (2, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    module = ImageGraph(preprocess, Normalize(backbone), network).eval()
+    return Graph(module, {"image": example}, outputs, {"image": dynamic}, settings)
+
+
+EXAMPLE_SIZE = (96, 80)
+"""Height and width of the example of a dynamic size; any other works as well."""

@@ -1,0 +1,79 @@
+"""Networks of exported graphs: normalized images and their geometry to decoded answers, as the tasks predict."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from modules.contracts import Backbone
+from modules.decoding.tta import Predict
+from modules.export.preprocess import Geometry
+from modules.export.resize import bilinear
+from modules.heads.base import ClassificationHead, DenseHead, through
+
+
+class Classifier(nn.Module):
+    """Class int64 (B,) and probabilities float32 (B, C)."""
+
+    def __init__(self, backbone: Backbone, head: ClassificationHead):
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def forward(self, image: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
+        scores = self.head.probabilities(through(self.backbone, self.head, image))
+        return scores.argmax(1), scores
+
+
+class FeatureExtractor(nn.Module):
+    """Features float32 (B, D): pooled as published, or the mean of the coarsest map.
+
+    Args:
+        backbone: the exported one.
+        pools: take the pooled features.
+    """
+
+    def __init__(self, backbone: Backbone, pools: bool):
+        super().__init__()
+        self.backbone, self.pools = backbone, pools
+
+    def forward(self, image: Tensor, geometry: Geometry) -> tuple[Tensor]:
+        maps = self.backbone(image)
+        return ((self.backbone.pool(maps) if self.pools else maps[-1].mean((-2, -1))).float(),)
+
+
+class Segmenter(nn.Module):
+    """Class of every pixel of the original image, uint8 (B, H, W); with `probabilities` also those, (B, C, H, W).
+
+    Args:
+        backbone: of the network.
+        neck: of the network.
+        head: of the network.
+        infer: normalized images and a function from them to logits, to probabilities (B, C, h, w), as
+            `modules.decoding.dense.infer`.
+        resized: the network sees images in another size than their own.
+        probabilities: give them too.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        neck: nn.Module,
+        head: DenseHead,
+        infer: Callable[[Predict, Tensor], Tensor],
+        resized: bool,
+        probabilities: bool,
+    ):
+        super().__init__()
+        self.backbone, self.neck, self.head = backbone, neck, head
+        self.infer, self.resized, self.probabilities = infer, resized, probabilities
+
+    def logits(self, image: Tensor) -> Tensor:
+        maps = self.head(self.neck(self.backbone(image))).float()
+        return nn.functional.interpolate(maps, image.shape[-2:], mode="bilinear")
+
+    def forward(self, image: Tensor, geometry: Geometry) -> tuple[Tensor, ...]:
+        found = self.infer(self.logits, image)
+        if self.resized:
+            found = bilinear(found, geometry.inside, geometry.size)
+        mask = found.argmax(1).to(torch.uint8)
+        return (mask, found) if self.probabilities else (mask,)
