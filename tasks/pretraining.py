@@ -7,7 +7,7 @@ from torch import Tensor
 
 from modules.contracts import Batch, ConfigError, Prediction
 from modules.contracts.data_info import DataInfo
-from modules.export import Graph, Preprocess
+from modules.export import Graph, Preprocess, feature_graphs
 from modules.training.accumulation import total_steps
 from modules.training.teacher import Teacher, momentum_at
 from tasks.base import Stage
@@ -69,7 +69,7 @@ class Pretraining(VisionTask):
         return shown
 
     def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
-        return self.feature_graphs(preprocess)
+        return feature_graphs(preprocess, self.exported, self.pools)
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         return {"features": self.features(batch["image"])}

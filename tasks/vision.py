@@ -12,7 +12,6 @@ from modules.backbones.fold_batchnorm import folded
 from modules.backbones.reach import pools_plainly, survey
 from modules.backbones.size import blank, size_error, smallest
 from modules.contracts import Backbone, Batch, ConfigError, check_range
-from modules.export import FeatureExtractor, Graph, Preprocess, image_graph
 from modules.heads.base import H, Head, HeadFactory, through
 from modules.training.transfer import describe, load_backbone
 from tasks.base import Task
@@ -115,11 +114,6 @@ class VisionTask(Task):
         """Features (B, D) for probes and exports: pooled ones, or the mean of the coarsest map in tasks on maps."""
         maps = self.maps(image)
         return self.exported.pool(maps) if self.pools else maps[-1].mean((-2, -1))
-
-    def feature_graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
-        """As `graphs`, for a file that gives `features` (B, D) in place of the task's answers."""
-        network = FeatureExtractor(folded(self.exported), self.pools)
-        return {"model": image_graph(preprocess, self.exported, network, ["features"])}
 
     @property
     def used(self) -> set[str]:

@@ -4,7 +4,7 @@ A task joins by `Task.graphs`; see `modules.export.graph`.
 """
 
 from modules.export.graph import Graph, ImageNetwork, image_graph
-from modules.export.networks import Classifier, FeatureExtractor, Segmenter
+from modules.export.networks import Classifier, FeatureExtractor, Segmenter, feature_graphs
 from modules.export.preprocess import Geometry, Preprocess, preprocess_for
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "ImageNetwork",
     "Preprocess",
     "Segmenter",
+    "feature_graphs",
     "image_graph",
     "preprocess_for",
 ]

@@ -5,9 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from modules.backbones.fold_batchnorm import folded
 from modules.contracts import Backbone
 from modules.decoding.tta import Predict
-from modules.export.preprocess import Geometry
+from modules.export.graph import Graph, image_graph
+from modules.export.preprocess import Geometry, Preprocess
 from modules.export.resize import bilinear
 from modules.heads.base import ClassificationHead, DenseHead, through
 
@@ -39,6 +41,12 @@ class FeatureExtractor(nn.Module):
     def forward(self, image: Tensor, geometry: Geometry) -> tuple[Tensor]:
         maps = self.backbone(image)
         return ((self.backbone.pool(maps) if self.pools else maps[-1].mean((-2, -1))).float(),)
+
+
+def feature_graphs(preprocess: Preprocess, backbone: Backbone, pools: bool) -> dict[str, Graph]:
+    """Graphs of a file that gives `features` (B, D); arguments as `FeatureExtractor`."""
+    network = FeatureExtractor(folded(backbone), pools)
+    return {"model": image_graph(preprocess, backbone, network, ["features"])}
 
 
 class Segmenter(nn.Module):
