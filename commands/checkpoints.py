@@ -113,6 +113,11 @@ def resolve_starts(init_args: Any) -> None:
             init_args[name] = resolve_weights(init_args[name])
 
 
+def run_of(path: Path) -> Path:
+    """Run directory of a checkpoint file; its own folder where it lies elsewhere."""
+    return path.parent.parent if path.parent.name == "checkpoints" else path.parent
+
+
 def checkpoint_name(path: Path, task: str) -> str:
     """Name of a checkpoint's run: NAME of runs/NAME/TIME/checkpoints/, elsewhere its task."""
     run = path.parent.parent

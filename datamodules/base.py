@@ -119,6 +119,10 @@ class DataModule(L.LightningDataModule):
         """Set `letterbox`, as the task needs it; to be called before `setup`."""
         self.letterbox = letterbox
 
+    def set_original_size(self) -> None:
+        """Give whole images in their own size with `size` and `inside`, as exported files take them."""
+        self.letterbox = self.original_size = True
+
     def data_info(self) -> DataInfo:
         """Facts about the data for tasks; a subclass adds what it knows by `dataclasses.replace`.
 

@@ -145,10 +145,11 @@ class Classification(VisionTask):
             self.records.add(stage, loss=per_item(self.head.loss, logits, batch["label"]))
         return prediction
 
-    def score(self, prediction: Prediction, batch: Batch, stage: Stage) -> None:
+    def score(self, prediction: Prediction, batch: Batch, stage: Stage) -> Prediction:
         self.metrics[stage].update(prediction["scores"], batch["label"])
         if stage == "test":
             self.records.add(stage, **answers(prediction, batch["label"]))
+        return prediction
 
     def statistics(self, columns: dict[str, np.ndarray]) -> list[Statistic]:
         return of_answers(["f1"], len(self.classes or ()), columns)

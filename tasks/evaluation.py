@@ -1,5 +1,6 @@
 """Validation and test of all tasks: steps, means, metrics of a whole split, and records of test items."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import lightning as L
@@ -78,8 +79,10 @@ class Evaluation(L.LightningModule):
         """
         raise NotImplementedError
 
-    def score(self, prediction: Prediction, batch: Batch, stage: Stage) -> None:
+    def score(self, prediction: Prediction, batch: Batch, stage: Stage) -> Prediction:
         """Update the metrics of a split by predictions alone, as an exported file gives them; without a loss.
+
+        Returns the prediction as `eval_step` does, for callbacks.
 
         Args:
             prediction: as of `predict_step`, in pixels of the original images.
@@ -90,6 +93,16 @@ class Evaluation(L.LightningModule):
             ConfigError: the task has no metrics of predictions.
         """
         raise ConfigError(f"{type(self).__name__} has no metrics of predictions alone")
+
+    def answer_by(self, predict: Callable[[Batch], Prediction]) -> None:
+        """Predict and evaluate by another program, such as an exported file, in place of the network.
+
+        Args:
+            predict: batch of images in their original size (`DataModule.set_original_size`) to its predictions.
+        """
+        self.on_after_batch_transfer = lambda batch, _: batch
+        self.predict_step = lambda batch, index: predict(batch)
+        self.eval_step = lambda batch, index, stage: self.score(predict(batch), batch, stage)
 
     def on_eval_epoch_end(self, stage: Stage) -> None:
         """Log metrics of a whole split after its last batch."""

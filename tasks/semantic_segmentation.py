@@ -7,6 +7,7 @@ from typing import ClassVar, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from modules.backbones.fold_batchnorm import folded
 from modules.contracts import IGNORE, Batch, ConfigError, Features, NeckFactory, Prediction, check_range
@@ -133,7 +134,7 @@ class SemanticSegmentation(VisionTask):
             self.neck,
             self.head,
             partial(infer, stride=self._stride, tiled=self.tiled),
-            preprocess.canvas is not None and preprocess.fixed is None,
+            preprocess.canvas is not None,
             self.probabilities,
         )
         outputs = ["mask", *(["probabilities"] if self.probabilities else [])]
@@ -161,10 +162,13 @@ class SemanticSegmentation(VisionTask):
             self.records.add(stage, loss=torch.stack([losses, (mask != IGNORE).sum((1, 2))], 1))
         return answer
 
-    def score(self, prediction: Prediction, batch: Batch, stage: Stage) -> None:
-        sizes = batch["size"].tolist()
+    def score(self, prediction: Prediction, batch: Batch, stage: Stage) -> Prediction:
+        sizes, said = batch["size"].tolist(), prediction["mask"]
         whole = [mask[:height, :width] for mask, (height, width) in zip(batch["mask"], sizes, strict=True)]
-        self._count(stage, "", prediction["mask"], batch.get("original_mask", whole))
+        self._count(stage, "", said, batch.get("original_mask", whole))
+        most = batch["mask"].shape[-2:]
+        room = [pad(mask, (0, most[1] - mask.shape[1], 0, most[0] - mask.shape[0])) for mask in said]
+        return {"mask": torch.stack(room).long(), "original_mask": said}
 
     def _count(self, stage: Stage, end: str, said: Maps, true: Maps) -> None:
         """Count the pixels of B class maps, (h, w) each, for the metrics of this end; of a test image by image."""

@@ -143,7 +143,9 @@ def summed(counts: Tensor | None) -> Tensor:
 
 
 def visible(image: Tensor, backbone: Backbone) -> Tensor:
-    """Undo `Backbone.normalize`: float (B, C, ...) to uint8 (B, 3, ...)."""
+    """Undo `Backbone.normalize`: float (B, C, ...) to uint8 (B, 3, ...); bytes were not normalized."""
+    if image.dtype == torch.uint8:
+        return rgb(image)
     return rgb((255 * backbone.restore(image.float())).round_().clamp_(0, 255).to(torch.uint8))
 
 

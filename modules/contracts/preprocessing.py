@@ -8,9 +8,9 @@ class Preprocessing(NamedTuple):
 
     Args:
         kind: `center_crop`, the largest centered square, resized bilinearly; `letterbox`, the whole image, fitted into
-            `size` at the top left; `none`, images that come as the network sees them.
+            `size` at the top left.
         size: height and width in pixels that the network sees; null for those of each image.
     """
 
-    kind: Literal["center_crop", "letterbox", "none"]
+    kind: Literal["center_crop", "letterbox"]
     size: tuple[int, int] | None

@@ -64,10 +64,16 @@ class ImageGraph(nn.Module):
     def __init__(self, preprocess: Preprocess, normalize: nn.Module, network: nn.Module):
         super().__init__()
         self.preprocess, self.normalize, self.network = preprocess, normalize, network
+        self.dtype = torch.float32
+
+    def set_half(self) -> None:
+        """Compute the network in float16; its answers are float32 all the same."""
+        self.network.half()
+        self.dtype = torch.float16
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         pixels, geometry = self.preprocess(image)
-        return self.network(self.normalize(pixels), geometry)
+        return self.network(self.normalize(pixels).to(self.dtype), geometry)
 
 
 def image_graph(
@@ -82,12 +88,11 @@ def image_graph(
         outputs: names of its outputs.
         settings: as in `Graph`.
     """
-    height, width = preprocess.fixed or EXAMPLE_SIZE
-    dynamic = {0: "batch"} if preprocess.fixed else {0: "batch", 1: "height", 2: "width"}
-    example = torch.randint(256, (2, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    dynamic = {0: "batch", 1: "height", 2: "width"}
+    example = torch.randint(256, EXAMPLE_SHAPE, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     module = ImageGraph(preprocess, Normalize(backbone), network).eval()
     return Graph(module, {"image": example}, outputs, {"image": dynamic}, settings)
 
 
-EXAMPLE_SIZE = (96, 80)
-"""Height and width of the example of a dynamic size; any other works as well."""
+EXAMPLE_SHAPE = (2, 96, 80, 3)
+"""Shape of the example; other numbers, heights and widths of images work as well."""

@@ -29,23 +29,13 @@ class Preprocess(nn.Module):
 
     Attributes:
         canvas: height and width (h, w) that the network sees; null for those of the image.
-        fixed: height and width that the input must have; null for any.
     """
 
     canvas: tuple[int, int] | None = None
-    fixed: tuple[int, int] | None = None
 
     def forward(self, image: Tensor) -> tuple[Tensor, Geometry]:
         size = image.shape[1], image.shape[2]
         return image.permute(0, 3, 1, 2).float(), Geometry(size, torch.stack([side(image, 1), side(image, 2)]))
-
-
-class Fixed(Preprocess):
-    """Images that were preprocessed outside, of one size."""
-
-    def __init__(self, size: tuple[int, int]):
-        super().__init__()
-        self.canvas = self.fixed = size
 
 
 class CenterCrop(Preprocess):
@@ -88,8 +78,6 @@ class Letterbox(Preprocess):
 def preprocess_for(preprocessing: Preprocessing) -> Preprocess:
     """The transform that a data module describes."""
     kind, size = preprocessing
-    if kind == "center_crop":
-        return CenterCrop(min(size))
     if size is None:
         return Preprocess()
-    return {"letterbox": Letterbox, "none": Fixed}[kind](size)
+    return CenterCrop(min(size)) if kind == "center_crop" else Letterbox(size)
