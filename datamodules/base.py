@@ -128,22 +128,12 @@ class DataModule(L.LightningDataModule):
 
         To be had before `setup`, but its functions work only after.
         """
-        return DataInfo(
-            type(self).__name__,
-            self.classes,
-            self.seed,
-            self.batch_size,
-            self.per_step,
-            preprocessing=self.preprocessing,
-        )
+        name, known = type(self).__name__, self.preprocessing
+        return DataInfo(name, self.classes, self.seed, self.batch_size, self.per_step, preprocessing=known)
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        """Evaluation transform of the images, which exports rebuild inside the graph; null if it is another.
-
-        With `original_size` set, images come as they are, whatever this says.
-        """
-        return None
+        """Evaluation transform of the images, which exports rebuild inside the graph; null if it is another."""
 
     def majority_accuracy(self, split: Split) -> float | None:
         """Majority baseline: accuracy of always the most frequent class in training; null without classes."""

@@ -1,6 +1,6 @@
 """Base of tasks with images or clips: backbone, weights, input normalization."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
@@ -11,7 +11,7 @@ from modules.backbones import by_name
 from modules.backbones.fold_batchnorm import folded
 from modules.backbones.reach import pools_plainly, survey
 from modules.backbones.size import blank, size_error, smallest
-from modules.contracts import Backbone, Batch, ConfigError, Prediction, check_range
+from modules.contracts import Backbone, Batch, ConfigError, check_range
 from modules.heads.base import H, Head, HeadFactory, through
 from modules.training.transfer import describe, load_backbone
 from tasks.base import Task
@@ -177,6 +177,8 @@ class VisionTask(Task):
 
         Without one, a published network takes its weights now.
         """
+        if "predict_step" in vars(self):  # another program answers (`answer_by`)
+            return
         if self.classifier is not None and not self.loaded:
             self._load()
         if not self.fold_batchnorm:
@@ -184,10 +186,6 @@ class VisionTask(Task):
         self.backbone, self.fold_batchnorm = folded(self.backbone), False
         if self.compiled:
             self.backbone.compile()
-
-    def answer_by(self, predict: Callable[[Batch], Prediction]) -> None:
-        super().answer_by(predict)
-        self.loaded, self.fold_batchnorm = True, False  # the network stays blank
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Normalize images, which reach the device as uint8, to floats.
