@@ -6,7 +6,7 @@ from typing import Any
 import lightning as L
 import torch
 
-from modules.contracts import Batch
+from modules.contracts import Batch, counted
 
 
 class Counts(L.Callback):
@@ -42,7 +42,8 @@ class Counts(L.Callback):
         lines, data = {}, trainer.datamodule
         for split, count in self.counts.items():
             total = len(data.dataset(split, "plain"))
-            lines[split] = f"{count:,} {'' if count == total else f'of {total:,} '}{split} {data.noun}"
+            of = "" if count == total else f"{count:,} of "
+            lines[split] = of + counted(total, f"{split} {data.noun}")
         return lines
 
     on_test_start = on_validation_start

@@ -41,6 +41,7 @@ class LearningRateRangeTest(L.Callback):
         if trainer.ckpt_path:
             return
         task: Any = pl_module
+        task.lr_searched = True
         (schedule,) = task.schedules
         before, losses = schedule.lr, self.test(trainer, task)
         self.found = suggest_lr(self.rates, losses)

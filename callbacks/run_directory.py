@@ -34,10 +34,19 @@ class RunDirectory(L.Callback):
         begin: called once when settings, data and weights are valid, before the first step; writes the settings.
         resumed: the folder may hold the run that is resumed.
         restarted: the folder may hold the files of a run killed before its first checkpoint; they are deleted.
+        fresh: the name comes from the time (`new_path`); where another process was quicker, the next one is taken.
     """
 
-    def __init__(self, path: Path, begin: Callable[[], None], resumed: bool = False, restarted: bool = False):
+    def __init__(
+        self,
+        path: Path,
+        begin: Callable[[], None],
+        resumed: bool = False,
+        restarted: bool = False,
+        fresh: bool = False,
+    ):
         self.path, self.resumed, self.restarted, self.begin = path, resumed, restarted, begin
+        self.fresh = fresh
         self.lock: Any = None
         self.known: dict[str, Any] | None = None  # where metrics.csv was at the checkpoint that is resumed
         self.used = False  # a batch is through, so task and data go together
@@ -49,23 +58,35 @@ class RunDirectory(L.Callback):
         Raises:
             DataError: it cannot be written, holds another run, or another process is training in it.
         """
-        there = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        there = {path.name for path in self.path.iterdir()} if self.path.is_dir() and not self.fresh else set()
         if there and not self.resumed and not (self.restarted and all(map(_of_a_beginning, there))):
             run = {"checkpoints", "config.yaml"} & there
             resume = f", or resume that run with --ckpt_path {shlex.quote(str(self.path))}" if run else ""
             what = "another run" if run else "other files"
             raise DataError(f"run directory {self.path} is in use: it holds {what}; choose another --run_dir{resume}")
-        self.made = [p for p in (self.path, *self.path.parents) if not p.exists()]
-        with writing(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            self.lock = (self.path / ".lock").open("w")
-            LOCKS.add(self.lock)
+        self._make("w")
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise DataError(f"run directory {self.path} is in use by another process") from error
         for name in there - {".lock"} if self.restarted else ():
             _delete(self.path / name)
+
+    def _make(self, mode: str) -> None:
+        """Create the folder and open its lock; a fresh folder is one that no other process has made."""
+        self.made = [p for p in (self.path, *self.path.parents) if not p.exists()]
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self.path.mkdir(exist_ok=not self.fresh)
+            except FileExistsError:
+                if not self.fresh:
+                    raise
+                self.path = _free(self.path)
+                self._make(mode)
+            else:
+                self.lock = (self.path / ".lock").open(mode)
+                LOCKS.add(self.lock)
 
     def release(self, failed: bool = False) -> None:
         """Unlock the folder; leave it as it was when the run `failed` before the end of its first batch."""
@@ -161,7 +182,11 @@ def typed_path(run_dir: str | None, name: str) -> Path:
 
 def new_path(name: str, suffix: str = "") -> Path:
     """A fresh folder name below `runs/`, from the time."""
-    path = Path("runs") / name / f"{datetime.now():%Y-%m-%d_%H-%M-%S}{suffix}"
+    return _free(Path("runs") / name / f"{datetime.now():%Y-%m-%d_%H-%M-%S}{suffix}")
+
+
+def _free(path: Path) -> Path:
+    """The path if nothing is there yet, else with a number."""
     count = 1
     while path.exists():
         count += 1

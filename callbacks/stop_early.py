@@ -6,8 +6,8 @@ from typing import Any, cast
 import lightning as L
 
 from callbacks.results.number_format import number
-from modules.contracts import ConfigError, check_range
-from modules.training.patience import Patience
+from modules.contracts import ConfigError, check_range, counted
+from modules.training.patience import Patience, unvalidated
 
 
 class StopEarly(L.Callback):
@@ -28,11 +28,8 @@ class StopEarly(L.Callback):
         self.count, self.best_epoch = Patience(), 0
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.limit_val_batches == 0 or not cast(Any, trainer).datamodule.has("val"):
-            raise ConfigError(
-                f"early_stopping is {self.patience}, but nothing is validated: add a validation set "
-                "(--data.val_split), or leave it out"
-            )
+        if reason := unvalidated(trainer):
+            raise ConfigError(f"early_stopping is {self.patience}, but {reason}, or leave early_stopping out")
         trainer.should_stop |= self.over  # a resumed run that had stopped
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -60,7 +57,8 @@ class StopEarly(L.Callback):
     def startup_lines(self, trainer: L.Trainer) -> list[str]:
         """Sentence about when the training ends."""
         monitor = trainer.lightning_module.monitor
-        return [f"ends early after {self.patience} validations without a better {monitor} (early_stopping)"]
+        patience = counted(self.patience, "validations")
+        return [f"ends early after {patience} without a better {monitor} (early_stopping)"]
 
     def report_lines(self, trainer: L.Trainer) -> list[str]:
         """Sentence about an early end, for the final report."""
@@ -71,7 +69,7 @@ class StopEarly(L.Callback):
         better = "higher" if task.mode == "max" else "lower"
         return [
             f"stopped early after epoch {trainer.current_epoch} of {trainer.max_epochs}: {task.monitor} was not "
-            f"{better}{best}{since} in {self.count.waited} validations (early_stopping {self.patience})"
+            f"{better}{best}{since} in {counted(self.count.waited, 'validations')} (early_stopping {self.patience})"
         ]
 
     def state_dict(self) -> dict[str, Any]:

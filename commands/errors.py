@@ -2,17 +2,18 @@
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from math import isfinite
 from types import NoneType
-from typing import Any, NamedTuple, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace
 
 from commands.arguments import read_yaml
 from commands.early_checks import MEANT
+from commands.given_settings import MISSING, Setting, given_settings
 from commands.setting_types import (
     Part,
     accepts,
@@ -27,24 +28,6 @@ from commands.setting_types import (
 from datamodules.setting_roles import arguments_of
 from modules.backbones import C3D, class_of
 from modules.contracts import Backbone, suggest
-
-MISSING = "--"  # for the value of an option that the next one follows, or nothing
-
-
-class Setting(NamedTuple):
-    """One setting as a command or a YAML gives it.
-
-    Args:
-        name: with its section, such as `model.head.dropout`.
-        value: text as typed, or what a YAML holds.
-        typed: true if it was typed.
-        of_class: true if the value stands as `class_path`, so that no other text will do.
-    """
-
-    name: str
-    value: Any
-    typed: bool = False
-    of_class: bool = False
 
 
 def readable(message: str, parser: ArgumentParser, words: Sequence[str]) -> str:
@@ -69,49 +52,6 @@ def readable(message: str, parser: ArgumentParser, words: Sequence[str]) -> str:
     ]
     message = re.sub(r"the following arguments are required: \w+\.", "required: --", " ".join(message.split()))
     return f"required: {', '.join(lacking)}" if lacking else message
-
-
-def given_settings(words: Sequence[str]) -> Iterator[Setting]:
-    """Settings of the arguments in their order, those of YAMLs where these are named; classes by name or path."""
-    words = list(words)
-    for i, word in enumerate(words):
-        name, equals, value = word.partition("=")
-        follows = words[i + 1] if words[i + 1 : i + 2] and not words[i + 1].startswith("--") else MISSING
-        if not name.startswith("-") or (name.endswith(".help") and follows == MISSING and not equals):
-            continue
-        name, value = name.lstrip("-").removesuffix("+"), value if equals else follows
-        if name in ("config", "c"):
-            yield from _flat("", read_yaml(value))
-        else:
-            of_class = name.endswith(".class_path")
-            name = name.replace(".init_args.", ".").removesuffix(".class_path").removesuffix(".help")
-            tree = read_yaml(value) if value.endswith((".yaml", ".yml")) or value.lstrip()[:1] in ("{", "[") else None
-            nested = isinstance(tree, dict) or _of_classes(tree)
-            yield from _flat(name, tree, typed=True) if nested else [Setting(name, value, True, of_class)]
-
-
-def _of_classes(tree: Any) -> bool:
-    return isinstance(tree, list) and any(isinstance(each, dict) and "class_path" in each for each in tree)
-
-
-def _flat(name: str, tree: Any, typed: bool = False) -> Iterator[Setting]:
-    """Settings of a tree below `name`: a class first, then what it is given."""
-    if _of_classes(tree):
-        for each in tree:
-            yield from _flat(name, each, typed)
-    elif not isinstance(tree, dict) or (name and not tree):
-        yield Setting(name, tree, typed)
-    else:
-        if "class_path" in tree:
-            yield Setting(name, tree["class_path"], typed, of_class=True)
-        given = {} if tree.get("init_args") is None else tree["init_args"]
-        if not isinstance(given, dict):
-            yield Setting(f"{name}.init_args", given, typed)
-            return
-        inside = {**tree, **given}
-        for key, value in inside.items():
-            if key not in ("class_path", "init_args"):
-                yield from _flat(f"{name}.{key}".removeprefix("."), value, typed)
 
 
 @cache

@@ -151,7 +151,7 @@ class CLI(LightningCLI):
         resolve_starts(self.settings.model.init_args)
         before = settings_before(self.trained) if self.trained and self.subcommand == "fit" else {}
         self.precision_reason = choose_precision(self.settings.trainer, before)
-        check_training_options(self.settings, self.typed, before)
+        check_training_options(str(self.subcommand), self.settings, self.typed, self.trained, before)
         check_folds(str(self.subcommand), self.settings.data, self.trained.settings["data"] if self.trained else {})
         if before:
             print_changes(yaml.safe_load(self._dump()), before)
@@ -179,12 +179,13 @@ class CLI(LightningCLI):
     def _run_directory(self) -> RunDirectory:
         resumed = self.subcommand == "fit" and bool(self.trained) and self.checkpoint.parent.name == "checkpoints"
         path = os.environ.get("GRAFT_RUN_DIR") if launched() else self.settings.run_dir
+        fresh = not path and not resumed
         if not path:
             suffix = "" if self.subcommand == "fit" else f"_{self.subcommand}"
             path = self.checkpoint.parent.parent if resumed else new_path(self.name, suffix)
         resumed = resumed and Path(path).resolve() == self.checkpoint.parent.parent.resolve()
         restarted = not resumed and parse_known(self.typed).ckpt_path == "auto"
-        directory = RunDirectory(Path(path), self._save_config, resumed, restarted)
+        directory = RunDirectory(Path(path), self._save_config, resumed, restarted, fresh)
         if rank_zero_only.rank == 0:
             directory.claim()
             os.environ["GRAFT_RUN_DIR"] = str(directory.path)  # for the processes that a DDP launch starts

@@ -29,6 +29,7 @@ class Trained(NamedTuple):
         epoch: finished ones.
         settings: of `model` and `data`, as class_path and init_args; empty where unknown.
         meaning: classes and colors of the values in masks.
+        lr_searched: a learning-rate finder has looked for its rate.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class Trained(NamedTuple):
     epoch: int
     settings: dict[str, dict[str, Any]]
     meaning: dict[str, Any]
+    lr_searched: bool = False
 
 
 def read_trained(argv: list[str], name: str) -> Trained:
@@ -70,7 +72,7 @@ def read_trained(argv: list[str], name: str) -> Trained:
     meaning = checkpoint.get(data, {})
     if not isinstance(meaning, dict):
         raise DataError(f"{path} is not as a training saves it: its {data} is {meaning!r}; take another checkpoint")
-    return Trained(path, name, checkpoint.get("epoch", 0), settings, meaning)
+    return Trained(path, name, checkpoint.get("epoch", 0), settings, meaning, bool(checkpoint.get("lr_searched")))
 
 
 def _check_resumable(checkpoint: dict[str, Any], path: Path, command: str) -> None:

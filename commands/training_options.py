@@ -1,16 +1,18 @@
 """Options of the training beside the trainer's: early stopping, and the learning-rate finder."""
 
-import re
 from typing import Any, cast
 
 from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import Trainer
 
 from callbacks.range_test import LearningRateRangeTest
+from commands.given_settings import typed_names
+from commands.trained import Trained
 from modules.contracts import ConfigError
 from tasks import Task
 
-TYPED = re.compile(r"--model\.(init_args\.)?optim\.lr(=|$)")
+OFF = {"early_stopping": None, "find_lr": False}
+"""Options of the training, and their values without an effect."""
 
 
 def add_training_options(parser: ArgumentParser) -> None:
@@ -21,24 +23,36 @@ def add_training_options(parser: ArgumentParser) -> None:
     parser.add_argument("--find_lr", type=bool, default=False, help=text)
 
 
-def check_training_options(settings: Namespace, typed: list[str], before: dict[str, Any]) -> None:
-    """Refuse --find_lr beside a rate; a resumed run keeps the rate that it has.
+def check_training_options(
+    command: str, settings: Namespace, typed: list[str], trained: Trained | None, before: dict[str, Any]
+) -> None:
+    """Refuse options that would not count; a resumed run whose rate was found keeps it, unless another is typed.
 
     Args:
+        command: such as fit.
         settings: of the command, which are changed.
         typed: words of the command line.
+        trained: the checkpoint; null without one.
         before: settings of the run that is resumed; empty for others.
 
     Raises:
-        ConfigError: names both settings.
+        ConfigError: names the options.
     """
-    if not settings.find_lr:
-        return
-    if any(TYPED.match(word) for word in typed):
-        raise ConfigError("find_lr is true, but --model.optim.lr is typed too: leave one of them out")
-    if settings.trainer.fast_dev_run:
-        raise ConfigError("find_lr is true, but trainer.fast_dev_run takes a step or a few: leave one of them out")
-    if before:
+    names = typed_names(typed)
+    for name in OFF if command != "fit" else ():
+        if name in names and settings[name] != OFF[name]:
+            raise ConfigError(f"{name} is {settings[name]}, but {command} trains nothing: leave --{name} out")
+    typed_rate = "model.optim.lr" in names
+    if settings.find_lr and command == "fit":
+        if typed_rate:
+            raise ConfigError("find_lr is true, but --model.optim.lr is typed too: leave one of them out")
+        if settings.trainer.fast_dev_run:
+            raise ConfigError("find_lr is true, but trainer.fast_dev_run takes a step or a few: leave one of them out")
+        if before and trained and not trained.lr_searched:
+            raise ConfigError(
+                f"find_lr tests rates before the first step, but {trained.path} has taken steps without: leave it out"
+            )
+    if before and trained and trained.lr_searched and not typed_rate:
         keep_rate(settings, _rate(before))
 
 

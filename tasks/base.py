@@ -136,7 +136,10 @@ class Task(Evaluation, TrainMetrics, Scheduled):
         raise ConfigError(f"{type(self).__name__} cannot be exported")
 
     def chance_loss(self) -> float | None:
-        """Training loss of a network that finds all answers equally likely, as before training; null without theory."""
+        """Training loss of a network that finds all answers equally likely, as before training.
+
+        Null without theory: where the loss depends on the data's own spread (pixels, boxes), or there are two.
+        """
         return None
 
     @property
@@ -156,6 +159,8 @@ class Task(Evaluation, TrainMetrics, Scheduled):
         epoch, steps = self.steps_per_epoch(), total_steps(trainer)
         fused = trainer.precision != "16-mixed" or not trainer.gradient_clip_val  # unscales too late to be clipped
         batch = self.effective_batch_size if self.optim.scale_lr else 256
+        if not trainer.fast_dev_run:
+            self.optim.check_length(steps, epoch)
         optimizer, schedule = self.optim.build(self, net, steps, batch, fused, epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -172,7 +177,7 @@ class Task(Evaluation, TrainMetrics, Scheduled):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["task"] = type(self).__name__
+        checkpoint["task"], checkpoint["lr_searched"] = type(self).__name__, self.lr_searched
         save_settings(checkpoint, self)
 
     @classmethod
@@ -195,5 +200,6 @@ class Task(Evaluation, TrainMetrics, Scheduled):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
+        self.lr_searched = checkpoint.get("lr_searched", False)
         check_unsaved(checkpoint, self.hparams)
         check_weights(checkpoint, self)

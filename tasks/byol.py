@@ -36,6 +36,10 @@ class BYOL(MomentumEncoderPretraining):
         self.predictor = MLP(embed_dim, hidden, embed_dim)
         self.teacher = Teacher(self.backbone, self.head)
 
+    def chance_loss(self) -> float | None:
+        """0: a random predictor's output has no direction in common with the target."""
+        return 0.0
+
     def forward(self, image: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W) to predictions (B, D)."""
         return self.predictor(self.answer(self.head, image))

@@ -1,5 +1,6 @@
 """DINO: emerging properties in self-supervised vision transformers (Caron et al. 2021)."""
 
+import math
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -75,6 +76,10 @@ class DINO(MomentumEncoderPretraining):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         checkpoint["backbone"]["prefix"] = "teacher.net.0.net."
+
+    def chance_loss(self) -> float | None:
+        """Logarithm of K: a student that gives all prototypes the same probability, whatever its teacher says."""
+        return math.log(len(self.center))
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W) to cosines with the prototypes (B, K)."""

@@ -1,5 +1,6 @@
 """MoCo v1 and v2: momentum contrast (He et al. 2020; Chen, Fan, Girshick and He 2020)."""
 
+import math
 from functools import partial
 from typing import ClassVar
 
@@ -57,6 +58,15 @@ class MoCo(MomentumEncoderPretraining):
         self.teacher = Teacher(self.backbone, self.head)
         self.queue = Queue(queue_size, embed_dim)
         self.temperature, self.shuffle_bn_groups, self.symmetric = temperature, shuffle_bn_groups, symmetric
+
+    def chance_loss(self) -> float | None:
+        """Logarithm of 1 + K: the positive key is no nearer to the query than the K keys of the queue.
+
+        Before training the loss is lower than that: the queue begins with random directions, which lie across all
+        embeddings, while a random network gives two views of an image, as any two images, much the same embedding. It
+        rises to ln(1 + K) as embeddings fill the queue.
+        """
+        return math.log(1 + len(self.queue.keys))
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W) to queries (B, D)."""

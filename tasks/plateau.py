@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 import lightning as L
 
 from modules.contracts import ConfigError
-from modules.training.patience import Patience
+from modules.training.patience import Patience, unvalidated
 
 if TYPE_CHECKING:
     from tasks.base import Task
@@ -23,12 +23,8 @@ class ReduceOnPlateau(L.Callback):
         self.patience = Patience()
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        data = cast(Any, trainer).datamodule
-        if trainer.limit_val_batches == 0 or not (trainer.enable_validation if data is None else data.has("val")):
-            raise ConfigError(
-                "optim.schedule is plateau, but nothing is validated: add a validation set (--data.val_split), or "
-                "choose another schedule"
-            )
+        if reason := unvalidated(trainer):
+            raise ConfigError(f"optim.schedule is plateau, but {reason}, or choose another schedule")
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:

@@ -11,7 +11,12 @@ from modules.training.schedules import Rates
 
 
 class Scheduled(L.LightningModule):
-    """Base of tasks whose learning rates follow schedules of `Optim`."""
+    """Base of tasks whose learning rates follow schedules of `Optim`.
+
+    Attributes: `lr_searched` is true once a learning-rate finder has looked for `optim.lr`; checkpoints keep it.
+    """
+
+    lr_searched: bool = False
 
     @property
     def schedules(self) -> list[Rates]:
@@ -35,6 +40,7 @@ class Scheduled(L.LightningModule):
         """Train with another `optim.lr`, which checkpoints keep."""
         for rates in self.schedules:
             rates.set_lr(lr)
+        self.lr_searched = True
         known = self.hparams["optim"]  # from the command line plain
         self.hparams["optim"] = replace(known, lr=lr) if is_dataclass(known) else {**known, "lr": lr}
         rank_zero_info(f"learning rate {lr:.3g}; to use it again: --model.optim.lr {lr:.3g}")

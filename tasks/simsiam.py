@@ -38,6 +38,10 @@ class SimSiam(Pretraining):
         self.head = self.attach(EmbeddingHead, head, embed_dim)
         self.predictor = MLP(embed_dim, hidden, embed_dim)
 
+    def chance_loss(self) -> float | None:
+        """0: a random predictor's output has no direction in common with the target."""
+        return 0.0
+
     def forward(self, image: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W) to embeddings (B, D)."""
         return self.answer(self.head, image)

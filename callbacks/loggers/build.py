@@ -1,11 +1,12 @@
 """Loggers of a run: metrics.csv always, W&B by default (offline without a login), TensorBoard and MLflow by flags."""
 
 import os
+import shlex
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.loggers.facts import Facts, lead_group, run_title
@@ -21,6 +22,13 @@ LOGGED = {"metrics.csv", "metrics.tmp", "tensorboard", "wandb", WANDB_ID, WANDB_
 """Names of all that these loggers write to the run directory."""
 
 UPLOAD = 300  # seconds that the end of a run waits for W&B's uploads; what is left stays on disk for `wandb sync`
+
+
+class TensorBoard(TensorBoardLogger):
+    """TensorBoard logger that says how to look at its run."""
+
+    def advice(self) -> str:
+        return f"TensorBoard:  tensorboard --logdir {shlex.quote(self.log_dir)}"
 
 
 def build_loggers(
@@ -49,9 +57,7 @@ def build_loggers(
     if wandb and not theirs:
         loggers.append(_wandb(Path(folder), facts))
     if tensorboard:
-        from lightning.pytorch.loggers import TensorBoardLogger
-
-        loggers.append(fault_tolerant(TensorBoardLogger(folder, name="", version="tensorboard")))
+        loggers.append(fault_tolerant(TensorBoard(folder, name="", version="tensorboard")))
     if mlflow and (logger := mlflow_run(Path(folder), facts)):
         loggers.append(fault_tolerant(logger))
     if facts.leads_group:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -41,6 +42,18 @@ class MLflowRun(MLFlowLogger):
         super().log_hyperparams(params)
         with writing(self.id_file):
             self.id_file.write_text(str(self.run_id))
+
+    def advice(self) -> str:
+        """Address of the run, or the command that shows it."""
+        if not self.begun:
+            return ""
+        address = re.sub(PASSWORD, "//", str(self._tracking_uri))
+        if address.startswith("http"):
+            return f"MLflow: {address}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
+        folder = Path(address.removeprefix("file:"))
+        here = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+        place = here if address.startswith("file:") else address
+        return f"MLflow, look: MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {shlex.quote(str(place))}"
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from callbacks.results.number_format import or_nan
 from modules.contracts import DataError
@@ -38,14 +38,21 @@ def read_run(folder: Path, monitor: str) -> Run:
     """Read results.json and metrics.csv of a run directory.
 
     Raises:
-        DataError: one of them is missing or incomplete.
+        DataError: one of them is missing or damaged.
     """
     try:
-        report = json.loads((folder / "results.json").read_text())
+        report = json.loads((folder / "results.json").read_text(encoding="utf-8"))
         with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
-            logged = list(csv.DictReader(file))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder} left no whole results.json and metrics.csv to compare: {error}") from error
+            return _run(folder, monitor, report, list(csv.DictReader(file)))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise DataError(
+            f"{folder} has no whole results.json and metrics.csv ({said}): delete the folder, and the same command "
+            "trains the run again"
+        ) from error
+
+
+def _run(folder: Path, monitor: str, report: dict[str, Any], logged: list[dict[str, str]]) -> Run:
     trained = [row for row in logged if row.get("epoch") and not any(row[k] for k in row if k.startswith("test/"))]
     trained = [row for row in trained if int(row["epoch"]) < report.get("epochs", math.inf)]  # no later evaluations
     epochs = [int(row["epoch"]) + 1 for row in trained]

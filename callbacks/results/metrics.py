@@ -7,7 +7,7 @@ from typing import Any
 import lightning as L
 
 from callbacks.results.number_format import short
-from modules.contracts import Batch, ConfigError
+from modules.contracts import Batch, ConfigError, counted
 from modules.metrics.bootstrap import Estimate
 
 Rows = list[dict[str, Any]]
@@ -154,7 +154,7 @@ def _protocol(trainer: L.Trainer, known: dict[str, str], name: str) -> str:
     data, task = trainer.datamodule, trainer.lightning_module
     if name in known:
         return known[name]
-    parts = [known.get(split) or f"{len(data.dataset(split, 'plain')):,} {split} {data.noun}"]
+    parts = [known.get(split) or counted(len(data.dataset(split, "plain")), f"{split} {data.noun}")]
     if metric in task.protocols:
         parts.append(task.protocols[metric])
     judged = metric == "accuracy" and classifies(task) and not limited(trainer, split)

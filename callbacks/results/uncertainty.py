@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import t
 
+from modules.contracts import DataError
 from modules.metrics.bootstrap import Estimate, load
 from modules.metrics.bootstrap.resampling import CONFIDENCE, combined, resample
 
@@ -76,13 +77,18 @@ def read_judged(folder: Path) -> Judged | None:
     """Resample the test items that a run directory holds; null if it holds none.
 
     Raises:
-        DataError: the file is broken.
+        DataError: the file is damaged.
     """
     path = folder / TEST_ITEMS
     if not path.is_file():
         return None
-    items = load(path)
-    resampled = resample([items])[1]
+    try:
+        items = load(path)
+        resampled = resample([items])[1]
+    except (DataError, ValueError, LookupError, TypeError) as error:
+        raise DataError(
+            f"{path} is damaged: delete the folder {folder}, and the same command trains the run again"
+        ) from error
     return Judged(np.sort(items.ids, kind="stable"), {f"test/{name}": of[0] for name, of in resampled.items()})
 
 

@@ -1,27 +1,26 @@
 """`python cli.py backbones [PATTERN]`: list backbones with size and cost, or describe one with the tasks it fits."""
 
-import argparse
 import os
 import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import NoReturn
 
 from PIL import Image
 
 from commands.backbones.facts import Facts, has_weights, origin
 from commands.backbones.receptive import receptive_fields
 from commands.overview import program
+from commands.own_options import OwnOptions
 from modules.backbones import by_name, names
 from modules.contracts import ConfigError, suggest, writing
 
 SHOWN = 3  # names of a family
 
 
-class Parser(argparse.ArgumentParser):
-    """The command's own options; errors become one sentence."""
+class Parser(OwnOptions):
+    """The command's own options."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -29,7 +28,6 @@ class Parser(argparse.ArgumentParser):
             f"{program()} backbones [PATTERN] | NAME --describe [--out FOLDER]",
             "Without PATTERN: the families. With it: size, cost and maps of all backbones whose name it fits. Every "
             "name is a --model.backbone.",
-            allow_abbrev=False,
         )
         self.add_argument(
             "pattern", nargs="?", help="part of a name, or one with * and ?, such as 'resnet*' or 'torchvision/*'"
@@ -40,9 +38,6 @@ class Parser(argparse.ArgumentParser):
             help="of one NAME: its tasks and options, and the pyramid with the receptive field of each map as a PNG",
         )
         self.add_argument("--out", type=Path, default=Path(), help="where the PNG goes; default here")
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"backbones: {message}")
 
 
 def backbones(argv: list[str]) -> None:

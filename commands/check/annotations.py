@@ -8,7 +8,7 @@ import numpy as np
 
 from callbacks.figures.class_counts import class_counts
 from commands.check.drawing import histogram
-from commands.check.findings import Figure, Section, Table, counted, splits_of
+from commands.check.findings import Figure, Section, Table, splits_of
 from datamodules.base import Split
 from datamodules.detection.box_statistics import places, tally
 from datamodules.detection.object_data import ObjectDataModule
@@ -17,6 +17,7 @@ from datamodules.pairs import Legend, Pairs
 from datamodules.segmentation.mask_data import MaskDataModule
 from datamodules.segmentation.mask_statistics import Row
 from datamodules.segmentation.mask_statistics import class_counts as class_pixels
+from modules.contracts import counted
 
 TINY = 4  # pixels of a box's shorter side, as the network sees it
 RARE = 0.001  # share of the labeled pixels

@@ -1,10 +1,8 @@
 """`python cli.py check --data NAME [--fix OUT]`: all checks of a data module without training, as a page."""
 
-import argparse
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from jsonargparse import Namespace
 
@@ -16,14 +14,15 @@ from commands.check.fix import check_place, fix
 from commands.check.page import html_page, text_page
 from commands.check.sections import Checked, check_all
 from commands.overview import program
-from modules.contracts import ConfigError, DataError, writing
+from commands.own_options import OwnOptions
+from modules.contracts import DataError, writing
 
 COLUMNS = ("kind", "similarity", "split", "file", "class", "other_split", "other_file", "other_class")
 MOST_PAIRS = 100_000  # rows of duplicates.csv
 
 
-class Options(argparse.ArgumentParser):
-    """The command's own options; errors become one sentence."""
+class Options(OwnOptions):
+    """The command's own options."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -33,7 +32,6 @@ class Options(argparse.ArgumentParser):
             "between splits. Prints a page, and writes it with its figures to report.html in the run directory. Exit "
             "code 1 if something stops training or makes its metrics wrong, else 0.",
             f"Settings of the data are those of `fit`: {program()} fit --data.help NAME lists them.",
-            allow_abbrev=False,
         )
         self.add_argument("-c", "--config", action="append", default=[], help="YAML, of which `data` is taken")
         self.add_argument(
@@ -44,9 +42,6 @@ class Options(argparse.ArgumentParser):
         )
         self.add_argument("--run_dir", help="output folder; default runs/check/TIME")
 
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"check: {message}")
-
 
 def check(argv: list[str]) -> None:
     """Run the `check` command with the arguments after its name.
@@ -56,7 +51,8 @@ def check(argv: list[str]) -> None:
         DataError: the data cannot be read at all; or something is wrong with it, after the page.
     """
     own, typed = Options().parse_known_args(argv)
-    directory = RunDirectory(Path(own.run_dir) if own.run_dir else new_path("check"), lambda: None)
+    folder, fresh = (Path(own.run_dir), False) if own.run_dir else (new_path("check"), True)
+    directory = RunDirectory(folder, lambda: None, fresh=fresh)
     settings = parse(own.config, typed)
     out = Path(own.fix).expanduser() if own.fix else None
     if out:

@@ -13,14 +13,14 @@ import torch
 
 from commands.check.drawing import caption, pairs_figure, shown
 from commands.check.files import inspection
-from commands.check.findings import Figure, Item, Section, counted, splits_of
+from commands.check.findings import Figure, Item, Section, splits_of
 from datamodules.cache import cached_tensors, digest, stamp
 from datamodules.duplicates import identical
 from datamodules.image_files import ImageFilesData
 from datamodules.near_duplicates import SIDE, near_duplicates, read_thumbnail, thumbnail
 from datamodules.split_data import SplitData
 from datamodules.text.bitext import Bitext
-from modules.contracts import DataError
+from modules.contracts import DataError, counted
 
 DRAWN = 12  # pairs of a figure
 COMMON = 0.01  # share of a split's sentences that may occur in training: short ones recur

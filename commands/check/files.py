@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 
 from commands.check.drawing import size_scatter
-from commands.check.findings import Figure, Item, Section, Table, counted, splits_of
+from commands.check.findings import Figure, Item, Section, Table, splits_of
 from datamodules.finding import count_suffixes
 from datamodules.image_files import ImageFilesData
 from datamodules.inspection import Inspection
 from datamodules.near_duplicates import FLAT
 from datamodules.split_data import SplitData
 from datamodules.text.text_data import TextData
+from modules.contracts import counted
 
 STRETCHED = 3.0  # ratio of the sides of an image that is odd
 DARK, BRIGHT = 24, 232  # gray levels that all but one percent of an image's pixels are below, or above

@@ -98,9 +98,3 @@ def all_items(data: SplitData) -> list[Item]:
             path = files.path(row) if files is not None else None
             found.append(Item(split, row, source.id(row), path, None if labels is None else int(labels[row])))
     return found
-
-
-def counted(count: int, noun: str) -> str:
-    """A count with its noun, a plural: `1 image`, `2 images`, `1 class`."""
-    one = noun.removesuffix("es") if noun.endswith(("sses", "xes")) else noun.removesuffix("s")
-    return f"{count:,} {one if count == 1 else noun}"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from jsonargparse import Namespace
 
 from commands.check.build import build
-from commands.check.findings import Item, Section, all_items, counted, splits_of
+from commands.check.findings import Item, Section, all_items, splits_of
 from commands.check.lists import Lists
 from commands.check.sections import Checked
 from datamodules import DataModule
@@ -23,7 +23,7 @@ from datamodules.segmentation.files import MaskFiles
 from datamodules.setting_roles import roles_of
 from datamodules.split_data import SplitData
 from datamodules.split_names import split_named
-from modules.contracts import ConfigError, DataError, writing
+from modules.contracts import ConfigError, DataError, counted, writing
 
 TABLE = "left_out.csv"
 BESIDE = {".txt", ".xml", ".png"}  # annotations of one image each

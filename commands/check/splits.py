@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from callbacks.figures.class_counts import class_counts
-from commands.check.findings import Figure, Finding, Section, Table, counted, splits_of
+from commands.check.findings import Figure, Finding, Section, Table, splits_of
 from datamodules.base import Split
 from datamodules.split_data import IMBALANCE, SplitData
 from datamodules.text.text_data import TextData
+from modules.contracts import counted
 
 FEW = 5  # training samples of a class that are too few
 

@@ -5,12 +5,13 @@ from collections import Counter
 import numpy as np
 
 from commands.check.drawing import histogram
-from commands.check.findings import Figure, Section, Table, counted, splits_of
+from commands.check.findings import Figure, Section, Table, splits_of
 from datamodules.captions.caption_data import CaptionData
 from datamodules.split_data import extent
 from datamodules.text.bitext import Bitext
 from datamodules.text.text_data import TextData
 from datamodules.video.videos_on_disk import VideosOnDisk
+from modules.contracts import counted
 
 UNEVEN, LONG = 4, 10  # a sentence of LONG words or more, this many times as long as its translation, is odd
 LOST = "\ufffd"  # in place of a character that could not be decoded

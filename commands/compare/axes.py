@@ -10,7 +10,7 @@ import yaml
 
 from callbacks.results.variants import Variant
 from commands.checkpoints import resolve_weights
-from commands.early_checks import SECTIONS, hint
+from commands.early_checks import COMMON, SECTIONS, hint
 from modules.contracts import ConfigError
 
 WEIGHTS = "model.weights"
@@ -122,11 +122,12 @@ def _check_setting(name: str, wrong: str) -> None:
     """Refuse names that are no setting of `fit`, as far as shows without a parser."""
     if wrong:
         raise ConfigError(f"--vary is {wrong!r}, but must be a setting and its values: --vary model.optim.lr=0.1,0.01")
-    own = {"seed_everything": "--seeds", WEIGHTS: "--weights"}
+    own = {"seed_everything": "--seeds", WEIGHTS: "--weights", "run_dir": "--run_dir", "ckpt_path": "--run_dir"}
     if name in own:
         raise ConfigError(f"--vary {name}: compare has an option for it, {own[name]}")
-    if name.partition(".")[0] not in SECTIONS:
-        raise ConfigError(f"--vary {name}: there is no such setting{hint(name, SECTIONS)}")
+    settings = (*SECTIONS, *(name for name in COMMON if name not in ("config", "print_config", "help")))
+    if name.partition(".")[0] not in settings:
+        raise ConfigError(f"--vary {name}: there is no such setting{hint(name, settings)}")
 
 
 def _several(name: str, text: str) -> list[str]:

@@ -1,5 +1,7 @@
 """`python cli.py compare`: the configuration of a `fit`, trained by one process per variant and repetition."""
 
+from functools import partial
+
 import yaml
 
 import tasks
@@ -8,6 +10,7 @@ from callbacks.run_directory import RunDirectory
 from commands.arguments import configs_first, flatten, parse_known, typed_class
 from commands.compare.plan import typed_plan
 from commands.compare.runs import compare
+from commands.defaults import completed
 from commands.fit import CLI
 from commands.next_commands import command_line
 from commands.parser import Parser
@@ -63,8 +66,9 @@ class Compare(CLI):
             raise ConfigError("fast_dev_run leaves no results to compare: use it with fit, or --trainer.max_epochs 1")
 
     def _run_directory(self) -> RunDirectory:
-        directory = RunDirectory(self.plan.folder, lambda: None, self.plan.begun)
+        directory = RunDirectory(self.plan.folder, lambda: None, self.plan.begun, fresh=self.plan.fresh)
         directory.claim()
+        self.plan = self.plan._replace(folder=directory.path)
         return directory
 
     def _facts(self) -> Facts:
@@ -72,7 +76,8 @@ class Compare(CLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            compare(self.plan, self.model, self.datamodule.noun, self.flat, self.trainer, self.directory)
+            known = partial(completed, parser=self._parser(subcommand))
+            compare(self.plan, self.model, self.datamodule.noun, self.flat, known, self.trainer, self.directory)
         finally:
             self.summary.say_loggers(self.trainer)
             self.directory.release()

@@ -1,15 +1,16 @@
 """Arguments of `compare` and the runs that they ask for."""
 
-import argparse
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from callbacks.results.variants import Repeat, Variant
 from callbacks.run_directory import typed_path
 from commands.arguments import run_name
 from commands.child import check_alone
 from commands.compare.axes import WEIGHTS, Axis, grid, plain_name, read_vary, read_weights
+from commands.given_settings import typed_names
 from commands.overview import program
+from commands.own_options import OwnOptions
 from modules.contracts import ConfigError
 
 INSTEAD = {"seed_everything": "--seeds", "ckpt_path": "--run_dir DIR to go on", WEIGHTS: "--weights"}
@@ -25,12 +26,14 @@ class Plan(NamedTuple):
         repeats: of each variant.
         folder: holds the run directories `<variant>/seed<k>/` and the results of the comparison.
         typed: the arguments of fit that all runs share.
+        fresh: the folder has a name from the time; where another process was quicker, the next one is taken.
     """
 
     variants: dict[str, Variant]
     repeats: list[Repeat]
     folder: Path
     typed: list[str]
+    fresh: bool = False
 
     @property
     def begun(self) -> bool:
@@ -52,8 +55,8 @@ class Plan(NamedTuple):
         return [*self.typed, *(f"--{name}={'null' if value is None else value}" for name, value in own.items())]
 
 
-class Parser(argparse.ArgumentParser):
-    """compare's own options; errors become one sentence."""
+class Parser(OwnOptions):
+    """compare's own options."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -64,7 +67,6 @@ class Parser(argparse.ArgumentParser):
             "and writes a table, compare.json, compare.csv and figures/compare.png.",
             f"All options of `fit` work too and hold for every run ({program()} fit --help), except those that vary, "
             "--seed_everything and --ckpt_path.",
-            allow_abbrev=False,
         )
         self.add_argument(
             "--weights",
@@ -88,8 +90,7 @@ class Parser(argparse.ArgumentParser):
         )
         self.add_argument(
             "--folds",
-            type=int,
-            default=0,
+            default="0",
             metavar="K",
             help="k-fold cross-validation: K runs of each seed, each tested on another K-th of the training samples, "
             "stratified by class; --data.fold_groups keeps groups together. Needs no --weights or --vary. Writes "
@@ -100,9 +101,6 @@ class Parser(argparse.ArgumentParser):
             help="output folder; default runs/compare_NAME/TIME. An interrupted comparison resumes when given its "
             "folder: finished runs are not repeated, unfinished ones continue from their last checkpoint",
         )
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"compare: {message}")
 
 
 def typed_plan(argv: list[str]) -> Plan:
@@ -117,19 +115,18 @@ def typed_plan(argv: list[str]) -> Plan:
     axes = read_vary(own.vary)
     if own.weights is not None:
         axes.append(read_weights(own.weights))
-    if own.folds < 0 or own.folds == 1:
-        raise ConfigError(f"--folds is {own.folds}, but a cross-validation has at least 2 folds")
-    if not (axes or own.folds):
+    folds = _folds(own.folds)
+    if not (axes or folds):
         raise ConfigError(
             "compare needs something to compare: add --weights none,RUN,..., --vary SETTING=VALUE,... or --folds K"
         )
-    if own.folds and (twice := next((a.setting for a in axes if a.setting in Repeat(0, own.folds).settings), None)):
+    if folds and (twice := next((a.setting for a in axes if a.setting in Repeat(0, folds).settings), None)):
         raise ConfigError(f"--folds sets {twice} for each run itself: leave --vary {twice}=... out")
-    _check_shared(typed, axes, own.folds)
+    _check_shared(typed, axes, folds)
     folder = typed_path(own.run_dir, f"compare_{run_name(typed)}")
-    seeds, folds = _seeds(own.seeds or ("1" if own.folds else "3")), range(max(own.folds, 1))
-    repeats = [Repeat(seed, own.folds, fold) for seed in seeds for fold in folds]
-    return Plan(grid(axes) if axes else alone(run_name(typed)), repeats, folder, typed)
+    seeds = _seeds(own.seeds or ("1" if folds else "3"))
+    repeats = [Repeat(seed, folds, fold) for seed in seeds for fold in range(max(folds, 1))]
+    return Plan(grid(axes) if axes else alone(run_name(typed)), repeats, folder, typed, fresh=own.run_dir is None)
 
 
 def alone(name: str) -> dict[str, Variant]:
@@ -138,14 +135,21 @@ def alone(name: str) -> dict[str, Variant]:
 
 
 def _check_shared(typed: list[str], axes: list[Axis], folds: int) -> None:
-    """Refuse options for all runs that each run has a value of its own for."""
-    vary = {axis.setting: f"--vary {axis.setting}=..." for axis in axes}
-    own = vary | {name: remedy for name, remedy in INSTEAD.items() if name != WEIGHTS or WEIGHTS in vary}
+    """Refuse settings of all runs that each run has a value of its own for, also those typed within YAML text."""
+    varied = {axis.setting: [f"--{axis.setting}={value}" for value in axis.values.values()] for axis in axes}
+    own = {name: f"--vary {axis}=..." for axis, words in varied.items() for name in typed_names(words)}
+    own |= {name: remedy for name, remedy in INSTEAD.items() if name != WEIGHTS or WEIGHTS in own}
     own |= dict.fromkeys(Repeat(0, folds).settings, "--seeds and --folds") if folds else {}
-    for word in typed:
-        option = word.partition("=")[0]
-        if word.startswith("--") and (name := plain_name(option)) in own:
-            raise ConfigError(f"compare sets {option} for each run itself: leave it out and say {own[name]}")
+    options = [word.partition("=")[0] for word in typed if word.startswith("--")]
+    for name in sorted(typed_names(typed) & own.keys()):
+        option = next((option for option in options if plain_name(option) == name), name)
+        raise ConfigError(f"compare sets {option} for each run itself: leave it out and say {own[name]}")
+
+
+def _folds(typed: str) -> int:
+    if not typed.isdecimal() or int(typed) == 1:
+        raise ConfigError(f"--folds is {typed}, but a cross-validation has a whole number of folds, 2 or more")
+    return int(typed)
 
 
 def _seeds(typed: str) -> list[int]:

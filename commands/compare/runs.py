@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,7 +25,13 @@ from tasks import Task
 
 
 def compare(
-    plan: Plan, task: Task, noun: str, settings: dict[str, dict[str, Any]], trainer: Trainer, directory: RunDirectory
+    plan: Plan,
+    task: Task,
+    noun: str,
+    settings: dict[str, dict[str, Any]],
+    completed: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]],
+    trainer: Trainer,
+    directory: RunDirectory,
 ) -> None:
     """Train the missing runs, repetition by repetition, and write the results after each.
 
@@ -33,6 +40,7 @@ def compare(
         task: its monitor is compared.
         noun: word for test items.
         settings: the flat configuration of each variant.
+        completed: adds to the configuration of an older run what it lacks beside that of a variant.
         trainer: knows the folder and the loggers of the comparison; it trains nothing.
         directory: the plan's folder, claimed; every run holds its lock too, in case this process is killed.
 
@@ -42,7 +50,7 @@ def compare(
     """
     order = [(repeat, variant) for repeat in plan.repeats for variant in plan.variants]
     for repeat, variant in order:
-        _check_made(plan, variant, repeat, settings[variant])
+        _check_made(plan, variant, repeat, settings[variant], completed)
     _begin(plan)
     started = {name: flat["model.weights"] for name, flat in settings.items() if flat.get("model.weights")}
     check_starts(plan.folder, started)
@@ -65,13 +73,15 @@ def compare(
     print(f"written: {plan.folder}/  (compare.json, compare.csv, figures/compare.png, VARIANT/RUN/)", flush=True)
 
 
-def _check_made(plan: Plan, variant: str, repeat: Repeat, settings: dict[str, Any]) -> None:
+def _check_made(
+    plan: Plan, variant: str, repeat: Repeat, settings: dict[str, Any], completed: Callable[..., dict[str, Any]]
+) -> None:
     """Check that a run that is there was trained with the same settings."""
     path = plan.run_folder(variant, repeat) / "config.yaml"
     if not path.is_file():
         return
     now = settings | repeat.settings
-    then = flatten(read_settings(path, DataError), skip="init_args")
+    then = completed(flatten(read_settings(path, DataError), skip="init_args"), now)
     if now.get("find_lr"):  # the run keeps the rate that it found
         now |= {key: then.get(key) for key in ("find_lr", "model.optim.lr")}
     for key in sorted(now.keys() | then.keys()):
@@ -93,7 +103,12 @@ def check_starts(folder: Path, weights: dict[str, str]) -> None:
         DataError: a file has another content, as the checkpoint of a run that is still training.
     """
     path = folder / "starts.json"
-    known = json.loads(path.read_text()) if path.is_file() else {}
+    try:
+        known: dict[str, str] = dict(json.loads(path.read_text())) if path.is_file() else {}
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"{path} is damaged: delete it; it is written anew, from the weights as they are now"
+        ) from error
     for name, source in weights.items():
         if source == "pretrained":
             continue

@@ -1,5 +1,6 @@
 """`python cli.py tune`: a search for better settings of a `fit`, trained by one process per trial."""
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -9,8 +10,9 @@ from callbacks.loggers.facts import Facts, tags_of
 from callbacks.run_directory import RunDirectory
 from commands import child
 from commands.arguments import configs_first, flatten, parse_known
-from commands.compare.axes import plain_name
+from commands.defaults import completed
 from commands.fit import CLI
+from commands.given_settings import typed_names
 from commands.next_commands import command_line
 from commands.parser import user_error
 from commands.tune.directory import SharedDirectory
@@ -50,15 +52,9 @@ class Tune(CLI):
         for name in self.space:
             if reason := NOT_SEARCHED.get(name):
                 raise ConfigError(f"{self.plan.space}: {name} is no setting to search: {reason}")
-            if name in self._named():
-                raise ConfigError(
-                    f"{self.plan.space}: {name} is searched, but --{name} is typed too: leave one of them out"
-                )
-
-    def _named(self) -> set[str]:
-        """Names of the settings that were typed."""
-        words = (word.partition("=")[0] for word in self.plan.typed if word.startswith("--"))
-        return {plain_name(word).replace("-", "_") for word in words}
+        searched = {name for words in probes(self.space) for name in typed_names(words)}
+        if twice := sorted(searched & typed_names(self.plan.typed)):
+            raise ConfigError(f"{self.plan.space}: {twice[0]} is searched, but typed too: leave one of them out")
 
     def parse_arguments(self, parser: Any, args: None) -> None:
         """Parse the configuration as it is, after every bound and choice of the space."""
@@ -105,14 +101,16 @@ class Tune(CLI):
         self.metric = self._metric()
         self.flat = flatten(yaml.safe_load(self._dump()), skip="init_args")
         if not self.space:
-            self.space = default_space(self.flat, self._named(), self.metric.name != "val/loss")
+            self.space = default_space(self.flat, typed_names(self.plan.typed), self.metric.name != "val/loss")
         if not self.space:
             raise ConfigError("there is nothing to search: all settings of the default space were typed; add --space")
         if self.plan.shown:
             return
         self.datamodule.prepare_data()
         self.datamodule.setup("fit")
-        if trainer.limit_val_batches == 0 or not self.datamodule.has("val"):
+        if trainer.limit_val_batches == 0:
+            raise ConfigError("trainer.limit_val_batches is 0, but tune compares trials on the val set: leave it out")
+        if not self.datamodule.has("val"):
             raise ConfigError("tune compares trials on a val set, which there is none of: add --data.val_split 0.1")
 
     def _facts(self) -> Facts:
@@ -132,10 +130,12 @@ class Tune(CLI):
     def _run_directory(self) -> RunDirectory:
         folder = self.plan.folder
         if self.plan.steps:
-            directory = RunDirectory(folder, lambda: None, resumed=(folder / "steps.json").is_file())
+            begun = (folder / "steps.json").is_file()
+            directory = RunDirectory(folder, lambda: None, resumed=begun, fresh=self.plan.fresh)
         else:
-            directory = SharedDirectory(folder)
+            directory = SharedDirectory(folder, self.plan.fresh)
         directory.claim()
+        self.plan = self.plan._replace(folder=directory.path)
         return directory
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -159,7 +159,8 @@ class Tune(CLI):
 
         plan, seed = self.plan, self.settings.seed_everything
         trials = Trials(plan.folder, self.space, plan.sampler, self.metric.mode, seed, self.metric.validations)
-        trials.begin(self._identity(), {name: encoded(self.flat.get(name)) for name in self.space})
+        default = {name: encoded(self.flat.get(name)) for name in self.space}
+        trials.begin(self._identity(), default, self._completed)
         self.directory.point_latest()
         print(f"trials in {plan.folder}/trials/, output of each beside it", flush=True)
         search = Search(plan, trials, self.metric, seed)
@@ -171,6 +172,7 @@ class Tune(CLI):
         report(search, self.trainer)
 
     def _walk(self) -> None:
+        from commands.tune.findings import Findings
         from commands.tune.first_steps import FirstSteps
         from commands.tune.steps import Steps
 
@@ -179,9 +181,13 @@ class Tune(CLI):
         first = FirstSteps(self.settings, self.datamodule, build, self.plan.folder)
         suited = first if self.model.automatic_optimization else None
         seed = self.settings.seed_everything
-        steps = Steps(self.plan, self.space, self.metric, self.flat, seed, suited, self.trainer)
+        findings = Findings(self.plan.folder, self.flat, self._completed)
+        steps = Steps(self.plan, self.space, self.metric, findings, seed, suited, self.trainer)
         for line in steps.walk(self.command):
             print(line, flush=True)
+
+    def _completed(self, then: Mapping[str, Any]) -> dict[str, Any]:
+        return completed(then, self.flat, self._parser(self.subcommand))
 
     def _identity(self) -> dict[str, Any]:
         """All that trials of one study have in common."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from callbacks.run_directory import LOCKS, RunDirectory
 from commands.tune.journal import JOURNAL
-from modules.contracts import DataError, writing
+from modules.contracts import DataError
 
 OURS = {".lock", ".jobs.lock", ".wandb_id", ".wandb_step", ".mlflow_id", "trials", "confirm", "wandb", "tensorboard"}
 
@@ -15,10 +15,11 @@ class SharedDirectory(RunDirectory):
 
     Args:
         path: the folder.
+        fresh: its name comes from the time, so that no process is to be joined there.
     """
 
-    def __init__(self, path: Path):
-        super().__init__(path, lambda: None, resumed=True)
+    def __init__(self, path: Path, fresh: bool = False):
+        super().__init__(path, lambda: None, resumed=True, fresh=fresh)
 
     def claim(self) -> None:
         """Create the folder, and lock it against other commands.
@@ -30,11 +31,7 @@ class SharedDirectory(RunDirectory):
         begun = {name for name in there if name.startswith(".")}
         if JOURNAL not in there and there - OURS - begun:
             raise DataError(f"run directory {self.path} is in use: it holds other files; choose another --run_dir")
-        self.made = [p for p in (self.path, *self.path.parents) if not p.exists()]
-        with writing(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            self.lock = (self.path / ".lock").open("a")
-            LOCKS.add(self.lock)
+        self._make("a")
         try:
             fcntl.flock(self.lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError as error:

@@ -1,6 +1,7 @@
 """Findings of the steps of `tune --steps`: kept in steps.json, told in steps.md."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,24 +30,29 @@ class Findings:
     Args:
         folder: run directory.
         settings: flat configuration.
+        completed: adds to an older configuration what it lacks.
 
     Raises:
-        DataError: the folder has findings of another configuration; names the setting.
+        DataError: the folder has findings of another configuration, or damaged ones; names the setting or the file.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any]):
+    def __init__(self, folder: Path, settings: dict[str, Any], completed: Callable[[Any], dict[str, Any]] = dict):
         self.path, self.settings = folder / "steps.json", json.loads(json.dumps(settings, default=str))
         self.found: dict[str, Finding] = {}
         if self.path.is_file():
-            known = json.loads(self.path.read_text())
-            for key in sorted(known["settings"].keys() | self.settings.keys()):
-                then, now = known["settings"].get(key), self.settings.get(key)
+            try:
+                known = json.loads(self.path.read_text())
+                before = completed(known["settings"])
+                self.found = {name: Finding(**finding) for name, finding in known["steps"].items()}
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                raise DataError(f"{self.path} is damaged: choose another --run_dir") from error
+            for key in sorted(before.keys() | self.settings.keys()):
+                then, now = before.get(key), self.settings.get(key)
                 if then != now:
                     raise DataError(
                         f"{folder} has the steps of {key} {then}, not {now}: type what was typed then, or choose "
                         "another --run_dir"
                     )
-            self.found = {name: Finding(**finding) for name, finding in known["steps"].items()}
         self._save()
 
     def add(self, title: str, finding: Finding) -> None:

@@ -1,13 +1,13 @@
 """Arguments of `tune`."""
 
-import argparse
 import re
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from callbacks.run_directory import typed_path
 from commands.arguments import run_name
 from commands.overview import program
+from commands.own_options import OwnOptions
 from commands.tune.space import EXAMPLE
 from modules.contracts import ConfigError
 
@@ -29,6 +29,7 @@ class Plan(NamedTuple):
         folder: run directory of the study.
         typed: the arguments of fit that all trials share.
         steps: walk six steps, of which the search is two.
+        fresh: the folder has a name from the time; where another process was quicker, the next one is taken.
     """
 
     space: str | None
@@ -40,10 +41,11 @@ class Plan(NamedTuple):
     folder: Path
     typed: list[str]
     steps: bool = False
+    fresh: bool = False
 
 
-class Parser(argparse.ArgumentParser):
-    """tune's own options; errors become one sentence."""
+class Parser(OwnOptions):
+    """tune's own options."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -52,7 +54,6 @@ class Parser(argparse.ArgumentParser):
             "Hyperparameter search with Optuna: trial 0 is the configuration as it is, every trial a `fit` of its own; "
             "writes a table of trials, best.yaml, which fit takes as --config, and figures.",
             f"All options of `fit` work too and hold for every trial ({program()} fit --help), except --ckpt_path.",
-            allow_abbrev=False,
         )
         self.add_argument(
             "--space",
@@ -60,15 +61,14 @@ class Parser(argparse.ArgumentParser):
             help=f"YAML of settings to search, each a range such as {EXAMPLE}, with step and int, or a list of values; "
             "default learning rate, weight decay, augmentation and batch size (--print_space)",
         )
-        self.add_argument(
+        self.add_flag(
             "--steps",
-            action="store_true",
-            help="walk six steps and say what each finds: initial loss, a few samples by heart, learning-rate range "
+            "walk six steps and say what each finds: initial loss, a few samples by heart, learning-rate range "
             "test, coarse search of --trials over 1 to 5 epochs, fine search of half as many over 10 to 20, learning "
             "curves",
         )
-        self.add_argument("--print_space", action="store_true", help="print the space as such a YAML, and end")
-        self.add_argument("--wandb", action="store_true", help="print the same search as a sweep of W&B, and end")
+        self.add_flag("--print_space", "print the space as such a YAML, and end")
+        self.add_flag("--wandb", "print the same search as a sweep of W&B, and end")
         self.add_argument("--trials", help="number of trials; default 20, for a grid all")
         self.add_argument(
             "--budget", help="time of training such as 45s, 30m, 2h or 1h30m, of all processes together; default none"
@@ -88,9 +88,6 @@ class Parser(argparse.ArgumentParser):
             "several processes may work in it at once",
         )
 
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"tune: {message}")
-
 
 def typed_plan(argv: list[str]) -> Plan:
     """Parse the arguments typed after `tune`.
@@ -109,7 +106,8 @@ def typed_plan(argv: list[str]) -> Plan:
         raise ConfigError("--seeds is 1, but a difference has an interval with 2 or more: or say 0 to leave it out")
     folder = typed_path(own.run_dir, f"tune_{run_name(typed)}")
     shown = "space" if own.print_space else "wandb" if own.wandb else ""
-    return Plan(own.space, trials, budget(own.budget), own.sampler, seeds, shown, folder, typed, own.steps)
+    fresh = own.run_dir is None
+    return Plan(own.space, trials, budget(own.budget), own.sampler, seeds, shown, folder, typed, own.steps, fresh)
 
 
 def budget(typed: str | None) -> float | None:

@@ -127,6 +127,12 @@ def dimension(name: str, given: Any) -> Dimension:
             what = "is named twice" if choices and len(choices) < len(given) else "is one value at most"
             raise ConfigError(f"{name} is {given}, but this {what}: list two or more different values")
         return Dimension(choices=choices)
+    if isinstance(given, dict) and given and not given.keys() & set(KEYS):
+        whole = name
+        while isinstance(given, dict) and given and not given.keys() & set(KEYS):
+            key, given = next(iter(given.items()))
+            whole += "" if key == "init_args" else f".{key}"
+        raise ConfigError(f"{name} is nested, but a space has whole names: write {whole.rpartition(' ')[2]}: {given}")
     if not isinstance(given, dict) or not {"low", "high"} <= given.keys():
         raise ConfigError(f"{name} is {given!r}, but must be a list of values or a range such as {EXAMPLE[16:]}")
     for key in given.keys() - set(KEYS):

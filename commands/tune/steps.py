@@ -21,7 +21,7 @@ from commands.tune.search import Search
 from commands.tune.space import Dimension, Space, dimension, encoded, typed
 from commands.tune.study import Trials
 from commands.tune.watch import Metric
-from modules.contracts import ConfigError
+from modules.contracts import ConfigError, DataError
 
 INITIAL, BY_HEART, RANGE_TEST = "Initial loss", "A few samples by heart", "Learning-rate range test"
 COARSE, FINE, CURVES = "Coarse search", "Fine search", "Learning curves"
@@ -39,7 +39,7 @@ class Steps:
         plan: of the command.
         space: of the coarse search.
         metric: of the configured training.
-        settings: flat configuration.
+        findings: so far, with the flat configuration.
         seed: of the trials.
         first: the first three steps; null for a task that they do not suit.
         trainer: knows the folder and the loggers; it trains nothing.
@@ -50,14 +50,13 @@ class Steps:
         plan: Plan,
         space: Space,
         metric: Metric,
-        settings: Mapping[str, Any],
+        findings: Findings,
         seed: int,
         first: FirstSteps | None,
         trainer: Trainer,
     ):
-        self.plan, self.space, self.metric, self.settings, self.seed = plan, space, metric, settings, seed
+        self.plan, self.space, self.metric, self.findings, self.seed = plan, space, metric, findings, seed
         self.first, self.trainer = first, trainer
-        self.findings = Findings(plan.folder, dict(settings))
 
     def walk(self, command: str) -> Iterator[str]:
         """Take the steps that are not done yet; yields lines about all of them.
@@ -106,6 +105,9 @@ class Steps:
         """Look at the learning curves of the best training, and keep its configuration as best.yaml."""
         known, folder = self.findings.found[FINE].values, self.plan.folder
         run = folder / known["run"]
+        for path in (run.parents[1] / "best.yaml", run / "metrics.csv"):
+            if not path.is_file():
+                raise DataError(f"{path} of the {FINE.lower()} is gone: put it back, or choose another --run_dir")
         (folder / "figures").mkdir(exist_ok=True)
         if (drawn := run / "figures" / "learning_curves.png").is_file():
             shutil.copyfile(drawn, folder / "figures" / drawn.name)
@@ -170,7 +172,7 @@ class Steps:
         validations = max(1, round((self.metric.validations or self._epochs) * epochs / self._epochs))
         metric = self.metric._replace(epochs=epochs, validations=validations)
         trials = Trials(folder, space, sampler, metric.mode, self.seed, validations)
-        start = {**self.settings, **changed}
+        start = {**self.findings.settings, **changed}
         trials.begin({"epochs": epochs}, {name: encoded(start.get(name)) for name in space})
         return Search(plan, trials, metric, self.seed), trials
 

@@ -5,7 +5,7 @@ import json
 import os
 import socket
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -121,12 +121,18 @@ class Trials:
                 pruner=optuna.pruners.SuccessiveHalvingPruner(max(1, validations // 9), reduction_factor=3),
             )
 
-    def begin(self, settings: Mapping[str, Any], default: Mapping[str, Any]) -> None:
+    def begin(
+        self,
+        settings: Mapping[str, Any],
+        default: Mapping[str, Any],
+        completed: Callable[[Any], dict[str, Any]] = dict,
+    ) -> None:
         """Describe a new study and queue its first trials; check that one that is there is of the same configuration.
 
         Args:
             settings: flat configuration, space and sampler.
             default: value of each setting of the space in the configuration.
+            completed: adds to an older configuration what it lacks.
 
         Raises:
             DataError: the study there has another setting; names it.
@@ -135,6 +141,7 @@ class Trials:
             then = self.study.user_attrs.get("settings")
             now = json.loads(json.dumps(settings))
             if then is not None:
+                then = completed(then)
                 for key in sorted(then.keys() | now.keys()):
                     if then.get(key) != now.get(key):
                         raise DataError(

@@ -5,6 +5,7 @@ from modules.contracts.batches import GREEDY, IGNORE, SURPLUS, Batch, Prediction
 from modules.contracts.errors import ConfigError, DataError, check_range, check_sizes, suggest, writing
 from modules.contracts.parts import Fusion, FusionFactory, Neck, NeckFactory
 from modules.contracts.pixels import LUMA, pixel_scale, with_channels
+from modules.contracts.words import counted
 
 __all__ = [
     "GREEDY",
@@ -25,6 +26,7 @@ __all__ = [
     "Weights",
     "check_range",
     "check_sizes",
+    "counted",
     "pixel_scale",
     "suggest",
     "with_channels",

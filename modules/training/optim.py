@@ -136,6 +136,31 @@ class Optim:
         patience = (self.patience or 3) if self.schedule == "plateau" else 0
         return optimizer, Rates(optimizer, self._factor(steps, epoch, gamma), lr, scales, patience, gamma, self.final)
 
+    def check_length(self, steps: float, epoch: float) -> None:
+        """Refuse a schedule that does not fit into a training.
+
+        Args:
+            steps: optimizer steps in all.
+            epoch: optimizer steps per epoch; infinite where unknown.
+
+        Raises:
+            ConfigError: warmup longer than the training, or a period or milestone before the first step is over.
+        """
+        if 1 <= steps < self.warmup:
+            raise ConfigError(
+                f"optim.warmup is {self.warmup:g} steps, but training has {steps:g}: take fewer, or a fraction of "
+                "them, such as 0.05"
+            )
+        if self.period and self.period * epoch < 1:
+            raise ConfigError(
+                f"optim.period is {self.period:g} epochs, less than one of the {epoch:g} steps of an epoch: raise it"
+            )
+        if self.milestones and self.milestones[0] < 1 and self.milestones[0] * steps < 1:
+            raise ConfigError(
+                f"optim.milestones begin with {self.milestones[0]:g} of the training, less than one of its {steps:g} "
+                "steps: raise it"
+            )
+
     def _factor(self, steps: int, epoch: float, gamma: float) -> Callable[[int], float]:
         """The schedule over `steps` in epochs of `epoch` steps.
 

@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import lightning as L
 
 
 @dataclass
@@ -43,3 +45,13 @@ class Patience:
         if loss is not None and lower:
             self.loss = loss
         return self.waited
+
+
+def unvalidated(trainer: L.Trainer) -> str:
+    """The reason why nothing is validated, with its remedy; empty where something is."""
+    if trainer.limit_val_batches == 0:
+        return "trainer.limit_val_batches is 0, so that nothing is validated: raise it"
+    data: Any = getattr(trainer, "datamodule", None)
+    if trainer.enable_validation if data is None else data.has("val"):
+        return ""
+    return "there is no validation set: add one (--data.val_split)"

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from callbacks.run_directory import RunDirectory
+from callbacks.run_directory import RunDirectory, new_path
+from commands.tune.directory import SharedDirectory
 from modules.contracts import ConfigError
 from tests.helpers.errors import refuses
 from tests.helpers.small_task import Data, Task
@@ -58,6 +59,22 @@ def test_a_folder_that_was_empty_is_empty_again_but_for_files_of_others(refused,
     )
     refused(tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_two_commands_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = new_path("gan")
+    made = [make(path) for make in (fresh, fresh, lambda path: SharedDirectory(path, fresh=True))]
+    for directory in made:
+        directory.claim()
+    assert [directory.path.name for directory in made] == [path.name, f"{path.name}+2", f"{path.name}+3"]
+    for directory in made:
+        directory.release(failed=True)
+    assert not list(tmp_path.iterdir())
+
+
+def fresh(path: Path) -> RunDirectory:
+    return RunDirectory(path, lambda: None, fresh=True)
 
 
 def test_a_resumed_run_loses_nothing(refused, tmp_path):

@@ -35,6 +35,7 @@ def test_values_are_what_stands_between_commas(typed, values):
         (["--model.init_args.backbone=resnet18,convnext_atto"], ["backbone=resnet18", "backbone=convnext_atto"]),
         (["data.scale=[0.2,1],[0.5,1]"], ["scale=0.2_1", "scale=0.5_1"]),
         (["data.root=a/b,a_b"], ["root=a_b", "root=a_b+2"]),
+        (["early_stopping=1,null"], ["early_stopping=1", "early_stopping=null"]),
         (
             ["model.generator_optim.lr=1,2", "model.discriminator_optim.lr=3,4"],
             [f"generator_optim.lr={a},discriminator_optim.lr={b}" for a in (1, 2) for b in (3, 4)],
@@ -85,6 +86,8 @@ def test_the_settings_of_a_run_are_typed_behind_those_of_all():
         (["lr=1,2"], ["lr", "model.optim.lr"]),
         (["seed_everything=1,2"], ["--seeds"]),
         (["model.weights=a,b"], ["--weights"]),
+        (["run_dir=a,b"], ["--run_dir"]),
+        (["early_stoping=1,2"], ["early_stoping", "early_stopping"]),
     ],
 )
 def test_a_wrong_axis_is_refused(typed, names):
@@ -103,6 +106,9 @@ def test_a_name_too_long_for_a_folder_is_refused():
         (["--vary", "model.optim.lr=1,2", "--model.optim.lr", "3"], ["--model.optim.lr", "--vary model.optim.lr"]),
         (["--vary", "data.x=1,2", "--data.init_args.x=3"], ["--data.init_args.x", "--vary data.x"]),
         (["--weights", "none", "--model.weights", "x"], ["--model.weights", "--weights"]),
+        (["--vary", "model.optim.lr=1,2", "--model.optim", "{lr: 3}"], ["model.optim.lr", "--vary model.optim.lr"]),
+        (["--vary", "model.optim={lr: 1},{lr: 2}", "--model.optim.lr", "3"], ["--model.optim.lr", "model.optim"]),
+        (["--weights", "none", "--config", "{seed_everything: 3}"], ["seed_everything", "--seeds"]),
         ([], ["--weights", "--vary"]),
     ],
 )
@@ -128,6 +134,9 @@ def test_folds_are_repetitions_of_each_seed():
     ("typed", "names"),
     [
         (["--folds", "1"], ["--folds", 1]),
+        (["--folds", "abc"], ["--folds", "abc"]),
+        (["--folds", "-2"], ["--folds", -2]),
+        (["--folds"], ["--folds", "value"]),
         (["--folds", "3", "--data.folds", "2"], ["--data.folds", "--folds"]),
         (["--folds", "2", "--vary", "data.held_out_fold=0,1"], ["--folds", "data.held_out_fold"]),
         (["--folds", "2", "--seeds", "3000000000"], ["--seeds", 3000000000]),
@@ -145,4 +154,7 @@ def test_weights_that_change_during_a_comparison_are_named(tmp_path):
     check_starts(tmp_path, {"simclr": str(weights)})
     weights.write_bytes(b"epoch 9")
     with refuses(DataError, weights, "simclr"):
+        check_starts(tmp_path, {"simclr": str(weights)})
+    (tmp_path / "starts.json").write_text('{"simclr": ')
+    with refuses(DataError, tmp_path / "starts.json", "delete"):
         check_starts(tmp_path, {"simclr": str(weights)})

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from commands.tune.plan import budget
+from commands.tune.plan import budget, typed_plan
 from commands.tune.space import default_space, dimension, grid, print_space, probes, read_space
 from modules.contracts import ConfigError
 from tests.helpers.errors import refuses
@@ -107,6 +107,7 @@ def test_the_default_space_lies_around_the_configuration_without_what_was_typed(
         ({"low": 1, "high": 2, "log": "yes"}, ["log", "yes"]),
         ({"low": 1, "hihg": 2}, ["low"]),
         ({"low": 1, "high": 2, "sclae": 1}, ["sclae"]),
+        ({"head": {"init_args": {"dropout": [0, 1]}}}, ["nested", "model.optim.lr.head.dropout: [0, 1]"]),
         ([1], ["1"]),
         ([], ["[]"]),
         ([1, 1], ["twice"]),
@@ -137,3 +138,16 @@ def test_a_budget_is_a_duration():
             budget(text)
     with refuses(ConfigError, "--budget", "2s"):
         budget("2s")
+
+
+def test_flags_are_typed_alone_or_with_true_and_values_may_begin_with_a_dash():
+    assert [typed_plan(["--wandb", *more]).shown for more in ([], ["true"], ["false"])] == ["wandb", "wandb", ""]
+    assert typed_plan(["--steps=true", "--data.root", "x"]).typed == ["--data.root", "x"]
+    for words, names in (
+        (["--wandb", "yes"], ["--wandb", "yes", "true"]),
+        (["--budget", "-5m"], ["--budget", "-5m", "30m"]),
+        (["--trials", "-1"], ["--trials", "-1"]),
+        (["--trials"], ["--trials", "value"]),
+    ):
+        with refuses(ConfigError, *names):
+            typed_plan(words)

@@ -1,13 +1,14 @@
 """Six steps to a tuned training: first steps that are real, searches of fits of milliseconds."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
 from commands import child
-from commands.tune.findings import Finding
+from commands.tune.findings import Finding, Findings
 from commands.tune.narrowing import at_edge, narrowed
 from commands.tune.plan import Plan
 from commands.tune.space import Dimension
@@ -55,7 +56,8 @@ class First:
 def steps(folder: Path, first: First | None, **changes) -> Steps:
     space = {LR: Dimension(0.0002, 0.02, log=True), "model.frozen": Dimension(choices=(True, False))}
     plan = Plan(None, 6, changes.pop("budget", None), "tpe", 0, "", folder, [], True)
-    return Steps(plan, space, METRIC, SETTINGS | changes, 0, first, quiet(default_root_dir=folder))
+    findings = Findings(folder, SETTINGS | changes, lambda then: {"model.frozen": False, **then})
+    return Steps(plan, space, METRIC, findings, 0, first, quiet(default_root_dir=folder))
 
 
 def test_steps_go_from_coarse_to_fine_and_end_on_a_page(tmp_path):
@@ -99,6 +101,21 @@ def test_steps_that_are_done_are_not_repeated(tmp_path):
     assert (tmp_path / "coarse" / "finished.log").read_text() == finished
     with refuses(DataError, LR, 0.002, 0.5, "--run_dir"):
         steps(tmp_path, None, **{LR: 0.5})
+    text = (tmp_path / "steps.json").read_text()
+    older = text.replace('"model.frozen": false', '"model.gone": false', 1).replace('    "model.gone": false\n', "")
+    older = older.replace("0.002,\n  }", "0.002\n  }")
+    (tmp_path / "steps.json").write_text(older)
+    assert "model.frozen" not in json.loads(older)["settings"]  # as before that setting existed
+    steps(tmp_path, None)
+    found = json.loads(text)
+    del found["steps"]["Learning curves"]
+    (tmp_path / "steps.json").write_text(json.dumps(found))
+    shutil.rmtree(tmp_path / "fine")
+    with refuses(DataError, tmp_path / "fine" / "best.yaml", "gone", "--run_dir"):
+        list(steps(tmp_path, None).walk("tune --steps"))
+    (tmp_path / "steps.json").write_text(text[:-20])
+    with refuses(DataError, tmp_path / "steps.json", "damaged", "--run_dir"):
+        steps(tmp_path, None)
 
 
 def test_a_task_that_the_first_steps_do_not_suit_is_searched_around_its_own_rate(tmp_path):

@@ -137,6 +137,10 @@ def test_a_study_of_another_configuration_is_refused_by_the_setting(tmp_path):
     trials = Trials(tmp_path, SPACE, "random", "max", 0, 9)
     with refuses(DataError, "model.backbone", "resnet18", "resnet50", "--run_dir"):
         trials.begin({"model.backbone": "resnet50", "sampler": "random"}, DEFAULT)
+    newer = {"model.backbone": "resnet18", "sampler": "random", "model.frozen": False}
+    with refuses(DataError, "model.frozen", "unset", "False"):
+        trials.begin(newer, DEFAULT)
+    trials.begin(newer, DEFAULT, lambda then: {"model.frozen": False, **then})
     with refuses(DataError, "sampler", "random", "tpe"):
         trials.begin({"model.backbone": "resnet18", "sampler": "tpe"}, DEFAULT)
 
