@@ -10,11 +10,11 @@ from callbacks.figures.runs import Bar, band, comparison
 from callbacks.results.comparison import Comparison
 from callbacks.results.comparison_report import numeric, print_report, shared_name, write
 from callbacks.results.finished_run import Run, read_run
-from callbacks.results.uncertainty import Judged, Repeated, joined, over_seeds
+from callbacks.results.uncertainty import TEST_ITEMS, Judged, Repeated, joined, over_seeds, read_judged
 from callbacks.results.variants import Repeat, Variant
 from callbacks.results.verdicts import enough, verdict
 from modules.contracts import DataError
-from modules.metrics.bootstrap import Estimate
+from modules.metrics.bootstrap import Estimate, Items, Sums
 from tests.helpers.errors import assert_named, refuses
 
 
@@ -163,6 +163,32 @@ def test_epochs_and_curve_come_from_the_training_alone(tmp_path):
     assert (made.epochs, made.curve, made.seconds) == (2, [(1, 0.25), (2, 0.375)], 2.5)
     assert made.protocols.keys() == {"test/accuracy"}
     assert_named(made.protocols["test/accuracy"], "9 test images", "best checkpoint")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "{}", "[1]", '{"results": [{"metric": "a"}], "test weights": "", "command": [], "seconds": 1}']
+)
+def test_a_damaged_run_is_named_with_what_to_do(tmp_path, text):
+    (tmp_path / "metrics.csv").write_text("step,epoch\n1,0\n")
+    (tmp_path / "results.json").write_text(text)
+    with refuses(DataError, tmp_path, "results.json", "delete the folder"):
+        read_run(tmp_path, "val/map")
+
+
+def test_damaged_test_items_are_named_with_what_to_do(tmp_path):
+    path = tmp_path / TEST_ITEMS
+    Items(np.array(["a", "b", "c"]), [Sums("means", ["accuracy"], np.array([[1, 1], [0, 1], [1, 1]]))]).save(path)
+    whole = path.read_bytes()
+    assert read_judged(tmp_path)
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        try:
+            read_judged(tmp_path)
+        except DataError as error:
+            assert_named(str(error), path, "delete the folder")
+    path.write_bytes(whole[:-40])
+    with refuses(DataError, path, "delete the folder"):
+        read_judged(tmp_path)
 
 
 def test_the_band_is_over_epochs_that_all_runs_have():

@@ -64,17 +64,13 @@ def test_a_folder_that_was_empty_is_empty_again_but_for_files_of_others(refused,
 def test_two_commands_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = new_path("gan")
-    made = [make(path) for make in (fresh, fresh, lambda path: SharedDirectory(path, fresh=True))]
+    made = [*(RunDirectory(path, lambda: None, fresh=True) for _ in range(2)), SharedDirectory(path, fresh=True)]
     for directory in made:
         directory.claim()
     assert [directory.path.name for directory in made] == [path.name, f"{path.name}+2", f"{path.name}+3"]
-    for directory in made:
+    for directory in reversed(made):
         directory.release(failed=True)
     assert not list(tmp_path.iterdir())
-
-
-def fresh(path: Path) -> RunDirectory:
-    return RunDirectory(path, lambda: None, fresh=True)
 
 
 def test_a_resumed_run_loses_nothing(refused, tmp_path):

@@ -1,6 +1,8 @@
 """Early stopping, the plateau schedule and the learning-rate finder, of whole runs and of killed ones."""
 
 import re
+import shlex
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -105,14 +107,36 @@ def test_a_killed_run_keeps_the_rate_that_was_found(found):
     assert measured(found / "whole") == measured(found / "killed")
 
 
+def test_a_resumed_run_keeps_the_rate_that_was_found_unless_another_is_typed(found, graft, tmp_path):
+    rate = yaml.safe_load((found / "whole/config.yaml").read_text())["model"]["init_args"]["optim"]["lr"]
+    run = str(shutil.copytree(found / "whole", tmp_path / "run"))
+    more = [*FIT, "--model.drop_path", "0.1", "--ckpt_path", run]
+    for epochs, typed, expected in ((3, [], rate), (4, ["--model.optim.lr", "0.01"], 0.01), (5, [], 0.01)):
+        assert graft(*more, *typed, "--trainer.max_epochs", str(epochs))[0] == 0
+        saved = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
+        assert saved["model"]["init_args"]["optim"]["lr"] == expected
+        assert state(tmp_path / "run")["lr_schedulers"][0]["lr"] == expected
+
+
+def test_options_of_training_that_would_not_count_are_refused(still, refused):
+    run = ["--ckpt_path", str(still / "whole")]
+    refused(2, [*FIT, *STILL[:2], "--model.ema_decay", "0", "--find_lr", "true", *run], "find_lr", "leave it out")
+    refused(2, ["test", *FIT[1:], "--find_lr", "true", *run], "find_lr", "test")
+    refused(2, ["validate", *FIT[1:], "--early_stopping", "3", *run], "early_stopping", 3, "validate")
+
+
 @pytest.mark.parametrize(
     ("typed", "names"),
     [
         ("--find_lr true --model.optim.lr 0.1", ["find_lr", "--model.optim.lr"]),
         ("--find_lr true --trainer.fast_dev_run true", ["find_lr", "fast_dev_run"]),
         ("--early_stopping 0", ["early_stopping", 0]),
-        ("--early_stopping 2 --trainer.limit_val_batches 0", ["early_stopping", "--data.val_split"]),
-        ("--model.optim.schedule plateau --trainer.limit_val_batches 0", ["optim.schedule", "plateau"]),
+        ("--find_lr true --model.optim {lr:\\ 0.1}", ["find_lr", "--model.optim.lr"]),
+        ("--early_stopping 2 --trainer.limit_val_batches 0", ["early_stopping", "trainer.limit_val_batches is 0"]),
+        ("--model.optim.schedule plateau --trainer.limit_val_batches 0", ["plateau", "trainer.limit_val_batches is 0"]),
+        ("--model.optim.warmup 500", ["optim.warmup", 500, 30]),
+        ("--model.optim.schedule step --model.optim.period 0.0001", ["optim.period", "0.0001", 3]),
+        ("--model.optim.schedule step --model.optim.milestones [0.001]", ["optim.milestones", "0.001", 30]),
         ("--model.optim.milestones [3,2] --model.optim.schedule step", ["optim.milestones", 3, 2]),
         ("--model.optim.gamma 0.5", ["optim.gamma", "cosine", "plateau"]),
         (
@@ -123,7 +147,7 @@ def test_a_killed_run_keeps_the_rate_that_was_found(found):
     ],
 )
 def test_what_cannot_work_is_refused(refused, typed, names):
-    refused(2, [*FIT, *typed.split()], *names)
+    refused(2, [*FIT, *shlex.split(typed)], *names)
 
 
 @pytest.mark.parametrize("typed", ["--find_lr true", "--trainer.callbacks+ LearningRateFinder"])
