@@ -111,7 +111,7 @@ def test_a_resumed_run_keeps_the_rate_that_was_found_unless_another_is_typed(fou
     rate = yaml.safe_load((found / "whole/config.yaml").read_text())["model"]["init_args"]["optim"]["lr"]
     run = str(shutil.copytree(found / "whole", tmp_path / "run"))
     more = [*FIT, "--model.drop_path", "0.1", "--ckpt_path", run]
-    for epochs, typed, expected in ((3, [], rate), (4, ["--model.optim.lr", "0.01"], 0.01), (5, [], 0.01)):
+    for epochs, typed, expected in ((3, [], rate), (4, ["--model.optim.lr", "0.01"], 0.01)):
         assert graft(*more, *typed, "--trainer.max_epochs", str(epochs))[0] == 0
         saved = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
         assert saved["model"]["init_args"]["optim"]["lr"] == expected
@@ -134,9 +134,9 @@ def test_options_of_training_that_would_not_count_are_refused(still, refused):
         ("--find_lr true --model.optim {lr:\\ 0.1}", ["find_lr", "--model.optim.lr"]),
         ("--early_stopping 2 --trainer.limit_val_batches 0", ["early_stopping", "trainer.limit_val_batches is 0"]),
         ("--model.optim.schedule plateau --trainer.limit_val_batches 0", ["plateau", "trainer.limit_val_batches is 0"]),
-        ("--model.optim.warmup 500", ["optim.warmup", 500, 30]),
+        ("--model.optim.warmup 500", ["optim.warmup", 500, 90]),
         ("--model.optim.schedule step --model.optim.period 0.0001", ["optim.period", "0.0001", 3]),
-        ("--model.optim.schedule step --model.optim.milestones [0.001]", ["optim.milestones", "0.001", 30]),
+        ("--model.optim.schedule step --model.optim.milestones [0.001]", ["optim.milestones", "0.001", 90]),
         ("--model.optim.milestones [3,2] --model.optim.schedule step", ["optim.milestones", 3, 2]),
         ("--model.optim.gamma 0.5", ["optim.gamma", "cosine", "plateau"]),
         (

@@ -129,7 +129,10 @@ def test_a_wrong_search_is_refused(refused, commands, typed, names):
     assert not commands
 
 
-@pytest.mark.parametrize("typed", ["--model.optim.lr=0.01", "--model.init_args.optim.lr 0.01"])
+@pytest.mark.parametrize(
+    "typed",
+    ["--model.optim.lr=0.01", "--model.init_args.optim.lr 0.01", '--model.optim={"lr":0.01}'],
+)
 def test_a_setting_that_is_typed_and_searched_is_refused(refused, commands, space, typed):
     refused(2, [*TUNE, *space, *typed.split()], "tune.yaml", "model.optim.lr", "typed too")
     assert not commands
