@@ -28,7 +28,7 @@ class TensorBoard(TensorBoardLogger):
     """TensorBoard logger that says how to look at its run."""
 
     def advice(self) -> str:
-        return f"TensorBoard:  tensorboard --logdir {shlex.quote(self.log_dir)}"
+        return f"TensorBoard, look: tensorboard --logdir {shlex.quote(self.log_dir)}"
 
 
 def build_loggers(

@@ -106,12 +106,15 @@ class Comparison:
         return [self._row(name, metric) for metric in metrics for name in self.variants]
 
     def interval(self, variant: str, metric: str) -> Estimate | None:
-        """Mean of a metric over the runs of a variant; of a single run with the interval that it has itself."""
+        """Mean of a metric over the runs of a variant; of a single run with the interval that it has itself.
+
+        Null also where neither seeds nor items differ, as of two runs that are wrong on every item: no value is sure.
+        """
         found = self._repeated(variant, metric, list(self.runs[variant])).interval()
         ends = [run.intervals.get(metric) for run in self.runs[variant].values()]
         if found and len(ends) == 1 and ends[0]:
             return found._replace(low=ends[0][0], high=ends[0][1])
-        return found
+        return None if found and found.low == found.high else found
 
     def difference(self, variant: str, other: str, metric: str) -> Estimate | None:
         """Mean difference of two variants over the repetitions that both have."""

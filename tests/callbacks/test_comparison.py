@@ -129,6 +129,13 @@ def test_a_run_that_was_not_judged_is_refused():
         Comparison("val/map50", "max", variants("none")).add("none", ZERO, run(0.5))
 
 
+def test_runs_that_are_wrong_on_every_item_have_no_interval_of_width_0():
+    made = Comparison("val/accuracy", "max", variants("none"))
+    for repeat in (ZERO, ONE):
+        made.add("none", repeat, run(0.0))
+    assert made.interval("none", "test/accuracy") is None
+
+
 def test_the_validation_counts_where_there_is_no_test(capsys):
     made = Comparison("val/loss", "min", variants("none"))
     made.add("none", ZERO, Run(Path("run"), {"val/loss": 2.0}, {"val/loss": "32 val images"}, [], 3, None))

@@ -31,6 +31,10 @@ def test_a_setting_varies_beside_the_weights_and_finished_runs_are_not_repeated(
     assert half == {"settings": {"data.label_fraction": "0.5", "model.weights": None}, "reference": None}
     assert Path("out/figures/compare_label_fraction.png").is_file()
     assert any("label_fraction=1,none" in sentence for sentence in report["verdicts"])
+    for row in report["comparison"]:  # of one run, as that run has it itself
+        results = json.loads(Path(f"out/{row['variant']}/seed0/results.json").read_text())["results"]
+        (interval,) = (each.get("interval") for each in results if each["metric"] == row["metric"])
+        assert [row["low"], row["high"]] == (interval or [None, None])
     out = capsys.readouterr().out
     line_naming(out.splitlines(), "[2/2]", "label_fraction=1,none", "seed 0")
     assert_named(out, report["verdicts"][0])

@@ -4,6 +4,7 @@ import csv
 import os
 import subprocess
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import wandb
 from callbacks.loggers.build import build_loggers
 from callbacks.loggers.mlflow_run import PATIENCE
 from tests.helpers.commands import ROOT, TINY, results
+from tests.helpers.errors import line_naming
 from tests.helpers.wandb_records import Logged
 
 SMALL = [*TINY, "--trainer.log_every_n_steps", "1", "--model.backbone", "test_resnet"]
@@ -46,7 +48,8 @@ def place(tmp_path_factory):
             patch.setenv(f"WANDB_{name}", value)
         typed = ["--model.weights", "pre", "--model.optim.backbone", "0.1", "--tensorboard", "true", "--mlflow", "true"]
         typed += ["--wandb.table", "8", "--wandb.log_model", "true", "--run_dir", "fine"]
-        assert cli.main(["fit", "--config", "tasks/classification.yaml", *SMALL, *typed]) == 0
+        with (place / "said.txt").open("w") as said, redirect_stdout(said):
+            assert cli.main(["fit", "--config", "tasks/classification.yaml", *SMALL, *typed]) == 0
         for name in (*VARIABLES, "DIR"):
             patch.delenv(f"WANDB_{name}")
         test = ["test", "--config", "tasks/classification.yaml", "--ckpt_path", "fine", "--run_dir", "tested"]
@@ -92,6 +95,9 @@ def test_every_logger_has_the_same_scalars(place, logged):
     assert {k for k in numbers if k.startswith(("train/", "val/", "test/", "epoch"))} == names
     board = EventAccumulator(str(place / "fine" / "tensorboard")).Reload()
     assert {tag for tag in board.Tags()["scalars"] if not tag.startswith("hp_")} == names
+    said = (place / "said.txt").read_text().splitlines()
+    line_naming(said, "TensorBoard", "tensorboard --logdir fine/tensorboard")
+    line_naming(said, "MLflow", "mlflow ui --backend-store-uri runs/mlflow")
     client = MlflowClient(str(place / "runs" / "mlflow"))
     run = client.get_run((place / "fine" / ".mlflow_id").read_text())
     assert run.data.metrics.keys() == {name.replace("/low", "_low").replace("/high", "_high") for name in names}
