@@ -98,6 +98,7 @@ def tuning_slices(trials: Sequence[Trial], metric: str, logarithmic: Sequence[st
             )
             ticks = np.geomspace(low, high, 4) if low < high else [low]
             axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+            axes.get_xticklabels()[-1].set_ha("right")  # off the next panel's first
             axes.set_xticks([], minor=True)
     for axes in grid.flat[len(names) :]:
         axes.set_axis_off()

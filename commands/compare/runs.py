@@ -70,7 +70,9 @@ def compare(
                 write_out_of_fold(plan.folder / variant, plan.repeats)
         finally:
             print_report(comparison)
-    print(f"written: {plan.folder}/  (compare.json, compare.csv, figures/compare.png, VARIANT/RUN/)", flush=True)
+    out_of_fold = ", VARIANT/out_of_fold.csv" * any(plan.folder.glob("*/out_of_fold.csv"))
+    files = f"compare.json, compare.csv, figures/compare.png, VARIANT/RUN/{out_of_fold}"
+    print(f"written: {plan.folder}/  ({files})", flush=True)
 
 
 def _check_made(

@@ -67,7 +67,8 @@ class Search:
             self._keep_reserve()
             if self.left() <= 0:
                 if len(self.trials.all()) < self.count or self.trials.running():
-                    yield f"the budget of {duration(self.plan.budget or 0)} is used up: raise --budget to go on"
+                    share = "this search's share of " * self.plan.steps
+                    yield f"{share}the budget, {duration(self.plan.budget or 0)}, is used up: raise --budget to go on"
                 return
             if taken := self.trials.take(self.count):
                 trial, claim = taken
@@ -97,7 +98,8 @@ class Search:
         finally:
             watch.keep_time()
         text = _settings(trial.params)
-        said = f"trial {trial.number}{' (the default)' if trial.number == 0 else ''}"
+        first = "start" if self.plan.steps else "default"
+        said = f"trial {trial.number}{f' (the {first})' if trial.number == 0 else ''}"
         if ended is None or ended.code == 0:
             value = self._value(folder)
             study.tell(trial, value) if math.isfinite(value) else study.tell(trial, state=TrialState.PRUNED)
