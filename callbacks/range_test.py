@@ -41,12 +41,10 @@ class LearningRateRangeTest(L.Callback):
         if trainer.ckpt_path:
             return
         task: Any = pl_module
-        task.lr_searched = True
         (schedule,) = task.schedules
         before, losses = schedule.lr, self.test(trainer, task)
         self.found = suggest_lr(self.rates, losses)
-        if self.found is not None:
-            task.set_lr(self.found)
+        task.set_lr(self.found)
         log_figure(trainer, "lr_finder", lr_finder(self.rates[: len(losses)], losses, self.found, before))
 
     def startup_lines(self, trainer: L.Trainer) -> list[str]:

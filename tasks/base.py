@@ -159,8 +159,7 @@ class Task(Evaluation, TrainMetrics, Scheduled):
         epoch, steps = self.steps_per_epoch(), total_steps(trainer)
         fused = trainer.precision != "16-mixed" or not trainer.gradient_clip_val  # unscales too late to be clipped
         batch = self.effective_batch_size if self.optim.scale_lr else 256
-        if not trainer.fast_dev_run:
-            self.optim.check_length(steps, epoch)
+        self.check_length(self.optim, steps, epoch)
         optimizer, schedule = self.optim.build(self, net, steps, batch, fused, epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

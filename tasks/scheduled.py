@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import is_dataclass, replace
+from typing import Any
 
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_info
 
 from modules.training.accumulation import first_batches_per_step
+from modules.training.optim import Optim
 from modules.training.schedules import Rates
 
 
@@ -36,11 +38,28 @@ class Scheduled(L.LightningModule):
         batches = self.trainer.num_training_batches
         return math.ceil(batches / self.batches_per_step) if math.isfinite(batches) else batches
 
-    def set_lr(self, lr: float) -> None:
-        """Train with another `optim.lr`, which checkpoints keep."""
+    def check_length(self, optim: Optim, steps: float, epoch: float) -> None:
+        """Refuse a schedule that does not fit into the training, unless that is the few steps of `fast_dev_run`.
+
+        Args:
+            optim: has the schedule.
+            steps: optimizer steps in all.
+            epoch: optimizer steps per epoch.
+
+        Raises:
+            ConfigError: see `Optim.check_length`.
+        """
+        trainer: Any = self.trainer
+        if not trainer.fast_dev_run:
+            optim.check_length(steps, epoch)
+
+    def set_lr(self, lr: float | None) -> None:
+        """Train with the `optim.lr` that a search has found, which checkpoints keep; null if it has found none."""
+        self.lr_searched = True
+        if lr is None:
+            return
         for rates in self.schedules:
             rates.set_lr(lr)
-        self.lr_searched = True
         known = self.hparams["optim"]  # from the command line plain
         self.hparams["optim"] = replace(known, lr=lr) if is_dataclass(known) else {**known, "lr": lr}
         rank_zero_info(f"learning rate {lr:.3g}; to use it again: --model.optim.lr {lr:.3g}")

@@ -123,9 +123,8 @@ class AlternatingUpdates:
     def build(self, optim: Optim, discriminator_optim: Optim, batch: int) -> tuple[list[Optimizer], list[Any]]:
         """Build both optimizers and their schedules; `batch` samples are a step."""
         epoch, steps = self.task.steps_per_epoch(), self._total_steps()
-        if not self.task.trainer.fast_dev_run:
-            optim.check_length(steps, epoch / self.n_critic)
-            discriminator_optim.check_length(steps * self.n_critic, epoch)
+        self.task.check_length(optim, steps, epoch / self.n_critic)
+        self.task.check_length(discriminator_optim, steps * self.n_critic, epoch)
         fused = self.task.trainer.precision != "16-mixed"  # unscales too late to be clipped and measured
         pairs = [
             optim.build(self.task.generator, None, steps, batch, fused, epoch / self.n_critic),
