@@ -3,6 +3,7 @@
 Precedence of settings: typed options, then those stored in a checkpoint, then the YAML.
 """
 
+import json
 import os
 import shlex
 import sys
@@ -35,13 +36,12 @@ from commands.next_commands import command_line, next_commands
 from commands.overview import program
 from commands.parser import Parser, Refused, ends_by_itself, show_values, typed_classes
 from commands.processes import Terminated, explain, finish
-from commands.resume import choose_precision, print_changes, settings_before
+from commands.resume import choose_precision, print_changes, settings_before, write_settings
 from commands.setting_checks import check_seed, check_settings, check_trainer
 from commands.trained import read_trained, settings_for, unrestorable
 from commands.trainer import add_loggers, build_trainer
 from commands.training_options import add_training_options, check_task, check_training_options, keep_found
-from commands.yaml_text import read_settings
-from modules.contracts import ConfigError, DataError, writing
+from modules.contracts import ConfigError
 
 
 class CLI(LightningCLI):
@@ -160,12 +160,17 @@ class CLI(LightningCLI):
         self.datamodule.adopt(self.trained.meaning if self.trained else {}, typed_data(self.typed)[1])
         known = self.trained.settings["model"].get("init_args", {}) if self.trained else {}
         link(self.settings, self.datamodule, known, self.checkpoint, judging=self.subcommand == "evaluate")
-        del self.config_dump  # cached before the classes were known
         self.model = parser.instantiate(Namespace(model=self.settings.model)).model
         if self.subcommand == "fit":
             check_views(self.model, self.datamodule)
             check_task(self.model, self.settings, before)
         self.datamodule.set_letterbox(self.model.letterbox)
+
+    def _dump_config(self) -> None:
+        """Note what data and model save as their settings, for each anew: linking changes the model's in between."""
+        parts = Namespace(data=self.settings.data, model=self.settings.model)
+        text = self._parser(self.subcommand).dump(parts, "json", skip_none=False, skip_validation=True)
+        self.config_dump = json.loads(text)
 
     def _facts(self) -> Facts:
         """Facts that loggers show about the command."""
@@ -239,16 +244,10 @@ class CLI(LightningCLI):
         """Write config.yaml, which reproduces the run; the same goes to W&B and every other logger of settings."""
         keep_found(self.trainer, self.settings)
         text = self._dump()
-        path = self.directory.path / "config.yaml"
-        if path.exists():  # written by the run that is resumed
-            if read_settings(path, DataError) == yaml.safe_load(text):
-                return
-            with writing(path):
-                path.replace(path.with_name(f"config_until_epoch_{self.trained.epoch + 1}.yaml"))
-        with writing(path):
-            path.write_text(f"# {command_line(*self.typed)}\n{text}")
-        for logger in self.trainer.loggers:
-            logger.log_hyperparams(flatten(yaml.safe_load(text)))
+        settings = yaml.safe_load(text)
+        if write_settings(self.directory.path / "config.yaml", command_line(*self.typed), text, settings, self.trained):
+            for logger in self.trainer.loggers:
+                logger.log_hyperparams(flatten(settings))
 
     def _dump(self) -> str:
         settings = self.settings.clone()
@@ -256,4 +255,4 @@ class CLI(LightningCLI):
         settings.ckpt_path = settings.run_dir = None
         if "tokenizers" in settings.model.init_args:
             settings.model.init_args.tokenizers = None  # thousands of pieces, which the checkpoint holds
-        return self._parser(self.subcommand).dump(settings, skip_none=False)
+        return self._parser(self.subcommand).dump(settings, skip_none=False, skip_validation=True)  # parsed is checked

@@ -1,6 +1,7 @@
 """Settings of a resumed run beside those of the run that was stopped."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
@@ -9,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from commands.arguments import flatten
 from commands.trained import Trained
 from commands.yaml_text import read_settings
-from modules.contracts import DataError
+from modules.contracts import DataError, writing
 from modules.training.precision import AUTO, choose, detect, unified
 
 
@@ -21,6 +22,29 @@ def settings_before(trained: Trained) -> dict[str, Any]:
     """
     file = trained.path.parent.parent / "config.yaml"
     return (read_settings(file, DataError) if file.exists() else {}) | trained.settings
+
+
+def write_settings(path: Path, command: str, text: str, settings: dict[str, Any], trained: Trained | None) -> bool:
+    """Write config.yaml; another one there, of the run that is resumed, is kept as config_until_epoch_N.yaml.
+
+    Args:
+        path: of the file.
+        command: as typed, which becomes its first line.
+        text: the settings as YAML.
+        settings: the same, read.
+        trained: the checkpoint that is resumed, if any.
+
+    Returns:
+        False if the file was there with these settings.
+    """
+    if path.exists():
+        if read_settings(path, DataError) == settings:
+            return False
+        with writing(path):
+            path.replace(path.with_name(f"config_until_epoch_{trained.epoch + 1 if trained else 0}.yaml"))
+    with writing(path):
+        path.write_text(f"# {command}\n{text}")
+    return True
 
 
 def choose_precision(trainer: Namespace, before: dict[str, Any]) -> str:

@@ -40,12 +40,21 @@ def lane_of(path: Path, marks: Collection[str] = ()) -> str:
     return (by_mark + by_folder)[0]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # pytest-xdist would begin with the files of most tests, not of the longest
+
+
 @pytest.hookimpl(tryfirst=True)  # before -m selects
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its lane; those of real data are integration."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark each test with its lane; those of real data are integration. Workers of pytest-xdist begin with long files.
+
+    A long file at the end would keep one worker busy while the others wait.
+    """
     for item in items:
         real = ["integration"] if "data_root" in getattr(item, "fixturenames", ()) else []
         item.add_marker(lane_of(item.path, [mark.name for mark in item.iter_markers()] + real))
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: ("e2e", "integration", "unit").index(lane_of(item.path)))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

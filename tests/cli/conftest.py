@@ -1,6 +1,6 @@
 """Fixtures of the tests of the command line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,23 @@ from PIL import Image
 
 from tests.helpers.commands import ROOT, TINY, in_this_process
 from tests.helpers.errors import sentence
+
+
+@pytest.fixture(scope="module", autouse=True)
+def blank_figures() -> Iterator[Callable]:
+    """Leave figures blank, as drawing takes a fifth of a short run; gives the method that draws."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    draws = FigureCanvasAgg.draw
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FigureCanvasAgg, "draw", lambda canvas: None)
+        yield draws
+
+
+@pytest.fixture
+def drawn_figures(blank_figures, monkeypatch) -> None:
+    """Draw figures, as tests do in which every task and every kind of figure occurs."""
+    monkeypatch.setattr("matplotlib.backends.backend_agg.FigureCanvasAgg.draw", blank_figures)
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ def test_part_of_a_name_is_a_pattern(graft, capsys):
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:3]] == ["squeezenet1_0", "squeezenet1_1"]
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_describe_draws_the_pyramid_and_says_what_it_fits(graft, capsys, tmp_path):
     assert graft("backbones", "squeezenet1_1", "--describe", "--out", "drawn")[0] == 0
     said = capsys.readouterr().out

@@ -38,6 +38,7 @@ def short_scores(monkeypatch, tmp_path_factory) -> None:
     monkeypatch.setattr("modules.metrics.extractors.STEPS", 3)
 
 
+@pytest.mark.usefixtures("drawn_figures")
 @pytest.mark.parametrize("path", TASKS, ids=lambda p: p.stem)
 def test_every_yaml_fits_validates_tests_and_predicts(graft, path, short_scores, capsys):
     config = ["--config", f"tasks/{path.name}"]

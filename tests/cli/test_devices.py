@@ -81,8 +81,7 @@ def test_other_commands_answer_on_two_processes_as_on_one(graft, tmp_path, train
     typed = [command, "--config", "tasks/classification.yaml", "--ckpt_path", str(trained), *COMMON]
     typed += ["--data.test", str(count), "--data.batch_size", "8", "--data.workers", "0"]
     assert graft(*typed, "--run_dir", "one")[0] == 0
-    start = two_processes if command == "test" else by_torchrun
-    assert start([*typed, "--run_dir", "two"], tmp_path) == ""
+    assert forked(strict(command_line([*typed, "--run_dir", "two"])), tmp_path, processes=2) == [0, 0]
     assert_same(Path("one"), Path("two"))
 
 

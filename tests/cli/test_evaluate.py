@@ -30,6 +30,7 @@ def said(caplog):
         yield lambda: "\n".join(record.message for record in caplog.records)
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_a_classifier_is_judged_without_a_config(graft, trained, said, capsys):
     typed = ["--num_neighbors", "1,5,60,200", "--label_fractions", "0.5,1"]
     assert graft("evaluate", "--ckpt_path", str(trained), *QUICK, *typed)[0] == 0

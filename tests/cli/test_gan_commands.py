@@ -1,12 +1,11 @@
 """GANs from the command line: resumed to the bit, samples by seed, and what is refused."""
 
-import signal
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.helpers.commands import command_line, measured, state
+from tests.helpers.commands import command_line, measured, state, whole_and_killed
 from tests.helpers.errors import sentence
 from tests.helpers.forks import forked
 
@@ -27,8 +26,7 @@ WGAN = ["fit", "--config", "tasks/wgan.yaml", *TINY]
 )
 def test_killed_and_resumed_equals_never_stopped(graft, tmp_path, typed, step, steps):
     typed = [*typed, "--trainer.max_epochs", "3", "--checkpoint.every_n_steps", "3"]
-    assert forked(command_line([*typed, "--run_dir", "whole"]), tmp_path) == [0]
-    assert forked(command_line([*typed, "--run_dir", "killed"], kill_at=step), tmp_path) == [-signal.SIGKILL]
+    whole_and_killed(typed, step, tmp_path)
     assert 0 < state(Path("killed"))["global_step"] < step
     assert forked(command_line([*typed, "--ckpt_path", "killed"]), tmp_path) == [0]
 
@@ -88,7 +86,7 @@ CLIPPED = "--trainer.gradient_clip_val 1 --trainer.accumulate_grad_batches 2"
         (WGAN, "--model.penalty none", 2, ["--model.penalty gradient", "--model.weight_clip 0.01"]),
         (GAN, "--model.loss hinged", 2, ["loss", "hinged", "hinge"]),
         (GAN[:3], "--data LatentSamples --model.condition null", 1, ["LatentSamples", "--data.root"]),
-        (GAN[:3], "--data ShapesVideo", 2, ["GAN", "image", "ShapesVideo"]),
+        (GAN[:9], "--data ShapesVideo", 2, ["GAN", "image", "ShapesVideo"]),
     ],
 )
 def test_what_cannot_work_is_named_with_what_to_set(refused, fit, typed, code, names):

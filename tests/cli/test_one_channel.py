@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
 YAMLS = [
     "autoencoder",
     "byol",

@@ -3,7 +3,6 @@
 import re
 import shlex
 import shutil
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from tests.helpers.commands import ROOT, command_line, measured, state
+from tests.helpers.commands import ROOT, command_line, measured, state, whole_and_killed
 from tests.helpers.errors import line_naming
 from tests.helpers.forks import forked
 
@@ -45,10 +44,9 @@ def differing(first: dict, second: dict) -> list[str]:
 def still(tmp_path_factory) -> Path:
     """Runs that stop early: `whole`, and `killed` in the third epoch and resumed by the same command."""
     folder = tmp_path_factory.mktemp("still")
-    assert forked(command_line([*FIT, *STILL, "--run_dir", "whole"]), folder) == [0]
-    killed = [*FIT, *STILL, "--run_dir", "killed", "--ckpt_path", "auto"]
-    assert forked(command_line(killed, kill_at=8), folder) == [-signal.SIGKILL]
-    assert forked(command_line(killed), folder) == [0]
+    typed = [*FIT, *STILL, "--ckpt_path", "auto"]
+    whole_and_killed(typed, 8, folder)
+    assert forked(command_line([*typed, "--run_dir", "killed"]), folder) == [0]
     return folder
 
 
@@ -83,11 +81,10 @@ def test_a_run_that_has_stopped_goes_on_only_with_more_patience(still, graft, ca
 def found(tmp_path_factory) -> Path:
     """Runs with a rate that was found: `whole`, `again` from its config.yaml, and `killed` and resumed."""
     folder = tmp_path_factory.mktemp("found")
-    assert forked(command_line([*FIT, *FINDER, "--run_dir", "whole"]), folder) == [0]
+    typed = [*FIT, *FINDER, "--ckpt_path", "auto"]
+    whole_and_killed(typed, 4, folder)
     assert forked(command_line(["fit", "--config", "whole/config.yaml", "--run_dir", "again"]), folder) == [0]
-    killed = [*FIT, *FINDER, "--run_dir", "killed", "--ckpt_path", "auto"]
-    assert forked(command_line(killed, kill_at=4), folder) == [-signal.SIGKILL]
-    assert forked(command_line(killed), folder) == [0]
+    assert forked(command_line([*typed, "--run_dir", "killed"]), folder) == [0]
     return folder
 
 

@@ -1,7 +1,6 @@
 """Lightning's callbacks that change learning rates and parameters, and unusable user classes."""
 
 import re
-import signal
 import warnings
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 import yaml
 
 from modules.training.transfer import read_checkpoint
-from tests.helpers.commands import ROOT, command_line, state
+from tests.helpers.commands import ROOT, command_line, state, whole_and_killed
 from tests.helpers.errors import line_naming
 from tests.helpers.forks import forked
 
@@ -41,10 +40,8 @@ def test_a_backbone_that_was_unfrozen_before_a_kill_learns_on(tmp_path):
     typed = "--trainer.max_epochs 3 --trainer.limit_train_batches 3 --trainer.callbacks+ BackboneFinetuning"
     typed += " --trainer.callbacks.unfreeze_backbone_at_epoch 1 --checkpoint.every_n_steps 1"
     fit = ["fit", "--config", str(ROOT / FIT[2]), *FIT[3:], *typed.split()]
-    killed = [*fit, "--run_dir", "killed", "--ckpt_path", "auto"]
-    assert forked(command_line([*fit, "--run_dir", "whole"]), tmp_path) == [0]
-    assert forked(command_line(killed, kill_at=7), tmp_path) == [-signal.SIGKILL]
-    assert forked(command_line(killed), tmp_path) == [0]
+    whole_and_killed(fit, 7, tmp_path)
+    assert forked(command_line([*fit, "--run_dir", "killed", "--ckpt_path", "auto"]), tmp_path) == [0]
     whole, resumed = (state(tmp_path / run)["state_dict"] for run in ("whole", "killed"))
     assert all(value.equal(resumed[name]) for name, value in whole.items())
 

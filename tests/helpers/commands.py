@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from tests.helpers.forks import forked
 
 ROOT = Path(__file__).parents[2]
 TINY = "--data.train 40 --data.val 20 --data.test 20 --data.batch_size 10 --data.workers 0 --data.image_size 32".split()
@@ -67,12 +70,13 @@ def stopped(stop: str, step: int, typed: list[str], folder: Path) -> tuple[int, 
     return process.returncode, out
 
 
-def command_line(typed: list[str], kill_at: int = 0, wandb: str = "disabled") -> Callable[[], int]:
+def command_line(typed: list[str], kill_at: int = 0, copy_at: int = 0, wandb: str = "disabled") -> Callable[[], int]:
     """A command for `forked`.
 
     Args:
         typed: its words.
         kill_at: optimizer step after which its process is killed; 0 for never.
+        copy_at: optimizer step after which its run directory, `killed`, is copied to `copy`; 0 for never.
         wandb: mode of W&B.
     """
 
@@ -86,6 +90,8 @@ def command_line(typed: list[str], kill_at: int = 0, wandb: str = "disabled") ->
             after(self, trainer, *rest)
             if kill_at and trainer.global_step == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if copy_at and trainer.global_step == copy_at and not Path("copy").exists():
+                shutil.copytree("killed", "copy", symlinks=True)
 
         TerminateOnNaN.on_train_batch_end = killing
         sys.argv = ["cli.py"]
@@ -93,6 +99,16 @@ def command_line(typed: list[str], kill_at: int = 0, wandb: str = "disabled") ->
         return cli.main(typed)
 
     return work
+
+
+def whole_and_killed(typed: list[str], step: int, folder: Path) -> None:
+    """Train `whole` in that folder, and leave `killed` beside it: what a kill after that step would have left.
+
+    One process trains both, which saves a run; `test_resume.py` kills some for real.
+    """
+    assert forked(command_line([*typed, "--run_dir", "killed"], copy_at=step), folder) == [0]
+    (folder / "killed").rename(folder / "whole")
+    (folder / "copy").rename(folder / "killed")
 
 
 def run(argv: list[str], folder: Path) -> int:

@@ -93,11 +93,11 @@ def test_shape_and_color_say_nothing_about_the_motion():
 @pytest.mark.integration
 def test_single_frames_cannot_be_told_apart_but_pairs_can():
     """A random forest on small gray frames: at chance on one frame, well above it on the difference of two."""
-    data = small(train=1200, val=600, test=1, frames=8)
+    data = small(train=800, val=600, test=1, frames=8)
     (train, rows), (val, judged) = data.splits["train"], data.splits["val"]
 
     def accuracy(features) -> float:
-        forest = RandomForestClassifier(200, min_samples_leaf=3, random_state=0, n_jobs=1)
+        forest = RandomForestClassifier(60, min_samples_leaf=3, random_state=0, n_jobs=1)
         forest.fit(features(train.clips[rows]), train.labels[rows])
         return forest.score(features(val.clips[judged]), val.labels[judged])
 

@@ -175,6 +175,8 @@ def test_a_handful_of_texts_is_memorized_word_for_word(name: str):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        if loss < 0.05:
+            break
     found = greedy(decoder, memory)
     assert [text.tokens for text in found] == [
         texts[0].tolist(),
