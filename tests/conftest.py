@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 torch.set_num_threads(1)
+gc.disable()  # until all tests are imported
 
 LANES = {  # of folders and files; the deepest that is named decides
     ".": "unit",
@@ -60,8 +61,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish() -> None:
     """Leave all that is imported out of garbage collection, which took a fifth of the time of commands."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
