@@ -21,7 +21,7 @@ from commands.tune.search import Search
 from commands.tune.space import Dimension, Space, dimension, encoded, typed
 from commands.tune.study import Trials
 from commands.tune.watch import Metric
-from modules.contracts import ConfigError, DataError
+from modules.contracts import ConfigError, DataError, counted
 
 INITIAL, BY_HEART, RANGE_TEST = "Initial loss", "A few samples by heart", "Learning-rate range test"
 COARSE, FINE, CURVES = "Coarse search", "Fine search", "Learning curves"
@@ -139,7 +139,10 @@ class Steps:
             figure = tuning_slices(shown, self.metric.name, logarithmic, name)
             log_figure(self.trainer, title.lower().replace(" ", "_"), figure)
         start = next((f", the start {number(t.value)}" for t in finished if t.number == 0), "")
-        said = f"{len(shown)} trials of {epochs} epochs: the best has {self.metric.name} {number(best.value)}{start}; "
+        late = sum(trial.state == "unfinished" for trial in shown)
+        said = f"{counted(len(shown), 'trials')} of {epochs} epochs{f' ({late} unfinished)' * bool(late)}: "
+        said += f"the best has {self.metric.name}" if best.number else f"none beats the start, {self.metric.name}"
+        said += f" {number(best.value)}{start if best.number else ''}; "
         said += ", ".join(f"{key} {f'{v:.3g}' if isinstance(v, float) else v}" for key, v in best.params.items())
         if edges := at_edge(space, best.params):
             said += f". At the edge of its range: {', '.join(edges)}"
@@ -149,7 +152,7 @@ class Steps:
             "space": {key: each.plain() for key, each in space.items()},
             "seconds": round(search.spent(), 1),
         }
-        return Finding(f"{said}.", values, None if edges else True)
+        return Finding(f"{said}.", values, None if edges or not best.number else True)
 
     def _prepared(
         self, title: str, space: Space, changed: Mapping[str, Any], epochs: int, sampler: str
