@@ -62,9 +62,9 @@ class MoCo(MomentumEncoderPretraining):
     def chance_loss(self) -> float | None:
         """Logarithm of 1 + K: the positive key is no nearer to the query than the K keys of the queue.
 
-        Before training the loss is lower than that: the queue begins with random directions, which lie across all
-        embeddings, while a random network gives two views of an image, as any two images, much the same embedding. It
-        rises to ln(1 + K) as embeddings fill the queue.
+        So it is of embeddings that point in all directions, as the random ones that the queue begins with: those of a
+        new network whose head ends in batch norm. Without it all images have much the same embedding at first, far from
+        those of the queue, and the loss begins near 0.
         """
         return math.log(1 + len(self.queue.keys))
 
