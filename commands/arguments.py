@@ -10,7 +10,7 @@ import yaml
 from commands.overview import COMMANDS
 
 ROOT = Path(__file__).parents[1]  # holds `tasks/`
-OTHERS = ("compare", "tune", "check", "backbones")
+OTHERS = ("export", "compare", "tune", "check", "backbones")
 TRAINER_COMMANDS = [name for name in COMMANDS if name not in OTHERS]  # methods of the trainer
 
 
@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
 
 _KNOWN = _parser()
 _KNOWN.add_argument("-c", "--config", action="append", default=[], nargs="?", const="")
-for _name in ("ckpt_path", "run_dir"):
+for _name in ("ckpt_path", "run_dir", "onnx"):
     _KNOWN.add_argument(f"--{_name}", nargs="?", type=_or_null)
 for _name in ("model", "data"):
     _KNOWN.add_argument(f"--{_name}", f"--{_name}.class_path", dest=_name, nargs="?")
@@ -37,8 +37,8 @@ for _section, _name in (("model", "weights"), ("model", "head"), ("data", "root"
 def parse_known(argv: list[str]) -> argparse.Namespace:
     """Options that must be known before the full parse, the last value of each as typed; null for those not typed.
 
-    Attributes: `ckpt_path`, `run_dir`, `weights` and `head` (of the model), `root` (of the data), `model` and `data`
-    (a class, a YAML file or YAML), and `config`, a list.
+    Attributes: `ckpt_path`, `run_dir`, `onnx`, `weights` and `head` (of the model), `root` (of the data), `model` and
+    `data` (a class, a YAML file or YAML), and `config`, a list.
     """
     return _KNOWN.parse_known_args(argv)[0]
 

@@ -41,6 +41,9 @@ OWN = {
     "compare": ("weights", "vary", "seeds", "folds"),
     "tune": ("space", "steps", "print_space", "wandb", "trials", "budget", "sampler", "seeds"),
     "check": ("fix",),
+    "test": ("onnx",),
+    "predict": ("onnx",),
+    "export": ("format", "out", "half", "quantize", "features", "images", "data_license"),
 }
 """Top-level options of some commands; `backbones` checks its own."""
 
@@ -111,14 +114,16 @@ def check_early(argv: list[str]) -> None:
         check_path("config", config)
         if not Path(find_config(config)).expanduser().is_file():
             raise ConfigError(missing_file(config))
-    paths = {"ckpt_path": typed.ckpt_path, "run_dir": typed.run_dir}
+    paths = {"ckpt_path": typed.ckpt_path, "onnx": typed.onnx, "run_dir": typed.run_dir}
     for name, path in (paths | {"model.weights": typed.weights, "data.root": typed.root}).items():
         if path is not None:
             check_path(name, path)
     if command in TRAINER_COMMANDS and "--print_config" not in argv:
+        if typed.onnx and typed.ckpt_path:
+            raise ConfigError("--onnx stands in place of --ckpt_path: leave one of them out")
         if typed.ckpt_path not in (None, "auto"):
             find_checkpoint(typed.ckpt_path, run_name(argv), resume=command == "fit")
-        elif typed.ckpt_path is None and (typed.config or typed.model):
+        elif not (typed.ckpt_path or typed.onnx) and (typed.config or typed.model):
             check_weights(argv, run_name(argv))
         _check_task(command, typed)
 
@@ -148,7 +153,7 @@ def check_path(name: str, path: str) -> None:
 def _check_task(command: str, typed: Namespace) -> None:
     """Refuse a command without task or data; outside of fit a checkpoint has both."""
     remedy = "add --config tasks/NAME.yaml, such as tasks/classification.yaml"
-    if typed.config or (command != "fit" and typed.ckpt_path):
+    if typed.config or (command != "fit" and (typed.ckpt_path or typed.onnx)):
         return
     missing = [f"--{name}" for name in ("model", "data") if not getattr(typed, name)]
     if len(missing) == 1:

@@ -29,6 +29,7 @@ from commands.checkpoints import first_saved, resolve_starts, resume_or_start
 from commands.cluster import launched
 from commands.errors import readable
 from commands.evaluate import Trainer
+from commands.export.exported import answer_by, read_exported
 from commands.handed_on import check_folds, typed_data
 from commands.home import expand_home
 from commands.linking import check_views, link
@@ -51,11 +52,13 @@ class CLI(LightningCLI):
         self.name, self.typed = run_name(argv), argv
         if parse_known(argv).ckpt_path == "auto":
             argv = resume_or_start(argv, self.name)
-        self.trained, more = None, []
+        more: list[str] = []
+        self.trained, self.exported, argv = read_exported(argv)
         if parse_known(argv).ckpt_path:
             self.trained = read_trained(argv, self.name)
-            self.name = self.trained.name
             argv = [*without(argv, "--ckpt_path"), "--ckpt_path", str(self.trained.path)]
+        if self.trained:
+            self.name = self.trained.name
             more = [settings_for(self.trained, argv)] if argv[0] != "fit" else []
         sys.argv[1:] = argv  # for the processes of the other devices
         self.help = bool({"-h", "--help"} & set(argv))  # for the classes at hand, with the values of the YAML
@@ -100,8 +103,8 @@ class CLI(LightningCLI):
         skip = {"model", "datamodule", "ckpt_path"}
         self.own = parser.add_method_arguments(Trainer, "evaluate", as_group=False, skip=skip) if own else []
         parser.add_lightning_class_args(Trainer, "trainer")
-        usual = {"max_epochs": 10, "log_every_n_steps": 10, "num_sanity_val_steps": 0}
-        parser.set_defaults({f"trainer.{name}": value for name, value in usual.items()})
+        usual = {"trainer.max_epochs": 10, "trainer.log_every_n_steps": 10, "trainer.num_sanity_val_steps": 0}
+        parser.set_defaults(usual)
         if self.help:
             show_values(parser, self.typed)
 
@@ -137,7 +140,8 @@ class CLI(LightningCLI):
             check_trainer(dict(parts.trainer.items(branches=False)), self.model)
             typed, seed = shlex.split(command_line(*self.typed)), self.settings.seed_everything
             self.summary = Summary(self.name, self.subcommand, typed, seed, self.precision_reason)
-            self.trainer = build_trainer(parts, self.summary, self.directory, self._facts())
+            facts = Facts(str(self.subcommand), command_line(*self.typed), tags_of(self.model))
+            self.trainer = build_trainer(parts, self.summary, self.directory, facts)
         except BaseException:
             self.directory.release(failed=True)
             raise
@@ -165,6 +169,7 @@ class CLI(LightningCLI):
             check_views(self.model, self.datamodule)
             check_task(self.model, self.settings, before)
         self.datamodule.set_letterbox(self.model.letterbox)
+        answer_by(self.exported, self.model, self.datamodule)
 
     def _dump_config(self) -> None:
         """Note what data and model save as their settings, for each anew: linking changes the model's in between."""
@@ -172,14 +177,10 @@ class CLI(LightningCLI):
         text = self._parser(self.subcommand).dump(parts, "json", skip_none=False, skip_validation=True)
         self.config_dump = json.loads(text)
 
-    def _facts(self) -> Facts:
-        """Facts that loggers show about the command."""
-        return Facts(str(self.subcommand), command_line(*self.typed), tags_of(self.model))
-
     @property
     def checkpoint(self) -> Path | None:
         """File of --ckpt_path."""
-        return self.trained.path if self.trained else None
+        return self.trained.path if self.trained and not self.exported else None
 
     def _run_directory(self) -> RunDirectory:
         resumed = self.subcommand == "fit" and bool(self.trained) and self.checkpoint.parent.name == "checkpoints"

@@ -12,6 +12,7 @@ from commands.check.command import check
 from commands.cluster import launched, requeue
 from commands.compare.command import Compare
 from commands.early_checks import check_early, nothing_saved, report
+from commands.export.command import Export
 from commands.fit import CLI
 from commands.home import expand_word
 from commands.next_commands import command_line
@@ -55,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         command = {
             "compare": Compare,
             "tune": Tune,
+            "export": Export,
             "check": lambda argv: check(argv[1:]),
             "backbones": lambda argv: backbones(argv[1:]),
         }.get("".join(argv[:1]), CLI)

@@ -1,0 +1,174 @@
+"""`python cli.py export --ckpt_path RUN --format onnx|pt2`: a trained task as one file that runs elsewhere."""
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import torch
+
+from callbacks.summary import CONSOLE
+from commands.checkpoints import run_of
+from commands.export import onnx_file, torch_file
+from commands.export.about import describe
+from commands.export.agreement import TOLERANCES, refusals
+from commands.export.batches import samples_of
+from commands.export.extra import need
+from commands.export.gate import Gate, Predict, features_of
+from commands.export.report import Report
+from commands.export.runtime import OnnxModel
+from commands.fit import CLI
+from commands.next_commands import command_line
+from commands.overview import program
+from commands.predictor import Predictor
+from modules.contracts import ConfigError, DataError, writing
+from modules.export import Graph, feature_graphs, preprocess_for
+from modules.training.transfer import read_checkpoint
+
+CALIBRATION = 128
+"""Training samples by which int8 activations are calibrated, at most."""
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+
+class Options(argparse.ArgumentParser):
+    """The command's own options; errors become one sentence."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"{program()} export",
+            f"{program()} export --ckpt_path RUN --format onnx|pt2 [--data.SETTING VALUE ...]",
+            "Writes a trained task as one file with preprocessing, network and decoding. The file gets its name only "
+            "after its predictions for the data's own images are those of PyTorch; export_report.json says how far.",
+            allow_abbrev=False,
+        )
+        add = self.add_argument
+        add("--ckpt_path", required=True, help="a .ckpt file, a run directory or `latest`")
+        add("--format", choices=("onnx", "pt2"), default="onnx", help="pt2 is that of torch.export")
+        add("--out", type=Path, help="the file; default RUN/model.onnx, with the precision in its name")
+        add("--half", action="store_true", help="compute the network in float16")
+        add("--quantize", choices=("static",), help="int8, calibrated on training images")
+        add("--features", action="store_true", help="give the features of the backbone in place of the answers")
+        add("--images", type=Path, metavar="DIR", help="images of the gate; default those of the data, test first")
+        add("--data_license", help="license of the training data, for the metadata")
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"export: {message}")
+
+
+class Export(CLI):
+    """The command; its settings of data and model are those of `test`.
+
+    Raises:
+        ConfigError: the task, its network or its data cannot be exported, or a package is missing.
+        DataError: the file answers differently from PyTorch, and is not written.
+    """
+
+    def __init__(self, argv: list[str]):
+        self.options, rest = Options().parse_known_args(argv[1:])
+        if self.options.half and self.options.quantize:
+            raise ConfigError("--half and --quantize exclude each other: leave one of them out")
+        if self.options.format == "pt2" and self.options.quantize:
+            raise ConfigError("--quantize is for --format onnx: leave one of them out")
+        for package in PACKAGES if self.options.format == "onnx" else ():
+            need(package)
+        super().__init__(["test", "--ckpt_path", self.options.ckpt_path, *rest])
+
+    def instantiate_classes(self) -> None:
+        self.build_parts()
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        torch.set_float32_matmul_precision("highest")
+        content = read_checkpoint(self.checkpoint)
+        self.model.on_load_checkpoint(content)
+        self.model.load_state_dict(content["state_dict"])
+        self.model.eval()
+        self.datamodule.prepare_data()
+        self.datamodule.setup("test")
+        self.preprocessing = self.datamodule.preprocessing
+        if self.preprocessing is None:
+            raise ConfigError(
+                f"{type(self.datamodule).__name__} does not describe the transform of its images, which the file would "
+                f"hold: define its property `preprocessing`"
+            )
+        graphs = self._graphs()
+        out = (self.options.out or run_of(self.checkpoint) / self._name()).expanduser()
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            folder = tempfile.TemporaryDirectory(dir=out.parent, prefix=".export_")
+        with folder as aside:
+            paths = self._write(graphs, Path(aside) / out.name)
+            report = self._gate(paths[0])
+            report.print(CONSOLE)
+            report.write(out.with_name("export_report.json"), out.name)
+            if report.refused:
+                raise DataError(f"{out} is not written, because it answers otherwise: {'; '.join(report.refused)}")
+            with writing(out):
+                for path in paths:
+                    path.replace(out.with_name(path.name))
+        CONSOLE.print(f"written: {out}", markup=False)
+        if self.options.format == "onnx" and self.datamodule.noun == "images":
+            line = command_line("predict", "--onnx", str(out), "--data", "UnlabeledImages", "--data.root", "FOLDER")
+            CONSOLE.print(f"next, your images: {line}", markup=False)
+
+    @property
+    def precision(self) -> str:
+        """Type in which the network of the file computes."""
+        return "int8" if self.options.quantize else "float16" if self.options.half else "float32"
+
+    def _name(self) -> str:
+        end = {"float32": "", "float16": "_half", "int8": "_int8"}[self.precision]
+        return f"{'features' if self.options.features else 'model'}{end}.{self.options.format}"
+
+    def _graphs(self) -> dict[str, Graph]:
+        preprocess = preprocess_for(self.preprocessing)
+        if not self.options.features:
+            return self.model.graphs(preprocess)
+        if self.model.backbone is None:
+            raise ConfigError(f"--features is for tasks with a backbone, but {type(self.model).__name__} has none")
+        return feature_graphs(preprocess, self.model.exported, self.model.pools)
+
+    def _write(self, graphs: dict[str, Graph], path: Path) -> list[Path]:
+        """Write the graphs, the first of them as `path`, others beside it; returns their paths."""
+        name = self.model.backbone.name if self.model.backbone else type(self.model).__name__
+        first, *others = graphs
+        paths = [path, *(path.with_name(f"{path.stem}.{part}{path.suffix}") for part in others)]
+        about = describe(self.trained, self.model, self.datamodule, self.preprocessing, graphs[first]) | {
+            "parts": dict(zip(others, [part.name for part in paths[1:]], strict=True)),
+            "precision": self.precision,
+            "opset": onnx_file.OPSET if self.options.format == "onnx" else None,
+            "data_license": self.options.data_license,
+        }
+        write = torch_file.write_torch if self.options.format == "pt2" else onnx_file.write_onnx
+        for place, graph in zip(paths, graphs.values(), strict=True):
+            if self.options.half:
+                onnx_file.half(graph, name)
+            write(graph, place, about if place is path else {}, name)
+        if self.options.quantize:
+            onnx_file.quantize(path, self._calibration(), about)
+        return paths
+
+    def _calibration(self) -> Iterator[dict[str, np.ndarray]]:
+        if not self.datamodule.has("train"):
+            raise ConfigError("--quantize is calibrated on training images, but the data has none: leave it out")
+        self.datamodule.set_original_size()
+        source = self.datamodule.dataset("train", "evaluate")
+        for row in np.linspace(0, len(source) - 1, min(len(source), CALIBRATION)).round().astype(int):
+            (image,) = samples_of(self.datamodule.collate([source[(0, int(row))]]))
+            yield {"image": image[None]}
+
+    def _gate(self, path: Path) -> Report:
+        """Compare the file with the network in PyTorch as `predict` runs it."""
+        self.datamodule.set_original_size()
+        theirs = (
+            torch_file.TorchModel(path) if self.options.format == "pt2" else OnnxModel(path, torch.get_num_threads())
+        )
+        ours: Predict = Predictor.load(self.checkpoint, "--trainer.precision", "32", "--trainer.accelerator", "cpu")
+        if self.options.features:
+            ours = features_of(ours)
+        gate = Gate(self.model, self.datamodule, self.options.images, not self.options.features, path.parent)
+        compared, sides, count = gate.compare(ours, theirs, ("PyTorch", self.options.format))
+        tolerance, sizes = TOLERANCES[self.precision], (self.checkpoint.stat().st_size, path.stat().st_size)
+        refused = refusals(compared, tolerance)
+        return Report(count, self.datamodule.noun, compared, sides, sizes, refused, self.precision, tolerance)

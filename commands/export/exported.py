@@ -1,0 +1,40 @@
+"""An exported file in place of a checkpoint: its settings, and the answers of its network for batches."""
+
+from pathlib import Path
+
+from commands.arguments import parse_known, typed_class, without
+from commands.export.batches import joined, samples_of
+from commands.export.runtime import OnnxModel
+from commands.trained import Trained
+from datamodules import DataModule
+from modules.contracts import ConfigError
+from tasks import Task
+
+
+def read_exported(argv: list[str]) -> tuple[Trained | None, OnnxModel | None, list[str]]:
+    """The file of --onnx: facts about its training, as of a checkpoint, the file, and the arguments without it.
+
+    Args:
+        argv: the arguments; without --onnx they come back as they are.
+
+    Raises:
+        ConfigError: it is of another task than the command.
+        DataError: it is no such file.
+    """
+    typed = parse_known(argv).onnx
+    if typed is None:
+        return None, None, argv
+    model = OnnxModel(Path(typed).expanduser())
+    asked, about = typed_class(argv, "model"), model.metadata["train"]
+    if asked and asked != model.task:
+        raise ConfigError(f"{typed} is a file of {model.task}, but this command is about {asked}")
+    run, settings = model.metadata["run"], {section: about[section] for section in ("model", "data")}
+    trained = Trained(model.path.resolve(), run["name"], run["epoch"] - 1, settings, about["meaning"])
+    return trained, model, without(argv, "--onnx")
+
+
+def answer_by(model: OnnxModel | None, task: Task, data: DataModule) -> None:
+    """Let a file, if there is one, answer in place of a task's network, on images in their original size."""
+    if model is not None:
+        data.set_original_size()
+        task.answer_by(lambda batch: joined(model(samples_of(batch))))

@@ -1,0 +1,141 @@
+"""The gate of exports: the same samples through PyTorch and through the file, their metrics and their latency."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+
+from commands.export.agreement import Difference, differences
+from commands.export.batches import joined, samples_of
+from commands.export.report import Side
+from commands.predictor import Predictor
+from datamodules import DataModule, UnlabeledImages
+from datamodules.base import Split
+from modules.contracts import Batch, DataError, Prediction
+from tasks import Task
+
+LEAST = 64
+"""Samples of a gate, at least."""
+TIMED = 20
+"""Runs by which latency is measured, of a sample each."""
+ORDER: tuple[Split, ...] = ("test", "val", "train")
+OFF = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+
+Predict = Callable[[Sequence[Any]], list[dict[str, Any]]]
+"""Samples to their predictions, a dict each."""
+
+
+class Gate:
+    """Comparison of two programs on the data of a task.
+
+    Args:
+        task: counts the metrics; its network is not used.
+        data: set up, gives images in original size.
+        images: folder whose images are compared in place of the data's; null for none.
+        metrics: count the metrics of the test split.
+        folder: for lists of the data module, such as `skipped.txt`.
+    """
+
+    def __init__(self, task: Task, data: DataModule, images: Path | None, metrics: bool, folder: Path):
+        self.task, self.data, self.folder = task, data, folder
+        self.metrics = metrics and data.has("test") and type(task).score is not Task.score
+        self.samples = images_below(images) if images else self._samples()
+
+    def compare(self, ours: Predict, theirs: Predict, names: Sequence[str]) -> tuple[list[Difference], list[Side], int]:
+        """Differences of two programs' predictions, their metrics and latency, and the number of samples.
+
+        Args:
+            ours: the reference.
+            theirs: the file.
+            names: of both.
+        """
+        sides, predictions = [], []
+        for name, predict in zip(names, (ours, theirs), strict=True):
+            found: list[dict[str, Any]] = []
+            measured = self._measure(predict, found) if self.metrics else {}
+            predictions.append(found + predict(self.samples))
+            sides.append(Side(name, measured, latency(predict, self.samples or self._first())))
+        return differences(*predictions), sides, len(predictions[0])
+
+    def _measure(self, predict: Predict, found: list[dict[str, Any]]) -> dict[str, float]:
+        """Metrics of a program on the test split; its predictions are added to `found`."""
+
+        def answer(batch: Batch) -> Prediction:
+            answers = predict(samples_of(batch))
+            found.extend(answers)
+            return joined(answers)
+
+        self.task.answer_by(answer)
+        trainer = L.Trainer(accelerator="cpu", devices=1, default_root_dir=self.folder, **dict.fromkeys(OFF, False))
+        trainer.test(self.task, datamodule=self.data, verbose=False)
+        return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+    def _samples(self) -> list[Any]:
+        """Samples beside those of the metrics, until there are enough, from the splits in their order.
+
+        Raises:
+            DataError: the data has too few.
+        """
+        known = len(self.data.dataset("test", "evaluate")) if self.metrics else 0
+        found: list[Any] = []
+        for split in ORDER if known < LEAST else ():
+            if self.data.has(split) and not (split == "test" and known):
+                found += self._read(split, LEAST - known - len(found))
+        if known + len(found) < LEAST:
+            raise DataError(
+                f"the gate compares {LEAST} {self.data.noun}, but {type(self.data).__name__} has "
+                f"{known + len(found)}: add --images with a folder of more"
+            )
+        return found
+
+    def _first(self) -> list[Any]:
+        return self._read("test", TIMED)
+
+    def _read(self, split: Split, most: int) -> list[Any]:
+        source = self.data.dataset(split, "evaluate")
+        rows = range(min(len(source), most))
+        return samples_of(self.data.collate([source[(0, row)] for row in rows])) if rows else []
+
+
+def images_below(folder: Path) -> list[np.ndarray]:
+    """All images below a folder.
+
+    Raises:
+        DataError: no such folder, fewer images than a gate needs, or one that cannot be read.
+    """
+    if not folder.is_dir():
+        raise DataError(f"--images {folder} is not a folder")
+    data = UnlabeledImages(str(folder), workers=0)
+    data.set_original_size()
+    data.setup("predict")
+    source = data.dataset("train", "evaluate")
+    if len(source) < LEAST:
+        raise DataError(f"--images {folder} has {len(source)} images, but the gate compares {LEAST} or more: add some")
+    return [source[(0, row)]["image"] for row in range(len(source))]
+
+
+def features_of(predictor: Predictor) -> Predict:
+    """The features of a predictor's task in place of its answers."""
+
+    def predict(samples: Sequence[Any]) -> list[dict[str, Any]]:
+        batch = predictor.data.collate([predictor.prepare(sample) for sample in samples])
+        with torch.inference_mode():
+            image = predictor.task.on_after_batch_transfer(batch, 0)["image"]
+            return [{"features": row} for row in predictor.task.features(image).float().numpy()]
+
+    return lambda samples: [one for start in range(0, len(samples), 32) for one in predict(samples[start : start + 32])]
+
+
+def latency(predict: Predict, samples: Sequence[Any]) -> float:
+    """Median time in milliseconds of a sample alone, after a first one."""
+    predict(samples[:1])
+    times = []
+    for i in range(TIMED):
+        start = time.perf_counter()
+        predict([samples[i % len(samples)]])
+        times.append(time.perf_counter() - start)
+    return 1000 * float(np.median(times))

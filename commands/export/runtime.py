@@ -1,0 +1,107 @@
+"""Exported files as predictors; ONNX by onnxruntime alone, without torch and Lightning."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from commands.export.extra import need
+from commands.export.metadata import KEY, parsed
+from modules.contracts import DataError
+
+BATCH = 32  # most images of one size in a run
+
+
+class ImageModel:
+    """Base of the predictors by files; the same interface as `commands.predictor.Predictor`.
+
+    Args:
+        path: of the file.
+        text: its metadata.
+
+    Attributes: `metadata` is that of the file; `task` the name of its class; `classes` names the classes, null without.
+
+    Raises:
+        DataError: the file is of another program.
+    """
+
+    def __init__(self, path: Path, text: str | None):
+        self.path = path
+        self.metadata = parsed(text, path)
+        self.task: str = self.metadata["task"]
+        self.classes: list[str] | None = self.metadata["classes"]
+
+    def outputs(self, inputs: dict[str, np.ndarray]) -> Sequence[np.ndarray]:
+        """Outputs of the file in the order of `metadata["outputs"]`."""
+        raise NotImplementedError
+
+    def __call__(self, samples: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+        """Predictions of images uint8 RGB (H, W, 3) of any sizes, one dict each; those of one size run together.
+
+        Raises:
+            DataError: a sample is no such array.
+        """
+        found: list[dict[str, Any]] = [{} for _ in samples]
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for i, image in enumerate(samples):
+            if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+                raise DataError(f"image {i} is no array uint8 (H, W, 3)")
+            groups.setdefault(image.shape, []).append(i)
+        for rows in groups.values():
+            for start in range(0, len(rows), BATCH):
+                part = rows[start : start + BATCH]
+                for row, answer in zip(part, self.run(np.stack([samples[i] for i in part])), strict=True):
+                    found[row] = answer
+        return found
+
+    def run(self, batch: np.ndarray) -> list[dict[str, Any]]:
+        """Predictions of a batch uint8 (B, H, W, 3), one dict per image; padding behind `count` is cut off."""
+        values = dict(zip(self.metadata["outputs"], self.outputs({"image": batch}), strict=True))
+        counts = values.pop("count", None)
+        return [
+            {name: value[i] if counts is None else value[i][: counts[i]] for name, value in values.items()}
+            for i in range(len(batch))
+        ]
+
+
+class OnnxModel(ImageModel):
+    """Predictions of an ONNX file.
+
+    Args:
+        path: the file.
+        threads: of onnxruntime; null for its own choice.
+
+    Raises:
+        DataError: no such file, no ONNX file, one of another program, or one that onnxruntime cannot run.
+        ConfigError: onnxruntime is not installed.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None):
+        self.session = session_of(path, threads)
+        super().__init__(path, self.session.get_modelmeta().custom_metadata_map.get(KEY))
+
+    def outputs(self, inputs: dict[str, np.ndarray]) -> Sequence[np.ndarray]:
+        return self.session.run(self.metadata["outputs"], inputs)
+
+
+def session_of(path: Path, threads: int | None = None) -> Any:
+    """An onnxruntime session on the CPU.
+
+    Raises:
+        DataError: no such file, or one that onnxruntime cannot load; says why.
+        ConfigError: onnxruntime is not installed.
+    """
+    runtime = need("onnxruntime")
+    if not path.is_file():
+        raise DataError(f"there is no file {path}: --onnx takes a file that `export` wrote")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    if threads:
+        options.intra_op_num_threads = threads
+    try:
+        return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has no base class of its errors
+        said = " ".join(str(error).split())
+        why = "it is no ONNX file, or a damaged one" if "rotobuf" in said else said[:200]
+        raise DataError(f"{path} cannot be run by onnxruntime {runtime.__version__}: {why}") from error

@@ -1,0 +1,41 @@
+"""Files of torch.export (.pt2): graphs as PyTorch runs them without their code."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from commands.export.metadata import KEY
+from commands.export.onnx_file import traced
+from commands.export.runtime import ImageModel
+from modules.contracts import writing
+from modules.export import Graph
+
+
+def write_torch(graph: Graph, path: Path, metadata: dict[str, Any], name: str) -> None:
+    """Write a graph as a file of torch.export; arguments as `write_onnx`.
+
+    Raises:
+        ConfigError: an operation cannot be exported.
+        DataError: the file cannot be written.
+    """
+    program = traced(graph, name)
+    with writing(path), path.open("wb") as file:
+        torch.export.save(program, file, extra_files={KEY: json.dumps(metadata)})
+
+
+class TorchModel(ImageModel):
+    """Predictions of a file of torch.export, as `OnnxModel` gives them."""
+
+    def __init__(self, path: Path):
+        extra = {KEY: ""}
+        with path.open("rb") as file:
+            self.program = torch.export.load(file, extra_files=extra).module()
+        super().__init__(path, extra[KEY])
+
+    def outputs(self, inputs: dict[str, np.ndarray]) -> Sequence[np.ndarray]:
+        with torch.inference_mode():
+            return [out.numpy() for out in self.program(*map(torch.from_numpy, inputs.values()))]

@@ -1,0 +1,179 @@
+"""`export` writes a file that answers as PyTorch does, or none; `predict` and `test` run it."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from commands.export import command, onnx_file
+from commands.export.runtime import ImageModel, OnnxModel
+from modules.export import graph, preprocess
+from tests.helpers.commands import ROOT, values
+
+BLOCKED = """
+import sys
+class Blocked:
+    def find_spec(self, name, *rest):
+        if name.partition(".")[0] in ("torch", "lightning", "timm", "commands", "cv2"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Blocked())
+sys.argv = ["onnx_minimal.py", *sys.argv[2:]]
+import runpy
+runpy.run_path({path!r}, run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="session")
+def exported(trained, tmp_path_factory) -> Path:
+    """An ONNX file of the tiny classification."""
+    import cli
+
+    out = tmp_path_factory.mktemp("exported") / "model.onnx"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["cli.py"])
+        typed = ["export", "--ckpt_path", str(trained), "--out", str(out), "--data_license", "CC0"]
+        assert cli.main(typed) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory) -> Path:
+    """A folder of images of several sizes."""
+    folder, random = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for i, size in enumerate([(40, 50), (32, 32), (90, 33)]):
+        Image.fromarray(random.integers(0, 256, (*size, 3), np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+def test_the_gate_reports_both_and_the_file_tells_what_it_is(trained, exported):
+    report = json.loads((exported.parent / "export_report.json").read_text())["model.onnx"]
+    assert report["samples"] >= 64 and report["refused"] == []
+    assert report["differences"]["label"]["agreement"] == 1
+    assert report["differences"]["scores"]["relative"] <= 1e-3
+    ours, theirs = report["metrics"]["PyTorch"], report["metrics"]["onnx"]
+    assert ours["test/accuracy"] == theirs["test/accuracy"] == pytest.approx(values(trained)["test/accuracy"], abs=1e-6)
+    about = OnnxModel(exported).metadata
+    assert about["task"] == "Classification" and about["data_license"] == "CC0"
+    assert about["preprocessing"] == {"kind": "center_crop", "size": [32, 32]}
+    assert {row["metric"] for row in about["results"]} >= {"test/accuracy"}
+
+
+def test_predict_and_test_write_the_same_files(graft, trained, exported, photos):
+    folder = ["--data", "UnlabeledImages", "--data.root", str(photos), "--data.workers", "0"]
+    precision = ["--trainer.precision", "32"]
+    for name, weights in (("torch", ["--ckpt_path", str(trained)]), ("onnx", ["--onnx", str(exported)])):
+        assert graft("predict", *weights, *folder, *precision, "--run_dir", f"predict_{name}") == (0, "")
+        assert graft("test", *weights, *precision, "--run_dir", f"test_{name}") == (0, "")
+    ours, theirs = (list(csv.reader(Path(f"predict_{n}/predictions/predict.csv").open())) for n in ("torch", "onnx"))
+    assert [row[:2] for row in ours] == [row[:2] for row in theirs] and len(ours) == 4
+    numbers = (np.array([row[2:] for row in rows[1:]], float) for rows in (ours, theirs))
+    assert np.abs(np.subtract(*numbers)).max() < 1e-4
+    ours, theirs = values("test_torch"), values("test_onnx")
+    assert theirs == pytest.approx({name: ours[name] for name in theirs}, abs=1e-4) and "test/accuracy" in theirs
+    assert {p.name for p in Path("test_onnx/predictions").iterdir()} == {
+        p.name for p in Path("test_torch/predictions").iterdir()
+    }
+
+
+def test_the_minimal_example_needs_neither_torch_nor_this_program(exported, photos):
+    script = BLOCKED.format(path=str(ROOT / "examples" / "onnx_minimal.py"))
+    typed = [sys.executable, "-c", script, "-", str(exported), *map(str, sorted(photos.iterdir()))]
+    run = subprocess.run(typed, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    said, model = run.stdout.splitlines(), OnnxModel(exported)
+    images = [np.asarray(Image.open(path)) for path in sorted(photos.iterdir())]
+    labels = [model.classes[answer["label"]] for answer in model(images)]
+    assert [line.split(": ")[1].split(" (")[0] for line in said] == labels
+
+
+class Eager(ImageModel):
+    """A graph run by torch, as the file would be."""
+
+    graphs: dict[Path, tuple] = {}
+
+    def __init__(self, path, threads):
+        self.module, text = self.graphs[path]
+        super().__init__(path, json.dumps(text))
+
+    def outputs(self, inputs):
+        with torch.inference_mode():
+            return [out.numpy() for out in self.module(*map(torch.from_numpy, inputs.values()))]
+
+
+def wrong_mean(patch):
+    patch.setattr(graph.Normalize, "forward", lambda self, image: (image - 0.9 * self.mean) / self.std)
+
+
+def swapped_channels(patch):
+    right = graph.ImageGraph.forward
+    patch.setattr(graph.ImageGraph, "forward", lambda self, image: right(self, image.flip(-1)))
+
+
+def another_resize(patch):
+    def nearest(image, resized, rows, columns):
+        scale = torch.tensor(image.shape[1:3]) / resized
+        places = ((at * s).long().clamp_max(n - 1) for at, s, n in zip((rows, columns), scale, image.shape[1:3]))
+        rows, columns = places
+        return image.index_select(1, rows).index_select(2, columns).permute(0, 3, 1, 2).float()
+
+    patch.setattr(preprocess, "linear", nearest)
+
+
+@pytest.mark.parametrize("sabotage", [None, wrong_mean, swapped_channels, another_resize])
+def test_a_sabotaged_export_is_refused(graft, trained, tmp_path, monkeypatch, sabotage):
+    def write(made, path, metadata, name):
+        Eager.graphs[path] = made.module, metadata
+        path.touch()
+
+    monkeypatch.setattr(onnx_file, "write_onnx", write)
+    monkeypatch.setattr(command, "OnnxModel", Eager)
+    random = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for i in range(64):  # of another size than the network's
+        image = Image.fromarray(random.integers(0, 256, (6, 8, 3), np.uint8)).resize((60, 48 + i % 9))
+        image.save(tmp_path / "photos" / f"{i}.png")
+    if sabotage:
+        sabotage(monkeypatch)
+    code, said = graft("export", "--ckpt_path", str(trained), "--out", "model.onnx", "--images", "photos")
+    assert (code, Path("model.onnx").exists()) == ((1, False) if sabotage else (0, True)), said
+    assert not list(Path().glob(".export*"))
+    if sabotage:
+        assert ("model.onnx" in said and "label" in said) or "scores" in said
+
+
+@pytest.mark.parametrize(
+    ("code", "typed", "names"),
+    [
+        (2, "--format tflite", ["--format", "tflite", "onnx"]),
+        (2, "--half --quantize static", ["--half", "--quantize"]),
+        (2, "--format pt2 --quantize static", ["--quantize", "pt2"]),
+        (2, "--frmat onnx", ["--frmat", "--format"]),
+        (1, "--images nowhere --format pt2", ["--images", "nowhere"]),
+        (1, "--images few --format pt2", ["--images", "few", 64]),
+    ],
+)
+def test_bad_input_of_export(refused, trained, tmp_path, code, typed, names):
+    (tmp_path / "few").mkdir()
+    Image.new("RGB", (40, 40)).save(tmp_path / "few" / "a.png")
+    refused(code, ["export", "--ckpt_path", str(trained), "--out", "out/model.onnx", *typed.split()], *names)
+
+
+def test_bad_input_of_files(refused, exported, tmp_path):
+    (tmp_path / "text.onnx").write_text("no model")
+    refused(1, ["predict", "--onnx", "nothing.onnx", "--data", "Shapes"], "nothing.onnx")
+    refused(1, ["predict", "--onnx", "text.onnx", "--data", "Shapes"], "text.onnx")
+    refused(2, ["test", "--onnx", str(exported), "--ckpt_path", "latest"], "--onnx", "--ckpt_path")
+    typed = ["test", "--onnx", str(exported), "--config", "tasks/semantic_segmentation.yaml"]
+    refused(2, typed, "Classification", "SemanticSegmentation")
+    refused(2, ["export", "--format", "onnx"], "--ckpt_path")
+
+
+def test_a_missing_package_is_named_with_its_extra(refused, trained, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    refused(2, ["export", "--ckpt_path", str(trained)], "onnxruntime", "graft[export]")
