@@ -70,7 +70,8 @@ def test_predict_and_test_write_the_same_files(graft, trained, exported, photos)
     for name, weights in (("torch", ["--ckpt_path", str(trained)]), ("onnx", ["--onnx", str(exported)])):
         assert graft("predict", *weights, *folder, *precision, "--run_dir", f"predict_{name}") == (0, "")
         assert graft("test", *weights, *precision, "--run_dir", f"test_{name}") == (0, "")
-    ours, theirs = (list(csv.reader(Path(f"predict_{n}/predictions/predict.csv").open())) for n in ("torch", "onnx"))
+    texts = (Path(f"predict_{name}/predictions/predict.csv").read_text() for name in ("torch", "onnx"))
+    ours, theirs = (list(csv.reader(text.splitlines())) for text in texts)
     assert [row[:2] for row in ours] == [row[:2] for row in theirs] and len(ours) == 4
     numbers = (np.array([row[2:] for row in rows[1:]], float) for rows in (ours, theirs))
     assert np.abs(np.subtract(*numbers)).max() < 1e-4
@@ -117,10 +118,10 @@ def swapped_channels(patch):
 
 def another_resize(patch):
     def nearest(image, resized, rows, columns):
-        scale = torch.tensor(image.shape[1:3]) / resized
-        places = ((at * s).long().clamp_max(n - 1) for at, s, n in zip((rows, columns), scale, image.shape[1:3]))
-        rows, columns = places
-        return image.index_select(1, rows).index_select(2, columns).permute(0, 3, 1, 2).float()
+        for axis, places in enumerate((rows, columns)):
+            length = image.shape[1 + axis]
+            image = image.index_select(1 + axis, (places * length / resized[axis]).long().clamp(max=length - 1))
+        return image.permute(0, 3, 1, 2).float()
 
     patch.setattr(preprocess, "linear", nearest)
 
