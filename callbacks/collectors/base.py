@@ -3,16 +3,18 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule
 from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import pad
 
 from modules.contracts import Backbone, Batch, Prediction
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningDataModule, LightningModule
 
 NAME = 96  # bytes of an id that are kept, its end
 HASH_MULTIPLIER = 2654435761  # 2**32 / golden ratio: its multiples modulo 2**32 are spread evenly
@@ -32,18 +34,20 @@ class Collector:
         self.sample = Highest(keep)
         self.worst = Highest(keep)
 
-    def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
+    def update(self, batch: Batch, outputs: Prediction, task: "LightningModule", first: int) -> None:
         """Add the predictions of one batch, whose first sample is number `first` of the split."""
         raise NotImplementedError
 
-    def write(self, folder: Path, stage: str, task: LightningModule) -> None:
+    def write(self, folder: Path, stage: str, task: "LightningModule") -> None:
         """Write metrics to files in `folder`, `<run>/predictions`; `stage` is val or test."""
 
-    def summarize(self, stage: str, task: LightningModule) -> Iterator[Table | str]:
+    def summarize(self, stage: str, task: "LightningModule") -> Iterator[Table | str]:
         """Tables and lines for the final report."""
         return iter(())
 
-    def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
+    def draw(
+        self, stage: str, task: "LightningModule", data: "LightningDataModule"
+    ) -> Iterator[tuple[str, np.ndarray]]:
         """Names and figures, uint8 (H, W, 3)."""
         return iter(())
 

@@ -1,15 +1,18 @@
 """Semantic maps drawn over their images, and the legend of their classes."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from lightning.pytorch import LightningDataModule
 
 from callbacks.figures.base import shorten
 from callbacks.figures.strips import Entry, swatch
 from modules.contracts import IGNORE
 from modules.contracts.palette import palette as default_palette
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningDataModule
 
 Palette = Sequence[tuple[int, int, int]]
 
@@ -19,7 +22,7 @@ PANEL = 200  # the longer side of an enlarged small image in pixels, about
 LEGEND = 20  # classes
 
 
-def palette_of(data: LightningDataModule, classes: list[str]) -> Palette:
+def palette_of(data: "LightningDataModule", classes: list[str]) -> Palette:
     """The colors that the data names, or Pascal VOC's."""
     return getattr(data, "palette", None) or default_palette(len(classes))  # not every data module has such colors
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
-
-from lightning.pytorch import LightningModule, Trainer
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from modules.contracts import Batch, Prediction
+
+if TYPE_CHECKING:  # `predict --onnx` writes without it
+    from lightning.pytorch import LightningModule, Trainer
 
 
 class Source(NamedTuple):
@@ -19,8 +20,8 @@ class Source(NamedTuple):
         threshold: lowest score, 0..1, of what is drawn; null leaves the choice to the writer.
     """
 
-    trainer: Trainer
-    task: LightningModule
+    trainer: "Trainer"
+    task: "LightningModule"
     batch: Batch
     threshold: float | None = None
 
@@ -77,6 +78,6 @@ class Writer:
         raise NotImplementedError
 
 
-def stage_of(trainer: Trainer) -> str:
+def stage_of(trainer: "Trainer") -> str:
     """Current stage as in file names: `val`, `test` or `predict`."""
     return "test" if trainer.testing else "predict" if trainer.predicting else "val"

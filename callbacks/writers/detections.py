@@ -4,8 +4,6 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_info
-
 from callbacks.writers.base import Source
 from callbacks.writers.coco_results import ResultFile
 from callbacks.writers.objects import ObjectImages
@@ -31,6 +29,8 @@ class DetectionFiles(ResultFile):
         if source.stage == "predict":
             if typed is None:
                 why = "that of the best F1 in the checkpoint's validation" if best else "as the checkpoint knows no F1"
+                from lightning.pytorch.utilities import rank_zero_info  # slow to import
+
                 rank_zero_info(f"drawing detections of score {sure:.2f} and more, {why}: --predictions.threshold SCORE")
             self.images = ObjectImages(source.folder, source.rank, source.task, sure)
 

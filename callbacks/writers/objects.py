@@ -1,15 +1,18 @@
 """Images with predicted detections, as files."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from lightning.pytorch import LightningModule
 from PIL import Image
 
 from callbacks.figures.base import shorten
 from callbacks.figures.objects import draw_objects, object_palette, stacked
 from callbacks.writers.images import ImageFiles, resized, seen
 from modules.contracts import Batch, Prediction
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule
 
 
 class ObjectImages(ImageFiles):
@@ -22,7 +25,7 @@ class ObjectImages(ImageFiles):
         threshold: lowest score of drawn detections.
     """
 
-    def __init__(self, folder: Path, rank: int, task: LightningModule, threshold: float) -> None:
+    def __init__(self, folder: Path, rank: int, task: "LightningModule", threshold: float) -> None:
         super().__init__(folder, rank, {"figures": ".jpg"})
         self.classes, self.backbone, self.threshold = task.classes, task.backbone, threshold
         self.palette = object_palette(len(task.classes))

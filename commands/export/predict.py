@@ -1,0 +1,127 @@
+"""`predict --onnx FILE --data UnlabeledImages`: predictions of an exported file without the libraries of training.
+
+Importing these takes longer than most predictions. Other data and further settings go the way of a checkpoint.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+BATCH = 32
+
+
+def options(argv: list[str]) -> argparse.Namespace | None:
+    """The options of a command that needs no more than this file; null for others."""
+    if argv[:1] != ["predict"]:
+        return None
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name in ("--onnx", "--data", "--data.root", "--run_dir"):
+        parser.add_argument(name, dest=name.strip("-").replace(".", "_"))
+    parser.add_argument("--data.workers", dest="workers")  # of no use here
+    parser.add_argument("--predictions.threshold", dest="threshold", type=float)
+    try:
+        own, rest = parser.parse_known_args(argv[1:])
+    except (argparse.ArgumentError, SystemExit):
+        return None
+    return own if own.onnx and own.data == "UnlabeledImages" and own.data_root and not rest else None
+
+
+def leave_out_training() -> None:
+    """Let modules of `callbacks` and `datamodules` be imported without all the others of their packages.
+
+    For a process that does nothing else: these packages stay without their names.
+    """
+    for name in ("callbacks", "datamodules"):
+        package = ModuleType(name)
+        package.__path__ = [str(ROOT / name)]
+        sys.modules.setdefault(name, package)
+
+
+def predict(own: argparse.Namespace) -> None:
+    """Run the command with the options of `options`.
+
+    Raises:
+        ConfigError: a package is missing, or the threshold is no score.
+        DataError: the file cannot be run, or an image cannot be read.
+    """
+    from callbacks.writers.base import Source
+    from commands.export.batches import joined, samples_of
+    from commands.export.runtime import OnnxModel
+    from datamodules.finding import find_images
+    from modules.contracts import ConfigError, DataError
+
+    if own.threshold is not None and not 0 <= own.threshold <= 1:
+        raise ConfigError(f"predictions.threshold is {own.threshold:g}, but it is a score, 0 to 1")
+    model, root = OnnxModel(Path(own.onnx).expanduser()), Path(own.data_root).expanduser()
+    if not root.is_dir():
+        raise DataError(f"data.root {root} is not a folder")
+    images = find_images(root)
+    if not images:
+        raise DataError(f"{root} has no images")
+    run = model.metadata["run"]["name"]
+    folder = Path(own.run_dir or f"runs/{run}/{datetime.now():%Y-%m-%d_%H-%M-%S}_predict").expanduser()
+    if folder.is_dir() and any(folder.iterdir()):
+        raise DataError(f"run directory {folder} is in use: it holds other files; choose another --run_dir")
+    print(f"{model.task} of {own.onnx} predicts all {len(images):,} images", flush=True)
+    writer: Any = None
+    try:
+        for batch in _batches(images, root):
+            found = joined(model(samples_of(batch)))
+            if writer is None:
+                writer = _writer(found)(Source(_trainer(model, folder), _task(model), batch, own.threshold))
+            writer.add(batch, found)
+    except BaseException:
+        if writer is not None:
+            writer.discard()
+        raise
+    writer.close()
+    for path in writer.merge(1):
+        print(f"predictions: {path}", flush=True)
+    for note in writer.notes:
+        print(note, flush=True)
+
+
+def _batches(images: list[Path], root: Path) -> Iterator[dict[str, Any]]:
+    """Batches of images in their own size, as data modules give them."""
+    import numpy as np
+    import torch
+
+    from datamodules.decoding import read_image
+
+    for start in range(0, len(images), BATCH):
+        paths = images[start : start + BATCH]
+        pixels = [read_image(path) for path in paths]
+        size = np.array([image.shape[:2] for image in pixels])
+        room = np.zeros((len(paths), *size.max(0), 3), np.uint8)
+        for place, image in zip(room, pixels, strict=True):
+            place[: image.shape[0], : image.shape[1]] = image
+        sizes = torch.from_numpy(size)
+        names = [str(path.relative_to(root)) for path in paths]
+        yield {"id": names, "image": torch.from_numpy(room).permute(0, 3, 1, 2), "size": sizes, "inside": sizes}
+
+
+def _writer(prediction: dict[str, Any]) -> Any:
+    """Class of the writer of such predictions, as registered in `callbacks.kinds.builtin`."""
+    from importlib import import_module
+
+    kinds = {"boxes": "detections.DetectionFiles", "mask": "masks.MaskFiles", "label": "labels.LabelFile"}
+    kinds["features"] = "features.FeatureFile"
+    module, name = next(path for key, path in kinds.items() if key in prediction).split(".")
+    return getattr(import_module(f"callbacks.writers.{module}"), name)
+
+
+def _trainer(model: Any, folder: Path) -> SimpleNamespace:
+    meaning = model.metadata["train"]["meaning"]
+    data = SimpleNamespace(
+        palette=meaning.get("palette"), mask_values=meaning.get("mask_values"), category_ids=None, image_ids=None
+    )
+    return SimpleNamespace(default_root_dir=folder, global_rank=0, testing=False, predicting=True, datamodule=data)
+
+
+def _task(model: Any) -> SimpleNamespace:
+    return SimpleNamespace(classes=model.classes, backbone=None, drawing_threshold=model.metadata["threshold"])
