@@ -29,6 +29,7 @@ LESS = {
     "compare": ["--seeds", "1"],
     "tune": ["--trials", "2", "--seeds", "0"],
     "evaluate": "--label_fractions 1.0 --num_neighbors 1 --num_images 4 --sgd_epochs 1".split(),
+    "export": ["--data.train", "64", "--data.workers", "0"],
     "gan": ["--trainer.callbacks", "null", "--data.image_size", "16"],
     "wgan": ["--trainer.callbacks", "null", "--data.image_size", "16", "--model.n_critic", "1"],
     "translation": ["--model.search.max_length", "8"],
@@ -42,6 +43,7 @@ SLOW = {
     "captioning",
     "compare",
     "detection",
+    "export",
     "generation",
     "semantic_segmentation",
     "training",
@@ -168,6 +170,9 @@ def graft(place, monkeypatch):
         for name in needed(command):
             if not Path("runs", name).exists():
                 run(f"fit --config tasks/{Path(name).parts[0]}.yaml")
+        for file in re.findall(r"--onnx (runs/\S+)", command):
+            if not Path(file).exists():
+                run(f"export --ckpt_path {Path(file).parent}")
         assert cli.main(cut(shlex.split(command))) == 0
 
     return run
@@ -176,6 +181,7 @@ def graft(place, monkeypatch):
 def needed(command: str) -> list[str]:
     """Runs that a command reads, below `runs/`."""
     found = re.findall(r"runs/([\w/]+)", command.partition("--run_dir")[0])
+    found = [name.removesuffix("/model") for name in found]  # a file that `export` writes there
     if config := re.search(r"tasks/(\w+)\.yaml --ckpt_path latest", command):
         found.append(f"{config[1]}/latest")
     return found
@@ -193,6 +199,8 @@ def cut(argv: list[str]) -> list[str]:
     if argv[0] == "predict":
         return [*argv, *LESS.get(data, FOLDER), *ONE]
     more = [word for key in (argv[0], config, data) for word in LESS.get(key, ())]
+    if argv[0] == "export":
+        return [*argv, *LESS["export"]]
     if argv[0] in ("evaluate", "test"):
         return [*argv, *more, *ONE]
     more += ["--data.num_labels", "4"] if "--data.num_labels" in argv else []
