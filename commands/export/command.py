@@ -20,15 +20,18 @@ from commands.export.gate import Gate, Predict, features_of
 from commands.export.report import Report
 from commands.export.runtime import OnnxModel
 from commands.fit import CLI
-from commands.next_commands import command_line
+from commands.next_commands import command_line, typed_options
 from commands.overview import program
 from commands.predictor import Predictor
+from datamodules import UnlabeledImages
+from datamodules.setting_roles import roles_of
 from modules.contracts import ConfigError, DataError, writing
 from modules.export import Graph, feature_graphs, preprocess_for
 from modules.training.transfer import read_checkpoint
 
 CALIBRATION = 128
 """Training samples by which int8 activations are calibrated, at most."""
+FLOAT32 = ("--trainer.precision", "32", "--trainer.accelerator", "cpu")
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -93,13 +96,15 @@ class Export(CLI):
                 f"hold: define its property `preprocessing`"
             )
         graphs = self._graphs()
+        self.datamodule.set_original_size()
+        gate = Gate(self.model, self.datamodule, self.options.images, not self.options.features)
         out = (self.options.out or run_of(self.checkpoint) / self._name()).expanduser()
         with writing(out):
             out.parent.mkdir(parents=True, exist_ok=True)
             folder = tempfile.TemporaryDirectory(dir=out.parent, prefix=".export_")
         with folder as aside:
             paths = self._write(graphs, Path(aside) / out.name)
-            report = self._gate(paths[0])
+            report = self._compare(gate, paths[0])
             report.print(CONSOLE)
             report.write(out.with_name("export_report.json"), out.name)
             if report.refused:
@@ -152,23 +157,28 @@ class Export(CLI):
     def _calibration(self) -> Iterator[dict[str, np.ndarray]]:
         if not self.datamodule.has("train"):
             raise ConfigError("--quantize is calibrated on training images, but the data has none: leave it out")
-        self.datamodule.set_original_size()
         source = self.datamodule.dataset("train", "evaluate")
         for row in np.linspace(0, len(source) - 1, min(len(source), CALIBRATION)).round().astype(int):
             (image,) = samples_of(self.datamodule.collate([source[(0, int(row))]]))
             yield {"image": image[None]}
 
-    def _gate(self, path: Path) -> Report:
+    def _compare(self, gate: Gate, path: Path) -> Report:
         """Compare the file with the network in PyTorch as `predict` runs it."""
-        self.datamodule.set_original_size()
-        theirs = (
-            torch_file.TorchModel(path) if self.options.format == "pt2" else OnnxModel(path, torch.get_num_threads())
-        )
-        ours: Predict = Predictor.load(self.checkpoint, "--trainer.precision", "32", "--trainer.accelerator", "cpu")
+        is_torch, threads = self.options.format == "pt2", torch.get_num_threads()
+        theirs = torch_file.TorchModel(path) if is_torch else OnnxModel(path, threads)
+        ours: Predict = Predictor.load(self.checkpoint, *self._inference(), *FLOAT32)
         if self.options.features:
             ours = features_of(ours)
-        gate = Gate(self.model, self.datamodule, self.options.images, not self.options.features, path.parent)
-        compared, sides, count = gate.compare(ours, theirs, ("PyTorch", self.options.format))
+        compared, sides, count = gate.compare(ours, theirs, ("PyTorch", self.options.format), path.parent)
         tolerance, sizes = TOLERANCES[self.precision], (self.checkpoint.stat().st_size, path.stat().st_size)
         refused = refusals(compared, tolerance)
         return Report(count, self.datamodule.noun, compared, sides, sizes, refused, self.precision, tolerance)
+
+    def _inference(self) -> list[str]:
+        """Typed settings of model and input, which are part of the file."""
+        roles = roles_of(UnlabeledImages)
+        found = typed_options(self.typed, "--model")
+        for option, words in typed_options(self.typed, "--data").items():
+            if roles.get(option.removeprefix("--data.").removeprefix("init_args.")) == "input":
+                found[option] = words
+        return [word for words in found.values() for word in words]

@@ -37,31 +37,36 @@ class Gate:
         data: set up, gives images in original size.
         images: folder whose images are compared in place of the data's; null for none.
         metrics: count the metrics of the test split.
-        folder: for lists of the data module, such as `skipped.txt`.
+
+    Raises:
+        DataError: there are too few images.
     """
 
-    def __init__(self, task: Task, data: DataModule, images: Path | None, metrics: bool, folder: Path):
-        self.task, self.data, self.folder = task, data, folder
+    def __init__(self, task: Task, data: DataModule, images: Path | None, metrics: bool):
+        self.task, self.data = task, data
         self.metrics = metrics and data.has("test") and type(task).score is not Task.score
         self.samples = images_below(images) if images else self._samples()
 
-    def compare(self, ours: Predict, theirs: Predict, names: Sequence[str]) -> tuple[list[Difference], list[Side], int]:
+    def compare(
+        self, ours: Predict, theirs: Predict, names: Sequence[str], folder: Path
+    ) -> tuple[list[Difference], list[Side], int]:
         """Differences of two programs' predictions, their metrics and latency, and the number of samples.
 
         Args:
             ours: the reference.
             theirs: the file.
             names: of both.
+            folder: for lists of the data module, such as `skipped.txt`.
         """
         sides, predictions = [], []
         for name, predict in zip(names, (ours, theirs), strict=True):
             found: list[dict[str, Any]] = []
-            measured = self._measure(predict, found) if self.metrics else {}
+            measured = self._measure(predict, found, folder) if self.metrics else {}
             predictions.append(found + predict(self.samples))
             sides.append(Side(name, measured, latency(predict, self.samples or self._first())))
         return differences(*predictions), sides, len(predictions[0])
 
-    def _measure(self, predict: Predict, found: list[dict[str, Any]]) -> dict[str, float]:
+    def _measure(self, predict: Predict, found: list[dict[str, Any]], folder: Path) -> dict[str, float]:
         """Metrics of a program on the test split; its predictions are added to `found`."""
 
         def answer(batch: Batch) -> Prediction:
@@ -70,7 +75,7 @@ class Gate:
             return joined(answers)
 
         self.task.answer_by(answer)
-        trainer = L.Trainer(accelerator="cpu", devices=1, default_root_dir=self.folder, **dict.fromkeys(OFF, False))
+        trainer = L.Trainer(accelerator="cpu", devices=1, default_root_dir=folder, **dict.fromkeys(OFF, False))
         trainer.test(self.task, datamodule=self.data, verbose=False)
         return {name: float(value) for name, value in trainer.callback_metrics.items()}
 

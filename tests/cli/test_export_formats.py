@@ -1,0 +1,89 @@
+"""Exports of all image tasks and formats, from fit to gate."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commands.export.runtime import OnnxModel
+from tests.helpers.commands import TINY
+
+pytestmark = pytest.mark.slow
+SMALL = [*TINY, "--model.backbone", "test_resnet"]
+
+
+@pytest.fixture(scope="module")
+def segmented(fit_once) -> Path:
+    sizes = "--data.train 48 --data.val 16 --data.test 16 --data.workers 0 --data.batch_size 8".split()
+    rest = "--trainer.max_epochs 1 --figures.samples 1 --trainer.precision 32 --model.backbone test_resnet".split()
+    return fit_once("--config", "tasks/semantic_segmentation.yaml", *sizes, *rest, "--data.image_size", "[48,64]")
+
+
+def report(folder: Path, name: str) -> dict:
+    return json.loads((folder / "export_report.json").read_text())[name]
+
+
+@pytest.mark.parametrize("typed", [[], ["--model.tta.flip", "true"], ["--model.tile_size", "32"]])
+def test_semantic_segmentation_answers_at_the_original_size(graft, segmented, typed):
+    assert graft("export", "--ckpt_path", str(segmented), "--out", "seg.onnx", *typed) == (0, "")
+    found = report(Path(), "seg.onnx")
+    assert found["differences"]["mask"]["agreement"] >= 0.9999
+    assert found["metrics"]["onnx"]["test/miou"] == pytest.approx(found["metrics"]["PyTorch"]["test/miou"], abs=1e-4)
+    (answer,) = OnnxModel(Path("seg.onnx"))([np.zeros((70, 35, 3), np.uint8)])
+    assert answer["mask"].shape == (70, 35) and answer["mask"].dtype == np.uint8
+
+
+def test_images_of_their_own_size_need_no_resizing(graft, segmented):
+    typed = ["--data.image_size", "null", "--out", "own.onnx"]
+    assert graft("export", "--ckpt_path", str(segmented), *typed) == (0, "")
+    (answer,) = OnnxModel(Path("own.onnx"))([np.zeros((70, 45, 3), np.uint8)])
+    assert answer["mask"].shape == (70, 45)
+
+
+def test_predict_by_a_file_writes_the_same_maps(graft, segmented):
+    assert graft("export", "--ckpt_path", str(segmented), "--out", "seg.onnx")[0] == 0
+    import cv2
+
+    folder = Path("photos")
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for i, size in enumerate([(50, 40), (64, 64), (33, 90)]):
+        cv2.imwrite(str(folder / f"{i}.png"), random.integers(0, 256, (*size, 3), np.uint8))
+    data = ["--data", "UnlabeledImages", "--data.root", "photos", "--data.workers", "0"]
+    assert graft("predict", "--onnx", "seg.onnx", *data, "--run_dir", "quick")[0] == 0
+    whole = ["--trainer.precision", "32"]
+    assert graft("predict", "--onnx", "seg.onnx", *data, *whole, "--run_dir", "whole")[0] == 0
+    assert graft("predict", "--ckpt_path", str(segmented), *data, *whole, "--run_dir", "torch")[0] == 0
+    files = {p.relative_to("torch") for p in Path("torch/predictions").rglob("*") if p.is_file()}
+    for run in ("quick", "whole"):
+        assert {p.relative_to(run) for p in Path(run, "predictions").rglob("*") if p.is_file()} == files
+        for i in range(3):
+            ours, theirs = (cv2.imread(f"{name}/predictions/masks/{i}.png", -1) for name in ("torch", run))
+            assert np.mean(ours != theirs) < 1e-3
+
+
+@pytest.mark.parametrize("config", ["simclr", "dino", "rotation", "autoencoder"])
+def test_pretraining_gives_features(graft, fit_once, config):
+    run = fit_once("--config", f"tasks/{config}.yaml", *SMALL)
+    assert graft("export", "--ckpt_path", str(run), "--out", "features.onnx") == (0, "")
+    assert report(Path(), "features.onnx")["differences"]["features"]["relative"] <= 1e-3
+
+
+@pytest.mark.parametrize(
+    "typed", [["--half"], ["--quantize", "static"], ["--format", "pt2"], ["--format", "pt2", "--half"], ["--features"]]
+)
+def test_formats_and_precisions(graft, trained, typed):
+    assert graft("export", "--ckpt_path", str(trained), "--out", "out/model", *typed) == (0, "")
+    found = report(Path("out"), "model")
+    assert found["precision"] == {"--half": "float16", "--quantize": "int8"}.get(typed[-2:][0], found["precision"])
+    assert found["samples"] >= 64 and not found["refused"]
+
+
+def test_a_sigmoid_per_class(graft, fit_once):
+    run = fit_once(
+        "--config", "tasks/classification.yaml", *SMALL, "--model.head", "Linear", "--model.head.loss", "binary"
+    )
+    assert graft("export", "--ckpt_path", str(run), "--out", "model.onnx") == (0, "")
+    (answer,) = OnnxModel(Path("model.onnx"))([np.zeros((32, 32, 3), np.uint8)])
+    assert not np.isclose(answer["scores"].sum(), 1)
