@@ -73,7 +73,7 @@ class Export(CLI):
         if self.options.half and self.options.quantize:
             raise ConfigError("--half and --quantize exclude each other: leave one of them out")
         if self.options.format == "pt2" and self.options.quantize:
-            raise ConfigError("--quantize is for --format onnx: leave one of them out")
+            raise ConfigError("--quantize is for --format onnx, not for pt2: leave one of them out")
         for package in PACKAGES if self.options.format == "onnx" else ():
             need(package)
         super().__init__(["test", "--ckpt_path", self.options.ckpt_path, *rest])
