@@ -14,11 +14,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.integration]
 
 FAMILIES = """alexnet cait_xxs24_224 coatnet_nano_rw_224 convnext_atto convnextv2_atto crossvit_tiny_240 cspdarknet53
 darknet17 deit_tiny_patch16_224 densenet121 dla34 dpn48b eca_nfnet_l0 edgenext_xx_small efficientformer_l1
-efficientnet_b0 efficientvit_b0 ese_vovnet19b_dw eva02_tiny_patch14_224 fastvit_t8 fbnetc_100 ghostnet_050 googlenet hardcorenas_a
-hrnet_w18_small inception_v3 lcnet_050 levit_128s mixer_s32_224 mnasnet_small mobilenetv2_050 mobilenetv3_small_050
-mobilenetv4_conv_small_050 mobilevit_xxs poolformer_s12 pvt_v2_b0 regnetx_002 repvgg_a0 res2net50_26w_4s resnest14d
-resnet18 rexnet_100 selecsls42b skresnet18 squeezenet1_1 swin_tiny_patch4_window7_224 swinv2_tiny_window8_256
-test_vit tiny_vit_5m_224 vgg11 vit_tiny_patch16_224 xception41""".split()
+efficientnet_b0 efficientvit_b0 ese_vovnet19b_dw eva02_tiny_patch14_224 fastvit_t8 fbnetc_100 ghostnet_050 googlenet
+hardcorenas_a hrnet_w18_small inception_v3 lcnet_050 levit_128s mixer_s32_224 mnasnet_small mobilenetv2_050
+mobilenetv3_small_050 mobilenetv4_conv_small_050 mobilevit_xxs poolformer_s12 pvt_v2_b0 regnetx_002 repvgg_a0
+res2net50_26w_4s resnest14d resnet18 rexnet_100 selecsls42b skresnet18 squeezenet1_1 swin_tiny_patch4_window7_224
+swinv2_tiny_window8_256 test_vit tiny_vit_5m_224 vgg11 vit_tiny_patch16_224 xception41""".split()
 REFUSED: dict[str, str] = {}
 """Backbones that cannot be exported -> a part of the sentence."""
 
