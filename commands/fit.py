@@ -52,8 +52,7 @@ class CLI(LightningCLI):
         self.name, self.typed = run_name(argv), argv
         if parse_known(argv).ckpt_path == "auto":
             argv = resume_or_start(argv, self.name)
-        more: list[str] = []
-        self.trained, self.exported, argv = read_exported(argv)
+        more, (self.trained, self.exported, argv) = [], read_exported(argv)
         if parse_known(argv).ckpt_path:
             self.trained = read_trained(argv, self.name)
             argv = [*without(argv, "--ckpt_path"), "--ckpt_path", str(self.trained.path)]

@@ -100,7 +100,7 @@ class Evaluation(L.LightningModule):
         Args:
             predict: batch of images in their original size (`DataModule.set_original_size`) to its predictions.
         """
-        self.on_after_batch_transfer = lambda batch, _: batch
+        self.on_after_batch_transfer = lambda batch, dataloader_idx: batch
         self.predict_step = lambda batch, index: predict(batch)
         self.eval_step = lambda batch, index, stage: self.score(predict(batch), batch, stage)
 

@@ -23,6 +23,7 @@ from commands.fit import CLI
 from commands.next_commands import command_line, typed_options
 from commands.overview import program
 from commands.predictor import Predictor
+from commands.trained import Trained
 from datamodules import UnlabeledImages
 from datamodules.setting_roles import roles_of
 from modules.contracts import ConfigError, DataError, writing
@@ -83,7 +84,7 @@ class Export(CLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         torch.set_float32_matmul_precision("highest")
-        content = read_checkpoint(self.checkpoint)
+        content = read_checkpoint(self.file)
         self.model.on_load_checkpoint(content)
         self.model.load_state_dict(content["state_dict"])
         self.model.eval()
@@ -98,7 +99,7 @@ class Export(CLI):
         graphs = self._graphs()
         self.datamodule.set_original_size()
         gate = Gate(self.model, self.datamodule, self.options.images, not self.options.features)
-        out = (self.options.out or run_of(self.checkpoint) / self._name()).expanduser()
+        out = (self.options.out or run_of(self.file) / self._name()).expanduser()
         with writing(out):
             out.parent.mkdir(parents=True, exist_ok=True)
             folder = tempfile.TemporaryDirectory(dir=out.parent, prefix=".export_")
@@ -116,6 +117,17 @@ class Export(CLI):
         if self.options.format == "onnx" and self.datamodule.noun == "images":
             line = command_line("predict", "--onnx", str(out), "--data", "UnlabeledImages", "--data.root", "FOLDER")
             CONSOLE.print(f"next, your images: {line}", markup=False)
+
+    @property
+    def file(self) -> Path:
+        """The checkpoint."""
+        return self.known.path
+
+    @property
+    def known(self) -> Trained:
+        """Facts about the training."""
+        assert self.trained is not None  # --ckpt_path is required
+        return self.trained
 
     @property
     def precision(self) -> str:
@@ -139,7 +151,7 @@ class Export(CLI):
         name = self.model.backbone.name if self.model.backbone else type(self.model).__name__
         first, *others = graphs
         paths = [path, *(path.with_name(f"{path.stem}.{part}{path.suffix}") for part in others)]
-        about = describe(self.trained, self.model, self.datamodule, self.preprocessing, graphs[first]) | {
+        about = describe(self.known, self.model, self.datamodule, self.preprocessing, graphs[first]) | {
             "parts": dict(zip(others, [part.name for part in paths[1:]], strict=True)),
             "precision": self.precision,
             "opset": onnx_file.OPSET if self.options.format == "onnx" else None,
@@ -166,11 +178,10 @@ class Export(CLI):
         """Compare the file with the network in PyTorch as `predict` runs it."""
         is_torch, threads = self.options.format == "pt2", torch.get_num_threads()
         theirs = torch_file.TorchModel(path) if is_torch else OnnxModel(path, threads)
-        ours: Predict = Predictor.load(self.checkpoint, *self._inference(), *FLOAT32)
-        if self.options.features:
-            ours = features_of(ours)
+        predictor = Predictor.load(self.file, *self._inference(), *FLOAT32)
+        ours: Predict = features_of(predictor) if self.options.features else predictor
         compared, sides, count = gate.compare(ours, theirs, ("PyTorch", self.options.format), path.parent)
-        tolerance, sizes = TOLERANCES[self.precision], (self.checkpoint.stat().st_size, path.stat().st_size)
+        tolerance, sizes = TOLERANCES[self.precision], (self.file.stat().st_size, path.stat().st_size)
         refused = refusals(compared, tolerance)
         return Report(count, self.datamodule.noun, compared, sides, sizes, refused, self.precision, tolerance)
 

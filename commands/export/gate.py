@@ -23,7 +23,9 @@ LEAST = 64
 TIMED = 20
 """Runs by which latency is measured, of a sample each."""
 ORDER: tuple[Split, ...] = ("test", "val", "train")
-OFF = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+OFF: dict[str, Any] = dict.fromkeys(
+    ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+)
 
 Predict = Callable[[Sequence[Any]], list[dict[str, Any]]]
 """Samples to their predictions, a dict each."""
@@ -75,7 +77,7 @@ class Gate:
             return joined(answers)
 
         self.task.answer_by(answer)
-        trainer = L.Trainer(accelerator="cpu", devices=1, default_root_dir=folder, **dict.fromkeys(OFF, False))
+        trainer = L.Trainer(accelerator="cpu", devices=1, default_root_dir=folder, **OFF)
         trainer.test(self.task, datamodule=self.data, verbose=False)
         return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
@@ -85,7 +87,8 @@ class Gate:
         Raises:
             DataError: the data has too few.
         """
-        known = len(self.data.dataset("test", "evaluate")) if self.metrics else 0
+        test: Any = self.data.dataset("test", "evaluate")
+        known = len(test) if self.metrics else 0
         found: list[Any] = []
         for split in ORDER if known < LEAST else ():
             if self.data.has(split) and not (split == "test" and known):
@@ -101,7 +104,7 @@ class Gate:
         return self._read("test", TIMED)
 
     def _read(self, split: Split, most: int) -> list[Any]:
-        source = self.data.dataset(split, "evaluate")
+        source: Any = self.data.dataset(split, "evaluate")
         rows = range(min(len(source), most))
         return samples_of(self.data.collate([source[(0, row)] for row in rows])) if rows else []
 
@@ -117,7 +120,7 @@ def images_below(folder: Path) -> list[np.ndarray]:
     data = UnlabeledImages(str(folder), workers=0)
     data.set_original_size()
     data.setup("predict")
-    source = data.dataset("train", "evaluate")
+    source: Any = data.dataset("train", "evaluate")
     if len(source) < LEAST:
         raise DataError(f"--images {folder} has {len(source)} images, but the gate compares {LEAST} or more: add some")
     return [source[(0, row)]["image"] for row in range(len(source))]
@@ -125,12 +128,13 @@ def images_below(folder: Path) -> list[np.ndarray]:
 
 def features_of(predictor: Predictor) -> Predict:
     """The features of a predictor's task in place of its answers."""
+    task: Any = predictor.task
 
     def predict(samples: Sequence[Any]) -> list[dict[str, Any]]:
         batch = predictor.data.collate([predictor.prepare(sample) for sample in samples])
         with torch.inference_mode():
-            image = predictor.task.on_after_batch_transfer(batch, 0)["image"]
-            return [{"features": row} for row in predictor.task.features(image).float().numpy()]
+            image = task.on_after_batch_transfer(batch, 0)["image"]
+            return [{"features": row} for row in task.features(image).float().numpy()]
 
     return lambda samples: [one for start in range(0, len(samples), 32) for one in predict(samples[start : start + 32])]
 

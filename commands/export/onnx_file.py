@@ -16,7 +16,7 @@ import torch
 from commands.export.extra import need
 from commands.export.metadata import KEY
 from modules.contracts import ConfigError, writing
-from modules.export import Graph
+from modules.export import Graph, ImageGraph
 
 OPSET = 20
 """Of every file; onnxruntime 1.17 and later run it."""
@@ -52,7 +52,7 @@ def write_onnx(graph: Graph, path: Path, metadata: dict[str, Any], name: str) ->
     program = traced(graph, name)
     renamed = tuple(graph.dynamic.get(key, {}) for key in graph.inputs)
     with _silent(), _one_sentence(name):
-        made = torch.onnx.export(
+        made: Any = torch.onnx.export(
             program,
             dynamo=True,
             opset_version=OPSET,
@@ -150,6 +150,6 @@ def half(graph: Graph, name: str) -> None:
     Raises:
         ConfigError: the graph is of another kind.
     """
-    if not hasattr(graph.module, "set_half"):
+    if not isinstance(graph.module, ImageGraph):
         raise ConfigError(f"--half is for tasks on single images, but {name} is another: leave it out")
     graph.module.set_half()

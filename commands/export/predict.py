@@ -115,7 +115,7 @@ def _writer(prediction: dict[str, Any]) -> Any:
     return getattr(import_module(f"callbacks.writers.{module}"), name)
 
 
-def _trainer(model: Any, folder: Path) -> SimpleNamespace:
+def _trainer(model: Any, folder: Path) -> Any:
     meaning = model.metadata["train"]["meaning"]
     data = SimpleNamespace(
         palette=meaning.get("palette"), mask_values=meaning.get("mask_values"), category_ids=None, image_ids=None
@@ -123,5 +123,5 @@ def _trainer(model: Any, folder: Path) -> SimpleNamespace:
     return SimpleNamespace(default_root_dir=folder, global_rank=0, testing=False, predicting=True, datamodule=data)
 
 
-def _task(model: Any) -> SimpleNamespace:
+def _task(model: Any) -> Any:
     return SimpleNamespace(classes=model.classes, backbone=None, drawing_threshold=model.metadata["threshold"])

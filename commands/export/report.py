@@ -62,7 +62,8 @@ class Report(NamedTuple):
                 rows.append((f"{one.key}: difference", "", said))
         rows += [(name, f"{value:.4f}", f"{theirs.metrics[name]:.4f}") for name, value in sorted(ours.metrics.items())]
         rows.append(("milliseconds per sample", f"{ours.milliseconds:.2f}", f"{theirs.milliseconds:.2f}"))
-        rows.append(("megabytes", *(f"{size / 1e6:.2f}" for size in self.sizes)))
+        first, second = (f"{size / 1e6:.2f}" for size in self.sizes)
+        rows.append(("megabytes", first, second))
         return rows
 
     def print(self, console: Console) -> None:

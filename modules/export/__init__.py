@@ -3,7 +3,7 @@
 A task joins by `Task.graphs`; see `modules.export.graph`.
 """
 
-from modules.export.graph import Graph, ImageNetwork, image_graph
+from modules.export.graph import Graph, ImageGraph, ImageNetwork, image_graph
 from modules.export.networks import Classifier, FeatureExtractor, Segmenter, feature_graphs
 from modules.export.preprocess import Geometry, Preprocess, preprocess_for
 
@@ -12,6 +12,7 @@ __all__ = [
     "FeatureExtractor",
     "Geometry",
     "Graph",
+    "ImageGraph",
     "ImageNetwork",
     "Preprocess",
     "Segmenter",

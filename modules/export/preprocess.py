@@ -43,11 +43,11 @@ class CenterCrop(Preprocess):
 
     def __init__(self, size: int):
         super().__init__()
-        self.canvas = (size, size)
+        self.size, self.canvas = size, (size, size)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Geometry]:
         sides = torch.stack([side(image, 1), side(image, 2)])
-        square = self.canvas[0]
+        square = self.size
         resized = (sides * (square / sides.min())).round().clamp_min(1)
         start = ((resized - square) / 2).floor()
         rows, columns = (torch.arange(square, dtype=torch.float64) + start[axis] for axis in (0, 1))
@@ -60,14 +60,14 @@ class Letterbox(Preprocess):
 
     def __init__(self, size: tuple[int, int]):
         super().__init__()
-        self.canvas = size
+        self.size = self.canvas = size
 
     def forward(self, image: Tensor) -> tuple[Tensor, Geometry]:
         sides = torch.stack([side(image, 1), side(image, 2)])
-        canvas = torch.tensor(self.canvas, dtype=torch.float64)
+        canvas = torch.tensor(self.size, dtype=torch.float64)
         scale = (canvas / sides).min()
         inside = torch.minimum((sides * scale).round(), canvas).clamp_min(1)
-        rows, columns = (torch.arange(length, dtype=torch.float64) for length in self.canvas)
+        rows, columns = (torch.arange(length, dtype=torch.float64) for length in self.size)
         resized = torch.where(
             (inside < sides).any(), area(image, inside, rows, columns), linear(image, inside, rows, columns)
         )

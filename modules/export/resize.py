@@ -29,11 +29,11 @@ def linear(image: Tensor, resized: Tensor, rows: Tensor, columns: Tensor) -> Ten
     strips = []
     for row, weight in zip((above, below), vertical, strict=True):
         lines = image.index_select(1, row)
-        mixed = sum(
+        near, far = (
             lines.index_select(2, column).float() * share[:, None]
             for column, share in zip((left, right), horizontal, strict=True)
         )
-        strips.append(((mixed / 16).floor().double() * weight[:, None, None] / 65536).floor())  # 27 bits
+        strips.append((((near + far) / 16).floor().double() * weight[:, None, None] / 65536).floor())  # 27 bits
     return ((strips[0] + strips[1] + 2) / 4).floor().float().permute(0, 3, 1, 2)
 
 
