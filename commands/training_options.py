@@ -41,7 +41,9 @@ def check_training_options(
     names = typed_names(typed)
     for name in OFF if command != "fit" else ():
         if name in names and settings[name] != OFF[name]:
-            raise ConfigError(f"{name} is {settings[name]}, but {command} trains nothing: leave --{name} out")
+            raise ConfigError(
+                f"{name} is {str(settings[name]).lower()}, but {command} trains nothing: leave --{name} out"
+            )
     typed_rate = "model.optim.lr" in names
     if settings.find_lr and command == "fit":
         if typed_rate:

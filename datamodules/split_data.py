@@ -15,7 +15,7 @@ from datamodules.pairs import Pairs
 from datamodules.samples import collate
 from datamodules.setting_roles import Role
 from datamodules.source import Source
-from modules.contracts import Batch, ConfigError, DataError, writing
+from modules.contracts import Batch, ConfigError, DataError, counted, writing
 from modules.contracts.data_info import DataInfo
 
 Samples = Source | Pairs
@@ -131,14 +131,16 @@ class SplitData(DataModule):
     collate = staticmethod(collate)
 
     def describe(self) -> list[str]:
-        lines = [f"{split}: {len(rows):,} {self.noun}{self.about(split)}" for split, (_, rows) in self.splits.items()]
+        lines = [
+            f"{split}: {counted(len(rows), self.noun)}{self.about(split)}" for split, (_, rows) in self.splits.items()
+        ]
         lines += self.more() + self.unlabeled
         if self.folds:
             lines.append(f"test is fold {self.held_out_fold} of {self.folds} of the training {self.noun}")
         if self.others:
             lines.append(f"left out: files of kinds that are not read: {count_suffixes(self.others)}")
         if self.skipped:
-            lines.append(f"skipped: {len(self.skipped)} {self.noun} that cannot be used, listed in skipped.txt")
+            lines.append(f"skipped: {counted(len(self.skipped), self.noun)} that cannot be used, listed in skipped.txt")
         return lines + self.shared
 
     def about(self, split: Split) -> str:
