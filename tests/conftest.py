@@ -114,3 +114,20 @@ def image_folder(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture(scope="module")
+def blank_figures() -> Iterator[Callable]:
+    """Leave figures blank, as drawing takes a fifth of a short run; gives the method that draws."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    draws = FigureCanvasAgg.draw
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FigureCanvasAgg, "draw", FigureCanvasAgg.get_renderer)  # of no color
+        yield draws
+
+
+@pytest.fixture
+def drawn_figures(blank_figures, monkeypatch) -> None:
+    """Draw figures, as tests do in which every task and every kind of figure occurs."""
+    monkeypatch.setattr("matplotlib.backends.backend_agg.FigureCanvasAgg.draw", blank_figures)

@@ -1,6 +1,6 @@
 """Fixtures of the tests of the command line."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +12,8 @@ from tests.helpers.errors import sentence
 
 
 @pytest.fixture(scope="module", autouse=True)
-def blank_figures() -> Iterator[Callable]:
-    """Leave figures blank, as drawing takes a fifth of a short run; gives the method that draws."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    draws = FigureCanvasAgg.draw
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FigureCanvasAgg, "draw", FigureCanvasAgg.get_renderer)  # of no color
-        yield draws
-
-
-@pytest.fixture
-def drawn_figures(blank_figures, monkeypatch) -> None:
-    """Draw figures, as tests do in which every task and every kind of figure occurs."""
-    monkeypatch.setattr("matplotlib.backends.backend_agg.FigureCanvasAgg.draw", blank_figures)
+def nothing_drawn(blank_figures) -> None:
+    """Figures of all commands are blank, unless a test asks for `drawn_figures`."""
 
 
 @pytest.fixture

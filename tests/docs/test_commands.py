@@ -16,6 +16,7 @@ from tests.helpers.commands import ROOT
 from tests.helpers.filmed import film
 from tests.helpers.images import save
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAM = re.compile(r"^ +(?:.*&& )?(?:python cli\.py|graft) (\w+ .*?|\w+)(?: +#.*)?$", flags=re.MULTILINE)
 OTHER = re.compile(r"^ +((?:torchrun|srun|pip|pytest|sphinx-build) .*)$", flags=re.MULTILINE)
