@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from callbacks.figures.log import log_figure
+from callbacks.figures.log import log_figure, log_table
 from callbacks.figures.response import Point, response
 from callbacks.figures.runs import Bar, comparison
 from callbacks.loggers.fault_tolerant import attempt
@@ -27,11 +27,12 @@ SHORT = 16  # characters of a reference's name in the head of a column
 
 
 def write(made: Comparison, trainer: Trainer) -> None:
-    """Write compare.json, compare.csv and figures to the trainer's folder; loggers get figures and results."""
+    """Write compare.json, compare.csv and figures to the trainer's folder; loggers get figures, table and results."""
     folder, rows = Path(trainer.default_root_dir), made.rows()
     settings = list(dict.fromkeys(name for variant in made.variants.values() for name in variant.settings))
     lines = [[row.variant, *map(made.variants[row.variant].settings.get, settings), *row[1:]] for row in rows]
-    write_csv(folder / "compare.csv", [["variant", *settings, *Row._fields[1:]], *lines])
+    heading = ["variant", *settings, *Row._fields[1:]]
+    write_csv(folder / "compare.csv", [heading, *lines])
     report = {
         "metric": made.metric,
         "mode": made.mode,
@@ -59,6 +60,7 @@ def write(made: Comparison, trainer: Trainer) -> None:
     with writing(folder / "compare.json"):
         (folder / "compare.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
     _draw(made, trainer, [row for row in rows if row.metric == made.metric])
+    log_table(trainer, "compare", heading, [["" if cell is None else str(cell) for cell in line] for line in lines])
     _summarize(made, trainer, rows)
 
 

@@ -80,4 +80,6 @@ class Compare(CLI):
             compare(self.plan, self.model, self.datamodule.noun, self.flat, known, self.trainer, self.directory)
         finally:
             self.summary.say_loggers(self.trainer)
+            for logger in self.trainer.loggers:
+                logger.finalize("finished")
             self.directory.release()

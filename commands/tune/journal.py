@@ -15,11 +15,15 @@ GRACE = 10
 """Seconds after which the lock of the journal, held for milliseconds, counts as that of a killed process."""
 
 
-def lock(journal: Path) -> "optuna.storages.journal.JournalFileSymlinkLock":
-    """Lock of the journal, which holds on network file systems too; that of a killed process is broken."""
-    from optuna.storages.journal import JournalFileSymlinkLock
+def lock(journal: Path) -> "optuna.storages.journal.JournalFileOpenLock":
+    """Lock of the journal, which holds on network file systems too; that of a killed process is broken.
 
-    return JournalFileSymlinkLock(str(journal), GRACE)
+    Optuna's default, a symbolic link to the path as given, leads nowhere from a relative path or in a folder that was
+    moved, and is then waited for without end.
+    """
+    from optuna.storages.journal import JournalFileOpenLock
+
+    return JournalFileOpenLock(str(journal), GRACE)
 
 
 def mend(journal: Path) -> None:

@@ -24,6 +24,7 @@ def graft(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["cli.py"])
     monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setenv("WANDB_RUN_GROUP", "")  # which compare and tune set
     monkeypatch.setattr("logging.raiseExceptions", False)  # handlers that outlive the captured stream
     (tmp_path / "tasks").symlink_to(ROOT / "tasks")
 

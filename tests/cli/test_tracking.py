@@ -1,10 +1,13 @@
 """W&B, TensorBoard and MLflow of a pretraining and the fine-tuning that starts from it, read back from their files."""
 
 import csv
+import json
 import os
 import subprocess
 import time
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +16,7 @@ import wandb
 
 from callbacks.loggers.build import build_loggers
 from callbacks.loggers.mlflow_run import PATIENCE
-from tests.helpers.commands import ROOT, TINY, results
+from tests.helpers.commands import ROOT, TINY, in_this_process, results
 from tests.helpers.errors import line_naming
 from tests.helpers.wandb_records import Logged
 
@@ -29,12 +32,9 @@ VARIABLES = {
 }
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """Folder of the runs `pre`, `fine` and `tested`; `fine` has W&B's variables, all loggers, table and checkpoints."""
-    import cli
-
-    place = tmp_path_factory.mktemp("tracked")
+@contextmanager
+def offline(place: Path) -> Iterator[pytest.MonkeyPatch]:
+    """Work in a folder, with W&B offline and none of its other variables."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("WANDB_", "MLFLOW_"))]:
             patch.delenv(name)
@@ -43,6 +43,16 @@ def place(tmp_path_factory):
         patch.setattr("sys.argv", ["cli.py"])
         patch.setenv("WANDB_MODE", "offline")
         patch.setattr("logging.raiseExceptions", False)
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Folder of the runs `pre`, `fine` and `tested`; `fine` has W&B's variables, all loggers, table and checkpoints."""
+    import cli
+
+    place = tmp_path_factory.mktemp("tracked")
+    with offline(place) as patch:
         assert cli.main(["fit", "--config", "tasks/simclr.yaml", *SMALL, "--run_dir", "pre"]) == 0
         for name, value in (VARIABLES | {"DIR": "their_dir"}).items():
             patch.setenv(f"WANDB_{name}", value)
@@ -63,6 +73,59 @@ def logged(place):
     """Contents of the file that W&B's client wrote of each run."""
     folders = {"pre": "pre/wandb", "fine": "their_dir/wandb", "tested": "tested/wandb"}
     return SimpleNamespace(**{name: Logged(*place.glob(f"{path}/offline-run-*")) for name, path in folders.items()})
+
+
+@pytest.fixture(scope="module")
+def led(place):
+    """Folders of a comparison of two learning rates, and of a search of one trial where Optuna is installed."""
+    import cli
+
+    fit = ["--config", "tasks/classification.yaml", *SMALL]
+    commands = {"compare": ["--vary", "model.optim.lr=0.01,0.001", "--seeds", "1"]}
+    if find_spec("optuna"):
+        commands["tune"] = ["--trials", "1", "--seeds", "0"]
+    for command, typed in commands.items():
+        with offline(place) as patch:
+            patch.setenv("WANDB_RUN_GROUP", "")  # which the command sets
+            in_this_process(patch)
+            assert cli.main([command, *fit, *typed, "--run_dir", f"led/{command}"]) == 0
+    return place / "led"
+
+
+def contents(run: Path) -> Logged:
+    """Contents of the file that W&B's client wrote of a run."""
+    (folder,) = (run / "wandb").glob("offline-run-*")
+    return Logged(folder)
+
+
+@pytest.mark.parametrize(
+    ("command", "children"), [("compare", ["lr=0.01/seed0", "lr=0.001/seed0"]), ("tune", ["trials/000"])]
+)
+def test_a_command_and_the_fits_that_it_starts_are_a_group_with_their_own_job_types(led, command, children):
+    if command == "tune":
+        pytest.importorskip("optuna", reason='pip install "graft[tune]"')
+    own = contents(led / command).run
+    assert (own.job_type, own.run_group, own.display_name) == (command, f"led/{command}", f"led/{command}")
+    assert own.notes.startswith(f"python cli.py {command} --config tasks/classification.yaml")
+    runs = [contents(led / command / child).run for child in children]
+    assert [(run.job_type, run.run_group) for run in runs] == [("fit", f"led/{command}")] * len(children)
+    assert len({own.run_id, *(run.run_id for run in runs)}) == 1 + len(children)
+
+
+def test_the_run_of_a_comparison_holds_its_figures_table_and_verdicts(led):
+    logged, folder = contents(led / "compare"), led / "compare"
+    with (folder / "compare.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        for name in ("mean", "low", "high", "difference", "difference_low", "difference_high"):
+            known = logged.summary.get(f"{row['variant']}/{row['metric']}/{name}")
+            assert known == (pytest.approx(float(row[name]), rel=1e-5) if row[name] else None)
+    verdicts = json.loads((folder / "compare.json").read_text())["verdicts"]
+    assert logged.summary["verdicts"] == verdicts and verdicts
+    figures = {path.stem for path in (folder / "figures").glob("*.png")}
+    assert figures == {"compare", "compare_lr"}
+    assert {f"figures/{name}" for name in figures} <= logged.summary.keys()
+    assert logged.summary["tables/compare"]["nrows"] == len(rows)
 
 
 def test_a_run_has_its_job_type_tags_command_and_commit(logged):

@@ -1,46 +1,63 @@
-"""`tune` with real fits: killed, gone on with by two processes at once, and equal to a search that was not."""
+"""`tune` with real fits: killed with its trial, gone on with by two processes, and equal to one that was not."""
 
 import json
 import os
+import re
 import signal
-import subprocess
-import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import wandb
 
-from tests.helpers.commands import ROOT, TINY, environment, values
+from commands import child
+from tests.helpers.commands import KILL, TINY, command_line, environment, measured, values
+from tests.helpers.forks import forked
+from tests.helpers.wandb_records import Logged
 
 pytest.importorskip("optuna", reason='pip install "graft[tune]"')
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # four trials start processes, which a busy machine delays
+
+TUNE = ["tune", "--config", "tasks/classification.yaml", *TINY, "--model.backbone", "test_resnet"]
+TUNE += "--space tune.yaml --checkpoint.every_n_steps 1 --sampler random --trials 3 --seeds 0".split()
+KILLING = KILL.replace("os.kill(os.getpid()", "os.killpg(os.getpgrp()").format(
+    step="2 and trainer.default_root_dir.endswith('001')"
+)
+"""A fit that, as trial 1, kills its search and itself after its second step."""
 
 
-def tune(folder: Path, run: str) -> subprocess.Popen:
-    """A search of three trials in a process of its own."""
-    typed = ["tune", "--config", "tasks/classification.yaml", *TINY, "--trainer.max_epochs=2", "--space", "tune.yaml"]
-    typed += ["--sampler", "random", "--trials", "3", "--seeds", "0", "--run_dir", run]
-    log = (folder / f"{run}.log").open("a")
-    return subprocess.Popen([sys.executable, str(ROOT / "cli.py"), *typed], cwd=folder, env=environment(), stdout=log)
+def search(program: Path = child.PROGRAM) -> Callable[[], int]:
+    """A search in a process group of its own, whose trials are processes that run this program."""
+
+    def work() -> int:
+        os.setsid()
+        os.environ |= environment()
+        child.PROGRAM = program
+        return command_line([*TUNE, "--run_dir", "killed"], wandb="offline")()
+
+    return work
 
 
-def test_a_killed_search_that_two_processes_finish_equals_a_whole_one(tmp_path):
-    (tmp_path / "tasks").symlink_to(ROOT / "tasks")
+def test_a_search_that_was_killed_with_its_trial_is_finished_by_two_processes(graft, commands, tmp_path):
     (tmp_path / "tune.yaml").write_text("model.optim.lr: {low: 0.0001, high: 0.01, log: true}\n")
-    killed = tune(tmp_path, "killed")
-    while not (tmp_path / "killed/trials/001/checkpoints/last.ckpt").exists():
-        assert killed.poll() is None
-        time.sleep(0.05)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
-    both = [tune(tmp_path, "killed"), tune(tmp_path, "killed")]
-    assert [process.wait(timeout=280) for process in both] == [0, 0]
-    assert tune(tmp_path, "whole").wait(timeout=280) == 0
-    reports = [json.loads((tmp_path / run / "tune.json").read_text()) for run in ("killed", "whole")]
-    first, second = ({t["number"]: t["settings"] for t in report["trials"]} for report in reports)
-    assert first == second and len(first) == 3
-    states = [{t["number"]: t["state"] for t in report["trials"]} for report in reports]
-    for number in first:
-        if states[0][number] == states[1][number] == "finished":  # pruning depends on who came first
-            assert values(tmp_path / f"killed/trials/{number:03d}") == values(tmp_path / f"whole/trials/{number:03d}")
-    assert states[0][0] == "finished" and "unfinished" not in states[0].values()
+    (tmp_path / "killing.py").write_text(KILLING)
+    wandb.teardown()  # forks cannot share its process
+    assert forked(search(tmp_path / "killing.py"), tmp_path) == [-signal.SIGKILL]
+    said = [Path("fork_0.log").read_text()]
+    assert not Path("killed/trials/001/results.json").exists()
+    assert Path("killed/trials/001/checkpoints/last.ckpt").exists()
+    assert forked(search(), tmp_path, processes=2, one_run=False) == [0, 0]
+    said += [Path(f"fork_{rank}.log").read_text() for rank in range(2)]
+    trained = [re.findall(r"^trial (\d)", text, flags=re.MULTILINE) for text in said]
+    assert trained[0] == ["0"] and sorted(trained[1] + trained[2]) == ["1", "2"] and trained[1] and trained[2]
+
+    assert graft(*TUNE, "--run_dir", "whole")[0] == 0
+    killed, whole = (json.loads(Path(run, "tune.json").read_text())["trials"] for run in ("killed", "whole"))
+    shared = ("number", "state", "value", "settings")
+    assert [[t[name] for name in shared] for t in killed] == [[t[name] for name in shared] for t in whole]
+    assert [trial["state"] for trial in killed] == ["finished"] * 3
+    for number in range(3):
+        one, two = (Path(run, "trials", f"{number:03d}") for run in ("killed", "whole"))
+        assert measured(one) == measured(two) and values(one) == values(two)
+        *_, tracked = sorted((one / "wandb").glob("offline-run-*"))
+        assert (Logged(tracked).run.job_type, Logged(tracked).run.run_group) == ("fit", "killed")

@@ -14,13 +14,14 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 
-def forked(work: Callable[[], int | None], folder: Path, processes: int = 1) -> list[int]:
+def forked(work: Callable[[], int | None], folder: Path, processes: int = 1, one_run: bool = True) -> list[int]:
     """Call `work` in that many forks at once, and print what they say.
 
     Args:
         work: returns an exit code; null is 0.
         folder: working directory of the forks; their output is `fork_RANK.log` there.
-        processes: several get the environment variables of torchrun, as devices of one machine.
+        processes: number of forks.
+        one_run: several get the environment variables of torchrun, as devices of one machine.
 
     Returns:
         An exit code for each; that of a process that was killed is negative.
@@ -31,7 +32,7 @@ def forked(work: Callable[[], int | None], folder: Path, processes: int = 1) -> 
     shared |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), "GROUP_RANK": "0"}
     children = []
     for rank in map(str, range(processes)):
-        variables = shared | {"RANK": rank, "LOCAL_RANK": rank} if processes > 1 else {}
+        variables = shared | {"RANK": rank, "LOCAL_RANK": rank} if processes > 1 and one_run else {}
         children.append(_start(work, folder, folder / f"fork_{rank}.log", variables))
     codes = _ended(children)
     for rank in range(processes):
@@ -40,16 +41,18 @@ def forked(work: Callable[[], int | None], folder: Path, processes: int = 1) -> 
 
 
 def _ended(children: list[int]) -> list[int]:
-    """Exit codes of the children; when one has failed, the others are killed."""
+    """Exit codes of the children; when one has failed, or the time of the test is up, the others are killed."""
     codes: dict[int, int] = {}
-    while len(codes) < len(children):
-        for child in children:
-            if child not in codes and (ended := os.waitpid(child, os.WNOHANG))[0]:
-                codes[child] = os.waitstatus_to_exitcode(ended[1])
-        if any(codes.values()):
-            for child in set(children) - codes.keys():
-                os.kill(child, signal.SIGKILL)
-        time.sleep(0.02)
+    try:
+        while len(codes) < len(children) and not any(codes.values()):
+            for child in children:
+                if child not in codes and (ended := os.waitpid(child, os.WNOHANG))[0]:
+                    codes[child] = os.waitstatus_to_exitcode(ended[1])
+            time.sleep(0.02)
+    finally:
+        for child in set(children) - codes.keys():
+            os.kill(child, signal.SIGKILL)
+            codes[child] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return [codes[child] for child in children]
 
 

@@ -186,6 +186,15 @@ def test_a_claim_is_of_one_process_and_free_when_that_is_dead(tmp_path, monkeypa
     assert Claim.take(path)
 
 
+@pytest.mark.timeout(60)
+def test_the_lock_of_a_killed_process_is_broken_in_a_folder_named_relatively_and_moved_since(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    list(search(Path("out"), trials=2).run())
+    journal.lock(Path("out") / JOURNAL).acquire()
+    Path("out").rename("moved")
+    assert len(list(search(Path("moved"), trials=3).run())) == 1
+
+
 def test_a_journal_that_ends_in_the_middle_of_a_line_is_mended(tmp_path):
     list(search(tmp_path, trials=2).run())
     with (tmp_path / JOURNAL).open("a") as file:
