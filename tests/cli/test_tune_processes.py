@@ -11,7 +11,7 @@ import pytest
 import wandb
 
 from commands import child
-from tests.helpers.commands import KILL, TINY, command_line, environment, measured, values
+from tests.helpers.commands import KILL, TINY, command_line, environment, in_this_process, measured, values
 from tests.helpers.forks import forked
 from tests.helpers.wandb_records import Logged
 
@@ -38,7 +38,7 @@ def search(program: Path = child.PROGRAM) -> Callable[[], int]:
     return work
 
 
-def test_a_search_that_was_killed_with_its_trial_is_finished_by_two_processes(graft, commands, tmp_path):
+def test_a_search_that_was_killed_with_its_trial_is_finished_by_two_processes(graft, tmp_path, monkeypatch):
     (tmp_path / "tune.yaml").write_text("model.optim.lr: {low: 0.0001, high: 0.01, log: true}\n")
     (tmp_path / "killing.py").write_text(KILLING)
     wandb.teardown()  # forks cannot share its process
@@ -50,7 +50,9 @@ def test_a_search_that_was_killed_with_its_trial_is_finished_by_two_processes(gr
     said += [Path(f"fork_{rank}.log").read_text() for rank in range(2)]
     trained = [re.findall(r"^trial (\d)", text, flags=re.MULTILINE) for text in said]
     assert trained[0] == ["0"] and sorted(trained[1] + trained[2]) == ["1", "2"] and trained[1] and trained[2]
+    assert re.search("goes on from .*/trials/001/checkpoints/last.ckpt", Path("killed/trials/001.log").read_text())
 
+    in_this_process(monkeypatch)
     assert graft(*TUNE, "--run_dir", "whole")[0] == 0
     killed, whole = (json.loads(Path(run, "tune.json").read_text())["trials"] for run in ("killed", "whole"))
     shared = ("number", "state", "value", "settings")
