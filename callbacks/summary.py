@@ -13,6 +13,7 @@ import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
+from callbacks.loggers.facts import commit
 from callbacks.results.metrics import Results, Rows, classifies, limited, told
 from callbacks.results.number_format import or_null
 from callbacks.results.table import results_table
@@ -141,6 +142,8 @@ class Summary(L.Callback):
         report = {
             "command": self.typed,
             "seed": self.seed,
+            "monitor": trainer.lightning_module.monitor,
+            "mode": trainer.lightning_module.mode,
             f"{'test' if self.command in ('fit', 'test') else 'evaluated'} weights": self.results.weights,
             "results": [row | {"value": or_null(row["value"])} for row in rows],
             "results of other weights": [row | {"value": or_null(row["value"])} for row in others],
@@ -150,6 +153,7 @@ class Summary(L.Callback):
             "machine": f"{platform.processor() or platform.machine()}, {trainer.strategy.root_device}",
             "precision": trainer.precision,
             "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
+            "commit": commit(),
         }
         with writing(path):
             path.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")

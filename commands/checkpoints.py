@@ -6,6 +6,7 @@ from typing import Any
 
 from commands.arguments import TRAINER_COMMANDS, parse_known, without
 from modules.contracts import ConfigError, DataError
+from modules.contracts.repositories import FOLDER, HUB
 
 
 def resume_or_start(argv: list[str], name: str) -> list[str]:
@@ -96,10 +97,13 @@ def latest_run(path: Path) -> Path:
 def resolve_weights(weights: str) -> str:
     """Resolve the path in --model.weights, because the link `latest` may lead elsewhere tomorrow.
 
-    It is relative to the working directory where it lies below it. `none` and `pretrained` stay as they are.
+    It is relative to the working directory where it lies below it. `none`, `pretrained` and repositories of the hub
+    stay as they are.
     """
-    if weights in ("none", "pretrained"):
+    if weights in ("none", "pretrained") or weights.startswith(HUB):
         return weights
+    if weights.startswith(FOLDER):
+        return FOLDER + resolve_weights(weights.removeprefix(FOLDER))
     path, here = Path(weights).expanduser(), Path.cwd().resolve()
     path = latest_run(path)
     path = path.resolve() if path.is_dir() else path.parent.resolve() / path.name  # a cache's links have the endings

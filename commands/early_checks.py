@@ -23,6 +23,7 @@ from commands.arguments import (
 from commands.checkpoints import check_weights, find_checkpoint
 from commands.overview import COMMANDS, overview, program
 from modules.contracts import ConfigError, DataError, suggest
+from modules.contracts.repositories import HUB, check_repository
 
 COMMON = (
     "config",
@@ -41,6 +42,8 @@ OWN = {
     "evaluate": ("num_neighbors", "temperature", "label_fractions", "sgd_epochs", "sgd_lr", "num_images", "projection"),
     "compare": ("weights", "vary", "seeds", "folds"),
     "tune": ("space", "steps", "print_space", "wandb", "trials", "budget", "sampler", "seeds"),
+    "report": ("out",),
+    "push": ("repo", "license", "private", "dry_run", "out"),
     "check": ("fix",),
     "test": ("onnx",),
     "predict": ("onnx",),
@@ -115,6 +118,8 @@ def check_early(argv: list[str]) -> None:
         check_path("config", config)
         if not Path(find_config(config)).expanduser().is_file():
             raise ConfigError(missing_file(config))
+    if (typed.weights or "").startswith(HUB):
+        check_repository(typed.weights.removeprefix(HUB).partition("@")[0], f"--model.weights {HUB}")
     paths = {"ckpt_path": typed.ckpt_path, "onnx": typed.onnx, "run_dir": typed.run_dir}
     for name, path in (paths | {"model.weights": typed.weights, "data.root": typed.root}).items():
         if path is not None:

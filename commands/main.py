@@ -20,6 +20,8 @@ from commands.parser import user_error
 from commands.part_help import show_part_help
 from commands.plugins import load_plugins
 from commands.processes import Lost, Terminated, ended_by_signals
+from commands.push.command import push
+from commands.report.command import report as report_run
 from commands.silence import silence_messages
 from commands.tune.command import Tune
 from commands.yaml_text import check_yaml
@@ -57,6 +59,8 @@ def main(argv: list[str] | None = None) -> int:
             "compare": Compare,
             "tune": Tune,
             "export": Export,
+            "report": lambda argv: report_run(argv[1:]),
+            "push": lambda argv: push(argv[1:]),
             "check": lambda argv: check(argv[1:]),
             "backbones": lambda argv: backbones(argv[1:]),
         }.get("".join(argv[:1]), CLI)

@@ -26,7 +26,8 @@ class VisionTask(Task):
     Args:
         backbone: a timm model name, that of a network for clips (`r3d_18`, `c3d`, ...), or a backbone of our own.
         weights: initial weights of the backbone: a run directory, a .ckpt of any task here, a backbone.safetensors, its
-            library's file, or `pretrained` to download that; null initializes at random. Layers behind the last map
+            library's file, or `pretrained` to download that; `hf-hub:OWNER/NAME` of the Hugging Face hub, or a folder
+            `local-dir:PATH`, in timm's format; null initializes at random. Layers behind the last map
             that a file of an older version lacks are initialized at random, and the log names them.
         small_images: 3x3 stem without max-pool, for images of about 64 pixels or less.
         drop_path: highest probability of skipping a residual branch in training, 0..1.

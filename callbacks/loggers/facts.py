@@ -1,6 +1,7 @@
 """Facts about a command that loggers group, filter and describe runs by."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +36,19 @@ def tags_of(task: Any) -> tuple[str, ...]:
         weights, frozen = (getattr(task.hparams, name, None) for name in ("weights", "frozen"))
         method = "linear probe" if frozen else "fine-tuning" if weights else "from scratch"
     return tuple(name[:64] for name in (kind, backbone.name if backbone else "", method) if name)
+
+
+def commit() -> str:
+    """Commit of this program, with `-dirty` for changed files; empty where git does not know."""
+    source = Path(__file__).parents[2]
+    if not (source / ".git").exists():
+        return ""
+    asked = ["git", "-C", str(source), "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        found = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):  # no git here
+        return ""
+    return found.stdout.strip()
 
 
 def run_title(folder: Path) -> str:

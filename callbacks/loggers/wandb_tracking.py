@@ -19,6 +19,8 @@ from callbacks.loggers.prediction_table import prediction_table
 from callbacks.results.metrics import Rows, check_names, told
 from callbacks.results.number_format import or_null
 from modules.contracts import SURPLUS, Batch, check_range
+from modules.contracts.repositories import is_repository
+from modules.training.transfer import weights_file
 
 WANDB_ID = ".wandb_id"
 EXPORT = "backbone.safetensors"
@@ -159,7 +161,7 @@ def _use(logger: Any, source: str) -> None:
     if source in ("none", "pretrained"):
         return
     try:
-        artifact = _used(logger, Path(source))
+        artifact = _used(logger, source)
         if logger.experiment.offline:  # what `use_artifact` does with a draft, without waiting for the server
             logger.experiment._log_artifact(artifact, is_user_created=True, use_after_commit=True)
         else:
@@ -168,16 +170,18 @@ def _use(logger: Any, source: str) -> None:
         print(f"W&B does not show that the run starts from {source}: {error}", flush=True)
 
 
-def _used(logger: Any, source: Path) -> Any:
+def _used(logger: Any, source: str) -> Any:
     """The artifact of the run that weights are of, which W&B knows by name and content; of others a reference."""
     import wandb
 
-    folder = source if source.is_dir() else source.parents[source.parent.name == "checkpoints"]
+    place = weights_file(source) if is_repository(source) else Path(source)
+    folder = place if place.is_dir() else place.parents[place.parent.name == "checkpoints"]
     known = folder / WANDB_ID
     if known.is_file() and (folder / EXPORT).is_file():
         return _artifact(logger, f"backbone-{known.read_text()}", folder / EXPORT, {})
-    artifact = wandb.Artifact(f"weights-{source.stem}", type="model", metadata={"path": str(source)})
-    artifact.add_reference(source.resolve().as_uri(), name=source.name)
+    name = Path(source.partition("@")[0]).stem
+    artifact = wandb.Artifact(f"weights-{name}", type="model", metadata={"path": source})
+    artifact.add_reference(place.resolve().as_uri(), name=place.name)
     return artifact
 
 

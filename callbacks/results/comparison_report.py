@@ -26,14 +26,22 @@ from modules.contracts import writing
 SHORT = 16  # characters of a reference's name in the head of a column
 
 
-def write(made: Comparison, trainer: Trainer) -> None:
-    """Write compare.json, compare.csv and figures to the trainer's folder; loggers get figures, table and results."""
+def write(made: Comparison, trainer: Trainer, command: str) -> None:
+    """Write compare.json, compare.csv and figures to the trainer's folder; loggers get figures, table and
+    results.
+
+    Args:
+        made: the comparison.
+        trainer: knows the folder and the loggers.
+        command: as typed.
+    """
     folder, rows = Path(trainer.default_root_dir), made.rows()
     settings = list(dict.fromkeys(name for variant in made.variants.values() for name in variant.settings))
     lines = [[row.variant, *map(made.variants[row.variant].settings.get, settings), *row[1:]] for row in rows]
     heading = ["variant", *settings, *Row._fields[1:]]
     write_csv(folder / "compare.csv", [heading, *lines])
     report = {
+        "command": command,
         "metric": made.metric,
         "mode": made.mode,
         "protocol": made.protocol(),

@@ -23,7 +23,7 @@ def results_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     """
     splits = sorted({row["metric"].partition("/")[0] for row in rows}, key=ORDER.index)
     of = {split: [row["protocol"] for row in rows if row["metric"].startswith(f"{split}/")] for split in splits}
-    shared = {split: _shared(protocols) for split, protocols in of.items()}
+    shared = {split: shared_parts(protocols) for split, protocols in of.items()}
     lines: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for row in rows:
         split, _, metric = row["metric"].partition("/")
@@ -89,19 +89,20 @@ def _intervals(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def _protocol(found: dict[str, dict[str, Any]], shared: dict[str, list[str]]) -> str:
     """Protocol of one line, without the parts shared by its column."""
-    own = {split: [p for p in _parts(row["protocol"]) if p not in shared[split]] for split, row in found.items()}
+    own = {split: [p for p in parts_of(row["protocol"]) if p not in shared[split]] for split, row in found.items()}
     protocols = {split: "; ".join(parts) for split, parts in own.items()}
     if len(set(protocols.values())) == 1:
         return next(iter(protocols.values()))
     return "\n".join(f"{split}: {text}" for split, text in protocols.items() if text)
 
 
-def _parts(protocol: str) -> list[str]:
+def parts_of(protocol: str) -> list[str]:
+    """Parts of a protocol, those that metrics of a split may share first."""
     return protocol.split("; ")
 
 
-def _shared(protocols: list[str]) -> list[str]:
+def shared_parts(protocols: list[str]) -> list[str]:
     """Parts common to all protocols, if there are several."""
     if len(protocols) < 2:
         return []
-    return [part for part in _parts(protocols[0]) if all(part in _parts(protocol) for protocol in protocols[1:])]
+    return [part for part in parts_of(protocols[0]) if all(part in parts_of(protocol) for protocol in protocols[1:])]

@@ -8,7 +8,8 @@ import numpy as np
 
 from callbacks.figures.class_counts import class_counts
 from commands.check.drawing import histogram
-from commands.check.findings import Figure, Section, Table, splits_of
+from commands.check.findings import splits_of
+from commands.page import Figure, Section, Table
 from datamodules.base import Split
 from datamodules.detection.box_statistics import places, tally
 from datamodules.detection.object_data import ObjectDataModule

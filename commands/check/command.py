@@ -9,12 +9,12 @@ from jsonargparse import Namespace
 from callbacks.run_directory import RunDirectory, new_path
 from commands.check.build import parse, prepared
 from commands.check.copies import Copy
-from commands.check.findings import Finding, Section
 from commands.check.fix import check_place, fix
-from commands.check.page import html_page, text_page
+from commands.check.page import text_page
 from commands.check.sections import Checked, check_all
 from commands.overview import program
 from commands.own_options import OwnOptions
+from commands.page import Finding, Section, html_page
 from modules.contracts import DataError, writing
 
 COLUMNS = ("kind", "similarity", "split", "file", "class", "other_split", "other_file", "other_class")

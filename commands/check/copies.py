@@ -13,7 +13,8 @@ import torch
 
 from commands.check.drawing import caption, pairs_figure, shown
 from commands.check.files import inspection
-from commands.check.findings import Figure, Item, Section, splits_of
+from commands.check.findings import Item, splits_of
+from commands.page import Figure, Section
 from datamodules.cache import cached_tensors, digest, stamp
 from datamodules.duplicates import identical
 from datamodules.image_files import ImageFilesData

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from commands.check.drawing import size_scatter
-from commands.check.findings import Figure, Item, Section, Table, splits_of
+from commands.check.findings import Item, splits_of
+from commands.page import Figure, Section, Table
 from datamodules.finding import count_suffixes
 from datamodules.image_files import ImageFilesData
 from datamodules.inspection import Inspection

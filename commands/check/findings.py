@@ -1,7 +1,5 @@
-"""Findings of `check`: sections of the page, each with lines, a table, figures and what was found."""
+"""Samples that `check` looks at, and counts with their nouns."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,55 +8,6 @@ from datamodules.base import Split
 from datamodules.image_files import ImageFilesData
 from datamodules.split_data import SplitData
 from datamodules.video.videos_on_disk import VideosOnDisk
-
-SHOWN = 5  # names that the page shows of a finding
-
-
-class Finding(NamedTuple):
-    """One thing that was found.
-
-    Args:
-        text: a sentence without its period.
-        names: files, lines or classes that it is about, all of them.
-        wrong: true if it stops training or makes its metrics wrong; false for a note.
-    """
-
-    text: str
-    names: Sequence[str] = ()
-    wrong: bool = False
-
-
-class Figure(NamedTuple):
-    """A drawing, uint8 (H, W, 3), and the same in words."""
-
-    image: np.ndarray
-    text: str
-
-
-class Table(NamedTuple):
-    """Rows below a header, all text."""
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-@dataclass
-class Section:
-    """A part of the page."""
-
-    title: str
-    tables: list[Table] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
-
-    def note(self, text: str, names: Sequence[str] = ()) -> None:
-        """Add a finding that does no harm by itself."""
-        self.findings.append(Finding(text, names))
-
-    def wrong(self, text: str, names: Sequence[str] = ()) -> None:
-        """Add a finding that stops training or makes its metrics wrong."""
-        self.findings.append(Finding(text, names, wrong=True))
 
 
 class Item(NamedTuple):

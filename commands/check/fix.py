@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 from jsonargparse import Namespace
 
 from commands.check.build import build
-from commands.check.findings import Item, Section, all_items, splits_of
+from commands.check.findings import Item, all_items, splits_of
 from commands.check.lists import Lists
 from commands.check.sections import Checked
+from commands.page import Section
 from datamodules import DataModule
 from datamodules.detection.object_data import ObjectDataModule
 from datamodules.detection.objects import ObjectFiles

@@ -7,9 +7,10 @@ from typing import Any
 from commands.check.annotations import check_masks, check_objects
 from commands.check.copies import Copy, check_copies, copies_of, equal_groups, similar, thumbnails_of
 from commands.check.files import check_broken, check_sizes
-from commands.check.findings import Finding, Item, Section, all_items
+from commands.check.findings import Item, all_items
 from commands.check.splits import check_splits
 from commands.check.texts import check_captions, check_pairs, check_videos
+from commands.page import Finding, Section
 from datamodules import DataModule
 from datamodules.captions.caption_data import CaptionData
 from datamodules.detection.object_data import ObjectDataModule

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from callbacks.figures.class_counts import class_counts
-from commands.check.findings import Figure, Finding, Section, Table, splits_of
+from commands.check.findings import splits_of
+from commands.page import Figure, Finding, Section, Table
 from datamodules.base import Split
 from datamodules.split_data import IMBALANCE, SplitData
 from datamodules.text.text_data import TextData

@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 
 from commands.check.drawing import histogram
-from commands.check.findings import Figure, Section, Table, splits_of
+from commands.check.findings import splits_of
+from commands.page import Figure, Section, Table
 from datamodules.captions.caption_data import CaptionData
 from datamodules.split_data import extent
 from datamodules.text.bitext import Bitext

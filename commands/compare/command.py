@@ -26,7 +26,8 @@ class Compare(CLI):
         typed = parse_known(argv)
         if not (typed.config or typed.model) and not {"-h", "--help"} & set(argv):
             raise ConfigError("compare needs a task to train: add --config, such as tasks/classification.yaml")
-        self.plan, self.command = typed_plan(argv[1:]), command_line(*argv)
+        self.command = command_line(*argv)
+        self.plan = typed_plan(argv[1:])._replace(command=self.command)
         if self.plan.starts and task and not issubclass(task, tasks.VisionTask):
             raise ConfigError(f"--weights compares initializations of a backbone, but {task.__name__} has none")
         super().__init__(["fit", *self.plan.typed])

@@ -27,6 +27,7 @@ class Plan(NamedTuple):
         folder: holds the run directories `<variant>/seed<k>/` and the results of the comparison.
         typed: the arguments of fit that all runs share.
         fresh: the folder has a name from the time; where another process was quicker, the next one is taken.
+        command: as typed.
     """
 
     variants: dict[str, Variant]
@@ -34,6 +35,7 @@ class Plan(NamedTuple):
     folder: Path
     typed: list[str]
     fresh: bool = False
+    command: str = ""
 
     @property
     def begun(self) -> bool:

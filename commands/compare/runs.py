@@ -18,6 +18,7 @@ from callbacks.run_directory import RunDirectory
 from commands import child
 from commands.arguments import flatten
 from commands.compare.plan import Plan
+from commands.report.command import write_report
 from commands.yaml_text import read_settings
 from modules.contracts import DataError, writing
 from modules.training.transfer import weights_file
@@ -65,13 +66,14 @@ def compare(
                 result = comparison.add(variant, repeat, run)
                 print(f"[{done}/{len(order)}] {variant}, {repeat.words}: {result}, {note}", flush=True)
                 if done % len(plan.variants) == 0:
-                    write(comparison, trainer)
+                    write(comparison, trainer, plan.command)
             for variant in plan.variants if plan.repeats[0].folds else ():
                 write_out_of_fold(plan.folder / variant, plan.repeats)
         finally:
             print_report(comparison)
     out_of_fold = ", VARIANT/out_of_fold.csv" * any(plan.folder.glob("*/out_of_fold.csv"))
-    files = f"compare.json, compare.csv, figures/compare.png, VARIANT/RUN/{out_of_fold}"
+    page = write_report(plan.folder, "compare.json").name
+    files = f"{page}, compare.json, compare.csv, figures/compare.png, VARIANT/RUN/{out_of_fold}"
     print(f"written: {plan.folder}/  ({files})", flush=True)
 
 

@@ -40,7 +40,8 @@ class Tune(CLI):
         typed = parse_known(argv)
         if not (typed.config or typed.model) and not {"-h", "--help"} & set(argv):
             raise ConfigError("tune needs a task to train: add --config, such as tasks/classification.yaml")
-        self.plan, self.command = typed_plan(argv[1:]), command_line(*argv)
+        self.command = command_line(*argv)
+        self.plan = typed_plan(argv[1:])._replace(command=self.command)
         child.check_alone("tune")
         if not self.plan.shown and find_spec("optuna") is None:
             raise ConfigError('tune needs optuna, which is not installed: pip install "graft[tune]"')

@@ -1,4 +1,4 @@
-"""Findings of the steps of `tune --steps`: kept in steps.json, told in steps.md."""
+"""Findings of the steps of `tune --steps`: kept in steps.json."""
 
 import json
 from collections.abc import Callable
@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modules.contracts import DataError, writing
-
-MARKS = {True: "as it should be", False: "look at this", None: "for information"}
 
 
 class Finding(NamedTuple):
@@ -39,6 +37,7 @@ class Findings:
     def __init__(self, folder: Path, settings: dict[str, Any], completed: Callable[[Any], dict[str, Any]] = dict):
         self.path, self.settings = folder / "steps.json", json.loads(json.dumps(settings, default=str))
         self.found: dict[str, Finding] = {}
+        self.command = ""
         if self.path.is_file():
             try:
                 known = json.loads(self.path.read_text())
@@ -60,27 +59,15 @@ class Findings:
         self.found[title] = finding
         self._save()
 
-    def write_page(self, command: str, figures: list[str]) -> Path:
-        """Write steps.md: a paragraph for each step, and the figures.
-
-        Args:
-            command: that walked the steps.
-            figures: names of files in its folder `figures`.
-        """
-        lines = ["# Six steps", "", f"    {command}", ""]
-        for number, (title, finding) in enumerate(self.found.items(), start=1):
-            lines += [f"## {number}. {title} ({MARKS[finding.good]})", "", finding.said, ""]
-        lines += [f"![{Path(name).stem}](figures/{name})" for name in figures]
-        return self._replace(self.path.with_name("steps.md"), "\n".join(lines))
+    def end(self, command: str) -> None:
+        """Keep the command that took the steps."""
+        self.command = command
+        self._save()
 
     def _save(self) -> None:
         steps = {title: finding._asdict() for title, finding in self.found.items()}
-        self._replace(self.path, json.dumps({"settings": self.settings, "steps": steps}, indent=2))
-
-    @staticmethod
-    def _replace(path: Path, text: str) -> Path:
-        partial = path.with_suffix(".tmp")
-        with writing(path):
-            partial.write_text(text + "\n", encoding="utf-8")
-            partial.replace(path)
-        return path
+        report = {"command": self.command, "settings": self.settings, "steps": steps}
+        partial = self.path.with_suffix(".tmp")
+        with writing(self.path):
+            partial.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+            partial.replace(self.path)

@@ -30,6 +30,7 @@ class Plan(NamedTuple):
         typed: the arguments of fit that all trials share.
         steps: walk six steps, of which the search is two.
         fresh: the folder has a name from the time; where another process was quicker, the next one is taken.
+        command: as typed.
     """
 
     space: str | None
@@ -42,6 +43,7 @@ class Plan(NamedTuple):
     typed: list[str]
     steps: bool = False
     fresh: bool = False
+    command: str = ""
 
 
 class Parser(OwnOptions):

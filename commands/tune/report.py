@@ -15,6 +15,7 @@ from callbacks.results.number_format import duration, number
 from callbacks.results.tuning import Difference, Trial, best_first, paired_by_seed, trial_rows, trial_table, verdict
 from callbacks.writers.per_class import write_csv
 from commands.next_commands import command_line
+from commands.report.command import write_report
 from commands.tune.search import FAILED, Search
 from commands.tune.watch import SECONDS
 from modules.contracts import GREEDY, ConfigError, writing
@@ -51,6 +52,7 @@ def write_files(search: Search, found: "Confirmation | None" = None) -> None:
     best = trials[0] if trials and trials[0].state == "finished" else None
     difference = found.difference._asdict() if found else None
     report = {
+        "command": search.plan.command,
         "metric": metric.name,
         "mode": metric.mode,
         "sampler": search.plan.sampler,
@@ -179,7 +181,10 @@ def report(search: Search, trainer: Trainer) -> None:
     log_table(trainer, "trials", heading, [[str(cell) for cell in row] for row in rows])
     drawn = sorted(path.name for path in (folder / "figures").glob("*.png"))
     best = (folder / "best.yaml").is_file()
-    say.print(f"written: {folder}/  ({'best.yaml, ' * best}trials.csv, tune.json, figures/: {', '.join(drawn)})")
+    page = write_report(folder, "tune.json").name
+    say.print(
+        f"written: {folder}/  ({page}, {'best.yaml, ' * best}trials.csv, tune.json, figures/: {', '.join(drawn)})"
+    )
     if best:
         say.print(f"next, the best:   {command_line('fit', '--config', str(folder / 'best.yaml'))}")
     else:

@@ -12,6 +12,7 @@ from callbacks.figures.tuning import tuning_slices
 from callbacks.results.learning_curves import read_curves, verdict
 from callbacks.results.number_format import duration, number
 from commands.next_commands import command_line
+from commands.report.command import write_report
 from commands.tune.findings import Finding, Findings
 from commands.tune.first_steps import FirstSteps
 from commands.tune.narrowing import at_edge, narrowed
@@ -82,7 +83,8 @@ class Steps:
             yield f"step {place} of {len(steps)}, {title.lower()}: {self.findings.found[title].said}"
         folder = self.plan.folder
         figures = sorted(path.name for path in (folder / "figures").glob("*.png"))
-        page = self.findings.write_page(command, figures)
+        self.findings.end(command)
+        page = write_report(folder, "steps.json")
         yield f"written: {folder}/  ({page.name}, best.yaml, steps.json, figures/: {', '.join(figures)})"
         yield f"next, the best:   {command_line('fit', '--config', str(folder / 'best.yaml'))}"
 

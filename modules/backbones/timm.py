@@ -76,6 +76,7 @@ class Timm(Backbone):
             raise ConfigError(f"options of {name} say {', '.join(options.keys() & asked.keys())} a second time")
         options = asked | (options or {})
         self.net, self.options = _create(name, ANY_SIZE.get(self.family, {}) | options), options
+        self.output_stride = output_stride
         if self.family in LAST_BLOCKS:
             _end_at_last_block(self.net)
         reductions = [f["reduction"] for f in self.net.feature_info]

@@ -14,8 +14,10 @@ from modules.backbones import by_name
 from modules.backbones.classics.vgg import deepen, depth
 from modules.backbones.reach import survey
 from modules.contracts import Backbone, ConfigError, DataError, Weights, writing
+from modules.contracts.repositories import is_repository
 from modules.training.adaptation import adapt_channels, adapt_time
 from modules.training.checkpoint_file import read_checkpoint, read_plain
+from modules.training.hub import read_repository, repository_file
 
 
 def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None = None) -> str:
@@ -27,15 +29,15 @@ def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None 
 
     Args:
         backbone: changed in place: all tensors, `mean` and `std` when the source has them, and `untrained`.
-        source: a run directory, a `.ckpt` of any task, a `backbone.safetensors`, or `pretrained` for the weights of the
-            backbone's library.
+        source: a run directory, a `.ckpt` of any task, a `backbone.safetensors`, `hf-hub:OWNER/NAME` or
+            `local-dir:PATH` in timm's format, or `pretrained` for the weights of the backbone's library.
         classifier: takes the library's classifier, which the source must have.
 
     Raises:
         DataError: no such file, or not a checkpoint; never unpickles anything but tensors and plain values.
         ConfigError: weights of another architecture; names the tensors that do not fit.
     """
-    tensors, about, label, last = _pretrained(backbone) if source == "pretrained" else read_weights(source)
+    tensors, about, label, last = _read(backbone, source)
     epoch = f", epoch {about['epoch']}" if "epoch" in about else ""
     if shallower := _shallower(backbone, about.get("name", "")):
         load_backbone(shallower, source)
@@ -71,6 +73,12 @@ def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None 
     return f"backbone: {len(own) - len(fresh)}/{len(own)} tensors from {label}{epoch}{said}"
 
 
+def _read(backbone: Backbone, source: str) -> Weights:
+    if source == "pretrained":
+        return _pretrained(backbone)
+    return read_repository(source, backbone) if is_repository(source) else read_weights(source)
+
+
 def read_weights(source: str) -> Weights:
     """Read the backbone weights of a run directory, a checkpoint or a safetensors file."""
     path = weights_file(source)
@@ -79,11 +87,13 @@ def read_weights(source: str) -> Weights:
 
 
 def weights_file(source: str) -> Path:
-    """The file from which `read_weights` reads.
+    """The file from which weights are read.
 
     Raises:
         DataError: there is none.
     """
+    if is_repository(source):
+        return repository_file(source)
     path = Path(source).expanduser()
     if path.is_dir():
         inside = [path / "backbone.safetensors", path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]

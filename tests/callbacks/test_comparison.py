@@ -239,7 +239,7 @@ def test_numeric_settings_have_a_figure_each_and_references_of_a_grid_their_comm
         for repeat in (ZERO, ONE):
             found = run(number / 10 + repeat.seed / 100)._replace(folder=tmp_path / name / repeat.name)
             made.add(name, repeat, found)
-    write(made, trainer())
+    write(made, trainer(), "compare")
     assert (tmp_path / "figures" / "compare_label_fraction.png").is_file()
     report = json.loads((tmp_path / "compare.json").read_text())
     assert [row["difference"] for row in report["comparison"]] == pytest.approx([None, 0.1, None, 0.1])
@@ -280,7 +280,7 @@ def test_what_a_run_could_not_judge_is_null_in_files_and_not_a_number_in_the_tab
         made.add("none", repeat, read_run(tmp_path, "val/map"))
     print_report(made)
     assert "n/a" in capsys.readouterr().out
-    write(made, trainer())
+    write(made, trainer(), "compare")
     written = json.loads((tmp_path / "compare.json").read_text())
     means = {row["metric"]: row["mean"] for row in written["comparison"]}
     assert means == {"test/map": 0.5, "test/map_large": None}

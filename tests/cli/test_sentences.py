@@ -16,8 +16,8 @@ SMALL = "--data.train 40 --data.val 20 --data.test 20 --data.batch_size 10 --dat
     [
         pytest.param(
             ["fti", *SIMCLR[1:]],
-            "there is no command 'fti': choose from fit, validate, test, predict, evaluate, compare, tune, check, "
-            "backbones; did you mean 'fit'?",
+            "there is no command 'fti': choose from fit, validate, test, predict, evaluate, compare, tune, report, "
+            "push, check, backbones; did you mean 'fit'?",
             id="typo of a command",
         ),
         pytest.param(

@@ -83,8 +83,8 @@ def test_steps_go_from_coarse_to_fine_and_end_on_a_page(tmp_path):
     assert near == pytest.approx(wide ** (1 / 3), rel=0.02)
     assert list(fine["space"]) == [LR] and fine["best"]["model.frozen"] == coarse["best"]["model.frozen"]
     assert_named((tmp_path / "coarse/trials/000.log").read_text() + str(coarse["run"]), "coarse/trials")
-    page = (tmp_path / "steps.md").read_text()
-    assert_named(page, "1. Initial loss", "6. Learning curves", "figures/coarse_search.png", "figures/fine_search.png")
+    page = (tmp_path / "report.html").read_text()
+    assert_named(page, "1. Initial loss", "6. Learning curves", "coarse_search", "fine_search", "tune --steps")
     assert yaml.safe_load((tmp_path / "best.yaml").read_text())[LR] == fine["best"][LR]
 
 

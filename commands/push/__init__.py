@@ -1,0 +1,1 @@
+"""`push`: a trained backbone on the Hugging Face hub, in the format of timm."""

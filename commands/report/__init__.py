@@ -1,0 +1,1 @@
+"""`report`: a finished run, comparison or search as one HTML file."""
