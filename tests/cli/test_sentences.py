@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from commands.overview import COMMANDS
 from tests.helpers.annotated import annotation, coco
 
 SIMCLR = ["fit", "--config", "tasks/simclr.yaml"]
@@ -16,8 +17,7 @@ SMALL = "--data.train 40 --data.val 20 --data.test 20 --data.batch_size 10 --dat
     [
         pytest.param(
             ["fti", *SIMCLR[1:]],
-            "there is no command 'fti': choose from fit, validate, test, predict, evaluate, compare, tune, report, "
-            "push, check, backbones; did you mean 'fit'?",
+            f"there is no command 'fti': choose from {', '.join(COMMANDS)}; did you mean 'fit'?",
             id="typo of a command",
         ),
         pytest.param(
