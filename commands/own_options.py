@@ -36,9 +36,12 @@ class OwnOptions(argparse.ArgumentParser):
         Raises:
             ConfigError: always.
         """
+        command, needed = self.prog.rpartition(" ")[2], "the following arguments are required: "
+        if message.startswith(needed):
+            raise ConfigError(f"{command} needs {message.removeprefix(needed)}")
         option, _, said = message.removeprefix("argument ").rpartition(": ")
         said = "has no value: type one after it" if said == "expected one argument" else said
-        raise ConfigError(f"{option.rpartition('/')[2] or self.prog.rpartition(' ')[2] + ':'} {said}")
+        raise ConfigError(f"{option.rpartition('/')[2] or command + ':'} {said}")
 
 
 def _joined(words: Sequence[str], known: set[str]) -> list[str]:

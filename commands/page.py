@@ -179,10 +179,10 @@ def _text(text: str) -> str:
 
 def _uri(figure: np.ndarray | Path) -> str:
     """A figure as data: PNG, or WebP where that is much smaller; large ones are reduced, films stay as they are."""
-    file = io.BytesIO()
-    with Image.fromarray(figure) if isinstance(figure, np.ndarray) else Image.open(figure) as image:
-        if getattr(image, "is_animated", False) and Path(image.filename).stat().st_size <= LARGEST_FILM:
-            return _data(image.format.lower(), Path(image.filename).read_bytes())
+    file, path = io.BytesIO(), figure if isinstance(figure, Path) else None
+    with Image.open(figure) if isinstance(figure, Path) else Image.fromarray(figure) as image:
+        if path and getattr(image, "is_animated", False) and path.stat().st_size <= LARGEST_FILM:
+            return _data(str(image.format).lower(), path.read_bytes())
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
         image.thumbnail((WIDEST, 4 * WIDEST), Image.Resampling.LANCZOS)
         image.save(file, "PNG", optimize=True)

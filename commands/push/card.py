@@ -72,7 +72,6 @@ def _metadata(pushed: Pushed) -> str:
         for row in pushed.run.rows
         if row["metric"].startswith("test/") and row["value"] is not None
     ]
-    own = {"model_name": pushed.repository.partition("/")[2], "eval_results": results} if results else {}
     metrics = [result.metric_type for result in results]
     return ModelCardData(
         license=pushed.license,
@@ -80,7 +79,8 @@ def _metadata(pushed: Pushed) -> str:
         pipeline_tag=kind if pushed.format.timm else None,
         tags=[*dict.fromkeys([kind, "timm", OWN, _class(pushed, "model").lower(), pushed.backbone.name])],
         metrics=metrics or None,
-        **own,
+        model_name=pushed.repository.partition("/")[2],
+        eval_results=results or None,
     ).to_yaml()
 
 

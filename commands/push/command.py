@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, get_token
+from safetensors import SafetensorError
 
 from commands.overview import program
 from commands.own_options import OwnOptions
@@ -14,7 +15,7 @@ from modules.contracts.repositories import check_repository
 from modules.training.checkpoint_file import read_checkpoint
 from modules.training.hub import CONFIG, WEIGHTS, explained
 from modules.training.timm_format import Format, write_format
-from tasks import Classification, Task
+from tasks import Classification, Task, VisionTask
 
 FILES = ("README.md", CONFIG, WEIGHTS, "classifier.safetensors", "config.yaml", "results.json")
 """Files that go up, those of them that there are."""
@@ -59,7 +60,7 @@ def push(argv: list[str]) -> None:
     folder = typed.out.expanduser() if typed.out else run.folder / "hub"
     for line in write_folder(run, folder, typed.repo, typed.license):
         print(line, flush=True)
-    if not typed.dry_run:
+    if token:
         print(f"pushed: {upload(folder, typed.repo, token, typed.private)}", flush=True)
 
 
@@ -79,7 +80,7 @@ def write_folder(run: Trained, folder: Path, repository: str, license: str | Non
     settings = read_checkpoint(run.checkpoint).get("hyper_parameters", {})
     given = {"compile": False} if settings.get("compile") else {}  # nothing is compiled to be copied
     task = Task.load_from_checkpoint(run.checkpoint, map_location="cpu", **given).eval()
-    if task.backbone is None:
+    if not isinstance(task, VisionTask):
         raise ConfigError(f"push takes runs with a backbone, but a {type(task).__name__} has none")
     backbone, head = task.exported, task.head if isinstance(task, Classification) else None
     with writing(folder):
@@ -87,7 +88,10 @@ def write_folder(run: Trained, folder: Path, repository: str, license: str | Non
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
         classes = task.classes if head is not None else None
-        found = write_format(folder, backbone, head, classes, _size(run))
+        try:
+            found = write_format(folder, backbone, head, classes, _size(run))
+        except SafetensorError as error:  # in place of the operating system's
+            raise DataError(f"cannot write {folder}: {error}; choose another --out") from error
         text = card(Pushed(repository, run, backbone, classes, found, license))
         (folder / "README.md").write_text(text, encoding="utf-8", errors="replace")
         for name in ("config.yaml", "results.json"):
@@ -101,7 +105,7 @@ def write_folder(run: Trained, folder: Path, repository: str, license: str | Non
 
 
 def _said(found: Format, classes: list[str] | None) -> str:
-    """What plain timm makes of the folder, in words."""
+    """A sentence on what plain timm makes of the folder."""
     if not found.timm:
         return f"plain tensors, which timm alone does not load: {found.reason}"
     what = f"logits of {len(classes)} classes" if classes and found.classifier else "features"

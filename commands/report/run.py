@@ -104,11 +104,12 @@ def interval_lines(rows: Sequence[Row]) -> list[str]:
 
 def protocol(rows: Sequence[Row]) -> Section:
     """The protocol behind each number: what all metrics of a split share, then a line for each metric."""
-    section, table = Section("Protocol"), {}
+    section, table = Section("Protocol"), dict[str, str]()
     for split in ORDER:
         texts = {row["metric"]: row["protocol"] for row in rows if _split(row) == split}
         shared = shared_parts([*texts.values()])
-        section.lines += [f"{split}: {'; '.join(shared)}."] if shared else []
+        if shared:
+            section.lines.append(f"{split}: {'; '.join(shared)}.")
         table |= {
             name: "; ".join(part for part in parts_of(text) if part not in shared) for name, text in texts.items()
         }

@@ -117,11 +117,12 @@ def read_repository(source: str, backbone: Backbone) -> Weights:
             raise DataError(f"{source}: {WEIGHTS} is damaged: {error}") from error
     if not isinstance(name, str) or not timm.is_model(name):
         raise DataError(f"{source} has no weights of timm or of this program: its {CONFIG} names architecture {name!r}")
-    size = getattr(backbone, "built_for", None) if isinstance(backbone, Timm) else None
+    size = backbone.built_for if isinstance(backbone, Timm) else None
+    asked: dict[str, Any] = {"img_size": size} if size else {}
     place = FOLDER + str(Path(source.removeprefix(FOLDER)).expanduser()) if source.startswith(FOLDER) else source
     try:
         with explained(source.partition(":")[2], WEIGHTS):
-            net = timm.create_model(place, pretrained=True, **({"img_size": size} if size else {}))
+            net: Any = timm.create_model(place, pretrained=True, **asked)
     except DataError:
         raise
     except Exception as error:  # of whatever the files hold

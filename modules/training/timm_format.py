@@ -135,7 +135,7 @@ def _built(backbone: Timm, head: ClassificationHead | None) -> nn.Module:
     return net.eval()
 
 
-def _classifier(net: nn.Module, layer: nn.Module | None) -> dict[str, Tensor]:
+def _classifier(net: Any, layer: nn.Module | None) -> dict[str, Tensor]:
     """Tensors of a classifier under the names that it has in timm's network."""
     if layer is None or isinstance(layer, Classifier):
         return {} if layer is None else layer.state_dict()
@@ -146,9 +146,7 @@ def _classifier(net: nn.Module, layer: nn.Module | None) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def difference(
-    net: nn.Module, backbone: Backbone, head: ClassificationHead | None, size: tuple[int, int] | None
-) -> float:
+def difference(net: Any, backbone: Backbone, head: ClassificationHead | None, size: tuple[int, int] | None) -> float:
     """Largest difference between plain timm's answers and ours on noise, relative to the largest of ours."""
     ours = deepcopy(backbone).eval()
     ours.set_pools(True)

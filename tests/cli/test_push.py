@@ -190,5 +190,6 @@ def test_repositories_that_cannot_be_read_are_named(server, tmp_path, monkeypatc
     with refuses(ConfigError, "shapes", "OWNER/NAME"):
         load_backbone(net, "hf-hub:shapes")
     use(monkeypatch, "http://127.0.0.1:9", tmp_path / "cache")
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # between attempts
     with refuses(DataError, "me/shapes", "http://127.0.0.1:9"):
         repository_file("hf-hub:me/shapes")

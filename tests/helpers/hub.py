@@ -69,7 +69,7 @@ class Handler(BaseHTTPRequestHandler):
             asked = json.loads(body)
             name = f"{asked['organization']}/{asked['name']}"
             if name in self.server.files:
-                return self.json({"error": "You already created this model repo"}, 409)
+                return self.json({"error": "already there", "url": f"{self.server.address}/{name}"}, 409)
             self.server.files[name] = {}
             if asked.get("visibility") == "private":
                 self.server.private.add(name)
