@@ -114,7 +114,7 @@ def test_plain_timm_gives_the_answers_of_what_was_pushed(graft, server, trained,
     assert code == 1
     assert_named(error, "me/shapes", "--private")
     monkeypatch.setenv("HF_TOKEN", "wrong")
-    code, error = graft(*typed)
+    code, error = graft(*typed[:-1])
     assert code == 1
     sentence(error, server.address, "token", "me/shapes")
 

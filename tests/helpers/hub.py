@@ -64,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/api/validate-yaml":
             return self.json({"errors": [], "warnings": []})
         if self.headers["Authorization"] != f"Bearer {TOKEN}":
-            return self.json({"error": "Invalid username or password."}, 401)
+            return self.answer(401, b"", {"X-Error-Message": "Invalid credentials in Authorization header"})
         if self.path == "/api/repos/create":
             asked = json.loads(body)
             name = f"{asked['organization']}/{asked['name']}"
