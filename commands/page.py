@@ -33,7 +33,7 @@ h1 { font-size: 1.6rem; line-height: 1.25; } a { color: var(--note); }
 h2 { display: inline-block; font-size: 1.25rem; margin: 2rem 0 .5rem; }
 section { border-bottom: 1px solid var(--line); padding-bottom: 1rem; } summary { cursor: pointer; }
 nav a { margin-right: 1rem; white-space: nowrap; display: inline-block; padding: .2rem 0; }
-.scroll { max-height: 26rem; overflow: auto; margin: 1rem 0; }
+.scroll { max-height: 40rem; overflow: auto; margin: 1rem 0; } td:last-child { padding-right: 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem 1rem .25rem 0; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; } thead th { position: sticky; top: 0; background: var(--paper); z-index: 1; }

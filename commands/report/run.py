@@ -104,17 +104,21 @@ def interval_lines(rows: Sequence[Row]) -> list[str]:
 
 def protocol(rows: Sequence[Row]) -> Section:
     """The protocol behind each number: what all metrics of a split share, then a line for each metric."""
-    section, table = Section("Protocol"), dict[str, str]()
+    section, own = Section("Protocol"), dict[str, dict[str, str]]()
     for split in ORDER:
-        texts = {row["metric"]: row["protocol"] for row in rows if _split(row) == split}
+        texts = {row["metric"].partition("/")[2]: row["protocol"] for row in rows if _split(row) == split}
         shared = shared_parts([*texts.values()])
         if shared:
             section.lines.append(f"{split}: {'; '.join(shared)}.")
-        table |= {
-            name: "; ".join(part for part in parts_of(text) if part not in shared) for name, text in texts.items()
-        }
-    if any(table.values()):
-        section.tables.append(Table(["metric", "protocol"], [[name, text] for name, text in table.items() if text]))
+        for metric, text in texts.items():
+            own.setdefault(metric, {})[split] = "; ".join(part for part in parts_of(text) if part not in shared)
+    lines = []
+    for metric, texts in own.items():
+        alike = len(set(texts.values())) == 1
+        named = {metric: next(iter(texts.values()))} if alike else {f"{s}/{metric}": text for s, text in texts.items()}
+        lines += [[name, text] for name, text in named.items() if text]
+    if lines:
+        section.tables.append(Table(["metric", "protocol"], lines))
     return section
 
 
