@@ -69,7 +69,7 @@ def _intervals(report: dict[str, Any]) -> list[str]:
 def _settings(report: dict[str, Any]) -> Table:
     variants = {name: variant["settings"] for name, variant in report["variants"].items()}
     names = list(dict.fromkeys(name for settings in variants.values() for name in settings))
-    rows = [[name, *(str(settings.get(key)) for key in names)] for name, settings in variants.items()]
+    rows = [[name, *(settings.get(key) or "none" for key in names)] for name, settings in variants.items()]
     return Table(["variant", *names], rows)
 
 
@@ -88,9 +88,9 @@ def _runs(report: dict[str, Any]) -> Table:
 
 
 def _reproduce(folder: Path, report: dict[str, Any]) -> Section:
-    section = Section("To reproduce")
+    words = f"Every run has its own config.yaml, results.json and checkpoints below {folder}."
+    section = Section("To reproduce", lines=[words])
     if report.get("command"):
         section.lines.append("The command as typed; with --run_dir it goes on in the same folder:")
         section.code.append(Code(report["command"]))
-    section.lines.append(f"Every run has its own config.yaml, results.json and checkpoints below {folder}.")
     return section
