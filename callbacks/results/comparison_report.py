@@ -27,8 +27,7 @@ SHORT = 16  # characters of a reference's name in the head of a column
 
 
 def write(made: Comparison, trainer: Trainer, command: str) -> None:
-    """Write compare.json, compare.csv and figures to the trainer's folder; loggers get figures, table and
-    results.
+    """Write compare.json, compare.csv and figures to the trainer's folder; loggers get figures, table, results.
 
     Args:
         made: the comparison.
