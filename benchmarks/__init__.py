@@ -6,5 +6,6 @@ python -m benchmarks.startup       seconds until the help is there, against the 
 python -m benchmarks.simclr_loop   SimCLR as a plain PyTorch loop: time and accuracy to measure `cli.py fit` against
 python -m benchmarks.evaluation    images per second of the metrics of detection against pycocotools
 python -m benchmarks.samplers      best trial of `cli.py tune` with TPE against random search
+python -m benchmarks.serving       images per second of `cli.py serve` under load against the network without HTTP
 python -m benchmarks.translation   tokens and sentences per second of a Transformer against JoeyNMT
 """

@@ -10,7 +10,7 @@ import yaml
 from commands.overview import COMMANDS
 
 ROOT = Path(__file__).parents[1]  # holds `tasks/`
-OTHERS = ("export", "compare", "tune", "report", "push", "check", "backbones")
+OTHERS = ("export", "compare", "tune", "report", "push", "check", "serve", "demo", "backbones")
 TRAINER_COMMANDS = [name for name in COMMANDS if name not in OTHERS]  # methods of the trainer
 
 

@@ -48,6 +48,10 @@ OWN = {
     "test": ("onnx",),
     "predict": ("onnx",),
     "export": ("format", "out", "half", "quantize", "features", "images", "data_license"),
+    "demo": ("host", "port"),
+    "serve": tuple(
+        "onnx host port token workers max_bytes max_pixels max_requests timeout batch_size batch_timeout".split()
+    ),
 }
 """Top-level options of some commands; `backbones` checks its own."""
 
@@ -200,6 +204,8 @@ def nothing_saved(argv: list[str]) -> str:
     """A sentence for a command that a signal ended while it had nothing to save."""
     if argv[:1] in (["fit"], ["compare"], ["tune"]):
         return "stopped before the first step; nothing to save: type the same command again"
+    if argv[:1] in (["serve"], ["demo"]):
+        return "stopped"
     other = ", with another --run_dir" if parse_known(argv).run_dir else ""
     return f"stopped before the end; nothing to save: type the same command again{other}"
 

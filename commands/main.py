@@ -11,6 +11,7 @@ from commands.backbones.command import backbones
 from commands.check.command import check
 from commands.cluster import launched, requeue
 from commands.compare.command import Compare
+from commands.demo.command import demo
 from commands.early_checks import check_early, nothing_saved, report
 from commands.export.command import Export
 from commands.fit import CLI
@@ -22,6 +23,7 @@ from commands.plugins import load_plugins
 from commands.processes import Lost, Terminated, ended_by_signals
 from commands.push.command import push
 from commands.report.command import report as report_run
+from commands.serve.command import serve
 from commands.silence import silence_messages
 from commands.tune.command import Tune
 from commands.yaml_text import check_yaml
@@ -62,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
             "report": lambda argv: report_run(argv[1:]),
             "push": lambda argv: push(argv[1:]),
             "check": lambda argv: check(argv[1:]),
+            "demo": lambda argv: demo(argv[1:]),
+            "serve": lambda argv: serve(argv[1:]),
             "backbones": lambda argv: backbones(argv[1:]),
         }.get("".join(argv[:1]), CLI)
         with ended_by_signals():

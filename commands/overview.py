@@ -17,6 +17,8 @@ COMMANDS = {
     "report": "write a finished run as one HTML file",
     "push": "put a trained backbone on the Hugging Face hub",
     "check": "look for mistakes, duplicates and leaks in data; --fix cleans it",
+    "serve": "answer requests for predictions over HTTP",
+    "demo": "open a page on which a run is tried",
     "backbones": "list and describe what --model.backbone takes",
 }
 

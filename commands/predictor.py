@@ -23,9 +23,9 @@ from modules.gan import to_bytes
 from modules.gan.noise import keyed_noise
 from tasks import Task
 
-Sample = bytes | np.ndarray | Path | str | int | Sequence[float]
+Sample = bytes | np.ndarray | Path | str | int | Sequence[float] | dict[str, Any]
 """An image's file content or pixels uint8 RGB (H, W, 3); a video file or its content; a sentence; the number of a
-generated image, or its noise (latent,)."""
+generated image, or its noise (latent,), or `{"noise": either, "label": class}`."""
 
 KINDS = {"image": UnlabeledImages, "video": Videos, "text": TextFile, "noise": LatentSamples}
 """Kinds of samples, and the data module by which `predict` reads them."""
@@ -37,7 +37,7 @@ _TAKEN = {
     "image": ((bytes, np.ndarray), "images: content of a file, or uint8 RGB (H, W, 3)"),
     "video": ((bytes, Path), "video files, or their content"),
     "text": ((str,), "sentences"),
-    "noise": ((int, list, tuple, np.ndarray), "numbers of images, or noise"),
+    "noise": ((int, list, tuple, np.ndarray, dict), "numbers of images, or noise"),
 }
 
 
@@ -50,17 +50,19 @@ class Predictor:
         trainer: its precision and device.
         checkpoint: the file.
 
-    Attributes: `kind` is that of the samples, one of `KINDS`; `max_pixels` of an image or frame, larger ones are not
-    decoded; `classes` names the classes, null without; `threshold` is the score of a detection of the best F1 in
-    validation, null where there was none.
+    Attributes: `name` is that of the task's class; `kind` that of the samples, one of `KINDS`; `max_pixels` of an image
+    or frame, larger ones are not decoded; `classes` names the classes, null without; `threshold` is the score of a
+    detection of the best F1 in validation, null where there was none.
     """
 
     def __init__(self, task: Task, data: DataModule, trainer: Trainer, checkpoint: Path):
-        self.task, self.data, self.trainer, self.checkpoint = task, data, trainer, checkpoint
+        self.task: Any = task
+        self.data: Any = data
+        self.trainer, self.checkpoint = trainer, checkpoint
         self.kind = next(name for name, cls in KINDS.items() if isinstance(data, cls))
-        self.max_pixels = MAX_PIXELS
+        self.max_pixels, self.name = MAX_PIXELS, type(task).__name__
         self.classes: list[str] | None = task.classes
-        self.threshold: float | None = getattr(task, "drawing_threshold", None)
+        self.threshold: float | None = getattr(self.task, "drawing_threshold", None)
 
     @classmethod
     def load(cls, ckpt_path: str | Path, *settings: str) -> "Predictor":
@@ -77,14 +79,17 @@ class Predictor:
         argv = ["predict", *settings, "--ckpt_path", str(ckpt_path)]
         kind = _kind(argv)
         root = [] if kind == "noise" else ["--data.root", "-" if kind == "text" else "."]
-        with _argv_kept():
-            parts = _Parts([*argv, "--data", KINDS[kind].__name__, *root])
+        parts: Any = parts_of([*argv, "--data", KINDS[kind].__name__, *root])
         given = parts.settings.trainer
         accelerator = given.accelerator if isinstance(given.accelerator, str) else "auto"
         trainer = Trainer(accelerator=accelerator, devices=1, precision=given.precision, **QUIET)
         trainer.ckpt_path = parts.checkpoint
         trainer.ready_to_predict(parts.model, parts.datamodule, parts.checkpoint)
         return cls(parts.model, parts.datamodule, trainer, parts.checkpoint)
+
+    def limit_pixels(self, max_pixels: int) -> None:
+        """Set the pixels that an image or a frame may have."""
+        self.max_pixels = max_pixels
 
     def __call__(self, samples: Sequence[Sample]) -> list[dict[str, Any]]:
         """Predictions of samples, batch by batch; see `prepare` and `predict`."""
@@ -136,6 +141,22 @@ class Predictor:
             found["cut"] = batch["cut"]
         return [{key: _plain(values[i]) for key, values in found.items()} for i in range(len(prepared))]
 
+    def explain(self, prepared: Any) -> dict[str, Any]:
+        """The text of one prepared sample as of `predict`, with the attention of its pieces where the decoder has any.
+
+        Returns:
+            `text`, `pieces`, T of them, `attention` (T, S) to the `source_pieces` or (T, h, w) over the image; the last
+            is missing or null without attention.
+        """
+        batch = self.data.batch([prepared]) if self.kind == "text" else self.data.collate([prepared])
+        with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
+            batch = self.data.transfer_batch_to_device(batch, self.task.device, 0)
+            batch = self.task.on_after_batch_transfer(batch, 0)
+            memory = self.task.memory(batch)
+            ((best, *_),) = self.task.search(self.task.decoder, memory)
+            found = self.task.written([[best]]) | self.task.attention([best], memory, batch)
+        return {key: _plain(values[0]) for key, values in found.items()}
+
     def _generated(self, prepared: Sequence[tuple[np.ndarray, int]]) -> list[dict[str, Any]]:
         noise = torch.from_numpy(np.stack([noise for noise, _ in prepared]))
         label = torch.tensor([label for _, label in prepared]) if self.task.condition else None
@@ -147,22 +168,39 @@ class Predictor:
     def _sentence(self, text: str, name: str) -> str:
         if "\0" in text:
             raise DataError(f"{name} holds a NUL character: delete it")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"{name} holds half of a surrogate pair, which is no character: delete it") from error
         self.data.batch([text])  # refuses one of another script alone, not its whole batch
         return text
 
     def _noise(self, sample: Any, name: str) -> tuple[np.ndarray, int]:
-        classes = len(self.classes or "-")
-        if isinstance(sample, int) and 0 <= sample < 2**63:
-            return keyed_noise([(self.data.seed, sample)], self.task.latent)[0].numpy(), sample % classes
+        """Noise (latent,) and class, of which a generator without condition makes nothing."""
+        given, label = (sample.get("noise"), sample.get("label")) if isinstance(sample, dict) else (sample, None)
+        number = given if isinstance(given, int) and not isinstance(given, bool) and 0 <= given < 2**63 else None
         try:
-            noise = np.asarray(sample, np.float32)
-        except (TypeError, ValueError):
+            with np.errstate(over="ignore"):
+                noise = np.asarray(given if number is None else (), np.float32)
+        except (TypeError, ValueError, OverflowError):
             noise = np.zeros(0, np.float32)
+        if number is not None:
+            noise = keyed_noise([(self.data.seed, number)], self.task.latent)[0].numpy()
         if noise.shape != (self.task.latent,) or not np.isfinite(noise).all():
             raise DataError(
                 f"{name} is no number of an image, 0 or more, nor {self.task.latent} finite numbers of noise"
             )
-        return noise, 0
+        classes = self.classes or []
+        if label is not None and (label not in classes or not self.task.condition):
+            offered = ", ".join(classes[:20]) if self.task.condition else "none, as the generator knows no classes"
+            raise DataError(f"label is {str(label)[:40]!r}, but must be one of: {offered}")
+        return noise, (number or 0) % len(classes or "-") if label is None else classes.index(label)
+
+
+def parts_of(argv: list[str]) -> CLI:
+    """Task and data of a command that is given by its arguments, built but not run."""
+    with _argv_kept():
+        return _Parts(argv)
 
 
 class _Parts(CLI):

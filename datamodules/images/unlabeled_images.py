@@ -1,6 +1,7 @@
 """A plain folder of images."""
 
 import os
+from collections.abc import Sequence
 from copy import copy
 from io import BytesIO
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from datamodules.base import Split
-from datamodules.decoding import decode_image
+from datamodules.decoding import Span, decode_image
 from datamodules.depth import find_span
 from datamodules.finding import SUFFIXES, count_suffixes, find_images, left_out
 from datamodules.images.image_data import ImageDataModule
@@ -69,15 +70,14 @@ class UnlabeledImages(ImageDataModule):
         """
         self.check_size()
         if isinstance(image, bytes):
-            found = inspect_content(BytesIO(image), min(max_pixels, self.max_pixels))
-            if found.problem:
-                raise DataError(f"{name} {found.problem}")
-            image = decode_image(image, name, find_span([found], self.value_range, self.trained_depths)[0])
+            limit = min(max_pixels, self.max_pixels)
+            image = decoded(image, name, limit, self.value_range, self.trained_depths)
         elif image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise DataError(f"{name} is {image.dtype} {image.shape}, but an image is uint8 RGB (H, W, 3)")
         one = copy(self)
         one.splits = {"train": (Arrays(image[None], None, name), np.zeros(1, np.int64))}
-        return one.dataset("train", "evaluate" if self.letterbox else "plain")[(0, 0)] | {"id": name}
+        samples: Any = one.dataset("train", "evaluate" if self.letterbox else "plain")
+        return samples[(0, 0)] | {"id": name}
 
     def sources(self) -> dict[Split, Files]:
         if not self.root.is_dir():
@@ -91,3 +91,23 @@ class UnlabeledImages(ImageDataModule):
 
     def passed_over(self) -> list[Path]:
         return left_out(self.root, SUFFIXES)
+
+
+def decoded(
+    content: bytes, name: str, max_pixels: int, value_range: Span | None = None, trained_depths: Sequence[str] = ()
+) -> np.ndarray:
+    """An image file's content as uint8 RGB (H, W, 3), inspected as files are before they are decoded.
+
+    Args:
+        content: of the file.
+        name: for messages.
+        max_pixels: larger images are not decoded.
+        value_range, trained_depths: as of `find_span`.
+
+    Raises:
+        DataError: no image, a damaged one, or too large.
+    """
+    found = inspect_content(BytesIO(content), max_pixels)
+    if found.problem:
+        raise DataError(f"{name} {found.problem}")
+    return decode_image(content, name, find_span([found], value_range, trained_depths)[0])

@@ -116,14 +116,15 @@ class Videos(DecodedVideos):
                 file.write_bytes(video)
                 return self.sample(file, name, max_pixels)
         index = read_index(video, max_pixels)
-        wrong, indices = ({0: index}, [None]) if isinstance(index, str) else ({}, [index])
-        source = VideoFiles(video.parent, np.array([os.fsencode(video.name)]), None, wrong, indices)
+        wrong, known = ({0: index}, None) if isinstance(index, str) else ({}, index)
+        source: Any = VideoFiles(video.parent, np.array([os.fsencode(video.name)]), None, wrong, [known])
         if reason := self.broken(source):
             raise DataError(f"{name} {reason[0].removeprefix(f'{video} ')}")
         one = copy(self)
         one.splits = {"train": (source, np.zeros(1, np.int64))}
+        samples: Any = one.dataset("train", "plain")
         try:
-            return one.dataset("train", "plain")[(0, 0)] | {"id": name}
+            return samples[(0, 0)] | {"id": name}
         except DataError as error:
             raise DataError(str(error).replace(str(video), name)) from error
 

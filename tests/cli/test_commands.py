@@ -27,7 +27,8 @@ TEXT = [*TINY[:10], *TINY[12:], *SHORT]  # sentences have no size in pixels
 FEWER = "--figures.samples 2 --data.train 32 --data.val 16 --data.test 16 --trainer.max_epochs 1".split()
 SINGLE = {"captioning", "classification", "colorization", "detection", "instance_segmentation", "jigsaw", "rotation"}
 SINGLE |= {"masked_patches", "semantic_segmentation", "translation", "video"}  # all metrics follow from single items
-SERVED = {"classification", "semantic_segmentation"}
+SERVED = {"captioning", "classification", "detection", "gan", "instance_segmentation", "semantic_segmentation"}
+SERVED |= {"simclr", "translation", "video"}  # one of each kind of samples and predictions
 OWN = {"jigsaw": ["--data.image_size", "64"], "captioning": SHORT}  # jigsaw's tiles are parts of the image
 
 

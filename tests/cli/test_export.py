@@ -13,8 +13,13 @@ from PIL import Image
 
 from commands.export import command, onnx_file
 from commands.export.runtime import ImageModel, OnnxModel
+from commands.predictor import Predictor
+from commands.serve.exported import ExportedPredictor
+from modules.contracts import DataError
 from modules.export import graph, preprocess
+from tests.helpers.bad_requests import encoded
 from tests.helpers.commands import ROOT, values
+from tests.helpers.errors import refuses
 
 BLOCKED = """
 import sys
@@ -81,6 +86,17 @@ def test_predict_and_test_write_the_same_files(graft, trained, exported, photos)
     assert {p.name for p in Path("test_onnx/predictions").iterdir()} == {
         p.name for p in Path("test_torch/predictions").iterdir()
     }
+
+
+def test_a_served_file_answers_as_the_run(trained, exported):
+    files = [encoded(form, size) for form in ("PNG", "JPEG") for size in ((40, 30), (32, 32))]
+    ours, theirs = ExportedPredictor(exported), Predictor.load(trained, "--trainer.precision", "32")
+    found = ours.predict([ours.prepare(file) for file in files])
+    for one, other in zip(found, theirs(files), strict=True):
+        assert one["label"] == other["label"] and one["scores"] == pytest.approx(other["scores"], abs=1e-4)
+    assert (ours.classes, ours.name, ours.kind) == (theirs.classes, theirs.name, theirs.kind)
+    with refuses(DataError, "image"):
+        ours.prepare(files[0][:99])
 
 
 def test_the_minimal_example_needs_neither_torch_nor_this_program(exported, photos):

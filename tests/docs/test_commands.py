@@ -59,6 +59,8 @@ NOT_HERE = {
     "--trainer.devices 8": "needs eight devices; tests/cli/test_devices.py has two",
     "pip install": "installs; CI does",
     "pytest": "runs these tests",
+    "serve --": "serves until it is ended; tests/cli/test_serve.py starts it",
+    "demo --": "shows a page until it is ended; tests/cli/test_demo.py starts it",
     "sphinx-build": "CI builds the documentation",
     "OWNER/NAME": "needs an account and the network; tests/cli/test_push.py has a stand-in for the hub",
     "MyTask --data MyData": "needs my_pkg installed; tests/examples/test_my_pkg.py loads it as a plugin",

@@ -1,0 +1,1 @@
+"""`python cli.py demo`: a page on which a trained network is tried."""

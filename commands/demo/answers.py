@@ -1,0 +1,101 @@
+"""Predictions as a page shows them: bars, drawn boxes and masks, texts with their attention, generated images."""
+
+from typing import Any
+
+import numpy as np
+
+from callbacks.figures.base import shorten
+from callbacks.figures.objects import draw_objects, object_palette, stacked
+from callbacks.figures.overlays import class_legend, overlay
+from callbacks.figures.sentences import alignments, attention_maps
+from callbacks.figures.strips import strips
+from callbacks.writers.images import resized
+from commands.predictor import Predictor
+from commands.serve.answers import Meaning
+from datamodules.letterbox import resize_mask
+from modules.gan.noise import keyed_noise
+from modules.metrics.threshold import USUAL
+
+LARGEST = 1200  # pixels of the longer side of a drawing
+
+
+def kind_of(predictor: Predictor, found: dict[str, Any]) -> str:
+    """Kind of the page by the keys of a prediction: `objects`, `mask`, `generated`, `features`, `text` or `labels`."""
+    kinds = {"boxes": "objects", "mask": "mask", "generated": "generated", "features": "features", "text": "text"}
+    return next((kind for key, kind in kinds.items() if key in found), "labels")
+
+
+def labels(found: dict[str, Any], classes: list[str]) -> dict[str, float]:
+    """Probability of each class."""
+    return dict(zip(classes, found["scores"].tolist(), strict=True))
+
+
+def objects(
+    image: np.ndarray, found: dict[str, Any], classes: list[str], threshold: float
+) -> tuple[np.ndarray, list[list[Any]]]:
+    """The image with its detections of that score and more, and a row for each: class, score in percent, box."""
+    sure = np.flatnonzero(found["scores"] >= threshold)
+    chosen = sure[np.argsort(-found["scores"][sure], kind="stable")].tolist()
+    boxes, numbers = found["boxes"][chosen].reshape(-1, 4), found["labels"][chosen].tolist()
+    percent = [round(100 * float(found["scores"][i]), 1) for i in chosen]
+    shown = stacked([found["rle"][i] for i in chosen], image.shape[:2]) if "rle" in found else None
+    tags = [f"{shorten(classes[n])} {score:.0f}" for n, score in zip(numbers, percent, strict=True)]
+    drawn = draw_objects(image, boxes, numbers, object_palette(len(classes)), tags, shown)
+    rows = zip(numbers, percent, boxes.round().astype(int).tolist(), strict=True)
+    return drawn, [[classes[n], score, ", ".join(map(str, box))] for n, score, box in rows]
+
+
+def semantic(image: np.ndarray, found: dict[str, Any], meaning: Meaning) -> tuple[np.ndarray, dict[str, float]]:
+    """The map over the image, with a legend, and the share of the pixels of each class."""
+    mask, classes = found["mask"], list(meaning.classes)
+    counts = np.bincount(mask.ravel(), minlength=len(classes))[: len(classes)]
+    factor = min(1.0, LARGEST / max(mask.shape))
+    shape = (max(1, round(mask.shape[0] * factor)), max(1, round(mask.shape[1] * factor)))
+    drawn = overlay(resized(image, shape), resize_mask(mask, shape), meaning.palette)
+    legend = class_legend(counts, classes, meaning.palette)
+    return strips([[drawn]], [""], [""], legend, ""), dict(zip(classes, (counts / mask.size).tolist(), strict=True))
+
+
+def caption(predictor: Predictor, image: np.ndarray, content: bytes) -> tuple[str, np.ndarray | None]:
+    """The caption of an image, and the image once per word, bright where the network looked."""
+    found = predictor.explain(predictor.prepare(content))
+    if found.get("attention") is None:
+        return found["text"], None
+    return found["text"], attention_maps([image], [found["attention"]], [found["pieces"]], "attention of each piece")
+
+
+def translate(predictor: Predictor, text: str) -> tuple[str, np.ndarray | None]:
+    """The translation of a sentence, and the attention of its pieces (rows) to those of the source (columns)."""
+    found = predictor.explain(predictor.prepare(text))
+    if found.get("attention") is None or not found["pieces"]:
+        return found["text"], None
+    sides = [found["source_pieces"]], [found["pieces"]]
+    return found["text"], alignments([found["attention"]], *sides, "attention to the pieces of the source")
+
+
+def generate(predictor: Predictor, first: int, second: int, share: float, label: str | None) -> np.ndarray:
+    """A generated image between those of two numbers, 0 and more.
+
+    Noise is interpolated along the great circle (White 2016), because normal noise has a typical length.
+
+    Args:
+        predictor: of a generator.
+        first, second: the numbers.
+        share: 0 gives the first image, 1 the second.
+        label: class; null is that of the number.
+    """
+    one, other = keyed_noise([(predictor.data.seed, n) for n in (first, second)], predictor.task.latent).numpy()
+    angle = np.arccos(np.clip(one @ other / np.linalg.norm(one) / np.linalg.norm(other), -1, 1))
+    weights = (1 - share, share) if angle < 1e-4 else np.sin([(1 - share) * angle, share * angle]) / np.sin(angle)
+    noise = (weights[0] * one + weights[1] * other).tolist()
+    sample = {"noise": noise, "label": label} if label else noise
+    (found,) = predictor.predict([predictor.prepare(sample)])
+    image = found["generated"]
+    image = np.repeat(image, 3, 2) if image.shape[2] == 1 else image[..., :3]
+    factor = max(1, round(256 / max(image.shape[:2])))
+    return image.repeat(factor, 0).repeat(factor, 1)
+
+
+def usual_threshold(predictor: Predictor) -> float:
+    """Score from which on detections are drawn: that of the best F1 in validation, where there was one."""
+    return predictor.threshold or USUAL

@@ -1,0 +1,61 @@
+"""A few samples of the run's test split, as files or texts."""
+
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from PIL import Image
+
+from commands.predictor import Predictor, parts_of
+from modules.contracts import DataError
+
+COUNT = 6
+
+
+def examples(predictor: Predictor, folder: Path, *settings: str) -> list[Any]:
+    """Samples of the test split, else of val or train, evenly spread: paths of files in `folder`, or sentences.
+
+    None where the data of the training is not here any more, which is printed.
+    """
+    if predictor.kind == "noise":
+        return []
+    try:
+        data = parts_of(["test", *settings, "--ckpt_path", str(predictor.checkpoint)]).datamodule
+        data.prepare_data()
+        data.setup("test")
+    except DataError as error:
+        print(f"no examples on the page: {error}", file=sys.stderr)
+        return []
+    source, rows = data.splits[data.predicted]
+    chosen = rows[np.linspace(0, len(rows) - 1, min(COUNT, len(rows))).round().astype(int)]
+    if predictor.kind == "text":
+        return [source.source[i] for i in chosen]
+    write = _film if predictor.kind == "video" else _image
+    return [str(write(source, int(i), folder / f"example_{number}")) for number, i in enumerate(chosen)]
+
+
+def _image(source: Any, index: int, path: Path) -> Path:
+    path = path.with_suffix(".png")
+    Image.fromarray(np.asarray(source.image(index))).save(path)
+    return path
+
+
+def _film(source: Any, index: int, path: Path, rate: int = 8) -> Path:
+    """The video's own file, or its frames as one."""
+    if hasattr(source, "path") and source.path(index).is_file():
+        return source.path(index)
+    path = path.with_suffix(".mp4")
+    frames = source.frames(index, np.arange(len(source.times(index))), None)
+    height, width = (side - side % 2 for side in frames.shape[1:3])
+    with av.open(str(path), "w") as file:
+        size = {"height": height, "width": width, "pix_fmt": "yuv420p"}
+        video = file.add_stream("libx264", rate=rate, options={"crf": "10"}, **size)
+        for number, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), "rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, rate)
+            file.mux(video.encode(frame))
+        file.mux(video.encode())
+    return path
