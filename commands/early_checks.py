@@ -49,9 +49,7 @@ OWN = {
     "predict": ("onnx",),
     "export": ("format", "out", "half", "quantize", "features", "images", "data_license"),
     "demo": ("host", "port"),
-    "serve": tuple(
-        "onnx host port token workers max_bytes max_pixels max_requests timeout batch_size batch_timeout".split()
-    ),
+    "serve": "onnx host port token workers timeout max_bytes max_pixels max_requests batch_size batch_timeout".split(),
 }
 """Top-level options of some commands; `backbones` checks its own."""
 

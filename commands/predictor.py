@@ -62,7 +62,7 @@ class Predictor:
         self.kind = next(name for name, cls in KINDS.items() if isinstance(data, cls))
         self.max_pixels, self.name = MAX_PIXELS, type(task).__name__
         self.classes: list[str] | None = task.classes
-        self.threshold: float | None = getattr(self.task, "drawing_threshold", None)
+        self.threshold: Any = getattr(self.task, "drawing_threshold", None)
 
     @classmethod
     def load(cls, ckpt_path: str | Path, *settings: str) -> "Predictor":
