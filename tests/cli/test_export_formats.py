@@ -8,16 +8,32 @@ import pytest
 
 from commands.export.runtime import OnnxModel
 from tests.helpers.commands import TINY
+from tests.helpers.images import save
 
 pytestmark = pytest.mark.slow
 SMALL = [*TINY, "--model.backbone", "test_resnet"]
 
 
+SIZES = [(50, 40), (48, 64), (33, 90), (64, 96), (40, 64)]  # one fits the network, one is only narrower
+
+
 @pytest.fixture(scope="module")
-def segmented(fit_once) -> Path:
-    sizes = "--data.train 48 --data.val 16 --data.test 16 --data.workers 0 --data.batch_size 8".split()
-    rest = "--trainer.max_epochs 1 --figures.samples 1 --trainer.precision 32 --model.backbone test_resnet".split()
-    return fit_once("--config", "tasks/semantic_segmentation.yaml", *sizes, *rest, "--data.image_size", "[48,64]")
+def segmented(fit_once, tmp_path_factory) -> Path:
+    root, random = tmp_path_factory.mktemp("scenes"), np.random.default_rng(0)
+    for split, count in (("train", 48), ("val", 8), ("test", 16)):
+        for i in range(count):
+            size = SIZES[i % len(SIZES)]
+            mask = np.zeros(size, np.uint8)
+            mask[size[0] // 3 :, size[1] // 4 : size[1] // 2] = 1
+            image = np.where(mask[..., None] == 1, 180, 60) + random.integers(-50, 50, (*size, 3))
+            save(image.astype(np.uint8), root / "images" / split / f"{i}.png")
+            save(mask, root / "masks" / split / f"{i}.png")
+    data = ["--data", "SegmentationFolder", "--data.root", str(root), "--data.image_size", "[48,64]"]
+    rest = (
+        "--data.workers 0 --data.batch_size 8 --trainer.max_epochs 2 --figures.samples 1 --trainer.precision 32".split()
+    )
+    backbone = ["--model.backbone", "test_resnet"]
+    return fit_once("--config", "tasks/semantic_segmentation.yaml", *data, *rest, *backbone)
 
 
 def report(folder: Path, name: str) -> dict:
