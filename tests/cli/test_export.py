@@ -71,21 +71,19 @@ def test_the_gate_reports_both_and_the_file_tells_what_it_is(trained, exported):
 
 def test_predict_and_test_write_the_same_files(graft, trained, exported, photos):
     folder = ["--data", "UnlabeledImages", "--data.root", str(photos), "--data.workers", "0"]
-    precision = ["--trainer.precision", "32"]
-    for name, weights in (("torch", ["--ckpt_path", str(trained)]), ("onnx", ["--onnx", str(exported)])):
-        more = precision if name == "torch" else []  # without, few libraries are imported
-        assert graft("predict", *weights, *folder, *more, "--run_dir", f"predict_{name}") == (0, "")
-        assert graft("test", *weights, *precision, "--run_dir", f"test_{name}") == (0, "")
+    weights = ["--ckpt_path", str(trained), "--trainer.precision", "32"]
+    assert graft("predict", *weights, *folder, "--run_dir", "predict_torch") == (0, "")
+    assert graft("predict", "--onnx", str(exported), *folder, "--run_dir", "predict_onnx") == (0, "")
     texts = (Path(f"predict_{name}/predictions/predict.csv").read_text() for name in ("torch", "onnx"))
     ours, theirs = (list(csv.reader(text.splitlines())) for text in texts)
     assert [row[:2] for row in ours] == [row[:2] for row in theirs] and len(ours) == 4
     numbers = (np.array([row[2:] for row in rows[1:]], float) for rows in (ours, theirs))
     assert np.abs(np.subtract(*numbers)).max() < 1e-4
-    ours, theirs = values("test_torch"), values("test_onnx")
+    assert graft("test", "--onnx", str(exported), "--run_dir", "test") == (0, "")
+    ours, theirs = values(trained), values("test")
     assert theirs == pytest.approx({name: ours[name] for name in theirs}, abs=1e-4) and "test/accuracy" in theirs
-    assert {p.name for p in Path("test_onnx/predictions").iterdir()} == {
-        p.name for p in Path("test_torch/predictions").iterdir()
-    }
+    tested = [{p.name for p in (run / "predictions").glob("test*")} for run in (trained, Path("test"))]
+    assert tested[0] == tested[1] and "test.csv" in tested[0]
 
 
 def test_a_served_file_answers_as_the_run(trained, exported):
