@@ -101,7 +101,7 @@ class Evaluation(L.LightningModule):
             predict: batch of images in their original size (`DataModule.set_original_size`) to its predictions.
         """
         self.on_after_batch_transfer = lambda batch, dataloader_idx: batch
-        self.predict_step = lambda batch, index: predict(batch)
+        self.predict_step = lambda batch, batch_idx=0: predict(batch)  # Lightning skips a first parameter
         self.eval_step = lambda batch, index, stage: self.score(predict(batch), batch, stage)
 
     def on_eval_epoch_end(self, stage: Stage) -> None:

@@ -133,7 +133,7 @@ class SemanticSegmentation(VisionTask):
             folded(self.backbone),
             self.neck,
             self.head,
-            partial(infer, stride=self._stride, tiled=self.tiled),
+            partial(infer, stride=self._stride, tiled=self.tiled, at_once=0),
             preprocess.canvas is not None,
             self.probabilities,
         )

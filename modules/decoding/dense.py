@@ -22,6 +22,7 @@ def infer(
     image: Tensor,
     stride: int,
     tiled: TiledTTA = TiledTTA(),
+    at_once: int = 8,
 ) -> Tensor:
     """Probabilities float32 (B, C, H, W) of images of any size: padding, sliding window, test-time augmentation.
 
@@ -30,13 +31,14 @@ def infer(
         image: (B, 3, H, W), normalized.
         stride: divisor of height and width that the model needs; images are padded, as in `padded`.
         tiled: size and overlap of the tiles of `sliding`; flip and scales that `augmented` averages over.
+        at_once: tiles in one pass, as in `sliding`.
     """
 
     def predict(image: Tensor) -> Tensor:
         return padded(model, image, stride).float().softmax(1)
 
     if tiled.tile_size is not None:
-        predict = partial(sliding, predict, tile_size=tiled.tile_size, tile_overlap=tiled.tile_overlap)
+        predict = partial(sliding, predict, tile_size=tiled.tile_size, tile_overlap=tiled.tile_overlap, at_once=at_once)
     return augmented(predict, image, tiled.tta.flip, tiled.tta.scales)
 
 
@@ -74,7 +76,8 @@ def sliding(predict: Predict, image: Tensor, tile_size: int, tile_overlap: float
         image: (B, 3, H, W).
         tile_size: side in pixels; sides of the image that are shorter are covered whole.
         tile_overlap: share of a tile that it has in common with the next, at least, in [0, 1).
-        at_once: tiles in one pass, those of all B images together; at least one of each image.
+        at_once: tiles in one pass, those of all B images together; at least one of each image. 0 is one of each image
+            whatever their number, which traced graphs leave free.
 
     Returns:
         float32 (B, C, H, W).
@@ -94,7 +97,7 @@ def sliding(predict: Predict, image: Tensor, tile_size: int, tile_overlap: float
     high, wide = min(tile_size, height), min(tile_size, width)
     weight = fade(high, image.device)[:, None] * fade(wide, image.device)
     total, weights = None, torch.zeros(height, width, device=image.device)
-    per_pass = max(1, at_once // len(image))
+    per_pass = max(1, at_once // len(image)) if at_once else 1
     for first in range(0, len(places), per_pass):
         now = places[first : first + per_pass]
         found = predict(torch.cat([image[..., top : top + high, left : left + wide] for top, left in now])).float()
