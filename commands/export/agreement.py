@@ -65,8 +65,9 @@ def refusals(found: Sequence[Difference], tolerance: Tolerance) -> list[str]:
         least = tolerance.pixels if one.key in PIXELS else tolerance.agreement
         if one.agreement is not None and one.agreement < least:
             said.append(f"{one.agreement:.4%} of its {one.key} decisions are equal, but {least:.2%} must be")
-        far = one.relative is not None and tolerance.relative is not None and not one.relative <= tolerance.relative
-        if far:
+        if one.relative is not None and not np.isfinite(one.relative):
+            said.append(f"its {one.key} are not finite")
+        elif one.relative is not None and tolerance.relative is not None and one.relative > tolerance.relative:
             said.append(f"{one.key} differs by {one.relative:.2g}, but {tolerance.relative:g} is allowed")
     return said
 

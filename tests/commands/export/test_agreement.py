@@ -1,0 +1,44 @@
+"""Differences of predictions, and those with which a file is refused."""
+
+import numpy as np
+import pytest
+
+from commands.export.agreement import TOLERANCES, differences, refusals
+
+
+def rows(labels, scores):
+    return [{"label": label, "scores": np.array(row, np.float32)} for label, row in zip(labels, scores, strict=True)]
+
+
+def test_decisions_are_compared_by_agreement_and_numbers_by_their_difference():
+    ours = rows([0, 1], [[0.8, 0.2], [0.4, 0.6]])
+    label, scores = differences(ours, rows([0, 0], [[0.8, 0.2], [0.5, 0.5]]))
+    assert (label.key, label.agreement, label.largest) == ("label", 0.5, None)
+    assert scores.largest == pytest.approx(0.1, abs=1e-6) and scores.mean == pytest.approx(0.05, abs=1e-6)
+    assert scores.relative == pytest.approx(0.125, abs=1e-6) and scores.agreement is None
+
+
+def test_what_is_beyond_the_tolerance_is_said():
+    ours = rows([0, 1], [[0.8, 0.2], [0.4, 0.6]])
+    exact, loose = TOLERANCES["float32"], TOLERANCES["int8"]
+    assert refusals(differences(ours, ours), exact) == []
+    far = differences(ours, rows([0, 1], [[0.8, 0.2], [0.39, 0.61]]))
+    (said,) = refusals(far, exact)
+    assert "scores" in said and refusals(far, loose) == []
+    assert "label" in refusals(differences(ours, rows([0, 0], [[0.8, 0.2], [0.4, 0.6]])), loose)[0]
+
+
+def test_answers_that_are_no_numbers_or_of_another_shape_are_refused():
+    ours = rows([0], [[0.8, 0.2]])
+    assert refusals(differences(ours, rows([0], [[np.nan, 0.2]])), TOLERANCES["int8"])
+    assert refusals(differences(ours, rows([0], [[0.8, 0.1, 0.1]])), TOLERANCES["int8"])
+
+
+def test_pixels_of_maps_may_differ_in_ties():
+    mask = np.zeros((200, 200), np.uint8)
+    other = mask.copy()
+    other[0, :3] = 1
+    (found,) = differences([{"mask": mask}], [{"mask": other}])
+    assert found.agreement == 1 - 3 / 40_000 and not refusals([found], TOLERANCES["float32"])
+    other[:2] = 1
+    assert refusals(differences([{"mask": mask}], [{"mask": other}]), TOLERANCES["float32"])
