@@ -22,7 +22,7 @@ from tasks import Task
 LEAST = 64
 """Samples of a gate, at least."""
 KEPT = 512
-"""Samples of the test split, evenly spread, whose predictions are compared; all count for the metrics."""
+"""Samples of the test split or of `--images`, evenly spread, that are compared; all of a split count for metrics."""
 TIMED = 20
 """Runs by which latency is measured, of a sample each."""
 ORDER: tuple[Split, ...] = ("test", "val", "train")
@@ -128,7 +128,7 @@ def images_below(folder: Path) -> list[np.ndarray]:
     source: Any = data.dataset("train", "evaluate")
     if len(source) < LEAST:
         raise DataError(f"--images {folder} has {len(source)} images, but the gate compares {LEAST} or more: add some")
-    return [source[(0, row)]["image"] for row in range(len(source))]
+    return [source[(0, row)]["image"] for row in range(0, len(source), -(-len(source) // KEPT))]
 
 
 def features_of(predictor: Predictor) -> Predict:
