@@ -102,8 +102,9 @@ def sliding(predict: Predict, image: Tensor, tile_size: int, tile_overlap: float
         now = places[first : first + per_pass]
         found = predict(torch.cat([image[..., top : top + high, left : left + wide] for top, left in now])).float()
         if total is None:
-            total = found.new_zeros((len(image), found.shape[1], height, width))
-        for (top, left), part in zip(now, found.split(len(image)), strict=True):
+            total = found.new_zeros((image.shape[0], found.shape[1], height, width))
+        parts = found.split(len(image)) if at_once else [found]
+        for (top, left), part in zip(now, parts, strict=True):
             total[..., top : top + high, left : left + wide].addcmul_(part, weight)
             weights[top : top + high, left : left + wide] += weight
     return total.div_(weights)
