@@ -113,7 +113,8 @@ def _silent() -> Iterator[None]:
     try:
         for name in LOGGERS:
             logging.getLogger(None if name == "root" else name).setLevel(logging.CRITICAL)
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        lost = io.StringIO()
+        with warnings.catch_warnings(), contextlib.redirect_stdout(lost), contextlib.redirect_stderr(lost):
             warnings.simplefilter("ignore")
             yield
     finally:
