@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import timm
 import torch
 from safetensors.torch import save_file
-from timm.models import save_for_hf
+from timm.models._hub import save_config_for_hf
 from torch import Tensor, nn
 
 from modules.backbones import Timm
@@ -65,7 +65,8 @@ def write_format(
     else:
         names = {"label_names": classes} if found.classifier and classes else {}
         more = {OWN: describe(backbone), **names}
-        save_for_hf(net, str(folder), model_config=more, safe_serialization=True, data_config=_seen(backbone, size))
+        save_config_for_hf(net, str(folder / CONFIG), model_config=more, data_config=_seen(backbone, size))
+        save_file(_tensors(net), folder / WEIGHTS)
     if head is not None and not found.classifier:
         save_file(_tensors(head), folder / "classifier.safetensors")
     return found
@@ -129,6 +130,8 @@ def _built(backbone: Timm, head: ClassificationHead | None) -> nn.Module:
             backbone.name.partition(".")[0], pretrained_cfg=config, num_classes=count, **_options(backbone)
         )
         net.load_state_dict(backbone.net.state_dict() | _classifier(net, layer))
+    except LookupError:
+        raise
     except Exception as error:  # every network has its own way to refuse options and tensors
         said = " ".join(str(error).split())[:120]
         raise LookupError(f"timm's {backbone.name} does not take these tensors or options: {said}") from error
@@ -140,8 +143,10 @@ def _classifier(net: Any, layer: nn.Module | None) -> dict[str, Tensor]:
     if layer is None or isinstance(layer, Classifier):
         return {} if layer is None else layer.state_dict()
     place = net.get_classifier()
+    own = place.state_dict() if isinstance(place, nn.Linear | nn.Conv2d) else {}
+    if own.keys() != layer.state_dict().keys():
+        raise LookupError(f"timm's classifier of {type(net).__name__} is no single linear layer")
     name = next(name for name, module in net.named_modules() if module is place)
-    own = place.state_dict()
     return {f"{name}.{key}": value.reshape(own[key].shape) for key, value in layer.state_dict().items()}
 
 

@@ -137,13 +137,15 @@ def _check_card(card: str, results: dict) -> None:
         ("torchvision/shufflenet_v2_x0_5", {}, Linear, "no network of timm's", False),
         ("test_resnet", {"small_images": True}, Linear, "small_images", False),
         ("lenet5", {}, None, "Graft's own", False),
+        ("levit_128s", {}, Linear, "no single", True),
+        ("coat_lite_tiny", {}, None, "", True),  # layers that share their tensors
         ("test_resnet", {}, partial(FullyConnected, hidden=(8,), cells=1), "FullyConnected", True),
     ],
 )
 def test_what_timm_cannot_build_goes_out_as_plain_tensors(tmp_path, name, options, head, reason, in_timm):
     backbone = by_name(name, **options).eval()
     made = head(backbone.features, 3) if head else None
-    found = write_format(tmp_path, backbone, made, CLASSES if head else None, (32, 32))
+    found = write_format(tmp_path, backbone, made, CLASSES if head else None, None)
     assert reason in found.reason and not found.classifier
     assert found.timm == in_timm
     assert (tmp_path / "classifier.safetensors").is_file() == (head is not None)
