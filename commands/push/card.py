@@ -119,7 +119,8 @@ def _use(pushed: Pushed) -> list[str]:
             'image = transform(Image.open("image.jpg").convert("RGB")).unsqueeze(0)',
         ]
         if pushed.format.classifier:
-            code += ["logits = model(image)", 'names = model.pretrained_cfg["label_names"]']
+            scores = "sigmoid()" if _binary(pushed) else "softmax(1)"
+            code += [f"scores = model(image).{scores}", 'names = model.pretrained_cfg["label_names"]']
         else:
             code += ["features = model.forward_head(model.forward_features(image), pre_logits=True)"]
         lines = ["With timm alone:", "", *(f"    {line}".rstrip() for line in code), "", *lines]
@@ -148,7 +149,7 @@ def _limits(pushed: Pushed) -> list[str]:
         "One training with one seed: another seed gives other figures; the intervals are about the test items alone.",
         "The figures are of this data; images from another source may be answered worse.",
     ]
-    if pushed.classes:
+    if pushed.classes and not _binary(pushed):
         lines.append("Every image gets one of the classes, also one that shows none of them.")
     if pushed.format.classifier:
         lines.append(
@@ -180,6 +181,12 @@ def _reproduce(pushed: Pushed) -> list[str]:
 def _settings(pushed: Pushed) -> dict[str, Any]:
     """Settings of the data."""
     return (pushed.run.settings.get("data") or {}).get("init_args") or {}
+
+
+def _binary(pushed: Pushed) -> bool:
+    """True for a classifier with a sigmoid for each class."""
+    head = ((pushed.run.settings.get("model") or {}).get("init_args") or {}).get("head")
+    return isinstance(head, dict) and (head.get("init_args") or {}).get("loss") == "binary"
 
 
 def _data_name(pushed: Pushed) -> str:

@@ -127,6 +127,7 @@ def _check_card(card: str, results: dict) -> None:
     test = {row["metric"]: row for row in results["results"] if row["metric"].startswith("test/")}
     assert stated == {name.removeprefix("test/"): row["value"] for name, row in test.items()}
     assert_named(body, "How to use", "How to reproduce", "Limits", 'timm.create_model("hf-hub:me/shapes"', "hourglass")
+    assert_named(body, "softmax", "Every image gets one of the classes")
     row = test["test/accuracy"]
     assert_named(body, f"{row['value']:.4f}", "top-1", "20 test images", "95 % interval")
 
