@@ -133,7 +133,8 @@ class Task(Evaluation, TrainMetrics, Scheduled):
         Raises:
             ConfigError: the task, or a setting of it, cannot be exported; says why and what can.
         """
-        raise ConfigError(f"{type(self).__name__} cannot be exported")
+        features = "" if self.backbone is None else ", but with --features it gives the features of its backbone"
+        raise ConfigError(f"{type(self).__name__} has no export{features}")
 
     def chance_loss(self) -> float | None:
         """Training loss of a network that finds all answers equally likely, as before training.

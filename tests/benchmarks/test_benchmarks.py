@@ -21,6 +21,7 @@ from benchmarks import (
     detection,
     duplicates,
     evaluation,
+    export,
     flags,
     folding,
     label_errors,
@@ -407,6 +408,14 @@ def test_folding_compares_both_forms_of_each_backbone(tmp_path):
     rows = written(tmp_path / "folding.json")["rows"]
     assert [row["what"] for row in rows] == ["test_resnet", "repvgg_a0"]
     assert all(min(*row["ours"], *row["peer"]) > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_export_compares_each_file_with_pytorch(tmp_path):
+    options = "--backbone test_resnet --side 32 --height 40 --width 50 --count 1 --repeats 1"
+    export.main([*options.split(), "--json", str(tmp_path / "export.json")])
+    rows = written(tmp_path / "export.json")["rows"]
+    assert [row["what"] for row in rows if row["mark"]] == ["classification", "U-Net"] and len(rows) == 6
 
 
 def test_coverage_counts_the_intervals_that_contain_the_truth(tmp_path, capsys):
