@@ -2,7 +2,7 @@
 
 import torch
 
-from modules.backbones import by_name
+from modules.backbones import Timm, by_name
 from modules.contracts import ConfigError
 from modules.export.graph import Normalize
 from modules.export.preprocess import Preprocess
@@ -21,5 +21,5 @@ def test_a_task_without_export_is_named():
 
 def test_pixels_are_normalized_as_those_of_batches():
     image = torch.randint(256, (2, 3, 8, 9), dtype=torch.uint8)
-    backbone = by_name("test_resnet")
-    assert torch.allclose(Normalize(backbone)(image.float()), backbone.normalize(image), atol=1e-6)
+    for backbone in (by_name("test_resnet"), Timm("test_resnet", in_channels=1)):
+        assert torch.allclose(Normalize(backbone)(image.float()), backbone.normalize(image), atol=1e-6)
