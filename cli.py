@@ -7,15 +7,15 @@ import gc
 import sys
 from typing import NoReturn
 
-from commands.early_checks import answered, end_imports_by_signals, exit_early
-from commands.export.predict import leave_out_training, options, predict
+from commands.early_checks import end_imports_by_signals, exit_early
+from commands.export.predict import quick
 from commands.output import keep_output
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit code: 1 is for data and files, 2 for settings."""
-    if own := options(sys.argv[1:] if argv is None else argv):
-        return answered(lambda: predict(own))
+    if (code := quick(sys.argv[1:] if argv is None else argv)) is not None:
+        return code
     from commands.main import main  # with torch, Lightning and timm, which take seconds
 
     return main(argv)
@@ -26,9 +26,8 @@ def run() -> NoReturn:
     keep_output()
     exit_early(sys.argv[1:])  # a typo need not wait for the imports
     end_imports_by_signals()
-    if options(sys.argv[1:]):
-        leave_out_training()
-        sys.exit(main())
+    if (code := quick(sys.argv[1:], alone=True)) is not None:
+        sys.exit(code)
     gc.disable()  # what is imported stays: looking through it for garbage takes a fifth of the time of a start
     import commands.main  # noqa: F401
 

@@ -6,7 +6,6 @@ import re
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
@@ -213,15 +212,6 @@ def report(error: Exception) -> int:
     sentence = re.split(r"(?:Config|Data)Error: ", str(error))[-1].strip()  # a worker puts its traceback in front
     print(f"error: {sentence}", file=sys.stderr)
     return 1 if isinstance(error, DataError) else 2
-
-
-def answered(work: Callable[[], None]) -> int:
-    """Run a command of few imports; returns the exit code, its mistakes answered as `report` does."""
-    try:
-        work()
-    except (ConfigError, DataError) as error:
-        return report(error)
-    return 0
 
 
 def hint(name: str, known: tuple[str, ...]) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from lightning.pytorch.utilities import rank_zero_info
 from PIL import Image
 
 from datamodules.cache import cached, digest, stamp
@@ -67,6 +66,8 @@ def inspect_all(paths: Sequence[Path]) -> list[Inspection]:
 
     def look() -> list[Inspection]:
         if len(paths) >= ANNOUNCED_FILES:
+            from lightning.pytorch.utilities import rank_zero_info  # takes seconds, which few files do not
+
             rank_zero_info(f"  inspecting {len(paths):,} image files, only this once")
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             return list(threads.map(lambda path: inspect(path, limit), paths))

@@ -11,8 +11,12 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from commands.early_checks import report
+from modules.contracts import ConfigError, DataError
+
 ROOT = Path(__file__).parents[2]
 BATCH = 32
+PACKAGES = ("callbacks", "datamodules")
 
 
 def options(argv: list[str]) -> argparse.Namespace | None:
@@ -31,19 +35,35 @@ def options(argv: list[str]) -> argparse.Namespace | None:
     return own if own.onnx and own.data == "UnlabeledImages" and own.data_root and not rest else None
 
 
-def leave_out_training() -> None:
-    """Let modules of `callbacks` and `datamodules` be imported without all the others of their packages.
+def quick(argv: list[str], alone: bool = False) -> int | None:
+    """Exit code of a command that this file can run; null for others, with nothing done.
 
-    For a process that does nothing else: these packages stay without their names.
+    Args:
+        argv: the arguments.
+        alone: the process does nothing else, so that modules of `PACKAGES` are imported without all the others there.
     """
-    for name in ("callbacks", "datamodules"):
-        package = ModuleType(name)
-        package.__path__ = [str(ROOT / name)]
-        sys.modules.setdefault(name, package)
+    own = options(argv)
+    if own is None:
+        return None
+    if alone:
+        for name in PACKAGES:
+            package = ModuleType(name)
+            package.__path__ = [str(ROOT / name)]
+            sys.modules[name] = package
+    try:
+        code = 0 if predict(own) else None
+    except (ConfigError, DataError) as error:
+        return report(error)
+    if alone and code is None:
+        for name in [name for name in sys.modules if name.partition(".")[0] in PACKAGES]:
+            del sys.modules[name]
+    return code
 
 
-def predict(own: argparse.Namespace) -> None:
+def predict(own: argparse.Namespace) -> bool:
     """Run the command with the options of `options`.
+
+    Returns false, and does nothing, for files that need the data module: broken ones, and those of more than 8 bits.
 
     Raises:
         ConfigError: a package is missing, or the threshold is no score.
@@ -53,7 +73,7 @@ def predict(own: argparse.Namespace) -> None:
     from commands.export.batches import joined, samples_of
     from commands.export.runtime import OnnxModel
     from datamodules.finding import find_images
-    from modules.contracts import ConfigError, DataError
+    from datamodules.inspection import inspect_all
 
     if own.threshold is not None and not 0 <= own.threshold <= 1:
         raise ConfigError(f"predictions.threshold is {own.threshold:g}, but it is a score, 0 to 1")
@@ -61,8 +81,8 @@ def predict(own: argparse.Namespace) -> None:
     if not root.is_dir():
         raise DataError(f"data.root {root} is not a folder")
     images = find_images(root)
-    if not images:
-        raise DataError(f"{root} has no images")
+    if not images or any(found.problem or found.depth for found in inspect_all(images)):
+        return False
     run = model.metadata["run"]["name"]
     folder = Path(own.run_dir or f"runs/{run}/{datetime.now():%Y-%m-%d_%H-%M-%S}_predict").expanduser()
     if folder.is_dir() and any(folder.iterdir()):
@@ -84,6 +104,7 @@ def predict(own: argparse.Namespace) -> None:
         print(f"predictions: {path}", flush=True)
     for note in writer.notes:
         print(note, flush=True)
+    return True
 
 
 def _batches(images: list[Path], root: Path) -> Iterator[dict[str, Any]]:

@@ -97,6 +97,17 @@ def test_a_served_file_answers_as_the_run(trained, exported):
         ours.prepare(files[0][:99])
 
 
+def test_files_that_need_the_data_module_go_the_whole_way(graft, exported, tmp_path):
+    deep = np.linspace(0, 4095, 40 * 50).reshape(40, 50).astype(np.uint16)
+    (tmp_path / "deep").mkdir()
+    Image.fromarray(deep).save(tmp_path / "deep" / "a.png")
+    typed = ["predict", "--onnx", str(exported), "--data", "UnlabeledImages", "--data.root", "deep"]
+    run = [sys.executable, str(ROOT / "cli.py"), *typed, "--data.workers", "0", "--run_dir", "run"]
+    assert subprocess.run(run, cwd=tmp_path, capture_output=True, timeout=120).returncode == 0
+    assert (tmp_path / "run" / "config.yaml").is_file()  # of the whole way
+    assert (tmp_path / "run" / "predictions" / "predict.csv").is_file()
+
+
 def test_the_minimal_example_needs_neither_torch_nor_this_program(exported, photos):
     script = BLOCKED.format(path=str(ROOT / "examples" / "onnx_minimal.py"))
     typed = [sys.executable, "-c", script, "-", str(exported), *map(str, sorted(photos.iterdir()))]

@@ -19,8 +19,6 @@ hardcorenas_a hrnet_w18_small inception_v3 lcnet_050 levit_128s mixer_s32_224 mn
 mobilenetv3_small_050 mobilenetv4_conv_small_050 mobilevit_xxs poolformer_s12 pvt_v2_b0 regnetx_002 repvgg_a0
 res2net50_26w_4s resnest14d resnet18 rexnet_100 selecsls42b skresnet18 squeezenet1_1 swin_tiny_patch4_window7_224
 swinv2_tiny_window8_256 test_vit tiny_vit_5m_224 vgg11 vit_tiny_patch16_224 xception41""".split()
-REFUSED: dict[str, str] = {}
-"""Backbones that cannot be exported -> a part of the sentence."""
 
 
 @pytest.mark.parametrize("name", FAMILIES)
