@@ -224,6 +224,11 @@ def _kind(argv: list[str]) -> str:
         raise ConfigError(
             f"the checkpoint is of {path or 'an unknown task'}, which cannot be found: {error}"
         ) from error
+    return kind_of(task)
+
+
+def kind_of(task: type[Task]) -> str:
+    """Kind of the samples that a task predicts, one of `KINDS`."""
     if task.generative:
         return "noise"
     return {"video": "video", "source": "text"}.get("".join(task.required_keys[:1]), "image")

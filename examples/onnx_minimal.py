@@ -1,42 +1,77 @@
 """Run a file that `export` wrote, with NumPy, Pillow and onnxruntime alone.
 
     python examples/onnx_minimal.py model.onnx photo.jpg other.png
+    python examples/onnx_minimal.py video.onnx clip.gif
+    python examples/onnx_minimal.py generator.onnx 0 1 2
 
 Preprocessing, network and decoding are inside of the file: pixels go in, answers come out under the names of the
-predictions (label and scores, mask, boxes and labels and scores, features).
+predictions (label and scores, mask, boxes and labels and scores, features, generated).
 """
 
 import json
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnxruntime
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, ImageSequence
+
+Run = Callable[..., dict[str, np.ndarray]]
+"""Inputs by name to outputs by name."""
 
 
-def main(model: str, images: list[str]) -> None:
-    """Print the answers of the file `model` for images; maps of classes go to NAME_mask.png."""
+def main(model: str, samples: list[str]) -> None:
+    """Print the answers of the file `model` for samples; maps of classes and generated images go to PNG files."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     about = json.loads(session.get_modelmeta().custom_metadata_map["graft"])
-    classes = about["classes"]
-    for name in images:
-        upright = ImageOps.exif_transpose(Image.open(name)).convert("RGB")
-        outputs = session.run(about["outputs"], {"image": np.asarray(upright)[None]})
-        found = dict(zip(about["outputs"], outputs, strict=True))
-        count = found.pop("count", [None])[0]  # of real objects, in front of padding
-        found = {key: value[0][:count] for key, value in found.items()} if count is not None else first(found)
-        print(f"{name}: {said(found, classes, about.get('threshold') or 0.5)}")
-        if "mask" in found:
-            Image.fromarray(found["mask"]).save(f"{name.rpartition('.')[0]}_mask.png")
+
+    def run(**inputs: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(about["outputs"], session.run(about["outputs"], inputs), strict=True))
+
+    for name in samples:
+        found = KINDS[about.get("kind", "image")](name, run, about)
+        print(f"{name}: {said(found, about['classes'], about.get('threshold') or 0.5)}")
+        for key in found.keys() & {"mask", "generated"}:
+            Image.fromarray(found[key].squeeze()).save(f"{name.rpartition('.')[0] or name}_{key}.png")
+
+
+def image(name: str, run: Run, about: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Answers for an image file."""
+    upright = ImageOps.exif_transpose(Image.open(name)).convert("RGB")
+    found = run(image=np.asarray(upright)[None])
+    count = found.pop("count", [None])[0]  # of real objects, in front of padding
+    return {key: value[0][:count] for key, value in found.items()} if count is not None else first(found)
+
+
+def video(name: str, run: Run, about: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Answers for an animated image: one clip, the middle frame of each of T equal parts."""
+    frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(Image.open(name))]
+    length = about["settings"]["frames"]
+    chosen = ((np.arange(length) + 0.5) * len(frames) / length).astype(int)
+    return first(run(video=np.stack([frames[i] for i in chosen])[None]))
+
+
+def noise(name: str, run: Run, about: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The image of a number, which stands for noise and, of a conditional generator, for a class."""
+    settings, number = about["settings"], int(name)
+    inputs = {"noise": np.random.default_rng((0, number)).standard_normal((1, settings["latent"]), np.float32)}
+    if settings["conditional"]:
+        inputs["label"] = np.array([number % len(about["classes"])])
+    return first(run(**inputs))
+
+
+KINDS = {"image": image, "video": video, "noise": noise}
+"""Kinds of samples of a file."""
 
 
 def first(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Answers of the first image of a batch."""
+    """Answers of the first sample of a batch."""
     return {key: value[0] for key, value in found.items()}
 
 
 def said(found: dict[str, np.ndarray], classes: list[str] | None, threshold: float) -> str:
-    """The answers for an image in words."""
+    """The answers for a sample in words."""
     if "label" in found:
         return f"{classes[found['label']]} ({found['scores'][found['label']]:.3f})"
     if "boxes" in found:

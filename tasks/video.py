@@ -1,6 +1,7 @@
 """Video classification: one class per clip, from one frame to 3-D convolution."""
 
-from typing import ClassVar
+from copy import deepcopy
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from modules.contracts import Batch, ConfigError, FusionFactory, Prediction
 from modules.contracts.data_info import DataInfo, class_names
+from modules.export import ClipClassifier, Graph, Preprocess, clip_graph
 from modules.heads import Linear
 from modules.heads.base import ClassificationHead, HeadFactory
 from modules.metrics.bootstrap import Statistic
@@ -97,6 +99,10 @@ class Video(VisionTask):
         self.log_step({"loss": loss, "accuracy": accuracy}, len(label))
         return loss
 
+    def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
+        network = deepcopy(ClipClassifier(self.backbone, self.fusion, self.head)).eval()
+        return {"model": clip_graph(preprocess, self.backbone, network, ["label", "scores"], self.frames)}
+
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         return self._average_views(self.head.probabilities(self(batch["video"])), len(batch["id"]))
 
@@ -122,11 +128,21 @@ class Video(VisionTask):
             self.records.add(stage, **answers(prediction, label), **columns)
         return prediction
 
+    def score(self, prediction: Prediction, batch: Batch, stage: Stage) -> Prediction:
+        """Update the metrics of videos; those of views need the views, which predictions do not have."""
+        for name, metric in self.metrics[stage].items():
+            if name != "clip_accuracy":
+                metric.update(prediction["scores"], batch["label"])
+        if stage == "test":
+            self.records.add(stage, **answers(prediction, batch["label"]))
+        return prediction
+
     def statistics(self, columns: dict[str, np.ndarray]) -> list[Statistic]:
         return of_answers(["accuracy_macro"], len(self.classes or ()), columns)
 
     def on_eval_epoch_end(self, stage: Stage) -> None:
-        metrics = self.metrics[stage]
+        updated: list[tuple[str, Any]] = [*self.metrics[stage].items()]
+        metrics = {name: metric for name, metric in updated if metric.update_called}
         self.log_metrics({f"{stage}/{name}": metric.compute() for name, metric in metrics.items()})
         for metric in metrics.values():
             metric.reset()

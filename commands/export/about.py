@@ -35,21 +35,23 @@ def origin() -> dict[str, Any]:
 
 
 def describe(
-    trained: Trained, task: Task, data: DataModule, preprocessing: Preprocessing, graph: Graph
+    trained: Trained, task: Task, data: DataModule, preprocessing: Preprocessing | None, graph: Graph
 ) -> dict[str, Any]:
     """Metadata of a file about its task, its data and its training; no folder of this machine is in them."""
     roles = roles_of(type(data))
     settings = {section: dict(value) for section, value in trained.settings.items()}
     known = settings["data"].get("init_args", {})
     settings["data"]["init_args"] = {name: value for name, value in known.items() if roles.get(name) != "location"}
-    settings["model"]["init_args"] = settings["model"].get("init_args", {}) | {"weights": None}
+    known = settings["model"].get("init_args", {})
+    settings["model"]["init_args"] = known | ({"weights": None} if "weights" in known else {})
     return {
         "format": FORMAT,
         "task": type(task).__name__,
         "classes": task.classes,
         "threshold": getattr(task, "drawing_threshold", None),
-        "preprocessing": preprocessing._asdict(),
+        "preprocessing": preprocessing and preprocessing._asdict(),
         "outputs": list(graph.outputs),
+        "kind": graph.kind,
         "settings": graph.settings,
         "results": figures(run_of(trained.path)),
         "run": {"name": trained.name, "epoch": trained.epoch + 1, "checkpoint": trained.path.name},

@@ -1,4 +1,4 @@
-"""Batches of images in their original size as arrays, and predictions of arrays as batches."""
+"""Batches as samples for exported files, and predictions of samples as batches."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +11,18 @@ from modules.contracts import Batch, Prediction
 STACKED = ("label", "features")
 
 
-def samples_of(batch: Batch) -> list[np.ndarray]:
-    """Images uint8 (h, w, 3) of a batch in original size, without the padding of the batch."""
+def samples_of(batch: Batch) -> list[Any]:
+    """Samples of a batch, of the kind that it holds.
+
+    Images uint8 (h, w, 3) in original size, without the padding of the batch; of videos the views uint8
+    (V, T, H, W, 3) of each; noise with its label, 0 without.
+    """
+    if "noise" in batch:
+        rows, labels = batch["noise"].cpu().numpy(), batch.get("label")
+        return list(zip(rows, [0] * len(rows) if labels is None else labels.tolist(), strict=True))
+    if "video" in batch:
+        views = batch["video"].permute(0, 2, 3, 4, 1).cpu().numpy()
+        return np.split(views, len(batch["id"]))
     images = batch["image"].permute(0, 2, 3, 1).cpu().numpy()
     return [image[:height, :width] for image, (height, width) in zip(images, batch["size"].tolist(), strict=True)]
 

@@ -16,17 +16,17 @@ from commands.export.about import describe
 from commands.export.agreement import TOLERANCES, refusals
 from commands.export.batches import samples_of
 from commands.export.extra import need
-from commands.export.gate import Gate, Predict, features_of
+from commands.export.gate import Gate, Predict, answers_of, features_of
 from commands.export.report import Report
 from commands.export.runtime import OnnxModel
 from commands.fit import CLI
 from commands.next_commands import command_line, typed_options
 from commands.overview import program
-from commands.predictor import Predictor
+from commands.predictor import KINDS, Predictor, kind_of
 from commands.trained import Trained
-from datamodules import UnlabeledImages
 from datamodules.setting_roles import roles_of
 from modules.contracts import ConfigError, DataError, writing
+from modules.contracts.preprocessing import Preprocessing
 from modules.export import Graph, feature_graphs, preprocess_for
 from modules.training.transfer import read_checkpoint
 
@@ -91,14 +91,20 @@ class Export(CLI):
         self.datamodule.prepare_data()
         self.datamodule.setup("test")
         self.preprocessing = self.datamodule.preprocessing
-        if self.preprocessing is None:
+        self.kind = kind_of(type(self.model))
+        if self.preprocessing is None and self.kind in ("image", "video"):
             raise ConfigError(
                 f"{type(self.datamodule).__name__} does not describe the transform of its images, which the file would "
                 f"hold: define its property `preprocessing`"
             )
         graphs = self._graphs()
-        self.datamodule.set_original_size()
-        gate = Gate(self.model, self.datamodule, self.options.images, not self.options.features)
+        if self.options.quantize and self.kind not in ("image", "video"):
+            raise ConfigError(f"--quantize is for tasks on images and videos, not on {self.kind}: leave it out")
+        if self.kind == "image":
+            self.datamodule.set_original_size()
+        elif self.options.images:
+            raise ConfigError(f"--images is for tasks on single images, not for {self.kind}: leave it out")
+        gate = Gate(self.model, self.datamodule, self.kind, self.options.images, not self.options.features)
         out = (self.options.out or run_of(self.file) / self._name()).expanduser()
         with writing(out):
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -114,9 +120,10 @@ class Export(CLI):
                 for path in paths:
                     path.replace(out.with_name(path.name))
         CONSOLE.print(f"written: {out}", markup=False)
-        if self.options.format == "onnx" and self.datamodule.noun == "images":
-            line = command_line("predict", "--onnx", str(out), "--data", "UnlabeledImages", "--data.root", "FOLDER")
-            CONSOLE.print(f"next, your images: {line}", markup=False)
+        if self.options.format == "onnx":
+            root = [] if self.kind == "noise" else ["--data.root", "FILE" if self.kind == "text" else "FOLDER"]
+            line = command_line("predict", "--onnx", str(out), "--data", KINDS[self.kind].__name__, *root)
+            CONSOLE.print(f"next: {line}", markup=False)
 
     @property
     def file(self) -> Path:
@@ -139,11 +146,11 @@ class Export(CLI):
         return f"{'features' if self.options.features else 'model'}{end}.{self.options.format}"
 
     def _graphs(self) -> dict[str, Graph]:
-        preprocess = preprocess_for(self.preprocessing)
+        preprocess = preprocess_for(self.preprocessing or Preprocessing("center_crop", None))
         if not self.options.features:
             return self.model.graphs(preprocess)
-        if self.model.backbone is None:
-            raise ConfigError(f"--features is for tasks with a backbone, but {type(self.model).__name__} has none")
+        if self.model.backbone is None or "video" in self.model.required_keys:
+            raise ConfigError(f"--features is for backbones of images, but {type(self.model).__name__} has none")
         return feature_graphs(preprocess, self.model.exported, self.model.pools)
 
     def _write(self, graphs: dict[str, Graph], path: Path) -> list[Path]:
@@ -171,15 +178,15 @@ class Export(CLI):
             raise ConfigError("--quantize is calibrated on training images, but the data has none: leave it out")
         source = self.datamodule.dataset("train", "evaluate")
         for row in np.linspace(0, len(source) - 1, min(len(source), CALIBRATION)).round().astype(int):
-            (image,) = samples_of(self.datamodule.collate([source[(0, int(row))]]))
-            yield {"image": image[None]}
+            (sample,) = samples_of(self.datamodule.collate([source[(0, int(row))]]))
+            yield {self.kind: sample[None] if self.kind == "image" else sample}
 
     def _compare(self, gate: Gate, path: Path) -> Report:
         """Compare the file with the network in PyTorch as `predict` runs it."""
         is_torch, threads = self.options.format == "pt2", torch.get_num_threads()
         theirs = torch_file.TorchModel(path) if is_torch else OnnxModel(path, threads)
         predictor = Predictor.load(self.file, *self._inference(), *FLOAT32)
-        ours: Predict = features_of(predictor) if self.options.features else predictor
+        ours: Predict = features_of(predictor) if self.options.features else answers_of(predictor, self.kind)
         compared, sides, count = gate.compare(ours, theirs, ("PyTorch", self.options.format), path.parent)
         tolerance, sizes = TOLERANCES[self.precision], (self.file.stat().st_size, path.stat().st_size)
         refused = refusals(compared, tolerance)
@@ -187,7 +194,7 @@ class Export(CLI):
 
     def _inference(self) -> list[str]:
         """Typed settings of model and input, which are part of the file."""
-        roles = roles_of(UnlabeledImages)
+        roles = roles_of(KINDS[self.kind])
         found = typed_options(self.typed, "--model")
         for option, words in typed_options(self.typed, "--data").items():
             if roles.get(option.removeprefix("--data.").removeprefix("init_args.")) == "input":

@@ -36,5 +36,6 @@ def read_exported(argv: list[str]) -> tuple[Trained | None, OnnxModel | None, li
 def answer_by(model: OnnxModel | None, task: Task, data: DataModule) -> None:
     """Let a file, if there is one, answer in place of a task's network, on images in their original size."""
     if model is not None:
-        data.set_original_size()
+        if model.kind == "image":
+            data.set_original_size()
         task.answer_by(lambda batch: joined(model(samples_of(batch))))

@@ -40,6 +40,7 @@ class Gate:
     Args:
         task: counts the metrics; its network is not used.
         data: set up, gives images in original size.
+        kind: of the samples.
         images: folder whose images are compared in place of the data's; null for none.
         metrics: count the metrics of the test split.
 
@@ -47,8 +48,8 @@ class Gate:
         DataError: there are too few images.
     """
 
-    def __init__(self, task: Task, data: DataModule, images: Path | None, metrics: bool):
-        self.task, self.data = task, data
+    def __init__(self, task: Task, data: DataModule, kind: str, images: Path | None, metrics: bool):
+        self.task, self.data, self.kind = task, data, kind
         self.metrics = metrics and data.has("test") and type(task).score is not Task.score
         test: Any = data.dataset("test", "evaluate") if self.metrics else ()
         self.tested, self.step = len(test), max(1, -(-len(test) // KEPT))
@@ -88,11 +89,13 @@ class Gate:
         return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
     def _samples(self) -> list[Any]:
-        """Samples beside those of the metrics, until there are enough, from the splits in their order.
+        """Samples beside those of the metrics, until there are enough, from the splits in their order; numbered noise.
 
         Raises:
             DataError: the data has too few.
         """
+        if self.kind == "noise":
+            return list(range(LEAST))
         known = -(-self.tested // self.step)
         found: list[Any] = []
         for split in ORDER if known < LEAST else ():
@@ -129,6 +132,21 @@ def images_below(folder: Path) -> list[np.ndarray]:
     if len(source) < LEAST:
         raise DataError(f"--images {folder} has {len(source)} images, but the gate compares {LEAST} or more: add some")
     return [source[(0, row)]["image"] for row in range(0, len(source), -(-len(source) // KEPT))]
+
+
+def answers_of(predictor: Predictor, kind: str) -> Predict:
+    """The answers of a predictor for samples as `samples_of` gives them."""
+    if kind != "video":
+        return predictor
+    size = 4
+
+    def predict(samples: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+        prepared = [{"video": views, "id": str(i)} for i, views in enumerate(samples)]
+        return [
+            one for start in range(0, len(samples), size) for one in predictor.predict(prepared[start : start + size])
+        ]
+
+    return predict
 
 
 def features_of(predictor: Predictor) -> Predict:

@@ -152,5 +152,5 @@ def half(graph: Graph, name: str) -> None:
         ConfigError: the graph is of another kind.
     """
     if not isinstance(graph.module, ImageGraph):
-        raise ConfigError(f"--half is for tasks on single images, but {name} is another: leave it out")
+        raise ConfigError(f"--half is for tasks on images and videos, but {name} is another: leave it out")
     graph.module.set_half()

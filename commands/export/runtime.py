@@ -8,6 +8,7 @@ import numpy as np
 
 from commands.export.extra import need
 from commands.export.metadata import KEY, parsed
+from commands.export.other_samples import RUNS
 from modules.contracts import DataError
 
 BATCH = 32  # most images of one size in a run
@@ -20,7 +21,8 @@ class ImageModel:
         path: of the file.
         text: its metadata.
 
-    Attributes: `metadata` is that of the file; `task` the name of its class; `classes` names the classes, null without.
+    Attributes: `metadata` is that of the file; `task` the name of its class; `classes` names the classes, null without;
+    `kind` of its samples: image, video, text or noise.
 
     Raises:
         DataError: the file is of another program.
@@ -31,17 +33,24 @@ class ImageModel:
         self.metadata = parsed(text, path)
         self.task: str = self.metadata["task"]
         self.classes: list[str] | None = self.metadata["classes"]
+        self.kind: str = self.metadata.get("kind", "image")
 
     def outputs(self, inputs: dict[str, np.ndarray]) -> Sequence[np.ndarray]:
         """Outputs of the file in the order of `metadata["outputs"]`."""
         raise NotImplementedError
 
-    def __call__(self, samples: Sequence[np.ndarray]) -> list[dict[str, Any]]:
-        """Predictions of images uint8 RGB (H, W, 3) of any sizes, one dict each; those of one size run together.
+    def __call__(self, samples: Sequence[Any]) -> list[dict[str, Any]]:
+        """Predictions of samples, one dict each.
+
+        Args:
+            samples: of the file's kind: images uint8 RGB (H, W, 3) of any sizes, of which those of one size run
+                together; others as the functions in `commands.export.other_samples` take them.
 
         Raises:
-            DataError: a sample is no such array.
+            DataError: a sample is of another kind.
         """
+        if self.kind != "image":
+            return RUNS[self.kind](self, samples)
         found: list[dict[str, Any]] = [{} for _ in samples]
         groups: dict[tuple[int, ...], list[int]] = {}
         for i, image in enumerate(samples):

@@ -13,6 +13,7 @@ from datamodules.split_data import SplitData
 from datamodules.video.samples import FixedViews, RandomClip, VideoDataset, collate
 from datamodules.video.sampling import Sampling
 from modules.contracts import ConfigError, check_range
+from modules.contracts.preprocessing import Preprocessing
 
 MARGIN = 8 / 7  # ratio of the frames' shorter side to the crop's, as in 128 to 112 and 256 to 224
 
@@ -61,6 +62,11 @@ class VideoDataModule(SplitData):
         self.augment = Augment(image_size, crop, augment if flip else _unflipped(augment, image_size))
 
     collate = staticmethod(collate)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """That of frames; their decoder already scales to this size by a method of its own."""
+        return Preprocessing("center_crop", (self.image_size, self.image_size))
 
     def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
         if split not in self.splits:

@@ -3,12 +3,14 @@
 A task joins by `Task.graphs`; see `modules.export.graph`.
 """
 
-from modules.export.graph import Graph, ImageGraph, ImageNetwork, image_graph
-from modules.export.networks import Classifier, FeatureExtractor, Segmenter, feature_graphs
+from modules.export.generation import noise_graph
+from modules.export.graph import Graph, ImageGraph, ImageNetwork, clip_graph, image_graph
+from modules.export.networks import Classifier, ClipClassifier, FeatureExtractor, Segmenter, feature_graphs
 from modules.export.preprocess import Geometry, Preprocess, preprocess_for
 
 __all__ = [
     "Classifier",
+    "ClipClassifier",
     "FeatureExtractor",
     "Geometry",
     "Graph",
@@ -16,7 +18,9 @@ __all__ = [
     "ImageNetwork",
     "Preprocess",
     "Segmenter",
+    "clip_graph",
     "feature_graphs",
     "image_graph",
+    "noise_graph",
     "preprocess_for",
 ]

@@ -10,7 +10,7 @@ many are real; readers cut by it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,7 @@ class Graph:
         outputs: names, keys of predictions where they are some.
         dynamic: axes of each input whose length is free, by the name that they have in the file.
         settings: plain values that whoever runs the file needs, such as token ids; part of the metadata.
+        kind: of the samples, whose first input it names: image, video, text or noise.
     """
 
     module: nn.Module
@@ -40,6 +41,7 @@ class Graph:
     outputs: Sequence[str]
     dynamic: dict[str, dict[int, str]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    kind: Literal["image", "video", "text", "noise"] = "image"
 
 
 class Normalize(nn.Module):
@@ -74,6 +76,30 @@ class ImageGraph(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         pixels, geometry = self.preprocess(image)
         return self.network(self.normalize(pixels).to(self.dtype), geometry)
+
+
+class ClipGraph(ImageGraph):
+    """Raw clips uint8 (B, T, H, W, 3): every frame through preprocessing and normalization, then a network of clips."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        frames, geometry = self.preprocess(image.flatten(0, 1))
+        clips = self.normalize(frames).unflatten(0, (-1, image.shape[1])).transpose(1, 2)
+        return self.network(clips.to(self.dtype), geometry)
+
+
+def clip_graph(
+    preprocess: Preprocess, backbone: Backbone, network: nn.Module, outputs: Sequence[str], frames: int
+) -> Graph:
+    """Graph of a task on clips: `video` uint8 (B, T, H, W, 3), RGB, T fixed; arguments as `image_graph`.
+
+    Which frames of a video are a clip, and which clips are averaged, is said by the settings of the data in the
+    metadata.
+    """
+    shape = (EXAMPLE_SHAPE[0], frames, *EXAMPLE_SHAPE[1:])
+    example = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    module = ClipGraph(preprocess, Normalize(backbone), network).eval()
+    dynamic = {"video": {0: "batch", 2: "height", 3: "width"}}
+    return Graph(module, {"video": example}, outputs, dynamic, {"frames": frames}, "video")
 
 
 def image_graph(

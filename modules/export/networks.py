@@ -26,6 +26,25 @@ class Classifier(nn.Module):
         return scores.argmax(1), scores
 
 
+class ClipClassifier(nn.Module):
+    """Class int64 (B,) and probabilities float32 (B, C) of clips (B, 3, T, h, w).
+
+    Args:
+        backbone: of the frames or of clips.
+        fusion: of the frames.
+        head: on pooled features or on maps.
+    """
+
+    def __init__(self, backbone: Backbone, fusion: nn.Module, head: ClassificationHead):
+        super().__init__()
+        self.backbone, self.fusion, self.head = backbone, fusion, head
+
+    def forward(self, video: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
+        maps = self.fusion(self.backbone, video)
+        scores = self.head.probabilities(self.head(maps.end if self.head.pools else maps))
+        return scores.argmax(1), scores
+
+
 class FeatureExtractor(nn.Module):
     """Features float32 (B, D): pooled as published, or the mean of the coarsest map.
 

@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from modules.augmentation.diff_augment import Change
-from modules.contracts import Batch, ConfigError, Prediction
+from modules.contracts import Batch, Prediction
 from modules.contracts.data_info import class_names
-from modules.gan import BackboneDiscriminator, Condition, DCGANDiscriminator, DCGANGenerator, ImageSpec, to_bytes
+from modules.gan import BackboneDiscriminator, Condition, DCGANDiscriminator, DCGANGenerator, ImageSpec
 from modules.gan.contracts import DiscriminatorFactory, GeneratorFactory
-from modules.gan.noise import keyed_noise
 from modules.losses.adversarial import GANLoss, Penalty
 from modules.training.ema import ema_update, warmed_up
 from modules.training.optim import Optim
 from modules.training.transfer import load_backbone
-from tasks.base import Stage, Task
+from tasks.base import Stage
+from tasks.gan.generation import Generation
 from tasks.gan.losses import AdversarialLoss
 from tasks.gan.updates import AlternatingUpdates, frozen
 
@@ -28,7 +28,7 @@ FIXED = 64  # fixed noise vectors for figures
 ADAM = Optim(lr=2e-4, betas=(0.5, 0.999), weight_decay=0.0, schedule="linear", warmup=0.0)
 
 
-class AdversarialTask(Task):
+class AdversarialTask(Generation):
     """Base of generative adversarial networks; a subclass sets `gan_loss`.
 
     Args:
@@ -61,7 +61,6 @@ class AdversarialTask(Task):
 
     monitor = "val/FID-test_resnet"
     mode = "min"
-    generative = True
     float32 = True
     protocols: ClassVar[dict[str, str]] = {
         "d_real": "mean output of the discriminator on real images",
@@ -179,45 +178,6 @@ class AdversarialTask(Task):
         values = {"discriminator_loss": self.gan_loss.discriminator(*scores)}
         self.log_mean(stage, self.gan_loss.score_means(*scores) | values, len(real))
         return prediction
-
-    def predict_step(self, batch: Batch, index: int) -> Prediction:
-        return {k: v for k, v in self.make(batch, self.turn(index), self.data.seed).items() if k != "image"}
-
-    def make(self, batch: Batch, index: int, seed: int) -> Prediction:
-        """Generate an image per sample of batch number `index` of a split, of noise keyed by seed and position."""
-        count = len(batch["id"] if "id" in batch else batch["image"])
-        places = range(first := index * (self.data.batch_size or count), first + count)
-        noise = keyed_noise([(seed, place) for place in places], self.latent).to(self.device)
-        label = None
-        if self.condition:
-            label = batch["label"] if "label" in batch else torch.tensor(places, device=self.device) % len(self.classes)
-        image = self.images(noise, label)
-        made = {"image": image, "generated": to_bytes(image), "noise": noise}
-        return made | ({"label": label} if self.condition else {})
-
-    def generate(self, count: int, generator: torch.Generator | None = None, label: Tensor | None = None) -> Tensor:
-        """Generate images float32 (count, C, H, W) in -1..1, by the EMA of the generator where there is one.
-
-        Args:
-            count: number of images.
-            generator: random generator of the noise; null takes torch's own.
-            label: classes int64 (count,) of a conditional generator; null takes each class in turn.
-        """
-        noise = torch.randn(count, self.latent, generator=generator, device=(generator or self).device)
-        return self.images(noise, label)
-
-    def images(self, noise: Tensor, label: Tensor | None = None) -> Tensor:
-        """Generate images of given noise (N, latent), as `generate`.
-
-        Raises:
-            ConfigError: labels for a generator that knows none.
-        """
-        if label is not None and not self.condition:
-            raise ConfigError("this generator was trained without labels: set --model.condition and train it again")
-        if self.condition and label is None:
-            label = torch.arange(len(noise)) % len(self.classes)
-        network = self.averaged or self.generator
-        return network.sample(noise.to(self.device), None if label is None else label.to(self.device))
 
     @property
     def logging(self) -> bool:

@@ -1,0 +1,66 @@
+"""Exported files on samples that are no single images: clips and noise."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from modules.contracts import DataError
+
+BATCH = 32  # most images made in a run
+
+
+class Model(Protocol):
+    """An exported file, as `commands.export.runtime` opens it."""
+
+    metadata: dict[str, Any]
+
+    def outputs(self, inputs: dict[str, np.ndarray]) -> Sequence[np.ndarray]:
+        """Outputs of the file in the order of `metadata["outputs"]`."""
+        ...
+
+
+def videos(model: Model, samples: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+    """Predictions of videos, each by its views uint8 (V, T, H, W, 3), whose probabilities are averaged.
+
+    Raises:
+        DataError: a sample is no such array, or of another number of frames.
+    """
+    frames, found = model.metadata["settings"]["frames"], []
+    for i, views in enumerate(samples):
+        if (
+            not isinstance(views, np.ndarray)
+            or views.dtype != np.uint8
+            or views.shape[1:2] + views.shape[4:] != (frames, 3)
+        ):
+            raise DataError(f"video {i} is no array uint8 (views, {frames} frames, H, W, 3)")
+        values = dict(zip(model.metadata["outputs"], model.outputs({"video": views}), strict=True))
+        scores = values["scores"].mean(0)
+        found.append({"label": scores.argmax(), "scores": scores})
+    return found
+
+
+def noise(model: Model, samples: Sequence[int | tuple[np.ndarray, int]]) -> list[dict[str, Any]]:
+    """Images of noise (latent,) with its label, or of a number, which stands for its own noise and label."""
+    settings, classes = model.metadata["settings"], len(model.metadata["classes"] or "-")
+    found: list[dict[str, Any]] = []
+    for start in range(0, len(samples), BATCH):
+        rows = []
+        for sample in samples[start : start + BATCH]:
+            if isinstance(sample, int):
+                sample = (
+                    np.random.default_rng((0, sample)).standard_normal(settings["latent"], np.float32),
+                    sample % classes,
+                )
+            rows.append(sample)
+        inputs = {"noise": np.stack([row for row, _ in rows])}
+        if settings["conditional"]:
+            inputs["label"] = np.array([label for _, label in rows], np.int64)
+        (made,) = model.outputs(inputs)
+        labels = ({"label": int(label)} if settings["conditional"] else {} for _, label in rows)
+        found += [{"generated": image} | label for image, label in zip(made, labels, strict=True)]
+    return found
+
+
+RUNS: dict[str, Callable[[Model, Sequence[Any]], list[dict[str, Any]]]] = {"video": videos, "noise": noise}
+"""Kind of samples -> their predictions by a file."""
