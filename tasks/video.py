@@ -141,8 +141,8 @@ class Video(VisionTask):
         return of_answers(["accuracy_macro"], len(self.classes or ()), columns)
 
     def on_eval_epoch_end(self, stage: Stage) -> None:
-        updated: list[tuple[str, Any]] = [*self.metrics[stage].items()]
-        metrics = {name: metric for name, metric in updated if metric.update_called}
+        all_of: Any = self.metrics[stage]
+        metrics = {name: metric for name, metric in all_of.items() if metric.update_called}
         self.log_metrics({f"{stage}/{name}": metric.compute() for name, metric in metrics.items()})
         for metric in metrics.values():
             metric.reset()

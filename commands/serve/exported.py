@@ -20,7 +20,7 @@ class ExportedPredictor:
         path: the file.
 
     Raises:
-        DataError: no such file, no ONNX file, or one of another program.
+        DataError: no such file, no ONNX file, one of another program, or one that takes no images.
         ConfigError: onnxruntime is not installed.
     """
 
@@ -28,6 +28,10 @@ class ExportedPredictor:
 
     def __init__(self, path: Path):
         self.model, self.checkpoint, self.max_pixels = OnnxModel(path), path, MAX_PIXELS
+        if self.model.kind != "image":
+            raise DataError(
+                f"{path} takes {self.model.kind}, but of files only those on images are served: give --ckpt_path"
+            )
         meaning = self.model.metadata["train"]["meaning"]
         colors, values = meaning.get("palette"), meaning.get("mask_values")
         self.data = SimpleNamespace(palette=colors, mask_values=values, batch_size=BATCH)

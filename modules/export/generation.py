@@ -1,5 +1,7 @@
 """Graphs of generators: noise, and labels of a conditional one, to images."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -30,7 +32,7 @@ def noise_graph(generator: Generator, latent: int, classes: int) -> Graph:
     network = Sampler(generator).eval().requires_grad_(False)
     for module in list(generator.modules()):
         if parametrize.is_parametrized(module):
-            for name in [name for name, _ in module.parametrizations.named_children()]:
+            for name in list(cast(nn.ModuleDict, module.parametrizations)):
                 parametrize.remove_parametrizations(module, name)
     inputs = {"noise": torch.zeros(2, latent)} | ({"label": torch.zeros(2, dtype=torch.int64)} if classes else {})
     dynamic = {name: {0: "batch"} for name in inputs}
