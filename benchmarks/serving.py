@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks.report import Comparison, compare, parser
 from commands.predictor import Predictor
+from commands.silence import silence_messages
 
 HOUSE = Path(__file__).parents[1]
 RATIO = ">= 0.9"
@@ -76,6 +77,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     args, more = options.parse_known_args(argv)
     bodies = [path.read_bytes() for path in sorted(args.root.rglob("*")) if path.is_file()]
     with TemporaryDirectory() as folder:
+        silence_messages()
         run = args.ckpt_path or train(Path(folder), args.image_size, more)
         predictor, few = Predictor.load(run), args.seconds / 6
         alone = [batched(predictor, bodies[:64], few)]
@@ -88,9 +90,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     ]
     print(f"{found['codes'].get('200', 0):,} answers over {args.connections} connections, failed: {failed or 'none'}")
     p50, p99 = np.percentile(1000 * took, [50, 99])
-    print(f"latency: p50 {p50:.0f} ms, p99 {p99:.0f} ms; memory {found['memory']} MiB")
+    print(f"latency: p50 {p50:.0f} ms, p99 {p99:.0f} ms; alone {', '.join(f'{rate:.1f}' for rate in alone)} images/s")
     about = {"failed": failed, "p50_ms": p50, "p99_ms": p99}
-    return compare("serving", "Serving", rows, "without HTTP; early in the load", args.json, about)
+    return compare("serving", "Serving", rows, "without HTTP; early", args.json, **about)
 
 
 if __name__ == "__main__":
