@@ -32,6 +32,7 @@ from benchmarks import (
     report,
     samplers,
     segmentation,
+    serving,
     simclr_loop,
     startup,
     translation,
@@ -446,3 +447,13 @@ def test_label_errors_counts_the_wrong_ones_among_the_first_suspects(image_folde
     assert result["labels"] == 16
     assert 0 <= result["precision"] <= 1
     assert 0 <= result["random"] <= 0.5
+
+
+@pytest.mark.slow
+def test_serving_answers_every_request_of_a_load(image_folder, tmp_path):
+    options = ["--seconds", "3", "--connections", "4", "--image_size", "32", "--model.backbone", "test_resnet"]
+    result = serving.main(
+        ["--root", str(image_folder({"photos": 5})), *options, "--json", str(tmp_path / "serving.json")]
+    )
+    assert result["failed"] == {} and 0 < result["p50_ms"] <= result["p99_ms"]
+    assert [row["unit"] for row in written(tmp_path / "serving.json")["rows"]] == ["images/s", "MiB"]
