@@ -16,7 +16,7 @@ from datamodules.letterbox import resize_mask
 from modules.gan.noise import keyed_noise
 from modules.metrics.threshold import USUAL
 
-LARGEST = 1200  # pixels of the longer side of a drawing
+LARGEST, SMALLEST = 1200, 400  # pixels of the longer side of a drawing
 
 
 def kind_of(predictor: Predictor, found: dict[str, Any]) -> str:
@@ -34,13 +34,15 @@ def objects(
     image: np.ndarray, found: dict[str, Any], classes: list[str], threshold: float
 ) -> tuple[np.ndarray, list[list[Any]]]:
     """The image with its detections of that score and more, and a row for each: class, score in percent, box."""
+    factor = magnification(image)
+    image = image.repeat(factor, 0).repeat(factor, 1)
     sure = np.flatnonzero(found["scores"] >= threshold)
     chosen = sure[np.argsort(-found["scores"][sure], kind="stable")].tolist()
     boxes, numbers = found["boxes"][chosen].reshape(-1, 4), found["labels"][chosen].tolist()
     percent = [round(100 * float(found["scores"][i]), 1) for i in chosen]
     shown = stacked([found["rle"][i] for i in chosen], image.shape[:2]) if "rle" in found else None
     tags = [f"{shorten(classes[n])} {score:.0f}" for n, score in zip(numbers, percent, strict=True)]
-    drawn = draw_objects(image, boxes, numbers, object_palette(len(classes)), tags, shown)
+    drawn = draw_objects(image, factor * boxes, numbers, object_palette(len(classes)), tags, shown)
     rows = zip(numbers, percent, boxes.round().astype(int).tolist(), strict=True)
     return drawn, [[classes[n], score, ", ".join(map(str, box))] for n, score, box in rows]
 
@@ -49,11 +51,12 @@ def semantic(image: np.ndarray, found: dict[str, Any], meaning: Meaning) -> tupl
     """The map over the image, with a legend, and the share of the pixels of each class."""
     mask, classes = found["mask"], list(meaning.classes)
     counts = np.bincount(mask.ravel(), minlength=len(classes))[: len(classes)]
-    factor = min(1.0, LARGEST / max(mask.shape))
+    factor = min(magnification(image), LARGEST / max(mask.shape))
     shape = (max(1, round(mask.shape[0] * factor)), max(1, round(mask.shape[1] * factor)))
     drawn = overlay(resized(image, shape), resize_mask(mask, shape), meaning.palette)
     legend = class_legend(counts, classes, meaning.palette)
-    return strips([[drawn]], [""], [""], legend, ""), dict(zip(classes, (counts / mask.size).tolist(), strict=True))
+    shares = {name: count / mask.size for name, count in zip(classes, counts.tolist(), strict=True) if count}
+    return strips([[drawn]], [""], [""], legend, ""), shares
 
 
 def caption(predictor: Predictor, image: np.ndarray, content: bytes) -> tuple[str, np.ndarray | None]:
@@ -92,8 +95,13 @@ def generate(predictor: Predictor, first: int, second: int, share: float, label:
     (found,) = predictor.predict([predictor.prepare(sample)])
     image = found["generated"]
     image = np.repeat(image, 3, 2) if image.shape[2] == 1 else image[..., :3]
-    factor = max(1, round(256 / max(image.shape[:2])))
+    factor = magnification(image)
     return image.repeat(factor, 0).repeat(factor, 1)
+
+
+def magnification(image: np.ndarray) -> int:
+    """Factor by which a small image (H, W, 3) is enlarged to be seen."""
+    return max(1, round(SMALLEST / max(image.shape[:2])))
 
 
 def usual_threshold(predictor: Predictor) -> float:

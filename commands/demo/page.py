@@ -1,6 +1,7 @@
 """The page: one layout per kind of prediction, in Gradio."""
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ HEADS = {
     "features": "Drop an image and see its features.",
 }
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # of the browser, not loaded
+BUTTONS = ["download", "fullscreen"]  # of images, which would be shared with others too
 TOP = 10  # classes with bars
 
 
@@ -81,7 +83,9 @@ def _files(predictor: Predictor, kind: str, samples: Sequence[Any]) -> None:
 
 
 def _outputs(kind: str) -> list[Any]:
-    drawn = gr.Image(label="prediction", format="png", interactive=False, visible=kind not in ("labels", "features"))
+    drawn = gr.Image(
+        label="prediction", format="png", interactive=False, buttons=BUTTONS, visible=kind not in ("labels", "features")
+    )
     return {
         "labels": lambda: [gr.Label(label="classes", num_top_classes=TOP)],
         "features": lambda: [gr.JSON(label="features")],
@@ -125,7 +129,7 @@ def _translation(predictor: Predictor, samples: Sequence[str]) -> None:
     button = gr.Button("Translate", variant="primary")
     shown = [
         gr.Textbox(label="translation", interactive=False),
-        gr.Image(label="alignment", format="png", interactive=False),
+        gr.Image(label="alignment", format="png", interactive=False, buttons=BUTTONS),
     ]
     work = _guarded(lambda text: answers.translate(predictor, text or ""))
     gr.on([button.click, given.submit], work, [given], shown, api_name="predict")
@@ -151,7 +155,7 @@ def _generated(predictor: Predictor) -> None:
             ]
             share = gr.Slider(0, 1, 0, step=0.01, label="through the noise")
             label = gr.Dropdown(named or [], value=named[0] if named else None, label="class", visible=bool(named))
-        shown = gr.Image(label="generated image", format="png", interactive=False)
+        shown = gr.Image(label="generated image", format="png", interactive=False, buttons=BUTTONS)
     given = [*numbers, share, label]
     work = _guarded(lambda first, second, *rest: answers.generate(predictor, int(first), int(second), *rest))
     gr.on(
@@ -166,9 +170,15 @@ def _generated(predictor: Predictor) -> None:
     gr.on(None, work, given, shown, api_name=False)
 
 
+def _path(payload: Any) -> str | None:
+    """Path of an uploaded file."""
+    return payload and payload.path
+
+
 def _guarded(work: Callable[..., Any]) -> Callable[..., Any]:
     """The function with a sentence on the page in place of an error of the user's."""
 
+    @wraps(work)
     def guarded(*given: Any) -> Any:
         try:
             return work(*given)

@@ -26,7 +26,7 @@ def test_only_sure_objects_are_drawn_and_listed_best_first():
     found |= {"labels": np.array([0, 1, 0]), "scores": np.array([0.5, 0.875, 0.1], np.float32)}
     drawn, rows = answers.objects(IMAGE, found, ["cat", "dog"], 0.3)
     assert rows == [["dog", 87.5, "20, 5, 50, 30"], ["cat", 50.0, "1, 1, 9, 9"]]
-    assert drawn.shape == IMAGE.shape and drawn[5:30, 20:50].any() and not IMAGE.any()
+    assert drawn.shape == (280, 420, 3) and drawn[40:200, 150:340].any() and not IMAGE.any()
     assert answers.objects(IMAGE, found, ["cat", "dog"], 0.9)[1] == []
 
 
@@ -35,7 +35,7 @@ def test_a_map_is_drawn_with_its_legend_and_shares():
     mask[:, :15] = 1
     drawn, shares = answers.semantic(IMAGE, {"mask": mask}, Meaning(["sky", "road"], [(0, 0, 255), (255, 0, 0)], None))
     assert shares == {"sky": 0.75, "road": 0.25}
-    assert drawn.shape[0] > 40 and (drawn[..., 0] > 120).any()
+    assert drawn.shape[0] > 280 and (drawn[..., 0] > 120).any()
 
 
 def test_a_share_of_the_way_through_the_noise_keeps_its_length():
@@ -48,7 +48,7 @@ def test_a_share_of_the_way_through_the_noise_keeps_its_length():
     predictor = Predictor(SimpleNamespace(classes=None, latent=64, condition=None), LatentSamples(), None, Path())
     predictor.predict = predict
     for share in (0.0, 0.5, 1.0):
-        assert answers.generate(predictor, 3, 8, share, None).shape == (256, 256, 3)
+        assert answers.generate(predictor, 3, 8, share, None).shape == (400, 400, 3)
     first, middle, last = seen
     assert np.allclose(first, predictor.prepare(3)[0]) and np.allclose(last, predictor.prepare(8)[0], atol=1e-6)
     assert 0.9 * min(map(np.linalg.norm, (first, last))) < np.linalg.norm(middle)
