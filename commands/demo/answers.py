@@ -7,7 +7,7 @@ import numpy as np
 from callbacks.figures.base import shorten
 from callbacks.figures.objects import draw_objects, object_palette, stacked
 from callbacks.figures.overlays import class_legend, overlay
-from callbacks.figures.sentences import alignments, attention_maps
+from callbacks.figures.sentences import alignments, lit
 from callbacks.figures.strips import strips
 from callbacks.writers.images import resized
 from commands.predictor import Predictor
@@ -59,12 +59,13 @@ def semantic(image: np.ndarray, found: dict[str, Any], meaning: Meaning) -> tupl
     return strips([[drawn]], [""], [""], legend, ""), shares
 
 
-def caption(predictor: Predictor, image: np.ndarray, content: bytes) -> tuple[str, np.ndarray | None]:
-    """The caption of an image, and the image once per word, bright where the network looked."""
+def caption(predictor: Predictor, image: np.ndarray, content: bytes) -> tuple[str, list[tuple[np.ndarray, str]]]:
+    """The caption of an image, and for each piece of it the image, bright where the network looked, and the piece."""
     found = predictor.explain(predictor.prepare(content))
-    if found.get("attention") is None:
-        return found["text"], None
-    return found["text"], attention_maps([image], [found["attention"]], [found["pieces"]], "attention of each piece")
+    factor = magnification(image)
+    shown = image.repeat(factor, 0).repeat(factor, 1)
+    maps = [] if found.get("attention") is None else found["attention"]
+    return found["text"], [(lit(shown, one), piece) for one, piece in zip(maps, found.get("pieces", ()), strict=False)]
 
 
 def translate(predictor: Predictor, text: str) -> tuple[str, np.ndarray | None]:

@@ -26,6 +26,7 @@ HEADS = {
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # of the browser, not loaded
 BUTTONS = ["download", "fullscreen"]  # of images, which would be shared with others too
 TOP = 10  # classes with bars
+COLUMNS = ["class", "score in %", "left, top, right, bottom"]
 
 
 def build_page(predictor: Predictor, kind: str, samples: Sequence[Any]) -> gr.Blocks:
@@ -83,21 +84,20 @@ def _files(predictor: Predictor, kind: str, samples: Sequence[Any]) -> None:
 
 
 def _outputs(kind: str) -> list[Any]:
-    drawn = gr.Image(
-        label="prediction", format="png", interactive=False, buttons=BUTTONS, visible=kind not in ("labels", "features")
-    )
-    return {
-        "labels": lambda: [gr.Label(label="classes", num_top_classes=TOP)],
-        "features": lambda: [gr.JSON(label="features")],
-        "objects": lambda: [
-            drawn,
-            gr.Dataframe(
-                headers=["class", "score in %", "left, top, right, bottom"], label="objects", interactive=False
-            ),
-        ],
-        "mask": lambda: [drawn, gr.Label(label="share of the pixels", num_top_classes=TOP)],
-        "text": lambda: [gr.Textbox(label="caption", interactive=False), drawn],
-    }[kind]()
+    """Components of an answer, in their order on the page."""
+    if kind == "labels":
+        return [gr.Label(label="classes", num_top_classes=TOP)]
+    if kind == "features":
+        return [gr.JSON(label="features")]
+    if kind == "text":
+        shown = gr.Gallery(
+            label="attention of each piece", columns=4, height="auto", interactive=False, buttons=BUTTONS
+        )
+        return [gr.Textbox(label="caption", interactive=False), shown]
+    drawn = gr.Image(label="prediction", format="png", interactive=False, buttons=BUTTONS)
+    if kind == "objects":
+        return [drawn, gr.Dataframe(headers=COLUMNS, label="objects", interactive=False)]
+    return [drawn, gr.Label(label="share of the pixels", num_top_classes=TOP)]
 
 
 def _answer(predictor: Predictor, kind: str) -> Callable[..., Any]:
