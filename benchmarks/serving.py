@@ -1,10 +1,12 @@
 """`cli.py serve` under the load of a second process, against the same network and files without HTTP.
 
 The peer decodes and predicts batch by batch in this process, before and after the load. Memory is that of the server
-after a tenth of the load and at its end. On a machine of two cores the load takes a part of them too.
+after a tenth of the load and at its end. On a machine of two cores the load takes a part of them too, and
+where others use it images per second of the processor say more.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -35,13 +37,19 @@ def train(folder: Path, image_size: int, options: list[str]) -> Path:
     return folder / "run"
 
 
-def batched(predictor: Predictor, bodies: list[bytes], seconds: float) -> float:
-    """Images per second without HTTP, one batch after the other."""
+def batched(predictor: Predictor, bodies: list[bytes], seconds: float) -> tuple[float, float]:
+    """Images per second, and per second of the processor, without HTTP, one batch after the other."""
     predictor(bodies)  # warm
-    began, count = time.monotonic(), 0
+    began, before, count = time.monotonic(), time.process_time(), 0
     while time.monotonic() - began < seconds:
         count += len(predictor(bodies))
-    return count / (time.monotonic() - began)
+    return count / (time.monotonic() - began), count / (time.process_time() - before)
+
+
+def processor(pid: int) -> float:
+    """Seconds of the processor that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory(url: str) -> float:
@@ -57,14 +65,16 @@ def under_load(run: Path, root: Path, connections: int, seconds: float) -> dict[
     with subprocess.Popen(serve, cwd=HOUSE, stdout=subprocess.PIPE, text=True) as server:
         try:
             url = re.search(r"http://[\d.:]+", server.stdout.readline())[0]
-            sizes = []
+            sizes, used = [], []
             for share in (0.1, 0.9):
+                used.append(processor(server.pid))
                 more = ["--url", f"{url}/predict", "--seconds", str(share * seconds)]
                 found = json.loads(subprocess.check_output([*load, *more], cwd=HOUSE, text=True))
                 sizes.append(memory(url))
+            used.append(processor(server.pid))
         finally:
             server.terminate()
-    return found | {"memory": sizes}
+    return found | {"memory": sizes, "per_cpu": found["codes"].get("200", 0) / (used[2] - used[1])}
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
@@ -85,12 +95,15 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         alone.append(batched(predictor, bodies[:64], few))
     took, failed = np.array(found["seconds"]), {code: n for code, n in found["codes"].items() if code != "200"}
     rows = [
-        Comparison("answers under load", "images/s", [found["rate"]], [float(np.mean(alone))], RATIO),
+        Comparison("answers under load", "images/s", [found["rate"]], [float(np.mean(alone, 0)[0])], RATIO),
+        Comparison("the same", "images/CPU s", [found["per_cpu"]], [float(np.mean(alone, 0)[1])], RATIO),
         Comparison("memory at the end", "MiB", found["memory"][1:], found["memory"][:1], GROWTH),
     ]
     print(f"{found['codes'].get('200', 0):,} answers over {args.connections} connections, failed: {failed or 'none'}")
     p50, p99 = np.percentile(1000 * took, [50, 99])
-    print(f"latency: p50 {p50:.0f} ms, p99 {p99:.0f} ms; alone {', '.join(f'{rate:.1f}' for rate in alone)} images/s")
+    print(
+        f"latency: p50 {p50:.0f} ms, p99 {p99:.0f} ms; alone {', '.join(f'{rate:.1f}' for rate, _ in alone)} images/s"
+    )
     about = {"failed": failed, "p50_ms": p50, "p99_ms": p99}
     return compare("serving", "Serving", rows, "without HTTP; early", args.json, **about)
 

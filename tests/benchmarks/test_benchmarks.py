@@ -456,4 +456,4 @@ def test_serving_answers_every_request_of_a_load(image_folder, tmp_path):
         ["--root", str(image_folder({"photos": 5})), *options, "--json", str(tmp_path / "serving.json")]
     )
     assert result["failed"] == {} and 0 < result["p50_ms"] <= result["p99_ms"]
-    assert [row["unit"] for row in written(tmp_path / "serving.json")["rows"]] == ["images/s", "MiB"]
+    assert [row["unit"] for row in written(tmp_path / "serving.json")["rows"]] == ["images/s", "images/CPU s", "MiB"]
