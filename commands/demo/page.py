@@ -90,10 +90,8 @@ def _outputs(kind: str) -> list[Any]:
     if kind == "features":
         return [gr.JSON(label="features")]
     if kind == "text":
-        shown = gr.Gallery(
-            label="attention of each piece", columns=4, height="auto", interactive=False, buttons=BUTTONS
-        )
-        return [gr.Textbox(label="caption", interactive=False), shown]
+        text, settings = gr.Textbox(label="caption", interactive=False), {"interactive": False, "buttons": BUTTONS}
+        return [text, gr.Gallery(label="attention of each piece", columns=4, height="auto", **settings)]
     drawn = gr.Image(label="prediction", format="png", interactive=False, buttons=BUTTONS)
     if kind == "objects":
         return [drawn, gr.Dataframe(headers=COLUMNS, label="objects", interactive=False)]
