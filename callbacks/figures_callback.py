@@ -22,15 +22,15 @@ class Figures(Callback):
     (`callbacks.kinds.register`).
 
     Args:
-        samples: images in a grid.
+        samples: images in a grid, 1..100: figures of more would be too high for matplotlib.
         every: also draw validation figures every N epochs; 0 draws them only when training ends.
 
     Raises:
-        ConfigError: no images, or a negative number of epochs.
+        ConfigError: no or too many images, or a negative number of epochs.
     """
 
     def __init__(self, samples: int = 16, every: int = 0) -> None:
-        check_range("figures.samples", samples, 1, 1024)
+        check_range("figures.samples", samples, 1, 100)
         check_range("figures.every", every)
         self.samples = samples
         self.every = every

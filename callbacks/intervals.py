@@ -5,9 +5,9 @@ from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from callbacks.loggers.facts import interval_ends
 from callbacks.loggers.fault_tolerant import attempt
-from callbacks.loggers.media import send_summary
-from callbacks.results.metrics import told
+from callbacks.results.metrics import Rows, told
 from modules.metrics.bootstrap import Estimate, Items, intervals
 
 
@@ -36,13 +36,13 @@ class Intervals(Callback):
             return
         items.save(Path(trainer.default_root_dir) / "predictions" / "test_items.npz")
         self.estimates = {f"test/{name}": estimate for name, estimate in intervals(items).items()}
-        ends = {}
-        for name, one in self.estimates.items():
-            if one is not None:
-                ends |= {f"{name}/low": one.low, f"{name}/high": one.high}
-        for logger in trainer.loggers:
-            attempt(logger, partial(send_summary, logger, ends))
 
     def metric_intervals(self, trainer: Trainer) -> dict[str, Estimate | None]:
         """Estimates by log name, for the final report."""
         return self.estimates
+
+    def take_results(self, trainer: Trainer, rows: Rows) -> None:
+        """Log ends of intervals to all loggers, those of a command with protocols of its own too."""
+        if ends := dict(interval_ends(rows)):
+            for logger in trainer.loggers if trainer.is_global_zero else ():
+                attempt(logger, partial(logger.log_metrics, ends, trainer.global_step))

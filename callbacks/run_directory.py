@@ -64,15 +64,19 @@ class RunDirectory(L.Callback):
             resume = f", or resume that run with --ckpt_path {shlex.quote(str(self.path))}" if run else ""
             what = "another run" if run else "other files"
             raise DataError(f"run directory {self.path} is in use: it holds {what}; choose another --run_dir{resume}")
-        self._make("w")
-        try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise DataError(f"run directory {self.path} is in use by another process") from error
+        self._lock(fcntl.LOCK_EX)
         for name in there - {".lock"} if self.restarted else ():
             _delete(self.path / name)
 
-    def _make(self, mode: str) -> None:
+    def _lock(self, kind: int) -> None:
+        """Create the folder, and lock it: LOCK_EX for this process alone, LOCK_SH for those that share it."""
+        self._make()
+        try:
+            fcntl.flock(self.lock, kind | fcntl.LOCK_NB)
+        except OSError as error:
+            raise DataError(f"run directory {self.path} is in use by another process") from error
+
+    def _make(self) -> None:
         """Create the folder and open its lock; a fresh folder is one that no other process has made."""
         self.made = [p for p in (self.path, *self.path.parents) if not p.exists()]
         with writing(self.path):
@@ -83,9 +87,9 @@ class RunDirectory(L.Callback):
                 if not self.fresh:
                     raise
                 self.path = _free(self.path)
-                self._make(mode)
+                self._make()
             else:
-                self.lock = (self.path / ".lock").open(mode)
+                self.lock = (self.path / ".lock").open("a")
                 LOCKS.add(self.lock)
 
     def release(self, failed: bool = False) -> None:

@@ -35,12 +35,7 @@ class StopEarly(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking or cast(Any, trainer).fast_dev_run:
             return
-        task: Any = pl_module
-        metrics = trainer.callback_metrics
-        if (score := metrics.get(task.monitor)) is None:
-            raise ConfigError(f"early_stopping is {self.patience}, but {task.monitor} is not logged: leave it out")
-        loss = metrics.get(task.fallback)
-        if self.count.update(score.item(), task.mode, None if loss is None else loss.item()) == 0:
+        if self.count.watch(trainer.callback_metrics, pl_module, f"early_stopping is {self.patience}") == 0:
             self.best_epoch = trainer.current_epoch + 1
         trainer.should_stop |= self.over and trainer.current_epoch + 1 >= (trainer.min_epochs or 0)
 

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from commands.overview import COMMANDS
+from modules.contracts import regular
 
 ROOT = Path(__file__).parents[1]  # holds `tasks/`
 OTHERS = ("export", "compare", "tune", "report", "push", "check", "serve", "demo", "backbones")
@@ -107,7 +108,7 @@ def read_yaml(typed: str) -> Any:
     """The content of a YAML file, or of YAML itself; null where it cannot be read, which the full parse reports."""
     try:
         try:
-            text = Path(typed).read_text(encoding="utf-8")
+            text = regular(Path(typed)).read_text(encoding="utf-8")
         except OSError:  # no file
             text = typed
         return yaml.safe_load(text)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn
 
 from callbacks.checkpoint import Stopped
+from commands.arguments import parse_known
 from modules.contracts import ConfigError, DataError, writing
 
 PROGRAM = Path(__file__).parents[1] / "cli.py"
@@ -26,6 +27,27 @@ def check_alone(command: str) -> None:
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         raise ConfigError(f"{command} starts processes itself: run it without torchrun, with --trainer.devices N")
+
+
+def check_named(argv: list[str]) -> None:
+    """Refuse a command that starts children without a task to train.
+
+    Raises:
+        ConfigError: names the command.
+    """
+    typed = parse_known(argv)
+    if not (typed.config or typed.model) and not {"-h", "--help"} & set(argv):
+        raise ConfigError(f"{argv[0]} needs a task to train: add --config, such as tasks/classification.yaml")
+
+
+def check_results(fast_dev_run: int | bool) -> None:
+    """Refuse fast_dev_run, by which children leave no results.
+
+    Raises:
+        ConfigError: it is set.
+    """
+    if fast_dev_run:
+        raise ConfigError("fast_dev_run leaves no results to compare: use it with fit, or --trainer.max_epochs 1")
 
 
 class Ended(NamedTuple):

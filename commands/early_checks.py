@@ -97,6 +97,10 @@ def check_early(argv: list[str]) -> None:
         ConfigError: no such command or top-level option, a missing YAML, or no weights where a command needs them.
         DataError: no such checkpoint.
     """
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise ConfigError("the working directory was deleted: change to one that exists, such as `cd ~`") from error
     for before, word in zip(["", *argv], argv, strict=False):
         shown = word.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         if shown != word:

@@ -213,13 +213,12 @@ class CLI(LightningCLI):
                 self.summary.results.set_weights(self.trained.path.stem, self.trained.epoch)
             if subcommand == "evaluate":
                 self.summary.set_rows([result._asdict() for result in found])
-            commands = ()
             if subcommand == "fit":
                 if self.checkpoint and not self.directory.used:
                     say_untrained(self.trainer, self.checkpoint, self.directory.resumed)
                 self.after_fit()
-                commands = next_commands(self.typed, self.directory.path, self.model, self.datamodule)
-            self.summary.print_results(self.trainer, commands)
+            following = next_commands(self.typed, self.directory.path, self.model, self.datamodule)
+            self.summary.print_results(self.trainer, following)
             failed = False
             finish(self.trainer)
         except BaseException as error:

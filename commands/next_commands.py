@@ -1,14 +1,16 @@
-"""Commands that the end of a `fit` prints: test or validate again, predict, evaluate and fine-tune a backbone."""
+"""Commands that the end of another prints: test or validate, predict, evaluate and fine-tune a backbone."""
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from commands.arguments import find_config, parse_known, read_yaml
+from commands.arguments import find_config, parse_known, read_yaml, run_name, without
 from commands.overview import program
 from datamodules import DataModule
+from datamodules.base import Split
 from datamodules.setting_roles import roles_of
 from tasks import Task
 
@@ -19,37 +21,91 @@ OWN = {
 }
 """For the noun of a data module's samples: the word for a user's own, the data module to predict them, its --root."""
 
-GRAFT = "tasks/classification.yaml"
+EVALUATE: dict[Split, str] = {"test": "test", "val": "validate"}
+"""The command for a split."""
+
+LABELED = {"label": "ImageFolder", "boxes": "DetectionFolder", "mask": "SegmentationFolder"}
+"""For what a task on images learns from: the data module of a user's own."""
+
+Command = tuple[str, list[str]]
+"""A purpose and the words of a command."""
 
 
 def next_commands(argv: list[str], folder: Path, task: Task, data: DataModule) -> list[str]:
     """Lines "next, PURPOSE: COMMAND" with the settings as typed, quoted for a shell.
 
     Args:
-        argv: arguments of the `fit` as typed.
-        folder: its run directory; `latest` stands for it where that leads to it.
+        argv: arguments of the command as typed.
+        folder: its run directory; after a `fit`, `latest` stands for it where that leads to it.
         task: the trained one.
-        data: what it was trained on.
+        data: what the command read.
     """
+    found = _after_fit(argv, folder, task, data) if argv[0] == "fit" else _after_others(argv, task, data)
+    width = max((len(purpose) for purpose, _ in found), default=0) + 1
+    return [f"next, {purpose + ':':<{width}} {command_line(*words)}" for purpose, words in found]
+
+
+def _after_fit(argv: list[str], folder: Path, task: Task, data: DataModule) -> list[Command]:
     link = folder.parent / "latest"
     run = str(link if link.exists() and link.resolve() == folder.resolve() else folder)
     if task.pretraining:
-        graft = ["fit", "--config", GRAFT, "--model.weights", run, *_same_data(argv, data)]
-        graft += _backbone(argv, task)
-        return [
-            f"next, evaluate features: {command_line('evaluate', '--ckpt_path', run)}",
-            f"next, fine-tune:         {command_line(*graft)}",
-            f"next, a linear probe:    {command_line(*graft, '--model.frozen', 'true')}",
-        ]
-    config = [word for path in parse_known(argv).config for word in ("--config", path)]
-    noun, files, where = OWN[data.noun]
-    own = ["--data", files, "--data.root", where]
+        return [("evaluate features", ["evaluate", "--ckpt_path", run]), *_fine_tune(argv, run, task, data)]
+    trained = [*_configs(argv), "--ckpt_path", run]
+    command = next((command for split, command in EVALUATE.items() if data.has(split)), None)
+    again = [(f"{command} again", [command, *trained])] if command else []
+    return [*again, *_predict(trained, task, data)]
+
+
+def _after_others(argv: list[str], task: Task, data: DataModule) -> list[Command]:
+    """Next commands of one that worked with a checkpoint, or with a published classifier."""
+    command, run = argv[0], parse_known(argv).ckpt_path
+    weights = f"runs/{run_name(argv)}/latest" if run == "latest" else run
+    if command == "evaluate" or (task.pretraining and weights):
+        return _fine_tune(argv, str(weights), task, data)
+    trained = [*_configs(argv), *(["--ckpt_path", run] if run else []), *_words(argv, "--model")]
+    if command != "predict":
+        unseen = command == "validate" and data.has("test")
+        test = [("test", ["test", *trained, *_words(argv, "--data")])] if unseen else []
+        return [*test, *_predict(trained, task, data)]
+    again = without(argv, "--run_dir")
     if task.generative:
-        noun, own = "samples", ["--data", "LatentSamples", "--data.count", "100", "--seed_everything", "1"]
-    split = next((split for split in ("test", "val") if data.has(split)), None)
-    again = {"test": ("test", "test again:"), "val": ("validate", "validate again:")}.get(split)
-    lines = [f"next, {again[1]:<17} {command_line(again[0], *config, '--ckpt_path', run)}"] if again else []
-    return [*lines, f"next, your {noun + ':':<12} {command_line('predict', *config, '--ckpt_path', run, *own)}"]
+        return [("other samples", [*without(again, "--seed_everything"), "--seed_everything", str(data.seed + 1)])]
+    search: Any = getattr(task, "search", None)
+    if search and search.num_return_sequences == 1 < search.num_beams:
+        return [("alternatives", [*again, "--model.search.num_return_sequences", "2"])]
+    key = next((key for key in LABELED if key in task.required_keys), None)
+    if not weights or not key:
+        return []
+    kind = "VideoFolder" if "video" in task.required_keys else LABELED[key]
+    own = ["--model.weights", weights, "--data", kind, "--data.root", "FOLDER"]
+    return [("your own labels", ["fit", *(_configs(argv) or ["--config", _yaml(task)]), *own])]
+
+
+def _predict(trained: list[str], task: Task, data: DataModule) -> list[Command]:
+    """Predict a user's own samples by a trained task, given by its options."""
+    if task.generative:
+        own = ["--data", "LatentSamples", "--data.count", "100", "--seed_everything", "1"]
+        return [("your samples", ["predict", *trained, *own])]
+    if data.noun not in OWN:  # of another program
+        return []
+    noun, files, where = OWN[data.noun]
+    return [(f"your {noun}", ["predict", *trained, "--data", files, "--data.root", where])]
+
+
+def _fine_tune(argv: list[str], run: str, task: Task, data: DataModule) -> list[Command]:
+    """Train a classifier from the backbone of a run on the same data."""
+    yaml = "tasks/video.yaml" if "video" in task.required_keys else "tasks/classification.yaml"
+    graft = ["fit", "--config", yaml, "--model.weights", run, *_same_data(argv, data), *_backbone(argv, task, yaml)]
+    return [("fine-tune", graft), ("a linear probe", [*graft, "--model.frozen", "true"])]
+
+
+def _configs(argv: list[str]) -> list[str]:
+    return [word for path in parse_known(argv).config for word in ("--config", path)]
+
+
+def _yaml(task: Task) -> str:
+    """The YAML of a task of ours: `tasks/semantic_segmentation.yaml` of SemanticSegmentation."""
+    return f"tasks/{re.sub('(?<!^)(?=[A-Z])', '_', type(task).__name__).lower()}.yaml"
 
 
 def command_line(*words: str) -> str:
@@ -89,12 +145,12 @@ def _same_data(argv: list[str], data: DataModule) -> list[str]:
     return words
 
 
-def _backbone(argv: list[str], task: Task) -> list[str]:
-    """Options of the backbone as typed; else those that the YAML for fine-tuning does not already have."""
+def _backbone(argv: list[str], task: Task, config: str) -> list[str]:
+    """Options of the backbone as typed; else those that `config`, a YAML for fine-tuning, does not already have."""
     typed = [*_words(argv, "--model.backbone"), *_words(argv, "--model.small_images")]
     if typed or task.backbone is None:
         return typed
-    usual = read_yaml(find_config(GRAFT))["model"]["init_args"]
+    usual = read_yaml(find_config(config))["model"]["init_args"]
     words = [] if task.backbone.name == usual["backbone"] else ["--model.backbone", task.backbone.name]
     small = task.backbone.small_images
     return words + (["--model.small_images", "true"] if small and not usual.get("small_images") else [])

@@ -5,7 +5,7 @@ import math
 import re
 from dataclasses import is_dataclass
 from importlib import import_module
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import Timer
@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Timer
 from commands.setting_types import lacks, no_group, parts
 from datamodules.setting_roles import roles_of
 from modules.contracts import ConfigError, check_range
+from modules.contracts.kinds import parameter
 from tasks import Task
 
 LEAST = {
@@ -141,7 +142,7 @@ def check_classes(name: str, settings: Any) -> None:
     if lacking := lacks(cls):
         raise ConfigError(f"{name} is {_name_of(settings)}, but {lacking}")
     for key, value in vars(settings.get("init_args", Namespace())).items():
-        kind, default = _parameter(cls, key)
+        kind, default = parameter(cls, key)
         if value is not None:
             if is_dataclass(kind) and not isinstance(value, Namespace | dict | kind):
                 raise ConfigError(no_group(f"{name}.{key}", value))
@@ -226,13 +227,3 @@ def _class_of(settings: Namespace) -> Any:
 
 def _name_of(settings: Namespace) -> str:
     return settings.class_path.rpartition(".")[2]
-
-
-def _parameter(cls: Any, key: str) -> tuple[Any, Any]:
-    """Type and default of an argument, where a class or a function names it; `Any` where none does."""
-    for owner in inspect.getmro(cls) if inspect.isclass(cls) else (cls,):
-        init = vars(owner).get("__init__") if inspect.isclass(owner) else owner
-        found = inspect.signature(init).parameters.get(key) if inspect.isfunction(init) else None
-        if found is not None:
-            return get_type_hints(init).get(key, Any), found.default
-    return Any, None

@@ -7,12 +7,13 @@ from dataclasses import is_dataclass
 from enum import Enum
 from importlib import import_module
 from os import PathLike
-from types import NoneType, UnionType
+from types import NoneType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from jsonargparse import ArgumentError, ArgumentParser
 
 from modules.contracts import suggest
+from modules.contracts.kinds import members
 
 MOST = 30  # names of classes in one sentence
 WORDS = {NoneType: "null", int: "a whole number", float: "a number", str: "text"}
@@ -31,13 +32,6 @@ class Part(NamedTuple):
 
     base: Any
     given: int = 0
-
-
-def members(kind: Any) -> list[Any]:
-    """Alternatives of a type; itself if it is no union."""
-    if get_origin(kind) in (Union, UnionType):
-        return [member for each in get_args(kind) for member in members(each)]
-    return [kind]
 
 
 def parts(kind: Any) -> list[Part]:

@@ -1,6 +1,10 @@
 """The trainer of a command: loggers, callbacks that are always there, devices and processes."""
 
+import errno
 import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import (
@@ -12,6 +16,7 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import callbacks
@@ -93,7 +98,7 @@ def build_trainer(parts: Namespace, summary: Summary, directory: RunDirectory, f
     if config.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in given):
         always.append(make_progress(speed))
         config["enable_progress_bar"] = isinstance(always[-1], ProgressBar)
-    _check_twice([*given, *always])
+    _check_parts([*given, *always], config.get("profiler"))
     try:
         trainer = Trainer(**config, logger=loggers or False, callbacks=[directory, *given, *always])
     except (MisconfigurationException, ValueError, TypeError, ModuleNotFoundError) as error:
@@ -104,6 +109,37 @@ def build_trainer(parts: Namespace, summary: Summary, directory: RunDirectory, f
     check_processes(trainer)
     prepare(trainer)
     return trainer
+
+
+def _check_parts(given: list[Callback], profiler: Any) -> None:
+    _check_twice(given)
+    _check_folders([*given, profiler])
+
+
+def _check_folders(given: list[Any]) -> None:
+    """Refuse a `dirpath`, as of ModelCheckpoint, that cannot be written; nothing is left there.
+
+    Raises:
+        ConfigError: names the class and the folder.
+    """
+    for one in given if not getattr(rank_zero_only, "rank", 0) else ():
+        path = str(getattr(one, "dirpath", None) or "")
+        if not path or "://" in path:  # on another machine
+            continue
+        missing = [folder for folder in (Path(path), *Path(path).parents) if not folder.exists()]
+        try:
+            Path(path).mkdir(parents=True, exist_ok=True)
+            if not os.access(path, os.W_OK):
+                raise PermissionError(errno.EACCES, "Permission denied")
+        except OSError as error:
+            raise ConfigError(
+                f"trainer: {type(one).__name__}.dirpath is {path}, which cannot be written ({error.strerror}): choose "
+                "another, or leave it out for the run directory"
+            ) from error
+        finally:
+            for folder in missing:
+                with suppress(OSError):
+                    folder.rmdir()
 
 
 def _check_twice(given: list[Callback]) -> None:

@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 from callbacks.range_test import LearningRateRangeTest
 from commands.given_settings import typed_names
 from commands.trained import Trained
-from modules.contracts import ConfigError
+from modules.contracts import ConfigError, check_range
 from tasks import Task
 
 OFF = {"early_stopping": None, "find_lr": False}
@@ -84,6 +84,15 @@ def check_task(task: Task, settings: Namespace, before: dict[str, Any]) -> None:
             f"{finder} tests rates before the first step, but this run goes on from a checkpoint: leave it out and "
             f"type --model.optim.lr {_rate(before)}, the rate that it found"
         )
+    pruning, strided = given.get("ModelPruning"), any(not p.is_contiguous() for p in task.parameters())
+    if pruning and pruning.init_args.use_global_unstructured and strided:  # channels last
+        raise ConfigError(
+            "trainer.callbacks: ModelPruning.use_global_unstructured is true, but torch does not rank the weights of "
+            "several layers in the memory format that images take here: set it to false"
+        )
+    if unfrozen := given.get("BackboneFinetuning"):
+        least = "trainer.callbacks: BackboneFinetuning.unfreeze_backbone_at_epoch"
+        check_range(least, unfrozen.init_args.unfreeze_backbone_at_epoch)
     if (stop := given.get("EarlyStopping")) and stop.init_args.monitor == task.monitor:
         better, mode = "higher" if task.mode == "max" else "lower", stop.init_args.mode
         if mode != task.mode:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from commands.arguments import find_config, is_yaml_text, parse_known
-from modules.contracts import ConfigError
+from modules.contracts import ConfigError, regular
 
 
 class Dumper(yaml.SafeDumper):
@@ -48,7 +48,7 @@ def check_yaml(argv: list[str]) -> None:
         value = word.partition("=")[2] if word.startswith("--") else word
         if value in configs:
             continue
-        if value.endswith((".yaml", ".yml")) and Path(value).is_file():
+        if value.endswith((".yaml", ".yml")) and Path(value).exists() and not Path(value).is_dir():
             _nodes(_decoded(Path(value)), value)
         elif value.lstrip()[:1] in ("{", "["):
             _nodes(value, value[:60], strict=False)
@@ -97,7 +97,7 @@ def _decoded(path: Path) -> str:
     from datamodules.text_files import unicode_of  # with the classes of all data modules, which takes seconds
 
     try:
-        data = path.read_bytes()
+        data = regular(path).read_bytes()
     except IsADirectoryError:
         raise ConfigError(f"{path} is a folder, but settings are a YAML file: name another, or move it away") from None
     except OSError as error:

@@ -16,6 +16,7 @@ from datamodules.setting_roles import Role
 from datamodules.workers import Collate, Loader, outlive_signals
 from modules.contracts import Batch, DataError, check_range, check_sizes
 from modules.contracts.data_info import DataInfo
+from modules.contracts.kinds import check_kinds
 from modules.contracts.palette import RGB
 from modules.contracts.preprocessing import Preprocessing
 from modules.training.trusted import trusted_settings
@@ -60,6 +61,7 @@ class DataModule(L.LightningDataModule):
     def __init__(self, batch_size: int = 64, workers: int = 2):
         super().__init__()
         self.save_hyperparameters(logger=False)
+        check_kinds("data", type(self), self.hparams)
         check_sizes("data", batch_size=batch_size)
         check_range("data.workers", workers, high=max(MOST_WORKERS, 4 * (os.cpu_count() or 1)))
         self.batch_size, self.workers = batch_size, workers

@@ -11,7 +11,7 @@ from PIL import Image
 
 from datamodules.orientation import JPEG, PNG, UNREADABLE, WEBP, exif_orientation, orientation_of, turned
 from datamodules.tiff import MAGIC, header_of, read_tiff_header, without_orientation
-from modules.contracts import DataError
+from modules.contracts import DataError, regular
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it reports damaged files by lines of its own
 Image.MAX_IMAGE_PIXELS = None  # `data.max_pixels` is the limit, and is checked before the first step
@@ -42,6 +42,7 @@ class Header(NamedTuple):
         depth: the type of its values where these are more than 8 bits, such as `uint16` or `float32`; else empty.
         top: the highest value that the file allows, where it is below that of its type; else 0.
         flaw: the reason why it cannot be shown in three channels; empty if it can.
+        several: true if it holds several frames, of which the first is used, as of an animation.
     """
 
     shape: tuple[int, int]
@@ -49,6 +50,7 @@ class Header(NamedTuple):
     depth: str = ""
     top: int = 0
     flaw: str = ""
+    several: bool = False
 
 
 def read_image(path: Path, span: Span | None = None) -> np.ndarray:
@@ -64,7 +66,7 @@ def read_image(path: Path, span: Span | None = None) -> np.ndarray:
         DataError: the file is missing, empty, no image, or one that three channels cannot show.
     """
     try:
-        data = path.read_bytes()
+        data = regular(path).read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     return decode_image(data, str(path), span)
@@ -74,16 +76,13 @@ def decode_image(data: bytes, name: str, span: Span | None = None) -> np.ndarray
     """The content of an image file as `read_image` gives it; `name` is for messages."""
     try:
         values, orientation, depth = _values(data)
+        return turned(as_bytes(values, span) if depth else values, orientation)
     except Unfit as error:
         raise DataError(f"{name} {error}") from error
     except UNREADABLE as error:
         raise DataError(
             f"{name} is not an image that can be decoded: remove it, or set --data.on_error skip"
         ) from error
-    try:
-        return turned(as_bytes(values, span) if depth else values, orientation)
-    except Unfit as error:
-        raise DataError(f"{name} {error}") from error
 
 
 def decode_values(data: bytes) -> np.ndarray:
@@ -109,7 +108,7 @@ def read_header(path: Path) -> Header:
     Raises:
         one of UNREADABLE: it is no image.
     """
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         return image_header(file)
 
 
@@ -132,8 +131,9 @@ def image_header(file: BinaryIO) -> Header:
             raise ValueError("a program, which Pillow hands to Ghostscript")
         width, height = image.size
         depth, top = _depth(start) or (_depth_of_mode(image.mode), 0)
+        several = image.format != "MPO" and getattr(image, "is_animated", False)
         orientation = exif_orientation(image, file, start)
-        return Header((width, height) if orientation >= 5 else (height, width), orientation, depth, top)
+    return Header((width, height) if orientation >= 5 else (height, width), orientation, depth, top, several=several)
 
 
 def as_bytes(values: np.ndarray, span: Span | None) -> np.ndarray:

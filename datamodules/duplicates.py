@@ -10,6 +10,7 @@ from itertools import combinations
 from pathlib import Path
 
 from datamodules.finding import find_images
+from modules.contracts import regular
 
 SHOWN = 3  # pairs in a sentence
 TAIL = 4096  # last bytes that tell most files of one size apart
@@ -28,7 +29,7 @@ def tail(path: Path) -> int:
     if path.is_dir():
         return zlib.crc32(repr([tail(file) for file in find_images(path)]).encode())
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(-min(size, TAIL), os.SEEK_END)
             return zlib.crc32(file.read(), size)

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from datamodules.base import Split
 from datamodules.decoding import Span
 from datamodules.depth import find_span
@@ -37,6 +39,7 @@ class ImageFilesData(SplitData):
         self.value_range = (float(value_range[0]), float(value_range[1])) if value_range else None
         self.depths: list[str] = []  # types of the values of images of more than 8 bits
         self.trained_depths: list[str] = []  # those that a checkpoint's value range is for
+        self.rows: dict[str, int] = {}  # of the images that `predict` reads, by id
         self.looked: dict[int, list[Inspection]] = {}  # by the identity of `Files.paths`
 
     @property
@@ -91,6 +94,12 @@ class ImageFilesData(SplitData):
             for path in beside
             if path.suffix.lower() not in known and not path.name.startswith(".") and path.is_file()
         )
+
+    def original(self, name: str) -> np.ndarray:
+        """The image of that id among those that `predict` reads, uint8 RGB (H, W, 3), as in its file."""
+        source, rows = self.splits[self.predicted]
+        self.rows = self.rows or {source.id(row): row for row in rows}
+        return source.image(self.rows[name])
 
     def files_of(self, split: Split) -> Listed:
         source, rows = self.splits[split]

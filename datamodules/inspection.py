@@ -16,6 +16,7 @@ from datamodules.cache import cached, digest, stamp
 from datamodules.decoding import Header, decode_values, image_header
 from datamodules.duplicates import TAIL
 from datamodules.orientation import JPEG, PNG, UNREADABLE
+from modules.contracts import regular
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit
 ENDS = ((JPEG, b"\xff\xd9"), (PNG, b"IEND\xaeB`\x82"))  # last bytes of whole files; others are decoded once to be sure
@@ -83,7 +84,7 @@ def inspect(path: Path, limit: int = MAX_PIXELS) -> Inspection:
         limit: pixels at most.
     """
     try:
-        file = path.open("rb")
+        file = regular(path).open("rb")
     except OSError as error:
         return Inspection(problem="is not there" if isinstance(error, FileNotFoundError) else f"{error.strerror}")
     with file:
@@ -112,6 +113,7 @@ def inspect_content(file: BinaryIO, limit: int = MAX_PIXELS) -> Inspection:
         top=header.top,
         problem=header.flaw,
         orientation=header.orientation,
+        several=header.several,
     )
     if height * width > limit:
         said = f"has {width:,} x {height:,} = {height * width:,} pixels, more than --data.max_pixels {limit:,}"
@@ -129,10 +131,8 @@ def _decoded(file: BinaryIO, header: Header, found: Inspection) -> Inspection:
     file.seek(0)
     if not header.depth:
         with Image.open(file) as image:  # Pillow, unlike OpenCV, refuses files that are cut short
-            several = image.format != "MPO" and getattr(image, "is_animated", False)
-            image.seek(0)
             image.load()
-        return found._replace(several=several)
+        return found
     values = decode_values(file.read())
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():

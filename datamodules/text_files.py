@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from modules.contracts import DataError
+from modules.contracts import DataError, regular
 
 MARKS = {b"\xff\xfe\x00\x00": "utf-32", b"\x00\x00\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 """Byte order marks, the longer ones first, and the encoding that each announces."""
@@ -74,7 +74,7 @@ def read_text(path: Path) -> str:
         DataError: the file cannot be read, or is no text.
     """
     try:
-        data = path.read_bytes()
+        data = regular(path).read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     return decode(data, str(path))

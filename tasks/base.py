@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from modules.contracts import Backbone, Batch, ConfigError
 from modules.contracts.batches import check_labels
 from modules.contracts.data_info import DataInfo
+from modules.contracts.kinds import check_kinds
 from modules.export.graph import Graph
 from modules.export.preprocess import Preprocess
 from modules.training.accumulation import total_steps
@@ -68,6 +69,7 @@ class Task(Evaluation, TrainMetrics, Scheduled):
     def __init__(self, optim: Optim = Optim(), ema_decay: float = 0.0, average_last_epochs: int = 0):
         super().__init__()
         self.save_hyperparameters(logger=False)
+        check_kinds("model", type(self), self.hparams)
         check_averages(ema_decay, average_last_epochs)
         self.optim, self.ema_decay, self.average_last_epochs = optim, ema_decay, average_last_epochs
         self.backbone = None

@@ -11,6 +11,8 @@ from modules.training.patience import Patience, unvalidated
 if TYPE_CHECKING:
     from tasks.base import Task
 
+SETTING = "optim.schedule is plateau"
+
 
 class ReduceOnPlateau(L.Callback):
     """Plateau schedule (ReduceLROnPlateau): reduce the learning rate while the task's monitor does not improve.
@@ -24,17 +26,13 @@ class ReduceOnPlateau(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if reason := unvalidated(trainer):
-            raise ConfigError(f"optim.schedule is plateau, but {reason}, or choose another schedule")
+            raise ConfigError(f"{SETTING}, but {reason}, or choose another schedule")
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        task, metrics = cast("Task", pl_module), trainer.callback_metrics
-        if (score := metrics.get(task.monitor)) is None:
-            raise ConfigError(f"optim.schedule is plateau, but {task.monitor} is not logged: choose another")
-        loss = metrics.get(task.fallback)
-        waited = self.patience.update(score.item(), task.mode, None if loss is None else loss.item())
-        for schedule in task.schedules:
+        waited = self.patience.watch(trainer.callback_metrics, pl_module, SETTING)
+        for schedule in cast("Task", pl_module).schedules:
             schedule.after_validation(waited)
 
     def state_dict(self) -> dict[str, Any]:

@@ -38,6 +38,8 @@ class TextGeneration(Task):
     scores: nn.ModuleDict
     """Text metrics of `val` and `test`; `full` enables the slow ones."""
     quick = True
+    searched: str = ""
+    """Name of the search of the last evaluated texts, for figures."""
     bleu: ClassVar[dict[str, Any]] = {}
     """Settings of sacreBLEU, in tasks that use it."""
 
@@ -87,6 +89,7 @@ class TextGeneration(Task):
 
     def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
         memory, target, quick = self.memory(batch), batch["target"], self._greedily(stage)
+        self.searched = (self.greedy if quick else self.search).name
         logits = self.decoder(target[:, :-1], memory)
         self.perplexity[stage].update(logits, target[:, 1:])
         found = (self.greedy if quick else self.search)(self.decoder, memory)

@@ -11,7 +11,7 @@ from modules.backbones import by_name
 from modules.backbones.fold_batchnorm import folded
 from modules.backbones.reach import pools_plainly, survey
 from modules.backbones.size import blank, size_error, smallest
-from modules.contracts import Backbone, Batch, ConfigError, check_range
+from modules.contracts import Backbone, Batch, ConfigError, check_range, refuse_raw
 from modules.heads.base import H, Head, HeadFactory, through
 from modules.training.transfer import describe, load_backbone
 from tasks.base import Task
@@ -68,6 +68,7 @@ class VisionTask(Task):
                 f"{backbone.name} takes clips, not images: choose another --model.backbone, such as resnet18"
             )
         self.backbone, self.weights, self.frozen = backbone, weights, frozen
+        self.backbone.register_forward_pre_hook(refuse_raw)
         self.reach = survey(backbone)
         self.backbone.to(memory_format=self.backbone.memory_format)
         if frozen:

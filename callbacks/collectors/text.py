@@ -105,19 +105,20 @@ class TextCollector(Collector):
         yield "predictions", ["id", *self._headings(), self.metric], rows
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
-        mean = sum(self.scores) / len(self.scores)
+        mean, search = sum(self.scores) / len(self.scores), str(getattr(task, "searched", ""))
+        by = f" by {search}" if search else ""
         titles = {
-            "predictions": f"{stage}: {len(self.chosen['predictions'])} of {len(self.scores):,} sentences, "
+            "predictions": f"{stage}: {len(self.chosen['predictions'])} of {len(self.scores):,} sentences{by}, "
             f"mean {self.metric} {mean:.2f}",
-            "best": f"{stage}: the sentences with the highest {self.metric}",
-            "mistakes": f"{stage}: the sentences with the lowest {self.metric}",
+            "best": f"{stage}: the sentences{by} with the highest {self.metric}",
+            "mistakes": f"{stage}: the sentences{by} with the lowest {self.metric}",
         }
         for name, places in self.chosen.items():
             drawn = self._images if places and self.inputs[places[0]].image is not None else self._table
             yield name, drawn(places, titles[name])
         known = [self.inputs[i] for i in self.chosen["predictions"] if self.inputs[i].attention is not None][:MAPS]
         if known:
-            yield "attention", _attention(known, stage)
+            yield "attention", _attention(known, ", ".join(filter(None, (f"{stage}: attention of each word", search))))
 
     def _headings(self) -> list[str]:
         return ["hypothesis", "references"] if self.metric == "CIDEr-D" else ["source", "hypothesis", "reference"]
@@ -200,11 +201,11 @@ def draw_captioned(batch: Batch, samples: int, backbone: Backbone, data: Lightni
     return captioned(images, captions, "First training batch as the network sees it")
 
 
-def _attention(known: list[FigureInput], stage: str) -> np.ndarray:
+def _attention(known: list[FigureInput], title: str) -> np.ndarray:
     maps, pieces = [one.attention for one in known], [one.pieces for one in known]
     if maps[0].ndim == 2:
-        return alignments(maps, [one.source_pieces for one in known], pieces, f"{stage}: attention of each word")
-    return attention_maps([decoded(one.image) for one in known], maps, pieces, f"{stage}: attention of each word")
+        return alignments(maps, [one.source_pieces for one in known], pieces, title)
+    return attention_maps([decoded(one.image) for one in known], maps, pieces, title)
 
 
 def decoded(jpeg: np.ndarray) -> np.ndarray:

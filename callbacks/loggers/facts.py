@@ -69,7 +69,7 @@ def lead_group(folder: Path) -> None:
         os.environ.pop(name, None)
 
 
-def intervals(rows: list[dict]) -> Iterator[tuple[str, float]]:
+def interval_ends(rows: list[dict]) -> Iterator[tuple[str, float]]:
     """Ends of the 95 % intervals of results, as `NAME/low` and `NAME/high`."""
     for row in rows:
         for end, value in zip(("low", "high"), row.get("interval") or (), strict=False):

@@ -48,10 +48,3 @@ def send_table(logger: Logger, key: str, columns: list[str], rows: list[list[Any
         lines = [columns, ["---"] * len(columns), *rows]
         cells = ([str(cell).replace("|", "\\|").replace("\n", "<br>") for cell in line] for line in lines)
         run.add_text(key, "\n".join(f"| {' | '.join(line)} |" for line in cells), step)
-
-
-def send_summary(logger: Logger, values: dict[str, float]) -> None:
-    """Set values in the summary of a W&B run; nothing happens with other loggers."""
-    summary = getattr(getattr(logger, "experiment", None), "summary", None)
-    if hasattr(summary, "update"):
-        summary.update(values)

@@ -13,7 +13,6 @@ from safetensors import safe_open
 
 from callbacks.collectors.base import Collector, exchanged
 from callbacks.kinds.registry import KINDS, collected
-from callbacks.loggers.facts import intervals
 from callbacks.loggers.fault_tolerant import attempt
 from callbacks.loggers.prediction_table import prediction_table
 from callbacks.results.metrics import Rows, check_names, told
@@ -99,10 +98,7 @@ class WandbTracking(Callback):
     on_test_end = on_validation_end
 
     def take_results(self, trainer: Trainer, rows: Rows) -> None:
-        """Log ends of intervals to all loggers; after a `fit` artifacts, and the best monitor of all its parts."""
-        if ends := dict(intervals(rows)):
-            for logger in trainer.loggers if trainer.is_global_zero else ():
-                attempt(logger, partial(logger.log_metrics, ends, trainer.global_step))
+        """Log artifacts after a `fit`, and the best monitor of all its parts."""
         folder, task = Path(trainer.default_root_dir), trainer.lightning_module
         if not trainer.is_global_zero or not (folder / "checkpoints").is_dir():
             return

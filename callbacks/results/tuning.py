@@ -8,6 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from callbacks.results.number_format import number
+from callbacks.results.uncertainty import student
 
 MOST_SEEDS = 200
 
@@ -99,14 +100,11 @@ class Difference(NamedTuple):
 
 def paired_by_seed(values: Sequence[float], reference: Sequence[float]) -> Difference:
     """Difference of runs to those of a reference with the same seeds, two or more."""
-    from scipy.stats import t
-
     apart = np.subtract(values, reference)
-    mean, deviation = float(apart.mean()), float(apart.std(ddof=1))
-    reach = {n: float(t.ppf(0.975, n - 1)) * deviation / math.sqrt(n) for n in range(2, MOST_SEEDS + 1)}
-    needed = next((n for n, half in reach.items() if half < abs(mean)), None)
-    half = reach[len(apart)]
-    return Difference(mean, mean - half, mean + half, len(apart), needed)
+    mean, variance, seeds = float(apart.mean()), float(apart.var(ddof=1)), len(apart)
+    needed = next((n for n in range(2, MOST_SEEDS + 1) if student(variance, n) < abs(mean)), None)
+    half = student(variance, seeds)
+    return Difference(mean, mean - half, mean + half, seeds, needed)
 
 
 def verdict(best: int, mode: str, difference: Difference) -> str:

@@ -111,6 +111,10 @@ def over_seeds(values: Sequence[float] | np.ndarray) -> Estimate | None:
     if seeds < 2 or not np.isfinite(values).all():
         return None
     value, variance = float(np.mean(values)), float(np.var(values, ddof=1))
-    error = math.sqrt(variance / seeds)
-    reach = float(t.ppf(0.5 + CONFIDENCE / 2, seeds - 1)) * error
-    return Estimate(value, value - reach, value + reach, error, 0, seeds, variance)
+    reach = student(variance, seeds)
+    return Estimate(value, value - reach, value + reach, math.sqrt(variance / seeds), 0, seeds, variance)
+
+
+def student(variance: float, seeds: int) -> float:
+    """Half the width of Student's interval of the mean over S seeds, two or more, of that variance."""
+    return float(t.ppf(0.5 + CONFIDENCE / 2, seeds - 1)) * math.sqrt(variance / seeds)

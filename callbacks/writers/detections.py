@@ -32,7 +32,7 @@ class DetectionFiles(ResultFile):
                 from lightning.pytorch.utilities import rank_zero_info  # slow to import
 
                 rank_zero_info(f"drawing detections of score {sure:.2f} and more, {why}: --predictions.threshold SCORE")
-            self.images = ObjectImages(source.folder, source.rank, source.task, sure)
+            self.images = ObjectImages(source.folder, source.rank, source.task, data, sure)
 
     def add(self, batch: Batch, prediction: Prediction) -> None:
         super().add(batch, prediction)

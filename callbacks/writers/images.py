@@ -5,13 +5,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from os.path import splitext
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 import cv2
 import numpy as np
 
 from callbacks.collectors.base import arrays, visible
 from modules.contracts import Backbone, Batch, writing
+
+LARGEST = 2048  # pixels of the longer side of an image that is drawn on
 
 
 class ImageFiles:
@@ -77,6 +79,24 @@ def seen(batch: Batch, backbone: Backbone) -> list[np.ndarray]:
     images = arrays(visible(batch["image"], backbone))
     parts = batch["inside"].tolist() if "inside" in batch else [image.shape[:2] for image in images]
     return [image[:height, :width] for image, (height, width) in zip(images, parts, strict=True)]
+
+
+def originals(batch: Batch, backbone: Backbone, data: Any) -> Iterator[np.ndarray]:
+    """Images of a batch to be drawn on, uint8 (h, w, 3): as in their files, at most `LARGEST` pixels wide and high.
+
+    Where the data does not give an image in more pixels than the network sees, that one is resized.
+
+    Args:
+        batch: letterboxed images, with `size`.
+        backbone: undoes the normalization.
+        data: data module, whose `original(id)` gives an image.
+    """
+    for name, image, size in zip(batch["id"], seen(batch, backbone), batch["size"].tolist(), strict=True):
+        factor = min(1.0, LARGEST / max(size))
+        height, width = (max(1, round(side * factor)) for side in size)
+        if image.shape[0] < height and hasattr(data, "original"):
+            image = data.original(name)
+        yield resized(image, (height, width))
 
 
 def resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -3,13 +3,14 @@
 import csv
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from callbacks.figures.overlays import overlay, palette_of
 from callbacks.writers.base import Source
-from callbacks.writers.images import ImageFiles, resized, seen
+from callbacks.writers.images import ImageFiles, originals
 from callbacks.writers.tables import Table, open_text
 from modules.contracts import Batch, Prediction, writing
 from modules.contracts.palette import palette
@@ -22,7 +23,7 @@ class MaskFiles(Table):
 
     `masks/`: PNG of mode P with the pixel values and the palette of the data's own masks;
     `classes.csv`: these values, classes and colors, so that the maps can be read as masks. `overlays/`: the map over
-    the image as the network sees it, resized to the original. `probabilities/`, where the task returns them:
+    the image, at most 2,048 pixels wide and high. `probabilities/`, where the task returns them:
     npz with `probabilities` float32 (C, h, w) and `classes`.
     """
 
@@ -32,13 +33,13 @@ class MaskFiles(Table):
         classes, data = source.task.classes, source.trainer.datamodule
         columns = ["path", *(f"share({name})" for name in classes)]
         super().__init__(source.folder / "predict.csv", source.rank, columns)
-        self.classes, self.backbone = classes, source.task.backbone
+        self.classes, self.backbone, self.data = classes, source.task.backbone, data
         self.palette = palette_of(data, classes)[: len(classes)]
         self.values = np.array(getattr(data, "mask_values", None) or range(len(classes)))
         self.files = ImageFiles(source.folder, source.rank, ENDINGS)
 
     def add(self, batch: Batch, prediction: Prediction) -> None:
-        images, masks = seen(batch, self.backbone), [m.cpu().numpy() for m in prediction["mask"]]
+        images, masks = originals(batch, self.backbone, self.data), [m.cpu().numpy() for m in prediction["mask"]]
         scores = prediction.get("probabilities") or [None] * len(masks)
         for name, image, mask, of_classes in zip(batch["id"], images, masks, scores, strict=True):
             self._write_maps(name, image, mask, of_classes)
@@ -47,7 +48,8 @@ class MaskFiles(Table):
     def _write_maps(self, name: str, image: np.ndarray, mask: np.ndarray, scores: Tensor | None) -> None:
         with self.files.open("masks", name) as file:
             encode_map(mask, self.values, self.palette).save(file, "PNG")
-        drawn = overlay(resized(image, mask.shape), mask, self.palette)
+        shown = cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        drawn = overlay(image, shown, self.palette)
         with self.files.open("overlays", name) as file:
             Image.fromarray(drawn).save(file, "JPEG", quality=90)
         if scores is not None:

@@ -1,40 +1,40 @@
 """Images with predicted detections, as files."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from callbacks.figures.base import shorten
 from callbacks.figures.objects import draw_objects, object_palette, stacked
-from callbacks.writers.images import ImageFiles, resized, seen
+from callbacks.writers.images import ImageFiles, originals
 from modules.contracts import Batch, Prediction
-
-if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule
 
 
 class ObjectImages(ImageFiles):
-    """Draw detections of each image at its original size into `figures/`: boxes, masks, classes, scores in percent.
+    """Draw detections over each image into `figures/`: boxes, masks, classes, scores in percent.
+
+    The image is that of its file, at most 2,048 pixels wide and high.
 
     Args:
         folder: parent of `figures/`.
         rank: of this process.
         task: has classes and backbone.
+        data: data module of the images.
         threshold: lowest score of drawn detections.
     """
 
-    def __init__(self, folder: Path, rank: int, task: "LightningModule", threshold: float) -> None:
+    def __init__(self, folder: Path, rank: int, task: Any, data: Any, threshold: float) -> None:
         super().__init__(folder, rank, {"figures": ".jpg"})
-        self.classes, self.backbone, self.threshold = task.classes, task.backbone, threshold
+        self.classes, self.backbone, self.data, self.threshold = task.classes, task.backbone, data, threshold
         self.palette = object_palette(len(task.classes))
 
     def add(self, batch: Batch, outputs: Prediction) -> None:
-        sizes = batch["size"].tolist()
-        for i, (name, image, size) in enumerate(zip(batch["id"], seen(batch, self.backbone), sizes, strict=True)):
+        images, heights = originals(batch, self.backbone, self.data), batch["size"][:, 0].tolist()
+        for i, (name, image, height) in enumerate(zip(batch["id"], images, heights, strict=True)):
             one = {key: outputs[key][i] for key in ("boxes", "labels", "scores", "rle") if key in outputs}
-            drawn = Image.fromarray(self._drawn(resized(image, size), one))
+            drawn = Image.fromarray(self._drawn(image, one | {"boxes": one["boxes"] * image.shape[0] / height}))
             with self.open("figures", name) as file:
                 drawn.save(file, "JPEG", quality=90, subsampling=0)  # thin lines keep their colors
 

@@ -7,7 +7,8 @@ import yaml
 import tasks
 from callbacks.loggers.facts import Facts, tags_of
 from callbacks.run_directory import RunDirectory
-from commands.arguments import configs_first, flatten, parse_known, typed_class
+from commands.arguments import configs_first, flatten, typed_class
+from commands.child import check_named, check_results
 from commands.compare.plan import typed_plan
 from commands.compare.runs import compare
 from commands.defaults import completed
@@ -23,9 +24,7 @@ class Compare(CLI):
 
     def __init__(self, argv: list[str]):
         task = vars(tasks).get(typed_class(argv, "model") or "")
-        typed = parse_known(argv)
-        if not (typed.config or typed.model) and not {"-h", "--help"} & set(argv):
-            raise ConfigError("compare needs a task to train: add --config, such as tasks/classification.yaml")
+        check_named(argv)
         self.command = command_line(*argv)
         self.plan = typed_plan(argv[1:])._replace(command=self.command)
         if self.plan.starts and task and not issubclass(task, tasks.VisionTask):
@@ -63,8 +62,7 @@ class Compare(CLI):
         if len(judged) > 1:
             (first, one), (second, other), *_ = ((monitor, name) for (monitor, _), name in judged.items())
             raise ConfigError(f"{one} is judged by {first}, but {other} by {second}: they cannot be compared")
-        if self.settings.trainer.fast_dev_run:
-            raise ConfigError("fast_dev_run leaves no results to compare: use it with fit, or --trainer.max_epochs 1")
+        check_results(self.settings.trainer.fast_dev_run)
 
     def _run_directory(self) -> RunDirectory:
         directory = RunDirectory(self.plan.folder, lambda: None, self.plan.begun, fresh=self.plan.fresh)

@@ -9,7 +9,7 @@ import yaml
 from callbacks.loggers.facts import Facts, tags_of
 from callbacks.run_directory import RunDirectory
 from commands import child
-from commands.arguments import configs_first, flatten, parse_known
+from commands.arguments import configs_first, flatten
 from commands.defaults import completed
 from commands.fit import CLI
 from commands.given_settings import typed_names
@@ -37,9 +37,7 @@ class Tune(CLI):
     """`tune`: the configuration of a `fit`, trained by one process per trial of a space of settings."""
 
     def __init__(self, argv: list[str]):
-        typed = parse_known(argv)
-        if not (typed.config or typed.model) and not {"-h", "--help"} & set(argv):
-            raise ConfigError("tune needs a task to train: add --config, such as tasks/classification.yaml")
+        child.check_named(argv)
         self.command = command_line(*argv)
         self.plan = typed_plan(argv[1:])._replace(command=self.command)
         child.check_alone("tune")
@@ -93,8 +91,7 @@ class Tune(CLI):
         self.config = given
         super().build_parts()
         trainer = self.settings.trainer
-        if trainer.fast_dev_run:
-            raise ConfigError("fast_dev_run leaves no results to compare: use it with fit, or --trainer.max_epochs 1")
+        child.check_results(trainer.fast_dev_run)
         if self.settings.find_lr:
             raise ConfigError(
                 "tune searches the learning rate itself: leave --find_lr out, or type --steps for its range test"

@@ -31,11 +31,7 @@ class SharedDirectory(RunDirectory):
         begun = {name for name in there if name.startswith(".")}
         if JOURNAL not in there and there - OURS - begun:
             raise DataError(f"run directory {self.path} is in use: it holds other files; choose another --run_dir")
-        self._make("a")
-        try:
-            fcntl.flock(self.lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as error:
-            raise DataError(f"run directory {self.path} is in use by another command") from error
+        self._lock(fcntl.LOCK_SH)
 
     def release(self, failed: bool = False) -> None:
         """Unlock the folder; remove it if this process made it and no study was begun."""

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from commands.yaml_text import Dumper
-from modules.contracts import ConfigError, suggest
+from modules.contracts import ConfigError, regular, suggest
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -97,7 +97,7 @@ def read_space(path: str) -> Space:
         ConfigError: it is missing, empty or no such map, or one of its ranges is wrong; names the setting.
     """
     try:
-        found = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
+        found = yaml.safe_load(regular(Path(path).expanduser()).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"--space {path} cannot be read: {error.strerror or error}") from error
     except (ValueError, yaml.YAMLError) as error:

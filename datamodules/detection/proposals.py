@@ -9,7 +9,7 @@ import numpy as np
 
 from datamodules.coco_fields import integer
 from datamodules.detection.objects import PROPOSAL, ObjectFiles, Objects
-from modules.contracts import DataError
+from modules.contracts import DataError, regular
 
 Proposals = dict[str, np.ndarray]
 """float32 (R, 4) xyxy, best first, by the id of the image; of images that have some."""
@@ -73,7 +73,7 @@ def read_proposals(file: Path, numbers: dict[str, int], skip: bool) -> tuple[Pro
         DataError: no such list, or an entry without one of the three, with wrong ones, or of an unknown image.
     """
     try:
-        entries = json.loads(file.read_bytes())
+        entries = json.loads(regular(file).read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(f"data.proposals {file} is no json that can be read: {error}") from error
     if not isinstance(entries, list):

@@ -14,7 +14,7 @@ from datamodules.segmentation.mask_data import MaskDataModule
 from datamodules.segmentation.pair_files import check_files
 from datamodules.setting_roles import Role
 from datamodules.source import Files
-from modules.contracts import IGNORE, DataError
+from modules.contracts import IGNORE, DataError, regular
 
 Content = dict[str, list[dict[str, Any]]]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -133,7 +133,7 @@ class COCOSemantic(MaskDataModule):
 
 def _read(file: Path) -> Content:
     try:
-        content = json.loads(file.read_bytes(), object_hook=_as_numbers)
+        content = json.loads(regular(file).read_bytes(), object_hook=_as_numbers)
         return {part: content[part] for part in ("images", "annotations", "categories")}
     except (OSError, ValueError) as error:
         raise DataError(f"{file} is no json that can be read: {error}") from error

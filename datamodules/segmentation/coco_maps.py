@@ -13,7 +13,7 @@ from pycocotools import mask as coco
 
 from datamodules.cache import digest, stamp
 from datamodules.segmentation.files import Undecodable
-from modules.contracts import IGNORE, DataError
+from modules.contracts import IGNORE, DataError, regular
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Segments:
 
     def _colors(self, path: Path) -> np.ndarray:
         try:
-            with Image.open(path) as file:
+            with Image.open(regular(path)) as file:
                 colors = np.asarray(file)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise Undecodable(f"cannot read {path}: it is no image that can be decoded") from error

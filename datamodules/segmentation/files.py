@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from datamodules.cache import digest, stamp
-from modules.contracts import DataError
+from modules.contracts import DataError, regular
 from modules.contracts.palette import RGB
 
 MODES = ("1", "L", "P", "I;16", "I;16L", "I;16B", "I")  # one number per pixel
@@ -112,9 +112,11 @@ def open_mask(path: Path) -> Iterator[Image.Image]:
         DataError: it was compressed as photographs are.
     """
     try:  # not OpenCV, which turns a palette's indices into colors
-        with Image.open(path) as file:
+        with Image.open(regular(path)) as file:
             if file.format == "JPEG":
                 raise DataError(f"the mask {path} is a JPEG, which blurs class indices into others: save masks as PNG")
+            if getattr(file, "is_animated", False):
+                raise DataError(f"the mask {path} holds several frames: save the one that counts as a file of its own")
             yield file
     except OSError as error:
         why = error.strerror or "it is no image that can be decoded"
@@ -126,7 +128,7 @@ def open_mask(path: Path) -> Iterator[Image.Image]:
 def read_palette(path: Path) -> list[RGB] | None:
     """The colors of a palette image in order of their numbers; null of any other."""
     try:
-        with Image.open(path) as file:
+        with Image.open(regular(path)) as file:
             colors = file.getpalette("RGB") if file.mode == "P" else None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None

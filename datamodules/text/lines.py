@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datamodules.text_files import unicode_of
-from modules.contracts import DataError
+from modules.contracts import DataError, regular
 
 GZIP = b"\x1f\x8b"
 MARK = b"\xef\xbb\xbf"  # some editors write it in front of UTF-8
@@ -31,7 +31,7 @@ def read_lines(path: Path) -> Lines:
         DataError: the file is missing, damaged or empty.
     """
     try:
-        data = path.read_bytes()
+        data = regular(path).read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     return split_lines(data, str(path))

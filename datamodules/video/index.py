@@ -11,6 +11,7 @@ from av.stream import Discard
 from av.video.stream import VideoStream
 
 from datamodules.inspection import MAX_PIXELS
+from modules.contracts import regular
 
 # Containers and codecs with one frame and its time stamp per packet; of others all frames are decoded to count them.
 TRUSTED = {
@@ -67,7 +68,7 @@ def read_index(path: Path, max_pixels: int = MAX_PIXELS) -> Index | str:
     if not path.exists():
         return "is missing"
     try:
-        with av.open(str(path)) as file:
+        with av.open(str(regular(path))) as file:
             if not file.streams.video:
                 return "has no video stream"
             width, height = file.streams.video[0].width, file.streams.video[0].height
@@ -76,6 +77,8 @@ def read_index(path: Path, max_pixels: int = MAX_PIXELS) -> Index | str:
             return _cut_short(file, path) or _index(file)
     except av.error.FFmpegError as error:
         return f"cannot be decoded ({error.strerror})"
+    except OSError as error:
+        return f"{error.strerror}"
 
 
 def only_video(file: InputContainer) -> VideoStream:

@@ -2,9 +2,9 @@
 
 from modules.contracts.backbone import Backbone, Features, Maps, Weights
 from modules.contracts.batches import GREEDY, IGNORE, SURPLUS, Batch, Prediction
-from modules.contracts.errors import ConfigError, DataError, check_range, check_sizes, suggest, writing
+from modules.contracts.errors import ConfigError, DataError, check_range, check_sizes, regular, suggest, writing
 from modules.contracts.parts import Fusion, FusionFactory, Neck, NeckFactory
-from modules.contracts.pixels import LUMA, pixel_scale, with_channels
+from modules.contracts.pixels import LUMA, pixel_scale, refuse_raw, with_channels
 from modules.contracts.words import counted
 
 __all__ = [
@@ -28,6 +28,8 @@ __all__ = [
     "check_sizes",
     "counted",
     "pixel_scale",
+    "refuse_raw",
+    "regular",
     "suggest",
     "with_channels",
     "writing",

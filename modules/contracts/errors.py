@@ -2,10 +2,19 @@
 
 import errno
 import math
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+
+ENDLESS = {
+    stat.S_ISFIFO: "a pipe",
+    stat.S_ISSOCK: "a socket",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+}
+"""Kinds of files that are not read, by their test of `stat`."""
 
 
 class ConfigError(Exception):
@@ -41,6 +50,20 @@ def suggest(word: str, words: list[str]) -> str:
     """A hint for a misspelt word: "; did you mean X?", or nothing when none is near."""
     match = get_close_matches(word, words, n=1, cutoff=0.5)
     return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def regular(path: Path) -> Path:
+    """The path of a file to be opened: pipes, sockets and devices, which may never end, are refused.
+
+    Links are followed; a folder is left to whoever opens it.
+
+    Raises:
+        OSError: there is none, or it is one of those, as `strerror` says.
+    """
+    mode = path.stat().st_mode
+    if kind := next((kind for is_kind, kind in ENDLESS.items() if is_kind(mode)), None):
+        raise OSError(errno.EINVAL, f"is {kind}, no regular file", str(path))
+    return path
 
 
 @contextmanager

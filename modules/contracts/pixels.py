@@ -1,7 +1,7 @@
 """Range and channels of images."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modules.contracts.errors import ConfigError, DataError
 
@@ -50,3 +50,20 @@ def with_channels(image: Tensor, channels: int) -> Tensor:
     weights = torch.tensor(LUMA, device=image.device).view(1, 3, *[1] * (image.ndim - 2))
     gray = (image.float() * weights).sum(1, keepdim=True)
     return gray.round_() if image.dtype == torch.uint8 else gray
+
+
+def refuse_raw(network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Refuse images as files hold them, which `predict_step` may be given outside of a Trainer.
+
+    Args:
+        network: with this as its forward pre-hook.
+        inputs: of it, images first.
+
+    Raises:
+        DataError: the images are no floats.
+    """
+    if inputs and not inputs[0].is_floating_point():
+        raise DataError(
+            f"the network is given images of {inputs[0].dtype}, but forward and predict_step take normalized floats: "
+            f"call normalized(image) of the task first, as the Trainer does"
+        )

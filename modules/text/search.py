@@ -122,6 +122,13 @@ class Search:
     def limits(self) -> Limits:
         return Limits(self.max_length, self.min_length, self.no_repeat_ngram_size)
 
+    @property
+    def name(self) -> str:
+        """The strategy in words."""
+        if self.temperature:
+            return f"sampling at temperature {self.temperature:g}"
+        return "greedy search" if self.num_beams == 1 else f"beam search with {self.num_beams} beams"
+
     def __call__(self, decoder: Decoder, memory: EncoderOutput) -> list[list[Hypothesis]]:
         """The texts of each of the memory's sources, the best first, or in the order they were drawn."""
         if self.temperature:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modules.contracts import DataError
+from modules.contracts import DataError, regular
 
 KINDS = {
     "epoch": int,
@@ -80,7 +80,7 @@ def read_plain(path: Path, mapped: bool = False) -> Any:
         DataError: the file cannot be read, is cut short or damaged, or holds pickled objects.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        content = torch.load(regular(path), map_location="cpu", weights_only=True, mmap=mapped)
         state = path.stat()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error

@@ -107,13 +107,15 @@ class Optim:
             epoch: optimizer steps per epoch, for milestones and period; infinite where unknown.
 
         Raises:
-            ConfigError: nothing is trainable, settings of a backbone where there is none, Lars without decay, or
-                milestones in epochs of unknown length.
+            ConfigError: nothing is trainable, settings of a backbone where there is none, Lars without decay,
+                SparseAdam, or milestones in epochs of unknown length.
         """
         if backbone is None and (self.backbone, self.layer_decay) != (1, 1):
             raise ConfigError("optim.backbone and layer_decay are about a backbone, which this task does not have")
         make = self.optimizer or partial(torch.optim.AdamW, fused=fused)
         optimizer = self._made(make, parameter_groups(module, backbone, self.layer_decay, self.backbone))
+        if isinstance(optimizer, torch.optim.SparseAdam):
+            raise ConfigError("optim.optimizer is SparseAdam, which takes sparse gradients alone: choose AdamW")
         if isinstance(optimizer, Lars) and not (self.weight_decay or optimizer.defaults["weight_decay"]):
             raise ConfigError("Lars adapts only what decays: set optim.weight_decay above 0, such as 1e-6")
         lr, scales = optimizer.param_groups[0]["lr"] if self.lr is None else self.lr, []

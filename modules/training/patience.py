@@ -1,10 +1,14 @@
 """Patience: count of validations without improvement, for early stopping and for the plateau schedule."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import lightning as L
+from torch import Tensor
+
+from modules.contracts import ConfigError
 
 
 @dataclass
@@ -25,6 +29,22 @@ class Patience:
     loss: float = math.inf
     moved: bool = False
     waited: int = 0
+
+    def watch(self, metrics: Mapping[str, Tensor], task: Any, setting: str) -> int:
+        """Count a validation by its logged metrics, as `update` does.
+
+        Args:
+            metrics: by log name.
+            task: has `monitor`, its `mode` and the `fallback` loss.
+            setting: that waits, and its value, for the message.
+
+        Raises:
+            ConfigError: the monitor is not logged.
+        """
+        if (score := metrics.get(task.monitor)) is None:
+            raise ConfigError(f"{setting}, but {task.monitor} is not logged: choose another, or leave it out")
+        loss = metrics.get(task.fallback)
+        return self.update(score.item(), task.mode, None if loss is None else loss.item())
 
     def update(self, score: float, mode: Literal["min", "max"], loss: float | None = None) -> int:
         """Count a validation; returns how many have passed since the best one, 0 if it is the best.

@@ -18,15 +18,14 @@ class Probe:
         return means({"knn": np.arange(30) % 2}) + means({"other": np.arange(7)})
 
 
-def ended(tmp_path, batches: int, logger=None) -> tuple[Intervals, SimpleNamespace]:
+def ended(tmp_path, batches: int) -> tuple[Intervals, SimpleNamespace]:
     """A test with batches of ten items."""
     records, callback = Records(), Intervals()
     for turn in range(batches):
         records.begin(turn, [f"{turn}.{i}" for i in range(10)])
         records.add("test", loss=torch.arange(10) / 10)
     task = SimpleNamespace(records=records, statistics=means)
-    loggers = [logger] if logger else []
-    trainer = SimpleNamespace(is_global_zero=True, default_root_dir=str(tmp_path), callbacks=[Probe()], loggers=loggers)
+    trainer = SimpleNamespace(is_global_zero=True, default_root_dir=str(tmp_path), callbacks=[Probe()])
     callback.on_test_end(trainer, task)
     return callback, trainer
 
@@ -40,13 +39,12 @@ def test_a_test_leaves_intervals_and_what_resampling_takes(tmp_path):
     assert again.ids[:2].tolist() == ["0.0", "0.1"] and set(again.values(np.ones((1, 30), int))) == {"loss", "knn"}
 
 
-def test_ends_of_intervals_stand_in_the_summary_of_wandb(tmp_path):
-    logger = SimpleNamespace(experiment=SimpleNamespace(summary={}))
-    callback, _ = ended(tmp_path, 3, logger)
-    loss = callback.estimates["test/loss"]
-    summary = logger.experiment.summary
-    assert (summary["test/loss/low"], summary["test/loss/high"]) == (loss.low, loss.high)
-    assert {name.rpartition("/")[0] for name in summary} == {"test/loss", "test/knn"}
+def test_ends_of_intervals_go_to_every_logger(tmp_path):
+    sent = {}
+    callback, trainer = ended(tmp_path, 0)
+    trainer.loggers, trainer.global_step = [SimpleNamespace(log_metrics=lambda ends, step: sent.update(ends))], 7
+    callback.take_results(trainer, [{"metric": "test/loss", "interval": [0.4, 0.5]}, {"metric": "test/f1"}])
+    assert sent == {"test/loss/low": 0.4, "test/loss/high": 0.5}
 
 
 def test_a_test_of_nothing_leaves_nothing(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from callbacks.loggers.build import build_loggers
-from callbacks.loggers.facts import Facts, intervals, tags_of
+from callbacks.loggers.facts import Facts, interval_ends, tags_of
 from callbacks.loggers.fault_tolerant import fault_tolerant
 from callbacks.loggers.metrics_csv import MetricsCSV
 from callbacks.loggers.wandb_run import NO_LOGIN, unreachable
@@ -206,7 +206,10 @@ def test_tags_are_task_backbone_and_method(settings, tags):
 
 def test_ends_of_intervals_are_named_after_their_metric():
     rows = [{"metric": "test/accuracy", "value": 0.5, "interval": [0.4, 0.6]}, {"metric": "test/f1", "interval": None}]
-    assert dict(intervals([*rows, {"metric": "test/loss"}])) == {"test/accuracy/low": 0.4, "test/accuracy/high": 0.6}
+    assert dict(interval_ends([*rows, {"metric": "test/loss"}])) == {
+        "test/accuracy/low": 0.4,
+        "test/accuracy/high": 0.6,
+    }
 
 
 def test_the_setting_that_a_client_library_does_not_take_is_named(capsys):

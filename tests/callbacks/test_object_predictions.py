@@ -89,3 +89,13 @@ def test_images_that_differ_only_in_their_ending_keep_it(predict):
 def test_a_test_draws_no_images_of_all(trainer, tmp_path):
     trainer(Predictions()).test(Finder(), datamodule=ObjectData(), verbose=False)
     assert files(tmp_path / "predictions") == {"test_bbox.json", "test_segm.json", "test.csv", "classes.csv"}
+
+
+def test_detections_are_drawn_over_the_original_where_the_data_has_it_up_to_a_size(trainer, tmp_path, monkeypatch):
+    data = ObjectData(names=["a.jpg"])
+    data.original = lambda name: np.full((*ORIGINAL, 3), len(name) * 40, np.uint8)  # brighter than the seen ones
+    for largest, size in ((2048, ORIGINAL), (32, (24, 32))):
+        monkeypatch.setattr("callbacks.writers.images.LARGEST", largest)
+        trainer(Predictions(threshold=1.0)).predict(Finder(), datamodule=data)
+        drawn = read(tmp_path / "predictions" / "figures" / "a.jpg")
+        assert drawn.shape == (*size, 3) and (drawn.min() > 190) == (largest == 2048)

@@ -56,6 +56,13 @@ def test_a_mistake_is_answered_with_what_to_type(argv, name):
         check_early(argv)
 
 
+def test_a_deleted_working_directory_is_answered(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    with refuses(ConfigError, "working directory", "deleted"):
+        check_early(["fit"])
+
+
 def test_what_is_right_passes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     check_early([*FIT, "--model.optim.lr", "-1", "--trainer.callbacks+=KNN", "--print_config"])

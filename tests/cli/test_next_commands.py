@@ -21,10 +21,15 @@ def printed(graft, capsys):
     def run(*argv: str) -> dict[str, list[str]]:
         code, error = graft("fit", *argv)
         assert code == 0, error
-        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("next, ")]
-        return {line[6 : line.index(":")]: shlex.split(line[line.index(":") + 1 :]) for line in lines}
+        return following(capsys.readouterr().out)
 
     return run
+
+
+def following(out: str) -> dict[str, list[str]]:
+    """Commands that a command printed as the next ones, as words, by purpose."""
+    lines = [line for line in out.splitlines() if line.startswith("next, ")]
+    return {line[6 : line.index(":")]: shlex.split(line[line.index(":") + 1 :]) for line in lines}
 
 
 @pytest.fixture
@@ -42,11 +47,15 @@ def test_what_a_classifier_prints_tests_and_predicts(graft, printed, pets, capsy
     assert again[:3] == ["python", "cli.py", "validate"]
     assert graft(*again[2:], "--run_dir", "again")[0] == 0
     assert "6 val images" in (out := capsys.readouterr().out), out  # of the same split
+    assert following(out) == {"your images": predict}
     assert graft(*[word.replace("FOLDER", pets) for word in predict[2:]], "--run_dir", "out")[0] == 0
     assert len(Path("out/predictions/predict.csv").read_text().splitlines()) == 1 + 24
+    (fit,) = following(capsys.readouterr().out).values()
+    words = [word.replace("FOLDER", pets) for word in fit[2:]]
+    assert graft(*words, "--trainer.fast_dev_run", "true", "--data.batch_size", "4", *QUICK[:2])[0] == 0
 
 
-def test_what_pretraining_prints_keeps_data_and_backbone(graft, printed, pets):
+def test_what_pretraining_prints_keeps_data_and_backbone(graft, printed, pets, capsys):
     own = {"class_path": "ImageFolder", "init_args": {"root": pets, "views": 2, "val_split": 0.25}}
     model = {"class_path": "SimCLR", "init_args": {"backbone": "resnet10t", "small_images": True}}
     Path("my simclr.yaml").write_text(yaml.safe_dump({"model": model, "data": own}))
@@ -55,6 +64,9 @@ def test_what_pretraining_prints_keeps_data_and_backbone(graft, printed, pets):
         quick = ["--sgd_epochs", "1", "--num_images", "8"] if "evaluate" in name else PROBE
         code, error = graft(*words[2:], *quick, "--run_dir", name)
         assert code == 0, error
+        if "evaluate" in name:
+            after = following(capsys.readouterr().out)
+            assert after.keys() == {"fine-tune", "a linear probe"} and pets in after["fine-tune"]
     saved = yaml.safe_load(Path("a linear probe/config.yaml").read_text())
     assert saved["data"]["init_args"]["root"] == pets and saved["data"]["init_args"]["views"] == 1
     assert saved["model"]["init_args"]["frozen"] is True and saved["model"]["init_args"]["backbone"] == "resnet10t"
@@ -67,7 +79,7 @@ def test_after_images_without_labels_the_next_command_asks_for_some_with(printed
     )
 
 
-def test_what_a_translator_and_a_gan_print_runs(graft, printed):
+def test_what_a_translator_and_a_gan_print_runs(graft, printed, capsys):
     for number, text in enumerate(("src", "tgt")):
         Path(f"my {text}.txt").write_text("".join(f"{number} a sentence of {k} words\n" for k in range(40)))
     own = ["--data", "ParallelText", "--data.source", "my src.txt", "--data.target", "my tgt.txt"]
@@ -78,9 +90,11 @@ def test_what_a_translator_and_a_gan_print_runs(graft, printed):
     for name, words in commands.items():
         code, error = graft(*[w.replace("FILE", "my src.txt") for w in words[2:]], "--run_dir", f"out {name}")
         assert code == 0, error
+    assert following(capsys.readouterr().out)["alternatives"][-2:] == ["--model.search.num_return_sequences", "2"]
     gan = "--data.train 64 --data.test 64 --data.val 64 --trainer.limit_test_batches 1 --trainer.limit_val_batches 1"
     commands = printed("--config", "tasks/gan.yaml", *FIT, *gan.split(), "--trainer.callbacks", "null")
     assert graft(*commands["your samples"][2:], "--data.count", "4", "--run_dir", "drawn")[0] == 0
+    assert following(capsys.readouterr().out)["other samples"][-2:] == ["--seed_everything", "2"]
 
 
 def test_options_are_found_in_both_spellings_and_below_their_name():

@@ -141,6 +141,19 @@ def test_options_of_training_that_would_not_count_are_refused(still, refused):
             ["EarlyStopping", "min", "val/accuracy", "max", "--early_stopping 3"],
         ),
         ("--find_lr true --trainer.callbacks+ LearningRateFinder", ["find_lr", "LearningRateFinder"]),
+        ("--model.optim.optimizer SparseAdam", ["optim.optimizer", "SparseAdam", "AdamW"]),
+        (
+            "--trainer.callbacks+ BackboneFinetuning --trainer.callbacks.unfreeze_backbone_at_epoch=-1",
+            ["BackboneFinetuning.unfreeze_backbone_at_epoch", -1],
+        ),
+        (
+            "--trainer.callbacks+ ModelPruning --trainer.callbacks.pruning_fn l1_unstructured",
+            ["ModelPruning.use_global_unstructured", "false"],
+        ),
+        (
+            "--trainer.callbacks+ ModelCheckpoint --trainer.callbacks.dirpath /proc/x/y",
+            ["ModelCheckpoint.dirpath", "/proc/x/y"],
+        ),
     ],
 )
 def test_what_cannot_work_is_refused(refused, typed, names):

@@ -12,6 +12,7 @@ from PIL import Image
 from datamodules import FrameFolder, ImageFolder, UnlabeledImages
 from datamodules.decoding import read_header, read_image
 from datamodules.inspection import inspect
+from datamodules.segmentation.files import open_mask
 from modules.contracts import ConfigError, DataError
 from tests.helpers.errors import assert_named, line_naming, refuses
 
@@ -268,14 +269,6 @@ def test_8_bits_stay_beside_16(tmp_path):
     np.testing.assert_array_equal(first(data), GRAY)
 
 
-def test_frames_after_the_first_are_counted(tmp_path):
-    frames = [Image.fromarray(GRAY).convert("P"), Image.fromarray(255 - GRAY).convert("P")]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    data = UnlabeledImages(str(tmp_path), batch_size=1)
-    data.setup("predict")
-    assert line_naming(data.describe(), "1 files", "frames")
-
-
 def test_large_images_are_refused_by_a_limit_with_its_name(tmp_path):
     file = tmp_path / "a.png"
     Image.new("1", (300, 200)).save(file)
@@ -301,3 +294,16 @@ def test_frames_of_a_video_are_refused_where_their_depth_is_not_plain(tmp_path):
             Image.fromarray(GRAY.astype(np.uint16) * factor).save(path)
     with refuses(DataError, 1, 2, tmp_path / "run/b", "uint16", "--data.on_error skip"):
         FrameFolder(str(tmp_path), batch_size=1, val_split=0, frames=2).setup()
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp"])
+def test_of_several_frames_the_first_is_used_and_said_but_a_mask_of_several_is_refused(suffix, tmp_path):
+    frames = [Image.fromarray(np.full((16, 16), value, np.uint8)) for value in (50, 200)]
+    path = tmp_path / f"moves.{suffix}"
+    frames[0].save(path, save_all=True, append_images=frames[1:], lossless=True)
+    data = UnlabeledImages(str(tmp_path), val_split=0)
+    data.setup()
+    assert line_naming(data.describe(), "1", "several frames", "first")
+    assert (data.original(path.name) == 50).all()
+    with refuses(DataError, path.name, "frames"), open_mask(path):
+        pass

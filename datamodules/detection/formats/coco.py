@@ -13,7 +13,7 @@ from datamodules.detection.formats.images import OnError, Places
 from datamodules.detection.formats.merge import merge, split_of
 from datamodules.detection.formats.raw import Image, Object, Raw
 from datamodules.detection.objects import Annotations
-from modules.contracts import DataError
+from modules.contracts import DataError, regular
 
 PARTS = ("images", "annotations", "categories")
 NEEDS = "annotations/instances_train.json, train/_annotations.coco.json, or one json in the folder"
@@ -110,7 +110,7 @@ def _load(file: Path, masks: bool) -> dict[str, Any]:
         return Entry(*ids, box, fields.real(value.get("area")), fields.flag(value.get("iscrowd")), outline)
 
     try:
-        with file.open("rb") as opened:
+        with regular(file).open("rb") as opened:
             content = json.load(opened, object_hook=compact)
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file} is no json that can be read ({error}): write it again") from error

@@ -14,7 +14,7 @@ from datamodules.detection.objects import Annotations
 from datamodules.file_names import spelled
 from datamodules.finding import SUFFIXES
 from datamodules.text_files import read_lines
-from modules.contracts import DataError
+from modules.contracts import DataError, regular
 
 Difficult = Literal["ignore", "keep"]
 NEEDS = "Annotations/*.xml with JPEGImages/ and perhaps ImageSets/Main/train.txt, or xml files beside the images"
@@ -99,8 +99,11 @@ def _listed_xml(line: str, folder: Path) -> Path:
 def _is_annotation(file: Path, root: Path) -> bool:
     if any(part.startswith(".") for part in file.relative_to(root).parts):
         return False
-    with file.open("rb") as opened:
-        return re.search(rb"<annotation[\s>]", opened.read(1024)) is not None
+    try:
+        with regular(file).open("rb") as opened:
+            return re.search(rb"<annotation[\s>]", opened.read(1024)) is not None
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}") from error
 
 
 def _raw(root: Path, split: Split, files: Xmls, names: Names, difficult: Difficult) -> Raw:

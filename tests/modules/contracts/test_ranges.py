@@ -58,6 +58,7 @@ def test_an_encoder_or_decoder_names_what_is_out_of_range(part, section, name, v
         (lambda: Shapes(train=-5), "data.train", -5),
         (lambda: ShapesSentences(val=-5), "data.val", -5),
         (lambda: Figures(samples=-1), "figures.samples", -1),
+        (lambda: Figures(samples=101), "figures.samples", 101),
         (lambda: Figures(every=-1), "figures.every", -1),
         (lambda: Checkpoint(every_n_steps=-1), "checkpoint.every_n_steps", -1),
     ],
