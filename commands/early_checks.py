@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
+from commands.answers import report
 from commands.arguments import (
     ROOT,
     TRAINER_COMMANDS,
@@ -209,13 +210,6 @@ def nothing_saved(argv: list[str]) -> str:
         return "stopped"
     other = ", with another --run_dir" if parse_known(argv).run_dir else ""
     return f"stopped before the end; nothing to save: type the same command again{other}"
-
-
-def report(error: Exception) -> int:
-    """Print one sentence on standard error; returns the exit code: 1 is for data and files, 2 for settings."""
-    sentence = re.split(r"(?:Config|Data)Error: ", str(error))[-1].strip()  # a worker puts its traceback in front
-    print(f"error: {sentence}", file=sys.stderr)
-    return 1 if isinstance(error, DataError) else 2
 
 
 def hint(name: str, known: tuple[str, ...]) -> str:

@@ -6,13 +6,14 @@ import time
 from lightning.pytorch.utilities import rank_zero_only
 
 import callbacks
+from commands.answers import report
 from commands.arguments import normalized, parse_known, without
 from commands.backbones.command import backbones
 from commands.check.command import check
 from commands.cluster import launched, requeue
 from commands.compare.command import Compare
 from commands.demo.command import demo
-from commands.early_checks import check_early, nothing_saved, report
+from commands.early_checks import check_early, nothing_saved
 from commands.export.command import Export
 from commands.fit import CLI
 from commands.home import expand_word

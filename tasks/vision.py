@@ -60,8 +60,7 @@ class VisionTask(Task):
             backbone = by_name(backbone, small_images, drop_path, output_stride)
         elif small_images or drop_path or output_stride != 32:
             raise ConfigError(
-                "small_images, drop_path and output_stride belong into the backbone's init_args when it is given by "
-                "class_path"
+                "small_images, drop_path and output_stride belong into the init_args of a backbone by class_path"
             )
         if backbone.temporal and "video" not in self.required_keys:
             raise ConfigError(

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from commands.early_checks import report
+from commands.answers import report
 from modules.contracts import ConfigError, DataError
 
 ROOT = Path(__file__).parents[2]
