@@ -34,7 +34,7 @@ def traced(graph: Graph, name: str) -> torch.export.ExportedProgram:
         ConfigError: an operation cannot be exported; names it.
     """
     dynamic = [dict.fromkeys(graph.dynamic.get(key, {}), torch.export.Dim.DYNAMIC) for key in graph.inputs]
-    with _silent(), _one_sentence(name):
+    with silent(), _one_sentence(name):
         return torch.export.export(
             graph.module, tuple(graph.inputs.values()), dynamic_shapes=tuple(dynamic), strict=False
         )
@@ -51,7 +51,7 @@ def write_onnx(graph: Graph, path: Path, metadata: dict[str, Any], name: str) ->
     need("onnxscript")
     program = traced(graph, name)
     renamed = tuple(graph.dynamic.get(key, {}) for key in graph.inputs)
-    with _silent(), _one_sentence(name):
+    with silent(), _one_sentence(name):
         made: Any = torch.onnx.export(
             program,
             dynamo=True,
@@ -85,7 +85,7 @@ def quantize(path: Path, images: Iterable[dict[str, np.ndarray]], metadata: dict
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(feed, None)
 
-    with _silent():
+    with silent():
         tools.quantize_static(
             str(path),
             str(path),
@@ -107,7 +107,7 @@ def _of_network(node: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Silence loggers, warnings and prints of exporters, which speak to their developers."""
     before = {name: logging.getLogger(name).level for name in LOGGERS}
     try:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from commands.export.metadata import KEY
-from commands.export.onnx_file import traced
+from commands.export.onnx_file import silent, traced
 from commands.export.runtime import ImageModel
 from modules.contracts import writing
 from modules.export import Graph
@@ -23,7 +23,7 @@ def write_torch(graph: Graph, path: Path, metadata: dict[str, Any], name: str) -
         DataError: the file cannot be written.
     """
     program = traced(graph, name)
-    with writing(path), path.open("wb") as file:
+    with writing(path), silent(), path.open("wb") as file:
         torch.export.save(program, file, extra_files={KEY: json.dumps(metadata)})
 
 
@@ -32,7 +32,7 @@ class TorchModel(ImageModel):
 
     def __init__(self, path: Path):
         extra = {KEY: ""}
-        with path.open("rb") as file:
+        with silent(), path.open("rb") as file:
             self.program = torch.export.load(file, extra_files=extra).module()
         super().__init__(path, extra[KEY])
 
