@@ -5,7 +5,8 @@
     python examples/onnx_minimal.py generator.onnx 0 1 2
 
 Preprocessing, network and decoding are inside of the file: pixels go in, answers come out under the names of the
-predictions (label and scores, mask, boxes and labels and scores, features, generated).
+predictions (label and scores, mask, boxes and labels and scores, features, generated). Masks of objects come as squares
+of probabilities over the boxes, which `pasted` brings into the image.
 """
 
 import json
@@ -41,7 +42,15 @@ def image(name: str, run: Run, about: dict[str, Any]) -> dict[str, np.ndarray]:
     upright = ImageOps.exif_transpose(Image.open(name)).convert("RGB")
     found = run(image=np.asarray(upright)[None])
     count = found.pop("count", [None])[0]  # of real objects, in front of padding
-    return {key: value[0][:count] for key, value in found.items()} if count is not None else first(found)
+    if count is None:
+        return first(found)
+    found = {key: value[0][:count] for key, value in found.items()}
+    if "mask_probabilities" in found:  # the pixels of each object get its number, from 1; the best one in front
+        found["mask"] = np.zeros((upright.height, upright.width), np.uint8)
+        sure = np.flatnonzero(found["scores"] >= (about.get("threshold") or 0.5))[:255]
+        for number, i in reversed(list(enumerate(sure, 1))):
+            found["mask"][pasted(found["mask_probabilities"][i], found["boxes"][i], upright.size)] = number
+    return found
 
 
 def video(name: str, run: Run, about: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -68,6 +77,23 @@ KINDS = {"image": image, "video": video, "noise": noise}
 def first(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Answers of the first sample of a batch."""
     return {key: value[0] for key, value in found.items()}
+
+
+def pasted(square: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Mask bool (H, W) of an object in an image of width and height `size`, from probabilities (M, M) over its box."""
+    square = np.pad(square, 1)  # lets the edge fade out; the box grows with it
+    half = (box[2:] - box[:2]) / 2 * np.float32(len(square) / (len(square) - 2))
+    middle = (box[:2] + box[2:]) / 2
+    low, high = (middle - half).astype(int), (middle + half).astype(int)
+    for axis, start, end, length in zip((1, 0), low, high, size, strict=True):
+        at = np.arange(length) - start
+        place = ((at + 0.5) * len(square) / max(end - start + 1, 1) - 0.5).clip(0)
+        below = np.minimum(place.astype(int), square.shape[axis] - 1)
+        part = (place - below).reshape(-1, 1) if axis == 0 else place - below
+        near, far = (square.take(np.minimum(below + i, square.shape[axis] - 1), axis) for i in (0, 1))
+        inside = (at >= 0) & (at <= end - start)
+        square = (near * (1 - part) + far * part) * (inside[:, None] if axis == 0 else inside)
+    return square > 0.5
 
 
 def said(found: dict[str, np.ndarray], classes: list[str] | None, threshold: float) -> str:

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from modules.backbones.fold_batchnorm import folded
 from modules.backbones.reach import freeze_norms
 from modules.contracts import Batch, ConfigError, NeckFactory, Prediction
 from modules.contracts.data_info import DataInfo, class_names
@@ -16,6 +17,7 @@ from modules.decoding.boxes import to_original
 from modules.decoding.masks import paste
 from modules.decoding.objects import Shown, infer
 from modules.decoding.tta import TTA, TiledTTA
+from modules.export import Graph, ObjectFinder, Preprocess, check_exportable, image_graph
 from modules.heads.base import HeadFactory
 from modules.heads.detection import DetectionHead, Detector, FasterRCNN
 from modules.heads.detection.base import Target
@@ -127,6 +129,12 @@ class Detection(VisionTask):
         self.log_step({"loss": loss} | {f"loss_{name}": value.detach() for name, value in losses.items()})
         return loss
 
+    def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
+        check_exportable(self.head, self.tiled)
+        network = ObjectFinder(folded(self.backbone), self.neck, self.head)
+        outputs = ["boxes", "scores", "labels", *(["mask_probabilities"] if self.masks else []), "count"]
+        return {"model": image_graph(preprocess, self.backbone, network, outputs)}
+
     def reports(self, stage: str) -> dict[Kind, Report]:
         """Per-class AP, curves and errors of the last pass over a split, `val` or `test`."""
         return self.scores[stage].reports
@@ -137,7 +145,9 @@ class Detection(VisionTask):
         return {key: [answer[key] for answer in answers] for key in answers[0]}
 
     def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
-        prediction = self.predict_step(batch, index)
+        return self.score(self.predict_step(batch, index), batch, stage)
+
+    def score(self, prediction: Prediction, batch: Batch, stage: Stage) -> Prediction:
         self.scores[stage].update(prediction, batch["truth"])
         return prediction
 

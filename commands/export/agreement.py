@@ -33,21 +33,24 @@ class Tolerance(NamedTuple):
         relative: of numbers; null for any.
         agreement: of decisions, a class or a text each.
         pixels: of the pixels of masks, whose edges hold ties.
+        objects: of all objects, among them those of low scores, whose suppression holds ties.
     """
 
     relative: float | None
     agreement: float
     pixels: float
+    objects: float
 
 
 TOLERANCES = {
-    "float32": Tolerance(1e-3, 1.0, 0.9999),
-    "float16": Tolerance(5e-2, 0.98, 0.995),
-    "int8": Tolerance(None, 0.9, 0.9),
+    "float32": Tolerance(1e-3, 1.0, 0.9999, 0.999),
+    "float16": Tolerance(5e-2, 0.98, 0.995, 0.9),
+    "int8": Tolerance(None, 0.9, 0.9, 0.5),
 }
 """By the precision of the file."""
 
-PIXELS = ("mask", "generated")
+OTHERS = {"mask": "pixels", "generated": "pixels", "rle": "pixels", "objects": "objects"}
+"""Keys whose decisions have a tolerance of their own, and its name."""
 
 
 def differences(reference: Predictions, found: Predictions) -> list[Difference]:
@@ -55,14 +58,14 @@ def differences(reference: Predictions, found: Predictions) -> list[Difference]:
     for keys, compare in COMPARISONS.items():
         if keys <= reference[0].keys():
             return compare(reference, found)
-    return [_difference(key, [r[key] for r in reference], [f[key] for f in found]) for key in reference[0]]
+    return [difference(key, [r[key] for r in reference], [f[key] for f in found]) for key in reference[0]]
 
 
 def refusals(found: Sequence[Difference], tolerance: Tolerance) -> list[str]:
     """Sentences on the differences beyond the tolerance; empty if there are none."""
     said = []
     for one in found:
-        least = tolerance.pixels if one.key in PIXELS else tolerance.agreement
+        least = getattr(tolerance, OTHERS.get(one.key, "agreement"))
         if one.agreement is not None and one.agreement < least:
             said.append(f"{one.agreement:.4%} of its {one.key} decisions are equal, but {least:.2%} must be")
         if one.relative is not None and not np.isfinite(one.relative):
@@ -88,7 +91,8 @@ COMPARISONS: dict[frozenset[str], Callable[[Predictions, Predictions], list[Diff
 """Keys of predictions that are compared together -> function; others are compared one by one."""
 
 
-def _difference(key: str, reference: list[Any], found: list[Any]) -> Difference:
+def difference(key: str, reference: Sequence[Any], found: Sequence[Any]) -> Difference:
+    """Difference of one key of two lists of predictions."""
     if isinstance(reference[0], str):
         return Difference(key, float(np.mean([one == other for one, other in zip(reference, found, strict=True)])))
     pairs = [(np.asarray(one), np.asarray(other)) for one, other in zip(reference, found, strict=True)]

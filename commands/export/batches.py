@@ -32,6 +32,7 @@ def joined(found: Sequence[dict[str, Any]]) -> Prediction:
     stacked = (*STACKED, *(["scores"] if "label" in found[0] else []))
     batch: Prediction = {}
     for key in found[0]:
-        values = [one[key] if isinstance(one[key], str) else torch.as_tensor(np.asarray(one[key])) for one in found]
+        plain = isinstance(found[0][key], (str, list))  # texts, and masks of objects
+        values = [one[key] if plain else torch.as_tensor(np.asarray(one[key])) for one in found]
         batch[key] = torch.stack(values) if key in stacked else values
     return batch

@@ -10,6 +10,7 @@ import lightning as L
 import numpy as np
 import torch
 
+import commands.export.object_agreement  # noqa: F401  (registers the comparison of objects)
 from commands.export.agreement import Difference, differences
 from commands.export.batches import joined, samples_of
 from commands.export.report import Side

@@ -59,11 +59,24 @@ def write_onnx(graph: Graph, path: Path, metadata: dict[str, Any], name: str) ->
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
             dynamic_shapes=renamed,
+            custom_translation_table={torch.ops.graft.suppress.default: _suppress},
             verbose=False,
         )
     made.model.metadata_props[KEY] = json.dumps(metadata)
     with writing(path):
         made.save(str(path))
+
+
+def _suppress(boxes: Any, scores: Any, threshold: float) -> Any:
+    """`modules.export.nms.suppress` in operators of ONNX."""
+    op = need("onnxscript").opset20
+    most, least = op.Constant(value_int=2**31 - 1), op.Constant(value_float=0.0)
+    iou = op.Constant(value_float=threshold)
+    kept = op.NonMaxSuppression(boxes, op.Unsqueeze(scores, [1]), most, iou, least)
+    kept = op.Gather(kept, [0, 2], axis=1)
+    yes = op.Expand(op.Constant(value_ints=[1]), op.Slice(op.Shape(kept), [0], [1]))
+    none = op.Expand(op.Constant(value_ints=[0]), op.Shape(scores))
+    return op.Cast(op.ScatterND(none, kept, yes), to=9)  # bool
 
 
 def quantize(path: Path, images: Iterable[dict[str, np.ndarray]], metadata: dict[str, Any]) -> None:

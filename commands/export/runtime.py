@@ -68,10 +68,22 @@ class ImageModel:
         """Predictions of a batch uint8 (B, H, W, 3), one dict per image; padding behind `count` is cut off."""
         values = dict(zip(self.metadata["outputs"], self.outputs({"image": batch}), strict=True))
         counts = values.pop("count", None)
-        return [
+        found = [
             {name: value[i] if counts is None else value[i][: counts[i]] for name, value in values.items()}
             for i in range(len(batch))
         ]
+        return [in_image(one, batch.shape[1:3]) for one in found] if "mask_probabilities" in values else found
+
+
+def in_image(found: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+    """Objects of an image with masks over the whole image, `rle`, in place of those over the boxes."""
+    import torch  # other files need it not
+
+    from modules.decoding.masks import paste
+
+    masks, boxes = (torch.from_numpy(found[key]) for key in ("mask_probabilities", "boxes"))
+    rest = {key: value for key, value in found.items() if key != "mask_probabilities"}
+    return rest | {"rle": paste(masks, boxes, size)}
 
 
 class OnnxModel(ImageModel):

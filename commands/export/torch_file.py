@@ -13,6 +13,7 @@ from commands.export.onnx_file import silent, traced
 from commands.export.runtime import ImageModel
 from modules.contracts import writing
 from modules.export import Graph
+from modules.export.nms import suppress_by_torchvision
 
 
 def write_torch(graph: Graph, path: Path, metadata: dict[str, Any], name: str) -> None:
@@ -22,7 +23,11 @@ def write_torch(graph: Graph, path: Path, metadata: dict[str, Any], name: str) -
         ConfigError: an operation cannot be exported.
         DataError: the file cannot be written.
     """
+    own = {torch.ops.graft.suppress.default: suppress_by_torchvision}
     program = traced(graph, name)
+    if any(node.target in own for node in program.graph.nodes):
+        with silent():
+            program = program.run_decompositions(own)
     with writing(path), silent(), path.open("wb") as file:
         torch.export.save(program, file, extra_files={KEY: json.dumps(metadata)})
 

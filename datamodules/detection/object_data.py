@@ -24,6 +24,7 @@ from datamodules.setting_roles import Role
 from datamodules.source import Files
 from modules.contracts import Batch, ConfigError, DataError, check_range
 from modules.contracts.data_info import DataInfo
+from modules.contracts.preprocessing import Preprocessing
 
 
 class ObjectDataModule(ImageFilesData):
@@ -146,8 +147,13 @@ class ObjectDataModule(ImageFilesData):
         if self.proposals:
             source = WithProposals(source, self.given)
         if purpose == "evaluate":
-            return ObjectDataset(source, indices, LetterboxedObjects(self.target_size, self.masks), 0, skip)
+            size = None if self.original_size else self.target_size
+            return ObjectDataset(source, indices, LetterboxedObjects(size, self.masks), 0, skip)
         return ObjectDataset(source, indices, self.augmented, self.seed, skip)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing("letterbox", self.target_size)
 
     def kinds(self) -> np.ndarray | None:
         """Aspect-ratio groups, int64 (N,): images of one group differ in their sides by about a fourth at most.

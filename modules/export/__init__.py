@@ -3,6 +3,8 @@
 A task joins by `Task.graphs`; see `modules.export.graph`.
 """
 
+import modules.export.regions  # noqa: F401  (registers two-stage detectors)
+from modules.export.detection import ObjectFinder, check_exportable
 from modules.export.generation import noise_graph
 from modules.export.graph import Graph, ImageGraph, ImageNetwork, clip_graph, image_graph
 from modules.export.networks import Classifier, ClipClassifier, FeatureExtractor, Segmenter, feature_graphs
@@ -16,8 +18,10 @@ __all__ = [
     "Graph",
     "ImageGraph",
     "ImageNetwork",
+    "ObjectFinder",
     "Preprocess",
     "Segmenter",
+    "check_exportable",
     "clip_graph",
     "feature_graphs",
     "image_graph",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from commands.export.runtime import OnnxModel
-from tests.helpers.commands import TINY
+from tests.helpers.commands import TINY, values
 from tests.helpers.images import save
 
 pytestmark = pytest.mark.slow
@@ -103,3 +103,42 @@ def test_a_sigmoid_per_class(graft, fit_once):
     assert graft("export", "--ckpt_path", str(run), "--out", "model.onnx") == (0, "")
     (answer,) = OnnxModel(Path("model.onnx"))([np.zeros((32, 32, 3), np.uint8)])
     assert not np.isclose(answer["scores"].sum(), 1)
+
+
+ONE_STAGE = [
+    "--model.head RetinaNet --model.head.anchor_sizes null --model.neck FPN --model.neck.channels 64 "
+    "--model.neck.levels 3 --model.neck.extra p6p7",
+    "--model.head FCOS --model.neck FPN --model.neck.channels 64 --model.neck.levels 3 --model.neck.extra p6p7",
+    "--model.head SSD --model.neck NoNeck",
+]
+
+
+@pytest.mark.parametrize(
+    ("config", "typed"),
+    [*(("detection", typed) for typed in ONE_STAGE), ("detection", ""), ("instance_segmentation", "")],
+)
+def test_detectors_answer_alike_and_write_the_same_files(graft, fit_once, config, typed):
+    sizes = "--data.train 48 --data.val 32 --data.test 32 --data.workers 0 --data.batch_size 8".split()
+    rest = "--trainer.max_epochs 2 --figures.samples 1 --trainer.precision 32".split()
+    run = fit_once("--config", f"tasks/{config}.yaml", *sizes, *rest, *typed.split())
+    assert graft("export", "--ckpt_path", str(run), "--out", "objects.onnx") == (0, "")
+    found = report(Path(), "objects.onnx")
+    assert found["differences"]["objects"]["agreement"] >= 0.999 and found["differences"]["scores"]["relative"] <= 1e-3
+    ours, theirs = (found["metrics"][name]["test/map"] for name in ("PyTorch", "onnx"))
+    assert theirs == pytest.approx(ours, abs=1e-3)
+    import cv2
+
+    Path("photos").mkdir()
+    random = np.random.default_rng(0)
+    for i, size in enumerate([(50, 40), (64, 64), (33, 90)]):
+        cv2.imwrite(f"photos/{i}.png", random.integers(0, 256, (*size, 3), np.uint8))
+    data = ["--data", "UnlabeledImages", "--data.root", "photos", "--data.workers", "0"]
+    assert graft("predict", "--onnx", "objects.onnx", *data, "--run_dir", "quick")[0] == 0
+    assert graft("predict", "--ckpt_path", str(run), *data, "--trainer.precision", "32", "--run_dir", "torch")[0] == 0
+    files = ({p.relative_to(run) for p in Path(run, "predictions").rglob("*")} for run in ("quick", "torch"))
+    assert next(files) == next(files)
+    quick, torch = (json.loads(Path(run, "predictions/predict_bbox.json").read_text()) for run in ("quick", "torch"))
+    assert len(quick) == len(torch)
+    assert [one["score"] for one in quick] == pytest.approx([one["score"] for one in torch], abs=1e-4)
+    assert graft("test", "--onnx", "objects.onnx", "--trainer.precision", "32", "--run_dir", "tested")[0] == 0
+    assert values("tested")["test/map"] == pytest.approx(ours, abs=1e-3)

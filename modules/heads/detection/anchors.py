@@ -51,8 +51,10 @@ class Anchors(AnchorGenerator):
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
         """Anchors float32 (sum over maps of h * w * A, 4) xyxy of each image; all are the same tensor."""
+        # in traced graphs height and width are symbols, which a cache cannot hold
+        corners = _corners.__wrapped__ if torch.compiler.is_exporting() else _corners
         parts = [
-            (_corners(*feature_map.shape[-2:], stride, self.offset, self.shapes.device) + shapes).reshape(-1, 4)
+            (corners(*feature_map.shape[-2:], stride, self.offset, self.shapes.device) + shapes).reshape(-1, 4)
             for feature_map, stride, shapes in zip(
                 feature_maps, self.strides, self.shapes.split(self.num_anchors_per_location()), strict=True
             )

@@ -201,10 +201,15 @@ class SSD(OneStage):
         proposals: list[Tensor] | None = None,
     ) -> tuple[list[Detection], dict[str, Tensor]]:
         """See `Detector`; proposals are ignored."""
+        targets = None if targets is None else from_background(targets)
+        return super().forward(image, self.levels(maps), inside, targets)
+
+    def levels(self, maps: list[Tensor]) -> list[Tensor]:
+        """The maps that are used, and coarser ones."""
         maps = [maps[i] for i in self.used]
         for layer in self.extra:
             maps.append(layer(maps[-1]))
-        return super().forward(image, maps, inside, None if targets is None else from_background(targets))
+        return maps
 
     def losses(
         self, targets: list[Target], outputs: dict[str, Tensor], anchors: list[Tensor], cells: list[int]

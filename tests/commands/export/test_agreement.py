@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import commands.export.object_agreement  # noqa: F401  (registers the comparison of objects)
 from commands.export.agreement import TOLERANCES, differences, refusals
 
 
@@ -42,3 +43,37 @@ def test_pixels_of_maps_may_differ_in_ties():
     assert found.agreement == 1 - 3 / 40_000 and not refusals([found], TOLERANCES["float32"])
     other[:2] = 1
     assert refusals(differences([{"mask": mask}], [{"mask": other}]), TOLERANCES["float32"])
+
+
+def test_objects_are_compared_by_class_box_and_score():
+    boxes = np.array([[0, 0, 10, 10], [20, 20, 60, 50], [5, 5, 9, 9]], np.float32)
+    ours = {"boxes": boxes, "scores": np.float32([0.9, 0.6, 0.2]), "labels": np.array([0, 1, 1])}
+
+    def refused(**changes):
+        return " ".join(refusals(differences([ours], [ours | changes]), TOLERANCES["float32"]))
+
+    assert not refused(scores=ours["scores"] + np.float32(1e-5))
+    swapped = {key: values[[1, 0, 2]] for key, values in ours.items()}
+    assert not refusals(differences([ours], [swapped]), TOLERANCES["float32"])
+    edge = {key: values[:2] for key, values in ours.items()}  # the third has the least score of all
+    assert not refusals(differences([ours], [edge]), TOLERANCES["float32"])
+    assert "labels" in refused(labels=np.array([0, 0, 1]))
+    assert "labels" in refused(boxes=boxes + 1)
+    assert "boxes" in refused(boxes=boxes * np.float32(1.003))
+    assert "scores" in refused(scores=np.float32([0.9, 0.58, 0.2]))
+    fewer = {key: values[:1] for key, values in ours.items()}
+    assert "labels" in " ".join(refusals(differences([ours], [fewer]), TOLERANCES["int8"]))
+
+
+def test_masks_of_objects_may_differ_in_ties():
+    from pycocotools import mask
+
+    def objects(change: int):
+        filled = np.zeros((200, 200), np.uint8, order="F")
+        filled[50:100, 50:100] = 1
+        filled[:1, :change] = 1
+        box = np.float32([[50, 50, 100, 100]])
+        return [{"boxes": box, "scores": np.float32([0.9]), "labels": np.array([0]), "rle": [mask.encode(filled)]}]
+
+    assert not refusals(differences(objects(0), objects(3)), TOLERANCES["float32"])
+    assert "rle" in refusals(differences(objects(0), objects(30)), TOLERANCES["float32"])[0]

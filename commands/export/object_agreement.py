@@ -1,0 +1,74 @@
+"""Comparison of two programs' objects: boxes, classes, scores and masks of the same images."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from commands.export.agreement import COMPARISONS, Difference, Predictions, difference
+
+SURE = 0.5
+"""Score from which an object is a decision of its own."""
+SAME = 0.99
+"""IoU with which two boxes are the same."""
+CUT = 1e-3
+"""Share by which the score of an object may be above the least one that is kept, and be missing in the other."""
+
+
+def object_differences(reference: Predictions, found: Predictions) -> list[Difference]:
+    """Agreement of the objects, and differences between the boxes, scores and masks of those that both have.
+
+    An object agrees if the other program has one of its class with an IoU of 0.99. `objects` counts all but those at
+    the edge of being left out, with the least score of all, or of an image with as many objects as there may be;
+    `labels` counts those of them with a score of 0.5 and more.
+    """
+    most = max(len(one["scores"]) for one in (*reference, *found))
+    least = min((one["scores"].min() for one in (*reference, *found) if len(one["scores"])), default=0.0)
+    pairs, agree, sure = [], [], []
+    for sides in zip(reference, found, strict=True):
+        matched = list(matches(*sides))
+        pairs += [(_row(sides[0], i), _row(sides[1], j)) for i, j in matched]
+        for side, here in enumerate(sides):
+            other = sides[1 - side]["scores"]
+            edge = max(least, other.min() if len(other) == most else 0.0) * (1 + CUT)
+            known = np.isin(np.arange(len(here["scores"])), [pair[side] for pair in matched])
+            counts = known | (here["scores"] > edge)
+            agree += known[counts].tolist()
+            sure += known[counts & (here["scores"] >= SURE)].tolist()
+    shares = [Difference(name, float(np.mean(each or [True]))) for name, each in (("labels", sure), ("objects", agree))]
+    if not pairs:
+        return shares
+    first, second = zip(*pairs, strict=True)
+    keys = [key for key in ("boxes", "scores", "rle") if key in first[0]]
+    return shares + [difference(key, [one[key] for one in first], [one[key] for one in second]) for key in keys]
+
+
+def matches(reference: dict[str, Any], found: dict[str, Any]) -> Iterator[tuple[int, int]]:
+    """Indices of the objects that two predictions of an image have in common."""
+    same = overlaps(reference["boxes"], found["boxes"]) >= SAME
+    same &= reference["labels"][:, None] == found["labels"]
+    apart = np.where(same, np.abs(reference["scores"][:, None] - found["scores"]), np.inf)
+    for i in np.argsort(-reference["scores"], kind="stable"):
+        if len(found["scores"]) and np.isfinite(apart[i, j := int(apart[i].argmin())]):
+            apart[:, j] = np.inf
+            yield int(i), j
+
+
+def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """IoU (N, M) of boxes (N, 4) and (M, 4)."""
+    low, high = np.maximum(boxes[:, None, :2], others[:, :2]), np.minimum(boxes[:, None, 2:], others[:, 2:])
+    common = (high - low).clip(0).prod(-1)
+    areas = ((each[:, 2:] - each[:, :2]).prod(-1) for each in (boxes, others))
+    return common / np.maximum(np.add.outer(*areas) - common, 1e-12)
+
+
+def _row(prediction: dict[str, Any], row: int) -> dict[str, Any]:
+    values = {key: prediction[key][row] for key in prediction}
+    if "rle" in values:
+        from pycocotools import mask
+
+        values["rle"] = mask.decode(values["rle"])
+    return values
+
+
+COMPARISONS[frozenset(("boxes", "scores", "labels"))] = object_differences
