@@ -1,5 +1,6 @@
 """Probable label errors of a split: probabilities of all samples, and the inputs of the least credible labels."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,25 +62,13 @@ class Suspects:
 
     @property
     def count(self) -> int:
-        """Number of probable errors to show; 0 where the model is too weak to judge, though the file lists them."""
-        return 0 if self.found is None or len(self.found) > MAX_SHARE * len(self.labels) else len(self.found)
+        """Number of probable errors to show."""
+        return 0 if self.found is None else credible(len(self.found), len(self.labels))
 
     def write(self, path: Path, classes: list[str]) -> None:
         """Write a CSV file with a row per probable error, the least credible label first."""
-        if self.found is None:
-            return
-        rows = [
-            (
-                self.ids[i],
-                classes[given],
-                classes[suggested],
-                float(self.scores[i, given]),
-                float(self.scores[i, suggested]),
-            )
-            for i in self.found
-            for given, suggested in [(self.labels[i], self.scores[i].argmax())]
-        ]
-        write_csv(path, [["path", "given", "suggested", "p(given)", "p(suggested)"], *rows])
+        if self.found is not None:
+            write_suspects(path, self.found, self.ids, self.labels, self.scores, classes)
 
     def kept(self) -> dict[str, Tensor]:
         """Rows of the first probable errors whose inputs were kept."""
@@ -87,3 +76,29 @@ class Suspects:
         errors = set(self.positions[self.found].tolist())
         chosen = [i for i, position in enumerate(rows["position"].tolist()) if position in errors][: self.keep]
         return {name: row[chosen] for name, row in rows.items()}
+
+
+def credible(errors: int, labels: int) -> int:
+    """Number of probable errors to show; 0 where the model is too weak to judge, though the file lists them."""
+    return 0 if errors > MAX_SHARE * labels else errors
+
+
+def write_suspects(
+    path: Path, found: np.ndarray, ids: Sequence[str], labels: np.ndarray, scores: np.ndarray, classes: Sequence[str]
+) -> None:
+    """Write a CSV file with a row per probable label error.
+
+    Args:
+        path: of the file.
+        found: indices of the errors, the least credible label first.
+        ids: of all N samples.
+        labels: given labels int (N,), 0..C-1.
+        scores: probabilities (N, C).
+        classes: names of the C classes.
+    """
+    rows = [
+        (ids[i], classes[given], classes[suggested], float(scores[i, given]), float(scores[i, suggested]))
+        for i in found
+        for given, suggested in [(labels[i], scores[i].argmax())]
+    ]
+    write_csv(path, [["path", "given", "suggested", "p(given)", "p(suggested)"], *rows])

@@ -13,10 +13,12 @@ USUAL = "DejaVu Sans"  # comes with matplotlib
 
 
 def use_fonts(figure: "Figure") -> None:
-    """Give every text of a figure the fonts that its characters need."""
+    """Give every text of a figure the fonts that its characters need; bytes that are no characters are escaped."""
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
+        if (whole := text.get_text().encode("utf-8", "backslashreplace").decode()) != text.get_text():
+            text.set_text(whole)  # a file's name that is not in UTF-8
         if further := [name(path) for path in font_files(text.get_text())[1:]]:
             text.set_fontfamily([USUAL, *further])
 

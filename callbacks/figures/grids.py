@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import groupby
 
+import cv2
 import numpy as np
 
 from callbacks.figures.base import LINE_HEIGHT, PLAIN, render, titled
@@ -48,6 +49,17 @@ def grid(
         # Class names are the user's: a "$" in them is no formula.
         axes.set_xlabel(caption, color=color, fontsize=9, labelpad=4, parse_math=False)
     return render(figure)
+
+
+def fitted(image: np.ndarray, side: int) -> np.ndarray:
+    """The image resized into a white square, uint8 (side, side, 3)."""
+    scale = side / max(image.shape[:2])
+    size = [max(1, round(length * scale)) for length in image.shape[1::-1]]
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
+    top, left = (side - small.shape[0]) // 2, (side - small.shape[1]) // 2
+    room = np.full((side, side, 3), 255, np.uint8)
+    room[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return room
 
 
 def fitting_columns(count: int, aspect: float) -> int:

@@ -1,6 +1,7 @@
 """`python cli.py check --data NAME [--fix OUT]`: all checks of a data module without training, as a page."""
 
 import csv
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,13 +10,13 @@ from jsonargparse import Namespace
 from callbacks.run_directory import RunDirectory, new_path
 from commands.check.build import parse, prepared
 from commands.check.copies import Copy
-from commands.check.fix import check_place, fix
+from commands.check.fix import fix
 from commands.check.page import text_page
 from commands.check.sections import Checked, check_all
 from commands.overview import program
 from commands.own_options import OwnOptions
 from commands.page import Finding, Section, html_page
-from modules.contracts import DataError, writing
+from modules.contracts import ConfigError, DataError, writing
 
 COLUMNS = ("kind", "similarity", "split", "file", "class", "other_split", "other_file", "other_class")
 MOST_PAIRS = 100_000  # rows of duplicates.csv
@@ -54,9 +55,11 @@ def check(argv: list[str]) -> None:
     folder, fresh = (Path(own.run_dir), False) if own.run_dir else (new_path("check"), True)
     directory = RunDirectory(folder, lambda: None, fresh=fresh)
     settings = parse(own.config, typed)
+    if own.fix == "":
+        raise ConfigError("--fix is empty: name a folder for the cleaned copy, or leave it out")
     out = Path(own.fix).expanduser() if own.fix else None
     if out:
-        check_place(out, settings)
+        _check_place(out, settings, directory.path)
     directory.claim()
     failed = True
     try:
@@ -66,8 +69,8 @@ def check(argv: list[str]) -> None:
         if out:
             found.sections.append(fix(data, found, settings, out))
         verdict = _verdict(found.sections)
-        text = text_page(title, verdict, found.sections)
-        _write(directory.path, text, html_page(title, verdict, found.sections), found)
+        text, page = (write(title, verdict, found.sections) for write in (text_page, html_page))
+        _write(directory.path, text, page, found)
         directory.point_latest()
         print(f"{text}\nwritten: {directory.path / 'report.html'}", flush=True)
         failed = False
@@ -75,6 +78,26 @@ def check(argv: list[str]) -> None:
         directory.release(failed)
     if wrong := [finding for section in found.sections for finding in section.findings if finding.wrong]:
         raise DataError(_summary(wrong))
+
+
+def _check_place(out: Path, settings: Namespace, run: Path) -> None:
+    """Refuse a folder for the copy that holds something, lies in the data, or would hold the run directory.
+
+    Raises:
+        ConfigError: it does.
+        DataError: it cannot be made.
+    """
+    place = settings.data.init_args.get("root")
+    root = Path(place).expanduser().resolve() if place else None
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"--fix {out} holds something already: name a folder that does not exist")
+    if root is not None and out.resolve().is_relative_to(root):
+        raise ConfigError(f"--fix {out} lies in data.root {root}: name a folder outside of it")
+    if run.resolve().is_relative_to(out.resolve()):
+        raise ConfigError(f"--fix {out} would hold the run directory {run} too: name another folder")
+    place = next(folder for folder in (out, *out.absolute().parents) if folder.exists() or folder.is_symlink())
+    if not (place.is_dir() and os.access(place, os.W_OK)):
+        raise DataError(f"--fix {out} cannot be written, because {place} is no folder that takes files: name another")
 
 
 def _verdict(sections: Sequence[Section]) -> str:
@@ -101,7 +124,7 @@ def _write(folder: Path, text: str, page: str, found: Checked) -> None:
         (folder / "report.txt").write_text(text, encoding="utf-8")
         (folder / "report.html").write_text(page, encoding="utf-8")
         if found.copies:
-            with (folder / "duplicates.csv").open("w", newline="", encoding="utf-8") as file:
+            with (folder / "duplicates.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
                 table = csv.writer(file)
                 table.writerow(COLUMNS)
                 table.writerows(_row(copy, found.classes) for copy in found.copies[:MOST_PAIRS])

@@ -1,80 +1,26 @@
-"""Section of duplicates and leaks: samples of equal content, and images that look alike."""
+"""Section of duplicates and leaks: samples of equal content, and such that look or read alike."""
 
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
-from os import cpu_count
-from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from commands.check.drawing import caption, pairs_figure, shown
-from commands.check.files import inspection
 from commands.check.findings import Item, splits_of
+from commands.check.near import Copy
 from commands.page import Figure, Section
-from datamodules.cache import cached_tensors, digest, stamp
 from datamodules.duplicates import identical
-from datamodules.image_files import ImageFilesData
-from datamodules.near_duplicates import SIDE, near_duplicates, read_thumbnail, thumbnail
 from datamodules.split_data import SplitData
 from datamodules.text.bitext import Bitext
-from modules.contracts import DataError, counted
+from datamodules.text.text_data import TextData
+from datamodules.video.source import middle_frame
+from datamodules.video.video_data import VideoDataModule
+from modules.contracts import counted
 
 DRAWN = 12  # pairs of a figure
 COMMON = 0.01  # share of a split's sentences that may occur in training: short ones recur
-
-
-class Copy(NamedTuple):
-    """Two samples of equal or similar content; the first is the one to keep: that of test, else val, else the first.
-
-    Args:
-        similarity: 1 for identical bytes or text; else of their thumbnails.
-        kind: `identical`, `similar` or `mirrored`.
-    """
-
-    first: Item
-    second: Item
-    similarity: float
-    kind: str
-
-    @property
-    def splits(self) -> tuple[str, str]:
-        return self.first.split, self.second.split
-
-
-def thumbnails_of(data: ImageFilesData, items: Sequence[Item]) -> tuple[np.ndarray, np.ndarray]:
-    """Gray thumbnails of images, uint8 (N, H, W), and true for those that cannot be decoded, bool (N,).
-
-    Those of files are cached for the next run on the same files.
-    """
-    failed = np.zeros((SIDE, SIDE), np.uint8), True
-
-    def look(item: Item) -> tuple[np.ndarray, bool]:
-        source, _ = splits_of(data)[item.split]
-        if item.path is None:
-            return thumbnail(source.image(item.row)), False
-        found = inspection(data, item)
-        try:
-            if found.depth:
-                return thumbnail(source.image(item.row)), False
-            return read_thumbnail(item.path, found.shape), False
-        except DataError:
-            return failed
-
-    def compute() -> dict[str, torch.Tensor]:
-        with ThreadPoolExecutor(cpu_count()) as threads:
-            shown, wrong = zip(*threads.map(look, items), strict=True)
-        return {"thumbnails": torch.from_numpy(np.stack(shown)), "failed": torch.tensor(wrong)}
-
-    if any(item.path is None for item in items):
-        found = compute()
-    else:
-        key = digest([data.hparams.get("value_range"), *(stamp(item.path) for item in items)])
-        found = cached_tensors("thumbnails", key, compute)
-    return found["thumbnails"].numpy(), found["failed"].numpy()
 
 
 def equal_groups(data: SplitData, items: Sequence[Item]) -> list[list[Item]]:
@@ -100,20 +46,8 @@ def copies_of(groups: Iterable[list[Item]]) -> list[Copy]:
     return [Copy(group[0], item, 1.0, "identical") for group in groups for item in group[1:]]
 
 
-def similar(items: Sequence[Item], thumbnails: np.ndarray, groups: Iterable[list[Item]]) -> list[Copy]:
-    """Pairs that look alike and are not identical, of identical ones the first alone; the most similar first."""
-    again = {(item.split, item.row) for group in groups for item in group[1:]}
-    kept = [i for i, item in enumerate(items) if (item.split, item.row) not in again]
-    found = near_duplicates(thumbnails[kept])
-    pairs = [
-        Copy(items[kept[n.first]], items[kept[n.second]], n.similarity, "mirrored" if n.mirrored else "similar")
-        for n in found
-    ]
-    return sorted(pairs, key=lambda copy: -copy.similarity)
-
-
 def check_copies(data: SplitData, groups: list[list[Item]], near: list[Copy]) -> Section:
-    """Leaks between splits, duplicates within them, equal images of two classes, and images that look alike."""
+    """Leaks between splits, duplicates within them, equal images of two classes, and samples that are alike."""
     section, noun = Section("Duplicates and leaks"), data.noun
     _leaks(section, data, groups)
     _within(section, data, groups)
@@ -173,7 +107,8 @@ def _near(section: Section, data: SplitData, near: list[Copy]) -> None:
         if pairs := by_splits.get(splits):
             where = f"in {splits[1]} and {splits[0]}" if splits[0] != splits[1] else f"within {splits[0]}"
             names = [_named(data, copy) for copy in pairs]
-            section.note(f"{counted(len(pairs), 'pairs')} of images that look alike {where}: look at them", names)
+            alike = "lines that read alike" if isinstance(data, TextData) else f"{data.noun} that look alike"
+            section.note(f"{counted(len(pairs), 'pairs')} of {alike} {where}: look at them", names)
 
 
 def _named(data: SplitData, copy: Copy) -> str:
@@ -186,8 +121,8 @@ def _named(data: SplitData, copy: Copy) -> str:
 
 def _draw(section: Section, data: SplitData, pairs: Sequence[Copy], title: str) -> None:
     pairs = pairs[:DRAWN]
-    if not pairs or not hasattr(splits_of(data)[pairs[0].first.split][0], "image"):
-        return  # none, or text and videos
+    if not pairs or isinstance(data, TextData):
+        return
     images = [(_image(data, copy.first), _image(data, copy.second)) for copy in pairs]
     captions = [
         f"{caption(copy.first.name, copy.first.split)}\n{caption(copy.second.name, copy.second.split)}"
@@ -199,4 +134,8 @@ def _draw(section: Section, data: SplitData, pairs: Sequence[Copy], title: str) 
 
 
 def _image(data: SplitData, item: Item) -> np.ndarray:
-    return splits_of(data)[item.split][0].image(item.row) if item.path is None else shown(item.path)
+    """An image to be drawn; of a video its middle frame."""
+    source, _ = splits_of(data)[item.split]
+    if isinstance(data, VideoDataModule):
+        return middle_frame(source, item.row)
+    return source.image(item.row) if item.path is None else shown(item.path)

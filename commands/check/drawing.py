@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from callbacks.figures.base import render, shorten_start, titled
 from callbacks.figures.class_counts import COLORS
-from callbacks.figures.grids import grid
+from callbacks.figures.grids import fitted, grid
 from datamodules.decoding import read_image
 from modules.contracts import DataError
 
@@ -60,7 +59,9 @@ def histogram(values: Mapping[Any, np.ndarray], title: str, unit: str) -> np.nda
 
 def pairs_figure(pairs: Sequence[tuple[np.ndarray, np.ndarray]], captions: Sequence[str], title: str) -> np.ndarray:
     """Pairs of images side by side, each pair with its caption."""
-    images = [np.hstack([_fitted(one), np.full((SIDE, 6, 3), 255, np.uint8), _fitted(two)]) for one, two in pairs]
+    images = [
+        np.hstack([fitted(one, SIDE), np.full((SIDE, 6, 3), 255, np.uint8), fitted(two, SIDE)]) for one, two in pairs
+    ]
     return grid(images, captions, title, columns=min(3, len(images)))
 
 
@@ -75,14 +76,3 @@ def shown(path: Path) -> np.ndarray:
 def caption(name: str, split: str) -> str:
     """Split and end of a file's name, to stand below an image."""
     return f"{split}: {shorten_start(name, 38)}"
-
-
-def _fitted(image: np.ndarray) -> np.ndarray:
-    """The image in a white square of side SIDE, uint8 (SIDE, SIDE, 3)."""
-    scale = SIDE / max(image.shape[:2])
-    size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
-    top, left = (SIDE - small.shape[0]) // 2, (SIDE - small.shape[1]) // 2
-    room = np.full((SIDE, SIDE, 3), 255, np.uint8)
-    room[top : top + small.shape[0], left : left + small.shape[1]] = small
-    return room

@@ -65,9 +65,6 @@ def check_sizes(data: ImageFilesData, items: list[Item], thumbnails: np.ndarray,
         section.figures.append(Figure(chart, f"width and height of the images; {words}"))
     _odd_files(section, items, looked)
     _odd_sizes(section, data, items, shapes)
-    if failed.any():
-        names = [items[i].name for i in np.flatnonzero(failed)]
-        section.wrong(f"{counted(len(names), 'images')} that cannot be decoded, so training stops at them", names)
     _odd_pixels(section, [items[i] for i in np.flatnonzero(~failed)], thumbnails[~failed])
     return section
 

@@ -24,7 +24,7 @@ from datamodules.segmentation.files import MaskFiles
 from datamodules.setting_roles import roles_of
 from datamodules.split_data import SplitData
 from datamodules.split_names import split_named
-from modules.contracts import ConfigError, DataError, counted, writing
+from modules.contracts import DataError, counted
 
 TABLE = "left_out.csv"
 BESIDE = {".txt", ".xml", ".png"}  # annotations of one image each
@@ -43,20 +43,6 @@ class Unsound(Exception):
     """A sentence that says why no cleaned copy can be made."""
 
 
-def check_place(out: Path, settings: Namespace) -> None:
-    """Refuse a folder for the copy that holds something, or lies in the data.
-
-    Raises:
-        ConfigError: it does.
-    """
-    place = settings.data.init_args.get("root")
-    root = Path(place).expanduser().resolve() if place else None
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"--fix {out} holds something already: name a folder that does not exist")
-    if root is not None and out.resolve().is_relative_to(root):
-        raise ConfigError(f"--fix {out} lies in data.root {root}: name a folder outside of it")
-
-
 def fix(data: DataModule, checked: Checked, settings: Namespace, out: Path) -> Section:
     """Write the copy, read it once more as `fit` does, and say what it lacks.
 
@@ -72,12 +58,15 @@ def fix(data: DataModule, checked: Checked, settings: Namespace, out: Path) -> S
         assert isinstance(data, SplitData)
         moved = _moved(settings, base, out)
         found = [*_broken(data, checked.damaged), *_repeated(data, checked.groups)]
-        with writing(out):
-            _write(data, base, out, found)
+        _write(data, base, out, found)
         _read_again(data, found, moved)
     except (Unsound, DataError) as error:
         shutil.rmtree(out, ignore_errors=True)
         section.note(f"no cleaned copy is written: {error}; duplicates.csv lists what occurs twice")
+        return section
+    except OSError as error:
+        shutil.rmtree(out, ignore_errors=True)
+        section.wrong(f"no cleaned copy is written: cannot write --fix {out}: {error.strerror or error}: name another")
         return section
     lacking = f"the data without {counted(len(found), 'files')}, which {TABLE} there lists with the reasons"
     section.lines.append(
@@ -185,7 +174,7 @@ def _write(data: SplitData, base: Path, out: Path, found: list[LeftOut]) -> None
             _link(path, target)
         else:
             target.write_bytes(shorter)
-    with (out / TABLE).open("w", newline="", encoding="utf-8") as file:
+    with (out / TABLE).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         table = csv.writer(file)
         table.writerow(["file", "split", "reason", "same_as"])
         table.writerows((row.path.relative_to(base), row.split, row.reason, row.same_as) for row in found)
@@ -235,6 +224,8 @@ def _read_again(data: SplitData, found: list[LeftOut], moved: Namespace) -> None
     """
     copy: Any = build(moved)
     copy.setup("fit")
+    if "train" in splits_of(data) and "train" not in splits_of(copy):
+        raise Unsound("nothing would be left to train on")
     dropped = {(row.path, row.split) for row in found}
 
     def samples(module: SplitData, without: set) -> set[tuple]:

@@ -37,7 +37,9 @@ class Lists:
     def shortened(self, path: Path) -> bytes | None:
         """The new content of a list; null for a file that stays as it is."""
         kind = path.suffix.lower()
-        if not self.folders or kind not in (*TEXTS, ".json", ".yaml", ".yml") or path.stat().st_size > LARGEST:
+        if not self.folders or kind not in (*TEXTS, ".json", ".yaml", ".yml") or not path.is_file():
+            return None  # no list, or a pipe
+        if path.stat().st_size > LARGEST:
             return None
         try:
             text = read_text(path)
@@ -68,7 +70,7 @@ class Lists:
         """COCO's images and annotations, or Karpathy's images."""
         try:
             content = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         if not isinstance(content, dict) or not isinstance(content.get("images"), list):
             return None

@@ -14,7 +14,12 @@ def text_page(title: str, verdict: str, sections: Sequence[Section]) -> str:
     lines = [*_wrapped(title), *_wrapped(verdict)]
     for section in sections:
         lines += ["", section.title.upper(), *_body(section)]
-    return "\n".join(lines) + "\n"
+    return _encodable("\n".join(lines) + "\n")
+
+
+def _encodable(text: str) -> str:
+    """The text with bytes of names that are not in UTF-8 escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _body(section: Section) -> list[str]:

@@ -23,8 +23,8 @@ def check_splits(data: SplitData) -> Section:
     section.tables.append(Table(("split", data.noun, "share"), rows))
     if "train" in sizes and sizes["train"] < data.batch_size and not isinstance(data, TextData):
         section.wrong(
-            f"data.batch_size is {data.batch_size}, but there are only {counted(sizes['train'], data.noun)} to train "
-            f"on: set it to {sizes['train']} or less"
+            f"data.batch_size is {data.batch_size}, but there {'is' if sizes['train'] == 1 else 'are'} only "
+            f"{counted(sizes['train'], data.noun)} to train on: set it to {sizes['train']} or less"
         )
     for split in ("val", "test"):
         if split not in sizes:

@@ -76,7 +76,7 @@ class Compare(CLI):
     def _run_subcommand(self, subcommand: str) -> None:
         try:
             known = partial(completed, parser=self._parser(subcommand))
-            compare(self.plan, self.model, self.datamodule.noun, self.flat, known, self.trainer, self.directory)
+            compare(self.plan, self.model, self.datamodule, self.flat, known, self.trainer, self.directory)
         finally:
             self.summary.say_loggers(self.trainer)
             for logger in self.trainer.loggers:

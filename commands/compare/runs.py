@@ -18,8 +18,10 @@ from callbacks.run_directory import RunDirectory
 from commands import child
 from commands.arguments import flatten
 from commands.compare.plan import Plan
+from commands.compare.suspects import report_suspects
 from commands.report.command import write_report
 from commands.yaml_text import read_settings
+from datamodules import DataModule
 from modules.contracts import DataError, writing
 from modules.training.transfer import weights_file
 from tasks import Task
@@ -28,7 +30,7 @@ from tasks import Task
 def compare(
     plan: Plan,
     task: Task,
-    noun: str,
+    data: DataModule,
     settings: dict[str, dict[str, Any]],
     completed: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]],
     trainer: Trainer,
@@ -39,7 +41,7 @@ def compare(
     Args:
         plan: the runs.
         task: its monitor is compared.
-        noun: word for test items.
+        data: set up; it has the word for test items, and the samples to draw.
         settings: the flat configuration of each variant.
         completed: adds to the configuration of an older run what it lacks beside that of a variant.
         trainer: knows the folder and the loggers of the comparison; it trains nothing.
@@ -57,7 +59,7 @@ def compare(
     check_starts(plan.folder, started)
     print(f"{len(order)} runs; output of each: {plan.folder}/VARIANT/RUN.log", flush=True)
     directory.point_latest()
-    comparison = Comparison(task.monitor, task.mode, plan.variants, noun)
+    comparison = Comparison(task.monitor, task.mode, plan.variants, data.noun)
     with child.stopping(plan.folder):
         try:
             for done, (repeat, variant) in enumerate(order, start=1):
@@ -68,13 +70,13 @@ def compare(
                 if done % len(plan.variants) == 0:
                     write(comparison, trainer, plan.command)
             for variant in plan.variants if plan.repeats[0].folds else ():
-                write_out_of_fold(plan.folder / variant, plan.repeats)
+                _out_of_fold(plan, variant, data, trainer)
         finally:
             print_report(comparison)
-    out_of_fold = ", VARIANT/out_of_fold.csv" * any(plan.folder.glob("*/out_of_fold.csv"))
     page = write_report(plan.folder, "compare.json").name
-    files = f"{page}, compare.json, compare.csv, figures/compare.png, VARIANT/RUN/{out_of_fold}"
-    print(f"written: {plan.folder}/  ({files})", flush=True)
+    tables = [name for name in ("out_of_fold.csv", "suspects.csv") if any(plan.folder.glob(f"*/{name}"))]
+    files = [page, "compare.json", "compare.csv", "figures/compare.png", "VARIANT/RUN/"]
+    print(f"written: {plan.folder}/  ({', '.join(files + [f'VARIANT/{name}' for name in tables])})", flush=True)
 
 
 def _check_made(
@@ -135,6 +137,15 @@ def _begin(plan: Plan) -> None:
         variants = {name: variant.settings for name, variant in plan.variants.items()}
         with writing(path):
             path.write_text(json.dumps({"variants": variants}) + "\n")
+
+
+def _out_of_fold(plan: Plan, variant: str, data: DataModule, trainer: Trainer) -> None:
+    """Write out-of-fold predictions of a variant, and the probable label errors that they show."""
+    folder = plan.folder / variant
+    judged = write_out_of_fold(folder, plan.repeats)
+    figure = "suspects" if len(plan.variants) == 1 else f"suspects_{variant}"
+    if judged and (sentence := report_suspects(folder, figure, judged, data, trainer)):
+        print(f"probable label errors, by {variant}: {sentence}", flush=True)
 
 
 def _run(plan: Plan, variant: str, repeat: Repeat, monitor: str, lock: IO[str]) -> tuple[Run, str]:

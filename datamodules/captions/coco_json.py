@@ -58,7 +58,7 @@ def read(root: Path, files: list[Path]) -> dict[Split, Listed]:
                 found[split_of(file)] |= _own(content, root, file)
             else:
                 _karpathy(content, found)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(f"{file} is in neither format, {NEEDS}: {type(error).__name__} {error}") from error
     return found
 

@@ -74,7 +74,7 @@ def read_proposals(file: Path, numbers: dict[str, int], skip: bool) -> tuple[Pro
     """
     try:
         entries = json.loads(regular(file).read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"data.proposals {file} is no json that can be read: {error}") from error
     if not isinstance(entries, list):
         raise DataError(f"data.proposals {file} holds no list of results: write [{{image_id, bbox, score}}, ...]")

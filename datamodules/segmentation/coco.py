@@ -135,7 +135,7 @@ def _read(file: Path) -> Content:
     try:
         content = json.loads(regular(file).read_bytes(), object_hook=_as_numbers)
         return {part: content[part] for part in ("images", "annotations", "categories")}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file} is no json that can be read: {error}") from error
     except (KeyError, TypeError) as error:
         raise DataError(f"{file} is none of COCO's: it has no list {error}") from error

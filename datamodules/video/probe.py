@@ -24,7 +24,7 @@ ANNOUNCED_VIDEOS = 500  # videos that take long enough to say so
 def video_files(root: Path, paths: np.ndarray, labels: np.ndarray | None) -> VideoFiles:
     """Video files below `root`, with their frame indices."""
     files = [root / os.fsdecode(path) for path in paths]
-    rows = _all("videos", files, [_stamp(file) for file in files], _video)
+    rows = _all("videos", files, [stamp_of(file) for file in files], _video)
     wrong = {i: row for i, row in enumerate(rows) if isinstance(row, str)}
     indices = [None if isinstance(row, str) else Index.of_json(row) for row in rows]
     return VideoFiles(root, paths, labels, wrong, indices)
@@ -33,7 +33,7 @@ def video_files(root: Path, paths: np.ndarray, labels: np.ndarray | None) -> Vid
 def frame_folders(root: Path, paths: np.ndarray, labels: np.ndarray | None, rate: float | None) -> FrameFolders:
     """Folders of frames below `root`, with the count and shape of their images."""
     folders = [root / os.fsdecode(path) for path in paths]
-    rows = _all("frames", folders, [_stamp(folder) for folder in folders], _folder)
+    rows = _all("frames", folders, [stamp_of(folder) for folder in folders], _folder)
     wrong = {i: row for i, row in enumerate(rows) if isinstance(row, str)}
     facts = np.array([(0, 0, 0) if isinstance(row, str) else row for row in rows], np.int64).reshape(-1, 3)
     return FrameFolders(root, paths, labels, wrong, facts[:, 0], facts[:, 1:], rate)
@@ -41,7 +41,7 @@ def frame_folders(root: Path, paths: np.ndarray, labels: np.ndarray | None, rate
 
 def tails(paths: list[Path]) -> Listed:
     """Videos, each with a number that tells most of them apart; the numbers are cached on disk."""
-    key = digest(part for path in paths for part in (path, _stamp(path)))
+    key = digest(part for path in paths for part in (path, stamp_of(path)))
     return list(zip(paths, cached("tails", key, lambda: [tail(path) for path in paths]), strict=True))
 
 
@@ -55,9 +55,10 @@ def _all(name: str, paths: list[Path], stamps: list[str], read: Callable[[Path],
     return cached(name, digest([*paths, *stamps]), compute)
 
 
-def _stamp(path: Path) -> str:
+def stamp_of(path: Path) -> str:
+    """Fingerprint of a file, or of the images of a folder, without reading them."""
     if path.is_dir():
-        return digest(_stamp(file) for file in find_images(path))
+        return digest(stamp_of(file) for file in find_images(path))
     return stamp(path) if path.exists() else f"{path.absolute()} is missing"
 
 

@@ -37,6 +37,15 @@ class Clips(Protocol):
         """
 
 
+def middle_frame(source: Clips, index: int, side: int | None = None) -> np.ndarray:
+    """The frame in the middle of a video, uint8 RGB (H, W, 3).
+
+    Raises:
+        DataError: it cannot be decoded.
+    """
+    return source.frames(index, np.array([len(source.times(index)) // 2]), side)[0]
+
+
 @dataclass(frozen=True)
 class ClipArrays:
     """Clips in memory: `clips` uint8 (N, T, H, W, 3), as large as asked; `labels` int64 (N,)."""

@@ -26,6 +26,7 @@ from benchmarks import (
     folding,
     label_errors,
     memory,
+    near_sentences,
     overhead,
     pretraining,
     rcnn,
@@ -434,6 +435,17 @@ def test_samplers_searches_with_both_on_every_seed(tmp_path):
     samplers.main([*options, "--json", str(tmp_path / "samplers.json")])
     rows = written(tmp_path / "samplers.json")["rows"]
     assert [row["unit"] for row in rows] == ["", "", "s"] and all(0 <= row["ours"][0] <= 1 for row in rows[:2])
+
+
+def test_near_sentences_finds_changed_copies(tmp_path, capsys):
+    words = "one two three four five six seven eight nine ten".split()
+    random = np.random.default_rng(0)
+    for side in ("en", "de"):
+        lines = (" ".join(f"{random.choice(words)}{i}" for _ in range(9)) for i in range(40))
+        (tmp_path / side).write_text("\n".join(lines) + "\n")
+    found = near_sentences.main(["--source", str(tmp_path / "en"), "--target", str(tmp_path / "de"), "--pairs", "60"])
+    assert found["recall"]["other case"] == found["recall"]["other punctuation"] == 1 and found["alarms"] == 0
+    assert_named(capsys.readouterr().out, 60, near_sentences.MARK_SECONDS)
 
 
 def test_label_errors_counts_the_wrong_ones_among_the_first_suspects(image_folder, tmp_path):

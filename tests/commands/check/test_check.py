@@ -1,6 +1,7 @@
 """`check`: a page of everything that is odd about data, and the exit code of what makes training wrong."""
 
 import csv
+import os
 import re
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from commands.check.command import check
 from modules.contracts import ConfigError, DataError
 from tests.helpers.annotated import HEIGHT, WIDTH, annotation, coco
 from tests.helpers.errors import assert_named, refuses
+from tests.helpers.filmed import film
 from tests.helpers.images import save
 
 
@@ -154,6 +156,44 @@ def test_sentences_that_are_empty_copied_or_leaked_are_named(tmp_path, page):
     assert_named(" ".join(text.split()), "test.en:1 = train.en:4", "'Berlin'", "is empty")
 
 
+def test_sentences_of_two_splits_that_read_alike_are_notes(tmp_path, page):
+    one, two = ("a red dog and a cat run over the bridge", "ein Hund und eine Katze laufen über die Brücke")
+    for side, text, copy in (("en", one, one.upper() + "!"), ("de", two, f"{two} ...")):
+        rest = [f"{word} {side} {i}" for i, word in enumerate("to be or not to be that is".split())]
+        (tmp_path / f"train.{side}").write_text("\n".join([text, *rest]) + "\n")
+        (tmp_path / f"test.{side}").write_text(f"{copy}\nall the world is a stage {side}\n")
+    words = [f"--data.{key} {tmp_path / name}" for key, name in (("source", "train.en"), ("target", "train.de"))]
+    words += [f"--data.test_{key} {tmp_path / name}" for key, name in (("source", "test.en"), ("target", "test.de"))]
+    text, wrong = page("--data", "ParallelText", *" ".join(words).split(), "--data.val_split", "0")
+    assert wrong == ""
+    assert_named(" ".join(text.split()), "1 pair of lines that read alike", "test.en:1 ~ train.en:1 (1.000)")
+
+
+def test_videos_that_look_alike_are_notes_and_drawn(tmp_path, page):
+    for number, split in enumerate(("train", "test")):
+        for k, name in enumerate("ab"):
+            (tmp_path / "clips" / split / name).mkdir(parents=True)
+            film(tmp_path / "clips" / split / name / "0.mp4", seed=10 * number + k)
+    film(tmp_path / "clips/train/b/copy.mkv", seed=10, options={"crf": "18"})
+    words = ["--data", "VideoFolder", "--data.root", str(tmp_path / "clips"), "--data.batch_size", "2"]
+    text, wrong = page(*words, "--data.val_split", "0")
+    assert wrong == ""
+    assert_named(" ".join(text.split()), "1 pair of videos that look alike", "test/a/0.mp4 ~ train/b/copy.mkv")
+    html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert 'alt="videos that look alike: test/a/0.mp4' in html
+
+
+def test_pipes_and_names_in_no_encoding_are_named(tmp_path, page):
+    root = folder(tmp_path / "pets")
+    os.mkfifo(root / "train/cat/pipe.png")
+    shutil.copy(root / "test/dog/1.png", os.fsencode(root / "train/dog") + b"/\xff.png")
+    text, wrong = page(*images(root, "--data.on_error", "skip"))
+    assert_named(wrong, "leak")
+    assert_named(" ".join(text.split()), "pipe.png", "train/dog/\\udcff.png")
+    with (tmp_path / "run" / "duplicates.csv").open(encoding="utf-8", errors="surrogateescape") as file:
+        assert "train/dog/\udcff.png" in {row["other_file"] for row in csv.DictReader(file)}
+
+
 def test_built_in_data_and_a_yaml_are_checked_too(tmp_path, page):
     text, wrong = page("--config", "tasks/classification.yaml", *"--data.train 40 --data.val 8 --data.test 8".split())
     assert_named(wrong or text, "data.batch_size" if wrong else "nothing wrong")
@@ -169,6 +209,8 @@ def test_mistakes_are_refused_with_the_setting(tmp_path):
         ([*images(root), "--data.rot", "x"], ("--data.rot",)),
         ([*images(root), "--fix", str(root / "clean")], ("--fix", "data.root")),
         ([*images(root), "--fix", str(tmp_path)], ("--fix",)),
+        ([*images(root), "--fix", ""], ("--fix",)),
+        ([*images(root), "--fix", str(tmp_path / "run")], ("--fix", "run directory")),
     ):
         with refuses(ConfigError, *names):
             check([*words, "--run_dir", str(tmp_path / "run")])

@@ -212,3 +212,20 @@ def test_text_is_not_fixed_and_says_so(tmp_path, capsys):
         check(["--data", "ParallelText", *words, "--fix", str(tmp_path / "o"), "--run_dir", str(tmp_path / "run")])
     assert "no cleaned copy is written" in " ".join(capsys.readouterr().out.split())
     assert not (tmp_path / "o").exists()
+
+
+def test_no_copy_is_made_where_nothing_is_left_to_train_on_or_it_cannot_be_written(tmp_path, capsys):
+    root = tmp_path / "data"
+    for i in range(3):
+        noise(root / "test" / "cat" / f"{i}.png", i)
+        noise(root / "train" / "cat" / f"{i}.png", i)
+    (tmp_path / "file").write_text("")
+    places = {tmp_path / "o": "nothing would be left", Path("/proc/o"): "--fix /proc/o"}
+    for number, (out, said) in enumerate(places.items()):
+        words = ["--data", "ImageFolder", "--data.root", str(root), "--data.val_split", "0"]
+        with pytest.raises(DataError):
+            check([*words, "--fix", str(out), "--run_dir", str(tmp_path / f"run{number}")])
+        assert said in " ".join(capsys.readouterr().out.split())
+        assert not out.exists()
+    with pytest.raises(DataError, match=r"--fix .*/file/o cannot be written"):
+        check([*words, "--fix", str(tmp_path / "file" / "o"), "--run_dir", str(tmp_path / "run")])

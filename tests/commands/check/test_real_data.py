@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import datamodules as d
-from commands.check.copies import equal_groups, similar, thumbnails_of
+from commands.check.copies import equal_groups
 from commands.check.findings import all_items
+from commands.check.near import similar, similar_sentences, thumbnails_of
 from datamodules.split_data import SplitData
 
 Splits = dict[str, list[Path]]
@@ -114,3 +115,18 @@ def test_nothing_in_cifar_looks_alike_but_known_near_duplicates(data_root):
     found = similar(items, thumbnails_of(data, items)[0], groups)
     assert 25 <= len(found) <= 40
     assert all(copy.first.label == copy.second.label for copy in found)
+
+
+@pytest.mark.parametrize("name", ["surv_fight", "asl_gesture_clips"])
+def test_no_clip_of_one_camera_looks_like_another(name, data_root):
+    data = SETS[name][0](data_root / name)
+    SplitData.setup(data)
+    items = all_items(data)
+    assert similar(items, thumbnails_of(data, items)[0], equal_groups(data, items)) == []
+
+
+def test_no_sentences_of_multi30k_read_alike_across_splits(data_root):
+    data = d.Multi30k(str(data_root / "multi30k_en_de"))
+    SplitData.setup(data)
+    items = all_items(data)
+    assert similar_sentences(data, items, equal_groups(data, items)) == []
