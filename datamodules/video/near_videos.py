@@ -64,6 +64,6 @@ def near_videos(thumbnails: np.ndarray) -> list[Near]:
 
 
 def _motion(frames: np.ndarray) -> np.ndarray:
-    """What differs from the mean of the frames uint8 (K, SIDE, SIDE), smoothed, float32."""
+    """Difference from the mean of the frames uint8 (K, SIDE, SIDE), smoothed, float32."""
     smooth = np.stack([cv2.GaussianBlur(frame.astype(np.float32), (0, 0), 1.5) for frame in frames])
     return smooth - smooth.mean(0)
