@@ -65,8 +65,8 @@ def read_index(path: Path, max_pixels: int = MAX_PIXELS) -> Index | str:
     Args:
         max_pixels: of a frame, as the header says; files of larger ones are not decoded.
     """
-    if not path.is_file():
-        return "is no file" if path.exists() else "is missing"
+    if not path.exists():
+        return "is missing"
     try:
         with av.open(str(regular(path))) as file:
             if not file.streams.video:
