@@ -3,15 +3,19 @@
     python examples/onnx_minimal.py model.onnx photo.jpg other.png
     python examples/onnx_minimal.py video.onnx clip.gif
     python examples/onnx_minimal.py generator.onnx 0 1 2
+    python examples/onnx_minimal.py translation.onnx "a red circle"
 
 Preprocessing, network and decoding are inside of the file: pixels go in, answers come out under the names of the
 predictions (label and scores, mask, boxes and labels and scores, features, generated). Masks of objects come as squares
-of probabilities over the boxes, which `pasted` brings into the image.
+of probabilities over the boxes, which `pasted` brings into the image. Sentences are searched for with
+`commands/export/search.py` and `vocabulary.py`, which need NumPy alone; take both with you.
 """
 
 import json
 import sys
 from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,23 +28,34 @@ Run = Callable[..., dict[str, np.ndarray]]
 
 def main(model: str, samples: list[str]) -> None:
     """Print the answers of the file `model` for samples; maps of classes and generated images go to PNG files."""
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    about = json.loads(session.get_modelmeta().custom_metadata_map["graft"])
-
-    def run(**inputs: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(about["outputs"], session.run(about["outputs"], inputs), strict=True))
-
+    run, about = opened(Path(model))
     for name in samples:
         found = KINDS[about.get("kind", "image")](name, run, about)
+        if "search" in about["settings"]:
+            step, _ = opened(Path(model).with_name(about["parts"]["decoder"]))
+            found = {"text": written(found, step, about["settings"])}
         print(f"{name}: {said(found, about['classes'], about.get('threshold') or 0.5)}")
         for key in found.keys() & {"mask", "generated"}:
             Image.fromarray(found[key].squeeze()).save(f"{name.rpartition('.')[0] or name}_{key}.png")
+
+
+def opened(path: Path) -> tuple[Run, dict[str, Any]]:
+    """A file as a function of its inputs, and its metadata."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def run(**inputs: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(names, session.run(names, inputs), strict=True))
+
+    return run, json.loads(session.get_modelmeta().custom_metadata_map["graft"])
 
 
 def image(name: str, run: Run, about: dict[str, Any]) -> dict[str, np.ndarray]:
     """Answers for an image file."""
     upright = ImageOps.exif_transpose(Image.open(name)).convert("RGB")
     found = run(image=np.asarray(upright)[None])
+    if "search" in about["settings"]:
+        return found
     count = found.pop("count", [None])[0]  # of real objects, in front of padding
     if count is None:
         return first(found)
@@ -70,7 +85,33 @@ def noise(name: str, run: Run, about: dict[str, Any]) -> dict[str, np.ndarray]:
     return first(run(**inputs))
 
 
-KINDS = {"image": image, "video": video, "noise": noise}
+def text(name: str, run: Run, about: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The first state of a decoder for a sentence."""
+    search, vocabulary = ours()
+    ids = vocabulary.Vocabulary(about["settings"]["tokenizers"][0]).encode(name)
+    return run(source=np.array([[*ids, search.EOS]]))
+
+
+def written(state: dict[str, np.ndarray], decoder: Run, settings: dict[str, Any]) -> str:
+    """The likeliest text from the first state of a decoder."""
+    search, vocabulary = ours()
+
+    def step(tokens: np.ndarray, known: dict[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        new = decoder(tokens=tokens, **known)
+        return new.pop("logs"), {name.removeprefix("new_"): value for name, value in new.items()}
+
+    ((best, *_),) = search.search(step, state, settings["search"])
+    return vocabulary.Vocabulary(settings["tokenizers"][-1]).decode(best.tokens)
+
+
+def ours() -> tuple[Any, Any]:
+    """The modules `search` and `vocabulary`, which lie in this program or beside this file."""
+    folder = Path(__file__).resolve().parents[1] / "commands" / "export"
+    sys.path.append(str(folder))
+    return import_module("search"), import_module("vocabulary")
+
+
+KINDS = {"image": image, "video": video, "text": text, "noise": noise}
 """Kinds of samples of a file."""
 
 
@@ -98,6 +139,8 @@ def pasted(square: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> np.nda
 
 def said(found: dict[str, np.ndarray], classes: list[str] | None, threshold: float) -> str:
     """The answers for a sample in words."""
+    if "text" in found:
+        return str(found["text"])
     if "label" in found:
         return f"{classes[found['label']]} ({found['scores'][found['label']]:.3f})"
     if "boxes" in found:

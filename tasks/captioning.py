@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from modules.contracts import GREEDY, Batch, ConfigError, Prediction
 from modules.contracts.data_info import DataInfo
+from modules.export import Graph, Preprocess
+from modules.export.text import caption_graphs
 from modules.losses.text import doubly_stochastic, label_smoothed_cross_entropy, reinforce
 from modules.metrics.captions import PROTOCOLS, CaptionScores
 from modules.metrics.reward import Reward
@@ -143,6 +145,11 @@ class Captioning(TextGeneration, VisionTask):
             "loss_cross_entropy": words,
             "loss_doubly_stochastic": uneven,
         }
+
+    def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
+        return caption_graphs(
+            preprocess, self.backbone, self.feature_level, self.coord_conv, self.decoder, self.file_settings()
+        )
 
     def attention(self, found: list[Hypothesis], memory: EncoderOutput, batch: Batch) -> Prediction:
         """Attention maps over the image, (T, h, w) each, as `TextGeneration.attention`."""

@@ -19,11 +19,13 @@ class Evaluation(L.LightningModule):
     """Validation and test: a subclass evaluates batches in `eval_step`.
 
     Attributes:
+        answered: another program answers in place of the network, by predictions alone.
         records: columns of numbers about each item of the test, from which intervals of the metrics follow.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.answered = False
         self.means = {stage: Means() for stage in ("val", "test")}
         self.records = Records()
 
@@ -100,6 +102,7 @@ class Evaluation(L.LightningModule):
         Args:
             predict: batch of images in their original size (`DataModule.set_original_size`) to its predictions.
         """
+        self.answered = True
         self.on_after_batch_transfer = lambda batch, dataloader_idx: batch
         self.predict_step = lambda batch, batch_idx=0: predict(batch)  # Lightning skips a first parameter
         self.eval_step = lambda batch, index, stage: self.score(predict(batch), batch, stage)

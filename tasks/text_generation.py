@@ -1,7 +1,7 @@
 """Base of text generation tasks: training by teacher forcing, evaluation by beam search."""
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.contracts import GREEDY, Batch, ConfigError, Prediction
+from modules.export.text import check_search
 from modules.losses.text import label_smoothed_cross_entropy
 from modules.metrics.bootstrap import Statistic, Sums
 from modules.metrics.sentence_metric import Corpus
@@ -58,9 +59,14 @@ class TextGeneration(Task):
                 f"model.label_smoothing is {label_smoothing:g}, but it is a share of the probability, 0 to below 1"
             )
         self.tokenizers = [Tokenizer.from_json(text) for text in tokenizers]
-        self.label_smoothing, self.search = label_smoothing, search
-        self.greedy = replace(search, num_beams=1, num_return_sequences=1, temperature=0.0, top_k=0, top_p=1.0)
+        self.label_smoothing = label_smoothing
+        self.search_by(search)
         self.perplexity = nn.ModuleDict({"val": Perplexity(PAD), "test": Perplexity(PAD)})
+
+    def search_by(self, search: Search) -> None:
+        """Set the search of texts."""
+        self.search = search
+        self.greedy = replace(search, num_beams=1, num_return_sequences=1, temperature=0.0, top_k=0, top_p=1.0)
 
     def memory(self, batch: Batch) -> EncoderOutput:
         """Encoder output of a batch."""
@@ -87,6 +93,20 @@ class TextGeneration(Task):
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         return self.written(self.search(self.decoder, self.memory(batch)))
 
+    def file_settings(self) -> dict[str, Any]:
+        """Settings of an exported file: those of its search, and the vocabularies."""
+        check_search(self.search)
+        return {"search": asdict(self.search), "tokenizers": [one.to_json() for one in self.tokenizers]}
+
+    def score(self, prediction: Prediction, batch: Batch, stage: Stage) -> Prediction:
+        """Update the metrics of texts; perplexity needs the probabilities, which predictions do not have."""
+        self.scores[stage].update(prediction["text"], self.references(batch))
+        cut = torch.tensor([not finished for finished in prediction["finished"]])
+        self.log_mean(stage, {"unfinished": cut.float().mean()}, len(cut))
+        if stage == "test":
+            self.records.add(stage, unfinished=cut)
+        return prediction
+
     def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
         memory, target, quick = self.memory(batch), batch["target"], self._greedily(stage)
         self.searched = (self.greedy if quick else self.search).name
@@ -106,10 +126,12 @@ class TextGeneration(Task):
         scores, quick = self.scores[stage], self._greedily(stage)
         scores.set_full(not quick)
         found = {f"{name}{GREEDY * quick}": value for name, value in scores.compute().items()}
-        found["perplexity"] = self.perplexity[stage].compute()
+        perplexity: Any = self.perplexity[stage]
+        if not self.answered:
+            found["perplexity"] = perplexity.compute()
         self.log_metrics({f"{stage}/{name}": value for name, value in found.items()})
         scores.reset()
-        self.perplexity[stage].reset()
+        perplexity.reset()
 
     def statistics(self, columns: dict[str, np.ndarray]) -> list[Statistic]:
         rest = {name: column for name, column in columns.items() if name != "perplexity"}

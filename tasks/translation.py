@@ -5,6 +5,8 @@ from typing import ClassVar
 from torch import nn
 
 from modules.contracts import GREEDY, Batch, ConfigError, Prediction
+from modules.export import Graph, Preprocess
+from modules.export.text import source_graphs
 from modules.metrics.scripts import Tokenize
 from modules.metrics.translation import TranslationScores, protocols
 from modules.text.decoder import DecoderFactory, EncoderFactory, tie
@@ -62,6 +64,10 @@ class Translation(TextGeneration):
 
     def references(self, batch: Batch) -> list[str]:
         return batch["target_text"]
+
+    def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
+        settings = self.file_settings()
+        return source_graphs(self.encoder, self.decoder, settings, self.search.max_length)
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         answer = super().predict_step(batch, index)

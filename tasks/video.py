@@ -141,8 +141,10 @@ class Video(VisionTask):
         return of_answers(["accuracy_macro"], len(self.classes or ()), columns)
 
     def on_eval_epoch_end(self, stage: Stage) -> None:
-        all_of: Any = self.metrics[stage]
-        metrics = {name: metric for name, metric in all_of.items() if metric.update_called}
+        known: Any = self.metrics[stage]
+        metrics = dict(known.items())
+        if self.answered:
+            metrics.pop("clip_accuracy")
         self.log_metrics({f"{stage}/{name}": metric.compute() for name, metric in metrics.items()})
         for metric in metrics.values():
             metric.reset()

@@ -93,7 +93,7 @@ COMPARISONS: dict[frozenset[str], Callable[[Predictions, Predictions], list[Diff
 
 def difference(key: str, reference: Sequence[Any], found: Sequence[Any]) -> Difference:
     """Difference of one key of two lists of predictions."""
-    if isinstance(reference[0], str):
+    if isinstance(reference[0], str | list | bool):
         return Difference(key, float(np.mean([one == other for one, other in zip(reference, found, strict=True)])))
     pairs = [(np.asarray(one), np.asarray(other)) for one, other in zip(reference, found, strict=True)]
     if any(one.shape != other.shape for one, other in pairs):

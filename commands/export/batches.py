@@ -8,6 +8,8 @@ import torch
 
 from modules.contracts import Batch, Prediction
 
+PAD = 0
+
 STACKED = ("label", "features")
 
 
@@ -15,8 +17,11 @@ def samples_of(batch: Batch) -> list[Any]:
     """Samples of a batch, of the kind that it holds.
 
     Images uint8 (h, w, 3) in original size, without the padding of the batch; of videos the views uint8
-    (V, T, H, W, 3) of each; noise with its label, 0 without.
+    (V, T, H, W, 3) of each; noise with its label, 0 without; the
+    token ids of sentences.
     """
+    if "source" in batch:
+        return [row[row != PAD] for row in batch["source"].cpu().numpy()]
     if "noise" in batch:
         rows, labels = batch["noise"].cpu().numpy(), batch.get("label")
         return list(zip(rows, [0] * len(rows) if labels is None else labels.tolist(), strict=True))
@@ -32,7 +37,7 @@ def joined(found: Sequence[dict[str, Any]]) -> Prediction:
     stacked = (*STACKED, *(["scores"] if "label" in found[0] else []))
     batch: Prediction = {}
     for key in found[0]:
-        plain = isinstance(found[0][key], (str, list))  # texts, and masks of objects
+        plain = isinstance(found[0][key], str | list | bool)  # texts, and masks of objects
         values = [one[key] if plain else torch.as_tensor(np.asarray(one[key])) for one in found]
         batch[key] = torch.stack(values) if key in stacked else values
     return batch

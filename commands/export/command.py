@@ -111,7 +111,7 @@ class Export(CLI):
             folder = tempfile.TemporaryDirectory(dir=out.parent, prefix=".export_")
         with folder as aside:
             paths = self._write(graphs, Path(aside) / out.name)
-            report = self._compare(gate, paths[0])
+            report = self._compare(gate, paths)
             report.print(CONSOLE)
             report.write(out.with_name("export_report.json"), out.name)
             if report.refused:
@@ -168,7 +168,7 @@ class Export(CLI):
         for place, graph in zip(paths, graphs.values(), strict=True):
             if self.options.half:
                 onnx_file.half(graph, name)
-            write(graph, place, about if place is path else {}, name)
+            write(graph, place, about if place is path else {"outputs": list(graph.outputs)}, name)
         if self.options.quantize:
             onnx_file.quantize(path, self._calibration(), about)
         return paths
@@ -181,14 +181,15 @@ class Export(CLI):
             (sample,) = samples_of(self.datamodule.collate([source[(0, int(row))]]))
             yield {self.kind: sample[None] if self.kind == "image" else sample}
 
-    def _compare(self, gate: Gate, path: Path) -> Report:
-        """Compare the file with the network in PyTorch as `predict` runs it."""
+    def _compare(self, gate: Gate, paths: list[Path]) -> Report:
+        """Compare the file, the first of `paths`, with the network in PyTorch as `predict` runs it."""
+        path, size = paths[0], sum(one.stat().st_size for one in paths)
         is_torch, threads = self.options.format == "pt2", torch.get_num_threads()
         theirs = torch_file.TorchModel(path) if is_torch else OnnxModel(path, threads)
         predictor = Predictor.load(self.file, *self._inference(), *FLOAT32)
         ours: Predict = features_of(predictor) if self.options.features else answers_of(predictor, self.kind)
         compared, sides, count = gate.compare(ours, theirs, ("PyTorch", self.options.format), path.parent)
-        tolerance, sizes = TOLERANCES[self.precision], (self.file.stat().st_size, path.stat().st_size)
+        tolerance, sizes = TOLERANCES[self.precision], (self.file.stat().st_size, size)
         refused = refusals(compared, tolerance)
         return Report(count, self.datamodule.noun, compared, sides, sizes, refused, self.precision, tolerance)
 

@@ -8,7 +8,9 @@ from commands.export.runtime import OnnxModel
 from commands.trained import Trained
 from datamodules import DataModule
 from modules.contracts import ConfigError
+from modules.text.search import Search
 from tasks import Task
+from tasks.text_generation import TextGeneration
 
 
 def read_exported(argv: list[str]) -> tuple[Trained | None, OnnxModel | None, list[str]]:
@@ -36,6 +38,8 @@ def read_exported(argv: list[str]) -> tuple[Trained | None, OnnxModel | None, li
 def answer_by(model: OnnxModel | None, task: Task, data: DataModule) -> None:
     """Let a file, if there is one, answer in place of a task's network, on images in their original size."""
     if model is not None:
+        if isinstance(task, TextGeneration):
+            task.search_by(Search(**model.metadata["settings"]["search"]))
         if model.kind == "image":
             data.set_original_size()
         task.answer_by(lambda batch: joined(model(samples_of(batch))))

@@ -80,7 +80,7 @@ class Gate:
         seen = itertools.count()
 
         def answer(batch: Batch) -> Prediction:
-            answers = predict(samples_of(batch))
+            answers = predict(batch["source_text"] if self.kind == "text" else samples_of(batch))
             found.extend(one for one in answers if next(seen) % self.step == 0)
             return joined(answers)
 
@@ -114,6 +114,8 @@ class Gate:
 
     def _read(self, split: Split, most: int) -> list[Any]:
         source: Any = self.data.dataset(split, "evaluate")
+        if self.kind == "text":
+            return source.texts("source")[:most]
         rows = range(min(len(source), most))
         return samples_of(self.data.collate([source[(0, row)] for row in rows])) if rows else []
 
@@ -137,6 +139,8 @@ def images_below(folder: Path) -> list[np.ndarray]:
 
 def answers_of(predictor: Predictor, kind: str) -> Predict:
     """The answers of a predictor for samples as `samples_of` gives them."""
+    if kind == "text":
+        return lambda samples: [{k: v for k, v in one.items() if k != "cut"} for one in predictor(samples)]
     if kind != "video":
         return predictor
     size = 4

@@ -33,7 +33,9 @@ def traced(graph: Graph, name: str) -> torch.export.ExportedProgram:
     Raises:
         ConfigError: an operation cannot be exported; names it.
     """
-    dynamic = [dict.fromkeys(graph.dynamic.get(key, {}), torch.export.Dim.DYNAMIC) for key in graph.inputs]
+    dynamic: list[Any] = [dict.fromkeys(graph.dynamic.get(key, {}), torch.export.Dim.DYNAMIC) for key in graph.inputs]
+    if graph.varied:
+        dynamic[1:] = [tuple(dynamic[1:])]
     with silent(), _one_sentence(name):
         return torch.export.export(
             graph.module, tuple(graph.inputs.values()), dynamic_shapes=tuple(dynamic), strict=False
@@ -50,7 +52,9 @@ def write_onnx(graph: Graph, path: Path, metadata: dict[str, Any], name: str) ->
     need("onnx")
     need("onnxscript")
     program = traced(graph, name)
-    renamed = tuple(graph.dynamic.get(key, {}) for key in graph.inputs)
+    renamed: list[Any] = [graph.dynamic.get(key, {}) for key in graph.inputs]
+    if graph.varied:
+        renamed[1:] = [tuple(renamed[1:])]
     with silent(), _one_sentence(name):
         made: Any = torch.onnx.export(
             program,
@@ -58,7 +62,7 @@ def write_onnx(graph: Graph, path: Path, metadata: dict[str, Any], name: str) ->
             opset_version=OPSET,
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
-            dynamic_shapes=renamed,
+            dynamic_shapes=tuple(renamed),
             custom_translation_table={torch.ops.graft.suppress.default: _suppress},
             verbose=False,
         )

@@ -1,10 +1,12 @@
-"""Exported files on samples that are no single images: clips and noise."""
+"""Exported files on samples that are no single images, clips, sentences and noise; texts as answers."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
+from commands.export.search import PAD, State, search
+from commands.export.vocabulary import EOS, Vocabulary
 from modules.contracts import DataError
 
 BATCH = 32  # most images made in a run
@@ -14,6 +16,10 @@ class Model(Protocol):
     """An exported file, as `commands.export.runtime` opens it."""
 
     metadata: dict[str, Any]
+
+    def part(self, name: str) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
+        """Another graph of the file."""
+        ...
 
     def outputs(self, inputs: dict[str, np.ndarray]) -> Sequence[np.ndarray]:
         """Outputs of the file in the order of `metadata["outputs"]`."""
@@ -62,5 +68,50 @@ def noise(model: Model, samples: Sequence[int | tuple[np.ndarray, int]]) -> list
     return found
 
 
-RUNS: dict[str, Callable[[Model, Sequence[Any]], list[dict[str, Any]]]] = {"video": videos, "noise": noise}
+def sentences(model: Model, samples: Sequence[str | np.ndarray]) -> list[dict[str, Any]]:
+    """Translations of sentences, or of their token ids with EOS; of an empty one an empty text."""
+    found, settings = [], model.metadata["settings"]
+    vocabulary = Vocabulary(settings["tokenizers"][0])
+    longest = model.metadata["train"]["data"]["init_args"].get("max_length")
+    rows = [
+        [*vocabulary.encode(sample)[:longest], EOS] if isinstance(sample, str) else list(sample) for sample in samples
+    ]
+    for start in range(0, len(rows), BATCH):
+        part = rows[start : start + BATCH]
+        source = np.full((len(part), max(map(len, part))), PAD, np.int64)
+        for place, row in zip(source, part, strict=True):
+            place[: len(row)] = row
+        values = dict(zip(model.metadata["outputs"], model.outputs({"source": source}), strict=True))
+        answers = texts_of(model, values)
+        found += [answer if len(row) > 1 else _empty(answer) for row, answer in zip(part, answers, strict=True)]
+    return found
+
+
+def _empty(answer: dict[str, Any]) -> dict[str, Any]:
+    return answer | {key: type(answer[key])() for key in answer.keys() & {"text", "alternatives"}}
+
+
+def texts_of(model: Model, state: State) -> list[dict[str, Any]]:
+    """Texts by the decoder of a file, from the first state of each source."""
+    settings, decoder = model.metadata["settings"], model.part("decoder")
+    vocabulary = Vocabulary(settings["tokenizers"][-1])
+
+    def step(tokens: np.ndarray, known: State) -> tuple[np.ndarray, State]:
+        new = decoder({"tokens": tokens, **known})
+        return new.pop("logs"), {name.removeprefix("new_"): value for name, value in new.items()}
+
+    found = []
+    for best, *more in search(step, state, settings["search"]):
+        answer: dict[str, Any] = {"text": vocabulary.decode(best.tokens), "finished": best.finished}
+        if settings["search"]["num_return_sequences"] > 1:
+            answer["alternatives"] = [vocabulary.decode(one.tokens) for one in (best, *more)]
+        found.append(answer)
+    return found
+
+
+RUNS: dict[str, Callable[[Model, Sequence[Any]], list[dict[str, Any]]]] = {
+    "video": videos,
+    "text": sentences,
+    "noise": noise,
+}
 """Kind of samples -> their predictions by a file."""

@@ -131,7 +131,7 @@ def _writer(prediction: dict[str, Any]) -> Any:
     from importlib import import_module
 
     kinds = {"boxes": "detections.DetectionFiles", "mask": "masks.MaskFiles", "label": "labels.LabelFile"}
-    kinds["features"] = "features.FeatureFile"
+    kinds |= {"features": "features.FeatureFile", "text": "sentences.TextFiles"}
     module, name = next(path for key, path in kinds.items() if key in prediction).split(".")
     return getattr(import_module(f"callbacks.writers.{module}"), name)
 
@@ -145,4 +145,6 @@ def _trainer(model: Any, folder: Path) -> Any:
 
 
 def _task(model: Any) -> Any:
-    return SimpleNamespace(classes=model.classes, backbone=None, drawing_threshold=model.metadata["threshold"])
+    known = model.metadata["settings"].get("search")
+    search, threshold = SimpleNamespace(**known) if known else None, model.metadata["threshold"]
+    return SimpleNamespace(classes=model.classes, backbone=None, drawing_threshold=threshold, search=search)

@@ -1,6 +1,6 @@
 """Exported files as predictors; ONNX by onnxruntime alone, without torch and Lightning."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from commands.export.extra import need
 from commands.export.metadata import KEY, parsed
-from commands.export.other_samples import RUNS
+from commands.export.other_samples import RUNS, texts_of
 from modules.contracts import DataError
 
 BATCH = 32  # most images of one size in a run
@@ -64,9 +64,19 @@ class ImageModel:
                     found[row] = answer
         return found
 
+    def part(self, name: str) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
+        """Another graph of the file, which lies beside it: inputs to outputs, by name.
+
+        Raises:
+            DataError: it is missing or damaged.
+        """
+        raise NotImplementedError
+
     def run(self, batch: np.ndarray) -> list[dict[str, Any]]:
         """Predictions of a batch uint8 (B, H, W, 3), one dict per image; padding behind `count` is cut off."""
         values = dict(zip(self.metadata["outputs"], self.outputs({"image": batch}), strict=True))
+        if "search" in self.metadata["settings"]:
+            return texts_of(self, values)
         counts = values.pop("count", None)
         found = [
             {name: value[i] if counts is None else value[i][: counts[i]] for name, value in values.items()}
@@ -99,11 +109,19 @@ class OnnxModel(ImageModel):
     """
 
     def __init__(self, path: Path, threads: int | None = None):
-        self.session = session_of(path, threads)
+        self.session, self.threads = session_of(path, threads), threads
+        self.parts: dict[str, Any] = {}
         super().__init__(path, self.session.get_modelmeta().custom_metadata_map.get(KEY))
 
     def outputs(self, inputs: dict[str, np.ndarray]) -> Sequence[np.ndarray]:
         return self.session.run(self.metadata["outputs"], inputs)
+
+    def part(self, name: str) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
+        if name not in self.parts:
+            self.parts[name] = session_of(self.path.with_name(self.metadata["parts"][name]), self.threads)
+        session = self.parts[name]
+        outputs = [each.name for each in session.get_outputs()]
+        return lambda inputs: dict(zip(outputs, session.run(outputs, inputs), strict=True))
 
 
 def session_of(path: Path, threads: int | None = None) -> Any:

@@ -1,7 +1,7 @@
 """Files of torch.export (.pt2): graphs as PyTorch runs them without their code."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,30 @@ class TorchModel(ImageModel):
     """Predictions of a file of torch.export, as `OnnxModel` gives them."""
 
     def __init__(self, path: Path):
-        extra = {KEY: ""}
-        with silent(), path.open("rb") as file:
-            self.program = torch.export.load(file, extra_files=extra).module()
-        super().__init__(path, extra[KEY])
+        self.program, text = _loaded(path)
+        self.parts: dict[str, Any] = {}
+        super().__init__(path, text)
 
     def outputs(self, inputs: dict[str, np.ndarray]) -> Sequence[np.ndarray]:
         with torch.inference_mode():
             return [out.numpy() for out in self.program(*map(torch.from_numpy, inputs.values()))]
+
+    def part(self, name: str) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
+        if name not in self.parts:
+            self.parts[name] = _loaded(self.path.with_name(self.metadata["parts"][name]))
+        program, text = self.parts[name]
+        outputs = json.loads(text)["outputs"]
+
+        def run(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            with torch.inference_mode():
+                made = program(*(torch.from_numpy(value) for value in inputs.values()))
+            return {name: value.numpy() for name, value in zip(outputs, made, strict=True)}
+
+        return run
+
+
+def _loaded(path: Path) -> tuple[Any, str]:
+    """Program and metadata of a file."""
+    extra = {KEY: ""}
+    with silent(), path.open("rb") as file:
+        return torch.export.load(file, extra_files=extra).module(), extra[KEY]

@@ -27,6 +27,7 @@ from datamodules.text.lines import normalize_blanks
 from datamodules.text.vocabulary import checked, lacking, learned
 from modules.contracts import ConfigError, DataError
 from modules.contracts.data_info import DataInfo
+from modules.contracts.preprocessing import Preprocessing
 from modules.metrics.captions import bleu, tokens
 from modules.text.tokenizer import Kind, Tokenizer
 
@@ -89,6 +90,10 @@ class CaptionData(ImageFilesData):
         raise NotImplementedError
 
     @property
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing("center_crop", (self.image_size, self.image_size))
+
+    @property
     def tokenizers(self) -> tuple[Tokenizer]:
         """The tokenizer given by `use`, or else trained on the training captions, or found in the cache."""
         if self._tokenizers is None:
@@ -132,7 +137,8 @@ class CaptionData(ImageFilesData):
         train = purpose == "train"
         make, seed = self.pipelines["train" if train else "evaluate"], self.seed if train else 0
         features, skip = self.features if split == purpose else None, self.on_error == "skip"
-        return CaptionDataset(*self.splits[split], make, seed, skip, self.encoded[split], draw=train, features=features)
+        whole, ids = self.original_size and not train, self.encoded[split]
+        return CaptionDataset(*self.splits[split], make, seed, skip, ids, train, features, whole)
 
     collate = staticmethod(collate)
 

@@ -13,6 +13,7 @@ from datamodules import samples as images
 from datamodules.augment import Augment
 from datamodules.cache import digest, stamp
 from datamodules.captions.feature_cache import FeatureCache
+from datamodules.letterbox import Letterbox
 from datamodules.samples import ImageDataset
 from datamodules.source import Arrays, Files
 from datamodules.text.encoded import Ids, padded
@@ -54,6 +55,7 @@ class CaptionDataset(ImageDataset):
         ids: of all captions of the source, one image's after the other's.
         draw: draw the caption at random by (seed, epoch, index); else take the first.
         features: cached feature maps, used in place of images once there are some.
+        whole: give images as they are, with their size.
     """
 
     def __init__(
@@ -66,16 +68,20 @@ class CaptionDataset(ImageDataset):
         ids: Ids,
         draw: bool,
         features: FeatureCache | None = None,
+        whole: bool = False,
     ):
         super().__init__(source, indices, [make], seed, skip)
-        self.ids, self.draw, self.features = ids, draw, features
+        self.ids, self.draw, self.features, self.whole = ids, draw, features, whole
         self.starts = np.cumsum([0, *map(len, source.captions)])
 
     def content(self, epoch: int, row: int, index: int) -> dict[str, Any]:
         captions = self.source.captions[index]
         chosen = np.random.default_rng((self.seed, epoch, index)).integers(len(captions)) if self.draw else 0
-        cached = self.features and self.features.path
-        sample = {"map": self.features[row]} if cached else super().content(epoch, row, index)
+        if self.whole:
+            sample = Letterbox(None)(self.source.image(index))
+        else:
+            cached = self.features if self.features and self.features.path else None
+            sample = {"map": cached[row]} if cached is not None else super().content(epoch, row, index)
         return sample | {"captions": captions, "target": self.ids[self.starts[index] + chosen]}
 
 

@@ -8,6 +8,7 @@ axis 0. Outputs of which an image has fewer than others (boxes) are padded, and 
 many are real; readers cut by it.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -42,6 +43,12 @@ class Graph:
     dynamic: dict[str, dict[int, str]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     kind: Literal["image", "video", "text", "noise"] = "image"
+
+    @property
+    def varied(self) -> bool:
+        """True if the module takes all its inputs but the first as `*inputs`."""
+        kinds = [each.kind for each in inspect.signature(self.module.forward).parameters.values()]
+        return inspect.Parameter.VAR_POSITIONAL in kinds
 
 
 class Normalize(nn.Module):

@@ -32,7 +32,7 @@ class EncoderOutput(NamedTuple):
         if coord_conv:
             shape = features.shape[-2:]
             y, x = torch.meshgrid(*(torch.linspace(-1, 1, n).to(features) for n in shape), indexing="ij")
-            features = torch.cat([features, torch.stack([x, y]).expand(len(features), 2, *shape)], 1)
+            features = torch.cat([features, torch.stack([x, y]).expand(features.shape[0], 2, *shape)], 1)
         states = features.flatten(2).transpose(1, 2)
         padding = torch.zeros(states.shape[:2], dtype=torch.bool, device=states.device)
         return cls(states, padding, tuple(features.shape[-2:]))

@@ -180,5 +180,5 @@ def glance(alignment: Alignment, queries: Tensor, source: list[Tensor]) -> tuple
         Contexts (R, D) and weights (R, S).
     """
     states, padding, keys = source
-    context, weights = alignment(queries.unflatten(0, (len(states), -1)), states, keys, padding)
+    context, weights = alignment(queries.unflatten(0, (states.shape[0], -1)), states, keys, padding)
     return context.flatten(0, 1), weights.flatten(0, 1)

@@ -121,7 +121,7 @@ class TransformerDecoder(Decoder):
         return states, weights[0]
 
     def start(self, memory: EncoderOutput) -> State:
-        empty = memory.states.new_empty(len(memory.states), 0, 2 * self.embedding.embedding_dim)
+        empty = memory.states.new_empty(memory.states.shape[0], 0, 2 * self.embedding.embedding_dim)
         return {"source": self._look(memory), "own": [empty] * len(self.layers)}
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:

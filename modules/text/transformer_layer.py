@@ -75,8 +75,9 @@ class Layer(nn.Module):
         seen = self.self_attn(queries, own, None if self.crosses else mask, causal=self.crosses and past is None)
         x = self._add(x, seen, self.norm1)
         if self.crosses:
+            assert source is not None  # of a decoder
             queries = self.multihead_attn.queries(self.norm2(x) if self.pre else x)
-            seen = self.multihead_attn(queries.reshape(len(source), -1, x.shape[2]), source, mask)
+            seen = self.multihead_attn(queries.reshape(source.shape[0], -1, x.shape[2]), source, mask)
             x = self._add(x, seen.view_as(x), self.norm2)
         last = self.norm3 if self.crosses else self.norm2
         hidden = self.activation(self.linear1(last(x) if self.pre else x))

@@ -91,4 +91,4 @@ class Generation(Task):
         def evaluate(batch: Batch, index: int, stage: Stage) -> Prediction:
             return {key: value for key, value in self.make(batch, index, 0).items() if key != "image"}
 
-        self.images, self.eval_step = images, evaluate
+        self.answered, self.images, self.eval_step = True, images, evaluate

@@ -48,6 +48,17 @@ def test_a_checkpoint_alone_translates_a_file_line_by_line(run, graft, tmp_path)
     assert lines(Path("said/predictions/predict.source.txt"))[2] == "Two blue stars ."
 
 
+def test_an_exported_file_translates_the_same(run, graft, tmp_path):
+    assert graft("export", "--ckpt_path", run, "--data.test", "64", "--out", "model.onnx") == (0, "")
+    assert Path("model.decoder.onnx").is_file()
+    (tmp_path / "in.txt").write_text("A red circle.\n\n  Two blue\u00a0stars, z\u00e9bra .\n@@\n")
+    typed = ["--data", "TextFile", "--data.root", "in.txt", "--data.workers", "0", "--trainer.precision", "32"]
+    for name, weights in {"torch": ["--ckpt_path", run], "onnx": ["--onnx", "model.onnx"]}.items():
+        assert graft("predict", *weights, *typed, "--run_dir", name) == (0, "")
+    ours, theirs = (Path(name, "predictions/predict.csv").read_text() for name in ("torch", "onnx"))
+    assert ours == theirs
+
+
 def test_standard_input_is_translated_and_the_best_few_are_listed(run, graft, monkeypatch):
     stdin = io.TextIOWrapper(io.BytesIO(b"A red circle.\nTwo stars.\n"), encoding="utf-8")
     monkeypatch.setattr("sys.stdin", stdin)
