@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     took, failed = np.array(found["seconds"]), {code: n for code, n in found["codes"].items() if code != "200"}
     rows = [
         Comparison("answers under load", "images/s", [found["rate"]], [float(np.mean(alone, 0)[0])], RATIO),
-        Comparison("the same", "images/CPU s", [found["per_cpu"]], [float(np.mean(alone, 0)[1])], RATIO),
+        Comparison("the same", "images/CPU s", [found["per_cpu"]], [float(np.mean(alone, 0)[1])]),
         Comparison("memory at the end", "MiB", found["memory"][1:], found["memory"][:1], GROWTH),
     ]
     print(f"{found['codes'].get('200', 0):,} answers over {args.connections} connections, failed: {failed or 'none'}")

@@ -105,7 +105,9 @@ class Service:
             if drawn is None:
                 raise Refused(406, "the prediction is no image: leave Accept: image/png out")
             return Response(drawn, media_type="image/png")
-        return JSONResponse(await loop.run_in_executor(self.decoders, answer, found, self.meaning, form))
+        if found.keys() & {"mask", "rle", "generated"}:  # to be encoded, which takes a moment
+            return JSONResponse(await loop.run_in_executor(self.decoders, answer, found, self.meaning, form))
+        return JSONResponse(answer(found, self.meaning, form))
 
     def check(self, request: Request) -> None:
         """Check the token.
