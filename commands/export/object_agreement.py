@@ -30,7 +30,7 @@ def object_differences(reference: Predictions, found: Predictions) -> list[Diffe
         pairs += [(_row(sides[0], i), _row(sides[1], j)) for i, j in matched]
         for side, here in enumerate(sides):
             other = sides[1 - side]["scores"]
-            edge = max(least, other.min() if len(other) == most else 0.0) * (1 + CUT)
+            edge = max(least, other.min() if len(other) == most > 0 else 0.0) * (1 + CUT)
             known = np.isin(np.arange(len(here["scores"])), [pair[side] for pair in matched])
             counts = known | (here["scores"] > edge)
             agree += known[counts].tolist()

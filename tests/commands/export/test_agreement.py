@@ -61,6 +61,10 @@ def test_objects_are_compared_by_class_box_and_score():
     assert "labels" in refused(boxes=boxes + 1)
     assert "boxes" in refused(boxes=boxes * np.float32(1.003))
     assert "scores" in refused(scores=np.float32([0.9, 0.58, 0.2]))
+    nothing = {key: values[:0] for key, values in ours.items()}
+    assert not refusals(differences([nothing], [nothing]), TOLERANCES["float32"])
+    assert "labels" in " ".join(refusals(differences([ours], [nothing]), TOLERANCES["float32"]))
+    assert "objects" in " ".join(refusals(differences([nothing], [ours]), TOLERANCES["float32"]))
     fewer = {key: values[:1] for key, values in ours.items()}
     assert "labels" in " ".join(refusals(differences([ours], [fewer]), TOLERANCES["int8"]))
 
