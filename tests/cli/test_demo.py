@@ -26,7 +26,7 @@ def test_only_sure_objects_are_drawn_and_listed_best_first():
     found |= {"labels": np.array([0, 1, 0]), "scores": np.array([0.5, 0.875, 0.1], np.float32)}
     drawn, rows = answers.objects(IMAGE, found, ["cat", "dog"], 0.3)
     assert rows == [["dog", 87.5, "20, 5, 50, 30"], ["cat", 50.0, "1, 1, 9, 9"]]
-    assert drawn.shape == (280, 420, 3) and drawn[40:200, 150:340].any() and not IMAGE.any()
+    assert drawn.shape == (280, 420, 3) and drawn[30:215, 135:355].any() and not IMAGE.any()
     assert answers.objects(IMAGE, found, ["cat", "dog"], 0.9)[1] == []
 
 
