@@ -10,6 +10,7 @@ from modules.backbones.fold_batchnorm import folded
 from modules.contracts import Backbone, ConfigError
 from modules.export.graph import Graph, image_graph
 from modules.export.preprocess import Geometry, Preprocess
+from modules.export.unpacked import Unpacked
 from modules.text.decoder import Decoder, State
 from modules.text.embedding import Placed, sinusoids
 from modules.text.encoder import EncoderOutput
@@ -162,12 +163,9 @@ def source_graphs(encoder: nn.Module, decoder: Decoder, settings: dict[str, Any]
         decoder: of the text.
         settings: of the first graph.
         length: tokens of a text at most.
-
-    Raises:
-        ConfigError: an encoder that cannot be exported.
     """
     if isinstance(encoder, RecurrentEncoder):
-        raise ConfigError("RecurrentEncoder cannot be exported, whose packed sequences have no counterpart there")
+        encoder = Unpacked(encoder)
     pair = for_export(nn.ModuleList([encoder, decoder]), length)  # together, because they may share an embedding
     sources = [torch.full(shape, 4) for shape in ((2, 5), (3, 7))]
     with torch.no_grad():

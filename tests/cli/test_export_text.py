@@ -41,9 +41,11 @@ def exported(graft, run: Path, *typed: str) -> dict:
     return found
 
 
-@pytest.mark.parametrize("cell", [[], ["--model.decoder", "RecurrentDecoder", "--model.decoder.cell", "lstm"]])
+@pytest.mark.parametrize("cell", ["", "gru", "lstm", "rnn"])
 def test_translation(graft, fit_once, cell):
-    run = fit_once(*TRANSLATION, *SHORT, *cell)
+    recurrent = "--model.encoder RecurrentEncoder --model.decoder RecurrentDecoder".split()
+    recurrent += ["--model.encoder.cell", cell, "--model.decoder.cell", cell]
+    run = fit_once(*TRANSLATION, *SHORT, *(recurrent if cell else ()))
     found = exported(graft, run, "--model.search.num_return_sequences", "2")
     assert found["metrics"]["onnx"]["test/bleu"] >= 0 and "alternatives" in found["differences"]
     Path("in.txt").write_text("A red circle.\n")
@@ -75,5 +77,3 @@ def test_what_cannot_be_exported_is_named(refused, fit_once):
     refused(2, ["export", "--ckpt_path", str(run), *sampled], "model.search.temperature", "0")
     refused(2, ["export", "--ckpt_path", str(run), "--half"], "--half")
     refused(2, ["export", "--ckpt_path", str(run), "--quantize", "static"], "--quantize")
-    run = fit_once(*TRANSLATION, *SHORT, "--model.encoder", "RecurrentEncoder")
-    refused(2, ["export", "--ckpt_path", str(run)], "RecurrentEncoder")

@@ -9,11 +9,13 @@ import torch
 from commands.export.search import search
 from commands.export.vocabulary import Vocabulary
 from modules.export.text import source_graphs, step_graph
+from modules.export.unpacked import Unpacked
 from modules.text.encoder import EncoderOutput
-from modules.text.recurrent import RecurrentDecoder
+from modules.text.recurrent import RecurrentDecoder, RecurrentEncoder
 from modules.text.search import Search
 from modules.text.show_attend_tell import ShowAttendTell
 from modules.text.tokenizer import Tokenizer
+from modules.text.tokens import PAD
 from modules.text.transformer import TransformerDecoder, TransformerEncoder
 
 TEXTS = [
@@ -71,6 +73,17 @@ def test_texts_equal_those_of_the_search(name, settings):
     assert [[(one.tokens, one.finished) for one in several] for several in found] == [
         [(one.tokens, one.finished) for one in several] for several in wanted
     ]
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
+def test_recurrent_encoders_do_without_packed_sequences(cell):
+    encoder = RecurrentEncoder(20, 16, 2, cell).eval()
+    tokens = torch.randint(4, 20, (3, 7))
+    tokens[0, 5:] = tokens[2, 1:] = PAD
+    with torch.no_grad():
+        found, wanted = Unpacked(encoder)(tokens), encoder(tokens)
+    torch.testing.assert_close(found.states, wanted.states)
+    torch.testing.assert_close(found.last, wanted.last)
 
 
 def test_a_translation_starts_the_same_for_any_length():
