@@ -139,11 +139,13 @@ class CLI(LightningCLI):
             check_trainer(dict(parts.trainer.items(branches=False)), self.model)
             typed, seed = shlex.split(command_line(*self.typed)), self.settings.seed_everything
             self.summary = Summary(self.name, self.subcommand, typed, seed, self.precision_reason)
-            facts = Facts(str(self.subcommand), command_line(*self.typed), tags_of(self.model))
-            self.trainer = build_trainer(parts, self.summary, self.directory, facts)
+            self.trainer = build_trainer(parts, self.summary, self.directory, self._facts())
         except BaseException:
             self.directory.release(failed=True)
             raise
+
+    def _facts(self) -> Facts:
+        return Facts(str(self.subcommand), command_line(*self.typed), tags_of(self.model))
 
     def build_parts(self) -> None:
         """Check the settings, and build data and model from them."""
