@@ -34,10 +34,14 @@ def suppress_by_torchvision(boxes: Tensor, scores: Tensor, threshold: float) -> 
 
     Groups are set apart; in float64 that moves no box by more than a rounding of its float32 area would.
     """
-    apart = (boxes.amax() - boxes.amin()).double().ceil() + 1
+    low, high = boxes.amin().double(), boxes.amax().double()
     groups = torch.arange(scores.shape[0], dtype=torch.float64, device=boxes.device)
-    moved = (boxes.double() + (groups * apart)[:, None, None]).reshape(-1, 4)
-    real = scores.reshape(-1).nonzero()[:, 0]
-    kept = torch.ops.torchvision.nms.default(moved[real], scores.reshape(-1)[real].double(), threshold)
-    found = torch.zeros_like(scores, dtype=torch.bool).reshape(-1)
-    return found.index_fill(0, real[kept], True).reshape(scores.shape)
+    moved = (boxes.double() + (groups * ((high - low).ceil() + 1))[:, None, None]).reshape(-1, 4)
+    # the operator's own description promises that at least two stay
+    away = low - torch.arange(3, 9, 3, dtype=torch.float64, device=boxes.device)[:, None].expand(-1, 2)
+    moved = torch.cat([moved, torch.cat([away, away + 1], 1)])
+    flat = torch.cat([scores.reshape(-1).double(), torch.full((2,), -1.0, dtype=torch.float64, device=boxes.device)])
+    real = flat.nonzero()[:, 0]
+    kept = torch.ops.torchvision.nms.default(moved[real], flat[real], threshold)
+    found = torch.zeros_like(flat, dtype=torch.bool).index_fill(0, real[kept], True)
+    return found[:-2].reshape(scores.shape)

@@ -115,6 +115,28 @@ def test_suppression_of_all_groups_at_once_is_that_of_each():
     assert 0 < kept.sum() < (scores > 0).sum() and not kept[scores == 0].any()
 
 
+class Suppress(torch.nn.Module):
+    def forward(self, boxes, scores):
+        return (suppress(boxes, scores, 0.5),)
+
+
+def test_files_suppress_as_torchvision_does(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    corner, side = torch.rand(3, 20, 2, generator=generator) * 30, torch.rand(3, 20, 2, generator=generator) * 40
+    inputs = {"boxes": torch.cat([corner, corner + side], -1), "scores": torch.rand(3, 20, generator=generator)}
+    graph = Graph(Suppress(), inputs, ["kept"], {name: {0: "groups"} for name in inputs})
+    write_onnx(graph, tmp_path / "model.onnx", {}, "suppress")
+    write_torch(graph, tmp_path / "model.pt2", {}, "suppress")
+    session, program = session_of(tmp_path / "model.onnx", 1), torch.export.load(tmp_path / "model.pt2").module()
+    boxes, scores = inputs.values()
+    for number in (20, 1, 0):  # of boxes, others are none
+        known = scores * (torch.arange(20) < number)
+        kept = suppress(boxes, known, 0.5)
+        assert torch.equal(program(boxes, known)[0], kept)
+        (found,) = session.run(None, {"boxes": boxes.numpy(), "scores": known.numpy()})
+        assert np.array_equal(found, kept.numpy()) and kept.any() == (number > 0)
+
+
 @pytest.mark.parametrize(
     ("settings", "names"),
     [
