@@ -113,6 +113,7 @@ ONE_STAGE = [
 ]
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     ("config", "typed"),
     [*(("detection", typed) for typed in ONE_STAGE), ("detection", ""), ("instance_segmentation", "")],

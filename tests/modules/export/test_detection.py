@@ -90,6 +90,7 @@ def test_a_graph_finds_what_pytorch_finds(case):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("size", [(128, 128), None])
 @pytest.mark.parametrize("case", CASES)
 def test_files_find_what_pytorch_finds(case, size, tmp_path):
