@@ -235,7 +235,7 @@ def test_the_zoo_draws_accuracy_against_cost(image_folder, tmp_path):
     root = image_folder({"train/cat": 96, "train/dog": 96, "test/cat": 4, "test/dog": 4}, size=(32, 32))
     path = tmp_path / "zoo.json"
     options = f"--networks lenet5 mobilenetv1_025 --out {tmp_path}/out --json {path} --data.batch_size 8"
-    fewer = ["--data.workers=0", "--trainer.max_epochs=1"]
+    fewer = ["--data.workers=0", "--trainer.max_epochs=1", "--model.optim.warmup=2"]
     zoo.main(["--root", str(root), *options.split(), *fewer])
     rows = written(path)["rows"]
     lenet, mobilenet = sorted(rows, key=lambda row: row["network"])
