@@ -7,10 +7,13 @@ from commands.export.batches import joined, samples_of
 from commands.export.runtime import OnnxModel
 from commands.trained import Trained
 from datamodules import DataModule
-from modules.contracts import ConfigError
+from modules.contracts import Batch, ConfigError, DataError, Prediction
 from modules.text.search import Search
 from tasks import Task
 from tasks.text_generation import TextGeneration
+
+INPUTS = {"image": "image", "video": "video", "text": "source", "noise": "noise"}
+"""Kind of the samples of a file -> key of a batch that holds them."""
 
 
 def read_exported(argv: list[str]) -> tuple[Trained | None, OnnxModel | None, list[str]]:
@@ -42,4 +45,13 @@ def answer_by(model: OnnxModel | None, task: Task, data: DataModule) -> None:
             task.search_by(Search(**model.metadata["settings"]["search"]))
         if model.kind == "image":
             data.set_original_size()
-        task.answer_by(lambda batch: joined(model(samples_of(batch))))
+
+        def answer(batch: Batch) -> Prediction:
+            if INPUTS[model.kind] not in batch:
+                raise DataError(
+                    f"{model.path} takes {model.kind}, but {type(data).__name__} gives {', '.join(batch)}: "
+                    f"choose other --data"
+                )
+            return joined(model(samples_of(batch)))
+
+        task.answer_by(answer)

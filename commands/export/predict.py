@@ -78,6 +78,8 @@ def predict(own: argparse.Namespace) -> bool:
     if own.threshold is not None and not 0 <= own.threshold <= 1:
         raise ConfigError(f"predictions.threshold is {own.threshold:g}, but it is a score, 0 to 1")
     model, root = OnnxModel(Path(own.onnx).expanduser()), Path(own.data_root).expanduser()
+    if model.kind != "image":
+        raise DataError(f"{own.onnx} takes {model.kind}, but UnlabeledImages gives images: choose other --data")
     if not root.is_dir():
         raise DataError(f"data.root {root} is not a folder")
     images = find_images(root)

@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.helpers.commands import results, values
 from tests.helpers.errors import assert_named
@@ -57,6 +58,12 @@ def test_an_exported_file_translates_the_same(run, graft, tmp_path):
         assert graft("predict", *weights, *typed, "--run_dir", name) == (0, "")
     ours, theirs = (Path(name, "predictions/predict.csv").read_text() for name in ("torch", "onnx"))
     assert ours == theirs
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (40, 40)).save("photos/a.png")
+    for more in ([], ["--trainer.precision", "32"]):
+        typed = ["--data", "UnlabeledImages", "--data.root", "photos", *more]
+        code, said = graft("predict", "--onnx", "model.onnx", *typed, "--run_dir", "odd")
+        assert code == 1 and "takes text" in said and "UnlabeledImages" in said
 
 
 def test_standard_input_is_translated_and_the_best_few_are_listed(run, graft, monkeypatch):
