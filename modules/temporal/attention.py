@@ -43,4 +43,4 @@ class Attention(Fusion):
             made, given = self.position.shape[1], frames.shape[1]
             raise ConfigError(f"fusion attention is made for {made} frames, not for {given}: set --data.frames {made}")
         placed = frames + self.position[:, : frames.shape[1]]
-        return as_maps(self.encoder(torch.cat([self.token.expand(len(frames), -1, -1), placed], 1))[:, 0])
+        return as_maps(self.encoder(torch.cat([self.token.expand(frames.shape[0], -1, -1), placed], 1))[:, 0])
