@@ -48,7 +48,7 @@ def test_an_encoder_or_decoder_names_what_is_out_of_range(part, section, name, v
         (lambda: Linear(FEATURES, 2, label_smoothing=5), "head.label_smoothing", 5),
         (lambda: Timm("test_resnet", drop_path=2), "backbone.drop_path", 2),
         (lambda: Torchvision("convnext_tiny", drop_path=2), "backbone.drop_path", 2),
-        (lambda: SimCLR("test_resnet", drop_path=2), "model.drop_path", 2),
+        (lambda: SimCLR(backbone="test_resnet", drop_path=2), "model.drop_path", 2),
         (lambda: Classification(["a", "b"], backbone="test_resnet", mixup=-1), "model.mixup", -1),
         (lambda: Classification(["a", "b"], backbone="test_resnet", cutmix=-1), "model.cutmix", -1),
         (lambda: Classification(["a", "b"], backbone="test_resnet", aux_loss_weight=-1), "model.aux_loss_weight", -1),
