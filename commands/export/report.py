@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from commands.export.agreement import Difference, Tolerance
-from modules.contracts import writing
+from modules.contracts import counted, writing
 
 
 class Side(NamedTuple):
@@ -68,7 +68,8 @@ class Report(NamedTuple):
 
     def print(self, console: Console) -> None:
         """Print the table."""
-        title = f"Export in {self.precision}, {self.samples:,} {self.noun}, {torch.get_num_threads()} threads"
+        counts = f"{counted(self.samples, self.noun)}, {counted(torch.get_num_threads(), 'threads')}"
+        title = f"Export in {self.precision}, {counts}"
         table = Table(title=title, title_justify="left")
         for column in ("", *(side.name for side in self.sides)):
             table.add_column(column, justify="left" if not column else "right", overflow="fold")
