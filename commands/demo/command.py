@@ -1,22 +1,22 @@
 """`python cli.py demo --ckpt_path RUN`: a page on which a run is tried."""
 
-import argparse
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NoReturn
 
+from commands.extras import require
 from commands.overview import program
+from commands.own_options import OwnOptions
 from commands.predictor import Predictor
-from commands.serve.command import MAX_BYTES, MAX_PIXELS, listening, require, url
+from commands.serve.command import MAX_BYTES, MAX_PIXELS, listening, url
 from modules.contracts import ConfigError, check_range
 
 OFFLINE = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
 """Variables that keep Gradio from telling its makers of the page, and from asking for newer versions."""
 
 
-class Options(argparse.ArgumentParser):
-    """The command's own options; errors become one sentence, and the rest are settings of `predict`."""
+class Options(OwnOptions):
+    """The command's own options; the rest are settings of `predict`."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -25,14 +25,10 @@ class Options(argparse.ArgumentParser):
             "Opens a page on which a run is tried: drop an image and see labels, boxes, masks or a caption, type a "
             "sentence, move through the noise of a generator. Ends by Ctrl-C.",
             f"Other options are settings of {program()} predict, such as --model.tta.flip true.",
-            allow_abbrev=False,
         )
         self.add_argument("--ckpt_path", help="a .ckpt file or a run directory")
         self.add_argument("--host", default="127.0.0.1", help="address; 0.0.0.0 is every one of this machine")
         self.add_argument("--port", type=int, default=7860, help="0 takes a free one; default 7860")
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"demo: {message}")
 
 
 def demo(argv: list[str]) -> None:

@@ -19,7 +19,7 @@ from modules.contracts import ConfigError, writing
 from modules.export import Graph, ImageGraph
 
 OPSET = 20
-"""Of every file; onnxruntime 1.17 and later run it."""
+"""Version of ONNX's operators in every file; onnxruntime 1.17 and later run it."""
 LOGGERS = ("torch.onnx", "torch.export", "torch._export", "torch._dynamo", "torch.fx", "onnxscript", "onnx_ir", "root")
 
 

@@ -3,11 +3,12 @@
 import argparse
 import os
 import socket
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from commands.extras import require
 from commands.overview import program
+from commands.own_options import OwnOptions
 from commands.predictor import Predictor
 from modules.contracts import ConfigError, check_range
 
@@ -16,8 +17,8 @@ MAX_BYTES = {"image": 20_000_000, "video": 200_000_000, "text": 64_000, "noise":
 MAX_PIXELS = 50_000_000
 
 
-class Options(argparse.ArgumentParser):
-    """The command's own options; errors become one sentence, and the rest are settings of `predict`."""
+class Options(OwnOptions):
+    """The command's own options; the rest are settings of `predict`."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -26,7 +27,6 @@ class Options(argparse.ArgumentParser):
             "Answers requests for predictions over HTTP: POST /predict, GET /health, /metrics, /openapi.json and a "
             "page that describes them. Ends by Ctrl-C or SIGTERM, after the requests that are under way.",
             f"Other options are settings of {program()} predict, such as --model.tta.flip true.",
-            allow_abbrev=False,
         )
         self.add_argument("--ckpt_path", help="a .ckpt file or a run directory")
         self.add_argument("--onnx", metavar="FILE", help="a file that `export` wrote, in place of a checkpoint")
@@ -43,9 +43,6 @@ class Options(argparse.ArgumentParser):
         self.add_argument("--batch_size", type=int, help="samples that are predicted together; default the run's")
         text = "seconds that a sample waits for others; default 0.005"
         self.add_argument("--batch_timeout", type=float, default=0.005, help=text)
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"serve: {message}")
 
 
 def serve(argv: list[str]) -> None:
@@ -103,17 +100,6 @@ def check_options(own: argparse.Namespace) -> None:
             check_range(f"--{name}", value, low, 65535 if name == "port" else float("inf"))
     if own.token is not None and not (own.token.isascii() and own.token.isprintable() and own.token.strip()):
         raise ConfigError("--token is empty or holds other characters than ASCII: choose another, or leave it out")
-
-
-def require(extra: str, *packages: str) -> None:
-    """Check that the packages of an extra are installed.
-
-    Raises:
-        ConfigError: one is not; says how to install it.
-    """
-    for package in packages:
-        if find_spec(package) is None:
-            raise ConfigError(f'{extra} needs {package}, which is not installed: pip install "graft[{extra}]"')
 
 
 def listening(host: str, port: int) -> socket.socket:

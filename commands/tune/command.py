@@ -1,7 +1,6 @@
 """`python cli.py tune`: a search for better settings of a `fit`, trained by one process per trial."""
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Any
 
 import yaml
@@ -11,6 +10,7 @@ from callbacks.run_directory import RunDirectory
 from commands import child
 from commands.arguments import configs_first, flatten
 from commands.defaults import completed
+from commands.extras import require
 from commands.fit import CLI
 from commands.given_settings import typed_names
 from commands.next_commands import command_line
@@ -41,8 +41,8 @@ class Tune(CLI):
         self.command = command_line(*argv)
         self.plan = typed_plan(argv[1:])._replace(command=self.command)
         child.check_alone("tune")
-        if not self.plan.shown and find_spec("optuna") is None:
-            raise ConfigError('tune needs optuna, which is not installed: pip install "graft[tune]"')
+        if not self.plan.shown:
+            require("tune", "optuna")
         self.space = read_space(self.plan.space) if self.plan.space else {}
         self._check_space()
         super().__init__(["fit", *self.plan.typed])

@@ -65,7 +65,7 @@ def test_examples_are_of_the_test_split_and_missing_data_is_said(trained, tmp_pa
 def test_commands_that_cannot_show_a_page_are_refused(refused, trained, monkeypatch):
     refused(2, ["demo"], "--ckpt_path")
     refused(2, ["demo", "--ckpt_path", str(trained), "--port", "-1"], "--port")
-    monkeypatch.setattr("commands.serve.command.find_spec", lambda name: None)
+    monkeypatch.setattr("commands.extras.find_spec", lambda name: None)
     refused(2, ["demo", "--ckpt_path", str(trained)], "gradio", "graft[demo]")
 
 

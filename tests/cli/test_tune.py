@@ -145,7 +145,7 @@ def test_tune_has_a_help(graft, capsys):
 
 
 def test_the_extra_is_named_where_optuna_is_missing(refused, monkeypatch):
-    monkeypatch.setattr("commands.tune.command.find_spec", lambda name: None)
+    monkeypatch.setattr("commands.extras.find_spec", lambda name: None)
     refused(2, TUNE, "optuna", "graft[tune]")
 
 
