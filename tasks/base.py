@@ -1,12 +1,13 @@
 """Base of all tasks: optimizer, checks of the data, logging, checkpoint contents."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal
 
 import lightning as L
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.utilities import GradClipAlgorithmType
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from modules.contracts import Backbone, Batch, ConfigError
@@ -137,6 +138,27 @@ class Task(Evaluation, TrainMetrics, Scheduled):
         """
         features = "" if self.backbone is None else ", but with --features it gives the features of its backbone"
         raise ConfigError(f"{type(self).__name__} has no export{features}")
+
+    def targets(self, batch: Batch, wanted: str | None = None) -> list[Any]:
+        """Targets of explanations, one per sample (or view) of a batch, for `target_score`; null where there is none.
+
+        Args:
+            batch: as the network sees it, after `on_after_batch_transfer`.
+            wanted: as typed: class, number of a box, word, ...; null is what the network itself finds.
+
+        Raises:
+            ConfigError: there is no such target, or the task has none at all.
+        """
+        raise ConfigError(f"{type(self).__name__} has no score of single samples, so that nothing can be explained")
+
+    def target_score(self, batch: Batch, targets: Sequence[Any]) -> Tensor:
+        """Score (B,) of a target per sample, as high as the network finds it present; differentiable.
+
+        Args:
+            batch: as the network sees it: normalized floats, at which gradients may be taken, and the keys beside them.
+            targets: as `targets` gives them, such as the index of a class.
+        """
+        raise NotImplementedError
 
     def chance_loss(self) -> float | None:
         """Training loss of a network that finds all answers equally likely, as before training.

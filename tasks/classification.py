@@ -1,5 +1,6 @@
 """Image classification: fine-tuned, from scratch, or as a linear probe."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -16,6 +17,7 @@ from modules.contracts.data_info import DataInfo, class_names
 from modules.export import Classifier, Graph, Preprocess, image_graph
 from modules.heads import Linear, published
 from modules.heads.base import ClassificationHead, HeadFactory
+from modules.insight.targets import class_index, class_score
 from modules.metrics.bootstrap import Statistic
 from modules.metrics.bootstrap.answers import answers, of_answers
 from modules.metrics.bootstrap.records import per_item
@@ -124,6 +126,13 @@ class Classification(VisionTask):
             values["loss_auxiliary"] = sum(self.head.loss(logits(), label) for logits in self.auxiliaries)
         self.log_step(values, len(label))
         return values["loss"] + self.aux_loss_weight * values.get("loss_auxiliary", 0)
+
+    def targets(self, batch: Batch, wanted: str | None = None) -> list[int]:
+        found = self(batch["image"]).argmax(1).tolist()
+        return found if wanted is None else [class_index(wanted, self.classes or ())] * len(found)
+
+    def target_score(self, batch: Batch, targets: Sequence[int]) -> Tensor:
+        return class_score(self(batch["image"]), targets)
 
     def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
         network = Classifier(folded(self.backbone), self.head)

@@ -1,5 +1,6 @@
 """Object detection: boxes, classes, scores."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal, cast
 
@@ -21,6 +22,7 @@ from modules.export import Graph, ObjectFinder, Preprocess, check_exportable, im
 from modules.heads.base import HeadFactory
 from modules.heads.detection import DetectionHead, Detector, FasterRCNN
 from modules.heads.detection.base import Target
+from modules.insight.targets import Box, box_score, find_box
 from modules.metrics.bootstrap import Statistic
 from modules.metrics.detection import DetectionScores, Report, protocols
 from modules.metrics.detection_arrays import Kind
@@ -128,6 +130,13 @@ class Detection(VisionTask):
         loss = sum(losses.values())
         self.log_step({"loss": loss} | {f"loss_{name}": value.detach() for name, value in losses.items()})
         return loss
+
+    def targets(self, batch: Batch, wanted: str | None = None) -> list[Box | None]:
+        """See `Task`: the box of that number, of the best score first; the best one by default."""
+        return [find_box(found, wanted) for found in self(*_shown(batch))]
+
+    def target_score(self, batch: Batch, targets: Sequence[Box]) -> Tensor:
+        return box_score(self(*_shown(batch)), targets)
 
     def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
         check_exportable(self.head, self.tiled)

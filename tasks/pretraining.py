@@ -1,13 +1,16 @@
 """Base of self-supervised pretraining methods, with and without a momentum teacher."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
 from modules.contracts import Batch, ConfigError, Prediction
 from modules.contracts.data_info import DataInfo
 from modules.export import Graph, Preprocess, feature_graphs
+from modules.insight.targets import number
 from modules.training.accumulation import total_steps
 from modules.training.teacher import Teacher, momentum_at
 from tasks.base import Stage
@@ -70,6 +73,19 @@ class Pretraining(VisionTask):
 
     def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
         return feature_graphs(preprocess, self.exported, self.pools)
+
+    def targets(self, batch: Batch, wanted: str | None = None) -> list[Tensor]:
+        """See `Task`: features of the image that each one is compared with, that of a number or the next."""
+        features = self.features(batch["image"])
+        if len(features) < 2:
+            raise ConfigError(f"{type(self).__name__} is explained by what two images share: give two or more")
+        if wanted is None:
+            return list(features.roll(-1, 0))
+        return [features[number(wanted, len(features), "an image to compare with")]] * len(features)
+
+    def target_score(self, batch: Batch, targets: Sequence[Tensor]) -> Tensor:
+        """See `Task`: cosine similarity of the features with those of another image."""
+        return cosine_similarity(self.features(batch["image"]).float(), torch.stack(list(targets)).float())
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         return {"features": self.features(batch["image"])}

@@ -1,6 +1,7 @@
 """Semantic segmentation: a class for every pixel."""
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar, cast
 
@@ -17,6 +18,7 @@ from modules.decoding.tta import TTA, TiledTTA
 from modules.export import Graph, Preprocess, Segmenter, image_graph
 from modules.heads import FCN, UNet
 from modules.heads.base import DenseHead, HeadFactory
+from modules.insight.targets import Region, find_region, region_score
 from modules.layers.blocks import resize
 from modules.losses.segmentation import SegmentationLoss
 from modules.metrics.bootstrap import Statistic, Sums
@@ -127,6 +129,12 @@ class SemanticSegmentation(VisionTask):
         parts = {f"loss_{name}": value for name, value in terms.items()}
         self.log_step({"loss": loss} | (parts if len(parts) > 1 else {}))
         return loss
+
+    def targets(self, batch: Batch, wanted: str | None = None) -> list[Region]:
+        return [find_region(logits, wanted, self.classes or ()) for logits in self(batch["image"])]
+
+    def target_score(self, batch: Batch, targets: Sequence[Region]) -> Tensor:
+        return region_score(self(batch["image"]), targets)
 
     def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
         network = Segmenter(

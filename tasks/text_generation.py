@@ -1,6 +1,7 @@
 """Base of text generation tasks: training by teacher forcing, evaluation by beam search."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, ClassVar, cast
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from modules.contracts import GREEDY, Batch, ConfigError, Prediction
 from modules.export.text import check_search
+from modules.insight.targets import Word, find_word, word_score
 from modules.losses.text import label_smoothed_cross_entropy
 from modules.metrics.bootstrap import Statistic, Sums
 from modules.metrics.sentence_metric import Corpus
@@ -146,6 +148,14 @@ class TextGeneration(Task):
 
     def _greedily(self, stage: Stage) -> bool:
         return stage == "val" and self.trainer.state.fn == "fit"
+
+    def targets(self, batch: Batch, wanted: str | None = None) -> list[Word | None]:
+        """See `Task`: a word of the generated text; the longest one by default."""
+        texts = [best.tokens for best, *_ in self.search(self.decoder, self.memory(batch))]
+        return [Word(text, *find_word(self.tokenizers[-1].pieces(text), wanted)) if text else None for text in texts]
+
+    def target_score(self, batch: Batch, targets: Sequence[Word]) -> Tensor:
+        return word_score(self.decoder, self.memory(batch), targets)
 
     def written(self, found: list[list[Hypothesis]]) -> Prediction:
         """Texts of the best hypotheses, flags `finished`, and alternatives if several are returned."""

@@ -1,5 +1,6 @@
 """Video classification: one class per clip, from one frame to 3-D convolution."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from modules.contracts.data_info import DataInfo, class_names
 from modules.export import ClipClassifier, Graph, Preprocess, clip_graph
 from modules.heads import Linear
 from modules.heads.base import ClassificationHead, HeadFactory
+from modules.insight.targets import class_index, class_score
 from modules.metrics.bootstrap import Statistic
 from modules.metrics.bootstrap.answers import answers, of_answers
 from modules.metrics.bootstrap.records import per_item
@@ -98,6 +100,13 @@ class Video(VisionTask):
         accuracy = (logits.argmax(1) == label).float().mean()
         self.log_step({"loss": loss, "accuracy": accuracy}, len(label))
         return loss
+
+    def targets(self, batch: Batch, wanted: str | None = None) -> list[int]:
+        found = self(batch["video"]).argmax(1).tolist()
+        return found if wanted is None else [class_index(wanted, self.classes or ())] * len(found)
+
+    def target_score(self, batch: Batch, targets: Sequence[int]) -> Tensor:
+        return class_score(self(batch["video"]), targets)
 
     def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
         network = deepcopy(ClipClassifier(self.backbone, self.fusion, self.head)).eval()

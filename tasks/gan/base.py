@@ -1,6 +1,6 @@
 """Base of GANs: losses of discriminator and generator, validation metrics, and image generation."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from modules.contracts import Batch, Prediction
 from modules.contracts.data_info import class_names
 from modules.gan import BackboneDiscriminator, Condition, DCGANDiscriminator, DCGANGenerator, ImageSpec
 from modules.gan.contracts import DiscriminatorFactory, GeneratorFactory
+from modules.insight.targets import class_index
 from modules.losses.adversarial import GANLoss, Penalty
 from modules.training.ema import ema_update, warmed_up
 from modules.training.optim import Optim
@@ -143,6 +144,16 @@ class AdversarialTask(Generation):
         self.measured |= losses
         self.log_step(self.measured)
         return losses
+
+    def targets(self, batch: Batch, wanted: str | None = None) -> list[int | None]:
+        """See `Task`: the class that a conditional discriminator judges by; the first one by default."""
+        index = class_index(wanted or "0", self.classes or ()) if self.condition else None
+        return [index] * len(batch["image"])
+
+    def target_score(self, batch: Batch, targets: Sequence[int | None]) -> Tensor:
+        """See `Task`: score of the discriminator, higher for real; images (B, C, H, W) are floats in -1..1."""
+        label = torch.tensor(targets, device=self.device) if self.condition else None
+        return self.discriminator(batch["image"], label).score.float()
 
     def constrain(self) -> None:
         """Constrain the discriminator's parameters after each of its steps; does nothing by default."""

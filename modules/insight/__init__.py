@@ -1,0 +1,1 @@
+"""Insight into trained networks: layers by name, attribution maps, and the faithfulness of these maps."""

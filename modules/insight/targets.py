@@ -1,0 +1,170 @@
+"""Targets that a prediction is explained by, and their differentiable scores, one (B,) for a batch."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torchvision.ops import box_iou
+
+from modules.contracts import ConfigError, suggest
+from modules.decoding.boxes import Detection
+from modules.text.decoder import Decoder
+from modules.text.encoder import EncoderOutput
+from modules.text.tokens import BOS, PAD
+
+
+class Box(NamedTuple):
+    """A detected object: `box` float (4,) xyxy in pixels of the network's image, `label` in 0..C-1, `score` 0..1."""
+
+    box: Tensor
+    label: int
+    score: float
+
+
+class Region(NamedTuple):
+    """A class at some pixels of a class map: `label` in 0..C-1, `pixels` bool (H, W) of the network's image."""
+
+    label: int
+    pixels: Tensor
+
+
+class Word(NamedTuple):
+    """A word of a text: its tokens are those of `tokens` in [start, end), given the ones before."""
+
+    tokens: list[int]
+    start: int
+    end: int
+
+
+def class_index(wanted: str, classes: Sequence[str]) -> int:
+    """Index of a class by its name or number.
+
+    Raises:
+        ConfigError: there is none; names the nearest.
+    """
+    if wanted in classes:
+        return list(classes).index(wanted)
+    if wanted.isdecimal() and int(wanted) < len(classes):
+        return int(wanted)
+    names = f"{', '.join(classes[:12])}{', ...' * (len(classes) > 12)}"
+    hint = suggest(wanted, list(classes)) or f": choose one of {names}, or a number below {len(classes)}"
+    raise ConfigError(f"--target is {wanted!r}, which is no class{hint}")
+
+
+def number(wanted: str, count: int, what: str) -> int:
+    """Index of one of `count` things by its number.
+
+    Raises:
+        ConfigError: no number, or too high.
+    """
+    if not wanted.isdecimal() or int(wanted) >= count:
+        there = f"0 to {count - 1}" if count else "of which there are none here"
+        raise ConfigError(f"--target is {wanted!r}, but must be the number of {what}: {there}")
+    return int(wanted)
+
+
+def class_score(logits: Tensor, targets: Sequence[int]) -> Tensor:
+    """Logits (B,) of a class each, of (B, C)."""
+    return logits.float().gather(1, torch.as_tensor(targets, device=logits.device)[:, None])[:, 0]
+
+
+def box_score(found: Sequence[Detection], targets: Sequence[Box]) -> Tensor:
+    """Scores (B,) of a box each: highest product of score and IoU over the detections of its class.
+
+    0 where none overlaps the box (Petsiuk et al. 2021, D-RISE).
+
+    Args:
+        found: detections of each image, whose scores have gradients.
+        targets: a box of each image.
+    """
+    scores = []
+    for one, target in zip(found, targets, strict=True):
+        same = one["labels"] == target.label
+        overlap = box_iou(one["boxes"][same].detach(), target.box[None].to(one["boxes"]))[:, 0]
+        product = one["scores"][same] * overlap
+        scores.append(product.max() if len(product) else one["scores"].sum() * 0)
+    return torch.stack(scores)
+
+
+def find_box(found: Detection, wanted: str | None) -> Box | None:
+    """Detection of an image by its number, by default the best; null without any.
+
+    Raises:
+        ConfigError: there are not so many.
+    """
+    if wanted is None and not len(found["boxes"]):
+        return None
+    i = number(wanted or "0", len(found["boxes"]), "a box, the best score first")
+    return Box(found["boxes"][i].detach(), int(found["labels"][i]), found["scores"][i].item())
+
+
+def region_score(logits: Tensor, targets: Sequence[Region]) -> Tensor:
+    """Mean logit (B,) of a class over its pixels each, of (B, C, H, W)."""
+    pairs = zip(logits.float(), targets, strict=True)
+    return torch.stack([one[target.label][target.pixels.to(one.device)].mean() for one, target in pairs])
+
+
+def find_region(logits: Tensor, wanted: str | None, classes: Sequence[str]) -> Region:
+    """Region of an image that has a class, or the class of a pixel.
+
+    Args:
+        logits: (C, H, W).
+        wanted: class by its name or number, or the pixel `x,y`; null is the largest class found but the background.
+        classes: names.
+
+    Raises:
+        ConfigError: no class, or a pixel outside of the image.
+    """
+    found = logits.argmax(0)
+    height, width = found.shape
+    if wanted and (place := re.fullmatch(r"(\d+),(\d+)", wanted)):
+        x, y = map(int, place.groups())
+        if x >= width or y >= height:
+            raise ConfigError(f"--target is {wanted!r}, but the image has pixels up to {width - 1},{height - 1}")
+        pixels = torch.zeros_like(found, dtype=torch.bool)
+        pixels[y, x] = True
+        return Region(int(found[y, x]), pixels)
+    if wanted is None:
+        counts = found.flatten().bincount(minlength=len(classes))
+        counts[[i for i, name in enumerate(classes) if name == "background"]] = 0
+        label = int(counts.argmax())
+    else:
+        label = class_index(wanted, classes)
+    pixels = found == label
+    return Region(label, pixels if pixels.any() else ~pixels)
+
+
+def word_score(decoder: Decoder, memory: EncoderOutput, targets: Sequence[Word]) -> Tensor:
+    """Log-probability (B,) of a word each, given the source and the tokens before it (teacher forcing)."""
+    device = memory.states.device
+    texts = [torch.tensor([BOS, *one.tokens[: one.end]], device=device) for one in targets]
+    text = pad_sequence(texts, batch_first=True, padding_value=PAD)
+    logs = decoder(text[:, :-1], memory).float().log_softmax(2).gather(2, text[:, 1:, None])[..., 0]
+    return torch.stack([row[one.start : one.end].sum() for row, one in zip(logs, targets, strict=True)])
+
+
+def find_word(pieces: Sequence[str], wanted: str | None) -> tuple[int, int]:
+    """First and last + 1 piece of a word by its number or spelling; null is the longest one.
+
+    Args:
+        pieces: spelling of each piece: `▁` begins a word, `##` continues one.
+        wanted: number or spelling.
+
+    Raises:
+        ConfigError: there is none; names the words.
+    """
+    marked = any(piece.startswith("▁") for piece in pieces)
+    starts = [i for i, piece in enumerate(pieces) if i == 0 or (piece[0] == "▁" if marked else piece[:2] != "##")]
+    spans = list(zip(starts, [*starts[1:], len(pieces)], strict=True))
+    words = ["".join(pieces[a:b]).replace("▁", "").replace("##", "") for a, b in spans]
+    if wanted is None:
+        wanted = str(max(range(len(words)), key=lambda i: len(words[i])))
+    if wanted in words:
+        return spans[words.index(wanted)]
+    if wanted.isdecimal():
+        return spans[number(wanted, len(words), "a word of the output")]
+    text = " ".join(words)
+    raise ConfigError(f"--target is {wanted!r}, which is no word of the output {text!r}{suggest(wanted, words)}")
