@@ -29,7 +29,7 @@ from commands.checkpoints import first_saved, resolve_starts, resume_or_start
 from commands.cluster import launched
 from commands.errors import readable
 from commands.evaluate import Trainer
-from commands.export.exported import answer_by, read_exported
+from commands.export.exported import answer_by, in_words, read_exported
 from commands.handed_on import check_folds, typed_data
 from commands.home import expand_home
 from commands.linking import check_views, link
@@ -155,7 +155,7 @@ class CLI(LightningCLI):
             raise ConfigError(f"ckpt_path {self.settings.ckpt_path} stands in a YAML: type it as --ckpt_path")
         resolve_starts(self.settings.model.init_args)
         before = settings_before(self.trained) if self.trained and self.subcommand == "fit" else {}
-        self.precision_reason = choose_precision(self.settings.trainer, before)
+        self.precision_reason = choose_precision(self.settings.trainer, before, in_words(self.exported))
         check_training_options(str(self.subcommand), self.settings, self.typed, self.trained, before)
         check_folds(str(self.subcommand), self.settings.data, self.trained.settings["data"] if self.trained else {})
         if before:
@@ -212,7 +212,7 @@ class CLI(LightningCLI):
         try:
             found = getattr(self.trainer, subcommand)(**self._prepare_subcommand_kwargs(subcommand))
             if subcommand != "fit" and self.trained:
-                self.summary.results.set_weights(self.trained.path.stem, self.trained.epoch)
+                self.summary.results.set_weights(self.trained.path.stem, self.trained.epoch, in_words(self.exported))
             if subcommand == "evaluate":
                 self.summary.set_rows([result._asdict() for result in found])
             if subcommand == "fit":

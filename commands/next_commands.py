@@ -62,7 +62,8 @@ def _after_others(argv: list[str], task: Task, data: DataModule) -> list[Command
     weights = f"runs/{run_name(argv)}/latest" if run == "latest" else run
     if command == "evaluate" or (task.pretraining and weights):
         return _fine_tune(argv, str(weights), task, data)
-    trained = [*_configs(argv), *(["--ckpt_path", run] if run else []), *_words(argv, "--model")]
+    weights_of = ["--ckpt_path", run] if run else _words(argv, "--onnx")
+    trained = [*_configs(argv), *weights_of, *_words(argv, "--model")]
     if command != "predict":
         unseen = command == "validate" and data.has("test")
         test = [("test", ["test", *trained, *_words(argv, "--data")])] if unseen else []

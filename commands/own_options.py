@@ -2,6 +2,8 @@
 
 import argparse
 import re
+import shutil
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -19,7 +21,7 @@ class OwnOptions(argparse.ArgumentParser):
     """
 
     def __init__(self, prog: str, usage: str, description: str, epilog: str | None = None):
-        super().__init__(prog, usage, description, epilog, allow_abbrev=False)
+        super().__init__(prog, _wrapped(usage), description, epilog, allow_abbrev=False)
 
     def add_flag(self, option: str, text: str) -> None:
         """Add an option that is typed alone, or as the flags of `fit` with `true` or `false`."""
@@ -42,6 +44,14 @@ class OwnOptions(argparse.ArgumentParser):
         option, _, said = message.removeprefix("argument ").rpartition(": ")
         said = "has no value: type one after it" if said == "expected one argument" else said
         raise ConfigError(f"{option.rpartition('/')[2] or command + ':'} {said}")
+
+
+def _wrapped(usage: str) -> str:
+    """The usage in lines of the terminal's width, without a break inside brackets."""
+    whole = re.sub(r"\[.*?\]", lambda option: option[0].replace(" ", "\0"), f"usage: {usage}")
+    width = shutil.get_terminal_size().columns - 2
+    lines = textwrap.wrap(whole, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace("\0", " ").removeprefix("usage: ")
 
 
 def _joined(words: Sequence[str], known: set[str]) -> list[str]:

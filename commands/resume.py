@@ -47,16 +47,20 @@ def write_settings(path: Path, command: str, text: str, settings: dict[str, Any]
     return True
 
 
-def choose_precision(trainer: Namespace, before: dict[str, Any]) -> str:
+def choose_precision(trainer: Namespace, before: dict[str, Any], file: str = "") -> str:
     """Replace precision `auto` by the precision chosen here, so that config.yaml reproduces the run anywhere.
 
     Args:
         trainer: its settings, which are changed.
         before: settings of the run that is resumed, whose precision is kept; empty for others.
+        file: that answers in place of the network, with its own precision; torch computes the metrics alone.
 
     Returns:
         The reason for the precision.
     """
+    if file:
+        trainer.precision = "32-true"
+        return f"for the metrics; {file}"
     if trainer.precision == AUTO and trainer.plugins:
         return "as trainer.plugins have it"  # they may hold one; the trainer looks
     kind = trainer.accelerator if isinstance(trainer.accelerator, str) else trainer.accelerator.class_path

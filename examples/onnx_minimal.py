@@ -27,27 +27,35 @@ Run = Callable[..., dict[str, np.ndarray]]
 
 
 def main(model: str, samples: list[str]) -> None:
-    """Print the answers of the file `model` for samples; maps of classes and generated images go to PNG files."""
+    """Print the answers of the file `model` for samples; maps of classes and generated images go to files."""
     run, about = opened(Path(model))
+    if "task" not in about:
+        raise ValueError(f"{model} is one step of a decoder, or of another program: give the model.onnx of an export")
     for name in samples:
         found = KINDS[about.get("kind", "image")](name, run, about)
         if "search" in about["settings"]:
             step, _ = opened(Path(model).with_name(about["parts"]["decoder"]))
             found = {"text": written(found, step, about["settings"])}
         print(f"{name}: {said(found, about['classes'], about.get('threshold') or 0.5)}")
-        for key in found.keys() & {"mask", "generated"}:
-            Image.fromarray(found[key].squeeze()).save(f"{name.rpartition('.')[0] or name}_{key}.png")
+        for key in found.keys() & {"mask", "generated", "features"}:
+            path = f"{name.rpartition('.')[0] or name}_{key}.{'npy' if key == 'features' else 'png'}"
+            if key == "features":
+                np.save(path, found[key])
+            else:
+                Image.fromarray(found[key].squeeze()).save(path)
+            print(f"  {key} in {path}")
 
 
 def opened(path: Path) -> tuple[Run, dict[str, Any]]:
-    """A file as a function of its inputs, and its metadata."""
+    """A file as a function of its inputs, and its metadata; these are empty in files of others."""
+    path.stat()  # says if there is none
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
 
     def run(**inputs: np.ndarray) -> dict[str, np.ndarray]:
         return dict(zip(names, session.run(names, inputs), strict=True))
 
-    return run, json.loads(session.get_modelmeta().custom_metadata_map["graft"])
+    return run, json.loads(session.get_modelmeta().custom_metadata_map.get("graft", "{}"))
 
 
 def image(name: str, run: Run, about: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -108,7 +116,10 @@ def ours() -> tuple[Any, Any]:
     """The modules `search` and `vocabulary`, which lie in this program or beside this file."""
     folder = Path(__file__).resolve().parents[1] / "commands" / "export"
     sys.path.append(str(folder))
-    return import_module("search"), import_module("vocabulary")
+    try:
+        return import_module("search"), import_module("vocabulary")
+    except ModuleNotFoundError as error:
+        raise ValueError("text takes search.py and vocabulary.py of commands/export, beside this file") from error
 
 
 KINDS = {"image": image, "video": video, "text": text, "noise": noise}
@@ -154,4 +165,9 @@ def said(found: dict[str, np.ndarray], classes: list[str] | None, threshold: flo
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    try:
+        main(sys.argv[1], sys.argv[2:])
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")

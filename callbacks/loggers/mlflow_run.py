@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.loggers.facts import Facts, run_title
 from callbacks.loggers.fault_tolerant import reason
-from modules.contracts import ConfigError, writing
+from modules.contracts import ConfigError, from_here, writing
 
 MLFLOW_ID = ".mlflow_id"
 PASSWORD = r"//[^/@\s]+@"  # and user, in an address
@@ -51,8 +51,7 @@ class MLflowRun(MLFlowLogger):
         if address.startswith("http"):
             return f"MLflow: {address}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
         folder = Path(address.removeprefix("file:"))
-        here = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-        place = here if address.startswith("file:") else address
+        place = from_here(folder) if address.startswith("file:") else address
         return f"MLflow, look: MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {shlex.quote(str(place))}"
 
     @rank_zero_only

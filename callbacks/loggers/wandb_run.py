@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from lightning.pytorch.loggers.logger import DummyExperiment
 from lightning.pytorch.utilities import rank_zero_only
 
+from modules.contracts import from_here
+
 WAIT = 10  # seconds until a server that does not answer counts as out of reach
 NO_LOGIN = "nobody is logged in"
 
@@ -73,7 +75,7 @@ class DeferredRun:
         self._begin()
         args, kwargs = self.settings
         super().log_hyperparams(*args, **kwargs)
-        return f"the run goes on offline, in {_from_here(Path(self._experiment.settings.sync_dir))}"
+        return f"the run goes on offline, in {from_here(Path(self._experiment.settings.sync_dir))}"
 
     def advice(self) -> str:
         """Address of the run, or the commands that show and upload all parts of an offline run, a line each."""
@@ -83,7 +85,7 @@ class DeferredRun:
             return f"W&B: {self.experiment.url}" if self.experiment.url else ""
         folder = Path(self.experiment.settings.sync_dir)
         parts = sorted(folder.parent.glob(f"*run-*-{self.experiment.id}"), key=lambda part: part.name.split("run-")[1])
-        look, *paths = (shlex.quote(str(_from_here(path))) for path in (folder, *parts))
+        look, *paths = (shlex.quote(str(from_here(path))) for path in (folder, *parts))
         return f"W&B, look:   wandb leet {look}\nW&B, upload: wandb sync {' '.join(paths)}"
 
     def _begin(self) -> None:
@@ -198,9 +200,3 @@ def _can_write(folder: Path) -> bool:
     except OSError:
         return False
     return os.access(folder, os.W_OK)
-
-
-def _from_here(path: Path) -> Path:
-    """A path relative to the working directory where it lies below, as run directories are printed."""
-    path, here = path.resolve(), Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path

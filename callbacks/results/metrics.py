@@ -27,9 +27,9 @@ class Results:
         self.weights, self._stem = "", ""
         self._fresh: dict[str, float] = {}  # of `weights`
 
-    def set_weights(self, stem: str, epoch: int) -> None:
-        """Set the checkpoint, by the stem of its file, to which all collected metrics belong."""
-        self.weights, self._stem = f"{stem} checkpoint, of epoch {epoch + 1}", stem
+    def set_weights(self, stem: str, epoch: int, words: str = "") -> None:
+        """Set the checkpoint, by the stem of its file, to which all metrics belong; `words` name another file."""
+        self.weights, self._stem = f"{words or f'{stem} checkpoint'}, of epoch {epoch + 1}", stem
 
     def collect(self, trainer: L.Trainer, split: str) -> None:
         """Collect the metrics of the pass over a split that just ended."""

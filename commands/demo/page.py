@@ -12,7 +12,7 @@ from commands.demo import answers
 from commands.predictor import Predictor
 from commands.serve.answers import Meaning
 from datamodules.decoding import decode_image
-from modules.contracts import ConfigError, DataError
+from modules.contracts import ConfigError, DataError, from_here
 
 HEADS = {
     "labels": "Drop {sample} and see the probability of each class.",
@@ -47,7 +47,7 @@ def build_page(predictor: Predictor, kind: str, samples: Sequence[Any]) -> gr.Bl
             _translation(predictor, samples)
         else:
             _files(predictor, kind, samples)
-        gr.Markdown(f"`{predictor.checkpoint}`")
+        gr.Markdown(f"`{from_here(predictor.checkpoint)}`")
     return page
 
 

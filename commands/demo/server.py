@@ -10,6 +10,7 @@ from commands.demo.examples import examples
 from commands.demo.page import FONTS, build_page, first_answer
 from commands.predictor import Predictor
 from commands.serve.server import Server, build_server
+from modules.contracts import from_here
 
 
 def build_demo(predictor: Predictor, folder: Path, address: str, max_bytes: int, typed: Sequence[str]) -> Server:
@@ -37,4 +38,4 @@ def build_demo(predictor: Predictor, folder: Path, address: str, max_bytes: int,
         mcp_server=False,
         theme=gr.themes.Default(**FONTS),
     )
-    return build_server(app, 30.0, f"demo of {predictor.name} of {predictor.checkpoint} at {address}")
+    return build_server(app, 30.0, f"demo of {predictor.name} of {from_here(predictor.checkpoint)} at {address}")

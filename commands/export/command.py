@@ -1,10 +1,8 @@
 """`python cli.py export --ckpt_path RUN --format onnx|pt2`: a trained task as one file that runs elsewhere."""
 
-import argparse
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import torch
@@ -22,10 +20,11 @@ from commands.export.runtime import OnnxModel
 from commands.fit import CLI
 from commands.next_commands import command_line, typed_options
 from commands.overview import program
+from commands.own_options import OwnOptions
 from commands.predictor import KINDS, Predictor, kind_of
 from commands.trained import Trained
 from datamodules.setting_roles import roles_of
-from modules.contracts import ConfigError, DataError, writing
+from modules.contracts import ConfigError, DataError, from_here, writing
 from modules.contracts.preprocessing import Preprocessing
 from modules.export import Graph, feature_graphs, preprocess_for
 from modules.training.transfer import read_checkpoint
@@ -36,29 +35,26 @@ FLOAT32 = ("--trainer.precision", "32", "--trainer.accelerator", "cpu")
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
-class Options(argparse.ArgumentParser):
-    """The command's own options; errors become one sentence."""
+class Options(OwnOptions):
+    """The command's own options; the rest are settings of `test`."""
 
     def __init__(self) -> None:
         super().__init__(
             f"{program()} export",
-            f"{program()} export --ckpt_path RUN --format onnx|pt2 [--data.SETTING VALUE ...]",
+            f"{program()} export --ckpt_path RUN --format onnx|pt2 [--SETTING VALUE ...]",
             "Writes a trained task as one file with preprocessing, network and decoding. The file gets its name only "
             "after its predictions for the data's own images are those of PyTorch; export_report.json says how far.",
-            allow_abbrev=False,
+            f"Other options are settings of {program()} predict, such as --model.tta.flip true, which the file keeps.",
         )
         add = self.add_argument
         add("--ckpt_path", required=True, help="a .ckpt file, a run directory or `latest`")
         add("--format", choices=("onnx", "pt2"), default="onnx", help="pt2 is that of torch.export")
         add("--out", type=Path, help="the file; default RUN/model.onnx, with the precision in its name")
-        add("--half", action="store_true", help="compute the network in float16")
+        self.add_flag("--half", "compute the network in float16")
         add("--quantize", choices=("static",), help="int8, calibrated on training images")
-        add("--features", action="store_true", help="give the features of the backbone in place of the answers")
+        self.add_flag("--features", "give the features of the backbone in place of the answers")
         add("--images", type=Path, metavar="DIR", help="images of the gate; default those of the data, test first")
         add("--data_license", help="license of the training data, for the metadata")
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"export: {message}")
 
 
 class Export(CLI):
@@ -119,10 +115,10 @@ class Export(CLI):
             with writing(out):
                 for path in paths:
                     path.replace(out.with_name(path.name))
-        CONSOLE.print(f"written: {out}", markup=False)
+        CONSOLE.print(f"written: {from_here(out)}", markup=False)
         if self.options.format == "onnx":
             root = [] if self.kind == "noise" else ["--data.root", "FILE" if self.kind == "text" else "FOLDER"]
-            line = command_line("predict", "--onnx", str(out), "--data", KINDS[self.kind].__name__, *root)
+            line = command_line("predict", "--onnx", str(from_here(out)), "--data", KINDS[self.kind].__name__, *root)
             CONSOLE.print(f"next: {line}", markup=False)
 
     @property
@@ -189,9 +185,9 @@ class Export(CLI):
         predictor = Predictor.load(self.file, *self._inference(), *FLOAT32)
         ours: Predict = features_of(predictor) if self.options.features else answers_of(predictor, self.kind)
         compared, sides, count = gate.compare(ours, theirs, ("PyTorch", self.options.format), path.parent)
-        tolerance, sizes = TOLERANCES[self.precision], (self.file.stat().st_size, size)
+        tolerance, weights = TOLERANCES[self.precision], sum(one.nbytes for one in self.model.state_dict().values())
         refused = refusals(compared, tolerance)
-        return Report(count, self.datamodule.noun, compared, sides, sizes, refused, self.precision, tolerance)
+        return Report(count, self.datamodule.noun, compared, sides, (weights, size), refused, self.precision, tolerance)
 
     def _inference(self) -> list[str]:
         """Typed settings of model and input, which are part of the file."""

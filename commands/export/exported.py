@@ -38,6 +38,11 @@ def read_exported(argv: list[str]) -> tuple[Trained | None, OnnxModel | None, li
     return trained, model, without(argv, "--onnx")
 
 
+def in_words(model: OnnxModel | None) -> str:
+    """The file, if there is one, and the type in which its network computes."""
+    return f"{model.path.name} in {model.metadata['precision']}" if model else ""
+
+
 def answer_by(model: OnnxModel | None, task: Task, data: DataModule) -> None:
     """Let a file, if there is one, answer in place of a task's network, on images in their original size."""
     if model is not None:

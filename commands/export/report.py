@@ -9,6 +9,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from callbacks.results.number_format import number, or_null
 from commands.export.agreement import Difference, Tolerance
 from modules.contracts import counted, writing
 
@@ -35,7 +36,7 @@ class Report(NamedTuple):
         noun: word for them.
         differences: of each key of the predictions.
         sides: PyTorch and the file.
-        sizes: bytes of the checkpoint and of the file.
+        sizes: bytes of the weights in PyTorch and of the file.
         refused: sentences on what is beyond the tolerance; empty if the file passed.
         precision: of the network in the file.
         tolerance: for that precision.
@@ -60,7 +61,7 @@ class Report(NamedTuple):
             else:
                 said = f"{one.largest:.2e} largest, {one.mean:.2e} mean, {one.relative:.2e} relative"
                 rows.append((f"{one.key}: difference", "", said))
-        rows += [(name, f"{value:.4f}", f"{theirs.metrics[name]:.4f}") for name, value in sorted(ours.metrics.items())]
+        rows += [(name, number(value), number(theirs.metrics[name])) for name, value in sorted(ours.metrics.items())]
         rows.append(("milliseconds per sample", f"{ours.milliseconds:.2f}", f"{theirs.milliseconds:.2f}"))
         first, second = (f"{size / 1e6:.2f}" for size in self.sizes)
         rows.append(("megabytes", first, second))
@@ -94,7 +95,7 @@ class Report(NamedTuple):
             "precision": self.precision,
             "tolerance": self.tolerance._asdict(),
             "differences": {one.key: one._asdict() for one in self.differences},
-            "metrics": {side.name: side.metrics for side in self.sides},
+            "metrics": {side.name: {key: or_null(v) for key, v in side.metrics.items()} for side in self.sides},
             "milliseconds": {side.name: round(side.milliseconds, 3) for side in self.sides},
             "threads": torch.get_num_threads(),
             "bytes": {side.name: size for side, size in zip(self.sides, self.sizes, strict=True)},

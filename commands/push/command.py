@@ -4,13 +4,14 @@ import shutil
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, get_token
-from safetensors import SafetensorError
 
+from commands.arguments import without
+from commands.next_commands import command_line
 from commands.overview import program
 from commands.own_options import OwnOptions
 from commands.push.card import Pushed, card
 from commands.push.reading import Trained, read_run
-from modules.contracts import ConfigError, DataError, writing
+from modules.contracts import ConfigError, DataError, from_here, writing
 from modules.contracts.repositories import check_repository
 from modules.training.checkpoint_file import read_checkpoint
 from modules.training.hub import CONFIG, WEIGHTS, explained
@@ -60,7 +61,9 @@ def push(argv: list[str]) -> None:
     folder = typed.out.expanduser() if typed.out else run.folder / "hub"
     for line in write_folder(run, folder, typed.repo, typed.license):
         print(line, flush=True)
-    if token:
+    if token is None:
+        print("next:", command_line("push", *without(argv, "--dry_run")), flush=True)
+    else:
         print(f"pushed: {upload(folder, typed.repo, token, typed.private)}", flush=True)
 
 
@@ -88,10 +91,7 @@ def write_folder(run: Trained, folder: Path, repository: str, license: str | Non
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
         classes = task.classes if head is not None else None
-        try:
-            found = write_format(folder, backbone, head, classes, _size(run))
-        except SafetensorError as error:  # in place of the operating system's
-            raise DataError(f"cannot write {folder}: {error}; choose another --out") from error
+        found = write_format(folder, backbone, head, classes, _size(run))
         text = card(Pushed(repository, run, backbone, classes, found, license))
         (folder / "README.md").write_text(text, encoding="utf-8", errors="replace")
         for name in ("config.yaml", "results.json"):
@@ -99,8 +99,8 @@ def write_folder(run: Trained, folder: Path, repository: str, license: str | Non
                 shutil.copyfile(run.folder / name, folder / name)
     names = [name for name in FILES if (folder / name).is_file()]
     return [
-        f"{backbone.name} of {run.checkpoint}: {_said(found, classes)}",
-        f"written: {folder}/  ({', '.join(names)})",
+        f"{backbone.name} of {from_here(run.checkpoint)}: {_said(found, classes)}",
+        f"written: {from_here(folder)}/  ({', '.join(names)})",
     ]
 
 

@@ -9,7 +9,7 @@ from commands.report.comparison import comparison_report
 from commands.report.reading import filled, find_run
 from commands.report.run import run_report
 from commands.report.search import search_report, steps_report
-from modules.contracts import DataError, writing
+from modules.contracts import DataError, from_here, writing
 
 REPORTS = {
     "results.json": run_report,
@@ -45,7 +45,7 @@ def report(argv: list[str]) -> None:
     typed = Parser().parse_args(argv)
     folder, kind = find_run(typed.run_dir.expanduser())
     path = write_report(folder, kind, typed.out and typed.out.expanduser())
-    print(f"written: {path} ({path.stat().st_size / 1e6:.1f} MB)", flush=True)
+    print(f"written: {from_here(path)} ({path.stat().st_size / 1e6:.1f} MB)", flush=True)
 
 
 def write_report(folder: Path, kind: str, path: Path | None = None) -> Path:

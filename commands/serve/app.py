@@ -21,7 +21,7 @@ from commands.serve.bodies import Refused, drain, form_of, read_body, sample_of
 from commands.serve.exported import ExportedPredictor
 from commands.serve.metrics import Metrics
 from commands.serve.page import description, page
-from modules.contracts import ConfigError, DataError
+from modules.contracts import ConfigError, DataError, from_here
 
 
 class Limits(NamedTuple):
@@ -125,7 +125,7 @@ class Service:
         return {
             "status": "ok",
             "task": predictor.name,
-            "checkpoint": str(predictor.checkpoint),
+            "checkpoint": str(from_here(predictor.checkpoint)),
             "input": predictor.kind,
             "classes": predictor.classes,
             "threshold": predictor.threshold,

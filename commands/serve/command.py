@@ -10,7 +10,7 @@ from commands.extras import require
 from commands.overview import program
 from commands.own_options import OwnOptions
 from commands.predictor import Predictor
-from modules.contracts import ConfigError, check_range
+from modules.contracts import ConfigError, check_range, from_here
 
 MAX_BYTES = {"image": 20_000_000, "video": 200_000_000, "text": 64_000, "noise": 64_000}
 """Bytes of a request by kind of sample, where --max_bytes is not typed."""
@@ -133,4 +133,4 @@ def url(sock: socket.socket) -> str:
 
 def said(predictor: Any) -> str:
     """The predictor in words."""
-    return f"serving {predictor.name} of {predictor.checkpoint}"
+    return f"serving {predictor.name} of {from_here(predictor.checkpoint)}"

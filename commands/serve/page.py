@@ -47,6 +47,10 @@ PARAMETERS = [
         "form of masks: COCO's run lengths, or PNG in base64",
     ),
 ]
+OPTIONS = {"image": ("threshold", "top", "masks"), "video": ("top",), "text": (), "noise": ()}
+"""Names of the parameters by kind of sample."""
+DRAWN = ("image", "noise")
+"""Kinds of samples whose predictions may be images."""
 ERRORS = {
     400: "a request or option of another form",
     401: "no token, or another one",
@@ -63,11 +67,13 @@ def description(kind: str, token: bool) -> dict[str, Any]:
     """The OpenAPI operation of a prediction."""
     problem = {"application/json": {"schema": {"type": "object", "properties": {"error": {"type": "string"}}}}}
     errors = {str(code): {"description": words, "content": problem} for code, words in ERRORS.items()}
-    shown = {"application/json": {"schema": {"type": "object"}}, "image/png": {}}
+    shown = {"application/json": {"schema": {"type": "object"}}} | ({"image/png": {}} if kind in DRAWN else {})
     return {
         "requestBody": {"required": True, "content": BODIES[kind]},
         "parameters": [
-            {"name": name, "in": "query", "schema": schema, "description": words} for name, schema, words in PARAMETERS
+            {"name": name, "in": "query", "schema": schema, "description": words}
+            for name, schema, words in PARAMETERS
+            if name in OPTIONS[kind]
         ],
         "responses": {"200": {"description": "the prediction", "content": shown}} | errors,
     } | ({"security": [{"token": []}]} if token else {})
@@ -80,8 +86,11 @@ def page(title: str, kind: str, facts: dict[str, Any], schema: dict[str, Any], t
         for path, operations in schema["paths"].items()
         for method, operation in operations.items()
     )
-    options = "".join(
-        f"<tr><td><code>?{name}=</code></td><td>{escape(words)}</td></tr>" for name, _, words in PARAMETERS
+    options = {f"?{name}=": words for name, _, words in PARAMETERS if name in OPTIONS[kind]}
+    if kind in DRAWN:
+        options["Accept: image/png"] = "header: answer with the image alone, of maps and generated images"
+    listed = "".join(
+        f"<tr><td><code>{name}</code></td><td>{escape(words)}</td></tr>" for name, words in options.items()
     )
     errors = "".join(f"<tr><td>{code}</td><td>{escape(words)}</td></tr>" for code, words in ERRORS.items())
     known = {key: value for key, value in facts.items() if value is not None and key != "status"}
@@ -98,7 +107,7 @@ def page(title: str, kind: str, facts: dict[str, Any], schema: dict[str, Any], t
         title=escape(title),
         facts=rows,
         paths=paths,
-        options=options,
+        options=f"<h2>Options of a prediction</h2>\n<table>{listed}</table>" if options else "",
         errors=errors,
         field=field,
         secret=secret,
@@ -131,9 +140,7 @@ h2 {{ margin-top: 2rem; font-size: 1.1rem }}
 <h2>Paths</h2>
 <table>{paths}<tr><td><a href="openapi.json"><code>openapi.json</code></a></td>
 <td>all of this for programs</td></tr></table>
-<h2>Options of a prediction</h2>
-<table>{options}<tr><td><code>Accept: image/png</code></td>
-<td>header: answer with the image alone, of maps and generated images</td></tr></table>
+{options}
 <h2>Errors</h2>
 <p>JSON with one sentence, <code>{{"error": "..."}}</code>.</p>
 <table>{errors}</table>

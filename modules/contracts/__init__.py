@@ -5,7 +5,7 @@ from modules.contracts.batches import GREEDY, IGNORE, SURPLUS, Batch, Prediction
 from modules.contracts.errors import ConfigError, DataError, check_range, check_sizes, regular, suggest, writing
 from modules.contracts.parts import Fusion, FusionFactory, Neck, NeckFactory
 from modules.contracts.pixels import LUMA, pixel_scale, refuse_raw, with_channels
-from modules.contracts.words import counted
+from modules.contracts.words import counted, from_here
 
 __all__ = [
     "GREEDY",
@@ -27,6 +27,7 @@ __all__ = [
     "check_range",
     "check_sizes",
     "counted",
+    "from_here",
     "pixel_scale",
     "refuse_raw",
     "regular",

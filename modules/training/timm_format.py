@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from timm.models._hub import save_config_for_hf
 from torch import Tensor, nn
 
@@ -66,9 +66,9 @@ def write_format(
         names = {"label_names": classes} if found.classifier and classes else {}
         more = {OWN: describe(backbone), **names}
         save_config_for_hf(net, str(folder / CONFIG), model_config=more, data_config=_seen(backbone, size))
-        save_file(_tensors(net), folder / WEIGHTS)
+        _write_tensors(net, folder / WEIGHTS)
     if head is not None and not found.classifier:
-        save_file(_tensors(head), folder / "classifier.safetensors")
+        _write_tensors(head, folder / "classifier.safetensors")
     return found
 
 
@@ -177,8 +177,10 @@ def _write_plain(folder: Path, backbone: Backbone, size: tuple[int, int] | None)
         OWN: describe(backbone),
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    save_file(_tensors(backbone.net), folder / WEIGHTS)
+    _write_tensors(backbone.net, folder / WEIGHTS)
 
 
-def _tensors(module: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
+def _write_tensors(module: nn.Module, path: Path) -> None:
+    """Write the tensors of a module."""
+    tensors = module.state_dict().items()  # not by `save_file`, whose files only their owner can read
+    path.write_bytes(save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors}))

@@ -20,18 +20,7 @@ from modules.export import graph, preprocess
 from tests.helpers.bad_requests import encoded
 from tests.helpers.commands import ROOT, values
 from tests.helpers.errors import refuses
-
-BLOCKED = """
-import sys
-class Blocked:
-    def find_spec(self, name, *rest):
-        if name.partition(".")[0] in ("torch", "lightning", "timm", "commands", "cv2"):
-            raise ImportError(name)
-sys.meta_path.insert(0, Blocked())
-sys.argv = ["onnx_minimal.py", *sys.argv[2:]]
-import runpy
-runpy.run_path({path!r}, run_name="__main__")
-"""
+from tests.helpers.minimal import minimal
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +58,7 @@ def test_the_gate_reports_both_and_the_file_tells_what_it_is(trained, exported):
     assert {row["metric"] for row in about["results"]} >= {"test/accuracy"}
 
 
-def test_predict_and_test_write_the_same_files(graft, trained, exported, photos):
+def test_predict_and_test_write_the_same_files(graft, trained, exported, photos, capsys):
     folder = ["--data", "UnlabeledImages", "--data.root", str(photos), "--data.workers", "0"]
     weights = ["--ckpt_path", str(trained), "--trainer.precision", "32"]
     assert graft("predict", *weights, *folder, "--run_dir", "predict_torch") == (0, "")
@@ -80,6 +69,9 @@ def test_predict_and_test_write_the_same_files(graft, trained, exported, photos)
     numbers = (np.array([row[2:] for row in rows[1:]], float) for rows in (ours, theirs))
     assert np.abs(np.subtract(*numbers)).max() < 1e-4
     assert graft("test", "--onnx", str(exported), "--run_dir", "test") == (0, "")
+    assert f"predict --onnx {exported} --data UnlabeledImages" in capsys.readouterr().out
+    said = json.loads(Path("test/results.json").read_text())
+    assert said["test weights"].startswith("model.onnx in float32, of epoch") and said["precision"] == "32-true"
     ours, theirs = values(trained), values("test")
     assert theirs == pytest.approx({name: ours[name] for name in theirs}, abs=1e-4) and "test/accuracy" in theirs
     tested = [{p.name for p in (run / "predictions").glob("test*")} for run in (trained, Path("test"))]
@@ -109,14 +101,12 @@ def test_files_that_need_the_data_module_go_the_whole_way(graft, exported, tmp_p
 
 
 def test_the_minimal_example_needs_neither_torch_nor_this_program(exported, photos):
-    script = BLOCKED.format(path=str(ROOT / "examples" / "onnx_minimal.py"))
-    typed = [sys.executable, "-c", script, "-", str(exported), *map(str, sorted(photos.iterdir()))]
-    run = subprocess.run(typed, capture_output=True, text=True, timeout=120)
-    assert run.returncode == 0, run.stderr
-    said, model = run.stdout.splitlines(), OnnxModel(exported)
-    images = [np.asarray(Image.open(path)) for path in sorted(photos.iterdir())]
+    files = sorted(photos.iterdir())
+    said, model = minimal(str(exported), *map(str, files)).splitlines(), OnnxModel(exported)
+    images = [np.asarray(Image.open(path)) for path in files]
     labels = [model.classes[answer["label"]] for answer in model(images)]
     assert [line.split(": ")[1].split(" (")[0] for line in said] == labels
+    assert minimal(str(exported), "none.jpg", code=1) == "error: [Errno 2] No such file or directory: 'none.jpg'\n"
 
 
 class Eager(ImageModel):

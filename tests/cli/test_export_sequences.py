@@ -1,8 +1,6 @@
 """Exports of tasks whose samples are no single images: videos and noise."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -10,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers.commands import ROOT, values
+from tests.helpers.commands import values
+from tests.helpers.minimal import minimal
 
 SHORT = (
     "--data.workers 0 --trainer.max_epochs 1 --figures.samples 1 --trainer.precision 32 --trainer.logger false".split()
@@ -24,12 +23,6 @@ GAN += ["--trainer.callbacks", "null"]
 
 def report() -> dict:
     return json.loads(Path("export_report.json").read_text())["model.onnx"]
-
-
-def minimal(*typed: str) -> str:
-    """Output of the minimal example."""
-    command = [sys.executable, str(ROOT / "examples" / "onnx_minimal.py"), "model.onnx", *typed]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
 @pytest.mark.slow
@@ -58,7 +51,7 @@ def test_a_generator_makes_the_same_images(graft, fit_once):
         assert np.abs(ours - theirs).max() <= 1
     assert graft("export", "--ckpt_path", str(run), "--quantize", "static")[0] == 2
     assert graft("export", "--ckpt_path", str(run), "--half")[0] == 2
-    assert minimal("3").startswith("3: generated (16, 16, 3)")
+    assert minimal("model.onnx", "3").startswith("3: generated (16, 16, 3)")
     theirs = cv2.cvtColor(np.asarray(Image.open("3_generated.png")), cv2.COLOR_RGB2BGR).astype(int)
     assert np.abs(cv2.imread(str(Path("torch", files[3]))) - theirs).max() <= 1
 
@@ -71,7 +64,7 @@ def test_every_fusion_of_frames(graft, fit_once, fusion):
     assert code == 0, said
     frames = [Image.fromarray(np.full((40, 50, 3), 20 * i, np.uint8)) for i in range(9)]
     frames[0].save("clip.gif", save_all=True, append_images=frames[1:])
-    assert minimal("clip.gif").startswith("clip.gif: ")
+    assert minimal("model.onnx", "clip.gif").startswith("clip.gif: ")
 
 
 @pytest.mark.slow

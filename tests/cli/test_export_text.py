@@ -1,15 +1,14 @@
 """Exports of translation and captioning, with every decoder."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers.commands import ROOT, values
+from tests.helpers.commands import values
+from tests.helpers.minimal import minimal
 
 pytestmark = pytest.mark.slow
 SHORT = (
@@ -21,11 +20,9 @@ CAPTIONS = "--config tasks/captioning.yaml --data.train 64 --data.val 16 --data.
 CAPTIONS += "--data.image_size 32 --model.search.max_length 8".split()
 
 
-def minimal(*typed: str) -> str:
-    """Output of the minimal example, without the name of the sample."""
-    command = [sys.executable, str(ROOT / "examples" / "onnx_minimal.py"), "model.onnx", *typed]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    return said.removesuffix("\n").partition(": ")[2]
+def said(sample: str) -> str:
+    """Answer of the minimal example."""
+    return minimal("model.onnx", sample).removesuffix("\n").partition(": ")[2]
 
 
 def exported(graft, run: Path, *typed: str) -> dict:
@@ -52,7 +49,7 @@ def test_translation(graft, fit_once, cell):
     Path("in.txt").write_text("A red circle.\n")
     typed = ["--data", "TextFile", "--data.root", "in.txt", "--run_dir", "said", "--trainer.precision", "32"]
     assert graft("predict", "--onnx", "model.onnx", *typed) == (0, "")
-    assert minimal("A red circle.") == Path("said/predictions/predict.txt").read_text().removesuffix("\n")
+    assert said("A red circle.") == Path("said/predictions/predict.txt").read_text().removesuffix("\n")
 
 
 @pytest.mark.parametrize("decoder", ["ShowAttendTell", "TransformerDecoder", "RecurrentDecoder"])
@@ -69,7 +66,7 @@ def test_captioning(graft, fit_once, decoder):
         assert graft("predict", "--onnx", "model.onnx", *typed, *more, "--run_dir", name) == (0, "")
         ours, theirs = (Path(run, "predictions/predict.csv").read_text() for run in ("torch", name))
         assert ours == theirs
-    assert minimal("photos/0.png") == Path("quick/predictions/predict.txt").read_text().split("\n")[0]
+    assert said("photos/0.png") == Path("quick/predictions/predict.txt").read_text().split("\n")[0]
 
 
 def test_what_cannot_be_exported_is_named(refused, fit_once):
