@@ -75,7 +75,7 @@ class DeferredRun:
         self._begin()
         args, kwargs = self.settings
         super().log_hyperparams(*args, **kwargs)
-        return f"the run goes on offline, in {from_here(Path(self._experiment.settings.sync_dir))}"
+        return f"the run goes on offline, in {from_here(Path(self.experiment.settings.sync_dir))}"
 
     def advice(self) -> str:
         """Address of the run, or the commands that show and upload all parts of an offline run, a line each."""
