@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.report import parser
+from datamodules.finding import find_images
 
 
 async def connection(
@@ -48,9 +49,9 @@ async def load(url: str, bodies: list[bytes], connections: int, seconds: float) 
 if __name__ == "__main__":
     options = parser(__doc__)
     options.add_argument("--url", required=True, help="that requests are sent to")
-    options.add_argument("--root", type=Path, required=True, help="folder of the files that are sent")
+    options.add_argument("--root", type=Path, required=True, help="folder of the images that are sent")
     options.add_argument("--connections", type=int, default=32, help="at the same time")
     options.add_argument("--seconds", type=float, default=60, help="of the load")
     args = options.parse_args()
-    files = [path.read_bytes() for path in sorted(args.root.rglob("*")) if path.is_file()]
+    files = [path.read_bytes() for path in find_images(args.root)]
     print(json.dumps(asyncio.run(load(args.url, files, args.connections, args.seconds))))

@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.report import Comparison, compare, parser
 from commands.predictor import Predictor
 from commands.silence import silence_messages
+from datamodules.finding import find_images
 
 HOUSE = Path(__file__).parents[1]
 RATIO = ">= 0.9"
@@ -85,7 +86,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--connections", type=int, default=32)
     options.add_argument("--seconds", type=float, default=60, help="of the load")
     args, more = options.parse_known_args(argv)
-    bodies = [path.read_bytes() for path in sorted(args.root.rglob("*")) if path.is_file()]
+    bodies = [path.read_bytes() for path in find_images(args.root)]
     with TemporaryDirectory() as folder:
         silence_messages()
         run = args.ckpt_path or train(Path(folder), args.image_size, more)
