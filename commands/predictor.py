@@ -179,13 +179,10 @@ class Predictor:
         """Noise (latent,) and class, of which a generator without condition makes nothing."""
         given, label = (sample.get("noise"), sample.get("label")) if isinstance(sample, dict) else (sample, None)
         number = given if isinstance(given, int) and not isinstance(given, bool) and 0 <= given < 2**63 else None
-        try:
-            with np.errstate(over="ignore"):
-                noise = np.asarray(given if number is None else (), np.float32)
-        except (TypeError, ValueError, OverflowError):
-            noise = np.zeros(0, np.float32)
         if number is not None:
             noise = keyed_noise([(self.data.seed, number)], self.task.latent)[0].numpy()
+        else:
+            noise = _floats(given)
         if noise.shape != (self.task.latent,) or not np.isfinite(noise).all():
             raise DataError(
                 f"{name} is no number of an image, 0 or more, nor {self.task.latent} finite numbers of noise"
@@ -242,6 +239,16 @@ def _argv_kept() -> Iterator[None]:
         yield
     finally:
         sys.argv[:] = before
+
+
+def _floats(given: Any) -> np.ndarray:
+    """Numbers as float32; empty of what is none, such as texts of digits, which NumPy would read."""
+    try:
+        values = np.asarray(given)
+    except ValueError:  # lists of several lengths
+        return np.zeros(0, np.float32)
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32) if values.dtype.kind in "iuf" else np.zeros(0, np.float32)
 
 
 def _plain(value: Any) -> Any:

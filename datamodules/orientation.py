@@ -10,7 +10,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 JPEG, PNG, WEBP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF"
-UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, TypeError, KeyError, IndexError, cv2.error)
+UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, TypeError, KeyError, IndexError, OverflowError, cv2.error)
 """Exceptions of Pillow and OpenCV for files that are damaged, or no images."""
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+import logging
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,6 @@ from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
-from lightning.pytorch.utilities import rank_zero_warn
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -77,14 +77,15 @@ class Service:
         try:
             response = await self._predict(request)
         except Refused as refused:
-            await drain(request.stream(), 10 * self.limits.max_bytes, min(2.0, self.limits.timeout))
+            if "expect" not in request.headers:  # else the client waits for leave to send it
+                await drain(request.stream(), 10 * self.limits.max_bytes, min(2.0, self.limits.timeout))
             response = error(refused.code, str(refused))
         except ClientDisconnect:
             response = error(499, "the client has gone")
         except (DataError, ConfigError) as wrong:
             response = error(422, " ".join(str(wrong).split()))
-        except Exception as fault:  # a request must not end the server
-            rank_zero_warn(f"a request failed: {type(fault).__name__}: {fault}")
+        except Exception:  # a request must not end the server
+            logging.getLogger(__name__).exception("a request failed")
         finally:
             self.metrics.end(response.status_code, time.monotonic() - begun)
         return response
@@ -105,7 +106,7 @@ class Service:
             if drawn is None:
                 raise Refused(406, "the prediction is no image: leave Accept: image/png out")
             return Response(drawn, media_type="image/png")
-        if found.keys() & {"mask", "rle", "generated"}:  # to be encoded, which takes a moment
+        if found.keys() & {"mask", "rle", "generated", "features"}:  # to be encoded, which takes a moment
             return JSONResponse(await loop.run_in_executor(self.decoders, answer, found, self.meaning, form))
         return JSONResponse(answer(found, self.meaning, form))
 
@@ -115,8 +116,8 @@ class Service:
         Raises:
             Refused: a token is needed, and the request bears another or none.
         """
-        given = request.headers.get("authorization", "").encode("utf-8", "surrogateescape")
-        if self.token and not hmac.compare_digest(given, f"Bearer {self.token}".encode()):
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if self.token and not (scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), self.token.encode())):
             raise Refused(401, "the header Authorization: Bearer TOKEN is missing or has another token")
 
     def health(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from commands.serve.metrics import Metrics
@@ -64,17 +65,20 @@ class Batcher:
 
     def _answer(self, batch: list[Any]) -> None:
         """Predict a batch; where that fails, its samples one by one, so that one cannot spoil the others'."""
-        self.metrics.count_batch(len(batch))
         try:
             found: list[Any] = self.predict([prepared for prepared, _, _ in batch])
+            answered = list(zip(batch, found, strict=True))
         except Exception as error:  # of any kind: the thread must live on
             if len(batch) > 1:
                 for one in batch:
                     self._answer([one])
                 return
-            found = [error]
-        for (_, loop, future), answer in zip(batch, found, strict=True):
-            loop.call_soon_threadsafe(_set, future, answer)
+            answered = [(batch[0], error)]
+        else:
+            self.metrics.count_batch(len(batch))
+        for (_, loop, future), answer in answered:
+            with suppress(RuntimeError):  # a second Ctrl-C has ended the loop
+                loop.call_soon_threadsafe(_set, future, answer)
 
 
 def _alike(batch: list[Any]) -> list[list[Any]]:

@@ -41,7 +41,7 @@ async def read_body(chunks: AsyncIterator[bytes], length: str | None, max_bytes:
         Refused: it is too large or too slow.
     """
     large = Refused(413, f"the request has more than --max_bytes {max_bytes:,} bytes")
-    if length and length.isdigit() and int(length) > max_bytes:
+    if length and length.isdecimal() and int(length) > max_bytes:
         raise large
     body = bytearray()
     try:
@@ -113,7 +113,7 @@ def form_of(query: Mapping[str, str]) -> Form:
 
 
 def _member(kind: str, body: bytes) -> Any:
-    """The member of a JSON object that is the sample; of noise with a label the whole object."""
+    """The member of a JSON object that is the sample; of noise the whole object, which may have a label."""
     text = _decoded(body)
     try:
         content = json.loads(text, parse_constant=_refuse_constant)
@@ -122,7 +122,7 @@ def _member(kind: str, body: bytes) -> Any:
     allowed = {kind, "label"} if kind == "noise" else {kind}
     if not isinstance(content, dict) or kind not in content or content.keys() - allowed:
         raise Refused(400, f"the request has another form: {_wanted(kind)}")
-    return content if "label" in content else content[kind]
+    return content if kind == "noise" else content[kind]
 
 
 def _decoded(body: bytes) -> str:

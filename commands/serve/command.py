@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from modules.contracts import ConfigError, check_range, from_here
 MAX_BYTES = {"image": 20_000_000, "video": 200_000_000, "text": 64_000, "noise": 64_000}
 """Bytes of a request by kind of sample, where --max_bytes is not typed."""
 MAX_PIXELS = 50_000_000
+DAY = 86_400.0  # seconds
 
 
 class Options(OwnOptions):
@@ -94,12 +96,15 @@ def check_options(own: argparse.Namespace) -> None:
     Raises:
         ConfigError: one is out of its range.
     """
-    lows: dict[str, Any] = {"port": 0, "workers": 1, "max_pixels": 1, "max_requests": 1, "batch_timeout": 0}
-    for name, low in (lows | {"max_bytes": 1, "batch_size": 1, "timeout": 0.001}).items():
+    ranges = {"port": (0, 65535), "timeout": (0.001, DAY), "batch_timeout": (0, DAY)}
+    counts = ("workers", "max_pixels", "max_requests", "max_bytes", "batch_size")
+    for name, span in (ranges | dict.fromkeys(counts, (1, float("inf")))).items():
         if (value := getattr(own, name)) is not None:
-            check_range(f"--{name}", value, low, 65535 if name == "port" else float("inf"))
-    if own.token is not None and not (own.token.isascii() and own.token.isprintable() and own.token.strip()):
-        raise ConfigError("--token is empty or holds other characters than ASCII: choose another, or leave it out")
+            check_range(f"--{name}", value, *span)
+    if own.token is not None and not re.fullmatch("[!-~]+", own.token):
+        raise ConfigError(
+            "--token is empty, or holds spaces or other characters than ASCII: choose another, or leave it out"
+        )
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -111,8 +116,8 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         sock = socket.socket(family)
-    except OSError as error:
-        raise ConfigError(f"--host {host} is no address: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:  # the latter of a name that is none, such as ".."
+        raise ConfigError(f"--host {host} is no address ({getattr(error, 'strerror', error)})") from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # of a server that has just ended
         sock.bind(address)

@@ -1,5 +1,6 @@
 """Counters of a server in Prometheus' text format."""
 
+import os
 import threading
 from bisect import bisect_left
 from collections import Counter
@@ -68,4 +69,4 @@ def resident() -> int:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
         return 0
-    return 4096 * pages
+    return os.sysconf("SC_PAGE_SIZE") * pages

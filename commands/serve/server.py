@@ -1,4 +1,4 @@
-"""uvicorn with a time limit for the head of a request, and a line when it is ready."""
+"""uvicorn with time limits for clients that send a head or read an answer slowly, and a line when it is ready."""
 
 import asyncio
 from functools import partial
@@ -31,20 +31,24 @@ class Server(uvicorn.Server):
 
 
 class Protocol(H11Protocol):
-    """HTTP whose request line and headers must come within a time: uvicorn would wait for ever (slow loris).
+    """HTTP whose request line and headers must come, and whose answers must be read, within a time.
+
+    uvicorn would wait for ever (slow loris), and would not end by a signal as long as an answer is not read.
 
     Args:
-        head_timeout: seconds.
+        timeout: seconds.
         args, kwargs: uvicorn's own.
     """
 
-    def __init__(self, *args: Any, head_timeout: float, **kwargs: Any):
+    def __init__(self, *args: Any, timeout: float, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.head_timeout = head_timeout
+        self.timeout = timeout
         self.late: asyncio.TimerHandle | None = None
+        self.unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        transport.set_write_buffer_limits(0)  # so that all that is not read pauses writing
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -54,13 +58,34 @@ class Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._cancel()
+        self._await_reader(None)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reader(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._await_reader(None)
+
+    def _await_reader(self, left: int | None) -> None:
+        """Abort the connection if the client reads nothing of the bytes that are left to write; null ends the wait."""
+        if self.unread:
+            self.unread.cancel()
+        self.unread = None if left is None else self.loop.call_later(self.timeout, self._check_reader, left)
+
+    def _check_reader(self, before: int) -> None:
+        if (left := self.transport.get_write_buffer_size()) < before:
+            self._await_reader(left)
+        else:
+            self.transport.abort()
 
     def _watch(self) -> None:
         """Begin to count when a head begins, and stop when it is there."""
         if self.conn.their_state is not h11.IDLE:
             self._cancel()
         elif self.late is None:
-            self.late = self.loop.call_later(self.head_timeout, self._refuse)
+            self.late = self.loop.call_later(self.timeout, self._refuse)
 
     def _cancel(self) -> None:
         if self.late:
@@ -71,7 +96,7 @@ class Protocol(H11Protocol):
         """Answer a head that is not complete in time, and close the connection."""
         self.late = None
         if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
-            said = b'{"error":"the head of the request was not complete within %g seconds"}' % self.head_timeout
+            said = b'{"error":"the head of the request was not complete within %g seconds"}' % self.timeout
             self.transport.write(LATE % (len(said), said))
             self.transport.close()
 
@@ -81,9 +106,9 @@ def build_server(app: FastAPI, timeout: float, line: str) -> Server:
 
     Args:
         app: the application.
-        timeout: seconds in which the head of a request must be complete.
+        timeout: seconds in which the head of a request must be complete, and a client must read of its answer.
         line: printed when it is ready.
     """
-    http: Any = partial(Protocol, head_timeout=timeout)
+    http: Any = partial(Protocol, timeout=timeout)
     config = uvicorn.Config(app, http=http, ws="none", lifespan="on", log_level="error", access_log=False)
     return Server(config, line)

@@ -78,6 +78,7 @@ def bad_images() -> Iterator[tuple[str, bytes]]:
         "large png": PNG + bytes(300_000),
         "pnm": b"P6 99999 99999 255\n",
         "xcf": b"gimp xcf ",
+        "big tiff that begins behind its end": b"II+\0\x08\0\0\0" + struct.pack("<Q", 2**63) + bytes(50),
     }
     yield from others.items()
 
@@ -123,6 +124,8 @@ OTHERS = {
         "beyond": b'{"noise": [1e39, 0, 0, 0, 0, 0, 0, 0]}',
         "nested": b'{"noise": [[1], [2]]}',
         "ragged": b'{"noise": [[1], [2, 3]]}',
+        "digits": b'{"noise": ["1", "2", "3", "4", "5", "6", "7", "8"]}',
+        "twice": b'{"noise": {"noise": 3}}',
         "label": b'{"noise": 1, "label": "cat"}',
         "list as label": b'{"noise": 1, "label": [1]}',
     },
