@@ -1,8 +1,7 @@
 """Predictor: a trained task with the preprocessing of its data, for images, clips, sentences and noise in memory."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,10 +131,8 @@ class Predictor:
             return []
         if self.kind == "noise":
             return self._generated(prepared)
-        batch = self.data.batch(list(prepared)) if self.kind == "text" else self.data.collate(list(prepared))
         with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
-            batch = self.data.transfer_batch_to_device(batch, self.task.device, 0)
-            batch = self.task.on_after_batch_transfer(batch, 0)
+            batch = self._batch(prepared)
             found = self.task.predict_step(batch, 0)
         if self.kind == "text":
             found["cut"] = batch["cut"]
@@ -148,14 +145,17 @@ class Predictor:
             `text`, `pieces`, T of them, `attention` (T, S) to the `source_pieces` or (T, h, w) over the image; the last
             is missing or null without attention.
         """
-        batch = self.data.batch([prepared]) if self.kind == "text" else self.data.collate([prepared])
         with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
-            batch = self.data.transfer_batch_to_device(batch, self.task.device, 0)
-            batch = self.task.on_after_batch_transfer(batch, 0)
+            batch = self._batch([prepared])
             memory = self.task.memory(batch)
             ((best, *_),) = self.task.search(self.task.decoder, memory)
             found = self.task.written([[best]]) | self.task.attention([best], memory, batch)
         return {key: _plain(values[0]) for key, values in found.items()}
+
+    def _batch(self, prepared: Sequence[Any]) -> dict[str, Any]:
+        """The batch that the network sees, on its device."""
+        batch = self.data.batch(list(prepared)) if self.kind == "text" else self.data.collate(list(prepared))
+        return self.task.on_after_batch_transfer(self.data.transfer_batch_to_device(batch, self.task.device, 0), 0)
 
     def _generated(self, prepared: Sequence[tuple[np.ndarray, int]]) -> list[dict[str, Any]]:
         noise = torch.from_numpy(np.stack([noise for noise, _ in prepared]))
@@ -196,8 +196,11 @@ class Predictor:
 
 def parts_of(argv: list[str]) -> CLI:
     """Task and data of a command that is given by its arguments, built but not run."""
-    with _argv_kept():
+    before = sys.argv[:]
+    try:
         return _Parts(argv)
+    finally:
+        sys.argv[:] = before  # which the command line has replaced
 
 
 class _Parts(CLI):
@@ -229,16 +232,6 @@ def kind_of(task: type[Task]) -> str:
     if task.generative:
         return "noise"
     return {"video": "video", "source": "text"}.get("".join(task.required_keys[:1]), "image")
-
-
-@contextmanager
-def _argv_kept() -> Iterator[None]:
-    """Keep the arguments of the process, which the command line replaces."""
-    before = sys.argv[:]
-    try:
-        yield
-    finally:
-        sys.argv[:] = before
 
 
 def _floats(given: Any) -> np.ndarray:

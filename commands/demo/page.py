@@ -168,11 +168,6 @@ def _generated(predictor: Predictor) -> None:
     gr.on(None, work, given, shown, api_name=False)
 
 
-def _path(payload: Any) -> str | None:
-    """Path of an uploaded file."""
-    return payload and payload.path
-
-
 def _guarded(work: Callable[..., Any]) -> Callable[..., Any]:
     """The function with a sentence on the page in place of an error of the user's."""
 
