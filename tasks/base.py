@@ -160,6 +160,15 @@ class Task(Evaluation, TrainMetrics, Scheduled):
         """
         raise NotImplementedError
 
+    def training_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Training losses of a batch by name, with their graphs; of several networks one each, and nothing is updated.
+
+        Args:
+            batch: as `training_step` takes it.
+        """
+        found = self.training_step(batch, 0)
+        return {"loss": found["loss"] if isinstance(found, dict) else found}
+
     def chance_loss(self) -> float | None:
         """Training loss of a network that finds all answers equally likely, as before training.
 

@@ -155,6 +155,13 @@ class AdversarialTask(Generation):
         label = torch.tensor(targets, device=self.device) if self.condition else None
         return self.discriminator(batch["image"], label).score.float()
 
+    def training_losses(self, batch: Batch) -> dict[str, Tensor]:
+        real, label = self.spec.scale(batch["image"]), batch["label"] if self.condition else None
+        fake, step = self._fake(len(real), label), self.updates.discriminator_steps
+        losses = {"discriminator": self.losses.of_discriminator(self.gan_loss, real, fake.detach(), label, step)[0]}
+        with frozen(self.discriminator):
+            return losses | {"generator": self.losses.of_generator(self.gan_loss, fake, label)}
+
     def constrain(self) -> None:
         """Constrain the discriminator's parameters after each of its steps; does nothing by default."""
 

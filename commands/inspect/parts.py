@@ -1,0 +1,82 @@
+"""A task ready for a training step, initialized or trained, with a batch of its training data."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.trainer.states import TrainerFn
+
+from commands.arguments import run_name
+from commands.evaluate import Trainer
+from commands.predictor import QUIET, parts_of
+from commands.trained import read_trained, typed_texts
+from modules.contracts import Batch, ConfigError
+from modules.training.transfer import read_checkpoint
+from modules.training.trusted import check_trusted
+from tasks import Task
+
+
+class Parts:
+    """Task and training batch of a YAML or a checkpoint, on one device in float32.
+
+    Args:
+        ckpt_path: a .ckpt file, a run directory or `latest`; null for the initial weights of the configuration.
+        typed: settings of `fit`.
+
+    Attributes: `task` has its initial weights; `start` says in words which these are; `checkpoint` is the file.
+    """
+
+    def __init__(self, ckpt_path: str | None, typed: list[str]):
+        words, self.checkpoint, self.start = ["--data.workers", "0", *typed], None, "initialization"
+        self.name = run_name(["fit", *typed])
+        if ckpt_path:
+            typed = ["validate", "--ckpt_path", ckpt_path, *typed]
+            trained = read_trained(typed, self.name)
+            check_trusted(trained.settings, trained.path, typed_texts(typed))
+            self.checkpoint, self.name = trained.path, trained.name
+            settings = trained.settings
+            if weights := settings["model"].get("init_args", {}).get("weights"):
+                settings["model"]["init_args"]["weights"] = None
+                self.start = f"random initialization (its training began with {Path(weights).name})"
+            words = ["--config", json.dumps({key: value for key, value in settings.items() if value}), *words]
+        parts: Any = parts_of(["fit", *words])
+        self.task, self.data = parts.model, parts.datamodule
+        if getattr(self.task, "compiled", False):
+            raise ConfigError("inspect looks into every layer, which torch.compile hides: add --model.compile false")
+        if self.checkpoint is None and getattr(self.task, "weights", None):
+            self.start = f"{Path(self.task.weights).name} weights"
+        given = parts.settings.trainer
+        accelerator = given.accelerator if isinstance(given.accelerator, str) else "auto"
+        self.trainer = Trainer(accelerator=accelerator, devices=1, precision="32-true", log_every_n_steps=0, **QUIET)
+        self.seed = parts.settings.seed_everything
+        self._connect()
+
+    def _connect(self) -> None:
+        """Attach task, data and trainer, and set up both as `fit` does before its first batch."""
+        trainer, data, task = self.trainer, self.data, self.task
+        trainer.ckpt_path, trainer.datamodule, data.trainer, task.trainer = self.checkpoint, data, trainer, trainer
+        trainer.state.fn = TrainerFn.FITTING
+        trainer.strategy.connect(task)
+        data.prepare_data()
+        data.setup("fit")
+        task.setup("fit")
+        trainer.strategy.setup_environment()
+        trainer.strategy.model_to_device()
+        task.train()
+
+    def load(self) -> None:
+        """Load the trained weights."""
+        checkpoint = read_checkpoint(self.checkpoint)
+        self.task.on_load_checkpoint(checkpoint)
+        self.task.load_state_dict(checkpoint["state_dict"])
+
+    def batch(self) -> Batch:
+        """The first batch of the first epoch, as the training step takes it; each time anew, as steps may change it."""
+        batch = next(iter(self.data.train_dataloader()))
+        batch = self.data.transfer_batch_to_device(batch, self.task.device, 0)
+        return self.task.on_after_batch_transfer(batch, 0)
+
+
+def samples_of(batch: Batch) -> int:
+    """Number of samples in a batch."""
+    return next(len(batch[key]) for key in ("id", "image", "video", "source") if key in batch)
