@@ -45,6 +45,7 @@ OWN = {
     "report": ("out",),
     "push": ("repo", "license", "private", "dry_run", "out"),
     "check": ("fix",),
+    "inspect": ("lanczos_steps",),
     "test": ("onnx",),
     "predict": ("onnx",),
     "export": ("format", "out", "half", "quantize", "features", "images", "data_license"),

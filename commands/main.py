@@ -17,6 +17,7 @@ from commands.early_checks import check_early, nothing_saved
 from commands.export.command import Export
 from commands.fit import CLI
 from commands.home import expand_word
+from commands.inspect.command import inspect
 from commands.next_commands import command_line
 from commands.parser import user_error
 from commands.part_help import show_part_help
@@ -65,6 +66,7 @@ def main(argv: list[str] | None = None) -> int:
             "report": lambda argv: report_run(argv[1:]),
             "push": lambda argv: push(argv[1:]),
             "check": lambda argv: check(argv[1:]),
+            "inspect": lambda argv: inspect(argv[1:]),
             "demo": lambda argv: demo(argv[1:]),
             "serve": lambda argv: serve(argv[1:]),
             "backbones": lambda argv: backbones(argv[1:]),

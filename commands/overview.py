@@ -11,6 +11,7 @@ COMMANDS = {
     "test": "score a checkpoint on the test split",
     "predict": "write predictions for a folder of files",
     "evaluate": "kNN, linear probes and robustness of a backbone's features",
+    "inspect": "where memory and time go, gradients and curvature by layer",
     "export": "write a trained task as one ONNX or torch.export file",
     "compare": "train one task with several initializations or settings",
     "tune": "search for better settings of one task",

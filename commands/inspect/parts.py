@@ -13,7 +13,6 @@ from commands.trained import read_trained, typed_texts
 from modules.contracts import Batch, ConfigError
 from modules.training.transfer import read_checkpoint
 from modules.training.trusted import check_trusted
-from tasks import Task
 
 
 class Parts:

@@ -133,7 +133,10 @@ class _ByIndexing(TorchFunctionMode):
         if name == "embedding_bag" and kwargs.get("per_sample_weights") is not None:
             rows, weights = args[0].long(), kwargs["per_sample_weights"]
             places = torch.stack([torch.arange(len(rows)).repeat_interleave(rows.shape[1]), rows.flatten()])
-            return torch.sparse_coo_tensor(places, weights.flatten(), (len(rows), len(args[1]))) @ args[1]
+            return (
+                torch.sparse_coo_tensor(places, weights.flatten(), (len(rows), len(args[1])), check_invariants=False)
+                @ args[1]
+            )
         return func(*args, **kwargs)
 
 

@@ -69,6 +69,8 @@ def test_every_yaml_fits_validates_tests_and_predicts(graft, path, short_scores,
     assert all(p.stat().st_size for p in predicted)
     if path.stem in SERVED:
         assert_predicts_the_same(graft, run, Path("own"))
+        typed = ["--data.batch_size", "4", "--lanczos_steps", "1", "--run_dir", "inspected"]
+        assert graft("inspect", "--ckpt_path", str(run), *typed)[0] == 0
 
 
 def check_intervals(run: Path, task: str) -> None:
