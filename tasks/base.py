@@ -166,7 +166,7 @@ class Task(Evaluation, TrainMetrics, Scheduled):
         Args:
             batch: as `training_step` takes it.
         """
-        found = self.training_step(batch, 0)
+        found: Any = self.training_step(batch, 0)
         return {"loss": found["loss"] if isinstance(found, dict) else found}
 
     def chance_loss(self) -> float | None:

@@ -86,7 +86,7 @@ class Trainer(L.Trainer):
             )
         self._check(num_neighbors, temperature, label_fractions, sgd_epochs, sgd_lr, num_images)
         if ckpt_path:
-            _load(model, Path(ckpt_path))
+            load_weights(model, Path(ckpt_path))
         split = self._prepare(model, datamodule, label_fractions)
         extracted = collect(self, model, split, num_images)
         splits = {"train": extracted.bank, "val": extracted.held, split: extracted.evaluated}
@@ -109,12 +109,30 @@ class Trainer(L.Trainer):
         self.state.fn, self.predicting = TrainerFn.PREDICTING, True
         self.strategy.connect(model)
         model.setup("predict")
-        _load(model, ckpt_path)
+        load_weights(model, ckpt_path)
         self.strategy.setup_environment()
         self.strategy.model_to_device()
         self.precision_plugin.convert_module(model)
         model.on_predict_start()
         model.eval()
+
+    def ready_to_train(self, model: Task, datamodule: DataModule, ckpt_path: Path | None) -> None:
+        """Attach task and data and set up both, as `fit` does before its first batch.
+
+        Args:
+            model: keeps its random initial weights if there is a checkpoint.
+            datamodule: set up for training.
+            ckpt_path: of the trained weights, which are not loaded.
+        """
+        self.datamodule, datamodule.trainer, model.trainer = datamodule, self, self
+        self.state.fn, self.ckpt_path = TrainerFn.FITTING, ckpt_path
+        self.strategy.connect(model)
+        datamodule.prepare_data()
+        datamodule.setup("fit")
+        model.setup("fit")
+        self.strategy.setup_environment()
+        self.strategy.model_to_device()
+        model.train()
 
     def _check(
         self,
@@ -190,8 +208,8 @@ def _to_judge(model: Task, data: DataModule, label_fractions: tuple[float, ...])
     return split, stills(shots(batch))
 
 
-def _load(model: Task, path: Path) -> None:
-    """All weights of a checkpoint; nothing in it is unpickled.
+def load_weights(model: Task, path: Path) -> None:
+    """Load all weights of a checkpoint; nothing in it is unpickled.
 
     Raises:
         ConfigError: they are of a model with other settings.

@@ -62,7 +62,8 @@ def signals(states: States, title: str) -> np.ndarray:
             axes.legend(fontsize=9, framealpha=0.9)
         if number < len(panels) - 1:
             axes.set_xticklabels([])
-    axes.set_xlabel("trained layer, in the order of the forward pass (layers.csv); a gap: no gradient", fontsize=9)
+        else:
+            axes.set_xlabel("trained layer, in the order of the forward pass; a gap: no gradient", fontsize=9)
     axes = figure.add_axes((0.09, 0.07, 0.88, 0.13))
     for number, (layers, color) in enumerate(zip(states.values(), COLORS, strict=False)):
         shares = [100 * one.dead / one.relus for one in layers if one.relus]
@@ -91,6 +92,6 @@ def spectra(found: dict[str, Curvature], title: str) -> np.ndarray:
         axes.set(yscale="log", ylim=(1e-8 / reach, None), xlim=(grid[0], grid[-1]))
         axes.set_title(f"{state}: {one.smallest:.3g} to {one.largest:.3g}", fontsize=10)
         axes.set_ylabel("density (estimate)", fontsize=8)
+        axes.set_xlabel("eigenvalue", fontsize=8)
         axes.tick_params(labelsize=8)
-    axes.set_xlabel("eigenvalue", fontsize=9)
     return render(figure)

@@ -4,14 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.trainer.states import TrainerFn
-
 from commands.arguments import run_name
 from commands.evaluate import Trainer
+from commands.evaluate.trainer import load_weights
 from commands.predictor import QUIET, parts_of
 from commands.trained import read_trained, typed_texts
 from modules.contracts import Batch, ConfigError
-from modules.training.transfer import read_checkpoint
 from modules.training.trusted import check_trusted
 
 
@@ -34,8 +32,7 @@ class Parts:
             check_trusted(trained.settings, trained.path, typed_texts(typed))
             self.checkpoint, self.name = trained.path, trained.name
             settings = trained.settings
-            if weights := settings["model"].get("init_args", {}).get("weights"):
-                settings["model"]["init_args"]["weights"] = None
+            if weights := settings["model"].get("init_args", {}).pop("weights", None):
                 self.start = f"random initialization (its training began with {Path(weights).name})"
             words = ["--config", json.dumps({key: value for key, value in settings.items() if value}), *words]
         parts: Any = parts_of(["fit", *words])
@@ -48,26 +45,12 @@ class Parts:
         accelerator = given.accelerator if isinstance(given.accelerator, str) else "auto"
         self.trainer = Trainer(accelerator=accelerator, devices=1, precision="32-true", log_every_n_steps=0, **QUIET)
         self.seed = parts.settings.seed_everything
-        self._connect()
-
-    def _connect(self) -> None:
-        """Attach task, data and trainer, and set up both as `fit` does before its first batch."""
-        trainer, data, task = self.trainer, self.data, self.task
-        trainer.ckpt_path, trainer.datamodule, data.trainer, task.trainer = self.checkpoint, data, trainer, trainer
-        trainer.state.fn = TrainerFn.FITTING
-        trainer.strategy.connect(task)
-        data.prepare_data()
-        data.setup("fit")
-        task.setup("fit")
-        trainer.strategy.setup_environment()
-        trainer.strategy.model_to_device()
-        task.train()
+        self.trainer.ready_to_train(self.task, self.data, self.checkpoint)
 
     def load(self) -> None:
-        """Load the trained weights."""
-        checkpoint = read_checkpoint(self.checkpoint)
-        self.task.on_load_checkpoint(checkpoint)
-        self.task.load_state_dict(checkpoint["state_dict"])
+        """Load the trained weights, if there are any."""
+        if self.checkpoint:
+            load_weights(self.task, self.checkpoint)
 
     def batch(self) -> Batch:
         """The first batch of the first epoch, as the training step takes it; each time anew, as steps may change it."""

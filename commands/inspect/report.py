@@ -31,8 +31,8 @@ def summed(name: str, layers: Sequence[Layer]) -> Block:
     named = next((one for one in layers if one.name == name and one.shape), None)
     shapes = [one.shape for one in layers if one.shape]
     shape = named.shape if named else shapes[-1] if shapes else ()
-    costs = (sum(getattr(one, cost) for one in layers) for cost in ("parameters", "memory", "macs"))
-    return Block(name, *costs, shape)
+    parameters, memory, macs = (sum(getattr(one, cost) for one in layers) for cost in ("parameters", "memory", "macs"))
+    return Block(name, parameters, memory, macs, shape)
 
 
 def blocks(layers: Sequence[Layer], most: int = ROWS) -> list[Block]:
@@ -99,8 +99,8 @@ def signals(layers: Sequence[Layer], state: str) -> list[str]:
     way = weighted(layers)
     if len(way) < 2:
         return [f"{state}: fewer than two trained layers get a gradient, so that none can vanish"]
-    slope, wide = change([one.gradient for one in way]), [one.std for one in way if one.std]
-    broken = [one.name for one in way if not np.isfinite([one.gradient, one.std or 0.0]).all()]
+    slope, wide = change([one.gradient or 1.0 for one in way]), [one.std for one in way if one.std]
+    broken = [one.name for one in way if not np.isfinite([one.gradient or 0.0, one.std or 0.0]).all()]
     if broken:
         return [f"{state}: gradients or activations are not finite, first in {broken[0]}"]
     times = f"{max(slope, 1 / slope):,.3g} times {'smaller' if slope > 1 else 'larger'}"

@@ -128,7 +128,7 @@ class _ByIndexing(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         name, kwargs = getattr(func, "__name__", ""), kwargs or {}
-        if name == "roi_align":
+        if name == "roi_align" and args[0].requires_grad:
             return _roi_align.__wrapped__(*args, **kwargs)
         if name == "embedding_bag" and kwargs.get("per_sample_weights") is not None:
             rows, weights = args[0].long(), kwargs["per_sample_weights"]

@@ -1,6 +1,6 @@
 """Costs and signals of every layer in a training step: MACs, memory for the backward pass, activations, gradients."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +42,41 @@ class Layer:
     weight_norm: float = 0.0
     weight_gradient: float | None = None
     alive: dict[int, Tensor] = field(default_factory=dict)
+
+    def count(self, macs: int = 0, memory: int = 0) -> None:
+        """Add MACs and bytes."""
+        self.macs += macs
+        self.memory += memory
+
+    def begin(self) -> None:
+        """Count a call."""
+        self.calls += 1
+
+    def see(self, output: Tensor, leaf: bool) -> None:
+        """Take the shape of an output; of a `leaf`, a layer without children, also its values and gradients."""
+        self.shape = tuple(output.shape)
+        if not leaf or not output.requires_grad:
+            return
+        values = output.detach().double()
+        self.elements += values.numel()
+        self.total += values.sum().item()
+        self.squares += values.square().sum().item()
+        output.register_hook(self._take)
+
+    def _take(self, gradient: Tensor) -> None:
+        self.slope = (self.slope or 0.0) + gradient.double().square().sum().item()
+
+    def see_relu(self, output: Tensor) -> None:
+        """Note the channels that are above zero, of maps (B, C, h, w), clips, or (..., C)."""
+        places = [d for d in range(output.ndim) if d != (1 if output.ndim > 3 else output.ndim - 1)]
+        flags = (output > 0).sum(places) > 0
+        self.alive[len(flags)] = flags | self.alive.get(len(flags), flags)
+
+    def see_weights(self, own: list[nn.Parameter]) -> None:
+        """Take the norms of weights and their gradients."""
+        gradients = [p.grad for p in own if p.grad is not None]
+        self.weight_norm = _norm(own)
+        self.weight_gradient = _norm(gradients) if gradients else None
 
     @property
     def mean(self) -> float | None:
@@ -103,8 +138,8 @@ class Watch(TorchDispatchMode):
                     self.context.callback(hook.remove)
         return super().__enter__()
 
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
+    def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
+        super().__exit__(exc_type, exc_val, exc_tb)
         self.context.close()
         for name, module in self.network.named_modules():
             if name and any(True for _ in module.parameters(recurse=False)):
@@ -114,13 +149,9 @@ class Watch(TorchDispatchMode):
         out, packet = func(*args, **(kwargs or {})), func._overloadpacket
         layer = self.layers[self.stack[-1]]
         if packet in flop_registry:
-            layer.macs += flop_registry[packet](*args, **(kwargs or {}), out_val=out) // 2
+            layer.count(macs=flop_registry[packet](*args, **(kwargs or {}), out_val=out) // 2)
         if packet in RELU and torch.is_grad_enabled() and (len(args) < 2 or args[1] == 0) and out.ndim > 1:
-            places = [d for d in range(out.ndim) if d != (1 if out.ndim > 3 else out.ndim - 1)]
-            flags = (out > 0).any(places[0])
-            for place in reversed(places[1:]):
-                flags = flags.any(place - 1)
-            layer.alive[len(flags)] = flags | layer.alive.get(len(flags), flags)
+            layer.see_relu(out)
         return out
 
     def measure_gradients(self) -> None:
@@ -128,9 +159,7 @@ class Watch(TorchDispatchMode):
         for name, module in self.network.named_modules():
             own = [p for p in module.parameters(recurse=False) if p.requires_grad]
             if name in self.layers and own:
-                layer, gradients = self.layers[name], [p.grad for p in own if p.grad is not None]
-                layer.weight_norm = _norm(own)
-                layer.weight_gradient = _norm(gradients) if gradients else None
+                self.layers[name].see_weights(own)
 
     def _layer(self, module: nn.Module) -> Layer:
         name = self.names[id(module)]
@@ -142,32 +171,19 @@ class Watch(TorchDispatchMode):
         return self.layers[name]
 
     def _begin(self, module: nn.Module, inputs: Any) -> None:
-        self._layer(module).calls += 1
+        self._layer(module).begin()
         self.stack.append(self.names[id(module)])
 
     def _end(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self.stack.pop()
-        out, layer = next(_tensors(output), None), self._layer(module)
-        if out is None:
-            return
-        layer.shape = tuple(out.shape)
-        if any(True for _ in module.children()) or not out.requires_grad:
-            return
-        values = out.detach().double()
-        layer.elements += values.numel()
-        layer.total += values.sum().item()
-        layer.squares += values.square().sum().item()
-
-        def take(gradient: Tensor) -> None:
-            layer.slope = (layer.slope or 0.0) + gradient.double().square().sum().item()
-
-        out.register_hook(take)
+        if (out := next(_tensors(output), None)) is not None:
+            self._layer(module).see(out, leaf=not any(True for _ in module.children()))
 
     def _save(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in self.saved | self.weights:
             self.saved.add(storage.data_ptr())
-            self.layers[self.stack[-1]].memory += storage.nbytes()
+            self.layers[self.stack[-1]].count(memory=storage.nbytes())
         return tensor
 
 
@@ -180,5 +196,5 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield from _tensors(part)
 
 
-def _norm(tensors: list[Tensor]) -> float:
+def _norm(tensors: Sequence[Tensor]) -> float:
     return sum(t.detach().double().square().sum().item() for t in tensors) ** 0.5
