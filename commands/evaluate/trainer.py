@@ -116,16 +116,10 @@ class Trainer(L.Trainer):
         model.on_predict_start()
         model.eval()
 
-    def ready_to_train(self, model: Task, datamodule: DataModule, ckpt_path: Path | None) -> None:
-        """Attach task and data and set up both, as `fit` does before its first batch.
-
-        Args:
-            model: keeps its random initial weights if there is a checkpoint.
-            datamodule: set up for training.
-            ckpt_path: of the trained weights, which are not loaded.
-        """
+    def ready_to_train(self, model: Task, datamodule: DataModule) -> None:
+        """Attach task and data and set up both, as `fit` does before its first batch."""
         self.datamodule, datamodule.trainer, model.trainer = datamodule, self, self
-        self.state.fn, self.ckpt_path = TrainerFn.FITTING, ckpt_path
+        self.state.fn = TrainerFn.FITTING
         self.strategy.connect(model)
         datamodule.prepare_data()
         datamodule.setup("fit")

@@ -43,9 +43,10 @@ class Parts:
             self.start = f"{Path(self.task.weights).name} weights"
         given = parts.settings.trainer
         accelerator = given.accelerator if isinstance(given.accelerator, str) else "auto"
-        self.trainer = Trainer(accelerator=accelerator, devices=1, precision="32-true", log_every_n_steps=0, **QUIET)
+        trainer = Trainer(accelerator=accelerator, devices=1, precision="32-true", log_every_n_steps=0, **QUIET)
         self.seed = parts.settings.seed_everything
-        self.trainer.ready_to_train(self.task, self.data, self.checkpoint)
+        trainer.ckpt_path = self.checkpoint  # then the task does not load the weights that its training began with
+        trainer.ready_to_train(self.task, self.data)
 
     def load(self) -> None:
         """Load the trained weights, if there are any."""
