@@ -158,11 +158,12 @@ class TextGeneration(Task):
         return word_score(self.decoder, self.memory(batch), targets)
 
     def written(self, found: list[list[Hypothesis]]) -> Prediction:
-        """Texts of the best hypotheses, flags `finished`, and alternatives if several are returned."""
+        """Texts of the best hypotheses, flags `finished`, log-probabilities, and alternatives if several are returned."""
         tokenizer = self.tokenizers[-1]
         answer: Prediction = {
             "text": tokenizer.decode([best.tokens for best, *_ in found]),
             "finished": [best.finished for best, *_ in found],
+            "log_probability": [best.log_probability for best, *_ in found],
         }
         if self.search.num_return_sequences > 1:
             answer["alternatives"] = [tokenizer.decode([one.tokens for one in several]) for several in found]

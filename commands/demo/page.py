@@ -12,7 +12,7 @@ from commands.demo import answers
 from commands.predictor import Predictor
 from commands.serve.answers import Meaning
 from datamodules.decoding import decode_image
-from modules.contracts import ConfigError, DataError, from_here
+from modules.contracts import ConfigError, DataError, counted, from_here
 
 HEADS = {
     "labels": "Drop {sample} and see the probability of each class.",
@@ -61,7 +61,11 @@ def _files(predictor: Predictor, kind: str, samples: Sequence[Any]) -> None:
                 given = gr.Image(
                     label="image", type="filepath", image_mode=None, sources=["upload", "clipboard"], height=320
                 )
-            more = [gr.Slider(0, 1, answers.usual_threshold(predictor), label="score")] if kind == "objects" else []
+            more = (
+                [gr.Slider(0, 1, answers.usual_threshold(predictor), step=0.01, label="lowest score")]
+                if kind == "objects"
+                else []
+            )
             button = gr.Button("Predict", variant="primary")
         with gr.Column():
             shown = _outputs(kind)
@@ -116,7 +120,9 @@ def _answer(predictor: Predictor, kind: str) -> Callable[..., Any]:
             return found["features"].tolist()
         image = decode_image(content, "image")
         if kind == "objects":
-            return answers.objects(image, found, classes, more[0])
+            drawn, rows = answers.objects(image, found, classes, more[0])
+            said = f"objects: {len(rows)} of {counted(len(found['scores']), 'detections')} have that score"
+            return drawn, gr.Dataframe(rows, label=said)
         return answers.semantic(image, found, meaning)
 
     return work

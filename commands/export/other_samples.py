@@ -103,6 +103,7 @@ def texts_of(model: Model, state: State) -> list[dict[str, Any]]:
     found = []
     for best, *more in search(step, state, settings["search"]):
         answer: dict[str, Any] = {"text": vocabulary.decode(best.tokens), "finished": best.finished}
+        answer["log_probability"] = best.log_probability
         if settings["search"]["num_return_sequences"] > 1:
             answer["alternatives"] = [vocabulary.decode(one.tokens) for one in (best, *more)]
         found.append(answer)

@@ -143,4 +143,6 @@ def session_of(path: Path, threads: int | None = None) -> Any:
     except Exception as error:  # onnxruntime has no base class of its errors
         said = " ".join(str(error).split())
         why = "it is no ONNX file, or a damaged one" if "rotobuf" in said else said[:200]
+        if path.suffix == ".pt2":
+            why = "it is of torch.export, whose `load` opens it in Python"
         raise DataError(f"{path} cannot be run by onnxruntime {runtime.__version__}: {why}") from error

@@ -17,11 +17,13 @@ class Text(NamedTuple):
     Args:
         tokens: without BOS and EOS.
         score: log-probability over the length penalty.
+        log_probability: of all its tokens and, if finished, the end.
         finished: false where the longest allowed length came before the end.
     """
 
     tokens: list[int]
     score: float
+    log_probability: float
     finished: bool
 
 
@@ -41,7 +43,7 @@ def search(step: Step, state: State, settings: dict[str, Any]) -> list[list[Text
     tokens = np.full((sources, 1), BOS, np.int64)
 
     def text(row: np.ndarray, total: float, finished: bool) -> Text:
-        return Text(row.tolist(), total / _penalty(len(row) + finished, settings), finished)
+        return Text(row.tolist(), total / _penalty(len(row) + finished, settings), total, finished)
 
     for _ in range(settings["max_length"]):
         count, beams = tokens.shape

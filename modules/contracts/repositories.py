@@ -26,6 +26,7 @@ def check_repository(name: str, option: str) -> None:
     """
     fits = NAME.fullmatch(name) and len(name) <= LONGEST and not re.search(r"\.\.|--", name)
     if not fits or name.endswith((".git", ".", "-")):
+        folder = f"; a folder is {FOLDER}PATH" if option.endswith(HUB) else ""
         raise ConfigError(
-            f"{option} is {name!r}, but a repository is called OWNER/NAME, of letters, digits, '-', '_' and '.'"
+            f"{option} is {name!r}, but a repository is called OWNER/NAME, of letters, digits, '-', '_' and '.'{folder}"
         )

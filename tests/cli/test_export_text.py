@@ -30,6 +30,7 @@ def exported(graft, run: Path, *typed: str) -> dict:
     assert graft("export", "--ckpt_path", str(run), "--out", "model.onnx", *typed) == (0, "")
     found = json.loads(Path("export_report.json").read_text())["model.onnx"]
     assert found["differences"]["text"]["agreement"] == 1
+    assert found["differences"]["log_probability"]["relative"] <= 1e-3
     assert found["metrics"]["onnx"] == pytest.approx(found["metrics"]["PyTorch"])
     assert graft("test", "--onnx", "model.onnx", "--run_dir", "test", "--trainer.precision", "32") == (0, "")
     theirs = values("test")
