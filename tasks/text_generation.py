@@ -158,7 +158,7 @@ class TextGeneration(Task):
         return word_score(self.decoder, self.memory(batch), targets)
 
     def written(self, found: list[list[Hypothesis]]) -> Prediction:
-        """Texts of the best hypotheses, flags `finished`, log-probabilities, and alternatives if several are returned."""
+        """Texts of the best hypotheses, flags `finished`, log-probabilities, and alternatives if there are several."""
         tokenizer = self.tokenizers[-1]
         answer: Prediction = {
             "text": tokenizer.decode([best.tokens for best, *_ in found]),

@@ -67,7 +67,7 @@ def refusals(found: Sequence[Difference], tolerance: Tolerance) -> list[str]:
     for one in found:
         least = getattr(tolerance, OTHERS.get(one.key, "agreement"))
         if one.agreement is not None and one.agreement < least:
-            said.append(f"{one.agreement:.4%} of its {one.key} decisions are equal, but {least:.2%} must be")
+            said.append(f"{one.agreement:.4%} of its decisions on {one.key} are equal, but {least:.2%} must be")
         if one.relative is not None and not np.isfinite(one.relative):
             said.append(f"its {one.key} are not finite")
         elif one.relative is not None and tolerance.relative is not None and one.relative > tolerance.relative:

@@ -32,6 +32,8 @@ from modules.training.transfer import read_checkpoint
 CALIBRATION = 128
 """Training samples by which int8 activations are calibrated, at most."""
 FLOAT32 = ("--trainer.precision", "32", "--trainer.accelerator", "cpu")
+REMEDIES = {"float16": "; leave --half out", "int8": "; leave --quantize out, or train longer before it"}
+"""By precision, what to do about a file that is refused."""
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -111,7 +113,9 @@ class Export(CLI):
             report.print(CONSOLE)
             report.write(out.with_name("export_report.json"), out.name)
             if report.refused:
-                raise DataError(f"{out} is not written, because it answers otherwise: {'; '.join(report.refused)}")
+                remedy = REMEDIES.get(self.precision, "")
+                said = f"{'; '.join(report.refused)}{remedy}"
+                raise DataError(f"{from_here(out)} is not written, because it answers otherwise: {said}")
             with writing(out):
                 for path in paths:
                     path.replace(out.with_name(path.name))
