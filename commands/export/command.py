@@ -49,7 +49,7 @@ class Options(OwnOptions):
             f"Other options are settings of {program()} predict, such as --model.tta.flip true, which the file keeps.",
         )
         add = self.add_argument
-        add("--ckpt_path", required=True, help="a .ckpt file, a run directory or `latest`")
+        add("--ckpt_path", required=True, help="a .ckpt file or a run directory")
         add("--format", choices=("onnx", "pt2"), default="onnx", help="pt2 is that of torch.export")
         add("--out", type=Path, help="the file; default RUN/model.onnx, with the precision in its name")
         self.add_flag("--half", "compute the network in float16")
@@ -119,7 +119,8 @@ class Export(CLI):
             with writing(out):
                 for path in paths:
                     path.replace(out.with_name(path.name))
-        CONSOLE.print(f"written: {from_here(out)}", markup=False)
+        names = " and ".join([str(from_here(out)), *(path.name for path in paths[1:])])
+        CONSOLE.print(f"written: {names}, of {self.file.name}", markup=False)
         if self.options.format == "onnx":
             root = [] if self.kind == "noise" else ["--data.root", "FILE" if self.kind == "text" else "FOLDER"]
             line = command_line("predict", "--onnx", str(from_here(out)), "--data", KINDS[self.kind].__name__, *root)

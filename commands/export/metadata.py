@@ -19,8 +19,10 @@ def parsed(text: str | None, path: Path) -> dict[str, Any]:
     """
     try:
         found = json.loads(text or "")
+        if found.keys() == {"outputs"}:
+            raise DataError(f"{path} is one step of the decoder of an exported file: give the other, without .decoder")
         known = found["format"]
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"{path} was not written by `export`: it has no metadata {KEY!r}") from error
     if known > FORMAT:
         raise DataError(f"{path} is of a later version of this program (format {known}, {FORMAT} is known): update it")

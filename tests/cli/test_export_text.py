@@ -49,6 +49,8 @@ def test_translation(graft, fit_once, cell):
     assert found["metrics"]["onnx"]["test/bleu"] >= 0 and ("alternatives" in found["differences"]) == (not cell)
     Path("in.txt").write_text("A red circle.\n")
     typed = ["--data", "TextFile", "--data.root", "in.txt", "--run_dir", "said", "--trainer.precision", "32"]
+    code, error = graft("predict", "--onnx", "model.decoder.onnx", *typed)
+    assert code == 1 and "model.decoder.onnx is one step" in error
     assert graft("predict", "--onnx", "model.onnx", *typed) == (0, "")
     assert said("A red circle.") == Path("said/predictions/predict.txt").read_text().removesuffix("\n")
 
