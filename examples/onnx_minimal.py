@@ -34,7 +34,9 @@ def main(model: str, samples: list[str]) -> None:
     for name in samples:
         found = KINDS[about.get("kind", "image")](name, run, about)
         if "search" in about["settings"]:
-            step, _ = opened(Path(model).with_name(about["parts"]["decoder"]))
+            step, other = opened(Path(model).with_name(about["parts"]["decoder"]))
+            if other.get("export") != about.get("export"):
+                raise SystemExit(f"{about['parts']['decoder']} was not exported together with {model}")
             found = {"text": written(found, step, about["settings"])}
         print(f"{name}: {said(found, about['classes'], about.get('threshold') or 0.5)}")
         for key in found.keys() & {"mask", "generated", "features"}:

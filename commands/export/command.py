@@ -1,6 +1,7 @@
 """`python cli.py export --ckpt_path RUN --format onnx|pt2`: a trained task as one file that runs elsewhere."""
 
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +74,9 @@ class Export(CLI):
             raise ConfigError("--half and --quantize exclude each other: leave one of them out")
         if self.options.format == "pt2" and self.options.quantize:
             raise ConfigError("--quantize is for --format onnx, not for pt2: leave one of them out")
+        out = self.options.out
+        if out and (out.suffix not in ("", f".{self.options.format}") or out.is_dir()):
+            raise ConfigError(f"--out is {out}, but names a file with the suffix .{self.options.format}")
         for package in PACKAGES if self.options.format == "onnx" else ():
             need(package)
         super().__init__(["test", "--ckpt_path", self.options.ckpt_path, *rest])
@@ -117,7 +121,7 @@ class Export(CLI):
                 said = f"{'; '.join(report.refused)}{remedy}"
                 raise DataError(f"{from_here(out)} is not written, because it answers otherwise: {said}")
             with writing(out):
-                for path in paths:
+                for path in reversed(paths):
                     path.replace(out.with_name(path.name))
         names = " and ".join([str(from_here(out)), *(path.name for path in paths[1:])])
         CONSOLE.print(f"written: {names}, of {self.file.name}", markup=False)
@@ -159,8 +163,10 @@ class Export(CLI):
         name = self.model.backbone.name if self.model.backbone else type(self.model).__name__
         first, *others = graphs
         paths = [path, *(path.with_name(f"{path.stem}.{part}{path.suffix}") for part in others)]
+        together = uuid.uuid4().hex
         about = describe(self.known, self.model, self.datamodule, self.preprocessing, graphs[first]) | {
             "parts": dict(zip(others, [part.name for part in paths[1:]], strict=True)),
+            "export": together,
             "precision": self.precision,
             "opset": onnx_file.OPSET if self.options.format == "onnx" else None,
             "data_license": self.options.data_license,
@@ -169,10 +175,12 @@ class Export(CLI):
         for place, graph in zip(paths, graphs.values(), strict=True):
             if self.options.half:
                 onnx_file.half(graph, name)
-            write(graph, place, about if place is path else {"outputs": list(graph.outputs)}, name)
+            part = {"outputs": list(graph.outputs), "export": together}
+            write(graph, place, about if place is path else part, name)
         if self.options.quantize:
             onnx_file.quantize(path, self._calibration(), about)
-        return paths
+        beside = (each.with_name(f"{each.name}.data") for each in paths)  # weights of files above 1.5 GB
+        return [*paths, *(each for each in beside if each.is_file())]
 
     def _calibration(self) -> Iterator[dict[str, np.ndarray]]:
         if not self.datamodule.has("train"):

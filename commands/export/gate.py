@@ -6,24 +6,30 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import lightning as L
 import numpy as np
 import torch
 
 import commands.export.object_agreement  # noqa: F401  (registers the comparison of objects)
-from commands.export.agreement import Difference, differences
+from commands.export.agreement import Difference, Limits, differences
 from commands.export.batches import joined, samples_of
 from commands.export.report import Side
 from commands.predictor import Predictor
 from datamodules import DataModule, UnlabeledImages
 from datamodules.base import Split
 from modules.contracts import Batch, DataError, Prediction
-from tasks import Task
+from modules.contracts.preprocessing import Preprocessing
+from tasks import Detection, Task
 
 LEAST = 64
 """Samples of a gate, at least."""
 KEPT = 512
 """Samples of the test split or of `--images`, evenly spread, that are compared; all of a split count for metrics."""
+TOGETHER = 8
+"""Samples of `--images` that are in memory together."""
+SCALES = ((1.5, 1.1), (0.7, 1.3), (2.0, 2.0), (0.9, 0.5), (1.1, 2.3), (0.5, 0.5), (3.3, 1.0), (1.0, 1.7))
+"""Factors of height and width by which some images are compared once more."""
 TIMED = 20
 """Runs by which latency is measured, of a sample each."""
 ORDER: tuple[Split, ...] = ("test", "val", "train")
@@ -54,7 +60,8 @@ class Gate:
         self.metrics = metrics and data.has("test") and type(task).score is not Task.score
         test: Any = data.dataset("test", "evaluate") if self.metrics else ()
         self.tested, self.step = len(test), max(1, -(-len(test) // KEPT))
-        self.samples = images_below(images) if images else self._samples()
+        self.samples: Sequence[Any] = images_below(images) if images else self._samples()
+        self.resized = other_sizes(self.samples or self._first(), data.preprocessing) if kind == "image" else []
 
     def compare(
         self, ours: Predict, theirs: Predict, names: Sequence[str], folder: Path
@@ -71,9 +78,12 @@ class Gate:
         for name, predict in zip(names, (ours, theirs), strict=True):
             found: list[dict[str, Any]] = []
             measured = self._measure(predict, found, folder) if self.metrics else {}
-            predictions.append(found + predict(self.samples))
+            for samples in (self.samples, self.resized):
+                for start in range(0, len(samples), TOGETHER):
+                    found += predict(samples[start : start + TOGETHER])
+            predictions.append(found)
             sides.append(Side(name, measured, latency(predict, self.samples or self._first())))
-        return differences(*predictions), sides, len(predictions[0])
+        return differences(*predictions, limits=limits_of(self.task)), sides, len(predictions[0])
 
     def _measure(self, predict: Predict, found: list[dict[str, Any]], folder: Path) -> dict[str, float]:
         """Metrics of a program on the test split; its predictions are added to `found`."""
@@ -120,7 +130,49 @@ class Gate:
         return samples_of(self.data.collate([source[(0, row)] for row in rows])) if rows else []
 
 
-def images_below(folder: Path) -> list[np.ndarray]:
+def limits_of(task: Task) -> Limits | None:
+    """Limits of the objects that a detector finds; null for other tasks."""
+    if not isinstance(task, Detection):
+        return None
+    return Limits(task.head.selection.score_threshold, task.head.selection.detections)
+
+
+def other_sizes(images: Sequence[np.ndarray], preprocessing: Preprocessing | None) -> list[np.ndarray]:
+    """The first images in other sizes: where all have that of the network, resizing would not be compared.
+
+    Args:
+        images: uint8 (H, W, 3).
+        preprocessing: transform of the data; where it does not resize, images are only enlarged.
+    """
+    least = 0.5 if preprocessing and preprocessing.size else 1.0
+    found = []
+    for factors, image in zip((pair for pair in SCALES if min(pair) >= least), images, strict=False):
+        height, width = (max(1, round(factor * side)) for factor, side in zip(factors, image.shape, strict=False))
+        found.append(cv2.resize(image, (width, height)))
+    return found
+
+
+class Folder(Sequence[Any]):
+    """Images of a data set, each read when it is asked for.
+
+    Args:
+        source: the data set.
+        rows: of the images.
+    """
+
+    def __init__(self, source: Any, rows: Sequence[int]):
+        self.source, self.rows = source, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return Folder(self.source, self.rows[at])
+        return self.source[(0, self.rows[at])]["image"]
+
+
+def images_below(folder: Path) -> Folder:
     """All images below a folder.
 
     Raises:
@@ -134,7 +186,7 @@ def images_below(folder: Path) -> list[np.ndarray]:
     source: Any = data.dataset("train", "evaluate")
     if len(source) < LEAST:
         raise DataError(f"--images {folder} has {len(source)} images, but the gate compares {LEAST} or more: add some")
-    return [source[(0, row)]["image"] for row in range(0, len(source), -(-len(source) // KEPT))]
+    return Folder(source, range(0, len(source), -(-len(source) // KEPT)))
 
 
 def answers_of(predictor: Predictor, kind: str) -> Predict:
@@ -169,10 +221,11 @@ def features_of(predictor: Predictor) -> Predict:
 
 def latency(predict: Predict, samples: Sequence[Any]) -> float:
     """Median time in milliseconds of a sample alone, after a first one."""
-    predict(samples[:1])
+    timed = [samples[i % len(samples)] for i in range(TIMED)]
+    predict(timed[:1])
     times = []
-    for i in range(TIMED):
+    for sample in timed:
         start = time.perf_counter()
-        predict([samples[i % len(samples)]])
+        predict([sample])
         times.append(time.perf_counter() - start)
     return 1000 * float(np.median(times))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from commands.export.agreement import COMPARISONS, Difference, Predictions, difference
+from commands.export.agreement import COMPARISONS, Difference, Limits, Predictions, difference
 
 SURE = 0.5
 """Score from which an object is a decision of its own."""
@@ -15,15 +15,14 @@ CUT = 1e-3
 """Share by which the score of an object may be above the least one that is kept, and be missing in the other."""
 
 
-def object_differences(reference: Predictions, found: Predictions) -> list[Difference]:
+def object_differences(reference: Predictions, found: Predictions, limits: Limits | None) -> list[Difference]:
     """Agreement of the objects, and differences between the boxes, scores and masks of those that both have.
 
     An object agrees if the other program has one of its class with an IoU of 0.99. `objects` counts all but those at
-    the edge of being left out, with the least score of all, or of an image with as many objects as there may be;
+    the edge of being left out, with the lowest score that there may be, or that of an image with the most objects;
     `labels` counts those of them with a score of 0.5 and more.
     """
-    most = max(len(one["scores"]) for one in (*reference, *found))
-    least = min((one["scores"].min() for one in (*reference, *found) if len(one["scores"])), default=0.0)
+    least, most = limits or (0.0, 0)
     pairs, agree, sure = [], [], []
     for sides in zip(reference, found, strict=True):
         matched = list(matches(*sides))

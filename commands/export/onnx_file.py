@@ -115,6 +115,7 @@ def quantize(path: Path, images: Iterable[dict[str, np.ndarray]], metadata: dict
     onnx.helper.set_model_props(model, {KEY: json.dumps(metadata)})
     with writing(path):
         onnx.save(model, str(path))
+        path.with_name(f"{path.name}.data").unlink(missing_ok=True)  # the weights of before
 
 
 def _of_network(node: Any) -> bool:

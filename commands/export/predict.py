@@ -5,7 +5,7 @@ Importing these takes longer than most predictions. Other data and further setti
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -16,6 +16,7 @@ from modules.contracts import ConfigError, DataError
 
 ROOT = Path(__file__).parents[2]
 BATCH = 32
+PIXELS = 2**26
 PACKAGES = ("callbacks", "datamodules")
 
 
@@ -83,7 +84,8 @@ def predict(own: argparse.Namespace) -> bool:
     if not root.is_dir():
         raise DataError(f"data.root {root} is not a folder")
     images = find_images(root)
-    if not images or any(found.problem or found.depth for found in inspect_all(images)):
+    inspected = inspect_all(images)
+    if not images or any(found.problem or found.depth for found in inspected):
         return False
     run = model.metadata["run"]["name"]
     folder = Path(own.run_dir or f"runs/{run}/{datetime.now():%Y-%m-%d_%H-%M-%S}_predict").expanduser()
@@ -92,7 +94,7 @@ def predict(own: argparse.Namespace) -> bool:
     print(f"{model.task} of {own.onnx} predicts all {len(images):,} images", flush=True)
     writer: Any = None
     try:
-        for batch in _batches(images, root):
+        for batch in _batches(together(images, [found.shape for found in inspected]), root):
             found = joined(model(samples_of(batch)))
             if writer is None:
                 writer = _writer(found)(Source(_trainer(model, folder), _task(model), batch, own.threshold))
@@ -109,15 +111,27 @@ def predict(own: argparse.Namespace) -> bool:
     return True
 
 
-def _batches(images: list[Path], root: Path) -> Iterator[dict[str, Any]]:
+def together(images: list[Path], shapes: list[tuple[int, int]]) -> Iterator[list[Path]]:
+    """Images in their order, so many together as have room in one array of `PIXELS`; one alone may have more."""
+    part: list[Path] = []
+    high = wide = 0
+    for path, (height, width) in zip(images, shapes, strict=True):
+        high, wide = max(high, height), max(wide, width)
+        if part and (len(part) == BATCH or (len(part) + 1) * high * wide > PIXELS):
+            yield part
+            part, high, wide = [], height, width
+        part.append(path)
+    yield part
+
+
+def _batches(parts: Iterable[list[Path]], root: Path) -> Iterator[dict[str, Any]]:
     """Batches of images in their own size, as data modules give them."""
     import numpy as np
     import torch
 
     from datamodules.decoding import read_image
 
-    for start in range(0, len(images), BATCH):
-        paths = images[start : start + BATCH]
+    for paths in parts:
         pixels = [read_image(path) for path in paths]
         size = np.array([image.shape[:2] for image in pixels])
         room = np.zeros((len(paths), *size.max(0), 3), np.uint8)

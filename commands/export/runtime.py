@@ -1,5 +1,6 @@
 """Exported files as predictors; ONNX by onnxruntime alone, without torch and Lightning."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from commands.export.other_samples import RUNS, texts_of
 from modules.contracts import DataError
 
 BATCH = 32  # most images of one size in a run
+PIXELS = 2**23  # most pixels of them, unless one image has more: resizing takes up to 50 bytes for each
 
 
 class ImageModel:
@@ -58,8 +60,10 @@ class ImageModel:
                 raise DataError(f"image {i} is no array uint8 (H, W, 3)")
             groups.setdefault(image.shape, []).append(i)
         for rows in groups.values():
-            for start in range(0, len(rows), BATCH):
-                part = rows[start : start + BATCH]
+            height, width = samples[rows[0]].shape[:2]
+            together = max(1, min(BATCH, PIXELS // (height * width)))
+            for start in range(0, len(rows), together):
+                part = rows[start : start + together]
                 for row, answer in zip(part, self.run(np.stack([samples[i] for i in part])), strict=True):
                     found[row] = answer
         return found
@@ -71,6 +75,19 @@ class ImageModel:
             DataError: it is missing or damaged.
         """
         raise NotImplementedError
+
+    def check_part(self, path: Path, text: str | None) -> None:
+        """Check that another graph, with this metadata, is of the same export as the file.
+
+        Raises:
+            DataError: it is of another one, whose weights are others.
+        """
+        try:
+            same = json.loads(text or "").get("export") == self.metadata.get("export")
+        except (ValueError, AttributeError, RecursionError):
+            same = False
+        if not same:
+            raise DataError(f"{path} was not exported together with {self.path.name}: export again, or take its own")
 
     def run(self, batch: np.ndarray) -> list[dict[str, Any]]:
         """Predictions of a batch uint8 (B, H, W, 3), one dict per image; padding behind `count` is cut off."""
@@ -112,16 +129,33 @@ class OnnxModel(ImageModel):
         self.session, self.threads = session_of(path, threads), threads
         self.parts: dict[str, Any] = {}
         super().__init__(path, self.session.get_modelmeta().custom_metadata_map.get(KEY))
+        shapes = {each.name: each.shape for each in self.session.get_outputs()}
+        if lacking := [name for name in self.metadata["outputs"] if name not in shapes]:
+            raise DataError(f"{path} is not as `export` wrote it: it has no output {lacking[0]}")
+        count = shapes["scores"][-1] if "label" in shapes and "scores" in shapes else None
+        named = len(self.classes or ())
+        if isinstance(count, int) and count != named:
+            raise DataError(f"{path} is not as `export` wrote it: it has {count} classes, but names {named}")
 
     def outputs(self, inputs: dict[str, np.ndarray]) -> Sequence[np.ndarray]:
-        return self.session.run(self.metadata["outputs"], inputs)
+        return self._run(self.session, self.metadata["outputs"], inputs)
+
+    def _run(self, session: Any, outputs: Sequence[str], inputs: dict[str, np.ndarray]) -> Sequence[np.ndarray]:
+        try:
+            return session.run(outputs, inputs)
+        except Exception as error:  # onnxruntime has no base class of its errors
+            shapes = ", ".join(f"{name} {'x'.join(map(str, value.shape))}" for name, value in inputs.items())
+            said = " ".join(str(error).split())[:200]
+            raise DataError(f"{self.path} cannot be run on {shapes}: {said}") from error
 
     def part(self, name: str) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
         if name not in self.parts:
-            self.parts[name] = session_of(self.path.with_name(self.metadata["parts"][name]), self.threads)
+            beside = self.path.with_name(self.metadata["parts"][name])
+            self.parts[name] = session_of(beside, self.threads)
+            self.check_part(beside, self.parts[name].get_modelmeta().custom_metadata_map.get(KEY))
         session = self.parts[name]
         outputs = [each.name for each in session.get_outputs()]
-        return lambda inputs: dict(zip(outputs, session.run(outputs, inputs), strict=True))
+        return lambda inputs: dict(zip(outputs, self._run(session, outputs, inputs), strict=True))
 
 
 def session_of(path: Path, threads: int | None = None) -> Any:

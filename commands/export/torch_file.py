@@ -46,7 +46,9 @@ class TorchModel(ImageModel):
 
     def part(self, name: str) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
         if name not in self.parts:
-            self.parts[name] = _loaded(self.path.with_name(self.metadata["parts"][name]))
+            beside = self.path.with_name(self.metadata["parts"][name])
+            self.parts[name] = _loaded(beside)
+            self.check_part(beside, self.parts[name][1])
         program, text = self.parts[name]
         outputs = json.loads(text)["outputs"]
 

@@ -150,16 +150,11 @@ def test_a_sabotaged_export_is_refused(graft, trained, tmp_path, monkeypatch, sa
 
     monkeypatch.setattr(onnx_file, "write_onnx", write)
     monkeypatch.setattr(command, "OnnxModel", Eager)
-    random = np.random.default_rng(0)
-    (tmp_path / "photos").mkdir()
-    for i in range(64):  # of another size than the network's
-        image = Image.fromarray(random.integers(0, 256, (6, 8, 3), np.uint8)).resize((60, 48 + i % 9))
-        image.save(tmp_path / "photos" / f"{i}.png")
     if sabotage:
         sabotage(monkeypatch)
-    code, said = graft("export", "--ckpt_path", str(trained), "--out", "model.onnx", "--images", "photos")
+    code, said = graft("export", "--ckpt_path", str(trained), "--out", "model.onnx")
     assert (code, Path("model.onnx").exists()) == ((1, False) if sabotage else (0, True)), said
-    assert not list(Path().glob(".export*"))
+    assert not list(Path().glob(".export*"))  # nor where images have the size of the network, as here
     if sabotage:
         assert ("model.onnx" in said and "label" in said) or "scores" in said
 
@@ -171,6 +166,8 @@ def test_a_sabotaged_export_is_refused(graft, trained, tmp_path, monkeypatch, sa
         (2, "--half --quantize static", ["--half", "--quantize"]),
         (2, "--format pt2 --quantize static", ["--quantize", "pt2"]),
         (2, "--frmat onnx", ["--frmat", "--format"]),
+        (2, "--out best.ckpt", ["--out", "best.ckpt", ".onnx"]),
+        (2, "--out few", ["--out", "few", ".onnx"]),
         (1, "--images nowhere --format pt2", ["--images", "nowhere"]),
         (1, "--images few --format pt2", ["--images", "few", 64]),
     ],
@@ -178,7 +175,7 @@ def test_a_sabotaged_export_is_refused(graft, trained, tmp_path, monkeypatch, sa
 def test_bad_input_of_export(refused, trained, tmp_path, code, typed, names):
     (tmp_path / "few").mkdir()
     Image.new("RGB", (40, 40)).save(tmp_path / "few" / "a.png")
-    refused(code, ["export", "--ckpt_path", str(trained), "--out", "out/model.onnx", *typed.split()], *names)
+    refused(code, ["export", "--ckpt_path", str(trained), "--out", "out/model", *typed.split()], *names)
 
 
 def test_bad_input_of_files(refused, exported, tmp_path):
@@ -189,6 +186,32 @@ def test_bad_input_of_files(refused, exported, tmp_path):
     typed = ["test", "--onnx", str(exported), "--config", "tasks/semantic_segmentation.yaml"]
     refused(2, typed, "Classification", "SemanticSegmentation")
     refused(2, ["export", "--format", "onnx"], "--ckpt_path")
+
+
+CHANGES = {
+    "format": "1",
+    "task": 3,
+    "classes": ["one"],
+    "outputs": ["label", "nothing"],
+    "settings": None,
+    "run": {"name": "../../elsewhere", "epoch": 1},
+    "train": {"model": {}, "data": {}, "meaning": [1]},
+    "kind": "smell",
+    "parts": {"decoder": "../model.onnx"},
+    "threshold": "high",
+}
+
+
+def test_changed_metadata_are_named(exported, tmp_path):
+    import onnx
+
+    model = onnx.load(str(exported))
+    about, path = json.loads(model.metadata_props[-1].value), tmp_path / "changed.onnx"
+    for text in [json.dumps(about | {name: value}) for name, value in CHANGES.items()] + ["[" * 50_000, "[]"]:
+        onnx.helper.set_model_props(model, {"graft": text})
+        onnx.save(model, str(path))
+        with refuses(DataError, path):
+            OnnxModel(path)
 
 
 def test_a_missing_package_is_named_with_its_extra(refused, trained, monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import commands.export.object_agreement  # noqa: F401  (registers the comparison of objects)
-from commands.export.agreement import TOLERANCES, differences, refusals
+from commands.export.agreement import TOLERANCES, Limits, differences, refusals
 
 
 def rows(labels, scores):
@@ -31,7 +31,9 @@ def test_what_is_beyond_the_tolerance_is_said():
 
 def test_answers_that_are_no_numbers_or_of_another_shape_are_refused():
     ours = rows([0], [[0.8, 0.2]])
-    assert refusals(differences(ours, rows([0], [[np.nan, 0.2]])), TOLERANCES["int8"])
+    strange = rows([0], [[np.nan, 0.2]])
+    for one, other in ((ours, strange), (strange, ours), (ours + strange, ours + ours)):
+        assert refusals(differences(one, other), TOLERANCES["int8"])
     assert refusals(differences(ours, rows([0], [[0.8, 0.1, 0.1]])), TOLERANCES["int8"])
 
 
@@ -49,14 +51,17 @@ def test_objects_are_compared_by_class_box_and_score():
     boxes = np.array([[0, 0, 10, 10], [20, 20, 60, 50], [5, 5, 9, 9]], np.float32)
     ours = {"boxes": boxes, "scores": np.float32([0.9, 0.6, 0.2]), "labels": np.array([0, 1, 1])}
 
+    limits = Limits(0.1999, 100)  # the third has the lowest score that there may be
+
     def refused(**changes):
-        return " ".join(refusals(differences([ours], [ours | changes]), TOLERANCES["float32"]))
+        return " ".join(refusals(differences([ours], [ours | changes], limits), TOLERANCES["float32"]))
 
     assert not refused(scores=ours["scores"] + np.float32(1e-5))
     swapped = {key: values[[1, 0, 2]] for key, values in ours.items()}
     assert not refusals(differences([ours], [swapped]), TOLERANCES["float32"])
-    edge = {key: values[:2] for key, values in ours.items()}  # the third has the least score of all
-    assert not refusals(differences([ours], [edge]), TOLERANCES["float32"])
+    edge = {key: values[:2] for key, values in ours.items()}
+    assert not refusals(differences([ours], [edge], limits), TOLERANCES["float32"])
+    assert "objects" in " ".join(refusals(differences([ours], [edge], Limits(0.1, 100)), TOLERANCES["float32"]))
     assert "labels" in refused(labels=np.array([0, 0, 1]))
     assert "labels" in refused(boxes=boxes + 1)
     assert "boxes" in refused(boxes=boxes * np.float32(1.003))
@@ -67,6 +72,13 @@ def test_objects_are_compared_by_class_box_and_score():
     assert "objects" in " ".join(refusals(differences([nothing], [ours]), TOLERANCES["float32"]))
     fewer = {key: values[:1] for key, values in ours.items()}
     assert "labels" in " ".join(refusals(differences([ours], [fewer]), TOLERANCES["int8"]))
+
+
+def test_an_image_with_one_object_each_is_no_edge():
+    ours = [{"boxes": np.float32([[0, 0, 10, 10]]), "scores": np.float32([0.9]), "labels": np.array([0])}] * 64
+    theirs = [one | {"boxes": one["boxes"] + 50, "labels": np.array([1])} for one in ours]
+    assert "labels" in " ".join(refusals(differences(ours, theirs, Limits(0.05, 100)), TOLERANCES["float32"]))
+    assert not refusals(differences(ours, theirs, Limits(0.05, 1)), TOLERANCES["float32"])  # either may be the one
 
 
 def test_masks_of_objects_may_differ_in_ties():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from commands.export.gate import limits_of
 from commands.export.object_agreement import object_differences
 from commands.export.onnx_file import write_onnx
 from commands.export.runtime import session_of
@@ -73,7 +74,7 @@ def agree(task: Detection, graph: Graph, run) -> None:
         counts, ours = theirs.pop("count"), expected(task, graph, batch)
         cut = [{key: value[i][: counts[i]] for key, value in theirs.items()} for i in range(len(batch))]
         assert counts.tolist() == [len(one["scores"]) for one in ours] and counts.min() > 0
-        labels, objects, *numbers = object_differences(ours, cut)
+        labels, objects, *numbers = object_differences(ours, cut, limits_of(task))
         assert labels.agreement == objects.agreement == 1
         assert all(one.relative < 1e-4 for one in numbers)
         if task.masks:
