@@ -86,6 +86,7 @@ def write_folder(run: Trained, folder: Path, repository: str, license: str | Non
     if not isinstance(task, VisionTask):
         raise ConfigError(f"push takes runs with a backbone, but a {type(task).__name__} has none")
     backbone, head = task.exported, task.head if isinstance(task, Classification) else None
+    _check_own(folder)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name in FILES:
@@ -102,6 +103,17 @@ def write_folder(run: Trained, folder: Path, repository: str, license: str | Non
         f"{backbone.name} of {from_here(run.checkpoint)}: {_said(found, classes)}",
         f"written: {from_here(folder)}/  ({', '.join(names)})",
     ]
+
+
+def _check_own(folder: Path) -> None:
+    """Check that files which would be replaced are of an earlier push.
+
+    Raises:
+        ConfigError: there are others, such as those of a run or a README.md of a project.
+    """
+    there = [name for name in FILES if (folder / name).exists()]
+    if there and not {CONFIG, WEIGHTS} <= set(there):
+        raise ConfigError(f"--out {folder} holds a {there[0]} that push did not write: choose another folder")
 
 
 def _said(found: Format, classes: list[str] | None) -> str:

@@ -9,7 +9,7 @@ from commands.report.comparison import comparison_report
 from commands.report.reading import filled, find_run
 from commands.report.run import run_report
 from commands.report.search import search_report, steps_report
-from modules.contracts import DataError, from_here, writing
+from modules.contracts import ConfigError, DataError, from_here, writing
 
 REPORTS = {
     "results.json": run_report,
@@ -39,10 +39,12 @@ def report(argv: list[str]) -> None:
     """Run the `report` command with the arguments after its name.
 
     Raises:
-        ConfigError: no such option.
+        ConfigError: no such option, or a page that is called as files of other kinds are.
         DataError: no finished run there, or damaged files of it.
     """
     typed = Parser().parse_args(argv)
+    if typed.out and typed.out.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"--out is {typed.out}, but names a page: give it the suffix .html")
     folder, kind = find_run(typed.run_dir.expanduser())
     path = write_report(folder, kind, typed.out and typed.out.expanduser())
     print(f"written: {from_here(path)} ({path.stat().st_size / 1e6:.1f} MB)", flush=True)
@@ -61,10 +63,11 @@ def write_report(folder: Path, kind: str, path: Path | None = None) -> Path:
     """
     try:
         title, verdict, sections = REPORTS[kind](folder)
+        page = html_page(title, verdict, list(filled(sections)))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         said = f"{type(error).__name__}: {error}"
         raise DataError(f"{folder / kind} is not as this version leaves it ({said}): run the command again") from error
     path = path or folder / NAME
     with writing(path):
-        path.write_text(html_page(title, verdict, list(filled(sections))), encoding="utf-8")
+        path.write_text(page, encoding="utf-8")
     return path

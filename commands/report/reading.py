@@ -68,7 +68,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     if not isinstance(found, dict):
         raise DataError(f"{path} is not as a run leaves it: it holds no object")
@@ -79,9 +79,14 @@ def csv_table(path: Path, most: int = MOST_ROWS) -> Table | None:
     """The first rows of a CSV file; null where there is none, or no row."""
     if not path.is_file():
         return None
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        header, *rows = [row for row in csv.reader(file) if row] or [[]]
-    return Table(header, [[_short(cell) for cell in row] for row in rows[:most]]) if rows else None
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            header, *rows = [row for row in csv.reader(file) if row] or [[]]
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {error}; remove it to leave it out") from error
+    width = len(header)
+    cells = [[_short(cell) for cell in row[:width]] + [""] * (width - len(row)) for row in rows[:most]]  # cut short
+    return Table(header, cells) if rows else None
 
 
 def _short(cell: str) -> str:

@@ -1,5 +1,6 @@
 """Report of one run: of fit, validate, test or evaluate."""
 
+import csv
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from callbacks.results.table import ORDER, parts_of, shared_parts
 from commands.next_commands import command_line
 from commands.page import Code, Section, Table
 from commands.report.reading import configuration, csv_table, facts, figures, read_json
-from modules.contracts import GREEDY
+from modules.contracts import GREEDY, DataError
 
 Row = dict[str, Any]
 
@@ -135,7 +136,10 @@ def per_class(folder: Path) -> Section:
 def epochs(folder: Path) -> Section:
     """Validation metrics and mean training losses of each epoch."""
     path, section = folder / "metrics.csv", Section("Epochs", folded=True)
-    curves = {name: dict(curve) for name, curve in (read_curves(path) if path.is_file() else {}).items()}
+    try:
+        curves = {name: dict(curve) for name, curve in (read_curves(path) if path.is_file() else {}).items()}
+    except (ValueError, AttributeError, TypeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {error}; remove it to leave it out") from error
     if curves:
         numbers = sorted({epoch for curve in curves.values() for epoch in curve})
         rows = [[str(n), *(number(or_nan(curve.get(n))) for curve in curves.values())] for n in numbers]

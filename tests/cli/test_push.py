@@ -170,6 +170,10 @@ def test_bad_input_of_push_is_a_sentence(graft, refused, trained, tmp_path, monk
     refused(2, ["push", *run], "--repo")
     refused(2, ["push", *run, "--repo", "me/shapes", "--model.lr", "1"], "model.lr")
     refused(1, ["push", "--ckpt_path", "nowhere", "--repo", "me/shapes", "--dry_run"], "nowhere")
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "README.md").write_text("mine")  # push would have deleted it
+    refused(2, ["push", *run, "--repo", "me/shapes", "--dry_run", "--out", "project"], "--out", "README.md")
+    refused(2, ["push", *run, "--repo", "me/shapes", "--dry_run", "--out", str(trained)], "--out", "config.yaml")
     (tmp_path / "bare" / "checkpoints").mkdir(parents=True)
     shutil.copy(trained / "checkpoints" / "best.ckpt", tmp_path / "bare" / "checkpoints")
     refused(1, ["push", "--ckpt_path", "bare", "--repo", "me/shapes", "--dry_run"], "results.json")

@@ -214,6 +214,13 @@ def test_the_latest_run_of_a_folder_of_runs_is_taken_and_the_page_may_go_elsewhe
     assert not (tmp_path / "pets" / "now" / "report.html").exists()
 
 
+def test_a_table_that_was_cut_short_is_shown_as_far_as_it_goes(tmp_path, page):
+    results(tmp_path)
+    (tmp_path / "predictions").mkdir(exist_ok=True)
+    (tmp_path / "predictions" / "test_per_class.csv").write_text("class,f1\ncat,0.5\ndog\nowl,0.25,1,2\n")
+    assert_named(page(tmp_path).text, "cat", "dog", "owl", "0.25")
+
+
 def test_bad_input_is_a_sentence(tmp_path):
     with refuses(DataError, tmp_path / "none", "--run_dir"):
         report(["--run_dir", str(tmp_path / "none")])
@@ -231,5 +238,12 @@ def test_bad_input_is_a_sentence(tmp_path):
         with refuses(DataError, *names):
             report(["--run_dir", str(tmp_path)])
     results(tmp_path / "run")
+    with refuses(ConfigError, "--out", "results.json", ".html"):  # or it were gone
+        report(["--run_dir", str(tmp_path / "run"), "--out", str(tmp_path / "run" / "results.json")])
+    for damaged in (b"\xff\xfe,\n1", b"epoch,val/x\nmany,1\n", b"epoch,val/x\n1," + b"9" * 200_000):
+        (tmp_path / "run" / "metrics.csv").write_bytes(damaged)
+        with refuses(DataError, tmp_path / "run" / "metrics.csv"):
+            report(["--run_dir", str(tmp_path / "run")])
+    (tmp_path / "run" / "metrics.csv").unlink()
     with refuses(DataError, tmp_path / "no" / "page.html"):
         report(["--run_dir", str(tmp_path / "run"), "--out", str(tmp_path / "no" / "page.html")])
