@@ -8,7 +8,6 @@ from tasks.classification import Classification
 from tasks.colorization import Colorization
 from tasks.detection import Detection
 from tasks.dino import DINO
-from tasks.fast_style import FastStyle
 from tasks.gan import GAN, WGAN
 from tasks.instance_segmentation import InstanceSegmentation
 from tasks.jigsaw import Jigsaw
@@ -33,7 +32,6 @@ __all__ = [
     "Classification",
     "Colorization",
     "Detection",
-    "FastStyle",
     "InstanceSegmentation",
     "Jigsaw",
     "MaskedPatches",

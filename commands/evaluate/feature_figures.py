@@ -8,12 +8,14 @@ from torch.nn.functional import normalize
 from callbacks.collectors.embedding import evaluating
 from callbacks.figures.base import PLAIN, RIGHT, WRONG, shorten
 from callbacks.figures.grids import grid, side_by_side
+from callbacks.figures.heat import heat_overlay
 from callbacks.figures.log import log_figure
 from commands.evaluate.drawing import projection
 from commands.evaluate.extraction import ExtractedFeatures
 from commands.evaluate.features import arrays, evenly, image
-from commands.evaluate.maps import activation, attention, overlay
+from commands.evaluate.maps import activation
 from commands.evaluate.projection import Method, lay_out
+from modules.insight.attention import attention
 
 QUERIES, NEIGHBORS = 8, 6
 LOOKS = 12
@@ -64,7 +66,7 @@ def draw_maps(extracted: ExtractedFeatures) -> None:
         rank_zero_info("off: the image of feature maps, because they are of one cell")
         return
     shown = arrays(extracted.stills[places])
-    pairs = [side_by_side([one, overlay(one, warmth)]) for one, warmth in zip(shown, heat, strict=True)]
+    pairs = [side_by_side([one, heat_overlay(one, warmth)]) for one, warmth in zip(shown, heat, strict=True)]
     captions = [shorten(extracted.name(int(row))) for row in extracted.rows[places]]
     log_figure(extracted.trainer, "maps", grid(pairs, captions, title))
 

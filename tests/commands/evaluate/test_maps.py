@@ -1,8 +1,10 @@
 import numpy as np
 import torch
 
-from commands.evaluate.maps import activation, attention, overlay
+from callbacks.figures.heat import heat_overlay
+from commands.evaluate.maps import activation
 from modules.backbones import Timm
+from modules.insight.attention import attention
 
 
 @torch.no_grad()
@@ -36,7 +38,7 @@ def test_activation_finds_the_cells_that_stand_out_on_the_coarsest_map_that_is_f
 def test_overlay_is_brightest_where_the_map_is_high():
     heat = torch.zeros(4, 4)
     heat[1, 2] = 1
-    drawn = overlay(np.full((16, 16, 3), 100, np.uint8), heat)
+    drawn = heat_overlay(np.full((16, 16, 3), 100, np.uint8), heat)
     assert drawn.shape == (16, 16, 3) and drawn.dtype == np.uint8
     row, column = np.unravel_index(drawn.sum(2).argmax(), (16, 16))
     assert 4 <= row < 8 and 8 <= column < 12

@@ -1,1 +1,0 @@
-"""`python cli.py dream`: DeepDream."""

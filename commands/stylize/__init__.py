@@ -1,1 +1,0 @@
-"""`python cli.py stylize`: style transfer by optimizing an image."""

@@ -1,0 +1,55 @@
+"""Subject of an explanation: inputs, and the score of their targets."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from modules.contracts import Backbone
+from modules.insight.layers import differentiable
+
+Score = Callable[[Tensor, Tensor], Tensor]
+"""Inputs (N, ...) and rows int64 (N,) to scores (N,): of each input for the target of that sample of the subject."""
+
+AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Samples that are explained.
+
+    Args:
+        inputs: as the network sees them: (B, C, H, W), or clips (B, C, T, H, W).
+        score: differentiable score of an input for the target of a sample.
+        network: that gives the scores, whose layers have names; null for an exported file.
+        backbone: the part of it with feature maps; null without.
+        at_once: inputs in one pass of methods that need many.
+    """
+
+    inputs: Tensor
+    score: Score
+    network: nn.Module | None = None
+    backbone: Backbone | None = None
+    at_once: int = AT_ONCE
+
+    @property
+    def rows(self) -> Tensor:
+        """Indices of the samples, int64 (B,)."""
+        return torch.arange(len(self.inputs), device=self.inputs.device)
+
+    @property
+    def space(self) -> torch.Size:
+        """Height and width, after the frames of a clip."""
+        return self.inputs.shape[2:]
+
+    def scores(self, inputs: Tensor, rows: Tensor) -> Tensor:
+        """Scores (N,) of any number of inputs, without gradients, `at_once` in a pass."""
+        with torch.inference_mode(False), torch.no_grad():
+            parts = zip(inputs.split(self.at_once), rows.split(self.at_once), strict=True)
+            return torch.cat([self.score(*part).float() for part in parts])
+
+    def gradients_on(self) -> AbstractContextManager[None]:
+        """Context in which `score` has gradients."""
+        return differentiable(*([] if self.network is None else [self.network]))
