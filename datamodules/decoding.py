@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from datamodules.orientation import JPEG, PNG, UNREADABLE, WEBP, exif_orientation, orientation_of, turned
+from datamodules.png import check_chunks
 from datamodules.tiff import MAGIC, header_of, read_tiff_header, without_orientation
 from modules.contracts import DataError, regular
 
@@ -80,9 +81,8 @@ def decode_image(data: bytes, name: str, span: Span | None = None) -> np.ndarray
     except Unfit as error:
         raise DataError(f"{name} {error}") from error
     except UNREADABLE as error:
-        raise DataError(
-            f"{name} is not an image that can be decoded: remove it, or set --data.on_error skip"
-        ) from error
+        said = "is not an image that can be decoded: remove it, or set --data.on_error skip"
+        raise DataError(f"{name} {said}") from error
 
 
 def decode_values(data: bytes) -> np.ndarray:
@@ -178,6 +178,7 @@ def _values(data: bytes) -> tuple[np.ndarray, int, str]:
     """Values as stored, uint8 RGB (H, W, 3) or deeper ones; their orientation yet to be applied; and their depth."""
     if data[:4] in MAGIC:
         return _tiff_values(data)
+    check_chunks(data)
     orientation = orientation_of(data)
     known = _depth(data)
     if known and known[0]:
@@ -200,8 +201,7 @@ def _tiff_values(data: bytes) -> tuple[np.ndarray, int, str]:
                 file.info.pop("xmp", None)  # Pillow turns it upright itself, by this too
                 return _pillow(file), 1, ""
         except Image.UnidentifiedImageError:
-            image = _opencv(without_orientation(data), cv2.IMREAD_COLOR)
-            return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), header.orientation, ""
+            return _channels(_opencv(without_orientation(data), cv2.IMREAD_COLOR)), header.orientation, ""
     values = _channels(_opencv(without_orientation(data), cv2.IMREAD_UNCHANGED))
     if header.bits in (10, 12, 14):
         values >>= 16 - header.bits  # OpenCV moves packed ones to the top

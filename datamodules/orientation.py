@@ -2,6 +2,7 @@
 
 import os
 import struct
+import zlib
 from io import BytesIO
 from typing import BinaryIO
 
@@ -10,7 +11,10 @@ import numpy as np
 from PIL import ExifTags, Image
 
 JPEG, PNG, WEBP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF"
-UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, TypeError, KeyError, IndexError, OverflowError, cv2.error)
+UNREADABLE = (
+    *(ArithmeticError, AssertionError, EOFError, LookupError, OSError, RuntimeError, SyntaxError, TypeError),
+    *(ValueError, struct.error, zlib.error, cv2.error),
+)
 """Exceptions of Pillow and OpenCV for files that are damaged, or no images."""
 
 

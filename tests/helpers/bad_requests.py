@@ -78,6 +78,10 @@ def bad_images() -> Iterator[tuple[str, bytes]]:
         "large png": PNG + bytes(300_000),
         "pnm": b"P6 99999 99999 255\n",
         "xcf": b"gimp xcf ",
+        "chunk of 4 GB in a png": PNG[:33] + b"\xff\xff\0\0" + PNG[37:],
+        "png of two headers": bomb(65_000, 65_000)[:33] + PNG[8:],
+        "blp of no encoding": b"BLP2" + struct.pack("<i4b2i", 1, 9, 0, 0, 0, 8, 8) + bytes(1200),
+        "texture without a format": b"FTEX" + struct.pack("<5i", 1, 8, 8, 1, 2) + bytes(99),
         "big tiff that begins behind its end": b"II+\0\x08\0\0\0" + struct.pack("<Q", 2**63) + bytes(50),
     }
     yield from others.items()
