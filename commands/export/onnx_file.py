@@ -66,6 +66,8 @@ def write_onnx(graph: Graph, path: Path, metadata: dict[str, Any], name: str) ->
             custom_translation_table={torch.ops.graft.suppress.default: _suppress},
             verbose=False,
         )
+    for node in made.model.graph.all_nodes():
+        node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)  # folders of this machine
     made.model.metadata_props[KEY] = json.dumps(metadata)
     with writing(path):
         made.save(str(path))

@@ -28,6 +28,9 @@ def write_torch(graph: Graph, path: Path, metadata: dict[str, Any], name: str) -
     if any(node.target in own for node in program.graph.nodes):
         with silent():
             program = program.run_decompositions(own)
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # folders of this machine
     with writing(path), silent(), path.open("wb") as file:
         torch.export.save(program, file, extra_files={KEY: json.dumps(metadata)})
 

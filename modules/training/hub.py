@@ -109,6 +109,8 @@ def read_repository(source: str, backbone: Backbone) -> Weights:
     """
     config = _read_config(source)
     name, known = config.get("architecture"), config.get(OWN) or {}
+    if not isinstance(known, dict):
+        raise DataError(f"{source}: {OWN} in {CONFIG} is {known!r}, but must be an object")
     if isinstance(name, str) and name.startswith(f"{OWN}/"):
         path = repository_file(source)
         try:
@@ -128,14 +130,14 @@ def read_repository(source: str, backbone: Backbone) -> Weights:
     except Exception as error:  # of whatever the files hold
         said = " ".join(str(error).split())[:200]
         raise DataError(f"{source} is no {name} that timm can load: {said}") from error
-    about = {"name": name, "mean": list(net.pretrained_cfg["mean"]), "std": list(net.pretrained_cfg["std"])}
+    about = {"name": name} | {key: net.pretrained_cfg[key] for key in ("mean", "std") if key in net.pretrained_cfg}
     return Weights(net.state_dict(), about | known, source)
 
 
 def _read_config(source: str) -> dict[str, Any]:
     try:
         config = json.loads(repository_file(source, CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{source}: {CONFIG} is no JSON: {error}") from error
     if not isinstance(config, dict):
         raise DataError(f"{source}: {CONFIG} holds no object")

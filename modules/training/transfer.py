@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None 
         ConfigError: weights of another architecture; names the tensors that do not fit.
     """
     tensors, about, label, last = _read(backbone, source)
+    _check_about(about, label)
     epoch = f", epoch {about['epoch']}" if "epoch" in about else ""
     if shallower := _shallower(backbone, about.get("name", "")):
         load_backbone(shallower, source)
@@ -182,6 +184,23 @@ def _shallower(backbone: Backbone, name: str) -> Backbone | None:
         return None
     other = by_name(name)
     return other if depth(other.net) < depth(backbone.net) else None
+
+
+def _check_about(about: dict[str, Any], label: str) -> None:
+    """Check what weights say of themselves.
+
+    Raises:
+        DataError: an entry is not as it is written; names it.
+    """
+    for key, kind in {"name": str, "small_images": bool, "mean": list | tuple, "std": list | tuple}.items():
+        if key in about and not isinstance(about[key], kind):
+            raise DataError(f"{label}: its {key} is {about[key]!r}: take other weights, or correct it")
+    mean, std = about.get("mean", ()), about.get("std", ())
+    fits = all(type(x) in (int, float) and math.isfinite(x) for x in (*mean, *std)) and all(x > 0 for x in std)
+    if not fits or len(mean) != len(std):
+        raise DataError(f"{label}: its mean {mean} and std {std} are no numbers, one for each channel")
+    if not isinstance(untrained := about.get("untrained", ()), list | tuple):
+        raise DataError(f"{label}: its untrained is {untrained!r}, but must be a list of names")
 
 
 def _take_statistics(backbone: Backbone, about: dict[str, Any]) -> None:

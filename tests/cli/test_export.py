@@ -52,6 +52,7 @@ def test_the_gate_reports_both_and_the_file_tells_what_it_is(trained, exported):
     assert report["differences"]["scores"]["relative"] <= 1e-3
     ours, theirs = report["metrics"]["PyTorch"], report["metrics"]["onnx"]
     assert ours["test/accuracy"] == theirs["test/accuracy"] == pytest.approx(values(trained)["test/accuracy"], abs=1e-6)
+    assert str(ROOT).encode() not in exported.read_bytes()
     about = OnnxModel(exported).metadata
     assert about["task"] == "Classification" and about["data_license"] == "CC0"
     assert about["preprocessing"] == {"kind": "center_crop", "size": [32, 32]}

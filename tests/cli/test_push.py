@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from safetensors.torch import save
 
 from modules.backbones import by_name
 from modules.contracts import ConfigError, DataError
@@ -184,6 +185,14 @@ def test_repositories_that_cannot_be_read_are_named(server, tmp_path, monkeypatc
     server.files["me/text"] = {"config.json": b'{"architecture": "bert"}'}
     server.files["me/odd"] = {"config.json": b"[1"}
     server.files["me/bare"] = {"config.json": b'{"architecture": "test_resnet"}'}
+    about = {"architecture": "graft/test_resnet"}
+    weights = save({key: value.contiguous() for key, value in net.net.state_dict().items()})
+    odd = ([1], {"mean": "abc"}, {"mean": [0] * 3, "std": [0] * 3}, {"name": [1]}, {"untrained": 3}, {"mean": [1] * 3})
+    for number, own in enumerate(odd):
+        config = json.dumps(about | {"graft": own}).encode()
+        server.files[f"me/own{number}"] = {"config.json": config, "model.safetensors": weights}
+        with refuses(DataError, f"me/own{number}"):
+            load_backbone(net, f"hf-hub:me/own{number}")
     for name, words in {
         "hf-hub:me/none": ["me/none", "HF_TOKEN"],
         "hf-hub:me/empty": ["me/empty", "config.json"],
