@@ -35,7 +35,7 @@ class SegmentationCollector(Collector):
 
     def update(self, batch: Batch, outputs: Prediction, task: LightningModule, first: int) -> None:
         true, predicted = batch["mask"], outputs["mask"]
-        if "original_mask" in outputs:  # evaluated in pixels of the original, drawn as the network sees it
+        if "original_mask" in batch.keys() & outputs.keys():  # drawn as the network sees it
             pairs = zip(batch["original_mask"], outputs["original_mask"], strict=True)
             matrices = torch.cat([confusions(t[None], p[None], len(task.classes)) for t, p in pairs])
         else:
