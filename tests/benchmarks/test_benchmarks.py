@@ -36,6 +36,7 @@ from benchmarks import (
     serving,
     simclr_loop,
     startup,
+    style,
     translation,
     views,
     zoo,
@@ -459,6 +460,18 @@ def test_label_errors_counts_the_wrong_ones_among_the_first_suspects(image_folde
     assert result["labels"] == 16
     assert 0 <= result["precision"] <= 1
     assert 0 <= result["random"] <= 0.5
+
+
+@pytest.mark.slow
+def test_style_compares_a_pass_with_an_optimization_and_norms(image_folder, tmp_path):
+    options = (
+        "--photographs 1 --steps 2 --seeds 1 --model.width 4 --model.blocks 1 --data.image_size 32 --data.batch_size 4"
+    )
+    options += f" --trainer.max_epochs 1 --figures.samples 1 --json {tmp_path / 'style.json'}"
+    style.main(["--root", str(image_folder({"photos": 16}, size=(32, 32))), *options.split()])
+    rows = written(tmp_path / "style.json")["rows"]
+    assert [row["mark"] for row in rows] == ["<= 1.5", "<= 1.5", "<= 0.01", "<= 1"]
+    assert all(value > 0 for row in rows for value in (*row["ours"], *row["peer"]))
 
 
 @pytest.mark.slow
