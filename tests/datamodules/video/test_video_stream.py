@@ -17,14 +17,14 @@ def ready(root, stage: str = "predict", letterbox: bool = True, **options) -> Vi
 
 
 def test_every_frame_comes_once_and_in_order(tmp_path):
-    film(tmp_path / "a.mp4", 6, size=(32, 48), times=[0, 40, 100, 140, 200, 240])
+    film(tmp_path / "a.mp4", 6, size=(32, 48), times=[0, 40, 120, 160, 200, 240])
     film(tmp_path / "sub" / "b.avi", 3, size=(40, 24), seed=1)
     batches = list(ready(tmp_path).predict_dataloader())
     assert [len(batch["id"]) for batch in batches] == [4, 2, 3]  # none of two videos
     assert batches[1]["id"] == ["a.mp4/000004", "a.mp4/000005"] and batches[2]["film"] == ["sub/b.avi"] * 3
     frames = np.concatenate([batch["image"].permute(0, 2, 3, 1).numpy() for batch in batches[:2]])
     assert np.array_equal(frames, whole(tmp_path / "a.mp4"))
-    assert np.allclose(np.concatenate([batch["seconds"] for batch in batches[:2]]), [0, 0.04, 0.1, 0.14, 0.2, 0.24])
+    assert np.allclose(np.concatenate([batch["seconds"] for batch in batches[:2]]), [0, 0.04, 0.12, 0.16, 0.2, 0.24])
     assert batches[2]["inside"].tolist() == [[40, 24]] * 3
 
 
