@@ -1,0 +1,1 @@
+"""`python cli.py stylize`: style transfer by optimizing an image."""
