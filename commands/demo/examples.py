@@ -1,14 +1,13 @@
 """A few samples of the run's test split, as files or texts."""
 
 import sys
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from PIL import Image
 
+from callbacks.writers.films import Film
 from commands.predictor import Predictor, parts_of
 from modules.contracts import DataError
 
@@ -49,13 +48,8 @@ def _film(source: Any, index: int, path: Path, rate: int = 8) -> Path:
         return source.path(index)
     path = path.with_suffix(".mp4")
     frames = source.frames(index, np.arange(len(source.times(index))), None)
-    height, width = (side - side % 2 for side in frames.shape[1:3])
-    with av.open(str(path), "w") as file:
-        size = {"height": height, "width": width, "pix_fmt": "yuv420p"}
-        video = file.add_stream("libx264", rate=rate, options={"crf": "10"}, **size)
-        for number, pixels in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), "rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, rate)
-            file.mux(video.encode(frame))
-        file.mux(video.encode())
+    film = Film(path, rate, crf=10)
+    for pixels in frames:
+        film.add(pixels)
+    film.close()
     return path
