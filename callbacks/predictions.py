@@ -29,6 +29,7 @@ class Predictions(Callback):
       detections, in `figures/`.
     - `{text}`: `predict.txt`, a sentence per line, and tables with sources and references, see `TextFiles`.
     - `{generated}` of `predict`: images, single and as a grid, see `SampleFiles`.
+    - `{styles}` of `predict`: images or videos in each style, see `StylizedFiles`.
 
     Args:
         threshold: lowest score, 0..1, of drawn detections; null takes that of the best F1 in the checkpoint's

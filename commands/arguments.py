@@ -11,7 +11,20 @@ from commands.overview import COMMANDS
 from modules.contracts import regular
 
 ROOT = Path(__file__).parents[1]  # holds `tasks/`
-OTHERS = ("export", "compare", "tune", "report", "push", "check", "serve", "demo", "backbones", "inspect")
+OTHERS = (
+    "export",
+    "compare",
+    "tune",
+    "report",
+    "push",
+    "check",
+    "serve",
+    "demo",
+    "stylize",
+    "dream",
+    "backbones",
+    "inspect",
+)
 TRAINER_COMMANDS = [name for name in COMMANDS if name not in OTHERS]  # methods of the trainer
 
 

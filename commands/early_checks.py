@@ -50,6 +50,11 @@ OWN = {
     "predict": ("onnx",),
     "export": ("format", "out", "half", "quantize", "features", "images", "data_license"),
     "demo": ("host", "port"),
+    "dream": "image layer channel size octaves octave_scale steps lr jitter film zoom fps out".split(),
+    "stylize": (
+        *"content style style_weights size style_size steps optimizer lr style_weight content_weight tv_weight".split(),
+        *"style_levels content_level color init out".split(),
+    ),
     "serve": "onnx host port token workers timeout max_bytes max_pixels max_requests batch_size batch_timeout".split(),
 }
 """Top-level options of some commands; `backbones` checks its own."""

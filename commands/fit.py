@@ -32,7 +32,7 @@ from commands.evaluate import Trainer
 from commands.export.exported import answer_by, in_words, read_exported
 from commands.handed_on import check_folds, typed_data
 from commands.home import expand_home
-from commands.linking import check_views, link
+from commands.linking import check_views, link, set_whole_images
 from commands.next_commands import command_line, next_commands
 from commands.overview import program
 from commands.parser import Parser, Refused, ends_by_itself, show_values, typed_classes
@@ -169,7 +169,7 @@ class CLI(LightningCLI):
         if self.subcommand == "fit":
             check_views(self.model, self.datamodule)
             check_task(self.model, self.settings, before)
-        self.datamodule.set_letterbox(self.model.letterbox)
+        set_whole_images(self.model, self.datamodule, str(self.subcommand), typed_data(self.typed)[1])
         answer_by(self.exported, self.model, self.datamodule)
 
     def _dump_config(self) -> None:

@@ -1,5 +1,6 @@
 """Linking of data to model: class names, clip length, vocabularies and image size before it is built, then views."""
 
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,20 @@ def check_views(task: Task, data: DataModule) -> None:
         )
     if isinstance(task, VisionTask):
         task.check_sides(data.sides)
+
+
+def set_whole_images(task: Task, data: DataModule, command: str, typed: Set[str]) -> None:
+    """Let the data give whole images where the task sees them, to `predict` in their own size if the task asks for it.
+
+    Args:
+        task: built.
+        data: not yet set up.
+        command: at hand.
+        typed: names of the data's settings that the user typed; `image_size` is one that wins.
+    """
+    data.set_letterbox(task.letterbox)
+    if task.original_size and command == "predict" and "image_size" not in typed:
+        data.set_original_size()
 
 
 def _classes(known: list[str] | None, found: list[str], checkpoint: Path | None) -> list[str]:

@@ -13,6 +13,7 @@ from commands.check.command import check
 from commands.cluster import launched, requeue
 from commands.compare.command import Compare
 from commands.demo.command import demo
+from commands.dream.command import run_dream
 from commands.early_checks import check_early, nothing_saved
 from commands.export.command import Export
 from commands.fit import CLI
@@ -27,6 +28,7 @@ from commands.push.command import push
 from commands.report.command import report as report_run
 from commands.serve.command import serve
 from commands.silence import silence_messages
+from commands.stylize.command import run_stylize
 from commands.tune.command import Tune
 from commands.yaml_text import check_yaml
 
@@ -69,6 +71,8 @@ def main(argv: list[str] | None = None) -> int:
             "inspect": lambda argv: inspect(argv[1:]),
             "demo": lambda argv: demo(argv[1:]),
             "serve": lambda argv: serve(argv[1:]),
+            "stylize": lambda argv: run_stylize(argv[1:]),
+            "dream": lambda argv: run_dream(argv[1:]),
             "backbones": lambda argv: backbones(argv[1:]),
         }.get("".join(argv[:1]), CLI)
         with ended_by_signals():

@@ -20,6 +20,8 @@ COMMANDS = {
     "check": "look for mistakes, duplicates and leaks in data; --fix cleans it",
     "serve": "answer requests for predictions over HTTP",
     "demo": "open a page on which a run is tried",
+    "stylize": "give an image the style of others",
+    "dream": "let a layer see more of what it sees in an image",
     "backbones": "list and describe what --model.backbone takes",
 }
 

@@ -10,7 +10,7 @@ from datamodules.latent_samples import LatentSamples
 from datamodules.segmentation import CamVid, COCOSemantic, SegmentationFolder, VOCSegmentation
 from datamodules.synthetic import Shapes, ShapesCaptions, ShapesMasks, ShapesObjects, ShapesSentences, ShapesVideo
 from datamodules.text import Multi30k, ParallelText, TextFile
-from datamodules.video import HMDB51, UCF101, FrameFolder, VideoFolder, VideoFrames, Videos
+from datamodules.video import HMDB51, UCF101, FrameFolder, VideoFolder, VideoFrames, Videos, VideoStream
 
 cv2.setNumThreads(0)  # its own threads fight with the loader's workers
 
@@ -46,5 +46,6 @@ __all__ = [
     "VOCSegmentation",
     "VideoFolder",
     "VideoFrames",
+    "VideoStream",
     "Videos",
 ]

@@ -8,6 +8,7 @@ from tasks.classification import Classification
 from tasks.colorization import Colorization
 from tasks.detection import Detection
 from tasks.dino import DINO
+from tasks.fast_style import FastStyle
 from tasks.gan import GAN, WGAN
 from tasks.instance_segmentation import InstanceSegmentation
 from tasks.jigsaw import Jigsaw
@@ -32,6 +33,7 @@ __all__ = [
     "Classification",
     "Colorization",
     "Detection",
+    "FastStyle",
     "InstanceSegmentation",
     "Jigsaw",
     "MaskedPatches",

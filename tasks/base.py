@@ -45,6 +45,7 @@ class Task(Evaluation, TrainMetrics, Scheduled):
         views: minimum and maximum number of augmented views per image.
         letterbox: dense prediction over the whole image, letterboxed, not cropped.
         generative: images are generated from noise.
+        original_size: images are predicted in their own size, unless data.image_size is typed; with `letterbox`.
         quick: validation between epochs is faster and coarser than that of `validate`.
         float32: weights must be float32 (as in mixed precision).
         backbone: null in tasks without one.
@@ -61,6 +62,7 @@ class Task(Evaluation, TrainMetrics, Scheduled):
     views: ClassVar[tuple[int, int]] = (1, 1)
     letterbox: ClassVar[bool] = False
     generative: ClassVar[bool] = False
+    original_size: ClassVar[bool] = False
     quick: ClassVar[bool] = False
     float32: ClassVar[bool] = False
     backbone: Backbone | None

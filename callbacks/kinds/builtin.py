@@ -4,6 +4,7 @@ from callbacks.collectors.classification import ClassificationCollector, draw_vi
 from callbacks.collectors.detection import DetectionCollector, draw_boxes
 from callbacks.collectors.reconstruction import ReconstructionCollector
 from callbacks.collectors.segmentation import SegmentationCollector, draw_masks
+from callbacks.collectors.stylized import StylizedCollector
 from callbacks.collectors.text import TextCollector, draw_captioned, draw_pairs
 from callbacks.collectors.video import VideoCollector, draw_clips
 from callbacks.kinds.registry import register
@@ -13,11 +14,14 @@ from callbacks.writers.labels import LabelFile
 from callbacks.writers.masks import MaskFiles
 from callbacks.writers.samples import SampleFiles
 from callbacks.writers.sentences import TextFiles
+from callbacks.writers.stylized import StylizedFiles
 
 register("images", draw=draw_views)  # any training batch that no kind below draws
 register("features", prediction=["features"], write=FeatureFile)
 register("reconstruction", prediction=["reconstruction", "code"], truth=["image"], collect=ReconstructionCollector)
 register("generated", prediction=["generated"], write=SampleFiles)
+register("style_loss", prediction=["style_loss"], truth=["image"], collect=StylizedCollector)
+register("styles", prediction=["styles", "generated"], write=StylizedFiles)
 register(
     "labels",
     prediction=["label", "scores"],

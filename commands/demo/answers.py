@@ -20,8 +20,15 @@ LARGEST, SMALLEST = 1200, 400  # pixels of the longer side of a drawing
 
 
 def kind_of(predictor: Predictor, found: dict[str, Any]) -> str:
-    """Kind of the page by the keys of a prediction: `objects`, `mask`, `generated`, `features`, `text` or `labels`."""
-    kinds = {"boxes": "objects", "mask": "mask", "generated": "generated", "features": "features", "text": "text"}
+    """Kind of the page by the keys of a prediction: `objects`, `mask`, `styles`, `text`, ..."""
+    kinds = {
+        "boxes": "objects",
+        "mask": "mask",
+        "styles": "styles",
+        "generated": "generated",
+        "features": "features",
+        "text": "text",
+    }
     return next((kind for key, kind in kinds.items() if key in found), "labels")
 
 

@@ -22,6 +22,7 @@ HEADS = {
     "translation": "Type a sentence and see its translation, and the pieces of the source behind each piece.",
     "generated": "Move from one generated image to another through the noise between them.",
     "features": "Drop an image and see its features.",
+    "styles": "Drop an image and see it in each style.",
 }
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # of the browser, not loaded
 BUTTONS = ["download", "fullscreen"]  # of images, which would be shared with others too
@@ -93,6 +94,8 @@ def _outputs(kind: str) -> list[Any]:
         return [gr.Label(label="classes", num_top_classes=TOP)]
     if kind == "features":
         return [gr.JSON(label="features")]
+    if kind == "styles":
+        return [gr.Gallery(label="styles", columns=2, height="auto", interactive=False, buttons=BUTTONS)]
     if kind == "text":
         text, settings = gr.Textbox(label="caption", interactive=False), {"interactive": False, "buttons": BUTTONS}
         return [text, gr.Gallery(label="attention of each piece", columns=4, height="auto", **settings)]
@@ -118,6 +121,8 @@ def _answer(predictor: Predictor, kind: str) -> Callable[..., Any]:
             return answers.labels(found, classes)
         if kind == "features":
             return found["features"].tolist()
+        if kind == "styles":
+            return [(pixels.numpy(), name) for name, pixels in found["styles"].items()]
         image = decode_image(content, "image")
         if kind == "objects":
             drawn, rows = answers.objects(image, found, classes, more[0])

@@ -24,6 +24,7 @@ RANDOM = {
     "translation": "--data.train 200 --data.batch_tokens 800 --model.encoder.width 32 --model.decoder.width 32 "
     "--model.average_last_epochs 2 --model.search.max_length 20".split(),  # dropout, and batches by length
     "captioning": "--model.drop_path 0.1 --model.search.max_length 12 --data.augment flip".split(),
+    "fast_style": "--model.width 4 --model.blocks 1 --model.norm batch".split(),  # styles are drawn
     "dino": "--model.prototypes 64 --model.centering mean --data.views 3".split(),  # the center is a state
 }
 
@@ -38,6 +39,7 @@ RANDOM = {
         ("autoencoder", 0, 7),
         ("moco", 0, 7),
         ("dino", 0, 5),
+        ("fast_style", 0, 7),
         ("semantic_segmentation", 2, 7),
         ("detection", 2, 7),
         ("video", 2, 7),

@@ -64,6 +64,7 @@ NOT_HERE = {
     "demo --": "shows a page until it is ended; tests/cli/test_demo.py starts it",
     "sphinx-build": "CI builds the documentation",
     "OWNER/NAME": "needs an account and the network; tests/cli/test_push.py has a stand-in for the hub",
+    "vgg16.pth": "needs a file that is downloaded; tests/modules/backbones loads such files",
     "MyTask --data MyData": "needs my_pkg installed; tests/examples/test_my_pkg.py loads it as a plugin",
 }
 """Commands that do not run here, by a part of them, with the reason."""
@@ -103,6 +104,8 @@ def place(tmp_path_factory) -> Path:
     for number in range(6):
         noise(folder / "photos" / f"{number}.png", number)
         noise(folder / "DIR" / f"{number}.png", number)
+    for number, name in enumerate(("photo", "painting", "other")):
+        noise(folder / f"{name}.jpg", number)
     for root in ("coco", "cells", "nuclei"):
         outline = [[10, 5, 30, 5, 30, 15, 10, 15]]
         things = [
@@ -200,6 +203,8 @@ def cut(argv: list[str]) -> list[str]:
     data = argv[argv.index("--data") + 1] if "--data" in argv else ""
     if argv[0] in ("backbones", "report", "push"):
         return argv
+    if argv[0] in ("stylize", "dream"):
+        return [*argv, "--size", "48", "--steps", "2", *(["--film", "2"] if "--film" in argv else [])]
     if argv[0] == "check":
         return [*argv, *FOLDER]
     if argv[0] == "predict":
