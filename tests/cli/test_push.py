@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -70,8 +71,12 @@ def test_plain_timm_gives_the_answers_of_what_was_pushed(graft, server, trained,
     shutil.copytree(trained, run)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     typed = ["push", "--ckpt_path", str(run), "--repo", "me/shapes", "--license", "mit", "--private"]
+    assert graft(*typed, "--dry_run") == (0, "") and not server.files
+    following = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert following[-len(typed) :] == typed and following[0] == "next:"
     code, error = graft(*typed)  # with bars of progress
     assert code == 0, error
+    assert len({path.stat().st_mode for path in (run / "hub").iterdir()}) == 1
     said = capsys.readouterr().out
     assert_named(said, "plain timm", "10 classes", f"pushed: {server.address}/me/shapes")
     sent = server.files["me/shapes"]
