@@ -1,6 +1,7 @@
 """`stylize`, `dream` and fast style transfer from the command line: files that they write, and bad input."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -101,6 +102,12 @@ def test_fast_style_paints_folders_and_videos(graft, painter, images):
 def test_what_stylize_cannot_use_is_named(refused, images, code, typed, names):
     Path("notes.txt").write_text("no image")
     refused(code, ["stylize", "--content", images[0], "--style", images[1], *typed], *names)
+
+
+def test_a_checkpoint_without_backbone_is_refused(refused, trained, monkeypatch):
+    translation = SimpleNamespace(task=object(), name="Translation", checkpoint=trained)
+    monkeypatch.setattr("commands.network.Predictor.load", lambda *words: translation)
+    refused(2, ["dream", "--ckpt_path", str(trained)], "--ckpt_path", "Translation", "no backbone")
 
 
 @pytest.mark.parametrize(
