@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from benchmarks.report import Comparison, compare, in_pairs, parser
-from commands.export.onnx_file import quantize, write_onnx
+from commands.export.onnx_file import write_onnx
+from commands.export.quantization import quantize
 from commands.export.runtime import session_of
 from datamodules.augment import center_square
 from datamodules.letterbox import Letterbox

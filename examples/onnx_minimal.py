@@ -8,7 +8,7 @@
 Preprocessing, network and decoding are inside of the file: pixels go in, answers come out under the names of the
 predictions (label and scores, mask, boxes and labels and scores, features, generated). Masks of objects come as squares
 of probabilities over the boxes, which `pasted` brings into the image. Sentences are searched for with
-`commands/export/search.py` and `vocabulary.py`, which need NumPy alone; take both with you.
+`commands/export/beam_search.py` and `vocabulary.py`, which need NumPy alone; take both with you.
 """
 
 import json

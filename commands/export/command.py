@@ -14,10 +14,11 @@ from commands.export import onnx_file, torch_file
 from commands.export.about import describe
 from commands.export.agreement import TOLERANCES, refusals
 from commands.export.batches import samples_of
-from commands.export.extra import need
 from commands.export.gate import Gate, Predict, answers_of, features_of
+from commands.export.quantization import quantize
 from commands.export.report import Report
 from commands.export.runtime import OnnxModel
+from commands.extras import require
 from commands.fit import CLI
 from commands.next_commands import command_line, typed_options
 from commands.overview import program
@@ -27,7 +28,7 @@ from commands.trained import Trained
 from datamodules.setting_roles import roles_of
 from modules.contracts import ConfigError, DataError, from_here, writing
 from modules.contracts.preprocessing import Preprocessing
-from modules.export import Graph, feature_graphs, preprocess_for
+from modules.export import Graph, ImageGraph, feature_graphs, preprocess_for
 from modules.training.transfer import read_checkpoint
 
 CALIBRATION = 128
@@ -35,7 +36,6 @@ CALIBRATION = 128
 FLOAT32 = ("--trainer.precision", "32", "--trainer.accelerator", "cpu")
 REMEDIES = {"float16": "; leave --half out", "int8": "; leave --quantize out, or train longer before it"}
 """By precision, what to do about a file that is refused."""
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 class Options(OwnOptions):
@@ -77,8 +77,8 @@ class Export(CLI):
         out = self.options.out
         if out and (out.suffix not in ("", f".{self.options.format}") or out.is_dir()):
             raise ConfigError(f"--out is {out}, but names a file with the suffix .{self.options.format}")
-        for package in PACKAGES if self.options.format == "onnx" else ():
-            need(package)
+        if self.options.format == "onnx":
+            require("export", "onnx", "onnxscript", "onnxruntime")
         super().__init__(["test", "--ckpt_path", self.options.ckpt_path, *rest])
 
     def instantiate_classes(self) -> None:
@@ -99,9 +99,10 @@ class Export(CLI):
                 f"{type(self.datamodule).__name__} does not describe the transform of its images, which the file would "
                 f"hold: define its property `preprocessing`"
             )
+        option = "--quantize" if self.options.quantize else "--half" if self.options.half else None
+        if option and self.kind not in ("image", "video"):
+            raise ConfigError(f"{option} is for tasks on images and videos, not on {self.kind}: leave it out")
         graphs = self._graphs()
-        if self.options.quantize and self.kind not in ("image", "video"):
-            raise ConfigError(f"--quantize is for tasks on images and videos, not on {self.kind}: leave it out")
         if self.kind == "image":
             self.datamodule.set_original_size()
         elif self.options.images:
@@ -173,12 +174,12 @@ class Export(CLI):
         }
         write = torch_file.write_torch if self.options.format == "pt2" else onnx_file.write_onnx
         for place, graph in zip(paths, graphs.values(), strict=True):
-            if self.options.half:
-                onnx_file.half(graph, name)
+            if self.options.half and isinstance(graph.module, ImageGraph):
+                graph.module.set_half()
             part = {"outputs": list(graph.outputs), "export": together}
             write(graph, place, about if place is path else part, name)
         if self.options.quantize:
-            onnx_file.quantize(path, self._calibration(), about)
+            quantize(path, self._calibration(), about)
         beside = (each.with_name(f"{each.name}.data") for each in paths)  # weights of files above 1.5 GB
         return [*paths, *(each for each in beside if each.is_file())]
 

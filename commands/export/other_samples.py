@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from commands.export.search import PAD, State, search
+from commands.export.beam_search import PAD, State, search
 from commands.export.vocabulary import EOS, Vocabulary
 from modules.contracts import DataError
 

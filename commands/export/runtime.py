@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from commands.export.extra import need
 from commands.export.metadata import KEY, parsed
 from commands.export.other_samples import RUNS, texts_of
+from commands.extras import require
 from modules.contracts import DataError
 
 BATCH = 32  # most images of one size in a run
@@ -165,18 +165,20 @@ def session_of(path: Path, threads: int | None = None) -> Any:
         DataError: no such file, or one that onnxruntime cannot load; says why.
         ConfigError: onnxruntime is not installed.
     """
-    runtime = need("onnxruntime")
+    require("export", "onnxruntime")
+    import onnxruntime
+
     if not path.is_file():
         raise DataError(f"there is no file {path}: --onnx takes a file that `export` wrote")
-    options = runtime.SessionOptions()
+    options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     if threads:
         options.intra_op_num_threads = threads
     try:
-        return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no base class of its errors
         said = " ".join(str(error).split())
         why = "it is no ONNX file, or a damaged one" if "rotobuf" in said else said[:200]
         if path.suffix == ".pt2":
             why = "it is of torch.export, whose `load` opens it in Python"
-        raise DataError(f"{path} cannot be run by onnxruntime {runtime.__version__}: {why}") from error
+        raise DataError(f"{path} cannot be run by onnxruntime {onnxruntime.__version__}: {why}") from error

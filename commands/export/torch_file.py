@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from commands.export.metadata import KEY
-from commands.export.onnx_file import silent, traced
 from commands.export.runtime import ImageModel
+from commands.export.tracing import silent, traced
 from modules.contracts import writing
 from modules.export import Graph
 from modules.export.nms import suppress_by_torchvision

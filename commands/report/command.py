@@ -8,7 +8,7 @@ from commands.page import html_page
 from commands.report.comparison import comparison_report
 from commands.report.reading import filled, find_run
 from commands.report.run import run_report
-from commands.report.search import search_report, steps_report
+from commands.report.tuning import search_report, steps_report
 from modules.contracts import ConfigError, DataError, from_here, writing
 
 REPORTS = {

@@ -10,7 +10,7 @@ from modules.contracts import Backbone
 from modules.decoding.tta import Predict
 from modules.export.graph import Graph, image_graph
 from modules.export.preprocess import Geometry, Preprocess
-from modules.export.resize import bilinear
+from modules.export.resize import top_left
 from modules.heads.base import ClassificationHead, DenseHead, through
 
 
@@ -101,6 +101,6 @@ class Segmenter(nn.Module):
     def forward(self, image: Tensor, geometry: Geometry) -> tuple[Tensor, ...]:
         found = self.infer(self.logits, image)
         if self.resized:
-            found = bilinear(found, geometry.inside, geometry.size)
+            found = nn.functional.interpolate(top_left(found, geometry.inside), geometry.size, mode="bilinear")
         mask = found.argmax(1).to(torch.uint8)
         return (mask, found) if self.probabilities else (mask,)

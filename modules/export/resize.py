@@ -30,11 +30,11 @@ def linear(image: Tensor, resized: Tensor, rows: Tensor, columns: Tensor) -> Ten
     for row, weight in zip((above, below), vertical, strict=True):
         lines = image.index_select(1, row)
         near, far = (
-            lines.index_select(2, column).float() * share[:, None]
+            lines.index_select(2, column).permute(0, 3, 1, 2).float() * share
             for column, share in zip((left, right), horizontal, strict=True)
         )
-        strips.append((((near + far) / 16).floor().double() * weight[:, None, None] / 65536).floor())  # 27 bits
-    return ((strips[0] + strips[1] + 2) / 4).floor().float().permute(0, 3, 1, 2)
+        strips.append((((near + far) / 16).floor().double() * weight[:, None] / 65536).floor())  # 27 bits
+    return ((strips[0] + strips[1] + 2) / 4).floor().float()
 
 
 def area(image: Tensor, resized: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -49,25 +49,12 @@ def area(image: Tensor, resized: Tensor, rows: Tensor, columns: Tensor) -> Tenso
     return torch.where(halves, (mean + 0.5).floor(), mean.round())
 
 
-def bilinear(maps: Tensor, inside: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear resizing of the top left part of maps, as `torch.nn.functional.interpolate` does it.
-
-    Args:
-        maps: float32 (B, C, h, w).
-        inside: float64 (2,), height and width of the part.
-        size: height and width of the result.
-
-    Returns:
-        float32 (B, C, *size).
-    """
-    for axis, length in enumerate(size):
-        part, whole = inside[axis].float(), torch.full((), length, dtype=torch.float32)
-        place = (part / whole * (torch.arange(length) + 0.5) - 0.5).clamp_min(0)
-        first = place.floor()
-        second, share = torch.minimum(first + 1, part - 1), place - first
-        share = share[:, None] if axis == 0 else share
-        near, far = (maps.index_select(2 + axis, at.long()) for at in (first, second))
-        maps = near * (1 - share) + far * share
+def top_left(maps: Tensor, inside: Tensor) -> Tensor:
+    """The top left part of maps (B, C, h, w), of a height and width float64 (2,) that the graph computes."""
+    for axis, count in enumerate(inside.long().tolist(), 2):
+        torch._check(count >= 1)
+        torch._check(count <= maps.shape[axis])
+        maps = maps.narrow(axis, 0, count)
     return maps
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from commands.export.search import search
+from commands.export.beam_search import search
 from commands.export.vocabulary import Vocabulary
 from modules.export.text import source_graphs, step_graph
 from modules.export.unpacked import Unpacked

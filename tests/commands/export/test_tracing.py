@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from commands.export.onnx_file import reason, traced
+from commands.export.tracing import reason, traced
 from modules.contracts import ConfigError
 from modules.export import Graph
 from tests.helpers.errors import refuses
