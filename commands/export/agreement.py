@@ -26,16 +26,22 @@ class Difference(NamedTuple):
     relative: float | None = None
 
 
+EXACT = 0.99
+"""IoU of boxes that differ by rounding alone."""
+
+
 class Limits(NamedTuple):
     """Limits of the objects of an image, at whose edge rounding decides which one is left out.
 
     Args:
         score: the lowest.
         count: the most.
+        iou: with which two boxes are the same, as in `Tolerance`.
     """
 
     score: float
     count: int
+    iou: float = EXACT
 
 
 class Tolerance(NamedTuple):
@@ -45,23 +51,27 @@ class Tolerance(NamedTuple):
         relative: of numbers; null for any.
         agreement: of decisions, a class or a text each.
         pixels: of the pixels of masks, whose edges hold ties.
+        labels: of objects with a score of 0.5 and more; rounding decides which of two alike boxes suppresses the other.
         objects: of all objects, among them those of low scores, whose suppression holds ties.
+        iou: with which two boxes are the same.
     """
 
     relative: float | None
     agreement: float
     pixels: float
+    labels: float
     objects: float
+    iou: float
 
 
 TOLERANCES = {
-    "float32": Tolerance(1e-3, 1.0, 0.9999, 0.999),
-    "float16": Tolerance(5e-2, 0.98, 0.995, 0.9),
-    "int8": Tolerance(None, 0.9, 0.9, 0.5),
+    "float32": Tolerance(1e-3, 1.0, 0.9999, 0.999, 0.999, EXACT),
+    "float16": Tolerance(5e-2, 0.98, 0.995, 0.98, 0.9, 0.95),
+    "int8": Tolerance(None, 0.9, 0.9, 0.9, 0.5, 0.9),
 }
 """By the precision of the file."""
 
-OTHERS = {"mask": "pixels", "generated": "pixels", "rle": "pixels", "objects": "objects"}
+OTHERS = {"mask": "pixels", "generated": "pixels", "rle": "pixels", "labels": "labels", "objects": "objects"}
 """Keys whose decisions have a tolerance of their own, and its name."""
 
 

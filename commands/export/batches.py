@@ -29,7 +29,8 @@ def samples_of(batch: Batch) -> list[Any]:
         views = batch["video"].permute(0, 2, 3, 4, 1).cpu().numpy()
         return np.split(views, len(batch["id"]))
     images = batch["image"].permute(0, 2, 3, 1).cpu().numpy()
-    return [image[:height, :width] for image, (height, width) in zip(images, batch["size"].tolist(), strict=True)]
+    sizes = batch["size"].tolist() if "size" in batch else [images.shape[1:3]] * len(images)
+    return [image[:height, :width] for image, (height, width) in zip(images, sizes, strict=True)]
 
 
 def joined(found: Sequence[dict[str, Any]]) -> Prediction:

@@ -96,8 +96,9 @@ class Export(CLI):
         self.kind = kind_of(type(self.model))
         if self.preprocessing is None and self.kind in ("image", "video"):
             raise ConfigError(
-                f"{type(self.datamodule).__name__} does not describe the transform of its images, which the file would "
-                f"hold: define its property `preprocessing`"
+                f"{type(self.datamodule).__name__} does not say how it prepares images for evaluation, which the file "
+                f"would hold: give it a property `preprocessing` that returns "
+                f'Preprocessing("center_crop" or "letterbox", (height, width)), as docs/export.md shows'
             )
         option = "--quantize" if self.options.quantize else "--half" if self.options.half else None
         if option and self.kind not in ("image", "video"):
@@ -198,8 +199,9 @@ class Export(CLI):
         theirs = torch_file.TorchModel(path) if is_torch else OnnxModel(path, threads)
         predictor = Predictor.load(self.file, *self._inference(), *FLOAT32)
         ours: Predict = features_of(predictor) if self.options.features else answers_of(predictor, self.kind)
-        compared, sides, count = gate.compare(ours, theirs, ("PyTorch", self.options.format), path.parent)
         tolerance, weights = TOLERANCES[self.precision], sum(one.nbytes for one in self.model.state_dict().values())
+        names = "PyTorch", self.options.format
+        compared, sides, count = gate.compare(ours, theirs, names, path.parent, tolerance.iou)
         refused = refusals(compared, tolerance)
         return Report(count, self.datamodule.noun, compared, sides, (weights, size), refused, self.precision, tolerance)
 

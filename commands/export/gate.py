@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import commands.export.object_agreement  # noqa: F401  (registers the comparison of objects)
-from commands.export.agreement import Difference, Limits, differences
+from commands.export.agreement import EXACT, Difference, Limits, differences
 from commands.export.batches import joined, samples_of
 from commands.export.report import Side
 from commands.predictor import Predictor
@@ -64,7 +64,7 @@ class Gate:
         self.resized = other_sizes(self.samples or self._first(), data.preprocessing) if kind == "image" else []
 
     def compare(
-        self, ours: Predict, theirs: Predict, names: Sequence[str], folder: Path
+        self, ours: Predict, theirs: Predict, names: Sequence[str], folder: Path, iou: float
     ) -> tuple[list[Difference], list[Side], int]:
         """Differences of two programs' predictions, their metrics and latency, and the number of samples.
 
@@ -73,6 +73,7 @@ class Gate:
             theirs: the file.
             names: of both.
             folder: for lists of the data module, such as `skipped.txt`.
+            iou: with which two boxes are the same.
         """
         sides, predictions = [], []
         for name, predict in zip(names, (ours, theirs), strict=True):
@@ -83,7 +84,7 @@ class Gate:
                     found += predict(samples[start : start + TOGETHER])
             predictions.append(found)
             sides.append(Side(name, measured, latency(predict, self.samples or self._first())))
-        return differences(*predictions, limits=limits_of(self.task)), sides, len(predictions[0])
+        return differences(*predictions, limits=limits_of(self.task, iou)), sides, len(predictions[0])
 
     def _measure(self, predict: Predict, found: list[dict[str, Any]], folder: Path) -> dict[str, float]:
         """Metrics of a program on the test split; its predictions are added to `found`."""
@@ -130,11 +131,11 @@ class Gate:
         return samples_of(self.data.collate([source[(0, row)] for row in rows])) if rows else []
 
 
-def limits_of(task: Task) -> Limits | None:
+def limits_of(task: Task, iou: float = EXACT) -> Limits | None:
     """Limits of the objects that a detector finds; null for other tasks."""
     if not isinstance(task, Detection):
         return None
-    return Limits(task.head.selection.score_threshold, task.head.selection.detections)
+    return Limits(task.head.selection.score_threshold, task.head.selection.detections, iou)
 
 
 def other_sizes(images: Sequence[np.ndarray], preprocessing: Preprocessing | None) -> list[np.ndarray]:

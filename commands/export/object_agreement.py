@@ -9,8 +9,6 @@ from commands.export.agreement import COMPARISONS, Difference, Limits, Predictio
 
 SURE = 0.5
 """Score from which an object is a decision of its own."""
-SAME = 0.99
-"""IoU with which two boxes are the same."""
 CUT = 1e-3
 """Share by which the score of an object may be above the least one that is kept, and be missing in the other."""
 
@@ -18,14 +16,14 @@ CUT = 1e-3
 def object_differences(reference: Predictions, found: Predictions, limits: Limits | None) -> list[Difference]:
     """Agreement of the objects, and differences between the boxes, scores and masks of those that both have.
 
-    An object agrees if the other program has one of its class with an IoU of 0.99. `objects` counts all but those at
+    An object agrees if the other program has one of its class with the IoU of the limits. `objects` counts all but those at
     the edge of being left out, with the lowest score that there may be, or that of an image with the most objects;
     `labels` counts those of them with a score of 0.5 and more.
     """
-    least, most = limits or (0.0, 0)
+    least, most, iou = limits or Limits(0.0, 0)
     pairs, agree, sure = [], [], []
     for sides in zip(reference, found, strict=True):
-        matched = list(matches(*sides))
+        matched = list(matches(*sides, iou))
         pairs += [(_row(sides[0], i), _row(sides[1], j)) for i, j in matched]
         for side, here in enumerate(sides):
             other = sides[1 - side]["scores"]
@@ -42,9 +40,9 @@ def object_differences(reference: Predictions, found: Predictions, limits: Limit
     return shares + [difference(key, [one[key] for one in first], [one[key] for one in second]) for key in keys]
 
 
-def matches(reference: dict[str, Any], found: dict[str, Any]) -> Iterator[tuple[int, int]]:
+def matches(reference: dict[str, Any], found: dict[str, Any], iou: float) -> Iterator[tuple[int, int]]:
     """Indices of the objects that two predictions of an image have in common."""
-    same = overlaps(reference["boxes"], found["boxes"]) >= SAME
+    same = overlaps(reference["boxes"], found["boxes"]) >= iou
     same &= reference["labels"][:, None] == found["labels"]
     apart = np.where(same, np.abs(reference["scores"][:, None] - found["scores"]), np.inf)
     for i in np.argsort(-reference["scores"], kind="stable"):

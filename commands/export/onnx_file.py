@@ -48,8 +48,9 @@ def write_onnx(graph: Graph, path: Path, metadata: dict[str, Any], name: str) ->
 
 def _suppress(boxes: Any, scores: Any, threshold: float) -> Any:
     """`modules.export.nms.suppress` in operators of ONNX."""
-    from onnxscript import opset20 as op
+    import onnxscript
 
+    op: Any = onnxscript.opset20
     most, least = op.Constant(value_int=2**31 - 1), op.Constant(value_float=0.0)
     iou = op.Constant(value_float=threshold)
     kept = op.NonMaxSuppression(boxes, op.Unsqueeze(scores, [1]), most, iou, least)

@@ -36,7 +36,7 @@ def quantize(path: Path, images: Iterable[dict[str, np.ndarray]], metadata: dict
     feed = iter(images)
 
     class Reader(quantization.CalibrationDataReader):
-        def get_next(self) -> dict[str, np.ndarray] | None:
+        def get_next(self) -> Any:
             return next(feed, None)
 
     with silent():
