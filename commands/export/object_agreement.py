@@ -16,8 +16,8 @@ CUT = 1e-3
 def object_differences(reference: Predictions, found: Predictions, limits: Limits | None) -> list[Difference]:
     """Agreement of the objects, and differences between the boxes, scores and masks of those that both have.
 
-    An object agrees if the other program has one of its class with the IoU of the limits. `objects` counts all but those at
-    the edge of being left out, with the lowest score that there may be, or that of an image with the most objects;
+    An object agrees if the other program has one of its class at the IoU of the limits. `objects` counts all but those
+    at the edge of being left out, with the lowest score that there may be, or that of an image with the most objects;
     `labels` counts those of them with a score of 0.5 and more.
     """
     least, most, iou = limits or Limits(0.0, 0)
