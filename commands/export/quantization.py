@@ -27,11 +27,12 @@ def quantize(path: Path, images: Iterable[dict[str, np.ndarray]], metadata: dict
     from onnxruntime import quantization
 
     network = {node.name for node in onnx.load(str(path)).graph.node if _of_network(node)}
-    options = onnxruntime.SessionOptions()  # computes weights that follow from others, and joins batch norms
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(path)
-    options.log_severity_level = 4
-    onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    if not path.with_name(f"{path.name}.data").is_file():  # a network of less than 1.5 GB
+        options = onnxruntime.SessionOptions()  # computes weights that follow from others, and joins batch norms
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(path)
+        options.log_severity_level = 4
+        onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     outside = [node.name for node in onnx.load(str(path)).graph.node if node.name not in network]
     feed = iter(images)
 
