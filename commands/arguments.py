@@ -25,6 +25,8 @@ OTHERS = (
     "backbones",
     "inspect",
 )
+UNNAMED = "run"
+"""Name of a run without a YAML or task to name it."""
 TRAINER_COMMANDS = [name for name in COMMANDS if name not in OTHERS]  # methods of the trainer
 
 
@@ -100,7 +102,7 @@ def run_name(argv: list[str]) -> str:
     """Name of the run: that of its YAML file; for a run's own config.yaml, that run's name; else the task's."""
     files = [config for config in parse_known(argv).config if not is_yaml_text(config)]
     if not files:
-        return (typed_class(argv, "model") or "run").lower()
+        return (typed_class(argv, "model") or UNNAMED).lower()
     path = Path(files[-1])
     return path.resolve().parent.parent.name if path.name == "config.yaml" else path.stem
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from commands.arguments import TRAINER_COMMANDS, parse_known, without
+from commands.arguments import TRAINER_COMMANDS, UNNAMED, parse_known, run_name, without
 from modules.contracts import ConfigError, DataError
 from modules.contracts.repositories import FOLDER, HUB
 
@@ -64,19 +64,49 @@ def find_checkpoint(typed: str, name: str, resume: bool) -> Path:
     Raises:
         DataError: there is none.
     """
-    path = Path("runs") / name / "latest" if typed == "latest" else latest_run(Path(typed).expanduser())
+    path = newest(name, "checkpoints") if typed == "latest" else latest_run(Path(typed).expanduser())
     if path.is_dir():
         order = ("last", "best") if resume else ("averaged", "best", "last")
         found = first_saved(path, *order)
         if not found:
             raise DataError(f"{path} has no checkpoints yet")
         path = found
-    if typed == "latest" and not path.is_file():
-        runs = ", ".join(str(p) for p in sorted(Path("runs").glob("*/latest"))) or "none yet"
-        raise DataError(f"there is no {path}; runs here: {runs}")
     if not path.is_file():
         raise DataError(f"no checkpoint at {path}: expected a .ckpt file, a run directory, or `latest`")
     return path.resolve()
+
+
+def newest(name: str, *parts: str) -> Path:
+    """The run that `latest` stands for: runs/NAME/latest, or without a name the only runs/*/latest.
+
+    Args:
+        name: of the run's configuration, `UNNAMED` without one.
+        parts: files or folders of which such a run has one.
+
+    Raises:
+        DataError: there is none, or several without a name.
+    """
+    path, named = Path("runs") / name / "latest", name != UNNAMED
+    if path.exists():
+        return path
+    runs = [run for run in sorted(Path("runs").glob("*/latest")) if any((run / part).exists() for part in parts)]
+    if len(runs) == 1 and not named:
+        return runs[0]
+    listed = ", ".join(map(str, runs)) or "none yet"
+    if runs and not named:
+        raise DataError(f"latest alone may be any of {listed}: type one of these paths")
+    raise DataError(f"there is no {path if named else 'runs/NAME/latest'}; runs here: {listed}")
+
+
+def with_newest(argv: list[str]) -> list[str]:
+    """The arguments with the run in place of `--ckpt_path latest`, where no configuration names it.
+
+    Raises:
+        DataError: there is none, or several.
+    """
+    if parse_known(argv).ckpt_path != "latest" or run_name(argv) != UNNAMED or {"-h", "--help"} & set(argv):
+        return argv
+    return [*without(argv, "--ckpt_path"), "--ckpt_path", str(newest(UNNAMED, "checkpoints"))]
 
 
 def latest_run(path: Path) -> Path:

@@ -10,6 +10,7 @@ from commands.answers import report
 from commands.arguments import normalized, parse_known, without
 from commands.backbones.command import backbones
 from commands.check.command import check
+from commands.checkpoints import with_newest
 from commands.cluster import launched, requeue
 from commands.compare.command import Compare
 from commands.demo.command import demo
@@ -59,6 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         check_early(argv)
         check_yaml(argv)
+        argv = with_newest(argv)
         load_plugins()
         show_part_help(argv)
         command = {

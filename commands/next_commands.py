@@ -12,7 +12,9 @@ from commands.overview import program
 from datamodules import DataModule
 from datamodules.base import Split
 from datamodules.setting_roles import roles_of
-from tasks import Task
+from modules.contracts import ConfigError
+from modules.export import check_exportable
+from tasks import Detection, Task
 
 OWN = {
     "images": ("images", "UnlabeledImages", "FOLDER"),
@@ -53,7 +55,17 @@ def _after_fit(argv: list[str], folder: Path, task: Task, data: DataModule) -> l
     trained = [*_configs(argv), "--ckpt_path", run]
     command = next((command for split, command in EVALUATE.items() if data.has(split)), None)
     again = [(f"{command} again", [command, *trained])] if command else []
-    return [*again, *_predict(trained, task, data)]
+    exported = [("export", ["export", *trained])] if _has_export(task) else []
+    return [*again, *_predict(trained, task, data), *exported]
+
+
+def _has_export(task: Task) -> bool:
+    if isinstance(task, Detection):
+        try:
+            check_exportable(task.head, task.tiled)
+        except ConfigError:
+            return False
+    return type(task).graphs is not Task.graphs
 
 
 def _after_others(argv: list[str], task: Task, data: DataModule) -> list[Command]:

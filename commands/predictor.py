@@ -50,7 +50,8 @@ class Predictor:
         checkpoint: the file.
 
     Attributes: `name` is that of the task's class; `kind` that of the samples, one of `KINDS`; `max_pixels` of an image
-    or frame, larger ones are not decoded; `classes` names the classes, null without; `threshold` is the score of a
+    or frame, larger ones are not decoded; `classes` names the classes, null without;
+    `conditions` those of which a conditional generator makes images; `threshold` is the score of a
     detection of the best F1 in validation, null where there was none.
     """
 
@@ -62,6 +63,7 @@ class Predictor:
         self.max_pixels, self.name = MAX_PIXELS, type(task).__name__
         self.classes: list[str] | None = task.classes
         self.threshold: Any = getattr(self.task, "drawing_threshold", None)
+        self.conditions = self.classes if getattr(self.task, "condition", None) else None
 
     @classmethod
     def load(cls, ckpt_path: str | Path, *settings: str) -> "Predictor":

@@ -156,7 +156,7 @@ def _translation(predictor: Predictor, samples: Sequence[str]) -> None:
 
 
 def _generated(predictor: Predictor) -> None:
-    named = predictor.classes if getattr(predictor.task, "condition", None) else None
+    named = predictor.conditions
     with gr.Row():
         with gr.Column():
             numbers = [

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from commands.checkpoints import find_checkpoint, latest_run
 from commands.report.reading import read_json
 from commands.yaml_text import read_settings
-from modules.contracts import ConfigError, DataError
+from modules.contracts import DataError
 
 
 class Trained(NamedTuple):
@@ -34,11 +34,8 @@ def read_run(typed: str) -> Trained:
     Of a directory it is the checkpoint that its results are of.
 
     Raises:
-        ConfigError: `latest` without a run.
         DataError: no run there, or no results of these weights.
     """
-    if typed == "latest":
-        raise ConfigError("push takes a run directory or a checkpoint of one: --ckpt_path runs/NAME/latest")
     place = latest_run(Path(typed).expanduser())
     checkpoint = find_checkpoint(str(place), "", resume=False)
     folder = checkpoint.parent.parent

@@ -8,6 +8,8 @@ from typing import Any
 
 from PIL import Image
 
+from commands.arguments import UNNAMED
+from commands.checkpoints import newest
 from commands.page import Code, Figure, Section, Table
 from modules.contracts import DataError
 
@@ -48,6 +50,8 @@ def find_run(folder: Path) -> tuple[Path, str]:
     Raises:
         DataError: there is no such folder, or nothing finished in it.
     """
+    if str(folder) == "latest" and not folder.exists():
+        folder = newest(UNNAMED, *KINDS)
     if not folder.is_dir():
         raise DataError(f"there is no run directory {folder}: --run_dir is a folder such as runs/NAME/latest")
     for place in (folder, folder / "latest"):

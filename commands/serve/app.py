@@ -136,6 +136,7 @@ class Service:
 def build_app(service: Service) -> FastAPI:
     """The application of a service."""
     title, kind = f"{service.predictor.name} by Graft", service.predictor.kind
+    names = service.predictor.conditions or []
     app = FastAPI(title=title, lifespan=service.running, docs_url=None, redoc_url=None)  # they load from the network
 
     @app.post("/predict", summary="Predict one sample", openapi_extra=description(kind, bool(service.token)))
@@ -153,7 +154,7 @@ def build_app(service: Service) -> FastAPI:
 
     @app.get("/", include_in_schema=False)
     async def start() -> HTMLResponse:
-        return HTMLResponse(page(title, kind, service.health(), app.openapi(), bool(service.token)))
+        return HTMLResponse(page(title, kind, service.health(), app.openapi(), bool(service.token), names))
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, fault: HTTPException) -> Response:

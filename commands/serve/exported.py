@@ -24,7 +24,7 @@ class ExportedPredictor:
         ConfigError: onnxruntime is not installed.
     """
 
-    kind = "image"
+    kind, conditions = "image", None
 
     def __init__(self, path: Path):
         self.model, self.checkpoint, self.max_pixels = OnnxModel(path), path, MAX_PIXELS

@@ -1,6 +1,7 @@
 """Pages that describe a server: OpenAPI of its prediction, and a page to try it, without files from elsewhere."""
 
 import json
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -79,8 +80,19 @@ def description(kind: str, token: bool) -> dict[str, Any]:
     } | ({"security": [{"token": []}]} if token else {})
 
 
-def page(title: str, kind: str, facts: dict[str, Any], schema: dict[str, Any], token: bool) -> str:
-    """One HTML page: what is served, how it is called, and a form to try it."""
+def page(
+    title: str, kind: str, facts: dict[str, Any], schema: dict[str, Any], token: bool, names: Sequence[str] = ()
+) -> str:
+    """One HTML page: what is served, how it is called, and a form to try it.
+
+    Args:
+        title: heading.
+        kind: of the samples.
+        facts: rows of its first table, by name.
+        schema: that of OpenAPI.
+        token: requests must bear one.
+        names: classes to choose from, of a conditional generator.
+    """
     paths = "".join(
         f"<tr><td><code>{method.upper()} {escape(path)}</code></td><td>{escape(operation.get('summary', ''))}</td></tr>"
         for path, operations in schema["paths"].items()
@@ -102,6 +114,9 @@ def page(title: str, kind: str, facts: dict[str, Any], schema: dict[str, Any], t
         "text": '<input id="sample" type="text" size="50" value="">',
         "noise": '<input id="sample" type="number" min="0" value="0">',
     }[kind]
+    if names:
+        offered = "".join(f"<option>{escape(name)}</option>" for name in names)
+        field += f' <select id="label" aria-label="class">{offered}</select>'
     secret = '<input id="token" type="password" placeholder="token"> ' if token else ""
     return PAGE.format(
         title=escape(title),
@@ -149,11 +164,12 @@ const kind = {kind}, sample = document.getElementById("sample"), shown = documen
 const where = new URL("predict", location.href).href;
 document.getElementById("curl").textContent += where;
 document.getElementById("send").onclick = async () => {{
+  const label = document.getElementById("label");
   const file = sample.files ? sample.files[0] : null, token = document.getElementById("token");
   const value = kind === "noise" ? Number(sample.value) : sample.value;
   const headers = token ? {{ Authorization: "Bearer " + token.value }} : {{}};
   if (!sample.files) headers["Content-Type"] = "application/json";
-  const body = sample.files ? file : JSON.stringify({{ [kind]: value }});
+  const body = sample.files ? file : JSON.stringify({{ [kind]: value, ...(label && {{ label: label.value }}) }});
   shown.hidden = false;
   try {{
     const response = await fetch(where, {{ method: "POST", body, headers }});

@@ -68,6 +68,15 @@ def test_the_tables_hold_the_metrics_of_every_class(trainer, tmp_path):
     assert [float(row["iou"]) for row in rows] == pytest.approx(expected)
 
 
+def test_a_file_answers_at_the_original_size_of_images_whose_batch_has_that_size_alone():
+    true, said = maps(4)
+    kept, task = SegmentationCollector(4), Segmentation()
+    image = task.backbone.normalize(torch.zeros(4, 3, 12, 18, dtype=torch.uint8))
+    batch = {"image": image, "mask": true, "id": [f"{i}.jpg" for i in range(4)]}
+    kept.update(batch, {"mask": said, "original_mask": list(said)}, task, 0)
+    assert kept.matrix.equal(confusions(true, said, 3).sum(0))
+
+
 def test_the_confusions_of_each_image_leave_ignored_pixels_out():
     true, said = maps(6)
     for one, other, matrix in zip(true, said, confusions(true, said, 3), strict=True):

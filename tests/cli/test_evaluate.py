@@ -9,6 +9,7 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
+from commands.checkpoints import with_newest
 from tests.helpers.commands import TINY, results
 from tests.helpers.errors import assert_named, line_naming
 
@@ -182,5 +183,21 @@ def test_data_without_anything_to_judge_is_refused(refused, trained, folder):
 
 def test_latest_without_a_name_lists_the_runs(refused):
     refused(1, ["evaluate", "--ckpt_path", "latest"], "latest")
-    Path("runs/simclr/latest").mkdir(parents=True)
-    refused(1, ["evaluate", "--ckpt_path", "latest"], "runs/simclr/latest")
+    for name in ("simclr", "gan"):
+        Path(f"runs/{name}/latest/checkpoints").mkdir(parents=True)
+    commands = [["evaluate"], ["export"], ["serve"], ["demo"], ["inspect"], ["push", "--repo", "me/it", "--dry_run"]]
+    for command in commands:
+        refused(1, [*command, "--ckpt_path", "latest"], "runs/gan/latest, runs/simclr/latest")
+    for name in ("simclr", "gan"):
+        Path(f"runs/{name}/latest/results.json").touch()
+    refused(1, ["report", "--run_dir", "latest"], "runs/gan/latest, runs/simclr/latest")
+
+
+def test_latest_without_a_name_is_the_only_run(graft, trained):
+    for name in ("classification", "check_pets"):  # what check leaves has no checkpoint
+        Path(f"runs/{name}").mkdir(parents=True)
+    Path("runs/check_pets/latest").mkdir()
+    Path("runs/classification/latest").symlink_to(trained)
+    assert with_newest(["push", "--ckpt_path=latest"])[-1] == "runs/classification/latest"
+    assert graft("report", "--run_dir", "latest", "--out", "report.html") == (0, "")
+    assert graft("validate", "--ckpt_path", "latest", "--data.workers", "0", "--run_dir", "again") == (0, "")

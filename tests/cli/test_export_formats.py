@@ -57,6 +57,17 @@ def test_images_of_their_own_size_need_no_resizing(graft, segmented):
     assert answer["mask"].shape == (70, 45)
 
 
+def test_tests_by_a_file_leave_the_same_results_figures_and_tables(graft, fit_once):
+    run = fit_once("--config", "tasks/semantic_segmentation.yaml", *SMALL)
+    assert graft("export", "--ckpt_path", str(run), "--out", "seg.onnx") == (0, "")
+    for name, weights in {"torch": ["--ckpt_path", str(run)], "file": ["--onnx", "seg.onnx"]}.items():
+        assert graft("test", *weights, "--trainer.precision", "32", "--run_dir", name) == (0, "")
+    ours, theirs = values("torch"), values("file")
+    assert theirs == pytest.approx({name: ours[name] for name in theirs}, abs=1e-3) and "test/miou" in theirs
+    kept = [{p.name for p in Path(name).rglob("*.*") if p.suffix in (".png", ".csv")} for name in ("torch", "file")]
+    assert kept[0] - {"metrics.csv"} == kept[1] - {"metrics.csv"} and "test_mistakes.png" in kept[1]
+
+
 def test_predict_by_a_file_writes_the_same_maps(graft, segmented):
     assert graft("export", "--ckpt_path", str(segmented), "--out", "seg.onnx")[0] == 0
     import cv2

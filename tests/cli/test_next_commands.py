@@ -42,8 +42,9 @@ def pets(folder, tmp_path) -> str:
 def test_what_a_classifier_prints_tests_and_predicts(graft, printed, pets, capsys):
     own = ["--data", "ImageFolder", f"--data.root={pets}", "--data.val_split", "0.25"]
     commands = printed("--config", "tasks/classification.yaml", *own, *FIT, "--run_dir", "the run's place")
-    assert set(commands) == {"validate again", "your images"}  # there is no test split
-    again, predict = commands.values()
+    assert set(commands) == {"validate again", "your images", "export"}  # there is no test split
+    again, predict, export = commands.values()
+    assert export[2:] == ["export", "--config", "tasks/classification.yaml", "--ckpt_path", "the run's place"]
     assert again[:3] == ["python", "cli.py", "validate"]
     assert graft(*again[2:], "--run_dir", "again")[0] == 0
     assert "6 val images" in (out := capsys.readouterr().out), out  # of the same split
@@ -87,6 +88,7 @@ def test_what_a_translator_and_a_gan_print_runs(graft, printed, capsys):
     small += ["--model.search.max_length", "5"]
     Path("text.yaml").write_text("model: Translation\n")
     commands = printed("--config", "text.yaml", *own, "--data.val_split", "0.2", *small, "--run_dir", "t 1")
+    assert commands.pop("export")[-1] == "t 1"
     for name, words in commands.items():
         code, error = graft(*[w.replace("FILE", "my src.txt") for w in words[2:]], "--run_dir", f"out {name}")
         assert code == 0, error
