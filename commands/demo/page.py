@@ -25,7 +25,7 @@ HEADS = {
     "styles": "Drop an image and see it in each style.",
 }
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # of the browser, not loaded
-BUTTONS = ["download", "fullscreen"]  # of images, which would be shared with others too
+BUTTONS: list[Any] = ["download", "fullscreen"]  # of images, which would be shared with others too
 TOP = 10  # classes with bars
 COLUMNS = ["class", "score in %", "left, top, right, bottom"]
 
@@ -72,9 +72,9 @@ def _files(predictor: Predictor, kind: str, samples: Sequence[Any]) -> None:
             shown = _outputs(kind)
     work = _guarded(_answer(predictor, kind))
     button.click(work, [given, *more], shown, api_name="predict")
-    given.upload(work, [given, *more], shown, api_name=False)
+    given.upload(work, [given, *more], shown, api_visibility="private")
     for slider in more:
-        slider.release(work, [given, *more], shown, api_name=False)
+        slider.release(work, [given, *more], shown, api_visibility="private")
     if samples:
         gr.Examples(
             [[path] for path in samples],
@@ -84,7 +84,7 @@ def _files(predictor: Predictor, kind: str, samples: Sequence[Any]) -> None:
             run_on_click=True,
             cache_examples=False,
             label="examples of the test split",
-            api_name=False,
+            api_visibility="private",
         )
 
 
@@ -97,8 +97,8 @@ def _outputs(kind: str) -> list[Any]:
     if kind == "styles":
         return [gr.Gallery(label="styles", columns=2, height="auto", interactive=False, buttons=BUTTONS)]
     if kind == "text":
-        text, settings = gr.Textbox(label="caption", interactive=False), {"interactive": False, "buttons": BUTTONS}
-        return [text, gr.Gallery(label="attention of each piece", columns=4, height="auto", **settings)]
+        maps = gr.Gallery(label="attention of each piece", columns=4, height="auto", interactive=False, buttons=BUTTONS)
+        return [gr.Textbox(label="caption", interactive=False), maps]
     drawn = gr.Image(label="prediction", format="png", interactive=False, buttons=BUTTONS)
     if kind == "objects":
         return [drawn, gr.Dataframe(headers=COLUMNS, label="objects", interactive=False)]
@@ -151,7 +151,7 @@ def _translation(predictor: Predictor, samples: Sequence[str]) -> None:
             run_on_click=True,
             cache_examples=False,
             label="examples of the test split",
-            api_name=False,
+            api_visibility="private",
         )
 
 
@@ -176,7 +176,7 @@ def _generated(predictor: Predictor) -> None:
         show_progress="hidden",
         trigger_mode="always_last",
     )
-    gr.on(None, work, given, shown, api_name=False)
+    gr.on(None, work, given, shown, api_visibility="private")
 
 
 def _guarded(work: Callable[..., Any]) -> Callable[..., Any]:

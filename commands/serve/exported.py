@@ -24,7 +24,8 @@ class ExportedPredictor:
         ConfigError: onnxruntime is not installed.
     """
 
-    kind, conditions = "image", None
+    kind = "image"
+    conditions: None = None
 
     def __init__(self, path: Path):
         self.model, self.checkpoint, self.max_pixels = OnnxModel(path), path, MAX_PIXELS
