@@ -24,6 +24,7 @@ OTHERS = (
     "dream",
     "backbones",
     "inspect",
+    "attack",
 )
 UNNAMED = "run"
 """Name of a run without a YAML or task to name it."""

@@ -49,6 +49,7 @@ OWN = {
     "test": ("onnx",),
     "predict": ("onnx",),
     "export": ("format", "out", "half", "quantize", "features", "images", "data_license"),
+    "attack": "method eps steps step_size target num_images out onnx".split(),
     "demo": ("host", "port"),
     "dream": "image layer channel size octaves octave_scale steps lr jitter film zoom fps out".split(),
     "stylize": (

@@ -8,6 +8,7 @@ from lightning.pytorch.utilities import rank_zero_only
 import callbacks
 from commands.answers import report
 from commands.arguments import normalized, parse_known, without
+from commands.attack.command import attack
 from commands.backbones.command import backbones
 from commands.check.command import check
 from commands.checkpoints import with_newest
@@ -75,6 +76,7 @@ def main(argv: list[str] | None = None) -> int:
             "serve": lambda argv: serve(argv[1:]),
             "stylize": lambda argv: run_stylize(argv[1:]),
             "dream": lambda argv: run_dream(argv[1:]),
+            "attack": lambda argv: attack(argv[1:]),
             "backbones": lambda argv: backbones(argv[1:]),
         }.get("".join(argv[:1]), CLI)
         with ended_by_signals():

@@ -12,6 +12,7 @@ COMMANDS = {
     "predict": "write predictions for a folder of files",
     "evaluate": "kNN, linear probes and robustness of a backbone's features",
     "inspect": "where memory and time go, gradients and curvature by layer",
+    "attack": "fool a run by small changes of pixels; its robust accuracy",
     "export": "write a trained task as one ONNX or torch.export file",
     "compare": "train one task with several initializations or settings",
     "tune": "search for better settings of one task",

@@ -5,6 +5,7 @@ from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
@@ -21,6 +22,7 @@ from modules.insight.targets import class_index, class_score
 from modules.metrics.bootstrap import Statistic
 from modules.metrics.bootstrap.answers import answers, of_answers
 from modules.metrics.bootstrap.records import per_item
+from modules.training.adversarial_training import AdversarialTraining, Method
 from tasks.base import Stage
 from tasks.vision import VisionTask
 
@@ -38,6 +40,11 @@ class Classification(VisionTask):
         cutmix: CutMix's alpha on training batches (Yun et al. 2019); 0 is off. With both, each batch draws one of them.
         aux_loss_weight: weight of the loss of each auxiliary classifier inside the backbone, in training; 0 is without
             them. `inception_v1` was published with two, at 0.3 (Szegedy et al. 2015).
+        adversarial: adversarial training: each batch is changed within `adversarial_eps` so that its loss rises, by
+            projected gradient descent (`pgd`, Madry et al. 2018) or one step of it (`fgsm`, Wong et al. 2020).
+            Accuracy and loss of the training are those of changed images.
+        adversarial_eps: largest change of a pixel of 0..1, as a number or a fraction such as 8/255.
+        adversarial_steps: gradient steps of `pgd`; n of them make a training step n + 1 times as long.
     """
 
     required_keys: ClassVar[tuple[str, ...]] = ("image", "label")
@@ -57,6 +64,9 @@ class Classification(VisionTask):
         mixup: float = 0.0,
         cutmix: float = 0.0,
         aux_loss_weight: float = 0.0,
+        adversarial: Method = "none",
+        adversarial_eps: float | str = "8/255",
+        adversarial_steps: int = 7,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -68,6 +78,7 @@ class Classification(VisionTask):
             classes, head = classes or self.backbone.class_names(), partial(published, backbone=self.backbone)
         if not classes or len(classes) < 2:
             raise ConfigError("classification needs at least two classes: from the data, or as --model.classes")
+        self.robust = AdversarialTraining(adversarial, adversarial_eps, adversarial_steps)
         self.classes, count = classes, len(classes)
         self.head = self.attach(ClassificationHead, head, count)
         if self.published:  # some see tokens or the last map, but the features are the published ones
@@ -98,6 +109,8 @@ class Classification(VisionTask):
         super().on_data(data, stage)
         if stage == "fit":
             self.head.balance(data.class_counts)
+            if self.robust.method != "none":
+                rank_zero_info(f"adversarial training by {self.robust.method}: {self.robust.cost}")
 
     def chance_loss(self) -> float | None:
         more = self.aux_loss_weight * len(self.auxiliaries)
@@ -118,7 +131,10 @@ class Classification(VisionTask):
         return batch
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        logits, label = self(batch["image"]), batch["label"]
+        image, label = batch["image"], batch["label"]
+        if self.robust.method != "none":
+            image = self._attacked(batch, index)
+        logits = self(image)
         values: dict[str, Tensor | float] = {"loss": self.head.loss(logits, label)}
         if label.ndim == 1:  # mixed ones are no class
             values["accuracy"] = (logits.argmax(1) == label).float().mean()
@@ -133,6 +149,16 @@ class Classification(VisionTask):
 
     def target_score(self, batch: Batch, targets: Sequence[int]) -> Tensor:
         return class_score(self(batch["image"]), targets)
+
+    def _attacked(self, batch: Batch, index: int) -> Tensor:
+        """The batch's images, changed within the ball around each so that the loss of training rises."""
+
+        def loss(logits: Tensor, label: Tensor) -> Tensor:
+            return len(label) * self.head.loss(logits, label)
+
+        ids = batch.get("id") or [(index, self.global_rank, place) for place in range(len(batch["image"]))]
+        keys = [(self.data.seed, self.current_epoch, name) for name in ids]
+        return self.robust.attack(self, self.backbone, self, batch["image"], batch["label"], loss, keys)
 
     def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
         network = Classifier(folded(self.backbone), self.head)

@@ -171,3 +171,8 @@ class Backbone(nn.Module):
         """Normalized images or clips (B, C, ...) back to 0..1."""
         shape = (1, -1) + (1,) * (image.ndim - 2)
         return image * self.std.view(shape) + self.mean.view(shape)
+
+    def standardize(self, pixels: Tensor) -> Tensor:
+        """Images or clips (B, C, ...) of 0..1 to normalized ones: the inverse of `restore`, with a gradient."""
+        shape = (1, -1) + (1,) * (pixels.ndim - 2)
+        return (pixels - self.mean.view(shape)) / self.std.view(shape)

@@ -1,1 +1,1 @@
-"""Insight into trained networks: layers by name, attribution maps, and the faithfulness of these maps."""
+"""Insight into trained networks: layers by name, attribution maps and their faithfulness, adversarial attacks."""

@@ -31,6 +31,7 @@ from benchmarks import (
     pretraining,
     rcnn,
     report,
+    robustness,
     samplers,
     segmentation,
     serving,
@@ -447,6 +448,16 @@ def test_near_sentences_finds_changed_copies(tmp_path, capsys):
     found = near_sentences.main(["--source", str(tmp_path / "en"), "--target", str(tmp_path / "de"), "--pairs", "60"])
     assert found["recall"]["other case"] == found["recall"]["other punctuation"] == 1 and found["alarms"] == 0
     assert_named(capsys.readouterr().out, 60, near_sentences.MARK_SECONDS)
+
+
+def test_robustness_compares_both_trainings(image_folder, tmp_path, capsys):
+    root = image_folder({f"{split}/{name}": 8 for split in ("train", "test") for name in "ab"}, size=(32, 32))
+    small = "--data.val_split 0.25 --data.batch_size 4 --data.workers 0 --trainer.limit_train_batches 1".split()
+    where = ["--json", str(tmp_path / "robustness.json")]
+    robustness.main(["--root", str(root), "--epochs", "1", "--num_images", "6", "--train_steps", "1", *small, *where])
+    found = written(tmp_path / "robustness.json")
+    assert found["standard"].keys() >= {"accuracy", "robust_accuracy 4/255"} and 0 <= found["fooled"] <= 1
+    assert "PGD-10 at 8/255" in capsys.readouterr().out
 
 
 def test_label_errors_counts_the_wrong_ones_among_the_first_suspects(image_folder, tmp_path):

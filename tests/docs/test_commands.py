@@ -30,6 +30,7 @@ LESS = {
     "compare": ["--seeds", "1"],
     "tune": ["--trials", "2", "--seeds", "0"],
     "evaluate": "--label_fractions 1.0 --num_neighbors 1 --num_images 4 --sgd_epochs 1".split(),
+    "attack": "--num_images 4 --steps 2 --data.workers 0".split(),
     "inspect": "--data.train 16 --data.batch_size 4 --lanczos_steps 2".split(),
     "export": ["--data.train", "64", "--data.workers", "0"],
     "gan": ["--trainer.callbacks", "null", "--data.image_size", "16"],
@@ -212,8 +213,8 @@ def cut(argv: list[str]) -> list[str]:
     more = [word for key in (argv[0], config, data) for word in LESS.get(key, ())]
     if argv[0] == "export":
         return [*argv, *LESS["export"]]
-    if argv[0] == "inspect":
-        return [*argv, *LESS["inspect"]]
+    if argv[0] in ("inspect", "attack"):
+        return [*argv, *LESS[argv[0]]]
     if argv[0] in ("evaluate", "test"):
         return [*argv, *more, *ONE]
     more += ["--data.num_labels", "4"] if "--data.num_labels" in argv else []

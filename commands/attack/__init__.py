@@ -1,0 +1,1 @@
+"""Adversarial attacks on trained tasks: robust accuracy, figures and files."""
