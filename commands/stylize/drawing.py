@@ -31,7 +31,7 @@ def transfer(
     for (name, values), color in zip(curves.items(), ("#1f5fa8", "#d98200"), strict=False):
         axes.plot(range(len(values)), values, label=f"{name} loss, now {values[-1]:.3g}", color=color)
     lowest = min(value for values in curves.values() for value in values[-1:])
-    axes.set(xlabel="steps", yscale="log", ylim=(lowest / 3, None))
+    axes.set(xlabel="steps", yscale="log", ylim=(lowest / 3 if lowest > 0 else None, None))
     axes.grid(alpha=0.25)
     axes.legend(framealpha=0.9, fontsize=9)
     return render(figure)
