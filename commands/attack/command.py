@@ -15,7 +15,7 @@ from commands.next_commands import command_line
 from commands.overview import program
 from commands.own_options import OwnOptions
 from commands.predictor import QUIET, parts_of
-from modules.contracts import ConfigError, DataError, check_range
+from modules.contracts import ConfigError, DataError, check_range, writing
 from modules.insight.attacks import parse_eps
 from modules.insight.targets import class_index
 from tasks import Classification, Task
@@ -72,8 +72,10 @@ def attack(argv: list[str]) -> None:
     split = next((split for split in ("test", "val", "train") if data.has(split)), None)
     if split is None or not len(data.dataset(split, "evaluate")):
         raise DataError(f"{type(data).__name__} has no samples: point --data.root to some")
-    found = run_attack(trainer, task, split, own.num_images, plan)
     folder = (own.out or run_of(parts.checkpoint) / "attack").expanduser()
+    with writing(folder):  # before the attack, which may take long
+        folder.mkdir(parents=True, exist_ok=True)
+    found = run_attack(trainer, task, split, own.num_images, plan)
     for line in write_report(folder, found, trainer.datamodule, task.classes, own.ckpt_path):
         CONSOLE.print(line, markup=False, highlight=False, soft_wrap=True)
     CONSOLE.print(f"next: {_next(own, plan, task, parts.checkpoint)}", markup=False, highlight=False, soft_wrap=True)

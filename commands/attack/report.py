@@ -46,7 +46,7 @@ def write_report(folder: Path, found: Found, data: DataModule, classes: list[str
     """Write the files of an attack; returns lines to print.
 
     Args:
-        folder: made if there is none.
+        folder: of the files.
         found: outcome.
         data: whose samples were attacked.
         classes: names in order of their index.
@@ -76,7 +76,6 @@ def write_report(folder: Path, found: Found, data: DataModule, classes: list[str
         f"{name}_images.png": draw_samples(found, data, classes, title),
     }
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.json").write_text(json.dumps(about | {"results": [r._asdict() for r in results]}, indent=2))
         _write_csv(folder / f"{name}.csv", found, classes)
         for file, figure in figures.items():

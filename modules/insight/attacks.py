@@ -29,8 +29,8 @@ def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
         logits: (B, C), or (B, C, ...).
         label: int64 (B,) or (B, ...) with `IGNORE` for places without a class, or float (B, C) probabilities.
     """
-    more = {"ignore_index": IGNORE} if label.ndim > 1 and not label.is_floating_point() else {}
-    return functional.cross_entropy(logits.float(), label, reduction="sum", **more)
+    ignored = IGNORE if label.ndim > 1 and not label.is_floating_point() else -100  # torch's own, no class
+    return functional.cross_entropy(logits.float(), label, ignore_index=ignored, reduction="sum")
 
 
 def gradient(network: Network, image: Tensor, label: Tensor, loss: Loss = cross_entropy) -> Tensor:
@@ -239,7 +239,7 @@ def parse_eps(name: str, text: str | float, largest: float = 1.0) -> float:
     except (ValueError, ZeroDivisionError) as error:
         raise ConfigError(f"{name} is {text!r}, but must be a number or a fraction such as 8/255") from error
     if not 0 < value <= largest:
-        meant = f": did you mean {text}/255?" if 1 < value <= 255 and "/" not in str(text) and largest == 1 else ""
+        meant = f": did you mean {value:g}/255?" if 1 < value <= 255 and "/" not in str(text) and largest == 1 else ""
         raise ConfigError(
             f"{name} is {text}, but pixels are 0..1, so that it must be above 0, at most {largest:g}{meant}"
         )
