@@ -15,10 +15,14 @@ from commands.next_commands import command_line
 from commands.overview import program
 from commands.own_options import OwnOptions
 from commands.predictor import QUIET, parts_of
+from datamodules.base import Split
 from modules.contracts import ConfigError, DataError, check_range, writing
 from modules.insight.attacks import parse_eps
 from modules.insight.targets import class_index
 from tasks import Classification, Task
+
+SPLITS: tuple[Split, ...] = ("test", "val", "train")
+"""Splits of the samples, the first of them that there is."""
 
 
 class Options(OwnOptions):
@@ -69,7 +73,7 @@ def attack(argv: list[str]) -> None:
         )
     plan = plan._replace(target=_target(own.target, task), seed=data.seed)
     trainer = _ready(parts)
-    split = next((split for split in ("test", "val", "train") if data.has(split)), None)
+    split = next((split for split in SPLITS if data.has(split)), None)
     if split is None or not len(data.dataset(split, "evaluate")):
         raise DataError(f"{type(data).__name__} has no samples: point --data.root to some")
     folder = (own.out or run_of(parts.checkpoint) / "attack").expanduser()

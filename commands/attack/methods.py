@@ -1,7 +1,7 @@
 """Run of an attack over samples: answers before and after at each size of the change."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -115,7 +115,8 @@ class Found(NamedTuple):
 
 def run_attack(trainer: Trainer, task: Task, split: Split, count: int, plan: Attack) -> Found:
     """Attack up to `count` samples of a split."""
-    samples = min(count, len(trainer.datamodule.dataset(split, "evaluate")))
+    data: Any = trainer.datamodule
+    samples = min(count, len(data.dataset(split, "evaluate")))
     batches, every = victims(trainer, task, split, count), max(1, samples // SHOWN)
     words, hidden = f"attack by {plan.method}", not CONSOLE.is_terminal
     ids: list[str] = []

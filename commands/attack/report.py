@@ -126,7 +126,7 @@ def _result(found: Found, metric: str, eps: str, values: np.ndarray, chosen: np.
     if not len(values):
         return Result(metric, eps, float("nan"), None, 0, protocol)
     estimate = intervals(Items(ids, means({metric: values})))[metric]
-    return Result(metric, eps, float(values.mean()), estimate and estimate.ends, len(values), protocol)
+    return Result(metric, eps, float(values.mean()), None if estimate is None else estimate.ends, len(values), protocol)
 
 
 def _heading(result: Result) -> str:
