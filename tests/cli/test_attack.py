@@ -100,7 +100,7 @@ def test_samples_without_labels_keep_or_lose_their_own_answer(graft, trained, fo
         ("--steps 0", ["--steps", "0"]),
         ("--steps many", ["--steps", "'many'"]),
         ("--num_images 0", ["--num_images", "0"]),
-        ("--target sqare", ["--target", "'sqare'", "square"]),
+        ("--target starr", ["--target", "'starr'", "star"]),
         ("--method pdg", ["--method", "'pdg'", "pgd"]),
         ("--method fgsm --steps 3", ["--steps", "fgsm"]),
         ("--method deepfool --target 1", ["--target", "deepfool"]),
