@@ -1,13 +1,14 @@
 """`cli.py serve` under the load of a second process, against the same network and files without HTTP.
 
 The peer decodes and predicts batch by batch in this process, before and after the load. Memory is that of the server
-after a tenth of the load and at its end. On a machine of two cores the load takes a part of them too, and
-where others use it images per second of the processor say more.
+after a tenth of the load and at its end. On a machine of two cores the load takes a part of them too, which is printed,
+and where others use it images per second of the processor say more.
 """
 
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -53,29 +54,46 @@ def processor(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def memory(url: str) -> float:
-    """Resident memory of the server in MiB."""
+def ended() -> float:
+    """Seconds of the processor of processes of this one that have ended: of the load, not of the server."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def counters(url: str) -> dict[str, float]:
+    """Counters of the server, by name."""
     with urlopen(f"{url}/metrics") as answer:
-        return int(re.search(rb"^process_resident_memory_bytes (\d+)", answer.read(), re.MULTILINE)[1]) / 2**20
+        rows = (line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, value in rows}
 
 
 def under_load(run: Path, root: Path, connections: int, seconds: float) -> dict[str, Any]:
-    """Answers of the server to the load, and its memory early and at the end."""
+    """Answers of the server to the load, its memory early and at the end, its mean batch, and CPU ms of the load."""
     serve = [sys.executable, str(HOUSE / "cli.py"), "serve", "--ckpt_path", str(run), "--port", "0"]
     load = [sys.executable, "-m", "benchmarks.http_load", "--root", str(root), "--connections", str(connections)]
     with subprocess.Popen(serve, cwd=HOUSE, stdout=subprocess.PIPE, text=True) as server:
         try:
             url = re.search(r"http://[\d.:]+", server.stdout.readline())[0]
-            sizes, used = [], []
+            counted, used, own = [], [], []
             for share in (0.1, 0.9):
                 used.append(processor(server.pid))
+                own.append(ended())
                 more = ["--url", f"{url}/predict", "--seconds", str(share * seconds)]
                 found = json.loads(subprocess.check_output([*load, *more], cwd=HOUSE, text=True))
-                sizes.append(memory(url))
+                counted.append(counters(url))
             used.append(processor(server.pid))
+            own.append(ended())
         finally:
             server.terminate()
-    return found | {"memory": sizes, "per_cpu": found["codes"].get("200", 0) / (used[2] - used[1])}
+    early, late = counted
+    samples, batches = (late[key] - early[key] for key in ("graft_samples_total", "graft_batches_total"))
+    answered = found["codes"].get("200", 0)
+    return found | {
+        "memory": [one["process_resident_memory_bytes"] / 2**20 for one in counted],
+        "per_cpu": answered / (used[2] - used[1]),
+        "load": 1000 * (own[2] - own[1]) / answered,
+        "batch": samples / batches,
+    }
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
@@ -105,7 +123,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     print(
         f"latency: p50 {p50:.0f} ms, p99 {p99:.0f} ms; alone {', '.join(f'{rate:.1f}' for rate, _ in alone)} images/s"
     )
-    about = {"failed": failed, "p50_ms": p50, "p99_ms": p99}
+    print(f"batches of {found['batch']:.1f} on the average; the load took {found['load']:.2f} ms of CPU an answer")
+    about = {"failed": failed, "p50_ms": p50, "p99_ms": p99, "batch": found["batch"], "load_cpu_ms": found["load"]}
     return compare("serving", "Serving", rows, "without HTTP; early", args.json, **about)
 
 

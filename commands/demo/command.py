@@ -8,7 +8,7 @@ from commands.extras import require
 from commands.overview import program
 from commands.own_options import OwnOptions
 from commands.predictor import Predictor
-from commands.serve.command import MAX_BYTES, MAX_PIXELS, listening, url
+from commands.serve.command import MAX_BYTES, MAX_PIXELS, listening, own_names, url
 from modules.contracts import ConfigError, check_range
 
 OFFLINE = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
@@ -49,4 +49,7 @@ def demo(argv: list[str]) -> None:
         os.environ.update(OFFLINE | {"GRADIO_TEMP_DIR": folder})
         from commands.demo.server import build_demo
 
-        build_demo(predictor, Path(folder), url(sock), MAX_BYTES[predictor.kind], typed).run(sockets=[sock])
+        server = build_demo(
+            predictor, Path(folder), url(sock), own_names(own.host, sock), MAX_BYTES[predictor.kind], typed
+        )
+        server.run(sockets=[sock])

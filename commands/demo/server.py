@@ -1,7 +1,8 @@
 """Gradio's page in the server of `serve`: no link beyond this machine, no telemetry, nothing from the network."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import gradio as gr  # pyrefly: ignore[missing-import]
 from fastapi import FastAPI
@@ -13,13 +14,16 @@ from commands.serve.server import Server, build_server
 from modules.contracts import from_here
 
 
-def build_demo(predictor: Predictor, folder: Path, address: str, max_bytes: int, typed: Sequence[str]) -> Server:
+def build_demo(
+    predictor: Predictor, folder: Path, address: str, names: Collection[str], max_bytes: int, typed: Sequence[str]
+) -> Server:
     """A server of the page of a run.
 
     Args:
         predictor: of the run.
         folder: for files of examples and uploads, deleted at the end.
         address: of the page, for its line.
+        names: hosts that requests may be to; of none any.
         max_bytes: of an upload.
         typed: settings of `predict`.
     """
@@ -38,4 +42,12 @@ def build_demo(predictor: Predictor, folder: Path, address: str, max_bytes: int,
         mcp_server=False,
         theme=gr.themes.Default(**FONTS),
     )
-    return build_server(app, 30.0, f"demo of {predictor.name} of {from_here(predictor.checkpoint)} at {address}")
+    page.has_launched = page.is_running = True  # else Gradio would take any file of this machine for an upload
+    line = f"demo of {predictor.name} of {from_here(predictor.checkpoint)} at {address}"
+    mounted: Any = app.routes[-1]
+
+    def ending() -> None:
+        page.is_running = False
+        mounted.app.stop_event.set()  # ends the answers that open pages listen to
+
+    return build_server(app, 30.0, line, names, ending)

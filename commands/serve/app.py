@@ -15,13 +15,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from commands.predictor import Predictor
-from commands.serve.answers import Meaning, answer, image_of
+from commands.serve.answers import Form, Meaning, answer, image_of
 from commands.serve.batching import Batcher
-from commands.serve.bodies import Refused, drain, form_of, read_body, sample_of
+from commands.serve.bodies import Refused, drain, form_of, pixels_of, read_body, sample_of
 from commands.serve.exported import ExportedPredictor
 from commands.serve.metrics import Metrics
 from commands.serve.page import description, page
+from commands.serve.turns import Turns
 from modules.contracts import ConfigError, DataError, from_here
+
+UNDER_WAY = 4  # images of the most pixels that may be decoded and unanswered at once
+AT_LEAST = 200_000_000  # pixels of them, where few are allowed
 
 
 class Limits(NamedTuple):
@@ -58,6 +62,7 @@ class Service:
         self.meaning, self.metrics = Meaning.of(predictor.classes, predictor.data), Metrics()
         self.batcher: Any = None  # while it runs
         self.decoders: ThreadPoolExecutor | None = None
+        self.turns = Turns(max(UNDER_WAY * predictor.max_pixels, AT_LEAST))
 
     @asynccontextmanager
     async def running(self, app: FastAPI) -> AsyncIterator[None]:
@@ -98,10 +103,15 @@ class Service:
         length, limits = headers.get("content-length"), self.limits
         body = await read_body(request.stream(), length, limits.max_bytes, limits.timeout)
         sample = sample_of(self.predictor.kind, headers.get("content-type", ""), body)
+        pixels = pixels_of(sample, self.predictor.max_pixels) if self.predictor.kind == "image" else 0
+        async with self.turns.take(pixels):
+            return await self._answer(sample, form, headers.get("accept", ""))
+
+    async def _answer(self, sample: Any, form: Form, accept: str) -> Response:
         loop = asyncio.get_running_loop()
         prepared = await loop.run_in_executor(self.decoders, self.predictor.prepare, sample)
         found = await self.batcher(prepared)
-        if headers.get("accept", "").startswith("image/png"):
+        if accept.startswith("image/png"):
             drawn = await loop.run_in_executor(self.decoders, image_of, found, self.meaning)
             if drawn is None:
                 raise Refused(406, "the prediction is no image: leave Accept: image/png out")

@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
+from io import BytesIO
 from typing import Any, get_args
 
 from starlette.requests import ClientDisconnect
 
 from commands.serve.answers import Form, Masks
+from datamodules.decoding import image_header
+from datamodules.orientation import UNREADABLE
 
 JSON, TEXT = "application/json", "text/plain"
 FORMS = ("multipart/form-data",)
@@ -91,6 +95,15 @@ def sample_of(kind: str, content_type: str, body: bytes) -> Any:
     if media.startswith(("image/", "video/", "audio/", *FORMS)):
         raise Refused(415, f"the request is {media}: {_wanted(kind)}")
     return _member(kind, body)
+
+
+def pixels_of(content: bytes, most: int) -> int:
+    """Pixels of an image, as the header of its file says; 0 of what is none or has more than the most: not decoded."""
+    try:
+        pixels = math.prod(image_header(BytesIO(content)).shape)
+    except UNREADABLE:
+        return 0
+    return pixels if pixels <= most else 0
 
 
 def form_of(query: Mapping[str, str]) -> Form:

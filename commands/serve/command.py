@@ -1,6 +1,7 @@
 """`python cli.py serve --ckpt_path RUN`: the predictions of a run over HTTP."""
 
 import argparse
+import ipaddress
 import os
 import re
 import socket
@@ -87,7 +88,8 @@ def run(own: argparse.Namespace, predictor: Any, sock: socket.socket) -> None:
         own.workers,
     )
     service = Service(predictor, limits, own.token)
-    build_server(build_app(service), own.timeout, f"{said(predictor)} at {url(sock)}").run(sockets=[sock])
+    names = set() if own.token else own_names(own.host, sock)  # a page of another site knows no token
+    build_server(build_app(service), own.timeout, f"{said(predictor)} at {url(sock)}", names).run(sockets=[sock])
 
 
 def check_options(own: argparse.Namespace) -> None:
@@ -127,6 +129,17 @@ def listening(host: str, port: int) -> socket.socket:
         remedy = "choose another --port, or 0 for a free one"
         raise ConfigError(f"--port {port} on --host {host} cannot be had ({error.strerror}): {remedy}") from error
     return sock
+
+
+def own_names(host: str, sock: socket.socket) -> set[str]:
+    """Names and addresses by which a socket of this machine alone is called; none of one that others reach.
+
+    Args:
+        host: as typed.
+        sock: of that address.
+    """
+    address = sock.getsockname()[0].partition("%")[0]
+    return {"localhost", address, host.lower()} if ipaddress.ip_address(address).is_loopback else set()
 
 
 def url(sock: socket.socket) -> str:

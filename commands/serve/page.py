@@ -55,6 +55,7 @@ DRAWN = ("image", "noise")
 ERRORS = {
     400: "a request or option of another form",
     401: "no token, or another one",
+    403: "a request to another host name, of a server on this machine alone",
     406: "a prediction that is no image",
     408: "a request that is too slow",
     413: "a request that is too large",

@@ -1,12 +1,16 @@
-"""uvicorn with time limits for clients that send a head or read an answer slowly, and a line when it is ready."""
+"""uvicorn with time limits for slow clients, a check of the name that they call it by, and a line when it is ready."""
 
 import asyncio
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import h11
 import uvicorn
 from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: application/json\r\n"
@@ -19,15 +23,50 @@ class Server(uvicorn.Server):
     Args:
         config: uvicorn's.
         line: that it prints then.
+        ending: called when a signal has come, before it waits for what is under way.
     """
 
-    def __init__(self, config: uvicorn.Config, line: str):
+    def __init__(self, config: uvicorn.Config, line: str, ending: Callable[[], None]):
         super().__init__(config)
-        self.line = line
+        self.line, self.ending = line, ending
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
         print(f"{self.line}; end it by Ctrl-C", flush=True)
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        self.ending()
+        await super().shutdown(sockets)
+
+
+class OwnNames:
+    """An application that answers only to its own names.
+
+    A page of another site, whose name is made to lead to this machine, could read the answers (DNS rebinding).
+
+    Args:
+        app: the application.
+        names: hosts, in lower case; of none any is taken.
+    """
+
+    def __init__(self, app: Any, names: Collection[str]):
+        self.app, self.names = app, names
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        called = Headers(scope=scope).get("host", "") if self.names and scope["type"] != "lifespan" else None
+        if called is None or _host(called) in self.names:
+            await self.app(scope, receive, send)
+            return
+        said = f"the request is to {called[:80]!r}, but only {', '.join(sorted(self.names))} is answered: see --host"
+        await JSONResponse({"error": said}, 403, {"Connection": "close"})(scope, receive, send)
+
+
+def _host(called: str) -> str | None:
+    """The host of a header such as `localhost:8000` or `[::1]`; null of what is none."""
+    try:
+        return urlsplit(f"//{called}").hostname
+    except ValueError:
+        return None
 
 
 class Protocol(H11Protocol):
@@ -101,14 +140,19 @@ class Protocol(H11Protocol):
             self.transport.close()
 
 
-def build_server(app: FastAPI, timeout: float, line: str) -> Server:
+def build_server(
+    app: FastAPI, timeout: float, line: str, names: Collection[str], ending: Callable[[], None] = lambda: None
+) -> Server:
     """A server of one process that finishes what is under way before a signal ends it.
 
     Args:
         app: the application.
         timeout: seconds in which the head of a request must be complete, and a client must read of its answer.
         line: printed when it is ready.
+        names: hosts that requests may be to; of none any.
+        ending: called by a signal, to end answers that last as long as a page is open.
     """
     http: Any = partial(Protocol, timeout=timeout)
-    config = uvicorn.Config(app, http=http, ws="none", lifespan="on", log_level="error", access_log=False)
-    return Server(config, line)
+    served = OwnNames(app, names)
+    config = uvicorn.Config(served, http=http, ws="none", lifespan="on", log_level="error", access_log=False)
+    return Server(config, line, ending)

@@ -1,11 +1,13 @@
 """The page on which a run is tried: its drawings, and the page itself through Gradio's client where it is installed."""
 
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -88,6 +90,14 @@ def test_the_page_answers_an_upload_and_a_signal_ends_it(trained, tmp_path):
             (tmp_path / "b.png").write_bytes(encoded()[:99])
             with pytest.raises(client.exceptions.AppError, match="image"):
                 page.predict(client.handle_file(tmp_path / "b.png"), api_name="/predict")
+            file = {"path": str(tmp_path / "a.png"), "meta": {"_type": "gradio.FileData"}}  # here, but not uploaded
+            event = httpx.post(f"{url}/gradio_api/call/predict", json={"data": [file]}).json()["event_id"]
+            assert "not uploaded" in httpx.get(f"{url}/gradio_api/call/predict/{event}").text
+            assert httpx.get(url, headers={"host": "evil.com"}).status_code == 403
+            address = url.removeprefix("http://").split(":")
+            opened = socket.create_connection((address[0], int(address[1])), timeout=10)  # as a page keeps one
+            opened.sendall(b"GET /gradio_api/heartbeat/a HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert b" 200 " in opened.recv(999)
         finally:
             server.send_signal(signal.SIGTERM)
         assert server.wait(20) == 128 + signal.SIGTERM

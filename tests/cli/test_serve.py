@@ -206,7 +206,7 @@ def process(trained, tmp_path_factory) -> Iterator[Callable[..., tuple[subproces
 def test_a_real_server_outlives_slow_and_broken_clients_and_finishes_what_is_under_way(process):
     server, url = process("--timeout", "1", "--max_bytes", "200000", "--batch_timeout", "1")
     address = (url.rpartition("/")[2].partition(":")[0], int(url.rpartition(":")[2]))
-    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n"
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n"
     slow = {"head": b"POST /predict HT", "headers": head, "body": head + b"\r\n" + PNG[:99], "nothing": b""}
     waiting = {name: socket.create_connection(address, timeout=10) for name in slow}
     for name, client in waiting.items():
@@ -221,7 +221,7 @@ def test_a_real_server_outlives_slow_and_broken_clients_and_finishes_what_is_und
         assert b" 408 " in client.recv(999), name
         client.close()
     with socket.create_connection(address, timeout=10) as client:
-        client.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 999999\r\nExpect: 100-continue\r\n\r\n")
+        client.sendall(head.replace(b"5000", b"999999") + b"Expect: 100-continue\r\n\r\n")
         assert client.recv(999).startswith(b"HTTP/1.1 413")  # and no leave to send it
     large = httpx.post(f"{url}/predict", content=bytes(1_000_000))
     assert large.status_code == 413 and "200,000" in large.json()["error"]
@@ -229,9 +229,9 @@ def test_a_real_server_outlives_slow_and_broken_clients_and_finishes_what_is_und
     deaf.setblocking(False)
     with suppress(BlockingIOError):
         while True:
-            deaf.send(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
+            deaf.send(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000)
     client = socket.create_connection(address, timeout=20)
-    client.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (len(PNG), PNG))
+    client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(PNG), PNG))
     time.sleep(0.5)  # it waits for others for a second
     server.send_signal(signal.SIGTERM)
     assert b" 200 " in client.recv(9999)
