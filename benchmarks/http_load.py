@@ -39,11 +39,12 @@ async def connection(
 
 
 async def load(url: str, bodies: list[bytes], connections: int, seconds: float) -> dict[str, object]:
-    """Answers by status, answers per second, and the seconds that each took."""
-    codes, took, began = Counter(), [], time.monotonic()
+    """Answers by status, answers per second, the seconds that each took, and those of the processor for all."""
+    codes, took, began, before = Counter(), [], time.monotonic(), time.process_time()
     until = began + seconds
     await asyncio.gather(*(connection(url, bodies, i, until, codes, took) for i in range(connections)))
-    return {"codes": codes, "rate": codes["200"] / (time.monotonic() - began), "seconds": took}
+    rate, used = codes["200"] / (time.monotonic() - began), time.process_time() - before
+    return {"codes": codes, "rate": rate, "seconds": took, "cpu": used}
 
 
 if __name__ == "__main__":

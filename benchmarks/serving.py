@@ -8,7 +8,6 @@ and where others use it images per second of the processor say more.
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 import time
@@ -54,12 +53,6 @@ def processor(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def ended() -> float:
-    """Seconds of the processor of processes of this one that have ended: of the load, not of the server."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def counters(url: str) -> dict[str, float]:
     """Counters of the server, by name."""
     with urlopen(f"{url}/metrics") as answer:
@@ -74,15 +67,13 @@ def under_load(run: Path, root: Path, connections: int, seconds: float) -> dict[
     with subprocess.Popen(serve, cwd=HOUSE, stdout=subprocess.PIPE, text=True) as server:
         try:
             url = re.search(r"http://[\d.:]+", server.stdout.readline())[0]
-            counted, used, own = [], [], []
+            counted, used = [], []
             for share in (0.1, 0.9):
                 used.append(processor(server.pid))
-                own.append(ended())
                 more = ["--url", f"{url}/predict", "--seconds", str(share * seconds)]
                 found = json.loads(subprocess.check_output([*load, *more], cwd=HOUSE, text=True))
                 counted.append(counters(url))
             used.append(processor(server.pid))
-            own.append(ended())
         finally:
             server.terminate()
     early, late = counted
@@ -91,7 +82,7 @@ def under_load(run: Path, root: Path, connections: int, seconds: float) -> dict[
     return found | {
         "memory": [one["process_resident_memory_bytes"] / 2**20 for one in counted],
         "per_cpu": answered / (used[2] - used[1]),
-        "load": 1000 * (own[2] - own[1]) / answered,
+        "load": 1000 * found["cpu"] / answered,
         "batch": samples / batches,
     }
 
