@@ -148,7 +148,7 @@ def describe(name: str, folder: Path) -> Iterator[str]:
     seen = ", ".join("everything" if field is None else f"{field}" for field in fields)
     yield f"  one cell of each map sees, in pixels: {seen}"
     path = folder / f"{name.replace('/', '_')}.png"
-    with writing(path):
+    with writing(path, "--out"):
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pyramid(name, facts.sides, facts.cells, channels, strides, fields)).save(path)
     yield f"written: {path}"

@@ -41,9 +41,13 @@ def describe(
     roles = roles_of(type(data))
     settings = {section: dict(value) for section, value in trained.settings.items()}
     known = settings["data"].get("init_args", {})
-    settings["data"]["init_args"] = {name: value for name, value in known.items() if roles.get(name) != "location"}
+    typed = {name: value for name, value in data.hparams.items() if roles.get(name) == "input"}
+    settings["data"]["init_args"] = {
+        name: typed.get(name, value) for name, value in known.items() if roles.get(name) != "location"
+    }
     known = settings["model"].get("init_args", {})
-    settings["model"]["init_args"] = known | ({"weights": None} if "weights" in known else {})
+    typed = task.hparams | ({"weights": None} if "weights" in known else {})
+    settings["model"]["init_args"] = {name: typed.get(name, value) for name, value in known.items()}
     return {
         "format": FORMAT,
         "task": type(task).__name__,

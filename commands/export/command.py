@@ -110,19 +110,19 @@ class Export(CLI):
             raise ConfigError(f"--images is for tasks on single images, not for {self.kind}: leave it out")
         gate = Gate(self.model, self.datamodule, self.kind, self.options.images, not self.options.features)
         out = (self.options.out or run_of(self.file) / self._name()).expanduser()
-        with writing(out):
+        with writing(out, "--out"):
             out.parent.mkdir(parents=True, exist_ok=True)
             folder = tempfile.TemporaryDirectory(dir=out.parent, prefix=".export_")
         with folder as aside:
             paths = self._write(graphs, Path(aside) / out.name)
             report = self._compare(gate, paths)
             report.print(CONSOLE)
-            report.write(out.with_name("export_report.json"), out.name)
+            report.write(out.with_name("export_report.json"), out.name, Path(aside))
             if report.refused:
                 remedy = REMEDIES.get(self.precision, "")
                 said = f"{'; '.join(report.refused)}{remedy}"
                 raise DataError(f"{from_here(out)} is not written, because it answers otherwise: {said}")
-            with writing(out):
+            with writing(out, "--out"):
                 for path in reversed(paths):
                     path.replace(out.with_name(path.name))
         names = " and ".join([str(from_here(out)), *(path.name for path in paths[1:])])

@@ -5,6 +5,7 @@ from pathlib import Path
 from commands.arguments import parse_known, typed_class, without
 from commands.export.batches import joined, samples_of
 from commands.export.runtime import OnnxModel
+from commands.given_settings import typed_names
 from commands.trained import Trained
 from datamodules import DataModule
 from modules.contracts import Batch, ConfigError, DataError, Prediction
@@ -14,6 +15,10 @@ from tasks.text_generation import TextGeneration
 
 INPUTS = {"image": "image", "video": "video", "text": "source", "noise": "noise"}
 """Kind of the samples of a file -> key of a batch that holds them."""
+INSIDE = tuple(f"data.{name}" for name in "image_size frames tokenizer vocab_size shared_vocab max_length".split())
+"""Settings of data that a file holds."""
+OUTSIDE = ("model.extra_metrics",)
+"""Settings of tasks that are about the figures of `test`."""
 
 
 def read_exported(argv: list[str]) -> tuple[Trained | None, OnnxModel | None, list[str]]:
@@ -23,7 +28,7 @@ def read_exported(argv: list[str]) -> tuple[Trained | None, OnnxModel | None, li
         argv: the arguments; without --onnx they come back as they are.
 
     Raises:
-        ConfigError: it is of another task than the command.
+        ConfigError: it is of another task than the command, or a typed setting is one that the file holds.
         DataError: it is no such file.
     """
     typed = parse_known(argv).onnx
@@ -33,9 +38,21 @@ def read_exported(argv: list[str]) -> tuple[Trained | None, OnnxModel | None, li
     asked, about = typed_class(argv, "model"), model.metadata["train"]
     if asked and asked != model.task:
         raise ConfigError(f"{typed} is a file of {model.task}, but this command is about {asked}")
+    _check_settings(argv, typed)
     run, settings = model.metadata["run"], {section: about[section] for section in ("model", "data")}
     trained = Trained(model.path.resolve(), run["name"], run["epoch"] - 1, settings, about["meaning"])
     return trained, model, without(argv, "--onnx")
+
+
+def _check_settings(argv: list[str], file: str) -> None:
+    """Refuse typed settings of the network and its input, which would change nothing.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    for name in sorted(typed_names(argv)):
+        if name in INSIDE or (name.startswith("model.") and name not in OUTSIDE):
+            raise ConfigError(f"--{name} is part of the file {file}: leave it out, or type it to `export`")
 
 
 def in_words(model: OnnxModel | None) -> str:

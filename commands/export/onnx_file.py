@@ -42,7 +42,7 @@ def write_onnx(graph: Graph, path: Path, metadata: dict[str, Any], name: str) ->
     for node in made.model.graph.all_nodes():
         node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)  # folders of this machine
     made.model.metadata_props[KEY] = json.dumps(metadata)
-    with writing(path):
+    with writing(path, "--out"):
         made.save(str(path))
 
 

@@ -78,15 +78,17 @@ class Report(NamedTuple):
             table.add_row(*row)
         console.print(table)
 
-    def write(self, path: Path, name: str) -> None:
-        """Add the report to a JSON file, under the name of the exported file."""
+    def write(self, path: Path, name: str, aside: Path) -> None:
+        """Add the report to a JSON file, under the name of the exported file; written in the folder `aside` first."""
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             known = {}
         known[name] = self.plain()
-        with writing(path):
-            path.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+        with writing(path, "--out"):
+            partial = aside / path.name
+            partial.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+            partial.replace(path)
 
     def plain(self) -> dict[str, Any]:
         """The report as plain values."""

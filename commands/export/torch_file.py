@@ -31,7 +31,7 @@ def write_torch(graph: Graph, path: Path, metadata: dict[str, Any], name: str) -
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
             node.meta.pop("stack_trace", None)  # folders of this machine
-    with writing(path), silent(), path.open("wb") as file:
+    with writing(path, "--out"), silent(), path.open("wb") as file:
         torch.export.save(program, file, extra_files={KEY: json.dumps(metadata)})
 
 

@@ -87,7 +87,7 @@ def write_folder(run: Trained, folder: Path, repository: str, license: str | Non
         raise ConfigError(f"push takes runs with a backbone, but a {type(task).__name__} has none")
     backbone, head = task.exported, task.head if isinstance(task, Classification) else None
     _check_own(folder)
-    with writing(folder):
+    with writing(folder, "--out"):
         folder.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             (folder / name).unlink(missing_ok=True)

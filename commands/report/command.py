@@ -46,17 +46,18 @@ def report(argv: list[str]) -> None:
     if typed.out and typed.out.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"--out is {typed.out}, but names a page: give it the suffix .html")
     folder, kind = find_run(typed.run_dir.expanduser())
-    path = write_report(folder, kind, typed.out and typed.out.expanduser())
+    path = write_report(folder, kind, typed.out and typed.out.expanduser(), "--out")
     print(f"written: {from_here(path)} ({path.stat().st_size / 1e6:.1f} MB)", flush=True)
 
 
-def write_report(folder: Path, kind: str, path: Path | None = None) -> Path:
+def write_report(folder: Path, kind: str, path: Path | None = None, option: str = "--run_dir") -> Path:
     """Write the page of a run; returns its path.
 
     Args:
         folder: run directory.
         kind: the file that says what it is of, a key of `REPORTS`.
         path: the page; null for report.html in the folder.
+        option: of the command, which names another place.
 
     Raises:
         DataError: files of the run are damaged, or the page cannot be written.
@@ -68,6 +69,6 @@ def write_report(folder: Path, kind: str, path: Path | None = None) -> Path:
         said = f"{type(error).__name__}: {error}"
         raise DataError(f"{folder / kind} is not as this version leaves it ({said}): run the command again") from error
     path = path or folder / NAME
-    with writing(path):
+    with writing(path, option):
         path.write_text(page, encoding="utf-8")
     return path

@@ -67,11 +67,16 @@ def regular(path: Path) -> Path:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn an OSError, such as a full disk or a read-only folder, into a DataError of one sentence."""
+def writing(path: Path, option: str = "--run_dir") -> Iterator[None]:
+    """Turn an OSError, such as a full disk or a read-only folder, into a DataError of one sentence.
+
+    Args:
+        path: that is written.
+        option: of the command, which names another place.
+    """
     try:
         yield
     except OSError as error:
         space = "free some space or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        said = f"cannot write {path}: {error.strerror or error}; {space}choose another --run_dir"
+        said = f"cannot write {path}: {error.strerror or error}; {space}choose another {option}"
         raise DataError(said) from error

@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
 )
 from safetensors.torch import load_file
 
-from modules.backbones import Timm
+from modules.backbones import Timm, class_of
 from modules.contracts import Backbone, DataError, Weights
 from modules.contracts.repositories import FOLDER, HUB, check_repository
 
@@ -112,9 +112,12 @@ def read_repository(source: str, backbone: Backbone) -> Weights:
     if not isinstance(known, dict):
         raise DataError(f"{source}: {OWN} in {CONFIG} is {known!r}, but must be an object")
     if isinstance(name, str) and name.startswith(f"{OWN}/"):
+        own = name.removeprefix(f"{OWN}/")
+        if class_of(own) is None and own not in (backbone.name, *(cls.__name__ for cls in Backbone.__subclasses__())):
+            raise DataError(f"{source}: its {CONFIG} names architecture {name!r}, but there is no backbone {own!r}")
         path = repository_file(source)
         try:
-            return Weights(load_file(path), {"name": name.removeprefix(f"{OWN}/"), **known}, source)
+            return Weights(load_file(path), {"name": own, **known}, source)
         except Exception as error:  # safetensors' own
             raise DataError(f"{source}: {WEIGHTS} is damaged: {error}") from error
     if not isinstance(name, str) or not timm.is_model(name):

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from modules.backbones import by_name
+from modules.backbones import by_name, class_of
 from modules.backbones.classics.vgg import deepen, depth
 from modules.backbones.reach import survey
 from modules.contracts import Backbone, ConfigError, DataError, Weights, writing
@@ -180,7 +180,8 @@ def _pretrained(backbone: Backbone) -> Weights:
 
 def _shallower(backbone: Backbone, name: str) -> Backbone | None:
     """The VGG `name` if `backbone` is a deeper one."""
-    if not all(called.rpartition("/")[2].startswith("vgg") for called in (name, backbone.name)):
+    vggs = all(called.rpartition("/")[2].startswith("vgg") for called in (name, backbone.name))
+    if not vggs or class_of(name) is None:
         return None
     other = by_name(name)
     return other if depth(other.net) < depth(backbone.net) else None

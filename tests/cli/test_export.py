@@ -187,6 +187,9 @@ def test_bad_input_of_files(refused, exported, tmp_path):
     typed = ["test", "--onnx", str(exported), "--config", "tasks/semantic_segmentation.yaml"]
     refused(2, typed, "Classification", "SemanticSegmentation")
     refused(2, ["export", "--format", "onnx"], "--ckpt_path")
+    for own in (["--data.image_size", "64"], ["--model.head.loss", "binary"], ["--model.tta.flip=true"]):
+        typed = ["predict", "--onnx", str(exported), "--data", "UnlabeledImages", "--data.root", "photos", *own]
+        refused(2, typed, own[0].partition("=")[0], exported)
 
 
 CHANGES = {

@@ -189,6 +189,7 @@ def test_repositories_that_cannot_be_read_are_named(server, tmp_path, monkeypatc
     server.files["me/empty"] = {}
     server.files["me/text"] = {"config.json": b'{"architecture": "bert"}'}
     server.files["me/odd"] = {"config.json": b"[1"}
+    server.files["me/unknown"] = {"config.json": b'{"architecture": "graft/vgg99"}'}
     server.files["me/bare"] = {"config.json": b'{"architecture": "test_resnet"}'}
     about = {"architecture": "graft/test_resnet"}
     weights = save({key: value.contiguous() for key, value in net.net.state_dict().items()})
@@ -203,6 +204,7 @@ def test_repositories_that_cannot_be_read_are_named(server, tmp_path, monkeypatc
         "hf-hub:me/empty": ["me/empty", "config.json"],
         "hf-hub:me/text": ["me/text", "bert"],
         "hf-hub:me/odd": ["me/odd", "config.json"],
+        "hf-hub:me/unknown": ["me/unknown", "vgg99"],
         "hf-hub:me/bare": ["me/bare"],
         f"local-dir:{tmp_path}": [tmp_path, "config.json"],
     }.items():
