@@ -40,7 +40,7 @@ def main(model: str, samples: list[str]) -> None:
             found = {"text": written(found, step, about["settings"])}
         print(f"{name}: {said(found, about['classes'], about.get('threshold') or 0.5)}")
         for key in found.keys() & {"mask", "generated", "features"}:
-            path = f"{name.rpartition('.')[0] or name}_{key}.{'npy' if key == 'features' else 'png'}"
+            path = f"{Path(name).with_suffix('')}_{key}.{'npy' if key == 'features' else 'png'}"
             if key == "features":
                 np.save(path, found[key])
             else:
@@ -62,7 +62,10 @@ def opened(path: Path) -> tuple[Run, dict[str, Any]]:
 
 def image(name: str, run: Run, about: dict[str, Any]) -> dict[str, np.ndarray]:
     """Answers for an image file."""
-    upright = ImageOps.exif_transpose(Image.open(name)).convert("RGB")
+    upright = ImageOps.exif_transpose(Image.open(name))
+    if upright.mode[0] in "IF":
+        raise ValueError(f"{name} has more than 8 bits, which Pillow would cut off: convert it before")
+    upright = upright.convert("RGB")
     found = run(image=np.asarray(upright)[None])
     if "search" in about["settings"]:
         return found
@@ -171,5 +174,5 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     try:
         main(sys.argv[1], sys.argv[2:])
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
         sys.exit(f"error: {error}")

@@ -46,7 +46,7 @@ def describe(
         name: typed.get(name, value) for name, value in known.items() if roles.get(name) != "location"
     }
     known = settings["model"].get("init_args", {})
-    typed = task.hparams | ({"weights": None} if "weights" in known else {})
+    typed = {**task.hparams, "weights": None}
     settings["model"]["init_args"] = {name: typed.get(name, value) for name, value in known.items()}
     return {
         "format": FORMAT,

@@ -1,5 +1,6 @@
 """Files of torch.export (.pt2): graphs as PyTorch runs them without their code."""
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,8 +32,11 @@ def write_torch(graph: Graph, path: Path, metadata: dict[str, Any], name: str) -
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
             node.meta.pop("stack_trace", None)  # folders of this machine
-    with writing(path, "--out"), silent(), path.open("wb") as file:
-        torch.export.save(program, file, extra_files={KEY: json.dumps(metadata)})
+    content = io.BytesIO()  # torch's writer ends the process where a file cannot be written on
+    with silent():
+        torch.export.save(program, content, extra_files={KEY: json.dumps(metadata)})
+    with writing(path, "--out"):
+        path.write_bytes(content.getbuffer())
 
 
 class TorchModel(ImageModel):

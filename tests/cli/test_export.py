@@ -101,12 +101,15 @@ def test_files_that_need_the_data_module_go_the_whole_way(graft, exported, tmp_p
     assert (tmp_path / "run" / "predictions" / "predict.csv").is_file()
 
 
-def test_the_minimal_example_needs_neither_torch_nor_this_program(exported, photos):
+def test_the_minimal_example_needs_neither_torch_nor_this_program(exported, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     files = sorted(photos.iterdir())
     said, model = minimal(str(exported), *map(str, files)).splitlines(), OnnxModel(exported)
     images = [np.asarray(Image.open(path)) for path in files]
     labels = [model.classes[answer["label"]] for answer in model(images)]
     assert [line.split(": ")[1].split(" (")[0] for line in said] == labels
+    Image.fromarray(np.full((40, 40), 999, np.uint16)).save("deep.png")
+    assert "deep.png has more than 8 bits" in minimal(str(exported), "deep.png", code=1)
     assert minimal(str(exported), "none.jpg", code=1) == "error: [Errno 2] No such file or directory: 'none.jpg'\n"
 
 
