@@ -1,6 +1,7 @@
 """Exported files as predictors; ONNX by onnxruntime alone, without torch and Lightning."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from commands.extras import require
 from modules.contracts import DataError
 
 BATCH = 32  # most images of one size in a run
+PLACES = r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .*? failed:|/\S+\.(h|cc):\d+ .*?\) (?=[A-Z])"
+"""In errors of onnxruntime: codes, the file, and places in its source."""
 PIXELS = 2**23  # most pixels of them, unless one image has more: resizing takes up to 50 bytes for each
 
 
@@ -177,7 +180,7 @@ def session_of(path: Path, threads: int | None = None) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no base class of its errors
-        said = " ".join(str(error).split())
+        said = re.sub(PLACES, "", " ".join(str(error).split()))
         why = "it is no ONNX file, or a damaged one" if "rotobuf" in said else said[:200]
         if path.suffix == ".pt2":
             why = "it is of torch.export, whose `load` opens it in Python"

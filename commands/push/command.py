@@ -1,6 +1,7 @@
 """`python cli.py push --ckpt_path RUN --repo OWNER/NAME`: a trained backbone on the Hugging Face hub."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, get_token
@@ -87,22 +88,31 @@ def write_folder(run: Trained, folder: Path, repository: str, license: str | Non
         raise ConfigError(f"push takes runs with a backbone, but a {type(task).__name__} has none")
     backbone, head = task.exported, task.head if isinstance(task, Classification) else None
     _check_own(folder)
-    with writing(folder, "--out"):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
-            (folder / name).unlink(missing_ok=True)
-        classes = task.classes if head is not None else None
-        found = write_format(folder, backbone, head, classes, _size(run))
-        text = card(Pushed(repository, run, backbone, classes, found, license))
-        (folder / "README.md").write_text(text, encoding="utf-8", errors="replace")
-        for name in ("config.yaml", "results.json"):
-            if (run.folder / name).is_file():
-                shutil.copyfile(run.folder / name, folder / name)
+    try:
+        with writing(folder, "--out"):
+            folder.mkdir(parents=True, exist_ok=True)
+            _remove(folder)
+            classes = task.classes if head is not None else None
+            found = write_format(folder, backbone, head, classes, _size(run))
+            text = card(Pushed(repository, run, backbone, classes, found, license))
+            (folder / "README.md").write_text(text, encoding="utf-8", errors="replace")
+            for name in ("config.yaml", "results.json"):
+                if (run.folder / name).is_file():
+                    shutil.copyfile(run.folder / name, folder / name)
+    except BaseException:  # a full disk, Ctrl-C: half of the files would be refused as those of others
+        with suppress(OSError):
+            _remove(folder)
+        raise
     names = [name for name in FILES if (folder / name).is_file()]
     return [
         f"{backbone.name} of {from_here(run.checkpoint)}: {_said(found, classes)}",
         f"written: {from_here(folder)}/  ({', '.join(names)})",
     ]
+
+
+def _remove(folder: Path) -> None:
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _check_own(folder: Path) -> None:

@@ -69,6 +69,11 @@ def write_report(folder: Path, kind: str, path: Path | None = None, option: str 
         said = f"{type(error).__name__}: {error}"
         raise DataError(f"{folder / kind} is not as this version leaves it ({said}): run the command again") from error
     path = path or folder / NAME
+    partial = path.with_name(f".{path.name}")
     with writing(path, option):
-        path.write_text(page, encoding="utf-8")
+        try:
+            partial.write_text(page, encoding="utf-8")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     return path

@@ -172,6 +172,7 @@ def test_a_sabotaged_export_is_refused(graft, trained, tmp_path, monkeypatch, sa
         (2, "--frmat onnx", ["--frmat", "--format"]),
         (2, "--out best.ckpt", ["--out", "best.ckpt", ".onnx"]),
         (2, "--out few", ["--out", "few", ".onnx"]),
+        (1, "--out few/a.png/model --format pt2", ["few/a.png/model", "--out"]),
         (1, "--images nowhere --format pt2", ["--images", "nowhere"]),
         (1, "--images few --format pt2", ["--images", "few", 64]),
     ],

@@ -1,5 +1,6 @@
 """`push` and weights from repositories: plain timm loads what goes up, and gives the same answers."""
 
+import errno
 import json
 import os
 import shlex
@@ -171,6 +172,14 @@ def test_bad_input_of_push_is_a_sentence(graft, refused, trained, tmp_path, monk
     refused(2, ["push", *run], "--repo")
     refused(2, ["push", *run, "--repo", "me/shapes", "--model.lr", "1"], "model.lr")
     refused(1, ["push", "--ckpt_path", "nowhere", "--repo", "me/shapes", "--dry_run"], "nowhere")
+    with monkeypatch.context() as patch:
+
+        def full(pushed):
+            raise OSError(errno.ENOSPC, "no space left")
+
+        patch.setattr("commands.push.command.card", full)
+        refused(1, ["push", *run, "--repo", "me/shapes", "--dry_run", "--out", "full"], "full", "--out")
+    assert not list((tmp_path / "full").iterdir())  # else the next push would take them for those of others
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "README.md").write_text("mine")  # push would have deleted it
     refused(2, ["push", *run, "--repo", "me/shapes", "--dry_run", "--out", "project"], "--out", "README.md")
