@@ -40,7 +40,7 @@ def quantize(path: Path, images: Iterable[dict[str, np.ndarray]], metadata: dict
         def get_next(self) -> Any:
             return next(feed, None)
 
-    with silent():
+    with silent(), writing(path, "--out"):
         quantization.quantize_static(
             str(path),
             str(path),
@@ -51,7 +51,7 @@ def quantize(path: Path, images: Iterable[dict[str, np.ndarray]], metadata: dict
         )
     model = onnx.load(str(path))
     onnx.helper.set_model_props(model, {KEY: json.dumps(metadata)})
-    with writing(path):
+    with writing(path, "--out"):
         onnx.save(model, str(path))
         path.with_name(f"{path.name}.data").unlink(missing_ok=True)  # the weights of before
 
