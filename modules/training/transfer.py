@@ -180,8 +180,7 @@ def _pretrained(backbone: Backbone) -> Weights:
 
 def _shallower(backbone: Backbone, name: str) -> Backbone | None:
     """The VGG `name` if `backbone` is a deeper one."""
-    vggs = all(called.rpartition("/")[2].startswith("vgg") for called in (name, backbone.name))
-    if not vggs or class_of(name) is None:
+    if not class_of(name) or not all(each.rpartition("/")[2].startswith("vgg") for each in (name, backbone.name)):
         return None
     other = by_name(name)
     return other if depth(other.net) < depth(backbone.net) else None
