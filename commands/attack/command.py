@@ -77,7 +77,7 @@ def attack(argv: list[str]) -> None:
     if split is None or not len(data.dataset(split, "evaluate")):
         raise DataError(f"{type(data).__name__} has no samples: point --data.root to some")
     folder = (own.out or run_of(parts.checkpoint) / "attack").expanduser()
-    with writing(folder):  # before the attack, which may take long
+    with writing(folder, "--out"):  # before the attack, which may take long
         folder.mkdir(parents=True, exist_ok=True)
     found = run_attack(trainer, task, split, own.num_images, plan)
     for line in write_report(folder, found, trainer.datamodule, task.classes, own.ckpt_path):

@@ -75,7 +75,7 @@ def write_report(folder: Path, found: Found, data: DataModule, classes: list[str
         f"{name}_curve.png": draw_curve(results, found, title),
         f"{name}_images.png": draw_samples(found, data, classes, title),
     }
-    with writing(folder):
+    with writing(folder, "--out"):
         (folder / f"{name}.json").write_text(json.dumps(about | {"results": [r._asdict() for r in results]}, indent=2))
         _write_csv(folder / f"{name}.csv", found, classes)
         for file, figure in figures.items():

@@ -92,7 +92,7 @@ def _channels(image: Tensor, count: int) -> Tensor:
 
 
 def _film(frames, path: Path, rate: int) -> Path:
-    with writing(path):
+    with writing(path, "--out"):
         part = path.with_suffix(".tmp.mp4")
         made = Film(part, rate)
         for frame in frames:

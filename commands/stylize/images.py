@@ -42,7 +42,7 @@ def array(image: Tensor) -> np.ndarray:
 
 def save(image: np.ndarray, path: Path) -> Path:
     """Write uint8 (H, W, 3) as PNG; returns the path."""
-    with writing(path):
+    with writing(path, "--out"):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
     return path

@@ -114,6 +114,11 @@ def test_bad_input(refused, trained, typed, names):
     refused(2, ["attack", "--ckpt_path", str(trained), *typed.split()], *names)
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_the_attack(refused, trained, tmp_path):
+    (tmp_path / "file").touch()
+    refused(1, ["attack", "--ckpt_path", str(trained), "--out", "file"], "file", "--out")
+
+
 def test_bad_runs(refused, tmp_path):
     refused(2, ["attack"], "--ckpt_path")
     refused(2, ["attack", "--ckpt_path", "model.onnx"], "model.onnx", "gradients")
