@@ -121,7 +121,9 @@ class Summary(L.Callback):
             Console(highlight=False).print(results_table(rows + others, f"Results, seed {self.seed}{weights}"))
             self._write(folder, rows, others, [line for line in lines if isinstance(line, str)], trainer)
         elif self.command != "predict":
-            CONSOLE.print("no results: there was neither a validation nor a test set")
+            made = getattr(trainer.lightning_module, "answered", False)  # by a file of a generator
+            reason = "only callbacks measure what a file generates: add --trainer.callbacks+=GenerationMetrics"
+            CONSOLE.print(f"no results: {reason if made else 'there was neither a validation nor a test set'}")
         for line in lines:
             if isinstance(line, str):
                 CONSOLE.print(line, markup=False)

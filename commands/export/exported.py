@@ -28,7 +28,8 @@ def read_exported(argv: list[str]) -> tuple[Trained | None, OnnxModel | None, li
         argv: the arguments; without --onnx they come back as they are.
 
     Raises:
-        ConfigError: it is of another task than the command, or a typed setting is one that the file holds.
+        ConfigError: it is of another task than the command, a typed setting is one that the file holds, or it gives
+            features, of which there are no test metrics.
         DataError: it is no such file.
     """
     typed = parse_known(argv).onnx
@@ -39,6 +40,11 @@ def read_exported(argv: list[str]) -> tuple[Trained | None, OnnxModel | None, li
     if asked and asked != model.task:
         raise ConfigError(f"{typed} is a file of {model.task}, but this command is about {asked}")
     _check_settings(argv, typed)
+    if argv[0] in ("test", "validate") and "features" in model.metadata["outputs"]:
+        raise ConfigError(
+            f"{typed} gives features, which {argv[0]} does not measure: predict writes them, and evaluate --ckpt_path "
+            f"measures those of the run"
+        )
     run, settings = model.metadata["run"], {section: about[section] for section in ("model", "data")}
     trained = Trained(model.path.resolve(), run["name"], run["epoch"] - 1, settings, about["meaning"])
     return trained, model, without(argv, "--onnx")

@@ -91,10 +91,11 @@ def test_predict_by_a_file_writes_the_same_maps(graft, segmented):
 
 
 @pytest.mark.parametrize("config", ["simclr", "dino", "rotation", "autoencoder"])
-def test_pretraining_gives_features(graft, fit_once, config):
+def test_pretraining_gives_features(graft, refused, fit_once, config):
     run = fit_once("--config", f"tasks/{config}.yaml", *SMALL)
     assert graft("export", "--ckpt_path", str(run), "--out", "features.onnx") == (0, "")
     assert report(Path(), "features.onnx")["differences"]["features"]["relative"] <= 1e-3
+    refused(2, ["test", "--onnx", "features.onnx"], "features.onnx", "predict", "evaluate --ckpt_path")
 
 
 @pytest.mark.parametrize(
