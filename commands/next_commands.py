@@ -84,7 +84,7 @@ def _after_others(argv: list[str], task: Task, data: DataModule) -> list[Command
     if task.generative:
         return [("other samples", [*without(again, "--seed_everything"), "--seed_everything", str(data.seed + 1)])]
     search: Any = getattr(task, "search", None)
-    if search and search.num_return_sequences == 1 < search.num_beams:
+    if run and search and search.num_return_sequences == 1 < search.num_beams:  # part of an exported file
         return [("alternatives", [*again, "--model.search.num_return_sequences", "2"])]
     key = next((key for key in LABELED if key in task.required_keys), None)
     if not weights or not key:
