@@ -67,8 +67,12 @@ def without(argv: list[str], *names: str) -> list[str]:
     return parser.parse_known_args(argv)[1]
 
 
+LISTS = {"evaluate": ("--label_fractions", "--num_neighbors"), "explain": ("--method",)}
+"""Options of several values, by command."""
+
+
 def as_list(argv: list[str], name: str) -> list[str]:
-    """An option of several numbers as a YAML list, so that `--label_fractions 0.01,0.1` or `1` can be typed."""
+    """An option of several values as a YAML list, so that `--label_fractions 0.01,0.1` or `1` can be typed."""
     parser = _parser()
     parser.add_argument(name, dest="value", nargs="?")
     known, rest = parser.parse_known_args(argv)

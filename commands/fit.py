@@ -24,11 +24,11 @@ from callbacks.loggers.facts import Facts, tags_of
 from callbacks.run_directory import RunDirectory, new_path
 from callbacks.summary import Summary
 from commands.after_fit import export_and_test, say_untrained
-from commands.arguments import as_list, configs_first, flatten, parse_known, run_name, without
+from commands.arguments import LISTS, as_list, configs_first, flatten, parse_known, run_name, without
 from commands.checkpoints import first_saved, resolve_starts, resume_or_start
 from commands.cluster import launched
 from commands.errors import readable
-from commands.evaluate import Trainer
+from commands.explain.trainer import Trainer
 from commands.export.exported import answer_by, in_words, read_exported
 from commands.handed_on import check_folds, typed_data
 from commands.home import expand_home
@@ -98,9 +98,8 @@ class CLI(LightningCLI):
         parser.add_lightning_class_args(callbacks.Checkpoint, "checkpoint")
         parser.add_lightning_class_args(callbacks.Figures, "figures")
         parser.add_lightning_class_args(callbacks.Predictions, "predictions")
-        own = self.typed[0] == "evaluate"
-        skip = {"model", "datamodule", "ckpt_path"}
-        self.own = parser.add_method_arguments(Trainer, "evaluate", as_group=False, skip=skip) if own else []
+        own, skip = self.typed[0] in ("evaluate", "explain"), {"model", "datamodule", "ckpt_path"}
+        self.own = parser.add_method_arguments(Trainer, self.typed[0], as_group=False, skip=skip) if own else []
         parser.add_lightning_class_args(Trainer, "trainer")
         usual = {"trainer.max_epochs": 10, "trainer.log_every_n_steps": 10, "trainer.num_sanity_val_steps": 0}
         parser.set_defaults(usual)
@@ -117,7 +116,7 @@ class CLI(LightningCLI):
         super()._set_seed()
 
     def parse_arguments(self, parser: Parser, args: None) -> None:
-        for name in ("--label_fractions", "--num_neighbors") if self.argv[:1] == ["evaluate"] else ():
+        for name in LISTS.get(self.argv[0], ()) if self.argv else ():
             self.argv = as_list(self.argv, name)
         try:
             self.config = expand_home(parser.parse_args(self.argv))
@@ -200,7 +199,7 @@ class CLI(LightningCLI):
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = {"model": self.model, "datamodule": self.datamodule, "ckpt_path": self.checkpoint}
-        if subcommand == "evaluate":
+        if self.own:
             return {k: self.config_init[subcommand][k] for k in self.own} | kwargs
         kwargs["weights_only"] = True
         return kwargs | {"fit": {}, "predict": {"return_predictions": False}}.get(subcommand, {"verbose": False})
@@ -213,7 +212,7 @@ class CLI(LightningCLI):
             found = getattr(self.trainer, subcommand)(**self._prepare_subcommand_kwargs(subcommand))
             if subcommand != "fit" and self.trained:
                 self.summary.results.set_weights(self.trained.path.stem, self.trained.epoch, in_words(self.exported))
-            if subcommand == "evaluate":
+            if self.own:
                 self.summary.set_rows([result._asdict() for result in found])
             if subcommand == "fit":
                 if self.checkpoint and not self.directory.used:

@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "kNN, linear probes and robustness of a backbone's features",
     "inspect": "where memory and time go, gradients and curvature by layer",
     "attack": "fool a run by small changes of pixels; its robust accuracy",
+    "explain": "maps of what single predictions depend on, and how faithful they are",
     "export": "write a trained task as one ONNX or torch.export file",
     "compare": "train one task with several initializations or settings",
     "tune": "search for better settings of one task",

@@ -30,7 +30,7 @@ from callbacks.run_directory import RunDirectory
 from callbacks.stochastic_weight_averaging import AveragingAfterTraining
 from callbacks.summary import Summary
 from commands.cluster import share_out
-from commands.evaluate import Trainer
+from commands.explain.trainer import Trainer
 from commands.processes import check_processes, prepare
 from modules.contracts import ConfigError
 
@@ -88,7 +88,7 @@ def build_trainer(parts: Namespace, summary: Summary, directory: RunDirectory, f
         parts.checkpoint,
     ]
     share_out(config, os.environ)
-    if summary.command == "evaluate" and config["devices"] == "auto":
+    if summary.command in ("evaluate", "explain") and config["devices"] == "auto":
         config["devices"] = 1
     given = config.pop("callbacks") or []
     config["default_root_dir"] = folder

@@ -153,6 +153,15 @@ class Task(Evaluation, TrainMetrics, Scheduled):
         """
         raise ConfigError(f"{type(self).__name__} has no score of single samples, so that nothing can be explained")
 
+    @property
+    def explained(self) -> tuple[nn.Module, Backbone | None]:
+        """The network that gives `target_score`, and the backbone in it; null without."""
+        return self, self.backbone
+
+    def network_input(self, batch: Batch) -> Batch:
+        """A batch after `on_after_batch_transfer` as `target_score` takes it."""
+        return batch
+
     def target_score(self, batch: Batch, targets: Sequence[Any]) -> Tensor:
         """Score (B,) of a target per sample, as high as the network finds it present; differentiable.
 

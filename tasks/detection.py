@@ -22,7 +22,7 @@ from modules.export import Graph, ObjectFinder, Preprocess, check_exportable, im
 from modules.heads.base import HeadFactory
 from modules.heads.detection import DetectionHead, Detector, FasterRCNN
 from modules.heads.detection.base import Target
-from modules.insight.targets import Box, box_score, find_box
+from modules.insight.targets import Box, box_score, find_box, number
 from modules.metrics.bootstrap import Statistic
 from modules.metrics.detection import DetectionScores, Report, protocols
 from modules.metrics.detection_arrays import Kind
@@ -133,7 +133,11 @@ class Detection(VisionTask):
 
     def targets(self, batch: Batch, wanted: str | None = None) -> list[Box | None]:
         """See `Task`: the box of that number, of the best score first; the best one by default."""
-        return [find_box(found, wanted) for found in self(*_shown(batch))]
+        found = self(*_shown(batch))
+        boxes = [find_box(one, wanted) for one in found]
+        if wanted is not None and not any(boxes):
+            number(wanted, max(len(one["boxes"]) for one in found), "a box, the best score first")  # says how many
+        return boxes
 
     def target_score(self, batch: Batch, targets: Sequence[Box]) -> Tensor:
         return box_score(self(*_shown(batch)), targets)

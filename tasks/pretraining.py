@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-from modules.contracts import Batch, ConfigError, Prediction
+from modules.contracts import Backbone, Batch, ConfigError, Prediction
 from modules.contracts.data_info import DataInfo
 from modules.export import Graph, Preprocess, feature_graphs
 from modules.insight.targets import number
@@ -82,6 +82,10 @@ class Pretraining(VisionTask):
         if wanted is None:
             return list(features.roll(-1, 0))
         return [features[number(wanted, len(features), "an image to compare with")]] * len(features)
+
+    @property
+    def explained(self) -> tuple[nn.Module, Backbone | None]:
+        return self, self.exported
 
     def target_score(self, batch: Batch, targets: Sequence[Tensor]) -> Tensor:
         """See `Task`: cosine similarity of the features with those of another image."""

@@ -14,7 +14,7 @@ from modules.insight.gradients import gradient_x_input, integrated_gradients, sa
 from modules.insight.perturbation import MASKS, occlusion, rise
 from modules.insight.subject import Subject
 
-PARTS = 8
+PARTS = 6
 """Windows of occlusion side by side, where no patch is given."""
 
 
@@ -24,7 +24,7 @@ class Options:
 
     Args:
         layer: of class activation maps, by level or name; null chooses.
-        patch: side of the window of occlusion in pixels; null is an eighth of the shorter side.
+        patch: side of the window of occlusion in pixels; null is a sixth of the shorter side.
         stride: step of the window; null is half the window.
         masks: random masks of RISE.
         seed: of noise and masks.

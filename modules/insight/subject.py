@@ -1,13 +1,14 @@
 """Subject of an explanation: inputs, and the score of their targets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from modules.contracts import Backbone
+from modules.contracts import Backbone, Batch
 from modules.insight.layers import differentiable
 
 Score = Callable[[Tensor, Tensor], Tensor]
@@ -33,6 +34,34 @@ class Subject:
     network: nn.Module | None = None
     backbone: Backbone | None = None
     at_once: int = AT_ONCE
+
+    @classmethod
+    def of(
+        cls,
+        score: Callable[[Batch, Sequence[Any]], Tensor],
+        batch: Batch,
+        targets: Sequence[Any],
+        explained: tuple[nn.Module, Backbone | None],
+    ) -> "Subject":
+        """Samples of a batch, by the `target_score` of a task.
+
+        Args:
+            score: a batch and targets to scores (B,).
+            batch: of `image` or `video`, and what else the score depends on.
+            targets: one per sample.
+            explained: network that gives the scores, and its backbone.
+        """
+        key = "video" if "video" in batch else "image"
+        beside = {name: batch[name] for name in ("inside", "size", "proposals") if name in batch}
+
+        def of_rows(inputs: Tensor, rows: Tensor) -> Tensor:
+            chosen = rows.tolist()
+            taken = {
+                name: one[rows] if isinstance(one, Tensor) else [one[i] for i in chosen] for name, one in beside.items()
+            }
+            return score(taken | {key: inputs}, [targets[i] for i in chosen])
+
+        return cls(batch[key], of_rows, *explained)
 
     @property
     def rows(self) -> Tensor:

@@ -15,6 +15,9 @@ from modules.text.decoder import Decoder
 from modules.text.encoder import EncoderOutput
 from modules.text.tokens import BOS, PAD
 
+MANY = 1000
+"""More than the detections of any image."""
+
 
 class Box(NamedTuple):
     """A detected object: `box` float (4,) xyxy in pixels of the network's image, `label` in 0..C-1, `score` 0..1."""
@@ -90,14 +93,14 @@ def box_score(found: Sequence[Detection], targets: Sequence[Box]) -> Tensor:
 
 
 def find_box(found: Detection, wanted: str | None) -> Box | None:
-    """Detection of an image by its number, by default the best; null without any.
+    """Detection of an image by its number, by default the best; null where there are not so many.
 
     Raises:
-        ConfigError: there are not so many.
+        ConfigError: no number.
     """
-    if wanted is None and not len(found["boxes"]):
+    i = number(wanted or "0", MANY, "a box, the best score first")
+    if i >= len(found["boxes"]):
         return None
-    i = number(wanted or "0", len(found["boxes"]), "a box, the best score first")
     return Box(found["boxes"][i].detach(), int(found["labels"][i]), found["scores"][i].item())
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from modules.augmentation.diff_augment import Change
-from modules.contracts import Batch, Prediction
+from modules.contracts import Backbone, Batch, Prediction
 from modules.contracts.data_info import class_names
 from modules.gan import BackboneDiscriminator, Condition, DCGANDiscriminator, DCGANGenerator, ImageSpec
 from modules.gan.contracts import DiscriminatorFactory, GeneratorFactory
@@ -145,12 +145,19 @@ class AdversarialTask(Generation):
         self.log_step(self.measured)
         return losses
 
-    def targets(self, batch: Batch, wanted: str | None = None) -> list[int | None]:
-        """See `Task`: the class that a conditional discriminator judges by; the first one by default."""
-        index = class_index(wanted or "0", self.classes or ()) if self.condition else None
+    @property
+    def explained(self) -> tuple[nn.Module, Backbone | None]:
+        return self.discriminator, getattr(self.discriminator, "backbone", None)
+
+    def network_input(self, batch: Batch) -> Batch:
+        return batch | {"image": self.spec.scale(batch["image"])}
+
+    def targets(self, batch: Batch, wanted: str | None = None) -> list[int]:
+        """See `Task`: the class that a conditional discriminator judges by; 0 by default, and without classes."""
+        index = class_index(wanted or "0", self.classes or ()) if self.condition else 0
         return [index] * len(batch["image"])
 
-    def target_score(self, batch: Batch, targets: Sequence[int | None]) -> Tensor:
+    def target_score(self, batch: Batch, targets: Sequence[int]) -> Tensor:
         """See `Task`: score of the discriminator, higher for real; images (B, C, H, W) are floats in -1..1."""
         label = torch.tensor(targets, device=self.device) if self.condition else None
         return self.discriminator(batch["image"], label).score.float()

@@ -29,6 +29,7 @@ ONE = ["--trainer.precision", "32"]
 LESS = {
     "compare": ["--seeds", "1"],
     "tune": ["--trials", "2", "--seeds", "0"],
+    "explain": "--count 2 --depths 1 --method saliency".split(),
     "evaluate": "--label_fractions 1.0 --num_neighbors 1 --num_images 4 --sgd_epochs 1".split(),
     "attack": "--num_images 4 --steps 2 --data.workers 0".split(),
     "inspect": "--data.train 16 --data.batch_size 4 --lanczos_steps 2".split(),
@@ -46,6 +47,7 @@ SLOW = {
     "captioning",
     "compare",
     "detection",
+    "explain",
     "export",
     "generation",
     "semantic_segmentation",
@@ -56,6 +58,7 @@ SLOW = {
 """Pages whose commands take seconds each; other tests run these tasks by default."""
 
 NOT_HERE = {
+    "explain --ckpt_path runs/detection": "a detector of one step finds nothing to explain",
     "torchrun": "starts 32 processes on four machines; tests/cli/test_processes.py starts two",
     "srun": "needs SLURM",
     "--trainer.devices 8": "needs eight devices; tests/cli/test_devices.py has two",
@@ -215,7 +218,7 @@ def cut(argv: list[str]) -> list[str]:
         return [*argv, *LESS["export"]]
     if argv[0] in ("inspect", "attack"):
         return [*argv, *LESS[argv[0]]]
-    if argv[0] in ("evaluate", "test"):
+    if argv[0] in ("evaluate", "explain", "test"):
         return [*argv, *more, *ONE]
     more += ["--data.num_labels", "4"] if "--data.num_labels" in argv else []
     if argv[0] == "fit" and len(argv) > 3 and "--run_dir" not in argv:  # `latest` is of the YAML as it is

@@ -35,8 +35,9 @@ def test_the_score_of_a_box_is_that_of_the_detection_that_overlaps_it_best():
     score = box_score([found, found], [box, Box(boxes[0] + 20, 1, 1.0)])
     assert torch.allclose(score, torch.tensor([0.3, 0.0]))
     assert torch.autograd.grad(score.sum(), scores)[0].tolist() == [0, 0, 1]
-    with refuses(ConfigError, "--target", "'3'", "0 to 2"):
-        find_box(found, "3")
+    assert find_box(found, "3") is None
+    with refuses(ConfigError, "--target", "'best'"):
+        find_box(found, "best")
 
 
 def test_a_region_is_a_class_or_a_pixel():

@@ -1,0 +1,1 @@
+"""Explanations of single predictions: attribution maps, their faithfulness, figures."""

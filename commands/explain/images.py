@@ -1,0 +1,150 @@
+"""Explanations of images and clips: maps of several methods, figures, raw maps, faithfulness."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from callbacks.figures.base import shorten_start
+from callbacks.figures.grids import side_by_side
+from callbacks.figures.log import log_figure
+from commands.evaluate.extraction import Result
+from commands.explain.drawing import curves, overlays, summary
+from commands.explain.samples import Samples
+from commands.explain.scores import judge
+from modules.contracts import DataError, writing
+from modules.insight.attention import attention_weights
+from modules.insight.faithfulness import stretched
+from modules.insight.methods import METHODS, Options
+from modules.insight.subject import Subject
+from modules.insight.targets import Box, Region, Word
+from tasks import Task
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Maps of several methods for the same samples.
+
+    Args:
+        samples: that are explained.
+        targets: one per sample, as of `Task.targets`.
+        words: the same in words.
+        subject: the scores of the targets.
+        maps: of each method, (B, ...).
+        options: of the methods.
+    """
+
+    samples: Samples
+    targets: list[Any]
+    words: list[str]
+    subject: Subject
+    maps: dict[str, Tensor]
+    options: Options
+
+    def again(self, name: str) -> Tensor:
+        """Maps of a method, of the network as it is now."""
+        return METHODS[name](self.subject, self.options).detach().cpu()
+
+
+def explain_images(
+    task: Task, samples: Samples, methods: Sequence[str], wanted: str | None, options: Options
+) -> Explained:
+    """Maps of samples by several methods; see `Trainer.explain`."""
+    task.eval()
+    with torch.no_grad():
+        targets = task.targets(samples.batch, wanted)
+    samples, targets = _found(samples, targets)
+    subject = Subject.of(task.target_score, samples.batch, targets, task.explained)
+    words = [said(target, task.classes, task) for target in targets]
+    found = Explained(samples, targets, words, subject, {}, options)
+    return replace(found, maps={name: found.again(name) for name in methods or _usual(subject)})
+
+
+def show_images(trainer: Trainer, found: Explained, depths: int) -> list[Result]:
+    """Draw and write the maps, and measure their faithfulness."""
+    subject, samples = found.subject, found.samples
+    scores = subject.scores(subject.inputs, subject.rows).tolist()
+    _draw(trainer, found, [f"{word} {score:.2f}".strip() for word, score in zip(found.words, scores, strict=True)])
+    about = {"ids": np.array(samples.ids), "targets": np.array(found.words), "scores": np.array(scores)}
+    save_maps(Path(trainer.default_root_dir), about | {name: one.numpy() for name, one in found.maps.items()})
+    masks = [mask_of(target, tuple(subject.space)) for target in found.targets]
+    measured = judge(subject, found.maps, masks, found.again, depths, found.options.seed)
+    title = f"Faithfulness of maps, mean of {len(samples.ids)} {samples.split} samples"
+    log_figure(trainer, "faithfulness", curves(measured, title))
+    return measured.results(samples.split, samples.ids)
+
+
+def _found(samples: Samples, targets: Sequence[Any]) -> tuple[Samples, list[Any]]:
+    """Samples in which the network finds something.
+
+    Raises:
+        DataError: in none.
+    """
+    rows = [i for i, target in enumerate(targets) if target is not None]
+    if not rows:
+        raise DataError(f"the network finds nothing in {len(targets)} samples: raise --count, or train it longer")
+    if left := [samples.ids[i] for i in range(len(targets)) if i not in rows]:
+        rank_zero_info(f"left out, because the network finds nothing there: {', '.join(left)}")
+    return samples.chosen(rows), [targets[i] for i in rows]
+
+
+def _usual(subject: Subject) -> list[str]:
+    """Methods for a network where none are named."""
+    backbone = subject.backbone
+    cams = ["gradcam"] if backbone is not None else []
+    net: Any = getattr(backbone, "net", None)
+    attends = len(subject.space) == 2 and getattr(net, "cls_token", None) is not None
+    attends = attends and bool(attention_weights(net, lambda: backbone(subject.inputs[:1])))
+    return [*cams, "integrated_gradients", "occlusion", *(["rollout"] if attends else [])]
+
+
+def said(target: Any, classes: Sequence[str] | None, task: Task) -> str:
+    """A target in a few words."""
+    if isinstance(target, Word):
+        tokenizer: Any = task.tokenizers[-1]
+        return tokenizer.decode([target.tokens[target.start : target.end]])[0]
+    if isinstance(target, Tensor):
+        return "similarity to the next"
+    label = target.label if isinstance(target, Box | Region) else target
+    return classes[label] if classes else "real"
+
+
+def mask_of(target: Any, space: tuple[int, ...]) -> Tensor | None:
+    """Object that a target is about, bool (H, W) of the network's input; null where it is not known."""
+    if isinstance(target, Region):
+        return target.pixels.cpu() if target.pixels.sum() > 1 else None
+    if not isinstance(target, Box):
+        return None
+    left, top, right, bottom = target.box.round().long().tolist()
+    mask = torch.zeros(space, dtype=torch.bool)
+    mask[top : max(bottom, top + 1), left : max(right, left + 1)] = True
+    return mask
+
+
+def _draw(trainer: Trainer, found: Explained, words: Sequence[str]) -> None:
+    """Each sample's overlays in its original resolution, and all of them in one figure."""
+    samples, space, rows = found.samples, tuple(found.subject.space), []
+    for i, (image, place) in enumerate(zip(samples.shown, samples.places, strict=True)):
+        heats = [stretched(one[i : i + 1], space)[0].clamp(min=0) for one in found.maps.values()]
+        target = found.targets[i]
+        panels = overlays(image, heats, place, target.box if isinstance(target, Box) else None)
+        rows.append(panels)
+        log_figure(trainer, f"explained_{i}", side_by_side(panels))
+    captions = [f"{shorten_start(name, 30)}\n{word}" for name, word in zip(samples.ids, words, strict=True)]
+    title = f"Explanations of {samples.split} samples, each with what is explained and its score"
+    log_figure(trainer, "explanations", summary(rows, list(found.maps), captions, title))
+
+
+def save_maps(folder: Path, arrays: dict[str, Any]) -> None:
+    """Write `maps.npz` whole."""
+    path = folder / "maps.npz"
+    partial = path.with_suffix(".tmp")
+    with writing(path), partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+        partial.replace(path)

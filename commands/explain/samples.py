@@ -1,0 +1,100 @@
+"""Samples that are explained, as the network sees them and in their original resolution."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from commands.evaluate.features import evenly, shots
+from commands.explain.placing import Place
+from datamodules import DataModule
+from datamodules.base import Split
+from datamodules.split_data import SplitData
+from datamodules.text.text_data import TextData
+from modules.contracts import Batch, DataError
+from tasks import Task
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A few samples of a split.
+
+    Args:
+        split: that they are of.
+        ids: as the data names them.
+        batch: as the network sees them.
+        shown: uint8 (H, W, 3) in their original resolution, (T, H, W, 3) of clips; empty of sentences.
+        places: of each, where the network's input lies in it.
+    """
+
+    split: Split
+    ids: list[str]
+    batch: Batch
+    shown: list[np.ndarray]
+    places: list[Place]
+
+    def chosen(self, rows: Sequence[int]) -> "Samples":
+        """Some of the samples."""
+        batch = {key: picked(value, rows) for key, value in self.batch.items()}
+        ids, shown, places = ([part[i] for i in rows] if part else [] for part in (self.ids, self.shown, self.places))
+        return Samples(self.split, ids, batch, shown, places)
+
+
+def picked(value: Any, rows: Sequence[int]) -> Any:
+    """Rows of a tensor or list, one entry per sample."""
+    return value[list(rows)] if isinstance(value, Tensor) else [value[i] for i in rows]
+
+
+def take(data: DataModule, task: Task, count: int) -> Samples:
+    """Up to `count` samples of the test split, else of val or train, evenly spread.
+
+    Raises:
+        DataError: there are none.
+    """
+    split = next((split for split in ("test", "val", "train") if data.has(split)), None)
+    if split is None:
+        raise DataError(f"{type(data).__name__} has no samples to explain: point --data.root to some")
+    if isinstance(data, TextData):
+        source: Any = data.encoded[split]
+        rows = evenly(len(source), count)
+        raw = source[(0, rows)]
+    else:
+        source = data.dataset(split, "evaluate" if data.letterbox else "plain")
+        rows = evenly(len(source), count)
+        raw = data.collate([source[(0, int(row))] for row in rows])
+    data.on_before_batch_transfer(raw, 0)
+    if "video" in raw:
+        raw["video"] = shots(raw)
+    places, shown = _shown(data, split, rows, raw)
+    moved = data.transfer_batch_to_device(dict(raw), task.device, 0)
+    with torch.no_grad():
+        batch = task.network_input(task.on_after_batch_transfer(moved, 0))
+    ids = list(raw["id"]) if "id" in raw else [str(row) for row in rows]
+    return Samples(split, ids, batch, shown, places)
+
+
+def _shown(data: DataModule, split: Split, rows: np.ndarray, raw: Batch) -> tuple[list[Place], list[np.ndarray]]:
+    """Places and pixels of the originals; those of the network where the data does not give others."""
+    if "video" in raw:
+        clips = [clip.movedim(0, -1).numpy() for clip in raw["video"]]
+        return [Place(clip.shape[1:3], clip.shape[1:3]) for clip in clips], clips
+    if "image" not in raw:
+        return [], []
+    known, names = data.preprocessing, raw.get("id", ())
+    seen = [image.permute(1, 2, 0).numpy() for image in raw["image"]]
+    whole = isinstance(data, SplitData) and known is not None and len(names) == len(rows)  # none was skipped
+    shown, places = [], []
+    for number, image in enumerate(seen):
+        original = image
+        if whole:
+            source, indices = data.splits[split]
+            original = np.asarray(source.image(int(indices[rows[number]])))
+        side, size = image.shape[:2], original.shape[:2]
+        inside = tuple(raw["inside"][number].tolist()) if "inside" in raw else side
+        crop = bool(whole and known.kind == "center_crop")
+        shown.append(original if original.shape[2] == 3 else np.repeat(original[..., :1], 3, 2))
+        places.append(Place(size, inside, crop))
+    return places, shown

@@ -1,0 +1,101 @@
+"""Lightning's trainer with an `explain` method: attribution maps of single predictions."""
+
+from pathlib import Path
+
+from lightning.pytorch.utilities import rank_zero_info
+
+from callbacks.run_directory import RunDirectory
+from commands import evaluate
+from commands.evaluate.extraction import Result
+from commands.explain.images import explain_images, show_images
+from commands.explain.samples import Samples, take
+from datamodules import DataModule
+from modules.contracts import ConfigError
+from modules.insight.methods import Options, check_methods
+from modules.insight.perturbation import MASKS
+from tasks import Task
+
+
+class Trainer(evaluate.Trainer):
+    """Lightning's trainer (devices, precision, epochs, ...), with the methods `evaluate` and `explain`.
+
+    Args:
+        precision: `auto` is bf16-mixed where the hardware computes in it (CUDA with bf16, CPUs with AVX512-BF16 or
+            AMX), 16-mixed on older CUDA, and float32 elsewhere.
+    """
+
+    def explain(
+        self,
+        model: Task,
+        datamodule: DataModule,
+        ckpt_path: str | Path | None = None,
+        method: tuple[str, ...] = (),
+        target: str | None = None,
+        count: int = 8,
+        layer: str | None = None,
+        patch: int | None = None,
+        stride: int | None = None,
+        masks: int = MASKS,
+        depths: int = 2,
+    ) -> list[Result]:
+        """Explain single predictions of a checkpoint of any task by attribution maps, and measure their faithfulness.
+
+        In float32, on one device. Maps over the network's input go to `maps.npz`.
+
+        Args:
+            model: task whose predictions are explained.
+            datamodule: gives the samples: the test split, else val or train.
+            ckpt_path: a .ckpt file, a run directory, or `latest`.
+            method: names, as gradcam,occlusion: saliency, gradient_x_input, smoothgrad, integrated_gradients, gradcam,
+                gradcam++, layercam, eigencam, occlusion, rise, attention, rollout; by default a few that fit.
+            target: what is explained: a class by name or number, the number of a box, a pixel `x,y` of the network's
+                input, a word; by default what the network finds.
+            count: number of samples, evenly spread over the split.
+            layer: of class activation maps: a level of the backbone by its number, -1 the coarsest, or a layer by name.
+            patch: side of the window of occlusion in pixels; a sixth of the image by default.
+            stride: step of that window; half of it by default.
+            masks: number of random masks of RISE.
+            depths: steps in which the weights become random from the output to the input, to see whether maps change;
+                0 leaves it out.
+
+        Raises:
+            ConfigError: a setting that cannot work, or more than one device.
+            DataError: there are no samples.
+        """
+        if ckpt_path is None and not model.answered:
+            raise ConfigError(
+                "explain needs weights: add --ckpt_path with a .ckpt file or a run directory, or --onnx FILE"
+            )
+        if (devices := self.num_devices * self.num_nodes) > 1:
+            raise ConfigError(f"explain works on one device, not on {devices}: add --trainer.devices 1")
+        check_methods(method)
+        for name, value, low in (("count", count, 1), ("masks", masks, 1), ("depths", depths, 0)):
+            if value < low:
+                raise ConfigError(f"--{name} is {value}, but must be {low} or more")
+        if getattr(model, "compiled", False):
+            raise ConfigError("explain looks into every layer, which torch.compile hides: add --model.compile false")
+        options = Options(layer, patch, stride, masks, datamodule.seed)
+        samples = self._samples(model, datamodule, ckpt_path, count)
+        found = explain_images(model, samples, method, target, options)
+        self._begin(model)  # all settings are valid
+        rank_zero_info(f"  explains {len(found.words)} {samples.split} {datamodule.noun} by {', '.join(found.maps)}")
+        results = show_images(self, found, depths)
+        for logger in self.loggers:
+            logger.log_metrics({result.metric: result.value for result in results}, step=0)
+        return results
+
+    def _samples(self, model: Task, data: DataModule, ckpt_path: str | Path | None, count: int) -> Samples:
+        """Load weights and data, and take the samples."""
+        if ckpt_path is not None:
+            self.ready_to_predict(model, data, Path(ckpt_path))
+        data.prepare_data()
+        data.setup("test")
+        return take(data, model, count)
+
+    def _begin(self, model: Task) -> None:
+        """Begin the run directory, and print what is at hand."""
+        for callback in self.callbacks:
+            callback.setup(self, model, "explain")
+            if isinstance(callback, RunDirectory):
+                callback.on_test_start(self, model)  # writes the settings
+                callback.on_test_batch_end(self)

@@ -1,0 +1,34 @@
+"""The explain command: maps, figures and faithfulness of the predictions of a run, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def test_predictions_of_the_test_split_are_explained(graft, trained):
+    code, _ = graft(
+        *["explain", "--ckpt_path", str(trained), "--method", "gradcam,saliency,occlusion", "--count", "2"],
+        *["--patch", "16", "--stride", "16", "--depths", "1", "--target", "star", "--run_dir", "out"],
+    )
+    assert code == 0
+    with np.load("out/maps.npz") as maps:
+        assert maps["occlusion"].shape == maps["saliency"].shape == (2, 32, 32)
+        assert maps["targets"].tolist() == ["star", "star"] and (maps["saliency"] > 0).any()
+    shown = Image.open("out/figures/explained_0.png").size
+    assert shown == (4 * 32 + 3, 32)  # the image and three overlays in its own resolution
+    assert {"explanations.png", "faithfulness.png"} <= {path.name for path in Path("out/figures").iterdir()}
+    rows = {row["metric"]: row for row in json.loads(Path("out/results.json").read_text())["results"]}
+    assert rows["test/gradcam_deletion_below_random"]["interval"] and "test/saliency_randomized" in rows
+    assert -1 <= rows["test/occlusion_randomized"]["value"] <= 1
+
+
+def test_what_cannot_be_explained_is_said_in_a_sentence(refused, trained):
+    run = ["explain", "--ckpt_path", str(trained)]
+    refused(2, [*run, "--method", "gradcan"], "--method", "'gradcan'", "'gradcam'")
+    refused(2, [*run, "--target", "strar"], "--target", "'strar'", "'star'")
+    refused(2, [*run, "--method", "gradcam", "--layer", "layer9"], "--layer", "layer9")
+    refused(2, [*run, "--method", "rollout"], "rollout", "test_resnet")
+    refused(2, [*run, "--method", "occlusion", "--patch", "99"], "--patch", "99", "32")
+    refused(2, ["explain"], "explain", "--ckpt_path")
