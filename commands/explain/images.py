@@ -47,6 +47,11 @@ class Explained:
     maps: dict[str, Tensor]
     options: Options
 
+    @property
+    def methods(self) -> list[str]:
+        """Names of the methods."""
+        return list(self.maps)
+
     def again(self, name: str) -> Tensor:
         """Maps of a method, of the network as it is now."""
         return METHODS[name](self.subject, self.options).detach().cpu()
@@ -59,7 +64,7 @@ def explain_images(
     task.eval()
     with torch.no_grad():
         targets = task.targets(samples.batch, wanted)
-    samples, targets = _found(samples, targets)
+    samples, targets = found_in(samples, targets)
     subject = Subject.of(task.target_score, samples.batch, targets, task.explained)
     words = [said(target, task.classes, task) for target in targets]
     found = Explained(samples, targets, words, subject, {}, options)
@@ -80,7 +85,7 @@ def show_images(trainer: Trainer, found: Explained, depths: int) -> list[Result]
     return measured.results(samples.split, samples.ids)
 
 
-def _found(samples: Samples, targets: Sequence[Any]) -> tuple[Samples, list[Any]]:
+def found_in(samples: Samples, targets: Sequence[Any]) -> tuple[Samples, list[Any]]:
     """Samples in which the network finds something.
 
     Raises:
@@ -96,7 +101,7 @@ def _found(samples: Samples, targets: Sequence[Any]) -> tuple[Samples, list[Any]
 
 def _usual(subject: Subject) -> list[str]:
     """Methods for a network where none are named."""
-    backbone = subject.backbone
+    backbone: Any = subject.backbone
     cams = ["gradcam"] if backbone is not None else []
     net: Any = getattr(backbone, "net", None)
     attends = len(subject.space) == 2 and getattr(net, "cls_token", None) is not None

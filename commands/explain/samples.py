@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -39,8 +39,8 @@ class Samples:
     def chosen(self, rows: Sequence[int]) -> "Samples":
         """Some of the samples."""
         batch = {key: picked(value, rows) for key, value in self.batch.items()}
-        ids, shown, places = ([part[i] for i in rows] if part else [] for part in (self.ids, self.shown, self.places))
-        return Samples(self.split, ids, batch, shown, places)
+        shown, places = ([part[i] for i in rows] if self.shown else [] for part in (self.shown, self.places))
+        return Samples(self.split, [self.ids[i] for i in rows], batch, cast(Any, shown), cast(Any, places))
 
 
 def picked(value: Any, rows: Sequence[int]) -> Any:
@@ -54,15 +54,16 @@ def take(data: DataModule, task: Task, count: int) -> Samples:
     Raises:
         DataError: there are none.
     """
-    split = next((split for split in ("test", "val", "train") if data.has(split)), None)
+    splits: tuple[Split, ...] = ("test", "val", "train")
+    split = next((split for split in splits if data.has(split)), None)
     if split is None:
         raise DataError(f"{type(data).__name__} has no samples to explain: point --data.root to some")
     if isinstance(data, TextData):
-        source: Any = data.encoded[split]
+        source: Any = data.encoded.get(split)
         rows = evenly(len(source), count)
         raw = source[(0, rows)]
     else:
-        source = data.dataset(split, "evaluate" if data.letterbox else "plain")
+        source = cast(Any, data.dataset)(split, "evaluate" if data.letterbox else "plain")
         rows = evenly(len(source), count)
         raw = data.collate([source[(0, int(row))] for row in rows])
     data.on_before_batch_transfer(raw, 0)
@@ -85,16 +86,17 @@ def _shown(data: DataModule, split: Split, rows: np.ndarray, raw: Batch) -> tupl
         return [], []
     known, names = data.preprocessing, raw.get("id", ())
     seen = [image.permute(1, 2, 0).numpy() for image in raw["image"]]
-    whole = isinstance(data, SplitData) and known is not None and len(names) == len(rows)  # none was skipped
+    parts: Any = data.splits if isinstance(data, SplitData) else {}
+    whole = split in parts and known is not None and len(names) == len(rows)  # none was skipped
     shown, places = [], []
     for number, image in enumerate(seen):
         original = image
         if whole:
-            source, indices = data.splits[split]
+            source, indices = parts[split]
             original = np.asarray(source.image(int(indices[rows[number]])))
         side, size = image.shape[:2], original.shape[:2]
         inside = tuple(raw["inside"][number].tolist()) if "inside" in raw else side
-        crop = bool(whole and known.kind == "center_crop")
+        crop = whole and known is not None and known.kind == "center_crop"
         shown.append(original if original.shape[2] == 3 else np.repeat(original[..., :1], 3, 2))
         places.append(Place(size, inside, crop))
     return places, shown

@@ -83,7 +83,7 @@ def judge(
     """
     found, space, count = Faithfulness(), tuple(subject.space), len(subject.inputs)
     known = [i for i, mask in enumerate(masks) if mask is not None]
-    objects = torch.stack([masks[i] for i in known]).cpu() if known else None
+    objects = torch.stack([mask for mask in masks if mask is not None]).cpu() if known else None
     baselines = {"random": random_maps(count, space, seed), "center": center_maps(count, space)}
     for name, each in {**baselines, **maps}.items():
         deletion, insertion = (one.cpu() for one in curves(subject, each, seed=seed))

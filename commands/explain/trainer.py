@@ -1,6 +1,7 @@
 """Lightning's trainer with an `explain` method: attribution maps of single predictions."""
 
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 
@@ -9,6 +10,7 @@ from commands import evaluate
 from commands.evaluate.extraction import Result
 from commands.explain.images import explain_images, show_images
 from commands.explain.samples import Samples, take
+from commands.explain.sentences import explain_sentences, show_sentences
 from datamodules import DataModule
 from modules.contracts import ConfigError
 from modules.insight.methods import Options, check_methods
@@ -62,10 +64,8 @@ class Trainer(evaluate.Trainer):
             ConfigError: a setting that cannot work, or more than one device.
             DataError: there are no samples.
         """
-        if ckpt_path is None and not model.answered:
-            raise ConfigError(
-                "explain needs weights: add --ckpt_path with a .ckpt file or a run directory, or --onnx FILE"
-            )
+        if ckpt_path is None or model.answered:
+            raise ConfigError("explain needs weights: add --ckpt_path with a .ckpt file or a run directory")
         if (devices := self.num_devices * self.num_nodes) > 1:
             raise ConfigError(f"explain works on one device, not on {devices}: add --trainer.devices 1")
         check_methods(method)
@@ -76,25 +76,30 @@ class Trainer(evaluate.Trainer):
             raise ConfigError("explain looks into every layer, which torch.compile hides: add --model.compile false")
         options = Options(layer, patch, stride, masks, datamodule.seed)
         samples = self._samples(model, datamodule, ckpt_path, count)
-        found = explain_images(model, samples, method, target, options)
+        sentences = "source" in samples.batch
+        found: Any = (
+            explain_sentences(model, samples, method, target)
+            if sentences
+            else explain_images(model, samples, method, target, options)
+        )
         self._begin(model)  # all settings are valid
-        rank_zero_info(f"  explains {len(found.words)} {samples.split} {datamodule.noun} by {', '.join(found.maps)}")
-        results = show_images(self, found, depths)
+        rank_zero_info(f"  explains {len(found.words)} {samples.split} {datamodule.noun} by {', '.join(found.methods)}")
+        results = (show_sentences if sentences else show_images)(self, found, depths)
         for logger in self.loggers:
             logger.log_metrics({result.metric: result.value for result in results}, step=0)
         return results
 
-    def _samples(self, model: Task, data: DataModule, ckpt_path: str | Path | None, count: int) -> Samples:
+    def _samples(self, model: Task, data: DataModule, ckpt_path: str | Path, count: int) -> Samples:
         """Load weights and data, and take the samples."""
-        if ckpt_path is not None:
-            self.ready_to_predict(model, data, Path(ckpt_path))
+        self.ready_to_predict(model, data, Path(ckpt_path))
         data.prepare_data()
         data.setup("test")
         return take(data, model, count)
 
     def _begin(self, model: Task) -> None:
         """Begin the run directory, and print what is at hand."""
-        for callback in self.callbacks:
+        callbacks: Any = vars(self)["callbacks"]
+        for callback in callbacks:
             callback.setup(self, model, "explain")
             if isinstance(callback, RunDirectory):
                 callback.on_test_start(self, model)  # writes the settings

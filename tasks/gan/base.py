@@ -147,7 +147,8 @@ class AdversarialTask(Generation):
 
     @property
     def explained(self) -> tuple[nn.Module, Backbone | None]:
-        return self.discriminator, getattr(self.discriminator, "backbone", None)
+        network = self.discriminator
+        return network, network.backbone if isinstance(network, BackboneDiscriminator) else None
 
     def network_input(self, batch: Batch) -> Batch:
         return batch | {"image": self.spec.scale(batch["image"])}

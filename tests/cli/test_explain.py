@@ -28,7 +28,7 @@ def test_what_cannot_be_explained_is_said_in_a_sentence(refused, trained):
     run = ["explain", "--ckpt_path", str(trained)]
     refused(2, [*run, "--method", "gradcan"], "--method", "'gradcan'", "'gradcam'")
     refused(2, [*run, "--target", "strar"], "--target", "'strar'", "'star'")
-    refused(2, [*run, "--method", "gradcam", "--layer", "layer9"], "--layer", "layer9")
+    refused(2, [*run, "--method", "gradcam", "--layer", "layer9"], "'layer9'", "'layer4'")
     refused(2, [*run, "--method", "rollout"], "rollout", "test_resnet")
     refused(2, [*run, "--method", "occlusion", "--patch", "99"], "--patch", "99", "32")
     refused(2, ["explain"], "explain", "--ckpt_path")
