@@ -1,4 +1,4 @@
-"""Where the network's input lies in the original image."""
+"""Place of the network's input in the original image."""
 
 from typing import NamedTuple
 

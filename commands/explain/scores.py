@@ -36,7 +36,7 @@ PROTOCOLS = {
 
 @dataclass
 class Faithfulness:
-    """What was measured: values (B,) of samples by method and measure, and curves.
+    """Measures of maps: values (B,) of samples by method and measure, and curves.
 
     Args:
         values: method -> measure -> (B,).
@@ -101,7 +101,8 @@ def judge(
             below = found.values[baseline]["deletion"] - found.values[name]["deletion"]
             found.values[name][f"deletion_below_{baseline}"] = below
         if depths and subject.network is not None:
-            found.layers, correlations = randomization(subject.network, lambda name=name: again(name), depths, seed)
+            layers, correlations = randomization(subject.network, lambda name=name: again(name), depths, seed)
+            found.layers[:] = layers
             found.correlations[name] = correlations.mean(1)
             found.values[name]["randomized"] = correlations[-1]
     return found

@@ -68,12 +68,7 @@ class Trainer(evaluate.Trainer):
             raise ConfigError("explain needs weights: add --ckpt_path with a .ckpt file or a run directory")
         if (devices := self.num_devices * self.num_nodes) > 1:
             raise ConfigError(f"explain works on one device, not on {devices}: add --trainer.devices 1")
-        check_methods(method)
-        for name, value, low in (("count", count, 1), ("masks", masks, 1), ("depths", depths, 0)):
-            if value < low:
-                raise ConfigError(f"--{name} is {value}, but must be {low} or more")
-        if getattr(model, "compiled", False):
-            raise ConfigError("explain looks into every layer, which torch.compile hides: add --model.compile false")
+        _check(model, method, count, masks, depths)
         options = Options(layer, patch, stride, masks, datamodule.seed)
         samples = self._samples(model, datamodule, ckpt_path, count)
         sentences = "source" in samples.batch
@@ -104,3 +99,17 @@ class Trainer(evaluate.Trainer):
             if isinstance(callback, RunDirectory):
                 callback.on_test_start(self, model)  # writes the settings
                 callback.on_test_batch_end(self)
+
+
+def _check(model: Task, method: tuple[str, ...], count: int, masks: int, depths: int) -> None:
+    """Check the settings that need no network.
+
+    Raises:
+        ConfigError: one cannot work.
+    """
+    check_methods(method)
+    for name, value, low in (("count", count, 1), ("masks", masks, 1), ("depths", depths, 0)):
+        if value < low:
+            raise ConfigError(f"--{name} is {value}, but must be {low} or more")
+    if getattr(model, "compiled", False):
+        raise ConfigError("explain looks into every layer, which torch.compile hides: add --model.compile false")
