@@ -25,6 +25,7 @@ OTHERS = (
     "backbones",
     "inspect",
     "attack",
+    "features",
 )
 UNNAMED = "run"
 """Name of a run without a YAML or task to name it."""

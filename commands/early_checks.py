@@ -46,6 +46,8 @@ OWN = {
     "report": ("out",),
     "push": ("repo", "license", "private", "dry_run", "out"),
     "check": ("fix",),
+    "features": "layer channels classes direction generator basis decorrelate steps lr jitter blur variation "
+    "num_patches num_images".split(),
     "inspect": ("lanczos_steps",),
     "test": ("onnx",),
     "predict": ("onnx",),

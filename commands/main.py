@@ -18,6 +18,7 @@ from commands.demo.command import demo
 from commands.dream.command import run_dream
 from commands.early_checks import check_early, nothing_saved
 from commands.export.command import Export
+from commands.features.command import features
 from commands.fit import CLI
 from commands.home import expand_word
 from commands.inspect.command import inspect
@@ -71,6 +72,7 @@ def main(argv: list[str] | None = None) -> int:
             "report": lambda argv: report_run(argv[1:]),
             "push": lambda argv: push(argv[1:]),
             "check": lambda argv: check(argv[1:]),
+            "features": lambda argv: features(argv[1:]),
             "inspect": lambda argv: inspect(argv[1:]),
             "demo": lambda argv: demo(argv[1:]),
             "serve": lambda argv: serve(argv[1:]),

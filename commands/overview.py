@@ -11,6 +11,7 @@ COMMANDS = {
     "test": "score a checkpoint on the test split",
     "predict": "write predictions for a folder of files",
     "evaluate": "kNN, linear probes and robustness of a backbone's features",
+    "features": "what layers and channels have learned",
     "inspect": "where memory and time go, gradients and curvature by layer",
     "attack": "fool a run by small changes of pixels; its robust accuracy",
     "explain": "maps of what single predictions depend on, and how faithful they are",

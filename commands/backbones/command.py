@@ -10,11 +10,11 @@ from shutil import get_terminal_size
 from PIL import Image
 
 from commands.backbones.facts import Facts, has_weights, origin
-from commands.backbones.receptive import receptive_fields
 from commands.overview import program
 from commands.own_options import OwnOptions
 from modules.backbones import by_name, names
 from modules.contracts import ConfigError, suggest, writing
+from modules.insight.receptive import receptive_fields
 
 SHOWN = 3  # names of a family
 

@@ -1,11 +1,12 @@
 """Gradient ascent on an image: pixels or a Fourier spectrum as parameters, jitter, blur and total variation."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+from torch.overrides import TorchFunctionMode
 from torchvision.transforms.v2.functional import gaussian_blur
 
 Basis = Literal["pixels", "fourier"]
@@ -123,6 +124,53 @@ def ascend(
             optimizer.step()
             scores.append(found.mean().item())
     return scores
+
+
+def descend(image: nn.Module, cost: Callable[[Tensor], Tensor], steps: int) -> None:
+    """Change the parameters of an image so that a cost of each image, (B,), falls, by L-BFGS.
+
+    Args:
+        image: gives images (B, C, H, W) in 0..1.
+        cost: without randomness, smooth.
+        steps: number of evaluations, at most.
+    """
+    optimizer = torch.optim.LBFGS(
+        image.parameters(), max_iter=steps, max_eval=steps, history_size=20, line_search_fn="strong_wolfe"
+    )
+
+    def evaluate() -> Tensor:
+        optimizer.zero_grad()
+        total = cost(image()).sum()
+        total.backward()
+        return total
+
+    with torch.inference_mode(False), torch.enable_grad():
+        optimizer.step(evaluate)
+
+
+class _OpenReLU(torch.autograd.Function):
+    """ReLU, or one with an upper bound, whose gradient passes where it is closed too."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, most: float) -> Tensor:
+        return value.clamp(0, most)
+
+    @staticmethod
+    def backward(ctx: Any, *gradient: Tensor) -> Any:
+        return gradient[0], None
+
+
+class OpenReLUs(TorchFunctionMode):
+    """Context manager in which gradients pass through closed ReLUs: a channel that is zero everywhere has a gradient.
+
+    For the first steps of an ascent, which would never begin on it (Olah et al. 2017 redirect gradients likewise).
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        name = getattr(func, "__name__", "").rstrip("_")
+        if name in ("relu", "relu6"):
+            return _OpenReLU.apply(args[0], 6.0 if name == "relu6" else torch.inf)
+        return func(*args, **(kwargs or {}))
 
 
 def shifted(image: Tensor, most: int, generator: torch.Generator | None = None) -> Tensor:

@@ -71,6 +71,8 @@ def test_every_yaml_fits_validates_tests_and_predicts(graft, path, short_scores,
         assert_predicts_the_same(graft, run, Path("own"))
         typed = ["--data.batch_size", "4", "--lanczos_steps", "1", "--run_dir", "inspected"]
         assert graft("inspect", "--ckpt_path", str(run), *typed)[0] == 0
+        typed = ["--num_images", "6", "--num_patches", "2", "--channels", "2", "--steps", "2", "--run_dir", "features"]
+        assert graft("features", "--ckpt_path", str(run), *typed)[0] == (2 if path.stem == "translation" else 0)
 
 
 def check_intervals(run: Path, task: str) -> None:

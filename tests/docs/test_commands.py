@@ -32,6 +32,7 @@ LESS = {
     "explain": "--count 2 --depths 1 --method saliency".split(),
     "evaluate": "--label_fractions 1.0 --num_neighbors 1 --num_images 4 --sgd_epochs 1".split(),
     "attack": "--num_images 4 --steps 2 --data.workers 0".split(),
+    "features": "--num_images 8 --num_patches 2 --steps 4".split(),
     "inspect": "--data.train 16 --data.batch_size 4 --lanczos_steps 2".split(),
     "export": ["--data.train", "64", "--data.workers", "0"],
     "gan": ["--trainer.callbacks", "null", "--data.image_size", "16"],
@@ -216,7 +217,7 @@ def cut(argv: list[str]) -> list[str]:
     more = [word for key in (argv[0], config, data) for word in LESS.get(key, ())]
     if argv[0] == "export":
         return [*argv, *LESS["export"]]
-    if argv[0] in ("inspect", "attack"):
+    if argv[0] in ("inspect", "attack", "features"):
         return [*argv, *LESS[argv[0]]]
     if argv[0] in ("evaluate", "explain", "test"):
         return [*argv, *more, *ONE]

@@ -1,9 +1,20 @@
 """Gradient ascent on images and on a generator's input."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
+from torch import nn
 
-from modules.insight.ascent import OptimizedImage, OptimizedNoise, ascend, shifted, total_variation
+from modules.insight.ascent import (
+    OpenReLUs,
+    OptimizedImage,
+    OptimizedNoise,
+    ascend,
+    descend,
+    shifted,
+    total_variation,
+)
 
 SHAPE = (2, 3, 16, 20)
 
@@ -74,3 +85,22 @@ def test_inference_mode_gives_no_zero_gradients():
     with torch.inference_mode():
         scores = ascend(image, lambda x: x.mean((1, 2, 3)), 5)
     assert scores[-1] > scores[0]
+
+
+def test_a_channel_that_is_zero_everywhere_gets_a_gradient_through_open_relus():
+    network = nn.Sequential(nn.Conv2d(3, 1, 1), nn.ReLU(inplace=True))
+    nn.init.constant_(network[0].bias, -5)
+    found = []
+    for context in (nullcontext(), OpenReLUs()):
+        image = torch.rand(1, 3, 4, 4, requires_grad=True)
+        with context:
+            out = network(image)
+        out.sum().backward()
+        found.append((out.max().item(), image.grad.abs().sum().item()))
+    assert found[0] == (0, 0) and found[1][0] == 0 and found[1][1] > 0
+
+
+def test_a_cost_falls_by_l_bfgs():
+    image, wanted = OptimizedImage(SHAPE), torch.rand(SHAPE).clamp(0.05, 0.95)
+    descend(image, lambda x: (x - wanted).square().mean((1, 2, 3)), 100)
+    assert (image() - wanted).square().mean() < 2e-3

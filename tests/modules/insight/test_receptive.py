@@ -4,9 +4,11 @@ Araujo, Norris and Sim 2019, "Computing receptive fields of convolutional neural
 """
 
 import pytest
+import torch
+from torch import nn
 
-from commands.backbones.receptive import receptive_fields
 from modules.backbones import Timm, by_name
+from modules.insight.receptive import receptive_boxes, receptive_fields
 
 
 @pytest.mark.parametrize(
@@ -27,3 +29,13 @@ def test_every_level_of_a_resnet_by_arithmetic():
 def test_attention_and_squeeze_and_excitation_see_everything():
     assert receptive_fields(Timm("test_vit"), 32) == [None]
     assert receptive_fields(Timm("resnet18", attention="se"), 32)[1:] == [None] * 4
+
+
+def test_boxes_of_cells_lie_where_arithmetic_puts_them_and_weights_stay():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(2), nn.BatchNorm2d(4))
+    nn.init.zeros_(network[0].weight[:2])  # a dead channel sees as far
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    boxes = receptive_boxes(network, network, torch.zeros(1, 3, 32, 24), [(0, 0), (3, 2), (7, 5)])
+    assert boxes == [(0, 0, 4, 4), (7, 11, 12, 16), (19, 27, 24, 32)]
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert network.training and network[0].weight.dtype == torch.float32
