@@ -180,7 +180,7 @@ def invert(subject: Subject, images: Tensor, settings: Ascent) -> list[Inverted]
         def missed(x: Tensor, level: int = level, features: Tensor = features, size: Tensor = size) -> Tensor:
             return (subject.levels(subject.enter(x))[level] - features).flatten(1).square().sum(1) / size
 
-        image = OptimizedImage(tuple(images.shape), settings.basis, settings.decorrelate).to(target.device)
+        image = OptimizedImage(images.shape, settings.basis, settings.decorrelate).to(target.device)
         descend(image, lambda x: missed(x) + settings.variation * total_variation(x), settings.steps)
         with torch.no_grad():
             made = image()

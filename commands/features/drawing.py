@@ -58,15 +58,15 @@ def inversion(originals: Sequence[np.ndarray], found: Sequence[Inverted], title:
 def depth(found: Sequence[Level], side: int, chance: float | None, title: str) -> np.ndarray:
     """Linear probe, effective rank and receptive field of every level, one panel beside the other."""
     figure = titled(1050, 360, title)
-    probes = [None if one.probe is None else 100 * one.probe for one in found]
-    panels = {
+    probes = [100 * one.probe for one in found if one.probe is not None]
+    panels: dict[str, tuple[list[float], float | None, str]] = {
         "linear probe (accuracy, %)": (probes, None if chance is None else 100 * chance, "chance"),
         "effective rank (share of channels, %)": ([100 * one.rank / one.channels for one in found], None, ""),
-        "receptive field (pixels)": ([one.field for one in found], side, "image"),
+        "receptive field (pixels)": ([float(one.field) for one in found], side, "image"),
     }
     for number, (name, (values, mark, word)) in enumerate(panels.items()):
         axes = figure.add_axes((0.05 + 0.325 * number, 0.2, 0.28, 0.62))
-        if None in values:
+        if not values:
             axes.text(0.5, 0.5, "no labels", ha="center", va="center", transform=axes.transAxes)
         else:
             axes.plot(values, "o-", color=BLUE)
@@ -75,7 +75,7 @@ def depth(found: Sequence[Level], side: int, chance: float | None, title: str) -
             if mark is not None:
                 axes.axhline(mark, color=GRAY, linestyle="--", label=word)
                 axes.legend(fontsize=8)
-            axes.set_ylim(0, 1.15 * max([*values, mark or 0]))
+            axes.set_ylim(0, 1.15 * max(*values, mark or 0.0))
         axes.set_title(name, fontsize=10)
         axes.set_xticks(range(len(found)), [f"{i}\n{one.channels} ch." for i, one in enumerate(found)], fontsize=8)
         axes.set(xlabel="level, shallow to deep", xlim=(-0.4, len(found) - 0.6))

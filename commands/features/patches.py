@@ -69,7 +69,8 @@ def top_patches(
     result: dict[int, list[Patch]] = {channel: [] for channel in channels}
     for (i, channel), (row, column) in zip(wanted, cells, strict=True):
         high, wide = height / found.cells[0], width / found.cells[1]
-        cell = tuple(round(side) for side in (column * wide, row * high, (column + 1) * wide, (row + 1) * high))
+        left, right = round(column * wide), round((column + 1) * wide)
+        cell = (left, round(row * high), right, round((row + 1) * high))
         result[channel].append(Patch(i, float(found.values[i, channel]), boxes[row, column], cell))
     return result
 

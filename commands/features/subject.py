@@ -88,11 +88,11 @@ class Subject:
         """Maps (B, C, h, w) of each level of the network, shallow to deep, of its input."""
         if isinstance(self.task, VisionTask):
             return [as_map(one, len(x)) for one in self.task.maps(x)]
-        blocks = getattr(self.network, "blocks", None)
+        blocks: Any = getattr(self.network, "blocks", None)
         if blocks is None:
             return list(self.task.discriminator.backbone(x))
         with recorded({str(i): block for i, block in enumerate(blocks)}) as found:
-            self.network.features(x)
+            self.task.discriminator.features(x)
         return [as_map(one, len(x)) for one in found.values()]
 
     def layer(self, name: str) -> Callable[[Tensor], Tensor]:

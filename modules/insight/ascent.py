@@ -1,6 +1,6 @@
 """Gradient ascent on an image: pixels or a Fourier spectrum as parameters, jitter, blur and total variation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -29,21 +29,21 @@ class OptimizedImage(nn.Module):
 
     def __init__(
         self,
-        shape: tuple[int, int, int, int],
+        shape: Sequence[int],
         basis: Basis = "fourier",
         decorrelate: bool = True,
         start: Tensor | None = None,
         seed: int = 0,
     ):
         super().__init__()
-        self.size, self.basis = shape[-2:], basis
+        self.size, self.basis = (shape[-2], shape[-1]), basis
         colors = torch.tensor(COLORS) if decorrelate and shape[1] == 3 else torch.eye(shape[1])
         self.register_buffer("colors", colors / colors.norm(dim=0).max())
         rows, columns = torch.fft.fftfreq(self.size[0]), torch.fft.rfftfreq(self.size[1])
         frequency = (rows[:, None] ** 2 + columns**2).sqrt().clamp(min=1 / max(self.size))
         self.register_buffer("scale", (self.size[0] * self.size[1]) ** 0.5 / (4 * frequency * max(self.size)))
         if start is None:
-            values = 0.01 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+            values = 0.01 * torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed))
         else:
             logits = start.detach().float().cpu().clamp(0.005, 0.995).logit()
             values = torch.einsum("dc,bchw->bdhw", torch.linalg.inv(self.colors), logits)
