@@ -67,10 +67,10 @@ class Subject:
         images, labels = [], []
         for batch in samples(self.data, split, "plain", rows):
             batch = self.data.transfer_batch_to_device(batch, torch.device("cpu"), 0)
-            image = stills(shots(batch))
-            if not isinstance(image, Tensor) or image.shape[1:] != (images[0] if images else image).shape[1:]:
+            image = shots(batch)
+            if not isinstance(image, Tensor):
                 raise DataError(f"{type(self.data).__name__} gives images of several sizes: set --data.image_size")
-            images.append(image)
+            images.append(stills(image))
             labels.append(batch.get("label"))
         known = all(isinstance(label, Tensor) and label.ndim == 1 for label in labels)
         return torch.cat(images), torch.cat(labels) if known else None

@@ -50,6 +50,7 @@ SLOW = {
     "detection",
     "explain",
     "export",
+    "features",
     "generation",
     "semantic_segmentation",
     "training",
