@@ -135,7 +135,8 @@ def limits_of(task: Task, iou: float = EXACT) -> Limits | None:
     """Limits of the objects that a detector finds; null for other tasks."""
     if not isinstance(task, Detection):
         return None
-    return Limits(task.head.selection.score_threshold, task.head.selection.detections, iou)
+    given = task.head.selection
+    return Limits(given.score_threshold, given.detections, iou, given.nms_threshold, given.agnostic_nms)
 
 
 def other_sizes(images: Sequence[np.ndarray], preprocessing: Preprocessing | None) -> list[np.ndarray]:

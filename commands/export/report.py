@@ -57,7 +57,8 @@ class Report(NamedTuple):
         rows = []
         for one in self.differences:
             if one.agreement is not None:
-                rows.append((f"{one.key}: equal decisions", "", f"{one.agreement:.4%}"))
+                ties = f", {counted(one.ties, 'ties')} left out" if one.ties else ""
+                rows.append((f"{one.key}: equal decisions", "", f"{one.agreement:.4%}{ties}"))
             else:
                 said = f"{one.largest:.2e} largest, {one.mean:.2e} mean, {one.relative:.2e} relative"
                 rows.append((f"{one.key}: difference", "", said))

@@ -14,8 +14,6 @@ from modules.heads.detection.faster_rcnn import TwoStage
 from modules.heads.detection.pooling import SAMPLES
 from modules.heads.detection.regions import Proposals
 
-LEAST = torch.finfo(torch.float32).tiny  # a score of 0 would be none
-
 
 @objects.register
 def _(head: TwoStage, maps: list[Tensor], inside: Tensor) -> Objects:
@@ -35,7 +33,10 @@ def _(head: TwoStage, maps: list[Tensor], inside: Tensor) -> Objects:
 
 
 def proposed(rpn: Proposals, maps: list[Tensor], size: Tensor) -> tuple[Tensor, Tensor]:
-    """Region proposals (B, R, 4) and their scores (B, R), 0 where there is none; `size` (2,) is that of the images."""
+    """Region proposals (B, R, 4) and their ranks (B, R), 0 where there is none; `size` (2,) is that of the images.
+
+    Ranks are those of the logits: the sigmoid of onnxruntime is 0 below about -17.7 and disordered below -15.
+    """
     objectness, deltas = ([each.float() for each in level] for level in rpn.head(maps))
     counts = [each.shape[1] * each.shape[2] * each.shape[3] for each in objectness]
     (anchors,) = rpn.anchor_generator(ImageList(maps[0], [(0, 0)]), maps)
@@ -49,7 +50,8 @@ def proposed(rpn: Proposals, maps: list[Tensor], size: Tensor) -> tuple[Tensor, 
         real = logits > -torch.inf
         which = torch.where(real, which, 0)
         boxes = clipped(decoded(rpn.box_coder, picked(delta, which), anchor[which]), size)
-        levels.append((boxes, logits.sigmoid().clamp_min(LEAST) * real * large(boxes, rpn.min_size)))
+        ranks = torch.where(logits > 0, 1 + logits, 1 / (1 - logits))  # positive; 0 of -inf
+        levels.append((boxes, ranks * large(boxes, rpn.min_size)))
     boxes, scores = (torch.stack(each, 1) for each in zip(*levels, strict=True))
     scores = scores * kept(Grouped(boxes, scores, 0), rpn.nms_thresh)
     scores, which = best(scores.flatten(1), rpn.post_nms_top_n())

@@ -74,6 +74,29 @@ def test_objects_are_compared_by_class_box_and_score():
     assert "labels" in " ".join(refusals(differences([ours], [fewer]), TOLERANCES["int8"]))
 
 
+def test_an_object_that_rounding_suppresses_is_a_tie():
+    boxes = np.float32([[0, 0, 30, 10], [10, 0, 40, 10], [60, 60, 90, 90]])  # IoU 0.5, 0
+    ours = {"boxes": boxes, "scores": np.float32([0.9, 0.8, 0.7]), "labels": np.array([0, 0, 1])}
+
+    def compared(rows, limits, **changes):
+        here = ours | changes
+        return differences([here], [{key: values[rows] for key, values in here.items()}], limits)
+
+    tie = Limits(0.05, 100, overlap=0.50009)
+    for sides in (compared([0, 2], tie), compared([0, 2], tie._replace(agnostic=True), labels=np.array([0, 1, 1]))):
+        labels, objects, *_ = sides
+        assert (labels.ties, objects.ties, labels.agreement) == (1, 1, 1) and not refusals(sides, TOLERANCES["float32"])
+    no_ties = [
+        compared([0, 2], tie._replace(overlap=0.5002)),  # not at the edge
+        compared([0, 2], tie, labels=np.array([0, 1, 1])),  # of another class
+        compared([1, 2], tie),  # the better one is not suppressed
+        compared([2], tie._replace(overlap=0.0), boxes=boxes + np.float32([[0], [30], [0]])),  # no overlap
+        compared([0, 1], tie),
+    ]
+    for sides in no_ties:
+        assert sides[0].ties == 0 and "labels" in " ".join(refusals(sides, TOLERANCES["float32"]))
+
+
 def test_an_image_with_one_object_each_is_no_edge():
     ours = [{"boxes": np.float32([[0, 0, 10, 10]]), "scores": np.float32([0.9]), "labels": np.array([0])}] * 64
     theirs = [one | {"boxes": one["boxes"] + 50, "labels": np.array([1])} for one in ours]
