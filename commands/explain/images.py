@@ -109,11 +109,10 @@ def _usual(subject: Subject) -> list[str]:
     return [*cams, "integrated_gradients", "occlusion", *(["rollout"] if attends else [])]
 
 
-def said(target: Any, classes: Sequence[str] | None, task: Task) -> str:
+def said(target: Any, classes: Sequence[str] | None, task: Any) -> str:
     """A target in a few words."""
     if isinstance(target, Word):
-        tokenizer: Any = task.tokenizers[-1]
-        return tokenizer.decode([target.tokens[target.start : target.end]])[0]
+        return task.tokenizers[-1].decode([target.tokens[target.start : target.end]])[0]
     if isinstance(target, Tensor):
         return "similarity to the next"
     label = target.label if isinstance(target, Box | Region) else target
