@@ -14,7 +14,7 @@ COMMANDS = {
     "features": "what layers and channels have learned",
     "inspect": "where memory and time go, gradients and curvature by layer",
     "attack": "fool a run by small changes of pixels; its robust accuracy",
-    "explain": "maps of what single predictions depend on, and how faithful they are",
+    "explain": "maps of what predictions depend on, and how faithful they are",
     "export": "write a trained task as one ONNX or torch.export file",
     "compare": "train one task with several initializations or settings",
     "tune": "search for better settings of one task",

@@ -70,12 +70,9 @@ def show_sentences(trainer: Any, found: Explained, depths: int) -> list[Result]:
         torch.stack([one[i, :n] / one[i, :n].max().clamp(min=1e-12) for one in maps.values()])
         for i, n in enumerate(lengths)
     ]
-    texts = [task.tokenizers[-1].decode([one.tokens])[0] for one in found.targets]
-    title = "What a word depends on: " + "; ".join(
-        f"{i} {word!r} of {text!r}" for i, (word, text) in enumerate(zip(found.words, texts, strict=True))
-    )
-    rows = [[f"{i} {name}" for name in maps] for i in range(len(lengths))]
-    log_figure(trainer, "explanations", alignments([one.numpy() for one in shares], pieces, rows, title[:160]))
+    title = f"Pieces of the source that the word at the left depends on; rows: {', '.join(maps)}"
+    rows = [[word] * len(maps) for word in found.words]
+    log_figure(trainer, "explanations", alignments([one.numpy() for one in shares], pieces, rows, title))
     about = {
         "ids": np.array(found.samples.ids),
         "targets": np.array(found.words),
