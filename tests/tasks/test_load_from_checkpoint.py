@@ -29,6 +29,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "Colorization": NET,
     "DINO": NET | {"prototypes": 8},
     "Detection": NET | CLASSES,
+    "FastStyle": NET | {"styles": ["strokes"], "width": 4, "blocks": 1, "image_size": 32},
     "GAN": TWO,
     "InstanceSegmentation": NET | CLASSES,
     "Jigsaw": NET,
