@@ -103,7 +103,13 @@ class ResultFile(Table):
         self.masks |= "rle" in prediction
 
     def merge(self, world: int) -> list[Path]:
-        csv.field_size_limit(sys.maxsize)  # many masks in one image
+        usual = csv.field_size_limit(sys.maxsize)  # many masks in one image
+        try:
+            return self._merged(world)
+        finally:
+            csv.field_size_limit(usual)  # which holds for all readers of the process
+
+    def _merged(self, world: int) -> list[Path]:
         super().merge(world)
         kinds = {"boxes": "_bbox", "masks": "_segm"} if self.masks else {"boxes": ""}
         written = [self.results.with_name(f"{self.results.stem}{end}.json") for end in kinds.values()]
