@@ -3,6 +3,7 @@
 from callbacks.checkpoint import AVERAGED, Checkpoint, Stopped
 from callbacks.collapse_monitor import CollapseMonitor
 from callbacks.counts import Counts
+from callbacks.explanations import Explanations
 from callbacks.figures_callback import Figures
 from callbacks.generation.gan_monitor import GANMonitor
 from callbacks.generation.generated_images import GeneratedImages
@@ -25,6 +26,7 @@ __all__ = [
     "Checkpoint",
     "CollapseMonitor",
     "Counts",
+    "Explanations",
     "Figures",
     "GANMonitor",
     "GeneratedImages",

@@ -171,6 +171,10 @@ class Task(Evaluation, TrainMetrics, Scheduled):
         """
         raise NotImplementedError
 
+    def attended(self, batch: Batch, targets: Sequence[Any]) -> Tensor | None:
+        """Maps (B, h, w) of where a decoder attends to the image for each target; null without such a decoder."""
+        return None
+
     def training_losses(self, batch: Batch) -> dict[str, Tensor]:
         """Training losses of a batch by name, with their graphs; of several networks one each, and nothing is updated.
 

@@ -1,5 +1,6 @@
 """Image captioning: teacher forcing, self-critical sequence training, beam search."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -10,6 +11,8 @@ from modules.contracts import GREEDY, Batch, ConfigError, Prediction
 from modules.contracts.data_info import DataInfo
 from modules.export import Graph, Preprocess
 from modules.export.text import caption_graphs
+from modules.insight.sentences import word_attention
+from modules.insight.targets import Word
 from modules.losses.text import doubly_stochastic, label_smoothed_cross_entropy, reinforce
 from modules.metrics.captions import PROTOCOLS, CaptionScores
 from modules.metrics.reward import Reward
@@ -157,6 +160,12 @@ class Captioning(TextGeneration, VisionTask):
         if "attention" in answer:
             answer["attention"] = [w if w is None else w.unflatten(1, memory.shape) for w in answer["attention"]]
         return answer
+
+    def attended(self, batch: Batch, targets: Sequence[Word]) -> Tensor | None:
+        if not self.decoder.attends:
+            return None
+        memory = self.memory(batch)
+        return word_attention(self.decoder, memory, targets).unflatten(1, memory.shape)
 
     def _check(self, batch: Batch) -> None:
         super()._check({"image": batch["map"], **batch} if "map" in batch else batch)

@@ -7,8 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from callbacks.collectors.chosen import evenly
 from commands.evaluate import Trainer
-from commands.evaluate.features import evenly, samples
+from commands.evaluate.features import samples
 from datamodules.base import Split
 from modules.contracts import IGNORE, Batch, ConfigError, DataError, with_channels
 from modules.insight.attacks import Network

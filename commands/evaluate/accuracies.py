@@ -7,11 +7,11 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from callbacks.collectors.chosen import evenly
 from callbacks.figures.confusion import confusion
 from callbacks.figures.log import log_figure
 from callbacks.knn import knn_predict
 from commands.evaluate.extraction import ExtractedFeatures, Result
-from commands.evaluate.features import evenly
 from commands.evaluate.probes import STEPS, STRENGTHS, Probe, choose_c, clusters, fit_linear, fit_sgd, scale
 from datamodules.division import divide
 

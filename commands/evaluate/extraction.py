@@ -8,7 +8,8 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from commands.evaluate.features import Embedded, embed_split, evenly, samples, shots, stills
+from callbacks.collectors.chosen import evenly, shots
+from commands.evaluate.features import Embedded, embed_split, samples, stills
 from datamodules.base import Split
 from modules.contracts import DataError
 from modules.metrics.bootstrap import Items, intervals

@@ -5,6 +5,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch.nn.functional import normalize
 
+from callbacks.collectors.chosen import arrays, evenly
 from callbacks.collectors.embedding import evaluating
 from callbacks.figures.base import PLAIN, RIGHT, WRONG, shorten
 from callbacks.figures.grids import grid, side_by_side
@@ -12,7 +13,7 @@ from callbacks.figures.heat import heat_overlay
 from callbacks.figures.log import log_figure
 from commands.evaluate.drawing import projection
 from commands.evaluate.extraction import ExtractedFeatures
-from commands.evaluate.features import arrays, evenly, image
+from commands.evaluate.features import image
 from commands.evaluate.maps import activation
 from commands.evaluate.projection import Method, lay_out
 from modules.insight.attention import attention

@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 from rich.progress import track
 from torch import Tensor
 
+from callbacks.collectors.chosen import arrays, shots
 from callbacks.collectors.embedding import embed
 from callbacks.summary import CONSOLE
 from datamodules import DataModule
@@ -46,24 +47,11 @@ def shown(batches: Sequence[T], words: str, trainer: Trainer) -> Iterable[T]:
     return track(batches, words, console=CONSOLE, transient=True, disable=hidden or not CONSOLE.is_terminal)
 
 
-def evenly(count: int, most: int) -> np.ndarray:
-    """Up to `most` of the numbers 0..count-1, evenly spread: of data sorted by class about the same share of each."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(int)
-
-
 def samples(data: DataModule, split: Split, purpose: Purpose, rows: Iterable[int], epoch: int = 0) -> Iterator[Batch]:
     """Batches of chosen samples, as `epoch` would draw them."""
     source, rows = data.dataset(split, purpose), list(rows)
     for start in range(0, len(rows), CHUNK):
         yield data.collate([source[(epoch, int(row))] for row in rows[start : start + CHUNK]])
-
-
-def shots(batch: Batch) -> Tensor:
-    """Images uint8 (B, 3, H, W), or the middle view of each video, (B, 3, T, H, W)."""
-    if "image" in batch:
-        return batch["image"]
-    views = batch["video"].unflatten(0, (len(batch["id"]), -1))
-    return views[:, views.shape[1] // 2]
 
 
 def as_batch(shown: Tensor) -> Batch:
@@ -81,11 +69,6 @@ def image(data: DataModule, split: Split, embedded: Embedded, row: int) -> np.nd
     source, name = data.dataset(split, "plain"), embedded.ids[row]
     found = (source[(0, index)] for index in range(row, len(source)))
     return arrays(stills(shots(data.collate([next(sample for sample in found if sample.get("id") == name)]))))[0]
-
-
-def arrays(image: Tensor) -> list[np.ndarray]:
-    """uint8 (B, 3, H, W) as B images (H, W, 3); (B, 3, T, H, W) as B clips (T, H, W, 3)."""
-    return [one.movedim(0, -1).cpu().numpy() for one in image]
 
 
 def save(path: Path, splits: dict[Split, Embedded]) -> None:

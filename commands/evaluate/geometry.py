@@ -4,11 +4,12 @@ import torch
 from torch import Tensor
 
 from callbacks.collapse_monitor import effective_rank, spectrum
+from callbacks.collectors.chosen import arrays, shots
 from callbacks.collectors.embedding import embed
 from callbacks.figures.log import log_figure
 from commands.evaluate.drawing import decay
 from commands.evaluate.extraction import ExtractedFeatures, Result
-from commands.evaluate.features import CHUNK, arrays, as_batch, samples, shots
+from commands.evaluate.features import CHUNK, as_batch, samples
 from commands.evaluate.probes import alignment, uniformity
 from datamodules import DataModule
 from datamodules.augment import Augment

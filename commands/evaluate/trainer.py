@@ -10,13 +10,14 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from callbacks.collectors.chosen import shots
 from callbacks.figures.log import log_figure
 from callbacks.run_directory import RunDirectory
 from commands.evaluate.accuracies import groups, probe, recipe, vote
 from commands.evaluate.drawing import bars
 from commands.evaluate.extraction import ExtractedFeatures, Result, collect
 from commands.evaluate.feature_figures import draw_maps, draw_neighbors, draw_projection
-from commands.evaluate.features import samples, save, shots, stills
+from commands.evaluate.features import samples, save, stills
 from commands.evaluate.geometry import geometry
 from commands.evaluate.projection import Method
 from commands.evaluate.robustness import robustness

@@ -1,82 +1,9 @@
-"""Figures of explanations: overlays in the original resolution, side by side, and curves of their faithfulness."""
+"""Figure of the faithfulness of explanations."""
 
-from collections.abc import Sequence
-
-import cv2
 import numpy as np
-from torch import Tensor
 
 from callbacks.figures.base import distinct, render, shorten, titled
-from callbacks.figures.grids import side_by_side
-from callbacks.figures.heat import heat_overlay
-from callbacks.figures.sentences import fitted
-from callbacks.figures.strips import strips
-from commands.explain.placing import Place
 from commands.explain.scores import Faithfulness
-
-PANEL, FRAMES = 220, 8
-GREEN = (60, 255, 60)
-
-
-def overlays(image: np.ndarray, heats: Sequence[Tensor], place: Place, box: Tensor | None) -> list[np.ndarray]:
-    """An image, and a copy under each map; of clips the frames from left to right.
-
-    Args:
-        image: uint8 (H, W, 3), or (T, H, W, 3).
-        heats: maps over the network's input, (h, w), or (T, h, w).
-        place: of that input in the image.
-        box: xyxy in the network's input that is explained; null without.
-    """
-    if image.ndim == 4:
-        chosen = np.linspace(0, len(image) - 1, min(len(image), FRAMES)).round().astype(int)
-        frames = [overlays(image[i], [heat[i] for heat in _scaled(heats)], place, box) for i in chosen]
-        return [side_by_side(panels) for panels in zip(*frames, strict=True)]
-    return [_boxed(image, place, box), *(_boxed(_lit(image, heat, place), place, box) for heat in heats)]
-
-
-def _scaled(heats: Sequence[Tensor]) -> list[Tensor]:
-    """Maps of clips with the range 0..1 over all frames, so that frames can be compared."""
-    return [(heat - heat.min()) / (heat.max() - heat.min()).clamp(min=1e-12) for heat in heats]
-
-
-def _lit(image: np.ndarray, heat: Tensor, place: Place) -> np.ndarray:
-    """The map over the part that the network sees; the rest is gray and dark."""
-    top, left, height, width = place.window
-    drawn = np.repeat(image.mean(2, keepdims=True) * 0.35, 3, 2).astype(np.uint8)
-    inside = np.ascontiguousarray(image[top : top + height, left : left + width])
-    drawn[top : top + height, left : left + width] = heat_overlay(inside, heat[: place.inside[0], : place.inside[1]])
-    return drawn
-
-
-def _boxed(image: np.ndarray, place: Place, box: Tensor | None) -> np.ndarray:
-    if box is None:
-        return image
-    left, top, right, bottom = place.box(box)
-    width = max(1, min(image.shape[:2]) // 120)
-    return cv2.rectangle(np.ascontiguousarray(image).copy(), (left, top), (right, bottom), GREEN, width)
-
-
-def summary(
-    rows: Sequence[Sequence[np.ndarray]], methods: Sequence[str], captions: Sequence[str], title: str
-) -> np.ndarray:
-    """Samples below each other, their overlays side by side; of clips one method below the other."""
-    if rows and rows[0][0].shape[1] > 3 * rows[0][0].shape[0]:  # frames side by side
-        stacked = [[_stacked(panels)] for panels in rows]
-        order = "from above: the clip, " + ", ".join(methods)
-        return strips(
-            [[fitted(one, _size(one, 4 * PANEL)) for one in row] for row in stacked], [order], captions, [], title
-        )
-    small = [[fitted(panel, (PANEL, PANEL)) for panel in row] for row in rows]
-    return strips(small, ["", *methods], captions, [], title)
-
-
-def _size(image: np.ndarray, width: int) -> tuple[int, int]:
-    return max(1, round(image.shape[0] * width / image.shape[1])), width
-
-
-def _stacked(panels: Sequence[np.ndarray]) -> np.ndarray:
-    gap = np.full((3, *panels[0].shape[1:]), 255, np.uint8)
-    return np.concatenate([part for panel in panels for part in (panel, gap)][:-1])
 
 
 def curves(found: Faithfulness, title: str) -> np.ndarray:

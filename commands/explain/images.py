@@ -12,18 +12,17 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from callbacks.figures.base import shorten_start
+from callbacks.figures.explained import panels, said, summary
 from callbacks.figures.grids import side_by_side
 from callbacks.figures.log import log_figure
 from commands.evaluate.extraction import Result
-from commands.explain.drawing import curves, overlays, summary
+from commands.explain.drawing import curves
 from commands.explain.samples import Samples
 from commands.explain.scores import judge
 from modules.contracts import DataError, writing
-from modules.insight.attention import attention_weights
-from modules.insight.faithfulness import stretched
-from modules.insight.methods import METHODS, Options
+from modules.insight.methods import METHODS, Options, usual_methods
 from modules.insight.subject import Subject
-from modules.insight.targets import Box, Region, Word
+from modules.insight.targets import Box, Region
 from tasks import Task
 
 
@@ -65,10 +64,10 @@ def explain_images(
     with torch.no_grad():
         targets = task.targets(samples.batch, wanted)
     samples, targets = found_in(samples, targets)
-    subject = Subject.of(task.target_score, samples.batch, targets, task.explained)
+    subject = Subject.of(task.target_score, samples.batch, targets, task.explained, task.attended)
     words = [said(target, task.classes, task) for target in targets]
     found = Explained(samples, targets, words, subject, {}, options)
-    return replace(found, maps={name: found.again(name) for name in methods or _usual(subject)})
+    return replace(found, maps={name: found.again(name) for name in methods or usual_methods(subject)})
 
 
 def show_images(trainer: Trainer, found: Explained, depths: int) -> list[Result]:
@@ -99,26 +98,6 @@ def found_in(samples: Samples, targets: Sequence[Any]) -> tuple[Samples, list[An
     return samples.chosen(rows), [targets[i] for i in rows]
 
 
-def _usual(subject: Subject) -> list[str]:
-    """Methods for a network where none are named."""
-    backbone: Any = subject.backbone
-    cams = ["gradcam"] if backbone is not None else []
-    net: Any = getattr(backbone, "net", None)
-    attends = len(subject.space) == 2 and getattr(net, "cls_token", None) is not None
-    attends = attends and bool(attention_weights(net, lambda: backbone(subject.inputs[:1])))
-    return [*cams, "integrated_gradients", "occlusion", *(["rollout"] if attends else [])]
-
-
-def said(target: Any, classes: Sequence[str] | None, task: Any) -> str:
-    """A target in a few words."""
-    if isinstance(target, Word):
-        return task.tokenizers[-1].decode([target.tokens[target.start : target.end]])[0]
-    if isinstance(target, Tensor):
-        return "similarity to the next"
-    label = target.label if isinstance(target, Box | Region) else target
-    return classes[label] if classes else "real"
-
-
 def mask_of(target: Any, space: tuple[int, ...]) -> Tensor | None:
     """Object that a target is about, bool (H, W) of the network's input; null where it is not known."""
     if isinstance(target, Region):
@@ -133,13 +112,10 @@ def mask_of(target: Any, space: tuple[int, ...]) -> Tensor | None:
 
 def _draw(trainer: Trainer, found: Explained, words: Sequence[str]) -> None:
     """Each sample's overlays in its original resolution, and all of them in one figure."""
-    samples, space, rows = found.samples, tuple(found.subject.space), []
-    for i, (image, place) in enumerate(zip(samples.shown, samples.places, strict=True)):
-        heats = [stretched(one[i : i + 1], space)[0].clamp(min=0) for one in found.maps.values()]
-        target = found.targets[i]
-        panels = overlays(image, heats, place, target.box if isinstance(target, Box) else None)
-        rows.append(panels)
-        log_figure(trainer, f"explained_{i}", side_by_side(panels))
+    samples = found.samples
+    rows = panels(samples.shown, found.maps.values(), tuple(found.subject.space), samples.places, found.targets)
+    for i, row in enumerate(rows):
+        log_figure(trainer, f"explained_{i}", side_by_side(row))
     captions = [f"{shorten_start(name, 30)}\n{word}" for name, word in zip(samples.ids, words, strict=True)]
     title = f"Explanations of {samples.split} samples, each with what is explained and its score"
     log_figure(trainer, "explanations", summary(rows, list(found.maps), captions, title))

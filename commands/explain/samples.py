@@ -6,10 +6,9 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from commands.evaluate.features import evenly, shots
-from commands.explain.placing import Place
+from callbacks.collectors.chosen import arrays, chosen, evenly, picked
+from callbacks.figures.placing import Place
 from datamodules import DataModule
 from datamodules.base import Split
 from datamodules.split_data import SplitData
@@ -38,14 +37,9 @@ class Samples:
 
     def chosen(self, rows: Sequence[int]) -> "Samples":
         """Some of the samples."""
-        batch = {key: picked(value, rows) for key, value in self.batch.items()}
         shown, places = ([part[i] for i in rows] if self.shown else [] for part in (self.shown, self.places))
-        return Samples(self.split, [self.ids[i] for i in rows], batch, cast(Any, shown), cast(Any, places))
-
-
-def picked(value: Any, rows: Sequence[int]) -> Any:
-    """Rows of a tensor or list, one entry per sample."""
-    return value[list(rows)] if isinstance(value, Tensor) else [value[i] for i in rows]
+        ids, batch = [self.ids[i] for i in rows], picked(self.batch, rows)
+        return Samples(self.split, ids, batch, cast(Any, shown), cast(Any, places))
 
 
 def take(data: DataModule, task: Task, count: int) -> Samples:
@@ -62,13 +56,9 @@ def take(data: DataModule, task: Task, count: int) -> Samples:
         source: Any = data.encoded.get(split)
         rows = evenly(len(source), count)
         raw = source[(0, rows)]
+        data.on_before_batch_transfer(raw, 0)
     else:
-        source = cast(Any, data.dataset)(split, "evaluate" if data.letterbox else "plain")
-        rows = evenly(len(source), count)
-        raw = data.collate([source[(0, int(row))] for row in rows])
-    data.on_before_batch_transfer(raw, 0)
-    if "video" in raw:
-        raw["video"] = shots(raw)
+        rows, raw = chosen(data, split, count)
     places, shown = _shown(data, split, rows, raw)
     moved = data.transfer_batch_to_device(dict(raw), task.device, 0)
     with torch.no_grad():
@@ -80,12 +70,12 @@ def take(data: DataModule, task: Task, count: int) -> Samples:
 def _shown(data: DataModule, split: Split, rows: np.ndarray, raw: Batch) -> tuple[list[Place], list[np.ndarray]]:
     """Places and pixels of the originals; those of the network where the data does not give others."""
     if "video" in raw:
-        clips = [clip.movedim(0, -1).numpy() for clip in raw["video"]]
+        clips = arrays(raw["video"])
         return [Place(clip.shape[1:3], clip.shape[1:3]) for clip in clips], clips
     if "image" not in raw:
         return [], []
     known, names = data.preprocessing, raw.get("id", ())
-    seen = [image.permute(1, 2, 0).numpy() for image in raw["image"]]
+    seen = arrays(raw["image"])
     parts: Any = data.splits if isinstance(data, SplitData) else {}
     whole = split in parts and known is not None and len(names) == len(rows)  # none was skipped
     shown, places = [], []

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from callbacks.figures.explained import said
 from callbacks.figures.log import log_figure
 from callbacks.figures.sentences import alignments
 from commands.evaluate.extraction import Result
-from commands.explain.images import found_in, said, save_maps
+from commands.explain.images import found_in, save_maps
 from commands.explain.samples import Samples
 from commands.explain.scores import Faithfulness
 from modules.insight.faithfulness import area, randomization

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from callbacks.collectors.chosen import evenly, shots
 from commands.evaluate import Trainer
-from commands.evaluate.features import evenly, samples, shots, stills
+from commands.evaluate.features import samples, stills
 from commands.predictor import QUIET, kind_of, parts_of
 from datamodules.base import Split
 from modules.contracts import ConfigError, DataError, with_channels

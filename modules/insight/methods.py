@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from modules.contracts import Backbone, ConfigError, suggest
-from modules.insight.attention import attention, rollout
+from modules.insight.attention import attention, attention_weights, rollout
 from modules.insight.cams import CAMS, cam
 from modules.insight.gradients import gradient_x_input, integrated_gradients, saliency, smoothgrad
 from modules.insight.perturbation import MASKS, occlusion, rise
@@ -50,8 +51,8 @@ def _occlusion(subject: Subject, options: Options) -> Tensor:
 
 
 def _by_attention(name: str, find: Callable[[Backbone, Tensor], Tensor | None], subject: Subject, _: Options) -> Tensor:
-    found = None
-    if subject.backbone is not None and len(subject.space) == 2:
+    found = subject.attended() if name == "attention" else None
+    if found is None and subject.backbone is not None and len(subject.space) == 2:
         with torch.inference_mode(False), torch.no_grad():
             found = find(subject.backbone.eval(), subject.inputs)
     if found is None:
@@ -77,11 +78,25 @@ METHODS: dict[str, Method] = {
 }
 """Method by name: a subject to maps (B, ...) of any resolution."""
 
+
+def usual_methods(subject: Subject) -> list[str]:
+    """Methods for a network where none are named; occlusion alone, where there is no network but a file."""
+    if subject.network is None:
+        return ["occlusion"]
+    backbone: Any = subject.backbone
+    cams = ["gradcam"] if backbone is not None else []
+    net: Any = getattr(backbone, "net", None)
+    attends = len(subject.space) == 2 and getattr(net, "cls_token", None) is not None
+    attends = attends and bool(attention_weights(net, lambda: backbone(subject.inputs[:1])))
+    decoder = ["attention"] if subject.attended() is not None else []
+    return [*cams, "integrated_gradients", "occlusion", *decoder, *(["rollout"] if attends else [])]
+
+
 WITHOUT_GRADIENTS = ("occlusion", "rise")
 """Methods that need scores alone, for exported files."""
 
 
-def check_methods(names: Sequence[str], offered: Sequence[str] = tuple(METHODS)) -> None:
+def check_methods(names: Sequence[str], offered: Sequence[str] = tuple(METHODS), option: str = "--method") -> None:
     """Check names of methods.
 
     Raises:
@@ -90,6 +105,6 @@ def check_methods(names: Sequence[str], offered: Sequence[str] = tuple(METHODS))
     for number, name in enumerate(names):
         if name not in offered:
             hint = suggest(name, list(offered)) or f": choose from {', '.join(offered)}"
-            raise ConfigError(f"--method is {name!r}, which is none{hint}")
+            raise ConfigError(f"{option} is {name!r}, which is none{hint}")
         if name in names[:number]:
-            raise ConfigError(f"--method names {name} twice: leave one out")
+            raise ConfigError(f"{option} names {name} twice: leave one out")

@@ -27,6 +27,7 @@ class Subject:
         network: that gives the scores, whose layers have names; null for an exported file.
         backbone: the part of it with feature maps; null without.
         at_once: inputs in one pass of methods that need many.
+        attended: gives maps (B, h, w) of where a decoder attends for the targets; null without.
     """
 
     inputs: Tensor
@@ -34,6 +35,7 @@ class Subject:
     network: nn.Module | None = None
     backbone: Backbone | None = None
     at_once: int = AT_ONCE
+    attended: Callable[[], Tensor | None] = lambda: None
 
     @classmethod
     def of(
@@ -41,7 +43,8 @@ class Subject:
         score: Callable[[Batch, Sequence[Any]], Tensor],
         batch: Batch,
         targets: Sequence[Any],
-        explained: tuple[nn.Module, Backbone | None],
+        explained: tuple[nn.Module | None, Backbone | None],
+        attended: Callable[[Batch, Sequence[Any]], Tensor | None] = lambda batch, targets: None,
     ) -> "Subject":
         """Samples of a batch, by the `target_score` of a task.
 
@@ -50,6 +53,7 @@ class Subject:
             batch: of `image` or `video`, and what else the score depends on.
             targets: one per sample.
             explained: network that gives the scores, and its backbone.
+            attended: a batch and targets to maps (B, h, w) of where a decoder attends; null without.
         """
         key = "video" if "video" in batch else "image"
         beside = {name: batch[name] for name in ("inside", "size", "proposals") if name in batch}
@@ -61,7 +65,7 @@ class Subject:
             }
             return score(taken | {key: inputs}, [targets[i] for i in chosen])
 
-        return cls(batch[key], of_rows, *explained)
+        return cls(batch[key], of_rows, *explained, attended=lambda: attended(batch, targets))
 
     @property
     def rows(self) -> Tensor:

@@ -1,7 +1,8 @@
 import numpy as np
 import torch
 
-from commands.evaluate.features import Embedded, evenly, image, samples
+from callbacks.collectors.chosen import evenly
+from commands.evaluate.features import Embedded, image, samples
 from datamodules import ImageFolder
 
 
