@@ -46,8 +46,8 @@ class Explanations(Callback):
         check_data(trainer, self, "dataset", "letterbox")
         if "source" in pl_module.required_keys:
             raise ConfigError(
-                f"Explanations shows images and clips, but {type(pl_module).__name__} reads sentences: leave the callback out, "
-                "and use the command explain after the training"
+                f"Explanations shows images and clips, but {type(pl_module).__name__} reads sentences: leave the "
+                "callback out, and use the command explain after the training"
             )
         if getattr(pl_module, "compiled", False):
             raise ConfigError("Explanations looks into every layer, which torch.compile hides: set model.compile false")

@@ -40,7 +40,7 @@ COMMON = (
 SECTIONS = ("trainer", "model", "data", "checkpoint", "figures", "predictions", "wandb")
 OWN = {
     "evaluate": ("num_neighbors", "temperature", "label_fractions", "sgd_epochs", "sgd_lr", "num_images", "projection"),
-    "explain": "method target count layer patch stride masks depths".split(),
+    "explain": "method target count layer patch stride masks depths onnx".split(),
     "compare": ("weights", "vary", "seeds", "folds"),
     "tune": ("space", "steps", "print_space", "wandb", "trials", "budget", "sampler", "seeds"),
     "report": ("out",),

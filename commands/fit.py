@@ -98,7 +98,7 @@ class CLI(LightningCLI):
         parser.add_lightning_class_args(callbacks.Checkpoint, "checkpoint")
         parser.add_lightning_class_args(callbacks.Figures, "figures")
         parser.add_lightning_class_args(callbacks.Predictions, "predictions")
-        own, skip = self.typed[0] in ("evaluate", "explain"), {"model", "datamodule", "ckpt_path"}
+        own, skip = self.typed[0] in ("evaluate", "explain"), {"model", "datamodule", "ckpt_path", "exported"}
         self.own = parser.add_method_arguments(Trainer, self.typed[0], as_group=False, skip=skip) if own else []
         parser.add_lightning_class_args(Trainer, "trainer")
         usual = {"trainer.max_epochs": 10, "trainer.log_every_n_steps": 10, "trainer.num_sanity_val_steps": 0}
@@ -169,7 +169,7 @@ class CLI(LightningCLI):
             check_views(self.model, self.datamodule)
             check_task(self.model, self.settings, before)
         set_whole_images(self.model, self.datamodule, str(self.subcommand), typed_data(self.typed)[1])
-        answer_by(self.exported, self.model, self.datamodule)
+        answer_by(None if self.subcommand == "explain" else self.exported, self.model, self.datamodule)
 
     def _dump_config(self) -> None:
         """Note what data and model save as their settings, for each anew: linking changes the model's in between."""
@@ -200,7 +200,8 @@ class CLI(LightningCLI):
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = {"model": self.model, "datamodule": self.datamodule, "ckpt_path": self.checkpoint}
         if self.own:
-            return {k: self.config_init[subcommand][k] for k in self.own} | kwargs
+            file = {"exported": self.exported} if subcommand == "explain" else {}
+            return {k: self.config_init[subcommand][k] for k in self.own} | kwargs | file
         kwargs["weights_only"] = True
         return kwargs | {"fit": {}, "predict": {"return_predictions": False}}.get(subcommand, {"verbose": False})
 

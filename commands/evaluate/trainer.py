@@ -104,13 +104,14 @@ class Trainer(L.Trainer):
         draw_maps(extracted)
         return results
 
-    def ready_to_predict(self, model: Task, datamodule: DataModule, ckpt_path: Path) -> None:
-        """Attach task and data and load the weights, as `predict` does before its first batch."""
+    def ready_to_predict(self, model: Task, datamodule: DataModule, ckpt_path: Path | None) -> None:
+        """Attach task and data and load the weights, if any, as `predict` does before its first batch."""
         self.datamodule, datamodule.trainer, model.trainer = datamodule, self, self
         self.state.fn, self.predicting = TrainerFn.PREDICTING, True
         self.strategy.connect(model)
         model.setup("predict")
-        load_weights(model, ckpt_path)
+        if ckpt_path is not None:
+            load_weights(model, ckpt_path)
         self.strategy.setup_environment()
         self.strategy.model_to_device()
         self.precision_plugin.convert_module(model)

@@ -8,9 +8,11 @@ from lightning.pytorch.utilities import rank_zero_info
 from callbacks.run_directory import RunDirectory
 from commands import evaluate
 from commands.evaluate.extraction import Result
+from commands.explain.exported import ExportedScores
 from commands.explain.images import explain_images, show_images
 from commands.explain.samples import Samples, take
 from commands.explain.sentences import explain_sentences, show_sentences
+from commands.export.runtime import ImageModel
 from datamodules import DataModule
 from modules.contracts import ConfigError
 from modules.insight.methods import Options, check_methods
@@ -31,6 +33,7 @@ class Trainer(evaluate.Trainer):
         model: Task,
         datamodule: DataModule,
         ckpt_path: str | Path | None = None,
+        exported: ImageModel | None = None,
         method: tuple[str, ...] = (),
         target: str | None = None,
         count: int = 8,
@@ -48,6 +51,7 @@ class Trainer(evaluate.Trainer):
             model: task whose predictions are explained.
             datamodule: gives the samples: the test split, else val or train.
             ckpt_path: a .ckpt file, a run directory, or `latest`.
+            exported: an exported file in place of a checkpoint, by --onnx; with occlusion and rise.
             method: names, as gradcam,occlusion: saliency, gradient_x_input, smoothgrad, integrated_gradients, gradcam,
                 gradcam++, layercam, eigencam, occlusion, rise, attention, rollout; by default a few that fit.
             target: what is explained: a class by name or number, the number of a box, a pixel `x,y` of the network's
@@ -64,18 +68,17 @@ class Trainer(evaluate.Trainer):
             ConfigError: a setting that cannot work, or more than one device.
             DataError: there are no samples.
         """
-        if ckpt_path is None or model.answered:
-            raise ConfigError("explain needs weights: add --ckpt_path with a .ckpt file or a run directory")
-        if (devices := self.num_devices * self.num_nodes) > 1:
-            raise ConfigError(f"explain works on one device, not on {devices}: add --trainer.devices 1")
-        _check(model, method, count, masks, depths)
+        if ckpt_path is None and exported is None:
+            raise ConfigError("explain needs weights: add --ckpt_path with a .ckpt file or a run directory, or --onnx")
+        _check(self.num_devices * self.num_nodes, method, count, masks, depths)
+        answers: Any = _seen_through(model) if exported is None else ExportedScores(exported, model.backbone, method)
         options = Options(layer, patch, stride, masks, datamodule.seed)
         samples = self._samples(model, datamodule, ckpt_path, count)
         sentences = "source" in samples.batch
         found: Any = (
             explain_sentences(model, samples, method, target)
             if sentences
-            else explain_images(model, samples, method, target, options)
+            else explain_images(answers, samples, method, target, options)
         )
         self._begin(model)  # all settings are valid
         rank_zero_info(f"  explains {len(found.words)} {samples.split} {datamodule.noun} by {', '.join(found.methods)}")
@@ -84,9 +87,9 @@ class Trainer(evaluate.Trainer):
             logger.log_metrics({result.metric: result.value for result in results}, step=0)
         return results
 
-    def _samples(self, model: Task, data: DataModule, ckpt_path: str | Path, count: int) -> Samples:
+    def _samples(self, model: Task, data: DataModule, ckpt_path: str | Path | None, count: int) -> Samples:
         """Load weights and data, and take the samples."""
-        self.ready_to_predict(model, data, Path(ckpt_path))
+        self.ready_to_predict(model, data, None if ckpt_path is None else Path(ckpt_path))
         data.prepare_data()
         data.setup("test")
         return take(data, model, count)
@@ -101,15 +104,26 @@ class Trainer(evaluate.Trainer):
                 callback.on_test_batch_end(self)
 
 
-def _check(model: Task, method: tuple[str, ...], count: int, masks: int, depths: int) -> None:
+def _check(devices: int, method: tuple[str, ...], count: int, masks: int, depths: int) -> None:
     """Check the settings that need no network.
 
     Raises:
         ConfigError: one cannot work.
     """
+    if devices > 1:
+        raise ConfigError(f"explain works on one device, not on {devices}: add --trainer.devices 1")
     check_methods(method)
     for name, value, low in (("count", count, 1), ("masks", masks, 1), ("depths", depths, 0)):
         if value < low:
             raise ConfigError(f"--{name} is {value}, but must be {low} or more")
+
+
+def _seen_through(model: Task) -> Task:
+    """The task, if its layers can be seen.
+
+    Raises:
+        ConfigError: it is compiled.
+    """
     if getattr(model, "compiled", False):
         raise ConfigError("explain looks into every layer, which torch.compile hides: add --model.compile false")
+    return model

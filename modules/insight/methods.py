@@ -51,9 +51,9 @@ def _occlusion(subject: Subject, options: Options) -> Tensor:
 
 
 def _by_attention(name: str, find: Callable[[Backbone, Tensor], Tensor | None], subject: Subject, _: Options) -> Tensor:
-    found = subject.attended() if name == "attention" else None
-    if found is None and subject.backbone is not None and len(subject.space) == 2:
-        with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad():
+        found = subject.attended() if name == "attention" else None
+        if found is None and subject.backbone is not None and len(subject.space) == 2:
             found = find(subject.backbone.eval(), subject.inputs)
     if found is None:
         network = "an exported file" if subject.network is None else type(subject.network).__name__

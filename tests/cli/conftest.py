@@ -85,6 +85,19 @@ def trained(fit_once) -> Path:
     return fit_once("--config", "tasks/classification.yaml", *TINY)
 
 
+@pytest.fixture(scope="session")
+def exported(trained, tmp_path_factory) -> Path:
+    """An ONNX file of the tiny classification."""
+    import cli
+
+    out = tmp_path_factory.mktemp("exported") / "model.onnx"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["cli.py"])
+        typed = ["export", "--ckpt_path", str(trained), "--out", str(out), "--data_license", "CC0"]
+        assert cli.main(typed) == 0
+    return out
+
+
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """Class folders: train/cat and train/dog with 12 noise images each."""

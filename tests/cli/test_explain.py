@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.helpers.commands import TINY
+
 
 def test_predictions_of_the_test_split_are_explained(graft, trained):
     code, _ = graft(
@@ -32,3 +34,24 @@ def test_what_cannot_be_explained_is_said_in_a_sentence(refused, trained):
     refused(2, [*run, "--method", "rollout"], "rollout", "test_resnet")
     refused(2, [*run, "--method", "occlusion", "--patch", "99"], "--patch", "99", "32")
     refused(2, ["explain"], "explain", "--ckpt_path")
+
+
+def test_an_exported_file_is_explained_by_its_scores(graft, refused, exported):
+    run = ["explain", "--onnx", str(exported)]
+    refused(2, [*run, "--method", "gradcam"], "gradcam", "model.onnx", "occlusion")
+    typed = ["--count", "2", "--patch", "16", "--stride", "16", "--masks", "8"]
+    assert graft(*run, "--method", "occlusion,rise", *typed, "--run_dir", "out") == (0, "")
+    with np.load("out/maps.npz") as maps:
+        assert maps["occlusion"].shape == maps["rise"].shape == (2, 32, 32) and maps["occlusion"].any()
+        assert ((maps["scores"] > 0.1) & (maps["scores"] <= 1)).all()  # the highest of several probabilities
+    rows = [row["metric"] for row in json.loads(Path("out/results.json").read_text())["results"]]
+    assert "test/occlusion_deletion_below_random" in rows and "test/occlusion_randomized" not in rows
+
+
+def test_validation_samples_are_explained_during_training(graft, refused):
+    fit = ["fit", "--config", "tasks/classification.yaml", *TINY, "--run_dir", "run"]
+    own = ["--trainer.callbacks+=Explanations", "--trainer.callbacks.samples", "2", "--trainer.callbacks.method"]
+    refused(2, [*fit, *own, "[gradcan]"], "Explanations.method", "'gradcam'")
+    refused(2, [*fit, *own, "[rollout]"], "rollout", "test_resnet")
+    assert graft(*fit, *own, "[gradcam]") == (0, "")
+    assert Path("run/figures/explanations.png").exists()

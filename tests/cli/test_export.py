@@ -24,19 +24,6 @@ from tests.helpers.minimal import minimal
 
 
 @pytest.fixture(scope="session")
-def exported(trained, tmp_path_factory) -> Path:
-    """An ONNX file of the tiny classification."""
-    import cli
-
-    out = tmp_path_factory.mktemp("exported") / "model.onnx"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["cli.py"])
-        typed = ["export", "--ckpt_path", str(trained), "--out", str(out), "--data_license", "CC0"]
-        assert cli.main(typed) == 0
-    return out
-
-
-@pytest.fixture(scope="session")
 def photos(tmp_path_factory) -> Path:
     """A folder of images of several sizes."""
     folder, random = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)

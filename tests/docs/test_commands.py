@@ -220,6 +220,8 @@ def cut(argv: list[str]) -> list[str]:
         return [*argv, *LESS["export"]]
     if argv[0] in ("inspect", "attack", "features"):
         return [*argv, *LESS[argv[0]]]
+    if "explain" in argv and "--onnx" in argv:  # which knows no saliency
+        return [*argv, "--count", "2", "--masks", "4", *ONE]
     if argv[0] in ("evaluate", "explain", "test"):
         return [*argv, *more, *ONE]
     more += ["--data.num_labels", "4"] if "--data.num_labels" in argv else []
