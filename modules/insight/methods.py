@@ -58,9 +58,10 @@ def _by_attention(name: str, find: Callable[[Backbone, Tensor], Tensor | None], 
     if found is None:
         network = "an exported file" if subject.network is None else type(subject.network).__name__
         what = subject.backbone.name if subject.backbone is not None else network
+        decoder = " or of a captioning decoder" if name == "attention" else ""
         raise ConfigError(
-            f"--method {name} shows the attention of a vision transformer's class token, which {what} lacks: choose "
-            f"another, such as occlusion"
+            f"--method {name} shows the attention of a vision transformer's class token{decoder}, which {what} lacks: "
+            f"choose another, such as occlusion"
         )
     return found
 

@@ -12,6 +12,9 @@ from torch.utils.data import DataLoader
 
 from modules.contracts import ConfigError
 from modules.contracts.data_info import DataInfo
+from modules.insight.methods import METHODS, Options
+from modules.insight.subject import Subject
+from modules.insight.targets import Word
 from modules.metrics.reward import Reward
 from modules.text.recurrent import RecurrentDecoder
 from modules.text.search import Search
@@ -132,6 +135,21 @@ def test_each_word_has_a_map_of_where_it_looked_at_the_level_that_was_asked_for(
         if pieces:
             assert looked.shape == (len(pieces), *places)
             torch.testing.assert_close(looked.sum((1, 2)), torch.ones(len(pieces)))
+
+
+def test_a_word_is_explained_by_where_the_decoder_attends(words):
+    targets = [Word(ids, len(ids) - 1, len(ids)) for ids in words.encode([first for first, _ in CAPTIONS])]
+
+    def attention(task: Captioning) -> Tensor:
+        seen = {"image": task.eval().normalized(batch(words)["image"])}
+        subject = Subject.of(task.target_score, seen, targets, task.explained, task.attended)
+        return METHODS["attention"](subject, Options())
+
+    found = attention(captioning(words))
+    assert found.shape == (4, 2, 2)
+    torch.testing.assert_close(found.sum((1, 2)), torch.ones(4))
+    with refuses(ConfigError, "--method attention", "test_resnet"):
+        attention(captioning(words, decoder=DECODERS["no attention"]))
 
 
 @pytest.mark.parametrize("level", [-1, -2, 0])
