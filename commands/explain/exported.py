@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
+from torch.nn.functional import one_hot, pad
 
 from commands.export.runtime import ImageModel
 from modules.contracts import Backbone, Batch, ConfigError
@@ -70,7 +70,13 @@ class ExportedScores:
             if wanted is not None:
                 number(wanted, max(len(one["boxes"]) for one in found), "a box, the best score first")  # says how many
             return [find_box(one, wanted) for one in found]
-        return [find_region(self._map(one), wanted, self.classes) for one in found]
+        regions = [find_region(self._map(one), wanted, self.classes) for one in found]
+        height, width = batch["image"].shape[-2:]
+        sizes = [one.pixels.shape for one in regions]  # without the padding of the network's input
+        return [
+            one._replace(pixels=pad(one.pixels, (0, width - w, 0, height - h)))
+            for one, (h, w) in zip(regions, sizes, strict=True)
+        ]
 
     def target_score(self, batch: Batch, targets: Sequence[Any]) -> Tensor:
         """See `Task`; without gradients."""
@@ -79,8 +85,11 @@ class ExportedScores:
             return class_score(torch.stack([one["scores"] for one in found]), targets)
         if self.output == "boxes":
             return box_score(found, targets)
-        pairs = zip(found, targets, strict=True)
-        return torch.cat([region_score(self._map(one)[None], [target]) for one, target in pairs])
+        scores = []
+        for one, target in zip(map(self._map, found), targets, strict=True):
+            inside = target.pixels[: one.shape[1], : one.shape[2]]
+            scores.append(region_score(one[None], [target._replace(pixels=inside)]))
+        return torch.cat(scores)
 
     def _map(self, found: dict[str, Tensor]) -> Tensor:
         """Scores (C, H, W) of a class map."""
