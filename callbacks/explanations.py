@@ -40,7 +40,7 @@ class Explanations(Callback):
         check_methods(method or (), option="Explanations.method")
         self.samples, self.every, self.method = samples, every, method
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         if stage != "fit":
             return
         check_data(trainer, self, "dataset", "letterbox")
@@ -64,7 +64,7 @@ class Explanations(Callback):
         if due or trainer.global_step == trainer.max_steps:
             self._draw(trainer, pl_module, f"after {epochs} epoch{'s' * (epochs > 1)}")
 
-    def _draw(self, trainer: Trainer, task: Any, when: str) -> None:
+    def _draw(self, trainer: Any, task: Any, when: str) -> None:
         data = trainer.datamodule
         if data.dataset("val", "plain") is None:
             return

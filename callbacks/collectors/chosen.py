@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from modules.contracts import Batch
@@ -45,7 +44,7 @@ def chosen(data: Any, split: str, count: int) -> tuple[np.ndarray, Batch]:
     return rows, batch | {"video": shots(batch)} if "video" in batch else batch
 
 
-def seen(batch: Batch, data: Any, task: LightningModule) -> Batch:
+def seen(batch: Batch, data: Any, task: Any) -> Batch:
     """A batch in uint8 on the device, as `Task.target_score` takes it."""
     moved = data.transfer_batch_to_device(dict(batch), task.device, 0)
     for key in ("image", "video"):
