@@ -5,6 +5,7 @@ python -m benchmarks.overhead      images per second under our trainer against a
 python -m benchmarks.startup       seconds until the help is there, against the imports alone
 python -m benchmarks.simclr_loop   SimCLR as a plain PyTorch loop: time and accuracy to measure `cli.py fit` against
 python -m benchmarks.evaluation    images per second of the metrics of detection against pycocotools
+python -m benchmarks.explanations maps of `cli.py explain` against captum, and against the objects of built-in images
 python -m benchmarks.samplers      best trial of `cli.py tune` with TPE against random search
 python -m benchmarks.serving       images per second of `cli.py serve` under load against the network without HTTP
 python -m benchmarks.translation   tokens and sentences per second of a Transformer against JoeyNMT

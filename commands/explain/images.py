@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from commands.evaluate.extraction import Result
 from commands.explain.drawing import curves
 from commands.explain.samples import Samples
 from commands.explain.scores import judge
+from datamodules import DataModule
+from datamodules.images.image_data import ImageDataModule
 from modules.contracts import DataError, writing
 from modules.insight.methods import METHODS, Options, usual_methods
 from modules.insight.subject import Subject
@@ -77,7 +79,7 @@ def show_images(trainer: Trainer, found: Explained, depths: int) -> list[Result]
     _draw(trainer, found, [f"{word} {score:.2f}".strip() for word, score in zip(found.words, scores, strict=True)])
     about = {"ids": np.array(samples.ids), "targets": np.array(found.words), "scores": np.array(scores)}
     save_maps(Path(trainer.default_root_dir), about | {name: one.numpy() for name, one in found.maps.items()})
-    masks = [mask_of(target, tuple(subject.space)) for target in found.targets]
+    masks = masks_of(found, cast(Any, trainer).datamodule)
     measured = judge(subject, found.maps, masks, found.again, depths, found.options.seed)
     title = f"Faithfulness of maps, mean of {len(samples.ids)} {samples.split} samples"
     log_figure(trainer, "faithfulness", curves(measured, title))
@@ -98,8 +100,21 @@ def found_in(samples: Samples, targets: Sequence[Any]) -> tuple[Samples, list[An
     return samples.chosen(rows), [targets[i] for i in rows]
 
 
-def mask_of(target: Any, space: tuple[int, ...]) -> Tensor | None:
-    """Object that a target is about, bool (H, W) of the network's input; null where it is not known."""
+def masks_of(found: Explained, data: DataModule) -> list[Tensor | None]:
+    """Object that each target is about, bool (H, W) of the network's input; null where it is not known.
+
+    That of a class is known to some data.
+    """
+    space = tuple(found.subject.space)
+    masks = [_mask_of(target, space) for target in found.targets]
+    for i, (name, word) in enumerate(zip(found.samples.ids, found.words, strict=True)):
+        known = data.class_mask(name, word) if isinstance(data, ImageDataModule) and masks[i] is None else None
+        if known is not None and known.any() and known.shape == space:
+            masks[i] = torch.from_numpy(known)
+    return masks
+
+
+def _mask_of(target: Any, space: tuple[int, ...]) -> Tensor | None:
     if isinstance(target, Region):
         return target.pixels.cpu() if target.pixels.sum() > 1 else None
     if not isinstance(target, Box):

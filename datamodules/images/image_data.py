@@ -5,6 +5,7 @@ from itertools import chain
 from typing import ClassVar, Literal
 
 import albumentations as A
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -125,6 +126,15 @@ class ImageDataModule(ImageFilesData):
             return self.on_device.dataset(source, indices, train, seed, skip)
         pipelines = [*chain(*self.pipelines)] if train else self.pipelines[0]
         return ImageDataset(source, indices, pipelines, seed, skip)
+
+    def class_mask(self, sample: str, name: str) -> np.ndarray | None:
+        """Pixels that show a class in a sample, bool (H, W) as the network sees it; null where the data does not know.
+
+        Args:
+            sample: its id.
+            name: of the class.
+        """
+        return None
 
     def cached(
         self, name: str, splits: Sequence[Split], about: Iterable[object], compute: Callable[[], dict[str, Tensor]]

@@ -1,6 +1,6 @@
 """The built-in world as a data module for classification."""
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from datamodules.images.image_data import ImageDataModule
 from datamodules.setting_roles import Role
 from datamodules.source import Arrays
 from datamodules.synthetic.render import render
-from datamodules.synthetic.world import SHAPES, scene
+from datamodules.synthetic.world import SHAPES, Scene, scene
 from modules.contracts import check_range
 
 WORLD = 0  # the seed of the images; the run's seed draws order, augmentation and labels, not another world
@@ -58,12 +58,21 @@ class Shapes(ImageDataModule):
     def sources(self) -> dict[Split, Arrays]:
         return {split: self._draw(split) for split in self.counts}
 
+    def class_mask(self, sample: str, name: str) -> np.ndarray:
+        split, _, index = sample.partition("/")
+        drawn = self._scene(cast(Split, split), int(index))
+        shown = [i for i, thing in enumerate(drawn.things, 1) if SHAPES[thing.shape] == name]
+        return np.isin(render(drawn, self.image_size)[1], shown)
+
+    def _scene(self, split: Split, index: int) -> Scene:
+        return scene(WORLD, FIRST[split] + index, color_correlation=self.color_correlation)
+
     def _draw(self, split: Split) -> Arrays:
         count = self.counts[split]
         images = np.empty((count, self.image_size, self.image_size, 3), np.uint8)
         labels = np.empty(count, np.int64)
         for i in range(count):
-            drawn = scene(WORLD, FIRST[split] + i, color_correlation=self.color_correlation)
+            drawn = self._scene(split, i)
             images[i] = render(drawn, self.image_size)[0]
             labels[i] = drawn.things[drawn.main].shape
         return Arrays(images, labels, split)

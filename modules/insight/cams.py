@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -88,6 +89,13 @@ def at_layer(subject: Subject, layer: str | None = None) -> tuple[Tensor, Tensor
     Raises:
         ConfigError: there is no such layer, it has no map, or the score does not depend on it.
     """
+    parts = zip(subject.inputs.split(subject.at_once), subject.rows.split(subject.at_once), strict=True)
+    found = [_part(replace(subject, inputs=inputs), rows, layer) for inputs, rows in parts]
+    return torch.cat([one for one, _ in found]), torch.cat([slope for _, slope in found])
+
+
+def _part(subject: Subject, rows: Tensor, layer: str | None) -> tuple[Tensor, Tensor]:
+    """The same of a few inputs at once, which are for the targets of these samples."""
     network, backbone = subject.network, subject.backbone
     if network is None or (backbone is None and layer is None):
         name = "an exported file" if network is None else type(network).__name__
@@ -100,7 +108,7 @@ def at_layer(subject: Subject, layer: str | None = None) -> tuple[Tensor, Tensor
     watched = {} if backbone is None else {"maps": backbone} | _sources(backbone)
     watched |= {} if is_level else {"layer": find_layer(network, layer or "")}
     with subject.gradients_on(), recorded(watched) as outputs:
-        score = subject.score(leaf(subject.inputs), subject.rows)
+        score = subject.score(leaf(subject.inputs), rows)
         if is_level:
             level = _coarse(outputs["maps"]) if layer is None else int(layer) % levels
             found = [outputs[f"level {level}"]] if f"level {level}" in outputs else []

@@ -1,5 +1,6 @@
 """Attribution by covering parts of the input: occlusion and RISE. They need scores alone, no gradients."""
 
+from functools import partial
 from itertools import product
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from modules.contracts import ConfigError
+from modules.insight.changes import only_changes
 from modules.insight.subject import Subject
 
 MASKS, CELLS, KEPT = 2000, 7, 0.5
@@ -31,18 +33,18 @@ def occlusion(subject: Subject, patch: Sides, stride: Sides, baseline: float = 0
         ConfigError: the window is larger than the input, or a stride leaves gaps or is none.
     """
     places = windows(tuple(subject.space), patch, stride)
-    before = subject.scores(subject.inputs, subject.rows)
     drop = torch.zeros(len(subject.inputs), *subject.space, device=subject.inputs.device)
     count = torch.zeros(tuple(subject.space), device=subject.inputs.device)
     for row, one in enumerate(subject.inputs):
-        for start in range(0, len(places), subject.at_once):
-            chosen = places[start : start + subject.at_once]
-            covered = one.expand(len(chosen), *one.shape).clone(memory_format=_format(one))
-            for image, place in zip(covered, chosen, strict=True):
-                image[(slice(None), *place)] = baseline
-            fall = before[row] - subject.scores(covered, subject.rows[row].expand(len(chosen)))
-            for value, place in zip(fall, chosen, strict=True):
-                drop[(row, *place)] += value
+        with only_changes(subject.network, partial(subject.scores, one[None], subject.rows[row, None])) as before:
+            for start in range(0, len(places), subject.at_once):
+                chosen = places[start : start + subject.at_once]
+                covered = one.expand(len(chosen), *one.shape).clone(memory_format=_format(one))
+                for image, place in zip(covered, chosen, strict=True):
+                    image[(slice(None), *place)] = baseline
+                fall = before - subject.scores(covered, subject.rows[row].expand(len(chosen)))
+                for value, place in zip(fall, chosen, strict=True):
+                    drop[(row, *place)] += value
     for place in places:
         count[place] += 1
     return drop / count

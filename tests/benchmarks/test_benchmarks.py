@@ -21,6 +21,7 @@ from benchmarks import (
     detection,
     duplicates,
     evaluation,
+    explanations,
     export,
     flags,
     folding,
@@ -471,6 +472,24 @@ def test_label_errors_counts_the_wrong_ones_among_the_first_suspects(image_folde
     assert result["labels"] == 16
     assert 0 <= result["precision"] <= 1
     assert 0 <= result["random"] <= 0.5
+
+
+def test_explanations_are_timed_beside_captum(tmp_path):
+    pytest.importorskip("captum", reason="captum is a peer of development")
+    where = ["--json", str(tmp_path / "explanations.json")]
+    explanations.main("speed --backbone test_resnet --side 64 --count 2 --repeats 1".split() + where)
+    rows = written(tmp_path / "explanations.json")["rows"]
+    assert [row["mark"] for row in rows] == [">= 3", "", "<= 1.5"]
+    assert all(value > 0 for row in rows for value in (*row["ours"], *row["peer"]))
+
+
+@pytest.mark.slow
+def test_explanations_are_held_against_known_objects(capsys):
+    result = explanations.main(["truth", "--count", "20", *TINY])["results"]
+    assert result["occlusion_randomized"]["mark"] == "<= 0.3" and result["center_pointing"]["mark"] == ""
+    pointing = result["gradcam_pointing"]
+    assert pointing["met"] == (pointing["value"] >= 0.8) and 0 <= pointing["value"] <= 1
+    assert "gradcam_deletion_below_random" in capsys.readouterr().out
 
 
 @pytest.mark.slow

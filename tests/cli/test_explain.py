@@ -12,17 +12,18 @@ from tests.helpers.commands import TINY
 def test_predictions_of_the_test_split_are_explained(graft, trained):
     code, _ = graft(
         *["explain", "--ckpt_path", str(trained), "--method", "gradcam,saliency,occlusion", "--count", "2"],
-        *["--patch", "16", "--stride", "16", "--depths", "1", "--target", "star", "--run_dir", "out"],
+        *["--patch", "16", "--stride", "16", "--depths", "1", "--target", "hourglass", "--run_dir", "out"],
     )
     assert code == 0
     with np.load("out/maps.npz") as maps:
         assert maps["occlusion"].shape == maps["saliency"].shape == (2, 32, 32)
-        assert maps["targets"].tolist() == ["star", "star"] and (maps["saliency"] > 0).any()
+        assert maps["targets"].tolist() == ["hourglass"] * 2 and (maps["saliency"] > 0).any()
     shown = Image.open("out/figures/explained_0.png").size
     assert shown == (4 * 32 + 3, 32)  # the image and three overlays in its own resolution
     assert {"explanations.png", "faithfulness.png"} <= {path.name for path in Path("out/figures").iterdir()}
     rows = {row["metric"]: row for row in json.loads(Path("out/results.json").read_text())["results"]}
     assert rows["test/gradcam_deletion_below_random"]["interval"] and "test/saliency_randomized" in rows
+    assert rows["test/gradcam_pointing"]["value"] in (0, 1)  # one of the two images has an hourglass
     assert -1 <= rows["test/occlusion_randomized"]["value"] <= 1
 
 

@@ -213,3 +213,16 @@ def test_a_share_of_the_main_things_wears_the_color_of_its_shape():
 def test_how_many_are_typical_is_a_share():
     with refuses(ConfigError, "data.color_correlation", 1.5, 0, 1):
         Shapes(color_correlation=1.5)
+
+
+def test_a_class_knows_its_pixels_in_a_sample():
+    data = Shapes(train=1, val=1, test=3, image_size=32)
+    data.setup()
+    source, _ = data.splits["test"]
+    for index in range(3):
+        name = SHAPES[source.labels[index]]
+        mask = data.class_mask(source.id(index), name)
+        drawn = scene(0, 20_000_000 + index)
+        shapes = np.array(["", *(SHAPES[thing.shape] for thing in drawn.things)])
+        assert mask.any() and np.array_equal(mask, shapes[render(drawn, 32)[1]] == name)
+    assert not data.class_mask("test/000000", "real").any()
