@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, reduce
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ def only_changes(network: nn.Module | None, first: Callable[[], Tensor]) -> Iter
     Yields:
         What `first` returned.
     """
-    layers = [one for one in network.modules() if _simple(one)] if network is not None else []
+    layers: list[Any] = [one for one in network.modules() if _simple(one)] if network is not None else []
     known: dict[tuple[int, torch.Size], tuple[Tensor, Tensor]] = {}
 
     def record(layer: nn.Conv2d, image: Tensor) -> Tensor:
