@@ -43,6 +43,7 @@ class Faithfulness:
         deletion, insertion: method -> mean curve (steps + 1,).
         correlations: method -> mean rank correlation (depths,) while more and more layers become random.
         layers: the last layer that became random, at each depth.
+        known: indices of the samples whose object is known; values about objects are theirs.
     """
 
     values: dict[str, dict[str, Tensor]] = field(default_factory=dict)
@@ -50,6 +51,7 @@ class Faithfulness:
     insertion: dict[str, Tensor] = field(default_factory=dict)
     correlations: dict[str, Tensor] = field(default_factory=dict)
     layers: list[str] = field(default_factory=list)
+    known: list[int] = field(default_factory=list)
 
     def results(self, split: str, ids: Sequence[str]) -> list[Result]:
         """A row for each method and measure, with its 95 % interval over the samples."""
@@ -57,7 +59,8 @@ class Faithfulness:
         for method, measures in self.values.items():
             for measure, values in measures.items():
                 columns = values.double().numpy()
-                estimate = intervals(Items(np.array(ids), means({measure: columns})))[measure]
+                judged = np.array(ids)[self.known if len(columns) < len(ids) else slice(None)]
+                estimate = intervals(Items(judged, means({measure: columns})))[measure]
                 one = Result(f"{split}/{method}_{measure}", float(columns.mean()), PROTOCOLS[measure])
                 found.append(one if estimate is None else one._replace(interval=estimate.ends, items=estimate.items))
         return found
@@ -82,7 +85,7 @@ def judge(
         seed: of random maps.
     """
     found, space, count = Faithfulness(), tuple(subject.space), len(subject.inputs)
-    known = [i for i, mask in enumerate(masks) if mask is not None]
+    known = found.known = [i for i, mask in enumerate(masks) if mask is not None]
     objects = torch.stack([mask for mask in masks if mask is not None]).cpu() if known else None
     baselines = {"random": random_maps(count, space, seed), "center": center_maps(count, space)}
     for name, each in {**baselines, **maps}.items():
