@@ -85,7 +85,8 @@ def judge(
         seed: of random maps.
     """
     found, space, count = Faithfulness(), tuple(subject.space), len(subject.inputs)
-    known = found.known = [i for i, mask in enumerate(masks) if mask is not None]
+    known = [i for i, mask in enumerate(masks) if mask is not None]
+    found.known[:] = known
     objects = torch.stack([mask for mask in masks if mask is not None]).cpu() if known else None
     baselines = {"random": random_maps(count, space, seed), "center": center_maps(count, space)}
     for name, each in {**baselines, **maps}.items():
