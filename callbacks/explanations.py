@@ -15,6 +15,7 @@ from callbacks.figures.log import log_figure
 from callbacks.figures.placing import Place
 from callbacks.results.metrics import check_data
 from modules.contracts import ConfigError, check_range, check_sizes
+from modules.insight.layers import refuse_compiled
 from modules.insight.methods import METHODS, Options, check_methods, usual_methods
 from modules.insight.subject import Subject
 
@@ -49,8 +50,7 @@ class Explanations(Callback):
                 f"Explanations shows images and clips, but {type(pl_module).__name__} reads sentences: leave the "
                 "callback out, and use the command explain after the training"
             )
-        if getattr(pl_module, "compiled", False):
-            raise ConfigError("Explanations looks into every layer, which torch.compile hides: set model.compile false")
+        refuse_compiled(pl_module, "Explanations")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.global_step == 0:  # a method that does not fit the network shows here

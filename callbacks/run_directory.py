@@ -5,7 +5,7 @@ import fcntl
 import os
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from fnmatch import fnmatch
 from pathlib import Path
@@ -196,3 +196,22 @@ def _free(path: Path) -> Path:
         count += 1
         path = path.with_name(f"{path.name.split('+')[0]}+{count}")
     return path
+
+
+@contextlib.contextmanager
+def claimed(directory: RunDirectory) -> Iterator[Path]:
+    """Lock a run directory while a command works in it; where that fails the folder is left as it was.
+
+    Yields:
+        The folder.
+
+    Raises:
+        DataError: see `RunDirectory.claim`.
+    """
+    directory.claim()
+    failed = True
+    try:
+        yield directory.path
+        failed = False
+    finally:
+        directory.release(failed)

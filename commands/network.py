@@ -6,10 +6,10 @@ import torch
 from jsonargparse import Namespace
 
 from commands.errors import readable
-from commands.evaluate import Trainer
+from commands.evaluate import idle_trainer
 from commands.home import expand_home
 from commands.parser import Parser, Refused, user_error
-from commands.predictor import QUIET, Predictor
+from commands.predictor import Predictor
 from modules.backbones import by_name
 from modules.contracts import Backbone, ConfigError
 from modules.training.transfer import load_backbone
@@ -72,7 +72,7 @@ def _named(typed: list[str]) -> Network:
     elif small:
         raise ConfigError("--model.small_images belongs into the settings of a backbone by class_path")
     about = load_backbone(backbone, weights) if weights else "with random weights"
-    trainer: Any = Trainer(accelerator=settings.trainer.accelerator, devices=1, precision=None, **QUIET)
+    trainer: Any = idle_trainer(settings.trainer.accelerator, None)
     return _frozen(backbone, about, trainer.strategy.root_device)
 
 

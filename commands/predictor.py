@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from commands.arguments import run_name
-from commands.evaluate import Trainer
+from commands.evaluate import Trainer, idle_trainer
 from commands.fit import CLI
 from commands.setting_types import Part, find_class
 from commands.trained import read_trained, settings_for
@@ -28,9 +28,6 @@ generated image, or its noise (latent,), or `{"noise": either, "label": class}`.
 
 KINDS = {"image": UnlabeledImages, "video": Videos, "text": TextFile, "noise": LatentSamples}
 """Kinds of samples, and the data module by which `predict` reads them."""
-
-QUIET = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-"""Settings of a trainer that runs nothing: it has device and precision."""
 
 _TAKEN = {
     "image": ((bytes, np.ndarray), "images: content of a file, or uint8 RGB (H, W, 3)"),
@@ -82,9 +79,7 @@ class Predictor:
         root = [] if kind == "noise" else ["--data.root", "-" if kind == "text" else "."]
         parts: Any = parts_of([*argv, "--data", KINDS[kind].__name__, *root])
         given = parts.settings.trainer
-        accelerator = given.accelerator if isinstance(given.accelerator, str) else "auto"
-        trainer = Trainer(accelerator=accelerator, devices=1, precision=given.precision, **QUIET)
-        trainer.ckpt_path = parts.checkpoint
+        trainer = idle_trainer(given.accelerator, given.precision, parts.checkpoint)
         trainer.ready_to_predict(parts.model, parts.datamodule, parts.checkpoint)
         return cls(parts.model, parts.datamodule, trainer, parts.checkpoint)
 

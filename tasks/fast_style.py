@@ -10,6 +10,7 @@ from torch.nn.functional import one_hot
 
 from modules.contracts import Batch, ConfigError, Prediction
 from modules.contracts.data_info import DataInfo
+from modules.contracts.pixels import to_uint8
 from modules.style import StyleFeatures, StyleWeights, TransformerNet
 from modules.style.builtin import read_style
 from modules.style.features import weighted
@@ -99,7 +100,7 @@ class FastStyle(VisionTask):
             image = _tensor(read_style(style, self.image_size))
             for level, found in zip(self.measure.style_levels, self.measure.style(image), strict=True):
                 self.get_buffer(f"gram_{level}")[i] = found[0]
-            self.thumbnails[i] = (255 * _tensor(read_style(style, 64))[0, :, :64, :64]).round().byte()
+            self.thumbnails[i] = to_uint8(_tensor(read_style(style, 64))[0, :, :64, :64])
 
     def forward(self, image: Tensor, mix: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W) and shares of the styles (B, S) to images in 0..1 of the same size."""
@@ -134,8 +135,7 @@ class FastStyle(VisionTask):
         found: list[dict[str, Tensor]] = [{} for _ in batch["id"]]
         for rows, image in _whole(batch):
             for name, shares in self.mixtures().items():
-                made = self(image, shares.expand(len(image), -1)).clamp(0, 1)
-                pixels = (255 * made).round().byte().permute(0, 2, 3, 1)
+                pixels = to_uint8(self(image, shares.expand(len(image), -1))).permute(0, 2, 3, 1)
                 for row, one in zip(rows.tolist(), pixels, strict=True):
                     found[row][name] = one
         return {"styles": found, "generated": [next(iter(one.values())) for one in found]}

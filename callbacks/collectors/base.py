@@ -11,6 +11,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import pad
 
+from callbacks.collectors.chosen import arrays as arrays
 from modules.contracts import Backbone, Batch, Prediction
 
 if TYPE_CHECKING:
@@ -156,11 +157,6 @@ def visible(image: Tensor, backbone: Backbone) -> Tensor:
 def rgb(image: Tensor) -> Tensor:
     """Convert (B, C, ...) to three channels: gray for one, the first three of more."""
     return image[:, :3] if image.shape[1] >= 3 else image[:, :1].expand(-1, 3, *image.shape[2:])
-
-
-def arrays(image: Tensor) -> list[np.ndarray]:
-    """uint8 (B, 3, H, W) as B arrays (H, W, 3)."""
-    return list(image.permute(0, 2, 3, 1).cpu().numpy())
 
 
 def name_bytes(ids: list[str]) -> Tensor:

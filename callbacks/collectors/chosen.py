@@ -24,7 +24,7 @@ def shots(batch: Batch) -> Tensor:
 
 def arrays(image: Tensor) -> list[np.ndarray]:
     """uint8 (B, 3, H, W) as B images (H, W, 3); (B, 3, T, H, W) as B clips (T, H, W, 3)."""
-    return [one.movedim(0, -1).cpu().numpy() for one in image]
+    return list(image.movedim(1, -1).cpu().numpy())
 
 
 def picked(batch: Batch, rows: Sequence[int]) -> Batch:

@@ -15,6 +15,7 @@ from callbacks.figures.generated import tiles
 from callbacks.figures.grids import fitted
 from callbacks.figures.strips import strips
 from modules.contracts import Batch, Prediction
+from modules.contracts.pixels import to_uint8
 
 STEPS, ROWS = 5, 4  # mixtures from one style to the next, ends included, and images that show them
 SIDE = 128  # pixels of a panel
@@ -67,4 +68,4 @@ def painted(image: np.ndarray, task: Any, shares: Tensor) -> list[np.ndarray]:
     seen = task.backbone.normalize(pixels).to(task.dtype)
     made = [task(seen, share[None].to(task.device)) for share in shares]
     task.train(training)
-    return [fitted(one, SIDE) for one in arrays((255 * torch.cat(made).clamp(0, 1)).round().byte())]
+    return [fitted(one, SIDE) for one in arrays(to_uint8(torch.cat(made)))]

@@ -11,6 +11,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
 from callbacks.collectors.base import arrays, visible
+from callbacks.collectors.chosen import evenly
 from callbacks.collectors.classification import ClassificationCollector
 from callbacks.figures.base import RIGHT, WRONG, shorten
 from callbacks.figures.strips import strips, swatch
@@ -103,7 +104,7 @@ def write_animation(path: Path, clip: Tensor, color: str) -> None:
 
 def _shown(frames: int) -> list[int]:
     """Frames of a strip, spread evenly over the clip, its first and last among them."""
-    return np.linspace(0, frames - 1, min(frames, SHOWN)).round().astype(int).tolist()
+    return evenly(frames, SHOWN).tolist()
 
 
 def _panels(clip: Tensor, shown: list[int], losses: np.ndarray | None = None) -> list[np.ndarray]:

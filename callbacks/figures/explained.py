@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+from callbacks.collectors.chosen import evenly
 from callbacks.figures.grids import side_by_side
 from callbacks.figures.heat import heat_overlay
 from callbacks.figures.placing import Place
@@ -62,7 +63,7 @@ def overlays(image: np.ndarray, heats: Sequence[Tensor], place: Place, box: Tens
         box: xyxy in the network's input that is explained; null without.
     """
     if image.ndim == 4:
-        chosen = np.linspace(0, len(image) - 1, min(len(image), FRAMES)).round().astype(int)
+        chosen = evenly(len(image), FRAMES)
         frames = [overlays(image[i], [heat[i] for heat in _scaled(heats)], place, box) for i in chosen]
         return [side_by_side(panels) for panels in zip(*frames, strict=True)]
     return [_boxed(image, place, box), *(_boxed(_lit(image, heat, place), place, box) for heat in heats)]

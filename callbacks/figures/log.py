@@ -22,14 +22,23 @@ def log_figure(trainer: Trainer, name: str, figure: np.ndarray) -> None:
     """
     if not trainer.is_global_zero:
         return
-    from PIL import Image
-
-    path = Path(trainer.default_root_dir) / "figures" / f"{name}.png"
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(figure).save(path)
+    path = write_figure(figure, Path(trainer.default_root_dir) / "figures" / f"{name}.png")
     for logger in trainer.loggers:
         attempt(logger, partial(send_image, logger, f"figures/{name}", figure, path, trainer.global_step))
+
+
+def write_figure(figure: np.ndarray, path: Path, option: str = "--run_dir") -> Path:
+    """Write a figure uint8 (H, W, 3) as PNG, in a folder that is made where it is missing; returns the path.
+
+    Raises:
+        DataError: it cannot be written; names the option.
+    """
+    from PIL import Image
+
+    with writing(path, option):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(figure).save(path)
+    return path
 
 
 def log_table(trainer: Trainer, name: str, columns: list[str], rows: list[list[Any]]) -> None:

@@ -10,11 +10,11 @@ from commands.attack.methods import CURVES, METHODS, Attack, run_attack
 from commands.attack.report import write_report
 from commands.attack.victim import answer_of
 from commands.checkpoints import run_of
-from commands.evaluate import Trainer
+from commands.evaluate import Trainer, idle_trainer
 from commands.next_commands import command_line
 from commands.overview import program
 from commands.own_options import OwnOptions
-from commands.predictor import QUIET, parts_of
+from commands.predictor import parts_of
 from datamodules.base import Split
 from modules.contracts import ConfigError, DataError, check_range, writing
 from modules.insight.attacks import parse_eps
@@ -132,9 +132,7 @@ def _target(word: str | None, task: Task) -> int | str | None:
 def _ready(parts: Any) -> Trainer:
     """Set up data and task on their device."""
     given, data = parts.settings.trainer, parts.datamodule
-    accelerator = given.accelerator if isinstance(given.accelerator, str) else "auto"
-    trainer = Trainer(accelerator=accelerator, devices=1, precision=given.precision, **QUIET)
-    trainer.ckpt_path = parts.checkpoint
+    trainer = idle_trainer(given.accelerator, given.precision, parts.checkpoint)
     data.prepare_data()
     data.setup("test")
     torch.set_float32_matmul_precision("highest")

@@ -12,6 +12,7 @@ from callbacks.figures.overlays import overlay, palette_of
 from commands.attack.methods import Found, Shown
 from datamodules import DataModule
 from modules.contracts import IGNORE
+from modules.contracts.pixels import to_uint8
 
 LINES = {
     "robust_accuracy": ("#1f5fa8", "right in spite of the attack"),
@@ -99,7 +100,7 @@ def _still(pixels: Tensor) -> Tensor:
 
 def _bytes(image: Tensor) -> np.ndarray:
     """Pixels (C, H, W) as uint8 (H, W, 3)."""
-    found = (255 * image).round().clamp(0, 255).to(torch.uint8).expand(3, -1, -1)
+    found = to_uint8(image).expand(3, -1, -1)
     return np.ascontiguousarray(found.permute(1, 2, 0).cpu().numpy())
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
+from callbacks.figures.log import write_figure
 from commands.attack.drawing import draw_curve, draw_samples
 from commands.attack.methods import Found
 from datamodules import DataModule
@@ -78,8 +78,8 @@ def write_report(folder: Path, found: Found, data: DataModule, classes: list[str
     with writing(folder, "--out"):
         (folder / f"{name}.json").write_text(json.dumps(about | {"results": [r._asdict() for r in results]}, indent=2))
         _write_csv(folder / f"{name}.csv", found, classes)
-        for file, figure in figures.items():
-            Image.fromarray(figure).save(folder / file)
+    for file, figure in figures.items():
+        write_figure(figure, folder / file, "--out")
     lines = [f"{plan.protocol}{aim}; {len(found.ids):,} {found.split} {data.noun}"]
     lines += [f"  {_heading(r):<32} {r.words:<22} {r.protocol}" for r in results]
     if about["zero_gradients"]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from callbacks.run_directory import RunDirectory, new_path
+from callbacks.run_directory import RunDirectory, claimed, new_path
 from commands.check.build import parse, prepared
 from commands.check.copies import Copy
 from commands.check.fix import fix
@@ -60,9 +60,7 @@ def check(argv: list[str]) -> None:
     out = Path(own.fix).expanduser() if own.fix else None
     if out:
         _check_place(out, settings, directory.path)
-    directory.claim()
-    failed = True
-    try:
+    with claimed(directory):
         data, refused, ready = prepared(settings)
         title = f"Check of {type(data).__name__}{_place(settings)}"
         found = check_all(data, refused, ready)
@@ -73,9 +71,6 @@ def check(argv: list[str]) -> None:
         _write(directory.path, text, page, found)
         directory.point_latest()
         print(f"{text}\nwritten: {directory.path / 'report.html'}", flush=True)
-        failed = False
-    finally:
-        directory.release(failed)
     if wrong := [finding for section in found.sections for finding in section.findings if finding.wrong]:
         raise DataError(_summary(wrong))
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from callbacks.collectors.chosen import evenly
 from callbacks.writers.films import Film
 from commands.predictor import Predictor, parts_of
 from modules.contracts import DataError
@@ -29,7 +30,7 @@ def examples(predictor: Predictor, folder: Path, *settings: str) -> list[Any]:
         print(f"no examples on the page: {error}", file=sys.stderr)
         return []
     source, rows = data.splits[data.predicted]
-    chosen = rows[np.linspace(0, len(rows) - 1, min(COUNT, len(rows))).round().astype(int)]
+    chosen = rows[evenly(len(rows), COUNT)]
     if predictor.kind == "text":
         return [source.source[i] for i in chosen]
     write = _film if predictor.kind == "video" else _image

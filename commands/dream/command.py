@@ -5,11 +5,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from callbacks.figures.log import write_figure
 from callbacks.writers.films import Film
 from commands.network import read_network
 from commands.overview import program
 from commands.own_options import OwnOptions
-from commands.stylize.images import array, check_size, read, save
+from commands.stylize.images import array, check_size, read
 from modules.backbones.size import blank, smallest
 from modules.contracts import check_range, writing
 from modules.insight.dream import Activation, Dream, dream, film
@@ -73,7 +74,7 @@ def run_dream(argv: list[str]) -> None:
     print(f"mean squared activation from {before:.3g} to {after:.3g}")
     stem = f"{Path(own.image).stem if own.image else 'noise'}_{own.layer or 'dream'}"
     stem += "" if own.channel is None else f"_{own.channel}"
-    written = [save(array(_channels(made, 3)), own.out / f"{stem}.png")]
+    written = [write_figure(array(_channels(made, 3)), own.out / f"{stem}.png", "--out")]
     if own.film:
         frames = film(activation, made, own.film, own.zoom, Dream(1, own.octave_scale, own.steps, own.lr, own.jitter))
         written.append(_film(frames, own.out / f"{stem}.mp4", own.fps))

@@ -28,6 +28,8 @@ from modules.training.precision import AUTO, choose, detect
 from modules.training.transfer import read_checkpoint
 from tasks import Task
 
+_QUIET = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+
 
 class Trainer(L.Trainer):
     """Lightning's trainer (devices, precision, epochs, ...), with an `evaluate` method.
@@ -233,3 +235,18 @@ def _labeled(
     title = f"How well classes can be read off the features, {extracted.counts}"
     log_figure(extracted.trainer, "accuracies", bars(names, [result.value for result in shown], chance, title))
     return results + robustness(extracted, probes[-1][1] | neighbor)
+
+
+def idle_trainer(accelerator: Any, precision: Any, checkpoint: Path | None = None, **settings: Any) -> Trainer:
+    """A trainer that runs nothing: it has one device, a precision and the file that weights come from.
+
+    Args:
+        accelerator: as typed; one by class_path is chosen by `auto`.
+        precision: as typed.
+        checkpoint: for tasks, which then load no initial weights; null without.
+        settings: further ones of Lightning's.
+    """
+    name = accelerator if isinstance(accelerator, str) else "auto"
+    trainer = Trainer(accelerator=name, devices=1, precision=precision, **_QUIET, **settings)
+    trainer.ckpt_path = checkpoint
+    return trainer

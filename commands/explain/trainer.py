@@ -15,6 +15,7 @@ from commands.explain.sentences import explain_sentences, show_sentences
 from commands.export.runtime import ImageModel
 from datamodules import DataModule
 from modules.contracts import ConfigError
+from modules.insight.layers import refuse_compiled
 from modules.insight.methods import Options, check_methods
 from modules.insight.perturbation import MASKS
 from tasks import Task
@@ -71,7 +72,7 @@ class Trainer(evaluate.Trainer):
         if ckpt_path is None and exported is None:
             raise ConfigError("explain needs weights: add --ckpt_path with a .ckpt file or a run directory, or --onnx")
         _check(self.num_devices * self.num_nodes, method, count, masks, depths)
-        answers: Any = _seen_through(model) if exported is None else ExportedScores(exported, model.backbone, method)
+        answers: Any = model if exported is None else ExportedScores(exported, model.backbone, method)
         options = Options(layer, patch, stride, masks, datamodule.seed)
         samples = self._samples(model, datamodule, ckpt_path, count)
         sentences = "source" in samples.batch
@@ -89,6 +90,8 @@ class Trainer(evaluate.Trainer):
 
     def _samples(self, model: Task, data: DataModule, ckpt_path: str | Path | None, count: int) -> Samples:
         """Load weights and data, and take the samples."""
+        if ckpt_path is not None:
+            refuse_compiled(model, "explain")
         self.ready_to_predict(model, data, None if ckpt_path is None else Path(ckpt_path))
         data.prepare_data()
         data.setup("test")
@@ -116,14 +119,3 @@ def _check(devices: int, method: tuple[str, ...], count: int, masks: int, depths
     for name, value, low in (("count", count, 1), ("masks", masks, 1), ("depths", depths, 0)):
         if value < low:
             raise ConfigError(f"--{name} is {value}, but must be {low} or more")
-
-
-def _seen_through(model: Task) -> Task:
-    """The task, if its layers can be seen.
-
-    Raises:
-        ConfigError: it is compiled.
-    """
-    if getattr(model, "compiled", False):
-        raise ConfigError("explain looks into every layer, which torch.compile hides: add --model.compile false")
-    return model

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from callbacks.collectors.chosen import evenly
 from callbacks.summary import CONSOLE
 from commands.checkpoints import run_of
 from commands.export import onnx_file, torch_file
@@ -188,7 +189,7 @@ class Export(CLI):
         if not self.datamodule.has("train"):
             raise ConfigError("--quantize is calibrated on training images, but the data has none: leave it out")
         source = self.datamodule.dataset("train", "evaluate")
-        for row in np.linspace(0, len(source) - 1, min(len(source), CALIBRATION)).round().astype(int):
+        for row in evenly(len(source), CALIBRATION):
             (sample,) = samples_of(self.datamodule.collate([source[(0, int(row))]]))
             yield {self.kind: sample[None] if self.kind == "image" else sample}
 

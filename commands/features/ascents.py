@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 
 from commands.features.subject import Subject
 from modules.contracts import ConfigError, DataError, check_range
+from modules.contracts.pixels import to_uint8
 from modules.insight.ascent import Basis, OpenReLUs, OptimizedImage, OptimizedNoise, ascend, descend, total_variation
 from tasks import Task
 
@@ -90,7 +91,7 @@ def start(subject: Subject, count: int, settings: Ascent, generator: Task | None
 
 def to_arrays(images: Tensor) -> list[np.ndarray]:
     """Images (B, C, H, W) in 0..1 as uint8 (H, W, 3)."""
-    pixels = (255 * images).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    pixels = to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()
     return [np.repeat(one, 3, 2) if one.shape[2] == 1 else one for one in pixels]
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.nn.functional import one_hot
 
-from callbacks.run_directory import RunDirectory, new_path
+from callbacks.collectors.chosen import evenly
+from callbacks.figures.log import write_figure
+from callbacks.run_directory import RunDirectory, claimed, new_path
 from commands.evaluate.features import arrays
 from commands.features import ascents, drawing, patches
 from commands.features.ascents import Ascent
@@ -79,20 +80,14 @@ def features(argv: list[str]) -> None:
     direction = ascents.read_direction(own.direction, found.values.shape[1]) if own.direction else None
     generator = generator_of(own.generator, []) if own.generator else None
     folder, fresh = (Path(own.run_dir), False) if own.run_dir else (new_path("features"), True)
-    directory = RunDirectory(folder, lambda: None, fresh=fresh)
-    directory.claim()
-    failed = True
-    try:
+    with claimed(RunDirectory(folder, lambda: None, fresh=fresh)) as path:
         with differentiable(subject.task):
-            work = Work(subject, own, settings, generator, directory.path)
+            work = Work(subject, own, settings, generator, path)
             work.channels(run, found, channels, direction)
             work.classes(classes)
             work.inversion()
             work.depth()
         work.finish()
-        failed = False
-    finally:
-        directory.release(failed)
 
 
 def chosen(typed: str, found: patches.Peaks) -> list[int]:
@@ -155,7 +150,7 @@ class Work:
 
     def inversion(self) -> None:
         """Images of each level alone."""
-        places = np.linspace(0, len(self.images) - 1, min(INVERTED, len(self.images))).round().astype(int)
+        places = evenly(len(self.images), INVERTED)
         found = ascents.invert(self.subject, self.subject.images[places], self.settings)
         title = f"What an image looks like from one level alone ({self.own.basis}, {self.own.steps} steps)"
         self.draw("inversion", drawing.inversion([self.images[i] for i in places], found, title))
@@ -179,11 +174,7 @@ class Work:
 
     def draw(self, name: str, figure: np.ndarray) -> None:
         """Write a figure."""
-        path = self.folder / "figures" / f"{name}.png"
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(figure).save(path)
-        self.drawn.append(path.name)
+        self.drawn.append(write_figure(figure, self.folder / "figures" / f"{name}.png").name)
 
     def say(self, line: str) -> None:
         """Print a line."""

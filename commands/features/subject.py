@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from callbacks.collectors.chosen import evenly, shots
-from commands.evaluate import Trainer
+from commands.evaluate import idle_trainer
 from commands.evaluate.features import samples, stills
-from commands.predictor import QUIET, kind_of, parts_of
+from commands.predictor import kind_of, parts_of
 from datamodules.base import Split
 from modules.contracts import ConfigError, DataError, with_channels
 from modules.insight.layers import find_layer, recorded
@@ -42,10 +42,7 @@ class Subject:
         if kind_of(type(self.task)) == "text":
             name = type(self.task).__name__
             raise ConfigError(f"features looks at networks for images, but {name} has no backbone: give another run")
-        given = parts.settings.trainer.accelerator
-        accelerator = given if isinstance(given, str) else "auto"
-        trainer = Trainer(accelerator=accelerator, devices=1, precision="32-true", **QUIET)
-        trainer.ckpt_path = self.checkpoint
+        trainer = idle_trainer(parts.settings.trainer.accelerator, "32-true", self.checkpoint)
         self.data.prepare_data()
         self.data.setup("test")
         trainer.ready_to_predict(self.task, self.data, self.checkpoint)
@@ -81,9 +78,8 @@ class Subject:
         image = (image.float() / 255 if image.dtype == torch.uint8 else image).to(self.task.device)
         if not isinstance(self.task, VisionTask):
             return 2 * with_channels(image, self.task.spec.channels) - 1
-        backbone, shape = self.task.backbone, (1, -1, 1, 1)
-        image = with_channels(image, backbone.mean.numel())
-        return (image - backbone.mean.view(shape)) / backbone.std.view(shape)
+        backbone = self.task.backbone
+        return backbone.standardize(with_channels(image, backbone.mean.numel()))
 
     def levels(self, x: Tensor) -> list[Tensor]:
         """Maps (B, C, h, w) of each level of the network, shallow to deep, of its input."""
@@ -199,8 +195,7 @@ def generator_of(ckpt_path: str, typed: list[str]) -> Task:
     parts: Any = parts_of(["test", "--data.workers", "0", *typed, "--ckpt_path", ckpt_path])
     if not parts.model.generative:
         raise ConfigError(f"--generator is a run of {type(parts.model).__name__}, but must be one of a GAN")
-    trainer = Trainer(accelerator="cpu", devices=1, precision="32-true", **QUIET)
-    trainer.ckpt_path = parts.checkpoint
+    trainer = idle_trainer("cpu", "32-true", parts.checkpoint)
     parts.datamodule.prepare_data()
     parts.datamodule.setup("test")
     trainer.ready_to_predict(parts.model, parts.datamodule, parts.checkpoint)

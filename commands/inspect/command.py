@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
-from callbacks.run_directory import RunDirectory, new_path
+from callbacks.figures.log import write_figure
+from callbacks.run_directory import RunDirectory, claimed, new_path
 from commands.inspect import drawing, report
 from commands.inspect.parts import Parts, samples_of
 from commands.overview import program
@@ -58,15 +58,9 @@ def inspect(argv: list[str]) -> None:
         raise ConfigError("inspect needs a network: add --ckpt_path RUN, or --config tasks/NAME.yaml for a new one")
     parts = Parts(own.ckpt_path, typed)
     folder, fresh = (Path(own.run_dir), False) if own.run_dir else (new_path(parts.name, "_inspect"), True)
-    directory = RunDirectory(folder, lambda: None, fresh=fresh)
-    directory.claim()
-    failed = True
-    try:
-        for line in look(parts, directory.path, own.lanczos_steps):
+    with claimed(RunDirectory(folder, lambda: None, fresh=fresh)) as path:
+        for line in look(parts, path, own.lanczos_steps):
             print(line, flush=True)
-        failed = False
-    finally:
-        directory.release(failed)
 
 
 def look(parts: Parts, folder: Path, steps: int) -> Iterator[str]:
@@ -140,10 +134,9 @@ def write(
 ) -> None:
     """Write figures, `layers.csv` with a row per layer and state, and `inspect.json`."""
     columns = COLUMNS.split()
+    for name, figure in figures.items():
+        write_figure(figure, folder / "figures" / f"{name}.png")
     with writing(folder):
-        (folder / "figures").mkdir(parents=True, exist_ok=True)
-        for name, figure in figures.items():
-            Image.fromarray(figure).save(folder / "figures" / f"{name}.png")
         with (folder / "layers.csv").open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
             rows.writerow(["state", *columns])

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from commands.arguments import run_name
-from commands.evaluate import Trainer
+from commands.evaluate import idle_trainer
 from commands.evaluate.trainer import load_weights
-from commands.predictor import QUIET, parts_of
+from commands.predictor import parts_of
 from commands.trained import read_trained, typed_texts
-from modules.contracts import Batch, ConfigError
+from modules.contracts import Batch
+from modules.insight.layers import refuse_compiled
 from modules.training.trusted import check_trusted
 
 
@@ -37,15 +38,13 @@ class Parts:
             words = ["--config", json.dumps({key: value for key, value in settings.items() if value}), *words]
         parts: Any = parts_of(["fit", *words])
         self.task, self.data = parts.model, parts.datamodule
-        if getattr(self.task, "compiled", False):
-            raise ConfigError("inspect looks into every layer, which torch.compile hides: add --model.compile false")
+        refuse_compiled(self.task, "inspect")
         if self.checkpoint is None and getattr(self.task, "weights", None):
             self.start = f"{Path(self.task.weights).name} weights"
-        given = parts.settings.trainer
-        accelerator = given.accelerator if isinstance(given.accelerator, str) else "auto"
-        trainer = Trainer(accelerator=accelerator, devices=1, precision="32-true", log_every_n_steps=0, **QUIET)
+        # with a checkpoint the task does not load the weights that its training began with
+        given = parts.settings.trainer.accelerator
+        trainer = idle_trainer(given, "32-true", self.checkpoint, log_every_n_steps=0)
         self.seed = parts.settings.seed_everything
-        trainer.ckpt_path = self.checkpoint  # then the task does not load the weights that its training began with
         trainer.ready_to_train(self.task, self.data)
 
     def load(self) -> None:

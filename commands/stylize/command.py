@@ -10,7 +10,7 @@ from torch import Tensor
 from commands.network import Network, read_network
 from commands.overview import program
 from commands.own_options import OwnOptions
-from commands.stylize.images import array, check_size, read, save
+from commands.stylize.images import array, check_size, read
 from modules.backbones.size import blank, smallest
 from modules.contracts import ConfigError, check_range
 from modules.style import Color, Solver, StyleFeatures, StyleWeights, keep_color, stylize
@@ -125,6 +125,7 @@ def _paint(
     device: torch.device,
 ) -> None:
     """Optimize the image, and write it with its figure."""
+    from callbacks.figures.log import write_figure
     from commands.stylize.drawing import transfer  # matplotlib takes a moment
 
     seen = content
@@ -156,7 +157,8 @@ def _paint(
     name = "_".join(Path(file).stem for file in (own.content, *own.style.split(",")))[:100]
     title = f"{features.backbone.name}: style loss 1/{_times(curves['style']):,.0f} in {own.steps} steps"
     drawn = transfer(array(content), [array(style) for style in styles], array(made), curves, title)
-    written = save(array(made), own.out / f"{name}.png"), save(drawn, own.out / f"{name}_steps.png")
+    files = {own.out / f"{name}.png": array(made), own.out / f"{name}_steps.png": drawn}
+    written = [write_figure(image, path, "--out") for path, image in files.items()]
     print(f"written: {', '.join(map(str, written))}")
     print(f"next, one network for this style: {program()} fit --config tasks/fast_style.yaml --model.styles FILES")
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from datamodules.decoding import read_image
-from modules.contracts import ConfigError, DataError, writing
+from modules.contracts import ConfigError, DataError
+from modules.contracts.pixels import to_uint8
 
 
 def read(path: str, side: int, option: str) -> Tensor:
@@ -37,15 +37,7 @@ def tensor(pixels: np.ndarray) -> Tensor:
 
 def array(image: Tensor) -> np.ndarray:
     """Image (1, 3, H, W) in 0..1 as uint8 (H, W, 3)."""
-    return (255 * image[0].clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy()
-
-
-def save(image: np.ndarray, path: Path) -> Path:
-    """Write uint8 (H, W, 3) as PNG; returns the path."""
-    with writing(path, "--out"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(path)
-    return path
+    return to_uint8(image[0]).permute(1, 2, 0).cpu().numpy()
 
 
 def check_size(image: Tensor, smallest: int, option: str) -> None:

@@ -29,6 +29,11 @@ def pixel_scale(image: Tensor) -> float:
     return 1.0
 
 
+def to_uint8(image: Tensor) -> Tensor:
+    """Images in 0..1 of any shape as uint8, rounded; what is beyond is cut."""
+    return (255 * image.clamp(0, 1)).round().to(torch.uint8)
+
+
 def with_channels(image: Tensor, channels: int) -> Tensor:
     """Images (B, C, ...) with as many channels.
 

@@ -66,8 +66,7 @@ class Activation:
         Raises:
             ConfigError: the layer has no such channel, or takes no part in the maps.
         """
-        shape = (1, -1, 1, 1)
-        seen = (image - self.backbone.mean.view(shape)) / self.backbone.std.view(shape)
+        seen = self.backbone.standardize(image)
         if self.layer is None:
             maps = self.backbone(seen)
             return self._channel(maps[max(len(maps) - 2, 0)])

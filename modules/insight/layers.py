@@ -32,6 +32,20 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
     return found
 
 
+def refuse_compiled(task: nn.Module, what: str) -> None:
+    """Refuse a task whose layers cannot be looked into.
+
+    Args:
+        task: that may be compiled.
+        what: looks into its layers, in the sentence.
+
+    Raises:
+        ConfigError: it is compiled.
+    """
+    if getattr(task, "compiled", False):
+        raise ConfigError(f"{what} looks into every layer, which torch.compile hides: add --model.compile false")
+
+
 @contextmanager
 def recorded(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Any]]:
     """Record the outputs of layers in each forward pass inside of the context, as parts of the graph of gradients.

@@ -71,8 +71,7 @@ class StyleFeatures:
 
     def __call__(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
         """Images (B, 3, H, W) in 0..1 to maps of the style's levels and of the content's."""
-        shape = (1, -1, 1, 1)
-        maps = self.backbone((image - self.backbone.mean.view(shape)) / self.backbone.std.view(shape))
+        maps = self.backbone(self.backbone.standardize(image))
         return [maps[level] for level in self.style_levels], maps[self.content_level]
 
     @torch.no_grad()
