@@ -91,6 +91,8 @@ class DeferredRun:
     def _begin(self) -> None:
         """Start the run, offline when nobody is logged in or the server is out of reach, at its next step."""
         _writable_folders()
+        # W&B's process, which outlives a run, would take it from the directory in which that process was started
+        self._wandb_init["dir"] = str(Path(self._wandb_init.get("dir") or ".").absolute())
         self._offline = self._offline or os.environ.get("WANDB_MODE") in ("offline", "dryrun")
         if not self._offline and (reason := unreachable()):
             self._offline = True

@@ -237,6 +237,19 @@ def test_a_read_only_home_leaves_tables_in_the_temporary_folder(tmp_path, monkey
 
 
 @pytest.mark.integration
+def test_a_run_after_a_change_of_directory_is_logged_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for name in ("before", "after"):
+        (tmp_path / name / "run").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / name)
+        logger = build_loggers("run")[1]
+        logger.log_metrics({"x": 1.0}, 0)
+        logger.finalize("finished")
+        assert "sync run/wandb/offline-run" in logger.advice()
+        assert len(list(tmp_path.glob(f"{name}/run/wandb/offline-run-*/*.wandb"))) == 1
+
+
+@pytest.mark.integration
 def test_training_survives_the_death_of_wandbs_process(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WANDB_MODE", "offline")
     logger = build_loggers(str(tmp_path))[1]
