@@ -7,7 +7,7 @@ import re
 import shlex
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from lightning.pytorch.loggers.logger import DummyExperiment
@@ -92,7 +92,8 @@ class DeferredRun:
         """Start the run, offline when nobody is logged in or the server is out of reach, at its next step."""
         _writable_folders()
         # W&B's process, which outlives a run, would take it from the directory in which that process was started
-        self._wandb_init["dir"] = str(Path(self._wandb_init.get("dir") or ".").absolute())
+        folder: Any = cast(Any, self)._wandb_init.get("dir") or "."
+        self._wandb_init["dir"] = str(Path(folder).absolute())
         self._offline = self._offline or os.environ.get("WANDB_MODE") in ("offline", "dryrun")
         if not self._offline and (reason := unreachable()):
             self._offline = True

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from commands.predictor import Predictor
 from commands.serve.answers import Form, Meaning, answer, image_of
-from commands.serve.batching import Batcher
+from commands.serve.batching import Batcher, side_by_side
 from commands.serve.bodies import Refused, drain, form_of, pixels_of, read_body, sample_of
 from commands.serve.exported import ExportedPredictor
 from commands.serve.metrics import Metrics
@@ -68,7 +68,8 @@ class Service:
     async def running(self, app: FastAPI) -> AsyncIterator[None]:
         """Threads that decode and predict, while the application runs; what is under way is finished."""
         limits = self.limits
-        self.batcher = Batcher(self.predictor.predict, limits.batch_size, limits.batch_timeout, self.metrics)
+        predicts = side_by_side(self.predictor)
+        self.batcher = Batcher(predicts, limits.batch_size, limits.batch_timeout, self.metrics)
         self.decoders = ThreadPoolExecutor(limits.workers, "decode")
         yield
         self.decoders.shutdown()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
 import httpx
@@ -20,6 +21,7 @@ from pycocotools import mask as coco
 from commands.predictor import Predictor
 from commands.serve.answers import Form, Meaning, answer, image_of
 from commands.serve.app import Limits, Service, build_app
+from commands.serve.batching import side_by_side
 from datamodules import Videos
 from modules.contracts import DataError
 from tests.helpers.bad_requests import BAD, JPG, PNG, QUERIES, bomb, encoded
@@ -154,6 +156,28 @@ def test_a_fault_of_the_network_fails_its_own_request_only(tmp_path, caplog):
     with TestClient(build_app(Service(predictor, Limits(1000)))) as client:
         assert [client.post("/predict", content=row).status_code for row in 2 * rows] == 2 * [200, 500, 200]
     assert caplog.text.count("RuntimeError: out of memory") == 2  # each with its traceback
+
+
+def test_copies_that_predict_side_by_side_share_weights_and_agree(trained, monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 3)
+    predictor = Predictor.load(trained, "--trainer.precision", "32")
+    first, *others = predicts = side_by_side(predictor)
+    tasks = [predict.__self__.task for predict in predicts]
+    assert len(tasks) == 3 and len({tuple(one.data_ptr() for one in task.parameters()) for task in tasks}) == 1
+    modules = [id(module) for task in tasks for module in task.modules()]
+    assert len(modules) == len(set(modules))
+    prepared = [predictor.prepare(encoded(seed=seed)) for seed in range(3)]
+    expected = first(prepared)
+    with ThreadPoolExecutor(3) as pool:
+        for found in pool.map(lambda predict: predict(prepared), 4 * predicts):
+            np.testing.assert_equal(found, expected)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "32"])
+def test_one_thread_predicts_where_the_precision_is_set_for_all_threads(trained, monkeypatch, precision):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    predictor = Predictor.load(trained, "--trainer.precision", precision)
+    assert len(side_by_side(predictor)) == (1 if precision == "bf16-true" else 2)
 
 
 def test_masks_boxes_and_images_as_json():

@@ -1,12 +1,15 @@
 """Limits of a server that no single request shows: turns of large images, and the names that it answers to."""
 
 import asyncio
+import threading
 
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 
+from commands.serve.batching import Batcher
 from commands.serve.bodies import pixels_of
 from commands.serve.command import listening, own_names
+from commands.serve.metrics import Metrics
 from commands.serve.server import OwnNames
 from commands.serve.turns import Turns
 from tests.helpers.bad_requests import PNG, bomb
@@ -28,6 +31,27 @@ def test_large_images_wait_for_their_turn_and_small_ones_do_not_overtake_them():
 
     assert asyncio.run(several()) == 10
     assert seen == [4, 4, 7, 1, 10, 0] and min(least) == 0
+
+
+def test_threads_predict_at_once_with_a_share_of_the_cores_and_of_the_batch(monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 4)
+    shares = threading.local()
+    monkeypatch.setattr("torch.set_num_threads", lambda count: setattr(shares, "mine", count))
+    both, seen = threading.Barrier(2, timeout=10), []
+
+    def predict(prepared):
+        both.wait()  # passes only where both threads are at work
+        seen.append((len(prepared), shares.mine))
+        return [{"double": 2 * one} for one in prepared]
+
+    async def several() -> list[dict[str, int]]:
+        batcher = Batcher([predict, predict], 4, 1.0, Metrics())
+        found = await asyncio.gather(*map(batcher, range(4)))
+        batcher.close()
+        return found
+
+    assert asyncio.run(several()) == [{"double": 2 * one} for one in range(4)]
+    assert [count for count, _ in seen] == [2, 2] and min(share for _, share in seen) == 2
 
 
 def test_pixels_are_told_by_the_header_where_they_will_be_decoded():
