@@ -111,7 +111,7 @@ class Batcher:
 
 
 def side_by_side(predictor: Any) -> list[Predict]:
-    """Functions that may predict at the same time, each in a thread: of a `Predictor` on the CPU one per core, 4 at most.
+    """Functions that may predict at once, each in a thread: of a `Predictor` on the CPU one per core, 4 at most.
 
     They share weights and data; modules are copies, as some keep what one part of a forward pass hands to another.
     """

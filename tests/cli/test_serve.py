@@ -161,13 +161,13 @@ def test_a_fault_of_the_network_fails_its_own_request_only(tmp_path, caplog):
 def test_copies_that_predict_side_by_side_share_weights_and_agree(trained, monkeypatch):
     monkeypatch.setattr("torch.get_num_threads", lambda: 3)
     predictor = Predictor.load(trained, "--trainer.precision", "32")
-    first, *others = predicts = side_by_side(predictor)
+    predicts = side_by_side(predictor)
     tasks = [predict.__self__.task for predict in predicts]
     assert len(tasks) == 3 and len({tuple(one.data_ptr() for one in task.parameters()) for task in tasks}) == 1
     modules = [id(module) for task in tasks for module in task.modules()]
     assert len(modules) == len(set(modules))
     prepared = [predictor.prepare(encoded(seed=seed)) for seed in range(3)]
-    expected = first(prepared)
+    expected = predicts[0](prepared)
     with ThreadPoolExecutor(3) as pool:
         for found in pool.map(lambda predict: predict(prepared), 4 * predicts):
             np.testing.assert_equal(found, expected)
