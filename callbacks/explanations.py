@@ -10,7 +10,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from callbacks.collectors.chosen import arrays, chosen, picked, seen
 from callbacks.collectors.embedding import evaluating
 from callbacks.figures.base import shorten_start
-from callbacks.figures.explained import panels, said, summary
+from callbacks.figures.explained import compared, panels, said, summary
 from callbacks.figures.log import log_figure
 from callbacks.figures.placing import Place
 from callbacks.results.metrics import check_data
@@ -40,6 +40,7 @@ class Explanations(Callback):
         check_sizes("Explanations", every=every)
         check_methods(method or (), option="Explanations.method")
         self.samples, self.every, self.method = samples, every, method
+        self.step: int | None = None  # of the last figure
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         if stage != "fit":
@@ -57,15 +58,17 @@ class Explanations(Callback):
             self._draw(trainer, pl_module, "before training")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking or trainer.state.fn != "fit":
+        if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_last_batch:
             return
-        epochs = trainer.current_epoch + 1
-        due = trainer.is_last_batch and (epochs % self.every == 0 or epochs == trainer.max_epochs)
-        if due or trainer.global_step == trainer.max_steps:
-            self._draw(trainer, pl_module, f"after {epochs} epoch{'s' * (epochs > 1)}")
+        if (trainer.current_epoch + 1) % self.every == 0:
+            self._draw(trainer, pl_module, _after(trainer.current_epoch + 1, trainer.global_step))
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.step != trainer.global_step:  # early stopping and limits decide late which epoch was the last
+            self._draw(trainer, pl_module, _after(trainer.current_epoch, trainer.global_step))
 
     def _draw(self, trainer: Any, task: Any, when: str) -> None:
-        data = trainer.datamodule
+        data, self.step = trainer.datamodule, trainer.global_step
         if data.dataset("val", "plain") is None:
             return
         # Gradients work outside of inference mode alone; noise and search must not change the training.
@@ -84,10 +87,15 @@ class Explanations(Callback):
             scores = subject.scores(subject.inputs, subject.rows).tolist()
         shown = arrays(raw["video"] if "video" in raw else raw["image"])
         places = [Place(image.shape[-3:-1], image.shape[-3:-1]) for image in shown]
-        ids = raw["id"] if "id" in raw else map(str, rows)
+        ids = list(raw["id"]) if "id" in raw else list(map(str, rows))
         captions = [
-            f"{shorten_start(name, 30)}\n{said(target, task.classes, task)} {score:.2f}"
+            f"{shorten_start(name, 30)}\n{shorten_start(said(target, task.classes, task), 44)} {score:.2f}"
             for name, target, score in zip(ids, targets, scores, strict=True)
         ]
-        drawn = panels(shown, maps, tuple(subject.space), places, targets)
-        log_figure(trainer, "explanations", summary(drawn, names, captions, f"Explanations of val samples {when}"))
+        drawn, others = panels(shown, maps, tuple(subject.space), places, targets), compared(targets, ids, shown)
+        title = f"Explanations of val samples {when}"
+        log_figure(trainer, "explanations", summary(drawn, names, captions, title, len(subject.space) == 3, others))
+
+
+def _after(epochs: int, steps: int) -> str:
+    return f"after {epochs} epoch{'s' * (epochs != 1)}, {steps} step{'s' * (steps != 1)}"

@@ -1,22 +1,23 @@
 """Base of the data modules that read image files: all are inspected before the first step, and scaled to one depth."""
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from datamodules.base import Split
-from datamodules.decoding import Span
+from datamodules.decoding import Span, decode_image
 from datamodules.depth import find_span
 from datamodules.duplicates import Listed
 from datamodules.finding import SILENT, SUFFIXES
-from datamodules.inspection import MAX_PIXELS, Inspection, inspect_all, pixel_limit
+from datamodules.inspection import MAX_PIXELS, Inspection, inspect_all, inspect_content, pixel_limit
 from datamodules.setting_roles import Role
 from datamodules.source import Files
 from datamodules.split_data import Samples, SplitData
-from modules.contracts import ConfigError, check_range
+from modules.contracts import ConfigError, DataError, check_range
 
 
 class ImageFilesData(SplitData):
@@ -95,6 +96,10 @@ class ImageFilesData(SplitData):
             if path.suffix.lower() not in known and not path.name.startswith(".") and path.is_file()
         )
 
+    def decoded(self, content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+        """An image file's content as uint8 RGB (H, W, 3), with the data's own value range; see `decoded`."""
+        return decoded(content, name, min(max_pixels, self.max_pixels), self.value_range, self.trained_depths)
+
     def original(self, name: str) -> np.ndarray:
         """The image of that id among those that `predict` reads, uint8 RGB (H, W, 3), as in its file."""
         source, rows = self.splits[self.predicted]
@@ -108,3 +113,23 @@ class ImageFilesData(SplitData):
 
     def describe(self) -> list[str]:
         return [*super().describe(), *self.input_notes]
+
+
+def decoded(
+    content: bytes, name: str, max_pixels: int, value_range: Span | None = None, trained_depths: Sequence[str] = ()
+) -> np.ndarray:
+    """An image file's content as uint8 RGB (H, W, 3), inspected as files are before they are decoded.
+
+    Args:
+        content: of the file.
+        name: for messages.
+        max_pixels: larger images are not decoded.
+        value_range, trained_depths: as of `find_span`.
+
+    Raises:
+        DataError: no image, a damaged one, or too large.
+    """
+    found = inspect_content(BytesIO(content), max_pixels)
+    if found.problem:
+        raise DataError(f"{name} {found.problem}")
+    return decode_image(content, name, find_span([found], value_range, trained_depths)[0])

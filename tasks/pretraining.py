@@ -10,7 +10,7 @@ from torch.nn.functional import cosine_similarity
 from modules.contracts import Backbone, Batch, ConfigError, Prediction
 from modules.contracts.data_info import DataInfo
 from modules.export import Graph, Preprocess, feature_graphs
-from modules.insight.targets import number
+from modules.insight.targets import Reference, find_references
 from modules.training.accumulation import total_steps
 from modules.training.teacher import Teacher, momentum_at
 from tasks.base import Stage
@@ -74,22 +74,22 @@ class Pretraining(VisionTask):
     def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
         return feature_graphs(preprocess, self.exported, self.pools)
 
-    def targets(self, batch: Batch, wanted: str | None = None) -> list[Tensor]:
-        """See `Task`: features of the image that each one is compared with, that of a number or the next."""
-        features = self.features(batch["image"])
-        if len(features) < 2:
-            raise ConfigError(f"{type(self).__name__} is explained by what two images share: give two or more")
-        if wanted is None:
-            return list(features.roll(-1, 0))
-        return [features[number(wanted, len(features), "an image to compare with")]] * len(features)
+    def targets(self, batch: Batch, wanted: str | None = None) -> list[Reference | None]:
+        """See `Task`: the image that each is compared with: `reference` of the batch, that of a number, or the next."""
+        if "reference" in batch:
+            (found,) = self.features(batch["reference"][:1])
+            return [Reference(found, str(wanted))] * len(batch["image"])
+        names = batch["id"] if "id" in batch else list(map(str, range(len(batch["image"]))))
+        return find_references(self.features(batch["image"]), names, wanted)
 
     @property
     def explained(self) -> tuple[nn.Module, Backbone | None]:
         return self, self.exported
 
-    def target_score(self, batch: Batch, targets: Sequence[Tensor]) -> Tensor:
+    def target_score(self, batch: Batch, targets: Sequence[Reference]) -> Tensor:
         """See `Task`: cosine similarity of the features with those of another image."""
-        return cosine_similarity(self.features(batch["image"]).float(), torch.stack(list(targets)).float())
+        others = torch.stack([one.features for one in targets])
+        return cosine_similarity(self.features(batch["image"]).float(), others.float())
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         return {"features": self.features(batch["image"])}

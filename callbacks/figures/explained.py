@@ -14,7 +14,7 @@ from callbacks.figures.placing import Place
 from callbacks.figures.sentences import fitted
 from callbacks.figures.strips import strips
 from modules.insight.faithfulness import stretched
-from modules.insight.targets import Box, Region, Word
+from modules.insight.targets import Box, Reference, Region, Word
 
 PANEL, FRAMES = 220, 8
 GREEN = (60, 255, 60)
@@ -24,8 +24,8 @@ def said(target: Any, classes: Sequence[str] | None, task: Any) -> str:
     """A target in a few words."""
     if isinstance(target, Word):
         return task.tokenizers[-1].decode([target.tokens[target.start : target.end]])[0]
-    if isinstance(target, Tensor):
-        return "similarity to the next"
+    if isinstance(target, Reference):
+        return f"similarity to {target.name}"
     label = target.label if isinstance(target, Box | Region) else target
     return classes[label] if classes else "real"
 
@@ -91,18 +91,41 @@ def _boxed(image: np.ndarray, place: Place, box: Tensor | None) -> np.ndarray:
     return cv2.rectangle(np.ascontiguousarray(image).copy(), (left, top), (right, bottom), GREEN, width)
 
 
+def compared(targets: Sequence[Any], ids: Sequence[str], shown: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The image that each target compares with, by its name; empty where nothing is compared."""
+    images = dict(zip(ids, shown, strict=True))
+    return [images[target.name] for target in targets if isinstance(target, Reference)]
+
+
 def summary(
-    rows: Sequence[Sequence[np.ndarray]], methods: Sequence[str], captions: Sequence[str], title: str
+    rows: Sequence[Sequence[np.ndarray]],
+    methods: Sequence[str],
+    captions: Sequence[str],
+    title: str,
+    clips: bool = False,
+    others: Sequence[np.ndarray] = (),
 ) -> np.ndarray:
-    """Samples below each other, their overlays side by side; of clips one method below the other."""
-    if rows and rows[0][0].shape[1] > 3 * rows[0][0].shape[0]:  # frames side by side
+    """Samples below each other, their overlays side by side; of clips one method below the other.
+
+    Args:
+        rows: of each sample its panels, as of `panels`.
+        methods: names of those from the second one on.
+        captions: one per sample.
+        title: one line.
+        clips: panels are frames side by side.
+        others: the image that each sample is compared with; empty for none.
+    """
+    if clips:
         stacked = [[_stacked(panels)] for panels in rows]
         order = "from above: the clip, " + ", ".join(methods)
         return strips(
             [[fitted(one, _size(one, 4 * PANEL)) for one in row] for row in stacked], [order], captions, [], title
         )
-    small = [[fitted(panel, (PANEL, PANEL)) for panel in row] for row in rows]
-    return strips(small, ["", *methods], captions, [], title)
+    beside = [[other] for other in others] or [[] for _ in rows]
+    small = [
+        [fitted(panel, (PANEL, PANEL)) for panel in [*row, *other]] for row, other in zip(rows, beside, strict=True)
+    ]
+    return strips(small, ["", *methods, *["compared with"][: len(others)]], captions, [], title)
 
 
 def _size(image: np.ndarray, width: int) -> tuple[int, int]:

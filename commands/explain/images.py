@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from callbacks.figures.base import shorten_start
-from callbacks.figures.explained import panels, said, summary
+from callbacks.figures.explained import compared, panels, said, summary
 from callbacks.figures.grids import side_by_side
 from callbacks.figures.log import log_figure
 from commands.evaluate.extraction import Result
@@ -39,6 +39,7 @@ class Explained:
         subject: the scores of the targets.
         maps: of each method, (B, ...).
         options: of the methods.
+        compared: image that each sample is compared with, uint8 (H, W, 3); empty of other targets than features.
     """
 
     samples: Samples
@@ -47,6 +48,7 @@ class Explained:
     subject: Subject
     maps: dict[str, Tensor]
     options: Options
+    compared: list[np.ndarray]
 
     @property
     def methods(self) -> list[str]:
@@ -65,10 +67,12 @@ def explain_images(
     task.eval()
     with torch.no_grad():
         targets = task.targets(samples.batch, wanted)
+    known = (samples.ids, samples.shown) if samples.reference is None else ([str(wanted)], [samples.reference])
     samples, targets = found_in(samples, targets)
+    others = compared(targets, *known)
     subject = Subject.of(task.target_score, samples.batch, targets, task.explained, task.attended)
     words = [said(target, task.classes, task) for target in targets]
-    found = Explained(samples, targets, words, subject, {}, options)
+    found = Explained(samples, targets, words, subject, {}, options, others)
     return replace(found, maps={name: found.again(name) for name in methods or usual_methods(subject)})
 
 
@@ -96,7 +100,7 @@ def found_in(samples: Samples, targets: Sequence[Any]) -> tuple[Samples, list[An
     if not rows:
         raise DataError(f"the network finds nothing in {len(targets)} samples: raise --count, or train it longer")
     if left := [samples.ids[i] for i in range(len(targets)) if i not in rows]:
-        rank_zero_info(f"left out, because the network finds nothing there: {', '.join(left)}")
+        rank_zero_info(f"left out, because there is nothing to explain: {', '.join(left)}")
     return samples.chosen(rows), [targets[i] for i in rows]
 
 
@@ -127,13 +131,14 @@ def _mask_of(target: Any, space: tuple[int, ...]) -> Tensor | None:
 
 def _draw(trainer: Trainer, found: Explained, words: Sequence[str]) -> None:
     """Each sample's overlays in its original resolution, and all of them in one figure."""
-    samples = found.samples
+    samples, clips = found.samples, len(found.subject.space) == 3
     rows = panels(samples.shown, found.maps.values(), tuple(found.subject.space), samples.places, found.targets)
     for i, row in enumerate(rows):
         log_figure(trainer, f"explained_{i}", side_by_side(row))
-    captions = [f"{shorten_start(name, 30)}\n{word}" for name, word in zip(samples.ids, words, strict=True)]
+    pairs = zip(samples.ids, words, strict=True)
+    captions = [f"{shorten_start(name, 30)}\n{shorten_start(word, 44)}" for name, word in pairs]
     title = f"Explanations of {samples.split} samples, each with what is explained and its score"
-    log_figure(trainer, "explanations", summary(rows, list(found.maps), captions, title))
+    log_figure(trainer, "explanations", summary(rows, list(found.maps), captions, title, clips, found.compared))
 
 
 def save_maps(folder: Path, arrays: dict[str, Any]) -> None:

@@ -56,7 +56,8 @@ class Trainer(evaluate.Trainer):
             method: names, as gradcam,occlusion: saliency, gradient_x_input, smoothgrad, integrated_gradients, gradcam,
                 gradcam++, layercam, eigencam, occlusion, rise, attention, rollout; by default a few that fit.
             target: what is explained: a class by name or number, the number of a box, a pixel `x,y` of the network's
-                input, a word; by default what the network finds.
+                input, a word; of features the number of a sample or an image file to compare with; by default what
+                the network finds.
             count: number of samples, evenly spread over the split.
             layer: of class activation maps: a level of the backbone by its number, -1 the coarsest, or a layer by name.
             patch: side of the window of occlusion in pixels; a sixth of the image by default.
@@ -74,7 +75,7 @@ class Trainer(evaluate.Trainer):
         _check(self.num_devices * self.num_nodes, method, count, masks, depths)
         answers: Any = model if exported is None else ExportedScores(exported, model.backbone, method)
         options = Options(layer, patch, stride, masks, datamodule.seed)
-        samples = self._samples(model, datamodule, ckpt_path, count)
+        samples = self._samples(model, datamodule, ckpt_path, count, target)
         sentences = "source" in samples.batch
         found: Any = (
             explain_sentences(model, samples, method, target)
@@ -88,14 +89,16 @@ class Trainer(evaluate.Trainer):
             logger.log_metrics({result.metric: result.value for result in results}, step=0)
         return results
 
-    def _samples(self, model: Task, data: DataModule, ckpt_path: str | Path | None, count: int) -> Samples:
+    def _samples(
+        self, model: Task, data: DataModule, ckpt_path: str | Path | None, count: int, target: str | None
+    ) -> Samples:
         """Load weights and data, and take the samples."""
         if ckpt_path is not None:
             refuse_compiled(model, "explain")
         self.ready_to_predict(model, data, None if ckpt_path is None else Path(ckpt_path))
         data.prepare_data()
         data.setup("test")
-        return take(data, model, count)
+        return take(data, model, count, target)
 
     def _begin(self, model: Task) -> None:
         """Begin the run directory, and print what is at hand."""

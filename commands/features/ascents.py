@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,9 @@ from modules.contracts import ConfigError, DataError, check_range
 from modules.contracts.pixels import to_uint8
 from modules.insight.ascent import Basis, OpenReLUs, OptimizedImage, OptimizedNoise, ascend, descend, total_variation
 from tasks import Task
+
+Score = Callable[[Tensor], Tensor]
+"""Images (B, C, H, W) in 0..1 to scores (B,), one for each of them."""
 
 OPEN = 4  # a fourth of the steps begin with open ReLUs
 
@@ -72,21 +76,33 @@ class Climbed(NamedTuple):
     scores: list[float]
 
 
-def start(subject: Subject, count: int, settings: Ascent, generator: Task | None) -> nn.Module:
-    """Images to be optimized, as large as those of the data: by their own parameters or by a generator's noise."""
+def start(
+    subject: Subject, score: Score, count: int, settings: Ascent, generator: Task | None
+) -> tuple[nn.Module, list[str]]:
+    """Images to be optimized, as large as those of the data: by their own parameters or by a generator's noise.
+
+    Of a conditional generator each image has the class whose score is highest at the start.
+
+    Returns:
+        The images, and for each the end of its caption: the class that it is made as.
+    """
     shape = (count, *subject.images.shape[1:])
     if generator is None:
         image = OptimizedImage(shape, settings.basis, settings.decorrelate, seed=settings.seed)
-        return image.to(subject.task.device)
+        return image.to(subject.task.device), [""] * count
     made: Any = generator
     network = (made.averaged or made.generator).eval()
-    label = torch.arange(count) % len(made.classes or "-") if made.condition else None
 
-    def generate(noise: Tensor) -> Tensor:
+    def generate(noise: Tensor, label: Tensor | None) -> Tensor:
         return interpolate(network(noise, label).float(), shape[-2:], mode="bilinear", antialias=True)
 
     noise = torch.randn(count, made.latent, generator=torch.Generator().manual_seed(settings.seed))
-    return OptimizedNoise(generate, noise)
+    if not made.condition:
+        return OptimizedNoise(partial(generate, label=None), noise), [""] * count
+    images = [OptimizedNoise(partial(generate, label=torch.full((count,), i)), noise) for i in range(len(made.classes))]
+    with torch.no_grad():
+        label = torch.stack([score(image()).cpu() for image in images]).argmax(0)
+    return OptimizedNoise(partial(generate, label=label), noise), [f" (as {made.classes[i]})" for i in label.tolist()]
 
 
 def to_arrays(images: Tensor) -> list[np.ndarray]:
@@ -98,11 +114,17 @@ def to_arrays(images: Tensor) -> list[np.ndarray]:
 def by_class(subject: Subject, names: Sequence[str], settings: Ascent, generator: Task | None) -> Climbed:
     """Gradient ascent on the score of classes, an image each."""
     classes = [subject.class_index(name) for name in names]
-    image = start(subject, len(classes), settings, generator)
+
+    def score(x: Tensor) -> Tensor:
+        return subject.class_score(subject.enter(x), classes)
+
+    image, ends = start(subject, score, len(classes), settings, generator)
     before = subject.reached(subject.enter(image().detach()), classes)
-    images, scores = settings.climb(image, lambda x: subject.class_score(subject.enter(x), classes))
+    images, scores = settings.climb(image, score)
     after = subject.reached(subject.enter(images), classes)
-    words = [f"{new} (before: {old.rpartition(' ')[2]})" for new, old in zip(after, before, strict=True)]
+    words = [
+        f"{new} (before: {old.rpartition(' ')[2]}){end}" for new, old, end in zip(after, before, ends, strict=True)
+    ]
     return Climbed(to_arrays(images), [subject.classes[label] for label in classes], words, scores)
 
 
@@ -124,17 +146,18 @@ def by_direction(
         settings: of the ascent.
         generator: its noise is optimized in place of pixels; null without.
     """
-    image = start(subject, len(directions), settings, generator)
 
     def score(x: Tensor) -> Tensor:
         return (run(subject.enter(x)).mean((2, 3)) * directions).sum(1)
 
+    image, ends = start(subject, score, len(directions), settings, generator)
     with torch.no_grad():
         before = score(image())
     images, scores = settings.climb(image, score)
     with torch.no_grad():
         after = score(images)
-    words = [f"{new:.2f} (before: {old:.2f})" for new, old in zip(after.tolist(), before.tolist(), strict=True)]
+    pairs = zip(after.tolist(), before.tolist(), ends, strict=True)
+    words = [f"{new:.3g} (before: {old:.3g}){end}" for new, old, end in pairs]
     return Climbed(to_arrays(images), list(names), words, scores)
 
 

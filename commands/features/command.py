@@ -113,6 +113,7 @@ class Work:
     def __init__(self, subject: Subject, own: Namespace, settings: Ascent, generator: Any, folder: Path):
         self.subject, self.own, self.settings, self.generator = subject, own, settings, generator
         self.folder, self.report, self.drawn = folder, {"layer": own.layer}, []
+        self.layer = subject.said(own.layer)
         self.images = arrays(subject.images)
         self.how = "a generator's noise" if generator else f"{own.basis}, {own.steps} steps"
         name = type(subject.task).__name__
@@ -126,14 +127,14 @@ class Work:
         units = one_hot(torch.tensor(channels), width).float()
         names = [f"channel {channel}" for channel in channels]
         climbed = ascents.by_direction(subject, run, units, names, self.settings, self.generator)
-        title = f"Layer {self.own.layer}: gradient ascent ({self.how}), then the patches that activate a channel most"
+        title = f"{self.layer}: gradient ascent ({self.how}), then the patches that activate a channel most"
         self.draw("channels", drawing.channels(climbed, top, self.images, title))
-        self.say(f"layer {self.own.layer}: {width} channels, {dead} of them dead on these images; shown: {channels}")
+        self.say(f"{self.layer}: {width} channels, {dead} of them dead on these images; shown: {channels}")
         self.report["channels"] = {channel: [patch._asdict() for patch in one] for channel, one in top.items()}
         self.report["dead"] = dead
         if direction is not None:
             along = ascents.by_direction(subject, run, direction, [self.own.direction], self.settings, self.generator)
-            self.draw("direction", drawing.classes(along, f"Layer {self.own.layer}: gradient ascent on a direction"))
+            self.draw("direction", drawing.classes(along, f"{self.layer}: gradient ascent on a direction"))
             self.say(f"direction {self.own.direction}: {along.captions[0]}")
 
     def classes(self, names: list[str]) -> None:

@@ -26,7 +26,7 @@ def channels(
         for patch in found:
             shown.append(fitted(cut_out(images[patch.index], patch), SIDE))
             left, top, right, bottom = patch.box
-            captions.append(f"{patch.value:.2f}\n{right - left} x {bottom - top} at {left}, {top}")
+            captions.append(f"{patch.value:.3g}\n{right - left} x {bottom - top} at {left}, {top}")
     columns = (climbed is not None) + max((len(found) for found in patches.values()), default=1)
     return grid(shown, captions, title, columns=columns)
 

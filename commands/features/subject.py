@@ -92,6 +92,16 @@ class Subject:
             self.task.discriminator.features(x)
         return [as_map(one, len(x)) for one in found.values()]
 
+    @property
+    def num_levels(self) -> int:
+        """Number of levels of the network."""
+        with torch.no_grad():
+            return len(self.levels(self.enter(self.images[:1])))
+
+    def said(self, name: str) -> str:
+        """Name of a layer in words; the number of a level counts from the shallowest."""
+        return f"Level {int(name) % self.num_levels}" if name.lstrip("-").isdecimal() else f"Layer {name}"
+
     def layer(self, name: str) -> Callable[[Tensor], Tensor]:
         """Function from the network's input to the maps (B, C, h, w) of a layer.
 
@@ -102,9 +112,7 @@ class Subject:
             ConfigError: there is none, it is not in the network, or gives no maps.
         """
         if name.lstrip("-").isdecimal():
-            x = self.enter(self.images[:1])
-            with torch.no_grad():
-                levels = len(self.levels(x))
+            levels = self.num_levels
             if not -levels <= int(name) < levels:
                 raise ConfigError(f"--layer is {name}, but the network has {levels} levels: 0 to {levels - 1}, or -1")
             return lambda x: self.levels(x)[int(name)]
@@ -167,9 +175,8 @@ class Subject:
         task: Any = self.task
         if isinstance(task, SemanticSegmentation):
             found = task(x).argmax(1)
-            return [
-                f"{(one == label).float().mean():.0%} of the pixels" for one, label in zip(found, classes, strict=True)
-            ]
+            shares = [(one == label).float().mean() for one, label in zip(found, classes, strict=True)]
+            return [f"share of pixels {share:.0%}" for share in shares]
         if isinstance(task, Classification | Video):
             scores = task.predict_step(self._batch(x), 0)["scores"]
             return [f"probability {one[label]:.1%}" for one, label in zip(scores, classes, strict=True)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from commands.export.runtime import BATCH, OnnxModel
-from datamodules.images.unlabeled_images import decoded
+from datamodules.image_files import decoded
 from datamodules.inspection import MAX_PIXELS
 from modules.contracts import DataError
 

@@ -1,8 +1,9 @@
 """Base of the image data modules (classification, self-supervised views): multi-crop views and augmentation."""
 
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from itertools import chain
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import albumentations as A
 import numpy as np
@@ -16,11 +17,13 @@ from datamodules.base import Purpose, Split
 from datamodules.cache import cached_tensors, digest
 from datamodules.image_files import ImageFilesData
 from datamodules.images.on_device import DeviceViews, Resident
+from datamodules.inspection import MAX_PIXELS
 from datamodules.letterbox import Letterbox
 from datamodules.sampler import EpochSampler
 from datamodules.samples import ImageDataset, LetterboxedImages
 from datamodules.setting_roles import Role
-from modules.contracts import Batch, ConfigError
+from datamodules.source import Arrays
+from modules.contracts import Batch, ConfigError, DataError
 from modules.contracts.preprocessing import Preprocessing
 
 
@@ -126,6 +129,28 @@ class ImageDataModule(ImageFilesData):
             return self.on_device.dataset(source, indices, train, seed, skip)
         pipelines = [*chain(*self.pipelines)] if train else self.pipelines[0]
         return ImageDataset(source, indices, pipelines, seed, skip)
+
+    def sample(self, image: bytes | np.ndarray, name: str = "image", max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
+        """The sample that `predict` makes of an image; `collate` makes a batch of several.
+
+        Images of more than 8 bits are scaled by `value_range`, or by their own values where it is null.
+
+        Args:
+            image: the content of an image file, or uint8 RGB (H, W, 3).
+            name: its id, also for messages.
+            max_pixels: of the file, beside the setting; larger ones are not decoded.
+
+        Raises:
+            DataError: no image, a damaged one, or too large.
+        """
+        if isinstance(image, bytes):
+            image = self.decoded(image, name, max_pixels)
+        elif image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise DataError(f"{name} is {image.dtype} {image.shape}, but an image is uint8 RGB (H, W, 3)")
+        one = copy(self)
+        one.splits = {"train": (Arrays(image[None], None, name), np.zeros(1, np.int64))}
+        samples: Any = one.dataset("train", "evaluate" if self.letterbox else "plain")
+        return samples[(0, 0)] | {"id": name}
 
     def class_mask(self, sample: str, name: str) -> np.ndarray | None:
         """Pixels that show a class in a sample, bool (H, W) as the network sees it; null where the data does not know.

@@ -1,23 +1,18 @@
 """A plain folder of images."""
 
 import os
-from collections.abc import Sequence
-from copy import copy
-from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from datamodules.base import Split
-from datamodules.decoding import Span, decode_image
-from datamodules.depth import find_span
 from datamodules.finding import SUFFIXES, count_suffixes, find_images, left_out
 from datamodules.images.image_data import ImageDataModule
-from datamodules.inspection import MAX_PIXELS, inspect_content
+from datamodules.inspection import MAX_PIXELS
 from datamodules.letterbox import as_target_size
 from datamodules.setting_roles import Role
-from datamodules.source import Arrays, Files
+from datamodules.source import Files
 from modules.contracts import ConfigError, DataError
 
 
@@ -56,28 +51,8 @@ class UnlabeledImages(ImageDataModule):
             raise ConfigError(f"data.image_size is {asked}, but this task sees squares: give the side of one")
 
     def sample(self, image: bytes | np.ndarray, name: str = "image", max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
-        """The sample that `predict` makes of an image; `collate` makes a batch of several.
-
-        Images of more than 8 bits are scaled by `value_range`, or by their own values where it is null.
-
-        Args:
-            image: the content of an image file, or uint8 RGB (H, W, 3).
-            name: its id, also for messages.
-            max_pixels: of the file, beside the setting; larger ones are not decoded.
-
-        Raises:
-            DataError: no image, a damaged one, or too large.
-        """
         self.check_size()
-        if isinstance(image, bytes):
-            limit = min(max_pixels, self.max_pixels)
-            image = decoded(image, name, limit, self.value_range, self.trained_depths)
-        elif image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-            raise DataError(f"{name} is {image.dtype} {image.shape}, but an image is uint8 RGB (H, W, 3)")
-        one = copy(self)
-        one.splits = {"train": (Arrays(image[None], None, name), np.zeros(1, np.int64))}
-        samples: Any = one.dataset("train", "evaluate" if self.letterbox else "plain")
-        return samples[(0, 0)] | {"id": name}
+        return super().sample(image, name, max_pixels)
 
     def sources(self) -> dict[Split, Files]:
         if not self.root.is_dir():
@@ -91,23 +66,3 @@ class UnlabeledImages(ImageDataModule):
 
     def passed_over(self) -> list[Path]:
         return left_out(self.root, SUFFIXES)
-
-
-def decoded(
-    content: bytes, name: str, max_pixels: int, value_range: Span | None = None, trained_depths: Sequence[str] = ()
-) -> np.ndarray:
-    """An image file's content as uint8 RGB (H, W, 3), inspected as files are before they are decoded.
-
-    Args:
-        content: of the file.
-        name: for messages.
-        max_pixels: larger images are not decoded.
-        value_range, trained_depths: as of `find_span`.
-
-    Raises:
-        DataError: no image, a damaged one, or too large.
-    """
-    found = inspect_content(BytesIO(content), max_pixels)
-    if found.problem:
-        raise DataError(f"{name} {found.problem}")
-    return decode_image(content, name, find_span([found], value_range, trained_depths)[0])

@@ -34,6 +34,13 @@ class Region(NamedTuple):
     pixels: Tensor
 
 
+class Reference(NamedTuple):
+    """An image that another is compared with: its `features` (D,), and its `name`."""
+
+    features: Tensor
+    name: str
+
+
 class Word(NamedTuple):
     """A word of a text: its tokens are those of `tokens` in [start, end), given the ones before."""
 
@@ -67,6 +74,28 @@ def number(wanted: str, count: int, what: str) -> int:
         there = f"0 to {count - 1}" if count else "of which there are none here"
         raise ConfigError(f"--target is {wanted!r}, but must be the number of {what}: {there}")
     return int(wanted)
+
+
+def find_references(features: Tensor, names: Sequence[str], wanted: str | None) -> list[Reference | None]:
+    """For each of B images another one to compare it with.
+
+    Args:
+        features: (B, D).
+        names: B of them.
+        wanted: number of an image, which is compared with all others and is null itself; null is the next one.
+
+    Raises:
+        ConfigError: no such image, or none beside it.
+    """
+    references = [Reference(*one) for one in zip(features, names, strict=True)]
+    if wanted is not None:
+        row = number(wanted, len(names), "a sample to compare with, or an image file")
+        return [None if i == row else references[row] for i in range(len(names))]
+    if len(references) < 2:
+        raise ConfigError(
+            f"the features of {names[0]} have none to be compared with: raise --count, or give a --target"
+        )
+    return [*references[1:], references[0]]
 
 
 def class_score(logits: Tensor, targets: Sequence[int]) -> Tensor:

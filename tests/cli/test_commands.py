@@ -15,7 +15,8 @@ from commands.checkpoints import resolve_weights
 from modules.metrics.bootstrap import load
 from modules.training.precision import Hardware
 from tests.helpers.commands import results, values
-from tests.helpers.errors import line_naming
+from tests.helpers.errors import line_naming, sentence
+from tests.helpers.explained import assert_explains, assert_has_features
 from tests.helpers.files import rows
 from tests.helpers.predicted import assert_predicts_the_same
 
@@ -29,6 +30,9 @@ SINGLE = {"captioning", "classification", "colorization", "detection", "instance
 SINGLE |= {"masked_patches", "semantic_segmentation", "translation", "video"}  # all metrics follow from single items
 SERVED = {"captioning", "classification", "detection", "gan", "instance_segmentation", "semantic_segmentation"}
 SERVED |= {"simclr", "translation", "video"}  # one of each kind of samples and predictions
+FOUND = "--model.head.score_threshold 0 --model.head.proposals 10 --model.head.detections 3".split()
+EXPLAINED = {"detection": FOUND, "instance_segmentation": FOUND, "simclr": ["--target", "own/0.png"]}
+EXPLAINED |= {"translation": ["--model.search.min_length", "2"]}  # a trial's own sentences are empty
 OWN = {"jigsaw": ["--data.image_size", "64"], "captioning": SHORT}  # jigsaw's tiles are parts of the image
 
 
@@ -71,8 +75,14 @@ def test_every_yaml_fits_validates_tests_and_predicts(graft, path, short_scores,
         assert_predicts_the_same(graft, run, Path("own"))
         typed = ["--data.batch_size", "4", "--lanczos_steps", "1", "--run_dir", "inspected"]
         assert graft("inspect", "--ckpt_path", str(run), *typed)[0] == 0
-        typed = ["--num_images", "6", "--num_patches", "2", "--channels", "2", "--steps", "2", "--run_dir", "features"]
-        assert graft("features", "--ckpt_path", str(run), *typed)[0] == (2 if path.stem == "translation" else 0)
+        said = assert_explains(graft, run, path.stem, EXPLAINED.get(path.stem, []))
+        assert_has_features(graft, run, path.stem)
+        if path.stem == "simclr":
+            assert said == ["similarity to own/0.png"] * 2
+            for code, target in ((2, "nowhere.png"), (1, "own")):
+                found, error = graft("explain", "--ckpt_path", str(run), "--target", target)
+                assert found == code
+                sentence(error, "--target", target)
 
 
 def check_intervals(run: Path, task: str) -> None:

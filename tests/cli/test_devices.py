@@ -16,7 +16,7 @@ import pytest
 import torch
 import wandb
 
-from tests.helpers.commands import ROOT, command_line, environment, values
+from tests.helpers.commands import EXPLANATIONS, ROOT, command_line, environment, values
 from tests.helpers.forks import forked
 from tests.helpers.wandb_records import Logged
 
@@ -95,6 +95,7 @@ def test_two_processes_equal_one(graft, tmp_path, task):
     typed = ["fit", "--config", f"tasks/{task}.yaml", *TYPED, *head, *sgd]
     assert graft(*typed, "--data.batch_size", "16", "--run_dir", "one")[0] == 0
     two = [*typed, "--data.batch_size", "8", "--run_dir", "two"]
+    two += EXPLANATIONS if task == "classification" else []  # which leave the training as it is
     mode = "offline" if task == "classification" else "disabled"
     wandb.teardown()  # forks cannot share its process
     assert forked(strict(command_line(two, wandb=mode)), tmp_path, processes=2) == [0, 0]
@@ -109,6 +110,7 @@ def test_two_processes_equal_one(graft, tmp_path, task):
         if one[key].is_floating_point() and "metrics" not in key:
             torch.testing.assert_close(two[key], one[key], atol=1e-5, rtol=1e-4)
     if task == "classification":
+        assert Path("two/figures/explanations.png").exists() and not Path("one/figures/explanations.png").exists()
         files = [sorted((Path(r) / "predictions" / "test.csv").read_text().splitlines()) for r in ("one", "two")]
         assert [line.split(",")[0] for line in files[0]] == [line.split(",")[0] for line in files[1]]  # each image once
 

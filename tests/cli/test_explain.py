@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from callbacks import explanations
 from tests.helpers.commands import TINY
 
 
@@ -49,10 +50,13 @@ def test_an_exported_file_is_explained_by_its_scores(graft, refused, exported):
     assert "test/occlusion_deletion_below_random" in rows and "test/occlusion_randomized" not in rows
 
 
-def test_validation_samples_are_explained_during_training(graft, refused):
+def test_validation_samples_are_explained_during_training(graft, refused, monkeypatch):
     fit = ["fit", "--config", "tasks/classification.yaml", *TINY, "--run_dir", "run"]
     own = ["--trainer.callbacks+=Explanations", "--trainer.callbacks.samples", "2", "--trainer.callbacks.method"]
     refused(2, [*fit, *own, "[gradcan]"], "Explanations.method", "'gradcam'")
     refused(2, [*fit, *own, "[rollout]"], "rollout", "test_resnet")
-    assert graft(*fit, *own, "[gradcam]") == (0, "")
+    titles, draws = [], explanations.summary
+    monkeypatch.setattr(explanations, "summary", lambda *typed: titles.append(typed[3]) or draws(*typed))
+    assert graft(*fit, *own, "[gradcam]", "--trainer.max_steps", "3") == (0, "")
     assert Path("run/figures/explanations.png").exists()
+    assert [title.rpartition("samples ")[2] for title in titles] == ["before training", "after 0 epochs, 3 steps"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers.commands import ROOT, command_line, measured, run, state, stopped, whole_and_killed
+from tests.helpers.commands import EXPLANATIONS, ROOT, command_line, measured, run, state, stopped, whole_and_killed
 from tests.helpers.forks import forked
 
 SMALL = "--data.train 96 --data.val 16 --data.test 16 --data.batch_size 12 --data.image_size 32".split()
@@ -14,7 +14,8 @@ SMALL += "--trainer.max_epochs 3 --trainer.log_every_n_steps 1 --checkpoint.ever
 FEWER = ["--data.train", "48"]
 RANDOM = {
     "classification": "--model.head.dropout 0.2 --model.mixup 0.5 --model.drop_path 0.1 --model.ema_decay 0.9 "
-    "--model.adversarial pgd --model.adversarial_steps 1".split(),
+    "--model.adversarial pgd --model.adversarial_steps 1".split()
+    + EXPLANATIONS,
     "classification, auxiliary": "--model.backbone inception_v1 --model.aux_loss_weight 0.3".split(),  # with dropout
     "simclr": [],
     "autoencoder": "--model.noise 0.2".split(),  # and codes that are drawn

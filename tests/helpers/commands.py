@@ -21,6 +21,10 @@ TINY = "--data.train 40 --data.val 20 --data.test 20 --data.batch_size 10 --data
 TINY += "--trainer.max_epochs 1 --figures.samples 1 --trainer.precision 32".split()
 """A run of seconds on the built-in images; the first six words are the sizes of the splits."""
 
+EXPLANATIONS = "--trainer.callbacks+=Explanations --trainer.callbacks.samples 2 --trainer.callbacks.every 1".split()
+EXPLANATIONS += ["--trainer.callbacks.method", "[saliency]"]
+"""Attribution maps of two samples after each epoch."""
+
 KILL = """
 import os, signal, sys
 from callbacks import TerminateOnNaN

@@ -5,11 +5,13 @@ from functools import partial
 import pytest
 import torch
 
+from modules.contracts import ConfigError
 from modules.heads.detection import FCOS, FasterRCNN
 from modules.insight.layers import differentiable, gradients, leaf
 from modules.insight.methods import METHODS, Options
 from modules.insight.subject import Subject
 from tasks import GAN, AutoEncoder, Classification, Detection, SemanticSegmentation, SimCLR, Task, Video
+from tests.helpers.errors import refuses
 
 NAMED = {"backbone": "test_resnet", "classes": ["a", "b", "c"]}
 INSIDE = torch.tensor([[64, 64], [48, 60]])
@@ -33,6 +35,20 @@ def seen(task: Task) -> dict:
     if isinstance(task, Video):
         return {"video": task.normalized(image[:, :, None].expand(-1, -1, 4, -1, -1))}
     return {"image": task.normalized(image), "inside": INSIDE}
+
+
+def test_features_are_compared_with_the_image_of_a_file_a_sample_or_the_next_one():
+    task, batch = TASKS["contrastive"]().eval(), {"image": torch.randn(3, 3, 64, 64), "id": ["a", "b", "c"]}
+    with torch.no_grad():
+        assert [one.name for one in task.targets(batch)] == ["b", "c", "a"]
+        first, second, third = task.targets(batch, "1")
+        given = task.targets(batch | {"reference": batch["image"][1:2].expand(3, -1, -1, -1)}, "b.png")
+        scores = task.target_score(batch, given)
+    assert second is None and first.name == third.name == "b"  # which is not compared with itself
+    assert [one.name for one in given] == ["b.png"] * 3 and torch.allclose(given[0].features, first.features, atol=1e-5)
+    assert scores[1].item() == pytest.approx(1, abs=1e-5) and scores[0] < 0.9999
+    with refuses(ConfigError, "--target", "3"):
+        task.targets(batch, "3")
 
 
 @pytest.mark.parametrize("name", TASKS)
