@@ -16,6 +16,7 @@ from modules.contracts.preprocessing import Preprocessing
 from modules.decoding.tta import TTA
 from modules.export import Graph, preprocess_for
 from modules.export.nms import suppress, suppress_by_torchvision
+from modules.export.regions import proposed
 from modules.heads.detection import FCOS, SSD, FasterRCNN, MaskRCNN, RetinaNet, SingleObject
 from modules.necks import FPN, NoNeck
 from tasks import Detection, InstanceSegmentation
@@ -88,6 +89,22 @@ def test_a_graph_finds_what_pytorch_finds(case):
     graph = task.graphs(preprocess_for(Preprocessing("letterbox", (128, 128))))["model"]
     with torch.inference_mode():
         agree(task, graph, lambda batch: graph.module(torch.from_numpy(batch)))
+
+
+@pytest.mark.parametrize(("higher", "lower"), [(25, 20), (-110, -120)])
+def test_proposals_keep_the_order_of_logits_whose_sigmoids_are_equal(higher, lower, monkeypatch):
+    assert torch.tensor([higher]).sigmoid() == torch.tensor([lower]).sigmoid()
+    rpn = detector(*CASES["faster_rcnn"]).head.rpn
+    maps, deltas, logits = (
+        [torch.full((1, channels, side, side), value) for side in (16, 8, 4, 2)]
+        for channels, value in ((64, 0.0), (12, 0.0), (3, -torch.inf))
+    )
+    logits[0][0, 0, 8, 8], logits[1][0, 0, 4, 4] = lower, higher
+    monkeypatch.setattr(rpn.head, "forward", lambda maps: (logits, deltas))
+    boxes, ranks = proposed(rpn, maps, torch.tensor([128.0, 128.0]))
+    assert (ranks > 0).tolist() == [[True] * 2 + [False] * 58]
+    wide = (boxes[0, :2, 2] - boxes[0, :2, 0]).tolist()
+    assert wide[0] > wide[1]  # anchors of the coarser map, whose logit is higher, are larger
 
 
 @pytest.mark.slow
