@@ -46,9 +46,9 @@ from modules.contracts import ConfigError
 
 
 class CLI(LightningCLI):
-    """LightningCLI plus the run directory, class names from data to model, and checkpoints that keep their place."""
+    """LightningCLI plus the run directory, links from data to model, and checkpoints; trusts code in `named` too."""
 
-    def __init__(self, argv: list[str]):
+    def __init__(self, argv: list[str], named: tuple[str, ...] = ()):
         self.name, self.typed = run_name(argv), argv
         if parse_known(argv).ckpt_path == "auto":
             argv = resume_or_start(argv, self.name)
@@ -58,7 +58,7 @@ class CLI(LightningCLI):
             argv = [*without(argv, "--ckpt_path"), "--ckpt_path", str(self.trained.path)]
         if self.trained:
             self.name = self.trained.name
-            more = [settings_for(self.trained, argv)] if argv[0] != "fit" else []
+            more = [settings_for(self.trained, argv, named)] if argv[0] != "fit" else []
         sys.argv[1:] = argv  # for the processes of the other devices
         self.help = bool({"-h", "--help"} & set(argv))  # for the classes at hand, with the values of the YAML
         self.argv = [argv[0], "--help"] if self.help else configs_first(argv, *more)

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import yaml
 
 from commands.arguments import find_config, parse_known, read_yaml, run_name, without
 from commands.overview import program
+from commands.trained import typed_texts
 from datamodules import DataModule
 from datamodules.base import Split
 from datamodules.setting_roles import roles_of
 from modules.contracts import ConfigError
 from modules.export import check_exportable
+from modules.training.trusted import OWN as OWN_CODE
 from tasks import Detection, Task
 
 OWN = {
@@ -51,8 +54,9 @@ def _after_fit(argv: list[str], folder: Path, task: Task, data: DataModule) -> l
     link = folder.parent / "latest"
     run = str(link if link.exists() and link.resolve() == folder.resolve() else folder)
     if task.pretraining:
-        return [("evaluate features", ["evaluate", "--ckpt_path", run]), *_fine_tune(argv, run, task, data)]
-    trained = [*_configs(argv), "--ckpt_path", run]
+        evaluate = ["evaluate", *_naming_code(argv, [], run), "--ckpt_path", run]
+        return [("evaluate features", evaluate), *_fine_tune(argv, run, task, data)]
+    trained = [*_naming_code(argv, _configs(argv), run), "--ckpt_path", run]
     command = next((command for split, command in EVALUATE.items() if data.has(split)), None)
     again = [(f"{command} again", [command, *trained])] if command else []
     exported = [("export", ["export", *trained])] if _has_export(task) else []
@@ -114,6 +118,15 @@ def _fine_tune(argv: list[str], run: str, task: Task, data: DataModule) -> list[
 
 def _configs(argv: list[str]) -> list[str]:
     return [word for path in parse_known(argv).config for word in ("--config", path)]
+
+
+def _naming_code(argv: list[str], configs: list[str], run: str) -> list[str]:
+    """The --config options; that of the run alone where they do not name all code from elsewhere that was typed."""
+    for text in typed_texts(argv) - typed_texts(configs):
+        module, _, name = text.rpartition(".")
+        if hasattr(sys.modules.get(module), name) and module.partition(".")[0] not in (*OWN_CODE, "torch", "timm"):
+            return ["--config", str(Path(run) / "config.yaml")]
+    return configs
 
 
 def _yaml(task: Task) -> str:

@@ -63,21 +63,22 @@ class Predictor:
         self.conditions = self.classes if getattr(self.task, "condition", None) else None
 
     @classmethod
-    def load(cls, ckpt_path: str | Path, *settings: str) -> "Predictor":
+    def load(cls, ckpt_path: str | Path, *settings: str, named: tuple[str, ...] = ()) -> "Predictor":
         """A trained task with the preprocessing of its data module, as `predict` sets them up.
 
         Args:
             ckpt_path: a .ckpt file, a run directory or `latest`.
             settings: of `predict` as typed: "--model.tta.flip", "true", "--trainer.accelerator", "cpu", ...
+            named: other arguments of the user's, whose code is trusted too.
 
         Raises:
             ConfigError: a setting does not go with the checkpoint.
             DataError: there is no checkpoint, or a damaged one.
         """
         argv = ["predict", *settings, "--ckpt_path", str(ckpt_path)]
-        kind = _kind(argv)
+        kind = _kind(argv, named)
         root = [] if kind == "noise" else ["--data.root", "-" if kind == "text" else "."]
-        parts: Any = parts_of([*argv, "--data", KINDS[kind].__name__, *root])
+        parts: Any = parts_of([*argv, "--data", KINDS[kind].__name__, *root], named)
         given = parts.settings.trainer
         trainer = idle_trainer(given.accelerator, given.precision, parts.checkpoint)
         trainer.ready_to_predict(parts.model, parts.datamodule, parts.checkpoint)
@@ -191,11 +192,11 @@ class Predictor:
         return noise, (number or 0) % len(classes or "-") if label is None else classes.index(label)
 
 
-def parts_of(argv: list[str]) -> CLI:
-    """Task and data of a command that is given by its arguments, built but not run."""
+def parts_of(argv: list[str], named: tuple[str, ...] = ()) -> CLI:
+    """Task and data of a command that is given by its arguments, built but not run; `named` as of `CLI`."""
     before = sys.argv[:]
     try:
-        return _Parts(argv)
+        return _Parts(argv, named)
     finally:
         sys.argv[:] = before  # which the command line has replaced
 
@@ -210,10 +211,10 @@ class _Parts(CLI):
         """Do nothing."""
 
 
-def _kind(argv: list[str]) -> str:
+def _kind(argv: list[str], named: tuple[str, ...]) -> str:
     """Kind of the samples that the task of a checkpoint predicts."""
     trained = read_trained(argv, run_name(argv))
-    settings_for(trained, argv)  # refuses code that nobody named, before it is imported
+    settings_for(trained, argv, named)  # refuses code that nobody named, before it is imported
     path = trained.settings["model"].get("class_path", "")
     try:
         task = find_class(path, Part(Task)).base

@@ -118,8 +118,13 @@ def unrestorable(error: BaseException, path: Path | None) -> DataError | None:
     return DataError(f"{path} cannot be restored ({said}): take another checkpoint of the run")
 
 
-def settings_for(trained: Trained, argv: list[str]) -> str:
+def settings_for(trained: Trained, argv: list[str], named: tuple[str, ...] = ()) -> str:
     """The settings that a checkpoint hands on to a command other than `fit`, as YAML.
+
+    Args:
+        trained: the checkpoint.
+        argv: the arguments.
+        named: others of the user's, whose code is trusted too.
 
     Raises:
         ConfigError: options that cannot go with a checkpoint, or settings that name code which was not typed.
@@ -130,7 +135,7 @@ def settings_for(trained: Trained, argv: list[str]) -> str:
     if command == "predict" and (few := {"label_fraction", "num_labels", "val_split"} & typed_data(argv)[1]):
         name = min(few)
         raise ConfigError(f"data.{name} is about training, but predict takes every sample: leave --data.{name} out")
-    check_trusted(trained.settings, trained.path, typed_texts(argv))
+    check_trusted(trained.settings, trained.path, typed_texts([*argv, *named]))
     model, data = trained.settings["model"], handed_on(trained.settings["data"], argv)
     if "weights" in (known := model.get("init_args", {})):
         model = model | {"init_args": known | {"weights": None}}  # the checkpoint holds them

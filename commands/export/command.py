@@ -198,7 +198,7 @@ class Export(CLI):
         path, size = paths[0], sum(one.stat().st_size for one in paths)
         is_torch, threads = self.options.format == "pt2", torch.get_num_threads()
         theirs = torch_file.TorchModel(path) if is_torch else OnnxModel(path, threads)
-        predictor = Predictor.load(self.file, *self._inference(), *FLOAT32)
+        predictor = Predictor.load(self.file, *self._inference(), *FLOAT32, named=tuple(self.typed))
         ours: Predict = features_of(predictor) if self.options.features else answers_of(predictor, self.kind)
         tolerance, weights = TOLERANCES[self.precision], sum(one.nbytes for one in self.model.state_dict().values())
         names = "PyTorch", self.options.format

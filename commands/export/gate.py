@@ -31,7 +31,9 @@ TOGETHER = 8
 SCALES = ((1.5, 1.1), (0.7, 1.3), (2.0, 2.0), (0.9, 0.5), (1.1, 2.3), (0.5, 0.5), (3.3, 1.0), (1.0, 1.7))
 """Factors of height and width by which some images are compared once more."""
 TIMED = 20
-"""Runs by which latency is measured, of a sample each."""
+"""Runs by which latency is measured, of a sample each, at most."""
+LEAST_TIMED, SECONDS = 5, 4.0
+"""Runs, at least, and seconds after which there are no more: a large detector takes seconds for an image."""
 ORDER: tuple[Split, ...] = ("test", "val", "train")
 OFF: dict[str, Any] = dict.fromkeys(
     ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
@@ -225,8 +227,10 @@ def latency(predict: Predict, samples: Sequence[Any]) -> float:
     """Median time in milliseconds of a sample alone, after a first one."""
     timed = [samples[i % len(samples)] for i in range(TIMED)]
     predict(timed[:1])
-    times = []
+    times: list[float] = []
     for sample in timed:
+        if len(times) >= LEAST_TIMED and sum(times) > SECONDS:
+            break
         start = time.perf_counter()
         predict([sample])
         times.append(time.perf_counter() - start)

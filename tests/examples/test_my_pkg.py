@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from commands.plugins import load_plugins
+from commands.predictor import Predictor
 from modules.contracts import ConfigError
 from tests.helpers.commands import ROOT, values
 from tests.helpers.errors import refuses
@@ -72,6 +73,40 @@ def test_a_head_and_a_plain_dataset_in_another_task(graft, here):
     settings = yaml.safe_load((here / "run" / "config.yaml").read_text())
     assert settings["model"]["init_args"]["classes"] == ["upright", "level"]
     graft("validate", "--ckpt_path", "run", "--run_dir", "validated")
+
+
+HEADS = """
+from my_pkg.head import MyHead
+from modules.contracts import Features
+from modules.heads.base import ClassificationHead
+
+def narrow(features: Features, outputs: int) -> ClassificationHead:
+    return MyHead(features, outputs, 8)
+"""
+
+
+@pytest.fixture
+def by_a_function(graft, here):
+    """A run whose head is made by a function: unlike classes, it is called only where the user names it."""
+    (here / "my_heads.py").write_text(HEADS)
+    head = "--model.head my_heads.narrow --data.test my_pkg.MyDataset --data.test.count 64"
+    data = "--data FromDataset --data.image_size 32 --data.train my_pkg.MyDataset --data.train.count 16"
+    graft("fit", "--model", "Classification", *data.split(), *SMALL, *head.split(), "--run_dir", "run")
+    yield here / "run"
+    del sys.modules["my_heads"]
+
+
+def test_a_function_is_trusted_where_it_is_named_as_the_next_commands_do(capsys, by_a_function):
+    assert " export --config run/config.yaml --ckpt_path run\n" in capsys.readouterr().out
+    with refuses(ConfigError, "my_heads.narrow"):
+        Predictor.load(by_a_function)
+    assert Predictor.load(by_a_function, named=("--model.head", "my_heads.narrow")).classes == ["upright", "level"]
+
+
+@pytest.mark.slow
+def test_the_gate_of_an_export_trusts_what_the_export_names(graft, by_a_function):
+    graft("export", "--ckpt_path", "run", "--config", "run/config.yaml")
+    assert (by_a_function / "model.onnx").is_file()
 
 
 def install(folder: Path, module: str) -> None:
