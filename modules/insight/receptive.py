@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from modules.backbones.reach import survey
 from modules.contracts import Backbone
 
 WIDTHS = (512, 4096)  # of the trial images, in pixels
@@ -45,10 +46,11 @@ def receptive_fields(backbone: Backbone, height: int, exact: bool = False) -> li
     away does not vanish. Global attention, squeeze-and-excitation and group norm see everything.
 
     Args:
-        backbone: for images; its parameters are overwritten.
+        backbone: for images; its parameters are overwritten, and those that no map depends on are emptied.
         height: of the trial images, which the backbone must take.
         exact: it takes squares of that side only.
     """
+    _empty_unused(backbone)
     backbone, generator = backbone.double().eval(), torch.Generator().manual_seed(0)
     _randomize(backbone, generator)
     found: list[int | None] = [None] * len(backbone.features.strides)
@@ -63,6 +65,15 @@ def receptive_fields(backbone: Backbone, height: int, exact: bool = False) -> li
             if found[level] is None:
                 found[level] = _extent(cells, image, last=level == len(maps) - 1)
     return found
+
+
+@torch.no_grad()
+def _empty_unused(backbone: Backbone) -> None:
+    """Empty the parameters that no map depends on: those of AlexNet and VGG behind the maps are most of the network."""
+    used = set.union(*survey(backbone).maps)
+    for name, parameter in backbone.net.named_parameters():
+        if name not in used:
+            parameter.set_(torch.UntypedStorage())
 
 
 def _extent(cells: torch.Tensor, image: torch.Tensor, last: bool) -> int | None:
