@@ -27,7 +27,7 @@ HOUSE = Path(__file__).parents[1]
 RATIO = ">= 0.9"
 GROWTH = "<= 1.1"
 FIT = "--data.train 64 --data.val 16 --data.test 16 --data.batch_size 16 --data.workers 0 --trainer.max_epochs 1"
-FIT += " --figures.samples 1 --model.small_images false"
+FIT += " --figures.samples 1 --model.backbone resnet18 --model.small_images false"
 
 
 def train(folder: Path, image_size: int, options: list[str]) -> Path:
