@@ -34,7 +34,7 @@ from commands.handed_on import check_folds, typed_data
 from commands.home import expand_home
 from commands.linking import check_views, link, set_whole_images
 from commands.next_commands import command_line, next_commands
-from commands.overview import program
+from commands.overview import usage
 from commands.parser import Parser, Refused, ends_by_itself, show_values, typed_classes
 from commands.processes import Terminated, explain, finish
 from commands.resume import choose_precision, print_changes, settings_before, write_settings
@@ -74,7 +74,7 @@ class CLI(LightningCLI):
             parser_class=Parser,
             parser_kwargs={
                 argv[0]: {
-                    "usage": f"{program()} {argv[0]} --config tasks/NAME.yaml [--SETTING VALUE ...]",
+                    "usage": usage(argv[0]),
                     "description": "Settings of other classes: --model.help CLASS and --data.help CLASS.",
                 }
             },
@@ -154,7 +154,7 @@ class CLI(LightningCLI):
             raise ConfigError(f"ckpt_path {self.settings.ckpt_path} stands in a YAML: type it as --ckpt_path")
         resolve_starts(self.settings.model.init_args)
         before = settings_before(self.trained) if self.trained and self.subcommand == "fit" else {}
-        self.precision_reason = choose_precision(self.settings.trainer, before, in_words(self.exported))
+        self.precision_reason = choose_precision(self.settings.trainer, before, in_words(self.exported), self.typed)
         check_training_options(str(self.subcommand), self.settings, self.typed, self.trained, before)
         check_folds(str(self.subcommand), self.settings.data, self.trained.settings["data"] if self.trained else {})
         if before:

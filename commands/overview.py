@@ -37,6 +37,12 @@ def program() -> str:
     return f"python {shlex.quote(typed) if Path(typed).name == 'cli.py' else 'cli.py'}"
 
 
+def usage(command: str) -> str:
+    """First line of the help of a command that takes the settings of `fit`."""
+    needed = {"evaluate": "--ckpt_path RUN", "explain": "--ckpt_path RUN | --onnx FILE"}
+    return f"{program()} {command} {needed.get(command, '--config tasks/NAME.yaml')} [--SETTING VALUE ...]"
+
+
 def overview() -> str:
     """The whole screen, at most 80 columns wide."""
     start = f"{program()} fit --config tasks/simclr.yaml"

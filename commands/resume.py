@@ -1,6 +1,7 @@
 """Settings of a resumed run beside those of the run that was stopped."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ from jsonargparse import Namespace
 from lightning.pytorch.utilities import rank_zero_only
 
 from commands.arguments import flatten
+from commands.given_settings import typed_names
 from commands.trained import Trained
 from commands.yaml_text import read_settings
-from modules.contracts import DataError, writing
+from modules.contracts import ConfigError, DataError, writing
 from modules.training.precision import AUTO, choose, detect, unified
 
 
@@ -47,17 +49,28 @@ def write_settings(path: Path, command: str, text: str, settings: dict[str, Any]
     return True
 
 
-def choose_precision(trainer: Namespace, before: dict[str, Any], file: str = "") -> str:
+def choose_precision(trainer: Namespace, before: dict[str, Any], file: str = "", typed: Sequence[str] = ()) -> str:
     """Replace precision `auto` by the precision chosen here, so that config.yaml reproduces the run anywhere.
 
     Args:
         trainer: its settings, which are changed.
         before: settings of the run that is resumed, whose precision is kept; empty for others.
         file: that answers in place of the network, with its own precision; torch computes the metrics alone.
+        typed: the command as typed; `explain` computes in float32.
 
     Returns:
         The reason for the precision.
+
+    Raises:
+        ConfigError: another one is typed for a command that has its own.
     """
+    if typed[:1] == ["explain"]:
+        if "trainer.precision" in typed_names(typed) and unified(trainer.precision) not in (AUTO, "32-true", None):
+            raise ConfigError(
+                f"--trainer.precision is {trainer.precision}, but explain computes gradients in float32: leave it out"
+            )
+        trainer.precision = "32-true"
+        return "for the maps" + f"; {file}" * bool(file)
     if file:
         trainer.precision = "32-true"
         return f"for the metrics; {file}"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from modules.contracts import GREEDY, Batch, ConfigError, Prediction
 from modules.export.text import check_search
-from modules.insight.targets import Word, find_word, word_score
+from modules.insight.targets import Word, find_words, word_score
 from modules.losses.text import label_smoothed_cross_entropy
 from modules.metrics.bootstrap import Statistic, Sums
 from modules.metrics.sentence_metric import Corpus
@@ -150,9 +150,10 @@ class TextGeneration(Task):
         return stage == "val" and self.trainer.state.fn == "fit"
 
     def targets(self, batch: Batch, wanted: str | None = None) -> list[Word | None]:
-        """See `Task`: a word of the generated text; the longest one by default."""
+        """See `Task`: a word of the generated text, where it has that; the longest one by default."""
         texts = [best.tokens for best, *_ in self.search(self.decoder, self.memory(batch))]
-        return [Word(text, *find_word(self.tokenizers[-1].pieces(text), wanted)) if text else None for text in texts]
+        spans = find_words([self.tokenizers[-1].pieces(text) for text in texts], wanted)
+        return [None if span is None else Word(text, *span) for text, span in zip(texts, spans, strict=True)]
 
     def target_score(self, batch: Batch, targets: Sequence[Word]) -> Tensor:
         return word_score(self.decoder, self.memory(batch), targets)

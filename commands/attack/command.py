@@ -11,6 +11,7 @@ from commands.attack.report import write_report
 from commands.attack.victim import answer_of
 from commands.checkpoints import run_of
 from commands.evaluate import Trainer, idle_trainer
+from commands.evaluate.features import set_up_samples
 from commands.next_commands import command_line
 from commands.overview import program
 from commands.own_options import OwnOptions
@@ -133,8 +134,7 @@ def _ready(parts: Any) -> Trainer:
     """Set up data and task on their device."""
     given, data = parts.settings.trainer, parts.datamodule
     trainer = idle_trainer(given.accelerator, given.precision, parts.checkpoint)
-    data.prepare_data()
-    data.setup("test")
+    set_up_samples(data, parts.model)
     torch.set_float32_matmul_precision("highest")
     trainer.ready_to_predict(parts.model, data, parts.checkpoint)
     return trainer

@@ -12,7 +12,7 @@ from torch import Tensor
 from callbacks.collectors.chosen import arrays, shots
 from callbacks.collectors.embedding import embed
 from callbacks.summary import CONSOLE
-from datamodules import DataModule
+from datamodules import DataModule, UnlabeledImages, Videos, VideoStream
 from datamodules.base import Purpose, Split
 from modules.contracts import Batch, writing
 from tasks import Task
@@ -27,6 +27,16 @@ class Embedded(NamedTuple):
     features: Tensor
     labels: Tensor | None
     ids: list[str]
+
+
+def set_up_samples(data: DataModule, task: Task) -> None:
+    """Set up data whose samples are looked at: the splits of `test`, but all samples of files without labels.
+
+    Pretraining has learned from such files, so that it keeps to their splits.
+    """
+    unlabeled = isinstance(data, UnlabeledImages | Videos) and not isinstance(data, VideoStream)
+    data.prepare_data()
+    data.setup("predict" if unlabeled and not task.pretraining else "test")
 
 
 def embed_split(split: Split, trainer: Trainer, task: Task) -> Embedded:

@@ -1,6 +1,6 @@
 """Explanations of images and clips: maps of several methods, figures, raw maps, faithfulness."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,7 @@ from commands.explain.scores import judge
 from datamodules import DataModule
 from datamodules.images.image_data import ImageDataModule
 from modules.contracts import DataError, writing
-from modules.insight.methods import METHODS, Options, usual_methods
+from modules.insight.methods import METHODS, Options, check_used, usual_methods
 from modules.insight.subject import Subject
 from modules.insight.targets import Box, Region
 from tasks import Task
@@ -73,7 +73,11 @@ def explain_images(
     subject = Subject.of(task.target_score, samples.batch, targets, task.explained, task.attended)
     words = [said(target, task.classes, task) for target in targets]
     found = Explained(samples, targets, words, subject, {}, options, others)
-    return replace(found, maps={name: found.again(name) for name in methods or usual_methods(subject)})
+    names = methods or usual_methods(subject)
+    check_used(names, options)
+    maps = {name: found.again(name) for name in names}
+    check_finite(maps)
+    return replace(found, maps=maps)
 
 
 def show_images(trainer: Trainer, found: Explained, depths: int) -> list[Result]:
@@ -88,6 +92,16 @@ def show_images(trainer: Trainer, found: Explained, depths: int) -> list[Result]
     title = f"Faithfulness of maps, mean of {len(samples.ids)} {samples.split} samples"
     log_figure(trainer, "faithfulness", curves(measured, title))
     return measured.results(samples.split, samples.ids)
+
+
+def check_finite(maps: Mapping[str, Tensor]) -> None:
+    """Check the maps of each method.
+
+    Raises:
+        DataError: one holds nan or infinity.
+    """
+    if wrong := [name for name, one in maps.items() if not one.isfinite().all()]:
+        raise DataError(f"the maps of {wrong[0]} hold nan or infinity, as the scores do: give another --ckpt_path")
 
 
 def found_in(samples: Samples, targets: Sequence[Any]) -> tuple[Samples, list[Any]]:

@@ -17,7 +17,7 @@ from commands.explain.images import found_in, save_maps
 from commands.explain.samples import Samples
 from commands.explain.scores import Faithfulness
 from modules.insight.faithfulness import area, randomization
-from modules.insight.methods import check_methods
+from modules.insight.methods import Options, check_methods, check_used
 from modules.insight.sentences import gradient_x_embedding, piece_deletion, word_attention
 from modules.text.tokens import PAD
 
@@ -51,7 +51,9 @@ class Explained:
         return {name: self.again(name) for name in self.methods}
 
 
-def explain_sentences(task: Any, samples: Samples, methods: Sequence[str], wanted: str | None) -> Explained:
+def explain_sentences(
+    task: Any, samples: Samples, methods: Sequence[str], wanted: str | None, options: Options
+) -> Explained:
     """Check methods and target of sentences; see `Trainer.explain`."""
     task.eval()
     check_methods(methods, METHODS)
@@ -59,6 +61,7 @@ def explain_sentences(task: Any, samples: Samples, methods: Sequence[str], wante
         targets = task.targets(samples.batch, wanted)
     samples, targets = found_in(samples, targets)
     methods = methods or (METHODS if task.decoder.attends else METHODS[:1])
+    check_used(methods, options)
     return Explained(task, samples, targets, [said(one, None, task) for one in targets], methods)
 
 

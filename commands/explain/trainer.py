@@ -8,6 +8,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from callbacks.run_directory import RunDirectory
 from commands import evaluate
 from commands.evaluate.extraction import Result
+from commands.evaluate.features import set_up_samples
 from commands.explain.exported import ExportedScores
 from commands.explain.images import explain_images, show_images
 from commands.explain.samples import Samples, take
@@ -78,7 +79,7 @@ class Trainer(evaluate.Trainer):
         samples = self._samples(model, datamodule, ckpt_path, count, target)
         sentences = "source" in samples.batch
         found: Any = (
-            explain_sentences(model, samples, method, target)
+            explain_sentences(model, samples, method, target, options)
             if sentences
             else explain_images(answers, samples, method, target, options)
         )
@@ -96,8 +97,7 @@ class Trainer(evaluate.Trainer):
         if ckpt_path is not None:
             refuse_compiled(model, "explain")
         self.ready_to_predict(model, data, None if ckpt_path is None else Path(ckpt_path))
-        data.prepare_data()
-        data.setup("test")
+        set_up_samples(data, model)
         return take(data, model, count, target)
 
     def _begin(self, model: Task) -> None:

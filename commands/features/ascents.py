@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -57,6 +58,16 @@ class Ascent:
         for name in ("jitter", "blur", "variation"):
             check_range(f"--{name}", getattr(self, name))
 
+    def check_size(self, height: int, width: int) -> None:
+        """Check the settings against the size of the images.
+
+        Raises:
+            ConfigError: a shift or a blur is larger than they are.
+        """
+        side = min(height, width)
+        check_range("--jitter", self.jitter, 0, side - 1)
+        check_range("--blur", self.blur, 0, (side - 1) / 3)
+
     def climb(self, image: nn.Module, score: Callable[[Tensor], Tensor]) -> tuple[Tensor, list[float]]:
         """Images (B, C, H, W) in 0..1 at the end, and the mean score of each step."""
         how = (self.lr, self.jitter, self.blur, self.variation, self.seed)
@@ -64,7 +75,19 @@ class Ascent:
             scores = ascend(image, score, self.steps // OPEN, *how)
         scores += ascend(image, score, self.steps - self.steps // OPEN, *how)
         with torch.no_grad():
-            return image().detach(), scores
+            made = image().detach()
+        check_finite(made, f"--lr {self.lr:g} or --variation {self.variation:g} is too high")
+        return made, scores
+
+
+def check_finite(images: Tensor, why: str) -> None:
+    """Check optimized images.
+
+    Raises:
+        DataError: they have pixels that are no numbers; `why` is part of the sentence.
+    """
+    if not images.isfinite().all():
+        raise DataError(f"the images have become nan: {why}, or the weights of the checkpoint hold nan")
 
 
 class Climbed(NamedTuple):
@@ -111,9 +134,8 @@ def to_arrays(images: Tensor) -> list[np.ndarray]:
     return [np.repeat(one, 3, 2) if one.shape[2] == 1 else one for one in pixels]
 
 
-def by_class(subject: Subject, names: Sequence[str], settings: Ascent, generator: Task | None) -> Climbed:
-    """Gradient ascent on the score of classes, an image each."""
-    classes = [subject.class_index(name) for name in names]
+def by_class(subject: Subject, classes: list[int], settings: Ascent, generator: Task | None) -> Climbed:
+    """Gradient ascent on the score of classes, by their indices, an image each."""
 
     def score(x: Tensor) -> Tensor:
         return subject.class_score(subject.enter(x), classes)
@@ -171,7 +193,7 @@ def read_direction(path: str, width: int) -> Tensor:
     try:
         values = np.load(path, allow_pickle=False)
         direction = torch.from_numpy(np.asarray(values, np.float32)).flatten()
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, EOFError, ValueError, TypeError, BadZipFile) as error:
         raise DataError(f"--direction {path} cannot be read as a .npy file of numbers: {error}") from error
     if len(direction) != width or not direction.isfinite().all() or not direction.norm() > 0:
         raise ConfigError(

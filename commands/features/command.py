@@ -2,6 +2,7 @@
 
 import json
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from commands.features.depth import levels
 from commands.features.subject import Subject, generator_of
 from commands.overview import program
 from commands.own_options import OwnOptions
-from modules.contracts import ConfigError, check_range, writing
+from modules.contracts import ConfigError, DataError, check_range, writing
 from modules.insight.layers import differentiable
 
 INVERTED = 3  # images
@@ -40,7 +41,8 @@ class Options(OwnOptions):
         self.add_argument("--ckpt_path", help="a .ckpt file or a run directory")
         text = "name of a layer, such as layer3.0.conv2, or the number of a level; default the deepest level"
         self.add_argument("--layer", default="-1", help=text)
-        self.add_argument("--channels", default="6", help="3,7,12, or how many of the most selective; default 6")
+        text = "numbers with a comma, as 3,7 or 3, or how many of the most selective, as 6, the default"
+        self.add_argument("--channels", default="6", help=text)
         self.add_argument("--classes", help="names or numbers, with commas; default the first eight; none for none")
         self.add_argument("--direction", help=".npy file with a number per channel of the layer: ascent on it too")
         self.add_argument("--generator", help="run of a GAN, whose noise is optimized in place of pixels")
@@ -74,9 +76,10 @@ def features(argv: list[str]) -> None:
     run = subject.layer(own.layer)
     found = patches.peaks(subject, run)
     channels = chosen(own.channels, found)
-    classes = subject.classes[:8] if own.classes is None else own.classes.split(",") if own.classes != "none" else []
-    for name in classes:
-        subject.class_index(name)
+    names = subject.classes[:8] if own.classes is None else own.classes.split(",") if own.classes != "none" else []
+    classes = [subject.class_index(name) for name in names]
+    check_distinct("--classes", [subject.classes[label] for label in classes])
+    settings.check_size(*subject.images.shape[-2:])
     direction = ascents.read_direction(own.direction, found.values.shape[1]) if own.direction else None
     generator = generator_of(own.generator, []) if own.generator else None
     folder, fresh = (Path(own.run_dir), False) if own.run_dir else (new_path("features"), True)
@@ -95,16 +98,34 @@ def chosen(typed: str, found: patches.Peaks) -> list[int]:
 
     Raises:
         ConfigError: no such channel.
+        DataError: all are the same on all images.
     """
-    width = found.values.shape[1]
-    if not all(part.strip().isdecimal() for part in typed.split(",") if part) or not typed:
-        raise ConfigError(f"--channels is {typed}, but must be numbers with commas, 3,7, or how many, such as 6")
-    numbers = [int(part) for part in typed.split(",") if part]
+    width, parts = found.values.shape[1], [part.strip() for part in typed.removesuffix(",").split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ConfigError(f"--channels is {typed!r}, but must be numbers with a comma, as 3,7 or 3, or how many, as 6")
+    numbers = [int(part) for part in parts]
     if "," not in typed:
-        return patches.selective(found, max(1, numbers[0]))
+        check_range("--channels", numbers[0], 1)
+        if not (selected := patches.selective(found, numbers[0])):
+            raise DataError(
+                f"no channel of the layer tells the {len(found.values)} images apart: give others by --data, another "
+                f"--layer, or channels by number, --channels 3,7"
+            )
+        return selected
     if wrong := [number for number in numbers if number >= width]:
         raise ConfigError(f"--channels has {wrong[0]}, but the layer has {width} channels: 0 to {width - 1}")
+    check_distinct("--channels", numbers)
     return numbers
+
+
+def check_distinct(option: str, names: Sequence[Any]) -> None:
+    """Check that nothing is named twice.
+
+    Raises:
+        ConfigError: something is.
+    """
+    if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+        raise ConfigError(f"{option} names {twice[0]} twice: leave one out")
 
 
 class Work:
@@ -137,13 +158,13 @@ class Work:
             self.draw("direction", drawing.classes(along, f"{self.layer}: gradient ascent on a direction"))
             self.say(f"direction {self.own.direction}: {along.captions[0]}")
 
-    def classes(self, names: list[str]) -> None:
-        """Gradient ascent on classes."""
-        if not names:
+    def classes(self, classes: list[int]) -> None:
+        """Gradient ascent on classes by their indices."""
+        if not classes:
             if self.own.classes is None:
                 self.say(f"off: ascent on classes, because {type(self.subject.task).__name__} gives images no class")
             return
-        climbed = ascents.by_class(self.subject, names, self.settings, self.generator)
+        climbed = ascents.by_class(self.subject, classes, self.settings, self.generator)
         self.draw("classes", drawing.classes(climbed, f"Gradient ascent on classes ({self.how}), and the answer"))
         for name, words in zip(climbed.names, climbed.captions, strict=True):
             self.say(f"ascent on {name}: {words}")

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from callbacks.collectors.chosen import evenly, shots
 from commands.evaluate import idle_trainer
-from commands.evaluate.features import samples, stills
+from commands.evaluate.features import samples, set_up_samples, stills
 from commands.predictor import kind_of, parts_of
 from datamodules.base import Split
 from modules.contracts import ConfigError, DataError, with_channels
-from modules.insight.layers import find_layer, recorded
+from modules.insight.layers import find_layer, level_number, recorded, refuse_compiled
 from modules.insight.maps_of import as_map
 from modules.insight.targets import Region, class_index
 from tasks import Classification, SemanticSegmentation, Task, Video, VisionTask
@@ -42,9 +42,9 @@ class Subject:
         if kind_of(type(self.task)) == "text":
             name = type(self.task).__name__
             raise ConfigError(f"features looks at networks for images, but {name} has no backbone: give another run")
+        refuse_compiled(self.task, "features")
         trainer = idle_trainer(parts.settings.trainer.accelerator, "32-true", self.checkpoint)
-        self.data.prepare_data()
-        self.data.setup("test")
+        set_up_samples(self.data, self.task)
         trainer.ready_to_predict(self.task, self.data, self.checkpoint)
         self.task.requires_grad_(False)
         self.split: Split = self.data.predicted
@@ -84,13 +84,13 @@ class Subject:
     def levels(self, x: Tensor) -> list[Tensor]:
         """Maps (B, C, h, w) of each level of the network, shallow to deep, of its input."""
         if isinstance(self.task, VisionTask):
-            return [as_map(one, len(x)) for one in self.task.maps(x)]
+            return [as_map(one, len(x), x.shape[-2:]) for one in self.task.maps(x)]
         blocks: Any = getattr(self.network, "blocks", None)
         if blocks is None:
             return list(self.task.discriminator.backbone(x))
         with recorded({str(i): block for i, block in enumerate(blocks)}) as found:
             self.task.discriminator.features(x)
-        return [as_map(one, len(x)) for one in found.values()]
+        return [as_map(one, len(x), x.shape[-2:]) for one in found.values()]
 
     @property
     def num_levels(self) -> int:
@@ -100,7 +100,8 @@ class Subject:
 
     def said(self, name: str) -> str:
         """Name of a layer in words; the number of a level counts from the shallowest."""
-        return f"Level {int(name) % self.num_levels}" if name.lstrip("-").isdecimal() else f"Layer {name}"
+        level = level_number(name, self.num_levels, "the network")
+        return f"Layer {name}" if level is None else f"Level {level}"
 
     def layer(self, name: str) -> Callable[[Tensor], Tensor]:
         """Function from the network's input to the maps (B, C, h, w) of a layer.
@@ -111,11 +112,9 @@ class Subject:
         Raises:
             ConfigError: there is none, it is not in the network, or gives no maps.
         """
-        if name.lstrip("-").isdecimal():
-            levels = self.num_levels
-            if not -levels <= int(name) < levels:
-                raise ConfigError(f"--layer is {name}, but the network has {levels} levels: 0 to {levels - 1}, or -1")
-            return lambda x: self.levels(x)[int(name)]
+        level = level_number(name, self.num_levels, "the network")
+        if level is not None:
+            return lambda x: self.levels(x)[level]
         short = name
         for prefix in ("backbone.", "net.", "discriminator."):
             short = short.removeprefix(prefix)
@@ -129,9 +128,11 @@ class Subject:
                     self.task.exported(x)
                 else:
                     self.task.discriminator.features(x)
-            if not isinstance(found.get(name), Tensor):
+            output = found.get(name)
+            whole = isinstance(output, Tensor) and output.ndim > 1
+            if not whole or (len(output) != len(x) and not isinstance(self.task, Video)):  # windows are no maps
                 raise ConfigError(f"--layer {name} gives no maps of images: name another")
-            return as_map(found[name], len(x))
+            return as_map(output, len(x), x.shape[-2:])
 
         with torch.no_grad():
             run(self.enter(self.images[:1]))

@@ -94,9 +94,9 @@ def alone(shown: Shown, stride: int, black: Tensor) -> Iterator[tuple[list[int],
         return
     for (height, width), rows in groups.items():
         image = black.expand(len(rows), -1, height, width).clone(memory_format=torch.channels_last)
-        for room, i in zip(image, rows, strict=True):
+        for row, i in enumerate(rows):  # not a view of several: gradients of explanations pass through
             high, wide = sizes[i]
-            room[:, :high, :wide] = shown.image[i, :, :high, :wide]
+            image[row, :, :high, :wide] = shown.image[i, :, :high, :wide]
         yield rows, _chosen(shown, rows)._replace(image=image)
 
 

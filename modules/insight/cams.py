@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from modules.backbones.timm import Timm
 from modules.contracts import Backbone, ConfigError
-from modules.insight.layers import find_layer, leaf, recorded
+from modules.insight.layers import find_layer, leaf, level_number, recorded
 from modules.insight.subject import Subject
 
 CELLS = 6
@@ -102,15 +102,14 @@ def _part(subject: Subject, rows: Tensor, layer: str | None) -> tuple[Tensor, Te
         others = "occlusion or rise" if network is None else "saliency, or name a layer by --layer"
         raise ConfigError(f"class activation maps need a backbone's feature maps, which {name} lacks: choose {others}")
     levels = len(backbone.features.strides) if backbone is not None else 0
-    is_level = layer is None or layer.lstrip("-").isdecimal()
-    if is_level and layer is not None and not -levels <= int(layer) < levels:
-        raise ConfigError(f"--layer is {layer}, but the backbone has {levels} levels: 0 to {levels - 1}, or a name")
+    typed = None if layer is None else level_number(layer, levels, "the backbone")
+    is_level = layer is None or typed is not None
     watched = {} if backbone is None else {"maps": backbone} | _sources(backbone)
     watched |= {} if is_level else {"layer": find_layer(network, layer or "")}
     with subject.gradients_on(), recorded(watched) as outputs:
         score = subject.score(leaf(subject.inputs), rows)
         if is_level:
-            level = _coarse(outputs["maps"]) if layer is None else int(layer) % levels
+            level = _coarse(outputs["maps"]) if typed is None else typed
             found = [outputs[f"level {level}"]] if f"level {level}" in outputs else []
             found.append(outputs["maps"][level])
         else:

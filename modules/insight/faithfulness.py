@@ -122,7 +122,7 @@ def randomization(
     Args:
         network: that is explained.
         explain: gives the maps (B, ...) of the network as it is.
-        depths: number of steps.
+        depths: number of steps, at most one for each layer.
         seed: of the random order.
 
     Returns:
@@ -130,7 +130,7 @@ def randomization(
     """
     before = explain().abs()
     layers = [(name, layer) for name, layer in network.named_modules() if layer._parameters]
-    ends = torch.linspace(0, len(layers), depths + 1).round().int().tolist()
+    ends = torch.linspace(0, len(layers), min(depths, len(layers)) + 1).round().int().tolist()
     names, found = [], []
     with restored(network):
         generator = torch.Generator().manual_seed(seed)

@@ -1,5 +1,6 @@
 """Layers of a network by name, their outputs, and inputs with a gradient."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -44,6 +45,24 @@ def refuse_compiled(task: nn.Module, what: str) -> None:
     """
     if getattr(task, "compiled", False):
         raise ConfigError(f"{what} looks into every layer, which torch.compile hides: add --model.compile false")
+
+
+def level_number(name: str, levels: int, what: str) -> int | None:
+    """Level that a layer is given by, counted from the finest; null of a name.
+
+    Args:
+        name: as typed, such as `2`, `-1` or `layer3.0`.
+        levels: number of levels.
+        what: has them, in the sentence.
+
+    Raises:
+        ConfigError: a number of no level.
+    """
+    if not re.fullmatch(r"-?\d+", name):
+        return None
+    if not -levels <= int(name) < levels:
+        raise ConfigError(f"--layer is {name}, but {what} has {levels} levels: 0 to {levels - 1}, -1, or a name")
+    return int(name) % levels
 
 
 @contextmanager

@@ -44,8 +44,8 @@ Method = Callable[[Subject, Options], Tensor]
 def _occlusion(subject: Subject, options: Options) -> Tensor:
     """Square windows; of clips a quarter of the frames deep."""
     sides = tuple(subject.space)
-    patch = options.patch or max(1, min(sides[-2:]) // PARTS)
-    stride = options.stride or max(1, patch // 2)
+    patch = max(1, min(sides[-2:]) // PARTS) if options.patch is None else options.patch
+    stride = max(1, patch // 2) if options.stride is None else options.stride
     depth = (max(1, sides[0] // 4),) if len(sides) == 3 else ()
     return occlusion(subject, (*depth, patch, patch), (*depth, stride, stride))
 
@@ -91,6 +91,22 @@ def usual_methods(subject: Subject) -> list[str]:
     attends = attends and bool(attention_weights(net, lambda: backbone(subject.inputs[:1])))
     decoder = ["attention"] if subject.attended() is not None else []
     return [*cams, "integrated_gradients", "occlusion", *decoder, *(["rollout"] if attends else [])]
+
+
+def check_used(names: Sequence[str], options: Options) -> None:
+    """Refuse options of methods that are not among those chosen.
+
+    Raises:
+        ConfigError: one would be ignored; names it and the methods that it is for.
+    """
+    own = {"layer": tuple(CAMS), "patch": ("occlusion",), "stride": ("occlusion",), "masks": ("rise",)}
+    for option, methods in own.items():
+        given = getattr(options, option) != getattr(Options(), option)
+        if given and not set(methods) & set(names):
+            raise ConfigError(
+                f"--{option} is for {', '.join(methods)}, but maps are made by {', '.join(names)}: add one of these "
+                f"to --method, or leave --{option} out"
+            )
 
 
 WITHOUT_GRADIENTS = ("occlusion", "rise")

@@ -15,8 +15,8 @@ from modules.text.decoder import Decoder
 from modules.text.encoder import EncoderOutput
 from modules.text.tokens import BOS, PAD
 
-MANY = 1000
-"""More than the detections of any image."""
+SOME = 12
+"""Words or classes that a sentence lists."""
 
 
 class Box(NamedTuple):
@@ -59,7 +59,7 @@ def class_index(wanted: str, classes: Sequence[str]) -> int:
         return list(classes).index(wanted)
     if wanted.isdecimal() and int(wanted) < len(classes):
         return int(wanted)
-    names = f"{', '.join(classes[:12])}{', ...' * (len(classes) > 12)}"
+    names = f"{', '.join(classes[:SOME])}{', ...' * (len(classes) > SOME)}"
     hint = suggest(wanted, list(classes)) or f": choose one of {names}, or a number below {len(classes)}"
     raise ConfigError(f"--target is {wanted!r}, which is no class{hint}")
 
@@ -127,7 +127,10 @@ def find_box(found: Detection, wanted: str | None) -> Box | None:
     Raises:
         ConfigError: no number.
     """
-    i = number(wanted or "0", MANY, "a box, the best score first")
+    wanted = "0" if wanted is None else wanted
+    if not wanted.isdecimal():
+        raise ConfigError(f"--target is {wanted!r}, but must be the number of a box, 0 the one of the best score")
+    i = int(wanted)
     if i >= len(found["boxes"]):
         return None
     return Box(found["boxes"][i].detach(), int(found["labels"][i]), found["scores"][i].item())
@@ -178,25 +181,39 @@ def word_score(decoder: Decoder, memory: EncoderOutput, targets: Sequence[Word])
     return torch.stack([row[one.start : one.end].sum() for row, one in zip(logs, targets, strict=True)])
 
 
-def find_word(pieces: Sequence[str], wanted: str | None) -> tuple[int, int]:
-    """First and last + 1 piece of a word by its number or spelling; null is the longest one.
+def find_words(texts: Sequence[Sequence[str]], wanted: str | None) -> list[tuple[int, int] | None]:
+    """First and last + 1 piece of a word of each text; null where a text has no such word.
 
     Args:
-        pieces: spelling of each piece: `▁` begins a word, `##` continues one.
-        wanted: number or spelling.
+        texts: spelling of the pieces of each: `▁` begins a word, `##` continues one.
+        wanted: number or spelling; null is the longest one.
 
     Raises:
-        ConfigError: there is none; names the words.
+        ConfigError: no text has it; names the words.
     """
-    marked = any(piece.startswith("▁") for piece in pieces)
-    starts = [i for i, piece in enumerate(pieces) if i == 0 or (piece[0] == "▁" if marked else piece[:2] != "##")]
-    spans = list(zip(starts, [*starts[1:], len(pieces)], strict=True))
-    words = ["".join(pieces[a:b]).replace("▁", "").replace("##", "") for a, b in spans]
-    if wanted is None:
-        wanted = str(max(range(len(words)), key=lambda i: len(words[i])))
-    if wanted in words:
-        return spans[words.index(wanted)]
+    marked = any(piece.startswith("▁") for pieces in texts for piece in pieces)
+    spelled = [_words(pieces, marked) for pieces in texts]
+    found = [_span(words, wanted) for words in spelled]
+    if wanted is None or any(found) or not any(spelled):
+        return found
     if wanted.isdecimal():
-        return spans[number(wanted, len(words), "a word of the output")]
-    text = " ".join(words)
-    raise ConfigError(f"--target is {wanted!r}, which is no word of the output {text!r}{suggest(wanted, words)}")
+        number(wanted, max(map(len, spelled)), "a word of the output")
+    words = list(dict.fromkeys(word for text in spelled for word, _ in text))
+    hint = suggest(wanted, words) or f": {' '.join(words[:SOME])}{' ...' * (len(words) > SOME)}"
+    raise ConfigError(f"--target is {wanted!r}, which is no word of the output{hint}")
+
+
+def _words(pieces: Sequence[str], marked: bool) -> list[tuple[str, tuple[int, int]]]:
+    """Words of a text, each with its first and last + 1 piece."""
+    starts = [i for i, piece in enumerate(pieces) if i == 0 or (piece[0] == "▁" if marked else piece[:2] != "##")]
+    spans = list(zip(starts, [*starts[1:], len(pieces)], strict=True)) if pieces else []
+    return [("".join(pieces[a:b]).replace("▁", "").replace("##", ""), (a, b)) for a, b in spans]
+
+
+def _span(words: Sequence[tuple[str, tuple[int, int]]], wanted: str | None) -> tuple[int, int] | None:
+    if wanted is None:
+        return max(words, key=lambda one: len(one[0]))[1] if words else None
+    spans = [span for word, span in words if word == wanted]
+    if wanted.isdecimal() and not spans:
+        spans = [span for _, span in words][int(wanted) :]
+    return spans[0] if spans else None

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from modules.augmentation.diff_augment import Change
-from modules.contracts import Backbone, Batch, Prediction
+from modules.contracts import Backbone, Batch, ConfigError, Prediction
 from modules.contracts.data_info import class_names
 from modules.gan import BackboneDiscriminator, Condition, DCGANDiscriminator, DCGANGenerator, ImageSpec
 from modules.gan.contracts import DiscriminatorFactory, GeneratorFactory
@@ -155,7 +155,9 @@ class AdversarialTask(Generation):
 
     def targets(self, batch: Batch, wanted: str | None = None) -> list[int]:
         """See `Task`: the class that a conditional discriminator judges by; 0 by default, and without classes."""
-        index = class_index(wanted or "0", self.classes or ()) if self.condition else 0
+        if wanted is not None and not self.condition:
+            raise ConfigError(f"--target is {wanted!r}, but this discriminator judges without classes: leave it out")
+        index = class_index("0" if wanted is None else wanted, self.classes or ()) if self.condition else 0
         return [index] * len(batch["image"])
 
     def target_score(self, batch: Batch, targets: Sequence[int]) -> Tensor:

@@ -34,6 +34,8 @@ def test_what_cannot_be_explained_is_said_in_a_sentence(refused, trained):
     refused(2, [*run, "--target", "strar"], "--target", "'strar'", "'star'")
     refused(2, [*run, "--method", "gradcam", "--layer", "layer9"], "'layer9'", "'layer4'")
     refused(2, [*run, "--method", "rollout"], "rollout", "test_resnet")
+    refused(2, [*run, "--method", "saliency", "--patch", "8"], "--patch", "saliency", "occlusion")
+    refused(2, [*run, "--trainer.precision", "bf16-mixed"], "--trainer.precision", "bf16-mixed", "float32")
     refused(2, [*run, "--method", "occlusion", "--patch", "99"], "--patch", "99", "32")
     refused(2, ["explain"], "explain", "--ckpt_path")
 

@@ -16,7 +16,8 @@ OWN_METHODS = {
     "wgan": ("saliency", "occlusion"),
     "translation": ("gradient_x_input", "attention"),
 }
-EXPLAIN = "--count 2 --depths 0 --patch 16 --stride 16".split()
+EXPLAIN = "--count 2 --depths 0".split()
+WINDOWS = "--patch 16 --stride 16".split()
 FEATURES = "--num_images 6 --num_patches 2 --channels 2 --steps 2".split()
 WITH_CLASSES = {"classification", "video", "semantic_segmentation", "gan", "wgan"}
 UNEXPLAINED = {"fast_style": "FastStyle"}  # paints, and answers nothing
@@ -42,6 +43,7 @@ def assert_explains(graft: Callable, run: Path | str, family: str, typed: Sequen
         "--method",
         ",".join(methods),
         *EXPLAIN,
+        *(WINDOWS if "occlusion" in methods else []),
         *typed,
         "--run_dir",
         str(out),

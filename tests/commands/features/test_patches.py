@@ -7,8 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from commands.features.ascents import Ascent, read_direction
+from commands.features.command import chosen
 from commands.features.patches import Peaks, cut_out, peaks, selective, top_patches
+from modules.contracts import ConfigError, DataError
+from modules.insight.ascent import OptimizedImage
 from modules.insight.maps_of import as_map
+from tests.helpers.errors import refuses
 
 CROSS = torch.tensor([[0.0, 1, 0], [1, 1, 1], [0, 1, 0]])
 PLACES = {3: (20, 4), 5: (9, 13), 8: (0, 21)}
@@ -71,3 +76,41 @@ def test_outputs_of_any_kind_become_maps(shape, wanted):
     assert as_map(torch.zeros(shape), 2).shape == wanted
     tokens = torch.arange(17.0).view(1, 17, 1).expand(1, 17, 5)
     assert as_map(tokens, 1)[0, 0].flatten().tolist() == list(range(1, 17))
+
+
+def test_tokens_of_an_oblong_image_become_its_grid():
+    tokens = torch.arange(46.0).view(1, 46, 1)  # a class token and 5 x 9 cells
+    cells = as_map(tokens, 1, (40, 72))
+    assert cells.shape == (1, 1, 5, 9) and cells[0, 0, 1, 0] == 10
+    assert as_map(torch.zeros(2, 5, 9, 3), 2, (40, 72)).shape == as_map(torch.zeros(2, 3, 5, 9), 2, (40, 72)).shape
+    with refuses(ConfigError, "--layer", 119):
+        as_map(torch.zeros(1, 119, 2), 1)
+
+
+@pytest.mark.parametrize("typed", ["", ",", "3,,4", "-3", "1,-3", "x", "0", "5,5", "9,", "1.5"])
+def test_channels_that_do_not_exist_are_refused(typed):
+    with refuses(ConfigError, "--channels"):
+        chosen(typed, Peaks(torch.rand(4, 9), *[torch.zeros(4, 9).long()] * 2, (1, 1)))
+
+
+def test_a_number_with_a_comma_is_a_channel_and_without_how_many():
+    found = Peaks(torch.rand(4, 9), *[torch.zeros(4, 9).long()] * 2, (1, 1))
+    assert chosen("3,", found) == [3] and chosen("3, 7", found) == [3, 7]
+    assert len(chosen("3", found)) == 3 and len(chosen("300", found)) == 9
+
+
+def test_settings_of_ascent_fit_the_images_and_end_in_numbers():
+    Ascent(jitter=7, blur=2).check_size(8, 20)
+    with refuses(ConfigError, "--jitter", 8):
+        Ascent(jitter=8).check_size(8, 20)
+    with refuses(ConfigError, "--blur", 2.5):
+        Ascent(blur=2.5).check_size(8, 20)
+    with refuses(DataError, "--lr", "nan"):
+        Ascent(steps=4).climb(OptimizedImage((1, 3, 8, 8)), lambda x: torch.nan * x.mean((1, 2, 3)))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"numbers"])
+def test_a_direction_that_cannot_be_read_is_refused(tmp_path, content):
+    (tmp_path / "direction.npy").write_bytes(content)
+    with refuses(DataError, "--direction", "direction.npy"):
+        read_direction(str(tmp_path / "direction.npy"), 3)

@@ -9,7 +9,7 @@ from torchvision.ops import box_iou
 
 from modules.contracts import ConfigError
 from modules.decoding.boxes import Detection, Selection
-from modules.decoding.objects import Shown, infer
+from modules.decoding.objects import Shown, alone, infer
 from modules.decoding.tta import TTA, TiledTTA
 from modules.heads.detection.regions import usable
 from tests.helpers.errors import refuses
@@ -129,3 +129,13 @@ def test_an_object_larger_than_the_overlap_is_still_found_by_a_smaller_scale():
 def test_settings_out_of_range_are_refused(wrong, names):
     with refuses(ConfigError, *names):
         (TTA if "scales" in wrong else TiledTTA)(**wrong)
+
+
+def test_gradients_pass_to_images_of_several_sizes():
+    image = torch.rand(3, 3, 16, 24, requires_grad=True)
+    shown = Shown(image, torch.tensor([[16, 24], [9, 24], [16, 5]]), None)
+    total = sum(own.image.sum() for _, own in alone(shown, 8, torch.zeros(3, 1, 1)))
+    (slope,) = torch.autograd.grad(total, image)
+    inside = torch.zeros(3, 3, 16, 24)
+    inside[0], inside[1, :, :9], inside[2, :, :, :5] = 1, 1, 1
+    assert torch.equal(slope, inside)

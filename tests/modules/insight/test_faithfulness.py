@@ -77,6 +77,8 @@ def test_randomized_weights_change_a_map_that_depends_on_them_and_are_put_back()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     names, found = randomization(network, lambda: network[1].weight.detach()[None], depths=2)
     assert names == ["1", "0"] and (found.abs() < 0.1).all()
+    names, found = randomization(network, lambda: network[1].weight.detach()[None], depths=1000)
+    assert names == ["1", "0"] and len(found) == 2  # no more steps than layers
     _, same = randomization(network, lambda: torch.arange(4.0)[None], depths=2)
     assert torch.allclose(same, torch.ones(2, 1))
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

@@ -11,7 +11,7 @@ from modules.insight.targets import (
     class_score,
     find_box,
     find_region,
-    find_word,
+    find_words,
     region_score,
 )
 from tests.helpers.errors import refuses
@@ -36,8 +36,10 @@ def test_the_score_of_a_box_is_that_of_the_detection_that_overlaps_it_best():
     assert torch.allclose(score, torch.tensor([0.3, 0.0]))
     assert torch.autograd.grad(score.sum(), scores)[0].tolist() == [0, 0, 1]
     assert find_box(found, "3") is None
-    with refuses(ConfigError, "--target", "'best'"):
-        find_box(found, "best")
+    assert find_box(found, "99999") is None
+    for wrong in ("best", "", "-1"):
+        with refuses(ConfigError, "--target", f"'{wrong}'"):
+            find_box(found, wrong)
 
 
 def test_a_region_is_a_class_or_a_pixel():
@@ -54,10 +56,19 @@ def test_a_region_is_a_class_or_a_pixel():
 
 
 def test_a_word_is_given_by_number_or_spelling_and_has_all_its_pieces():
-    pieces = ["▁a", "▁tri", "angle", "▁red"]
-    assert find_word(pieces, None) == find_word(pieces, "1") == find_word(pieces, "triangle") == (1, 3)
-    assert find_word(["un", "##der", "way"], "under") == (0, 2)
+    texts = [["▁a", "▁tri", "angle", "▁red"]]
+    assert find_words(texts, None) == find_words(texts, "1") == find_words(texts, "triangle") == [(1, 3)]
+    assert find_words([["un", "##der", "way"]], "under") == [(0, 2)]
     with refuses(ConfigError, "--target", "'triangl'", "'triangle'"):
-        find_word(pieces, "triangl")
+        find_words(texts, "triangl")
     with refuses(ConfigError, "--target", "'4'", "0 to 2"):
-        find_word(pieces, "4")
+        find_words(texts, "4")
+
+
+def test_texts_without_the_word_are_left_out_unless_none_has_it():
+    texts = [["▁a", "▁red"], ["▁red", "▁dog", "▁2"], []]
+    assert find_words(texts, "dog") == [None, (1, 2), None]
+    assert find_words(texts, "2") == [None, (2, 3), None]
+    assert find_words(texts, None)[2] is None and find_words([[], []], "dog") == [None, None]
+    with refuses(ConfigError, "--target", "'zebra'", "red", "dog"):
+        find_words(texts, "zebra")
