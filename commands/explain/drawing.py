@@ -2,8 +2,12 @@
 
 import numpy as np
 
+from callbacks.collectors.chosen import evenly
 from callbacks.figures.base import distinct, render, shorten, titled
 from commands.explain.scores import Faithfulness
+
+TICKS = 5
+"""Layers that the axis of random weights names."""
 
 
 def curves(found: Faithfulness, title: str) -> np.ndarray:
@@ -27,9 +31,9 @@ def curves(found: Faithfulness, title: str) -> np.ndarray:
             axes.set(xlabel="pixels (%)", ylabel="score" if number == 0 else "")
         else:
             axes.set(ylim=(-1.05, 1.05), xlabel="random from the output to")
-            axes.set_xticks(
-                range(1, len(found.layers) + 1), [shorten(one.split(".net.")[-1], 12) for one in found.layers]
-            )
+            chosen = evenly(len(found.layers), TICKS)
+            names = [shorten(found.layers[i].split(".net.")[-1], 12) for i in chosen]
+            axes.set_xticks([i + 1 for i in chosen], names)
             axes.tick_params(axis="x", labelsize=7)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=4, fontsize=9, frameon=False)

@@ -150,7 +150,7 @@ class Work:
         climbed = ascents.by_direction(subject, run, units, names, self.settings, self.generator)
         title = f"{self.layer}: gradient ascent ({self.how}), then the patches that activate a channel most"
         self.draw("channels", drawing.channels(climbed, top, self.images, title))
-        self.say(f"{self.layer}: {width} channels, {dead} of them dead on these images; shown: {channels}")
+        self.say(f"{self.layer}: {width} channels, {dead} dead on these images; shown: {', '.join(map(str, channels))}")
         self.report["channels"] = {channel: [patch._asdict() for patch in one] for channel, one in top.items()}
         self.report["dead"] = dead
         if direction is not None:
@@ -177,8 +177,8 @@ class Work:
         title = f"What an image looks like from one level alone ({self.own.basis}, {self.own.steps} steps)"
         self.draw("inversion", drawing.inversion([self.images[i] for i in places], found, title))
         errors = [one.error for one in found]
-        rises = "rises with depth" if errors == sorted(errors) else "does not rise at every level"
-        self.say(f"inversion: error of pixels by level {', '.join(f'{error:.3f}' for error in errors)}, which {rises}")
+        rises = "rising" if errors == sorted(errors) else "not rising at every level"
+        self.say(f"inversion: error by level {', '.join(f'{error:.3f}' for error in errors)}, {rises}")
         self.report["inversion"] = [{"error": one.error, "missed": one.missed} for one in found]
 
     def depth(self) -> None:
@@ -189,7 +189,7 @@ class Work:
         title = f"Shallow against deep, {len(self.images)} images of {subject.split}"
         self.draw("depth", drawing.depth(found, max(subject.images.shape[-2:]), chance, title))
         for i, one in enumerate(found):
-            probe = "" if one.probe is None else f", linear probe {one.probe:.1%}"
+            probe = "" if one.probe is None else f", probe {one.probe:.1%}"
             rank = f"effective rank {one.rank:.1f} of {one.channels}"
             self.say(f"level {i}: {one.cells[0]} x {one.cells[1]} cells, {rank}, sees {one.field} pixels{probe}")
         self.report["levels"] = [one._asdict() for one in found]
