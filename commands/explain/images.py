@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
+from torchvision.ops import box_iou
 
 from callbacks.figures.base import shorten_start
 from callbacks.figures.explained import compared, panels, said, summary
@@ -26,6 +27,9 @@ from modules.insight.methods import METHODS, Options, check_used, usual_methods
 from modules.insight.subject import Subject
 from modules.insight.targets import Box, Region
 from tasks import Task
+
+SAME = 0.5
+"""IoU from which on a box is that of the target."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,8 @@ def show_images(trainer: Trainer, found: Explained, depths: int) -> list[Result]
     about = {"ids": np.array(samples.ids), "targets": np.array(found.words), "scores": np.array(scores)}
     save_maps(Path(trainer.default_root_dir), about | {name: one.numpy() for name, one in found.maps.items()})
     masks = masks_of(found, cast(Any, trainer).datamodule)
-    measured = judge(subject, found.maps, masks, found.again, depths, found.options.seed)
+    objects = {"": masks, "neighbor_": neighbors_of(found)}
+    measured = judge(subject, found.maps, objects, found.again, depths, found.options.seed)
     title = f"Faithfulness of maps, mean of {len(samples.ids)} {samples.split} samples"
     log_figure(trainer, "faithfulness", curves(measured, title))
     return measured.results(samples.split, samples.ids)
@@ -132,12 +137,35 @@ def masks_of(found: Explained, data: DataModule) -> list[Tensor | None]:
     return masks
 
 
+def neighbors_of(found: Explained) -> list[Tensor | None]:
+    """Other objects than the box of each target, bool (H, W) without that box; null where there are none.
+
+    They are annotated boxes that overlap it by an IoU below 0.5.
+    """
+    annotated: Any = found.samples.batch.get("boxes", [None] * len(found.targets))
+    space = tuple(found.subject.space)
+    return [_beside(target, boxes, space) for target, boxes in zip(found.targets, annotated, strict=True)]
+
+
+def _beside(target: Any, boxes: Tensor | None, space: tuple[int, ...]) -> Tensor | None:
+    if not isinstance(target, Box) or boxes is None:
+        return None
+    mask = torch.zeros(space, dtype=torch.bool)
+    for box in boxes[box_iou(target.box[None].to(boxes), boxes)[0] < SAME]:
+        mask |= _inside(box, space)
+    mask &= ~_inside(target.box, space)
+    return mask if mask.any() else None
+
+
 def _mask_of(target: Any, space: tuple[int, ...]) -> Tensor | None:
     if isinstance(target, Region):
         return target.pixels.cpu() if target.pixels.sum() > 1 else None
-    if not isinstance(target, Box):
-        return None
-    left, top, right, bottom = target.box.round().long().tolist()
+    return _inside(target.box, space) if isinstance(target, Box) else None
+
+
+def _inside(box: Tensor, space: tuple[int, ...]) -> Tensor:
+    """Pixels of a box, bool (H, W), one at least."""
+    left, top, right, bottom = box.round().long().tolist()
     mask = torch.zeros(space, dtype=torch.bool)
     mask[top : max(bottom, top + 1), left : max(right, left + 1)] = True
     return mask

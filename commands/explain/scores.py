@@ -30,6 +30,8 @@ PROTOCOLS = {
     "pointing": "share of maps whose highest place lies in the object",
     "energy": "share of the map's positive values inside of the object",
     "energy_ratio": "energy over the object's share of the area",
+    "neighbor_energy": "share of the map's positive values inside of the other objects",
+    "neighbor_energy_ratio": "the same over their share of the area; below 1 is good",
     "randomized": "rank correlation with the map of a network of random weights; near 0 is good",
 }
 
@@ -43,7 +45,7 @@ class Faithfulness:
         deletion, insertion: method -> mean curve (steps + 1,).
         correlations: method -> mean rank correlation (depths,) while more and more layers become random.
         layers: the last layer that became random, at each depth.
-        known: indices of the samples whose object is known; values about objects are theirs.
+        known: by measure, indices of the samples that it is of; all of them where it is not named.
     """
 
     values: dict[str, dict[str, Tensor]] = field(default_factory=dict)
@@ -51,7 +53,7 @@ class Faithfulness:
     insertion: dict[str, Tensor] = field(default_factory=dict)
     correlations: dict[str, Tensor] = field(default_factory=dict)
     layers: list[str] = field(default_factory=list)
-    known: list[int] = field(default_factory=list)
+    known: dict[str, list[int]] = field(default_factory=dict)
 
     def results(self, split: str, ids: Sequence[str]) -> list[Result]:
         """A row for each method and measure, with its 95 % interval over the samples."""
@@ -59,7 +61,7 @@ class Faithfulness:
         for method, measures in self.values.items():
             for measure, values in measures.items():
                 columns = values.double().numpy()
-                judged = np.array(ids)[self.known if len(columns) < len(ids) else slice(None)]
+                judged = np.array(ids)[self.known.get(measure, slice(None))]
                 estimate = intervals(Items(judged, means({measure: columns})))[measure]
                 one = Result(f"{split}/{method}_{measure}", float(columns.mean()), PROTOCOLS[measure])
                 found.append(one if estimate is None else one._replace(interval=estimate.ends, items=estimate.items))
@@ -69,7 +71,7 @@ class Faithfulness:
 def judge(
     subject: Subject,
     maps: Mapping[str, Tensor],
-    masks: Sequence[Tensor | None],
+    objects: Mapping[str, Sequence[Tensor | None]],
     again: Callable[[str], Tensor],
     depths: int,
     seed: int,
@@ -79,27 +81,20 @@ def judge(
     Args:
         subject: what is explained.
         maps: of each method, (B, ...).
-        masks: of each sample the object, bool (*space); null where it is not known.
+        objects: of each sample the object under `""`, and what is beside it under `"neighbor_"`, bool (*space); null
+            where it is not known.
         again: gives the maps of a method anew, of the network as it is then.
         depths: steps of the randomization of weights; 0 leaves it out.
         seed: of random maps.
     """
     found, space, count = Faithfulness(), tuple(subject.space), len(subject.inputs)
-    known = [i for i, mask in enumerate(masks) if mask is not None]
-    found.known[:] = known
-    objects = torch.stack([mask for mask in masks if mask is not None]).cpu() if known else None
     baselines = {"random": random_maps(count, space, seed), "center": center_maps(count, space)}
     for name, each in {**baselines, **maps}.items():
         deletion, insertion = (one.cpu() for one in curves(subject, each, seed=seed))
         found.deletion[name], found.insertion[name] = deletion.mean(0), insertion.mean(0)
         found.values[name] = {"deletion": area(deletion), "insertion": area(insertion)}
-        if objects is not None:
-            here = stretched(each.detach().cpu(), space)[known]
-            found.values[name]["pointing"] = pointing(here, objects).float()
-            if name in maps:
-                inside = energy(here, objects)
-                found.values[name]["energy"] = inside
-                found.values[name]["energy_ratio"] = inside / objects.flatten(1).float().mean(1)
+        for prefix, masks in objects.items():
+            found.values[name] |= _objects(found, stretched(each.detach().cpu(), space), prefix, masks, name in maps)
     for name in maps:
         for baseline in baselines:
             below = found.values[baseline]["deletion"] - found.values[name]["deletion"]
@@ -110,3 +105,22 @@ def judge(
             found.correlations[name] = correlations.mean(1)
             found.values[name]["randomized"] = correlations[-1]
     return found
+
+
+def _objects(
+    found: Faithfulness, maps: Tensor, prefix: str, masks: Sequence[Tensor | None], is_method: bool
+) -> dict[str, Tensor]:
+    """Pointing game and energy of maps (B, *space), of the samples whose object is known, which go to `found.known`."""
+    known = [i for i, mask in enumerate(masks) if mask is not None]
+    if not known:
+        return {}
+    inside, here = torch.stack([mask for mask in masks if mask is not None]).cpu(), maps[known]
+    measured = {} if prefix else {"pointing": pointing(here, inside).float()}
+    if is_method:
+        share = energy(here, inside)
+        measured |= {
+            f"{prefix}energy": share,
+            f"{prefix}energy_ratio": share / inside.flatten(1).float().mean(1),
+        }
+    found.known.update(dict.fromkeys(measured, known))
+    return measured
