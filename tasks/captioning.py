@@ -139,7 +139,7 @@ class Captioning(TextGeneration, VisionTask):
             return self._criticized(batch, memory)
         if not self.doubly_stochastic_weight:
             return super().costs(batch, memory)
-        read, write = batch["target"][:, :-1], batch["target"][:, 1:]
+        read, write = self.tokens_read(batch, memory), batch["target"][:, 1:]
         states, weights = self.decoder.attend(read, memory)
         words = label_smoothed_cross_entropy(states, self.decoder.output.weight, write, self.label_smoothing)
         uneven = doubly_stochastic(weights, write)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from modules.contracts import GREEDY, Batch, ConfigError, Prediction
+from modules.contracts import GREEDY, Batch, ConfigError, Prediction, check_range
 from modules.export.text import check_search
 from modules.insight.targets import Word, find_words, word_score
 from modules.losses.text import label_smoothed_cross_entropy
@@ -31,6 +31,9 @@ class TextGeneration(Task):
         tokenizers: vocabularies as `Tokenizer.to_json` gives them, the last of them that of the text; null takes the
             data's.
         label_smoothing: share of the probability that training spreads evenly over the vocabulary, 0..1.
+        teacher_forcing: share of the tokens of a target that the decoder reads in training, 0..1. The others are those
+            that it held most probable there itself, as when it generates (scheduled sampling, Bengio et al. 2015);
+            they come from a first pass over the target (Mihaylova and Martins 2019), which doubles the decoder's time.
         search: decoding in validation, test and prediction (greedy, beam search, sampling). Between the epochs of a
             training, decoding is greedy, and its metrics end in `_greedy`.
     """
@@ -50,6 +53,7 @@ class TextGeneration(Task):
         self,
         tokenizers: list[str] | None = None,
         label_smoothing: float = 0.1,
+        teacher_forcing: float = 1.0,
         search: Search = Search(),
         **kwargs,
     ):
@@ -61,7 +65,8 @@ class TextGeneration(Task):
                 f"model.label_smoothing is {label_smoothing:g}, but it is a share of the probability, 0 to below 1"
             )
         self.tokenizers = [Tokenizer.from_json(text) for text in tokenizers]
-        self.label_smoothing = label_smoothing
+        check_range("model.teacher_forcing", teacher_forcing, high=1)
+        self.label_smoothing, self.teacher_forcing = label_smoothing, teacher_forcing
         self.search_by(search)
         self.perplexity = nn.ModuleDict({"val": Perplexity(PAD), "test": Perplexity(PAD)})
 
@@ -88,9 +93,19 @@ class TextGeneration(Task):
 
     def costs(self, batch: Batch, memory: EncoderOutput) -> dict[str, Tensor]:
         """Compute the `loss` of a batch, and other scalars to log."""
-        read, write = batch["target"][:, :-1], batch["target"][:, 1:]
+        read, write = self.tokens_read(batch, memory), batch["target"][:, 1:]
         states = self.decoder.states(read, memory)
         return {"loss": label_smoothed_cross_entropy(states, self.decoder.output.weight, write, self.label_smoothing)}
+
+    def tokens_read(self, batch: Batch, memory: EncoderOutput) -> Tensor:
+        """Tokens (B, T) that the decoder reads in training: the target's, and its own as `teacher_forcing` says."""
+        read = batch["target"][:, :-1]
+        if self.teacher_forcing == 1:
+            return read
+        with torch.no_grad():
+            said = self.decoder(read, memory)[:, :-1].argmax(2)  # for the places behind BOS
+        own = (torch.rand(said.shape, device=said.device) >= self.teacher_forcing) & (read[:, 1:] != PAD)
+        return torch.cat([read[:, :1], torch.where(own, said, read[:, 1:])], 1)
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         return self.written(self.search(self.decoder, self.memory(batch)))

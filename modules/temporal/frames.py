@@ -1,7 +1,7 @@
 """Late fusion of frames that a backbone sees one by one: one frame, pooling, or a fully connected layer."""
 
-import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from modules.contracts import Backbone, ConfigError, Features, Fusion, Maps, check_range, check_sizes
 
@@ -106,18 +106,27 @@ class Concat(Fusion):
         frames: of a clip.
         hidden: width of the layer.
         dropout: share of its outputs set to zero in training, 0..1.
+        cells: of each frame's map along height and width, into which it is averaged; 1 takes the pooled features. As
+            many as the map has (7 for 224 px at stride 32) keep all of it: T x D x H' x W' numbers go into the layer.
     """
 
-    def __init__(self, backbone: Backbone, frames: int, hidden: int = 512, dropout: float = 0.0):
+    def __init__(self, backbone: Backbone, frames: int, hidden: int = 512, dropout: float = 0.0, cells: int = 1):
         super().__init__()
-        check_sizes("fusion", hidden=hidden)
+        check_sizes("fusion", hidden=hidden, cells=cells)
         check_range("fusion.dropout", dropout, high=1)
         check_images(backbone, "concat")
-        self.features, self.pools = vector(hidden, backbone), True
-        width = frames * frame_width(backbone)
+        self.features, self.pools, self.cells = vector(hidden, backbone), True, cells
+        width = frames * (frame_width(backbone) if cells == 1 else cells**2 * backbone.features.channels[-1])
         self.layers = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout))
         nn.init.kaiming_normal_(self.layers[0].weight, nonlinearity="relu")
         nn.init.zeros_(self.layers[0].bias)
 
     def forward(self, backbone: Backbone, video: Tensor) -> Maps:
-        return as_maps(self.layers(torch.flatten(pooled_frames(backbone, video), 1)))
+        return as_maps(self.layers(self._side_by_side(backbone, video)))
+
+    def _side_by_side(self, backbone: Backbone, video: Tensor) -> Tensor:
+        if self.cells == 1:
+            return pooled_frames(backbone, video).flatten(1)
+        frames = video.transpose(1, 2)
+        maps = functional.adaptive_avg_pool2d(backbone(frames.flatten(0, 1))[-1], self.cells)
+        return maps.unflatten(0, frames.shape[:2]).flatten(1)

@@ -65,6 +65,35 @@ def test_the_loss_is_cross_entropy_per_target_token_and_padding_changes_nothing(
     torch.testing.assert_close(task.costs(wider, task.memory(wider))["loss"], loss)
 
 
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_without_teacher_forcing_the_decoder_reads_what_it_says_itself(languages, recurrent):
+    parts = {"encoder": lambda size: RecurrentEncoder(size, 32), "decoder": lambda *sizes: RecurrentDecoder(*sizes, 32)}
+    task = translation(languages, teacher_forcing=0.0, **(parts if recurrent else {})).eval()
+    samples = batch(task)
+    memory, given = task.memory(samples), samples["target"][:, :-1]
+    own = task.decoder(given, memory).argmax(2)
+    read = task.tokens_read(samples, memory)
+    assert (read[:, 0] == BOS).all() and torch.equal(read == PAD, given == PAD)
+    assert torch.equal(read[:, 1:], torch.where(given[:, 1:] == PAD, PAD, own[:, :-1]))
+    assert not torch.equal(read, given)
+    loss = task.costs(samples, memory)["loss"]
+    logits, said = task.decoder(read, memory).flatten(0, 1), samples["target"][:, 1:].flatten()
+    torch.testing.assert_close(loss, cross_entropy(logits, said, ignore_index=PAD, label_smoothing=0.1))
+
+
+def test_teacher_forcing_is_the_share_of_the_targets_tokens(languages):
+    task = translation(languages, teacher_forcing=0.75).eval()
+    samples = batch(task)
+    memory = task.memory(samples)
+    given = torch.randint(4, len(task.tokenizers[-1]), (4, 251))
+    own = task.decoder(given[:, :-1], memory).argmax(2)[:, :-1]
+    kept = (task.tokens_read({"target": given}, memory)[:, 1:] == given[:, 1:-1])[own != given[:, 1:-1]]
+    assert kept.float().mean() == pytest.approx(0.75, abs=0.06)  # about 4 standard errors
+    with refuses(ConfigError, "teacher_forcing", "1.5"):
+        translation(languages, teacher_forcing=1.5)
+    assert torch.equal(translation(languages).tokens_read(samples, None), samples["target"][:, :-1])
+
+
 def test_one_vocabulary_has_one_embedding_unless_it_is_not_wanted(languages):
     joint = Tokenizer.train(ENGLISH + GERMAN, "words", 100).to_json()
     three_way = translation([joint, joint])

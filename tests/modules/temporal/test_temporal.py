@@ -94,6 +94,18 @@ def test_late_fusions_are_those_of_features_of_each_frame():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("cells", [2, 1])
+def test_late_fusion_of_whole_maps_reads_every_place_of_every_frame(cells):
+    backbone, video = Timm("test_resnet").eval(), clips()
+    maps = torch.stack([backbone(video[:, :, t])[-1] for t in range(FRAMES)], 1)  # (B, T, D, 2, 2)
+    if cells == 1:
+        maps = maps.mean((-2, -1))
+    concat = Concat(backbone, FRAMES, hidden=5, cells=cells)
+    expected = nn.functional.linear(maps.flatten(1), concat.layers[0].weight, concat.layers[0].bias)
+    torch.testing.assert_close(pooled(concat(backbone, video)), expected.relu())
+
+
+@torch.no_grad()
 @pytest.mark.parametrize(("cell", "single"), [("lstm", nn.LSTMCell), ("gru", nn.GRUCell)])
 def test_recurrent_ends_in_the_state_after_the_last_frame(cell, single):
     backbone, video = Timm("test_resnet").eval(), clips()
