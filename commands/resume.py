@@ -96,11 +96,12 @@ def print_changes(now: dict[str, Any], before: dict[str, Any]) -> None:
     if "trainer.precision" in then:
         then["trainer.precision"] = unified(then["trainer.precision"])
     linked = ("model.weights", "model.classes", "model.tokenizers")  # `link` compares the last two
+    filled = ("data.value_range", *(f"model.{name}" for name in ("image_size", "frames", "tokenize")))  # where null
     for key, old in then.items():
         new = now.get(key, now.get(f"{key}.class_path"))
         if json.dumps(new, default=str) == json.dumps(old, default=str):  # tuples are saved as lists
             continue
         if key == "model.weights" and new:
             print(f"resuming with the checkpoint's weights, not with model.weights = {new}", flush=True)
-        elif key not in linked and (key, new) != ("data.value_range", None):  # found anew
+        elif key not in linked and not (new is None and key in filled):
             print(f"resuming with {key} = {new} (the checkpoint had {old})", flush=True)

@@ -38,6 +38,7 @@ class FastStyle(VisionTask):
         width: channels of the network's first convolution; coarser maps have 2 and 4 times as many.
         blocks: residual blocks.
         norm: `instance` or `batch` norm; each with scales and shifts per style.
+        skip: the last convolution also sees the image, whose colors and contrast instance norm takes away.
         image_size: shorter side of the styles in pixels; null takes that of the data's images.
         mix: share of each style in `predict`, such as [1, 2]; null paints every image in each style.
         frozen: true, since the backbone measures and does not learn.
@@ -67,6 +68,7 @@ class FastStyle(VisionTask):
         width: int = 32,
         blocks: int = 5,
         norm: Norm = "instance",
+        skip: bool = False,
         image_size: int | None = None,
         mix: list[float] | None = None,
         frozen: bool = True,
@@ -82,7 +84,7 @@ class FastStyle(VisionTask):
         self.loss_weights = StyleWeights(style_weight, content_weight, tv_weight)
         self.loss_weights.check("model.")
         self.measure = StyleFeatures(self.backbone, style_levels, content_level)
-        self.network = TransformerNet(len(styles), width, blocks, norm).to(memory_format=torch.channels_last)
+        self.network = TransformerNet(len(styles), width, blocks, norm, skip).to(memory_format=torch.channels_last)
         for level in self.measure.style_levels:
             channels = self.backbone.features.channels[level]
             self.register_buffer(f"gram_{level}", torch.zeros(len(styles), channels, channels))

@@ -83,15 +83,16 @@ class TransformerNet(nn.Module):
         width: channels of the first convolution; coarser maps have 2 and 4 times as many.
         blocks: residual blocks.
         norm: see `StyleNorm`.
+        skip: the last convolution also sees the image, whose colors and contrast instance norm takes away.
 
     Raises:
         ConfigError: a size below 1.
     """
 
-    def __init__(self, styles: int = 1, width: int = 32, blocks: int = 5, norm: Norm = "instance"):
+    def __init__(self, styles: int = 1, width: int = 32, blocks: int = 5, norm: Norm = "instance", skip: bool = False):
         super().__init__()
         check_sizes("model", width=width, blocks=blocks)
-        self.styles, args = styles, (styles, norm)
+        self.styles, self.skip, args = styles, skip, (styles, norm)
         self.down = nn.ModuleList(
             [
                 ConvBlock(3, width, 9, *args),
@@ -101,16 +102,17 @@ class TransformerNet(nn.Module):
         )
         self.blocks = nn.ModuleList(Residual(4 * width, *args) for _ in range(blocks))
         self.up = nn.ModuleList([ConvBlock(4 * width, 2 * width, 3, *args), ConvBlock(2 * width, width, 3, *args)])
-        self.last = nn.Conv2d(width, 3, 9, padding=4, padding_mode="reflect")
+        self.last = nn.Conv2d(width + 3 * skip, 3, 9, padding=4, padding_mode="reflect")
         nn.init.normal_(self.last.weight, std=0.01)  # gray at first: a sigmoid far from 0 learns nothing
 
     def forward(self, image: Tensor, mix: Tensor) -> Tensor:
         """Images (B, 3, H, W) in 0..1, and weights of the styles (B, styles), to images of the same size in 0..1."""
         height, width = image.shape[-2:]
         x = functional.pad(image, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
-        x = 2 * x - 1
+        x = seen = 2 * x - 1
         for layer in (*self.down, *self.blocks):
             x = layer(x, mix)
         for layer in self.up:
             x = layer(functional.interpolate(x, scale_factor=2, mode="nearest"), mix)
+        x = torch.cat([x, seen.to(x.dtype)], 1) if self.skip else x
         return self.last(x).sigmoid()[..., :height, :width]

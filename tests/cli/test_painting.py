@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import style as benchmark
 from tests.helpers.commands import TINY
 from tests.helpers.filmed import film, whole
 from tests.helpers.images import save
@@ -79,6 +80,22 @@ def test_fast_style_paints_folders_and_videos(graft, painter, images):
     assert graft(*typed, "--run_dir", "moved")[0] == 0
     assert whole(Path("moved/predictions/stylized/mix/a.mp4")).shape == (5, 32, 40, 3)
     assert whole(Path("moved/predictions/stylized/mix/b.mp4")).shape == (3, 24, 32, 3)
+
+
+def test_a_run_is_judged_beside_optimization(painter, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    typed = ["--ckpt_path", str(painter), "--photographs", "3", "--steps", "2", "--images", "made.png"]
+    rows = {row["what"]: row for row in benchmark.main(typed)["rows"]}
+    weights = {"style": 3.0, "content": 1.0}
+    for side in ("ours", "peer"):
+        parts = np.array([rows[name][side] for name in weights])
+        assert (rows["total"][side] > np.array(list(weights.values())) @ parts).all()  # and total variation
+    ratio = sum(rows["total"]["ours"]) / sum(rows["total"]["peer"])
+    assert f", {ratio:.2f} times [" in next(
+        row for row in capsys.readouterr().out.splitlines() if row.startswith("total")
+    )
+    with Image.open("made.png") as image:
+        assert image.size[0] == image.size[1] == 3 * 34 + 2
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from commands.resume import print_changes
 from tests.helpers.commands import TINY
 from tests.helpers.errors import line_naming
 
@@ -106,3 +107,12 @@ def test_weights_beside_a_checkpoint_are_reported_as_passed_over_or_refused(graf
     assert graft(*FIT, "--trainer.max_epochs", "2", *weights)[0] == 0
     line_naming(capsys.readouterr().out.splitlines(), "model.weights")
     refused(2, ["test", *FIT[1:], *weights], "--ckpt_path", "--model.weights")
+
+
+@pytest.mark.parametrize("name", ["image_size", "frames", "tokenize"])
+def test_what_the_data_fills_in_is_no_change(capsys, name):
+    before, null = ({"model": {"init_args": {name: value}}} for value in (64, None))
+    print_changes(null, before)
+    assert not capsys.readouterr().out
+    print_changes({"model": {"init_args": {name: 32}}}, before)
+    line_naming(capsys.readouterr().out.splitlines(), f"model.{name} = 32", "64")

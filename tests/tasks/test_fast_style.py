@@ -7,6 +7,7 @@ from torch.nn.functional import interpolate
 from modules.backbones import UNetEncoder
 from modules.contracts import ConfigError
 from modules.losses.style import gram
+from modules.style import TransformerNet
 from modules.style.builtin import read_style
 from modules.style.features import weighted
 from modules.training.optim import Optim
@@ -56,6 +57,18 @@ def test_predictions_have_the_size_of_their_image_and_a_mixture_is_one_style():
         mixed = fast_style(mix=[1, 3]).eval()
         assert torch.equal(mixed.mixtures()["mix"], torch.tensor([0.25, 0.75]))
         assert list(mixed.predict_step(given, 0)["styles"][0]) == ["mix"]
+
+
+def test_the_skip_sees_the_contrast_that_instance_norm_takes_away():
+    image, mix = torch.rand(2, 3, 16, 16), torch.ones(2, 1)
+    torch.manual_seed(0)
+    plain, skip = (TransformerNet(1, 4, 1, skip=skip).double() for skip in (False, True))
+    with torch.no_grad():
+        (dull, vivid), (seen, other) = (
+            [net(one.double(), mix) for one in (image / 2 + 0.25, image)] for net in (plain, skip)
+        )
+    torch.testing.assert_close(dull, vivid, atol=1e-4, rtol=0)
+    assert (seen - other).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize(
