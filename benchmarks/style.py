@@ -55,6 +55,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             rows = beside_optimization(run.model.eval(), run.datamodule, args.photographs, args.steps, args.images)
         else:
             rows = both_norms(args, Path(folder), typed)
+    print_ratios([row for row in rows if row.unit == "loss"])
     title = f"a pass | {args.steps} steps"
     facts = {"settings": typed, "photographs": args.photographs}
     return compare("style", title, rows, f"{args.steps} steps", args.json, **facts)
@@ -79,8 +80,6 @@ def beside_optimization(
     task: FastStyle, data: Any, count: int, steps: int, shown: Path | None = None
 ) -> list[Comparison]:
     """Losses and seconds of held-out images in the first style by one pass, and by optimizing them one by one.
-
-    Prints the ratios of the mean losses with their intervals.
 
     Args:
         task: trained, in evaluation mode.
@@ -117,18 +116,19 @@ def beside_optimization(
             row.append(_square(one))
     if shown:
         save_image(torch.cat([one for row in drawn for one in row]), shown, nrow=len(images))
-    print_ratios({name: both for name, both in found.items() if name != "seconds"})
     return [Comparison(name, "s" if name == "seconds" else "loss", *found[name], mark) for name, mark in MARKS.items()]
 
 
-def print_ratios(found: dict[str, tuple[list[float], list[float]]]) -> None:
-    """Print the ratio of the means of both losses of each name, with its interval over images."""
-    table = [found[name][place] for place in (0, 1) for name in found]
-    sums = Sums("means", list(found), np.array(table).T)
-    for name, one in intervals(Items(np.arange(len(sums)).astype(str), [sums])).items():
-        first, second = (np.mean(losses) for losses in found[name])
-        said = "" if one is None else f", {first / second:.2f} times [{one.low:.2f}, {one.high:.2f}]"
-        print(f"{name} loss: {first:.3g} | {second:.3g}{said}")
+def print_ratios(rows: list[Comparison]) -> None:
+    """Print the mean losses of both and their ratio, with its 95 % interval over images."""
+    sums = Sums(
+        "means", [row.what for row in rows], np.array([row.ours for row in rows] + [row.peer for row in rows]).T
+    )
+    found = intervals(Items(np.arange(len(sums)).astype(str), [sums]))
+    for row in rows:
+        first, second, one = np.mean(row.ours), np.mean(row.peer), found[row.what]
+        within = "" if one is None else f" [{one.low:.2f}, {one.high:.2f}]"
+        print(f"{row.what} loss: {first:.3g} | {second:.3g}, {first / second:.2f} times{within}")
 
 
 def _square(image: Tensor) -> Tensor:
