@@ -65,7 +65,7 @@ def draw_samples(found: Found, data: DataModule, classes: list[str], title: str)
         factor = 0.5 / largest if largest else 1.0
         factor = float(f"{factor:.2g}") if factor < 10 else float(int(factor))
         amplified = _bytes(0.5 + factor * change)
-        words = f"change x {factor:g}, gray is none\nlargest {255 * largest:.3g}/255" if largest else "not changed\n"
+        words = f"change x {factor:g}\ngray is none\nlargest {255 * largest:.3g}/255" if largest else "not changed"
         if shown.label.ndim:
             maps = [_map(before, logits, shown, palette) for logits in (shown.logits, shown.logits_after)]
             panels = [_bytes(before), amplified, *maps]

@@ -87,6 +87,10 @@ def write_report(folder: Path, found: Found, data: DataModule, classes: list[str
             f"  {about['zero_gradients']} of them only seem robust: the network is so sure that the gradient is "
             f"exactly 0 in float32; deepfool and fooling_image go by logits, which have one"
         )
+    if plan.target is None and not found.columns["clean"].any():
+        lines.append("  nothing to fool: no answer was right without the attack")
+    elif plan.target is not None and not found.columns["counted"].any():
+        lines.append("  nothing to count: every sample is of the target's class, or was answered so without the attack")
     return [*lines, f"written: {folder}/  ({', '.join([*figures, f'{name}.csv', f'{name}.json'])})"]
 
 
@@ -102,10 +106,10 @@ def summarize(found: Found) -> list[Result]:
         results.append(_result(found, "robust_accuracy", eps, columns["right"][:, i], every, words))
     *_, last = plan.eps.values()
     if plan.target is not None:
-        for i, eps in enumerate(plan.eps.values()):
+        for i, eps in enumerate(plan.eps.values() if columns["counted"].any() else ()):
             words = f"{noun} that are the target, of samples of other classes that were not answered so before"
             results.append(_result(found, "target_rate", eps, columns["hit"][:, i], columns["counted"], words))
-    elif "true" in columns:
+    elif "true" in columns and clean.any():
         right = clean > 0
         words = f"wrong {noun} after the attack, among those that were right before"
         results.append(_result(found, "fooled", last, 1.0 - columns["right"][:, -1], right, words))

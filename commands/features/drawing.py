@@ -22,7 +22,7 @@ def channels(
     for number, (channel, found) in enumerate(patches.items()):
         if climbed:
             shown.append(fitted(climbed.images[number], SIDE))
-            captions.append(f"channel {channel}: ascent\n{climbed.captions[number]}")
+            captions.append(_lines(f"channel {channel}: ascent\n{climbed.captions[number]}"))
         for patch in found:
             shown.append(fitted(cut_out(images[patch.index], patch), SIDE))
             left, top, right, bottom = patch.box
@@ -33,9 +33,15 @@ def channels(
 
 def classes(climbed: Climbed, title: str) -> np.ndarray:
     """Images of gradient ascent, with what they reach."""
-    captions = [f"{shorten(name)}\n{words}" for name, words in zip(climbed.names, climbed.captions, strict=True)]
-    captions = [caption.replace(" (", "\n(") for caption in captions]
+    captions = [
+        _lines(f"{shorten(name)}\n{words}") for name, words in zip(climbed.names, climbed.captions, strict=True)
+    ]
     return grid([fitted(one, SIDE) for one in climbed.images], captions, title)
+
+
+def _lines(caption: str) -> str:
+    """A caption with each bracket on a line of its own."""
+    return caption.replace(" (", "\n(")
 
 
 def inversion(originals: Sequence[np.ndarray], found: Sequence[Inverted], title: str) -> np.ndarray:
